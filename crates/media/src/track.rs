@@ -1,0 +1,52 @@
+//! What a rendition is: codec and picture or sound format, as the multivariant playlist states them. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BitsPerSecond, RenditionId, Timescale};
+
+/// What a rendition carries, taken from what was really produced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Track {
+    /// Name of the rendition.
+    pub rendition: RenditionId,
+    /// Codec as in the CODECS attribute (RFC 6381), such as `avc1.64001f` or `mp4a.40.2`.
+    pub codec: String,
+    /// Timescale of all its timestamps.
+    pub timescale: Timescale,
+    /// Picture or sound format.
+    pub format: Format,
+    /// Largest bit rate of a segment of this session so far; before the first segment the encoder's configured maximum.
+    pub bandwidth_peak: BitsPerSecond,
+    /// Mean bit rate of all segments of this session so far; before the first segment the encoder's target.
+    pub bandwidth_mean: BitsPerSecond,
+}
+
+/// Format of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Format {
+    /// Moving picture.
+    Video {
+        /// Width in pixels, 1 to 16384.
+        width: u32,
+        /// Height in pixels, 1 to 16384.
+        height: u32,
+        /// Frames per 1000 seconds: 29970 is 29.97 frames a second. 0 when not known.
+        frame_rate_millihertz: u32,
+    },
+    /// Sound.
+    Audio {
+        /// Samples per second and channel.
+        sample_rate_hz: u32,
+        /// Channels, 1 to 8.
+        channels: u8,
+    },
+}
+
+impl Format {
+    /// Whether it is a picture.
+    pub const fn is_video(self) -> bool {
+        matches!(self, Self::Video { .. })
+    }
+}

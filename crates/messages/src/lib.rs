@@ -1,0 +1,10 @@
+//! MQTT topics and the JSON payloads on them: what nodes say to each other besides seals and grants.
+//!
+//! Owns the names and shapes of the control plane (design, section 4). Deliberately knows nothing of MQTT itself: that is
+//! `node::bus`. Pure.
+
+mod payload;
+mod topic;
+
+pub use payload::{Alert, AlertReason, Load, NodeState, Policy, Presence, Role, SessionInfo, SessionState};
+pub use topic::{InvalidTopic, Prefix, Topic};

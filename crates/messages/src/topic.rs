@@ -1,0 +1,170 @@
+//! Topic names (design, section 4), printed and parsed in one place. Pure.
+
+use std::fmt;
+
+use media::{InvalidName, NodeId, StreamId};
+
+/// What stands before every topic: `sealcast/v1` unless configured.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Prefix(String);
+
+/// Why a prefix or topic was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTopic {
+    /// A prefix is one or more levels of `[A-Za-z0-9._-]`, without a slash at either end.
+    #[error("MQTT prefix {0:?} is not valid: use letters, digits, '-', '_', '.' and '/' between levels")]
+    Prefix(String),
+    /// Not under this prefix.
+    #[error("topic is not under the prefix {0}")]
+    Foreign(String),
+    /// Under the prefix, but none of ours.
+    #[error("topic is not one of Sealcast's")]
+    Unknown,
+    /// A stream or node name in it is not valid.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+}
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self("sealcast/v1".to_owned())
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Prefix {
+    /// Checks and wraps a prefix.
+    pub fn new(text: &str) -> Result<Self, InvalidTopic> {
+        let level_ok = |level: &str| {
+            !level.is_empty() && level.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        };
+        if text.len() > 128 || !text.split('/').all(level_ok) {
+            return Err(InvalidTopic::Prefix(text.chars().take(128).collect()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The full name of a topic.
+    pub fn name(&self, topic: &Topic) -> String {
+        format!("{}/{topic}", self.0)
+    }
+
+    /// The filter that matches every topic of ours; `rest` may hold wildcards (`streams/+/seals`).
+    pub fn filter(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.0)
+    }
+
+    /// Reads a full topic name.
+    pub fn parse(&self, name: &str) -> Result<Topic, InvalidTopic> {
+        let rest = name.strip_prefix(&self.0).and_then(|rest| rest.strip_prefix('/'));
+        Topic::parse(rest.ok_or_else(|| InvalidTopic::Foreign(self.0.clone()))?)
+    }
+}
+
+/// A topic, below the prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// `nodes/{node}`: [`crate::Presence`]; retained.
+    Node(NodeId),
+    /// `streams/{stream}/session`: [`crate::SessionInfo`]; retained.
+    Session(StreamId),
+    /// `streams/{stream}/seals`: one seal (COSE).
+    Seals(StreamId),
+    /// `streams/{stream}/head`: the newest seal (COSE); retained.
+    Head(StreamId),
+    /// `keys/{key}`: a grant (COSE); retained. The key's id in hex.
+    Key(String),
+    /// `keys/revoked`: the revocation list (COSE); retained.
+    Revoked,
+    /// `policy`: [`crate::Policy`]; retained.
+    Policy,
+    /// `catalogue/update`: a change of metadata.
+    CatalogueUpdate,
+    /// `catalogue/request`: a node asks for everything.
+    CatalogueRequest,
+    /// `catalogue/{node}`: everything, for one node.
+    Catalogue(NodeId),
+    /// `alerts`: [`crate::Alert`].
+    Alerts,
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(f, "nodes/{node}"),
+            Self::Session(stream) => write!(f, "streams/{stream}/session"),
+            Self::Seals(stream) => write!(f, "streams/{stream}/seals"),
+            Self::Head(stream) => write!(f, "streams/{stream}/head"),
+            Self::Key(key) => write!(f, "keys/{key}"),
+            Self::Revoked => f.write_str("keys/revoked"),
+            Self::Policy => f.write_str("policy"),
+            Self::CatalogueUpdate => f.write_str("catalogue/update"),
+            Self::CatalogueRequest => f.write_str("catalogue/request"),
+            Self::Catalogue(node) => write!(f, "catalogue/{node}"),
+            Self::Alerts => f.write_str("alerts"),
+        }
+    }
+}
+
+impl Topic {
+    fn parse(rest: &str) -> Result<Self, InvalidTopic> {
+        let mut levels = rest.split('/');
+        let topic = match (levels.next(), levels.next(), levels.next()) {
+            (Some("nodes"), Some(node), None) => Self::Node(NodeId::new(node)?),
+            (Some("streams"), Some(stream), Some("session")) => Self::Session(StreamId::new(stream)?),
+            (Some("streams"), Some(stream), Some("seals")) => Self::Seals(StreamId::new(stream)?),
+            (Some("streams"), Some(stream), Some("head")) => Self::Head(StreamId::new(stream)?),
+            (Some("keys"), Some("revoked"), None) => Self::Revoked,
+            (Some("keys"), Some(key), None) => Self::Key(NodeId::new(key)?.to_string()),
+            (Some("policy"), None, None) => Self::Policy,
+            (Some("catalogue"), Some("update"), None) => Self::CatalogueUpdate,
+            (Some("catalogue"), Some("request"), None) => Self::CatalogueRequest,
+            (Some("catalogue"), Some(node), None) => Self::Catalogue(NodeId::new(node)?),
+            (Some("alerts"), None, None) => Self::Alerts,
+            _ => return Err(InvalidTopic::Unknown),
+        };
+        if levels.next().is_some() { Err(InvalidTopic::Unknown) } else { Ok(topic) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_reads_back() {
+        let prefix = Prefix::default();
+        for rest in [
+            "nodes/b1",
+            "streams/demo/session",
+            "streams/demo/seals",
+            "streams/demo/head",
+            "keys/00ff",
+            "keys/revoked",
+            "policy",
+            "catalogue/update",
+            "catalogue/request",
+            "catalogue/b1",
+            "alerts",
+        ] {
+            let name = prefix.filter(rest);
+            assert_eq!(prefix.name(&prefix.parse(&name).unwrap()), name);
+        }
+    }
+
+    #[test]
+    fn foreign_and_hostile_topics_are_refused() {
+        let prefix = Prefix::default();
+        for name in ["", "sealcast", "sealcast/v1", "sealcast/v1/", "sealcast/v2/policy", "sealcast/v1x/policy"] {
+            assert!(prefix.parse(name).is_err(), "{name:?}");
+        }
+        for rest in ["streams/../seals", "streams/a/seals/b", "streams/a", "nodes/", "policy/x", "streams/a/other"] {
+            assert!(prefix.parse(&prefix.filter(rest)).is_err(), "{rest:?}");
+        }
+    }
+}

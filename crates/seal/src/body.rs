@@ -1,0 +1,89 @@
+//! What a seal says. Pure data; its one encoding is in `encoding`, its rules are in `chain`.
+
+use media::{
+    ClusterId, Digest, DiscontinuitySequence, Epoch, LogSequence, MediaSequence, RenditionId, SessionId, Slot,
+    StreamId, Timestamp, Track, UnixMillis,
+};
+
+/// The signed statement of one entry of a stream's seal log.
+///
+/// A seal is one *row*: it advances every rendition of the stream by the same step, so all renditions of a stream have
+/// the same media sequence numbers and part indices, and any two nodes at the same place in the log say the same thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealBody {
+    /// Cluster the seal is valid in.
+    pub cluster: ClusterId,
+    /// Stream whose log this extends.
+    pub stream: StreamId,
+    /// Session that made it.
+    pub session: SessionId,
+    /// Epoch of that session.
+    pub epoch: Epoch,
+    /// Place in the log, from 0, going on across epochs.
+    pub sequence: LogSequence,
+    /// [`crate::Sealed::digest`] of the seal at `sequence - 1`; [`Digest::NONE`] at 0. For the first seal of an epoch: of the
+    /// newest seal of an earlier epoch that it builds on. Whatever came after that one is void.
+    pub previous: Digest,
+    /// When the ingest signed it.
+    pub issued_at: UnixMillis,
+    /// Wall clock of presentation time zero. Constant within an epoch.
+    pub origin: UnixMillis,
+    /// Where the log stands after this seal: the media sequence number of the segment that the next part opens or
+    /// continues. It never goes back, not even across epochs.
+    pub next_msn: MediaSequence,
+    /// Discontinuity sequence number of the segments of this epoch.
+    pub discontinuity: DiscontinuitySequence,
+    /// What this seal does.
+    pub kind: SealKind,
+    /// All renditions of the epoch, with their init segments: stated in the first seal of an epoch and again in every seal
+    /// that completes a segment, so that a late joiner finds one within a segment. Otherwise empty. Sorted by name.
+    pub checkpoint: Vec<Rendition>,
+    /// The media objects that became ready, sorted by rendition, then slot; no slot twice.
+    pub objects: Vec<Object>,
+}
+
+/// What a seal does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealKind {
+    /// Adds media.
+    Media,
+    /// Ends the session and, unless another session builds on it, the stream: playlists get EXT-X-ENDLIST. Its objects, if
+    /// any, are the last ones.
+    End,
+}
+
+/// A rendition, as stated by a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendition {
+    /// Codec, format and measured bandwidth.
+    pub track: Track,
+    /// Digest of its init segment.
+    pub init: Digest,
+    /// Length of its init segment in bytes.
+    pub init_length: u64,
+}
+
+/// One media object, named by its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Rendition.
+    pub rendition: RenditionId,
+    /// Init segment, part or segment, and its place. A segment is exactly its parts' bytes, so its bytes are not sent again.
+    pub slot: Slot,
+    /// Presentation time of the row's start: the same instant in all renditions. Zero for init segments.
+    pub start: Timestamp,
+    /// Decode time of the first sample (the `tfdt`), in the rendition's timescale. Zero for init segments.
+    pub decode_time: Timestamp,
+    /// Sum of sample durations, in the rendition's timescale; positive, except for init segments.
+    pub duration: Timestamp,
+    /// Starts with a sample that needs none before it (EXT-X-PART INDEPENDENT=YES). Always true for audio.
+    pub independent: bool,
+    /// There are no bytes (EXT-X-GAP): `length` is 0 and `digest` is [`Digest::NONE`].
+    pub gap: bool,
+    /// Length in bytes.
+    pub length: u64,
+    /// SHA-256 of the bytes.
+    pub digest: Digest,
+    /// Digest of the init segment that it needs; its own for an init segment.
+    pub init: Digest,
+}

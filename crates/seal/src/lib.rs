@@ -1,0 +1,3 @@
+//! Seals.
+mod body;
+pub use body::{Object, Rendition, SealBody, SealKind};
