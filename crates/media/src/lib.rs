@@ -3,15 +3,26 @@
 //! Owns everything that is true of media without a network, a clock or a codec library. Deliberately does not decode or
 //! encode pictures (that is `ingest`) and knows nothing of signatures (that is `seal`). Pure.
 
+pub mod aac;
+pub mod audio_clock;
+pub mod avc;
+pub mod cmaf;
+mod error;
 mod ids;
+pub mod input_clock;
 mod object;
+mod sample;
+pub mod segmenter;
 mod time;
 mod track;
 
+pub use error::Error;
 pub use ids::{
     BitsPerSecond, ClusterId, Digest, DiscontinuitySequence, Epoch, InvalidName, LogSequence, MediaSequence,
     NAME_BYTES_MAX, NodeId, PartIndex, RenditionId, SessionId, StreamId,
 };
 pub use object::{ObjectName, Slot};
+pub use sample::{Sample, TrackConfig};
+pub use segmenter::Segmenter;
 pub use time::{Now, Timescale, Timestamp, UnixMillis};
 pub use track::{Format, Track};

@@ -1,0 +1,57 @@
+//! The crate's one error type. Pure.
+
+use std::time::Duration;
+
+use crate::RenditionId;
+
+/// What can be wrong with media that is handed in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An AVC decoder configuration record, parameter set or sample does not parse.
+    #[error("AVC: {0}")]
+    Avc(&'static str),
+    /// An AudioSpecificConfig does not parse, or is of a kind that is not supported.
+    #[error("AAC: {0}")]
+    Aac(&'static str),
+    /// A box cannot be written: a value does not fit its field.
+    #[error("CMAF: {0}")]
+    Cmaf(String),
+    /// The segmenter was made with renditions or targets that it cannot work with.
+    #[error("segmenter: {0}")]
+    Configuration(&'static str),
+    /// A sample of a rendition that was not announced.
+    #[error("rendition {rendition} is not one of this session")]
+    UnknownRendition {
+        /// The rendition.
+        rendition: RenditionId,
+    },
+    /// A sample whose times cannot be: negative decode time, decode time far before the one before, composition offset or
+    /// duration out of range, or audio that does not start where the frame before ended.
+    #[error("rendition {rendition}, decode time {decode_time} ticks: {what}")]
+    Timing {
+        /// The rendition.
+        rendition: RenditionId,
+        /// Decode time of the sample in ticks of the rendition's timescale.
+        decode_time: i64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// More than the bound is buffered for a rendition, because another one does not come along. Shed that one.
+    #[error("rendition {rendition} has {samples} samples of {bytes} bytes waiting for the other renditions")]
+    BufferFull {
+        /// The rendition that is full.
+        rendition: RenditionId,
+        /// Samples waiting.
+        samples: usize,
+        /// Their bytes.
+        bytes: usize,
+    },
+    /// No sync sample where a segment had to end: the keyframe interval is longer than the segment target allows.
+    #[error("rendition {rendition} has no sync sample for {waited:?}, so the segment cannot end")]
+    SyncSampleLate {
+        /// The reference rendition.
+        rendition: RenditionId,
+        /// Length of the open segment.
+        waited: Duration,
+    },
+}
