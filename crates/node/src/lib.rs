@@ -1,1 +1,4 @@
 //!
+
+pub mod broker;
+pub mod bus;
