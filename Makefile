@@ -1,0 +1,56 @@
+# `make run` and `make test` are all a newcomer needs; `make help` lists the rest.
+
+CARGO ?= cargo
+UP_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check unit bench web fmt clean setup setup-test setup-bench
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: build ## install what is missing, build, and run everything on this machine (UP_FLAGS="--no-source" …)
+	exec target/release/sealcast up $(UP_FLAGS)
+
+build: setup web ## the release binary: target/release/sealcast
+	$(CARGO) build --release --locked --package sealcast
+
+test: setup-test web check unit ## everything CI runs: lints, unit tests, real components end to end
+
+check: ## formatting, lints, dependency rules, TypeScript
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	node scripts/check-dependencies.mjs
+	npm --prefix web run --silent check
+	npm --prefix web run --silent test
+
+unit: ## all Rust tests, those on real components included
+	$(CARGO) test --workspace --locked
+
+bench: setup-bench build ## figures, side by side with the named peers; takes about 20 minutes
+	$(CARGO) run --release --locked --package bench
+
+web: web/dist/index.html ## the web app, built into web/dist
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	npm --prefix web ci --no-audit --no-fund
+	touch $@
+
+web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public web/index.html web/vite.config.ts -type f 2>/dev/null)
+	npm --prefix web run --silent build
+
+fmt: ## format everything
+	$(CARGO) fmt --all
+
+setup:
+	@scripts/setup.sh build
+
+setup-test:
+	@scripts/setup.sh test
+
+setup-bench:
+	@scripts/setup.sh bench
+
+clean: ## remove what was built, not what was streamed (./data stays)
+	$(CARGO) clean
+	rm -rf web/dist web/node_modules

@@ -1,0 +1,81 @@
+// Holds the rules about dependencies that ARCHITECTURE.md states:
+//   1. pure crates know no runtime, clock, socket or disk library;
+//   2. roles never import one another, and nothing imports the binary;
+//   3. every third-party crate comes from the crates registry under a licence on the list, and none is on the ban list.
+// Advisories are not checked here: their database is not part of the registry. Run `cargo audit` where it can be reached.
+import { execFileSync } from "node:child_process";
+
+const PURE = ["media", "seal", "playlist", "messages", "cluster"];
+const ROLES = ["ingest", "broadcast", "loadbalancer", "control"];
+const IMPURE = ["tokio", "mio", "socket2", "hyper", "reqwest", "axum", "sqlx", "rustls", "tracing-subscriber", "tempfile"];
+// One TLS stack: rustls. (Pingora and mqtt5 bring `ring` along; nothing of ours calls it.)
+const BANNED = ["openssl", "openssl-sys", "native-tls"];
+const LICENCES = new Set([
+  "0BSD", "BlueOak-1.0.0", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CDLA-Permissive-2.0",
+  "ISC", "MIT", "MIT-0", "MPL-2.0", "OpenSSL", "Unicode-3.0", "Unlicense", "WTFPL", "Zlib",
+]);
+
+const cargo = (...args) => execFileSync("cargo", args, { encoding: "utf8", maxBuffer: 1 << 28 });
+const problems = [];
+
+const metadata = JSON.parse(cargo("metadata", "--format-version", "1", "--locked"));
+const members = new Set(metadata.workspace_members);
+const byId = new Map(metadata.packages.map((p) => [p.id, p]));
+
+/** Every alternative of an SPDX expression that uses only allowed licences makes it allowed. */
+function allowed(expression) {
+  const tokens = expression.replaceAll("/", " OR ").replace(/[()]/g, " $& ").trim().split(/\s+/);
+  let at = 0;
+  const atom = () => {
+    if (tokens[at] === "(") {
+      at += 1;
+      const inner = either();
+      at += 1;
+      return inner;
+    }
+    let name = tokens[at++];
+    if (tokens[at] === "WITH") name += ` WITH ${tokens[(at += 2) - 1]}`;
+    return LICENCES.has(name);
+  };
+  const both = () => {
+    let ok = atom();
+    while (tokens[at] === "AND") { at += 1; ok = atom() && ok; }
+    return ok;
+  };
+  function either() {
+    let ok = both();
+    while (tokens[at] === "OR") { at += 1; ok = both() || ok; }
+    return ok;
+  }
+  return either();
+}
+
+for (const p of metadata.packages) {
+  if (members.has(p.id)) continue;
+  const name = `${p.name} ${p.version}`;
+  if (!p.source?.startsWith("registry+")) problems.push(`${name}: not from the registry (${p.source ?? "a path"})`);
+  if (p.license ? !allowed(p.license) : !p.license_file) problems.push(`${name}: licence ${p.license ?? "not stated"} is not on the list`);
+  if (BANNED.includes(p.name)) problems.push(`${name}: banned, see scripts/check-dependencies.mjs`);
+}
+
+for (const node of metadata.resolve.nodes.filter((n) => members.has(n.id))) {
+  const from = byId.get(node.id).name;
+  for (const dep of node.deps.filter((d) => members.has(d.pkg) && d.dep_kinds.some((k) => k.kind === null))) {
+    const to = byId.get(dep.pkg).name;
+    if (ROLES.includes(from) && ROLES.includes(to)) problems.push(`${from} imports ${to}: roles never import one another`);
+    if (PURE.includes(from) && !PURE.includes(to)) problems.push(`${from} imports ${to}: pure crates import pure crates only`);
+    if (from === "source") problems.push(`source imports ${to}: it depends on nothing of ours`);
+  }
+}
+
+for (const crate of PURE) {
+  const tree = cargo("tree", "--package", crate, "--edges", "normal", "--prefix", "none", "--format", "{p}", "--locked");
+  const names = new Set(tree.split("\n").map((line) => line.split(" ")[0]));
+  for (const bad of IMPURE.filter((n) => names.has(n))) problems.push(`${crate} depends on ${bad}: pure crates know no runtime, socket or disk`);
+}
+
+if (problems.length > 0) {
+  console.error(problems.map((p) => `dependencies: ${p}`).join("\n"));
+  process.exit(1);
+}
+console.log(`dependencies: ${metadata.packages.length} packages keep the rules`);

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that Sealcast is built on, and only those that are missing.
+#   scripts/setup.sh          what `make build` and `make run` need
+#   scripts/setup.sh test     and what `make test` needs besides: real encoders, brokers and a browser
+#   scripts/setup.sh bench    and the peers that `make bench` measures against
+set -euo pipefail
+
+build=(build-essential pkg-config clang libclang-dev cmake nasm
+       libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev)
+test=(ffmpeg mosquitto mosquitto-clients nginx libnginx-mod-rtmp chromium curl fonts-dejavu-core)
+bench=(wrk nghttp2-client)
+
+case "${1:-build}" in
+    build) wanted=("${build[@]}") ;;
+    test) wanted=("${build[@]}" "${test[@]}") ;;
+    bench) wanted=("${build[@]}" "${test[@]}" "${bench[@]}") ;;
+    *) echo "usage: scripts/setup.sh [build|test|bench]" >&2; exit 2 ;;
+esac
+
+for tool in cargo node npm; do
+    command -v "$tool" >/dev/null || { echo "setup: $tool is missing; install Rust (rustup) and Node.js 20 or newer first" >&2; exit 1; }
+done
+
+missing=()
+for package in "${wanted[@]}"; do
+    dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+command -v apt-get >/dev/null || { echo "setup: this script knows Debian only; install by hand: ${missing[*]}" >&2; exit 1; }
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "setup: run as root, or install: apt-get install ${missing[*]}" >&2; exit 1; }
+    as_root=(sudo)
+fi
+echo "setup: installing ${missing[*]}"
+"${as_root[@]}" apt-get update -qq
+# Services that Debian would start at once (nginx, mosquitto) are not wanted: tests start their own on free ports.
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
