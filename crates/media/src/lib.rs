@@ -6,6 +6,7 @@
 pub mod aac;
 pub mod audio_clock;
 pub mod avc;
+mod bits;
 pub mod cmaf;
 mod error;
 mod ids;

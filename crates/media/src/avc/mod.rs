@@ -1,87 +1,209 @@
-//! H.264: parameter sets and samples. Pure.
+//! H.264: decoder configuration, parameter sets and the wrapping of NAL units.
+//!
+//! Owns what a packager must know of a picture without decoding it. Deliberately does not look into slices. Pure, and safe
+//! on any input.
 
-use bytes::Bytes;
+mod nal;
+mod sps;
+
+use bytes::{BufMut, Bytes, BytesMut};
+pub use nal::{annex_b_to_length_prefixed, length_prefixed_to_annex_b};
 
 use crate::Error;
+use nal::{AnnexB, LengthPrefixed, TYPE_IDR, TYPE_PPS, TYPE_SPS, nal_type};
+use sps::Sps;
 
-/// AVCDecoderConfigurationRecord (`avcC`, ISO/IEC 14496-15, 5.3.3.1). Repeated identical parameter sets are kept once.
+/// AVCDecoderConfigurationRecord (`avcC`, ISO/IEC 14496-15, 5.3.3.1).
+///
+/// Parameter sets that are repeated unchanged are kept once, so that two records compare equal exactly when a decoder would
+/// be set up alike. Picture format and timing are those of the first sequence parameter set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecoderConfig {}
+pub struct DecoderConfig {
+    length_size: u8,
+    sps: Vec<Bytes>,
+    pps: Vec<Bytes>,
+    parsed: Sps,
+}
 
 impl DecoderConfig {
     /// Reads an `avcC` body, as in RTMP's AVC sequence header.
-    pub fn parse(_avcc: &[u8]) -> Result<Self, Error> {
-        todo!()
+    ///
+    /// Errors when it is cut short, of another version, has length prefixes of 3 bytes, has no sequence or no picture parameter
+    /// set, or the first sequence parameter set is not valid. What follows the parameter sets is ignored: it repeats the SPS.
+    pub fn parse(avcc: &[u8]) -> Result<Self, Error> {
+        const SHORT: Error = Error::Avc("decoder configuration record is cut short");
+        let (header, mut rest) = avcc.split_at_checked(5).ok_or(SHORT)?;
+        if header.first() != Some(&1) {
+            return Err(Error::Avc("decoder configuration record is not of version 1"));
+        }
+        let length_size = header.last().map_or(0, |byte| (byte & 3) + 1);
+        let mut sets = [Vec::new(), Vec::new()];
+        for (list, mask) in sets.iter_mut().zip([0x1f, 0xff]) {
+            let (count, after) = rest.split_first().ok_or(SHORT)?;
+            rest = after;
+            for _ in 0..(count & mask) {
+                let (length, after) = rest.split_first_chunk().ok_or(SHORT)?;
+                let (nal, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(SHORT)?;
+                rest = after;
+                push_once(list, nal);
+            }
+        }
+        let [sps, pps] = sets;
+        Self::new(length_size, sps, pps)
     }
-    /// From extradata of an encoder: SPS and PPS in Annex B. Length prefixes of samples will be 4 bytes.
-    pub fn from_annex_b_extradata(_extradata: &[u8]) -> Result<Self, Error> {
-        todo!()
+
+    /// From the extradata of an encoder: SPS and PPS in Annex B. Samples are expected with 4-byte length prefixes, as
+    /// [`annex_b_to_length_prefixed`] writes them. Errors as [`Self::parse`].
+    pub fn from_annex_b_extradata(extradata: &[u8]) -> Result<Self, Error> {
+        let (mut sps, mut pps) = (Vec::new(), Vec::new());
+        for nal in AnnexB::new(extradata) {
+            match nal_type(nal) {
+                TYPE_SPS => push_once(&mut sps, nal),
+                TYPE_PPS => push_once(&mut pps, nal),
+                _ => {}
+            }
+        }
+        Self::new(4, sps, pps)
     }
-    /// The `avcC` body.
+
+    fn new(length_size: u8, sps: Vec<Bytes>, pps: Vec<Bytes>) -> Result<Self, Error> {
+        // The counts and lengths of an `avcC` have 5, 8 and 16 bits.
+        const SETS_MAX: (usize, usize) = (31, 255);
+        if length_size == 3 {
+            return Err(Error::Avc("length prefixes of 3 bytes do not exist"));
+        }
+        if pps.is_empty() || sps.len() > SETS_MAX.0 || pps.len() > SETS_MAX.1 {
+            return Err(Error::Avc("no picture parameter set, or too many parameter sets"));
+        }
+        if sps.iter().chain(&pps).any(|set| u16::try_from(set.len()).is_err()) {
+            return Err(Error::Avc("parameter set longer than 65535 bytes"));
+        }
+        let first = sps.first().ok_or(Error::Avc("no sequence parameter set"))?;
+        if nal_type(first) != TYPE_SPS {
+            return Err(Error::Avc("what stands for a sequence parameter set is none"));
+        }
+        let parsed = Sps::parse(first)?;
+        Ok(Self { length_size, sps, pps, parsed })
+    }
+
+    /// The `avcC` body, with the extension that high profiles have (14496-15, 5.3.3.1.2).
     pub fn encode(&self) -> Bytes {
-        todo!()
+        let parsed = &self.parsed;
+        let mut out = BytesMut::with_capacity(64);
+        out.put_slice(&[1, parsed.profile, parsed.constraints, parsed.level, 0xfc | (self.length_size - 1)]);
+        for (list, mark) in [(&self.sps, 0xe0), (&self.pps, 0)] {
+            out.put_u8(mark | u8::try_from(list.len()).expect("checked in new"));
+            for set in list {
+                out.put_u16(u16::try_from(set.len()).expect("checked in new"));
+                out.put_slice(set);
+            }
+        }
+        if self.has_extension() {
+            let (luma, chroma) = (parsed.bit_depth_luma - 8, parsed.bit_depth_chroma - 8);
+            out.put_slice(&[0xfc | parsed.chroma_format, 0xf8 | luma, 0xf8 | chroma, 0]);
+        }
+        out.freeze()
     }
-    /// Sequence parameter sets, each a NAL unit.
+
+    /// Whether the record says chroma format and bit depth.
+    pub(crate) const fn has_extension(&self) -> bool {
+        matches!(self.parsed.profile, 100 | 110 | 122 | 144 | 244)
+    }
+
+    pub(crate) const fn chroma_and_depths(&self) -> (u8, u8, u8) {
+        (self.parsed.chroma_format, self.parsed.bit_depth_luma, self.parsed.bit_depth_chroma)
+    }
+
+    /// Sequence parameter sets, each a NAL unit; at least one.
     pub fn sps(&self) -> &[Bytes] {
-        todo!()
+        &self.sps
     }
-    /// Picture parameter sets, each a NAL unit.
+
+    /// Picture parameter sets, each a NAL unit; at least one.
     pub fn pps(&self) -> &[Bytes] {
-        todo!()
+        &self.pps
     }
+
     /// Bytes of the length before each NAL unit of a sample: 1, 2 or 4.
     pub const fn length_size(&self) -> u8 {
-        4
+        self.length_size
     }
-    /// Width in pixels after cropping.
+
+    /// Width in pixels after cropping, 1 to 16384.
     pub const fn width(&self) -> u32 {
-        0
+        self.parsed.width
     }
-    /// Height in pixels after cropping.
+
+    /// Height in pixels after cropping, 1 to 16384.
     pub const fn height(&self) -> u32 {
-        0
+        self.parsed.height
     }
+
     /// profile_idc: 66 baseline, 77 main, 100 high.
     pub const fn profile(&self) -> u8 {
-        0
+        self.parsed.profile
     }
-    /// constraint_set flags.
+
+    /// constraint_set flags, set0 in the highest bit.
     pub const fn constraints(&self) -> u8 {
-        0
+        self.parsed.constraints
     }
+
     /// level_idc: 31 is level 3.1.
     pub const fn level(&self) -> u8 {
-        0
+        self.parsed.level
     }
-    /// Whether pictures are always whole frames (not interlaced).
+
+    /// Chroma format: 1 is 4:2:0.
+    pub const fn chroma_format(&self) -> u8 {
+        self.parsed.chroma_format
+    }
+
+    /// Bits of a luma sample: 8 to 14.
+    pub const fn bit_depth(&self) -> u8 {
+        self.parsed.bit_depth_luma
+    }
+
+    /// Whether all pictures are whole frames (frame_mbs_only_flag), so not interlaced.
     pub const fn progressive(&self) -> bool {
-        true
+        self.parsed.progressive
     }
-    /// Frames per 1000 seconds, where the VUI says so.
+
+    /// Frames per 1000 seconds, where the VUI says so (annex E.2.1); 1 to 1,000,000.
     pub const fn frame_rate_millihertz(&self) -> Option<u32> {
-        None
+        self.parsed.frame_rate_millihertz
     }
+
+    /// How many frames a decoder has to hold back to put them into order, where the VUI says so: 0 means no B-frames.
+    pub const fn reorder_frames(&self) -> Option<u32> {
+        self.parsed.reorder_frames
+    }
+
     /// `avc1.PPCCLL` (RFC 6381, 3.3).
     pub fn codec_string(&self) -> String {
-        todo!()
+        let Sps { profile, constraints, level, .. } = self.parsed;
+        format!("avc1.{profile:02x}{constraints:02x}{level:02x}")
     }
-    /// Whether a sample (length-prefixed) holds an IDR slice.
-    pub fn is_idr(&self, _sample: &[u8]) -> bool {
-        todo!()
+
+    /// Whether a sample (length-prefixed) holds an IDR slice. False when its lengths do not add up.
+    pub fn is_idr(&self, sample: &[u8]) -> bool {
+        LengthPrefixed::new(sample, self.length_size).any(|nal| nal.is_ok_and(|nal| nal_type(nal) == TYPE_IDR))
     }
-    /// The sample without parameter sets and access unit delimiters, which have no place in an `avc1` track; the same bytes,
-    /// not copied, when there are none. Errors when the lengths do not add up.
-    pub fn strip_parameter_sets(&self, _sample: &Bytes) -> Result<Bytes, Error> {
-        todo!()
+
+    /// The sample without parameter sets and access unit delimiters, which have no place in an `avc1` track
+    /// (14496-15, 5.4.2.1); the same bytes, not copied, when there are none.
+    ///
+    /// Errors when the lengths do not add up to the sample.
+    pub fn strip_parameter_sets(&self, sample: &Bytes) -> Result<Bytes, Error> {
+        nal::strip_out_of_band(sample, self.length_size)
     }
 }
 
-/// Annex B to 4-byte length prefixes; parameter sets and access unit delimiters are left out.
-pub fn annex_b_to_length_prefixed(_annex_b: &[u8]) -> Bytes {
-    todo!()
+fn push_once(list: &mut Vec<Bytes>, nal: &[u8]) {
+    if !list.iter().any(|known| known == nal) {
+        list.push(Bytes::copy_from_slice(nal));
+    }
 }
 
-/// Length prefixes to Annex B (4-byte start codes). Errors when the lengths do not add up.
-pub fn length_prefixed_to_annex_b(_sample: &[u8], _length_size: u8) -> Result<Bytes, Error> {
-    todo!()
-}
+#[cfg(test)]
+mod tests;
