@@ -1,0 +1,145 @@
+//! What of the pipeline can be configured. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The encoding ladder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The rungs, from the largest down. Empty (the default): chosen to fit the source and the cores. Rungs above the source's
+    /// size are left out: nothing is upscaled.
+    pub rungs: Vec<RungConfig>,
+    /// Whether the largest rung may be the source itself. Default `auto`.
+    pub pass_through: PassThrough,
+    /// x264 preset. Default `veryfast`.
+    pub preset: Preset,
+    /// Cores that the ladder may count on. 0 (the default): those of the machine.
+    pub cores: usize,
+    /// How much of these cores one stream may use, in percent, 1 to 100. Default 40: the rest is for the other roles, viewers
+    /// and peaks.
+    pub cpu_share_percent: u32,
+    /// Distance of IDRs of an encoded ladder in milliseconds, 500 to 4000. Default 2000.
+    pub keyframe_interval_ms: u32,
+    /// How long the start of a run is held back to learn the source's keyframe interval and frame rate, in milliseconds,
+    /// 500 to 5000. Default 2500. It ends as soon as both are known.
+    pub decision_ms: u32,
+    /// What to do when the encoders are slower than the input. Default `live`.
+    pub pace: Pace,
+    /// Artificial delay of a rung's encoder, for tests of shedding: name and milliseconds per frame.
+    #[serde(skip)]
+    pub handicap: Option<(String, Duration)>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rungs: Vec::new(),
+            pass_through: PassThrough::Auto,
+            preset: Preset::Veryfast,
+            cores: 0,
+            cpu_share_percent: 40,
+            keyframe_interval_ms: 2_000,
+            decision_ms: 2_500,
+            pace: Pace::Live,
+            handicap: None,
+        }
+    }
+}
+
+/// A value out of its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} = {value} is out of range: {range}")]
+pub struct InvalidConfig {
+    /// Key in the configuration.
+    pub field: &'static str,
+    /// What it says.
+    pub value: u64,
+    /// What it may say.
+    pub range: &'static str,
+}
+
+impl Config {
+    /// Checks all ranges. Errors name the key.
+    pub fn check(&self) -> Result<(), InvalidConfig> {
+        let within = |field, value: u64, low: u64, high: u64, range| {
+            if (low..=high).contains(&value) { Ok(()) } else { Err(InvalidConfig { field, value, range }) }
+        };
+        within("cpu_share_percent", self.cpu_share_percent.into(), 1, 100, "1 to 100")?;
+        within("keyframe_interval_ms", self.keyframe_interval_ms.into(), 500, 4_000, "500 to 4000")?;
+        within("decision_ms", self.decision_ms.into(), 500, 5_000, "500 to 5000")?;
+        within("rungs (count)", u64::try_from(self.rungs.len()).unwrap_or(u64::MAX), 0, 8, "0 to 8")?;
+        for rung in &self.rungs {
+            within("rungs.short_side", rung.short_side.into(), 64, 4_320, "64 to 4320")?;
+            within("rungs.kbit_per_second", rung.kbit_per_second.into(), 0, 100_000, "0 to 100000")?;
+        }
+        Ok(())
+    }
+
+    /// Cores to count on, at least 1.
+    pub fn cores_found(&self) -> usize {
+        if self.cores > 0 {
+            return self.cores;
+        }
+        std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+    }
+}
+
+/// One rung of a configured ladder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RungConfig {
+    /// The shorter side of the picture in pixels, 64 to 4320; also its name: 720 is `720p`.
+    pub short_side: u32,
+    /// Mean bit rate in 1000 bit/s, at most 100000. 0 (the default): from the picture's size and frame rate.
+    #[serde(default)]
+    pub kbit_per_second: u32,
+}
+
+/// Whether the largest rung may be the source itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PassThrough {
+    /// When the source allows it: H.264 baseline to high, 8 bit 4:2:0, progressive, an IDR at least every 2.5 s.
+    Auto,
+    /// Never: all rungs are encoded.
+    Never,
+}
+
+/// What happens when the encoders are slower than the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pace {
+    /// Stay live: shed rungs.
+    Live,
+    /// Hold the input back, shed nothing: for files.
+    Wait,
+}
+
+/// x264's speed presets that are sensible for live encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "x264's own names")]
+pub enum Preset {
+    Ultrafast,
+    Superfast,
+    Veryfast,
+    Faster,
+    Fast,
+    Medium,
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ultrafast => "ultrafast",
+            Self::Superfast => "superfast",
+            Self::Veryfast => "veryfast",
+            Self::Faster => "faster",
+            Self::Fast => "fast",
+            Self::Medium => "medium",
+        })
+    }
+}
