@@ -1,0 +1,206 @@
+//! Who is there: a fold over presence messages, failures and time. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use media::{NodeId, Now};
+use messages::{NodeState, Presence, Role};
+
+/// How long a node counts as there after its last word: three presences of 2 s.
+pub const LEASE: Duration = Duration::from_secs(6);
+
+/// How long a node that failed a request is passed over, unless it says something sooner: one presence and some.
+pub const SUSPECT: Duration = Duration::from_millis(2_500);
+
+/// How long a node that is gone is remembered, so that it can be shown as gone.
+const REMEMBER: Duration = Duration::from_secs(600);
+
+/// Most nodes that are remembered; more are ignored. A bus that is garbage must not fill the memory.
+pub const NODES_MAX: usize = 4_096;
+
+/// Whether a node can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Says it is there, and did not fail since.
+    Online,
+    /// Finishes what it has; takes nothing new.
+    Draining,
+    /// Failed a request a moment ago.
+    Suspect,
+    /// Said goodbye, or was silent for [`LEASE`].
+    Offline,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// What it last said.
+    pub presence: Presence,
+    heard_at: Duration,
+    failed_at: Option<Duration>,
+}
+
+impl Member {
+    /// Whether it can be used at `now`.
+    pub fn health(&self, now: Now) -> Health {
+        if self.presence.state == NodeState::Offline || now.elapsed.saturating_sub(self.heard_at) > LEASE {
+            return Health::Offline;
+        }
+        if self.failed_at.is_some_and(|at| now.elapsed.saturating_sub(at) <= SUSPECT) {
+            return Health::Suspect;
+        }
+        if self.presence.state == NodeState::Draining { Health::Draining } else { Health::Online }
+    }
+}
+
+/// The view. One shape of input each: [`Membership::heard`], [`Membership::failed`], [`Membership::expire`].
+#[derive(Debug, Clone, Default)]
+pub struct Membership {
+    members: BTreeMap<NodeId, Member>,
+}
+
+impl Membership {
+    /// Takes in a presence message. A message from before the node's present start is ignored (a late last will of the
+    /// process before must not take the new one out). Returns whether the view changed in more than its load.
+    pub fn heard(&mut self, presence: Presence, now: Now) -> bool {
+        if !self.members.contains_key(&presence.node) && self.members.len() >= NODES_MAX {
+            return false;
+        }
+        let before = self.members.get(&presence.node);
+        if before.is_some_and(|member| presence.started_at < member.presence.started_at) {
+            return false;
+        }
+        let changed = before.is_none_or(|member| {
+            let old = &member.presence;
+            member.health(now) != Health::Online
+                || (old.state, old.role, old.started_at) != (presence.state, presence.role, presence.started_at)
+                || (&old.https, &old.data) != (&presence.https, &presence.data)
+        });
+        self.members.insert(presence.node.clone(), Member { presence, heard_at: now.elapsed, failed_at: None });
+        changed
+    }
+
+    /// A request to the node failed before it answered.
+    pub fn failed(&mut self, node: &NodeId, now: Now) {
+        if let Some(member) = self.members.get_mut(node) {
+            member.failed_at = Some(now.elapsed);
+        }
+    }
+
+    /// Forgets nodes that have long been gone.
+    pub fn expire(&mut self, now: Now) {
+        self.members.retain(|_, member| now.elapsed.saturating_sub(member.heard_at) <= REMEMBER);
+    }
+
+    /// When the health of some node will next change by time alone.
+    pub fn next_deadline(&self, now: Now) -> Option<Duration> {
+        let leases = self.members.values().filter(|m| m.health(now) != Health::Offline).map(|m| m.heard_at + LEASE);
+        let suspects = self.members.values().filter_map(|m| m.failed_at).map(|at| at + SUSPECT);
+        leases.chain(suspects).filter(|at| *at > now.elapsed).min()
+    }
+
+    /// All members, by name.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// One member.
+    pub fn get(&self, node: &NodeId) -> Option<&Member> {
+        self.members.get(node)
+    }
+
+    /// Members of a role that can be used at `now`, by name.
+    pub fn online(&self, role: Role, now: Now) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(move |m| m.presence.role == role && m.health(now) == Health::Online)
+    }
+
+    /// Panics when the view contradicts itself.
+    pub fn check_invariants(&self) {
+        assert!(self.members.len() <= NODES_MAX, "more nodes than allowed");
+        for (id, member) in &self.members {
+            assert_eq!(*id, member.presence.node, "a member is kept under its own name");
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use media::UnixMillis;
+    use messages::Load;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(crate) fn presence(node: &str, state: NodeState, started_at: i64) -> Presence {
+        Presence {
+            node: NodeId::new(node).unwrap(),
+            role: Role::Broadcast,
+            state,
+            at: UnixMillis(0),
+            started_at: UnixMillis(started_at),
+            https: None,
+            data: None,
+            load: Load::default(),
+            streams: Vec::new(),
+        }
+    }
+
+    pub(crate) fn at(millis: u64) -> Now {
+        Now { elapsed: Duration::from_millis(millis), wall: UnixMillis(1_000_000 + i64::try_from(millis).unwrap()) }
+    }
+
+    fn health(view: &Membership, node: &str, now: Now) -> Health {
+        view.get(&NodeId::new(node).unwrap()).unwrap().health(now)
+    }
+
+    #[test]
+    fn silence_for_a_lease_is_offline() {
+        let mut view = Membership::default();
+        assert!(view.heard(presence("b1", NodeState::Online, 1), at(0)));
+        assert_eq!(view.next_deadline(at(0)), Some(LEASE));
+        assert_eq!(health(&view, "b1", at(6_000)), Health::Online);
+        assert_eq!(health(&view, "b1", at(6_001)), Health::Offline);
+        assert!(view.heard(presence("b1", NodeState::Online, 1), at(9_000)), "coming back is a change");
+    }
+
+    #[test]
+    fn failed_node_is_passed_over_until_it_speaks() {
+        let mut view = Membership::default();
+        view.heard(presence("b1", NodeState::Online, 1), at(0));
+        view.failed(&NodeId::new("b1").unwrap(), at(100));
+        assert_eq!(health(&view, "b1", at(101)), Health::Suspect);
+        view.heard(presence("b1", NodeState::Online, 1), at(500));
+        assert_eq!(health(&view, "b1", at(501)), Health::Online);
+    }
+
+    #[test]
+    fn late_last_will_of_the_process_before_is_ignored() {
+        let mut view = Membership::default();
+        view.heard(presence("b1", NodeState::Online, 2), at(0));
+        assert!(!view.heard(presence("b1", NodeState::Offline, 1), at(10)));
+        assert_eq!(health(&view, "b1", at(10)), Health::Online);
+        view.heard(presence("b1", NodeState::Offline, 2), at(20));
+        assert_eq!(health(&view, "b1", at(20)), Health::Offline);
+    }
+
+    proptest! {
+        #[test]
+        fn any_inputs_keep_the_invariants(steps in prop::collection::vec((0u8..4, 0u8..6, 0i64..3, 0u64..8_000), 1..60)) {
+            let mut view = Membership::default();
+            let mut clock = 0;
+            for (kind, node, started, wait) in steps {
+                clock += wait;
+                let name = format!("b{node}");
+                match kind {
+                    0 => { view.heard(presence(&name, NodeState::Online, started), at(clock)); }
+                    1 => { view.heard(presence(&name, NodeState::Offline, started), at(clock)); }
+                    2 => view.failed(&NodeId::new(&name).unwrap(), at(clock)),
+                    _ => view.expire(at(clock)),
+                }
+                view.check_invariants();
+                let deadline = view.next_deadline(at(clock));
+                prop_assert!(deadline.is_none_or(|d| d > at(clock).elapsed), "a deadline lies ahead");
+            }
+        }
+    }
+}
