@@ -1,0 +1,92 @@
+//! Configuration of the role.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Configuration of an ingest node (`[ingest]` in `sealcast.toml`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where RTMP is served. Default `0.0.0.0:1935`; port 0 asks for a free one.
+    pub rtmp_listen: SocketAddr,
+    /// RTMP application that publishers name in their URL. Default `live`.
+    pub application: String,
+    /// Base URLs of the control nodes' data planes (`https://host:port`), tried in order. Default none: then those that announce
+    /// themselves on the bus are used.
+    pub control: Vec<String>,
+    /// File with the root public key: the trust anchor of all grants. Default `root.pub`.
+    pub root_key: PathBuf,
+    /// How long a stream waits for its publisher to come back before it ends, in seconds. Default 30.
+    pub reconnect_grace_seconds: u64,
+    /// How long a publisher has to be silent before another with the same key takes over, in seconds. Default 5.
+    pub takeover_silence_seconds: u64,
+    /// RTMP connections at once, 1 to 10,000. Default 200.
+    pub connections_max: usize,
+    /// RTMP connections at once from one address. Default 20.
+    pub connections_per_address_max: usize,
+    /// How long a connection may take from its first byte to an accepted `publish`, in seconds. Default 10.
+    pub handshake_seconds: u64,
+    /// How long a publisher may send nothing before it is closed, in seconds. Default 20.
+    pub idle_seconds: u64,
+    /// Segment target in milliseconds. Default 4000.
+    pub segment_ms: u64,
+    /// Part target in milliseconds. Default 500.
+    pub part_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rtmp_listen: SocketAddr::from(([0, 0, 0, 0], 1935)),
+            application: "live".to_owned(),
+            control: Vec::new(),
+            root_key: PathBuf::from("root.pub"),
+            reconnect_grace_seconds: 30,
+            takeover_silence_seconds: 5,
+            connections_max: 200,
+            connections_per_address_max: 20,
+            handshake_seconds: 10,
+            idle_seconds: 20,
+            segment_ms: 4000,
+            part_ms: 500,
+        }
+    }
+}
+
+impl Config {
+    /// Checks what the types cannot say. The error names the field.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let positive = [
+            ("connections_max", self.connections_max),
+            ("connections_per_address_max", self.connections_per_address_max),
+        ];
+        for (field, value) in positive {
+            anyhow::ensure!((1..=10_000).contains(&value), "ingest.{field} = {value} is not in 1 to 10000");
+        }
+        for (field, value) in [("handshake_seconds", self.handshake_seconds), ("idle_seconds", self.idle_seconds)] {
+            anyhow::ensure!((1..=3600).contains(&value), "ingest.{field} = {value} is not in 1 to 3600");
+        }
+        anyhow::ensure!(
+            self.part_ms >= 100 && self.segment_ms >= self.part_ms && self.segment_ms <= 60_000,
+            "ingest.part_ms = {} and ingest.segment_ms = {} do not fit: 100 <= part_ms <= segment_ms <= 60000",
+            self.part_ms,
+            self.segment_ms
+        );
+        anyhow::ensure!(!self.application.is_empty(), "ingest.application is empty");
+        for url in &self.control {
+            anyhow::ensure!(url.starts_with("https://"), "ingest.control = {url:?} does not start with https://");
+        }
+        Ok(())
+    }
+
+    pub(crate) const fn reconnect_grace(&self) -> Duration {
+        Duration::from_secs(self.reconnect_grace_seconds)
+    }
+
+    pub(crate) const fn takeover_silence(&self) -> Duration {
+        Duration::from_secs(self.takeover_silence_seconds)
+    }
+}

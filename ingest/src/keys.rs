@@ -1,0 +1,110 @@
+//! Stream keys: which key publishes which stream. A key is reduced to its SHA-256 digest as soon as it is read off the
+//! network, so it can be neither logged nor kept. Pure.
+
+use std::fmt;
+
+use media::StreamId;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+/// Streams in the table. At 100 bytes each, far more than one ingest can encode.
+pub(crate) const STREAMS_MAX: usize = 10_000;
+
+/// SHA-256 of a stream key.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyDigest([u8; 32]);
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest(…)")
+    }
+}
+
+impl KeyDigest {
+    /// Digest of the key as the publisher sent it.
+    pub(crate) fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+
+    fn from_hex(text: &str) -> Option<Self> {
+        text.parse::<media::Digest>().ok().map(|digest| Self(digest.0))
+    }
+
+    /// Compares in a time that does not depend on where the two differ.
+    fn matches(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+/// One line of the table, as control sends it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct StreamEntry {
+    /// Stream.
+    pub(crate) name: StreamId,
+    /// SHA-256 of its key, in hex.
+    pub(crate) key_sha256: String,
+}
+
+/// All keys.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KeyTable {
+    entries: Vec<(KeyDigest, StreamId)>,
+}
+
+impl KeyTable {
+    /// Takes what control sent. Entries whose digest is not one, and those beyond [`STREAMS_MAX`], are left out and counted.
+    pub(crate) fn new(entries: Vec<StreamEntry>) -> (Self, usize) {
+        let given = entries.len();
+        let entries: Vec<_> = entries
+            .into_iter()
+            .filter_map(|entry| Some((KeyDigest::from_hex(&entry.key_sha256)?, entry.name)))
+            .take(STREAMS_MAX)
+            .collect();
+        let left_out = given.saturating_sub(entries.len());
+        (Self { entries }, left_out)
+    }
+
+    /// The stream that this key publishes. Looks at every entry, whether found or not.
+    pub(crate) fn stream_of(&self, key: &KeyDigest) -> Option<&StreamId> {
+        let mut found = None;
+        for (digest, stream) in &self.entries {
+            if digest.matches(key) {
+                found = Some(stream);
+            }
+        }
+        found
+    }
+
+    /// Streams in the table.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, key_sha256: &str) -> StreamEntry {
+        StreamEntry { name: name.parse().unwrap(), key_sha256: key_sha256.to_owned() }
+    }
+
+    #[test]
+    fn key_finds_its_stream_and_no_other() {
+        let digest = hex(&Sha256::digest(b"secret"));
+        let (table, left_out) = KeyTable::new(vec![entry("a", &"00".repeat(32)), entry("b", &digest), entry("c", "xx")]);
+        assert_eq!((table.len(), left_out), (2, 1));
+        assert_eq!(table.stream_of(&KeyDigest::of("secret")).unwrap().as_str(), "b");
+        assert!(table.stream_of(&KeyDigest::of("Secret")).is_none());
+        assert!(table.stream_of(&KeyDigest::of("")).is_none());
+    }
+
+    #[test]
+    fn digest_of_a_key_is_not_printed() {
+        assert_eq!(format!("{:?}", KeyDigest::of("secret")), "KeyDigest(…)");
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

@@ -1,0 +1,408 @@
+//! The RTMP chunk stream, receiving side: bytes in, messages out (RTMP 1.0, section 5.3).
+//!
+//! Ours rather than `rml_rtmp`'s, whose reader keeps one message under assembly for the whole connection (so interleaved
+//! chunk streams corrupt one another), can be made to panic by a header that shortens a message under way, and adds the
+//! extended timestamp of type 1 and 2 headers twice over when it wraps. Every length here is bounded. Pure.
+
+use std::collections::HashMap;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Largest message: a 4K keyframe at a generous bit rate is under 4 MiB; the format itself allows 16 MiB.
+pub(crate) const MESSAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
+/// Largest sum of messages under assembly in one connection: one video message, and as much again for the rest.
+pub(crate) const ASSEMBLY_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX as usize;
+/// Largest message before a publisher is accepted: commands and metadata only.
+pub(crate) const MESSAGE_BYTES_UNPUBLISHED_MAX: u32 = 64 * 1024;
+/// Chunk streams per connection. Encoders use 3 to 8; the format allows 65,597.
+pub(crate) const CHUNK_STREAMS_MAX: usize = 64;
+/// Chunk size until the peer says otherwise (5.4.1).
+const CHUNK_SIZE_INITIAL: u32 = 128;
+/// What a peer asks for beyond this is taken as this: no message is longer, so larger chunks mean nothing more (5.4.1).
+const CHUNK_SIZE_MAX: u32 = 0x00FF_FFFF;
+/// A timestamp field of this value says that four more bytes follow (5.3.1.3).
+const EXTENDED: u32 = 0x00FF_FFFF;
+
+/// Why the chunk stream cannot be read any further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ChunkError {
+    /// A compressed header on a chunk stream that never had a whole one.
+    #[error("chunk stream {0} starts with a compressed header")]
+    NoHeader(u32),
+    /// A new message header before the message under way was complete.
+    #[error("chunk stream {0} starts a message within a message")]
+    Overlap(u32),
+    /// Longer than [`MESSAGE_BYTES_MAX`], or than [`MESSAGE_BYTES_UNPUBLISHED_MAX`] where that holds.
+    #[error("message of {0} bytes is too long")]
+    MessageTooLong(u32),
+    /// More than [`ASSEMBLY_BYTES_MAX`] in unfinished messages.
+    #[error("unfinished messages hold more than {ASSEMBLY_BYTES_MAX} bytes")]
+    AssemblyTooLong,
+    /// More than [`CHUNK_STREAMS_MAX`].
+    #[error("more than {CHUNK_STREAMS_MAX} chunk streams")]
+    TooManyStreams,
+    /// Chunk size 0, or with its top bit set.
+    #[error("chunk size {0:#x} is not allowed")]
+    ChunkSize(u32),
+}
+
+/// A whole message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// Milliseconds modulo 2^32, from an arbitrary zero.
+    pub(crate) timestamp_ms: u32,
+    /// Message type (5.4, 7.1).
+    pub(crate) kind: u8,
+    /// Message stream.
+    pub(crate) stream: u32,
+    /// Payload.
+    pub(crate) data: Bytes,
+}
+
+/// State of one chunk stream.
+#[derive(Debug, Default)]
+struct ChunkStream {
+    timestamp_ms: u32,
+    delta_ms: u32,
+    extended: bool,
+    length: u32,
+    kind: u8,
+    stream: u32,
+    /// `None` between messages.
+    assembly: Option<BytesMut>,
+}
+
+/// A chunk header as it stands on the wire.
+#[derive(Debug, Clone, Copy)]
+struct Header {
+    format: u8,
+    id: u32,
+    /// The three-byte field; 0 in type 3.
+    time_field: u32,
+    length: u32,
+    kind: u8,
+    stream: u32,
+    /// Bytes of the header without the extended timestamp.
+    bytes: usize,
+}
+
+/// Reads chunks. Set-chunk-size and abort are acted on here (5.4.1, 5.4.2) and not handed out.
+#[derive(Debug)]
+pub(crate) struct ChunkReader {
+    buffer: BytesMut,
+    streams: HashMap<u32, ChunkStream>,
+    chunk_size: u32,
+    message_bytes_max: u32,
+    assembling: usize,
+}
+
+impl ChunkReader {
+    pub(crate) fn new() -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            streams: HashMap::new(),
+            chunk_size: CHUNK_SIZE_INITIAL,
+            message_bytes_max: MESSAGE_BYTES_UNPUBLISHED_MAX,
+            assembling: 0,
+        }
+    }
+
+    /// The publisher is accepted: messages may now be as long as [`MESSAGE_BYTES_MAX`].
+    pub(crate) fn allow_media(&mut self) {
+        self.message_bytes_max = MESSAGE_BYTES_MAX;
+    }
+
+    /// Takes bytes off the network. The caller drains [`Self::next_message`] before it gives more.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole message, `None` when more bytes are needed. After an error the connection cannot be read any more.
+    pub(crate) fn next_message(&mut self) -> Result<Option<Message>, ChunkError> {
+        while let Some(step) = self.chunk()? {
+            match step {
+                None => {}
+                Some(message) if message.kind == 1 => self.set_chunk_size(&message.data)?,
+                Some(message) if message.kind == 2 => self.abort(&message.data),
+                Some(message) => return Ok(Some(message)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// One piece of a chunk. `None`: more bytes needed; `Some(None)`: taken, no message complete yet.
+    ///
+    /// A chunk is consumed only when whole, so its payload waits in `buffer`: at most one message and one header.
+    fn chunk(&mut self) -> Result<Option<Option<Message>>, ChunkError> {
+        let Some(header) = parse_header(&self.buffer) else { return Ok(None) };
+        let known = self.streams.get(&header.id);
+        if known.is_none() && header.format != 0 {
+            return Err(ChunkError::NoHeader(header.id));
+        }
+        if known.is_none() && self.streams.len() >= CHUNK_STREAMS_MAX {
+            return Err(ChunkError::TooManyStreams);
+        }
+        let under_way = known.and_then(|known| known.assembly.as_ref()).map(BytesMut::len);
+        if under_way.is_some() && header.format != 3 {
+            return Err(ChunkError::Overlap(header.id));
+        }
+        let (length, extended) = match known {
+            Some(known) if header.format == 3 => (known.length, known.extended),
+            Some(known) if header.format == 2 => (known.length, header.time_field == EXTENDED),
+            _ => (header.length, header.time_field == EXTENDED),
+        };
+        if length > self.message_bytes_max {
+            return Err(ChunkError::MessageTooLong(length));
+        }
+        let Some((time, skip)) = self.extended_time(&header, extended) else { return Ok(None) };
+        let missing = length.saturating_sub(u32::try_from(under_way.unwrap_or(0)).unwrap_or(u32::MAX));
+        let take = usize::try_from(missing.min(self.chunk_size)).unwrap_or(usize::MAX);
+        if self.buffer.len() < skip.saturating_add(take) {
+            return Ok(None);
+        }
+        self.buffer.advance(skip);
+        let payload = self.buffer.split_to(take);
+        self.apply(header, time, extended, payload).map(Some)
+    }
+
+    /// The time of this header (absolute or delta) and the length of header and extended timestamp. `None`: more bytes needed.
+    ///
+    /// Some encoders leave the extended timestamp out of type 3 chunks (against 5.3.1.3): there it is taken only when it
+    /// repeats the one before.
+    fn extended_time(&self, header: &Header, extended: bool) -> Option<(u32, usize)> {
+        if !extended {
+            return Some((header.time_field, header.bytes));
+        }
+        let field = self.buffer.get(header.bytes..header.bytes.checked_add(4)?)?;
+        let value = u32::from_be_bytes(field.try_into().ok()?);
+        if header.format == 3 {
+            let known = self.streams.get(&header.id)?;
+            let repeats = value == known.delta_ms || value == known.timestamp_ms;
+            return Some((known.delta_ms, if repeats { header.bytes.saturating_add(4) } else { header.bytes }));
+        }
+        Some((value, header.bytes.saturating_add(4)))
+    }
+
+    fn apply(
+        &mut self,
+        header: Header,
+        time: u32,
+        extended: bool,
+        payload: BytesMut,
+    ) -> Result<Option<Message>, ChunkError> {
+        let taken = payload.len();
+        let state = self.streams.entry(header.id).or_default();
+        if state.assembly.is_none() {
+            match header.format {
+                0 => (state.timestamp_ms, state.delta_ms) = (time, time),
+                1 | 2 => {
+                    state.timestamp_ms = state.timestamp_ms.wrapping_add(time);
+                    state.delta_ms = time;
+                }
+                // After a type 0 header its timestamp is the delta, as odd as that is (5.3.1.2.4); ffmpeg sends it so.
+                _ => state.timestamp_ms = state.timestamp_ms.wrapping_add(state.delta_ms),
+            }
+            if header.format < 3 {
+                state.extended = extended;
+            }
+            if header.format < 2 {
+                (state.length, state.kind) = (header.length, header.kind);
+            }
+            if header.format == 0 {
+                state.stream = header.stream;
+            }
+        }
+        let whole = usize::try_from(state.length).unwrap_or(usize::MAX);
+        let mut assembly = match state.assembly.take() {
+            Some(mut assembly) => {
+                assembly.unsplit(payload);
+                assembly
+            }
+            None => payload,
+        };
+        if assembly.len() >= whole {
+            self.assembling = self.assembling.saturating_sub(assembly.len().saturating_sub(taken));
+            let (timestamp_ms, kind, stream) = (state.timestamp_ms, state.kind, state.stream);
+            return Ok(Some(Message { timestamp_ms, kind, stream, data: assembly.split().freeze() }));
+        }
+        state.assembly = Some(assembly);
+        self.assembling = self.assembling.saturating_add(taken);
+        if self.assembling > ASSEMBLY_BYTES_MAX { Err(ChunkError::AssemblyTooLong) } else { Ok(None) }
+    }
+
+    fn set_chunk_size(&mut self, data: &[u8]) -> Result<(), ChunkError> {
+        let size = data.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        if size == 0 || size > i32::MAX.unsigned_abs() {
+            return Err(ChunkError::ChunkSize(size));
+        }
+        self.chunk_size = size.min(CHUNK_SIZE_MAX);
+        Ok(())
+    }
+
+    fn abort(&mut self, data: &[u8]) {
+        let Some(id) = data.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes)) else { return };
+        if let Some(dropped) = self.streams.get_mut(&id).and_then(|state| state.assembly.take()) {
+            self.assembling = self.assembling.saturating_sub(dropped.len());
+        }
+    }
+}
+
+/// Reads basic and message header (5.3.1.1, 5.3.1.2). `None` when more bytes are needed.
+fn parse_header(buffer: &[u8]) -> Option<Header> {
+    let first = *buffer.first()?;
+    let (id, basic) = match first & 0x3F {
+        0 => (u32::from(*buffer.get(1)?).saturating_add(64), 2),
+        1 => (u32::from(u16::from_le_bytes([*buffer.get(1)?, *buffer.get(2)?])).saturating_add(64), 3),
+        id => (u32::from(id), 1),
+    };
+    let format = first >> 6;
+    let mut header = Header { format, id, time_field: 0, length: 0, kind: 0, stream: 0, bytes: basic };
+    let rest = buffer.get(basic..)?;
+    if format < 3 {
+        header.time_field = be24(rest)?;
+        header.bytes = basic.saturating_add(3);
+    }
+    if format < 2 {
+        header.length = be24(rest.get(3..)?)?;
+        header.kind = *rest.get(6)?;
+        header.bytes = basic.saturating_add(7);
+    }
+    if format == 0 {
+        header.stream = u32::from_le_bytes(*rest.get(7..)?.first_chunk::<4>()?);
+        header.bytes = basic.saturating_add(11);
+    }
+    Some(header)
+}
+
+fn be24(bytes: &[u8]) -> Option<u32> {
+    let [a, b, c] = *bytes.first_chunk::<3>()?;
+    Some(u32::from_be_bytes([0, a, b, c]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn header0(id: u8, time: u32, length: u32, kind: u8) -> Vec<u8> {
+        let mut out = vec![id];
+        out.extend_from_slice(&time.min(EXTENDED).to_be_bytes()[1..]);
+        out.extend_from_slice(&length.to_be_bytes()[1..]);
+        out.push(kind);
+        out.extend_from_slice(&1_u32.to_le_bytes());
+        if time >= EXTENDED {
+            out.extend_from_slice(&time.to_be_bytes());
+        }
+        out
+    }
+
+    fn read(bytes: &[u8]) -> Result<Vec<Message>, ChunkError> {
+        let mut reader = ChunkReader::new();
+        let mut messages = Vec::new();
+        for byte in bytes {
+            reader.push(&[*byte]);
+            while let Some(message) = reader.next_message()? {
+                messages.push(message);
+            }
+        }
+        Ok(messages)
+    }
+
+    fn times(bytes: &[u8]) -> Vec<u32> {
+        read(bytes).unwrap().iter().map(|message| message.timestamp_ms).collect()
+    }
+
+    #[test]
+    fn interleaved_chunk_streams_are_kept_apart() {
+        let mut bytes = [header0(4, 10, 200, 9), vec![b'v'; 128], header0(5, 12, 3, 8), vec![b'a'; 3]].concat();
+        bytes.extend([vec![0xC4], vec![b'v'; 72]].concat());
+        let messages = read(&bytes).unwrap();
+        assert_eq!(messages.len(), 2);
+        assert_eq!((messages[0].kind, &messages[0].data[..]), (8, &b"aaa"[..]));
+        assert_eq!((messages[1].kind, messages[1].data.len(), messages[1].timestamp_ms), (9, 200, 10));
+        assert!(messages[1].data.iter().all(|byte| *byte == b'v'));
+    }
+
+    #[test]
+    fn extended_timestamp_of_a_compressed_header_is_a_delta() {
+        let mut bytes = [header0(4, 1000, 1, 9), vec![0]].concat();
+        bytes.extend([0x44, 0xFF, 0xFF, 0xFF, 0, 0, 1, 9, 0x01, 0x00, 0x00, 0x00, 0]);
+        assert_eq!(times(&bytes), [1000, 1000 + 0x0100_0000]);
+    }
+
+    #[test]
+    fn continuation_is_read_with_and_without_the_repeated_extended_timestamp() {
+        let time: u32 = 0xFFFF_FFF0;
+        let head = [header0(4, time, 130, 9), vec![7; 128]].concat();
+        for repeated in [time.to_be_bytes().to_vec(), Vec::new()] {
+            // One byte more follows, so that the reader can look four bytes ahead.
+            let next = [header0(5, 3, 1, 8), vec![0]].concat();
+            let bytes = [head.clone(), vec![0xC4], repeated, vec![7; 2], next].concat();
+            let messages = read(&bytes).unwrap();
+            assert_eq!(messages.len(), 2);
+            assert_eq!((messages[0].timestamp_ms, messages[0].data.len()), (time, 130));
+            assert!(messages[0].data.iter().all(|byte| *byte == 7));
+        }
+    }
+
+    #[test]
+    fn clock_wraps_at_32_bits() {
+        let mut bytes = [header0(4, u32::MAX - 15, 1, 9), vec![0]].concat();
+        bytes.extend([0x84, 0, 0, 40, 0]);
+        bytes.extend([0xC4, 0]);
+        assert_eq!(times(&bytes), [u32::MAX - 15, 24, 64]);
+    }
+
+    #[test]
+    fn chunk_size_follows_the_peer_within_bounds() {
+        let set = |size: u32| [header0(2, 0, 4, 1), size.to_be_bytes().to_vec()].concat();
+        let message = [header0(4, 0, 300, 9), vec![1; 300]].concat();
+        assert_eq!(read(&[set(65_536), message.clone()].concat()).unwrap().len(), 1);
+        assert_eq!(read(&[set(0x7FFF_FFFF), message].concat()).unwrap().len(), 1);
+        let one = (0..3).flat_map(|n| if n == 0 { [header0(4, 0, 3, 9), vec![1]].concat() } else { vec![0xC4, 1] });
+        assert_eq!(read(&[set(1), one.collect()].concat()).unwrap().len(), 1);
+        assert_eq!(read(&set(0)), Err(ChunkError::ChunkSize(0)));
+        assert_eq!(read(&set(0x8000_0000)), Err(ChunkError::ChunkSize(0x8000_0000)));
+    }
+
+    #[test]
+    fn aborted_message_is_forgotten() {
+        let abort = [header0(2, 0, 4, 2), 4_u32.to_be_bytes().to_vec()].concat();
+        let bytes = [header0(4, 0, 300, 9), vec![1; 128], abort, header0(4, 5, 1, 9), vec![2]].concat();
+        let messages = read(&bytes).unwrap();
+        assert_eq!(messages.len(), 1);
+        assert_eq!(&messages[0].data[..], &[2]);
+    }
+
+    #[test]
+    fn oversized_and_impossible_headers_are_refused() {
+        assert_eq!(read(&header0(4, 0, 0x00FF_FFFF, 9)), Err(ChunkError::MessageTooLong(0x00FF_FFFF)));
+        assert_eq!(read(&[0xC4]), Err(ChunkError::NoHeader(4)));
+        let shortened = [header0(4, 0, 300, 9), vec![1; 128], vec![0x44, 0, 0, 0, 0, 0, 1, 9]].concat();
+        assert_eq!(read(&shortened), Err(ChunkError::Overlap(4)));
+        let many: Vec<u8> = (0..=255_u8).flat_map(|n| [&[0, n], &header0(0, 0, 0, 9)[1..]].concat()).collect();
+        assert_eq!(read(&many), Err(ChunkError::TooManyStreams));
+    }
+
+    #[test]
+    fn chunk_stream_ids_of_two_and_three_bytes_are_read() {
+        let two = [&[0, 200][..], &header0(0, 1, 1, 9)[1..], &[5]].concat();
+        let three = [&[1, 0, 2][..], &header0(0, 2, 1, 9)[1..], &[6]].concat();
+        assert_eq!(times(&[two, three].concat()), [1, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic_and_stay_bounded(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+            let mut reader = ChunkReader::new();
+            reader.push(&bytes);
+            while let Ok(Some(_)) = reader.next_message() {}
+            prop_assert!(reader.assembling <= ASSEMBLY_BYTES_MAX);
+            prop_assert_eq!(
+                reader.assembling,
+                reader.streams.values().filter_map(|s| s.assembly.as_ref()).map(BytesMut::len).sum::<usize>()
+            );
+        }
+    }
+}

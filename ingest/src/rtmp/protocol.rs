@@ -1,0 +1,310 @@
+//! The server's side of RTMP after the handshake: chunks in, events and bytes out (RTMP 1.0, sections 5.4 and 7). Pure.
+//!
+//! Ours rather than `rml_rtmp`'s server session, which panics on commands with fewer than three values and on a
+//! `@setDataFrame` without arguments, and reports refusals as a reply to the wrong transaction, which OBS reads as "connection
+//! lost" and tries again for ever. Its chunk serializer is used for what goes out.
+
+use bytes::Bytes;
+use rml_rtmp::chunk_io::ChunkSerializer;
+use rml_rtmp::messages::MessagePayload;
+use rml_rtmp::time::RtmpTimestamp;
+
+use super::amf::{self, AmfError, Value};
+use super::chunk::{ChunkError, ChunkReader, Message};
+use crate::keys::KeyDigest;
+
+/// Longest application name or key that is looked at, in bytes.
+const NAME_BYTES_MAX: usize = 512;
+/// Message streams of a connection. Encoders make one; some make a second after a refusal.
+const STREAMS_MAX: u32 = 16;
+/// Our chunk size, in bytes: larger than all we send.
+const CHUNK_BYTES_OUT: u32 = 4096;
+/// What the peer may send before it wants an acknowledgement, in bytes (5.4.4).
+const WINDOW_BYTES: u32 = 2_500_000;
+/// Smallest acknowledgement window that is honoured, in bytes: a smaller one only makes us send.
+const WINDOW_BYTES_MIN: u32 = 16 * 1024;
+
+/// Why a connection cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProtocolError {
+    /// Chunk stream.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    /// A command does not parse.
+    #[error("command: {0}")]
+    Amf(#[from] AmfError),
+    /// A command without name and transaction, or one that comes before `connect`.
+    #[error("command {0:?} is not valid here")]
+    Command(String),
+    /// Nothing of ours can be too long to write; kept as an error because the library's signature has one.
+    #[error("message cannot be written: {0}")]
+    Write(String),
+}
+
+/// What the peer did.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// `connect` to an application; answer with [`Protocol::accept_connect`] or [`Protocol::reject_connect`].
+    Connect {
+        /// Name of the application, without query.
+        app: String,
+    },
+    /// `publish`; answer with [`Protocol::accept_publish`] or [`Protocol::reject_publish`].
+    Publish {
+        /// The stream key, without query.
+        key: KeyDigest,
+    },
+    /// `play`: not served here; answer with [`Protocol::reject_play`].
+    Play,
+    /// Stops publishing, and may start again.
+    Unpublish,
+    /// Metadata: what the encoder says of itself. Shown, never relied on.
+    Metadata(Value),
+    /// Body of a video message.
+    Video {
+        /// Milliseconds modulo 2^32.
+        stamp_ms: u32,
+        /// FLV tag body.
+        body: Bytes,
+    },
+    /// Body of an audio message.
+    Audio {
+        /// Milliseconds modulo 2^32.
+        stamp_ms: u32,
+        /// FLV tag body.
+        body: Bytes,
+    },
+}
+
+/// One connection.
+pub(crate) struct Protocol {
+    reader: ChunkReader,
+    serializer: ChunkSerializer,
+    out: Vec<u8>,
+    connected: bool,
+    connect_transaction: f64,
+    streams: u32,
+    publish_stream: u32,
+    publishing: bool,
+    received: u64,
+    acknowledged: u64,
+    window: u32,
+}
+
+impl Protocol {
+    pub(crate) fn new() -> Self {
+        Self {
+            reader: ChunkReader::new(),
+            serializer: ChunkSerializer::new(),
+            out: Vec::new(),
+            connected: false,
+            connect_transaction: 0.0,
+            streams: 0,
+            publish_stream: 0,
+            publishing: false,
+            received: 0,
+            acknowledged: 0,
+            window: u32::MAX,
+        }
+    }
+
+    /// Takes bytes off the network; says what they mean.
+    pub(crate) fn input(&mut self, bytes: &[u8]) -> Result<Vec<Event>, ProtocolError> {
+        self.reader.push(bytes);
+        self.received = self.received.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let mut events = Vec::new();
+        while let Some(message) = self.reader.next_message()? {
+            events.extend(self.message(message)?);
+        }
+        if self.received.saturating_sub(self.acknowledged) >= u64::from(self.window) {
+            self.acknowledged = self.received;
+            // The sequence number is the count modulo 2^32 (5.4.3).
+            let [_, _, _, _, low @ ..] = self.received.to_be_bytes();
+            self.send(3, 0, Bytes::copy_from_slice(&low))?;
+        }
+        Ok(events)
+    }
+
+    /// What is to be written to the network now.
+    pub(crate) fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    fn message(&mut self, message: Message) -> Result<Option<Event>, ProtocolError> {
+        let Message { timestamp_ms: stamp_ms, kind, stream, data } = message;
+        match kind {
+            4 => self.user_control(&data)?,
+            5 => {
+                let window = data.first_chunk::<4>().map_or(u32::MAX, |bytes| u32::from_be_bytes(*bytes));
+                self.window = window.max(WINDOW_BYTES_MIN);
+            }
+            8 if self.publishing && stream == self.publish_stream => {
+                return Ok(Some(Event::Audio { stamp_ms, body: data }));
+            }
+            9 if self.publishing && stream == self.publish_stream => {
+                return Ok(Some(Event::Video { stamp_ms, body: data }));
+            }
+            15 | 18 => return Ok(self.data(&data)),
+            // "AMF 3" commands of real encoders are a zero byte and AMF 0.
+            17 => return self.command(stream, data.strip_prefix(&[0]).unwrap_or(&data)),
+            20 => return self.command(stream, &data),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Metadata that does not parse is not worth a connection.
+    fn data(&self, data: &[u8]) -> Option<Event> {
+        if !self.publishing {
+            return None;
+        }
+        let values = amf::decode(data).ok()?;
+        let named = |value: &Value| value.as_str().is_some_and(|name| name == "onMetaData" || name == "@setDataFrame");
+        let metadata = values.iter().find(|value| matches!(value, Value::Object(_)))?;
+        values.first().is_some_and(named).then(|| Event::Metadata(metadata.clone()))
+    }
+
+    /// Answers a ping (7.1.7).
+    fn user_control(&mut self, data: &[u8]) -> Result<(), ProtocolError> {
+        match data {
+            [0, 6, time @ ..] if time.len() == 4 => self.send(4, 0, [&[0, 7], time].concat().into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn command(&mut self, stream: u32, data: &[u8]) -> Result<Option<Event>, ProtocolError> {
+        let values = amf::decode(data)?;
+        let name = values.first().and_then(Value::as_str).unwrap_or_default();
+        let transaction = values.get(1).and_then(Value::as_number).unwrap_or(0.0);
+        let argument = |index: usize| values.get(index).and_then(Value::as_str).unwrap_or_default();
+        if !self.connected && name != "connect" {
+            return Err(ProtocolError::Command(name.chars().take(32).collect()));
+        }
+        match name {
+            "connect" => {
+                self.connect_transaction = transaction;
+                let app = values.get(2).and_then(|object| object.get("app")).and_then(Value::as_str).unwrap_or_default();
+                return Ok(Some(Event::Connect { app: plain_name(app) }));
+            }
+            "releaseStream" => self.result(transaction, Value::Null)?,
+            "FCPublish" => {
+                self.result(transaction, Value::Null)?;
+                self.status_command("onFCPublish", 0, "status", "NetStream.Publish.Start", "ready")?;
+            }
+            "createStream" => {
+                self.streams = self.streams.saturating_add(1);
+                if self.streams > STREAMS_MAX {
+                    return Err(ProtocolError::Command(name.to_owned()));
+                }
+                self.result(transaction, Value::Number(f64::from(self.streams)))?;
+            }
+            "publish" if !self.publishing => {
+                self.publish_stream = stream;
+                return Ok(Some(Event::Publish { key: KeyDigest::of(&plain_name(argument(3))) }));
+            }
+            "play" | "play2" => {
+                self.publish_stream = stream;
+                return Ok(Some(Event::Play));
+            }
+            "FCUnpublish" | "closeStream" | "deleteStream" if self.publishing => {
+                self.publishing = false;
+                return Ok(Some(Event::Unpublish));
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Lets the peer into the application.
+    pub(crate) fn accept_connect(&mut self) -> Result<(), ProtocolError> {
+        self.connected = true;
+        self.send(5, 0, Bytes::copy_from_slice(&WINDOW_BYTES.to_be_bytes()))?;
+        // Limit type 2, dynamic (5.4.5).
+        let bandwidth = [&WINDOW_BYTES.to_be_bytes()[..], &[2]].concat();
+        self.send(6, 0, bandwidth.into())?;
+        let packet = self
+            .serializer
+            .set_max_chunk_size(CHUNK_BYTES_OUT, RtmpTimestamp::new(0))
+            .map_err(|error| ProtocolError::Write(error.to_string()))?;
+        self.out.extend(packet.bytes);
+        let server = vec![
+            ("fmsVer".to_owned(), Value::text("FMS/3,5,7,7009")),
+            ("capabilities".to_owned(), Value::Number(31.0)),
+        ];
+        let mut info = status("status", "NetConnection.Connect.Success", "Connection succeeded.");
+        info.push(("objectEncoding".to_owned(), Value::Number(0.0)));
+        let transaction = Value::Number(self.connect_transaction);
+        self.invoke(0, &[Value::text("_result"), transaction, Value::Object(server), Value::Object(info)])
+    }
+
+    /// Refuses `connect`; the caller closes the connection.
+    pub(crate) fn reject_connect(&mut self, description: &str) -> Result<(), ProtocolError> {
+        let info = Value::Object(status("error", "NetConnection.Connect.Rejected", description));
+        self.invoke(0, &[Value::text("_error"), Value::Number(self.connect_transaction), Value::Null, info])?;
+        self.invoke(0, &[Value::text("close"), Value::Number(0.0), Value::Null])
+    }
+
+    /// Lets the peer publish.
+    pub(crate) fn accept_publish(&mut self) -> Result<(), ProtocolError> {
+        self.publishing = true;
+        self.reader.allow_media();
+        let begin = [&[0, 0][..], &self.publish_stream.to_be_bytes()].concat();
+        self.send(4, 0, begin.into())?;
+        self.status_command("onStatus", self.publish_stream, "status", "NetStream.Publish.Start", "Publishing.")
+    }
+
+    /// Refuses `publish`, or ends it; the caller closes the connection. OBS takes `NetStream.Publish.BadName` for "wrong or used
+    /// stream key" and does not try again; any other code it takes for trouble on the way.
+    pub(crate) fn reject_publish(&mut self, code: &str, description: &str) -> Result<(), ProtocolError> {
+        self.publishing = false;
+        self.status_command("onStatus", self.publish_stream, "error", code, description)
+    }
+
+    /// Refuses `play`; the caller closes the connection.
+    pub(crate) fn reject_play(&mut self) -> Result<(), ProtocolError> {
+        let text = "This server takes publishers only; watch over HTTPS.";
+        self.status_command("onStatus", self.publish_stream, "error", "NetStream.Play.StreamNotFound", text)
+    }
+
+    fn result(&mut self, transaction: f64, value: Value) -> Result<(), ProtocolError> {
+        self.invoke(0, &[Value::text("_result"), Value::Number(transaction), Value::Null, value])
+    }
+
+    fn status_command(
+        &mut self,
+        command: &str,
+        stream: u32,
+        level: &str,
+        code: &str,
+        text: &str,
+    ) -> Result<(), ProtocolError> {
+        let info = Value::Object(status(level, code, text));
+        self.invoke(stream, &[Value::text(command), Value::Number(0.0), Value::Null, info])
+    }
+
+    fn invoke(&mut self, stream: u32, values: &[Value]) -> Result<(), ProtocolError> {
+        self.send(20, stream, amf::encode(values).into())
+    }
+
+    fn send(&mut self, type_id: u8, message_stream_id: u32, data: Bytes) -> Result<(), ProtocolError> {
+        let payload = MessagePayload { timestamp: RtmpTimestamp::new(0), type_id, message_stream_id, data };
+        let packet = self
+            .serializer
+            .serialize(&payload, false, false)
+            .map_err(|error| ProtocolError::Write(error.to_string()))?;
+        self.out.extend(packet.bytes);
+        Ok(())
+    }
+}
+
+fn status(level: &str, code: &str, description: &str) -> Vec<(String, Value)> {
+    [("level", level), ("code", code), ("description", description)]
+        .map(|(name, text)| (name.to_owned(), Value::text(text)))
+        .into()
+}
+
+/// A name without query, slashes at its ends, and anything beyond [`NAME_BYTES_MAX`].
+fn plain_name(text: &str) -> String {
+    let name = text.split('?').next().unwrap_or_default().trim_matches('/');
+    if name.len() > NAME_BYTES_MAX { String::new() } else { name.to_owned() }
+}
