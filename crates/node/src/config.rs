@@ -1,0 +1,136 @@
+//! Configuration files: typed, strict, and errors of one line that say where.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+/// Most single-letter edits between an unknown key and the one it was meant to be.
+const SUGGESTION_EDITS_MAX: usize = 3;
+
+/// Reads a TOML text that came from `path`.
+///
+/// # Errors
+/// One line: file, line, and what is wrong there. An unknown key is named with its table, and with the key that was
+/// probably meant: ``sealcast.toml:12: unknown key `ingest.rtmp_lisen` (did you mean `rtmp_listen`?)``.
+pub fn read<T: DeserializeOwned>(text: &str, path: &Path) -> anyhow::Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let offset = error.span().map(|span| span.start.min(text.len()));
+        let line = offset.map(|offset| text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1);
+        let table = line.map(|line| table_at(text, line)).unwrap_or_default();
+        let what = explain(error.message(), &table);
+        match line {
+            Some(line) => anyhow::anyhow!("{}:{line}: {what}", path.display()),
+            None => anyhow::anyhow!("{}: {what}", path.display()),
+        }
+    })
+}
+
+/// The name of the table that line `line` (from 1) of `text` is in; empty at the top.
+fn table_at(text: &str, line: usize) -> String {
+    let headers = text.lines().take(line).filter_map(|line| {
+        let line = line.trim_start();
+        let name = line.strip_prefix("[[").or_else(|| line.strip_prefix('['))?;
+        name.split(']').next().filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_. ".contains(&b)))
+    });
+    headers.last().map(|name| name.trim().to_owned()).unwrap_or_default()
+}
+
+/// The parser's message as one line in our words.
+fn explain(message: &str, table: &str) -> String {
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let Some(rest) = message.strip_prefix("unknown field `") else { return message };
+    let mut quoted = rest.split('`').step_by(2);
+    let Some(key) = quoted.next() else { return message };
+    let known: Vec<&str> = quoted.filter(|name| !name.is_empty()).collect();
+    let full = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
+    let nearest = known.iter().map(|name| (edits(key, name), *name)).min();
+    match nearest {
+        Some((distance, name)) if distance <= SUGGESTION_EDITS_MAX.min(key.len() / 2) => {
+            format!("unknown key `{full}` (did you mean `{name}`?)")
+        }
+        Some(_) => format!("unknown key `{full}` (known here: {})", known.join(", ")),
+        None => format!("unknown key `{full}`"),
+    }
+}
+
+/// Levenshtein distance in bytes.
+fn edits(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut before = i + 1;
+        for (cell, b) in row.iter_mut().skip(1).zip(right.bytes()) {
+            let above = *cell;
+            let next = if a == b { diagonal } else { 1 + diagonal.min(above).min(before) };
+            diagonal = above;
+            before = next;
+            *cell = next;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(left.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Outer {
+        data: String,
+        ingest: Inner,
+        streams: Vec<Inner>,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Inner {
+        rtmp_listen: String,
+        threads: u16,
+    }
+
+    fn error(text: &str) -> String {
+        let error = read::<Outer>(text, Path::new("etc/sealcast.toml")).unwrap_err().to_string();
+        assert!(!error.contains('\n'), "{error}");
+        error
+    }
+
+    #[test]
+    fn unknown_key_is_named_with_file_line_table_and_what_was_meant() {
+        let text = "data = \"x\"\n\n[ingest]\n# comment\nrtmp_lisen = \"a\"\n";
+        let expected = "etc/sealcast.toml:5: unknown key `ingest.rtmp_lisen` (did you mean `rtmp_listen`?)";
+        assert_eq!(error(text), expected);
+        let text = "[[streams]]\nthreads = 1\n[[streams]]\nthread = 2\n";
+        assert_eq!(error(text), "etc/sealcast.toml:4: unknown key `streams.thread` (did you mean `threads`?)");
+        let known = "(known here: data, ingest, streams)";
+        assert_eq!(error("colour = 1"), format!("etc/sealcast.toml:1: unknown key `colour` {known}"));
+        assert_eq!(error("x = 1"), format!("etc/sealcast.toml:1: unknown key `x` {known}"));
+    }
+
+    #[test]
+    fn wrong_type_and_wrong_syntax_name_file_and_line() {
+        let text = "[ingest]\nthreads = \"many\"\n";
+        assert_eq!(error(text), "etc/sealcast.toml:2: invalid type: string \"many\", expected u16");
+        assert!(error("data = \"x\"\nthis is no toml\n").starts_with("etc/sealcast.toml:2: "));
+        assert!(error("data = 1\ndata = 2\n").starts_with("etc/sealcast.toml:"));
+    }
+
+    #[test]
+    fn good_text_reads() {
+        let outer: Outer = read("data = \"d\"\n[ingest]\nthreads = 3\n", Path::new("x")).unwrap();
+        assert_eq!((outer.data.as_str(), outer.ingest.threads, outer.streams.len()), ("d", 3, 0));
+        assert!(outer.ingest.rtmp_listen.is_empty());
+    }
+
+    #[test]
+    fn distance_counts_single_letter_edits() {
+        for (left, right, expected) in [("", "abc", 3), ("kitten", "sitting", 3), ("a", "a", 0), ("listen", "lisen", 1)]
+        {
+            assert_eq!(edits(left, right), expected, "{left} {right}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Listeners: TLS with HTTP/2 and HTTP/1.1 in front of an axum router, with a bound on everything a peer can hold.
+//!
+//! Owns accepting, handshakes, connection limits, idle and slow peers, and the graceful end. Deliberately knows no routes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use media::NodeId;
+use messages::Role;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Redacted, tls};
+
+/// How long open requests may go on after the shutdown began.
+pub const GRACE: Duration = Duration::from_secs(2);
+/// Pause after a failed accept, such as for want of file descriptors: trying at once again would only burn a core.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Longest header block in bytes. Our longest URL has some 300 bytes; browsers add cookies.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
+/// Read buffer of an HTTP/1.1 connection in bytes; a header block has to fit.
+const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Streams a peer may have reset before we have looked at them (CVE-2023-44487, "rapid reset").
+const PENDING_RESETS_MAX: usize = 20;
+/// Stream errors of its own making that a peer may cause on one connection before it is closed.
+const LOCAL_ERROR_RESETS_MAX: usize = 256;
+/// What may wait in memory to be sent on one stream, in bytes: one part of 1080p video.
+const SEND_BUFFER_BYTES_MAX: usize = 512 * 1024;
+/// Room for uploads on one stream and on one connection, in bytes: a part of the ladder, and all of it at once.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// How often an HTTP/2 peer is asked whether it is still there, and how long it may take to answer.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bounds of a listener.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once, handshakes included; one more is closed at once and counted. Default: 4096.
+    pub connections_max: usize,
+    /// Time for the TLS handshake. Default: 5 s.
+    pub handshake_timeout: Duration,
+    /// Time for the first request after the handshake, and for each header block. Default: 10 s.
+    pub header_timeout: Duration,
+    /// A connection without a new request for this long is asked to end, and is cut after as long again; so it also bounds
+    /// the longest single response to twice this. Default: 60 s.
+    pub idle_timeout: Duration,
+    /// Requests at once on one HTTP/2 connection. Default: 128.
+    pub streams_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 4096,
+            handshake_timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            streams_max: 128,
+        }
+    }
+}
+
+/// Who is at the other end of a connection: an extension of every request.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its address. A viewer's address is not for logs.
+    pub address: Redacted<SocketAddr>,
+    /// Who it is, by the client certificate that the handshake verified; `None` on a public listener.
+    pub node: Option<(NodeId, Role)>,
+}
+
+/// Binds a TCP listener. Port 0 asks for a free port.
+///
+/// # Errors
+/// Names the address, and says what to do when it is taken or not this machine's.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                ": the port is taken by another program; stop that or choose another port (0 asks for a free one)"
+            }
+            std::io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
+            std::io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege; choose a higher one",
+            _ => return anyhow::Error::new(error).context(format!("cannot listen on {address}")),
+        };
+        anyhow::anyhow!("cannot listen on {address}{hint}")
+    })
+}
+
+/// Serves a router over TLS until `shutdown`, then lets open requests end for [`GRACE`] at most.
+///
+/// # Errors
+/// When the listener cannot be used at all. What single peers do is counted, not returned.
+pub async fn serve_tls(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    serve(listener, Some(TlsAcceptor::from(tls)), router, limits, shutdown).await
+}
+
+/// Serves a router without TLS, HTTP/1.1 only: for the ops plane on loopback.
+///
+/// # Errors
+/// As [`serve_tls`].
+pub async fn serve_plain(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    serve(listener, None, router, limits, shutdown).await
+}
+
+async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let local = listener.local_addr().context("the listener has no address")?;
+    let permits = Arc::new(Semaphore::new(limits.connections_max));
+    let server = Arc::new(Server { tls, router, builders: Builders::new(&limits), limits, shutdown });
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = server.shutdown.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(listen = %local, %error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        let Ok(permit) = permits.clone().try_acquire_owned() else {
+            refused("connections_max");
+            continue;
+        };
+        connections.spawn(server.clone().connection(stream, address, permit));
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, drained).await.is_err() {
+        tracing::debug!(listen = %local, left = connections.len(), "cutting connections that did not end in time");
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+fn refused(reason: &'static str) {
+    metrics::counter!("http_connections_refused_total", "reason" => reason).increment(1);
+}
+
+struct Builders {
+    http1: auto::Builder<TokioExecutor>,
+    http2: auto::Builder<TokioExecutor>,
+}
+
+impl Builders {
+    fn new(limits: &Limits) -> Self {
+        let mut http1 = auto::Builder::new(TokioExecutor::new()).http1_only();
+        http1
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(HTTP1_BUFFER_BYTES_MAX);
+        let mut http2 = auto::Builder::new(TokioExecutor::new()).http2_only();
+        http2
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams_max)
+            .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+            .max_local_error_reset_streams(LOCAL_ERROR_RESETS_MAX)
+            .max_header_list_size(HEADER_BYTES_MAX)
+            .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+        Self { http1, http2 }
+    }
+}
+
+struct Server {
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    builders: Builders,
+    limits: Limits,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, _permit: OwnedSemaphorePermit) {
+        // Parts are small and urgent; failing to say so costs latency only.
+        let _ = stream.set_nodelay(true);
+        let address = Redacted::new(address);
+        let Some(acceptor) = &self.tls else {
+            let peer = Peer { address, node: None };
+            return self.http(stream, peer, &self.builders.http1).await;
+        };
+        let handshake = tokio::select! {
+            () = self.shutdown.cancelled() => return,
+            handshake = tokio::time::timeout(self.limits.handshake_timeout, acceptor.accept(stream)) => handshake,
+        };
+        let stream = match handshake {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                return refused("handshake");
+            }
+            Err(_) => return refused("handshake_timeout"),
+        };
+        let (_, session) = stream.get_ref();
+        let node = session.peer_certificates().and_then(|chain| chain.first()).and_then(tls::node_of);
+        let is_http2 = session.alpn_protocol() == Some(b"h2");
+        let builder = if is_http2 { &self.builders.http2 } else { &self.builders.http1 };
+        self.http(stream, Peer { address, node }, builder).await;
+    }
+
+    async fn http<I>(&self, stream: I, peer: Peer, builder: &auto::Builder<TokioExecutor>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let requests = Arc::new(AtomicU64::new(0));
+        let router = TowerToHyperService::new(self.router.clone());
+        let count = requests.clone();
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+            count.fetch_add(1, Ordering::Relaxed);
+            request.extensions_mut().insert(peer.clone());
+            hyper::service::Service::call(&router, request)
+        });
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return log_end(ended),
+            () = self.shutdown.cancelled() => {}
+            () = self.unused(&requests) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        match tokio::time::timeout(self.limits.idle_timeout, connection).await {
+            Ok(ended) => log_end(ended),
+            Err(_) => refused("idle"),
+        }
+    }
+
+    /// Resolves once there was no new request for a while.
+    async fn unused(&self, requests: &AtomicU64) {
+        let mut seen = 0;
+        let mut wait = self.limits.header_timeout;
+        loop {
+            tokio::time::sleep(wait).await;
+            let now = requests.load(Ordering::Relaxed);
+            if now == seen {
+                return;
+            }
+            seen = now;
+            wait = self.limits.idle_timeout;
+        }
+    }
+}
+
+fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!(error = error.as_ref() as &dyn std::error::Error, "connection ended early");
+    }
+}

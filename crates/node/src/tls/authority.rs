@@ -1,0 +1,224 @@
+//! The development authority: makes a cluster's certificates in a directory, so that nobody has to.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use media::{NodeId, UnixMillis};
+use messages::Role;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+use rustls::RootCertStore;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::{CertificateDer, UnixTime};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use super::identity::{Identity, IdentityPaths};
+use super::{node_uri, parse_certificates, provider};
+use crate::clock::Clock;
+use crate::files::{self, MODE_PUBLIC, MODE_SECRET};
+
+/// How long the authority's own certificate is valid: as long as a development machine lives.
+const AUTHORITY_VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// How long a node's certificate is valid: what browsers accept from a public authority.
+const NODE_VALIDITY: Duration = Duration::from_secs(397 * 86_400);
+/// A certificate with less than this left is made anew.
+pub const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
+/// How far a peer's clock may be behind ours and still accept a certificate made just now.
+const BACKDATE: Duration = Duration::from_secs(86_400);
+
+/// A certificate authority in a directory: `ca.pem` and `ca.key`, and next to them `{node}.pem` and `{node}.key`.
+pub struct Authority {
+    directory: PathBuf,
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+impl Authority {
+    /// Opens the authority in `directory`, or makes one there when there is none or it has less than [`RENEW_BEFORE`]
+    /// left. The key has mode 0600. Two processes may do this at once; they get the same authority.
+    ///
+    /// # Errors
+    /// When the directory cannot be written, or what is there is not an authority: nothing is overwritten then.
+    pub fn ensure(directory: &Path, clock: &Clock) -> Result<Self> {
+        files::create_directory(directory)?;
+        let _lock = lock(directory)?;
+        let (pem_path, key_path) = (directory.join("ca.pem"), directory.join("ca.key"));
+        if pem_path.exists() || key_path.exists() {
+            let there = Self::open(directory, clock).with_context(|| {
+                format!(
+                    "cannot use the authority in {}; remove ca.pem and ca.key to have a new one",
+                    directory.display()
+                )
+            })?;
+            if !expires_soon(&there.certificate, clock)? {
+                return Ok(there);
+            }
+            tracing::warn!(directory = %directory.display(), "the authority's certificate ends soon; making a new one");
+        }
+        let key = KeyPair::generate()?;
+        let params = authority_params(clock);
+        let certificate = params.self_signed(&key)?;
+        files::atomic_write(&key_path, key.serialize_pem().as_bytes(), MODE_SECRET)?;
+        files::atomic_write(&pem_path, certificate.pem().as_bytes(), MODE_PUBLIC)?;
+        tracing::info!(path = %pem_path.display(), "made a development certificate authority");
+        Self::open(directory, clock)
+    }
+
+    fn open(directory: &Path, clock: &Clock) -> Result<Self> {
+        let (pem_path, key_path) = (directory.join("ca.pem"), directory.join("ca.key"));
+        let certificate = parse_certificates(&files::read_bounded(&pem_path)?, &pem_path)?.swap_remove(0);
+        let key_pem = zeroize::Zeroizing::new(files::read_bounded(&key_path)?);
+        let key_text = std::str::from_utf8(&key_pem).with_context(|| format!("{} is not text", key_path.display()))?;
+        let key = KeyPair::from_pem(key_text).with_context(|| format!("{} is not a key", key_path.display()))?;
+        let (_, parsed) = X509Certificate::from_der(&certificate)
+            .with_context(|| format!("{} is not a certificate", pem_path.display()))?;
+        anyhow::ensure!(
+            parsed.public_key().subject_public_key.data.as_ref() == key.public_key_raw(),
+            "{} is not the key of {}",
+            key_path.display(),
+            pem_path.display()
+        );
+        let issuer = Issuer::from_ca_cert_der(&certificate, key)
+            .with_context(|| format!("{} is not an authority's certificate", pem_path.display()))?;
+        Ok(Self { directory: directory.to_owned(), certificate, issuer, clock: *clock })
+    }
+
+    /// The certificate that clients have to trust.
+    pub fn ca_path(&self) -> PathBuf {
+        self.directory.join("ca.pem")
+    }
+
+    /// The files of a node, made when they are not there, not of this authority, have less than [`RENEW_BEFORE`] left, or
+    /// lack one of `names` (host names or IP addresses under which the node is reached). Always included: `localhost`,
+    /// `127.0.0.1`, `::1` and the node's own name. The key has mode 0600.
+    ///
+    /// # Errors
+    /// When a name is neither a host name nor an IP address, or the directory cannot be written.
+    pub fn issue(&self, node: &NodeId, role: Role, names: &[String]) -> Result<IdentityPaths> {
+        anyhow::ensure!(node.as_str() != "ca", "a node cannot be called \"ca\": its files would be the authority's");
+        let paths = IdentityPaths {
+            certificate: self.directory.join(format!("{node}.pem")),
+            key: self.directory.join(format!("{node}.key")),
+            ca: self.ca_path(),
+        };
+        let params = self.node_params(node, role, names)?;
+        let _lock = lock(&self.directory)?;
+        match self.why_not_usable(&paths, &params) {
+            None => return Ok(paths),
+            Some(reason) => tracing::info!(%node, %role, reason, "making a certificate"),
+        }
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        files::atomic_write(&paths.key, key.serialize_pem().as_bytes(), MODE_SECRET)?;
+        files::atomic_write(&paths.certificate, certificate.pem().as_bytes(), MODE_PUBLIC)?;
+        Ok(paths)
+    }
+
+    fn node_params(&self, node: &NodeId, role: Role, names: &[String]) -> Result<CertificateParams> {
+        let fixed = ["localhost", "127.0.0.1", "::1", node.as_str()].map(str::to_owned);
+        let mut all: Vec<String> = Vec::with_capacity(names.len() + fixed.len());
+        for name in fixed.iter().chain(names) {
+            if !all.contains(name) {
+                all.push(name.clone());
+            }
+        }
+        let mut params = CertificateParams::new(all)
+            .with_context(|| format!("one of {names:?} is neither a host name nor an IP address"))?;
+        params.subject_alt_names.push(SanType::URI(node_uri(node, role).try_into()?));
+        params.distinguished_name.push(DnType::CommonName, format!("Sealcast {role} {node}"));
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        set_validity(&mut params, &self.clock, NODE_VALIDITY);
+        Ok(params)
+    }
+
+    /// Why the files that are there cannot stay; `None` when they can.
+    fn why_not_usable(&self, paths: &IdentityPaths, wanted: &CertificateParams) -> Option<&'static str> {
+        if !paths.certificate.exists() || !paths.key.exists() {
+            return Some("there is none");
+        }
+        let Ok(identity) = Identity::load(paths) else { return Some("the files do not load") };
+        let leaf = identity.certificate();
+        if !self.signed_and_valid_at(leaf, self.clock.wall().plus(RENEW_BEFORE)) {
+            return Some("it ends soon or is another authority's");
+        }
+        let has_all = san_set(leaf).is_some_and(|there| wanted.subject_alt_names.iter().all(|san| there.contains(san)));
+        if has_all { None } else { Some("it lacks a name") }
+    }
+
+    fn signed_and_valid_at(&self, leaf: &CertificateDer<'_>, at: UnixMillis) -> bool {
+        let mut roots = RootCertStore::empty();
+        if roots.add(self.certificate.clone()).is_err() {
+            return false;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider()).build();
+        let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(at.0).unwrap_or(0)));
+        verifier.is_ok_and(|verifier| verifier.verify_client_cert(leaf, &[], at).is_ok())
+    }
+}
+
+fn authority_params(clock: &Clock) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, "Sealcast");
+    // A number in the name keeps two authorities apart in a browser's list.
+    let name = format!("Sealcast development CA {:08x}", rand::random::<u32>());
+    params.distinguished_name.push(DnType::CommonName, name);
+    // It signs nodes, never another authority.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    set_validity(&mut params, clock, AUTHORITY_VALIDITY);
+    params
+}
+
+fn set_validity(params: &mut CertificateParams, clock: &Clock, validity: Duration) {
+    let now = Duration::from_millis(u64::try_from(clock.wall().0).unwrap_or(0));
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + now.saturating_sub(BACKDATE);
+    params.not_after = epoch + (now + validity);
+}
+
+fn expires_soon(certificate: &CertificateDer<'_>, clock: &Clock) -> Result<bool> {
+    let (_, parsed) = X509Certificate::from_der(certificate).context("the authority's certificate does not parse")?;
+    let renew_at_s = clock.wall().plus(RENEW_BEFORE).0 / 1_000;
+    Ok(parsed.validity().not_after.timestamp() <= renew_at_s)
+}
+
+/// The names of a certificate in the form that [`CertificateParams`] has them.
+fn san_set(certificate: &CertificateDer<'_>) -> Option<Vec<SanType>> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let names = parsed.subject_alternative_name().ok()??;
+    let convert = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(SanType::DnsName((*name).try_into().ok()?)),
+        GeneralName::URI(uri) => Some(SanType::URI((*uri).try_into().ok()?)),
+        GeneralName::IPAddress(octets) => match octets.len() {
+            4 => Some(SanType::IpAddress(<[u8; 4]>::try_from(*octets).ok()?.into())),
+            16 => Some(SanType::IpAddress(<[u8; 16]>::try_from(*octets).ok()?.into())),
+            _ => None,
+        },
+        _ => None,
+    };
+    Some(names.value.general_names.iter().filter_map(convert).collect())
+}
+
+/// Keeps two processes from making certificates in one directory at once; released when dropped.
+fn lock(directory: &Path) -> Result<File> {
+    let path = directory.join(".lock");
+    let file = File::options().create(true).append(true).open(&path);
+    let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}

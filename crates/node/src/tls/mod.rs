@@ -1,0 +1,79 @@
+//! Certificates and TLS: a development authority, the identity of a node, and the rustls configurations made from it.
+//!
+//! Every node has one certificate, signed by the cluster's authority, which says who it is in a URI subject alternative
+//! name: `sealcast:{role}/{node}` (RFC 5280, section 4.2.1.6). Between nodes both sides show it (mutual TLS); viewers see
+//! it as an ordinary server certificate. Deliberately no ACME and no revocation of certificates: seals, not transport,
+//! are what viewers rely on.
+
+mod authority;
+mod identity;
+
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result};
+use media::NodeId;
+use messages::Role;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+pub use authority::{Authority, RENEW_BEFORE};
+pub use identity::{Identity, IdentityPaths};
+
+/// Scheme of the URI that says who a certificate belongs to.
+const URI_SCHEME: &str = "sealcast";
+
+/// The process's cryptography: aws-lc-rs, with the post-quantum hybrid key exchange X25519MLKEM768 first.
+///
+/// It is also installed as rustls's default, once, so that a library that asks for the default gets the same.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    let made = PROVIDER.get_or_init(|| {
+        let provider = CryptoProvider {
+            kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
+            ..aws_lc_rs::default_provider()
+        };
+        if provider.clone().install_default().is_err() {
+            tracing::debug!("another default provider of cryptography was there before; ours is used explicitly");
+        }
+        Arc::new(provider)
+    });
+    made.clone()
+}
+
+/// Who a certificate belongs to; `None` when it does not say, or says so in a form that is not ours.
+///
+/// Says nothing about whether the certificate is to be trusted: that is what the handshake checked.
+pub fn node_of(certificate: &CertificateDer<'_>) -> Option<(NodeId, Role)> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let names = parsed.subject_alternative_name().ok()??;
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => uri.strip_prefix(URI_SCHEME)?.strip_prefix(':'),
+        _ => None,
+    });
+    // Two statements about who this is are none.
+    let (only, None) = (uris.next()?, uris.next()) else { return None };
+    let (role, node) = only.split_once('/')?;
+    Some((NodeId::new(node).ok()?, parse_role(role)?))
+}
+
+fn node_uri(node: &NodeId, role: Role) -> String {
+    format!("{URI_SCHEME}:{role}/{node}")
+}
+
+fn parse_role(text: &str) -> Option<Role> {
+    [Role::Ingest, Role::Broadcast, Role::LoadBalancer, Role::Control].into_iter().find(|role| role.to_string() == text)
+}
+
+fn parse_certificates(pem: &[u8], path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>> {
+    use rustls_pki_types::pem::PemObject;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("{} is not a PEM file of certificates", path.display()))?;
+    anyhow::ensure!(!certificates.is_empty(), "{} has no certificate in it", path.display());
+    Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests;
