@@ -1,8 +1,21 @@
-//! The segmenter: turns samples of all renditions of a session into rows of parts and segments, in lockstep. Pure.
+//! The segmenter: turns samples of all renditions of a session into rows of parts and segments, in lockstep.
+//!
+//! Owns where to cut. One rendition is the *reference*: the video with the lowest frame rate, or the audio when there is no
+//! video. Its frames decide the presentation instants at which every rendition is cut, so that all have the same segments and
+//! parts. A row is complete when every rendition has a sample past its end.
+//!
+//! Decode times are contiguous by construction: a sample lasts until the decode time of the next one, which is known, since
+//! a part is closed by the sample after it. Nothing is summed in rounded units, so nothing drifts.
+//!
+//! Deliberately does not hash, sign or name objects in URLs, and does not repair audio timelines: see [`crate::audio_clock`]. Pure.
+
+mod lane;
+mod meter;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use lane::Lane;
 
 use crate::{BitsPerSecond, Error, MediaSequence, PartIndex, RenditionId, Sample, Slot, Timestamp, Track, TrackConfig};
 
@@ -80,52 +93,297 @@ pub struct Lag {
     pub behind: Duration,
 }
 
+/// A rendition further behind than this is reported by [`Segmenter::lagging`], because it keeps all others from being live. More
+/// than what a session buffers before it begins (2.5 s) and an encoder's look-ahead (about 1 s) together.
+pub const LAG_MAX: Duration = Duration::from_secs(4);
+
+/// Most samples that wait per rendition: 17 s at 120 frames a second, well over [`LAG_MAX`].
+pub const BUFFERED_SAMPLES_MAX: usize = 2_048;
+
+/// Most bytes that wait per rendition: 10 s at 50 Mbit/s.
+pub const BUFFERED_BYTES_MAX: usize = 64 << 20;
+
+/// How far a segment may exceed its target while it waits for a sync sample. EXTINF rounded to whole seconds must not exceed
+/// the target duration (RFC 8216bis, 4.4.3.1), which leaves half a second, less one long audio frame.
+pub const SEGMENT_OVERSHOOT_MAX: Duration = Duration::from_millis(400);
+
+/// A part of the reference may exceed its target by this fraction of it, so that NTSC rates cut where whole rates do (15 frames
+/// of 30000/1001 last 0.5005 s) and millisecond stamps do no harm.
+const PART_OVERSHOOT_DIVISOR: u32 = 50;
+
+impl Targets {
+    /// A part target to declare (PART-TARGET), which no part exceeds and of which regular parts have at least 85 % (RFC 8216bis,
+    /// 4.4.4.9): 4 % over the one aimed at. Audio is cut between frames, so its parts are up to one frame longer than the row:
+    /// 0.512 s for 0.5 s at 48 kHz.
+    pub fn declared_part(&self) -> Duration {
+        self.part + self.part / 25
+    }
+}
+
+/// Where a row ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct RowEnd {
+    instant: Timestamp,
+    completes_segment: bool,
+    /// The rendition whose frame begins exactly there: the reference when this was decided.
+    decided_by: usize,
+}
+
+/// Where the open segment and the open part began.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    segment_start: Timestamp,
+    part_start: Timestamp,
+}
+
 /// Cuts all renditions of one session at the same presentation times.
 #[derive(Debug)]
-pub struct Segmenter {}
+pub struct Segmenter {
+    targets: Targets,
+    /// Sorted by name.
+    lanes: Vec<Lane>,
+    /// Index of the reference; `None` when all are shed.
+    reference: Option<usize>,
+    /// `None` until all video renditions have a common sync sample.
+    open: Option<Open>,
+    /// The end of the next row, once the reference has shown it.
+    row_end: Option<RowEnd>,
+    msn: MediaSequence,
+    part: PartIndex,
+    rows: u64,
+    finished: bool,
+}
 
 impl Segmenter {
-    /// A segmenter whose first segment is `first_msn`. Errors when there is no rendition, a name twice, or a target that is
-    /// zero or not `part <= segment`.
-    pub fn new(_targets: Targets, _first_msn: MediaSequence, _renditions: Vec<RenditionConfig>) -> Result<Self, Error> {
-        todo!()
+    /// A segmenter whose first segment is `first_msn`.
+    ///
+    /// Errors when there is no rendition, a name twice, or targets that are not `0 < part <= segment <= 60 s`.
+    pub fn new(targets: Targets, first_msn: MediaSequence, renditions: Vec<RenditionConfig>) -> Result<Self, Error> {
+        const SEGMENT_TARGET_MAX: Duration = Duration::from_secs(60);
+        if targets.part.is_zero() || targets.part > targets.segment || targets.segment > SEGMENT_TARGET_MAX {
+            return Err(Error::Configuration("targets must be 0 < part <= segment <= 60 s"));
+        }
+        let mut lanes: Vec<_> = renditions.into_iter().map(Lane::new).collect();
+        lanes.sort_by(|a, b| a.config.rendition.cmp(&b.config.rendition));
+        let twice = |(a, b): (&Lane, &Lane)| a.config.rendition == b.config.rendition;
+        if lanes.iter().zip(lanes.iter().skip(1)).any(twice) {
+            return Err(Error::Configuration("a rendition is named twice"));
+        }
+        let mut segmenter = Self {
+            targets,
+            lanes,
+            reference: None,
+            open: None,
+            row_end: None,
+            msn: first_msn,
+            part: PartIndex(0),
+            rows: 0,
+            finished: false,
+        };
+        segmenter.choose_reference();
+        if segmenter.reference.is_none() {
+            return Err(Error::Configuration("no rendition"));
+        }
+        Ok(segmenter)
     }
 
-    /// Takes the next sample of a rendition, in decode order. Samples of a shed rendition are dropped.
-    pub fn push(&mut self, _rendition: &RenditionId, _sample: Sample) -> Result<(), Error> {
-        todo!()
+    /// Takes the next sample of a rendition, in decode order; its times may be in any timescale. Samples of a shed rendition, and
+    /// those of a video rendition before its first sync sample, are dropped.
+    ///
+    /// Video decode times that repeat or step back by up to 0.5 s are moved to one tick after the one before; presentation times
+    /// are kept. Errors: an unknown rendition; times that cannot be ([`Error::Timing`]); a full buffer
+    /// ([`Error::BufferFull`]), before which [`Self::lagging`] has named who is to blame. A refused sample is lost, and with it the
+    /// timeline of its rendition: shed that one, or end the session.
+    pub fn push(&mut self, rendition: &RenditionId, sample: Sample) -> Result<(), Error> {
+        let begun = self.open.is_some();
+        let lane = self.lane_mut(rendition).ok_or_else(|| Error::UnknownRendition { rendition: rendition.clone() })?;
+        if lane.shed { Ok(()) } else { lane.push(sample, begun) }
     }
 
-    /// Gives a rendition up: from the next row on it has gaps.
-    pub fn shed(&mut self, _rendition: &RenditionId) {
-        todo!()
+    /// Gives a rendition up: from the next row on it has gaps. Unknown names and repetition are ignored.
+    pub fn shed(&mut self, rendition: &RenditionId) {
+        if let Some(lane) = self.lane_mut(rendition) {
+            lane.shed();
+            self.choose_reference();
+        }
     }
 
-    /// The next row that is complete. Call until `None` after each push.
+    /// The next row, when it is complete. Call until `None` after each push.
+    ///
+    /// Errors when the open segment cannot end ([`Error::SyncSampleLate`]) or a sample does not fit its box. The session is then
+    /// over: what follows is a new one.
     pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
-        todo!()
+        let Some(open) = self.open.or_else(|| self.begin()) else { return Ok(None) };
+        if self.row_end.is_none() {
+            self.row_end = self.find_row_end(open)?;
+        }
+        match self.row_end {
+            Some(end) if self.is_complete(end) => self.take_row(open, end).map(Some),
+            _ => Ok(None),
+        }
     }
 
-    /// The end of the session: all rows that are left; the last one completes its segment.
+    /// The end of the session: all rows that are left; the last one completes its segment. The reference says where the end is:
+    /// what other renditions have after it is dropped, what they lack is a gap.
     pub fn finish(&mut self) -> Result<Vec<Row>, Error> {
-        todo!()
+        self.finished = true;
+        let mut rows = Vec::new();
+        while let Some(row) = self.next_row()? {
+            rows.push(row);
+        }
+        for lane in &mut self.lanes {
+            lane.clear();
+        }
+        Ok(rows)
     }
 
     /// The rendition that is furthest behind, when it is behind by more than [`LAG_MAX`].
     pub fn lagging(&self) -> Option<Lag> {
-        todo!()
+        let lanes = || self.lanes.iter().filter(|lane| !lane.shed);
+        let newest = lanes().filter_map(Lane::newest_instant).max()?;
+        // One that has never sent anything is as far behind as the others reach back.
+        let oldest = lanes().filter_map(|lane| lane.queue.front().map(|queued| lane.time(queued.instant))).min();
+        let behind = |lane: &Lane| {
+            let reached = lane.newest_instant().or(oldest).unwrap_or(newest);
+            Lag { rendition: lane.config.rendition.clone(), behind: newest.minus(reached).as_duration() }
+        };
+        lanes().map(behind).max_by_key(|lag| lag.behind).filter(|lag| lag.behind > LAG_MAX)
     }
 
     /// The segment that the next part opens or continues.
-    pub fn next_msn(&self) -> MediaSequence {
-        todo!()
+    pub const fn next_msn(&self) -> MediaSequence {
+        self.msn
     }
 
     /// Panics when the state contradicts itself. For tests and fuzzing.
     pub fn check_invariants(&self) {
-        todo!()
+        for lane in &self.lanes {
+            lane.check_invariants(self.part);
+        }
+        assert!(
+            self.lanes.iter().all(|lane| lane.shed) == self.reference.is_none(),
+            "a reference while there is a rendition"
+        );
+        if let (Some(open), Some(end)) = (self.open, self.row_end) {
+            assert!(open.segment_start <= open.part_start && open.part_start < end.instant, "time goes forward");
+        }
+        assert!(self.open.is_some() || self.rows == 0, "rows come after the start");
+    }
+
+    fn lane_mut(&mut self, rendition: &RenditionId) -> Option<&mut Lane> {
+        self.lanes.iter_mut().find(|lane| lane.config.rendition == *rendition)
+    }
+
+    /// The slowest video, whose frames the others have too; without video, the first audio.
+    fn choose_reference(&mut self) {
+        let rank = |lane: &Lane| match &lane.config.track {
+            TrackConfig::Video { frame_rate_millihertz: 0, .. } => (0, u32::MAX),
+            TrackConfig::Video { frame_rate_millihertz, .. } => (0, *frame_rate_millihertz),
+            TrackConfig::Audio { .. } => (1, 0),
+        };
+        let kept = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.shed);
+        self.reference = kept.min_by_key(|(_, lane)| rank(lane)).map(|(index, _)| index);
+    }
+
+    /// Finds the first sync sample that all video renditions have, and drops what comes before it.
+    fn begin(&mut self) -> Option<Open> {
+        let reference = self.lanes.get(self.reference?)?;
+        let mut start = reference.time(reference.queue.front()?.instant);
+        let videos = || self.lanes.iter().filter(|lane| lane.is_video() && !lane.shed);
+        // Each round moves the start to a later sync sample of some rendition, so the rounds are bounded by the buffers.
+        loop {
+            let mut latest = start;
+            for lane in videos() {
+                let first = lane.time(lane.first_sync(start)?.instant);
+                let tolerance = lane.time(lane.half_frame());
+                if first > latest.plus(tolerance) {
+                    latest = first;
+                }
+            }
+            if latest == start {
+                break;
+            }
+            start = latest;
+        }
+        if reference.is_video() {
+            // The reference's own instant, from which those of the others differ by less than half a frame.
+            start = reference.time(reference.first_sync(start)?.instant);
+        }
+        for lane in &mut self.lanes {
+            lane.begin(start);
+        }
+        self.open = Some(Open { segment_start: start, part_start: start });
+        self.open
+    }
+
+    /// Where the reference ends the row: at the first frame that no longer fits the part, or that begins a new segment.
+    fn find_row_end(&self, open: Open) -> Result<Option<RowEnd>, Error> {
+        let Some(decided_by) = self.reference else { return Ok(None) };
+        let Some(lane) = self.lanes.get(decided_by) else { return Ok(None) };
+        let segment_start = open.segment_start.rescale(lane.timescale).ticks;
+        let part_limit = open.part_start.rescale(lane.timescale).ticks
+            + lane.ticks(self.targets.part + self.targets.part / PART_OVERSHOOT_DIVISOR);
+        let segment_target = lane.ticks(self.targets.segment);
+        let half_frame = lane.half_frame();
+        for queued in lane.queue.iter().skip(1) {
+            let elapsed = queued.instant - segment_start;
+            let instant = lane.time(queued.instant);
+            if queued.sample.sync {
+                let next_too_late = elapsed + queued.longest_interval > segment_target + half_frame;
+                if elapsed >= segment_target - half_frame || next_too_late {
+                    return Ok(Some(RowEnd { instant, completes_segment: true, decided_by }));
+                }
+            } else if elapsed > segment_target + lane.ticks(SEGMENT_OVERSHOOT_MAX) && !self.finished {
+                let rendition = lane.config.rendition.clone();
+                return Err(Error::SyncSampleLate { rendition, waited: lane.time(elapsed).as_duration() });
+            }
+            if queued.expected_end > part_limit {
+                return Ok(Some(RowEnd { instant, completes_segment: false, decided_by }));
+            }
+        }
+        let last = lane.queue.back().filter(|_| self.finished);
+        Ok(last.map(|last| RowEnd { instant: lane.time(last.expected_end), completes_segment: true, decided_by }))
+    }
+
+    fn is_complete(&self, end: RowEnd) -> bool {
+        let complete = |(index, lane): (usize, &Lane)| lane.shed || lane.cut(end, index, self.finished).is_some();
+        self.lanes.iter().enumerate().all(complete)
+    }
+
+    fn take_row(&mut self, open: Open, end: RowEnd) -> Result<Row, Error> {
+        let RowEnd { instant, completes_segment, .. } = end;
+        let (msn, part) = (self.msn, self.part);
+        let mut objects = Vec::with_capacity(self.lanes.len() * 2);
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            // A shed rendition has nothing, so a gap.
+            let count = lane.cut(end, index, self.finished).unwrap_or(0);
+            objects.push(lane.take_part(count, Slot::Part { msn, part }, (open.part_start, instant))?);
+            if completes_segment {
+                let span = (open.segment_start, instant);
+                objects.push(lane.take_segment(Slot::Segment { msn }, span, self.targets.segment));
+            }
+        }
+        let tracks = if completes_segment || self.rows == 0 { self.tracks() } else { Vec::new() };
+        self.rows += 1;
+        self.row_end = None;
+        let segment_start = if completes_segment { instant } else { open.segment_start };
+        self.open = Some(Open { segment_start, part_start: instant });
+        (self.msn, self.part) = if completes_segment { (msn.next(), PartIndex(0)) } else { (msn, part.next()) };
+        Ok(Row { start: open.part_start, end: instant, msn, part, completes_segment, tracks, objects })
+    }
+
+    fn tracks(&self) -> Vec<Track> {
+        let track = |lane: &Lane| Track {
+            rendition: lane.config.rendition.clone(),
+            codec: lane.config.track.codec_string(),
+            timescale: lane.timescale,
+            format: lane.config.track.format(),
+            bandwidth_peak: lane.meter.peak(),
+            bandwidth_mean: lane.meter.mean(),
+        };
+        self.lanes.iter().map(track).collect()
     }
 }
 
-/// A rendition further behind than this is reported by [`Segmenter::lagging`]: it would keep all others from being live.
-pub const LAG_MAX: Duration = Duration::from_secs(2);
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,369 @@
+//! One rendition inside the segmenter: its waiting samples, their presentation instants, and the open segment. Pure.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::meter::Meter;
+use super::{BUFFERED_BYTES_MAX, BUFFERED_SAMPLES_MAX, MediaObject, RenditionConfig, RowEnd};
+use crate::{Error, PartIndex, Sample, Slot, Timescale, Timestamp, cmaf};
+
+/// A decode time this far behind the one before is an error; less is moved to just after it (duplicate stamps, NVENC's 1/3 ms).
+const STEP_BACK_MAX: Duration = Duration::from_millis(500);
+
+/// The longest a sample may last. A source that pauses longer has a break in its timeline.
+const SAMPLE_DURATION_MAX: Duration = Duration::from_secs(30);
+
+/// The furthest a presentation time may be from its decode time: 16 reordered frames at 2 frames a second.
+const COMPOSITION_OFFSET_MAX: Duration = Duration::from_secs(8);
+
+/// How many of the last intervals between sync samples predict the next one.
+const INTERVALS_KEPT: usize = 16;
+
+/// A sample that waits, its times in the track's timescale.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) sample: Sample,
+    /// Presentation instant of the cut before this sample. Decode order is presentation order delayed by the reordering of the
+    /// encoder, so this is the decode time plus that delay; for a sync sample exactly the presentation time. Strictly rising.
+    pub(super) instant: i64,
+    /// Where the sample ends, as far as was known when it came: does not depend on what came after it.
+    pub(super) expected_end: i64,
+    /// For sync samples: the longest of the last intervals between sync samples.
+    pub(super) longest_interval: i64,
+}
+
+/// The segment that the next part of a lane continues.
+#[derive(Debug, Default)]
+struct OpenSegment {
+    decode_time: i64,
+    duration: i64,
+    bytes: u64,
+    parts: u32,
+    independent: bool,
+    has_gap: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) config: RenditionConfig,
+    pub(super) timescale: Timescale,
+    pub(super) queue: VecDeque<Queued>,
+    pub(super) shed: bool,
+    pub(super) meter: Meter,
+    bytes: usize,
+    /// Decode time and expected duration of the newest sample.
+    newest: Option<(i64, i64)>,
+    newest_instant: Option<i64>,
+    /// Presentation minus decode time of the newest sync sample.
+    delay: i64,
+    last_sync: Option<i64>,
+    intervals: VecDeque<i64>,
+    fragments: u32,
+    open: OpenSegment,
+    scratch: Vec<Sample>,
+}
+
+impl Lane {
+    pub(super) fn new(config: RenditionConfig) -> Self {
+        let meter = Meter::new(config.bandwidth_peak, config.bandwidth_mean);
+        Self {
+            timescale: config.track.timescale(),
+            config,
+            queue: VecDeque::new(),
+            shed: false,
+            meter,
+            bytes: 0,
+            newest: None,
+            newest_instant: None,
+            delay: 0,
+            last_sync: None,
+            intervals: VecDeque::with_capacity(INTERVALS_KEPT),
+            fragments: 0,
+            open: OpenSegment::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(super) const fn is_video(&self) -> bool {
+        self.config.track.is_video()
+    }
+
+    pub(super) fn ticks(&self, span: Duration) -> i64 {
+        let nanos = i128::try_from(span.as_nanos()).unwrap_or(i128::MAX >> 40);
+        i64::try_from(nanos * i128::from(self.timescale.get()) / 1_000_000_000).unwrap_or(i64::MAX)
+    }
+
+    pub(super) const fn time(&self, ticks: i64) -> Timestamp {
+        Timestamp::new(ticks, self.timescale)
+    }
+
+    pub(super) fn newest_instant(&self) -> Option<Timestamp> {
+        self.newest_instant.map(|ticks| self.time(ticks))
+    }
+
+    /// Half of a usual frame, in ticks.
+    pub(super) fn half_frame(&self) -> i64 {
+        self.newest.map_or(0, |(_, duration)| self.nominal_frame().unwrap_or(duration) / 2)
+    }
+
+    fn nominal_frame(&self) -> Option<i64> {
+        match &self.config.track {
+            crate::TrackConfig::Video { frame_rate_millihertz: 0, .. } => None,
+            crate::TrackConfig::Video { frame_rate_millihertz, .. } => {
+                Some(i64::from(self.timescale.get()) * 1_000 / i64::from(*frame_rate_millihertz))
+            }
+            crate::TrackConfig::Audio { aac } => Some(i64::from(aac.frame_samples())),
+        }
+    }
+
+    fn timing(&self, decode_time: i64, what: &'static str) -> Error {
+        Error::Timing { rendition: self.config.rendition.clone(), decode_time, what }
+    }
+
+    /// Checks and appends a sample; the one before gets its real duration. `begun` is false until the first row has a start.
+    pub(super) fn push(&mut self, mut sample: Sample, begun: bool) -> Result<(), Error> {
+        if !begun && self.queue.is_empty() && self.is_video() && !sample.sync {
+            return Ok(());
+        }
+        let (pts, mut dts) = (sample.pts.rescale(self.timescale).ticks, sample.dts.rescale(self.timescale).ticks);
+        let mut duration = sample.duration.rescale(self.timescale).ticks;
+        if self.is_video() {
+            dts = self.check_video_step(dts)?;
+            if duration <= 0 || duration > self.ticks(SAMPLE_DURATION_MAX) {
+                let step = self.newest.map(|(last, _)| dts - last);
+                duration = self.nominal_frame().or(step).unwrap_or(1).max(1);
+            }
+        } else {
+            self.check_audio_step(pts, dts, duration)?;
+        }
+        if dts < 0 {
+            return Err(self.timing(dts, "negative decode time"));
+        }
+        if pts.saturating_sub(dts).saturating_abs() > self.ticks(COMPOSITION_OFFSET_MAX) {
+            return Err(self.timing(dts, "presentation time more than 8 s from it"));
+        }
+        let bytes = self.bytes.saturating_add(sample.data.len());
+        if self.queue.len() >= BUFFERED_SAMPLES_MAX || bytes > BUFFERED_BYTES_MAX {
+            return Err(Error::BufferFull {
+                rendition: self.config.rendition.clone(),
+                samples: self.queue.len(),
+                bytes,
+            });
+        }
+        if let (Some(before), Some((last, _))) = (self.queue.back_mut(), self.newest) {
+            before.sample.duration.ticks = dts - last;
+        }
+        self.bytes = bytes;
+        let (instant, longest_interval) = self.place(pts, dts, sample.sync);
+        self.newest = Some((dts, duration));
+        self.newest_instant = Some(instant);
+        (sample.pts, sample.dts, sample.duration) = (self.time(pts), self.time(dts), self.time(duration));
+        let expected_end = instant.saturating_add(duration);
+        self.queue.push_back(Queued { sample, instant, expected_end, longest_interval });
+        Ok(())
+    }
+
+    /// The decode time, moved to just after the one before when it does not rise.
+    fn check_video_step(&self, dts: i64) -> Result<i64, Error> {
+        let Some((last, _)) = self.newest else { return Ok(dts) };
+        let step = dts.saturating_sub(last);
+        if step < -self.ticks(STEP_BACK_MAX) {
+            return Err(self.timing(dts, "more than 0.5 s before the one before"));
+        }
+        if step > self.ticks(SAMPLE_DURATION_MAX) {
+            return Err(self.timing(dts, "more than 30 s after the one before"));
+        }
+        Ok(dts.max(last + 1))
+    }
+
+    fn check_audio_step(&self, pts: i64, dts: i64, duration: i64) -> Result<(), Error> {
+        if pts != dts || duration <= 0 {
+            return Err(self.timing(dts, "audio with a composition offset or without duration"));
+        }
+        match self.newest {
+            Some((last, last_duration)) if last + last_duration != dts => {
+                Err(self.timing(dts, "audio that does not start where the frame before ended"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The instant of a sample, and for sync samples the longest recent interval.
+    fn place(&mut self, pts: i64, dts: i64, sync: bool) -> (i64, i64) {
+        if sync {
+            self.delay = pts - dts;
+        }
+        let instant = dts.saturating_add(self.delay);
+        let instant = self.newest_instant.map_or(instant, |newest| instant.max(newest + 1));
+        if sync {
+            if let Some(last) = self.last_sync.replace(instant) {
+                if self.intervals.len() == INTERVALS_KEPT {
+                    self.intervals.pop_front();
+                }
+                self.intervals.push_back(instant - last);
+            }
+        }
+        (instant, self.intervals.iter().copied().max().unwrap_or(0))
+    }
+
+    /// First sync sample at or after `earliest`, with half a frame of tolerance.
+    pub(super) fn first_sync(&self, earliest: Timestamp) -> Option<&Queued> {
+        let earliest = earliest.rescale(self.timescale).ticks - self.half_frame();
+        self.queue.iter().find(|queued| queued.sample.sync && queued.instant >= earliest)
+    }
+
+    /// Drops what comes before the start of the first row.
+    pub(super) fn begin(&mut self, start: Timestamp) {
+        let tolerance = if self.is_video() { self.half_frame() } else { 0 };
+        while let Some(queued) = self.queue.front() {
+            let early = self.time(queued.instant + tolerance) < start;
+            if !early && (queued.sample.sync || !self.is_video()) {
+                break;
+            }
+            self.bytes -= queued.sample.data.len();
+            self.queue.pop_front();
+        }
+    }
+
+    /// How many waiting samples of this lane, the `index`-th, belong to the row that ends at `end`; `None` when that cannot be said
+    /// yet. Once `finished`, nothing more comes, so it can.
+    pub(super) fn cut(&self, end: RowEnd, index: usize, finished: bool) -> Option<usize> {
+        let all = finished.then_some(self.queue.len());
+        if end.decided_by == index || !self.is_video() {
+            return self.queue.iter().position(|queued| self.time(queued.instant) >= end.instant).or(all);
+        }
+        // Another rendition's frames may be stamped a little differently: the nearest frame is meant.
+        let target = end.instant.rescale(self.timescale).ticks;
+        let tolerance = self.half_frame();
+        let Some(nearest) = self.queue.iter().position(|queued| queued.instant + tolerance >= target) else {
+            return all;
+        };
+        if !end.completes_segment {
+            return Some(nearest);
+        }
+        // A segment begins with the sync sample, if there is one that close.
+        for (at, queued) in self.queue.iter().enumerate().skip(nearest) {
+            if queued.instant > target + tolerance {
+                return Some(nearest);
+            }
+            if queued.sample.sync {
+                return Some(at);
+            }
+        }
+        finished.then_some(nearest)
+    }
+
+    /// Packages the next `count` samples as a part; a gap when there are none. `start` and `end` are those of the row.
+    pub(super) fn take_part(
+        &mut self,
+        count: usize,
+        slot: Slot,
+        (start, end): (Timestamp, Timestamp),
+    ) -> Result<MediaObject, Error> {
+        self.scratch.clear();
+        self.scratch.extend(self.queue.drain(..count.min(self.queue.len())).map(|queued| queued.sample));
+        let freed: usize = self.scratch.iter().map(|sample| sample.data.len()).sum();
+        self.bytes -= freed;
+        let object = match self.scratch.first() {
+            None => self.gap(slot, start, end),
+            Some(first) => {
+                self.fragments = self.fragments.wrapping_add(1);
+                let bytes = cmaf::fragment(self.fragments, first.dts, &self.scratch)?;
+                let duration = self.scratch.iter().map(|sample| sample.duration.ticks).sum();
+                MediaObject {
+                    rendition: self.config.rendition.clone(),
+                    slot,
+                    start,
+                    decode_time: first.dts,
+                    duration: self.time(duration),
+                    independent: first.sync,
+                    gap: false,
+                    length: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+                    bytes,
+                }
+            }
+        };
+        self.scratch.clear();
+        self.add_to_segment(&object);
+        Ok(object)
+    }
+
+    fn gap(&self, slot: Slot, start: Timestamp, end: Timestamp) -> MediaObject {
+        MediaObject {
+            rendition: self.config.rendition.clone(),
+            slot,
+            start,
+            decode_time: start.rescale(self.timescale),
+            duration: self.time(end.rescale(self.timescale).minus(start).ticks.max(1)),
+            independent: false,
+            gap: true,
+            length: 0,
+            bytes: bytes::Bytes::new(),
+        }
+    }
+
+    fn add_to_segment(&mut self, part: &MediaObject) {
+        if self.open.parts == 0 {
+            self.open.decode_time = part.decode_time.ticks;
+            self.open.independent = part.independent;
+        }
+        self.open.parts += 1;
+        self.open.has_gap |= part.gap;
+        self.open.duration += part.duration.ticks;
+        self.open.bytes += part.length;
+    }
+
+    /// Closes the open segment.
+    pub(super) fn take_segment(
+        &mut self,
+        slot: Slot,
+        (start, end): (Timestamp, Timestamp),
+        segment_target: Duration,
+    ) -> MediaObject {
+        let open = std::mem::take(&mut self.open);
+        if open.has_gap {
+            return self.gap(slot, start, end);
+        }
+        let duration = self.time(open.duration);
+        self.meter.add(open.bytes, duration, segment_target);
+        MediaObject {
+            rendition: self.config.rendition.clone(),
+            slot,
+            start,
+            decode_time: self.time(open.decode_time),
+            duration,
+            independent: open.independent,
+            gap: false,
+            length: open.bytes,
+            bytes: bytes::Bytes::new(),
+        }
+    }
+
+    /// Gives the lane up.
+    pub(super) fn shed(&mut self) {
+        self.shed = true;
+        self.clear();
+    }
+
+    /// Drops what waits.
+    pub(super) fn clear(&mut self) {
+        self.queue = VecDeque::new();
+        self.bytes = 0;
+    }
+
+    pub(super) fn check_invariants(&self, open_parts: PartIndex) {
+        assert_eq!(
+            self.bytes,
+            self.queue.iter().map(|queued| queued.sample.data.len()).sum::<usize>(),
+            "bytes are counted"
+        );
+        assert!(self.queue.len() <= BUFFERED_SAMPLES_MAX && self.bytes <= BUFFERED_BYTES_MAX, "bounded");
+        assert!(!self.shed || self.queue.is_empty(), "a shed rendition holds nothing");
+        assert_eq!(self.open.parts, open_parts.0, "every rendition has a part in every row");
+        for (one, next) in self.queue.iter().zip(self.queue.iter().skip(1)) {
+            let (sample, after) = (&one.sample, &next.sample);
+            assert_eq!(sample.dts.ticks + sample.duration.ticks, after.dts.ticks, "decode times are contiguous");
+            assert!(sample.duration.ticks > 0 && one.instant < next.instant, "time goes forward");
+        }
+    }
+}
