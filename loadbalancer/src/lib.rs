@@ -1,1 +1,94 @@
+//! The load balancer: what viewers connect to. It ends their TLS, keeps each on one broadcast node while that node is
+//! there, and sends a request that a node failed to another, so that the viewer never sees the failure.
 //!
+//! Owns the public listener and the choice of node per request. Deliberately holds no state about viewers: stickiness is a
+//! keyed token that the viewer carries ([`sticky`]), so any number of balancers can stand side by side. Built on Pingora's
+//! proxy; the accept loop and the life cycle are ours (see [`accept`]).
+
+mod accept;
+mod members;
+mod proxy;
+pub mod sticky;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use node::CancellationToken;
+use serde::Deserialize;
+use tokio::net::TcpListener;
+
+use crate::members::Members;
+use crate::proxy::Balancer;
+use crate::sticky::StickyKey;
+
+/// Configuration of a load balancer.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where viewers connect. Default: `0.0.0.0:8443`; port 0 asks for a free port.
+    pub https_listen: SocketAddr,
+    /// Viewers' connections at once; one more is closed at once and counted. Default: 16384.
+    pub connections_max: usize,
+    /// File of the key that signs sticky tokens, 32 bytes; made when missing. Balancers that share it honour each other's
+    /// tokens. Default: `sticky.key` in the node's data directory.
+    pub sticky_key: Option<std::path::PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { https_listen: (Ipv4Addr::UNSPECIFIED, 8443).into(), connections_max: 16_384, sticky_key: None }
+    }
+}
+
+/// A load balancer that is bound, and serves once it runs.
+pub struct LoadBalancer {
+    listener: TcpListener,
+    address: SocketAddr,
+    connections_max: usize,
+    members: Arc<Members>,
+    sticky: StickyKey,
+    node: node::Context,
+}
+
+impl LoadBalancer {
+    /// Binds the public listener and reads or makes the sticky key.
+    ///
+    /// # Errors
+    /// When the address is taken (names it) or the key file cannot be read, or has another length than 32 bytes.
+    pub async fn load(config: Config, node: node::Context) -> anyhow::Result<Self> {
+        let path = config.sticky_key.unwrap_or_else(|| node.data.join("sticky.key"));
+        let sticky = StickyKey::ensure(&path).with_context(|| format!("sticky key {}", path.display()))?;
+        let listener = node::http::bind(config.https_listen).await?;
+        let address = listener.local_addr().context("the public listener has no address")?;
+        let members = Arc::new(Members::new(node.clock.clone()));
+        Ok(Self { listener, address, connections_max: config.connections_max, members, sticky, node })
+    }
+
+    /// Where viewers connect.
+    pub fn https_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`, then lets open requests end for [`node::http::GRACE`] at most.
+    ///
+    /// # Errors
+    /// When the bus refuses the subscriptions.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { listener, address, connections_max, members, sticky, node } = self;
+        let ready = node.ops.ready(&format!("{}: a broadcast node is there", node.id));
+        let https = format!("https://{address}");
+        node::presence::spawn(
+            &node,
+            move || node::presence::PresenceParts { https: Some(https.clone()), ..Default::default() },
+            shutdown.clone(),
+        );
+        let status = Arc::clone(&members);
+        node.ops.status(node.id.as_str(), move || status.status());
+        let follow = members::follow(Arc::clone(&members), node.clone(), ready, shutdown.clone());
+        let balancer = Balancer::new(members, sticky, node.identity.ca_path());
+        let serve = accept::serve(listener, node.identity.server_public(), balancer, connections_max, shutdown.clone());
+        tokio::try_join!(follow, serve)?;
+        Ok(())
+    }
+}

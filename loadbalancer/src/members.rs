@@ -1,0 +1,170 @@
+//! The broadcast nodes behind the balancer: the cluster's view, kept from the bus, with each node's address resolved.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cluster::{Health, Membership, placement};
+use media::NodeId;
+use messages::{Policy, Presence, Role, Topic};
+use node::CancellationToken;
+use node::bus::Message;
+use node::clock::Clock;
+use node::ops::ReadyFlag;
+
+/// Longest wait for a node's name to resolve.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A broadcast node that a request can be sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) node: NodeId,
+    pub(crate) address: SocketAddr,
+}
+
+#[derive(Default)]
+struct State {
+    view: Membership,
+    addresses: BTreeMap<NodeId, (String, SocketAddr)>,
+    policy: Policy,
+}
+
+/// The view, shared by all requests. The lock is held for one selection, never across an await.
+pub(crate) struct Members {
+    state: Mutex<State>,
+    clock: Clock,
+}
+
+impl Members {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { state: Mutex::default(), clock }
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The best node for a viewer that has not been tried yet.
+    pub(crate) fn pick(&self, viewer: u64, sticky: Option<&NodeId>, tried: &[NodeId]) -> Option<Target> {
+        let now = self.clock.now();
+        self.with(|state| {
+            placement::candidates(&state.view, &state.policy, viewer, sticky, now)
+                .into_iter()
+                .map(|member| &member.presence.node)
+                .filter(|node| !tried.contains(node))
+                .find_map(|node| {
+                    let (_, address) = state.addresses.get(node)?;
+                    Some(Target { node: node.clone(), address: *address })
+                })
+        })
+    }
+
+    /// A request to the node failed before it answered: others go first until it speaks again.
+    pub(crate) fn failed(&self, node: &NodeId) {
+        let now = self.clock.now();
+        self.with(|state| state.view.failed(node, now));
+    }
+
+    fn any_online(&self) -> bool {
+        let now = self.clock.now();
+        self.with(|state| {
+            state.view.online(Role::Broadcast, now).any(|m| state.addresses.contains_key(&m.presence.node))
+        })
+    }
+
+    /// What `/status` shows.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let now = self.clock.now();
+        self.with(|state| {
+            let nodes = state.view.members().filter(|m| m.presence.role == Role::Broadcast).map(|member| {
+                let health = match member.health(now) {
+                    Health::Online => "online",
+                    Health::Draining => "draining",
+                    Health::Suspect => "suspect",
+                    Health::Offline => "offline",
+                };
+                serde_json::json!({ "node": member.presence.node, "health": health, "load": member.presence.load })
+            });
+            serde_json::json!({ "broadcast": nodes.collect::<Vec<_>>(), "policy": state.policy.version })
+        })
+    }
+}
+
+/// Keeps the view from the bus until `shutdown`. `ready` is set while some broadcast node can be used.
+pub(crate) async fn follow(
+    members: Arc<Members>,
+    node: node::Context,
+    ready: ReadyFlag,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut presences = node.bus.subscribe(&node.prefix.filter("nodes/+")).await?;
+    let mut policies = node.bus.subscribe(&node.prefix.filter("policy")).await?;
+    loop {
+        let deadline = members.with(|state| state.view.next_deadline(node.clock.now()));
+        let expiry = async {
+            match deadline {
+                Some(elapsed) => tokio::time::sleep_until(node.clock.instant(elapsed).into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            Some(message) = presences.recv() => heard(&members, &node, &message).await,
+            Some(message) = policies.recv() => policy(&members, &message),
+            () = expiry => {}
+        }
+        members.with(|state| state.view.expire(node.clock.now()));
+        ready.set(members.any_online());
+    }
+}
+
+async fn heard(members: &Members, node: &node::Context, message: &Message) {
+    let presence = match (node.prefix.parse(&message.topic), serde_json::from_slice::<Presence>(&message.payload)) {
+        // A node speaks for itself only, whatever the broker let through.
+        (Ok(Topic::Node(topic)), Ok(presence)) if presence.node == topic => presence,
+        _ => {
+            metrics::counter!("loadbalancer_presence_malformed_total").increment(1);
+            return;
+        }
+    };
+    if presence.role != Role::Broadcast {
+        return;
+    }
+    let id = presence.node.clone();
+    let known = members.with(|state| state.addresses.get(&id).map(|(url, _)| url.clone()));
+    if let Some(url) = presence.https.clone().filter(|url| known.as_ref() != Some(url)) {
+        match resolve(&url).await {
+            Some(address) => members.with(|state| drop(state.addresses.insert(id.clone(), (url, address)))),
+            None => tracing::warn!(node = %id, url, "the address of a broadcast node does not resolve"),
+        }
+    }
+    let state = presence.state;
+    let changed = members.with(|all| {
+        let changed = all.view.heard(presence, node.clock.now());
+        let State { view, addresses, .. } = all;
+        addresses.retain(|node, _| view.get(node).is_some());
+        changed
+    });
+    if changed {
+        tracing::info!(node = %id, ?state, "broadcast node");
+    }
+}
+
+/// The address behind `https://HOST:PORT`.
+async fn resolve(url: &str) -> Option<SocketAddr> {
+    let authority = url.strip_prefix("https://")?.trim_end_matches('/');
+    let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(authority)).await.ok()?.ok()?;
+    found.into_iter().next()
+}
+
+fn policy(members: &Members, message: &Message) {
+    match serde_json::from_slice::<Policy>(&message.payload) {
+        Ok(policy) => members.with(|state| {
+            if policy.version >= state.policy.version {
+                state.policy = policy;
+            }
+        }),
+        Err(_) => metrics::counter!("loadbalancer_policy_malformed_total").increment(1),
+    }
+}
