@@ -4,21 +4,62 @@
 //! `messages`), and promises little: a message may be lost, repeated or reordered. Whoever needs more has sequence
 //! numbers and HTTP catch-up. With several brokers every message goes to all of them, and readers drop duplicates.
 
-use std::path::PathBuf;
+mod codec;
+mod endpoint;
+mod link;
+mod owned;
+mod session;
+mod subscriptions;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use rand::Rng;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use endpoint::Endpoint;
+use link::{Link, Login, Shared};
+use owned::Outgoing;
+use subscriptions::Registry;
+pub use subscriptions::Subscription;
 
 /// Longest payload in bytes. The largest message of ours is a seal of twenty renditions (some 10 kB); the rest is room.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
-
+/// Longest packet in bytes: a payload, its topic and properties.
+pub const PACKET_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 4 * 1024;
+/// Longest topic or filter in bytes: a prefix (128) and two names (64 each) fit well.
+pub const TOPIC_BYTES_MAX: usize = 512;
+/// Brokers at once. Two are the high-availability set-up; each message goes to all.
+pub const BROKERS_MAX: usize = 4;
+/// Readers of one bus.
+pub const SUBSCRIPTIONS_MAX: usize = 256;
+/// Messages waiting for one reader: seconds of everything a busy cluster says.
+pub const SUBSCRIPTION_MESSAGES_MAX: usize = 2048;
+/// Bytes waiting for one reader.
+pub const SUBSCRIPTION_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Messages waiting for one broker; a broker that is this far behind is skipped while another takes them.
+pub const LINK_QUEUE_MESSAGES_MAX: usize = 256;
+/// Topics whose retained message is put back on a broker that lost it: a few for each stream and key.
+pub const OWNED_TOPICS_MAX: usize = 4096;
+/// Bytes of those.
+pub const OWNED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// First pause before a broker is tried again; half of it at least.
+pub const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(50);
+/// Longest pause before a broker is tried again.
+pub const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
 /// Longest that [`Bus::publish`] waits for room in a queue, or for a broker that is just reconnecting.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(2);
+/// A password file is one line.
+const PASSWORD_BYTES_MAX: u64 = 4096;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +105,12 @@ pub enum BusError {
 pub trait Bus: Send + Sync + 'static {
     /// Sends at QoS 1 to every connected broker. Resolves when at least one connection has taken it.
     ///
+    /// The newest retained message of each topic is remembered (also when this fails) and sent again to every broker
+    /// that connects, so that a broker replaced by an empty one is filled by those whose messages it had.
+    ///
+    /// What a broker does not allow this user is dropped by the broker, logged and counted
+    /// (`bus_publish_refused_total`); it is no error here.
+    ///
     /// # Errors
     /// [`BusError::Unreachable`] after [`PUBLISH_WAIT_MAX`] without a broker; the others at once.
     async fn publish(&self, message: Message) -> Result<(), BusError>;
@@ -108,35 +155,144 @@ impl Default for Config {
 
 /// Starts the bus and returns at once; connections are made and kept in the background until `shutdown`.
 ///
-/// `client_id` is the node's name; a random part is added, so that a restarted node never fights with its own ghost.
+/// `client_id` is the node's name; a random part is added, so that two processes never push each other out.
 /// `will` is what the brokers publish when this node vanishes without a word.
 ///
 /// # Errors
 /// When the configuration is not valid: a URL, the password file or the authority file. Never because a broker is away.
-#[expect(clippy::unused_async, reason = "the password and authority files are read here")]
 pub async fn connect(
-    _config: &Config,
-    _client_id: &str,
-    _will: Option<Message>,
-    _shutdown: CancellationToken,
+    config: &Config,
+    client_id: &str,
+    will: Option<Message>,
+    shutdown: CancellationToken,
 ) -> anyhow::Result<Arc<dyn Bus>> {
-    anyhow::bail!("the bus is being built")
+    messages::Prefix::new(&config.prefix)?;
+    ensure!(!config.urls.is_empty(), "no MQTT broker is configured (`urls`)");
+    ensure!(config.urls.len() <= BROKERS_MAX, "more than {BROKERS_MAX} MQTT brokers are configured");
+    if let Some(will) = &will {
+        check(will)?;
+    }
+    let password = match &config.password_file {
+        Some(path) => Some(read_password(path).await?),
+        None => None,
+    };
+    let endpoints: Vec<Endpoint> =
+        config.urls.iter().map(|url| Endpoint::new(url, config.ca.as_deref())).collect::<anyhow::Result<_>>()?;
+    let registry = Arc::new(Registry::new());
+    let shared =
+        Arc::new(Shared { registry, owned: std::sync::Mutex::default(), connected: watch::Sender::new(0), shutdown });
+    let incarnation: u64 = rand::rng().random();
+    let links = endpoints.into_iter().enumerate().map(|(number, endpoint)| {
+        let (queue, receiver) = mpsc::channel(LINK_QUEUE_MESSAGES_MAX);
+        let (connected, watched) = watch::channel(false);
+        let login = Login {
+            client_id: format!("{client_id}-{incarnation:016x}-{number}"),
+            username: config.username.clone(),
+            password: password.clone(),
+            will: will.clone(),
+        };
+        let link = Link { endpoint, login, shared: Arc::clone(&shared), queue: receiver, connected };
+        tokio::spawn(link.run());
+        LinkHandle { queue, connected: watched }
+    });
+    let links = links.collect();
+    Ok(Arc::new(MqttBus { links, shared }))
 }
 
-/// A stream of messages whose topics match one filter.
-#[derive(Debug)]
-pub struct Subscription {
-    messages: tokio::sync::mpsc::Receiver<Message>,
+async fn read_password(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    use tokio::io::AsyncReadExt;
+    let read = async {
+        let mut text = Zeroizing::new(String::new());
+        tokio::fs::File::open(path).await?.take(PASSWORD_BYTES_MAX).read_to_string(&mut text).await?;
+        std::io::Result::Ok(text)
+    };
+    let text = read.await.with_context(|| format!("cannot read the MQTT password file {}", path.display()))?;
+    let line = text.lines().next().unwrap_or_default();
+    ensure!(!line.is_empty(), "the MQTT password file {} is empty", path.display());
+    Ok(Zeroizing::new(line.to_owned()))
 }
 
-impl Subscription {
-    /// The next message; `None` once the bus is closed.
-    pub async fn recv(&mut self) -> Option<Message> {
-        self.messages.recv().await
+fn check(message: &Message) -> Result<(), BusError> {
+    if message.topic.len() > TOPIC_BYTES_MAX || !mqtt5::is_valid_topic_name(&message.topic) {
+        return Err(BusError::InvalidTopic(message.topic.chars().take(TOPIC_BYTES_MAX).collect()));
+    }
+    if message.payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(BusError::TooLarge { topic: message.topic.clone(), bytes: message.payload.len() });
+    }
+    Ok(())
+}
+
+/// The way to one broker.
+struct LinkHandle {
+    queue: mpsc::Sender<Outgoing>,
+    connected: watch::Receiver<bool>,
+}
+
+/// [`Bus`] over MQTT 5.
+struct MqttBus {
+    links: Vec<LinkHandle>,
+    shared: Arc<Shared>,
+}
+
+impl MqttBus {
+    /// Gives a message to every connection that has room; whether there was one.
+    fn offer(&self, outgoing: &Outgoing) -> bool {
+        let mut taken = false;
+        for link in self.links.iter().filter(|link| *link.connected.borrow()) {
+            match link.queue.try_send(outgoing.clone()) {
+                Ok(()) => taken = true,
+                Err(_) => metrics::counter!("bus_link_dropped_total").increment(1),
+            }
+        }
+        taken
     }
 
-    /// How many messages were dropped, oldest first, because this reader was slow.
-    pub fn dropped(&self) -> u64 {
-        0
+    /// Waits for the first connection that takes it.
+    async fn wait_for_one(&self, outgoing: &Outgoing) -> Result<(), BusError> {
+        let mut attempts: FuturesUnordered<_> = self
+            .links
+            .iter()
+            .map(|link| async {
+                let mut connected = link.connected.clone();
+                connected.wait_for(|connected| *connected).await.map_err(|_| BusError::Closed)?;
+                link.queue.send(outgoing.clone()).await.map_err(|_| BusError::Closed)
+            })
+            .collect();
+        while let Some(attempt) = attempts.next().await {
+            if attempt.is_ok() {
+                return Ok(());
+            }
+        }
+        Err(BusError::Closed)
+    }
+}
+
+#[async_trait]
+impl Bus for MqttBus {
+    async fn publish(&self, message: Message) -> Result<(), BusError> {
+        check(&message)?;
+        if self.shared.shutdown.is_cancelled() {
+            return Err(BusError::Closed);
+        }
+        let topic = message.topic.clone();
+        // Remembered before `connected` is read: a connection reads them in the other order, so one of the two sends it.
+        let outgoing = self.shared.note(message);
+        if self.offer(&outgoing) {
+            return Ok(());
+        }
+        let attempt = tokio::time::timeout(PUBLISH_WAIT_MAX, self.wait_for_one(&outgoing)).await;
+        attempt.unwrap_or(Err(BusError::Unreachable { topic }))
+    }
+
+    async fn subscribe(&self, filter: &str) -> Result<Subscription, BusError> {
+        // `$share` and `$SYS` belong to a broker, and what one broker says is not for all.
+        if filter.len() > TOPIC_BYTES_MAX || filter.starts_with('$') || !mqtt5::is_valid_topic_filter(filter) {
+            return Err(BusError::InvalidTopic(filter.chars().take(TOPIC_BYTES_MAX).collect()));
+        }
+        self.shared.registry.subscribe(filter)
+    }
+
+    fn connected(&self) -> watch::Receiver<usize> {
+        self.shared.connected.subscribe()
     }
 }

@@ -1,0 +1,122 @@
+//! Who may publish what: one table, used by the embedded broker and printed for a Mosquitto. Pure.
+
+use std::fmt;
+
+use messages::Prefix;
+use serde::{Deserialize, Serialize};
+
+/// What a user may publish. Everybody may read everything under the prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Sessions, seals and heads of all streams, alerts, its own presence.
+    Ingest,
+    /// Alerts, catalogue requests and its own answers, its own presence.
+    Broadcast,
+    /// Alerts, its own presence.
+    LoadBalancer,
+    /// Keys, policy, catalogue, alerts, its own presence.
+    Control,
+    /// Nothing: a person who looks.
+    Observer,
+}
+
+impl From<messages::Role> for Access {
+    fn from(role: messages::Role) -> Self {
+        match role {
+            messages::Role::Ingest => Self::Ingest,
+            messages::Role::Broadcast => Self::Broadcast,
+            messages::Role::LoadBalancer => Self::LoadBalancer,
+            messages::Role::Control => Self::Control,
+        }
+    }
+}
+
+impl Access {
+    /// Filters, below the prefix, of the topics that user `name` may publish.
+    pub fn publishes(self, name: &str) -> Vec<String> {
+        let shared: &[&str] = match self {
+            Self::Ingest => &["streams/+/session", "streams/+/seals", "streams/+/head", "alerts"],
+            Self::Broadcast => &["catalogue/request", "alerts"],
+            Self::LoadBalancer => &["alerts"],
+            Self::Control => &["keys/+", "policy", "catalogue/+", "alerts"],
+            Self::Observer => return Vec::new(),
+        };
+        let mut filters: Vec<String> = shared.iter().map(|&filter| filter.to_owned()).collect();
+        filters.push(format!("nodes/{name}"));
+        if self == Self::Broadcast {
+            filters.push(format!("catalogue/{name}"));
+        }
+        filters
+    }
+}
+
+/// One user of the broker. For a node the name is the node's id: "its own" topics are told by it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// Name: letters, digits, `-`, `_`, `.`; of a node its id.
+    pub name: String,
+    /// Password, not empty. Never printed.
+    pub password: String,
+    /// What it may publish.
+    pub access: Access,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User").field("name", &self.name).field("access", &self.access).finish_non_exhaustive()
+    }
+}
+
+/// The same rules as the text of a Mosquitto `acl_file`.
+pub fn mosquitto_acl(users: &[User], prefix: &Prefix) -> String {
+    let mut text = String::new();
+    for user in users {
+        text.push_str(&format!("user {}\ntopic read {}\n", user.name, prefix.filter("#")));
+        for filter in user.access.publishes(&user.name) {
+            text.push_str(&format!("topic write {}\n", prefix.filter(&filter)));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn may(access: Access, topic: &str) -> bool {
+        access.publishes("n1").iter().any(|filter| mqtt5::topic_matches_filter(topic, filter))
+    }
+
+    #[test]
+    fn only_ingests_publish_seals_and_only_control_publishes_keys() {
+        for (topic, who) in [
+            ("streams/demo/seals", &[Access::Ingest][..]),
+            ("streams/demo/head", &[Access::Ingest]),
+            ("streams/demo/session", &[Access::Ingest]),
+            ("keys/00ff", &[Access::Control]),
+            ("keys/revoked", &[Access::Control]),
+            ("policy", &[Access::Control]),
+            ("catalogue/update", &[Access::Control]),
+            ("catalogue/request", &[Access::Control, Access::Broadcast]),
+            ("catalogue/n1", &[Access::Control, Access::Broadcast]),
+            ("catalogue/n2", &[Access::Control]),
+            ("nodes/n1", &[Access::Ingest, Access::Broadcast, Access::LoadBalancer, Access::Control]),
+            ("nodes/n2", &[]),
+            ("alerts", &[Access::Ingest, Access::Broadcast, Access::LoadBalancer, Access::Control]),
+            ("streams/demo/other", &[]),
+        ] {
+            for access in [Access::Ingest, Access::Broadcast, Access::LoadBalancer, Access::Control, Access::Observer] {
+                assert_eq!(may(access, topic), who.contains(&access), "{access:?} on {topic}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_password_is_never_printed() {
+        let user = User { name: "b1".into(), password: "secret".into(), access: Access::Broadcast };
+        assert!(!format!("{user:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,55 @@
+//! `mqtts`, to a Mosquitto with a certificate.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+use crate::brokers::{Node, TestBroker, Tls, config, free_port, message, next, password};
+
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    ca: PathBuf,
+}
+
+fn authority(dir: &Path, name: &str) -> Authority {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let ca = dir.join(format!("{name}.pem"));
+    std::fs::write(&ca, issuer.pem()).unwrap();
+    Authority { issuer, ca }
+}
+
+fn server(dir: &Path, authority: &Authority) -> Tls {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority.issuer).unwrap();
+    let tls = Tls { port: free_port(), certificate: dir.join("server.pem"), key: dir.join("server.key") };
+    std::fs::write(&tls.certificate, certificate.pem()).unwrap();
+    std::fs::write(&tls.key, key.serialize_pem()).unwrap();
+    tls
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_is_trusted_by_its_authority_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (own, foreign) = (authority(dir.path(), "own"), authority(dir.path(), "foreign"));
+    let tls = server(dir.path(), &own);
+    let _broker = TestBroker::start_mosquitto_with_tls(&tls).await;
+    let url = [format!("mqtts://127.0.0.1:{}", tls.port)];
+
+    let node = Node::start("b1", &password("b1"), &url, Some(&own.ca), None).await;
+    node.await_connected(1).await;
+    let mut presence = node.subscribe("nodes/b1").await;
+    node.retain("nodes/b1", "over TLS").await;
+    assert_eq!(next(&mut presence).await.1, "over TLS");
+
+    let deceived = Node::start("b2", &password("b2"), &url, Some(&foreign.ca), None).await;
+    assert!(deceived.bus.publish(message("nodes/b2", "secret", false)).await.is_err());
+    assert_eq!(*deceived.bus.connected().borrow(), 0);
+
+    let (_dir, without) = config("b1", "x", &url, None);
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let error = node::bus::connect(&without, "b1", None, shutdown).await.err().unwrap();
+    assert!(error.to_string().contains("`ca`"), "{error:#}");
+}
