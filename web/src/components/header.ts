@@ -1,0 +1,42 @@
+/** The bar on top of every page: name and theme. */
+
+import { h } from '../dom';
+import faviconUrl from '../icons/favicon.svg';
+import { currentTheme, toggleTheme } from '../theme';
+import { icon } from './icons';
+
+function themeButton(): HTMLButtonElement {
+  const button = h('button', { type: 'button', class: 'icon-button' });
+  const draw = (): void => {
+    const dark = currentTheme() === 'dark';
+    const label = dark ? 'Switch to light colours' : 'Switch to dark colours';
+    button.setAttribute('aria-label', label);
+    button.title = label;
+    button.replaceChildren(icon(dark ? 'sun' : 'moon'));
+  };
+  button.addEventListener('click', () => {
+    toggleTheme();
+    draw();
+  });
+  draw();
+  return button;
+}
+
+export function header(): HTMLElement {
+  return h(
+    'header',
+    { class: 'header' },
+    h(
+      'a',
+      { href: '/', class: 'brand', 'aria-label': 'Sealcast, live streams' },
+      h('img', { src: faviconUrl, alt: '', width: 30, height: 30 }),
+      h('span', {}, 'Sealcast'),
+    ),
+    themeButton(),
+  );
+}
+
+/** Lets a keyboard user pass the header. */
+export function skipLink(): HTMLElement {
+  return h('a', { href: '#main', class: 'skip' }, 'Skip to content');
+}

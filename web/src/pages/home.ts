@@ -1,0 +1,145 @@
+/** `/`: what is live now, what has ended, and what a streamer does when there is nothing. */
+
+import { fetchStreams } from '../api/client';
+import { poll } from '../api/poll';
+import type { StreamSummary } from '../api/types';
+import { copyButton } from '../components/copy-button';
+import { icon } from '../components/icons';
+import { streamCard } from '../components/stream-card';
+import { h, setHidden, setText } from '../dom';
+import { publishHome } from '../probe';
+
+const POLL_MS = 4_000;
+const POLL_HIDDEN_MS = 30_000;
+/** Ended streams shown; the newest. */
+const ENDED_SHOWN_MAX = 12;
+
+/** Live first, then broken sessions, newest first; ended ones apart. Pure. */
+export function arrange(streams: StreamSummary[]): { live: StreamSummary[]; ended: StreamSummary[] } {
+  const rank = { live: 0, reconnecting: 1, ended: 2 } as const;
+  const sorted = [...streams].sort(
+    (a, b) =>
+      rank[a.state] - rank[b.state] ||
+      (b.startedAt ?? 0) - (a.startedAt ?? 0) ||
+      a.name.localeCompare(b.name),
+  );
+  return {
+    live: sorted.filter((stream) => stream.state !== 'ended'),
+    ended: sorted.filter((stream) => stream.state === 'ended').slice(0, ENDED_SHOWN_MAX),
+  };
+}
+
+function codeLine(label: string, text: string): HTMLElement {
+  return h(
+    'div',
+    { class: 'code-line' },
+    h('dt', {}, label),
+    h(
+      'dd',
+      {},
+      h('code', {}, text),
+      copyButton(`Copy ${label.toLowerCase()}`, () => text),
+    ),
+  );
+}
+
+function emptyState(): HTMLElement {
+  const server = `rtmp://${location.hostname}:1935/live`;
+  return h(
+    'div',
+    { class: 'empty' },
+    h('div', { class: 'empty-icon' }, icon('signal')),
+    h('h2', {}, 'Nothing is live right now'),
+    h(
+      'p',
+      {},
+      'Streams appear here by themselves the moment they start. Streaming yourself? Point OBS, or any RTMP encoder, here:',
+    ),
+    h(
+      'dl',
+      { class: 'code-lines' },
+      codeLine('Server', server),
+      h(
+        'div',
+        { class: 'code-line' },
+        h('dt', {}, 'Stream key'),
+        h('dd', {}, 'the key of your stream; ', h('code', {}, 'sealcast up'), ' prints one when it starts'),
+      ),
+    ),
+    h(
+      'p',
+      { class: 'hint' },
+      'In OBS: Settings → Stream → Service “Custom…”. H.264 video and AAC audio, a keyframe every 2 seconds.',
+    ),
+  );
+}
+
+export function homePage(): HTMLElement {
+  const notice = h('p', { class: 'notice', role: 'status', hidden: true });
+  const live = h('ul', { class: 'cards' });
+  const liveCount = h('span', { class: 'count' });
+  const liveSection = h('section', { hidden: true }, h('h2', {}, 'Live now ', liveCount), live);
+  const ended = h('ul', { class: 'cards cards-small' });
+  const endedSection = h('section', { hidden: true }, h('h2', {}, 'Ended'), ended);
+  const empty = emptyState();
+  empty.hidden = true;
+  const loading = h('ul', { class: 'cards', 'aria-hidden': 'true' });
+  for (let index = 0; index < 3; index += 1)
+    loading.append(h('li', { class: 'card skeleton' }, h('div', { class: 'card-art' })));
+
+  let shown = '';
+  const draw = (streams: StreamSummary[]): void => {
+    const groups = arrange(streams);
+    const now = Date.now();
+    document.title = groups.live.length > 0 ? `${groups.live.length} live · Sealcast` : 'Sealcast';
+    setHidden(notice, true);
+    setHidden(loading, true);
+    setHidden(empty, groups.live.length > 0);
+    setHidden(liveSection, groups.live.length === 0);
+    setHidden(endedSection, groups.ended.length === 0);
+    // Redrawn only when something a viewer sees has changed, so that focus stays where it is.
+    const next = JSON.stringify([groups, Math.floor(now / 60_000)]);
+    if (next === shown) return;
+    shown = next;
+    const focused = document.activeElement?.getAttribute('href');
+    setText(liveCount, String(groups.live.length));
+    live.replaceChildren(...groups.live.map((stream) => streamCard(stream, now)));
+    ended.replaceChildren(...groups.ended.map((stream) => streamCard(stream, now)));
+    if (focused) document.querySelector<HTMLElement>(`.card-link[href="${CSS.escape(focused)}"]`)?.focus();
+  };
+
+  poll({
+    ask: fetchStreams,
+    onAnswer: (streams) => {
+      publishHome(streams.length);
+      draw(streams);
+    },
+    onFailure: () => {
+      setText(notice, 'The cluster does not answer. Trying again…');
+      setHidden(notice, false);
+      setHidden(loading, shown !== '');
+    },
+    intervalMs: POLL_MS,
+    hiddenIntervalMs: POLL_HIDDEN_MS,
+  });
+
+  return h(
+    'main',
+    { id: 'main', class: 'home', tabindex: '-1' },
+    h(
+      'div',
+      { class: 'hero' },
+      h('h1', {}, 'Live, and sealed.'),
+      h(
+        'p',
+        {},
+        'Every moment you watch here was signed where it entered and checked before it was shown to you.',
+      ),
+    ),
+    notice,
+    loading,
+    liveSection,
+    empty,
+    endedSection,
+  );
+}

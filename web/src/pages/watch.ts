@@ -1,0 +1,256 @@
+/** `/watch/{stream}`: plays it, and shows what the node says it verified. */
+
+import { fetchStream, NotFound } from '../api/client';
+import { poll } from '../api/poll';
+import type { StreamDetail } from '../api/types';
+import { copyButton } from '../components/copy-button';
+import { stage } from '../components/stage';
+import { statsPanel } from '../components/stats-panel';
+import { stateTag } from '../components/stream-card';
+import { type VerifiedPanel, verifiedPanel, verifiedState } from '../components/verified-panel';
+import { h, setText } from '../dom';
+import { duration, rungLabel, topRung } from '../format';
+import { Player } from '../player/player';
+import { type ApiState, shouldLoad, type ViewInputs, viewState } from '../player/view-state';
+import { publishPlayer } from '../probe';
+
+const POLL_MS = 2_000;
+const POLL_HIDDEN_MS = 10_000;
+/** How often the numbers on the page change, milliseconds. */
+const DRAW_MS = 500;
+
+const NO_HLS = 'This browser cannot play HLS. A current Chrome, Edge, Firefox or Safari can.';
+
+/** `Live for 12 min · 1080p60 · 4 qualities · ingest i1`. Pure. */
+export function subtitle(detail: StreamDetail, nowMs: number): string {
+  const top = topRung(detail.renditions);
+  const since = detail.startedAt === null ? null : duration(nowMs - detail.startedAt);
+  const when = since && (detail.state === 'ended' ? `Started ${since} ago` : `Live for ${since}`);
+  return [when, top && `up to ${rungLabel(top)}`, detail.ingest && `from ingest ${detail.ingest}`]
+    .filter(Boolean)
+    .join(' · ');
+}
+
+class Watch {
+  readonly #stream: string;
+  readonly #stage;
+  readonly #player: Player;
+  readonly #verified: VerifiedPanel = verifiedPanel();
+  readonly #stats = statsPanel();
+  readonly #tag = h('span', { class: 'tag-slot' });
+  readonly #subtitle = h('p', { class: 'subtitle' });
+  #detail: StreamDetail | null = null;
+  #api: ApiState = 'unknown';
+  #apiFailures = 0;
+  #endedEpoch: number | null = null;
+  #newSealAtMs = performance.now();
+  #loads = 0;
+  #playable = true;
+
+  constructor(stream: string) {
+    this.#stream = stream;
+    this.#stage = stage(stream, {
+      seekToLive: () => this.#player.seekToLive(),
+      chooseLevel: (index) => this.#player.chooseLevel(index),
+      retry: () => this.#load(),
+    });
+    this.#player = new Player(this.#stage.video, () => this.#react());
+    this.#publish();
+    poll({
+      ask: (signal) => fetchStream(stream, signal),
+      onAnswer: (detail) => this.#onAnswer(detail),
+      onFailure: (error, failures) => this.#onFailure(error, failures),
+      intervalMs: POLL_MS,
+      hiddenIntervalMs: POLL_HIDDEN_MS,
+    });
+    setInterval(() => this.#draw(), DRAW_MS);
+    this.#draw();
+  }
+
+  element(): HTMLElement {
+    return h(
+      'main',
+      { id: 'main', class: 'watch', tabindex: '-1' },
+      this.#stage.element,
+      h(
+        'div',
+        { class: 'title' },
+        h('div', { class: 'title-text' }, h('h1', {}, this.#stream), this.#subtitle),
+        h(
+          'div',
+          { class: 'title-side' },
+          this.#tag,
+          this.#verified.badge,
+          copyButton('Copy the address of this page', () => location.href, 'Share'),
+        ),
+      ),
+      h(
+        'aside',
+        { class: 'side', 'aria-label': 'About this stream' },
+        this.#verified.panel,
+        this.#stats.panel,
+      ),
+    );
+  }
+
+  #inputs(): ViewInputs {
+    return { api: this.#api, player: this.#player.phase, apiFailures: this.#apiFailures };
+  }
+
+  #onAnswer(detail: StreamDetail): void {
+    const before = this.#detail?.verified;
+    if (
+      detail.verified &&
+      (detail.verified.sequence !== before?.sequence || detail.verified.digest !== before.digest)
+    ) {
+      this.#newSealAtMs = performance.now();
+    }
+    this.#detail = detail;
+    this.#api = detail.state;
+    this.#apiFailures = 0;
+    this.#react();
+  }
+
+  #onFailure(error: unknown, failures: number): void {
+    this.#api = error instanceof NotFound ? 'missing' : 'unreachable';
+    this.#apiFailures = failures;
+    this.#react();
+  }
+
+  #load(): void {
+    this.#loads += 1;
+    this.#endedEpoch = null;
+    this.#playable = this.#player.load(`/live/${encodeURIComponent(this.#stream)}/index.m3u8`);
+    this.#draw();
+  }
+
+  #react(): void {
+    const epoch = this.#detail?.epoch ?? null;
+    if (this.#player.stats().endOfStream) this.#endedEpoch ??= epoch ?? 0;
+    else this.#endedEpoch = null;
+    const load = shouldLoad({
+      api: this.#api,
+      player: this.#player.phase,
+      epoch,
+      endedEpoch: this.#endedEpoch,
+      finishedForMs: this.#player.finishedForMs,
+    });
+    if (load) this.#load();
+    else this.#draw();
+  }
+
+  #draw(): void {
+    const detail = this.#detail;
+    this.#stage.update(this.#player, this.#inputs(), this.#playable ? undefined : NO_HLS);
+    this.#stats.update(this.#player);
+    const known = detail && this.#api !== 'missing' ? detail : null;
+    this.#verified.update(
+      known?.verified ?? null,
+      verifiedState(
+        known?.verified ?? null,
+        this.#api !== 'unknown',
+        this.#api === 'live' || this.#api === 'unreachable',
+        performance.now() - this.#newSealAtMs,
+      ),
+    );
+    const state = known?.state ?? null;
+    document.title = `${state === 'live' ? '● ' : ''}${this.#stream} · Sealcast`;
+    setText(this.#subtitle, known ? subtitle(known, Date.now()) : this.#api === 'missing' ? 'Not live' : '');
+    if (this.#tag.dataset.state !== (state ?? '')) {
+      this.#tag.dataset.state = state ?? '';
+      this.#tag.replaceChildren(...(state ? [stateTag(state)] : []));
+    }
+  }
+
+  #publish(): void {
+    const watch = this;
+    const player = this.#player;
+    const frames = (): VideoPlaybackQuality | undefined => player.video.getVideoPlaybackQuality?.();
+    publishPlayer({
+      stream: this.#stream,
+      get engine() {
+        return player.engineKind;
+      },
+      get view() {
+        return viewState(watch.#inputs());
+      },
+      get api() {
+        return watch.#api;
+      },
+      get phase() {
+        return player.phase;
+      },
+      get currentTime() {
+        return player.video.currentTime;
+      },
+      get paused() {
+        return player.video.paused;
+      },
+      get muted() {
+        return player.video.muted;
+      },
+      get latencySeconds() {
+        return player.stats().latencySeconds;
+      },
+      get targetLatencySeconds() {
+        return player.stats().targetSeconds;
+      },
+      get endToEndSeconds() {
+        return player.stats().endToEndSeconds;
+      },
+      get bufferSeconds() {
+        return player.bufferSeconds();
+      },
+      get level() {
+        return player.stats().level;
+      },
+      get autoLevel() {
+        return player.stats().auto;
+      },
+      get levels() {
+        return player.stats().levels;
+      },
+      get videoWidth() {
+        return player.video.videoWidth;
+      },
+      get videoHeight() {
+        return player.video.videoHeight;
+      },
+      get fatalErrors() {
+        return player.stats().fatalErrors;
+      },
+      get nonFatalErrors() {
+        return player.stats().nonFatalErrors;
+      },
+      get errors() {
+        return player.stats().errors;
+      },
+      get stalls() {
+        return player.stalls();
+      },
+      get startupMs() {
+        return player.startupMs;
+      },
+      get droppedFrames() {
+        return frames()?.droppedVideoFrames ?? 0;
+      },
+      get decodedFrames() {
+        return frames()?.totalVideoFrames ?? 0;
+      },
+      get loads() {
+        return watch.#loads;
+      },
+      get verified() {
+        return watch.#detail?.verified ?? null;
+      },
+      actions: {
+        chooseLevel: (index: number) => player.chooseLevel(index),
+        seekToLive: () => player.seekToLive(),
+      },
+    });
+  }
+}
+
+export function watchPage(stream: string): HTMLElement {
+  return new Watch(stream).element();
+}

@@ -1,0 +1,26 @@
+/** The player controls in use from Media Chrome, ready for the page's content security policy. */
+
+import MediaAirplayButton from 'media-chrome/media-airplay-button';
+import MediaControlBar from 'media-chrome/media-control-bar';
+import MediaController from 'media-chrome/media-controller';
+import MediaFullscreenButton from 'media-chrome/media-fullscreen-button';
+import MediaGestureReceiver from 'media-chrome/media-gesture-receiver';
+import MediaMuteButton from 'media-chrome/media-mute-button';
+import MediaPipButton from 'media-chrome/media-pip-button';
+import MediaPlayButton from 'media-chrome/media-play-button';
+import MediaTooltip from 'media-chrome/media-tooltip';
+import MediaVolumeRange from 'media-chrome/media-volume-range';
+import { adoptStyles } from './strict-styles';
+
+adoptStyles([
+  MediaAirplayButton,
+  MediaControlBar,
+  MediaController,
+  MediaFullscreenButton,
+  MediaGestureReceiver,
+  MediaMuteButton,
+  MediaPipButton,
+  MediaPlayButton,
+  MediaTooltip,
+  MediaVolumeRange,
+]);

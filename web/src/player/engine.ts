@@ -1,0 +1,74 @@
+/** What the page needs from whatever plays HLS: hls.js, or the browser itself. */
+
+export interface Level {
+  /** Rendition name, `720p`. */
+  name: string;
+  width: number | null;
+  height: number | null;
+  frameRate: number | null;
+  /** Bits per second. */
+  bitrate: number;
+}
+
+export interface EngineStats {
+  /** Index into `levels` of the rung on screen; -1 when unknown. */
+  level: number;
+  /** True when the rung is chosen by bandwidth. */
+  auto: boolean;
+  levels: Level[];
+  /** Distance from the playhead to the live edge, seconds; null when unknown. */
+  latencySeconds: number | null;
+  /** The distance the player aims for, seconds; null when unknown. */
+  targetSeconds: number | null;
+  /** From the moment stamped by the ingest (EXT-X-PROGRAM-DATE-TIME) to the screen, by this device's clock. */
+  endToEndSeconds: number | null;
+  /** Bandwidth estimate, bit/s; null when unknown. */
+  bandwidth: number | null;
+  /** True once the playlist says that nothing follows (EXT-X-ENDLIST). */
+  endOfStream: boolean;
+  fatalErrors: number;
+  nonFatalErrors: number;
+  /** The newest errors, oldest first. */
+  errors: PlayerError[];
+}
+
+export interface PlayerError {
+  /** Milliseconds since 1970. */
+  at: number;
+  fatal: boolean;
+  /** hls.js error details, or a MediaError message. */
+  details: string;
+  status: number | null;
+}
+
+/** Errors kept for `window.sealcast` and the stats panel. */
+export const ERRORS_KEPT = 32;
+
+export interface Engine {
+  readonly kind: 'hls.js' | 'native';
+  load(url: string): void;
+  /** -1 chooses by bandwidth. */
+  chooseLevel(index: number): void;
+  /** Jumps to the live edge, as near as is safe. */
+  seekToLive(): void;
+  stats(): EngineStats;
+  destroy(): void;
+}
+
+export interface EngineEvents {
+  /** The engine could not help itself; the stream does not play any more. */
+  onGaveUp(): void;
+  /** Rungs, the chosen rung or the end of the stream changed. */
+  onChange(): void;
+}
+
+/** `/live/demo/720p/index.m3u8` is rendition `720p`. */
+export function renditionName(playlistUrl: string): string | null {
+  const parts = playlistUrl.split(/[?#]/, 1)[0]?.split('/') ?? [];
+  return parts.at(-2) || null;
+}
+
+/** The end-to-end delay is shown only when the two clocks can be right. Seconds. */
+export function plausibleDelay(seconds: number): number | null {
+  return Number.isFinite(seconds) && seconds > -1 && seconds < 600 ? Math.max(0, seconds) : null;
+}

@@ -1,0 +1,113 @@
+/** Plays with the browser's own HLS, where Media Source Extensions are missing (older iPhones). */
+
+import {
+  type Engine,
+  type EngineEvents,
+  type EngineStats,
+  ERRORS_KEPT,
+  type PlayerError,
+  plausibleDelay,
+} from './engine';
+import { LIVE_DISTANCE_SECONDS_MIN } from './hls-config';
+import { Recovery } from './recovery';
+
+type DatedVideo = HTMLVideoElement & { getStartDate?: () => Date };
+
+export class NativeEngine implements Engine {
+  readonly kind = 'native';
+  readonly #video: DatedVideo;
+  readonly #events: EngineEvents;
+  readonly #recovery = new Recovery();
+  readonly #stop = new AbortController();
+  #url = '';
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #ended = false;
+  #fatalErrors = 0;
+  #errors: PlayerError[] = [];
+
+  constructor(video: HTMLVideoElement, events: EngineEvents) {
+    this.#video = video;
+    this.#events = events;
+    const { signal } = this.#stop;
+    video.addEventListener('error', () => this.#onError(), { signal });
+    video.addEventListener('ended', () => this.#onEnded(), { signal });
+  }
+
+  static supported(video: HTMLVideoElement): boolean {
+    return video.canPlayType('application/vnd.apple.mpegurl') !== '';
+  }
+
+  load(url: string): void {
+    this.#url = url;
+    this.#recovery.reset();
+    this.#start();
+  }
+
+  /** The browser chooses; it offers no way to say otherwise. */
+  chooseLevel(): void {}
+
+  seekToLive(): void {
+    const edge = this.#edge();
+    if (edge !== null) this.#video.currentTime = Math.max(0, edge - LIVE_DISTANCE_SECONDS_MIN);
+  }
+
+  stats(): EngineStats {
+    const edge = this.#edge();
+    const start = this.#video.getStartDate?.().getTime() ?? Number.NaN;
+    const shown = start + this.#video.currentTime * 1000;
+    return {
+      level: -1,
+      auto: true,
+      levels: [],
+      latencySeconds: edge === null || this.#ended ? null : Math.max(0, edge - this.#video.currentTime),
+      targetSeconds: null,
+      endToEndSeconds: plausibleDelay((Date.now() - shown) / 1000),
+      bandwidth: null,
+      endOfStream: this.#ended,
+      fatalErrors: this.#fatalErrors,
+      nonFatalErrors: 0,
+      errors: [...this.#errors],
+    };
+  }
+
+  destroy(): void {
+    clearTimeout(this.#retry);
+    this.#stop.abort();
+    this.#video.removeAttribute('src');
+    this.#video.load();
+  }
+
+  #edge(): number | null {
+    const { seekable } = this.#video;
+    return seekable.length > 0 ? seekable.end(seekable.length - 1) : null;
+  }
+
+  #start(): void {
+    this.#ended = false;
+    this.#video.src = this.#url;
+    this.#video.load();
+  }
+
+  #onEnded(): void {
+    this.#ended = true;
+    this.#events.onChange();
+  }
+
+  #onError(): void {
+    const error = this.#video.error;
+    if (!error) return;
+    this.#fatalErrors += 1;
+    this.#errors.push({
+      at: Date.now(),
+      fatal: true,
+      details: error.message || `code ${error.code}`,
+      status: null,
+    });
+    if (this.#errors.length > ERRORS_KEPT) this.#errors.shift();
+    // The element has no half measures: whatever broke, the cure is to load again.
+    const action = this.#recovery.onFatal('other', performance.now(), false);
+    clearTimeout(this.#retry);
+    if (action.kind === 'reload') this.#retry = setTimeout(() => this.#start(), action.afterMs);
+    else this.#events.onGaveUp();
+  }
+}

@@ -1,0 +1,71 @@
+/** What the watch page shows over the picture, and when it loads the stream again. Pure. */
+
+/** What the node says; `unknown` before its first answer, `unreachable` when it stopped answering. */
+export type ApiState = 'unknown' | 'unreachable' | 'missing' | 'live' | 'reconnecting' | 'ended';
+
+/**
+ * What the player does. `idle`: nothing loaded. `starting`: no frame yet. `waiting`: ran dry.
+ * `finished`: played to the end of the stream. `failed`: recovery gave up.
+ */
+export type PlayerPhase = 'idle' | 'starting' | 'playing' | 'paused' | 'waiting' | 'finished' | 'failed';
+
+export type ViewState =
+  | 'connecting'
+  | 'playing'
+  | 'buffering'
+  | 'reconnecting'
+  | 'ended'
+  | 'offline'
+  | 'error';
+
+export interface ViewInputs {
+  api: ApiState;
+  player: PlayerPhase;
+  /** Requests to the node that failed in a row. */
+  apiFailures: number;
+}
+
+/** So many failed polls in a row without a picture are an error, not "connecting". About ten seconds. */
+export const API_FAILURES_TO_ERROR = 3;
+
+export function viewState({ api, player, apiFailures }: ViewInputs): ViewState {
+  // A picture that moves is never covered: the node's word may be seconds older than the picture.
+  if (player === 'playing' || player === 'paused') return 'playing';
+  if (api === 'missing') return 'offline';
+  if (api === 'ended') return 'ended';
+  if (player === 'finished') return 'ended';
+  if (api === 'reconnecting') return 'reconnecting';
+  if (player === 'failed') return 'error';
+  if (player === 'waiting') return 'buffering';
+  if (api === 'unreachable' && apiFailures >= API_FAILURES_TO_ERROR) return 'error';
+  return 'connecting';
+}
+
+/** A line over the moving picture, for what the viewer will notice in a moment. */
+export function banner({ api, player }: ViewInputs): string | null {
+  if (player !== 'playing') return null;
+  return api === 'reconnecting' ? 'The streamer is reconnecting…' : null;
+}
+
+export interface LoadInputs {
+  api: ApiState;
+  player: PlayerPhase;
+  /** Epoch the node reports now; null before its first answer. */
+  epoch: number | null;
+  /** Epoch when the player saw the end of the stream; null while it has not. */
+  endedEpoch: number | null;
+  /** Milliseconds since the player finished, null while it has not. */
+  finishedForMs: number | null;
+}
+
+/** The node may report `live` for a moment after the playlist ended; a same-epoch return waits this long. */
+export const RETURN_GRACE_MS = 6_000;
+
+/** True when the player should load the stream from the start: the first time, or because it came back. */
+export function shouldLoad(inputs: LoadInputs): boolean {
+  const there = inputs.api === 'live' || inputs.api === 'reconnecting';
+  if (inputs.player === 'idle') return there || inputs.api === 'unreachable';
+  if (!there || inputs.endedEpoch === null) return false;
+  if (inputs.epoch !== null && inputs.epoch > inputs.endedEpoch) return true;
+  return inputs.finishedForMs !== null && inputs.finishedForMs >= RETURN_GRACE_MS;
+}

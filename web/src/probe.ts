@@ -1,0 +1,15 @@
+/** Publishes `window.sealcast`; its shape is documented in `sealcast.d.ts`. */
+
+import type { SealcastPage, SealcastPlayer } from './sealcast';
+
+function publish(page: SealcastPage): void {
+  Object.defineProperty(window, 'sealcast', { value: Object.freeze(page), configurable: true });
+}
+
+export function publishHome(streamsListed: number | null): void {
+  publish({ page: 'home', streamsListed, player: null });
+}
+
+export function publishPlayer(player: SealcastPlayer): void {
+  publish({ page: 'watch', streamsListed: null, player: Object.freeze(player) });
+}
