@@ -47,7 +47,7 @@ impl<'a> BitReader<'a> {
             }
         }
         let rest = self.bits(zeros)?;
-        Some(((1_u32 << zeros) - 1).checked_add(rest)?)
+        ((1_u32 << zeros) - 1).checked_add(rest)
     }
 
     /// Exp-Golomb, signed: se(v) of H.264, 9.1.1.
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn golomb_codes_are_those_of_table_9_2() {
-        let mut reader = BitReader::new(&[0b1_010_011_0, 0b0100_0010, 0b1_0000000]);
+        let mut reader = BitReader::new(&[0b1010_0110, 0b0100_0010, 0b1000_0000]);
         assert_eq!(reader.unsigned_golomb(), Some(0));
         assert_eq!(reader.unsigned_golomb(), Some(1));
         assert_eq!(reader.unsigned_golomb(), Some(2));

@@ -16,8 +16,8 @@ const SAMPLE_DURATION_MAX: Duration = Duration::from_secs(30);
 /// The furthest a presentation time may be from its decode time: 16 reordered frames at 2 frames a second.
 const COMPOSITION_OFFSET_MAX: Duration = Duration::from_secs(8);
 
-/// How many of the last intervals between sync samples predict the next one.
-const INTERVALS_KEPT: usize = 16;
+/// How many of the last intervals between sync samples predict the next one: a minute of GOPs of 2 s.
+const INTERVALS_KEPT: usize = 32;
 
 /// A sample that waits, its times in the track's timescale.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Queued {
     pub(super) expected_end: i64,
     /// For sync samples: the longest of the last intervals between sync samples.
     pub(super) longest_interval: i64,
+    /// Whether those intervals are enough, and equal but for a frame, so that the next one will be too.
+    pub(super) regular: bool,
 }
 
 /// The segment that the next part of a lane continues.
@@ -154,12 +156,13 @@ impl Lane {
             before.sample.duration.ticks = dts - last;
         }
         self.bytes = bytes;
-        let (instant, longest_interval) = self.place(pts, dts, sample.sync);
+        let instant = self.place(pts, dts, sample.sync);
         self.newest = Some((dts, duration));
         self.newest_instant = Some(instant);
         (sample.pts, sample.dts, sample.duration) = (self.time(pts), self.time(dts), self.time(duration));
         let expected_end = instant.saturating_add(duration);
-        self.queue.push_back(Queued { sample, instant, expected_end, longest_interval });
+        let (longest_interval, regular) = if sample.sync { self.intervals_seen(duration) } else { (0, false) };
+        self.queue.push_back(Queued { sample, instant, expected_end, longest_interval, regular });
         Ok(())
     }
 
@@ -188,22 +191,27 @@ impl Lane {
         }
     }
 
-    /// The instant of a sample, and for sync samples the longest recent interval.
-    fn place(&mut self, pts: i64, dts: i64, sync: bool) -> (i64, i64) {
+    /// The instant of a sample; remembers the interval between sync samples.
+    fn place(&mut self, pts: i64, dts: i64, sync: bool) -> i64 {
         if sync {
             self.delay = pts - dts;
         }
         let instant = dts.saturating_add(self.delay);
         let instant = self.newest_instant.map_or(instant, |newest| instant.max(newest + 1));
-        if sync {
-            if let Some(last) = self.last_sync.replace(instant) {
-                if self.intervals.len() == INTERVALS_KEPT {
-                    self.intervals.pop_front();
-                }
-                self.intervals.push_back(instant - last);
+        if sync && let Some(last) = self.last_sync.replace(instant) {
+            if self.intervals.len() == INTERVALS_KEPT {
+                self.intervals.pop_front();
             }
+            self.intervals.push_back(instant - last);
         }
-        (instant, self.intervals.iter().copied().max().unwrap_or(0))
+        instant
+    }
+
+    /// The longest of the last intervals, and whether they are regular.
+    fn intervals_seen(&self, frame: i64) -> (i64, bool) {
+        let longest = self.intervals.iter().copied().max().unwrap_or(0);
+        let shortest = self.intervals.iter().copied().min().unwrap_or(0);
+        (longest, self.intervals.len() == INTERVALS_KEPT && longest - shortest <= frame)
     }
 
     /// First sync sample at or after `earliest`, with half a frame of tolerance.

@@ -329,7 +329,10 @@ impl Segmenter {
             let elapsed = queued.instant - segment_start;
             let instant = lane.time(queued.instant);
             if queued.sample.sync {
-                let next_too_late = elapsed + queued.longest_interval > segment_target + half_frame;
+                // The next sync sample is expected after the longest recent interval; while that is no regular one, as with
+                // encoders that put one at each change of scene, not before the usual half a segment.
+                let usual = if queued.regular { 0 } else { segment_target / 2 };
+                let next_too_late = elapsed + queued.longest_interval.max(usual) > segment_target + half_frame;
                 if elapsed >= segment_target - half_frame || next_too_late {
                     return Ok(Some(RowEnd { instant, completes_segment: true, decided_by }));
                 }

@@ -174,11 +174,29 @@ fn two_second_gops_make_four_second_segments_of_eight_parts() {
 
 #[test]
 fn segment_ends_at_the_last_sync_sample_that_keeps_it_within_the_target() {
-    for (gop_frames, millis) in [(90, 3_000), (45, 3_000), (15, 4_000), (100, 3_333), (120, 4_000), (1, 4_000)] {
+    for (gop_frames, millis) in [(90, 3_000), (45, 3_000), (60, 4_000), (100, 3_333), (120, 4_000), (1, 4_000)] {
         let rows = cut(vec![(video("720p", 30_000), frames(3_000, gop_frames, 20, false))]);
         let all = segments(&rows);
         assert!(all.iter().take(all.len() - 1).all(|(length, _)| *length == millis), "{gop_frames}: {all:?}");
     }
+}
+
+#[test]
+fn short_keyframe_interval_fills_the_target_once_it_has_proved_regular() {
+    let rows = cut(vec![(video("720p", 30_000), frames(3_000, 15, 40, false))]);
+    let lengths: Vec<_> = segments(&rows).into_iter().map(|(millis, _)| millis).collect();
+    assert_eq!(lengths[..6], [2_500; 6], "32 intervals are 16 s");
+    assert_eq!(lengths[6..10], [4_000; 4]);
+}
+
+#[test]
+fn sync_samples_at_changes_of_scene_do_not_make_a_segment_late() {
+    // At 0.8, 1.6, 2.4, 3.1 s, then after the encoder's maximum of 2 s.
+    let sync = [0, 24, 48, 72, 93, 153, 213, 273];
+    let samples = frames(3_000, 1_000, 10, false).into_iter().zip(0..);
+    let samples = samples.map(|(sample, n)| Sample { sync: sync.contains(&n), ..sample }).collect();
+    let rows = cut(vec![(video("720p", 30_000), samples)]);
+    assert_eq!(segments(&rows)[..2], [(2_400, 5), (2_700, 6)]);
 }
 
 #[test]
@@ -342,7 +360,7 @@ proptest! {
     ) {
         let (mut high, mut low, mut at, mut since_sync) = (Vec::new(), Vec::new(), START, 0);
         for (index, (step, sync)) in steps.iter().enumerate() {
-            let sync = *sync || index == 0 || since_sync > 25;
+            let sync = *sync || index == 0 || since_sync > 17;
             since_sync = if sync { 0 } else { since_sync + 1 };
             high.push(sample(Timescale::VIDEO, at - delay, at, *step, sync));
             low.push(sample(Timescale::VIDEO, at + jitter[index], at + jitter[index], *step, sync));
