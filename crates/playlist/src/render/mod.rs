@@ -1,0 +1,8 @@
+//! Playlists as text (RFC 8216bis). Pure functions from the timeline; which tags there are is in `tags`.
+
+mod media;
+mod multivariant;
+mod tags;
+
+pub use self::media::media;
+pub use multivariant::multivariant;

@@ -1,0 +1,182 @@
+//! What a seal may say, given the timeline so far: a playlist must be renderable from it. Pure.
+
+use media::{Epoch, LogSequence, MediaSequence, PartIndex, RenditionId, Slot, Timestamp};
+use seal::{Object, SealBody, SealKind};
+
+use super::Timeline;
+use super::segment::find;
+
+/// Parts of one segment: 4 s of the shortest part target that makes sense (0.1 s) are 40.
+pub const PARTS_PER_SEGMENT_MAX: usize = 64;
+
+/// How a seal contradicts the log before it, or itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Contradiction {
+    /// Not the next one.
+    #[error("seal {found} does not follow seal {head}")]
+    Sequence {
+        /// Newest applied.
+        head: LogSequence,
+        /// What came.
+        found: LogSequence,
+    },
+    /// An epoch opens without saying what its renditions are, or goes back.
+    #[error("epoch {epoch} opens at seal {sequence} without a checkpoint, or goes back")]
+    Epoch {
+        /// The epoch.
+        epoch: Epoch,
+        /// The seal.
+        sequence: LogSequence,
+    },
+    /// Parts or segments are not those of all renditions at one place.
+    #[error("seal {sequence} does not advance all renditions alike (RFC 8216bis 6.2.4)")]
+    Row {
+        /// The seal.
+        sequence: LogSequence,
+    },
+    /// Not the next part or segment.
+    #[error("seal {sequence} lists {msn}.{part} where {expected_msn}.{expected_part} comes next (RFC 8216bis 6.2.1)")]
+    Place {
+        /// The seal.
+        sequence: LogSequence,
+        /// Segment that it lists.
+        msn: MediaSequence,
+        /// Part that it lists.
+        part: PartIndex,
+        /// Segment that comes next.
+        expected_msn: MediaSequence,
+        /// Part that comes next.
+        expected_part: usize,
+    },
+    /// A segment that does not start with a sync sample (EXT-X-INDEPENDENT-SEGMENTS).
+    #[error("segment {msn} of {rendition} does not start with a sync sample")]
+    Independent {
+        /// Segment.
+        msn: MediaSequence,
+        /// Rendition.
+        rendition: RenditionId,
+    },
+    /// A segment longer than EXT-X-TARGETDURATION allows (RFC 8216bis 4.4.3.1).
+    #[error("segment {msn} of {rendition} is longer than the target duration of {target_duration_s} s")]
+    Duration {
+        /// Segment.
+        msn: MediaSequence,
+        /// Rendition.
+        rendition: RenditionId,
+        /// Configured.
+        target_duration_s: u32,
+    },
+    /// A segment is not the sum of its parts.
+    #[error("segment {msn} of {rendition} is not the sum of its parts")]
+    Sum {
+        /// Segment.
+        msn: MediaSequence,
+        /// Rendition.
+        rendition: RenditionId,
+    },
+}
+
+/// Media sequence number with which the epoch that `body` opens starts.
+pub(super) fn first_msn(body: &SealBody) -> MediaSequence {
+    let msn = body.objects.iter().find_map(|object| match object.slot {
+        Slot::Part { msn, .. } | Slot::Segment { msn } => Some(msn),
+        Slot::Init => None,
+    });
+    msn.unwrap_or(body.next_msn)
+}
+
+pub(super) fn seal(timeline: &Timeline, body: &SealBody) -> Result<(), Contradiction> {
+    let sequence = body.sequence;
+    if let Some(head) = timeline.head.filter(|head| head.next() != sequence) {
+        return Err(Contradiction::Sequence { head, found: sequence });
+    }
+    let newest = timeline.checkpoint();
+    let opens = newest.is_none_or(|newest| newest.epoch < body.epoch);
+    let goes_back = newest.is_some_and(|newest| newest.epoch > body.epoch);
+    let ended = timeline.is_ended() && !opens;
+    let segments = of_kind(body, |slot| matches!(slot, Slot::Segment { .. }));
+    if goes_back || ended || (body.checkpoint.is_empty() && (opens || !segments.is_empty())) {
+        return Err(Contradiction::Epoch { epoch: body.epoch, sequence });
+    }
+    let renditions = match newest.filter(|_| body.checkpoint.is_empty()) {
+        Some(newest) => &newest.renditions,
+        None => &body.checkpoint,
+    };
+    let names: Vec<&RenditionId> = renditions.iter().map(|rendition| &rendition.track.rendition).collect();
+    let parts = of_kind(body, |slot| matches!(slot, Slot::Part { .. }));
+    let alike = |objects: &[&Object]| {
+        let same_place = objects
+            .first()
+            .is_none_or(|first| objects.iter().all(|object| (object.slot, object.start) == (first.slot, first.start)));
+        same_place && objects.iter().map(|object| &object.rendition).eq(names.iter().copied())
+    };
+    let partial = parts.is_empty() && (!segments.is_empty() || body.kind == SealKind::Media);
+    if partial || !(parts.is_empty() || alike(&parts)) || !(segments.is_empty() || alike(&segments)) {
+        return Err(Contradiction::Row { sequence });
+    }
+    row(timeline, body, &parts)?;
+    segments.iter().try_for_each(|segment| sum(timeline, body, segment, &parts))
+}
+
+fn of_kind(body: &SealBody, kind: impl Fn(Slot) -> bool) -> Vec<&Object> {
+    body.objects.iter().filter(|object| kind(object.slot)).collect()
+}
+
+/// The parts come next, start segments independently, and leave the segment within the target duration.
+fn row(timeline: &Timeline, body: &SealBody, parts: &[&Object]) -> Result<(), Contradiction> {
+    let (expected_msn, expected_part) = timeline.expected(body.epoch);
+    for object in parts {
+        let Slot::Part { msn, part } = object.slot else { continue };
+        let in_place = msn == expected_msn && usize::try_from(part.0) == Ok(expected_part);
+        if !in_place || expected_part >= PARTS_PER_SEGMENT_MAX {
+            let sequence = body.sequence;
+            return Err(Contradiction::Place { sequence, msn, part, expected_msn, expected_part });
+        }
+        if part == PartIndex(0) && !object.independent && !object.gap {
+            return Err(Contradiction::Independent { msn, rendition: object.rendition.clone() });
+        }
+        let target_duration_s = timeline.settings.target_duration_s;
+        let duration = before(timeline, body, object).duration.plus(object.duration);
+        if round_to_seconds(duration) > i64::from(target_duration_s) {
+            return Err(Contradiction::Duration { msn, rendition: object.rendition.clone(), target_duration_s });
+        }
+    }
+    Ok(())
+}
+
+/// A sealed segment is exactly its parts.
+fn sum(timeline: &Timeline, body: &SealBody, segment: &Object, parts: &[&Object]) -> Result<(), Contradiction> {
+    let Slot::Segment { msn } = segment.slot else { return Ok(()) };
+    let wrong = || Contradiction::Sum { msn, rendition: segment.rendition.clone() };
+    let part = parts.iter().find(|part| part.rendition == segment.rendition).ok_or_else(wrong)?;
+    let Slot::Part { msn: part_msn, .. } = part.slot else { return Err(wrong()) };
+    let before = before(timeline, body, part);
+    let gap = before.gap || part.gap;
+    let length = if gap { Some(0) } else { before.length.checked_add(part.length) };
+    let same = segment.gap == gap && Some(segment.length) == length && part_msn == msn;
+    let duration = before.duration.plus(part.duration);
+    if same && segment.duration == duration { Ok(()) } else { Err(wrong()) }
+}
+
+struct Before {
+    duration: Timestamp,
+    length: u64,
+    gap: bool,
+}
+
+/// What the open segment has of the object's rendition already.
+fn before(timeline: &Timeline, body: &SealBody, object: &Object) -> Before {
+    let nothing = Before { duration: Timestamp::zero(object.duration.timescale), length: 0, gap: false };
+    let open = timeline.open().filter(|open| open.key.epoch == body.epoch);
+    let rows = open.into_iter().flat_map(|open| &open.rows);
+    rows.filter_map(|row| find(&row.parts, &object.rendition)).fold(nothing, |sum, part| Before {
+        duration: sum.duration.plus(part.duration),
+        length: sum.length.saturating_add(part.length),
+        gap: sum.gap || part.gap,
+    })
+}
+
+/// Rounded as RFC 8216bis 4.4.3.1 compares: to the nearest second, halves up.
+fn round_to_seconds(duration: Timestamp) -> i64 {
+    duration.rescale(media::Timescale::new(1).expect("not zero")).ticks
+}

@@ -1,0 +1,331 @@
+//! The timeline: playlist state as a fold over admitted seals.
+//!
+//! `apply` either takes a whole seal or, when it contradicts what came before, leaves the state as it was. Pure.
+
+mod check;
+mod segment;
+
+use std::collections::{BTreeSet, VecDeque};
+
+use media::{Epoch, LogSequence, MediaSequence, RenditionId, Slot};
+use seal::{Object, Rendition, SealBody, SealKind};
+
+pub use check::{Contradiction, PARTS_PER_SEGMENT_MAX};
+use segment::Closed;
+pub use segment::{Part, Row, Segment, SegmentKey};
+
+/// Smallest window: a playlist must span three target durations after a removal (RFC 8216bis 6.2.2), and Apple asks for six
+/// segments.
+pub const WINDOW_SEGMENTS_MIN: usize = 6;
+
+/// Checkpoints kept besides those of the window: sessions that broke off before their first segment leave one each.
+const CHECKPOINTS_SPARE: usize = 8;
+
+/// What is configured and the same on all nodes of a cluster, because it shows in playlists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// EXT-X-TARGETDURATION in seconds: never changes while a stream lives (RFC 8216bis 6.2.1). Default 4.
+    pub target_duration_s: u32,
+    /// Closed segments that a playlist lists; at least [`WINDOW_SEGMENTS_MIN`]. Default 12.
+    pub window_segments: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { target_duration_s: 4, window_segments: 12 }
+    }
+}
+
+/// The renditions of an epoch, as the log stated them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The seal that stated them.
+    pub sequence: LogSequence,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// Sorted by name.
+    pub renditions: Vec<Rendition>,
+    /// No segment of the epoch was opened yet.
+    fresh: bool,
+}
+
+/// What a seal changed, apart from what it added.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Segments that left the playlists at the front: they stay available for a while (RFC 8216bis 6.2.2).
+    pub removed: Vec<SegmentKey>,
+    /// What playlists list has changed.
+    pub relisted: bool,
+}
+
+/// Playlist state of one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeline {
+    settings: Settings,
+    /// Newest last; empty until the log reached one.
+    checkpoints: VecDeque<Checkpoint>,
+    /// In order; all but the last are closed.
+    segments: VecDeque<Segment>,
+    /// The newest seal that was applied.
+    head: Option<LogSequence>,
+    ended: Option<LogSequence>,
+    /// Media sequence number of the first segment, also when there is none now.
+    floor: MediaSequence,
+}
+
+impl Timeline {
+    /// An empty timeline. A window smaller than [`WINDOW_SEGMENTS_MIN`] counts as that.
+    pub fn new(settings: Settings) -> Self {
+        let window_segments = settings.window_segments.max(WINDOW_SEGMENTS_MIN);
+        Self {
+            settings: Settings { window_segments, ..settings },
+            checkpoints: VecDeque::new(),
+            segments: VecDeque::new(),
+            head: None,
+            ended: None,
+            floor: MediaSequence(0),
+        }
+    }
+
+    /// Takes the next admitted seal.
+    ///
+    /// A timeline without any state starts at the first seal of an epoch, or at one that completes a segment (of which it then
+    /// takes only the checkpoint); seals before that change nothing.
+    ///
+    /// # Errors
+    /// When the seal contradicts what came before; then nothing has changed.
+    pub fn apply(&mut self, body: &SealBody) -> Result<Effects, Contradiction> {
+        if self.checkpoints.is_empty() {
+            return self.start(body);
+        }
+        check::seal(self, body)?;
+        Ok(self.take(body))
+    }
+
+    /// Forgets what seals after `sequence` did: the next session builds on that one. What left the playlists at the front in the
+    /// meantime does not come back. Returns the segments that are gone altogether.
+    pub fn void_after(&mut self, sequence: LogSequence) -> Vec<SegmentKey> {
+        if self.head.is_none_or(|head| head <= sequence) {
+            return Vec::new();
+        }
+        let before: Vec<SegmentKey> = self.segments.iter().map(Segment::key).collect();
+        self.checkpoints.retain(|checkpoint| checkpoint.sequence <= sequence);
+        if self.checkpoints.is_empty() {
+            // Void reaches back beyond what is kept: start anew, at the epoch that follows.
+            *self = Self::new(self.settings);
+            return before;
+        }
+        for segment in &mut self.segments {
+            segment.rows.retain(|row| row.sequence <= sequence);
+            segment.closed.take_if(|closed| closed.by > sequence);
+        }
+        self.segments.retain(|segment| !segment.rows.is_empty());
+        self.ended.take_if(|ended| *ended > sequence);
+        self.head = Some(sequence);
+        before.into_iter().filter(|key| self.segments.iter().all(|segment| segment.key != *key)).collect()
+    }
+
+    /// What was configured.
+    pub const fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// The newest seal that was applied.
+    pub const fn head(&self) -> Option<LogSequence> {
+        self.head
+    }
+
+    /// The newest checkpoint.
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.checkpoints.back()
+    }
+
+    /// The seal at which a late joiner has to start to come to the same playlists.
+    pub fn oldest_needed(&self) -> Option<LogSequence> {
+        let newest = self.checkpoints.back().map(|checkpoint| checkpoint.sequence);
+        self.segments.front().map(|segment| segment.checkpoint).or(newest)
+    }
+
+    /// Whether the session was ended by a seal, and no other followed.
+    pub const fn is_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// All segments, oldest first; only the last may be open.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+        self.segments.iter()
+    }
+
+    /// Segments that playlists list, oldest first.
+    pub fn listed(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+        self.segments.iter().filter(|segment| segment.is_closed())
+    }
+
+    /// Names of all renditions that have a playlist: those of the newest epoch, and those that the window still shows.
+    pub fn renditions(&self) -> BTreeSet<&RenditionId> {
+        let newest = self.checkpoint().into_iter().flat_map(|checkpoint| &checkpoint.renditions);
+        let shown = self.segments.iter().filter_map(|segment| segment.rows.first()).flat_map(|row| &row.parts);
+        newest.map(|rendition| &rendition.track.rendition).chain(shown.map(|part| &part.rendition)).collect()
+    }
+
+    /// The segment that the next part continues, if one is open.
+    pub fn open(&self) -> Option<&Segment> {
+        self.segments.back().filter(|segment| !segment.is_closed())
+    }
+
+    /// Panics when the state contradicts itself. For tests and fuzzing.
+    pub fn check_invariants(&self) {
+        let listed = self.listed().count();
+        assert!(listed <= self.settings.window_segments, "window holds {listed} segments");
+        assert!(self.segments.iter().rev().skip(1).all(Segment::is_closed), "only the last segment may be open");
+        assert!(self.checkpoints.len() <= self.settings.window_segments + CHECKPOINTS_SPARE);
+        let mut msn = self.floor;
+        for segment in &self.segments {
+            assert_eq!(segment.key.msn, msn, "media sequence numbers are contiguous");
+            msn = msn.next();
+            assert!(!segment.rows.is_empty() && segment.rows.len() <= PARTS_PER_SEGMENT_MAX);
+            for (row, index) in segment.rows.iter().zip(0..) {
+                assert_eq!(row.part.0, index, "parts are contiguous");
+                assert!(row.parts.is_sorted_by(|a, b| a.rendition < b.rendition));
+                assert!(self.head.is_some_and(|head| row.sequence <= head));
+            }
+        }
+        if self.is_ended() {
+            assert!(self.open().is_none(), "an ended stream has no open segment");
+        }
+    }
+
+    /// The segment that the next part of `epoch` opens or continues.
+    fn expected(&self, epoch: Epoch) -> (MediaSequence, usize) {
+        match self.segments.back() {
+            None => (self.floor, 0),
+            Some(last) if last.is_closed() || last.key.epoch != epoch => (last.key.msn.next(), 0),
+            Some(last) => (last.key.msn, last.rows.len()),
+        }
+    }
+
+    fn start(&mut self, body: &SealBody) -> Result<Effects, Contradiction> {
+        let opens_epoch = body.objects.iter().any(|object| object.slot == Slot::Init);
+        let completes = body.objects.iter().any(|object| matches!(object.slot, Slot::Segment { .. }));
+        if body.checkpoint.is_empty() || !(opens_epoch || completes) {
+            return Ok(Effects::default());
+        }
+        let mut fresh = Self::new(self.settings);
+        if opens_epoch {
+            fresh.floor = check::first_msn(body);
+            check::seal(&fresh, body)?;
+            let effects = fresh.take(body);
+            *self = fresh;
+            return Ok(effects);
+        }
+        fresh.floor = body.next_msn;
+        fresh.head = Some(body.sequence);
+        fresh.checkpoints.push_back(checkpoint_of(body, false));
+        fresh.ended = (body.kind == SealKind::End).then_some(body.sequence);
+        *self = fresh;
+        Ok(Effects::default())
+    }
+
+    /// Applies a seal that was checked.
+    fn take(&mut self, body: &SealBody) -> Effects {
+        let mut effects = Effects::default();
+        if self.checkpoint().is_none_or(|newest| newest.epoch < body.epoch) {
+            self.open_epoch(body, &mut effects);
+        }
+        self.add_row(body);
+        let sealed: Vec<Part> =
+            body.objects.iter().filter(|o| matches!(o.slot, Slot::Segment { .. })).map(part_of).collect();
+        let completes = !sealed.is_empty();
+        if completes || body.kind == SealKind::End {
+            effects.relisted |= self.close(Closed { by: body.sequence, sealed });
+        }
+        if completes {
+            self.checkpoints.retain(|checkpoint| checkpoint.sequence < body.sequence);
+            self.checkpoints.push_back(checkpoint_of(body, false));
+        }
+        if body.kind == SealKind::End {
+            self.ended = Some(body.sequence);
+            effects.relisted = true;
+        }
+        self.head = Some(body.sequence);
+        self.trim(&mut effects);
+        effects
+    }
+
+    fn open_epoch(&mut self, body: &SealBody, effects: &mut Effects) {
+        effects.relisted |= self.close(Closed { by: body.sequence, sealed: Vec::new() });
+        if self.ended.take().is_some() {
+            // A stream that comes back after its end starts with an empty window; its numbers go on.
+            self.floor = self.expected(body.epoch).0;
+            effects.removed.extend(self.segments.drain(..).map(|segment| segment.key));
+            effects.relisted = true;
+        }
+        self.checkpoints.push_back(checkpoint_of(body, true));
+    }
+
+    fn add_row(&mut self, body: &SealBody) {
+        let mut parts = body.objects.iter().filter_map(|object| match object.slot {
+            Slot::Part { msn, part } => Some((msn, part, object)),
+            _ => None,
+        });
+        let Some((msn, part, first)) = parts.next() else { return };
+        let mut row = Row { sequence: body.sequence, part, start: first.start, parts: vec![part_of(first)] };
+        row.parts.extend(parts.map(|(_, _, object)| part_of(object)));
+        row.parts.sort_by(|a, b| a.rendition.cmp(&b.rendition));
+        if let Some(open) = self.segments.back_mut().filter(|segment| !segment.is_closed()) {
+            open.rows.push(row);
+            return;
+        }
+        let newest = self.checkpoints.back_mut().expect("an epoch was opened before its rows");
+        self.segments.push_back(Segment {
+            key: SegmentKey { epoch: body.epoch, msn },
+            origin: body.origin,
+            discontinuity: body.discontinuity,
+            after_break: newest.fresh && newest.sequence != LogSequence(0),
+            checkpoint: newest.sequence,
+            rows: vec![row],
+            closed: None,
+        });
+        newest.fresh = false;
+    }
+
+    /// Closes the open segment; whether there was one.
+    fn close(&mut self, closed: Closed) -> bool {
+        let open = self.segments.back_mut().filter(|segment| !segment.is_closed());
+        open.is_some_and(|open| {
+            open.closed = Some(closed);
+            true
+        })
+    }
+
+    fn trim(&mut self, effects: &mut Effects) {
+        while self.listed().count() > self.settings.window_segments {
+            let Some(segment) = self.segments.pop_front() else { break };
+            self.floor = segment.key.msn.next();
+            effects.removed.push(segment.key);
+        }
+        let oldest = self.oldest_needed();
+        let spare = self.settings.window_segments + CHECKPOINTS_SPARE;
+        while self.checkpoints.len() > 1
+            && (self.checkpoints.len() > spare
+                || self.checkpoints.front().is_some_and(|first| Some(first.sequence) < oldest))
+        {
+            self.checkpoints.pop_front();
+        }
+    }
+}
+
+fn checkpoint_of(body: &SealBody, fresh: bool) -> Checkpoint {
+    Checkpoint { sequence: body.sequence, epoch: body.epoch, renditions: body.checkpoint.clone(), fresh }
+}
+
+fn part_of(object: &Object) -> Part {
+    Part {
+        rendition: object.rendition.clone(),
+        duration: object.duration,
+        independent: object.independent,
+        gap: object.gap,
+        length: object.length,
+        digest: object.digest,
+    }
+}
