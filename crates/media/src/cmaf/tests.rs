@@ -45,7 +45,9 @@ fn init_has_iso6_brand_zero_durations_mvex_and_no_samples() {
         assert!(ftyp.compatible_brands.contains(&b"iso6".into()) && ftyp.compatible_brands.contains(&b"cmfc".into()));
         let trak = &moov.trak[0];
         assert_eq!((moov.mvhd.duration, trak.tkhd.duration, trak.mdia.mdhd.duration), (0, 0, 0));
-        assert_eq!(moov.mvex.unwrap().trex[0].track_id, trak.tkhd.track_id);
+        let trex = &moov.mvex.as_ref().unwrap().trex[0];
+        let flags = if track.is_video() { FLAGS_NON_SYNC } else { FLAGS_SYNC };
+        assert_eq!((trex.track_id, trex.default_sample_flags), (trak.tkhd.track_id, flags));
         assert_eq!(trak.mdia.mdhd.timescale, track.timescale().get());
         let stbl = &trak.mdia.minf.stbl;
         assert!(stbl.stts.entries.is_empty() && stbl.stsc.entries.is_empty());

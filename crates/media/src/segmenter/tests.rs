@@ -233,6 +233,18 @@ fn renditions_with_and_without_b_frames_are_cut_at_the_same_instants() {
 }
 
 #[test]
+fn slowest_video_decides_so_that_parts_are_equal_on_all() {
+    let rows = cut(vec![
+        (video("1080p", 50_000), frames(1_800, 100, 12, false)),
+        (video("720p", 25_000), frames(3_600, 50, 12, false)),
+    ]);
+    for row in rows.iter().filter(|row| !row.completes_segment) {
+        // 12 frames of 25 a second; half a second would be 12.5.
+        assert!(row.objects.iter().all(|part| part.duration == Timestamp::new(480, Timescale::MILLIS)));
+    }
+}
+
+#[test]
 fn audio_alone_is_cut_at_its_own_frames() {
     let rows = cut(vec![(audio(48_000), sound(48_000, START, 20))]);
     assert_eq!(segments(&rows)[..4], [(3_989, 9); 4]);
