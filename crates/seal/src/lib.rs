@@ -1,3 +1,31 @@
-//! Seals.
+//! Seals: the signed log of a stream, and who may write it.
+//!
+//! Owns the one encoding of a seal (deterministic CBOR in `COSE_Sign1`, RFC 9052, signed with ML-DSA-44, RFC 9964), grants
+//! under a root key, the revocation list, the [`Keyring`] that verifies, and the [`Chain`] that puts verified seals in log
+//! order. Deliberately knows nothing of media bytes, MQTT or HTTP: whether bytes have the digest that a seal names is the
+//! gate's question (`broadcast`). Pure: no clock, socket or disk; `now` is handed in.
+
+mod backend;
 mod body;
+mod chain;
+mod content;
+mod cose;
+mod encoding;
+mod error;
+mod grant;
+mod head;
+mod key;
+mod keyring;
+pub mod limits;
+mod sealed;
+mod wire;
+
 pub use body::{Object, Rendition, SealBody, SealKind};
+pub use chain::{Chain, Evidence, Input, Missing, Outcome, Step, Verdict};
+pub use encoding::{decode_body, encode_body};
+pub use error::{Error, Refusal, RefusalReason};
+pub use grant::{Grant, RevocationList, StreamPattern, sign_grant, sign_revocations};
+pub use head::{Head, HeadTrack};
+pub use key::{KeyId, PublicKey, RootKey, RootPublicKey, SealingKey, Signer};
+pub use keyring::{Freshness, Keyring};
+pub use sealed::{Sealed, sign_seal};

@@ -1,0 +1,99 @@
+//! Why a seal, grant or revocation list is refused, and what can fail when one is made. Pure.
+
+use std::fmt;
+
+/// Why something was refused; the label under which it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RefusalReason {
+    /// Not a seal, grant or list at all: wrong structure, not canonical, too large.
+    Malformed,
+    /// Key unknown, expired, not yet valid, revoked, or not granted this stream.
+    Key,
+    /// Signature wrong.
+    Signature,
+    /// Another cluster's or stream's.
+    Identity,
+    /// Epoch older than one seen.
+    Epoch,
+    /// Does not extend the chain.
+    Chain,
+    /// Two statements about one sequence or slot, both validly signed.
+    Equivocation,
+    /// Time, duration or numbers that cannot be.
+    Implausible,
+}
+
+impl RefusalReason {
+    /// The label of the reason in metrics and alerts.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Key => "key",
+            Self::Signature => "signature",
+            Self::Identity => "identity",
+            Self::Epoch => "epoch",
+            Self::Chain => "chain",
+            Self::Equivocation => "equivocation",
+            Self::Implausible => "implausible",
+        }
+    }
+}
+
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// A refusal: the reason that is counted, and one line for a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct Refusal {
+    /// What is counted.
+    pub reason: RefusalReason,
+    /// One line for a person. Names stream, epoch and sequence where they are known; never key material.
+    pub detail: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: RefusalReason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+
+    pub(crate) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(RefusalReason::Malformed, detail)
+    }
+
+    pub(crate) fn implausible(detail: impl Into<String>) -> Self {
+        Self::new(RefusalReason::Implausible, detail)
+    }
+}
+
+/// What can fail when a key is read or something is signed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The bytes are not a key of this kind.
+    #[error("not an ML-DSA-44 {kind}: {length} bytes, {expected} expected")]
+    InvalidKey {
+        /// `seed` or `public key`.
+        kind: &'static str,
+        /// Bytes given.
+        length: usize,
+        /// Bytes that one has.
+        expected: usize,
+    },
+    /// The cryptographic library failed, for instance for want of random numbers.
+    #[error("ML-DSA-44 {0} failed")]
+    Backend(&'static str),
+    /// What was to be signed breaks a rule that every node would refuse it for.
+    #[error("refusing to sign: {0}")]
+    Content(Refusal),
+    /// What was to be signed encodes to more bytes than any node takes.
+    #[error("refusing to sign: {length} bytes, at most {max} are allowed")]
+    TooLarge {
+        /// Bytes it would have.
+        length: usize,
+        /// The limit.
+        max: usize,
+    },
+}

@@ -1,0 +1,204 @@
+//! The keyring: which keys may seal what, and whether a seal is one of theirs. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use media::{ClusterId, StreamId, UnixMillis};
+
+use crate::cose::{self, Envelope};
+use crate::limits::{CLOCK_AHEAD_MAX, GRANT_BYTES_MAX, GRANTS_MAX, REVOCATIONS_BYTES_MAX, SEAL_BYTES_MAX};
+use crate::{
+    Grant, KeyId, PublicKey, Refusal, RefusalReason, RevocationList, RootPublicKey, Sealed, content, encoding,
+};
+
+/// How a seal arrived, which says how old it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// Just now, from its author: at most [`crate::limits::LIVE_AGE_MAX`] old.
+    Live,
+    /// As part of a log that is caught up with: at most [`crate::limits::CATCH_UP_AGE_MAX`] old.
+    CatchUp,
+}
+
+#[derive(Debug, Clone)]
+struct Granted {
+    grant: Grant,
+    raw: Bytes,
+    public_key: PublicKey,
+}
+
+/// The keys that the authority granted and has not revoked. Public keys come from grants under the root key, never from the
+/// message that is verified.
+#[derive(Debug, Clone)]
+pub struct Keyring {
+    cluster: ClusterId,
+    root: RootPublicKey,
+    granted: BTreeMap<KeyId, Granted>,
+    revoked: BTreeSet<KeyId>,
+    revocations: Option<(u64, Bytes)>,
+}
+
+fn refuse<T>(reason: RefusalReason, detail: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::new(reason, detail))
+}
+
+impl Keyring {
+    /// A keyring without keys, under a root key that comes from the node's configuration.
+    pub fn new(cluster: ClusterId, root: RootPublicKey) -> Self {
+        Self { cluster, root, granted: BTreeMap::new(), revoked: BTreeSet::new(), revocations: None }
+    }
+
+    /// Takes a grant and returns the identity of its key. One that was taken before is taken again; one that is not valid yet
+    /// is kept, and its key refused until then.
+    ///
+    /// Refuses: what is not a grant (`Malformed`); not under this root key, expired, revoked, older than the one held, or one
+    /// more than [`GRANTS_MAX`] (`Key`); a wrong signature (`Signature`); another cluster's (`Identity`).
+    pub fn add_grant(&mut self, cose: &[u8], now: UnixMillis) -> Result<KeyId, Refusal> {
+        let envelope = Envelope::read(cose, GRANT_BYTES_MAX)?;
+        self.verify_root(&envelope)?;
+        let grant = Grant::decode(envelope.payload)?;
+        let key = grant.key_id();
+        self.check_cluster(&grant.cluster)?;
+        if grant.not_after <= now {
+            return refuse(RefusalReason::Key, format!("grant of key {key} expired at {}", grant.not_after));
+        }
+        if self.revoked.contains(&key) {
+            return refuse(RefusalReason::Key, format!("key {key} is revoked"));
+        }
+        if let Some(held) = self.granted.get(&key) {
+            if held.grant == grant {
+                return Ok(key);
+            }
+            if (grant.not_before, grant.not_after) <= (held.grant.not_before, held.grant.not_after) {
+                return refuse(RefusalReason::Key, format!("grant of key {key} is older than the one held"));
+            }
+        } else if self.granted.len() >= GRANTS_MAX {
+            self.granted.retain(|_, held| now < held.grant.not_after);
+            if self.granted.len() >= GRANTS_MAX {
+                return refuse(RefusalReason::Key, format!("{GRANTS_MAX} keys are granted already"));
+            }
+        }
+        let public_key = PublicKey::from_bytes(&grant.public_key).map_err(|e| Refusal::malformed(e.to_string()))?;
+        self.granted.insert(key, Granted { grant, raw: Bytes::copy_from_slice(cose), public_key });
+        Ok(key)
+    }
+
+    /// Takes a revocation list. The one that is held may come again; whether the list was new is returned.
+    ///
+    /// Refuses: what is not a list (`Malformed`); not under this root key, older than the one held, or another one of the same
+    /// version (`Key`); a wrong signature (`Signature`); another cluster's (`Identity`).
+    pub fn apply_revocations(&mut self, cose: &[u8]) -> Result<bool, Refusal> {
+        let envelope = Envelope::read(cose, REVOCATIONS_BYTES_MAX)?;
+        self.verify_root(&envelope)?;
+        let list = RevocationList::decode(envelope.payload)?;
+        self.check_cluster(&list.cluster)?;
+        if let Some((held, _)) = &self.revocations {
+            let same = list.version == *held && list.keys.iter().copied().collect::<BTreeSet<_>>() == self.revoked;
+            if same {
+                return Ok(false);
+            }
+            if list.version <= *held {
+                let detail = format!("revocation list {} after list {held} was seen", list.version);
+                return refuse(RefusalReason::Key, detail);
+            }
+        }
+        self.revoked = list.keys.into_iter().collect();
+        self.granted.retain(|key, _| !self.revoked.contains(key));
+        self.revocations = Some((list.version, Bytes::copy_from_slice(cose)));
+        Ok(true)
+    }
+
+    /// The revocation list in force, as it travels, with its version; to be kept on disk, so that an older one is refused after
+    /// a restart too.
+    pub fn revocations(&self) -> Option<(u64, &Bytes)> {
+        self.revocations.as_ref().map(|(version, raw)| (*version, raw))
+    }
+
+    /// The grant of a key that is held, whether or not it is valid now.
+    pub fn grant(&self, key: &KeyId) -> Option<&Grant> {
+        self.granted.get(key).map(|held| &held.grant)
+    }
+
+    /// All grants that are held, as they travel.
+    pub fn grants(&self) -> impl Iterator<Item = (&KeyId, &Bytes)> {
+        self.granted.iter().map(|(key, held)| (key, &held.raw))
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &ClusterId {
+        &self.cluster
+    }
+
+    /// Verifies a seal that was presented as one of `stream`.
+    ///
+    /// In this order: size and envelope (`Malformed`), key (`Key`), signature (`Signature`); then, since from here on it is known
+    /// who says so: label, version and canonical encoding (`Malformed`), cluster and stream (`Identity`), whether the key is
+    /// granted the stream (`Key`), whether what it says can be (`Malformed`, `Implausible`). That it extends the log is
+    /// [`crate::Chain`]'s question.
+    pub fn verify(
+        &self,
+        cose: &Bytes,
+        stream: &StreamId,
+        now: UnixMillis,
+        freshness: Freshness,
+    ) -> Result<Sealed, Refusal> {
+        let envelope = Envelope::read(cose, SEAL_BYTES_MAX)?;
+        let held = self.key(envelope.key, now)?;
+        verify_signature(&envelope, &held.public_key)?;
+        let body = encoding::decode_body(envelope.payload)?;
+        self.check_cluster(&body.cluster)?;
+        if body.stream != *stream {
+            return refuse(RefusalReason::Identity, format!("seal of stream {} presented as {stream}'s", body.stream));
+        }
+        if !held.grant.allows(stream) {
+            return refuse(RefusalReason::Key, format!("key {} is not granted stream {stream}", envelope.key));
+        }
+        let located = |refusal: Refusal| {
+            let detail = format!("stream {stream}, epoch {}, seal {}: {}", body.epoch, body.sequence, refusal.detail);
+            Refusal::new(refusal.reason, detail)
+        };
+        content::check(&body).map_err(located)?;
+        content::check_time(&body, now, freshness).map_err(located)?;
+        Ok(Sealed::new(body, cose.clone(), envelope.key))
+    }
+
+    fn key(&self, key: KeyId, now: UnixMillis) -> Result<&Granted, Refusal> {
+        if self.revoked.contains(&key) {
+            return refuse(RefusalReason::Key, format!("key {key} is revoked"));
+        }
+        let Some(held) = self.granted.get(&key) else {
+            return refuse(RefusalReason::Key, format!("key {key} has no grant"));
+        };
+        if held.grant.not_after <= now {
+            return refuse(RefusalReason::Key, format!("grant of key {key} expired at {}", held.grant.not_after));
+        }
+        // The authority's clock may be ahead of ours, and an ingest seals as soon as it is granted.
+        if now.plus(CLOCK_AHEAD_MAX) < held.grant.not_before {
+            let from = held.grant.not_before;
+            return refuse(RefusalReason::Key, format!("grant of key {key} is not valid before {from}"));
+        }
+        Ok(held)
+    }
+
+    fn verify_root(&self, envelope: &Envelope<'_>) -> Result<(), Refusal> {
+        if envelope.key != self.root.id() {
+            return refuse(RefusalReason::Key, format!("signed by {}, not by the root key", envelope.key));
+        }
+        verify_signature(envelope, &self.root.0)
+    }
+
+    fn check_cluster(&self, cluster: &ClusterId) -> Result<(), Refusal> {
+        if *cluster == self.cluster {
+            return Ok(());
+        }
+        refuse(RefusalReason::Identity, format!("of cluster {cluster}, this is {}", self.cluster))
+    }
+}
+
+fn verify_signature(envelope: &Envelope<'_>, key: &PublicKey) -> Result<(), Refusal> {
+    let message = cose::to_be_signed(envelope.key, envelope.payload);
+    if key.verify(&message, envelope.signature) {
+        return Ok(());
+    }
+    refuse(RefusalReason::Signature, format!("not a signature of key {}", envelope.key))
+}

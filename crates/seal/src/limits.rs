@@ -1,0 +1,67 @@
+//! Limits on everything that comes from outside, each with its reason.
+
+use std::time::Duration;
+
+/// Longest seal in bytes, envelope and signature included. A checkpoint row of [`RENDITIONS_MAX`] renditions needs
+/// 23 kB; checked before anything is read.
+pub const SEAL_BYTES_MAX: usize = 64 * 1024;
+/// Longest grant in bytes: public key and signature (3.7 kB) and [`GRANT_STREAMS_MAX`] names.
+pub const GRANT_BYTES_MAX: usize = 16 * 1024;
+/// Longest revocation list in bytes: [`REVOKED_MAX`] key ids of 17 bytes, and a signature.
+pub const REVOCATIONS_BYTES_MAX: usize = 128 * 1024;
+/// Longest persisted [`crate::Head`] in bytes: [`RENDITIONS_MAX`] tracks of at most 110 bytes.
+pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Most renditions of a stream: a ladder has 4 to 8; 32 leaves room for audio languages.
+pub const RENDITIONS_MAX: usize = 32;
+/// Most objects of a seal: init segment, part and segment of each rendition.
+pub const OBJECTS_MAX: usize = 3 * RENDITIONS_MAX;
+/// Longest codec string in bytes (RFC 6381); AV1's full form has 38.
+pub const CODEC_BYTES_MAX: usize = 64;
+/// Most stream names in a grant; one that needs more is granted all with `*`.
+pub const GRANT_STREAMS_MAX: usize = 128;
+/// Most revoked keys in a list. A key is forgotten when its grants would have expired anyway.
+pub const REVOKED_MAX: usize = 4096;
+/// Most grants that a keyring holds: one for each ingest node and streamer's zone. Expired ones make room.
+pub const GRANTS_MAX: usize = 1024;
+
+/// How far another machine's clock may be ahead of ours.
+pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(30);
+/// Oldest seal that is taken live: well above a broker that holds messages back for a minute, well below an hour.
+pub const LIVE_AGE_MAX: Duration = Duration::from_secs(10 * 60);
+/// Oldest seal that is taken in catch-up: the longest that a stopped stream is kept listed.
+pub const CATCH_UP_AGE_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// How far a row's wall clock (origin + start) may be from when it was signed: encoders' clocks drift by less than
+/// 0.1 %, and sessions last for weeks.
+pub const ORIGIN_DRIFT_MAX: Duration = Duration::from_secs(3_600);
+/// Longest part in time. Parts are half a second; without IDRs a source may stretch them.
+pub const PART_DURATION_MAX: Duration = Duration::from_secs(30);
+/// Longest segment in time. Segments are 4 s; sources with few IDRs stretch them.
+pub const SEGMENT_DURATION_MAX: Duration = Duration::from_secs(60);
+/// Longest object in bytes: 60 s at 70 Mbit/s. What a gate sets aside per object follows from it.
+pub const OBJECT_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Longest init segment in bytes: parameter sets and boxes need 1 kB.
+pub const INIT_BYTES_MAX: u64 = 256 * 1024;
+/// Most parts of a segment: [`SEGMENT_DURATION_MAX`] in parts of 0.1 s.
+pub const PARTS_MAX: u32 = 600;
+/// Largest picture side in pixels.
+pub const PICTURE_SIDE_MAX: u32 = 16_384;
+/// Largest sample rate in Hz.
+pub const SAMPLE_RATE_HZ_MAX: u32 = 768_000;
+/// How far an epoch may be ahead of the one before: sessions that failed before their first seal take a number too, but one
+/// seal must not use all numbers up.
+pub const EPOCH_STEP_MAX: u64 = 10_000;
+/// Largest counter (epoch, sequence, MSN, discontinuity): exact in a JavaScript number, so that the browser can check too.
+pub const COUNTER_MAX: u64 = (1 << 53) - 1;
+
+/// Most seals that wait for one before them: two minutes of half-second rows.
+pub const BUFFERED_MAX: usize = 256;
+/// How long a seal waits for one before it until it is refused: longer than a broker that holds back for a minute.
+pub const BUFFERED_WAIT_MAX: Duration = Duration::from_secs(90);
+/// Seals that the chain keeps behind the head, to tell repeats from forks and to find the one that a new epoch builds on: a
+/// window of 12 segments of 4 s has 96 rows.
+pub const HISTORY_MAX: usize = 128;
+/// Most seals of a tail that a chain joins with.
+pub const TAIL_MAX: usize = 4096;
+/// Most proofs of equivocation that a chain keeps; the first are kept.
+pub const EVIDENCE_MAX: usize = 16;

@@ -1,0 +1,66 @@
+//! A seal with its signature. Pure.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use media::Digest;
+use sha2::{Digest as _, Sha256};
+
+use crate::limits::SEAL_BYTES_MAX;
+use crate::{Error, KeyId, SealBody, Signer, content, cose, encoding};
+
+/// A seal that was verified by a [`crate::Keyring`], or made here by [`sign_seal`]: there is no other way to have one.
+/// Clones share one allocation.
+#[derive(Debug, Clone)]
+pub struct Sealed(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    body: SealBody,
+    raw: Bytes,
+    digest: Digest,
+    key: KeyId,
+}
+
+impl Sealed {
+    pub(crate) fn new(body: SealBody, raw: Bytes, key: KeyId) -> Self {
+        let digest = Digest(Sha256::digest(&raw).into());
+        Self(Arc::new(Inner { body, raw, digest, key }))
+    }
+
+    /// What it says.
+    pub fn body(&self) -> &SealBody {
+        &self.0.body
+    }
+
+    /// The whole `COSE_Sign1`, as it travels.
+    pub fn raw(&self) -> &Bytes {
+        &self.0.raw
+    }
+
+    /// SHA-256 of [`Sealed::raw`]: what the next seal names.
+    pub fn digest(&self) -> Digest {
+        self.0.digest
+    }
+
+    /// The key that signed it.
+    pub fn key(&self) -> KeyId {
+        self.0.key
+    }
+}
+
+impl PartialEq for Sealed {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.digest == other.0.digest
+    }
+}
+
+impl Eq for Sealed {}
+
+/// Signs a seal. Errors when its content breaks a rule for which every node would refuse it, when it is too large, or when
+/// the signer fails.
+pub fn sign_seal(body: &SealBody, signer: &impl Signer) -> Result<Sealed, Error> {
+    content::check(body).map_err(Error::Content)?;
+    let raw = cose::seal(&encoding::encode_body(body), signer, SEAL_BYTES_MAX)?;
+    Ok(Sealed::new(body.clone(), raw.into(), signer.key_id()))
+}

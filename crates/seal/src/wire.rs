@@ -1,0 +1,200 @@
+//! Deterministic CBOR (RFC 8949, 4.2.1): thin wrappers around minicbor that read and write only what our encodings use.
+//!
+//! The reader refuses indefinite lengths, wrong key orders and counts as it goes; that integers are in their shortest form is
+//! checked by the caller, who encodes again and compares ([`canonical`]). Nothing here allocates by a claimed length. Pure.
+
+use std::convert::Infallible;
+use std::fmt;
+
+use media::{ClusterId, Digest, NodeId, RenditionId, StreamId, Timescale, Timestamp};
+use minicbor::{Decoder, Encoder};
+
+use crate::Refusal;
+
+/// Writes CBOR into memory, which cannot fail.
+pub(crate) struct Writer(Encoder<Vec<u8>>);
+
+type Written<'a> = Result<&'a mut Encoder<Vec<u8>>, minicbor::encode::Error<Infallible>>;
+
+fn sure(written: Written<'_>) {
+    written.expect("writing to a Vec cannot fail");
+}
+
+impl Writer {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self(Encoder::new(Vec::with_capacity(bytes)))
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.0.into_writer()
+    }
+
+    pub(crate) fn map(&mut self, pairs: u64) -> &mut Self {
+        sure(self.0.map(pairs));
+        self
+    }
+
+    pub(crate) fn array(&mut self, length: usize) -> &mut Self {
+        sure(self.0.array(u64::try_from(length).expect("lengths fit 64 bits")));
+        self
+    }
+
+    pub(crate) fn uint(&mut self, value: u64) -> &mut Self {
+        sure(self.0.u64(value));
+        self
+    }
+
+    pub(crate) fn int(&mut self, value: i64) -> &mut Self {
+        sure(self.0.i64(value));
+        self
+    }
+
+    pub(crate) fn bool(&mut self, value: bool) -> &mut Self {
+        sure(self.0.bool(value));
+        self
+    }
+
+    pub(crate) fn text(&mut self, value: &str) -> &mut Self {
+        sure(self.0.str(value));
+        self
+    }
+
+    pub(crate) fn bytes(&mut self, value: &[u8]) -> &mut Self {
+        sure(self.0.bytes(value));
+        self
+    }
+
+    pub(crate) fn time(&mut self, value: Timestamp) -> &mut Self {
+        self.array(2).int(value.ticks).uint(value.timescale.get().into())
+    }
+
+    /// The label and version that every signed statement begins with.
+    pub(crate) fn preamble(&mut self, pairs: u64, label: &str) -> &mut Self {
+        self.map(pairs).uint(0).text(label).uint(1).uint(VERSION)
+    }
+}
+
+/// Version of all our signed statements.
+pub(crate) const VERSION: u64 = 1;
+
+/// Reads CBOR. Every error is [`crate::RefusalReason::Malformed`].
+pub(crate) struct Reader<'b>(Decoder<'b>);
+
+fn bad(error: impl fmt::Display) -> Refusal {
+    Refusal::malformed(format!("CBOR: {error}"))
+}
+
+impl<'b> Reader<'b> {
+    pub(crate) fn new(bytes: &'b [u8]) -> Self {
+        Self(Decoder::new(bytes))
+    }
+
+    /// A map of exactly `pairs` pairs.
+    pub(crate) fn map(&mut self, pairs: u64) -> Result<(), Refusal> {
+        match self.0.map().map_err(bad)? {
+            Some(found) if found == pairs => Ok(()),
+            Some(found) => Err(bad(format_args!("map of {found} pairs, {pairs} expected"))),
+            None => Err(bad("map of indefinite length")),
+        }
+    }
+
+    /// The next key of a map, which must be this one.
+    pub(crate) fn key(&mut self, expected: u64) -> Result<&mut Self, Refusal> {
+        match self.uint()? {
+            found if found == expected => Ok(self),
+            found => Err(bad(format_args!("key {found}, {expected} expected"))),
+        }
+    }
+
+    /// The length of an array of at most `max` elements.
+    pub(crate) fn array(&mut self, max: usize) -> Result<usize, Refusal> {
+        let length = self.0.array().map_err(bad)?.ok_or_else(|| bad("array of indefinite length"))?;
+        match usize::try_from(length) {
+            Ok(length) if length <= max => Ok(length),
+            _ => Err(bad(format_args!("array of {length} elements, at most {max} allowed"))),
+        }
+    }
+
+    /// An array of at most `max` elements, each read by `read`.
+    pub(crate) fn list<T>(
+        &mut self,
+        max: usize,
+        mut read: impl FnMut(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<Vec<T>, Refusal> {
+        let length = self.array(max)?;
+        (0..length).map(|_| read(self)).collect()
+    }
+
+    pub(crate) fn uint(&mut self) -> Result<u64, Refusal> {
+        self.0.u64().map_err(bad)
+    }
+
+    pub(crate) fn uint32(&mut self) -> Result<u32, Refusal> {
+        self.0.u32().map_err(bad)
+    }
+
+    pub(crate) fn int(&mut self) -> Result<i64, Refusal> {
+        self.0.i64().map_err(bad)
+    }
+
+    pub(crate) fn bool(&mut self) -> Result<bool, Refusal> {
+        self.0.bool().map_err(bad)
+    }
+
+    pub(crate) fn text(&mut self) -> Result<&'b str, Refusal> {
+        self.0.str().map_err(bad)
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<&'b [u8], Refusal> {
+        self.0.bytes().map_err(bad)
+    }
+
+    pub(crate) fn bytes_of<const N: usize>(&mut self) -> Result<[u8; N], Refusal> {
+        let bytes = self.bytes()?;
+        bytes.try_into().map_err(|_| bad(format_args!("{} bytes, {N} expected", bytes.len())))
+    }
+
+    pub(crate) fn digest(&mut self) -> Result<Digest, Refusal> {
+        self.bytes_of().map(Digest)
+    }
+
+    pub(crate) fn timescale(&mut self) -> Result<Timescale, Refusal> {
+        Timescale::new(self.uint32()?).ok_or_else(|| bad("timescale 0"))
+    }
+
+    pub(crate) fn time(&mut self) -> Result<Timestamp, Refusal> {
+        match self.array(2)? {
+            2 => Ok(Timestamp::new(self.int()?, self.timescale()?)),
+            found => Err(bad(format_args!("time of {found} elements"))),
+        }
+    }
+
+    /// The label and version that every signed statement begins with.
+    pub(crate) fn preamble(&mut self, pairs: u64, label: &str) -> Result<(), Refusal> {
+        self.map(pairs)?;
+        let found = self.key(0)?.text()?;
+        if found != label {
+            return Err(bad(format_args!("label {found:.32?}, {label:?} expected")));
+        }
+        match self.key(1)?.uint()? {
+            VERSION => Ok(()),
+            found => Err(bad(format_args!("version {found} of {label}, only {VERSION} is known"))),
+        }
+    }
+}
+
+macro_rules! names {
+    ($($method:ident: $name:ident),*) => {
+        impl Reader<'_> {
+            $(pub(crate) fn $method(&mut self) -> Result<$name, Refusal> {
+                $name::new(self.text()?).map_err(bad)
+            })*
+        }
+    };
+}
+names!(cluster: ClusterId, stream: StreamId, rendition: RenditionId, node: NodeId);
+
+/// Refuses bytes that are not the encoding of what was read from them: trailing bytes, integers longer than need be.
+pub(crate) fn canonical(given: &[u8], encoded: &[u8]) -> Result<(), Refusal> {
+    if given == encoded { Ok(()) } else { Err(Refusal::malformed("not the canonical encoding of what it says")) }
+}
