@@ -5,14 +5,16 @@ import { svg } from '../dom';
 const SIZE = 200;
 const STEPS = 360;
 
-/** FNV-1a, 32 bit: spreads names well and is not used for anything secret. Pure. */
+/** FNV-1a with a final mix, 32 bit: names that are alike look different. Not for anything secret. Pure. */
 export function hash(text: string): number {
   let value = 0x811c9dc5;
   for (const char of text) {
     value ^= char.codePointAt(0) ?? 0;
     value = Math.imul(value, 0x01000193) >>> 0;
   }
-  return value;
+  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
+  return (value ^ (value >>> 16)) >>> 0;
 }
 
 /** A closed curve like the guilloche on a banknote. Pure. */

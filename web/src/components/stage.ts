@@ -119,7 +119,6 @@ export function stage(stream: string, actions: StageActions): Stage {
       live.element,
       h('span', { class: 'spacer' }),
       quality.element,
-      h('media-airplay-button', {}),
       h('media-pip-button', {}),
       h('media-fullscreen-button', {}),
     ),

@@ -58,7 +58,8 @@ export function refusedReasons(verified: Verified): string {
 export interface VerifiedPanel {
   badge: HTMLElement;
   panel: HTMLElement;
-  update(verified: Verified | null, state: VerifiedState): void;
+  /** `absent`: there is no stream of this name, so there is nothing to say. */
+  update(verified: Verified | null, state: VerifiedState | 'absent'): void;
 }
 
 export function verifiedPanel(): VerifiedPanel {
@@ -81,6 +82,7 @@ export function verifiedPanel(): VerifiedPanel {
   row('Newest seal', (verified) => verified.digest);
   row('Place in the log');
   row('Sealed at');
+  row('Checked and listed');
   row('Seals admitted');
   row('Refused');
 
@@ -109,6 +111,8 @@ export function verifiedPanel(): VerifiedPanel {
     panel,
     update(verified, state) {
       shown = verified;
+      setHidden(badge, state === 'absent');
+      if (state === 'absent') return;
       badge.dataset.state = state;
       panel.dataset.state = state;
       setText(badgeText, BADGE[state]);
@@ -125,11 +129,8 @@ export function verifiedPanel(): VerifiedPanel {
       set('Signing key', short(verified.key), verified.key);
       set('Newest seal', short(verified.digest), verified.digest);
       set('Place in the log', `epoch ${integer(verified.epoch)} · seal ${integer(verified.sequence)}`);
-      set(
-        'Sealed at',
-        clockTime(verified.issuedAt) +
-          (delay !== null && delay >= 0 ? ` · admitted ${integer(delay)} ms later` : ''),
-      );
+      set('Sealed at', clockTime(verified.issuedAt));
+      set('Checked and listed', delay !== null && delay >= 0 ? `${integer(delay)} ms later` : '–');
       set('Seals admitted', integer(verified.sealsAdmitted));
       set('Refused', refused === 0 ? 'none' : `${integer(refused)} (${refusedReasons(verified)})`);
       rows.get('Refused')?.classList.toggle('warn', refused > 0);

@@ -8,8 +8,8 @@ import { stage } from '../components/stage';
 import { statsPanel } from '../components/stats-panel';
 import { stateTag } from '../components/stream-card';
 import { type VerifiedPanel, verifiedPanel, verifiedState } from '../components/verified-panel';
-import { h, setText } from '../dom';
-import { duration, rungLabel, topRung } from '../format';
+import { h, setHidden, setText } from '../dom';
+import { duration, rungLabel, seconds, topRung } from '../format';
 import { Player } from '../player/player';
 import { type ApiState, shouldLoad, type ViewInputs, viewState } from '../player/view-state';
 import { publishPlayer } from '../probe';
@@ -38,6 +38,8 @@ class Watch {
   readonly #verified: VerifiedPanel = verifiedPanel();
   readonly #stats = statsPanel();
   readonly #tag = h('span', { class: 'tag-slot' });
+  readonly #latency = h('span', { class: 'latency-chip', title: 'Distance to the live edge', hidden: true });
+  readonly #side = h('aside', { class: 'side', 'aria-label': 'About this stream' });
   readonly #subtitle = h('p', { class: 'subtitle' });
   #detail: StreamDetail | null = null;
   #api: ApiState = 'unknown';
@@ -54,6 +56,7 @@ class Watch {
       chooseLevel: (index) => this.#player.chooseLevel(index),
       retry: () => this.#load(),
     });
+    this.#side.append(this.#verified.panel, this.#stats.panel);
     this.#player = new Player(this.#stage.video, () => this.#react());
     this.#publish();
     poll({
@@ -71,25 +74,23 @@ class Watch {
     return h(
       'main',
       { id: 'main', class: 'watch', tabindex: '-1' },
-      this.#stage.element,
-      h(
-        'div',
-        { class: 'title' },
-        h('div', { class: 'title-text' }, h('h1', {}, this.#stream), this.#subtitle),
-        h(
-          'div',
-          { class: 'title-side' },
-          this.#tag,
-          this.#verified.badge,
-          copyButton('Copy the address of this page', () => location.href, 'Share'),
-        ),
-      ),
+      h('div', { class: 'main-column' }, this.#stage.element, this.#title()),
       h(
         'aside',
         { class: 'side', 'aria-label': 'About this stream' },
         this.#verified.panel,
         this.#stats.panel,
       ),
+    );
+  }
+
+  #title(): HTMLElement {
+    const share = copyButton('Copy the address of this page', () => location.href, 'Share');
+    return h(
+      'div',
+      { class: 'title' },
+      h('div', { class: 'title-text' }, h('h1', {}, this.#stream), this.#subtitle),
+      h('div', { class: 'title-side' }, this.#tag, this.#latency, this.#verified.badge, share),
     );
   }
 
@@ -143,15 +144,17 @@ class Watch {
     const detail = this.#detail;
     this.#stage.update(this.#player, this.#inputs(), this.#playable ? undefined : NO_HLS);
     this.#stats.update(this.#player);
+    const { latencySeconds } = this.#player.stats();
+    setHidden(this.#latency, latencySeconds === null);
+    setText(this.#latency, `${seconds(latencySeconds)} behind live`);
+    setHidden(this.#side, this.#api === 'missing');
     const known = detail && this.#api !== 'missing' ? detail : null;
+    const sinceNewSealMs = performance.now() - this.#newSealAtMs;
+    const live = this.#api === 'live' || this.#api === 'unreachable';
+    const verified = known?.verified ?? null;
     this.#verified.update(
-      known?.verified ?? null,
-      verifiedState(
-        known?.verified ?? null,
-        this.#api !== 'unknown',
-        this.#api === 'live' || this.#api === 'unreachable',
-        performance.now() - this.#newSealAtMs,
-      ),
+      verified,
+      this.#api === 'missing' ? 'absent' : verifiedState(verified, known !== null, live, sinceNewSealMs),
     );
     const state = known?.state ?? null;
     document.title = `${state === 'live' ? '● ' : ''}${this.#stream} · Sealcast`;

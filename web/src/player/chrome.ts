@@ -1,6 +1,5 @@
 /** The player controls in use from Media Chrome, ready for the page's content security policy. */
 
-import MediaAirplayButton from 'media-chrome/media-airplay-button';
 import MediaControlBar from 'media-chrome/media-control-bar';
 import MediaController from 'media-chrome/media-controller';
 import MediaFullscreenButton from 'media-chrome/media-fullscreen-button';
@@ -13,7 +12,6 @@ import MediaVolumeRange from 'media-chrome/media-volume-range';
 import { adoptStyles } from './strict-styles';
 
 adoptStyles([
-  MediaAirplayButton,
   MediaControlBar,
   MediaController,
   MediaFullscreenButton,

@@ -8,7 +8,6 @@
 
 /** What Media Chrome asks its shadow root for when it wants a rule of its own to write to. */
 const STYLE_SELECTOR = 'style:not([media])';
-const STYLE = /<style[^>]*>([\s\S]*?)<\/style>/g;
 
 const sheets = new Map<string, CSSStyleSheet>();
 
@@ -22,20 +21,26 @@ function sheetFor(css: string): CSSStyleSheet {
   return sheet;
 }
 
-/** Splits markup from the CSS in its style elements. Pure. */
-export function splitStyles(html: string): { markup: string; css: string[] } {
-  const css = [...html.matchAll(STYLE)].map((match) => match[1] ?? '');
-  return { markup: html.replace(STYLE, ''), css };
+/**
+ * Parses markup without bringing it to life (inert, so no style is refused), and takes the CSS out.
+ * Nested declarative shadow roots are left out too: their elements make their own, and adopt their own.
+ */
+function parse(html: string): { content: DocumentFragment; css: string[] } {
+  const template = document.createElement('template');
+  template.innerHTML = html;
+  const styles = [...template.content.querySelectorAll('style')];
+  const css = styles.map((style) => style.textContent ?? '');
+  for (const style of styles) style.remove();
+  for (const nested of template.content.querySelectorAll('template[shadowrootmode]')) nested.remove();
+  return { content: template.content, css };
 }
 
 function shield(root: ShadowRoot): void {
   const own = new CSSStyleSheet();
-  const parser = document.createElement('template');
   const write = (html: string): void => {
-    const { markup, css } = splitStyles(html);
+    const { content, css } = parse(html);
     root.adoptedStyleSheets = [...css.map(sheetFor), own];
-    parser.innerHTML = markup;
-    root.replaceChildren(document.importNode(parser.content, true));
+    root.replaceChildren(document.importNode(content, true));
   };
   const query = root.querySelectorAll.bind(root);
   Object.defineProperties(root, {
