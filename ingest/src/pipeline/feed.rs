@@ -1,9 +1,246 @@
-//! The feed thread.
+//! The feed thread: takes the inputs in order, holds back the start of each run, starts and ends runs.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use media::avc;
 use tokio::sync::mpsc;
 
-use super::{Config, Error, Feeder, Output};
+use super::decision::{Packet, Start};
+use super::run::{Carried, Context, NotStarted, Run};
+use super::shared::{Shared, count};
+use super::{
+    AudioFormat, AudioPacket, BreakReason, Config, Error, Feeder, INPUT_DEPTH, Input, OUTPUT_DEPTH, Output,
+    PACKET_BYTES_MAX, VideoPacket,
+};
 
-pub(super) fn start(_config: Config) -> Result<(Feeder, mpsc::Receiver<Output>), Error> {
-    todo!()
+/// Pictures without one that can be decoded: so long is waited before the pipeline gives up. OBS sends a keyframe every 8.3 s when
+/// it is left to itself.
+const NO_KEYFRAME_SECONDS_MAX: u64 = 20;
+
+pub(super) fn start(config: Config) -> Result<(Feeder, mpsc::Receiver<Output>), Error> {
+    config.check().map_err(|error| Error::Thread(error.to_string()))?;
+    ffmpeg_next::init()
+        .map_err(|error| Error::Ffmpeg { what: "cannot initialise FFmpeg", detail: error.to_string() })?;
+    ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Fatal);
+    let (input, inputs) = mpsc::channel(INPUT_DEPTH);
+    let (output, outputs) = mpsc::channel(OUTPUT_DEPTH);
+    let shared = Arc::new(Shared::default());
+    let context = Context { config: Arc::new(config), output, shared: Arc::clone(&shared) };
+    std::thread::Builder::new()
+        .name("feed".to_owned())
+        .spawn(move || thread(context, inputs))
+        .map_err(|error| Error::Thread(format!("cannot start the feed thread: {error}")))?;
+    Ok((Feeder { input, shared }, outputs))
+}
+
+fn thread(context: Context, mut inputs: mpsc::Receiver<Input>) {
+    let mut feed = Feed { context: context.clone(), state: State::default(), avc: None, audio: None, pending: None };
+    // Publishers' bytes go through a lot of code; a panic in it ends this stream, not the node.
+    let outcome = catch_unwind(AssertUnwindSafe(|| feed.all(&mut inputs)));
+    let last = match outcome {
+        Ok(Ok(())) => Output::Ended,
+        Ok(Err(error)) => Output::Failed(error),
+        Err(_) => Output::Failed(Error::Thread("the feed thread panicked".to_owned())),
+    };
+    drop(feed);
+    context.say(last);
+}
+
+enum State {
+    Starting(Start),
+    Running(Box<Run>),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Starting(Start::default())
+    }
+}
+
+struct Feed {
+    context: Context,
+    state: State,
+    avc: Option<avc::DecoderConfig>,
+    audio: Option<AudioFormat>,
+    /// The run has to break, as soon as the next one can start.
+    pending: Option<BreakReason>,
+}
+
+impl Feed {
+    fn all(&mut self, inputs: &mut mpsc::Receiver<Input>) -> Result<(), Error> {
+        while let Some(input) = inputs.blocking_recv() {
+            if self.context.shared.aborted() || self.context.output.is_closed() {
+                self.context.shared.abort();
+                break;
+            }
+            match input {
+                Input::VideoConfig(config) => self.video_config(config),
+                Input::AudioConfig(format) => self.audio_config(format),
+                Input::Video(packet) if acceptable(packet.data.len()) => self.video(packet)?,
+                Input::Audio(packet) if acceptable(packet.data.len()) => self.audio(packet)?,
+                Input::Video(_) | Input::Audio(_) => count(&self.context.shared.packets_refused),
+                Input::Break => self.end_run(BreakReason::InputClock),
+            }
+        }
+        if let State::Starting(_) = &self.state {
+            // Shorter than a decision takes: whatever it is, it is shown.
+            self.decide()?;
+        }
+        if let State::Running(run) = std::mem::take(&mut self.state) {
+            run.finish();
+        }
+        Ok(())
+    }
+
+    fn video_config(&mut self, config: avc::DecoderConfig) {
+        if self.avc.as_ref() == Some(&config) {
+            return;
+        }
+        self.avc = Some(config);
+        match &mut self.state {
+            State::Starting(start) => start.forget_video(),
+            State::Running(run) if run.has_video() => self.pending = Some(BreakReason::VideoFormat),
+            State::Running(_) => self.pending = Some(BreakReason::VideoAppeared),
+        }
+    }
+
+    fn audio_config(&mut self, format: AudioFormat) {
+        if self.audio.as_ref() == Some(&format) {
+            return;
+        }
+        self.audio = Some(format);
+        match &mut self.state {
+            State::Starting(start) => start.forget_audio(),
+            State::Running(_) if self.pending.is_none() => self.pending = Some(BreakReason::AudioFormat),
+            State::Running(_) => {}
+        }
+    }
+
+    fn video(&mut self, packet: VideoPacket) -> Result<(), Error> {
+        // Pictures before their parameter sets mean nothing.
+        let Some(avc) = &self.avc else { return Ok(()) };
+        let idr = avc.is_idr(&packet.data);
+        if let Some(reason) = self.pending.clone() {
+            let carries = matches!(&self.state, State::Running(run) if run.can_carry());
+            match reason {
+                _ if idr => self.end_run(reason),
+                BreakReason::AudioFormat if carries => self.carry_on(reason)?,
+                // Old parameter sets do not fit these pictures any more.
+                BreakReason::VideoFormat | BreakReason::VideoAppeared => return Ok(()),
+                _ => {}
+            }
+        }
+        match &mut self.state {
+            State::Starting(start) => {
+                start.video(packet, idr);
+                self.decide_when_ready()
+            }
+            State::Running(run) => match run.video(&packet, idr) {
+                Ok(()) => Ok(()),
+                Err(reason) => self.broke(reason, &packet, idr),
+            },
+        }
+    }
+
+    fn audio(&mut self, packet: AudioPacket) -> Result<(), Error> {
+        if self.audio.is_none() {
+            return Ok(());
+        }
+        if self.pending == Some(BreakReason::AudioFormat) {
+            match &self.state {
+                State::Running(run) if run.has_video() => return Ok(()),
+                _ => self.end_run(BreakReason::AudioFormat),
+            }
+        }
+        match &mut self.state {
+            State::Starting(start) => {
+                start.audio(packet);
+                self.decide_when_ready()
+            }
+            State::Running(run) => {
+                if let Err(reason) = run.audio(&packet) {
+                    self.end_run(reason);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A run broke at this picture, which belongs to the next one.
+    fn broke(&mut self, reason: BreakReason, packet: &VideoPacket, idr: bool) -> Result<(), Error> {
+        if matches!(reason, BreakReason::KeyframesIrregular(_)) {
+            self.carry_on(reason)?;
+        } else {
+            self.end_run(reason);
+        }
+        match &mut self.state {
+            State::Running(run) => {
+                if let Err(reason) = run.video(packet, idr) {
+                    self.end_run(reason);
+                }
+            }
+            State::Starting(start) => start.video(packet.clone(), idr),
+        }
+        Ok(())
+    }
+
+    /// Ends the run; the next one starts with an IDR.
+    fn end_run(&mut self, reason: BreakReason) {
+        self.pending = None;
+        if let State::Running(run) = std::mem::take(&mut self.state) {
+            run.finish();
+            tracing::info!(%reason, "run ended");
+            self.context.say(Output::Break(reason));
+        }
+    }
+
+    /// Ends the run; the next one starts with the next picture, whatever it is, when the decoder can go on.
+    fn carry_on(&mut self, reason: BreakReason) -> Result<(), Error> {
+        self.pending = None;
+        let State::Running(run) = std::mem::take(&mut self.state) else { return Ok(()) };
+        let audio = self.audio.clone();
+        let carried: Option<Carried> = run.finish_and_carry();
+        tracing::info!(%reason, "run ended");
+        self.context.say(Output::Break(reason));
+        if let Some(carried) = carried {
+            self.state = State::Running(Box::new(Run::resume(&self.context, carried, audio.as_ref())?));
+        }
+        Ok(())
+    }
+
+    fn decide_when_ready(&mut self) -> Result<(), Error> {
+        let State::Starting(start) = &self.state else { return Ok(()) };
+        if start.ready(self.avc.as_ref(), self.audio.is_some(), &self.context.config) {
+            return self.decide();
+        }
+        let waited = u64::try_from(start.waited() / 90_000).unwrap_or(0);
+        if waited > NO_KEYFRAME_SECONDS_MAX {
+            return Err(Error::NoKeyframe(NO_KEYFRAME_SECONDS_MAX));
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self) -> Result<(), Error> {
+        let State::Starting(start) = std::mem::take(&mut self.state) else { return Ok(()) };
+        let Some(decision) = start.decide(self.avc.as_ref(), self.audio.as_ref()) else { return Ok(()) };
+        let (run, packets) = match Run::start(&self.context, decision) {
+            Ok(started) => started,
+            // Garbage; the next IDR may be better.
+            Err(NotStarted::NoPicture) => return Ok(()),
+            Err(NotStarted::Failed(error)) => return Err(error),
+        };
+        self.state = State::Running(Box::new(run));
+        for packet in packets {
+            match packet {
+                Packet::Video(packet, _) => self.video(packet)?,
+                Packet::Audio(packet) => self.audio(packet)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn acceptable(length: usize) -> bool {
+    (1..=PACKET_BYTES_MAX).contains(&length)
 }

@@ -15,17 +15,34 @@
 //! to where it was shed), and the sound starts there too, to within a frame.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use media::segmenter::RenditionConfig;
-use media::{RenditionId, Sample, Timestamp};
+use media::{RenditionId, Sample, Timescale, Timestamp};
 use tokio::sync::mpsc;
 
+mod audio;
 mod config;
+mod decision;
+mod decoder;
+mod encoder;
 mod feed;
+mod ffi;
+mod idr;
+mod ladder;
+mod lag;
+mod measure;
+mod plan;
+mod queue;
+mod run;
+mod scaler;
 mod shared;
+mod transcode;
 
 pub use config::{Config, InvalidConfig, Pace, PassThrough, Preset, RungConfig};
+pub use measure::{Measured, encode_file, read_file};
+pub use plan::{Cadence, Ladder, Rung, RungKind, SourceFormat, plan};
 use shared::Shared;
 
 /// Inputs that may wait for the feed thread: about 6 s of 30 frames and 47 AAC frames a second. The lag rule sheds long before it
@@ -37,6 +54,9 @@ pub const OUTPUT_DEPTH: usize = 512;
 
 /// Largest picture or sound packet accepted; larger ones are skipped and counted. RTMP's own bound is 16 MiB.
 pub const PACKET_BYTES_MAX: usize = 8 << 20;
+
+/// How long the feed thread waits for a place in an encoder's queue before a rung is shed.
+pub const ENQUEUE_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Name of the sound's rendition.
 pub const AUDIO_RENDITION: &str = "audio";
@@ -112,7 +132,7 @@ pub enum BreakReason {
 /// Why a rung was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ShedReason {
-    /// Its encoder did not take a frame for [`feed::ENQUEUE_WAIT_MAX`].
+    /// Its encoder took no frame for [`ENQUEUE_WAIT_MAX`].
     #[error("encoder stuck")]
     EncoderStuck,
     /// All in all the ladder is slower than real time.
@@ -235,8 +255,16 @@ impl Feeder {
     }
 }
 
-/// Starts a pipeline: spawns its feed thread; encoder threads follow with each run. They end when the [`Feeder`] is dropped (after
+/// Starts a pipeline. Its outputs must be read while inputs are sent (both sides are bounded: a task that awaits [`Feeder::send`] and
+/// only then reads would wait for itself).
+///
+/// Spawns its feed thread; encoder threads follow with each run. They end when the [`Feeder`] is dropped (after
 /// draining), or when the receiver is (at once).
 pub fn start(config: Config) -> Result<(Feeder, mpsc::Receiver<Output>), Error> {
     feed::start(config)
+}
+
+/// Ticks at 90 kHz.
+fn ticks(time: Timestamp) -> i64 {
+    time.rescale(Timescale::VIDEO).ticks
 }

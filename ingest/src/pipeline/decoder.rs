@@ -1,0 +1,74 @@
+//! The H.264 decoder. Decodes once for all rungs; survives anything that calls itself a packet.
+
+use ffmpeg_next as ffmpeg;
+
+use ffmpeg::codec::threading;
+use ffmpeg::frame;
+use media::avc;
+
+use super::shared::{Shared, count};
+use super::{Error, VideoPacket, ffi, ticks};
+
+/// More decoding threads only add delay (a frame each): two decode 1080p60 on any core of today.
+const THREADS_MAX: usize = 4;
+
+/// A decoder for one set of parameter sets.
+pub(super) struct Decoder {
+    decoder: ffmpeg::decoder::Video,
+}
+
+impl Decoder {
+    /// Opens a decoder with frame threads for `cores`.
+    pub(super) fn open(config: &avc::DecoderConfig, cores: usize) -> Result<Self, Error> {
+        let failed = |detail: String| Error::Ffmpeg { what: "cannot open the H.264 decoder", detail };
+        let codec = ffmpeg::decoder::find(ffmpeg::codec::Id::H264).ok_or_else(|| failed("not built in".to_owned()))?;
+        let mut context = ffi::context_with_extradata(codec, &config.encode())?;
+        context.set_threading(threading::Config {
+            kind: threading::Type::Frame,
+            count: cores.clamp(1, THREADS_MAX),
+            ..threading::Config::default()
+        });
+        let mut decoder = context.decoder();
+        decoder.set_packet_time_base(ffmpeg::Rational(1, 90_000));
+        let decoder = decoder.video().map_err(|error| failed(error.to_string()))?;
+        Ok(Self { decoder })
+    }
+
+    /// Decodes a packet and hands over the pictures that came out, in presentation order. Garbage is counted, not reported.
+    pub(super) fn push(&mut self, packet: &VideoPacket, shared: &Shared, take: &mut dyn FnMut(frame::Video)) {
+        let mut raw = ffmpeg::Packet::copy(&packet.data);
+        raw.set_pts(Some(ticks(packet.pts)));
+        raw.set_dts(Some(ticks(packet.dts)));
+        if self.decoder.send_packet(&raw).is_err() {
+            count(&shared.packets_refused);
+        }
+        self.receive(shared, take);
+    }
+
+    /// The pictures still inside. Afterwards it takes no more packets.
+    pub(super) fn finish(&mut self, shared: &Shared, take: &mut dyn FnMut(frame::Video)) {
+        // An error means that it is finished already.
+        let _ = self.decoder.send_eof();
+        self.receive(shared, take);
+    }
+
+    fn receive(&mut self, shared: &Shared, take: &mut dyn FnMut(frame::Video)) {
+        loop {
+            let mut frame = frame::Video::empty();
+            match self.decoder.receive_frame(&mut frame) {
+                Ok(()) => {}
+                Err(ffmpeg::Error::Other { .. } | ffmpeg::Error::Eof) => return,
+                Err(_) => {
+                    // A decoding error of an earlier packet, told by a frame thread: the next call goes on behind it.
+                    count(&shared.packets_refused);
+                    continue;
+                }
+            }
+            count(&shared.frames_decoded);
+            if frame.is_corrupt() || frame.has_decode_errors() {
+                count(&shared.frames_concealed);
+            }
+            take(frame);
+        }
+    }
+}

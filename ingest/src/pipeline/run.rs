@@ -1,0 +1,309 @@
+//! One run: from its tracks to its break or the end.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use media::segmenter::RenditionConfig;
+use media::{BitsPerSecond, RenditionId, Sample, Timescale, Timestamp, TrackConfig, avc};
+use tokio::sync::mpsc;
+
+use super::audio::AudioTrack;
+use super::decision::{Decision, KEYFRAME_TICKS_MAX, Packet};
+use super::decoder::Decoder;
+use super::idr::IdrPlacer;
+use super::ladder::{EncodeLadder, Others, Parts, Pictures};
+use super::plan::{Ladder, Rung, RungKind, SourceFormat, plan};
+use super::shared::{Shared, count};
+use super::{AudioFormat, AudioPacket, BreakReason, Config, Error, Output, VideoPacket, ticks};
+
+/// What a run needs from the feed thread.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) config: Arc<Config>,
+    pub(super) output: mpsc::Sender<Output>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Context {
+    pub(super) fn say(&self, output: Output) {
+        if self.output.blocking_send(output).is_err() {
+            self.shared.abort();
+        }
+    }
+}
+
+/// The source's own samples.
+struct PassedThrough {
+    rendition: RenditionId,
+    avc: avc::DecoderConfig,
+    frame: Timestamp,
+    last_idr: Option<i64>,
+    last_dts: Option<i64>,
+    last_pts: i64,
+}
+
+/// Pictures that were decoded before the run began, to know their format.
+struct Ahead {
+    packets: usize,
+    frames: Vec<ffmpeg_next::frame::Video>,
+}
+
+/// A decoder that goes on from one run into the next.
+pub(super) struct Carried {
+    decoder: Decoder,
+    pictures: Pictures,
+    source: SourceFormat,
+    avc: avc::DecoderConfig,
+    not_before: i64,
+}
+
+/// One run.
+pub(super) struct Run {
+    context: Context,
+    passed: Option<PassedThrough>,
+    ladder: Option<EncodeLadder>,
+    ahead: Option<Ahead>,
+    audio: Option<AudioTrack>,
+    video: Option<(SourceFormat, avc::DecoderConfig)>,
+}
+
+/// A run could not start.
+pub(super) enum NotStarted {
+    /// None of its pictures could be decoded: another start may do.
+    NoPicture,
+    /// It never will.
+    Failed(Error),
+}
+
+impl From<Error> for NotStarted {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Run {
+    /// Starts a run: plans the ladder, decodes until the picture format is known, opens the encoders and says what its tracks are.
+    /// The held-back packets come back, to be handed in like all others.
+    pub(super) fn start(context: &Context, decision: Decision) -> Result<(Self, VecDeque<Packet>), NotStarted> {
+        let Decision { video, audio, packets } = decision;
+        let Some((source, avc)) = video else {
+            let run = Self::begin(context, None, Vec::new(), None, None, audio.as_ref(), None)?;
+            return Ok((run, packets));
+        };
+        let pictures = packets.iter().filter_map(|packet| match packet {
+            Packet::Video(video, _) => Some(video),
+            Packet::Audio(_) => None,
+        });
+        let start = pictures.clone().next().map_or(0, |packet| ticks(packet.pts));
+        let cores = context.config.cores_found();
+        let Ladder { rungs, cost_millis } = plan(source, cores, &context.config)?;
+        tracing::info!(?source, cost_millis, rungs = ?rungs.iter().map(|rung| rung.rendition.as_str()).collect::<Vec<_>>(), "ladder planned");
+        let encoded: Vec<Rung> = rungs.iter().filter(|rung| rung.kind == RungKind::Encode).cloned().collect();
+        let passes = encoded.len() < rungs.len();
+        let mut ahead = None;
+        let mut parts = None;
+        if !encoded.is_empty() {
+            let mut decoder = Decoder::open(&avc, cores)?;
+            let mut frames = Vec::new();
+            let mut used = 0;
+            for packet in pictures {
+                used += 1;
+                decoder.push(packet, &context.shared, &mut |frame| frames.push(frame));
+                if !frames.is_empty() {
+                    break;
+                }
+            }
+            let Some(first) = frames.first() else { return Err(NotStarted::NoPicture) };
+            let pictures = Pictures::of(first);
+            let placer = if passes { IdrPlacer::source() } else { grid(&context.config, source) };
+            let others = if passes { Others::PassedThrough } else { Others::None };
+            ahead = Some(Ahead { packets: used, frames });
+            parts = Some(Parts { decoder, pictures, placer, rungs: &encoded, others, not_before: i64::MIN });
+        }
+        let start = Timestamp::new(start, Timescale::VIDEO);
+        let mut run =
+            Self::begin(context, Some((source, avc)), rungs.clone(), parts, Some(start), audio.as_ref(), ahead)?;
+        run.passed = passes.then(|| run.pass_through(&rungs)).flatten();
+        Ok((run, packets))
+    }
+
+    /// Starts a run with the decoder of the one before: encoded, from the next picture on.
+    pub(super) fn resume(context: &Context, carried: Carried, audio: Option<&AudioFormat>) -> Result<Self, Error> {
+        let Carried { decoder, pictures, source, avc, not_before } = carried;
+        let source = SourceFormat { pass_through: false, ..source };
+        let Ladder { rungs, .. } = plan(source, context.config.cores_found(), &context.config)?;
+        let placer = grid(&context.config, source);
+        let parts = Parts { decoder, pictures, placer, rungs: &rungs, others: Others::None, not_before };
+        let start = Timestamp::new(not_before.saturating_add(frame_ticks(source)), Timescale::VIDEO);
+        Self::begin(context, Some((source, avc)), rungs.clone(), Some(parts), Some(start), audio, None)
+    }
+
+    fn begin(
+        context: &Context,
+        video: Option<(SourceFormat, avc::DecoderConfig)>,
+        rungs: Vec<Rung>,
+        parts: Option<Parts<'_>>,
+        start: Option<Timestamp>,
+        audio: Option<&AudioFormat>,
+        ahead: Option<Ahead>,
+    ) -> Result<Self, Error> {
+        let audio = audio.map(|format| AudioTrack::new(format, start)).transpose()?;
+        let mut tracks = Vec::new();
+        if let Some((_, avc)) = &video {
+            let passed = rungs.iter().filter(|rung| rung.kind == RungKind::PassThrough);
+            tracks.extend(passed.map(|rung| passed_track(rung, avc)));
+        }
+        let ladder = match parts {
+            None => None,
+            Some(parts) => {
+                let (ladder, encoded) = EncodeLadder::start(parts, &context.config, &context.output, &context.shared)?;
+                tracks.extend(encoded);
+                Some(ladder)
+            }
+        };
+        tracks.extend(audio.iter().map(|audio| audio.config().clone()));
+        context.say(Output::Tracks(tracks));
+        Ok(Self { context: context.clone(), passed: None, ladder, ahead, audio, video })
+    }
+
+    fn pass_through(&self, rungs: &[Rung]) -> Option<PassedThrough> {
+        let (source, avc) = self.video.as_ref()?;
+        let rung = rungs.iter().find(|rung| rung.kind == RungKind::PassThrough)?;
+        Some(PassedThrough {
+            rendition: rung.rendition.clone(),
+            avc: avc.clone(),
+            frame: Timestamp::new(frame_ticks(*source), Timescale::VIDEO),
+            last_idr: None,
+            last_dts: None,
+            last_pts: i64::MIN,
+        })
+    }
+
+    /// Whether it has pictures.
+    pub(super) const fn has_video(&self) -> bool {
+        self.video.is_some()
+    }
+
+    /// Whether it can break between any two pictures, because its decoder goes on in the next run.
+    pub(super) fn can_carry(&self) -> bool {
+        self.passed.is_none() && self.ladder.is_some()
+    }
+
+    /// Takes a picture.
+    pub(super) fn video(&mut self, packet: &VideoPacket, idr: bool) -> Result<(), BreakReason> {
+        for rendition in self.context.shared.take_shed_requests() {
+            if let Some(ladder) = &mut self.ladder {
+                ladder.shed_requested(&rendition);
+            }
+        }
+        if let Some(passed) = &mut self.passed {
+            passed.video(&self.context, packet, idr)?;
+        }
+        self.encode(packet, idr)?;
+        if self.ladder.as_ref().is_some_and(EncodeLadder::is_empty) {
+            self.ladder = None;
+        }
+        let context = &self.context;
+        if let Some(audio) = &mut self.audio {
+            let rendition = audio.config().rendition.clone();
+            let mut take = |sample| context.say(Output::Sample { rendition: rendition.clone(), sample });
+            audio.follow(packet.dts, &mut take);
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, packet: &VideoPacket, idr: bool) -> Result<(), BreakReason> {
+        let Some(ladder) = &mut self.ladder else { return Ok(()) };
+        let Some(ahead) = &mut self.ahead else { return ladder.packet(packet, idr) };
+        // This one was decoded before the run began; the pictures are handed over when the last of these is.
+        if idr {
+            ladder.placer.source_idr(ticks(packet.pts));
+        }
+        ahead.packets = ahead.packets.saturating_sub(1);
+        if ahead.packets == 0 {
+            let frames = std::mem::take(&mut ahead.frames);
+            self.ahead = None;
+            frames.into_iter().try_for_each(|frame| ladder.picture(frame))?;
+        }
+        Ok(())
+    }
+
+    /// Takes sound.
+    pub(super) fn audio(&mut self, packet: &AudioPacket) -> Result<(), BreakReason> {
+        let Some(audio) = &mut self.audio else { return Ok(()) };
+        let rendition = audio.config().rendition.clone();
+        let context = &self.context;
+        audio.push(packet, &mut |sample| context.say(Output::Sample { rendition: rendition.clone(), sample }))
+    }
+
+    /// Drains everything.
+    pub(super) fn finish(self) {
+        if let Some(ladder) = self.ladder {
+            ladder.finish();
+        }
+    }
+
+    /// Drains everything but the decoder, which can go on in the next run; `None` when there is none.
+    pub(super) fn finish_and_carry(self) -> Option<Carried> {
+        let not_before = self.passed.as_ref().map(|passed| passed.last_pts);
+        let (source, avc) = self.video?;
+        let ladder = self.ladder?;
+        let pictures = ladder.pictures;
+        let not_before = not_before.or_else(|| ladder.last_pts()).unwrap_or(i64::MIN);
+        Some(Carried { decoder: ladder.into_decoder(), pictures, source, avc, not_before })
+    }
+}
+
+impl PassedThrough {
+    fn video(&mut self, context: &Context, packet: &VideoPacket, idr: bool) -> Result<(), BreakReason> {
+        let dts = ticks(packet.dts);
+        if idr {
+            self.last_idr = Some(dts);
+        }
+        let Some(last_idr) = self.last_idr else { return Ok(()) };
+        let without = dts.saturating_sub(last_idr);
+        if without > KEYFRAME_TICKS_MAX {
+            return Err(BreakReason::KeyframesIrregular(without / 90));
+        }
+        let Ok(data) = self.avc.strip_parameter_sets(&packet.data) else {
+            // Lengths that do not add up: no player could read it.
+            count(&context.shared.packets_refused);
+            return Ok(());
+        };
+        if data.is_empty() {
+            return Ok(());
+        }
+        // Two pictures cannot be decoded at one time.
+        let dts = self.last_dts.map_or(dts, |last| dts.max(last.saturating_add(1)));
+        self.last_dts = Some(dts);
+        let pts = ticks(packet.pts);
+        self.last_pts = self.last_pts.max(pts);
+        let at = |ticks| Timestamp::new(ticks, Timescale::VIDEO);
+        let sample = Sample { pts: at(pts), dts: at(dts), duration: self.frame, sync: idr, data };
+        context.say(Output::Sample { rendition: self.rendition.clone(), sample });
+        Ok(())
+    }
+}
+
+fn grid(config: &Config, source: SourceFormat) -> IdrPlacer {
+    IdrPlacer::grid(i64::from(config.keyframe_interval_ms) * 90, frame_ticks(source))
+}
+
+/// Length of a frame at the nominal rate, in 90 kHz ticks.
+fn frame_ticks(source: SourceFormat) -> i64 {
+    90_000_000_i64.checked_div(i64::from(source.frame_rate_millihertz)).unwrap_or(3_000)
+}
+
+fn passed_track(rung: &Rung, avc: &avc::DecoderConfig) -> RenditionConfig {
+    RenditionConfig {
+        rendition: rung.rendition.clone(),
+        track: TrackConfig::Video {
+            avc: avc.clone(),
+            timescale: Timescale::VIDEO,
+            frame_rate_millihertz: rung.frame_rate_millihertz,
+        },
+        // Nobody limits the source: half as much again as its start had, until segments were measured.
+        bandwidth_peak: BitsPerSecond(rung.bit_rate.0.saturating_mul(3) / 2),
+        bandwidth_mean: rung.bit_rate,
+    }
+}
