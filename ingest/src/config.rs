@@ -35,6 +35,8 @@ pub struct Config {
     pub segment_ms: u64,
     /// Part target in milliseconds. Default 500.
     pub part_ms: u64,
+    /// The encoding ladder.
+    pub pipeline: crate::pipeline::Config,
 }
 
 impl Default for Config {
@@ -52,6 +54,7 @@ impl Default for Config {
             idle_seconds: 20,
             segment_ms: 4000,
             part_ms: 500,
+            pipeline: crate::pipeline::Config::default(),
         }
     }
 }
@@ -79,6 +82,7 @@ impl Config {
         for url in &self.control {
             anyhow::ensure!(url.starts_with("https://"), "ingest.control = {url:?} does not start with https://");
         }
+        self.pipeline.check()?;
         Ok(())
     }
 

@@ -3,9 +3,16 @@
 //! Owns the RTMP server, the sessions of streams, the encoder ladder, sealing and pushing. Deliberately keeps nothing for viewers
 //! and serves none: what it makes is pushed to broadcast nodes, and its seals go over the bus.
 
+mod authority;
 mod config;
+mod heads;
 mod keys;
+mod nodes;
 pub mod pipeline;
+mod push;
+mod role;
 mod rtmp;
+mod session;
 
 pub use config::Config;
+pub use role::Ingest;

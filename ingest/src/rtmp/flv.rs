@@ -21,6 +21,8 @@ pub(crate) enum Body {
     AudioConfig(Bytes),
     /// One raw AAC frame.
     Audio(Bytes),
+    /// One or more MP3 frames.
+    Mp3(Bytes),
     /// Nothing to do: empty, end of sequence, metadata, seek commands.
     Nothing,
 }
@@ -98,6 +100,8 @@ fn access_unit(frame: u8, [a, b, c]: [u8; 3], data: Bytes) -> Body {
 pub(crate) fn audio(body: &Bytes) -> Result<Body, FlvError> {
     let Some(&first) = body.first() else { return Ok(Body::Nothing) };
     let (packet, start) = match first >> 4 {
+        2 | 14 if body.len() == 1 => return Ok(Body::Nothing),
+        2 | 14 => return Ok(Body::Mp3(body.slice(1..))),
         10 => (*body.get(1).ok_or(FlvError::Truncated("audio"))?, 2),
         9 => {
             let four_cc = body.get(1..5).ok_or(FlvError::Truncated("audio"))?;
@@ -142,7 +146,6 @@ fn audio_codec_name(format: u8) -> String {
     match format {
         0 | 3 => "PCM".to_owned(),
         1 => "ADPCM".to_owned(),
-        2 | 14 => "MP3".to_owned(),
         4..=6 => "Nellymoser".to_owned(),
         7 | 8 => "G.711".to_owned(),
         11 => "Speex".to_owned(),
@@ -193,14 +196,16 @@ mod tests {
             let error = video(&Bytes::copy_from_slice(bytes)).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("H.264"), "{error}");
         }
-        for (bytes, name) in [(&b"\x2Fdata"[..], "MP3"), (b"\x90Opus", "Opus")] {
+        for (bytes, name) in [(&b"\xB2data"[..], "Speex"), (b"\x90Opus", "Opus")] {
             let error = audio(&Bytes::copy_from_slice(bytes)).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("AAC"), "{error}");
         }
     }
 
     #[test]
-    fn aac_header_and_frame() {
+    fn aac_and_mp3_are_taken() {
+        assert_eq!(audio(&Bytes::from_static(b"\x2Fmp3")).unwrap(), Body::Mp3(Bytes::from_static(b"mp3")));
+        assert_eq!(audio(&Bytes::from_static(b"\x2F")).unwrap(), Body::Nothing);
         assert_eq!(audio(&Bytes::from_static(b"\xAF\0\x12\x10")).unwrap(), Body::AudioConfig(Bytes::from_static(b"\x12\x10")));
         assert_eq!(audio(&Bytes::from_static(b"\xAF\x01raw")).unwrap(), Body::Audio(Bytes::from_static(b"raw")));
         assert_eq!(audio(&Bytes::from_static(b"\x91mp4araw")).unwrap(), Body::Audio(Bytes::from_static(b"raw")));

@@ -108,21 +108,27 @@ impl Protocol {
         }
     }
 
-    /// Takes bytes off the network; says what they mean.
-    pub(crate) fn input(&mut self, bytes: &[u8]) -> Result<Vec<Event>, ProtocolError> {
+    /// Takes bytes off the network. The caller drains [`Self::next_event`] before it gives more.
+    pub(crate) fn input(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
         self.reader.push(bytes);
         self.received = self.received.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        let mut events = Vec::new();
-        while let Some(message) = self.reader.next_message()? {
-            events.extend(self.message(message)?);
-        }
         if self.received.saturating_sub(self.acknowledged) >= u64::from(self.window) {
             self.acknowledged = self.received;
             // The sequence number is the count modulo 2^32 (5.4.3).
             let [_, _, _, _, low @ ..] = self.received.to_be_bytes();
             self.send(3, 0, Bytes::copy_from_slice(&low))?;
         }
-        Ok(events)
+        Ok(())
+    }
+
+    /// What the bytes mean, one thing at a time, so that what comes after a `publish` finds it answered. `None`: more bytes needed.
+    pub(crate) fn next_event(&mut self) -> Result<Option<Event>, ProtocolError> {
+        while let Some(message) = self.reader.next_message()? {
+            if let Some(event) = self.message(message)? {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
     }
 
     /// What is to be written to the network now.

@@ -1,0 +1,251 @@
+//! This node's standing with the authority: its sealing key, the grant for it, the keyring, and the table of stream keys.
+//!
+//! Owns the private key (made here on the first start, never sent) and the polling of control. No publisher is accepted before
+//! there is a valid grant and a table.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use arc_swap::ArcSwapOption;
+use bytes::{Bytes, BytesMut};
+use media::{StreamId, UnixMillis};
+use node::{CancellationToken, files};
+use seal::{Freshness, Keyring, RootPublicKey, SealBody, Sealed, SealingKey, Signer as _};
+use tokio::sync::watch;
+
+use crate::keys::{KeyTable, StreamEntry};
+use crate::nodes::Nodes;
+
+/// File of the sealing key's seed, in the node's data directory; mode 0600.
+const KEY_FILE: &str = "sealing.key";
+/// How often the table of stream keys is read when nothing says that it changed.
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
+/// Waits between attempts while control does not answer: from the first, doubling, to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Longest request to control.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest table of stream keys, in bytes: [`crate::keys::STREAMS_MAX`] entries of at most 200 bytes.
+const TABLE_BYTES_MAX: usize = 2_000_000;
+/// A grant is renewed when less than this share of its life is left.
+const RENEW_SHARE: i64 = 3;
+
+/// The standing. One for the role, shared by all streams.
+pub(crate) struct Authority {
+    context: node::Context,
+    http: reqwest::Client,
+    control: Vec<String>,
+    nodes: Nodes,
+    key: SealingKey,
+    keyring: Mutex<Keyring>,
+    table: ArcSwapOption<KeyTable>,
+    /// Until when the grant holds.
+    granted_until: watch::Sender<Option<UnixMillis>>,
+}
+
+impl Authority {
+    /// Reads or makes the sealing key, and reads the trust anchor.
+    ///
+    /// # Errors
+    /// When either file cannot be read, or is not what it should be; names the path.
+    pub(crate) fn load(
+        context: &node::Context,
+        root_key: &Path,
+        control: Vec<String>,
+        http: reqwest::Client,
+        nodes: Nodes,
+    ) -> Result<Arc<Self>> {
+        let anchor = files::read_bounded(root_key)?;
+        let root = RootPublicKey::from_bytes(&anchor)
+            .with_context(|| format!("{} is not a root public key", root_key.display()))?;
+        let key = sealing_key(&context.data.join(KEY_FILE))?;
+        tracing::info!(key = %key.key_id(), "sealing key ready");
+        Ok(Arc::new(Self {
+            keyring: Mutex::new(Keyring::new(context.cluster.clone(), root)),
+            context: context.clone(),
+            http,
+            control: control.into_iter().map(|url| url.trim_end_matches('/').to_owned()).collect(),
+            nodes,
+            key,
+            table: ArcSwapOption::empty(),
+            granted_until: watch::Sender::new(None),
+        }))
+    }
+
+    /// Why no publisher can be accepted now; `None` when one can.
+    pub(crate) fn not_ready(&self, now: UnixMillis) -> Option<&'static str> {
+        match *self.granted_until.borrow() {
+            None => Some("This ingest has no grant to seal yet: try again in a moment."),
+            Some(until) if until <= now => Some("This ingest's grant to seal has expired: try again in a moment."),
+            Some(_) if self.table.load().is_none() => Some("This ingest does not know the stream keys yet."),
+            Some(_) => None,
+        }
+    }
+
+    /// The table of stream keys, once there is one.
+    pub(crate) fn table(&self) -> Option<Arc<KeyTable>> {
+        self.table.load_full()
+    }
+
+    /// Signs. Errors when the body breaks a rule, which is a bug here.
+    pub(crate) fn sign(&self, body: &SealBody) -> Result<Sealed, seal::Error> {
+        seal::sign_seal(body, &self.key)
+    }
+
+    /// Checks a seal of this stream that came from a node or from our own disk.
+    pub(crate) fn verify(&self, cose: &Bytes, stream: &StreamId) -> Option<Sealed> {
+        let now = self.context.clock.wall();
+        match self.with_keyring(|keyring| keyring.verify(cose, stream, now, Freshness::CatchUp)) {
+            Ok(sealed) => Some(sealed),
+            Err(refusal) => {
+                tracing::warn!(%stream, %refusal, "head of the log refused");
+                None
+            }
+        }
+    }
+
+    fn with_keyring<T>(&self, look: impl FnOnce(&mut Keyring) -> T) -> T {
+        look(&mut self.keyring.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gets and renews the grant, reads the table, and takes grants and revocations off the bus. Until `shutdown`.
+    pub(crate) async fn run(self: Arc<Self>, ready: node::ops::ReadyFlag, shutdown: CancellationToken) -> Result<()> {
+        let bus = &self.context.bus;
+        let mut grants = bus.subscribe(&self.context.prefix.filter("keys/+")).await?;
+        let mut updates = bus.subscribe(&self.context.prefix.filter("catalogue/update")).await?;
+        let mut wait = RETRY.0;
+        loop {
+            let done = self.refresh().await;
+            let pause = match &done {
+                Ok(()) => {
+                    wait = RETRY.0;
+                    POLL_INTERVAL
+                }
+                Err(error) => {
+                    wait = wait.saturating_mul(2).min(RETRY.1);
+                    tracing::warn!(error = format!("{error:#}"), "control does not answer as it should");
+                    wait
+                }
+            };
+            ready.set(self.not_ready(self.context.clock.wall()).is_none());
+            let timer = tokio::time::sleep(pause);
+            tokio::pin!(timer);
+            loop {
+                tokio::select! {
+                    () = &mut timer => break,
+                    () = shutdown.cancelled() => return Ok(()),
+                    Some(message) = grants.recv() => self.note_key_message(&message),
+                    Some(_) = updates.recv() => break,
+                    else => return Ok(()),
+                }
+            }
+        }
+    }
+
+    fn note_key_message(&self, message: &node::bus::Message) {
+        let now = self.context.clock.wall();
+        let revoked = self.context.prefix.name(&messages::Topic::Revoked);
+        let refused = self.with_keyring(|keyring| {
+            if message.topic == revoked {
+                keyring.apply_revocations(&message.payload).err()
+            } else {
+                keyring.add_grant(&message.payload, now).err()
+            }
+        });
+        if let Some(refusal) = refused {
+            tracing::debug!(topic = message.topic, %refusal, "key message refused");
+        }
+    }
+
+    async fn refresh(&self) -> Result<()> {
+        let bases: BTreeSet<String> = self.control.iter().cloned().chain(self.nodes.control()).collect();
+        anyhow::ensure!(!bases.is_empty(), "no control node is configured or seen on the bus");
+        let mut last = None;
+        for base in bases {
+            match self.refresh_from(&base).await {
+                Ok(()) => return Ok(()),
+                Err(error) => last = Some(error.context(format!("control at {base}"))),
+            }
+        }
+        last.map_or(Ok(()), Err)
+    }
+
+    async fn refresh_from(&self, base: &str) -> Result<()> {
+        if self.needs_grant() {
+            self.request_grant(base).await?;
+        }
+        let url = format!("{base}/cluster/v1/streams");
+        let body = bounded_body(self.http.get(url).timeout(REQUEST_TIMEOUT), TABLE_BYTES_MAX).await?;
+        let entries: Vec<StreamEntry> = serde_json::from_slice(&body).context("table of streams does not parse")?;
+        let (table, left_out) = KeyTable::new(entries);
+        if left_out > 0 {
+            tracing::warn!(left_out, "streams were left out of the table: too many, or a key digest that is none");
+        }
+        tracing::debug!(streams = table.len(), "table of streams read");
+        self.table.store(Some(Arc::new(table)));
+        Ok(())
+    }
+
+    fn needs_grant(&self) -> bool {
+        let now = self.context.clock.wall();
+        self.with_keyring(|keyring| {
+            keyring.grant(&self.key.key_id()).is_none_or(|grant| {
+                let life = grant.not_after.0.saturating_sub(grant.not_before.0);
+                grant.not_after.0.saturating_sub(now.0) < life.saturating_div(RENEW_SHARE)
+            })
+        })
+    }
+
+    async fn request_grant(&self, base: &str) -> Result<()> {
+        let url = format!("{base}/cluster/v1/grants");
+        let request = self.http.post(url).timeout(REQUEST_TIMEOUT).body(self.key.public_key_bytes());
+        let cose = bounded_body(request, seal::limits::GRANT_BYTES_MAX).await?;
+        let now = self.context.clock.wall();
+        let key = self.key.key_id();
+        let until = self.with_keyring(|keyring| {
+            keyring.add_grant(&cose, now).map_err(|refusal| anyhow::anyhow!("grant refused: {refusal}"))?;
+            keyring.grant(&key).map(|grant| grant.not_after).context("grant is for another key")
+        })?;
+        tracing::info!(%key, %until, "granted to seal");
+        self.granted_until.send_replace(Some(until));
+        Ok(())
+    }
+}
+
+/// The sealing key: read, or made and stored.
+fn sealing_key(path: &Path) -> Result<SealingKey> {
+    if path.exists() {
+        let seed = zeroize_on_drop(files::read_bounded(path)?);
+        return SealingKey::from_seed_bytes(&seed).with_context(|| format!("{} is not a sealing key", path.display()));
+    }
+    let key = SealingKey::generate().context("cannot make a sealing key")?;
+    files::atomic_write(path, &key.to_seed_bytes(), files::MODE_SECRET)?;
+    Ok(key)
+}
+
+fn zeroize_on_drop(bytes: Vec<u8>) -> zeroize::Zeroizing<Vec<u8>> {
+    zeroize::Zeroizing::new(bytes)
+}
+
+/// Sends a request; the whole body when the answer is a success and no longer than `bytes_max`.
+async fn bounded_body(request: reqwest::RequestBuilder, bytes_max: usize) -> Result<Bytes> {
+    bounded_answer(request, bytes_max).await?.context("answered 404 Not Found")
+}
+
+/// As [`bounded_body`]; `None` for 404.
+pub(crate) async fn bounded_answer(request: reqwest::RequestBuilder, bytes_max: usize) -> Result<Option<Bytes>> {
+    let mut answer = request.send().await?;
+    let status = answer.status();
+    if status == reqwest::StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
+    anyhow::ensure!(status.is_success(), "answered {status}");
+    let mut body = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await? {
+        anyhow::ensure!(body.len().saturating_add(chunk.len()) <= bytes_max, "answer is longer than {bytes_max} bytes");
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body.freeze()))
+}

@@ -1,0 +1,101 @@
+//! The nodes of the cluster, as their presence on the bus says: whom to push to, and whom to ask for grants.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use media::{NodeId, UnixMillis};
+use messages::{NodeState, Presence, Role};
+use node::CancellationToken;
+use tokio::sync::watch;
+
+/// Nodes that are kept in mind, of each role.
+const NODES_MAX: usize = 64;
+/// Longest base URL of a data plane, in bytes.
+const URL_BYTES_MAX: usize = 256;
+
+/// A node with a data plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BroadcastNode {
+    /// Base URL of its data plane, without a slash at the end.
+    pub(crate) data: String,
+    /// What it says of itself.
+    pub(crate) state: NodeState,
+    /// Tells a restarted node from the one before.
+    pub(crate) started_at: UnixMillis,
+}
+
+type Map = Arc<BTreeMap<NodeId, BroadcastNode>>;
+
+/// What is known of the cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Nodes {
+    broadcast: watch::Receiver<Map>,
+    control: watch::Receiver<Map>,
+}
+
+impl Nodes {
+    /// Listens to presence until `shutdown`.
+    pub(crate) async fn start(context: &node::Context, shutdown: CancellationToken) -> anyhow::Result<Self> {
+        let mut presences = context.bus.subscribe(&context.prefix.filter("nodes/+")).await?;
+        let (broadcast, control) = (watch::Sender::new(Map::default()), watch::Sender::new(Map::default()));
+        let nodes = Self { broadcast: broadcast.subscribe(), control: control.subscribe() };
+        tokio::spawn(async move {
+            loop {
+                let message = tokio::select! {
+                    message = presences.recv() => message,
+                    () = shutdown.cancelled() => return,
+                };
+                let Some(message) = message else { return };
+                let Ok(presence) = serde_json::from_slice::<Presence>(&message.payload) else { continue };
+                match presence.role {
+                    Role::Broadcast => note(&broadcast, presence),
+                    Role::Control => note(&control, presence),
+                    Role::Ingest | Role::LoadBalancer => {}
+                }
+            }
+        });
+        Ok(nodes)
+    }
+
+    /// All broadcast nodes seen, whatever their state.
+    pub(crate) fn watch(&self) -> watch::Receiver<Map> {
+        self.broadcast.clone()
+    }
+
+    /// Data planes of the broadcast nodes that are there.
+    pub(crate) fn online(&self) -> Vec<String> {
+        online(&self.broadcast)
+    }
+
+    /// Data planes of the control nodes that are there.
+    pub(crate) fn control(&self) -> Vec<String> {
+        online(&self.control)
+    }
+}
+
+fn online(map: &watch::Receiver<Map>) -> Vec<String> {
+    let there = |node: &&BroadcastNode| node.state != NodeState::Offline;
+    map.borrow().values().filter(there).map(|node| node.data.clone()).collect()
+}
+
+/// Takes a presence in. An offline message carries no URL: the one known stays.
+fn note(map: &watch::Sender<Map>, presence: Presence) {
+    map.send_if_modified(|map| {
+        let known = map.get(&presence.node);
+        let data = presence.data.or_else(|| known.map(|known| known.data.clone()));
+        let Some(data) = data.filter(|url| url.starts_with("https://") && url.len() <= URL_BYTES_MAX) else {
+            return false;
+        };
+        let data = data.trim_end_matches('/').to_owned();
+        // The last will of a process that was replaced meanwhile says nothing about its successor.
+        if known.is_some_and(|known| known.started_at > presence.started_at) {
+            return false;
+        }
+        let node = BroadcastNode { data, state: presence.state, started_at: presence.started_at };
+        if known == Some(&node) || (known.is_none() && map.len() >= NODES_MAX) {
+            return false;
+        }
+        Arc::make_mut(map).insert(presence.node, node);
+        true
+    });
+}

@@ -1,0 +1,197 @@
+//! Bytes and seals to one broadcast node, entry by entry, in log order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use media::{NodeId, ObjectName};
+use messages::NodeState;
+use node::CancellationToken;
+use reqwest::StatusCode;
+use tokio::sync::watch;
+
+use super::Shared;
+use super::ring::{Found, RingEntry};
+use crate::nodes::BroadcastNode;
+
+/// Longest request: a part of a 10 Mbit/s rung takes milliseconds; after this the connection is not worth waiting for.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+/// Attempts for one object while the node answers that it cannot take it now; then the entry is left to the node's peers.
+const BUSY_ATTEMPTS_MAX: u32 = 8;
+/// Waits between attempts: from the first, doubling, to the second.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    /// Stored, or there already.
+    Acknowledged,
+    /// Refused for good.
+    Refused,
+    /// Not taken now, but the node is there.
+    Busy,
+    /// No answer.
+    Unreachable,
+}
+
+pub(super) struct NodeTask {
+    id: NodeId,
+    shared: Arc<Shared>,
+    http: reqwest::Client,
+    node: watch::Receiver<BroadcastNode>,
+    shutdown: CancellationToken,
+    /// Whether the node takes seals over HTTP; one that answers 404 or 405 does not.
+    takes_seals: bool,
+}
+
+impl NodeTask {
+    pub(super) fn new(
+        id: NodeId,
+        shared: Arc<Shared>,
+        http: reqwest::Client,
+        node: watch::Receiver<BroadcastNode>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { id, shared, http, node, shutdown, takes_seals: true }
+    }
+
+    pub(super) async fn run(mut self) {
+        let shutdown = self.shutdown.clone();
+        tokio::select! {
+            () = self.drive() => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+
+    async fn drive(&mut self) {
+        let mut end = self.shared.end.subscribe();
+        let mut started_at = None;
+        let mut cursor = 0;
+        loop {
+            let node = self.node.borrow_and_update().clone();
+            if node.state == NodeState::Offline {
+                if self.node.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            if started_at != Some(node.started_at) {
+                cursor = self.first_entry();
+                started_at = Some(node.started_at);
+                self.takes_seals = true;
+                let inits = self.shared.with_ring(|ring| ring.inits());
+                self.put_all(&node, &inits).await;
+            }
+            let Some(found) = self.shared.with_ring(|ring| ring.at(cursor)) else {
+                tokio::select! {
+                    changed = end.changed() => if changed.is_err() { return },
+                    changed = self.node.changed() => if changed.is_err() { return },
+                }
+                continue;
+            };
+            if found.missed > 0 {
+                tracing::warn!(stream = %self.shared.stream, peer = %self.id, entries = found.missed, "node was away longer than the ring reaches: it has to pull from its peers");
+                metrics::counter!("ingest_push_missed_total").increment(found.missed);
+            }
+            cursor = self.deliver(&node, &found).await;
+        }
+    }
+
+    /// Where a node that is new, or was restarted, begins: with everything when no other node has it, else with what is new
+    /// (the rest it pulls from its peers).
+    fn first_entry(&self) -> u64 {
+        let acknowledged = *self.shared.acknowledged.borrow();
+        self.shared.with_ring(|ring| {
+            (ring.start()..ring.end())
+                .find(|index| ring.at(*index).is_some_and(|found| Some(place(&found.entry)) > acknowledged))
+                .unwrap_or_else(|| ring.end())
+        })
+    }
+
+    /// Sends one entry; the cursor that comes after. Waits out a node that does not answer, as long as it is not said to be
+    /// offline: the ring moves on meanwhile, and bounds how much is kept for it.
+    async fn deliver(&mut self, node: &BroadcastNode, found: &Found) -> u64 {
+        let next = found.index.saturating_add(1);
+        if self.takes_seals {
+            self.put_seal(node, found.entry.seal.clone()).await;
+        }
+        match self.put_all(node, &found.entry.objects).await {
+            Outcome::Acknowledged => {
+                self.shared.acknowledge(place(&found.entry));
+                next
+            }
+            Outcome::Refused | Outcome::Busy => next,
+            Outcome::Unreachable => {
+                tokio::time::sleep(BACKOFF.1).await;
+                found.index
+            }
+        }
+    }
+
+    async fn put_seal(&mut self, node: &BroadcastNode, seal: Bytes) {
+        let url = format!("{}/live/{}/seals", node.data, self.shared.stream);
+        let sent = self.http.put(url).timeout(REQUEST_TIMEOUT).body(seal).send().await;
+        if sent.is_ok_and(|answer| matches!(answer.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)) {
+            self.takes_seals = false;
+        }
+    }
+
+    /// All objects at once (one connection carries them); the worst outcome counts.
+    async fn put_all(&self, node: &BroadcastNode, objects: &[(ObjectName, Bytes)]) -> Outcome {
+        let outcomes = join_all(objects.iter().map(|(name, bytes)| self.put(node, name, bytes))).await;
+        outcomes.into_iter().max().unwrap_or(Outcome::Acknowledged)
+    }
+
+    async fn put(&self, node: &BroadcastNode, name: &ObjectName, bytes: &Bytes) -> Outcome {
+        let url = format!("{}{name}", node.data);
+        let mut wait = BACKOFF.0;
+        for attempt in 1..=BUSY_ATTEMPTS_MAX {
+            let request = self.http.put(&url).timeout(REQUEST_TIMEOUT).body(bytes.clone());
+            let (outcome, detail) = match request.send().await {
+                Ok(answer) => (judge(answer.status()), answer.status().to_string()),
+                Err(error) => (Outcome::Unreachable, error.without_url().to_string()),
+            };
+            count(outcome, bytes.len());
+            match outcome {
+                Outcome::Busy if attempt < BUSY_ATTEMPTS_MAX => {}
+                // Once more at once: a connection that was closed while idle shows only now.
+                Outcome::Unreachable if attempt == 1 => {}
+                Outcome::Acknowledged => return outcome,
+                _ => {
+                    tracing::warn!(peer = %self.id, object = %name, %detail, "object not taken");
+                    return outcome;
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait = wait.saturating_mul(2).min(BACKOFF.1);
+        }
+        Outcome::Busy
+    }
+}
+
+fn place(entry: &RingEntry) -> super::Place {
+    (entry.epoch, entry.sequence)
+}
+
+fn judge(status: StatusCode) -> Outcome {
+    match status {
+        status if status.is_success() => Outcome::Acknowledged,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Outcome::Busy,
+        status if status.is_server_error() => Outcome::Busy,
+        _ => Outcome::Refused,
+    }
+}
+
+fn count(outcome: Outcome, bytes: usize) {
+    let label = match outcome {
+        Outcome::Acknowledged => {
+            metrics::counter!("ingest_pushed_bytes_total").increment(u64::try_from(bytes).unwrap_or(u64::MAX));
+            "acknowledged"
+        }
+        Outcome::Refused => "refused",
+        Outcome::Busy => "busy",
+        Outcome::Unreachable => "unreachable",
+    };
+    metrics::counter!("ingest_push_requests_total", "outcome" => label).increment(1);
+}

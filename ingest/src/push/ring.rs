@@ -1,0 +1,159 @@
+//! The newest entries of a stream's log with their bytes: what is pushed, and pushed again to a node that was away. Pure.
+//!
+//! Every receiver (each broadcast node, and the bus) has a cursor of its own into the ring, so none waits for another; one
+//! that falls further behind than the ring reaches loses its place and pulls the rest from its peers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use media::{Epoch, LogSequence, ObjectName, Slot};
+
+/// Bytes of media kept per stream: a window of 48 s of a 10 Mbit/s ladder.
+pub(crate) const RING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Entries kept per stream: two minutes of half-second rows, longer than any window.
+pub(crate) const RING_ENTRIES_MAX: usize = 240;
+
+/// A sealed entry, ready to be sent.
+#[derive(Debug)]
+pub(crate) struct RingEntry {
+    /// Epoch of the seal.
+    pub(crate) epoch: Epoch,
+    /// Its place in the log.
+    pub(crate) sequence: LogSequence,
+    /// The seal itself (COSE).
+    pub(crate) seal: Bytes,
+    /// What it names and has to be sent: init segments and parts.
+    pub(crate) objects: Vec<(ObjectName, Bytes)>,
+}
+
+impl RingEntry {
+    fn bytes(&self) -> usize {
+        self.objects.iter().fold(self.seal.len(), |sum, (_, bytes)| sum.saturating_add(bytes.len()))
+    }
+}
+
+/// What a cursor finds.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The entry.
+    pub(crate) entry: Arc<RingEntry>,
+    /// Its index; the cursor goes on with the one after.
+    pub(crate) index: u64,
+    /// Entries that fell out of the ring before the cursor came to them.
+    pub(crate) missed: u64,
+}
+
+/// The ring. Indices count all entries ever put in, from 0.
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    entries: VecDeque<Arc<RingEntry>>,
+    first: u64,
+    bytes: usize,
+    /// Init segments of the newest epoch: a node that comes later than their entry left the ring needs them all the same.
+    inits: Vec<(ObjectName, Bytes)>,
+}
+
+impl Ring {
+    /// Puts an entry in; the oldest leave when a bound is reached. The newest always stays.
+    pub(crate) fn push(&mut self, entry: RingEntry) {
+        let inits: Vec<_> = entry.objects.iter().filter(|(name, _)| name.slot == Slot::Init).cloned().collect();
+        if !inits.is_empty() {
+            self.inits = inits;
+        }
+        self.bytes = self.bytes.saturating_add(entry.bytes());
+        self.entries.push_back(Arc::new(entry));
+        while self.entries.len() > 1 && (self.bytes > RING_BYTES_MAX || self.entries.len() > RING_ENTRIES_MAX) {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes = self.bytes.saturating_sub(oldest.bytes());
+            self.first = self.first.saturating_add(1);
+        }
+    }
+
+    /// The entry at `index`, or the oldest there is when that one has left the ring.
+    pub(crate) fn at(&self, index: u64) -> Option<Found> {
+        let at = index.max(self.first);
+        let offset = usize::try_from(at.saturating_sub(self.first)).ok()?;
+        let entry = Arc::clone(self.entries.get(offset)?);
+        Some(Found { entry, index: at, missed: at.saturating_sub(index) })
+    }
+
+    /// Index that the next entry will have.
+    pub(crate) fn end(&self) -> u64 {
+        self.first.saturating_add(u64::try_from(self.entries.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Index of the oldest entry.
+    pub(crate) const fn start(&self) -> u64 {
+        self.first
+    }
+
+    /// Init segments of the newest epoch.
+    pub(crate) fn inits(&self) -> Vec<(ObjectName, Bytes)> {
+        self.inits.clone()
+    }
+
+    /// Bytes held.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(sequence: u64, bytes: usize, slot: Slot) -> RingEntry {
+        let name = ObjectName {
+            stream: "a".parse().unwrap(),
+            rendition: "audio".parse().unwrap(),
+            epoch: Epoch(1),
+            slot,
+        };
+        RingEntry {
+            epoch: Epoch(1),
+            sequence: LogSequence(sequence),
+            seal: Bytes::new(),
+            objects: vec![(name, vec![0; bytes].into())],
+        }
+    }
+
+    #[test]
+    fn cursor_that_fell_out_of_the_ring_learns_how_much_it_missed() {
+        let mut ring = Ring::default();
+        let size = RING_BYTES_MAX / 4;
+        for n in 0..10 {
+            ring.push(entry(n, size, Slot::Segment { msn: media::MediaSequence(n) }));
+        }
+        let found = ring.at(2).unwrap();
+        assert_eq!((found.index, found.missed, found.entry.sequence), (6, 4, LogSequence(6)));
+        assert_eq!((ring.start(), ring.end()), (6, 10));
+        assert!(ring.at(10).is_none());
+    }
+
+    #[test]
+    fn init_segments_outlive_their_entry() {
+        let mut ring = Ring::default();
+        ring.push(entry(0, 10, Slot::Init));
+        for n in 0..1_000 {
+            ring.push(entry(n + 1, 1, Slot::Segment { msn: media::MediaSequence(n) }));
+        }
+        assert!(ring.start() > 0);
+        assert_eq!(ring.inits().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn bounds_hold_and_the_newest_stays(sizes in proptest::collection::vec(0_usize..RING_BYTES_MAX * 2, 1..20)) {
+            let mut ring = Ring::default();
+            for (n, size) in (0..).zip(sizes) {
+                ring.push(entry(n, size, Slot::Segment { msn: media::MediaSequence(n) }));
+                prop_assert!(ring.bytes() <= RING_BYTES_MAX || ring.entries.len() == 1);
+                prop_assert_eq!(ring.bytes(), ring.entries.iter().map(|entry| entry.bytes()).sum::<usize>());
+                prop_assert_eq!(ring.at(ring.end() - 1).unwrap().entry.sequence, LogSequence(n));
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The role: binds, then runs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Result;
+use node::CancellationToken;
+
+use crate::authority::Authority;
+use crate::heads::Heads;
+use crate::nodes::Nodes;
+use crate::rtmp::Server;
+use crate::session::hub::{Hub, Services};
+use crate::Config;
+
+/// An ingest node: its listener is bound, nothing runs yet.
+pub struct Ingest {
+    server: Server,
+    config: Config,
+    context: node::Context,
+    ready: node::ops::ReadyFlag,
+}
+
+impl std::fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ingest").field("node", &self.context.id).field("rtmp", &self.server.address()).finish_non_exhaustive()
+    }
+}
+
+impl Ingest {
+    /// Checks the configuration and binds the RTMP listener.
+    ///
+    /// # Errors
+    /// When a value is out of range, or the address is taken; names which.
+    pub async fn load(config: Config, context: node::Context) -> Result<Self> {
+        config.check()?;
+        let server = Server::bind(&config).await?;
+        let ready = context.ops.ready(context.id.as_str());
+        Ok(Self { server, config, context, ready })
+    }
+
+    /// Where RTMP is served.
+    pub fn rtmp_address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Serves until `shutdown`. Then publishers are closed, what was encoded is sealed and pushed, and the logs stay open: a
+    /// publisher that comes back within the grace, here after a restart or at another ingest, goes on with its stream.
+    ///
+    /// # Errors
+    /// When the root key or the sealing key cannot be read, or the bus is closed.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
+        let Self { server, config, context, ready } = self;
+        let presence = node::presence::spawn(&context, node::presence::PresenceParts::default, shutdown.clone());
+        let http = context.identity.http_client()?;
+        let nodes = Nodes::start(&context, shutdown.clone()).await?;
+        let authority =
+            Authority::load(&context, &config.root_key, config.control.clone(), http.clone(), nodes.clone())?;
+        let heads = Heads::new(&context.data, http.clone(), nodes.clone())?;
+        let services = Services {
+            pipeline: config.pipeline.clone(),
+            config,
+            context: context.clone(),
+            authority: Arc::clone(&authority),
+            nodes,
+            heads,
+            http,
+        };
+        let hub = Hub::new(services, shutdown.clone());
+        let shown = Arc::downgrade(&hub);
+        context.ops.status(context.id.as_str(), move || {
+            shown.upgrade().map_or(serde_json::Value::Null, |hub| hub.status())
+        });
+        let (served, granted, ()) = tokio::join!(
+            async {
+                server.run(Arc::clone(&hub), shutdown.clone()).await;
+                hub.finish().await;
+            },
+            authority.run(ready, shutdown.clone()),
+            shutdown.cancelled(),
+        );
+        let () = served;
+        // Says offline; a panic in it has been reported by the runtime.
+        let _ = presence.await;
+        granted
+    }
+}

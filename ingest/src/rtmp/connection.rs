@@ -1,0 +1,280 @@
+//! One RTMP connection: reads, answers, and hands media on. Everything it waits for has a deadline.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::flv;
+use super::protocol::{Event, Protocol};
+use crate::keys::KeyDigest;
+use crate::session::hub::{Denied, Hub, MediaMessage, Publication};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 64 * 1024;
+/// Longest wait for the peer to take what we write: answers of a few hundred bytes.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a refused peer may take to read why, before the connection is cut.
+const LINGER: Duration = Duration::from_secs(1);
+/// Media messages that do not parse in one connection, before it is closed.
+const BROKEN_TAGS_MAX: u32 = 100;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Closed {
+    /// The peer closed it, or the network did.
+    #[error("closed by the peer")]
+    Gone,
+    /// The peer was told why.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// What it sent is not RTMP.
+    #[error("not valid RTMP: {0}")]
+    Invalid(String),
+    /// It was too slow.
+    #[error("{0}")]
+    Deadline(&'static str),
+}
+
+impl From<std::io::Error> for Closed {
+    fn from(_: std::io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// Times and names that a connection needs to know.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    /// From the first byte to an accepted `publish`.
+    pub(super) handshake: Duration,
+    /// Without a byte, afterwards.
+    pub(super) idle: Duration,
+    /// The one application there is.
+    pub(super) application: String,
+}
+
+/// One connection.
+pub(super) struct Connection {
+    socket: TcpStream,
+    address: SocketAddr,
+    protocol: Protocol,
+    hub: Arc<Hub>,
+    rules: Rules,
+    buffer: Vec<u8>,
+    broken_tags: u32,
+}
+
+impl Connection {
+    pub(super) fn new(socket: TcpStream, address: SocketAddr, hub: Arc<Hub>, rules: Rules) -> Self {
+        let (protocol, buffer) = (Protocol::new(), vec![0; READ_BYTES]);
+        Self { socket, address, protocol, hub, rules, buffer, broken_tags: 0 }
+    }
+
+    /// Serves the connection until it ends.
+    pub(super) async fn run(mut self) -> Closed {
+        let ended = match timeout(self.rules.handshake, self.until_publish()).await {
+            Ok(Ok(publication)) => self.media(publication).await,
+            Ok(Err(closed)) => closed,
+            Err(_) => Closed::Deadline("no publish in time"),
+        };
+        if matches!(ended, Closed::Refused(_)) {
+            self.linger().await;
+        }
+        ended
+    }
+
+    /// Handshake (5.2) and commands, up to an accepted `publish`.
+    async fn until_publish(&mut self) -> Result<Publication, Closed> {
+        let rest = self.handshake().await?;
+        guarded(|| self.protocol.input(&rest))?;
+        loop {
+            while let Some(event) = guarded(|| self.protocol.next_event())? {
+                if let Some(publication) = self.command(event).await? {
+                    return Ok(publication);
+                }
+            }
+            self.flush().await?;
+            let read = self.socket.read(&mut self.buffer).await?;
+            self.take(read)?;
+        }
+    }
+
+    async fn handshake(&mut self) -> Result<Vec<u8>, Closed> {
+        let mut handshake = Handshake::new(PeerType::Server);
+        loop {
+            let read = self.socket.read(&mut self.buffer).await?;
+            if read == 0 {
+                return Err(Closed::Gone);
+            }
+            let bytes = self.buffer.get(..read).unwrap_or_default();
+            let (response, rest) = match guarded(|| handshake.process_bytes(bytes))? {
+                HandshakeProcessResult::InProgress { response_bytes } => (response_bytes, None),
+                HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
+                    (response_bytes, Some(remaining_bytes))
+                }
+            };
+            self.write(&response).await?;
+            if let Some(rest) = rest {
+                return Ok(rest);
+            }
+        }
+    }
+
+    /// One event before `publish` is accepted.
+    async fn command(&mut self, event: Event) -> Result<Option<Publication>, Closed> {
+        match event {
+            Event::Connect { app } if app == self.rules.application => {
+                guarded(|| self.protocol.accept_connect())?;
+            }
+            Event::Connect { app } => {
+                let text = format!("No application {app:?} here: publish to /{}.", self.rules.application);
+                guarded(|| self.protocol.reject_connect(&text))?;
+                return Err(self.refuse("application", text).await);
+            }
+            Event::Publish { key } => return self.publish(&key).await.map(Some),
+            Event::Play => {
+                guarded(|| self.protocol.reject_play())?;
+                return Err(self.refuse("play", "play is not served".to_owned()).await);
+            }
+            Event::Unpublish | Event::Metadata(_) | Event::Video { .. } | Event::Audio { .. } => {}
+        }
+        Ok(None)
+    }
+
+    async fn publish(&mut self, key: &KeyDigest) -> Result<Publication, Closed> {
+        match self.hub.admit(key) {
+            Ok(publication) => {
+                guarded(|| self.protocol.accept_publish())?;
+                self.flush().await?;
+                tracing::info!(stream = %publication.stream(), address = %self.address, "publisher accepted");
+                Ok(publication)
+            }
+            Err(denied) => {
+                let code = match denied {
+                    Denied::WrongKey | Denied::Busy => "NetStream.Publish.BadName",
+                    Denied::NotReady(_) | Denied::Full | Denied::Stopping => "NetStream.Failed",
+                };
+                guarded(|| self.protocol.reject_publish(code, &denied.to_string()))?;
+                Err(self.refuse(denied.label(), denied.to_string()).await)
+            }
+        }
+    }
+
+    /// From `publish` to the end.
+    async fn media(&mut self, publication: Publication) -> Closed {
+        let link = publication.link();
+        tokio::select! {
+            ended = self.forward(&publication) => ended.map_or_else(|closed| closed, |()| Closed::Gone),
+            () = link.closed() => {
+                let text = link.reason().to_owned();
+                // Tells why; when it cannot be told, the connection is cut all the same.
+                let _ = guarded(|| self.protocol.reject_publish("NetStream.Publish.BadName", &text));
+                self.refuse("closed", text).await
+            }
+        }
+    }
+
+    async fn forward(&mut self, publication: &Publication) -> Result<(), Closed> {
+        loop {
+            while let Some(event) = guarded(|| self.protocol.next_event())? {
+                let (stamp_ms, body) = match event {
+                    Event::Video { stamp_ms, body } => (stamp_ms, flv::video(&body)),
+                    Event::Audio { stamp_ms, body } => (stamp_ms, flv::audio(&body)),
+                    Event::Unpublish => return Ok(()),
+                    Event::Metadata(metadata) => {
+                        tracing::debug!(stream = %publication.stream(), ?metadata, "metadata");
+                        continue;
+                    }
+                    Event::Connect { .. } | Event::Publish { .. } | Event::Play => continue,
+                };
+                let body = self.tag(body).await?;
+                if body != flv::Body::Nothing && !publication.send(MediaMessage { stamp_ms, body }).await {
+                    // The stream closed its end first; it says why on the link.
+                    publication.link().closed().await;
+                }
+            }
+            self.flush().await?;
+            let idle = timeout(self.rules.idle, self.socket.read(&mut self.buffer)).await;
+            let read = idle.map_err(|_| Closed::Deadline("publisher sent nothing for too long"))??;
+            publication.heard();
+            self.take(read)?;
+        }
+    }
+
+    /// A tag that cannot be used: another codec ends the publication, one that is cut off is left out.
+    async fn tag(&mut self, body: Result<flv::Body, flv::FlvError>) -> Result<flv::Body, Closed> {
+        match body {
+            Ok(body) => Ok(body),
+            Err(error @ flv::FlvError::Codec { .. }) => {
+                guarded(|| self.protocol.reject_publish("NetStream.Publish.BadName", &error.to_string()))?;
+                Err(self.refuse("codec", error.to_string()).await)
+            }
+            Err(error @ flv::FlvError::Truncated(_)) => {
+                self.broken_tags = self.broken_tags.saturating_add(1);
+                if self.broken_tags > BROKEN_TAGS_MAX {
+                    return Err(Closed::Invalid(error.to_string()));
+                }
+                Ok(flv::Body::Nothing)
+            }
+        }
+    }
+
+    fn take(&mut self, read: usize) -> Result<(), Closed> {
+        if read == 0 {
+            return Err(Closed::Gone);
+        }
+        let bytes = self.buffer.get(..read).unwrap_or_default();
+        guarded(|| self.protocol.input(bytes))
+    }
+
+    /// Sends the refusal that the protocol has ready.
+    async fn refuse(&mut self, label: &'static str, text: String) -> Closed {
+        metrics::counter!("ingest_refused_total", "reason" => label).increment(1);
+        tracing::warn!(address = %self.address, reason = label, text, "publisher refused");
+        match self.flush().await {
+            Ok(()) => Closed::Refused(text),
+            Err(closed) => closed,
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Closed> {
+        let out = self.protocol.take_output();
+        self.write(&out).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Closed> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        timeout(WRITE_TIMEOUT, self.socket.write_all(bytes)).await.map_err(|_| Closed::Deadline("peer reads nothing"))??;
+        Ok(())
+    }
+
+    /// Closing with unread data makes TCP throw away what the peer has not read yet, so its data is read, and dropped, first.
+    async fn linger(&mut self) {
+        let drained = async {
+            self.socket.shutdown().await?;
+            while self.socket.read(&mut self.buffer).await? > 0 {}
+            Ok::<_, std::io::Error>(())
+        };
+        // Either way the connection is closed next.
+        let _ = timeout(LINGER, drained).await;
+    }
+}
+
+/// Nothing that a peer sends may end more than its own connection: a panic in here is an error of the connection.
+fn guarded<T, E: ToString>(step: impl FnOnce() -> Result<T, E>) -> Result<T, Closed> {
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Closed::Invalid(error.to_string())),
+        Err(_) => {
+            metrics::counter!("ingest_panics_total").increment(1);
+            Err(Closed::Invalid("the parser panicked".to_owned()))
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! One stream from its first publisher to its end: publishers in, pipeline, epochs, and the waiting between publishers.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use media::StreamId;
+use messages::{Alert, AlertReason, SessionInfo, SessionState, Topic};
+use node::bus::Message;
+use tokio::sync::mpsc;
+
+use super::epoch::Writer;
+use super::hub::{Hub, Link, MediaMessage, NewPublisher};
+use super::input::InputMapper;
+use super::stats::StreamStats;
+use crate::pipeline::{self, Feeder, Output};
+
+/// How long a message about the stream may hold it up while no broker is there.
+const SAY_WAIT: Duration = Duration::from_millis(100);
+/// How long the pipeline may take to hand out what it has, once its publisher is gone. A few frames per rung: well below this.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// The same when the role shuts down, which has 3 s for everything.
+const DRAIN_SHUTDOWN_MAX: Duration = Duration::from_millis(1_200);
+
+/// The task of one stream.
+pub(super) struct Driver {
+    hub: Arc<Hub>,
+    stream: StreamId,
+    stats: Arc<StreamStats>,
+    writer: Writer,
+}
+
+impl Driver {
+    pub(super) fn new(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
+        let writer = Writer::new(&hub, stream.clone(), Arc::clone(&stats));
+        Self { hub, stream, stats, writer }
+    }
+
+    /// Runs until the stream has ended or the role shuts down.
+    #[tracing::instrument(name = "stream", skip_all, fields(stream = %self.stream))]
+    pub(super) async fn run(mut self, first: NewPublisher, mut publishers: mpsc::Receiver<NewPublisher>) {
+        let shutdown = self.hub.shutdown.clone();
+        let mut next = Some(first);
+        loop {
+            if let Some(publisher) = next.take() {
+                self.publish(publisher).await;
+                let (state, _) = self.hub.state(&self.stream);
+                self.announce(state).await;
+            }
+            if shutdown.is_cancelled() {
+                // The log stays open: whoever publishes within the grace, here or elsewhere, goes on with it.
+                break;
+            }
+            let (_, deadline) = self.hub.state(&self.stream);
+            let clock = self.hub.services.context.clock;
+            tokio::select! {
+                publisher = publishers.recv() => next = publisher,
+                () = tokio::time::sleep_until(clock.instant(deadline.unwrap_or_default())), if deadline.is_some() => {
+                    if self.hub.expire(&self.stream) && self.end().await {
+                        break;
+                    }
+                }
+                () = shutdown.cancelled() => {}
+            }
+        }
+        self.writer.finish().await;
+    }
+
+    /// The grace is over. `true` when the stream is forgotten, `false` when somebody publishes it again already.
+    async fn end(&mut self) -> bool {
+        tracing::info!("stream ended");
+        self.writer.end().await;
+        let forgotten = self.hub.forget(&self.stream);
+        if forgotten {
+            self.announce(SessionState::Ended).await;
+        }
+        forgotten
+    }
+
+    /// One publisher, from its first message to the last sample of its pipeline.
+    async fn publish(&mut self, publisher: NewPublisher) {
+        let NewPublisher { media, link } = publisher;
+        let (feeder, mut outputs) = match pipeline::start(self.hub.services.pipeline.clone()) {
+            Ok(started) => started,
+            Err(error) => {
+                tracing::error!(%error, "pipeline does not start");
+                return link.close(&format!("The encoder does not start: {error}."));
+            }
+        };
+        tracing::info!("publisher begins");
+        self.stats.new_publisher();
+        self.writer.look_for_base();
+        let feeder = Arc::new(feeder);
+        let way_in = Arc::downgrade(&feeder);
+        let (origin, origins) = tokio::sync::watch::channel(media::UnixMillis::default());
+        let feed = Feed { media, feeder, origin, link: Arc::clone(&link), hub: Arc::clone(&self.hub), stats: Arc::clone(&self.stats) };
+        let mut feed = tokio::spawn(feed.run());
+        let clock = self.hub.services.context.clock;
+        let shutdown = self.hub.shutdown.clone();
+        let (mut drain_until, mut stopping) = (None, false);
+        loop {
+            tokio::select! {
+                output = outputs.recv() => {
+                    let Some(output) = output else { break };
+                    let origin = *origins.borrow();
+                    if self.output(output, origin, &way_in, &link).await {
+                        break;
+                    }
+                }
+                _ = &mut feed, if drain_until.is_none() => drain_until = Some(clock.elapsed().saturating_add(DRAIN_MAX)),
+                () = shutdown.cancelled(), if !stopping => {
+                    stopping = true;
+                    link.close("This ingest is shutting down.");
+                    drain_until = Some(clock.elapsed().saturating_add(DRAIN_SHUTDOWN_MAX));
+                }
+                () = tokio::time::sleep_until(clock.instant(drain_until.unwrap_or_default())), if drain_until.is_some() => {
+                    tracing::warn!("pipeline did not drain in time: its last samples are lost");
+                    break;
+                }
+            }
+        }
+        feed.abort();
+        self.writer.close_epoch().await;
+        tracing::info!("publisher is gone");
+    }
+
+    /// One output of the pipeline. `true` after the last one.
+    async fn output(
+        &mut self,
+        output: Output,
+        origin: media::UnixMillis,
+        feeder: &Weak<Feeder>,
+        link: &Link,
+    ) -> bool {
+        let result = match output {
+            Output::Tracks(renditions) => {
+                let opened = self.writer.open_epoch(renditions, origin).await;
+                self.announce(SessionState::Live).await;
+                opened
+            }
+            Output::Sample { rendition, sample } => {
+                let pushed = self.writer.sample(&rendition, sample).await;
+                if let Some(lagging) = self.writer.lagging()
+                    && let Some(feeder) = feeder.upgrade()
+                {
+                    feeder.shed(&lagging);
+                }
+                pushed
+            }
+            Output::Shed { rendition, reason } => {
+                self.stats.shed(&rendition, &reason.to_string());
+                tracing::warn!(%rendition, %reason, "rung shed");
+                metrics::counter!("ingest_rungs_shed_total").increment(1);
+                let shed = self.writer.shed(&rendition).await;
+                self.alert(format!("rung {rendition} shed: {reason}")).await;
+                self.announce(SessionState::Live).await;
+                shed
+            }
+            Output::Break(reason) => {
+                tracing::info!(%reason, "epoch ends");
+                self.writer.close_epoch().await;
+                Ok(())
+            }
+            Output::Ended => return true,
+            Output::Failed(error) => {
+                tracing::warn!(%error, "pipeline failed");
+                link.close(&format!("This cannot be encoded: {error}."));
+                return true;
+            }
+        };
+        if let Err(error) = result {
+            tracing::warn!(error = format!("{error:#}"), "epoch cannot go on: the publisher has to connect again");
+            link.close(&format!("This cannot be packaged: {error:#}."));
+            return true;
+        }
+        false
+    }
+
+    /// Tells the bus how the stream is.
+    async fn announce(&self, state: SessionState) {
+        let Some((epoch, session)) = self.writer.session() else { return };
+        let context = &self.hub.services.context;
+        let info = SessionInfo {
+            stream: self.stream.clone(),
+            epoch,
+            session,
+            ingest: context.id.clone(),
+            state,
+            started_at: self.stats.started_at(),
+            ladder: self.stats.ladder(),
+        };
+        self.say(Topic::Session(self.stream.clone()), serde_json::to_vec(&info), true).await;
+    }
+
+    async fn alert(&self, detail: String) {
+        let context = &self.hub.services.context;
+        let alert = Alert {
+            at: context.clock.wall(),
+            node: context.id.clone(),
+            stream: Some(self.stream.clone()),
+            reason: AlertReason::RungShed,
+            detail,
+            count: 1,
+        };
+        self.say(Topic::Alerts, serde_json::to_vec(&alert), false).await;
+    }
+
+    /// Best effort: media waits for no broker. The bus remembers the newest retained message, and sends it when one connects.
+    async fn say(&self, topic: Topic, payload: serde_json::Result<Vec<u8>>, retain: bool) {
+        let context = &self.hub.services.context;
+        let Ok(payload) = payload else { return };
+        let message = Message { topic: context.prefix.name(&topic), payload: payload.into(), retain };
+        let bus = Arc::clone(&context.bus);
+        let sent = tokio::time::timeout(SAY_WAIT, bus.publish(message)).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            tracing::debug!(%topic, "message waits for the bus");
+        }
+    }
+}
+
+/// From the connection into the pipeline. Ends, and ends the pipeline's input, when the connection does.
+struct Feed {
+    media: mpsc::Receiver<MediaMessage>,
+    feeder: Arc<Feeder>,
+    origin: tokio::sync::watch::Sender<media::UnixMillis>,
+    link: Arc<Link>,
+    hub: Arc<Hub>,
+    stats: Arc<StreamStats>,
+}
+
+impl Feed {
+    async fn run(mut self) {
+        let clock = self.hub.services.context.clock;
+        let mut mapper = InputMapper::new();
+        while let Some(message) = self.media.recv().await {
+            let now = clock.now();
+            let inputs = match mapper.push(message.stamp_ms, message.body, now.wall) {
+                Ok(inputs) => inputs,
+                Err(error) => {
+                    tracing::warn!(%error, "publisher's media is not accepted");
+                    return self.link.close(&format!("This media is not accepted: {error}."));
+                }
+            };
+            self.origin.send_replace(mapper.origin());
+            for input in inputs {
+                if self.feeder.send(input).await.is_err() {
+                    return;
+                }
+            }
+            self.stats.input(mapper.counters(), self.feeder.counters(), now.elapsed);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The epochs of a stream, one after the other: samples into rows, rows into seals, seals to the nodes and the bus.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use media::segmenter::{RenditionConfig, Row, Targets};
+use media::{Epoch, RenditionId, Sample, Segmenter, SessionId, StreamId, UnixMillis};
+use tokio::task::JoinHandle;
+
+use super::hub::Hub;
+use super::log::{Entry, EpochIdentity, EpochLog, LogPosition};
+use super::stats::StreamStats;
+use crate::heads::Found;
+use crate::push::{Place, Pusher, RingEntry};
+
+/// How long a new epoch waits for some node to have the bytes of the epoch before: they are a few parts.
+const ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(2);
+/// The same at the end of the role.
+const FLUSH_WAIT: Duration = Duration::from_millis(500);
+/// Own positions that are kept to build on, should the newest not be acknowledged: as many as the ring has entries.
+const POSITIONS_MAX: usize = 240;
+
+/// Writes the log of one stream.
+pub(super) struct Writer {
+    hub: Arc<Hub>,
+    stream: StreamId,
+    stats: Arc<StreamStats>,
+    pusher: Option<Pusher>,
+    /// Asking the nodes, since the publisher connected.
+    base: Option<JoinHandle<Found>>,
+    /// Newest last.
+    positions: VecDeque<LogPosition>,
+    epoch: Option<(Epoch, SessionId)>,
+    log: Option<EpochLog>,
+    segmenter: Option<Segmenter>,
+}
+
+impl Writer {
+    pub(super) fn new(hub: &Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
+        let services = &hub.services;
+        let pusher = Pusher::start(stream.clone(), &services.context, services.http.clone(), &services.nodes);
+        Self {
+            hub: Arc::clone(hub),
+            stream,
+            stats,
+            pusher: Some(pusher),
+            base: None,
+            positions: VecDeque::new(),
+            epoch: None,
+            log: None,
+            segmenter: None,
+        }
+    }
+
+    /// The newest epoch and its session.
+    pub(super) const fn session(&self) -> Option<(Epoch, SessionId)> {
+        self.epoch
+    }
+
+    /// Starts asking the nodes where the log stands; [`Self::open_epoch`] takes the answer.
+    pub(super) fn look_for_base(&mut self) {
+        let (hub, stream) = (Arc::clone(&self.hub), self.stream.clone());
+        self.base = Some(tokio::spawn(async move { hub.services.heads.find(&stream, &hub.services.authority).await }));
+    }
+
+    /// Begins an epoch that builds on the newest position whose bytes some node has.
+    pub(super) async fn open_epoch(&mut self, renditions: Vec<RenditionConfig>, origin: UnixMillis) -> Result<()> {
+        let found = match self.base.take() {
+            Some(asked) => asked.await.unwrap_or_default(),
+            None => Found::default(),
+        };
+        let base = match self.own_base().await {
+            Some(own) => found.admitted.filter(|admitted| admitted.place() > own.place()).or(Some(own)),
+            None => found.base(),
+        };
+        let used = self.epoch.map(|(epoch, _)| epoch.next());
+        let epoch = used.into_iter().chain([found.next_epoch()]).max().unwrap_or(Epoch(1));
+        let session = SessionId(rand::random());
+        self.keep(move |heads, stream| heads.keep_epoch(stream, epoch)).await?;
+        let context = &self.hub.services.context;
+        let identity =
+            EpochIdentity { cluster: context.cluster.clone(), stream: self.stream.clone(), session, epoch, origin };
+        let tracks: Vec<_> =
+            renditions.iter().map(|config| (config.rendition.clone(), config.track.clone())).collect();
+        let log = EpochLog::new(identity, base.as_ref(), &tracks)?;
+        let config = &self.hub.services.config;
+        let targets = Targets {
+            segment: Duration::from_millis(config.segment_ms),
+            part: Duration::from_millis(config.part_ms),
+        };
+        let names: Vec<_> = tracks.iter().map(|(rendition, _)| rendition.to_string()).collect();
+        tracing::info!(%epoch, %session, first_msn = %log.next_msn(), renditions = names.join(" "), "epoch begins");
+        self.stats.epoch(epoch, &initial_tracks(&renditions));
+        self.segmenter = Some(Segmenter::new(targets, log.next_msn(), renditions)?);
+        self.log = Some(log);
+        self.epoch = Some((epoch, session));
+        Ok(())
+    }
+
+    /// The newest of our own seals whose bytes some node has; the newest of all when no node is there to have them.
+    async fn own_base(&self) -> Option<LogPosition> {
+        let newest = *self.positions.back()?;
+        let mut acknowledged = self.pusher.as_ref()?.acknowledged();
+        if self.hub.services.nodes.online().is_empty() {
+            return Some(newest);
+        }
+        let has_newest = |place: &Option<Place>| place.is_some_and(|place| place >= newest.place());
+        let in_time = tokio::time::timeout(ACKNOWLEDGE_WAIT, acknowledged.wait_for(has_newest)).await.is_ok();
+        if in_time {
+            return Some(newest);
+        }
+        let place = (*acknowledged.borrow())?;
+        self.positions.iter().rev().find(|position| position.place() <= place).copied().or(Some(newest))
+    }
+
+    /// Takes a sample; seals the rows that it completes.
+    pub(super) async fn sample(&mut self, rendition: &RenditionId, sample: Sample) -> Result<()> {
+        let Some(segmenter) = &mut self.segmenter else { return Ok(()) };
+        match segmenter.push(rendition, sample) {
+            Ok(()) => {}
+            Err(error @ media::Error::Timing { .. }) => {
+                tracing::debug!(%error, "sample left out");
+                self.stats.sample_refused();
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.rows().await
+    }
+
+    /// A rendition that holds up the others.
+    pub(super) fn lagging(&self) -> Option<RenditionId> {
+        self.segmenter.as_ref()?.lagging().map(|lag| lag.rendition)
+    }
+
+    /// Gives a rendition up: gaps from here on.
+    pub(super) async fn shed(&mut self, rendition: &RenditionId) -> Result<()> {
+        let Some(segmenter) = &mut self.segmenter else { return Ok(()) };
+        segmenter.shed(rendition);
+        self.rows().await
+    }
+
+    async fn rows(&mut self) -> Result<()> {
+        while let Some(row) = self.segmenter.as_mut().map_or(Ok(None), Segmenter::next_row)? {
+            self.seal_row(row).await?;
+        }
+        Ok(())
+    }
+
+    /// Seals what is left of the epoch. Nothing when there is none open.
+    pub(super) async fn close_epoch(&mut self) {
+        let Some(mut segmenter) = self.segmenter.take() else { return };
+        let sealed: Result<()> = async {
+            for row in segmenter.finish()? {
+                self.seal_row(row).await?;
+            }
+            Ok(())
+        }
+        .await;
+        if let Err(error) = sealed {
+            tracing::warn!(error = format!("{error:#}"), "last rows of the epoch are lost");
+        }
+    }
+
+    /// Seals the end of the stream.
+    pub(super) async fn end(&mut self) {
+        let now = self.hub.services.context.clock.wall();
+        let Some(entry) = self.log.as_mut().map(|log| log.end(now)) else { return };
+        if let Err(error) = self.seal(entry, true).await {
+            tracing::error!(error = format!("{error:#}"), "end of the stream cannot be sealed");
+        }
+    }
+
+    /// Waits a moment for the last bytes to arrive, and ends delivery.
+    pub(super) async fn finish(mut self) {
+        if let Some(pusher) = self.pusher.take() {
+            if let Some(newest) = self.positions.back().filter(|_| !self.hub.services.nodes.online().is_empty()) {
+                let mut acknowledged = pusher.acknowledged();
+                let done = |place: &Option<Place>| place.is_some_and(|place| place >= newest.place());
+                // Whether it came or not, this is the end.
+                let _ = tokio::time::timeout(FLUSH_WAIT, acknowledged.wait_for(done)).await;
+            }
+            pusher.finish().await;
+        }
+    }
+
+    async fn seal_row(&mut self, row: Row) -> Result<()> {
+        let now = self.hub.services.context.clock.wall();
+        let (completes, tracks) = (row.completes_segment, row.tracks.clone());
+        let Some(log) = &mut self.log else { return Ok(()) };
+        let entry = log.row(row, now);
+        let sequence = entry.body.sequence;
+        self.seal(entry, completes).await?;
+        let ring_bytes = self.pusher.as_ref().map_or(0, Pusher::ring_bytes);
+        self.stats.sealed(sequence, &tracks, ring_bytes);
+        if let Some((_, acknowledged)) = self.pusher.as_ref().and_then(|pusher| *pusher.acknowledged().borrow()) {
+            self.stats.acknowledged(acknowledged);
+        }
+        Ok(())
+    }
+
+    /// Signs an entry and sends it on its way; `keep` writes it to the disk as the newest.
+    async fn seal(&mut self, entry: Entry, keep: bool) -> Result<()> {
+        let Entry { body, objects } = entry;
+        let sealed = self.hub.services.authority.sign(&body).context("seal cannot be signed")?;
+        let Some(log) = &mut self.log else { return Ok(()) };
+        log.sealed(&sealed);
+        if self.positions.len() >= POSITIONS_MAX {
+            self.positions.pop_front();
+        }
+        self.positions.push_back(LogPosition::after(&sealed));
+        tracing::debug!(sequence = %body.sequence, next_msn = %body.next_msn, objects = body.objects.len(), "sealed");
+        metrics::counter!("ingest_seals_total").increment(1);
+        let raw = sealed.raw().clone();
+        if let Some(pusher) = &self.pusher {
+            pusher.push(RingEntry { epoch: body.epoch, sequence: body.sequence, seal: raw.clone(), objects });
+        }
+        if keep {
+            let kept = self.keep(move |heads, stream| heads.keep_head(stream, &raw)).await;
+            if let Err(error) = kept {
+                // Only matters when this node restarts while no broadcast node is there to ask.
+                tracing::warn!(error = format!("{error:#}"), "newest seal cannot be kept");
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes to the disk, off the async threads.
+    async fn keep(
+        &self,
+        write: impl FnOnce(&crate::heads::Heads, &StreamId) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let (heads, stream) = (self.hub.services.heads.clone(), self.stream.clone());
+        tokio::task::spawn_blocking(move || write(&heads, &stream)).await?
+    }
+}
+
+fn initial_tracks(renditions: &[RenditionConfig]) -> Vec<media::Track> {
+    let track = |config: &RenditionConfig| media::Track {
+        rendition: config.rendition.clone(),
+        codec: config.track.codec_string(),
+        timescale: config.track.timescale(),
+        format: config.track.format(),
+        bandwidth_peak: config.bandwidth_peak,
+        bandwidth_mean: config.bandwidth_mean,
+    };
+    renditions.iter().map(track).collect()
+}

@@ -1,0 +1,311 @@
+//! All streams of this ingest: admits publishers, and runs one [`Driver`] per stream.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use media::StreamId;
+use messages::SessionState;
+use node::CancellationToken;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use super::driver::Driver;
+use super::lifecycle::{Admission, Lifecycle, PublisherId};
+use super::stats::StreamStats;
+use crate::authority::Authority;
+use crate::heads::Heads;
+use crate::keys::KeyDigest;
+use crate::nodes::Nodes;
+use crate::rtmp::flv;
+use crate::{Config, pipeline};
+
+/// Messages of a publisher that may wait: about 2 s. Then the connection is not read any further, and TCP holds the sender back.
+const MEDIA_DEPTH: usize = 256;
+/// Publishers of a stream that may wait for the one before to be drained: one takes over, and one takes over from that one.
+const PUBLISHERS_DEPTH: usize = 4;
+/// Streams at once. Encoding bounds them long before.
+const STREAMS_MAX: usize = 256;
+
+/// Why a publisher is not admitted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Denied {
+    /// No grant, or no table of keys yet.
+    #[error("{0}")]
+    NotReady(&'static str),
+    /// No stream has this key.
+    #[error("Wrong stream key.")]
+    WrongKey,
+    /// Another publisher is live.
+    #[error("This stream is being published already.")]
+    Busy,
+    /// Too many streams.
+    #[error("This ingest has no room for another stream.")]
+    Full,
+    /// The role is shutting down.
+    #[error("This ingest is shutting down.")]
+    Stopping,
+}
+
+impl Denied {
+    /// Label of the metric.
+    pub(crate) const fn label(&self) -> &'static str {
+        match self {
+            Self::NotReady(_) => "not_ready",
+            Self::WrongKey => "wrong_key",
+            Self::Busy => "busy",
+            Self::Full => "full",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// One message of a publisher.
+#[derive(Debug)]
+pub(crate) struct MediaMessage {
+    /// Milliseconds modulo 2^32.
+    pub(crate) stamp_ms: u32,
+    /// What it says.
+    pub(crate) body: flv::Body,
+}
+
+/// What the connection and the stream know of each other.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    heard_ms: AtomicU64,
+    held_back: AtomicBool,
+    close: CancellationToken,
+    reason: OnceLock<String>,
+}
+
+impl Link {
+    /// Asks the connection to close, telling the publisher why. The first reason counts.
+    pub(crate) fn close(&self, reason: &str) {
+        // Set before: then that reason stands.
+        let _ = self.reason.set(reason.to_owned());
+        self.close.cancel();
+    }
+
+    /// Resolves when the connection has to close.
+    pub(crate) async fn closed(&self) {
+        self.close.cancelled().await;
+    }
+
+    /// Why it has to close.
+    pub(crate) fn reason(&self) -> &str {
+        self.reason.get().map_or("Closed.", String::as_str)
+    }
+
+    fn heard(&self, elapsed: Duration) {
+        self.heard_ms.store(millis(elapsed), Ordering::Relaxed);
+    }
+
+    /// How long nothing was heard; zero while it is us who do not listen.
+    fn silent_for(&self, elapsed: Duration) -> Duration {
+        if self.held_back.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(millis(elapsed).saturating_sub(self.heard_ms.load(Ordering::Relaxed)))
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A publisher, as the driver gets it.
+pub(super) struct NewPublisher {
+    pub(super) media: mpsc::Receiver<MediaMessage>,
+    pub(super) link: Arc<Link>,
+}
+
+/// A publisher's hold on its stream. Dropping it says that the connection is gone.
+pub(crate) struct Publication {
+    stream: StreamId,
+    publisher: PublisherId,
+    media: mpsc::Sender<MediaMessage>,
+    link: Arc<Link>,
+    hub: Arc<Hub>,
+}
+
+impl Publication {
+    /// The stream.
+    pub(crate) fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    /// The link.
+    pub(crate) fn link(&self) -> Arc<Link> {
+        Arc::clone(&self.link)
+    }
+
+    /// Bytes came in.
+    pub(crate) fn heard(&self) {
+        self.link.heard(self.hub.services.context.clock.elapsed());
+    }
+
+    /// Hands a message on; waits while the stream has too many. `false` when the stream takes no more.
+    pub(crate) async fn send(&self, message: MediaMessage) -> bool {
+        self.link.held_back.store(true, Ordering::Relaxed);
+        let sent = self.media.send(message).await.is_ok();
+        self.heard();
+        self.link.held_back.store(false, Ordering::Relaxed);
+        sent
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        self.hub.gone(&self.stream, self.publisher);
+    }
+}
+
+/// What all streams use.
+pub(crate) struct Services {
+    pub(crate) config: Config,
+    pub(crate) pipeline: pipeline::Config,
+    pub(crate) context: node::Context,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) nodes: Nodes,
+    pub(crate) heads: Heads,
+    pub(crate) http: reqwest::Client,
+}
+
+struct Channel {
+    lifecycle: Lifecycle,
+    link: Arc<Link>,
+    publishers: mpsc::Sender<NewPublisher>,
+    stats: Arc<StreamStats>,
+}
+
+/// All streams.
+pub(crate) struct Hub {
+    pub(super) services: Services,
+    channels: Mutex<HashMap<StreamId, Channel>>,
+    next_publisher: AtomicU64,
+    pub(super) shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Hub {
+    pub(crate) fn new(services: Services, shutdown: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            services,
+            channels: Mutex::default(),
+            next_publisher: AtomicU64::new(1),
+            shutdown,
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    fn channels(&self) -> MutexGuard<'_, HashMap<StreamId, Channel>> {
+        // Nothing that holds it can leave it half changed.
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a publisher with this key publish its stream, or says why not.
+    pub(crate) fn admit(self: &Arc<Self>, key: &KeyDigest) -> Result<Publication, Denied> {
+        if self.shutdown.is_cancelled() {
+            return Err(Denied::Stopping);
+        }
+        let now = self.services.context.clock.now();
+        if let Some(reason) = self.services.authority.not_ready(now.wall) {
+            return Err(Denied::NotReady(reason));
+        }
+        let table = self.services.authority.table().ok_or(Denied::NotReady("No table of stream keys yet."))?;
+        let stream = table.stream_of(key).ok_or(Denied::WrongKey)?.clone();
+        let publisher = PublisherId(self.next_publisher.fetch_add(1, Ordering::Relaxed));
+        let link = Arc::new(Link::default());
+        link.heard(now.elapsed);
+        let (media, received) = mpsc::channel(MEDIA_DEPTH);
+        let new = NewPublisher { media: received, link: Arc::clone(&link) };
+        let mut channels = self.channels();
+        if let Some(channel) = channels.get_mut(&stream) {
+            let silent_for = channel.link.silent_for(now.elapsed);
+            // Before the lifecycle is told, so that a full queue changes nothing.
+            let room = channel.publishers.try_reserve().map_err(|_| Denied::Busy)?;
+            match channel.lifecycle.admit(publisher, silent_for) {
+                Admission::Refuse => return Err(Denied::Busy),
+                Admission::TakeOver => {
+                    tracing::warn!(%stream, ?silent_for, "a new publisher takes over from a silent one");
+                    channel.link.close("Another publisher with this key has taken over.");
+                }
+                Admission::Accept => {}
+            }
+            room.send(new);
+            channel.link = Arc::clone(&link);
+        } else {
+            if channels.len() >= STREAMS_MAX {
+                return Err(Denied::Full);
+            }
+            channels.insert(stream.clone(), self.open(&stream, publisher, new));
+        }
+        drop(channels);
+        Ok(Publication { stream, publisher, media, link, hub: Arc::clone(self) })
+    }
+
+    fn open(self: &Arc<Self>, stream: &StreamId, publisher: PublisherId, first: NewPublisher) -> Channel {
+        let config = &self.services.config;
+        let lifecycle = Lifecycle::new(publisher, config.reconnect_grace(), config.takeover_silence());
+        let (publishers, received) = mpsc::channel(PUBLISHERS_DEPTH);
+        let stats = Arc::new(StreamStats::new(self.services.context.clock.wall()));
+        let link = Arc::clone(&first.link);
+        let driver = Driver::new(Arc::clone(self), stream.clone(), Arc::clone(&stats));
+        self.tasks.spawn(driver.run(first, received));
+        Channel { lifecycle, link, publishers, stats }
+    }
+
+    fn gone(&self, stream: &StreamId, publisher: PublisherId) {
+        let now = self.services.context.clock.elapsed();
+        if let Some(channel) = self.channels().get_mut(stream) {
+            channel.lifecycle.gone(publisher, now);
+        }
+    }
+
+    /// State of a stream, and when its grace ends.
+    pub(super) fn state(&self, stream: &StreamId) -> (SessionState, Option<Duration>) {
+        self.channels().get(stream).map_or((SessionState::Ended, None), |channel| {
+            (channel.lifecycle.state(), channel.lifecycle.next_deadline())
+        })
+    }
+
+    /// Whether the grace of a stream is over; says so once.
+    pub(super) fn expire(&self, stream: &StreamId) -> bool {
+        let now = self.services.context.clock.elapsed();
+        self.channels().get_mut(stream).is_some_and(|channel| channel.lifecycle.expire(now))
+    }
+
+    /// Forgets an ended stream, unless somebody publishes it again.
+    pub(super) fn forget(&self, stream: &StreamId) -> bool {
+        let mut channels = self.channels();
+        let ended = channels.get(stream).is_none_or(|channel| channel.lifecycle.state() == SessionState::Ended);
+        if ended {
+            channels.remove(stream);
+        }
+        ended
+    }
+
+    /// Streams as `/status` shows them.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let channels = self.channels();
+        let streams: BTreeMap<_, _> = channels
+            .iter()
+            .map(|(stream, channel)| {
+                let mut status = channel.stats.json();
+                if let Some(object) = status.as_object_mut() {
+                    object.insert("state".to_owned(), serde_json::json!(channel.lifecycle.state()));
+                    object.insert("reconnects".to_owned(), channel.lifecycle.reconnects().into());
+                }
+                (stream.to_string(), status)
+            })
+            .collect();
+        serde_json::json!({ "streams": streams })
+    }
+
+    /// Waits until all drivers have ended; `shutdown` has been cancelled before.
+    pub(crate) async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

@@ -1,0 +1,183 @@
+//! From what a publisher sends to what the pipeline takes: parameter sets, one timeline, codecs. Pure.
+
+use bytes::Bytes;
+use media::input_clock::{BASE_OFFSET_MILLIS, InputClock, Media};
+use media::{Timescale, Timestamp, UnixMillis, aac, avc};
+
+use crate::pipeline::{AudioFormat, AudioPacket, Input, VideoPacket};
+use crate::rtmp::flv::Body;
+
+/// After a break the timeline goes on this much later than the newest time seen, so that no time comes twice.
+const BREAK_GAP_MILLIS: i64 = 1_000;
+
+/// Why a publisher has to stop.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InputError {
+    /// Parameter sets that do not parse or are not supported.
+    #[error(transparent)]
+    Media(#[from] media::Error),
+}
+
+/// What was seen of a publisher's media.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct InputCounters {
+    /// Access units.
+    pub(crate) video_frames: u64,
+    /// Sound frames.
+    pub(crate) audio_frames: u64,
+    /// Bytes of both.
+    pub(crate) media_bytes: u64,
+    /// Frames that came before their parameter sets, or did not parse.
+    pub(crate) dropped: u64,
+    /// Jumps of the clock.
+    pub(crate) breaks: u64,
+    /// Time from one keyframe to the next, the newest, in milliseconds.
+    pub(crate) keyframe_interval_ms: i64,
+    /// Newest video time less newest audio time, in milliseconds.
+    pub(crate) skew_ms: i64,
+}
+
+/// Inputs of one publisher.
+#[derive(Debug, Default)]
+pub(crate) struct InputMapper {
+    clock: InputClock,
+    /// Added to the clock's times: where the timeline stands after breaks.
+    shift_ms: i64,
+    newest_ms: i64,
+    anchored: bool,
+    origin: UnixMillis,
+    video: Option<(Bytes, avc::DecoderConfig)>,
+    audio: Option<Bytes>,
+    mp3: bool,
+    keyframe_ms: Option<i64>,
+    video_ms: Option<i64>,
+    audio_ms: Option<i64>,
+    counters: InputCounters,
+}
+
+impl InputMapper {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Wall clock of the timeline's zero: from when the first frame, or the first after a break, arrived.
+    pub(crate) const fn origin(&self) -> UnixMillis {
+        self.origin
+    }
+
+    pub(crate) const fn counters(&self) -> InputCounters {
+        self.counters
+    }
+
+    /// Takes one message; at most two inputs come out (a break before a frame).
+    pub(crate) fn push(&mut self, stamp_ms: u32, body: Body, now: UnixMillis) -> Result<Vec<Input>, InputError> {
+        match body {
+            Body::Nothing => Ok(Vec::new()),
+            Body::VideoConfig(record) => self.video_config(record),
+            Body::AudioConfig(config) => self.audio_config(config),
+            Body::Video { composition_ms, data, .. } => Ok(self.video_frame(stamp_ms, composition_ms, data, now)),
+            Body::Audio(data) if self.audio.is_some() => Ok(self.audio_frame(stamp_ms, data, now)),
+            Body::Mp3(data) => {
+                let mut inputs = Vec::new();
+                if !self.mp3 {
+                    (self.mp3, self.audio) = (true, None);
+                    inputs.push(Input::AudioConfig(AudioFormat::Mp3));
+                }
+                inputs.extend(self.audio_frame(stamp_ms, data, now));
+                Ok(inputs)
+            }
+            Body::Audio(_) => {
+                self.counters.dropped = self.counters.dropped.saturating_add(1);
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// The same parameter sets again, as encoders send them every few seconds, are nothing.
+    fn video_config(&mut self, record: Bytes) -> Result<Vec<Input>, InputError> {
+        if self.video.as_ref().is_some_and(|(known, _)| *known == record) {
+            return Ok(Vec::new());
+        }
+        let config = avc::DecoderConfig::parse(&record)?;
+        self.video = Some((record, config.clone()));
+        Ok(vec![Input::VideoConfig(config)])
+    }
+
+    fn audio_config(&mut self, config: Bytes) -> Result<Vec<Input>, InputError> {
+        if self.audio.as_ref() == Some(&config) {
+            return Ok(Vec::new());
+        }
+        let parsed = aac::AudioSpecificConfig::parse(&config)?;
+        (self.mp3, self.audio) = (false, Some(config));
+        Ok(vec![Input::AudioConfig(AudioFormat::Aac(parsed))])
+    }
+
+    fn video_frame(&mut self, stamp_ms: u32, composition_ms: i32, data: Bytes, now: UnixMillis) -> Vec<Input> {
+        let Some(key) = self.video.as_ref().map(|(_, config)| config.is_idr(&data)) else {
+            self.counters.dropped = self.counters.dropped.saturating_add(1);
+            return Vec::new();
+        };
+        let mut inputs = Vec::new();
+        let dts_ms = self.time(Media::Video, stamp_ms, now, &mut inputs);
+        if key {
+            if let Some(before) = self.keyframe_ms {
+                self.counters.keyframe_interval_ms = dts_ms.saturating_sub(before);
+            }
+            self.keyframe_ms = Some(dts_ms);
+        }
+        self.video_ms = Some(dts_ms);
+        self.counters.video_frames = self.counters.video_frames.saturating_add(1);
+        self.count(&data);
+        let pts_ms = dts_ms.saturating_add(i64::from(composition_ms));
+        inputs.push(Input::Video(VideoPacket { pts: ticks(pts_ms), dts: ticks(dts_ms), data }));
+        inputs
+    }
+
+    fn audio_frame(&mut self, stamp_ms: u32, data: Bytes, now: UnixMillis) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        let ms = self.time(Media::Audio, stamp_ms, now, &mut inputs);
+        self.audio_ms = Some(ms);
+        self.counters.audio_frames = self.counters.audio_frames.saturating_add(1);
+        self.count(&data);
+        inputs.push(Input::Audio(AudioPacket { pts: Timestamp::new(ms, Timescale::MILLIS), data }));
+        inputs
+    }
+
+    /// The time of a stamp on the session's timeline, in milliseconds; puts a break into `inputs` where the clock jumps.
+    fn time(&mut self, media: Media, stamp_ms: u32, now: UnixMillis, inputs: &mut Vec<Input>) -> i64 {
+        let unwrapped = match self.clock.unwrap(media, stamp_ms) {
+            Ok(time) => time.ticks,
+            Err(jump) => {
+                tracing::warn!(%jump, "the publisher's clock jumped: a new epoch begins");
+                self.counters.breaks = self.counters.breaks.saturating_add(1);
+                inputs.push(Input::Break);
+                self.clock = InputClock::new();
+                self.shift_ms =
+                    self.newest_ms.saturating_add(BREAK_GAP_MILLIS).saturating_sub(BASE_OFFSET_MILLIS);
+                (self.anchored, self.keyframe_ms) = (false, None);
+                // A new clock has nothing to jump from.
+                self.clock.unwrap(media, stamp_ms).map_or(BASE_OFFSET_MILLIS, |time| time.ticks)
+            }
+        };
+        let ms = unwrapped.saturating_add(self.shift_ms);
+        if !self.anchored {
+            self.anchored = true;
+            self.origin = UnixMillis(now.0.saturating_sub(ms));
+        }
+        self.newest_ms = self.newest_ms.max(ms);
+        ms
+    }
+
+    fn count(&mut self, data: &Bytes) {
+        let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        self.counters.media_bytes = self.counters.media_bytes.saturating_add(bytes);
+        if let (Some(video), Some(audio)) = (self.video_ms, self.audio_ms) {
+            self.counters.skew_ms = video.saturating_sub(audio);
+        }
+    }
+}
+
+/// Milliseconds in the timescale of video: exact, 90 ticks each.
+fn ticks(ms: i64) -> Timestamp {
+    Timestamp::new(ms, Timescale::MILLIS).rescale(Timescale::VIDEO)
+}

@@ -1,0 +1,244 @@
+//! The seal log as its author sees it: rows in, seal bodies and the bytes they name out. Pure.
+//!
+//! Owns where an epoch starts, the chain of digests, and the digests of segments. Deliberately does not sign: the caller does, and
+//! says with [`EpochLog::sealed`] what the next seal builds on.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use media::segmenter::{MediaObject, Row};
+use media::{
+    ClusterId, Digest, DiscontinuitySequence, Epoch, LogSequence, MediaSequence, ObjectName, RenditionId, SessionId,
+    Slot, StreamId, Timestamp, Track, TrackConfig, UnixMillis, cmaf,
+};
+use seal::{Head, Object, Rendition, SealBody, SealKind, Sealed};
+use sha2::{Digest as _, Sha256};
+
+/// Where a log stands: what the first seal of the next epoch builds on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogPosition {
+    /// Epoch of the newest seal.
+    pub(crate) epoch: Epoch,
+    /// Its place.
+    pub(crate) sequence: LogSequence,
+    /// Its digest.
+    pub(crate) digest: Digest,
+    /// First free media sequence number: past the segment that it left open, if any.
+    pub(crate) first_msn: MediaSequence,
+    /// Its discontinuity sequence number.
+    pub(crate) discontinuity: DiscontinuitySequence,
+}
+
+impl LogPosition {
+    /// After this seal.
+    pub(crate) fn after(sealed: &Sealed) -> Self {
+        let head = Head::of(sealed);
+        Self {
+            epoch: head.epoch,
+            sequence: head.sequence,
+            digest: head.digest,
+            first_msn: head.epoch_start(),
+            discontinuity: head.discontinuity,
+        }
+    }
+
+    /// Order of the log: epoch, then sequence.
+    pub(crate) const fn place(&self) -> (Epoch, LogSequence) {
+        (self.epoch, self.sequence)
+    }
+}
+
+/// What is the same in all seals of an epoch.
+#[derive(Debug, Clone)]
+pub(crate) struct EpochIdentity {
+    pub(crate) cluster: ClusterId,
+    pub(crate) stream: StreamId,
+    pub(crate) session: SessionId,
+    pub(crate) epoch: Epoch,
+    /// Wall clock of presentation time zero.
+    pub(crate) origin: UnixMillis,
+}
+
+/// A rendition's init segment.
+#[derive(Debug, Clone)]
+struct Init {
+    bytes: Bytes,
+    digest: Digest,
+    length: u64,
+    timestamp: Timestamp,
+}
+
+/// What a row becomes: the statement, and the bytes that it names (init segments and parts; segments are their parts).
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) body: SealBody,
+    pub(crate) objects: Vec<(ObjectName, Bytes)>,
+}
+
+/// The log of one epoch.
+#[derive(Debug)]
+pub(crate) struct EpochLog {
+    identity: EpochIdentity,
+    next_sequence: LogSequence,
+    previous: Digest,
+    discontinuity: DiscontinuitySequence,
+    next_msn: MediaSequence,
+    segment_open: bool,
+    started: bool,
+    inits: BTreeMap<RenditionId, Init>,
+    /// Digest under way of the open segment, per rendition.
+    segments: BTreeMap<RenditionId, Sha256>,
+}
+
+impl EpochLog {
+    /// The log of a new epoch, which builds on `base`. Errors when an init segment cannot be written.
+    pub(crate) fn new(
+        identity: EpochIdentity,
+        base: Option<&LogPosition>,
+        tracks: &[(RenditionId, TrackConfig)],
+    ) -> Result<Self, media::Error> {
+        let mut inits = BTreeMap::new();
+        for (rendition, track) in tracks {
+            let bytes = cmaf::init_segment(track)?;
+            let init = Init {
+                digest: sha256(&bytes),
+                length: length(&bytes),
+                bytes,
+                timestamp: Timestamp::zero(track.timescale()),
+            };
+            inits.insert(rendition.clone(), init);
+        }
+        Ok(Self {
+            identity,
+            next_sequence: base.map_or(LogSequence(0), |base| base.sequence.next()),
+            previous: base.map_or(Digest::NONE, |base| base.digest),
+            discontinuity: base.map_or(DiscontinuitySequence(0), |base| base.discontinuity.next()),
+            next_msn: base.map_or(MediaSequence(0), |base| base.first_msn),
+            segment_open: false,
+            started: false,
+            inits,
+            segments: BTreeMap::new(),
+        })
+    }
+
+    /// First media sequence number of the epoch.
+    pub(crate) const fn next_msn(&self) -> MediaSequence {
+        self.next_msn
+    }
+
+    /// States a row.
+    pub(crate) fn row(&mut self, row: Row, issued_at: UnixMillis) -> Entry {
+        let first = !std::mem::replace(&mut self.started, true);
+        let mut objects = Vec::new();
+        let mut bytes = Vec::new();
+        if first {
+            for (rendition, init) in &self.inits {
+                objects.push(init_object(rendition, init));
+                bytes.push((self.name(rendition, Slot::Init), init.bytes.clone()));
+            }
+        }
+        for object in row.objects {
+            let digest = self.digest(&object);
+            let init = self.inits.get(&object.rendition).map_or(Digest::NONE, |init| init.digest);
+            if !object.gap && matches!(object.slot, Slot::Part { .. }) {
+                bytes.push((self.name(&object.rendition, object.slot), object.bytes.clone()));
+            }
+            objects.push(stated(object, digest, init));
+        }
+        objects.sort_by(|a, b| (&a.rendition, a.slot).cmp(&(&b.rendition, b.slot)));
+        self.segment_open = !row.completes_segment;
+        self.next_msn = if row.completes_segment { row.msn.next() } else { row.msn };
+        if row.completes_segment {
+            self.segments.clear();
+        }
+        let checkpoint = self.checkpoint(row.tracks);
+        Entry { body: self.body(SealKind::Media, issued_at, checkpoint, objects), objects: bytes }
+    }
+
+    /// States the end of the stream. A segment left open counts as closed.
+    pub(crate) fn end(&mut self, issued_at: UnixMillis) -> Entry {
+        if std::mem::take(&mut self.segment_open) {
+            self.next_msn = self.next_msn.next();
+        }
+        Entry { body: self.body(SealKind::End, issued_at, Vec::new(), Vec::new()), objects: Vec::new() }
+    }
+
+    /// The entry stated last is signed: the next one builds on it.
+    pub(crate) fn sealed(&mut self, sealed: &Sealed) {
+        self.previous = sealed.digest();
+        self.next_sequence = sealed.body().sequence.next();
+    }
+
+    fn body(&self, kind: SealKind, issued_at: UnixMillis, checkpoint: Vec<Rendition>, objects: Vec<Object>) -> SealBody {
+        SealBody {
+            cluster: self.identity.cluster.clone(),
+            stream: self.identity.stream.clone(),
+            session: self.identity.session,
+            epoch: self.identity.epoch,
+            sequence: self.next_sequence,
+            previous: self.previous,
+            issued_at,
+            origin: self.identity.origin,
+            next_msn: self.next_msn,
+            discontinuity: self.discontinuity,
+            kind,
+            checkpoint,
+            objects,
+        }
+    }
+
+    fn checkpoint(&self, tracks: Vec<Track>) -> Vec<Rendition> {
+        let with_init = |track: Track| {
+            let init = self.inits.get(&track.rendition)?;
+            Some(Rendition { track, init: init.digest, init_length: init.length })
+        };
+        tracks.into_iter().filter_map(with_init).collect()
+    }
+
+    /// Digest of an object: of a part its bytes', of a segment that of all its parts' bytes, of a gap none.
+    fn digest(&mut self, object: &MediaObject) -> Digest {
+        match object.slot {
+            _ if object.gap => Digest::NONE,
+            Slot::Segment { .. } => {
+                self.segments.remove(&object.rendition).map_or(Digest::NONE, |hash| Digest(hash.finalize().into()))
+            }
+            Slot::Part { .. } | Slot::Init => {
+                self.segments.entry(object.rendition.clone()).or_default().update(&object.bytes);
+                sha256(&object.bytes)
+            }
+        }
+    }
+
+    fn name(&self, rendition: &RenditionId, slot: Slot) -> ObjectName {
+        let EpochIdentity { stream, epoch, .. } = &self.identity;
+        ObjectName { stream: stream.clone(), rendition: rendition.clone(), epoch: *epoch, slot }
+    }
+}
+
+fn init_object(rendition: &RenditionId, init: &Init) -> Object {
+    Object {
+        rendition: rendition.clone(),
+        slot: Slot::Init,
+        start: init.timestamp,
+        decode_time: init.timestamp,
+        duration: init.timestamp,
+        independent: true,
+        gap: false,
+        length: init.length,
+        digest: init.digest,
+        init: init.digest,
+    }
+}
+
+fn stated(object: MediaObject, digest: Digest, init: Digest) -> Object {
+    let MediaObject { rendition, slot, start, decode_time, duration, independent, gap, length, .. } = object;
+    Object { rendition, slot, start, decode_time, duration, independent, gap, length, digest, init }
+}
+
+fn sha256(bytes: &[u8]) -> Digest {
+    Digest(Sha256::digest(bytes).into())
+}
+
+fn length(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
