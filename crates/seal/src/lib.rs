@@ -18,6 +18,7 @@ mod key;
 mod keyring;
 pub mod limits;
 mod sealed;
+pub mod sequence;
 mod wire;
 
 pub use body::{Object, Rendition, SealBody, SealKind};
@@ -29,3 +30,6 @@ pub use head::{Head, HeadTrack};
 pub use key::{KeyId, PublicKey, RootKey, RootPublicKey, SealingKey, Signer};
 pub use keyring::{Freshness, Keyring};
 pub use sealed::{Sealed, sign_seal};
+
+#[cfg(test)]
+mod tests;
