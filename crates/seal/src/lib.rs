@@ -29,7 +29,7 @@ pub use grant::{Grant, RevocationList, StreamPattern, sign_grant, sign_revocatio
 pub use head::{Head, HeadTrack};
 pub use key::{KeyId, PublicKey, RootKey, RootPublicKey, SealingKey, Signer};
 pub use keyring::{Freshness, Keyring};
-pub use sealed::{Sealed, sign_seal};
+pub use sealed::{Sealed, digest, peek, sign_seal};
 
 #[cfg(test)]
 mod tests;

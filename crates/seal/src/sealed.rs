@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use media::Digest;
-use sha2::{Digest as _, Sha256};
+use sha2::Digest as _;
 
 use crate::limits::SEAL_BYTES_MAX;
-use crate::{Error, KeyId, SealBody, Signer, content, cose, encoding};
+use crate::{Error, KeyId, Refusal, SealBody, Signer, content, cose, encoding};
 
 /// A seal that was verified by a [`crate::Keyring`], or made here by [`sign_seal`]: there is no other way to have one.
 /// Clones share one allocation.
@@ -24,7 +24,7 @@ struct Inner {
 
 impl Sealed {
     pub(crate) fn new(body: SealBody, raw: Bytes, key: KeyId) -> Self {
-        let digest = Digest(Sha256::digest(&raw).into());
+        let digest = digest(&raw);
         Self(Arc::new(Inner { body, raw, digest, key }))
     }
 
@@ -63,4 +63,18 @@ pub fn sign_seal(body: &SealBody, signer: &impl Signer) -> Result<Sealed, Error>
     content::check(body).map_err(Error::Content)?;
     let raw = cose::seal(&encoding::encode_body(body), signer, SEAL_BYTES_MAX)?;
     Ok(Sealed::new(body.clone(), raw.into(), signer.key_id()))
+}
+
+/// Reads what a seal says and which key it names, *without verifying anything*: for a person who looks at a file.
+///
+/// # Errors
+/// `Malformed`, when it is not a seal at all.
+pub fn peek(cose: &Bytes) -> Result<(KeyId, SealBody), Refusal> {
+    let envelope = cose::Envelope::read(cose, SEAL_BYTES_MAX)?;
+    Ok((envelope.key, encoding::decode_body(envelope.payload)?))
+}
+
+/// SHA-256 of bytes, as seals name them.
+pub fn digest(bytes: &[u8]) -> Digest {
+    Digest(sha2::Sha256::digest(bytes).into())
 }
