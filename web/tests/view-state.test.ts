@@ -24,6 +24,7 @@ describe('viewState', () => {
     ['live', 'failed', 'error'],
     ['live', 'finished', 'ended'],
     ['reconnecting', 'waiting', 'reconnecting'],
+    ['reconnecting', 'finished', 'reconnecting'],
     ['reconnecting', 'failed', 'reconnecting'],
     ['ended', 'idle', 'ended'],
     ['ended', 'waiting', 'ended'],

@@ -21,6 +21,12 @@ const RUNG_PENALTY_MS = 15_000;
 /** First guess of the bandwidth, bit/s: starts on a middle rung instead of the lowest. */
 const BANDWIDTH_GUESS = 3_000_000;
 
+/** First and longest wait before a request is repeated, milliseconds: well within the buffer. */
+const RETRY_MS = 150;
+const RETRY_MS_MAX = 1_000;
+/** Repetitions before hls.js calls an error fatal: about 15 s, longer than a node switch takes. */
+const RETRIES_MAX = 16;
+
 /** Statuses that say "this address is wrong for ever" rather than "not here yet" or "not now". */
 const FINAL_STATUSES = new Set([400, 401, 403, 410, 414]);
 
@@ -40,11 +46,11 @@ export function retryLive(
   return !FINAL_STATUSES.has(response?.code ?? 0);
 }
 
-function policy(firstByteMs: number, loadMs: number, retries: number): { default: LoadPolicy['default'] } {
+function policy(firstByteMs: number, loadMs: number): { default: LoadPolicy['default'] } {
   const retry: RetryConfig = {
-    maxNumRetry: retries,
-    retryDelayMs: 150,
-    maxRetryDelayMs: 2_000,
+    maxNumRetry: RETRIES_MAX,
+    retryDelayMs: RETRY_MS,
+    maxRetryDelayMs: RETRY_MS_MAX,
     shouldRetry: retryLive,
   };
   return {
@@ -74,9 +80,9 @@ export function hlsConfig(): Partial<HlsConfig> {
     capLevelToPlayerSize: false,
     enableInterstitialPlayback: false,
     // A blocking playlist reload answers within three target durations at the latest.
-    manifestLoadPolicy: policy(6_000, 10_000, 4),
-    playlistLoadPolicy: policy(13_000, 16_000, 6),
-    fragLoadPolicy: policy(6_000, 20_000, 8),
+    manifestLoadPolicy: policy(6_000, 10_000),
+    playlistLoadPolicy: policy(13_000, 16_000),
+    fragLoadPolicy: policy(6_000, 20_000),
   };
 }
 

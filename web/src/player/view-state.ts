@@ -33,8 +33,8 @@ export function viewState({ api, player, apiFailures }: ViewInputs): ViewState {
   if (player === 'playing' || player === 'paused') return 'playing';
   if (api === 'missing') return 'offline';
   if (api === 'ended') return 'ended';
-  if (player === 'finished') return 'ended';
   if (api === 'reconnecting') return 'reconnecting';
+  if (player === 'finished') return 'ended';
   if (player === 'failed') return 'error';
   if (player === 'waiting') return 'buffering';
   if (api === 'unreachable' && apiFailures >= API_FAILURES_TO_ERROR) return 'error';
