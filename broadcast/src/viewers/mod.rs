@@ -1,0 +1,8 @@
+//! What viewers see: the HTTPS side of a broadcast node.
+//!
+//! Owns the contract URLs, their headers, the web app and the JSON descriptions. Deliberately cannot see anything that was
+//! not admitted: it works on a [`Shelf`], and admits, stores and pulls nothing itself.
+
+mod shelf;
+
+pub use shelf::{Object, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified};

@@ -1,0 +1,257 @@
+//! What the viewers' routes need of the node: admitted things only, as snapshots.
+//!
+//! Owns the shapes that cross from the node's store to HTTP. Deliberately has no word of gates, seals in quarantine or
+//! sockets. Every method answers from a snapshot at once: it neither waits nor blocks, and an unknown name costs a look-up
+//! and leaves nothing behind.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use media::{
+    BitsPerSecond, Digest, Epoch, Format, LogSequence, NodeId, ObjectName, RenditionId, StreamId, Track, UnixMillis,
+};
+use messages::{AlertReason, SessionState};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+/// Below this many bytes compression saves nothing: the answer is one packet either way.
+const GZIP_BYTES_MIN: usize = 256;
+/// How many digits of the SHA-256 stand in an entity tag: 128 bits.
+const ETAG_DIGEST_BYTES: usize = 16;
+
+/// What a node has admitted, as its viewers may see it.
+pub trait Shelf: Send + Sync + 'static {
+    /// The multivariant playlist; `None` when the stream is unknown or has no rendition yet.
+    fn multivariant(&self, stream: &StreamId) -> Option<Rendered>;
+
+    /// The media playlist of a rendition; `None` when there is none.
+    fn media_playlist(&self, stream: &StreamId, rendition: &RenditionId) -> Option<Rendered>;
+
+    /// An admitted media object; `None` when it is unknown, not admitted, a gap, or gone.
+    fn object(&self, name: &ObjectName) -> Option<Object>;
+
+    /// Admitted seals as they were signed, in log order, from `from` on, or from the oldest kept when that is older. The
+    /// shelf may cut a long answer off at the end, never in the middle. Empty when `from` is after the newest; `None` when
+    /// the stream is unknown.
+    fn seals(&self, stream: &StreamId, from: LogSequence) -> Option<Vec<Bytes>>;
+
+    /// All streams whose playlists this node has, sorted by name.
+    fn streams(&self) -> Vec<StreamSummary>;
+
+    /// One of them.
+    fn stream(&self, stream: &StreamId) -> Option<StreamDetail>;
+
+    /// The signed grants (COSE) of the keys that signed admitted seals and, when there is one, the signed revocation list
+    /// last.
+    fn grants(&self) -> Vec<Bytes>;
+}
+
+/// Text that was rendered once and is sent many times, with its strong entity tag and, made when first asked for, its
+/// compressed form. Cheap to clone; clones share the compressed form.
+#[derive(Debug, Clone)]
+pub struct Rendered(Arc<Text>);
+
+#[derive(Debug)]
+struct Text {
+    identity: Bytes,
+    /// Without quotes.
+    tag: String,
+    gzip: OnceLock<Option<Bytes>>,
+}
+
+impl Rendered {
+    /// Takes the bytes. The entity tag is made of their SHA-256, so nodes that render the same bytes give the same tag.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        let identity = bytes.into();
+        let digest = Sha256::digest(&identity);
+        let tag = digest.iter().take(ETAG_DIGEST_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        Self(Arc::new(Text { identity, tag, gzip: OnceLock::new() }))
+    }
+
+    /// The bytes as they were rendered.
+    pub fn identity(&self) -> &Bytes {
+        &self.0.identity
+    }
+
+    /// The bytes compressed (RFC 1952), the same for the same bytes; `None` when that would not be shorter.
+    pub fn gzip(&self) -> Option<&Bytes> {
+        self.0.gzip.get_or_init(|| gzip(&self.0.identity)).as_ref()
+    }
+
+    /// What stands between the quotes of the entity tag of the uncompressed form.
+    pub fn tag(&self) -> &str {
+        &self.0.tag
+    }
+}
+
+fn gzip(identity: &Bytes) -> Option<Bytes> {
+    if identity.len() < GZIP_BYTES_MIN {
+        return None;
+    }
+    // The header carries no time of modification, so two nodes make the same bytes.
+    let mut encoder = GzEncoder::new(Vec::with_capacity(identity.len() / 3), Compression::default());
+    let written = encoder.write_all(identity).and_then(|()| encoder.finish());
+    let compressed = written.expect("writing to memory does not fail");
+    (compressed.len() < identity.len()).then(|| compressed.into())
+}
+
+/// The bytes of an admitted media object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// The bytes; never empty, because a gap is not an object that can be asked for.
+    pub bytes: Bytes,
+    /// Their SHA-256, as the seal names it.
+    pub digest: Digest,
+}
+
+/// A stream in a list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StreamSummary {
+    /// Its name.
+    pub name: StreamId,
+    /// State of its newest session.
+    pub state: SessionState,
+    /// When the stream went live by the ingest's clock; survives reconnects within the grace. `None` when not known here.
+    pub started_at: Option<UnixMillis>,
+    /// Epoch of the newest admitted seal.
+    pub epoch: Epoch,
+    /// The ingest node that seals it; `None` when not known here.
+    pub ingest: Option<NodeId>,
+    /// Its renditions, as the newest checkpoint states them.
+    pub renditions: Vec<RenditionSummary>,
+}
+
+/// A rendition in the description of a stream.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RenditionSummary {
+    /// Its name in URLs.
+    pub name: RenditionId,
+    /// Codec as in the CODECS attribute (RFC 6381).
+    pub codec: String,
+    /// Width in pixels; `None` for sound.
+    pub width: Option<u32>,
+    /// Height in pixels; `None` for sound.
+    pub height: Option<u32>,
+    /// Frames per second; `None` for sound and when not known.
+    pub frame_rate: Option<f64>,
+    /// Largest bit rate of a segment.
+    pub bandwidth: BitsPerSecond,
+}
+
+impl From<&Track> for RenditionSummary {
+    fn from(track: &Track) -> Self {
+        let (width, height, frame_rate) = match track.format {
+            Format::Video { width, height, frame_rate_millihertz } => {
+                let known = frame_rate_millihertz > 0;
+                (Some(width), Some(height), known.then(|| f64::from(frame_rate_millihertz) / 1000.0))
+            }
+            Format::Audio { .. } => (None, None, None),
+        };
+        let name = track.rendition.clone();
+        Self { name, codec: track.codec.clone(), width, height, frame_rate, bandwidth: track.bandwidth_peak }
+    }
+}
+
+/// A stream, with what the gate checked of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StreamDetail {
+    /// As in the list.
+    #[serde(flatten)]
+    pub summary: StreamSummary,
+    /// What this node checked; `None` until it admitted a seal of the stream itself.
+    pub verified: Option<Verified>,
+}
+
+/// What a node's gate checked of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// The node that checked.
+    pub node: NodeId,
+    /// Place in the log of the newest admitted seal.
+    pub sequence: LogSequence,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its digest.
+    pub digest: Digest,
+    /// Id of the key that signed it, in hexadecimal.
+    pub key: String,
+    /// The signature's algorithm: `ML-DSA-44`.
+    pub algorithm: &'static str,
+    /// When the ingest signed it.
+    pub issued_at: UnixMillis,
+    /// When this node admitted it.
+    pub admitted_at: UnixMillis,
+    /// Seals of this stream that this node admitted since it started.
+    pub seals_admitted: u64,
+    /// What was refused of this stream since the node started, by reason; a reason that never occurred may be absent.
+    pub refused: BTreeMap<AlertReason, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_bytes_have_the_same_tag_and_the_same_compressed_form() {
+        let text = "#EXTM3U\n".repeat(100);
+        let (one, other) = (Rendered::new(text.clone()), Rendered::new(text.clone()));
+        assert_eq!(one.tag(), other.tag());
+        assert_eq!(one.gzip(), other.gzip());
+        assert!(one.gzip().unwrap().len() < text.len());
+        assert_ne!(one.tag(), Rendered::new("#EXTM3U\n".repeat(99)).tag());
+    }
+
+    #[test]
+    fn what_would_not_get_shorter_is_not_compressed() {
+        assert_eq!(Rendered::new("#EXTM3U\n").gzip(), None);
+        let noise: Vec<u8> = (0..64_u32).flat_map(|n| <[u8; 32]>::from(Sha256::digest(n.to_be_bytes()))).collect();
+        assert_eq!(Rendered::new(noise).gzip(), None);
+    }
+
+    #[test]
+    fn description_of_a_stream_is_what_the_page_reads() {
+        let summary = StreamSummary {
+            name: StreamId::new("demo").unwrap(),
+            state: SessionState::Reconnecting,
+            started_at: Some(UnixMillis(5)),
+            epoch: Epoch(2),
+            ingest: Some(NodeId::new("i1").unwrap()),
+            renditions: vec![RenditionSummary {
+                name: RenditionId::new("720p").unwrap(),
+                codec: "avc1.64001f".into(),
+                width: Some(1280),
+                height: Some(720),
+                frame_rate: Some(29.97),
+                bandwidth: BitsPerSecond(3_000_000),
+            }],
+        };
+        let verified = Verified {
+            node: NodeId::new("b1").unwrap(),
+            sequence: LogSequence(7),
+            epoch: Epoch(2),
+            digest: Digest([0xab; 32]),
+            key: "00ff".into(),
+            algorithm: "ML-DSA-44",
+            issued_at: UnixMillis(6),
+            admitted_at: UnixMillis(7),
+            seals_admitted: 8,
+            refused: BTreeMap::from([(AlertReason::Digest, 1)]),
+        };
+        let json = serde_json::to_value(StreamDetail { summary, verified: Some(verified) }).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "name": "demo", "state": "reconnecting", "started_at": 5, "epoch": 2, "ingest": "i1",
+                "renditions": [{"name": "720p", "codec": "avc1.64001f", "width": 1280, "height": 720,
+                    "frame_rate": 29.97, "bandwidth": 3_000_000}],
+                "verified": {"node": "b1", "sequence": 7, "epoch": 2, "digest": "ab".repeat(32), "key": "00ff",
+                    "algorithm": "ML-DSA-44", "issued_at": 6, "admitted_at": 7, "seals_admitted": 8,
+                    "refused": {"digest": 1}},
+            })
+        );
+    }
+}
