@@ -48,6 +48,7 @@ pub struct LoadBalancer {
     connections_max: usize,
     members: Arc<Members>,
     sticky: StickyKey,
+    ready: node::ops::ReadyFlag,
     node: node::Context,
 }
 
@@ -62,7 +63,8 @@ impl LoadBalancer {
         let listener = node::http::bind(config.https_listen).await?;
         let address = listener.local_addr().context("the public listener has no address")?;
         let members = Arc::new(Members::new(node.clock.clone()));
-        Ok(Self { listener, address, connections_max: config.connections_max, members, sticky, node })
+        let ready = node.ops.ready(&format!("{}: a broadcast node is there", node.id));
+        Ok(Self { listener, address, connections_max: config.connections_max, members, sticky, ready, node })
     }
 
     /// Where viewers connect.
@@ -75,10 +77,9 @@ impl LoadBalancer {
     /// # Errors
     /// When the bus refuses the subscriptions.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { listener, address, connections_max, members, sticky, node } = self;
-        let ready = node.ops.ready(&format!("{}: a broadcast node is there", node.id));
+        let Self { listener, address, connections_max, members, sticky, ready, node } = self;
         let https = format!("https://{address}");
-        node::presence::spawn(
+        let presence = node::presence::spawn(
             &node,
             move || node::presence::PresenceParts { https: Some(https.clone()), ..Default::default() },
             shutdown.clone(),
@@ -89,6 +90,6 @@ impl LoadBalancer {
         let balancer = Balancer::new(members, sticky, node.identity.ca_path());
         let serve = accept::serve(listener, node.identity.server_public(), balancer, connections_max, shutdown.clone());
         tokio::try_join!(follow, serve)?;
-        Ok(())
+        presence.await.context("the presence of the load balancer panicked")
     }
 }
