@@ -38,7 +38,7 @@ const LEAD: Record<VerifiedState, (verified: Verified | null) => string> = {
   verified: (verified) =>
     `Broadcast node ${verified?.node ?? ''} checked the signature and the SHA-256 digest of everything it serves here, before serving it.`,
   stale: (verified) =>
-    `Broadcast node ${verified?.node ?? ''} has admitted no new seal for a while. What it showed before was checked.`,
+    `This page has heard of no new seal from broadcast node ${verified?.node ?? ''} for a while. What it served before was checked.`,
   none: () => 'The broadcast node has made no statement about this stream.',
 };
 
@@ -82,7 +82,7 @@ export function verifiedPanel(): VerifiedPanel {
   row('Newest seal', (verified) => verified.digest);
   row('Place in the log');
   row('Sealed at');
-  row('Checked and listed');
+  row('Admitted');
   row('Seals admitted');
   row('Refused');
 
@@ -130,7 +130,7 @@ export function verifiedPanel(): VerifiedPanel {
       set('Newest seal', short(verified.digest), verified.digest);
       set('Place in the log', `epoch ${integer(verified.epoch)} · seal ${integer(verified.sequence)}`);
       set('Sealed at', clockTime(verified.issuedAt));
-      set('Checked and listed', delay !== null && delay >= 0 ? `${integer(delay)} ms later` : '–');
+      set('Admitted', delay !== null && delay >= 0 ? `${integer(delay)} ms after sealing` : '–');
       set('Seals admitted', integer(verified.sealsAdmitted));
       set('Refused', refused === 0 ? 'none' : `${integer(refused)} (${refusedReasons(verified)})`);
       rows.get('Refused')?.classList.toggle('warn', refused > 0);
