@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     fn may(access: Access, topic: &str) -> bool {
-        access.publishes("n1").iter().any(|filter| mqtt5::topic_matches_filter(topic, filter))
+        access.publishes("n1").iter().any(|filter| mqtt5_protocol::topic_matches_filter(topic, filter))
     }
 
     #[test]

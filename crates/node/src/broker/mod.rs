@@ -1,11 +1,14 @@
 //! The embedded MQTT 5 broker: a small cluster's bus without another program to install.
 //!
-//! Owns its listener, users, access rules and bounds; the protocol itself is `mqtt5`'s. Deliberately keeps nothing on
-//! disk: retained messages are re-published by those who own them (see [`crate::bus`]), which a replaced broker needs
-//! anyway. Deliberately has no TLS: it is for one machine; a cluster that spans several uses Mosquitto with TLS.
+//! Owns its listener, users, access rules, routing and bounds; packets are encoded and decoded by `mqtt5-protocol`.
+//! Deliberately keeps nothing on disk: retained messages are re-published by those who own them (see [`crate::bus`]),
+//! which a replaced broker needs anyway. Deliberately has no TLS: it is for one machine; a cluster that spans several
+//! uses Mosquitto with TLS. Deliberately has no QoS 2, shared subscriptions, topic aliases or lasting sessions.
 
 mod access;
 mod gatekeeper;
+mod router;
+mod session;
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,23 +17,16 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use messages::Prefix;
-use mqtt5::broker::BrokerConfig;
-use mqtt5::broker::client_handler::ClientHandler;
-use mqtt5::broker::resource_monitor::{ResourceLimits, ResourceMonitor};
-use mqtt5::broker::router::MessageRouter;
-use mqtt5::broker::storage::QueueLimits;
-use mqtt5::broker::sys_topics::BrokerStats;
-use mqtt5::broker::transport::BrokerTransport;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use access::{Access, User, mosquitto_acl};
 use gatekeeper::Gatekeeper;
-
-use crate::bus::{PACKET_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use router::Router;
+use session::Hub;
 
 /// Connections at once, logged in or not; a cluster that needs more nodes uses Mosquitto.
 pub const CONNECTIONS_MAX: usize = 256;
@@ -38,12 +34,12 @@ pub const CONNECTIONS_MAX: usize = 256;
 pub const RETAINED_MAX: usize = 8192;
 /// Filters of one connection; the bus asks for a few for each role.
 pub const SUBSCRIPTIONS_MAX: usize = 256;
-/// Messages waiting for one connection. Seconds of everything a busy cluster says; what is older is of no use.
-pub const QUEUE_MESSAGES_MAX: usize = 1024;
-/// Bytes waiting for one connection that has fallen behind.
-pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Messages sent to one connection, or taken from it, and not yet acknowledged.
-const IN_FLIGHT_MAX: u16 = 64;
+/// Bytes of all retained messages.
+pub const RETAINED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Messages waiting for one connection; all retained messages fit. Beyond it the oldest is dropped and counted.
+pub const QUEUE_MESSAGES_MAX: usize = 2 * RETAINED_MAX;
+/// Bytes waiting for one connection. Payloads are shared between connections.
+pub const QUEUE_BYTES_MAX: usize = RETAINED_BYTES_MAX;
 /// Pause after a failed accept (no file descriptors left), so that it cannot spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long the connections get to say goodbye at shutdown.
@@ -83,7 +79,7 @@ impl Config {
 pub struct EmbeddedBroker {
     listener: TcpListener,
     address: SocketAddr,
-    sessions: Sessions,
+    hub: Hub,
 }
 
 impl EmbeddedBroker {
@@ -100,7 +96,12 @@ impl EmbeddedBroker {
             )
         })?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, sessions: Sessions::new(&config, &prefix) })
+        let hub = Hub {
+            router: Arc::new(Router::default()),
+            gatekeeper: Arc::new(Gatekeeper::new(&config.users, &prefix)),
+            stop: CancellationToken::new(),
+        };
+        Ok(Self { listener, address, hub })
     }
 
     /// Where it listens.
@@ -121,11 +122,13 @@ impl EmbeddedBroker {
                 () = shutdown.cancelled() => break,
                 Some(_) = tasks.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => match Arc::clone(&slots).try_acquire_owned() {
+                    Ok((stream, _)) => match Arc::clone(&slots).try_acquire_owned() {
                         Ok(slot) => {
-                            let session = self.sessions.session(stream, peer);
+                            let hub = self.hub.clone();
                             tasks.spawn(async move {
-                                session.await;
+                                if let Err(error) = session::serve(stream, hub).await {
+                                    tracing::debug!(%error, "MQTT connection ended");
+                                }
                                 drop(slot);
                             });
                         }
@@ -139,90 +142,12 @@ impl EmbeddedBroker {
             }
         }
         drop(self.listener);
-        self.sessions.stop();
+        self.hub.stop.cancel();
         let drained = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_WAIT_MAX, drained).await.is_err() {
             tasks.shutdown().await;
         }
         tracing::info!(address = %self.address, "MQTT broker stopped");
         Ok(())
-    }
-}
-
-/// What all connections share.
-struct Sessions {
-    config: Arc<BrokerConfig>,
-    router: Arc<MessageRouter>,
-    gatekeeper: Arc<Gatekeeper>,
-    stats: Arc<BrokerStats>,
-    resources: Arc<ResourceMonitor>,
-    stop: broadcast::Sender<()>,
-}
-
-impl Sessions {
-    fn new(config: &Config, prefix: &Prefix) -> Self {
-        let protocol = BrokerConfig {
-            bind_addresses: vec![config.listen],
-            max_clients: CONNECTIONS_MAX,
-            // No session outlives its connection: nodes start clean, and an absent client costs no memory.
-            session_expiry_interval: Duration::ZERO,
-            max_packet_size: PACKET_BYTES_MAX,
-            maximum_qos: 1,
-            topic_alias_maximum: 0,
-            shared_subscription_available: false,
-            max_subscriptions_per_client: SUBSCRIPTIONS_MAX,
-            client_channel_capacity: QUEUE_MESSAGES_MAX,
-            max_outbound_inflight: IN_FLIGHT_MAX,
-            server_receive_maximum: Some(IN_FLIGHT_MAX),
-            sys_topics_enabled: false,
-            ..BrokerConfig::default()
-        };
-        let router = MessageRouter::new()
-            .with_retained_limits(RETAINED_MAX, PAYLOAD_BYTES_MAX)
-            .with_fallback_queue_limits(QueueLimits { max_messages: QUEUE_MESSAGES_MAX, max_bytes: QUEUE_BYTES_MAX });
-        let limits = ResourceLimits {
-            max_connections: CONNECTIONS_MAX,
-            max_connections_per_ip: CONNECTIONS_MAX,
-            max_message_rate_per_client: 0,
-            max_bandwidth_per_client: 0,
-            ..ResourceLimits::default()
-        };
-        Self {
-            config: Arc::new(protocol),
-            router: Arc::new(router),
-            gatekeeper: Arc::new(Gatekeeper::new(&config.users, prefix)),
-            stats: Arc::new(BrokerStats::new()),
-            resources: Arc::new(ResourceMonitor::new(limits)),
-            stop: broadcast::channel(1).0,
-        }
-    }
-
-    /// One connection, from login to end.
-    fn session(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + use<> {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-        let handler = ClientHandler::new(
-            BrokerTransport::tcp(stream),
-            peer,
-            Arc::clone(&self.config),
-            Arc::clone(&self.router),
-            Arc::clone(&self.gatekeeper) as Arc<dyn mqtt5::broker::auth::AuthProvider>,
-            None,
-            Arc::clone(&self.stats),
-            Arc::clone(&self.resources),
-            self.stop.subscribe(),
-        );
-        let session = Box::pin(handler.run());
-        async move {
-            if let Err(error) = session.await {
-                tracing::debug!(%error, "MQTT connection ended");
-            }
-        }
-    }
-
-    fn stop(&self) {
-        // Nobody listens when there are no connections.
-        let _nobody = self.stop.send(());
     }
 }

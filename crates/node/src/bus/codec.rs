@@ -1,30 +1,44 @@
-//! Frames MQTT 5 packets, with a bound on their length before anything is allocated. Pure.
+//! Frames MQTT packets, with a bound on their length before anything is allocated; used by both ends. Pure.
 
 use bytes::{Buf, BytesMut};
-use mqtt5::packet::{FixedHeader, Packet};
-use mqtt5::transport::packet_io::encode_packet_to_buffer;
+use mqtt5_protocol::packet::MqttPacket;
+use mqtt5_protocol::{FixedHeader, Packet, PacketType};
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::PACKET_BYTES_MAX;
 
-const PROTOCOL_VERSION: u8 = 5;
+/// MQTT 5.
+pub(crate) const VERSION_5: u8 = 5;
+/// MQTT 3.1.1, which `mosquitto_sub` speaks unless told otherwise.
+pub(crate) const VERSION_3_1_1: u8 = 4;
 /// A packet type byte and at most four bytes of "remaining length" (MQTT 5, 2.1.4).
 const HEADER_BYTES_MAX: usize = 5;
 
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CodecError {
+pub(crate) enum CodecError {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("{0}")]
-    Mqtt(#[from] mqtt5::MqttError),
+    Mqtt(#[from] mqtt5_protocol::MqttError),
     #[error("packet of {0} bytes is too long")]
     TooLong(usize),
 }
 
 /// Reads and writes packets on a byte stream.
-#[derive(Debug, Default)]
-pub(super) struct Codec;
+#[derive(Debug)]
+pub(crate) struct Codec {
+    /// Longest packet to read.
+    pub(crate) packet_bytes_max: usize,
+    /// How packets are read; CONNECT says it itself.
+    pub(crate) version: u8,
+}
+
+impl Default for Codec {
+    fn default() -> Self {
+        Self { packet_bytes_max: PACKET_BYTES_MAX, version: VERSION_5 }
+    }
+}
 
 impl Decoder for Codec {
     type Item = Packet;
@@ -35,10 +49,9 @@ impl Decoder for Codec {
             // Five bytes that do not end a length cannot become one.
             return if buffer.len() >= HEADER_BYTES_MAX { Err(CodecError::TooLong(buffer.len())) } else { Ok(None) };
         };
-        let mut header_buffer = buffer.clone();
-        let header = FixedHeader::decode(&mut header_buffer)?;
+        let header = FixedHeader::decode(&mut buffer.get(..header_bytes).unwrap_or_default())?;
         let total = usize::try_from(header.remaining_length).unwrap_or(usize::MAX).saturating_add(header_bytes);
-        if total > PACKET_BYTES_MAX {
+        if total > self.packet_bytes_max {
             return Err(CodecError::TooLong(total));
         }
         if buffer.len() < total {
@@ -47,7 +60,7 @@ impl Decoder for Codec {
         }
         let mut body = buffer.split_to(total).freeze();
         body.advance(header_bytes);
-        Ok(Some(Packet::decode_from_body_with_version(header.packet_type, &header, &mut body, PROTOCOL_VERSION)?))
+        Ok(Some(Packet::decode_from_body_with_version(header.packet_type, &header, &mut body, self.version)?))
     }
 }
 
@@ -61,15 +74,35 @@ impl Encoder<&Packet> for Codec {
     type Error = CodecError;
 
     fn encode(&mut self, packet: &Packet, buffer: &mut BytesMut) -> Result<(), CodecError> {
-        Ok(encode_packet_to_buffer(packet, buffer)?)
+        let empty = |kind, buffer: &mut BytesMut| FixedHeader::new(kind, 0, 0).encode(buffer);
+        match packet {
+            Packet::Connect(packet) => packet.encode(buffer),
+            Packet::ConnAck(packet) => packet.encode(buffer),
+            Packet::Publish(packet) => packet.encode(buffer),
+            Packet::PubAck(packet) => packet.encode(buffer),
+            Packet::PubRec(packet) => packet.encode(buffer),
+            Packet::PubRel(packet) => packet.encode(buffer),
+            Packet::PubComp(packet) => packet.encode(buffer),
+            Packet::Subscribe(packet) => packet.encode(buffer),
+            Packet::SubAck(packet) => packet.encode(buffer),
+            Packet::Unsubscribe(packet) => packet.encode(buffer),
+            Packet::UnsubAck(packet) => packet.encode(buffer),
+            Packet::PingReq => empty(PacketType::PingReq, buffer),
+            Packet::PingResp => empty(PacketType::PingResp, buffer),
+            // In MQTT 3.1.1 it is empty (3.14), in MQTT 5 too when all is well.
+            Packet::Disconnect(_) if self.version == VERSION_3_1_1 => empty(PacketType::Disconnect, buffer),
+            Packet::Disconnect(packet) => packet.encode(buffer),
+            Packet::Auth(packet) => packet.encode(buffer),
+        }?;
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::BufMut;
-    use mqtt5::QoS;
-    use mqtt5::packet::publish::PublishPacket;
+    use mqtt5_protocol::QoS;
+    use mqtt5_protocol::packet::publish::PublishPacket;
 
     use super::*;
 
@@ -77,13 +110,13 @@ mod tests {
     fn a_packet_reads_back_whatever_the_pieces() {
         let sent = PublishPacket::new("a/b", vec![7_u8; 300], QoS::AtLeastOnce).with_packet_id(9);
         let mut wire = BytesMut::new();
-        Codec.encode(&Packet::Publish(sent), &mut wire).unwrap();
+        Codec::default().encode(&Packet::Publish(sent), &mut wire).unwrap();
         let mut buffer = BytesMut::new();
         let mut read = None;
         for (index, byte) in wire.iter().enumerate() {
             assert!(read.is_none(), "complete after {index} of {} bytes", wire.len());
             buffer.put_u8(*byte);
-            read = Codec.decode(&mut buffer).unwrap();
+            read = Codec::default().decode(&mut buffer).unwrap();
         }
         let Some(Packet::Publish(read)) = read else { panic!("{read:?}") };
         assert_eq!((read.topic_name.as_str(), read.packet_id, read.payload.len()), ("a/b", Some(9), 300));
@@ -94,21 +127,23 @@ mod tests {
     fn a_long_packet_is_refused_by_its_header() {
         // PUBLISH of 2 MB, of which only the header is there.
         let mut buffer = BytesMut::from(&[0x30, 0x80, 0x89, 0x7a][..]);
-        assert!(matches!(Codec.decode(&mut buffer), Err(CodecError::TooLong(_))));
+        assert!(matches!(Codec::default().decode(&mut buffer), Err(CodecError::TooLong(_))));
         let mut endless = BytesMut::from(&[0x30, 0xff, 0xff, 0xff, 0xff, 0xff][..]);
-        assert!(Codec.decode(&mut endless).is_err());
+        assert!(Codec::default().decode(&mut endless).is_err());
     }
 
     #[test]
     fn garbage_is_an_error_and_never_a_panic() {
         let mut state = 1_u64;
-        for _ in 0..20_000 {
+        for round in 0..40_000 {
+            let mut codec =
+                Codec { version: if round % 2 == 0 { VERSION_5 } else { VERSION_3_1_1 }, ..Codec::default() };
             let mut buffer = BytesMut::new();
             for _ in 0..24 {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 buffer.put_u8(state.to_be_bytes()[0]);
             }
-            while let Ok(Some(_)) = Codec.decode(&mut buffer) {}
+            while let Ok(Some(_)) = codec.decode(&mut buffer) {}
         }
     }
 }

@@ -4,7 +4,7 @@
 //! `messages`), and promises little: a message may be lost, repeated or reordered. Whoever needs more has sequence
 //! numbers and HTTP catch-up. With several brokers every message goes to all of them, and readers drop duplicates.
 
-mod codec;
+pub(crate) mod codec;
 mod endpoint;
 mod link;
 mod owned;
@@ -13,6 +13,7 @@ mod subscriptions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -22,6 +23,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -46,6 +48,8 @@ pub const SUBSCRIPTIONS_MAX: usize = 256;
 pub const SUBSCRIPTION_MESSAGES_MAX: usize = 2048;
 /// Bytes waiting for one reader.
 pub const SUBSCRIPTION_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long one broker's full queue holds up a message that another may have taken already.
+const LAG_WAIT_MAX: Duration = Duration::from_millis(100);
 /// Messages waiting for one broker; a broker that is this far behind is skipped while another takes them.
 pub const LINK_QUEUE_MESSAGES_MAX: usize = 256;
 /// Topics whose retained message is put back on a broker that lost it: a few for each stream and key.
@@ -193,7 +197,7 @@ pub async fn connect(
         };
         let link = Link { endpoint, login, shared: Arc::clone(&shared), queue: receiver, connected };
         tokio::spawn(link.run());
-        LinkHandle { queue, connected: watched }
+        LinkHandle { queue, connected: watched, lagging: AtomicBool::new(false) }
     });
     let links = links.collect();
     Ok(Arc::new(MqttBus { links, shared }))
@@ -213,7 +217,7 @@ async fn read_password(path: &Path) -> anyhow::Result<Zeroizing<String>> {
 }
 
 fn check(message: &Message) -> Result<(), BusError> {
-    if message.topic.len() > TOPIC_BYTES_MAX || !mqtt5::is_valid_topic_name(&message.topic) {
+    if message.topic.len() > TOPIC_BYTES_MAX || !mqtt5_protocol::is_valid_topic_name(&message.topic) {
         return Err(BusError::InvalidTopic(message.topic.chars().take(TOPIC_BYTES_MAX).collect()));
     }
     if message.payload.len() > PAYLOAD_BYTES_MAX {
@@ -226,6 +230,29 @@ fn check(message: &Message) -> Result<(), BusError> {
 struct LinkHandle {
     queue: mpsc::Sender<Outgoing>,
     connected: watch::Receiver<bool>,
+    /// It had no room for [`LAG_WAIT_MAX`]: it is not waited for again until it has.
+    lagging: AtomicBool,
+}
+
+impl LinkHandle {
+    /// Puts a message into the queue of a connected broker; waits a little when that is full.
+    async fn offer(&self, outgoing: &Outgoing) -> bool {
+        if !*self.connected.borrow() {
+            return false;
+        }
+        let lagging = self.lagging.load(Ordering::Relaxed);
+        let wait = if lagging { Duration::ZERO } else { LAG_WAIT_MAX };
+        let taken = match self.queue.try_send(outgoing.clone()) {
+            Ok(()) => true,
+            Err(TrySendError::Closed(_)) => false,
+            Err(TrySendError::Full(outgoing)) => self.queue.send_timeout(outgoing, wait).await.is_ok(),
+        };
+        self.lagging.store(!taken, Ordering::Relaxed);
+        if !taken {
+            metrics::counter!("bus_link_dropped_total").increment(1);
+        }
+        taken
+    }
 }
 
 /// [`Bus`] over MQTT 5.
@@ -235,16 +262,10 @@ struct MqttBus {
 }
 
 impl MqttBus {
-    /// Gives a message to every connection that has room; whether there was one.
-    fn offer(&self, outgoing: &Outgoing) -> bool {
-        let mut taken = false;
-        for link in self.links.iter().filter(|link| *link.connected.borrow()) {
-            match link.queue.try_send(outgoing.clone()) {
-                Ok(()) => taken = true,
-                Err(_) => metrics::counter!("bus_link_dropped_total").increment(1),
-            }
-        }
-        taken
+    /// Gives a message to every connected broker; whether one took it.
+    async fn offer(&self, outgoing: &Outgoing) -> bool {
+        let offers = self.links.iter().map(|link| link.offer(outgoing));
+        futures_util::future::join_all(offers).await.contains(&true)
     }
 
     /// Waits for the first connection that takes it.
@@ -277,7 +298,7 @@ impl Bus for MqttBus {
         let topic = message.topic.clone();
         // Remembered before `connected` is read: a connection reads them in the other order, so one of the two sends it.
         let outgoing = self.shared.note(message);
-        if self.offer(&outgoing) {
+        if self.offer(&outgoing).await {
             return Ok(());
         }
         let attempt = tokio::time::timeout(PUBLISH_WAIT_MAX, self.wait_for_one(&outgoing)).await;
@@ -286,7 +307,7 @@ impl Bus for MqttBus {
 
     async fn subscribe(&self, filter: &str) -> Result<Subscription, BusError> {
         // `$share` and `$SYS` belong to a broker, and what one broker says is not for all.
-        if filter.len() > TOPIC_BYTES_MAX || filter.starts_with('$') || !mqtt5::is_valid_topic_filter(filter) {
+        if filter.len() > TOPIC_BYTES_MAX || filter.starts_with('$') || !mqtt5_protocol::is_valid_topic_filter(filter) {
             return Err(BusError::InvalidTopic(filter.chars().take(TOPIC_BYTES_MAX).collect()));
         }
         self.shared.registry.subscribe(filter)

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use mqtt5::packet::connect::ConnectPacket;
-use mqtt5::packet::disconnect::DisconnectPacket;
-use mqtt5::packet::puback::PubAckPacket;
-use mqtt5::packet::publish::PublishPacket;
-use mqtt5::packet::suback::SubAckPacket;
-use mqtt5::packet::subscribe::SubscribePacket;
-use mqtt5::packet::unsubscribe::UnsubscribePacket;
-use mqtt5::types::ReasonCode;
-use mqtt5::{Packet, QoS, WillMessage};
+use mqtt5_protocol::ReasonCode;
+use mqtt5_protocol::packet::connect::ConnectPacket;
+use mqtt5_protocol::packet::disconnect::DisconnectPacket;
+use mqtt5_protocol::packet::puback::PubAckPacket;
+use mqtt5_protocol::packet::publish::PublishPacket;
+use mqtt5_protocol::packet::suback::SubAckPacket;
+use mqtt5_protocol::packet::subscribe::SubscribePacket;
+use mqtt5_protocol::packet::unsubscribe::UnsubscribePacket;
+use mqtt5_protocol::{Packet, QoS, WillMessage};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::timeout;
@@ -68,7 +68,7 @@ impl Session {
 
     async fn log_in(endpoint: &Endpoint, login: &Login) -> Result<Self, LinkError> {
         let (read, write) = tokio::io::split(endpoint.connect().await?);
-        let mut reader = FramedRead::new(read, Codec);
+        let mut reader = FramedRead::new(read, Codec::default());
         let mut writer = Writer { wire: write, buffer: BytesMut::new(), packet_bytes_max: PACKET_BYTES_MAX };
         writer.push(&Packet::Connect(Box::new(connect_packet(login))))?;
         writer.flush().await?;
@@ -115,13 +115,12 @@ impl Session {
 }
 
 fn connect_packet(login: &Login) -> ConnectPacket {
-    let mut options = mqtt5::ConnectOptions::new(&login.client_id)
+    let mut options = mqtt5_protocol::ConnectOptions::new(&login.client_id)
         .with_keep_alive(KEEP_ALIVE)
         .with_clean_start(true)
         // The session ends with the connection: whoever comes back subscribes again and catches up over HTTP.
         .with_session_expiry_interval(0)
-        .with_receive_maximum(IN_FLIGHT_MAX)
-        .protocol_options;
+        .with_receive_maximum(IN_FLIGHT_MAX);
     options.properties.maximum_packet_size = u32::try_from(PACKET_BYTES_MAX).ok();
     options.username.clone_from(&login.username);
     options.password = login.password.as_ref().map(|password| password.as_bytes().to_vec());
@@ -143,7 +142,7 @@ impl Writer {
     /// Adds a packet; `false` when it is longer than the broker takes, and left out.
     fn push(&mut self, packet: &Packet) -> Result<bool, LinkError> {
         let before = self.buffer.len();
-        Codec.encode(packet, &mut self.buffer)?;
+        Codec::default().encode(packet, &mut self.buffer)?;
         let fits = self.buffer.len() - before <= self.packet_bytes_max;
         if !fits {
             self.buffer.truncate(before);
@@ -275,18 +274,17 @@ impl Sender<'_> {
     /// Asks the broker for what is wanted and was not yet asked for, and takes back what is not wanted any more.
     fn ask(&mut self, asked: &mut Wanted) -> Result<(), LinkError> {
         let wanted = self.shared.registry.wanted();
-        let new: Vec<String> =
-            wanted.iter().filter(|(filter, g)| asked.get(*filter) != Some(g)).map(|(f, _)| f.clone()).collect();
         let gone: Vec<&String> = asked.keys().filter(|filter| !wanted.contains_key(*filter)).collect();
         if !gone.is_empty() {
             let id = self.flight.subscribing(Vec::new());
             let packet = gone.into_iter().fold(UnsubscribePacket::new(id), UnsubscribePacket::add_filter);
             self.writer.push(&Packet::Unsubscribe(packet))?;
         }
-        if !new.is_empty() {
-            let id = self.flight.subscribing(new.clone());
-            let packet = new.iter().fold(SubscribePacket::new(id), |p, filter| p.add_filter(filter, QoS::AtLeastOnce));
-            self.writer.push(&Packet::Subscribe(packet))?;
+        // One packet each, since the identifier is of the packet (MQTT 5, 3.8.2.1.2).
+        for (filter, ask) in wanted.iter().filter(|(filter, ask)| asked.get(*filter) != Some(ask)) {
+            let id = self.flight.subscribing(vec![filter.clone()]);
+            let packet = SubscribePacket::new(id).add_filter(filter, QoS::AtLeastOnce);
+            self.writer.push(&Packet::Subscribe(packet.with_subscription_identifier(ask.identifier)))?;
         }
         *asked = wanted;
         Ok(())
@@ -361,7 +359,9 @@ async fn receive(
                 }
                 // Copied, so that a small message that is kept does not keep the whole read buffer.
                 let payload = Bytes::copy_from_slice(&publish.payload);
-                shared.registry.dispatch(&Message { topic: publish.topic_name, payload, retain: publish.retain });
+                let identifiers = publish.properties.subscription_identifiers();
+                let message = Message { topic: publish.topic_name, payload, retain: publish.retain };
+                shared.registry.dispatch(&message, &identifiers);
                 if let Some(id) = publish.packet_id {
                     acks.send(id).await.map_err(|_| LinkError::Closed)?;
                 }

@@ -8,6 +8,9 @@ use tokio::sync::{Notify, watch};
 
 use super::{BusError, Message, SUBSCRIPTION_BYTES_MAX, SUBSCRIPTION_MESSAGES_MAX, SUBSCRIPTIONS_MAX};
 
+/// Subscription identifiers go round in so many.
+const IDENTIFIERS: u64 = 268_435_454;
+
 /// All subscriptions of a bus.
 #[derive(Debug)]
 pub(super) struct Registry {
@@ -26,13 +29,21 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Filter {
-    /// Changes with each new reader: subscribing again makes the broker send its retained messages again.
-    generation: u64,
+    ask: Ask,
     readers: Vec<Arc<Queue>>,
 }
 
-/// What a connection has asked its broker for: the generation of each filter.
-pub(super) type Wanted = BTreeMap<String, u64>;
+/// How a filter is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Ask {
+    /// Comes back with each message, so that a message for one of two overlapping filters does not go to both.
+    pub(super) identifier: u32,
+    /// Changes with each new reader: subscribing again makes the broker send its retained messages again.
+    generation: u64,
+}
+
+/// What a connection has asked its broker for.
+pub(super) type Wanted = BTreeMap<String, Ask>;
 
 impl Registry {
     pub(super) fn new() -> Self {
@@ -57,8 +68,13 @@ impl Registry {
             state.readers += 1;
             state.generation += 1;
             let generation = state.generation;
+            // 1 to 268,435,455 (MQTT 5, 3.8.2.1.2); long before it comes round, the one that had it is gone.
+            let identifier = u32::try_from(generation % IDENTIFIERS).unwrap_or_default() + 1;
             let entry = state.filters.entry(filter.to_owned()).or_default();
-            entry.generation = generation;
+            if entry.ask.identifier == 0 {
+                entry.ask.identifier = identifier;
+            }
+            entry.ask.generation = generation;
             entry.readers.push(Arc::clone(&queue));
         }
         self.changed.send_modify(|version| *version += 1);
@@ -85,13 +101,14 @@ impl Registry {
     }
 
     pub(super) fn wanted(&self) -> Wanted {
-        self.lock().filters.iter().map(|(filter, entry)| (filter.clone(), entry.generation)).collect()
+        self.lock().filters.iter().map(|(filter, entry)| (filter.clone(), entry.ask)).collect()
     }
 
-    /// Hands a message to every reader whose filter matches; never waits.
-    pub(super) fn dispatch(&self, message: &Message) {
+    /// Hands a message to the readers of the filters it was sent for; never waits.
+    pub(super) fn dispatch(&self, message: &Message, identifiers: &[u32]) {
         for (filter, entry) in &self.lock().filters {
-            if mqtt5::topic_matches_filter(&message.topic, filter) {
+            let meant = identifiers.is_empty() || identifiers.contains(&entry.ask.identifier);
+            if meant && mqtt5_protocol::topic_matches_filter(&message.topic, filter) {
                 entry.readers.iter().for_each(|queue| queue.push(message.clone()));
             }
         }
@@ -204,7 +221,7 @@ mod tests {
         let mut slow = registry.subscribe("a/+").unwrap();
         let mut quick = registry.subscribe("a/b").unwrap();
         for number in 0..SUBSCRIPTION_MESSAGES_MAX + 3 {
-            registry.dispatch(&message("a/b", number));
+            registry.dispatch(&message("a/b", number), &[]);
             assert_eq!(quick.recv().await, Some(message("a/b", number)));
         }
         assert_eq!((slow.dropped(), quick.dropped()), (3, 0));
@@ -217,7 +234,7 @@ mod tests {
         let reader = registry.subscribe("a").unwrap();
         let large = Message { topic: "a".into(), payload: vec![0; SUBSCRIPTION_BYTES_MAX / 2].into(), retain: false };
         for _ in 0..3 {
-            registry.dispatch(&large);
+            registry.dispatch(&large, &[]);
         }
         assert_eq!(reader.dropped(), 1);
     }
@@ -226,7 +243,7 @@ mod tests {
     async fn closing_ends_a_reader_after_what_is_queued() {
         let registry = Arc::new(Registry::new());
         let mut reader = registry.subscribe("a").unwrap();
-        registry.dispatch(&message("a", 1));
+        registry.dispatch(&message("a", 1), &[]);
         registry.close();
         assert!(reader.recv().await.is_some());
         assert!(reader.recv().await.is_none());

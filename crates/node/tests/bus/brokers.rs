@@ -280,12 +280,14 @@ fn mosquitto() -> PathBuf {
     find("mosquitto")
 }
 
-fn find(program: &str) -> PathBuf {
+pub(crate) fn find(program: &str) -> PathBuf {
     let found = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin"]
         .iter()
         .map(|dir| Path::new(dir).join(program))
         .find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("{program} is not installed: these tests need Debian's package `mosquitto`"))
+    found.unwrap_or_else(|| {
+        panic!("{program} is not installed: these tests need Debian's packages `mosquitto` and `mosquitto-clients`")
+    })
 }
 
 async fn write_mosquitto_files(dir: &Path, port: u16, tls: Option<&Tls>) -> PathBuf {
@@ -296,8 +298,8 @@ async fn write_mosquitto_files(dir: &Path, port: u16, tls: Option<&Tls>) -> Path
     let hashed = Command::new(find("mosquitto_passwd")).arg("-U").arg(file("passwords")).status().await.unwrap();
     assert!(hashed.success());
     let mut config = format!(
-        "user root\nallow_anonymous false\npassword_file {passwords}\nacl_file {acl}\n\
-         persistence true\npersistence_location {dir}/\nautosave_on_changes true\nautosave_interval 1\n\
+        "user root\nallow_anonymous false\nset_tcp_nodelay true\npassword_file {passwords}\nacl_file {acl}\n\
+         persistence true\npersistence_location {dir}/\nautosave_interval 1\n\
          max_packet_size {packet}\nmax_queued_messages 4096\nlog_dest stderr\nlog_type all\n\
          listener {port} 127.0.0.1\n",
         passwords = file("passwords").display(),

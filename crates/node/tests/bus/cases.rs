@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use messages::Prefix;
-use mqtt5::packet::publish::PublishPacket;
-use mqtt5::{Packet, QoS, WillMessage};
+use mqtt5_protocol::packet::MqttPacket;
+use mqtt5_protocol::packet::publish::PublishPacket;
+use mqtt5_protocol::{QoS, WillMessage};
 use node::bus::{self, BusError, PAYLOAD_BYTES_MAX, PUBLISH_WAIT_MAX, SUBSCRIPTION_MESSAGES_MAX};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,8 @@ pub(crate) async fn a_retained_message_reaches_a_late_subscriber(kind: Kind) {
     // The publisher's last message is back, so the broker has them all.
     let mut echo = ingest.subscribe("streams/other/head").await;
     next(&mut echo).await;
-    let mut late = broker.node("b1").await.subscribe("streams/+/head").await;
+    let node = broker.node("b1").await;
+    let mut late = node.subscribe("streams/+/head").await;
     while !both.is_empty() {
         let message = next(&mut late).await;
         assert!(both.remove(&message), "{message:?}");
@@ -53,7 +55,8 @@ pub(crate) async fn a_node_that_vanishes_is_announced_by_its_last_will(kind: Kin
     assert_eq!(next(&mut presence).await, is("nodes/b1", "online", false));
     runtime.shutdown_background();
     assert_eq!(next(&mut presence).await, is("nodes/b1", "offline", false));
-    let mut late = broker.node("b2").await.subscribe("nodes/b1").await;
+    let other = broker.node("b2").await;
+    let mut late = other.subscribe("nodes/b1").await;
     assert_eq!(next(&mut late).await, is("nodes/b1", "offline", true));
 }
 
@@ -211,7 +214,8 @@ pub(crate) async fn a_broadcast_node_may_not_seal_grant_or_speak_for_another(kin
         assert_eq!(next(&mut all).await, is(rest, "own", false));
     }
     let mut late = watcher.subscribe("streams/#").await;
-    broker.node("i1").await.retain("streams/demo/head", "true").await;
+    let ingest = broker.node("i1").await;
+    ingest.retain("streams/demo/head", "true").await;
     assert_eq!(next(&mut late).await.1, "true");
     // Who looks says nothing.
     watcher.publish("alerts", "forged").await;
@@ -262,7 +266,7 @@ pub(crate) async fn an_oversized_packet_ends_only_its_own_connection(kind: Kind)
     let topic = Prefix::default().filter("streams/demo/seals");
     let large = PublishPacket::new(topic, vec![0; PAYLOAD_BYTES_MAX * 4], QoS::AtLeastOnce).with_packet_id(1);
     let mut wire = bytes::BytesMut::new();
-    mqtt5::transport::packet_io::encode_packet_to_buffer(&Packet::Publish(large), &mut wire).unwrap();
+    large.encode(&mut wire).unwrap();
     // The broker may close before it has all.
     let _closed_early = tokio::io::AsyncWriteExt::write_all(&mut client.stream, &wire).await;
     client.await_end().await;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use node::broker::{Access, CONNECTIONS_MAX, Config, EmbeddedBroker, User};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use crate::brokers::{Kind, Node, TestBroker, next, users, within};
+use crate::brokers::{Kind, Node, TestBroker, find, next, password, users, within};
 
 fn config() -> Config {
     Config { listen: (Ipv4Addr::LOCALHOST, 0).into(), users: users(), ..Config::default() }
@@ -82,4 +83,32 @@ async fn connections_are_bounded_and_freed() {
     drop(strangers);
     // Room again for a node.
     within("a node gets in", broker.node("i1")).await;
+}
+
+/// What a person types to look: it speaks MQTT 3.1.1 unless told otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mosquitto_sub_reads_it_in_both_versions() {
+    let broker = TestBroker::start(Kind::Embedded).await;
+    let control = broker.node("c1").await;
+    control.retain("policy", "{}").await;
+    for version in ["mqttv311", "mqttv5"] {
+        let port = broker.address().port().to_string();
+        let password = password("eye");
+        let arguments = ["-V", version, "-p", &port, "-u", "eye", "-P", &password, "-q", "1"];
+        let look = Command::new(find("mosquitto_sub"))
+            .args(arguments)
+            .args(["-t", "sealcast/#", "-C", "1", "-v", "-W", "20"])
+            .kill_on_drop(true)
+            .output();
+        let output = within("mosquitto_sub ends", look).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "sealcast/v1/policy {}\n", "{version}: {output:?}");
+        let say = Command::new(find("mosquitto_pub"))
+            .args(arguments)
+            .args(["-t", "sealcast/v1/policy", "-m", "forged", "-r"])
+            .kill_on_drop(true)
+            .output();
+        within("mosquitto_pub ends", say).await.unwrap();
+    }
+    let mut policy = control.subscribe("policy").await;
+    assert_eq!(next(&mut policy).await.1, "{}");
 }

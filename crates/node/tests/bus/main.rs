@@ -1,5 +1,7 @@
 //! The bus, against the embedded broker and against a real Mosquitto: one suite, run over both.
 
+#![allow(clippy::unwrap_used, reason = "tests; clippy knows only functions marked as such")]
+
 mod brokers;
 mod cases;
 mod embedded;

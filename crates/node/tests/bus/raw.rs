@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::BytesMut;
-use mqtt5::packet::connect::ConnectPacket;
-use mqtt5::packet::subscribe::SubscribePacket;
-use mqtt5::transport::packet_io::encode_packet_to_buffer;
-use mqtt5::{ConnectOptions, Packet, QoS, WillMessage};
+use mqtt5_protocol::packet::MqttPacket;
+use mqtt5_protocol::packet::connect::ConnectPacket;
+use mqtt5_protocol::packet::subscribe::SubscribePacket;
+use mqtt5_protocol::{ConnectOptions, QoS, WillMessage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -27,7 +27,7 @@ impl RawClient {
         login: Option<(&str, &str)>,
         will: Option<WillMessage>,
     ) -> (Self, u8) {
-        let mut options = ConnectOptions::new(format!("raw-{:x}", rand::random::<u64>())).protocol_options;
+        let mut options = ConnectOptions::new(format!("raw-{:x}", rand::random::<u64>()));
         options.clean_start = true;
         if let Some((user, password)) = login {
             options.username = Some(user.into());
@@ -35,22 +35,22 @@ impl RawClient {
         }
         options.will = will;
         let mut client = Self { stream: TcpStream::connect(address).await.unwrap() };
-        client.send(&Packet::Connect(Box::new(ConnectPacket::new(options)))).await;
+        client.send(&ConnectPacket::new(options)).await;
         let mut head = [0_u8; 4];
         within("CONNACK arrives", client.stream.read_exact(&mut head)).await.unwrap();
         assert_eq!(head[0], 0x20, "CONNACK");
         (client, head[3])
     }
 
-    pub(crate) async fn send(&mut self, packet: &Packet) {
+    pub(crate) async fn send(&mut self, packet: &impl MqttPacket) {
         let mut buffer = BytesMut::new();
-        encode_packet_to_buffer(packet, &mut buffer).unwrap();
+        packet.encode(&mut buffer).unwrap();
         self.stream.write_all(&buffer).await.unwrap();
     }
 
     /// Subscribes at QoS 1 and reads only the SUBACK's first byte.
     pub(crate) async fn subscribe(&mut self, filter: &str) {
-        self.send(&Packet::Subscribe(SubscribePacket::new(1).add_filter(filter, QoS::AtLeastOnce))).await;
+        self.send(&SubscribePacket::new(1).add_filter(filter, QoS::AtLeastOnce)).await;
         let mut first = [0_u8; 1];
         // A CONNACK may have properties left; the SUBACK comes after them.
         within("SUBACK arrives", async {
