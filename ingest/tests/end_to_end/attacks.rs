@@ -1,0 +1,229 @@
+//! Publishers that may not, and peers that are none.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use media::Epoch;
+use messages::SessionState;
+use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
+use rml_rtmp::sessions::{
+    ClientSession, ClientSessionConfig, ClientSessionEvent, ClientSessionResult, PublishRequestType,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::cluster::{Cluster, KEY, text};
+use crate::log;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_publish_is_told_why() {
+    let cluster = Cluster::start(|_| {}).await;
+    for (application, key, words) in
+        [("live", "wrong", "Wrong stream key"), ("live", "", "Wrong stream key"), ("other", KEY, "No application")]
+    {
+        let output = cluster.publish(&cluster.url(application, key), 5).end().await;
+        assert!(!output.status.success(), "{application}/{key} was let in");
+        assert!(text(&output).contains(words), "{application}/{key}: {}", text(&output));
+    }
+    let live = cluster.publish(&cluster.url("live", KEY), 8);
+    cluster.session(SessionState::Live).await;
+    let second = cluster.publish(&cluster.url("live", KEY), 5).end().await;
+    assert!(!second.status.success() && text(&second).contains("published already"), "{}", text(&second));
+    assert!(live.end().await.status.success(), "the first publisher goes on");
+    cluster.session(SessionState::Reconnecting).await;
+    assert!(log::check(&cluster.receiver).iter().all(|sealed| sealed.body().epoch == Epoch(1)));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_publishes_before_there_is_a_grant() {
+    let mut cluster = Cluster::start(|_| {}).await;
+    cluster.stop_ingest().await;
+    cluster.control.grants.store(false, Ordering::SeqCst);
+    cluster.start_ingest().await;
+    let output = cluster.publish(&cluster.url("live", KEY), 5).end().await;
+    assert!(!output.status.success() && text(&output).contains("no grant"), "{}", text(&output));
+    cluster.control.grants.store(true, Ordering::SeqCst);
+    cluster.ready().await;
+    assert!(cluster.publish(&cluster.url("live", KEY), 4).end().await.status.success());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn codec_that_is_not_supported_is_refused_by_name() {
+    let cluster = Cluster::start(|_| {}).await;
+    let output = cluster.publish_with(&cluster.url("live", KEY), 10, &["-c:v", "flv1"]).end().await;
+    assert!(!output.status.success(), "{}", text(&output));
+    let mut silent = SilentPublisher::connect(&cluster).await;
+    silent.video(b"\x1C\x00\0\0\0").await;
+    assert!(silent.read_to_end().await.contains("HEVC"));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_publisher_is_taken_over() {
+    let cluster = Cluster::start(|_| {}).await;
+    let silent = SilentPublisher::connect(&cluster).await;
+    let refused = cluster.publish(&cluster.url("live", KEY), 4).end().await;
+    assert!(text(&refused).contains("published already"), "{}", text(&refused));
+    // The second one is refused within a second, and by then the first has been silent for long enough.
+    let clock = node::clock::Clock::new();
+    tokio::time::sleep_until(clock.instant(Duration::from_millis(1_100))).await;
+    let output = cluster.publish(&cluster.url("live", KEY), 4).end().await;
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(silent.read_to_end().await.contains("taken over"));
+    cluster.receiver.wait_for("seals", |r| !r.seals().is_empty()).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_connections_leave_the_server_serving() {
+    let cluster = Cluster::start(|config| {
+        config.handshake_seconds = 2;
+        config.connections_per_address_max = 12;
+    })
+    .await;
+    let publisher = cluster.publish(&cluster.url("live", KEY), 8);
+    cluster.session(SessionState::Live).await;
+
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut socket = TcpStream::connect(cluster.rtmp).await.unwrap();
+        socket.write_all(&[3]).await.unwrap();
+        slow.push(socket);
+    }
+    let noise: Vec<u8> = (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let after_handshake: [&[u8]; 8] = [
+        &noise,
+        // Set chunk size 0x7FFFFFFF, then a message of 16 MB that never comes.
+        b"\x02\0\0\0\0\0\x04\x01\0\0\0\0\x7F\xFF\xFF\xFF\x03\0\0\0\xFF\xFF\xFF\x14\0\0\0\0aaaa",
+        // A message that is shortened while under way: underflow in other readers.
+        &[b"\x03\0\0\0\0\x01\x2C\x14\0\0\0\0".as_slice(), &[0; 128], b"\x43\0\0\0\0\0\x01\x14\0"].concat(),
+        // A command with one value, then one with none.
+        b"\x03\0\0\0\0\0\x04\x14\0\0\0\0\x02\0\x01x",
+        b"\x03\0\0\0\0\0\0\x14\0\0\0\0",
+        // @setDataFrame alone.
+        b"\x03\0\0\0\0\0\x10\x12\0\0\0\0\x02\0\x0D@setDataFrame",
+        // Objects in objects, 16,000 deep.
+        &[b"\x02\0\0\0\0\0\x04\x01\0\0\0\0\0\x01\0\0\x03\0\0\0\0\xFA\0\x14\0\0\0\0".as_slice(), &b"\x03\0\x01a".repeat(16_000)].concat(),
+        // Compressed header first.
+        b"\xC3",
+    ];
+    for bytes in after_handshake {
+        let mut socket = TcpStream::connect(cluster.rtmp).await.unwrap();
+        socket.write_all(&noise).await.ok();
+        drop(socket);
+        let Ok((mut socket, _)) = handshake(cluster.rtmp).await else { continue };
+        socket.write_all(bytes).await.ok();
+        socket.shutdown().await.ok();
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "connection left open");
+    }
+    // The slow ones are cut at the deadline.
+    for mut socket in slow {
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "slow connection left open");
+    }
+    // More connections than one address may have.
+    let mut many = Vec::new();
+    for _ in 0..20 {
+        many.push(TcpStream::connect(cluster.rtmp).await.unwrap());
+    }
+    let mut closed = 0;
+    for socket in &mut many {
+        let mut byte = [0];
+        if tokio::time::timeout(Duration::from_millis(50), socket.read(&mut byte)).await.is_ok() {
+            closed += 1;
+        }
+    }
+    assert!(closed >= 8, "{closed} of 20 were closed at once");
+    drop(many);
+
+    assert!(publisher.end().await.status.success(), "the publisher noticed");
+    cluster.session(SessionState::Reconnecting).await;
+    cluster.receiver.wait_for("all bytes", |r| r.seals().iter().all(|s| r.complete(s))).await;
+    let seals = log::check(&cluster.receiver);
+    let seconds = log::decode(&cluster, &seals, &"audio".parse().unwrap());
+    assert!((7.8..8.2).contains(&seconds), "{seconds}");
+    cluster.stop().await;
+}
+
+async fn handshake(address: std::net::SocketAddr) -> std::io::Result<(TcpStream, Vec<u8>)> {
+    let mut socket = TcpStream::connect(address).await?;
+    let mut handshake = Handshake::new(PeerType::Client);
+    socket.write_all(&handshake.generate_outbound_p0_and_p1().unwrap()).await?;
+    let mut buffer = vec![0; 4096];
+    loop {
+        let read = socket.read(&mut buffer).await?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        match handshake.process_bytes(&buffer[..read]).unwrap() {
+            HandshakeProcessResult::InProgress { response_bytes } => socket.write_all(&response_bytes).await?,
+            HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
+                socket.write_all(&response_bytes).await?;
+                return Ok((socket, remaining_bytes));
+            }
+        }
+    }
+}
+
+/// Publishes, and then sends what it is told to, or nothing: another implementation than the server's own.
+struct SilentPublisher {
+    socket: TcpStream,
+    session: ClientSession,
+}
+
+impl SilentPublisher {
+    async fn connect(cluster: &Cluster) -> Self {
+        let (socket, rest) = handshake(cluster.rtmp).await.unwrap();
+        let (session, results) = ClientSession::new(ClientSessionConfig::new()).unwrap();
+        let mut publisher = Self { socket, session };
+        publisher.handle(results).await;
+        let connect = publisher.session.request_connection("live".to_owned()).unwrap();
+        publisher.handle(vec![connect]).await;
+        let results = publisher.session.handle_input(&rest).unwrap();
+        publisher.handle(results).await;
+        let mut buffer = vec![0; 4096];
+        loop {
+            let read = publisher.socket.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "closed before publishing");
+            let results = publisher.session.handle_input(&buffer[..read]).unwrap();
+            if publisher.handle(results).await {
+                return publisher;
+            }
+        }
+    }
+
+    async fn handle(&mut self, results: Vec<ClientSessionResult>) -> bool {
+        let mut accepted = false;
+        for result in results {
+            match result {
+                ClientSessionResult::OutboundResponse(packet) => self.socket.write_all(&packet.bytes).await.unwrap(),
+                ClientSessionResult::RaisedEvent(ClientSessionEvent::ConnectionRequestAccepted) => {
+                    let publish = self.session.request_publishing(KEY.to_owned(), PublishRequestType::Live).unwrap();
+                    Box::pin(self.handle(vec![publish])).await;
+                }
+                ClientSessionResult::RaisedEvent(ClientSessionEvent::PublishRequestAccepted) => accepted = true,
+                _ => {}
+            }
+        }
+        accepted
+    }
+
+    async fn video(&mut self, body: &'static [u8]) {
+        let stamp = rml_rtmp::time::RtmpTimestamp::new(0);
+        let packet = self.session.publish_video_data(axum::body::Bytes::from_static(body), stamp, false).unwrap();
+        self.handle(vec![packet]).await;
+    }
+
+    /// What the server still says before it closes.
+    async fn read_to_end(mut self) -> String {
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(10), self.socket.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "connection left open");
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+}

@@ -1,0 +1,292 @@
+//! A small cluster around one ingest: a real broker, real certificates, a control node that grants, and one receiver.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use ingest::{Config, Ingest};
+use media::{NodeId, UnixMillis};
+use messages::{Role, SessionInfo, SessionState};
+use node::broker::{Access, EmbeddedBroker, User};
+use node::ops::Ops;
+use node::tls::Authority;
+use node::{CancellationToken, Context, Setup, bus, http};
+use seal::{Grant, Keyring, RootKey, StreamPattern};
+use sha2::Digest as _;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::receiver::Receiver;
+
+pub(crate) const KEY: &str = "correct-horse";
+
+pub(crate) struct Cluster {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) receiver: Arc<Receiver>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) rtmp: SocketAddr,
+    pub(crate) ops: Arc<Ops>,
+    sessions: watch::Receiver<Vec<SessionInfo>>,
+    config: Config,
+    authority: Authority,
+    broker: SocketAddr,
+    shutdown: CancellationToken,
+    ingest: Option<(CancellationToken, JoinHandle<()>)>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// The authority, as far as an ingest sees it.
+pub(crate) struct Control {
+    root: RootKey,
+    clock: node::clock::Clock,
+    receiver: Arc<Receiver>,
+    pub(crate) grants: AtomicBool,
+    granted: Mutex<usize>,
+}
+
+async fn grant(State(control): State<Arc<Control>>, public_key: Bytes) -> Result<Bytes, StatusCode> {
+    if !control.grants.load(Ordering::SeqCst) {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let now = control.clock.wall();
+    let grant = Grant {
+        cluster: "test".parse().unwrap(),
+        public_key: public_key.to_vec(),
+        node: "i1".parse().unwrap(),
+        streams: vec![StreamPattern::All],
+        not_before: UnixMillis(now.0 - 1_000),
+        not_after: UnixMillis(now.0 + 3_600_000),
+    };
+    let cose = seal::sign_grant(&grant, &control.root).unwrap();
+    control.receiver.add_grant(&cose);
+    *control.granted.lock().unwrap() += 1;
+    Ok(cose)
+}
+
+async fn streams() -> String {
+    let digest = sha2::Sha256::digest(KEY.as_bytes());
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(r#"[{{"name": "demo", "key_sha256": "{hex}"}}]"#)
+}
+
+impl Cluster {
+    pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> Self {
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
+        let directory = tempfile::tempdir().unwrap();
+        let shutdown = CancellationToken::new();
+        let clock = node::clock::Clock::new();
+        let authority = Authority::ensure(&directory.path().join("certs"), &clock).unwrap();
+        let root = RootKey::generate().unwrap();
+        let anchor = root.public_key().unwrap();
+        let root_key = directory.path().join("root.pub");
+        std::fs::write(&root_key, anchor.as_bytes()).unwrap();
+        let receiver = Receiver::new(Keyring::new("test".parse().unwrap(), anchor));
+
+        let mut tasks = Vec::new();
+        let users = [("i1", Access::Ingest), ("b1", Access::Broadcast), ("c1", Access::Control)];
+        let users = users.map(|(name, access)| User { name: name.into(), password: "secret".into(), access });
+        let broker = node::broker::Config { listen: loopback(), users: users.into(), ..Default::default() };
+        let broker = EmbeddedBroker::load(broker).await.unwrap();
+        let broker_address = broker.address();
+        let token = shutdown.clone();
+        tasks.push(tokio::spawn(async move { broker.run(token).await.unwrap() }));
+        std::fs::write(directory.path().join("password"), "secret").unwrap();
+
+        let control = Arc::new(Control {
+            root,
+            clock,
+            receiver: Arc::clone(&receiver),
+            grants: AtomicBool::new(true),
+            granted: Mutex::default(),
+        });
+        let (_, seen) = watch::channel(Vec::new());
+        let mut cluster = Self {
+            directory,
+            receiver,
+            control,
+            rtmp: loopback(),
+            ops: Ops::new(),
+            sessions: seen,
+            config: Config {
+                rtmp_listen: loopback(),
+                root_key,
+                reconnect_grace_seconds: 3,
+                takeover_silence_seconds: 1,
+                ..Config::default()
+            },
+            authority,
+            broker: broker_address,
+            shutdown,
+            ingest: None,
+            tasks,
+        };
+        change(&mut cluster.config);
+        let router = Router::new()
+            .route("/cluster/v1/grants", post(grant))
+            .route("/cluster/v1/streams", get(streams))
+            .with_state(Arc::clone(&cluster.control));
+        cluster.serve("c1", Role::Control, router).await;
+        let router = cluster.receiver.router();
+        let b1 = cluster.serve("b1", Role::Broadcast, router).await;
+        cluster.listen(&b1).await;
+        cluster.start_ingest().await;
+        cluster
+    }
+
+    async fn context(&self, name: &str, role: Role) -> Context {
+        let id: NodeId = name.parse().unwrap();
+        let setup = Setup {
+            identity: self.authority.issue(&id, role, &[]).unwrap(),
+            data: self.directory.path().join(name),
+            id,
+            role,
+            cluster: "test".parse().unwrap(),
+            bus: bus::Config {
+                urls: vec![format!("mqtt://{}", self.broker)],
+                username: Some(name.to_owned()),
+                password_file: Some(self.directory.path().join("password")),
+                ..Default::default()
+            },
+            ops: Arc::clone(&self.ops),
+        };
+        setup.start(self.shutdown.clone()).await.unwrap()
+    }
+
+    async fn serve(&mut self, name: &str, role: Role, router: Router) -> Context {
+        let context = self.context(name, role).await;
+        let listener = http::bind(loopback()).await.unwrap();
+        let data = format!("https://{}", listener.local_addr().unwrap());
+        let (tls, token) = (context.identity.server_mutual(), self.shutdown.clone());
+        self.tasks.push(tokio::spawn(async move {
+            http::serve_tls(listener, tls, router, http::Limits::default(), token).await.unwrap();
+        }));
+        let parts = move || node::presence::PresenceParts { data: Some(data.clone()), ..Default::default() };
+        self.tasks.push(node::presence::spawn(&context, parts, self.shutdown.clone()));
+        context
+    }
+
+    /// Seals and sessions off the bus.
+    async fn listen(&mut self, context: &Context) {
+        let mut seals = context.bus.subscribe(&context.prefix.filter("streams/+/seals")).await.unwrap();
+        let mut sessions = context.bus.subscribe(&context.prefix.filter("streams/+/session")).await.unwrap();
+        let (sender, seen) = watch::channel(Vec::new());
+        self.sessions = seen;
+        let receiver = Arc::clone(&self.receiver);
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    Some(seal) = seals.recv() => receiver.take_bus_seal(&seal.payload),
+                    Some(session) = sessions.recv() => {
+                        let session = serde_json::from_slice(&session.payload).unwrap();
+                        sender.send_modify(|seen: &mut Vec<SessionInfo>| seen.push(session));
+                    }
+                    else => return,
+                }
+            }
+        }));
+    }
+
+    pub(crate) async fn start_ingest(&mut self) {
+        let context = self.context("i1", Role::Ingest).await;
+        let ingest = Ingest::load(self.config.clone(), context).await.unwrap();
+        self.rtmp = ingest.rtmp_address();
+        let token = CancellationToken::new();
+        let running = token.clone();
+        let task = tokio::spawn(async move { ingest.run(running).await.unwrap() });
+        self.ingest = Some((token, task));
+        if self.control.grants.load(Ordering::SeqCst) {
+            self.ready().await;
+        }
+    }
+
+    pub(crate) async fn ready(&self) {
+        let ready = async {
+            while !self.ops.is_ready() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), ready).await.expect("ingest never became ready");
+    }
+
+    /// Clean shutdown of the ingest alone; how long it took.
+    pub(crate) async fn stop_ingest(&mut self) -> std::time::Duration {
+        let clock = node::clock::Clock::new();
+        let (token, task) = self.ingest.take().unwrap();
+        token.cancel();
+        task.await.unwrap();
+        clock.elapsed()
+    }
+
+    pub(crate) async fn stop(mut self) {
+        self.stop_ingest().await;
+        self.shutdown.cancel();
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+    }
+
+    pub(crate) async fn session(&self, state: SessionState) -> SessionInfo {
+        let mut sessions = self.sessions.clone();
+        let found = sessions.wait_for(|seen| seen.last().is_some_and(|session| session.state == state));
+        let found = tokio::time::timeout(std::time::Duration::from_secs(30), found).await;
+        found.unwrap_or_else(|_| panic!("stream never became {state:?}")).unwrap().last().unwrap().clone()
+    }
+
+    pub(crate) fn url(&self, application: &str, key: &str) -> String {
+        format!("rtmp://{}/{application}/{key}", self.rtmp)
+    }
+
+    /// ffmpeg publishing a test picture and a tone.
+    pub(crate) fn publish(&self, url: &str, seconds: u32) -> Publisher {
+        self.publish_with(url, seconds, &["-g", "60"])
+    }
+
+    pub(crate) fn publish_with(&self, url: &str, seconds: u32, video: &[&str]) -> Publisher {
+        let child = tokio::process::Command::new("ffmpeg")
+            .args(["-hide_banner", "-loglevel", "warning", "-re", "-f", "lavfi"])
+            .args(["-i", "testsrc2=size=320x180:rate=30", "-re", "-f", "lavfi", "-i", "sine=1000:sample_rate=48000"])
+            .args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-sc_threshold", "0"])
+            .args(video)
+            .args(["-c:a", "aac", "-ac", "2", "-t", &seconds.to_string(), "-f", "flv", url])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Publisher { child }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+pub(crate) struct Publisher {
+    pub(crate) child: tokio::process::Child,
+}
+
+impl Publisher {
+    pub(crate) async fn end(self) -> Output {
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(60), self.child.wait_with_output()).await;
+        ended.expect("ffmpeg did not end").unwrap()
+    }
+}
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+pub(crate) fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

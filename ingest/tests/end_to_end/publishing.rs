@@ -1,0 +1,144 @@
+//! Publishers that mean well.
+
+use std::sync::atomic::Ordering;
+
+use media::Epoch;
+use messages::SessionState;
+use seal::SealKind;
+
+use crate::cluster::{Cluster, KEY, text};
+use crate::log;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn published_stream_is_sealed_pushed_and_decodes() {
+    let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 1).await;
+    let publisher = cluster.publish(&cluster.url("live", KEY), 7);
+    let live = cluster.session(SessionState::Live).await;
+    assert_eq!((live.epoch, live.ingest.as_str()), (Epoch(1), "i1"));
+    let output = publisher.end().await;
+    assert!(output.status.success(), "{}", text(&output));
+    cluster
+        .receiver
+        .wait_for("the end", |r| {
+            let seals = r.seals();
+            seals.last().is_some_and(|last| last.body().kind == SealKind::End) && seals.iter().all(|s| r.complete(s))
+        })
+        .await;
+    let seals = log::check(&cluster.receiver);
+    let ended = cluster.session(SessionState::Ended).await;
+    assert_eq!((ended.epoch, ended.started_at), (live.epoch, live.started_at));
+    let renditions = log::renditions(&seals);
+    assert!(renditions.iter().any(|name| name.as_str() == "audio") && renditions.len() >= 2, "{renditions:?}");
+    for rendition in &renditions {
+        let seconds = log::decode(&cluster, &seals, rendition);
+        assert!((6.8..7.2).contains(&seconds), "{rendition}: {seconds} s");
+    }
+    let receiver = &cluster.receiver;
+    receiver.wait_for("all seals on the bus", |r| r.bus_seals() == seals.len()).await;
+    assert!(receiver.put_seals() >= seals.len());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reconnect_within_the_grace_goes_on_with_the_same_log() {
+    let mut cluster = Cluster::start(|config| config.reconnect_grace_seconds = 20).await;
+    let url = cluster.url("live", KEY);
+    assert!(cluster.publish(&url, 5).end().await.status.success());
+    let first = cluster.session(SessionState::Reconnecting).await;
+    assert!(cluster.publish(&url, 5).end().await.status.success());
+    cluster.receiver.wait_for("epoch 2", |r| r.seals().last().is_some_and(|s| s.body().epoch == Epoch(2))).await;
+    let again = cluster.session(SessionState::Reconnecting).await;
+    assert_eq!((again.epoch, again.started_at), (Epoch(2), first.started_at));
+
+    // A restart of the ingest within the grace goes on too: its log was left open.
+    let took = cluster.stop_ingest().await;
+    assert!(took.as_secs() < 3, "{took:?}");
+    cluster.start_ingest().await;
+    assert!(cluster.publish(&cluster.url("live", KEY), 4).end().await.status.success());
+    cluster
+        .receiver
+        .wait_for("epoch 3, whole", |r| {
+            let seals = r.seals();
+            seals.last().is_some_and(|s| s.body().epoch == Epoch(3)) && seals.iter().all(|s| r.complete(s))
+        })
+        .await;
+    cluster.session(SessionState::Reconnecting).await;
+    let seals = log::check(&cluster.receiver);
+    assert!(seals.iter().all(|sealed| sealed.body().kind == SealKind::Media));
+    let numbers: Vec<u64> = log::segments(&seals).into_iter().map(|msn| msn.0).collect();
+    assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>(), "segments are numbered on, without a hole");
+    let epochs: Vec<_> = seals.chunk_by(|a, b| a.body().epoch == b.body().epoch).collect();
+    for (n, epoch) in epochs.iter().enumerate() {
+        assert_eq!(epoch[0].body().discontinuity.0, n as u64);
+        for rendition in log::renditions(epoch) {
+            log::decode(&cluster, epoch, &rendition);
+        }
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encoded_ladder_decodes_on_every_rung() {
+    let cluster = Cluster::start(|config| {
+        config.pipeline.pass_through = ingest::pipeline::PassThrough::Never;
+        config.pipeline.rungs = [180, 90]
+            .map(|short_side| ingest::pipeline::RungConfig { short_side, kbit_per_second: 0 })
+            .into();
+        config.pipeline.preset = ingest::pipeline::Preset::Ultrafast;
+    })
+    .await;
+    // OBS's default: a keyframe every 250 frames, too few to be passed through.
+    let output = cluster.publish_with(&cluster.url("live", KEY), 6, &["-g", "250"]).end().await;
+    assert!(output.status.success(), "{}", text(&output));
+    cluster.session(SessionState::Reconnecting).await;
+    cluster.receiver.wait_for("all bytes", |r| r.seals().iter().all(|s| r.complete(s))).await;
+    let seals = log::check(&cluster.receiver);
+    let renditions = log::renditions(&seals);
+    let names: Vec<_> = renditions.iter().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["180p", "90p", "audio"]);
+    for rendition in &renditions {
+        let seconds = log::decode(&cluster, &seals, rendition);
+        assert!((5.8..6.2).contains(&seconds), "{rendition}: {seconds} s");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_that_was_away_gets_what_it_missed() {
+    let cluster = Cluster::start(|_| {}).await;
+    let publisher = cluster.publish(&cluster.url("live", KEY), 9);
+    cluster.receiver.wait_for("some bytes", |r| r.seals().iter().filter(|s| r.complete(s)).count() >= 2).await;
+    cluster.receiver.away.store(true, Ordering::SeqCst);
+    let known = cluster.receiver.bus_seals();
+    cluster.receiver.wait_for("seals meanwhile", |r| r.bus_seals() >= known + 4).await;
+    cluster.receiver.away.store(false, Ordering::SeqCst);
+    assert!(publisher.end().await.status.success());
+    cluster.session(SessionState::Reconnecting).await;
+    cluster.receiver.wait_for("all bytes", |r| r.seals().iter().all(|s| r.complete(s))).await;
+    log::check(&cluster.receiver);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_shows_what_comes_in() {
+    let cluster = Cluster::start(|_| {}).await;
+    let _publisher = cluster.publish(&cluster.url("live", KEY), 20);
+    cluster.receiver.wait_for("rows", |r| r.seals().len() >= 8).await;
+    let app = cluster.ops.router();
+    let request = axum::http::Request::get("/status").body(axum::body::Body::empty()).unwrap();
+    let answer = tower::ServiceExt::oneshot(app, request).await.unwrap();
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let demo = find(&status, "demo").unwrap_or_else(|| panic!("{status}"));
+    let number = |name: &str| demo["input"][name].as_i64().unwrap();
+    assert!((25_000..=35_000).contains(&number("frames_per_second_milli")), "{demo}");
+    assert_eq!(number("keyframe_interval_ms"), 2_000, "{demo}");
+    assert!(number("video_ahead_of_audio_ms").abs() < 1_000 && number("bits_per_second") > 50_000, "{demo}");
+    assert!(demo["rungs"].as_array().unwrap().len() >= 2, "{demo}");
+    cluster.stop().await;
+}
+
+fn find<'a>(value: &'a serde_json::Value, name: &str) -> Option<&'a serde_json::Value> {
+    let object = value.as_object()?;
+    object.get(name).or_else(|| object.values().find_map(|inner| find(inner, name)))
+}

@@ -1,0 +1,192 @@
+//! A broadcast node, as far as an ingest sees one: it takes bytes and seals, checks them, and says where its log stands.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{OriginalUri, Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, put};
+use media::{Digest, Epoch, LogSequence, ObjectName, Slot};
+use seal::{Freshness, Keyring, Sealed};
+use sha2::Digest as _;
+use tokio::sync::watch;
+
+type Place = (Epoch, LogSequence);
+
+#[derive(Default)]
+struct Inner {
+    /// By URL path.
+    objects: BTreeMap<String, Bytes>,
+    seals: BTreeMap<Place, Sealed>,
+    /// Seals that came over HTTP.
+    put_seals: usize,
+    bus_seals: std::collections::BTreeSet<Place>,
+    refused: Vec<String>,
+}
+
+pub(crate) struct Receiver {
+    inner: Mutex<Inner>,
+    keyring: Mutex<Keyring>,
+    clock: node::clock::Clock,
+    /// Answers 503 to everything while set.
+    pub(crate) away: AtomicBool,
+    changed: watch::Sender<()>,
+}
+
+impl Receiver {
+    pub(crate) fn new(keyring: Keyring) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Mutex::default(),
+            keyring: Mutex::new(keyring),
+            clock: node::clock::Clock::new(),
+            away: AtomicBool::new(false),
+            changed: watch::Sender::new(()),
+        })
+    }
+
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/live/{stream}/{rendition}/{epoch}/{slot}", put(put_object))
+            .route("/live/{stream}/seals", put(put_seal))
+            .route("/live/{stream}/head", get(head))
+            .layer(axum::extract::DefaultBodyLimit::max(16 << 20))
+            .with_state(Arc::clone(self))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    pub(crate) fn add_grant(&self, cose: &[u8]) {
+        self.keyring.lock().unwrap().add_grant(cose, self.clock.wall()).unwrap();
+    }
+
+    /// A seal off the bus, or by HTTP. All have to verify.
+    pub(crate) fn take_bus_seal(&self, raw: &Bytes) {
+        if let Some(place) = self.take_seal(raw) {
+            self.inner().bus_seals.insert(place);
+        }
+    }
+
+    pub(crate) fn bus_seals(&self) -> usize {
+        self.inner().bus_seals.len()
+    }
+
+    fn take_seal(&self, raw: &Bytes) -> Option<Place> {
+        let stream = "demo".parse().unwrap();
+        let verified = self.keyring.lock().unwrap().verify(raw, &stream, self.clock.wall(), Freshness::Live);
+        let place = match verified {
+            Ok(sealed) => {
+                let place = (sealed.body().epoch, sealed.body().sequence);
+                self.inner().seals.insert(place, sealed);
+                Some(place)
+            }
+            Err(refusal) => {
+                self.inner().refused.push(refusal.to_string());
+                None
+            }
+        };
+        self.changed.send_replace(());
+        place
+    }
+
+    pub(crate) fn refused(&self) -> Vec<String> {
+        self.inner().refused.clone()
+    }
+
+    pub(crate) fn put_seals(&self) -> usize {
+        self.inner().put_seals
+    }
+
+    pub(crate) fn seals(&self) -> Vec<Sealed> {
+        self.inner().seals.values().cloned().collect()
+    }
+
+    pub(crate) fn object(&self, name: &ObjectName) -> Option<Bytes> {
+        self.inner().objects.get(&name.to_string()).cloned()
+    }
+
+    /// Waits until what is here is as wanted.
+    pub(crate) async fn wait_for(&self, what: &str, mut wanted: impl FnMut(&Self) -> bool) {
+        let mut changed = self.changed.subscribe();
+        let wait = async {
+            while !wanted(self) {
+                changed.changed().await.unwrap();
+            }
+        };
+        if tokio::time::timeout(std::time::Duration::from_secs(40), wait).await.is_err() {
+            let places: Vec<_> = self.inner().seals.keys().cloned().collect();
+            panic!("never saw {what}; seals {places:?}, {} objects, refused {:?}", self.inner().objects.len(), self.refused());
+        }
+    }
+
+    /// Whether all bytes that a seal names are here and have the digests it names.
+    pub(crate) fn complete(&self, sealed: &Sealed) -> bool {
+        let body = sealed.body();
+        let mut objects = body.objects.iter().filter(|object| !object.gap);
+        objects.all(|object| {
+            let name = ObjectName {
+                stream: body.stream.clone(),
+                rendition: object.rendition.clone(),
+                epoch: body.epoch,
+                slot: object.slot,
+            };
+            let bytes = match object.slot {
+                Slot::Segment { msn } => self.segment(&name, msn),
+                Slot::Init | Slot::Part { .. } => self.object(&name),
+            };
+            bytes.is_some_and(|bytes| {
+                Digest(sha2::Sha256::digest(&bytes).into()) == object.digest && bytes.len() as u64 == object.length
+            })
+        })
+    }
+
+    /// A segment: exactly its parts.
+    fn segment(&self, name: &ObjectName, msn: media::MediaSequence) -> Option<Bytes> {
+        let parts = (0..).map(|part| {
+            let slot = Slot::Part { msn, part: media::PartIndex(part) };
+            self.object(&ObjectName { slot, ..name.clone() })
+        });
+        let parts: Vec<u8> = parts.map_while(|part| part).flatten().collect();
+        (!parts.is_empty()).then(|| parts.into())
+    }
+
+    fn head(&self) -> Option<Sealed> {
+        let seals = self.seals();
+        seals.into_iter().rev().find(|sealed| self.complete(sealed))
+    }
+}
+
+async fn put_object(State(receiver): State<Arc<Receiver>>, uri: OriginalUri, bytes: Bytes) -> StatusCode {
+    if receiver.away.load(Ordering::SeqCst) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let known = receiver.inner().objects.insert(uri.path().to_owned(), bytes.clone());
+    receiver.changed.send_replace(());
+    match known {
+        Some(known) => {
+            assert_eq!(known, bytes, "other bytes under the same name {}", uri.path());
+            StatusCode::OK
+        }
+        None => StatusCode::CREATED,
+    }
+}
+
+async fn put_seal(State(receiver): State<Arc<Receiver>>, Path(_stream): Path<String>, raw: Bytes) -> StatusCode {
+    if receiver.away.load(Ordering::SeqCst) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    receiver.inner().put_seals += 1;
+    receiver.take_seal(&raw);
+    StatusCode::NO_CONTENT
+}
+
+async fn head(State(receiver): State<Arc<Receiver>>) -> Result<Bytes, StatusCode> {
+    if receiver.away.load(Ordering::SeqCst) {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    receiver.head().map(|sealed| sealed.raw().clone()).ok_or(StatusCode::NOT_FOUND)
+}
