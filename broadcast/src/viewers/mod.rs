@@ -3,6 +3,16 @@
 //! Owns the contract URLs, their headers, the web app and the JSON descriptions. Deliberately cannot see anything that was
 //! not admitted: it works on a [`Shelf`], and admits, stores and pulls nothing itself.
 
+mod conditions;
+mod encoding;
+mod envelope;
+mod range;
+mod respond;
+mod routes;
 mod shelf;
+mod traffic;
+mod web;
 
+pub use routes::{Settings, router};
 pub use shelf::{Object, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified};
+pub use traffic::{Rates, Traffic};

@@ -1,0 +1,82 @@
+//! What all answers have in common, refusals included: who answered, who may read it, and that it is counted.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+
+use super::respond::{self, Label};
+use super::routes::Site;
+use super::traffic::Metered;
+
+/// Longest path and query in bytes: the longest of ours, with three names of 64 bytes and two numbers, has some 300.
+const URL_BYTES_MAX: usize = 1024;
+/// Methods there are.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+/// How long a browser may remember that it may ask, in seconds: the most that any browser takes.
+const PREFLIGHT_AGE_S: HeaderValue = HeaderValue::from_static("86400");
+/// Headers that a player on another site may read, apart from those that it always may.
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("accept-ranges, age, content-length, content-range, date, etag, x-sealcast-node");
+
+/// Goes around all routes.
+pub(super) async fn envelope(State(site): State<Arc<Site>>, request: Request<Body>, next: Next) -> Response {
+    site.traffic.count_request();
+    let mut response = if url_length(&request) > URL_BYTES_MAX {
+        respond::refuse(StatusCode::URI_TOO_LONG, "the URL is longer than any of ours\n")
+    } else if request.method() == Method::OPTIONS {
+        options()
+    } else {
+        next.run(request).await
+    };
+    let label = response.extensions().get::<Label>().map_or("none", |label| label.0);
+    count(label, response.status());
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, METHODS);
+    }
+    common(response.headers_mut(), &site);
+    response.map(|body| Body::new(Metered::new(body, site.traffic.clone())))
+}
+
+fn url_length(request: &Request<Body>) -> usize {
+    request.uri().path_and_query().map_or(0, |text| text.as_str().len())
+}
+
+fn options() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, METHODS);
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE_S);
+    response
+}
+
+/// Everything is public and the same for everybody, without cookies, so every site may read it.
+fn common(headers: &mut HeaderMap, site: &Site) {
+    headers.insert(HeaderName::from_static("x-sealcast-node"), site.node.clone());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("cross-origin"));
+    headers.insert(HeaderName::from_static("timing-allow-origin"), HeaderValue::from_static("*"));
+}
+
+/// Labels are of closed sets: what was answered, and the class of the status.
+fn count(label: &'static str, status: StatusCode) {
+    let class = match status.as_u16() {
+        ..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    };
+    metrics::counter!("viewers_requests_total", "answer" => label, "status" => class).increment(1);
+}

@@ -1,0 +1,156 @@
+//! Answers: a thing the node has, and what the request's headers make of it.
+//!
+//! Owns validators, ranges, encodings and lengths; what is answered, and for how long it may be kept, the routes say. Pure.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+
+use super::conditions::{self, Verdict};
+use super::encoding::accepts_gzip;
+use super::range::{self, Wanted};
+use super::routes::{Kept, cache_control};
+use super::{Object, Rendered};
+
+/// How many bytes of a digest stand in an entity tag: 128 bits.
+const ETAG_DIGEST_BYTES: usize = 16;
+
+/// What an answer is, for metrics: a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Label(pub(super) &'static str);
+
+/// How an answer is described.
+#[derive(Debug, Clone)]
+pub(super) struct Meta {
+    pub(super) label: Label,
+    pub(super) content_type: HeaderValue,
+    pub(super) kept: Kept,
+}
+
+/// Text: compressed when the client takes that.
+pub(super) fn text(request: &Request<Body>, rendered: &Rendered, meta: Meta) -> Response {
+    let label = meta.label;
+    labelled(label, negotiated(request, rendered, meta))
+}
+
+fn negotiated(request: &Request<Body>, rendered: &Rendered, meta: Meta) -> Response {
+    let gzip = if accepts_gzip(request.headers()) { rendered.gzip() } else { None };
+    let (bytes, tag) = match gzip {
+        // Another representation has to have another strong tag (RFC 9110, 8.8.3.3).
+        Some(gzip) => (gzip, format!("{}-gzip", rendered.tag())),
+        None => (rendered.identity(), rendered.tag().to_owned()),
+    };
+    let mut headers = described(meta, &tag);
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if let Some(early) = precondition(request, &headers, &tag) {
+        return early;
+    }
+    if gzip.is_some() {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    whole(headers, bytes.clone())
+}
+
+/// A media object: never compressed, because it is already; in ranges when asked.
+pub(super) fn media(request: &Request<Body>, object: Object, meta: Meta) -> Response {
+    let label = meta.label;
+    labelled(label, ranged(request, object, meta))
+}
+
+fn ranged(request: &Request<Body>, object: Object, meta: Meta) -> Response {
+    let tag = hex::encode(object.digest.0.first_chunk::<ETAG_DIGEST_BYTES>().expect("a digest is longer"));
+    let mut headers = described(meta, &tag);
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if let Some(early) = precondition(request, &headers, &tag) {
+        return early;
+    }
+    let length = object.bytes.len();
+    // Ranges are defined for GET only (RFC 9110, 14.2).
+    let honoured = request.method() == Method::GET && conditions::range_applies(request.headers(), &tag);
+    match if honoured { range::wanted(request.headers(), length) } else { Wanted::Whole } {
+        Wanted::Whole => whole(headers, object.bytes),
+        Wanted::Part(part) => {
+            let last = part.end - 1;
+            headers.insert(CONTENT_RANGE, printed(format!("bytes {}-{last}/{length}", part.start)));
+            with_status(StatusCode::PARTIAL_CONTENT, headers, object.bytes.slice(part))
+        }
+        Wanted::Unsatisfiable => {
+            let mut refusal = refuse(StatusCode::RANGE_NOT_SATISFIABLE, "the object has no such bytes\n");
+            refusal.headers_mut().insert(CONTENT_RANGE, printed(format!("bytes */{length}")));
+            refusal.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            refusal
+        }
+    }
+}
+
+/// Items one after the other, as they are: a CBOR sequence (RFC 8742).
+pub(super) fn sequence(items: Vec<Bytes>, meta: Meta) -> Response {
+    let length: usize = items.iter().map(Bytes::len).sum();
+    let mut response = Response::new(Body::from_stream(stream::iter(items.into_iter().map(Ok::<_, axum::Error>))));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, meta.content_type);
+    headers.insert(CACHE_CONTROL, cache_control(meta.kept));
+    headers.insert(CONTENT_LENGTH, length.into());
+    labelled(meta.label, response)
+}
+
+/// One line for a person. The text never repeats what the client sent.
+pub(super) fn refuse(status: StatusCode, line: &'static str) -> Response {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, cache_control(Kept::Never));
+    with_status(status, headers, Bytes::from_static(line.as_bytes()))
+}
+
+fn labelled(label: Label, mut response: Response) -> Response {
+    response.extensions_mut().insert(label);
+    response
+}
+
+fn described(meta: Meta, tag: &str) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(16);
+    headers.insert(CONTENT_TYPE, meta.content_type);
+    headers.insert(CACHE_CONTROL, cache_control(meta.kept));
+    headers.insert(ETAG, printed(format!("\"{tag}\"")));
+    headers
+}
+
+/// The answer that the preconditions force, if they do.
+fn precondition(request: &Request<Body>, headers: &HeaderMap, tag: &str) -> Option<Response> {
+    match conditions::evaluate(request.headers(), tag) {
+        Verdict::Proceed => None,
+        Verdict::Failed => Some(refuse(StatusCode::PRECONDITION_FAILED, "the object is another one by now\n")),
+        Verdict::NotModified => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            // What a 304 has to repeat of the 200 (RFC 9110, 15.4.5).
+            for name in [CACHE_CONTROL, ETAG, VARY] {
+                if let Some(value) = headers.get(&name) {
+                    response.headers_mut().insert(name, value.clone());
+                }
+            }
+            Some(response)
+        }
+    }
+}
+
+fn whole(headers: HeaderMap, bytes: Bytes) -> Response {
+    with_status(StatusCode::OK, headers, bytes)
+}
+
+fn with_status(status: StatusCode, mut headers: HeaderMap, bytes: Bytes) -> Response {
+    headers.insert(CONTENT_LENGTH, bytes.len().into());
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn printed(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("digits, names and punctuation in ASCII")
+}

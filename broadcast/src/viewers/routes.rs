@@ -1,0 +1,304 @@
+//! The viewers' URLs, what each answers, and for how long an answer may be kept.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get};
+use bytes::Bytes;
+use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Request, StatusCode};
+use media::{LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId};
+use messages::SessionState;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::respond::{self, Label, Meta};
+use super::{Rendered, Shelf, StreamDetail, StreamSummary, Traffic, envelope, web};
+
+/// Most bytes of seals in one answer; a client asks on from the sequence after the last one it got. A window of 60 s of
+/// half-second seals has some 0.5 MB.
+const SEALS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Its rendition has sound only, and is labelled so.
+const AUDIO_RENDITION: &str = "audio";
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
+const CBOR_SEQUENCE: HeaderValue = HeaderValue::from_static("application/cbor-seq");
+const VIDEO: HeaderValue = HeaderValue::from_static("video/mp4");
+const AUDIO: HeaderValue = HeaderValue::from_static("audio/mp4");
+
+/// What the routes are told of the node.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node's name: in every answer, as `x-sealcast-node`.
+    pub node: NodeId,
+    /// EXT-X-TARGETDURATION in seconds, of which a playlist may be kept for half.
+    pub target_duration_s: u32,
+}
+
+/// How long an answer may be kept by the viewer and by caches in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Another byte would have another name.
+    ForEver,
+    /// A playlist: half a target duration (RFC 8216bis, 6.2.5.3), so that no viewer is a segment behind for it.
+    Playlist {
+        /// EXT-X-TARGETDURATION in seconds.
+        target_duration_s: u32,
+    },
+    /// Changes with every seal: long enough for a cache to answer a crowd once.
+    OneSecond,
+    /// May be kept, and is to be asked about each time.
+    Revalidated,
+    /// Refusals: what is not there now may be in a moment.
+    Never,
+}
+
+/// Every `Cache-Control` there is.
+pub(super) fn cache_control(kept: Kept) -> HeaderValue {
+    match kept {
+        Kept::ForEver => HeaderValue::from_static("public, max-age=31536000, immutable"),
+        Kept::Playlist { target_duration_s } => {
+            let seconds = (target_duration_s / 2).max(1);
+            HeaderValue::try_from(format!("public, max-age={seconds}")).expect("digits")
+        }
+        Kept::OneSecond => HeaderValue::from_static("public, max-age=1"),
+        Kept::Revalidated => HeaderValue::from_static("no-cache"),
+        Kept::Never => HeaderValue::from_static("no-store"),
+    }
+}
+
+/// What all routes share.
+pub(super) struct Site {
+    pub(super) shelf: Arc<dyn Shelf>,
+    pub(super) settings: Settings,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) node: HeaderValue,
+    openapi: Rendered,
+}
+
+type Shared = State<Arc<Site>>;
+
+/// The viewers' side of a node. Everything is GET, HEAD and OPTIONS; unknown query parameters are ignored.
+pub fn router(settings: Settings, shelf: Arc<dyn Shelf>, traffic: Arc<Traffic>) -> Router {
+    let node = HeaderValue::from_str(settings.node.as_str()).expect("names are ASCII letters, digits and punctuation");
+    let openapi = Rendered::new(include_str!("openapi.json"));
+    let site = Arc::new(Site { shelf, settings, traffic, node, openapi });
+    let mut router = Router::new();
+    for (path, methods) in table() {
+        router = router.route(path, methods);
+    }
+    router
+        .fallback(async || not_found())
+        .method_not_allowed_fallback(async || {
+            respond::refuse(StatusCode::METHOD_NOT_ALLOWED, "viewers only read: use GET, HEAD or OPTIONS\n")
+        })
+        .layer(axum::middleware::from_fn_with_state(site.clone(), envelope::envelope))
+        .with_state(site)
+}
+
+/// All routes; `openapi.json` describes each, and a test holds the two together.
+pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 12] {
+    [
+        ("/", get(page)),
+        ("/watch/{stream}", get(watch)),
+        ("/assets/{*file}", get(asset)),
+        ("/{file}", get(root_file)),
+        ("/live/{stream}/index.m3u8", get(multivariant)),
+        ("/live/{stream}/{rendition}/index.m3u8", get(media_playlist)),
+        ("/live/{stream}/{rendition}/{epoch}/{object}", get(object)),
+        ("/live/{stream}/seals", get(seals)),
+        ("/api/v1/streams", get(streams)),
+        ("/api/v1/streams/{stream}", get(stream)),
+        ("/api/v1/grants", get(grants)),
+        ("/api/v1/openapi.json", get(openapi)),
+    ]
+}
+
+fn not_found() -> Response {
+    respond::refuse(StatusCode::NOT_FOUND, "there is nothing at this URL\n")
+}
+
+/// Path parameters, checked. A name that cannot be is not found, like one that is not there.
+struct Names<T>(T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Site>> for Names<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, Response> {
+        match Path::from_request_parts(parts, site).await {
+            Ok(Path(names)) => Ok(Self(names)),
+            Err(_) => Err(not_found()),
+        }
+    }
+}
+
+async fn page(request: Request<Body>) -> Response {
+    web_file(&request, web::index())
+}
+
+async fn watch(Names(_): Names<StreamId>, request: Request<Body>) -> Response {
+    // Whether there is such a stream, the page finds out: it may begin while the page is open.
+    web_file(&request, web::index())
+}
+
+async fn asset(Names(path): Names<String>, request: Request<Body>) -> Response {
+    match web::file(&format!("assets/{path}")) {
+        Some(file) => web_file(&request, file),
+        None => not_found(),
+    }
+}
+
+async fn root_file(Names(path): Names<String>, request: Request<Body>) -> Response {
+    match web::file(&path) {
+        Some(file) => web_file(&request, file),
+        None => not_found(),
+    }
+}
+
+fn web_file(request: &Request<Body>, file: &'static web::File) -> Response {
+    let kept = if file.is_hashed { Kept::ForEver } else { Kept::Revalidated };
+    let meta = Meta { label: Label("web"), content_type: file.content_type.clone(), kept };
+    let mut response = respond::text(request, &file.rendered, meta);
+    let security: [(HeaderName, &'static str); 5] = [
+        (CONTENT_SECURITY_POLICY, web::CONTENT_SECURITY_POLICY.trim_ascii()),
+        (REFERRER_POLICY, "same-origin"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+    ];
+    for (name, value) in security {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn multivariant(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
+    playlist(&site, &request, site.shelf.multivariant(&stream))
+}
+
+async fn media_playlist(
+    State(site): Shared,
+    Names((stream, rendition)): Names<(StreamId, RenditionId)>,
+    request: Request<Body>,
+) -> Response {
+    playlist(&site, &request, site.shelf.media_playlist(&stream, &rendition))
+}
+
+fn playlist(site: &Site, request: &Request<Body>, rendered: Option<Rendered>) -> Response {
+    let Some(rendered) = rendered else {
+        return respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream or rendition\n");
+    };
+    let kept = Kept::Playlist { target_duration_s: site.settings.target_duration_s };
+    respond::text(request, &rendered, Meta { label: Label("playlist"), content_type: PLAYLIST, kept })
+}
+
+async fn object(
+    State(site): Shared,
+    Names((stream, rendition, epoch, slot)): Names<(StreamId, RenditionId, String, String)>,
+    request: Request<Body>,
+) -> Response {
+    let content_type = if rendition.as_str() == AUDIO_RENDITION { AUDIO } else { VIDEO };
+    let name = object_name(stream, rendition, &epoch, &slot);
+    match name.and_then(|name| site.shelf.object(&name)) {
+        Some(object) => {
+            respond::media(&request, object, Meta { label: Label("media"), content_type, kept: Kept::ForEver })
+        }
+        None => respond::refuse(StatusCode::NOT_FOUND, "this node has no such media object, or no longer\n"),
+    }
+}
+
+/// `None` unless it is spelled as [`ObjectName`] prints it, so that an object has one URL in every cache.
+fn object_name(stream: StreamId, rendition: RenditionId, epoch: &str, slot: &str) -> Option<ObjectName> {
+    let (spelled, slot) = (epoch, Slot::parse(slot)?);
+    let epoch: media::Epoch = spelled.parse().ok()?;
+    (epoch.to_string() == spelled).then_some(ObjectName { stream, rendition, epoch, slot })
+}
+
+async fn seals(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
+    let Some(from) = from_sequence(request.uri().query().unwrap_or_default()) else {
+        let line = "from: give one sequence number of the log, in digits, such as ?from=120\n";
+        return respond::refuse(StatusCode::BAD_REQUEST, line);
+    };
+    let Some(mut seals) = site.shelf.seals(&stream, from) else {
+        return respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream\n");
+    };
+    seals.truncate(fitting(&seals, SEALS_BYTES_MAX));
+    let meta = Meta { label: Label("seals"), content_type: CBOR_SEQUENCE, kept: Kept::OneSecond };
+    respond::sequence(seals, meta)
+}
+
+/// The `from` of a query; 0 when there is none, `None` when it is given twice or is not a number.
+fn from_sequence(query: &str) -> Option<LogSequence> {
+    let mut given = query.split('&').filter_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name == "from").then_some(value)
+    });
+    match (given.next(), given.next()) {
+        (None, _) => Some(LogSequence(0)),
+        (Some(value), None) if value.bytes().all(|byte| byte.is_ascii_digit()) => value.parse().ok(),
+        _ => None,
+    }
+}
+
+/// How many items come to at most `bytes_max`; one at least, so that a client always gets on.
+fn fitting(items: &[Bytes], bytes_max: usize) -> usize {
+    let mut total = 0_usize;
+    let fits = items.iter().take_while(|item| {
+        total = total.saturating_add(item.len());
+        total <= bytes_max
+    });
+    fits.count().max(1)
+}
+
+/// A stream's description, with what follows from its state.
+#[derive(Serialize)]
+struct Described<T> {
+    #[serde(flatten)]
+    stream: T,
+    /// Can be watched now, or is expected back within its grace.
+    live: bool,
+}
+
+#[derive(Serialize)]
+struct Listing {
+    streams: Vec<Described<StreamSummary>>,
+}
+
+const fn is_live(state: SessionState) -> bool {
+    matches!(state, SessionState::Live | SessionState::Reconnecting)
+}
+
+async fn streams(State(site): Shared, request: Request<Body>) -> Response {
+    let described = |stream: StreamSummary| Described { live: is_live(stream.state), stream };
+    json(&request, &Listing { streams: site.shelf.streams().into_iter().map(described).collect() })
+}
+
+async fn stream(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
+    match site.shelf.stream(&stream) {
+        Some(stream) => {
+            json::<Described<StreamDetail>>(&request, &Described { live: is_live(stream.summary.state), stream })
+        }
+        None => respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream\n"),
+    }
+}
+
+fn json<T: Serialize>(request: &Request<Body>, value: &T) -> Response {
+    let text = serde_json::to_vec(value).expect("names, numbers and lists have a JSON form");
+    let meta = Meta { label: Label("api"), content_type: JSON, kept: Kept::OneSecond };
+    respond::text(request, &Rendered::new(text), meta)
+}
+
+async fn grants(State(site): Shared) -> Response {
+    let meta = Meta { label: Label("api"), content_type: CBOR_SEQUENCE, kept: Kept::OneSecond };
+    respond::sequence(site.shelf.grants(), meta)
+}
+
+async fn openapi(State(site): Shared, request: Request<Body>) -> Response {
+    let meta = Meta { label: Label("api"), content_type: JSON, kept: Kept::Revalidated };
+    respond::text(&request, &site.openapi, meta)
+}

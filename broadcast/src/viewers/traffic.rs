@@ -1,0 +1,180 @@
+//! What a node sends to viewers: counters for presence and metrics, and the body that feeds them.
+//!
+//! Counts bytes when the connection takes them, not when an answer is made: what a viewer who left did not get is not
+//! egress. Knows nobody's address and has no label per viewer.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use media::{BitsPerSecond, Now};
+
+/// Largest piece handed to a connection at once, in bytes: large enough to cost nothing, small enough that a slow viewer's
+/// segment is counted as it goes out. Pieces are slices; nothing is copied.
+const PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// Counters of one node's viewers' side.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    requests: AtomicU64,
+    egress_bytes: AtomicU64,
+    mark: Mutex<Option<Mark>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: Now,
+    requests: u64,
+    egress_bytes: u64,
+}
+
+/// What viewers ask and get, per second.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Rates {
+    /// Requests.
+    pub requests_per_second: f64,
+    /// Bits of bodies; headers and TLS come on top.
+    pub egress: BitsPerSecond,
+}
+
+impl Traffic {
+    /// Requests since the node started.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of bodies that connections took since the node started.
+    pub fn egress_bytes(&self) -> u64 {
+        self.egress_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Means since the last call; zero at the first one. One caller calls it once per report.
+    pub fn rates(&self, now: Now) -> Rates {
+        let next = Mark { at: now, requests: self.requests(), egress_bytes: self.egress_bytes() };
+        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = mark.replace(next) else { return Rates::default() };
+        let millis = now.elapsed.saturating_sub(last.at.elapsed).as_millis().max(1);
+        let requests = next.requests.saturating_sub(last.requests);
+        let bits = u128::from(next.egress_bytes.saturating_sub(last.egress_bytes)) * 8 * 1000 / millis;
+        Rates {
+            requests_per_second: requests as f64 * 1000.0 / millis as f64,
+            egress: BitsPerSecond(u64::try_from(bits).unwrap_or(u64::MAX)),
+        }
+    }
+
+    pub(super) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_bytes(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.egress_bytes.fetch_add(bytes, Ordering::Relaxed);
+        metrics::counter!("viewers_egress_bytes_total").increment(bytes);
+    }
+}
+
+/// A body whose bytes are counted as the connection takes them.
+pub(super) struct Metered {
+    inner: Body,
+    /// The rest of a frame that was too large for one piece.
+    rest: Bytes,
+    traffic: Arc<Traffic>,
+}
+
+impl Metered {
+    pub(super) fn new(inner: Body, traffic: Arc<Traffic>) -> Self {
+        Self { inner, rest: Bytes::new(), traffic }
+    }
+
+    fn piece(&mut self, mut data: Bytes) -> Frame<Bytes> {
+        let piece = data.split_to(data.len().min(PIECE_BYTES_MAX));
+        self.rest = data;
+        self.traffic.count_bytes(piece.len());
+        Frame::data(piece)
+    }
+}
+
+impl HttpBody for Metered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            return Poll::Ready(Some(Ok(self.piece(rest))));
+        }
+        let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(context));
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| match frame.into_data() {
+                Ok(data) => self.piece(data),
+                Err(trailers) => trailers,
+            })
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
+        let inner = self.inner.size_hint();
+        let mut hint = SizeHint::new();
+        if let Some(upper) = inner.upper().and_then(|upper| upper.checked_add(rest)) {
+            hint.set_upper(upper);
+        }
+        hint.set_lower(inner.lower().saturating_add(rest));
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+    use media::UnixMillis;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Now {
+        Now { elapsed: Duration::from_secs(seconds), wall: UnixMillis(0) }
+    }
+
+    #[tokio::test]
+    async fn bytes_count_when_they_are_taken_piece_by_piece() {
+        let traffic = Arc::new(Traffic::default());
+        let length = PIECE_BYTES_MAX * 2 + 1;
+        let mut body = Metered::new(Body::from(vec![7; length]), traffic.clone());
+        assert_eq!(body.size_hint().exact(), Some(length as u64));
+        assert_eq!(traffic.egress_bytes(), 0);
+        let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!((piece.len(), traffic.egress_bytes()), (PIECE_BYTES_MAX, PIECE_BYTES_MAX as u64));
+        assert_eq!(body.size_hint().exact(), Some(length as u64 - PIECE_BYTES_MAX as u64));
+        assert!(!body.is_end_stream());
+        let rest = body.collect().await.unwrap().to_bytes();
+        assert_eq!(piece.len() + rest.len(), length);
+        assert_eq!(traffic.egress_bytes(), length as u64);
+    }
+
+    #[test]
+    fn rates_are_means_since_the_last_report() {
+        let traffic = Traffic::default();
+        assert_eq!(traffic.rates(at(10)), Rates::default());
+        traffic.count_request();
+        traffic.count_request();
+        traffic.count_request();
+        traffic.count_bytes(1000);
+        let rates = traffic.rates(at(12));
+        assert_eq!(rates, Rates { requests_per_second: 1.5, egress: BitsPerSecond(4000) });
+        assert_eq!(traffic.rates(at(14)), Rates::default());
+        assert_eq!(traffic.rates(at(14)), Rates::default());
+    }
+}
