@@ -1,0 +1,105 @@
+//! The moving test pattern: colour bars, a bouncing square, a sweeping line, and the clock. Pure.
+
+use crate::clock::{Luma, UnixMillis, draw_blocks, draw_digits};
+
+/// Y, Cb, Cr of the bars (BT.601 range, 75 %): white, yellow, cyan, green, magenta, red, blue.
+const BARS: [(u8, u8, u8); 7] =
+    [(180, 128, 128), (162, 44, 142), (131, 156, 44), (112, 72, 58), (84, 184, 198), (65, 100, 212), (35, 212, 114)];
+
+/// The square's side is the picture's shorter one divided by this.
+const SQUARE_DIVISOR: usize = 8;
+
+/// Pixels that the square moves each frame, of 1000 in width.
+const SPEED_PER_MILLE: usize = 7;
+
+/// One plane of a picture.
+#[derive(Debug, Clone)]
+pub(crate) struct Plane {
+    pub(crate) pixels: Vec<u8>,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+}
+
+impl Plane {
+    fn bars(width: usize, height: usize, of: impl Fn(&(u8, u8, u8)) -> u8) -> Self {
+        let row: Vec<u8> = (0..width).map(|x| BARS.get(x * BARS.len() / width.max(1)).map_or(16, &of)).collect();
+        Self { pixels: row.repeat(height), width, height }
+    }
+}
+
+/// Draws pictures of one size.
+#[derive(Debug)]
+pub(crate) struct Painter {
+    background: [Plane; 3],
+}
+
+impl Painter {
+    /// For pictures of `width` x `height`, both even.
+    pub(crate) fn new(width: usize, height: usize) -> Self {
+        let (half_width, half_height) = (width / 2, height / 2);
+        Self {
+            background: [
+                Plane::bars(width, height, |bar| bar.0),
+                Plane::bars(half_width, half_height, |bar| bar.1),
+                Plane::bars(half_width, half_height, |bar| bar.2),
+            ],
+        }
+    }
+
+    /// The colour planes, which do not move, and the brightness to start from.
+    pub(crate) const fn background(&self) -> &[Plane; 3] {
+        &self.background
+    }
+
+    /// Draws what moves onto a brightness plane that holds the background: frame number `frame`, at `time`.
+    pub(crate) fn draw(luma: &mut Luma<'_>, frame: u64, time: UnixMillis) {
+        let side = (luma.width.min(luma.height) / SQUARE_DIVISOR).max(2);
+        let frame = usize::try_from(frame % (1 << 24)).unwrap_or(0);
+        let step = (luma.width * SPEED_PER_MILLE / 1_000).max(1);
+        let x = bounce(frame * step, luma.width.saturating_sub(side));
+        let y = bounce(frame * step * 2 / 3, luma.height.saturating_sub(side));
+        luma.fill(x..x + side, y..y + side, 235);
+        luma.fill(x + side / 4..x + side * 3 / 4, y + side / 4..y + side * 3 / 4, 16);
+        let line = frame * step % luma.width.max(1);
+        luma.fill(line..line + 2, 0..luma.height, 235);
+        draw_digits(luma, time);
+        draw_blocks(luma, time);
+    }
+}
+
+/// Back and forth between 0 and `limit`.
+const fn bounce(way: usize, limit: usize) -> usize {
+    if limit == 0 {
+        return 0;
+    }
+    let way = way % (2 * limit);
+    if way > limit { 2 * limit - way } else { way }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn every_picture_has_a_clock_that_reads_back_and_differs_from_the_last() {
+        let painter = Painter::new(320, 180);
+        let mut last = Vec::new();
+        for frame in 0..100 {
+            let mut pixels = painter.background()[0].pixels.clone();
+            let time = UnixMillis(1_795_246_245_678 + i64::try_from(frame).unwrap() * 33);
+            Painter::draw(&mut Luma { pixels: &mut pixels, width: 320, height: 180, stride: 320 }, frame, time);
+            assert_eq!(clock::read(&pixels, 320, 180, 320), Some(time));
+            assert_ne!(pixels, last);
+            last = pixels;
+        }
+    }
+
+    #[test]
+    fn square_stays_inside() {
+        for way in 0..1_000 {
+            assert!(bounce(way, 77) <= 77);
+        }
+        assert_eq!((bounce(5, 0), bounce(78, 77), bounce(154, 77)), (0, 76, 0));
+    }
+}

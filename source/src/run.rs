@@ -1,0 +1,159 @@
+//! The source at work: paces, publishes, reconnects.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::UnixMillis;
+use crate::config::{Config, Input, Pattern};
+use crate::connection::Connection;
+use crate::encode::{AudioEncoder, VideoEncoder};
+use crate::file::{self, Looped};
+use crate::time::{monotonic, wait_until, wall_millis};
+use crate::tone;
+
+/// First and longest pause before connecting again; it doubles in between.
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_secs(8);
+
+/// A connection that lasted so long was a good one: the next pause is the first again.
+const GOOD_CONNECTION: Duration = Duration::from_secs(10);
+
+/// When the encoder is so late, frames are left out rather than sent late.
+const LATE_MAX: Duration = Duration::from_millis(500);
+
+/// A configured source.
+#[derive(Debug)]
+pub struct Source {
+    config: Config,
+}
+
+/// How a connection ended.
+enum End {
+    Shutdown,
+    Lost(anyhow::Error),
+}
+
+impl Source {
+    /// Checks the configuration, the encoders or the file. Connects to nothing yet.
+    pub fn load(config: Config) -> anyhow::Result<Self> {
+        config.check()?;
+        ffmpeg_next::init().context("cannot initialise FFmpeg")?;
+        ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Fatal);
+        match &config.input {
+            Input::Pattern(pattern) => drop(VideoEncoder::open(pattern)?),
+            Input::File(path) => drop(Looped::open(path)?),
+        }
+        Ok(Self { config })
+    }
+
+    /// Publishes until `shutdown` is cancelled, and ends within a second then; connects again whenever the server goes away. Works on a
+    /// thread of its own. Errors only when nothing can ever be published: the encoder or the file fails.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new()
+            .name("source".to_owned())
+            .spawn(move || {
+                // Nobody to tell when the caller is gone.
+                let _ = done.send(self.run_blocking(&shutdown));
+            })
+            .context("cannot start the source's thread")?;
+        outcome.await.context("the source's thread panicked")?
+    }
+
+    /// As [`Source::run`], on the calling thread.
+    pub fn run_blocking(self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let mut pause = BACKOFF_MIN;
+        while !shutdown.is_cancelled() {
+            let since = monotonic();
+            let end = match &self.config.input {
+                Input::Pattern(pattern) => self.publish_pattern(pattern, shutdown)?,
+                Input::File(path) => self.publish_file(&mut Looped::open(path)?, shutdown)?,
+            };
+            match end {
+                End::Shutdown => break,
+                End::Lost(_) if shutdown.is_cancelled() => break,
+                End::Lost(error) => {
+                    if since.elapsed() > GOOD_CONNECTION {
+                        pause = BACKOFF_MIN;
+                    }
+                    let server = self.config.server();
+                    let pause_ms = pause.as_millis();
+                    tracing::warn!(
+                        server,
+                        error = format!("{error:#}"),
+                        pause_ms,
+                        "publishing ended, connecting again"
+                    );
+                    wait_until(monotonic() + pause, shutdown);
+                    pause = (pause * 2).min(BACKOFF_MAX);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_pattern(&self, pattern: &Pattern, shutdown: &CancellationToken) -> anyhow::Result<End> {
+        let mut video = VideoEncoder::open(pattern)?;
+        let mut audio = AudioEncoder::open()?;
+        let streams = [video.parameters(), audio.parameters()];
+        let mut connection = match Connection::open(&self.config.target(), &streams, shutdown) {
+            Ok(connection) => connection,
+            Err(error) => return Ok(End::Lost(error)),
+        };
+        tracing::info!(server = self.config.server(), width = pattern.width, height = pattern.height, "publishing");
+        let start = monotonic();
+        let origin_micros = wall_millis() * 1_000;
+        let mut index = 0_u64;
+        loop {
+            let due = start + Duration::from_nanos(pattern.frame_rate.nanos(index));
+            if !wait_until(due, shutdown) {
+                connection.finish();
+                return Ok(End::Shutdown);
+            }
+            // A machine that slept or is too slow: stay live.
+            while monotonic().saturating_duration_since(frame_time(start, pattern, index)) > LATE_MAX {
+                index += 1;
+            }
+            let nanos = pattern.frame_rate.nanos(index);
+            let until = i64::try_from(u128::from(nanos) * u128::from(tone::SAMPLE_RATE_HZ) / 1_000_000_000)?;
+            audio.skip_to(until - i64::from(tone::SAMPLE_RATE_HZ));
+            for packet in audio.encode_until(until, origin_micros)? {
+                if let Err(error) = connection.write(1, audio.time_base(), packet) {
+                    return Ok(End::Lost(error));
+                }
+            }
+            for packet in video.encode(i64::try_from(index)?, UnixMillis(wall_millis()))? {
+                if let Err(error) = connection.write(0, video.time_base(), packet) {
+                    return Ok(End::Lost(error));
+                }
+            }
+            index += 1;
+        }
+    }
+
+    fn publish_file(&self, file: &mut Looped, shutdown: &CancellationToken) -> anyhow::Result<End> {
+        let mut connection = match Connection::open(&self.config.target(), file.parameters(), shutdown) {
+            Ok(connection) => connection,
+            Err(error) => return Ok(End::Lost(error)),
+        };
+        tracing::info!(server = self.config.server(), "publishing a file");
+        let start = monotonic();
+        loop {
+            let (index, at, packet) = file.next()?;
+            let micros = u64::try_from(at).unwrap_or(0) * 100 / 9;
+            if !wait_until(start + Duration::from_micros(micros), shutdown) {
+                connection.finish();
+                return Ok(End::Shutdown);
+            }
+            if let Err(error) = connection.write(index, file::TIME_BASE, packet) {
+                return Ok(End::Lost(error));
+            }
+        }
+    }
+}
+
+fn frame_time(start: Instant, pattern: &Pattern, index: u64) -> Instant {
+    start + Duration::from_nanos(pattern.frame_rate.nanos(index))
+}
