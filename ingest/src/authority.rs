@@ -154,8 +154,9 @@ impl Authority {
                 keyring.add_grant(&message.payload, now).err()
             }
         });
-        if let Some(refusal) = refused {
-            tracing::debug!(topic = message.topic, %refusal, "key message refused");
+        match refused {
+            Some(refusal) => tracing::debug!(topic = message.topic, %refusal, "key message refused"),
+            None => self.note_own_grant(),
         }
     }
 
@@ -204,13 +205,22 @@ impl Authority {
         let cose = bounded_body(request, seal::limits::GRANT_BYTES_MAX).await?;
         let now = self.context.clock.wall();
         let key = self.key.key_id();
-        let until = self.with_keyring(|keyring| {
-            keyring.add_grant(&cose, now).map_err(|refusal| anyhow::anyhow!("grant refused: {refusal}"))?;
-            keyring.grant(&key).map(|grant| grant.not_after).context("grant is for another key")
-        })?;
-        tracing::info!(%key, %until, "granted to seal");
-        self.granted_until.send_replace(Some(until));
+        let granted = self
+            .with_keyring(|keyring| keyring.add_grant(&cose, now))
+            .map_err(|refusal| anyhow::anyhow!("grant refused: {refusal}"))?;
+        anyhow::ensure!(granted == key, "grant is for another key");
+        self.note_own_grant();
         Ok(())
+    }
+
+    /// Whichever way it came, from control or as the bus remembers it: the own grant in the keyring is the one that holds.
+    fn note_own_grant(&self) {
+        let key = self.key.key_id();
+        let until = self.with_keyring(|keyring| keyring.grant(&key).map(|grant| grant.not_after));
+        let changed = self.granted_until.send_if_modified(|known| std::mem::replace(known, until) != until);
+        if let Some(until) = until.filter(|_| changed) {
+            tracing::info!(%key, %until, "granted to seal");
+        }
     }
 }
 

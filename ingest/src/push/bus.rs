@@ -56,7 +56,10 @@ pub(super) async fn run(shared: Arc<Shared>, bus: Arc<dyn Bus>, prefix: Prefix, 
             () = shutdown.cancelled() => return,
         };
         match sent {
-            Ok(()) => cursor = found.index.saturating_add(1),
+            Ok(()) => {
+                cursor = found.index.saturating_add(1);
+                shared.published.send_replace(cursor);
+            }
             Err(error) => {
                 tracing::debug!(stream = %shared.stream, %error, "seal waits for the bus");
                 tokio::time::sleep(RETRY_WAIT).await;

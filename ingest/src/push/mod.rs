@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     end: watch::Sender<u64>,
     /// Newest seal all of whose bytes a node has acknowledged.
     acknowledged: watch::Sender<Option<Place>>,
+    /// Index of the next entry for the bus.
+    published: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -66,6 +68,7 @@ impl Pusher {
             ring: Mutex::default(),
             end: watch::Sender::new(0),
             acknowledged: watch::Sender::new(None),
+            published: watch::Sender::new(0),
         });
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(supervise(
@@ -95,6 +98,17 @@ impl Pusher {
     /// Bytes held for nodes that come back.
     pub(crate) fn ring_bytes(&self) -> usize {
         self.shared.with_ring(|ring| ring.bytes())
+    }
+
+    /// Waits until every entry is on the bus, and some node has all bytes, as far as a broker and nodes are there. The caller
+    /// bounds the wait.
+    pub(crate) async fn delivered(&self, newest: Place) {
+        let mut acknowledged = self.shared.acknowledged.subscribe();
+        let mut published = self.shared.published.subscribe();
+        let end = *self.shared.end.borrow();
+        // An error means that the tasks are gone: there is nothing more to wait for.
+        let _ = acknowledged.wait_for(|place| place.is_some_and(|place| place >= newest)).await;
+        let _ = published.wait_for(|index| *index >= end).await;
     }
 
     /// Ends the tasks; what was not delivered by now is not.

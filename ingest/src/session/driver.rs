@@ -87,6 +87,7 @@ impl Driver {
             }
         };
         tracing::info!("publisher begins");
+        metrics::gauge!("ingest_publishers").increment(1.0);
         self.stats.new_publisher();
         self.writer.look_for_base();
         let feeder = Arc::new(feeder);
@@ -118,6 +119,7 @@ impl Driver {
                 }
             }
         }
+        metrics::gauge!("ingest_publishers").decrement(1.0);
         feed.abort();
         self.writer.close_epoch().await;
         tracing::info!("publisher is gone");

@@ -174,15 +174,12 @@ impl Writer {
 
     /// Waits a moment for the last bytes to arrive, and ends delivery.
     pub(super) async fn finish(mut self) {
-        if let Some(pusher) = self.pusher.take() {
-            if let Some(newest) = self.positions.back().filter(|_| !self.hub.services.nodes.online().is_empty()) {
-                let mut acknowledged = pusher.acknowledged();
-                let done = |place: &Option<Place>| place.is_some_and(|place| place >= newest.place());
-                // Whether it came or not, this is the end.
-                let _ = tokio::time::timeout(FLUSH_WAIT, acknowledged.wait_for(done)).await;
-            }
-            pusher.finish().await;
+        let Some(pusher) = self.pusher.take() else { return };
+        if let Some(newest) = self.positions.back() {
+            // Whether it came or not, this is the end.
+            let _ = tokio::time::timeout(FLUSH_WAIT, pusher.delivered(newest.place())).await;
         }
+        pusher.finish().await;
     }
 
     async fn seal_row(&mut self, row: Row) -> Result<()> {

@@ -221,6 +221,8 @@ impl Hub {
         let (media, received) = mpsc::channel(MEDIA_DEPTH);
         let new = NewPublisher { media: received, link: Arc::clone(&link) };
         let mut channels = self.channels();
+        // A driver that panicked leaves its channel behind; it must not lock its stream for ever.
+        channels.retain(|_, channel| !channel.publishers.is_closed());
         if let Some(channel) = channels.get_mut(&stream) {
             let silent_for = channel.link.silent_for(now.elapsed);
             // Before the lifecycle is told, so that a full queue changes nothing.

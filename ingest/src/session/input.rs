@@ -181,3 +181,104 @@ impl InputMapper {
 fn ticks(ms: i64) -> Timestamp {
     Timestamp::new(ms, Timescale::MILLIS).rescale(Timescale::VIDEO)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records as x264 writes them: 320x240 baseline, 854x480 main.
+    const SMALL: &str = "0142c00dffe100166742c00dda0507ec0440000003004000000f03c50aa801000468ce0fc8";
+    const LARGE: &str = "014d401effe10018674d401eeca06c1ef37808800000030080000019078b16cb01000468ef8fc8";
+    const IDR: &[u8] = &[0, 0, 0, 2, 0x65, 0x88];
+    const NOT_IDR: &[u8] = &[0, 0, 0, 2, 0x41, 0x9A];
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn record(hex: &str) -> Body {
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        Body::VideoConfig((0..hex.len()).step_by(2).map(byte).collect())
+    }
+
+    fn frame(data: &'static [u8], composition_ms: i32) -> Body {
+        Body::Video { composition_ms, key: false, data: Bytes::from_static(data) }
+    }
+
+    fn names(inputs: &[Input]) -> Vec<&'static str> {
+        let name = |input: &Input| match input {
+            Input::VideoConfig(_) => "video config",
+            Input::AudioConfig(_) => "audio config",
+            Input::Video(_) => "video",
+            Input::Audio(_) => "audio",
+            Input::Break => "break",
+        };
+        inputs.iter().map(name).collect()
+    }
+
+    fn video_times(inputs: &[Input]) -> Vec<(i64, i64)> {
+        let times = |input: &Input| match input {
+            Input::Video(packet) => Some((packet.dts.ticks / 90, packet.pts.ticks / 90)),
+            _ => None,
+        };
+        inputs.iter().filter_map(times).collect()
+    }
+
+    #[test]
+    fn repeated_parameter_sets_are_nothing_and_changed_ones_are_passed_on() {
+        let mut mapper = InputMapper::new();
+        assert_eq!(names(&mapper.push(0, record(SMALL), NOW).unwrap()), ["video config"]);
+        for _ in 0..3 {
+            assert!(mapper.push(0, record(SMALL), NOW).unwrap().is_empty());
+        }
+        assert_eq!(names(&mapper.push(0, record(LARGE), NOW).unwrap()), ["video config"]);
+        assert!(mapper.push(0, Body::VideoConfig(Bytes::from_static(b"\x01nonsense")), NOW).is_err());
+    }
+
+    #[test]
+    fn frames_before_their_parameter_sets_are_dropped_and_counted() {
+        let mut mapper = InputMapper::new();
+        assert!(mapper.push(0, frame(IDR, 0), NOW).unwrap().is_empty());
+        assert!(mapper.push(0, Body::Audio(Bytes::from_static(b"raw")), NOW).unwrap().is_empty());
+        assert_eq!(mapper.counters().dropped, 2);
+    }
+
+    #[test]
+    fn times_are_exact_and_negative_composition_is_kept() {
+        let mut mapper = InputMapper::new();
+        mapper.push(5_000, record(SMALL), NOW).unwrap();
+        let first = mapper.push(5_000, frame(IDR, 66), NOW).unwrap();
+        assert_eq!(video_times(&first), [(10_000, 10_066)]);
+        assert_eq!(mapper.origin(), UnixMillis(NOW.0 - 10_000));
+        let next = mapper.push(5_033, frame(NOT_IDR, -33), NOW).unwrap();
+        assert_eq!(video_times(&next), [(10_033, 10_000)]);
+        mapper.push(7_000, frame(IDR, 0), NOW).unwrap();
+        assert_eq!(mapper.counters().keyframe_interval_ms, 2_000);
+    }
+
+    #[test]
+    fn jump_of_the_clock_breaks_the_timeline_which_never_goes_back() {
+        for jump in [1_000_u32, 3_600_000, 86_400_000] {
+            let mut mapper = InputMapper::new();
+            mapper.push(90_000_000, record(SMALL), NOW).unwrap();
+            mapper.push(90_000_000, frame(IDR, 0), NOW).unwrap();
+            mapper.push(90_000_033, frame(NOT_IDR, 0), NOW).unwrap();
+            let later = UnixMillis(NOW.0 + 50);
+            let after = mapper.push(90_000_033 - jump, frame(IDR, 0), later).unwrap();
+            assert_eq!(names(&after), ["break", "video"]);
+            assert_eq!(video_times(&after), [(11_033, 11_033)]);
+            assert_eq!(mapper.origin(), UnixMillis(later.0 - 11_033));
+            let next = mapper.push(90_000_066 - jump, frame(NOT_IDR, 0), later).unwrap();
+            assert_eq!(video_times(&next), [(11_066, 11_066)]);
+            assert_eq!(mapper.counters().breaks, 1);
+        }
+    }
+
+    #[test]
+    fn mp3_and_aac_follow_each_other() {
+        let mut mapper = InputMapper::new();
+        let mp3 = || Body::Mp3(Bytes::from_static(b"frame"));
+        assert_eq!(names(&mapper.push(0, mp3(), NOW).unwrap()), ["audio config", "audio"]);
+        assert_eq!(names(&mapper.push(26, mp3(), NOW).unwrap()), ["audio"]);
+        let aac = Body::AudioConfig(Bytes::from_static(&[0x11, 0x90]));
+        assert_eq!(names(&mapper.push(52, aac, NOW).unwrap()), ["audio config"]);
+        assert_eq!(names(&mapper.push(52, Body::Audio(Bytes::from_static(b"raw")), NOW).unwrap()), ["audio"]);
+    }
+}

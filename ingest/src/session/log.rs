@@ -242,3 +242,135 @@ fn sha256(bytes: &[u8]) -> Digest {
 fn length(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use media::{BitsPerSecond, Format, PartIndex, Timescale, aac};
+    use seal::SealingKey;
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_020_000);
+
+    fn rendition() -> RenditionId {
+        "audio".parse().unwrap()
+    }
+
+    fn scale() -> Timescale {
+        Timescale::new(48_000).unwrap()
+    }
+
+    fn log(epoch: u64, base: Option<&LogPosition>) -> EpochLog {
+        let identity = EpochIdentity {
+            cluster: "c".parse().unwrap(),
+            stream: "s".parse().unwrap(),
+            session: SessionId([u8::try_from(epoch).unwrap(); 16]),
+            epoch: Epoch(epoch),
+            origin: UnixMillis(NOW.0 - 20_000),
+        };
+        let track = TrackConfig::Audio { aac: aac::AudioSpecificConfig::low_complexity(48_000, 2).unwrap() };
+        EpochLog::new(identity, base, &[(rendition(), track)]).unwrap()
+    }
+
+    /// A row of half a second of one rendition; a gap where `bytes` is `None`.
+    fn row(log: &EpochLog, part: u32, bytes: Option<&'static [u8]>, closes: Option<u64>) -> Row {
+        let msn = log.next_msn();
+        let at = |half_seconds: u64| Timestamp::new(24_000 * i64::try_from(half_seconds).unwrap(), scale());
+        let start = at(u64::from(part) + 10 + 8 * msn.0);
+        let object = |slot, start, duration, length| MediaObject {
+            rendition: rendition(),
+            slot,
+            start,
+            decode_time: start,
+            duration,
+            independent: bytes.is_some(),
+            gap: bytes.is_none(),
+            length,
+            bytes: Bytes::from_static(bytes.unwrap_or_default()),
+        };
+        let length = bytes.map_or(0, <[u8]>::len) as u64;
+        let mut objects = vec![object(Slot::Part { msn, part: PartIndex(part) }, start, at(1), length)];
+        objects.extend(closes.map(|length| {
+            let slot = Slot::Segment { msn };
+            MediaObject { bytes: Bytes::new(), ..object(slot, at(10 + 8 * msn.0), at(u64::from(part) + 1), length) }
+        }));
+        let track = Track {
+            rendition: rendition(),
+            codec: "mp4a.40.2".to_owned(),
+            timescale: scale(),
+            format: Format::Audio { sample_rate_hz: 48_000, channels: 2 },
+            bandwidth_peak: BitsPerSecond(1),
+            bandwidth_mean: BitsPerSecond(1),
+        };
+        let first = !log.started;
+        Row {
+            start,
+            end: start.plus(at(1)),
+            msn,
+            part: PartIndex(part),
+            completes_segment: closes.is_some(),
+            tracks: if first || closes.is_some() { vec![track] } else { Vec::new() },
+            objects,
+        }
+    }
+
+    fn seal(log: &mut EpochLog, entry: &Entry, key: &SealingKey) -> Sealed {
+        let sealed = seal::sign_seal(&entry.body, key).unwrap();
+        log.sealed(&sealed);
+        sealed
+    }
+
+    #[test]
+    fn segment_is_named_by_the_digest_of_all_its_parts() {
+        let (mut log, key) = (log(1, None), SealingKey::generate().unwrap());
+        let rows: [(u32, &[u8], _); 3] = [(0, b"ab", None), (1, b"c", None), (2, b"de", Some(5))];
+        let mut seals: Vec<Sealed> = Vec::new();
+        for (part, bytes, closes) in rows {
+            let entry = log.row(row(&log, part, Some(bytes), closes), NOW);
+            let sealed = seal(&mut log, &entry, &key);
+            if let Some(before) = seals.last() {
+                Head::of(before).admits(sealed.body()).unwrap();
+            }
+            assert_eq!(entry.objects.len(), if part == 0 { 2 } else { 1 }, "init once, then the parts alone");
+            seals.push(sealed);
+        }
+        let segment = seals[2].body().objects.last().unwrap().clone();
+        assert_eq!((segment.digest, segment.length), (sha256(b"abcde"), 5));
+        assert_eq!(log.next_msn(), MediaSequence(1));
+    }
+
+    #[test]
+    fn gap_has_no_bytes_and_makes_its_segment_a_gap() {
+        let (mut log, key) = (log(1, None), SealingKey::generate().unwrap());
+        let entry = log.row(row(&log, 0, Some(b"ab"), None), NOW);
+        seal(&mut log, &entry, &key);
+        let entry = log.row(row(&log, 1, None, Some(0)), NOW);
+        assert!(entry.objects.is_empty());
+        assert!(entry.body.objects.iter().all(|object| object.gap && object.digest == Digest::NONE));
+        seal(&mut log, &entry, &key);
+        let entry = log.row(row(&log, 0, Some(b"cd"), Some(2)), NOW);
+        let sealed = seal(&mut log, &entry, &key);
+        assert_eq!(sealed.body().objects[1].digest, sha256(b"cd"), "nothing of the segment before is left");
+    }
+
+    #[test]
+    fn epoch_begins_past_an_open_segment_and_after_an_end() {
+        let key = SealingKey::generate().unwrap();
+        let mut first = log(1, None);
+        let entry = first.row(row(&first, 0, Some(b"ab"), None), NOW);
+        let open = seal(&mut first, &entry, &key);
+        let mut second = log(2, Some(&LogPosition::after(&open)));
+        assert_eq!(second.next_msn(), MediaSequence(1));
+        let entry = second.row(row(&second, 0, Some(b"cd"), None), NOW);
+        let sealed = seal(&mut second, &entry, &key);
+        Head::of(&open).admits(sealed.body()).unwrap();
+        let entry = second.end(NOW);
+        let end = seal(&mut second, &entry, &key);
+        Head::of(&sealed).admits(end.body()).unwrap();
+        let mut third = log(3, Some(&LogPosition::after(&end)));
+        let entry = third.row(row(&third, 0, Some(b"ef"), None), NOW);
+        let sealed = seal(&mut third, &entry, &key);
+        Head::of(&end).admits(sealed.body()).unwrap();
+        assert_eq!((sealed.body().next_msn, sealed.body().discontinuity), (MediaSequence(2), DiscontinuitySequence(2)));
+    }
+}

@@ -37,6 +37,7 @@ pub(crate) struct Cluster {
     config: Config,
     authority: Authority,
     broker: SocketAddr,
+    broker_task: Option<(CancellationToken, JoinHandle<()>)>,
     shutdown: CancellationToken,
     ingest: Option<(CancellationToken, JoinHandle<()>)>,
     tasks: Vec<JoinHandle<()>>,
@@ -92,14 +93,7 @@ impl Cluster {
         std::fs::write(&root_key, anchor.as_bytes()).unwrap();
         let receiver = Receiver::new(Keyring::new("test".parse().unwrap(), anchor));
 
-        let mut tasks = Vec::new();
-        let users = [("i1", Access::Ingest), ("b1", Access::Broadcast), ("c1", Access::Control)];
-        let users = users.map(|(name, access)| User { name: name.into(), password: "secret".into(), access });
-        let broker = node::broker::Config { listen: loopback(), users: users.into(), ..Default::default() };
-        let broker = EmbeddedBroker::load(broker).await.unwrap();
-        let broker_address = broker.address();
-        let token = shutdown.clone();
-        tasks.push(tokio::spawn(async move { broker.run(token).await.unwrap() }));
+        let (broker, broker_task) = broker(loopback()).await;
         std::fs::write(directory.path().join("password"), "secret").unwrap();
 
         let control = Arc::new(Control {
@@ -125,10 +119,11 @@ impl Cluster {
                 ..Config::default()
             },
             authority,
-            broker: broker_address,
+            broker,
+            broker_task: Some(broker_task),
             shutdown,
             ingest: None,
-            tasks,
+            tasks: Vec::new(),
         };
         change(&mut cluster.config);
         let router = Router::new()
@@ -227,9 +222,23 @@ impl Cluster {
         clock.elapsed()
     }
 
+    /// The broker is gone, with all it had in memory.
+    pub(crate) async fn stop_broker(&mut self) {
+        let (token, task) = self.broker_task.take().unwrap();
+        token.cancel();
+        task.await.unwrap();
+    }
+
+    /// An empty broker at the same address.
+    pub(crate) async fn start_broker(&mut self) {
+        let (_, task) = broker(self.broker).await;
+        self.broker_task = Some(task);
+    }
+
     pub(crate) async fn stop(mut self) {
         self.stop_ingest().await;
         self.shutdown.cancel();
+        self.stop_broker().await;
         for task in self.tasks {
             task.await.unwrap();
         }
@@ -281,6 +290,16 @@ impl Publisher {
         let ended = tokio::time::timeout(std::time::Duration::from_secs(60), self.child.wait_with_output()).await;
         ended.expect("ffmpeg did not end").unwrap()
     }
+}
+
+async fn broker(listen: SocketAddr) -> (SocketAddr, (CancellationToken, JoinHandle<()>)) {
+    let users = [("i1", Access::Ingest), ("b1", Access::Broadcast), ("c1", Access::Control)];
+    let users = users.map(|(name, access)| User { name: name.into(), password: "secret".into(), access });
+    let config = node::broker::Config { listen, users: users.into(), ..Default::default() };
+    let broker = EmbeddedBroker::load(config).await.unwrap();
+    let (address, token) = (broker.address(), CancellationToken::new());
+    let running = token.clone();
+    (address, (token, tokio::spawn(async move { broker.run(running).await.unwrap() })))
 }
 
 fn loopback() -> SocketAddr {

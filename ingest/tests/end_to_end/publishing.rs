@@ -120,6 +120,25 @@ async fn node_that_was_away_gets_what_it_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broker_replaced_by_an_empty_one_loses_no_seal() {
+    let mut cluster = Cluster::start(|_| {}).await;
+    let publisher = cluster.publish(&cluster.url("live", KEY), 10);
+    cluster.receiver.wait_for("seals", |r| r.bus_seals() >= 3).await;
+    cluster.stop_broker().await;
+    let known = cluster.receiver.put_seals();
+    // The nodes go on without a broker: the seals come with the bytes.
+    cluster.receiver.wait_for("seals over HTTP", |r| r.put_seals() >= known + 4).await;
+    assert!(cluster.receiver.seals().len() > cluster.receiver.bus_seals());
+    cluster.start_broker().await;
+    assert!(publisher.end().await.status.success());
+    cluster.session(SessionState::Reconnecting).await;
+    cluster.receiver.wait_for("all seals on the bus", |r| r.bus_seals() == r.seals().len()).await;
+    cluster.receiver.wait_for("all bytes", |r| r.seals().iter().all(|s| r.complete(s))).await;
+    log::check(&cluster.receiver);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn status_shows_what_comes_in() {
     let cluster = Cluster::start(|_| {}).await;
     let _publisher = cluster.publish(&cluster.url("live", KEY), 20);
