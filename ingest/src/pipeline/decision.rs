@@ -132,9 +132,9 @@ impl Start {
             return None;
         }
         let pictures = self.pictures().next().is_some();
-        let sound = self.packets.iter().any(|packet| matches!(packet, Packet::Audio(_)));
         let video = video.filter(|_| pictures).map(|config| (self.source(config), config.clone()));
-        let audio = audio.filter(|_| sound).cloned();
+        // Sound that is announced and does not come yet is silence, so that it needs no new run when it comes.
+        let audio = audio.cloned();
         Some(Decision { video, audio, packets: self.packets })
     }
 

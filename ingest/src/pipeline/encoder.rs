@@ -92,14 +92,7 @@ impl Encoder {
         let avc = avc::DecoderConfig::from_annex_b_extradata(&ffi::extradata(&encoder))?;
         let track =
             TrackConfig::Video { avc, timescale: Timescale::VIDEO, frame_rate_millihertz: rung.frame_rate_millihertz };
-        Ok(Self {
-            encoder,
-            track,
-            frame_rate_millihertz,
-            first_pts: None,
-            last_index: -1,
-            inside: VecDeque::new(),
-        })
+        Ok(Self { encoder, track, frame_rate_millihertz, first_pts: None, last_index: -1, inside: VecDeque::new() })
     }
 
     /// What its init segment needs.

@@ -29,12 +29,12 @@ pub(super) fn start(config: Config) -> Result<(Feeder, mpsc::Receiver<Output>), 
     let context = Context { config: Arc::new(config), output, shared: Arc::clone(&shared) };
     std::thread::Builder::new()
         .name("feed".to_owned())
-        .spawn(move || thread(context, inputs))
+        .spawn(move || thread(&context, inputs))
         .map_err(|error| Error::Thread(format!("cannot start the feed thread: {error}")))?;
     Ok((Feeder { input, shared }, outputs))
 }
 
-fn thread(context: Context, mut inputs: mpsc::Receiver<Input>) {
+fn thread(context: &Context, mut inputs: mpsc::Receiver<Input>) {
     let mut feed = Feed { context: context.clone(), state: State::default(), avc: None, audio: None, pending: None };
     // Publishers' bytes go through a lot of code; a panic in it ends this stream, not the node.
     let outcome = catch_unwind(AssertUnwindSafe(|| feed.all(&mut inputs)));

@@ -268,3 +268,6 @@ pub fn start(config: Config) -> Result<(Feeder, mpsc::Receiver<Output>), Error> 
 fn ticks(time: Timestamp) -> i64 {
     time.rescale(Timescale::VIDEO).ticks
 }
+
+#[cfg(test)]
+mod tests;

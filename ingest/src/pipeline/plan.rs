@@ -235,12 +235,7 @@ fn even_nearest(numerator: u64, denominator: u64) -> Option<u32> {
     u32::try_from(half * 2).ok()
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rule of thumb on numbers below 2^40, positive and far from any limit"
-)]
+// The float is a rule of thumb on positive numbers below 2^40, far from any limit.
 fn default_bits(width: u32, height: u32, frame_rate_millihertz: u32) -> u64 {
     let pixels = f64::from(width) * f64::from(height) / (1_920.0 * 1_080.0);
     // Twice the frames need about 1.4 times the bits.

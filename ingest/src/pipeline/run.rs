@@ -87,7 +87,7 @@ impl Run {
     pub(super) fn start(context: &Context, decision: Decision) -> Result<(Self, VecDeque<Packet>), NotStarted> {
         let Decision { video, audio, packets } = decision;
         let Some((source, avc)) = video else {
-            let run = Self::begin(context, None, Vec::new(), None, None, audio.as_ref(), None)?;
+            let run = Self::begin(context, None, &[], None, None, audio.as_ref(), None)?;
             return Ok((run, packets));
         };
         let pictures = packets.iter().filter_map(|packet| match packet {
@@ -121,8 +121,7 @@ impl Run {
             parts = Some(Parts { decoder, pictures, placer, rungs: &encoded, others, not_before: i64::MIN });
         }
         let start = Timestamp::new(start, Timescale::VIDEO);
-        let mut run =
-            Self::begin(context, Some((source, avc)), rungs.clone(), parts, Some(start), audio.as_ref(), ahead)?;
+        let mut run = Self::begin(context, Some((source, avc)), &rungs, parts, Some(start), audio.as_ref(), ahead)?;
         run.passed = passes.then(|| run.pass_through(&rungs)).flatten();
         Ok((run, packets))
     }
@@ -135,13 +134,13 @@ impl Run {
         let placer = grid(&context.config, source);
         let parts = Parts { decoder, pictures, placer, rungs: &rungs, others: Others::None, not_before };
         let start = Timestamp::new(not_before.saturating_add(frame_ticks(source)), Timescale::VIDEO);
-        Self::begin(context, Some((source, avc)), rungs.clone(), Some(parts), Some(start), audio, None)
+        Self::begin(context, Some((source, avc)), &rungs, Some(parts), Some(start), audio, None)
     }
 
     fn begin(
         context: &Context,
         video: Option<(SourceFormat, avc::DecoderConfig)>,
-        rungs: Vec<Rung>,
+        rungs: &[Rung],
         parts: Option<Parts<'_>>,
         start: Option<Timestamp>,
         audio: Option<&AudioFormat>,
