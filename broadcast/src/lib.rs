@@ -1,3 +1,20 @@
+//! The broadcast role: the gate, and what viewers are served from behind it.
 //!
+//! Owns verification and admission of seals and bytes, the live window in memory, playlists, the data plane between nodes, and
+//! viewers' HTTPS with the web app. Deliberately neither encodes nor signs, and shows nothing that its own gate did not admit.
 
+pub mod actor;
+mod alerts;
+mod config;
+mod data_plane;
+mod disk;
+mod effects;
+pub mod gate;
+mod listen;
+mod peers;
+mod role;
+mod shelf;
 pub mod viewers;
+
+pub use config::Config;
+pub use role::Broadcast;

@@ -1,0 +1,239 @@
+//! The gate's thread: feeds the pure gate with what comes in, and does what it says.
+//!
+//! Signatures and digests are computed here, on a thread of their own, so that they never hold up the reactor that serves
+//! viewers; inputs wait in bounded queues. Nothing here polls: the thread sleeps until an input comes or a deadline passes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
+use media::StreamId;
+use node::clock::Clock;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::gate::limits::HEADS_MAX;
+use crate::gate::{Answer, Gate, Input, Output, StreamView};
+
+/// Inputs that wait. A part of each of 20 renditions of 50 streams, and their seals; more is back-pressure.
+const INPUTS_MAX: usize = 1024;
+/// Effects that wait for the shell: pulls, alerts, heads to be saved.
+const EFFECTS_MAX: usize = 4096;
+
+struct Job {
+    input: Input,
+    answer: Option<oneshot::Sender<Answer>>,
+}
+
+/// The way into the gate, and the view of what it admitted. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    jobs: mpsc::Sender<Job>,
+    views: Views,
+    heads: Arc<Board<Bytes>>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+/// What is served, by stream. Reading takes no lock.
+#[derive(Clone, Default)]
+pub struct Views(Arc<ArcSwap<BTreeMap<StreamId, Arc<ArcSwapOption<StreamView>>>>>);
+
+impl Views {
+    /// The stream, if it is held.
+    pub fn get(&self, stream: &StreamId) -> Option<Arc<StreamView>> {
+        self.0.load().get(stream)?.load_full()
+    }
+
+    /// All streams that are held.
+    pub fn all(&self) -> Vec<Arc<StreamView>> {
+        self.0.load().values().filter_map(|view| view.load_full()).collect()
+    }
+
+    fn publish(&self, view: Arc<StreamView>) {
+        let streams = self.0.load();
+        if let Some(slot) = streams.get(&view.stream) {
+            return slot.store(Some(view));
+        }
+        let mut streams = BTreeMap::clone(&streams);
+        streams.insert(view.stream.clone(), Arc::new(ArcSwapOption::new(Some(view))));
+        self.0.store(Arc::new(streams));
+    }
+
+    fn forget(&self, stream: &StreamId) {
+        let mut streams = BTreeMap::clone(&self.0.load());
+        streams.remove(stream);
+        self.0.store(Arc::new(streams));
+    }
+}
+
+impl Handle {
+    /// Gives the gate an input that needs no answer; waits for room. `Err` once the gate has stopped.
+    pub async fn send(&self, input: Input) -> Result<(), Stopped> {
+        self.jobs.send(Job { input, answer: None }).await.map_err(|_| Stopped)
+    }
+
+    /// Gives the gate a push and waits for its answer. [`Answer::Full`] at once when too much waits already.
+    pub async fn push(&self, input: Input) -> Result<Answer, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        match self.jobs.try_send(Job { input, answer: Some(answer) }) {
+            Ok(()) => answered.await.map_err(|_| Stopped),
+            Err(mpsc::error::TrySendError::Full(_)) => Ok(Answer::Full),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Stopped),
+        }
+    }
+
+    /// What is served.
+    pub fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// The newest admitted seal of a stream as it travels, also of one that is no longer in memory.
+    pub fn head(&self, stream: &StreamId) -> Option<Bytes> {
+        let held = self.views.get(stream).and_then(|view| view.head.clone());
+        held.or_else(|| self.heads.get(stream))
+    }
+}
+
+/// The gate has stopped: the node is shutting down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the gate has stopped")]
+pub struct Stopped;
+
+/// A gate on a thread of its own.
+#[derive(Debug)]
+pub struct Actor {
+    /// The way in.
+    pub handle: Handle,
+    /// What the shell has to do, apart from publishing and answering, which is done already.
+    pub effects: mpsc::Receiver<Output>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Actor {
+    /// Starts the thread. It ends when `shutdown` is cancelled.
+    ///
+    /// # Errors
+    /// When the thread or its runtime cannot be made.
+    pub fn spawn(gate: Gate, clock: Clock, shutdown: CancellationToken) -> std::io::Result<Self> {
+        let (jobs, inputs) = mpsc::channel(INPUTS_MAX);
+        let (effects, effects_out) = mpsc::channel(EFFECTS_MAX);
+        let heads = Arc::new(Board::default());
+        for (stream, saved) in gate.heads() {
+            heads.set(stream.clone(), saved.raw.clone(), HEADS_MAX);
+        }
+        let handle = Handle { jobs, views: Views::default(), heads };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let outside = Outside { effects, views: handle.views.clone(), heads: handle.heads.clone() };
+        let thread = std::thread::Builder::new().name("gate".to_owned()).spawn(move || {
+            runtime.block_on(run(gate, clock, inputs, outside, shutdown));
+        })?;
+        Ok(Self { handle, effects: effects_out, thread })
+    }
+
+    /// Splits off what outlives the effects: wait for it after the shutdown.
+    pub fn into_parts(self) -> (Handle, mpsc::Receiver<Output>, std::thread::JoinHandle<()>) {
+        (self.handle, self.effects, self.thread)
+    }
+}
+
+/// Where the gate's outputs go.
+struct Outside {
+    effects: mpsc::Sender<Output>,
+    views: Views,
+    heads: Arc<Board<Bytes>>,
+}
+
+async fn run(
+    mut gate: Gate,
+    clock: Clock,
+    mut inputs: mpsc::Receiver<Job>,
+    outside: Outside,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let deadline = gate.next_deadline();
+        let due = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(clock.instant(at)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let job = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            job = inputs.recv() => match job {
+                Some(job) => job,
+                None => return,
+            },
+            () = due => Job { input: Input::Tick, answer: None },
+        };
+        let mut answer = job.answer;
+        for output in gate.apply(job.input, clock.now()) {
+            match output {
+                Output::Publish(view) => outside.views.publish(view),
+                Output::Forget(stream) => outside.views.forget(&stream),
+                Output::Respond(given) => {
+                    if let Some(answer) = answer.take() {
+                        // The pusher may have gone; its bytes stay.
+                        let _ = answer.send(given);
+                    }
+                }
+                effect => outside.effect(effect, &mut gate, clock),
+            }
+        }
+    }
+}
+
+impl Outside {
+    fn effect(&self, effect: Output, gate: &mut Gate, clock: Clock) {
+        if let Output::SaveHead(stream, saved) = &effect {
+            self.heads.set(stream.clone(), saved.raw.clone(), HEADS_MAX);
+        }
+        if let Err(error) = self.effects.try_send(effect) {
+            dropped(error, gate, clock);
+        }
+    }
+}
+
+/// The shell is too slow or gone. A pull that is not started has failed; what else is dropped comes again.
+fn dropped(error: mpsc::error::TrySendError<Output>, gate: &mut Gate, clock: Clock) {
+    metrics::counter!("broadcast_effects_dropped_total").increment(1);
+    let (mpsc::error::TrySendError::Full(effect) | mpsc::error::TrySendError::Closed(effect)) = error;
+    if let Output::PullObject { id, .. } | Output::PullLog { id, .. } = effect {
+        gate.apply(Input::Pulled { id, result: crate::gate::Pulled::Failed(None) }, clock.now());
+    }
+}
+
+/// State that the shell keeps for display, by stream: bounded by the caller.
+#[derive(Debug)]
+pub(crate) struct Board<T>(Mutex<BTreeMap<StreamId, T>>);
+
+impl<T> Default for Board<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Board<T> {
+    /// Keeps the newest of a stream, unless there are `max` others.
+    pub(crate) fn set(&self, stream: StreamId, value: T, max: usize) {
+        let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if board.contains_key(&stream) || board.len() < max {
+            board.insert(stream, value);
+        }
+    }
+
+    pub(crate) fn get(&self, stream: &StreamId) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(stream).cloned()
+    }
+
+    pub(crate) fn remove(&self, stream: &StreamId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(stream);
+    }
+}

@@ -1,0 +1,81 @@
+//! Configuration of a broadcast node.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+/// Configuration of a broadcast node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where viewers are served (TLS; HTTP/2 and HTTP/1.1). Default: `127.0.0.1:0`; port 0 asks for a free port.
+    pub https_listen: SocketAddr,
+    /// The data plane (mutual TLS, HTTP/2): ingests push here, other broadcast nodes pull. Default: `127.0.0.1:0`.
+    pub data_listen: SocketAddr,
+    /// Base URL that viewers and load balancers reach this node by. Default: `https://` and the address that was bound.
+    pub https_url: Option<String>,
+    /// Base URL that other nodes reach the data plane by. Default: `https://` and the address that was bound.
+    pub data_url: Option<String>,
+    /// File with the authority's public key (ML-DSA-44, 1312 bytes): the trust anchor. Default: `root.pub`.
+    pub root_key: PathBuf,
+    /// EXT-X-TARGETDURATION in seconds: the segment target of the ingests; the same on all nodes. Default: 4.
+    pub target_duration_s: u32,
+    /// Segments that a playlist lists, 6 to 64; the same on all nodes. Default: 12.
+    pub window_segments: usize,
+    /// Media that this node keeps in memory at most, all streams together, in bytes. Default: 2 GiB.
+    pub media_bytes_max: u64,
+    /// What this node may send to viewers at most, in bits per second; 0 when not known. Default: 0.
+    pub egress_capacity: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            https_listen: any,
+            data_listen: any,
+            https_url: None,
+            data_url: None,
+            root_key: PathBuf::from("root.pub"),
+            target_duration_s: 4,
+            window_segments: 12,
+            media_bytes_max: 2 * 1024 * 1024 * 1024,
+            egress_capacity: 0,
+        }
+    }
+}
+
+impl Config {
+    /// Checks it as a whole, before anything is bound.
+    ///
+    /// # Errors
+    /// Names the first field that is out of range.
+    pub fn check(&self) -> Result<()> {
+        ensure!(
+            (1..=30).contains(&self.target_duration_s),
+            "target_duration_s = {}: use 1 to 30",
+            self.target_duration_s
+        );
+        let window = playlist::WINDOW_SEGMENTS_MIN..=64;
+        ensure!(window.contains(&self.window_segments), "window_segments = {}: use 6 to 64", self.window_segments);
+        ensure!(
+            self.media_bytes_max >= 64 * 1024 * 1024,
+            "media_bytes_max = {}: use at least 64 MiB",
+            self.media_bytes_max
+        );
+        for url in [&self.https_url, &self.data_url].into_iter().flatten() {
+            ensure!(
+                url.starts_with("https://") && !url.ends_with('/'),
+                "{url:?}: use https://HOST:PORT without a slash at the end"
+            );
+        }
+        Ok(())
+    }
+
+    /// What shows in playlists.
+    pub fn playlist(&self) -> playlist::Settings {
+        playlist::Settings { target_duration_s: self.target_duration_s, window_segments: self.window_segments }
+    }
+}

@@ -1,0 +1,227 @@
+//! The data plane: ingests push bytes and seals here, other broadcast nodes pull what was admitted. Mutual TLS, HTTP/2.
+//!
+//! Owns the bounds on what a node may push: size, time, requests and bytes at once. What is pushed goes to the gate; only what
+//! the gate published goes out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use media::{Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId};
+use messages::{AlertReason, Role};
+use node::http::Peer;
+use seal::limits::SEAL_BYTES_MAX;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::actor::Handle;
+use crate::gate::limits::OBJECT_BYTES_MAX;
+use crate::gate::{Answer, Input, Source};
+
+/// Requests at once from one node: a row of 20 renditions, and the one before it.
+const REQUESTS_PER_PEER: usize = 64;
+/// Bytes on their way in from one node at once: the rows of two seconds of a 100 Mbit/s ladder.
+const BYTES_PER_PEER: usize = 32 * 1024 * 1024;
+/// Nodes that may push at once; one more is told to come later.
+const PUSHING_PEERS_MAX: usize = 64;
+/// Time for a whole body: a part is half a second of media.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the routes share.
+#[derive(Debug, Clone)]
+pub(crate) struct DataPlane {
+    handle: Handle,
+    budgets: Arc<Mutex<HashMap<NodeId, Budget>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Budget {
+    requests: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+}
+
+/// A share of a node's budget, given back when the request is over.
+struct Share {
+    _request: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
+/// A push that is not taken.
+type Refusal = (StatusCode, &'static str);
+
+pub(crate) fn router(handle: Handle) -> axum::Router {
+    axum::Router::new()
+        .route("/live/{stream}/seals", get(seals).put(put_seal))
+        .route("/live/{stream}/head", get(head))
+        .route("/live/{stream}/{rendition}/{epoch}/{slot}", get(object).merge(put(put_object)))
+        .with_state(DataPlane { handle, budgets: Arc::default() })
+}
+
+/// An object's name out of its path; it has one spelling.
+fn name((stream, rendition, epoch, slot): (String, String, String, String)) -> Result<ObjectName, Refusal> {
+    let parse = || {
+        let name = ObjectName {
+            stream: StreamId::new(&stream).ok()?,
+            rendition: RenditionId::new(&rendition).ok()?,
+            epoch: epoch.parse::<Epoch>().ok().filter(|parsed| parsed.to_string() == epoch)?,
+            slot: Slot::parse(&slot)?,
+        };
+        Some(name)
+    };
+    parse().ok_or((StatusCode::NOT_FOUND, "no such object\n"))
+}
+
+type ObjectPath = Path<(String, String, String, String)>;
+
+async fn object(State(plane): State<DataPlane>, Path(path): ObjectPath) -> Result<Response, Refusal> {
+    let name = name(path)?;
+    let view = plane.handle.views().get(&name.stream);
+    let found = view.and_then(|view| view.media.get(name.epoch, &name.rendition, name.slot));
+    let (_, bytes) = found.ok_or((StatusCode::NOT_FOUND, "not admitted here\n"))?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+struct From {
+    #[serde(default)]
+    from: u64,
+}
+
+async fn seals(
+    State(plane): State<DataPlane>,
+    Path(stream): Path<String>,
+    Query(from): Query<From>,
+) -> Result<Response, Refusal> {
+    let view = StreamId::new(&stream).ok().and_then(|stream| plane.handle.views().get(&stream));
+    let view = view.ok_or((StatusCode::NOT_FOUND, "no such stream here\n"))?;
+    let seals = view.seals(LogSequence(from.from)).concat();
+    Ok(([(header::CONTENT_TYPE, "application/cbor-seq")], seals).into_response())
+}
+
+async fn head(State(plane): State<DataPlane>, Path(stream): Path<String>) -> Result<Response, Refusal> {
+    let stream = StreamId::new(&stream).ok();
+    let raw =
+        stream.and_then(|stream| plane.handle.head(&stream)).ok_or((StatusCode::NOT_FOUND, "nothing admitted\n"))?;
+    Ok(([(header::CONTENT_TYPE, "application/cose")], raw).into_response())
+}
+
+async fn put_object(
+    State(plane): State<DataPlane>,
+    Extension(peer): Extension<Peer>,
+    Path(path): ObjectPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let peer = ingest(&peer)?;
+    let name = name(path)?;
+    let length = content_length(&headers, OBJECT_BYTES_MAX)?;
+    let _share = plane.share(&peer, length)?;
+    let mut hasher = Sha256::new();
+    let bytes = read(body, length, |piece| hasher.update(piece)).await?;
+    let digest = Digest(hasher.finalize().into());
+    let answer = plane.handle.push(Input::Object { name, digest, bytes, peer }).await;
+    Ok(respond(answer.map_err(|_| STOPPING)?))
+}
+
+async fn put_seal(
+    State(plane): State<DataPlane>,
+    Extension(peer): Extension<Peer>,
+    Path(stream): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let peer = ingest(&peer)?;
+    let stream = StreamId::new(&stream).map_err(|_| (StatusCode::NOT_FOUND, "no such stream\n"))?;
+    let length = content_length(&headers, u64::try_from(SEAL_BYTES_MAX).unwrap_or(u64::MAX))?;
+    let _share = plane.share(&peer, length)?;
+    let raw = read(body, length, |_| ()).await?;
+    let answer = plane.handle.push(Input::Seal { stream, raw, source: Source::Put(peer) }).await;
+    Ok(respond(answer.map_err(|_| STOPPING)?))
+}
+
+const STOPPING: Refusal = (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+
+fn ingest(peer: &Peer) -> Result<NodeId, Refusal> {
+    match &peer.node {
+        Some((node, Role::Ingest)) => Ok(node.clone()),
+        _ => Err((StatusCode::FORBIDDEN, "only an ingest may push\n")),
+    }
+}
+
+fn content_length(headers: &HeaderMap, max: u64) -> Result<usize, Refusal> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length = length.ok_or((StatusCode::LENGTH_REQUIRED, "say how long it is\n"))?;
+    let fits = usize::try_from(length).ok().filter(|_| length <= max);
+    fits.ok_or((StatusCode::PAYLOAD_TOO_LARGE, "longer than any part or seal\n"))
+}
+
+/// Reads a body of exactly `length` bytes, in time, showing each piece as it comes.
+async fn read(body: Body, length: usize, mut seen: impl FnMut(&[u8])) -> Result<Bytes, Refusal> {
+    let wrong = (StatusCode::BAD_REQUEST, "body is not as long as it said\n");
+    let mut body = body;
+    let mut bytes = BytesMut::with_capacity(length);
+    let whole = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(piece) = frame.map_err(|_| wrong)?.into_data() else { continue };
+            if bytes.len() + piece.len() > length {
+                return Err(wrong);
+            }
+            seen(&piece);
+            bytes.extend_from_slice(&piece);
+        }
+        if bytes.len() == length { Ok(bytes.freeze()) } else { Err(wrong) }
+    };
+    tokio::time::timeout(BODY_TIMEOUT, whole).await.unwrap_or(Err((StatusCode::REQUEST_TIMEOUT, "too slow\n")))
+}
+
+impl DataPlane {
+    fn share(&self, peer: &NodeId, bytes: usize) -> Result<Share, Refusal> {
+        let busy = (StatusCode::TOO_MANY_REQUESTS, "too much at once\n");
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        if !budgets.contains_key(peer) && budgets.len() >= PUSHING_PEERS_MAX {
+            // Whoever has all of its budget back has nothing on its way.
+            budgets.retain(|_, budget| budget.requests.available_permits() < REQUESTS_PER_PEER);
+            if budgets.len() >= PUSHING_PEERS_MAX {
+                return Err(busy);
+            }
+        }
+        let budget = budgets.entry(peer.clone()).or_insert_with(|| Budget {
+            requests: Arc::new(Semaphore::new(REQUESTS_PER_PEER)),
+            bytes: Arc::new(Semaphore::new(BYTES_PER_PEER)),
+        });
+        let permits = u32::try_from(bytes).map_err(|_| busy)?;
+        let request = budget.requests.clone().try_acquire_owned().map_err(|_| refused_busy(busy))?;
+        let bytes = budget.bytes.clone().try_acquire_many_owned(permits).map_err(|_| refused_busy(busy))?;
+        Ok(Share { _request: request, _bytes: bytes })
+    }
+}
+
+fn refused_busy(busy: Refusal) -> Refusal {
+    metrics::counter!("broadcast_pushes_refused_total", "reason" => "busy").increment(1);
+    busy
+}
+
+fn respond(answer: Answer) -> Response {
+    match answer {
+        Answer::Stored => (StatusCode::CREATED, "stored\n").into_response(),
+        Answer::Known => (StatusCode::OK, "known\n").into_response(),
+        Answer::Full => (StatusCode::TOO_MANY_REQUESTS, "full\n").into_response(),
+        Answer::Refused(reason) => (refused_status(reason), format!("refused: {}\n", reason.label())).into_response(),
+    }
+}
+
+/// A seal that has no place in the log is a conflict; everything else is wrong in itself.
+fn refused_status(reason: AlertReason) -> StatusCode {
+    match reason {
+        AlertReason::Epoch | AlertReason::Chain | AlertReason::Equivocation => StatusCode::CONFLICT,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}

@@ -1,0 +1,124 @@
+//! What the gate wants done: pulls from peers, alerts, and what is to survive a restart.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use messages::{Alert, Topic};
+use node::bus::Message;
+use node::{CancellationToken, Context};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::actor::Handle;
+use crate::alerts::{self, Alerts};
+use crate::disk::Disk;
+use crate::gate::{Input, Output, Pulled};
+use crate::peers::Peers;
+
+/// Pulls at once, all streams together; the others wait for their turn, within the bounds of the gate's pulls.
+const PULLS_MAX: usize = 256;
+/// Alerts that wait for a broker; further ones are dropped and stay counted.
+const ALERTS_MAX: usize = 256;
+
+/// Does what the gate says.
+pub(crate) struct Effects {
+    context: Context,
+    handle: Handle,
+    peers: Peers,
+    disk: Disk,
+    grants: Arc<ArcSwap<Vec<Bytes>>>,
+    pulls: Arc<Semaphore>,
+}
+
+impl Effects {
+    pub(crate) fn new(
+        context: Context,
+        handle: Handle,
+        peers: Peers,
+        disk: Disk,
+        grants: Arc<ArcSwap<Vec<Bytes>>>,
+    ) -> Self {
+        Self { context, handle, peers, disk, grants, pulls: Arc::new(Semaphore::new(PULLS_MAX)) }
+    }
+
+    /// Works until `shutdown`; pulls that are under way are cut off then.
+    pub(crate) async fn run(self, mut outputs: mpsc::Receiver<Output>, shutdown: CancellationToken) {
+        let (alert, waiting) = mpsc::channel(ALERTS_MAX);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(say(self.context.clone(), waiting));
+        let mut alerts = Alerts::new(self.context.id.clone());
+        let mut ticks = tokio::time::interval(alerts::INTERVAL);
+        let clock = self.context.clock;
+        loop {
+            let output = tokio::select! {
+                () = shutdown.cancelled() => return,
+                Some(_) = tasks.join_next() => continue,
+                _ = ticks.tick() => {
+                    alerts.flush(clock.elapsed(), clock.wall()).into_iter().for_each(|summed| send(&alert, summed));
+                    continue;
+                }
+                output = outputs.recv() => output,
+            };
+            match output {
+                None => return,
+                Some(Output::Refused(refused)) => {
+                    let label = refused.reason.label();
+                    metrics::counter!("broadcast_refusals_total", "reason" => label).increment(1);
+                    tracing::debug!(node = %self.context.id, reason = label, detail = refused.detail, "refused");
+                    if let Some(first) = alerts.add(refused, clock.elapsed(), clock.wall()) {
+                        tracing::warn!(node = %first.node, reason = label, detail = first.detail, "refused");
+                        send(&alert, first);
+                    }
+                }
+                Some(Output::SaveHead(stream, saved)) => self.disk.save_head(&stream, &saved),
+                Some(Output::SaveRevocations(list)) => self.disk.save_revocations(list),
+                Some(Output::Grants(grants)) => self.grants.store(Arc::new(grants)),
+                Some(Output::PullObject { id, peer, name, length }) => {
+                    let peers = self.peers.clone();
+                    self.pull(&mut tasks, id, async move { peers.object(&peer, &name, length).await });
+                }
+                Some(Output::PullLog { id, peer, stream, from }) => {
+                    let peers = self.peers.clone();
+                    self.pull(&mut tasks, id, async move { peers.log(&peer, &stream, from).await });
+                }
+                // Done by the gate's thread.
+                Some(Output::Respond(_) | Output::Publish(_) | Output::Forget(_)) => {}
+            }
+        }
+    }
+
+    fn pull(
+        &self,
+        tasks: &mut JoinSet<()>,
+        id: crate::gate::PullId,
+        pull: impl Future<Output = Pulled> + Send + 'static,
+    ) {
+        let (handle, pulls) = (self.handle.clone(), self.pulls.clone());
+        tasks.spawn(async move {
+            let result = match pulls.acquire().await {
+                Ok(_turn) => pull.await,
+                Err(_) => Pulled::Failed(None),
+            };
+            // The gate is gone only when the node stops.
+            let _ = handle.send(Input::Pulled { id, result }).await;
+        });
+    }
+}
+
+fn send(alerts: &mpsc::Sender<Alert>, alert: Alert) {
+    if alerts.try_send(alert).is_err() {
+        metrics::counter!("broadcast_alerts_dropped_total").increment(1);
+    }
+}
+
+/// Says alerts on the bus, one after the other: it may be away for a while.
+async fn say(context: Context, mut alerts: mpsc::Receiver<Alert>) {
+    while let Some(alert) = alerts.recv().await {
+        let topic = context.prefix.name(&Topic::Alerts);
+        let payload = serde_json::to_vec(&alert).expect("strings and numbers are always JSON").into();
+        if let Err(error) = context.bus.publish(Message { topic, payload, retain: false }).await {
+            tracing::debug!(%error, "alert was not published");
+        }
+    }
+}

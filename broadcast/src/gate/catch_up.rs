@@ -1,0 +1,258 @@
+//! The log, as far as it is missing: joining a stream that is new here, filling holes, and asking when nothing comes. Pure.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::{LogSequence, NodeId};
+use messages::AlertReason;
+use seal::{Freshness, Input as ChainInput, Missing, RefusalReason, Sealed};
+
+use super::limits::{
+    JOIN_SEALS_MAX, JOIN_WAIT_MAX, PEERS_WAIT_MAX, PULL_ROUND_PAUSE, SEAL_LATE_AFTER, SILENCE_MAX, STUCK_MAX,
+};
+use super::stream::Stream;
+use super::{Answer, Output, Pull, PullId, Shared, reason_of};
+
+/// A stream that is new here: peers are asked before its first seal is trusted, since an old session proves itself just as
+/// well as the one that is live.
+#[derive(Debug)]
+pub(super) struct Joining {
+    since: Duration,
+    /// Seals that came in the meantime.
+    seals: Vec<Sealed>,
+    asked: BTreeSet<NodeId>,
+    under_way: BTreeSet<PullId>,
+    tails: Vec<Vec<Sealed>>,
+}
+
+/// Catching up with a log that was joined.
+#[derive(Debug, Default)]
+pub(super) struct CatchUp {
+    pub(super) joining: Option<Joining>,
+    under_way: Option<PullId>,
+    asked: usize,
+    next_ask: Duration,
+    /// Since when the chain waits for something.
+    missing_since: Option<Duration>,
+    /// When the newest seal came.
+    pub(super) progress_at: Duration,
+}
+
+impl Joining {
+    fn is_over(&self, shared: &Shared) -> bool {
+        let now = shared.now.elapsed;
+        let nobody_else = !self.asked.is_empty() || now >= self.peers_until(shared);
+        (self.under_way.is_empty() && nobody_else) || now >= self.since + JOIN_WAIT_MAX
+    }
+
+    fn peers_until(&self, shared: &Shared) -> Duration {
+        shared.started.unwrap_or(self.since) + PEERS_WAIT_MAX
+    }
+}
+
+impl Stream {
+    pub(super) fn start_join(&mut self, shared: &mut Shared) {
+        let since = shared.now.elapsed;
+        let (asked, under_way) = (BTreeSet::new(), BTreeSet::new());
+        self.catch_up.joining = Some(Joining { since, seals: Vec::new(), asked, under_way, tails: Vec::new() });
+        self.catch_up.progress_at = since;
+        self.ask_all(shared);
+    }
+
+    /// Asks the peers that were not asked yet for their whole log.
+    pub(super) fn ask_all(&mut self, shared: &mut Shared) {
+        let Some(joining) = &mut self.catch_up.joining else { return };
+        for peer in shared.peers.clone() {
+            if joining.asked.insert(peer.clone()) {
+                let id = shared.start_pull(Pull::Log { stream: self.id.clone(), peer: peer.clone() });
+                joining.under_way.insert(id);
+                let from = LogSequence(0);
+                shared.outputs.push(Output::PullLog { id, peer, stream: self.id.clone(), from });
+            }
+        }
+    }
+
+    /// A verified seal came while peers are asked.
+    pub(super) fn hold_back(&mut self, sealed: Sealed) -> Result<Answer, Sealed> {
+        let Some(joining) = &mut self.catch_up.joining else { return Err(sealed) };
+        if joining.seals.contains(&sealed) {
+            return Ok(Answer::Known);
+        }
+        if joining.seals.len() >= JOIN_SEALS_MAX {
+            return Ok(Answer::Full);
+        }
+        joining.seals.push(sealed);
+        Ok(Answer::Stored)
+    }
+
+    /// A peer's answer: seals as they came, oldest first; none when it had nothing or failed.
+    pub(super) fn pulled_log(&mut self, id: PullId, peer: &NodeId, raw: &[Bytes], shared: &mut Shared) {
+        let seals = self.verify_log(peer, raw, shared);
+        if let Some(joining) = &mut self.catch_up.joining {
+            if joining.under_way.remove(&id) && !seals.is_empty() {
+                joining.tails.push(seals);
+            }
+            return;
+        }
+        if self.catch_up.under_way != Some(id) {
+            return;
+        }
+        self.catch_up.under_way = None;
+        let before = self.chain.head().map(|head| head.digest);
+        let begins_late = |seals: &[Sealed]| {
+            let first = seals.first().map(|sealed| sealed.body().sequence);
+            match self.chain.missing() {
+                Some(Missing::Tail) => true,
+                Some(Missing::Range { from, .. }) => first.is_some_and(|first| first > from),
+                None => false,
+            }
+        };
+        if begins_late(&seals) && self.join_tail(seals.clone(), shared).is_ok() {
+            self.catch_up.next_ask = shared.now.elapsed;
+            return;
+        }
+        for sealed in seals {
+            self.offer(sealed, shared);
+        }
+        let all_asked = self.catch_up.asked.checked_rem(shared.peers.len()).is_none_or(|rest| rest == 0);
+        let progress = self.chain.head().map(|head| head.digest) != before;
+        let pause = match self.chain.missing() {
+            _ if progress || !all_asked => Duration::ZERO,
+            Some(_) => PULL_ROUND_PAUSE,
+            None => SILENCE_MAX,
+        };
+        self.catch_up.next_ask = shared.now.elapsed + pause;
+    }
+
+    /// The seals of a peer's answer up to the first that does not verify.
+    fn verify_log(&mut self, peer: &NodeId, raw: &[Bytes], shared: &mut Shared) -> Vec<Sealed> {
+        let mut seals = Vec::with_capacity(raw.len());
+        for cose in raw {
+            match shared.keyring.verify(cose, &self.id, shared.now.wall, Freshness::CatchUp) {
+                Ok(sealed) => seals.push(sealed),
+                Err(refusal) => {
+                    self.refuse(reason_of(refusal.reason), format!("log of peer {peer}: {}", refusal.detail), shared);
+                    break;
+                }
+            }
+        }
+        seals
+    }
+
+    /// Begins anew with the tail of a log, if it leads past what was seen here.
+    fn join_tail(&mut self, mut tail: Vec<Sealed>, shared: &mut Shared) -> Result<(), seal::Refusal> {
+        let first = tail.iter().position(|sealed| !sealed.body().checkpoint.is_empty());
+        tail.drain(..first.unwrap_or(tail.len()));
+        let outcome = self.chain.join(tail, shared.now)?;
+        self.begin_anew(outcome, shared);
+        Ok(())
+    }
+
+    fn end_join(&mut self, shared: &mut Shared) {
+        let Some(mut joining) = self.catch_up.joining.take() else { return };
+        for id in &joining.under_way {
+            shared.pulls.remove(id);
+        }
+        let end = |tail: &Vec<Sealed>| tail.last().map(|last| (last.body().epoch, last.body().sequence));
+        joining.tails.sort_by_key(end);
+        while let Some(tail) = joining.tails.pop() {
+            match self.join_tail(tail, shared) {
+                Ok(()) => break,
+                // A peer that is a little behind is not at fault.
+                Err(refusal) if refusal.reason == RefusalReason::Chain => {}
+                Err(refusal) => self.refuse(reason_of(refusal.reason), refusal.detail, shared),
+            }
+        }
+        if self.chain.head().is_none() {
+            // Nobody knows it: begin with the newest session that came.
+            let newest = joining.seals.iter().map(|sealed| sealed.body().epoch).max();
+            joining.seals.sort_by_key(|sealed| (Some(sealed.body().epoch) != newest, sealed.body().sequence));
+        }
+        for sealed in joining.seals {
+            self.offer(sealed, shared);
+        }
+    }
+
+    /// Asks for what is missing, if it is time.
+    pub(super) fn catch_up(&mut self, shared: &mut Shared) {
+        let now = shared.now.elapsed;
+        if let Some(joining) = &self.catch_up.joining {
+            if joining.is_over(shared) {
+                self.end_join(shared);
+            } else {
+                return;
+            }
+        }
+        match self.chain.missing() {
+            Some(_) => _ = self.catch_up.missing_since.get_or_insert(now),
+            None => self.catch_up.missing_since = None,
+        }
+        if self.catch_up.missing_since.is_some_and(|since| since + STUCK_MAX <= now) {
+            self.skip_hole(shared);
+        }
+        if self.ask_at(shared).is_none_or(|at| at > now) {
+            return;
+        }
+        let from = match self.chain.missing() {
+            Some(Missing::Range { from, .. }) => from,
+            Some(Missing::Tail) => LogSequence(0),
+            None => self.chain.head().map_or(LogSequence(0), |head| head.sequence.next()),
+        };
+        let Some(peer) = shared.peers.get(self.catch_up.asked % shared.peers.len().max(1)).cloned() else { return };
+        self.catch_up.asked += 1;
+        let id = shared.start_pull(Pull::Log { stream: self.id.clone(), peer: peer.clone() });
+        self.catch_up.under_way = Some(id);
+        shared.outputs.push(Output::PullLog { id, peer, stream: self.id.clone(), from });
+    }
+
+    /// When a peer is to be asked for the log; `None` when there is no reason to, or nobody.
+    fn ask_at(&self, shared: &Shared) -> Option<Duration> {
+        if shared.peers.is_empty() || self.catch_up.under_way.is_some() {
+            return None;
+        }
+        let hole = self.catch_up.missing_since.map(|since| since + SEAL_LATE_AFTER);
+        let is_live = self.chain.head().is_some_and(|head| head.kind == seal::SealKind::Media);
+        let silence = is_live.then_some(self.catch_up.progress_at + SILENCE_MAX);
+        hole.into_iter().chain(silence).min().map(|at| at.max(self.catch_up.next_ask))
+    }
+
+    /// A hole that nobody can fill: the log goes on at the first checkpoint after it.
+    fn skip_hole(&mut self, shared: &mut Shared) {
+        self.catch_up.missing_since = Some(shared.now.elapsed);
+        let given_up = self.chain.apply(ChainInput::GiveUp, shared.now).refused;
+        let mut waiting: Vec<Sealed> = given_up.iter().map(|(sealed, _)| sealed.clone()).collect();
+        waiting.sort_by_key(|sealed| (sealed.body().epoch, sealed.body().sequence));
+        let start = waiting.iter().position(|sealed| !sealed.body().checkpoint.is_empty());
+        let Some(start) = start else {
+            for (_, refusal) in given_up {
+                self.refuse(reason_of(refusal.reason), refusal.detail, shared);
+            }
+            return;
+        };
+        let rest = waiting.split_off(start);
+        let mut rest = rest.into_iter();
+        let Some(first) = rest.next() else { return };
+        let place = first.body().sequence;
+        match self.join_tail(vec![first], shared) {
+            Ok(()) => {
+                let detail = format!("stream {}: seals before {place} are nowhere to be had; going on there", self.id);
+                self.refuse(AlertReason::Chain, detail, shared);
+            }
+            Err(refusal) => self.refuse(reason_of(refusal.reason), refusal.detail, shared),
+        }
+        for sealed in rest {
+            self.offer(sealed, shared);
+        }
+    }
+
+    pub(super) fn catch_up_deadline(&self, shared: &Shared) -> Option<Duration> {
+        if let Some(joining) = &self.catch_up.joining {
+            let end = joining.since + JOIN_WAIT_MAX;
+            let alone = joining.asked.is_empty().then(|| joining.peers_until(shared));
+            return Some(alone.map_or(end, |alone| alone.min(end)));
+        }
+        let stuck = self.catch_up.missing_since.map(|since| since + STUCK_MAX);
+        self.ask_at(shared).into_iter().chain(stuck).chain(self.chain.next_deadline()).min()
+    }
+}

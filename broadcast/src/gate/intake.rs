@@ -1,0 +1,188 @@
+//! What comes in: seals, bytes, grants, and answers of peers. Every refusal is counted here. Pure.
+
+use bytes::Bytes;
+use media::{Digest, NodeId, ObjectName, Slot, StreamId};
+use messages::AlertReason;
+use seal::{Freshness, Sealed};
+
+use super::limits::{OBJECT_BYTES_MAX, STREAMS_MAX};
+use super::store::length;
+use super::stream::Stream;
+use super::{Answer, Gate, Output, Pull, PullId, Pulled, Source, reason_of};
+
+impl Gate {
+    pub(super) fn seal(&mut self, stream: StreamId, raw: &Bytes, source: &Source) {
+        let freshness = match source {
+            Source::Bus | Source::Put(_) => Freshness::Live,
+            Source::Head => Freshness::CatchUp,
+        };
+        let answer = match self.shared.keyring.verify(raw, &stream, self.shared.now.wall, freshness) {
+            Ok(sealed) => self.verified(stream, sealed),
+            Err(refusal) => {
+                let reason = reason_of(refusal.reason);
+                self.refuse(reason, &stream, refusal.detail);
+                Answer::Refused(reason)
+            }
+        };
+        if matches!(source, Source::Put(_)) {
+            self.shared.outputs.push(Output::Respond(answer));
+        }
+    }
+
+    fn verified(&mut self, id: StreamId, sealed: Sealed) -> Answer {
+        if !self.streams.contains_key(&id) && self.streams.len() >= STREAMS_MAX {
+            self.refuse(AlertReason::Quarantine, &id, format!("{STREAMS_MAX} streams are held already"));
+            return Answer::Full;
+        }
+        let saved = self.heads.get(&id).cloned();
+        let shared = &mut self.shared;
+        let stream = self.streams.entry(id.clone()).or_insert_with(|| Stream::new(id, saved, shared));
+        stream.seal(sealed, shared)
+    }
+
+    pub(super) fn object(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes, peer: &NodeId) -> Answer {
+        if matches!(name.slot, Slot::Segment { .. }) || bytes.is_empty() || length(&bytes) > OBJECT_BYTES_MAX {
+            let reason = if bytes.is_empty() { AlertReason::Digest } else { AlertReason::Malformed };
+            self.refuse(
+                reason,
+                &name.stream,
+                format!("{name} from {peer}: not a part or init segment of allowed size"),
+            );
+            return Answer::Refused(reason);
+        }
+        if !self.make_room(length(&bytes)) {
+            self.refuse(AlertReason::Quarantine, &name.stream, format!("{name} from {peer}: no memory for more media"));
+            return Answer::Full;
+        }
+        if let Some(stream) = self.streams.get_mut(&name.stream) {
+            let named = stream.named(name);
+            match named {
+                Some(named) if named.digest != digest => {
+                    stream.pull_now(name, &self.shared);
+                    let detail = format!("{name} from {peer}: {} bytes that are not what the seal names", bytes.len());
+                    self.refuse(AlertReason::Digest, &name.stream, detail);
+                    return Answer::Refused(AlertReason::Digest);
+                }
+                Some(named) if named.is_here => return Answer::Known,
+                Some(_) => {
+                    stream.fill(name, digest, bytes);
+                    return Answer::Stored;
+                }
+                None => {}
+            }
+        }
+        match self.shared.quarantine.insert(name, digest, bytes, peer, self.shared.now.elapsed) {
+            Ok(()) => Answer::Stored,
+            Err(full) => {
+                self.refuse(AlertReason::Quarantine, &name.stream, format!("{name} from {peer}: {full}"));
+                Answer::Full
+            }
+        }
+    }
+
+    pub(super) fn pulled(&mut self, id: PullId, result: Pulled) {
+        match (self.shared.pulls.remove(&id), result) {
+            (Some(Pull::Object { name, peer }), result) => self.pulled_object(&name, &peer, result),
+            (Some(Pull::Log { stream, peer }), result) => {
+                let seals = match result {
+                    Pulled::Log(seals) => seals,
+                    Pulled::Failed(why) => {
+                        self.refuse_pull(&stream, &peer, why);
+                        Vec::new()
+                    }
+                    Pulled::Object { .. } => Vec::new(),
+                };
+                if let Some(stream) = self.streams.get_mut(&stream) {
+                    stream.pulled_log(id, &peer, &seals, &mut self.shared);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn pulled_object(&mut self, name: &ObjectName, peer: &NodeId, result: Pulled) {
+        let wanted =
+            |gate: &Self| gate.streams.get(&name.stream).and_then(|stream| stream.named(name)).map(|n| n.digest);
+        match result {
+            Pulled::Object { digest, bytes } if wanted(self) == Some(digest) => {
+                if self.make_room(length(&bytes)) {
+                    if let Some(stream) = self.streams.get_mut(&name.stream) {
+                        stream.fill(name, digest, bytes);
+                    }
+                    return;
+                }
+                self.refuse(AlertReason::Quarantine, &name.stream, format!("{name}: no memory for more media"));
+            }
+            Pulled::Object { .. } if wanted(self).is_some() => {
+                self.refuse(
+                    AlertReason::Digest,
+                    &name.stream,
+                    format!("{name}: peer {peer} answered with other bytes"),
+                );
+            }
+            Pulled::Object { .. } | Pulled::Log(_) => {}
+            Pulled::Failed(why) => self.refuse_pull(&name.stream, peer, why),
+        }
+        if let Some(stream) = self.streams.get_mut(&name.stream) {
+            stream.pull_failed(name, &self.shared);
+        }
+    }
+
+    fn refuse_pull(&mut self, stream: &StreamId, peer: &NodeId, why: Option<(AlertReason, String)>) {
+        if let Some((reason, why)) = why {
+            self.refuse(reason, stream, format!("stream {stream}: peer {peer}: {why}"));
+        }
+    }
+
+    pub(super) fn grant(&mut self, raw: &Bytes) {
+        let now = self.shared.now.wall;
+        match self.shared.keyring.add_grant(raw, now) {
+            Ok(_) => self.show_grants(),
+            Err(refusal) => {
+                self.shared.refuse(reason_of(refusal.reason), None, format!("grant refused: {}", refusal.detail));
+            }
+        }
+    }
+
+    fn show_grants(&mut self) {
+        let keyring = &self.shared.keyring;
+        let list = keyring.revocations().map(|(_, raw)| raw.clone());
+        let grants = keyring.grants().map(|(_, raw)| raw.clone()).chain(list).collect();
+        self.shared.outputs.push(Output::Grants(grants));
+    }
+
+    pub(super) fn revocations(&mut self, raw: &Bytes) {
+        match self.shared.keyring.apply_revocations(raw) {
+            Ok(true) => {
+                self.shared.outputs.push(Output::SaveRevocations(raw.clone()));
+                self.show_grants();
+            }
+            Ok(false) => {}
+            Err(refusal) => {
+                let detail = format!("revocation list refused: {}", refusal.detail);
+                self.shared.refuse(reason_of(refusal.reason), None, detail);
+            }
+        }
+    }
+
+    fn refuse(&mut self, reason: AlertReason, stream: &StreamId, detail: String) {
+        if let Some(stream) = self.streams.get_mut(stream) {
+            stream.count(reason);
+        }
+        self.shared.refuse(reason, Some(stream), detail);
+    }
+
+    /// Room for more media: what has left the playlists goes first.
+    fn make_room(&mut self, bytes: u64) -> bool {
+        let max = self.shared.settings.media_bytes_max;
+        let fits = |gate: &Self| {
+            let held = gate.shared.media_bytes.saturating_add(gate.shared.quarantine.bytes());
+            held.saturating_add(bytes) <= max
+        };
+        if fits(self) {
+            return true;
+        }
+        self.streams.values_mut().for_each(|stream| stream.evict(&mut self.shared));
+        fits(self)
+    }
+}

@@ -1,0 +1,55 @@
+//! Limits of the gate, each with its reason.
+
+use std::time::Duration;
+
+/// Streams that a node holds at once. A window of a 1080p ladder takes 140 MB; 64 streams are what a large machine holds.
+pub const STREAMS_MAX: usize = 64;
+/// Streams whose newest seal is remembered, on disk and in memory: all that a catalogue is likely to have.
+pub const HEADS_MAX: usize = 4096;
+/// Broadcast peers that are asked: more would not make an answer more likely.
+pub const PEERS_MAX: usize = 32;
+
+/// Bytes without a seal, per sending node: four seconds of a ladder of 25 Mbit/s, ahead of its seals, with room.
+pub const QUARANTINE_BYTES_PER_PEER: u64 = 64 * 1024 * 1024;
+/// Objects without a seal, per sending node: 20 renditions of half-second parts for 50 seconds.
+pub const QUARANTINE_ENTRIES_PER_PEER: usize = 2048;
+/// Bytes without a seal, per stream.
+pub const QUARANTINE_BYTES_PER_STREAM: u64 = 64 * 1024 * 1024;
+/// Objects without a seal, per stream.
+pub const QUARANTINE_ENTRIES_PER_STREAM: usize = 2048;
+/// Bytes without a seal, all together.
+pub const QUARANTINE_BYTES_TOTAL: u64 = 256 * 1024 * 1024;
+/// Different bytes for one name: the right ones, and some that are not. More than a few is an attack on memory.
+pub const QUARANTINE_CLAIMS_PER_NAME: usize = 4;
+/// How long bytes wait for a seal that names them: longer than a broker's reconnect, shorter than anybody notices the memory.
+pub const QUARANTINE_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// Longest part or init segment, in bytes: half a second at 256 Mbit/s.
+pub const OBJECT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How long a named object may be on its way from the ingest before it is pulled from a peer.
+pub const PULL_AFTER: Duration = Duration::from_millis(300);
+/// Pause after all peers were asked in vain.
+pub const PULL_ROUND_PAUSE: Duration = Duration::from_millis(500);
+/// Pulls at once per stream: fills a window of 500 objects in a second or two without crowding the listener of a peer.
+pub const PULLS_PER_STREAM: usize = 16;
+/// A named object that is still missing after this is reported; asking goes on.
+pub const OBJECT_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a missing seal may be late (brokers reorder) before peers are asked for the log.
+pub const SEAL_LATE_AFTER: Duration = Duration::from_millis(200);
+/// A live stream without a new seal for this long is asked for at peers: the bus may be down. Four rows.
+pub const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// How long the answers of peers are waited for before the first seal of an unknown stream is trusted.
+pub const JOIN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a node without peers waits for one to show, from its start.
+pub const PEERS_WAIT_MAX: Duration = Duration::from_millis(1500);
+/// Seals that wait while a stream is joined: a minute of half-second rows.
+pub const JOIN_SEALS_MAX: usize = 128;
+/// Verified seals that wait for their bytes: more than a whole window, which is what a late joiner pulls.
+pub const PENDING_SEALS_MAX: usize = 4096;
+/// Parts stay available after their segment left the playlist for this many target durations (RFC 8216bis 6.2.2).
+pub const PART_GRACE_TARGETS: u32 = 3;
+/// A stream without a new seal for this long, ended or not, leaves the memory; what is on disk stays.
+pub const STREAM_IDLE_MAX: Duration = Duration::from_secs(600);
+/// A hole in the log, or bytes, that nobody had for this long are given up: the stream goes on at the next checkpoint.
+pub const STUCK_MAX: Duration = Duration::from_secs(10);

@@ -1,0 +1,377 @@
+//! The gate: what is admitted, what is refused, and what has to be fetched for it.
+//!
+//! Owns verification, the order of admission, the quarantine, admitted media and playlists of all streams of a node. It is a
+//! pure core: [`Gate::apply`] takes an input and the time, and says what is to be done; sockets, the bus and the disk are the
+//! shell's. Nothing that was not admitted is in a [`StreamView`].
+
+mod assembly;
+mod catch_up;
+mod intake;
+pub mod limits;
+mod quarantine;
+mod store;
+mod stream;
+mod view;
+mod wants;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::{Digest, LogSequence, NodeId, Now, ObjectName, StreamId};
+use messages::AlertReason;
+use seal::{Head, Keyring, Refusal, RefusalReason};
+
+use limits::{HEADS_MAX, PEERS_MAX};
+pub use quarantine::Quarantine;
+pub use store::Media;
+use stream::Stream;
+pub use view::StreamView;
+
+/// Where a seal came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Topic `streams/{stream}/seals`.
+    Bus,
+    /// Topic `streams/{stream}/head`: retained, so it may be old.
+    Head,
+    /// Pushed over the data plane by this node.
+    Put(NodeId),
+}
+
+/// What a peer answered to a pull.
+#[derive(Debug, Clone)]
+pub enum Pulled {
+    /// Bytes, and their digest.
+    Object {
+        /// SHA-256 of the bytes.
+        digest: Digest,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// Seals, oldest first.
+    Log(Vec<Bytes>),
+    /// Nothing of use: why, for the alert; `None` for a plain "not here".
+    Failed(Option<(AlertReason, String)>),
+}
+
+/// What happens to a gate.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A seal was presented as one of `stream`.
+    Seal {
+        /// Stream whose topic or path it came on.
+        stream: StreamId,
+        /// The seal as it came.
+        raw: Bytes,
+        /// From where.
+        source: Source,
+    },
+    /// Bytes were pushed.
+    Object {
+        /// Name under which.
+        name: ObjectName,
+        /// Their SHA-256.
+        digest: Digest,
+        /// The bytes.
+        bytes: Bytes,
+        /// By whom.
+        peer: NodeId,
+    },
+    /// A pull ended.
+    Pulled {
+        /// Which.
+        id: PullId,
+        /// How.
+        result: Pulled,
+    },
+    /// A grant came.
+    Grant(Bytes),
+    /// A revocation list came.
+    Revocations(Bytes),
+    /// The other broadcast nodes that are there now.
+    Peers(Vec<NodeId>),
+    /// Something that is nothing came on the bus: what it was supposed to be.
+    Garbage(&'static str),
+    /// A deadline passed.
+    Tick,
+}
+
+/// Answer to a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Taken: admitted, or in quarantine until its seal comes.
+    Stored,
+    /// It was here already.
+    Known,
+    /// Refused for good.
+    Refused(AlertReason),
+    /// No room now.
+    Full,
+}
+
+/// Number of a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PullId(pub u64);
+
+/// What the shell has to do.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Answer to the input at hand.
+    Respond(Answer),
+    /// Serve this from now on.
+    Publish(Arc<StreamView>),
+    /// Serve nothing of this stream any more.
+    Forget(StreamId),
+    /// Fetch an object.
+    PullObject {
+        /// To be given back.
+        id: PullId,
+        /// From whom.
+        peer: NodeId,
+        /// Which.
+        name: ObjectName,
+        /// How long it is, in bytes: anything longer is wrong.
+        length: u64,
+    },
+    /// Fetch the log of a stream.
+    PullLog {
+        /// To be given back.
+        id: PullId,
+        /// From whom.
+        peer: NodeId,
+        /// Whose log.
+        stream: StreamId,
+        /// First seal of interest.
+        from: LogSequence,
+    },
+    /// Count this and say it on `alerts`.
+    Refused(Refused),
+    /// Keep this on disk.
+    SaveHead(StreamId, SavedHead),
+    /// Keep this revocation list on disk.
+    SaveRevocations(Bytes),
+    /// The grants in force, and the revocation list last: for whoever checks a log from outside.
+    Grants(Vec<Bytes>),
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Under which it is counted.
+    pub reason: AlertReason,
+    /// Stream concerned.
+    pub stream: Option<StreamId>,
+    /// One line for a person.
+    pub detail: String,
+}
+
+/// The newest admitted seal of a stream, as it survives a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedHead {
+    /// Place in the log.
+    pub head: Head,
+    /// The seal itself.
+    pub raw: Bytes,
+}
+
+impl SavedHead {
+    /// For the disk: the length of the head in 4 bytes, the head, the seal.
+    pub fn to_bytes(&self) -> Bytes {
+        let head = self.head.to_bytes();
+        let length = u32::try_from(head.len()).expect("a head has at most some kilobytes");
+        [&length.to_be_bytes()[..], &head, &self.raw].concat().into()
+    }
+
+    /// Reads what [`SavedHead::to_bytes`] wrote; refuses anything else as malformed.
+    pub fn from_bytes(bytes: &Bytes) -> Result<Self, Refusal> {
+        let malformed = || Refusal { reason: RefusalReason::Malformed, detail: "saved head is cut short".to_owned() };
+        let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(malformed)?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| malformed())?;
+        let (head, raw) = rest.split_at_checked(length).ok_or_else(malformed)?;
+        Ok(Self { head: Head::from_bytes(head)?, raw: Bytes::copy_from_slice(raw) })
+    }
+}
+
+/// What the gate is told when it is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// What shows in playlists.
+    pub playlist: playlist::Settings,
+    /// Media held at most, in bytes.
+    pub media_bytes_max: u64,
+}
+
+/// What a stream shares with the others while an input is worked on.
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    keyring: Keyring,
+    quarantine: Quarantine,
+    peers: Vec<NodeId>,
+    /// Since when there are no peers, or no more of them are waited for.
+    started: Option<Duration>,
+    pulls: HashMap<PullId, Pull>,
+    next_pull: u64,
+    media_bytes: u64,
+    now: Now,
+    outputs: Vec<Output>,
+}
+
+/// A pull that is under way.
+#[derive(Debug, Clone)]
+enum Pull {
+    Object { name: ObjectName, peer: NodeId },
+    Log { stream: StreamId, peer: NodeId },
+}
+
+/// The gate of one node.
+#[derive(Debug)]
+pub struct Gate {
+    streams: BTreeMap<StreamId, Stream>,
+    heads: BTreeMap<StreamId, SavedHead>,
+    /// Order in which heads came, to drop the oldest.
+    heads_order: VecDeque<StreamId>,
+    shared: Shared,
+}
+
+impl Gate {
+    /// A gate that trusts what `keyring` does, and goes on after `heads`.
+    pub fn new(settings: Settings, keyring: Keyring, heads: BTreeMap<StreamId, SavedHead>) -> Self {
+        let heads_order = heads.keys().cloned().collect();
+        let now = Now { elapsed: Duration::ZERO, wall: media::UnixMillis(0) };
+        let shared = Shared {
+            settings,
+            keyring,
+            quarantine: Quarantine::default(),
+            peers: Vec::new(),
+            started: None,
+            pulls: HashMap::new(),
+            next_pull: 0,
+            media_bytes: 0,
+            now,
+            outputs: Vec::new(),
+        };
+        Self { streams: BTreeMap::new(), heads, heads_order, shared }
+    }
+
+    /// Takes an input; says what is to be done. An answer to a push is always among it.
+    pub fn apply(&mut self, input: Input, now: Now) -> Vec<Output> {
+        self.shared.now = now;
+        self.shared.started.get_or_insert(now.elapsed);
+        match input {
+            Input::Seal { stream, raw, source } => self.seal(stream, &raw, &source),
+            Input::Object { name, digest, bytes, peer } => {
+                let answer = self.object(&name, digest, bytes, &peer);
+                self.shared.outputs.push(Output::Respond(answer));
+            }
+            Input::Pulled { id, result } => self.pulled(id, result),
+            Input::Grant(raw) => self.grant(&raw),
+            Input::Revocations(raw) => self.revocations(&raw),
+            Input::Peers(mut peers) => {
+                peers.truncate(PEERS_MAX);
+                self.shared.peers = peers;
+                self.streams.values_mut().for_each(|stream| stream.peers_changed(&mut self.shared));
+            }
+            Input::Garbage(what) => self.shared.refuse(AlertReason::Malformed, None, format!("not {what}")),
+            Input::Tick => {}
+        }
+        self.work();
+        std::mem::take(&mut self.shared.outputs)
+    }
+
+    /// When [`Input::Tick`] is due, on the clock of [`Now::elapsed`].
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let streams = self.streams.values().filter_map(|stream| stream.next_deadline(&self.shared));
+        streams.chain(self.shared.quarantine.next_deadline()).min()
+    }
+
+    /// The newest admitted seals of all streams that are remembered.
+    pub fn heads(&self) -> impl Iterator<Item = (&StreamId, &SavedHead)> {
+        self.heads.iter()
+    }
+
+    /// Streams held.
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Panics when the state contradicts itself. For tests and fuzzing.
+    pub fn check_invariants(&self) {
+        self.shared.quarantine.check_invariants();
+        assert!(self.streams.len() <= limits::STREAMS_MAX);
+        assert!(self.heads.len() <= HEADS_MAX);
+        let media: u64 = self.streams.values().map(Stream::media_bytes).sum();
+        assert_eq!(self.shared.media_bytes, media, "media of all streams are counted");
+        for stream in self.streams.values() {
+            stream.check_invariants();
+        }
+    }
+
+    /// Everything that is due, and what became visible.
+    fn work(&mut self) {
+        let shared = &mut self.shared;
+        let elapsed = shared.now.elapsed;
+        for (name, claim) in shared.quarantine.expire(elapsed) {
+            let detail = format!("{name} from {}: no verified seal named these bytes in time", claim.peer);
+            if let Some(stream) = self.streams.get_mut(&name.stream) {
+                stream.count(AlertReason::Deadline);
+            }
+            shared.refuse(AlertReason::Deadline, Some(&name.stream), detail);
+        }
+        for stream in self.streams.values_mut() {
+            stream.work(shared);
+        }
+        let idle: Vec<StreamId> =
+            self.streams.values().filter(|stream| stream.is_idle(elapsed)).map(|stream| stream.id().clone()).collect();
+        for id in idle {
+            if let Some(stream) = self.streams.remove(&id) {
+                shared.media_bytes -= stream.media_bytes();
+                shared.outputs.push(Output::Forget(id));
+            }
+        }
+        for stream in self.streams.values_mut() {
+            if let Some(saved) = stream.publish(shared) {
+                let id = stream.id().clone();
+                if self.heads.insert(id.clone(), saved).is_none() {
+                    self.heads_order.push_back(id);
+                    if self.heads.len() > HEADS_MAX {
+                        let oldest = self.heads_order.pop_front();
+                        oldest.and_then(|oldest| self.heads.remove(&oldest));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn refuse(&mut self, reason: AlertReason, stream: Option<&StreamId>, detail: String) {
+        self.outputs.push(Output::Refused(Refused { reason, stream: stream.cloned(), detail }));
+    }
+
+    fn start_pull(&mut self, pull: Pull) -> PullId {
+        let id = PullId(self.next_pull);
+        self.next_pull += 1;
+        self.pulls.insert(id, pull);
+        id
+    }
+}
+
+/// The label of a seal's refusal on `alerts`.
+fn reason_of(reason: RefusalReason) -> AlertReason {
+    match reason {
+        RefusalReason::Malformed => AlertReason::Malformed,
+        RefusalReason::Key => AlertReason::Key,
+        RefusalReason::Signature => AlertReason::Signature,
+        RefusalReason::Identity => AlertReason::Identity,
+        RefusalReason::Epoch => AlertReason::Epoch,
+        RefusalReason::Chain => AlertReason::Chain,
+        RefusalReason::Equivocation => AlertReason::Equivocation,
+        RefusalReason::Implausible => AlertReason::Implausible,
+    }
+}

@@ -1,0 +1,218 @@
+//! Admitted bytes of one stream. Once a segment is complete its parts are slices of it, so no byte is kept twice. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::{Digest, Epoch, LogSequence, PartIndex, RenditionId, Slot};
+use playlist::SegmentKey;
+use sha2::{Digest as _, Sha256};
+
+/// A part with its bytes.
+#[derive(Debug, Clone)]
+pub struct StoredPart {
+    /// Rendition.
+    pub rendition: RenditionId,
+    /// SHA-256 of the bytes.
+    pub digest: Digest,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// The parts of one row that have bytes, sorted by rendition.
+#[derive(Debug)]
+pub struct StoredRow {
+    /// The seal that lists them.
+    pub sequence: LogSequence,
+    /// Index within the segment.
+    pub part: PartIndex,
+    /// The parts.
+    pub parts: Vec<StoredPart>,
+}
+
+impl StoredRow {
+    fn find(&self, rendition: &RenditionId) -> Option<&StoredPart> {
+        self.parts.binary_search_by(|part| part.rendition.cmp(rendition)).ok().and_then(|at| self.parts.get(at))
+    }
+
+    fn length(&self) -> u64 {
+        self.parts.iter().map(|part| length(&part.bytes)).sum()
+    }
+}
+
+/// A segment's rows, and what is known about it.
+#[derive(Debug, Clone, Default)]
+pub struct StoredSegment {
+    rows: Vec<Arc<StoredRow>>,
+    /// Once it is closed: the segment of every rendition that has no gap in it.
+    whole: BTreeMap<RenditionId, (Digest, Bytes)>,
+    closed: bool,
+    /// When it may go.
+    expires: Option<Duration>,
+}
+
+impl StoredSegment {
+    /// Lengths of the parts of each rendition that has all of `rows`.
+    fn lengths(&self, rows: usize) -> BTreeMap<RenditionId, Vec<u64>> {
+        let mut lengths: BTreeMap<RenditionId, Vec<u64>> = BTreeMap::new();
+        for part in self.rows.iter().flat_map(|row| &row.parts) {
+            lengths.entry(part.rendition.clone()).or_default().push(length(&part.bytes));
+        }
+        lengths.retain(|_, lengths| lengths.len() == rows);
+        lengths
+    }
+
+    /// Puts a segment together from its parts: when the fold began anew in the middle of it.
+    fn assemble(&self, rendition: &RenditionId) -> (Digest, Bytes) {
+        let parts = self.rows.iter().filter_map(|row| row.find(rendition)).map(|part| &part.bytes[..]);
+        let bytes: Bytes = parts.collect::<Vec<_>>().concat().into();
+        (Digest(Sha256::digest(&bytes).into()), bytes)
+    }
+
+    /// Lets the parts of whole segments share its memory.
+    fn slice_parts(&mut self) {
+        let mut rest: BTreeMap<&RenditionId, Bytes> =
+            self.whole.iter().map(|(rendition, (_, bytes))| (rendition, bytes.clone())).collect();
+        let sliced = self.rows.iter().map(|row| {
+            let parts = row.parts.iter().map(|part| {
+                let slice = rest.get_mut(&part.rendition).map(|rest| rest.split_to(part.bytes.len().min(rest.len())));
+                StoredPart { bytes: slice.unwrap_or_else(|| part.bytes.clone()), ..part.clone() }
+            });
+            Arc::new(StoredRow { sequence: row.sequence, part: row.part, parts: parts.collect() })
+        });
+        self.rows = sliced.collect();
+    }
+}
+
+/// The media that a node serves of a stream: an immutable copy of it is what requests see.
+#[derive(Debug, Clone, Default)]
+pub struct Media {
+    segments: BTreeMap<SegmentKey, Arc<StoredSegment>>,
+    inits: BTreeMap<(Epoch, RenditionId), (Digest, Bytes)>,
+    bytes: u64,
+}
+
+impl Media {
+    /// The digest and bytes of an object; `None` when it is not here, or not complete.
+    pub fn get(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> Option<(Digest, Bytes)> {
+        match slot {
+            Slot::Init => self.inits.get(&(epoch, rendition.clone())).cloned(),
+            Slot::Part { msn, part } => {
+                let segment = self.segments.get(&SegmentKey { epoch, msn })?;
+                let row = segment.rows.get(usize::try_from(part.0).ok()?)?;
+                row.find(rendition).map(|part| (part.digest, part.bytes.clone()))
+            }
+            Slot::Segment { msn } => self.segments.get(&SegmentKey { epoch, msn })?.whole.get(rendition).cloned(),
+        }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn add_init(&mut self, epoch: Epoch, rendition: RenditionId, digest: Digest, bytes: Bytes) {
+        self.bytes += length(&bytes);
+        if let Some((_, old)) = self.inits.insert((epoch, rendition), (digest, bytes)) {
+            self.bytes -= length(&old);
+        }
+    }
+
+    pub(super) fn add_row(&mut self, key: SegmentKey, row: StoredRow) {
+        let added = row.length();
+        let segment = Arc::make_mut(self.segments.entry(key).or_default());
+        segment.expires = None;
+        let index = usize::try_from(row.part.0).unwrap_or(usize::MAX);
+        if index < segment.rows.len() {
+            // The fold began anew and comes by again: the same parts.
+            return;
+        }
+        segment.rows.push(Arc::new(row));
+        self.bytes += added;
+    }
+
+    /// The segment is complete: `whole` has those of its renditions that are assembled; the others, unless they have a gap among
+    /// their `parts`, are put together here.
+    pub(super) fn close(&mut self, key: SegmentKey, mut whole: BTreeMap<RenditionId, (Digest, Bytes)>, rows: usize) {
+        let Some(segment) = self.segments.get_mut(&key).filter(|segment| !segment.closed) else { return };
+        let segment = Arc::make_mut(segment);
+        segment.closed = true;
+        for (rendition, lengths) in segment.lengths(rows) {
+            let (digest, bytes) = match whole.remove(&rendition) {
+                Some((digest, bytes)) if length(&bytes) == lengths.iter().sum::<u64>() => (digest, bytes),
+                _ => segment.assemble(&rendition),
+            };
+            segment.whole.insert(rendition, (digest, bytes));
+        }
+        segment.slice_parts();
+    }
+
+    pub(super) fn expire_at(&mut self, key: SegmentKey, at: Duration) {
+        if let Some(segment) = self.segments.get_mut(&key) {
+            Arc::make_mut(segment).expires = Some(at);
+        }
+    }
+
+    /// Takes back what was listed by seals after `sequence`, unless it has left the playlists already.
+    pub(super) fn void_after(&mut self, sequence: LogSequence) {
+        for segment in self.segments.values_mut().filter(|segment| segment.expires.is_none()) {
+            if segment.rows.last().is_some_and(|row| row.sequence > sequence) {
+                let segment = Arc::make_mut(segment);
+                segment.rows.retain(|row| row.sequence <= sequence);
+                segment.closed = false;
+                segment.whole.clear();
+            }
+        }
+        self.segments.retain(|_, segment| !segment.rows.is_empty());
+        self.recount();
+    }
+
+    pub(super) fn next_expiry(&self) -> Option<Duration> {
+        self.segments.values().filter_map(|segment| segment.expires).min()
+    }
+
+    /// Drops what may go; whether there was something.
+    pub(super) fn expire(&mut self, now: Duration) -> bool {
+        let before = self.segments.len();
+        self.segments.retain(|_, segment| segment.expires.is_none_or(|at| at > now));
+        self.segments.len() != before && {
+            self.recount();
+            true
+        }
+    }
+
+    /// Drops everything that has left the playlists before its time, to make room.
+    pub(super) fn evict(&mut self) {
+        self.segments.retain(|_, segment| segment.expires.is_none());
+        self.recount();
+    }
+
+    /// Drops init segments of epochs that have no segment here and are not current.
+    pub(super) fn keep_inits(&mut self, current: Option<Epoch>) {
+        let epochs: std::collections::BTreeSet<Epoch> = self.segments.keys().map(|key| key.epoch).collect();
+        self.inits.retain(|(epoch, _), _| epochs.contains(epoch) || current.is_none_or(|current| *epoch >= current));
+        self.recount();
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &SegmentKey> {
+        self.segments.iter().filter(|(_, segment)| segment.expires.is_none()).map(|(key, _)| key)
+    }
+
+    fn recount(&mut self) {
+        self.bytes = self.count();
+    }
+
+    fn count(&self) -> u64 {
+        let rows = self.segments.values().flat_map(|segment| &segment.rows).map(|row| row.length());
+        rows.chain(self.inits.values().map(|(_, bytes)| length(bytes))).sum()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.bytes, self.count(), "bytes held are counted");
+    }
+}
+
+pub(super) fn length(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,565 @@
+//! One stream: its log, the seals that wait for bytes, and what was admitted. Pure.
+//!
+//! Seals are admitted strictly in log order. A seal whose bytes are all here is folded into the timeline and its bytes become
+//! visible, at once and together; before that nothing of it is.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::{Digest, LogSequence, ObjectName, RenditionId, Slot, StreamId, UnixMillis};
+use messages::AlertReason;
+use playlist::{SegmentKey, Timeline, render};
+use seal::{Chain, Head, Input as ChainInput, Outcome, SealBody, Sealed, Step, Verdict};
+
+use super::assembly::Assembly;
+use super::catch_up::CatchUp;
+use super::limits::{PENDING_SEALS_MAX, PULL_AFTER, STREAM_IDLE_MAX};
+use super::store::{Media, StoredPart, StoredRow, length};
+use super::view::StreamView;
+use super::wants::Wants;
+use super::{Answer, Output, SavedHead, Shared, reason_of};
+use crate::viewers::Rendered;
+
+/// A seal in the log whose bytes are not all here.
+#[derive(Debug)]
+struct Pending {
+    sealed: Sealed,
+    /// It opens an epoch that builds on this seal.
+    void_after: Option<LogSequence>,
+    /// The fold begins anew with it.
+    anew: bool,
+    bytes: SlotBytes,
+    missing: usize,
+}
+
+/// The bytes of a seal's objects, with their digests.
+pub(super) type SlotBytes = BTreeMap<(RenditionId, Slot), (Digest, Bytes)>;
+
+/// An object that a verified seal names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named {
+    pub(super) digest: Digest,
+    pub(super) is_here: bool,
+}
+
+/// Whether what is enqueued is folded, or stands before the first checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    Sought,
+    Found,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: StreamId,
+    pub(super) chain: Chain,
+    pub(super) catch_up: CatchUp,
+    pending: VecDeque<Pending>,
+    pending_bytes: u64,
+    wants: Wants,
+    ground: Ground,
+    /// A seal contradicted the log: only a new epoch helps.
+    blocked: bool,
+    timeline: Timeline,
+    assembly: Assembly,
+    media: Media,
+    log: VecDeque<Sealed>,
+    saved: Option<SavedHead>,
+    /// Playlists are shown once this seal is admitted: before, the window is filling.
+    show_from: LogSequence,
+    /// The newest segment that a playlist showed.
+    shown: Option<SegmentKey>,
+    multivariant: Option<Rendered>,
+    media_playlists: BTreeMap<RenditionId, Rendered>,
+    seals_admitted: u64,
+    admitted_at: UnixMillis,
+    refused: BTreeMap<AlertReason, u64>,
+    /// Bytes that [`Shared::media_bytes`] has for this stream.
+    counted: u64,
+    is_changed: bool,
+    is_relisted: bool,
+    is_saved: bool,
+}
+
+impl Stream {
+    pub(super) fn new(id: StreamId, saved: Option<SavedHead>, shared: &mut Shared) -> Self {
+        let chain = saved.as_ref().map_or_else(|| Chain::new(id.clone()), |saved| Chain::resume(saved.head.clone()));
+        let mut stream = Self {
+            id,
+            chain,
+            catch_up: CatchUp::default(),
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            wants: Wants::default(),
+            ground: Ground::Sought,
+            blocked: false,
+            timeline: Timeline::new(shared.settings.playlist),
+            assembly: Assembly::default(),
+            media: Media::default(),
+            log: VecDeque::new(),
+            saved,
+            show_from: LogSequence(0),
+            shown: None,
+            multivariant: None,
+            media_playlists: BTreeMap::new(),
+            seals_admitted: 0,
+            admitted_at: UnixMillis(0),
+            refused: BTreeMap::new(),
+            counted: 0,
+            is_changed: true,
+            is_relisted: false,
+            is_saved: true,
+        };
+        stream.start_join(shared);
+        stream
+    }
+
+    pub(super) fn id(&self) -> &StreamId {
+        &self.id
+    }
+
+    pub(super) fn count(&mut self, reason: AlertReason) {
+        *self.refused.entry(reason).or_default() += 1;
+        self.is_changed = true;
+    }
+
+    pub(super) fn refuse(&mut self, reason: AlertReason, detail: String, shared: &mut Shared) {
+        self.count(reason);
+        shared.refuse(reason, Some(&self.id), detail);
+    }
+
+    /// A verified seal came.
+    pub(super) fn seal(&mut self, sealed: Sealed, shared: &mut Shared) -> Answer {
+        match self.hold_back(sealed) {
+            Ok(answer) => answer,
+            Err(sealed) => self.offer(sealed, shared),
+        }
+    }
+
+    /// Gives a verified seal to the chain.
+    pub(super) fn offer(&mut self, sealed: Sealed, shared: &mut Shared) -> Answer {
+        if self.chain.head().is_none() && !sealed.body().checkpoint.is_empty() {
+            return match self.chain.join(vec![sealed], shared.now) {
+                Ok(outcome) => {
+                    self.begin_anew(outcome, shared);
+                    Answer::Stored
+                }
+                Err(refusal) => {
+                    let reason = reason_of(refusal.reason);
+                    self.refuse(reason, refusal.detail, shared);
+                    Answer::Refused(reason)
+                }
+            };
+        }
+        let outcome = self.chain.apply(ChainInput::Seal(sealed), shared.now);
+        let answer = match &outcome.verdict {
+            Verdict::Extended | Verdict::Buffered | Verdict::Nothing => Answer::Stored,
+            Verdict::Duplicate => Answer::Known,
+            Verdict::Refused(refusal) => {
+                let reason = reason_of(refusal.reason);
+                self.refuse(reason, refusal.detail.clone(), shared);
+                Answer::Refused(reason)
+            }
+        };
+        self.steps(outcome, shared);
+        answer
+    }
+
+    fn steps(&mut self, outcome: Outcome, shared: &mut Shared) {
+        for (_, refusal) in outcome.refused {
+            self.refuse(reason_of(refusal.reason), refusal.detail, shared);
+        }
+        let first_try = shared.now.elapsed + PULL_AFTER;
+        for step in outcome.steps {
+            self.catch_up.progress_at = shared.now.elapsed;
+            self.enqueue(step, first_try, shared);
+        }
+    }
+
+    /// The chain took over a log from its tail: the fold starts again with it. What is here of its bytes is used.
+    pub(super) fn begin_anew(&mut self, outcome: Outcome, shared: &mut Shared) {
+        self.drop_pending(|_| false);
+        self.blocked = false;
+        self.ground = Ground::Sought;
+        let steps = outcome.steps;
+        self.show_from = steps.last().map_or(LogSequence(0), |last| last.sealed().body().sequence);
+        self.catch_up.progress_at = shared.now.elapsed;
+        let mut anew = true;
+        for step in steps {
+            self.enqueue(step, shared.now.elapsed, shared);
+            if let Some(first) = self.pending.back_mut().filter(|_| anew) {
+                first.anew = true;
+                anew = false;
+            }
+        }
+        for (_, refusal) in outcome.refused {
+            self.refuse(reason_of(refusal.reason), refusal.detail, shared);
+        }
+    }
+
+    /// Lines a seal up for admission, with the bytes that are here; notes those that are not.
+    fn enqueue(&mut self, step: Step, first_try: Duration, shared: &mut Shared) {
+        let (sealed, void_after) = match step {
+            Step::Extend(sealed) => (sealed, None),
+            Step::OpenEpoch { sealed, void_after } => {
+                self.drop_pending(|sequence| sequence <= void_after);
+                self.blocked = false;
+                (sealed, Some(void_after))
+            }
+        };
+        if self.blocked {
+            return;
+        }
+        if self.pending.len() >= PENDING_SEALS_MAX {
+            self.blocked = true;
+            let detail = format!("stream {}: {PENDING_SEALS_MAX} seals wait for their bytes", self.id);
+            self.refuse(AlertReason::Quarantine, detail, shared);
+            return;
+        }
+        let needs = self.needs(sealed.body());
+        let sequence = sealed.body().sequence;
+        let epoch = sealed.body().epoch;
+        let mut pending = Pending { sealed, void_after, anew: false, bytes: BTreeMap::new(), missing: 0 };
+        for (rendition, slot, digest, bytes_length) in needs {
+            let name = ObjectName { stream: self.id.clone(), rendition, epoch, slot };
+            match self.find(&name, digest, shared) {
+                Some(bytes) => {
+                    self.pending_bytes += length(&bytes);
+                    pending.bytes.insert((name.rendition, slot), (digest, bytes));
+                }
+                None => {
+                    pending.missing += 1;
+                    self.wants.add(name, (digest, bytes_length), sequence, shared.now.elapsed, first_try);
+                }
+            }
+        }
+        self.pending.push_back(pending);
+    }
+
+    /// The objects whose bytes must be here before the seal is admitted.
+    fn needs(&mut self, body: &SealBody) -> Vec<(RenditionId, Slot, Digest, u64)> {
+        let opens = body.objects.iter().any(|object| object.slot == Slot::Init);
+        if self.ground == Ground::Sought && !opens {
+            // A checkpoint in the middle of an epoch: its init segments are needed from here on, its row is not.
+            if !body.checkpoint.is_empty() {
+                self.ground = Ground::Found;
+            }
+            let inits = body.checkpoint.iter();
+            return inits.map(|r| (r.track.rendition.clone(), Slot::Init, r.init, r.init_length)).collect();
+        }
+        self.ground = Ground::Found;
+        let has_bytes = |object: &&seal::Object| !object.gap && !matches!(object.slot, Slot::Segment { .. });
+        let objects = body.objects.iter().filter(has_bytes);
+        objects.map(|object| (object.rendition.clone(), object.slot, object.digest, object.length)).collect()
+    }
+
+    /// Bytes that are here already: admitted before, or in quarantine. Wrong ones that claim the name are refused.
+    fn find(&mut self, name: &ObjectName, digest: Digest, shared: &mut Shared) -> Option<Bytes> {
+        let (right, wrong) = shared.quarantine.settle(name, digest);
+        for claim in wrong {
+            let detail =
+                format!("{name} from {}: {} bytes that are not what the seal names", claim.peer, claim.bytes.len());
+            self.refuse(AlertReason::Digest, detail, shared);
+        }
+        if let Some(claim) = right {
+            return Some(claim.bytes);
+        }
+        let admitted = self.media.get(name.epoch, &name.rendition, name.slot);
+        admitted.filter(|(held, _)| *held == digest).map(|(_, bytes)| bytes)
+    }
+
+    /// What a verified seal says about an object; `None` when none names it.
+    pub(super) fn named(&self, name: &ObjectName) -> Option<Named> {
+        if let Some(want) = self.wants.get(name) {
+            return Some(Named { digest: want.digest, is_here: false });
+        }
+        let key = (name.rendition.clone(), name.slot);
+        let waiting = self.pending.iter().filter(|pending| pending.sealed.body().epoch == name.epoch);
+        let digest = waiting.filter_map(|pending| pending.bytes.get(&key)).map(|(digest, _)| *digest).next();
+        let digest =
+            digest.or_else(|| self.media.get(name.epoch, &name.rendition, name.slot).map(|(digest, _)| digest))?;
+        Some(Named { digest, is_here: true })
+    }
+
+    /// The bytes of a wanted object came; `digest` was compared.
+    pub(super) fn fill(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes) {
+        let Some(want) = self.wants.forget(name) else { return };
+        let pending = self.pending.iter_mut().find(|pending| pending.sealed.body().sequence == want.sequence);
+        if let Some(pending) = pending {
+            pending.missing -= 1;
+            self.pending_bytes += length(&bytes);
+            pending.bytes.insert((name.rendition.clone(), name.slot), (digest, bytes));
+        }
+    }
+
+    pub(super) fn pull_now(&mut self, name: &ObjectName, shared: &Shared) {
+        self.wants.now(name, shared.now.elapsed);
+    }
+
+    pub(super) fn pull_failed(&mut self, name: &ObjectName, shared: &Shared) {
+        self.wants.failed(name, shared.now.elapsed, shared.peers.len());
+    }
+
+    pub(super) fn peers_changed(&mut self, shared: &mut Shared) {
+        self.wants.peers_changed(shared.now.elapsed);
+        self.ask_all(shared);
+    }
+
+    fn drop_pending(&mut self, keep: impl Fn(LogSequence) -> bool + Copy) {
+        self.pending.retain(|pending| keep(pending.sealed.body().sequence));
+        self.wants.retain(keep);
+        let bytes = self.pending.iter().flat_map(|pending| pending.bytes.values());
+        self.pending_bytes = bytes.map(|(_, bytes)| length(bytes)).sum();
+    }
+
+    /// Does what is due: the chain's deadlines, catching up, admission, pulls, expiry.
+    pub(super) fn work(&mut self, shared: &mut Shared) {
+        let now = shared.now.elapsed;
+        if self.chain.next_deadline().is_some_and(|at| at <= now) {
+            let outcome = self.chain.apply(ChainInput::Tick, shared.now);
+            self.steps(outcome, shared);
+        }
+        self.catch_up(shared);
+        self.admit(shared);
+        if self.give_up_overdue(shared) {
+            self.admit(shared);
+        }
+        self.wants.pull(shared);
+        if self.media.expire(now) {
+            self.media.keep_inits(self.timeline.checkpoint().map(|checkpoint| checkpoint.epoch));
+            self.is_changed = true;
+        }
+        self.recount(shared);
+    }
+
+    /// Bytes that nobody has are reported; the stream goes on at the next checkpoint that was sealed after them.
+    fn give_up_overdue(&mut self, shared: &mut Shared) -> bool {
+        let overdue = self.wants.overdue(shared.now.elapsed);
+        for name in &overdue {
+            self.refuse(AlertReason::Deadline, format!("{name}: nobody had these bytes in time"), shared);
+        }
+        if overdue.is_empty() {
+            return false;
+        }
+        let later = self.pending.iter().skip(1).filter(|pending| !pending.sealed.body().checkpoint.is_empty());
+        let Some(from) = later.map(|pending| pending.sealed.body().sequence).next() else { return false };
+        let kept: Vec<Sealed> = self
+            .pending
+            .iter()
+            .map(|pending| pending.sealed.clone())
+            .filter(|sealed| sealed.body().sequence >= from)
+            .collect();
+        let steps = kept.into_iter().map(Step::Extend).collect();
+        let outcome = Outcome { verdict: Verdict::Nothing, steps, refused: Vec::new() };
+        // The bytes that wait are found again where they are.
+        self.requeue(outcome, shared);
+        true
+    }
+
+    /// Lines the same seals up again, of which the first is where the fold begins anew.
+    fn requeue(&mut self, outcome: Outcome, shared: &mut Shared) {
+        let mut kept: Vec<(ObjectName, Digest, Bytes)> = Vec::new();
+        for pending in std::mem::take(&mut self.pending) {
+            let (stream, epoch) = (&self.id, pending.sealed.body().epoch);
+            kept.extend(pending.bytes.into_iter().map(|((rendition, slot), (digest, bytes))| {
+                (ObjectName { stream: stream.clone(), rendition, epoch, slot }, digest, bytes)
+            }));
+        }
+        let show_from = self.show_from;
+        self.begin_anew(outcome, shared);
+        self.show_from = show_from;
+        for (name, digest, bytes) in kept {
+            if self.wants.get(&name).is_some_and(|want| want.digest == digest) {
+                self.fill(&name, digest, bytes);
+            }
+        }
+    }
+
+    /// Admits what is complete, in log order.
+    fn admit(&mut self, shared: &mut Shared) {
+        while self.pending.front().is_some_and(|pending| pending.missing == 0) {
+            let Some(pending) = self.pending.pop_front() else { break };
+            let bytes: u64 = pending.bytes.values().map(|(_, bytes)| length(bytes)).sum();
+            self.pending_bytes -= bytes;
+            if let Err((reason, detail)) = self.admit_one(pending, shared) {
+                self.blocked = true;
+                self.drop_pending(|_| false);
+                self.refuse(reason, detail, shared);
+            }
+        }
+    }
+
+    fn admit_one(&mut self, pending: Pending, shared: &mut Shared) -> Result<(), (AlertReason, String)> {
+        let Pending { sealed, void_after, anew, bytes, .. } = pending;
+        let body = sealed.body();
+        if anew {
+            self.fold_anew(shared);
+        }
+        if let Some(void_after) = void_after {
+            self.void_after(void_after, shared);
+        }
+        let is_folded = self.timeline.head().is_some() || body.objects.iter().any(|object| object.slot == Slot::Init);
+        let whole = match self.assembly.add(body, &bytes) {
+            Ok(whole) => whole,
+            Err(_) if !is_folded => BTreeMap::new(),
+            Err(detail) => return Err((AlertReason::Digest, format!("stream {}: {detail}", self.id))),
+        };
+        let effects = self.timeline.apply(body).map_err(|contradiction| {
+            (AlertReason::Implausible, format!("stream {}, epoch {}: {contradiction}", self.id, body.epoch))
+        })?;
+        self.keep(body, bytes, whole);
+        let gone = self.leaves_at(shared);
+        effects.removed.iter().for_each(|key| self.media.expire_at(*key, gone));
+        self.is_relisted |= effects.relisted || !effects.removed.is_empty();
+        self.seals_admitted += 1;
+        self.admitted_at = shared.now.wall;
+        (self.is_changed, self.is_saved) = (true, false);
+        self.log.push_back(sealed);
+        let oldest = self.timeline.oldest_needed();
+        while self.log.len() > 1
+            && self.log.front().is_some_and(|first| oldest.is_none_or(|o| first.body().sequence < o))
+        {
+            self.log.pop_front();
+        }
+        Ok(())
+    }
+
+    fn fold_anew(&mut self, shared: &Shared) {
+        let gone = self.leaves_at(shared);
+        let keys: Vec<SegmentKey> = self.media.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.media.expire_at(key, gone));
+        self.timeline = Timeline::new(shared.settings.playlist);
+        self.assembly.clear();
+        self.log.clear();
+    }
+
+    fn void_after(&mut self, sequence: LogSequence, shared: &Shared) {
+        if self.timeline.head().is_some_and(|head| head > sequence) {
+            self.timeline.void_after(sequence);
+            self.media.void_after(sequence);
+            self.log.retain(|sealed| sealed.body().sequence <= sequence);
+            self.is_relisted = true;
+        }
+        if self.timeline.head() != Some(sequence) {
+            // It builds on something that was never admitted here: the epoch stands on its own.
+            self.fold_anew(shared);
+        }
+        self.assembly.clear();
+    }
+
+    /// Makes the bytes of an admitted seal visible.
+    fn keep(&mut self, body: &SealBody, bytes: SlotBytes, mut whole: BTreeMap<RenditionId, (Digest, Bytes)>) {
+        let newest = self.timeline.segments().next_back();
+        let row = newest.and_then(|segment| segment.rows().last()).filter(|row| row.sequence == body.sequence);
+        let place = newest.map(playlist::Segment::key).zip(row);
+        let mut parts = Vec::new();
+        for ((rendition, slot), (digest, bytes)) in bytes {
+            match slot {
+                Slot::Init => self.media.add_init(body.epoch, rendition, digest, bytes),
+                Slot::Part { .. } => parts.push(StoredPart { rendition, digest, bytes }),
+                Slot::Segment { .. } => {}
+            }
+        }
+        if let Some((key, row)) = place {
+            let row = StoredRow { sequence: body.sequence, part: row.part, parts };
+            self.media.add_row(key, row);
+        }
+        for segment in self.timeline.segments().rev().take(2).filter(|segment| segment.is_closed()) {
+            self.media.close(segment.key(), std::mem::take(&mut whole), segment.rows().len());
+        }
+    }
+
+    /// Until when what leaves the playlists now stays: the segment and the longest playlist that listed it (RFC 8216bis 6.2.2).
+    fn leaves_at(&self, shared: &Shared) -> Duration {
+        let settings = self.timeline.settings();
+        let segments = u32::try_from(settings.window_segments).unwrap_or(u32::MAX).saturating_add(1);
+        shared.now.elapsed + Duration::from_secs(u64::from(settings.target_duration_s)) * segments
+    }
+
+    pub(super) fn evict(&mut self, shared: &mut Shared) {
+        self.media.evict();
+        self.is_changed = true;
+        self.recount(shared);
+    }
+
+    fn recount(&mut self, shared: &mut Shared) {
+        let bytes = self.media.bytes() + self.pending_bytes;
+        shared.media_bytes = shared.media_bytes - self.counted + bytes;
+        self.counted = bytes;
+    }
+
+    pub(super) fn media_bytes(&self) -> u64 {
+        self.counted
+    }
+
+    pub(super) fn is_idle(&self, now: Duration) -> bool {
+        self.catch_up.joining.is_none() && self.catch_up.progress_at + STREAM_IDLE_MAX <= now
+    }
+
+    pub(super) fn next_deadline(&self, shared: &Shared) -> Option<Duration> {
+        let idle = self.catch_up.progress_at + STREAM_IDLE_MAX;
+        let others =
+            [self.catch_up_deadline(shared), self.wants.next_deadline(shared.peers.len()), self.media.next_expiry()];
+        others.into_iter().flatten().chain(self.catch_up.joining.is_none().then_some(idle)).min()
+    }
+
+    /// Says what is visible now, if that changed; and the newest admitted seal, if that did.
+    pub(super) fn publish(&mut self, shared: &mut Shared) -> Option<SavedHead> {
+        if !std::mem::take(&mut self.is_changed) {
+            return None;
+        }
+        let newest = self.timeline.listed().next_back().map(playlist::Segment::key);
+        let is_filled = self.timeline.head().is_some_and(|head| head >= self.show_from);
+        if self.is_relisted && is_filled && newest >= self.shown {
+            (self.is_relisted, self.shown) = (false, newest);
+            self.multivariant = render::multivariant(&self.timeline).map(Rendered::new);
+            let render = |name: &RenditionId| Some((name.clone(), Rendered::new(render::media(&self.timeline, name)?)));
+            self.media_playlists = self.timeline.renditions().into_iter().filter_map(render).collect();
+        }
+        let mut saved = None;
+        if !std::mem::replace(&mut self.is_saved, true) {
+            if let Some(newest) = self.log.back() {
+                let head = SavedHead { head: Head::of(newest), raw: newest.raw().clone() };
+                shared.outputs.push(Output::SaveHead(self.id.clone(), head.clone()));
+                self.saved = Some(head.clone());
+                saved = Some(head);
+            }
+        }
+        let tracks = self.timeline.checkpoint().map_or(&[][..], |checkpoint| &checkpoint.renditions);
+        shared.outputs.push(Output::Publish(Arc::new(StreamView {
+            stream: self.id.clone(),
+            multivariant: self.multivariant.clone(),
+            media_playlists: self.media_playlists.clone(),
+            media: self.media.clone(),
+            log: self.log.iter().cloned().collect(),
+            head: self.saved.as_ref().map(|saved| saved.raw.clone()),
+            tracks: tracks.iter().map(|rendition| rendition.track.clone()).collect(),
+            ended: self.timeline.is_ended(),
+            admitted_at: self.admitted_at,
+            seals_admitted: self.seals_admitted,
+            refused: self.refused.clone(),
+        })));
+        saved
+    }
+
+    pub(super) fn check_invariants(&self) {
+        self.chain.check_invariants();
+        self.timeline.check_invariants();
+        self.media.check_invariants();
+        self.wants.check_invariants();
+        let missing: usize = self.pending.iter().map(|pending| pending.missing).sum();
+        assert_eq!(missing, self.wants.len(), "what is missing is wanted");
+        assert!(self.pending.len() <= PENDING_SEALS_MAX);
+        let sequences = self.pending.iter().map(|pending| pending.sealed.body().sequence);
+        assert!(sequences.is_sorted_by(|a, b| a < b), "pending seals are in log order");
+        assert!(self.pending.front().is_none_or(|pending| pending.missing > 0), "what is complete is admitted");
+    }
+
+    /// The newest segment that a playlist shows.
+    #[cfg(test)]
+    pub(super) fn shown_msn(&self) -> Option<media::MediaSequence> {
+        self.shown.map(|key| key.msn)
+    }
+}

@@ -1,0 +1,147 @@
+//! Bytes that verified seals name and that are not here: who is asked for them, and when. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use media::{Digest, LogSequence, ObjectName};
+
+use super::limits::{OBJECT_DEADLINE, PULL_ROUND_PAUSE, PULLS_PER_STREAM};
+use super::{Output, Pull, Shared};
+
+/// One missing object.
+#[derive(Debug, Clone)]
+pub(super) struct Want {
+    pub(super) digest: Digest,
+    pub(super) length: u64,
+    /// The seal that names it.
+    pub(super) sequence: LogSequence,
+    since: Duration,
+    next_try: Duration,
+    tried: usize,
+    in_flight: bool,
+    reported: bool,
+}
+
+/// What a stream misses.
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    wants: BTreeMap<ObjectName, Want>,
+    in_flight: usize,
+}
+
+impl Wants {
+    /// Notes a missing object; it is pulled from `first_try` on, unless it comes by itself.
+    pub(super) fn add(
+        &mut self,
+        name: ObjectName,
+        (digest, length): (Digest, u64),
+        sequence: LogSequence,
+        now: Duration,
+        first_try: Duration,
+    ) {
+        let want = Want {
+            digest,
+            length,
+            sequence,
+            since: now,
+            next_try: first_try,
+            tried: 0,
+            in_flight: false,
+            reported: false,
+        };
+        self.forget(&name);
+        self.wants.insert(name, want);
+    }
+
+    pub(super) fn get(&self, name: &ObjectName) -> Option<&Want> {
+        self.wants.get(name)
+    }
+
+    /// It is here, or not wanted any more.
+    pub(super) fn forget(&mut self, name: &ObjectName) -> Option<Want> {
+        let want = self.wants.remove(name)?;
+        self.in_flight -= usize::from(want.in_flight);
+        Some(want)
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(LogSequence) -> bool) {
+        self.wants.retain(|_, want| keep(want.sequence));
+        self.in_flight = self.wants.values().filter(|want| want.in_flight).count();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.wants.len()
+    }
+
+    /// Asks for it as soon as possible.
+    pub(super) fn now(&mut self, name: &ObjectName, now: Duration) {
+        if let Some(want) = self.wants.get_mut(name) {
+            want.next_try = want.next_try.min(now);
+        }
+    }
+
+    /// Asks for everything as soon as possible: there are new peers to ask.
+    pub(super) fn peers_changed(&mut self, now: Duration) {
+        for want in self.wants.values_mut().filter(|want| want.tried > 0) {
+            want.next_try = want.next_try.min(now);
+        }
+    }
+
+    /// A pull brought nothing: the next peer is asked at once, and after all of them there is a pause.
+    pub(super) fn failed(&mut self, name: &ObjectName, now: Duration, peers: usize) {
+        if let Some(want) = self.wants.get_mut(name).filter(|want| want.in_flight) {
+            want.in_flight = false;
+            self.in_flight -= 1;
+            want.tried += 1;
+            let all_tried = want.tried.checked_rem(peers).is_none_or(|rest| rest == 0);
+            want.next_try = if all_tried { now + PULL_ROUND_PAUSE } else { now };
+        }
+    }
+
+    /// Starts the pulls that are due.
+    pub(super) fn pull(&mut self, shared: &mut Shared) {
+        let now = shared.now.elapsed;
+        if shared.peers.is_empty() {
+            return;
+        }
+        for (name, want) in &mut self.wants {
+            if self.in_flight >= PULLS_PER_STREAM {
+                break;
+            }
+            if want.in_flight || want.next_try > now {
+                continue;
+            }
+            // Objects of one seal start at different peers.
+            let spread = want.digest.0.first().copied().map_or(0, usize::from);
+            let Some(peer) = shared.peers.get((spread + want.tried) % shared.peers.len()).cloned() else { continue };
+            want.in_flight = true;
+            self.in_flight += 1;
+            let id = shared.start_pull(Pull::Object { name: name.clone(), peer: peer.clone() });
+            shared.outputs.push(Output::PullObject { id, peer, name: name.clone(), length: want.length });
+        }
+    }
+
+    /// Objects that are missing for too long, each reported once.
+    pub(super) fn overdue(&mut self, now: Duration) -> Vec<ObjectName> {
+        let due = |want: &Want| !want.reported && want.since + OBJECT_DEADLINE <= now;
+        let overdue = self.wants.iter_mut().filter(|(_, want)| due(want));
+        overdue
+            .map(|(name, want)| {
+                want.reported = true;
+                name.clone()
+            })
+            .collect()
+    }
+
+    pub(super) fn next_deadline(&self, peers: usize) -> Option<Duration> {
+        let may_pull = peers > 0 && self.in_flight < PULLS_PER_STREAM;
+        let tries = self.wants.values().filter(|want| may_pull && !want.in_flight).map(|want| want.next_try);
+        let overdue = self.wants.values().filter(|want| !want.reported).map(|want| want.since + OBJECT_DEADLINE);
+        tries.chain(overdue).min()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.in_flight, self.wants.values().filter(|want| want.in_flight).count());
+        assert!(self.in_flight <= PULLS_PER_STREAM);
+    }
+}

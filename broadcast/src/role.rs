@@ -1,0 +1,179 @@
+//! The node as a whole: assembled from its parts, then driven.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use media::BitsPerSecond;
+use messages::SessionInfo;
+use node::clock::Clock;
+use node::http::Limits;
+use node::ops::ReadyFlag;
+use node::presence::PresenceParts;
+use node::{CancellationToken, Context, files, http, presence};
+use seal::{Keyring, RootPublicKey};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::actor::{Actor, Board, Handle};
+use crate::disk::Disk;
+use crate::effects::Effects;
+use crate::gate::{Gate, Settings};
+use crate::listen::{Ears, Listener};
+use crate::peers::{Addresses, Peers};
+use crate::shelf::NodeShelf;
+use crate::{Config, data_plane, viewers};
+
+/// A broadcast node that is bound, and serves once it runs.
+#[derive(Debug)]
+pub struct Broadcast {
+    config: Config,
+    context: Context,
+    gate: Gate,
+    disk: Disk,
+    https: TcpListener,
+    data: TcpListener,
+    ready: ReadyFlag,
+}
+
+impl Broadcast {
+    /// Checks the configuration, reads what survived the last run, and binds.
+    ///
+    /// # Errors
+    /// Names the configuration field, the file or the address.
+    pub async fn load(config: Config, context: Context) -> Result<Self> {
+        config.check()?;
+        let ready = context.ops.ready(context.id.as_str());
+        let root_path = &config.root_key;
+        let root = files::read_bounded(root_path).context("the authority's public key (root_key) is needed")?;
+        let root =
+            RootPublicKey::from_bytes(&root).with_context(|| format!("{} is not a root key", root_path.display()))?;
+        let mut keyring = Keyring::new(context.cluster.clone(), root);
+        let disk = Disk::open(&context.data)?;
+        if let Some(list) = disk.revocations()? {
+            let applied = keyring.apply_revocations(&list);
+            applied.map_err(|refusal| anyhow::anyhow!("the revocation list on disk is refused: {refusal}"))?;
+        }
+        let settings = Settings { playlist: config.playlist(), media_bytes_max: config.media_bytes_max };
+        let gate = Gate::new(settings, keyring, disk.heads()?);
+        let https = http::bind(config.https_listen).await?;
+        let data = http::bind(config.data_listen).await?;
+        Ok(Self { config, context, gate, disk, https, data, ready })
+    }
+
+    /// Where viewers are served.
+    ///
+    /// # Panics
+    /// When the operating system does not know the address of a socket it has bound.
+    pub fn https_address(&self) -> SocketAddr {
+        self.https.local_addr().expect("a bound listener has an address")
+    }
+
+    /// Where the data plane is.
+    ///
+    /// # Panics
+    /// As [`Broadcast::https_address`].
+    pub fn data_address(&self) -> SocketAddr {
+        self.data.local_addr().expect("a bound listener has an address")
+    }
+
+    /// Serves until `shutdown`.
+    ///
+    /// # Errors
+    /// When a listener fails, or the bus takes no subscription.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
+        let https_url = self.config.https_url.clone().unwrap_or_else(|| format!("https://{}", self.https_address()));
+        let data_url = self.config.data_url.clone().unwrap_or_else(|| format!("https://{}", self.data_address()));
+        let Self { config, context, gate, disk, https, data, ready } = self;
+        // Whatever ends this node ends all of it.
+        let shutdown = shutdown.child_token();
+        let _ends_with_this = shutdown.clone().drop_guard();
+        let (handle, outputs, gate_thread) = Actor::spawn(gate, context.clock, shutdown.clone())?.into_parts();
+        let (sessions, grants) = (Arc::<Board<SessionInfo>>::default(), Arc::<ArcSwap<Vec<Bytes>>>::default());
+        let addresses = Addresses::default();
+        let peers = Peers { client: context.identity.http_client()?, addresses: addresses.clone() };
+        let shelf = Arc::new(NodeShelf {
+            node: context.id.clone(),
+            clock: context.clock,
+            views: handle.views().clone(),
+            sessions: sessions.clone(),
+            grants: grants.clone(),
+        });
+        let ears = Ears::open(&context).await?;
+        let listener = Listener::new(context.clone(), handle.clone(), addresses, sessions);
+        let effects = Effects::new(context.clone(), handle.clone(), peers, disk.clone(), grants);
+        let traffic = Arc::new(viewers::Traffic::default());
+        let settings = viewers::Settings { node: context.id.clone(), target_duration_s: config.target_duration_s };
+        let viewers = viewers::router(settings, shelf, traffic.clone());
+
+        let said =
+            Said { handle: handle.clone(), traffic, https_url, data_url, egress_capacity: config.egress_capacity };
+        let clock = context.clock;
+        let parts = move || said.parts(clock);
+        let presence = presence::spawn(&context, parts, shutdown.clone());
+        let mut tasks = JoinSet::new();
+        let public = context.identity.server_public();
+        tasks.spawn(http::serve_tls(https, public, viewers, Limits::default(), shutdown.clone()));
+        let mutual = context.identity.server_mutual();
+        tasks.spawn(http::serve_tls(data, mutual, data_plane::router(handle), Limits::default(), shutdown.clone()));
+        tasks.spawn(ending(listener.run(ears, shutdown.clone())));
+        tasks.spawn(ending(effects.run(outputs, shutdown.clone())));
+        tasks.spawn(ending(disk.run(shutdown.clone())));
+        ready.set(true);
+        let ended = first_error(tasks, &shutdown).await;
+        ready.set(false);
+        let _ = presence.await;
+        // It was told to end; what it still has to do takes milliseconds.
+        let _ = tokio::task::spawn_blocking(move || gate_thread.join()).await;
+        ended
+    }
+}
+
+/// What the node says of itself on the bus.
+struct Said {
+    handle: Handle,
+    traffic: Arc<viewers::Traffic>,
+    https_url: String,
+    data_url: String,
+    egress_capacity: u64,
+}
+
+impl Said {
+    fn parts(&self, clock: Clock) -> PresenceParts {
+        let rates = self.traffic.rates(clock.now());
+        let shown = self.handle.views().all();
+        let streams = shown.iter().filter(|view| view.multivariant.is_some()).map(|view| view.stream.clone());
+        PresenceParts {
+            https: Some(self.https_url.clone()),
+            data: Some(self.data_url.clone()),
+            egress: rates.egress,
+            egress_capacity: BitsPerSecond(self.egress_capacity),
+            requests_per_second: rates.requests_per_second,
+            streams: streams.collect(),
+            ..PresenceParts::default()
+        }
+    }
+}
+
+/// A part that ends when the node does, and not before.
+async fn ending(part: impl Future<Output = ()>) -> Result<()> {
+    part.await;
+    Ok(())
+}
+
+/// Waits for all parts; the first that ends before it was told to ends the others.
+async fn first_error(mut tasks: JoinSet<Result<()>>, shutdown: &CancellationToken) -> Result<()> {
+    let mut ended = Ok(());
+    while let Some(task) = tasks.join_next().await {
+        let early = !shutdown.is_cancelled();
+        shutdown.cancel();
+        let result = task.context("a part of the node panicked").and_then(|result| result);
+        let result = result.and_then(|()| if early { anyhow::bail!("a part of the node ended early") } else { Ok(()) });
+        if ended.is_ok() {
+            ended = result;
+        }
+    }
+    ended
+}
