@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn key_finds_its_stream_and_no_other() {
         let digest = hex(&Sha256::digest(b"secret"));
-        let (table, left_out) = KeyTable::new(vec![entry("a", &"00".repeat(32)), entry("b", &digest), entry("c", "xx")]);
+        let (table, left_out) =
+            KeyTable::new(vec![entry("a", &"00".repeat(32)), entry("b", &digest), entry("c", "xx")]);
         assert_eq!((table.len(), left_out), (2, 1));
         assert_eq!(table.stream_of(&KeyDigest::of("secret")).unwrap().as_str(), "b");
         assert!(table.stream_of(&KeyDigest::of("Secret")).is_none());

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use node::CancellationToken;
 
+use crate::Config;
 use crate::authority::Authority;
 use crate::heads::Heads;
 use crate::nodes::Nodes;
 use crate::rtmp::Server;
 use crate::session::hub::{Hub, Services};
-use crate::Config;
 
 /// An ingest node: its listener is bound, nothing runs yet.
 pub struct Ingest {
@@ -23,7 +23,10 @@ pub struct Ingest {
 
 impl std::fmt::Debug for Ingest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ingest").field("node", &self.context.id).field("rtmp", &self.server.address()).finish_non_exhaustive()
+        f.debug_struct("Ingest")
+            .field("node", &self.context.id)
+            .field("rtmp", &self.server.address())
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,9 +71,9 @@ impl Ingest {
         };
         let hub = Hub::new(services, shutdown.clone());
         let shown = Arc::downgrade(&hub);
-        context.ops.status(context.id.as_str(), move || {
-            shown.upgrade().map_or(serde_json::Value::Null, |hub| hub.status())
-        });
+        context
+            .ops
+            .status(context.id.as_str(), move || shown.upgrade().map_or(serde_json::Value::Null, |hub| hub.status()));
         let (served, granted, ()) = tokio::join!(
             async {
                 server.run(Arc::clone(&hub), shutdown.clone()).await;

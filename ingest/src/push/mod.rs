@@ -71,13 +71,7 @@ impl Pusher {
             published: watch::Sender::new(0),
         });
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(supervise(
-            Arc::clone(&shared),
-            context.clone(),
-            http,
-            nodes.watch(),
-            shutdown.clone(),
-        ));
+        let task = tokio::spawn(supervise(Arc::clone(&shared), context.clone(), http, nodes.watch(), shutdown.clone()));
         Self { shared, shutdown, task }
     }
 

@@ -17,8 +17,9 @@ use crate::nodes::BroadcastNode;
 
 /// Longest request: a part of a 10 Mbit/s rung takes milliseconds; after this the connection is not worth waiting for.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
-/// Attempts for one object while the node answers that it cannot take it now; then the entry is left to the node's peers.
-const BUSY_ATTEMPTS_MAX: u32 = 8;
+/// Attempts for one object while the node answers that it cannot take it now; then the whole entry is tried again, unless it has
+/// left the ring meanwhile.
+const BUSY_ATTEMPTS_MAX: u32 = 4;
 /// Waits between attempts: from the first, doubling, to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -109,8 +110,8 @@ impl NodeTask {
         })
     }
 
-    /// Sends one entry; the cursor that comes after. Waits out a node that does not answer, as long as it is not said to be
-    /// offline: the ring moves on meanwhile, and bounds how much is kept for it.
+    /// Sends one entry; the cursor that comes after. A node that does not answer, or has no room, is waited out: the
+    /// ring moves on meanwhile, and bounds how much is kept for it.
     async fn deliver(&mut self, node: &BroadcastNode, found: &Found) -> u64 {
         let next = found.index.saturating_add(1);
         if self.takes_seals {
@@ -121,8 +122,9 @@ impl NodeTask {
                 self.shared.acknowledge(place(&found.entry));
                 next
             }
-            Outcome::Refused | Outcome::Busy => next,
-            Outcome::Unreachable => {
+            // What it refuses it will refuse again; its peers may have taken it.
+            Outcome::Refused => next,
+            Outcome::Busy | Outcome::Unreachable => {
                 tokio::time::sleep(BACKOFF.1).await;
                 found.index
             }

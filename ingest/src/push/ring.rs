@@ -106,12 +106,8 @@ mod tests {
     use super::*;
 
     fn entry(sequence: u64, bytes: usize, slot: Slot) -> RingEntry {
-        let name = ObjectName {
-            stream: "a".parse().unwrap(),
-            rendition: "audio".parse().unwrap(),
-            epoch: Epoch(1),
-            slot,
-        };
+        let name =
+            ObjectName { stream: "a".parse().unwrap(), rendition: "audio".parse().unwrap(), epoch: Epoch(1), slot };
         RingEntry {
             epoch: Epoch(1),
             sequence: LogSequence(sequence),

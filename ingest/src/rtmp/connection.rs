@@ -251,7 +251,9 @@ impl Connection {
         if bytes.is_empty() {
             return Ok(());
         }
-        timeout(WRITE_TIMEOUT, self.socket.write_all(bytes)).await.map_err(|_| Closed::Deadline("peer reads nothing"))??;
+        timeout(WRITE_TIMEOUT, self.socket.write_all(bytes))
+            .await
+            .map_err(|_| Closed::Deadline("peer reads nothing"))??;
         Ok(())
     }
 

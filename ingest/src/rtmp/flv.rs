@@ -206,7 +206,10 @@ mod tests {
     fn aac_and_mp3_are_taken() {
         assert_eq!(audio(&Bytes::from_static(b"\x2Fmp3")).unwrap(), Body::Mp3(Bytes::from_static(b"mp3")));
         assert_eq!(audio(&Bytes::from_static(b"\x2F")).unwrap(), Body::Nothing);
-        assert_eq!(audio(&Bytes::from_static(b"\xAF\0\x12\x10")).unwrap(), Body::AudioConfig(Bytes::from_static(b"\x12\x10")));
+        assert_eq!(
+            audio(&Bytes::from_static(b"\xAF\0\x12\x10")).unwrap(),
+            Body::AudioConfig(Bytes::from_static(b"\x12\x10"))
+        );
         assert_eq!(audio(&Bytes::from_static(b"\xAF\x01raw")).unwrap(), Body::Audio(Bytes::from_static(b"raw")));
         assert_eq!(audio(&Bytes::from_static(b"\x91mp4araw")).unwrap(), Body::Audio(Bytes::from_static(b"raw")));
         assert_eq!(audio(&Bytes::from_static(b"\xAF\x01")).unwrap(), Body::Nothing);

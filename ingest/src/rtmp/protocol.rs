@@ -189,7 +189,8 @@ impl Protocol {
         match name {
             "connect" => {
                 self.connect_transaction = transaction;
-                let app = values.get(2).and_then(|object| object.get("app")).and_then(Value::as_str).unwrap_or_default();
+                let app =
+                    values.get(2).and_then(|object| object.get("app")).and_then(Value::as_str).unwrap_or_default();
                 return Ok(Some(Event::Connect { app: plain_name(app) }));
             }
             "releaseStream" => self.result(transaction, Value::Null)?,

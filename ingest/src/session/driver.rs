@@ -93,7 +93,14 @@ impl Driver {
         let feeder = Arc::new(feeder);
         let way_in = Arc::downgrade(&feeder);
         let (origin, origins) = tokio::sync::watch::channel(media::UnixMillis::default());
-        let feed = Feed { media, feeder, origin, link: Arc::clone(&link), hub: Arc::clone(&self.hub), stats: Arc::clone(&self.stats) };
+        let feed = Feed {
+            media,
+            feeder,
+            origin,
+            link: Arc::clone(&link),
+            hub: Arc::clone(&self.hub),
+            stats: Arc::clone(&self.stats),
+        };
         let mut feed = tokio::spawn(feed.run());
         let clock = self.hub.services.context.clock;
         let shutdown = self.hub.shutdown.clone();
@@ -126,13 +133,7 @@ impl Driver {
     }
 
     /// One output of the pipeline. `true` after the last one.
-    async fn output(
-        &mut self,
-        output: Output,
-        origin: media::UnixMillis,
-        feeder: &Weak<Feeder>,
-        link: &Link,
-    ) -> bool {
+    async fn output(&mut self, output: Output, origin: media::UnixMillis, feeder: &Weak<Feeder>, link: &Link) -> bool {
         let result = match output {
             Output::Tracks(renditions) => {
                 let opened = self.writer.open_epoch(renditions, origin).await;

@@ -152,8 +152,7 @@ impl InputMapper {
                 self.counters.breaks = self.counters.breaks.saturating_add(1);
                 inputs.push(Input::Break);
                 self.clock = InputClock::new();
-                self.shift_ms =
-                    self.newest_ms.saturating_add(BREAK_GAP_MILLIS).saturating_sub(BASE_OFFSET_MILLIS);
+                self.shift_ms = self.newest_ms.saturating_add(BREAK_GAP_MILLIS).saturating_sub(BASE_OFFSET_MILLIS);
                 (self.anchored, self.keyframe_ms) = (false, None);
                 // A new clock has nothing to jump from.
                 self.clock.unwrap(media, stamp_ms).map_or(BASE_OFFSET_MILLIS, |time| time.ticks)

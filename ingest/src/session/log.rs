@@ -169,7 +169,13 @@ impl EpochLog {
         self.next_sequence = sealed.body().sequence.next();
     }
 
-    fn body(&self, kind: SealKind, issued_at: UnixMillis, checkpoint: Vec<Rendition>, objects: Vec<Object>) -> SealBody {
+    fn body(
+        &self,
+        kind: SealKind,
+        issued_at: UnixMillis,
+        checkpoint: Vec<Rendition>,
+        objects: Vec<Object>,
+    ) -> SealBody {
         SealBody {
             cluster: self.identity.cluster.clone(),
             stream: self.identity.stream.clone(),

@@ -82,8 +82,10 @@ impl StreamStats {
     pub(crate) fn epoch(&self, epoch: Epoch, tracks: &[Track]) {
         self.with(|inner| {
             inner.epoch = Some(epoch);
-            inner.rungs =
-                tracks.iter().map(|track| (track.rendition.clone(), Rung { track: track.clone(), shed: None })).collect();
+            inner.rungs = tracks
+                .iter()
+                .map(|track| (track.rendition.clone(), Rung { track: track.clone(), shed: None }))
+                .collect();
         });
     }
 
@@ -130,8 +132,15 @@ impl StreamStats {
         self.with(|inner| {
             let rungs: Vec<_> =
                 inner.rungs.values().map(|rung| json!({ "track": rung.track, "shed": rung.shed })).collect();
-            let InputCounters { video_frames, audio_frames, media_bytes, dropped, breaks, keyframe_interval_ms, skew_ms } =
-                inner.input;
+            let InputCounters {
+                video_frames,
+                audio_frames,
+                media_bytes,
+                dropped,
+                breaks,
+                keyframe_interval_ms,
+                skew_ms,
+            } = inner.input;
             json!({
                 "started_at": self.started_at,
                 "epoch": inner.epoch,

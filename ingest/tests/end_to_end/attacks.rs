@@ -105,7 +105,11 @@ async fn hostile_connections_leave_the_server_serving() {
         // @setDataFrame alone.
         b"\x03\0\0\0\0\0\x10\x12\0\0\0\0\x02\0\x0D@setDataFrame",
         // Objects in objects, 16,000 deep.
-        &[b"\x02\0\0\0\0\0\x04\x01\0\0\0\0\0\x01\0\0\x03\0\0\0\0\xFA\0\x14\0\0\0\0".as_slice(), &b"\x03\0\x01a".repeat(16_000)].concat(),
+        &[
+            b"\x02\0\0\0\0\0\x04\x01\0\0\0\0\0\x01\0\0\x03\0\0\0\0\xFA\0\x14\0\0\0\0".as_slice(),
+            &b"\x03\0\x01a".repeat(16_000),
+        ]
+        .concat(),
         // Compressed header first.
         b"\xC3",
     ];

@@ -118,8 +118,12 @@ impl Receiver {
             }
         };
         if tokio::time::timeout(std::time::Duration::from_secs(40), wait).await.is_err() {
-            let places: Vec<_> = self.inner().seals.keys().cloned().collect();
-            panic!("never saw {what}; seals {places:?}, {} objects, refused {:?}", self.inner().objects.len(), self.refused());
+            let places: Vec<_> = self.inner().seals.keys().copied().collect();
+            panic!(
+                "never saw {what}; seals {places:?}, {} objects, refused {:?}",
+                self.inner().objects.len(),
+                self.refused()
+            );
         }
     }
 
