@@ -186,11 +186,19 @@ impl Chain {
 
     /// What to catch up with; `None` while nothing waits.
     pub fn missing(&self) -> Option<Missing> {
-        let ((_, until), _) = self.waiting.first_key_value()?;
-        let (Some(head), Some(oldest)) = (&self.head, self.history.oldest()) else { return Some(Missing::Tail) };
-        let beyond = *until > head.sequence.next();
+        let (Some(head), Some(oldest)) = (&self.head, self.history.oldest()) else {
+            return (!self.waiting.is_empty()).then_some(Missing::Tail);
+        };
+        // Later epochs first: they may have made void what seals of this one wait for, so that no peer has it any more.
+        let first = |later: bool| {
+            let keys = self.waiting.keys().filter(|(epoch, _)| (*epoch > head.epoch) == later);
+            keys.map(|(_, sequence)| *sequence).min()
+        };
+        let until = first(true).or_else(|| first(false))?;
+        // When it stands where our log has something else, the epochs part somewhere in what is remembered.
+        let beyond = until > head.sequence.next();
         let from = if beyond { head.sequence.next() } else { oldest.next() };
-        Some(if from < *until { Missing::Range { from, until: *until } } else { Missing::Tail })
+        Some(if from < until { Missing::Range { from, until } } else { Missing::Tail })
     }
 
     /// When [`Input::Tick`] is due, on the clock of [`Now::elapsed`]; `None` while nothing waits.

@@ -1,0 +1,235 @@
+//! What a seal may say on its own, each rule broken once.
+
+use media::{
+    Digest, DiscontinuitySequence, Epoch, Format, LogSequence, MediaSequence, PartIndex, Slot, Timestamp, UnixMillis,
+};
+
+use super::author::{Author, KEY, keyring, now, stream};
+use crate::limits::{COUNTER_MAX, INIT_BYTES_MAX, OBJECT_BYTES_MAX, SEAL_BYTES_MAX};
+use crate::{Error, Freshness, Object, RefusalReason, SealBody, SealKind, cose, encode_body, sign_seal};
+
+/// An author does not sign it, and a node does not take it from one who does.
+#[track_caller]
+fn refused_as(what: &str, body: &SealBody, reason: RefusalReason) {
+    match sign_seal(body, &*KEY) {
+        Err(Error::Content(refusal)) => assert_eq!(refusal.reason, reason, "{what}: {refusal}"),
+        other => panic!("{what}: signed: {other:?}"),
+    }
+    let bytes = cose::seal(&encode_body(body), &*KEY, SEAL_BYTES_MAX).unwrap();
+    let refusal = keyring().verify(&bytes.into(), &stream(), now(0).wall, Freshness::Live).unwrap_err();
+    assert_eq!(refusal.reason, reason, "{what}: {refusal}");
+}
+
+type Break = (&'static str, fn(&mut SealBody));
+
+#[track_caller]
+fn implausible(rules: &[Break], body: &SealBody) {
+    for (what, break_rule) in rules {
+        let mut body = body.clone();
+        break_rule(&mut body);
+        refused_as(what, &body, RefusalReason::Implausible);
+    }
+}
+
+fn part(body: &mut SealBody) -> &mut Object {
+    body.objects.iter_mut().find(|object| matches!(object.slot, Slot::Part { .. })).unwrap()
+}
+
+fn segment(body: &mut SealBody) -> &mut Object {
+    body.objects.iter_mut().find(|object| matches!(object.slot, Slot::Segment { .. })).unwrap()
+}
+
+fn opening() -> SealBody {
+    Author::new().next_body()
+}
+
+fn middle() -> SealBody {
+    let mut author = Author::new();
+    author.row();
+    author.next_body()
+}
+
+fn completing() -> SealBody {
+    let mut author = Author::new();
+    author.rows(3);
+    author.next_body()
+}
+
+#[test]
+fn good_bodies_are_signed() {
+    for body in [opening(), middle(), completing()] {
+        sign_seal(&body, &*KEY).unwrap();
+    }
+    let mut author = Author::new();
+    author.rows(2);
+    assert_eq!(author.end().body().next_msn, MediaSequence(1), "the end closes the open segment");
+}
+
+#[test]
+fn numbers_that_cannot_be_are_implausible() {
+    implausible(
+        &[
+            ("MSN jump of 10^9", |body| {
+                body.next_msn = MediaSequence(1_000_000_000);
+                body.objects.iter_mut().for_each(|object| {
+                    if let Slot::Part { msn, .. } = &mut object.slot {
+                        *msn = MediaSequence(1_000_000_000);
+                    }
+                });
+            }),
+            ("next_msn that its row does not lead to", |body| body.next_msn = MediaSequence(1)),
+            ("next_msn that goes back", |body| {
+                part(body).slot = Slot::Part { msn: MediaSequence(1), part: PartIndex(1) }
+            }),
+            ("epoch over 2^53", |body| body.epoch = Epoch(COUNTER_MAX + 1)),
+            ("sequence over 2^53", |body| body.sequence = LogSequence(u64::MAX)),
+            ("more discontinuities than seals", |body| body.discontinuity = DiscontinuitySequence(2)),
+            ("first of a log with one before it", |body| body.sequence = LogSequence(0)),
+            ("none before it in the middle of a log", |body| body.previous = Digest::NONE),
+            ("part index of 10^6", |body| {
+                body.objects.iter_mut().for_each(|object| {
+                    object.slot = Slot::Part { msn: MediaSequence(0), part: PartIndex(1_000_000) };
+                });
+            }),
+            ("duration 0", |body| part(body).duration.ticks = 0),
+            ("negative duration", |body| part(body).duration.ticks = -1),
+            ("duration of 10^12", |body| part(body).duration.ticks = 1_000_000_000_000),
+            ("duration of a minute", |body| part(body).duration.ticks = 60 * 90_000),
+            ("decode time before zero", |body| part(body).decode_time.ticks = -1),
+            ("decode time far off", |body| part(body).decode_time.ticks += 90_000 * 61),
+            ("decode time 10^18 off", |body| part(body).decode_time.ticks = i64::MAX),
+            ("no bytes, and no gap", |body| part(body).length = 0),
+            ("length over the limit", |body| part(body).length = OBJECT_BYTES_MAX + 1),
+            ("no digest, and no gap", |body| part(body).digest = Digest::NONE),
+            ("no init segment, and no gap", |body| part(body).init = Digest::NONE),
+            ("a gap with bytes", |body| part(body).gap = true),
+            ("two timescales", |body| {
+                let millis = media::Timescale::MILLIS;
+                part(body).duration = Timestamp::new(500, millis);
+            }),
+            ("start that differs between renditions", |body| part(body).start.ticks += 1),
+        ],
+        &middle(),
+    );
+}
+
+#[test]
+fn wall_clock_of_the_media_is_near_when_it_was_sealed() {
+    for (what, origin) in [("1970", 0), ("the far future", i64::MAX), ("the far past", i64::MIN)] {
+        let mut body = middle();
+        body.origin = UnixMillis(origin);
+        // Without a clock an author cannot tell.
+        let sealed = sign_seal(&body, &*KEY).unwrap();
+        let refusal = keyring().verify(sealed.raw(), &stream(), now(0).wall, Freshness::Live).unwrap_err();
+        assert_eq!(refusal.reason, RefusalReason::Implausible, "{what}");
+    }
+}
+
+#[test]
+fn renditions_advance_alike() {
+    implausible(
+        &[
+            ("a part of another place", |body| {
+                part(body).slot = Slot::Part { msn: MediaSequence(0), part: PartIndex(2) }
+            }),
+            ("a segment of one rendition only", |body| {
+                body.objects.retain(|o| o.rendition.as_str() == "audio" || !matches!(o.slot, Slot::Segment { .. }));
+            }),
+            ("segments without parts", |body| body.objects.retain(|o| matches!(o.slot, Slot::Segment { .. }))),
+            ("segment of another number", |body| segment(body).slot = Slot::Segment { msn: MediaSequence(1) }),
+            ("segment that starts apart", |body| segment(body).start.ticks += 1),
+            ("segment that is too long", |body| segment(body).duration.ticks = 90_000 * 61),
+            ("segment with bytes of a gap", |body| {
+                let part = part(body);
+                (part.gap, part.length, part.digest) = (true, 0, Digest::NONE);
+            }),
+            ("completes a segment without a checkpoint", |body| body.checkpoint.clear()),
+            ("a rendition that the checkpoint does not list", |body| drop(body.checkpoint.pop())),
+            ("a rendition that the row does not list", |body| {
+                body.objects.retain(|o| o.rendition.as_str() != "audio");
+            }),
+            ("another init segment than stated", |body| body.checkpoint[0].init = Digest([1; 32])),
+            ("another timescale than stated", |body| body.checkpoint[0].track.timescale = media::Timescale::MILLIS),
+        ],
+        &completing(),
+    );
+    implausible(
+        &[
+            ("nothing at all", |body| body.objects.clear()),
+            ("a checkpoint where none belongs", |body| body.checkpoint = completing().checkpoint),
+        ],
+        &middle(),
+    );
+}
+
+#[test]
+fn epoch_opens_with_everything_that_a_viewer_needs() {
+    implausible(
+        &[
+            ("init segments only", |body| body.objects.retain(|o| o.slot == Slot::Init)),
+            ("no init segments", |body| body.objects.retain(|o| o.slot != Slot::Init)),
+            ("one init segment missing", |body| drop(body.objects.remove(0))),
+            ("no checkpoint", |body| body.checkpoint.clear()),
+            ("init segment that needs another", |body| body.objects[0].init = Digest([1; 32])),
+            ("init segment that is not the one stated", |body| {
+                (body.objects[0].init, body.objects[0].digest) = (Digest([1; 32]), Digest([1; 32]));
+            }),
+            ("init segment of another length than stated", |body| body.objects[0].length += 1),
+            ("init segment that is too long", |body| {
+                body.objects[0].length = INIT_BYTES_MAX + 1;
+                body.checkpoint[0].init_length = INIT_BYTES_MAX + 1;
+            }),
+            ("init segment with a time", |body| body.objects[0].duration.ticks = 1),
+            ("first part is not part 0", |body| {
+                body.objects.iter_mut().for_each(|object| {
+                    if let Slot::Part { part, .. } = &mut object.slot {
+                        *part = PartIndex(1);
+                    }
+                });
+            }),
+            ("codec that would leave its quotes", |body| body.checkpoint[0].track.codec = "avc1\",X=\"".to_owned()),
+            ("codec with a line break", |body| body.checkpoint[0].track.codec = "avc1\n#EXT".to_owned()),
+            ("no codec", |body| body.checkpoint[0].track.codec = String::new()),
+            ("no picture", |body| {
+                body.checkpoint[0].track.format = Format::Video { width: 0, height: 1, frame_rate_millihertz: 1 };
+            }),
+            ("9 channels", |body| {
+                body.checkpoint[0].track.format = Format::Audio { sample_rate_hz: 48_000, channels: 9 };
+            }),
+        ],
+        &opening(),
+    );
+}
+
+#[test]
+fn order_and_uniqueness_are_part_of_the_encoding() {
+    let mut unsorted = opening();
+    unsorted.objects.swap(0, 1);
+    refused_as("objects not sorted", &unsorted, RefusalReason::Malformed);
+    let mut twice = opening();
+    let again = twice.objects[1].clone();
+    twice.objects.insert(1, again);
+    refused_as("a slot twice", &twice, RefusalReason::Malformed);
+    let mut renditions = opening();
+    renditions.checkpoint.swap(0, 1);
+    refused_as("renditions not sorted", &renditions, RefusalReason::Malformed);
+    let mut two_parts = middle();
+    let mut more = two_parts.objects[0].clone();
+    more.slot = Slot::Part { msn: MediaSequence(0), part: PartIndex(2) };
+    two_parts.objects.insert(1, more);
+    refused_as("two parts of a rendition", &two_parts, RefusalReason::Implausible);
+}
+
+#[test]
+fn gap_is_an_object_too() {
+    let mut author = Author::new();
+    author.row();
+    let mut body = author.next_body();
+    let object = part(&mut body);
+    (object.gap, object.length, object.digest, object.independent) = (true, 0, Digest::NONE, false);
+    let sealed = author.sign(&body);
+    keyring().verify(sealed.raw(), &stream(), now(0).wall, Freshness::Live).unwrap();
+    let mut end = body;
+    end.kind = SealKind::End;
+    refused_as("an end that leaves its segment open", &end, RefusalReason::Implausible);
+}
