@@ -6,66 +6,47 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A source.
+/// A source. Without a file it is the moving test pattern with clock and tone; size, rates and preset are the pattern's.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// Server and application: `rtmp://host:port/live`, or `rtmps://`.
-    pub url: String,
-    /// Stream key; appended to the URL. Empty: the URL has it already.
-    #[serde(default)]
-    pub key: String,
-    /// What to publish.
-    #[serde(default)]
-    pub input: Input,
-}
-
-/// What to publish.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Input {
-    /// The moving test pattern with clock and tone.
-    Pattern(Pattern),
-    /// A file with H.264 and AAC, over and over, as it is.
-    File(PathBuf),
-}
-
-impl Default for Input {
-    fn default() -> Self {
-        Self::Pattern(Pattern::default())
-    }
-}
-
-/// The test pattern.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Pattern {
+pub struct Config {
+    /// Server and application: `rtmp://host:port/live`, or `rtmps://`. Default `rtmp://127.0.0.1:1935/live`.
+    pub url: String,
+    /// Stream key; appended to the URL. Empty (the default): the URL has it already.
+    pub key: String,
+    /// A file with H.264 and AAC that is published over and over, as it is. Default none.
+    pub file: Option<PathBuf>,
     /// Width in pixels, even, 160 to 7680. Default 1280.
     pub width: u32,
     /// Height in pixels, even, 90 to 4320. Default 720.
     pub height: u32,
-    /// Frames per second. Default 30.
+    /// Frames per second, 1 to 120. Default 30.
     pub frame_rate: FrameRate,
     /// Distance of keyframes in milliseconds, 100 to 20000, rounded to whole frames. Default 2000.
     pub keyframe_interval_ms: u32,
-    /// Bit rate of the picture in 1000 bit/s, 50 to 100000. Default 2500.
-    pub kbit_per_second: u32,
+    /// Bits per second of the picture, 50,000 to 100,000,000. Default 2,500,000.
+    pub bit_rate: u64,
     /// x264 preset. Default `superfast`.
     pub preset: String,
 }
 
-impl Default for Pattern {
+impl Default for Config {
     fn default() -> Self {
         Self {
+            url: "rtmp://127.0.0.1:1935/live".to_owned(),
+            key: String::new(),
+            file: None,
             width: 1_280,
             height: 720,
-            frame_rate: FrameRate { numerator: 30, denominator: 1 },
+            frame_rate: FrameRate::from(30),
             keyframe_interval_ms: 2_000,
-            kbit_per_second: 2_500,
+            bit_rate: 2_500_000,
             preset: "superfast".to_owned(),
         }
     }
 }
+
+const FRAME_RATES: &str = "1 to 120, such as 30, 29.97 or 30000/1001";
 
 /// A frame rate as a fraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +57,14 @@ pub struct FrameRate {
 }
 
 impl FrameRate {
+    /// 1 to 120 frames a second, in numbers that FFmpeg can count with.
+    const fn sensible(self) -> bool {
+        self.denominator > 0
+            && self.numerator >= self.denominator
+            && self.numerator / self.denominator <= 120
+            && self.numerator <= 1_000_000
+    }
+
     /// Time of frame `index` since frame 0, in nanoseconds.
     pub(crate) fn nanos(self, index: u64) -> u64 {
         let nanos =
@@ -91,16 +80,19 @@ impl FrameRate {
     }
 }
 
+impl From<u32> for FrameRate {
+    /// Whole frames per second. The range is checked with the configuration.
+    fn from(frames_per_second: u32) -> Self {
+        Self { numerator: frames_per_second, denominator: 1 }
+    }
+}
+
 impl FromStr for FrameRate {
     type Err = InvalidConfig;
 
     /// `30`, `30000/1001`, or `23.976`, `29.97`, `59.94` for the NTSC ones; 1 to 120.
     fn from_str(text: &str) -> Result<Self, InvalidConfig> {
-        let invalid = || InvalidConfig {
-            field: "frame rate",
-            value: text.to_owned(),
-            range: "1 to 120, such as 30, 29.97 or 30000/1001",
-        };
+        let invalid = || InvalidConfig { field: "frame rate", value: text.to_owned(), range: FRAME_RATES };
         let (numerator, denominator) = match text {
             "23.976" => (24_000, 1_001),
             "29.97" => (30_000, 1_001),
@@ -110,9 +102,8 @@ impl FromStr for FrameRate {
                 (numerator.parse().map_err(|_| invalid())?, denominator.parse().map_err(|_| invalid())?)
             }
         };
-        let sensible =
-            denominator > 0 && numerator >= denominator && numerator / denominator <= 120 && numerator <= 1_000_000;
-        if sensible { Ok(Self { numerator, denominator }) } else { Err(invalid()) }
+        let rate = Self { numerator, denominator };
+        if rate.sensible() { Ok(rate) } else { Err(invalid()) }
     }
 }
 
@@ -145,21 +136,23 @@ impl Config {
         if !self.url.starts_with("rtmp://") && !self.url.starts_with("rtmps://") {
             return invalid("url", self.server(), "rtmp://host:port/app or rtmps://host:port/app");
         }
-        let Input::Pattern(pattern) = &self.input else { return Ok(()) };
         let ranges = [
-            ("width", pattern.width, 160..=7_680, "even, 160 to 7680"),
-            ("height", pattern.height, 90..=4_320, "even, 90 to 4320"),
+            ("width", self.width, 160..=7_680, "even, 160 to 7680"),
+            ("height", self.height, 90..=4_320, "even, 90 to 4320"),
         ];
         for (field, value, range, text) in ranges {
             if !range.contains(&value) || value % 2 != 0 {
                 return invalid(field, value.to_string(), text);
             }
         }
-        if !(100..=20_000).contains(&pattern.keyframe_interval_ms) {
-            return invalid("keyframe interval", pattern.keyframe_interval_ms.to_string(), "100 to 20000 ms");
+        if !self.frame_rate.sensible() {
+            return invalid("frame rate", self.frame_rate.into(), FRAME_RATES);
         }
-        if !(50..=100_000).contains(&pattern.kbit_per_second) {
-            return invalid("bit rate", pattern.kbit_per_second.to_string(), "50 to 100000 kbit/s");
+        if !(100..=20_000).contains(&self.keyframe_interval_ms) {
+            return invalid("keyframe interval", self.keyframe_interval_ms.to_string(), "100 to 20000 ms");
+        }
+        if !(50_000..=100_000_000).contains(&self.bit_rate) {
+            return invalid("bit rate", self.bit_rate.to_string(), "50000 to 100000000 bit/s");
         }
         Ok(())
     }
@@ -179,7 +172,17 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("url", &self.server()).field("key", &"…").field("input", &self.input).finish()
+        let Self { file, width, height, frame_rate, keyframe_interval_ms, bit_rate, preset, .. } = self;
+        f.debug_struct("Config")
+            .field("url", &self.server())
+            .field("key", &"…")
+            .field("file", file)
+            .field("size", &(width, height))
+            .field("frame_rate", frame_rate)
+            .field("keyframe_interval_ms", keyframe_interval_ms)
+            .field("bit_rate", bit_rate)
+            .field("preset", preset)
+            .finish()
     }
 }
 
@@ -199,9 +202,25 @@ mod tests {
     }
 
     #[test]
+    fn values_out_of_range_are_named() {
+        let ok = Config::default;
+        assert_eq!(ok().check(), Ok(()));
+        for (name, bad) in [
+            ("url", Config { url: "http://x/secret".to_owned(), ..ok() }),
+            ("width", Config { width: 1_281, ..ok() }),
+            ("height", Config { height: 4_322, ..ok() }),
+            ("frame rate", Config { frame_rate: 0.into(), ..ok() }),
+            ("keyframe interval", Config { keyframe_interval_ms: 0, ..ok() }),
+            ("bit rate", Config { bit_rate: 2_500, ..ok() }),
+        ] {
+            assert!(bad.check().unwrap_err().to_string().starts_with(name), "{name}");
+        }
+    }
+
+    #[test]
     fn key_is_never_shown() {
         let config =
-            Config { url: "rtmp://host/live/inside".to_owned(), key: "secret".to_owned(), input: Input::default() };
+            Config { url: "rtmp://host/live/inside".to_owned(), key: "secret".to_owned(), ..Config::default() };
         assert_eq!(config.target(), "rtmp://host/live/inside/secret");
         let shown = format!("{config:?} {}", config.server());
         assert!(!shown.contains("secret") && !shown.contains("inside"), "{shown}");

@@ -7,7 +7,7 @@ use ffmpeg::format::{Pixel, Sample, sample};
 use ffmpeg::{ChannelLayout, Dictionary, Rational, codec, frame};
 
 use crate::clock::{Luma, UnixMillis};
-use crate::config::Pattern;
+use crate::config::Config;
 use crate::pattern::Painter;
 use crate::tone;
 
@@ -18,11 +18,11 @@ const AUDIO_BITS_PER_SECOND: usize = 96_000;
 pub(crate) struct VideoEncoder {
     encoder: ffmpeg::encoder::video::Encoder,
     painter: Painter,
-    pattern: Pattern,
+    pattern: Config,
 }
 
 impl VideoEncoder {
-    pub(crate) fn open(pattern: &Pattern) -> anyhow::Result<Self> {
+    pub(crate) fn open(pattern: &Config) -> anyhow::Result<Self> {
         let codec = ffmpeg::encoder::find_by_name("libx264").context("FFmpeg was built without libx264")?;
         let mut video = codec::Context::new_with_codec(codec).encoder().video()?;
         let rate = Rational::new(
@@ -35,7 +35,7 @@ impl VideoEncoder {
         video.set_time_base(rate.invert());
         video.set_frame_rate(Some(rate));
         let keyframe_interval = pattern.frame_rate.frames(pattern.keyframe_interval_ms).to_string();
-        let bits = u64::from(pattern.kbit_per_second) * 1_000;
+        let bits = pattern.bit_rate;
         let mut options = Dictionary::new();
         options.set("preset", &pattern.preset);
         options.set("tune", "zerolatency");

@@ -9,12 +9,14 @@ mod config;
 mod connection;
 mod encode;
 mod file;
+mod flags;
 mod font;
 mod pattern;
 mod run;
 mod time;
 mod tone;
 
-pub use config::{Config, FrameRate, Input, InvalidConfig, Pattern};
+pub use config::{Config, FrameRate, InvalidConfig};
+pub use flags::{EXAMPLES, Flags};
 pub use run::Source;
 pub use tokio_util::sync::CancellationToken;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::UnixMillis;
-use crate::config::{Config, Input, Pattern};
+use crate::config::Config;
 use crate::connection::Connection;
 use crate::encode::{AudioEncoder, VideoEncoder};
 use crate::file::{self, Looped};
@@ -22,6 +22,9 @@ const GOOD_CONNECTION: Duration = Duration::from_secs(10);
 
 /// When the encoder is so late, frames are left out rather than sent late.
 const LATE_MAX: Duration = Duration::from_millis(500);
+
+/// The beeps follow the wall clock when it has moved by so much against the monotonic one: by less, each would click.
+const CLOCK_SET_MICROS_MIN: u64 = 20_000;
 
 /// A configured source.
 #[derive(Debug)]
@@ -41,9 +44,9 @@ impl Source {
         config.check()?;
         ffmpeg_next::init().context("cannot initialise FFmpeg")?;
         ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Fatal);
-        match &config.input {
-            Input::Pattern(pattern) => drop(VideoEncoder::open(pattern)?),
-            Input::File(path) => drop(Looped::open(path)?),
+        match &config.file {
+            None => drop(VideoEncoder::open(&config)?),
+            Some(path) => drop(Looped::open(path)?),
         }
         Ok(Self { config })
     }
@@ -67,9 +70,9 @@ impl Source {
         let mut pause = BACKOFF_MIN;
         while !shutdown.is_cancelled() {
             let since = monotonic();
-            let end = match &self.config.input {
-                Input::Pattern(pattern) => self.publish_pattern(pattern, shutdown)?,
-                Input::File(path) => self.publish_file(&mut Looped::open(path)?, shutdown)?,
+            let end = match &self.config.file {
+                None => self.publish_pattern(shutdown)?,
+                Some(path) => self.publish_file(&mut Looped::open(path)?, shutdown)?,
             };
             match end {
                 End::Shutdown => break,
@@ -94,7 +97,8 @@ impl Source {
         Ok(())
     }
 
-    fn publish_pattern(&self, pattern: &Pattern, shutdown: &CancellationToken) -> anyhow::Result<End> {
+    fn publish_pattern(&self, shutdown: &CancellationToken) -> anyhow::Result<End> {
+        let pattern = &self.config;
         let mut video = VideoEncoder::open(pattern)?;
         let mut audio = AudioEncoder::open()?;
         let streams = [video.parameters(), audio.parameters()];
@@ -104,7 +108,7 @@ impl Source {
         };
         tracing::info!(server = self.config.server(), width = pattern.width, height = pattern.height, "publishing");
         let start = monotonic();
-        let origin_micros = wall_millis() * 1_000;
+        let mut origin_micros = wall_millis() * 1_000;
         let mut index = 0_u64;
         loop {
             let due = start + Duration::from_nanos(pattern.frame_rate.nanos(index));
@@ -117,6 +121,11 @@ impl Source {
                 index += 1;
             }
             let nanos = pattern.frame_rate.nanos(index);
+            let time = wall_at(frame_time(start, pattern, index));
+            let expected = origin_micros.saturating_add(i64::try_from(nanos / 1_000)?);
+            if time.0.saturating_mul(1_000).abs_diff(expected) > CLOCK_SET_MICROS_MIN {
+                origin_micros = origin_micros.saturating_add(time.0.saturating_mul(1_000).saturating_sub(expected));
+            }
             let until = i64::try_from(u128::from(nanos) * u128::from(tone::SAMPLE_RATE_HZ) / 1_000_000_000)?;
             audio.skip_to(until - i64::from(tone::SAMPLE_RATE_HZ));
             for packet in audio.encode_until(until, origin_micros)? {
@@ -124,7 +133,7 @@ impl Source {
                     return Ok(End::Lost(error));
                 }
             }
-            for packet in video.encode(i64::try_from(index)?, UnixMillis(wall_millis()))? {
+            for packet in video.encode(i64::try_from(index)?, time)? {
                 if let Err(error) = connection.write(0, video.time_base(), packet) {
                     return Ok(End::Lost(error));
                 }
@@ -154,6 +163,12 @@ impl Source {
     }
 }
 
-fn frame_time(start: Instant, pattern: &Pattern, index: u64) -> Instant {
+/// The wall clock at a moment a little ago: a late frame shows when it was due, so that clock, stamps and beeps agree.
+fn wall_at(due: Instant) -> UnixMillis {
+    let late = monotonic().saturating_duration_since(due);
+    UnixMillis(wall_millis().saturating_sub(i64::try_from(late.as_millis()).unwrap_or(0)))
+}
+
+fn frame_time(start: Instant, pattern: &Config, index: u64) -> Instant {
     start + Duration::from_nanos(pattern.frame_rate.nanos(index))
 }

@@ -14,9 +14,9 @@ use super::{Error, ffi};
 /// made and dropped after use.
 const FRAMES_KEPT_MAX: usize = super::encoder::QUEUE_FRAMES + 2;
 
-/// Fast bilinear: measured on 1080p to 720p it costs 0.6 times bicubic; going down a ladder in steps of at most 2:1 it reads every
-/// pixel, and what it loses in sharpness is below what x264 takes at these rates.
-const FILTER: scaling::Flags = scaling::Flags::FAST_BILINEAR;
+/// Bicubic, as the `ffmpeg` command does it: from 1080p to 720p it measured 2.3 ms a picture where fast bilinear took 1.8 ms. Half a
+/// millisecond is 1.5 % of a core at 30 frames a second, and fast bilinear pays for it with aliasing that every rung below inherits.
+const FILTER: scaling::Flags = scaling::Flags::BICUBIC;
 
 /// Scales pictures of one size to another.
 pub(super) struct Scaler {
