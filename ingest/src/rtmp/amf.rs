@@ -222,6 +222,7 @@ mod tests {
     fn nesting_is_bounded() {
         let bomb = [0x03, 0x00, 0x01, b'a'].repeat(1_000_000);
         assert_eq!(decode(&bomb), Err(AmfError::TooLarge));
+        assert_eq!(decode(&[0x03, 0x00, 0x01, b'a'].repeat(DEPTH_MAX + 2)), Err(AmfError::TooLarge));
         let wide = [vec![0x0A, 0xFF, 0xFF, 0xFF, 0xFF], vec![0x05; 100_000]].concat();
         assert_eq!(decode(&wide), Err(AmfError::TooLarge));
     }
