@@ -302,3 +302,57 @@ async fn openapi(State(site): Shared, request: Request<Body>) -> Response {
     let meta = Meta { label: Label("api"), content_type: JSON, kept: Kept::Revalidated };
     respond::text(&request, &site.openapi, meta)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let document: serde_json::Value = serde_json::from_str(include_str!("openapi.json")).unwrap();
+        let described: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        // OpenAPI has no parameter that spans slashes.
+        let served = table().map(|(path, _)| path.replace("{*", "{"));
+        assert_eq!(described, served.iter().map(String::as_str).collect());
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let declared = item["get"]["parameters"].as_array().into_iter().flatten();
+            let names: BTreeSet<&str> =
+                declared.filter(|given| given["in"] == "path").map(|given| given["name"].as_str().unwrap()).collect();
+            let in_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+            assert_eq!(names, in_path.collect(), "{path}");
+        }
+    }
+
+    #[test]
+    fn playlist_is_kept_for_half_a_target_duration_and_media_for_ever() {
+        let playlist = |target_duration_s| cache_control(Kept::Playlist { target_duration_s });
+        assert_eq!(playlist(4), "public, max-age=2");
+        assert_eq!(playlist(5), "public, max-age=2");
+        assert_eq!(playlist(1), "public, max-age=1");
+        assert_eq!(cache_control(Kept::ForEver), "public, max-age=31536000, immutable");
+        assert_eq!(cache_control(Kept::Never), "no-store");
+    }
+
+    #[test]
+    fn log_begins_where_the_query_says() {
+        assert_eq!(from_sequence(""), Some(LogSequence(0)));
+        assert_eq!(from_sequence("from=7"), Some(LogSequence(7)));
+        assert_eq!(from_sequence("_HLS_msn=3&from=7&x"), Some(LogSequence(7)));
+        assert_eq!(from_sequence("from=18446744073709551615"), Some(LogSequence(u64::MAX)));
+        for bad in
+            ["from", "from=", "from=-1", "from=+1", "from=1.5", "from=a", "from=18446744073709551616", "from=1&from=1"]
+        {
+            assert_eq!(from_sequence(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn long_log_is_cut_at_a_seal_and_never_to_nothing() {
+        let items = [3, 3, 3].map(|length| Bytes::from(vec![0; length]));
+        assert_eq!(fitting(&items, 9), 3);
+        assert_eq!(fitting(&items, 8), 2);
+        assert_eq!(fitting(&items, 1), 1);
+    }
+}

@@ -127,6 +127,11 @@ impl HttpBody for Metered {
         let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
         let inner = self.inner.size_hint();
         let mut hint = SizeHint::new();
+        if self.is_end_stream() {
+            // From a hint of nothing a length of 0 would be written, which a 204 must not have and in a 304 would say that of
+            // the 200 (RFC 9110, 8.6). Answers with bodies state their lengths themselves.
+            return hint;
+        }
         if let Some(upper) = inner.upper().and_then(|upper| upper.checked_add(rest)) {
             hint.set_upper(upper);
         }

@@ -47,8 +47,3 @@ pub(super) fn index() -> &'static File {
 pub(super) fn file(path: &str) -> Option<&'static File> {
     FILES.get(path)
 }
-
-/// Paths of all files.
-pub(super) fn paths() -> impl Iterator<Item = &'static str> {
-    FILES.keys().map(String::as_str)
-}

@@ -1,0 +1,10 @@
+//! The viewers' side over real TLS, in HTTP/2 and HTTP/1.1, on a shelf of fixed things.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod api;
+mod hostile;
+mod media_objects;
+mod playlists;
+mod shelf;
+mod site;
+mod web_app;

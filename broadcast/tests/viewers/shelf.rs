@@ -1,0 +1,116 @@
+//! A shelf of fixed things: real playlists, bytes with a pattern.
+
+use std::collections::BTreeMap;
+
+use broadcast::viewers::{Object, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified};
+use bytes::Bytes;
+use media::{BitsPerSecond, Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, StreamId, UnixMillis};
+use messages::{AlertReason, SessionState};
+use sha2::{Digest as _, Sha256};
+
+pub(crate) const MULTIVARIANT: &str = include_str!("../../../crates/playlist/testdata/first-multivariant.m3u8");
+pub(crate) const MEDIA_PLAYLIST: &str = include_str!("../../../crates/playlist/testdata/reconnect-720p.m3u8");
+pub(crate) const SEGMENT: &str = "/live/demo/720p/1/7.m4s";
+/// Long enough to be sent in several pieces.
+pub(crate) const SEGMENT_BYTES: usize = 300_000;
+pub(crate) const SEALS: usize = 5;
+pub(crate) const SEAL_BYTES: usize = 4_000;
+
+pub(crate) struct Fixed {
+    playlists: BTreeMap<&'static str, Rendered>,
+    objects: BTreeMap<String, Object>,
+}
+
+/// The bytes of an object: different for each name.
+pub(crate) fn bytes_of(name: &str, length: usize) -> Bytes {
+    let seed = Sha256::digest(name);
+    seed.iter().copied().cycle().zip(0_u32..).map(|(byte, at)| byte ^ at.to_le_bytes()[1]).take(length).collect()
+}
+
+impl Fixed {
+    pub(crate) fn new() -> Self {
+        let names = [
+            (SEGMENT, SEGMENT_BYTES),
+            ("/live/demo/720p/1/7.0.m4s", 40_000),
+            ("/live/demo/720p/1/init.mp4", 800),
+            ("/live/demo/audio/1/7.m4s", 60_000),
+            ("/live/demo/audio/1/init.mp4", 700),
+        ];
+        let object = |(name, length): (&str, usize)| {
+            let bytes = bytes_of(name, length);
+            let digest = Digest(Sha256::digest(&bytes).into());
+            (name.to_owned(), Object { bytes, digest })
+        };
+        let playlists = BTreeMap::from([("720p", Rendered::new(MEDIA_PLAYLIST))]);
+        Self { playlists, objects: names.into_iter().map(object).collect() }
+    }
+
+    fn summary() -> StreamSummary {
+        StreamSummary {
+            name: StreamId::new("demo").unwrap(),
+            state: SessionState::Live,
+            started_at: Some(UnixMillis(1_767_225_600_000)),
+            epoch: Epoch(1),
+            ingest: Some(NodeId::new("i1").unwrap()),
+            renditions: vec![RenditionSummary {
+                name: RenditionId::new("720p").unwrap(),
+                codec: "avc1.64001f".into(),
+                width: Some(1280),
+                height: Some(720),
+                frame_rate: Some(30.0),
+                bandwidth: BitsPerSecond(3_000_000),
+            }],
+        }
+    }
+}
+
+fn is_demo(stream: &StreamId) -> bool {
+    stream.as_str() == "demo"
+}
+
+impl Shelf for Fixed {
+    fn multivariant(&self, stream: &StreamId) -> Option<Rendered> {
+        is_demo(stream).then(|| Rendered::new(MULTIVARIANT))
+    }
+
+    fn media_playlist(&self, stream: &StreamId, rendition: &RenditionId) -> Option<Rendered> {
+        is_demo(stream).then(|| self.playlists.get(rendition.as_str()).cloned())?
+    }
+
+    fn object(&self, name: &ObjectName) -> Option<Object> {
+        self.objects.get(&name.to_string()).cloned()
+    }
+
+    fn seals(&self, stream: &StreamId, from: LogSequence) -> Option<Vec<Bytes>> {
+        let from = usize::try_from(from.0).unwrap_or(usize::MAX);
+        is_demo(stream).then(|| (0..SEALS).skip(from).map(seal).collect())
+    }
+
+    fn streams(&self) -> Vec<StreamSummary> {
+        vec![Self::summary()]
+    }
+
+    fn stream(&self, stream: &StreamId) -> Option<StreamDetail> {
+        let verified = Verified {
+            node: NodeId::new("b1").unwrap(),
+            sequence: LogSequence(4),
+            epoch: Epoch(1),
+            digest: Digest([0xab; 32]),
+            key: "00".repeat(16),
+            algorithm: "ML-DSA-44",
+            issued_at: UnixMillis(1_767_225_601_000),
+            admitted_at: UnixMillis(1_767_225_601_040),
+            seals_admitted: 5,
+            refused: BTreeMap::from([(AlertReason::Digest, 2)]),
+        };
+        is_demo(stream).then(|| StreamDetail { summary: Self::summary(), verified: Some(verified) })
+    }
+
+    fn grants(&self) -> Vec<Bytes> {
+        vec![Bytes::from_static(b"\x01"), Bytes::from_static(b"\x02")]
+    }
+}
+
+pub(crate) fn seal(sequence: usize) -> Bytes {
+    bytes_of(&format!("seal {sequence}"), SEAL_BYTES)
+}

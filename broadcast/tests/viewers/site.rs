@@ -1,0 +1,118 @@
+//! A node's viewers' side on a free port of loopback, and clients of it.
+
+use std::sync::Arc;
+
+use broadcast::viewers::{Settings, Traffic, router};
+use media::NodeId;
+use node::clock::Clock;
+use node::http::{Limits, bind, serve_tls};
+use node::tls::{Authority, Identity};
+use node::{CancellationToken, Role};
+use reqwest::{Client, Method, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::DropGuard;
+
+use crate::shelf::Fixed;
+
+pub(crate) struct Site {
+    base: String,
+    address: std::net::SocketAddr,
+    identity: Identity,
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) http1: Client,
+    pub(crate) http2: Client,
+    _directory: tempfile::TempDir,
+    _running: DropGuard,
+}
+
+impl Site {
+    pub(crate) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::ensure(directory.path(), &Clock::new()).unwrap();
+        let node = NodeId::new("b1").unwrap();
+        let identity = Identity::load(&authority.issue(&node, Role::Broadcast, &[]).unwrap()).unwrap();
+        let traffic = Arc::new(Traffic::default());
+        let router = router(Settings { node, target_duration_s: 4 }, Arc::new(Fixed::new()), traffic.clone());
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let running = shutdown.clone().drop_guard();
+        tokio::spawn(serve_tls(listener, identity.server_public(), router, Limits::default(), shutdown));
+        let (http1, http2) = (client(&identity, b"http/1.1"), client(&identity, b"h2"));
+        let base = format!("https://{address}");
+        Self { base, address, identity, traffic, http1, http2, _directory: directory, _running: running }
+    }
+
+    /// The same request in both versions of HTTP; answers must have the same status, headers and body. Returns one.
+    pub(crate) async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut answers = Vec::new();
+        for client in [&self.http1, &self.http2] {
+            answers.push(Answer::read(self.send(client, method.clone(), path, headers).await).await);
+        }
+        let (two, one) = (answers.pop().unwrap(), answers.pop().unwrap());
+        assert_eq!((one.version, two.version), (reqwest::Version::HTTP_11, reqwest::Version::HTTP_2));
+        assert_eq!((one.status, &one.headers, &one.body), (two.status, &two.headers, &two.body), "{method} {path}");
+        two
+    }
+
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.ask(Method::GET, path, headers).await
+    }
+
+    pub(crate) async fn send(&self, client: &Client, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+        let request = client.request(method, format!("{}{path}", self.base));
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send().await.unwrap()
+    }
+
+    /// Sends bytes over TLS as they are and reads until the node closes.
+    pub(crate) async fn raw(&self, request: &[u8]) -> String {
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(self.identity.client()));
+        let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        // The node may close without a TLS close_notify after a request that it could not read.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+fn client(identity: &Identity, protocol: &[u8]) -> Client {
+    let mut tls = identity.client();
+    tls.alpn_protocols = vec![protocol.to_vec()];
+    Client::builder().use_preconfigured_tls(tls).no_proxy().build().unwrap()
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) version: reqwest::Version,
+    pub(crate) status: u16,
+    pub(crate) headers: std::collections::BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    async fn read(response: Response) -> Self {
+        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            (name.to_string(), value.to_str().unwrap().to_owned())
+        };
+        let (version, status) = (response.version(), response.status().as_u16());
+        let mut headers: std::collections::BTreeMap<_, _> = response.headers().iter().map(header).collect();
+        headers.remove("date").expect("every answer has a date");
+        Self { version, status, headers, body: response.bytes().await.unwrap().to_vec() }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn unzipped(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(self.body.as_slice()), &mut out).unwrap();
+        out
+    }
+}
