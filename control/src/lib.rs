@@ -1,1 +1,157 @@
+//! The control role: the authority of a cluster.
 //!
+//! Owns the root key, the grants and the revocation list that it signs, the catalogue of streams and their keys, and the
+//! listener on which ingests ask for grants and operators administer. Deliberately out of the way of media: while control is
+//! down, everything that is granted goes on.
+
+mod authority;
+mod config;
+mod routes;
+mod view;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use catalogue::{Catalogue, Stream, StreamKey};
+use media::StreamId;
+use messages::Topic;
+use node::bus::Message;
+use node::{CancellationToken, Redacted};
+use tokio::net::TcpListener;
+
+use crate::authority::Authority;
+use crate::view::View;
+
+pub use config::{Config, StreamConfig};
+
+/// A control node that is bound, and serves once it runs.
+pub struct Control {
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    address: SocketAddr,
+    ready: node::ops::ReadyFlag,
+}
+
+/// What all requests share.
+struct Shared {
+    node: node::Context,
+    catalogue: Catalogue,
+    authority: Authority,
+    view: View,
+}
+
+impl Control {
+    /// Opens the catalogue, reads or makes the root key, brings configured streams into the catalogue, and binds.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written, a configured key is not valid or taken, or the address is taken.
+    pub async fn load(config: Config, node: node::Context) -> anyhow::Result<Self> {
+        let path = node.data.join("catalogue.db");
+        let catalogue = Catalogue::open(&path).await.with_context(|| format!("catalogue {}", path.display()))?;
+        for stream in &config.streams {
+            configure(&catalogue, stream, &node).await.with_context(|| format!("configured stream {}", stream.name))?;
+        }
+        let authority = Authority::load(&node.data, &node.cluster, config.grant_days)?;
+        let listener = node::http::bind(config.data_listen).await?;
+        let address = listener.local_addr().context("the data plane has no address")?;
+        let ready = node.ops.ready(&format!("{}: serves", node.id));
+        let shared = Arc::new(Shared { view: View::default(), node, catalogue, authority });
+        Ok(Self { shared, listener, address, ready })
+    }
+
+    /// Where ingests and operators connect (mutual TLS).
+    pub fn data_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// File of the root public key: every other node's trust anchor.
+    pub fn root_public_key_path(&self) -> PathBuf {
+        self.shared.authority.root_public_key_path()
+    }
+
+    /// All streams and their keys, by name.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn stream_keys(&self) -> anyhow::Result<Vec<(StreamId, Redacted<String>)>> {
+        let streams = self.shared.catalogue.streams().await?;
+        Ok(streams.into_iter().map(|stream| (stream.name, Redacted::new(stream.key.expose().to_owned()))).collect())
+    }
+
+    /// Serves until `shutdown`.
+    ///
+    /// # Errors
+    /// When the listener fails for good or the bus refuses a subscription.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { shared, listener, address, ready } = self;
+        let data = format!("https://{address}");
+        let parts = move || node::presence::PresenceParts { data: Some(data.clone()), ..Default::default() };
+        let presence = node::presence::spawn(&shared.node, parts, shutdown.clone());
+        ready.set(true);
+        let serve = node::http::serve_tls(
+            listener,
+            shared.node.identity.server_mutual(),
+            routes::router(Arc::clone(&shared)),
+            node::http::Limits::default(),
+            shutdown.clone(),
+        );
+        let follow = view::follow(Arc::clone(&shared), shutdown.clone());
+        let publish = shared.publish_standing(&shutdown);
+        tokio::try_join!(serve, follow, publish)?;
+        shared.catalogue.close().await;
+        presence.await.context("the presence of the control node panicked")
+    }
+}
+
+/// A configured stream is made, or brought to the configured key; without one it keeps the key it has.
+async fn configure(catalogue: &Catalogue, stream: &StreamConfig, node: &node::Context) -> anyhow::Result<()> {
+    let key = stream.key.as_ref().map(|key| StreamKey::new(key.expose())).transpose()?;
+    match (catalogue.find_stream(&stream.name).await?, key) {
+        (Some(there), Some(key)) if there.key != key => catalogue.set_key(&stream.name, &key).await?,
+        (Some(_), _) => {}
+        (None, key) => {
+            let key = key.unwrap_or_else(StreamKey::random);
+            let stream = Stream { name: stream.name.clone(), key, created_at: node.clock.wall() };
+            catalogue.create_stream(&stream).await?;
+        }
+    }
+    Ok(())
+}
+
+impl Shared {
+    /// Says every grant and the revocation list on the bus; the bus says them again to a broker that was replaced.
+    async fn publish_standing(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let mut connected = self.node.bus.connected();
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            _ = connected.wait_for(|brokers| *brokers > 0) => {}
+        }
+        for (key, grant) in self.authority.grants() {
+            self.publish(&Topic::Key(key), grant).await;
+        }
+        if let Some(list) = self.authority.revocations() {
+            self.publish(&Topic::Revoked, list).await;
+        }
+        Ok(())
+    }
+
+    /// Publishes a retained message; a broker that is away gets it later from the bus.
+    async fn publish(&self, topic: &Topic, payload: Bytes) {
+        let message = Message { topic: self.node.prefix.name(topic), payload, retain: true };
+        if let Err(error) = self.node.bus.publish(message).await {
+            tracing::warn!(%topic, %error, "not published now; it follows when a broker is back");
+        }
+    }
+
+    /// Tells ingests to read the table of streams again.
+    async fn announce_change(&self) {
+        let topic = self.node.prefix.name(&Topic::CatalogueUpdate);
+        let payload = Bytes::from_static(br#"{"changed":"streams"}"#);
+        if let Err(error) = self.node.bus.publish(Message { topic, payload, retain: false }).await {
+            tracing::warn!(%error, "a change of streams is not announced; ingests see it when they next ask");
+        }
+    }
+}

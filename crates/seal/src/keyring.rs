@@ -114,6 +114,11 @@ impl Keyring {
         self.revocations.as_ref().map(|(version, raw)| (*version, raw))
     }
 
+    /// The keys of the revocation list in force, sorted.
+    pub fn revoked(&self) -> impl Iterator<Item = &KeyId> {
+        self.revoked.iter()
+    }
+
     /// The grant of a key that is held, whether or not it is valid now.
     pub fn grant(&self, key: &KeyId) -> Option<&Grant> {
         self.granted.get(key).map(|held| &held.grant)

@@ -1,0 +1,212 @@
+//! The data plane of control: HTTP/2 over mutual TLS. The caller's certificate says what it may do.
+//!
+//! | route | role | does |
+//! |---|---|---|
+//! | `POST /cluster/v1/grants` | ingest | body: ML-DSA-44 public key, 1312 bytes; answer: the grant (COSE) |
+//! | `GET /cluster/v1/streams` | ingest, control | names, and SHA-256 of the keys |
+//! | `…/cluster/v1/admin/…` | control | streams, keys and nodes, for `sealcast stream\|key\|node` |
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use catalogue::{Stream, StreamKey};
+use media::StreamId;
+use messages::{Role, SessionInfo, Topic};
+use node::http::Peer;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Shared, authority};
+
+/// Longest request body in bytes: a public key has 1312, a stream's name and key some 250.
+const BODY_BYTES_MAX: usize = 4_096;
+
+/// A refusal: one line for a person, and the status that says whose fault it is.
+struct Refusal(StatusCode, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, format!("{}\n", self.1)).into_response()
+    }
+}
+
+impl From<catalogue::Error> for Refusal {
+    fn from(error: catalogue::Error) -> Self {
+        use catalogue::Error as E;
+        let status = match &error {
+            E::NoStream(_) => StatusCode::NOT_FOUND,
+            E::StreamExists(_) | E::KeyTaken(_) => StatusCode::CONFLICT,
+            E::Full => StatusCode::INSUFFICIENT_STORAGE,
+            E::Unreadable(_) | E::Database(_) | E::Migration(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status.is_server_error() {
+            tracing::error!(error = &error as &dyn std::error::Error, "the catalogue failed");
+        }
+        Self(status, error.to_string())
+    }
+}
+
+impl From<authority::Error> for Refusal {
+    fn from(error: authority::Error) -> Self {
+        use authority::Error as E;
+        let status = match &error {
+            E::Revoked(_) => StatusCode::FORBIDDEN,
+            E::Unknown(_) => StatusCode::NOT_FOUND,
+            E::Seal(_) | E::Refusal(_) => StatusCode::BAD_REQUEST,
+            E::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status.is_server_error() {
+            tracing::error!(error = &error as &dyn std::error::Error, "the authority failed");
+        }
+        Self(status, error.to_string())
+    }
+}
+
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let admin = Router::new()
+        .route("/streams", get(list_streams).post(create_stream))
+        .route("/streams/{stream}", get(show_stream).delete(delete_stream))
+        .route("/streams/{stream}/rotate-key", post(rotate_key))
+        .route("/keys", get(list_keys))
+        .route("/keys/{key}/revoke", post(revoke_key))
+        .route("/nodes", get(list_nodes))
+        .layer(middleware::from_fn_with_state(&[Role::Control][..], only));
+    let ingest = Router::new()
+        .route("/grants", post(grant))
+        .layer(middleware::from_fn_with_state(&[Role::Ingest][..], only))
+        .merge(
+            Router::new()
+                .route("/streams", get(stream_table))
+                .layer(middleware::from_fn_with_state(&[Role::Ingest, Role::Control][..], only)),
+        );
+    Router::new()
+        .nest("/cluster/v1/admin", admin)
+        .nest("/cluster/v1", ingest)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(shared)
+}
+
+/// Lets only nodes of these roles pass, by the certificate that the handshake verified.
+async fn only(State(roles): State<&'static [Role]>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.node.as_ref());
+    match peer {
+        Some((_, role)) if roles.contains(role) => next.run(request).await,
+        _ => Refusal(StatusCode::FORBIDDEN, "your certificate's role may not do this".to_owned()).into_response(),
+    }
+}
+
+async fn grant(
+    State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    public_key: Bytes,
+) -> Result<Response, Refusal> {
+    let (node, _) = peer.node.ok_or_else(|| Refusal(StatusCode::FORBIDDEN, "no certificate".to_owned()))?;
+    let (key, grant) = shared.authority.grant(node.clone(), &public_key, shared.node.clock.wall())?;
+    tracing::info!(%key, %node, "key granted");
+    shared.publish(&Topic::Key(key.to_string()), grant.clone()).await;
+    Ok(([(header::CONTENT_TYPE, "application/cose; cose-type=\"cose-sign1\"")], grant).into_response())
+}
+
+/// A stream, as ingests know it: enough to recognise its key, not enough to use it.
+#[derive(Serialize)]
+struct TableEntry {
+    name: StreamId,
+    key_sha256: String,
+}
+
+async fn stream_table(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<TableEntry>>, Refusal> {
+    let entry = |stream: Stream| TableEntry {
+        key_sha256: hex::encode(Sha256::digest(stream.key.expose().as_bytes())),
+        name: stream.name,
+    };
+    Ok(Json(shared.catalogue.streams().await?.into_iter().map(entry).collect()))
+}
+
+/// A stream, as operators see it: with its key.
+#[derive(Serialize)]
+struct StreamView {
+    name: StreamId,
+    key: String,
+    created_at: i64,
+    session: Option<SessionInfo>,
+}
+
+fn view(shared: &Shared, stream: Stream) -> Json<StreamView> {
+    Json(StreamView {
+        session: shared.view.session(&stream.name),
+        key: stream.key.expose().to_owned(),
+        created_at: stream.created_at.0,
+        name: stream.name,
+    })
+}
+
+fn stream_name(text: &str) -> Result<StreamId, Refusal> {
+    StreamId::new(text).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+async fn list_streams(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<StreamView>>, Refusal> {
+    let streams = shared.catalogue.streams().await?;
+    Ok(Json(streams.into_iter().map(|stream| view(&shared, stream).0).collect()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewStream {
+    name: String,
+}
+
+async fn create_stream(
+    State(shared): State<Arc<Shared>>,
+    Json(new): Json<NewStream>,
+) -> Result<(StatusCode, Json<StreamView>), Refusal> {
+    let name = stream_name(&new.name)?;
+    let stream = Stream { name, key: StreamKey::random(), created_at: shared.node.clock.wall() };
+    shared.catalogue.create_stream(&stream).await?;
+    tracing::info!(stream = %stream.name, "stream made");
+    shared.announce_change().await;
+    Ok((StatusCode::CREATED, view(&shared, stream)))
+}
+
+async fn show_stream(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<StreamView>, Refusal> {
+    let stream = shared.catalogue.stream(&stream_name(&name)?).await?;
+    Ok(view(&shared, stream))
+}
+
+async fn rotate_key(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<StreamView>, Refusal> {
+    let name = stream_name(&name)?;
+    shared.catalogue.set_key(&name, &StreamKey::random()).await?;
+    tracing::info!(stream = %name, "stream has a new key");
+    shared.announce_change().await;
+    Ok(view(&shared, shared.catalogue.stream(&name).await?))
+}
+
+async fn delete_stream(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
+    let name = stream_name(&name)?;
+    shared.catalogue.delete_stream(&name).await?;
+    tracing::info!(stream = %name, "stream deleted");
+    shared.announce_change().await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list_keys(State(shared): State<Arc<Shared>>) -> Json<Vec<authority::GrantInfo>> {
+    Json(shared.authority.grant_infos())
+}
+
+async fn revoke_key(State(shared): State<Arc<Shared>>, Path(key): Path<String>) -> Result<StatusCode, Refusal> {
+    let list = shared.authority.revoke(&key, shared.node.clock.wall())?;
+    tracing::warn!(key, "key revoked");
+    shared.publish(&Topic::Revoked, list).await;
+    // An empty retained message makes the broker forget the grant.
+    shared.publish(&Topic::Key(key), Bytes::new()).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list_nodes(State(shared): State<Arc<Shared>>) -> Json<Vec<crate::view::NodeInfo>> {
+    Json(shared.view.nodes(shared.node.clock.now()))
+}

@@ -1,0 +1,105 @@
+//! What control knows of the cluster by listening: nodes, and the sessions of streams. For display only.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cluster::{Health, Membership};
+use media::{Now, StreamId};
+use messages::{Presence, SessionInfo, Topic};
+use node::CancellationToken;
+use node::bus::Message;
+
+use crate::Shared;
+
+/// Most sessions that are remembered: one for each stream that the catalogue can hold.
+const SESSIONS_MAX: usize = 10_000;
+
+/// The view.
+#[derive(Default)]
+pub(crate) struct View {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    members: Membership,
+    sessions: BTreeMap<StreamId, SessionInfo>,
+}
+
+/// A node, for display.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct NodeInfo {
+    health: &'static str,
+    #[serde(flatten)]
+    presence: Presence,
+}
+
+impl View {
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn session(&self, stream: &StreamId) -> Option<SessionInfo> {
+        self.with(|state| state.sessions.get(stream).cloned())
+    }
+
+    pub(crate) fn nodes(&self, now: Now) -> Vec<NodeInfo> {
+        self.with(|state| {
+            let info = |member: &cluster::Member| NodeInfo {
+                health: match member.health(now) {
+                    Health::Online => "online",
+                    Health::Draining => "draining",
+                    Health::Suspect => "suspect",
+                    Health::Offline => "offline",
+                },
+                presence: member.presence.clone(),
+            };
+            state.members.members().map(info).collect()
+        })
+    }
+
+    fn take(&self, topic: &Topic, message: &Message, now: Now) {
+        match topic {
+            Topic::Node(node) => {
+                if let Ok(presence) = serde_json::from_slice::<Presence>(&message.payload)
+                    && presence.node == *node
+                {
+                    self.with(|state| {
+                        state.members.heard(presence, now);
+                        state.members.expire(now);
+                    });
+                }
+            }
+            Topic::Session(stream) => {
+                if let Ok(session) = serde_json::from_slice::<SessionInfo>(&message.payload)
+                    && session.stream == *stream
+                {
+                    self.with(|state| {
+                        if state.sessions.len() < SESSIONS_MAX || state.sessions.contains_key(stream) {
+                            state.sessions.insert(stream.clone(), session);
+                        }
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Keeps the view from the bus until `shutdown`.
+pub(crate) async fn follow(shared: Arc<Shared>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let node = &shared.node;
+    let mut presences = node.bus.subscribe(&node.prefix.filter("nodes/+")).await?;
+    let mut sessions = node.bus.subscribe(&node.prefix.filter("streams/+/session")).await?;
+    loop {
+        let message = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            Some(message) = presences.recv() => message,
+            Some(message) = sessions.recv() => message,
+        };
+        match node.prefix.parse(&message.topic) {
+            Ok(topic) => shared.view.take(&topic, &message, node.clock.now()),
+            Err(_) => metrics::counter!("control_messages_malformed_total").increment(1),
+        }
+    }
+}
