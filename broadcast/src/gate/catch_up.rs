@@ -188,7 +188,7 @@ impl Stream {
             Some(_) => _ = self.catch_up.missing_since.get_or_insert(now),
             None => self.catch_up.missing_since = None,
         }
-        if self.catch_up.missing_since.is_some_and(|since| since + STUCK_MAX <= now) {
+        if self.stuck_at().is_some_and(|at| at <= now) {
             self.skip_hole(shared);
         }
         if self.ask_at(shared).is_none_or(|at| at > now) {
@@ -215,6 +215,11 @@ impl Stream {
         let is_live = self.chain.head().is_some_and(|head| head.kind == seal::SealKind::Media);
         let silence = is_live.then_some(self.catch_up.progress_at + SILENCE_MAX);
         hole.into_iter().chain(silence).min().map(|at| at.max(self.catch_up.next_ask))
+    }
+
+    /// When a hole is given up: nothing has come that the log could go on with.
+    fn stuck_at(&self) -> Option<Duration> {
+        self.catch_up.missing_since.map(|since| since.max(self.catch_up.progress_at) + STUCK_MAX)
     }
 
     /// A hole that nobody can fill: the log goes on at the first checkpoint after it.
@@ -252,7 +257,6 @@ impl Stream {
             let alone = joining.asked.is_empty().then(|| joining.peers_until(shared));
             return Some(alone.map_or(end, |alone| alone.min(end)));
         }
-        let stuck = self.catch_up.missing_since.map(|since| since + STUCK_MAX);
-        self.ask_at(shared).into_iter().chain(stuck).chain(self.chain.next_deadline()).min()
+        self.ask_at(shared).into_iter().chain(self.stuck_at()).chain(self.chain.next_deadline()).min()
     }
 }

@@ -53,3 +53,5 @@ pub const PART_GRACE_TARGETS: u32 = 3;
 pub const STREAM_IDLE_MAX: Duration = Duration::from_secs(600);
 /// A hole in the log, or bytes, that nobody had for this long are given up: the stream goes on at the next checkpoint.
 pub const STUCK_MAX: Duration = Duration::from_secs(10);
+/// Init segments that are kept on disk with a head, in bytes: a ladder of 20 has 30 kB.
+pub const SAVED_INITS_BYTES_MAX: u64 = 512 * 1024;

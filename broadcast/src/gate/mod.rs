@@ -177,23 +177,42 @@ pub struct SavedHead {
     pub head: Head,
     /// The seal itself.
     pub raw: Bytes,
+    /// Init segments of its epoch: the ingest pushes them once only. Left out when they are longer than
+    /// [`limits::SAVED_INITS_BYTES_MAX`] together.
+    pub inits: Vec<Bytes>,
 }
 
 impl SavedHead {
-    /// For the disk: the length of the head in 4 bytes, the head, the seal.
+    /// For the disk: the head, the seal and each init segment, each after its length in 4 bytes.
     pub fn to_bytes(&self) -> Bytes {
         let head = self.head.to_bytes();
-        let length = u32::try_from(head.len()).expect("a head has at most some kilobytes");
-        [&length.to_be_bytes()[..], &head, &self.raw].concat().into()
+        let mut bytes = Vec::new();
+        for field in [&head[..], &self.raw].into_iter().chain(self.inits.iter().map(|init| &init[..])) {
+            let length = u32::try_from(field.len()).expect("seals and init segments have at most some kilobytes");
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(field);
+        }
+        bytes.into()
     }
 
     /// Reads what [`SavedHead::to_bytes`] wrote; refuses anything else as malformed.
     pub fn from_bytes(bytes: &Bytes) -> Result<Self, Refusal> {
         let malformed = || Refusal { reason: RefusalReason::Malformed, detail: "saved head is cut short".to_owned() };
-        let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(malformed)?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| malformed())?;
-        let (head, raw) = rest.split_at_checked(length).ok_or_else(malformed)?;
-        Ok(Self { head: Head::from_bytes(head)?, raw: Bytes::copy_from_slice(raw) })
+        let mut rest = bytes.clone();
+        let mut fields = Vec::new();
+        while let Some((length, after)) = rest.split_first_chunk::<4>() {
+            let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| malformed())?;
+            if length > after.len() {
+                return Err(malformed());
+            }
+            rest = rest.slice(4..);
+            fields.push(rest.split_to(length));
+        }
+        let mut fields = fields.into_iter();
+        let (Some(head), Some(raw), true) = (fields.next(), fields.next(), rest.is_empty()) else {
+            return Err(malformed());
+        };
+        Ok(Self { head: Head::from_bytes(&head)?, raw, inits: fields.collect() })
     }
 }
 

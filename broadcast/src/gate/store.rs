@@ -107,6 +107,11 @@ impl Media {
         }
     }
 
+    /// Init segments of an epoch.
+    pub(super) fn inits(&self, epoch: Epoch) -> impl Iterator<Item = &Bytes> {
+        self.inits.iter().filter(move |((of, _), _)| *of == epoch).map(|(_, (_, bytes))| bytes)
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
         self.bytes

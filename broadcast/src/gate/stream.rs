@@ -12,10 +12,11 @@ use media::{Digest, LogSequence, ObjectName, RenditionId, Slot, StreamId, UnixMi
 use messages::AlertReason;
 use playlist::{SegmentKey, Timeline, render};
 use seal::{Chain, Head, Input as ChainInput, Outcome, SealBody, Sealed, Step, Verdict};
+use sha2::{Digest as _, Sha256};
 
 use super::assembly::Assembly;
 use super::catch_up::CatchUp;
-use super::limits::{PENDING_SEALS_MAX, PULL_AFTER, STREAM_IDLE_MAX};
+use super::limits::{PENDING_SEALS_MAX, PULL_AFTER, SAVED_INITS_BYTES_MAX, STREAM_IDLE_MAX};
 use super::store::{Media, StoredPart, StoredRow, length};
 use super::view::StreamView;
 use super::wants::Wants;
@@ -267,7 +268,11 @@ impl Stream {
             return Some(claim.bytes);
         }
         let admitted = self.media.get(name.epoch, &name.rendition, name.slot);
-        admitted.filter(|(held, _)| *held == digest).map(|(_, bytes)| bytes)
+        let admitted = admitted.filter(|(held, _)| *held == digest).map(|(_, bytes)| bytes);
+        admitted.or_else(|| {
+            let saved = self.saved.iter().filter(|_| name.slot == Slot::Init).flat_map(|saved| &saved.inits);
+            saved.filter(|init| Digest(Sha256::digest(init).into()) == digest).cloned().next()
+        })
     }
 
     /// What a verified seal says about an object; `None` when none names it.
@@ -505,6 +510,20 @@ impl Stream {
         others.into_iter().flatten().chain(self.catch_up.joining.is_none().then_some(idle)).min()
     }
 
+    fn head_to_save(&self) -> Option<SavedHead> {
+        let newest = self.log.back()?;
+        let epoch = newest.body().epoch;
+        let mut inits: Vec<Bytes> = self.media.inits(epoch).cloned().collect();
+        if inits.is_empty() {
+            // Before the first checkpoint after a restart: those from before it.
+            let before = self.saved.iter().filter(|saved| saved.head.epoch == epoch);
+            inits = before.flat_map(|saved| saved.inits.clone()).collect();
+        }
+        let fit = inits.iter().map(length).sum::<u64>() <= SAVED_INITS_BYTES_MAX;
+        let inits = if fit { inits } else { Vec::new() };
+        Some(SavedHead { head: Head::of(newest), raw: newest.raw().clone(), inits })
+    }
+
     /// Says what is visible now, if that changed; and the newest admitted seal, if that did.
     pub(super) fn publish(&mut self, shared: &mut Shared) -> Option<SavedHead> {
         if !std::mem::take(&mut self.is_changed) {
@@ -518,14 +537,10 @@ impl Stream {
             let render = |name: &RenditionId| Some((name.clone(), Rendered::new(render::media(&self.timeline, name)?)));
             self.media_playlists = self.timeline.renditions().into_iter().filter_map(render).collect();
         }
-        let mut saved = None;
-        if !std::mem::replace(&mut self.is_saved, true) {
-            if let Some(newest) = self.log.back() {
-                let head = SavedHead { head: Head::of(newest), raw: newest.raw().clone() };
-                shared.outputs.push(Output::SaveHead(self.id.clone(), head.clone()));
-                self.saved = Some(head.clone());
-                saved = Some(head);
-            }
+        let saved = if std::mem::replace(&mut self.is_saved, true) { None } else { self.head_to_save() };
+        if let Some(saved) = &saved {
+            shared.outputs.push(Output::SaveHead(self.id.clone(), saved.clone()));
+            self.saved = Some(saved.clone());
         }
         let tracks = self.timeline.checkpoint().map_or(&[][..], |checkpoint| &checkpoint.renditions);
         shared.outputs.push(Output::Publish(Arc::new(StreamView {

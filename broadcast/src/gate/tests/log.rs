@@ -1,0 +1,87 @@
+//! What the log has to say about seals: sessions, forks, restarts.
+
+use super::*;
+
+#[test]
+fn old_session_is_not_replayed_into_a_restarted_gate() {
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", START);
+    let mut bench = Bench::with(&authority, &studio);
+    let old: Vec<Row> = studio.segment(bench.wall());
+    bench.take_all(&old);
+    studio.reconnect(bench.wall());
+    let new = studio.segment(bench.wall());
+    bench.take_all(&new);
+    // While it runs.
+    bench.take_all(&old);
+    let playlist = bench.playlist("360p").unwrap();
+    assert!(bench.reasons().iter().all(|reason| *reason == AlertReason::Epoch));
+    // After a restart with its disk.
+    let mut again = Bench::new(&authority, bench.saved.clone());
+    again.apply(Input::Grant(authority.grant(&studio.key, START)));
+    again.now = bench.now;
+    again.wait(Duration::from_secs(2));
+    again.take_all(&old);
+    again.wait(Duration::from_secs(2));
+    assert_eq!(again.admitted(), 0);
+    assert!(again.reasons().contains(&AlertReason::Epoch));
+    assert_eq!(again.playlist("360p"), None);
+    // It goes on where it was.
+    let more = studio.segment(again.wall());
+    again.take_all(&more);
+    let more = studio.segment(again.wall());
+    again.take_all(&more);
+    assert!(again.playlist("360p").unwrap().contains("2/3.m4s"), "{playlist}");
+}
+
+#[test]
+fn fork_is_refused_and_the_first_stands() {
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", START);
+    let mut bench = Bench::with(&authority, &studio);
+    let rows = studio.segment(bench.wall());
+    bench.take_all(&rows);
+    let mut fork = studio.fork();
+    let row = studio.row(bench.wall());
+    let other = fork.row(bench.wall().plus(Duration::from_millis(1)));
+    bench.take(&row);
+    bench.seal(&other);
+    assert_eq!(bench.reasons(), [AlertReason::Equivocation]);
+    let rows = studio.segment(bench.wall());
+    bench.take_all(&rows);
+    assert!(bench.playlist("360p").unwrap().contains("1/1.m4s"));
+}
+
+#[test]
+fn new_session_voids_what_came_after_the_seal_it_builds_on() {
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", START);
+    let mut bench = Bench::with(&authority, &studio);
+    let rows = studio.segment(bench.wall());
+    bench.take_all(&rows);
+    let mut other = studio.fork();
+    let void = studio.segment(bench.wall());
+    bench.take_all(&void);
+    assert!(bench.playlist("360p").unwrap().contains("1/1.m4s"));
+    other.reconnect(bench.wall());
+    let rows = other.segment(bench.wall());
+    bench.take_all(&rows);
+    let text = bench.playlist("360p").unwrap();
+    assert!(text.contains("1/0.m4s") && text.contains("2/1.m4s") && !text.contains("1/1.m4s"), "{text}");
+    let gone = &void.last().unwrap().objects[0].0;
+    assert!(bench.view().media.get(gone.epoch, &gone.rendition, gone.slot).is_none());
+    assert_eq!(bench.refused, []);
+}
+
+#[test]
+fn saved_head_reads_back_and_a_torn_one_does_not() {
+    let mut studio = Studio::new("demo", START);
+    let row = studio.row(START);
+    let init = row.objects[0].1.clone();
+    let saved = SavedHead { head: seal::Head::of(&row.sealed), raw: row.sealed.raw().clone(), inits: vec![init] };
+    let bytes = saved.to_bytes();
+    assert_eq!(SavedHead::from_bytes(&bytes).unwrap(), saved);
+    for cut in [0, 3, 4, 100, bytes.len() - 1] {
+        assert!(SavedHead::from_bytes(&bytes.slice(..cut)).is_err(), "cut at {cut}");
+    }
+}
