@@ -131,6 +131,19 @@ pub enum Preset {
     Medium,
 }
 
+impl Preset {
+    /// Frames that x264 looks ahead with it for rate control; `None` where it does not.
+    pub(super) const fn lookahead_frames(self) -> Option<u32> {
+        match self {
+            Self::Ultrafast | Self::Superfast => None,
+            Self::Veryfast => Some(10),
+            Self::Faster => Some(20),
+            Self::Fast => Some(30),
+            Self::Medium => Some(40),
+        }
+    }
+}
+
 impl fmt::Display for Preset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

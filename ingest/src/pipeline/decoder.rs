@@ -9,23 +9,20 @@ use media::avc;
 use super::shared::{Shared, count};
 use super::{Error, VideoPacket, ffi, ticks};
 
-/// More decoding threads only add delay (a frame each): two decode 1080p60 on any core of today.
-const THREADS_MAX: usize = 4;
-
 /// A decoder for one set of parameter sets.
 pub(super) struct Decoder {
     decoder: ffmpeg::decoder::Video,
 }
 
 impl Decoder {
-    /// Opens a decoder with frame threads for `cores`.
-    pub(super) fn open(config: &avc::DecoderConfig, cores: usize) -> Result<Self, Error> {
+    /// Opens a decoder with `threads` frame threads: each beyond the first is a frame of delay.
+    pub(super) fn open(config: &avc::DecoderConfig, threads: usize) -> Result<Self, Error> {
         let failed = |detail: String| Error::Ffmpeg { what: "cannot open the H.264 decoder", detail };
         let codec = ffmpeg::decoder::find(ffmpeg::codec::Id::H264).ok_or_else(|| failed("not built in".to_owned()))?;
         let mut context = ffi::context_with_extradata(codec, &config.encode())?;
         context.set_threading(threading::Config {
             kind: threading::Type::Frame,
-            count: cores.clamp(1, THREADS_MAX),
+            count: threads.max(1),
             ..threading::Config::default()
         });
         let mut decoder = context.decoder();

@@ -12,22 +12,24 @@ use ffmpeg::{Dictionary, frame};
 use media::{RenditionId, Sample, Timescale, Timestamp, TrackConfig, avc};
 use tokio::sync::mpsc;
 
-use super::plan::Rung;
+use super::plan::{Rung, encode_micros, threads};
 use super::shared::Shared;
 use super::{Config, Error, Output, ShedReason, ffi, queue};
 
-/// Pictures that may wait for an encoder: 0.4 s at 30 frames a second, 37 MB of 1080p.
-pub(super) const QUEUE_FRAMES: usize = 12;
+/// What may wait in front of an encoder, and what x264 may look ahead, in milliseconds each: together with the decoder's delay it keeps an
+/// encoded rung less than half of [`media::segmenter::LAG_MAX`] behind the source at any frame rate.
+const QUEUE_MILLIS: u32 = 400;
+const LOOKAHEAD_MILLIS: u32 = 400;
+
+/// The same in pictures, at least and at most: 24 are 0.4 s at 60 frames a second, 75 MB of 1080p.
+const QUEUE_FRAMES_MIN: u32 = 2;
+pub(super) const QUEUE_FRAMES_MAX: u32 = 24;
 
 /// Pictures inside x264 at most, whose times are remembered; its lookahead is 10 (`veryfast`) to 40 (`medium`) frames.
 const FRAMES_INSIDE_MAX: usize = 256;
 
 /// Keyframes come from us alone: x264's own limit is out of reach.
 const KEYFRAME_INTERVAL_FRAMES_MAX: &str = "100000";
-
-/// Threads of one encoder at most. The ladder is parallel by itself; within a picture threads cost quality and CPU, and between
-/// pictures they cost a frame of delay each.
-const THREADS_MAX: usize = 4;
 
 /// What the encoder has to know of the pictures that it gets.
 #[derive(Debug, Clone, Copy)]
@@ -55,8 +57,8 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// Opens x264 for a rung. `encoders` is how many share `cores`.
-    pub(super) fn open(rung: &Rung, picture: &PictureFormat, config: &Config, encoders: usize) -> Result<Self, Error> {
+    /// Opens x264 for a rung.
+    pub(super) fn open(rung: &Rung, picture: &PictureFormat, config: &Config) -> Result<Self, Error> {
         let failed = |detail: String| Error::Ffmpeg { what: "cannot open the x264 encoder", detail };
         let codec = ffmpeg::encoder::find_by_name("libx264").ok_or_else(|| failed("not built in".to_owned()))?;
         let context = ffmpeg::codec::Context::new_with_codec(codec);
@@ -75,7 +77,7 @@ impl Encoder {
         if picture.aspect.numerator() > 0 {
             video.set_aspect_ratio(picture.aspect);
         }
-        let threads = (config.cores_found() / encoders.max(1)).clamp(1, THREADS_MAX);
+        let threads = threads(encode_micros(rung.pixel_rate(), config.preset), config.cores_found());
         let mut options = Dictionary::new();
         options.set("preset", &config.preset.to_string());
         options.set("threads", &threads.to_string());
@@ -88,6 +90,11 @@ impl Encoder {
         options.set("forced-idr", "1");
         options.set("bf", "0");
         options.set("flags", "+cgop+global_header");
+        // The fastest presets look nowhere; the others at most so far.
+        if let Some(usual) = config.preset.lookahead_frames() {
+            let lookahead = usual.min(frames(frame_rate_millihertz, LOOKAHEAD_MILLIS));
+            options.set("rc-lookahead", &lookahead.to_string());
+        }
         let encoder = video.open_with(options).map_err(|error| failed(error.to_string()))?;
         let avc = avc::DecoderConfig::from_annex_b_extradata(&ffi::extradata(&encoder))?;
         let track =
@@ -155,6 +162,11 @@ impl Encoder {
     }
 }
 
+/// Frames in `millis`.
+const fn frames(frame_rate_millihertz: u32, millis: u32) -> u32 {
+    (frame_rate_millihertz / 1_000).saturating_mul(millis) / 1_000
+}
+
 /// Frames per 1000 seconds as FFmpeg writes frame rates: the NTSC ones exactly.
 pub(super) fn rational(frame_rate_millihertz: u32) -> ffmpeg::Rational {
     let exact = match frame_rate_millihertz {
@@ -183,7 +195,8 @@ impl EncoderThread {
         output: mpsc::Sender<Output>,
         shared: Arc<Shared>,
     ) -> Result<Self, Error> {
-        let (sender, receiver) = queue::bounded(QUEUE_FRAMES);
+        let depth = frames(encoder.frame_rate_millihertz, QUEUE_MILLIS).clamp(QUEUE_FRAMES_MIN, QUEUE_FRAMES_MAX);
+        let (sender, receiver) = queue::bounded(usize::try_from(depth).unwrap_or(1));
         let name = format!("encode-{rendition}");
         let thread = std::thread::Builder::new()
             .name(name.chars().take(15).collect())

@@ -102,7 +102,7 @@ impl EncodeLadder {
         let mut tracks = Vec::new();
         let mut active = Vec::new();
         for rung in rungs {
-            let encoder = Encoder::open(rung, &pictures.format, config, rungs.len())?;
+            let encoder = Encoder::open(rung, &pictures.format, config)?;
             tracks.push(RenditionConfig {
                 rendition: rung.rendition.clone(),
                 track: encoder.track().clone(),

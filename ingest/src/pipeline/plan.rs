@@ -30,6 +30,12 @@ const ENCODE_MICROS_PER_MEGAPIXEL: u64 = 15_500;
 const DECODE_MICROS_PER_MEGAPIXEL: u64 = 3_000;
 const SCALE_MICROS_PER_MEGAPIXEL: u64 = 1_300;
 
+/// Work that one thread is given, in CPU microseconds per second.
+const THREAD_MICROS: u64 = 500_000;
+
+/// Threads of one decoder or encoder at most. The ladder is parallel by itself.
+const THREADS_MAX: usize = 4;
+
 /// Mean bit rate of a 1920x1080 rung at 30 frames a second; other sizes follow with the power 3/4 of their pixels.
 const BITS_PER_SECOND_1080P30: f64 = 4_500_000.0;
 
@@ -258,6 +264,11 @@ fn cost_micros(source: SourceFormat, rungs: &[Rung], preset: Preset) -> u64 {
     if encoded == 0 {
         return 0;
     }
+    encode_micros(encoded, preset) + encoded * SCALE_MICROS_PER_MEGAPIXEL / 1_000_000 + decode_micros(source)
+}
+
+/// CPU microseconds per second that encoding `pixel_rate` takes.
+pub(super) const fn encode_micros(pixel_rate: u64, preset: Preset) -> u64 {
     // Relative to veryfast, in percent.
     let effort = match preset {
         Preset::Ultrafast => 40,
@@ -267,10 +278,20 @@ fn cost_micros(source: SourceFormat, rungs: &[Rung], preset: Preset) -> u64 {
         Preset::Fast => 230,
         Preset::Medium => 300,
     };
+    pixel_rate * (ENCODE_MICROS_PER_MEGAPIXEL * effort / 100) / 1_000_000
+}
+
+/// CPU microseconds per second that decoding the source takes.
+pub(super) fn decode_micros(source: SourceFormat) -> u64 {
     let decoded = pixel_rate(source.width, source.height, source.frame_rate_millihertz);
-    let micros = encoded * (ENCODE_MICROS_PER_MEGAPIXEL * effort / 100 + SCALE_MICROS_PER_MEGAPIXEL)
-        + decoded * DECODE_MICROS_PER_MEGAPIXEL;
-    micros / 1_000_000
+    decoded * DECODE_MICROS_PER_MEGAPIXEL / 1_000_000
+}
+
+/// Threads for work of `micros` CPU microseconds per second: each is kept at most half busy, for machines that are slower than the cost
+/// model's and scenes that are heavier. One where one will do: each more is a frame of delay.
+pub(super) fn threads(micros: u64, cores: usize) -> usize {
+    let wanted = usize::try_from(micros.div_ceil(THREAD_MICROS)).unwrap_or(THREADS_MAX);
+    wanted.clamp(1, cores.clamp(1, THREADS_MAX))
 }
 
 fn fit(source: SourceFormat, candidates: Vec<Rung>, budget_micros: u64, preset: Preset) -> Vec<Rung> {
@@ -317,6 +338,17 @@ mod tests {
         assert!((1_900..=2_100).contains(&all.cost_millis), "{}", all.cost_millis);
         let passed = plan(source(1_920, 1_080, 30_000, true), 16, &config()).unwrap();
         assert!(passed.cost_millis * 10 <= all.cost_millis * 6, "{}", passed.cost_millis);
+    }
+
+    #[test]
+    fn more_threads_only_where_one_does_not_do() {
+        let of = |width, height, rate| encode_micros(pixel_rate(width, height, rate), Preset::Veryfast);
+        assert_eq!(threads(of(1_280, 720, 30_000), 16), 1);
+        assert_eq!(threads(of(1_920, 1_080, 30_000), 16), 2);
+        assert_eq!(threads(of(3_840, 2_160, 60_000), 16), 4);
+        assert_eq!(threads(of(3_840, 2_160, 60_000), 1), 1);
+        assert_eq!(threads(decode_micros(source(1_920, 1_080, 60_000, true)), 16), 1);
+        assert_eq!(threads(0, 0), 1);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::decision::{Decision, KEYFRAME_TICKS_MAX, Packet};
 use super::decoder::Decoder;
 use super::idr::IdrPlacer;
 use super::ladder::{EncodeLadder, Others, Parts, Pictures};
-use super::plan::{Ladder, Rung, RungKind, SourceFormat, plan};
+use super::plan::{Ladder, Rung, RungKind, SourceFormat, decode_micros, plan, threads};
 use super::shared::{Shared, count};
 use super::{AudioFormat, AudioPacket, BreakReason, Config, Error, Output, VideoPacket, ticks};
 
@@ -103,7 +103,7 @@ impl Run {
         let mut ahead = None;
         let mut parts = None;
         if !encoded.is_empty() {
-            let mut decoder = Decoder::open(&avc, cores)?;
+            let mut decoder = Decoder::open(&avc, threads(decode_micros(source), cores))?;
             let mut frames = Vec::new();
             let mut used = 0;
             for packet in pictures {

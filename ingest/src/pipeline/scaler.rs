@@ -12,7 +12,7 @@ use super::{Error, ffi};
 
 /// Frames kept for drawing: as many as an encoder's queue holds, and those at both of its ends. When all are in use a new one is
 /// made and dropped after use.
-const FRAMES_KEPT_MAX: usize = super::encoder::QUEUE_FRAMES + 2;
+const FRAMES_KEPT_MAX: u32 = super::encoder::QUEUE_FRAMES_MAX + 2;
 
 /// Bicubic, as the `ffmpeg` command does it: from 1080p to 720p it measured 2.3 ms a picture where fast bilinear took 1.8 ms. Half a
 /// millisecond is 1.5 % of a core at 30 frames a second, and fast bilinear pays for it with aliasing that every rung below inherits.
@@ -48,7 +48,7 @@ impl Scaler {
             picture.set_pts(input.pts());
             picture.set_kind(input.kind());
         }
-        if self.kept.len() < FRAMES_KEPT_MAX {
+        if u32::try_from(self.kept.len()).is_ok_and(|kept| kept < FRAMES_KEPT_MAX) {
             self.kept.push(Arc::clone(&frame));
         }
         Ok(frame)

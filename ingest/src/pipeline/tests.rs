@@ -350,6 +350,27 @@ fn stuck_rung_is_shed_and_the_others_go_on() {
 }
 
 #[test]
+fn encoded_rung_stays_near_a_slow_source() {
+    let directory = TempDir::new().unwrap();
+    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=8:duration=12", "-g 16 -bf 0");
+    for preset in [Preset::Veryfast, Preset::Medium] {
+        let config = Config { preset, ..config(&[90], PassThrough::Auto) };
+        let run = one(feed(config, read_file(&path).unwrap()).0);
+        let mut newest = [None; 2];
+        for (name, sample) in &run.samples {
+            let index = usize::from(name.as_str() == "90p");
+            if name.as_str() != AUDIO_RENDITION {
+                newest[index] = Some(sample.pts.ticks);
+            }
+            let start = run.idrs("180p")[0];
+            let lag = newest[0].unwrap_or(start) - newest[1].unwrap_or(start);
+            // The segmenter gives a rendition up that is 2 s behind; half of it is for a busy machine.
+            assert!(lag <= 90_000 * 5 / 4, "{preset}: {lag} ticks behind");
+        }
+    }
+}
+
+#[test]
 fn rung_is_shed_when_its_reader_says_so_but_never_the_last() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=3", "-g 30");
