@@ -118,12 +118,10 @@ impl Receiver {
             }
         };
         if tokio::time::timeout(std::time::Duration::from_secs(40), wait).await.is_err() {
-            let places: Vec<_> = self.inner().seals.keys().copied().collect();
-            panic!(
-                "never saw {what}; seals {places:?}, {} objects, refused {:?}",
-                self.inner().objects.len(),
-                self.refused()
-            );
+            let inner = self.inner();
+            let places: Vec<_> = inner.seals.keys().collect();
+            let objects = inner.objects.len();
+            panic!("never saw {what}; seals {places:?}, {objects} objects, refused {:?}", inner.refused);
         }
     }
 
