@@ -1,0 +1,356 @@
+//! A zone in one process: an MQTT broker, an authority, broadcast nodes and an ingest, over real sockets.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "helpers of tests, not all used in each")]
+
+pub mod studio;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use broadcast::{Broadcast, Config};
+use bytes::Bytes;
+use http::StatusCode;
+use media::{NodeId, ObjectName, RenditionId, StreamId, UnixMillis};
+use messages::{Alert, AlertReason, NodeState, Presence, Role, Topic};
+use node::bus::{self, Message};
+use node::clock::Clock;
+use node::ops::Ops;
+use node::{CancellationToken, Context, Setup, broker, tls};
+use studio::{Authority, Row, Studio, cluster, node};
+use tokio::task::JoinHandle;
+
+/// Longest that anything here is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until something holds.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let wait = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            ticks.tick().await;
+            if holds().await {
+                return;
+            }
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "in vain: {what}");
+}
+
+/// Broker, authorities and directories.
+pub struct Zone {
+    pub directory: tempfile::TempDir,
+    pub authority: Authority,
+    pub clock: Clock,
+    pub ops: Arc<Ops>,
+    pub alerts: Arc<Mutex<Vec<Alert>>>,
+    certificates: tls::Authority,
+    broker: SocketAddr,
+    shutdown: CancellationToken,
+    root_key: PathBuf,
+    /// The control node: publishes grants.
+    pub control: Context,
+}
+
+/// Names that may log in to the broker.
+const USERS: [(&str, broker::Access); 7] = [
+    ("b1", broker::Access::Broadcast),
+    ("b2", broker::Access::Broadcast),
+    ("b3", broker::Access::Broadcast),
+    ("evil", broker::Access::Broadcast),
+    ("i1", broker::Access::Ingest),
+    ("i2", broker::Access::Ingest),
+    ("c1", broker::Access::Control),
+];
+
+impl Zone {
+    pub async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock::new();
+        let certificates = tls::Authority::ensure(&directory.path().join("certs"), &clock).unwrap();
+        let user = |(name, access): &(&str, broker::Access)| broker::User {
+            name: (*name).to_owned(),
+            password: format!("password of {name}"),
+            access: *access,
+        };
+        let config = broker::Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            users: USERS.iter().map(user).collect(),
+            ..broker::Config::default()
+        };
+        let broker = broker::EmbeddedBroker::load(config).await.unwrap();
+        let address = broker.address();
+        let shutdown = CancellationToken::new();
+        tokio::spawn(broker.run(shutdown.clone()));
+        let authority = Authority::new();
+        let root_key = directory.path().join("root.pub");
+        std::fs::write(&root_key, authority.root.public_key().unwrap().as_bytes()).unwrap();
+        let ops = Ops::new();
+        let control = context(directory.path(), &certificates, &ops, address, "c1", Role::Control, &shutdown).await;
+        let alerts = Arc::<Mutex<Vec<Alert>>>::default();
+        let mut heard = control.bus.subscribe(&control.prefix.filter("alerts")).await.unwrap();
+        let list = alerts.clone();
+        tokio::spawn(async move {
+            while let Some(message) = heard.recv().await {
+                list.lock().unwrap().push(serde_json::from_slice(&message.payload).unwrap());
+            }
+        });
+        Self { directory, authority, clock, ops, alerts, certificates, broker: address, shutdown, root_key, control }
+    }
+
+    pub fn now(&self) -> UnixMillis {
+        self.clock.wall()
+    }
+
+    async fn context(&self, name: &str, role: Role, shutdown: &CancellationToken) -> Context {
+        context(self.directory.path(), &self.certificates, &self.ops, self.broker, name, role, shutdown).await
+    }
+
+    /// A broadcast node with the directory of its name.
+    pub async fn node(&self, name: &str) -> Node {
+        let bus_shutdown = self.shutdown.child_token();
+        let context = self.context(name, Role::Broadcast, &bus_shutdown).await;
+        let client = context.identity.http_client().unwrap();
+        let config = Config { root_key: self.root_key.clone(), ..Config::default() };
+        let broadcast = Broadcast::load(config, context).await.unwrap();
+        let https = format!("https://{}", broadcast.https_address());
+        let data = format!("https://{}", broadcast.data_address());
+        let shutdown = self.shutdown.child_token();
+        let task = tokio::spawn(broadcast.run(shutdown.clone()));
+        let node = Node { id: node(name), https, data, client, shutdown, bus_shutdown, task };
+        eventually("the node serves", async || node.get("/api/v1/streams").await.0 == StatusCode::OK).await;
+        node
+    }
+
+    /// An ingest, whose key is granted and known.
+    pub async fn ingest(&self, name: &str, studio: &Studio) -> Ingest {
+        let context = self.context(name, Role::Ingest, &self.shutdown).await;
+        let client = context.identity.http_client().unwrap();
+        self.publish_key(&self.authority.grant(&studio.key, self.now()), studio).await;
+        Ingest { context, client }
+    }
+
+    pub async fn publish_key(&self, grant: &Bytes, studio: &Studio) {
+        use seal::Signer as _;
+        let topic = Topic::Key(studio.key.key_id().to_string());
+        self.publish(&self.control, &topic, grant.clone(), true).await;
+    }
+
+    pub async fn publish(&self, who: &Context, topic: &Topic, payload: Bytes, retain: bool) {
+        let topic = who.prefix.name(topic);
+        who.bus.publish(Message { topic, payload, retain }).await.unwrap();
+    }
+
+    /// A node that is not ours: it says on the bus that its data plane is at `data`.
+    pub async fn stranger(&self, name: &str, data: String) -> Context {
+        let context = self.context(name, Role::Broadcast, &self.shutdown).await;
+        let presence = Presence {
+            node: context.id.clone(),
+            role: Role::Broadcast,
+            state: NodeState::Online,
+            at: self.now(),
+            started_at: self.now(),
+            https: None,
+            data: Some(data),
+            load: messages::Load::default(),
+            streams: vec![],
+        };
+        let topic = context.prefix.name(&Topic::Node(context.id.clone()));
+        let bus = context.bus.clone();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                ticks.tick().await;
+                let payload = serde_json::to_vec(&presence).unwrap().into();
+                if bus.publish(Message { topic: topic.clone(), payload, retain: false }).await.is_err() {
+                    return;
+                }
+            }
+        });
+        context
+    }
+
+    /// Identity of a node, to serve with.
+    pub async fn identity(&self, name: &str) -> Arc<tls::Identity> {
+        self.context(name, Role::Broadcast, &self.shutdown.child_token()).await.identity
+    }
+
+    /// Waits for an alert of a node for a reason.
+    pub async fn alerted(&self, by: &Node, reason: AlertReason) {
+        let said = |alert: &Alert| alert.node == by.id && alert.reason == reason;
+        let what = format!("alert {}", reason.label());
+        eventually(&what, async || self.alerts.lock().unwrap().iter().any(said)).await;
+        let metrics = self.metrics().await;
+        let label = format!("reason=\"{}\"", reason.label());
+        let counted = metrics.lines().any(|line| line.starts_with("broadcast_refusals_total") && line.contains(&label));
+        assert!(counted, "{what} is not counted");
+    }
+
+    pub async fn metrics(&self) -> String {
+        use tower::ServiceExt as _;
+        let request = http::Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
+        let response = self.ops.router().oneshot(request).await.unwrap();
+        let bytes = axum::body::to_bytes(response.into_body(), 16 * 1024 * 1024).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+}
+
+impl Drop for Zone {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+async fn context(
+    directory: &Path,
+    certificates: &tls::Authority,
+    ops: &Arc<Ops>,
+    broker: SocketAddr,
+    name: &str,
+    role: Role,
+    shutdown: &CancellationToken,
+) -> Context {
+    let password_file = directory.join(format!("{name}.password"));
+    std::fs::write(&password_file, format!("password of {name}")).unwrap();
+    let bus = bus::Config {
+        urls: vec![format!("mqtt://{broker}")],
+        username: Some(name.to_owned()),
+        password_file: Some(password_file),
+        ..bus::Config::default()
+    };
+    let id = node(name);
+    let identity = certificates.issue(&id, role, &[]).unwrap();
+    let data = directory.join(name);
+    let setup = Setup { id, role, cluster: cluster(), data, bus, identity, ops: ops.clone() };
+    setup.start(shutdown.clone()).await.unwrap()
+}
+
+/// A running broadcast node.
+pub struct Node {
+    pub id: NodeId,
+    pub https: String,
+    pub data: String,
+    pub client: reqwest::Client,
+    shutdown: CancellationToken,
+    bus_shutdown: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Node {
+    pub async fn get(&self, path: &str) -> (StatusCode, Bytes) {
+        let Ok(response) = self.client.get(format!("{}{path}", self.https)).send().await else {
+            return (StatusCode::SERVICE_UNAVAILABLE, Bytes::new());
+        };
+        let status = response.status();
+        (status, response.bytes().await.unwrap())
+    }
+
+    pub async fn playlist(&self, stream: &StreamId, rendition: &str) -> Option<String> {
+        let (status, text) = self.get(&format!("/live/{stream}/{rendition}/index.m3u8")).await;
+        (status == StatusCode::OK).then(|| String::from_utf8(text.to_vec()).unwrap())
+    }
+
+    /// Refusals of a stream, by reason.
+    pub async fn refused(&self, stream: &StreamId) -> BTreeMap<String, u64> {
+        let (status, text) = self.get(&format!("/api/v1/streams/{stream}")).await;
+        assert_eq!(status, StatusCode::OK);
+        let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        serde_json::from_value(json["verified"]["refused"].clone()).unwrap()
+    }
+
+    pub async fn sequence(&self, stream: &StreamId) -> Option<u64> {
+        let (status, text) = self.get(&format!("/api/v1/streams/{stream}")).await;
+        let json: serde_json::Value = serde_json::from_slice(&text).ok().filter(|_| status == StatusCode::OK)?;
+        json["verified"]["sequence"].as_u64()
+    }
+
+    /// Ends it as Ctrl-C does.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
+        self.bus_shutdown.cancel();
+    }
+}
+
+/// An ingest that pushes.
+pub struct Ingest {
+    pub context: Context,
+    pub client: reqwest::Client,
+}
+
+impl Ingest {
+    pub async fn put(&self, node: &Node, name: &ObjectName, bytes: &Bytes) -> StatusCode {
+        self.put_at(node, &name.to_string(), bytes).await
+    }
+
+    pub async fn put_at(&self, node: &Node, path: &str, bytes: &Bytes) -> StatusCode {
+        let request = self.client.put(format!("{}{path}", node.data)).body(bytes.clone());
+        request.send().await.map_or(StatusCode::SERVICE_UNAVAILABLE, |response| response.status())
+    }
+
+    pub async fn put_objects(&self, nodes: &[&Node], row: &Row) {
+        for node in nodes {
+            for (name, bytes) in &row.objects {
+                let status = self.put(node, name, bytes).await;
+                assert!(status.is_success(), "{name}: {status}");
+            }
+        }
+    }
+
+    pub async fn publish_seal(&self, row: &Row) {
+        let stream = row.sealed.body().stream.clone();
+        self.publish_raw(&Topic::Seals(stream.clone()), row.sealed.raw().clone(), false).await;
+        self.publish_raw(&Topic::Head(stream), row.sealed.raw().clone(), true).await;
+    }
+
+    pub async fn publish_raw(&self, topic: &Topic, payload: Bytes, retain: bool) {
+        let topic = self.context.prefix.name(topic);
+        self.context.bus.publish(Message { topic, payload, retain }).await.unwrap();
+    }
+
+    pub async fn push(&self, nodes: &[&Node], row: &Row) {
+        self.put_objects(nodes, row).await;
+        self.publish_seal(row).await;
+    }
+
+    /// Pushes a segment, and waits until all nodes list and serve it, alike.
+    pub async fn play(&self, nodes: &[&Node], studio: &mut Studio) {
+        let rows = studio.segment(self.context.clock.wall());
+        for row in &rows {
+            self.push(nodes, row).await;
+        }
+        listed(nodes, studio, &rows).await;
+    }
+}
+
+/// Waits until the segment that these rows complete is listed and served by all nodes.
+pub async fn listed(nodes: &[&Node], studio: &Studio, rows: &[Row]) {
+    let last = rows.last().unwrap().sealed.body();
+    let segment = last.objects.iter().find(|object| matches!(object.slot, media::Slot::Segment { .. })).unwrap();
+    let uri = format!("{}/{}", last.epoch, segment.slot);
+    let rendition: &RenditionId = &segment.rendition;
+    for node in nodes {
+        let what = format!("{} lists {uri}", node.id);
+        eventually(&what, async || {
+            node.playlist(&studio.stream, rendition.as_str()).await.is_some_and(|text| text.contains(&uri))
+        })
+        .await;
+        let (status, bytes) = node.get(&format!("/live/{}/{rendition}/{uri}", studio.stream)).await;
+        assert_eq!((status, studio::sha256(&bytes)), (StatusCode::OK, segment.digest), "{uri}");
+    }
+}
+
+/// All playlists of these nodes are the same bytes.
+pub async fn assert_alike(nodes: &[&Node], studio: &Studio) {
+    let mut paths = vec![format!("/live/{}/index.m3u8", studio.stream)];
+    paths.extend(studio.renditions.iter().map(|name| format!("/live/{}/{name}/index.m3u8", studio.stream)));
+    for path in paths {
+        let first = nodes[0].get(&path).await;
+        assert_eq!(first.0, StatusCode::OK);
+        for other in nodes {
+            assert_eq!(other.get(&path).await, first, "{path} of {}", other.id);
+        }
+    }
+}
