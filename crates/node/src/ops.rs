@@ -32,7 +32,7 @@ const BYTES_BUCKETS: [f64; 8] = [1e3, 4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6];
 /// Connections to the ops plane at once: a scraper, a probe and some people.
 const CONNECTIONS_MAX: usize = 64;
 
-type StatusFn = Box<dyn Fn() -> Value + Send + Sync>;
+type StatusFn = Arc<dyn Fn() -> Value + Send + Sync>;
 
 #[derive(Default)]
 struct Parts {
@@ -43,6 +43,7 @@ struct Parts {
 /// What a process says of its health. Shared as `Arc<Ops>` by all its roles.
 pub struct Ops {
     parts: Mutex<Parts>,
+    changed: tokio::sync::Notify,
     metrics: PrometheusHandle,
     clock: Clock,
 }
@@ -56,7 +57,12 @@ impl std::fmt::Debug for Ops {
 impl Ops {
     /// Makes one, and installs the process's metrics recorder the first time. Uptime counts from here.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { parts: Mutex::default(), metrics: recorder().clone(), clock: Clock::new() })
+        Arc::new(Self {
+            parts: Mutex::default(),
+            changed: tokio::sync::Notify::new(),
+            metrics: recorder().clone(),
+            clock: Clock::new(),
+        })
     }
 
     /// Registers a part that must be ready before the process is, such as a node's name. It starts as not ready; a
@@ -68,13 +74,25 @@ impl Ops {
 
     /// Registers what `/status` shows under `name`. `status` is called for each request and must not block.
     pub fn status(&self, name: &str, status: impl Fn() -> Value + Send + Sync + 'static) {
-        self.lock().status.insert(name.to_owned(), Box::new(status));
+        self.lock().status.insert(name.to_owned(), Arc::new(status));
     }
 
     /// Whether every registered part is ready; false while there is none.
     pub fn is_ready(&self) -> bool {
         let parts = self.lock();
         !parts.ready.is_empty() && parts.ready.values().all(|ready| *ready)
+    }
+
+    /// Resolves once [`Ops::is_ready`]. Register all parts first: those that come later are not waited for.
+    pub async fn became_ready(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.is_ready() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Binds the listener; port 0 asks for a free port.
@@ -113,6 +131,7 @@ impl ReadyFlag {
     /// Says so.
     pub fn set(&self, ready: bool) {
         self.ops.lock().ready.insert(self.name.clone(), ready);
+        self.ops.changed.notify_waiters();
     }
 }
 
@@ -159,10 +178,9 @@ async fn metrics_text(State(ops): State<Arc<Ops>>) -> impl IntoResponse {
 }
 
 async fn status(State(ops): State<Arc<Ops>>) -> impl IntoResponse {
-    let nodes: BTreeMap<String, Value> = {
-        let parts = ops.lock();
-        parts.status.iter().map(|(name, status)| (name.clone(), status())).collect()
-    };
+    // Called without the lock: a status function may ask about readiness itself.
+    let functions = ops.lock().status.clone();
+    let nodes: BTreeMap<String, Value> = functions.into_iter().map(|(name, status)| (name, status())).collect();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ready": ops.is_ready(),
@@ -232,7 +250,12 @@ mod tests {
         b1.set(true);
         let (code, body) = get(address, "/readyz").await;
         assert_eq!((code, serde_json::from_str::<Value>(&body).unwrap()["parts"]["b2"].clone()), (503, json!(false)));
+        let waiting = tokio::spawn({
+            let ops = ops.clone();
+            async move { ops.became_ready().await }
+        });
         b2.set(true);
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap().unwrap();
         assert_eq!(get(address, "/readyz").await.0, 200);
         drop(b2);
         assert_eq!(get(address, "/readyz").await.0, 503, "a part that ended is not ready");

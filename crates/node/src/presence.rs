@@ -196,3 +196,114 @@ fn record(load: &Load) {
     metrics::gauge!("process_resident_memory_bytes").set(load.memory_bytes as f64);
     metrics::gauge!("machine_cpu_ratio").set(load.cpu);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use media::ClusterId;
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::bus::{Bus, BusError, Subscription};
+    use crate::clock::Clock;
+    use crate::tls::{Authority, Identity};
+
+    /// Keeps what is published; connected to as many brokers as the test says.
+    struct Recorder {
+        published: mpsc::UnboundedSender<Message>,
+        connected: watch::Receiver<usize>,
+    }
+
+    #[async_trait::async_trait]
+    impl Bus for Recorder {
+        async fn publish(&self, message: Message) -> Result<(), BusError> {
+            self.published.send(message).map_err(|_| BusError::Closed)
+        }
+
+        async fn subscribe(&self, _filter: &str) -> Result<Subscription, BusError> {
+            Err(BusError::Closed)
+        }
+
+        fn connected(&self) -> watch::Receiver<usize> {
+            self.connected.clone()
+        }
+    }
+
+    struct Said(mpsc::UnboundedReceiver<Message>);
+
+    impl Said {
+        async fn next(&mut self) -> Presence {
+            let message = tokio::time::timeout(Duration::from_secs(20), self.0.recv()).await.unwrap().unwrap();
+            assert_eq!((message.topic.as_str(), message.retain), ("sealcast/v1/nodes/b1", true));
+            serde_json::from_slice(&message.payload).unwrap()
+        }
+    }
+
+    fn context(directory: &Path, bus: Recorder) -> Context {
+        let (id, role, clock) = (NodeId::new("b1").unwrap(), Role::Broadcast, Clock::new());
+        let paths = Authority::ensure(directory, &clock).unwrap().issue(&id, role, &[]).unwrap();
+        Context {
+            id,
+            role,
+            cluster: ClusterId::new("test").unwrap(),
+            data: directory.to_owned(),
+            bus: Arc::new(bus),
+            prefix: Prefix::default(),
+            clock,
+            identity: Arc::new(Identity::load(&paths).unwrap()),
+            ops: crate::ops::Ops::new(),
+            started_at: clock.wall(),
+        }
+    }
+
+    #[tokio::test]
+    async fn node_says_that_it_is_there_in_rhythm_on_reconnect_and_at_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let (published, said) = mpsc::unbounded_channel();
+        let (brokers, connected) = watch::channel(0);
+        let context = context(directory.path(), Recorder { published, connected });
+        let mut said = Said(said);
+        let make = || PresenceParts {
+            data: Some("https://127.0.0.1:9201".to_owned()),
+            egress: BitsPerSecond(5_000_000),
+            streams: vec![StreamId::new("demo").unwrap()],
+            ..PresenceParts::default()
+        };
+        let shutdown = CancellationToken::new();
+        let running = spawn(&context, make, shutdown.clone());
+
+        let first = said.next().await;
+        assert_eq!((first.node.as_str(), first.role, first.state), ("b1", Role::Broadcast, NodeState::Online));
+        assert_eq!((first.data.as_deref(), first.https), (Some("https://127.0.0.1:9201"), None));
+        assert_eq!((first.load.egress, first.streams.len()), (BitsPerSecond(5_000_000), 1));
+        assert_eq!(first.started_at, context.started_at);
+        assert!(first.load.memory_bytes > 1_000_000 && first.load.memory_total_bytes > first.load.memory_bytes);
+        assert!(first.load.disk_free_bytes > 0 && (0.0..=1.0).contains(&first.load.cpu), "{:?}", first.load);
+
+        brokers.send_replace(1);
+        let second = said.next().await;
+        let early = second.at.since(first.at);
+        assert!(early < INTERVAL, "a new broker is told at once, not after {early:?}");
+        let third = said.next().await;
+        let rhythm = third.at.since(first.at);
+        assert!((INTERVAL.mul_f64(0.9)..INTERVAL * 3).contains(&rhythm), "{rhythm:?}");
+
+        shutdown.cancel();
+        running.await.unwrap();
+        let mut last = said.next().await;
+        while let Ok(message) = said.0.try_recv() {
+            last = serde_json::from_slice(&message.payload).unwrap();
+        }
+        assert_eq!((last.state, last.data, last.started_at), (NodeState::Offline, None, context.started_at));
+    }
+
+    #[test]
+    fn last_will_says_offline_and_is_kept() {
+        let at = UnixMillis(1_000);
+        let will = offline(&Prefix::default(), &NodeId::new("i1").unwrap(), Role::Ingest, at, at);
+        assert_eq!((will.topic.as_str(), will.retain), ("sealcast/v1/nodes/i1", true));
+        let presence: Presence = serde_json::from_slice(&will.payload).unwrap();
+        assert_eq!((presence.state, presence.role), (NodeState::Offline, Role::Ingest));
+    }
+}
