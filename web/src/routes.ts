@@ -1,5 +1,7 @@
 /** Addresses of pages. Pure. */
 
+import type { Delivery } from './player/hls-config';
+
 export type Page = { kind: 'home' } | { kind: 'watch'; stream: string } | { kind: 'not-found' };
 
 export function pageOf(pathname: string): Page {
@@ -11,4 +13,9 @@ export function pageOf(pathname: string): Page {
   } catch {
     return { kind: 'not-found' };
   }
+}
+
+/** `?delivery=parts` asks for low latency, for trying it out. */
+export function delivery(search: string): Delivery {
+  return new URLSearchParams(search).get('delivery') === 'parts' ? 'parts' : 'segments';
 }

@@ -13,6 +13,7 @@ import { duration, rungLabel, seconds, topRung } from '../format';
 import { Player } from '../player/player';
 import { type ApiState, shouldLoad, type ViewInputs, viewState } from '../player/view-state';
 import { publishPlayer } from '../probe';
+import { delivery } from '../routes';
 
 const POLL_MS = 2_000;
 const POLL_HIDDEN_MS = 10_000;
@@ -57,7 +58,7 @@ class Watch {
       retry: () => this.#load(),
     });
     this.#side.append(this.#verified.panel, this.#stats.panel);
-    this.#player = new Player(this.#stage.video, () => this.#react());
+    this.#player = new Player(this.#stage.video, delivery(location.search), () => this.#react());
     this.#publish();
     poll({
       ask: (signal) => fetchStream(stream, signal),

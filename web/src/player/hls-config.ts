@@ -3,6 +3,13 @@
 import type { HlsConfig, LoaderResponse, LoadPolicy, RetryConfig } from 'hls.js';
 
 /**
+ * `parts` plays EXT-X-PARTs a few seconds behind the edge; `segments` plays whole segments at HOLD-BACK,
+ * and hls.js does not see that there are parts (`withoutParts`). Pages play segments: hls.js 1.7.4 moves its
+ * timeline when it joins a stream inside a segment, in either mode, as soon as a playlist lists parts.
+ */
+export type Delivery = 'segments' | 'parts';
+
+/**
  * Least distance to the live edge for a playlist with parts, seconds. A server may allow three part
  * targets (1.5 s); a node that dies needs detecting and its request retrying elsewhere, and that must
  * fit in the buffer.
@@ -63,11 +70,11 @@ function policy(firstByteMs: number, loadMs: number): { default: LoadPolicy['def
   };
 }
 
-export function hlsConfig(): Partial<HlsConfig> {
+export function hlsConfig(delivery: Delivery): Partial<HlsConfig> {
   return {
     // Fragmented MP4 goes to the decoder as it is, so a worker would only copy bytes about.
     enableWorker: false,
-    lowLatencyMode: true,
+    lowLatencyMode: delivery === 'parts',
     liveDurationInfinity: true,
     backBufferLength: BACK_BUFFER_SECONDS,
     maxBufferLength: FORWARD_BUFFER_SECONDS,
@@ -87,10 +94,10 @@ export function hlsConfig(): Partial<HlsConfig> {
 }
 
 /** Distance to the live edge to aim for, seconds, from what a media playlist says. */
-export function liveDistance(playlist: string): number | null {
+export function liveDistance(playlist: string, delivery: Delivery): number | null {
   const control = /^#EXT-X-SERVER-CONTROL:(.*)$/m.exec(playlist)?.[1] ?? '';
   const hasParts = /^#EXT-X-PART-INF:/m.test(playlist);
-  if (hasParts) {
+  if (hasParts && delivery === 'parts') {
     const partHoldBack = Number(/PART-HOLD-BACK=([\d.]+)/.exec(control)?.[1] ?? 0);
     return Math.max(partHoldBack, LIVE_DISTANCE_SECONDS_MIN);
   }
@@ -99,4 +106,14 @@ export function liveDistance(playlist: string): number | null {
   if (holdBack > 0) return holdBack;
   // RFC 8216bis 4.4.3.8: without HOLD-BACK, three target durations.
   return target > 0 ? 3 * target : null;
+}
+
+const PART_TAGS = /^#EXT-X-(?:PART|PART-INF|PRELOAD-HINT|RENDITION-REPORT):.*\n?/gm;
+
+/** The same playlist as a player without low latency reads it: no parts, no blocking or delta reloads. */
+export function withoutParts(playlist: string): string {
+  return playlist.replace(PART_TAGS, '').replace(/^#EXT-X-SERVER-CONTROL:(.*)$/m, (_, attributes: string) => {
+    const holdBack = /(?:^|,)(HOLD-BACK=[\d.]+)/.exec(attributes)?.[1];
+    return holdBack ? `#EXT-X-SERVER-CONTROL:${holdBack}` : '#';
+  });
 }

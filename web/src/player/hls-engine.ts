@@ -19,12 +19,12 @@ import {
   plausibleDelay,
   renditionName,
 } from './engine';
-import { hlsConfig, liveDistance } from './hls-config';
+import { type Delivery, hlsConfig, liveDistance, withoutParts } from './hls-config';
 import { type FatalKind, Recovery } from './recovery';
 
-/** Tells the engine what a media playlist says before hls.js picks where to start. */
+/** Shows the engine each media playlist before hls.js reads it; what the engine returns is what hls.js gets. */
 function playlistLoader(
-  onPlaylist: (text: string) => void,
+  onPlaylist: (text: string) => string,
 ): new (
   ...args: ConstructorParameters<typeof Hls.DefaultConfig.loader>
 ) => InstanceType<typeof Hls.DefaultConfig.loader> {
@@ -37,7 +37,7 @@ function playlistLoader(
       const { onSuccess } = callbacks;
       callbacks.onSuccess = (response, stats, ctx, details) => {
         const isMedia = (ctx as PlaylistLoaderContext).type !== 'manifest';
-        if (isMedia && typeof response.data === 'string') onPlaylist(response.data);
+        if (isMedia && typeof response.data === 'string') response.data = onPlaylist(response.data);
         onSuccess(response, stats, ctx, details);
       };
       super.load(context, config, callbacks);
@@ -49,6 +49,7 @@ export class HlsEngine implements Engine {
   readonly kind = 'hls.js';
   readonly #video: HTMLVideoElement;
   readonly #events: EngineEvents;
+  readonly #delivery: Delivery;
   readonly #recovery = new Recovery();
   #hls: Hls | null = null;
   #url = '';
@@ -60,8 +61,9 @@ export class HlsEngine implements Engine {
   #nonFatalErrors = 0;
   #errors: PlayerError[] = [];
 
-  constructor(video: HTMLVideoElement, events: EngineEvents) {
+  constructor(video: HTMLVideoElement, events: EngineEvents, delivery: Delivery) {
     this.#video = video;
+    this.#delivery = delivery;
     this.#events = events;
   }
 
@@ -128,7 +130,7 @@ export class HlsEngine implements Engine {
     this.#loadedOnce = false;
     this.#endOfStream = false;
     const hls: Hls = new Hls({
-      ...hlsConfig(),
+      ...hlsConfig(this.#delivery),
       pLoader: playlistLoader((text) => this.#onPlaylist(hls, text)) as never,
     });
     this.#hls = hls;
@@ -146,9 +148,10 @@ export class HlsEngine implements Engine {
     hls.loadSource(this.#url);
   }
 
-  #onPlaylist(hls: Hls, text: string): void {
-    const distance = this.#loadedOnce ? null : liveDistance(text);
+  #onPlaylist(hls: Hls, text: string): string {
+    const distance = this.#loadedOnce ? null : liveDistance(text, this.#delivery);
     if (distance !== null && hls.targetLatency !== distance) hls.targetLatency = distance;
+    return this.#delivery === 'parts' ? text : withoutParts(text);
   }
 
   /** A stream that was loaded again keeps the rung the viewer chose, when it still has it. */

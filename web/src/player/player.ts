@@ -1,6 +1,7 @@
 /** One video element, one engine, and the phase they are in. Knows nothing of the page around it. */
 
 import type { Engine, EngineStats } from './engine';
+import type { Delivery } from './hls-config';
 import { HlsEngine } from './hls-engine';
 import { NativeEngine } from './native-engine';
 import { StallMeter, type StallStats } from './stalls';
@@ -27,6 +28,7 @@ const NO_STATS: EngineStats = {
 
 export class Player {
   readonly video: HTMLVideoElement;
+  readonly #delivery: Delivery;
   readonly #onChange: () => void;
   readonly #meter = new StallMeter();
   readonly #timer: ReturnType<typeof setInterval>;
@@ -36,8 +38,9 @@ export class Player {
   #loadedAtMs = 0;
   #startupMs: number | null = null;
 
-  constructor(video: HTMLVideoElement, onChange: () => void) {
+  constructor(video: HTMLVideoElement, delivery: Delivery, onChange: () => void) {
     this.video = video;
+    this.#delivery = delivery;
     this.#onChange = onChange;
     for (const event of ['playing', 'waiting', 'pause', 'ended', 'seeked', 'loadeddata', 'volumechange']) {
       video.addEventListener(event, () => this.#update());
@@ -131,7 +134,7 @@ export class Player {
       },
       onChange: () => this.#update(),
     };
-    if (HlsEngine.supported()) return new HlsEngine(this.video, events);
+    if (HlsEngine.supported()) return new HlsEngine(this.video, events, this.#delivery);
     if (NativeEngine.supported(this.video)) return new NativeEngine(this.video, events);
     return null;
   }
