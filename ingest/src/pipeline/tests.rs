@@ -432,6 +432,41 @@ fn garbage_is_counted_and_survived() {
 }
 
 #[test]
+fn lost_source_idr_is_stood_in_for_at_its_time() {
+    let directory = TempDir::new().unwrap();
+    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=6", "-g 30 -bf 0");
+    let mut inputs = read_file(&path).unwrap();
+    let idrs = inputs.iter_mut().filter_map(|input| match input {
+        Input::Video(packet) if packet.data.len() > 3_000 => Some(packet),
+        _ => None,
+    });
+    let mut idrs: Vec<_> = idrs.collect();
+    assert!(idrs.len() >= 6, "the keyframes are the large ones");
+    // An IDR by its header, and nothing in it.
+    idrs[3].data = Bytes::from_static(&[0, 0, 0, 3, 0x65, 0x80, 0x00]);
+    let (runs, counters) = feed(config(&[180, 90], PassThrough::Auto), inputs);
+    let run = one(runs);
+    assert!(counters.packets_refused > 0);
+    assert_eq!(run.idrs("90p"), run.idrs("180p"));
+    assert_eq!(run.pts("90p"), run.pts("180p"));
+}
+
+#[test]
+fn sound_that_stops_becomes_silence() {
+    let directory = TempDir::new().unwrap();
+    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=6", "-g 30 -bf 0");
+    let mut inputs = read_file(&path).unwrap();
+    inputs.retain(|input| match input {
+        Input::Audio(packet) => packet.pts < Timestamp::new(12_000, Timescale::MILLIS),
+        _ => true,
+    });
+    let run = one(feed(config(&[90], PassThrough::Auto), inputs).0);
+    run.check(&directory);
+    let (picture, sound) = (run.of("180p").last().unwrap().pts, run.of("audio").last().unwrap().pts);
+    assert!(picture.minus(sound) < Timestamp::new(1_100, Timescale::MILLIS), "the sound is silence by now");
+}
+
+#[test]
 fn mp3_becomes_aac() {
     let directory = TempDir::new().unwrap();
     let picture = "testsrc2=size=320x180:rate=30:duration=4";
