@@ -5,7 +5,7 @@ use media::{
 };
 
 use super::author::{Author, KEY, keyring, now, stream};
-use crate::limits::{COUNTER_MAX, INIT_BYTES_MAX, OBJECT_BYTES_MAX, SEAL_BYTES_MAX};
+use crate::limits::{COUNTER_MAX, INIT_BYTES_MAX, OBJECT_BYTES_MAX, RENDITIONS_MAX, SEAL_BYTES_MAX};
 use crate::{Error, Freshness, Object, RefusalReason, SealBody, SealKind, cose, encode_body, sign_seal};
 
 /// An author does not sign it, and a node does not take it from one who does.
@@ -199,6 +199,82 @@ fn epoch_opens_with_everything_that_a_viewer_needs() {
         ],
         &opening(),
     );
+}
+
+#[test]
+fn every_number_of_a_checkpoint_is_bounded() {
+    implausible(
+        &[
+            ("init segment without a digest", |body| {
+                body.checkpoint[0].init = Digest::NONE;
+                body.objects.iter_mut().filter(|object| object.rendition.as_str() == "1080p").for_each(|object| {
+                    (object.gap, object.length, object.digest) = (true, 0, Digest::NONE);
+                });
+            }),
+            ("init segment of no bytes", |body| body.checkpoint[0].init_length = 0),
+            ("init segment of 10 MB", |body| body.checkpoint[0].init_length = 10_000_000),
+            ("bandwidth", |body| body.checkpoint[0].track.bandwidth_peak.0 = u64::MAX),
+            ("mean bandwidth", |body| body.checkpoint[0].track.bandwidth_mean.0 = u64::MAX),
+            ("frame rate", |body| {
+                let format = Format::Video { width: 1, height: 1, frame_rate_millihertz: 1_000_001 };
+                body.checkpoint[0].track.format = format;
+            }),
+            ("sample rate 0", |body| {
+                body.checkpoint[0].track.format = Format::Audio { sample_rate_hz: 0, channels: 2 };
+            }),
+            ("sample rate of 10^9", |body| {
+                body.checkpoint[0].track.format = Format::Audio { sample_rate_hz: 1_000_000_000, channels: 2 };
+            }),
+            ("segment that starts after its last part", |body| {
+                body.objects.iter_mut().for_each(|object| {
+                    if matches!(object.slot, Slot::Segment { .. }) {
+                        object.start.ticks += 10 * i64::from(object.start.timescale.get());
+                    }
+                });
+            }),
+        ],
+        &completing(),
+    );
+}
+
+#[test]
+fn more_renditions_than_a_ladder_has_are_refused() {
+    let mut body = completing();
+    let (part, segment) = (body.objects[0].clone(), body.objects[1].clone());
+    let stated = body.checkpoint[0].clone();
+    body.objects.clear();
+    body.checkpoint.clear();
+    for n in 0..=RENDITIONS_MAX {
+        let rendition = media::RenditionId::new(&format!("r{n:02}")).unwrap();
+        body.objects.push(Object { rendition: rendition.clone(), ..part.clone() });
+        body.objects.push(Object { rendition: rendition.clone(), ..segment.clone() });
+        let mut stated = stated.clone();
+        stated.track.rendition = rendition;
+        body.checkpoint.push(stated);
+    }
+    match sign_seal(&body, &*KEY) {
+        Err(Error::Content(refusal)) => assert_eq!(refusal.reason, RefusalReason::Implausible),
+        other => panic!("{other:?}"),
+    }
+    // A verifier does not even read the list.
+    assert_eq!(crate::decode_body(&encode_body(&body)).unwrap_err().reason, RefusalReason::Malformed);
+    body.checkpoint.pop();
+    body.objects.truncate(2 * RENDITIONS_MAX);
+    sign_seal(&body, &*KEY).unwrap();
+}
+
+#[test]
+fn end_has_whole_rows_or_nothing() {
+    let mut inits_only = opening();
+    inits_only.kind = SealKind::End;
+    inits_only.objects.retain(|object| object.slot == Slot::Init);
+    refused_as("init segments and no part", &inits_only, RefusalReason::Implausible);
+    let mut log_of_an_end = middle();
+    log_of_an_end.kind = SealKind::End;
+    log_of_an_end.next_msn = MediaSequence(0);
+    log_of_an_end.objects.clear();
+    (log_of_an_end.sequence, log_of_an_end.previous) = (LogSequence(0), Digest::NONE);
+    refused_as("a log that begins with an end", &log_of_an_end, RefusalReason::Implausible);
 }
 
 #[test]
