@@ -101,12 +101,13 @@ impl Link {
                     self.set_connected(false);
                     let Ended { error, unacknowledged: left } = ended;
                     unacknowledged = left;
+                    let leaving = self.shared.shutdown.is_cancelled() || self.queue.is_closed();
                     match error {
-                        None => {
+                        Some(error) if !leaving => error,
+                        _ => {
                             tracing::info!(broker, "MQTT disconnected");
                             break;
                         }
-                        Some(error) => error,
                     }
                 }
                 Err(error) => error,

@@ -314,11 +314,13 @@ impl Sender<'_> {
         self.writer.push(&Packet::Disconnect(DisconnectPacket::normal()))?;
         let leave = async {
             self.writer.flush().await?;
-            Ok::<_, LinkError>(self.writer.wire.shutdown().await?)
+            self.writer.wire.shutdown().await?;
+            // Closing with unread acknowledgements would reset the connection, and Mosquitto then drops what it has not
+            // read, our leave too. The reading loop reads on and ends all this when the broker has closed.
+            std::future::pending::<Result<(), LinkError>>().await
         };
         // A broker that takes nothing any more is left without a word.
-        drop(timeout(GOODBYE_WAIT_MAX, leave).await);
-        Ok(())
+        timeout(GOODBYE_WAIT_MAX, leave).await.unwrap_or(Ok(()))
     }
 }
 
@@ -388,5 +390,53 @@ fn report_refused(ack: &SubAckPacket, filters: &[String]) {
         if !code.is_success() {
             tracing::warn!(filter, reason = ?code, "MQTT broker refused a subscription");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::owned::Owned;
+
+    fn message(topic: &str, retain: bool) -> Message {
+        Message { topic: topic.into(), payload: Bytes::from_static(b"x"), retain }
+    }
+
+    #[tokio::test]
+    async fn a_queued_retained_message_never_overwrites_what_was_put_back() {
+        let (sender, mut queue) = mpsc::channel(8);
+        let mut owned = Owned::default();
+        sender.send(owned.note(message("old", true))).await.unwrap();
+        sender.send(owned.note(message("kept", false))).await.unwrap();
+        owned.note(message("old", true));
+        let (replay, horizon) = owned.all();
+        sender.send(owned.note(message("new", true))).await.unwrap();
+        drop(sender);
+        let (flight, mut replay) = (Flight::new(8), VecDeque::from(replay));
+        let mut sent = Vec::new();
+        while let Some((outgoing, _)) = next(&flight, &mut replay, &mut queue, horizon).await {
+            sent.push(outgoing.message.topic);
+        }
+        assert_eq!(sent, ["old", "kept", "new"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_acknowledged_is_sent_again_in_order_but_not_for_ever() {
+        let flight = Flight::new(8);
+        let mut owned = Owned::default();
+        let mut fly = |topic: &str, retain: bool, sent: u8| {
+            let outgoing = Outgoing { sent, ..owned.note(message(topic, retain)) };
+            flight.take_off(outgoing, flight.room.try_acquire().unwrap())
+        };
+        let first = fly("acknowledged", false, 1);
+        for (topic, retain, sent) in [("a", false, 1), ("put back anyway", true, 1), ("poison", false, SENDS_MAX)] {
+            fly(topic, retain, sent);
+        }
+        fly("b", false, 2);
+        assert_eq!(flight.land(first).unwrap().message.topic, "acknowledged");
+        assert!(flight.land(first).is_none());
+        assert_eq!(flight.room.available_permits(), 4);
+        let again: Vec<String> = flight.unacknowledged().into_iter().map(|outgoing| outgoing.message.topic).collect();
+        assert_eq!(again, ["a", "b"]);
     }
 }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use node::broker::{Access, CONNECTIONS_MAX, Config, EmbeddedBroker, User};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +77,10 @@ async fn connections_are_bounded_and_freed() {
     for _ in 0..CONNECTIONS_MAX * 2 {
         strangers.push(TcpStream::connect(broker.address()).await.unwrap());
     }
+    // Turned away at once, and not only when the time to log in is over.
+    let last = strangers.last_mut().unwrap();
+    let turned_away = tokio::time::timeout(Duration::from_secs(2), last.read_u8()).await;
+    assert!(matches!(turned_away, Ok(Err(_))), "{turned_away:?}");
     let mut own = node.subscribe("nodes/b1").await;
     node.publish("nodes/b1", "alive").await;
     assert_eq!(next(&mut own).await.1, "alive");
