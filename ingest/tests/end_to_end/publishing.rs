@@ -119,7 +119,7 @@ async fn node_that_was_away_gets_what_it_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn broker_replaced_by_an_empty_one_loses_no_seal() {
+async fn broker_replaced_by_an_empty_one_costs_no_seal() {
     let mut cluster = Cluster::start(|_| {}).await;
     let publisher = cluster.publish(&cluster.url("live", KEY), 10);
     cluster.receiver.wait_for("seals", |r| r.bus_seals() >= 3).await;
@@ -131,7 +131,8 @@ async fn broker_replaced_by_an_empty_one_loses_no_seal() {
     cluster.start_broker().await;
     assert!(publisher.end().await.status.success());
     cluster.session(SessionState::Reconnecting).await;
-    cluster.receiver.wait_for("all seals on the bus", |r| r.bus_seals() == r.seals().len()).await;
+    // What the empty broker got before its subscribers were back is lost on the bus, and only there.
+    cluster.receiver.wait_for("the newest seal on the bus", |r| r.bus_has_newest()).await;
     cluster.receiver.wait_for("all bytes", |r| r.seals().iter().all(|s| r.complete(s))).await;
     log::check(&cluster.receiver);
     cluster.stop().await;

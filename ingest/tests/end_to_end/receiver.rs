@@ -75,6 +75,12 @@ impl Receiver {
         self.inner().bus_seals.len()
     }
 
+    /// Whether the newest seal came over the bus too.
+    pub(crate) fn bus_has_newest(&self) -> bool {
+        let inner = self.inner();
+        inner.seals.last_key_value().is_some_and(|(place, _)| inner.bus_seals.contains(place))
+    }
+
     fn take_seal(&self, raw: &Bytes) -> Option<Place> {
         let stream = "demo".parse().unwrap();
         let verified = self.keyring.lock().unwrap().verify(raw, &stream, self.clock.wall(), Freshness::Live);
