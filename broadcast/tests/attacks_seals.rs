@@ -1,0 +1,232 @@
+//! Attacks with seals and grants. Each is refused, counted under its reason and said on `alerts`; and the node plays on.
+
+mod support;
+
+use bytes::Bytes;
+use http::StatusCode;
+use media::{LogSequence, MediaSequence, PartIndex, Slot, StreamId, UnixMillis};
+use messages::{AlertReason, Topic};
+use seal::{Grant, SealBody, SealingKey, Signer as _, StreamPattern};
+use support::studio::{Authority, Studio, stream};
+use support::{Ingest, Node, Zone, eventually};
+
+async fn start() -> (Zone, Node, Studio, Ingest) {
+    let zone = Zone::start().await;
+    let node = zone.node("b1").await;
+    let mut studio = Studio::new("demo", zone.now());
+    let ingest = zone.ingest("i1", &studio).await;
+    ingest.play(&[&node], &mut studio).await;
+    (zone, node, studio, ingest)
+}
+
+fn seals(name: &str) -> Topic {
+    Topic::Seals(stream(name))
+}
+
+/// What the node answers when the seal is pushed to it: the same rules as for the bus.
+async fn push(ingest: &Ingest, node: &Node, stream: &StreamId, raw: &Bytes) -> (StatusCode, String) {
+    let request = ingest.client.put(format!("{}/live/{stream}/seals", node.data)).body(raw.clone());
+    let response = request.send().await.unwrap();
+    (response.status(), response.text().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bit_anywhere() {
+    let (zone, node, mut studio, ingest) = start().await;
+    let row = studio.row(zone.now());
+    let good = row.sealed.raw().clone();
+    // Every byte of the envelope's head and header, then the payload and the signature in steps.
+    let places = (0..40).chain((40..good.len()).step_by(97)).chain([good.len() - 1]);
+    for (n, at) in places.enumerate() {
+        let mut bad = good.to_vec();
+        bad[at] ^= 1 << (n % 8);
+        let (status, text) = push(&ingest, &node, &studio.stream, &bad.into()).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "byte {at}");
+        let reasons = ["refused: signature\n", "refused: malformed\n", "refused: key\n"];
+        assert!(reasons.contains(&text.as_str()), "byte {at}: {text}");
+    }
+    for (name, bad) in [
+        ("trailing byte", [&good, &b"\0"[..]].concat()),
+        ("cut", good[..good.len() - 1].to_vec()),
+        ("nothing", vec![]),
+        ("huge claimed length", b"\xd2\x84\x5b\x7f\xff\xff\xff\xff\xff\xff\xff".to_vec()),
+        ("deep nesting", vec![0x81; 60_000]),
+        ("untagged", good[1..].to_vec()),
+        // The same length in more bytes than it needs: not canonical.
+        ("long form of a length", [b"\xd2\x84\x58\x16", &good[3..]].concat()),
+        ("unprotected header", {
+            let mut bad = good.to_vec();
+            bad[25] = 0xa1;
+            bad
+        }),
+    ] {
+        let (status, text) = push(&ingest, &node, &studio.stream, &bad.into()).await;
+        assert_eq!((status, text.as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "refused: malformed\n"), "{name}");
+    }
+    let ten_megabytes = Bytes::from(vec![0xd2; 10 * 1024 * 1024]);
+    assert!(ingest.put_at(&node, "/live/demo/seals", &ten_megabytes).await.is_client_error());
+    // As large as the bus takes it.
+    ingest.publish_raw(&seals("demo"), Bytes::from(vec![0xd2; 200 * 1024]), false).await;
+    zone.alerted(&node, AlertReason::Malformed).await;
+    zone.alerted(&node, AlertReason::Signature).await;
+    ingest.push(&[&node], &row).await;
+    ingest.play(&[&node], &mut studio).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_without_a_right_to_it() {
+    let (zone, node, mut studio, ingest) = start().await;
+    let now = zone.now();
+    type Change = fn(&mut Grant, UnixMillis);
+    let root = &zone.authority;
+    let other_root = Authority::new();
+    let changes: [(&str, Change, &Authority); 5] = [
+        ("another stream", |grant, _| grant.streams = vec![StreamPattern::Named(stream("other"))], root),
+        ("expired", |grant, now| grant.not_after = UnixMillis(now.0 - 1), root),
+        ("not yet valid", |grant, now| grant.not_before = UnixMillis(now.0 + 3_600_000), root),
+        ("another cluster", |grant, _| grant.cluster = media::ClusterId::new("other").unwrap(), root),
+        ("another root", |_, _| (), &other_root),
+    ];
+    for (name, change, authority) in changes {
+        let mut thief = studio.fork();
+        thief.key = SealingKey::generate().unwrap();
+        let mut grant = Authority::statement(&thief.key, now);
+        change(&mut grant, now);
+        zone.publish_key(&authority.sign(grant), &thief).await;
+        let row = thief.row(zone.now());
+        refused(&ingest, &node, &row, "key", name).await;
+    }
+    // No grant at all, and one that the key signed for itself.
+    let mut thief = studio.fork();
+    thief.key = SealingKey::generate().unwrap();
+    refused(&ingest, &node, &thief.row(zone.now()), "key", "no grant").await;
+    let own_root = seal::RootKey::from_seed_bytes(&thief.key.to_seed_bytes()).unwrap();
+    let grant = seal::sign_grant(&Authority::statement(&thief.key, now), &own_root).unwrap();
+    zone.publish_key(&grant, &thief).await;
+    refused(&ingest, &node, &thief.row(zone.now()), "key", "self-signed grant").await;
+    zone.alerted(&node, AlertReason::Key).await;
+    ingest.play(&[&node], &mut studio).await;
+}
+
+async fn refused(ingest: &Ingest, node: &Node, row: &support::studio::Row, reason: &str, what: &str) {
+    let (status, text) = push(ingest, node, &row.sealed.body().stream, row.sealed.raw()).await;
+    assert!(status.is_client_error(), "{what}: {status}");
+    assert_eq!(text, format!("refused: {reason}\n"), "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revoked_key_stays_revoked() {
+    let (zone, node, mut studio, ingest) = start().await;
+    let mut thief = Studio::new("stolen", zone.now());
+    let evil = zone.ingest("i2", &thief).await;
+    evil.play(&[&node], &mut thief).await;
+    let newer = zone.authority.revoke(2, &[&thief.key], zone.now());
+    let older = zone.authority.revoke(1, &[], zone.now());
+    zone.publish(&zone.control, &Topic::Revoked, newer, true).await;
+    let row = thief.row(zone.now());
+    eventually("the key is revoked", async || {
+        push(&evil, &node, &thief.stream, row.sealed.raw()).await.1 == "refused: key\n"
+    })
+    .await;
+    // An older list, and the old grant, change nothing.
+    zone.publish(&zone.control, &Topic::Revoked, older.clone(), true).await;
+    zone.publish_key(&zone.authority.grant(&thief.key, zone.now()), &thief).await;
+    zone.alerted(&node, AlertReason::Key).await;
+    refused(&evil, &node, &row, "key", "revoked").await;
+    // Not even after a restart, though the broker has only the older list now.
+    node.stop().await;
+    let node = zone.node("b1").await;
+    zone.publish_key(&zone.authority.grant(&thief.key, zone.now()), &thief).await;
+    refused(&evil, &node, &row, "key", "revoked, after a restart").await;
+    for row in studio.segment(zone.now()) {
+        ingest.push(&[&node], &row).await;
+    }
+    ingest.play(&[&node], &mut studio).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seal_of_another_stream_cluster_or_session() {
+    let (zone, node, mut studio, ingest) = start().await;
+    let mut other = Studio::new("other", zone.now());
+    zone.publish_key(&zone.authority.grant(&other.key, zone.now()), &other).await;
+    let row = other.row(zone.now());
+    eventually("refused as another stream's", async || {
+        push(&ingest, &node, &studio.stream, row.sealed.raw()).await.1 == "refused: identity\n"
+    })
+    .await;
+    ingest.publish_raw(&seals("demo"), row.sealed.raw().clone(), false).await;
+    zone.alerted(&node, AlertReason::Identity).await;
+    let foreign = studio.spoiled(zone.now(), |body| body.cluster = media::ClusterId::new("elsewhere").unwrap());
+    refused(&ingest, &node, &foreign, "identity", "another cluster").await;
+    let foreign = studio.spoiled(zone.now(), |body| body.session = media::SessionId([9; 16]));
+    refused(&ingest, &node, &foreign, "identity", "another session in the same epoch").await;
+    ingest.play(&[&node], &mut studio).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_and_numbers_that_cannot_be() {
+    let (zone, node, mut studio, ingest) = start().await;
+    let hour = 3_600_000;
+    for (name, issued_at) in [("future", zone.now().0 + hour), ("past", zone.now().0 - hour)] {
+        let row = studio.spoiled(zone.now(), |body| body.issued_at = UnixMillis(issued_at));
+        refused(&ingest, &node, &row, "implausible", name).await;
+    }
+    // An honest ingest refuses to sign these; a thief's tool would not.
+    let spoil: [(&str, fn(&mut SealBody)); 5] = [
+        ("duration 0", |body| body.objects[0].duration.ticks = 0),
+        ("negative duration", |body| body.objects[0].duration.ticks = -45_000),
+        ("duration of 10^12", |body| body.objects[0].duration.ticks = 1_000_000_000_000),
+        ("huge object", |body| body.objects[0].length = u64::MAX),
+        ("sequence of 2^60", |body| body.sequence = LogSequence(1 << 60)),
+    ];
+    for (name, spoil) in spoil {
+        let (mut body, _) = studio.fork().body(zone.now());
+        spoil(&mut body);
+        let raw = forge(&body, &studio.key);
+        let (_, text) = push(&ingest, &node, &studio.stream, &raw).await;
+        assert_eq!(text, "refused: implausible\n", "{name}");
+    }
+    let jump = |body: &mut SealBody| {
+        for object in &mut body.objects {
+            object.slot = Slot::Part { msn: MediaSequence(1_000_000_000), part: PartIndex(0) };
+        }
+        body.next_msn = MediaSequence(1_000_000_000);
+    };
+    let (mut body, _) = studio.fork().body(zone.now());
+    jump(&mut body);
+    let (_, text) = push(&ingest, &node, &studio.stream, &forge(&body, &studio.key)).await;
+    assert_eq!(text, "refused: implausible\n", "MSN jumps by 10^9");
+    zone.alerted(&node, AlertReason::Implausible).await;
+    ingest.play(&[&node], &mut studio).await;
+}
+
+/// Signs what `seal::sign_seal` would refuse to sign.
+fn forge(body: &SealBody, key: &SealingKey) -> Bytes {
+    let payload = seal::encode_body(body);
+    let id = key.key_id();
+    let protected = [&b"\xa2\x01\x38\x2f\x04\x50"[..], &id.0].concat();
+    let string = |bytes: &[u8]| {
+        let length = u16::try_from(bytes.len()).unwrap();
+        let head = match length {
+            0..=23 => vec![0x40 | u8::try_from(length).unwrap()],
+            24..=255 => vec![0x58, u8::try_from(length).unwrap()],
+            _ => [&[0x59][..], &length.to_be_bytes()].concat(),
+        };
+        [head, bytes.to_vec()].concat()
+    };
+    let signed = [&b"\x84\x6aSignature1"[..], &string(&protected), b"\x40", &string(&payload)].concat();
+    let signature = key.sign(&signed).unwrap();
+    [&b"\xd2\x84"[..], &string(&protected), b"\xa0", &string(&payload), &string(&signature)].concat().into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_envelope_is_right_in_itself() {
+    // So that the test above fails for the reason it means.
+    let zone = Zone::start().await;
+    let mut studio = Studio::new("demo", zone.now());
+    let (body, _) = studio.body(zone.now());
+    let mut keyring = seal::Keyring::new(support::studio::cluster(), zone.authority.root.public_key().unwrap());
+    keyring.add_grant(&zone.authority.grant(&studio.key, zone.now()), zone.now()).unwrap();
+    let raw = forge(&body, &studio.key);
+    keyring.verify(&raw, &studio.stream, zone.now(), seal::Freshness::Live).unwrap();
+}
