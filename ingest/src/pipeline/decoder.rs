@@ -25,19 +25,33 @@ impl Decoder {
             count: threads.max(1),
             ..threading::Config::default()
         });
+        // After a lost keyframe a damaged picture is better than none for a whole GOP: the timeline goes on.
+        context.set_flags(ffmpeg::codec::Flags::OUTPUT_CORRUPT);
         let mut decoder = context.decoder();
         decoder.set_packet_time_base(ffmpeg::Rational(1, 90_000));
         let decoder = decoder.video().map_err(|error| failed(error.to_string()))?;
         Ok(Self { decoder })
     }
 
-    /// Decodes a packet and hands over the pictures that came out, in presentation order. Garbage is counted, not reported.
-    pub(super) fn push(&mut self, packet: &VideoPacket, shared: &Shared, take: &mut dyn FnMut(frame::Video)) {
+    /// Decodes a packet, which is an IDR or not, and hands over the pictures that came out, in presentation order. Garbage is counted,
+    /// not reported.
+    pub(super) fn push(
+        &mut self,
+        packet: &VideoPacket,
+        idr: bool,
+        shared: &Shared,
+        take: &mut dyn FnMut(frame::Video),
+    ) {
         let mut raw = ffmpeg::Packet::copy(&packet.data);
         raw.set_pts(Some(ticks(packet.pts)));
         raw.set_dts(Some(ticks(packet.dts)));
         if self.decoder.send_packet(&raw).is_err() {
             count(&shared.packets_refused);
+            if idr {
+                // What follows counts its order from this one on: to a decoder that has not seen it, all of it would be too late to
+                // be shown, up to the next keyframe.
+                self.decoder.flush();
+            }
         }
         self.receive(shared, take);
     }

@@ -172,7 +172,7 @@ impl EncodeLadder {
             return Ok(());
         }
         let mut frames = Vec::new();
-        self.decoder.push(packet, &self.shared, &mut |frame| frames.push(frame));
+        self.decoder.push(packet, idr, &self.shared, &mut |frame| frames.push(frame));
         frames.into_iter().try_for_each(|frame| self.picture(frame))?;
         if self.pace == Pace::Live {
             self.keep_up(packet.dts);

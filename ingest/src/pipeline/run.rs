@@ -91,10 +91,10 @@ impl Run {
             return Ok((run, packets));
         };
         let pictures = packets.iter().filter_map(|packet| match packet {
-            Packet::Video(video, _) => Some(video),
+            Packet::Video(video, idr) => Some((video, *idr)),
             Packet::Audio(_) => None,
         });
-        let start = pictures.clone().next().map_or(0, |packet| ticks(packet.pts));
+        let start = pictures.clone().next().map_or(0, |(packet, _)| ticks(packet.pts));
         let cores = context.config.cores_found();
         let Ladder { rungs, cost_millis } = plan(source, cores, &context.config)?;
         tracing::info!(?source, cost_millis, rungs = ?rungs.iter().map(|rung| rung.rendition.as_str()).collect::<Vec<_>>(), "ladder planned");
@@ -106,9 +106,9 @@ impl Run {
             let mut decoder = Decoder::open(&avc, threads(decode_micros(source), cores))?;
             let mut frames = Vec::new();
             let mut used = 0;
-            for packet in pictures {
+            for (packet, idr) in pictures {
                 used += 1;
-                decoder.push(packet, &context.shared, &mut |frame| frames.push(frame));
+                decoder.push(packet, idr, &context.shared, &mut |frame| frames.push(frame));
                 if !frames.is_empty() {
                     break;
                 }

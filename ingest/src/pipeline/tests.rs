@@ -436,19 +436,25 @@ fn lost_source_idr_is_stood_in_for_at_its_time() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=6", "-g 30 -bf 0");
     let mut inputs = read_file(&path).unwrap();
+    let Some(Input::VideoConfig(avc)) = inputs.iter().find(|input| matches!(input, Input::VideoConfig(_))).cloned()
+    else {
+        panic!("a picture")
+    };
     let idrs = inputs.iter_mut().filter_map(|input| match input {
-        Input::Video(packet) if packet.data.len() > 3_000 => Some(packet),
+        Input::Video(packet) if avc.is_idr(&packet.data) => Some(packet),
         _ => None,
     });
     let mut idrs: Vec<_> = idrs.collect();
-    assert!(idrs.len() >= 6, "the keyframes are the large ones");
+    assert_eq!(idrs.len(), 6);
     // An IDR by its header, and nothing in it.
     idrs[3].data = Bytes::from_static(&[0, 0, 0, 3, 0x65, 0x80, 0x00]);
     let (runs, counters) = feed(config(&[180, 90], PassThrough::Auto), inputs);
     let run = one(runs);
     assert!(counters.packets_refused > 0);
+    assert_eq!(run.idrs("180p").len(), 6);
     assert_eq!(run.idrs("90p"), run.idrs("180p"));
-    assert_eq!(run.pts("90p"), run.pts("180p"));
+    let missing = run.pts("180p").difference(&run.pts("90p")).count();
+    assert!(missing <= 2, "{missing} pictures are missing");
 }
 
 #[test]
