@@ -5,7 +5,7 @@ use media::{
 };
 
 use super::author::{Author, KEY, keyring, now, stream};
-use crate::limits::{COUNTER_MAX, INIT_BYTES_MAX, OBJECT_BYTES_MAX, RENDITIONS_MAX, SEAL_BYTES_MAX};
+use crate::limits::{COUNTER_MAX, INIT_BYTES_MAX, OBJECT_BYTES_MAX, OBJECTS_MAX, RENDITIONS_MAX, SEAL_BYTES_MAX};
 use crate::{Error, Freshness, Object, RefusalReason, SealBody, SealKind, cose, encode_body, sign_seal};
 
 /// An author does not sign it, and a node does not take it from one who does.
@@ -261,6 +261,13 @@ fn more_renditions_than_a_ladder_has_are_refused() {
     body.checkpoint.pop();
     body.objects.truncate(2 * RENDITIONS_MAX);
     sign_seal(&body, &*KEY).unwrap();
+
+    // Rows that complete nothing have no checkpoint that would bound them.
+    let mut many = middle();
+    let part = many.objects[0].clone();
+    let rendition = |n: usize| media::RenditionId::new(&format!("r{n:03}")).unwrap();
+    many.objects = (0..=OBJECTS_MAX).map(|n| Object { rendition: rendition(n), ..part.clone() }).collect();
+    assert!(matches!(sign_seal(&many, &*KEY), Err(Error::Content(_))));
 }
 
 #[test]
@@ -269,6 +276,11 @@ fn end_has_whole_rows_or_nothing() {
     inits_only.kind = SealKind::End;
     inits_only.objects.retain(|object| object.slot == Slot::Init);
     refused_as("init segments and no part", &inits_only, RefusalReason::Implausible);
+    let mut segments_only = completing();
+    segments_only.kind = SealKind::End;
+    segments_only.checkpoint.clear();
+    segments_only.objects.retain(|object| matches!(object.slot, Slot::Segment { .. }));
+    refused_as("segments and no part", &segments_only, RefusalReason::Implausible);
     let mut log_of_an_end = middle();
     log_of_an_end.kind = SealKind::End;
     log_of_an_end.next_msn = MediaSequence(0);

@@ -3,5 +3,6 @@
 pub(crate) mod author;
 mod content;
 mod encoding;
+mod head;
 mod keyring;
 mod oracle;
