@@ -1,1 +1,51 @@
-fn main() {}
+//! The binary: parse, check, load, run, drain.
+
+mod admin;
+mod certs;
+mod cli;
+mod ready;
+mod role;
+mod seal_check;
+mod settings;
+mod signals;
+mod up;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::cli::{Cli, Command};
+
+fn main() -> std::process::ExitCode {
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(Cli::parse().command)));
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            // One line: what failed, then why, outermost first.
+            eprintln!("sealcast: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Up(flags) => up::run(&flags).await,
+        Command::Ingest(flags) => role::run(messages::Role::Ingest, &flags).await,
+        Command::Broadcast(flags) => role::run(messages::Role::Broadcast, &flags).await,
+        Command::Loadbalancer(flags) => role::run(messages::Role::LoadBalancer, &flags).await,
+        Command::Control(flags) => role::run(messages::Role::Control, &flags).await,
+        Command::Source(flags) => role::source(&flags).await,
+        Command::Stream(command) => admin::stream(command).await,
+        Command::Node(command) => admin::node(command).await,
+        Command::Key(command) => admin::key(command).await,
+        Command::Seal(command) => seal_check::run(command).await,
+        Command::Certs(flags) => certs::run(&flags),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "sealcast", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

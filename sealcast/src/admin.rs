@@ -1,0 +1,227 @@
+//! `sealcast stream|node|key`: asks the control node, with a certificate that may.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use node::tls::{Identity, IdentityPaths};
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::cli::{AdminFlags, KeyCommand, NodeCommand, StreamCommand};
+use crate::settings;
+
+/// Longest wait for an answer of control.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// `admin.json` in the data directory: how to reach the control node that runs there. Readable by its owner only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AdminFile {
+    /// Base URL of control's data plane.
+    pub control: String,
+    /// A certificate of the role control.
+    pub identity: IdentityPaths,
+}
+
+impl AdminFile {
+    fn path(data: &Path) -> PathBuf {
+        data.join("admin.json")
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub(crate) fn write(&self, data: &Path) -> anyhow::Result<()> {
+        node::files::atomic_write(&Self::path(data), &serde_json::to_vec_pretty(self)?, 0o600)
+    }
+
+    fn read(data: &Path) -> anyhow::Result<Self> {
+        let path = Self::path(data);
+        let text = std::fs::read(&path).with_context(|| {
+            format!(
+                "no cluster runs with the data directory {}: start `sealcast up`, or give --data DIR",
+                data.display()
+            )
+        })?;
+        serde_json::from_slice(&text).with_context(|| format!("{} is not what `sealcast up` writes", path.display()))
+    }
+}
+
+/// A way to ask control.
+struct Admin {
+    http: reqwest::Client,
+    base: String,
+    json: bool,
+}
+
+impl Admin {
+    fn connect(flags: &AdminFlags) -> anyhow::Result<Self> {
+        let settings = settings::read(flags.config.as_deref())?;
+        let data = flags.data.clone().unwrap_or(settings.data);
+        let file = AdminFile::read(&data)?;
+        let http = Identity::load(&file.identity)?.http_client()?;
+        Ok(Self { http, base: format!("{}/cluster/v1/admin", file.control), json: flags.json })
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.http.request(method, &url).timeout(ANSWER_WAIT_MAX);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request
+            .send()
+            .await
+            .with_context(|| format!("control does not answer at {}: is it running?", self.base))?;
+        let status = answer.status();
+        let text = answer.text().await.context("the answer of control broke off")?;
+        if !status.is_success() {
+            bail!("{}", if text.trim().is_empty() { status.to_string() } else { text.trim().to_owned() });
+        }
+        if status == StatusCode::NO_CONTENT {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).context("the answer of control is not JSON")
+    }
+
+    /// Prints JSON as it is, or what `human` makes of it.
+    fn print(&self, answer: &Value, human: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(answer)?);
+        } else {
+            print!("{}", human(answer));
+        }
+        Ok(())
+    }
+}
+
+fn field<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or("-")
+}
+
+/// Rows under a heading, in aligned columns.
+fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain(heading.get(column).map(|cell| cell.len())).max().unwrap_or(0)
+    };
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<String> =
+            cells.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = width(column))).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let mut text = line(heading.to_vec());
+    for row in rows {
+        text.push_str(&line(row.iter().map(String::as_str).collect()));
+    }
+    text
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// `sealcast stream …`
+///
+/// # Errors
+/// When control does not answer, or refuses.
+pub(crate) async fn stream(command: StreamCommand) -> anyhow::Result<()> {
+    let with_key = |stream: &Value| {
+        let key = field(stream, "key");
+        format!("stream      {}\nstream key  {key}\nstate       {}\n", field(stream, "name"), state(stream))
+    };
+    match command {
+        StreamCommand::List { admin } => {
+            let admin = Admin::connect(&admin)?;
+            let streams = admin.ask(Method::GET, "/streams", None).await?;
+            admin.print(&streams, |streams| {
+                let row = |stream: &Value| vec![field(stream, "name").to_owned(), state(stream).to_owned()];
+                table(&["STREAM", "STATE"], &items(streams).iter().map(row).collect::<Vec<_>>())
+            })
+        }
+        StreamCommand::Create { name, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let body = serde_json::json!({ "name": name });
+            let stream = admin.ask(Method::POST, "/streams", Some(body)).await?;
+            admin.print(&stream, with_key)
+        }
+        StreamCommand::Show { name, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let stream = admin.ask(Method::GET, &format!("/streams/{}", checked(&name)?), None).await?;
+            admin.print(&stream, with_key)
+        }
+        StreamCommand::RotateKey { name, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let stream = admin.ask(Method::POST, &format!("/streams/{}/rotate-key", checked(&name)?), None).await?;
+            admin.print(&stream, with_key)
+        }
+        StreamCommand::Delete { name, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let answer = admin.ask(Method::DELETE, &format!("/streams/{}", checked(&name)?), None).await?;
+            admin.print(&answer, |_| format!("stream {name} is deleted\n"))
+        }
+    }
+}
+
+/// A name that is safe in a path.
+fn checked(name: &str) -> anyhow::Result<media::StreamId> {
+    Ok(media::StreamId::new(name)?)
+}
+
+fn state(stream: &Value) -> &str {
+    stream["session"]["state"].as_str().unwrap_or("never published")
+}
+
+/// `sealcast node …`
+///
+/// # Errors
+/// When control does not answer, or refuses.
+pub(crate) async fn node(command: NodeCommand) -> anyhow::Result<()> {
+    let NodeCommand::List { admin } = command;
+    let admin = Admin::connect(&admin)?;
+    let nodes = admin.ask(Method::GET, "/nodes", None).await?;
+    admin.print(&nodes, |nodes| {
+        let row = |node: &Value| {
+            let load = &node["load"];
+            vec![
+                field(node, "node").to_owned(),
+                field(node, "role").to_owned(),
+                field(node, "health").to_owned(),
+                format!("{:.0} %", 100.0 * load["cpu"].as_f64().unwrap_or(0.0)),
+                format!("{} MiB", load["memory_bytes"].as_u64().unwrap_or(0) >> 20),
+                format!("{:.1} Mbit/s", load["egress"].as_f64().unwrap_or(0.0) / 1e6),
+                field(node, "https").to_owned(),
+            ]
+        };
+        let heading = ["NODE", "ROLE", "HEALTH", "CPU", "MEMORY", "EGRESS", "ADDRESS"];
+        table(&heading, &items(nodes).iter().map(row).collect::<Vec<_>>())
+    })
+}
+
+/// `sealcast key …`
+///
+/// # Errors
+/// When control does not answer, or refuses.
+pub(crate) async fn key(command: KeyCommand) -> anyhow::Result<()> {
+    match command {
+        KeyCommand::List { admin } => {
+            let admin = Admin::connect(&admin)?;
+            let keys = admin.ask(Method::GET, "/keys", None).await?;
+            admin.print(&keys, |keys| {
+                let until = |key: &Value| media::UnixMillis(key["not_after"].as_i64().unwrap_or(0)).to_string();
+                let row = |key: &Value| vec![field(key, "key").to_owned(), field(key, "node").to_owned(), until(key)];
+                table(&["KEY", "NODE", "VALID UNTIL"], &items(keys).iter().map(row).collect::<Vec<_>>())
+            })
+        }
+        KeyCommand::Revoke { key, admin } => {
+            let admin = Admin::connect(&admin)?;
+            if key.is_empty() || !key.bytes().all(|b| b.is_ascii_hexdigit()) {
+                bail!("{key:?} is not a key's id: use the 32 hexadecimal digits that `sealcast key list` shows");
+            }
+            let answer = admin.ask(Method::POST, &format!("/keys/{key}/revoke"), None).await?;
+            admin.print(&answer, |_| format!("key {key} is revoked\n"))
+        }
+    }
+}

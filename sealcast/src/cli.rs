@@ -1,0 +1,280 @@
+//! The command line: names, help and examples. What the commands do is elsewhere.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Live streaming in which every piece of media is signed, and checked before a viewer can see it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sealcast",
+    version,
+    after_help = "Examples:
+  sealcast up                                everything on this machine, with a test picture
+  sealcast up --no-source --data /srv/live   without the test picture
+  sealcast stream create assembly-hall       a stream, and the key to type into OBS
+  sealcast seal verify https://127.0.0.1:8443/live/demo --ca data/certs/ca.pem --root data/control/root.pub"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run every role in one process: bus, control, ingest, broadcast nodes, load balancer and a test source.
+    Up(UpFlags),
+    /// Run one ingest node: takes RTMP, encodes, seals and pushes.
+    Ingest(RoleFlags),
+    /// Run one broadcast node: checks seals and media, and serves viewers.
+    Broadcast(RoleFlags),
+    /// Run one load balancer in front of the broadcast nodes.
+    Loadbalancer(RoleFlags),
+    /// Run one control node: keys, grants and the catalogue.
+    Control(RoleFlags),
+    /// Push a test pattern or a file to an RTMP server.
+    Source(SourceFlags),
+    /// Streams and their keys.
+    #[command(subcommand)]
+    Stream(StreamCommand),
+    /// Nodes of the cluster.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Sealing keys of ingest nodes.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Check a stream by hand.
+    #[command(subcommand)]
+    Seal(SealCommand),
+    /// Make the cluster's certificate authority and a node's certificate.
+    #[command(after_help = "Example:
+  sealcast certs --dir certs --role broadcast --id b1 --name broadcast1.streaming-cluster.test")]
+    Certs(CertsFlags),
+    /// Print a completion script for a shell.
+    #[command(after_help = "Example:
+  sealcast completion bash > /etc/bash_completion.d/sealcast")]
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the settings come from. A flag wins over its environment variable, which wins over the file.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Common {
+    /// Configuration file [default: ./sealcast.toml, if there is one].
+    #[arg(long, env = "SEALCAST_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of everything that is kept [default: ./data].
+    #[arg(long, env = "SEALCAST_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where the ops plane listens: /healthz, /readyz, /metrics, /status [default: 127.0.0.1:9090].
+    #[arg(long, env = "SEALCAST_OPS_LISTEN", value_name = "ADDR")]
+    pub ops_listen: Option<SocketAddr>,
+    /// File to write once everything serves: one JSON object with every address.
+    #[arg(long, env = "SEALCAST_READY_FILE", value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `info,ingest=debug`.
+    #[arg(long, env = "SEALCAST_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+    /// How it is logged.
+    #[arg(long, env = "SEALCAST_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for a person.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+#[command(after_help = "Addresses with port 0 ask for a free port; --ready-file tells which it became.")]
+pub(crate) struct UpFlags {
+    #[command(flatten)]
+    pub common: Common,
+    /// Where RTMP listens [default: 0.0.0.0:1935].
+    #[arg(long, env = "SEALCAST_RTMP_LISTEN", value_name = "ADDR")]
+    pub rtmp_listen: Option<SocketAddr>,
+    /// Where viewers connect, by HTTPS [default: 0.0.0.0:8443].
+    #[arg(long, env = "SEALCAST_HTTPS_LISTEN", value_name = "ADDR")]
+    pub https_listen: Option<SocketAddr>,
+    /// Where the embedded MQTT broker listens [default: 127.0.0.1:1883].
+    #[arg(long, env = "SEALCAST_MQTT_LISTEN", value_name = "ADDR")]
+    pub mqtt_listen: Option<SocketAddr>,
+    /// How many broadcast nodes to run, 1 to 16 [default: 2].
+    #[arg(long, env = "SEALCAST_BROADCAST", value_name = "N")]
+    pub broadcast: Option<u16>,
+    /// Leave the test picture out.
+    #[arg(long, env = "SEALCAST_NO_SOURCE")]
+    pub no_source: bool,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RoleFlags {
+    #[command(flatten)]
+    pub common: Common,
+    /// Name of this node, unique in the cluster.
+    #[arg(long, env = "SEALCAST_ID", value_name = "NAME")]
+    pub id: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  sealcast source rtmp://127.0.0.1:1935/live --key-file key.txt
+  sealcast source rtmp://127.0.0.1:1935/live --key-file key.txt --size 1280x720 --frame-rate 30")]
+pub(crate) struct SourceFlags {
+    #[command(flatten)]
+    pub source: source::Flags,
+}
+
+/// How an administration command reaches the control node.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AdminFlags {
+    /// Configuration file [default: ./sealcast.toml, if there is one].
+    #[arg(long, env = "SEALCAST_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory of the cluster that runs on this machine [default: ./data].
+    #[arg(long, env = "SEALCAST_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StreamCommand {
+    /// List all streams.
+    List {
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// Make a stream and print its key.
+    Create {
+        /// Name of the stream: letters, digits, '-', '_' and '.'.
+        name: String,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// Show a stream and its key.
+    Show {
+        /// Name of the stream.
+        name: String,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// Give a stream a new key; the old one stops working for new connections.
+    RotateKey {
+        /// Name of the stream.
+        name: String,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// Delete a stream and its key.
+    Delete {
+        /// Name of the stream.
+        name: String,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// List the nodes and what they bear.
+    List {
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// List the sealing keys that were granted.
+    List {
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// Revoke a sealing key: nothing it signs is admitted any more, on any node.
+    Revoke {
+        /// Id of the key, 32 hexadecimal digits.
+        key: String,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SealCommand {
+    /// Download a stream's seal log and check every signature, the chain and, with --media, every byte it names.
+    Verify(VerifyFlags),
+    /// Print what a seal in a file says, without checking it.
+    Show {
+        /// File with one or more seals, as downloaded from /live/{stream}/seals.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:
+  sealcast seal verify https://127.0.0.1:8443/live/demo --ca data/certs/ca.pem --root data/control/root.pub --media")]
+pub(crate) struct VerifyFlags {
+    /// URL of the stream: https://HOST:PORT/live/STREAM.
+    pub url: String,
+    /// The root public key that you trust. Ask the operator for it; do not take it from the server that you check.
+    #[arg(long, value_name = "FILE")]
+    pub root: PathBuf,
+    /// Name of the cluster, as the seals must name it.
+    #[arg(long, default_value = "sealcast")]
+    pub cluster: String,
+    /// PEM file of the authority behind the server's certificate, besides those of the machine.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Download the media too, and compare their SHA-256 with what the seals name.
+    #[arg(long)]
+    pub media: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CertsFlags {
+    /// Directory of the authority: ca.pem and ca.key are made there when missing.
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    pub dir: PathBuf,
+    /// What the node does.
+    #[arg(long, value_enum)]
+    pub role: RoleName,
+    /// Name of the node.
+    #[arg(long, value_name = "NAME")]
+    pub id: String,
+    /// Further host names or addresses of the node; may be given several times.
+    #[arg(long = "name", value_name = "HOST")]
+    pub names: Vec<String>,
+}
+
+/// A role, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    Ingest,
+    Broadcast,
+    Loadbalancer,
+    Control,
+}
+
+impl From<RoleName> for messages::Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Ingest => Self::Ingest,
+            RoleName::Broadcast => Self::Broadcast,
+            RoleName::Loadbalancer => Self::LoadBalancer,
+            RoleName::Control => Self::Control,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The ready file: what a program that started us needs to know, written once everything serves.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+/// One JSON object. Addresses that listen on all interfaces are given as loopback.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Ready {
+    pub rtmp: Option<String>,
+    pub rtmps: Option<String>,
+    pub https: Option<String>,
+    pub mqtt: Vec<String>,
+    pub ops: Option<String>,
+    pub ca: Option<String>,
+    pub broadcast: Vec<BroadcastNode>,
+    pub streams: Vec<StreamKey>,
+    pub pid: u32,
+}
+
+/// A broadcast node.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct BroadcastNode {
+    pub id: String,
+    pub https: String,
+}
+
+/// A stream and its key.
+#[derive(Clone, Serialize)]
+pub(crate) struct StreamKey {
+    pub name: String,
+    pub key: String,
+}
+
+impl std::fmt::Debug for StreamKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamKey").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Ready {
+    /// Nothing but the process itself.
+    pub(crate) fn new() -> Self {
+        Self {
+            rtmp: None,
+            rtmps: None,
+            https: None,
+            mqtt: Vec::new(),
+            ops: None,
+            ca: None,
+            broadcast: Vec::new(),
+            streams: Vec::new(),
+            pid: std::process::id(),
+        }
+    }
+
+    /// Writes the file at once (a reader never sees half of it). It holds stream keys, so only its owner can read it.
+    ///
+    /// # Errors
+    /// When the file cannot be written; names it.
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_vec_pretty(self)?;
+        node::files::atomic_write(path, &text, 0o600)
+            .with_context(|| format!("cannot write the ready file {}", path.display()))
+    }
+}
+
+/// `scheme://address`, with loopback in place of "all interfaces".
+pub(crate) fn url(scheme: &str, address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_interfaces_are_reached_by_loopback() {
+        assert_eq!(url("https", "0.0.0.0:8443".parse().unwrap()), "https://127.0.0.1:8443");
+        assert_eq!(url("https", "[::]:8443".parse().unwrap()), "https://[::1]:8443");
+        assert_eq!(url("https", "192.0.2.1:1".parse().unwrap()), "https://192.0.2.1:1");
+    }
+}

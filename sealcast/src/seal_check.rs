@@ -1,0 +1,252 @@
+//! `sealcast seal`: check a stream from outside, with nothing but the root public key. What it trusts is that key; what the
+//! server says of itself is not asked for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use media::{ClusterId, Digest, ObjectName, Slot, StreamId, UnixMillis};
+use seal::{Freshness, Keyring, RootPublicKey, SealKind, Sealed};
+use serde::Serialize;
+
+use crate::cli::{SealCommand, VerifyFlags};
+
+/// Longest wait for one answer of the server.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Longest answer of the server in bytes: a log of hours, or one segment.
+const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Where Debian keeps the authorities that this machine trusts.
+const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// What was checked, and came out right.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    stream: String,
+    seals: usize,
+    first_sequence: u64,
+    last_sequence: u64,
+    epochs: usize,
+    keys: Vec<String>,
+    ended: bool,
+    media_checked: usize,
+    media_bytes: u64,
+    media_gone: usize,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What could not be fetched, or the first thing that is not as sealed.
+pub(crate) async fn run(command: SealCommand) -> anyhow::Result<()> {
+    match command {
+        SealCommand::Verify(flags) => verify(&flags).await,
+        SealCommand::Show { file } => show(&file),
+    }
+}
+
+fn show(file: &Path) -> anyhow::Result<()> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    for (index, item) in seal::sequence::split(&Bytes::from(bytes)).enumerate() {
+        let (key, body) =
+            seal::peek(&item?).with_context(|| format!("item {index} of {} is not a seal", file.display()))?;
+        println!("key {key}, not verified: {body:#?}");
+    }
+    Ok(())
+}
+
+async fn verify(flags: &VerifyFlags) -> anyhow::Result<()> {
+    let (base, stream) = split_url(&flags.url)?;
+    let root = node::files::read_bounded(&flags.root)?;
+    let root = RootPublicKey::from_bytes(&root)
+        .with_context(|| format!("{} is not a root public key", flags.root.display()))?;
+    let http = client(flags.ca.as_deref())?;
+    let now = node::clock::Clock::new().wall();
+
+    let mut keyring = Keyring::new(ClusterId::new(&flags.cluster)?, root);
+    take_grants(&mut keyring, &fetch(&http, &format!("{base}/api/v1/grants")).await?, now)?;
+    let log = fetch(&http, &format!("{base}/live/{stream}/seals?from=0")).await?;
+    let mut seals = Vec::new();
+    for (index, item) in seal::sequence::split(&log).enumerate() {
+        let sealed = keyring.verify(&item?, &stream, now, Freshness::CatchUp);
+        seals.push(sealed.with_context(|| format!("seal {index} of the answer is refused"))?);
+    }
+    check_chain(&seals)?;
+    let mut report = summary(&stream, &seals)?;
+    if flags.media {
+        check_media(&http, &base, &stream, &seals, &mut report).await?;
+    }
+    print(&report, flags)
+}
+
+/// `https://host:port/live/stream` → (`https://host:port`, `stream`).
+fn split_url(url: &str) -> anyhow::Result<(String, StreamId)> {
+    let (base, rest) =
+        url.split_once("/live/").with_context(|| format!("{url:?} is not https://HOST:PORT/live/STREAM"))?;
+    ensure!(base.starts_with("https://"), "{url:?} does not start with https://");
+    let name = rest.split('/').next().unwrap_or_default();
+    Ok((base.to_owned(), StreamId::new(name)?))
+}
+
+fn client(ca: Option<&Path>) -> anyhow::Result<reqwest::Client> {
+    node::tls::provider();
+    let mut builder = reqwest::Client::builder().use_rustls_tls().timeout(ANSWER_WAIT_MAX).https_only(true);
+    for path in [Some(Path::new(SYSTEM_AUTHORITIES)).filter(|path| path.exists()), ca].into_iter().flatten() {
+        let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bundle = reqwest::Certificate::from_pem_bundle(&pem);
+        for certificate in bundle.with_context(|| format!("{} holds no certificates", path.display()))? {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    builder.build().context("cannot make an HTTPS client")
+}
+
+async fn fetch(http: &reqwest::Client, url: &str) -> anyhow::Result<Bytes> {
+    fetch_if_there(http, url).await?.with_context(|| format!("{url}: 404, there is no such thing"))
+}
+
+async fn fetch_if_there(http: &reqwest::Client, url: &str) -> anyhow::Result<Option<Bytes>> {
+    let mut answer = http.get(url).send().await.with_context(|| format!("cannot fetch {url}"))?;
+    if answer.status() == reqwest::StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
+    ensure!(answer.status().is_success(), "{url}: {}", answer.status());
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.with_context(|| format!("cannot fetch {url}"))? {
+        ensure!(body.len() + chunk.len() <= ANSWER_BYTES_MAX, "{url} is longer than {ANSWER_BYTES_MAX} bytes");
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body.into()))
+}
+
+fn take_grants(keyring: &mut Keyring, sequence: &Bytes, now: UnixMillis) -> anyhow::Result<()> {
+    let mut refusals = Vec::new();
+    for item in seal::sequence::split(sequence) {
+        let item = item?;
+        // The sequence holds grants and, last, the revocation list; either is worth what the root key says of it.
+        if let Err(refusal) = keyring.add_grant(&item, now)
+            && keyring.apply_revocations(&item).is_err()
+        {
+            refusals.push(refusal.to_string());
+        }
+    }
+    if keyring.grants().next().is_none() {
+        let why = if refusals.is_empty() { "the server has none".to_owned() } else { refusals.join("; ") };
+        bail!("no key is granted by this root key in cluster {}: {why}", keyring.cluster());
+    }
+    Ok(())
+}
+
+/// Each seal names the one before it; the first of an epoch may name an older one of those that are there.
+fn check_chain(seals: &[Sealed]) -> anyhow::Result<()> {
+    let mut known: BTreeMap<u64, Digest> = BTreeMap::new();
+    let mut epoch = None;
+    for sealed in seals {
+        let body = sealed.body();
+        let before = body.sequence.0.checked_sub(1).and_then(|sequence| known.get(&sequence));
+        let opens = epoch != Some(body.epoch);
+        match before {
+            Some(digest) if *digest == body.previous => {}
+            None if known.is_empty() => {}
+            _ => bail!("the chain breaks at seal {} of epoch {}", body.sequence, body.epoch),
+        }
+        ensure!(epoch.is_none_or(|epoch| epoch <= body.epoch), "epoch {} comes after a later one", body.epoch);
+        if opens {
+            // What came after the seal that the new epoch builds on is void.
+            known.retain(|sequence, _| *sequence < body.sequence.0);
+        }
+        known.insert(body.sequence.0, sealed.digest());
+        epoch = Some(body.epoch);
+    }
+    Ok(())
+}
+
+fn summary(stream: &StreamId, seals: &[Sealed]) -> anyhow::Result<Report> {
+    let (first, last) = (seals.first(), seals.last());
+    let (first, last) = first.zip(last).context("the log is empty")?;
+    let mut keys: Vec<String> = seals.iter().map(|sealed| sealed.key().to_string()).collect();
+    keys.sort();
+    keys.dedup();
+    let mut epochs: Vec<_> = seals.iter().map(|sealed| sealed.body().epoch).collect();
+    epochs.dedup();
+    Ok(Report {
+        stream: stream.to_string(),
+        seals: seals.len(),
+        first_sequence: first.body().sequence.0,
+        last_sequence: last.body().sequence.0,
+        epochs: epochs.len(),
+        keys,
+        ended: last.body().kind == SealKind::End,
+        ..Report::default()
+    })
+}
+
+/// Downloads what the seals name. What has left the window may be gone; what is there must be as sealed.
+async fn check_media(
+    http: &reqwest::Client,
+    base: &str,
+    stream: &StreamId,
+    seals: &[Sealed],
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let objects =
+        seals.iter().flat_map(|sealed| sealed.body().objects.iter().map(|object| (sealed.body().epoch, object)));
+    for (epoch, object) in objects.filter(|(_, object)| !object.gap && !matches!(object.slot, Slot::Part { .. })) {
+        let name = ObjectName { stream: stream.clone(), rendition: object.rendition.clone(), epoch, slot: object.slot };
+        let Some(bytes) = fetch_if_there(http, &format!("{base}{name}")).await? else {
+            report.media_gone += 1;
+            continue;
+        };
+        let digest = seal::digest(&bytes);
+        ensure!(
+            digest == object.digest,
+            "{name} is NOT what was sealed: its SHA-256 is {digest}, sealed was {}",
+            object.digest
+        );
+        report.media_checked += 1;
+        report.media_bytes += object.length;
+    }
+    ensure!(report.media_checked > 0, "the server serves none of the media that its log names");
+    Ok(())
+}
+
+fn print(report: &Report, flags: &VerifyFlags) -> anyhow::Result<()> {
+    if flags.json {
+        println!("{}", serde_json::to_string_pretty(report)?);
+        return Ok(());
+    }
+    println!("stream      {} in cluster {}", report.stream, flags.cluster);
+    println!(
+        "seals       {}, numbers {} to {}, epochs: {}",
+        report.seals, report.first_sequence, report.last_sequence, report.epochs
+    );
+    println!(
+        "signatures  all verified: ML-DSA-44, key {}, granted by {}",
+        report.keys.join(", "),
+        flags.root.display()
+    );
+    println!("chain       unbroken{}", if report.ended { ", ended" } else { "" });
+    if flags.media {
+        println!(
+            "media       {} objects, {} bytes, every SHA-256 as sealed; {} no longer served",
+            report.media_checked, report.media_bytes, report.media_gone
+        );
+    }
+    println!("OK");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_names_server_and_stream() {
+        let (base, stream) = split_url("https://127.0.0.1:8443/live/demo/index.m3u8").unwrap();
+        assert_eq!((base.as_str(), stream.as_str()), ("https://127.0.0.1:8443", "demo"));
+        assert!(split_url("https://127.0.0.1:8443/watch/demo").is_err());
+        assert!(split_url("http://127.0.0.1/live/demo").is_err());
+        assert!(split_url("https://h/live/..").is_err());
+    }
+}

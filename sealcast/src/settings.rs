@@ -1,0 +1,280 @@
+//! The configuration: one typed file, overlaid by environment and flags, checked as a whole before anything binds.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use media::{ClusterId, NodeId, StreamId};
+use serde::Deserialize;
+
+use crate::cli::{Common, RoleFlags, UpFlags};
+
+/// Where the file is looked for when none is named.
+pub(crate) const DEFAULT_FILE: &str = "sealcast.toml";
+
+/// Most broadcast nodes in one process: more would only share the same cores.
+pub(crate) const BROADCAST_MAX: u16 = 16;
+
+/// Fewest characters of a stream key given in the configuration, so that it cannot be guessed.
+pub(crate) const KEY_LENGTH_MIN: usize = 8;
+
+/// `sealcast.toml`. Every field may be left out.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct File {
+    /// Directory of everything that is kept. Default: `./data`.
+    pub data: PathBuf,
+    /// Name of the cluster; it stands in every seal. Default: `sealcast`.
+    pub cluster: ClusterId,
+    /// Where RTMP listens. Default: `0.0.0.0:1935`.
+    pub rtmp_listen: SocketAddr,
+    /// Where viewers connect. Default: `0.0.0.0:8443`.
+    pub https_listen: SocketAddr,
+    /// Where the embedded broker listens (`sealcast up`). Default: `127.0.0.1:1883`.
+    pub mqtt_listen: SocketAddr,
+    /// Where the ops plane listens. Default: `127.0.0.1:9090`.
+    pub ops_listen: SocketAddr,
+    /// Broadcast nodes in one process (`sealcast up`), 1 to 16. Default: 2.
+    pub broadcast: u16,
+    /// Leave the test picture out. Default: false.
+    pub no_source: bool,
+    /// File to write once everything serves. Default: none.
+    pub ready_file: Option<PathBuf>,
+    /// Host names under which viewers reach the load balancer, for its certificate. Default: none.
+    pub public_names: Vec<String>,
+    /// Base URLs of the control nodes' data planes (single roles and administration). Default: none.
+    pub control: Vec<String>,
+    /// File of the cluster's root public key (single roles). Default: `root.pub`.
+    pub root_key: PathBuf,
+    /// Streams and their keys.
+    pub streams: Vec<control::StreamConfig>,
+    /// Size and rate of the test picture.
+    pub test_source: TestSource,
+    /// This node (single roles only).
+    pub node: Node,
+    /// The brokers (single roles only; `sealcast up` brings its own).
+    pub bus: node::bus::Config,
+    /// Settings of each role.
+    pub role: Roles,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("data"),
+            cluster: ClusterId::new("sealcast").expect("a valid name"),
+            rtmp_listen: (Ipv4Addr::UNSPECIFIED, 1935).into(),
+            https_listen: (Ipv4Addr::UNSPECIFIED, 8443).into(),
+            mqtt_listen: (Ipv4Addr::LOCALHOST, 1883).into(),
+            ops_listen: (Ipv4Addr::LOCALHOST, 9090).into(),
+            broadcast: 2,
+            no_source: false,
+            ready_file: None,
+            public_names: Vec::new(),
+            control: Vec::new(),
+            root_key: PathBuf::from("root.pub"),
+            streams: Vec::new(),
+            test_source: TestSource::default(),
+            node: Node::default(),
+            bus: node::bus::Config::default(),
+            role: Roles::default(),
+        }
+    }
+}
+
+/// The test picture of `sealcast up`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TestSource {
+    /// Stream it goes to; made when there is none of the name. Default: `demo`.
+    pub stream: StreamId,
+    /// Width in pixels, even. Default: 1280.
+    pub width: u32,
+    /// Height in pixels, even. Default: 720.
+    pub height: u32,
+    /// Frames per second. Default: 30.
+    pub frame_rate: u32,
+    /// Bits per second of the picture. Default: 2,500,000.
+    pub bit_rate: u64,
+}
+
+impl Default for TestSource {
+    fn default() -> Self {
+        Self {
+            stream: StreamId::new("demo").expect("a valid name"),
+            width: 1280,
+            height: 720,
+            frame_rate: 30,
+            bit_rate: 2_500_000,
+        }
+    }
+}
+
+/// Identity of a node that runs on its own.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Node {
+    /// Name, unique in the cluster.
+    pub id: Option<NodeId>,
+    /// PEM file of the cluster's certificate authority.
+    pub ca: Option<PathBuf>,
+    /// PEM file of the node's certificate.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of the node's private key.
+    pub private_key: Option<PathBuf>,
+}
+
+/// Settings of each role. A node reads its own only.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Roles {
+    pub ingest: ingest::Config,
+    pub broadcast: broadcast::Config,
+    pub loadbalancer: loadbalancer::Config,
+    pub control: control::Config,
+}
+
+/// Reads the configuration file: the one named, or the default one if it exists.
+///
+/// # Errors
+/// When the file named cannot be read, or has an unknown key or a value of the wrong kind (names file, line and key).
+pub(crate) fn read(path: Option<&Path>) -> anyhow::Result<File> {
+    let path = match path {
+        Some(path) => path,
+        None if Path::new(DEFAULT_FILE).exists() => Path::new(DEFAULT_FILE),
+        None => return Ok(File::default()),
+    };
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let file: File = node::config::read(&text, path)?;
+    check(&file).with_context(|| format!("configuration {}", path.display()))?;
+    Ok(file)
+}
+
+fn overlay(file: &mut File, common: &Common) {
+    if let Some(data) = &common.data {
+        file.data.clone_from(data);
+    }
+    if let Some(ops) = common.ops_listen {
+        file.ops_listen = ops;
+    }
+    if let Some(ready) = &common.ready_file {
+        file.ready_file = Some(ready.clone());
+    }
+}
+
+/// Settings of `sealcast up`.
+///
+/// # Errors
+/// As [`read`], and when values together make no sense.
+pub(crate) fn for_up(flags: &UpFlags) -> anyhow::Result<File> {
+    let mut file = read(flags.common.config.as_deref())?;
+    overlay(&mut file, &flags.common);
+    if let Some(address) = flags.rtmp_listen {
+        file.rtmp_listen = address;
+    }
+    if let Some(address) = flags.https_listen {
+        file.https_listen = address;
+    }
+    if let Some(address) = flags.mqtt_listen {
+        file.mqtt_listen = address;
+    }
+    if let Some(count) = flags.broadcast {
+        file.broadcast = count;
+    }
+    file.no_source |= flags.no_source;
+    check(&file)?;
+    Ok(file)
+}
+
+/// Settings of a single role.
+///
+/// # Errors
+/// As [`read`], and when the node's name is missing or not valid.
+pub(crate) fn for_role(flags: &RoleFlags) -> anyhow::Result<File> {
+    let mut file = read(flags.common.config.as_deref())?;
+    overlay(&mut file, &flags.common);
+    if let Some(id) = &flags.id {
+        file.node.id = Some(NodeId::new(id)?);
+    }
+    if file.node.id.is_none() {
+        bail!("this node has no name: give --id NAME, or `id = \"…\"` under [node] in the configuration");
+    }
+    Ok(file)
+}
+
+/// What must hold between values; the rest is in their types.
+fn check(file: &File) -> anyhow::Result<()> {
+    if file.broadcast == 0 || file.broadcast > BROADCAST_MAX {
+        bail!(
+            "broadcast = {} is out of range: run 1 to {BROADCAST_MAX} broadcast nodes in one process",
+            file.broadcast
+        );
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for stream in &file.streams {
+        if !names.insert(&stream.name) {
+            bail!("stream {:?} is configured twice", stream.name.as_str());
+        }
+        if stream.key.as_ref().is_some_and(|key| key.expose().len() < KEY_LENGTH_MIN) {
+            bail!(
+                "the key of stream {:?} is too short: use at least {KEY_LENGTH_MIN} characters",
+                stream.name.as_str()
+            );
+        }
+    }
+    let listeners = [
+        ("rtmp_listen", file.rtmp_listen),
+        ("https_listen", file.https_listen),
+        ("mqtt_listen", file.mqtt_listen),
+        ("ops_listen", file.ops_listen),
+    ];
+    for (index, (name, address)) in listeners.iter().enumerate() {
+        if let Some((other, _)) = listeners.iter().take(index).find(|(_, a)| a == address && address.port() != 0) {
+            bail!("{other} and {name} are both {address}: give each its own");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> anyhow::Result<File> {
+        let file: File = node::config::read(text, Path::new("test.toml"))?;
+        check(&file)?;
+        Ok(file)
+    }
+
+    #[test]
+    fn example_is_valid_and_says_the_defaults() {
+        let example = parse(include_str!("../../sealcast.example.toml")).unwrap();
+        let default = File::default();
+        assert_eq!(example.rtmp_listen, default.rtmp_listen);
+        assert_eq!(example.broadcast, default.broadcast);
+        assert_eq!(example.role.ingest, default.role.ingest);
+        assert_eq!(example.role.broadcast, default.role.broadcast);
+    }
+
+    #[test]
+    fn values_that_make_no_sense_together_are_refused() {
+        let cases = [
+            ("broadcast = 17", "1 to 16"),
+            ("rtmp_listen = \"0.0.0.0:1\"\nops_listen = \"0.0.0.0:1\"", "both"),
+            ("[[streams]]\nname = \"a\"\nkey = \"short\"", "too short"),
+            ("[[streams]]\nname = \"a\"\n[[streams]]\nname = \"a\"", "twice"),
+            ("[role.ingest]\nport = 1", "port"),
+        ];
+        for (text, expected) in cases {
+            let said = format!("{:#}", parse(text).unwrap_err());
+            assert!(said.contains(expected), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn keys_in_the_configuration_are_never_printed() {
+        let file = parse("[[streams]]\nname = \"a\"\nkey = \"for-this-test-only\"").unwrap();
+        assert!(!format!("{file:?}").contains("for-this-test-only"));
+    }
+}

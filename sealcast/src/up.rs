@@ -1,0 +1,327 @@
+//! `sealcast up`: every role in one process. Parse, check, bind, run, drain.
+//!
+//! The roles speak to each other exactly as in a cluster of many machines: over MQTT, and over HTTP with mutual TLS.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use broadcast::Broadcast;
+use control::Control;
+use ingest::Ingest;
+use loadbalancer::LoadBalancer;
+use media::NodeId;
+use messages::Role;
+use node::CancellationToken;
+use node::broker::{Access, EmbeddedBroker, User};
+use node::ops::{Ops, OpsServer};
+use node::tls::Authority;
+use tokio::task::JoinSet;
+
+use crate::admin::AdminFile;
+use crate::cli::{LogFormat, UpFlags};
+use crate::ready::{BroadcastNode, Ready, StreamKey, url};
+use crate::{settings, signals};
+
+/// Everything has to serve within this, or the start has failed: the longest part waits for a grant over loopback.
+const READY_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// User of the embedded broker that may only read: for `mosquitto_sub` and other onlookers.
+const OBSERVER: &str = "observer";
+
+/// Runs until Ctrl-C, SIGTERM, or a part fails.
+///
+/// # Errors
+/// A configuration that makes no sense, a taken port, a data directory in use, or the first error of a part.
+pub(crate) async fn run(flags: &UpFlags) -> anyhow::Result<()> {
+    let settings = settings::for_up(flags)?;
+    start_logging(flags.common.log_format, &flags.common.log)?;
+    let shutdown = signals::shutdown()?;
+    let _lock = lock(&settings.data)?;
+    let station = Station::load(&settings).await?;
+    station.run(&settings, shutdown).await
+}
+
+/// Starts logging as the flags say.
+///
+/// # Errors
+/// When the filter does not parse.
+pub(crate) fn start_logging(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+    let format = match format {
+        LogFormat::Text => node::logging::Format::Text,
+        LogFormat::Json => node::logging::Format::Json,
+    };
+    node::logging::init(format, filter)
+}
+
+/// Keeps two processes off one data directory.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    node::files::create_directory(data).with_context(|| format!("data directory {}", data.display()))?;
+    let path = data.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!("the data directory {} is in use by another sealcast: stop that, or give --data DIR", data.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+/// All parts, bound and ready to run.
+struct Station {
+    broker: EmbeddedBroker,
+    ops: Arc<Ops>,
+    ops_server: OpsServer,
+    control: Control,
+    ingest: Ingest,
+    broadcast: Vec<(NodeId, Broadcast)>,
+    balancer: LoadBalancer,
+    source: Option<source::Source>,
+    ready: Ready,
+    admin: AdminFile,
+    bus_shutdown: CancellationToken,
+}
+
+/// What every node's start has in common.
+struct Builder<'a> {
+    settings: &'a settings::File,
+    authority: Authority,
+    users: Vec<User>,
+    ops: Arc<Ops>,
+    bus_shutdown: CancellationToken,
+}
+
+impl Builder<'_> {
+    fn password_path(&self, user: &str) -> PathBuf {
+        self.settings.data.join("bus").join(format!("{user}.password"))
+    }
+
+    /// Gives a user of the broker a password, kept over restarts so that onlookers stay logged in.
+    fn add_user(&mut self, name: &str, access: Access) -> anyhow::Result<()> {
+        let path = self.password_path(name);
+        let password = if path.exists() {
+            String::from_utf8(node::files::read_bounded(&path)?)
+                .with_context(|| format!("{} is not text", path.display()))?
+                .trim()
+                .to_owned()
+        } else {
+            let password = hex::encode(rand::random::<[u8; 16]>());
+            node::files::create_private_directory(&self.settings.data.join("bus"))?;
+            node::files::atomic_write(&path, password.as_bytes(), 0o600)?;
+            password
+        };
+        self.users.push(User { name: name.to_owned(), password, access });
+        Ok(())
+    }
+
+    async fn context(&self, id: &NodeId, role: Role, broker: SocketAddr) -> anyhow::Result<node::Context> {
+        let names: &[String] = if role == Role::LoadBalancer { &self.settings.public_names } else { &[] };
+        let identity = self.authority.issue(id, role, names)?;
+        let bus = node::bus::Config {
+            urls: vec![url("mqtt", broker)],
+            username: Some(id.to_string()),
+            password_file: Some(self.password_path(id.as_str())),
+            ..node::bus::Config::default()
+        };
+        let setup = node::Setup {
+            id: id.clone(),
+            role,
+            cluster: self.settings.cluster.clone(),
+            data: self.settings.data.join(id.as_str()),
+            bus,
+            identity,
+            ops: Arc::clone(&self.ops),
+        };
+        setup.start(self.bus_shutdown.clone()).await
+    }
+}
+
+const fn access(role: Role) -> Access {
+    match role {
+        Role::Ingest => Access::Ingest,
+        Role::Broadcast => Access::Broadcast,
+        Role::LoadBalancer => Access::LoadBalancer,
+        Role::Control => Access::Control,
+    }
+}
+
+impl Station {
+    /// Makes what is missing and binds everything. Nothing serves yet.
+    async fn load(settings: &settings::File) -> anyhow::Result<Self> {
+        let id = |name: &str| NodeId::new(name).expect("a valid name");
+        let (control_id, ingest_id, balancer_id) = (id("control"), id("ingest"), id("loadbalancer"));
+        let broadcast_ids: Vec<NodeId> = (1..=settings.broadcast).map(|n| id(&format!("b{n}"))).collect();
+
+        let ops = Ops::new();
+        let ops_server = ops.load(settings.ops_listen).await?;
+        let mut builder = Builder {
+            settings,
+            authority: Authority::ensure(&settings.data.join("certs"), &node::clock::Clock::new())?,
+            users: Vec::new(),
+            ops: Arc::clone(&ops),
+            bus_shutdown: CancellationToken::new(),
+        };
+        let nodes = [(&control_id, Role::Control), (&ingest_id, Role::Ingest), (&balancer_id, Role::LoadBalancer)];
+        for (node, role) in nodes.into_iter().chain(broadcast_ids.iter().map(|node| (node, Role::Broadcast))) {
+            builder.add_user(node.as_str(), access(role))?;
+        }
+        builder.add_user(OBSERVER, Access::Observer)?;
+        let broker = node::broker::Config {
+            listen: settings.mqtt_listen,
+            users: std::mem::take(&mut builder.users),
+            ..node::broker::Config::default()
+        };
+        let broker = EmbeddedBroker::load(broker).await?;
+        let bus = broker.address();
+
+        let mut config = settings.role.control.clone();
+        config.data_listen = LOOPBACK;
+        config.streams.extend(settings.streams.iter().cloned());
+        if !settings.no_source && !config.streams.iter().any(|s| s.name == settings.test_source.stream) {
+            config.streams.push(control::StreamConfig { name: settings.test_source.stream.clone(), key: None });
+        }
+        let control = Control::load(config, builder.context(&control_id, Role::Control, bus).await?).await?;
+        let control_url = url("https", control.data_address());
+        let root_key = control.root_public_key_path();
+
+        let mut broadcast = Vec::with_capacity(broadcast_ids.len());
+        for node in broadcast_ids {
+            let mut config = settings.role.broadcast.clone();
+            (config.https_listen, config.data_listen) = (LOOPBACK, LOOPBACK);
+            config.root_key = root_key.clone();
+            let context = builder.context(&node, Role::Broadcast, bus).await?;
+            broadcast.push((node, Broadcast::load(config, context).await?));
+        }
+
+        let mut config = settings.role.ingest.clone();
+        config.rtmp_listen = settings.rtmp_listen;
+        config.control = vec![control_url.clone()];
+        config.root_key = root_key;
+        let ingest = Ingest::load(config, builder.context(&ingest_id, Role::Ingest, bus).await?).await?;
+
+        let mut config = settings.role.loadbalancer.clone();
+        config.https_listen = settings.https_listen;
+        let context = builder.context(&balancer_id, Role::LoadBalancer, bus).await?;
+        let balancer = LoadBalancer::load(config, context).await?;
+
+        let streams: Vec<StreamKey> = control
+            .stream_keys()
+            .await?
+            .into_iter()
+            .map(|(name, key)| StreamKey { name: name.to_string(), key: key.into_inner() })
+            .collect();
+        let ready = Ready {
+            rtmp: Some(format!("{}/live", url("rtmp", ingest.rtmp_address()))),
+            https: Some(url("https", balancer.https_address())),
+            mqtt: vec![url("mqtt", bus)],
+            ops: Some(url("http", ops_server.address())),
+            ca: Some(builder.authority.ca_path().display().to_string()),
+            broadcast: broadcast
+                .iter()
+                .map(|(id, node)| BroadcastNode { id: id.to_string(), https: url("https", node.https_address()) })
+                .collect(),
+            streams,
+            ..Ready::new()
+        };
+        let source = (!settings.no_source).then(|| test_source(settings, &ready)).transpose()?;
+        let admin =
+            AdminFile { control: control_url, identity: builder.authority.issue(&control_id, Role::Control, &[])? };
+        let bus_shutdown = builder.bus_shutdown;
+        Ok(Self { broker, ops, ops_server, control, ingest, broadcast, balancer, source, ready, admin, bus_shutdown })
+    }
+
+    /// Runs all parts until `shutdown`; the broker ends last, so that the others' last words get out.
+    async fn run(self, settings: &settings::File, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { broker, ops, ops_server, control, ingest, broadcast, balancer, source, ready, admin, bus_shutdown } =
+            self;
+        let broker_shutdown = CancellationToken::new();
+        let broker = tokio::spawn(broker.run(broker_shutdown.clone()));
+
+        let mut parts = JoinSet::new();
+        parts.spawn(ops_server.run(shutdown.clone()));
+        parts.spawn(control.run(shutdown.clone()));
+        for (_, node) in broadcast {
+            parts.spawn(node.run(shutdown.clone()));
+        }
+        parts.spawn(ingest.run(shutdown.clone()));
+        parts.spawn(balancer.run(shutdown.clone()));
+        if let Some(source) = source {
+            parts.spawn(source.run(shutdown.clone()));
+        }
+        admin.write(&settings.data)?;
+        parts.spawn(announce(ops, settings.clone(), ready, shutdown.clone()));
+
+        let outcome = signals::join(parts, &shutdown).await;
+        bus_shutdown.cancel();
+        broker_shutdown.cancel();
+        let ended = broker.await.context("the broker panicked").flatten();
+        outcome.and(ended)
+    }
+}
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+fn test_source(settings: &settings::File, ready: &Ready) -> anyhow::Result<source::Source> {
+    let test = &settings.test_source;
+    let key = ready.streams.iter().find(|stream| stream.name == test.stream.as_str());
+    let key = key.with_context(|| format!("stream {} has no key", test.stream))?;
+    source::Source::load(source::Config {
+        url: ready.rtmp.clone().context("the ingest is bound")?,
+        key: key.key.clone(),
+        width: test.width,
+        height: test.height,
+        frame_rate: test.frame_rate.into(),
+        bit_rate: test.bit_rate,
+        ..source::Config::default()
+    })
+}
+
+/// Waits until everything serves, then says where.
+async fn announce(
+    ops: Arc<Ops>,
+    settings: settings::File,
+    ready: Ready,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        waited = tokio::time::timeout(READY_WAIT_MAX, ops.became_ready()) => {
+            waited.with_context(|| format!("not everything serves after {READY_WAIT_MAX:?}; see the warnings above"))?;
+        }
+    }
+    if let Some(path) = &settings.ready_file {
+        ready.write(path)?;
+    }
+    print!("{}", banner(&ready, &settings));
+    shutdown.cancelled().await;
+    Ok(())
+}
+
+/// Where to watch, and what to type into OBS.
+fn banner(ready: &Ready, settings: &settings::File) -> String {
+    let (https, rtmp) = (ready.https.as_deref().unwrap_or_default(), ready.rtmp.as_deref().unwrap_or_default());
+    let ca = ready.ca.as_deref().unwrap_or_default();
+    let mut text = format!(
+        "\nSealcast is on the air.\n\n  Watch    {https}/\n           The certificate is self-made: accept it in the browser, or trust {ca}\n"
+    );
+    text.push_str(&format!("  OBS      Settings > Stream > Service: Custom\n           Server      {rtmp}\n"));
+    if ready.streams.is_empty() {
+        text.push_str("           Stream key  none yet: sealcast stream create NAME\n");
+    }
+    for stream in &ready.streams {
+        let note = if !settings.no_source && stream.name == settings.test_source.stream.as_str() {
+            "  (in use by the test picture; `--no-source` frees it)"
+        } else {
+            ""
+        };
+        text.push_str(&format!("           Stream key  {}   for {https}/watch/{}{note}\n", stream.key, stream.name));
+    }
+    text.push_str(&format!("  Status   {}/status\n\n  Ctrl-C stops it.\n\n", ready.ops.as_deref().unwrap_or_default()));
+    text
+}

@@ -1,0 +1,99 @@
+//! A real browser: headless Chromium through `web/tests/browser.mjs`, which reports what the player does.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// A page that is open and plays.
+pub struct Browser {
+    child: Child,
+    lines: tokio::io::Lines<BufReader<ChildStdout>>,
+    pub reports: Vec<Value>,
+}
+
+fn web() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../web")
+}
+
+impl Browser {
+    pub fn open(url: &str, seconds: u32) -> Self {
+        let mut child = Command::new("node")
+            .args(["tests/browser.mjs", url, "--seconds", &seconds.to_string(), "--size", "1280x800"])
+            .current_dir(web())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node is installed, and web/node_modules is there: make web");
+        let stdout = child.stdout.take().expect("it is piped");
+        Self { child, lines: BufReader::new(stdout).lines(), reports: Vec::new() }
+    }
+
+    /// The next report; one comes every second.
+    pub async fn next(&mut self) -> Option<&Value> {
+        let line = self.lines.next_line().await.expect("it can be read")?;
+        self.reports.push(serde_json::from_str(&line).expect("a line of JSON"));
+        self.reports.last()
+    }
+
+    /// Reads until the picture moves.
+    pub async fn until_playing(&mut self) {
+        let playing = async {
+            while let Some(report) = self.next().await {
+                let player = &report["player"];
+                if player["view"] == "playing" && player["currentTime"].as_f64().unwrap_or(0.0) > 0.0 {
+                    return true;
+                }
+            }
+            false
+        };
+        let played = tokio::time::timeout(super::PATIENCE, playing).await;
+        assert!(played.unwrap_or(false), "the page never played: {:?}", self.reports.last());
+    }
+
+    /// Reads this many reports more.
+    pub async fn for_seconds(&mut self, seconds: usize) {
+        for _ in 0..seconds {
+            assert!(self.next().await.is_some(), "the browser ended early: {:?}", self.reports.last());
+        }
+    }
+
+    /// Reads to the end.
+    pub async fn finish(mut self) -> Report {
+        while self.next().await.is_some() {}
+        self.child.wait().await.expect("the browser ends");
+        Report(self.reports)
+    }
+}
+
+/// All that the page reported.
+pub struct Report(pub Vec<Value>);
+
+impl Report {
+    fn last(&self) -> &Value {
+        self.0.last().expect("the browser reported")
+    }
+
+    /// Played for at least this long, without a stall, a fatal error or a page error.
+    pub fn assert_played_well(&self, seconds: f64) {
+        let last = self.last();
+        let player = &last["player"];
+        let times =
+            self.0.iter().filter_map(|report| report["player"]["currentTime"].as_f64()).filter(|time| *time > 0.0);
+        let (first, end) = times.fold((f64::INFINITY, 0.0), |(first, end), time| (time.min(first), time.max(end)));
+        assert!(end - first >= seconds, "played for {:.1} s only: {last}", end - first);
+        assert_eq!(player["fatalErrors"], 0, "{last}");
+        assert_eq!(player["stalls"]["count"], 0, "{last}");
+        assert_eq!(last["cspViolations"], serde_json::json!([]), "{last}");
+        assert_eq!(last["pageErrors"], serde_json::json!([]), "{last}");
+        assert!(player["verified"]["sequence"].as_u64().is_some_and(|sequence| sequence > 0), "{last}");
+    }
+}
+
+/// Opens a page and watches it to the end.
+pub async fn watch(url: &str, seconds: u32) -> Report {
+    Browser::open(url, seconds).finish().await
+}

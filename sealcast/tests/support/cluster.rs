@@ -1,0 +1,154 @@
+//! A cluster of plain processes, one role each, around a real Mosquitto.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::{Process, client, eventually, read_ready, sealcast, text};
+
+/// A broker, an authority, and the processes of the nodes.
+pub struct Cluster {
+    pub directory: tempfile::TempDir,
+    pub broker: Process,
+    broker_address: SocketAddr,
+    control: Option<String>,
+    pub http: reqwest::Client,
+}
+
+/// One node's process, and what its ready file says.
+pub struct Node {
+    pub process: Process,
+    pub ready: Value,
+}
+
+/// A stream that the cluster is configured with.
+pub const STREAM: &str = "hall";
+/// Its key.
+pub const KEY: &str = "for-this-test-only";
+
+/// Nodes that the broker knows: name and role.
+const NODES: [(&str, &str); 6] = [
+    ("control", "control"),
+    ("ingest", "ingest"),
+    ("lb", "loadbalancer"),
+    ("b1", "broadcast"),
+    ("b2", "broadcast"),
+    ("b3", "broadcast"),
+];
+
+impl Cluster {
+    /// Starts Mosquitto and makes all certificates.
+    pub async fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for (id, role) in NODES {
+            let status = sealcast()
+                .args(["certs", "--role", role, "--id", id, "--dir"])
+                .arg(directory.path().join("certs"))
+                .stdout(Stdio::null())
+                .status()
+                .expect("sealcast starts");
+            assert!(status.success());
+            std::fs::write(directory.path().join(format!("{id}.password")), format!("{id}-secret")).expect("written");
+        }
+        let port = free_port();
+        let broker_address = SocketAddr::from(([127, 0, 0, 1], port));
+        let broker = start_mosquitto(directory.path(), broker_address);
+        eventually("Mosquitto to listen", || std::net::TcpStream::connect(broker_address).ok()).await;
+        let http = client(&directory.path().join("certs/ca.pem"));
+        Self { directory, broker, broker_address, control: None, http }
+    }
+
+    /// Starts a node and waits until it serves.
+    pub async fn node(&mut self, id: &str) -> Node {
+        let role = NODES.iter().find(|(name, _)| *name == id).expect("a node that the broker knows").1;
+        let config = self.write_config(id, role);
+        let ready_file = self.path(&format!("{id}.ready.json"));
+        let _ = std::fs::remove_file(&ready_file);
+        let mut command = sealcast();
+        command.arg(role).args(["--id", id, "--log", "info", "--ops-listen", "127.0.0.1:0", "--config"]).arg(&config);
+        command.arg("--ready-file").arg(&ready_file).current_dir(self.directory.path());
+        command.stderr(std::fs::File::create(self.path(&format!("{id}.log"))).expect("a log file"));
+        let mut process = Process::spawn(id, &mut command);
+        let ready = read_ready(&ready_file, &mut process).await;
+        if role == "control" {
+            let admin = std::fs::read(self.path("data/admin.json")).expect("the control node wrote it");
+            let admin: Value = serde_json::from_slice(&admin).expect("JSON");
+            self.control = Some(text(&admin, "control"));
+        }
+        Node { process, ready }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write_config(&self, id: &str, role: &str) -> PathBuf {
+        let mut toml = format!(
+            r#"data = "data"
+root_key = "data/control/root.pub"
+control = {control}
+rtmp_listen = "127.0.0.1:0"
+https_listen = "127.0.0.1:0"
+
+[node]
+ca = "certs/ca.pem"
+certificate = "certs/{id}.pem"
+private_key = "certs/{id}.key"
+
+[bus]
+urls = ["mqtt://{broker}"]
+username = "{id}"
+password_file = "{id}.password"
+"#,
+            control = self.control.as_ref().map_or_else(|| "[]".to_owned(), |url| format!("[\"{url}\"]")),
+            broker = self.broker_address,
+        );
+        if role == "control" {
+            write!(toml, "\n[[streams]]\nname = \"{STREAM}\"\nkey = \"{KEY}\"\n").expect("written to a string");
+        }
+        let path = self.path(&format!("{id}.toml"));
+        std::fs::write(&path, toml).expect("written");
+        path
+    }
+
+    /// What a node logged.
+    pub fn log(&self, id: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("{id}.log"))).unwrap_or_default()
+    }
+
+    /// Stops the broker and starts an empty one in its place.
+    pub async fn replace_broker(&mut self) {
+        self.broker.kill();
+        self.broker = start_mosquitto(self.directory.path(), self.broker_address);
+        eventually("Mosquitto to listen", || std::net::TcpStream::connect(self.broker_address).ok()).await;
+    }
+}
+
+/// A port that was free a moment ago: Mosquitto cannot be asked for one.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+/// Mosquitto with passwords, without persistence: what it forgets, the nodes say again.
+fn start_mosquitto(directory: &Path, address: SocketAddr) -> Process {
+    let mosquitto = directory.join("mosquitto");
+    std::fs::create_dir_all(&mosquitto).expect("a directory");
+    let passwords = mosquitto.join("passwords");
+    let lines: String = NODES.iter().map(|(id, _)| format!("{id}:{id}-secret\n")).collect();
+    std::fs::write(&passwords, lines).expect("written");
+    let status = Command::new("mosquitto_passwd").arg("-U").arg(&passwords).status().expect("mosquitto is installed");
+    assert!(status.success());
+    let config = mosquitto.join("mosquitto.conf");
+    let text = format!(
+        "listener {} {}\nallow_anonymous false\npassword_file {}\nuser root\nlog_type error\nmax_packet_size 300000\n",
+        address.port(),
+        address.ip(),
+        passwords.display()
+    );
+    std::fs::write(&config, text).expect("written");
+    let program = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
+    Process::spawn("mosquitto", Command::new(program).arg("-c").arg(&config))
+}

@@ -1,0 +1,51 @@
+//! Real publishers: the ffmpeg command line with a real file.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::Process;
+
+/// What the file shows.
+#[derive(Clone, Copy)]
+pub struct Clip {
+    pub size: &'static str,
+    pub frame_rate: &'static str,
+    pub keyframe_seconds: u32,
+    pub seconds: u32,
+}
+
+impl Default for Clip {
+    fn default() -> Self {
+        Self { size: "640x360", frame_rate: "30", keyframe_seconds: 2, seconds: 20 }
+    }
+}
+
+/// Encodes a file with picture and tone.
+pub fn clip(directory: &Path, clip: Clip) -> PathBuf {
+    let Clip { size, frame_rate, keyframe_seconds, seconds } = clip;
+    let path = directory.join(format!("clip-{size}-{keyframe_seconds}-{seconds}.flv"));
+    let picture = format!("testsrc2=size={size}:rate={frame_rate}:duration={seconds}");
+    let tone = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");
+    let keyframes = format!("expr:gte(t,n_forced*{keyframe_seconds})");
+    let status = Command::new("ffmpeg")
+        .args(["-v", "error", "-y", "-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &tone])
+        .args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-b:v", "800k"])
+        .args(["-force_key_frames", &keyframes, "-g", "1000", "-c:a", "aac", "-b:a", "96k", "-ac", "2"])
+        .arg(&path)
+        .stdin(Stdio::null())
+        .status()
+        .expect("ffmpeg is installed: scripts/setup.sh test");
+    assert!(status.success(), "ffmpeg made no clip");
+    path
+}
+
+/// Publishes a file in real time, over and over.
+pub fn publish(file: &Path, rtmp: &str, key: &str) -> Process {
+    let mut command = Command::new("ffmpeg");
+    command
+        .args(["-v", "error", "-re", "-stream_loop", "-1", "-i"])
+        .arg(file)
+        .args(["-c", "copy", "-f", "flv", &format!("{rtmp}/{key}")])
+        .stderr(Stdio::null());
+    Process::spawn("ffmpeg", &mut command)
+}

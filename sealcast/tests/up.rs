@@ -1,0 +1,196 @@
+//! `sealcast up` as a newcomer meets it: one command, a real publisher, every rendition decoded, a real browser.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Duration;
+
+use support::media::{decode, download, get, multivariant, playlist, renditions, span};
+use support::publish::{Clip, clip, publish};
+use support::{Up, eventually_async, sealcast};
+
+/// Sound and picture may be apart by one AAC frame at 48 kHz, and one video frame at 30 a second.
+const SKEW_SECONDS_MAX: f64 = 0.0214 + 0.0334;
+
+const NO_SOURCE: [&str; 1] = ["--no-source"];
+
+fn with_stream(toml: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!("{toml}\n[[streams]]\nname = \"hall\"\nkey = \"for-this-test-only\"\n");
+    std::fs::write(directory.path().join("sealcast.toml"), text).unwrap();
+    directory
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn file_from_ffmpeg_is_watchable_on_every_rendition_and_its_log_verifies() {
+    let ladder = "[[role.ingest.pipeline.rungs]]\nshort_side = 360\n[[role.ingest.pipeline.rungs]]\nshort_side = 240\n";
+    let up = Up::start_in(with_stream(ladder), &NO_SOURCE).await;
+    let file = clip(up.directory.path(), Clip::default());
+    let _publisher = publish(&file, &up.rtmp(), &up.key("hall"));
+
+    let base = up.https();
+    let master = multivariant(&up.http, &base, "hall").await;
+    let names = renditions(&master);
+    assert_eq!(names, ["240p", "360p", "audio"].map(str::to_owned).into_iter().collect::<BTreeSet<_>>());
+    for variant in &master.variants {
+        assert!(variant.codecs.as_ref().is_some_and(|codecs| codecs.contains("avc1.") && codecs.contains("mp4a.40.2")));
+        assert!(variant.resolution.is_some() && variant.frame_rate.is_some() && variant.average_bandwidth.is_some());
+        assert!(variant.bandwidth >= variant.average_bandwidth.unwrap());
+    }
+
+    let mut spans = Vec::new();
+    for name in &names {
+        let bytes = download(&up.http, &base, "hall", name, 3).await;
+        let path = up.directory.path().join(format!("{name}.mp4"));
+        std::fs::write(&path, bytes).unwrap();
+        decode(&path);
+        spans.push(span(&path).0);
+    }
+    let (first, last) =
+        (spans.iter().copied().fold(f64::INFINITY, f64::min), spans.iter().copied().fold(0.0, f64::max));
+    assert!(last - first <= SKEW_SECONDS_MAX, "sound and pictures start apart: {spans:?}");
+
+    let verified = sealcast()
+        .args(["seal", "verify", "--media", "--json", "--ca"])
+        .arg(up.ca())
+        .arg("--root")
+        .arg(up.directory.path().join("data/control/root.pub"))
+        .arg(format!("{base}/live/hall"))
+        .output()
+        .unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert!(report["media_checked"].as_u64().unwrap() >= 9, "{report}");
+
+    // Another root key trusts none of it.
+    let other = seal::RootKey::generate().unwrap().public_key().unwrap();
+    let other_path = up.directory.path().join("other.pub");
+    std::fs::write(&other_path, other.as_bytes()).unwrap();
+    let refused = sealcast()
+        .args(["seal", "verify", "--ca"])
+        .arg(up.ca())
+        .arg("--root")
+        .arg(&other_path)
+        .arg(format!("{base}/live/hall"))
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
+    up.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn test_source_is_watchable_in_a_browser_through_the_balancer() {
+    let up = Up::start(&[]).await;
+    let base = up.https();
+    playlist(&up.http, &base, "demo", "audio", 1).await;
+    let report = support::browser::watch(&format!("{base}/watch/demo"), 25).await;
+    report.assert_played_well(15.0);
+    up.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_nodes_serve_the_same_bytes() {
+    let up = Up::start_in(with_stream(""), &NO_SOURCE).await;
+    let file = clip(up.directory.path(), Clip::default());
+    let _publisher = publish(&file, &up.rtmp(), &up.key("hall"));
+    let nodes: Vec<String> =
+        up.ready["broadcast"].as_array().unwrap().iter().map(|node| support::text(node, "https")).collect();
+    assert_eq!(nodes.len(), 2);
+    playlist(&up.http, &nodes[0], "hall", "audio", 2).await;
+    // Each node is at its own place in the log for moments; at the same place they say the same.
+    let path = "/live/hall/audio/index.m3u8";
+    let same = eventually_async("both nodes at the same place", Duration::from_secs(20), async || {
+        let (a, b) = (
+            get(&up.http, &format!("{}{path}", nodes[0])).await?,
+            get(&up.http, &format!("{}{path}", nodes[1])).await?,
+        );
+        let tail = |text: &str| text.lines().last().map(str::to_owned);
+        (tail(&a) == tail(&b)).then_some((a, b))
+    })
+    .await;
+    assert_eq!(same.0, same.1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_it_and_a_second_start_goes_on_with_the_log() {
+    let up = Up::start_in(with_stream(""), &NO_SOURCE).await;
+    let file = clip(up.directory.path(), Clip::default());
+    let publisher = publish(&file, &up.rtmp(), &up.key("hall"));
+    let before = playlist(&up.http, &up.https(), "hall", "audio", 2).await;
+    let key = up.key("hall");
+    drop(publisher);
+    let directory = up.stop().await;
+
+    let up = Up::start_in(directory, &NO_SOURCE).await;
+    assert_eq!(up.key("hall"), key);
+    let _publisher = publish(&file, &up.rtmp(), &key);
+    let after = playlist(&up.http, &up.https(), "hall", "audio", 1).await;
+    assert!(after.media_sequence > before.media_sequence, "media sequence numbers never go back");
+    up.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_administered_while_it_runs() {
+    let up = Up::start(&NO_SOURCE).await;
+    let run = |arguments: &[&str]| {
+        let output = sealcast().args(arguments).current_dir(up.directory.path()).output().unwrap();
+        (
+            output.status.success(),
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        )
+    };
+    let (ok, made) = run(&["stream", "create", "hall"]);
+    assert!(ok && made.contains("stream key"), "{made}");
+    let (ok, again) = run(&["stream", "create", "hall"]);
+    assert!(!ok && again.contains("there is a stream hall already"), "{again}");
+    let (ok, bad) = run(&["stream", "create", "../x"]);
+    assert!(!ok && bad.contains("not valid"), "{bad}");
+    let key = serde_json::from_str::<serde_json::Value>(&run(&["stream", "show", "hall", "--json"]).1).unwrap();
+    let file = clip(up.directory.path(), Clip::default());
+    let _publisher = publish(&file, &up.rtmp(), &support::text(&key, "key"));
+    playlist(&up.http, &up.https(), "hall", "audio", 1).await;
+    let (ok, nodes) = run(&["node", "list"]);
+    assert!(ok && nodes.contains("broadcast") && nodes.contains("online"), "{nodes}");
+    let (ok, keys) = run(&["key", "list"]);
+    assert!(ok && keys.contains("ingest"), "{keys}");
+}
+
+/// Runs to the end and returns what it said on standard error: it has to fail, in one line.
+fn refusal(directory: &std::path::Path, arguments: &[&str]) -> String {
+    let output = sealcast().arg("up").args(arguments).current_dir(directory).output().unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("sealcast: ")).collect();
+    assert_eq!(errors.len(), 1, "{said}");
+    errors[0].to_owned()
+}
+
+#[test]
+fn what_stops_a_start_is_one_line_that_names_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let free = ["--https-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
+    let said = refusal(directory.path(), &[&["--rtmp-listen", &address][..], &free].concat());
+    assert!(said.contains(&address) && said.contains("taken"), "{said}");
+
+    std::fs::write(directory.path().join("bad.toml"), "rtmp_listen = \"127.0.0.1:0\"\nrtpm_listen = 1\n").unwrap();
+    let said = refusal(directory.path(), &["--config", "bad.toml"]);
+    assert!(said.contains("bad.toml") && said.contains("rtpm_listen"), "{said}");
+
+    let said = refusal(directory.path(), &["--config", "missing.toml"]);
+    assert!(said.contains("missing.toml"), "{said}");
+    let said = refusal(directory.path(), &["--broadcast", "0"]);
+    assert!(said.contains("1 to 16"), "{said}");
+    let said = refusal(directory.path(), &["--rtmp-listen", "127.0.0.1:7000", "--https-listen", "127.0.0.1:7000"]);
+    assert!(said.contains("both"), "{said}");
+}
+
+#[test]
+fn help_and_completion_are_there() {
+    for arguments in [&["--help"][..], &["up", "--help"], &["seal", "verify", "--help"], &["completion", "bash"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_sealcast")).args(arguments).output().unwrap();
+        assert!(output.status.success() && !output.stdout.is_empty(), "{arguments:?}");
+    }
+}
