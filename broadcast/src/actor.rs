@@ -173,19 +173,18 @@ async fn run(
             },
             () = due => Job { input: Input::Tick, answer: None },
         };
-        let mut answer = job.answer;
+        let mut given = None;
         for output in gate.apply(job.input, clock.now()) {
             match output {
                 Output::Publish(view) => outside.views.publish(view),
                 Output::Forget(stream) => outside.views.forget(&stream),
-                Output::Respond(given) => {
-                    if let Some(answer) = answer.take() {
-                        // The pusher may have gone; its bytes stay.
-                        let _ = answer.send(given);
-                    }
-                }
+                Output::Respond(answer) => given = Some(answer),
                 effect => outside.effect(effect, &mut gate, clock),
             }
+        }
+        // Last, so that whoever is answered finds published what follows from the push. The pusher may have gone; its bytes stay.
+        if let Some((answer, given)) = job.answer.zip(given) {
+            let _ = answer.send(given);
         }
     }
 }

@@ -112,6 +112,7 @@ impl Broadcast {
             Said { handle: handle.clone(), traffic, https_url, data_url, egress_capacity: config.egress_capacity };
         let clock = context.clock;
         let parts = move || said.parts(clock);
+        context.ops.status(context.id.as_str(), status_of(handle.clone()));
         let presence = presence::spawn(&context, parts, shutdown.clone());
         let mut tasks = JoinSet::new();
         let public = context.identity.server_public();
@@ -154,6 +155,24 @@ impl Said {
             streams: streams.collect(),
             ..PresenceParts::default()
         }
+    }
+}
+
+/// What `/status` shows of this node: its streams, what was admitted and what was refused.
+fn status_of(handle: Handle) -> impl Fn() -> serde_json::Value + Send + Sync + 'static {
+    move || {
+        let streams = handle.views().all().into_iter().map(|view| {
+            serde_json::json!({
+                "stream": view.stream,
+                "sequence": view.newest().map(|newest| newest.body().sequence),
+                "epoch": view.newest().map(|newest| newest.body().epoch),
+                "ended": view.ended,
+                "media_bytes": view.media.bytes(),
+                "seals_admitted": view.seals_admitted,
+                "refused": view.refused,
+            })
+        });
+        serde_json::json!({ "role": "broadcast", "streams": streams.collect::<Vec<_>>() })
     }
 }
 

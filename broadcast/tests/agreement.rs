@@ -1,5 +1,7 @@
 //! Nodes say the same thing: two side by side, one that comes late, one that was restarted, with and without its disk.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod support;
 
 use support::studio::Studio;

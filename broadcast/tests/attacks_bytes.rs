@@ -1,5 +1,7 @@
 //! Attacks with media bytes. Each is refused, counted under its reason, said on `alerts` and never served; and the node plays on.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod support;
 
 use bytes::Bytes;

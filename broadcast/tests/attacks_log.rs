@@ -1,5 +1,7 @@
 //! Attacks with seals that were good once: replays, forks, and a bus that does what it likes. The log is what counts.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod support;
 
 use bytes::Bytes;

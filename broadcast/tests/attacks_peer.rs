@@ -1,5 +1,7 @@
 //! A hostile broadcast peer: certified, announced on the bus, and lying. What it answers is refused, and the next peer is asked.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod support;
 
 use std::convert::Infallible;

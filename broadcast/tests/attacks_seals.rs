@@ -1,5 +1,7 @@
 //! Attacks with seals and grants. Each is refused, counted under its reason and said on `alerts`; and the node plays on.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod support;
 
 use bytes::Bytes;
@@ -92,7 +94,7 @@ async fn keys_without_a_right_to_it() {
         thief.key = SealingKey::generate().unwrap();
         let mut grant = Authority::statement(&thief.key, now);
         change(&mut grant, now);
-        zone.publish_key(&authority.sign(grant), &thief).await;
+        zone.publish_key(&authority.sign(&grant), &thief).await;
         let row = thief.row(zone.now());
         refused(&ingest, &node, &row, "key", name).await;
     }
@@ -172,7 +174,8 @@ async fn times_and_numbers_that_cannot_be() {
         refused(&ingest, &node, &row, "implausible", name).await;
     }
     // An honest ingest refuses to sign these; a thief's tool would not.
-    let spoil: [(&str, fn(&mut SealBody)); 5] = [
+    type Spoil = (&'static str, fn(&mut SealBody));
+    let spoil: [Spoil; 5] = [
         ("duration 0", |body| body.objects[0].duration.ticks = 0),
         ("negative duration", |body| body.objects[0].duration.ticks = -45_000),
         ("duration of 10^12", |body| body.objects[0].duration.ticks = 1_000_000_000_000),

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 /// A part with its bytes.
 #[derive(Debug, Clone)]
-pub struct StoredPart {
+pub(super) struct StoredPart {
     /// Rendition.
     pub rendition: RenditionId,
     /// SHA-256 of the bytes.
@@ -22,7 +22,7 @@ pub struct StoredPart {
 
 /// The parts of one row that have bytes, sorted by rendition.
 #[derive(Debug)]
-pub struct StoredRow {
+pub(super) struct StoredRow {
     /// The seal that lists them.
     pub sequence: LogSequence,
     /// Index within the segment.
@@ -43,7 +43,7 @@ impl StoredRow {
 
 /// A segment's rows, and what is known about it.
 #[derive(Debug, Clone, Default)]
-pub struct StoredSegment {
+pub(super) struct StoredSegment {
     rows: Vec<Arc<StoredRow>>,
     /// Once it is closed: the segment of every rendition that has no gap in it.
     whole: BTreeMap<RenditionId, (Digest, Bytes)>,

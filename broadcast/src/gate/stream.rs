@@ -270,8 +270,8 @@ impl Stream {
         let admitted = self.media.get(name.epoch, &name.rendition, name.slot);
         let admitted = admitted.filter(|(held, _)| *held == digest).map(|(_, bytes)| bytes);
         admitted.or_else(|| {
-            let saved = self.saved.iter().filter(|_| name.slot == Slot::Init).flat_map(|saved| &saved.inits);
-            saved.filter(|init| Digest(Sha256::digest(init).into()) == digest).cloned().next()
+            let mut saved = self.saved.iter().filter(|_| name.slot == Slot::Init).flat_map(|saved| &saved.inits);
+            saved.find(|init| Digest(Sha256::digest(init).into()) == digest).cloned()
         })
     }
 

@@ -50,7 +50,7 @@ impl Authority {
 
     /// A grant for all streams, from an hour ago for a day.
     pub fn grant(&self, key: &SealingKey, now: UnixMillis) -> Bytes {
-        self.sign(Self::statement(key, now))
+        self.sign(&Self::statement(key, now))
     }
 
     pub fn statement(key: &SealingKey, now: UnixMillis) -> Grant {
@@ -64,8 +64,8 @@ impl Authority {
         }
     }
 
-    pub fn sign(&self, grant: Grant) -> Bytes {
-        sign_grant(&grant, &self.root).unwrap()
+    pub fn sign(&self, grant: &Grant) -> Bytes {
+        sign_grant(grant, &self.root).unwrap()
     }
 
     pub fn revoke(&self, version: u64, keys: &[&SealingKey], now: UnixMillis) -> Bytes {

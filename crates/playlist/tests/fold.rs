@@ -1,5 +1,7 @@
 //! Properties of the fold over random logs (RFC 8216bis 6.2.1, 6.2.2 and 6.2.4).
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -192,7 +194,8 @@ fn new_session_on_an_older_seal_replaces_what_came_after() {
 #[test]
 fn contradictions_change_nothing() {
     let good = Writer::new(ladder(&[360], true)).segments(2).row(45_000, false, None).log.clone();
-    let mut tampered: Vec<(&str, Box<dyn Fn(&mut SealBody)>)> = Vec::new();
+    type Tampering = Box<dyn Fn(&mut SealBody)>;
+    let mut tampered: Vec<(&str, Tampering)> = Vec::new();
     tampered.push(("sequence", Box::new(|body| body.sequence = LogSequence(99))));
     tampered.push(("rendition missing", Box::new(|body| _ = body.objects.pop())));
     tampered.push(("rendition unknown", Box::new(|body| body.objects[0].rendition = rendition("999p"))));

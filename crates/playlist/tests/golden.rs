@@ -1,5 +1,7 @@
 //! Rendered playlists against golden files in `testdata`. `UPDATE_GOLDEN=1 cargo test -p playlist` writes them anew.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod support;
 
 use std::path::PathBuf;

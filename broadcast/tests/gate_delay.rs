@@ -1,0 +1,77 @@
+//! The way to measure what the gate adds between "bytes and seal are here" and "listed", in process.
+//!
+//! The figure itself belongs to `bench` and a release build; here only that twenty renditions go through, and that nothing waits
+//! for a timer on the way.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+#[path = "support/studio.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared by all tests")]
+mod studio;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use broadcast::actor::Actor;
+use broadcast::gate::{Gate, Input, Settings, Source};
+use node::CancellationToken;
+use node::clock::Clock;
+use seal::Keyring;
+use studio::{Authority, PARTS, Studio, cluster, node, sha256};
+
+const SEGMENTS: u32 = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_renditions_are_listed_as_soon_as_they_are_complete() {
+    let clock = Clock::new();
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", clock.wall());
+    studio.renditions = (0..20).map(|n| format!("{}p", 100 + n)).collect();
+    // Half a second at 2 Mbit/s.
+    studio.part_bytes = 125_000;
+    let keyring = Keyring::new(cluster(), authority.root.public_key().unwrap());
+    let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 1 << 30 };
+    let gate = Gate::new(settings, keyring, BTreeMap::new());
+    let shutdown = CancellationToken::new();
+    let (handle, mut effects, thread) = Actor::spawn(gate, clock, shutdown.clone()).unwrap().into_parts();
+    let drain = tokio::spawn(async move { while effects.recv().await.is_some() {} });
+    handle.send(Input::Grant(authority.grant(&studio.key, clock.wall()))).await.unwrap();
+
+    // The first seal of a stream waits a moment for peers, which there are none of here.
+    let first = studio.row(clock.wall());
+    for (name, bytes) in &first.objects {
+        let (name, digest, bytes) = (name.clone(), sha256(bytes), bytes.clone());
+        handle.push(Input::Object { name, digest, bytes, peer: node("i1") }).await.unwrap();
+    }
+    let (raw, source) = (first.sealed.raw().clone(), Source::Put(node("i1")));
+    handle.push(Input::Seal { stream: studio.stream.clone(), raw, source }).await.unwrap();
+    let joined = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        while handle.views().get(&studio.stream).is_none_or(|view| view.newest().is_none()) {
+            ticks.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), joined).await.unwrap();
+
+    let mut delays = Vec::new();
+    for _ in 0..SEGMENTS * PARTS {
+        let row = studio.row(clock.wall());
+        for (name, bytes) in &row.objects {
+            let (name, digest, bytes) = (name.clone(), sha256(bytes), bytes.clone());
+            handle.push(Input::Object { name, digest, bytes, peer: node("i1") }).await.unwrap();
+        }
+        let start = clock.elapsed();
+        let (raw, source) = (row.sealed.raw().clone(), Source::Put(node("i1")));
+        handle.push(Input::Seal { stream: studio.stream.clone(), raw, source }).await.unwrap();
+        delays.push(clock.elapsed() - start);
+        let newest = handle.views().get(&studio.stream).and_then(|view| Some(view.newest()?.body().sequence));
+        assert_eq!(newest, Some(row.sealed.body().sequence), "visible with the answer");
+    }
+    assert_eq!(handle.views().get(&studio.stream).unwrap().media_playlists.len(), 20);
+    delays.sort_unstable();
+    let at = |share: usize| delays[(delays.len() - 1) * share / 100];
+    println!("gate delay, 20 renditions, {} rows: median {:?}, p99 {:?}", delays.len(), at(50), at(99));
+    shutdown.cancel();
+    drain.await.unwrap();
+    thread.join().unwrap();
+}
