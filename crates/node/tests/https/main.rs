@@ -28,6 +28,11 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("did not happen: {what}"))
 }
 
+/// RFC 9113, section 3.4.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// An empty SETTINGS frame: RFC 9113, section 6.5.
+const HTTP2_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+
 enum Plane {
     Public,
     Mutual,
@@ -181,8 +186,12 @@ async fn node_does_not_talk_to_a_server_of_another_authority() {
 #[tokio::test]
 async fn slow_header_is_cut_off() {
     let server = Server::start(Plane::Public, short()).await;
-    for (alpn, beginning) in [("http/1.1", &b"GET /who HTTP/1.1\r\nHost: x\r\nX-Slow: "[..]), ("h2", &b"PRI * HT"[..])]
-    {
+    let silent_http2 = [HTTP2_PREFACE, &HTTP2_SETTINGS[..]].concat();
+    for (alpn, beginning) in [
+        ("http/1.1", &b"GET /who HTTP/1.1\r\nHost: x\r\nX-Slow: "[..]),
+        ("h2", &b"PRI * HT"[..]),
+        ("h2", &silent_http2[..]),
+    ] {
         let mut stream = server.connect(server.stranger(&[alpn])).await;
         stream.write_all(beginning).await.unwrap();
         let mut rest = Vec::new();
@@ -234,7 +243,10 @@ async fn idle_connection_is_ended_and_the_next_request_opens_another() {
 
 #[tokio::test]
 async fn connection_beyond_the_bound_is_closed_and_room_comes_back() {
-    let server = Server::start(Plane::Public, Limits { connections_max: 2, ..Limits::default() }).await;
+    // No other bound may close the third connection first.
+    let handshake_timeout = Duration::from_secs(3_600);
+    let limits = Limits { connections_max: 2, handshake_timeout, ..Limits::default() };
+    let server = Server::start(Plane::Public, limits).await;
     let first = server.connect(server.stranger(&["http/1.1"])).await;
     let _second = server.connect(server.stranger(&["http/1.1"])).await;
     let mut third = TcpStream::connect(server.address).await.unwrap();
@@ -248,6 +260,47 @@ async fn connection_beyond_the_bound_is_closed_and_room_comes_back() {
     })
     .await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn rapid_resets_end_the_connection() {
+    let server = Server::start(Plane::Public, Limits::default()).await;
+    let mut stream = server.connect(server.stranger(&["h2"])).await;
+    let mut attack = [HTTP2_PREFACE, &HTTP2_SETTINGS[..]].concat();
+    for id in (1..2_000_u32).step_by(2) {
+        // HEADERS with END_STREAM and END_HEADERS: GET https / x (RFC 7541, appendix A), then RST_STREAM with CANCEL.
+        attack.extend([0, 0, 6, 1, 5]);
+        attack.extend(id.to_be_bytes());
+        attack.extend([0x82, 0x87, 0x84, 0x41, 1, b'x']);
+        attack.extend([0, 0, 4, 3, 0]);
+        attack.extend(id.to_be_bytes());
+        attack.extend(8_u32.to_be_bytes());
+    }
+    // The peer may hang up in the middle of it.
+    let _ = stream.write_all(&attack).await;
+    let mut answer = Vec::new();
+    let _ = within("the end of the attack", stream.read_to_end(&mut answer)).await;
+    assert!(http2_goaway_errors(&answer).contains(&ENHANCE_YOUR_CALM), "{answer:?}");
+    let answer = client(server.stranger(&["h2"])).get(server.url("/who")).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "the listener goes on");
+    server.stop().await;
+}
+
+/// RFC 9113, section 7.
+const ENHANCE_YOUR_CALM: u32 = 0xb;
+
+/// Error codes of the GOAWAY frames in what a server sent.
+fn http2_goaway_errors(mut bytes: &[u8]) -> Vec<u32> {
+    let mut errors = Vec::new();
+    while let [l2, l1, l0, kind, _flags, _, _, _, _, rest @ ..] = bytes {
+        let length = usize::from(*l2) << 16 | usize::from(*l1) << 8 | usize::from(*l0);
+        let (payload, next) = rest.split_at(length.min(rest.len()));
+        if let (7, [_, _, _, _, e3, e2, e1, e0, ..]) = (kind, payload) {
+            errors.push(u32::from_be_bytes([*e3, *e2, *e1, *e0]));
+        }
+        bytes = next;
+    }
+    errors
 }
 
 #[tokio::test]
