@@ -219,7 +219,7 @@ impl Stream {
             self.refuse(AlertReason::Quarantine, detail, shared);
             return;
         }
-        let needs = self.needs(sealed.body());
+        let needs = self.needs(sealed.body(), shared);
         let sequence = sealed.body().sequence;
         let epoch = sealed.body().epoch;
         let mut pending = Pending { sealed, void_after, anew: false, bytes: BTreeMap::new(), missing: 0 };
@@ -240,13 +240,14 @@ impl Stream {
     }
 
     /// The objects whose bytes must be here before the seal is admitted.
-    fn needs(&mut self, body: &SealBody) -> Vec<(RenditionId, Slot, Digest, u64)> {
+    fn needs(&mut self, body: &SealBody, shared: &mut Shared) -> Vec<(RenditionId, Slot, Digest, u64)> {
         let opens = body.objects.iter().any(|object| object.slot == Slot::Init);
         if self.ground == Ground::Sought && !opens {
             // A checkpoint in the middle of an epoch: its init segments are needed from here on, its row is not.
             if !body.checkpoint.is_empty() {
                 self.ground = Ground::Found;
             }
+            self.settle_unneeded(body, shared);
             let inits = body.checkpoint.iter();
             return inits.map(|r| (r.track.rendition.clone(), Slot::Init, r.init, r.init_length)).collect();
         }
@@ -254,6 +255,15 @@ impl Stream {
         let has_bytes = |object: &&seal::Object| !object.gap && !matches!(object.slot, Slot::Segment { .. });
         let objects = body.objects.iter().filter(has_bytes);
         objects.map(|object| (object.rendition.clone(), object.slot, object.digest, object.length)).collect()
+    }
+
+    /// Takes what a verified seal names out of the quarantine, although nothing is done with it.
+    fn settle_unneeded(&mut self, body: &SealBody, shared: &mut Shared) {
+        for object in body.objects.iter().filter(|object| !matches!(object.slot, Slot::Segment { .. })) {
+            let (stream, rendition) = (self.id.clone(), object.rendition.clone());
+            let name = ObjectName { stream, rendition, epoch: body.epoch, slot: object.slot };
+            shared.quarantine.settle(&name, object.digest);
+        }
     }
 
     /// Bytes that are here already: admitted before, or in quarantine. Wrong ones that claim the name are refused.

@@ -288,7 +288,8 @@ proptest! {
         cluster.wait(Duration::from_secs(20));
         cluster.assert_alike();
         for (_, bench) in &mut cluster.gates {
-            prop_assert_eq!(bench.reasons(), vec![]);
+            // Bytes from before the place where a node joined are dropped in the end; that accuses nobody of a lie.
+            prop_assert!(bench.reasons().iter().all(|reason| *reason == AlertReason::Deadline));
         }
     }
 }
