@@ -7,8 +7,8 @@ use node::CancellationToken;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-/// Everything has to end within this after the signal. The longest part is [`node::http::GRACE`].
-pub(crate) const STOP_WAIT_MAX: Duration = Duration::from_millis(2_700);
+/// All parts have to end within this after the signal: 3 s less what the bus and the broker take after them.
+pub(crate) const STOP_WAIT_MAX: Duration = Duration::from_millis(2_300);
 
 /// A token that is cancelled by Ctrl-C or SIGTERM.
 ///
@@ -30,37 +30,34 @@ pub(crate) fn shutdown() -> anyhow::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Waits for all parts. The first that fails ends the others, and its error is returned.
+/// Waits for all parts. The first that ends, other than by `shutdown`, ends the others.
 ///
 /// # Errors
 /// The first error of a part, or that a part ended though nobody asked it to.
 pub(crate) async fn join(mut parts: JoinSet<anyhow::Result<()>>, shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let mut outcome = Ok(());
-    while !parts.is_empty() {
-        let next = async {
-            if shutdown.is_cancelled() {
-                tokio::time::timeout(STOP_WAIT_MAX, parts.join_next()).await
-            } else {
-                tokio::select! {
-                    next = parts.join_next() => Ok(next),
-                    () = shutdown.cancelled() => Ok(None),
-                }
-            }
-        };
-        match next.await {
-            Ok(Some(ended)) => {
-                let ended = ended.context("a part of the process panicked").flatten();
-                if outcome.is_ok() && !shutdown.is_cancelled() {
-                    outcome = ended.and_then(|()| Err(anyhow::anyhow!("a part of the process ended by itself")));
-                }
-                shutdown.cancel();
-            }
-            Ok(None) => {}
-            Err(_) => {
-                tracing::warn!(parts = parts.len(), "parts of the process did not end in time and are cut off");
-                break;
+    let first = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => None,
+        ended = parts.join_next() => ended,
+    };
+    let result = |ended: Result<anyhow::Result<()>, tokio::task::JoinError>| {
+        ended.context("a part of the process panicked").flatten()
+    };
+    let mut outcome = match first {
+        Some(ended) => result(ended).and_then(|()| Err(anyhow::anyhow!("a part of the process ended by itself"))),
+        None => Ok(()),
+    };
+    shutdown.cancel();
+    let others = async {
+        while let Some(ended) = parts.join_next().await {
+            let ended = result(ended);
+            if outcome.is_ok() {
+                outcome = ended;
             }
         }
+    };
+    if tokio::time::timeout(STOP_WAIT_MAX, others).await.is_err() {
+        tracing::warn!("parts of the process did not end in time and are cut off");
     }
     outcome
 }

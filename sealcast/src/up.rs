@@ -243,17 +243,24 @@ impl Station {
         let broker_shutdown = CancellationToken::new();
         let broker = tokio::spawn(broker.run(broker_shutdown.clone()));
 
+        // The ingest ends first, so that its last row still finds the nodes: `downstream` is cancelled when it has ended.
+        let downstream = CancellationToken::new();
+        let ingest_ended = downstream.clone().drop_guard();
         let mut parts = JoinSet::new();
-        parts.spawn(ops_server.run(shutdown.clone()));
-        parts.spawn(control.run(shutdown.clone()));
+        let (stop, publishing) = (shutdown.clone(), source.map(|source| source.run(shutdown.clone())));
+        parts.spawn(async move {
+            let _ended = ingest_ended;
+            ingest.run(stop).await
+        });
+        if let Some(publishing) = publishing {
+            parts.spawn(publishing);
+        }
+        parts.spawn(ops_server.run(downstream.clone()));
+        parts.spawn(control.run(downstream.clone()));
         for (_, node) in broadcast {
-            parts.spawn(node.run(shutdown.clone()));
+            parts.spawn(node.run(downstream.clone()));
         }
-        parts.spawn(ingest.run(shutdown.clone()));
-        parts.spawn(balancer.run(shutdown.clone()));
-        if let Some(source) = source {
-            parts.spawn(source.run(shutdown.clone()));
-        }
+        parts.spawn(balancer.run(downstream));
         admin.write(&settings.data)?;
         parts.spawn(announce(ops, settings.clone(), ready, shutdown.clone()));
 

@@ -1,5 +1,5 @@
 //! What the end-to-end tests share: processes that end with the test, an HTTPS client, real publishers, a real browser.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 pub mod browser;
 pub mod cluster;
