@@ -62,7 +62,7 @@ impl LoadBalancer {
         let sticky = StickyKey::ensure(&path).with_context(|| format!("sticky key {}", path.display()))?;
         let listener = node::http::bind(config.https_listen).await?;
         let address = listener.local_addr().context("the public listener has no address")?;
-        let members = Arc::new(Members::new(node.clock.clone()));
+        let members = Arc::new(Members::new(node.clock));
         let ready = node.ops.ready(&format!("{}: a broadcast node is there", node.id));
         Ok(Self { listener, address, connections_max: config.connections_max, members, sticky, ready, node })
     }

@@ -104,7 +104,7 @@ pub(crate) async fn follow(
         let deadline = members.with(|state| state.view.next_deadline(node.clock.now()));
         let expiry = async {
             match deadline {
-                Some(elapsed) => tokio::time::sleep_until(node.clock.instant(elapsed).into()).await,
+                Some(elapsed) => tokio::time::sleep_until(node.clock.instant(elapsed)).await,
                 None => std::future::pending().await,
             }
         };

@@ -1,4 +1,5 @@
 //! The balancer in front of real TLS servers, with a real bus between them.
+#![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
 //! A cluster of plain processes around a real Mosquitto, and what happens to a viewer when machines die.
+#![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;
 
@@ -14,7 +15,7 @@ use support::{PATIENCE, eventually_async, text};
 async fn viewer_sees_no_stall_when_its_node_is_killed_and_when_the_broker_is_replaced() {
     let mut cluster = Cluster::start().await;
     let _control = cluster.node("control").await;
-    let mut nodes = vec![("b1", cluster.node("b1").await), ("b2", cluster.node("b2").await)];
+    let mut nodes = [("b1", cluster.node("b1").await), ("b2", cluster.node("b2").await)];
     let ingest = cluster.node("ingest").await;
     let balancer = cluster.node("lb").await;
     let file = clip(cluster.directory.path(), Clip::default());

@@ -1,4 +1,5 @@
 //! `sealcast up` as a newcomer meets it: one command, a real publisher, every rendition decoded, a real browser.
+#![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;
 
