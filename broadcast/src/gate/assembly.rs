@@ -1,12 +1,13 @@
-//! Segments in the making: their bytes are put together and hashed part by part, so that when one completes only its last part
-//! is left to do. Pure.
+//! Segments in the making: their bytes are put together and hashed part by part, and a part that is next is hashed when its
+//! bytes come, so that little is left to do once its seal is here. Pure.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use media::{Digest, RenditionId, Slot};
+use media::{Digest, ObjectName, PartIndex, RenditionId, Slot};
 use playlist::SegmentKey;
 use seal::SealBody;
+use seal::limits::RENDITIONS_MAX;
 use sha2::{Digest as _, Sha256};
 
 use super::stream::SlotBytes;
@@ -18,6 +19,17 @@ const BUFFER_BYTES_FIRST: usize = 16 * 1024 * 1024;
 struct Lane {
     hasher: Sha256,
     buffer: Vec<u8>,
+    parts: u32,
+}
+
+/// A part that was hashed before it was admitted: of use only if the seal names the same bytes.
+#[derive(Debug)]
+struct Foreseen {
+    key: SegmentKey,
+    part: PartIndex,
+    digest: Digest,
+    /// State of the segment's hash after the part.
+    hasher: Sha256,
 }
 
 /// The open segment of all renditions.
@@ -25,6 +37,7 @@ struct Lane {
 pub(super) struct Assembly {
     key: Option<SegmentKey>,
     lanes: BTreeMap<RenditionId, Lane>,
+    foreseen: BTreeMap<RenditionId, Foreseen>,
     /// Length of the newest segment of a rendition: what the next one is likely to have.
     lengths: BTreeMap<RenditionId, usize>,
 }
@@ -36,6 +49,27 @@ impl Assembly {
         self.lanes.clear();
     }
 
+    /// Bytes came that may be the next part of a rendition. The first that claim a place are hashed, so nobody can make this
+    /// cost more than one part for each.
+    pub(super) fn foresee(&mut self, name: &ObjectName, digest: Digest, bytes: &Bytes) {
+        let Slot::Part { msn, part } = name.slot else { return };
+        let key = SegmentKey { epoch: name.epoch, msn };
+        let place = |foreseen: &Foreseen| (foreseen.key, foreseen.part);
+        if self.foreseen.get(&name.rendition).map(place) == Some((key, part)) {
+            return;
+        }
+        let lane = self.lanes.get(&name.rendition).filter(|lane| self.key == Some(key) && lane.parts == part.0);
+        let mut hasher = match lane {
+            Some(lane) => lane.hasher.clone(),
+            None if part == PartIndex(0) && self.key.is_none_or(|open| open < key) => Sha256::new(),
+            None => return,
+        };
+        if self.foreseen.len() < RENDITIONS_MAX || self.foreseen.contains_key(&name.rendition) {
+            hasher.update(bytes);
+            self.foreseen.insert(name.rendition.clone(), Foreseen { key, part, digest, hasher });
+        }
+    }
+
     /// Takes the parts of a row. When the row completes its segment, returns the whole segments.
     ///
     /// # Errors
@@ -45,8 +79,8 @@ impl Assembly {
         body: &SealBody,
         bytes: &SlotBytes,
     ) -> Result<BTreeMap<RenditionId, (Digest, Bytes)>, String> {
-        for ((rendition, slot), (_, bytes)) in bytes {
-            let Slot::Part { msn, .. } = slot else { continue };
+        for ((rendition, slot), (digest, bytes)) in bytes {
+            let Slot::Part { msn, part } = slot else { continue };
             let key = SegmentKey { epoch: body.epoch, msn: *msn };
             if self.key != Some(key) {
                 self.clear();
@@ -58,7 +92,12 @@ impl Assembly {
                 // A tenth more than the one before: rarely copied again, and little is wasted.
                 lane.buffer.reserve(expected.saturating_add(expected / 10).max(bytes.len()));
             }
-            lane.hasher.update(bytes);
+            let foreseen = self.foreseen.remove(rendition);
+            match foreseen.filter(|f| (f.key, f.part, f.digest) == (key, *part, *digest) && lane.parts == part.0) {
+                Some(foreseen) => lane.hasher = foreseen.hasher,
+                None => lane.hasher.update(bytes),
+            }
+            lane.parts += 1;
             lane.buffer.extend_from_slice(bytes);
         }
         let mut whole = BTreeMap::new();

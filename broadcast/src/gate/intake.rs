@@ -3,29 +3,73 @@
 use bytes::Bytes;
 use media::{Digest, NodeId, ObjectName, Slot, StreamId};
 use messages::AlertReason;
-use seal::{Freshness, Sealed};
+use seal::{Freshness, KeyId, Refusal, RefusalReason, Sealed};
 
-use super::limits::{OBJECT_BYTES_MAX, STREAMS_MAX};
+use super::limits::{OBJECT_BYTES_MAX, STRANGERS_MAX, STRANGERS_WAIT_MAX, STREAMS_MAX};
 use super::store::length;
 use super::stream::Stream;
-use super::{Answer, Gate, Output, Pull, PullId, Pulled, Source, reason_of};
+use super::{Answer, Gate, Output, Pull, PullId, Pulled, Source, Stranger, reason_of};
+
+/// Where the key's id stands in an envelope that is well formed: nothing rests on it but whether a seal waits.
+const KEY_AT: std::ops::Range<usize> = 9..25;
 
 impl Gate {
-    pub(super) fn seal(&mut self, stream: StreamId, raw: &Bytes, source: &Source) {
+    pub(super) fn seal(&mut self, stream: StreamId, raw: &Bytes, source: Source) {
+        let is_push = matches!(source, Source::Put(_));
+        let answer = match self.verify(&stream, raw, &source) {
+            Ok(sealed) => self.verified(stream, sealed),
+            Err(refusal) => {
+                let reason = reason_of(refusal.reason);
+                if let Err(detail) = self.hold(&stream, raw, source, refusal) {
+                    self.refuse(reason, &stream, detail);
+                }
+                Answer::Refused(reason)
+            }
+        };
+        if is_push {
+            self.shared.outputs.push(Output::Respond(answer));
+        }
+    }
+
+    fn verify(&self, stream: &StreamId, raw: &Bytes, source: &Source) -> Result<Sealed, Refusal> {
         let freshness = match source {
             Source::Bus | Source::Put(_) => Freshness::Live,
             Source::Head => Freshness::CatchUp,
         };
-        let answer = match self.shared.keyring.verify(raw, &stream, self.shared.now.wall, freshness) {
-            Ok(sealed) => self.verified(stream, sealed),
-            Err(refusal) => {
-                let reason = reason_of(refusal.reason);
-                self.refuse(reason, &stream, refusal.detail);
-                Answer::Refused(reason)
+        self.shared.keyring.verify(raw, stream, self.shared.now.wall, freshness)
+    }
+
+    /// Keeps a seal that lacks nothing but a grant for its key; gives the refusal's detail back for all others.
+    fn hold(&mut self, stream: &StreamId, raw: &Bytes, source: Source, refusal: Refusal) -> Result<(), String> {
+        let key = raw.get(KEY_AT).and_then(|key| key.try_into().ok()).map(KeyId);
+        let lacks_grant = refusal.reason == RefusalReason::Key
+            && key.is_some_and(|key| self.shared.keyring.grant(&key).is_none())
+            && self.strangers.len() < STRANGERS_MAX;
+        if !lacks_grant {
+            return Err(refusal.detail);
+        }
+        let deadline = self.shared.now.elapsed + STRANGERS_WAIT_MAX;
+        let (stream, raw) = (stream.clone(), raw.clone());
+        self.strangers.push_back(Stranger { deadline, stream, raw, source, detail: refusal.detail });
+        Ok(())
+    }
+
+    /// A grant came: seals that waited for it are looked at again, in the order in which they came.
+    fn look_again(&mut self) {
+        for stranger in std::mem::take(&mut self.strangers) {
+            match self.verify(&stranger.stream, &stranger.raw, &stranger.source) {
+                Ok(sealed) => _ = self.verified(stranger.stream, sealed),
+                Err(refusal) if refusal.reason == RefusalReason::Key => self.strangers.push_back(stranger),
+                Err(refusal) => self.refuse(reason_of(refusal.reason), &stranger.stream, refusal.detail),
             }
-        };
-        if matches!(source, Source::Put(_)) {
-            self.shared.outputs.push(Output::Respond(answer));
+        }
+    }
+
+    /// Whose grant did not come in time has no right.
+    pub(super) fn refuse_strangers(&mut self) {
+        let now = self.shared.now.elapsed;
+        while let Some(stranger) = self.strangers.pop_front_if(|stranger| stranger.deadline <= now) {
+            self.refuse(AlertReason::Key, &stranger.stream, stranger.detail);
         }
     }
 
@@ -65,10 +109,11 @@ impl Gate {
                 }
                 Some(named) if named.is_here => return Answer::Known,
                 Some(_) => {
+                    stream.foresee(name, digest, &bytes);
                     stream.fill(name, digest, bytes);
                     return Answer::Stored;
                 }
-                None => {}
+                None => stream.foresee(name, digest, &bytes),
             }
         }
         match self.shared.quarantine.insert(name, digest, bytes, peer, self.shared.now.elapsed) {
@@ -137,7 +182,10 @@ impl Gate {
     pub(super) fn grant(&mut self, raw: &Bytes) {
         let now = self.shared.now.wall;
         match self.shared.keyring.add_grant(raw, now) {
-            Ok(_) => self.show_grants(),
+            Ok(_) => {
+                self.show_grants();
+                self.look_again();
+            }
             Err(refusal) => {
                 self.shared.refuse(reason_of(refusal.reason), None, format!("grant refused: {}", refusal.detail));
             }

@@ -55,3 +55,8 @@ pub const STREAM_IDLE_MAX: Duration = Duration::from_secs(600);
 pub const STUCK_MAX: Duration = Duration::from_secs(10);
 /// Init segments that are kept on disk with a head, in bytes: a ladder of 20 has 30 kB.
 pub const SAVED_INITS_BYTES_MAX: u64 = 512 * 1024;
+/// Seals of keys without a grant that wait for one: an ingest seals as soon as it is granted, and the grant may come later than
+/// its first seals. A second of the rows of 64 streams.
+pub const STRANGERS_MAX: usize = 128;
+/// How long they wait.
+pub const STRANGERS_WAIT_MAX: Duration = Duration::from_secs(3);

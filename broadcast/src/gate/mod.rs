@@ -255,7 +255,19 @@ pub struct Gate {
     heads: BTreeMap<StreamId, SavedHead>,
     /// Order in which heads came, to drop the oldest.
     heads_order: VecDeque<StreamId>,
+    /// Seals whose key has no grant yet.
+    strangers: VecDeque<Stranger>,
     shared: Shared,
+}
+
+/// A seal that waits for the grant of its key.
+#[derive(Debug)]
+struct Stranger {
+    deadline: Duration,
+    stream: StreamId,
+    raw: Bytes,
+    source: Source,
+    detail: String,
 }
 
 impl Gate {
@@ -275,7 +287,7 @@ impl Gate {
             now,
             outputs: Vec::new(),
         };
-        Self { streams: BTreeMap::new(), heads, heads_order, shared }
+        Self { streams: BTreeMap::new(), heads, heads_order, strangers: VecDeque::new(), shared }
     }
 
     /// Takes an input; says what is to be done. An answer to a push is always among it.
@@ -283,7 +295,7 @@ impl Gate {
         self.shared.now = now;
         self.shared.started.get_or_insert(now.elapsed);
         match input {
-            Input::Seal { stream, raw, source } => self.seal(stream, &raw, &source),
+            Input::Seal { stream, raw, source } => self.seal(stream, &raw, source),
             Input::Object { name, digest, bytes, peer } => {
                 let answer = self.object(&name, digest, bytes, &peer);
                 self.shared.outputs.push(Output::Respond(answer));
@@ -306,7 +318,8 @@ impl Gate {
     /// When [`Input::Tick`] is due, on the clock of [`Now::elapsed`].
     pub fn next_deadline(&self) -> Option<Duration> {
         let streams = self.streams.values().filter_map(|stream| stream.next_deadline(&self.shared));
-        streams.chain(self.shared.quarantine.next_deadline()).min()
+        let strangers = self.strangers.front().map(|stranger| stranger.deadline);
+        streams.chain(self.shared.quarantine.next_deadline()).chain(strangers).min()
     }
 
     /// The newest admitted seals of all streams that are remembered.
@@ -323,7 +336,7 @@ impl Gate {
     pub fn check_invariants(&self) {
         self.shared.quarantine.check_invariants();
         assert!(self.streams.len() <= limits::STREAMS_MAX);
-        assert!(self.heads.len() <= HEADS_MAX);
+        assert!(self.heads.len() <= HEADS_MAX && self.strangers.len() <= limits::STRANGERS_MAX);
         let media: u64 = self.streams.values().map(Stream::media_bytes).sum();
         assert_eq!(self.shared.media_bytes, media, "media of all streams are counted");
         for stream in self.streams.values() {
@@ -333,6 +346,7 @@ impl Gate {
 
     /// Everything that is due, and what became visible.
     fn work(&mut self) {
+        self.refuse_strangers();
         let shared = &mut self.shared;
         let elapsed = shared.now.elapsed;
         for (name, claim) in shared.quarantine.expire(elapsed) {

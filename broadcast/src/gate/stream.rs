@@ -309,6 +309,11 @@ impl Stream {
         }
     }
 
+    /// Bytes came that may be what the next seal names.
+    pub(super) fn foresee(&mut self, name: &ObjectName, digest: Digest, bytes: &Bytes) {
+        self.assembly.foresee(name, digest, bytes);
+    }
+
     pub(super) fn pull_now(&mut self, name: &ObjectName, shared: &Shared) {
         self.wants.now(name, shared.now.elapsed);
     }

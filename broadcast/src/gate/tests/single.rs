@@ -304,3 +304,43 @@ fn still_alive_after_idle(studio: &mut Studio, bench: &mut Bench) {
     bench.wait(Duration::from_secs(2));
     assert!(bench.playlist("360p").unwrap().contains("2/1.m4s"));
 }
+
+#[test]
+fn seals_that_overtake_their_grant_wait_for_it() {
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", START);
+    let mut bench = Bench::new(&authority, BTreeMap::new());
+    let rows = studio.segment(bench.wall());
+    bench.take_all(&rows);
+    assert_eq!((bench.gate.streams(), bench.refused.len()), (0, 0));
+    bench.apply(Input::Grant(authority.grant(&studio.key, START)));
+    bench.wait(Duration::from_secs(2));
+    assert!(bench.playlist("360p").unwrap().contains("1/0.m4s"));
+    assert_eq!(bench.reasons(), []);
+    still_alive(&mut studio, &mut bench);
+    // A key that is never granted is refused in the end, however many seals it signs.
+    let mut thief = Studio::new("demo", START);
+    for _ in 0..200 {
+        let row = thief.row(bench.wall());
+        bench.seal(&row);
+    }
+    bench.wait(Duration::from_secs(4));
+    assert_eq!(bench.reasons(), [AlertReason::Key; 200]);
+    still_alive(&mut studio, &mut bench);
+}
+
+#[test]
+fn bytes_that_were_hashed_too_early_spoil_nothing() {
+    let (mut studio, mut bench) = setup();
+    still_alive(&mut studio, &mut bench);
+    for row in studio.segment(bench.wall()) {
+        // Each claims the next place before the right bytes come.
+        for (name, _) in &row.objects {
+            bench.object_from("evil", name, &Bytes::from_static(b"not the right ones"));
+        }
+        bench.take(&row);
+    }
+    assert_eq!(bench.reasons(), [AlertReason::Digest; 24]);
+    assert!(bench.playlist("1080p").unwrap().contains("1/1.m4s"));
+    still_alive(&mut studio, &mut bench);
+}
