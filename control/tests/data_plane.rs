@@ -1,0 +1,229 @@
+//! The control node over real mutual TLS and a real bus: who may do what, and what it says to the cluster.
+#![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use control::{Config, Control, StreamConfig};
+use media::{ClusterId, NodeId, StreamId};
+use messages::{Prefix, Role};
+use node::broker::{Access, EmbeddedBroker, User};
+use node::bus::{Message, Subscription};
+use node::ops::Ops;
+use node::tls::{Authority, Identity};
+use node::{CancellationToken, Redacted};
+use reqwest::{Client, Method, StatusCode};
+use seal::{Keyring, RootPublicKey, SealingKey, Signer as _};
+use serde_json::Value;
+
+const PASSWORD: &str = "only for this test";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Cluster {
+    directory: tempfile::TempDir,
+    authority: Authority,
+    broker: SocketAddr,
+    all: CancellationToken,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::ensure(&directory.path().join("certs"), &node::clock::Clock::new()).unwrap();
+        std::fs::write(directory.path().join("password"), PASSWORD).unwrap();
+        let user = |name: &str, access| User { name: name.to_owned(), password: PASSWORD.to_owned(), access };
+        let config = node::broker::Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            users: vec![user("c1", Access::Control), user("looker", Access::Observer)],
+            ..node::broker::Config::default()
+        };
+        let broker = EmbeddedBroker::load(config).await.unwrap();
+        let address = broker.address();
+        let all = CancellationToken::new();
+        tokio::spawn(broker.run(all.clone()));
+        Self { directory, authority, broker: address, all }
+    }
+
+    fn bus(&self, user: &str) -> node::bus::Config {
+        node::bus::Config {
+            urls: vec![format!("mqtt://{}", self.broker)],
+            username: Some(user.to_owned()),
+            password_file: Some(self.directory.path().join("password")),
+            ..node::bus::Config::default()
+        }
+    }
+
+    /// Runs a control node with one configured stream; returns its base URL.
+    async fn control(&self) -> String {
+        let id = NodeId::new("c1").unwrap();
+        let setup = node::Setup {
+            id: id.clone(),
+            role: Role::Control,
+            cluster: ClusterId::new("test").unwrap(),
+            data: self.directory.path().join("c1"),
+            bus: self.bus("c1"),
+            identity: self.authority.issue(&id, Role::Control, &[]).unwrap(),
+            ops: Ops::new(),
+        };
+        let context = setup.start(self.all.clone()).await.unwrap();
+        let key = Some(Redacted::new("for-this-test-only".to_owned()));
+        let streams = vec![StreamConfig { name: StreamId::new("hall").unwrap(), key }];
+        let control = Control::load(Config { streams, ..Config::default() }, context).await.unwrap();
+        let base = format!("https://{}/cluster/v1", control.data_address());
+        tokio::spawn(control.run(self.all.clone()));
+        base
+    }
+
+    /// An HTTP client with a certificate of this role.
+    fn client(&self, name: &str, role: Role) -> Client {
+        let paths = self.authority.issue(&NodeId::new(name).unwrap(), role, &[]).unwrap();
+        Identity::load(&paths).unwrap().http_client().unwrap()
+    }
+
+    async fn listen(&self, filter: &str) -> Subscription {
+        let bus = node::bus::connect(&self.bus("looker"), "looker", None, self.all.clone()).await.unwrap();
+        let subscription = bus.subscribe(&Prefix::default().filter(filter)).await.unwrap();
+        let all = self.all.clone();
+        // The bus lives as long as somebody holds it.
+        tokio::spawn(async move {
+            all.cancelled().await;
+            drop(bus);
+        });
+        subscription
+    }
+
+    fn keyring(&self) -> Keyring {
+        let root = std::fs::read(self.directory.path().join("c1/root.pub")).unwrap();
+        Keyring::new(ClusterId::new("test").unwrap(), RootPublicKey::from_bytes(&root).unwrap())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.all.cancel();
+    }
+}
+
+async fn next(subscription: &mut Subscription) -> Message {
+    tokio::time::timeout(PATIENCE, subscription.recv()).await.expect("a message comes").expect("the bus is open")
+}
+
+async fn json(client: &Client, method: Method, url: String, body: Option<Value>) -> (StatusCode, Value) {
+    let request = client.request(method, url);
+    let request = if let Some(body) = body { request.json(&body) } else { request };
+    let answer = request.send().await.unwrap();
+    let status = answer.status();
+    let text = answer.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_is_granted_its_own_key_and_the_cluster_hears_of_it() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let mut keys = cluster.listen("keys/+").await;
+    let sealing = SealingKey::generate().unwrap();
+    let ingest = cluster.client("i1", Role::Ingest);
+    let answer = ingest.post(format!("{base}/grants")).body(sealing.public_key_bytes()).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let grant: Bytes = answer.bytes().await.unwrap();
+
+    let mut keyring = cluster.keyring();
+    let key = keyring.add_grant(&grant, node::clock::Clock::new().wall()).unwrap();
+    assert_eq!(key, sealing.key_id());
+    assert_eq!(keyring.grant(&key).unwrap().node.as_str(), "i1", "the certificate says whose key it is");
+    let heard = next(&mut keys).await;
+    assert_eq!((heard.topic, heard.payload), (format!("sealcast/v1/keys/{key}"), grant));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificate_decides_what_a_caller_may_do() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let public_key = SealingKey::generate().unwrap().public_key_bytes();
+    for role in [Role::Broadcast, Role::LoadBalancer, Role::Control] {
+        let client = cluster.client(&format!("x-{role}"), role);
+        let answer = client.post(format!("{base}/grants")).body(public_key.clone()).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{role} asks for a grant");
+    }
+    for role in [Role::Broadcast, Role::LoadBalancer, Role::Ingest] {
+        let client = cluster.client(&format!("y-{role}"), role);
+        for path in ["streams", "streams/hall", "keys", "nodes"] {
+            let answer = client.get(format!("{base}/admin/{path}")).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{role} reads {path}");
+        }
+    }
+    let stranger = Authority::ensure(&cluster.directory.path().join("other"), &node::clock::Clock::new()).unwrap();
+    let paths = stranger.issue(&NodeId::new("i1").unwrap(), Role::Ingest, &[]).unwrap();
+    let client = Identity::load(&paths).unwrap().http_client().unwrap();
+    assert!(client.get(format!("{base}/streams")).send().await.is_err(), "another authority's certificate");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_key_is_refused_and_a_long_body_is_not_read() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let ingest = cluster.client("i1", Role::Ingest);
+    let refused = ingest.post(format!("{base}/grants")).body(vec![0; 100]).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    let refused = ingest.post(format!("{base}/grants")).body(vec![0; 100_000]).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_made_shown_rotated_and_deleted_and_ingests_are_told() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let mut updates = cluster.listen("catalogue/update").await;
+    let (admin, ingest) = (cluster.client("c2", Role::Control), cluster.client("i1", Role::Ingest));
+    let stream = |name: &str| format!("{base}/admin/streams/{name}");
+
+    let new = serde_json::json!({ "name": "choir" });
+    let (status, made) = json(&admin, Method::POST, format!("{base}/admin/streams"), Some(new.clone())).await;
+    assert_eq!(status, StatusCode::CREATED);
+    next(&mut updates).await;
+    let (status, said) = json(&admin, Method::POST, format!("{base}/admin/streams"), Some(new)).await;
+    assert_eq!((status, said), (StatusCode::CONFLICT, Value::String("there is a stream choir already\n".to_owned())));
+
+    let (_, table) = json(&ingest, Method::GET, format!("{base}/streams"), None).await;
+    let names: Vec<&str> = table.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["choir", "hall"]);
+    assert!(!table.to_string().contains(made["key"].as_str().unwrap()), "ingests get digests, not keys");
+
+    let (_, rotated) = json(&admin, Method::POST, stream("choir/rotate-key"), None).await;
+    assert_ne!(rotated["key"], made["key"]);
+    next(&mut updates).await;
+    let (status, _) = json(&admin, Method::DELETE, stream("choir"), None).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    next(&mut updates).await;
+    let (status, _) = json(&admin, Method::GET, stream("choir"), None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, hall) = json(&admin, Method::GET, stream("hall"), None).await;
+    assert_eq!((status, hall["key"].as_str()), (StatusCode::OK, Some("for-this-test-only")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revoked_key_is_on_the_list_and_its_grant_is_gone_from_the_bus() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let mut keys = cluster.listen("keys/+").await;
+    let sealing = SealingKey::generate().unwrap();
+    let (admin, ingest) = (cluster.client("c2", Role::Control), cluster.client("i1", Role::Ingest));
+    let grant = ingest.post(format!("{base}/grants")).body(sealing.public_key_bytes()).send().await.unwrap();
+    let grant = grant.bytes().await.unwrap();
+    next(&mut keys).await;
+
+    let url = format!("{base}/admin/keys/{}/revoke", sealing.key_id());
+    assert_eq!(json(&admin, Method::POST, url.clone(), None).await.0, StatusCode::NO_CONTENT);
+    let list = next(&mut keys).await;
+    assert_eq!(list.topic, "sealcast/v1/keys/revoked");
+    let mut keyring = cluster.keyring();
+    keyring.apply_revocations(&list.payload).unwrap();
+    assert!(keyring.add_grant(&grant, node::clock::Clock::new().wall()).is_err());
+    assert_eq!(next(&mut keys).await.payload, Bytes::new(), "the retained grant is cleared");
+
+    assert_eq!(json(&admin, Method::POST, url, None).await.0, StatusCode::NOT_FOUND);
+    let again = ingest.post(format!("{base}/grants")).body(sealing.public_key_bytes()).send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::FORBIDDEN);
+}
