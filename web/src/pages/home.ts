@@ -44,6 +44,7 @@ function codeLine(label: string, text: string): HTMLElement {
 }
 
 function emptyState(): HTMLElement {
+  // The API does not carry the ingest's address: this is the default one, and the page says so.
   const server = `rtmp://${location.hostname}:1935/live`;
   return h(
     'div',
@@ -69,7 +70,9 @@ function emptyState(): HTMLElement {
     h(
       'p',
       { class: 'hint' },
-      'In OBS: Settings → Stream → Service “Custom…”. H.264 video and AAC audio, a keyframe every 2 seconds.',
+      'In OBS: Settings → Stream → Service “Custom…”. H.264 video and AAC audio, a keyframe every 2 seconds. The address is the usual one; where the operator chose another, ',
+      h('code', {}, 'sealcast up'),
+      ' printed it.',
     ),
   );
 }
