@@ -21,6 +21,10 @@ for tool in cargo node npm; do
     command -v "$tool" >/dev/null || { echo "setup: $tool is missing; install Rust (rustup) and Node.js 20 or newer first" >&2; exit 1; }
 done
 
+# The web app's tools need it; Debian 12's own nodejs package is 18.
+node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' ||
+    { echo "setup: Node.js $(node --version) is too old; install 20.19 or newer" >&2; exit 1; }
+
 missing=()
 for package in "${wanted[@]}"; do
     dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

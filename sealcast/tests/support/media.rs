@@ -54,13 +54,13 @@ pub fn parse(text: &str) -> MediaPlaylist {
     m3u8_rs::parse_media_playlist_res(text.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// All listed media of a rendition in one file, as a player would append it.
+/// The first segments of a rendition in one file, as a player would append them.
 pub async fn download(http: &reqwest::Client, base: &str, stream: &str, rendition: &str, segments: usize) -> Vec<u8> {
     let playlist = playlist(http, base, stream, rendition, segments).await;
     let root = format!("{base}/live/{stream}/{rendition}");
     let map = playlist.segments.first().and_then(|s| s.map.clone()).expect("the first segment has a map");
     let mut all = get_bytes(http, &format!("{root}/{}", map.uri)).await;
-    for segment in &playlist.segments {
+    for segment in playlist.segments.iter().take(segments) {
         all.extend(get_bytes(http, &format!("{root}/{}", segment.uri)).await);
     }
     all

@@ -27,7 +27,7 @@ export function subtitle(detail: StreamDetail, nowMs: number): string {
   const top = topRung(detail.renditions);
   const since = detail.startedAt === null ? null : duration(nowMs - detail.startedAt);
   const when = since && (detail.state === 'ended' ? `Started ${since} ago` : `Live for ${since}`);
-  return [when, top && `up to ${rungLabel(top)}`, detail.ingest && `from ingest ${detail.ingest}`]
+  return [when, top && `up to ${rungLabel(top)}`, detail.ingest && `from ${detail.ingest}`]
     .filter(Boolean)
     .join(' · ');
 }
