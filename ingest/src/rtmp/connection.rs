@@ -67,12 +67,14 @@ pub(super) struct Connection {
     rules: Rules,
     buffer: Vec<u8>,
     broken_tags: u32,
+    /// The application that the peer connected to, when it is not ours.
+    unknown_application: Option<String>,
 }
 
 impl Connection {
     pub(super) fn new(socket: TcpStream, address: SocketAddr, hub: Arc<Hub>, rules: Rules) -> Self {
         let (protocol, buffer) = (Protocol::new(), vec![0; READ_BYTES]);
-        Self { socket, address, protocol, hub, rules, buffer, broken_tags: 0 }
+        Self { socket, address, protocol, hub, rules, buffer, broken_tags: 0, unknown_application: None }
     }
 
     /// Serves the connection until it ends.
@@ -128,13 +130,10 @@ impl Connection {
     /// One event before `publish` is accepted.
     async fn command(&mut self, event: Event) -> Result<Option<Publication>, Closed> {
         match event {
-            Event::Connect { app } if app == self.rules.application => {
-                guarded(|| self.protocol.accept_connect())?;
-            }
             Event::Connect { app } => {
-                let text = format!("No application {app:?} here: publish to /{}.", self.rules.application);
-                guarded(|| self.protocol.reject_connect(&text))?;
-                return Err(self.refuse("application", text).await);
+                // An unknown application is refused at `publish`: OBS shows the reason of that refusal, not of this one.
+                self.unknown_application = (app != self.rules.application).then_some(app);
+                guarded(|| self.protocol.accept_connect())?;
             }
             Event::Publish { key } => return self.publish(&key).await.map(Some),
             Event::Play => {
@@ -147,6 +146,11 @@ impl Connection {
     }
 
     async fn publish(&mut self, key: &KeyDigest) -> Result<Publication, Closed> {
+        if let Some(app) = &self.unknown_application {
+            let text = format!("No application {app:?} here: publish to /{}.", self.rules.application);
+            guarded(|| self.protocol.reject_publish("NetStream.Publish.BadName", &text))?;
+            return Err(self.refuse("application", text).await);
+        }
         match self.hub.admit(key) {
             Ok(publication) => {
                 guarded(|| self.protocol.accept_publish())?;

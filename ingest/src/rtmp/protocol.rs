@@ -44,7 +44,7 @@ pub(crate) enum ProtocolError {
 /// What the peer did.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// `connect` to an application; answer with [`Protocol::accept_connect`] or [`Protocol::reject_connect`].
+    /// `connect` to an application; answer with [`Protocol::accept_connect`].
     Connect {
         /// Name of the application, without query.
         app: String,
@@ -242,13 +242,6 @@ impl Protocol {
         info.push(("objectEncoding".to_owned(), Value::Number(0.0)));
         let transaction = Value::Number(self.connect_transaction);
         self.invoke(0, &[Value::text("_result"), transaction, Value::Object(server), Value::Object(info)])
-    }
-
-    /// Refuses `connect`; the caller closes the connection.
-    pub(crate) fn reject_connect(&mut self, description: &str) -> Result<(), ProtocolError> {
-        let info = Value::Object(status("error", "NetConnection.Connect.Rejected", description));
-        self.invoke(0, &[Value::text("_error"), Value::Number(self.connect_transaction), Value::Null, info])?;
-        self.invoke(0, &[Value::text("close"), Value::Number(0.0), Value::Null])
     }
 
     /// Lets the peer publish.
