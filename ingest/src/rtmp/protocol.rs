@@ -308,3 +308,74 @@ fn plain_name(text: &str) -> String {
     let name = text.split('?').next().unwrap_or_default().trim_matches('/');
     if name.len() > NAME_BYTES_MAX { String::new() } else { name.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{KeyTable, StreamEntry};
+    use crate::rtmp::flv;
+
+    /// What OBS 29 sent in its first 2.5 s: x264 with B-frames, keyframe interval 2 s, stream key `for-this-test-only`.
+    const OBS: &[u8] = include_bytes!("../../testdata/obs-29-x264-bframes.rtmp");
+    /// C0, C1 and C2 (5.2).
+    const HANDSHAKE_BYTES: usize = 1 + 1536 + 1536;
+    /// SHA-256 of that key.
+    const KEY_SHA256: &str = "f298cb21b33bcaac52d61894d486474ffd458e8b3147319eb730ecfeba4493f2";
+
+    /// What a session consisted of.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Seen {
+        app: String,
+        key_is_right: bool,
+        metadata: usize,
+        pictures: usize,
+        sounds: usize,
+    }
+
+    /// Feeds a capture in pieces of `step` bytes and answers as the server does.
+    fn replay(bytes: &[u8], step: usize) -> Result<Seen, ProtocolError> {
+        let entry = StreamEntry { name: "hall".parse().unwrap(), key_sha256: KEY_SHA256.to_owned() };
+        let (table, _) = KeyTable::new(vec![entry]);
+        let mut protocol = Protocol::new();
+        let mut seen = Seen::default();
+        for piece in bytes[HANDSHAKE_BYTES..].chunks(step) {
+            protocol.input(piece)?;
+            while let Some(event) = protocol.next_event()? {
+                match event {
+                    Event::Connect { app } => {
+                        seen.app = app;
+                        protocol.accept_connect()?;
+                    }
+                    Event::Publish { key } => {
+                        seen.key_is_right = table.stream_of(&key).is_some();
+                        protocol.accept_publish()?;
+                    }
+                    Event::Metadata(_) => seen.metadata += 1,
+                    Event::Video { body, .. } => seen.pictures += usize::from(flv::video(&body).is_ok()),
+                    Event::Audio { body, .. } => seen.sounds += usize::from(flv::audio(&body).is_ok()),
+                    Event::Play | Event::Unpublish => {}
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    #[test]
+    fn session_of_obs_is_read_whole_in_pieces_of_any_size() {
+        let expected = Seen { app: "live".to_owned(), key_is_right: true, metadata: 1, pictures: 77, sounds: 117 };
+        for step in [1, 7, 128, 1_460, 65_536, OBS.len()] {
+            assert_eq!(replay(OBS, step).unwrap(), expected, "pieces of {step}");
+        }
+    }
+
+    #[test]
+    fn session_of_obs_with_a_broken_byte_is_refused_or_read_and_never_panics() {
+        let mut refused = 0;
+        for at in (HANDSHAKE_BYTES..OBS.len()).step_by(97) {
+            let mut broken = OBS.to_vec();
+            broken[at] ^= 0xff;
+            refused += usize::from(replay(&broken, 1_460).is_err());
+        }
+        assert!(refused > 0, "no broken header was noticed");
+    }
+}
