@@ -13,7 +13,7 @@ run: build ## install what is missing, build, and run everything on this machine
 	exec target/release/sealcast up $(UP_FLAGS)
 
 build: setup web ## the release binary: target/release/sealcast
-	$(CARGO) build --release --locked --package sealcast
+	$(CARGO) build --release --locked --workspace
 
 test: setup-test web check unit ## everything CI runs: lints, unit tests, real components end to end
 
@@ -28,7 +28,7 @@ unit: ## all Rust tests, those on real components included
 	$(CARGO) test --workspace --locked
 
 bench: setup-bench build ## figures, side by side with the named peers; takes about 20 minutes
-	$(CARGO) run --release --locked --package bench
+	target/release/bench
 
 web: web/dist/index.html ## the web app, built into web/dist
 

@@ -82,7 +82,7 @@ fn ffmpeg_once(clip: &Path) -> anyhow::Result<f64> {
         graph.push_str(&format!(";[s{side}]scale=-2:{side}:flags=bicubic[v{side}]"));
     }
     let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-y", "-benchmark", "-i"]).arg(clip).args(["-filter_complex", &graph]);
+    command.args(["-hide_banner", "-nostats", "-y", "-benchmark", "-i"]).arg(clip).args(["-filter_complex", &graph]);
     for (side, kbit) in RUNGS {
         command.args(["-map", &format!("[v{side}]"), "-c:v", "libx264", "-preset", "veryfast", "-bf", "0"]);
         command.args(["-b:v", &format!("{kbit}k"), "-maxrate", &format!("{}k", kbit * 11 / 10)]);

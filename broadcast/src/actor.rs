@@ -55,14 +55,18 @@ impl Views {
         self.0.load().values().filter_map(|view| view.load_full()).collect()
     }
 
-    fn publish(&self, view: Arc<StreamView>) {
+    /// Replaces the view of a stream, and returns the one before: it may hold the last of many megabytes, which take
+    /// milliseconds to give back.
+    #[must_use]
+    fn publish(&self, view: Arc<StreamView>) -> Option<Arc<StreamView>> {
         let streams = self.0.load();
         if let Some(slot) = streams.get(&view.stream) {
-            return slot.store(Some(view));
+            return slot.swap(Some(view));
         }
         let mut streams = BTreeMap::clone(&streams);
         streams.insert(view.stream.clone(), Arc::new(ArcSwapOption::new(Some(view))));
         self.0.store(Arc::new(streams));
+        None
     }
 
     fn forget(&self, stream: &StreamId) {
@@ -173,10 +177,10 @@ async fn run(
             },
             () = due => Job { input: Input::Tick, answer: None },
         };
-        let mut given = None;
+        let (mut given, mut retired) = (None, Vec::new());
         for output in gate.apply(job.input, clock.now()) {
             match output {
-                Output::Publish(view) => outside.views.publish(view),
+                Output::Publish(view) => retired.extend(outside.views.publish(view)),
                 Output::Forget(stream) => outside.views.forget(&stream),
                 Output::Respond(answer) => given = Some(answer),
                 effect => outside.effect(effect, &mut gate, clock),
@@ -186,6 +190,7 @@ async fn run(
         if let Some((answer, given)) = job.answer.zip(given) {
             let _ = answer.send(given);
         }
+        drop(retired);
     }
 }
 
