@@ -47,8 +47,6 @@ pub const PEERS_WAIT_MAX: Duration = Duration::from_millis(1500);
 pub const JOIN_SEALS_MAX: usize = 128;
 /// Verified seals that wait for their bytes: more than a whole window, which is what a late joiner pulls.
 pub const PENDING_SEALS_MAX: usize = 4096;
-/// Parts stay available after their segment left the playlist for this many target durations (RFC 8216bis 6.2.2).
-pub const PART_GRACE_TARGETS: u32 = 3;
 /// A stream without a new seal for this long, ended or not, leaves the memory; what is on disk stays.
 pub const STREAM_IDLE_MAX: Duration = Duration::from_secs(600);
 /// A hole in the log, or bytes, that nobody had for this long are given up: the stream goes on at the next checkpoint.

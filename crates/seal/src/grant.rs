@@ -55,11 +55,6 @@ impl Grant {
         KeyId::of(&self.public_key)
     }
 
-    /// Whether it is valid at this instant.
-    pub fn is_valid_at(&self, now: UnixMillis) -> bool {
-        self.not_before <= now && now < self.not_after
-    }
-
     /// Whether the stream is one that the key may seal for.
     pub fn allows(&self, stream: &StreamId) -> bool {
         self.streams.iter().any(|pattern| pattern.matches(stream))
