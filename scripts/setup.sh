@@ -18,7 +18,7 @@ case "${1:-build}" in
 esac
 
 for tool in cargo node npm; do
-    command -v "$tool" >/dev/null || { echo "setup: $tool is missing; install Rust (rustup) and Node.js 20 or newer first" >&2; exit 1; }
+    command -v "$tool" >/dev/null || { echo "setup: $tool is missing; install Rust (rustup) and Node.js 20.19 or newer first" >&2; exit 1; }
 done
 
 # The web app's tools need it; Debian 12's own nodejs package is 18.
