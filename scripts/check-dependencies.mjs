@@ -8,7 +8,7 @@ import { execFileSync } from "node:child_process";
 const PURE = ["media", "seal", "playlist", "messages", "cluster"];
 const ROLES = ["ingest", "broadcast", "loadbalancer", "control"];
 const IMPURE = ["tokio", "mio", "socket2", "hyper", "reqwest", "axum", "sqlx", "rustls", "tracing-subscriber", "tempfile"];
-// One TLS stack: rustls. (Pingora and mqtt5 bring `ring` along; nothing of ours calls it.)
+// One TLS stack: rustls. (Pingora brings `ring` along; nothing of ours calls it.)
 const BANNED = ["openssl", "openssl-sys", "native-tls"];
 const LICENCES = new Set([
   "0BSD", "BlueOak-1.0.0", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CDLA-Permissive-2.0",

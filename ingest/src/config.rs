@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// Configuration of an ingest node (`[ingest]` in `sealcast.toml`).
+/// Configuration of an ingest node (`[role.ingest]` in `sealcast.toml`).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

@@ -117,7 +117,7 @@ impl ProxyHttp for Balancer {
         upstream: &mut RequestHeader,
         _request: &mut Request,
     ) -> Result<()> {
-        // Whatever the viewer claims about its own address is replaced, and our cookie is ours alone.
+        // Whatever the viewer claims about its own address is replaced.
         upstream.remove_header("forwarded");
         if let Some(address) = session.client_addr().and_then(|address| address.as_inet()) {
             upstream.insert_header("x-forwarded-for", address.ip().to_string())?;
