@@ -253,9 +253,9 @@ pub(crate) async fn bounded_answer(request: reqwest::RequestBuilder, bytes_max: 
     }
     anyhow::ensure!(status.is_success(), "answered {status}");
     let mut body = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await? {
-        anyhow::ensure!(body.len().saturating_add(chunk.len()) <= bytes_max, "answer is longer than {bytes_max} bytes");
-        body.extend_from_slice(&chunk);
+    while let Some(piece) = answer.chunk().await? {
+        anyhow::ensure!(body.len().saturating_add(piece.len()) <= bytes_max, "answer is longer than {bytes_max} bytes");
+        body.extend_from_slice(&piece);
     }
     Ok(Some(body.freeze()))
 }

@@ -113,9 +113,9 @@ async fn fetch_if_there(http: &reqwest::Client, url: &str) -> anyhow::Result<Opt
     }
     ensure!(answer.status().is_success(), "{url}: {}", answer.status());
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.with_context(|| format!("cannot fetch {url}"))? {
-        ensure!(body.len() + chunk.len() <= ANSWER_BYTES_MAX, "{url} is longer than {ANSWER_BYTES_MAX} bytes");
-        body.extend_from_slice(&chunk);
+    while let Some(piece) = answer.chunk().await.with_context(|| format!("cannot fetch {url}"))? {
+        ensure!(body.len() + piece.len() <= ANSWER_BYTES_MAX, "{url} is longer than {ANSWER_BYTES_MAX} bytes");
+        body.extend_from_slice(&piece);
     }
     Ok(Some(body.into()))
 }
