@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::CancellationToken;
-use pingora::apps::ServerApp as _;
+use pingora::apps::{HttpServerOptions, ServerApp as _};
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::GetSocketDigest as _;
 use pingora::protocols::SocketDigest;
@@ -23,6 +23,9 @@ use crate::proxy::Balancer;
 
 /// Longest TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A viewer's HTTP/2 connection without a request for this long is closed: players ask every few seconds, and a phone that
+/// has vanished must not hold its place. Pingora does the same for HTTP/1.1.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause after a failed accept, such as for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
@@ -34,7 +37,11 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let conf = Arc::new(server_conf(&balancer));
-    let app = Arc::new(pingora::proxy::http_proxy(&conf, balancer));
+    let mut app = pingora::proxy::http_proxy(&conf, balancer);
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(IDLE_TIMEOUT);
+    app.server_options = Some(options);
+    let app = Arc::new(app);
     let acceptor = Arc::new(Acceptor::from_server_config(tls));
     let room = Arc::new(Semaphore::new(connections_max));
     let (stop, stopping) = watch::channel(false);

@@ -26,9 +26,10 @@ use crate::sticky::StickyKey;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where viewers connect. Default: `0.0.0.0:8443`; port 0 asks for a free port.
+    /// Where viewers connect. Default: `0.0.0.0:8443`; port 0 asks for a free port. Set by the program that runs the role.
+    #[serde(skip)]
     pub https_listen: SocketAddr,
-    /// Viewers' connections at once; one more is closed at once and counted. Default: 16384.
+    /// Viewers' connections at once, 1 to 1,000,000; one more is closed at once and counted. Default: 16384.
     pub connections_max: usize,
     /// File of the key that signs sticky tokens, 32 bytes; made when missing. Balancers that share it honour each other's
     /// tokens. Default: `sticky.key` in the node's data directory.
@@ -38,6 +39,22 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { https_listen: (Ipv4Addr::UNSPECIFIED, 8443).into(), connections_max: 16_384, sticky_key: None }
+    }
+}
+
+impl Config {
+    /// Checks it as a whole, before anything is bound.
+    ///
+    /// # Errors
+    /// Names the field that is out of range.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let range = 1..=1_000_000;
+        anyhow::ensure!(
+            range.contains(&self.connections_max),
+            "role.loadbalancer.connections_max = {}: use 1 to 1000000",
+            self.connections_max
+        );
+        Ok(())
     }
 }
 
@@ -58,6 +75,7 @@ impl LoadBalancer {
     /// # Errors
     /// When the address is taken (names it) or the key file cannot be read, or has another length than 32 bytes.
     pub async fn load(config: Config, node: node::Context) -> anyhow::Result<Self> {
+        config.check()?;
         let path = config.sticky_key.unwrap_or_else(|| node.data.join("sticky.key"));
         let sticky = StickyKey::ensure(&path).with_context(|| format!("sticky key {}", path.display()))?;
         let listener = node::http::bind(config.https_listen).await?;

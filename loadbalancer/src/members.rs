@@ -12,9 +12,13 @@ use node::CancellationToken;
 use node::bus::Message;
 use node::clock::Clock;
 use node::ops::ReadyFlag;
+use tokio::task::JoinSet;
 
-/// Longest wait for a node's name to resolve.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest wait for a node's name to resolve: less than a presence, so that at most one look-up of a node is under way.
+const RESOLVE_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// Look-ups at once; a node that is passed over says its address again in 2 s.
+const LOOK_UPS_MAX: usize = 64;
 
 /// A broadcast node that a request can be sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +104,8 @@ pub(crate) async fn follow(
 ) -> anyhow::Result<()> {
     let mut presences = node.bus.subscribe(&node.prefix.filter("nodes/+")).await?;
     let mut policies = node.bus.subscribe(&node.prefix.filter("policy")).await?;
+    // Names are looked up beside the loop: one that hangs must not make the other nodes look stale.
+    let mut look_ups = JoinSet::new();
     loop {
         let deadline = members.with(|state| state.view.next_deadline(node.clock.now()));
         let expiry = async {
@@ -110,7 +116,15 @@ pub(crate) async fn follow(
         };
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            Some(message) = presences.recv() => heard(&members, &node, &message).await,
+            Some(message) = presences.recv() => {
+                if let Some((id, url)) = heard(&members, &node, &message).filter(|_| look_ups.len() < LOOK_UPS_MAX) {
+                    look_ups.spawn(async move { (resolve(&url).await, id, url) });
+                }
+            }
+            Some(Ok((address, id, url))) = look_ups.join_next() => match address {
+                Some(address) => members.with(|state| drop(state.addresses.insert(id, (url, address)))),
+                None => tracing::warn!(node = %id, url, "the address of a broadcast node does not resolve"),
+            },
             Some(message) = policies.recv() => policy(&members, &message),
             () = expiry => {}
         }
@@ -119,36 +133,30 @@ pub(crate) async fn follow(
     }
 }
 
-async fn heard(members: &Members, node: &node::Context, message: &Message) {
+/// Takes in a presence. Returns a node and its URL when its address is not known yet.
+fn heard(members: &Members, node: &node::Context, message: &Message) -> Option<(NodeId, String)> {
     let presence = match (node.prefix.parse(&message.topic), serde_json::from_slice::<Presence>(&message.payload)) {
         // A node speaks for itself only, whatever the broker let through.
         (Ok(Topic::Node(topic)), Ok(presence)) if presence.node == topic => presence,
         _ => {
             metrics::counter!("loadbalancer_presence_malformed_total").increment(1);
-            return;
+            return None;
         }
     };
     if presence.role != Role::Broadcast {
-        return;
+        return None;
     }
-    let id = presence.node.clone();
-    let known = members.with(|state| state.addresses.get(&id).map(|(url, _)| url.clone()));
-    if let Some(url) = presence.https.clone().filter(|url| known.as_ref() != Some(url)) {
-        match resolve(&url).await {
-            Some(address) => members.with(|state| drop(state.addresses.insert(id.clone(), (url, address)))),
-            None => tracing::warn!(node = %id, url, "the address of a broadcast node does not resolve"),
-        }
-    }
-    let state = presence.state;
-    let changed = members.with(|all| {
+    let (id, url, state) = (presence.node.clone(), presence.https.clone(), presence.state);
+    let (changed, known) = members.with(|all| {
         let changed = all.view.heard(presence, node.clock.now());
         let State { view, addresses, .. } = all;
         addresses.retain(|node, _| view.get(node).is_some());
-        changed
+        (changed, addresses.get(&id).map(|(url, _)| url.clone()))
     });
     if changed {
         tracing::info!(node = %id, ?state, "broadcast node");
     }
+    url.filter(|url| known.as_ref() != Some(url)).map(|url| (id, url))
 }
 
 /// The address behind `https://HOST:PORT`.

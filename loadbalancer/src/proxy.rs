@@ -24,6 +24,8 @@ pub(crate) const IDLE_UPSTREAMS_MAX: usize = 256;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest silence of a node within one response. A blocked playlist request may wait for 3 target durations of 4 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest that a viewer may take nothing of a response that waits for it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an unused connection to a node is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Requests at once on one connection to a node.
@@ -77,6 +79,7 @@ impl ProxyHttp for Balancer {
             session.respond_error(405).await?;
             return Ok(true);
         }
+        session.set_write_timeout(Some(WRITE_TIMEOUT));
         let cookies = session.req_header().headers.get_all(COOKIE);
         let token = cookies
             .iter()
@@ -119,6 +122,7 @@ impl ProxyHttp for Balancer {
     ) -> Result<()> {
         // Whatever the viewer claims about its own address is replaced.
         upstream.remove_header("forwarded");
+        upstream.remove_header("x-forwarded-for");
         if let Some(address) = session.client_addr().and_then(|address| address.as_inet()) {
             upstream.insert_header("x-forwarded-for", address.ip().to_string())?;
         }

@@ -226,9 +226,8 @@ async fn forged_cookie_and_odd_methods_are_harmless() {
     let _backend = cluster.backend("b1").await;
     let viewer = cluster.viewer();
     first_answer(&viewer, &url).await;
-    for forged in ["sealcast_node=", "sealcast_node=AAAA", "sealcast_node=%00; sealcast_node=..", "\u{7f}"] {
-        let request = viewer.get(&url).header("cookie", forged.as_bytes());
-        let Ok(answer) = request.send().await else { continue };
+    for forged in ["sealcast_node=", "sealcast_node=AAAA", "sealcast_node=%00; sealcast_node=..", "a=b; ;;; =x"] {
+        let answer = viewer.get(&url).header("cookie", forged).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{forged:?}");
         assert!(cookie(&answer).is_some(), "{forged:?}");
     }
