@@ -209,7 +209,7 @@ impl Protocol {
                 self.publish_stream = stream;
                 return Ok(Some(Event::Publish { key: KeyDigest::of(&plain_name(argument(3))) }));
             }
-            "play" | "play2" => {
+            "play" | "play2" if !self.publishing => {
                 self.publish_stream = stream;
                 return Ok(Some(Event::Play));
             }
@@ -358,6 +358,30 @@ mod tests {
             }
         }
         Ok(seen)
+    }
+
+    #[test]
+    fn play_while_publishing_changes_nothing() {
+        let mut peer = ChunkSerializer::new();
+        let mut message = |type_id, message_stream_id, data: Vec<u8>| {
+            let payload =
+                MessagePayload { timestamp: RtmpTimestamp::new(0), type_id, message_stream_id, data: data.into() };
+            peer.serialize(&payload, true, false).unwrap().bytes
+        };
+        let command = |name, argument| amf::encode(&[Value::text(name), Value::Number(1.0), Value::Null, argument]);
+        let mut protocol = Protocol::new();
+        protocol.input(&message(20, 0, command("connect", Value::Null))).unwrap();
+        assert!(matches!(protocol.next_event().unwrap(), Some(Event::Connect { .. })));
+        protocol.accept_connect().unwrap();
+        protocol.input(&message(20, 1, command("publish", Value::text("key")))).unwrap();
+        assert!(matches!(protocol.next_event().unwrap(), Some(Event::Publish { .. })));
+        protocol.accept_publish().unwrap();
+        for play in ["play", "play2"] {
+            protocol.input(&message(20, 2, command(play, Value::text("key")))).unwrap();
+            assert!(protocol.next_event().unwrap().is_none(), "{play}");
+        }
+        protocol.input(&message(9, 1, vec![0x17, 1])).unwrap();
+        assert!(matches!(protocol.next_event().unwrap(), Some(Event::Video { .. })));
     }
 
     #[test]
