@@ -18,7 +18,9 @@ pub struct Config {
     pub https_url: Option<String>,
     /// Base URL that other nodes reach the data plane by. Default: `https://` and the address that was bound.
     pub data_url: Option<String>,
-    /// File with the authority's public key (ML-DSA-44, 1312 bytes): the trust anchor. Default: `root.pub`.
+    /// File with the authority's public key (ML-DSA-44, 1312 bytes): the trust anchor. Default: `root.pub`. Set by the program
+    /// that runs the role, from the setting that all roles share.
+    #[serde(skip)]
     pub root_key: PathBuf,
     /// EXT-X-TARGETDURATION in seconds: the segment target of the ingests; the same on all nodes. Default: 4.
     pub target_duration_s: u32,

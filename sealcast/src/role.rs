@@ -94,8 +94,9 @@ async fn load(
             config.rtmp_listen = settings.rtmp_listen;
             config.control.clone_from(&settings.control);
             config.root_key.clone_from(&settings.root_key);
+            let application = config.application.clone();
             let ingest = Ingest::load(config, context).await?;
-            ready.rtmp = Some(format!("{}/live", url("rtmp", ingest.rtmp_address())));
+            ready.rtmp = Some(format!("{}/{application}", url("rtmp", ingest.rtmp_address())));
             parts.spawn(ingest.run(shutdown.clone()));
         }
         Role::Broadcast => {

@@ -1,14 +1,15 @@
 //! `sealcast seal`: check a stream from outside, with nothing but the root public key. What it trusts is that key; what the
 //! server says of itself is not asked for.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use media::{ClusterId, Digest, ObjectName, Slot, StreamId, UnixMillis};
-use seal::{Freshness, Keyring, RootPublicKey, SealKind, Sealed};
+use media::{ClusterId, ObjectName, Slot, StreamId, UnixMillis};
+use seal::limits::TAIL_MAX;
+use seal::{Chain, Freshness, Keyring, RootPublicKey, SealKind, Sealed};
 use serde::Serialize;
 
 use crate::cli::{SealCommand, VerifyFlags};
@@ -62,17 +63,13 @@ async fn verify(flags: &VerifyFlags) -> anyhow::Result<()> {
     let root = RootPublicKey::from_bytes(&root)
         .with_context(|| format!("{} is not a root public key", flags.root.display()))?;
     let http = client(flags.ca.as_deref())?;
-    let now = node::clock::Clock::new().wall();
+    let now = node::clock::Clock::new().now();
 
     let mut keyring = Keyring::new(ClusterId::new(&flags.cluster)?, root);
-    take_grants(&mut keyring, &fetch(&http, &format!("{base}/api/v1/grants")).await?, now)?;
-    let log = fetch(&http, &format!("{base}/live/{stream}/seals?from=0")).await?;
-    let mut seals = Vec::new();
-    for (index, item) in seal::sequence::split(&log).enumerate() {
-        let sealed = keyring.verify(&item?, &stream, now, Freshness::CatchUp);
-        seals.push(sealed.with_context(|| format!("seal {index} of the answer is refused"))?);
-    }
-    check_chain(&seals)?;
+    take_grants(&mut keyring, &fetch(&http, &format!("{base}/api/v1/grants")).await?, now.wall)?;
+    let seals = fetch_log(&http, &base, &stream, &keyring, now.wall).await?;
+    // The chain that a gate keeps: whatever it would refuse of this log is refused here.
+    Chain::new(stream.clone()).join(seals.clone(), now).context("the log is not one chain")?;
     let mut report = summary(&stream, &seals)?;
     if flags.media {
         check_media(&http, &base, &stream, &seals, &mut report).await?;
@@ -138,28 +135,28 @@ fn take_grants(keyring: &mut Keyring, sequence: &Bytes, now: UnixMillis) -> anyh
     Ok(())
 }
 
-/// Each seal names the one before it; the first of an epoch may name an older one of those that are there.
-fn check_chain(seals: &[Sealed]) -> anyhow::Result<()> {
-    let mut known: BTreeMap<u64, Digest> = BTreeMap::new();
-    let mut epoch = None;
-    for sealed in seals {
-        let body = sealed.body();
-        let before = body.sequence.0.checked_sub(1).and_then(|sequence| known.get(&sequence));
-        let opens = epoch != Some(body.epoch);
-        match before {
-            Some(digest) if *digest == body.previous => {}
-            None if known.is_empty() => {}
-            _ => bail!("the chain breaks at seal {} of epoch {}", body.sequence, body.epoch),
+/// Downloads the log, page by page, and verifies every seal.
+async fn fetch_log(
+    http: &reqwest::Client,
+    base: &str,
+    stream: &StreamId,
+    keyring: &Keyring,
+    now: UnixMillis,
+) -> anyhow::Result<Vec<Sealed>> {
+    let mut seals: Vec<Sealed> = Vec::new();
+    while seals.len() < TAIL_MAX {
+        let from = seals.last().map_or(0, |newest| newest.body().sequence.0.saturating_add(1));
+        let page = fetch(http, &format!("{base}/live/{stream}/seals?from={from}")).await?;
+        let before = seals.len();
+        for item in seal::sequence::split(&page).take(TAIL_MAX - before) {
+            let sealed = keyring.verify(&item?, stream, now, Freshness::CatchUp);
+            seals.push(sealed.with_context(|| format!("seal {} of the log is refused", seals.len()))?);
         }
-        ensure!(epoch.is_none_or(|epoch| epoch <= body.epoch), "epoch {} comes after a later one", body.epoch);
-        if opens {
-            // What came after the seal that the new epoch builds on is void.
-            known.retain(|sequence, _| *sequence < body.sequence.0);
+        if seals.len() == before {
+            break;
         }
-        known.insert(body.sequence.0, sealed.digest());
-        epoch = Some(body.epoch);
     }
-    Ok(())
+    Ok(seals)
 }
 
 fn summary(stream: &StreamId, seals: &[Sealed]) -> anyhow::Result<Report> {
@@ -190,9 +187,20 @@ async fn check_media(
     seals: &[Sealed],
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let objects =
-        seals.iter().flat_map(|sealed| sealed.body().objects.iter().map(|object| (sealed.body().epoch, object)));
-    for (epoch, object) in objects.filter(|(_, object)| !object.gap && !matches!(object.slot, Slot::Part { .. })) {
+    let named =
+        || seals.iter().flat_map(|sealed| sealed.body().objects.iter().map(|object| (sealed.body().epoch, object)));
+    // A segment is its parts' bytes, so its parts need no look of their own; those of the open segment do.
+    let whole: BTreeSet<_> = named()
+        .filter_map(|(epoch, object)| match object.slot {
+            Slot::Segment { msn } => Some((epoch, &object.rendition, msn)),
+            Slot::Init | Slot::Part { .. } => None,
+        })
+        .collect();
+    let covered = |epoch, object: &seal::Object| match object.slot {
+        Slot::Part { msn, .. } => whole.contains(&(epoch, &object.rendition, msn)),
+        Slot::Init | Slot::Segment { .. } => false,
+    };
+    for (epoch, object) in named().filter(|(epoch, object)| !object.gap && !covered(*epoch, object)) {
         let name = ObjectName { stream: stream.clone(), rendition: object.rendition.clone(), epoch, slot: object.slot };
         let Some(bytes) = fetch_if_there(http, &format!("{base}{name}")).await? else {
             report.media_gone += 1;

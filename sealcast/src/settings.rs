@@ -184,6 +184,12 @@ pub(crate) fn for_up(flags: &UpFlags) -> anyhow::Result<File> {
     }
     file.no_source |= flags.no_source;
     check(&file)?;
+    let nodes = &file.role.broadcast;
+    for (name, address) in [("https_listen", nodes.https_listen), ("data_listen", nodes.data_listen)] {
+        if file.broadcast > 1 && address.port() != 0 {
+            bail!("role.broadcast.{name} = {address}: {} nodes cannot share one port; use port 0", file.broadcast);
+        }
+    }
     Ok(file)
 }
 
@@ -223,6 +229,14 @@ fn check(file: &File) -> anyhow::Result<()> {
             );
         }
     }
+    let (segment_ms, target_s) = (file.role.ingest.segment_ms, file.role.broadcast.target_duration_s);
+    if segment_ms > u64::from(target_s) * 1_000 {
+        bail!(
+            "role.ingest.segment_ms = {segment_ms} is longer than role.broadcast.target_duration_s = {target_s}: \
+             nodes would refuse every segment"
+        );
+    }
+    file.role.loadbalancer.check()?;
     let listeners = [
         ("rtmp_listen", file.rtmp_listen),
         ("https_listen", file.https_listen),
@@ -265,6 +279,9 @@ mod tests {
             ("[[streams]]\nname = \"a\"\nkey = \"short\"", "too short"),
             ("[[streams]]\nname = \"a\"\n[[streams]]\nname = \"a\"", "twice"),
             ("[role.ingest]\nport = 1", "port"),
+            ("[role.ingest]\nsegment_ms = 6000", "longer than"),
+            ("[role.loadbalancer]\nconnections_max = 0", "1 to 1000000"),
+            ("[role.loadbalancer]\nhttps_listen = \"0.0.0.0:1\"", "https_listen"),
         ];
         for (text, expected) in cases {
             let said = format!("{:#}", parse(text).unwrap_err());

@@ -3,7 +3,7 @@
 //! The roles speak to each other exactly as in a cluster of many machines: over MQTT, and over HTTP with mutual TLS.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,7 +181,6 @@ impl Station {
         let bus = broker.address();
 
         let mut config = settings.role.control.clone();
-        config.data_listen = LOOPBACK;
         config.streams.extend(settings.streams.iter().cloned());
         if !settings.no_source && !config.streams.iter().any(|s| s.name == settings.test_source.stream) {
             config.streams.push(control::StreamConfig { name: settings.test_source.stream.clone(), key: None });
@@ -193,13 +192,13 @@ impl Station {
         let mut broadcast = Vec::with_capacity(broadcast_ids.len());
         for node in broadcast_ids {
             let mut config = settings.role.broadcast.clone();
-            (config.https_listen, config.data_listen) = (LOOPBACK, LOOPBACK);
             config.root_key = root_key.clone();
             let context = builder.context(&node, Role::Broadcast, bus).await?;
             broadcast.push((node, Broadcast::load(config, context).await?));
         }
 
         let mut config = settings.role.ingest.clone();
+        let application = config.application.clone();
         config.rtmp_listen = settings.rtmp_listen;
         config.control = vec![control_url.clone()];
         config.root_key = root_key;
@@ -217,7 +216,7 @@ impl Station {
             .map(|(name, key)| StreamKey { name: name.to_string(), key: key.into_inner() })
             .collect();
         let ready = Ready {
-            rtmp: Some(format!("{}/live", url("rtmp", ingest.rtmp_address()))),
+            rtmp: Some(format!("{}/{application}", url("rtmp", ingest.rtmp_address()))),
             https: Some(url("https", balancer.https_address())),
             mqtt: vec![url("mqtt", bus)],
             ops: Some(url("http", ops_server.address())),
@@ -271,8 +270,6 @@ impl Station {
         outcome.and(ended)
     }
 }
-
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn test_source(settings: &settings::File, ready: &Ready) -> anyhow::Result<source::Source> {
     let test = &settings.test_source;
