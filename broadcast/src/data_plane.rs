@@ -17,13 +17,12 @@ use http_body_util::BodyExt;
 use media::{Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId};
 use messages::{AlertReason, Role};
 use node::http::Peer;
-use seal::limits::SEAL_BYTES_MAX;
+use seal::limits::{PART_BYTES_MAX, SEAL_BYTES_MAX};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::actor::Handle;
-use crate::gate::limits::OBJECT_BYTES_MAX;
 use crate::gate::{Answer, Input, Source};
 
 /// Requests at once from one node: a row of 20 renditions, and the one before it.
@@ -122,7 +121,7 @@ async fn put_object(
 ) -> Result<Response, Refusal> {
     let peer = ingest(&peer)?;
     let name = name(path)?;
-    let length = content_length(&headers, OBJECT_BYTES_MAX)?;
+    let length = content_length(&headers, PART_BYTES_MAX)?;
     let _share = plane.share(&peer, length)?;
     let mut hasher = Sha256::new();
     let bytes = read(body, length, |piece| hasher.update(piece)).await?;

@@ -23,6 +23,9 @@ pub(crate) const LOG_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest log in bytes: a window of 12 segments of a ladder of 20 is 2 MB; eight times that for longer windows.
 pub(crate) const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// Largest first allocation of a pull, in bytes: a peer that announces much and sends little costs no more than this.
+const RESERVE_BYTES_FIRST: usize = 1024 * 1024;
+
 /// Where the other broadcast nodes are reached.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Addresses(Arc<ArcSwap<BTreeMap<NodeId, String>>>);
@@ -92,7 +95,7 @@ impl Peers {
             return Err(too_long());
         }
         let capacity = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-        let mut bytes = BytesMut::with_capacity(capacity);
+        let mut bytes = BytesMut::with_capacity(capacity.min(RESERVE_BYTES_FIRST));
         while let Some(piece) = response.chunk().await.map_err(|_| Failure::Absent)? {
             bytes.extend_from_slice(&piece);
             if u64::try_from(bytes.len()).is_ok_and(|length| length > bytes_max) {

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use media::{Digest, NodeId, ObjectName, Slot, StreamId};
 use messages::AlertReason;
+use seal::limits::PART_BYTES_MAX;
 use seal::{Freshness, KeyId, Refusal, RefusalReason, Sealed};
 
-use super::limits::{OBJECT_BYTES_MAX, STRANGERS_MAX, STRANGERS_WAIT_MAX, STREAMS_MAX};
+use super::limits::{STRANGERS_MAX, STRANGERS_WAIT_MAX, STREAMS_MAX};
 use super::store::length;
 use super::stream::Stream;
 use super::{Answer, Gate, Output, Pull, PullId, Pulled, Source, Stranger, reason_of};
@@ -85,7 +86,7 @@ impl Gate {
     }
 
     pub(super) fn object(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes, peer: &NodeId) -> Answer {
-        if matches!(name.slot, Slot::Segment { .. }) || bytes.is_empty() || length(&bytes) > OBJECT_BYTES_MAX {
+        if matches!(name.slot, Slot::Segment { .. }) || bytes.is_empty() || length(&bytes) > PART_BYTES_MAX {
             let reason = if bytes.is_empty() { AlertReason::Digest } else { AlertReason::Malformed };
             self.refuse(
                 reason,

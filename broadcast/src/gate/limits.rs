@@ -13,19 +13,16 @@ pub const PEERS_MAX: usize = 32;
 pub const QUARANTINE_BYTES_PER_PEER: u64 = 64 * 1024 * 1024;
 /// Objects without a seal, per sending node: 20 renditions of half-second parts for 50 seconds.
 pub const QUARANTINE_ENTRIES_PER_PEER: usize = 2048;
-/// Bytes without a seal, per stream.
-pub const QUARANTINE_BYTES_PER_STREAM: u64 = 64 * 1024 * 1024;
-/// Objects without a seal, per stream.
-pub const QUARANTINE_ENTRIES_PER_STREAM: usize = 2048;
+/// Bytes without a seal, per stream: twice what one node may send, so that no node fills another's stream.
+pub const QUARANTINE_BYTES_PER_STREAM: u64 = 2 * QUARANTINE_BYTES_PER_PEER;
+/// Objects without a seal, per stream: as for its bytes.
+pub const QUARANTINE_ENTRIES_PER_STREAM: usize = 2 * QUARANTINE_ENTRIES_PER_PEER;
 /// Bytes without a seal, all together.
 pub const QUARANTINE_BYTES_TOTAL: u64 = 256 * 1024 * 1024;
 /// Different bytes for one name: the right ones, and some that are not. More than a few is an attack on memory.
 pub const QUARANTINE_CLAIMS_PER_NAME: usize = 4;
 /// How long bytes wait for a seal that names them: longer than a broker's reconnect, shorter than anybody notices the memory.
 pub const QUARANTINE_WAIT_MAX: Duration = Duration::from_secs(15);
-
-/// Longest part or init segment, in bytes: half a second at 256 Mbit/s.
-pub const OBJECT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// How long a named object may be on its way from the ingest before it is pulled from a peer.
 pub const PULL_AFTER: Duration = Duration::from_millis(300);

@@ -8,6 +8,5 @@ pub mod render;
 mod timeline;
 
 pub use timeline::{
-    Checkpoint, Contradiction, Effects, PARTS_PER_SEGMENT_MAX, Part, Row, Segment, SegmentKey, Settings, Timeline,
-    WINDOW_SEGMENTS_MIN,
+    Checkpoint, Contradiction, Effects, Part, Row, Segment, SegmentKey, Settings, Timeline, WINDOW_SEGMENTS_MIN,
 };

@@ -9,8 +9,8 @@ use media::{Digest, Format, LogSequence, MediaSequence, PartIndex, Slot, Timesta
 use crate::keyring::Freshness;
 use crate::limits::{
     CATCH_UP_AGE_MAX, CLOCK_AHEAD_MAX, CODEC_BYTES_MAX, COUNTER_MAX, INIT_BYTES_MAX, LIVE_AGE_MAX, OBJECT_BYTES_MAX,
-    OBJECTS_MAX, ORIGIN_DRIFT_MAX, PART_DURATION_MAX, PARTS_MAX, PICTURE_SIDE_MAX, RENDITIONS_MAX, SAMPLE_RATE_HZ_MAX,
-    SEGMENT_DURATION_MAX,
+    OBJECTS_MAX, ORIGIN_DRIFT_MAX, PART_BYTES_MAX, PART_DURATION_MAX, PARTS_MAX, PICTURE_SIDE_MAX, RENDITIONS_MAX,
+    SAMPLE_RATE_HZ_MAX, SEGMENT_DURATION_MAX,
 };
 use crate::{Object, Refusal, Rendition, SealBody, SealKind};
 
@@ -208,7 +208,7 @@ fn object(object: &Object) -> Result<(), Refusal> {
             let zero = [start, decode_time, duration].iter().all(|time| time.ticks == 0);
             return ensure(zero && (1..=INIT_BYTES_MAX).contains(length), "init segment with a time or of no size");
         }
-        Slot::Part { .. } => (OBJECT_BYTES_MAX, PART_DURATION_MAX),
+        Slot::Part { .. } => (PART_BYTES_MAX, PART_DURATION_MAX),
         Slot::Segment { .. } => (OBJECT_BYTES_MAX, SEGMENT_DURATION_MAX),
     };
     ensure(*gap || (1..=bytes_max).contains(length), "length of 0 or over the limit")?;

@@ -38,12 +38,14 @@ pub const ORIGIN_DRIFT_MAX: Duration = Duration::from_secs(3_600);
 pub const PART_DURATION_MAX: Duration = Duration::from_secs(30);
 /// Longest segment in time. Segments are 4 s; sources with few IDRs stretch them.
 pub const SEGMENT_DURATION_MAX: Duration = Duration::from_secs(60);
-/// Longest object in bytes: 60 s at 70 Mbit/s. What a gate sets aside per object follows from it.
+/// Longest segment in bytes: 60 s at 70 Mbit/s. What a gate sets aside per segment follows from it.
 pub const OBJECT_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Longest part in bytes: half a second at 256 Mbit/s. What a node takes or pulls in one piece follows from it.
+pub const PART_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Longest init segment in bytes: parameter sets and boxes need 1 kB.
 pub const INIT_BYTES_MAX: u64 = 256 * 1024;
-/// Most parts of a segment: [`SEGMENT_DURATION_MAX`] in parts of 0.1 s.
-pub const PARTS_MAX: u32 = 600;
+/// Most parts of a segment: 4 s of the shortest part target that makes sense (0.1 s) are 40.
+pub const PARTS_MAX: u32 = 64;
 /// Largest picture side in pixels.
 pub const PICTURE_SIDE_MAX: u32 = 16_384;
 /// Largest sample rate in Hz.

@@ -164,6 +164,9 @@ fn quarantine_is_bounded_per_peer_and_others_are_not_held_up() {
     }
     assert!(bench.gate.shared.quarantine.bytes() <= QUARANTINE_BYTES_PER_PEER);
     assert!(bench.reasons().iter().all(|reason| *reason == AlertReason::Quarantine));
+    // Not even for another node's bytes of the same stream.
+    bench.object_from("i2", &name(1_000), &megabytes);
+    assert_eq!(bench.answers.last(), Some(&Answer::Stored));
     still_alive(&mut studio, &mut bench);
 }
 

@@ -1,13 +1,11 @@
 //! What a seal may say, given the timeline so far: a playlist must be renderable from it. Pure.
 
 use media::{Epoch, LogSequence, MediaSequence, PartIndex, RenditionId, Slot, Timestamp};
+use seal::limits::PARTS_MAX;
 use seal::{Object, SealBody, SealKind};
 
 use super::Timeline;
 use super::segment::find;
-
-/// Parts of one segment: 4 s of the shortest part target that makes sense (0.1 s) are 40.
-pub const PARTS_PER_SEGMENT_MAX: usize = 64;
 
 /// How a seal contradicts the log before it, or itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -128,7 +126,7 @@ fn row(timeline: &Timeline, body: &SealBody, parts: &[&Object]) -> Result<(), Co
     for object in parts {
         let Slot::Part { msn, part } = object.slot else { continue };
         let in_place = msn == expected_msn && usize::try_from(part.0) == Ok(expected_part);
-        if !in_place || expected_part >= PARTS_PER_SEGMENT_MAX {
+        if !in_place || part.0 >= PARTS_MAX {
             let sequence = body.sequence;
             return Err(Contradiction::Place { sequence, msn, part, expected_msn, expected_part });
         }

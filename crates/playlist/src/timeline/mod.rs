@@ -8,9 +8,10 @@ mod segment;
 use std::collections::{BTreeSet, VecDeque};
 
 use media::{Epoch, LogSequence, MediaSequence, RenditionId, Slot};
+use seal::limits::PARTS_MAX;
 use seal::{Object, Rendition, SealBody, SealKind};
 
-pub use check::{Contradiction, PARTS_PER_SEGMENT_MAX};
+pub use check::Contradiction;
 use segment::Closed;
 pub use segment::{Part, Row, Segment, SegmentKey};
 
@@ -183,7 +184,9 @@ impl Timeline {
         for segment in &self.segments {
             assert_eq!(segment.key.msn, msn, "media sequence numbers are contiguous");
             msn = msn.next();
-            assert!(!segment.rows.is_empty() && segment.rows.len() <= PARTS_PER_SEGMENT_MAX);
+            assert!(
+                !segment.rows.is_empty() && u32::try_from(segment.rows.len()).is_ok_and(|parts| parts <= PARTS_MAX)
+            );
             for (row, index) in segment.rows.iter().zip(0..) {
                 assert_eq!(row.part.0, index, "parts are contiguous");
                 assert!(row.parts.is_sorted_by(|a, b| a.rendition < b.rendition));

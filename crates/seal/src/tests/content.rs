@@ -5,7 +5,10 @@ use media::{
 };
 
 use super::author::{Author, KEY, keyring, now, stream};
-use crate::limits::{COUNTER_MAX, INIT_BYTES_MAX, OBJECT_BYTES_MAX, OBJECTS_MAX, RENDITIONS_MAX, SEAL_BYTES_MAX};
+use crate::limits::{
+    COUNTER_MAX, INIT_BYTES_MAX, OBJECT_BYTES_MAX, OBJECTS_MAX, PART_BYTES_MAX, PARTS_MAX, RENDITIONS_MAX,
+    SEAL_BYTES_MAX,
+};
 use crate::{Error, Freshness, Object, RefusalReason, SealBody, SealKind, cose, encode_body, sign_seal};
 
 /// An author does not sign it, and a node does not take it from one who does.
@@ -86,9 +89,9 @@ fn numbers_that_cannot_be_are_implausible() {
             ("more discontinuities than seals", |body| body.discontinuity = DiscontinuitySequence(2)),
             ("first of a log with one before it", |body| body.sequence = LogSequence(0)),
             ("none before it in the middle of a log", |body| body.previous = Digest::NONE),
-            ("part index of 10^6", |body| {
+            ("part index at the limit", |body| {
                 body.objects.iter_mut().for_each(|object| {
-                    object.slot = Slot::Part { msn: MediaSequence(0), part: PartIndex(1_000_000) };
+                    object.slot = Slot::Part { msn: MediaSequence(0), part: PartIndex(PARTS_MAX) };
                 });
             }),
             ("duration 0", |body| part(body).duration.ticks = 0),
@@ -99,7 +102,7 @@ fn numbers_that_cannot_be_are_implausible() {
             ("decode time far off", |body| part(body).decode_time.ticks += 90_000 * 61),
             ("decode time 10^18 off", |body| part(body).decode_time.ticks = i64::MAX),
             ("no bytes, and no gap", |body| part(body).length = 0),
-            ("length over the limit", |body| part(body).length = OBJECT_BYTES_MAX + 1),
+            ("length over the limit", |body| part(body).length = PART_BYTES_MAX + 1),
             ("no digest, and no gap", |body| part(body).digest = Digest::NONE),
             ("no init segment, and no gap", |body| part(body).init = Digest::NONE),
             ("a gap with bytes", |body| part(body).gap = true),
@@ -138,6 +141,7 @@ fn renditions_advance_alike() {
             ("segments without parts", |body| body.objects.retain(|o| matches!(o.slot, Slot::Segment { .. }))),
             ("segment of another number", |body| segment(body).slot = Slot::Segment { msn: MediaSequence(1) }),
             ("segment that starts apart", |body| segment(body).start.ticks += 1),
+            ("segment with too many bytes", |body| segment(body).length = OBJECT_BYTES_MAX + 1),
             ("segment that is too long", |body| segment(body).duration.ticks = 90_000 * 61),
             ("segment with bytes of a gap", |body| {
                 let part = part(body);
