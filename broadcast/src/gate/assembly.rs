@@ -45,6 +45,12 @@ pub(super) struct Assembly {
 impl Assembly {
     /// Forgets what was begun.
     pub(super) fn clear(&mut self) {
+        self.close();
+        self.foreseen.clear();
+    }
+
+    /// Ends the open segment. What was foreseen of the next one stays.
+    fn close(&mut self) {
         self.key = None;
         self.lanes.clear();
     }
@@ -83,8 +89,10 @@ impl Assembly {
             let Slot::Part { msn, part } = slot else { continue };
             let key = SegmentKey { epoch: body.epoch, msn: *msn };
             if self.key != Some(key) {
-                self.clear();
+                self.close();
                 self.key = Some(key);
+                // Else the names of what never came would fill the map for good.
+                self.foreseen.retain(|_, foreseen| foreseen.key == key);
             }
             let expected = self.lengths.get(rendition).copied().unwrap_or(0).min(BUFFER_BYTES_FIRST);
             let lane = self.lanes.entry(rendition.clone()).or_default();
@@ -112,8 +120,35 @@ impl Assembly {
             whole.insert(object.rendition.clone(), (digest, Bytes::from(lane.buffer)));
         }
         if !whole.is_empty() {
-            self.clear();
+            self.close();
         }
         Ok(whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use media::{Epoch, MediaSequence, StreamId};
+
+    use super::super::tests::{START, studio};
+    use super::*;
+
+    #[test]
+    fn what_was_foreseen_and_never_came_makes_room_with_the_next_segment() {
+        let mut assembly = Assembly::default();
+        for n in 0..RENDITIONS_MAX {
+            let rendition = studio::rendition(&format!("x{n}"));
+            let slot = Slot::Part { msn: MediaSequence(1_000_000), part: PartIndex(0) };
+            let name = ObjectName { stream: StreamId::new("demo").unwrap(), rendition, epoch: Epoch(1), slot };
+            assembly.foresee(&name, Digest([1; 32]), &Bytes::from_static(b"x"));
+        }
+        assert_eq!(assembly.foreseen.len(), RENDITIONS_MAX);
+        let mut studio = studio::Studio::new("demo", START);
+        let row = studio.row(START);
+        let parts = row.objects.iter().filter(|(name, _)| matches!(name.slot, Slot::Part { .. }));
+        let bytes =
+            parts.map(|(name, bytes)| ((name.rendition.clone(), name.slot), (studio::sha256(bytes), bytes.clone())));
+        assembly.add(row.sealed.body(), &bytes.collect()).unwrap();
+        assert!(assembly.foreseen.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 #[path = "../../tests/support/studio.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests over real sockets")]
-mod studio;
+pub(crate) mod studio;
 
 mod log;
 mod network;
@@ -20,7 +20,7 @@ use studio::{Authority, Row, Studio, cluster, node, sha256, stream};
 
 use super::{Answer, Gate, Input, Output, Pulled, SavedHead, Settings, Source, StreamView};
 
-const START: UnixMillis = UnixMillis(1_767_225_600_000);
+pub(crate) const START: UnixMillis = UnixMillis(1_767_225_600_000);
 
 fn at(elapsed: Duration) -> Now {
     Now { elapsed, wall: START.plus(elapsed) }
