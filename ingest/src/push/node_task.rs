@@ -17,7 +17,7 @@ use crate::nodes::BroadcastNode;
 
 /// Longest request: a part of a 10 Mbit/s rung takes milliseconds; after this the connection is not worth waiting for.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
-/// Attempts for one object while the node answers that it cannot take it now; then the whole entry is tried again, unless it has
+/// Attempts for one object or seal while the node answers that it cannot take it now; then the whole entry is tried again, unless it has
 /// left the ring meanwhile.
 const BUSY_ATTEMPTS_MAX: u32 = 4;
 /// Waits between attempts: from the first, doubling, to the second.
@@ -110,20 +110,17 @@ impl NodeTask {
         })
     }
 
-    /// Sends one entry; the cursor that comes after. A node that does not answer, or has no room, is waited out: the
-    /// ring moves on meanwhile, and bounds how much is kept for it.
+    /// Sends one entry; the cursor that comes after. A node that does not answer, or has no room, is waited out, for the seal
+    /// as for the objects: the ring moves on meanwhile, and bounds how much is kept for it.
     async fn deliver(&mut self, node: &BroadcastNode, found: &Found) -> u64 {
-        let next = found.index.saturating_add(1);
-        if self.takes_seals {
-            self.put_seal(node, found.entry.seal.clone()).await;
+        let seal = self.put_seal(node, &found.entry.seal).await;
+        let objects = self.put_all(node, &found.entry.objects).await;
+        if objects == Outcome::Acknowledged {
+            self.shared.acknowledge(place(&found.entry));
         }
-        match self.put_all(node, &found.entry.objects).await {
-            Outcome::Acknowledged => {
-                self.shared.acknowledge(place(&found.entry));
-                next
-            }
+        match objects.max(seal) {
             // What it refuses it will refuse again; its peers may have taken it.
-            Outcome::Refused => next,
+            Outcome::Acknowledged | Outcome::Refused => found.index.saturating_add(1),
             Outcome::Busy | Outcome::Unreachable => {
                 tokio::time::sleep(BACKOFF.1).await;
                 found.index
@@ -131,44 +128,53 @@ impl NodeTask {
         }
     }
 
-    async fn put_seal(&mut self, node: &BroadcastNode, seal: Bytes) {
-        let url = format!("{}/live/{}/seals", node.data, self.shared.stream);
-        let sent = self.http.put(url).timeout(REQUEST_TIMEOUT).body(seal).send().await;
-        if sent.is_ok_and(|answer| matches!(answer.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)) {
+    async fn put_seal(&mut self, node: &BroadcastNode, seal: &Bytes) -> Outcome {
+        if !self.takes_seals {
+            return Outcome::Acknowledged;
+        }
+        let path = format!("/live/{}/seals", self.shared.stream);
+        let (outcome, status) = self.put(node, &path, seal).await;
+        if matches!(status, Some(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)) {
             self.takes_seals = false;
         }
+        outcome
     }
 
     /// All objects at once (one connection carries them); the worst outcome counts.
     async fn put_all(&self, node: &BroadcastNode, objects: &[(ObjectName, Bytes)]) -> Outcome {
-        let outcomes = join_all(objects.iter().map(|(name, bytes)| self.put(node, name, bytes))).await;
+        let outcomes = join_all(objects.iter().map(|(name, bytes)| async move {
+            let (outcome, _) = self.put(node, &name.to_string(), bytes).await;
+            outcome
+        }))
+        .await;
         outcomes.into_iter().max().unwrap_or(Outcome::Acknowledged)
     }
 
-    async fn put(&self, node: &BroadcastNode, name: &ObjectName, bytes: &Bytes) -> Outcome {
-        let url = format!("{}{name}", node.data);
+    /// One object or seal, with the status of the last answer.
+    async fn put(&self, node: &BroadcastNode, path: &str, bytes: &Bytes) -> (Outcome, Option<StatusCode>) {
+        let url = format!("{}{path}", node.data);
         let mut wait = BACKOFF.0;
         for attempt in 1..=BUSY_ATTEMPTS_MAX {
             let request = self.http.put(&url).timeout(REQUEST_TIMEOUT).body(bytes.clone());
-            let (outcome, detail) = match request.send().await {
-                Ok(answer) => (judge(answer.status()), answer.status().to_string()),
-                Err(error) => (Outcome::Unreachable, error.without_url().to_string()),
+            let (outcome, status, detail) = match request.send().await {
+                Ok(answer) => (judge(answer.status()), Some(answer.status()), answer.status().to_string()),
+                Err(error) => (Outcome::Unreachable, None, error.without_url().to_string()),
             };
             count(outcome, bytes.len());
             match outcome {
                 Outcome::Busy if attempt < BUSY_ATTEMPTS_MAX => {}
                 // Once more at once: a connection that was closed while idle shows only now.
                 Outcome::Unreachable if attempt == 1 => {}
-                Outcome::Acknowledged => return outcome,
+                Outcome::Acknowledged => return (outcome, status),
                 _ => {
-                    tracing::warn!(peer = %self.id, object = %name, %detail, "object not taken");
-                    return outcome;
+                    tracing::warn!(peer = %self.id, path, %detail, "object or seal not taken");
+                    return (outcome, status);
                 }
             }
             tokio::time::sleep(wait).await;
             wait = wait.saturating_mul(2).min(BACKOFF.1);
         }
-        Outcome::Busy
+        (Outcome::Busy, None)
     }
 }
 

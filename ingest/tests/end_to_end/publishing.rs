@@ -119,6 +119,22 @@ async fn node_that_was_away_gets_what_it_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seal_that_a_node_had_no_room_for_comes_again() {
+    let cluster = Cluster::start(|_| {}).await;
+    let publisher = cluster.publish(&cluster.url("live", KEY), 7);
+    cluster.receiver.wait_for("seals over HTTP", |r| r.put_seals() >= 2).await;
+    cluster.receiver.seals_busy.store(true, Ordering::SeqCst);
+    let known = cluster.receiver.bus_seals();
+    cluster.receiver.wait_for("seals meanwhile", |r| r.bus_seals() >= known + 3).await;
+    cluster.receiver.seals_busy.store(false, Ordering::SeqCst);
+    assert!(publisher.end().await.status.success());
+    cluster.session(SessionState::Reconnecting).await;
+    cluster.receiver.wait_for("all seals over HTTP", |r| r.put_seals() == r.seals().len()).await;
+    log::check(&cluster.receiver);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broker_replaced_by_an_empty_one_costs_no_seal() {
     let mut cluster = Cluster::start(|_| {}).await;
     let publisher = cluster.publish(&cluster.url("live", KEY), 10);

@@ -22,7 +22,7 @@ struct Inner {
     objects: BTreeMap<String, Bytes>,
     seals: BTreeMap<Place, Sealed>,
     /// Seals that came over HTTP.
-    put_seals: usize,
+    put_seals: std::collections::BTreeSet<Place>,
     bus_seals: std::collections::BTreeSet<Place>,
     refused: Vec<String>,
 }
@@ -33,6 +33,8 @@ pub(crate) struct Receiver {
     clock: node::clock::Clock,
     /// Answers 503 to everything while set.
     pub(crate) away: AtomicBool,
+    /// Answers 503 to seals alone while set.
+    pub(crate) seals_busy: AtomicBool,
     changed: watch::Sender<()>,
 }
 
@@ -43,6 +45,7 @@ impl Receiver {
             keyring: Mutex::new(keyring),
             clock: node::clock::Clock::new(),
             away: AtomicBool::new(false),
+            seals_busy: AtomicBool::new(false),
             changed: watch::Sender::new(()),
         })
     }
@@ -104,7 +107,7 @@ impl Receiver {
     }
 
     pub(crate) fn put_seals(&self) -> usize {
-        self.inner().put_seals
+        self.inner().put_seals.len()
     }
 
     pub(crate) fn seals(&self) -> Vec<Sealed> {
@@ -184,11 +187,13 @@ async fn put_object(State(receiver): State<Arc<Receiver>>, uri: OriginalUri, byt
 }
 
 async fn put_seal(State(receiver): State<Arc<Receiver>>, Path(_stream): Path<String>, raw: Bytes) -> StatusCode {
-    if receiver.away.load(Ordering::SeqCst) {
+    if receiver.away.load(Ordering::SeqCst) || receiver.seals_busy.load(Ordering::SeqCst) {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
-    receiver.inner().put_seals += 1;
-    receiver.take_seal(&raw);
+    if let Some(place) = receiver.take_seal(&raw) {
+        receiver.inner().put_seals.insert(place);
+        receiver.changed.send_replace(());
+    }
     StatusCode::NO_CONTENT
 }
 
