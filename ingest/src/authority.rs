@@ -94,16 +94,17 @@ impl Authority {
         seal::sign_seal(body, &self.key)
     }
 
-    /// Checks a seal of this stream that came from a node or from our own disk.
+    /// Checks a seal of this stream that came from a node; says so when it is refused.
     pub(crate) fn verify(&self, cose: &Bytes, stream: &StreamId) -> Option<Sealed> {
+        self.check(cose, stream)
+            .inspect_err(|refusal| tracing::warn!(%stream, %refusal, "head of the log refused"))
+            .ok()
+    }
+
+    /// Checks a seal of this stream.
+    pub(crate) fn check(&self, cose: &Bytes, stream: &StreamId) -> Result<Sealed, seal::Refusal> {
         let now = self.context.clock.wall();
-        match self.with_keyring(|keyring| keyring.verify(cose, stream, now, Freshness::CatchUp)) {
-            Ok(sealed) => Some(sealed),
-            Err(refusal) => {
-                tracing::warn!(%stream, %refusal, "head of the log refused");
-                None
-            }
-        }
+        self.with_keyring(|keyring| keyring.verify(cose, stream, now, Freshness::CatchUp))
     }
 
     fn with_keyring<T>(&self, look: impl FnOnce(&mut Keyring) -> T) -> T {

@@ -1,13 +1,16 @@
 //! Where the log of a stream stands: asked of the broadcast nodes, and kept on our own disk for when none answers.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use media::{Epoch, StreamId};
 use node::files;
+use seal::RefusalReason;
 
 use crate::authority::{Authority, bounded_answer};
 use crate::nodes::Nodes;
@@ -16,6 +19,23 @@ use crate::session::log::LogPosition;
 /// How long the nodes may take to answer. The pipeline looks at the first 2.5 s of a session before anything is sealed, so this
 /// delays nothing.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest epoch file, in bytes: 20 digits, and a line end by whoever edited it.
+const EPOCH_BYTES_MAX: usize = 32;
+
+/// A file of ours says nothing that can be relied on: without it an epoch might be used a second time.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be relied on: {detail}", path.display())]
+pub(crate) struct Unreliable {
+    path: PathBuf,
+    detail: String,
+}
+
+impl Unreliable {
+    fn new(path: &Path, detail: &impl ToString) -> Self {
+        Self { path: path.to_owned(), detail: detail.to_string() }
+    }
+}
 
 /// Positions of all streams of this node.
 #[derive(Debug, Clone)]
@@ -60,17 +80,45 @@ impl Heads {
     }
 
     /// Asks every broadcast node that is there, and reads the disk.
-    pub(crate) async fn find(&self, stream: &StreamId, authority: &Authority) -> Found {
+    ///
+    /// # Errors
+    /// [`Unreliable`] when a file of ours is there but cannot be read, or is damaged.
+    pub(crate) async fn find(&self, stream: &StreamId, authority: &Authority) -> Result<Found> {
+        let (heads, name) = (self.clone(), stream.clone());
+        let on_disk = tokio::task::spawn_blocking(move || heads.on_disk(&name));
+        let (epoch_used, kept) = on_disk.await.context("files were not read")??;
+        let kept = match kept.map(|cose| authority.check(&cose, stream)) {
+            Some(Err(refusal)) if matches!(refusal.reason, RefusalReason::Malformed | RefusalReason::Signature) => {
+                return Err(Unreliable::new(&self.head_path(stream), &refusal).into());
+            }
+            // Intact, but of a key that nobody vouches for any more.
+            Some(Err(refusal)) => {
+                tracing::warn!(%stream, %refusal, "kept head of the log refused");
+                None
+            }
+            Some(Ok(head)) => Some(LogPosition::after(&head)),
+            None => None,
+        };
         let asked = self.nodes.online().into_iter().map(|base| self.ask(base, stream));
         let answers = join_all(asked).await;
         let heads = answers.iter().flatten().flatten().filter_map(|cose| authority.verify(cose, stream));
-        let kept = std::fs::read(self.head_path(stream)).ok().map(Bytes::from);
-        Found {
+        Ok(Found {
             admitted: heads.map(|head| LogPosition::after(&head)).max_by_key(LogPosition::place),
             answers: answers.iter().flatten().count(),
-            kept: kept.and_then(|cose| authority.verify(&cose, stream)).map(|head| LogPosition::after(&head)),
-            epoch_used: std::fs::read_to_string(self.epoch_path(stream)).ok().and_then(|text| text.trim().parse().ok()),
-        }
+            kept,
+            epoch_used,
+        })
+    }
+
+    /// The largest epoch used and the newest seal, as far as kept. Blocks for the disk.
+    fn on_disk(&self, stream: &StreamId) -> Result<(Option<Epoch>, Option<Bytes>), Unreliable> {
+        let path = self.epoch_path(stream);
+        let epoch = read(&path, EPOCH_BYTES_MAX)?.map(|bytes| {
+            let epoch = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+            epoch.ok_or_else(|| Unreliable::new(&path, &"it is not an epoch"))
+        });
+        let head = read(&self.head_path(stream), seal::limits::SEAL_BYTES_MAX)?;
+        Ok((epoch.transpose()?, head.map(Bytes::from)))
     }
 
     /// `None`: no answer; `Some(None)`: the node has no such log.
@@ -95,5 +143,39 @@ impl Heads {
 
     fn epoch_path(&self, stream: &StreamId) -> PathBuf {
         self.directory.join(format!("{stream}.epoch"))
+    }
+}
+
+/// A file of at most `bytes_max` bytes; `None` when there is none.
+fn read(path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>, Unreliable> {
+    let unreadable = |error: std::io::Error| Unreliable::new(path, &error);
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(unreadable)?,
+    };
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > bytes_max {
+        return Err(Unreliable::new(path, &format!("it is longer than {bytes_max} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_file_is_none_and_a_damaged_one_an_error_that_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("demo.head");
+        assert_eq!(read(&path, 4).unwrap(), None);
+        std::fs::write(&path, "1234").unwrap();
+        assert_eq!(read(&path, 4).unwrap().unwrap(), b"1234");
+        let error = read(&path, 3).unwrap_err().to_string();
+        assert!(error.contains("demo.head"), "{error}");
+        let error = read(directory.path(), 4).unwrap_err().to_string();
+        assert!(error.contains(&directory.path().display().to_string()), "{error}");
     }
 }

@@ -175,9 +175,10 @@ impl Connection {
         tokio::select! {
             ended = self.forward(&publication) => ended.map_or_else(|closed| closed, |()| Closed::Gone),
             () = link.closed() => {
-                let text = link.reason().to_owned();
+                let (code, text) = link.reason();
+                let text = text.to_owned();
                 // Tells why; when it cannot be told, the connection is cut all the same.
-                let _ = guarded(|| self.protocol.reject_publish("NetStream.Publish.BadName", &text));
+                let _ = guarded(|| self.protocol.reject_publish(code, &text));
                 self.refuse("closed", text).await
             }
         }

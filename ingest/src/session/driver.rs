@@ -12,6 +12,7 @@ use super::epoch::Writer;
 use super::hub::{Hub, Link, MediaMessage, NewPublisher};
 use super::input::InputMapper;
 use super::stats::StreamStats;
+use crate::heads::Unreliable;
 use crate::pipeline::{self, Feeder, Output};
 
 /// How long a message about the stream may hold it up while no broker is there.
@@ -171,6 +172,11 @@ impl Driver {
             }
         };
         if let Err(error) = result {
+            if error.is::<Unreliable>() {
+                tracing::error!(error = format!("{error:#}"), "publisher refused: an epoch might be used twice");
+                link.fail("This ingest cannot tell where the log of this stream stands; its own log says why.");
+                return true;
+            }
             tracing::warn!(error = format!("{error:#}"), "epoch cannot go on: the publisher has to connect again");
             link.close(&format!("This cannot be packaged: {error:#}."));
             return true;

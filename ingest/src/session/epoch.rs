@@ -29,7 +29,7 @@ pub(super) struct Writer {
     stats: Arc<StreamStats>,
     pusher: Option<Pusher>,
     /// Asking the nodes, since the publisher connected.
-    base: Option<JoinHandle<Found>>,
+    base: Option<JoinHandle<Result<Found>>>,
     /// Newest last.
     positions: VecDeque<LogPosition>,
     epoch: Option<(Epoch, SessionId)>,
@@ -68,7 +68,7 @@ impl Writer {
     /// Begins an epoch that builds on the newest position whose bytes some node has.
     pub(super) async fn open_epoch(&mut self, renditions: Vec<RenditionConfig>, origin: UnixMillis) -> Result<()> {
         let found = match self.base.take() {
-            Some(asked) => asked.await.unwrap_or_default(),
+            Some(asked) => asked.await.context("the log was not looked for")??,
             None => Found::default(),
         };
         let base = match self.own_base().await {

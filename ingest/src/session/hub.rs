@@ -76,14 +76,23 @@ pub(crate) struct Link {
     heard_ms: AtomicU64,
     held_back: AtomicBool,
     close: CancellationToken,
-    reason: OnceLock<String>,
+    reason: OnceLock<(&'static str, String)>,
 }
 
 impl Link {
     /// Asks the connection to close, telling the publisher why. The first reason counts.
     pub(crate) fn close(&self, reason: &str) {
+        self.close_with("NetStream.Publish.BadName", reason);
+    }
+
+    /// The same for trouble of our own, after which encoders try again.
+    pub(crate) fn fail(&self, reason: &str) {
+        self.close_with("NetStream.Failed", reason);
+    }
+
+    fn close_with(&self, code: &'static str, reason: &str) {
         // Set before: then that reason stands.
-        let _ = self.reason.set(reason.to_owned());
+        let _ = self.reason.set((code, reason.to_owned()));
         self.close.cancel();
     }
 
@@ -92,9 +101,9 @@ impl Link {
         self.close.cancelled().await;
     }
 
-    /// Why it has to close.
-    pub(crate) fn reason(&self) -> &str {
-        self.reason.get().map_or("Closed.", String::as_str)
+    /// Why it has to close: a code of RTMP, and words.
+    pub(crate) fn reason(&self) -> (&'static str, &str) {
+        self.reason.get().map_or(("NetStream.Failed", "Closed."), |(code, reason)| (*code, reason))
     }
 
     fn heard(&self, elapsed: Duration) {

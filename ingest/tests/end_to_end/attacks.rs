@@ -50,6 +50,19 @@ async fn nobody_publishes_before_there_is_a_grant() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_epoch_or_head_refuses_the_publisher_and_seals_nothing() {
+    let cluster = Cluster::start(|_| {}).await;
+    for name in ["i1/streams/demo.epoch", "i1/streams/demo.head"] {
+        std::fs::write(cluster.file(name), "\0").unwrap();
+        let output = cluster.publish(&cluster.url("live", KEY), 8).end().await;
+        assert!(!output.status.success() && text(&output).contains("cannot tell"), "{name}: {}", text(&output));
+        std::fs::remove_file(cluster.file(name)).unwrap();
+    }
+    assert!(cluster.receiver.seals().is_empty());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn codec_that_is_not_supported_is_refused_by_name() {
     let cluster = Cluster::start(|_| {}).await;
     let output = cluster.publish_with(&cluster.url("live", KEY), 10, &["-c:v", "flv1"]).end().await;
