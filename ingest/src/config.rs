@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// Most parts of a segment: broadcast nodes refuse seals that go beyond (`playlist::timeline::PARTS_PER_SEGMENT_MAX`).
-const PARTS_PER_SEGMENT_MAX: u64 = 64;
+/// Most parts of a segment: broadcast nodes refuse seals that go beyond.
+const PARTS_PER_SEGMENT_MAX: u64 = seal::limits::PARTS_MAX as u64;
 
 /// Configuration of an ingest node (`[role.ingest]` in `sealcast.toml`, which refuses the fields that its top level sets).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
