@@ -3,7 +3,7 @@
 //! Signatures and digests are computed here, on a thread of their own, so that they never hold up the reactor that serves
 //! viewers; inputs wait in bounded queues. Nothing here polls: the thread sleeps until an input comes or a deadline passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -13,12 +13,13 @@ use node::clock::Clock;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::disk::Disk;
 use crate::gate::limits::HEADS_MAX;
-use crate::gate::{Answer, Gate, Input, Output, StreamView};
+use crate::gate::{Answer, Gate, Input, Output, PullId, Pulled, StreamView};
 
 /// Inputs that wait. A part of each of 20 renditions of 50 streams, and their seals; more is back-pressure.
 const INPUTS_MAX: usize = 1024;
-/// Effects that wait for the shell: pulls, alerts, heads to be saved.
+/// Effects that wait for the shell: pulls and alerts.
 const EFFECTS_MAX: usize = 4096;
 
 struct Job {
@@ -109,22 +110,41 @@ impl Handle {
 #[error("the gate has stopped")]
 pub struct Stopped;
 
+/// Where the gate's thread puts what must not be lost: nothing of it waits for the shell.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kept {
+    /// Heads and the revocation list; `None` when nothing is to survive a restart.
+    pub(crate) disk: Option<Disk>,
+    /// The grants in force, and the revocation list last.
+    pub(crate) grants: Arc<ArcSwap<Vec<Bytes>>>,
+}
+
 /// A gate on a thread of its own.
 #[derive(Debug)]
 pub struct Actor {
     /// The way in.
     pub handle: Handle,
-    /// What the shell has to do, apart from publishing and answering, which is done already.
+    /// Pulls to be started and refusals to be said; everything else is done already.
     pub effects: mpsc::Receiver<Output>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Actor {
-    /// Starts the thread. It ends when `shutdown` is cancelled.
+    /// Starts the thread; nothing survives a restart. It ends when `shutdown` is cancelled.
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
     pub fn spawn(gate: Gate, clock: Clock, shutdown: CancellationToken) -> std::io::Result<Self> {
+        Self::spawn_keeping(gate, Kept::default(), clock, shutdown)
+    }
+
+    /// As [`Actor::spawn`], and what the gate wants kept goes to `kept`.
+    pub(crate) fn spawn_keeping(
+        gate: Gate,
+        kept: Kept,
+        clock: Clock,
+        shutdown: CancellationToken,
+    ) -> std::io::Result<Self> {
         let (jobs, inputs) = mpsc::channel(INPUTS_MAX);
         let (effects, effects_out) = mpsc::channel(EFFECTS_MAX);
         let heads = Arc::new(Board::default());
@@ -133,7 +153,7 @@ impl Actor {
         }
         let handle = Handle { jobs, views: Views::default(), heads };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let outside = Outside { effects, views: handle.views.clone(), heads: handle.heads.clone() };
+        let outside = Outside::new(effects, kept, &handle);
         let thread = std::thread::Builder::new().name("gate".to_owned()).spawn(move || {
             runtime.block_on(run(gate, clock, inputs, outside, shutdown));
         })?;
@@ -149,15 +169,18 @@ impl Actor {
 /// Where the gate's outputs go.
 struct Outside {
     effects: mpsc::Sender<Output>,
+    kept: Kept,
     views: Views,
     heads: Arc<Board<Bytes>>,
+    /// Pulls that the shell had no room for: to the gate they are under way, so there are no more than it starts at once.
+    not_started: VecDeque<PullId>,
 }
 
 async fn run(
     mut gate: Gate,
     clock: Clock,
     mut inputs: mpsc::Receiver<Job>,
-    outside: Outside,
+    mut outside: Outside,
     shutdown: CancellationToken,
 ) {
     loop {
@@ -171,6 +194,10 @@ async fn run(
         let job = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
+            // Once the shell has room, and one for one, so that what the gate asks for instead finds it.
+            Some(id) = outside.failed_pull() => {
+                Job { input: Input::Pulled { id, result: Pulled::Failed(None) }, answer: None }
+            }
             job = inputs.recv() => match job {
                 Some(job) => job,
                 None => return,
@@ -183,7 +210,7 @@ async fn run(
                 Output::Publish(view) => retired.extend(outside.views.publish(view)),
                 Output::Forget(stream) => outside.views.forget(&stream),
                 Output::Respond(answer) => given = Some(answer),
-                effect => outside.effect(effect, &mut gate, clock),
+                effect => outside.effect(effect),
             }
         }
         // Last, so that whoever is answered finds published what follows from the push. The pusher may have gone; its bytes stay.
@@ -195,22 +222,54 @@ async fn run(
 }
 
 impl Outside {
-    fn effect(&self, effect: Output, gate: &mut Gate, clock: Clock) {
-        if let Output::SaveHead(stream, saved) = &effect {
-            self.heads.set(stream.clone(), saved.raw.clone(), HEADS_MAX);
-        }
-        if let Err(error) = self.effects.try_send(effect) {
-            dropped(error, gate, clock);
+    fn new(effects: mpsc::Sender<Output>, kept: Kept, handle: &Handle) -> Self {
+        let (views, heads) = (handle.views.clone(), handle.heads.clone());
+        Self { effects, kept, views, heads, not_started: VecDeque::new() }
+    }
+
+    fn effect(&mut self, effect: Output) {
+        match effect {
+            Output::SaveHead(stream, saved) => {
+                if let Some(disk) = &self.kept.disk {
+                    disk.save_head(&stream, &saved);
+                }
+                self.heads.set(stream, saved.raw, HEADS_MAX);
+            }
+            Output::SaveRevocations(list) => {
+                if let Some(disk) = &self.kept.disk {
+                    disk.save_revocations(list);
+                }
+            }
+            Output::Grants(grants) => self.kept.grants.store(Arc::new(grants)),
+            effect => {
+                if let Output::Refused(refused) = &effect {
+                    let label = refused.reason.label();
+                    metrics::counter!("broadcast_refusals_total", "reason" => label).increment(1);
+                }
+                if let Err(error) = self.effects.try_send(effect) {
+                    self.dropped(error);
+                }
+            }
         }
     }
-}
 
-/// The shell is too slow or gone. A pull that is not started has failed; what else is dropped comes again.
-fn dropped(error: mpsc::error::TrySendError<Output>, gate: &mut Gate, clock: Clock) {
-    metrics::counter!("broadcast_effects_dropped_total").increment(1);
-    let (mpsc::error::TrySendError::Full(effect) | mpsc::error::TrySendError::Closed(effect)) = error;
-    if let Output::PullObject { id, .. } | Output::PullLog { id, .. } = effect {
-        gate.apply(Input::Pulled { id, result: crate::gate::Pulled::Failed(None) }, clock.now());
+    /// The shell is too slow or gone. A pull that is not started has failed; an alert is left out, and is counted already.
+    fn dropped(&mut self, error: mpsc::error::TrySendError<Output>) {
+        metrics::counter!("broadcast_effects_dropped_total").increment(1);
+        let (mpsc::error::TrySendError::Full(effect) | mpsc::error::TrySendError::Closed(effect)) = error;
+        if let Output::PullObject { id, .. } | Output::PullLog { id, .. } = effect {
+            self.not_started.push_back(id);
+        }
+    }
+
+    /// The oldest pull that was not started, as soon as the shell has room for another; `None` when there is none. Nothing is
+    /// lost when it is not waited for.
+    async fn failed_pull(&mut self) -> Option<PullId> {
+        if !self.not_started.is_empty() {
+            // The shell is gone only when the node stops.
+            let _room = self.effects.reserve().await.ok()?;
+        }
+        self.not_started.pop_front()
     }
 }
 
@@ -239,5 +298,57 @@ impl<T: Clone> Board<T> {
 
     pub(crate) fn remove(&self, stream: &StreamId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use media::ObjectName;
+    use seal::Keyring;
+
+    use super::*;
+    use crate::gate::tests::studio::{Authority, Studio, cluster, node};
+    use crate::gate::{Settings, Source};
+
+    #[tokio::test]
+    async fn pulls_that_found_no_room_are_asked_again_and_what_must_be_kept_is() {
+        let (clock, shutdown) = (Clock::new(), CancellationToken::new());
+        let authority = Authority::new();
+        let keyring = Keyring::new(cluster(), authority.root.public_key().unwrap());
+        let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 1 << 30 };
+        let gate = Gate::new(settings, keyring, BTreeMap::new());
+        let (jobs, inputs) = mpsc::channel(INPUTS_MAX);
+        let (effects, mut drained) = mpsc::channel(1);
+        let handle = Handle { jobs, views: Views::default(), heads: Arc::default() };
+        let kept = Kept::default();
+        let outside = Outside::new(effects, kept.clone(), &handle);
+        let actor = tokio::spawn(run(gate, clock, inputs, outside, shutdown.clone()));
+
+        // An alert fills the channel; nobody takes it.
+        handle.send(Input::Garbage("a seal")).await.unwrap();
+        handle.send(Input::Peers(vec![node("b2"), node("b3")])).await.unwrap();
+        let mut studio = Studio::new("demo", clock.wall());
+        handle.send(Input::Grant(authority.grant(&studio.key, clock.wall()))).await.unwrap();
+        let row = studio.row(clock.wall());
+        let (raw, source) = (row.sealed.raw().clone(), Source::Put(node("i1")));
+        assert_eq!(handle.push(Input::Seal { stream: studio.stream.clone(), raw, source }).await, Ok(Answer::Stored));
+        assert_eq!(kept.grants.load().len(), 1);
+
+        assert!(matches!(drained.recv().await, Some(Output::Refused(_))));
+        // The logs that nobody fetched have failed, so the stream goes on without; then one pull at a time finds room.
+        let mut missing: BTreeSet<ObjectName> = row.objects.iter().map(|(name, _)| name.clone()).collect();
+        let all_asked = async {
+            while !missing.is_empty() {
+                if let Some(Output::PullObject { name, .. }) = drained.recv().await {
+                    missing.remove(&name);
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), all_asked).await.unwrap();
+        shutdown.cancel();
+        actor.await.unwrap();
     }
 }

@@ -1,9 +1,7 @@
-//! What the gate wants done: pulls from peers, alerts, and what is to survive a restart.
+//! What the gate wants done: pulls from peers, and alerts.
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use bytes::Bytes;
 use messages::{Alert, Topic};
 use node::bus::Message;
 use node::{CancellationToken, Context};
@@ -12,7 +10,6 @@ use tokio::task::JoinSet;
 
 use crate::actor::Handle;
 use crate::alerts::{self, Alerts};
-use crate::disk::Disk;
 use crate::gate::{Input, Output, Pulled};
 use crate::peers::Peers;
 
@@ -26,20 +23,12 @@ pub(crate) struct Effects {
     context: Context,
     handle: Handle,
     peers: Peers,
-    disk: Disk,
-    grants: Arc<ArcSwap<Vec<Bytes>>>,
     pulls: Arc<Semaphore>,
 }
 
 impl Effects {
-    pub(crate) fn new(
-        context: Context,
-        handle: Handle,
-        peers: Peers,
-        disk: Disk,
-        grants: Arc<ArcSwap<Vec<Bytes>>>,
-    ) -> Self {
-        Self { context, handle, peers, disk, grants, pulls: Arc::new(Semaphore::new(PULLS_MAX)) }
+    pub(crate) fn new(context: Context, handle: Handle, peers: Peers) -> Self {
+        Self { context, handle, peers, pulls: Arc::new(Semaphore::new(PULLS_MAX)) }
     }
 
     /// Works until `shutdown`; pulls that are under way are cut off then.
@@ -64,16 +53,12 @@ impl Effects {
                 None => return,
                 Some(Output::Refused(refused)) => {
                     let label = refused.reason.label();
-                    metrics::counter!("broadcast_refusals_total", "reason" => label).increment(1);
                     tracing::debug!(node = %self.context.id, reason = label, detail = refused.detail, "refused");
                     if let Some(first) = alerts.add(refused, clock.elapsed(), clock.wall()) {
                         tracing::warn!(node = %first.node, reason = label, detail = first.detail, "refused");
                         send(&alert, first);
                     }
                 }
-                Some(Output::SaveHead(stream, saved)) => self.disk.save_head(&stream, &saved),
-                Some(Output::SaveRevocations(list)) => self.disk.save_revocations(list),
-                Some(Output::Grants(grants)) => self.grants.store(Arc::new(grants)),
                 Some(Output::PullObject { id, peer, name, length }) => {
                     let peers = self.peers.clone();
                     self.pull(&mut tasks, id, async move { peers.object(&peer, &name, length).await });
@@ -83,7 +68,14 @@ impl Effects {
                     self.pull(&mut tasks, id, async move { peers.log(&peer, &stream, from).await });
                 }
                 // Done by the gate's thread.
-                Some(Output::Respond(_) | Output::Publish(_) | Output::Forget(_)) => {}
+                Some(
+                    Output::Respond(_)
+                    | Output::Publish(_)
+                    | Output::Forget(_)
+                    | Output::SaveHead(..)
+                    | Output::SaveRevocations(_)
+                    | Output::Grants(_),
+                ) => {}
             }
         }
     }

@@ -17,7 +17,7 @@ use seal::{Keyring, RootPublicKey};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::actor::{Actor, Board, Handle};
+use crate::actor::{Actor, Board, Handle, Kept};
 use crate::disk::Disk;
 use crate::effects::Effects;
 use crate::gate::{Gate, Settings};
@@ -90,8 +90,10 @@ impl Broadcast {
         // Whatever ends this node ends all of it.
         let shutdown = shutdown.child_token();
         let _ends_with_this = shutdown.clone().drop_guard();
-        let (handle, outputs, gate_thread) = Actor::spawn(gate, context.clock, shutdown.clone())?.into_parts();
         let (sessions, grants) = (Arc::<Board<SessionInfo>>::default(), Arc::<ArcSwap<Vec<Bytes>>>::default());
+        let kept = Kept { disk: Some(disk.clone()), grants: grants.clone() };
+        let (handle, outputs, gate_thread) =
+            Actor::spawn_keeping(gate, kept, context.clock, shutdown.clone())?.into_parts();
         let addresses = Addresses::default();
         let peers = Peers { client: context.identity.http_client()?, addresses: addresses.clone() };
         let shelf = Arc::new(NodeShelf {
@@ -99,11 +101,11 @@ impl Broadcast {
             clock: context.clock,
             views: handle.views().clone(),
             sessions: sessions.clone(),
-            grants: grants.clone(),
+            grants,
         });
         let ears = Ears::open(&context).await?;
         let listener = Listener::new(context.clone(), handle.clone(), addresses, sessions);
-        let effects = Effects::new(context.clone(), handle.clone(), peers, disk.clone(), grants);
+        let effects = Effects::new(context.clone(), handle.clone(), peers);
         let traffic = Arc::new(viewers::Traffic::default());
         let settings = viewers::Settings { node: context.id.clone(), target_duration_s: config.target_duration_s };
         let viewers = viewers::router(settings, shelf, traffic.clone());
