@@ -1,6 +1,7 @@
 # `make run` and `make test` are all a newcomer needs; `make help` lists the rest.
 
 CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 UP_FLAGS ?=
 
 .DEFAULT_GOAL := help
@@ -10,7 +11,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: build ## install what is missing, build, and run everything on this machine (UP_FLAGS="--no-source" …)
-	exec target/release/sealcast up $(UP_FLAGS)
+	exec $(TARGET)/release/sealcast up $(UP_FLAGS)
 
 build: setup web ## the release binary: target/release/sealcast
 	$(CARGO) build --release --locked --workspace
@@ -28,7 +29,7 @@ unit: ## all Rust tests, those on real components included
 	$(CARGO) test --workspace --locked
 
 bench: setup-bench build ## figures, side by side with the named peers; takes about 20 minutes
-	target/release/bench
+	$(TARGET)/release/bench
 
 web: web/dist/index.html ## the web app, built into web/dist
 

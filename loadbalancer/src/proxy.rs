@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{COOKIE, RETRY_AFTER, SET_COOKIE};
+use http::header::{COOKIE, HOST, RETRY_AFTER, SET_COOKIE};
 use media::NodeId;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -77,6 +77,11 @@ impl ProxyHttp for Balancer {
     async fn request_filter(&self, session: &mut Session, request: &mut Request) -> Result<bool> {
         if matches!(session.req_header().method.as_str(), "TRACE" | "CONNECT") {
             session.respond_error(405).await?;
+            return Ok(true);
+        }
+        // RFC 9112, 3.2: the viewer's fault, not a node's. In HTTP/2 the authority stands in the URI.
+        if session.req_header().headers.get(HOST).is_none() && session.req_header().uri.authority().is_none() {
+            session.respond_error(400).await?;
             return Ok(true);
         }
         session.set_write_timeout(Some(WRITE_TIMEOUT));

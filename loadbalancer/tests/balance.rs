@@ -234,3 +234,20 @@ async fn forged_cookie_and_odd_methods_are_harmless() {
     let answer = viewer.request(reqwest::Method::TRACE, &url).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_without_a_host_is_the_viewers_fault() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let cluster = Cluster::start(&NODES).await;
+    let address = cluster.balancer().await;
+    let context = cluster.context(&NodeId::new("b1").unwrap(), Role::Broadcast).await;
+    let mut tls = context.identity.client();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls)).connect(name, socket).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 400");
+}

@@ -111,7 +111,7 @@ pub(crate) struct UpFlags {
     #[arg(long, env = "SEALCAST_BROADCAST", value_name = "N")]
     pub broadcast: Option<u16>,
     /// Leave the test picture out.
-    #[arg(long, env = "SEALCAST_NO_SOURCE")]
+    #[arg(long, env = "SEALCAST_NO_SOURCE", value_parser = clap::builder::FalseyValueParser::new())]
     pub no_source: bool,
 }
 
