@@ -17,6 +17,11 @@ use node::CancellationToken;
 use support::studio::Studio;
 use support::{Zone, assert_alike, listed};
 
+/// Segments that are played at least, for a peer whose lie nobody speaks of.
+const SEGMENTS_MIN: u32 = 3;
+/// Segments after which the peer must have been asked: it says every second that it is there.
+const SEGMENTS_MAX: u32 = 300;
+
 /// What the peer answers to everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lie {
@@ -76,8 +81,12 @@ async fn play_with(lie: Lie) {
     let mut studio = Studio::new("demo", zone.now());
     let ingest = zone.ingest("i1", &studio).await;
     ingest.play(&[&b1, &b2], &mut studio).await;
-    // b2 gets seals, but no bytes: it has to ask, and about half of its questions go to the liar first.
-    for _ in 0..3 {
+    // b2 gets seals, but no bytes: it has to ask, and once it has heard of the liar, about half of its questions go there first.
+    let found_out = || lie.reason().is_none_or(|reason| zone.has_alerted(&b2, reason));
+    let mut segments = 0;
+    while segments < SEGMENTS_MIN || !found_out() {
+        assert!(segments < SEGMENTS_MAX, "{lie:?} was never found out");
+        segments += 1;
         let rows = studio.segment(zone.now());
         for row in &rows {
             ingest.push(&[&b1], row).await;

@@ -177,11 +177,15 @@ impl Zone {
         self.context(name, Role::Broadcast, &self.shutdown.child_token()).await.identity
     }
 
+    /// Whether a node has given an alert for a reason.
+    pub fn has_alerted(&self, by: &Node, reason: AlertReason) -> bool {
+        self.alerts.lock().unwrap().iter().any(|alert| alert.node == by.id && alert.reason == reason)
+    }
+
     /// Waits for an alert of a node for a reason.
     pub async fn alerted(&self, by: &Node, reason: AlertReason) {
-        let said = |alert: &Alert| alert.node == by.id && alert.reason == reason;
         let what = format!("alert {}", reason.label());
-        eventually(&what, async || self.alerts.lock().unwrap().iter().any(said)).await;
+        eventually(&what, async || self.has_alerted(by, reason)).await;
         let metrics = self.metrics().await;
         let label = format!("reason=\"{}\"", reason.label());
         let counted = metrics.lines().any(|line| line.starts_with("broadcast_refusals_total") && line.contains(&label));
