@@ -34,7 +34,7 @@ pub(crate) struct GrantInfo {
 /// Why a grant was not given or a key not revoked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("key {0} is revoked: make a new one")]
+    #[error("key {0} is revoked: stop this ingest, move sealing.key out of its data directory, and start it again")]
     Revoked(KeyId),
     #[error("no grant was given to key {0}")]
     Unknown(String),

@@ -29,6 +29,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest table of stream keys, in bytes: [`crate::keys::STREAMS_MAX`] entries of at most 200 bytes.
 const TABLE_BYTES_MAX: usize = 2_000_000;
+/// How much of the reason for a refusal is passed on to the log, in characters.
+const REASON_CHARS_MAX: usize = 300;
 /// A grant is renewed when less than this share of its life is left.
 const RENEW_SHARE: i64 = 3;
 
@@ -252,7 +254,12 @@ pub(crate) async fn bounded_answer(request: reqwest::RequestBuilder, bytes_max: 
     if status == reqwest::StatusCode::NOT_FOUND {
         return Ok(None);
     }
-    anyhow::ensure!(status.is_success(), "answered {status}");
+    if !status.is_success() {
+        let said = answer.chunk().await.ok().flatten().unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        let line: String = said.chars().take_while(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
+        anyhow::bail!("answered {status}: {line}");
+    }
     let mut body = BytesMut::new();
     while let Some(piece) = answer.chunk().await? {
         anyhow::ensure!(body.len().saturating_add(piece.len()) <= bytes_max, "answer is longer than {bytes_max} bytes");
