@@ -1,7 +1,7 @@
 //! The way to measure what the gate adds between "bytes and seal are here" and "listed", in process.
 //!
-//! The figure itself belongs to `bench` and a release build; here only that twenty renditions go through, and that nothing waits
-//! for a timer on the way.
+//! The figure itself belongs to `bench` and a release build; here only that twenty renditions go through, and that a row is
+//! listed by the time its seal's push is answered.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
