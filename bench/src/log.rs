@@ -133,6 +133,7 @@ impl Author {
             length: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             digest: seal::digest(bytes),
             init: seal::digest(&init(rendition)),
+            sync_length: None,
         }
     }
 

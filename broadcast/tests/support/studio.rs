@@ -286,6 +286,7 @@ impl Studio {
             length: u64::try_from(bytes.len()).unwrap(),
             digest: sha256(bytes),
             init: if is_init { sha256(bytes) } else { sha256(&self.bytes(name, "init", 100)) },
+            sync_length: None,
         }
     }
 

@@ -187,6 +187,39 @@ fn real_encoder_output_survives_packaging_frame_by_frame() {
     assert!(first_parts.filter(|object| matches!(object.slot, Slot::Part { .. })).all(|object| object.independent));
 }
 
+/// What an I-frame playlist gives a range of: the first bytes of an independent part are a picture, and no more.
+#[test]
+fn start_of_an_independent_part_through_its_sync_sample_is_one_picture() {
+    let directory = directory("one_picture");
+    let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    let source = path("source.flv");
+    let mut arguments = vec!["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30"];
+    arguments.extend(["-f", "lavfi", "-i", "sine", "-t", "9", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-bf", "2"]);
+    arguments.extend(["-g", "60", "-sc_threshold", "0", "-c:a", "aac", &source]);
+    run("ffmpeg", &arguments);
+    let packaged = package(&std::fs::read(&source).unwrap());
+    let pictures = frame_hashes(&source, "0:v");
+    let init = cmaf::init_segment(&packaged.video).unwrap();
+    let parts = packaged.rows.iter().flat_map(|row| &row.objects).filter(|object| object.sync_length.is_some());
+    // The fragment's boxes speak of samples that are not there: FFmpeg says so, and decodes those that are.
+    let decode = |bytes: &[u8]| {
+        let file = path("part.mp4");
+        std::fs::write(&file, [&init, bytes].concat()).unwrap();
+        let output = Command::new("ffmpeg").args(["-v", "quiet", "-i", &file, "-f", "framemd5", "-"]).output().unwrap();
+        let listing = text(output.stdout);
+        listing.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (part, number) in parts.clone().zip(0..) {
+        let end = usize::try_from(part.sync_length.unwrap()).unwrap();
+        assert!(part.independent && part.rendition.as_str() == "360p");
+        let decoded = decode(&part.bytes[..end]);
+        assert_eq!(decoded.len(), 1, "{decoded:?}");
+        assert!(decoded[0].ends_with(&pictures[60 * number]), "the picture of IDR {number}");
+        assert!(decode(&part.bytes[..end - 1]).is_empty(), "one byte less is not the whole picture");
+    }
+    assert_eq!(parts.count(), 5, "an IDR every 2 s of 9 s");
+}
+
 #[test]
 fn silence_decodes_to_zeros_for_every_channel_count() {
     let directory = directory("silence");

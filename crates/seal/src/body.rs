@@ -86,4 +86,7 @@ pub struct Object {
     pub digest: Digest,
     /// Digest of the init segment that it needs; its own for an init segment.
     pub init: Digest,
+    /// Bytes from the start of a part through the end of its first sample, which is a sync sample: what an I-frame playlist gives
+    /// a range of (EXT-X-I-FRAMES-ONLY). Only on independent parts of pictures, and not on gaps.
+    pub sync_length: Option<u64>,
 }

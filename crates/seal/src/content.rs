@@ -188,7 +188,10 @@ fn match_checkpoint(body: &SealBody, group: &Group<'_>) -> Result<(), Refusal> {
         ensure(init_ok && timescale_ok(object, rendition), "object of another init segment or timescale than stated")?;
     }
     let same = |init: &Object| init.digest == rendition.init && init.length == rendition.init_length;
-    ensure(group.init.is_none_or(same), "init segment is not the one that the checkpoint states")
+    ensure(group.init.is_none_or(same), "init segment is not the one that the checkpoint states")?;
+    let picture = matches!(rendition.track.format, Format::Video { .. });
+    let sync_ok = picture || group.part.is_none_or(|part| part.sync_length.is_none());
+    ensure(sync_ok, "a sync sample's length where every sample is one")
 }
 
 fn timescale_ok(object: &Object, rendition: &Rendition) -> bool {
@@ -201,6 +204,11 @@ fn object(object: &Object) -> Result<(), Refusal> {
         ensure(*length == 0 && *digest == Digest::NONE, "a gap with bytes")?;
     } else {
         ensure(*digest != Digest::NONE && *init != Digest::NONE, "no digest, and no gap")?;
+    }
+    if let Some(sync) = object.sync_length {
+        let in_part = matches!(object.slot, Slot::Part { .. }) && object.independent && !gap;
+        ensure(in_part, "a sync sample's length without a part that begins with one")?;
+        ensure((1..=*length).contains(&sync), "a sync sample longer than its part, or of no bytes")?;
     }
     let (bytes_max, duration_max) = match object.slot {
         Slot::Init => {

@@ -1,5 +1,6 @@
 //! The one encoding of a seal's body: deterministic CBOR (RFC 8949, 4.2.1), maps with small integer keys, all of them
-//! always there. The keys are the constants' order below; the label and version come first. Pure.
+//! always there but for an object's last, which is left out when there is nothing to say. The keys are the constants' order below;
+//! the label and version come first. Pure.
 
 use media::{
     BitsPerSecond, DiscontinuitySequence, Epoch, Format, LogSequence, MediaSequence, PartIndex, SessionId, Slot, Track,
@@ -15,6 +16,8 @@ const LABEL: &str = "sealcast/seal";
 const BODY_PAIRS: u64 = 15;
 const RENDITION_PAIRS: u64 = 8;
 const OBJECT_PAIRS: u64 = 10;
+/// The same with the length of the first sync sample.
+const OBJECT_PAIRS_SYNC: u64 = OBJECT_PAIRS + 1;
 
 /// The body's one encoding.
 pub fn encode_body(body: &SealBody) -> Vec<u8> {
@@ -118,7 +121,7 @@ fn read_format(r: &mut Reader<'_>) -> Result<Format, Refusal> {
 }
 
 fn write_object(w: &mut Writer, object: &Object) {
-    w.map(OBJECT_PAIRS);
+    w.map(if object.sync_length.is_some() { OBJECT_PAIRS_SYNC } else { OBJECT_PAIRS });
     w.uint(0).text(object.rendition.as_str());
     w.uint(1);
     match object.slot {
@@ -134,10 +137,13 @@ fn write_object(w: &mut Writer, object: &Object) {
     w.uint(7).uint(object.length);
     w.uint(8).bytes(&object.digest.0);
     w.uint(9).bytes(&object.init.0);
+    if let Some(length) = object.sync_length {
+        w.uint(10).uint(length);
+    }
 }
 
 fn read_object(r: &mut Reader<'_>) -> Result<Object, Refusal> {
-    r.map(OBJECT_PAIRS)?;
+    let has_sync = r.map_of(OBJECT_PAIRS, OBJECT_PAIRS_SYNC)? == OBJECT_PAIRS_SYNC;
     Ok(Object {
         rendition: r.key(0)?.rendition()?,
         slot: read_slot(r.key(1)?)?,
@@ -149,6 +155,7 @@ fn read_object(r: &mut Reader<'_>) -> Result<Object, Refusal> {
         length: r.key(7)?.uint()?,
         digest: r.key(8)?.digest()?,
         init: r.key(9)?.digest()?,
+        sync_length: if has_sync { Some(r.key(10)?.uint()?) } else { None },
     })
 }
 

@@ -91,9 +91,14 @@ impl<'b> Reader<'b> {
 
     /// A map of exactly `pairs` pairs.
     pub(crate) fn map(&mut self, pairs: u64) -> Result<(), Refusal> {
+        self.map_of(pairs, pairs).map(|_| ())
+    }
+
+    /// A map of `least` to `most` pairs; how many it has.
+    pub(crate) fn map_of(&mut self, least: u64, most: u64) -> Result<u64, Refusal> {
         match self.0.map().map_err(bad)? {
-            Some(found) if found == pairs => Ok(()),
-            Some(found) => Err(bad(format_args!("map of {found} pairs, {pairs} expected"))),
+            Some(found) if (least..=most).contains(&found) => Ok(found),
+            Some(found) => Err(bad(format_args!("map of {found} pairs, {least} to {most} expected"))),
             None => Err(bad("map of indefinite length")),
         }
     }

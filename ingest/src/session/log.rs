@@ -233,12 +233,14 @@ fn init_object(rendition: &RenditionId, init: &Init) -> Object {
         length: init.length,
         digest: init.digest,
         init: init.digest,
+        sync_length: None,
     }
 }
 
 fn stated(object: MediaObject, digest: Digest, init: Digest) -> Object {
-    let MediaObject { rendition, slot, start, decode_time, duration, independent, gap, length, .. } = object;
-    Object { rendition, slot, start, decode_time, duration, independent, gap, length, digest, init }
+    let MediaObject { rendition, slot, start, decode_time, duration, independent, gap, length, sync_length, .. } =
+        object;
+    Object { rendition, slot, start, decode_time, duration, independent, gap, length, digest, init, sync_length }
 }
 
 fn sha256(bytes: &[u8]) -> Digest {
@@ -292,6 +294,7 @@ mod tests {
             independent: bytes.is_some(),
             gap: bytes.is_none(),
             length,
+            sync_length: None,
             bytes: Bytes::from_static(bytes.unwrap_or_default()),
         };
         let length = bytes.map_or(0, <[u8]>::len) as u64;

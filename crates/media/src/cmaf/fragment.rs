@@ -14,6 +14,15 @@ const TRUN_ENTRY_BYTES: usize = 16;
 
 const MDAT_HEADER_BYTES: usize = 8;
 
+/// Bytes before the first sample of a fragment of `samples` samples: all of `moof`, and the header of `mdat`.
+pub const fn header_bytes(samples: usize) -> usize {
+    moof_bytes(samples) + MDAT_HEADER_BYTES
+}
+
+const fn moof_bytes(samples: usize) -> usize {
+    MOOF_BYTES + TRUN_ENTRY_BYTES * samples
+}
+
 /// One fragment of a track (ISO/IEC 23000-19, 7.3.2).
 ///
 /// `sequence` is the `mfhd` number; `base_decode_time` is the `tfdt` and gives the timescale of the track, in whose ticks the
@@ -24,9 +33,9 @@ const MDAT_HEADER_BYTES: usize = 8;
 /// does not fit 32 bits, or the fragment is larger than 2^31 - 1 bytes.
 pub fn fragment(sequence: u32, base_decode_time: Timestamp, samples: &[Sample]) -> Result<Bytes, Error> {
     let timescale = base_decode_time.timescale;
-    let moof_bytes = MOOF_BYTES + TRUN_ENTRY_BYTES * samples.len();
+    let moof_bytes = moof_bytes(samples.len());
     let media_bytes: usize = samples.iter().map(|sample| sample.data.len()).sum();
-    let total_bytes = moof_bytes + MDAT_HEADER_BYTES + media_bytes;
+    let total_bytes = header_bytes(samples.len()) + media_bytes;
     if samples.is_empty() || i32::try_from(total_bytes).is_err() {
         return Err(Error::Cmaf(format!("fragment of {} samples and {total_bytes} bytes", samples.len())));
     }

@@ -6,7 +6,7 @@
 mod fragment;
 mod init;
 
-pub use fragment::fragment;
+pub use fragment::{fragment, header_bytes};
 pub use init::init_segment;
 
 use crate::Error;

@@ -277,6 +277,8 @@ impl Lane {
             Some(first) => {
                 self.fragments = self.fragments.wrapping_add(1);
                 let bytes = cmaf::fragment(self.fragments, first.dts, &self.scratch)?;
+                let sync_length = (first.sync && self.is_video())
+                    .then(|| length(cmaf::header_bytes(self.scratch.len()) + first.data.len()));
                 let duration = self.scratch.iter().map(|sample| sample.duration.ticks).sum();
                 MediaObject {
                     rendition: self.config.rendition.clone(),
@@ -286,7 +288,8 @@ impl Lane {
                     duration: self.time(duration),
                     independent: first.sync,
                     gap: false,
-                    length: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+                    length: length(bytes.len()),
+                    sync_length,
                     bytes,
                 }
             }
@@ -306,6 +309,7 @@ impl Lane {
             independent: false,
             gap: true,
             length: 0,
+            sync_length: None,
             bytes: bytes::Bytes::new(),
         }
     }
@@ -343,6 +347,7 @@ impl Lane {
             independent: open.independent,
             gap: false,
             length: open.bytes,
+            sync_length: None,
             bytes: bytes::Bytes::new(),
         }
     }
@@ -374,4 +379,8 @@ impl Lane {
             assert!(sample.duration.ticks > 0 && one.instant < next.instant, "time goes forward");
         }
     }
+}
+
+fn length(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }

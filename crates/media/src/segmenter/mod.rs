@@ -80,6 +80,8 @@ pub struct MediaObject {
     pub gap: bool,
     /// Length in bytes: for a segment the sum of its parts' lengths, 0 for a gap.
     pub length: u64,
+    /// Of a picture's part that is independent: bytes through the end of its first sample, which is a sync sample.
+    pub sync_length: Option<u64>,
     /// The bytes of a part. Empty for a segment, which is exactly its parts' bytes one after the other.
     pub bytes: Bytes,
 }

@@ -1,5 +1,6 @@
 //! Rules of cutting on regular streams, and properties on irregular ones.
 
+use mp4_atom::{Decode as _, Moof};
 use proptest::prelude::*;
 
 use super::*;
@@ -117,6 +118,7 @@ fn check_rendition(rows: &[Row], id: &RenditionId, samples: &[Sample]) {
         assert!(object.duration.ticks > 0);
         assert_eq!(object.length, u64::try_from(object.bytes.len()).unwrap());
         assert_eq!(object.gap, object.bytes.is_empty());
+        assert_eq!(object.sync_length, first_sync_sample_end(object), "{id} {}", object.slot);
         if object.gap {
             next = None;
             continue;
@@ -133,6 +135,20 @@ fn check_rendition(rows: &[Row], id: &RenditionId, samples: &[Sample]) {
         let expected: Vec<_> = samples[skipped..].iter().take(dts.len()).map(|sample| sample.dts.ticks).collect();
         assert_eq!(dts, expected, "{id}");
     }
+}
+
+/// Where the boxes say that the first sample ends, when it is the sync sample of a picture.
+fn first_sync_sample_end(part: &MediaObject) -> Option<u64> {
+    if part.gap || part.rendition == name("audio") {
+        return None;
+    }
+    let moof = Moof::decode(&mut part.bytes.as_ref()).unwrap();
+    let run = &moof.traf[0].trun[0];
+    let first = run.samples.get(0).unwrap();
+    let sync = first.flags.unwrap() & 0x0001_0000 == 0;
+    assert_eq!(sync, part.independent);
+    // Offsets in a `trun` count from the first byte of its `moof` (ISO/IEC 14496-12, 8.8.8).
+    sync.then(|| u64::try_from(run.data_offset.unwrap()).unwrap() + u64::from(first.size.unwrap()))
 }
 
 fn mdat(fragment: &[u8]) -> &[u8] {

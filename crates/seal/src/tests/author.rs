@@ -160,6 +160,7 @@ impl Author {
             length: if slot == Slot::Init { 800 } else { 100_000 },
             digest: bytes,
             init,
+            sync_length: (matches!(slot, Slot::Part { .. }) && name != "audio").then_some(40_000),
         }
     }
 

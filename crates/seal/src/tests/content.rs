@@ -145,7 +145,7 @@ fn renditions_advance_alike() {
             ("segment that is too long", |body| segment(body).duration.ticks = 90_000 * 61),
             ("segment with bytes of a gap", |body| {
                 let part = part(body);
-                (part.gap, part.length, part.digest) = (true, 0, Digest::NONE);
+                (part.gap, part.length, part.digest, part.sync_length) = (true, 0, Digest::NONE, None);
             }),
             ("completes a segment without a checkpoint", |body| body.checkpoint.clear()),
             ("a rendition that the checkpoint does not list", |body| drop(body.checkpoint.pop())),
@@ -212,7 +212,7 @@ fn every_number_of_a_checkpoint_is_bounded() {
             ("init segment without a digest", |body| {
                 body.checkpoint[0].init = Digest::NONE;
                 body.objects.iter_mut().filter(|object| object.rendition.as_str() == "1080p").for_each(|object| {
-                    (object.gap, object.length, object.digest) = (true, 0, Digest::NONE);
+                    (object.gap, object.length, object.digest, object.sync_length) = (true, 0, Digest::NONE, None);
                 });
             }),
             ("init segment of no bytes", |body| body.checkpoint[0].init_length = 0),
@@ -294,6 +294,34 @@ fn end_has_whole_rows_or_nothing() {
 }
 
 #[test]
+fn sync_sample_is_the_start_of_an_independent_part_of_a_picture() {
+    implausible(
+        &[
+            ("of no bytes", |body| part(body).sync_length = Some(0)),
+            ("longer than its part", |body| part(body).sync_length = Some(part(body).length + 1)),
+            ("in a part that is not independent", |body| part(body).independent = false),
+            ("in a gap", |body| {
+                let part = part(body);
+                (part.gap, part.length, part.digest) = (true, 0, Digest::NONE);
+            }),
+            ("of a segment", |body| segment(body).sync_length = Some(1)),
+            ("of sound", |body| {
+                let sound = body.objects.iter_mut().find(|o| o.rendition.as_str() == "audio").unwrap();
+                assert!(matches!(sound.slot, Slot::Part { .. }));
+                sound.sync_length = Some(1);
+            }),
+        ],
+        &completing(),
+    );
+    implausible(&[("of an init segment", |body| body.objects[0].sync_length = Some(1))], &opening());
+    for length in [None, Some(1), Some(100_000)] {
+        let mut body = middle();
+        part(&mut body).sync_length = length;
+        sign_seal(&body, &*KEY).unwrap();
+    }
+}
+
+#[test]
 fn order_and_uniqueness_are_part_of_the_encoding() {
     let mut unsorted = opening();
     unsorted.objects.swap(0, 1);
@@ -319,6 +347,7 @@ fn gap_is_an_object_too() {
     let mut body = author.next_body();
     let object = part(&mut body);
     (object.gap, object.length, object.digest, object.independent) = (true, 0, Digest::NONE, false);
+    object.sync_length = None;
     let sealed = author.sign(&body);
     keyring().verify(sealed.raw(), &stream(), now(0).wall, Freshness::Live).unwrap();
     let mut end = body;

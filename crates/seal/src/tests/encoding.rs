@@ -32,19 +32,22 @@ fn slot() -> impl Strategy<Value = Slot> {
 }
 
 fn object() -> impl Strategy<Value = Object> {
-    let what = (rendition_id(), slot(), any::<bool>(), any::<bool>(), any::<u64>());
+    let what = (rendition_id(), slot(), any::<bool>(), any::<bool>(), any::<u64>(), any::<Option<u64>>());
     (what, time(), time(), time(), any::<[u8; 32]>(), any::<[u8; 32]>()).prop_map(
-        |((rendition, slot, independent, gap, length), start, decode_time, duration, digest, init)| Object {
-            rendition,
-            slot,
-            start,
-            decode_time,
-            duration,
-            independent,
-            gap,
-            length,
-            digest: Digest(digest),
-            init: Digest(init),
+        |((rendition, slot, independent, gap, length, sync_length), start, decode_time, duration, digest, init)| {
+            Object {
+                rendition,
+                slot,
+                start,
+                decode_time,
+                duration,
+                independent,
+                gap,
+                length,
+                digest: Digest(digest),
+                init: Digest(init),
+                sync_length,
+            }
         },
     )
 }
@@ -240,6 +243,43 @@ fn signed_but_not_canonical_body_is_malformed() {
     ] {
         assert_eq!(verify(bytes).unwrap_err().reason, RefusalReason::Malformed, "{what}");
     }
+}
+
+/// The one key that may be left out: there or not there is no second way to say the same.
+#[test]
+fn optional_length_of_a_sync_sample_has_one_spelling() {
+    let mut body = Author::new().next_body();
+    body.objects.truncate(2);
+    let without = |body: &SealBody| {
+        let mut body = body.clone();
+        body.objects.iter_mut().for_each(|object| object.sync_length = None);
+        encode_body(&body)
+    };
+    body.objects[1].sync_length = Some(7);
+    let (with, without) = (encode_body(&body), without(&body));
+    assert_eq!(with.len(), without.len() + 2, "a key and a small number");
+    let at = with.iter().zip(&without).position(|(one, other)| one != other).unwrap();
+    assert_eq!((without[at], with[at]), (0xaa, 0xab), "maps of 10 and of 11 pairs");
+    assert_eq!(with[with.len() - 2..], [10, 7]);
+    let splice = |mut bytes: Vec<u8>, at: usize, remove: usize, insert: &[u8]| {
+        bytes.splice(at..at + remove, insert.iter().copied());
+        bytes
+    };
+    let end = with.len();
+    for (what, bytes) in [
+        ("null", splice(with.clone(), end - 1, 1, &[0xf6])),
+        ("a number in two bytes", splice(with.clone(), end - 1, 1, &[0x18, 7])),
+        ("a key in two bytes", splice(with.clone(), end - 2, 1, &[0x18, 10])),
+        ("another key", splice(with.clone(), end - 2, 1, &[11])),
+        ("negative", splice(with.clone(), end - 1, 1, &[0x26])),
+        ("announced and not there", splice(without.clone(), at, 1, &[0xab])),
+        ("there and not announced", splice(with.clone(), at, 1, &[0xaa])),
+        ("twice", splice([with.clone(), vec![10, 7]].concat(), at, 1, &[0xac])),
+        ("9 pairs", splice(without, at, 1, &[0xa9])),
+    ] {
+        assert_eq!(decode_body(&bytes).unwrap_err().reason, RefusalReason::Malformed, "{what}");
+    }
+    assert_eq!(decode_body(&with).unwrap(), body);
 }
 
 #[test]
