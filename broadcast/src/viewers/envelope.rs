@@ -12,8 +12,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 
-use super::respond::{self, Label};
-use super::routes::Site;
+use super::respond;
+use super::routes::{Kind, Site};
 use super::traffic::Metered;
 
 /// Longest path and query in bytes: the longest of ours, with three names of 64 bytes and two numbers, has some 300.
@@ -36,8 +36,8 @@ pub(super) async fn envelope(State(site): State<Arc<Site>>, request: Request<Bod
     } else {
         next.run(request).await
     };
-    let label = response.extensions().get::<Label>().map_or("none", |label| label.0);
-    count(label, response.status());
+    let kind = response.extensions().get::<Kind>().copied().unwrap_or(Kind::Refusal);
+    count(kind, response.status());
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().insert(ALLOW, METHODS);
     }
@@ -71,12 +71,12 @@ fn common(headers: &mut HeaderMap, site: &Site) {
 }
 
 /// Labels are of closed sets: what was answered, and the class of the status.
-fn count(label: &'static str, status: StatusCode) {
+fn count(kind: Kind, status: StatusCode) {
     let class = match status.as_u16() {
         ..=299 => "2xx",
         300..=399 => "3xx",
         400..=499 => "4xx",
         _ => "5xx",
     };
-    metrics::counter!("viewers_requests_total", "answer" => label, "status" => class).increment(1);
+    metrics::counter!("viewers_requests_total", "answer" => kind.label(), "status" => class).increment(1);
 }

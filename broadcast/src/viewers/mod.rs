@@ -11,8 +11,10 @@ mod respond;
 mod routes;
 mod shelf;
 mod traffic;
+mod waiting;
 mod web;
 
 pub use routes::{Settings, router};
 pub use shelf::{Object, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified};
 pub use traffic::{Rates, Traffic};
+pub use waiting::{Lobby, Room, WAITING_PER_NODE_MAX, WAITING_PER_STREAM_MAX, Waiter};

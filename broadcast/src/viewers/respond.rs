@@ -14,28 +14,24 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use super::conditions::{self, Verdict};
 use super::encoding::accepts_gzip;
 use super::range::{self, Wanted};
-use super::routes::{Kept, cache_control};
+use super::routes::{Kept, Kind, PRIORITY, cache_control, priority};
 use super::{Object, Rendered};
 
 /// How many bytes of a digest stand in an entity tag: 128 bits.
 const ETAG_DIGEST_BYTES: usize = 16;
 
-/// What an answer is, for metrics: a closed set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Label(pub(super) &'static str);
-
 /// How an answer is described.
 #[derive(Debug, Clone)]
 pub(super) struct Meta {
-    pub(super) label: Label,
+    pub(super) kind: Kind,
     pub(super) content_type: HeaderValue,
     pub(super) kept: Kept,
 }
 
 /// Text: compressed when the client takes that.
 pub(super) fn text(request: &Request<Body>, rendered: &Rendered, meta: Meta) -> Response {
-    let label = meta.label;
-    labelled(label, negotiated(request, rendered, meta))
+    let kind = meta.kind;
+    of_kind(kind, negotiated(request, rendered, meta))
 }
 
 fn negotiated(request: &Request<Body>, rendered: &Rendered, meta: Meta) -> Response {
@@ -58,8 +54,8 @@ fn negotiated(request: &Request<Body>, rendered: &Rendered, meta: Meta) -> Respo
 
 /// A media object: never compressed, because it is already; in ranges when asked.
 pub(super) fn media(request: &Request<Body>, object: Object, meta: Meta) -> Response {
-    let label = meta.label;
-    labelled(label, ranged(request, object, meta))
+    let kind = meta.kind;
+    of_kind(kind, ranged(request, object, meta))
 }
 
 fn ranged(request: &Request<Body>, object: Object, meta: Meta) -> Response {
@@ -96,7 +92,7 @@ pub(super) fn sequence(items: Vec<Bytes>, meta: Meta) -> Response {
     headers.insert(CONTENT_TYPE, meta.content_type);
     headers.insert(CACHE_CONTROL, cache_control(meta.kept));
     headers.insert(CONTENT_LENGTH, length.into());
-    labelled(meta.label, response)
+    of_kind(meta.kind, response)
 }
 
 /// One line for a person. The text never repeats what the client sent.
@@ -104,11 +100,12 @@ pub(super) fn refuse(status: StatusCode, line: &'static str) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, cache_control(Kept::Never));
-    with_status(status, headers, Bytes::from_static(line.as_bytes()))
+    of_kind(Kind::Refusal, with_status(status, headers, Bytes::from_static(line.as_bytes())))
 }
 
-fn labelled(label: Label, mut response: Response) -> Response {
-    response.extensions_mut().insert(label);
+fn of_kind(kind: Kind, mut response: Response) -> Response {
+    response.headers_mut().insert(PRIORITY, priority(kind));
+    response.extensions_mut().insert(kind);
     response
 }
 

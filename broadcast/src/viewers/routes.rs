@@ -16,7 +16,7 @@ use messages::SessionState;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::respond::{self, Label, Meta};
+use super::respond::{self, Meta};
 use super::{Rendered, Shelf, StreamDetail, StreamSummary, Traffic, envelope, web};
 
 /// Most bytes of seals in one answer; a client asks on from the sequence after the last one it got. A window of 60 s of
@@ -70,6 +70,54 @@ pub(super) fn cache_control(kept: Kept) -> HeaderValue {
         Kept::Revalidated => HeaderValue::from_static("no-cache"),
         Kept::Never => HeaderValue::from_static("no-store"),
     }
+}
+
+/// What an answer is: a closed set, for metrics and priorities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A playlist.
+    Playlist,
+    /// A media object of a rendition that has sound only.
+    Sound,
+    /// Any other media object.
+    Picture,
+    /// A description in JSON, or grants.
+    Api,
+    /// A piece of the seal log.
+    Seals,
+    /// A file of the web app.
+    Web,
+    /// Anything that is not what was asked for.
+    Refusal,
+}
+
+impl Kind {
+    /// For metrics.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Playlist => "playlist",
+            Self::Sound | Self::Picture => "media",
+            Self::Api => "api",
+            Self::Seals => "seals",
+            Self::Web => "web",
+            Self::Refusal => "none",
+        }
+    }
+}
+
+/// The header of RFC 9218.
+pub(super) const PRIORITY: HeaderName = HeaderName::from_static("priority");
+
+/// Every `Priority` there is: the urgency of an answer among those of its connection (RFC 9218, 4.1; RFC 8216bis, B.1: playlists
+/// have 1, media 2 to 6, and no bit rate goes before a lower one). Sound is small and is missed first.
+pub(super) const fn priority(kind: Kind) -> HeaderValue {
+    HeaderValue::from_static(match kind {
+        Kind::Playlist | Kind::Refusal => "u=1",
+        Kind::Sound => "u=2",
+        Kind::Picture => "u=3",
+        Kind::Api | Kind::Seals => "u=4",
+        Kind::Web => "u=6",
+    })
 }
 
 /// What all routes share.
@@ -162,7 +210,7 @@ async fn root_file(Names(path): Names<String>, request: Request<Body>) -> Respon
 
 fn web_file(request: &Request<Body>, file: &'static web::File) -> Response {
     let kept = if file.is_hashed { Kept::ForEver } else { Kept::Revalidated };
-    let meta = Meta { label: Label("web"), content_type: file.content_type.clone(), kept };
+    let meta = Meta { kind: Kind::Web, content_type: file.content_type.clone(), kept };
     let mut response = respond::text(request, &file.rendered, meta);
     let security: [(HeaderName, &'static str); 5] = [
         (CONTENT_SECURITY_POLICY, web::CONTENT_SECURITY_POLICY.trim_ascii()),
@@ -194,7 +242,7 @@ fn playlist(site: &Site, request: &Request<Body>, rendered: Option<Rendered>) ->
         return respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream or rendition\n");
     };
     let kept = Kept::Playlist { target_duration_s: site.settings.target_duration_s };
-    respond::text(request, &rendered, Meta { label: Label("playlist"), content_type: PLAYLIST, kept })
+    respond::text(request, &rendered, Meta { kind: Kind::Playlist, content_type: PLAYLIST, kept })
 }
 
 async fn object(
@@ -202,11 +250,12 @@ async fn object(
     Names((stream, rendition, epoch, slot)): Names<(StreamId, RenditionId, String, String)>,
     request: Request<Body>,
 ) -> Response {
-    let content_type = if rendition.as_str() == AUDIO_RENDITION { AUDIO } else { VIDEO };
+    let (kind, content_type) =
+        if rendition.as_str() == AUDIO_RENDITION { (Kind::Sound, AUDIO) } else { (Kind::Picture, VIDEO) };
     let name = object_name(stream, rendition, &epoch, &slot);
     match name.and_then(|name| site.shelf.object(&name)) {
         Some(object) => {
-            respond::media(&request, object, Meta { label: Label("media"), content_type, kept: Kept::ForEver })
+            respond::media(&request, object, Meta { kind, content_type, kept: Kept::ForEver })
         }
         None => respond::refuse(StatusCode::NOT_FOUND, "this node has no such media object, or no longer\n"),
     }
@@ -228,7 +277,7 @@ async fn seals(State(site): Shared, Names(stream): Names<StreamId>, request: Req
         return respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream\n");
     };
     seals.truncate(fitting(&seals, SEALS_BYTES_MAX));
-    let meta = Meta { label: Label("seals"), content_type: CBOR_SEQUENCE, kept: Kept::OneSecond };
+    let meta = Meta { kind: Kind::Seals, content_type: CBOR_SEQUENCE, kept: Kept::OneSecond };
     respond::sequence(seals, meta)
 }
 
@@ -289,17 +338,17 @@ async fn stream(State(site): Shared, Names(stream): Names<StreamId>, request: Re
 
 fn json<T: Serialize>(request: &Request<Body>, value: &T) -> Response {
     let text = serde_json::to_vec(value).expect("names, numbers and lists have a JSON form");
-    let meta = Meta { label: Label("api"), content_type: JSON, kept: Kept::OneSecond };
+    let meta = Meta { kind: Kind::Api, content_type: JSON, kept: Kept::OneSecond };
     respond::text(request, &Rendered::new(text), meta)
 }
 
 async fn grants(State(site): Shared) -> Response {
-    let meta = Meta { label: Label("api"), content_type: CBOR_SEQUENCE, kept: Kept::OneSecond };
+    let meta = Meta { kind: Kind::Api, content_type: CBOR_SEQUENCE, kept: Kept::OneSecond };
     respond::sequence(site.shelf.grants(), meta)
 }
 
 async fn openapi(State(site): Shared, request: Request<Body>) -> Response {
-    let meta = Meta { label: Label("api"), content_type: JSON, kept: Kept::Revalidated };
+    let meta = Meta { kind: Kind::Api, content_type: JSON, kept: Kept::Revalidated };
     respond::text(&request, &site.openapi, meta)
 }
 
@@ -333,6 +382,13 @@ mod tests {
         assert_eq!(playlist(1), "public, max-age=1");
         assert_eq!(cache_control(Kept::ForEver), "public, max-age=31536000, immutable");
         assert_eq!(cache_control(Kept::Never), "no-store");
+    }
+
+    #[test]
+    fn playlists_go_before_sound_and_sound_before_pictures() {
+        assert_eq!(priority(Kind::Playlist), "u=1");
+        let media = [Kind::Sound, Kind::Picture].map(|kind| priority(kind).to_str().unwrap().to_owned());
+        assert_eq!(media, ["u=2", "u=3"]);
     }
 
     #[test]

@@ -1,0 +1,191 @@
+//! Requests that wait for something to be admitted: blocking playlist reload (RFC 8216bis 6.2.5.2) and hinted objects (6.2.6).
+//!
+//! A request that waits is a future with a place in the waiting room of its stream: no thread, no timer of its own, no copy of
+//! anything. Owns how many may wait and for how long; what is waited for, the one who waits looks up whenever it is woken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use node::clock::Clock;
+use tokio::sync::watch;
+
+/// Requests that wait for one stream at once: a player has up to four (picture and sound, the playlist and the hinted part of
+/// each), so these are those of 8,000 viewers.
+pub const WAITING_PER_STREAM_MAX: usize = 32 * 1024;
+/// Requests that wait on a node at once: two streams at their bounds. Each takes some kilobytes.
+pub const WAITING_PER_NODE_MAX: usize = 2 * WAITING_PER_STREAM_MAX;
+
+/// What the waiting rooms of a node share. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Lobby(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Arc<AtomicUsize>,
+    closed: AtomicBool,
+}
+
+impl Lobby {
+    /// Nobody waits any longer: whoever is woken from now on is sent away.
+    pub fn close(&self) {
+        self.0.closed.store(true, Ordering::Release);
+    }
+
+    /// Requests that wait now.
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
+    }
+}
+
+/// Where requests wait for a stream. Who waits in a room that is dropped is woken.
+#[derive(Debug)]
+pub struct Room {
+    lobby: Lobby,
+    waiting: Arc<AtomicUsize>,
+    woken: watch::Sender<()>,
+    /// Since the last [`Room::sweep`] somebody was woken.
+    is_fresh: AtomicBool,
+}
+
+impl Room {
+    /// An empty one.
+    pub fn new(lobby: Lobby) -> Self {
+        let (woken, _) = watch::channel(());
+        Self { lobby, waiting: Arc::default(), woken, is_fresh: AtomicBool::new(false) }
+    }
+
+    /// Something changed: everybody looks.
+    pub fn wake(&self) {
+        self.is_fresh.store(true, Ordering::Relaxed);
+        self.woken.send_replace(());
+    }
+
+    /// Time has passed: if nothing woke them since the last time, those who wait look whether they have waited too long. Called
+    /// about once a second, so that nobody needs a timer of their own.
+    pub fn sweep(&self) {
+        let is_fresh = self.is_fresh.swap(false, Ordering::Relaxed);
+        if !is_fresh && self.waiting.load(Ordering::Relaxed) > 0 {
+            self.woken.send_replace(());
+        }
+    }
+
+    /// A place in it until `wait_max` from now; `None` when all are taken, or the node is shutting down.
+    pub fn enter(&self, clock: Clock, wait_max: Duration) -> Option<Waiter> {
+        if self.lobby.0.closed.load(Ordering::Acquire) {
+            return None;
+        }
+        let places = (
+            Place::take(&self.waiting, WAITING_PER_STREAM_MAX)?,
+            Place::take(&self.lobby.0.waiting, WAITING_PER_NODE_MAX)?,
+        );
+        let woken = self.woken.subscribe();
+        let lobby = self.lobby.clone();
+        Some(Waiter { woken, clock, until: clock.elapsed().saturating_add(wait_max), lobby, _places: places })
+    }
+}
+
+/// One who waits. Gives its place back when it is dropped: whoever hangs up makes room.
+#[derive(Debug)]
+pub struct Waiter {
+    woken: watch::Receiver<()>,
+    clock: Clock,
+    until: Duration,
+    lobby: Lobby,
+    _places: (Place, Place),
+}
+
+impl Waiter {
+    /// Waits until there may be something new since it entered or was last woken. `false` when the room is gone, and another has
+    /// to be found.
+    pub async fn woken(&mut self) -> bool {
+        self.woken.changed().await.is_ok()
+    }
+
+    /// Whether it has waited too long, or the node is shutting down.
+    pub fn is_over(&self) -> bool {
+        self.clock.elapsed() >= self.until || self.lobby.0.closed.load(Ordering::Acquire)
+    }
+}
+
+/// One of a bounded number of places.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(taken: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let more = |taken| (taken < max).then_some(taken + 1);
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self(taken.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(12);
+
+    #[test]
+    fn who_waits_is_woken_by_a_change_and_by_nothing_else() {
+        let room = Room::new(Lobby::default());
+        room.wake();
+        let mut waiter = room.enter(Clock::new(), LONG).unwrap();
+        assert_eq!(waiter.woken().now_or_never(), None, "what was before it entered it has seen");
+        room.wake();
+        room.wake();
+        assert_eq!(waiter.woken().now_or_never(), Some(true));
+        assert_eq!(waiter.woken().now_or_never(), None);
+        drop(room);
+        assert_eq!(waiter.woken().now_or_never(), Some(false));
+    }
+
+    #[test]
+    fn places_of_a_stream_and_of_the_node_are_bounded_and_given_back() {
+        let lobby = Lobby::default();
+        let rooms = [(); 3].map(|()| Room::new(lobby.clone()));
+        let enter = |room: &Room| room.enter(Clock::new(), LONG);
+        let mut waiters: Vec<Waiter> = (0..WAITING_PER_STREAM_MAX).map(|_| enter(&rooms[0]).unwrap()).collect();
+        assert!(enter(&rooms[0]).is_none());
+        waiters.extend((0..WAITING_PER_STREAM_MAX).map(|_| enter(&rooms[1]).unwrap()));
+        assert_eq!(lobby.waiting(), WAITING_PER_NODE_MAX);
+        assert!(enter(&rooms[2]).is_none());
+        waiters.pop();
+        assert!(enter(&rooms[0]).is_none(), "what found no place on the node took none of the stream's");
+        assert!(enter(&rooms[2]).is_some());
+        waiters.clear();
+        assert_eq!(lobby.waiting(), 0);
+        assert!(enter(&rooms[0]).is_some());
+    }
+
+    #[test]
+    fn sweep_wakes_those_whom_nothing_woke_and_who_waited_too_long_sees_it() {
+        let room = Room::new(Lobby::default());
+        let mut waiter = room.enter(Clock::new(), LONG).unwrap();
+        room.wake();
+        assert_eq!(waiter.woken().now_or_never(), Some(true));
+        room.sweep();
+        assert_eq!(waiter.woken().now_or_never(), None);
+        room.sweep();
+        assert_eq!(waiter.woken().now_or_never(), Some(true));
+        assert!(!waiter.is_over());
+        assert!(room.enter(Clock::new(), Duration::ZERO).unwrap().is_over());
+    }
+
+    #[test]
+    fn closing_sends_everybody_away() {
+        let lobby = Lobby::default();
+        let room = Room::new(lobby.clone());
+        let waiter = room.enter(Clock::new(), LONG).unwrap();
+        lobby.close();
+        assert!(waiter.is_over() && room.enter(Clock::new(), LONG).is_none());
+    }
+}
