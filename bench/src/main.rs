@@ -2,10 +2,15 @@
 //! of the rounds counts, and the ratio is what is printed. Nothing here decides whether a test passes.
 
 mod gate;
+mod join;
+mod joins;
 mod ladder;
+mod latency;
 mod log;
+mod origin;
 mod signatures;
 mod startup;
+mod viewer;
 
 use clap::{Parser, ValueEnum};
 
@@ -40,6 +45,15 @@ struct Arguments {
     /// How long `memory` watches, in seconds.
     #[arg(long, default_value_t = 600)]
     memory_seconds: u64,
+    /// Viewers of each kind that `latency` and `join` let come.
+    #[arg(long, default_value_t = 20)]
+    joins: usize,
+    /// Where the random moments of the joins begin; the same seed gives the same moments.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long `stalls` watches each player, in seconds.
+    #[arg(long, default_value_t = 600)]
+    stalls_seconds: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,9 +68,16 @@ enum What {
     Startup,
     /// Memory of the all-in-one over time.
     Memory,
+    /// Age of the picture on a viewer's screen, against nginx-rtmp.
+    Latency,
+    /// Time to the first frame, against nginx-rtmp.
+    Join,
+    /// How often the picture stands still.
+    Stalls,
 }
 
-const ALL: [What; 5] = [What::Ladder, What::Signatures, What::Gate, What::Startup, What::Memory];
+const ALL: [What; 8] =
+    [What::Ladder, What::Signatures, What::Gate, What::Startup, What::Memory, What::Latency, What::Join, What::Stalls];
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -69,6 +90,9 @@ fn main() -> anyhow::Result<()> {
             What::Gate => gate::measure()?,
             What::Startup => startup::ready(arguments.rounds)?,
             What::Memory => startup::memory(arguments.memory_seconds)?,
+            What::Latency => latency::measure(arguments.joins, arguments.seed)?,
+            What::Join => join::measure(arguments.joins, arguments.seed)?,
+            What::Stalls => latency::stalls(arguments.stalls_seconds)?,
         };
         for figure in figures {
             figure.print();

@@ -12,7 +12,7 @@ use crate::{Figure, median};
 const START_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The process, killed by its own pid at the end.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -22,7 +22,7 @@ impl Drop for Running {
 }
 
 #[expect(clippy::disallowed_methods, reason = "measures real time")]
-fn start(directory: &Path, flags: &[&str]) -> anyhow::Result<(Running, Duration)> {
+pub(crate) fn start(directory: &Path, flags: &[&str]) -> anyhow::Result<(Running, Duration)> {
     let binary = std::env::current_exe()?.with_file_name("sealcast");
     let ready = directory.join("ready.json");
     let _ = std::fs::remove_file(&ready);

@@ -1,0 +1,131 @@
+//! Viewers in headless Chromium, through `bench/viewer/driver.mjs`. What they saw comes back as numbers; judging them is the
+//! callers' work.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// What a viewer may take beyond the time it was asked to stay: first frame, opening and closing.
+const OVERHEAD_MAX: Duration = Duration::from_secs(60);
+/// How long the browser may take to close.
+const CLOSE_MAX: Duration = Duration::from_secs(15);
+/// The uncounted first viewer stays so long, in seconds.
+const WARM_UP_SECONDS: f64 = 2.0;
+
+/// What is opened.
+#[derive(Debug, Clone)]
+pub(crate) enum Viewer {
+    /// A page with a player of its own.
+    Page(String),
+    /// hls.js with its defaults, given this multivariant playlist.
+    HlsJs(String),
+}
+
+impl Viewer {
+    fn request(&self, seconds: f64) -> Value {
+        match self {
+            Self::Page(url) => json!({ "page": url, "seconds": seconds }),
+            Self::HlsJs(url) => json!({ "player": "hls.js", "url": url, "seconds": seconds }),
+        }
+    }
+}
+
+/// What one viewer saw: `instrument.js`'s report.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Seen {
+    /// From the start of the navigation (a page) or `loadSource` (a bare player) to the first frame on screen.
+    pub(crate) first_frame_ms: Option<f64>,
+    /// And to the second one: it moves.
+    pub(crate) second_frame_ms: Option<f64>,
+    /// Frames read: shown at, media time, clock in the picture; milliseconds, the first and the last since 1970.
+    readings: Vec<(f64, f64, f64)>,
+    /// Standstills of 300 ms and more.
+    pub(crate) stalls: Vec<Stall>,
+    /// What the player called an error.
+    pub(crate) errors: Vec<Value>,
+    /// Distance to the live edge as the player computes it.
+    pub(crate) player_latency_seconds: Option<f64>,
+    /// What our page shows as glass to glass at the end.
+    pub(crate) page_glass_to_glass_seconds: Option<f64>,
+    /// Height of the picture at the end, in pixels.
+    pub(crate) level: Option<f64>,
+    pub(crate) dropped: Option<f64>,
+}
+
+/// A standstill of the picture.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Stall {
+    pub(crate) ms: f64,
+}
+
+impl Seen {
+    /// Ages of the frames on screen, in seconds, in the order of showing.
+    pub(crate) fn ages(&self) -> Vec<f64> {
+        self.readings.iter().map(|(shown, _, clock)| (shown - clock) / 1e3).collect()
+    }
+
+    /// How much media time and picture disagree over time, in milliseconds: 0 when the player's timeline never moved and
+    /// each clock was read from the very frame it is counted for.
+    pub(crate) fn timeline_shift_ms(&self) -> f64 {
+        let offsets = self.readings.iter().map(|(_, media, clock)| clock - media);
+        let (low, high) =
+            offsets.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), offset| (low.min(offset), high.max(offset)));
+        (high - low).max(0.0)
+    }
+}
+
+/// One browser, warm: its first viewer is not counted.
+pub(crate) struct Browser {
+    child: Child,
+    requests: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Browser {
+    /// Starts the browser and lets a first viewer come and go.
+    pub(crate) async fn open(first: &Viewer) -> anyhow::Result<Self> {
+        let driver = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("viewer/driver.mjs");
+        let mut child = Command::new("node")
+            .arg(driver)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("node is missing")?;
+        let requests = child.stdin.take().context("it is piped")?;
+        let answers = BufReader::new(child.stdout.take().context("it is piped")?).lines();
+        let mut browser = Self { child, requests, answers };
+        browser.watch(first, WARM_UP_SECONDS).await?;
+        Ok(browser)
+    }
+
+    /// One viewer from the beginning; it stays `seconds` after its first frame.
+    ///
+    /// # Errors
+    /// When the browser fails. A viewer that sees nothing is not an error.
+    pub(crate) async fn watch(&mut self, viewer: &Viewer, seconds: f64) -> anyhow::Result<Seen> {
+        self.requests.write_all(format!("{}\n", viewer.request(seconds)).as_bytes()).await?;
+        let limit = OVERHEAD_MAX + Duration::from_secs_f64(seconds);
+        let line = tokio::time::timeout(limit, self.answers.next_line()).await.context("the browser hangs")??;
+        let answer: Value = serde_json::from_str(&line.context("the browser ended: make web, scripts/setup.sh test")?)?;
+        if let Some(why) = answer["failed"].as_str() {
+            bail!("the browser failed: {why}");
+        }
+        Ok(serde_json::from_value(answer)?)
+    }
+
+    /// Closes it.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        let Self { mut child, requests, answers } = self;
+        drop((requests, answers));
+        tokio::time::timeout(CLOSE_MAX, child.wait()).await.context("the browser does not end")??;
+        Ok(())
+    }
+}
