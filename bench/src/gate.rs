@@ -28,10 +28,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Figure>> {
 async fn run() -> anyhow::Result<Vec<Figure>> {
     let clock = node::clock::Clock::new();
     let mut author = Author::new(RENDITIONS, PART_BYTES, clock.wall())?;
-    let settings = Settings {
-        playlist: playlist::Settings { target_duration_s: 4, window_segments: 12 },
-        media_bytes_max: 2 << 30,
-    };
+    let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 2 << 30 };
     let gate = Gate::new(settings, author.keyring.clone(), BTreeMap::new());
     let shutdown = CancellationToken::new();
     let (handle, mut outputs, thread) = Actor::spawn(gate, clock, shutdown.clone())?.into_parts();

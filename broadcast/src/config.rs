@@ -78,6 +78,7 @@ impl Config {
 
     /// What shows in playlists.
     pub fn playlist(&self) -> playlist::Settings {
-        playlist::Settings { target_duration_s: self.target_duration_s, window_segments: self.window_segments }
+        let Self { target_duration_s, window_segments, .. } = *self;
+        playlist::Settings { target_duration_s, window_segments, ..playlist::Settings::default() }
     }
 }

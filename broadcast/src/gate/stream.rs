@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use media::{Digest, LogSequence, ObjectName, RenditionId, Slot, StreamId, UnixMillis};
 use messages::AlertReason;
+use playlist::reload::Edge;
 use playlist::{SegmentKey, Timeline, render};
 use seal::{Chain, Head, Input as ChainInput, Outcome, SealBody, Sealed, Step, Verdict};
 use sha2::{Digest as _, Sha256};
@@ -33,6 +34,16 @@ struct Pending {
     anew: bool,
     bytes: SlotBytes,
     missing: usize,
+}
+
+/// Segments that playlists may wait for a new epoch to make up for, when what they showed is void. One that is further behind is
+/// shown as it is: the log was lost, and waiting would be an outage.
+const VOID_SEGMENTS_MAX: u64 = 6;
+
+/// Whether playlists that end at `edge` would take back some of what was shown.
+fn goes_back(shown: &Edge, edge: &Edge) -> bool {
+    let (shown, place) = (shown.place(), edge.place());
+    place < shown && shown.0.0 - place.0.0 <= VOID_SEGMENTS_MAX
 }
 
 /// The bytes of a seal's objects, with their digests.
@@ -70,8 +81,8 @@ pub(super) struct Stream {
     saved: Option<SavedHead>,
     /// Playlists are shown once this seal is admitted: before, the window is filling.
     show_from: LogSequence,
-    /// The newest segment that a playlist showed.
-    shown: Option<SegmentKey>,
+    /// The end of the playlists that are shown: another end is shown when it is not before this one.
+    shown: Option<Edge>,
     multivariant: Option<Rendered>,
     media_playlists: BTreeMap<RenditionId, Rendered>,
     seals_admitted: u64,
@@ -80,7 +91,10 @@ pub(super) struct Stream {
     /// Bytes that [`Shared::media_bytes`] has for this stream.
     counted: u64,
     is_changed: bool,
+    /// Segments have changed in the playlists, or renditions.
     is_relisted: bool,
+    /// Rows have come.
+    is_extended: bool,
     is_saved: bool,
 }
 
@@ -111,6 +125,7 @@ impl Stream {
             counted: 0,
             is_changed: true,
             is_relisted: false,
+            is_extended: false,
             is_saved: true,
         };
         stream.start_join(shared);
@@ -433,6 +448,7 @@ impl Stream {
         let gone = self.leaves_at(shared);
         effects.removed.iter().for_each(|key| self.media.expire_at(*key, gone));
         self.is_relisted |= effects.relisted || !effects.removed.is_empty();
+        self.is_extended |= effects.extended;
         self.seals_admitted += 1;
         self.admitted_at = shared.now.wall;
         (self.is_changed, self.is_saved) = (true, false);
@@ -491,11 +507,12 @@ impl Stream {
         }
     }
 
-    /// Until when what leaves the playlists now stays: the segment and the longest playlist that listed it (RFC 8216bis 6.2.2).
+    /// Until when what leaves the playlists now stays: the segment and the longest playlist that listed it (RFC 8216bis 6.2.2), of
+    /// segments that round to the target duration.
     fn leaves_at(&self, shared: &Shared) -> Duration {
         let settings = self.timeline.settings();
         let segments = u32::try_from(settings.window_segments).unwrap_or(u32::MAX).saturating_add(1);
-        shared.now.elapsed + Duration::from_secs(u64::from(settings.target_duration_s)) * segments
+        shared.now.elapsed + (Duration::from_secs(settings.target_duration_s.into()) + Duration::from_millis(500)) * segments
     }
 
     pub(super) fn evict(&mut self, shared: &mut Shared) {
@@ -544,14 +561,7 @@ impl Stream {
         if !std::mem::take(&mut self.is_changed) {
             return None;
         }
-        let newest = self.timeline.listed().next_back().map(playlist::Segment::key);
-        let is_filled = self.timeline.head().is_some_and(|head| head >= self.show_from);
-        if self.is_relisted && is_filled && newest >= self.shown {
-            (self.is_relisted, self.shown) = (false, newest);
-            self.multivariant = render::multivariant(&self.timeline).map(Rendered::new);
-            let render = |name: &RenditionId| Some((name.clone(), Rendered::new(render::media(&self.timeline, name)?)));
-            self.media_playlists = self.timeline.renditions().into_iter().filter_map(render).collect();
-        }
+        self.render();
         let saved = if std::mem::replace(&mut self.is_saved, true) { None } else { self.head_to_save() };
         if let Some(saved) = &saved {
             shared.outputs.push(Output::SaveHead(self.id.clone(), saved.clone()));
@@ -574,6 +584,27 @@ impl Stream {
         saved
     }
 
+    /// Renders what has changed. Playlists never go back: what was shown and is void stays until the log has passed it again.
+    fn render(&mut self) {
+        let is_filled = self.timeline.head().is_some_and(|head| head >= self.show_from);
+        let Some(edge) = self.timeline.edge().filter(|_| is_filled && (self.is_relisted || self.is_extended)) else {
+            return;
+        };
+        if self.shown.is_some_and(|shown| goes_back(&shown, &edge)) {
+            return;
+        }
+        self.shown = Some(edge);
+        self.is_extended = false;
+        if std::mem::take(&mut self.is_relisted) {
+            self.multivariant = render::multivariant(&self.timeline).map(Rendered::new);
+        }
+        let render = |name: &RenditionId| {
+            let text = render::media(&self.timeline, name, render::Extent::Full)?;
+            Some((name.clone(), Rendered::new(text)))
+        };
+        self.media_playlists = self.timeline.renditions().into_iter().filter_map(render).collect();
+    }
+
     pub(super) fn check_invariants(&self) {
         self.chain.check_invariants();
         self.timeline.check_invariants();
@@ -587,9 +618,9 @@ impl Stream {
         assert!(self.pending.front().is_none_or(|pending| pending.missing > 0), "what is complete is admitted");
     }
 
-    /// The newest segment that a playlist shows.
+    /// The place of the part that comes after what playlists show.
     #[cfg(test)]
-    pub(super) fn shown_msn(&self) -> Option<media::MediaSequence> {
-        self.shown.map(|key| key.msn)
+    pub(super) fn shown_place(&self) -> Option<(media::MediaSequence, media::PartIndex)> {
+        self.shown.map(|edge| edge.place())
     }
 }

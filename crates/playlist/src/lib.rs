@@ -4,6 +4,7 @@
 //! admitted by the gate. Everything is a function of the log, so two nodes at the same place in it render the same bytes.
 //! Pure.
 
+pub mod reload;
 pub mod render;
 mod timeline;
 

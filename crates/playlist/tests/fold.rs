@@ -10,7 +10,7 @@ use media::LogSequence;
 use playlist::{Contradiction, Settings, Timeline, render};
 use proptest::prelude::*;
 use seal::SealBody;
-use support::{Writer, fold, ladder, rendition};
+use support::{Writer, fold, full, ladder, rendition};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -61,11 +61,11 @@ fn client_view(text: &str) -> BTreeMap<u64, (u64, Vec<String>)> {
     let (mut msn, mut discontinuity) = (value("#EXT-X-MEDIA-SEQUENCE:"), value("#EXT-X-DISCONTINUITY-SEQUENCE:"));
     let mut view = BTreeMap::new();
     let mut lines = Vec::new();
-    for line in text.lines().skip(6) {
+    for line in text.lines().skip_while(|line| !line.starts_with("#EXT-X-DISCONTINUITY-SEQUENCE")).skip(1) {
         match line {
             "#EXT-X-DISCONTINUITY" => discontinuity += 1,
             "#EXT-X-ENDLIST" => continue,
-            _ if line.starts_with("#EXT-X-MAP") => continue,
+            _ if ["#EXT-X-MAP", "#EXT-X-PART"].iter().any(|tag| line.starts_with(tag)) => continue,
             _ => {}
         }
         lines.push(line.to_owned());
@@ -87,7 +87,7 @@ proptest! {
         for body in log(&steps) {
             let effects = timeline.apply(&body).unwrap();
             timeline.check_invariants();
-            let Some(text) = render::media(&timeline, &rendition("360p")) else { continue };
+            let Some(text) = full(&timeline, &rendition("360p")) else { continue };
             let now = client_view(&text);
             let (first, last) = (*now.first_key_value().unwrap().0, *now.last_key_value().unwrap().0);
             if let (Some((old_first, _)), Some((old_last, _))) = (before.first_key_value(), before.last_key_value()) {
@@ -109,7 +109,7 @@ proptest! {
     fn renditions_are_in_lockstep(steps in steps()) {
         let timeline = fold(&log(&steps));
         let views: Vec<_> = timeline.renditions().into_iter()
-            .filter_map(|name| render::media(&timeline, name))
+            .filter_map(|name| full(&timeline, name))
             .map(|text| client_view(&text))
             .collect();
         let shape = |view: &BTreeMap<u64, (u64, Vec<String>)>| -> Vec<(u64, u64, String)> {
@@ -131,7 +131,7 @@ proptest! {
         let late = fold(&tail);
         prop_assert_eq!(&late, &fold(&all));
         for name in late.renditions() {
-            prop_assert_eq!(render::media(&late, name), render::media(&fold(&all), name));
+            prop_assert_eq!(full(&late, name), full(&fold(&all), name));
         }
     }
 
@@ -159,7 +159,7 @@ proptest! {
     fn rendered_text_parses(steps in steps()) {
         let timeline = fold(&log(&steps));
         for name in timeline.renditions() {
-            if let Some(text) = render::media(&timeline, name) {
+            if let Some(text) = full(&timeline, name) {
                 let parsed = m3u8_rs::parse_media_playlist_res(text.as_bytes()).unwrap();
                 prop_assert_eq!(parsed.segments.len(), timeline.listed().count());
                 prop_assert!(parsed.segments.iter().all(|segment| segment.duration.round() <= 4.0));
@@ -186,7 +186,7 @@ fn new_session_on_an_older_seal_replaces_what_came_after() {
         timeline.apply(body).unwrap();
         timeline.check_invariants();
     }
-    let text = render::media(&timeline, &rendition("360p")).unwrap();
+    let text = full(&timeline, &rendition("360p")).unwrap();
     assert!(text.contains("#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"1/init.mp4\"") && text.contains("1/3.m4s"), "{text}");
     assert_eq!(timeline, fold(&other.log));
 }

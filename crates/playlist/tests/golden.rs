@@ -7,7 +7,7 @@ mod support;
 use std::path::PathBuf;
 
 use playlist::{Timeline, render};
-use support::{Writer, fold, ladder, rendition};
+use support::{Writer, fold, full, ladder, rendition};
 
 fn compare(name: &str, text: Option<String>) {
     let text = text.expect("there is something to list");
@@ -21,7 +21,7 @@ fn compare(name: &str, text: Option<String>) {
 }
 
 fn media(timeline: &Timeline, name: &str) -> Option<String> {
-    render::media(timeline, &rendition(name))
+    full(timeline, &rendition(name))
 }
 
 #[test]

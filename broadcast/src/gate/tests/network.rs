@@ -274,7 +274,7 @@ proptest! {
             }
             cluster.wait(Duration::from_millis(100));
             for (index, (_, bench)) in cluster.gates.iter().enumerate() {
-                let now = bench.gate.streams.values().next().and_then(|stream| stream.shown_msn());
+                let now = bench.gate.streams.values().next().and_then(|stream| stream.shown_place());
                 prop_assert!(now >= shown[index], "a playlist went back");
                 shown[index] = now;
             }

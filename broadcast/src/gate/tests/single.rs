@@ -236,7 +236,8 @@ fn removed_segments_stay_for_as_long_as_a_playlist_that_listed_them() {
     let name = studio::rendition("360p");
     let slot = Slot::Segment { msn: MediaSequence(0) };
     assert!(!bench.playlist("360p").unwrap().contains("1/0.m4s"));
-    bench.wait(Duration::from_secs(4 * 13 - 1));
+    // 13 segments, each up to half a second over the target.
+    bench.wait(Duration::from_millis(4_500 * 13 - 1_000));
     assert!(bench.view().media.get(Epoch(1), &name, slot).is_some());
     bench.wait(Duration::from_secs(2));
     assert!(bench.view().media.get(Epoch(1), &name, slot).is_none());

@@ -1,41 +1,144 @@
-//! The media playlist of one rendition (RFC 8216bis 4.4.3 and 4.4.4). Pure.
+//! The media playlist of one rendition (RFC 8216bis 4.4.3 to 4.4.5): whole segments, and near the end their parts too. Pure.
 
-use media::RenditionId;
+use media::{MediaSequence, PartIndex, RenditionId, Slot};
 
-use super::tags::Text;
+use super::tags::{Text, Version};
 use crate::Timeline;
+use crate::timeline::{Segment, micros};
 
-/// Renders the media playlist of a rendition; `None` when there is no such rendition, or nothing to list yet.
+/// How much of a playlist is wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    #[default]
+    Full,
+    /// A playlist delta update (6.2.5.1): what is older than the skip boundary is left out. The whole where nothing is.
+    Delta,
+}
+
+/// Bytes to set aside for the header, for a segment, and for a part, a hint or a report.
+const CAPACITY_BYTES: [usize; 3] = [512, 160, 96];
+
+/// Renders the media playlist of a rendition; `None` when there is no such rendition, or no segment is complete yet.
 ///
-/// Segments are listed whole; the parts that the timeline knows are not rendered.
-pub fn media(timeline: &Timeline, rendition: &RenditionId) -> Option<String> {
+/// It begins with the first complete segment: clients without parts refuse a playlist without segments. After that, a row is listed
+/// as soon as it is there.
+pub fn media(timeline: &Timeline, rendition: &RenditionId, extent: Extent) -> Option<String> {
     let first = timeline.listed().next()?;
-    if !timeline.renditions().contains(rendition) {
+    if !timeline.has(rendition) {
         return None;
     }
-    let mut text = Text::new();
+    let skipped = match extent {
+        Extent::Full => 0,
+        Extent::Delta => skippable(timeline, rendition),
+    };
+    let in_parts = listed_whole(timeline, rendition);
+    let mut text =
+        Text::new(if skipped > 0 { Version::Skip } else { Version::Map }, capacity(timeline, skipped, in_parts));
     text.target_duration(timeline.settings().target_duration_s);
+    text.server_control(&timeline.settings());
+    text.part_inf(&timeline.settings());
     text.media_sequence(first.key.msn);
     text.discontinuity_sequence(first.discontinuity.0.saturating_sub(u64::from(first.after_break)));
-    let mut mapped = None;
-    for segment in timeline.listed() {
+    if skipped > 0 {
+        text.skip(skipped);
+    }
+    // EXT-X-MAP applies until the next one (4.4.4.5), also from within what is skipped: the client has it.
+    let mut mapped = timeline.segments().take(skipped).rfind(|segment| segment.has(rendition)).map(|s| s.key.epoch);
+    for (index, segment) in timeline.segments().enumerate().skip(skipped) {
         let epoch = segment.key.epoch;
         if segment.after_break {
             text.discontinuity();
         }
-        if segment.has(rendition) && mapped != Some(epoch) {
+        if mapped != Some(epoch) && segment.has(rendition) {
             text.map(epoch);
             mapped = Some(epoch);
         }
         text.program_date_time(segment.program_date_time());
-        let summary = segment.summary(rendition);
-        if summary.gap {
-            text.gap();
+        if index >= in_parts {
+            parts(&mut text, segment, rendition);
         }
-        text.segment(summary.duration, epoch, segment.key.msn);
+        if segment.is_closed() {
+            whole(&mut text, segment, rendition);
+        }
+    }
+    finish(text, timeline, rendition)
+}
+
+/// The parts of a segment. All tags that apply to them stand before (4.4.4.9).
+fn parts(text: &mut Text, segment: &Segment, rendition: &RenditionId) {
+    for row in segment.rows() {
+        let slot = Slot::Part { msn: segment.key.msn, part: row.part };
+        text.part(row.duration(rendition), segment.key.epoch, slot, row.find(rendition));
+    }
+}
+
+/// A complete segment. Whether it is a gap is known when it ends, so EXT-X-GAP comes after the parts: playlists only grow (6.2.1).
+fn whole(text: &mut Text, segment: &Segment, rendition: &RenditionId) {
+    let summary = segment.summary(rendition);
+    if summary.gap {
+        text.gap();
+    }
+    text.segment(summary.duration, segment.key.epoch, segment.key.msn);
+}
+
+/// What stands after all segments.
+fn finish(mut text: Text, timeline: &Timeline, rendition: &RenditionId) -> Option<String> {
+    // A rendition that the newest epoch does not have gets nothing more.
+    if let Some(hint) = timeline.hint().filter(|_| timeline.states(rendition)) {
+        text.preload_hint(&hint);
+    }
+    let last = last_part(timeline)?;
+    for other in timeline.renditions().into_iter().filter(|other| *other != rendition) {
+        text.rendition_report(other, last);
     }
     if timeline.is_ended() {
         text.end_list();
     }
     Some(text.finish())
+}
+
+/// The last part, the same in all renditions (LAST-MSN and LAST-PART, 4.4.5.4).
+fn last_part(timeline: &Timeline) -> Option<(MediaSequence, PartIndex)> {
+    let newest = timeline.segments().next_back()?;
+    Some((newest.key.msn, PartIndex(newest.parts().saturating_sub(1))))
+}
+
+/// How many segments are further from the end of the last segment than the skip boundary (4.4.3.8): those that end before it.
+fn skippable(timeline: &Timeline, rendition: &RenditionId) -> usize {
+    let boundary = u64::from(timeline.settings().target_duration_s) * 6_000_000;
+    let mut left = timeline.listed().len();
+    let mut distance = 0;
+    for segment in timeline.listed().rev() {
+        if distance >= boundary {
+            break;
+        }
+        distance += micros(segment.summary(rendition).duration);
+        left -= 1;
+    }
+    left
+}
+
+/// How many segments at the front are listed without parts: those that begin further than three target durations from the end
+/// (4.4.4.9). Measured in parts, so that a segment does not come closer again when its own duration is known.
+fn listed_whole(timeline: &Timeline, rendition: &RenditionId) -> usize {
+    let limit = u64::from(timeline.settings().target_duration_s) * 3_000_000;
+    let mut left = timeline.segments().len();
+    let mut distance = 0;
+    for segment in timeline.segments().rev() {
+        distance += micros(segment.length_in_parts(rendition));
+        if distance > limit || segment.rows().is_empty() {
+            break;
+        }
+        left -= 1;
+    }
+    left
+}
+
+fn capacity(timeline: &Timeline, skipped: usize, in_parts: usize) -> usize {
+    let segments = timeline.segments().len() - skipped;
+    let parts: usize = timeline.segments().skip(in_parts).map(|segment| segment.rows().len()).sum();
+    let reports = timeline.checkpoint().map_or(0, |checkpoint| checkpoint.renditions.len());
+    let [header, segment, line] = CAPACITY_BYTES;
+    header + segments * segment + (parts + reports) * line
 }

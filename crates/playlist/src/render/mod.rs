@@ -4,5 +4,5 @@ mod media;
 mod multivariant;
 mod tags;
 
-pub use self::media::media;
+pub use self::media::{Extent, media};
 pub use multivariant::multivariant;

@@ -2,7 +2,7 @@
 
 use media::{BitsPerSecond, Format, Track};
 
-use super::tags::{First, Text, Variant};
+use super::tags::{First, Text, Variant, Version};
 use crate::Timeline;
 
 /// GROUP-ID of the sound renditions.
@@ -21,7 +21,7 @@ pub fn multivariant(timeline: &Timeline) -> Option<String> {
     } else {
         tracks.into_iter().partition(|track| track.format.is_video())
     };
-    let mut text = Text::new();
+    let mut text = Text::new(Version::Map, 1_024);
     let (mut main, sound): (Vec<&Track>, &[&Track]) = if video.is_empty() { (audio, &[]) } else { (video, &audio) };
     main.sort_by(|a, b| b.bandwidth_peak.cmp(&a.bandwidth_peak).then_with(|| a.rendition.cmp(&b.rendition)));
     for (index, track) in sound.iter().enumerate() {

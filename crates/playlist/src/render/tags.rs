@@ -2,10 +2,20 @@
 
 use std::fmt::Write as _;
 
-use media::{BitsPerSecond, Epoch, MediaSequence, RenditionId, Timestamp, UnixMillis};
+use media::{BitsPerSecond, Epoch, MediaSequence, PartIndex, RenditionId, Slot, Timestamp, UnixMillis};
 
-/// EXT-X-VERSION (4.4.1.2): 6 is what EXT-X-MAP in a playlist of whole segments needs.
-const VERSION: u32 = 6;
+use crate::Settings;
+use crate::reload::Hint;
+use crate::timeline::{Part, micros};
+
+/// EXT-X-VERSION (4.4.1.2, section 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// EXT-X-MAP in a playlist of whole segments needs 6.
+    Map = 6,
+    /// EXT-X-SKIP needs 9.
+    Skip = 9,
+}
 
 /// Text of a playlist as it grows, line by line.
 #[derive(Debug, Default)]
@@ -14,10 +24,10 @@ pub(super) struct Text(String);
 impl Text {
     /// EXTM3U (4.4.1.1), EXT-X-VERSION (4.4.1.2) and EXT-X-INDEPENDENT-SEGMENTS (4.4.2.1): the gate admits no segment that does
     /// not start with a sync sample.
-    pub(super) fn new() -> Self {
-        let mut text = Self::default();
+    pub(super) fn new(version: Version, capacity_bytes: usize) -> Self {
+        let mut text = Self(String::with_capacity(capacity_bytes));
         text.line(format_args!("#EXTM3U"));
-        text.line(format_args!("#EXT-X-VERSION:{VERSION}"));
+        text.line(format_args!("#EXT-X-VERSION:{}", version as u32));
         text.line(format_args!("#EXT-X-INDEPENDENT-SEGMENTS"));
         text
     }
@@ -50,11 +60,27 @@ impl Text {
         self.line(format_args!("#EXT-X-ENDLIST"));
     }
 
+    /// EXT-X-PART-INF (4.4.3.7): longer than any part, the same as long as the stream lives.
+    pub(super) fn part_inf(&mut self, settings: &Settings) {
+        self.line(format_args!("#EXT-X-PART-INF:PART-TARGET={}", Millis(settings.part_target_ms)));
+    }
+
+    /// EXT-X-SERVER-CONTROL (4.4.3.8). The skip boundary is six target durations and HOLD-BACK three, the least there may be;
+    /// PART-HOLD-BACK is three part targets, which it should be (two is the least).
+    pub(super) fn server_control(&mut self, settings: &Settings) {
+        let target_ms = settings.target_duration_s.saturating_mul(1_000);
+        let [skip, hold_back] = [6, 3].map(|times| Millis(target_ms.saturating_mul(times)));
+        let part_hold_back = Millis(settings.part_target_ms.saturating_mul(3));
+        self.line(format_args!(
+            "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={skip},HOLD-BACK={hold_back},\
+             PART-HOLD-BACK={part_hold_back}"
+        ));
+    }
+
     /// EXTINF (4.4.4.1) with microseconds, and the URI of the segment.
     pub(super) fn segment(&mut self, duration: Timestamp, epoch: Epoch, msn: MediaSequence) {
-        let micros = duration.rescale(media::Timescale::new(1_000_000).expect("not zero")).ticks.max(0);
-        self.line(format_args!("#EXTINF:{}.{:06},", micros / 1_000_000, micros % 1_000_000));
-        self.line(format_args!("{epoch}/{msn}.m4s"));
+        self.line(format_args!("#EXTINF:{},", Micros(micros(duration))));
+        self.line(format_args!("{epoch}/{}", Slot::Segment { msn }));
     }
 
     /// EXT-X-DISCONTINUITY (4.4.4.3).
@@ -64,7 +90,7 @@ impl Text {
 
     /// EXT-X-MAP (4.4.4.5).
     pub(super) fn map(&mut self, epoch: Epoch) {
-        self.line(format_args!("#EXT-X-MAP:URI=\"{epoch}/init.mp4\""));
+        self.line(format_args!("#EXT-X-MAP:URI=\"{epoch}/{}\"", Slot::Init));
     }
 
     /// EXT-X-PROGRAM-DATE-TIME (4.4.4.6).
@@ -75,6 +101,37 @@ impl Text {
     /// EXT-X-GAP (4.4.4.7).
     pub(super) fn gap(&mut self) {
         self.line(format_args!("#EXT-X-GAP"));
+    }
+
+    /// EXT-X-PART (4.4.4.9). `part` is `None` where the epoch does not have the rendition: a gap.
+    pub(super) fn part(&mut self, duration: Timestamp, epoch: Epoch, slot: Slot, part: Option<&Part>) {
+        let flag = match part {
+            Some(Part { gap: false, independent: true, .. }) => ",INDEPENDENT=YES",
+            Some(Part { gap: false, .. }) => "",
+            Some(_) | None => ",GAP=YES",
+        };
+        self.line(format_args!("#EXT-X-PART:DURATION={},URI=\"{epoch}/{slot}\"{flag}", Micros(micros(duration))));
+    }
+
+    /// EXT-X-SKIP (4.4.5.2).
+    pub(super) fn skip(&mut self, segments: usize) {
+        self.line(format_args!("#EXT-X-SKIP:SKIPPED-SEGMENTS={segments}"));
+    }
+
+    /// EXT-X-PRELOAD-HINT (4.4.5.3) of the next part, and of its init segment where that is another.
+    pub(super) fn preload_hint(&mut self, hint: &Hint) {
+        let Hint { epoch, msn, part, renews } = *hint;
+        if renews {
+            self.line(format_args!("#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"{epoch}/{}\"", Slot::Init));
+        }
+        self.line(format_args!("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{epoch}/{}\"", Slot::Part { msn, part }));
+    }
+
+    /// EXT-X-RENDITION-REPORT (4.4.5.4) of another rendition.
+    pub(super) fn rendition_report(&mut self, rendition: &RenditionId, (msn, part): (MediaSequence, PartIndex)) {
+        self.line(format_args!(
+            "#EXT-X-RENDITION-REPORT:URI=\"../{rendition}/index.m3u8\",LAST-MSN={msn},LAST-PART={part}"
+        ));
     }
 
     /// EXT-X-MEDIA (4.4.6.1) of a sound rendition.
@@ -105,6 +162,24 @@ impl Text {
         }
         self.line(format_args!("#EXT-X-STREAM-INF:{attributes}"));
         self.line(format_args!("{rendition}/index.m3u8"));
+    }
+}
+
+/// Seconds with three decimals.
+struct Millis(u32);
+
+impl std::fmt::Display for Millis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1_000, self.0 % 1_000)
+    }
+}
+
+/// Seconds with six decimals.
+struct Micros(u64);
+
+impl std::fmt::Display for Micros {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
     }
 }
 

@@ -5,7 +5,6 @@ use seal::limits::PARTS_MAX;
 use seal::{Object, SealBody, SealKind};
 
 use super::Timeline;
-use super::segment::find;
 
 /// How a seal contradicts the log before it, or itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +43,7 @@ pub enum Contradiction {
         /// Segment that comes next.
         expected_msn: MediaSequence,
         /// Part that comes next.
-        expected_part: usize,
+        expected_part: PartIndex,
     },
     /// A segment that does not start with a sync sample (EXT-X-INDEPENDENT-SEGMENTS).
     #[error("segment {msn} of {rendition} does not start with a sync sample")]
@@ -108,8 +107,12 @@ pub(super) fn seal(timeline: &Timeline, body: &SealBody) -> Result<(), Contradic
             .is_none_or(|first| objects.iter().all(|object| (object.slot, object.start) == (first.slot, first.start)));
         same_place && objects.iter().map(|object| &object.rendition).eq(names.iter().copied())
     };
+    // What a rendition is belongs to its epoch, and so does which there are.
+    let restated = newest.filter(|_| !opens).is_some_and(|newest| {
+        !newest.renditions.iter().map(|rendition| &rendition.track.rendition).eq(names.iter().copied())
+    });
     let partial = parts.is_empty() && (!segments.is_empty() || body.kind == SealKind::Media);
-    if partial || !(parts.is_empty() || alike(&parts)) || !(segments.is_empty() || alike(&segments)) {
+    if restated || partial || !(parts.is_empty() || alike(&parts)) || !(segments.is_empty() || alike(&segments)) {
         return Err(Contradiction::Row { sequence });
     }
     row(timeline, body, &parts)?;
@@ -125,7 +128,7 @@ fn row(timeline: &Timeline, body: &SealBody, parts: &[&Object]) -> Result<(), Co
     let (expected_msn, expected_part) = timeline.expected(body.epoch);
     for object in parts {
         let Slot::Part { msn, part } = object.slot else { continue };
-        let in_place = msn == expected_msn && usize::try_from(part.0) == Ok(expected_part);
+        let in_place = (msn, part) == (expected_msn, expected_part);
         if !in_place || part.0 >= PARTS_MAX {
             let sequence = body.sequence;
             return Err(Contradiction::Place { sequence, msn, part, expected_msn, expected_part });
@@ -168,7 +171,7 @@ fn before(timeline: &Timeline, body: &SealBody, object: &Object) -> Before {
     let nothing = Before { duration: Timestamp::zero(object.duration.timescale), length: 0, gap: false };
     let open = timeline.open().filter(|open| open.key.epoch == body.epoch);
     let rows = open.into_iter().flat_map(|open| &open.rows);
-    rows.filter_map(|row| find(&row.parts, &object.rendition)).fold(nothing, |sum, part| Before {
+    rows.filter_map(|row| row.find(&object.rendition)).fold(nothing, |sum, part| Before {
         duration: sum.duration.plus(part.duration),
         length: sum.length.saturating_add(part.length),
         gap: sum.gap || part.gap,

@@ -7,20 +7,26 @@ mod segment;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use media::{Epoch, LogSequence, MediaSequence, RenditionId, Slot};
-use seal::limits::PARTS_MAX;
+use media::{Epoch, LogSequence, MediaSequence, PartIndex, RenditionId, Slot};
+use seal::limits::{HISTORY_MAX, PARTS_MAX};
 use seal::{Object, Rendition, SealBody, SealKind};
 
+use crate::reload::{Edge, Hint};
 pub use check::Contradiction;
-use segment::Closed;
+pub(crate) use segment::micros;
+use segment::{Closed, Whole};
 pub use segment::{Part, Row, Segment, SegmentKey};
 
 /// Smallest window: a playlist must span three target durations after a removal (RFC 8216bis 6.2.2), and Apple asks for six
 /// segments.
 pub const WINDOW_SEGMENTS_MIN: usize = 6;
 
-/// Checkpoints kept besides those of the window: sessions that broke off before their first segment leave one each.
-const CHECKPOINTS_SPARE: usize = 8;
+/// Segments kept above the window while what would remain is shorter than three target durations (RFC 8216bis 6.2.2): sessions
+/// that break off again and again leave segments of one part each.
+const SHORT_SEGMENTS_MAX: usize = 64;
+
+/// Seals behind the head that a new epoch can build on at the furthest. What is older is kept as playlists need it.
+const BACK_MAX: u64 = HISTORY_MAX as u64;
 
 /// What is configured and the same on all nodes of a cluster, because it shows in playlists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,11 +35,13 @@ pub struct Settings {
     pub target_duration_s: u32,
     /// Closed segments that a playlist lists; at least [`WINDOW_SEGMENTS_MIN`]. Default 12.
     pub window_segments: usize,
+    /// PART-TARGET in milliseconds, as declared: no part is longer, and it never changes either (RFC 8216bis 4.4.3.7). Default 524.
+    pub part_target_ms: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { target_duration_s: 4, window_segments: 12 }
+        Self { target_duration_s: 4, window_segments: 12, part_target_ms: 524 }
     }
 }
 
@@ -55,8 +63,10 @@ pub struct Checkpoint {
 pub struct Effects {
     /// Segments that left the playlists at the front: they stay available for a while (RFC 8216bis 6.2.2).
     pub removed: Vec<SegmentKey>,
-    /// What playlists list has changed.
+    /// The segments that playlists list have changed, or the renditions: the multivariant playlist too may read otherwise now.
     pub relisted: bool,
+    /// A part was added to the open segment.
+    pub extended: bool,
 }
 
 /// Playlist state of one stream.
@@ -70,6 +80,8 @@ pub struct Timeline {
     /// The newest seal that was applied.
     head: Option<LogSequence>,
     ended: Option<LogSequence>,
+    /// Microseconds that are listed: of each closed segment those of its shortest rendition.
+    listed_micros: u64,
     /// Media sequence number of the first segment, also when there is none now.
     floor: MediaSequence,
 }
@@ -84,6 +96,7 @@ impl Timeline {
             segments: VecDeque::new(),
             head: None,
             ended: None,
+            listed_micros: 0,
             floor: MediaSequence(0),
         }
     }
@@ -111,7 +124,8 @@ impl Timeline {
         }
         let before: Vec<SegmentKey> = self.segments.iter().map(Segment::key).collect();
         self.checkpoints.retain(|checkpoint| checkpoint.sequence <= sequence);
-        if self.checkpoints.is_empty() {
+        let mut compacted = self.segments.iter().take_while(|segment| segment.rows.is_empty());
+        if self.checkpoints.is_empty() || compacted.any(|segment| segment.is_closed_after(sequence)) {
             // Void reaches back beyond what is kept: start anew, at the epoch that follows.
             *self = Self::new(self.settings);
             return before;
@@ -120,7 +134,8 @@ impl Timeline {
             segment.rows.retain(|row| row.sequence <= sequence);
             segment.closed.take_if(|closed| closed.by > sequence);
         }
-        self.segments.retain(|segment| !segment.rows.is_empty());
+        self.segments.retain(|segment| segment.is_closed() || !segment.rows.is_empty());
+        self.listed_micros = self.listed().map(Segment::shortest_micros).sum();
         self.ended.take_if(|ended| *ended > sequence);
         self.head = Some(sequence);
         before.into_iter().filter(|key| self.segments.iter().all(|segment| segment.key != *key)).collect()
@@ -153,20 +168,73 @@ impl Timeline {
     }
 
     /// All segments, oldest first; only the last may be open.
-    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> + ExactSizeIterator {
         self.segments.iter()
     }
 
     /// Segments that playlists list, oldest first.
-    pub fn listed(&self) -> impl DoubleEndedIterator<Item = &Segment> {
-        self.segments.iter().filter(|segment| segment.is_closed())
+    pub fn listed(&self) -> impl DoubleEndedIterator<Item = &Segment> + ExactSizeIterator {
+        self.segments.range(..self.listed_len())
+    }
+
+    /// How many segments playlists list.
+    fn listed_len(&self) -> usize {
+        self.segments.len() - usize::from(self.open().is_some())
+    }
+
+    /// The first segment of each epoch that there are segments of.
+    fn first_of_epochs(&self) -> impl Iterator<Item = &Segment> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let first = self.segments.get(at)?;
+            at = self.segments.partition_point(|segment| segment.key.epoch <= first.key.epoch);
+            Some(first)
+        })
+    }
+
+    /// Whether a rendition has a playlist.
+    pub(crate) fn has(&self, rendition: &RenditionId) -> bool {
+        self.states(rendition) || self.first_of_epochs().any(|segment| segment.has(rendition))
+    }
+
+    /// Whether the newest epoch has a rendition.
+    pub(crate) fn states(&self, rendition: &RenditionId) -> bool {
+        let mut renditions = self.checkpoint().into_iter().flat_map(|checkpoint| &checkpoint.renditions);
+        renditions.any(|stated| stated.track.rendition == *rendition)
+    }
+
+    /// The end of the playlists, for requests that wait for more; `None` while there is no playlist.
+    pub fn edge(&self) -> Option<Edge> {
+        let last = self.listed().next_back()?;
+        Some(Edge {
+            settings: self.settings,
+            last: last.key.msn,
+            last_parts: last.parts(),
+            open_parts: self.open().map_or(0, Segment::parts),
+            epoch: self.checkpoint()?.epoch,
+            hint: self.hint(),
+            ended: self.is_ended(),
+        })
+    }
+
+    /// What comes next (RFC 8216bis 4.4.5.3); nothing after the end.
+    ///
+    /// When the newest row is a gap in every rendition, the encoder is gone, and the next media can only be those of the epoch that
+    /// follows.
+    pub(crate) fn hint(&self) -> Option<Hint> {
+        let epoch = self.checkpoint().filter(|_| !self.is_ended())?.epoch;
+        let newest = self.segments.back().and_then(|segment| segment.rows.last());
+        let renews = newest.is_some_and(Row::is_outage);
+        let epoch = if renews { epoch.next() } else { epoch };
+        let (msn, part) = self.expected(epoch);
+        Some(Hint { epoch, msn, part, renews })
     }
 
     /// Names of all renditions that have a playlist: those of the newest epoch, and those that the window still shows.
     pub fn renditions(&self) -> BTreeSet<&RenditionId> {
         let newest = self.checkpoint().into_iter().flat_map(|checkpoint| &checkpoint.renditions);
-        let shown = self.segments.iter().filter_map(|segment| segment.rows.first()).flat_map(|row| &row.parts);
-        newest.map(|rendition| &rendition.track.rendition).chain(shown.map(|part| &part.rendition)).collect()
+        let shown = self.first_of_epochs().flat_map(Segment::renditions);
+        newest.map(|rendition| &rendition.track.rendition).chain(shown).collect()
     }
 
     /// The segment that the next part continues, if one is open.
@@ -176,17 +244,20 @@ impl Timeline {
 
     /// Panics when the state contradicts itself. For tests and fuzzing.
     pub fn check_invariants(&self) {
-        let listed = self.listed().count();
-        assert!(listed <= self.settings.window_segments, "window holds {listed} segments");
+        let listed = self.listed().len();
+        assert!(listed <= self.settings.window_segments + SHORT_SEGMENTS_MAX, "window holds {listed} segments");
+        assert_eq!(self.listed_micros, self.listed().map(Segment::shortest_micros).sum());
         assert!(self.segments.iter().rev().skip(1).all(Segment::is_closed), "only the last segment may be open");
-        assert!(self.checkpoints.len() <= self.settings.window_segments + CHECKPOINTS_SPARE);
+        assert!(self.checkpoints.len() <= HISTORY_MAX + 1, "{} checkpoints", self.checkpoints.len());
+        assert!(self.checkpoints.iter().is_sorted_by(|a, b| a.sequence < b.sequence && a.epoch <= b.epoch));
         let mut msn = self.floor;
         for segment in &self.segments {
             assert_eq!(segment.key.msn, msn, "media sequence numbers are contiguous");
             msn = msn.next();
-            assert!(
-                !segment.rows.is_empty() && u32::try_from(segment.rows.len()).is_ok_and(|parts| parts <= PARTS_MAX)
-            );
+            let is_compact = segment.is_closed() && segment.rows.is_empty();
+            assert!(is_compact || u32::try_from(segment.rows.len()) == Ok(segment.parts()));
+            assert!((1..=PARTS_MAX).contains(&segment.parts()));
+            assert!(segment.renditions().is_sorted_by(|a, b| a < b));
             for (row, index) in segment.rows.iter().zip(0..) {
                 assert_eq!(row.part.0, index, "parts are contiguous");
                 assert!(row.parts.is_sorted_by(|a, b| a.rendition < b.rendition));
@@ -199,11 +270,11 @@ impl Timeline {
     }
 
     /// The segment that the next part of `epoch` opens or continues.
-    fn expected(&self, epoch: Epoch) -> (MediaSequence, usize) {
+    fn expected(&self, epoch: Epoch) -> (MediaSequence, PartIndex) {
         match self.segments.back() {
-            None => (self.floor, 0),
-            Some(last) if last.is_closed() || last.key.epoch != epoch => (last.key.msn.next(), 0),
-            Some(last) => (last.key.msn, last.rows.len()),
+            None => (self.floor, PartIndex(0)),
+            Some(last) if last.is_closed() || last.key.epoch != epoch => (last.key.msn.next(), PartIndex(0)),
+            Some(last) => (last.key.msn, PartIndex(last.parts())),
         }
     }
 
@@ -235,12 +306,12 @@ impl Timeline {
         if self.checkpoint().is_none_or(|newest| newest.epoch < body.epoch) {
             self.open_epoch(body, &mut effects);
         }
-        self.add_row(body);
-        let sealed: Vec<Part> =
-            body.objects.iter().filter(|o| matches!(o.slot, Slot::Segment { .. })).map(part_of).collect();
-        let completes = !sealed.is_empty();
+        effects.extended = self.add_row(body);
+        let wholes: Vec<Whole> =
+            body.objects.iter().filter(|o| matches!(o.slot, Slot::Segment { .. })).map(whole_of).collect();
+        let completes = !wholes.is_empty();
         if completes || body.kind == SealKind::End {
-            effects.relisted |= self.close(Closed { by: body.sequence, sealed });
+            effects.relisted |= self.close(body.sequence, wholes);
         }
         if completes {
             self.checkpoints.retain(|checkpoint| checkpoint.sequence < body.sequence);
@@ -251,33 +322,36 @@ impl Timeline {
             effects.relisted = true;
         }
         self.head = Some(body.sequence);
+        self.compact();
         self.trim(&mut effects);
         effects
     }
 
     fn open_epoch(&mut self, body: &SealBody, effects: &mut Effects) {
-        effects.relisted |= self.close(Closed { by: body.sequence, sealed: Vec::new() });
+        effects.relisted |= self.close(body.sequence, Vec::new());
         if self.ended.take().is_some() {
             // A stream that comes back after its end starts with an empty window; its numbers go on.
             self.floor = self.expected(body.epoch).0;
             effects.removed.extend(self.segments.drain(..).map(|segment| segment.key));
+            self.listed_micros = 0;
             effects.relisted = true;
         }
         self.checkpoints.push_back(checkpoint_of(body, true));
     }
 
-    fn add_row(&mut self, body: &SealBody) {
+    /// Adds the seal's row; whether it has one.
+    fn add_row(&mut self, body: &SealBody) -> bool {
         let mut parts = body.objects.iter().filter_map(|object| match object.slot {
             Slot::Part { msn, part } => Some((msn, part, object)),
             _ => None,
         });
-        let Some((msn, part, first)) = parts.next() else { return };
+        let Some((msn, part, first)) = parts.next() else { return false };
         let mut row = Row { sequence: body.sequence, part, start: first.start, parts: vec![part_of(first)] };
         row.parts.extend(parts.map(|(_, _, object)| part_of(object)));
         row.parts.sort_by(|a, b| a.rendition.cmp(&b.rendition));
         if let Some(open) = self.segments.back_mut().filter(|segment| !segment.is_closed()) {
             open.rows.push(row);
-            return;
+            return true;
         }
         let newest = self.checkpoints.back_mut().expect("an epoch was opened before its rows");
         self.segments.push_back(Segment {
@@ -286,32 +360,54 @@ impl Timeline {
             discontinuity: body.discontinuity,
             after_break: newest.fresh && newest.sequence != LogSequence(0),
             checkpoint: newest.sequence,
+            start: row.start,
             rows: vec![row],
             closed: None,
         });
         newest.fresh = false;
+        true
     }
 
-    /// Closes the open segment; whether there was one.
-    fn close(&mut self, closed: Closed) -> bool {
-        let open = self.segments.back_mut().filter(|segment| !segment.is_closed());
-        open.is_some_and(|open| {
-            open.closed = Some(closed);
-            true
-        })
+    /// Closes the open segment as sealed, or, when the session broke off, as its parts are; whether there was one.
+    fn close(&mut self, by: LogSequence, sealed: Vec<Whole>) -> bool {
+        let Some(open) = self.segments.back_mut().filter(|segment| !segment.is_closed()) else { return false };
+        let wholes = if sealed.is_empty() { open.sum_up() } else { sealed };
+        open.closed = Some(Closed { by, parts: open.parts(), wholes });
+        self.listed_micros += open.shortest_micros();
+        true
+    }
+
+    /// Drops what is only needed to go back in the log, where it is too old for that.
+    fn compact(&mut self) {
+        let Some(horizon) = self.head.and_then(|head| head.0.checked_sub(BACK_MAX)).map(LogSequence) else { return };
+        let compacted = self.segments.partition_point(|segment| segment.rows.is_empty());
+        for segment in self.segments.range_mut(compacted..) {
+            if segment.closed.as_ref().is_none_or(|closed| closed.by > horizon) {
+                break;
+            }
+            segment.rows = Vec::new();
+        }
+        while self.checkpoints.get(1).is_some_and(|second| second.sequence <= horizon) {
+            self.checkpoints.pop_front();
+        }
     }
 
     fn trim(&mut self, effects: &mut Effects) {
-        while self.listed().count() > self.settings.window_segments {
+        let enough = u64::from(self.settings.target_duration_s) * 3_000_000;
+        let window = self.settings.window_segments;
+        while self.listed_len() > window {
+            let Some(first) = self.segments.front().map(Segment::shortest_micros) else { break };
+            let rest = self.listed_micros.saturating_sub(first);
+            if rest < enough && self.listed_len() <= window + SHORT_SEGMENTS_MAX {
+                break;
+            }
             let Some(segment) = self.segments.pop_front() else { break };
+            self.listed_micros = rest;
             self.floor = segment.key.msn.next();
             effects.removed.push(segment.key);
         }
         let oldest = self.oldest_needed();
-        let spare = self.settings.window_segments + CHECKPOINTS_SPARE;
-        while self.checkpoints.len() > 1
-            && (self.checkpoints.len() > spare
-                || self.checkpoints.front().is_some_and(|first| Some(first.sequence) < oldest))
+        while self.checkpoints.len() > 1 && self.checkpoints.front().is_some_and(|first| Some(first.sequence) < oldest)
         {
             self.checkpoints.pop_front();
         }
@@ -331,4 +427,8 @@ fn part_of(object: &Object) -> Part {
         length: object.length,
         digest: object.digest,
     }
+}
+
+fn whole_of(object: &Object) -> Whole {
+    Whole { rendition: object.rendition.clone(), duration: object.duration, gap: object.gap }
 }

@@ -23,6 +23,8 @@ pub struct Segment {
     pub(crate) after_break: bool,
     /// The checkpoint before it: where a late joiner has to start to know all about it.
     pub(crate) checkpoint: LogSequence,
+    /// Presentation time of its start.
+    pub(crate) start: Timestamp,
     pub(crate) rows: Vec<Row>,
     pub(crate) closed: Option<Closed>,
 }
@@ -40,7 +42,7 @@ pub struct Row {
     pub parts: Vec<Part>,
 }
 
-/// A part, or the whole of a segment, of one rendition.
+/// A part of one rendition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// Rendition.
@@ -62,8 +64,24 @@ pub struct Part {
 pub(crate) struct Closed {
     /// The seal that did it.
     pub(crate) by: LogSequence,
-    /// The segment as sealed, sorted by rendition; empty when the session broke off and the next epoch closed it.
-    pub(crate) sealed: Vec<Part>,
+    /// How many parts it has.
+    pub(crate) parts: u32,
+    /// The segment in each rendition, sorted: as sealed, or summed up over its parts where the session broke off.
+    pub(crate) wholes: Vec<Whole>,
+}
+
+/// A closed segment in one rendition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Whole {
+    pub(crate) rendition: RenditionId,
+    pub(crate) duration: Timestamp,
+    pub(crate) gap: bool,
+}
+
+/// Microseconds as durations are rendered, so that sums agree with what a client adds up.
+pub(crate) fn micros(duration: Timestamp) -> u64 {
+    let micros = duration.rescale(media::Timescale::new(1_000_000).expect("not zero")).ticks;
+    u64::try_from(micros).unwrap_or(0)
 }
 
 impl Segment {
@@ -77,43 +95,94 @@ impl Segment {
         self.closed.is_some()
     }
 
-    /// Its rows so far, in order.
+    /// Its rows so far, in order. Empty once it is so old that the log cannot go back to them.
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
+    /// How many parts it has so far.
+    pub fn parts(&self) -> u32 {
+        let so_far = || u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        self.closed.as_ref().map_or_else(so_far, |closed| closed.parts)
+    }
+
     /// Wall clock of its start: the same in all renditions.
     pub fn program_date_time(&self) -> UnixMillis {
-        self.rows.first().map_or(self.origin, |row| self.origin.plus(row.start.as_duration()))
+        self.origin.plus(self.start.as_duration())
     }
 
-    /// What the playlist says about it in one rendition: sealed, or summed up over its parts where the session broke off.
+    /// What the playlist says about the whole of it in one rendition.
     ///
-    /// A rendition that its epoch did not have is a gap, as long as the row is.
+    /// A rendition that its epoch did not have is a gap, as long as the first that it had.
     pub(crate) fn summary(&self, rendition: &RenditionId) -> Summary {
-        let sealed = self.closed.as_ref().and_then(|closed| find(&closed.sealed, rendition));
-        if let Some(part) = sealed {
-            return Summary { duration: part.duration, gap: part.gap };
+        let Some(closed) = &self.closed else {
+            let gap = self.rows.iter().any(|row| row.find(rendition).is_none_or(|part| part.gap));
+            return Summary { duration: self.length_in_parts(rendition), gap };
+        };
+        let at = closed.wholes.binary_search_by(|whole| whole.rendition.cmp(rendition));
+        match at.ok().and_then(|at| closed.wholes.get(at)) {
+            Some(whole) => Summary { duration: whole.duration, gap: whole.gap },
+            None => Summary { duration: closed.wholes.first().map_or(NO_TIME, |whole| whole.duration), gap: true },
         }
-        let mut parts = self.rows.iter().filter_map(|row| find(&row.parts, rendition));
-        if let Some(first) = parts.next() {
-            let start = Summary { duration: first.duration, gap: first.gap };
-            return parts.fold(start, |sum, part| Summary {
-                duration: sum.duration.plus(part.duration),
-                gap: sum.gap || part.gap,
-            });
-        }
-        Summary { duration: self.any_duration(), gap: true }
     }
 
+    /// Whether its epoch has the rendition.
     pub(crate) fn has(&self, rendition: &RenditionId) -> bool {
-        self.rows.first().is_some_and(|row| find(&row.parts, rendition).is_some())
+        self.renditions().any(|name| name == rendition)
     }
 
-    /// Duration of its first rendition, which stands for those that it does not have.
-    fn any_duration(&self) -> Timestamp {
-        let first = self.rows.first().and_then(|row| row.parts.first());
-        first.map_or(Timestamp::zero(media::Timescale::MILLIS), |part| self.summary(&part.rendition).duration)
+    /// The renditions of its epoch.
+    pub(crate) fn renditions(&self) -> impl Iterator<Item = &RenditionId> {
+        let wholes = self.closed.iter().flat_map(|closed| &closed.wholes).map(|whole| &whole.rendition);
+        let open = self.rows.first().filter(|_| self.closed.is_none());
+        wholes.chain(open.into_iter().flat_map(|row| &row.parts).map(|part| &part.rendition))
+    }
+
+    /// The sum of its parts in one rendition.
+    pub(crate) fn length_in_parts(&self, rendition: &RenditionId) -> Timestamp {
+        let mut parts = self.rows.iter().map(|row| row.duration(rendition));
+        let first = parts.next().unwrap_or(NO_TIME);
+        parts.fold(first, Timestamp::plus)
+    }
+
+    /// How long it is in its shortest rendition, as rendered; 0 while it is open.
+    pub(crate) fn shortest_micros(&self) -> u64 {
+        let wholes = self.closed.iter().flat_map(|closed| &closed.wholes);
+        wholes.map(|whole| micros(whole.duration)).min().unwrap_or(0)
+    }
+
+    /// Whether a seal after `sequence` closed it.
+    pub(crate) fn is_closed_after(&self, sequence: LogSequence) -> bool {
+        self.closed.as_ref().is_some_and(|closed| closed.by > sequence)
+    }
+
+    /// Its parts summed up, for a session that broke off.
+    pub(crate) fn sum_up(&self) -> Vec<Whole> {
+        let names = self.rows.first().into_iter().flat_map(|row| &row.parts).map(|part| &part.rendition);
+        let whole = |rendition: &RenditionId| {
+            let Summary { duration, gap } = self.summary(rendition);
+            Whole { rendition: rendition.clone(), duration, gap }
+        };
+        names.map(whole).collect()
+    }
+}
+
+const NO_TIME: Timestamp = Timestamp::zero(media::Timescale::MILLIS);
+
+impl Row {
+    /// The part of a rendition.
+    pub fn find(&self, rendition: &RenditionId) -> Option<&Part> {
+        self.parts.binary_search_by(|part| part.rendition.cmp(rendition)).ok().and_then(|at| self.parts.get(at))
+    }
+
+    /// How long it is in a rendition; its first stands for those that it does not have.
+    pub(crate) fn duration(&self, rendition: &RenditionId) -> Timestamp {
+        self.find(rendition).or_else(|| self.parts.first()).map_or(NO_TIME, |part| part.duration)
+    }
+
+    /// No rendition has bytes: the encoder is gone.
+    pub(crate) fn is_outage(&self) -> bool {
+        self.parts.iter().all(|part| part.gap)
     }
 }
 
@@ -122,8 +191,4 @@ impl Segment {
 pub(crate) struct Summary {
     pub(crate) duration: Timestamp,
     pub(crate) gap: bool,
-}
-
-pub(crate) fn find<'a>(parts: &'a [Part], rendition: &RenditionId) -> Option<&'a Part> {
-    parts.binary_search_by(|part| part.rendition.cmp(rendition)).ok().and_then(|at| parts.get(at))
 }

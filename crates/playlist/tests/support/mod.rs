@@ -5,7 +5,7 @@ use media::{
     BitsPerSecond, ClusterId, Digest, DiscontinuitySequence, Epoch, Format, LogSequence, MediaSequence, PartIndex,
     RenditionId, SessionId, Slot, StreamId, Timescale, Timestamp, Track, UnixMillis,
 };
-use playlist::{Settings, Timeline};
+use playlist::{Settings, Timeline, render};
 use seal::{Object, Rendition, SealBody, SealKind};
 
 /// 2026-01-01T00:00:00Z.
@@ -200,4 +200,9 @@ pub(crate) fn fold(log: &[SealBody]) -> Timeline {
 
 pub(crate) fn rendition(name: &str) -> RenditionId {
     RenditionId::new(name).unwrap()
+}
+
+/// The whole media playlist of a rendition.
+pub(crate) fn full(timeline: &Timeline, rendition: &RenditionId) -> Option<String> {
+    render::media(timeline, rendition, render::Extent::Full)
 }

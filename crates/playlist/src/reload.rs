@@ -1,0 +1,210 @@
+//! Blocking playlist reload (RFC 8216bis 6.2.5): what a client asks to wait for, and whether it is there. Pure.
+//!
+//! Owns the decision only. Who waits, how long (three target durations), and with which status is the shell's.
+
+use std::time::Duration;
+
+use media::{Epoch, MediaSequence, PartIndex, Slot};
+
+use crate::Settings;
+use crate::render::Extent;
+
+/// The delivery directives of a playlist request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Directives {
+    /// `_HLS_msn`: the playlist shall have this segment, or a later one.
+    pub msn: Option<MediaSequence>,
+    /// `_HLS_part`: it shall have this part of that segment.
+    pub part: Option<PartIndex>,
+    /// `_HLS_skip`: a playlist delta update is wanted.
+    pub extent: Extent,
+}
+
+/// Directives that make no sense: 400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadDirective {
+    /// Not a plain decimal number, or too large a one.
+    #[error("{0} is not a number")]
+    NotANumber(&'static str),
+    /// More than once.
+    #[error("{0} is given twice")]
+    Repeated(&'static str),
+    /// `_HLS_part` needs `_HLS_msn` (6.2.5.2).
+    #[error("_HLS_part without _HLS_msn")]
+    PartAlone,
+}
+
+impl Directives {
+    /// Reads the query of a URL, without its question mark. What is not a delivery directive is ignored, and so are directives and
+    /// values of `_HLS_skip` that are not known: what they ask for is optional.
+    ///
+    /// # Errors
+    /// When a directive is given twice, is not a number, or lacks the one that it needs.
+    pub fn parse(query: &str) -> Result<Self, BadDirective> {
+        let (mut msn, mut part, mut skip) = (None, None, None);
+        for (name, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+            let (name, slot) = match name {
+                "_HLS_msn" => ("_HLS_msn", &mut msn),
+                "_HLS_part" => ("_HLS_part", &mut part),
+                "_HLS_skip" => ("_HLS_skip", &mut skip),
+                _ => continue,
+            };
+            if slot.replace(value).is_some() {
+                return Err(BadDirective::Repeated(name));
+            }
+        }
+        let msn = msn.map(|text| number(text, "_HLS_msn")).transpose()?;
+        let part = part.map(|text| number(text, "_HLS_part")).transpose()?;
+        if part.is_some() && msn.is_none() {
+            return Err(BadDirective::PartAlone);
+        }
+        let extent = if matches!(skip, Some("YES" | "v2")) { Extent::Delta } else { Extent::Full };
+        Ok(Self { msn: msn.map(MediaSequence), part: part.map(PartIndex), extent })
+    }
+}
+
+/// Decimal digits only (4.2): `FromStr` of integers takes a sign too.
+fn number<T: std::str::FromStr>(text: &str, name: &'static str) -> Result<T, BadDirective> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or(BadDirective::NotANumber(name))
+}
+
+/// What to do with a playlist request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Answer with the playlist as it is.
+    Now,
+    /// Ask again at the next edge.
+    Wait,
+    /// It asks for what is too far ahead: 400.
+    Refuse(TooFar),
+}
+
+/// A request for what no client can expect next (6.2.5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TooFar {
+    /// More than two segments after the last one.
+    #[error("_HLS_msn is more than two segments ahead")]
+    Segment,
+    /// Further after the last part than the Advance Part Limit.
+    #[error("_HLS_part is ahead by more than the Advance Part Limit")]
+    Part,
+}
+
+/// What to do with a request for a media object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// If it is anywhere, it is there now.
+    Now,
+    /// It is hinted: ask again at the next edge (6.2.6).
+    Wait,
+    /// It is not hinted, and comes after everything that is there: 404.
+    Never,
+}
+
+/// What EXT-X-PRELOAD-HINT says (4.4.5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hint {
+    pub(crate) epoch: Epoch,
+    pub(crate) msn: MediaSequence,
+    pub(crate) part: PartIndex,
+    /// With a new init segment.
+    pub(crate) renews: bool,
+}
+
+/// The end of a stream's playlists: the same in all renditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edge {
+    pub(crate) settings: Settings,
+    /// The last complete segment.
+    pub(crate) last: MediaSequence,
+    /// How many parts it has.
+    pub(crate) last_parts: u32,
+    /// How many parts there are of the one after it.
+    pub(crate) open_parts: u32,
+    pub(crate) epoch: Epoch,
+    pub(crate) hint: Option<Hint>,
+    pub(crate) ended: bool,
+}
+
+impl Edge {
+    /// The place of the next part: it never goes back as a playlist grows.
+    pub const fn place(&self) -> (MediaSequence, PartIndex) {
+        (self.last.next(), PartIndex(self.open_parts))
+    }
+
+    /// EXT-X-ENDLIST was written: directives that ask to wait are ignored (6.2.5.2).
+    pub const fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// How long a request may wait until it is answered with 503 (6.2.5.2).
+    pub const fn patience(&self) -> Duration {
+        Duration::from_secs(3 * self.settings.target_duration_s as u64)
+    }
+
+    /// What to do with a playlist request (6.2.5.2).
+    pub fn answer(&self, directives: &Directives) -> Answer {
+        let Some(msn) = directives.msn.filter(|_| !self.ended) else { return Answer::Now };
+        if msn < self.last {
+            return Answer::Now;
+        }
+        let Some(part) = directives.part else { return self.answer_segment(msn) };
+        // A part index past the last of its segment is part 0 of the next (6.2.5.2).
+        let (msn, part) = if msn > self.last {
+            (msn, part)
+        } else if part.0 < self.last_parts {
+            return Answer::Now;
+        } else {
+            (self.last.next(), PartIndex(0))
+        };
+        let (next_msn, next_part) = self.place();
+        if (msn, part) < (next_msn, next_part) {
+            return Answer::Now;
+        }
+        match self.answer_segment(msn) {
+            Answer::Now | Answer::Wait => {}
+            refuse @ Answer::Refuse(_) => return refuse,
+        }
+        // The least number of parts from the last one there is to the one wanted.
+        let ahead = if msn == next_msn { part.0 - next_part.0 } else { part.0 };
+        if self.is_within_limit(ahead.saturating_add(1)) { Answer::Wait } else { Answer::Refuse(TooFar::Part) }
+    }
+
+    fn answer_segment(&self, msn: MediaSequence) -> Answer {
+        if msn <= self.last {
+            Answer::Now
+        } else if msn <= self.last.next().next() {
+            Answer::Wait
+        } else {
+            Answer::Refuse(TooFar::Segment)
+        }
+    }
+
+    /// The Advance Part Limit: three parts, or three seconds of them where they are shorter than a second (6.2.5.2).
+    fn is_within_limit(&self, parts: u32) -> bool {
+        let part_ms = u64::from(self.settings.part_target_ms.min(1_000));
+        u64::from(parts) * part_ms <= 3_000
+    }
+
+    /// What to do with a request for a media object of a rendition that there is (6.2.6).
+    pub fn object(&self, epoch: Epoch, slot: Slot) -> Presence {
+        let is_hinted = self.hint.is_some_and(|hint| match slot {
+            Slot::Init => hint.renews && epoch == hint.epoch,
+            Slot::Part { msn, part } => (epoch, msn, part) == (hint.epoch, hint.msn, hint.part),
+            Slot::Segment { .. } => false,
+        });
+        let is_past = match slot {
+            Slot::Part { msn, part } => (msn, part) < self.place(),
+            Slot::Segment { msn } => msn <= self.last,
+            Slot::Init => true,
+        };
+        if is_hinted {
+            Presence::Wait
+        } else if epoch <= self.epoch && is_past {
+            Presence::Now
+        } else {
+            Presence::Never
+        }
+    }
+}
