@@ -1,7 +1,9 @@
 //! Listeners: TLS with HTTP/2 and HTTP/1.1 in front of an axum router, with a bound on everything a peer can hold.
 //!
-//! Owns accepting, handshakes, connection limits, idle and slow peers, and the graceful end. Deliberately knows no routes.
+//! Owns accepting, handshakes, connection limits, idle and slow peers, and the graceful end. On HTTP/2 the responses of a
+//! connection go in the order of their [priorities](crate::priority). Deliberately knows no routes.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use axum::Router;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use media::NodeId;
 use messages::Role;
@@ -23,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::priority::{self, Gated, Hint, Paced, Sliced};
 use crate::{Redacted, tls};
 
 /// How long open requests may go on after the shutdown began.
@@ -39,8 +43,14 @@ const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
 const PENDING_RESETS_MAX: usize = 20;
 /// Stream errors of its own making that a peer may cause on one connection before it is closed.
 const LOCAL_ERROR_RESETS_MAX: usize = 256;
-/// What may wait in memory to be sent on one stream, in bytes: one part of 1080p video.
-const SEND_BUFFER_BYTES_MAX: usize = 512 * 1024;
+/// What may wait in HTTP/2's memory to be sent on one stream, in bytes. Bodies are handed over in slices when it is their
+/// turn, so this is only not to be less than what may be ahead.
+const SEND_BUFFER_BYTES_MAX: usize = 2 * priority::AHEAD_BYTES_MAX;
+/// What the operating system may hold of a connection without having sent it, in bytes. It cannot be overtaken any more by
+/// something more urgent, so it is little; what is in flight comes on top, and is not bounded by it.
+const UNSENT_BYTES_MAX: u32 = 32 * 1024;
+/// Less than this in [`Limits::idle_timeout`], in bytes, is no progress of a response: 9 kbit/s at the default.
+const PROGRESS_BYTES_MIN: u64 = 64 * 1024;
 /// Room for uploads on one stream and on one connection, in bytes: a part of the ladder, and all of it at once.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -57,8 +67,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Time for the first request after the handshake, and for each header block. Default: 10 s.
     pub header_timeout: Duration,
-    /// A connection without a new request for this long is asked to end, and is cut after as long again; so it also bounds
-    /// the longest single response to twice this. Default: 60 s.
+    /// A connection without a new request and without progress of a response for this long is asked to end, and is cut after
+    /// as long again. A request that is blocked has to be answered within it. Default: 60 s.
     pub idle_timeout: Duration,
     /// Requests at once on one HTTP/2 connection. Default: 128.
     pub streams_max: u32,
@@ -139,7 +149,7 @@ async fn serve(
 ) -> Result<()> {
     let local = listener.local_addr().context("the listener has no address")?;
     let permits = Arc::new(Semaphore::new(limits.connections_max));
-    let server = Arc::new(Server { tls, router, builders: Builders::new(&limits), limits, shutdown });
+    let server = Arc::new(Server { tls, router, limits, shutdown });
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -174,53 +184,19 @@ fn refused(reason: &'static str) {
     metrics::counter!("http_connections_refused_total", "reason" => reason).increment(1);
 }
 
-struct Builders {
-    http1: auto::Builder<TokioExecutor>,
-    http2: auto::Builder<TokioExecutor>,
-}
-
-impl Builders {
-    fn new(limits: &Limits) -> Self {
-        let mut http1 = auto::Builder::new(TokioExecutor::new()).http1_only();
-        http1
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(HTTP1_BUFFER_BYTES_MAX);
-        let mut http2 = auto::Builder::new(TokioExecutor::new()).http2_only();
-        http2
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.streams_max)
-            .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
-            .max_local_error_reset_streams(LOCAL_ERROR_RESETS_MAX)
-            .max_header_list_size(HEADER_BYTES_MAX)
-            .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT);
-        Self { http1, http2 }
-    }
-}
-
 struct Server {
     tls: Option<TlsAcceptor>,
     router: Router,
-    builders: Builders,
     limits: Limits,
     shutdown: CancellationToken,
 }
 
 impl Server {
     async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, _permit: OwnedSemaphorePermit) {
-        // Parts are small and urgent; failing to say so costs latency only.
-        let _ = stream.set_nodelay(true);
+        for_viewers(&stream);
         let address = Redacted::new(address);
         let Some(acceptor) = &self.tls else {
-            let peer = Peer { address, node: None };
-            return self.http(stream, peer, &self.builders.http1).await;
+            return self.http1(stream, Peer { address, node: None }).await;
         };
         let handshake = tokio::select! {
             () = self.shutdown.cancelled() => return,
@@ -237,54 +213,143 @@ impl Server {
         let (_, session) = stream.get_ref();
         let node = session.peer_certificates().and_then(|chain| chain.first()).and_then(tls::node_of);
         let is_http2 = session.alpn_protocol() == Some(b"h2");
-        let builder = if is_http2 { &self.builders.http2 } else { &self.builders.http1 };
-        self.http(stream, Peer { address, node }, builder).await;
+        let peer = Peer { address, node };
+        if is_http2 { self.http2(stream, peer).await } else { self.http1(stream, peer).await }
     }
 
-    async fn http<I>(&self, stream: I, peer: Peer, builder: &auto::Builder<TokioExecutor>)
+    async fn http1<I>(&self, stream: I, peer: Peer)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let requests = Arc::new(AtomicU64::new(0));
+        let activity = Activity::default();
+        let stream = TokioIo::new(Paced::new(stream, activity.connection.clone()));
+        let service = self.service(&activity, peer);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_timeout)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(HTTP1_BUFFER_BYTES_MAX)
+            .serve_connection(stream, service);
+        self.drive(connection, &activity).await;
+    }
+
+    async fn http2<I>(&self, stream: I, peer: Peer)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let activity = Activity::default();
+        let stream = TokioIo::new(Paced::new(stream, activity.connection.clone()));
+        let service = self.service(&activity, peer);
+        let connection = http2::Builder::new(Requests(activity.connection.clone()))
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.limits.streams_max)
+            .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+            .max_local_error_reset_streams(LOCAL_ERROR_RESETS_MAX)
+            .max_header_list_size(HEADER_BYTES_MAX)
+            .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .serve_connection(stream, service);
+        self.drive(connection, &activity).await;
+    }
+
+    fn service(
+        &self,
+        activity: &Activity,
+        peer: Peer,
+    ) -> impl hyper::service::Service<
+        hyper::Request<Incoming>,
+        Response = hyper::Response<Sliced>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + use<> {
         let router = TowerToHyperService::new(self.router.clone());
-        let count = requests.clone();
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        let count = activity.requests.clone();
+        hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             count.fetch_add(1, Ordering::Relaxed);
             request.extensions_mut().insert(peer.clone());
-            hyper::service::Service::call(&router, request)
-        });
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            let hint = Hint::of(request.headers());
+            let answer = hyper::service::Service::call(&router, request);
+            async move { Ok(Sliced::response(hint, answer.await?)) }
+        })
+    }
+
+    /// Runs a connection to its end, and sees to it that there is one.
+    async fn drive<C>(&self, connection: C, activity: &Activity)
+    where
+        C: GracefulConnection<Error = hyper::Error>,
+    {
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => return log_end(ended),
             () = self.shutdown.cancelled() => {}
-            () = self.unused(&requests) => {}
+            () = self.unused(activity, self.limits.header_timeout) => {}
         }
         connection.as_mut().graceful_shutdown();
-        match tokio::time::timeout(self.limits.idle_timeout, connection).await {
-            Ok(ended) => log_end(ended),
-            Err(_) => refused("idle"),
+        tokio::select! {
+            ended = connection => log_end(ended),
+            () = self.unused(activity, self.limits.idle_timeout) => refused("idle"),
         }
     }
 
-    /// Resolves once there was no new request for a while.
-    async fn unused(&self, requests: &AtomicU64) {
-        let mut seen = 0;
-        let mut wait = self.limits.header_timeout;
+    /// Resolves once nothing has happened for a while; the first while is given.
+    async fn unused(&self, activity: &Activity, mut wait: Duration) {
+        let mut before = activity.now();
         loop {
             tokio::time::sleep(wait).await;
-            let now = requests.load(Ordering::Relaxed);
-            if now == seen {
+            let now = activity.now();
+            if now.requests == before.requests && now.written_bytes - before.written_bytes < PROGRESS_BYTES_MIN {
                 return;
             }
-            seen = now;
+            before = now;
             wait = self.limits.idle_timeout;
         }
     }
 }
 
-fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+/// What a TCP connection to a viewer needs. Failing to say so costs latency only.
+pub fn for_viewers(stream: &TcpStream) {
+    // Parts and playlists are urgent, and smaller than what the operating system likes to collect.
+    let _ = stream.set_nodelay(true);
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+}
+
+/// Spawns the requests of an HTTP/2 connection, under its order.
+#[derive(Clone)]
+struct Requests(priority::Connection);
+
+impl<F> hyper::rt::Executor<F> for Requests
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, request: F) {
+        tokio::spawn(Gated::new(&self.0, Box::pin(request)));
+    }
+}
+
+/// What happens on a connection.
+#[derive(Default)]
+struct Activity {
+    requests: Arc<AtomicU64>,
+    connection: priority::Connection,
+}
+
+struct Seen {
+    requests: u64,
+    written_bytes: u64,
+}
+
+impl Activity {
+    fn now(&self) -> Seen {
+        Seen { requests: self.requests.load(Ordering::Relaxed), written_bytes: self.connection.written_bytes() }
+    }
+}
+
+fn log_end(ended: Result<(), hyper::Error>) {
     if let Err(error) = ended {
-        tracing::debug!(error = error.as_ref() as &dyn std::error::Error, "connection ended early");
+        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended early");
     }
 }

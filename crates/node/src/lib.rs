@@ -13,6 +13,7 @@ pub mod http;
 pub mod logging;
 pub mod ops;
 pub mod presence;
+pub mod priority;
 mod redacted;
 pub mod tls;
 

@@ -1,0 +1,373 @@
+//! The scheduler's shell: wakers, the transport and the tasks of one connection.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use hyper::body::{Body as _, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::scheduler::{Key, SLICE_BYTES_MAX, Scheduler, Step};
+use super::{Hint, Priority};
+
+/// One HTTP/2 connection, as its responses see it. Clones are the same connection.
+#[derive(Debug, Clone, Default)]
+pub struct Connection(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// The task that drives the connection.
+    driver: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    scheduler: Scheduler,
+    /// The tasks of the responses that have begun.
+    tasks: Vec<(Key, Arc<AtomicWaker>)>,
+    written_bytes: u64,
+}
+
+impl Connection {
+    /// Bytes that have left for the operating system so far.
+    pub fn written_bytes(&self) -> u64 {
+        self.0.lock().written_bytes
+    }
+
+    fn flushed(&self, bytes: usize) {
+        self.0.step(|state| {
+            state.written_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
+            state.scheduler.flushed(bytes)
+        });
+    }
+
+    fn close(&self) {
+        let tasks: Vec<_> = {
+            let mut state = self.0.lock();
+            let _ = state.scheduler.close().count();
+            state.tasks.iter().map(|(_, task)| task.clone()).collect()
+        };
+        for task in tasks {
+            task.wake();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what the scheduler says, without its lock.
+    fn step(&self, decide: impl FnOnce(&mut State) -> Step) {
+        let (task, nudge) = {
+            let mut state = self.lock();
+            let step = decide(&mut state);
+            (state.task(step.grant), step.nudge)
+        };
+        self.wake(task, nudge);
+    }
+
+    fn wake(&self, task: Option<Arc<AtomicWaker>>, nudge: bool) {
+        if let Some(task) = task {
+            task.wake();
+        }
+        if nudge {
+            self.driver.wake();
+        }
+    }
+}
+
+impl State {
+    fn task(&self, key: Option<Key>) -> Option<Arc<AtomicWaker>> {
+        let wanted = key?;
+        self.tasks.iter().find(|(key, _)| *key == wanted).map(|(_, task)| task.clone())
+    }
+}
+
+/// One request's response. Before it [begins](Response::begin) it runs freely; a blocked request costs the others nothing.
+#[derive(Debug)]
+pub struct Response {
+    connection: Arc<Shared>,
+    task: Arc<AtomicWaker>,
+    key: OnceLock<Key>,
+}
+
+impl Response {
+    /// The body begins: from here on the task runs in its turns only. Resolves in the first of them.
+    pub async fn begin(&self, priority: Priority) {
+        std::future::poll_fn(|context| self.poll_begin(context, priority)).await;
+    }
+
+    fn poll_begin(&self, context: &mut Context<'_>, priority: Priority) -> Poll<()> {
+        if self.key.get().is_some() {
+            return Poll::Ready(());
+        }
+        let mut state = self.connection.lock();
+        let key = state.scheduler.begin(priority);
+        state.tasks.push((key, self.task.clone()));
+        drop(state);
+        let _ = self.key.set(key);
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Says that bytes of the body were handed to HTTP/2.
+    pub fn sent(&self, bytes: usize) {
+        if self.key.get().is_some() {
+            self.connection.lock().scheduler.sent(bytes);
+        }
+    }
+
+    /// Whether another slice may be handed over; if not, this response is woken when it may.
+    fn has_room(&self) -> bool {
+        let Some(key) = self.key.get() else { return true };
+        let mut state = self.connection.lock();
+        if state.scheduler.has_room() {
+            return true;
+        }
+        // It has the turn, so nothing is to be done now: when it leaves, it is in line again.
+        let _ = state.scheduler.ready(*key);
+        false
+    }
+
+    fn enter(&self) -> bool {
+        let Some(key) = self.key.get() else { return true };
+        let (may, task, nudge) = {
+            let mut state = self.connection.lock();
+            let (may, step) = state.scheduler.enter(*key);
+            (may, state.task(step.grant), step.nudge)
+        };
+        self.connection.wake(task, nudge);
+        may
+    }
+
+    fn leave(&self) {
+        if let Some(key) = self.key.get() {
+            self.connection.step(|state| state.scheduler.leave(*key));
+        }
+    }
+
+    fn end(&self) {
+        if let Some(key) = self.key.get() {
+            self.connection.step(|state| {
+                state.tasks.retain(|(known, _)| known != key);
+                state.scheduler.end(*key)
+            });
+        }
+    }
+}
+
+/// What the future inside is woken through: the scheduler learns at once that the response is ready, before its task runs.
+impl Wake for Response {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        match self.key.get() {
+            Some(key) => self.connection.step(|state| state.scheduler.ready(*key)),
+            None => self.task.wake(),
+        }
+    }
+}
+
+tokio::task_local! {
+    static CURRENT: Arc<Response>;
+}
+
+/// The response that the running task belongs to; `None` outside [`Gated`].
+pub fn current() -> Option<Arc<Response>> {
+    CURRENT.try_with(Arc::clone).ok()
+}
+
+/// The task of one request. The future inside finds its response with [`current`].
+#[derive(Debug)]
+pub struct Gated<F> {
+    future: F,
+    response: Arc<Response>,
+    waker: Waker,
+}
+
+impl<F> Gated<F> {
+    /// Puts a request's future under the order of its connection.
+    pub fn new(connection: &Connection, future: F) -> Self {
+        let connection = connection.0.clone();
+        let response = Arc::new(Response { connection, task: Arc::default(), key: OnceLock::new() });
+        let waker = Waker::from(response.clone());
+        Self { future, response, waker }
+    }
+}
+
+impl<F: Future + Unpin> Future for Gated<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Self { future, response, waker } = &mut *self;
+        response.task.register(context.waker());
+        if !response.enter() {
+            return Poll::Pending;
+        }
+        let mut inside = Context::from_waker(waker);
+        let polled = CURRENT.sync_scope(response.clone(), || Pin::new(future).poll(&mut inside));
+        if polled.is_pending() {
+            response.leave();
+        }
+        polled
+    }
+}
+
+impl<F> Drop for Gated<F> {
+    fn drop(&mut self) {
+        self.response.end();
+    }
+}
+
+/// A connection's transport. It says what has been written, and when it is dropped.
+#[derive(Debug)]
+pub struct Paced<T> {
+    transport: T,
+    connection: Connection,
+    unflushed_bytes: usize,
+}
+
+impl<T> Paced<T> {
+    /// Puts the transport of `connection` under observation.
+    pub fn new(transport: T, connection: Connection) -> Self {
+        Self { transport, connection, unflushed_bytes: 0 }
+    }
+
+    /// The transport inside.
+    pub fn get_ref(&self) -> &T {
+        &self.transport
+    }
+
+    /// The transport inside.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
+    fn wrote(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &polled {
+            self.unflushed_bytes += bytes;
+        }
+        polled
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.connection.0.driver.register(cx.waker());
+        Pin::new(&mut self.transport).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.transport).poll_write(cx, buf);
+        self.wrote(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
+        self.wrote(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.0.driver.register(cx.waker());
+        ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
+        let bytes = std::mem::take(&mut self.unflushed_bytes);
+        self.connection.flushed(bytes);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+}
+
+impl<T> Drop for Paced<T> {
+    fn drop(&mut self) {
+        self.connection.close();
+    }
+}
+
+/// A response's body, handed over in slices in the response's turns. Outside [`Gated`] it is the body as it was.
+#[derive(Debug)]
+pub struct Sliced {
+    body: Body,
+    rest: Bytes,
+    priority: Priority,
+}
+
+impl Sliced {
+    /// Puts a response under the order of its connection, by what the request and it itself say.
+    pub fn response(request: Hint, response: hyper::Response<Body>) -> hyper::Response<Self> {
+        let priority = Priority::merged(request, Hint::of(response.headers()));
+        response.map(|body| Self { body, rest: Bytes::new(), priority })
+    }
+
+    fn poll_slice(
+        &mut self,
+        response: &Response,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        ready!(response.poll_begin(context, self.priority));
+        if !response.has_room() {
+            return Poll::Pending;
+        }
+        if self.rest.is_empty() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            match frame.into_data() {
+                Ok(data) => self.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        let slice = self.rest.split_to(self.rest.len().min(SLICE_BYTES_MAX));
+        response.sent(slice.len());
+        Poll::Ready(Some(Ok(Frame::data(slice))))
+    }
+}
+
+impl hyper::body::Body for Sliced {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match current() {
+            Some(response) => self.poll_slice(&response, cx),
+            None => Pin::new(&mut self.body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let inner = self.body.size_hint();
+        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower().saturating_add(rest));
+        if let Some(upper) = inner.upper().and_then(|upper| upper.checked_add(rest)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}
