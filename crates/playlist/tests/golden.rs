@@ -65,6 +65,8 @@ fn shed_rung_is_a_gap_and_leaves_the_variants() {
     let timeline = fold(&writer.log);
     compare("gap-720p.m3u8", media(&timeline, "720p"));
     compare("gap-multivariant.m3u8", render::multivariant(&timeline));
+    compare("gap-iframes.m3u8", render::iframes(&timeline, &rendition("720p")));
+    assert_eq!(render::iframes(&timeline, &rendition("audio")), None);
 }
 
 #[test]

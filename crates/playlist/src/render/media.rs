@@ -1,10 +1,10 @@
 //! The media playlist of one rendition (RFC 8216bis 4.4.3 to 4.4.5): whole segments, and near the end their parts too. Pure.
 
-use media::{MediaSequence, PartIndex, RenditionId, Slot};
+use media::{Epoch, MediaSequence, PartIndex, RenditionId, Slot};
 
 use super::tags::{Text, Version};
-use crate::Timeline;
 use crate::timeline::{Segment, micros};
+use crate::{Settings, Timeline};
 
 /// How much of a playlist is wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,26 +35,16 @@ pub fn media(timeline: &Timeline, rendition: &RenditionId, extent: Extent) -> Op
     let in_parts = listed_whole(timeline, rendition);
     let mut text =
         Text::new(if skipped > 0 { Version::Skip } else { Version::Map }, capacity(timeline, skipped, in_parts));
-    text.target_duration(timeline.settings().target_duration_s);
-    text.server_control(&timeline.settings());
+    header(&mut text, &timeline.settings(), first);
     text.part_inf(&timeline.settings());
-    text.media_sequence(first.key.msn);
-    text.discontinuity_sequence(first.discontinuity.0.saturating_sub(u64::from(first.after_break)));
     if skipped > 0 {
         text.skip(skipped);
     }
-    // EXT-X-MAP applies until the next one (4.4.4.5), also from within what is skipped: the client has it.
-    let mut mapped = timeline.segments().take(skipped).rfind(|segment| segment.has(rendition)).map(|s| s.key.epoch);
+    // The client has what applies from within what is skipped.
+    let mut place =
+        Place(timeline.segments().take(skipped).rfind(|segment| segment.has(rendition)).map(|s| s.key.epoch));
     for (index, segment) in timeline.segments().enumerate().skip(skipped) {
-        let epoch = segment.key.epoch;
-        if segment.after_break {
-            text.discontinuity();
-        }
-        if mapped != Some(epoch) && segment.has(rendition) {
-            text.map(epoch);
-            mapped = Some(epoch);
-        }
-        text.program_date_time(segment.program_date_time());
+        place.write(&mut text, segment, rendition);
         if index >= in_parts {
             parts(&mut text, segment, rendition);
         }
@@ -65,7 +55,36 @@ pub fn media(timeline: &Timeline, rendition: &RenditionId, extent: Extent) -> Op
     finish(text, timeline, rendition)
 }
 
-/// The parts of a segment. All tags that apply to them stand before (4.4.4.9).
+/// What stands at the head of every playlist of a stream: the same as long as it lives, but for the two counters (6.2.1). EXT-X-SERVER-CONTROL
+/// is the same in all playlists (6.2.4).
+pub(super) fn header(text: &mut Text, settings: &Settings, first: &Segment) {
+    text.target_duration(settings.target_duration_s);
+    text.server_control(settings);
+    text.media_sequence(first.key.msn);
+    text.discontinuity_sequence(first.discontinuity.0.saturating_sub(u64::from(first.after_break)));
+}
+
+/// The epoch whose init segment applies, as a playlist grows.
+#[derive(Debug, Default)]
+pub(super) struct Place(Option<Epoch>);
+
+impl Place {
+    /// The tags that apply to a segment and to all of its parts, and so stand before both (4.4.4.9). EXT-X-MAP applies until the next
+    /// one (4.4.4.5).
+    pub(super) fn write(&mut self, text: &mut Text, segment: &Segment, rendition: &RenditionId) {
+        let epoch = segment.key.epoch;
+        if segment.after_break {
+            text.discontinuity();
+        }
+        if self.0 != Some(epoch) && segment.has(rendition) {
+            text.map(epoch);
+            self.0 = Some(epoch);
+        }
+        text.program_date_time(segment.program_date_time());
+    }
+}
+
+/// The parts of a segment.
 fn parts(text: &mut Text, segment: &Segment, rendition: &RenditionId) {
     for row in segment.rows() {
         let slot = Slot::Part { msn: segment.key.msn, part: row.part };
@@ -79,7 +98,8 @@ fn whole(text: &mut Text, segment: &Segment, rendition: &RenditionId) {
     if summary.gap {
         text.gap();
     }
-    text.segment(summary.duration, segment.key.epoch, segment.key.msn);
+    text.duration(summary.duration);
+    text.segment(segment.key.epoch, segment.key.msn);
 }
 
 /// What stands after all segments.

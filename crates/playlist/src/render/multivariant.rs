@@ -2,16 +2,21 @@
 
 use media::{BitsPerSecond, Format, Track};
 
-use super::tags::{First, Text, Variant, Version};
+use super::tags::{First, IFrames, Text, Variant, Version};
 use crate::Timeline;
+use crate::timeline::micros;
 
 /// GROUP-ID of the sound renditions.
 const AUDIO_GROUP: &str = "audio";
 
+/// Players that know nothing of the network start with the variant that stands first: it should be the one of about 2 Mbit/s (HLS
+/// authoring specification for Apple devices, default variants).
+const START_BITS_PER_SECOND: u64 = 2_000_000;
+
 /// Renders the multivariant playlist; `None` until there is a segment to list.
 ///
 /// A variant is a picture rendition with the sound, or, where there is no picture, a sound rendition. Renditions whose newest
-/// segment is a gap are left out, unless all are. Highest bandwidth first.
+/// segment is a gap are left out, unless all are. The one to start with stands first, then the highest bandwidth.
 pub fn multivariant(timeline: &Timeline) -> Option<String> {
     let newest = timeline.listed().next_back()?;
     let tracks: Vec<&Track> = timeline.checkpoint()?.renditions.iter().map(|rendition| &rendition.track).collect();
@@ -24,14 +29,21 @@ pub fn multivariant(timeline: &Timeline) -> Option<String> {
     let mut text = Text::new(Version::Map, 1_024);
     let (mut main, sound): (Vec<&Track>, &[&Track]) = if video.is_empty() { (audio, &[]) } else { (video, &audio) };
     main.sort_by(|a, b| b.bandwidth_peak.cmp(&a.bandwidth_peak).then_with(|| a.rendition.cmp(&b.rendition)));
+    let start = main.iter().map(|track| track.bandwidth_mean.0.abs_diff(START_BITS_PER_SECOND)).enumerate();
+    if let Some((start, _)) = start.min_by_key(|(_, apart)| *apart) {
+        main[..=start].rotate_right(1);
+    }
     for (index, track) in sound.iter().enumerate() {
         if let Format::Audio { channels, .. } = track.format {
             let first = if index == 0 { First::Yes } else { First::No };
             text.audio(AUDIO_GROUP, &track.rendition, channels, first);
         }
     }
-    for track in main {
+    for track in &main {
         text.variant(&variant(track, sound));
+    }
+    for i_frames in main.iter().filter_map(|track| i_frames(timeline, track)) {
+        text.i_frames(&i_frames);
     }
     Some(text.finish())
 }
@@ -50,10 +62,34 @@ fn variant<'a>(track: &'a Track, sound: &[&Track]) -> Variant<'a> {
         peak: BitsPerSecond(track.bandwidth_peak.0.saturating_add(most(|track| track.bandwidth_peak))),
         mean: BitsPerSecond(track.bandwidth_mean.0.saturating_add(most(|track| track.bandwidth_mean))),
         codecs: codecs.join(","),
-        picture: match track.format {
-            Format::Video { width, height, frame_rate_millihertz } => Some((width, height, frame_rate_millihertz)),
-            Format::Audio { .. } => None,
-        },
+        picture: picture(track),
         audio_group: (!sound.is_empty()).then_some(AUDIO_GROUP),
     }
+}
+
+/// Width, height, frames per 1000 seconds.
+fn picture(track: &Track) -> Option<(u32, u32, u32)> {
+    match track.format {
+        Format::Video { width, height, frame_rate_millihertz } => Some((width, height, frame_rate_millihertz)),
+        Format::Audio { .. } => None,
+    }
+}
+
+/// What the I-frame playlist of a rendition needs (4.4.6.3), as the window shows it; `None` where it has none to list.
+fn i_frames<'a>(timeline: &Timeline, track: &'a Track) -> Option<IFrames<'a>> {
+    let (width, height, _) = picture(track)?;
+    let (mut peak, mut bits, mut duration) = (None, 0_u64, 0_u64);
+    for summary in timeline.listed().map(|segment| segment.summary(&track.rendition)).filter(|summary| !summary.gap) {
+        let Some(length) = summary.sync_length else { continue };
+        let (segment_bits, segment_duration) = (length.saturating_mul(8), micros(summary.duration).max(1));
+        peak = peak.max(Some(per_second(segment_bits, segment_duration)));
+        (bits, duration) = (bits.saturating_add(segment_bits), duration.saturating_add(segment_duration));
+    }
+    let (peak, mean) = (peak?, per_second(bits, duration));
+    Some(IFrames { rendition: &track.rendition, peak, mean, codec: &track.codec, size: (width, height) })
+}
+
+/// Rounded up, so that what is stated is never exceeded.
+fn per_second(bits: u64, micros: u64) -> BitsPerSecond {
+    BitsPerSecond(bits.saturating_mul(1_000_000).div_ceil(micros))
 }

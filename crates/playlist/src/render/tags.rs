@@ -77,9 +77,23 @@ impl Text {
         ));
     }
 
-    /// EXTINF (4.4.4.1) with microseconds, and the URI of the segment.
-    pub(super) fn segment(&mut self, duration: Timestamp, epoch: Epoch, msn: MediaSequence) {
+    /// EXT-X-I-FRAMES-ONLY (4.4.3.6).
+    pub(super) fn i_frames_only(&mut self) {
+        self.line(format_args!("#EXT-X-I-FRAMES-ONLY"));
+    }
+
+    /// EXTINF (4.4.4.1), with microseconds.
+    pub(super) fn duration(&mut self, duration: Timestamp) {
         self.line(format_args!("#EXTINF:{},", Micros(micros(duration))));
+    }
+
+    /// EXT-X-BYTERANGE (4.4.4.2) of the beginning of a segment.
+    pub(super) fn byte_range(&mut self, length_bytes: u64) {
+        self.line(format_args!("#EXT-X-BYTERANGE:{length_bytes}@0"));
+    }
+
+    /// The URI of a segment.
+    pub(super) fn segment(&mut self, epoch: Epoch, msn: MediaSequence) {
         self.line(format_args!("{epoch}/{}", Slot::Segment { msn }));
     }
 
@@ -146,7 +160,8 @@ impl Text {
         ));
     }
 
-    /// EXT-X-STREAM-INF (4.4.6.2) and the URI of its playlist.
+    /// EXT-X-STREAM-INF (4.4.6.2) and the URI of its playlist. Pictures are in standard range and carry no captions that we know of: said,
+    /// because what is not said a client may look for.
     pub(super) fn variant(&mut self, variant: &Variant<'_>) {
         let Variant { rendition, peak, mean, codecs, .. } = variant;
         let mut attributes = format!("BANDWIDTH={peak},AVERAGE-BANDWIDTH={mean},CODECS=\"{codecs}\"");
@@ -156,12 +171,22 @@ impl Text {
                 let (whole, rest) = (frame_rate_millihertz / 1000, frame_rate_millihertz % 1000);
                 let _ = write!(attributes, ",FRAME-RATE={whole}.{rest:03}");
             }
+            attributes.push_str(",VIDEO-RANGE=SDR,CLOSED-CAPTIONS=NONE");
         }
         if let Some(group) = variant.audio_group {
             let _ = write!(attributes, ",AUDIO=\"{group}\"");
         }
         self.line(format_args!("#EXT-X-STREAM-INF:{attributes}"));
         self.line(format_args!("{rendition}/index.m3u8"));
+    }
+
+    /// EXT-X-I-FRAME-STREAM-INF (4.4.6.3).
+    pub(super) fn i_frames(&mut self, i_frames: &IFrames<'_>) {
+        let IFrames { rendition, peak, mean, codec, size: (width, height) } = i_frames;
+        self.line(format_args!(
+            "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={mean},CODECS=\"{codec}\",\
+             RESOLUTION={width}x{height},VIDEO-RANGE=SDR,URI=\"{rendition}/iframes.m3u8\""
+        ));
     }
 }
 
@@ -200,4 +225,15 @@ pub(super) struct Variant<'a> {
     /// Width, height, frames per 1000 seconds.
     pub(super) picture: Option<(u32, u32, u32)>,
     pub(super) audio_group: Option<&'a str>,
+}
+
+/// What EXT-X-I-FRAME-STREAM-INF says.
+#[derive(Debug)]
+pub(super) struct IFrames<'a> {
+    pub(super) rendition: &'a RenditionId,
+    pub(super) peak: BitsPerSecond,
+    pub(super) mean: BitsPerSecond,
+    pub(super) codec: &'a str,
+    /// Width and height.
+    pub(super) size: (u32, u32),
 }

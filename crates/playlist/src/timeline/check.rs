@@ -1,10 +1,10 @@
 //! What a seal may say, given the timeline so far: a playlist must be renderable from it. Pure.
 
-use media::{Epoch, LogSequence, MediaSequence, PartIndex, RenditionId, Slot, Timestamp};
+use media::{Epoch, LogSequence, MediaSequence, PartIndex, RenditionId, Slot, Timescale, Timestamp};
 use seal::limits::PARTS_MAX;
 use seal::{Object, SealBody, SealKind};
 
-use super::Timeline;
+use super::{Settings, Timeline};
 
 /// How a seal contradicts the log before it, or itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +62,18 @@ pub enum Contradiction {
         rendition: RenditionId,
         /// Configured.
         target_duration_s: u32,
+    },
+    /// A part longer than PART-TARGET (RFC 8216bis 4.4.4.9).
+    #[error("part {msn}.{part} of {rendition} is longer than the part target of {part_target_ms} ms")]
+    PartDuration {
+        /// Segment.
+        msn: MediaSequence,
+        /// Part.
+        part: PartIndex,
+        /// Rendition.
+        rendition: RenditionId,
+        /// Configured.
+        part_target_ms: u32,
     },
     /// A segment is not the sum of its parts.
     #[error("segment {msn} of {rendition} is not the sum of its parts")]
@@ -136,7 +148,10 @@ fn row(timeline: &Timeline, body: &SealBody, parts: &[&Object]) -> Result<(), Co
         if part == PartIndex(0) && !object.independent && !object.gap {
             return Err(Contradiction::Independent { msn, rendition: object.rendition.clone() });
         }
-        let target_duration_s = timeline.settings.target_duration_s;
+        let Settings { target_duration_s, part_target_ms, .. } = timeline.settings;
+        if object.duration > Timestamp::new(part_target_ms.into(), Timescale::MILLIS) {
+            return Err(Contradiction::PartDuration { msn, part, rendition: object.rendition.clone(), part_target_ms });
+        }
         let duration = before(timeline, body, object).duration.plus(object.duration);
         if round_to_seconds(duration) > i64::from(target_duration_s) {
             return Err(Contradiction::Duration { msn, rendition: object.rendition.clone(), target_duration_s });
@@ -180,5 +195,5 @@ fn before(timeline: &Timeline, body: &SealBody, object: &Object) -> Before {
 
 /// Rounded as RFC 8216bis 4.4.3.1 compares: to the nearest second, halves up.
 fn round_to_seconds(duration: Timestamp) -> i64 {
-    duration.rescale(media::Timescale::new(1).expect("not zero")).ticks
+    duration.rescale(Timescale::new(1).expect("not zero")).ticks
 }

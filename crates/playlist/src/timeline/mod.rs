@@ -14,7 +14,6 @@ use seal::{Object, Rendition, SealBody, SealKind};
 use crate::reload::{Edge, Hint};
 pub use check::Contradiction;
 pub(crate) use segment::micros;
-use segment::{Closed, Whole};
 pub use segment::{Part, Row, Segment, SegmentKey};
 
 /// Smallest window: a playlist must span three target durations after a removal (RFC 8216bis 6.2.2), and Apple asks for six
@@ -203,6 +202,13 @@ impl Timeline {
         renditions.any(|stated| stated.track.rendition == *rendition)
     }
 
+    /// Whether the newest epoch has a rendition of pictures by this name.
+    pub(crate) fn states_pictures(&self, rendition: &RenditionId) -> bool {
+        let tracks =
+            self.checkpoint().into_iter().flat_map(|checkpoint| &checkpoint.renditions).map(|stated| &stated.track);
+        tracks.filter(|track| track.format.is_video()).any(|track| track.rendition == *rendition)
+    }
+
     /// The end of the playlists, for requests that wait for more; `None` while there is no playlist.
     pub fn edge(&self) -> Option<Edge> {
         let last = self.listed().next_back()?;
@@ -307,11 +313,10 @@ impl Timeline {
             self.open_epoch(body, &mut effects);
         }
         effects.extended = self.add_row(body);
-        let wholes: Vec<Whole> =
-            body.objects.iter().filter(|o| matches!(o.slot, Slot::Segment { .. })).map(whole_of).collect();
-        let completes = !wholes.is_empty();
+        let sealed: Vec<&Object> = body.objects.iter().filter(|o| matches!(o.slot, Slot::Segment { .. })).collect();
+        let completes = !sealed.is_empty();
         if completes || body.kind == SealKind::End {
-            effects.relisted |= self.close(body.sequence, wholes);
+            effects.relisted |= self.close(body.sequence, &sealed);
         }
         if completes {
             self.checkpoints.retain(|checkpoint| checkpoint.sequence < body.sequence);
@@ -328,7 +333,7 @@ impl Timeline {
     }
 
     fn open_epoch(&mut self, body: &SealBody, effects: &mut Effects) {
-        effects.relisted |= self.close(body.sequence, Vec::new());
+        effects.relisted |= self.close(body.sequence, &[]);
         if self.ended.take().is_some() {
             // A stream that comes back after its end starts with an empty window; its numbers go on.
             self.floor = self.expected(body.epoch).0;
@@ -369,10 +374,9 @@ impl Timeline {
     }
 
     /// Closes the open segment as sealed, or, when the session broke off, as its parts are; whether there was one.
-    fn close(&mut self, by: LogSequence, sealed: Vec<Whole>) -> bool {
+    fn close(&mut self, by: LogSequence, sealed: &[&Object]) -> bool {
         let Some(open) = self.segments.back_mut().filter(|segment| !segment.is_closed()) else { return false };
-        let wholes = if sealed.is_empty() { open.sum_up() } else { sealed };
-        open.closed = Some(Closed { by, parts: open.parts(), wholes });
+        open.close(by, sealed);
         self.listed_micros += open.shortest_micros();
         true
     }
@@ -426,9 +430,6 @@ fn part_of(object: &Object) -> Part {
         gap: object.gap,
         length: object.length,
         digest: object.digest,
+        sync_length: object.sync_length,
     }
-}
-
-fn whole_of(object: &Object) -> Whole {
-    Whole { rendition: object.rendition.clone(), duration: object.duration, gap: object.gap }
 }

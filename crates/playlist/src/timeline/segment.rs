@@ -3,6 +3,7 @@
 use media::{
     Digest, DiscontinuitySequence, Epoch, LogSequence, MediaSequence, PartIndex, RenditionId, Timestamp, UnixMillis,
 };
+use seal::Object;
 
 /// What tells one segment from another: an epoch whose end was void may have used the same media sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +58,8 @@ pub struct Part {
     pub length: u64,
     /// SHA-256 of the bytes.
     pub digest: Digest,
+    /// Bytes from its start through the end of its first sync sample, of pictures that have one.
+    pub sync_length: Option<u64>,
 }
 
 /// How a segment was completed.
@@ -76,6 +79,8 @@ pub(crate) struct Whole {
     pub(crate) rendition: RenditionId,
     pub(crate) duration: Timestamp,
     pub(crate) gap: bool,
+    /// Bytes from its start through the end of its first picture.
+    pub(crate) sync_length: Option<u64>,
 }
 
 /// Microseconds as durations are rendered, so that sums agree with what a client adds up.
@@ -117,12 +122,17 @@ impl Segment {
     pub(crate) fn summary(&self, rendition: &RenditionId) -> Summary {
         let Some(closed) = &self.closed else {
             let gap = self.rows.iter().any(|row| row.find(rendition).is_none_or(|part| part.gap));
-            return Summary { duration: self.length_in_parts(rendition), gap };
+            let first = self.rows.first().and_then(|row| row.find(rendition));
+            let sync_length = first.and_then(|part| part.sync_length);
+            return Summary { duration: self.length_in_parts(rendition), gap, sync_length };
         };
         let at = closed.wholes.binary_search_by(|whole| whole.rendition.cmp(rendition));
         match at.ok().and_then(|at| closed.wholes.get(at)) {
-            Some(whole) => Summary { duration: whole.duration, gap: whole.gap },
-            None => Summary { duration: closed.wholes.first().map_or(NO_TIME, |whole| whole.duration), gap: true },
+            Some(&Whole { duration, gap, sync_length, .. }) => Summary { duration, gap, sync_length },
+            None => {
+                let duration = closed.wholes.first().map_or(NO_TIME, |whole| whole.duration);
+                Summary { duration, gap: true, sync_length: None }
+            }
         }
     }
 
@@ -156,14 +166,20 @@ impl Segment {
         self.closed.as_ref().is_some_and(|closed| closed.by > sequence)
     }
 
-    /// Its parts summed up, for a session that broke off.
-    pub(crate) fn sum_up(&self) -> Vec<Whole> {
-        let names = self.rows.first().into_iter().flat_map(|row| &row.parts).map(|part| &part.rendition);
-        let whole = |rendition: &RenditionId| {
-            let Summary { duration, gap } = self.summary(rendition);
-            Whole { rendition: rendition.clone(), duration, gap }
-        };
-        names.map(whole).collect()
+    /// Closes it: as sealed, or as its parts sum up when the session broke off and nothing was.
+    pub(crate) fn close(&mut self, by: LogSequence, sealed: &[&Object]) {
+        let summed_up = self.renditions().map(|rendition| {
+            let Summary { duration, gap, sync_length } = self.summary(rendition);
+            Whole { rendition: rendition.clone(), duration, gap, sync_length }
+        });
+        let mut wholes: Vec<Whole> = summed_up.collect();
+        for whole in &mut wholes {
+            // A gap lasts as long as its rows, which round on their own.
+            if let Some(sealed) = sealed.iter().find(|sealed| sealed.rendition == whole.rendition) {
+                (whole.duration, whole.gap) = (sealed.duration, sealed.gap);
+            }
+        }
+        self.closed = Some(Closed { by, parts: self.parts(), wholes });
     }
 }
 
@@ -191,4 +207,5 @@ impl Row {
 pub(crate) struct Summary {
     pub(crate) duration: Timestamp,
     pub(crate) gap: bool,
+    pub(crate) sync_length: Option<u64>,
 }

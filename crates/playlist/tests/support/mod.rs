@@ -139,7 +139,7 @@ impl Writer {
             length: if gap { 0 } else { 1000 },
             digest: if gap { Digest::NONE } else { Digest([7; 32]) },
             init: Digest([9; 32]),
-            sync_length: None,
+            sync_length: (independent && name != "audio" && matches!(slot, Slot::Part { .. })).then_some(400),
         }
     }
 
