@@ -46,6 +46,14 @@ pub enum Error {
         /// Their bytes.
         bytes: usize,
     },
+    /// A part cannot be as short as declared: the source pauses between two frames for longer.
+    #[error("rendition {rendition} has a part of {length:?}, longer than declared")]
+    PartTooLong {
+        /// The rendition.
+        rendition: RenditionId,
+        /// What the part would last.
+        length: Duration,
+    },
     /// No sync sample where a segment had to end: the keyframe interval is longer than the segment target allows.
     #[error("rendition {rendition} has no sync sample for {waited:?}, so the segment cannot end")]
     SyncSampleLate {

@@ -51,6 +51,10 @@ pub(super) struct Lane {
     pub(super) timescale: Timescale,
     pub(super) queue: VecDeque<Queued>,
     pub(super) shed: bool,
+    /// Pictures were lost: gaps, until a segment begins with a sync sample.
+    lost: bool,
+    /// The declared part target.
+    part_longest: Duration,
     pub(super) meter: Meter,
     bytes: usize,
     /// Decode time and expected duration of the newest sample.
@@ -66,13 +70,15 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(config: RenditionConfig) -> Self {
+    pub(super) fn new(config: RenditionConfig, part_longest: Duration) -> Self {
         let meter = Meter::new(config.bandwidth_peak, config.bandwidth_mean);
         Self {
             timescale: config.track.timescale(),
             config,
             queue: VecDeque::new(),
             shed: false,
+            lost: false,
+            part_longest,
             meter,
             bytes: 0,
             newest: None,
@@ -93,6 +99,11 @@ impl Lane {
     pub(super) fn ticks(&self, span: Duration) -> i64 {
         let nanos = i128::try_from(span.as_nanos()).unwrap_or(i128::MAX >> 40);
         i64::try_from(nanos * i128::from(self.timescale.get()) / 1_000_000_000).unwrap_or(i64::MAX)
+    }
+
+    /// An instant in the lane's ticks.
+    pub(super) fn at(&self, instant: Timestamp) -> i64 {
+        instant.rescale(self.timescale).ticks
     }
 
     pub(super) const fn time(&self, ticks: i64) -> Timestamp {
@@ -237,15 +248,18 @@ impl Lane {
     /// yet. Once `finished`, nothing more comes, so it can.
     pub(super) fn cut(&self, end: RowEnd, index: usize, finished: bool) -> Option<usize> {
         let all = finished.then_some(self.queue.len());
-        if end.decided_by == index || !self.is_video() {
+        if !self.is_video() {
+            let ends = || self.queue.iter().position(|queued| self.time(queued.instant) >= end.instant).or(all);
+            return ends().map(|count| self.sound_frames(count));
+        }
+        if end.decided_by == index {
             return self.queue.iter().position(|queued| self.time(queued.instant) >= end.instant).or(all);
         }
         // Another rendition's frames may be stamped a little differently: the nearest frame is meant.
-        let target = end.instant.rescale(self.timescale).ticks;
+        let target = self.at(end.instant);
+        let near = |queued: &Queued| queued.instant + (queued.expected_end - queued.instant) / 2 >= target;
+        let Some(nearest) = self.queue.iter().position(near) else { return all };
         let tolerance = self.half_frame();
-        let Some(nearest) = self.queue.iter().position(|queued| queued.instant + tolerance >= target) else {
-            return all;
-        };
         if !end.completes_segment {
             return Some(nearest);
         }
@@ -259,6 +273,46 @@ impl Lane {
             }
         }
         finished.then_some(nearest)
+    }
+
+    /// Frames of a part of sound, of which so many begin before its row ends. The last of them is left to the next part where the part
+    /// would otherwise be longer than declared: around 0.2 s at 23.976 frames a second and 44.1 kHz.
+    fn sound_frames(&self, beginning: usize) -> usize {
+        let Some(frame) = self.nominal_frame() else { return beginning };
+        let ticks = |count: usize| i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(frame);
+        let too_long = beginning > 1 && self.time(ticks(beginning)).as_duration() > self.part_longest;
+        if too_long { beginning - 1 } else { beginning }
+    }
+
+    /// For sound: how long its part is when the row ends at `end`. It is cut before the first frame that begins there or later, and
+    /// its frames follow on one another. `None` for pictures, and while nothing has come.
+    pub(super) fn sound_until(&self, end: Timestamp) -> Option<Duration> {
+        let frame = if self.is_video() { None } else { self.nominal_frame() }?;
+        let (newest, duration) = self.newest?;
+        let first = self.queue.front().map_or(newest + duration, |queued| queued.instant);
+        let nearest = self.at(end);
+        let end = if self.time(nearest) < end { nearest + 1 } else { nearest };
+        let frames = (end.saturating_sub(first).max(0) + frame - 1) / frame;
+        let frames = self.sound_frames(usize::try_from(frames).unwrap_or(usize::MAX));
+        Some(self.time(i64::try_from(frames).unwrap_or(i64::MAX).saturating_mul(frame)).as_duration())
+    }
+
+    /// How many of the next `count` samples the part gets: all, or, in a rendition that has lost pictures, so that one would last
+    /// longer than a part may, none, up to the next segment that begins with a sync sample.
+    pub(super) fn without_holes(&mut self, count: usize, part: PartIndex) -> usize {
+        let samples = || self.queue.iter().take(count);
+        if part == PartIndex(0) && samples().next().is_some_and(|first| first.sample.sync) {
+            self.lost = false;
+        }
+        let ticks: i64 = samples().map(|queued| queued.sample.duration.ticks).sum();
+        self.lost |= self.is_video() && self.time(ticks).as_duration() > self.part_longest;
+        if !self.lost {
+            return count;
+        }
+        for queued in self.queue.drain(..count.min(self.queue.len())) {
+            self.bytes -= queued.sample.data.len();
+        }
+        0
     }
 
     /// Packages the next `count` samples as a part; a gap when there are none. `start` and `end` are those of the row.

@@ -9,6 +9,7 @@
 //!
 //! Deliberately does not hash, sign or name objects in URLs, and does not repair audio timelines: see [`crate::audio_clock`]. Pure.
 
+mod cut;
 mod lane;
 mod meter;
 
@@ -17,7 +18,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use lane::Lane;
 
-use crate::{BitsPerSecond, Error, MediaSequence, PartIndex, RenditionId, Sample, Slot, Timestamp, Track, TrackConfig};
+use crate::{
+    BitsPerSecond, Error, MediaSequence, PartIndex, RenditionId, Sample, Slot, Timescale, Timestamp, Track, TrackConfig,
+};
 
 /// How long segments and parts should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,17 +112,32 @@ pub const BUFFERED_BYTES_MAX: usize = 64 << 20;
 /// the target duration (RFC 8216bis, 4.4.3.1), which leaves half a second, less one long audio frame.
 pub const SEGMENT_OVERSHOOT_MAX: Duration = Duration::from_millis(400);
 
-/// A part of the reference may exceed its target by this fraction of it, so that NTSC rates cut where whole rates do (15 frames
-/// of 30000/1001 last 0.5005 s) and millisecond stamps do no harm.
-const PART_OVERSHOOT_DIVISOR: u32 = 50;
+/// How much longer than what it aims at a part may be, in percent. Parts end between frames, so they scatter about the target: at 25
+/// frames a second around 0.5 s they last 0.48 and 0.52 s, their sound at 44.1 kHz up to 0.534 s; around 0.2 s sound at 44.1 kHz lasts
+/// 0.186 and 0.209 s, at 48 kHz up to 0.2133 s. 6.9 % is the least that holds the longest of them, and 9 % the most of which the
+/// shortest still has [`PART_LEAST_PERCENT`].
+const PART_OVERSHOOT_PERCENT: u32 = 7;
+
+/// What a regular part has of the declared target at least, in percent (RFC 8216bis, 4.4.4.9).
+const PART_LEAST_PERCENT: u32 = 85;
 
 impl Targets {
-    /// A part target to declare (PART-TARGET), which no part exceeds and of which regular parts have at least 85 % (RFC 8216bis,
-    /// 4.4.4.9): 4 % over the one aimed at. Audio is cut between frames, so its parts are up to one frame longer than the row:
-    /// 0.512 s for 0.5 s at 48 kHz.
-    pub fn declared_part(&self) -> Duration {
-        self.part + self.part / 25
+    /// The part target to declare (PART-TARGET): no part exceeds it, and regular ones have at least 85 % of it (RFC 8216bis,
+    /// 4.4.4.9). 7 % over the one aimed at, rounded up to a millisecond.
+    pub const fn declared_part(&self) -> Duration {
+        declared_part(self.part)
     }
+
+    /// What a regular part has at least.
+    fn least_part(&self) -> Duration {
+        self.declared_part() * PART_LEAST_PERCENT / 100
+    }
+}
+
+/// As [`Targets::declared_part`], for the part target `aimed_at`, of at most a few minutes.
+pub const fn declared_part(aimed_at: Duration) -> Duration {
+    let nanos = aimed_at.as_nanos() * (100 + PART_OVERSHOOT_PERCENT) as u128;
+    Duration::from_millis(nanos.div_ceil(100 * 1_000_000) as u64)
 }
 
 /// Where a row ends.
@@ -136,6 +154,9 @@ struct RowEnd {
 struct Open {
     segment_start: Timestamp,
     part_start: Timestamp,
+    /// Where the grid of parts began, and how many of its parts are behind.
+    grid_start: Timestamp,
+    grid_parts: u32,
 }
 
 /// Cuts all renditions of one session at the same presentation times.
@@ -165,7 +186,8 @@ impl Segmenter {
         if targets.part.is_zero() || targets.part > targets.segment || targets.segment > SEGMENT_TARGET_MAX {
             return Err(Error::Configuration("targets must be 0 < part <= segment <= 60 s"));
         }
-        let mut lanes: Vec<_> = renditions.into_iter().map(Lane::new).collect();
+        let part_longest = targets.declared_part();
+        let mut lanes: Vec<_> = renditions.into_iter().map(|config| Lane::new(config, part_longest)).collect();
         lanes.sort_by(|a, b| a.config.rendition.cmp(&b.config.rendition));
         let twice = |(a, b): (&Lane, &Lane)| a.config.rendition == b.config.rendition;
         if lanes.iter().zip(lanes.iter().skip(1)).any(twice) {
@@ -314,40 +336,8 @@ impl Segmenter {
         for lane in &mut self.lanes {
             lane.begin(start);
         }
-        self.open = Some(Open { segment_start: start, part_start: start });
+        self.open = Some(Open { segment_start: start, part_start: start, grid_start: start, grid_parts: 0 });
         self.open
-    }
-
-    /// Where the reference ends the row: at the first frame that no longer fits the part, or that begins a new segment.
-    fn find_row_end(&self, open: Open) -> Result<Option<RowEnd>, Error> {
-        let Some(decided_by) = self.reference else { return Ok(None) };
-        let Some(lane) = self.lanes.get(decided_by) else { return Ok(None) };
-        let segment_start = open.segment_start.rescale(lane.timescale).ticks;
-        let part_limit = open.part_start.rescale(lane.timescale).ticks
-            + lane.ticks(self.targets.part + self.targets.part / PART_OVERSHOOT_DIVISOR);
-        let segment_target = lane.ticks(self.targets.segment);
-        let half_frame = lane.half_frame();
-        for queued in lane.queue.iter().skip(1) {
-            let elapsed = queued.instant - segment_start;
-            let instant = lane.time(queued.instant);
-            if queued.sample.sync {
-                // The next sync sample is expected after the longest recent interval; while that is no regular one, as with
-                // encoders that put one at each change of scene, not before the usual half a segment.
-                let usual = if queued.regular { 0 } else { segment_target / 2 };
-                let next_too_late = elapsed + queued.longest_interval.max(usual) > segment_target + half_frame;
-                if elapsed >= segment_target - half_frame || next_too_late {
-                    return Ok(Some(RowEnd { instant, completes_segment: true, decided_by }));
-                }
-            } else if elapsed > segment_target + lane.ticks(SEGMENT_OVERSHOOT_MAX) && !self.finished {
-                let rendition = lane.config.rendition.clone();
-                return Err(Error::SyncSampleLate { rendition, waited: lane.time(elapsed).as_duration() });
-            }
-            if queued.expected_end > part_limit {
-                return Ok(Some(RowEnd { instant, completes_segment: false, decided_by }));
-            }
-        }
-        let last = lane.queue.back().filter(|_| self.finished);
-        Ok(last.map(|last| RowEnd { instant: lane.time(last.expected_end), completes_segment: true, decided_by }))
     }
 
     fn is_complete(&self, end: RowEnd) -> bool {
@@ -359,10 +349,16 @@ impl Segmenter {
         let RowEnd { instant, completes_segment, .. } = end;
         let (msn, part) = (self.msn, self.part);
         let mut objects = Vec::with_capacity(self.lanes.len() * 2);
+        let part_longest = self.targets.declared_part();
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             // A shed rendition has nothing, so a gap.
             let count = lane.cut(end, index, self.finished).unwrap_or(0);
-            objects.push(lane.take_part(count, Slot::Part { msn, part }, (open.part_start, instant))?);
+            let count = lane.without_holes(count, part);
+            let object = lane.take_part(count, Slot::Part { msn, part }, (open.part_start, instant))?;
+            if object.duration.as_duration() > part_longest {
+                return Err(Error::PartTooLong { rendition: object.rendition, length: object.duration.as_duration() });
+            }
+            objects.push(object);
             if completes_segment {
                 let span = (open.segment_start, instant);
                 objects.push(lane.take_segment(Slot::Segment { msn }, span, self.targets.segment));
@@ -371,10 +367,17 @@ impl Segmenter {
         let tracks = if completes_segment || self.rows == 0 { self.tracks() } else { Vec::new() };
         self.rows += 1;
         self.row_end = None;
-        let segment_start = if completes_segment { instant } else { open.segment_start };
-        self.open = Some(Open { segment_start, part_start: instant });
+        self.open = Some(self.open_after(open, end));
         (self.msn, self.part) = if completes_segment { (msn.next(), PartIndex(0)) } else { (msn, part.next()) };
         Ok(Row { start: open.part_start, end: instant, msn, part, completes_segment, tracks, objects })
+    }
+
+    fn open_after(&self, open: Open, end: RowEnd) -> Open {
+        let reference = self.lanes.get(end.decided_by);
+        let next = reference.and_then(|lane| lane.queue.front());
+        let sync = next.is_some_and(|queued| queued.sample.sync) && reference.is_some_and(Lane::is_video);
+        let frame = reference.map_or(Timestamp::zero(Timescale::MILLIS), |lane| lane.time(lane.half_frame() * 2));
+        open.after(end, self.targets.part, sync, frame)
     }
 
     fn tracks(&self) -> Vec<Track> {

@@ -1,0 +1,159 @@
+//! Where a row ends: the rule of the reference, with an eye on the lengths that the parts of all renditions get. Pure.
+//!
+//! A part target is constant for the life of a stream, frames are not of its making. So ends are aimed at a grid of the target,
+//! which begins anew with each sync sample that begins a part, and moved by a frame where a part of any rendition would otherwise
+//! be longer than declared, or shorter than regular.
+
+use std::time::Duration;
+
+use super::lane::{Lane, Queued};
+use super::{Open, RowEnd, SEGMENT_OVERSHOOT_MAX, Segmenter};
+use crate::{Error, Timestamp};
+
+/// How far the stamps of the same picture may differ between renditions: parts of pictures stay below the declared target by this
+/// much, so that those of the others do too. Two roundings to a millisecond.
+const STAMPS_DIFFER_MAX: Duration = Duration::from_millis(2);
+
+/// A place where the reference could end its part.
+#[derive(Clone, Copy)]
+struct Candidate {
+    /// Presentation instant, in the reference's ticks.
+    instant: i64,
+    /// Decode time of its last sample's end, in the reference's ticks.
+    decode_end: i64,
+}
+
+/// The lengths that the parts of all renditions would have.
+#[derive(Clone, Copy)]
+struct Extent {
+    shortest: Duration,
+    longest: Duration,
+}
+
+/// What holds for all ends of one row.
+struct Rule<'a> {
+    lane: &'a Lane,
+    decided_by: usize,
+    open: Open,
+    /// Where the grid says that the part ends, in the reference's ticks.
+    due: i64,
+    longest: Duration,
+    least: Duration,
+}
+
+impl Segmenter {
+    /// Where the reference ends the row: at the first frame that begins a new segment, or that is nearest to where the part should
+    /// end.
+    pub(super) fn find_row_end(&self, open: Open) -> Result<Option<RowEnd>, Error> {
+        let Some(decided_by) = self.reference else { return Ok(None) };
+        let Some(lane) = self.lanes.get(decided_by) else { return Ok(None) };
+        let rule = Rule {
+            lane,
+            decided_by,
+            open,
+            due: lane.at(open.grid_start) + lane.ticks(self.targets.part * (open.grid_parts + 1)),
+            longest: self.targets.declared_part(),
+            least: self.targets.least_part(),
+        };
+        let mut before = None;
+        for queued in lane.queue.iter().skip(1) {
+            let here = candidate(queued, 0);
+            if self.extent(&rule, here).longest > rule.longest {
+                return before.map(|end| Some(rule.end(end, false))).ok_or_else(|| rule.too_long(here));
+            }
+            if self.completes_segment(&rule, queued)? {
+                return Ok(Some(rule.end(here.instant, true)));
+            }
+            if self.ends_part(&rule, queued) {
+                return Ok(Some(rule.end(here.instant, false)));
+            }
+            before = Some(here.instant);
+        }
+        let Some(last) = lane.queue.back().filter(|_| self.finished) else { return Ok(None) };
+        let end = candidate(last, last.expected_end - last.instant);
+        if self.extent(&rule, end).longest > rule.longest {
+            return before.map(|end| Some(rule.end(end, false))).ok_or_else(|| rule.too_long(end));
+        }
+        Ok(Some(rule.end(end.instant, true)))
+    }
+
+    /// Whether a new segment begins with this frame.
+    fn completes_segment(&self, rule: &Rule<'_>, queued: &Queued) -> Result<bool, Error> {
+        let lane = rule.lane;
+        let elapsed = queued.instant - lane.at(rule.open.segment_start);
+        let (target, half_frame) = (lane.ticks(self.targets.segment), lane.half_frame());
+        if queued.sample.sync {
+            // The next sync sample is expected after the longest recent interval; while that is no regular one, as with
+            // encoders that put one at each change of scene, not before the usual half a segment.
+            let usual = if queued.regular { 0 } else { target / 2 };
+            let next_too_late = elapsed + queued.longest_interval.max(usual) > target + half_frame;
+            return Ok(elapsed >= target - half_frame || next_too_late);
+        }
+        if elapsed > target + lane.ticks(SEGMENT_OVERSHOOT_MAX) && !self.finished {
+            let rendition = lane.config.rendition.clone();
+            return Err(Error::SyncSampleLate { rendition, waited: lane.time(elapsed).as_duration() });
+        }
+        Ok(false)
+    }
+
+    /// Whether a new part begins with this frame: it is a sync sample, or nearer to the grid than the next one, and all parts are
+    /// long enough; or with the next one they would be too long.
+    fn ends_part(&self, rule: &Rule<'_>, queued: &Queued) -> bool {
+        let next = candidate(queued, queued.expected_end - queued.instant);
+        if self.extent(rule, next).longest > rule.longest {
+            return true;
+        }
+        let nearest = rule.due.abs_diff(queued.instant) <= rule.due.abs_diff(next.instant);
+        (nearest || queued.sample.sync) && self.extent(rule, candidate(queued, 0)).shortest >= rule.least
+    }
+
+    /// What the parts of all renditions last when the row ends there. Those of other pictures are as long as the reference's, but for
+    /// their stamps; those of sound are known exactly, since its samples follow on one another.
+    fn extent(&self, rule: &Rule<'_>, end: Candidate) -> Extent {
+        let lane = rule.lane;
+        let instant = lane.time(end.instant);
+        let own = lane.queue.front().map_or(0, |first| end.decode_end - first.sample.dts.ticks);
+        let row = end.instant - lane.at(rule.open.part_start);
+        let slack = if lane.is_video() { STAMPS_DIFFER_MAX } else { Duration::ZERO };
+        let of = |ticks: i64| lane.time(ticks.max(0)).as_duration();
+        let reference = Extent { shortest: of(own.min(row)), longest: of(own.max(row)) + slack };
+        let others = self.lanes.iter().enumerate().filter(|(index, lane)| *index != rule.decided_by && !lane.shed);
+        let sound = others.filter_map(|(_, lane)| lane.sound_until(instant));
+        sound.filter(|length| !length.is_zero()).fold(reference, |extent, length| Extent {
+            shortest: extent.shortest.min(length),
+            longest: extent.longest.max(length),
+        })
+    }
+}
+
+impl Rule<'_> {
+    fn end(&self, instant: i64, completes_segment: bool) -> RowEnd {
+        RowEnd { instant: self.lane.time(instant), completes_segment, decided_by: self.decided_by }
+    }
+
+    fn too_long(&self, end: Candidate) -> Error {
+        let length = self.lane.time(end.instant - self.lane.at(self.open.part_start)).as_duration();
+        Error::PartTooLong { rendition: self.lane.config.rendition.clone(), length }
+    }
+}
+
+/// The end of a part `later` ticks after the start of this frame.
+fn candidate(queued: &Queued, later: i64) -> Candidate {
+    Candidate {
+        instant: queued.instant.saturating_add(later),
+        decode_end: queued.sample.dts.ticks.saturating_add(later),
+    }
+}
+
+impl Open {
+    /// After a row that ended at `end`, with a frame that is a sync sample or not, of `frame` ticks.
+    pub(super) fn after(self, end: RowEnd, part_target: Duration, begins_with_sync: bool, frame: Timestamp) -> Self {
+        let segment_start = if end.completes_segment { end.instant } else { self.segment_start };
+        let parts = self.grid_parts + 1;
+        let elapsed = end.instant.minus(self.grid_start).as_duration();
+        let off = elapsed.abs_diff(part_target * parts);
+        let anew = end.completes_segment || begins_with_sync || off > frame.as_duration();
+        let (grid_start, grid_parts) = if anew { (end.instant, 0) } else { (self.grid_start, parts) };
+        Self { segment_start, part_start: end.instant, grid_start, grid_parts }
+    }
+}
