@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a failed test")]
 
+mod priorities;
+mod viewer;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +52,11 @@ struct Server {
 
 impl Server {
     async fn start(plane: Plane, limits: Limits) -> Self {
+        let entered = Arc::new(tokio::sync::Notify::new());
+        Self { entered: entered.clone(), ..Self::serve(plane, limits, router(entered)).await }
+    }
+
+    async fn serve(plane: Plane, limits: Limits, router: Router) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::ensure(directory.path(), &Clock::new()).unwrap();
         let identity = identity(&authority, "b1", Role::Broadcast);
@@ -59,10 +67,8 @@ impl Server {
         let listener = http::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let entered = Arc::new(tokio::sync::Notify::new());
-        let router = router(entered.clone());
         let running = tokio::spawn(http::serve_tls(listener, tls, router, limits, shutdown.clone()));
-        Self { address, authority, shutdown, running, entered, _directory: directory }
+        Self { address, authority, shutdown, running, entered: Arc::default(), _directory: directory }
     }
 
     fn url(&self, path: &str) -> String {
