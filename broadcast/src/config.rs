@@ -2,8 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use media::segmenter::{PART_TARGET_MS, declared_part};
 use serde::{Deserialize, Serialize};
 
 /// Configuration of a broadcast node.
@@ -24,6 +26,11 @@ pub struct Config {
     pub root_key: PathBuf,
     /// EXT-X-TARGETDURATION in seconds: the segment target of the ingests; the same on all nodes. Default: 4.
     pub target_duration_s: u32,
+    /// The part target that the ingests aim at, in milliseconds, 200 to 2000; the same on all nodes. What is declared is
+    /// [`media::segmenter::declared_part`] of it. Default: 500. Set by the program that runs the role, from the setting that ingest and
+    /// broadcast share.
+    #[serde(skip)]
+    pub part_target_ms: u64,
     /// Segments that a playlist lists, 6 to 64; the same on all nodes. Default: 12.
     pub window_segments: usize,
     /// Media that this node keeps in memory at most, all streams together, in bytes. Default: 2 GiB.
@@ -42,6 +49,7 @@ impl Default for Config {
             data_url: None,
             root_key: PathBuf::from("root.pub"),
             target_duration_s: 4,
+            part_target_ms: 500,
             window_segments: 12,
             media_bytes_max: 2 * 1024 * 1024 * 1024,
             egress_capacity: 0,
@@ -59,6 +67,13 @@ impl Config {
             (1..=30).contains(&self.target_duration_s),
             "target_duration_s = {}: use 1 to 30",
             self.target_duration_s
+        );
+        ensure!(
+            PART_TARGET_MS.contains(&self.part_target_ms),
+            "part_target_ms = {}: use {} to {}",
+            self.part_target_ms,
+            PART_TARGET_MS.start(),
+            PART_TARGET_MS.end()
         );
         let window = playlist::WINDOW_SEGMENTS_MIN..=64;
         ensure!(window.contains(&self.window_segments), "window_segments = {}: use 6 to 64", self.window_segments);
@@ -78,7 +93,9 @@ impl Config {
 
     /// What shows in playlists.
     pub fn playlist(&self) -> playlist::Settings {
-        let Self { target_duration_s, window_segments, .. } = *self;
-        playlist::Settings { target_duration_s, window_segments, ..playlist::Settings::default() }
+        let Self { target_duration_s, window_segments, part_target_ms, .. } = *self;
+        let declared = declared_part(Duration::from_millis(part_target_ms));
+        let part_target_ms = u32::try_from(declared.as_millis()).unwrap_or(u32::MAX);
+        playlist::Settings { target_duration_s, window_segments, part_target_ms }
     }
 }

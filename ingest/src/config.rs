@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use media::segmenter::{PART_TARGET_MS, Targets};
 use serde::Deserialize;
 
 /// Most parts of a segment: broadcast nodes refuse seals that go beyond.
@@ -40,8 +41,10 @@ pub struct Config {
     pub idle_seconds: u64,
     /// Segment target in milliseconds, at most 60,000 and 64 parts. Default 4000.
     pub segment_ms: u64,
-    /// Part target in milliseconds, 100 to `segment_ms`. Default 500.
-    pub part_ms: u64,
+    /// Part target in milliseconds, 200 to 2000 and at most `segment_ms`; the same on all ingest and broadcast nodes. Default 500. In the
+    /// file: `part_target_ms` at its top level.
+    #[serde(skip)]
+    pub part_target_ms: u64,
     /// The encoding ladder.
     pub pipeline: crate::pipeline::Config,
 }
@@ -60,7 +63,7 @@ impl Default for Config {
             handshake_seconds: 10,
             idle_seconds: 20,
             segment_ms: 4000,
-            part_ms: 500,
+            part_target_ms: 500,
             pipeline: crate::pipeline::Config::default(),
         }
     }
@@ -80,23 +83,35 @@ impl Config {
             anyhow::ensure!((1..=3600).contains(&value), "role.ingest.{field} = {value} is not in 1 to 3600");
         }
         anyhow::ensure!(
-            self.part_ms >= 100 && self.segment_ms >= self.part_ms && self.segment_ms <= 60_000,
-            "role.ingest.part_ms = {} and role.ingest.segment_ms = {} do not fit: 100 <= part_ms <= segment_ms <= 60000",
-            self.part_ms,
-            self.segment_ms
+            PART_TARGET_MS.contains(&self.part_target_ms),
+            "part_target_ms = {} is not in {} to {}",
+            self.part_target_ms,
+            PART_TARGET_MS.start(),
+            PART_TARGET_MS.end()
         );
-        let parts = self.segment_ms.div_ceil(self.part_ms);
+        anyhow::ensure!(
+            (self.part_target_ms..=60_000).contains(&self.segment_ms),
+            "role.ingest.segment_ms = {} is not in part_target_ms = {} to 60000",
+            self.segment_ms,
+            self.part_target_ms
+        );
+        let parts = self.segment_ms.div_ceil(self.part_target_ms);
         anyhow::ensure!(
             parts <= PARTS_PER_SEGMENT_MAX,
-            "role.ingest.segment_ms = {} has {parts} parts of role.ingest.part_ms = {}: at most {PARTS_PER_SEGMENT_MAX}",
+            "role.ingest.segment_ms = {} has {parts} parts of part_target_ms = {}: at most {PARTS_PER_SEGMENT_MAX}",
             self.segment_ms,
-            self.part_ms
+            self.part_target_ms
         );
         anyhow::ensure!(!self.application.is_empty(), "role.ingest.application is empty");
         for url in &self.control {
             anyhow::ensure!(url.starts_with("https://"), "control = {url:?} does not start with https://");
         }
         self.pipeline.check().map_err(|error| anyhow::anyhow!("role.ingest.pipeline.{error}"))
+    }
+
+    /// How long segments and parts should be.
+    pub(crate) const fn targets(&self) -> Targets {
+        Targets { segment: Duration::from_millis(self.segment_ms), part: Duration::from_millis(self.part_target_ms) }
     }
 
     pub(crate) const fn reconnect_grace(&self) -> Duration {
@@ -123,7 +138,7 @@ mod tests {
         Config::default().check().unwrap();
         assert!(error(|c| c.connections_max = 0).starts_with("role.ingest.connections_max = 0 "));
         assert!(error(|c| c.idle_seconds = 0).starts_with("role.ingest.idle_seconds = 0 "));
-        assert!(error(|c| c.part_ms = 0).starts_with("role.ingest.part_ms = 0 and role.ingest.segment_ms = 4000 "));
+        assert!(error(|c| c.part_target_ms = 199).starts_with("part_target_ms = 199 "));
         assert!(error(|c| c.application.clear()).starts_with("role.ingest.application "));
         assert!(error(|c| c.control.push("http://c1".to_owned())).starts_with("control = \"http://c1\" "));
         assert!(error(|c| c.pipeline.cpu_share_percent = 0).contains("role.ingest.pipeline.cpu_share_percent"));
@@ -131,15 +146,16 @@ mod tests {
 
     #[test]
     fn segment_has_no_more_parts_than_nodes_take() {
-        let config = |segment_ms, part_ms| Config { segment_ms, part_ms, ..Config::default() };
-        config(6_400, 100).check().unwrap();
-        let error = config(6_401, 100).check().unwrap_err().to_string();
+        let config = |segment_ms, part_target_ms| Config { segment_ms, part_target_ms, ..Config::default() };
+        config(12_800, 200).check().unwrap();
+        assert!(config(400, 500).check().unwrap_err().to_string().starts_with("role.ingest.segment_ms = 400 "));
+        let error = config(12_801, 200).check().unwrap_err().to_string();
         assert!(error.contains("65 parts"), "{error}");
     }
 
     #[test]
     fn what_the_top_level_of_the_file_sets_is_refused_here() {
-        for key in ["rtmp_listen", "control", "root_key"] {
+        for key in ["rtmp_listen", "control", "root_key", "part_target_ms"] {
             let file = serde_json::json!({ key: "127.0.0.1:1" });
             let error = serde_json::from_value::<Config>(file).unwrap_err().to_string();
             assert!(error.contains(&format!("unknown field `{key}`")), "{error}");

@@ -75,6 +75,10 @@ pub(crate) struct Common {
     /// File to write once everything serves: one JSON object with every address.
     #[arg(long, env = "SEALCAST_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    /// How long the pieces are in which media reaches low-latency players, in milliseconds, 200 to 2000; the same on all ingest and
+    /// broadcast nodes [default: 500].
+    #[arg(long, env = "SEALCAST_PART_TARGET_MS", value_name = "MS")]
+    pub part_target_ms: Option<u64>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,ingest=debug`.
     #[arg(long, env = "SEALCAST_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,

@@ -34,6 +34,9 @@ pub(crate) struct File {
     pub mqtt_listen: SocketAddr,
     /// Where the ops plane listens. Default: `127.0.0.1:9090`.
     pub ops_listen: SocketAddr,
+    /// Part target in milliseconds, 200 to 2000: how long the pieces are in which media reaches low-latency players. The same on all ingest
+    /// and broadcast nodes. Default: 500.
+    pub part_target_ms: u64,
     /// Broadcast nodes in one process (`sealcast up`), 1 to 16. Default: 2.
     pub broadcast: u16,
     /// Leave the test picture out. Default: false.
@@ -67,6 +70,7 @@ impl Default for File {
             https_listen: (Ipv4Addr::UNSPECIFIED, 8443).into(),
             mqtt_listen: (Ipv4Addr::LOCALHOST, 1883).into(),
             ops_listen: (Ipv4Addr::LOCALHOST, 9090).into(),
+            part_target_ms: 500,
             broadcast: 2,
             no_source: false,
             ready_file: None,
@@ -146,7 +150,8 @@ pub(crate) fn read(path: Option<&Path>) -> anyhow::Result<File> {
     };
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    let file: File = node::config::read(&text, path)?;
+    let mut file: File = node::config::read(&text, path)?;
+    file.share();
     check(&file).with_context(|| format!("configuration {}", path.display()))?;
     Ok(file)
 }
@@ -160,6 +165,18 @@ fn overlay(file: &mut File, common: &Common) {
     }
     if let Some(ready) = &common.ready_file {
         file.ready_file = Some(ready.clone());
+    }
+    if let Some(part) = common.part_target_ms {
+        file.part_target_ms = part;
+    }
+    file.share();
+}
+
+impl File {
+    /// Hands what several roles share to each of them.
+    const fn share(&mut self) {
+        self.role.ingest.part_target_ms = self.part_target_ms;
+        self.role.broadcast.part_target_ms = self.part_target_ms;
     }
 }
 
@@ -236,6 +253,7 @@ fn check(file: &File) -> anyhow::Result<()> {
              nodes would refuse every segment"
         );
     }
+    file.role.ingest.check()?;
     file.role.loadbalancer.check()?;
     let listeners = [
         ("rtmp_listen", file.rtmp_listen),
@@ -256,7 +274,8 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> anyhow::Result<File> {
-        let file: File = node::config::read(text, Path::new("test.toml"))?;
+        let mut file: File = node::config::read(text, Path::new("test.toml"))?;
+        file.share();
         check(&file)?;
         Ok(file)
     }
@@ -267,6 +286,7 @@ mod tests {
         let default = File::default();
         assert_eq!(example.rtmp_listen, default.rtmp_listen);
         assert_eq!(example.broadcast, default.broadcast);
+        assert_eq!(example.part_target_ms, default.part_target_ms);
         assert_eq!(example.role.ingest, default.role.ingest);
         assert_eq!(example.role.broadcast, default.role.broadcast);
     }
@@ -280,6 +300,9 @@ mod tests {
             ("[[streams]]\nname = \"a\"\n[[streams]]\nname = \"a\"", "twice"),
             ("[role.ingest]\nport = 1", "port"),
             ("[role.ingest]\nsegment_ms = 6000", "longer than"),
+            ("part_target_ms = 100", "200 to 2000"),
+            ("[role.ingest]\npart_target_ms = 500", "part_target_ms"),
+            ("part_target_ms = 2000\n[role.ingest]\nsegment_ms = 1000", "segment_ms = 1000"),
             ("[role.loadbalancer]\nconnections_max = 0", "1 to 1000000"),
             ("[role.loadbalancer]\nhttps_listen = \"0.0.0.0:1\"", "https_listen"),
         ];
@@ -287,6 +310,16 @@ mod tests {
             let said = format!("{:#}", parse(text).unwrap_err());
             assert!(said.contains(expected), "{text}: {said}");
         }
+    }
+
+    #[test]
+    fn part_target_is_said_once_and_reaches_both_roles() {
+        let file = parse("part_target_ms = 200").unwrap();
+        assert_eq!((file.role.ingest.part_target_ms, file.role.broadcast.part_target_ms), (200, 200));
+        let common = Common { part_target_ms: Some(1_000), ..Common::default() };
+        let mut file = file;
+        overlay(&mut file, &common);
+        assert_eq!((file.role.ingest.part_target_ms, file.role.broadcast.part_target_ms), (1_000, 1_000));
     }
 
     #[test]

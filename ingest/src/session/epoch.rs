@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use media::segmenter::{RenditionConfig, Row, Targets};
+use media::segmenter::{RenditionConfig, Row};
 use media::{Epoch, RenditionId, Sample, Segmenter, SessionId, StreamId, UnixMillis};
 use tokio::task::JoinHandle;
 
@@ -84,9 +84,7 @@ impl Writer {
             EpochIdentity { cluster: context.cluster.clone(), stream: self.stream.clone(), session, epoch, origin };
         let tracks: Vec<_> = renditions.iter().map(|config| (config.rendition.clone(), config.track.clone())).collect();
         let log = EpochLog::new(identity, base.as_ref(), &tracks)?;
-        let config = &self.hub.services.config;
-        let targets =
-            Targets { segment: Duration::from_millis(config.segment_ms), part: Duration::from_millis(config.part_ms) };
+        let targets = self.hub.services.config.targets();
         let names: Vec<_> = tracks.iter().map(|(rendition, _)| rendition.to_string()).collect();
         tracing::info!(%epoch, %session, first_msn = %log.next_msn(), renditions = names.join(" "), "epoch begins");
         self.stats.epoch(epoch, &initial_tracks(&renditions));

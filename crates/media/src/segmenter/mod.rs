@@ -112,6 +112,10 @@ pub const BUFFERED_BYTES_MAX: usize = 64 << 20;
 /// the target duration (RFC 8216bis, 4.4.3.1), which leaves half a second, less one long audio frame.
 pub const SEGMENT_OVERSHOOT_MAX: Duration = Duration::from_millis(400);
 
+/// Part targets that may be aimed at, in milliseconds. At 200, and from 400 on, every usual frame rate gives regular parts of at least 85 %
+/// of what is declared; between, single ones are up to 7 % shorter.
+pub const PART_TARGET_MS: std::ops::RangeInclusive<u64> = 200..=2_000;
+
 /// How much longer than what it aims at a part may be, in percent. Parts end between frames, so they scatter about the target: at 25
 /// frames a second around 0.5 s they last 0.48 and 0.52 s, their sound at 44.1 kHz up to 0.534 s; around 0.2 s sound at 44.1 kHz lasts
 /// 0.186 and 0.209 s, at 48 kHz up to 0.2133 s. 6.9 % is the least that holds the longest of them, and 9 % the most of which the
