@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use media::StreamId;
 use node::clock::Clock;
@@ -16,11 +17,15 @@ use tokio_util::sync::CancellationToken;
 use crate::disk::Disk;
 use crate::gate::limits::HEADS_MAX;
 use crate::gate::{Answer, Gate, Input, Output, PullId, Pulled, StreamView};
+use crate::viewers::{Lobby, Room, Waiter};
 
 /// Inputs that wait. A part of each of 20 renditions of 50 streams, and their seals; more is back-pressure.
 const INPUTS_MAX: usize = 1024;
 /// Effects that wait for the shell: pulls and alerts.
 const EFFECTS_MAX: usize = 4096;
+
+/// How often those who wait for a stream that stands still look at the clock: how much longer than they should they may wait.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 struct Job {
     input: Input,
@@ -41,39 +46,92 @@ impl std::fmt::Debug for Handle {
     }
 }
 
-/// What is served, by stream. Reading takes no lock.
+/// What is served, by stream, and who waits for more of it. Reading takes no lock.
 #[derive(Clone, Default)]
-pub struct Views(Arc<ArcSwap<BTreeMap<StreamId, Arc<ArcSwapOption<StreamView>>>>>);
+pub struct Views {
+    streams: Arc<ArcSwap<BTreeMap<StreamId, Arc<Shown>>>>,
+    lobby: Lobby,
+}
+
+/// One stream.
+struct Shown {
+    view: ArcSwap<StreamView>,
+    room: Room,
+}
 
 impl Views {
     /// The stream, if it is held.
     pub fn get(&self, stream: &StreamId) -> Option<Arc<StreamView>> {
-        self.0.load().get(stream)?.load_full()
+        Some(self.streams.load().get(stream)?.view.load_full())
     }
 
     /// All streams that are held.
     pub fn all(&self) -> Vec<Arc<StreamView>> {
-        self.0.load().values().filter_map(|view| view.load_full()).collect()
+        self.streams.load().values().map(|shown| shown.view.load_full()).collect()
+    }
+
+    /// A place to wait for another view of a stream, for as long as a blocking reload may (RFC 8216bis 6.2.5.2); `None` when all
+    /// are taken, the stream is gone or the node is stopping.
+    pub fn wait(&self, stream: &StreamId, clock: Clock) -> Option<Waiter> {
+        let streams = self.streams.load();
+        let shown = streams.get(stream)?;
+        let patience = shown.view.load().playlists.as_ref()?.edge().patience();
+        shown.room.enter(clock, patience)
+    }
+
+    /// Requests that wait now.
+    pub fn waiting(&self) -> usize {
+        self.lobby.waiting()
+    }
+
+    /// Lets those who wait look at the clock once in a while, until `shutdown`; then sends them away.
+    pub(crate) async fn keep_time(self, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+        loop {
+            let is_over = tokio::select! {
+                () = shutdown.cancelled() => true,
+                _ = ticks.tick() => false,
+            };
+            if is_over {
+                self.lobby.close();
+            }
+            for shown in self.streams.load().values() {
+                if is_over { shown.room.wake() } else { shown.room.sweep() }
+            }
+            metrics::gauge!("viewers_waiting").set(self.waiting() as f64);
+            if is_over {
+                return;
+            }
+        }
     }
 
     /// Replaces the view of a stream, and returns the one before: it may hold the last of many megabytes, which take
     /// milliseconds to give back.
     #[must_use]
     fn publish(&self, view: Arc<StreamView>) -> Option<Arc<StreamView>> {
-        let streams = self.0.load();
-        if let Some(slot) = streams.get(&view.stream) {
-            return slot.swap(Some(view));
+        let streams = self.streams.load();
+        if let Some(shown) = streams.get(&view.stream) {
+            let (log, playlists) = (view.seals_admitted, view.playlists.clone());
+            let before = shown.view.swap(view);
+            // Refusals alone wake nobody: else whoever sends nonsense could.
+            if before.seals_admitted != log
+                || before.playlists.as_ref().map(Arc::as_ptr) != playlists.as_ref().map(Arc::as_ptr)
+            {
+                shown.room.wake();
+            }
+            return Some(before);
         }
         let mut streams = BTreeMap::clone(&streams);
-        streams.insert(view.stream.clone(), Arc::new(ArcSwapOption::new(Some(view))));
-        self.0.store(Arc::new(streams));
+        let (stream, room) = (view.stream.clone(), Room::new(self.lobby.clone()));
+        streams.insert(stream, Arc::new(Shown { view: ArcSwap::new(view), room }));
+        self.streams.store(Arc::new(streams));
         None
     }
 
     fn forget(&self, stream: &StreamId) {
-        let mut streams = BTreeMap::clone(&self.0.load());
+        let mut streams = BTreeMap::clone(&self.streams.load());
         streams.remove(stream);
-        self.0.store(Arc::new(streams));
+        self.streams.store(Arc::new(streams));
     }
 }
 

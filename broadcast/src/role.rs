@@ -103,6 +103,7 @@ impl Broadcast {
             sessions: sessions.clone(),
             grants,
         });
+        let views = handle.views().clone();
         let ears = Ears::open(&context).await?;
         let listener = Listener::new(context.clone(), handle.clone(), addresses, sessions);
         let effects = Effects::new(context.clone(), handle.clone(), peers);
@@ -121,6 +122,7 @@ impl Broadcast {
         tasks.spawn(http::serve_tls(https, public, viewers, Limits::default(), shutdown.clone()));
         let mutual = context.identity.server_mutual();
         tasks.spawn(http::serve_tls(data, mutual, data_plane::router(handle), Limits::default(), shutdown.clone()));
+        tasks.spawn(ending(views.keep_time(shutdown.clone())));
         tasks.spawn(ending(listener.run(ears, shutdown.clone())));
         tasks.spawn(ending(effects.run(outputs, shutdown.clone())));
         tasks.spawn(ending(disk.run(shutdown.clone())));
@@ -147,7 +149,7 @@ impl Said {
     fn parts(&self, clock: Clock) -> PresenceParts {
         let rates = self.traffic.rates(clock.now());
         let shown = self.handle.views().all();
-        let streams = shown.iter().filter(|view| view.multivariant.is_some()).map(|view| view.stream.clone());
+        let streams = shown.iter().filter(|view| view.playlists.is_some()).map(|view| view.stream.clone());
         PresenceParts {
             https: Some(self.https_url.clone()),
             data: Some(self.data_url.clone()),
@@ -174,7 +176,8 @@ fn status_of(handle: Handle) -> impl Fn() -> serde_json::Value + Send + Sync + '
                 "refused": view.refused,
             })
         });
-        serde_json::json!({ "role": "broadcast", "streams": streams.collect::<Vec<_>>() })
+        let (streams, waiting) = (streams.collect::<Vec<_>>(), handle.views().waiting());
+        serde_json::json!({ "role": "broadcast", "streams": streams, "waiting": waiting })
     }
 }
 

@@ -7,10 +7,13 @@ use bytes::Bytes;
 use media::{LogSequence, NodeId, ObjectName, RenditionId, StreamId, UnixMillis};
 use messages::{SessionInfo, SessionState};
 use node::clock::Clock;
+use playlist::reload::Directives;
 
 use crate::actor::{Board, Views};
-use crate::gate::StreamView;
-use crate::viewers::{Object, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified};
+use crate::gate::{Playlists, StreamView};
+use crate::viewers::{
+    Look, Object, Playlist, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified, Waiter,
+};
 
 /// A stream whose newest seal is older than this is not live, whatever its session says: twenty rows.
 const LIVE_AGE_MAX_MS: i64 = 10_000;
@@ -27,8 +30,12 @@ pub(crate) struct NodeShelf {
 }
 
 impl NodeShelf {
+    fn playlists(&self, stream: &StreamId) -> Option<Arc<Playlists>> {
+        self.views.get(stream)?.playlists.clone()
+    }
+
     fn summary(&self, view: &StreamView) -> Option<StreamSummary> {
-        view.multivariant.as_ref()?;
+        view.playlists.as_ref()?;
         let newest = view.newest()?;
         let session = self.sessions.get(&view.stream);
         let body = newest.body();
@@ -59,16 +66,30 @@ impl NodeShelf {
 
 impl Shelf for NodeShelf {
     fn multivariant(&self, stream: &StreamId) -> Option<Rendered> {
-        self.views.get(stream)?.multivariant.clone()
+        self.playlists(stream)?.multivariant().cloned()
     }
 
-    fn media_playlist(&self, stream: &StreamId, rendition: &RenditionId) -> Option<Rendered> {
-        self.views.get(stream)?.media_playlists.get(rendition).cloned()
+    fn media_playlist(&self, stream: &StreamId, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist> {
+        self.playlists(stream).map_or(Look::Absent, |playlists| playlists.reload(rendition, wanted))
     }
 
-    fn object(&self, name: &ObjectName) -> Option<Object> {
-        let (digest, bytes) = self.views.get(&name.stream)?.media.get(name.epoch, &name.rendition, name.slot)?;
-        Some(Object { bytes, digest })
+    fn iframe_playlist(&self, stream: &StreamId, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist> {
+        self.playlists(stream).map_or(Look::Absent, |playlists| playlists.reload_iframes(rendition, wanted))
+    }
+
+    fn object(&self, name: &ObjectName) -> Look<Object> {
+        let Some(view) = self.views.get(&name.stream) else { return Look::Absent };
+        if let Some((digest, bytes)) = view.media.get(name.epoch, &name.rendition, name.slot) {
+            return Look::Here(Object { bytes, digest });
+        }
+        // Playlists of before a log that broke off are shown until the next epoch has made up for it; what they hint never comes.
+        let is_open = view.newest().is_some_and(|newest| newest.body().epoch <= name.epoch);
+        let is_hinted = |playlists: &Arc<Playlists>| playlists.hints(name.epoch, &name.rendition, name.slot);
+        if is_open && view.playlists.as_ref().is_some_and(is_hinted) { Look::Soon } else { Look::Absent }
+    }
+
+    fn wait(&self, stream: &StreamId) -> Option<Waiter> {
+        self.views.wait(stream, self.clock)
     }
 
     fn seals(&self, stream: &StreamId, from: LogSequence) -> Option<Vec<Bytes>> {

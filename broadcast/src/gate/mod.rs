@@ -30,7 +30,7 @@ use limits::{HEADS_MAX, PEERS_MAX};
 pub use quarantine::Quarantine;
 pub use store::Media;
 use stream::Stream;
-pub use view::StreamView;
+pub use view::{Playlists, StreamView};
 
 /// Where a seal came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

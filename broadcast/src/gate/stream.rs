@@ -11,7 +11,7 @@ use bytes::Bytes;
 use media::{Digest, LogSequence, ObjectName, RenditionId, Slot, StreamId, UnixMillis};
 use messages::AlertReason;
 use playlist::reload::Edge;
-use playlist::{SegmentKey, Timeline, render};
+use playlist::{SegmentKey, Timeline};
 use seal::{Chain, Head, Input as ChainInput, Outcome, SealBody, Sealed, Step, Verdict};
 use sha2::{Digest as _, Sha256};
 
@@ -19,10 +19,9 @@ use super::assembly::Assembly;
 use super::catch_up::CatchUp;
 use super::limits::{PENDING_SEALS_MAX, PULL_AFTER, SAVED_INITS_BYTES_MAX, STREAM_IDLE_MAX};
 use super::store::{Media, StoredPart, StoredRow, length};
-use super::view::StreamView;
+use super::view::{Playlists, StreamView};
 use super::wants::Wants;
 use super::{Answer, Output, SavedHead, Shared, reason_of};
-use crate::viewers::Rendered;
 
 /// A seal in the log whose bytes are not all here.
 #[derive(Debug)]
@@ -83,18 +82,15 @@ pub(super) struct Stream {
     show_from: LogSequence,
     /// The end of the playlists that are shown: another end is shown when it is not before this one.
     shown: Option<Edge>,
-    multivariant: Option<Rendered>,
-    media_playlists: BTreeMap<RenditionId, Rendered>,
+    playlists: Option<Arc<Playlists>>,
     seals_admitted: u64,
     admitted_at: UnixMillis,
     refused: BTreeMap<AlertReason, u64>,
     /// Bytes that [`Shared::media_bytes`] has for this stream.
     counted: u64,
     is_changed: bool,
-    /// Segments have changed in the playlists, or renditions.
+    /// What playlists list has changed.
     is_relisted: bool,
-    /// Rows have come.
-    is_extended: bool,
     is_saved: bool,
 }
 
@@ -117,15 +113,13 @@ impl Stream {
             saved,
             show_from: LogSequence(0),
             shown: None,
-            multivariant: None,
-            media_playlists: BTreeMap::new(),
+            playlists: None,
             seals_admitted: 0,
             admitted_at: UnixMillis(0),
             refused: BTreeMap::new(),
             counted: 0,
             is_changed: true,
             is_relisted: false,
-            is_extended: false,
             is_saved: true,
         };
         stream.start_join(shared);
@@ -447,8 +441,7 @@ impl Stream {
         self.keep(body, bytes, whole);
         let gone = self.leaves_at(shared);
         effects.removed.iter().for_each(|key| self.media.expire_at(*key, gone));
-        self.is_relisted |= effects.relisted || !effects.removed.is_empty();
-        self.is_extended |= effects.extended;
+        self.is_relisted |= effects.relisted || effects.extended || !effects.removed.is_empty();
         self.seals_admitted += 1;
         self.admitted_at = shared.now.wall;
         (self.is_changed, self.is_saved) = (true, false);
@@ -512,7 +505,8 @@ impl Stream {
     fn leaves_at(&self, shared: &Shared) -> Duration {
         let settings = self.timeline.settings();
         let segments = u32::try_from(settings.window_segments).unwrap_or(u32::MAX).saturating_add(1);
-        shared.now.elapsed + (Duration::from_secs(settings.target_duration_s.into()) + Duration::from_millis(500)) * segments
+        shared.now.elapsed
+            + (Duration::from_secs(settings.target_duration_s.into()) + Duration::from_millis(500)) * segments
     }
 
     pub(super) fn evict(&mut self, shared: &mut Shared) {
@@ -561,7 +555,7 @@ impl Stream {
         if !std::mem::take(&mut self.is_changed) {
             return None;
         }
-        self.render();
+        self.show();
         let saved = if std::mem::replace(&mut self.is_saved, true) { None } else { self.head_to_save() };
         if let Some(saved) = &saved {
             shared.outputs.push(Output::SaveHead(self.id.clone(), saved.clone()));
@@ -570,8 +564,7 @@ impl Stream {
         let tracks = self.timeline.checkpoint().map_or(&[][..], |checkpoint| &checkpoint.renditions);
         shared.outputs.push(Output::Publish(Arc::new(StreamView {
             stream: self.id.clone(),
-            multivariant: self.multivariant.clone(),
-            media_playlists: self.media_playlists.clone(),
+            playlists: self.playlists.clone(),
             media: self.media.clone(),
             log: self.log.iter().cloned().collect(),
             head: self.saved.as_ref().map(|saved| saved.raw.clone()),
@@ -584,25 +577,13 @@ impl Stream {
         saved
     }
 
-    /// Renders what has changed. Playlists never go back: what was shown and is void stays until the log has passed it again.
-    fn render(&mut self) {
+    /// Shows what has changed. Playlists never go back: what was shown and is void stays until the log has passed it again.
+    fn show(&mut self) {
         let is_filled = self.timeline.head().is_some_and(|head| head >= self.show_from);
-        let Some(edge) = self.timeline.edge().filter(|_| is_filled && (self.is_relisted || self.is_extended)) else {
-            return;
-        };
-        if self.shown.is_some_and(|shown| goes_back(&shown, &edge)) {
-            return;
-        }
-        self.shown = Some(edge);
-        self.is_extended = false;
-        if std::mem::take(&mut self.is_relisted) {
-            self.multivariant = render::multivariant(&self.timeline).map(Rendered::new);
-        }
-        let render = |name: &RenditionId| {
-            let text = render::media(&self.timeline, name, render::Extent::Full)?;
-            Some((name.clone(), Rendered::new(text)))
-        };
-        self.media_playlists = self.timeline.renditions().into_iter().filter_map(render).collect();
+        let edge = self.timeline.edge().filter(|_| is_filled && self.is_relisted);
+        let Some(edge) = edge.filter(|edge| !self.shown.is_some_and(|shown| goes_back(&shown, edge))) else { return };
+        (self.shown, self.is_relisted) = (Some(edge), false);
+        self.playlists = Playlists::of(&self.timeline).map(Arc::new);
     }
 
     pub(super) fn check_invariants(&self) {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use media::{NodeId, Now, ObjectName, StreamId, UnixMillis};
 use messages::AlertReason;
+use playlist::render::Extent;
 use seal::Keyring;
 use studio::{Authority, Row, Studio, cluster, node, sha256, stream};
 
@@ -132,7 +133,7 @@ impl Bench {
 
     fn playlist(&self, rendition: &str) -> Option<String> {
         let view = self.views.values().next()?;
-        let playlist = view.media_playlists.get(&studio::rendition(rendition))?;
+        let playlist = view.playlists.as_ref()?.media(&studio::rendition(rendition), Extent::Full)?;
         Some(String::from_utf8(playlist.identity().to_vec()).unwrap())
     }
 

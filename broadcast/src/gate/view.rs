@@ -1,24 +1,26 @@
 //! What requests see of a stream: an immutable copy, replaced as a whole. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use media::{LogSequence, RenditionId, StreamId, UnixMillis};
+use media::{Epoch, LogSequence, RenditionId, Slot, StreamId, UnixMillis};
 use messages::AlertReason;
+use playlist::Timeline;
+use playlist::reload::{Answer, Directives, Edge, Presence};
+use playlist::render::{self, Extent};
 use seal::Sealed;
 
 use super::store::Media;
-use crate::viewers::Rendered;
+use crate::viewers::{Look, Playlist, Rendered};
 
 /// A stream, as it is served.
 #[derive(Debug, Clone)]
 pub struct StreamView {
     /// Stream.
     pub stream: StreamId,
-    /// The multivariant playlist, once there is a segment.
-    pub multivariant: Option<Rendered>,
-    /// Media playlists.
-    pub media_playlists: BTreeMap<RenditionId, Rendered>,
+    /// Its playlists, once there is a segment.
+    pub playlists: Option<Arc<Playlists>>,
     /// Admitted media.
     pub media: Media,
     /// Admitted seals that a late joiner needs, oldest first.
@@ -35,6 +37,91 @@ pub struct StreamView {
     pub seals_admitted: u64,
     /// What was refused, by reason.
     pub refused: BTreeMap<AlertReason, u64>,
+}
+
+/// The playlists of a stream at one place in its log. Each is rendered when somebody asks for it, and once: twenty renditions in
+/// two extents cost nothing in the rows for which nobody does.
+#[derive(Debug)]
+pub struct Playlists {
+    timeline: Timeline,
+    edge: Edge,
+    multivariant: OnceLock<Option<Rendered>>,
+    renditions: BTreeMap<RenditionId, Texts>,
+}
+
+/// What was rendered of one rendition.
+#[derive(Debug, Default)]
+struct Texts {
+    full: OnceLock<Option<Rendered>>,
+    delta: OnceLock<Option<Rendered>>,
+    iframes: OnceLock<Option<Rendered>>,
+}
+
+impl Playlists {
+    /// Those of a timeline as it is; `None` while it has none.
+    pub(super) fn of(timeline: &Timeline) -> Option<Self> {
+        let edge = timeline.edge()?;
+        let renditions = timeline.renditions().into_iter().map(|name| (name.clone(), Texts::default())).collect();
+        Some(Self { timeline: timeline.clone(), edge, multivariant: OnceLock::new(), renditions })
+    }
+
+    /// Where they end.
+    pub const fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
+    /// The multivariant playlist.
+    pub fn multivariant(&self) -> Option<&Rendered> {
+        self.multivariant.get_or_init(|| render::multivariant(&self.timeline).map(Rendered::new)).as_ref()
+    }
+
+    /// The media playlist of a rendition.
+    pub fn media(&self, rendition: &RenditionId, extent: Extent) -> Option<&Rendered> {
+        let texts = self.renditions.get(rendition)?;
+        let text = match extent {
+            Extent::Full => &texts.full,
+            Extent::Delta => &texts.delta,
+        };
+        text.get_or_init(|| render::media(&self.timeline, rendition, extent).map(Rendered::new)).as_ref()
+    }
+
+    /// The I-frame playlist of a rendition.
+    pub fn iframes(&self, rendition: &RenditionId) -> Option<&Rendered> {
+        let texts = self.renditions.get(rendition)?;
+        texts.iframes.get_or_init(|| render::iframes(&self.timeline, rendition).map(Rendered::new)).as_ref()
+    }
+
+    /// The media playlist of a rendition for whoever asks for what is `wanted` of it (RFC 8216bis 6.2.5).
+    pub fn reload(&self, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist> {
+        if self.renditions.contains_key(rendition) {
+            self.answer(wanted, || self.media(rendition, wanted.extent))
+        } else {
+            Look::Absent
+        }
+    }
+
+    /// The I-frame playlist likewise; it has no parts that could be waited for.
+    pub fn reload_iframes(&self, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist> {
+        match self.iframes(rendition) {
+            Some(text) => self.answer(&Directives { part: None, ..*wanted }, || Some(text)),
+            None => Look::Absent,
+        }
+    }
+
+    fn answer<'a>(&self, wanted: &Directives, text: impl FnOnce() -> Option<&'a Rendered>) -> Look<Playlist> {
+        match self.edge.answer(wanted) {
+            Answer::Now => text().map_or(Look::Absent, |text| {
+                Look::Here(Playlist { text: text.clone(), is_ended: self.edge.is_ended() })
+            }),
+            Answer::Wait => Look::Soon,
+            Answer::Refuse(why) => Look::TooFar(why),
+        }
+    }
+
+    /// Whether they say of an object that is not here that it is about to come (RFC 8216bis 6.2.6).
+    pub fn hints(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> bool {
+        self.renditions.contains_key(rendition) && self.edge.object(epoch, slot) == Presence::Wait
+    }
 }
 
 impl StreamView {

@@ -6,6 +6,7 @@
 mod conditions;
 mod encoding;
 mod envelope;
+mod live;
 mod range;
 mod respond;
 mod routes;
@@ -15,6 +16,6 @@ mod waiting;
 mod web;
 
 pub use routes::{Settings, router};
-pub use shelf::{Object, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified};
+pub use shelf::{Look, Object, Playlist, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified};
 pub use traffic::{Rates, Traffic};
 pub use waiting::{Lobby, Room, WAITING_PER_NODE_MAX, WAITING_PER_STREAM_MAX, Waiter};

@@ -7,7 +7,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, VARY,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER,
+    VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
@@ -19,6 +20,9 @@ use super::{Object, Rendered};
 
 /// How many bytes of a digest stand in an entity tag: 128 bits.
 const ETAG_DIGEST_BYTES: usize = 16;
+
+/// Seconds after which whoever found no place, or nothing new, may try again.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
 
 /// How an answer is described.
 #[derive(Debug, Clone)]
@@ -96,11 +100,18 @@ pub(super) fn sequence(items: Vec<Bytes>, meta: Meta) -> Response {
 }
 
 /// One line for a person. The text never repeats what the client sent.
-pub(super) fn refuse(status: StatusCode, line: &'static str) -> Response {
+pub(super) fn refuse(status: StatusCode, line: impl Into<Bytes>) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, cache_control(Kept::Never));
-    of_kind(Kind::Refusal, with_status(status, headers, Bytes::from_static(line.as_bytes())))
+    of_kind(Kind::Refusal, with_status(status, headers, line.into()))
+}
+
+/// A refusal that may be none in a moment.
+pub(super) fn unavailable(line: &'static str) -> Response {
+    let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, line);
+    response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
+    response
 }
 
 fn of_kind(kind: Kind, mut response: Response) -> Response {

@@ -7,29 +7,19 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
-use bytes::Bytes;
 use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, StatusCode};
-use media::{LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId};
+use media::{NodeId, StreamId};
 use messages::SessionState;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::respond::{self, Meta};
-use super::{Rendered, Shelf, StreamDetail, StreamSummary, Traffic, envelope, web};
-
-/// Most bytes of seals in one answer; a client asks on from the sequence after the last one it got. A window of 60 s of
-/// half-second seals has some 0.5 MB.
-const SEALS_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Its rendition has sound only, and is labelled so.
-const AUDIO_RENDITION: &str = "audio";
+use super::{Rendered, Shelf, StreamDetail, StreamSummary, Traffic, envelope, live, web};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
-const CBOR_SEQUENCE: HeaderValue = HeaderValue::from_static("application/cbor-seq");
-const VIDEO: HeaderValue = HeaderValue::from_static("video/mp4");
-const AUDIO: HeaderValue = HeaderValue::from_static("audio/mp4");
+pub(super) const CBOR_SEQUENCE: HeaderValue = HeaderValue::from_static("application/cbor-seq");
 
 /// What the routes are told of the node.
 #[derive(Debug, Clone)]
@@ -45,8 +35,14 @@ pub struct Settings {
 pub(super) enum Kept {
     /// Another byte would have another name.
     ForEver,
-    /// A playlist: half a target duration (RFC 8216bis, 6.2.5.3), so that no viewer is a segment behind for it.
+    /// A playlist: half a target duration (RFC 8216bis, B.1), so that no viewer is a segment behind for it.
     Playlist {
+        /// EXT-X-TARGETDURATION in seconds.
+        target_duration_s: u32,
+    },
+    /// A playlist that was asked for from a certain part on: six target durations (RFC 8216bis, B.1). Who asks for it later has
+    /// asked for what it has, and then asks for the next.
+    BlockingReload {
         /// EXT-X-TARGETDURATION in seconds.
         target_duration_s: u32,
     },
@@ -54,7 +50,8 @@ pub(super) enum Kept {
     OneSecond,
     /// May be kept, and is to be asked about each time.
     Revalidated,
-    /// Refusals: what is not there now may be in a moment.
+    /// Refusals. RFC 8216bis, B.1 would let caches keep them for one to four target durations: that is for one origin. Here what is
+    /// not on a node yet may be on the next one, or in a moment.
     Never,
 }
 
@@ -62,14 +59,16 @@ pub(super) enum Kept {
 pub(super) fn cache_control(kept: Kept) -> HeaderValue {
     match kept {
         Kept::ForEver => HeaderValue::from_static("public, max-age=31536000, immutable"),
-        Kept::Playlist { target_duration_s } => {
-            let seconds = (target_duration_s / 2).max(1);
-            HeaderValue::try_from(format!("public, max-age={seconds}")).expect("digits")
-        }
+        Kept::Playlist { target_duration_s } => for_seconds((target_duration_s / 2).max(1)),
+        Kept::BlockingReload { target_duration_s } => for_seconds(target_duration_s.saturating_mul(6)),
         Kept::OneSecond => HeaderValue::from_static("public, max-age=1"),
         Kept::Revalidated => HeaderValue::from_static("no-cache"),
         Kept::Never => HeaderValue::from_static("no-store"),
     }
+}
+
+fn for_seconds(seconds: u32) -> HeaderValue {
+    HeaderValue::try_from(format!("public, max-age={seconds}")).expect("digits")
 }
 
 /// What an answer is: a closed set, for metrics and priorities.
@@ -129,7 +128,7 @@ pub(super) struct Site {
     openapi: Rendered,
 }
 
-type Shared = State<Arc<Site>>;
+pub(super) type Shared = State<Arc<Site>>;
 
 /// The viewers' side of a node. Everything is GET, HEAD and OPTIONS; unknown query parameters are ignored.
 pub fn router(settings: Settings, shelf: Arc<dyn Shelf>, traffic: Arc<Traffic>) -> Router {
@@ -150,16 +149,17 @@ pub fn router(settings: Settings, shelf: Arc<dyn Shelf>, traffic: Arc<Traffic>) 
 }
 
 /// All routes; `openapi.json` describes each, and a test holds the two together.
-pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 12] {
+pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 13] {
     [
         ("/", get(page)),
         ("/watch/{stream}", get(watch)),
         ("/assets/{*file}", get(asset)),
         ("/{file}", get(root_file)),
-        ("/live/{stream}/index.m3u8", get(multivariant)),
-        ("/live/{stream}/{rendition}/index.m3u8", get(media_playlist)),
-        ("/live/{stream}/{rendition}/{epoch}/{object}", get(object)),
-        ("/live/{stream}/seals", get(seals)),
+        ("/live/{stream}/index.m3u8", get(live::multivariant)),
+        ("/live/{stream}/{rendition}/index.m3u8", get(live::media_playlist)),
+        ("/live/{stream}/{rendition}/iframes.m3u8", get(live::iframe_playlist)),
+        ("/live/{stream}/{rendition}/{epoch}/{object}", get(live::object)),
+        ("/live/{stream}/seals", get(live::seals)),
         ("/api/v1/streams", get(streams)),
         ("/api/v1/streams/{stream}", get(stream)),
         ("/api/v1/grants", get(grants)),
@@ -172,7 +172,7 @@ fn not_found() -> Response {
 }
 
 /// Path parameters, checked. A name that cannot be is not found, like one that is not there.
-struct Names<T>(T);
+pub(super) struct Names<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Site>> for Names<T> {
     type Rejection = Response;
@@ -223,85 +223,6 @@ fn web_file(request: &Request<Body>, file: &'static web::File) -> Response {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-async fn multivariant(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
-    playlist(&site, &request, site.shelf.multivariant(&stream))
-}
-
-async fn media_playlist(
-    State(site): Shared,
-    Names((stream, rendition)): Names<(StreamId, RenditionId)>,
-    request: Request<Body>,
-) -> Response {
-    playlist(&site, &request, site.shelf.media_playlist(&stream, &rendition))
-}
-
-fn playlist(site: &Site, request: &Request<Body>, rendered: Option<Rendered>) -> Response {
-    let Some(rendered) = rendered else {
-        return respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream or rendition\n");
-    };
-    let kept = Kept::Playlist { target_duration_s: site.settings.target_duration_s };
-    respond::text(request, &rendered, Meta { kind: Kind::Playlist, content_type: PLAYLIST, kept })
-}
-
-async fn object(
-    State(site): Shared,
-    Names((stream, rendition, epoch, slot)): Names<(StreamId, RenditionId, String, String)>,
-    request: Request<Body>,
-) -> Response {
-    let (kind, content_type) =
-        if rendition.as_str() == AUDIO_RENDITION { (Kind::Sound, AUDIO) } else { (Kind::Picture, VIDEO) };
-    let name = object_name(stream, rendition, &epoch, &slot);
-    match name.and_then(|name| site.shelf.object(&name)) {
-        Some(object) => {
-            respond::media(&request, object, Meta { kind, content_type, kept: Kept::ForEver })
-        }
-        None => respond::refuse(StatusCode::NOT_FOUND, "this node has no such media object, or no longer\n"),
-    }
-}
-
-/// `None` unless it is spelled as [`ObjectName`] prints it, so that an object has one URL in every cache.
-fn object_name(stream: StreamId, rendition: RenditionId, epoch: &str, slot: &str) -> Option<ObjectName> {
-    let (spelled, slot) = (epoch, Slot::parse(slot)?);
-    let epoch: media::Epoch = spelled.parse().ok()?;
-    (epoch.to_string() == spelled).then_some(ObjectName { stream, rendition, epoch, slot })
-}
-
-async fn seals(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
-    let Some(from) = from_sequence(request.uri().query().unwrap_or_default()) else {
-        let line = "from: give one sequence number of the log, in digits, such as ?from=120\n";
-        return respond::refuse(StatusCode::BAD_REQUEST, line);
-    };
-    let Some(mut seals) = site.shelf.seals(&stream, from) else {
-        return respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream\n");
-    };
-    seals.truncate(fitting(&seals, SEALS_BYTES_MAX));
-    let meta = Meta { kind: Kind::Seals, content_type: CBOR_SEQUENCE, kept: Kept::OneSecond };
-    respond::sequence(seals, meta)
-}
-
-/// The `from` of a query; 0 when there is none, `None` when it is given twice or is not a number.
-fn from_sequence(query: &str) -> Option<LogSequence> {
-    let mut given = query.split('&').filter_map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (name == "from").then_some(value)
-    });
-    match (given.next(), given.next()) {
-        (None, _) => Some(LogSequence(0)),
-        (Some(value), None) if value.bytes().all(|byte| byte.is_ascii_digit()) => value.parse().ok(),
-        _ => None,
-    }
-}
-
-/// How many items come to at most `bytes_max`; one at least, so that a client always gets on.
-fn fitting(items: &[Bytes], bytes_max: usize) -> usize {
-    let mut total = 0_usize;
-    let fits = items.iter().take_while(|item| {
-        total = total.saturating_add(item.len());
-        total <= bytes_max
-    });
-    fits.count().max(1)
 }
 
 /// A stream's description, with what follows from its state.
@@ -380,6 +301,7 @@ mod tests {
         assert_eq!(playlist(4), "public, max-age=2");
         assert_eq!(playlist(5), "public, max-age=2");
         assert_eq!(playlist(1), "public, max-age=1");
+        assert_eq!(cache_control(Kept::BlockingReload { target_duration_s: 4 }), "public, max-age=24");
         assert_eq!(cache_control(Kept::ForEver), "public, max-age=31536000, immutable");
         assert_eq!(cache_control(Kept::Never), "no-store");
     }
@@ -389,26 +311,5 @@ mod tests {
         assert_eq!(priority(Kind::Playlist), "u=1");
         let media = [Kind::Sound, Kind::Picture].map(|kind| priority(kind).to_str().unwrap().to_owned());
         assert_eq!(media, ["u=2", "u=3"]);
-    }
-
-    #[test]
-    fn log_begins_where_the_query_says() {
-        assert_eq!(from_sequence(""), Some(LogSequence(0)));
-        assert_eq!(from_sequence("from=7"), Some(LogSequence(7)));
-        assert_eq!(from_sequence("_HLS_msn=3&from=7&x"), Some(LogSequence(7)));
-        assert_eq!(from_sequence("from=18446744073709551615"), Some(LogSequence(u64::MAX)));
-        for bad in
-            ["from", "from=", "from=-1", "from=+1", "from=1.5", "from=a", "from=18446744073709551616", "from=1&from=1"]
-        {
-            assert_eq!(from_sequence(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn long_log_is_cut_at_a_seal_and_never_to_nothing() {
-        let items = [3, 3, 3].map(|length| Bytes::from(vec![0; length]));
-        assert_eq!(fitting(&items, 9), 3);
-        assert_eq!(fitting(&items, 8), 2);
-        assert_eq!(fitting(&items, 1), 1);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the shapes that cross from the node's store to HTTP. Deliberately has no word of gates, seals in quarantine or
 //! sockets. Every method answers from a snapshot at once: it neither waits nor blocks, and an unknown name costs a look-up
-//! and leaves nothing behind.
+//! and leaves nothing behind. Who has to wait looks again whenever a [`Waiter`] is woken.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,8 +15,11 @@ use media::{
     BitsPerSecond, Digest, Epoch, Format, LogSequence, NodeId, ObjectName, RenditionId, StreamId, Track, UnixMillis,
 };
 use messages::{AlertReason, SessionState};
+use playlist::reload::{Directives, TooFar};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+
+use super::Waiter;
 
 /// Below this many bytes compression saves nothing: the answer is one packet either way.
 const GZIP_BYTES_MIN: usize = 256;
@@ -28,11 +31,17 @@ pub trait Shelf: Send + Sync + 'static {
     /// The multivariant playlist; `None` when the stream is unknown or has no rendition yet.
     fn multivariant(&self, stream: &StreamId) -> Option<Rendered>;
 
-    /// The media playlist of a rendition; `None` when there is none.
-    fn media_playlist(&self, stream: &StreamId, rendition: &RenditionId) -> Option<Rendered>;
+    /// The media playlist of a rendition, once it is as is asked for.
+    fn media_playlist(&self, stream: &StreamId, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist>;
 
-    /// An admitted media object; `None` when it is unknown, not admitted, a gap, or gone.
-    fn object(&self, name: &ObjectName) -> Option<Object>;
+    /// The playlist of the I-frames of a rendition, likewise.
+    fn iframe_playlist(&self, stream: &StreamId, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist>;
+
+    /// An admitted media object. Absent when it is unknown, not hinted either, a gap, or gone.
+    fn object(&self, name: &ObjectName) -> Look<Object>;
+
+    /// A place to wait for a stream; `None` when all are taken, or the node is stopping.
+    fn wait(&self, stream: &StreamId) -> Option<Waiter>;
 
     /// Admitted seals as they were signed, in log order, from `from` on, or from the oldest kept when that is older. The
     /// shelf may cut a long answer off at the end, never in the middle. Empty when `from` is after the newest; `None` when
@@ -48,6 +57,28 @@ pub trait Shelf: Send + Sync + 'static {
     /// The signed grants (COSE) of the keys that signed admitted seals and, when there is one, the signed revocation list
     /// last.
     fn grants(&self) -> Vec<Bytes>;
+}
+
+/// What a look at the shelf finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look<T> {
+    /// This.
+    Here(T),
+    /// Nothing yet; it is about to come.
+    Soon,
+    /// Nothing, and nothing says that it will come.
+    Absent,
+    /// Nothing, and it is asked for before anybody can know of it.
+    TooFar(TooFar),
+}
+
+/// A media playlist.
+#[derive(Debug, Clone)]
+pub struct Playlist {
+    /// Its text.
+    pub text: Rendered,
+    /// It ends with EXT-X-ENDLIST.
+    pub is_ended: bool,
 }
 
 /// Text that was rendered once and is sent many times, with its strong entity tag and, made when first asked for, its

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "helpers of tests, not all used in each")]
 
 pub mod studio;
+pub mod viewer;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use node::ops::Ops;
 use node::{CancellationToken, Context, Setup, broker, tls};
 use studio::{Authority, Row, Studio, cluster, node};
 use tokio::task::JoinHandle;
+use viewer::Viewer;
 
 /// Longest that anything here is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -110,18 +112,31 @@ impl Zone {
 
     /// A broadcast node with the directory of its name.
     pub async fn node(&self, name: &str) -> Node {
+        self.node_with(name, |_| {}).await
+    }
+
+    /// As [`Zone::node`], configured otherwise.
+    pub async fn node_with(&self, name: &str, configure: impl FnOnce(&mut Config)) -> Node {
         let bus_shutdown = self.shutdown.child_token();
         let context = self.context(name, Role::Broadcast, &bus_shutdown).await;
         let client = context.identity.http_client().unwrap();
-        let config = Config { root_key: self.root_key.clone(), ..Config::default() };
+        let mut config = Config { root_key: self.root_key.clone(), ..Config::default() };
+        configure(&mut config);
         let broadcast = Broadcast::load(config, context).await.unwrap();
         let https = format!("https://{}", broadcast.https_address());
         let data = format!("https://{}", broadcast.data_address());
         let shutdown = self.shutdown.child_token();
         let task = tokio::spawn(broadcast.run(shutdown.clone()));
-        let node = Node { id: node(name), https, data, client, shutdown, bus_shutdown, task };
+        let ops = self.ops.clone();
+        let node = Node { id: node(name), https, data, client, ops, shutdown, bus_shutdown, task };
         eventually("the node serves", async || node.get("/api/v1/streams").await.0 == StatusCode::OK).await;
         node
+    }
+
+    /// Viewers of a node, each with connections of its own: HTTP/1.1 and HTTP/2.
+    pub async fn viewers(&self, node: &Node) -> [Viewer; 2] {
+        let identity = &self.control.identity;
+        [&b"http/1.1"[..], b"h2"].map(|protocol| Viewer::new(identity, protocol, node))
     }
 
     /// An ingest, whose key is granted and known.
@@ -193,11 +208,7 @@ impl Zone {
     }
 
     pub async fn metrics(&self) -> String {
-        use tower::ServiceExt as _;
-        let request = http::Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
-        let response = self.ops.router().oneshot(request).await.unwrap();
-        let bytes = axum::body::to_bytes(response.into_body(), 16 * 1024 * 1024).await.unwrap();
-        String::from_utf8(bytes.to_vec()).unwrap()
+        ops(&self.ops, "/metrics").await
     }
 }
 
@@ -205,6 +216,18 @@ impl Drop for Zone {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
+}
+
+async fn ops(ops: &Arc<Ops>, path: &str) -> String {
+    use tower::ServiceExt as _;
+    let request = http::Request::get(path).body(axum::body::Body::empty()).unwrap();
+    let response = ops.router().oneshot(request).await.unwrap();
+    let bytes = axum::body::to_bytes(response.into_body(), 16 * 1024 * 1024).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+async fn json(all: &Arc<Ops>, path: &str) -> serde_json::Value {
+    serde_json::from_str(&ops(all, path).await).unwrap()
 }
 
 async fn context(
@@ -237,6 +260,7 @@ pub struct Node {
     pub https: String,
     pub data: String,
     pub client: reqwest::Client,
+    ops: Arc<Ops>,
     shutdown: CancellationToken,
     bus_shutdown: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
@@ -254,6 +278,22 @@ impl Node {
     pub async fn playlist(&self, stream: &StreamId, rendition: &str) -> Option<String> {
         let (status, text) = self.get(&format!("/live/{stream}/{rendition}/index.m3u8")).await;
         (status == StatusCode::OK).then(|| String::from_utf8(text.to_vec()).unwrap())
+    }
+
+    /// Waits until so many requests wait here.
+    pub async fn waiting(&self, requests: usize) {
+        let id = self.id.to_string();
+        eventually(&format!("{requests} requests wait"), async || {
+            json(&self.ops, "/status").await["nodes"][&id]["waiting"] == requests
+        })
+        .await;
+    }
+
+    /// Waits until a row is admitted here.
+    pub async fn admitted(&self, row: &Row) {
+        let body = row.sealed.body();
+        let sequence = Some(body.sequence.0);
+        eventually("the row is admitted", async || self.sequence(&body.stream).await >= sequence).await;
     }
 
     /// Refusals of a stream, by reason.
@@ -349,7 +389,11 @@ pub async fn listed(nodes: &[&Node], studio: &Studio, rows: &[Row]) {
 /// All playlists of these nodes are the same bytes.
 pub async fn assert_alike(nodes: &[&Node], studio: &Studio) {
     let mut paths = vec![format!("/live/{}/index.m3u8", studio.stream)];
-    paths.extend(studio.renditions.iter().map(|name| format!("/live/{}/{name}/index.m3u8", studio.stream)));
+    for name in &studio.renditions {
+        let base = format!("/live/{}/{name}", studio.stream);
+        paths.extend([format!("{base}/index.m3u8"), format!("{base}/index.m3u8?_HLS_skip=YES")]);
+        paths.extend((name != "audio").then(|| format!("{base}/iframes.m3u8")));
+    }
     for path in paths {
         let first = nodes[0].get(&path).await;
         assert_eq!(first.0, StatusCode::OK);

@@ -104,6 +104,8 @@ pub struct Studio {
     pub cluster: ClusterId,
     pub renditions: Vec<String>,
     pub part_bytes: usize,
+    /// Parts of a segment: [`PARTS`] unless it is changed.
+    pub parts: u32,
     session: SessionId,
     origin: UnixMillis,
     place: Place,
@@ -128,6 +130,7 @@ impl Studio {
             cluster: cluster(),
             renditions: vec!["1080p".into(), "360p".into(), "audio".into()],
             part_bytes: 2000,
+            parts: PARTS,
             session: SessionId([1; 16]),
             origin: now,
             place,
@@ -150,9 +153,19 @@ impl Studio {
         row
     }
 
+    /// The next row while the encoder is away: gaps in every rendition. The segment goes on in the next epoch only.
+    pub fn gap(&mut self, now: UnixMillis) -> Row {
+        let (mut body, _) = self.body(now);
+        for object in &mut body.objects {
+            (object.gap, object.length, object.digest) = (true, 0, Digest::NONE);
+            (object.independent, object.sync_length) = (false, None);
+        }
+        self.take(&body, Vec::new())
+    }
+
     /// A whole segment.
     pub fn segment(&mut self, now: UnixMillis) -> Vec<Row> {
-        (self.place.part..PARTS).map(|_| self.row(now)).collect()
+        (self.place.part..self.parts).map(|_| self.row(now)).collect()
     }
 
     /// A new session that builds on what is there.
@@ -173,6 +186,7 @@ impl Studio {
             cluster: self.cluster.clone(),
             renditions: self.renditions.clone(),
             part_bytes: self.part_bytes,
+            parts: self.parts,
             session: self.session,
             origin: self.origin,
             place: self.place.clone(),
@@ -190,7 +204,7 @@ impl Studio {
     /// What the next row says, before it is signed, and its bytes.
     pub fn body(&mut self, now: UnixMillis) -> (SealBody, Vec<(ObjectName, Bytes)>) {
         let place = self.place.clone();
-        let completes = place.part + 1 == PARTS;
+        let completes = place.part + 1 == self.parts;
         let (mut listed, mut objects) = (Vec::new(), Vec::new());
         for name in self.renditions.clone() {
             let init = self.bytes(&name, "init", 100);
@@ -209,7 +223,7 @@ impl Studio {
             if completes {
                 let slot = Slot::Segment { msn: MediaSequence(place.msn) };
                 let whole = self.place.segment.get(&name).cloned().unwrap_or_default();
-                let mut object = self.object(&name, slot, &whole, PART_TICKS * i64::from(PARTS));
+                let mut object = self.object(&name, slot, &whole, PART_TICKS * i64::from(self.parts));
                 let behind = PART_TICKS * i64::from(place.part);
                 object.start.ticks -= behind;
                 object.decode_time = object.start.rescale(object.decode_time.timescale);

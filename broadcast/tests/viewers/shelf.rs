@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use broadcast::viewers::{Object, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified};
+use broadcast::viewers::{
+    Look, Object, Playlist, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified, Waiter,
+};
 use bytes::Bytes;
 use media::{BitsPerSecond, Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, StreamId, UnixMillis};
 use messages::{AlertReason, SessionState};
+use playlist::reload::Directives;
 use sha2::{Digest as _, Sha256};
 
 pub(crate) const MULTIVARIANT: &str = include_str!("../../../crates/playlist/testdata/first-multivariant.m3u8");
@@ -73,12 +76,21 @@ impl Shelf for Fixed {
         is_demo(stream).then(|| Rendered::new(MULTIVARIANT))
     }
 
-    fn media_playlist(&self, stream: &StreamId, rendition: &RenditionId) -> Option<Rendered> {
-        is_demo(stream).then(|| self.playlists.get(rendition.as_str()).cloned())?
+    fn media_playlist(&self, stream: &StreamId, rendition: &RenditionId, _: &Directives) -> Look<Playlist> {
+        let text = self.playlists.get(rendition.as_str()).filter(|_| is_demo(stream));
+        text.map_or(Look::Absent, |text| Look::Here(Playlist { text: text.clone(), is_ended: false }))
     }
 
-    fn object(&self, name: &ObjectName) -> Option<Object> {
-        self.objects.get(&name.to_string()).cloned()
+    fn iframe_playlist(&self, _: &StreamId, _: &RenditionId, _: &Directives) -> Look<Playlist> {
+        Look::Absent
+    }
+
+    fn object(&self, name: &ObjectName) -> Look<Object> {
+        self.objects.get(&name.to_string()).map_or(Look::Absent, |object| Look::Here(object.clone()))
+    }
+
+    fn wait(&self, _: &StreamId) -> Option<Waiter> {
+        None
     }
 
     fn seals(&self, stream: &StreamId, from: LogSequence) -> Option<Vec<Bytes>> {

@@ -1,0 +1,212 @@
+//! The streams' URLs: playlists, media objects and the seal log.
+//!
+//! A request for what is about to come waits here, until the shelf has it, or says that it never will.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode};
+use media::{Epoch, LogSequence, ObjectName, RenditionId, Slot, StreamId};
+use playlist::reload::Directives;
+
+use super::respond::{self, Meta};
+use super::routes::{CBOR_SEQUENCE, Kept, Kind, Names, Shared, Site};
+use super::{Look, Playlist, Rendered};
+
+/// Most bytes of seals in one answer; a client asks on from the sequence after the last one it got. A window of 60 s of
+/// half-second seals has some 0.5 MB.
+const SEALS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Its rendition has sound only, and is labelled so.
+const AUDIO_RENDITION: &str = "audio";
+
+const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
+const VIDEO: HeaderValue = HeaderValue::from_static("video/mp4");
+const AUDIO: HeaderValue = HeaderValue::from_static("audio/mp4");
+
+const NO_PLAYLIST: &str = "this node has no such stream or rendition\n";
+const NO_OBJECT: &str = "this node has no such media object, or no longer\n";
+
+pub(super) async fn multivariant(
+    State(site): Shared,
+    Names(stream): Names<StreamId>,
+    request: Request<Body>,
+) -> Response {
+    match site.shelf.multivariant(&stream) {
+        Some(text) => playlist(&site, &request, &text, Answered::AsItIs),
+        None => respond::refuse(StatusCode::NOT_FOUND, NO_PLAYLIST),
+    }
+}
+
+pub(super) async fn media_playlist(
+    State(site): Shared,
+    Names((stream, rendition)): Names<(StreamId, RenditionId)>,
+    request: Request<Body>,
+) -> Response {
+    reload(&site, &stream, request, |site, wanted| site.shelf.media_playlist(&stream, &rendition, wanted)).await
+}
+
+pub(super) async fn iframe_playlist(
+    State(site): Shared,
+    Names((stream, rendition)): Names<(StreamId, RenditionId)>,
+    request: Request<Body>,
+) -> Response {
+    reload(&site, &stream, request, |site, wanted| site.shelf.iframe_playlist(&stream, &rendition, wanted)).await
+}
+
+/// A playlist that may be waited for (RFC 8216bis, 6.2.5.2).
+async fn reload(
+    site: &Site,
+    stream: &StreamId,
+    request: Request<Body>,
+    look: impl Fn(&Site, &Directives) -> Look<Playlist>,
+) -> Response {
+    let wanted = match Directives::parse(request.uri().query().unwrap_or_default()) {
+        Ok(wanted) => wanted,
+        Err(bad) => return respond::refuse(StatusCode::BAD_REQUEST, format!("{bad}\n")),
+    };
+    match settled(site, stream, NO_PLAYLIST, || look(site, &wanted)).await {
+        Ok(found) => {
+            let answered = if wanted.msn.is_some() && !found.is_ended { Answered::Blocking } else { Answered::AsItIs };
+            playlist(site, &request, &found.text, answered)
+        }
+        Err(refusal) => refusal,
+    }
+}
+
+/// How a playlist was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answered {
+    /// From a certain place on: whoever asks for the same may have the same.
+    Blocking,
+    AsItIs,
+}
+
+fn playlist(site: &Site, request: &Request<Body>, text: &Rendered, answered: Answered) -> Response {
+    let target_duration_s = site.settings.target_duration_s;
+    let kept = match answered {
+        Answered::Blocking => Kept::BlockingReload { target_duration_s },
+        Answered::AsItIs => Kept::Playlist { target_duration_s },
+    };
+    respond::text(request, text, Meta { kind: Kind::Playlist, content_type: PLAYLIST, kept })
+}
+
+/// Waits until what is looked for is there, or is known never to come.
+async fn settled<T>(
+    site: &Site,
+    stream: &StreamId,
+    absent: &'static str,
+    look: impl Fn() -> Look<T>,
+) -> Result<T, Response> {
+    let mut waiter = None;
+    loop {
+        match look() {
+            Look::Here(found) => return Ok(found),
+            Look::Absent => return Err(respond::refuse(StatusCode::NOT_FOUND, absent)),
+            Look::TooFar(why) => return Err(respond::refuse(StatusCode::BAD_REQUEST, format!("{why}\n"))),
+            Look::Soon => {}
+        }
+        match &mut waiter {
+            // It looks once more with a place: else it would miss what happened in between.
+            None => match site.shelf.wait(stream) {
+                Some(place) => waiter = Some(place),
+                None => return Err(respond::unavailable("too many requests wait here already\n")),
+            },
+            Some(place) if place.is_over() => {
+                return Err(respond::unavailable(
+                    "nothing new came for three target durations, or the node is stopping\n",
+                ));
+            }
+            Some(place) => {
+                if !place.woken().await {
+                    waiter = None;
+                }
+            }
+        }
+    }
+}
+
+pub(super) async fn object(
+    State(site): Shared,
+    Names((stream, rendition, epoch, slot)): Names<(StreamId, RenditionId, String, String)>,
+    request: Request<Body>,
+) -> Response {
+    let (kind, content_type) =
+        if rendition.as_str() == AUDIO_RENDITION { (Kind::Sound, AUDIO) } else { (Kind::Picture, VIDEO) };
+    let Some(name) = object_name(stream, rendition, &epoch, &slot) else {
+        return respond::refuse(StatusCode::NOT_FOUND, NO_OBJECT);
+    };
+    match settled(&site, &name.stream, NO_OBJECT, || site.shelf.object(&name)).await {
+        Ok(object) => respond::media(&request, object, Meta { kind, content_type, kept: Kept::ForEver }),
+        Err(refusal) => refusal,
+    }
+}
+
+/// `None` unless it is spelled as [`ObjectName`] prints it, so that an object has one URL in every cache.
+fn object_name(stream: StreamId, rendition: RenditionId, epoch: &str, slot: &str) -> Option<ObjectName> {
+    let (spelled, slot) = (epoch, Slot::parse(slot)?);
+    let epoch: Epoch = spelled.parse().ok()?;
+    (epoch.to_string() == spelled).then_some(ObjectName { stream, rendition, epoch, slot })
+}
+
+pub(super) async fn seals(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
+    let Some(from) = from_sequence(request.uri().query().unwrap_or_default()) else {
+        let line = "from: give one sequence number of the log, in digits, such as ?from=120\n";
+        return respond::refuse(StatusCode::BAD_REQUEST, line);
+    };
+    let Some(mut seals) = site.shelf.seals(&stream, from) else {
+        return respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream\n");
+    };
+    seals.truncate(fitting(&seals, SEALS_BYTES_MAX));
+    let meta = Meta { kind: Kind::Seals, content_type: CBOR_SEQUENCE, kept: Kept::OneSecond };
+    respond::sequence(seals, meta)
+}
+
+/// The `from` of a query; 0 when there is none, `None` when it is given twice or is not a number.
+fn from_sequence(query: &str) -> Option<LogSequence> {
+    let mut given = query.split('&').filter_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name == "from").then_some(value)
+    });
+    match (given.next(), given.next()) {
+        (None, _) => Some(LogSequence(0)),
+        (Some(value), None) if value.bytes().all(|byte| byte.is_ascii_digit()) => value.parse().ok(),
+        _ => None,
+    }
+}
+
+/// How many items come to at most `bytes_max`; one at least, so that a client always gets on.
+fn fitting(items: &[Bytes], bytes_max: usize) -> usize {
+    let mut total = 0_usize;
+    let fits = items.iter().take_while(|item| {
+        total = total.saturating_add(item.len());
+        total <= bytes_max
+    });
+    fits.count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_begins_where_the_query_says() {
+        assert_eq!(from_sequence(""), Some(LogSequence(0)));
+        assert_eq!(from_sequence("from=7"), Some(LogSequence(7)));
+        assert_eq!(from_sequence("_HLS_msn=3&from=7&x"), Some(LogSequence(7)));
+        assert_eq!(from_sequence("from=18446744073709551615"), Some(LogSequence(u64::MAX)));
+        for bad in
+            ["from", "from=", "from=-1", "from=+1", "from=1.5", "from=a", "from=18446744073709551616", "from=1&from=1"]
+        {
+            assert_eq!(from_sequence(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn long_log_is_cut_at_a_seal_and_never_to_nothing() {
+        let items = [3, 3, 3].map(|length| Bytes::from(vec![0; length]));
+        assert_eq!(fitting(&items, 9), 3);
+        assert_eq!(fitting(&items, 8), 2);
+        assert_eq!(fitting(&items, 1), 1);
+    }
+}

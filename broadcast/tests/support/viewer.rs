@@ -1,0 +1,51 @@
+//! A viewer on TLS, in one version of HTTP.
+
+use std::collections::BTreeMap;
+
+use node::tls::Identity;
+
+use super::Node;
+
+/// Cheap to clone; clones share its connections.
+#[derive(Clone)]
+pub struct Viewer {
+    client: reqwest::Client,
+    base: String,
+}
+
+impl Viewer {
+    pub fn new(identity: &Identity, protocol: &[u8], node: &Node) -> Self {
+        let mut tls = identity.client();
+        tls.alpn_protocols = vec![protocol.to_vec()];
+        let client = reqwest::Client::builder().use_preconfigured_tls(tls).no_proxy().build().unwrap();
+        Self { client, base: node.https.clone() }
+    }
+
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = self.client.get(format!("{}{path}", self.base));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let response = request.send().await.unwrap();
+        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            (name.to_string(), value.to_str().unwrap().to_owned())
+        };
+        let (status, headers) = (response.status().as_u16(), response.headers().iter().map(header).collect());
+        Answer { status, headers, body: response.bytes().await.unwrap().to_vec() }
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
