@@ -4,10 +4,14 @@
 //! admitted by the gate. Everything is a function of the log, so two nodes at the same place in it render the same bytes.
 //! Pure.
 
+mod listing;
+mod past;
 pub mod reload;
 pub mod render;
 mod timeline;
 
+pub use listing::Listing;
+pub use past::{Past, TooLate};
 pub use timeline::{
     Checkpoint, Contradiction, Effects, Part, Row, Segment, SegmentKey, Settings, Timeline, WINDOW_SEGMENTS_MIN,
 };

@@ -4,7 +4,7 @@ use media::RenditionId;
 
 use super::media::{Place, header};
 use super::tags::{Text, Version};
-use crate::Timeline;
+use crate::Listing;
 
 /// Bytes to set aside for the header, and for a segment.
 const CAPACITY_BYTES: [usize; 2] = [512, 192];
@@ -14,18 +14,20 @@ const CAPACITY_BYTES: [usize; 2] = [512, 192];
 ///
 /// It lists what the media playlist lists as complete, in the same places. A segment whose first picture is not there, or not known,
 /// is a gap.
-pub fn iframes(timeline: &Timeline, rendition: &RenditionId) -> Option<String> {
-    let first = timeline.listed().next()?;
-    let is_shown = || timeline.listed().any(|segment| segment.summary(rendition).sync_length.is_some());
+pub fn iframes<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId) -> Option<String> {
+    let listing: Listing<'_> = listing.into();
+    let timeline = listing.timeline;
+    let first = listing.listed().next()?;
+    let is_shown = || listing.listed().any(|segment| segment.summary(rendition).sync_length.is_some());
     if !timeline.states_pictures(rendition) && !is_shown() {
         return None;
     }
     let [header_bytes, segment_bytes] = CAPACITY_BYTES;
-    let mut text = Text::new(Version::Map, header_bytes + timeline.listed().len() * segment_bytes);
+    let mut text = Text::new(Version::Map, header_bytes + listing.listed_len() * segment_bytes);
     header(&mut text, &timeline.settings(), first);
     text.i_frames_only();
     let mut place = Place::default();
-    for segment in timeline.listed() {
+    for segment in listing.listed() {
         place.write(&mut text, segment, rendition);
         let summary = segment.summary(rendition);
         let picture = summary.sync_length.filter(|_| !summary.gap);

@@ -4,7 +4,7 @@ use media::{Epoch, MediaSequence, PartIndex, RenditionId, Slot};
 
 use super::tags::{Text, Version};
 use crate::timeline::{Segment, micros};
-use crate::{Settings, Timeline};
+use crate::{Listing, Settings, Timeline};
 
 /// How much of a playlist is wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,27 +23,29 @@ const CAPACITY_BYTES: [usize; 3] = [512, 160, 96];
 ///
 /// It begins with the first complete segment: clients without parts refuse a playlist without segments. After that, a row is listed
 /// as soon as it is there.
-pub fn media(timeline: &Timeline, rendition: &RenditionId, extent: Extent) -> Option<String> {
-    let first = timeline.listed().next()?;
-    if !timeline.has(rendition) {
+pub fn media<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, extent: Extent) -> Option<String> {
+    let listing: Listing<'_> = listing.into();
+    let first = listing.listed().next()?;
+    if !listing.has(rendition) {
         return None;
     }
     let skipped = match extent {
         Extent::Full => 0,
-        Extent::Delta => skippable(timeline, rendition),
+        Extent::Delta => skippable(&listing, rendition),
     };
-    let in_parts = listed_whole(timeline, rendition);
+    let in_parts = listed_whole(&listing, rendition);
     let mut text =
-        Text::new(if skipped > 0 { Version::Skip } else { Version::Map }, capacity(timeline, skipped, in_parts));
-    header(&mut text, &timeline.settings(), first);
-    text.part_inf(&timeline.settings());
+        Text::new(if skipped > 0 { Version::Skip } else { Version::Map }, capacity(&listing, skipped, in_parts));
+    let settings = listing.timeline.settings();
+    header(&mut text, &settings, first);
+    text.part_inf(&settings);
     if skipped > 0 {
         text.skip(skipped);
     }
     // The client has what applies from within what is skipped.
-    let mut place =
-        Place(timeline.segments().take(skipped).rfind(|segment| segment.has(rendition)).map(|s| s.key.epoch));
-    for (index, segment) in timeline.segments().enumerate().skip(skipped) {
+    let mut from_the_end = listing.segments().rev().skip(listing.segments_len() - skipped);
+    let mut place = Place(from_the_end.find(|segment| segment.has(rendition)).map(|segment| segment.key.epoch));
+    for (index, segment) in listing.segments().enumerate().skip(skipped) {
         place.write(&mut text, segment, rendition);
         if index >= in_parts {
             parts(&mut text, segment, rendition);
@@ -52,7 +54,7 @@ pub fn media(timeline: &Timeline, rendition: &RenditionId, extent: Extent) -> Op
             whole(&mut text, segment, rendition);
         }
     }
-    finish(text, timeline, rendition)
+    finish(text, &listing, rendition)
 }
 
 /// What stands at the head of every playlist of a stream: the same as long as it lives, but for the two counters (6.2.1). EXT-X-SERVER-CONTROL
@@ -103,14 +105,15 @@ fn whole(text: &mut Text, segment: &Segment, rendition: &RenditionId) {
 }
 
 /// What stands after all segments.
-fn finish(mut text: Text, timeline: &Timeline, rendition: &RenditionId) -> Option<String> {
+fn finish(mut text: Text, listing: &Listing<'_>, rendition: &RenditionId) -> Option<String> {
+    let timeline = listing.timeline;
     // A rendition that the newest epoch does not have gets nothing more.
     if let Some(hint) = timeline.hint().filter(|_| timeline.states(rendition)) {
         text.preload_hint(&hint);
     }
     let last = last_part(timeline)?;
-    for other in timeline.renditions().into_iter().filter(|other| *other != rendition) {
-        text.rendition_report(other, last);
+    for other in listing.renditions().into_iter().filter(|other| *other != rendition) {
+        text.rendition_report(other, listing.files(), last);
     }
     if timeline.is_ended() {
         text.end_list();
@@ -125,11 +128,11 @@ fn last_part(timeline: &Timeline) -> Option<(MediaSequence, PartIndex)> {
 }
 
 /// How many segments are further from the end of the last segment than the skip boundary (4.4.3.8): those that end before it.
-fn skippable(timeline: &Timeline, rendition: &RenditionId) -> usize {
-    let boundary = u64::from(timeline.settings().target_duration_s) * 6_000_000;
-    let mut left = timeline.listed().len();
+fn skippable(listing: &Listing<'_>, rendition: &RenditionId) -> usize {
+    let boundary = u64::from(listing.timeline.settings().target_duration_s) * 6_000_000;
+    let mut left = listing.listed_len();
     let mut distance = 0;
-    for segment in timeline.listed().rev() {
+    for segment in listing.listed().rev() {
         if distance >= boundary {
             break;
         }
@@ -141,11 +144,11 @@ fn skippable(timeline: &Timeline, rendition: &RenditionId) -> usize {
 
 /// How many segments at the front are listed without parts: those that begin further than three target durations from the end
 /// (4.4.4.9). Measured in parts, so that a segment does not come closer again when its own duration is known.
-fn listed_whole(timeline: &Timeline, rendition: &RenditionId) -> usize {
-    let limit = u64::from(timeline.settings().target_duration_s) * 3_000_000;
-    let mut left = timeline.segments().len();
+fn listed_whole(listing: &Listing<'_>, rendition: &RenditionId) -> usize {
+    let limit = u64::from(listing.timeline.settings().target_duration_s) * 3_000_000;
+    let mut left = listing.segments_len();
     let mut distance = 0;
-    for segment in timeline.segments().rev() {
+    for segment in listing.segments().rev() {
         distance += micros(segment.length_in_parts(rendition));
         if distance > limit || segment.rows().is_empty() {
             break;
@@ -155,10 +158,10 @@ fn listed_whole(timeline: &Timeline, rendition: &RenditionId) -> usize {
     left
 }
 
-fn capacity(timeline: &Timeline, skipped: usize, in_parts: usize) -> usize {
-    let segments = timeline.segments().len() - skipped;
-    let parts: usize = timeline.segments().skip(in_parts).map(|segment| segment.rows().len()).sum();
-    let reports = timeline.checkpoint().map_or(0, |checkpoint| checkpoint.renditions.len());
+fn capacity(listing: &Listing<'_>, skipped: usize, in_parts: usize) -> usize {
+    let segments = listing.segments_len() - skipped;
+    let parts: usize = listing.segments().skip(in_parts).map(|segment| segment.rows().len()).sum();
+    let reports = listing.timeline.checkpoint().map_or(0, |checkpoint| checkpoint.renditions.len());
     let [header, segment, line] = CAPACITY_BYTES;
     header + segments * segment + (parts + reports) * line
 }

@@ -1,4 +1,4 @@
-//! Playlists as text (RFC 8216bis). Pure functions from the timeline; which tags there are is in `tags`.
+//! Playlists as text (RFC 8216bis). Pure functions of what is listed; which tags there are is in `tags`.
 
 mod iframes;
 mod media;

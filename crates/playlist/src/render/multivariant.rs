@@ -3,7 +3,7 @@
 use media::{BitsPerSecond, Format, Track};
 
 use super::tags::{First, IFrames, Text, Variant, Version};
-use crate::Timeline;
+use crate::Listing;
 use crate::timeline::micros;
 
 /// GROUP-ID of the sound renditions.
@@ -17,7 +17,9 @@ const START_BITS_PER_SECOND: u64 = 2_000_000;
 ///
 /// A variant is a picture rendition with the sound, or, where there is no picture, a sound rendition. Renditions whose newest
 /// segment is a gap are left out, unless all are. The one to start with stands first, then the highest bandwidth.
-pub fn multivariant(timeline: &Timeline) -> Option<String> {
+pub fn multivariant<'a>(listing: impl Into<Listing<'a>>) -> Option<String> {
+    let listing: Listing<'_> = listing.into();
+    let (timeline, files) = (listing.timeline, listing.files());
     let newest = timeline.listed().next_back()?;
     let tracks: Vec<&Track> = timeline.checkpoint()?.renditions.iter().map(|rendition| &rendition.track).collect();
     let flowing = |track: &&Track| !newest.summary(&track.rendition).gap;
@@ -36,14 +38,14 @@ pub fn multivariant(timeline: &Timeline) -> Option<String> {
     for (index, track) in sound.iter().enumerate() {
         if let Format::Audio { channels, .. } = track.format {
             let first = if index == 0 { First::Yes } else { First::No };
-            text.audio(AUDIO_GROUP, &track.rendition, channels, first);
+            text.audio((AUDIO_GROUP, first), &track.rendition, channels, files);
         }
     }
     for track in &main {
-        text.variant(&variant(track, sound));
+        text.variant(&variant(track, sound), files);
     }
-    for i_frames in main.iter().filter_map(|track| i_frames(timeline, track)) {
-        text.i_frames(&i_frames);
+    for i_frames in main.iter().filter_map(|track| i_frames(&listing, track)) {
+        text.i_frames(&i_frames, files);
     }
     Some(text.finish())
 }
@@ -76,10 +78,10 @@ fn picture(track: &Track) -> Option<(u32, u32, u32)> {
 }
 
 /// What the I-frame playlist of a rendition needs (4.4.6.3), as the window shows it; `None` where it has none to list.
-fn i_frames<'a>(timeline: &Timeline, track: &'a Track) -> Option<IFrames<'a>> {
+fn i_frames<'a>(listing: &Listing<'_>, track: &'a Track) -> Option<IFrames<'a>> {
     let (width, height, _) = picture(track)?;
     let (mut peak, mut bits, mut duration) = (None, 0_u64, 0_u64);
-    for summary in timeline.listed().map(|segment| segment.summary(&track.rendition)).filter(|summary| !summary.gap) {
+    for summary in listing.listed().map(|segment| segment.summary(&track.rendition)).filter(|summary| !summary.gap) {
         let Some(length) = summary.sync_length else { continue };
         let (segment_bits, segment_duration) = (length.saturating_mul(8), micros(summary.duration).max(1));
         peak = peak.max(Some(per_second(segment_bits, segment_duration)));

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use media::{BitsPerSecond, Epoch, MediaSequence, PartIndex, RenditionId, Slot, Timestamp, UnixMillis};
 
 use crate::Settings;
+use crate::listing::Files;
 use crate::reload::Hint;
 use crate::timeline::{Part, micros};
 
@@ -142,27 +143,34 @@ impl Text {
     }
 
     /// EXT-X-RENDITION-REPORT (4.4.5.4) of another rendition.
-    pub(super) fn rendition_report(&mut self, rendition: &RenditionId, (msn, part): (MediaSequence, PartIndex)) {
+    pub(super) fn rendition_report(
+        &mut self,
+        rendition: &RenditionId,
+        files: Files,
+        (msn, part): (MediaSequence, PartIndex),
+    ) {
         self.line(format_args!(
-            "#EXT-X-RENDITION-REPORT:URI=\"../{rendition}/index.m3u8\",LAST-MSN={msn},LAST-PART={part}"
+            "#EXT-X-RENDITION-REPORT:URI=\"../{rendition}/{}\",LAST-MSN={msn},LAST-PART={part}",
+            files.media
         ));
     }
 
     /// EXT-X-MEDIA (4.4.6.1) of a sound rendition.
-    pub(super) fn audio(&mut self, group: &str, rendition: &RenditionId, channels: u8, first: First) {
+    pub(super) fn audio(&mut self, (group, first): (&str, First), rendition: &RenditionId, channels: u8, files: Files) {
         let default = match first {
             First::Yes => "YES",
             First::No => "NO",
         };
         self.line(format_args!(
             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{group}\",NAME=\"{rendition}\",DEFAULT={default},AUTOSELECT=YES,\
-             CHANNELS=\"{channels}\",URI=\"{rendition}/index.m3u8\""
+             CHANNELS=\"{channels}\",URI=\"{rendition}/{}\"",
+            files.media
         ));
     }
 
     /// EXT-X-STREAM-INF (4.4.6.2) and the URI of its playlist. Pictures are in standard range and carry no captions that we know of: said,
     /// because what is not said a client may look for.
-    pub(super) fn variant(&mut self, variant: &Variant<'_>) {
+    pub(super) fn variant(&mut self, variant: &Variant<'_>, files: Files) {
         let Variant { rendition, peak, mean, codecs, .. } = variant;
         let mut attributes = format!("BANDWIDTH={peak},AVERAGE-BANDWIDTH={mean},CODECS=\"{codecs}\"");
         if let Some((width, height, frame_rate_millihertz)) = variant.picture {
@@ -177,15 +185,16 @@ impl Text {
             let _ = write!(attributes, ",AUDIO=\"{group}\"");
         }
         self.line(format_args!("#EXT-X-STREAM-INF:{attributes}"));
-        self.line(format_args!("{rendition}/index.m3u8"));
+        self.line(format_args!("{rendition}/{}", files.media));
     }
 
     /// EXT-X-I-FRAME-STREAM-INF (4.4.6.3).
-    pub(super) fn i_frames(&mut self, i_frames: &IFrames<'_>) {
+    pub(super) fn i_frames(&mut self, i_frames: &IFrames<'_>, files: Files) {
         let IFrames { rendition, peak, mean, codec, size: (width, height) } = i_frames;
         self.line(format_args!(
             "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={mean},CODECS=\"{codec}\",\
-             RESOLUTION={width}x{height},VIDEO-RANGE=SDR,URI=\"{rendition}/iframes.m3u8\""
+             RESOLUTION={width}x{height},VIDEO-RANGE=SDR,URI=\"{rendition}/{}\"",
+            files.iframes
         ));
     }
 }

@@ -95,6 +95,21 @@ impl Segment {
         self.key
     }
 
+    /// Its media sequence number.
+    pub(crate) const fn msn(&self) -> MediaSequence {
+        self.key.msn
+    }
+
+    /// Without its rows, as a playlist of hours keeps it, and as a gap in the renditions of which it is not `here`.
+    #[must_use]
+    pub fn kept(&self, here: impl Fn(&RenditionId) -> bool) -> Self {
+        let mut kept = Self { rows: Vec::new(), ..self.clone() };
+        for whole in kept.closed.iter_mut().flat_map(|closed| &mut closed.wholes) {
+            whole.gap |= !here(&whole.rendition);
+        }
+        kept
+    }
+
     /// No part will be added any more, so that it is listed.
     pub const fn is_closed(&self) -> bool {
         self.closed.is_some()
