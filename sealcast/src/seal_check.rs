@@ -193,12 +193,12 @@ async fn check_media(
     let whole: BTreeSet<_> = named()
         .filter_map(|(epoch, object)| match object.slot {
             Slot::Segment { msn } => Some((epoch, &object.rendition, msn)),
-            Slot::Init | Slot::Part { .. } => None,
+            Slot::Init | Slot::Part { .. } | Slot::Image { .. } => None,
         })
         .collect();
     let covered = |epoch, object: &seal::Object| match object.slot {
         Slot::Part { msn, .. } => whole.contains(&(epoch, &object.rendition, msn)),
-        Slot::Init | Slot::Segment { .. } => false,
+        Slot::Init | Slot::Segment { .. } | Slot::Image { .. } => false,
     };
     for (epoch, object) in named().filter(|(epoch, object)| !object.gap && !covered(*epoch, object)) {
         let name = ObjectName { stream: stream.clone(), rendition: object.rendition.clone(), epoch, slot: object.slot };

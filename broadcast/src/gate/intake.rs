@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use media::{Digest, NodeId, ObjectName, Slot, StreamId};
 use messages::AlertReason;
-use seal::limits::PART_BYTES_MAX;
+use seal::limits::{IMAGE_BYTES_MAX, INIT_BYTES_MAX, PART_BYTES_MAX};
 use seal::{Freshness, KeyId, Refusal, RefusalReason, Sealed};
 
 use super::limits::{STRANGERS_MAX, STRANGERS_WAIT_MAX, STREAMS_MAX};
@@ -86,12 +86,19 @@ impl Gate {
     }
 
     pub(super) fn object(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes, peer: &NodeId) -> Answer {
-        if matches!(name.slot, Slot::Segment { .. }) || bytes.is_empty() || length(&bytes) > PART_BYTES_MAX {
+        let bytes_max = match name.slot {
+            Slot::Init => INIT_BYTES_MAX,
+            Slot::Part { .. } => PART_BYTES_MAX,
+            Slot::Image { .. } => IMAGE_BYTES_MAX,
+            // It is its parts.
+            Slot::Segment { .. } => 0,
+        };
+        if bytes.is_empty() || length(&bytes) > bytes_max {
             let reason = if bytes.is_empty() { AlertReason::Digest } else { AlertReason::Malformed };
             self.refuse(
                 reason,
                 &name.stream,
-                format!("{name} from {peer}: not a part or init segment of allowed size"),
+                format!("{name} from {peer}: not a part, image or init segment of allowed size"),
             );
             return Answer::Refused(reason);
         }

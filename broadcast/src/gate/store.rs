@@ -29,6 +29,8 @@ pub(super) struct StoredRow {
     pub part: PartIndex,
     /// The parts.
     pub parts: Vec<StoredPart>,
+    /// The image of the segment that it completes.
+    pub image: Option<StoredPart>,
 }
 
 impl StoredRow {
@@ -37,7 +39,7 @@ impl StoredRow {
     }
 
     fn length(&self) -> u64 {
-        self.parts.iter().map(|part| length(&part.bytes)).sum()
+        self.parts.iter().chain(&self.image).map(|part| length(&part.bytes)).sum()
     }
 }
 
@@ -53,6 +55,11 @@ pub(super) struct StoredSegment {
 }
 
 impl StoredSegment {
+    /// The image, which came with the row that completed it.
+    fn image(&self) -> Option<&StoredPart> {
+        self.rows.last()?.image.as_ref()
+    }
+
     /// Lengths of the parts of each rendition that has all of `rows`.
     fn lengths(&self, rows: usize) -> BTreeMap<RenditionId, Vec<u64>> {
         let mut lengths: BTreeMap<RenditionId, Vec<u64>> = BTreeMap::new();
@@ -79,7 +86,8 @@ impl StoredSegment {
                 let slice = rest.get_mut(&part.rendition).map(|rest| rest.split_to(part.bytes.len().min(rest.len())));
                 StoredPart { bytes: slice.unwrap_or_else(|| part.bytes.clone()), ..part.clone() }
             });
-            Arc::new(StoredRow { sequence: row.sequence, part: row.part, parts: parts.collect() })
+            let (parts, image) = (parts.collect(), row.image.clone());
+            Arc::new(StoredRow { sequence: row.sequence, part: row.part, parts, image })
         });
         self.rows = sliced.collect();
     }
@@ -104,7 +112,20 @@ impl Media {
                 row.find(rendition).map(|part| (part.digest, part.bytes.clone()))
             }
             Slot::Segment { msn } => self.segments.get(&SegmentKey { epoch, msn })?.whole.get(rendition).cloned(),
+            Slot::Image { msn } => {
+                let image = self.segments.get(&SegmentKey { epoch, msn })?.image()?;
+                (image.rendition == *rendition).then(|| (image.digest, image.bytes.clone()))
+            }
         }
+    }
+
+    /// The newest image of a segment that has not left the playlists: whose it is, where it stands, and its digest and bytes.
+    pub fn newest_image(&self) -> Option<(SegmentKey, RenditionId, Digest, Bytes)> {
+        let mut listed = self.segments.iter().rev().filter(|(_, segment)| segment.expires.is_none());
+        listed.find_map(|(key, segment)| {
+            let StoredPart { rendition, digest, bytes } = segment.image()?.clone();
+            Some((*key, rendition, digest, bytes))
+        })
     }
 
     /// Init segments of an epoch.

@@ -483,16 +483,17 @@ impl Stream {
         let newest = self.timeline.segments().next_back();
         let row = newest.and_then(|segment| segment.rows().last()).filter(|row| row.sequence == body.sequence);
         let place = newest.map(playlist::Segment::key).zip(row);
-        let mut parts = Vec::new();
+        let (mut parts, mut image) = (Vec::new(), None);
         for ((rendition, slot), (digest, bytes)) in bytes {
             match slot {
                 Slot::Init => self.media.add_init(body.epoch, rendition, digest, bytes),
                 Slot::Part { .. } => parts.push(StoredPart { rendition, digest, bytes }),
                 Slot::Segment { .. } => {}
+                Slot::Image { .. } => image = Some(StoredPart { rendition, digest, bytes }),
             }
         }
         if let Some((key, row)) = place {
-            let row = StoredRow { sequence: body.sequence, part: row.part, parts };
+            let row = StoredRow { sequence: body.sequence, part: row.part, parts, image };
             self.media.add_row(key, row);
         }
         for segment in self.timeline.segments().rev().take(2).filter(|segment| segment.is_closed()) {

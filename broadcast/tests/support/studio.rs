@@ -163,6 +163,22 @@ impl Studio {
         self.take(&body, Vec::new())
     }
 
+    /// The row that completes a segment, with an image of the second rendition.
+    pub fn row_with_image(&mut self, now: UnixMillis, image: &'static [u8]) -> Row {
+        let (mut body, mut objects) = self.body(now);
+        let whole = |object: &&Object| matches!(object.slot, Slot::Segment { .. });
+        let name = self.renditions[1].clone();
+        let whole = body.objects.iter().filter(whole).find(|object| object.rendition.as_str() == name).unwrap().clone();
+        let Slot::Segment { msn } = whole.slot else { unreachable!("a segment") };
+        let slot = Slot::Image { msn };
+        let (duration, bytes) = (Timestamp::zero(whole.duration.timescale), Bytes::from_static(image));
+        let (length, digest, init) = (u64::try_from(image.len()).unwrap(), sha256(image), Digest::NONE);
+        body.objects.push(Object { slot, duration, length, digest, init, ..whole });
+        body.objects.sort_by(|a, b| (&a.rendition, a.slot).cmp(&(&b.rendition, b.slot)));
+        objects.push((self.name(&name, slot), bytes));
+        self.take(&body, objects)
+    }
+
     /// A whole segment.
     pub fn segment(&mut self, now: UnixMillis) -> Vec<Row> {
         (self.place.part..self.parts).map(|_| self.row(now)).collect()

@@ -21,6 +21,11 @@ pub enum Slot {
         /// Segment.
         msn: MediaSequence,
     },
+    /// The thumbnail of segment `msn`: its first picture as a JPEG. Not every segment has one, and one rendition of a stream at most.
+    Image {
+        /// Segment.
+        msn: MediaSequence,
+    },
 }
 
 impl fmt::Display for Slot {
@@ -30,6 +35,7 @@ impl fmt::Display for Slot {
             Self::Init => f.write_str("init.mp4"),
             Self::Part { msn, part } => write!(f, "{msn}.{part}.m4s"),
             Self::Segment { msn } => write!(f, "{msn}.m4s"),
+            Self::Image { msn } => write!(f, "{msn}.jpg"),
         }
     }
 }
@@ -40,6 +46,8 @@ impl Slot {
     pub fn parse(text: &str) -> Option<Self> {
         let slot = if text == "init.mp4" {
             Self::Init
+        } else if let Some(msn) = text.strip_suffix(".jpg") {
+            Self::Image { msn: msn.parse().ok()? }
         } else {
             let stem = text.strip_suffix(".m4s")?;
             match stem.split_once('.') {
@@ -78,10 +86,13 @@ mod tests {
 
     #[test]
     fn slot_has_exactly_one_spelling() {
-        for text in ["init.mp4", "0.m4s", "17.m4s", "17.3.m4s"] {
+        for text in ["init.mp4", "0.m4s", "17.m4s", "17.3.m4s", "0.jpg", "17.jpg"] {
             assert_eq!(Slot::parse(text).unwrap().to_string(), text);
         }
         for text in ["", ".m4s", "017.m4s", "+1.m4s", "1.03.m4s", "1.2.3.m4s", "1", "init.m4s", "-1.m4s", "1.m4s/"] {
+            assert_eq!(Slot::parse(text), None, "{text:?}");
+        }
+        for text in [".jpg", "01.jpg", "1.2.jpg", "1.jpeg", "1.JPG", "poster.jpg"] {
             assert_eq!(Slot::parse(text), None, "{text:?}");
         }
     }

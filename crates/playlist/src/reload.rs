@@ -192,11 +192,11 @@ impl Edge {
         let is_hinted = self.hint.is_some_and(|hint| match slot {
             Slot::Init => hint.renews && epoch == hint.epoch,
             Slot::Part { msn, part } => (epoch, msn, part) == (hint.epoch, hint.msn, hint.part),
-            Slot::Segment { .. } => false,
+            Slot::Segment { .. } | Slot::Image { .. } => false,
         });
         let is_past = match slot {
             Slot::Part { msn, part } => (msn, part) < self.place(),
-            Slot::Segment { msn } => msn <= self.last,
+            Slot::Segment { msn } | Slot::Image { msn } => msn <= self.last,
             Slot::Init => true,
         };
         if is_hinted {

@@ -68,13 +68,14 @@ pub struct Rendition {
 pub struct Object {
     /// Rendition.
     pub rendition: RenditionId,
-    /// Init segment, part or segment, and its place. A segment is exactly its parts' bytes, so its bytes are not sent again.
+    /// Init segment, part, segment or image, and its place. A segment is exactly its parts' bytes, so its bytes are not sent again.
     pub slot: Slot,
-    /// Presentation time of the row's start: the same instant in all renditions. Zero for init segments.
+    /// Presentation time of the row's start: the same instant in all renditions; of an image, that of its segment. Zero for init
+    /// segments.
     pub start: Timestamp,
-    /// Decode time of the first sample (the `tfdt`), in the rendition's timescale. Zero for init segments.
+    /// Decode time of the first sample (the `tfdt`), in the rendition's timescale; of an image, that of its segment. Zero for init segments.
     pub decode_time: Timestamp,
-    /// Sum of sample durations, in the rendition's timescale; positive, except for init segments.
+    /// Sum of sample durations, in the rendition's timescale; positive, except for init segments and images.
     pub duration: Timestamp,
     /// Starts with a sample that needs none before it (EXT-X-PART INDEPENDENT=YES). Always true for audio.
     pub independent: bool,
@@ -84,7 +85,7 @@ pub struct Object {
     pub length: u64,
     /// SHA-256 of the bytes.
     pub digest: Digest,
-    /// Digest of the init segment that it needs; its own for an init segment.
+    /// Digest of the init segment that it needs; its own for an init segment, [`Digest::NONE`] for an image.
     pub init: Digest,
     /// Bytes from the start of a part through the end of its first sample, which is a sync sample: what an I-frame playlist gives
     /// a range of (EXT-X-I-FRAMES-ONLY). Only on independent parts of pictures, and not on gaps.

@@ -8,9 +8,9 @@ use media::{Digest, Format, LogSequence, MediaSequence, PartIndex, Slot, Timesta
 
 use crate::keyring::Freshness;
 use crate::limits::{
-    CATCH_UP_AGE_MAX, CLOCK_AHEAD_MAX, CODEC_BYTES_MAX, COUNTER_MAX, INIT_BYTES_MAX, LIVE_AGE_MAX, OBJECT_BYTES_MAX,
-    OBJECTS_MAX, ORIGIN_DRIFT_MAX, PART_BYTES_MAX, PART_DURATION_MAX, PARTS_MAX, PICTURE_SIDE_MAX, RENDITIONS_MAX,
-    SAMPLE_RATE_HZ_MAX, SEGMENT_DURATION_MAX,
+    CATCH_UP_AGE_MAX, CLOCK_AHEAD_MAX, CODEC_BYTES_MAX, COUNTER_MAX, IMAGE_BYTES_MAX, INIT_BYTES_MAX, LIVE_AGE_MAX,
+    OBJECT_BYTES_MAX, OBJECTS_MAX, ORIGIN_DRIFT_MAX, PART_BYTES_MAX, PART_DURATION_MAX, PARTS_MAX, PICTURE_SIDE_MAX,
+    RENDITIONS_MAX, SAMPLE_RATE_HZ_MAX, SEGMENT_DURATION_MAX,
 };
 use crate::{Object, Refusal, Rendition, SealBody, SealKind};
 
@@ -31,6 +31,7 @@ struct Group<'a> {
     init: Option<&'a Object>,
     part: Option<&'a Object>,
     segment: Option<&'a Object>,
+    image: Option<&'a Object>,
 }
 
 /// The row that a seal adds; `None` when it has no parts.
@@ -39,7 +40,7 @@ pub(crate) fn row(body: &SealBody) -> Option<Row> {
     let completes = body.objects.iter().any(is_segment);
     body.objects.iter().find_map(|object| match object.slot {
         Slot::Part { msn, part } => Some(Row { msn, part, start: object.start, completes }),
-        Slot::Init | Slot::Segment { .. } => None,
+        Slot::Init | Slot::Segment { .. } | Slot::Image { .. } => None,
     })
 }
 
@@ -140,8 +141,12 @@ fn groups(body: &SealBody) -> Result<Vec<Group<'_>>, Refusal> {
                     Slot::Init => &mut group.init,
                     Slot::Part { .. } => &mut group.part,
                     Slot::Segment { .. } => &mut group.segment,
+                    Slot::Image { .. } => &mut group.image,
                 };
-                ensure(place.replace(object).is_none(), "more than one part or segment of a rendition in a row")?;
+                ensure(
+                    place.replace(object).is_none(),
+                    "more than one part, segment or image of a rendition in a row",
+                )?;
             }
             Ok(group)
         })
@@ -167,7 +172,21 @@ fn shape(groups: &[Group<'_>], row: Row) -> Result<(), Refusal> {
         (Some(part), Some(segment)) => segment.gap || !part.gap,
         _ => true,
     });
-    ensure(gap_kept, "segment with bytes, of which a part has none")
+    ensure(gap_kept, "segment with bytes, of which a part has none")?;
+    image(groups)
+}
+
+/// At most one image: of a picture's segment that the seal completes, and that is not a gap.
+fn image(groups: &[Group<'_>]) -> Result<(), Refusal> {
+    let mut images = groups.iter().filter_map(|group| group.image.map(|image| (image, group.segment)));
+    let Some((image, segment)) = images.next() else { return Ok(()) };
+    ensure(images.next().is_none(), "more than one image")?;
+    let of_segment = segment.is_some_and(|segment| {
+        let same_place =
+            matches!((image.slot, segment.slot), (Slot::Image { msn: a }, Slot::Segment { msn: b }) if a == b);
+        same_place && !segment.gap && (image.start, image.decode_time) == (segment.start, segment.decode_time)
+    });
+    ensure(of_segment, "image without the segment that it shows, or of another time")
 }
 
 /// Where there is a checkpoint, it lists exactly the renditions of the row, with the timescale and init segment they use.
@@ -191,7 +210,8 @@ fn match_checkpoint(body: &SealBody, group: &Group<'_>) -> Result<(), Refusal> {
     ensure(group.init.is_none_or(same), "init segment is not the one that the checkpoint states")?;
     let picture = matches!(rendition.track.format, Format::Video { .. });
     let sync_ok = picture || group.part.is_none_or(|part| part.sync_length.is_none());
-    ensure(sync_ok, "a sync sample's length where every sample is one")
+    ensure(sync_ok, "a sync sample's length where every sample is one")?;
+    ensure(picture || group.image.is_none(), "an image of sound")
 }
 
 fn timescale_ok(object: &Object, rendition: &Rendition) -> bool {
@@ -199,11 +219,12 @@ fn timescale_ok(object: &Object, rendition: &Rendition) -> bool {
 }
 
 fn object(object: &Object) -> Result<(), Refusal> {
-    let Object { start, decode_time, duration, gap, length, digest, init, .. } = object;
+    let Object { start, decode_time, duration, independent, gap, length, digest, init, .. } = object;
+    let is_image = matches!(object.slot, Slot::Image { .. });
     if *gap {
         ensure(*length == 0 && *digest == Digest::NONE, "a gap with bytes")?;
     } else {
-        ensure(*digest != Digest::NONE && *init != Digest::NONE, "no digest, and no gap")?;
+        ensure(*digest != Digest::NONE && is_image == (*init == Digest::NONE), "no digest, and no gap")?;
     }
     if let Some(sync) = object.sync_length {
         let in_part = matches!(object.slot, Slot::Part { .. }) && object.independent && !gap;
@@ -215,6 +236,11 @@ fn object(object: &Object) -> Result<(), Refusal> {
             ensure(!gap && digest == init, "init segment that is a gap, or needs another")?;
             let zero = [start, decode_time, duration].iter().all(|time| time.ticks == 0);
             return ensure(zero && (1..=INIT_BYTES_MAX).contains(length), "init segment with a time or of no size");
+        }
+        Slot::Image { .. } => {
+            let still = duration.ticks == 0 && duration.timescale == decode_time.timescale;
+            ensure(!gap && *independent && still, "image that is a gap, or lasts")?;
+            return ensure((1..=IMAGE_BYTES_MAX).contains(length), "image of no bytes, or over the limit");
         }
         Slot::Part { .. } => (PART_BYTES_MAX, PART_DURATION_MAX),
         Slot::Segment { .. } => (OBJECT_BYTES_MAX, SEGMENT_DURATION_MAX),

@@ -128,6 +128,7 @@ fn write_object(w: &mut Writer, object: &Object) {
         Slot::Init => w.array(1).uint(0),
         Slot::Part { msn, part } => w.array(3).uint(1).uint(msn.0).uint(part.0.into()),
         Slot::Segment { msn } => w.array(2).uint(2).uint(msn.0),
+        Slot::Image { msn } => w.array(2).uint(3).uint(msn.0),
     };
     w.uint(2).time(object.start);
     w.uint(3).time(object.decode_time);
@@ -164,6 +165,7 @@ fn read_slot(r: &mut Reader<'_>) -> Result<Slot, Refusal> {
         (1, 0) => Ok(Slot::Init),
         (3, 1) => Ok(Slot::Part { msn: MediaSequence(r.uint()?), part: PartIndex(r.uint32()?) }),
         (2, 2) => Ok(Slot::Segment { msn: MediaSequence(r.uint()?) }),
+        (2, 3) => Ok(Slot::Image { msn: MediaSequence(r.uint()?) }),
         (length, kind) => Err(Refusal::malformed(format!("slot {kind} of {length} elements"))),
     }
 }

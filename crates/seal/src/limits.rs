@@ -14,8 +14,8 @@ pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// Most renditions of a stream: a ladder has 4 to 8; 32 leaves room for audio languages.
 pub const RENDITIONS_MAX: usize = 32;
-/// Most objects of a seal: init segment, part and segment of each rendition.
-pub const OBJECTS_MAX: usize = 3 * RENDITIONS_MAX;
+/// Most objects of a seal: init segment, part and segment of each rendition, and an image.
+pub const OBJECTS_MAX: usize = 3 * RENDITIONS_MAX + 1;
 /// Longest codec string in bytes (RFC 6381); AV1's full form has 38.
 pub const CODEC_BYTES_MAX: usize = 64;
 /// Most stream names in a grant; one that needs more is granted all with `*`.
@@ -44,6 +44,8 @@ pub const OBJECT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 pub const PART_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Longest init segment in bytes: parameter sets and boxes need 1 kB.
 pub const INIT_BYTES_MAX: u64 = 256 * 1024;
+/// Longest image in bytes: a picture 320 pixels wide has 10 to 40 kB.
+pub const IMAGE_BYTES_MAX: u64 = 128 * 1024;
 /// Most parts of a segment: 4 s of the shortest part target that makes sense (0.1 s) are 40.
 pub const PARTS_MAX: u32 = 64;
 /// Largest picture side in pixels.

@@ -181,7 +181,7 @@ impl Writer {
         let now = self.hub.services.context.clock.wall();
         let (completes, tracks) = (row.completes_segment, row.tracks.clone());
         let Some(log) = &mut self.log else { return Ok(()) };
-        let entry = log.row(row, now);
+        let entry = log.row(row, None, now);
         let sequence = entry.body.sequence;
         self.seal(entry, completes).await?;
         let ring_bytes = self.pusher.as_ref().map_or(0, Pusher::ring_bytes);

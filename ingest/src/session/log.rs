@@ -11,6 +11,7 @@ use media::{
     ClusterId, Digest, DiscontinuitySequence, Epoch, LogSequence, MediaSequence, ObjectName, RenditionId, SessionId,
     Slot, StreamId, Timestamp, Track, TrackConfig, UnixMillis, cmaf,
 };
+use seal::limits::IMAGE_BYTES_MAX;
 use seal::{Head, Object, Rendition, SealBody, SealKind, Sealed};
 use sha2::{Digest as _, Sha256};
 
@@ -57,6 +58,15 @@ pub(crate) struct EpochIdentity {
     pub(crate) epoch: Epoch,
     /// Wall clock of presentation time zero.
     pub(crate) origin: UnixMillis,
+}
+
+/// The thumbnail of a segment: its first picture as a JPEG.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Image {
+    /// Rendition whose picture it is.
+    pub(crate) rendition: RenditionId,
+    /// The JPEG.
+    pub(crate) bytes: Bytes,
 }
 
 /// A rendition's init segment.
@@ -126,8 +136,8 @@ impl EpochLog {
         self.next_msn
     }
 
-    /// States a row.
-    pub(crate) fn row(&mut self, row: Row, issued_at: UnixMillis) -> Entry {
+    /// States a row, with the image of the segment that it completes, if there is one.
+    pub(crate) fn row(&mut self, row: Row, image: Option<Image>, issued_at: UnixMillis) -> Entry {
         let first = !std::mem::replace(&mut self.started, true);
         let mut objects = Vec::new();
         let mut bytes = Vec::new();
@@ -144,6 +154,11 @@ impl EpochLog {
                 bytes.push((self.name(&object.rendition, object.slot), object.bytes.clone()));
             }
             objects.push(stated(object, digest, init));
+        }
+        let image = image.and_then(|image| Some((image_object(&image, row.msn, &objects)?, image)));
+        if let Some((object, Image { rendition, bytes: jpeg })) = image {
+            bytes.push((self.name(&rendition, object.slot), jpeg));
+            objects.push(object);
         }
         objects.sort_by(|a, b| (&a.rendition, a.slot).cmp(&(&b.rendition, b.slot)));
         self.segment_open = !row.completes_segment;
@@ -208,7 +223,7 @@ impl EpochLog {
             Slot::Segment { .. } => {
                 self.segments.remove(&object.rendition).map_or(Digest::NONE, |hash| Digest(hash.finalize().into()))
             }
-            Slot::Part { .. } | Slot::Init => {
+            Slot::Part { .. } | Slot::Init | Slot::Image { .. } => {
                 self.segments.entry(object.rendition.clone()).or_default().update(&object.bytes);
                 sha256(&object.bytes)
             }
@@ -235,6 +250,27 @@ fn init_object(rendition: &RenditionId, init: &Init) -> Object {
         init: init.digest,
         sync_length: None,
     }
+}
+
+/// What is stated of an image: `None` when its segment is not completed here, or is a gap.
+fn image_object(image: &Image, msn: MediaSequence, objects: &[Object]) -> Option<Object> {
+    let length = length(&image.bytes);
+    let whole = objects
+        .iter()
+        .find(|object| object.rendition == image.rendition && object.slot == Slot::Segment { msn } && !object.gap)?;
+    (1..=IMAGE_BYTES_MAX).contains(&length).then(|| Object {
+        rendition: image.rendition.clone(),
+        slot: Slot::Image { msn },
+        start: whole.start,
+        decode_time: whole.decode_time,
+        duration: Timestamp::zero(whole.duration.timescale),
+        independent: true,
+        gap: false,
+        length,
+        digest: sha256(&image.bytes),
+        init: Digest::NONE,
+        sync_length: None,
+    })
 }
 
 fn stated(object: MediaObject, digest: Digest, init: Digest) -> Object {
@@ -335,7 +371,7 @@ mod tests {
         let rows: [(u32, &[u8], _); 3] = [(0, b"ab", None), (1, b"c", None), (2, b"de", Some(5))];
         let mut seals: Vec<Sealed> = Vec::new();
         for (part, bytes, closes) in rows {
-            let entry = log.row(row(&log, part, Some(bytes), closes), NOW);
+            let entry = log.row(row(&log, part, Some(bytes), closes), None, NOW);
             let sealed = seal(&mut log, &entry, &key);
             if let Some(before) = seals.last() {
                 Head::of(before).admits(sealed.body()).unwrap();
@@ -351,33 +387,54 @@ mod tests {
     #[test]
     fn gap_has_no_bytes_and_makes_its_segment_a_gap() {
         let (mut log, key) = (log(1, None), SealingKey::generate().unwrap());
-        let entry = log.row(row(&log, 0, Some(b"ab"), None), NOW);
+        let entry = log.row(row(&log, 0, Some(b"ab"), None), None, NOW);
         seal(&mut log, &entry, &key);
-        let entry = log.row(row(&log, 1, None, Some(0)), NOW);
+        let entry = log.row(row(&log, 1, None, Some(0)), None, NOW);
         assert!(entry.objects.is_empty());
         assert!(entry.body.objects.iter().all(|object| object.gap && object.digest == Digest::NONE));
         seal(&mut log, &entry, &key);
-        let entry = log.row(row(&log, 0, Some(b"cd"), Some(2)), NOW);
+        let entry = log.row(row(&log, 0, Some(b"cd"), Some(2)), None, NOW);
         let sealed = seal(&mut log, &entry, &key);
         assert_eq!(sealed.body().objects[1].digest, sha256(b"cd"), "nothing of the segment before is left");
+    }
+
+    #[test]
+    fn image_is_stated_with_the_segment_that_it_shows_and_with_no_gap() {
+        let (mut log, key) = (log(1, None), SealingKey::generate().unwrap());
+        let image = || Some(Image { rendition: rendition(), bytes: Bytes::from_static(b"jpeg") });
+        let entry = log.row(row(&log, 0, Some(b"ab"), None), image(), NOW);
+        assert_eq!(entry.objects.len(), 2, "a segment that goes on has no image");
+        seal(&mut log, &entry, &key);
+        let entry = log.row(row(&log, 1, Some(b"c"), Some(3)), image(), NOW);
+        let name = |slot| log.name(&rendition(), slot);
+        let pushed: Vec<_> = entry.objects.iter().map(|(name, _)| name.clone()).collect();
+        let (msn, part) = (MediaSequence(0), PartIndex(1));
+        assert_eq!(pushed, [name(Slot::Part { msn, part }), name(Slot::Image { msn })]);
+        let stated = entry.body.objects.last().unwrap();
+        assert_eq!((stated.slot, stated.digest, stated.length), (Slot::Image { msn }, sha256(b"jpeg"), 4));
+        // Sound has no picture, so the key's owner may not say so; all else of the statement holds.
+        let refusal = seal::sign_seal(&entry.body, &key).unwrap_err().to_string();
+        assert!(refusal.contains("image of sound"), "{refusal}");
+        let entry = log.row(row(&log, 1, None, Some(0)), image(), NOW);
+        assert!(entry.objects.is_empty(), "a gap shows nothing");
     }
 
     #[test]
     fn epoch_begins_past_an_open_segment_and_after_an_end() {
         let key = SealingKey::generate().unwrap();
         let mut first = log(1, None);
-        let entry = first.row(row(&first, 0, Some(b"ab"), None), NOW);
+        let entry = first.row(row(&first, 0, Some(b"ab"), None), None, NOW);
         let open = seal(&mut first, &entry, &key);
         let mut second = log(2, Some(&LogPosition::after(&open)));
         assert_eq!(second.next_msn(), MediaSequence(1));
-        let entry = second.row(row(&second, 0, Some(b"cd"), None), NOW);
+        let entry = second.row(row(&second, 0, Some(b"cd"), None), None, NOW);
         let sealed = seal(&mut second, &entry, &key);
         Head::of(&open).admits(sealed.body()).unwrap();
         let entry = second.end(NOW);
         let end = seal(&mut second, &entry, &key);
         Head::of(&sealed).admits(end.body()).unwrap();
         let mut third = log(3, Some(&LogPosition::after(&end)));
-        let entry = third.row(row(&third, 0, Some(b"ef"), None), NOW);
+        let entry = third.row(row(&third, 0, Some(b"ef"), None), None, NOW);
         let sealed = seal(&mut third, &entry, &key);
         Head::of(&end).admits(sealed.body()).unwrap();
         assert_eq!((sealed.body().next_msn, sealed.body().discontinuity), (MediaSequence(2), DiscontinuitySequence(2)));

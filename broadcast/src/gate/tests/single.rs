@@ -47,6 +47,53 @@ fn segment_is_listed_when_seal_and_bytes_are_here_in_any_order() {
 }
 
 #[test]
+fn image_is_admitted_with_its_segment_and_leaves_with_it() {
+    let (mut studio, mut bench) = setup();
+    for _ in 0..7 {
+        let row = studio.row(bench.wall());
+        bench.take(&row);
+    }
+    assert_eq!(bench.view().media.newest_image(), None);
+    let row = studio.row_with_image(bench.wall(), b"jpeg");
+    let (image, media) = row.objects.iter().cloned().partition(|(name, _)| matches!(name.slot, Slot::Image { .. }));
+    let without = studio::Row { objects: media, ..row.clone() };
+    bench.take(&without);
+    assert_eq!(bench.admitted(), 7, "a seal is admitted as a whole");
+    bench.objects(&studio::Row { objects: image, ..row });
+    assert_eq!((bench.admitted(), &bench.refused[..]), (8, &[][..]));
+    let msn = MediaSequence(0);
+    let name = studio::rendition("360p");
+    let held = bench.view().media.get(Epoch(1), &name, Slot::Image { msn }).unwrap();
+    assert_eq!(held, (sha256(b"jpeg"), Bytes::from_static(b"jpeg")));
+    assert_eq!(bench.view().media.get(Epoch(1), &studio::rendition("1080p"), Slot::Image { msn }), None);
+    let newest = bench.view().media.newest_image().unwrap();
+    assert_eq!((newest.0.msn, newest.1), (msn, name.clone()));
+    for _ in 0..13 {
+        let rows = studio.segment(bench.wall());
+        bench.take_all(&rows);
+        bench.wait(Duration::from_secs(4));
+    }
+    assert_eq!(bench.view().media.newest_image(), None, "its segment has left the playlists");
+    assert!(bench.view().media.get(Epoch(1), &name, Slot::Image { msn }).is_some(), "and is served for a while");
+    bench.wait(Duration::from_secs(80));
+    assert_eq!(bench.view().media.get(Epoch(1), &name, Slot::Image { msn }), None);
+}
+
+#[test]
+fn image_larger_than_a_thumbnail_is_refused() {
+    let (studio, mut bench) = setup();
+    let slot = Slot::Image { msn: MediaSequence(0) };
+    let name = media::ObjectName {
+        stream: studio.stream.clone(),
+        rendition: studio::rendition("360p"),
+        epoch: Epoch(1),
+        slot,
+    };
+    bench.object(&name, &vec![1; 128 * 1024 + 1].into());
+    assert_eq!(bench.reasons(), [AlertReason::Malformed]);
+}
+
+#[test]
 fn admitted_segment_is_its_parts_and_shares_their_memory() {
     let (mut studio, mut bench) = setup();
     let rows = studio.segment(bench.wall());

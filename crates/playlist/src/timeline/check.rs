@@ -88,7 +88,7 @@ pub enum Contradiction {
 /// Media sequence number with which the epoch that `body` opens starts.
 pub(super) fn first_msn(body: &SealBody) -> MediaSequence {
     let msn = body.objects.iter().find_map(|object| match object.slot {
-        Slot::Part { msn, .. } | Slot::Segment { msn } => Some(msn),
+        Slot::Part { msn, .. } | Slot::Segment { msn } | Slot::Image { msn } => Some(msn),
         Slot::Init => None,
     });
     msn.unwrap_or(body.next_msn)

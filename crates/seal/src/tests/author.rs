@@ -145,6 +145,7 @@ impl Author {
             Slot::Init => (half_seconds(0), half_seconds(0)),
             Slot::Part { .. } => (half_seconds(row), half_seconds(1)),
             Slot::Segment { .. } => (half_seconds(row - part), half_seconds(part + 1)),
+            Slot::Image { .. } => unreachable!("images are put in where a test wants one"),
         };
         let init = digest(format!("{name} init {}", self.epoch));
         let bytes =

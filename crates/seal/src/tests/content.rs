@@ -6,8 +6,8 @@ use media::{
 
 use super::author::{Author, KEY, keyring, now, stream};
 use crate::limits::{
-    COUNTER_MAX, INIT_BYTES_MAX, OBJECT_BYTES_MAX, OBJECTS_MAX, PART_BYTES_MAX, PARTS_MAX, RENDITIONS_MAX,
-    SEAL_BYTES_MAX,
+    COUNTER_MAX, IMAGE_BYTES_MAX, INIT_BYTES_MAX, OBJECT_BYTES_MAX, OBJECTS_MAX, PART_BYTES_MAX, PARTS_MAX,
+    RENDITIONS_MAX, SEAL_BYTES_MAX,
 };
 use crate::{Error, Freshness, Object, RefusalReason, SealBody, SealKind, cose, encode_body, sign_seal};
 
@@ -319,6 +319,83 @@ fn sync_sample_is_the_start_of_an_independent_part_of_a_picture() {
         part(&mut body).sync_length = length;
         sign_seal(&body, &*KEY).unwrap();
     }
+}
+
+/// A row that completes a segment, with an image of the second-lowest rendition.
+fn with_image() -> SealBody {
+    let mut body = completing();
+    let at = body.objects.iter().rposition(|o| o.rendition.as_str() == "720p").unwrap();
+    let whole = body.objects[at].clone();
+    let Slot::Segment { msn } = whole.slot else { panic!("a segment") };
+    let duration = Timestamp::zero(whole.duration.timescale);
+    let slot = Slot::Image { msn };
+    body.objects.insert(at + 1, Object { slot, duration, length: 9_000, init: Digest::NONE, ..whole });
+    body
+}
+
+fn image(body: &mut SealBody) -> &mut Object {
+    body.objects.iter_mut().find(|object| matches!(object.slot, Slot::Image { .. })).unwrap()
+}
+
+#[test]
+fn image_is_of_a_segment_that_the_seal_completes() {
+    let good = with_image();
+    let sealed = sign_seal(&good, &*KEY).unwrap();
+    assert_eq!(keyring().verify(sealed.raw(), &stream(), now(0).wall, Freshness::Live).unwrap().body(), &good);
+    implausible(
+        &[
+            ("of another segment", |body| image(body).slot = Slot::Image { msn: MediaSequence(1) }),
+            ("of another time", |body| image(body).start.ticks += 1),
+            ("of another decode time", |body| image(body).decode_time.ticks += 1),
+            ("that lasts", |body| image(body).duration.ticks = 1),
+            ("in two timescales", |body| image(body).duration.timescale = media::Timescale::MILLIS),
+            ("of no bytes", |body| image(body).length = 0),
+            ("that is too long", |body| image(body).length = IMAGE_BYTES_MAX + 1),
+            ("without a digest", |body| image(body).digest = Digest::NONE),
+            ("that needs an init segment", |body| image(body).init = Digest([1; 32])),
+            ("that is a gap", |body| {
+                let image = image(body);
+                (image.gap, image.length, image.digest) = (true, 0, Digest::NONE);
+            }),
+            ("that is not independent", |body| image(body).independent = false),
+            ("with a sync sample", |body| image(body).sync_length = Some(1)),
+            ("of a gap", |body| {
+                let whole = body.objects.iter_mut().filter(|o| matches!(o.slot, Slot::Segment { .. }));
+                for whole in whole.filter(|o| o.rendition.as_str() == "720p") {
+                    (whole.gap, whole.length, whole.digest) = (true, 0, Digest::NONE);
+                }
+            }),
+            ("of two renditions", |body| {
+                let mut other = image(body).clone();
+                other.rendition = media::RenditionId::new("480p").unwrap();
+                let at = body.objects.iter().rposition(|o| o.rendition == other.rendition).unwrap();
+                body.objects.insert(at + 1, other);
+            }),
+            ("of sound", |body| {
+                let whole = body.objects.last().unwrap().clone();
+                let duration = Timestamp::zero(whole.duration.timescale);
+                body.objects.retain(|object| !matches!(object.slot, Slot::Image { .. }));
+                body.objects.push(Object {
+                    slot: Slot::Image { msn: MediaSequence(0) },
+                    duration,
+                    length: 1,
+                    init: Digest::NONE,
+                    ..whole
+                });
+            }),
+        ],
+        &good,
+    );
+    implausible(
+        &[("of a segment that goes on", |body| {
+            let part = body.objects[0].clone();
+            let duration = Timestamp::zero(part.duration.timescale);
+            let slot = Slot::Image { msn: MediaSequence(0) };
+            let image = Object { slot, duration, length: 1, init: Digest::NONE, sync_length: None, ..part };
+            body.objects.insert(1, image);
+        })],
+        &middle(),
+    );
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn slot() -> impl Strategy<Value = Slot> {
         (any::<u64>(), any::<u32>())
             .prop_map(|(msn, part)| Slot::Part { msn: MediaSequence(msn), part: PartIndex(part) }),
         any::<u64>().prop_map(|msn| Slot::Segment { msn: MediaSequence(msn) }),
+        any::<u64>().prop_map(|msn| Slot::Image { msn: MediaSequence(msn) }),
     ]
 }
 
