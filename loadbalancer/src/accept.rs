@@ -8,24 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::CancellationToken;
-use pingora::apps::{HttpServerOptions, ServerApp as _};
-use pingora::listeners::tls::Acceptor;
-use pingora::protocols::GetSocketDigest as _;
-use pingora::protocols::SocketDigest;
-use pingora::protocols::l4::stream::Stream as TcpStream;
+use node::priority::Connection;
+use pingora::apps::ServerApp as _;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
+use crate::http2;
 use crate::proxy::Balancer;
+use crate::transport::Transport;
 
 /// Longest TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A viewer's HTTP/2 connection without a request for this long is closed: players ask every few seconds, and a phone that
-/// has vanished must not hold its place. Pingora does the same for HTTP/1.1.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause after a failed accept, such as for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
@@ -37,12 +34,8 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let conf = Arc::new(server_conf(&balancer));
-    let mut app = pingora::proxy::http_proxy(&conf, balancer);
-    let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(IDLE_TIMEOUT);
-    app.server_options = Some(options);
-    let app = Arc::new(app);
-    let acceptor = Arc::new(Acceptor::from_server_config(tls));
+    let app = Arc::new(pingora::proxy::http_proxy(&conf, balancer));
+    let acceptor = TlsAcceptor::from(tls);
     let room = Arc::new(Semaphore::new(connections_max));
     let (stop, stopping) = watch::channel(false);
     let connections = TaskTracker::new();
@@ -63,7 +56,7 @@ pub(crate) async fn serve(
             metrics::counter!("loadbalancer_connections_refused_total").increment(1);
             continue;
         };
-        let (app, acceptor, stopping) = (Arc::clone(&app), Arc::clone(&acceptor), stopping.clone());
+        let (app, acceptor, stopping) = (Arc::clone(&app), acceptor.clone(), stopping.clone());
         connections.spawn(async move {
             let _permit = permit;
             connection(stream, &acceptor, &app, stopping).await;
@@ -90,26 +83,21 @@ fn server_conf(balancer: &Balancer) -> ServerConf {
 
 async fn connection(
     stream: tokio::net::TcpStream,
-    acceptor: &Acceptor,
+    acceptor: &TlsAcceptor,
     app: &Arc<HttpProxy<Balancer>>,
     stopping: watch::Receiver<bool>,
 ) {
-    // A playlist is smaller than a packet: it must not wait for the next one.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let digest = {
-        use std::os::fd::AsRawFd as _;
-        SocketDigest::from_raw_fd(stream.as_raw_fd())
-    };
-    let mut stream = TcpStream::from(stream);
-    stream.set_socket_digest(digest);
-    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.tls_handshake(stream)).await;
-    let Ok(Ok(stream)) = handshake else {
+    node::http::for_viewers(&stream);
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await else {
         metrics::counter!("loadbalancer_handshakes_failed_total").increment(1);
         return;
     };
-    let mut next: Option<pingora::protocols::Stream> = Some(Box::new(stream));
+    let connection = Connection::default();
+    let transport = Transport::new(stream, connection.clone());
+    if transport.is_http2() {
+        return http2::serve(transport, connection, app, stopping).await;
+    }
+    let mut next: Option<pingora::protocols::Stream> = Some(Box::new(transport));
     while let Some(stream) = next {
         next = app.process_new(stream, &stopping).await;
     }

@@ -6,9 +6,11 @@
 //! proxy; the accept loop and the life cycle are ours (see [`accept`]).
 
 mod accept;
+mod http2;
 mod members;
 mod proxy;
 pub mod sticky;
+mod transport;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{COOKIE, HOST, RETRY_AFTER, SET_COOKIE};
 use media::NodeId;
+use node::priority::{self, Hint, Priority};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::{ALPN, HttpPeer};
@@ -141,6 +142,10 @@ impl ProxyHttp for Balancer {
         response: &mut ResponseHeader,
         request: &mut Request,
     ) -> Result<()> {
+        if let Some(response_stream) = priority::current() {
+            let (asked, said) = (Hint::of(&session.req_header().headers), Hint::of(&response.headers));
+            response_stream.begin(Priority::merged(asked, said)).await;
+        }
         let Some(node) = request.tried.last() else { return Ok(()) };
         if request.sticky.as_ref() == Some(node) || is_immutable(session.req_header().uri.path()) {
             return Ok(());
@@ -149,6 +154,19 @@ impl ProxyHttp for Balancer {
         let cookie = format!("{}={token}; Path=/; Secure; HttpOnly; SameSite=Lax", sticky::COOKIE);
         response.append_header(SET_COOKIE, cookie)?;
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        _request: &mut Request,
+    ) -> Result<Option<Duration>> {
+        if let (Some(response_stream), Some(body)) = (priority::current(), body) {
+            response_stream.sent(body.len());
+        }
+        Ok(None)
     }
 
     fn fail_to_connect(

@@ -23,7 +23,7 @@ const WINDOW_BYTES: u32 = 64 << 20;
 const SMALL_WINDOW_BYTES: u32 = 64 * 1024;
 
 /// Serves what viewers ask for, under the priorities of a broadcast node, and says which request it answers.
-pub fn site(answering: mpsc::UnboundedSender<&'static str>) -> Router {
+fn site(answering: mpsc::UnboundedSender<&'static str>) -> Router {
     let said = move |what: &'static str, priority: &'static str, bytes: usize| {
         let answering = answering.clone();
         move || async move {

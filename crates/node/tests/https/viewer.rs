@@ -19,14 +19,14 @@ const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
 /// A DATA frame (RFC 9113, 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Data {
-    pub stream: u32,
-    pub length: usize,
-    pub end: bool,
+pub(crate) struct Data {
+    pub(crate) stream: u32,
+    pub(crate) length: usize,
+    pub(crate) end: bool,
 }
 
 /// The viewer's side of the connection.
-pub struct Viewer {
+pub(crate) struct Viewer {
     requests: http2::SendRequest<Body>,
     next_stream: u32,
     wire: Arc<Mutex<Wire>>,
@@ -34,7 +34,7 @@ pub struct Viewer {
 
 impl Viewer {
     /// Connects, with this much room for each response that is not read.
-    pub async fn connect(address: SocketAddr, mut tls: rustls::ClientConfig, window_bytes: u32) -> Self {
+    pub(crate) async fn connect(address: SocketAddr, mut tls: rustls::ClientConfig, window_bytes: u32) -> Self {
         tls.alpn_protocols = vec![b"h2".to_vec()];
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).unwrap();
@@ -54,7 +54,7 @@ impl Viewer {
     }
 
     /// Sends a request, and returns its stream and the answer to come.
-    pub async fn get(
+    pub(crate) async fn get(
         &mut self,
         path: &str,
         priority: Option<&str>,
@@ -71,12 +71,12 @@ impl Viewer {
     }
 
     /// Whether the viewer reads from its connection.
-    pub fn read(&self, reads: bool) {
+    pub(crate) fn read(&self, reads: bool) {
         self.change(|wire| wire.closed = !reads);
     }
 
     /// The viewer's machine is gone: its connection is closed without a word.
-    pub fn vanish(&self) {
+    pub(crate) fn vanish(&self) {
         self.change(|wire| wire.gone = true);
     }
 
@@ -92,12 +92,12 @@ impl Viewer {
     }
 
     /// The DATA frames that came, in their order.
-    pub fn data(&self) -> Vec<Data> {
+    pub(crate) fn data(&self) -> Vec<Data> {
         self.wire.lock().unwrap().data.clone()
     }
 
     /// Bytes of `streams` that came before `stream` ended.
-    pub fn bytes_before_the_end_of(&self, stream: u32, streams: &[u32]) -> usize {
+    pub(crate) fn bytes_before_the_end_of(&self, stream: u32, streams: &[u32]) -> usize {
         let data = self.data();
         let end = data.iter().position(|frame| frame.stream == stream && frame.end).expect("the stream has ended");
         data[..end].iter().filter(|frame| streams.contains(&frame.stream)).map(|frame| frame.length).sum()
@@ -105,7 +105,7 @@ impl Viewer {
 }
 
 /// Length of a body, read to its end.
-pub async fn length(answer: hyper::Response<hyper::body::Incoming>) -> usize {
+pub(crate) async fn length(answer: hyper::Response<hyper::body::Incoming>) -> usize {
     axum::body::to_bytes(Body::new(answer.into_body()), usize::MAX).await.unwrap().len()
 }
 

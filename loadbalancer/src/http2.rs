@@ -1,0 +1,85 @@
+//! A viewer's HTTP/2 connection: Pingora's session for each request, in the order of their priorities.
+//!
+//! Pingora's own loop spawns the requests where nothing can be put around them. Here each is [`Gated`], so that the responses
+//! of a connection go by urgency (RFC 9218): the proxy's filters say when a response begins and what it hands over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use node::priority::{Connection, Gated};
+use pingora::apps::HttpServerApp as _;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{self, H2Accept, H2Options, HttpSession};
+use pingora::proxy::HttpProxy;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::proxy::Balancer;
+use crate::transport::Transport;
+
+/// Requests at once on one connection. A player has some four blocked and as many under way.
+const STREAMS_MAX: u32 = 128;
+/// Longest header block in bytes; browsers add cookies.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// What may wait in HTTP/2's memory to be sent on one stream, in bytes. It cannot be overtaken any more.
+const SEND_BUFFER_BYTES_MAX: usize = node::priority::AHEAD_BYTES_MAX;
+/// Streams a viewer may have reset before we have looked at them (CVE-2023-44487, "rapid reset").
+const PENDING_RESETS_MAX: usize = 20;
+/// Requests that are refused before they reach the proxy, on one connection.
+const MALFORMED_MAX: usize = 32;
+/// Longest wait for the viewer's preface.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection without a request for this long is closed: players ask every few seconds, and a phone that has vanished
+/// must not hold its place. Pingora does the same for HTTP/1.1.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Serves a connection until the viewer ends it, it is unused, or `stopping`: then until its requests have ended.
+pub(crate) async fn serve(
+    transport: Transport,
+    connection: Connection,
+    app: &Arc<HttpProxy<Balancer>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let digest = Arc::new(transport.digest());
+    let handshake = tokio::time::timeout(PREFACE_TIMEOUT, server::handshake(Box::new(transport), Some(options())));
+    let Ok(Ok(mut http2)) = handshake.await else { return };
+    // Requests that are under way when the connection ends find it out themselves, and cancel what they asked for.
+    let mut requests = JoinSet::new();
+    let mut malformed = 0;
+    let mut ending = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = HttpSession::from_h2_conn(&mut http2, digest.clone()) => accepted,
+            Some(_) = requests.join_next() => continue,
+            _ = stopping.changed(), if !ending => {
+                http2.graceful_shutdown();
+                ending = true;
+                continue;
+            }
+            () = tokio::time::sleep(IDLE_TIMEOUT), if requests.is_empty() => break,
+        };
+        match accepted {
+            Ok(Some(H2Accept::Session(session))) => {
+                let (app, stopping) = (app.clone(), stopping.clone());
+                let request = async move {
+                    app.process_new_http(ServerSession::new_http2(session), &stopping).await;
+                };
+                requests.spawn(Gated::new(&connection, Box::pin(request)));
+            }
+            Ok(Some(H2Accept::Rejected)) if malformed < MALFORMED_MAX => malformed += 1,
+            Ok(Some(H2Accept::Rejected) | None) | Err(_) => break,
+        }
+    }
+    drop(http2);
+    requests.detach_all();
+}
+
+fn options() -> H2Options {
+    let mut options = server::default_h2_options();
+    options
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX);
+    options
+}
