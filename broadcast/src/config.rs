@@ -35,6 +35,9 @@ pub struct Config {
     pub window_segments: usize,
     /// Media that this node keeps in memory at most, all streams together, in bytes. Default: 2 GiB.
     pub media_bytes_max: u64,
+    /// Viewers' connections at once; one more is closed at once, so that a load balancer tries another node. Each takes a file
+    /// descriptor, and some 60 kB of memory with a request that waits. Default: 16384.
+    pub connections_max: usize,
     /// What this node may send to viewers at most, in bits per second; 0 when not known. Default: 0.
     pub egress_capacity: u64,
 }
@@ -52,6 +55,7 @@ impl Default for Config {
             part_target_ms: 500,
             window_segments: 12,
             media_bytes_max: 2 * 1024 * 1024 * 1024,
+            connections_max: 16_384,
             egress_capacity: 0,
         }
     }
@@ -82,6 +86,7 @@ impl Config {
             "media_bytes_max = {}: use at least 64 MiB",
             self.media_bytes_max
         );
+        ensure!(self.connections_max > 0, "connections_max = 0: nobody could watch; use at least 1");
         for url in [&self.https_url, &self.data_url].into_iter().flatten() {
             ensure!(
                 url.starts_with("https://") && !url.ends_with('/'),

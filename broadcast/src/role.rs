@@ -119,7 +119,8 @@ impl Broadcast {
         let presence = presence::spawn(&context, parts, shutdown.clone());
         let mut tasks = JoinSet::new();
         let public = context.identity.server_public();
-        tasks.spawn(http::serve_tls(https, public, viewers, Limits::default(), shutdown.clone()));
+        let limits = Limits { connections_max: config.connections_max, ..Limits::default() };
+        tasks.spawn(http::serve_tls(https, public, viewers, limits, shutdown.clone()));
         let mutual = context.identity.server_mutual();
         tasks.spawn(http::serve_tls(data, mutual, data_plane::router(handle), Limits::default(), shutdown.clone()));
         tasks.spawn(ending(views.keep_time(shutdown.clone())));
