@@ -63,6 +63,12 @@ pub(super) fn reference(frame: &frame::Video) -> Result<frame::Video, ffmpeg::Er
     if code < 0 { Err(ffmpeg::Error::from(code)) } else { Ok(own) }
 }
 
+/// Tells an encoder with fixed quality which one this picture gets.
+pub(super) fn set_quality(frame: &mut frame::Video, quality: i32) {
+    // SAFETY: the frame is alive and borrowed alone; `quality` is a plain field.
+    unsafe { (*frame.as_mut_ptr()).quality = quality }
+}
+
 /// As [`reference`], for sound.
 pub(super) fn audio_reference(frame: &frame::Audio) -> Result<frame::Audio, ffmpeg::Error> {
     let mut own = frame::Audio::empty();

@@ -38,6 +38,7 @@ mod queue;
 mod run;
 mod scaler;
 mod shared;
+pub mod thumbnail;
 mod transcode;
 
 pub use config::{Config, InvalidConfig, Pace, PassThrough, Preset, RungConfig};

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use media::segmenter::{RenditionConfig, Row};
-use media::{Epoch, RenditionId, Sample, Segmenter, SessionId, StreamId, UnixMillis};
+use media::{
+    Epoch, MediaSequence, PartIndex, RenditionId, Sample, Segmenter, SessionId, StreamId, TrackConfig, UnixMillis, avc,
+};
 use tokio::task::JoinHandle;
 
 use super::hub::Hub;
-use super::log::{Entry, EpochIdentity, EpochLog, LogPosition};
+use super::log::{Entry, EpochIdentity, EpochLog, Image, LogPosition};
 use super::stats::StreamStats;
 use crate::heads::Found;
+use crate::pipeline::thumbnail::Thumbnails;
 use crate::push::{Place, Pusher, RingEntry};
 
 /// How long a new epoch waits for some node to have the bytes of the epoch before: they are a few parts.
@@ -21,6 +24,9 @@ const ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(2);
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
 /// Own positions that are kept to build on, should the newest not be acknowledged: as many as the ring has entries.
 const POSITIONS_MAX: usize = 240;
+
+/// Which thumbnail.
+type ThumbnailKey = (Epoch, MediaSequence, RenditionId);
 
 /// Writes the log of one stream.
 pub(super) struct Writer {
@@ -34,6 +40,9 @@ pub(super) struct Writer {
     positions: VecDeque<LogPosition>,
     epoch: Option<(Epoch, SessionId)>,
     log: Option<EpochLog>,
+    /// The pictures' renditions, from the smallest up.
+    pictures: Vec<(RenditionId, Arc<avc::DecoderConfig>)>,
+    thumbnails: Option<Thumbnails<ThumbnailKey>>,
     segmenter: Option<Segmenter>,
 }
 
@@ -50,6 +59,8 @@ impl Writer {
             positions: VecDeque::new(),
             epoch: None,
             log: None,
+            pictures: Vec::new(),
+            thumbnails: start_thumbnails(),
             segmenter: None,
         }
     }
@@ -90,6 +101,7 @@ impl Writer {
         self.stats.epoch(epoch, &initial_tracks(&renditions));
         self.segmenter = Some(Segmenter::new(targets, log.next_msn(), renditions)?);
         self.log = Some(log);
+        self.pictures = pictures(&tracks);
         self.epoch = Some((epoch, session));
         Ok(())
     }
@@ -180,8 +192,9 @@ impl Writer {
     async fn seal_row(&mut self, row: Row) -> Result<()> {
         let now = self.hub.services.context.clock.wall();
         let (completes, tracks) = (row.completes_segment, row.tracks.clone());
+        let image = self.image(&row);
         let Some(log) = &mut self.log else { return Ok(()) };
-        let entry = log.row(row, None, now);
+        let entry = log.row(row, image, now);
         let sequence = entry.body.sequence;
         self.seal(entry, completes).await?;
         let ring_bytes = self.pusher.as_ref().map_or(0, Pusher::ring_bytes);
@@ -190,6 +203,28 @@ impl Writer {
             self.stats.acknowledged(acknowledged);
         }
         Ok(())
+    }
+
+    /// Has the first picture of a segment made into its thumbnail, and takes the one that is ready. Never waits.
+    fn image(&self, row: &Row) -> Option<Image> {
+        let (thumbnails, (epoch, _)) = (self.thumbnails.as_ref()?, self.epoch?);
+        if row.part == PartIndex(0) {
+            // The smallest rendition that has it: least to decode.
+            let found = self.pictures.iter().find_map(|(rendition, avc)| {
+                let part = row.objects.iter().find(|object| object.rendition == *rendition && !object.gap)?;
+                Some((rendition, avc, part.sync_sample()?))
+            });
+            if let Some((rendition, avc, idr)) = found {
+                thumbnails.ask((epoch, row.msn, rendition.clone()), avc, idr);
+            }
+        }
+        if !row.completes_segment {
+            return None;
+        }
+        self.pictures.iter().find_map(|(rendition, _)| {
+            let bytes = thumbnails.take(&(epoch, row.msn, rendition.clone()))?;
+            Some(Image { rendition: rendition.clone(), bytes })
+        })
     }
 
     /// Signs an entry and sends it on its way; `keep` writes it to the disk as the newest.
@@ -226,6 +261,22 @@ impl Writer {
         let (heads, stream) = (self.hub.services.heads.clone(), self.stream.clone());
         tokio::task::spawn_blocking(move || write(&heads, &stream)).await?
     }
+}
+
+/// The renditions that are pictures, from the smallest up.
+fn pictures(tracks: &[(RenditionId, TrackConfig)]) -> Vec<(RenditionId, Arc<avc::DecoderConfig>)> {
+    let picture = |(rendition, track): &(RenditionId, TrackConfig)| match track {
+        TrackConfig::Video { avc, .. } => Some((rendition.clone(), Arc::new(avc.clone()))),
+        TrackConfig::Audio { .. } => None,
+    };
+    let mut pictures: Vec<_> = tracks.iter().filter_map(picture).collect();
+    pictures.sort_by_key(|(_, avc)| u64::from(avc.width()) * u64::from(avc.height()));
+    pictures
+}
+
+/// A stream without thumbnails is better than none.
+fn start_thumbnails() -> Option<Thumbnails<ThumbnailKey>> {
+    Thumbnails::start().inspect_err(|error| tracing::warn!(%error, "a stream has no thumbnails")).ok()
 }
 
 fn initial_tracks(renditions: &[RenditionConfig]) -> Vec<media::Track> {

@@ -53,7 +53,7 @@ pub(crate) fn decode(cluster: &Cluster, seals: &[Sealed], rendition: &RenditionI
     for sealed in seals.iter().filter(|sealed| sealed.body().kind == SealKind::Media) {
         for object in sealed.body().objects.iter().filter(|object| object.rendition == *rendition && !object.gap) {
             assert_eq!(sealed.body().epoch, epoch);
-            if matches!(object.slot, Slot::Segment { .. }) {
+            if matches!(object.slot, Slot::Segment { .. } | Slot::Image { .. }) {
                 continue;
             }
             let name = ObjectName {

@@ -7,3 +7,4 @@ mod cluster;
 mod log;
 mod publishing;
 mod receiver;
+mod thumbnails;

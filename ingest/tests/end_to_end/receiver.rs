@@ -147,7 +147,7 @@ impl Receiver {
             };
             let bytes = match object.slot {
                 Slot::Segment { msn } => self.segment(&name, msn),
-                Slot::Init | Slot::Part { .. } => self.object(&name),
+                Slot::Init | Slot::Part { .. } | Slot::Image { .. } => self.object(&name),
             };
             bytes.is_some_and(|bytes| {
                 Digest(sha2::Sha256::digest(&bytes).into()) == object.digest && bytes.len() as u64 == object.length

@@ -12,7 +12,8 @@ const MOOF_BYTES: usize = 88;
 /// Bytes of an entry of a `trun`: duration, size, flags, composition offset. A lone entry has its flags before it; the sum is the same.
 const TRUN_ENTRY_BYTES: usize = 16;
 
-const MDAT_HEADER_BYTES: usize = 8;
+/// Length and type.
+pub(crate) const MDAT_HEADER_BYTES: usize = 8;
 
 /// Bytes before the first sample of a fragment of `samples` samples: all of `moof`, and the header of `mdat`.
 pub const fn header_bytes(samples: usize) -> usize {

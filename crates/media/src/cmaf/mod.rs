@@ -6,6 +6,7 @@
 mod fragment;
 mod init;
 
+pub(crate) use fragment::MDAT_HEADER_BYTES;
 pub use fragment::{fragment, header_bytes};
 pub use init::init_segment;
 

@@ -19,7 +19,8 @@ use bytes::Bytes;
 use lane::Lane;
 
 use crate::{
-    BitsPerSecond, Error, MediaSequence, PartIndex, RenditionId, Sample, Slot, Timescale, Timestamp, Track, TrackConfig,
+    BitsPerSecond, Error, MediaSequence, PartIndex, RenditionId, Sample, Slot, Timescale, Timestamp, Track,
+    TrackConfig, cmaf,
 };
 
 /// How long segments and parts should be.
@@ -87,6 +88,17 @@ pub struct MediaObject {
     pub sync_length: Option<u64>,
     /// The bytes of a part. Empty for a segment, which is exactly its parts' bytes one after the other.
     pub bytes: Bytes,
+}
+
+impl MediaObject {
+    /// The first sample of a picture's part that begins with a sync sample.
+    pub fn sync_sample(&self) -> Option<Bytes> {
+        let end = usize::try_from(self.sync_length?).ok()?;
+        // What comes before it is the `moof`, whose length stands in its first four bytes, and the header of the `mdat`.
+        let moof = u32::from_be_bytes(*self.bytes.first_chunk()?);
+        let start = usize::try_from(moof).ok()?.checked_add(cmaf::MDAT_HEADER_BYTES)?;
+        (start..=self.bytes.len()).contains(&end).then(|| self.bytes.slice(start..end))
+    }
 }
 
 /// A rendition that holds the others up.

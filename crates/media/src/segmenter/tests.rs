@@ -119,6 +119,8 @@ fn check_rendition(rows: &[Row], id: &RenditionId, samples: &[Sample]) {
         assert_eq!(object.length, u64::try_from(object.bytes.len()).unwrap());
         assert_eq!(object.gap, object.bytes.is_empty());
         assert_eq!(object.sync_length, first_sync_sample_end(object), "{id} {}", object.slot);
+        let first = object.sync_length.map(|_| Bytes::copy_from_slice(&mdat(&object.bytes)[..8]));
+        assert_eq!(object.sync_sample(), first, "samples of 8 bytes");
         if object.gap {
             next = None;
             continue;
