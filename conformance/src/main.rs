@@ -1,0 +1,5 @@
+//! `conformance`: the command line.
+
+fn main() -> std::process::ExitCode {
+    conformance::cli::run()
+}

@@ -1,0 +1,87 @@
+//! Media, walked through byte by byte: boxes, transport stream packets, WebVTT. What is kept is a summary, not the bytes.
+//!
+//! Owns the formats. Deliberately does not decode, and does not say which faults matter. Pure.
+
+pub mod boxes;
+mod codec;
+pub mod fmp4;
+mod nal;
+pub mod ts;
+pub mod vtt;
+
+use std::hash::{DefaultHasher, Hasher as _};
+use std::time::Duration;
+
+pub use fmp4::{Fragment, Init, Run, Sample, Track};
+pub use ts::Ts;
+pub use vtt::Vtt;
+
+/// What a segment or part holds.
+#[derive(Debug, Clone, Default)]
+pub enum Content {
+    /// Movie fragments.
+    Fmp4(fmp4::Fragments),
+    /// A transport stream.
+    Ts(Ts),
+    /// WebVTT.
+    Vtt(Vtt),
+    /// Not looked into: encrypted, empty, or a format that is not known here.
+    #[default]
+    Opaque,
+}
+
+impl Content {
+    /// Recognises the format by its first bytes.
+    #[must_use]
+    pub fn read(bytes: &[u8], init: Option<&Init>) -> Self {
+        if ts::looks_like(bytes) {
+            return Self::Ts(Ts::read(bytes));
+        }
+        if vtt::looks_like(bytes) {
+            return Self::Vtt(Vtt::read(bytes));
+        }
+        if boxes::looks_like(bytes) {
+            return Self::Fmp4(fmp4::Fragments::read(bytes, init));
+        }
+        Self::Opaque
+    }
+
+    /// Name of the format.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Fmp4(_) => "fMP4",
+            Self::Ts(_) => "MPEG-TS",
+            Self::Vtt(_) => "WebVTT",
+            Self::Opaque => "unknown",
+        }
+    }
+
+    /// How long the media plays: of the picture when there is one, else of the longest track.
+    #[must_use]
+    pub fn duration(&self, init: Option<&Init>) -> Option<Duration> {
+        match self {
+            Self::Fmp4(fragments) => fragments.duration(init?),
+            Self::Ts(ts) => ts.duration(),
+            Self::Vtt(_) | Self::Opaque => None,
+        }
+    }
+}
+
+/// Ticks of a timescale as a span. Saturates: the numbers are untrusted.
+#[must_use]
+pub fn ticks(ticks: u64, timescale: u32) -> Duration {
+    if timescale == 0 {
+        return Duration::ZERO;
+    }
+    let nanoseconds = u128::from(ticks) * 1_000_000_000 / u128::from(timescale);
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+}
+
+/// A digest to compare media samples with within one run; not for keeping.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}

@@ -1,0 +1,438 @@
+//! Everything that was seen of a stream during a run: playlists in all their versions, objects, answers, and when.
+//!
+//! Owns the record. Deliberately knows neither how it was taken nor what it means: the shell fills it, the rows judge it. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::media::{Content, Init};
+use crate::playlist::{Hint, MediaPlaylist, Multivariant, Part, Position, Segment};
+
+/// An instant: time since the run began.
+pub type At = Duration;
+
+/// An HTTP answer without its body.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    /// What was asked for.
+    pub url: String,
+    /// When the request was sent.
+    pub asked: At,
+    /// When the first byte of the body was there; the end when there was none.
+    pub first_byte: At,
+    /// When the last byte was there.
+    pub done: At,
+    /// Status code; 0 when there was no answer.
+    pub status: u16,
+    /// `HTTP/1.1`, `HTTP/2.0`, …
+    pub http: String,
+    /// Header fields in order, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Bytes of the body as transferred.
+    pub length: u64,
+    /// Why it is not whole, if it is not.
+    pub problem: Option<String>,
+    /// Redirects on the way: status and where to.
+    pub redirects: Vec<(u16, String)>,
+}
+
+impl Answer {
+    /// The field's value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// 200 or 206, and whole.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        matches!(self.status, 200 | 206) && self.problem.is_none()
+    }
+
+    /// From request to last byte.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        self.done.saturating_sub(self.asked)
+    }
+
+    /// From request to first byte.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.first_byte.saturating_sub(self.asked)
+    }
+
+    /// From first to last byte.
+    #[must_use]
+    pub fn transfer(&self) -> Duration {
+        self.done.saturating_sub(self.first_byte)
+    }
+
+    /// What to say of it as evidence: status, or why there is none.
+    #[must_use]
+    pub fn outcome(&self) -> String {
+        match (&self.problem, self.status) {
+            (Some(problem), 0) => problem.clone(),
+            (Some(problem), status) => format!("{status}, {problem}"),
+            (None, status) => status.to_string(),
+        }
+    }
+
+    /// Media type without parameters, in lower case.
+    #[must_use]
+    pub fn media_type(&self) -> Option<String> {
+        let value = self.header("content-type")?;
+        Some(value.split(';').next().unwrap_or("").trim().to_ascii_lowercase())
+    }
+
+    /// `max-age` of Cache-Control.
+    #[must_use]
+    pub fn max_age(&self) -> Option<Duration> {
+        let directives = self.header("cache-control")?.split(',');
+        let seconds = directives.filter_map(|directive| directive.trim().strip_prefix("max-age=")).next()?;
+        Some(Duration::from_secs(seconds.parse().ok()?))
+    }
+}
+
+/// How a playlist was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Without directives.
+    Plain,
+    /// With `_HLS_msn`, and maybe `_HLS_part`.
+    Blocking {
+        /// `_HLS_msn`.
+        msn: u64,
+        /// `_HLS_part`.
+        part: Option<u64>,
+    },
+}
+
+/// A request for a media playlist.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// How it was asked for.
+    pub asked: Asked,
+    /// What came back.
+    pub answer: Answer,
+    /// What the playlist reached to; none when it was not one.
+    pub end: Option<Position>,
+    /// It had EXT-X-ENDLIST.
+    pub ended: bool,
+}
+
+/// A version of a media playlist: different from the one before it.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// When it was there.
+    pub at: At,
+    /// When the request that brought it was sent.
+    pub sent: At,
+    /// How it was asked for.
+    pub asked: Asked,
+    /// The playlist.
+    pub playlist: Arc<MediaPlaylist>,
+}
+
+/// A download of an object.
+#[derive(Debug, Clone, Default)]
+pub struct Fetch {
+    /// The answer.
+    pub answer: Answer,
+    /// What was in it.
+    pub content: Content,
+    /// Digest of its bytes.
+    pub digest: u64,
+}
+
+/// What `ffprobe` and `ffmpeg` say of a segment with its media initialization section.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Probed {
+    /// Streams.
+    pub streams: Vec<ProbedStream>,
+    /// What the decoder complained about when the segment was decoded alone.
+    pub decoder: Vec<String>,
+}
+
+/// A stream as `ffprobe` describes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProbedStream {
+    /// `video`, `audio`, …
+    pub kind: String,
+    /// `h264`, `aac`, …
+    pub codec: String,
+    /// `hvc1`, `avc1`, …
+    pub tag: String,
+    /// Picture size in pixels.
+    pub size: Option<(u64, u64)>,
+    /// Sample aspect ratio.
+    pub sample_aspect: Option<(u64, u64)>,
+    /// `progressive`, `tt`, …
+    pub field_order: Option<String>,
+    /// Frames per second, as a fraction.
+    pub rate: Option<(u64, u64)>,
+    /// Channels.
+    pub channels: Option<u64>,
+    /// `stereo`, …
+    pub channel_layout: Option<String>,
+    /// Samples per second.
+    pub sample_rate: Option<u64>,
+}
+
+/// A media segment and what happened to it.
+#[derive(Debug, Clone)]
+pub struct SegmentSeen {
+    /// With its tags, as first listed with a URI.
+    pub tags: Segment,
+    /// Absolute URL.
+    pub url: String,
+    /// Key of its media initialization section in [`RenditionSeen::inits`].
+    pub init: Option<String>,
+    /// When it was first seen listed.
+    pub listed: At,
+    /// It was there in the first version already, so `listed` is not when it was added.
+    pub from_start: bool,
+    /// When it was first missing.
+    pub removed: Option<At>,
+    /// Its download when it was listed.
+    pub fetch: Option<Fetch>,
+    /// A second download, to compare speeds with, when the first one was slow.
+    pub again: Option<Answer>,
+    /// A download after it was removed.
+    pub late: Option<Answer>,
+    /// What the tools say of it.
+    pub probed: Option<Probed>,
+}
+
+/// A partial segment and what happened to it.
+#[derive(Debug, Clone)]
+pub struct PartSeen {
+    /// Its tag, as first listed.
+    pub tag: Part,
+    /// Absolute URL.
+    pub url: String,
+    /// When it was first seen listed.
+    pub listed: At,
+    /// It was there in the first version already.
+    pub from_start: bool,
+    /// When its tag was first missing.
+    pub removed: Option<At>,
+    /// Its download when it was listed.
+    pub fetch: Option<Fetch>,
+    /// A download long after its tag was removed.
+    pub late: Option<Answer>,
+}
+
+/// A preload hint and the request that was made for it at once.
+#[derive(Debug, Clone)]
+pub struct HintSeen {
+    /// The tag.
+    pub tag: Hint,
+    /// Absolute URL.
+    pub url: String,
+    /// When it was first seen.
+    pub listed: At,
+    /// What the playlist reached to then.
+    pub end: Option<Position>,
+    /// The request, if one was made.
+    pub fetch: Option<Fetch>,
+}
+
+/// A media initialization section.
+#[derive(Debug, Clone, Default)]
+pub struct InitSeen {
+    /// Its download.
+    pub answer: Answer,
+    /// What it says.
+    pub init: Init,
+}
+
+/// Where a media playlist stands in the multivariant playlist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// There is no multivariant playlist.
+    Alone,
+    /// URI line of the variant of this index.
+    Variant(usize),
+    /// URI of the I-frame variant of this index.
+    Iframes(usize),
+    /// URI of the EXT-X-MEDIA of this index.
+    Media(usize),
+}
+
+/// A media playlist over time, with everything it listed.
+#[derive(Debug, Clone, Default)]
+pub struct RenditionSeen {
+    /// Its URI as written, for people.
+    pub name: String,
+    /// Absolute URL.
+    pub url: String,
+    /// Where it stands in the multivariant playlist.
+    pub roles: Vec<Role>,
+    /// Requests, in order of time.
+    pub loads: Vec<Load>,
+    /// Versions, in order of time.
+    pub versions: Vec<Version>,
+    /// Segments by media sequence number.
+    pub segments: BTreeMap<u64, SegmentSeen>,
+    /// Parts by media sequence number and index.
+    pub parts: BTreeMap<(u64, u64), PartSeen>,
+    /// Media initialization sections by URL and byte range.
+    pub inits: BTreeMap<String, InitSeen>,
+    /// Preload hints in order.
+    pub hints: Vec<HintSeen>,
+    /// Objects that were not downloaded because too many downloads were under way.
+    pub left_out: usize,
+}
+
+impl RenditionSeen {
+    /// It is an I-frame playlist.
+    #[must_use]
+    pub fn is_iframes(&self) -> bool {
+        self.roles.iter().any(|role| matches!(role, Role::Iframes(_)))
+    }
+
+    /// The newest version.
+    #[must_use]
+    pub fn last(&self) -> Option<&Arc<MediaPlaylist>> {
+        self.versions.last().map(|version| &version.playlist)
+    }
+
+    /// Versions that were obtained alike, in order: plain and blocking requests may be answered by different caches, so only
+    /// within each can "never goes back" be expected.
+    #[must_use]
+    pub fn chains(&self) -> [Vec<&Version>; 2] {
+        let (plain, blocking) = self.versions.iter().partition(|version| version.asked == Asked::Plain);
+        [plain, blocking]
+    }
+
+    /// The chain that saw the most, for timing.
+    #[must_use]
+    pub fn finest(&self) -> Vec<&Version> {
+        let [plain, blocking] = self.chains();
+        if blocking.len() > 1 { plain.into_iter().take(1).chain(blocking).collect() } else { plain }
+    }
+
+    /// The media initialization section of a segment.
+    #[must_use]
+    pub fn init_of(&self, segment: &SegmentSeen) -> Option<&Init> {
+        self.inits.get(segment.init.as_ref()?).map(|seen| &seen.init)
+    }
+}
+
+/// What a probe asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// `_HLS_msn` of a segment that is listed.
+    Listed,
+    /// `_HLS_msn` of a segment that is not listed any more.
+    Removed,
+    /// `_HLS_part` without `_HLS_msn`.
+    PartAlone,
+    /// `_HLS_msn` this far beyond the last segment.
+    Beyond(u64),
+    /// `_HLS_part` beyond the Advance Part Limit in the open segment.
+    BeyondPart,
+    /// The part after the last one of a finished segment.
+    OverPart,
+    /// `_HLS_skip=YES`.
+    Delta,
+    /// An object that nobody hinted.
+    Unknown,
+    /// `_HLS_msn` far beyond the end of an ended playlist.
+    Ended,
+    /// `_HLS_skip=YES` of an ended playlist.
+    EndedDelta,
+}
+
+/// A probe and its answer.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// Index of the rendition.
+    pub rendition: usize,
+    /// What was asked.
+    pub question: Question,
+    /// What the playlist was just before.
+    pub before: Arc<MediaPlaylist>,
+    /// The answer.
+    pub answer: Answer,
+    /// The playlist in it.
+    pub body: Option<Arc<MediaPlaylist>>,
+    /// What the playlist was just after.
+    pub after: Option<Arc<MediaPlaylist>>,
+}
+
+/// The connection's security.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// As negotiated.
+    pub version: String,
+    /// Protocol agreed on, such as `h2`.
+    pub protocol: Option<String>,
+}
+
+/// Everything seen in a run.
+#[derive(Debug, Clone, Default)]
+pub struct Observation {
+    /// What was asked for.
+    pub url: String,
+    /// How long it was watched.
+    pub lasted: Duration,
+    /// The answer to the first request.
+    pub first: Answer,
+    /// The multivariant playlist, if the URL is one.
+    pub multivariant: Option<Arc<Multivariant>>,
+    /// Media playlists.
+    pub renditions: Vec<RenditionSeen>,
+    /// Probes in order.
+    pub probes: Vec<Probe>,
+    /// TLS, when the URL is https.
+    pub tls: Option<Tls>,
+    /// Why `ffprobe` and `ffmpeg` were not used, if they were not.
+    pub tools_missing: Option<String>,
+    /// How far timings may be off: round trip, scheduling, polling interval.
+    pub slack: Duration,
+    /// How long lies between two plain requests for a playlist.
+    pub interval: Duration,
+}
+
+impl Observation {
+    /// Media playlists that are not I-frame playlists.
+    pub fn regular(&self) -> impl Iterator<Item = &RenditionSeen> {
+        self.renditions.iter().filter(|rendition| !rendition.is_iframes())
+    }
+
+    /// Every version of every media playlist, with its rendition.
+    pub fn versions(&self) -> impl Iterator<Item = (&RenditionSeen, &Version)> {
+        self.renditions.iter().flat_map(|rendition| rendition.versions.iter().map(move |version| (rendition, version)))
+    }
+
+    /// The first version of each media playlist.
+    pub fn firsts(&self) -> impl Iterator<Item = (&RenditionSeen, &Arc<MediaPlaylist>)> {
+        self.renditions.iter().filter_map(|rendition| Some((rendition, &rendition.versions.first()?.playlist)))
+    }
+
+    /// The newest version of each media playlist.
+    pub fn lasts(&self) -> impl Iterator<Item = (&RenditionSeen, &Arc<MediaPlaylist>)> {
+        self.renditions.iter().filter_map(|rendition| Some((rendition, rendition.last()?)))
+    }
+
+    /// A playlist without ENDLIST was seen.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.firsts().any(|(_, playlist)| !playlist.ended)
+    }
+
+    /// Partial segments were seen or announced.
+    #[must_use]
+    pub fn is_low_latency(&self) -> bool {
+        self.versions().any(|(_, version)| version.playlist.low_latency())
+    }
+
+    /// Downloads of segments, with rendition and number.
+    pub fn fetched(&self) -> impl Iterator<Item = (&RenditionSeen, u64, &SegmentSeen, &Fetch)> {
+        self.renditions.iter().flat_map(|rendition| {
+            rendition.segments.iter().filter_map(move |(msn, seen)| Some((rendition, *msn, seen, seen.fetch.as_ref()?)))
+        })
+    }
+}

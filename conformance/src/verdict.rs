@@ -1,0 +1,199 @@
+//! What is said about a row, and how it comes about. Pure.
+
+use serde::Serialize;
+
+use crate::observation::Observation;
+
+/// More evidence than this for one row is only counted.
+const EVIDENCE_MAX: usize = 8;
+
+/// How binding a rule is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    /// Breaking it makes a warning.
+    Should,
+    /// Breaking it makes a failure.
+    Must,
+}
+
+/// The outcome of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Status {
+    /// Everything that could be seen keeps the rules.
+    #[serde(rename = "PASS")]
+    Pass,
+    /// A SHOULD is broken, and no MUST.
+    #[serde(rename = "WARN")]
+    Warn,
+    /// A MUST is broken.
+    #[serde(rename = "FAIL")]
+    Fail,
+    /// It does not apply to this stream.
+    #[serde(rename = "N/A")]
+    NotApplicable,
+    /// It applies, but could not be seen.
+    #[serde(rename = "SKIP")]
+    Skip,
+}
+
+impl Status {
+    /// As printed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Warn => "WARN",
+            Self::Fail => "FAIL",
+            Self::NotApplicable => "N/A",
+            Self::Skip => "SKIP",
+        }
+    }
+}
+
+/// A broken rule, with what shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// How binding the rule is.
+    pub level: Level,
+    /// Its section: `D` for RFC 8216bis, `A` for Apple's authoring specification.
+    pub section: String,
+    /// Playlist line, URL, numbers.
+    pub text: String,
+}
+
+/// A row's outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// The outcome.
+    pub status: Status,
+    /// What was looked at, or why nothing was.
+    pub note: String,
+    /// Broken rules.
+    pub evidence: Vec<Evidence>,
+    /// Further broken rules that are not listed.
+    pub more: usize,
+}
+
+/// A rule or a group of them: one row of the table.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// Its number.
+    pub number: u8,
+    /// Its name.
+    pub name: &'static str,
+    /// Its sections.
+    pub rule: &'static str,
+    /// The most binding of its rules.
+    pub level: Level,
+    /// The judgement: a pure function of what was seen.
+    pub judge: fn(&Observation) -> Verdict,
+}
+
+/// Collects what a row finds.
+#[derive(Debug, Default)]
+pub struct Findings {
+    evidence: Vec<Evidence>,
+    more: usize,
+    looked_at: Vec<String>,
+}
+
+impl Findings {
+    /// Nothing found yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A MUST is broken.
+    pub fn must(&mut self, section: &str, text: impl Into<String>) {
+        self.add(Level::Must, section, text.into());
+    }
+
+    /// A SHOULD is broken.
+    pub fn should(&mut self, section: &str, text: impl Into<String>) {
+        self.add(Level::Should, section, text.into());
+    }
+
+    /// Says how many of what were looked at. None of anything means that nothing could be seen.
+    pub fn looked_at(&mut self, count: usize, what: &str) {
+        if count > 0 {
+            self.looked_at.push(format!("{count} {what}"));
+        }
+    }
+
+    fn add(&mut self, level: Level, section: &str, text: String) {
+        let entry = Evidence { level, section: section.to_owned(), text };
+        if self.evidence.contains(&entry) {
+            return;
+        }
+        if self.evidence.len() < EVIDENCE_MAX {
+            self.evidence.push(entry);
+            return;
+        }
+        self.more += 1;
+        // A failure is not to be lost behind warnings.
+        if level == Level::Must
+            && let Some(lesser) = self.evidence.iter().rposition(|found| found.level == Level::Should)
+        {
+            self.evidence.remove(lesser);
+            self.evidence.push(entry);
+        }
+    }
+
+    /// The outcome; SKIP with `unseen` when nothing was looked at and nothing found.
+    #[must_use]
+    pub fn verdict(self, unseen: &str) -> Verdict {
+        let worst = self.evidence.iter().map(|found| found.level).max();
+        let (status, note) = match worst {
+            Some(Level::Must) => (Status::Fail, self.looked_at.join(", ")),
+            Some(Level::Should) => (Status::Warn, self.looked_at.join(", ")),
+            None if self.looked_at.is_empty() => (Status::Skip, unseen.to_owned()),
+            None => (Status::Pass, self.looked_at.join(", ")),
+        };
+        Verdict { status, note, evidence: self.evidence, more: self.more }
+    }
+}
+
+impl Verdict {
+    /// The row does not apply, and why.
+    #[must_use]
+    pub fn not_applicable(why: impl Into<String>) -> Self {
+        Self { status: Status::NotApplicable, note: why.into(), evidence: Vec::new(), more: 0 }
+    }
+
+    /// The row could not be seen, and why.
+    #[must_use]
+    pub fn skip(why: impl Into<String>) -> Self {
+        Self { status: Status::Skip, note: why.into(), evidence: Vec::new(), more: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_finding_decides() {
+        let mut findings = Findings::new();
+        assert_eq!(Findings::new().verdict("nothing").status, Status::Skip);
+        findings.looked_at(2, "playlists");
+        findings.should("D1", "a");
+        findings.must("D2", "b");
+        let verdict = findings.verdict("nothing");
+        assert_eq!((verdict.status, verdict.note.as_str()), (Status::Fail, "2 playlists"));
+    }
+
+    #[test]
+    fn a_failure_is_not_lost_behind_many_warnings() {
+        let mut findings = Findings::new();
+        for number in 0..20 {
+            findings.should("D1", format!("{number}"));
+        }
+        findings.must("D2", "the one");
+        let verdict = findings.verdict("");
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(verdict.evidence.len(), EVIDENCE_MAX);
+        assert!(verdict.more > 0);
+    }
+}

@@ -1,0 +1,184 @@
+//! The shell: watches a stream for a while and fills the [`Observation`].
+//!
+//! Owns requests, timing and limits. Deliberately judges nothing.
+
+mod clock;
+mod fetch;
+mod objects;
+mod poll;
+mod prober;
+mod secure;
+mod tools;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::observation::{Observation, RenditionSeen, Role};
+use crate::playlist::{Flavour, Multivariant, Text, flavour};
+use clock::Stopwatch;
+pub use fetch::Trust;
+use fetch::{Fetcher, Wish, resolve};
+use poll::{Kept, Poller};
+use prober::{PROBES_MAX, Prober};
+
+/// More media playlists than this in one multivariant playlist are not watched.
+const RENDITIONS_MAX: usize = 64;
+/// The whole time that the tools may take.
+const TOOLS_WAIT_MAX: Duration = Duration::from_secs(120);
+/// What a busy machine may add to any timing.
+const SCHEDULING: Duration = Duration::from_millis(150);
+
+/// What to watch, and for how long.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A multivariant or media playlist.
+    pub url: String,
+    /// How long to watch.
+    pub duration: Duration,
+    /// How much longer to wait for requests that were begun, and for what is asked late.
+    pub row_timeout: Duration,
+    /// Whose certificates are believed.
+    pub trust: Trust,
+}
+
+/// Watches. Fails only if there is nothing to watch.
+pub async fn observe(settings: &Settings) -> anyhow::Result<Observation> {
+    let clock = Stopwatch::start();
+    let fetcher = Fetcher::new(&settings.trust, clock)?;
+    let wish = Wish { range: None, text: true, wait_max: Duration::from_secs(20) };
+    let first = fetcher.get(&settings.url, wish).await;
+    ensure!(
+        first.answer.status == 200 && first.answer.problem.is_none(),
+        "{}: {}",
+        settings.url,
+        first.answer.outcome()
+    );
+    let text = Arc::new(Text::read(&first.body));
+    ensure!(text.starts_right || text.raw.contains("#EXTM3U"), "{} is not a playlist: it has no #EXTM3U", settings.url);
+    let multivariant = (flavour(&text) == Flavour::Multivariant).then(|| Arc::new(Multivariant::read(&text)));
+    let listed = match &multivariant {
+        Some(multivariant) => listed(multivariant, &first.url),
+        None => vec![(first.url.clone(), settings.url.clone(), vec![Role::Alone])],
+    };
+    if listed.is_empty() {
+        bail!("{} lists no playlists", settings.url);
+    }
+    let mut observation = Observation {
+        url: settings.url.clone(),
+        first: first.answer,
+        multivariant,
+        tools_missing: tools::missing().await,
+        ..Observation::default()
+    };
+    if settings.url.starts_with("https:") {
+        observation.tls = secure::look(&first.url, &settings.trust).await.ok();
+    }
+    watch(settings, &fetcher, listed, &mut observation).await?;
+    observation.slack = slack(&observation);
+    let first = observation.firsts().next().map(|(_, playlist)| playlist.target());
+    observation.interval = poll::interval(first.unwrap_or_default());
+    Ok(observation)
+}
+
+/// The media playlists of a multivariant playlist: URL, URI as written, roles. Each once.
+fn listed(multivariant: &Multivariant, base: &str) -> Vec<(String, String, Vec<Role>)> {
+    let mut found: Vec<(String, String, Vec<Role>)> = Vec::new();
+    let variants = multivariant.variants.iter().enumerate().map(|(index, variant)| {
+        let role = if variant.iframes { Role::Iframes(index) } else { Role::Variant(index) };
+        (variant.uri.as_str(), role)
+    });
+    let renditions = multivariant.renditions.iter().enumerate();
+    let renditions = renditions.filter_map(|(index, rendition)| Some((rendition.uri()?, Role::Media(index))));
+    for (uri, role) in variants.chain(renditions) {
+        let url = resolve(base, uri);
+        let room = found.len() < RENDITIONS_MAX;
+        match found.iter_mut().find(|(known, _, _)| *known == url) {
+            Some((_, _, roles)) => roles.push(role),
+            None if room => found.push((url, uri.to_owned(), vec![role])),
+            None => {}
+        }
+    }
+    found
+}
+
+async fn watch(
+    settings: &Settings,
+    fetcher: &Fetcher,
+    listed: Vec<(String, String, Vec<Role>)>,
+    observation: &mut Observation,
+) -> anyhow::Result<()> {
+    let began = fetcher.clock.now();
+    let until = began + settings.duration;
+    let mut probed: Vec<_> = listed.iter().enumerate().map(|(index, (url, _, _))| (index, url.clone())).collect();
+    // I-frame playlists last: the first one is asked the whole matrix.
+    probed.sort_by_key(|(index, _)| {
+        listed.get(*index).is_some_and(|(_, _, roles)| matches!(roles.first(), Some(Role::Iframes(_))))
+    });
+    let (probes, mut probed_so_far) = mpsc::channel(PROBES_MAX);
+    let prober = Prober { fetcher: fetcher.clone(), playlists: probed, until, probes };
+    let mut pollers = JoinSet::new();
+    for (index, (url, name, roles)) in listed.into_iter().enumerate() {
+        let poller = Poller::new(fetcher.clone(), url, name, roles, until, settings.row_timeout);
+        pollers.spawn(async move { (index, poller.run().await) });
+    }
+    let mut probing = tokio::spawn(prober.run());
+    let mut seen: Vec<(usize, (RenditionSeen, Vec<Kept>))> = Vec::new();
+    while let Some(done) = pollers.join_next().await {
+        seen.push(done.context("a poller broke")?);
+    }
+    seen.sort_by_key(|(index, _)| *index);
+    observation.lasted = fetcher.clock.now().saturating_sub(began);
+    let probing_wait = settings.row_timeout.max(Duration::from_secs(1));
+    if tokio::time::timeout(probing_wait, &mut probing).await.is_err() {
+        probing.abort();
+    }
+    while let Ok(probe) = probed_so_far.try_recv() {
+        observation.probes.push(probe);
+    }
+    let tools_end = fetcher.clock.now() + TOOLS_WAIT_MAX;
+    for (_, (mut rendition, kept)) in seen {
+        if observation.tools_missing.is_none() {
+            second_opinions(&mut rendition, kept, fetcher.clock, tools_end).await;
+        }
+        observation.renditions.push(rendition);
+    }
+    ensure!(
+        observation.firsts().next().is_some(),
+        "none of the media playlists of {} could be loaded: {}",
+        observation.url,
+        observation
+            .renditions
+            .iter()
+            .filter_map(|rendition| Some(format!("{} {}", rendition.name, rendition.loads.last()?.answer.outcome())))
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    Ok(())
+}
+
+async fn second_opinions(rendition: &mut RenditionSeen, kept: Vec<Kept>, clock: Stopwatch, end: Duration) {
+    for Kept { msn, init, bytes } in kept {
+        if clock.now() > end {
+            return;
+        }
+        if let (Ok(probed), Some(seen)) = (tools::probe(init.as_ref(), &bytes).await, rendition.segments.get_mut(&msn))
+        {
+            seen.probed = Some(probed);
+        }
+    }
+}
+
+/// Half of the plain requests for playlists are answered within this, plus what a busy machine adds.
+fn slack(observation: &Observation) -> Duration {
+    let plain = observation.renditions.iter().flat_map(|rendition| &rendition.loads);
+    let mut took: Vec<_> = plain
+        .filter(|load| load.asked == crate::observation::Asked::Plain && load.end.is_some())
+        .map(|load| load.answer.took())
+        .collect();
+    took.sort_unstable();
+    SCHEDULING + took.get(took.len() / 2).copied().unwrap_or_default()
+}
