@@ -3,23 +3,29 @@
 import { header, skipLink } from './components/header';
 import { homePage } from './pages/home';
 import { notFoundPage } from './pages/not-found';
-import { pageOf } from './routes';
+import { rememberedBandwidth } from './player/bandwidth';
+import { EarlyJoin } from './player/early';
+import { livePlaylist, pageOf } from './routes';
 import { restoreTheme } from './theme';
 
 async function start(): Promise<void> {
+  const page = pageOf(location.pathname);
+  // Before all else: a join is mostly waiting for answers, and the player's code can come meanwhile.
+  const early =
+    page.kind === 'watch' ? new EarlyJoin(livePlaylist(page.stream), rememberedBandwidth()) : null;
+  const watch = page.kind === 'watch' ? import('./pages/watch') : null;
   restoreTheme();
   const app = document.querySelector('#app');
   if (!app) return;
   app.replaceChildren(skipLink(), header());
-  const page = pageOf(location.pathname);
   switch (page.kind) {
     case 'home':
       app.append(homePage());
       break;
     case 'watch': {
       // The player is most of the code and only this page needs it.
-      const { watchPage } = await import('./pages/watch');
-      app.append(watchPage(page.stream));
+      const loaded = await watch;
+      if (loaded) app.append(loaded.watchPage(page.stream, early));
       break;
     }
     case 'not-found':

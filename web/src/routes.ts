@@ -1,7 +1,5 @@
 /** Addresses of pages. Pure. */
 
-import type { Delivery } from './player/hls-config';
-
 export type Page = { kind: 'home' } | { kind: 'watch'; stream: string } | { kind: 'not-found' };
 
 export function pageOf(pathname: string): Page {
@@ -15,7 +13,12 @@ export function pageOf(pathname: string): Page {
   }
 }
 
-/** `?delivery=parts` asks for low latency, for trying it out. */
-export function delivery(search: string): Delivery {
-  return new URLSearchParams(search).get('delivery') === 'parts' ? 'parts' : 'segments';
+/** The multivariant playlist of a stream. */
+export function livePlaylist(stream: string): string {
+  return `/live/${encodeURIComponent(stream)}/index.m3u8`;
+}
+
+/** The newest picture of a stream; not every stream has one. */
+export function posterImage(stream: string): string {
+  return `/live/${encodeURIComponent(stream)}/poster.jpg`;
 }

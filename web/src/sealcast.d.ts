@@ -2,6 +2,7 @@
 
 import type { Verified } from './api/types';
 import type { Level, PlayerError } from './player/engine';
+import type { FirstFrame } from './player/player';
 import type { ApiState, PlayerPhase, ViewState } from './player/view-state';
 
 export interface SealcastPage {
@@ -28,6 +29,8 @@ export interface SealcastPlayer {
   readonly latencySeconds: number | null;
   /** The distance the player aims for, seconds. */
   readonly targetLatencySeconds: number | null;
+  /** Seconds from the wall clock in the picture to the screen, by this device's clock; null when the picture has none. */
+  readonly glassToGlassSeconds: number | null;
   /** Seconds from ingest to screen by this device's clock; null when implausible. */
   readonly endToEndSeconds: number | null;
   /** Seconds buffered ahead. */
@@ -55,6 +58,10 @@ export interface SealcastPlayer {
   };
   /** Milliseconds from loading to the first moving frame; null before it. */
   readonly startupMs: number | null;
+  /** How long the first frame took, from navigation and from asking for the multivariant playlist; null before it. */
+  readonly firstFrame: FirstFrame | null;
+  /** Above 1 while catching up with the live edge. */
+  readonly playbackRate: number;
   readonly droppedFrames: number;
   readonly decodedFrames: number;
   /** How often the stream was loaded: 1, and 1 more for each return after an end or retry. */

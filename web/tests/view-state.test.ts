@@ -6,6 +6,7 @@ import {
   type PlayerPhase,
   RETURN_GRACE_MS,
   shouldLoad,
+  shouldStop,
   viewState,
 } from '../src/player/view-state';
 
@@ -55,7 +56,7 @@ describe('shouldLoad', () => {
     expect(shouldLoad({ ...idle, api: 'live' })).toBe(true);
     expect(shouldLoad({ ...idle, api: 'reconnecting' })).toBe(true);
     expect(shouldLoad({ ...idle, api: 'unreachable' })).toBe(true);
-    expect(shouldLoad({ ...idle, api: 'unknown' })).toBe(false);
+    expect(shouldLoad({ ...idle, api: 'unknown' })).toBe(true);
     expect(shouldLoad({ ...idle, api: 'missing' })).toBe(false);
     expect(shouldLoad({ ...idle, api: 'ended' })).toBe(false);
   });
@@ -72,5 +73,19 @@ describe('shouldLoad', () => {
   it('leaves_a_stream_alone_that_has_not_ended', () => {
     expect(shouldLoad({ ...ended, player: 'playing', endedEpoch: null, epoch: 9 })).toBe(false);
     expect(shouldLoad({ ...ended, player: 'waiting', endedEpoch: null, epoch: 9 })).toBe(false);
+  });
+});
+
+describe('shouldStop', () => {
+  it('gives_up_what_was_begun_before_the_node_said_that_there_is_nothing', () => {
+    expect(shouldStop({ api: 'missing', player: 'starting' })).toBe(true);
+    expect(shouldStop({ api: 'ended', player: 'starting' })).toBe(true);
+  });
+
+  it('leaves_a_picture_alone', () => {
+    for (const player of ['playing', 'waiting', 'paused', 'finished'] as const) {
+      expect(shouldStop({ api: 'missing', player })).toBe(false);
+    }
+    expect(shouldStop({ api: 'unreachable', player: 'starting' })).toBe(false);
   });
 });

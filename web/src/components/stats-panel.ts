@@ -1,6 +1,6 @@
 /** What the player measures, for the curious and for support. */
 
-import { h, setText } from '../dom';
+import { h, setHidden, setText } from '../dom';
 import { bitrate, rungLabel, seconds } from '../format';
 import type { Player } from '../player/player';
 
@@ -13,28 +13,42 @@ export function stallsText({ count, totalMs }: { count: number; totalMs: number 
   return count === 0 ? 'none' : `${count} (${(totalMs / 1000).toFixed(1)} s in all)`;
 }
 
+/** `2.1 s (aim 1.6 s)`. Pure. */
+export function behindText(latency: number | null, target: number | null): string {
+  return latency === null || target === null
+    ? seconds(latency)
+    : `${seconds(latency)} (aim ${seconds(target)})`;
+}
+
+/** The lines, in this order, and what a line's title explains. */
+const LINES = {
+  'Glass to glass': 'From the clock in the picture to this screen, by this device’s clock',
+  'Behind the live edge': 'How far now, and how far the player aims to be',
+  'Ingest to screen': 'By this device’s clock',
+  Picture: '',
+  Bandwidth: '',
+  Buffered: '',
+  Stalls: '',
+  'Dropped frames': '',
+} as const;
+type Line = keyof typeof LINES;
+
 export function statsPanel(): StatsPanel {
-  const rows = new Map<string, HTMLElement>();
+  const rows = new Map<Line, { row: HTMLElement; value: HTMLElement }>();
   const list = h('dl', { class: 'facts' });
-  for (const name of [
-    'Behind the live edge',
-    'Ingest to screen',
-    'Picture',
-    'Bandwidth',
-    'Buffered',
-    'Stalls',
-    'Dropped frames',
-  ]) {
-    const value = h('dd', {}, '–');
-    rows.set(name, value);
-    list.append(h('div', {}, h('dt', {}, name), value));
+  for (const name of Object.keys(LINES) as Line[]) {
+    const value = h('dd', { title: LINES[name] || null }, '–');
+    const row = h('div', {}, h('dt', {}, name), value);
+    rows.set(name, { row, value });
+    list.append(row);
   }
-  const set = (name: string, text: string): void => {
-    const value = rows.get(name);
-    if (value) setText(value, text);
+  /** Null takes the line away. */
+  const set = (name: Line, text: string | null): void => {
+    const line = rows.get(name);
+    if (!line) return;
+    setHidden(line.row, text === null);
+    setText(line.value, text ?? '');
   };
-  const ingest = rows.get('Ingest to screen');
-  if (ingest) ingest.title = 'By this device’s clock';
   return {
     panel: h(
       'details',
@@ -47,7 +61,9 @@ export function statsPanel(): StatsPanel {
       const level = stats.levels[stats.level];
       const frames = player.video.getVideoPlaybackQuality?.();
       const { videoWidth, videoHeight } = player.video;
-      set('Behind the live edge', seconds(stats.latencySeconds));
+      const glass = player.glassToGlassSeconds;
+      set('Glass to glass', glass === null ? null : seconds(glass));
+      set('Behind the live edge', behindText(stats.latencySeconds, stats.targetSeconds));
       set('Ingest to screen', seconds(stats.endToEndSeconds));
       set(
         'Picture',

@@ -10,13 +10,16 @@ import { stateTag } from '../components/stream-card';
 import { type VerifiedPanel, verifiedPanel, verifiedState } from '../components/verified-panel';
 import { h, setHidden, setText } from '../dom';
 import { duration, rungLabel, seconds, topRung } from '../format';
+import type { EarlyJoin } from '../player/early';
 import { Player } from '../player/player';
-import { type ApiState, shouldLoad, type ViewInputs, viewState } from '../player/view-state';
+import { type ApiState, shouldLoad, shouldStop, type ViewInputs, viewState } from '../player/view-state';
 import { publishPlayer } from '../probe';
-import { delivery } from '../routes';
+import { livePlaylist } from '../routes';
 
 const POLL_MS = 2_000;
 const POLL_HIDDEN_MS = 10_000;
+/** The node is asked about the stream after the first picture; when there is none, after so long. Milliseconds. */
+const FIRST_POLL_MS = 1_000;
 /** How often the numbers on the page change, milliseconds. */
 const DRAW_MS = 500;
 
@@ -39,7 +42,7 @@ class Watch {
   readonly #verified: VerifiedPanel = verifiedPanel();
   readonly #stats = statsPanel();
   readonly #tag = h('span', { class: 'tag-slot' });
-  readonly #latency = h('span', { class: 'latency-chip', title: 'Distance to the live edge', hidden: true });
+  readonly #latency = h('span', { class: 'latency-chip', hidden: true });
   readonly #side = h('aside', { class: 'side', 'aria-label': 'About this stream' });
   readonly #subtitle = h('p', { class: 'subtitle' });
   #detail: StreamDetail | null = null;
@@ -49,8 +52,9 @@ class Watch {
   #newSealAtMs = performance.now();
   #loads = 0;
   #playable = true;
+  #polls = false;
 
-  constructor(stream: string) {
+  constructor(stream: string, early: EarlyJoin | null) {
     this.#stream = stream;
     this.#stage = stage(stream, {
       seekToLive: () => this.#player.seekToLive(),
@@ -58,17 +62,11 @@ class Watch {
       retry: () => this.#load(),
     });
     this.#side.append(this.#verified.panel, this.#stats.panel);
-    this.#player = new Player(this.#stage.video, delivery(location.search), () => this.#react());
+    this.#player = new Player(this.#stage.video, early, () => this.#react());
     this.#publish();
-    poll({
-      ask: (signal) => fetchStream(stream, signal),
-      onAnswer: (detail) => this.#onAnswer(detail),
-      onFailure: (error, failures) => this.#onFailure(error, failures),
-      intervalMs: POLL_MS,
-      hiddenIntervalMs: POLL_HIDDEN_MS,
-    });
+    this.#react();
+    setTimeout(() => this.#poll(), FIRST_POLL_MS);
     setInterval(() => this.#draw(), DRAW_MS);
-    this.#draw();
   }
 
   element(): HTMLElement {
@@ -93,6 +91,18 @@ class Watch {
       h('div', { class: 'title-text' }, h('h1', {}, this.#stream), this.#subtitle),
       h('div', { class: 'title-side' }, this.#tag, this.#latency, this.#verified.badge, share),
     );
+  }
+
+  #poll(): void {
+    if (this.#polls) return;
+    this.#polls = true;
+    poll({
+      ask: (signal) => fetchStream(this.#stream, signal),
+      onAnswer: (detail) => this.#onAnswer(detail),
+      onFailure: (error, failures) => this.#onFailure(error, failures),
+      intervalMs: POLL_MS,
+      hiddenIntervalMs: POLL_HIDDEN_MS,
+    });
   }
 
   #inputs(): ViewInputs {
@@ -122,11 +132,13 @@ class Watch {
   #load(): void {
     this.#loads += 1;
     this.#endedEpoch = null;
-    this.#playable = this.#player.load(`/live/${encodeURIComponent(this.#stream)}/index.m3u8`);
+    this.#playable = this.#player.load(livePlaylist(this.#stream));
     this.#draw();
   }
 
   #react(): void {
+    if (this.#player.phase === 'playing') this.#poll();
+    if (shouldStop({ api: this.#api, player: this.#player.phase })) this.#player.stop();
     const epoch = this.#detail?.epoch ?? null;
     if (this.#player.stats().endOfStream) this.#endedEpoch ??= epoch ?? 0;
     else this.#endedEpoch = null;
@@ -145,9 +157,7 @@ class Watch {
     const detail = this.#detail;
     this.#stage.update(this.#player, this.#inputs(), this.#playable ? undefined : NO_HLS);
     this.#stats.update(this.#player);
-    const { latencySeconds } = this.#player.stats();
-    setHidden(this.#latency, latencySeconds === null);
-    setText(this.#latency, `${seconds(latencySeconds)} behind live`);
+    this.#drawLatency();
     setHidden(this.#side, this.#api === 'missing');
     const known = detail && this.#api !== 'missing' ? detail : null;
     const sinceNewSealMs = performance.now() - this.#newSealAtMs;
@@ -164,6 +174,19 @@ class Watch {
       this.#tag.dataset.state = state ?? '';
       this.#tag.replaceChildren(...(state ? [stateTag(state)] : []));
     }
+  }
+
+  #drawLatency(): void {
+    const glass = this.#player.glassToGlassSeconds;
+    const { latencySeconds } = this.#player.stats();
+    setHidden(this.#latency, latencySeconds === null);
+    setText(
+      this.#latency,
+      glass === null ? `${seconds(latencySeconds)} behind live` : `Glass to glass ${seconds(glass)}`,
+    );
+    const title =
+      glass === null ? 'Distance to the live edge' : 'From the clock in the picture to this screen';
+    if (this.#latency.title !== title) this.#latency.title = title;
   }
 
   #publish(): void {
@@ -198,6 +221,9 @@ class Watch {
       },
       get targetLatencySeconds() {
         return player.stats().targetSeconds;
+      },
+      get glassToGlassSeconds() {
+        return player.glassToGlassSeconds;
       },
       get endToEndSeconds() {
         return player.stats().endToEndSeconds;
@@ -235,6 +261,12 @@ class Watch {
       get startupMs() {
         return player.startupMs;
       },
+      get firstFrame() {
+        return player.firstFrame;
+      },
+      get playbackRate() {
+        return player.video.playbackRate;
+      },
       get droppedFrames() {
         return frames()?.droppedVideoFrames ?? 0;
       },
@@ -255,6 +287,6 @@ class Watch {
   }
 }
 
-export function watchPage(stream: string): HTMLElement {
-  return new Watch(stream).element();
+export function watchPage(stream: string, early: EarlyJoin | null): HTMLElement {
+  return new Watch(stream, early).element();
 }

@@ -51,6 +51,8 @@ export interface Engine {
   chooseLevel(index: number): void;
   /** Jumps to the live edge, as near as is safe. */
   seekToLive(): void;
+  /** The picture stood still: stay a little further from the edge for a while. */
+  onStall(): void;
   stats(): EngineStats;
   destroy(): void;
 }

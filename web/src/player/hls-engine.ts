@@ -1,14 +1,9 @@
 /** Plays with hls.js on Media Source Extensions, and heals what hls.js reports as fatal. */
 
-import Hls, {
-  type ErrorData,
-  ErrorTypes,
-  Events,
-  type LoaderCallbacks,
-  type LoaderConfiguration,
-  type LoaderContext,
-  type PlaylistLoaderContext,
-} from 'hls.js';
+import Hls, { type ErrorData, ErrorTypes, Events, type LevelDetails } from 'hls.js';
+import { rememberBandwidth, rememberedBandwidth } from './bandwidth';
+import type { EarlyJoin } from './early';
+import { earlyLoader } from './early-loader';
 import {
   type Engine,
   type EngineEvents,
@@ -19,38 +14,22 @@ import {
   plausibleDelay,
   renditionName,
 } from './engine';
-import { type Delivery, hlsConfig, liveDistance, withoutParts } from './hls-config';
+import { hlsConfig, holdBack, LIVE_DISTANCE_TARGETS_MAX } from './hls-config';
+import { LiveTarget } from './live-target';
+import { promptAudio } from './prompt-audio';
 import { type FatalKind, Recovery } from './recovery';
 
-/** Shows the engine each media playlist before hls.js reads it; what the engine returns is what hls.js gets. */
-function playlistLoader(
-  onPlaylist: (text: string) => string,
-): new (
-  ...args: ConstructorParameters<typeof Hls.DefaultConfig.loader>
-) => InstanceType<typeof Hls.DefaultConfig.loader> {
-  return class extends Hls.DefaultConfig.loader {
-    override load(
-      context: LoaderContext,
-      config: LoaderConfiguration,
-      callbacks: LoaderCallbacks<LoaderContext>,
-    ): void {
-      const { onSuccess } = callbacks;
-      callbacks.onSuccess = (response, stats, ctx, details) => {
-        const isMedia = (ctx as PlaylistLoaderContext).type !== 'manifest';
-        if (isMedia && typeof response.data === 'string') response.data = onPlaylist(response.data);
-        onSuccess(response, stats, ctx, details);
-      };
-      super.load(context, config, callbacks);
-    }
-  };
-}
+/** A change of the target that is worth telling hls.js, seconds. */
+const TARGET_STEP = 0.05;
 
 export class HlsEngine implements Engine {
   readonly kind = 'hls.js';
   readonly #video: HTMLVideoElement;
   readonly #events: EngineEvents;
-  readonly #delivery: Delivery;
   readonly #recovery = new Recovery();
+  readonly #target = new LiveTarget();
+  /** What was fetched before this was there; used once. */
+  #early: EarlyJoin | null;
   #hls: Hls | null = null;
   #url = '';
   #retry: ReturnType<typeof setTimeout> | undefined;
@@ -61,9 +40,9 @@ export class HlsEngine implements Engine {
   #nonFatalErrors = 0;
   #errors: PlayerError[] = [];
 
-  constructor(video: HTMLVideoElement, events: EngineEvents, delivery: Delivery) {
+  constructor(video: HTMLVideoElement, events: EngineEvents, early: EarlyJoin | null) {
     this.#video = video;
-    this.#delivery = delivery;
+    this.#early = early;
     this.#events = events;
   }
 
@@ -88,6 +67,11 @@ export class HlsEngine implements Engine {
   seekToLive(): void {
     const position = this.#hls?.liveSyncPosition;
     if (typeof position === 'number') this.#video.currentTime = position;
+  }
+
+  onStall(): void {
+    this.#target.onStall(performance.now());
+    this.#aim();
   }
 
   stats(): EngineStats {
@@ -129,35 +113,57 @@ export class HlsEngine implements Engine {
     this.destroy();
     this.#loadedOnce = false;
     this.#endOfStream = false;
+    const config = hlsConfig(rememberedBandwidth());
+    const early = this.#early;
+    this.#early = null;
+    const audioStreamController = promptAudio();
     const hls: Hls = new Hls({
-      ...hlsConfig(this.#delivery),
-      pLoader: playlistLoader((text) => this.#onPlaylist(hls, text)) as never,
+      ...config,
+      ...(audioStreamController ? { audioStreamController } : {}),
+      ...(early ? { loader: earlyLoader(early) } : {}),
     });
+    hls.config.liveMaxLatencyDurationCount = LIVE_DISTANCE_TARGETS_MAX;
     this.#hls = hls;
     hls.on(Events.ERROR, (_, data) => this.#onError(data));
-    hls.on(Events.MANIFEST_PARSED, () => this.#onLevels());
+    hls.on(Events.MANIFEST_PARSED, () => this.#onLevels(early?.variant ?? null));
     hls.on(Events.LEVEL_SWITCHED, () => this.#events.onChange());
-    hls.on(Events.LEVEL_LOADED, (_, { details }) => {
-      this.#loadedOnce = true;
-      if (this.#endOfStream === details.live) {
-        this.#endOfStream = !details.live;
-        this.#events.onChange();
-      }
-    });
+    hls.on(Events.LEVEL_LOADED, (_, { details }) => this.#onPlaylist(details));
+    hls.once(Events.FRAG_CHANGED, () => early?.end());
     hls.attachMedia(this.#video);
-    hls.loadSource(this.#url);
+    hls.loadSource(early?.url ?? this.#url);
   }
 
-  #onPlaylist(hls: Hls, text: string): string {
-    const distance = this.#loadedOnce ? null : liveDistance(text, this.#delivery);
-    if (distance !== null && hls.targetLatency !== distance) hls.targetLatency = distance;
-    return this.#delivery === 'parts' ? text : withoutParts(text);
+  #onPlaylist(details: LevelDetails): void {
+    if (!this.#loadedOnce && !details.live) {
+      // The stream ended before we came: there is nothing to join.
+      this.#hls?.stopLoad();
+    }
+    this.#loadedOnce = true;
+    this.#target.setFloor(holdBack(details));
+    this.#aim();
+    if (this.#endOfStream === details.live) {
+      this.#endOfStream = !details.live;
+      this.#events.onChange();
+    }
+    if (this.#hls && details.live) rememberBandwidth(this.#hls.bandwidthEstimate);
   }
 
-  /** A stream that was loaded again keeps the rung the viewer chose, when it still has it. */
-  #onLevels(): void {
+  #aim(): void {
+    const hls = this.#hls;
+    const seconds = this.#target.seconds(performance.now());
+    if (!hls || seconds === null) return;
+    if (Math.abs((hls.targetLatency ?? 0) - seconds) >= TARGET_STEP) hls.targetLatency = seconds;
+  }
+
+  /**
+   * Starts on the rung that was fetched ahead. A stream that was loaded again keeps the rung the viewer chose, when it still
+   * has it.
+   */
+  #onLevels(ahead: string | null): void {
     const hls = this.#hls;
     if (!hls) return;
+    const first = hls.levels.findIndex((level) => level.url.includes(ahead ?? ''));
+    if (ahead !== null && first >= 0) hls.startLevel = first;
     const index = hls.levels.findIndex((level) => level.height === this.#wantedHeight);
     if (this.#wantedHeight !== null && index >= 0) hls.nextLevel = index;
     this.#events.onChange();

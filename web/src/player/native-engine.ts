@@ -8,8 +8,10 @@ import {
   type PlayerError,
   plausibleDelay,
 } from './engine';
-import { LIVE_DISTANCE_SECONDS_MIN } from './hls-config';
 import { Recovery } from './recovery';
+
+/** Distance to the edge after a jump, seconds: the element does not tell what the playlist asks for. */
+const LIVE_DISTANCE_SECONDS = 4;
 
 type DatedVideo = HTMLVideoElement & { getStartDate?: () => Date };
 
@@ -48,8 +50,11 @@ export class NativeEngine implements Engine {
 
   seekToLive(): void {
     const edge = this.#edge();
-    if (edge !== null) this.#video.currentTime = Math.max(0, edge - LIVE_DISTANCE_SECONDS_MIN);
+    if (edge !== null) this.#video.currentTime = Math.max(0, edge - LIVE_DISTANCE_SECONDS);
   }
+
+  /** The browser sees to its buffer itself. */
+  onStall(): void {}
 
   stats(): EngineStats {
     const edge = this.#edge();

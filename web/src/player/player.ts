@@ -1,16 +1,16 @@
 /** One video element, one engine, and the phase they are in. Knows nothing of the page around it. */
 
+import type { EarlyJoin } from './early';
 import type { Engine, EngineStats } from './engine';
-import type { Delivery } from './hls-config';
+import { GlassMeter } from './glass';
 import { HlsEngine } from './hls-engine';
+import { EdgeKeeper, LIVE_SLACK_SECONDS } from './live-target';
 import { NativeEngine } from './native-engine';
 import { StallMeter, type StallStats } from './stalls';
 import type { PlayerPhase } from './view-state';
 
 /** How often the position is looked at, milliseconds: finer than the shortest stall that counts. */
 const SAMPLE_MS = 100;
-/** This much nearer to the edge than the target still counts as at the live edge, seconds. */
-const LIVE_SLACK_SECONDS = 3;
 
 const NO_STATS: EngineStats = {
   level: -1,
@@ -26,25 +26,42 @@ const NO_STATS: EngineStats = {
   errors: [],
 };
 
+/** How long the first frame took, milliseconds; null before it. */
+export interface FirstFrame {
+  /** Since the page was navigated to. */
+  sinceNavigationMs: number;
+  /** Since the multivariant playlist was asked for. */
+  sincePlaylistMs: number;
+}
+
 export class Player {
   readonly video: HTMLVideoElement;
-  readonly #delivery: Delivery;
   readonly #onChange: () => void;
   readonly #meter = new StallMeter();
+  readonly #edge = new EdgeKeeper();
+  readonly #glass: GlassMeter;
   readonly #timer: ReturnType<typeof setInterval>;
+  /** What was fetched before this was there; the first load uses it up. */
+  #early: EarlyJoin | null;
   #engine: Engine | null = null;
   #phase: PlayerPhase = 'idle';
   #finishedAtMs: number | null = null;
   #loadedAtMs = 0;
+  #askedAtMs = 0;
   #startupMs: number | null = null;
+  #firstFrame: FirstFrame | null = null;
 
-  constructor(video: HTMLVideoElement, delivery: Delivery, onChange: () => void) {
+  constructor(video: HTMLVideoElement, early: EarlyJoin | null, onChange: () => void) {
     this.video = video;
-    this.#delivery = delivery;
+    this.#early = early;
     this.#onChange = onChange;
+    this.#glass = new GlassMeter(video);
     for (const event of ['playing', 'waiting', 'pause', 'ended', 'seeked', 'loadeddata', 'volumechange']) {
       video.addEventListener(event, () => this.#update());
     }
+    video.addEventListener('pause', () => {
+      if (!video.ended) this.#edge.onBehind();
+    });
     this.#timer = setInterval(() => this.#sample(), SAMPLE_MS);
   }
 
@@ -56,9 +73,18 @@ export class Player {
     return this.#engine?.kind ?? 'none';
   }
 
-  /** Milliseconds from loading to the first frame; null before it. */
+  /** Milliseconds from loading to the first moving frame; null before it. */
   get startupMs(): number | null {
     return this.#startupMs;
+  }
+
+  get firstFrame(): FirstFrame | null {
+    return this.#firstFrame;
+  }
+
+  /** From the clock in the picture to this screen, seconds; null when the picture has none. */
+  get glassToGlassSeconds(): number | null {
+    return this.#phase === 'playing' ? this.#glass.seconds : null;
   }
 
   get finishedForMs(): number | null {
@@ -93,17 +119,30 @@ export class Player {
 
   /** Loads from the start, also after an end or a failure. Returns false when this browser cannot play HLS. */
   load(url: string): boolean {
-    this.#engine ??= this.#makeEngine();
+    const early = this.#early;
+    this.#early = null;
+    this.#engine ??= this.#makeEngine(early);
     if (!this.#engine) {
       this.#phase = 'failed';
       return false;
     }
     this.#finishedAtMs = null;
     this.#loadedAtMs = performance.now();
+    this.#askedAtMs = early?.startedMs ?? this.#loadedAtMs;
     this.#phase = 'starting';
+    this.#glass.reset();
+    this.#edge.onLive();
+    this.#awaitFirstFrame();
     this.#engine.load(url);
     void this.play();
     return true;
+  }
+
+  /** There is nothing to play: gives up what was begun, until the next load. */
+  stop(): void {
+    this.#engine?.destroy();
+    this.#engine = null;
+    this.#phase = 'idle';
   }
 
   async play(): Promise<void> {
@@ -113,6 +152,7 @@ export class Player {
   }
 
   seekToLive(): void {
+    this.#edge.onLive();
     this.#engine?.seekToLive();
     void this.play();
   }
@@ -123,10 +163,11 @@ export class Player {
 
   destroy(): void {
     clearInterval(this.#timer);
+    this.#glass.destroy();
     this.#engine?.destroy();
   }
 
-  #makeEngine(): Engine | null {
+  #makeEngine(early: EarlyJoin | null): Engine | null {
     const events = {
       onGaveUp: () => {
         this.#phase = 'failed';
@@ -134,9 +175,16 @@ export class Player {
       },
       onChange: () => this.#update(),
     };
-    if (HlsEngine.supported()) return new HlsEngine(this.video, events, this.#delivery);
+    if (HlsEngine.supported()) return new HlsEngine(this.video, events, early);
     if (NativeEngine.supported(this.video)) return new NativeEngine(this.video, events);
     return null;
+  }
+
+  #awaitFirstFrame(): void {
+    if (this.#firstFrame || !('requestVideoFrameCallback' in this.video)) return;
+    this.video.requestVideoFrameCallback((shownMs) => {
+      this.#firstFrame ??= { sinceNavigationMs: shownMs, sincePlaylistMs: shownMs - this.#askedAtMs };
+    });
   }
 
   #readPhase(): PlayerPhase {
@@ -144,6 +192,8 @@ export class Player {
     if (this.#phase === 'idle' || this.#phase === 'failed') return this.#phase;
     if (video.ended) return 'finished';
     if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) {
+      // The stream had ended before it was joined.
+      if (this.#startupMs === null && this.stats().endOfStream) return 'finished';
       return this.#startupMs === null || this.#phase === 'starting' ? 'starting' : 'waiting';
     }
     if (video.paused) return 'paused';
@@ -165,7 +215,7 @@ export class Player {
 
   #sample(): void {
     const { video } = this;
-    const before = this.#meter.stats().now;
+    const before = this.#meter.stats();
     const over =
       video.ended || this.#phase === 'failed' || this.#phase === 'idle' || this.#phase === 'finished';
     this.#meter.sample({
@@ -173,7 +223,13 @@ export class Player {
       position: video.currentTime,
       shouldMove: !video.paused && !video.seeking && !over && !this.#atDryEnd(),
     });
-    if (before !== this.#meter.stats().now) this.#update();
+    const after = this.#meter.stats();
+    if (after.count > before.count) this.#engine?.onStall();
+    if (before.now !== after.now) this.#update();
+    if (this.#phase !== 'playing') return;
+    const { latencySeconds, targetSeconds } = this.stats();
+    const inputs = { nowMs: performance.now(), latencySeconds, targetSeconds, paused: video.paused };
+    if (this.#edge.tick(inputs)) this.#engine?.seekToLive();
   }
 
   #atDryEnd(): boolean {

@@ -64,8 +64,14 @@ export const RETURN_GRACE_MS = 6_000;
 /** True when the player should load the stream from the start: the first time, or because it came back. */
 export function shouldLoad(inputs: LoadInputs): boolean {
   const there = inputs.api === 'live' || inputs.api === 'reconnecting';
-  if (inputs.player === 'idle') return there || inputs.api === 'unreachable';
+  // The node is asked after the first picture: until it has spoken, the stream is taken to be there.
+  if (inputs.player === 'idle') return there || inputs.api === 'unreachable' || inputs.api === 'unknown';
   if (!there || inputs.endedEpoch === null) return false;
   if (inputs.epoch !== null && inputs.epoch > inputs.endedEpoch) return true;
   return inputs.finishedForMs !== null && inputs.finishedForMs >= RETURN_GRACE_MS;
+}
+
+/** True when what was begun without asking is to be given up: the node says that there is nothing to play. */
+export function shouldStop({ api, player }: Pick<LoadInputs, 'api' | 'player'>): boolean {
+  return (api === 'missing' || api === 'ended') && player === 'starting';
 }

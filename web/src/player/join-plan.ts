@@ -1,0 +1,114 @@
+/**
+ * What joining a live stream loads first, from its playlists. Reads the few tags it takes; hls.js reads the rest. Pure.
+ */
+
+export interface Variant {
+  url: string;
+  /** Bits per second, peak. */
+  bandwidth: number;
+  /** The playlist of its sound, when that is a rendition of its own. */
+  audio: string | null;
+}
+
+/** Objects fetched ahead for a rendition, at most: an init segment, and the parts of two GOPs of 2 s. */
+export const EARLY_OBJECTS_MAX = 10;
+/** hls.js starts on a rung that takes no more than this of the bandwidth (`abrBandWidthFactor`). */
+const BANDWIDTH_SHARE = 0.95;
+
+function attribute(line: string, name: string): string | null {
+  const value = new RegExp(`[:,]${name}=("[^"]*"|[^,]*)`).exec(line)?.[1];
+  return value === undefined ? null : value.replaceAll('"', '');
+}
+
+function absolute(uri: string | null, base: string): string | null {
+  return uri !== null && URL.canParse(uri, base) ? new URL(uri, base).href : null;
+}
+
+/** The sound of each group: the default one, else the first. */
+function audioPlaylists(lines: string[], base: string): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const line of lines) {
+    if (!line.startsWith('#EXT-X-MEDIA:') || attribute(line, 'TYPE') !== 'AUDIO') continue;
+    const group = attribute(line, 'GROUP-ID') ?? '';
+    const url = absolute(attribute(line, 'URI'), base);
+    if (url && (!found.has(group) || attribute(line, 'DEFAULT') === 'YES')) found.set(group, url);
+  }
+  return found;
+}
+
+/** The variants of a multivariant playlist, in its order. */
+export function variants(text: string, base: string): Variant[] {
+  const lines = text.split('\n').map((line) => line.trim());
+  const audio = audioPlaylists(lines, base);
+  const found: Variant[] = [];
+  let stream: string | null = null;
+  for (const line of lines) {
+    if (line.startsWith('#EXT-X-STREAM-INF:')) stream = line;
+    if (stream === null || line === '' || line.startsWith('#')) continue;
+    const url = absolute(line, base);
+    const bandwidth = Number(attribute(stream, 'BANDWIDTH'));
+    if (url) found.push({ url, bandwidth, audio: audio.get(attribute(stream, 'AUDIO') ?? '') ?? null });
+    stream = null;
+  }
+  return found;
+}
+
+/** The best rung that the bandwidth carries, else the smallest. */
+export function startVariant(all: Variant[], bitsPerSecond: number): Variant | null {
+  const sorted = [...all].sort((a, b) => a.bandwidth - b.bandwidth);
+  return (
+    sorted.findLast(({ bandwidth }) => bandwidth <= bitsPerSecond * BANDWIDTH_SHARE) ?? sorted[0] ?? null
+  );
+}
+
+interface ListedPart {
+  url: string;
+  init: string | null;
+  duration: number;
+  isIndependent: boolean;
+  isGap: boolean;
+}
+
+function listedParts(text: string, base: string): ListedPart[] {
+  const parts: ListedPart[] = [];
+  let init: string | null = null;
+  for (const line of text.split('\n')) {
+    if (line.startsWith('#EXT-X-MAP:')) init = absolute(attribute(line, 'URI'), base);
+    if (!line.startsWith('#EXT-X-PART:')) continue;
+    const url = absolute(attribute(line, 'URI'), base);
+    if (url === null) continue;
+    parts.push({
+      url,
+      init,
+      duration: Number(attribute(line, 'DURATION')),
+      isIndependent: attribute(line, 'INDEPENDENT') === 'YES',
+      isGap: attribute(line, 'GAP') === 'YES',
+    });
+  }
+  return parts;
+}
+
+/**
+ * What a player that starts at PART-HOLD-BACK loads first, in this order: the init segment and the parts from the last one that is
+ * independent and not after that place. Nothing for a playlist without parts.
+ */
+export function joinObjects(text: string, base: string): string[] {
+  const control = /^#EXT-X-SERVER-CONTROL:.*$/m.exec(text)?.[0] ?? '';
+  const distance = Number(attribute(control, 'PART-HOLD-BACK'));
+  if (!(distance > 0) || /^#EXT-X-ENDLIST/m.test(text)) return [];
+  const parts = listedParts(text, base);
+  let left = distance;
+  let first = parts.length;
+  while (first > 0) {
+    first -= 1;
+    left -= parts[first]?.duration ?? 0;
+    if (left <= 0 && parts[first]?.isIndependent) break;
+  }
+  const from = parts.slice(first);
+  const init = from[0]?.init ?? null;
+  if (init === null || !from[0]?.isIndependent) return [];
+  // Another init segment later on belongs to another epoch; a gap has no bytes. Both are hls.js's business.
+  const end = from.findIndex((part) => part.isGap || part.init !== init);
+  const urls = (end < 0 ? from : from.slice(0, end)).map(({ url }) => url);
+  return [init, ...urls].slice(0, EARLY_OBJECTS_MAX);
+}

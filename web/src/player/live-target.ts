@@ -1,0 +1,81 @@
+/** How far behind the live edge the player stays: what the server asks for, more after a stall, and slowly back. Pure. */
+
+/** Added after each stall, and at most, seconds. */
+export const STEP_SECONDS = 0.5;
+export const RESERVE_SECONDS_MAX = 3;
+/** After so long without a stall the reserve begins to shrink, and by so much in each such time. */
+export const CALM_MS = 60_000;
+export const RETURN_SECONDS = 0.25;
+
+export class LiveTarget {
+  #floor: number | null = null;
+  #reserve = 0;
+  #quietSinceMs = 0;
+
+  /** What the playlist allows at least: PART-HOLD-BACK, or HOLD-BACK where there are no parts. Seconds. */
+  setFloor(seconds: number): void {
+    this.#floor = seconds;
+  }
+
+  onStall(nowMs: number): void {
+    this.#reserve = Math.min(this.#reserve + STEP_SECONDS, RESERVE_SECONDS_MAX);
+    this.#quietSinceMs = nowMs;
+  }
+
+  /** Seconds behind the live edge to aim for; null before the first playlist. */
+  seconds(nowMs: number): number | null {
+    if (this.#reserve > 0) {
+      const steps = Math.floor((nowMs - this.#quietSinceMs) / CALM_MS);
+      if (steps > 0) {
+        this.#reserve = Math.max(0, this.#reserve - steps * RETURN_SECONDS);
+        this.#quietSinceMs += steps * CALM_MS;
+      }
+    }
+    return this.#floor === null ? null : this.#floor + this.#reserve;
+  }
+}
+
+/** Further behind its target than this, a player that is to be live jumps; nearer, it plays a little faster. Seconds. */
+export const JUMP_SECONDS = 6;
+/** This much behind the target is still "live", seconds. */
+export const LIVE_SLACK_SECONDS = 2;
+
+/** A jump takes a moment to show in the figures; the next one not before. Milliseconds. */
+const JUMP_EVERY_MS = 5_000;
+
+export interface EdgeInputs {
+  nowMs: number;
+  /** Seconds behind the live edge, and the aim; null when unknown. */
+  latencySeconds: number | null;
+  targetSeconds: number | null;
+  paused: boolean;
+}
+
+/**
+ * Whether the viewer watches live, or is behind by choice. Who pauses or goes back is left alone; who fell behind without asking
+ * for it (sleep, a long stall) is brought back.
+ */
+export class EdgeKeeper {
+  #chosen = false;
+  #jumpedAtMs = Number.NEGATIVE_INFINITY;
+
+  /** The viewer paused, or went back. */
+  onBehind(): void {
+    this.#chosen = true;
+  }
+
+  /** The viewer asked for the live edge. */
+  onLive(): void {
+    this.#chosen = false;
+  }
+
+  /** True when the player should jump to the live edge now. */
+  tick({ nowMs, latencySeconds, targetSeconds, paused }: EdgeInputs): boolean {
+    if (latencySeconds === null || targetSeconds === null || paused) return false;
+    const behind = latencySeconds - targetSeconds;
+    if (behind <= LIVE_SLACK_SECONDS) this.#chosen = false;
+    const jump = !this.#chosen && behind > JUMP_SECONDS && nowMs - this.#jumpedAtMs >= JUMP_EVERY_MS;
+    if (jump) this.#jumpedAtMs = nowMs;
+    return jump;
+  }
+}

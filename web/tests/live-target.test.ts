@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest';
+import {
+  CALM_MS,
+  EdgeKeeper,
+  JUMP_SECONDS,
+  LiveTarget,
+  RESERVE_SECONDS_MAX,
+  RETURN_SECONDS,
+  STEP_SECONDS,
+} from '../src/player/live-target';
+
+describe('LiveTarget', () => {
+  it('is_what_the_playlist_asks_for', () => {
+    const target = new LiveTarget();
+    expect(target.seconds(0)).toBeNull();
+    target.setFloor(1.572);
+    expect(target.seconds(0)).toBe(1.572);
+    expect(target.seconds(10 * CALM_MS)).toBe(1.572);
+  });
+
+  it('grows_with_stalls_and_is_bounded', () => {
+    const target = new LiveTarget();
+    target.setFloor(1.5);
+    target.onStall(0);
+    expect(target.seconds(0)).toBe(1.5 + STEP_SECONDS);
+    for (let stall = 0; stall < 50; stall += 1) target.onStall(stall);
+    expect(target.seconds(50)).toBe(1.5 + RESERVE_SECONDS_MAX);
+  });
+
+  it('comes_back_slowly_and_not_below_what_the_playlist_asks_for', () => {
+    const target = new LiveTarget();
+    target.setFloor(1.5);
+    target.onStall(1_000);
+    expect(target.seconds(1_000 + CALM_MS - 1)).toBe(1.5 + STEP_SECONDS);
+    expect(target.seconds(1_000 + CALM_MS)).toBe(1.5 + STEP_SECONDS - RETURN_SECONDS);
+    expect(target.seconds(1_000 + 20 * CALM_MS)).toBe(1.5);
+  });
+
+  it('a_stall_on_the_way_back_starts_the_wait_again', () => {
+    const target = new LiveTarget();
+    target.setFloor(1.5);
+    target.onStall(0);
+    target.onStall(CALM_MS - 1);
+    expect(target.seconds(CALM_MS)).toBe(1.5 + 2 * STEP_SECONDS);
+  });
+});
+
+describe('EdgeKeeper', () => {
+  const at = (nowMs: number, behind: number, paused = false) => ({
+    nowMs,
+    latencySeconds: 1.5 + behind,
+    targetSeconds: 1.5,
+    paused,
+  });
+
+  it('leaves_a_small_lag_to_the_playback_rate', () => {
+    const edge = new EdgeKeeper();
+    expect(edge.tick(at(0, JUMP_SECONDS))).toBe(false);
+    expect(edge.tick({ nowMs: 0, latencySeconds: null, targetSeconds: null, paused: false })).toBe(false);
+  });
+
+  it('jumps_when_too_far_behind_and_not_again_at_once', () => {
+    const edge = new EdgeKeeper();
+    expect(edge.tick(at(0, JUMP_SECONDS + 1))).toBe(true);
+    expect(edge.tick(at(100, JUMP_SECONDS + 1))).toBe(false);
+    expect(edge.tick(at(6_000, JUMP_SECONDS + 1))).toBe(true);
+  });
+
+  it('leaves_a_viewer_alone_who_paused_or_went_back', () => {
+    const edge = new EdgeKeeper();
+    edge.onBehind();
+    expect(edge.tick(at(0, 30))).toBe(false);
+    edge.onLive();
+    expect(edge.tick(at(0, 30))).toBe(true);
+  });
+
+  it('a_viewer_who_came_back_to_the_edge_is_kept_there', () => {
+    const edge = new EdgeKeeper();
+    edge.onBehind();
+    expect(edge.tick(at(0, 0.2))).toBe(false);
+    expect(edge.tick(at(1_000, 20))).toBe(true);
+  });
+
+  it('does_not_move_a_paused_picture', () => {
+    expect(new EdgeKeeper().tick(at(0, 30, true))).toBe(false);
+  });
+});

@@ -1,0 +1,173 @@
+/**
+ * A player as its makers deliver it, on a page without anything else: what others will play our streams with.
+ * Publishes what it sees as `window.sealcast.player`, in the shape of our own page where there is something to say.
+ */
+
+import Hls, { Events } from 'hls.js';
+import { GlassMeter } from '../../src/player/glass';
+import { StallMeter } from '../../src/player/stalls';
+
+/** How often the position is looked at, milliseconds. */
+const SAMPLE_MS = 100;
+
+interface Failure {
+  fatal: boolean;
+  details: string;
+}
+
+interface Bare {
+  /** Seconds behind the live edge, as the player sees it. */
+  latency(): number | null;
+  /** Seconds it aims for. */
+  target(): number | null;
+  /** Height of the rung on screen. */
+  height(): number | null;
+}
+
+/** What is used of Shaka, which comes as a plain script. */
+interface Shaka {
+  polyfill: { installAll(): void };
+  Player: new () => {
+    attach(video: HTMLVideoElement): Promise<void>;
+    configure(config: object): void;
+    load(url: string): Promise<void>;
+    addEventListener(
+      type: string,
+      listener: (event: { detail: { severity: number; code: number } }) => void,
+    ): void;
+    getStats(): { liveLatency?: number; height?: number };
+  };
+}
+declare const shaka: Shaka;
+
+function playHls(
+  video: HTMLVideoElement,
+  url: string,
+  config: object,
+  failed: (failure: Failure) => void,
+): Bare {
+  const hls = new Hls({ lowLatencyMode: true, ...config });
+  hls.on(Events.ERROR, (_, { fatal, details }) => failed({ fatal, details }));
+  hls.attachMedia(video);
+  hls.loadSource(url);
+  void video.play().catch(() => undefined);
+  return {
+    latency: () => (hls.latestLevelDetails ? hls.latency : null),
+    target: () => hls.targetLatency,
+    height: () => hls.levels[hls.currentLevel]?.height ?? null,
+  };
+}
+
+function playShaka(
+  video: HTMLVideoElement,
+  url: string,
+  config: object,
+  failed: (failure: Failure) => void,
+): Bare {
+  shaka.polyfill.installAll();
+  const player = new shaka.Player();
+  const onError = ({ severity, code }: { severity: number; code: number }): void =>
+    failed({ fatal: severity === 2, details: `Shaka ${code}` });
+  player.addEventListener('error', ({ detail }) => onError(detail));
+  const load = async (): Promise<void> => {
+    await player.attach(video);
+    player.configure({ streaming: { lowLatencyMode: true }, ...config });
+    await player.load(url);
+    await video.play();
+  };
+  load().catch((error: unknown) => onError(error as { severity: number; code: number }));
+  return {
+    latency: () => player.getStats().liveLatency ?? null,
+    target: () => null,
+    height: () => player.getStats().height ?? null,
+  };
+}
+
+function start(video: HTMLVideoElement): void {
+  const query = new URLSearchParams(location.search);
+  const kind = query.get('player') === 'shaka' ? 'shaka' : 'hls.js';
+  const errors: (Failure & { at: number })[] = [];
+  const askedMs = performance.now();
+  let firstFrame: { sinceNavigationMs: number; sincePlaylistMs: number } | null = null;
+  video.requestVideoFrameCallback((shownMs) => {
+    firstFrame = { sinceNavigationMs: shownMs, sincePlaylistMs: shownMs - askedMs };
+  });
+  const failed = (failure: Failure): void => void errors.push({ at: Date.now(), ...failure });
+  const config = JSON.parse(query.get('config') ?? '{}') as object;
+  const play = kind === 'shaka' ? playShaka : playHls;
+  const bare = play(video, query.get('url') ?? '', config, failed);
+
+  const glass = new GlassMeter(video);
+  const stalls = new StallMeter();
+  setInterval(() => {
+    const shouldMove = !video.paused && !video.seeking && !video.ended;
+    stalls.sample({ nowMs: performance.now(), position: video.currentTime, shouldMove });
+  }, SAMPLE_MS);
+
+  const buffered = (): number => {
+    const last = video.buffered.length - 1;
+    return last < 0 ? 0 : Math.max(0, video.buffered.end(last) - video.currentTime);
+  };
+  const player = {
+    engine: kind,
+    get view() {
+      if (firstFrame === null) return 'connecting';
+      return stalls.stats().now ? 'buffering' : 'playing';
+    },
+    get currentTime() {
+      return video.currentTime;
+    },
+    get paused() {
+      return video.paused;
+    },
+    get latencySeconds() {
+      return bare.latency();
+    },
+    get targetLatencySeconds() {
+      return bare.target();
+    },
+    get glassToGlassSeconds() {
+      return glass.seconds;
+    },
+    get bufferSeconds() {
+      return buffered();
+    },
+    get playbackRate() {
+      return video.playbackRate;
+    },
+    get height() {
+      return bare.height();
+    },
+    get videoWidth() {
+      return video.videoWidth;
+    },
+    get videoHeight() {
+      return video.videoHeight;
+    },
+    get fatalErrors() {
+      return errors.filter(({ fatal }) => fatal).length;
+    },
+    get nonFatalErrors() {
+      return errors.filter(({ fatal }) => !fatal).length;
+    },
+    get errors() {
+      return errors;
+    },
+    get stalls() {
+      return stalls.stats();
+    },
+    get firstFrame() {
+      return firstFrame;
+    },
+    get droppedFrames() {
+      return video.getVideoPlaybackQuality().droppedVideoFrames;
+    },
+    get decodedFrames() {
+      return video.getVideoPlaybackQuality().totalVideoFrames;
+    },
+  };
+  Object.defineProperty(window, 'sealcast', { value: { page: 'bare', streamsListed: null, player } });
+}
+
+const video = document.querySelector('video');
+if (video) start(video);
