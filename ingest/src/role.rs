@@ -6,12 +6,12 @@ use std::sync::Arc;
 use anyhow::Result;
 use node::CancellationToken;
 
-use crate::Config;
 use crate::authority::Authority;
 use crate::heads::Heads;
 use crate::nodes::Nodes;
 use crate::rtmp::Server;
 use crate::session::hub::{Hub, Services};
+use crate::{Config, pipeline};
 
 /// An ingest node: its listener is bound, nothing runs yet.
 pub struct Ingest {
@@ -61,7 +61,7 @@ impl Ingest {
             Authority::load(&context, &config.root_key, config.control.clone(), http.clone(), nodes.clone())?;
         let heads = Heads::new(&context.data, http.clone(), nodes.clone())?;
         let services = Services {
-            pipeline: config.pipeline.clone(),
+            pipeline: pipeline::Config { part_target: config.targets().part, ..config.pipeline.clone() },
             config,
             context: context.clone(),
             authority: Arc::clone(&authority),

@@ -28,6 +28,9 @@ pub struct Config {
     pub decision_ms: u32,
     /// What to do when the encoders are slower than the input. Default `live`.
     pub pace: Pace,
+    /// Part target of the stream: no picture of a run lasts longer. Default 500 ms; set from the setting that all roles share.
+    #[serde(skip)]
+    pub part_target: Duration,
     /// Artificial delay of a rung's encoder, for tests of shedding: name and milliseconds per frame.
     #[serde(skip)]
     pub handicap: Option<(String, Duration)>,
@@ -44,6 +47,7 @@ impl Default for Config {
             keyframe_interval_ms: 2_000,
             decision_ms: 2_500,
             pace: Pace::Live,
+            part_target: Duration::from_millis(500),
             handicap: None,
         }
     }
@@ -76,6 +80,11 @@ impl Config {
             within("rungs.kbit_per_second", rung.kbit_per_second.into(), 0, 100_000, "0 to 100000")?;
         }
         Ok(())
+    }
+
+    /// The longest that a picture may last, in 90 kHz ticks.
+    pub(super) fn picture_ticks_max(&self) -> i64 {
+        i64::try_from(self.part_target.as_millis()).unwrap_or(i64::MAX).saturating_mul(90)
     }
 
     /// Cores to count on, at least 1.

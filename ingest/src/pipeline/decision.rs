@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use media::{BitsPerSecond, Timescale, avc};
 
+use super::ladder::Pictures;
+use super::memory::Known;
 use super::plan::SourceFormat;
 use super::{AudioFormat, AudioPacket, Config, PassThrough, VideoPacket, ticks};
 
@@ -46,6 +48,8 @@ pub(super) struct Decision {
     pub(super) audio: Option<AudioFormat>,
     /// All that was held back; the first picture is an IDR.
     pub(super) packets: VecDeque<Packet>,
+    /// What the decoder will make of them, if that is known.
+    pub(super) pictures: Option<Pictures>,
 }
 
 /// Collects the start of a run.
@@ -108,8 +112,15 @@ impl Start {
         self.first.map_or(0, |first| self.newest - first)
     }
 
-    /// Whether enough is known. With `video` or `audio` absent the other is waited for the whole time.
-    pub(super) fn ready(&self, video: Option<&avc::DecoderConfig>, audio: bool, config: &Config) -> bool {
+    /// Whether enough is known. With `video` or `audio` absent the other is waited for the whole time. Of a source that is `known`
+    /// nothing has to be learnt.
+    pub(super) fn ready(
+        &self,
+        video: Option<&avc::DecoderConfig>,
+        audio: bool,
+        config: &Config,
+        known: Option<&Known>,
+    ) -> bool {
         if self.bytes > BYTES_MAX || self.packets.len() > PACKETS_MAX {
             return true;
         }
@@ -118,6 +129,9 @@ impl Start {
             return video.is_none() && audio_there && self.waited() >= i64::from(config.decision_ms) * 90;
         };
         let seen = self.newest - first;
+        if known.is_some_and(|known| audio || !known.sound) {
+            return true;
+        }
         if seen >= i64::from(config.decision_ms) * 90 {
             return true;
         }
@@ -127,18 +141,28 @@ impl Start {
     }
 
     /// Decides. Empty when there is nothing to start with yet.
-    pub(super) fn decide(self, video: Option<&avc::DecoderConfig>, audio: Option<&AudioFormat>) -> Option<Decision> {
+    pub(super) fn decide(
+        self,
+        video: Option<&avc::DecoderConfig>,
+        audio: Option<&AudioFormat>,
+        config: &Config,
+        known: Option<Known>,
+    ) -> Option<Decision> {
         if self.packets.is_empty() {
             return None;
         }
         let pictures = self.pictures().next().is_some();
-        let video = video.filter(|_| pictures).map(|config| (self.source(config), config.clone()));
+        let video = video.filter(|_| pictures).map(|avc| {
+            let source = known.as_ref().map_or_else(|| self.source(avc, config), |known| known.source);
+            (source, avc.clone())
+        });
+        let pictures = known.and_then(|known| known.pictures);
         // Sound that is announced and does not come yet is silence, so that it needs no new run when it comes.
         let audio = audio.cloned();
-        Some(Decision { video, audio, packets: self.packets })
+        Some(Decision { video, audio, packets: self.packets, pictures })
     }
 
-    fn source(&self, config: &avc::DecoderConfig) -> SourceFormat {
+    fn source(&self, config: &avc::DecoderConfig, pipeline: &Config) -> SourceFormat {
         let times: Vec<(i64, bool, usize)> =
             self.pictures().map(|(packet, idr)| (ticks(packet.dts), idr, packet.data.len())).collect();
         let span = times.first().zip(times.last()).map_or(0, |(first, last)| last.0 - first.0);
@@ -153,7 +177,7 @@ impl Start {
             height: config.height(),
             frame_rate_millihertz,
             bit_rate: BitsPerSecond(bit_rate),
-            pass_through: can_pass_through(config) && regular(&idrs),
+            pass_through: can_pass_through(config) && regular(&idrs) && paces(&times, pipeline.picture_ticks_max()),
         }
     }
 }
@@ -182,6 +206,12 @@ pub(super) fn can_pass_through(config: &avc::DecoderConfig) -> bool {
 fn regular(idrs: &[i64]) -> bool {
     let mut intervals = idrs.windows(2).filter_map(|pair| Some(pair.last()? - pair.first()?));
     idrs.len() > 1 && intervals.all(|ticks| (KEYFRAME_TICKS_MIN..=KEYFRAME_TICKS_MAX).contains(&ticks))
+}
+
+/// No picture lasts longer than a part may.
+fn paces(times: &[(i64, bool, usize)], picture_ticks_max: i64) -> bool {
+    let mut spans = times.iter().zip(times.iter().skip(1)).map(|(one, next)| next.0 - one.0);
+    spans.all(|ticks| ticks <= picture_ticks_max)
 }
 
 /// Frames per 1000 seconds from `count` pictures over `span` ticks; what the parameter sets say when that is near.
@@ -217,6 +247,14 @@ mod tests {
         assert_eq!(frame_rate(Some(90_000_000), 90_000 * 2, 51), 25_000, "an absurd VUI does not count");
         assert_eq!(frame_rate(None, 90_000 * 2, 15), 7_000, "odd rates stay");
         assert_eq!(frame_rate(None, 0, 1), 0);
+    }
+
+    #[test]
+    fn source_that_pauses_for_longer_than_a_part_is_not_passed_through() {
+        let at = |times: &[i64]| times.iter().map(|at| (*at, false, 1)).collect::<Vec<_>>();
+        assert!(paces(&at(&[0, 3_000, 48_000, 51_000]), 45_000));
+        assert!(!paces(&at(&[0, 3_000, 48_001]), 45_000));
+        assert!(paces(&[], 45_000));
     }
 
     #[test]

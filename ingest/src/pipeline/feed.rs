@@ -10,7 +10,7 @@ use super::decision::{Packet, Start};
 use super::run::{Carried, Context, NotStarted, Run};
 use super::shared::{Shared, count};
 use super::{
-    AudioFormat, AudioPacket, BreakReason, Config, Error, Feeder, INPUT_DEPTH, Input, OUTPUT_DEPTH, Output,
+    AudioFormat, AudioPacket, BreakReason, Config, Error, Feeder, INPUT_DEPTH, Input, Memory, OUTPUT_DEPTH, Output,
     PACKET_BYTES_MAX, VideoPacket,
 };
 
@@ -18,7 +18,7 @@ use super::{
 /// it is left to itself.
 const NO_KEYFRAME_SECONDS_MAX: u64 = 20;
 
-pub(super) fn start(config: Config) -> Result<(Feeder, mpsc::Receiver<Output>), Error> {
+pub(super) fn start(config: Config, memory: Memory) -> Result<(Feeder, mpsc::Receiver<Output>), Error> {
     config.check().map_err(|error| Error::Thread(error.to_string()))?;
     ffmpeg_next::init()
         .map_err(|error| Error::Ffmpeg { what: "cannot initialise FFmpeg", detail: error.to_string() })?;
@@ -26,7 +26,7 @@ pub(super) fn start(config: Config) -> Result<(Feeder, mpsc::Receiver<Output>), 
     let (input, inputs) = mpsc::channel(INPUT_DEPTH);
     let (output, outputs) = mpsc::channel(OUTPUT_DEPTH);
     let shared = Arc::new(Shared::default());
-    let context = Context { config: Arc::new(config), output, shared: Arc::clone(&shared) };
+    let context = Context { config: Arc::new(config), output, shared: Arc::clone(&shared), memory };
     std::thread::Builder::new()
         .name("feed".to_owned())
         .spawn(move || thread(&context, inputs))
@@ -169,7 +169,7 @@ impl Feed {
 
     /// A run broke at this picture, which belongs to the next one.
     fn broke(&mut self, reason: BreakReason, packet: &VideoPacket, idr: bool) -> Result<(), Error> {
-        if matches!(reason, BreakReason::KeyframesIrregular(_)) {
+        if matches!(reason, BreakReason::KeyframesIrregular(_) | BreakReason::Paused(_)) {
             self.carry_on(reason)?;
         } else {
             self.end_run(reason);
@@ -188,6 +188,9 @@ impl Feed {
     /// Ends the run; the next one starts with an IDR.
     fn end_run(&mut self, reason: BreakReason) {
         self.pending = None;
+        if reason == BreakReason::VideoFormat {
+            self.context.memory.set(None);
+        }
         if let State::Running(run) = std::mem::take(&mut self.state) {
             run.finish();
             tracing::info!(%reason, "run ended");
@@ -203,15 +206,22 @@ impl Feed {
         let carried: Option<Carried> = run.finish_and_carry();
         tracing::info!(%reason, "run ended");
         self.context.say(Output::Break(reason));
+        if carried.is_none() {
+            // It has to show once more that it can be passed through.
+            self.context.memory.set(None);
+        }
         if let Some(carried) = carried {
-            self.state = State::Running(Box::new(Run::resume(&self.context, carried, audio.as_ref())?));
+            let run = Run::resume(&self.context, carried, audio.as_ref())?;
+            run.remember();
+            self.state = State::Running(Box::new(run));
         }
         Ok(())
     }
 
     fn decide_when_ready(&mut self) -> Result<(), Error> {
         let State::Starting(start) = &self.state else { return Ok(()) };
-        if start.ready(self.avc.as_ref(), self.audio.is_some(), &self.context.config) {
+        let known = self.context.memory.of(self.avc.as_ref());
+        if start.ready(self.avc.as_ref(), self.audio.is_some(), &self.context.config, known.as_ref()) {
             return self.decide();
         }
         let waited = u64::try_from(start.waited() / 90_000).unwrap_or(0);
@@ -223,13 +233,16 @@ impl Feed {
 
     fn decide(&mut self) -> Result<(), Error> {
         let State::Starting(start) = std::mem::take(&mut self.state) else { return Ok(()) };
-        let Some(decision) = start.decide(self.avc.as_ref(), self.audio.as_ref()) else { return Ok(()) };
+        let known = self.context.memory.of(self.avc.as_ref());
+        let decided = start.decide(self.avc.as_ref(), self.audio.as_ref(), &self.context.config, known);
+        let Some(decision) = decided else { return Ok(()) };
         let (run, packets) = match Run::start(&self.context, decision) {
             Ok(started) => started,
             // Garbage; the next IDR may be better.
             Err(NotStarted::NoPicture) => return Ok(()),
             Err(NotStarted::Failed(error)) => return Err(error),
         };
+        run.remember();
         self.state = State::Running(Box::new(run));
         for packet in packets {
             match packet {

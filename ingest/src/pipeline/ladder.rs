@@ -20,6 +20,16 @@ use super::scaler::Scaler;
 use super::shared::{Shared, count};
 use super::{BreakReason, Config, ENQUEUE_WAIT_MAX, Error, Output, Pace, ShedReason, VideoPacket, ticks};
 
+/// A picture is shown again when it would last longer than so much of what it may, in percent: a rung of half the frame rate has not got every
+/// picture.
+const FILL_PERCENT: i64 = 90;
+
+/// How often a picture is shown again per part, where the source pauses.
+const REPEATS_PER_PART: i64 = 4;
+
+/// How often at most: half a minute of the shortest parts.
+const REPEATS_MAX: i64 = 600;
+
 /// A rung at work.
 struct Active {
     rung: Rung,
@@ -38,7 +48,7 @@ pub(super) enum Others {
 }
 
 /// Size and format of the pictures that a ladder works on.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Pictures {
     size: (u32, u32),
     decoded: Pixel,
@@ -73,6 +83,9 @@ pub(super) struct EncodeLadder {
     shared: Arc<Shared>,
     lag: LagWatch,
     last_pts: Option<i64>,
+    /// The newest picture, to be shown again when the next one comes late.
+    newest: Option<frame::Video>,
+    picture_ticks_max: i64,
     odd: bool,
     idr_owed: bool,
     resting: bool,
@@ -130,6 +143,8 @@ impl EncodeLadder {
             shared: Arc::clone(shared),
             lag: LagWatch::default(),
             last_pts: None,
+            newest: None,
+            picture_ticks_max: config.picture_ticks_max() * FILL_PERCENT / 100,
             odd: false,
             idr_owed: false,
             resting: false,
@@ -181,7 +196,7 @@ impl EncodeLadder {
     }
 
     /// Places a decoded picture and sends it to all rungs.
-    pub(super) fn picture(&mut self, mut frame: frame::Video) -> Result<(), BreakReason> {
+    pub(super) fn picture(&mut self, frame: frame::Video) -> Result<(), BreakReason> {
         if (frame.width(), frame.height()) != self.pictures.size || frame.format() != self.pictures.decoded {
             return Err(BreakReason::VideoFormat);
         }
@@ -194,6 +209,28 @@ impl EncodeLadder {
             count(&self.shared.frames_skipped);
             return Ok(());
         }
+        self.fill(pts);
+        self.newest = super::ffi::reference(&frame).ok();
+        self.place(frame, pts);
+        Ok(())
+    }
+
+    /// Shows the newest picture again where the source pauses for longer than a picture may last: parts cannot be longer.
+    fn fill(&mut self, until: i64) {
+        let Some(last) = self.last_pts.filter(|last| until.saturating_sub(*last) > self.picture_ticks_max) else {
+            return;
+        };
+        let step = (self.picture_ticks_max / REPEATS_PER_PART).max(1);
+        let repeats = (1..=REPEATS_MAX).map(|n| last.saturating_add(n.saturating_mul(step)));
+        for pts in repeats.take_while(|pts| pts.saturating_add(step / 2) < until) {
+            let Some(again) = self.newest.as_ref().and_then(|newest| super::ffi::reference(newest).ok()) else {
+                return;
+            };
+            self.place(again, pts);
+        }
+    }
+
+    fn place(&mut self, mut frame: frame::Video, pts: i64) {
         let placement = self.placer.place(pts, self.last_pts);
         self.last_pts = Some(pts);
         frame.set_pts(Some(pts));
@@ -208,7 +245,6 @@ impl EncodeLadder {
                 self.send(frame, false);
             }
         }
-        Ok(())
     }
 
     fn send(&mut self, mut frame: frame::Video, idr: bool) {

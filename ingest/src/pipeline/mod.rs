@@ -33,6 +33,7 @@ mod idr;
 mod ladder;
 mod lag;
 mod measure;
+mod memory;
 mod plan;
 mod queue;
 mod run;
@@ -43,6 +44,7 @@ mod transcode;
 
 pub use config::{Config, InvalidConfig, Pace, PassThrough, Preset, RungConfig};
 pub use measure::{Measured, encode_file, read_file};
+pub use memory::Memory;
 pub use plan::{Cadence, Ladder, Rung, RungKind, SourceFormat, plan};
 use shared::Shared;
 
@@ -122,6 +124,9 @@ pub enum BreakReason {
     /// The passed-through source left too long a time without an IDR; the next run is encoded.
     #[error("the source has no keyframe for {0} ms, it cannot be passed through any more")]
     KeyframesIrregular(i64),
+    /// The passed-through source left too long a time between two pictures; the next run is encoded, where the one before is shown again.
+    #[error("the source had no picture for {0} ms, it cannot be passed through any more")]
+    Paused(i64),
     /// [`Input::Break`].
     #[error("the input's clock broke")]
     InputClock,
@@ -262,7 +267,13 @@ impl Feeder {
 /// Spawns its feed thread; encoder threads follow with each run. They end when the [`Feeder`] is dropped (after
 /// draining), or when the receiver is (at once).
 pub fn start(config: Config) -> Result<(Feeder, mpsc::Receiver<Output>), Error> {
-    feed::start(config)
+    start_again(config, Memory::default())
+}
+
+/// As [`start`], for a stream whose last pipeline had the same memory: what was learnt of the source is not learnt again, so that a
+/// publisher that comes back is sealed from its first picture on.
+pub fn start_again(config: Config, memory: Memory) -> Result<(Feeder, mpsc::Receiver<Output>), Error> {
+    feed::start(config, memory)
 }
 
 /// Ticks at 90 kHz.

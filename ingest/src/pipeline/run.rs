@@ -12,9 +12,10 @@ use super::decision::{Decision, KEYFRAME_TICKS_MAX, Packet};
 use super::decoder::Decoder;
 use super::idr::IdrPlacer;
 use super::ladder::{EncodeLadder, Others, Parts, Pictures};
+use super::memory::Known;
 use super::plan::{Ladder, Rung, RungKind, SourceFormat, decode_micros, plan, threads};
 use super::shared::{Shared, count};
-use super::{AudioFormat, AudioPacket, BreakReason, Config, Error, Output, VideoPacket, ticks};
+use super::{AudioFormat, AudioPacket, BreakReason, Config, Error, Memory, Output, VideoPacket, ticks};
 
 /// What a run needs from the feed thread.
 #[derive(Clone)]
@@ -22,6 +23,7 @@ pub(super) struct Context {
     pub(super) config: Arc<Config>,
     pub(super) output: mpsc::Sender<Output>,
     pub(super) shared: Arc<Shared>,
+    pub(super) memory: Memory,
 }
 
 impl Context {
@@ -40,12 +42,32 @@ struct PassedThrough {
     last_idr: Option<i64>,
     last_dts: Option<i64>,
     last_pts: i64,
+    picture_ticks_max: i64,
 }
 
 /// Pictures that were decoded before the run began, to know their format.
 struct Ahead {
     packets: usize,
     frames: Vec<ffmpeg_next::frame::Video>,
+}
+
+impl Ahead {
+    /// Decodes until a picture comes out.
+    fn decode<'a>(
+        decoder: &mut Decoder,
+        pictures: impl Iterator<Item = (&'a VideoPacket, bool)>,
+        shared: &Shared,
+    ) -> Self {
+        let mut ahead = Self { packets: 0, frames: Vec::new() };
+        for (packet, idr) in pictures {
+            ahead.packets += 1;
+            decoder.push(packet, idr, shared, &mut |frame| ahead.frames.push(frame));
+            if !ahead.frames.is_empty() {
+                break;
+            }
+        }
+        ahead
+    }
 }
 
 /// A decoder that goes on from one run into the next.
@@ -85,7 +107,7 @@ impl Run {
     /// Starts a run: plans the ladder, decodes until the picture format is known, opens the encoders and says what its tracks are.
     /// The held-back packets come back, to be handed in like all others.
     pub(super) fn start(context: &Context, decision: Decision) -> Result<(Self, VecDeque<Packet>), NotStarted> {
-        let Decision { video, audio, packets } = decision;
+        let Decision { video, audio, packets, pictures: known } = decision;
         let Some((source, avc)) = video else {
             let run = Self::begin(context, None, &[], None, None, audio.as_ref(), None)?;
             return Ok((run, packets));
@@ -104,20 +126,18 @@ impl Run {
         let mut parts = None;
         if !encoded.is_empty() {
             let mut decoder = Decoder::open(&avc, threads(decode_micros(source), cores))?;
-            let mut frames = Vec::new();
-            let mut used = 0;
-            for (packet, idr) in pictures {
-                used += 1;
-                decoder.push(packet, idr, &context.shared, &mut |frame| frames.push(frame));
-                if !frames.is_empty() {
-                    break;
+            let pictures = match known {
+                Some(known) => known,
+                None => {
+                    let decoded = Ahead::decode(&mut decoder, pictures, &context.shared);
+                    let Some(first) = decoded.frames.first() else { return Err(NotStarted::NoPicture) };
+                    let found = Pictures::of(first);
+                    ahead = Some(decoded);
+                    found
                 }
-            }
-            let Some(first) = frames.first() else { return Err(NotStarted::NoPicture) };
-            let pictures = Pictures::of(first);
+            };
             let placer = if passes { IdrPlacer::source() } else { grid(&context.config, source) };
             let others = if passes { Others::PassedThrough } else { Others::None };
-            ahead = Some(Ahead { packets: used, frames });
             parts = Some(Parts { decoder, pictures, placer, rungs: &encoded, others, not_before: i64::MIN });
         }
         let start = Timestamp::new(start, Timescale::VIDEO);
@@ -175,7 +195,15 @@ impl Run {
             last_idr: None,
             last_dts: None,
             last_pts: i64::MIN,
+            picture_ticks_max: self.context.config.picture_ticks_max(),
         })
+    }
+
+    /// What was learnt of the source is of use to the next run, in this pipeline or another.
+    pub(super) fn remember(&self) {
+        let Some((source, avc)) = self.video.clone() else { return };
+        let pictures = self.ladder.as_ref().map(|ladder| ladder.pictures);
+        self.context.memory.set(Some(Known { avc, source, pictures, sound: self.audio.is_some() }));
     }
 
     /// Whether it has pictures.
@@ -263,6 +291,10 @@ impl PassedThrough {
         let without = dts.saturating_sub(last_idr);
         if without > KEYFRAME_TICKS_MAX {
             return Err(BreakReason::KeyframesIrregular(without / 90));
+        }
+        let paused = self.last_dts.map_or(0, |last| dts.saturating_sub(last));
+        if paused > self.picture_ticks_max {
+            return Err(BreakReason::Paused(paused / 90));
         }
         let Ok(data) = self.avc.strip_parameter_sets(&packet.data) else {
             // Lengths that do not add up: no player could read it.

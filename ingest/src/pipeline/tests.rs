@@ -11,6 +11,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod pauses;
+
 /// A short clip. `options` go to the encoder; sound is AAC-LC unless `options` say otherwise.
 fn clip(directory: &TempDir, name: &str, picture: &str, options: &str) -> PathBuf {
     let path = directory.path().join(name);

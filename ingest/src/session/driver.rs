@@ -28,12 +28,14 @@ pub(super) struct Driver {
     stream: StreamId,
     stats: Arc<StreamStats>,
     writer: Writer,
+    /// What was learnt of its source.
+    memory: pipeline::Memory,
 }
 
 impl Driver {
     pub(super) fn new(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
         let writer = Writer::new(&hub, stream.clone(), Arc::clone(&stats));
-        Self { hub, stream, stats, writer }
+        Self { hub, stream, stats, writer, memory: pipeline::Memory::default() }
     }
 
     /// Runs until the stream has ended or the role shuts down.
@@ -80,7 +82,8 @@ impl Driver {
     /// One publisher, from its first message to the last sample of its pipeline.
     async fn publish(&mut self, publisher: NewPublisher) {
         let NewPublisher { media, link } = publisher;
-        let (feeder, mut outputs) = match pipeline::start(self.hub.services.pipeline.clone()) {
+        let (feeder, mut outputs) = match pipeline::start_again(self.hub.services.pipeline.clone(), self.memory.clone())
+        {
             Ok(started) => started,
             Err(error) => {
                 tracing::error!(%error, "pipeline does not start");

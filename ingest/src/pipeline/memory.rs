@@ -1,0 +1,36 @@
+//! What a pipeline knows of its source from before: of the run before, or of the publisher's last connection. Pure.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use media::avc;
+
+use super::ladder::Pictures;
+use super::plan::SourceFormat;
+
+/// Shared by the pipelines of one stream, one after the other.
+#[derive(Debug, Clone, Default)]
+pub struct Memory(Arc<Mutex<Option<Known>>>);
+
+/// What was learnt from a source with these parameter sets. They say nothing of its frame rate and its keyframes, but a source that
+/// comes back with the same ones is the same encoder with the same settings.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) avc: avc::DecoderConfig,
+    pub(super) source: SourceFormat,
+    /// What the decoder makes of it; `None` when nothing was decoded.
+    pub(super) pictures: Option<Pictures>,
+    /// It has sound.
+    pub(super) sound: bool,
+}
+
+impl Memory {
+    pub(super) fn set(&self, known: Option<Known>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
+    /// What is known of a source with these parameter sets.
+    pub(super) fn of(&self, avc: Option<&avc::DecoderConfig>) -> Option<Known> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().filter(|known| avc == Some(&known.avc)).cloned()
+    }
+}
