@@ -39,6 +39,7 @@ impl NodeShelf {
         let newest = view.newest()?;
         let session = self.sessions.get(&view.stream);
         let body = newest.body();
+        let image = view.media.newest_image();
         let said = session.as_ref().filter(|session| session.epoch >= body.epoch).map(|session| session.state);
         Some(StreamSummary {
             name: view.stream.clone(),
@@ -46,6 +47,9 @@ impl NodeShelf {
             started_at: session.as_ref().map(|session| session.started_at),
             epoch: body.epoch,
             ingest: session.map(|session| session.ingest),
+            poster: image.as_ref().map(|_| format!("/live/{}/poster.jpg", view.stream)),
+            thumbnails: image
+                .map(|(_, rendition, ..)| format!("/live/{}/{rendition}/{{epoch}}/{{msn}}.jpg", view.stream)),
             renditions: view.tracks.iter().map(RenditionSummary::from).collect(),
         })
     }
@@ -86,6 +90,11 @@ impl Shelf for NodeShelf {
         let is_open = view.newest().is_some_and(|newest| newest.body().epoch <= name.epoch);
         let is_hinted = |playlists: &Arc<Playlists>| playlists.hints(name.epoch, &name.rendition, name.slot);
         if is_open && view.playlists.as_ref().is_some_and(is_hinted) { Look::Soon } else { Look::Absent }
+    }
+
+    fn poster(&self, stream: &StreamId) -> Option<Object> {
+        let (.., digest, bytes) = self.views.get(stream)?.media.newest_image()?;
+        Some(Object { bytes, digest })
     }
 
     fn wait(&self, stream: &StreamId) -> Option<Waiter> {

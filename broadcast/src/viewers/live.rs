@@ -23,6 +23,7 @@ const AUDIO_RENDITION: &str = "audio";
 const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
 const VIDEO: HeaderValue = HeaderValue::from_static("video/mp4");
 const AUDIO: HeaderValue = HeaderValue::from_static("audio/mp4");
+const JPEG: HeaderValue = HeaderValue::from_static("image/jpeg");
 
 const NO_PLAYLIST: &str = "this node has no such stream or rendition\n";
 const NO_OBJECT: &str = "this node has no such media object, or no longer\n";
@@ -131,14 +132,25 @@ pub(super) async fn object(
     Names((stream, rendition, epoch, slot)): Names<(StreamId, RenditionId, String, String)>,
     request: Request<Body>,
 ) -> Response {
-    let (kind, content_type) =
-        if rendition.as_str() == AUDIO_RENDITION { (Kind::Sound, AUDIO) } else { (Kind::Picture, VIDEO) };
     let Some(name) = object_name(stream, rendition, &epoch, &slot) else {
         return respond::refuse(StatusCode::NOT_FOUND, NO_OBJECT);
+    };
+    let (kind, content_type) = match name.slot {
+        Slot::Image { .. } => (Kind::Image, JPEG),
+        _ if name.rendition.as_str() == AUDIO_RENDITION => (Kind::Sound, AUDIO),
+        _ => (Kind::Picture, VIDEO),
     };
     match settled(&site, &name.stream, NO_OBJECT, || site.shelf.object(&name)).await {
         Ok(object) => respond::media(&request, object, Meta { kind, content_type, kept: Kept::ForEver }),
         Err(refusal) => refusal,
+    }
+}
+
+pub(super) async fn poster(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
+    let kept = Kept::Playlist { target_duration_s: site.settings.target_duration_s };
+    match site.shelf.poster(&stream) {
+        Some(image) => respond::media(&request, image, Meta { kind: Kind::Image, content_type: JPEG, kept }),
+        None => respond::refuse(StatusCode::NOT_FOUND, "this node has no image of such a stream\n"),
     }
 }
 

@@ -35,7 +35,8 @@ pub struct Settings {
 pub(super) enum Kept {
     /// Another byte would have another name.
     ForEver,
-    /// A playlist: half a target duration (RFC 8216bis, B.1), so that no viewer is a segment behind for it.
+    /// A playlist, or what else changes with each segment: half a target duration (RFC 8216bis, B.1), so that no viewer is a segment
+    /// behind for it.
     Playlist {
         /// EXT-X-TARGETDURATION in seconds.
         target_duration_s: u32,
@@ -80,6 +81,8 @@ pub(super) enum Kind {
     Sound,
     /// Any other media object.
     Picture,
+    /// A still image of a stream.
+    Image,
     /// A description in JSON, or grants.
     Api,
     /// A piece of the seal log.
@@ -96,6 +99,7 @@ impl Kind {
         match self {
             Self::Playlist => "playlist",
             Self::Sound | Self::Picture => "media",
+            Self::Image => "image",
             Self::Api => "api",
             Self::Seals => "seals",
             Self::Web => "web",
@@ -115,6 +119,7 @@ pub(super) const fn priority(kind: Kind) -> HeaderValue {
         Kind::Sound => "u=2",
         Kind::Picture => "u=3",
         Kind::Api | Kind::Seals => "u=4",
+        Kind::Image => "u=5",
         Kind::Web => "u=6",
     })
 }
@@ -149,7 +154,7 @@ pub fn router(settings: Settings, shelf: Arc<dyn Shelf>, traffic: Arc<Traffic>) 
 }
 
 /// All routes; `openapi.json` describes each, and a test holds the two together.
-pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 13] {
+pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 14] {
     [
         ("/", get(page)),
         ("/watch/{stream}", get(watch)),
@@ -159,6 +164,7 @@ pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 13] {
         ("/live/{stream}/{rendition}/index.m3u8", get(live::media_playlist)),
         ("/live/{stream}/{rendition}/iframes.m3u8", get(live::iframe_playlist)),
         ("/live/{stream}/{rendition}/{epoch}/{object}", get(live::object)),
+        ("/live/{stream}/poster.jpg", get(live::poster)),
         ("/live/{stream}/seals", get(live::seals)),
         ("/api/v1/streams", get(streams)),
         ("/api/v1/streams/{stream}", get(stream)),

@@ -40,6 +40,9 @@ pub trait Shelf: Send + Sync + 'static {
     /// An admitted media object. Absent when it is unknown, not hinted either, a gap, or gone.
     fn object(&self, name: &ObjectName) -> Look<Object>;
 
+    /// The newest image of a stream; `None` when there is none.
+    fn poster(&self, stream: &StreamId) -> Option<Object>;
+
     /// A place to wait for a stream; `None` when all are taken, or the node is stopping.
     fn wait(&self, stream: &StreamId) -> Option<Waiter>;
 
@@ -152,6 +155,10 @@ pub struct StreamSummary {
     pub epoch: Epoch,
     /// The ingest node that seals it; `None` when not known here.
     pub ingest: Option<NodeId>,
+    /// URL of its newest image; `None` when there is none.
+    pub poster: Option<String>,
+    /// URL of the images of its segments, with `{epoch}` and `{msn}` to be filled in; `None` when there is none.
+    pub thumbnails: Option<String>,
     /// Its renditions, as the newest checkpoint states them.
     pub renditions: Vec<RenditionSummary>,
 }
@@ -251,6 +258,8 @@ mod tests {
             started_at: Some(UnixMillis(5)),
             epoch: Epoch(2),
             ingest: Some(NodeId::new("i1").unwrap()),
+            poster: Some("/live/demo/poster.jpg".into()),
+            thumbnails: None,
             renditions: vec![RenditionSummary {
                 name: RenditionId::new("720p").unwrap(),
                 codec: "avc1.64001f".into(),
@@ -277,6 +286,7 @@ mod tests {
             json,
             serde_json::json!({
                 "name": "demo", "state": "reconnecting", "started_at": 5, "epoch": 2, "ingest": "i1",
+                "poster": "/live/demo/poster.jpg", "thumbnails": null,
                 "renditions": [{"name": "720p", "codec": "avc1.64001f", "width": 1280, "height": 720,
                     "frame_rate": 29.97, "bandwidth": 3_000_000}],
                 "verified": {"node": "b1", "sequence": 7, "epoch": 2, "digest": "ab".repeat(32), "key": "00ff",

@@ -264,6 +264,11 @@ impl Studio {
         Row { sealed, objects }
     }
 
+    /// Part that comes next in the open segment.
+    pub fn part(&self) -> u32 {
+        self.place.part
+    }
+
     pub fn epoch(&self) -> Epoch {
         Epoch(self.place.epoch)
     }
@@ -316,7 +321,7 @@ impl Studio {
             length: u64::try_from(bytes.len()).unwrap(),
             digest: sha256(bytes),
             init: if is_init { sha256(bytes) } else { sha256(&self.bytes(name, "init", 100)) },
-            sync_length: None,
+            sync_length: (matches!(slot, Slot::Part { .. }) && name != "audio").then(|| bytes.len() as u64 / 2),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use crate::shelf::{SEGMENT, SEGMENT_BYTES, bytes_of};
+use crate::shelf::{IMAGE, POSTER, SEGMENT, SEGMENT_BYTES, bytes_of};
 use crate::site::Site;
 
 #[tokio::test]
@@ -31,6 +31,21 @@ async fn object_is_immutable_and_the_same_in_both_versions_of_http() {
         assert_eq!((answer.status, answer.header("content-type")), (200, content_type), "{path}");
         assert_eq!(answer.body, bytes_of(path, answer.body.len()));
     }
+}
+
+#[tokio::test]
+async fn newest_image_has_a_url_of_its_own_and_is_kept_like_a_playlist() {
+    let site = Site::start().await;
+    let (image, poster) = (site.get(IMAGE, &[]).await, site.get(POSTER, &[]).await);
+    assert_eq!((image.status, image.body.len()), (200, 9_000));
+    assert_eq!((poster.status, &poster.body, poster.header("etag")), (200, &image.body, image.header("etag")));
+    for (answer, kept) in [(&image, "public, max-age=31536000, immutable"), (&poster, "public, max-age=2")] {
+        assert_eq!((answer.header("content-type"), answer.header("priority")), ("image/jpeg", "u=5"));
+        assert_eq!(answer.header("cache-control"), kept);
+    }
+    assert_eq!(site.get(POSTER, &[("if-none-match", image.header("etag"))]).await.status, 304);
+    assert_eq!(site.get("/live/other/poster.jpg", &[]).await.status, 404);
+    assert_eq!(site.get("/live/demo/720p/1/8.jpg", &[]).await.status, 404);
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ use sha2::{Digest as _, Sha256};
 pub(crate) const MULTIVARIANT: &str = include_str!("../../../crates/playlist/testdata/first-multivariant.m3u8");
 pub(crate) const MEDIA_PLAYLIST: &str = include_str!("../../../crates/playlist/testdata/reconnect-720p.m3u8");
 pub(crate) const SEGMENT: &str = "/live/demo/720p/1/7.m4s";
+pub(crate) const POSTER: &str = "/live/demo/poster.jpg";
+pub(crate) const IMAGE: &str = "/live/demo/720p/1/7.jpg";
 /// Long enough to be sent in several pieces.
 pub(crate) const SEGMENT_BYTES: usize = 300_000;
 pub(crate) const SEALS: usize = 5;
@@ -36,6 +38,7 @@ impl Fixed {
             (SEGMENT, SEGMENT_BYTES),
             ("/live/demo/720p/1/7.0.m4s", 40_000),
             ("/live/demo/720p/1/init.mp4", 800),
+            (IMAGE, 9_000),
             ("/live/demo/audio/1/7.m4s", 60_000),
             ("/live/demo/audio/1/init.mp4", 700),
         ];
@@ -55,6 +58,8 @@ impl Fixed {
             started_at: Some(UnixMillis(1_767_225_600_000)),
             epoch: Epoch(1),
             ingest: Some(NodeId::new("i1").unwrap()),
+            poster: Some(POSTER.into()),
+            thumbnails: Some("/live/demo/720p/{epoch}/{msn}.jpg".into()),
             renditions: vec![RenditionSummary {
                 name: RenditionId::new("720p").unwrap(),
                 codec: "avc1.64001f".into(),
@@ -87,6 +92,10 @@ impl Shelf for Fixed {
 
     fn object(&self, name: &ObjectName) -> Look<Object> {
         self.objects.get(&name.to_string()).map_or(Look::Absent, |object| Look::Here(object.clone()))
+    }
+
+    fn poster(&self, stream: &StreamId) -> Option<Object> {
+        is_demo(stream).then(|| self.objects.get(IMAGE).cloned())?
     }
 
     fn wait(&self, _: &StreamId) -> Option<Waiter> {
