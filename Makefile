@@ -3,9 +3,10 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 UP_FLAGS ?=
+FUZZ_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check unit bench web fmt clean setup setup-test setup-bench
+.PHONY: help run build test check unit fuzz bench web fmt clean setup setup-test setup-bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +28,13 @@ check: ## formatting, lints, dependency rules, TypeScript
 
 unit: ## all Rust tests, those on real components included
 	$(CARGO) test --workspace --locked
+
+fuzz: ## random logs and queries against the rules of playlists, FUZZ_SECONDS (300) each; needs `cargo install cargo-fuzz`
+	@for target in log directives; do \
+		mkdir -p $(abspath $(TARGET))/fuzz-corpus/$$target && \
+		cd $(CURDIR)/crates/playlist && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target \
+			$(abspath $(TARGET))/fuzz-corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
 
 bench: setup-bench build ## figures, side by side with the named peers; takes about 20 minutes
 	$(TARGET)/release/bench

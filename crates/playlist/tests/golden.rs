@@ -7,52 +7,61 @@ mod support;
 use std::path::PathBuf;
 
 use playlist::{Timeline, render};
-use support::{Writer, fold, full, ladder, rendition};
+use support::client::Playlist;
+use support::writer::PART;
+use support::{Writer, delta, fold, full, ladder, rendition, rules};
 
-fn compare(name: &str, text: Option<String>) {
+fn compare(name: &str, text: Option<String>) -> String {
     let text = text.expect("there is something to list");
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(format!("{name}.m3u8"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     assert_eq!(text, golden, "{name}");
     m3u8_rs::parse_playlist_res(text.as_bytes()).unwrap_or_else(|_| panic!("{name} does not parse"));
+    text
 }
 
-fn media(timeline: &Timeline, name: &str) -> Option<String> {
-    full(timeline, &rendition(name))
+/// The media playlist of a rendition, and its delta update where that leaves something out.
+fn media(name: &str, timeline: &Timeline, of: &str) {
+    let text = compare(&format!("{name}-{of}"), full(timeline, &rendition(of)));
+    rules::alone(&Playlist::parse(&text));
+    let update = delta(timeline, &rendition(of));
+    if update.as_ref() != Some(&text) {
+        compare(&format!("{name}-{of}-delta"), update);
+    }
 }
 
 #[test]
 fn first_segments_of_a_stream() {
-    let timeline = fold(&Writer::new(ladder(&[720, 1080], true)).segments(3).row(45_000, false, None).log);
-    compare("first-media.m3u8", media(&timeline, "720p"));
-    compare("first-multivariant.m3u8", render::multivariant(&timeline));
+    let timeline = fold(&Writer::new(ladder(&[720, 1080], true)).segments(3).row(PART, false, None).log);
+    media("first", &timeline, "720p");
+    compare("first-multivariant", render::multivariant(&timeline));
+    compare("first-iframes", render::iframes(&timeline, &rendition("720p")));
 }
 
 #[test]
-fn window_slides() {
+fn window_slides_and_segments_at_its_end_have_parts() {
     let timeline = fold(&Writer::new(ladder(&[720], true)).segments(15).log);
-    compare("sliding-audio.m3u8", media(&timeline, "audio"));
+    media("sliding", &timeline, "audio");
+    media("sliding", &timeline, "720p");
 }
 
 #[test]
-fn reconnect_is_one_discontinuity_and_closes_the_open_segment() {
+fn open_segment_is_its_parts() {
     let mut writer = Writer::new(ladder(&[720], true));
-    writer.segments(2).row(45_000, false, None).row(45_000, false, None);
-    let timeline = fold(&writer.reconnect(ladder(&[360, 720], true)).segments(2).log);
-    compare("reconnect-720p.m3u8", media(&timeline, "720p"));
-    compare("reconnect-360p.m3u8", media(&timeline, "360p"));
-    compare("reconnect-multivariant.m3u8", render::multivariant(&timeline));
+    writer.segments(8);
+    (0..5).for_each(|_| _ = writer.row(PART, false, None));
+    media("open", &fold(&writer.log), "720p");
 }
 
 #[test]
-fn discontinuity_stays_until_its_segment_leaves() {
+fn gap_of_one_part_is_a_gap_of_its_segment_when_that_ends() {
     let mut writer = Writer::new(ladder(&[720], false));
-    let timeline = fold(&writer.segments(3).reconnect(ladder(&[720], false)).segments(12).log);
-    compare("discontinuity-first.m3u8", media(&timeline, "720p"));
-    compare("discontinuity-gone.m3u8", media(&fold(&writer.segment().log), "720p"));
+    writer.segments(8).row(PART, false, None).row(PART, false, Some(0)).row(PART, false, None);
+    media("part-gap-open", &fold(&writer.log), "720p");
+    media("part-gap", &fold(&writer.row(PART, true, None).log), "720p");
 }
 
 #[test]
@@ -60,31 +69,77 @@ fn shed_rung_is_a_gap_and_leaves_the_variants() {
     let mut writer = Writer::new(ladder(&[360, 720], true));
     writer.segments(2);
     (0..8).for_each(|part| {
-        writer.row(45_000, part == 7, Some(1));
+        writer.row(PART, part == 7, Some(1));
     });
     let timeline = fold(&writer.log);
-    compare("gap-720p.m3u8", media(&timeline, "720p"));
-    compare("gap-multivariant.m3u8", render::multivariant(&timeline));
-    compare("gap-iframes.m3u8", render::iframes(&timeline, &rendition("720p")));
+    media("shed", &timeline, "720p");
+    compare("shed-multivariant", render::multivariant(&timeline));
+    compare("shed-iframes", render::iframes(&timeline, &rendition("720p")));
     assert_eq!(render::iframes(&timeline, &rendition("audio")), None);
 }
 
 #[test]
-fn end_of_stream() {
+fn outage_goes_on_as_gaps_and_hints_at_the_next_epoch() {
+    let mut writer = Writer::new(ladder(&[360], true));
+    writer.segments(8).row(PART, false, None).outage(3);
+    media("outage", &fold(&writer.log), "360p");
+    writer.outage(6);
+    media("outage-long", &fold(&writer.log), "360p");
+    writer.reconnect(ladder(&[360], true)).row(PART, false, None);
+    media("outage-over", &fold(&writer.log), "360p");
+}
+
+#[test]
+fn reconnect_is_one_discontinuity_and_closes_the_open_segment() {
+    let mut writer = Writer::new(ladder(&[720], true));
+    writer.segments(6).row(PART, false, None).row(PART, false, None);
+    let timeline = fold(&writer.reconnect(ladder(&[360, 720], true)).segments(2).row(PART, false, None).log);
+    media("reconnect", &timeline, "720p");
+    // New in this epoch, and gone in the next.
+    media("reconnect", &timeline, "360p");
+    compare("reconnect-multivariant", render::multivariant(&timeline));
+    compare("reconnect-iframes", render::iframes(&timeline, &rendition("360p")));
+    let timeline = fold(&writer.reconnect(ladder(&[720], true)).row(PART, false, None).log);
+    media("reconnect-gone", &timeline, "360p");
+}
+
+#[test]
+fn discontinuity_stays_until_its_segment_leaves() {
+    let mut writer = Writer::new(ladder(&[720], false));
+    let timeline = fold(&writer.segments(3).reconnect(ladder(&[720], false)).segments(12).log);
+    media("discontinuity-first", &timeline, "720p");
+    media("discontinuity-gone", &fold(&writer.segment().log), "720p");
+}
+
+#[test]
+fn end_of_stream_and_comeback() {
     let mut writer = Writer::new(ladder(&[], true));
-    let timeline = fold(&writer.segments(2).row(45_000, false, None).end().log);
-    compare("end-audio.m3u8", media(&timeline, "audio"));
-    compare("audio-only-multivariant.m3u8", render::multivariant(&timeline));
+    let timeline = fold(&writer.segments(8).row(PART, false, None).end().log);
+    media("end", &timeline, "audio");
+    compare("audio-only-multivariant", render::multivariant(&timeline));
     // It comes back: an empty window, and numbers that go on.
-    let timeline = fold(&writer.reconnect(ladder(&[], true)).segment().log);
-    compare("after-end-audio.m3u8", media(&timeline, "audio"));
+    let timeline = fold(&writer.reconnect(ladder(&[], true)).row(PART, false, None).log);
+    assert_eq!(full(&timeline, &rendition("audio")), None);
+    let timeline = fold(&writer.segment().row(PART, false, None).log);
+    media("after-end", &timeline, "audio");
+}
+
+#[test]
+fn short_segments_stay_until_there_are_three_target_durations() {
+    let mut writer = Writer::new(ladder(&[720], false));
+    writer.segments(4);
+    (0..16).for_each(|_| _ = writer.reconnect(ladder(&[720], false)).row(PART, false, None));
+    media("short", &fold(&writer.log), "720p");
 }
 
 #[test]
 fn nothing_to_list_is_no_playlist() {
-    let timeline = fold(&Writer::new(ladder(&[720], true)).row(45_000, false, None).log);
-    assert_eq!(media(&timeline, "720p"), None);
+    let timeline = fold(&Writer::new(ladder(&[720], true)).row(PART, false, None).log);
+    assert_eq!(full(&timeline, &rendition("720p")), None);
+    assert_eq!(render::iframes(&timeline, &rendition("720p")), None);
     assert_eq!(render::multivariant(&timeline), None);
+    assert_eq!(timeline.edge(), None);
     let timeline = fold(&Writer::new(ladder(&[720], true)).segment().log);
-    assert_eq!(media(&timeline, "1080p"), None);
+    assert_eq!(full(&timeline, &rendition("1080p")), None);
+    assert_eq!(render::iframes(&timeline, &rendition("1080p")), None);
 }

@@ -1,0 +1,7 @@
+//! Queries out of bytes, and what they are answered at the end of some playlist.
+#![no_main]
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| support::targets::directives(bytes));

@@ -1,0 +1,175 @@
+//! What RFC 8216bis says of one playlist, of two in a row, and of all renditions at once.
+
+use std::collections::BTreeMap;
+
+use super::client::{Part, Playlist, Segment, seconds};
+
+/// What holds of a playlist by itself.
+pub(crate) fn alone(playlist: &Playlist) {
+    let Playlist { target_s, part_target, segments, open, ended, .. } = playlist;
+    header(playlist);
+    assert!(!segments.is_empty(), "a playlist lists a complete segment");
+    for segment in segments.iter().chain(open) {
+        assert!((segment.micros + 500_000) / 1_000_000 <= *target_s, "4.4.3.1: {segment:?}");
+        parts(segment, *part_target);
+        let epoch = |uri: &str| uri.split_once('/').unwrap().0.to_owned();
+        let uris = segment.parts.iter().filter(|part| !part.gap).map(|part| &part.uri);
+        for uri in uris.chain(Some(&segment.uri).filter(|uri| !segment.gap && !uri.is_empty())) {
+            let map = segment.map.as_deref().expect("3.1.2: every segment with bytes has a MAP");
+            assert_eq!(epoch(uri), epoch(map), "a MAP belongs to its epoch");
+        }
+    }
+    parts_near_the_end(playlist);
+    let hinted = playlist.hints.iter().filter(|(kind, _)| kind == "PART").count();
+    assert!(hinted <= 1 && playlist.hints.len() <= 2, "4.4.5.3: one hint of a type");
+    assert!(!ended || (playlist.hints.is_empty() && open.is_none()), "4.4.5.3: no hints after the end");
+}
+
+fn header(playlist: &Playlist) {
+    let expected_version = if playlist.skipped > 0 { 9 } else { 6 };
+    assert_eq!(playlist.version, expected_version, "section 8");
+    let target = playlist.target_s * 1_000_000;
+    let control = |name: &str| seconds(&playlist.control[name]);
+    assert_eq!(playlist.control["CAN-BLOCK-RELOAD"], "YES");
+    assert!(control("CAN-SKIP-UNTIL") >= 6 * target && control("HOLD-BACK") >= 3 * target, "4.4.3.8");
+    assert!(playlist.part_target == 0 || control("PART-HOLD-BACK") >= 3 * playlist.part_target, "4.4.3.8");
+    assert_eq!(playlist.part_target == 0, is_i_frames(playlist), "4.4.3.7");
+}
+
+fn is_i_frames(playlist: &Playlist) -> bool {
+    playlist.constants.iter().any(|line| line == "#EXT-X-I-FRAMES-ONLY")
+}
+
+fn parts(segment: &Segment, target: u64) {
+    let Segment { parts, uri, micros, gap, .. } = segment;
+    for (index, part) in parts.iter().enumerate() {
+        assert!(part.micros <= target, "4.4.4.9: {part:?} is longer than the part target");
+        let next = parts.get(index + 1);
+        let excused = part.gap || part.independent || next.is_none_or(|next| next.gap);
+        assert!(excused || part.micros * 100 >= target * 85, "4.4.4.9: {part:?} is shorter than 85 % of {target}");
+    }
+    if !parts.is_empty() && !uri.is_empty() {
+        assert_eq!(*gap, parts.iter().any(|part| part.gap), "4.4.4.7: a segment with a gap is one: {segment:?}");
+        let sum: u64 = parts.iter().map(|part| part.micros).sum();
+        assert!(sum.abs_diff(*micros) <= tolerance(segment), "a segment is its parts: {segment:?}");
+    }
+}
+
+/// How far a segment may be from the sum of its parts, in microseconds: each is rounded. A gap lasts as long as its row, and sound before
+/// and after it up to a frame more or less.
+fn tolerance(segment: &Segment) -> u64 {
+    if segment.gap { 25_000 * 12 } else { 20 }
+}
+
+/// Parts are listed of segments that begin within three target durations of the end, whole segments at a time (4.4.4.9).
+fn parts_near_the_end(playlist: &Playlist) {
+    let limit = 3 * playlist.target_s * 1_000_000;
+    let length = |parts: &[Part]| parts.iter().map(|part| part.micros).sum::<u64>();
+    let (mut distance, mut apart) = (playlist.open.as_ref().map_or(0, |open| length(&open.parts)), 20);
+    for segment in playlist.segments.iter().rev() {
+        let Segment { parts, micros, .. } = segment;
+        distance += if parts.is_empty() { *micros } else { length(parts) };
+        assert!(
+            parts.is_empty() || distance <= limit + apart,
+            "4.4.4.9: {segment:?} begins {distance} µs before the end"
+        );
+        if parts.is_empty() {
+            apart += tolerance(segment);
+            let is_far = distance + apart > limit;
+            assert!(is_far || is_i_frames(playlist), "parts of {segment:?} are missing {distance} µs before the end");
+        }
+    }
+}
+
+/// The edits that 6.2.1 and 6.2.2 allow, between two playlists of one rendition.
+pub(crate) fn follows(old: &Playlist, new: &Playlist) {
+    assert_eq!(old.constants, new.constants, "6.2.1: header tags never change");
+    if old.ended && new.plain() != old.plain() {
+        assert!(new.msn > old.last(), "6.2.1: nothing changes after the end, until another stream takes the name");
+        return;
+    }
+    assert!(new.msn >= old.msn && new.end() >= old.end(), "6.2.1: playlists only grow at the end");
+    assert!(new.msn <= old.last() + 1, "6.2.2: nothing is left out");
+    if new.msn > old.msn {
+        let listed: u64 = new.segments.iter().map(|segment| segment.micros).sum();
+        assert!(listed >= 3 * new.target_s * 1_000_000, "6.2.2: {listed} µs are left after a removal");
+    }
+    let now: BTreeMap<u64, (u64, &Segment)> = new.places().into_iter().map(|place| (place.1.msn, place)).collect();
+    for (discontinuity, segment) in old.places() {
+        if segment.msn < new.msn {
+            continue;
+        }
+        let (now_discontinuity, now) = now[&segment.msn];
+        assert_eq!(discontinuity, now_discontinuity, "6.2.2: EXT-X-DISCONTINUITY-SEQUENCE of segment {}", segment.msn);
+        segment_follows(segment, now);
+    }
+    hints_hold(old, new);
+}
+
+fn segment_follows(old: &Segment, new: &Segment) {
+    let tags = |segment: &Segment| (segment.breaks, segment.date.clone());
+    assert_eq!(tags(old), tags(new), "6.2.1: tags of segment {} never change", old.msn);
+    assert!(old.map == new.map || !old.has_bytes(), "6.2.1: MAP of segment {} never changes", old.msn);
+    let is_open = old.uri.is_empty();
+    if is_open {
+        assert!(new.parts.starts_with(&old.parts), "6.2.1: parts are only added: {old:?} {new:?}");
+        return;
+    }
+    let whole = |segment: &Segment| Segment { parts: vec![], map: None, ..segment.clone() };
+    assert_eq!(whole(old), whole(new), "6.2.1: a listed segment never changes");
+    assert!(new.parts == old.parts || new.parts.is_empty(), "4.4.4.9: parts leave together: {old:?} {new:?}");
+}
+
+/// What was hinted is the next part, unless another epoch has begun instead (4.4.5.3).
+fn hints_hold(old: &Playlist, new: &Playlist) {
+    let Some((_, hinted)) = old.hints.iter().find(|(kind, _)| kind == "PART") else { return };
+    let (msn, part) = old.end();
+    let of = |msn: u64| new.places().into_iter().map(|(_, segment)| segment).find(move |segment| segment.msn == msn);
+    // The next part is in the segment that was open, or begins the one after it.
+    let next = of(msn).and_then(|segment| segment.parts.get(part)).or_else(|| of(msn + 1)?.parts.first());
+    let Some(next) = next else { return };
+    let renews = old.hints.len() == 2;
+    let epoch = |uri: &str| uri.split_once('/').unwrap().0.to_owned();
+    if renews {
+        // Until the next epoch comes, there are more gaps of the old one.
+        assert!(next.gap || epoch(&next.uri) != epoch(hinted) || next.uri == *hinted, "{next:?} is not {hinted}");
+    } else {
+        let other_epoch = epoch(&next.uri) != epoch(hinted);
+        assert!(next.uri == *hinted || other_epoch, "4.4.5.3: {next:?} came instead of {hinted}");
+    }
+}
+
+/// Renditions advance together, and each reports the others (6.2.4, 4.4.5.4).
+pub(crate) fn alike(playlists: &BTreeMap<String, Playlist>) {
+    let shape = |playlist: &Playlist| {
+        let places = playlist.places();
+        let dates: Vec<_> =
+            places.iter().map(|(number, segment)| (*number, segment.msn, segment.date.clone())).collect();
+        (dates, playlist.end(), playlist.constants.clone(), playlist.ended)
+    };
+    for (name, playlist) in playlists {
+        let first = playlists.values().next().expect("there is one");
+        assert_eq!(shape(playlist), shape(first), "6.2.4: {name} is not like the others");
+        let others = playlists.iter().filter(|(other, _)| *other != name);
+        let expected: Vec<_> = others
+            .map(|(other, playlist)| {
+                let last = playlist.open.as_ref().or(playlist.segments.last()).expect("it lists something");
+                (format!("../{other}/index.m3u8"), last.msn, last.parts.len() as u64 - 1)
+            })
+            .collect();
+        assert_eq!(playlist.reports, expected, "4.4.5.4: reports of {name}");
+    }
+}
+
+/// An I-frame playlist has what its media playlist has as complete, in the same places.
+pub(crate) fn i_frames_are_alike(media: &Playlist, i_frames: &Playlist) {
+    assert!(is_i_frames(i_frames));
+    assert_eq!((i_frames.msn, i_frames.discontinuity), (media.msn, media.discontinuity));
+    assert_eq!(i_frames.segments.len(), media.segments.len());
+    for (picture, segment) in i_frames.segments.iter().zip(&media.segments) {
+        assert!(picture.gap || !segment.gap, "a picture of a gap: {picture:?}");
+        assert_eq!(picture.gap, picture.range.is_none(), "4.4.3.6: {picture:?}");
+        let place = |segment: &Segment| Segment { gap: false, range: None, parts: vec![], ..segment.clone() };
+        assert_eq!(place(picture), place(segment));
+    }
+}
