@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     end: watch::Sender<u64>,
     /// Newest seal all of whose bytes a node has acknowledged.
     acknowledged: watch::Sender<Option<Place>>,
+    /// Newest seal that a node said has no place in the log.
+    conflict: watch::Sender<Option<Place>>,
     /// Index of the next entry for the bus.
     published: watch::Sender<u64>,
 }
@@ -43,14 +45,22 @@ impl Shared {
     }
 
     fn acknowledge(&self, place: Place) {
-        self.acknowledged.send_if_modified(|newest| {
-            let newer = newest.is_none_or(|newest| newest < place);
-            if newer {
-                *newest = Some(place);
-            }
-            newer
-        });
+        raise(&self.acknowledged, place);
     }
+
+    fn conflicts(&self, place: Place) {
+        raise(&self.conflict, place);
+    }
+}
+
+fn raise(newest: &watch::Sender<Option<Place>>, place: Place) {
+    newest.send_if_modified(|newest| {
+        let newer = newest.is_none_or(|newest| newest < place);
+        if newer {
+            *newest = Some(place);
+        }
+        newer
+    });
 }
 
 /// Delivery of one stream.
@@ -68,6 +78,7 @@ impl Pusher {
             ring: Mutex::default(),
             end: watch::Sender::new(0),
             acknowledged: watch::Sender::new(None),
+            conflict: watch::Sender::new(None),
             published: watch::Sender::new(0),
         });
         let shutdown = CancellationToken::new();
@@ -87,6 +98,11 @@ impl Pusher {
     /// The newest seal all of whose bytes some node has acknowledged.
     pub(crate) fn acknowledged(&self) -> watch::Receiver<Option<Place>> {
         self.shared.acknowledged.subscribe()
+    }
+
+    /// The newest seal that some node said has no place in the log: the log goes on elsewhere.
+    pub(crate) fn conflict(&self) -> watch::Receiver<Option<Place>> {
+        self.shared.conflict.subscribe()
     }
 
     /// Bytes held for nodes that come back.

@@ -113,8 +113,12 @@ impl NodeTask {
     /// Sends one entry; the cursor that comes after. A node that does not answer, or has no room, is waited out, for the seal
     /// as for the objects: the ring moves on meanwhile, and bounds how much is kept for it.
     async fn deliver(&mut self, node: &BroadcastNode, found: &Found) -> u64 {
-        let seal = self.put_seal(node, &found.entry.seal).await;
-        let objects = self.put_all(node, &found.entry.objects).await;
+        // The seal goes first, and nothing waits for its answer.
+        let (seal, objects) = tokio::join!(self.put_seal(node, &found.entry), self.put_all(node, &found.entry.objects));
+        if matches!(seal.1, Some(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)) {
+            self.takes_seals = false;
+        }
+        let seal = seal.0;
         if objects == Outcome::Acknowledged {
             self.shared.acknowledge(place(&found.entry));
         }
@@ -128,16 +132,16 @@ impl NodeTask {
         }
     }
 
-    async fn put_seal(&mut self, node: &BroadcastNode, seal: &Bytes) -> Outcome {
+    async fn put_seal(&self, node: &BroadcastNode, entry: &RingEntry) -> (Outcome, Option<StatusCode>) {
         if !self.takes_seals {
-            return Outcome::Acknowledged;
+            return (Outcome::Acknowledged, None);
         }
         let path = format!("/live/{}/seals", self.shared.stream);
-        let (outcome, status) = self.put(node, &path, seal).await;
-        if matches!(status, Some(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)) {
-            self.takes_seals = false;
+        let (outcome, status) = self.put(node, &path, &entry.seal).await;
+        if status == Some(StatusCode::CONFLICT) {
+            self.shared.conflicts(place(entry));
         }
-        outcome
+        (outcome, status)
     }
 
     /// All objects at once (one connection carries them); the worst outcome counts.

@@ -7,20 +7,31 @@ use media::StreamId;
 use messages::{Alert, AlertReason, SessionInfo, SessionState, Topic};
 use node::bus::Message;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::epoch::Writer;
-use super::hub::{Hub, Link, MediaMessage, NewPublisher};
-use super::input::InputMapper;
+use super::feed::{self, Feed, Incoming};
+use super::hub::{Hub, Link, NewPublisher};
 use super::stats::StreamStats;
 use crate::heads::Unreliable;
 use crate::pipeline::{self, Feeder, Output};
 
 /// How long a message about the stream may hold it up while no broker is there.
 const SAY_WAIT: Duration = Duration::from_millis(100);
+/// How long a pipeline may take from its first picture to its first output, beyond its time to decide.
+const START_SPARE: Duration = Duration::from_millis(1_500);
 /// How long the pipeline may take to hand out what it has, once its publisher is gone. A few frames per rung: well below this.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// The same when the role shuts down, which has 3 s for everything.
 const DRAIN_SHUTDOWN_MAX: Duration = Duration::from_millis(1_200);
+
+/// A publisher at work.
+struct Publishing {
+    outputs: mpsc::Receiver<Output>,
+    incoming: Incoming,
+    feeder: Weak<Feeder>,
+    feed: JoinHandle<()>,
+}
 
 /// The task of one stream.
 pub(super) struct Driver {
@@ -54,6 +65,7 @@ impl Driver {
                 break;
             }
             let (_, deadline) = self.hub.state(&self.stream);
+            let gap = self.writer.next_gap(None);
             let clock = self.hub.services.context.clock;
             tokio::select! {
                 publisher = publishers.recv() => next = publisher,
@@ -61,6 +73,9 @@ impl Driver {
                     if self.hub.expire(&self.stream) && self.end().await {
                         break;
                     }
+                }
+                () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
+                    self.writer.gaps(None).await;
                 }
                 () = shutdown.cancelled() => {}
             }
@@ -81,43 +96,33 @@ impl Driver {
 
     /// One publisher, from its first message to the last sample of its pipeline.
     async fn publish(&mut self, publisher: NewPublisher) {
-        let NewPublisher { media, link } = publisher;
-        let (feeder, mut outputs) = match pipeline::start_again(self.hub.services.pipeline.clone(), self.memory.clone())
-        {
-            Ok(started) => started,
+        let link = Arc::clone(&publisher.link);
+        let Publishing { mut outputs, mut incoming, feeder, mut feed } = match self.begin(publisher) {
+            Ok(publishing) => publishing,
             Err(error) => {
                 tracing::error!(%error, "pipeline does not start");
                 return link.close(&format!("The encoder does not start: {error}."));
             }
         };
-        tracing::info!("publisher begins");
-        metrics::gauge!("ingest_publishers").increment(1.0);
-        self.stats.new_publisher();
-        self.writer.look_for_base();
-        let feeder = Arc::new(feeder);
-        let way_in = Arc::downgrade(&feeder);
-        let (origin, origins) = tokio::sync::watch::channel(media::UnixMillis::default());
-        let feed = Feed {
-            media,
-            feeder,
-            origin,
-            link: Arc::clone(&link),
-            hub: Arc::clone(&self.hub),
-            stats: Arc::clone(&self.stats),
-        };
-        let mut feed = tokio::spawn(feed.run());
         let clock = self.hub.services.context.clock;
         let shutdown = self.hub.shutdown.clone();
         let (mut drain_until, mut stopping) = (None, false);
         loop {
+            let gap = self.writer.next_gap(incoming.hold());
             tokio::select! {
                 output = outputs.recv() => {
                     let Some(output) = output else { break };
-                    let origin = *origins.borrow();
-                    if self.output(output, origin, &way_in, &link).await {
+                    if matches!(output, Output::Break(_)) {
+                        incoming.broke(clock.elapsed());
+                    }
+                    if self.output(output, &incoming, &feeder, &link).await {
                         break;
                     }
                 }
+                () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
+                    self.writer.gaps(incoming.hold()).await;
+                }
+                () = incoming.changed() => {}
                 _ = &mut feed, if drain_until.is_none() => drain_until = Some(clock.elapsed().saturating_add(DRAIN_MAX)),
                 () = shutdown.cancelled(), if !stopping => {
                     stopping = true;
@@ -136,11 +141,29 @@ impl Driver {
         tracing::info!("publisher is gone");
     }
 
+    /// Starts the pipeline of a publisher, and the task that feeds it.
+    fn begin(&mut self, publisher: NewPublisher) -> Result<Publishing, pipeline::Error> {
+        let NewPublisher { media, link } = publisher;
+        let config = self.hub.services.pipeline.clone();
+        let patience = Duration::from_millis(config.decision_ms.into()).saturating_add(START_SPARE);
+        let (feeder, outputs) = pipeline::start_again(config, self.memory.clone())?;
+        tracing::info!("publisher begins");
+        metrics::gauge!("ingest_publishers").increment(1.0);
+        self.stats.new_publisher();
+        self.writer.look_for_base();
+        let feeder = Arc::new(feeder);
+        let way_in = Arc::downgrade(&feeder);
+        let (flow, incoming) = feed::watch(patience);
+        let (hub, stats) = (Arc::clone(&self.hub), Arc::clone(&self.stats));
+        let feed = tokio::spawn(Feed { media, feeder, flow, link, hub, stats }.run());
+        Ok(Publishing { outputs, incoming, feeder: way_in, feed })
+    }
+
     /// One output of the pipeline. `true` after the last one.
-    async fn output(&mut self, output: Output, origin: media::UnixMillis, feeder: &Weak<Feeder>, link: &Link) -> bool {
+    async fn output(&mut self, output: Output, incoming: &Incoming, feeder: &Weak<Feeder>, link: &Link) -> bool {
         let result = match output {
             Output::Tracks(renditions) => {
-                let opened = self.writer.open_epoch(renditions, origin).await;
+                let opened = self.writer.open_epoch(renditions, incoming.origin(), incoming.hold()).await;
                 self.announce(SessionState::Live).await;
                 opened
             }
@@ -225,40 +248,6 @@ impl Driver {
         let sent = tokio::time::timeout(SAY_WAIT, bus.publish(message)).await;
         if !matches!(sent, Ok(Ok(()))) {
             tracing::debug!(%topic, "message waits for the bus");
-        }
-    }
-}
-
-/// From the connection into the pipeline. Ends, and ends the pipeline's input, when the connection does.
-struct Feed {
-    media: mpsc::Receiver<MediaMessage>,
-    feeder: Arc<Feeder>,
-    origin: tokio::sync::watch::Sender<media::UnixMillis>,
-    link: Arc<Link>,
-    hub: Arc<Hub>,
-    stats: Arc<StreamStats>,
-}
-
-impl Feed {
-    async fn run(mut self) {
-        let clock = self.hub.services.context.clock;
-        let mut mapper = InputMapper::new();
-        while let Some(message) = self.media.recv().await {
-            let now = clock.now();
-            let inputs = match mapper.push(message.stamp_ms, message.body, now.wall) {
-                Ok(inputs) => inputs,
-                Err(error) => {
-                    tracing::warn!(%error, "publisher's media is not accepted");
-                    return self.link.close(&format!("This media is not accepted: {error}."));
-                }
-            };
-            self.origin.send_replace(mapper.origin());
-            for input in inputs {
-                if self.feeder.send(input).await.is_err() {
-                    return;
-                }
-            }
-            self.stats.input(mapper.counters(), self.feeder.counters(), now.elapsed);
         }
     }
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use media::segmenter::{RenditionConfig, Row};
 use media::{
-    Epoch, MediaSequence, PartIndex, RenditionId, Sample, Segmenter, SessionId, StreamId, TrackConfig, UnixMillis, avc,
+    Epoch, MediaSequence, PartIndex, RenditionId, Sample, Segmenter, SessionId, StreamId, Timestamp, Track,
+    TrackConfig, UnixMillis, avc,
 };
 use tokio::task::JoinHandle;
 
 use super::hub::Hub;
 use super::log::{Entry, EpochIdentity, EpochLog, Image, LogPosition};
+use super::outage::{Hold, Outage, Stand};
 use super::stats::StreamStats;
 use crate::heads::Found;
 use crate::pipeline::thumbnail::Thumbnails;
@@ -24,6 +26,11 @@ const ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(2);
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
 /// Own positions that are kept to build on, should the newest not be acknowledged: as many as the ring has entries.
 const POSITIONS_MAX: usize = 240;
+
+/// Rows whose lag is remembered. The middle one counts: those that come at once when a run begins or is drained say nothing of it.
+const LAGS_KEPT: usize = 8;
+/// Gaps are not held back longer than this, whatever the lag was.
+const LAG_KEPT_MAX: Duration = Duration::from_secs(4);
 
 /// Which thumbnail.
 type ThumbnailKey = (Epoch, MediaSequence, RenditionId);
@@ -44,6 +51,21 @@ pub(super) struct Writer {
     pictures: Vec<(RenditionId, Arc<avc::DecoderConfig>)>,
     thumbnails: Option<Thumbnails<ThumbnailKey>>,
     segmenter: Option<Segmenter>,
+    /// Where the epoch's rows have come to.
+    progress: Option<Progress>,
+    /// The epoch's media has ended, and no other has begun.
+    outage: Option<Outage>,
+}
+
+/// The newest row of an epoch, as far as an outage goes on from it.
+#[derive(Debug)]
+struct Progress {
+    tracks: Vec<Track>,
+    end: Timestamp,
+    segment_start: Timestamp,
+    next: (MediaSequence, PartIndex),
+    /// How long after their media time the newest rows were sealed; the newest last.
+    lags: VecDeque<Duration>,
 }
 
 impl Writer {
@@ -62,6 +84,8 @@ impl Writer {
             pictures: Vec::new(),
             thumbnails: start_thumbnails(),
             segmenter: None,
+            progress: None,
+            outage: None,
         }
     }
 
@@ -76,8 +100,14 @@ impl Writer {
         self.base = Some(tokio::spawn(async move { hub.services.heads.find(&stream, &hub.services.authority).await }));
     }
 
-    /// Begins an epoch that builds on the newest position whose bytes some node has.
-    pub(super) async fn open_epoch(&mut self, renditions: Vec<RenditionConfig>, origin: UnixMillis) -> Result<()> {
+    /// Begins an epoch that builds on the newest position whose bytes some node has. What an outage has left to say is said before.
+    pub(super) async fn open_epoch(
+        &mut self,
+        renditions: Vec<RenditionConfig>,
+        origin: UnixMillis,
+        hold: Option<Hold>,
+    ) -> Result<()> {
+        self.end_outage(hold).await;
         let found = match self.base.take() {
             Some(asked) => asked.await.context("the log was not looked for")??,
             None => Found::default(),
@@ -101,6 +131,7 @@ impl Writer {
         self.stats.epoch(epoch, &initial_tracks(&renditions));
         self.segmenter = Some(Segmenter::new(targets, log.next_msn(), renditions)?);
         self.log = Some(log);
+        self.progress = None;
         self.pictures = pictures(&tracks);
         self.epoch = Some((epoch, session));
         Ok(())
@@ -155,7 +186,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Seals what is left of the epoch. Nothing when there is none open.
+    /// Seals what is left of the epoch; from then on there are gaps to be sealed. Nothing when there is none open.
     pub(super) async fn close_epoch(&mut self) {
         let Some(mut segmenter) = self.segmenter.take() else { return };
         let sealed: Result<()> = async {
@@ -168,10 +199,61 @@ impl Writer {
         if let Err(error) = sealed {
             tracing::warn!(error = format!("{error:#}"), "last rows of the epoch are lost");
         }
+        self.begin_outage();
+    }
+
+    fn begin_outage(&mut self) {
+        let Some(log) = self.log.as_ref().filter(|log| log.has_started()) else { return };
+        let Some(Progress { tracks, end, segment_start, next: (msn, part), lags }) = self.progress.take() else {
+            return;
+        };
+        let lag = median(lags).min(LAG_KEPT_MAX);
+        let stand = Stand { tracks, origin: log.origin(), end, segment_start, msn, part, lag };
+        let services = &self.hub.services;
+        self.outage = Some(Outage::new(stand, services.config.targets(), services.context.clock.now()));
+    }
+
+    /// When [`Self::gaps`] has something to do. Nothing once a node has said that the log goes on elsewhere.
+    pub(super) fn next_gap(&self, hold: Option<Hold>) -> Option<Duration> {
+        let outage = self.outage.as_ref().filter(|_| !self.is_superseded())?;
+        Some(outage.next_deadline(hold))
+    }
+
+    /// Seals the gaps that are due.
+    pub(super) async fn gaps(&mut self, hold: Option<Hold>) {
+        let now = self.hub.services.context.clock.elapsed();
+        while let Some(row) = self.outage.as_mut().and_then(|outage| outage.row(now, hold)) {
+            self.gap(row).await;
+        }
+    }
+
+    async fn end_outage(&mut self, hold: Option<Hold>) {
+        let Some(outage) = self.outage.take().filter(|_| !self.is_superseded()) else { return };
+        for row in outage.last_rows(hold) {
+            self.gap(row).await;
+        }
+    }
+
+    async fn gap(&mut self, row: Row) {
+        metrics::counter!("ingest_gaps_total").increment(1);
+        if let Err(error) = self.seal_row(row).await {
+            tracing::error!(error = format!("{error:#}"), "gap cannot be sealed");
+            self.outage = None;
+        }
+    }
+
+    /// Whether a node said that our newest seal has no place in the log: the publisher has gone on at another ingest.
+    fn is_superseded(&self) -> bool {
+        let conflict = self.pusher.as_ref().and_then(|pusher| *pusher.conflict().borrow());
+        conflict.zip(self.positions.back()).is_some_and(|(conflict, newest)| conflict >= newest.place())
     }
 
     /// Seals the end of the stream.
     pub(super) async fn end(&mut self) {
+        self.outage = None;
+        if self.is_superseded() {
+            return;
+        }
         let now = self.hub.services.context.clock.wall();
         let Some(entry) = self.log.as_mut().map(|log| log.end(now)) else { return };
         if let Err(error) = self.seal(entry, true).await {
@@ -193,6 +275,7 @@ impl Writer {
         let now = self.hub.services.context.clock.wall();
         let (completes, tracks) = (row.completes_segment, row.tracks.clone());
         let image = self.image(&row);
+        self.note(&row, now);
         let Some(log) = &mut self.log else { return Ok(()) };
         let entry = log.row(row, image, now);
         let sequence = entry.body.sequence;
@@ -203,6 +286,36 @@ impl Writer {
             self.stats.acknowledged(acknowledged);
         }
         Ok(())
+    }
+
+    /// Remembers where an outage would go on.
+    fn note(&mut self, row: &Row, now: UnixMillis) {
+        let Some(log) = &self.log else { return };
+        let lag = now.since(log.origin().plus(row.end.as_duration()));
+        let progress = self.progress.get_or_insert_with(|| Progress {
+            tracks: Vec::new(),
+            end: row.end,
+            segment_start: row.start,
+            next: (row.msn, row.part),
+            lags: VecDeque::new(),
+        });
+        if !row.tracks.is_empty() {
+            progress.tracks.clone_from(&row.tracks);
+        }
+        if row.part == PartIndex(0) {
+            progress.segment_start = row.start;
+        }
+        progress.end = row.end;
+        progress.next = if row.completes_segment {
+            progress.segment_start = row.end;
+            (row.msn.next(), PartIndex(0))
+        } else {
+            (row.msn, row.part.next())
+        };
+        if progress.lags.len() >= LAGS_KEPT {
+            progress.lags.pop_front();
+        }
+        progress.lags.push_back(lag);
     }
 
     /// Has the first picture of a segment made into its thumbnail, and takes the one that is ready. Never waits.
@@ -261,6 +374,12 @@ impl Writer {
         let (heads, stream) = (self.hub.services.heads.clone(), self.stream.clone());
         tokio::task::spawn_blocking(move || write(&heads, &stream)).await?
     }
+}
+
+fn median(lags: VecDeque<Duration>) -> Duration {
+    let mut lags = Vec::from(lags);
+    lags.sort_unstable();
+    lags.get(lags.len() / 2).copied().unwrap_or_default()
 }
 
 /// The renditions that are pictures, from the smallest up.

@@ -4,6 +4,7 @@
 //! says with [`EpochLog::sealed`] what the next seal builds on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use media::segmenter::{MediaObject, Row};
@@ -14,6 +15,9 @@ use media::{
 use seal::limits::IMAGE_BYTES_MAX;
 use seal::{Head, Object, Rendition, SealBody, SealKind, Sealed};
 use sha2::{Digest as _, Sha256};
+
+/// The most that an epoch's wall clock is moved so that it does not go back; more is a clock that was set, and stays as it is.
+const WALL_MOVE_MAX: Duration = Duration::from_secs(60);
 
 /// Where a log stands: what the first seal of the next epoch builds on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub(crate) struct LogPosition {
     pub(crate) first_msn: MediaSequence,
     /// Its discontinuity sequence number.
     pub(crate) discontinuity: DiscontinuitySequence,
+    /// Wall clock that its media has come to; `None` when the seal has none.
+    pub(crate) reached: Option<UnixMillis>,
 }
 
 impl LogPosition {
@@ -40,6 +46,7 @@ impl LogPosition {
             digest: head.digest,
             first_msn: head.epoch_start(),
             discontinuity: head.discontinuity,
+            reached: reached(sealed.body()),
         }
     }
 
@@ -47,6 +54,14 @@ impl LogPosition {
     pub(crate) const fn place(&self) -> (Epoch, LogSequence) {
         (self.epoch, self.sequence)
     }
+}
+
+/// Wall clock of the end of a seal's row, rounded up.
+fn reached(body: &SealBody) -> Option<UnixMillis> {
+    let parts = body.objects.iter().filter(|object| matches!(object.slot, Slot::Part { .. }));
+    let end = parts.map(|part| part.start.plus(part.duration)).max()?;
+    let millis = end.as_duration().as_nanos().div_ceil(1_000_000);
+    Some(UnixMillis(body.origin.0.saturating_add(i64::try_from(millis).ok()?)))
 }
 
 /// What is the same in all seals of an epoch.
@@ -93,6 +108,8 @@ pub(crate) struct EpochLog {
     previous: Digest,
     discontinuity: DiscontinuitySequence,
     next_msn: MediaSequence,
+    /// The epoch's media begins no earlier.
+    not_before: Option<UnixMillis>,
     segment_open: bool,
     started: bool,
     inits: BTreeMap<RenditionId, Init>,
@@ -124,6 +141,7 @@ impl EpochLog {
             previous: base.map_or(Digest::NONE, |base| base.digest),
             discontinuity: base.map_or(DiscontinuitySequence(0), |base| base.discontinuity.next()),
             next_msn: base.map_or(MediaSequence(0), |base| base.first_msn),
+            not_before: base.and_then(|base| base.reached),
             segment_open: false,
             started: false,
             inits,
@@ -142,6 +160,7 @@ impl EpochLog {
         let mut objects = Vec::new();
         let mut bytes = Vec::new();
         if first {
+            self.begin(row.start);
             for (rendition, init) in &self.inits {
                 objects.push(init_object(rendition, init));
                 bytes.push((self.name(rendition, Slot::Init), init.bytes.clone()));
@@ -168,6 +187,25 @@ impl EpochLog {
         }
         let checkpoint = self.checkpoint(row.tracks);
         Entry { body: self.body(SealKind::Media, issued_at, checkpoint, objects), objects: bytes }
+    }
+
+    /// The wall clock does not go back from one epoch to the next: the origin is moved so that the first row begins where the media
+    /// before has ended, if it would be earlier. By more than a row or two only when clocks were set.
+    fn begin(&mut self, start: Timestamp) {
+        let starts = self.identity.origin.plus(start.as_duration());
+        if let Some(behind) = self.not_before.map(|reached| reached.since(starts)).filter(|b| *b <= WALL_MOVE_MAX) {
+            self.identity.origin = self.identity.origin.plus(behind);
+        }
+    }
+
+    /// Wall clock of presentation time zero.
+    pub(crate) const fn origin(&self) -> UnixMillis {
+        self.identity.origin
+    }
+
+    /// Whether a row was stated.
+    pub(crate) const fn has_started(&self) -> bool {
+        self.started
     }
 
     /// States the end of the stream. A segment left open counts as closed.
@@ -396,6 +434,28 @@ mod tests {
         let entry = log.row(row(&log, 0, Some(b"cd"), Some(2)), None, NOW);
         let sealed = seal(&mut log, &entry, &key);
         assert_eq!(sealed.body().objects[1].digest, sha256(b"cd"), "nothing of the segment before is left");
+    }
+
+    #[test]
+    fn wall_clock_of_an_epoch_does_not_begin_before_the_one_before_has_ended() {
+        let key = SealingKey::generate().unwrap();
+        let mut first = log(1, None);
+        let entry = first.row(row(&first, 0, Some(b"ab"), None), None, NOW);
+        let sealed = seal(&mut first, &entry, &key);
+        let base = LogPosition::after(&sealed);
+        // It starts at 5 s and lasts half a second.
+        let reached = UnixMillis(NOW.0 - 20_000 + 5_500);
+        assert_eq!(base.reached, Some(reached));
+        // The second begins at 9 s of its own time.
+        for (origin, expected) in
+            [(-30_000, NOW.0 - 20_000 - 3_500), (-10_000, NOW.0 - 10_000), (-90_000, NOW.0 - 90_000)]
+        {
+            let mut second = log(2, Some(&base));
+            second.identity.origin = UnixMillis(NOW.0 + origin);
+            let entry = second.row(row(&second, 0, Some(b"ab"), None), None, NOW);
+            assert_eq!(entry.body.origin, UnixMillis(expected), "{origin}");
+            assert_eq!(second.origin(), UnixMillis(expected));
+        }
     }
 
     #[test]

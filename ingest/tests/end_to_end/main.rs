@@ -5,6 +5,7 @@
 mod attacks;
 mod cluster;
 mod log;
+mod outage;
 mod publishing;
 mod receiver;
 mod thumbnails;

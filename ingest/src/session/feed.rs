@@ -1,0 +1,235 @@
+//! From a publisher's connection into the pipeline: one task per publisher.
+//!
+//! Owns what counts as silence: [`Heard`] is pure, the task around it is not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use media::{Now, UnixMillis};
+use tokio::sync::{mpsc, watch};
+
+use super::hub::{Hub, Link, MediaMessage};
+use super::input::InputMapper;
+use super::outage::Hold;
+use super::stats::StreamStats;
+use crate::pipeline::{Feeder, Input};
+use crate::rtmp::flv::Body;
+
+/// A publisher that is connected and sends no picture for this long is away: gaps take its place, and what comes later is a new epoch. Less is a
+/// hiccup of its network, after which all that was held up comes; a player has a second and a half in hand.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// What the driver has to know of what comes in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Flow {
+    /// Wall clock of the timeline's zero.
+    pub(super) origin: UnixMillis,
+    /// Since when media has been coming that can be played: from a keyframe on, or from the first sound where there are no
+    /// pictures.
+    pub(super) since: Option<Now>,
+}
+
+/// The driver's end of what comes in.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    flow: watch::Receiver<Flow>,
+    broke_at: Option<Duration>,
+    patience: Duration,
+    ended: bool,
+}
+
+/// Both ends of what the driver has to know. From media to the first output of its pipeline it may take `patience`.
+pub(super) fn watch(patience: Duration) -> (watch::Sender<Flow>, Incoming) {
+    let (sender, flow) = watch::channel(Flow::default());
+    (sender, Incoming { flow, broke_at: None, patience, ended: false })
+}
+
+impl Incoming {
+    /// Wall clock of the timeline's zero.
+    pub(super) fn origin(&self) -> UnixMillis {
+        self.flow.borrow().origin
+    }
+
+    /// A run ended while the connection goes on.
+    pub(super) const fn broke(&mut self, now: Duration) {
+        self.broke_at = Some(now);
+    }
+
+    /// What gaps wait for: the media of the publisher that is there, when it comes.
+    pub(super) fn hold(&self) -> Option<Hold> {
+        let since = self.flow.borrow().since?;
+        Some(match self.broke_at.filter(|broke_at| *broke_at > since.elapsed) {
+            Some(broke_at) => Hold { media_from: None, until: broke_at.saturating_add(self.patience) },
+            None => Hold { media_from: Some(since.wall), until: since.elapsed.saturating_add(self.patience) },
+        })
+    }
+
+    /// Resolves when what comes in has changed; never once nothing does any more.
+    pub(super) async fn changed(&mut self) {
+        self.ended = self.ended || self.flow.changed().await.is_err();
+        if self.ended {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// When something was heard of a publisher.
+#[derive(Debug, Default)]
+struct Heard {
+    pictures: bool,
+    last: Option<Duration>,
+}
+
+impl Heard {
+    /// Takes note of a message. Says when media begins with it.
+    fn hear(&mut self, body: &Body, now: Now) -> Option<Now> {
+        let (picture, begins) = match body {
+            Body::Video { key, .. } => (true, *key),
+            Body::Audio(_) | Body::Mp3(_) => (false, !self.pictures),
+            Body::VideoConfig(_) => {
+                self.pictures = true;
+                return None;
+            }
+            Body::AudioConfig(_) | Body::Nothing => return None,
+        };
+        self.pictures |= picture;
+        if picture || !self.pictures {
+            self.last = Some(now.elapsed);
+        }
+        begins.then_some(now)
+    }
+
+    /// It is away.
+    const fn away(&mut self) {
+        self.last = None;
+    }
+
+    /// When its silence becomes an outage: pictures count where there were any. `None` while nothing was heard.
+    fn silent_at(&self) -> Option<Duration> {
+        self.last.map(|last| last.saturating_add(SILENCE_MAX))
+    }
+}
+
+/// From the connection into the pipeline. Ends, and ends the pipeline's input, when the connection does.
+pub(super) struct Feed {
+    pub(super) media: mpsc::Receiver<MediaMessage>,
+    pub(super) feeder: Arc<Feeder>,
+    pub(super) flow: watch::Sender<Flow>,
+    pub(super) link: Arc<Link>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) stats: Arc<StreamStats>,
+}
+
+impl Feed {
+    pub(super) async fn run(mut self) {
+        let clock = self.hub.services.context.clock;
+        let mut mapper = InputMapper::new();
+        let mut heard = Heard::default();
+        loop {
+            let silent_at = clock.instant(heard.silent_at().unwrap_or_default());
+            let message = tokio::select! {
+                message = self.media.recv() => message,
+                () = tokio::time::sleep_until(silent_at), if heard.silent_at().is_some() => {
+                    tracing::warn!(silence = ?SILENCE_MAX, "publisher sends nothing: gaps take its place");
+                    heard.away();
+                    self.flow.send_modify(|flow| flow.since = None);
+                    if self.feeder.send(Input::Break).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            let Some(message) = message else { return };
+            let now = clock.now();
+            let begins = heard.hear(&message.body, now);
+            let inputs = match mapper.push(message.stamp_ms, message.body, now.wall) {
+                Ok(inputs) => inputs,
+                Err(error) => {
+                    tracing::warn!(%error, "publisher's media is not accepted");
+                    return self.link.close(&format!("This media is not accepted: {error}."));
+                }
+            };
+            let origin = mapper.origin();
+            self.flow.send_if_modified(|flow| {
+                let before = *flow;
+                *flow = Flow { origin, since: flow.since.or(begins) };
+                before != *flow
+            });
+            for input in inputs {
+                if self.feeder.send(input).await.is_err() {
+                    return;
+                }
+            }
+            self.stats.input(mapper.counters(), self.feeder.counters(), now.elapsed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn now(ms: u64) -> Now {
+        Now { elapsed: Duration::from_millis(ms), wall: UnixMillis(1_700_000_000_000 + i64::try_from(ms).unwrap()) }
+    }
+
+    fn picture(key: bool) -> Body {
+        Body::Video { composition_ms: 0, key, data: Bytes::from_static(b"x") }
+    }
+
+    fn sound() -> Body {
+        Body::Audio(Bytes::from_static(b"x"))
+    }
+
+    #[test]
+    fn media_begins_with_a_keyframe_or_with_sound_where_there_are_no_pictures() {
+        let mut heard = Heard::default();
+        assert_eq!(heard.hear(&Body::VideoConfig(Bytes::new()), now(0)), None);
+        assert_eq!(heard.hear(&sound(), now(10)), None, "pictures were announced");
+        assert_eq!(heard.hear(&picture(false), now(20)), None);
+        assert_eq!(heard.hear(&picture(true), now(30)), Some(now(30)));
+        assert_eq!(Heard::default().hear(&sound(), now(40)), Some(now(40)));
+        assert_eq!(Heard::default().hear(&Body::AudioConfig(Bytes::new()), now(40)), None);
+    }
+
+    #[test]
+    fn publisher_is_away_after_three_seconds_without_a_picture_and_not_before() {
+        let mut heard = Heard::default();
+        assert_eq!(heard.silent_at(), None, "a publisher that has not begun cannot stop");
+        heard.hear(&picture(true), now(1_000));
+        assert_eq!(heard.silent_at(), Some(Duration::from_millis(4_000)));
+        heard.hear(&picture(false), now(3_900));
+        assert_eq!(heard.silent_at(), Some(Duration::from_millis(6_900)), "a hiccup");
+        heard.hear(&sound(), now(5_000));
+        assert_eq!(heard.silent_at(), Some(Duration::from_millis(6_900)), "sound alone is not what it published");
+        let mut alone = Heard::default();
+        alone.hear(&sound(), now(0));
+        alone.hear(&sound(), now(2_000));
+        assert_eq!(alone.silent_at(), Some(Duration::from_millis(5_000)));
+    }
+
+    #[test]
+    fn gaps_wait_for_media_that_comes_and_not_for_a_run_that_starts_anew() {
+        let (flow, mut incoming) = watch(Duration::from_secs(4));
+        assert_eq!(incoming.hold(), None, "connected, and silent");
+        flow.send_modify(|flow| flow.since = Some(now(10_000)));
+        let hold = Hold { media_from: Some(now(10_000).wall), until: Duration::from_secs(14) };
+        assert_eq!(incoming.hold(), Some(hold));
+        incoming.broke(Duration::from_secs(60));
+        assert_eq!(incoming.hold(), Some(Hold { media_from: None, until: Duration::from_secs(64) }));
+        flow.send_modify(|flow| flow.since = None);
+        assert_eq!(incoming.hold(), None, "silent, so it broke");
+    }
+
+    #[test]
+    fn outage_ends_with_the_next_keyframe() {
+        let mut heard = Heard::default();
+        heard.hear(&picture(true), now(0));
+        heard.away();
+        assert_eq!((heard.silent_at(), heard.hear(&sound(), now(4_000))), (None, None));
+        assert_eq!(heard.silent_at(), None, "sound alone starts no watch");
+        assert_eq!(heard.hear(&picture(false), now(5_000)), None);
+        assert_eq!(heard.hear(&picture(true), now(6_000)), Some(now(6_000)));
+    }
+}

@@ -1,0 +1,132 @@
+//! Publishers that fail and come back: what is sealed meanwhile, and what the playlists make of it.
+
+use std::process::Command;
+
+use media::{Epoch, Slot, UnixMillis};
+use messages::SessionState;
+use playlist::{Settings, Timeline, WINDOW_SEGMENTS_MIN};
+use seal::{Object, SealKind, Sealed};
+
+use crate::cluster::{Cluster, KEY, Publisher};
+use crate::log;
+
+fn parts(sealed: &Sealed) -> impl Iterator<Item = &Object> {
+    sealed.body().objects.iter().filter(|object| matches!(object.slot, Slot::Part { .. }))
+}
+
+fn is_gap(sealed: &Sealed) -> bool {
+    sealed.body().kind == SealKind::Media && parts(sealed).all(|part| part.gap)
+}
+
+fn gaps(seals: &[Sealed]) -> usize {
+    seals.iter().filter(|sealed| is_gap(sealed)).count()
+}
+
+fn newest(seals: &[Sealed]) -> Epoch {
+    seals.last().unwrap().body().epoch
+}
+
+/// Wall clock at which a row begins, and at which it has ended.
+fn span(sealed: &Sealed) -> (UnixMillis, UnixMillis) {
+    let origin = sealed.body().origin;
+    let part = parts(sealed).next().unwrap();
+    (origin.plus(part.start.as_duration()), origin.plus(part.start.plus(part.duration).as_duration()))
+}
+
+/// Playlists take every row, and the wall clock of what they list never goes back.
+fn fold(seals: &[Sealed]) -> Timeline {
+    let part_target = media::segmenter::declared_part(std::time::Duration::from_millis(500));
+    let part_target_ms = u32::try_from(part_target.as_millis()).unwrap();
+    let settings = Settings { target_duration_s: 4, window_segments: WINDOW_SEGMENTS_MIN * 4, part_target_ms };
+    let mut timeline = Timeline::new(settings);
+    for sealed in seals {
+        timeline.apply(sealed.body()).unwrap();
+        timeline.check_invariants();
+    }
+    let rows: Vec<_> = seals.iter().filter(|sealed| parts(sealed).count() > 0).collect();
+    for pair in rows.windows(2) {
+        let [before, after] = pair else { unreachable!() };
+        let (epochs, reached, begins) = ([before, after].map(|s| s.body().epoch), span(before).1, span(after).0);
+        assert!(begins >= reached || epochs[0] == epochs[1], "{epochs:?}: {reached} before {begins}");
+        assert!(begins.0 - reached.0 >= -1, "rows follow on one another");
+    }
+    timeline
+}
+
+fn signal(publisher: &Publisher, name: &str) {
+    let id = publisher.child.id().unwrap().to_string();
+    assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_publisher_leaves_gaps_until_it_is_back_and_its_last_segment_stays_whole() {
+    let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 30).await;
+    let url = cluster.url("live", KEY);
+    let mut publisher = cluster.publish(&url, 60);
+    cluster.receiver.wait_for("a segment, and a part of the next", |r| r.seals().len() >= 10).await;
+    publisher.child.kill().await.unwrap();
+    cluster.receiver.wait_for("five seconds of gaps", |r| gaps(&r.seals()) >= 10).await;
+    cluster.session(SessionState::Reconnecting).await;
+    let publisher = cluster.publish(&url, 60);
+    let more = |seals: &[Sealed]| seals.iter().filter(|sealed| sealed.body().epoch == Epoch(2)).count() >= 10;
+    cluster.receiver.wait_for("the next epoch", |r| more(&r.seals()) && r.seals().iter().all(|s| r.complete(s))).await;
+    drop(publisher);
+
+    let seals = log::check(&cluster.receiver);
+    let timeline = fold(&seals);
+    let media = seals.iter().position(is_gap).unwrap();
+    let rest = seals[media..].iter().position(|sealed| !is_gap(sealed)).unwrap() + media;
+    assert!(seals[..media].iter().all(|sealed| sealed.body().epoch == Epoch(1) && !is_gap(sealed)));
+    assert!(seals[media..rest].iter().all(|sealed| sealed.body().epoch == Epoch(1) && is_gap(sealed)));
+    assert!(seals[rest].body().epoch == Epoch(2));
+    // What was received was closed early, and is no gap.
+    let last = seals[media - 1].body();
+    let whole: Vec<_> = last.objects.iter().filter(|object| matches!(object.slot, Slot::Segment { .. })).collect();
+    assert!(!whole.is_empty() && whole.iter().all(|segment| !segment.gap));
+    // By the wall clock nothing is missing between the gaps and the media that follows, but what came before its first keyframe.
+    let between = span(&seals[rest]).0.0 - span(&seals[rest - 1]).1.0;
+    assert!((0..=500).contains(&between), "{between} ms");
+    for rendition in log::renditions(&seals) {
+        let epochs: Vec<_> = seals.chunk_by(|a, b| a.body().epoch == b.body().epoch).collect();
+        log::decode(&cluster, &seals[..media], &rendition);
+        log::decode(&cluster, epochs[1], &rendition);
+    }
+    assert_eq!(
+        timeline.segments().filter(|segment| segment.key().epoch == Epoch(1)).count(),
+        log::segments(&seals[..rest]).len()
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publisher_that_hangs_leaves_gaps_and_goes_on_in_a_new_epoch() {
+    let cluster = Cluster::start(|_| {}).await;
+    let publisher = cluster.publish(&cluster.url("live", KEY), 60);
+    cluster.receiver.wait_for("some rows", |r| r.seals().len() >= 5).await;
+    signal(&publisher, "-STOP");
+    cluster.receiver.wait_for("gaps", |r| gaps(&r.seals()) >= 8).await;
+    assert_eq!(newest(&cluster.receiver.seals()), Epoch(1));
+    signal(&publisher, "-CONT");
+    let more = |seals: &[Sealed]| seals.iter().filter(|sealed| sealed.body().epoch == Epoch(2)).count() >= 6;
+    cluster.receiver.wait_for("the next epoch", |r| more(&r.seals()) && r.seals().iter().all(|s| r.complete(s))).await;
+    drop(publisher);
+    let seals = log::check(&cluster.receiver);
+    fold(&seals);
+    assert!(seals.iter().all(|sealed| !is_gap(sealed) || sealed.body().epoch == Epoch(1)));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gaps_end_with_the_grace() {
+    let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 3).await;
+    let mut publisher = cluster.publish(&cluster.url("live", KEY), 60);
+    cluster.receiver.wait_for("some rows", |r| r.seals().len() >= 12).await;
+    publisher.child.kill().await.unwrap();
+    cluster.receiver.wait_for("the end", |r| r.seals().last().is_some_and(|s| s.body().kind == SealKind::End)).await;
+    cluster.session(SessionState::Ended).await;
+    let seals = log::check(&cluster.receiver);
+    let timeline = fold(&seals);
+    assert!(timeline.is_ended());
+    assert!((2..=7).contains(&gaps(&seals)), "{} gaps in three seconds", gaps(&seals));
+    cluster.stop().await;
+}
