@@ -23,6 +23,20 @@ export function seconds(value: number | null): string {
   return value === null ? '–' : `${value.toFixed(1)} s`;
 }
 
+/** `0:07`, `12:34`, `1:02:03`: a distance in a recording. */
+export function timeSpan(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const [hours, minutes] = [Math.floor(whole / 3_600), Math.floor(whole / 60) % 60];
+  return hours === 0 ? `${minutes}:${two(whole % 60)}` : `${hours}:${two(minutes)}:${two(whole % 60)}`;
+}
+
+/** How far behind the live edge, for the live button: `2.1 s`, `−12:34`. */
+export function behindLive(seconds: number | null): string {
+  if (seconds === null) return '–.– s';
+  return seconds < 60 ? `${seconds.toFixed(1)} s` : `−${timeSpan(seconds)}`;
+}
+
 /** First and last characters of a digest or key, enough to compare by eye. */
 export function short(hex: string): string {
   return hex.length <= 16 ? hex : `${hex.slice(0, 8)}…${hex.slice(-8)}`;

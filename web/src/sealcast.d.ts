@@ -1,7 +1,7 @@
 /** `window.sealcast`: the page's state for tests and for support. Read-only; every read is fresh. */
 
 import type { Verified } from './api/types';
-import type { Level, PlayerError } from './player/engine';
+import type { Level, PlayerError, Span } from './player/engine';
 import type { FirstFrame } from './player/player';
 import type { ApiState, PlayerPhase, ViewState } from './player/view-state';
 
@@ -60,6 +60,8 @@ export interface SealcastPlayer {
   readonly startupMs: number | null;
   /** How long the first frame took, from navigation and from asking for the multivariant playlist; null before it. */
   readonly firstFrame: FirstFrame | null;
+  /** The moments that the seek bar reaches, and the one on screen; null without a recording. */
+  readonly span: Span | null;
   /** Above 1 while catching up with the live edge. */
   readonly playbackRate: number;
   readonly droppedFrames: number;
@@ -73,6 +75,8 @@ export interface SealcastPlayer {
     /** -1 chooses by bandwidth. */
     chooseLevel(index: number): void;
     seekToLive(): void;
+    /** Milliseconds since 1970. */
+    seekTo(dateMs: number): void;
   };
 }
 

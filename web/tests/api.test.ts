@@ -96,3 +96,35 @@ describe('nextDelayMs', () => {
     expect(nextDelayMs(30_000, 4)).toBe(30_000);
   });
 });
+
+describe('what can be gone back to', () => {
+  const dvr = { url: '/live/demo/dvr.m3u8', window_s: 3_600 };
+
+  it('is_read_with_its_pictures', () => {
+    const detail = readStream({
+      ...stream,
+      dvr,
+      poster: '/live/demo/poster.jpg',
+      thumbnails: '/live/demo/360p/{epoch}/{msn}.jpg',
+    });
+    expect(detail.dvr).toEqual({ url: '/live/demo/dvr.m3u8', windowSeconds: 3_600 });
+    expect(detail.poster).toBe('/live/demo/poster.jpg');
+    expect(detail.thumbnails).toBe('/live/demo/360p/{epoch}/{msn}.jpg');
+  });
+
+  it('is_nothing_where_the_node_says_nothing', () => {
+    expect(readStream(stream)).toMatchObject({ dvr: null, poster: null, thumbnails: null });
+    expect(readStream({ ...stream, dvr: null, poster: null, thumbnails: null }).dvr).toBeNull();
+    expect(readStream({ ...stream, dvr: { ...dvr, window_s: 0 } }).dvr).toBeNull();
+  });
+
+  it('takes_no_address_on_another_origin', () => {
+    for (const url of ['https://elsewhere/x.m3u8', '//elsewhere/x.m3u8', 'x.m3u8', 'javascript:alert(1)']) {
+      expect(readStream({ ...stream, dvr: { ...dvr, url }, poster: url, thumbnails: url })).toMatchObject({
+        dvr: null,
+        poster: null,
+        thumbnails: null,
+      });
+    }
+  });
+});

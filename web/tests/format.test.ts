@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { menuOrder } from '../src/components/quality-menu';
 import { hash, rosette } from '../src/components/seal-art';
-import { cardLine } from '../src/components/stream-card';
+import { fraction, keyMoment, momentAt } from '../src/components/seek-bar';
+import { behindText } from '../src/components/stats-panel';
+import { cardLine, POSTER_MS, posterAt } from '../src/components/stream-card';
 import { refusedReasons, STALE_MS, verifiedState } from '../src/components/verified-panel';
-import { bitrate, duration, rungLabel, short, topRung } from '../src/format';
+import { behindLive, bitrate, duration, rungLabel, short, timeSpan, topRung } from '../src/format';
 import { arrange } from '../src/pages/home';
 import { plausibleDelay, renditionName } from '../src/player/engine';
 import { pageOf } from '../src/routes';
@@ -16,6 +18,7 @@ const summary = (name: string, state: 'live' | 'reconnecting' | 'ended', started
   epoch: 1,
   ingest: 'i1',
   renditions: [],
+  poster: null,
 });
 const verified = {
   node: 'b1',
@@ -139,4 +142,56 @@ describe('routes', () => {
     ['/watch/%E0%A4%A', { kind: 'not-found' }],
     ['/watch/a/b', { kind: 'not-found' }],
   ])('%s', (path, page) => expect(pageOf(path)).toEqual(page));
+});
+
+describe('timeSpan and behindLive', () => {
+  it.each([
+    [7, '0:07'],
+    [754, '12:34'],
+    [3_723, '1:02:03'],
+    [-1, '0:00'],
+    [59.6, '1:00'],
+  ])('writes_%d_seconds_as_%s', (seconds, text) => {
+    expect(timeSpan(seconds)).toBe(text);
+  });
+
+  it('counts_tenths_near_the_edge_and_time_further_back', () => {
+    expect(behindLive(2.14)).toBe('2.1 s');
+    expect(behindLive(754)).toBe('−12:34');
+    expect(behindLive(null)).toBe('–.– s');
+    expect(behindText(2.14, 1.6)).toBe('2.1 s (aim 1.6 s)');
+    expect(behindText(null, 1.6)).toBe('–');
+  });
+});
+
+describe('posterAt', () => {
+  it('is_another_address_after_a_while_and_the_same_until_then', () => {
+    expect(posterAt('/live/a/poster.jpg', POSTER_MS)).toBe(posterAt('/live/a/poster.jpg', 2 * POSTER_MS - 1));
+    expect(posterAt('/live/a/poster.jpg', 0)).not.toBe(posterAt('/live/a/poster.jpg', POSTER_MS));
+  });
+});
+
+describe('seek bar', () => {
+  const span = { startMs: 1_000_000, endMs: 1_600_000, positionMs: 1_300_000 };
+
+  it('places_a_moment_and_finds_it_again', () => {
+    expect(fraction(span, 1_300_000)).toBe(0.5);
+    expect(momentAt(span, 0.5)).toBe(1_300_000);
+    expect([fraction(span, 0), fraction(span, 2_000_000)]).toEqual([0, 1]);
+    expect([momentAt(span, -1), momentAt(span, 2)]).toEqual([span.startMs, span.endMs]);
+    expect(fraction({ ...span, startMs: span.endMs }, span.endMs)).toBe(1);
+  });
+
+  it('keys_move_by_steps_and_stay_on_the_bar', () => {
+    expect(keyMoment('ArrowLeft', span)).toBe(1_290_000);
+    expect(keyMoment('PageUp', span)).toBe(1_360_000);
+    expect(keyMoment('Home', span)).toBe(span.startMs);
+    expect(keyMoment('ArrowLeft', { ...span, positionMs: 1_001_000 })).toBe(span.startMs);
+    expect(keyMoment('a', span)).toBeNull();
+  });
+
+  it('the_right_end_is_the_live_edge', () => {
+    expect(keyMoment('End', span)).toBe('live');
+    expect(keyMoment('ArrowRight', { ...span, positionMs: 1_595_000 })).toBe('live');
+  });
 });

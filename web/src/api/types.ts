@@ -31,6 +31,8 @@ export interface StreamSummary {
   /** The ingest node that seals the stream. */
   ingest: string;
   renditions: Rendition[];
+  /** Address of the newest picture; null when there is none. */
+  poster: string | null;
 }
 
 /** What the broadcast node's gate checked, as the node itself reports it. */
@@ -55,7 +57,18 @@ export interface Verified {
   refused: Record<string, number>;
 }
 
+/** Hours of the stream that can be gone back to. */
+export interface Dvr {
+  /** Its multivariant playlist. */
+  url: string;
+  windowSeconds: number;
+}
+
 export interface StreamDetail extends StreamSummary {
+  /** Null when the node keeps no more than the live window. */
+  dvr: Dvr | null;
+  /** Address of a segment's picture, with `{epoch}` and `{msn}` to be filled in; null when there are none. */
+  thumbnails: string | null;
   /** Null until the node has admitted a seal of this stream. */
   verified: Verified | null;
 }
@@ -77,6 +90,12 @@ function isObject(value: unknown): value is Json {
 
 function text(value: unknown): string | null {
   return typeof value === 'string' && value.length > 0 ? value.slice(0, TEXT_LENGTH_MAX) : null;
+}
+
+/** An address on this origin; anything else is not asked for. */
+function path(value: unknown): string | null {
+  const address = text(value);
+  return address !== null && /^\/(?!\/)/.test(address) ? address : null;
 }
 
 function count(value: unknown): number | null {
@@ -128,6 +147,7 @@ function readSummary(value: unknown): StreamSummary | null {
     epoch: count(value.epoch) ?? 0,
     ingest: text(value.ingest) ?? '',
     renditions: readList(value.renditions, RENDITIONS_MAX, readRendition),
+    poster: path(value.poster),
   };
 }
 
@@ -161,6 +181,13 @@ export function readVerified(value: unknown): Verified | null {
   };
 }
 
+function readDvr(value: unknown): Dvr | null {
+  if (!isObject(value)) return null;
+  const url = path(value.url);
+  const windowSeconds = positive(value.window_s);
+  return url === null || windowSeconds === null ? null : { url, windowSeconds };
+}
+
 export function readStreams(value: unknown): StreamSummary[] {
   if (!isObject(value) || !Array.isArray(value.streams)) throw new Error('the list of streams is malformed');
   return readList(value.streams, STREAMS_MAX, readSummary);
@@ -169,5 +196,10 @@ export function readStreams(value: unknown): StreamSummary[] {
 export function readStream(value: unknown): StreamDetail {
   const summary = readSummary(value);
   if (summary === null || !isObject(value)) throw new Error('the description of the stream is malformed');
-  return { ...summary, verified: readVerified(value.verified) };
+  return {
+    ...summary,
+    verified: readVerified(value.verified),
+    dvr: readDvr(value.dvr),
+    thumbnails: path(value.thumbnails),
+  };
 }

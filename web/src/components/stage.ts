@@ -2,11 +2,13 @@
 
 import '../player/chrome';
 import { h, setHidden, setText } from '../dom';
+import { behindLive } from '../format';
 import type { Player } from '../player/player';
 import { banner, type ViewInputs, viewState } from '../player/view-state';
 import { icon } from './icons';
 import { overlay } from './overlay';
 import { qualityMenu } from './quality-menu';
+import { type SeekBarActions, seekBar } from './seek-bar';
 
 /** Seconds without movement after which the controls hide. */
 const AUTOHIDE_SECONDS = '3';
@@ -17,8 +19,7 @@ export interface Stage {
   update(player: Player, inputs: ViewInputs, detail?: string): void;
 }
 
-export interface StageActions {
-  seekToLive(): void;
+export interface StageActions extends SeekBarActions {
   chooseLevel(index: number): void;
   retry(): void;
 }
@@ -40,7 +41,7 @@ function liveButton(onClick: () => void): {
     element,
     update(atEdge, latency) {
       element.classList.toggle('at-edge', atEdge);
-      setText(text, latency === null ? '–.– s' : `${latency.toFixed(1)} s`);
+      setText(text, behindLive(latency));
       const behind = latency === null ? '' : `, ${latency.toFixed(0)} seconds behind the live edge`;
       const label = `${atEdge ? 'Live' : 'Jump to the live edge'}${behind}`;
       if (element.getAttribute('aria-label') !== label) element.setAttribute('aria-label', label);
@@ -67,11 +68,12 @@ function pageKeys(controller: HTMLElement, video: HTMLVideoElement, actions: Sta
   });
 }
 
-export function stage(stream: string, actions: StageActions): Stage {
+export function stage(stream: string, poster: string, actions: StageActions): Stage {
   const video = h('video', {
     slot: 'media',
     playsinline: true,
     muted: true,
+    poster,
     'aria-label': `Live video of ${stream}`,
   });
   video.muted = true;
@@ -106,10 +108,12 @@ export function stage(stream: string, actions: StageActions): Stage {
   const quality = qualityMenu(actions.chooseLevel, (open) => {
     controller.setAttribute('autohide', open ? '-1' : AUTOHIDE_SECONDS);
   });
+  const seek = seekBar(actions);
   controller.append(
     video,
     h('div', { class: 'top', slot: 'top-chrome', noautohide: true }, unmute, bannerElement),
     over.element,
+    seek.element,
     h(
       'media-control-bar',
       { class: 'bar' },
@@ -135,6 +139,7 @@ export function stage(stream: string, actions: StageActions): Stage {
       controller.dataset.view = view;
       live.update(player.atLiveEdge(), stats.latencySeconds);
       quality.update(stats);
+      seek.update(view === 'offline' || view === 'ended' ? null : player.span());
       setHidden(unmute, !(video.muted || video.volume === 0) || view !== 'playing');
       const line = banner(inputs);
       setHidden(bannerElement, line === null);

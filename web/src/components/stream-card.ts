@@ -28,6 +28,37 @@ export function cardLine(stream: StreamSummary, nowMs: number): string {
   return [when, stream.state === 'ended' ? '' : ladder].filter(Boolean).join(' · ');
 }
 
+/** How long a picture on a card stands, milliseconds: two segments or so. */
+export const POSTER_MS = 8_000;
+
+/** The address of the picture now: another one after a while, so that the browser asks again. Pure. */
+export function posterAt(poster: string, nowMs: number): string {
+  return `${poster}?at=${Math.floor(nowMs / POSTER_MS)}`;
+}
+
+/** The newest picture over the drawn one, which stays where there is none. */
+function posterImage(poster: string, nowMs: number): HTMLImageElement {
+  const image = h('img', {
+    class: 'card-poster',
+    alt: '',
+    decoding: 'async',
+    loading: 'lazy',
+    src: posterAt(poster, nowMs),
+  });
+  image.dataset.poster = poster;
+  image.addEventListener('load', () => image.classList.add('loaded'));
+  image.addEventListener('error', () => image.classList.remove('loaded'));
+  return image;
+}
+
+/** Asks for newer pictures of the cards below `root`. The old one stands until the new one is there. */
+export function refreshPosters(root: ParentNode, nowMs: number): void {
+  for (const image of root.querySelectorAll<HTMLImageElement>('img[data-poster]')) {
+    const url = posterAt(image.dataset.poster ?? '', nowMs);
+    if (image.getAttribute('src') !== url) image.src = url;
+  }
+}
+
 export function streamCard(stream: StreamSummary, nowMs: number): HTMLElement {
   const top = topRung(stream.renditions);
   return h(
@@ -40,6 +71,7 @@ export function streamCard(stream: StreamSummary, nowMs: number): HTMLElement {
         'div',
         { class: 'card-art' },
         sealArt(stream.name),
+        stream.poster !== null && posterImage(stream.poster, nowMs),
         stateTag(stream.state),
         top && stream.state !== 'ended' && h('span', { class: 'card-quality' }, rungLabel(top)),
       ),

@@ -5,7 +5,7 @@ import { poll } from '../api/poll';
 import type { StreamSummary } from '../api/types';
 import { copyButton } from '../components/copy-button';
 import { icon } from '../components/icons';
-import { streamCard } from '../components/stream-card';
+import { POSTER_MS, refreshPosters, streamCard } from '../components/stream-card';
 import { h, setHidden, setText } from '../dom';
 import { publishHome } from '../probe';
 
@@ -125,6 +125,10 @@ export function homePage(): HTMLElement {
     intervalMs: POLL_MS,
     hiddenIntervalMs: POLL_HIDDEN_MS,
   });
+
+  setInterval(() => {
+    if (!document.hidden) refreshPosters(live, Date.now());
+  }, POSTER_MS);
 
   return h(
     'main',

@@ -12,9 +12,10 @@ import { h, setHidden, setText } from '../dom';
 import { duration, rungLabel, seconds, topRung } from '../format';
 import type { EarlyJoin } from '../player/early';
 import { Player } from '../player/player';
+import { Recording } from '../player/recording';
 import { type ApiState, shouldLoad, shouldStop, type ViewInputs, viewState } from '../player/view-state';
 import { publishPlayer } from '../probe';
-import { livePlaylist } from '../routes';
+import { livePlaylist, posterImage } from '../routes';
 
 const POLL_MS = 2_000;
 const POLL_HIDDEN_MS = 10_000;
@@ -53,11 +54,14 @@ class Watch {
   #loads = 0;
   #playable = true;
   #polls = false;
+  #recording: Recording | null = null;
 
   constructor(stream: string, early: EarlyJoin | null) {
     this.#stream = stream;
-    this.#stage = stage(stream, {
+    this.#stage = stage(stream, posterImage(stream), {
       seekToLive: () => this.#player.seekToLive(),
+      seekTo: (dateMs) => void this.#player.seekTo(dateMs),
+      thumbnail: (dateMs) => this.#recording?.thumbnail(dateMs) ?? null,
       chooseLevel: (index) => this.#player.chooseLevel(index),
       retry: () => this.#load(),
     });
@@ -118,9 +122,19 @@ class Watch {
       this.#newSealAtMs = performance.now();
     }
     this.#detail = detail;
+    this.#record(detail);
     this.#api = detail.state;
     this.#apiFailures = 0;
     this.#react();
+  }
+
+  /** A node that keeps no more than the live window has no recording; one that just began has one as soon as it says so. */
+  #record({ dvr, thumbnails }: StreamDetail): void {
+    if (dvr?.url === this.#recording?.url) return;
+    this.#recording = dvr && new Recording(dvr, thumbnails);
+    this.#player.setRecording(this.#recording);
+    // So that the bar is as long as what is kept.
+    void this.#recording?.refresh().catch(() => undefined);
   }
 
   #onFailure(error: unknown, failures: number): void {
@@ -264,6 +278,9 @@ class Watch {
       get firstFrame() {
         return player.firstFrame;
       },
+      get span() {
+        return player.span();
+      },
       get playbackRate() {
         return player.video.playbackRate;
       },
@@ -282,6 +299,7 @@ class Watch {
       actions: {
         chooseLevel: (index: number) => player.chooseLevel(index),
         seekToLive: () => player.seekToLive(),
+        seekTo: (dateMs: number) => void player.seekTo(dateMs),
       },
     });
   }

@@ -10,6 +10,23 @@ export interface Level {
   bitrate: number;
 }
 
+/** Wall-clock moments of what the playlist lists, milliseconds since 1970. */
+export interface Span {
+  startMs: number;
+  /** The live edge. */
+  endMs: number;
+  /** What is on screen; null when nothing is. */
+  positionMs: number | null;
+}
+
+/** Where to begin in a recording. */
+export interface Begin {
+  /** Media time from the begin of its playlist, seconds, when that was last read. */
+  offsetSeconds: number;
+  /** The moment meant, milliseconds since 1970. */
+  dateMs: number;
+}
+
 export interface EngineStats {
   /** Index into `levels` of the rung on screen; -1 when unknown. */
   level: number;
@@ -22,6 +39,8 @@ export interface EngineStats {
   targetSeconds: number | null;
   /** From the moment stamped by the ingest (EXT-X-PROGRAM-DATE-TIME) to the screen, by this device's clock. */
   endToEndSeconds: number | null;
+  /** Null while no playlist is there, or when it has no dates. */
+  span: Span | null;
   /** Bandwidth estimate, bit/s; null when unknown. */
   bandwidth: number | null;
   /** True once the playlist says that nothing follows (EXT-X-ENDLIST). */
@@ -46,11 +65,14 @@ export const ERRORS_KEPT = 32;
 
 export interface Engine {
   readonly kind: 'hls.js' | 'native';
-  load(url: string): void;
+  /** From the live edge, or from a moment of a recording. */
+  load(url: string, begin: Begin | null): void;
   /** -1 chooses by bandwidth. */
   chooseLevel(index: number): void;
   /** Jumps to the live edge, as near as is safe. */
   seekToLive(): void;
+  /** Jumps to a moment; false when the playlist does not list it. */
+  seekToDate(dateMs: number): boolean;
   /** The picture stood still: stay a little further from the edge for a while. */
   onStall(): void;
   stats(): EngineStats;

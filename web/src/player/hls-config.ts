@@ -86,6 +86,11 @@ export function hlsConfig(bandwidthGuess: number): Partial<HlsConfig> {
   };
 }
 
+/** On top, for a recording played from a moment of it: nothing pulls to the live edge. */
+export function recordingConfig(offsetSeconds: number): Partial<HlsConfig> {
+  return { startPosition: offsetSeconds, lowLatencyMode: false, maxLiveSyncPlaybackRate: 1 };
+}
+
 /** What a media playlist says about its live edge, of hls.js's `LevelDetails`. Seconds; 0 where it says nothing. */
 export interface EdgeRules {
   partHoldBack: number;

@@ -5,6 +5,7 @@ import { rememberBandwidth, rememberedBandwidth } from './bandwidth';
 import type { EarlyJoin } from './early';
 import { earlyLoader } from './early-loader';
 import {
+  type Begin,
   type Engine,
   type EngineEvents,
   type EngineStats,
@@ -14,13 +15,19 @@ import {
   plausibleDelay,
   renditionName,
 } from './engine';
-import { hlsConfig, holdBack, LIVE_DISTANCE_TARGETS_MAX } from './hls-config';
+import { hlsConfig, holdBack, LIVE_DISTANCE_TARGETS_MAX, recordingConfig } from './hls-config';
 import { LiveTarget } from './live-target';
+import { positionOf, spanOf } from './playlist-dates';
 import { promptAudio } from './prompt-audio';
 import { type FatalKind, Recovery } from './recovery';
 
 /** A change of the target that is worth telling hls.js, seconds. */
 const TARGET_STEP = 0.05;
+
+/** A begin this far from the moment meant is not corrected, milliseconds. */
+const BEGIN_ERROR_MS_MAX = 1_500;
+/** Further back the live playlist is not used, milliseconds. */
+const SEEK_BACK_MS_MAX = 30_000;
 
 export class HlsEngine implements Engine {
   readonly kind = 'hls.js';
@@ -32,6 +39,8 @@ export class HlsEngine implements Engine {
   #early: EarlyJoin | null;
   #hls: Hls | null = null;
   #url = '';
+  /** Where the recording begins; null at the live edge. */
+  #begin: Begin | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #loadedOnce = false;
   #endOfStream = false;
@@ -44,14 +53,17 @@ export class HlsEngine implements Engine {
     this.#video = video;
     this.#early = early;
     this.#events = events;
+    // A picture that stands still on purpose is not pulled to the live edge; when it goes on, what is gone is gone.
+    for (const event of ['pause', 'play']) video.addEventListener(event, () => this.#keepInWindow());
   }
 
   static supported(): boolean {
     return Hls.isSupported();
   }
 
-  load(url: string): void {
+  load(url: string, begin: Begin | null): void {
     this.#url = url;
+    this.#begin = begin;
     this.#recovery.reset();
     this.#start();
   }
@@ -67,6 +79,16 @@ export class HlsEngine implements Engine {
   seekToLive(): void {
     const position = this.#hls?.liveSyncPosition;
     if (typeof position === 'number') this.#video.currentTime = position;
+  }
+
+  seekToDate(dateMs: number): boolean {
+    const details = this.#hls?.latestLevelDetails ?? null;
+    const endMs = spanOf(details, null)?.endMs ?? Number.NEGATIVE_INFINITY;
+    // The oldest of the live window would be gone in a moment.
+    if (!this.#begin && endMs - dateMs > SEEK_BACK_MS_MAX) return false;
+    const position = positionOf(details, dateMs);
+    if (position !== null) this.#video.currentTime = position;
+    return position !== null;
   }
 
   onStall(): void {
@@ -85,6 +107,7 @@ export class HlsEngine implements Engine {
       latencySeconds: details && !this.#endOfStream ? (hls?.latency ?? null) : null,
       targetSeconds: hls?.targetLatency ?? null,
       endToEndSeconds: playing ? plausibleDelay((Date.now() - playing.getTime()) / 1000) : null,
+      span: spanOf(details ?? null, playing?.getTime() ?? null),
       bandwidth: hls && Number.isFinite(hls.bandwidthEstimate) ? Math.round(hls.bandwidthEstimate) : null,
       endOfStream: this.#endOfStream,
       fatalErrors: this.#fatalErrors,
@@ -119,28 +142,50 @@ export class HlsEngine implements Engine {
     const audioStreamController = promptAudio();
     const hls: Hls = new Hls({
       ...config,
+      ...(this.#begin ? recordingConfig(this.#begin.offsetSeconds) : {}),
       ...(audioStreamController ? { audioStreamController } : {}),
       ...(early ? { loader: earlyLoader(early) } : {}),
     });
-    hls.config.liveMaxLatencyDurationCount = LIVE_DISTANCE_TARGETS_MAX;
     this.#hls = hls;
+    this.#keepInWindow();
     hls.on(Events.ERROR, (_, data) => this.#onError(data));
     hls.on(Events.MANIFEST_PARSED, () => this.#onLevels(early?.variant ?? null));
     hls.on(Events.LEVEL_SWITCHED, () => this.#events.onChange());
     hls.on(Events.LEVEL_LOADED, (_, { details }) => this.#onPlaylist(details));
-    hls.once(Events.FRAG_CHANGED, () => early?.end());
+    hls.once(Events.FRAG_CHANGED, () => {
+      early?.end();
+      this.#correct();
+    });
     hls.attachMedia(this.#video);
     hls.loadSource(early?.url ?? this.#url);
   }
 
+  #keepInWindow(): void {
+    if (!this.#hls) return;
+    const isFree = this.#begin !== null || this.#video.paused;
+    this.#hls.config.liveMaxLatencyDurationCount = isFree
+      ? Number.POSITIVE_INFINITY
+      : LIVE_DISTANCE_TARGETS_MAX;
+  }
+
+  /** The recording's window may have moved on between reading its index and loading it. */
+  #correct(): void {
+    const begin = this.#begin;
+    const shownMs = this.#hls?.playingDate?.getTime();
+    if (!begin || shownMs === undefined) return;
+    if (Math.abs(begin.dateMs - shownMs) > BEGIN_ERROR_MS_MAX) this.seekToDate(begin.dateMs);
+  }
+
   #onPlaylist(details: LevelDetails): void {
-    if (!this.#loadedOnce && !details.live) {
+    if (!this.#loadedOnce && !details.live && !this.#begin) {
       // The stream ended before we came: there is nothing to join.
       this.#hls?.stopLoad();
     }
     this.#loadedOnce = true;
-    this.#target.setFloor(holdBack(details));
-    this.#aim();
+    if (!this.#begin) {
+      this.#target.setFloor(holdBack(details));
+      this.#aim();
+    }
     if (this.#endOfStream === details.live) {
       this.#endOfStream = !details.live;
       this.#events.onChange();
@@ -151,7 +196,7 @@ export class HlsEngine implements Engine {
   #aim(): void {
     const hls = this.#hls;
     const seconds = this.#target.seconds(performance.now());
-    if (!hls || seconds === null) return;
+    if (!hls || seconds === null || this.#begin) return;
     if (Math.abs((hls.targetLatency ?? 0) - seconds) >= TARGET_STEP) hls.targetLatency = seconds;
   }
 

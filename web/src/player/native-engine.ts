@@ -1,6 +1,7 @@
 /** Plays with the browser's own HLS, where Media Source Extensions are missing (older iPhones). */
 
 import {
+  type Begin,
   type Engine,
   type EngineEvents,
   type EngineStats,
@@ -39,8 +40,15 @@ export class NativeEngine implements Engine {
     return video.canPlayType('application/vnd.apple.mpegurl') !== '';
   }
 
-  load(url: string): void {
+  load(url: string, begin: Begin | null): void {
     this.#url = url;
+    if (begin) {
+      const { signal } = this.#stop;
+      this.#video.addEventListener('loadedmetadata', () => this.seekToDate(begin.dateMs), {
+        once: true,
+        signal,
+      });
+    }
     this.#recovery.reset();
     this.#start();
   }
@@ -53,13 +61,25 @@ export class NativeEngine implements Engine {
     if (edge !== null) this.#video.currentTime = Math.max(0, edge - LIVE_DISTANCE_SECONDS);
   }
 
+  seekToDate(dateMs: number): boolean {
+    const at = (dateMs - (this.#video.getStartDate?.().getTime() ?? Number.NaN)) / 1000;
+    const { seekable } = this.#video;
+    const last = seekable.length - 1;
+    if (last < 0 || !(at >= seekable.start(0) && at <= seekable.end(last))) return false;
+    this.#video.currentTime = at;
+    return true;
+  }
+
   /** The browser sees to its buffer itself. */
   onStall(): void {}
 
   stats(): EngineStats {
     const edge = this.#edge();
     const start = this.#video.getStartDate?.().getTime() ?? Number.NaN;
-    const shown = start + this.#video.currentTime * 1000;
+    const date = (seconds: number): number => start + seconds * 1000;
+    const shown = date(this.#video.currentTime);
+    const first = this.#video.seekable.length > 0 ? this.#video.seekable.start(0) : Number.NaN;
+    const isDated = edge !== null && Number.isFinite(start);
     return {
       level: -1,
       auto: true,
@@ -67,6 +87,7 @@ export class NativeEngine implements Engine {
       latencySeconds: edge === null || this.#ended ? null : Math.max(0, edge - this.#video.currentTime),
       targetSeconds: null,
       endToEndSeconds: plausibleDelay((Date.now() - shown) / 1000),
+      span: isDated ? { startMs: date(first), endMs: date(edge), positionMs: shown } : null,
       bandwidth: null,
       endOfStream: this.#ended,
       fatalErrors: this.#fatalErrors,

@@ -1,16 +1,25 @@
 /** One video element, one engine, and the phase they are in. Knows nothing of the page around it. */
 
 import type { EarlyJoin } from './early';
-import type { Engine, EngineStats } from './engine';
+import type { Begin, Engine, EngineStats, Span } from './engine';
 import { GlassMeter } from './glass';
 import { HlsEngine } from './hls-engine';
 import { EdgeKeeper, LIVE_SLACK_SECONDS } from './live-target';
 import { NativeEngine } from './native-engine';
+import type { Recording } from './recording';
 import { StallMeter, type StallStats } from './stalls';
 import type { PlayerPhase } from './view-state';
 
 /** How often the position is looked at, milliseconds: finer than the shortest stall that counts. */
 const SAMPLE_MS = 100;
+
+/** A moment this near to the live edge is the live edge, milliseconds. */
+const LIVE_MS = 8_000;
+/** What was paused for longer may have left the live window when it goes on, milliseconds. */
+const PAUSE_MS_MAX = 20_000;
+
+/** Nobody expects the picture to move. */
+const STILL: ReadonlySet<PlayerPhase> = new Set(['idle', 'starting', 'finished', 'failed']);
 
 const NO_STATS: EngineStats = {
   level: -1,
@@ -19,6 +28,7 @@ const NO_STATS: EngineStats = {
   latencySeconds: null,
   targetSeconds: null,
   endToEndSeconds: null,
+  span: null,
   bandwidth: null,
   endOfStream: false,
   fatalErrors: 0,
@@ -50,6 +60,14 @@ export class Player {
   #askedAtMs = 0;
   #startupMs: number | null = null;
   #firstFrame: FirstFrame | null = null;
+  #liveUrl = '';
+  #recording: Recording | null = null;
+  /** The moment that is being gone to, while nothing of it is on screen; milliseconds since 1970. */
+  #goingToMs: number | null = null;
+  /** What is on screen is still from before that. */
+  #isAsking = false;
+  #isRecording = false;
+  #paused: { atMs: number; positionMs: number } | null = null;
 
   constructor(video: HTMLVideoElement, early: EarlyJoin | null, onChange: () => void) {
     this.video = video;
@@ -59,9 +77,8 @@ export class Player {
     for (const event of ['playing', 'waiting', 'pause', 'ended', 'seeked', 'loadeddata', 'volumechange']) {
       video.addEventListener(event, () => this.#update());
     }
-    video.addEventListener('pause', () => {
-      if (!video.ended) this.#edge.onBehind();
-    });
+    video.addEventListener('pause', () => this.#onPause());
+    video.addEventListener('play', () => this.#onPlay());
     this.#timer = setInterval(() => this.#sample(), SAMPLE_MS);
   }
 
@@ -129,13 +146,53 @@ export class Player {
     this.#finishedAtMs = null;
     this.#loadedAtMs = performance.now();
     this.#askedAtMs = early?.startedMs ?? this.#loadedAtMs;
-    this.#phase = 'starting';
-    this.#glass.reset();
-    this.#edge.onLive();
+    this.#liveUrl = url;
     this.#awaitFirstFrame();
-    this.#engine.load(url);
-    void this.play();
+    this.#switchTo(url, null);
     return true;
+  }
+
+  /** What can be gone back to, beyond the live window; null when nothing can. */
+  setRecording(recording: Recording | null): void {
+    this.#recording = recording;
+  }
+
+  /** The moments that can be gone to, and the one on screen; null when that is not known, or there is no recording. */
+  span(): Span | null {
+    const { span } = this.stats();
+    if (!span || !this.#recording) return null;
+    const startMs = this.#recording.startMs(span.endMs) ?? span.startMs;
+    return {
+      ...span,
+      startMs: Math.min(startMs, span.startMs),
+      positionMs: this.#goingToMs ?? span.positionMs,
+    };
+  }
+
+  /** Goes to a moment, milliseconds since 1970. What the playlist lists is a seek; further back the recording is loaded. */
+  async seekTo(dateMs: number): Promise<void> {
+    this.#paused = null;
+    const { span } = this.stats();
+    if (span && dateMs > span.endMs - LIVE_MS) {
+      this.seekToLive();
+      return;
+    }
+    this.#edge.onBehind();
+    this.#isAsking = false;
+    this.#goingToMs = dateMs;
+    if (this.#engine?.seekToDate(dateMs)) {
+      void this.play();
+      return;
+    }
+    const recording = this.#recording;
+    if (!recording) return;
+    this.#isAsking = true;
+    const offsetSeconds = await recording.offset(dateMs).catch(() => null);
+    // Another moment was chosen meanwhile, or the live edge.
+    if (!this.#isAsking || this.#goingToMs !== dateMs) return;
+    this.#isAsking = false;
+    if (offsetSeconds === null) this.#goingToMs = null;
+    else this.#switchTo(recording.url, { offsetSeconds, dateMs });
   }
 
   /** There is nothing to play: gives up what was begun, until the next load. */
@@ -153,6 +210,13 @@ export class Player {
 
   seekToLive(): void {
     this.#edge.onLive();
+    this.#goingToMs = null;
+    this.#isAsking = false;
+    this.#paused = null;
+    if (this.#isRecording) {
+      this.#switchTo(this.#liveUrl, null);
+      return;
+    }
     this.#engine?.seekToLive();
     void this.play();
   }
@@ -178,6 +242,31 @@ export class Player {
     if (HlsEngine.supported()) return new HlsEngine(this.video, events, early);
     if (NativeEngine.supported(this.video)) return new NativeEngine(this.video, events);
     return null;
+  }
+
+  /** From the live edge of `url`, or from a moment of a recording. */
+  #switchTo(url: string, begin: Begin | null): void {
+    this.#isRecording = begin !== null;
+    this.#phase = 'starting';
+    this.#glass.reset();
+    if (!begin) this.#edge.onLive();
+    this.#engine?.load(url, begin);
+    void this.play();
+  }
+
+  #onPause(): void {
+    if (this.video.ended) return;
+    this.#edge.onBehind();
+    const positionMs = this.stats().span?.positionMs ?? null;
+    this.#paused = positionMs === null ? null : { atMs: performance.now(), positionMs };
+  }
+
+  /** Goes on where it was paused, when that is in the recording only by now. */
+  #onPlay(): void {
+    const paused = this.#paused;
+    this.#paused = null;
+    if (!paused || this.#isRecording || performance.now() - paused.atMs < PAUSE_MS_MAX) return;
+    if (this.#recording) void this.seekTo(paused.positionMs);
   }
 
   #awaitFirstFrame(): void {
@@ -206,6 +295,7 @@ export class Player {
 
   #update(): void {
     const phase = this.#readPhase();
+    if (phase === 'playing' && !this.#isAsking) this.#goingToMs = null;
     if (phase === 'playing') this.#startupMs ??= performance.now() - this.#loadedAtMs;
     if (phase === 'finished') this.#finishedAtMs ??= performance.now();
     else this.#finishedAtMs = null;
@@ -216,8 +306,7 @@ export class Player {
   #sample(): void {
     const { video } = this;
     const before = this.#meter.stats();
-    const over =
-      video.ended || this.#phase === 'failed' || this.#phase === 'idle' || this.#phase === 'finished';
+    const over = video.ended || STILL.has(this.#phase);
     this.#meter.sample({
       nowMs: performance.now(),
       position: video.currentTime,
