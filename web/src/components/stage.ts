@@ -1,4 +1,4 @@
-/** The player as a viewer sees it: picture, controls, live button, latency, overlays. */
+/** What stands around the picture: controls, live button, latency, seek bar, overlays. */
 
 import '../player/chrome';
 import { h, setHidden, setText } from '../dom';
@@ -15,7 +15,6 @@ const AUTOHIDE_SECONDS = '3';
 
 export interface Stage {
   element: HTMLElement;
-  video: HTMLVideoElement;
   update(player: Player, inputs: ViewInputs, detail?: string): void;
 }
 
@@ -68,15 +67,7 @@ function pageKeys(controller: HTMLElement, video: HTMLVideoElement, actions: Sta
   });
 }
 
-export function stage(stream: string, poster: string, actions: StageActions): Stage {
-  const video = h('video', {
-    slot: 'media',
-    playsinline: true,
-    muted: true,
-    poster,
-    'aria-label': `Live video of ${stream}`,
-  });
-  video.muted = true;
+export function stage(video: HTMLVideoElement, actions: StageActions): Stage {
   const over = overlay(actions.retry);
   const live = liveButton(actions.seekToLive);
   const bannerElement = h('div', {
@@ -131,7 +122,6 @@ export function stage(stream: string, poster: string, actions: StageActions): St
 
   return {
     element: h('div', { class: 'stage' }, controller),
-    video,
     update(player, inputs, detail) {
       const stats = player.stats();
       const view = viewState(inputs);

@@ -4,7 +4,8 @@ import { fetchStream, NotFound } from '../api/client';
 import { poll } from '../api/poll';
 import type { StreamDetail } from '../api/types';
 import { copyButton } from '../components/copy-button';
-import { stage } from '../components/stage';
+import { bareStage, picture } from '../components/picture';
+import type { Stage } from '../components/stage';
 import { statsPanel } from '../components/stats-panel';
 import { stateTag } from '../components/stream-card';
 import { type VerifiedPanel, verifiedPanel, verifiedState } from '../components/verified-panel';
@@ -21,6 +22,8 @@ const POLL_MS = 2_000;
 const POLL_HIDDEN_MS = 10_000;
 /** The node is asked about the stream after the first picture; when there is none, after so long. Milliseconds. */
 const FIRST_POLL_MS = 1_000;
+/** The controls come with the first picture; when there is none, after so long. Milliseconds. */
+const DRESS_MS = 300;
 /** How often the numbers on the page change, milliseconds. */
 const DRAW_MS = 500;
 
@@ -38,7 +41,7 @@ export function subtitle(detail: StreamDetail, nowMs: number): string {
 
 class Watch {
   readonly #stream: string;
-  readonly #stage;
+  readonly #place: HTMLElement;
   readonly #player: Player;
   readonly #verified: VerifiedPanel = verifiedPanel();
   readonly #stats = statsPanel();
@@ -54,36 +57,45 @@ class Watch {
   #loads = 0;
   #playable = true;
   #polls = false;
+  #stage: Stage | null = null;
+  #isDressed = false;
   #recording: Recording | null = null;
 
   constructor(stream: string, early: EarlyJoin | null) {
     this.#stream = stream;
-    this.#stage = stage(stream, posterImage(stream), {
+    const video = picture(stream, posterImage(stream));
+    this.#place = bareStage(video);
+    this.#side.append(this.#verified.panel, this.#stats.panel);
+    this.#player = new Player(video, early, () => this.#react());
+    this.#publish();
+    this.#react();
+    setTimeout(() => void this.#dress(), DRESS_MS);
+    setTimeout(() => this.#poll(), FIRST_POLL_MS);
+    setInterval(() => this.#draw(), DRAW_MS);
+  }
+
+  /** Puts the controls around the picture: after the first frame, because they take longer to make than it. */
+  async #dress(): Promise<void> {
+    if (this.#isDressed) return;
+    this.#isDressed = true;
+    const { stage } = await import('../components/stage');
+    this.#stage = stage(this.#player.video, {
       seekToLive: () => this.#player.seekToLive(),
       seekTo: (dateMs) => void this.#player.seekTo(dateMs),
       thumbnail: (dateMs) => this.#recording?.thumbnail(dateMs) ?? null,
       chooseLevel: (index) => this.#player.chooseLevel(index),
       retry: () => this.#load(),
     });
-    this.#side.append(this.#verified.panel, this.#stats.panel);
-    this.#player = new Player(this.#stage.video, early, () => this.#react());
-    this.#publish();
-    this.#react();
-    setTimeout(() => this.#poll(), FIRST_POLL_MS);
-    setInterval(() => this.#draw(), DRAW_MS);
+    this.#place.replaceWith(this.#stage.element);
+    this.#draw();
   }
 
   element(): HTMLElement {
     return h(
       'main',
       { id: 'main', class: 'watch', tabindex: '-1' },
-      h('div', { class: 'main-column' }, this.#stage.element, this.#title()),
-      h(
-        'aside',
-        { class: 'side', 'aria-label': 'About this stream' },
-        this.#verified.panel,
-        this.#stats.panel,
-      ),
+      h('div', { class: 'main-column' }, this.#place, this.#title()),
+      this.#side,
     );
   }
 
@@ -151,7 +163,10 @@ class Watch {
   }
 
   #react(): void {
-    if (this.#player.phase === 'playing') this.#poll();
+    if (this.#player.phase === 'playing' || this.#player.phase === 'paused') {
+      void this.#dress();
+      this.#poll();
+    }
     if (shouldStop({ api: this.#api, player: this.#player.phase })) this.#player.stop();
     const epoch = this.#detail?.epoch ?? null;
     if (this.#player.stats().endOfStream) this.#endedEpoch ??= epoch ?? 0;
@@ -169,7 +184,7 @@ class Watch {
 
   #draw(): void {
     const detail = this.#detail;
-    this.#stage.update(this.#player, this.#inputs(), this.#playable ? undefined : NO_HLS);
+    this.#stage?.update(this.#player, this.#inputs(), this.#playable ? undefined : NO_HLS);
     this.#stats.update(this.#player);
     this.#drawLatency();
     setHidden(this.#side, this.#api === 'missing');

@@ -11,11 +11,20 @@ import type { EarlyAnswer, EarlyJoin } from './early';
 
 type LoaderClass = HlsConfig['loader'];
 
-function note(stats: LoaderStats, { body, askedMs, firstMs, endMs }: EarlyAnswer): void {
-  // As the network had it, so that bandwidth and the playlist's age come out right.
-  stats.loading.start = askedMs;
-  stats.loading.first = firstMs;
-  stats.loading.end = endMs;
+/** A playlist as the network had it, so that its age comes out right. */
+function notePlaylist(stats: LoaderStats, { body, askedMs, firstMs, endMs }: EarlyAnswer): void {
+  stats.loading = { start: askedMs, first: firstMs, end: endMs };
+  stats.loaded = stats.total = body.byteLength;
+}
+
+/**
+ * Media as if it had come just now with the bandwidth that was guessed. It shared the connection with the others and with the
+ * page's code, and then waited to be asked for: measured as it was, it would tell of a slow connection.
+ */
+function noteMedia(stats: LoaderStats, { body }: EarlyAnswer, bitsPerSecond: number): void {
+  const end = performance.now();
+  const start = end - (8_000 * body.byteLength) / bitsPerSecond;
+  stats.loading = { start, first: start, end };
   stats.loaded = stats.total = body.byteLength;
 }
 
@@ -45,9 +54,10 @@ export function earlyLoader(early: EarlyJoin): LoaderClass {
         next();
       };
       const onAnswer = (answer: EarlyAnswer): void => {
-        note(this.stats, answer);
-        const { body } = answer;
-        const data = context.responseType === 'arraybuffer' ? body : new TextDecoder().decode(body);
+        const isMedia = context.responseType === 'arraybuffer';
+        if (isMedia) noteMedia(this.stats, answer, early.bitsPerSecond);
+        else notePlaylist(this.stats, answer);
+        const data = isMedia ? answer.body : new TextDecoder().decode(answer.body);
         callbacks.onSuccess({ url: context.url, data, code: 200 }, this.stats, context, null);
       };
       ahead.then(

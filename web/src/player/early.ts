@@ -31,9 +31,10 @@ async function answer(url: string, signal: AbortSignal): Promise<EarlyAnswer> {
 export class EarlyJoin {
   readonly #answers = new Map<string, Promise<EarlyAnswer>>();
   readonly #signal = AbortSignal.timeout(EARLY_MS_MAX);
-  readonly #bandwidth: number;
   /** When the first request went out, by `performance.now()`. */
   readonly startedMs = performance.now();
+  /** The bandwidth that the rung was chosen for. */
+  readonly bitsPerSecond: number;
   /** The multivariant playlist's URL. */
   readonly url: string;
   /** The rung fetched ahead: its playlist's URL. Null until the multivariant playlist is there. */
@@ -41,7 +42,7 @@ export class EarlyJoin {
 
   constructor(url: string, bitsPerSecond: number) {
     this.url = new URL(url, location.href).href;
-    this.#bandwidth = bitsPerSecond;
+    this.bitsPerSecond = bitsPerSecond;
     void this.#run().catch(() => undefined);
   }
 
@@ -66,7 +67,7 @@ export class EarlyJoin {
 
   async #run(): Promise<void> {
     const text = await this.#text(this.url);
-    const chosen = startVariant(variants(text, this.url), this.#bandwidth);
+    const chosen = startVariant(variants(text, this.url), this.bitsPerSecond);
     if (!chosen) return;
     this.variant = chosen.url;
     const playlists = chosen.audio === null ? [chosen.url] : [chosen.url, chosen.audio];

@@ -69,6 +69,8 @@ export function hlsConfig(bandwidthGuess: number): Partial<HlsConfig> {
     // Fragmented MP4 goes to the decoder as it is, so a worker would only copy bytes about.
     enableWorker: false,
     lowLatencyMode: true,
+    // Loading does not wait for the element to be ready: 100 ms and more of every join.
+    startFragPrefetch: true,
     liveDurationInfinity: true,
     backBufferLength: BACK_BUFFER_SECONDS,
     maxBufferLength: FORWARD_BUFFER_SECONDS,

@@ -1,0 +1,20 @@
+/** The picture alone. It plays before its controls are there, which are much code and not needed for the first frame. */
+
+import { h } from '../dom';
+
+export function picture(stream: string, poster: string): HTMLVideoElement {
+  const video = h('video', {
+    slot: 'media',
+    playsinline: true,
+    muted: true,
+    poster,
+    'aria-label': `Live video of ${stream}`,
+  });
+  video.muted = true;
+  return video;
+}
+
+/** The place of the player on the page while there are no controls, of the same size as with them. */
+export function bareStage(video: HTMLVideoElement): HTMLElement {
+  return h('div', { class: 'stage' }, h('div', { class: 'player' }, video));
+}
