@@ -59,6 +59,7 @@ pub(crate) async fn serve(
         let (app, acceptor, stopping) = (Arc::clone(&app), acceptor.clone(), stopping.clone());
         connections.spawn(async move {
             let _permit = permit;
+            let _viewer = Counted::new();
             connection(stream, &acceptor, &app, stopping).await;
         });
     }
@@ -76,7 +77,7 @@ fn server_conf(balancer: &Balancer) -> ServerConf {
     ServerConf {
         ca_file: Some(balancer.ca_file().to_owned()),
         max_retries: crate::proxy::TRIES_MAX,
-        upstream_keepalive_pool_size: crate::proxy::IDLE_UPSTREAMS_MAX,
+        upstream_keepalive_pool_size: crate::upstream::IDLE_UPSTREAMS_MAX,
         ..ServerConf::default()
     }
 }
@@ -100,5 +101,22 @@ async fn connection(
     let mut next: Option<pingora::protocols::Stream> = Some(Box::new(transport));
     while let Some(stream) = next {
         next = app.process_new(stream, &stopping).await;
+    }
+}
+
+/// A viewer's connection in the figures.
+struct Counted(metrics::Gauge);
+
+impl Counted {
+    fn new() -> Self {
+        let gauge = metrics::gauge!("loadbalancer_viewers");
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1);
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use node::priority::{Connection, Gated};
+use node::priority::{AHEAD_BYTES_MAX, Connection, Gated, SLICE_BYTES_MAX};
 use pingora::apps::HttpServerApp as _;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{self, H2Accept, H2Options, HttpSession};
@@ -21,8 +21,9 @@ use crate::transport::Transport;
 const STREAMS_MAX: u32 = 128;
 /// Longest header block in bytes; browsers add cookies.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
-/// What may wait in HTTP/2's memory to be sent on one stream, in bytes. It cannot be overtaken any more.
-const SEND_BUFFER_BYTES_MAX: usize = node::priority::AHEAD_BYTES_MAX;
+/// What may wait in HTTP/2's memory to be sent on one stream, in bytes: what was ahead when the response got its turn, and all
+/// that Pingora hands over at once (4 frames from the node). So a turn is never left with half of that handed over.
+const SEND_BUFFER_BYTES_MAX: usize = AHEAD_BYTES_MAX + 6 * SLICE_BYTES_MAX;
 /// Streams a viewer may have reset before we have looked at them (CVE-2023-44487, "rapid reset").
 const PENDING_RESETS_MAX: usize = 20;
 /// Requests that are refused before they reach the proxy, on one connection.

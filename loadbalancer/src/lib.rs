@@ -11,6 +11,7 @@ mod members;
 mod proxy;
 pub mod sticky;
 mod transport;
+mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -14,6 +14,8 @@ use node::clock::Clock;
 use node::ops::ReadyFlag;
 use tokio::task::JoinSet;
 
+use crate::upstream::Door;
+
 /// Longest wait for a node's name to resolve: less than a presence, so that at most one look-up of a node is under way.
 const RESOLVE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
@@ -21,16 +23,23 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_millis(1_500);
 const LOOK_UPS_MAX: usize = 64;
 
 /// A broadcast node that a request can be sent to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) node: NodeId,
     pub(crate) address: SocketAddr,
+    pub(crate) door: Door,
+}
+
+struct Place {
+    url: String,
+    address: SocketAddr,
+    door: Door,
 }
 
 #[derive(Default)]
 struct State {
     view: Membership,
-    addresses: BTreeMap<NodeId, (String, SocketAddr)>,
+    places: BTreeMap<NodeId, Place>,
     policy: Policy,
 }
 
@@ -58,23 +67,25 @@ impl Members {
                 .map(|member| &member.presence.node)
                 .filter(|node| !tried.contains(node))
                 .find_map(|node| {
-                    let (_, address) = state.addresses.get(node)?;
-                    Some(Target { node: node.clone(), address: *address })
+                    let Place { address, door, .. } = state.places.get(node)?;
+                    Some(Target { node: node.clone(), address: *address, door: door.clone() })
                 })
         })
     }
 
-    /// A request to the node failed before it answered: others go first until it speaks again.
-    pub(crate) fn failed(&self, node: &NodeId) {
+    /// A request to the node failed before it answered: others go first until it speaks again. Says whether that is news.
+    pub(crate) fn failed(&self, node: &NodeId) -> bool {
         let now = self.clock.now();
-        self.with(|state| state.view.failed(node, now));
+        self.with(|state| {
+            let was_well = state.view.get(node).is_some_and(|member| member.health(now) == Health::Online);
+            state.view.failed(node, now);
+            was_well
+        })
     }
 
     fn any_online(&self) -> bool {
         let now = self.clock.now();
-        self.with(|state| {
-            state.view.online(Role::Broadcast, now).any(|m| state.addresses.contains_key(&m.presence.node))
-        })
+        self.with(|state| state.view.online(Role::Broadcast, now).any(|m| state.places.contains_key(&m.presence.node)))
     }
 
     /// What `/status` shows.
@@ -122,7 +133,7 @@ pub(crate) async fn follow(
                 }
             }
             Some(Ok((address, id, url))) = look_ups.join_next() => match address {
-                Some(address) => members.with(|state| drop(state.addresses.insert(id, (url, address)))),
+                Some(address) => members.with(|state| drop(state.places.insert(id, Place { url, address, door: Door::default() }))),
                 None => tracing::warn!(node = %id, url, "the address of a broadcast node does not resolve"),
             },
             Some(message) = policies.recv() => policy(&members, &message),
@@ -149,9 +160,9 @@ fn heard(members: &Members, node: &node::Context, message: &Message) -> Option<(
     let (id, url, state) = (presence.node.clone(), presence.https.clone(), presence.state);
     let (changed, known) = members.with(|all| {
         let changed = all.view.heard(presence, node.clock.now());
-        let State { view, addresses, .. } = all;
-        addresses.retain(|node, _| view.get(node).is_some());
-        (changed, addresses.get(&id).map(|(url, _)| url.clone()))
+        let State { view, places, .. } = all;
+        places.retain(|node, _| view.get(node).is_some());
+        (changed, places.get(&id).map(|place| place.url.clone()))
     });
     if changed {
         tracing::info!(node = %id, ?state, "broadcast node");

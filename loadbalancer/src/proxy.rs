@@ -6,33 +6,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{COOKIE, HOST, RETRY_AFTER, SET_COOKIE};
+use http::header::{CACHE_CONTROL, COOKIE, HOST, RETRY_AFTER, SET_COOKIE};
 use media::NodeId;
 use node::priority::{self, Hint, Priority};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::{ALPN, HttpPeer};
-use pingora::{Error, ErrorType, Result};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result, RetryType};
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::members::Members;
+use crate::members::{Members, Target};
 use crate::sticky::{self, StickyKey, Token};
+use crate::upstream;
 
 /// Nodes that one request is tried on, at most.
 pub(crate) const TRIES_MAX: usize = 4;
-/// Connections to nodes that are kept open without use.
-pub(crate) const IDLE_UPSTREAMS_MAX: usize = 256;
-/// Longest wait for a connection to a node; it is in the same cluster.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Longest silence of a node within one response. A blocked playlist request may wait for 3 target durations of 4 s.
-const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// Longest that a viewer may take nothing of a response that waits for it.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long an unused connection to a node is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Requests at once on one connection to a node.
-const STREAMS_MAX: usize = 100;
-/// How often a connection to a node is probed.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest that a viewer may take nothing of a response that waits for it; more urgent responses of the same connection may
+/// be in its way.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The proxy's filters.
 pub(crate) struct Balancer {
@@ -47,6 +39,8 @@ pub(crate) struct Request {
     viewer: u64,
     sticky: Option<NodeId>,
     tried: Vec<NodeId>,
+    /// Kept until there is a connection to the node.
+    connecting: Option<OwnedSemaphorePermit>,
 }
 
 impl Balancer {
@@ -61,9 +55,35 @@ impl Balancer {
     /// Marks the node that was just tried as failed, and counts it.
     fn node_failed(&self, request: &Request, why: &Error) {
         let Some(node) = request.tried.last() else { return };
-        self.members.failed(node);
         metrics::counter!("loadbalancer_upstream_failures_total", "node" => node.to_string()).increment(1);
-        tracing::warn!(%node, error = %why.etype().as_str(), "a broadcast node failed a request");
+        // Thousands may have waited for it.
+        if self.members.failed(node) {
+            tracing::warn!(%node, error = %why.etype().as_str(), "a broadcast node failed a request");
+        }
+    }
+
+    /// The best node that was not tried, once there is room to connect to it.
+    async fn choose(&self, request: &mut Request) -> Result<Target> {
+        let pick = |request: &Request| {
+            self.members
+                .pick(request.viewer, request.sticky.as_ref(), &request.tried)
+                .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(503), "no broadcast node is there"))
+        };
+        let mut target = pick(request)?;
+        loop {
+            if let Some(permit) = target.door.try_enter() {
+                request.connecting = Some(permit);
+                return Ok(target);
+            }
+            let permit = target.door.enter().await;
+            // Those who were before this one may have found that the node is gone.
+            let again = pick(request)?;
+            if again.node == target.node {
+                request.connecting = Some(permit);
+                return Ok(again);
+            }
+            target = again;
+        }
     }
 }
 
@@ -93,31 +113,38 @@ impl ProxyHttp for Balancer {
             .find_map(|text| self.sticky.open(text));
         match token {
             Some(Token { viewer, node }) => (request.viewer, request.sticky) = (viewer, Some(node)),
-            None => request.viewer = rand::random(),
+            None => {
+                let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+                request.viewer = match address.filter(|_| session.req_header().uri.path().starts_with("/live/")) {
+                    // Players that keep no cookie, or are given none, stay on their node as well.
+                    Some(address) => self.sticky.place(address),
+                    None => rand::random(),
+                };
+            }
         }
         Ok(false)
     }
 
     async fn upstream_peer(&self, _session: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
-        let target = self
-            .members
-            .pick(request.viewer, request.sticky.as_ref(), &request.tried)
-            .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(503), "no broadcast node is there"))?;
         if !request.tried.is_empty() {
             metrics::counter!("loadbalancer_retries_total").increment(1);
         }
+        let target = self.choose(request).await?;
         request.tried.push(target.node.clone());
-        // The node's certificate names the node, wherever it runs.
-        let mut peer = HttpPeer::new(target.address, true, target.node.to_string());
-        let options = &mut peer.options;
-        options.alpn = ALPN::H2H1;
-        options.connection_timeout = Some(CONNECT_TIMEOUT);
-        options.total_connection_timeout = Some(2 * CONNECT_TIMEOUT);
-        options.read_timeout = Some(READ_TIMEOUT);
-        options.idle_timeout = Some(IDLE_TIMEOUT);
-        options.max_h2_streams = STREAMS_MAX;
-        options.h2_ping_interval = Some(PING_INTERVAL);
-        Ok(Box::new(peer))
+        Ok(Box::new(upstream::peer(&target)))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::fd::RawFd,
+        _digest: Option<&Digest>,
+        request: &mut Request,
+    ) -> Result<()> {
+        request.connecting = None;
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -133,6 +160,8 @@ impl ProxyHttp for Balancer {
             upstream.insert_header("x-forwarded-for", address.ip().to_string())?;
         }
         upstream.insert_header("x-forwarded-proto", "https")?;
+        // What one viewer wants first is no reason to hold up others on the same connection to the node.
+        upstream.remove_header(priority::NAME);
         Ok(())
     }
 
@@ -147,7 +176,7 @@ impl ProxyHttp for Balancer {
             response_stream.begin(Priority::merged(asked, said)).await;
         }
         let Some(node) = request.tried.last() else { return Ok(()) };
-        if request.sticky.as_ref() == Some(node) || is_immutable(session.req_header().uri.path()) {
+        if request.sticky.as_ref() == Some(node) || is_shared(response) {
             return Ok(());
         }
         let token = self.sticky.seal(&Token { viewer: request.viewer, node: node.clone() });
@@ -176,6 +205,7 @@ impl ProxyHttp for Balancer {
         request: &mut Request,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        request.connecting = None;
         self.node_failed(request, &error);
         error.set_retry(true);
         error
@@ -191,7 +221,12 @@ impl ProxyHttp for Balancer {
     ) -> Box<Error> {
         // Only a fault of the node counts against it; a viewer that hangs up is no news.
         if *error.esource() == pingora::ErrorSource::Upstream {
-            self.node_failed(request, &error);
+            if is_refusal(&error) {
+                // It may be asked again, on another connection.
+                request.tried.pop();
+            } else {
+                self.node_failed(request, &error);
+            }
             let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
             error.set_retry(repeatable && session.response_written().is_none());
         }
@@ -237,9 +272,17 @@ async fn respond_busy(session: &mut Session, status: u16) -> Result<()> {
     session.write_response_body(Some(Bytes::from_static(BODY.as_bytes())), true).await
 }
 
-/// Media and built assets never change, so shared caches may keep them: no cookie goes on those.
-fn is_immutable(path: &str) -> bool {
-    path.starts_with("/assets/") || [".m4s", ".mp4"].iter().any(|end| path.ends_with(end))
+/// The node took nothing of the request and said so: its connection had come to its end, or had no room for another request
+/// (RFC 9113, 8.7).
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.retry, RetryType::Decided(true))
+        && !matches!(error.etype(), ErrorType::H2Downgrade | ErrorType::InvalidH2)
+}
+
+/// Shared caches may keep the answer: no cookie goes on it, or they would put one viewer's on all.
+fn is_shared(response: &ResponseHeader) -> bool {
+    let lines = response.headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|directive| directive.trim().eq_ignore_ascii_case("public"))
 }
 
 const fn class(status: u16) -> &'static str {

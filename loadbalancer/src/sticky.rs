@@ -4,6 +4,7 @@
 //! Shape: `base64url(viewer key, 8 bytes ‖ node name ‖ HMAC-SHA256 of both, first 16 bytes)`, without padding. It names no
 //! person: the viewer key is a random number that spreads viewers over nodes. Pure but for [`StickyKey::ensure`].
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -58,6 +59,17 @@ impl StickyKey {
         let key: [u8; KEY_BYTES] = rand::random();
         node::files::atomic_write(path, &key, 0o600)?;
         Ok(Self::new(&key))
+    }
+
+    /// Where a viewer without a token stands: the same on all balancers with this key, and of no use to find the address.
+    pub fn place(&self, address: IpAddr) -> u64 {
+        let bytes = match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            // A viewer has 64 bits to change at will (RFC 7421).
+            IpAddr::V6(address) => address.octets().iter().take(8).copied().collect(),
+        };
+        let tag = hmac::sign(&self.0, &bytes);
+        tag.as_ref().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
     }
 
     /// The token as text.
@@ -118,6 +130,16 @@ mod tests {
         for text in ["", "AAAA", &"A".repeat(10_000), "!!!", &key.seal(&token())[1..]] {
             assert_eq!(key.open(text), None, "{text:.20?}");
         }
+    }
+
+    #[test]
+    fn viewer_without_a_token_keeps_its_place_within_its_network() {
+        let place = |key: u8, address: &str| StickyKey::new(&[key; KEY_BYTES]).place(address.parse().unwrap());
+        assert_eq!(place(7, "192.0.2.1"), place(7, "192.0.2.1"));
+        assert_ne!(place(7, "192.0.2.1"), place(7, "192.0.2.2"));
+        assert_ne!(place(7, "192.0.2.1"), place(8, "192.0.2.1"), "the place does not tell the address");
+        assert_eq!(place(7, "2001:db8::1"), place(7, "2001:db8::ffff:2"));
+        assert_ne!(place(7, "2001:db8::1"), place(7, "2001:db8:0:1::1"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use axum::body::Body;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls_pki_types::ServerName;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
@@ -72,7 +72,12 @@ impl Viewer {
 
     /// Whether the viewer reads from its connection.
     pub(crate) fn read(&self, reads: bool) {
-        self.change(|wire| wire.closed = !reads);
+        self.read_bytes(if reads { usize::MAX } else { 0 });
+    }
+
+    /// Lets the viewer read so many bytes, and a TLS record's worth beyond.
+    pub(crate) fn read_bytes(&self, bytes: usize) {
+        self.change(|wire| wire.may_read_bytes = bytes);
     }
 
     /// The viewer's machine is gone: its connection is closed without a word.
@@ -109,14 +114,21 @@ pub(crate) async fn length(answer: hyper::Response<hyper::body::Incoming>) -> us
     axum::body::to_bytes(Body::new(answer.into_body()), usize::MAX).await.unwrap().len()
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Wire {
-    closed: bool,
+    may_read_bytes: usize,
     gone: bool,
     waker: Option<Waker>,
     header: Vec<u8>,
     payload_left: usize,
     data: Vec<Data>,
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        let may_read_bytes = usize::MAX;
+        Self { may_read_bytes, gone: false, waker: None, header: Vec::new(), payload_left: 0, data: Vec::new() }
+    }
 }
 
 impl Wire {
@@ -155,14 +167,19 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tap<T> {
             if wire.gone {
                 return Poll::Ready(Err(std::io::ErrorKind::ConnectionReset.into()));
             }
-            if wire.closed {
+            if wire.may_read_bytes == 0 {
                 return Poll::Pending;
             }
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if polled.is_ready() {
-            self.wire.lock().unwrap().take(&buf.filled()[before..]);
+            let mut wire = self.wire.lock().unwrap();
+            let bytes = &buf.filled()[before..];
+            if wire.may_read_bytes < usize::MAX {
+                wire.may_read_bytes = wire.may_read_bytes.saturating_sub(bytes.len());
+            }
+            wire.take(bytes);
         }
         polled
     }

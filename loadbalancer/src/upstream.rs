@@ -1,0 +1,71 @@
+//! How the balancer connects to nodes: many requests on few connections, and no request in another's way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::upstreams::peer::{ALPN, HttpPeer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::members::Target;
+
+/// Connections to nodes that are kept open without use.
+pub(crate) const IDLE_UPSTREAMS_MAX: usize = 256;
+/// Requests at once on one connection to a node. A node takes 128; some of those may have been cancelled and not yet be
+/// forgotten.
+const STREAMS_MAX: usize = 100;
+/// Connections that are being made to one node at once. Requests that find none wait for these instead of making one each:
+/// after a start, thousands of blocked viewers come at the same moment.
+const CONNECTS_MAX: usize = 4;
+/// Longest wait for a connection to a node; it is in the same cluster.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest silence of a node within one response. A node answers a blocked request within 3 target durations of at most 30 s
+/// each; this is for one that has forgotten a request. One that is gone shows itself by its connection.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+const _: () = assert!(SILENCE_MAX.as_secs() > 3 * 30);
+/// How often a connection to a node is probed. One that does not answer for 5 s more is given up.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How long an unused connection to a node is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a node may send ahead of a viewer who reads slowly, in bytes.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// The same for all viewers of one connection: as much as all of them can leave unread, so that none takes the others' room.
+const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX as u32 * STREAM_WINDOW_BYTES;
+
+/// Lets requests to one node through to its connections. Clones are the same door.
+#[derive(Debug, Clone)]
+pub(crate) struct Door(Arc<Semaphore>);
+
+impl Default for Door {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(CONNECTS_MAX)))
+    }
+}
+
+impl Door {
+    /// Goes through without waiting. The permit is kept until the request has its connection.
+    pub(crate) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.clone().try_acquire_owned().ok()
+    }
+
+    /// Resolves when there is room. Those that wait at the same time go one by one.
+    pub(crate) async fn enter(&self) -> OwnedSemaphorePermit {
+        self.0.clone().acquire_owned().await.expect("it is never closed")
+    }
+}
+
+/// What Pingora needs to know to send a request to a node.
+pub(crate) fn peer(target: &Target) -> HttpPeer {
+    // The node's certificate names the node, wherever it runs.
+    let mut peer = HttpPeer::new(target.address, true, target.node.to_string());
+    let options = &mut peer.options;
+    options.alpn = ALPN::H2;
+    options.connection_timeout = Some(CONNECT_TIMEOUT);
+    options.total_connection_timeout = Some(2 * CONNECT_TIMEOUT);
+    options.read_timeout = Some(SILENCE_MAX);
+    options.idle_timeout = Some(IDLE_TIMEOUT);
+    options.max_h2_streams = STREAMS_MAX;
+    options.h2_ping_interval = Some(PING_INTERVAL);
+    options.h2_stream_window_size = Some(STREAM_WINDOW_BYTES);
+    options.h2_connection_window_size = Some(CONNECTION_WINDOW_BYTES);
+    peer
+}

@@ -1,0 +1,194 @@
+//! A cluster in the small: a broker, an authority, a balancer, and nodes reduced to what the balancer sees of them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::routing::get;
+use loadbalancer::{Config, LoadBalancer};
+use media::{ClusterId, NodeId};
+use messages::Role;
+use node::CancellationToken;
+use node::broker::{Access, EmbeddedBroker, User};
+use node::http::Limits;
+use node::ops::Ops;
+use node::tls::Authority;
+use reqwest::StatusCode;
+use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
+
+const PASSWORD: &str = "only for this test";
+/// Longest that a test waits for something that has to happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A broker, an authority, and whoever joins.
+pub(crate) struct Cluster {
+    directory: tempfile::TempDir,
+    pub(crate) authority: Authority,
+    broker: SocketAddr,
+    balancer_ops: Arc<Ops>,
+    all: CancellationToken,
+}
+
+/// A broadcast node reduced to what the balancer sees of one.
+pub(crate) struct Backend {
+    pub(crate) id: NodeId,
+    task: JoinHandle<anyhow::Result<()>>,
+    _context: node::Context,
+}
+
+impl Cluster {
+    pub(crate) async fn start(nodes: &[(&str, Access)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::ensure(&directory.path().join("certs"), &node::clock::Clock::new()).unwrap();
+        std::fs::write(directory.path().join("password"), PASSWORD).unwrap();
+        let user = |(name, access): &(&str, Access)| User {
+            name: (*name).to_owned(),
+            password: PASSWORD.to_owned(),
+            access: *access,
+        };
+        let config = node::broker::Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            users: nodes.iter().map(user).collect(),
+            ..node::broker::Config::default()
+        };
+        let broker = EmbeddedBroker::load(config).await.unwrap();
+        let address = broker.address();
+        let all = CancellationToken::new();
+        tokio::spawn(broker.run(all.clone()));
+        Self { directory, authority, broker: address, balancer_ops: Ops::new(), all }
+    }
+
+    pub(crate) async fn context(&self, id: &NodeId, role: Role) -> node::Context {
+        let bus = node::bus::Config {
+            urls: vec![format!("mqtt://{}", self.broker)],
+            username: Some(id.to_string()),
+            password_file: Some(self.directory.path().join("password")),
+            ..node::bus::Config::default()
+        };
+        let setup = node::Setup {
+            id: id.clone(),
+            role,
+            cluster: ClusterId::new("test").unwrap(),
+            data: self.directory.path().join(id.as_str()),
+            bus,
+            identity: self.authority.issue(id, role, &[]).unwrap(),
+            ops: if role == Role::LoadBalancer { self.balancer_ops.clone() } else { Ops::new() },
+        };
+        setup.start(self.all.clone()).await.unwrap()
+    }
+
+    pub(crate) async fn balancer(&self) -> SocketAddr {
+        let context = self.context(&NodeId::new("lb").unwrap(), Role::LoadBalancer).await;
+        let config = Config { https_listen: "127.0.0.1:0".parse().unwrap(), ..Config::default() };
+        let balancer = LoadBalancer::load(config, context).await.unwrap();
+        let address = balancer.https_address();
+        tokio::spawn(balancer.run(self.all.clone()));
+        address
+    }
+
+    /// What the balancer thinks of a node; `None` before it knows it.
+    pub(crate) async fn health(&self, node: &str) -> Option<String> {
+        let request = Request::get("/status").body(axum::body::Body::empty()).unwrap();
+        let answer = self.balancer_ops.router().oneshot(request).await.unwrap();
+        let status = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+        let nodes = status["nodes"]["lb"]["broadcast"].as_array()?;
+        let found = nodes.iter().find(|found| found["node"] == node)?;
+        Some(found["health"].as_str().unwrap().to_owned())
+    }
+
+    /// Serves its own name on every path, and under `/forwarded` the headers that tell where the viewer is.
+    pub(crate) async fn backend(&self, name: &str) -> Backend {
+        let said = name.to_owned();
+        let router = Router::new()
+            .route(
+                "/forwarded",
+                get(|request: Request| async move {
+                    let header = |name: &str| request.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
+                    format!(
+                        "{:?} {:?} {:?}",
+                        header("x-forwarded-for"),
+                        header("x-forwarded-proto"),
+                        header("priority")
+                    )
+                }),
+            )
+            .fallback(move || async move { said });
+        self.node(name, router, Limits::default()).await
+    }
+
+    /// A node that serves `router`.
+    pub(crate) async fn node(&self, name: &str, router: Router, limits: Limits) -> Backend {
+        let id = NodeId::new(name).unwrap();
+        let context = self.context(&id, Role::Broadcast).await;
+        let listener = node::http::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let https = format!("https://{}", listener.local_addr().unwrap());
+        let serving = CancellationToken::new();
+        let tls = context.identity.server_public();
+        let task = tokio::spawn(node::http::serve_tls(listener, tls, router, limits, serving));
+        let parts = move || node::presence::PresenceParts { https: Some(https.clone()), ..Default::default() };
+        node::presence::spawn(&context, parts, self.all.clone());
+        Backend { id, task, _context: context }
+    }
+
+    /// What a viewer trusts, for connections made by hand.
+    pub(crate) fn trust(&self) -> rustls::ClientConfig {
+        use rustls::pki_types::pem::PemObject as _;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(rustls::pki_types::CertificateDer::from_pem_file(self.authority.ca_path()).unwrap()).unwrap();
+        rustls::ClientConfig::builder_with_provider(node::tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    }
+
+    pub(crate) fn viewer(&self) -> reqwest::Client {
+        let ca = std::fs::read(self.authority.ca_path()).unwrap();
+        reqwest::Client::builder()
+            .use_rustls_tls()
+            .tls_built_in_root_certs(false)
+            .add_root_certificate(reqwest::Certificate::from_pem(&ca).unwrap())
+            .build()
+            .unwrap()
+    }
+}
+
+impl Backend {
+    /// Its connections close at once and without a word, and nothing listens any more: what a killed process looks like. It
+    /// still says on the bus that it is there.
+    pub(crate) fn kill(&self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.all.cancel();
+    }
+}
+
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("did not happen: {what}"))
+}
+
+/// Asks until a broadcast node answers.
+pub(crate) async fn first_answer(viewer: &reqwest::Client, url: &str) -> reqwest::Response {
+    let asking = async {
+        loop {
+            let answer = viewer.get(url).send().await.unwrap();
+            if answer.status() == StatusCode::OK {
+                return answer;
+            }
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            tokio::task::yield_now().await;
+        }
+    };
+    within("an answer of a node", asking).await
+}
+
+pub(crate) const NODES: [(&str, Access); 3] =
+    [("lb", Access::LoadBalancer), ("b1", Access::Broadcast), ("b2", Access::Broadcast)];

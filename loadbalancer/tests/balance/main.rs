@@ -1,0 +1,9 @@
+//! The balancer in front of real TLS servers, with a real bus between them.
+#![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
+
+mod blocked;
+mod cluster;
+mod priorities;
+mod sticky;
+#[path = "../../../crates/node/tests/https/viewer.rs"]
+mod viewer;
