@@ -282,21 +282,22 @@ impl Server {
         C: GracefulConnection<Error = hyper::Error>,
     {
         let mut connection = std::pin::pin!(connection);
+        // Before anything happens on it: the first request may be read at once.
+        let start = activity.now();
         tokio::select! {
             ended = connection.as_mut() => return log_end(ended),
             () = self.shutdown.cancelled() => {}
-            () = self.unused(activity, self.limits.header_timeout) => {}
+            () = self.unused(activity, start, self.limits.header_timeout) => {}
         }
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             ended = connection => log_end(ended),
-            () = self.unused(activity, self.limits.idle_timeout) => refused("idle"),
+            () = self.unused(activity, activity.now(), self.limits.idle_timeout) => refused("idle"),
         }
     }
 
-    /// Resolves once nothing has happened for a while; the first while is given.
-    async fn unused(&self, activity: &Activity, mut wait: Duration) {
-        let mut before = activity.now();
+    /// Resolves once nothing has happened for a while; since when, and the first while, are given.
+    async fn unused(&self, activity: &Activity, mut before: Seen, mut wait: Duration) {
         loop {
             tokio::time::sleep(wait).await;
             let now = activity.now();
