@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -10,7 +11,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::report::{Colour, Report};
 use crate::rows::ROWS;
-use crate::watch::{Settings, Trust, observe};
+use crate::watch::{Cookies, Network, Settings, Tools, Trust, observe};
 
 /// A MUST is broken.
 const FAILED: u8 = 1;
@@ -80,6 +81,15 @@ struct HlsFlags {
     /// Accept any certificate.
     #[arg(long)]
     insecure: bool,
+    /// How far timings may be off because machine and network are busy, besides the round trip.
+    #[arg(long, value_name = "TIME", default_value = "150ms", value_parser = time)]
+    slack: Duration,
+    /// Ignore cookies, as a shared cache does; players keep them.
+    #[arg(long)]
+    no_cookies: bool,
+    /// Do not show segments to ffprobe and ffmpeg.
+    #[arg(long)]
+    no_tools: bool,
 }
 
 /// Runs the command line of this process.
@@ -131,9 +141,17 @@ fn hls(flags: &HlsFlags) -> anyhow::Result<ExitCode> {
         (Some(path), false) => Trust::Authority(path.clone()),
         (None, false) => Trust::System,
     };
-    let settings = Settings { url: flags.url.clone(), duration: flags.duration, row_timeout: flags.row_timeout, trust };
+    let settings = Settings {
+        url: flags.url.clone(),
+        duration: flags.duration,
+        row_timeout: flags.row_timeout,
+        cookies: if flags.no_cookies { Cookies::Ignore } else { Cookies::Keep },
+        tools: if flags.no_tools { Tools::Leave } else { Tools::Use },
+        slack: flags.slack,
+    };
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
-    let observation = runtime.block_on(observe(&settings))?;
+    let transport = Arc::new(Network::new(&trust)?);
+    let observation = runtime.block_on(observe(transport, &settings))?;
     let report = Report::of(&observation, &wanted);
     let to_stdout = flags.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
     if let Some(path) = &flags.json {

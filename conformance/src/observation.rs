@@ -331,7 +331,7 @@ pub enum Question {
     PartAlone,
     /// `_HLS_msn` this far beyond the last segment.
     Beyond(u64),
-    /// `_HLS_part` beyond the Advance Part Limit in the open segment.
+    /// `_HLS_part` beyond the Advance Part Limit, in the segment after the open one.
     BeyondPart,
     /// The part after the last one of a finished segment.
     OverPart,

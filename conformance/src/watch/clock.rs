@@ -1,6 +1,6 @@
-//! The one place where this crate reads a clock.
+//! The one place where this crate reads a clock: the runtime's, which tests can make virtual.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::observation::At;
 

@@ -3,12 +3,14 @@
 //! Owns requests, timing and limits. Deliberately judges nothing.
 
 mod clock;
+mod cookies;
 mod fetch;
 mod objects;
 mod poll;
 mod prober;
 mod secure;
 mod tools;
+mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,17 +22,16 @@ use tokio::task::JoinSet;
 use crate::observation::{Observation, RenditionSeen, Role};
 use crate::playlist::{Flavour, Multivariant, Text, flavour};
 use clock::Stopwatch;
-pub use fetch::Trust;
+pub use fetch::Cookies;
 use fetch::{Fetcher, Wish, resolve};
 use poll::{Kept, Poller};
 use prober::{PROBES_MAX, Prober};
+pub use transport::{Ask, Network, Reply, Transport, Trust};
 
 /// More media playlists than this in one multivariant playlist are not watched.
 const RENDITIONS_MAX: usize = 64;
 /// The whole time that the tools may take.
 const TOOLS_WAIT_MAX: Duration = Duration::from_secs(120);
-/// What a busy machine may add to any timing.
-const SCHEDULING: Duration = Duration::from_millis(150);
 
 /// What to watch, and for how long.
 #[derive(Debug, Clone)]
@@ -41,14 +42,27 @@ pub struct Settings {
     pub duration: Duration,
     /// How much longer to wait for requests that were begun, and for what is asked late.
     pub row_timeout: Duration,
-    /// Whose certificates are believed.
-    pub trust: Trust,
+    /// Whether the server's cookies are kept.
+    pub cookies: Cookies,
+    /// Whether segments are shown to `ffprobe` and `ffmpeg`.
+    pub tools: Tools,
+    /// How far timings may be off because machine and network are busy, besides the round trip.
+    pub slack: Duration,
+}
+
+/// Whether segments are shown to `ffprobe` and `ffmpeg`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tools {
+    /// If they are there.
+    Use,
+    /// Not in this run.
+    Leave,
 }
 
 /// Watches. Fails only if there is nothing to watch.
-pub async fn observe(settings: &Settings) -> anyhow::Result<Observation> {
+pub async fn observe(transport: Arc<dyn Transport>, settings: &Settings) -> anyhow::Result<Observation> {
     let clock = Stopwatch::start();
-    let fetcher = Fetcher::new(&settings.trust, clock)?;
+    let fetcher = Fetcher::new(transport, settings.cookies, clock);
     let wish = Wish { range: None, text: true, wait_max: Duration::from_secs(20) };
     let first = fetcher.get(&settings.url, wish).await;
     ensure!(
@@ -71,14 +85,17 @@ pub async fn observe(settings: &Settings) -> anyhow::Result<Observation> {
         url: settings.url.clone(),
         first: first.answer,
         multivariant,
-        tools_missing: tools::missing().await,
+        tools_missing: match settings.tools {
+            Tools::Use => tools::missing().await,
+            Tools::Leave => Some("ffprobe and ffmpeg were left out".to_owned()),
+        },
         ..Observation::default()
     };
     if settings.url.starts_with("https:") {
-        observation.tls = secure::look(&first.url, &settings.trust).await.ok();
+        observation.tls = fetcher.transport.tls(&first.url).await;
     }
     watch(settings, &fetcher, listed, &mut observation).await?;
-    observation.slack = slack(&observation);
+    observation.slack = settings.slack + round_trip(&observation);
     let first = observation.firsts().next().map(|(_, playlist)| playlist.target());
     observation.interval = poll::interval(first.unwrap_or_default());
     Ok(observation)
@@ -125,7 +142,7 @@ async fn watch(
         let poller = Poller::new(fetcher.clone(), url, name, roles, until, settings.row_timeout);
         pollers.spawn(async move { (index, poller.run().await) });
     }
-    let mut probing = tokio::spawn(prober.run());
+    let mut probing = tokio::spawn(prober.clone().run());
     let mut seen: Vec<(usize, (RenditionSeen, Vec<Kept>))> = Vec::new();
     while let Some(done) = pollers.join_next().await {
         seen.push(done.context("a poller broke")?);
@@ -135,6 +152,13 @@ async fn watch(
     let probing_wait = settings.row_timeout.max(Duration::from_secs(1));
     if tokio::time::timeout(probing_wait, &mut probing).await.is_err() {
         probing.abort();
+    }
+    let ended_now = |(_, (rendition, _)): &(usize, (RenditionSeen, Vec<Kept>))| {
+        rendition.last().is_some_and(|last| last.ended)
+            && rendition.versions.first().is_some_and(|first| !first.playlist.ended)
+    };
+    if seen.iter().any(ended_now) {
+        let _ = tokio::time::timeout(probing_wait, prober.after_the_end()).await;
     }
     while let Ok(probe) = probed_so_far.try_recv() {
         observation.probes.push(probe);
@@ -172,13 +196,13 @@ async fn second_opinions(rendition: &mut RenditionSeen, kept: Vec<Kept>, clock: 
     }
 }
 
-/// Half of the plain requests for playlists are answered within this, plus what a busy machine adds.
-fn slack(observation: &Observation) -> Duration {
+/// Half of the plain requests for playlists are answered within this.
+fn round_trip(observation: &Observation) -> Duration {
     let plain = observation.renditions.iter().flat_map(|rendition| &rendition.loads);
     let mut took: Vec<_> = plain
         .filter(|load| load.asked == crate::observation::Asked::Plain && load.end.is_some())
         .map(|load| load.answer.took())
         .collect();
     took.sort_unstable();
-    SCHEDULING + took.get(took.len() / 2).copied().unwrap_or_default()
+    took.get(took.len() / 2).copied().unwrap_or_default()
 }

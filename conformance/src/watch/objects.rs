@@ -59,7 +59,6 @@ fn key(url: &str, map: &Map) -> String {
 }
 
 /// The media initialization sections of a rendition, each loaded once.
-#[derive(Debug)]
 pub(super) struct Inits {
     fetcher: Fetcher,
     cells: Mutex<BTreeMap<String, Arc<OnceCell<Loaded>>>>,

@@ -13,6 +13,7 @@ use crate::playlist::{MediaPlaylist, Position, Text};
 const DELTA_TRIES: usize = 6;
 
 /// The playlists to probe: index and URL.
+#[derive(Clone)]
 pub(super) struct Prober {
     pub fetcher: Fetcher,
     pub playlists: Vec<(usize, String)>,
@@ -28,16 +29,32 @@ type Read = Arc<MediaPlaylist>;
 
 impl Prober {
     /// Asks everything that can be asked.
-    pub(super) async fn run(mut self) {
-        let playlists = std::mem::take(&mut self.playlists);
-        let first = playlists.first().cloned();
-        if let Some((index, url)) = first {
-            self.matrix(index, &url).await;
+    pub(super) async fn run(self) {
+        if let Some((index, url)) = self.playlists.first() {
+            self.matrix(*index, url).await;
         }
-        for (index, url) in &playlists {
+        for (index, url) in &self.playlists {
             if self.fetcher.clock.now() < self.until {
                 self.delta(*index, url).await;
             }
+        }
+    }
+
+    /// Asks once more what an ended playlist has to ignore, when the stream ended during the run.
+    pub(super) async fn after_the_end(&self) {
+        for (index, url) in &self.playlists {
+            let (_, Some(before)) = self.load(url, Duration::from_secs(10)).await else { return };
+            if before.ended {
+                self.ended(*index, url, &before).await;
+                self.delta(*index, url).await;
+            }
+        }
+    }
+
+    async fn ended(&self, index: usize, url: &str, before: &Read) {
+        if let Some(end) = before.end().filter(|_| before.can_block()) {
+            let far = ("_HLS_msn", (end.msn + 1_000).to_string());
+            self.ask(index, Question::Ended, url, before, &[far]).await;
         }
     }
 
@@ -64,13 +81,8 @@ impl Prober {
         let wait = Duration::from_secs(10);
         let (_, Some(before)) = self.load(url, wait).await else { return };
         self.unknown(index, url, &before).await;
-        let Some(end) = before.end() else { return };
         if before.ended {
-            if before.can_block() {
-                let far = ("_HLS_msn", (end.msn + 1_000).to_string());
-                self.ask(index, Question::Ended, url, &before, &[far]).await;
-            }
-            return;
+            return self.ended(index, url, &before).await;
         }
         if !before.can_block() {
             return;
@@ -98,7 +110,8 @@ impl Prober {
         let (_, Some(before)) = self.load(url, wait).await else { return };
         let Some(end) = before.end() else { return };
         let open = if end.parts == Position::WHOLE { end.msn + 1 } else { end.msn };
-        let far = [("_HLS_msn", open.to_string()), ("_HLS_part", "1000".to_owned())];
+        // Of the segment after the open one: the open one may be finished by now, and then any part is one of the next.
+        let far = [("_HLS_msn", (open + 1).to_string()), ("_HLS_part", "1000".to_owned())];
         self.ask(index, Question::BeyondPart, url, &before, &far).await;
         // The moment when a segment is whole and the next one has no part yet: then its "next part" is part 0 of the next.
         let whole = with_directives(url, &[("_HLS_msn", open.to_string())]);
