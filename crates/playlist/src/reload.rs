@@ -96,9 +96,9 @@ pub enum TooFar {
 pub enum Presence {
     /// If it is anywhere, it is there now.
     Now,
-    /// It is hinted: ask again at the next edge (6.2.6).
+    /// It is hinted here, or may be on another node: ask again at the next edge (6.2.6).
     Wait,
-    /// It is not hinted, and comes after everything that is there: 404.
+    /// It comes long after everything that is there: 404.
     Never,
 }
 
@@ -123,7 +123,6 @@ pub struct Edge {
     /// How many parts there are of the one after it.
     pub(crate) open_parts: u32,
     pub(crate) epoch: Epoch,
-    pub(crate) hint: Option<Hint>,
     pub(crate) ended: bool,
 }
 
@@ -188,23 +187,32 @@ impl Edge {
     }
 
     /// What to do with a request for a media object of a rendition that there is (6.2.6).
+    ///
+    /// A client may have its playlist from a node that is a little ahead in the log, so that what such a playlist can name is waited for
+    /// as if it were hinted here: up to the Advance Part Limit, and in the epoch after this one.
     pub fn object(&self, epoch: Epoch, slot: Slot) -> Presence {
-        let is_hinted = self.hint.is_some_and(|hint| match slot {
-            Slot::Init => hint.renews && epoch == hint.epoch,
-            Slot::Part { msn, part } => (epoch, msn, part) == (hint.epoch, hint.msn, hint.part),
-            Slot::Segment { .. } | Slot::Image { .. } => false,
-        });
         let is_past = match slot {
             Slot::Part { msn, part } => (msn, part) < self.place(),
             Slot::Segment { msn } | Slot::Image { msn } => msn <= self.last,
             Slot::Init => true,
         };
-        if is_hinted {
-            Presence::Wait
-        } else if epoch <= self.epoch && is_past {
-            Presence::Now
-        } else {
-            Presence::Never
+        if epoch <= self.epoch && is_past {
+            return Presence::Now;
+        }
+        let is_near = epoch == self.epoch || epoch == self.epoch.next();
+        if is_near && !self.ended && self.is_foreseen(slot) { Presence::Wait } else { Presence::Never }
+    }
+
+    /// Whether the playlist of a node that is a little ahead can name it.
+    fn is_foreseen(&self, slot: Slot) -> bool {
+        let (next_msn, next_part) = self.place();
+        match slot {
+            Slot::Init => true,
+            Slot::Segment { msn } | Slot::Image { msn } => msn <= next_msn.next(),
+            Slot::Part { msn, part } if msn <= next_msn => {
+                self.is_within_limit(part.0.saturating_sub(next_part.0).saturating_add(1))
+            }
+            Slot::Part { msn, part } => msn == next_msn.next() && self.is_within_limit(part.0.saturating_add(1)),
         }
     }
 }

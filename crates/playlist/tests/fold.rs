@@ -8,6 +8,7 @@ use media::LogSequence;
 use playlist::{Contradiction, Settings, Timeline, render};
 use proptest::prelude::*;
 use seal::SealBody;
+use seal::limits::HISTORY_MAX;
 use support::script::Script;
 use support::{Writer, delta, fold, full, ladder, rendition};
 
@@ -90,6 +91,34 @@ fn new_session_on_an_older_seal_replaces_what_came_after() {
 }
 
 #[test]
+fn new_epoch_builds_on_a_seal_as_far_back_as_a_chain_remembers() {
+    let mut writer = Writer::new(ladder(&[360], true));
+    writer.segments(40);
+    let back = |seals: usize| {
+        let kept = writer.log.len() - seals;
+        let mut timeline = fold(&writer.log);
+        timeline.void_after(writer.log[kept - 1].sequence);
+        timeline.check_invariants();
+        timeline
+    };
+    // Of 320 seals the window has the last 96; those behind it are needed for nothing.
+    assert_eq!(back(90).head(), Some(LogSequence(229)));
+    assert_eq!(back(97), Timeline::new(Settings::default()));
+    // A window of segments of one part each is longer than the memory.
+    let mut writer = Writer::new(ladder(&[360], true));
+    writer.segments(2);
+    (0..300).for_each(|_| _ = writer.row(45_000, true, None));
+    let settings = Settings { window_segments: 250, ..Settings::default() };
+    for (seals, remembered) in [(HISTORY_MAX, true), (HISTORY_MAX + 1, false)] {
+        let mut timeline = support::fold_with(&writer.log, settings);
+        let last = writer.log[writer.log.len() - 1 - seals].sequence;
+        timeline.void_after(last);
+        timeline.check_invariants();
+        assert_eq!(timeline.head().is_some(), remembered, "{seals} seals back");
+    }
+}
+
+#[test]
 fn contradictions_change_nothing() {
     let good = Writer::new(ladder(&[360], true)).segments(2).row(45_000, false, None).log.clone();
     type Tampering = Box<dyn Fn(&mut SealBody)>;
@@ -128,4 +157,10 @@ fn segment_that_is_not_its_parts_is_refused() {
     let mut body = last.clone();
     body.objects.iter_mut().filter(|o| matches!(o.slot, media::Slot::Segment { .. })).for_each(|o| o.length += 1);
     assert!(matches!(fold(before).apply(&body), Err(Contradiction::Sum { .. })));
+}
+
+#[test]
+fn default_part_target_is_what_half_a_second_is_declared_as() {
+    let declared = media::segmenter::declared_part(std::time::Duration::from_millis(500));
+    assert_eq!(u128::from(Settings::default().part_target_ms), declared.as_millis());
 }

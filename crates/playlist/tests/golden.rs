@@ -85,6 +85,7 @@ fn outage_goes_on_as_gaps_and_hints_at_the_next_epoch() {
     media("outage", &fold(&writer.log), "360p");
     writer.outage(6);
     media("outage-long", &fold(&writer.log), "360p");
+    media("outage-long", &fold(&writer.log), "audio");
     writer.reconnect(ladder(&[360], true)).row(PART, false, None);
     media("outage-over", &fold(&writer.log), "360p");
 }

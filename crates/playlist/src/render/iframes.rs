@@ -23,7 +23,7 @@ pub fn iframes<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId) -> 
         return None;
     }
     let [header_bytes, segment_bytes] = CAPACITY_BYTES;
-    let mut text = Text::new(Version::Map, header_bytes + listing.listed_len() * segment_bytes);
+    let mut text = Text::new(Version::IFrames, header_bytes + listing.listed_len() * segment_bytes);
     header(&mut text, &timeline.settings(), first);
     text.i_frames_only();
     let mut place = Place::default();

@@ -29,6 +29,7 @@ pub fn multivariant<'a>(listing: impl Into<Listing<'a>>) -> Option<String> {
         tracks.into_iter().partition(|track| track.format.is_video())
     };
     let mut text = Text::new(Version::Map, 1_024);
+    text.independent_segments();
     let (mut main, sound): (Vec<&Track>, &[&Track]) = if video.is_empty() { (audio, &[]) } else { (video, &audio) };
     main.sort_by(|a, b| b.bandwidth_peak.cmp(&a.bandwidth_peak).then_with(|| a.rendition.cmp(&b.rendition)));
     let start = main.iter().map(|track| track.bandwidth_mean.0.abs_diff(START_BITS_PER_SECOND)).enumerate();

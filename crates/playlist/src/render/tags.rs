@@ -12,6 +12,8 @@ use crate::timeline::{Part, micros};
 /// EXT-X-VERSION (4.4.1.2, section 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
+    /// EXT-X-MAP in a playlist of I-frames needs 5.
+    IFrames = 5,
     /// EXT-X-MAP in a playlist of whole segments needs 6.
     Map = 6,
     /// EXT-X-SKIP needs 9.
@@ -23,14 +25,18 @@ pub(super) enum Version {
 pub(super) struct Text(String);
 
 impl Text {
-    /// EXTM3U (4.4.1.1), EXT-X-VERSION (4.4.1.2) and EXT-X-INDEPENDENT-SEGMENTS (4.4.2.1): the gate admits no segment that does
-    /// not start with a sync sample.
+    /// EXTM3U (4.4.1.1) and EXT-X-VERSION (4.4.1.2).
     pub(super) fn new(version: Version, capacity_bytes: usize) -> Self {
         let mut text = Self(String::with_capacity(capacity_bytes));
         text.line(format_args!("#EXTM3U"));
         text.line(format_args!("#EXT-X-VERSION:{}", version as u32));
-        text.line(format_args!("#EXT-X-INDEPENDENT-SEGMENTS"));
         text
+    }
+
+    /// EXT-X-INDEPENDENT-SEGMENTS (4.4.2.1): the gate admits no segment that does not start with a sync sample. In a multivariant playlist
+    /// it speaks for all media playlists, which should not repeat it.
+    pub(super) fn independent_segments(&mut self) {
+        self.line(format_args!("#EXT-X-INDEPENDENT-SEGMENTS"));
     }
 
     pub(super) fn finish(self) -> String {
@@ -162,7 +168,7 @@ impl Text {
             First::No => "NO",
         };
         self.line(format_args!(
-            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{group}\",NAME=\"{rendition}\",DEFAULT={default},AUTOSELECT=YES,\
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{group}\",NAME=\"{rendition}\",LANGUAGE=\"und\",DEFAULT={default},AUTOSELECT=YES,\
              CHANNELS=\"{channels}\",URI=\"{rendition}/{}\"",
             files.media
         ));

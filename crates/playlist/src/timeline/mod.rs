@@ -34,13 +34,14 @@ pub struct Settings {
     pub target_duration_s: u32,
     /// Closed segments that a playlist lists; at least [`WINDOW_SEGMENTS_MIN`]. Default 12.
     pub window_segments: usize,
-    /// PART-TARGET in milliseconds, as declared: no part is longer, and it never changes either (RFC 8216bis 4.4.3.7). Default 524.
+    /// PART-TARGET in milliseconds, as declared: no part is longer, and it never changes either (RFC 8216bis 4.4.3.7). Default 535,
+    /// which half a second is declared as ([`media::segmenter::declared_part`]).
     pub part_target_ms: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { target_duration_s: 4, window_segments: 12, part_target_ms: 524 }
+        Self { target_duration_s: 4, window_segments: 12, part_target_ms: 535 }
     }
 }
 
@@ -123,9 +124,9 @@ impl Timeline {
         }
         let before: Vec<SegmentKey> = self.segments.iter().map(Segment::key).collect();
         self.checkpoints.retain(|checkpoint| checkpoint.sequence <= sequence);
-        let mut compacted = self.segments.iter().take_while(|segment| segment.rows.is_empty());
-        if self.checkpoints.is_empty() || compacted.any(|segment| segment.is_closed_after(sequence)) {
-            // Void reaches back beyond what is kept: start anew, at the epoch that follows.
+        if self.checkpoints.is_empty() {
+            // Void reaches back beyond what is kept: start anew, at the epoch that follows. Rows that were dropped are before the
+            // oldest checkpoint.
             *self = Self::new(self.settings);
             return before;
         }
@@ -218,7 +219,6 @@ impl Timeline {
             last_parts: last.parts(),
             open_parts: self.open().map_or(0, Segment::parts),
             epoch: self.checkpoint()?.epoch,
-            hint: self.hint(),
             ended: self.is_ended(),
         })
     }

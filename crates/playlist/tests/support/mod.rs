@@ -4,6 +4,7 @@
 
 pub(crate) mod client;
 pub(crate) mod oracle;
+pub(crate) mod recorder;
 pub(crate) mod rules;
 pub(crate) mod script;
 pub(crate) mod targets;

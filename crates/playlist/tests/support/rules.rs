@@ -26,7 +26,11 @@ pub(crate) fn alone(playlist: &Playlist) {
 }
 
 fn header(playlist: &Playlist) {
-    let expected_version = if playlist.skipped > 0 { 9 } else { 6 };
+    let expected_version = match playlist.skipped {
+        0 if is_i_frames(playlist) => 5,
+        0 => 6,
+        _ => 9,
+    };
     assert_eq!(playlist.version, expected_version, "section 8");
     let target = playlist.target_s * 1_000_000;
     let control = |name: &str| seconds(&playlist.control[name]);
@@ -158,6 +162,29 @@ pub(crate) fn alike(playlists: &BTreeMap<String, Playlist>) {
             })
             .collect();
         assert_eq!(playlist.reports, expected, "4.4.5.4: reports of {name}");
+    }
+}
+
+/// What comes next is hinted in all renditions that get more, with its init segment when it can only be of the next epoch (4.4.5.3).
+pub(crate) fn hints(playlists: &BTreeMap<String, Playlist>, newest: &[&str]) {
+    let last = |playlist: &Playlist| {
+        let segment = playlist.open.as_ref().or(playlist.segments.last()).expect("it lists something");
+        segment.parts.last().expect("the last segment is its parts").clone()
+    };
+    let is_outage = playlists.values().all(|playlist| last(playlist).gap);
+    for (name, playlist) in playlists {
+        let (msn, part) = playlist.end();
+        let epoch: u64 = last(playlist).uri.split_once('/').unwrap().0.parse().unwrap();
+        let hint = |kind: &str, uri: String| (kind.to_owned(), uri);
+        let expected = if playlist.ended || !newest.contains(&name.as_str()) {
+            vec![]
+        } else if is_outage {
+            let (epoch, msn) = (epoch + 1, msn + u64::from(part > 0));
+            vec![hint("MAP", format!("{epoch}/init.mp4")), hint("PART", format!("{epoch}/{msn}.0.m4s"))]
+        } else {
+            vec![hint("PART", format!("{epoch}/{msn}.{part}.m4s"))]
+        };
+        assert_eq!(playlist.hints, expected, "4.4.5.3: hints of {name}");
     }
 }
 

@@ -10,7 +10,7 @@ use super::writer::{Ladder, PART, Row, Writer, ladder};
 /// Most seals of a script: enough for the window to slide many times over, and for what is too old to be forgotten.
 const SEALS_MAX: usize = 400;
 /// Shortest regular row in ticks of 90 kHz: with one audio frame less it still has 85 % of the part target.
-const ROW_MIN: i64 = 42_500;
+const ROW_MIN: i64 = 43_200;
 /// A segment that is this long is completed, in ticks of 90 kHz.
 const SEGMENT_MAX: i64 = 39 * 9_000;
 

@@ -8,6 +8,7 @@ use playlist::{Settings, Timeline, render};
 use seal::SealBody;
 
 use super::client::Playlist;
+use super::recorder::Recorder;
 use super::{delta, full, oracle, rules};
 
 /// A stream and its viewers.
@@ -20,19 +21,27 @@ pub(crate) struct Stream {
     /// Requests that were told to wait.
     waiting: Vec<Directives>,
     reloads: u64,
+    recorder: Recorder,
 }
 
 impl Stream {
     pub(crate) fn new(settings: Settings) -> Self {
         let timeline = Timeline::new(settings);
-        Self { timeline, seen: BTreeMap::new(), older: BTreeMap::new(), waiting: vec![], reloads: 0 }
+        let (seen, older, recorder) = Default::default();
+        Self { timeline, seen, older, waiting: vec![], reloads: 0, recorder }
     }
 
     /// Applies a seal, and lets all viewers reload.
     pub(crate) fn apply(&mut self, body: &SealBody) {
+        let (after, was_ended) = (self.timeline.head(), self.timeline.is_ended());
+        let epoch = self.timeline.checkpoint().map(|newest| newest.epoch);
         self.timeline.apply(body).unwrap_or_else(|error| panic!("seal {}: {error}", body.sequence));
         self.timeline.check_invariants();
+        if let Some(after) = after.filter(|_| epoch < Some(body.epoch)) {
+            self.recorder.opens(&self.timeline, after, was_ended);
+        }
         self.reload();
+        self.recorder.follow(&self.timeline);
     }
 
     /// A new session builds on an older seal: what viewers saw after it is void, and they begin anew.
@@ -41,6 +50,7 @@ impl Stream {
         self.timeline.check_invariants();
         (self.seen, self.older) = Default::default();
         self.waiting.clear();
+        self.recorder.void_after(&self.timeline);
     }
 
     fn reload(&mut self) {
@@ -50,6 +60,8 @@ impl Stream {
         let now: BTreeMap<String, Playlist> = texts.map(|(name, text)| (name, Playlist::parse(&text))).collect();
         assert_eq!(self.timeline.edge().is_some(), !now.is_empty());
         rules::alike(&now);
+        let newest = self.timeline.checkpoint().into_iter().flat_map(|newest| &newest.renditions);
+        rules::hints(&now, &newest.map(|rendition| rendition.track.rendition.as_str()).collect::<Vec<_>>());
         for (name, playlist) in &now {
             rules::alone(playlist);
             if let Some(seen) = self.seen.get(name) {
