@@ -193,6 +193,28 @@ async fn requests_blocked_on_a_node_that_dies_go_to_another_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn request_blocked_on_a_node_that_falls_silent_goes_to_another() {
+    let cluster = Cluster::start(&NODES).await;
+    let url = format!("https://{}/live/demo/v/index.m3u8", cluster.balancer().await);
+    let holds = [Hold::new("b1"), Hold::new("b2")];
+    let (_first, first_cable) = cluster.node_on_a_cable("b1", holds[0].router()).await;
+    let (_second, second_cable) = cluster.node_on_a_cable("b2", holds[1].router()).await;
+    let viewer = cluster.viewer();
+    first_answer(&viewer, &url.replace("/live/demo/v/index.m3u8", "/")).await;
+    let answer = tokio::spawn(viewer.get(&url).send());
+    let [first, second] = &holds;
+    let (there, cable) = tokio::select! {
+        () = first.waiting(1) => (second, first_cable),
+        () = second.waiting(1) => (first, second_cable),
+    };
+    cable.cancel();
+    // Found out by the pings of HTTP/2, long before the longest silence that a blocked request may mean.
+    there.waiting(1).await;
+    there.released.send_replace(true);
+    assert_eq!(within("an answer", answer).await.unwrap().unwrap().text().await.unwrap(), there.name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn request_that_a_node_has_no_room_for_is_asked_again_and_not_its_fault() {
     let cluster = Cluster::start(&NODES).await;
     let address = cluster.balancer().await;

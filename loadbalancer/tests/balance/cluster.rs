@@ -122,10 +122,33 @@ impl Cluster {
 
     /// A node that serves `router`.
     pub(crate) async fn node(&self, name: &str, router: Router, limits: Limits) -> Backend {
+        self.node_behind(name, router, limits, |address| address).await
+    }
+
+    /// A node whose cable can be cut: nothing comes through any more then, and nothing is closed.
+    pub(crate) async fn node_on_a_cable(&self, name: &str, router: Router) -> (Backend, CancellationToken) {
+        let cut = CancellationToken::new();
+        let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = relay.local_addr().unwrap();
+        let cable = cut.clone();
+        let behind = |node| {
+            tokio::spawn(carry(relay, node, cable));
+            address
+        };
+        (self.node_behind(name, router, Limits::default(), behind).await, cut)
+    }
+
+    async fn node_behind(
+        &self,
+        name: &str,
+        router: Router,
+        limits: Limits,
+        seen_at: impl FnOnce(SocketAddr) -> SocketAddr,
+    ) -> Backend {
         let id = NodeId::new(name).unwrap();
         let context = self.context(&id, Role::Broadcast).await;
         let listener = node::http::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let https = format!("https://{}", listener.local_addr().unwrap());
+        let https = format!("https://{}", seen_at(listener.local_addr().unwrap()));
         let serving = CancellationToken::new();
         let tls = context.identity.server_public();
         let task = tokio::spawn(node::http::serve_tls(listener, tls, router, limits, serving));
@@ -168,6 +191,21 @@ impl Backend {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.all.cancel();
+    }
+}
+
+/// Carries bytes both ways until the cable is cut.
+async fn carry(relay: tokio::net::TcpListener, node: SocketAddr, cut: CancellationToken) {
+    loop {
+        let (mut here, _) = relay.accept().await.unwrap();
+        let cut = cut.clone();
+        tokio::spawn(async move {
+            let mut there = tokio::net::TcpStream::connect(node).await.unwrap();
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut here, &mut there) => {}
+                () = cut.cancelled() => std::future::pending().await,
+            }
+        });
     }
 }
 

@@ -5,5 +5,6 @@ mod blocked;
 mod cluster;
 mod priorities;
 mod sticky;
+#[expect(dead_code, reason = "the tests of the listener use all of it")]
 #[path = "../../../crates/node/tests/https/viewer.rs"]
 mod viewer;

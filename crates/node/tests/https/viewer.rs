@@ -70,6 +70,11 @@ impl Viewer {
         (stream, async { answer.await.unwrap() })
     }
 
+    /// Whether the server has closed the connection, as far as the viewer has read.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+
     /// Whether the viewer reads from its connection.
     pub(crate) fn read(&self, reads: bool) {
         self.read_bytes(if reads { usize::MAX } else { 0 });
