@@ -275,23 +275,23 @@ impl Writer {
         let now = self.hub.services.context.clock.wall();
         let (completes, tracks) = (row.completes_segment, row.tracks.clone());
         let image = self.image(&row);
-        self.note(&row, now);
+        let lag = self.note(&row, now);
         let Some(log) = &mut self.log else { return Ok(()) };
         let entry = log.row(row, image, now);
         let sequence = entry.body.sequence;
         self.seal(entry, completes).await?;
         let ring_bytes = self.pusher.as_ref().map_or(0, Pusher::ring_bytes);
-        self.stats.sealed(sequence, &tracks, ring_bytes);
+        self.stats.sealed(sequence, &tracks, ring_bytes, lag);
         if let Some((_, acknowledged)) = self.pusher.as_ref().and_then(|pusher| *pusher.acknowledged().borrow()) {
             self.stats.acknowledged(acknowledged);
         }
         Ok(())
     }
 
-    /// Remembers where an outage would go on.
-    fn note(&mut self, row: &Row, now: UnixMillis) {
-        let Some(log) = &self.log else { return };
-        let lag = now.since(log.origin().plus(row.end.as_duration()));
+    /// Remembers where an outage would go on. Says how long after its end the row is sealed.
+    fn note(&mut self, row: &Row, now: UnixMillis) -> Duration {
+        let origin = self.log.as_ref().map_or(now, EpochLog::origin);
+        let lag = now.since(origin.plus(row.end.as_duration()));
         let progress = self.progress.get_or_insert_with(|| Progress {
             tracks: Vec::new(),
             end: row.end,
@@ -316,6 +316,7 @@ impl Writer {
             progress.lags.pop_front();
         }
         progress.lags.push_back(lag);
+        lag
     }
 
     /// Has the first picture of a segment made into its thumbnail, and takes the one that is ready. Never waits.

@@ -31,6 +31,7 @@ struct Inner {
     sequence: Option<LogSequence>,
     acknowledged: Option<LogSequence>,
     ring_bytes: usize,
+    seal_lag: Duration,
     samples_refused: u64,
     rungs: BTreeMap<RenditionId, Rung>,
 }
@@ -89,10 +90,11 @@ impl StreamStats {
         });
     }
 
-    /// A row was sealed.
-    pub(crate) fn sealed(&self, sequence: LogSequence, tracks: &[Track], ring_bytes: usize) {
+    /// A row was sealed, `lag` after its last picture was due.
+    pub(crate) fn sealed(&self, sequence: LogSequence, tracks: &[Track], ring_bytes: usize, lag: Duration) {
+        metrics::histogram!("ingest_seal_lag_seconds").record(lag.as_secs_f64());
         self.with(|inner| {
-            (inner.sequence, inner.ring_bytes) = (Some(sequence), ring_bytes);
+            (inner.sequence, inner.ring_bytes, inner.seal_lag) = (Some(sequence), ring_bytes, lag);
             for track in tracks {
                 if let Some(rung) = inner.rungs.get_mut(&track.rendition) {
                     rung.track = track.clone();
@@ -147,6 +149,7 @@ impl StreamStats {
                 "sequence": inner.sequence,
                 "acknowledged": inner.acknowledged,
                 "ring_bytes": inner.ring_bytes,
+                "seal_lag_ms": u64::try_from(inner.seal_lag.as_millis()).unwrap_or(u64::MAX),
                 "input": {
                     "bits_per_second": inner.input_bits_per_second,
                     "frames_per_second_milli": inner.frames_per_second_milli,

@@ -1,4 +1,4 @@
-//! Sources that pause, come back, or have sound that does not fit.
+//! Sources that pause, come back, or have sound that does not fit; and how far a rung is behind its source.
 
 use super::*;
 
@@ -92,4 +92,43 @@ fn sound_of_long_frames_is_encoded_anew() {
     run.check(&directory);
     let media::Format::Audio { sample_rate_hz, .. } = run.tracks[2].track.format() else { panic!("sound") };
     assert_eq!(sample_rate_hz, 48_000);
+}
+
+/// Pictures that are inside the pipeline while the input pauses: what each viewer's latency has of it.
+#[test]
+fn encoded_rung_is_a_lookahead_behind_its_source_and_no_more() {
+    /// By then it would have come.
+    const LONG: Duration = Duration::from_secs(20);
+    let directory = TempDir::new().unwrap();
+    let path = clip(&directory, "in.mp4", "testsrc2=size=640x360:rate=30:duration=4", "-g 60 -bf 0");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    for (preset, behind) in [(Preset::Superfast, 0), (Preset::Veryfast, 4), (Preset::Medium, 4)] {
+        let config = Config { preset, ..config(&[180, 90], PassThrough::Auto) };
+        let (feeder, mut outputs) = start(config).unwrap();
+        let inputs = read_file(&path).unwrap();
+        let pictures = inputs.iter().filter(|input| matches!(input, Input::Video(_))).count();
+        // The feeder stays: the input does not end, it only pauses.
+        let sender = std::thread::spawn(move || {
+            inputs.into_iter().try_for_each(|input| feeder.send_blocking(input)).unwrap();
+            feeder
+        });
+        let mut left = ["180p", "90p"].map(|name| (name, pictures - behind)).to_vec();
+        while let Some((last, _)) = left.iter().find(|(_, count)| *count > 0) {
+            let last = *last;
+            let output = runtime.block_on(async { tokio::time::timeout(LONG, outputs.recv()).await });
+            let output = output.unwrap_or_else(|_| panic!("{preset}: {last} is further behind"));
+            if let Some(Output::Sample { rendition, .. }) = output
+                && let Some((_, count)) = left.iter_mut().find(|(name, _)| *name == rendition.as_str())
+            {
+                *count -= 1;
+            }
+        }
+        let feeder = sender.join().unwrap();
+        drop(feeder);
+        let mut rest = 0;
+        while let Some(output) = outputs.blocking_recv() {
+            rest += usize::from(matches!(output, Output::Sample { rendition, .. } if rendition.as_str() == "90p"));
+        }
+        assert!(rest <= behind, "{preset}: {rest} came only with the end");
+    }
 }
