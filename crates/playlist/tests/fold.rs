@@ -164,3 +164,25 @@ fn default_part_target_is_what_half_a_second_is_declared_as() {
     let declared = media::segmenter::declared_part(std::time::Duration::from_millis(500));
     assert_eq!(u128::from(Settings::default().part_target_ms), declared.as_millis());
 }
+
+#[test]
+fn part_over_the_part_target_is_refused() {
+    let settings = Settings { part_target_ms: 500, ..Settings::default() };
+    let last = |ticks: i64| {
+        let log = Writer::new(ladder(&[360], false)).segment().row(ticks, false, None).log.clone();
+        let mut timeline = support::fold_with(&log[..log.len() - 1], settings);
+        timeline.apply(log.last().unwrap())
+    };
+    assert!(last(45_000).is_ok());
+    assert!(matches!(last(45_001), Err(Contradiction::PartDuration { part_target_ms: 500, .. })));
+}
+
+#[test]
+fn epoch_keeps_its_renditions() {
+    // The last seal completes the segment, and states other renditions, those that its own row has.
+    let one = Writer::new(ladder(&[360], true)).segment().log.clone();
+    let other = Writer::new(ladder(&[360, 720], true)).segment().log.clone();
+    let mut timeline = fold(&one[..7]);
+    assert!(matches!(timeline.apply(&other[7]), Err(Contradiction::Row { .. })));
+    timeline.apply(&one[7]).unwrap();
+}

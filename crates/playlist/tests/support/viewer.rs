@@ -64,6 +64,7 @@ impl Stream {
         rules::hints(&now, &newest.map(|rendition| rendition.track.rendition.as_str()).collect::<Vec<_>>());
         for (name, playlist) in &now {
             rules::alone(playlist);
+            rules::parts_are_there(playlist);
             if let Some(seen) = self.seen.get(name) {
                 rules::follows(seen, playlist);
             }
