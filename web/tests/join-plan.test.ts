@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { EARLY_OBJECTS_MAX, joinObjects, startVariant, variants } from '../src/player/join-plan';
+import {
+  EARLY_OBJECTS_MAX,
+  joinObjects,
+  partHoldBack,
+  startVariant,
+  variants,
+} from '../src/player/join-plan';
 
 const BASE = 'https://node/live/demo/index.m3u8';
 const MEDIA = 'https://node/live/demo/720p/index.m3u8';
@@ -67,18 +73,28 @@ function playlist(segments: number, openParts: number, control = 'PART-HOLD-BACK
   return lines.join('\n');
 }
 
-const names = (text: string): string[] =>
-  joinObjects(text, MEDIA).map((url) => url.replace('https://node/live/demo/720p/1/', ''));
+const names = (text: string, behind = 1.5): string[] =>
+  joinObjects(text, MEDIA, behind).map((url) => url.replace('https://node/live/demo/720p/1/', ''));
+
+describe('partHoldBack', () => {
+  it('is_what_a_live_playlist_with_parts_asks_for', () => {
+    expect(partHoldBack(playlist(3, 1))).toBe(1.5);
+    expect(partHoldBack(playlist(3, 1, 'HOLD-BACK=12'))).toBeNull();
+    expect(partHoldBack(`${playlist(3, 1)}\n#EXT-X-ENDLIST`)).toBeNull();
+    expect(partHoldBack('#EXTM3U')).toBeNull();
+  });
+});
 
 describe('joinObjects', () => {
-  it('begins_at_the_last_independent_part_before_the_hold_back', () => {
+  it('begins_at_the_last_independent_part_before_the_place', () => {
     expect(names(playlist(3, 1))).toEqual(['init.mp4', '2.2.m4s', '2.3.m4s', '3.0.m4s']);
     // 1.5 s behind the end is within part 2.3, which needs 2.2.
     expect(names(playlist(3, 2))).toEqual(['init.mp4', '2.2.m4s', '2.3.m4s', '3.0.m4s', '3.1.m4s']);
+    expect(names(playlist(3, 1), 0.2)).toEqual(['init.mp4', '3.0.m4s']);
   });
 
   it('takes_no_more_than_what_is_set_aside_for_it', () => {
-    expect(names(playlist(20, 0, 'PART-HOLD-BACK=30'))).toHaveLength(EARLY_OBJECTS_MAX);
+    expect(names(playlist(20, 0), 30)).toHaveLength(EARLY_OBJECTS_MAX);
   });
 
   it('stops_at_a_gap_and_at_another_init_segment', () => {
@@ -90,9 +106,7 @@ describe('joinObjects', () => {
     expect(names(epoch)).toEqual(['init.mp4', '2.2.m4s', '2.3.m4s']);
   });
 
-  it('is_nothing_without_parts_after_the_end_and_without_a_decodable_part', () => {
-    expect(names(playlist(3, 1, 'HOLD-BACK=12'))).toEqual([]);
-    expect(names(`${playlist(3, 1)}\n#EXT-X-ENDLIST`)).toEqual([]);
+  it('is_nothing_without_parts_or_a_decodable_one', () => {
     expect(names(playlist(3, 1).replaceAll(',INDEPENDENT=YES', ''))).toEqual([]);
     expect(names('#EXTM3U')).toEqual([]);
   });

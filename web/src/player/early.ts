@@ -6,7 +6,7 @@
  * What goes wrong here is not an error: hls.js asks again itself.
  */
 
-import { joinObjects, startVariant, variants } from './join-plan';
+import { JOIN_SECONDS, joinObjects, partHoldBack, startVariant, variants } from './join-plan';
 
 /** What is not here by then, hls.js asks for itself. Milliseconds. */
 const EARLY_MS_MAX = 3_000;
@@ -39,6 +39,8 @@ export class EarlyJoin {
   readonly url: string;
   /** The rung fetched ahead: its playlist's URL. Null until the multivariant playlist is there. */
   variant: string | null = null;
+  /** How far behind the end of its playlist to begin, seconds; null while that is not there, or has no parts. */
+  beginSeconds: number | null = null;
 
   constructor(url: string, bitsPerSecond: number) {
     this.url = new URL(url, location.href).href;
@@ -73,7 +75,12 @@ export class EarlyJoin {
     const playlists = chosen.audio === null ? [chosen.url] : [chosen.url, chosen.audio];
     await Promise.all(
       playlists.map(async (url) => {
-        for (const object of joinObjects(await this.#text(url), url)) void this.#ask(object);
+        const playlist = await this.#text(url);
+        const holdBack = partHoldBack(playlist);
+        if (holdBack === null) return;
+        const behind = Math.max(holdBack - JOIN_SECONDS, 0);
+        if (url === chosen.url) this.beginSeconds = behind;
+        for (const object of joinObjects(playlist, url, behind)) void this.#ask(object);
       }),
     );
   }

@@ -26,6 +26,9 @@ const TARGET_STEP = 0.05;
 
 /** A begin this far from the moment meant is not corrected, milliseconds. */
 const BEGIN_ERROR_MS_MAX = 1_500;
+/** Less than this is left to the playback rate; and what stays loaded ahead. Seconds. */
+const SETTLE_SECONDS = 0.4;
+const SETTLE_RESERVE_SECONDS = 1;
 /** Further back the live playlist is not used, milliseconds. */
 const SEEK_BACK_MS_MAX = 30_000;
 
@@ -43,6 +46,8 @@ export class HlsEngine implements Engine {
   #begin: Begin | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #loadedOnce = false;
+  /** No frame yet: what was aimed for to begin with stands. */
+  #isJoining = true;
   #endOfStream = false;
   #wantedHeight: number | null = null;
   #fatalErrors = 0;
@@ -135,6 +140,7 @@ export class HlsEngine implements Engine {
   #start(): void {
     this.destroy();
     this.#loadedOnce = false;
+    this.#isJoining = true;
     this.#endOfStream = false;
     const config = hlsConfig(rememberedBandwidth());
     const early = this.#early;
@@ -149,15 +155,29 @@ export class HlsEngine implements Engine {
     this.#hls = hls;
     this.#keepInWindow();
     hls.on(Events.ERROR, (_, data) => this.#onError(data));
-    hls.on(Events.MANIFEST_PARSED, () => this.#onLevels(early?.variant ?? null));
+    hls.on(Events.MANIFEST_PARSED, () => this.#onLevels(early));
     hls.on(Events.LEVEL_SWITCHED, () => this.#events.onChange());
     hls.on(Events.LEVEL_LOADED, (_, { details }) => this.#onPlaylist(details));
     hls.once(Events.FRAG_CHANGED, () => {
       early?.end();
       this.#correct();
     });
+    this.#video.addEventListener('playing', () => this.#settle(hls), { once: true });
     hls.attachMedia(this.#video);
     hls.loadSource(early?.url ?? this.#url);
+  }
+
+  /** A join that took long begins further behind than it should: what is loaded already is passed over, before anybody watches. */
+  #settle(hls: Hls): void {
+    if (hls !== this.#hls || this.#begin) return;
+    this.#isJoining = false;
+    this.#aim();
+    const to = hls.liveSyncPosition;
+    const { currentTime, buffered } = this.#video;
+    if (to === null || to - currentTime < SETTLE_SECONDS || buffered.length === 0) return;
+    const end = buffered.end(buffered.length - 1) - SETTLE_RESERVE_SECONDS;
+    const target = Math.min(to, end);
+    if (target - currentTime >= SETTLE_SECONDS) this.#video.currentTime = target;
   }
 
   #keepInWindow(): void {
@@ -196,7 +216,7 @@ export class HlsEngine implements Engine {
   #aim(): void {
     const hls = this.#hls;
     const seconds = this.#target.seconds(performance.now());
-    if (!hls || seconds === null || this.#begin) return;
+    if (!hls || seconds === null || this.#begin || this.#isJoining) return;
     if (Math.abs((hls.targetLatency ?? 0) - seconds) >= TARGET_STEP) hls.targetLatency = seconds;
   }
 
@@ -204,9 +224,11 @@ export class HlsEngine implements Engine {
    * Starts on the rung that was fetched ahead. A stream that was loaded again keeps the rung the viewer chose, when it still
    * has it.
    */
-  #onLevels(ahead: string | null): void {
+  #onLevels(early: EarlyJoin | null): void {
     const hls = this.#hls;
     if (!hls) return;
+    const ahead = early?.variant ?? null;
+    if (early?.beginSeconds) hls.targetLatency = early.beginSeconds;
     const first = hls.levels.findIndex((level) => level.url.includes(ahead ?? ''));
     if (ahead !== null && first >= 0) hls.startLevel = first;
     const index = hls.levels.findIndex((level) => level.height === this.#wantedHeight);

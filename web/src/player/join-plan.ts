@@ -88,16 +88,23 @@ function listedParts(text: string, base: string): ListedPart[] {
   return parts;
 }
 
-/**
- * What a player that starts at PART-HOLD-BACK loads first, in this order: the init segment and the parts from the last one that is
- * independent and not after that place. Nothing for a playlist without parts.
- */
-export function joinObjects(text: string, base: string): string[] {
+/** Seconds from the playlist to the first frame. So much nearer to the edge a join begins, to be at the hold-back when it plays. */
+export const JOIN_SECONDS = 0.25;
+
+/** PART-HOLD-BACK of a live playlist with parts, seconds; null for any other. */
+export function partHoldBack(text: string): number | null {
   const control = /^#EXT-X-SERVER-CONTROL:.*$/m.exec(text)?.[0] ?? '';
-  const distance = Number(attribute(control, 'PART-HOLD-BACK'));
-  if (!(distance > 0) || /^#EXT-X-ENDLIST/m.test(text)) return [];
+  const seconds = Number(attribute(control, 'PART-HOLD-BACK'));
+  return seconds > 0 && !/^#EXT-X-ENDLIST/m.test(text) ? seconds : null;
+}
+
+/**
+ * What a player that starts so many seconds behind the end loads first, in this order: the init segment and the parts from the last
+ * one that is independent and not after that place. Nothing for a playlist without parts.
+ */
+export function joinObjects(text: string, base: string, behindSeconds: number): string[] {
   const parts = listedParts(text, base);
-  let left = distance;
+  let left = behindSeconds;
   let first = parts.length;
   while (first > 0) {
     first -= 1;
