@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::Disk;
+use crate::dvr::Feed;
 use crate::gate::limits::HEADS_MAX;
 use crate::gate::{Answer, Gate, Input, Output, PullId, Pulled, StreamView};
 use crate::viewers::{Lobby, Room, Waiter};
@@ -175,6 +176,8 @@ pub(crate) struct Kept {
     pub(crate) disk: Option<Disk>,
     /// The grants in force, and the revocation list last.
     pub(crate) grants: Arc<ArcSwap<Vec<Bytes>>>,
+    /// Everything that is admitted; `None` when nothing is recorded.
+    pub(crate) recorder: Option<Feed>,
 }
 
 /// A gate on a thread of its own.
@@ -266,7 +269,7 @@ async fn run(
         for output in gate.apply(job.input, clock.now()) {
             match output {
                 Output::Publish(view) => retired.extend(outside.views.publish(view)),
-                Output::Forget(stream) => outside.views.forget(&stream),
+                Output::Forget(stream) => outside.forget(stream),
                 Output::Respond(answer) => given = Some(answer),
                 effect => outside.effect(effect),
             }
@@ -285,6 +288,13 @@ impl Outside {
         Self { effects, kept, views, heads, not_started: VecDeque::new() }
     }
 
+    fn forget(&self, stream: StreamId) {
+        self.views.forget(&stream);
+        if let Some(recorder) = &self.kept.recorder {
+            recorder.forget(stream);
+        }
+    }
+
     fn effect(&mut self, effect: Output) {
         match effect {
             Output::SaveHead(stream, saved) => {
@@ -298,7 +308,17 @@ impl Outside {
                     disk.save_revocations(list);
                 }
             }
-            Output::Grants(grants) => self.kept.grants.store(Arc::new(grants)),
+            Output::Grants(grants) => {
+                if let Some(recorder) = &self.kept.recorder {
+                    recorder.grants(grants.clone());
+                }
+                self.kept.grants.store(Arc::new(grants));
+            }
+            Output::Admitted(stream, admitted) => {
+                if let Some(recorder) = &self.kept.recorder {
+                    recorder.admitted(stream, *admitted);
+                }
+            }
             effect => {
                 if let Output::Refused(refused) = &effect {
                     let label = refused.reason.label();

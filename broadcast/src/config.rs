@@ -1,12 +1,18 @@
 //! Configuration of a broadcast node.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use media::NodeId;
 use media::segmenter::{PART_TARGET_MS, declared_part};
 use serde::{Deserialize, Serialize};
+
+use crate::dvr;
+
+/// Longest that a viewer can go back, in seconds: a day. A playlist of it has two megabytes.
+const DVR_WINDOW_S_MAX: u64 = 86_400;
 
 /// Configuration of a broadcast node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +44,13 @@ pub struct Config {
     /// Viewers' connections at once; one more is closed at once, so that a load balancer tries another node. Each takes a file
     /// descriptor, and some 60 kB of memory with a request that waits. Default: 16384.
     pub connections_max: usize,
+    /// What a viewer can go back, in seconds: that much of each stream is on disk below the node's data directory and listed in
+    /// `dvr.m3u8`. 0 records nothing; else at least what the live playlist lists, at most a day. Twice as much is on disk, because what
+    /// has left a playlist stays as long as that was. Default: 0.
+    pub dvr_window_s: u64,
+    /// What all recordings of this node take of the disk at most, in bytes, at least 64 MiB. Where that is less than they need, the
+    /// oldest goes. Besides, 2 GiB of the disk stay free. Default: 64 GiB.
+    pub dvr_bytes_max: u64,
     /// What this node may send to viewers at most, in bits per second; 0 when not known. Default: 0.
     pub egress_capacity: u64,
 }
@@ -56,6 +69,8 @@ impl Default for Config {
             window_segments: 12,
             media_bytes_max: 2 * 1024 * 1024 * 1024,
             connections_max: 16_384,
+            dvr_window_s: 0,
+            dvr_bytes_max: 64 * 1024 * 1024 * 1024,
             egress_capacity: 0,
         }
     }
@@ -87,6 +102,13 @@ impl Config {
             self.media_bytes_max
         );
         ensure!(self.connections_max > 0, "connections_max = 0: nobody could watch; use at least 1");
+        let live = u64::try_from(self.window_segments).unwrap_or(u64::MAX) * u64::from(self.target_duration_s);
+        ensure!(
+            self.dvr_window_s == 0 || (live..=DVR_WINDOW_S_MAX).contains(&self.dvr_window_s),
+            "dvr_window_s = {}: use 0, or {live} (what the live playlist lists) to {DVR_WINDOW_S_MAX}",
+            self.dvr_window_s
+        );
+        ensure!(self.dvr_bytes_max >= 64 * 1024 * 1024, "dvr_bytes_max = {}: use at least 64 MiB", self.dvr_bytes_max);
         for url in [&self.https_url, &self.data_url].into_iter().flatten() {
             ensure!(
                 url.starts_with("https://") && !url.ends_with('/'),
@@ -94,6 +116,18 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    /// How recordings are made below a node's data directory; `None` when there are to be none.
+    pub(crate) fn dvr(&self, node: &NodeId, data: &Path) -> Option<dvr::Settings> {
+        (self.dvr_window_s > 0).then(|| dvr::Settings {
+            node: node.clone(),
+            root: data.join("dvr"),
+            playlist: self.playlist(),
+            window: Duration::from_secs(self.dvr_window_s),
+            bytes_max: self.dvr_bytes_max,
+            free_bytes_min: dvr::DISK_FREE_BYTES_MIN,
+        })
     }
 
     /// What shows in playlists.

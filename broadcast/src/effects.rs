@@ -74,7 +74,8 @@ impl Effects {
                     | Output::Forget(_)
                     | Output::SaveHead(..)
                     | Output::SaveRevocations(_)
-                    | Output::Grants(_),
+                    | Output::Grants(_)
+                    | Output::Admitted(..),
                 ) => {}
             }
         }

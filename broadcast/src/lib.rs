@@ -8,6 +8,7 @@ mod alerts;
 mod config;
 mod data_plane;
 mod disk;
+pub mod dvr;
 mod effects;
 pub mod gate;
 mod listen;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
@@ -15,12 +16,14 @@ use node::presence::PresenceParts;
 use node::{CancellationToken, Context, files, http, presence};
 use seal::{Keyring, RootPublicKey};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::actor::{Actor, Board, Handle, Kept};
 use crate::disk::Disk;
+use crate::dvr::{self, Recorder};
 use crate::effects::Effects;
-use crate::gate::{Gate, Settings};
+use crate::gate::{Gate, Input, Refused, Settings};
 use crate::listen::{Ears, Listener};
 use crate::peers::{Addresses, Peers};
 use crate::shelf::NodeShelf;
@@ -33,6 +36,8 @@ pub struct Broadcast {
     context: Context,
     gate: Gate,
     disk: Disk,
+    /// How to record, and the keys to read recordings back with.
+    dvr: Option<(dvr::Settings, Keyring)>,
     https: TcpListener,
     data: TcpListener,
     ready: ReadyFlag,
@@ -57,10 +62,15 @@ impl Broadcast {
             applied.map_err(|refusal| anyhow::anyhow!("the revocation list on disk is refused: {refusal}"))?;
         }
         let settings = Settings { playlist: config.playlist(), media_bytes_max: config.media_bytes_max };
-        let gate = Gate::new(settings, keyring, disk.heads()?);
+        let dvr = config.dvr(&context.id, &context.data);
+        let mut gate = Gate::new(settings, keyring.clone(), disk.heads()?);
+        if dvr.is_some() {
+            gate.record();
+        }
         let https = http::bind(config.https_listen).await?;
         let data = http::bind(config.data_listen).await?;
-        Ok(Self { config, context, gate, disk, https, data, ready })
+        let dvr = dvr.map(|settings| (settings, keyring));
+        Ok(Self { config, context, gate, disk, dvr, https, data, ready })
     }
 
     /// Where viewers are served.
@@ -86,12 +96,15 @@ impl Broadcast {
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         let https_url = self.config.https_url.clone().unwrap_or_else(|| format!("https://{}", self.https_address()));
         let data_url = self.config.data_url.clone().unwrap_or_else(|| format!("https://{}", self.data_address()));
-        let Self { config, context, gate, disk, https, data, ready } = self;
+        let Self { config, context, gate, disk, dvr, https, data, ready } = self;
         // Whatever ends this node ends all of it.
         let shutdown = shutdown.child_token();
         let _ends_with_this = shutdown.clone().drop_guard();
         let (sessions, grants) = (Arc::<Board<SessionInfo>>::default(), Arc::<ArcSwap<Vec<Bytes>>>::default());
-        let kept = Kept { disk: Some(disk.clone()), grants: grants.clone() };
+        let record = |(settings, keyring)| Recorder::spawn(settings, keyring, context.clock).context("cannot record");
+        let recorder = dvr.map(record).transpose()?;
+        let feed = recorder.as_ref().map(|recorder| recorder.feed.clone());
+        let kept = Kept { disk: Some(disk.clone()), grants: grants.clone(), recorder: feed };
         let (handle, outputs, gate_thread) =
             Actor::spawn_keeping(gate, kept, context.clock, shutdown.clone())?.into_parts();
         let addresses = Addresses::default();
@@ -102,8 +115,9 @@ impl Broadcast {
             views: handle.views().clone(),
             sessions: sessions.clone(),
             grants,
+            dvr: recorder.as_ref().map(|recorder| recorder.dvr.clone()),
         });
-        let views = handle.views().clone();
+        let (views, damage) = (handle.views().clone(), handle.clone());
         let ears = Ears::open(&context).await?;
         let listener = Listener::new(context.clone(), handle.clone(), addresses, sessions);
         let effects = Effects::new(context.clone(), handle.clone(), peers);
@@ -127,13 +141,33 @@ impl Broadcast {
         tasks.spawn(ending(listener.run(ears, shutdown.clone())));
         tasks.spawn(ending(effects.run(outputs, shutdown.clone())));
         tasks.spawn(ending(disk.run(shutdown.clone())));
+        // The recorder ends after the gate, whose feed is the last from here on.
+        let recorder = recorder.map(|dvr::Parts { refused, thread, .. }| {
+            tasks.spawn(ending(report(refused, damage, shutdown.clone())));
+            thread
+        });
         ready.set(true);
         let ended = first_error(tasks, &shutdown).await;
         ready.set(false);
         let _ = presence.await;
         // It was told to end; what it still has to do takes milliseconds.
-        let _ = tokio::task::spawn_blocking(move || gate_thread.join()).await;
+        let threads = [Some(gate_thread), recorder];
+        let _ = tokio::task::spawn_blocking(move || threads.map(|thread| thread.map(JoinHandle::join))).await;
         ended
+    }
+}
+
+/// Tells the gate what is wrong with the node's own disk: it counts refusals, and has them said.
+async fn report(mut refused: mpsc::Receiver<Refused>, gate: Handle, shutdown: CancellationToken) {
+    loop {
+        let refused = tokio::select! {
+            () = shutdown.cancelled() => return,
+            refused = refused.recv() => refused,
+        };
+        let Some(refused) = refused else { return };
+        if gate.send(Input::Damaged(refused)).await.is_err() {
+            return;
+        }
     }
 }
 

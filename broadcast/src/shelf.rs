@@ -10,9 +10,11 @@ use node::clock::Clock;
 use playlist::reload::Directives;
 
 use crate::actor::{Board, Views};
-use crate::gate::{Playlists, StreamView};
+use crate::dvr::{self, Dvr};
+use crate::gate::{Playlists, Shown, StreamView};
 use crate::viewers::{
-    Look, Object, Playlist, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified, Waiter,
+    DvrSummary, Look, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail,
+    StreamSummary, Verified, Waiter,
 };
 
 /// A stream whose newest seal is older than this is not live, whatever its session says: twenty rows.
@@ -27,11 +29,21 @@ pub(crate) struct NodeShelf {
     pub(crate) sessions: Arc<Board<SessionInfo>>,
     /// Grants and the revocation list, as the gate holds them.
     pub(crate) grants: Arc<ArcSwap<Vec<Bytes>>>,
+    /// Recordings; `None` when nothing is recorded.
+    pub(crate) dvr: Option<Dvr>,
 }
 
 impl NodeShelf {
-    fn playlists(&self, stream: &StreamId) -> Option<Arc<Playlists>> {
-        self.views.get(stream)?.playlists.clone()
+    /// Looks at the playlists of a stream that go back as far as is wanted.
+    fn shown<T>(&self, stream: &StreamId, reach: Reach, look: impl FnOnce(Shown<'_>) -> T) -> Option<T> {
+        let playlists = self.views.get(stream)?.playlists.clone()?;
+        match reach {
+            Reach::Live => Some(look(playlists.live())),
+            Reach::Dvr => {
+                let dvr = self.dvr.as_ref()?;
+                Some(look(playlists.long(|timeline| dvr.past(stream, timeline))?))
+            }
+        }
     }
 
     fn summary(&self, view: &StreamView) -> Option<StreamSummary> {
@@ -51,6 +63,10 @@ impl NodeShelf {
             thumbnails: image
                 .map(|(_, rendition, ..)| format!("/live/{}/{rendition}/{{epoch}}/{{msn}}.jpg", view.stream)),
             renditions: view.tracks.iter().map(RenditionSummary::from).collect(),
+            dvr: self.dvr.as_ref().filter(|dvr| dvr.has(&view.stream)).map(|dvr| DvrSummary {
+                url: format!("/live/{}/dvr.m3u8", view.stream),
+                window_s: dvr.window().as_secs(),
+            }),
         })
     }
 
@@ -69,16 +85,28 @@ impl NodeShelf {
 }
 
 impl Shelf for NodeShelf {
-    fn multivariant(&self, stream: &StreamId) -> Option<Rendered> {
-        self.playlists(stream)?.multivariant().cloned()
+    fn multivariant(&self, stream: &StreamId, reach: Reach) -> Option<Rendered> {
+        self.shown(stream, reach, |shown| shown.multivariant().cloned())?
     }
 
-    fn media_playlist(&self, stream: &StreamId, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist> {
-        self.playlists(stream).map_or(Look::Absent, |playlists| playlists.reload(rendition, wanted))
+    fn media_playlist(
+        &self,
+        stream: &StreamId,
+        reach: Reach,
+        rendition: &RenditionId,
+        wanted: &Directives,
+    ) -> Look<Playlist> {
+        self.shown(stream, reach, |shown| shown.reload(rendition, wanted)).unwrap_or(Look::Absent)
     }
 
-    fn iframe_playlist(&self, stream: &StreamId, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist> {
-        self.playlists(stream).map_or(Look::Absent, |playlists| playlists.reload_iframes(rendition, wanted))
+    fn iframe_playlist(
+        &self,
+        stream: &StreamId,
+        reach: Reach,
+        rendition: &RenditionId,
+        wanted: &Directives,
+    ) -> Look<Playlist> {
+        self.shown(stream, reach, |shown| shown.reload_iframes(rendition, wanted)).unwrap_or(Look::Absent)
     }
 
     fn object(&self, name: &ObjectName) -> Look<Object> {
@@ -95,6 +123,19 @@ impl Shelf for NodeShelf {
     fn poster(&self, stream: &StreamId) -> Option<Object> {
         let (.., digest, bytes) = self.views.get(stream)?.media.newest_image()?;
         Some(Object { bytes, digest })
+    }
+
+    fn kept(&self, name: &ObjectName) -> Option<Reading> {
+        let (dvr, name) = (self.dvr.clone()?, name.clone());
+        dvr.has(&name.stream).then(|| -> Reading {
+            Box::pin(async move {
+                match dvr.read(&name).await {
+                    dvr::Read::Here(object) => OnDisk::Here(object),
+                    dvr::Read::Absent => OnDisk::Absent,
+                    dvr::Read::Busy => OnDisk::Busy,
+                }
+            })
+        })
     }
 
     fn wait(&self, stream: &StreamId) -> Option<Waiter> {

@@ -69,7 +69,7 @@ async fn twenty_renditions_are_listed_as_soon_as_they_are_complete() {
         assert_eq!(newest, Some(row.sealed.body().sequence), "visible with the answer");
     }
     let playlists = handle.views().get(&studio.stream).unwrap().playlists.clone().unwrap();
-    let has_playlist = |name: &String| playlists.media(&studio::rendition(name), Extent::Full).is_some();
+    let has_playlist = |name: &String| playlists.live().media(&studio::rendition(name), Extent::Full).is_some();
     assert!(studio.renditions.iter().all(has_playlist));
     delays.sort_unstable();
     let at = |share: usize| delays[(delays.len() - 1) * share / 100];

@@ -221,7 +221,7 @@ impl Gate {
         }
     }
 
-    fn refuse(&mut self, reason: AlertReason, stream: &StreamId, detail: String) {
+    pub(super) fn refuse(&mut self, reason: AlertReason, stream: &StreamId, detail: String) {
         if let Some(stream) = self.streams.get_mut(stream) {
             stream.count(reason);
         }

@@ -22,15 +22,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use media::{Digest, LogSequence, NodeId, Now, ObjectName, StreamId};
+use media::{Digest, LogSequence, NodeId, Now, ObjectName, RenditionId, Slot, StreamId};
 use messages::AlertReason;
-use seal::{Head, Keyring, Refusal, RefusalReason};
+use seal::{Head, Keyring, Refusal, RefusalReason, Sealed};
 
 use limits::{HEADS_MAX, PEERS_MAX};
 pub use quarantine::Quarantine;
 pub use store::Media;
 use stream::Stream;
-pub use view::{Playlists, StreamView};
+pub use view::{Playlists, Shown, StreamView};
 
 /// Where a seal came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +97,8 @@ pub enum Input {
     Peers(Vec<NodeId>),
     /// Something that is nothing came on the bus: what it was supposed to be.
     Garbage(&'static str),
+    /// What was admitted before is not on the node's own disk as it was written.
+    Damaged(Refused),
     /// A deadline passed.
     Tick,
 }
@@ -151,6 +153,8 @@ pub enum Output {
     },
     /// Count this and say it on `alerts`.
     Refused(Refused),
+    /// A seal was admitted, with these bytes. Only where that is asked for ([`Gate::record`]).
+    Admitted(StreamId, Box<Admitted>),
     /// Keep this on disk.
     SaveHead(StreamId, SavedHead),
     /// Keep this revocation list on disk.
@@ -168,6 +172,17 @@ pub struct Refused {
     pub stream: Option<StreamId>,
     /// One line for a person.
     pub detail: String,
+}
+
+/// A seal that was admitted, and the bytes that became visible with it.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// The seal.
+    pub sealed: Sealed,
+    /// It opens an epoch that builds on this seal: what came after that is void.
+    pub void_after: Option<LogSequence>,
+    /// Init segments, parts and images that it lists; none of what lies before the checkpoint at which the node begins.
+    pub bytes: Vec<(RenditionId, Slot, Bytes)>,
 }
 
 /// The newest admitted seal of a stream, as it survives a restart.
@@ -225,10 +240,20 @@ pub struct Settings {
     pub media_bytes_max: u64,
 }
 
+/// Whether somebody records what is admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recorded {
+    /// Everything is an [`Output::Admitted`].
+    Yes,
+    /// Nothing is.
+    No,
+}
+
 /// What a stream shares with the others while an input is worked on.
 #[derive(Debug)]
 struct Shared {
     settings: Settings,
+    recorded: Recorded,
     keyring: Keyring,
     quarantine: Quarantine,
     peers: Vec<NodeId>,
@@ -277,6 +302,7 @@ impl Gate {
         let now = Now { elapsed: Duration::ZERO, wall: media::UnixMillis(0) };
         let shared = Shared {
             settings,
+            recorded: Recorded::No,
             keyring,
             quarantine: Quarantine::default(),
             peers: Vec::new(),
@@ -288,6 +314,11 @@ impl Gate {
             outputs: Vec::new(),
         };
         Self { streams: BTreeMap::new(), heads, heads_order, strangers: VecDeque::new(), shared }
+    }
+
+    /// From now on, says of all that is admitted what it was.
+    pub fn record(&mut self) {
+        self.shared.recorded = Recorded::Yes;
     }
 
     /// Takes an input; says what is to be done. An answer to a push is always among it.
@@ -308,6 +339,10 @@ impl Gate {
                 self.shared.peers = peers;
                 self.streams.values_mut().for_each(|stream| stream.peers_changed(&mut self.shared));
             }
+            Input::Damaged(Refused { reason, stream, detail }) => match stream {
+                Some(stream) => self.refuse(reason, &stream, detail),
+                None => self.shared.refuse(reason, None, detail),
+            },
             Input::Garbage(what) => self.shared.refuse(AlertReason::Malformed, None, format!("not {what}")),
             Input::Tick => {}
         }
@@ -396,7 +431,7 @@ impl Shared {
 }
 
 /// The label of a seal's refusal on `alerts`.
-fn reason_of(reason: RefusalReason) -> AlertReason {
+pub(crate) fn reason_of(reason: RefusalReason) -> AlertReason {
     match reason {
         RefusalReason::Malformed => AlertReason::Malformed,
         RefusalReason::Key => AlertReason::Key,

@@ -21,7 +21,7 @@ use super::limits::{PENDING_SEALS_MAX, PULL_AFTER, SAVED_INITS_BYTES_MAX, STREAM
 use super::store::{Media, StoredPart, StoredRow, length};
 use super::view::{Playlists, StreamView};
 use super::wants::Wants;
-use super::{Answer, Output, SavedHead, Shared, reason_of};
+use super::{Admitted, Answer, Output, Recorded, SavedHead, Shared, reason_of};
 
 /// A seal in the log whose bytes are not all here.
 #[derive(Debug)]
@@ -438,6 +438,7 @@ impl Stream {
         let effects = self.timeline.apply(body).map_err(|contradiction| {
             (AlertReason::Implausible, format!("stream {}, epoch {}: {contradiction}", self.id, body.epoch))
         })?;
+        self.hand_on(&sealed, void_after, &bytes, shared);
         self.keep(body, bytes, whole);
         let gone = self.leaves_at(shared);
         effects.removed.iter().for_each(|key| self.media.expire_at(*key, gone));
@@ -453,6 +454,15 @@ impl Stream {
             self.log.pop_front();
         }
         Ok(())
+    }
+
+    /// Tells whoever records what was admitted.
+    fn hand_on(&self, sealed: &Sealed, void_after: Option<LogSequence>, bytes: &SlotBytes, shared: &mut Shared) {
+        if shared.recorded == Recorded::Yes {
+            let bytes = bytes.iter().map(|((rendition, slot), (_, bytes))| (rendition.clone(), *slot, bytes.clone()));
+            let admitted = Admitted { sealed: sealed.clone(), void_after, bytes: bytes.collect() };
+            shared.outputs.push(Output::Admitted(self.id.clone(), Box::new(admitted)));
+        }
     }
 
     fn fold_anew(&mut self, shared: &Shared) {

@@ -74,7 +74,7 @@ impl Bench {
                 Output::Refused(refused) => self.refused.push(refused.reason),
                 Output::SaveHead(stream, head) => _ = self.saved.insert(stream, head),
                 Output::PullObject { .. } | Output::PullLog { .. } => self.pulls.push(output),
-                Output::SaveRevocations(_) | Output::Grants(_) => {}
+                Output::SaveRevocations(_) | Output::Grants(_) | Output::Admitted(..) => {}
             }
         }
         self.gate.check_invariants();
@@ -133,7 +133,7 @@ impl Bench {
 
     fn playlist(&self, rendition: &str) -> Option<String> {
         let view = self.views.values().next()?;
-        let playlist = view.playlists.as_ref()?.media(&studio::rendition(rendition), Extent::Full)?;
+        let playlist = view.playlists.as_ref()?.live().media(&studio::rendition(rendition), Extent::Full)?;
         Some(String::from_utf8(playlist.identity().to_vec()).unwrap())
     }
 

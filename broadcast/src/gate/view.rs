@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use media::{Epoch, LogSequence, RenditionId, Slot, StreamId, UnixMillis};
 use messages::AlertReason;
-use playlist::Timeline;
 use playlist::reload::{Answer, Directives, Edge, Presence};
 use playlist::render::{self, Extent};
+use playlist::{Listing, Past, Timeline};
 use seal::Sealed;
 
 use super::store::Media;
@@ -45,24 +45,41 @@ pub struct StreamView {
 pub struct Playlists {
     timeline: Timeline,
     edge: Edge,
+    live: Texts,
+    /// Those that go back further, once somebody has asked for one of them.
+    long: OnceLock<(Arc<Past>, Texts)>,
+}
+
+/// What was rendered.
+#[derive(Debug)]
+struct Texts {
     multivariant: OnceLock<Option<Rendered>>,
-    renditions: BTreeMap<RenditionId, Texts>,
+    renditions: BTreeMap<RenditionId, RenditionTexts>,
 }
 
 /// What was rendered of one rendition.
 #[derive(Debug, Default)]
-struct Texts {
+struct RenditionTexts {
     full: OnceLock<Option<Rendered>>,
     delta: OnceLock<Option<Rendered>>,
     iframes: OnceLock<Option<Rendered>>,
 }
 
+impl Texts {
+    fn of(listing: Listing<'_>) -> Self {
+        let names = listing.renditions().into_iter().cloned();
+        Self {
+            multivariant: OnceLock::new(),
+            renditions: names.map(|name| (name, RenditionTexts::default())).collect(),
+        }
+    }
+}
+
 impl Playlists {
     /// Those of a timeline as it is; `None` while it has none.
     pub(super) fn of(timeline: &Timeline) -> Option<Self> {
-        let edge = timeline.edge()?;
-        let renditions = timeline.renditions().into_iter().map(|name| (name.clone(), Texts::default())).collect();
-        Some(Self { timeline: timeline.clone(), edge, multivariant: OnceLock::new(), renditions })
+        let (edge, live) = (timeline.edge()?, Texts::of(timeline.into()));
+        Some(Self { timeline: timeline.clone(), edge, live, long: OnceLock::new() })
     }
 
     /// Where they end.
@@ -70,30 +87,63 @@ impl Playlists {
         &self.edge
     }
 
+    /// The live ones.
+    pub fn live(&self) -> Shown<'_> {
+        Shown { listing: (&self.timeline).into(), edge: &self.edge, texts: &self.live }
+    }
+
+    /// Those that go back as far as `past` says, which is asked once: they end where the live ones do. `None` when it does not know.
+    pub fn long(&self, past: impl FnOnce(&Timeline) -> Option<Arc<Past>>) -> Option<Shown<'_>> {
+        if self.long.get().is_none() {
+            let past = past(&self.timeline)?;
+            let texts = Texts::of(Listing::with_past(&self.timeline, &past));
+            // Another may have been faster.
+            _ = self.long.set((past, texts));
+        }
+        let (past, texts) = self.long.get()?;
+        Some(Shown { listing: Listing::with_past(&self.timeline, past), edge: &self.edge, texts })
+    }
+
+    /// Whether they say of an object that is not here that it is about to come (RFC 8216bis 6.2.6).
+    pub fn hints(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> bool {
+        self.live.renditions.contains_key(rendition) && self.edge.object(epoch, slot) == Presence::Wait
+    }
+}
+
+/// Playlists that list the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    listing: Listing<'a>,
+    edge: &'a Edge,
+    texts: &'a Texts,
+}
+
+impl<'a> Shown<'a> {
     /// The multivariant playlist.
-    pub fn multivariant(&self) -> Option<&Rendered> {
-        self.multivariant.get_or_init(|| render::multivariant(&self.timeline).map(Rendered::new)).as_ref()
+    pub fn multivariant(&self) -> Option<&'a Rendered> {
+        let text = self.texts.multivariant.get_or_init(|| render::multivariant(self.listing).map(Rendered::new));
+        text.as_ref()
     }
 
     /// The media playlist of a rendition.
-    pub fn media(&self, rendition: &RenditionId, extent: Extent) -> Option<&Rendered> {
-        let texts = self.renditions.get(rendition)?;
+    pub fn media(&self, rendition: &RenditionId, extent: Extent) -> Option<&'a Rendered> {
+        let texts = self.texts.renditions.get(rendition)?;
         let text = match extent {
             Extent::Full => &texts.full,
             Extent::Delta => &texts.delta,
         };
-        text.get_or_init(|| render::media(&self.timeline, rendition, extent).map(Rendered::new)).as_ref()
+        text.get_or_init(|| render::media(self.listing, rendition, extent).map(Rendered::new)).as_ref()
     }
 
     /// The I-frame playlist of a rendition.
-    pub fn iframes(&self, rendition: &RenditionId) -> Option<&Rendered> {
-        let texts = self.renditions.get(rendition)?;
-        texts.iframes.get_or_init(|| render::iframes(&self.timeline, rendition).map(Rendered::new)).as_ref()
+    pub fn iframes(&self, rendition: &RenditionId) -> Option<&'a Rendered> {
+        let texts = self.texts.renditions.get(rendition)?;
+        texts.iframes.get_or_init(|| render::iframes(self.listing, rendition).map(Rendered::new)).as_ref()
     }
 
     /// The media playlist of a rendition for whoever asks for what is `wanted` of it (RFC 8216bis 6.2.5).
     pub fn reload(&self, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist> {
-        if self.renditions.contains_key(rendition) {
+        if self.texts.renditions.contains_key(rendition) {
             self.answer(wanted, || self.media(rendition, wanted.extent))
         } else {
             Look::Absent
@@ -108,7 +158,7 @@ impl Playlists {
         }
     }
 
-    fn answer<'a>(&self, wanted: &Directives, text: impl FnOnce() -> Option<&'a Rendered>) -> Look<Playlist> {
+    fn answer(&self, wanted: &Directives, text: impl FnOnce() -> Option<&'a Rendered>) -> Look<Playlist> {
         match self.edge.answer(wanted) {
             Answer::Now => text().map_or(Look::Absent, |text| {
                 Look::Here(Playlist { text: text.clone(), is_ended: self.edge.is_ended() })
@@ -116,11 +166,6 @@ impl Playlists {
             Answer::Wait => Look::Soon,
             Answer::Refuse(why) => Look::TooFar(why),
         }
-    }
-
-    /// Whether they say of an object that is not here that it is about to come (RFC 8216bis 6.2.6).
-    pub fn hints(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> bool {
-        self.renditions.contains_key(rendition) && self.edge.object(epoch, slot) == Presence::Wait
     }
 }
 

@@ -12,7 +12,7 @@ use playlist::reload::Directives;
 
 use super::respond::{self, Meta};
 use super::routes::{CBOR_SEQUENCE, Kept, Kind, Names, Shared, Site};
-use super::{Look, Playlist, Rendered};
+use super::{Look, OnDisk, Playlist, Reach, Rendered};
 
 /// Most bytes of seals in one answer; a client asks on from the sequence after the last one it got. A window of 60 s of
 /// half-second seals has some 0.5 MB.
@@ -28,31 +28,47 @@ const JPEG: HeaderValue = HeaderValue::from_static("image/jpeg");
 const NO_PLAYLIST: &str = "this node has no such stream or rendition\n";
 const NO_OBJECT: &str = "this node has no such media object, or no longer\n";
 
-pub(super) async fn multivariant(
-    State(site): Shared,
-    Names(stream): Names<StreamId>,
-    request: Request<Body>,
-) -> Response {
-    match site.shelf.multivariant(&stream) {
-        Some(text) => playlist(&site, &request, &text, Answered::AsItIs),
+pub(super) async fn multivariant(site: Shared, stream: Names<StreamId>, request: Request<Body>) -> Response {
+    variants(site, stream, Reach::Live, &request)
+}
+
+pub(super) async fn dvr_multivariant(site: Shared, stream: Names<StreamId>, request: Request<Body>) -> Response {
+    variants(site, stream, Reach::Dvr, &request)
+}
+
+fn variants(State(site): Shared, Names(stream): Names<StreamId>, reach: Reach, request: &Request<Body>) -> Response {
+    match site.shelf.multivariant(&stream, reach) {
+        Some(text) => playlist(&site, request, &text, Answered::AsItIs),
         None => respond::refuse(StatusCode::NOT_FOUND, NO_PLAYLIST),
     }
 }
 
-pub(super) async fn media_playlist(
-    State(site): Shared,
-    Names((stream, rendition)): Names<(StreamId, RenditionId)>,
-    request: Request<Body>,
-) -> Response {
-    reload(&site, &stream, request, |site, wanted| site.shelf.media_playlist(&stream, &rendition, wanted)).await
+type Rendition = Names<(StreamId, RenditionId)>;
+
+pub(super) async fn media_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
+    media(site, names, Reach::Live, request).await
 }
 
-pub(super) async fn iframe_playlist(
-    State(site): Shared,
-    Names((stream, rendition)): Names<(StreamId, RenditionId)>,
-    request: Request<Body>,
-) -> Response {
-    reload(&site, &stream, request, |site, wanted| site.shelf.iframe_playlist(&stream, &rendition, wanted)).await
+pub(super) async fn dvr_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
+    media(site, names, Reach::Dvr, request).await
+}
+
+async fn media(State(site): Shared, Names(names): Rendition, reach: Reach, request: Request<Body>) -> Response {
+    let (stream, rendition) = names;
+    reload(&site, &stream, request, |site, wanted| site.shelf.media_playlist(&stream, reach, &rendition, wanted)).await
+}
+
+pub(super) async fn iframe_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
+    iframes(site, names, Reach::Live, request).await
+}
+
+pub(super) async fn dvr_iframe_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
+    iframes(site, names, Reach::Dvr, request).await
+}
+
+async fn iframes(State(site): Shared, Names(names): Rendition, reach: Reach, request: Request<Body>) -> Response {
+    let (stream, rendition) = names;
+    reload(&site, &stream, request, |site, wanted| site.shelf.iframe_playlist(&stream, reach, &rendition, wanted)).await
 }
 
 /// A playlist that may be waited for (RFC 8216bis, 6.2.5.2).
@@ -140,7 +156,18 @@ pub(super) async fn object(
         _ if name.rendition.as_str() == AUDIO_RENDITION => (Kind::Sound, AUDIO),
         _ => (Kind::Picture, VIDEO),
     };
-    match settled(&site, &name.stream, NO_OBJECT, || site.shelf.object(&name)).await {
+    let found = match settled(&site, &name.stream, NO_OBJECT, || site.shelf.object(&name)).await {
+        Ok(object) => Ok(object),
+        Err(refusal) => match site.shelf.kept(&name).filter(|_| refusal.status() == StatusCode::NOT_FOUND) {
+            Some(reading) => match reading.await {
+                OnDisk::Here(object) => Ok(object),
+                OnDisk::Absent => Err(refusal),
+                OnDisk::Busy => Err(respond::unavailable("too much is read from disk already\n")),
+            },
+            None => Err(refusal),
+        },
+    };
+    match found {
         Ok(object) => respond::media(&request, object, Meta { kind, content_type, kept: Kept::ForEver }),
         Err(refusal) => refusal,
     }

@@ -16,6 +16,9 @@ mod waiting;
 mod web;
 
 pub use routes::{Settings, router};
-pub use shelf::{Look, Object, Playlist, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified};
+pub use shelf::{
+    DvrSummary, Look, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail,
+    StreamSummary, Verified,
+};
 pub use traffic::{Rates, Traffic};
 pub use waiting::{Lobby, Room, WAITING_PER_NODE_MAX, WAITING_PER_STREAM_MAX, Waiter};

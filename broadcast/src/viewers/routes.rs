@@ -154,7 +154,7 @@ pub fn router(settings: Settings, shelf: Arc<dyn Shelf>, traffic: Arc<Traffic>) 
 }
 
 /// All routes; `openapi.json` describes each, and a test holds the two together.
-pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 14] {
+pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 17] {
     [
         ("/", get(page)),
         ("/watch/{stream}", get(watch)),
@@ -163,6 +163,9 @@ pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 14] {
         ("/live/{stream}/index.m3u8", get(live::multivariant)),
         ("/live/{stream}/{rendition}/index.m3u8", get(live::media_playlist)),
         ("/live/{stream}/{rendition}/iframes.m3u8", get(live::iframe_playlist)),
+        ("/live/{stream}/dvr.m3u8", get(live::dvr_multivariant)),
+        ("/live/{stream}/{rendition}/dvr.m3u8", get(live::dvr_playlist)),
+        ("/live/{stream}/{rendition}/dvr-iframes.m3u8", get(live::dvr_iframe_playlist)),
         ("/live/{stream}/{rendition}/{epoch}/{object}", get(live::object)),
         ("/live/{stream}/poster.jpg", get(live::poster)),
         ("/live/{stream}/seals", get(live::seals)),

@@ -2,10 +2,11 @@
 //!
 //! Owns the shapes that cross from the node's store to HTTP. Deliberately has no word of gates, seals in quarantine or
 //! sockets. Every method answers from a snapshot at once: it neither waits nor blocks, and an unknown name costs a look-up
-//! and leaves nothing behind. Who has to wait looks again whenever a [`Waiter`] is woken.
+//! and leaves nothing behind. Who has to wait looks again whenever a [`Waiter`] is woken; what is on disk is a future.
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -29,19 +30,34 @@ const ETAG_DIGEST_BYTES: usize = 16;
 /// What a node has admitted, as its viewers may see it.
 pub trait Shelf: Send + Sync + 'static {
     /// The multivariant playlist; `None` when the stream is unknown or has no rendition yet.
-    fn multivariant(&self, stream: &StreamId) -> Option<Rendered>;
+    fn multivariant(&self, stream: &StreamId, reach: Reach) -> Option<Rendered>;
 
     /// The media playlist of a rendition, once it is as is asked for.
-    fn media_playlist(&self, stream: &StreamId, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist>;
+    fn media_playlist(
+        &self,
+        stream: &StreamId,
+        reach: Reach,
+        rendition: &RenditionId,
+        wanted: &Directives,
+    ) -> Look<Playlist>;
 
     /// The playlist of the I-frames of a rendition, likewise.
-    fn iframe_playlist(&self, stream: &StreamId, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist>;
+    fn iframe_playlist(
+        &self,
+        stream: &StreamId,
+        reach: Reach,
+        rendition: &RenditionId,
+        wanted: &Directives,
+    ) -> Look<Playlist>;
 
     /// An admitted media object. Absent when it is unknown, not hinted either, a gap, or gone.
     fn object(&self, name: &ObjectName) -> Look<Object>;
 
     /// The newest image of a stream; `None` when there is none.
     fn poster(&self, stream: &StreamId) -> Option<Object>;
+
+    /// An object that is absent from memory, and may be on disk; `None` when the stream is not recorded.
+    fn kept(&self, name: &ObjectName) -> Option<Reading>;
 
     /// A place to wait for a stream; `None` when all are taken, or the node is stopping.
     fn wait(&self, stream: &StreamId) -> Option<Waiter>;
@@ -60,6 +76,29 @@ pub trait Shelf: Send + Sync + 'static {
     /// The signed grants (COSE) of the keys that signed admitted seals and, when there is one, the signed revocation list
     /// last.
     fn grants(&self) -> Vec<Bytes>;
+}
+
+/// How far back a playlist goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as is in memory: `index.m3u8`.
+    Live,
+    /// As far as is on disk: `dvr.m3u8`.
+    Dvr,
+}
+
+/// An object that is being read from disk.
+pub type Reading = Pin<Box<dyn Future<Output = OnDisk> + Send>>;
+
+/// What the disk has of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnDisk {
+    /// This, and it was checked.
+    Here(Object),
+    /// Nothing.
+    Absent,
+    /// Too much is being read already.
+    Busy,
 }
 
 /// What a look at the shelf finds.
@@ -161,6 +200,17 @@ pub struct StreamSummary {
     pub thumbnails: Option<String>,
     /// Its renditions, as the newest checkpoint states them.
     pub renditions: Vec<RenditionSummary>,
+    /// Where it can be watched from an earlier point on; `None` when it is not recorded.
+    pub dvr: Option<DvrSummary>,
+}
+
+/// Where a stream can be watched from an earlier point on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DvrSummary {
+    /// The path of its multivariant playlist.
+    pub url: String,
+    /// How far back it goes at most, in seconds.
+    pub window_s: u64,
 }
 
 /// A rendition in the description of a stream.
@@ -268,6 +318,7 @@ mod tests {
                 frame_rate: Some(29.97),
                 bandwidth: BitsPerSecond(3_000_000),
             }],
+            dvr: Some(DvrSummary { url: "/live/demo/dvr.m3u8".into(), window_s: 14_400 }),
         };
         let verified = Verified {
             node: NodeId::new("b1").unwrap(),
@@ -289,6 +340,7 @@ mod tests {
                 "poster": "/live/demo/poster.jpg", "thumbnails": null,
                 "renditions": [{"name": "720p", "codec": "avc1.64001f", "width": 1280, "height": 720,
                     "frame_rate": 29.97, "bandwidth": 3_000_000}],
+                "dvr": {"url": "/live/demo/dvr.m3u8", "window_s": 14_400},
                 "verified": {"node": "b1", "sequence": 7, "epoch": 2, "digest": "ab".repeat(32), "key": "00ff",
                     "algorithm": "ML-DSA-44", "issued_at": 6, "admitted_at": 7, "seals_admitted": 8,
                     "refused": {"digest": 1}},

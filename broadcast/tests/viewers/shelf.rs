@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use broadcast::viewers::{
-    Look, Object, Playlist, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified, Waiter,
+    Look, Object, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified,
+    Waiter,
 };
 use bytes::Bytes;
 use media::{BitsPerSecond, Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, StreamId, UnixMillis};
@@ -68,6 +69,7 @@ impl Fixed {
                 frame_rate: Some(30.0),
                 bandwidth: BitsPerSecond(3_000_000),
             }],
+            dvr: None,
         }
     }
 }
@@ -77,16 +79,16 @@ fn is_demo(stream: &StreamId) -> bool {
 }
 
 impl Shelf for Fixed {
-    fn multivariant(&self, stream: &StreamId) -> Option<Rendered> {
+    fn multivariant(&self, stream: &StreamId, _: Reach) -> Option<Rendered> {
         is_demo(stream).then(|| Rendered::new(MULTIVARIANT))
     }
 
-    fn media_playlist(&self, stream: &StreamId, rendition: &RenditionId, _: &Directives) -> Look<Playlist> {
+    fn media_playlist(&self, stream: &StreamId, _: Reach, rendition: &RenditionId, _: &Directives) -> Look<Playlist> {
         let text = self.playlists.get(rendition.as_str()).filter(|_| is_demo(stream));
         text.map_or(Look::Absent, |text| Look::Here(Playlist { text: text.clone(), is_ended: false }))
     }
 
-    fn iframe_playlist(&self, _: &StreamId, _: &RenditionId, _: &Directives) -> Look<Playlist> {
+    fn iframe_playlist(&self, _: &StreamId, _: Reach, _: &RenditionId, _: &Directives) -> Look<Playlist> {
         Look::Absent
     }
 
@@ -96,6 +98,10 @@ impl Shelf for Fixed {
 
     fn poster(&self, stream: &StreamId) -> Option<Object> {
         is_demo(stream).then(|| self.objects.get(IMAGE).cloned())?
+    }
+
+    fn kept(&self, _: &ObjectName) -> Option<Reading> {
+        None
     }
 
     fn wait(&self, _: &StreamId) -> Option<Waiter> {

@@ -108,8 +108,9 @@ impl Cluster {
                 let (tail_ours, tail_theirs) = (tail(&ours), tail(&theirs));
                 assert!(theirs.is_some() && ours == theirs, "{name} {rendition}: {tail_ours:?} {tail_theirs:?}");
             }
-            let multivariant =
-                |bench: &Bench| bench.view().playlists.as_ref().unwrap().multivariant().unwrap().identity().clone();
+            let multivariant = |bench: &Bench| {
+                bench.view().playlists.as_ref().unwrap().live().multivariant().unwrap().identity().clone()
+            };
             assert_eq!(multivariant(bench), multivariant(first));
         }
     }

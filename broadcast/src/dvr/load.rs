@@ -1,0 +1,186 @@
+//! A recording is read back: its seals are verified like those of any log, and folded again.
+//!
+//! The disk is not trusted. Each seal has to verify under the keys in force now and to follow the one before; where that fails,
+//! or seals are missing, the recording goes on at the next checkpoint. Media are not read here, only whether they are there:
+//! their bytes are checked when a viewer asks for them.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use media::{Digest, Epoch, LogSequence, MediaSequence, Now, StreamId};
+use seal::limits::TAIL_MAX;
+use seal::{Chain, Freshness, Input, Keyring, Refusal, RefusalReason, Sealed, Step, Verdict};
+
+use super::files::Files;
+use super::fold::Fold;
+use super::log::{self, Piece};
+use super::tape::{Spans, Tape};
+use super::{Missing, settle};
+use crate::gate::{Refused, reason_of};
+
+/// Refusals of one recording that are said; further ones are counted in the last.
+const REFUSALS_MAX: usize = 8;
+
+/// What is to be read.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) stream: StreamId,
+    pub(super) files: Files,
+    /// Files of seals from this number on are not read: they are being written.
+    pub(super) until: u64,
+    pub(super) spans: Spans,
+    pub(super) settings: playlist::Settings,
+    pub(super) patience: Patience,
+}
+
+/// What to do about seals of keys that have no grant here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Grants come by the bus, and may come yet: leave it for now.
+    WaitForGrants,
+    /// Go on without.
+    GoOn,
+}
+
+/// A recording as it was found.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) fold: Fold,
+    pub(super) tape: Tape,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) known: VecDeque<(LogSequence, Digest)>,
+    pub(super) refused: Vec<Refused>,
+}
+
+/// Reads a recording. `None` when it has a seal of a key that has no grant here, and that is to be waited for.
+pub(super) fn load(job: &Job, keyring: &Keyring, now: Now) -> Option<Loaded> {
+    let mut reader = Reader {
+        job,
+        now,
+        chain: None,
+        newest: None,
+        loaded: Loaded {
+            fold: Fold::new(job.settings),
+            tape: Tape::new(job.spans),
+            pieces: Vec::new(),
+            known: VecDeque::new(),
+            refused: Vec::new(),
+        },
+        refusals: 0,
+    };
+    let directory = job.files.directory();
+    let numbers = log::numbers(directory).unwrap_or_default();
+    for number in numbers.into_iter().filter(|number| *number < job.until) {
+        let seals = match log::read(directory, number) {
+            Ok(seals) => seals,
+            Err(error) => {
+                tracing::warn!(stream = %job.stream, %error, "a file of a recording's seals cannot be read");
+                continue;
+            }
+        };
+        let mut piece = Piece { number, next_msn: MediaSequence(0), bytes: 0 };
+        for raw in seals {
+            piece.bytes += u64::try_from(raw.len()).unwrap_or(u64::MAX);
+            match verify(keyring, &raw, job, now) {
+                Ok(sealed) => {
+                    piece.next_msn = piece.next_msn.max(sealed.body().next_msn);
+                    reader.seal(sealed);
+                }
+                Err(Unverified::LacksGrant) => return None,
+                Err(Unverified::Refused(refusal)) => reader.refuse(&refusal),
+            }
+        }
+        reader.loaded.pieces.push(piece);
+    }
+    reader.say_refusals();
+    Some(reader.loaded)
+}
+
+enum Unverified {
+    LacksGrant,
+    Refused(Refusal),
+}
+
+fn verify(keyring: &Keyring, raw: &Bytes, job: &Job, now: Now) -> Result<Sealed, Unverified> {
+    keyring.verify(raw, &job.stream, now.wall, Freshness::CatchUp).map_err(|refusal| {
+        let lacks_grant = refusal.reason == RefusalReason::Key
+            && job.patience == Patience::WaitForGrants
+            && seal::peek(raw).is_ok_and(|(key, _)| {
+                keyring.grant(&key).is_none() && keyring.revoked().all(|revoked| *revoked != key)
+            });
+        if lacks_grant { Unverified::LacksGrant } else { Unverified::Refused(refusal) }
+    })
+}
+
+struct Reader<'j> {
+    job: &'j Job,
+    now: Now,
+    /// The log since the last hole.
+    chain: Option<Chain>,
+    newest: Option<(Epoch, LogSequence)>,
+    loaded: Loaded,
+    refusals: u64,
+}
+
+impl Reader<'_> {
+    fn seal(&mut self, sealed: Sealed) {
+        if let Some(chain) = &mut self.chain {
+            let outcome = chain.apply(Input::Seal(sealed.clone()), self.now);
+            match outcome.verdict {
+                Verdict::Extended => return outcome.steps.into_iter().for_each(|step| self.step(step)),
+                Verdict::Duplicate => return,
+                Verdict::Refused(refusal) => return self.refuse(&refusal),
+                // There is a hole before it.
+                Verdict::Buffered | Verdict::Nothing => {}
+            }
+        }
+        let body = sealed.body();
+        let (epoch, sequence) = (body.epoch, body.sequence);
+        if body.checkpoint.is_empty() || Some((epoch, sequence)) <= self.newest {
+            return;
+        }
+        let mut chain = Chain::new(self.job.stream.clone());
+        match chain.join(vec![sealed], self.now) {
+            Ok(outcome) => {
+                self.chain = Some(chain);
+                outcome.steps.into_iter().for_each(|step| self.step(step));
+            }
+            Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        let (sealed, void_after) = match step {
+            Step::Extend(sealed) => (sealed, None),
+            Step::OpenEpoch { sealed, void_after } => (sealed, Some(void_after)),
+        };
+        let (epoch, sequence) = (sealed.body().epoch, sealed.body().sequence);
+        self.newest = Some((epoch, sequence));
+        let Loaded { fold, tape, known, .. } = &mut self.loaded;
+        known.push_back((sequence, sealed.digest()));
+        if known.len() > TAIL_MAX {
+            known.pop_front();
+        }
+        let mut taken = fold.take(&sealed, void_after);
+        // Older segments than any that is there have had their time.
+        taken.closed.retain(|closed| !tape.is_empty() || self.job.files.has(closed.segment.key()));
+        // Directories of what is not kept are swept later.
+        tape.follow(settle(taken, &self.job.files), Missing::IsGap, sealed.body().issued_at);
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) {
+        self.refusals += 1;
+        if self.loaded.refused.len() < REFUSALS_MAX {
+            let detail = format!("recording on disk: {}", refusal.detail);
+            let (reason, stream) = (reason_of(refusal.reason), Some(self.job.stream.clone()));
+            self.loaded.refused.push(Refused { reason, stream, detail });
+        }
+    }
+
+    fn say_refusals(&mut self) {
+        let more = self.refusals.saturating_sub(u64::try_from(REFUSALS_MAX).unwrap_or(u64::MAX));
+        if let Some(last) = self.loaded.refused.last_mut().filter(|_| more > 0) {
+            last.detail = format!("{}; and {more} more seals", last.detail);
+        }
+    }
+}

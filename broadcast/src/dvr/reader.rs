@@ -1,0 +1,249 @@
+//! Viewers' way to recordings: what playlists list before the live ones, and media from disk.
+//!
+//! Every byte is checked against its seal each time it is read, on threads that may block. A file that is not what it has to be
+//! is never served: it is refused, and its object is gone.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use media::{ObjectName, StreamId};
+use messages::AlertReason;
+use playlist::{Past, Timeline};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::files::Files;
+use super::fold::Proof;
+use super::tape::Tape;
+use crate::gate::Refused;
+use crate::viewers::Object;
+
+/// Files that are read at once: more would only make a disk seek.
+const READS_MAX: usize = 16;
+/// Media from disk in memory at most, in bytes: on their way to viewers, and those that were asked for last. Sixty segments of 4 s
+/// at 8 Mbit/s.
+const MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Media that stay in memory after they were read, in bytes: whoever goes back, goes back to where others do.
+const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Objects that stay in memory: init segments and images are small.
+const CACHE_ENTRIES_MAX: usize = 1024;
+/// How long a request waits for its turn.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// What a permit of memory stands for.
+const PERMIT_BYTES: usize = 1024;
+
+/// What became of a request for an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// Here it is; its bytes are what the seal names.
+    Here(Object),
+    /// It is not on disk, or no longer.
+    Absent,
+    /// Too much is being read already.
+    Busy,
+}
+
+/// A stream's recording, as viewers see it.
+#[derive(Debug)]
+pub(super) struct Recording {
+    pub(super) files: Files,
+    tape: Mutex<Tape>,
+}
+
+impl Recording {
+    pub(super) fn new(files: Files, tape: Tape) -> Self {
+        Self { files, tape: Mutex::new(tape) }
+    }
+
+    /// What is kept. Nobody reads or writes files while they hold it.
+    pub(super) fn tape(&self) -> MutexGuard<'_, Tape> {
+        self.tape.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The recordings of a node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Dvr(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    window: Duration,
+    recordings: ArcSwap<BTreeMap<StreamId, Arc<Recording>>>,
+    reads: Semaphore,
+    memory: Arc<Semaphore>,
+    cache: Mutex<Cache>,
+    refused: mpsc::Sender<Refused>,
+}
+
+impl Dvr {
+    /// Without recordings yet; what is refused of those to come is said to `refused`.
+    pub(super) fn new(window: Duration, refused: mpsc::Sender<Refused>) -> Self {
+        Self(Arc::new(Inner {
+            window,
+            recordings: ArcSwap::default(),
+            reads: Semaphore::new(READS_MAX),
+            memory: Arc::new(Semaphore::new(MEMORY_BYTES_MAX / PERMIT_BYTES)),
+            cache: Mutex::default(),
+            refused,
+        }))
+    }
+
+    /// What playlists list at most.
+    pub fn window(&self) -> Duration {
+        self.0.window
+    }
+
+    /// What a playlist lists before that of `timeline`, which is about to be shown; `None` while the recording is not read back.
+    pub fn past(&self, stream: &StreamId, timeline: &Timeline) -> Option<Arc<Past>> {
+        Some(self.recording(stream)?.tape().past(timeline))
+    }
+
+    /// Whether a stream is recorded.
+    pub fn has(&self, stream: &StreamId) -> bool {
+        self.0.recordings.load().contains_key(stream)
+    }
+
+    /// Whether an object is kept: what is on disk of it was whole when it was written.
+    pub fn keeps(&self, name: &ObjectName) -> bool {
+        self.recording(&name.stream).is_some_and(|recording| recording.tape().find(name).is_some())
+    }
+
+    /// Reads an object, and checks it.
+    pub async fn read(&self, name: &ObjectName) -> Read {
+        let Some(recording) = self.recording(&name.stream) else { return Read::Absent };
+        let Some(proof) = recording.tape().find(name).cloned() else { return Read::Absent };
+        let cell = self.cache().get(name, proof.length());
+        let read = cell.get_or_init(|| self.read_file(&recording, name, &proof)).await.clone();
+        if !matches!(read, Read::Here(_)) {
+            self.cache().forget(name, &cell);
+        }
+        let result = match read {
+            Read::Here(_) => "read",
+            Read::Absent => "absent",
+            Read::Busy => "busy",
+        };
+        metrics::counter!("broadcast_dvr_reads_total", "result" => result).increment(1);
+        read
+    }
+
+    async fn read_file(&self, recording: &Arc<Recording>, name: &ObjectName, proof: &Proof) -> Read {
+        let permits =
+            usize::try_from(proof.length()).unwrap_or(MEMORY_BYTES_MAX).min(MEMORY_BYTES_MAX).div_ceil(PERMIT_BYTES);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+        let turn = async {
+            let memory = self.0.memory.clone().acquire_many_owned(permits).await.ok()?;
+            Some((memory, self.0.reads.acquire().await.ok()?))
+        };
+        let Ok(Some((memory, _turn))) = tokio::time::timeout(TURN_WAIT_MAX, turn).await else { return Read::Busy };
+        let (files, wanted, proven) = (recording.files.clone(), name.clone(), proof.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let bytes = files.read(&wanted, proven.length())?;
+            Ok::<_, io::Error>(proven.check(&bytes).map(|digest| (bytes, digest)))
+        });
+        let why = match read.await {
+            Ok(Ok(Some((bytes, digest)))) => {
+                return Read::Here(Object { bytes: Bytes::from_owner(Held { bytes, _memory: memory }), digest });
+            }
+            Ok(Ok(None)) => "its bytes are not what the seal names".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            // Nothing is known of the file.
+            Err(_) => return Read::Busy,
+        };
+        let mut tape = recording.tape();
+        // What has left in the meantime, or stands for other bytes now, is no fault.
+        if tape.find(name) == Some(proof) {
+            tape.lose(name);
+            drop(tape);
+            let refused = Refused {
+                reason: AlertReason::Digest,
+                stream: Some(name.stream.clone()),
+                detail: format!("{name} on disk: {why}"),
+            };
+            if self.0.refused.try_send(refused).is_err() {
+                metrics::counter!("broadcast_alerts_dropped_total").increment(1);
+            }
+        }
+        Read::Absent
+    }
+
+    pub(super) fn publish(&self, stream: &StreamId, recording: Option<Arc<Recording>>) {
+        let mut recordings = BTreeMap::clone(&self.0.recordings.load());
+        match recording {
+            Some(recording) => _ = recordings.insert(stream.clone(), recording),
+            None => _ = recordings.remove(stream),
+        }
+        self.0.recordings.store(Arc::new(recordings));
+    }
+
+    fn recording(&self, stream: &StreamId) -> Option<Arc<Recording>> {
+        self.0.recordings.load().get(stream).cloned()
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.0.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes that count as memory until nobody holds them.
+struct Held {
+    bytes: Vec<u8>,
+    _memory: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// What was read last, and what is being read: whoever asks for the same gets the same.
+#[derive(Debug, Default)]
+struct Cache {
+    entries: BTreeMap<ObjectName, Entry>,
+    bytes: u64,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    cell: Arc<OnceCell<Read>>,
+    bytes: u64,
+    used: u64,
+}
+
+impl Cache {
+    fn get(&mut self, name: &ObjectName, bytes: u64) -> Arc<OnceCell<Read>> {
+        self.uses += 1;
+        if let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.bytes == bytes) {
+            entry.used = self.uses;
+            return entry.cell.clone();
+        }
+        self.remove(&name.clone());
+        while self.entries.len() >= CACHE_ENTRIES_MAX || self.bytes.saturating_add(bytes) > CACHE_BYTES_MAX {
+            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(name, _)| name.clone());
+            let Some(oldest) = oldest else { break };
+            self.remove(&oldest);
+        }
+        let entry = Entry { cell: Arc::default(), bytes, used: self.uses };
+        let cell = entry.cell.clone();
+        self.bytes += bytes;
+        self.entries.insert(name.clone(), entry);
+        cell
+    }
+
+    /// Drops a failure, so that the next one tries again.
+    fn forget(&mut self, name: &ObjectName, cell: &Arc<OnceCell<Read>>) {
+        if self.entries.get(name).is_some_and(|entry| Arc::ptr_eq(&entry.cell, cell)) {
+            self.remove(name);
+        }
+    }
+
+    fn remove(&mut self, name: &ObjectName) {
+        if let Some(entry) = self.entries.remove(name) {
+            self.bytes -= entry.bytes;
+        }
+    }
+}

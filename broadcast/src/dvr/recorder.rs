@@ -1,0 +1,599 @@
+//! The recorder's thread: writes what the gate admitted, reads recordings back, and removes what has had its time.
+//!
+//! Nothing waits for it. What it cannot take in time is left out, and counted. It never syncs: 50 MB/s go to the page cache, and
+//! what a power failure leaves of them is proven when it is read. Nothing is shown as kept before its files are whole.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::{Epoch, LogSequence, Slot, StreamId, UnixMillis};
+use node::clock::Clock;
+use playlist::SegmentKey;
+use seal::{Keyring, Sealed};
+use tokio::sync::mpsc;
+
+use super::files::Files;
+use super::fold::{Fold, Taken};
+use super::load::{self, Job, Loaded, Patience};
+use super::log::{self, SealLog};
+use super::reader::{Dvr, Recording};
+use super::space::{self, Space};
+use super::tape::{Spans, Tape, Worth};
+use super::{Missing, Settings, settle};
+use crate::gate::{Admitted, Refused};
+
+/// Rows that wait to be written: ten seconds of half-second rows of 50 streams.
+const ROWS_MAX: usize = 1024;
+/// Bytes that wait to be written: five seconds of 50 streams of 8 Mbit/s. The live window holds most of them anyway.
+const ROWS_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Refusals that wait to be said.
+const REFUSALS_MAX: usize = 64;
+/// How often it is looked what has had its time, and how much of the disk is free.
+const TICK: Duration = Duration::from_secs(1);
+/// How long the grants of older keys are waited for, once a stream is live: a control node that comes up with this one.
+const GRANTS_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Rows that are noted while a recording is read back: half an hour of half-second rows.
+const NOTED_MAX: usize = 4096;
+/// How long after it was cut a window counts as short of room.
+const SHORT_FOR: Duration = Duration::from_secs(60);
+/// Recordings of a node: as many streams as it holds in memory, and those that were held before and have not had their time.
+const STREAMS_MAX: usize = 256;
+
+enum Message {
+    Admitted(StreamId, Admitted),
+    Forget(StreamId),
+    Grants(Vec<Bytes>),
+}
+
+/// The gate's way to the recorder: never waits. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    messages: mpsc::Sender<Message>,
+    waiting_bytes: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message").finish_non_exhaustive()
+    }
+}
+
+impl Feed {
+    /// A seal was admitted.
+    pub fn admitted(&self, stream: StreamId, admitted: Admitted) {
+        let bytes = length(&admitted);
+        let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = waiting.saturating_add(bytes) <= ROWS_BYTES_MAX;
+        if !fits || self.messages.try_send(Message::Admitted(stream, admitted)).is_err() {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            metrics::counter!("broadcast_dvr_rows_dropped_total").increment(1);
+        }
+    }
+
+    /// One whose other end nobody reads, and how much waits there.
+    #[cfg(test)]
+    pub(super) fn unread() -> (Self, impl Fn() -> usize) {
+        let (messages, inputs) = mpsc::channel(ROWS_MAX);
+        (Self { messages, waiting_bytes: Arc::default() }, move || inputs.len())
+    }
+
+    /// The gate does not hold the stream any more.
+    pub fn forget(&self, stream: StreamId) {
+        // When there is no room, it counts as held until it is again: its oldest segments stay a little longer.
+        _ = self.messages.try_send(Message::Forget(stream));
+    }
+
+    /// The grants in force, and the revocation list last.
+    pub fn grants(&self, grants: Vec<Bytes>) {
+        // When there is no room, the next ones come with the next.
+        _ = self.messages.try_send(Message::Grants(grants));
+    }
+}
+
+fn length(admitted: &Admitted) -> u64 {
+    admitted.bytes.iter().map(|(_, _, bytes)| u64::try_from(bytes.len()).unwrap_or(u64::MAX)).sum()
+}
+
+/// A stream that is recorded, or was.
+#[derive(Debug)]
+struct Reel {
+    fold: Fold,
+    files: Files,
+    log: SealLog,
+    /// Files of seals from this one on are new.
+    first_number: u64,
+    state: State,
+    /// The epoch that is being written.
+    epoch: Option<Epoch>,
+    /// Bytes of the segment that is open.
+    open_bytes: u64,
+    /// Since when the gate holds it.
+    live_since: Option<Duration>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// What there was before the start is not read back yet; this has come since.
+    Unread {
+        since: Vec<(Sealed, Option<LogSequence>)>,
+        /// It is being read, with the keys of this number.
+        asked: Option<u64>,
+    },
+    /// Everything is known.
+    Ready(Arc<Recording>),
+}
+
+impl Reel {
+    /// Writes a row, and takes note of what it closes.
+    fn take(&mut self, admitted: &Admitted, has_room: bool, now: UnixMillis) -> io::Result<()> {
+        let Admitted { sealed, void_after, .. } = admitted;
+        let mut written = self.log.append(sealed);
+        let open = self.fold.open();
+        let taken = self.fold.take(sealed, *void_after);
+        if has_room {
+            written = written.and(self.write(&taken, admitted));
+        }
+        self.epoch = Some(sealed.body().epoch);
+        if !taken.closed.is_empty() {
+            self.open_bytes = 0;
+        }
+        let recording = match &mut self.state {
+            State::Ready(recording) => recording.clone(),
+            State::Unread { since, .. } => {
+                if since.len() >= NOTED_MAX {
+                    since.clear();
+                }
+                since.push((sealed.clone(), *void_after));
+                return written;
+            }
+        };
+        let abandoned = open.filter(|key| {
+            let is_closed = taken.closed.iter().any(|closed| closed.segment.key() == *key);
+            taken.anew && !is_closed && self.fold.open() != Some(*key)
+        });
+        let settled = settle(taken, &self.files);
+        let mut gone = recording.tape().follow(settled, Missing::IsHole, now);
+        gone.extend(abandoned.filter(|key| !recording.tape().has(*key)));
+        written.and(self.remove(&gone))
+    }
+
+    fn write(&mut self, taken: &Taken, admitted: &Admitted) -> io::Result<()> {
+        let epoch = admitted.sealed.body().epoch;
+        let mut written = Ok(());
+        for (rendition, slot, bytes) in &admitted.bytes {
+            let this = match (slot, &taken.row) {
+                (Slot::Part { .. }, Some((key, places))) => {
+                    let place = places.iter().find(|(name, _)| name == rendition);
+                    place.map_or(Ok(()), |(_, at)| self.files.write_part(*key, rendition, *at, bytes))
+                }
+                (Slot::Part { .. } | Slot::Segment { .. }, _) => Ok(()),
+                (Slot::Init | Slot::Image { .. }, _) => self.files.write_whole(epoch, rendition, *slot, bytes),
+            };
+            self.open_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            written = written.and(this);
+        }
+        written
+    }
+
+    /// Takes over what was read back, and what has come since.
+    fn adopt(&mut self, loaded: Loaded, now: UnixMillis) -> Arc<Recording> {
+        let Loaded { fold, mut tape, pieces, known, .. } = loaded;
+        self.log.adopt(pieces, known);
+        self.fold = fold;
+        if let State::Unread { since, .. } = &mut self.state {
+            for (sealed, void_after) in std::mem::take(since) {
+                let settled = settle(self.fold.take(&sealed, void_after), &self.files);
+                tape.follow(settled, Missing::IsHole, now);
+            }
+        }
+        tape.set_live(self.live_since.is_some());
+        if let Err(error) = self.sweep(&tape) {
+            tracing::warn!(directory = %self.files.directory().display(), %error, "a recording is not tidied up");
+        }
+        let recording = Arc::new(Recording::new(self.files.clone(), tape));
+        self.state = State::Ready(recording.clone());
+        recording
+    }
+
+    /// Removes what is on disk and nobody knows of.
+    fn sweep(&self, tape: &Tape) -> io::Result<()> {
+        let (segments, epochs) = self.files.list()?;
+        let open = self.fold.open();
+        for key in segments.into_iter().filter(|key| !tape.has(*key) && open != Some(*key)) {
+            self.files.remove(key)?;
+        }
+        let is_needed = |epoch: Epoch| {
+            tape.has_epoch(epoch) || self.epoch == Some(epoch) || open.is_some_and(|open| open.epoch == epoch)
+        };
+        epochs.into_iter().filter(|epoch| !is_needed(*epoch)).try_for_each(|epoch| self.files.remove_epoch(epoch))
+    }
+
+    /// Removes segments that are not kept any more, and what only they needed.
+    fn remove(&mut self, gone: &[SegmentKey]) -> io::Result<()> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let State::Ready(recording) = &self.state else { return Ok(()) };
+        let mut removed = Ok(());
+        for key in gone {
+            removed = removed.and(self.files.remove(*key));
+            if !recording.tape().has_epoch(key.epoch) && self.epoch != Some(key.epoch) {
+                removed = removed.and(self.files.remove_epoch(key.epoch));
+            }
+        }
+        let oldest = recording.tape().oldest_msn();
+        removed.and(oldest.map_or(Ok(()), |oldest| self.log.forget_before(oldest)))
+    }
+
+    /// Gives up the oldest segment.
+    fn evict(&mut self) -> io::Result<()> {
+        let State::Ready(recording) = &self.state else { return Ok(()) };
+        let evicted = recording.tape().evict();
+        self.remove(evicted.as_slice())
+    }
+
+    /// What it takes of the disk.
+    fn bytes(&self) -> u64 {
+        let kept = match &self.state {
+            State::Ready(recording) => recording.tape().bytes(),
+            State::Unread { .. } => 0,
+        };
+        kept + self.log.bytes() + self.open_bytes
+    }
+}
+
+/// Reads recordings back, one after the other.
+fn read_back(
+    jobs: &std::sync::mpsc::Receiver<(Job, Keyring)>,
+    read: &mpsc::Sender<(StreamId, Option<Loaded>)>,
+    clock: Clock,
+) {
+    while let Ok((job, keyring)) = jobs.recv() {
+        let loaded = load::load(&job, &keyring, clock.now());
+        if read.blocking_send((job.stream, loaded)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Everything that the thread has.
+pub struct Recorder {
+    settings: Settings,
+    spans: Spans,
+    clock: Clock,
+    keyring: Keyring,
+    dvr: Dvr,
+    reels: BTreeMap<StreamId, Reel>,
+    space: Space,
+    messages: mpsc::Receiver<Message>,
+    waiting_bytes: Arc<AtomicU64>,
+    /// Counts what was learned of keys.
+    keys: u64,
+    jobs: std::sync::mpsc::SyncSender<(Job, Keyring)>,
+    loads: mpsc::Receiver<(StreamId, Option<Loaded>)>,
+    refused: mpsc::Sender<Refused>,
+    /// When a window was last cut short because there was no room for all of it.
+    short_at: Option<Duration>,
+    was_short: bool,
+    is_failing: bool,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// A recorder's ends.
+#[derive(Debug)]
+pub struct Parts {
+    /// For viewers.
+    pub dvr: Dvr,
+    /// For the gate; the thread ends when it is dropped, once everything is written.
+    pub feed: Feed,
+    /// What was refused of what is on disk.
+    pub refused: mpsc::Receiver<Refused>,
+    /// To be waited for at the end.
+    pub thread: std::thread::JoinHandle<()>,
+}
+
+impl Recorder {
+    /// Starts the thread; recordings of before are read back in the background, under the keys of `keyring` and what is granted
+    /// later.
+    ///
+    /// # Errors
+    /// When the directory, the thread or its runtime cannot be made.
+    pub fn spawn(settings: Settings, keyring: Keyring, clock: Clock) -> io::Result<Parts> {
+        std::fs::create_dir_all(&settings.root)?;
+        let (messages, inputs) = mpsc::channel(ROWS_MAX);
+        let (refused, refusals) = mpsc::channel(REFUSALS_MAX);
+        let (jobs, to_read) = std::sync::mpsc::sync_channel(STREAMS_MAX);
+        let (read, loads) = mpsc::channel(1);
+        let waiting_bytes = Arc::<AtomicU64>::default();
+        let dvr = Dvr::new(settings.window, refused.clone());
+        let feed = Feed { messages, waiting_bytes: waiting_bytes.clone() };
+        let target = Duration::from_secs(settings.playlist.target_duration_s.into());
+        let recorder = Self {
+            spans: Spans { window: settings.window, target },
+            clock,
+            keyring,
+            dvr: dvr.clone(),
+            reels: BTreeMap::new(),
+            space: Space::new(settings.bytes_max, settings.free_bytes_min),
+            messages: inputs,
+            waiting_bytes,
+            jobs,
+            loads,
+            refused,
+            keys: 0,
+            short_at: None,
+            was_short: false,
+            is_failing: false,
+            settings,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        std::thread::Builder::new().name("dvr-read".to_owned()).spawn(move || read_back(&to_read, &read, clock))?;
+        let thread =
+            std::thread::Builder::new().name("dvr".to_owned()).spawn(move || runtime.block_on(recorder.run()))?;
+        Ok(Parts { dvr, feed, refused: refusals, thread })
+    }
+
+    async fn run(mut self) {
+        self.find_recordings();
+        // Before anything is written.
+        self.tick();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                Some((stream, loaded)) = self.loads.recv() => self.loaded(&stream, loaded),
+                _ = ticks.tick() => self.tick(),
+                message = self.messages.recv() => match message {
+                    Some(Message::Admitted(stream, admitted)) => {
+                        self.waiting_bytes.fetch_sub(length(&admitted), Ordering::Relaxed);
+                        self.admitted(&stream, &admitted);
+                    }
+                    Some(Message::Forget(stream)) => self.set_live(&stream, None),
+                    Some(Message::Grants(grants)) => self.grants(&grants),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// What earlier runs left.
+    fn find_recordings(&mut self) {
+        let entries = match std::fs::read_dir(&self.settings.root) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::warn!(node = %self.settings.node, %error, "recordings cannot be listed");
+                return;
+            }
+        };
+        for entry in entries.flatten().take(STREAMS_MAX) {
+            let name = entry.file_name();
+            let Some(stream) = name.to_str().and_then(|name| StreamId::new(name).ok()) else { continue };
+            let reel = self.reel(&stream);
+            self.reels.insert(stream.clone(), reel);
+            self.ask(&stream, Patience::WaitForGrants);
+        }
+    }
+
+    /// A stream that is not known yet; its recording of before, if there is one, is still to be read.
+    fn reel(&self, stream: &StreamId) -> Reel {
+        let files = Files::new(&self.settings.root, stream);
+        let numbers = log::numbers(files.directory()).unwrap_or_default();
+        let first_number = numbers.last().map_or(0, |last| last + 1);
+        let state = if numbers.is_empty() {
+            let recording = Arc::new(Recording::new(files.clone(), Tape::new(self.spans)));
+            self.dvr.publish(stream, Some(recording.clone()));
+            State::Ready(recording)
+        } else {
+            State::Unread { since: Vec::new(), asked: None }
+        };
+        Reel {
+            fold: Fold::new(self.settings.playlist),
+            log: SealLog::new(files.directory(), first_number),
+            files,
+            first_number,
+            state,
+            epoch: None,
+            open_bytes: 0,
+            live_since: None,
+        }
+    }
+
+    fn ask(&mut self, stream: &StreamId, patience: Patience) {
+        let Some(reel) = self.reels.get_mut(stream) else { return };
+        let State::Unread { asked: asked @ None, .. } = &mut reel.state else { return };
+        let job = Job {
+            stream: stream.clone(),
+            files: reel.files.clone(),
+            until: reel.first_number,
+            spans: self.spans,
+            settings: self.settings.playlist,
+            patience,
+        };
+        if self.jobs.try_send((job, self.keyring.clone())).is_ok() {
+            *asked = Some(self.keys);
+        }
+    }
+
+    fn grants(&mut self, grants: &[Bytes]) {
+        let now = self.clock.wall();
+        if let Some(list) = grants.last() {
+            // It is a grant when there is no list.
+            _ = self.keyring.apply_revocations(list);
+        }
+        for grant in grants {
+            // The gate took it; and whatever is not a grant makes nothing valid.
+            _ = self.keyring.add_grant(grant, now);
+        }
+        self.keys += 1;
+        let streams: Vec<StreamId> = self.reels.keys().cloned().collect();
+        streams.iter().for_each(|stream| self.ask(stream, Patience::WaitForGrants));
+    }
+
+    fn set_live(&mut self, stream: &StreamId, since: Option<Duration>) {
+        let Some(reel) = self.reels.get_mut(stream) else { return };
+        if reel.live_since.is_some() == since.is_some() {
+            return;
+        }
+        reel.live_since = since;
+        if let State::Ready(recording) = &reel.state {
+            recording.tape().set_live(since.is_some());
+        }
+    }
+
+    fn admitted(&mut self, stream: &StreamId, admitted: &Admitted) {
+        if !self.reels.contains_key(stream) {
+            if self.reels.len() >= STREAMS_MAX {
+                metrics::counter!("broadcast_dvr_rows_dropped_total").increment(1);
+                return;
+            }
+            let reel = self.reel(stream);
+            self.reels.insert(stream.clone(), reel);
+            self.ask(stream, Patience::WaitForGrants);
+        }
+        self.set_live(stream, Some(self.clock.elapsed()));
+        let has_room = self.make_room(length(admitted));
+        let now = self.clock.wall();
+        let Some(reel) = self.reels.get_mut(stream) else { return };
+        let written = reel.take(admitted, has_room, now);
+        self.note_failure(stream, written);
+    }
+
+    /// Says once that writing fails, and once that it works again.
+    fn note_failure(&mut self, stream: &StreamId, written: io::Result<()>) {
+        let node = &self.settings.node;
+        match written {
+            Ok(()) if self.is_failing => {
+                tracing::info!(%node, %stream, "recordings are written again");
+                self.is_failing = false;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                metrics::counter!("broadcast_dvr_write_failures_total").increment(1);
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    tracing::warn!(%node, %stream, %error, "a recording is not written: it will have a hole");
+                }
+            }
+        }
+    }
+
+    fn loaded(&mut self, stream: &StreamId, loaded: Option<Loaded>) {
+        let now = self.clock.wall();
+        let Some(reel) = self.reels.get_mut(stream) else { return };
+        let Some(mut loaded) = loaded else {
+            // If a grant has come in the meantime, it may be the one.
+            let State::Unread { asked, .. } = &mut reel.state else { return };
+            if asked.take() != Some(self.keys) {
+                self.ask(stream, Patience::WaitForGrants);
+            }
+            return;
+        };
+        for refused in loaded.refused.drain(..) {
+            if self.refused.try_send(refused).is_err() {
+                metrics::counter!("broadcast_alerts_dropped_total").increment(1);
+            }
+        }
+        let recording = reel.adopt(loaded, now);
+        tracing::info!(node = %self.settings.node, %stream, listed = ?recording.tape().length(), "recording read back");
+        self.dvr.publish(stream, Some(recording));
+    }
+
+    /// What has had its time goes; and it is looked how much may stay.
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        let waited_for = |reel: &Reel| reel.live_since.is_some_and(|since| since + GRANTS_WAIT_MAX <= now.elapsed);
+        let impatient: Vec<StreamId> =
+            self.reels.iter().filter(|(_, reel)| waited_for(reel)).map(|(stream, _)| stream.clone()).collect();
+        impatient.iter().for_each(|stream| self.ask(stream, Patience::GoOn));
+        let mut failed = None;
+        for (stream, reel) in &mut self.reels {
+            if let State::Ready(recording) = &reel.state {
+                let expired = recording.tape().expire(now.wall);
+                if let Err(error) = reel.remove(&expired) {
+                    failed = Some((stream.clone(), error));
+                }
+            }
+        }
+        if let Some((stream, error)) = failed {
+            tracing::warn!(node = %self.settings.node, %stream, %error, "an old recording is not removed");
+        }
+        self.forget_empty();
+        let used = self.used();
+        self.space.measured(space::free(&self.settings.root), used);
+        self.make_room(0);
+        self.say(used);
+    }
+
+    /// Streams that are not held and of which nothing is left.
+    fn forget_empty(&mut self) {
+        let is_over = |reel: &Reel| {
+            let is_empty = matches!(&reel.state, State::Ready(recording) if recording.tape().is_empty());
+            is_empty && reel.live_since.is_none()
+        };
+        let over: Vec<StreamId> =
+            self.reels.iter().filter(|(_, reel)| is_over(reel)).map(|(stream, _)| stream.clone()).collect();
+        for stream in over {
+            self.dvr.publish(&stream, None);
+            if let Some(reel) = self.reels.remove(&stream)
+                && let Err(error) = reel.files.remove_all()
+            {
+                tracing::warn!(node = %self.settings.node, %stream, %error, "an old recording is not removed");
+            }
+        }
+    }
+
+    fn used(&self) -> u64 {
+        self.reels.values().map(Reel::bytes).sum()
+    }
+
+    /// Makes room for `bytes`: what has left the playlists goes first, then what is oldest. `false` when there is not enough.
+    fn make_room(&mut self, bytes: u64) -> bool {
+        let limit = self.space.limit();
+        let mut used = self.used();
+        let mut listed = 0;
+        while used.saturating_add(bytes) > limit {
+            let oldest = self.reels.iter().filter_map(|(stream, reel)| {
+                let State::Ready(recording) = &reel.state else { return None };
+                Some((recording.tape().oldest()?, stream.clone()))
+            });
+            let Some(((worth, _), stream)) = oldest.min() else { break };
+            listed += u64::from(worth == Worth::Listed);
+            let Some(reel) = self.reels.get_mut(&stream) else { break };
+            let before = reel.bytes();
+            if let Err(error) = reel.evict() {
+                tracing::warn!(node = %self.settings.node, %stream, %error, "an old recording is not removed");
+            }
+            used -= before - reel.bytes();
+        }
+        let fits = used.saturating_add(bytes) <= limit;
+        if listed > 0 || !fits {
+            metrics::counter!("broadcast_dvr_segments_cut_total").increment(listed);
+            self.short_at = Some(self.clock.elapsed());
+        }
+        fits
+    }
+
+    /// Says once that there is too little room, and in figures how it stands.
+    #[expect(clippy::cast_precision_loss, reason = "gauges; exact to 2^53 bytes")]
+    fn say(&mut self, used: u64) {
+        let node = self.settings.node.to_string();
+        let now = self.clock.elapsed();
+        let is_short = self.short_at.is_some_and(|at| at + SHORT_FOR >= now);
+        if is_short && !self.was_short {
+            let (limit_bytes, by_disk) = (self.space.limit(), self.space.is_short());
+            tracing::warn!(%node, limit_bytes, by_disk, "recordings have less room than their window needs: the oldest goes");
+        }
+        self.was_short = is_short;
+        metrics::gauge!("broadcast_dvr_bytes", "node" => node.clone()).set(used as f64);
+        metrics::gauge!("broadcast_dvr_short", "node" => node).set(f64::from(u8::from(is_short)));
+    }
+}

@@ -1,0 +1,221 @@
+//! The disk is not trusted: whatever is done to a recording, no wrong byte is read.
+
+use std::sync::LazyLock;
+
+use messages::AlertReason;
+use proptest::prelude::*;
+
+use super::*;
+
+/// What a crash or somebody else does to a file.
+#[derive(Debug, Clone)]
+enum Damage {
+    /// It ends early.
+    Cut(prop::sample::Index),
+    /// A byte is another one.
+    Flip(prop::sample::Index, u8),
+    /// It goes on with something else.
+    Grow(Vec<u8>),
+    /// It is gone.
+    Remove,
+    /// It has the bytes of another.
+    Replace(prop::sample::Index),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        any::<prop::sample::Index>().prop_map(Damage::Cut),
+        (any::<prop::sample::Index>(), 1..=255_u8).prop_map(|(at, bits)| Damage::Flip(at, bits)),
+        prop::collection::vec(any::<u8>(), 1..100).prop_map(Damage::Grow),
+        Just(Damage::Remove),
+        any::<prop::sample::Index>().prop_map(Damage::Replace),
+    ]
+}
+
+/// A recording as it was left, and what is right.
+struct Template {
+    disk: Disk,
+    rows: Vec<Row>,
+    more: Vec<Row>,
+}
+
+static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
+    let mut disk = Disk::new(SEGMENT * 100);
+    let now = disk.clock.wall();
+    let mut studio = disk.studio(now);
+    studio.part_bytes = 300;
+    let mut rows = history(&mut studio, 40, now);
+    rows.push(studio.row(now));
+    let mut deck = disk.start();
+    deck.take_all(&rows);
+    studio.reconnect(now);
+    let mut more = history(&mut studio, 3, now);
+    deck.take_on(&more[0], Some(rows.last().unwrap().sealed.body().sequence));
+    deck.take_all(&more[1..]);
+    deck.stop();
+    let inits = more[0].objects.iter().filter(|(name, _)| name.slot == Slot::Init).cloned().collect::<Vec<_>>();
+    rows.append(&mut more);
+    // A gate that begins anew fetches the init segments.
+    let mut more = history(&mut studio, 14, now);
+    more[0].objects.extend(inits);
+    Template { disk, rows, more }
+});
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+fn spoil(files: &[PathBuf], file: &Path, damage: &Damage) {
+    let Ok(mut bytes) = std::fs::read(file) else { return };
+    match damage {
+        Damage::Cut(at) => bytes.truncate(at.index(bytes.len().max(1))),
+        Damage::Flip(at, bits) => {
+            let at = at.index(bytes.len().max(1));
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= bits;
+            }
+        }
+        Damage::Grow(more) => bytes.extend_from_slice(more),
+        Damage::Remove => return std::fs::remove_file(file).unwrap(),
+        Damage::Replace(other) => bytes = std::fs::read(other.get(files)).unwrap_or_default(),
+    }
+    std::fs::write(file, bytes).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// Also what `kill -9` leaves: any file may end anywhere.
+    #[test]
+    fn nothing_wrong_is_ever_read_and_recording_goes_on(
+        wounds in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), damage()), 1..12)
+    ) {
+        let Template { disk, rows, more } = &*TEMPLATE;
+        let directory = tempfile::tempdir().unwrap();
+        copy(disk.directory.path(), directory.path());
+        let disk = Disk { directory, authority: Authority::new(), keyring: disk.keyring.clone(), ..*disk };
+        let files: Vec<PathBuf> = disk.files().into_keys().collect();
+        let seals: Vec<PathBuf> =
+            files.iter().filter(|path| path.extension().is_some_and(|e| e == "cbor")).cloned().collect();
+        for (which, is_seals, damage) in &wounds {
+            let file = if *is_seals { which.get(&seals) } else { which.get(&files) };
+            spoil(&files, file, damage);
+        }
+        let right: BTreeMap<ObjectName, Vec<u8>> = segments(more).into_iter().chain(segments(rows)).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut deck = disk.start();
+            deck.loaded().await;
+            for row in rows {
+                _ = deck.timeline.apply(row.sealed.body());
+            }
+            deck.take_all(more);
+            deck.kept(2, 57).await;
+            let listed = deck.listed("360p");
+            assert!(listed.ends_with(&(46..58).collect::<Vec<_>>()), "the live window is whole: {listed:?}");
+            for (name, right) in &right {
+                if let Some(object) = deck.read(name).await {
+                    assert_eq!(&object.bytes[..], &right[..], "{name}");
+                    assert_eq!(object.digest, studio::sha256(right), "{name}");
+                }
+            }
+            // Once more: what was refused is gone, and nothing else is.
+            for (name, right) in &right {
+                if let Some(object) = deck.read(name).await {
+                    assert_eq!(&object.bytes[..], &right[..], "{name}");
+                }
+            }
+            deck.stop();
+        });
+    }
+}
+
+#[tokio::test]
+async fn tampered_file_is_refused_and_never_served() {
+    let mut disk = Disk::new(SEGMENT * 30);
+    let now = disk.clock.wall();
+    let mut studio = disk.studio(now);
+    let rows = history(&mut studio, 3, now);
+    let mut deck = disk.start();
+    deck.take_all(&rows);
+    deck.kept(1, 2).await;
+    let (name, path) = (segment("360p", 1, 1), disk.root().join("demo/1/1/360p.m4s"));
+    let mut bytes = std::fs::read(&path).unwrap();
+    assert_eq!(bytes, segments(&rows)[&name]);
+    bytes[700] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(deck.read(&name).await.is_none());
+    let refused = deck.refused.recv().await.unwrap();
+    assert_eq!((refused.reason, refused.stream), (AlertReason::Digest, Some(studio::stream("demo"))));
+    assert!(refused.detail.contains("/live/demo/360p/1/1.m4s"), "{}", refused.detail);
+    // It is put right again: too late, nobody looks any more.
+    bytes[700] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(deck.read(&name).await.is_none());
+    assert!(deck.refused.try_recv().is_err(), "it is said once");
+    assert!(deck.read(&segment("1080p", 1, 1)).await.is_some(), "the others are what they were");
+    assert_eq!(deck.listed("360p"), [0, 1, 2], "what was listed stays listed");
+}
+
+#[tokio::test]
+async fn file_that_is_gone_is_refused_too() {
+    let mut disk = Disk::new(SEGMENT * 30);
+    let now = disk.clock.wall();
+    let mut studio = disk.studio(now);
+    let rows = history(&mut studio, 1, now);
+    let mut deck = disk.start();
+    deck.take_all(&rows);
+    deck.kept(1, 0).await;
+    std::fs::remove_file(disk.root().join("demo/1/0/audio.m4s")).unwrap();
+    assert!(deck.read(&segment("audio", 1, 0)).await.is_none());
+    assert_eq!(deck.refused.recv().await.unwrap().reason, AlertReason::Digest);
+}
+
+#[tokio::test]
+async fn seals_of_a_key_that_was_revoked_are_refused_after_a_restart() {
+    let mut disk = Disk::new(SEGMENT * 30);
+    let now = disk.clock.wall();
+    let mut studio = disk.studio(now);
+    let rows = history(&mut studio, 3, now);
+    let mut deck = disk.start();
+    deck.take_all(&rows);
+    deck.stop();
+    let mut keyring = disk.keyring.clone();
+    keyring.apply_revocations(&disk.authority.revoke(1, &[&studio.key], now)).unwrap();
+    let mut deck = disk.start_knowing(keyring);
+    assert_eq!(deck.refused.recv().await.unwrap().reason, AlertReason::Key);
+    assert!(deck.read(&segment("360p", 1, 1)).await.is_none());
+}
+
+#[tokio::test]
+async fn valid_log_of_another_stream_or_time_is_not_taken_for_this_one() {
+    let mut disk = Disk::new(SEGMENT * 30);
+    let now = disk.clock.wall();
+    let mut studio = disk.studio(now);
+    let rows = history(&mut studio, 3, now);
+    let mut deck = disk.start();
+    deck.take_all(&rows);
+    deck.stop();
+    // Its directory, under another name; and its oldest seals once more, at the end.
+    copy(&disk.root().join("demo"), &disk.root().join("other"));
+    let first = disk.root().join("demo/seals/0000000000.cbor");
+    std::fs::copy(&first, disk.root().join("demo/seals/0000000007.cbor")).unwrap();
+    let mut deck = disk.start();
+    deck.loaded().await;
+    for row in &rows {
+        _ = deck.timeline.apply(row.sealed.body());
+    }
+    assert_eq!(deck.listed("360p"), [0, 1, 2]);
+    assert_eq!(deck.refused.recv().await.unwrap().reason, AlertReason::Identity);
+    let other = ObjectName { stream: StreamId::new("other").unwrap(), ..segment("360p", 1, 1) };
+    assert!(deck.read(&other).await.is_none());
+    assert!(deck.read(&segment("360p", 1, 1)).await.is_some());
+}
