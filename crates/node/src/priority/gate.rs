@@ -99,12 +99,13 @@ pub struct Response {
 }
 
 impl Response {
-    /// The body begins: from here on the task runs in its turns only. Resolves in the first of them.
+    /// The body begins: from here on the task runs in its turns only. Resolves in the first of them, which is this one when
+    /// nobody else has it: then header and body leave together.
     pub async fn begin(&self, priority: Priority) {
-        std::future::poll_fn(|context| self.poll_begin(context, priority)).await;
+        std::future::poll_fn(|_| self.poll_begin(priority)).await;
     }
 
-    fn poll_begin(&self, context: &mut Context<'_>, priority: Priority) -> Poll<()> {
+    fn poll_begin(&self, priority: Priority) -> Poll<()> {
         if self.key.get().is_some() {
             return Poll::Ready(());
         }
@@ -113,8 +114,8 @@ impl Response {
         state.tasks.push((key, self.task.clone()));
         drop(state);
         let _ = self.key.set(key);
-        context.waker().wake_by_ref();
-        Poll::Pending
+        // Else it is in line, and woken when it has the turn.
+        if self.enter() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Says that bytes of the body were handed to HTTP/2.
@@ -325,7 +326,7 @@ impl Sliced {
         response: &Response,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        ready!(response.poll_begin(context, self.priority));
+        ready!(response.poll_begin(self.priority));
         if !response.has_room() {
             return Poll::Pending;
         }
@@ -369,5 +370,36 @@ impl hyper::body::Body for Sliced {
             hint.set_upper(upper);
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn response(connection: &Connection) -> Gated<Pin<Box<dyn Future<Output = usize>>>> {
+        let mut body = Sliced::response(Hint::default(), hyper::Response::new(Body::from(vec![7; 100]))).into_body();
+        let sent = async move {
+            let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            frame.unwrap().unwrap().into_data().unwrap().len()
+        };
+        Gated::new(connection, Box::pin(sent))
+    }
+
+    #[test]
+    fn body_goes_with_its_header_when_nobody_else_sends() {
+        let connection = Connection::default();
+        assert_eq!(response(&connection).now_or_never(), Some(100));
+        let mut ahead = response(&connection);
+        while connection.0.lock().scheduler.has_room() {
+            connection.0.lock().scheduler.sent(SLICE_BYTES_MAX);
+        }
+        assert_eq!((&mut ahead).now_or_never(), None, "it waits for what is ahead");
+        connection.flushed(3 * SLICE_BYTES_MAX);
+        assert_eq!(ahead.now_or_never(), Some(100));
     }
 }
