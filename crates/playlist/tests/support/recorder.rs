@@ -18,6 +18,7 @@ pub(crate) struct Recorder {
     /// The newest segment that was recorded.
     closed: Option<SegmentKey>,
     seen: Option<(String, Playlist)>,
+    seals: u64,
 }
 
 impl Recorder {
@@ -48,7 +49,11 @@ impl Recorder {
         self.past.trim(WINDOW);
         self.past.join(timeline);
         self.past.check_invariants();
-        self.reload(timeline);
+        // These viewers are in no hurry.
+        self.seals += 1;
+        if self.seals.is_multiple_of(5) || timeline.is_ended() {
+            self.reload(timeline);
+        }
     }
 
     fn reload(&mut self, timeline: &Timeline) {
