@@ -1,11 +1,16 @@
 //! What is said about a row, and how it comes about. Pure.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::observation::Observation;
 
 /// More evidence than this for one row is only counted.
 const EVIDENCE_MAX: usize = 8;
+
+/// More findings than this are not told apart.
+const KNOWN_MAX: usize = 4_096;
 
 /// How binding a rule is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -96,6 +101,8 @@ pub struct Findings {
     evidence: Vec<Evidence>,
     more: usize,
     looked_at: Vec<String>,
+    /// What was found already: the same thing in many versions of a playlist counts once.
+    known: BTreeSet<String>,
 }
 
 impl Findings {
@@ -124,7 +131,7 @@ impl Findings {
 
     fn add(&mut self, level: Level, section: &str, text: String) {
         let entry = Evidence { level, section: section.to_owned(), text };
-        if self.evidence.contains(&entry) {
+        if self.known.len() < KNOWN_MAX && !self.known.insert(format!("{section} {}", entry.text)) {
             return;
         }
         if self.evidence.len() < EVIDENCE_MAX {

@@ -89,6 +89,12 @@ impl Attributes {
         }
     }
 
+    /// A decimal integer without quotes that counts segments or parts.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> Option<u64> {
+        self.integer(name).filter(|number| *number <= decimal::COUNTER_MAX)
+    }
+
     /// A decimal number of seconds without quotes.
     #[must_use]
     pub fn seconds(&self, name: &str) -> Option<Duration> {

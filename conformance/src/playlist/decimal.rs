@@ -11,11 +11,25 @@ pub fn integer(text: &str) -> Option<u64> {
     digits.then(|| text.parse().ok()).flatten()
 }
 
+/// Counters beyond this are not believed: a browser could not count that far either, and sums stay far from their end.
+pub const COUNTER_MAX: u64 = 1 << 53;
+/// Spans beyond this (thirty years) are not believed.
+const SECONDS_MAX: u64 = 1_000_000_000;
+
+/// A decimal integer that counts segments, parts or discontinuities.
+#[must_use]
+pub fn counter(text: &str) -> Option<u64> {
+    integer(text).filter(|number| *number <= COUNTER_MAX)
+}
+
 /// A decimal number of seconds, integer or with a point, exact to a nanosecond. More digits are cut off.
 #[must_use]
 pub fn seconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let whole = if whole.is_empty() && !fraction.is_empty() { 0 } else { integer(whole)? };
+    if whole > SECONDS_MAX {
+        return None;
+    }
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -111,7 +125,7 @@ mod tests {
         assert_eq!(seconds("3.99999"), Some(Duration::from_nanos(3_999_990_000)));
         assert_eq!(seconds(".5"), Some(Duration::from_millis(500)));
         assert_eq!(seconds("1.1234567899"), Some(Duration::from_nanos(1_123_456_789)));
-        for bad in ["", ".", "-1", "1e3", "1,5", "1.2.3", "+1", " 1", "99999999999999999999999"] {
+        for bad in ["", ".", "-1", "1e3", "1,5", "1.2.3", "+1", " 1", "99999999999999999999999", "9999999999"] {
             assert_eq!(seconds(bad), None, "{bad:?}");
         }
         assert_eq!(thousandths("29.970"), Some(29_970));

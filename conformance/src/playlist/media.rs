@@ -345,9 +345,9 @@ impl Reader {
     }
 
     fn number(&mut self, line: usize, name: &str, value: Option<&str>, section: &'static str) -> Option<u64> {
-        let read = value.and_then(decimal::integer);
+        let read = value.and_then(decimal::counter);
         if read.is_none() {
-            self.fault(line, section, format!("{name}:{} is not a decimal integer", value.unwrap_or("")));
+            self.fault(line, section, format!("{name}:{} is no usable decimal integer", value.unwrap_or("")));
         }
         read
     }
@@ -501,7 +501,7 @@ impl Reader {
     fn metadata_tag(&mut self, line: usize, name: &str, value: Option<&str>) {
         let attributes = self.attributes(line, name, value);
         match name {
-            "EXT-X-SKIP" => match attributes.integer("SKIPPED-SEGMENTS") {
+            "EXT-X-SKIP" => match attributes.counter("SKIPPED-SEGMENTS") {
                 Some(segments) => self.playlist.skip = Some(Skip { line, segments }),
                 None => self.fault(line, "4.4.5.2", "EXT-X-SKIP without SKIPPED-SEGMENTS".to_owned()),
             },
@@ -521,8 +521,8 @@ impl Reader {
             "EXT-X-RENDITION-REPORT" => self.playlist.reports.push(Report {
                 line,
                 uri: attributes.quoted("URI").map(str::to_owned),
-                last_msn: attributes.integer("LAST-MSN"),
-                last_part: attributes.integer("LAST-PART"),
+                last_msn: attributes.counter("LAST-MSN"),
+                last_part: attributes.counter("LAST-PART"),
             }),
             _ => {
                 if attributes.quoted("ID").is_none() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::common::{line, rounded_seconds, s};
+use super::common::{rounded_seconds, s};
 use crate::observation::Observation;
 use crate::verdict::{Findings, Level, Row, Verdict};
 
@@ -24,9 +24,8 @@ fn judge(observation: &Observation) -> Verdict {
             segments += usize::from(rendition.segments.get(&msn).is_some_and(|seen| seen.listed == version.at));
             if rounded_seconds(segment.duration) > target {
                 let what = format!(
-                    "{} (EXTINF {}), target {target} s",
-                    line(rendition, playlist, segment.line),
-                    segment.duration_text
+                    "{} segment {msn} ({}): EXTINF {}, target {target} s",
+                    rendition.name, segment.uri, segment.duration_text
                 );
                 findings.must("D4.4.3.1", what);
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::common::{line, us};
+use super::common::us;
 use crate::media::{Content, ticks};
 use crate::observation::{Observation, RenditionSeen};
 use crate::playlist::MediaPlaylist;
@@ -57,7 +57,7 @@ fn within(
 ) {
     let mut before: Option<(i64, Duration)> = None;
     for (msn, segment) in playlist.numbered_with_open() {
-        let name = || line(rendition, playlist, segment.line);
+        let name = || format!("{} segment {msn} ({})", rendition.name, segment.uri);
         if segment.discontinuity && segment.date_time.is_none() && before.is_some() {
             findings.should("D6.2.1", format!("{}: a discontinuity without a date", name()));
         }

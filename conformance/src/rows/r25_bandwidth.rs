@@ -37,7 +37,8 @@ fn judge(observation: &Observation) -> Verdict {
         };
         let sound = if variant.iframes { Rate::default() } else { of_group(observation, multivariant, index) };
         measured += 1;
-        let rate = Rate { peak: own.peak + sound.peak, average: own.average + sound.average };
+        let rate =
+            Rate { peak: own.peak.saturating_add(sound.peak), average: own.average.saturating_add(sound.average) };
         let name = format!("line {} ({})", variant.line, variant.uri);
         let vod = !observation.is_live();
         if let Some(stated) = variant.bandwidth() {

@@ -24,28 +24,31 @@ fn judge(observation: &Observation) -> Verdict {
     }
     let mut findings = Findings::new();
     let parts = observation.renditions.iter().map(|rendition| rendition.parts.len()).sum();
+    for rendition in &observation.renditions {
+        durations(rendition, &mut findings);
+    }
     for (rendition, version) in observation.versions() {
-        durations(rendition, &version.playlist, &mut findings);
         old(rendition, &version.playlist, &mut findings);
     }
     findings.looked_at(parts, "parts");
     findings.verdict("no part was listed")
 }
 
-fn durations(rendition: &RenditionSeen, playlist: &MediaPlaylist, findings: &mut Findings) {
-    let Some(target) = playlist.part_target else { return };
-    for (_, segment) in playlist.numbered_with_open() {
-        for (index, part) in segment.parts.iter().enumerate() {
-            let name = || line(rendition, playlist, part.line);
-            if part.duration > target + ROUNDING {
-                findings.must("D4.4.4.9", format!("{}: PART-TARGET is {}", name(), s(target)));
-            }
-            let next = segment.parts.get(index + 1);
-            // The last part so far of an open segment may be the last one of all.
-            let exempt = part.independent || part.gap || next.is_none_or(|next| next.gap);
-            if !exempt && part.duration + ROUNDING < target * 85 / 100 {
-                findings.must("D4.4.4.9", format!("{}: less than 85 % of PART-TARGET {}", name(), s(target)));
-            }
+fn durations(rendition: &RenditionSeen, findings: &mut Findings) {
+    let Some(target) = rendition.versions.iter().find_map(|version| version.playlist.part_target) else { return };
+    for ((msn, index), seen) in &rendition.parts {
+        let part = &seen.tag;
+        let what = || {
+            format!("{} part {msn}.{index}: DURATION {}, PART-TARGET {}", rendition.name, s(part.duration), s(target))
+        };
+        if part.duration > target + ROUNDING {
+            findings.must("D4.4.4.9", what());
+        }
+        // Without a next one it may be the last part of all.
+        let next = rendition.parts.get(&(*msn, index + 1));
+        let exempt = part.independent || part.gap || next.is_none_or(|next| next.tag.gap);
+        if !exempt && part.duration + ROUNDING < target * 85 / 100 {
+            findings.must("D4.4.4.9", format!("{}, less than 85 %", what()));
         }
     }
 }

@@ -61,10 +61,11 @@ fn present(rendition: &RenditionSeen, playlist: &MediaPlaylist, findings: &mut F
 fn came_true(rendition: &RenditionSeen, hint: &HintSeen, findings: &mut Findings) -> bool {
     let Some(Position { msn, parts }) = hint.end else { return false };
     let next = if parts == Position::WHOLE { (msn + 1, 0) } else { (msn, parts) };
-    let Some(((msn, index), seen)) = rendition.parts.range(next..).next() else { return false };
+    let Some((&(msn, index), seen)) = rendition.parts.range(next..).next() else { return false };
     let start = seen.tag.range.and_then(|range| range.offset).unwrap_or(hint.tag.start);
-    // A gap was never going to be downloaded: the plan changed.
-    if !seen.tag.gap && (seen.url != hint.url || start != hint.tag.start) {
+    // The plan may change (6.2.6): then there is a gap, or what comes next is behind a discontinuity that was not planned.
+    let broken = index == 0 && discontinuity(rendition, msn);
+    if !seen.tag.gap && !broken && (seen.url != hint.url || start != hint.tag.start) {
         let what =
             format!("{}: {:?} was hinted, but part {msn}.{index} is {:?}", rendition.name, hint.tag.uri, seen.tag.uri);
         findings.must("D4.4.5.3", what);
@@ -90,4 +91,12 @@ fn map_changes(rendition: &RenditionSeen, findings: &mut Findings) {
             findings.must("DB.1", what);
         }
     }
+}
+
+/// Whether a segment is known to begin with a discontinuity, finished or not.
+fn discontinuity(rendition: &RenditionSeen, msn: u64) -> bool {
+    rendition.versions.iter().rev().any(|version| {
+        let mut segments = version.playlist.numbered_with_open();
+        segments.any(|(number, segment)| number == msn && segment.discontinuity)
+    })
 }

@@ -9,7 +9,8 @@
 mod origin;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use conformance::report::{Colour, Report};
@@ -158,15 +159,28 @@ fn each_fault_fails_its_row_and_no_other() {
         (1..=37).collect(),
         "every row has a fault"
     );
-    let mut wrong = Vec::new();
-    for (kind, broken, row, also) in &CASES {
-        let report = virtually(*kind, *broken);
-        let failed = with(&report, &[Status::Fail]);
-        let allowed: BTreeSet<u8> = also.iter().chain([row]).copied().collect();
-        if !failed.contains(row) || !failed.is_subset(&allowed) {
-            let text = report.text(Colour::None);
-            wrong.push(format!("{kind:?} {broken:?}: row {row} is to fail, {failed:?} did\n{text}"));
+    let next = AtomicUsize::new(0);
+    let wrong = Mutex::new(Vec::new());
+    // A run takes a second of work and no waiting.
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(case) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    wrong.lock().unwrap().extend(judged(case));
+                }
+            });
         }
-    }
+    });
+    let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What is wrong with the verdicts on a fault, if anything is.
+fn judged((kind, broken, row, also): &Case) -> Option<String> {
+    let report = virtually(*kind, *broken);
+    let failed = with(&report, &[Status::Fail]);
+    let allowed: BTreeSet<u8> = also.iter().chain([row]).copied().collect();
+    let right = failed.contains(row) && failed.is_subset(&allowed);
+    (!right)
+        .then(|| format!("{kind:?} {broken:?}: row {row} is to fail, {failed:?} did\n{}", report.text(Colour::None)))
 }
