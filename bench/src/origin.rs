@@ -13,7 +13,7 @@ use crate::startup::{self, Running};
 use crate::viewer::Viewer;
 
 /// nginx's RTMP module as Debian installs it.
-const RTMP_MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
+pub(crate) const RTMP_MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 /// A stream that is not there after this long has failed.
 const STREAM_WAIT_MAX: Duration = Duration::from_secs(90);
 /// Runs before viewers come, so that playlists are as long as any player wants them.
@@ -122,12 +122,12 @@ fn spawn(command: &mut Command) -> anyhow::Result<Running> {
 }
 
 /// A port that was free a moment ago: nginx cannot be asked for one.
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 #[expect(clippy::disallowed_methods, reason = "waits for real processes")]
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> anyhow::Result<()> {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> anyhow::Result<()> {
     let began = Instant::now();
     while !condition() {
         ensure!(began.elapsed() < STREAM_WAIT_MAX, "waited {STREAM_WAIT_MAX:?} in vain for {what}");
