@@ -11,6 +11,7 @@ mod disk;
 pub mod dvr;
 mod effects;
 pub mod gate;
+mod help;
 mod listen;
 mod peers;
 mod role;

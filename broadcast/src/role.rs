@@ -50,6 +50,7 @@ impl Broadcast {
     /// Names the configuration field, the file or the address.
     pub async fn load(config: Config, context: Context) -> Result<Self> {
         config.check()?;
+        node::ops::describe(crate::help::HELP);
         let ready = context.ops.ready(context.id.as_str());
         let root_path = &config.root_key;
         let root = files::read_bounded(root_path).context("the authority's public key (root_key) is needed")?;
@@ -133,7 +134,7 @@ impl Broadcast {
         let presence = presence::spawn(&context, parts, shutdown.clone());
         let mut tasks = JoinSet::new();
         let public = context.identity.server_public();
-        let limits = Limits { connections_max: config.connections_max, ..Limits::default() };
+        let limits = Limits { name: "viewers", connections_max: config.connections_max, ..Limits::default() };
         tasks.spawn(http::serve_tls(https, public, viewers, limits, shutdown.clone()));
         let mutual = context.identity.server_mutual();
         tasks.spawn(http::serve_tls(data, mutual, data_plane::router(handle), Limits::default(), shutdown.clone()));

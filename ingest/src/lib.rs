@@ -6,6 +6,7 @@
 mod authority;
 mod config;
 mod heads;
+mod help;
 mod keys;
 mod nodes;
 pub mod pipeline;

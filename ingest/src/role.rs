@@ -37,6 +37,7 @@ impl Ingest {
     /// When a value is out of range, or the address is taken; names which.
     pub async fn load(config: Config, context: node::Context) -> Result<Self> {
         config.check()?;
+        node::ops::describe(crate::help::HELP);
         let server = Server::bind(&config).await?;
         let ready = context.ops.ready(context.id.as_str());
         Ok(Self { server, config, context, ready })

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::CancellationToken;
+use node::http::Counted;
 use node::priority::Connection;
 use pingora::apps::ServerApp as _;
 use pingora::proxy::HttpProxy;
@@ -59,7 +60,7 @@ pub(crate) async fn serve(
         let (app, acceptor, stopping) = (Arc::clone(&app), acceptor.clone(), stopping.clone());
         connections.spawn(async move {
             let _permit = permit;
-            let _viewer = Counted::new();
+            let _viewer = Counted::new(metrics::gauge!("loadbalancer_viewers"));
             connection(stream, &acceptor, &app, stopping).await;
         });
     }
@@ -101,22 +102,5 @@ async fn connection(
     let mut next: Option<pingora::protocols::Stream> = Some(Box::new(transport));
     while let Some(stream) = next {
         next = app.process_new(stream, &stopping).await;
-    }
-}
-
-/// A viewer's connection in the figures.
-struct Counted(metrics::Gauge);
-
-impl Counted {
-    fn new() -> Self {
-        let gauge = metrics::gauge!("loadbalancer_viewers");
-        gauge.increment(1);
-        Self(gauge)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.decrement(1);
     }
 }

@@ -25,6 +25,22 @@ use crate::members::Members;
 use crate::proxy::Balancer;
 use crate::sticky::StickyKey;
 
+/// What `/metrics` says of this role's figures.
+const HELP: &[(&str, &str)] = &[
+    ("loadbalancer_connections_refused_total", "Viewers' connections that there was no room for."),
+    ("loadbalancer_failed_requests_total", "Requests that no node answered."),
+    ("loadbalancer_handshakes_failed_total", "TLS handshakes of viewers that came to nothing."),
+    ("loadbalancer_policy_malformed_total", "Policies on the bus that could not be read."),
+    (
+        "loadbalancer_presence_malformed_total",
+        "Presences on the bus that could not be read, or spoke for another node.",
+    ),
+    ("loadbalancer_requests_total", "Viewers' requests, by class of status."),
+    ("loadbalancer_retries_total", "Requests sent to another node after one had failed."),
+    ("loadbalancer_upstream_failures_total", "Requests that a node failed before it answered, by node."),
+    ("loadbalancer_viewers", "Viewers' open connections."),
+];
+
 /// Configuration of a load balancer.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -79,6 +95,7 @@ impl LoadBalancer {
     /// When the address is taken (names it) or the key file cannot be read, or has another length than 32 bytes.
     pub async fn load(config: Config, node: node::Context) -> anyhow::Result<Self> {
         config.check()?;
+        node::ops::describe(HELP);
         let path = config.sticky_key.unwrap_or_else(|| node.data.join("sticky.key"));
         let sticky = StickyKey::ensure(&path).with_context(|| format!("sticky key {}", path.display()))?;
         let listener = node::http::bind(config.https_listen).await?;

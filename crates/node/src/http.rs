@@ -61,6 +61,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bounds of a listener.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// What the listener is called in metrics, not among its bounds. Default: `data`.
+    pub name: &'static str,
     /// Connections at once, handshakes included; one more is closed at once and counted. Default: 4096.
     pub connections_max: usize,
     /// Time for the TLS handshake. Default: 5 s.
@@ -77,6 +79,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            name: "data",
             connections_max: 4096,
             handshake_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),
@@ -149,6 +152,7 @@ async fn serve(
 ) -> Result<()> {
     let local = listener.local_addr().context("the listener has no address")?;
     let permits = Arc::new(Semaphore::new(limits.connections_max));
+    let open = metrics::gauge!("http_connections", "listener" => limits.name);
     let server = Arc::new(Server { tls, router, limits, shutdown });
     let mut connections = JoinSet::new();
     loop {
@@ -169,7 +173,11 @@ async fn serve(
             refused("connections_max");
             continue;
         };
-        connections.spawn(server.clone().connection(stream, address, permit));
+        let (server, counted) = (server.clone(), Counted::new(open.clone()));
+        connections.spawn(async move {
+            let _counted = counted;
+            server.connection(stream, address, permit).await;
+        });
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
@@ -178,6 +186,24 @@ async fn serve(
     }
     connections.shutdown().await;
     Ok(())
+}
+
+/// Something that is open, in a gauge for as long as this lives.
+#[derive(Debug)]
+pub struct Counted(metrics::Gauge);
+
+impl Counted {
+    /// One more.
+    pub fn new(gauge: metrics::Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
 }
 
 fn refused(reason: &'static str) {

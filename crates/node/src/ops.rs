@@ -32,6 +32,23 @@ const BYTES_BUCKETS: [f64; 8] = [1e3, 4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6];
 /// Connections to the ops plane at once: a scraper, a probe and some people.
 const CONNECTIONS_MAX: usize = 64;
 
+/// What `/metrics` says of the figures of this crate.
+const HELP: &[(&str, &str)] = &[
+    ("broker_connections_refused_total", "Connections that the embedded broker had no room for."),
+    ("broker_dropped_total", "Messages dropped because a subscriber did not take them."),
+    ("broker_logins_refused_total", "Connections with a wrong name or password."),
+    ("broker_publish_refused_total", "Messages on topics that their sender may not write."),
+    ("bus_connected_brokers", "Brokers that this process is connected to."),
+    ("bus_link_dropped_total", "Messages not sent because a broker did not take them in time."),
+    ("bus_owned_forgotten_total", "Retained messages that are not said again to an empty broker: there were too many."),
+    ("bus_publish_refused_total", "Messages that a broker refused."),
+    ("bus_reader_dropped_total", "Messages dropped because their reader was slow; the oldest go first."),
+    ("http_connections", "Open connections, by listener."),
+    ("http_connections_refused_total", "Connections ended early, by reason."),
+    ("machine_cpu_ratio", "CPU in use on this machine, 0 to 1."),
+    ("process_resident_memory_bytes", "Memory of this process."),
+];
+
 type StatusFn = Arc<dyn Fn() -> Value + Send + Sync>;
 
 #[derive(Default)]
@@ -160,7 +177,7 @@ impl OpsServer {
     /// # Errors
     /// When the listener cannot be used.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let limits = http::Limits { connections_max: CONNECTIONS_MAX, ..http::Limits::default() };
+        let limits = http::Limits { name: "ops", connections_max: CONNECTIONS_MAX, ..http::Limits::default() };
         http::serve_plain(self.listener, self.ops.router(), limits, shutdown).await
     }
 }
@@ -189,6 +206,20 @@ async fn status(State(ops): State<Arc<Ops>>) -> impl IntoResponse {
     }))
 }
 
+/// Says what metrics mean: name and text, in the units that the name ends with. A role does so when it is loaded, after its
+/// [`Ops`] was made.
+pub fn describe(help: &[(&'static str, &'static str)]) {
+    for (name, text) in help {
+        if name.ends_with("_total") {
+            metrics::describe_counter!(*name, *text);
+        } else if name.ends_with("_seconds") {
+            metrics::describe_histogram!(*name, *text);
+        } else {
+            metrics::describe_gauge!(*name, *text);
+        }
+    }
+}
+
 /// The process's recorder, installed the first time.
 fn recorder() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -202,6 +233,7 @@ fn recorder() -> &'static PrometheusHandle {
         if metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("another metrics recorder was there before; /metrics stays empty");
         }
+        describe(HELP);
         let upkeep = handle.clone();
         // A thread, not a task: the recorder outlives every runtime of the process.
         let started = std::thread::Builder::new().name("metrics-upkeep".to_owned()).spawn(move || {
@@ -271,6 +303,8 @@ mod tests {
         let (code, text) = get(address, "/metrics").await;
         assert_eq!(code, 200);
         assert!(text.contains("ops_test_total 2"), "{text}");
+        assert!(text.contains("# HELP http_connections Open connections, by listener.\n"), "{text}");
+        assert!(text.contains("http_connections{listener=\"ops\"} "), "{text}");
         assert!(text.contains("ops_test_seconds_bucket{le=\"0.005\"} 1"), "{text}");
 
         assert_eq!(get(address, "/nothing").await.0, 404);

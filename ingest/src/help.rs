@@ -1,0 +1,16 @@
+//! What `/metrics` says of this role's figures.
+
+pub(crate) const HELP: &[(&str, &str)] = &[
+    ("ingest_connections_total", "Publishers' connections."),
+    ("ingest_gaps_total", "Rows sealed as gaps during outages."),
+    ("ingest_panics_total", "Publishers' connections that ended in a panic."),
+    ("ingest_publishers", "Publishers that are live."),
+    ("ingest_push_missed_total", "Log entries that a node was away for longer than they are kept."),
+    ("ingest_push_requests_total", "Pushes to nodes, by outcome."),
+    ("ingest_pushed_bytes_total", "Bytes of media pushed to nodes."),
+    ("ingest_refused_total", "Publishers refused, by reason."),
+    ("ingest_rungs_shed_total", "Renditions given up because the machine was too slow."),
+    ("ingest_seal_lag_seconds", "From when the last picture of a row was due to its seal."),
+    ("ingest_seals_total", "Seals made."),
+    ("ingest_seals_unpublished_total", "Seals that the bus was away for longer than they are kept."),
+];
