@@ -85,24 +85,4 @@ pub const ROWS: [Row; 37] = [
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_stand_in_the_order_of_their_numbers() {
-        for (number, row) in (1..).zip(&ROWS) {
-            assert_eq!(row.number, number, "{}", row.name);
-        }
-    }
-
-    #[test]
-    fn nothing_seen_is_no_verdict() {
-        use crate::verdict::Status;
-        let nothing = crate::observation::Observation::default();
-        for row in &ROWS {
-            let verdict = (row.judge)(&nothing);
-            let silent = matches!(verdict.status, Status::Skip | Status::NotApplicable);
-            assert!(silent && !verdict.note.is_empty(), "row {}: {verdict:?}", row.number);
-        }
-    }
-}
+mod tests;

@@ -15,8 +15,8 @@ use crate::playlist::{MediaPlaylist, Position, Segment, Text};
 
 /// Downloads under way at once for one rendition; what is listed beyond is counted, not loaded.
 const JOBS_MAX: usize = 48;
-/// Lines of all versions together that are kept; later versions are only followed.
-const LINES_KEPT_MAX: usize = 2_000_000;
+/// Lines of all versions together that are kept, about 400 bytes each; beyond them the oldest versions are forgotten.
+const LINES_KEPT_MAX: usize = 300_000;
 /// Requests that are remembered.
 const LOADS_MAX: usize = 20_000;
 /// Segments of the first version that are downloaded: the newest of a live playlist, the first of an ended one.
@@ -189,18 +189,24 @@ impl Poller {
         if last.is_some_and(|last| last.playlist.text.raw == playlist.text.raw) {
             return true;
         }
-        self.lines_kept += playlist.text.lines.len();
         let first = self.seen.versions.is_empty();
         let stale = self.seen.last().is_some_and(|last| last.end() > playlist.end());
-        if self.lines_kept < LINES_KEPT_MAX {
-            self.seen.versions.push(Version { at, sent, asked, playlist: playlist.clone() });
-        }
+        self.keep(Version { at, sent, asked, playlist: playlist.clone() });
         if !stale {
             self.segments(&playlist, at, first);
             self.parts(&playlist, at, first);
             self.hints(&playlist, at);
         }
         false
+    }
+
+    fn keep(&mut self, version: Version) {
+        self.lines_kept += version.playlist.text.lines.len();
+        self.seen.versions.push(version);
+        while self.lines_kept > LINES_KEPT_MAX && self.seen.versions.len() > 2 {
+            let oldest = self.seen.versions.remove(0);
+            self.lines_kept -= oldest.playlist.text.lines.len();
+        }
     }
 
     fn segments(&mut self, playlist: &MediaPlaylist, at: At, first: bool) {
