@@ -384,12 +384,51 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    use media::ObjectName;
+    use futures_util::FutureExt as _;
+    use media::{LogSequence, ObjectName};
     use seal::Keyring;
 
     use super::*;
-    use crate::gate::tests::studio::{Authority, Studio, cluster, node};
+    use crate::gate::tests::studio::{Authority, Row, Studio, cluster, node, sha256};
     use crate::gate::{Settings, Source};
+
+    #[tokio::test]
+    async fn rows_wake_those_who_wait_and_refusals_do_not() {
+        let (clock, shutdown) = (Clock::new(), CancellationToken::new());
+        let authority = Authority::new();
+        let keyring = Keyring::new(cluster(), authority.root.public_key().unwrap());
+        let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 1 << 30 };
+        let gate = Gate::new(settings, keyring, BTreeMap::new());
+        let (handle, mut effects, _thread) = Actor::spawn(gate, clock, shutdown.clone()).unwrap().into_parts();
+        tokio::spawn(async move { while effects.recv().await.is_some() {} });
+        let mut studio = Studio::new("demo", clock.wall());
+        handle.send(Input::Grant(authority.grant(&studio.key, clock.wall()))).await.unwrap();
+        let push = async |row: &Row| {
+            for (name, bytes) in row.objects.clone() {
+                let digest = sha256(&bytes);
+                handle.push(Input::Object { name, digest, bytes, peer: node("i1") }).await.unwrap();
+            }
+            let (raw, source) = (row.sealed.raw().clone(), Source::Put(node("i1")));
+            handle.push(Input::Seal { stream: row.sealed.body().stream.clone(), raw, source }).await.unwrap()
+        };
+        for row in studio.segment(clock.wall()) {
+            push(&row).await;
+        }
+        // The first seal of a stream waits for peers that could know more; then there is a playlist to wait for.
+        let mut waiter = loop {
+            match handle.views().wait(&studio.stream, clock) {
+                Some(waiter) => break waiter,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        let forged = studio.spoiled(clock.wall(), |body| body.sequence = LogSequence(0));
+        assert!(matches!(push(&forged).await, Answer::Refused(_)));
+        assert_eq!(waiter.woken().now_or_never(), None);
+        push(&studio.row(clock.wall())).await;
+        assert_eq!(waiter.woken().now_or_never(), Some(true));
+        assert_eq!(handle.views().waiting(), 1);
+        shutdown.cancel();
+    }
 
     #[tokio::test]
     async fn pulls_that_found_no_room_are_asked_again_and_what_must_be_kept_is() {

@@ -220,6 +220,28 @@ async fn hint_of_an_epoch_that_was_replaced_is_not_found_and_playlists_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hint_of_a_log_that_is_void_is_not_found_while_playlists_still_show_it() {
+    let mut scene = Scene::start().await;
+    let mut other = scene.studio.fork();
+    for _ in 1..PARTS + 2 {
+        scene.row().await;
+    }
+    let shown = scene.get(PLAYLIST).await;
+    assert!(shown.text().contains("TYPE=PART,URI=\"1/3.2.m4s\""));
+    let blocked = scene.blocked(&["/live/demo/1080p/1/3.2.m4s"]).await;
+    // The next session builds on a row from before the segment that is open here.
+    other.reconnect(scene.zone.now());
+    let row = other.row(scene.zone.now());
+    scene.ingest.push(&[&scene.node], &row).await;
+    assert!(blocked.answers().await.iter().all(|answer| answer.status == 404));
+    assert_eq!(scene.get(PLAYLIST).await.text(), shown.text(), "playlists never go back");
+    scene.studio = other;
+    scene.row().await;
+    let now = scene.get(PLAYLIST).await;
+    assert!(now.text().contains("URI=\"2/3.1.m4s\"") && !now.text().contains("\"1/3."), "{}", now.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn during_an_outage_the_next_epoch_is_hinted_and_waited_for() {
     let mut scene = Scene::start().await;
     let gap = scene.studio.gap(scene.zone.now());

@@ -321,7 +321,7 @@ impl Studio {
             length: u64::try_from(bytes.len()).unwrap(),
             digest: sha256(bytes),
             init: if is_init { sha256(bytes) } else { sha256(&self.bytes(name, "init", 100)) },
-            sync_length: (matches!(slot, Slot::Part { .. }) && name != "audio").then(|| bytes.len() as u64 / 2),
+            sync_length: (matches!(slot, Slot::Part { .. }) && name != "audio").then_some(bytes.len() as u64 / 2),
         }
     }
 

@@ -84,7 +84,7 @@ fn image_larger_than_a_thumbnail_is_refused() {
     let (studio, mut bench) = setup();
     let slot = Slot::Image { msn: MediaSequence(0) };
     let name = media::ObjectName {
-        stream: studio.stream.clone(),
+        stream: studio.stream,
         rendition: studio::rendition("360p"),
         epoch: Epoch(1),
         slot,
