@@ -5,7 +5,10 @@ use media::{
     BitsPerSecond, ClusterId, Digest, DiscontinuitySequence, Epoch, Format, LogSequence, MediaSequence, NodeId,
     ObjectName, PartIndex, RenditionId, SessionId, Slot, StreamId, Timescale, Timestamp, Track, UnixMillis,
 };
-use seal::{Grant, Keyring, Object, Rendition, RootKey, SealBody, SealKind, Sealed, SealingKey, StreamPattern};
+use seal::{
+    Grant, Keyring, Object, Rendition, RootKey, RootPublicKey, SealBody, SealKind, Sealed, SealingKey, Signer as _,
+    StreamPattern,
+};
 
 /// Parts of a segment: 4 s in half seconds.
 const PARTS: u32 = 8;
@@ -23,6 +26,8 @@ pub(crate) struct Row {
 /// Writes the log of one stream.
 pub(crate) struct Author {
     key: SealingKey,
+    pub(crate) root: RootPublicKey,
+    pub(crate) grant: Bytes,
     pub(crate) keyring: Keyring,
     pub(crate) stream: StreamId,
     renditions: Vec<RenditionId>,
@@ -36,7 +41,7 @@ pub(crate) struct Author {
 impl Author {
     pub(crate) fn new(renditions: u32, part_bytes: usize, now: UnixMillis) -> anyhow::Result<Self> {
         let (root, key) = (RootKey::generate()?, SealingKey::generate()?);
-        let cluster = ClusterId::new("bench")?;
+        let cluster = Self::cluster()?;
         let grant = Grant {
             cluster: cluster.clone(),
             public_key: key.public_key_bytes(),
@@ -46,15 +51,17 @@ impl Author {
             not_after: UnixMillis(now.0 + 86_400_000),
         };
         let grant = seal::sign_grant(&grant, &root)?;
-        let mut keyring = Keyring::new(cluster, root.public_key()?);
+        let root = root.public_key()?;
+        let mut keyring = Keyring::new(cluster, root.clone());
         keyring.add_grant(&grant, now)?;
         let names: Result<Vec<_>, _> = (0..renditions).map(|n| RenditionId::new(&format!("r{n:02}"))).collect();
         let renditions = names?;
         Ok(Self {
             segment: vec![Vec::new(); renditions.len()],
             key,
+            root,
+            grant,
             keyring,
-
             stream: StreamId::new("bench")?,
             renditions,
             part_bytes,
@@ -62,6 +69,15 @@ impl Author {
             previous: Digest::NONE,
             sequence: 0,
         })
+    }
+
+    pub(crate) fn cluster() -> anyhow::Result<ClusterId> {
+        Ok(ClusterId::new("bench")?)
+    }
+
+    /// Id of the key that signs.
+    pub(crate) fn key_id(&self) -> String {
+        self.key.key_id().to_string()
     }
 
     /// The next row, made at `now`.
@@ -91,7 +107,7 @@ impl Author {
         }
         let checkpoint = if self.sequence == 0 || completes { self.checkpoint() } else { Vec::new() };
         let body = SealBody {
-            cluster: ClusterId::new("bench")?,
+            cluster: Self::cluster()?,
             stream: self.stream.clone(),
             session: SessionId([7; 16]),
             epoch: Epoch(1),
@@ -118,7 +134,7 @@ impl Author {
     fn object(&self, rendition: &RenditionId, slot: Slot, bytes: &[u8], duration: i64) -> Object {
         let row = i64::try_from(self.sequence).unwrap_or(i64::MAX);
         let start = match slot {
-            Slot::Init => 0,
+            Slot::Init | Slot::Image { .. } => 0,
             Slot::Part { .. } => row * PART_TICKS,
             Slot::Segment { .. } => (row + 1 - i64::from(PARTS)) * PART_TICKS,
         };

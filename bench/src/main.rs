@@ -1,6 +1,8 @@
 //! Figures, measured side by side with the named peer in one run. Machines are noisy: ours and theirs alternate, the median
 //! of the rounds counts, and the ratio is what is printed. Nothing here decides whether a test passes.
 
+mod balancer;
+mod blocked;
 mod gate;
 mod join;
 mod joins;
@@ -42,6 +44,15 @@ struct Arguments {
     /// Rounds of each side; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Viewers that `blocked` lets wait.
+    #[arg(long, default_value_t = 5000)]
+    viewers: usize,
+    /// Runs the node of `blocked`, which starts itself so.
+    #[arg(long, hide = true)]
+    blocked_node: Option<String>,
+    /// Runs the load balancer of `balancer`, which starts itself so.
+    #[arg(long, hide = true)]
+    balancer: Option<String>,
     /// How long `memory` watches, in seconds.
     #[arg(long, default_value_t = 600)]
     memory_seconds: u64,
@@ -60,6 +71,10 @@ struct Arguments {
 enum What {
     /// CPU of the ingest's ladder against the ffmpeg command line.
     Ladder,
+    /// Viewers blocked on the next part: delay, memory, CPU.
+    Blocked,
+    /// Viewers blocked on the next part through a load balancer, against HAProxy.
+    Balancer,
     /// Seal verifications a second.
     Signatures,
     /// Delay from "seal and bytes are here" to "listed".
@@ -76,16 +91,34 @@ enum What {
     Stalls,
 }
 
-const ALL: [What; 8] =
-    [What::Ladder, What::Signatures, What::Gate, What::Startup, What::Memory, What::Latency, What::Join, What::Stalls];
+const ALL: [What; 10] = [
+    What::Ladder,
+    What::Signatures,
+    What::Gate,
+    What::Startup,
+    What::Memory,
+    What::Latency,
+    What::Join,
+    What::Stalls,
+    What::Blocked,
+    What::Balancer,
+];
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(orders) = &arguments.blocked_node {
+        return blocked::serve(orders);
+    }
+    if let Some(orders) = &arguments.balancer {
+        return balancer::serve(orders);
+    }
     let wanted = if arguments.what.is_empty() { ALL.to_vec() } else { arguments.what.clone() };
     println!("| what | Sealcast | peer | ratio | bound |\n|---|---|---|---|---|");
     for what in wanted {
         let figures = match what {
             What::Ladder => ladder::measure(arguments.rounds)?,
+            What::Blocked => blocked::measure(arguments.viewers)?,
+            What::Balancer => balancer::measure(arguments.rounds)?,
             What::Signatures => signatures::measure()?,
             What::Gate => gate::measure()?,
             What::Startup => startup::ready(arguments.rounds)?,

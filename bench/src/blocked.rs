@@ -1,0 +1,208 @@
+//! Many viewers blocked on the next part of one stream of one node: how soon after it was admitted each has its playlist, what a
+//! viewer who waits costs in memory besides its connection, and whether CPU is in proportion to what is sent.
+
+mod server;
+mod viewer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use media::{ObjectName, Slot};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::Figure;
+use crate::log::Row;
+use server::Server;
+use viewer::Viewer;
+
+pub(crate) use server::serve;
+
+/// Bytes of a part: half a second at 1.6 Mbit/s.
+const PART_BYTES: usize = 100_000;
+/// Segments before anybody comes, so that playlists are as long as they get.
+const SEGMENTS: usize = 13;
+/// Rows that are measured: each viewer gets so many playlists.
+const ROWS: usize = 40;
+/// Cadence of the rows.
+const ROW: Duration = Duration::from_millis(500);
+/// Viewers that connect at once.
+const CONNECTING_MAX: usize = 64;
+/// How long memory is left alone before it is read.
+const SETTLE: Duration = Duration::from_secs(2);
+/// A fifth of the viewers: what CPU is compared with.
+const FEWER: usize = 5;
+
+/// What one run came to.
+struct Run {
+    viewers: usize,
+    /// From the seal's push to the last byte of each answer, in milliseconds, sorted.
+    delays: Vec<f64>,
+    /// Bytes of memory that a connection takes that has asked once.
+    connection: f64,
+    /// And what it takes more while it waits.
+    waiting: f64,
+    /// And after all rows.
+    served: f64,
+    cpu_s: f64,
+    bytes: usize,
+}
+
+pub(crate) fn measure(viewers: usize) -> anyhow::Result<Vec<Figure>> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let few = runtime.block_on(run(viewers / FEWER))?;
+    let many = runtime.block_on(run(viewers))?;
+    Ok(figures(&few, &many))
+}
+
+fn figures(few: &Run, many: &Run) -> Vec<Figure> {
+    let at = |share: f64| {
+        let index = (many.delays.len() as f64 * share) as usize;
+        many.delays.get(index.min(many.delays.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+    };
+    let per_kilobyte = |run: &Run| run.cpu_s * 1e9 / run.bytes as f64;
+    let figure = |what: String, ours: String, ratio, bound| Figure { what, ours, peer: "-".to_owned(), ratio, bound };
+    let (now, before) = (per_kilobyte(many), per_kilobyte(few));
+    vec![
+        figure(
+            format!("{} viewers blocked on a part: from the push of its seal to the whole playlist", many.viewers),
+            format!("p50 {:.1} ms, p99 {:.1} ms, last {:.1} ms", at(0.5), at(0.99), at(1.0)),
+            None,
+            "p99 <= 50 ms",
+        ),
+        figure(
+            "memory of a viewer who waits, besides its connection".to_owned(),
+            format!(
+                "{:.1} KB; after {ROWS} playlists {:.1} KB; the connection (TLS, HTTP/2) {:.1} KB",
+                many.waiting / 1e3,
+                many.served / 1e3,
+                many.connection / 1e3
+            ),
+            None,
+            "<= 16 KB",
+        ),
+        figure(
+            format!("CPU a byte sent, {} viewers against {}", many.viewers, few.viewers),
+            format!("{now:.1} ns against {before:.1} ns"),
+            Some(now / before),
+            "in proportion: <= 1.2x",
+        ),
+    ]
+}
+
+#[expect(clippy::disallowed_methods, reason = "measures real time")]
+async fn run(viewers: usize) -> anyhow::Result<Run> {
+    let directory = tempfile::tempdir()?;
+    let mut server = Server::start(directory.path(), PART_BYTES, SEGMENTS).await?;
+    let playlist = format!("/live/{}/r00/index.m3u8", server.author.stream);
+    let tls = Arc::new(server.viewers.clone());
+    tokio::time::sleep(SETTLE).await;
+    let alone = server.resident()?;
+
+    let mut connecting = JoinSet::new();
+    let mut connected = Vec::with_capacity(viewers);
+    for _ in 0..viewers {
+        if connecting.len() >= CONNECTING_MAX {
+            connected.push(connecting.join_next().await.context("nobody connects")???);
+        }
+        let (address, tls, playlist) = (server.https, tls.clone(), playlist.clone());
+        connecting.spawn(async move {
+            let mut viewer = Viewer::connect(address, tls).await?;
+            viewer.ask(&playlist).await?;
+            viewer.answer().await?;
+            anyhow::Ok(viewer)
+        });
+    }
+    while let Some(viewer) = connecting.join_next().await {
+        connected.push(viewer??);
+    }
+    tokio::time::sleep(SETTLE).await;
+    let idle = server.resident()?;
+
+    let mut row = server.next_row()?;
+    let (places, place) = watch::channel(place_of(&row));
+    let (answered, mut answers) = mpsc::unbounded_channel();
+    let mut watching = JoinSet::new();
+    for viewer in connected {
+        watching.spawn(watch_on(viewer, playlist.clone(), place.clone(), answered.clone()));
+    }
+    drop(answered);
+    let all_wait =
+        |status: &serde_json::Value| status["nodes"]["b1"]["waiting"].as_u64() == u64::try_from(viewers).ok();
+    tokio::select! {
+        waited = server.wait("all viewers wait", all_wait) => waited?,
+        Some(ended) = watching.join_next() => bail!("a viewer gave up: {:#}", ended?),
+    }
+    tokio::time::sleep(SETTLE).await;
+    let blocked = server.resident()?;
+
+    let (mut delays, mut bytes) = (Vec::with_capacity(viewers * ROWS), 0);
+    let cpu = server.cpu()?;
+    let mut ticks = tokio::time::interval(ROW);
+    for _ in 0..ROWS {
+        server.push_bytes(&row).await?;
+        ticks.tick().await;
+        let began = Instant::now();
+        server.push_seal(&row).await?;
+        for _ in 0..viewers {
+            let (at, length): (Instant, usize) = tokio::select! {
+                Some(answer) = answers.recv() => answer,
+                Some(ended) = watching.join_next() => bail!("a viewer gave up: {:#}", ended?),
+            };
+            delays.push(at.duration_since(began).as_secs_f64() * 1e3);
+            bytes += length;
+        }
+        row = server.next_row()?;
+        places.send_replace(place_of(&row));
+        server.wait("all viewers wait again", all_wait).await?;
+    }
+    let cpu_s = server.cpu()? - cpu;
+    let served = server.resident()?;
+    watching.shutdown().await;
+    delays.sort_by(f64::total_cmp);
+    let each = |bytes: u64, before: u64| bytes.saturating_sub(before) as f64 / viewers as f64;
+    Ok(Run {
+        viewers,
+        delays,
+        connection: each(idle, alone),
+        waiting: each(blocked, idle),
+        served: each(served, idle),
+        cpu_s,
+        bytes,
+    })
+}
+
+/// Media sequence number and part index of a row.
+fn place_of(row: &Row) -> (u64, u32) {
+    let place = |(name, _): &(ObjectName, Bytes)| match name.slot {
+        Slot::Part { msn, part } => Some((msn.0, part.0)),
+        _ => None,
+    };
+    row.objects.iter().find_map(place).expect("a row has parts")
+}
+
+/// Asks for each place in turn, and says when the answer was there and how long it was. Ends when something went wrong.
+#[expect(clippy::disallowed_methods, reason = "measures real time")]
+async fn watch_on(
+    mut viewer: Viewer,
+    playlist: String,
+    mut place: watch::Receiver<(u64, u32)>,
+    answered: mpsc::UnboundedSender<(Instant, usize)>,
+) -> anyhow::Error {
+    let mut rows = async || {
+        loop {
+            let (msn, part) = *place.borrow_and_update();
+            viewer.ask(&format!("{playlist}?_HLS_msn={msn}&_HLS_part={part}")).await?;
+            let bytes = viewer.answer().await?;
+            answered.send((Instant::now(), bytes))?;
+            place.changed().await?;
+        }
+    };
+    let ended: anyhow::Result<std::convert::Infallible> = rows().await;
+    match ended {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}

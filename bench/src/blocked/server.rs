@@ -1,0 +1,219 @@
+//! The server of `blocked`: a broadcast node in a process of its own, so that memory and CPU are its alone, and the hand that
+//! feeds it over the data plane.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use broadcast::{Broadcast, Config};
+use media::NodeId;
+use node::bus::{self, Message};
+use node::clock::Clock;
+use node::ops::Ops;
+use node::{CancellationToken, Context, Role, Setup, broker, tls};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
+
+use crate::log::{Author, Row};
+
+/// A node that is not there, or lists nothing, after this long has failed.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(20);
+const PASSWORD: &str = "bench";
+/// Connections that the node takes at most: those of all viewers, and room.
+const CONNECTIONS_MAX: usize = 65_536;
+
+/// What the child is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Orders {
+    directory: std::path::PathBuf,
+    broker: SocketAddr,
+    identity: tls::IdentityPaths,
+}
+
+/// Where the child is.
+#[derive(Debug, Serialize, Deserialize)]
+struct Addresses {
+    https: SocketAddr,
+    data: SocketAddr,
+    ops: SocketAddr,
+}
+
+/// What the child does: it serves until nobody is at the other end of its input.
+pub(crate) fn serve(orders: &str) -> anyhow::Result<()> {
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let orders: Orders = serde_json::from_str(orders)?;
+        let shutdown = CancellationToken::new();
+        let ops = Ops::new();
+        let context = context("b1", Role::Broadcast, &orders, &ops, &shutdown).await?;
+        let config = Config {
+            root_key: orders.directory.join("root.pub"),
+            connections_max: CONNECTIONS_MAX,
+            ..Config::default()
+        };
+        let broadcast = Broadcast::load(config, context).await?;
+        let server = ops.load(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let addresses =
+            Addresses { https: broadcast.https_address(), data: broadcast.data_address(), ops: server.address() };
+        tokio::spawn(server.run(shutdown.clone()));
+        let running = tokio::spawn(broadcast.run(shutdown.clone()));
+        println!("{}", serde_json::to_string(&addresses)?);
+        let mut nothing = Vec::new();
+        tokio::io::stdin().read_to_end(&mut nothing).await?;
+        shutdown.cancel();
+        running.await?
+    })
+}
+
+async fn context(
+    name: &str,
+    role: Role,
+    orders: &Orders,
+    ops: &std::sync::Arc<Ops>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Context> {
+    let password_file = orders.directory.join(format!("{name}.password"));
+    std::fs::write(&password_file, PASSWORD)?;
+    let bus = bus::Config {
+        urls: vec![format!("mqtt://{}", orders.broker)],
+        username: Some(name.to_owned()),
+        password_file: Some(password_file),
+        ..bus::Config::default()
+    };
+    let setup = Setup {
+        id: NodeId::new(name)?,
+        role,
+        cluster: Author::cluster()?,
+        data: orders.directory.join(name),
+        bus,
+        identity: orders.identity.clone(),
+        ops: ops.clone(),
+    };
+    setup.start(shutdown.clone()).await
+}
+
+/// The child, a broker for it, and the stream that is pushed to it.
+pub(super) struct Server {
+    child: Child,
+    pub(super) https: SocketAddr,
+    data: SocketAddr,
+    ops: SocketAddr,
+    pub(super) viewers: rustls::ClientConfig,
+    pushes: reqwest::Client,
+    clock: Clock,
+    pub(super) author: Author,
+    _shutdown: tokio_util::sync::DropGuard,
+}
+
+impl Server {
+    /// Starts all of it, and pushes the first segments.
+    pub(super) async fn start(directory: &Path, part_bytes: usize, segments: usize) -> anyhow::Result<Self> {
+        let clock = Clock::new();
+        let author = Author::new(1, part_bytes, clock.wall())?;
+        std::fs::write(directory.join("root.pub"), author.root.as_bytes())?;
+        let authority = tls::Authority::ensure(&directory.join("certs"), &clock)?;
+        let user = |name: &str, access| broker::User { name: name.to_owned(), password: PASSWORD.to_owned(), access };
+        let users = vec![user("b1", broker::Access::Broadcast), user("control", broker::Access::Control)];
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let broker =
+            broker::EmbeddedBroker::load(broker::Config { listen, users, ..broker::Config::default() }).await?;
+        let shutdown = CancellationToken::new();
+        let orders = |name: &str, role| {
+            let identity = authority.issue(&NodeId::new(name)?, role, &[])?;
+            anyhow::Ok(Orders { directory: directory.to_owned(), broker: broker.address(), identity })
+        };
+        let (to_child, to_control) = (orders("b1", Role::Broadcast)?, orders("control", Role::Control)?);
+        let ingest = tls::Identity::load(&orders("ingest", Role::Ingest)?.identity)?;
+        tokio::spawn(broker.run(shutdown.clone()));
+        let control = context("control", Role::Control, &to_control, &Ops::new(), &shutdown).await?;
+        let topic = control.prefix.name(&messages::Topic::Key(author.key_id()));
+        control.bus.publish(Message { topic, payload: author.grant.clone(), retain: true }).await?;
+
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["--blocked-node", &serde_json::to_string(&to_child)?])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let out = child.stdout.take().context("no output")?;
+        let line = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).map(|_| line)
+        });
+        let Addresses { https, data, ops } = serde_json::from_str(&line.await??).context("the node did not start")?;
+        let mut viewers = ingest.client();
+        viewers.alpn_protocols = vec![b"h2".to_vec()];
+        let pushes = ingest.http_client()?;
+        let _shutdown = shutdown.drop_guard();
+        let mut node = Self { child, https, data, ops, viewers, pushes, clock, author, _shutdown };
+        for _ in 0..segments * 8 {
+            let row = node.author.next(clock.wall())?;
+            node.push_bytes(&row).await?;
+            node.push_seal(&row).await?;
+        }
+        node.wait("the stream is listed", |status| status["nodes"]["b1"]["streams"][0]["sequence"].as_u64().is_some())
+            .await?;
+        Ok(node)
+    }
+
+    pub(super) fn next_row(&mut self) -> anyhow::Result<Row> {
+        self.author.next(self.clock.wall())
+    }
+
+    pub(super) async fn push_bytes(&self, row: &Row) -> anyhow::Result<()> {
+        for (name, bytes) in &row.objects {
+            self.put(&name.to_string(), bytes.clone()).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn push_seal(&self, row: &Row) -> anyhow::Result<()> {
+        self.put(&format!("/live/{}/seals", self.author.stream), row.sealed.raw().clone()).await
+    }
+
+    async fn put(&self, path: &str, bytes: bytes::Bytes) -> anyhow::Result<()> {
+        let answer = self.pushes.put(format!("https://{}{path}", self.data)).body(bytes).send().await?;
+        ensure!(answer.status().is_success(), "{path}: {}", answer.status());
+        Ok(())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "measures real time")]
+    pub(super) async fn wait(&self, what: &str, holds: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            let status = reqwest::Client::new().get(format!("http://{}/status", self.ops)).send().await?;
+            if holds(&serde_json::from_slice(&status.bytes().await?)?) {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < WAIT_MAX, "in vain: {what}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Resident memory, in bytes.
+    pub(super) fn resident(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        let kibibytes: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+        Ok(kibibytes * 1024)
+    }
+
+    /// CPU time since it was started, in seconds.
+    pub(super) fn cpu(&self) -> anyhow::Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let (_, rest) = stat.rsplit_once(')').context("no name")?;
+        let mut fields = rest.split_whitespace().skip(11).map(str::parse::<f64>);
+        let (user, system) = (fields.next().context("no utime")??, fields.next().context("no stime")??);
+        // USER_HZ is 100 on every Linux.
+        Ok((user + system) / 100.0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
