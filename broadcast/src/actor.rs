@@ -385,7 +385,7 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::FutureExt as _;
-    use media::{LogSequence, ObjectName};
+    use media::ObjectName;
     use seal::Keyring;
 
     use super::*;
@@ -408,8 +408,8 @@ mod tests {
                 let digest = sha256(&bytes);
                 handle.push(Input::Object { name, digest, bytes, peer: node("i1") }).await.unwrap();
             }
-            let (raw, source) = (row.sealed.raw().clone(), Source::Put(node("i1")));
-            handle.push(Input::Seal { stream: row.sealed.body().stream.clone(), raw, source }).await.unwrap()
+            let (stream, raw) = (row.sealed.body().stream.clone(), row.sealed.raw().clone());
+            handle.push(Input::Seal { stream, raw, source: Source::Put(node("i1")) }).await.unwrap();
         };
         for row in studio.segment(clock.wall()) {
             push(&row).await;
@@ -421,8 +421,10 @@ mod tests {
                 None => tokio::task::yield_now().await,
             }
         };
-        let forged = studio.spoiled(clock.wall(), |body| body.sequence = LogSequence(0));
-        assert!(matches!(push(&forged).await, Answer::Refused(_)));
+        let (stream, forged) = (studio.stream.clone(), Bytes::from_static(b"a seal"));
+        let refused = handle.push(Input::Seal { stream, raw: forged, source: Source::Put(node("i1")) }).await.unwrap();
+        assert!(matches!(refused, Answer::Refused(_)));
+        assert!(!handle.views().get(&studio.stream).unwrap().refused.is_empty(), "there is another view");
         assert_eq!(waiter.woken().now_or_never(), None);
         push(&studio.row(clock.wall())).await;
         assert_eq!(waiter.woken().now_or_never(), Some(true));

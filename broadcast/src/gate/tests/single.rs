@@ -83,12 +83,7 @@ fn image_is_admitted_with_its_segment_and_leaves_with_it() {
 fn image_larger_than_a_thumbnail_is_refused() {
     let (studio, mut bench) = setup();
     let slot = Slot::Image { msn: MediaSequence(0) };
-    let name = media::ObjectName {
-        stream: studio.stream,
-        rendition: studio::rendition("360p"),
-        epoch: Epoch(1),
-        slot,
-    };
+    let name = media::ObjectName { stream: studio.stream, rendition: studio::rendition("360p"), epoch: Epoch(1), slot };
     bench.object(&name, &vec![1; 128 * 1024 + 1].into());
     assert_eq!(bench.reasons(), [AlertReason::Malformed]);
 }
