@@ -2,7 +2,7 @@
 //! viewer who waits costs in memory besides its connection, and whether CPU is in proportion to what is sent.
 
 mod server;
-mod viewer;
+pub(crate) mod viewer;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 
 mod balancer;
 mod blocked;
+mod conformance;
 mod gate;
 mod join;
 mod joins;
@@ -53,6 +54,9 @@ struct Arguments {
     /// Runs the load balancer of `balancer`, which starts itself so.
     #[arg(long, hide = true)]
     balancer: Option<String>,
+    /// How long `conformance` watches each server, in seconds.
+    #[arg(long, default_value_t = 60)]
+    conformance_seconds: u64,
     /// How long `memory` watches, in seconds.
     #[arg(long, default_value_t = 600)]
     memory_seconds: u64,
@@ -89,6 +93,8 @@ enum What {
     Join,
     /// How often the picture stands still.
     Stalls,
+    /// The checker's rows for Sealcast, nginx-rtmp, ffmpeg's HLS muxer and xiu: a table of its own, when asked for alone.
+    Conformance,
 }
 
 const ALL: [What; 10] = [
@@ -112,10 +118,16 @@ fn main() -> anyhow::Result<()> {
     if let Some(orders) = &arguments.balancer {
         return balancer::serve(orders);
     }
+    if arguments.what == [What::Conformance] {
+        print!("{}", conformance::table(arguments.conformance_seconds)?);
+        return Ok(());
+    }
     let wanted = if arguments.what.is_empty() { ALL.to_vec() } else { arguments.what.clone() };
     println!("| what | Sealcast | peer | ratio | bound |\n|---|---|---|---|---|");
     for what in wanted {
         let figures = match what {
+            // No figure: its table is printed when it is asked for alone.
+            What::Conformance => Vec::new(),
             What::Ladder => ladder::measure(arguments.rounds)?,
             What::Blocked => blocked::measure(arguments.viewers)?,
             What::Balancer => balancer::measure(arguments.rounds)?,

@@ -27,14 +27,14 @@ const STATUS_200: u8 = 0x88;
 /// The window of the connection that a viewer grants once and for all.
 const WINDOW: u32 = 0x7fff_0000;
 
-pub(super) struct Viewer {
+pub(crate) struct Viewer {
     stream: TlsStream<TcpStream>,
     next_id: u32,
     read: Vec<u8>,
 }
 
 impl Viewer {
-    pub(super) async fn connect(address: SocketAddr, tls: Arc<rustls::ClientConfig>) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(address: SocketAddr, tls: Arc<rustls::ClientConfig>) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let stream = TlsConnector::from(tls).connect(ServerName::try_from(AUTHORITY)?, stream).await?;
@@ -47,7 +47,7 @@ impl Viewer {
     }
 
     /// Asks; [`Viewer::answer`] waits for what comes.
-    pub(super) async fn ask(&mut self, path: &str) -> anyhow::Result<()> {
+    pub(crate) async fn ask(&mut self, path: &str) -> anyhow::Result<()> {
         // :method GET and :scheme https; :path, :authority; accept-encoding "gzip, deflate": names and values of the static table.
         let mut block = vec![0x82, 0x87];
         literal(&mut block, 0x04, path)?;
@@ -61,7 +61,7 @@ impl Viewer {
     }
 
     /// Bytes on the wire, before TLS, of the answer to the newest request.
-    pub(super) async fn answer(&mut self) -> anyhow::Result<usize> {
+    pub(crate) async fn answer(&mut self) -> anyhow::Result<usize> {
         let mut bytes = 0;
         loop {
             while let Some((kind, flags, id, payload)) = self.frame() {

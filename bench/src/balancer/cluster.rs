@@ -1,0 +1,302 @@
+//! The set-up of `balancer`: a node reduced to what a balancer sees of it, and the two balancers in front.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::extract::{self, State};
+use axum::http::{HeaderName, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Extension, Router};
+use bytes::Bytes;
+use loadbalancer::LoadBalancer;
+use media::{ClusterId, NodeId};
+use node::http::{Limits, Peer};
+use node::ops::Ops;
+use node::presence::PresenceParts;
+use node::{CancellationToken, Context, Role, Setup, broker, bus, tls};
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::watch;
+
+use super::Which;
+use super::haproxy::Haproxy;
+use crate::blocked::viewer::Viewer;
+
+pub(super) const PLAYLIST: &str = "/live/bench/v/index.m3u8";
+pub(super) const PARTS: &str = "/live/bench/v/1";
+const PLAYLIST_BYTES: usize = 2_000;
+/// Half a second at 1 Mbit/s; the bench's viewer takes no more than 64 KiB at once.
+const PART_BYTES: usize = 60_000;
+const PASSWORD: &str = "bench";
+/// Connections that a balancer takes at most: those of all viewers, and room.
+const CONNECTIONS_MAX: usize = 16_384;
+/// How long a balancer may take to find the node.
+const START_MAX: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(20);
+
+/// What the child is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Orders {
+    directory: std::path::PathBuf,
+    broker: SocketAddr,
+    identity: tls::IdentityPaths,
+}
+
+/// What the child does: it balances until nobody is at the other end of its input.
+pub(crate) fn serve(orders: &str) -> anyhow::Result<()> {
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let orders: Orders = serde_json::from_str(orders)?;
+        let shutdown = CancellationToken::new();
+        let context = context("lb", Role::LoadBalancer, &orders, &shutdown).await?;
+        let config = loadbalancer::Config {
+            https_listen: any_port(),
+            connections_max: CONNECTIONS_MAX,
+            ..loadbalancer::Config::default()
+        };
+        let balancer = LoadBalancer::load(config, context).await?;
+        println!("{}", balancer.https_address());
+        let running = tokio::spawn(balancer.run(shutdown.clone()));
+        let mut nothing = Vec::new();
+        tokio::io::stdin().read_to_end(&mut nothing).await?;
+        shutdown.cancel();
+        running.await?
+    })
+}
+
+fn any_port() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+async fn context(name: &str, role: Role, orders: &Orders, shutdown: &CancellationToken) -> anyhow::Result<Context> {
+    let password_file = orders.directory.join(format!("{name}.password"));
+    std::fs::write(&password_file, PASSWORD)?;
+    let bus = bus::Config {
+        urls: vec![format!("mqtt://{}", orders.broker)],
+        username: Some(name.to_owned()),
+        password_file: Some(password_file),
+        ..bus::Config::default()
+    };
+    let setup = Setup {
+        id: NodeId::new(name)?,
+        role,
+        cluster: ClusterId::new("bench")?,
+        data: orders.directory.join(name),
+        bus,
+        identity: orders.identity.clone(),
+        ops: Ops::new(),
+    };
+    setup.start(shutdown.clone()).await
+}
+
+/// What the node holds back.
+#[derive(Debug, Clone)]
+struct Hold {
+    released: watch::Sender<u64>,
+    waiting: watch::Sender<usize>,
+    connections: Arc<Mutex<BTreeSet<SocketAddr>>>,
+    part: Bytes,
+    playlist: Bytes,
+}
+
+impl Hold {
+    fn router(&self) -> Router {
+        Router::new()
+            .route(PLAYLIST, get(Self::playlist))
+            .route(&format!("{PARTS}/{{part}}"), get(Self::part))
+            .with_state(self.clone())
+    }
+
+    async fn playlist(State(hold): State<Self>) -> impl IntoResponse {
+        ([priority("u=1"), (header::CACHE_CONTROL, "public, max-age=2")], hold.playlist)
+    }
+
+    async fn part(
+        State(hold): State<Self>,
+        Extension(peer): Extension<Peer>,
+        extract::Path(part): extract::Path<String>,
+    ) -> impl IntoResponse {
+        let wanted: u64 = part.trim_end_matches(".m4s").parse().unwrap_or(u64::MAX);
+        hold.connections.lock().unwrap_or_else(PoisonError::into_inner).insert(*peer.address.expose());
+        let mut released = hold.released.subscribe();
+        hold.waiting.send_modify(|waiting| *waiting += 1);
+        let _ = released.wait_for(|released| *released >= wanted).await;
+        hold.waiting.send_modify(|waiting| *waiting -= 1);
+        ([priority("u=3"), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")], hold.part)
+    }
+}
+
+fn priority(value: &'static str) -> (HeaderName, &'static str) {
+    (HeaderName::from_static(node::priority::NAME), value)
+}
+
+/// All of it.
+pub(super) struct Cluster {
+    pub(super) viewers: rustls::ClientConfig,
+    hold: Hold,
+    newest: AtomicU64,
+    node: SocketAddr,
+    ours: (Running, SocketAddr),
+    haproxy: (Running, SocketAddr),
+    _shutdown: tokio_util::sync::DropGuard,
+}
+
+/// A balancer's process, killed by its own pid at the end.
+pub(super) struct Running(pub(super) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Cluster {
+    pub(super) async fn start(directory: &Path) -> anyhow::Result<Self> {
+        let authority = tls::Authority::ensure(&directory.join("certs"), &node::clock::Clock::new())?;
+        let user = |name: &str, access| broker::User { name: name.to_owned(), password: PASSWORD.to_owned(), access };
+        let users = vec![user("b1", broker::Access::Broadcast), user("lb", broker::Access::LoadBalancer)];
+        let config = broker::Config { listen: any_port(), users, ..broker::Config::default() };
+        let broker = broker::EmbeddedBroker::load(config).await?;
+        let shutdown = CancellationToken::new();
+        let orders = |name: &str, role| {
+            let identity = authority.issue(&NodeId::new(name)?, role, &[])?;
+            anyhow::Ok(Orders { directory: directory.to_owned(), broker: broker.address(), identity })
+        };
+        let (for_node, for_ours) = (orders("b1", Role::Broadcast)?, orders("lb", Role::LoadBalancer)?);
+        tokio::spawn(broker.run(shutdown.clone()));
+
+        let hold = Hold {
+            released: watch::Sender::new(0),
+            waiting: watch::Sender::new(0),
+            connections: Arc::default(),
+            part: vec![0x5a; PART_BYTES].into(),
+            playlist: vec![b'#'; PLAYLIST_BYTES].into(),
+        };
+        let context = context("b1", Role::Broadcast, &for_node, &shutdown).await?;
+        let listener = node::http::bind(any_port()).await?;
+        let address = listener.local_addr()?;
+        let public = context.identity.server_public();
+        tokio::spawn(node::http::serve_tls(listener, public, hold.router(), Limits::default(), shutdown.clone()));
+        let https = format!("https://{address}");
+        let parts = move || PresenceParts { https: Some(https.clone()), ..PresenceParts::default() };
+        node::presence::spawn(&context, parts, shutdown.clone());
+
+        let mut viewers = context.identity.client();
+        viewers.alpn_protocols = vec![b"h2".to_vec()];
+        let cluster = Self {
+            viewers,
+            hold,
+            newest: AtomicU64::new(0),
+            node: address,
+            ours: start_ours(&for_ours).await?,
+            haproxy: Haproxy { node: address, identity: &for_ours.identity, directory }.start()?,
+            _shutdown: shutdown.drop_guard(),
+        };
+        for which in [Which::Ours, Which::Haproxy] {
+            let found = tokio::time::timeout(START_MAX, cluster.found(which)).await;
+            found.with_context(|| format!("{which:?} does not find the node"))?;
+        }
+        Ok(cluster)
+    }
+
+    /// Resolves once a balancer has passed a request on.
+    async fn found(&self, which: Which) {
+        let once = async || {
+            let mut viewer = Viewer::connect(self.address(Some(which)), Arc::new(self.viewers.clone())).await?;
+            viewer.ask(PLAYLIST).await?;
+            viewer.answer().await
+        };
+        while once().await.is_err() {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    pub(super) fn address(&self, which: Option<Which>) -> SocketAddr {
+        match which {
+            None => self.node,
+            Some(Which::Ours) => self.ours.1,
+            Some(Which::Haproxy) => self.haproxy.1,
+        }
+    }
+
+    fn pid(&self, which: Which) -> u32 {
+        match which {
+            Which::Ours => self.ours.0.0.id(),
+            Which::Haproxy => self.haproxy.0.0.id(),
+        }
+    }
+
+    /// CPU time of a balancer since it was started, in seconds.
+    pub(super) fn cpu(&self, which: Option<Which>) -> anyhow::Result<f64> {
+        which.map_or(Ok(f64::NAN), |which| cpu_seconds(self.pid(which)))
+    }
+
+    /// Memory of a balancer, in bytes.
+    pub(super) fn resident(&self, which: Which) -> anyhow::Result<u64> {
+        resident_bytes(self.pid(which))
+    }
+
+    pub(super) fn next_part(&self) -> u64 {
+        self.newest.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(super) fn release(&self, part: u64) {
+        self.hold.released.send_replace(part);
+    }
+
+    /// Resolves once so many requests wait on the node.
+    pub(super) async fn all_wait(&self, count: usize) {
+        let mut waiting = self.hold.waiting.subscribe();
+        let _ = waiting.wait_for(|waiting| *waiting == count).await;
+    }
+
+    pub(super) fn forget_connections(&self) {
+        self.hold.connections.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Connections to the node that parts were asked on.
+    pub(super) fn connections(&self) -> usize {
+        self.hold.connections.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+async fn start_ours(orders: &Orders) -> anyhow::Result<(Running, SocketAddr)> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["--balancer", &serde_json::to_string(orders)?])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let out = child.stdout.take().context("no output")?;
+    let running = Running(child);
+    let line = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).map(|_| line)
+    });
+    match line.await??.trim().parse() {
+        Ok(address) => Ok((running, address)),
+        Err(_) => bail!("the load balancer did not start"),
+    }
+}
+
+fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+    let kibibytes: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+    Ok(kibibytes * 1024)
+}
+
+fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, rest) = stat.rsplit_once(')').context("no name")?;
+    let mut fields = rest.split_whitespace().skip(11).map(str::parse::<f64>);
+    let (user, system) = (fields.next().context("no utime")??, fields.next().context("no stime")??);
+    // USER_HZ is 100 on every Linux.
+    Ok((user + system) / 100.0)
+}
