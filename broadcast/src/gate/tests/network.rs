@@ -263,6 +263,8 @@ proptest! {
             cluster.gates[n % 2].1.objects(&row);
             for (index, fate) in fate.iter().enumerate() {
                 let bench = &mut cluster.gates[index].1;
+                // A node that hears of a stream when nobody has its first seal begins at the next checkpoint: its window is shorter.
+                let fate = if n == 0 && index == 0 { &Fate::Delivered } else { fate };
                 match fate {
                     Fate::Delivered => bench.take(&row),
                     Fate::Lost if index == n % 2 => bench.seal(&row),
