@@ -116,7 +116,9 @@ fn boundaries(observation: &Observation, regular: &[&RenditionSeen], findings: &
         let frame = frame(observation, one).max(Duration::from_millis(45)) + Duration::from_millis(1);
         for other in regular.iter().skip(index + 1) {
             let theirs = starts(other);
-            for (msn, at) in starts(one) {
+            // What the other was not seen to have, at either end of the time watched, says nothing.
+            let (Some(first), Some(last)) = (theirs.values().min(), theirs.values().max()) else { continue };
+            for (msn, at) in starts(one).into_iter().filter(|(_, at)| at >= first && at <= last) {
                 // By nearest start, for the numbers need not be alike.
                 let near = theirs.values().min_by_key(|their| their.abs_diff(at)).copied();
                 let Some(near) = near.filter(|near| near.abs_diff(at) < Duration::from_secs(1)) else { continue };
