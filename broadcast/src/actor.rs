@@ -411,16 +411,15 @@ mod tests {
             let (stream, raw) = (row.sealed.body().stream.clone(), row.sealed.raw().clone());
             handle.push(Input::Seal { stream, raw, source: Source::Put(node("i1")) }).await.unwrap();
         };
-        for row in studio.segment(clock.wall()) {
-            push(&row).await;
+        let segment = studio.segment(clock.wall());
+        for row in &segment {
+            push(row).await;
         }
-        // The first seal of a stream waits for peers that could know more; then there is a playlist to wait for.
-        let mut waiter = loop {
-            match handle.views().wait(&studio.stream, clock) {
-                Some(waiter) => break waiter,
-                None => tokio::task::yield_now().await,
-            }
-        };
+        // The first seal of a stream waits for peers that could know more; then all of them are admitted, one after the other.
+        while handle.views().get(&studio.stream).is_none_or(|view| view.seals_admitted < segment.len() as u64) {
+            tokio::task::yield_now().await;
+        }
+        let mut waiter = handle.views().wait(&studio.stream, clock).unwrap();
         let (stream, forged) = (studio.stream.clone(), Bytes::from_static(b"a seal"));
         let refused = handle.push(Input::Seal { stream, raw: forged, source: Source::Put(node("i1")) }).await.unwrap();
         assert!(matches!(refused, Answer::Refused(_)));
