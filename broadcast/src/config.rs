@@ -127,6 +127,7 @@ impl Config {
             window: Duration::from_secs(self.dvr_window_s),
             bytes_max: self.dvr_bytes_max,
             free_bytes_min: dvr::DISK_FREE_BYTES_MIN,
+            grants_wait_max: dvr::GRANTS_WAIT_MAX,
         })
     }
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use media::{Digest, Epoch, LogSequence, MediaSequence, Now, StreamId};
 use seal::limits::TAIL_MAX;
-use seal::{Chain, Freshness, Input, Keyring, Refusal, RefusalReason, Sealed, Step, Verdict};
+use seal::{Chain, Freshness, Input, KeyId, Keyring, Refusal, RefusalReason, Sealed, Step, Verdict};
 
 use super::files::Files;
 use super::fold::Fold;
@@ -52,13 +52,14 @@ pub(super) struct Loaded {
     pub(super) refused: Vec<Refused>,
 }
 
-/// Reads a recording. `None` when it has a seal of a key that has no grant here, and that is to be waited for.
+/// Reads a recording. `None` when it has seals of a key that has no grant here, and that is to be waited for.
 pub(super) fn load(job: &Job, keyring: &Keyring, now: Now) -> Option<Loaded> {
     let mut reader = Reader {
         job,
         now,
         chain: None,
         newest: None,
+        lacking: None,
         loaded: Loaded {
             fold: Fold::new(job.settings),
             tape: Tape::new(job.spans),
@@ -86,8 +87,8 @@ pub(super) fn load(job: &Job, keyring: &Keyring, now: Now) -> Option<Loaded> {
                     piece.next_msn = piece.next_msn.max(sealed.body().next_msn);
                     reader.seal(sealed);
                 }
-                Err(Unverified::LacksGrant) => return None,
-                Err(Unverified::Refused(refusal)) => reader.refuse(&refusal),
+                Err(unverified) if reader.is_to_wait(&unverified, &raw) => return None,
+                Err(unverified) => reader.refuse(&unverified.refusal),
             }
         }
         reader.loaded.pieces.push(piece);
@@ -96,19 +97,19 @@ pub(super) fn load(job: &Job, keyring: &Keyring, now: Now) -> Option<Loaded> {
     Some(reader.loaded)
 }
 
-enum Unverified {
-    LacksGrant,
-    Refused(Refusal),
+/// A seal that does not verify.
+struct Unverified {
+    refusal: Refusal,
+    /// The key that it names, where that may yet be granted, and the seal that it says it follows.
+    lacking: Option<(KeyId, Digest)>,
 }
 
 fn verify(keyring: &Keyring, raw: &Bytes, job: &Job, now: Now) -> Result<Sealed, Unverified> {
     keyring.verify(raw, &job.stream, now.wall, Freshness::CatchUp).map_err(|refusal| {
-        let lacks_grant = refusal.reason == RefusalReason::Key
-            && job.patience == Patience::WaitForGrants
-            && seal::peek(raw).is_ok_and(|(key, _)| {
-                keyring.grant(&key).is_none() && keyring.revoked().all(|revoked| *revoked != key)
-            });
-        if lacks_grant { Unverified::LacksGrant } else { Unverified::Refused(refusal) }
+        let is_unknown = |key: &KeyId| keyring.grant(key).is_none() && keyring.revoked().all(|revoked| revoked != key);
+        let named = (refusal.reason == RefusalReason::Key).then(|| seal::peek(raw).ok()).flatten();
+        let lacking = named.filter(|(key, _)| is_unknown(key)).map(|(key, body)| (key, body.previous));
+        Unverified { refusal, lacking }
     })
 }
 
@@ -118,11 +119,21 @@ struct Reader<'j> {
     /// The log since the last hole.
     chain: Option<Chain>,
     newest: Option<(Epoch, LogSequence)>,
+    /// The last seal of a key that has no grant here: that key, and the seal's digest.
+    lacking: Option<(KeyId, Digest)>,
     loaded: Loaded,
     refusals: u64,
 }
 
 impl Reader<'_> {
+    /// Whether the grant of a seal's key is to be waited for: when a seal of that key comes right after another. A seal that was
+    /// damaged on disk may name any key; the one after it does not name the damaged one.
+    fn is_to_wait(&mut self, unverified: &Unverified, raw: &Bytes) -> bool {
+        let Some((key, previous)) = unverified.lacking else { return false };
+        let before = self.lacking.replace((key, seal::digest(raw)));
+        self.job.patience == Patience::WaitForGrants && before == Some((key, previous))
+    }
+
     fn seal(&mut self, sealed: Sealed) {
         if let Some(chain) = &mut self.chain {
             let outcome = chain.apply(Input::Seal(sealed.clone()), self.now);

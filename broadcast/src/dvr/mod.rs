@@ -37,6 +37,9 @@ pub use recorder::{Feed, Parts, Recorder};
 /// Space that is left free on the disk, in bytes: what the rest of the node writes for a long while.
 pub const DISK_FREE_BYTES_MIN: u64 = 2 * 1024 * 1024 * 1024;
 
+/// How long the grants of older keys are waited for, once a stream is live: a control node that comes up with this one.
+pub const GRANTS_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// What a recorder is told when it is made.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -53,6 +56,9 @@ pub struct Settings {
     pub bytes_max: u64,
     /// What is left free on the disk, in bytes.
     pub free_bytes_min: u64,
+    /// How long a recording whose keys are not known is left unread once its stream is live; then it goes on without what they
+    /// signed.
+    pub grants_wait_max: Duration,
 }
 
 /// What to make of a segment that was closed while its bytes are not on disk.

@@ -34,8 +34,6 @@ const ROWS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const REFUSALS_MAX: usize = 64;
 /// How often it is looked what has had its time, and how much of the disk is free.
 const TICK: Duration = Duration::from_secs(1);
-/// How long the grants of older keys are waited for, once a stream is live: a control node that comes up with this one.
-const GRANTS_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Rows that are noted while a recording is read back: half an hour of half-second rows.
 const NOTED_MAX: usize = 4096;
 /// How long after it was cut a window counts as short of room.
@@ -510,7 +508,8 @@ impl Recorder {
     /// What has had its time goes; and it is looked how much may stay.
     fn tick(&mut self) {
         let now = self.clock.now();
-        let waited_for = |reel: &Reel| reel.live_since.is_some_and(|since| since + GRANTS_WAIT_MAX <= now.elapsed);
+        let wait_max = self.settings.grants_wait_max;
+        let waited_for = |reel: &Reel| reel.live_since.is_some_and(|since| since + wait_max <= now.elapsed);
         let impatient: Vec<StreamId> =
             self.reels.iter().filter(|(_, reel)| waited_for(reel)).map(|(stream, _)| stream.clone()).collect();
         impatient.iter().for_each(|stream| self.ask(stream, Patience::GoOn));

@@ -47,6 +47,7 @@ struct Disk {
     window: Duration,
     bytes_max: u64,
     free_bytes_min: u64,
+    grants_wait_max: Duration,
 }
 
 impl Disk {
@@ -55,7 +56,16 @@ impl Disk {
         let keyring = Keyring::new(cluster(), authority.root.public_key().unwrap());
         let directory = tempfile::tempdir().unwrap();
         let clock = Clock::new();
-        Self { directory, authority, keyring, clock, window, bytes_max: 1 << 40, free_bytes_min: 0 }
+        Self {
+            directory,
+            authority,
+            keyring,
+            clock,
+            window,
+            bytes_max: 1 << 40,
+            free_bytes_min: 0,
+            grants_wait_max: GRANTS_WAIT_MAX,
+        }
     }
 
     /// An ingest whose key is granted.
@@ -77,6 +87,7 @@ impl Disk {
             window: self.window,
             bytes_max: self.bytes_max,
             free_bytes_min: self.free_bytes_min,
+            grants_wait_max: self.grants_wait_max,
         }
     }
 
