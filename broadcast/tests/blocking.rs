@@ -168,13 +168,15 @@ async fn absurd_directives_are_400_and_unknown_names_404_at_once() {
         "/live/demo/nothing/index.m3u8?_HLS_msn=2&_HLS_part=1",
         "/live/demo/nothing/1/2.1.m4s",
         "/live/other/1080p/1/2.1.m4s",
-        // Not hinted: behind it, of another epoch, whole.
-        "/live/demo/1080p/1/2.2.m4s",
-        "/live/demo/1080p/1/3.0.m4s",
-        "/live/demo/1080p/2/2.1.m4s",
+        // No playlist of a node that is a little ahead names it: more than three seconds behind the hint, of another epoch than
+        // this one and the next, whole beyond the next.
+        "/live/demo/1080p/1/2.7.m4s",
+        "/live/demo/1080p/1/3.6.m4s",
+        "/live/demo/1080p/1/4.0.m4s",
+        "/live/demo/1080p/3/2.1.m4s",
         "/live/demo/1080p/0/2.1.m4s",
-        "/live/demo/1080p/2/init.mp4",
-        "/live/demo/1080p/1/2.m4s",
+        "/live/demo/1080p/3/init.mp4",
+        "/live/demo/1080p/1/4.m4s",
     ] {
         assert_eq!(scene.status(path).await, 404, "{path}");
     }
