@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     after_help = "Examples:
   sealcast up                                everything on this machine, with a test picture
   sealcast up --no-source --data /srv/live   without the test picture
+  sealcast up --dvr-window-s 14400           viewers can go back four hours
   sealcast stream create assembly-hall       a stream, and the key to type into OBS
   sealcast seal verify https://127.0.0.1:8443/live/demo --ca data/certs/ca.pem --root data/control/root.pub"
 )]
@@ -114,6 +115,10 @@ pub(crate) struct UpFlags {
     /// How many broadcast nodes to run, 1 to 16 [default: 2].
     #[arg(long, env = "SEALCAST_BROADCAST", value_name = "N")]
     pub broadcast: Option<u16>,
+    /// How far viewers can go back, in seconds, 0 for not at all: that much of each stream is on disk, twice, on each broadcast node
+    /// [default: 0].
+    #[arg(long, env = "SEALCAST_DVR_WINDOW_S", value_name = "S")]
+    pub dvr_window_s: Option<u64>,
     /// Leave the test picture out.
     #[arg(long, env = "SEALCAST_NO_SOURCE", value_parser = clap::builder::FalseyValueParser::new())]
     pub no_source: bool,

@@ -199,6 +199,9 @@ pub(crate) fn for_up(flags: &UpFlags) -> anyhow::Result<File> {
     if let Some(count) = flags.broadcast {
         file.broadcast = count;
     }
+    if let Some(window) = flags.dvr_window_s {
+        file.role.broadcast.dvr_window_s = window;
+    }
     file.no_source |= flags.no_source;
     check(&file)?;
     let nodes = &file.role.broadcast;
@@ -254,6 +257,7 @@ fn check(file: &File) -> anyhow::Result<()> {
         );
     }
     file.role.ingest.check()?;
+    file.role.broadcast.check()?;
     file.role.loadbalancer.check()?;
     let listeners = [
         ("rtmp_listen", file.rtmp_listen),
@@ -304,6 +308,9 @@ mod tests {
             ("[role.ingest]\npart_target_ms = 500", "part_target_ms"),
             ("part_target_ms = 2000\n[role.ingest]\nsegment_ms = 1000", "segment_ms = 1000"),
             ("[role.loadbalancer]\nconnections_max = 0", "1 to 1000000"),
+            ("[role.broadcast]\ndvr_window_s = 30", "48 (what the live playlist lists)"),
+            ("[role.broadcast]\ndvr_window_s = 86_401", "to 86400"),
+            ("[role.broadcast]\ndvr_bytes_max = 1_000", "at least 64 MiB"),
             ("[role.loadbalancer]\nhttps_listen = \"0.0.0.0:1\"", "https_listen"),
         ];
         for (text, expected) in cases {
