@@ -34,7 +34,7 @@ async fn file_from_ffmpeg_is_watchable_on_every_rendition_and_its_log_verifies()
     let master = multivariant(&up.http, &base, "hall").await;
     let names = renditions(&master);
     assert_eq!(names, ["240p", "360p", "audio"].map(str::to_owned).into_iter().collect::<BTreeSet<_>>());
-    for variant in &master.variants {
+    for variant in master.variants.iter().filter(|variant| !variant.is_i_frame) {
         assert!(variant.codecs.as_ref().is_some_and(|codecs| codecs.contains("avc1.") && codecs.contains("mp4a.40.2")));
         assert!(variant.resolution.is_some() && variant.frame_rate.is_some() && variant.average_bandwidth.is_some());
         assert!(variant.bandwidth >= variant.average_bandwidth.unwrap());

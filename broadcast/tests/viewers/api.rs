@@ -41,7 +41,7 @@ async fn streams_are_described_as_the_page_reads_them() {
     let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     let summary = serde_json::json!({
         "name": "demo", "live": true, "state": "live", "started_at": 1_767_225_600_000_i64, "epoch": 1, "ingest": "i1",
-        "poster": "/live/demo/poster.jpg", "thumbnails": "/live/demo/720p/{epoch}/{msn}.jpg",
+        "dvr": null, "poster": "/live/demo/poster.jpg", "thumbnails": "/live/demo/720p/{epoch}/{msn}.jpg",
         "renditions": [{"name": "720p", "codec": "avc1.64001f", "width": 1280, "height": 720, "frame_rate": 30.0,
             "bandwidth": 3_000_000}],
     });

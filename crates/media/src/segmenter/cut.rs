@@ -55,8 +55,10 @@ impl Segmenter {
             longest: self.targets.declared_part(),
             least: self.targets.least_part(),
         };
+        let start = lane.at(open.part_start);
         let mut before = None;
-        for queued in lane.queue.iter().skip(1) {
+        // Of a lane that was not the reference so far, more than the first frame may be stamped before the row.
+        for queued in lane.queue.iter().skip(1).skip_while(|queued| queued.instant <= start) {
             let here = candidate(queued, 0);
             if self.extent(&rule, here).longest > rule.longest {
                 return before.map(|end| Some(rule.end(end, false))).ok_or_else(|| rule.too_long(here));
@@ -70,7 +72,7 @@ impl Segmenter {
             before = Some(here.instant);
         }
         let Some(last) = lane.queue.back().filter(|_| self.finished) else { return Ok(None) };
-        let end = candidate(last, last.expected_end - last.instant);
+        let end = candidate(last, last.expected_end.max(start + 1) - last.instant);
         if self.extent(&rule, end).longest > rule.longest {
             return before.map(|end| Some(rule.end(end, false))).ok_or_else(|| rule.too_long(end));
         }
