@@ -100,7 +100,8 @@ fn watch_from_the_start(url: &str, seconds: u32) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.trim().is_empty(), "{url}: {said}");
     let progress = String::from_utf8_lossy(&output.stdout);
-    let frames = progress.lines().filter_map(|line| line.strip_prefix("frame=")?.trim().parse::<u32>().ok()).next_back();
+    let frames =
+        progress.lines().filter_map(|line| line.strip_prefix("frame=")?.trim().parse::<u32>().ok()).next_back();
     assert!(frames.is_some_and(|frames| frames >= seconds * 30 - 1), "{url}: {progress}");
 }
 
