@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that Sealcast is built on, and only those that are missing.
 #   scripts/setup.sh          what `make build` and `make run` need
-#   scripts/setup.sh test     and what `make test` needs besides: real encoders, brokers and a browser
+#   scripts/setup.sh test     and what `make test` needs besides: real encoders, brokers, players and a browser
 #   scripts/setup.sh bench    and the peers that `make bench` measures against
 set -euo pipefail
 
 build=(build-essential pkg-config clang libclang-dev cmake nasm
        libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev)
-test=(ffmpeg mosquitto mosquitto-clients nginx libnginx-mod-rtmp chromium curl fonts-dejavu-core)
+test=(ffmpeg mosquitto mosquitto-clients nginx libnginx-mod-rtmp chromium curl fonts-dejavu-core ca-certificates
+      gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav
+      vlc-bin vlc-plugin-base)
 bench=(wrk nghttp2-client)
 
 case "${1:-build}" in

@@ -15,6 +15,8 @@ pub struct Cluster {
     pub broker: Process,
     broker_address: SocketAddr,
     control: Option<String>,
+    /// Settings of every node beyond those it needs, in TOML.
+    pub settings: String,
     pub http: reqwest::Client,
 }
 
@@ -58,7 +60,7 @@ impl Cluster {
         let broker = start_mosquitto(directory.path(), broker_address);
         eventually("Mosquitto to listen", || std::net::TcpStream::connect(broker_address).ok()).await;
         let http = client(&directory.path().join("certs/ca.pem"));
-        Self { directory, broker, broker_address, control: None, http }
+        Self { directory, broker, broker_address, control: None, settings: String::new(), http }
     }
 
     /// Starts a node and waits until it serves.
@@ -109,6 +111,7 @@ password_file = "{id}.password"
         if role == "control" {
             write!(toml, "\n[[streams]]\nname = \"{STREAM}\"\nkey = \"{KEY}\"\n").expect("written to a string");
         }
+        toml.push_str(&self.settings);
         let path = self.path(&format!("{id}.toml"));
         std::fs::write(&path, toml).expect("written");
         path

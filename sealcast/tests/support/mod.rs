@@ -4,6 +4,7 @@
 pub mod browser;
 pub mod cluster;
 pub mod media;
+pub mod players;
 pub mod publish;
 
 use std::path::{Path, PathBuf};
@@ -69,9 +70,11 @@ impl Drop for Process {
     }
 }
 
-/// The program under test.
+/// The program under test; for `bench`, which is no test of its package, the one beside it.
 pub fn sealcast() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sealcast"));
+    let beside = || std::env::current_exe().expect("a path").with_file_name("sealcast");
+    let program = option_env!("CARGO_BIN_EXE_sealcast").map_or_else(beside, PathBuf::from);
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SEALCAST_")) {
         command.env_remove(name);
     }

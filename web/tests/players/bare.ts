@@ -11,6 +11,7 @@ import { StallMeter } from '../../src/player/stalls';
 const SAMPLE_MS = 100;
 
 interface Failure {
+  /** What the player cannot go on from by itself. */
   fatal: boolean;
   details: string;
 }
@@ -24,6 +25,13 @@ interface Bare {
   height(): number | null;
 }
 
+interface ShakaError {
+  severity: number;
+  code: number;
+  /** Of a request: its URL, and the status. */
+  data?: unknown[];
+}
+
 /** What is used of Shaka, which comes as a plain script. */
 interface Shaka {
   polyfill: { installAll(): void };
@@ -31,10 +39,7 @@ interface Shaka {
     attach(video: HTMLVideoElement): Promise<void>;
     configure(config: object): void;
     load(url: string): Promise<void>;
-    addEventListener(
-      type: string,
-      listener: (event: { detail: { severity: number; code: number } }) => void,
-    ): void;
+    addEventListener(type: string, listener: (event: { detail: ShakaError }) => void): void;
     getStats(): { liveLatency?: number; height?: number };
   };
 }
@@ -47,7 +52,9 @@ function playHls(
   failed: (failure: Failure) => void,
 ): Bare {
   const hls = new Hls({ lowLatencyMode: true, ...config });
-  hls.on(Events.ERROR, (_, { fatal, details }) => failed({ fatal, details }));
+  hls.on(Events.ERROR, (_, { fatal, details, response, url }) => {
+    failed({ fatal, details: [details, response?.code, url].filter(Boolean).join(' ') });
+  });
   hls.attachMedia(video);
   hls.loadSource(url);
   void video.play().catch(() => undefined);
@@ -66,8 +73,12 @@ function playShaka(
 ): Bare {
   shaka.polyfill.installAll();
   const player = new shaka.Player();
-  const onError = ({ severity, code }: { severity: number; code: number }): void =>
-    failed({ fatal: severity === 2, details: `Shaka ${code}` });
+  // Of a live stream Shaka says CRITICAL first, then lowers that and retries: what counts is the severity that is left.
+  const onError = (error: ShakaError): void =>
+    queueMicrotask(() => {
+      const about = error.code ? JSON.stringify(error.data?.slice(0, 2)) : String(error);
+      failed({ fatal: error.severity === 2, details: `Shaka ${error.code} ${about}` });
+    });
   player.addEventListener('error', ({ detail }) => onError(detail));
   const load = async (): Promise<void> => {
     await player.attach(video);
@@ -75,7 +86,7 @@ function playShaka(
     await player.load(url);
     await video.play();
   };
-  load().catch((error: unknown) => onError(error as { severity: number; code: number }));
+  load().catch((error: unknown) => onError(error as ShakaError));
   return {
     latency: () => player.getStats().liveLatency ?? null,
     target: () => null,

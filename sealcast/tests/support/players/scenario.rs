@@ -1,0 +1,178 @@
+//! What every player is put through: an encoder that reconnects, a rendition switch, and nodes that are killed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::super::cluster::{Cluster, KEY, STREAM};
+use super::super::media::{get, parse, playlist};
+use super::super::publish::{Clip, clip, publish};
+use super::super::{eventually_async, text};
+use super::{Kind, Link, Player, Progress};
+
+/// How long each stretch of playing may take beyond its length.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Wide enough for the small rendition and its sound, too narrow for the large one, in bits per second.
+const NARROW: u64 = 450_000;
+/// Heights of the two renditions.
+const LARGE: u64 = 360;
+const SMALL: u64 = 240;
+/// The authority's certificate in the cluster's directory.
+const CA: &str = "certs/ca.pem";
+
+/// How long it takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Script {
+    /// What each player plays at the least after each event, in seconds.
+    pub seconds: f64,
+    /// Length of segments, in seconds: how far from the end players begin, and buffer ahead, follows from it.
+    pub segment_seconds: u32,
+}
+
+impl Script {
+    /// A ladder of the publisher's 360p, passed through, and a rendition of a fifth of its bits.
+    fn settings(self) -> String {
+        let Self { segment_seconds, .. } = self;
+        format!(
+            "\n[role.ingest]\nsegment_ms = {segment_seconds}000\n[role.broadcast]\ntarget_duration_s = {segment_seconds}\n\
+             [role.ingest.pipeline]\nrungs = [{{ short_side = 360 }}, {{ short_side = 240, kbit_per_second = 200 }}]\n"
+        )
+    }
+}
+
+/// How one player did.
+pub struct Verdict {
+    pub kind: Kind,
+    /// Steps that it came through, in order.
+    pub passed: Vec<&'static str>,
+    /// The first that it did not, and why; the rest was not tried.
+    pub broke: Option<String>,
+    pub progress: Progress,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, passed, broke, progress } = self;
+        let (played, imperfect) = (progress.played_seconds, progress.imperfections);
+        write!(f, "{}: {}; {played:.0} s, {imperfect} stalls or late pictures", kind.name(), passed.join(", "))?;
+        if let Some(why) = broke {
+            write!(f, "; broke at {why}")?;
+        }
+        progress.kinds_of_complaints().iter().try_for_each(|(kind, count)| write!(f, "\n    {count}x {kind}"))
+    }
+}
+
+/// A player on its way through the steps.
+struct Viewer {
+    player: Player,
+    link: Link,
+    url: String,
+    passed: Vec<&'static str>,
+    broke: Option<String>,
+}
+
+impl Viewer {
+    async fn step(&mut self, name: &'static str, seconds: f64) {
+        if self.broke.is_some() {
+            return;
+        }
+        let patience = PATIENCE + Duration::from_secs_f64(seconds);
+        match self.player.plays(name, seconds, patience).await {
+            Ok(()) => self.passed.push(name),
+            Err(why) => self.broke = Some(why),
+        }
+    }
+
+    /// The encoder was away and is back. A player that cannot go on by itself is started again behind the break.
+    async fn reconnected(&mut self, cluster: &Cluster, base: &str, seconds: f64) {
+        let kind = self.player.kind;
+        if self.broke.is_none() && kind.ends_at_outages() {
+            playlist_after_discontinuity(cluster, base).await;
+            self.player = Player::start(kind, &self.url, &cluster.path(CA), &cluster.path(kind.name()));
+            self.passed.push("started again");
+        }
+        self.step("encoder came back", seconds).await;
+    }
+
+    /// Narrows the way until the small rendition is on the screen, and widens it again. When a player believes that is its own affair:
+    /// some take minutes.
+    async fn switch(&mut self, seconds: f64) {
+        if self.broke.is_some() || !self.player.kind.adapts() {
+            return;
+        }
+        self.link.limit(NARROW);
+        let down = self.player.until("the small rendition", PATIENCE, |now| now.height == Some(SMALL)).await;
+        self.link.limit(0);
+        match down {
+            Ok(()) => self.passed.push("switch down"),
+            Err(why) => return self.broke = Some(why),
+        }
+        self.step("played on after it", seconds).await;
+    }
+
+    fn verdict(mut self) -> Verdict {
+        let progress = self.player.progress();
+        if self.passed.contains(&"switch down") && progress.height == Some(LARGE) {
+            self.passed.push("had switched up again");
+        }
+        Verdict { kind: self.player.kind, passed: self.passed, broke: self.broke, progress }
+    }
+}
+
+/// All viewers at once.
+async fn all(viewers: &mut [Viewer], name: &'static str, seconds: f64) {
+    join_all(viewers.iter_mut().map(|viewer| viewer.step(name, seconds))).await;
+}
+
+/// Puts the players through it, at once and on one cluster.
+pub async fn play(kinds: &[Kind], script: Script) -> Vec<Verdict> {
+    let Script { seconds, .. } = script;
+    let mut cluster = Cluster::start().await;
+    cluster.settings = script.settings();
+    let _control = cluster.node("control").await;
+    let (mut first, mut second) = (cluster.node("b1").await, cluster.node("b2").await);
+    let _third = cluster.node("b3").await;
+    let ingest = cluster.node("ingest").await;
+    let balancer = cluster.node("lb").await;
+    let rtmp = text(&ingest.ready, "rtmp");
+    let file = clip(cluster.directory.path(), Clip::default());
+    let publisher = publish(&file, &rtmp, KEY);
+    let base = text(&balancer.ready, "https");
+    playlist(&cluster.http, &base, STREAM, "audio", 3).await;
+
+    let mut viewers = Vec::new();
+    let target: SocketAddr = base.trim_start_matches("https://").parse().expect("an address");
+    for kind in kinds {
+        let link = Link::open(target).await;
+        let url = format!("https://{}/live/{STREAM}/index.m3u8", link.address);
+        let player = Player::start(*kind, &url, &cluster.path(CA), &cluster.path(kind.name()));
+        viewers.push(Viewer { player, link, url, passed: Vec::new(), broke: None });
+    }
+    all(&mut viewers, "start", seconds).await;
+
+    drop(publisher);
+    let _publisher = publish(&file, &rtmp, KEY);
+    let back = viewers.iter_mut().map(|viewer| viewer.reconnected(&cluster, &base, seconds));
+    join_all(back).await;
+
+    join_all(viewers.iter_mut().map(|viewer| viewer.switch(seconds))).await;
+
+    // One after the other: nobody can have been on the third all the time but by chance.
+    first.process.kill();
+    all(&mut viewers, "first node killed", seconds).await;
+    second.process.kill();
+    all(&mut viewers, "second node killed", seconds).await;
+    viewers.into_iter().map(Viewer::verdict).collect()
+}
+
+/// Waits until six segments follow the discontinuity: no player starts further from the end.
+async fn playlist_after_discontinuity(cluster: &Cluster, base: &str) {
+    let url = format!("{base}/live/{STREAM}/audio/index.m3u8");
+    eventually_async("the stream to go on", PATIENCE, async || {
+        let segments = parse(&get(&cluster.http, &url).await?).segments;
+        let after = segments.iter().rev().position(|segment| segment.discontinuity)?;
+        (after >= 6).then_some(())
+    })
+    .await;
+}
