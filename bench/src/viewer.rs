@@ -31,7 +31,7 @@ impl Viewer {
     fn request(&self, seconds: f64) -> Value {
         match self {
             Self::Page(url) => json!({ "page": url, "seconds": seconds }),
-            Self::HlsJs(url) => json!({ "player": "hls.js", "url": url, "seconds": seconds }),
+            Self::HlsJs(url) => json!({ "hlsJs": url, "seconds": seconds }),
         }
     }
 }

@@ -6,7 +6,7 @@
  * Reads one request a line from standard input, and answers each with one line of JSON when its viewer has left:
  *
  *   {"page": URL, "seconds": S}                          a page that brings its own player
- *   {"player": "hls.js"|"shaka", "url": URL, "seconds": S, "config": {…}}   the bare player on a page of ours
+ *   {"hlsJs": URL, "seconds": S}                         hls.js with its defaults and nothing else, given a playlist
  *
  * The viewer stays S seconds after its first frame. The answer is what `instrument.js` saw, or {"failed": why}.
  * Ends with standard input. The browser is a child of this process and goes with it.
@@ -39,7 +39,6 @@ const FILES = {
   '/': [here('bare.html'), 'text/html'],
   '/bare.js': [here('bare.js'), 'text/javascript'],
   '/hls.js': [new URL('node_modules/hls.js/dist/hls.min.js', web), 'text/javascript'],
-  '/shaka.js': [new URL('node_modules/shaka-player/dist/shaka-player.compiled.js', web), 'text/javascript'],
 };
 
 const server = createServer((request, response) => {
@@ -57,14 +56,13 @@ const executablePath = process.env.CHROMIUM ?? BROWSERS.find((path) => existsSyn
 if (!executablePath) throw new Error('no Chromium: scripts/setup.sh test, or set CHROMIUM');
 const browser = await chromium.launch({ executablePath, args: FLAGS });
 
-async function watch({ page: address, player, url, seconds, config }) {
-  const query = new URLSearchParams({ player, url, config: JSON.stringify(config ?? {}) });
+async function watch({ page: address, hlsJs, seconds }) {
   // The development cluster's certificate is signed by its own authority.
   const context = await browser.newContext({ viewport: VIEWPORT, ignoreHTTPSErrors: true });
   try {
     const page = await context.newPage();
     await page.addInitScript({ path: here('instrument.js').pathname });
-    await page.goto(address ?? `${origin}/?${query}`, { waitUntil: 'commit' });
+    await page.goto(address ?? `${origin}/?${new URLSearchParams({ url: hlsJs })}`, { waitUntil: 'commit' });
     await page
       .waitForFunction(() => globalThis.bench?.firstFrameMs != null, null, { timeout: FIRST_FRAME_MS_MAX, polling: 50 })
       .catch(() => undefined);
