@@ -50,7 +50,7 @@ struct Arguments {
     viewers: usize,
     /// Runs the node of `blocked`, which starts itself so.
     #[arg(long, hide = true)]
-    blocked_node: Option<String>,
+    blocked_node: bool,
     /// Runs the load balancer of `balancer`, which starts itself so.
     #[arg(long, hide = true)]
     balancer: Option<String>,
@@ -112,8 +112,8 @@ const ALL: [What; 10] = [
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    if let Some(orders) = &arguments.blocked_node {
-        return blocked::serve(orders);
+    if arguments.blocked_node {
+        return blocked::serve();
     }
     if let Some(orders) = &arguments.balancer {
         return balancer::serve(orders);

@@ -29,6 +29,9 @@ use crate::peers::{Addresses, Peers};
 use crate::shelf::NodeShelf;
 use crate::{Config, data_plane, viewers};
 
+/// Files besides viewers' connections: those to peers, ingests and brokers, and the process's own.
+const OTHER_FILES: u64 = 512;
+
 /// A broadcast node that is bound, and serves once it runs.
 #[derive(Debug)]
 pub struct Broadcast {
@@ -68,6 +71,7 @@ impl Broadcast {
         if dvr.is_some() {
             gate.record();
         }
+        warn_of_few_files(config.connections_max);
         let https = http::bind(config.https_listen).await?;
         let data = http::bind(config.data_listen).await?;
         let dvr = dvr.map(|settings| (settings, keyring));
@@ -169,6 +173,15 @@ async fn report(mut refused: mpsc::Receiver<Refused>, gate: Handle, shutdown: Ca
         if gate.send(Input::Damaged(refused)).await.is_err() {
             return;
         }
+    }
+}
+
+/// A viewer who comes when no file may be opened any more waits for nothing, and nothing in the log would say why.
+fn warn_of_few_files(connections_max: usize) {
+    let limit = files::open_files_limit();
+    let wanted = u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    if (1..wanted).contains(&limit) {
+        tracing::warn!(limit, connections_max, "too few files may be open for so many connections: raise `ulimit -n`");
     }
 }
 

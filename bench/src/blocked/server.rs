@@ -1,6 +1,7 @@
 //! The server of `blocked`: a broadcast node in a process of its own, so that memory and CPU are its alone, and the hand that
 //! feeds it over the data plane.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -42,10 +43,13 @@ struct Addresses {
     ops: SocketAddr,
 }
 
-/// What the child does: it serves until nobody is at the other end of its input.
-pub(crate) fn serve(orders: &str) -> anyhow::Result<()> {
+/// What the child does: it reads its orders, and serves until nobody is at the other end of its input.
+pub(crate) fn serve() -> anyhow::Result<()> {
+    node::files::raise_open_files_limit();
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    let Ok(orders) = serde_json::from_str::<Orders>(&line) else { return Ok(()) };
     tokio::runtime::Runtime::new()?.block_on(async {
-        let orders: Orders = serde_json::from_str(orders)?;
         let shutdown = CancellationToken::new();
         let ops = Ops::new();
         let context = context("b1", Role::Broadcast, &orders, &ops, &shutdown).await?;
@@ -95,9 +99,26 @@ async fn context(
     setup.start(shutdown.clone()).await
 }
 
+/// A child that waits for its orders.
+pub(super) struct Idle(Child);
+
+impl Idle {
+    pub(super) fn spawn() -> anyhow::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        Ok(Self(command.arg("--blocked-node").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The child, a broker for it, and the stream that is pushed to it.
 pub(super) struct Server {
-    child: Child,
+    child: Idle,
     pub(super) https: SocketAddr,
     data: SocketAddr,
     ops: SocketAddr,
@@ -110,7 +131,12 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts all of it, and pushes the first segments.
-    pub(super) async fn start(directory: &Path, part_bytes: usize, segments: usize) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        mut child: Idle,
+        directory: &Path,
+        part_bytes: usize,
+        segments: usize,
+    ) -> anyhow::Result<Self> {
         let clock = Clock::new();
         let author = Author::new(1, part_bytes, clock.wall())?;
         std::fs::write(directory.join("root.pub"), author.root.as_bytes())?;
@@ -132,12 +158,9 @@ impl Server {
         let topic = control.prefix.name(&messages::Topic::Key(author.key_id()));
         control.bus.publish(Message { topic, payload: author.grant.clone(), retain: true }).await?;
 
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["--blocked-node", &serde_json::to_string(&to_child)?])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let out = child.stdout.take().context("no output")?;
+        let mut input = child.0.stdin.as_ref().context("no input")?;
+        writeln!(input, "{}", serde_json::to_string(&to_child)?)?;
+        let out = child.0.stdout.take().context("no output")?;
         let line = tokio::task::spawn_blocking(move || {
             let mut line = String::new();
             std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).map(|_| line)
@@ -194,7 +217,7 @@ impl Server {
 
     /// Resident memory, in bytes.
     pub(super) fn resident(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.0.id()))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
         let kibibytes: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
         Ok(kibibytes * 1024)
@@ -202,18 +225,11 @@ impl Server {
 
     /// CPU time since it was started, in seconds.
     pub(super) fn cpu(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.0.id()))?;
         let (_, rest) = stat.rsplit_once(')').context("no name")?;
         let mut fields = rest.split_whitespace().skip(11).map(str::parse::<f64>);
         let (user, system) = (fields.next().context("no utime")??, fields.next().context("no stime")??);
         // USER_HZ is 100 on every Linux.
         Ok((user + system) / 100.0)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use rustls::pki_types::ServerName;
@@ -10,6 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use super::arrival::Stamped;
 
 const AUTHORITY: &str = "localhost";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,7 +31,7 @@ const STATUS_200: u8 = 0x88;
 const WINDOW: u32 = 0x7fff_0000;
 
 pub(crate) struct Viewer {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Stamped>,
     next_id: u32,
     read: Vec<u8>,
 }
@@ -37,6 +40,7 @@ impl Viewer {
     pub(crate) async fn connect(address: SocketAddr, tls: Arc<rustls::ClientConfig>) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
+        let stream = Stamped::new(stream)?;
         let stream = TlsConnector::from(tls).connect(ServerName::try_from(AUTHORITY)?, stream).await?;
         let mut viewer = Self { stream, next_id: 1, read: Vec::new() };
         let mut opening = PREFACE.to_vec();
@@ -83,6 +87,11 @@ impl Viewer {
             let read = self.stream.read_buf(&mut self.read).await?;
             ensure!(read > 0, "the node closed the connection");
         }
+    }
+
+    /// When the last of the newest answer had arrived at this machine, since 1970.
+    pub(crate) fn arrived(&self) -> Duration {
+        self.stream.get_ref().0.arrived()
     }
 
     async fn send(&mut self, kind: u8, payload: &[u8]) -> anyhow::Result<()> {

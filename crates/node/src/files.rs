@@ -1,4 +1,4 @@
-//! Files that are either there whole or not at all.
+//! Files that are either there whole or not at all, and how many may be open.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -13,6 +13,23 @@ pub const MODE_SECRET: u32 = 0o600;
 pub const MODE_PUBLIC: u32 = 0o644;
 /// Longest file that [`read_bounded`] takes, in bytes: certificates, keys, configuration. Anything longer is a mistake.
 pub const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Lets this process open as many files, sockets among them, as the system lets it; returns how many. Each viewer's connection is
+/// one, and what a shell or a service manager allows at first, often 1024, is for programs that use `select`.
+pub fn raise_open_files_limit() -> u64 {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 0 };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
+}
+
+/// How many files this process may open; 0 when the system does not say.
+pub fn open_files_limit() -> u64 {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+}
 
 /// Writes `bytes` to `path` so that a reader, or a crash, sees the old file or the new one, never a part.
 ///
@@ -82,6 +99,12 @@ pub fn read_bounded(path: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_allows() {
+        let raised = raise_open_files_limit();
+        assert!(raised > 0 && open_files_limit() == raised);
+    }
 
     #[test]
     fn file_has_its_mode_and_replaces_the_old_one_leaving_nothing_behind() {
