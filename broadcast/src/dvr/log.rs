@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use media::{Digest, LogSequence, MediaSequence};
+use media::{Digest, LogSequence, MediaSequence, UnixMillis};
 use seal::Sealed;
 use seal::limits::{SEAL_BYTES_MAX, TAIL_MAX};
 
@@ -137,6 +137,13 @@ pub(super) fn numbers(stream: &Path) -> io::Result<Vec<u64>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// When the newest of these files of a stream was last written, as the disk says; `None` when it does not say.
+pub(super) fn written_at(stream: &Path, numbers: &[u64]) -> Option<UnixMillis> {
+    let newest = fs::metadata(path(&stream.join(DIRECTORY), *numbers.last()?)).ok()?;
+    let since_1970 = newest.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since_1970.as_millis()).ok().map(UnixMillis)
 }
 
 /// The seals of a file as far as they are whole, not verified.

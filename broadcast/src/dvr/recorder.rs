@@ -104,6 +104,8 @@ struct Reel {
     log: SealLog,
     /// Files of seals from this one on are new.
     first_number: u64,
+    /// When the older ones were last written.
+    left_at: UnixMillis,
     state: State,
     /// The epoch that is being written.
     epoch: Option<Epoch>,
@@ -397,6 +399,7 @@ impl Recorder {
         Reel {
             fold: Fold::new(self.settings.playlist),
             log: SealLog::new(files.directory(), first_number),
+            left_at: log::written_at(files.directory(), &numbers).unwrap_or_else(|| self.clock.wall()),
             files,
             first_number,
             state,
@@ -508,8 +511,12 @@ impl Recorder {
     /// What has had its time goes; and it is looked how much may stay.
     fn tick(&mut self) {
         let now = self.clock.now();
-        let wait_max = self.settings.grants_wait_max;
-        let waited_for = |reel: &Reel| reel.live_since.is_some_and(|since| since + wait_max <= now.elapsed);
+        let (wait_max, kept) = (self.settings.grants_wait_max, self.spans.window + self.spans.linger());
+        let waited_for = |reel: &Reel| match reel.live_since {
+            Some(since) => since + wait_max <= now.elapsed,
+            // All of it has had its time, whoever signed it.
+            None => reel.left_at.plus(kept) <= now.wall,
+        };
         let impatient: Vec<StreamId> =
             self.reels.iter().filter(|(_, reel)| waited_for(reel)).map(|(stream, _)| stream.clone()).collect();
         impatient.iter().for_each(|stream| self.ask(stream, Patience::GoOn));

@@ -160,6 +160,24 @@ async fn what_has_had_its_time_meanwhile_goes_with_its_seals() {
 }
 
 #[tokio::test]
+async fn recording_of_keys_that_nobody_has_goes_when_its_time_is_over() {
+    let mut disk = Disk::new(SEGMENT * 12);
+    let _ = recorded(&mut disk, 14).await;
+    let nobody = || Keyring::new(cluster(), disk.authority.root.public_key().unwrap());
+    let clock = disk.clock;
+    // It stays for two windows and two target durations: 104 s.
+    disk.clock = clock.shifted(60_000);
+    let mut deck = disk.start_knowing(nobody());
+    deck.feed.grants(vec![]);
+    deck.stop();
+    assert!(disk.root().join("demo/1/13").exists());
+    disk.clock = clock.shifted(105_000);
+    deck = disk.start_knowing(nobody());
+    eventually("nothing is left of it", || !disk.root().join("demo").exists()).await;
+    assert_eq!(deck.refused.recv().await.unwrap().reason, messages::AlertReason::Key);
+}
+
+#[tokio::test]
 async fn recording_whose_time_is_over_goes_as_a_whole() {
     let mut disk = Disk::new(SEGMENT * 12);
     let _ = recorded(&mut disk, 14).await;
