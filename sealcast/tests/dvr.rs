@@ -132,6 +132,8 @@ async fn what_left_the_live_window_is_there_from_the_start_also_after_kill_9_and
     assert_eq!(summary["dvr"], serde_json::json!({"url": "/live/hall/dvr.m3u8", "window_s": 3_600}));
     let multivariant = get(&up.http, &viewer.url("dvr.m3u8")).await.unwrap();
     assert!(names.iter().all(|name| multivariant.contains(&format!("{name}/dvr.m3u8"))), "{multivariant}");
+    let iframes = parse(&get(&up.http, &viewer.url("240p/dvr-iframes.m3u8")).await.unwrap());
+    assert!(iframes.i_frames_only && iframes.media_sequence == 0 && iframes.segments.len() as u64 > GONE);
     watch_from_the_start(&viewer.url("dvr.m3u8"), 20);
 
     let mut before = BTreeMap::new();
