@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cluster::{Health, Membership, placement};
+use cluster::placement::{self, Viewer};
+use cluster::{Health, Membership};
 use media::NodeId;
 use messages::{Policy, Presence, Role, Topic};
 use node::CancellationToken;
@@ -59,10 +60,10 @@ impl Members {
     }
 
     /// The best node for a viewer that has not been tried yet.
-    pub(crate) fn pick(&self, viewer: u64, sticky: Option<&NodeId>, tried: &[NodeId]) -> Option<Target> {
+    pub(crate) fn pick(&self, viewer: Viewer<'_>, tried: &[NodeId]) -> Option<Target> {
         let now = self.clock.now();
         self.with(|state| {
-            placement::candidates(&state.view, &state.policy, viewer, sticky, now)
+            placement::candidates(&state.view, &state.policy, viewer, now)
                 .into_iter()
                 .map(|member| &member.presence.node)
                 .filter(|node| !tried.contains(node))

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cluster::placement::Viewer;
 use http::header::{CACHE_CONTROL, COOKIE, HOST, RETRY_AFTER, SET_COOKIE};
-use media::NodeId;
+use media::{NodeId, StreamId};
 use node::priority::{self, Hint, Priority};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
@@ -38,6 +39,7 @@ pub(crate) struct Balancer {
 pub(crate) struct Request {
     viewer: u64,
     sticky: Option<NodeId>,
+    stream: Option<StreamId>,
     tried: Vec<NodeId>,
     /// Kept until there is a connection to the node.
     connecting: Option<OwnedSemaphorePermit>,
@@ -65,8 +67,10 @@ impl Balancer {
     /// The best node that was not tried, once there is room to connect to it.
     async fn choose(&self, request: &mut Request) -> Result<Target> {
         let pick = |request: &Request| {
+            let viewer =
+                Viewer { key: request.viewer, sticky: request.sticky.as_ref(), stream: request.stream.as_ref() };
             self.members
-                .pick(request.viewer, request.sticky.as_ref(), &request.tried)
+                .pick(viewer, &request.tried)
                 .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(503), "no broadcast node is there"))
         };
         let mut target = pick(request)?;
@@ -106,6 +110,7 @@ impl ProxyHttp for Balancer {
             return Ok(true);
         }
         session.set_write_timeout(Some(WRITE_TIMEOUT));
+        request.stream = stream_of(session.req_header().uri.path());
         let cookies = session.req_header().headers.get_all(COOKIE);
         let token = cookies
             .iter()
@@ -258,6 +263,12 @@ impl ProxyHttp for Balancer {
         // Pingora's line would hold the viewer's address; ours are above.
         true
     }
+}
+
+/// The stream that a path belongs to.
+fn stream_of(path: &str) -> Option<StreamId> {
+    let (stream, _) = path.strip_prefix("/live/")?.split_once('/')?;
+    StreamId::new(stream).ok()
 }
 
 /// An error that says when to come back.

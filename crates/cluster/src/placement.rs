@@ -3,7 +3,7 @@
 //! Every balancer that sees the same members makes the same choice for the same key, and a node that comes or goes moves
 //! only its own share of the keys. Pure.
 
-use media::{NodeId, Now};
+use media::{NodeId, Now, StreamId};
 use messages::{Load, Policy, Role};
 
 use crate::{Health, Member, Membership};
@@ -11,21 +11,27 @@ use crate::{Health, Member, Membership};
 /// Smallest weight of a node that is there: even a node that reports full load is better than an error.
 const WEIGHT_MIN: f64 = 0.02;
 
-/// Broadcast nodes for a viewer, best first: the node it was sent to before (`sticky`), as long as it can be used; then all
-/// that are online, by weight and `key`; then, as a last resort, draining and suspect ones.
-pub fn candidates<'a>(
-    view: &'a Membership,
-    policy: &Policy,
-    key: u64,
-    sticky: Option<&NodeId>,
-    now: Now,
-) -> Vec<&'a Member> {
-    let mut ranked: Vec<(u8, f64, &Member)> = view
+/// Whom a node is looked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Viewer<'a> {
+    /// Spreads viewers over the nodes: the same key, the same node.
+    pub key: u64,
+    /// The node that the viewer was sent to before.
+    pub sticky: Option<&'a NodeId>,
+    /// The stream that it asks for.
+    pub stream: Option<&'a StreamId>,
+}
+
+/// Broadcast nodes for a viewer, best first. Those that say they hold the stream come before those that do not: one that has
+/// just come back has to catch up first. Of these, the node it was sent to before, as long as it can be used, then all that are
+/// online, by weight and key, then draining ones; as a last resort, suspect ones.
+pub fn candidates<'a>(view: &'a Membership, policy: &Policy, viewer: Viewer<'_>, now: Now) -> Vec<&'a Member> {
+    let mut ranked: Vec<((bool, bool, u8), f64, &Member)> = view
         .members()
         .filter(|member| member.presence.role == Role::Broadcast)
         .filter_map(|member| {
             let node = &member.presence.node;
-            let is_sticky = sticky == Some(node);
+            let is_sticky = viewer.sticky == Some(node);
             let drained = policy.drained.contains(node);
             let class = match member.health(now) {
                 Health::Online | Health::Draining if is_sticky => 0,
@@ -34,7 +40,12 @@ pub fn candidates<'a>(
                 Health::Suspect => 3,
                 Health::Offline => return None,
             };
-            Some((class, score(key, node, weight(&member.presence.load, policy, node)), member))
+            let lacks = viewer.stream.is_some_and(|stream| !member.presence.streams.contains(stream));
+            Some((
+                (class == 3, lacks, class),
+                score(viewer.key, node, weight(&member.presence.load, policy, node)),
+                member,
+            ))
         })
         .collect();
     ranked.sort_by(|(class_a, score_a, a), (class_b, score_b, b)| {
@@ -95,7 +106,8 @@ mod tests {
 
     fn first(view: &Membership, key: u64, sticky: Option<&str>) -> String {
         let sticky = sticky.map(|name| NodeId::new(name).unwrap());
-        let order = candidates(view, &Policy::default(), key, sticky.as_ref(), at(1));
+        let viewer = Viewer { key, sticky: sticky.as_ref(), stream: None };
+        let order = candidates(view, &Policy::default(), viewer, at(1));
         order.first().unwrap().presence.node.to_string()
     }
 
@@ -135,10 +147,37 @@ mod tests {
     }
 
     #[test]
+    fn node_that_has_come_back_gets_viewers_of_a_stream_once_it_holds_it() {
+        let mut view = cluster(&[("b1", 0.0), ("b2", 0.0), ("b3", 0.0)]);
+        let (demo, other) = (StreamId::new("demo").unwrap(), StreamId::new("other").unwrap());
+        let hears = |view: &mut Membership, node: &str, state: NodeState, streams: &[&StreamId]| {
+            let mut presence = presence(node, state, 1);
+            presence.streams = streams.iter().map(|stream| StreamId::clone(stream)).collect();
+            view.heard(presence, at(0));
+        };
+        hears(&mut view, "b2", NodeState::Online, &[&other, &demo]);
+        hears(&mut view, "b3", NodeState::Draining, &[&demo]);
+        let b1 = NodeId::new("b1").unwrap();
+        let order = |view: &Membership, stream: &StreamId| {
+            let viewer = Viewer { key: 7, sticky: Some(&b1), stream: Some(stream) };
+            let order = candidates(view, &Policy::default(), viewer, at(1)).into_iter();
+            order.map(|member| member.presence.node.to_string()).collect::<Vec<_>>()
+        };
+        // A draining node that has it is better than one that would answer that there is no such stream.
+        assert_eq!(order(&view, &demo), ["b2", "b3", "b1"]);
+        assert_eq!(order(&view, &other), ["b2", "b1", "b3"]);
+        assert_eq!(order(&view, &StreamId::new("unknown").unwrap()), ["b1", "b2", "b3"]);
+        hears(&mut view, "b1", NodeState::Online, &[&demo]);
+        assert_eq!(order(&view, &demo), ["b1", "b2", "b3"]);
+        view.failed(&b1, at(0));
+        assert_eq!(order(&view, &demo), ["b2", "b3", "b1"]);
+    }
+
+    #[test]
     fn hostile_loads_leave_every_node_usable() {
         let view = cluster(&[("b1", f64::NAN), ("b2", f64::INFINITY), ("b3", -1e300)]);
         for key in 0..100 {
-            assert_eq!(candidates(&view, &Policy::default(), key, None, at(1)).len(), 3);
+            assert_eq!(candidates(&view, &Policy::default(), Viewer { key, ..Viewer::default() }, at(1)).len(), 3);
         }
     }
 }

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::routing::get;
 use loadbalancer::{Config, LoadBalancer};
-use media::{ClusterId, NodeId};
+use media::{ClusterId, NodeId, StreamId};
 use messages::Role;
 use node::CancellationToken;
 use node::broker::{Access, EmbeddedBroker, User};
@@ -122,7 +122,14 @@ impl Cluster {
 
     /// A node that serves `router`.
     pub(crate) async fn node(&self, name: &str, router: Router, limits: Limits) -> Backend {
-        self.node_behind(name, router, limits, |address| address).await
+        self.node_behind(name, router, limits, |address| address, &[]).await
+    }
+
+    /// Serves its own name on every path, and says that it holds a stream.
+    pub(crate) async fn backend_holding(&self, name: &str, stream: &str) -> Backend {
+        let (said, stream) = (name.to_owned(), StreamId::new(stream).unwrap());
+        let router = Router::new().fallback(move || async move { said });
+        self.node_behind(name, router, Limits::default(), |address| address, &[stream]).await
     }
 
     /// A node whose cable can be cut: nothing comes through any more then, and nothing is closed.
@@ -135,7 +142,7 @@ impl Cluster {
             tokio::spawn(carry(relay, node, cable));
             address
         };
-        (self.node_behind(name, router, Limits::default(), behind).await, cut)
+        (self.node_behind(name, router, Limits::default(), behind, &[]).await, cut)
     }
 
     async fn node_behind(
@@ -144,6 +151,7 @@ impl Cluster {
         router: Router,
         limits: Limits,
         seen_at: impl FnOnce(SocketAddr) -> SocketAddr,
+        streams: &[StreamId],
     ) -> Backend {
         let id = NodeId::new(name).unwrap();
         let context = self.context(&id, Role::Broadcast).await;
@@ -152,7 +160,12 @@ impl Cluster {
         let serving = CancellationToken::new();
         let tls = context.identity.server_public();
         let task = tokio::spawn(node::http::serve_tls(listener, tls, router, limits, serving));
-        let parts = move || node::presence::PresenceParts { https: Some(https.clone()), ..Default::default() };
+        let streams = streams.to_vec();
+        let parts = move || node::presence::PresenceParts {
+            https: Some(https.clone()),
+            streams: streams.clone(),
+            ..Default::default()
+        };
         node::presence::spawn(&context, parts, self.all.clone());
         Backend { id, task, _context: context }
     }

@@ -56,6 +56,34 @@ async fn viewer_stays_on_its_node_and_moves_without_an_error_when_it_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn node_that_does_not_hold_the_stream_yet_is_not_asked_for_it() {
+    let cluster = Cluster::start(&NODES).await;
+    let url = format!("https://{}", cluster.balancer().await);
+    let _backends = [cluster.backend("b1").await, cluster.backend_holding("b2", "demo").await];
+    let viewer = cluster.viewer();
+    let cookie_of_b1 = within("a viewer of b1", async {
+        loop {
+            let answer = first_answer(&viewer, &url).await;
+            let cookie = cookie(&answer);
+            if answer.text().await.unwrap() == "b1" {
+                return cookie.unwrap();
+            }
+        }
+    })
+    .await;
+    within("b2 to be known", async { while cluster.health("b2").await.is_none() {} }).await;
+    let ask = async |path: &str, cookie: &str| {
+        let answer = viewer.get(format!("{url}{path}")).header("cookie", cookie).send().await.unwrap();
+        answer.text().await.unwrap()
+    };
+    for _ in 0..20 {
+        assert_eq!(ask("/live/demo/index.m3u8", "").await, "b2");
+        assert_eq!(ask("/live/demo/index.m3u8", &cookie_of_b1).await, "b2");
+        assert_eq!(ask("/live/other/index.m3u8", &cookie_of_b1).await, "b1", "nobody holds it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn viewers_spread_over_the_nodes() {
     let cluster = Cluster::start(&NODES).await;
     let url = format!("https://{}/", cluster.balancer().await);
