@@ -41,11 +41,23 @@ impl Script {
     }
 }
 
+/// Something that a player came through.
+#[derive(Debug)]
+pub struct Step {
+    pub name: &'static str,
+    /// What it played meanwhile, in seconds.
+    pub played_seconds: f64,
+    /// What was imperfect meanwhile.
+    pub imperfections: u64,
+    /// What it called errors meanwhile.
+    pub errors: usize,
+}
+
 /// How one player did.
 pub struct Verdict {
     pub kind: Kind,
     /// Steps that it came through, in order.
-    pub passed: Vec<&'static str>,
+    pub passed: Vec<Step>,
     /// The first that it did not, and why; the rest was not tried.
     pub broke: Option<String>,
     pub progress: Progress,
@@ -54,10 +66,12 @@ pub struct Verdict {
 impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { kind, passed, broke, progress } = self;
-        let (played, imperfect) = (progress.played_seconds, progress.imperfections);
-        write!(f, "{}: {}; {played:.0} s, {imperfect} stalls or late pictures", kind.name(), passed.join(", "))?;
+        write!(f, "{}", kind.name())?;
+        for Step { name, played_seconds, imperfections, errors } in passed {
+            write!(f, "\n    {name}: {played_seconds:.0} s, {imperfections} stalls or late pictures, {errors} errors")?;
+        }
         if let Some(why) = broke {
-            write!(f, "; broke at {why}")?;
+            write!(f, "\n    broke at {why}")?;
         }
         progress.kinds_of_complaints().iter().try_for_each(|(kind, count)| write!(f, "\n    {count}x {kind}"))
     }
@@ -68,7 +82,9 @@ struct Viewer {
     player: Player,
     link: Link,
     url: String,
-    passed: Vec<&'static str>,
+    passed: Vec<Step>,
+    /// As it was when the last of them ended.
+    before: Progress,
     broke: Option<String>,
 }
 
@@ -79,9 +95,20 @@ impl Viewer {
         }
         let patience = PATIENCE + Duration::from_secs_f64(seconds);
         match self.player.plays(name, seconds, patience).await {
-            Ok(()) => self.passed.push(name),
+            Ok(()) => self.passes(name),
             Err(why) => self.broke = Some(why),
         }
+    }
+
+    fn passes(&mut self, name: &'static str) {
+        let (now, before) = (self.player.progress(), &self.before);
+        self.passed.push(Step {
+            name,
+            played_seconds: now.played_seconds - before.played_seconds,
+            imperfections: now.imperfections.saturating_sub(before.imperfections),
+            errors: now.errors.len().saturating_sub(before.errors.len()),
+        });
+        self.before = now;
     }
 
     /// The encoder was away and is back. A player that cannot go on by itself is started again behind the break.
@@ -90,7 +117,8 @@ impl Viewer {
         if self.broke.is_none() && kind.ends_at_outages() {
             playlist_after_discontinuity(cluster, base).await;
             self.player = Player::start(kind, &self.url, &cluster.path(CA), &cluster.path(kind.name()));
-            self.passed.push("started again");
+            self.before = Progress::default();
+            self.passes("started again");
         }
         self.step("encoder came back", seconds).await;
     }
@@ -105,7 +133,7 @@ impl Viewer {
         let down = self.player.until("the small rendition", PATIENCE, |now| now.height == Some(SMALL)).await;
         self.link.limit(0);
         match down {
-            Ok(()) => self.passed.push("switch down"),
+            Ok(()) => self.passes("switch down"),
             Err(why) => return self.broke = Some(why),
         }
         self.step("played on after it", seconds).await;
@@ -113,8 +141,8 @@ impl Viewer {
 
     fn verdict(mut self) -> Verdict {
         let progress = self.player.progress();
-        if self.passed.contains(&"switch down") && progress.height == Some(LARGE) {
-            self.passed.push("had switched up again");
+        if self.player.kind.adapts() && self.broke.is_none() && progress.height == Some(LARGE) {
+            self.passes("had switched up again");
         }
         Verdict { kind: self.player.kind, passed: self.passed, broke: self.broke, progress }
     }
@@ -147,7 +175,7 @@ pub async fn play(kinds: &[Kind], script: Script) -> Vec<Verdict> {
         let link = Link::open(target).await;
         let url = format!("https://{}/live/{STREAM}/index.m3u8", link.address);
         let player = Player::start(*kind, &url, &cluster.path(CA), &cluster.path(kind.name()));
-        viewers.push(Viewer { player, link, url, passed: Vec::new(), broke: None });
+        viewers.push(Viewer { player, link, url, passed: Vec::new(), before: Progress::default(), broke: None });
     }
     all(&mut viewers, "start", seconds).await;
 
