@@ -14,6 +14,9 @@ async fn every_player_plays_on_through_reconnect_switch_and_death_of_its_node() 
     let verdicts = play(&Kind::ALL, SCRIPT).await;
     for verdict in &verdicts {
         eprintln!("{verdict}");
+        if verdict.broke.is_some() {
+            eprintln!("{}", verdict.progress.complaints.join("\n"));
+        }
     }
     for verdict in verdicts {
         let (name, said) = (verdict.kind.name(), verdict.progress.complaints.join("\n"));

@@ -11,9 +11,11 @@
  * describes it, its getters read, plus `cspViolations` and `pageErrors`. How long the join took stands in
  * `player.firstFrame`: from navigation and from asking for the playlist, milliseconds. Ends after N seconds (default 20),
  * or on SIGTERM, with the last line. Status 0 when the stream played, 1 when it never did, 2 on a wrong call.
+ * With `--player hls.js` and `shaka`, each line of standard input is a height: the rung of that height is played from then on.
  * What is good enough (errors, stalls) is for the caller to judge.
  */
 import { existsSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
@@ -99,6 +101,12 @@ let played = false;
 process.on('SIGTERM', () => {
   stopped = true;
 });
+
+if (players) {
+  const choose = (height) =>
+    page.evaluate((h) => window.sealcast.player.actions.chooseHeight(h), Number(height));
+  createInterface({ input: process.stdin }).on('line', (line) => void choose(line));
+}
 
 await page.goto(address, { waitUntil: 'domcontentloaded' });
 const end = performance.now() + Number(values.seconds) * 1_000;

@@ -23,6 +23,8 @@ interface Bare {
   target(): number | null;
   /** Height of the rung on screen. */
   height(): number | null;
+  /** Plays the rung of this height from now on. */
+  chooseHeight(height: number): void;
 }
 
 interface ShakaError {
@@ -41,6 +43,8 @@ interface Shaka {
     load(url: string): Promise<void>;
     addEventListener(type: string, listener: (event: { detail: ShakaError }) => void): void;
     getStats(): { liveLatency?: number; height?: number };
+    getVariantTracks(): { height: number | null }[];
+    selectVariantTrack(track: { height: number | null }, clearBuffer: boolean): void;
   };
 }
 declare const shaka: Shaka;
@@ -62,6 +66,9 @@ function playHls(
     latency: () => (hls.latestLevelDetails ? hls.latency : null),
     target: () => hls.targetLatency,
     height: () => hls.levels[hls.currentLevel]?.height ?? null,
+    chooseHeight: (height) => {
+      hls.nextLevel = hls.levels.findIndex((level) => level.height === height);
+    },
   };
 }
 
@@ -91,6 +98,12 @@ function playShaka(
     latency: () => player.getStats().liveLatency ?? null,
     target: () => null,
     height: () => player.getStats().height ?? null,
+    chooseHeight: (height) => {
+      const track = player.getVariantTracks().find((each) => each.height === height);
+      if (!track) return;
+      player.configure({ abr: { enabled: false } });
+      player.selectVariantTrack(track, true);
+    },
   };
 }
 
@@ -170,6 +183,7 @@ function start(video: HTMLVideoElement): void {
     get firstFrame() {
       return firstFrame;
     },
+    actions: { chooseHeight: bare.chooseHeight },
     get droppedFrames() {
       return video.getVideoPlaybackQuality().droppedVideoFrames;
     },

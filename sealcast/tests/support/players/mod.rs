@@ -47,7 +47,7 @@ impl Kind {
         }
     }
 
-    /// Whether it changes rendition by bandwidth; the others stay with the one they began with.
+    /// Whether it changes rendition, told or by bandwidth; the others stay with the one they began with.
     pub const fn adapts(self) -> bool {
         !matches!(self, Self::Ffmpeg | Self::Ffplay)
     }
@@ -76,6 +76,9 @@ pub struct Progress {
     pub complaints: Vec<String>,
     /// Those that it calls errors, and that are no matter of this machine (no D-Bus, no keyboard) or of a connection that ended.
     pub errors: Vec<String>,
+    /// A node died in the middle of a response, and the player reads on where the next begins: FFmpeg does, and may not find its way
+    /// in the boxes again.
+    pub cut: bool,
     /// It said or showed that it gave up.
     pub failed: bool,
 }
@@ -165,6 +168,12 @@ impl Player {
                 tick.tick().await;
             }
         });
+    }
+
+    /// Asks it for the rendition of this height; false when it cannot be told.
+    pub async fn choose(&mut self, height: u64) -> bool {
+        let (Kind::HlsJs | Kind::Shaka, Some(stdin)) = (self.kind, &mut self.stdin) else { return false };
+        stdin.write_all(format!("{height}\n").as_bytes()).await.is_ok()
     }
 
     pub fn progress(&self) -> Progress {

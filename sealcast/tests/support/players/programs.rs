@@ -13,9 +13,12 @@ const FRAMES_PER_SECOND: f64 = 30.0;
 /// What FFmpeg prints before a line when asked for levels.
 const FFMPEG_ERRORS: [&str; 3] = ["[error]", "[fatal]", "[panic]"];
 
+/// What FFmpeg calls errors and is none of the stream: connections that end with a node, and the timing of its own output.
+const FFMPEG_OTHER_ERRORS: [&str; 2] = ["[tls @", "[null @"];
+
 /// What VLC calls errors and is none of the stream: no desktop; connections and requests that end with a node; and what it says
-/// when it ends at a break and begins again.
-const VLC_OTHER_ERRORS: [&str; 8] = [
+/// when it ends at a break and begins again, or comes late on a busy machine.
+const VLC_OTHER_ERRORS: [&str; 10] = [
     "interface error:",
     "libvlc error:",
     "tls client error:",
@@ -23,7 +26,9 @@ const VLC_OTHER_ERRORS: [&str; 8] = [
     "no moov before mdat",
     "Failed to create demuxer",
     "no reference clock",
-    "Could not convert timestamp 0",
+    "timestamp 0",
+    "PCR",
+    "buffer deadlock prevented",
 ];
 
 /// How often VLC is asked.
@@ -49,9 +54,11 @@ fn ffmpeg_progress(now: &mut Progress, line: &str) {
 }
 
 fn ffmpeg_says(now: &mut Progress, line: &str) {
-    if FFMPEG_ERRORS.iter().any(|level| line.contains(level)) {
+    now.cut |= line.contains("Stream ends prematurely");
+    let other = now.cut || FFMPEG_OTHER_ERRORS.iter().any(|other| line.contains(other));
+    if !other && FFMPEG_ERRORS.iter().any(|level| line.contains(level)) {
         now.error(line);
-    } else if line.contains("[warning]") {
+    } else if other || line.contains("[warning]") {
         now.complain(line);
     }
 }

@@ -1,6 +1,7 @@
 //! What every player is put through: an encoder that reconnects, a rendition switch, and nodes that are killed.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -82,6 +83,8 @@ struct Viewer {
     player: Player,
     link: Link,
     url: String,
+    ca: PathBuf,
+    home: PathBuf,
     passed: Vec<Step>,
     /// As it was when the last of them ended.
     before: Progress,
@@ -94,10 +97,22 @@ impl Viewer {
             return;
         }
         let patience = PATIENCE + Duration::from_secs_f64(seconds);
-        match self.player.plays(name, seconds, patience).await {
+        let mut played = self.player.plays(name, seconds, patience).await;
+        if played.is_err() && self.player.progress().cut {
+            self.start_again("started again after half a response");
+            played = self.player.plays(name, seconds, patience).await;
+        }
+        match played {
             Ok(()) => self.passes(name),
             Err(why) => self.broke = Some(why),
         }
+    }
+
+    fn start_again(&mut self, why: &'static str) {
+        let kind = self.player.kind;
+        self.player = Player::start(kind, &self.url, &self.ca, &self.home);
+        self.before = Progress::default();
+        self.passes(why);
     }
 
     fn passes(&mut self, name: &'static str) {
@@ -113,23 +128,23 @@ impl Viewer {
 
     /// The encoder was away and is back. A player that cannot go on by itself is started again behind the break.
     async fn reconnected(&mut self, cluster: &Cluster, base: &str, seconds: f64) {
-        let kind = self.player.kind;
-        if self.broke.is_none() && kind.ends_at_outages() {
+        if self.broke.is_none() && self.player.kind.ends_at_outages() {
             playlist_after_discontinuity(cluster, base).await;
-            self.player = Player::start(kind, &self.url, &cluster.path(CA), &cluster.path(kind.name()));
-            self.before = Progress::default();
-            self.passes("started again");
+            self.start_again("started again");
         }
         self.step("encoder came back", seconds).await;
     }
 
-    /// Narrows the way until the small rendition is on the screen, and widens it again. When a player believes that is its own affair:
-    /// some take minutes.
+    /// The small rendition and the large one again. A player that cannot be told gets a narrow way until the small one is on the screen,
+    /// and a wide one again; when it believes that is its own affair, some take minutes.
     async fn switch(&mut self, seconds: f64) {
         if self.broke.is_some() || !self.player.kind.adapts() {
             return;
         }
-        self.link.limit(NARROW);
+        let told = self.player.choose(SMALL).await;
+        if !told {
+            self.link.limit(NARROW);
+        }
         let down = self.player.until("the small rendition", PATIENCE, |now| now.height == Some(SMALL)).await;
         self.link.limit(0);
         match down {
@@ -137,11 +152,21 @@ impl Viewer {
             Err(why) => return self.broke = Some(why),
         }
         self.step("played on after it", seconds).await;
+        if told && self.player.choose(LARGE).await {
+            match self.player.until("the large rendition", PATIENCE, |now| now.height == Some(LARGE)).await {
+                Ok(()) => self.passes("switch up"),
+                Err(why) => self.broke = Some(why),
+            }
+        }
     }
 
     fn verdict(mut self) -> Verdict {
         let progress = self.player.progress();
-        if self.player.kind.adapts() && self.broke.is_none() && progress.height == Some(LARGE) {
+        if !self.passed.iter().any(|step| step.name == "switch up")
+            && self.player.kind.adapts()
+            && self.broke.is_none()
+            && progress.height == Some(LARGE)
+        {
             self.passes("had switched up again");
         }
         Verdict { kind: self.player.kind, passed: self.passed, broke: self.broke, progress }
@@ -174,8 +199,18 @@ pub async fn play(kinds: &[Kind], script: Script) -> Vec<Verdict> {
     for kind in kinds {
         let link = Link::open(target).await;
         let url = format!("https://{}/live/{STREAM}/index.m3u8", link.address);
-        let player = Player::start(*kind, &url, &cluster.path(CA), &cluster.path(kind.name()));
-        viewers.push(Viewer { player, link, url, passed: Vec::new(), before: Progress::default(), broke: None });
+        let (ca, home) = (cluster.path(CA), cluster.path(kind.name()));
+        let player = Player::start(*kind, &url, &ca, &home);
+        viewers.push(Viewer {
+            player,
+            link,
+            url,
+            ca,
+            home,
+            passed: Vec::new(),
+            before: Progress::default(),
+            broke: None,
+        });
     }
     all(&mut viewers, "start", seconds).await;
 
