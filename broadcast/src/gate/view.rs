@@ -60,9 +60,25 @@ struct Texts {
 /// What was rendered of one rendition.
 #[derive(Debug, Default)]
 struct RenditionTexts {
+    media: Extents,
+    iframes: Extents,
+}
+
+/// What was rendered of one playlist.
+#[derive(Debug, Default)]
+struct Extents {
     full: OnceLock<Option<Rendered>>,
     delta: OnceLock<Option<Rendered>>,
-    iframes: OnceLock<Option<Rendered>>,
+}
+
+impl Extents {
+    fn get(&self, extent: Extent, render: impl FnOnce() -> Option<String>) -> Option<&Rendered> {
+        let text = match extent {
+            Extent::Full => &self.full,
+            Extent::Delta => &self.delta,
+        };
+        text.get_or_init(|| render().map(Rendered::new)).as_ref()
+    }
 }
 
 impl Texts {
@@ -128,17 +144,13 @@ impl<'a> Shown<'a> {
     /// The media playlist of a rendition.
     pub fn media(&self, rendition: &RenditionId, extent: Extent) -> Option<&'a Rendered> {
         let texts = self.texts.renditions.get(rendition)?;
-        let text = match extent {
-            Extent::Full => &texts.full,
-            Extent::Delta => &texts.delta,
-        };
-        text.get_or_init(|| render::media(self.listing, rendition, extent).map(Rendered::new)).as_ref()
+        texts.media.get(extent, || render::media(self.listing, rendition, extent))
     }
 
     /// The I-frame playlist of a rendition.
-    pub fn iframes(&self, rendition: &RenditionId) -> Option<&'a Rendered> {
+    pub fn iframes(&self, rendition: &RenditionId, extent: Extent) -> Option<&'a Rendered> {
         let texts = self.texts.renditions.get(rendition)?;
-        texts.iframes.get_or_init(|| render::iframes(self.listing, rendition).map(Rendered::new)).as_ref()
+        texts.iframes.get(extent, || render::iframes(self.listing, rendition, extent))
     }
 
     /// The media playlist of a rendition for whoever asks for what is `wanted` of it (RFC 8216bis 6.2.5).
@@ -152,7 +164,7 @@ impl<'a> Shown<'a> {
 
     /// The I-frame playlist likewise; it has no parts that could be waited for.
     pub fn reload_iframes(&self, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist> {
-        match self.iframes(rendition) {
+        match self.iframes(rendition, wanted.extent) {
             Some(text) => self.answer(&Directives { part: None, ..*wanted }, || Some(text)),
             None => Look::Absent,
         }

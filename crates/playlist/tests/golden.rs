@@ -6,7 +6,8 @@ mod support;
 
 use std::path::PathBuf;
 
-use playlist::{Timeline, render};
+use playlist::Timeline;
+use playlist::render::{self, Extent};
 use support::client::Playlist;
 use support::writer::PART;
 use support::{Writer, delta, fold, full, ladder, rendition, rules};
@@ -38,7 +39,7 @@ fn first_segments_of_a_stream() {
     let timeline = fold(&Writer::new(ladder(&[720, 1080], true)).segments(3).row(PART, false, None).log);
     media("first", &timeline, "720p");
     compare("first-multivariant", render::multivariant(&timeline));
-    compare("first-iframes", render::iframes(&timeline, &rendition("720p")));
+    compare("first-iframes", render::iframes(&timeline, &rendition("720p"), Extent::Full));
 }
 
 #[test]
@@ -46,6 +47,8 @@ fn window_slides_and_segments_at_its_end_have_parts() {
     let timeline = fold(&Writer::new(ladder(&[720], true)).segments(15).log);
     media("sliding", &timeline, "audio");
     media("sliding", &timeline, "720p");
+    compare("sliding-iframes", render::iframes(&timeline, &rendition("720p"), Extent::Full));
+    compare("sliding-iframes-delta", render::iframes(&timeline, &rendition("720p"), Extent::Delta));
 }
 
 #[test]
@@ -74,8 +77,8 @@ fn shed_rung_is_a_gap_and_leaves_the_variants() {
     let timeline = fold(&writer.log);
     media("shed", &timeline, "720p");
     compare("shed-multivariant", render::multivariant(&timeline));
-    compare("shed-iframes", render::iframes(&timeline, &rendition("720p")));
-    assert_eq!(render::iframes(&timeline, &rendition("audio")), None);
+    compare("shed-iframes", render::iframes(&timeline, &rendition("720p"), Extent::Full));
+    assert_eq!(render::iframes(&timeline, &rendition("audio"), Extent::Full), None);
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn reconnect_is_one_discontinuity_and_closes_the_open_segment() {
     // New in this epoch, and gone in the next.
     media("reconnect", &timeline, "360p");
     compare("reconnect-multivariant", render::multivariant(&timeline));
-    compare("reconnect-iframes", render::iframes(&timeline, &rendition("360p")));
+    compare("reconnect-iframes", render::iframes(&timeline, &rendition("360p"), Extent::Full));
     let timeline = fold(&writer.reconnect(ladder(&[720], true)).row(PART, false, None).log);
     media("reconnect-gone", &timeline, "360p");
 }
@@ -137,10 +140,10 @@ fn short_segments_stay_until_there_are_three_target_durations() {
 fn nothing_to_list_is_no_playlist() {
     let timeline = fold(&Writer::new(ladder(&[720], true)).row(PART, false, None).log);
     assert_eq!(full(&timeline, &rendition("720p")), None);
-    assert_eq!(render::iframes(&timeline, &rendition("720p")), None);
+    assert_eq!(render::iframes(&timeline, &rendition("720p"), Extent::Full), None);
     assert_eq!(render::multivariant(&timeline), None);
     assert_eq!(timeline.edge(), None);
     let timeline = fold(&Writer::new(ladder(&[720], true)).segment().log);
     assert_eq!(full(&timeline, &rendition("1080p")), None);
-    assert_eq!(render::iframes(&timeline, &rendition("1080p")), None);
+    assert_eq!(render::iframes(&timeline, &rendition("1080p"), Extent::Full), None);
 }

@@ -2,32 +2,39 @@
 
 use media::RenditionId;
 
-use super::media::{Place, header};
+use super::media::{Extent, Place, header, reports, skippable};
 use super::tags::{Text, Version};
 use crate::Listing;
 
-/// Bytes to set aside for the header, and for a segment.
-const CAPACITY_BYTES: [usize; 2] = [512, 192];
+/// Bytes to set aside for the header and the reports, and for a segment.
+const CAPACITY_BYTES: [usize; 2] = [1_536, 192];
 
 /// Renders the I-frame playlist of a rendition; `None` when there is no such rendition, it has no pictures, or no segment is complete
 /// yet.
 ///
 /// It lists what the media playlist lists as complete, in the same places. A segment whose first picture is not there, or not known,
 /// is a gap.
-pub fn iframes<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId) -> Option<String> {
+pub fn iframes<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, extent: Extent) -> Option<String> {
     let listing: Listing<'_> = listing.into();
     let timeline = listing.timeline;
     let first = listing.listed().next()?;
-    let is_shown = || listing.listed().any(|segment| segment.summary(rendition).sync_length.is_some());
-    if !timeline.states_pictures(rendition) && !is_shown() {
+    if !exist(&listing, rendition) {
         return None;
     }
+    let skipped = match extent {
+        Extent::Full => 0,
+        Extent::Delta => skippable(&listing, rendition),
+    };
     let [header_bytes, segment_bytes] = CAPACITY_BYTES;
-    let mut text = Text::new(Version::IFrames, header_bytes + listing.listed_len() * segment_bytes);
+    let version = if skipped > 0 { Version::Skip } else { Version::IFrames };
+    let mut text = Text::new(version, header_bytes + (listing.listed_len() - skipped) * segment_bytes);
     header(&mut text, &timeline.settings(), first);
     text.i_frames_only();
-    let mut place = Place::default();
-    for segment in listing.listed() {
+    if skipped > 0 {
+        text.skip(skipped);
+    }
+    let mut place = Place::after(&listing, skipped, rendition);
+    for segment in listing.listed().skip(skipped) {
         place.write(&mut text, segment, rendition);
         let summary = segment.summary(rendition);
         let picture = summary.sync_length.filter(|_| !summary.gap);
@@ -40,8 +47,15 @@ pub fn iframes<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId) -> 
         }
         text.segment(segment.key.epoch, segment.key.msn);
     }
+    reports(&mut text, &listing, (rendition, listing.files().iframes))?;
     if timeline.is_ended() {
         text.end_list();
     }
     Some(text.finish())
+}
+
+/// Whether a rendition has an I-frame playlist: it has pictures, or had some that are still listed.
+pub(super) fn exist(listing: &Listing<'_>, rendition: &RenditionId) -> bool {
+    let is_shown = || listing.listed().any(|segment| segment.summary(rendition).sync_length.is_some());
+    listing.timeline.states_pictures(rendition) || is_shown()
 }

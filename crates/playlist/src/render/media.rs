@@ -2,6 +2,7 @@
 
 use media::{Epoch, MediaSequence, PartIndex, RenditionId, Slot};
 
+use super::iframes;
 use super::tags::{Text, Version};
 use crate::timeline::{Segment, micros};
 use crate::{Listing, Settings, Timeline};
@@ -42,9 +43,7 @@ pub fn media<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, exten
     if skipped > 0 {
         text.skip(skipped);
     }
-    // The client has what applies from within what is skipped.
-    let mut from_the_end = listing.segments().rev().skip(listing.segments_len() - skipped);
-    let mut place = Place(from_the_end.find(|segment| segment.has(rendition)).map(|segment| segment.key.epoch));
+    let mut place = Place::after(&listing, skipped, rendition);
     for (index, segment) in listing.segments().enumerate().skip(skipped) {
         place.write(&mut text, segment, rendition);
         if index >= in_parts {
@@ -71,6 +70,12 @@ pub(super) fn header(text: &mut Text, settings: &Settings, first: &Segment) {
 pub(super) struct Place(Option<Epoch>);
 
 impl Place {
+    /// After so many segments that are skipped: the client has what applies from within them (6.2.5.1).
+    pub(super) fn after(listing: &Listing<'_>, skipped: usize, rendition: &RenditionId) -> Self {
+        let mut from_the_end = listing.segments().rev().skip(listing.segments_len() - skipped);
+        Self(from_the_end.find(|segment| segment.has(rendition)).map(|segment| segment.key.epoch))
+    }
+
     /// The tags that apply to a segment and to all of its parts, and so stand before both (4.4.4.9). EXT-X-MAP applies until the next
     /// one (4.4.4.5).
     pub(super) fn write(&mut self, text: &mut Text, segment: &Segment, rendition: &RenditionId) {
@@ -111,14 +116,26 @@ fn finish(mut text: Text, listing: &Listing<'_>, rendition: &RenditionId) -> Opt
     if let Some(hint) = timeline.hint().filter(|_| timeline.states(rendition)) {
         text.preload_hint(&hint);
     }
-    let last = last_part(timeline)?;
-    for other in listing.renditions().into_iter().filter(|other| *other != rendition) {
-        text.rendition_report(other, listing.files(), last);
-    }
+    reports(&mut text, listing, (rendition, listing.files().media))?;
     if timeline.is_ended() {
         text.end_list();
     }
     Some(text.finish())
+}
+
+/// How far every other playlist is than this one, `own` (B.1). I-frame playlists have no parts: the last segment is their last.
+pub(super) fn reports(text: &mut Text, listing: &Listing<'_>, own: (&RenditionId, &str)) -> Option<()> {
+    let files = listing.files();
+    let ((msn, part), whole) = (last_part(listing.timeline)?, listing.listed().next_back()?.key.msn);
+    for rendition in listing.renditions() {
+        if own != (rendition, files.media) {
+            text.rendition_report(rendition, files.media, msn, Some(part));
+        }
+        if own != (rendition, files.iframes) && iframes::exist(listing, rendition) {
+            text.rendition_report(rendition, files.iframes, whole, None);
+        }
+    }
+    Some(())
 }
 
 /// The last part, the same in all renditions (LAST-MSN and LAST-PART, 4.4.5.4).
@@ -128,7 +145,7 @@ fn last_part(timeline: &Timeline) -> Option<(MediaSequence, PartIndex)> {
 }
 
 /// How many segments are further from the end of the last segment than the skip boundary (4.4.3.8): those that end before it.
-fn skippable(listing: &Listing<'_>, rendition: &RenditionId) -> usize {
+pub(super) fn skippable(listing: &Listing<'_>, rendition: &RenditionId) -> usize {
     let boundary = u64::from(listing.timeline.settings().target_duration_s) * 6_000_000;
     let mut left = listing.listed_len();
     let mut distance = 0;
@@ -163,5 +180,5 @@ fn capacity(listing: &Listing<'_>, skipped: usize, in_parts: usize) -> usize {
     let parts: usize = listing.segments().skip(in_parts).map(|segment| segment.rows().len()).sum();
     let reports = listing.timeline.checkpoint().map_or(0, |checkpoint| checkpoint.renditions.len());
     let [header, segment, line] = CAPACITY_BYTES;
-    header + segments * segment + (parts + reports) * line
+    header + segments * segment + (parts + 2 * reports) * line
 }

@@ -148,17 +148,21 @@ impl Text {
         self.line(format_args!("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{epoch}/{}\"", Slot::Part { msn, part }));
     }
 
-    /// EXT-X-RENDITION-REPORT (4.4.5.4) of another rendition.
+    /// EXT-X-RENDITION-REPORT (4.4.5.4) of another playlist, which may have parts.
     pub(super) fn rendition_report(
         &mut self,
         rendition: &RenditionId,
-        files: Files,
-        (msn, part): (MediaSequence, PartIndex),
+        file: &str,
+        msn: MediaSequence,
+        part: Option<PartIndex>,
     ) {
-        self.line(format_args!(
-            "#EXT-X-RENDITION-REPORT:URI=\"../{rendition}/{}\",LAST-MSN={msn},LAST-PART={part}",
-            files.media
-        ));
+        let uri = format_args!("../{rendition}/{file}");
+        match part {
+            Some(part) => {
+                self.line(format_args!("#EXT-X-RENDITION-REPORT:URI=\"{uri}\",LAST-MSN={msn},LAST-PART={part}"));
+            }
+            None => self.line(format_args!("#EXT-X-RENDITION-REPORT:URI=\"{uri}\",LAST-MSN={msn}")),
+        }
     }
 
     /// EXT-X-MEDIA (4.4.6.1) of a sound rendition.

@@ -24,7 +24,7 @@ pub(crate) struct Playlist {
     /// TYPE and URI.
     pub(crate) hints: Vec<(String, String)>,
     /// URI, LAST-MSN and LAST-PART.
-    pub(crate) reports: Vec<(String, u64, u64)>,
+    pub(crate) reports: Vec<(String, u64, Option<u64>)>,
     pub(crate) ended: bool,
 }
 
@@ -223,8 +223,8 @@ impl Reader {
         if name == "EXT-X-PRELOAD-HINT" {
             self.playlist.hints.push((attributes["TYPE"].clone(), uri));
         } else {
-            let number = |name: &str| attributes[name].parse().unwrap();
-            self.playlist.reports.push((uri, number("LAST-MSN"), number("LAST-PART")));
+            let number = |name: &str| attributes.get(name).map(|value| value.parse().unwrap());
+            self.playlist.reports.push((uri, number("LAST-MSN").unwrap(), number("LAST-PART")));
         }
     }
 

@@ -40,6 +40,11 @@ pub(crate) fn full(timeline: &Timeline, rendition: &RenditionId) -> Option<Strin
     render::media(timeline, rendition, render::Extent::Full)
 }
 
+/// The I-frame playlist of a rendition.
+pub(crate) fn i_frames(timeline: &Timeline, rendition: &RenditionId, extent: render::Extent) -> Option<String> {
+    render::iframes(timeline, rendition, extent)
+}
+
 /// The playlist delta update of a rendition.
 pub(crate) fn delta(timeline: &Timeline, rendition: &RenditionId) -> Option<String> {
     render::media(timeline, rendition, render::Extent::Delta)

@@ -68,7 +68,7 @@ impl Recorder {
                 assert_eq!(Playlist { version: now.version, ..merged.plain() }, now.plain(), "6.2.5.1");
             }
         }
-        if let Some(text) = render::iframes(listing, name) {
+        if let Some(text) = render::iframes(listing, name, render::Extent::Full) {
             rules::i_frames_are_alike(&now, &Playlist::parse(&text));
         }
         self.seen = Some((name.to_string(), now));

@@ -156,8 +156,8 @@ fn hints_hold(old: &Playlist, new: &Playlist) {
     }
 }
 
-/// Renditions advance together, and each reports the others (6.2.4, 4.4.5.4).
-pub(crate) fn alike(playlists: &BTreeMap<String, Playlist>) {
+/// Renditions advance together, and each playlist reports all others (6.2.4, 4.4.5.4, B.1).
+pub(crate) fn alike(playlists: &BTreeMap<String, Playlist>, i_frames: &BTreeMap<String, Playlist>) {
     let shape = |playlist: &Playlist| {
         let places = playlist.places();
         let dates: Vec<_> =
@@ -167,14 +167,19 @@ pub(crate) fn alike(playlists: &BTreeMap<String, Playlist>) {
     for (name, playlist) in playlists {
         let first = playlists.values().next().expect("there is one");
         assert_eq!(shape(playlist), shape(first), "6.2.4: {name} is not like the others");
-        let others = playlists.iter().filter(|(other, _)| *other != name);
-        let expected: Vec<_> = others
-            .map(|(other, playlist)| {
-                let last = playlist.open.as_ref().or(playlist.segments.last()).expect("it lists something");
-                (format!("../{other}/index.m3u8"), last.msn, last.parts.len() as u64 - 1)
-            })
-            .collect();
-        assert_eq!(playlist.reports, expected, "4.4.5.4: reports of {name}");
+    }
+    let mut ends = Vec::new();
+    for (name, playlist) in playlists {
+        let last = playlist.open.as_ref().or(playlist.segments.last()).expect("it lists something");
+        ends.push((format!("../{name}/index.m3u8"), last.msn, Some(last.parts.len() as u64 - 1)));
+        // It has no parts.
+        ends.extend(i_frames.get(name).map(|i_frames| (format!("../{name}/iframes.m3u8"), i_frames.last(), None)));
+    }
+    let media = playlists.iter().map(|(name, playlist)| (format!("../{name}/index.m3u8"), playlist));
+    let i_frames = i_frames.iter().map(|(name, playlist)| (format!("../{name}/iframes.m3u8"), playlist));
+    for (own, playlist) in media.chain(i_frames) {
+        let others: Vec<_> = ends.iter().filter(|(uri, ..)| *uri != own).cloned().collect();
+        assert_eq!(playlist.reports, others, "B.1: reports of {own}");
     }
 }
 

@@ -64,8 +64,8 @@ fn join(timeline: &Timeline, log: &[seal::SealBody], went_back: bool) {
 fn texts(timeline: &Timeline) -> Vec<Option<String>> {
     let renditions = timeline.renditions();
     let media = renditions.iter().flat_map(|name| {
-        let i_frames = render::iframes(timeline, name);
-        [full(timeline, name), delta(timeline, name), i_frames]
+        let i_frames = |extent| render::iframes(timeline, name, extent);
+        [full(timeline, name), delta(timeline, name), i_frames(Extent::Full), i_frames(Extent::Delta)]
     });
     media.chain([render::multivariant(timeline)]).collect()
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use media::LogSequence;
 use playlist::reload::{Answer, Directives};
-use playlist::{Settings, Timeline, render};
+use playlist::render::Extent;
+use playlist::{Settings, Timeline};
 use seal::SealBody;
 
 use super::client::Playlist;
 use super::recorder::Recorder;
-use super::{delta, full, oracle, rules};
+use super::{delta, full, i_frames, oracle, rules};
 
 /// A stream and its viewers.
 pub(crate) struct Stream {
@@ -59,7 +60,12 @@ impl Stream {
         let texts = names.into_iter().filter_map(|name| Some((name.to_string(), full(&self.timeline, name)?)));
         let now: BTreeMap<String, Playlist> = texts.map(|(name, text)| (name, Playlist::parse(&text))).collect();
         assert_eq!(self.timeline.edge().is_some(), !now.is_empty());
-        rules::alike(&now);
+        let parsed = |name: &String| {
+            let text = i_frames(&self.timeline, &super::rendition(name), Extent::Full)?;
+            Some((name.clone(), Playlist::parse(&text)))
+        };
+        let i_frames: BTreeMap<String, Playlist> = now.keys().filter_map(parsed).collect();
+        rules::alike(&now, &i_frames);
         let newest = self.timeline.checkpoint().into_iter().flat_map(|newest| &newest.renditions);
         rules::hints(&now, &newest.map(|rendition| rendition.track.rendition.as_str()).collect::<Vec<_>>());
         for (name, playlist) in &now {
@@ -73,7 +79,9 @@ impl Stream {
         let turn = usize::try_from(self.reloads).unwrap() % now.len().max(1);
         if let Some((name, playlist)) = now.iter().nth(turn) {
             self.delta(name, playlist);
-            self.i_frames(name, playlist);
+            if let Some(i_frames) = i_frames.get(name) {
+                self.i_frames(name, playlist, i_frames);
+            }
             self.requests(playlist);
         }
         if self.reloads.is_multiple_of(7) || self.older.is_empty() {
@@ -102,11 +110,15 @@ impl Stream {
         }
     }
 
-    fn i_frames(&self, name: &str, now: &Playlist) {
-        let Some(text) = render::iframes(&self.timeline, &super::rendition(name)) else { return };
-        let i_frames = Playlist::parse(&text);
-        rules::alone(&i_frames);
-        rules::i_frames_are_alike(now, &i_frames);
+    fn i_frames(&self, name: &str, now: &Playlist, full: &Playlist) {
+        rules::alone(full);
+        rules::i_frames_are_alike(now, full);
+        let text = i_frames(&self.timeline, &super::rendition(name), Extent::Delta).expect("there is a full one");
+        let delta = Playlist::parse(&text);
+        assert_eq!(delta.version, if delta.skipped > 0 { 9 } else { 5 }, "section 8");
+        rules_of_skipping(&delta, full);
+        let merged = full.merge(&delta).expect("it skips what the full one has");
+        assert_eq!(Playlist { version: full.version, ..merged }, *full, "6.2.5.1");
     }
 
     /// Who was told to wait is not refused later, and the answers are those that the text gives.
