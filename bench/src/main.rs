@@ -11,6 +11,7 @@ mod ladder;
 mod latency;
 mod log;
 mod origin;
+mod players;
 mod signatures;
 mod startup;
 mod viewer;
@@ -69,6 +70,9 @@ struct Arguments {
     /// How long `stalls` watches each player, in seconds.
     #[arg(long, default_value_t = 600)]
     stalls_seconds: u64,
+    /// How long `players` lets each play at the least between two events, in seconds.
+    #[arg(long, default_value_t = 45)]
+    players_seconds: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -93,6 +97,8 @@ enum What {
     Join,
     /// How often the picture stands still.
     Stalls,
+    /// Players that people have, through reconnect, switch and death of nodes: five minutes, when asked for.
+    Players,
     /// The checker's rows for Sealcast, nginx-rtmp, ffmpeg's HLS muxer and xiu: a table of its own, when asked for alone.
     Conformance,
 }
@@ -138,6 +144,7 @@ fn main() -> anyhow::Result<()> {
             What::Latency => latency::measure(arguments.joins, arguments.seed)?,
             What::Join => join::measure(arguments.joins, arguments.seed)?,
             What::Stalls => latency::stalls(arguments.stalls_seconds)?,
+            What::Players => players::measure(arguments.players_seconds.into())?,
         };
         for figure in figures {
             figure.print();

@@ -1,0 +1,40 @@
+//! Players that people have, through a reconnect of the encoder, a rendition switch and the death of their nodes: the scenario of
+//! `sealcast/tests/players.rs`, for minutes.
+
+use crate::Figure;
+use crate::joins::load;
+
+#[path = "../../sealcast/tests/support/mod.rs"]
+mod support;
+
+use support::players::Kind;
+use support::players::scenario::{Script, Verdict, play};
+
+/// As segments are when nothing else is configured.
+const SEGMENT_SECONDS: u32 = 4;
+
+/// All players at once, each for `seconds` at the least between the events.
+pub(crate) fn measure(seconds: f64) -> anyhow::Result<Vec<Figure>> {
+    let verdicts = tokio::runtime::Runtime::new()?
+        .block_on(play(&Kind::ALL, Script { seconds, segment_seconds: SEGMENT_SECONDS }));
+    Ok(verdicts.iter().map(figure).collect())
+}
+
+fn figure(verdict: &Verdict) -> Figure {
+    eprintln!("{verdict}");
+    let Verdict { kind, passed, broke, progress } = verdict;
+    let names: Vec<_> = passed.iter().map(|step| step.name).collect();
+    Figure {
+        what: format!("{}: {} (load {})", kind.name(), names.join(", "), load()),
+        ours: format!(
+            "{:.0} s, {} stalls or late pictures, {} errors{}",
+            progress.played_seconds,
+            progress.imperfections,
+            progress.errors.len(),
+            broke.as_ref().map_or_else(String::new, |why| format!("; broke at {why}")),
+        ),
+        peer: "-".to_owned(),
+        ratio: None,
+        bound: "plays on",
+    }
+}
