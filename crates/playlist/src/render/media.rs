@@ -144,8 +144,12 @@ fn last_part(timeline: &Timeline) -> Option<(MediaSequence, PartIndex)> {
     Some((newest.key.msn, PartIndex(newest.parts().saturating_sub(1))))
 }
 
-/// How many segments are further from the end of the last segment than the skip boundary (4.4.3.8): those that end before it.
+/// How many segments are further from the end of the last segment than the skip boundary (4.4.3.8): those that end before it. None once
+/// the stream has ended: then delta updates are not given (6.2.5.1).
 pub(super) fn skippable(listing: &Listing<'_>, rendition: &RenditionId) -> usize {
+    if listing.timeline.is_ended() {
+        return 0;
+    }
     let boundary = u64::from(listing.timeline.settings().target_duration_s) * 6_000_000;
     let mut left = listing.listed_len();
     let mut distance = 0;

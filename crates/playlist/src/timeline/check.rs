@@ -148,16 +148,24 @@ fn row(timeline: &Timeline, body: &SealBody, parts: &[&Object]) -> Result<(), Co
         if part == PartIndex(0) && !object.independent && !object.gap {
             return Err(Contradiction::Independent { msn, rendition: object.rendition.clone() });
         }
-        let Settings { target_duration_s, part_target_ms, .. } = timeline.settings;
+        let Settings { part_target_ms, .. } = timeline.settings;
         if object.duration > Timestamp::new(part_target_ms.into(), Timescale::MILLIS) {
             return Err(Contradiction::PartDuration { msn, part, rendition: object.rendition.clone(), part_target_ms });
         }
         let duration = before(timeline, body, object).duration.plus(object.duration);
-        if round_to_seconds(duration) > i64::from(target_duration_s) {
-            return Err(Contradiction::Duration { msn, rendition: object.rendition.clone(), target_duration_s });
-        }
+        listable(timeline, object, duration)?;
     }
     Ok(())
+}
+
+/// No segment is longer than the target duration (4.4.3.1).
+fn listable(timeline: &Timeline, object: &Object, duration: Timestamp) -> Result<(), Contradiction> {
+    let target_duration_s = timeline.settings.target_duration_s;
+    let (Slot::Part { msn, .. } | Slot::Segment { msn } | Slot::Image { msn }) = object.slot else { return Ok(()) };
+    if round_to_seconds(duration) <= i64::from(target_duration_s) {
+        return Ok(());
+    }
+    Err(Contradiction::Duration { msn, rendition: object.rendition.clone(), target_duration_s })
 }
 
 /// A sealed segment is exactly its parts.
@@ -172,6 +180,9 @@ fn sum(timeline: &Timeline, body: &SealBody, segment: &Object, parts: &[&Object]
     let same = segment.gap == gap && Some(segment.length) == length && part_msn == msn;
     // A gap lasts as long as its rows, which round on their own.
     let duration = before.duration.plus(part.duration);
+    if gap {
+        listable(timeline, segment, segment.duration)?;
+    }
     if same && (gap || segment.duration == duration) { Ok(()) } else { Err(wrong()) }
 }
 
