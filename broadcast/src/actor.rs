@@ -18,7 +18,7 @@ use crate::disk::Disk;
 use crate::dvr::Feed;
 use crate::gate::limits::HEADS_MAX;
 use crate::gate::{Answer, Gate, Input, Output, PullId, Pulled, StreamView};
-use crate::viewers::{Lobby, Room, Waiter};
+use crate::viewers::{Lobby, NoPlace, Room, Waiter};
 
 /// Inputs that wait. A part of each of 20 renditions of 50 streams, and their seals; more is back-pressure.
 const INPUTS_MAX: usize = 1024;
@@ -71,12 +71,14 @@ impl Views {
         self.streams.load().values().map(|shown| shown.view.load_full()).collect()
     }
 
-    /// A place to wait for another view of a stream, for as long as a blocking reload may (RFC 8216bis 6.2.5.2); `None` when all
-    /// are taken, the stream is gone or the node is stopping.
-    pub fn wait(&self, stream: &StreamId, clock: Clock) -> Option<Waiter> {
+    /// A place to wait for another view of a stream, for as long as a blocking reload may (RFC 8216bis 6.2.5.2).
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn wait(&self, stream: &StreamId, clock: Clock) -> Result<Waiter, NoPlace> {
         let streams = self.streams.load();
-        let shown = streams.get(stream)?;
-        let patience = shown.view.load().playlists.as_ref()?.edge().patience();
+        let shown = streams.get(stream).ok_or(NoPlace::Gone)?;
+        let patience = shown.view.load().playlists.as_ref().ok_or(NoPlace::Gone)?.edge().patience();
         shown.room.enter(clock, patience)
     }
 

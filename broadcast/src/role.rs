@@ -180,7 +180,7 @@ async fn report(mut refused: mpsc::Receiver<Refused>, gate: Handle, shutdown: Ca
 fn warn_of_few_files(connections_max: usize) {
     let limit = files::open_files_limit();
     let wanted = u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
-    if (1..wanted).contains(&limit) {
+    if limit < wanted {
         tracing::warn!(limit, connections_max, "too few files may be open for so many connections: raise `ulimit -n`");
     }
 }

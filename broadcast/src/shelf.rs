@@ -13,8 +13,8 @@ use crate::actor::{Board, Views};
 use crate::dvr::{self, Dvr};
 use crate::gate::{Playlists, Shown, StreamView};
 use crate::viewers::{
-    DvrSummary, Look, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail,
-    StreamSummary, Verified, Waiter,
+    DvrSummary, Look, NoPlace, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf,
+    StreamDetail, StreamSummary, Verified, Waiter,
 };
 
 /// A stream whose newest seal is older than this is not live, whatever its session says: twenty rows.
@@ -138,7 +138,7 @@ impl Shelf for NodeShelf {
         })
     }
 
-    fn wait(&self, stream: &StreamId) -> Option<Waiter> {
+    fn wait(&self, stream: &StreamId) -> Result<Waiter, NoPlace> {
         self.views.wait(stream, self.clock)
     }
 

@@ -267,7 +267,12 @@ async fn during_an_outage_the_next_epoch_is_hinted_and_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn end_answers_everybody_and_directives_are_ignored_after_it() {
     let mut scene = Scene::start().await;
-    let blocked = scene.blocked(&[&format!("{PLAYLIST}?_HLS_msn=2&_HLS_part=1"), "/live/demo/1080p/1/2.1.m4s"]).await;
+    // So many that a delta update leaves something out.
+    for _ in 0..8 * PARTS {
+        scene.row().await;
+    }
+    assert!(scene.get(&format!("{PLAYLIST}?_HLS_skip=YES")).await.text().contains("#EXT-X-SKIP:"));
+    let blocked = scene.blocked(&[&format!("{PLAYLIST}?_HLS_msn=10&_HLS_part=1"), "/live/demo/1080p/1/10.1.m4s"]).await;
     let end = scene.studio.end(scene.zone.now());
     scene.ingest.push(&[&scene.node], &end).await;
     let answers = blocked.answers().await;
@@ -276,7 +281,7 @@ async fn end_answers_everybody_and_directives_are_ignored_after_it() {
     for answers in answers.chunks(2) {
         assert_eq!((answers[0].status, answers[0].text(), answers[1].status), (200, now.text(), 404));
     }
-    for query in ["_HLS_msn=99", "_HLS_msn=3&_HLS_part=99", "_HLS_msn=1", "_HLS_skip=YES", "_HLS_msn=3&_HLS_skip=v2"] {
+    for query in ["_HLS_msn=99", "_HLS_msn=3&_HLS_part=99", "_HLS_msn=1", "_HLS_skip=YES", "_HLS_msn=11&_HLS_skip=v2"] {
         let answer = scene.get(&format!("{PLAYLIST}?{query}")).await;
         assert_eq!((answer.status, answer.text()), (200, now.text()), "{query}");
         assert_eq!(answer.header("cache-control"), "public, max-age=2", "{query}");
@@ -321,6 +326,7 @@ async fn node_that_stops_lets_nobody_wait() {
     node.stop().await;
     for answer in blocked.answers().await {
         assert_eq!(answer.status, 503);
+        assert_eq!(answer.header("x-sealcast-stopping"), "", "a balancer asks another node");
     }
 }
 

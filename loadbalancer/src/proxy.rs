@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cluster::placement::Viewer;
 use http::header::{CACHE_CONTROL, COOKIE, HOST, RETRY_AFTER, SET_COOKIE};
 use media::{NodeId, StreamId};
+use node::http::STOPPING;
 use node::priority::{self, Hint, Priority};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
@@ -27,6 +28,9 @@ pub(crate) const TRIES_MAX: usize = 4;
 /// be in its way.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What waited on a node is better asked for elsewhere.
+const NODE_IS_STOPPING: ErrorType = ErrorType::Custom("NodeIsStopping");
+
 /// The proxy's filters.
 pub(crate) struct Balancer {
     members: Arc<Members>,
@@ -38,6 +42,7 @@ pub(crate) struct Balancer {
 #[derive(Default)]
 pub(crate) struct Request {
     viewer: u64,
+    is_placed_by_address: bool,
     sticky: Option<NodeId>,
     stream: Option<StreamId>,
     tried: Vec<NodeId>,
@@ -67,8 +72,12 @@ impl Balancer {
     /// The best node that was not tried, once there is room to connect to it.
     async fn choose(&self, request: &mut Request) -> Result<Target> {
         let pick = |request: &Request| {
-            let viewer =
-                Viewer { key: request.viewer, sticky: request.sticky.as_ref(), stream: request.stream.as_ref() };
+            let viewer = Viewer {
+                key: request.viewer,
+                is_placed_by_key: request.is_placed_by_address,
+                sticky: request.sticky.as_ref(),
+                stream: request.stream.as_ref(),
+            };
             self.members
                 .pick(viewer, &request.tried)
                 .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(503), "no broadcast node is there"))
@@ -120,11 +129,10 @@ impl ProxyHttp for Balancer {
             Some(Token { viewer, node }) => (request.viewer, request.sticky) = (viewer, Some(node)),
             None => {
                 let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-                request.viewer = match address.filter(|_| session.req_header().uri.path().starts_with("/live/")) {
-                    // Players that keep no cookie, or are given none, stay on their node as well.
-                    Some(address) => self.sticky.place(address),
-                    None => rand::random(),
-                };
+                let place = address.filter(|_| session.req_header().uri.path().starts_with("/live/"));
+                // Players that keep no cookie, or are given none, stay on their node as well.
+                request.is_placed_by_address = place.is_some();
+                request.viewer = place.map_or_else(rand::random, |address| self.sticky.place(address));
             }
         }
         Ok(false)
@@ -162,11 +170,23 @@ impl ProxyHttp for Balancer {
         upstream.remove_header("forwarded");
         upstream.remove_header("x-forwarded-for");
         if let Some(address) = session.client_addr().and_then(|address| address.as_inet()) {
-            upstream.insert_header("x-forwarded-for", address.ip().to_string())?;
+            upstream.insert_header("x-forwarded-for", address.ip().to_canonical().to_string())?;
         }
         upstream.insert_header("x-forwarded-proto", "https")?;
         // What one viewer wants first is no reason to hold up others on the same connection to the node.
         upstream.remove_header(priority::NAME);
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        _request: &mut Request,
+    ) -> Result<()> {
+        if response.headers.contains_key(STOPPING) {
+            return Err(Error::new(NODE_IS_STOPPING).into_up());
+        }
         Ok(())
     }
 
@@ -229,7 +249,7 @@ impl ProxyHttp for Balancer {
             if is_refusal(&error) {
                 // It may be asked again, on another connection.
                 request.tried.pop();
-            } else {
+            } else if *error.etype() != NODE_IS_STOPPING {
                 self.node_failed(request, &error);
             }
             let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();

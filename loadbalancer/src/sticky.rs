@@ -63,7 +63,8 @@ impl StickyKey {
 
     /// Where a viewer without a token stands: the same on all balancers with this key, and of no use to find the address.
     pub fn place(&self, address: IpAddr) -> u64 {
-        let bytes = match address {
+        // A listener of both kinds sees IPv4 viewers as addresses of IPv6 that begin alike.
+        let bytes = match address.to_canonical() {
             IpAddr::V4(address) => address.octets().to_vec(),
             // A viewer has 64 bits to change at will (RFC 7421).
             IpAddr::V6(address) => address.octets().iter().take(8).copied().collect(),
@@ -130,6 +131,14 @@ mod tests {
         for text in ["", "AAAA", &"A".repeat(10_000), "!!!", &key.seal(&token())[1..]] {
             assert_eq!(key.open(text), None, "{text:.20?}");
         }
+    }
+
+    #[test]
+    fn viewers_of_ipv4_have_places_of_their_own_on_a_listener_of_both_kinds() {
+        let key = StickyKey::new(&[7; KEY_BYTES]);
+        let place = |address: &str| key.place(address.parse().unwrap());
+        assert_eq!(place("::ffff:192.0.2.1"), place("192.0.2.1"));
+        assert_ne!(place("::ffff:192.0.2.1"), place("::ffff:192.0.2.2"));
     }
 
     #[test]

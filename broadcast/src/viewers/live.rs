@@ -26,6 +26,7 @@ const AUDIO: HeaderValue = HeaderValue::from_static("audio/mp4");
 const JPEG: HeaderValue = HeaderValue::from_static("image/jpeg");
 
 const NO_PLAYLIST: &str = "this node has no such stream or rendition\n";
+const NO_RECORDING: &str = "this node has no such stream or rendition, or does not record it (dvr_window_s)\n";
 const NO_OBJECT: &str = "this node has no such media object, or no longer\n";
 
 pub(super) async fn multivariant(site: Shared, stream: Names<StreamId>, request: Request<Body>) -> Response {
@@ -39,7 +40,15 @@ pub(super) async fn dvr_multivariant(site: Shared, stream: Names<StreamId>, requ
 fn variants(State(site): Shared, Names(stream): Names<StreamId>, reach: Reach, request: &Request<Body>) -> Response {
     match site.shelf.multivariant(&stream, reach) {
         Some(text) => playlist(&site, request, &text, Answered::AsItIs),
-        None => respond::refuse(StatusCode::NOT_FOUND, NO_PLAYLIST),
+        None => respond::refuse(StatusCode::NOT_FOUND, absent(reach)),
+    }
+}
+
+/// What is said where there is no playlist.
+const fn absent(reach: Reach) -> &'static str {
+    match reach {
+        Reach::Live => NO_PLAYLIST,
+        Reach::Dvr => NO_RECORDING,
     }
 }
 
@@ -55,7 +64,10 @@ pub(super) async fn dvr_playlist(site: Shared, names: Rendition, request: Reques
 
 async fn media(State(site): Shared, Names(names): Rendition, reach: Reach, request: Request<Body>) -> Response {
     let (stream, rendition) = names;
-    reload(&site, &stream, request, |site, wanted| site.shelf.media_playlist(&stream, reach, &rendition, wanted)).await
+    reload(&site, (&stream, reach), request, |site, wanted| {
+        site.shelf.media_playlist(&stream, reach, &rendition, wanted)
+    })
+    .await
 }
 
 pub(super) async fn iframe_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
@@ -68,13 +80,16 @@ pub(super) async fn dvr_iframe_playlist(site: Shared, names: Rendition, request:
 
 async fn iframes(State(site): Shared, Names(names): Rendition, reach: Reach, request: Request<Body>) -> Response {
     let (stream, rendition) = names;
-    reload(&site, &stream, request, |site, wanted| site.shelf.iframe_playlist(&stream, reach, &rendition, wanted)).await
+    reload(&site, (&stream, reach), request, |site, wanted| {
+        site.shelf.iframe_playlist(&stream, reach, &rendition, wanted)
+    })
+    .await
 }
 
 /// A playlist that may be waited for (RFC 8216bis, 6.2.5.2).
 async fn reload(
     site: &Site,
-    stream: &StreamId,
+    (stream, reach): (&StreamId, Reach),
     request: Request<Body>,
     look: impl Fn(&Site, &Directives) -> Look<Playlist>,
 ) -> Response {
@@ -82,7 +97,7 @@ async fn reload(
         Ok(wanted) => wanted,
         Err(bad) => return respond::refuse(StatusCode::BAD_REQUEST, format!("{bad}\n")),
     };
-    match settled(site, stream, NO_PLAYLIST, || look(site, &wanted)).await {
+    match settled(site, stream, absent(reach), || look(site, &wanted)).await {
         Ok(found) => {
             let answered = if wanted.msn.is_some() && !found.is_ended { Answered::Blocking } else { Answered::AsItIs };
             playlist(site, &request, &found.text, answered)
@@ -126,15 +141,13 @@ async fn settled<T>(
         match &mut waiter {
             // It looks once more with a place: else it would miss what happened in between.
             None => match site.shelf.wait(stream) {
-                Some(place) => waiter = Some(place),
-                None => return Err(respond::unavailable("too many requests wait here already\n")),
+                Ok(place) => waiter = Some(place),
+                Err(why) => return Err(respond::no_place(why, absent)),
             },
-            Some(place) if place.is_over() => {
-                return Err(respond::unavailable(
-                    "nothing new came for three target durations, or the node is stopping\n",
-                ));
-            }
             Some(place) => {
+                if let Some(why) = place.is_over() {
+                    return Err(respond::no_place(why, absent));
+                }
                 if !place.woken().await {
                     waiter = None;
                 }

@@ -21,4 +21,4 @@ pub use shelf::{
     StreamSummary, Verified,
 };
 pub use traffic::{Rates, Traffic};
-pub use waiting::{Lobby, Room, WAITING_PER_NODE_MAX, WAITING_PER_STREAM_MAX, Waiter};
+pub use waiting::{Lobby, NoPlace, Room, WAITING_PER_NODE_MAX, WAITING_PER_STREAM_MAX, Waiter};

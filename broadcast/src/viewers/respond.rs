@@ -11,15 +11,14 @@ use http::header::{
     VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use node::http::STOPPING;
 
 use super::conditions::{self, Verdict};
 use super::encoding::accepts_gzip;
 use super::range::{self, Wanted};
 use super::routes::{Kept, Kind, PRIORITY, cache_control, priority};
-use super::{Object, Rendered};
-
-/// How many bytes of a digest stand in an entity tag: 128 bits.
-const ETAG_DIGEST_BYTES: usize = 16;
+use super::shelf::entity_tag;
+use super::{NoPlace, Object, Rendered};
 
 /// Seconds after which whoever found no place, or nothing new, may try again.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
@@ -63,7 +62,7 @@ pub(super) fn media(request: &Request<Body>, object: Object, meta: Meta) -> Resp
 }
 
 fn ranged(request: &Request<Body>, object: Object, meta: Meta) -> Response {
-    let tag = hex::encode(object.digest.0.first_chunk::<ETAG_DIGEST_BYTES>().expect("a digest is longer"));
+    let tag = entity_tag(object.digest);
     let mut headers = described(meta, &tag);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if let Some(early) = precondition(request, &headers, &tag) {
@@ -112,6 +111,20 @@ pub(super) fn unavailable(line: &'static str) -> Response {
     let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, line);
     response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
     response
+}
+
+/// Why a request does not wait, or no longer; `absent` says that there is nothing to wait for.
+pub(super) fn no_place(why: NoPlace, absent: &'static str) -> Response {
+    match why {
+        NoPlace::Gone => refuse(StatusCode::NOT_FOUND, absent),
+        NoPlace::Taken => unavailable("too many requests wait here already\n"),
+        NoPlace::Late => unavailable("nothing new came for three target durations\n"),
+        NoPlace::Stopping => {
+            let mut response = unavailable("the node is stopping\n");
+            response.headers_mut().insert(STOPPING, HeaderValue::from_static(""));
+            response
+        }
+    }
 }
 
 fn of_kind(kind: Kind, mut response: Response) -> Response {

@@ -20,12 +20,17 @@ use playlist::reload::{Directives, TooFar};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::Waiter;
+use super::{NoPlace, Waiter};
 
 /// Below this many bytes compression saves nothing: the answer is one packet either way.
 const GZIP_BYTES_MIN: usize = 256;
-/// How many digits of the SHA-256 stand in an entity tag: 128 bits.
+/// How many bytes of the SHA-256 stand in an entity tag: 128 bits.
 const ETAG_DIGEST_BYTES: usize = 16;
+
+/// The entity tag of bytes with this SHA-256.
+pub(super) fn entity_tag(digest: Digest) -> String {
+    hex::encode(digest.0.iter().copied().take(ETAG_DIGEST_BYTES).collect::<Vec<_>>())
+}
 
 /// What a node has admitted, as its viewers may see it.
 pub trait Shelf: Send + Sync + 'static {
@@ -59,8 +64,11 @@ pub trait Shelf: Send + Sync + 'static {
     /// An object that is absent from memory, and may be on disk; `None` when the stream is not recorded.
     fn kept(&self, name: &ObjectName) -> Option<Reading>;
 
-    /// A place to wait for a stream; `None` when all are taken, or the node is stopping.
-    fn wait(&self, stream: &StreamId) -> Option<Waiter>;
+    /// A place to wait for a stream.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn wait(&self, stream: &StreamId) -> Result<Waiter, NoPlace>;
 
     /// Admitted seals as they were signed, in log order, from `from` on, or from the oldest kept when that is older. The
     /// shelf may cut a long answer off at the end, never in the middle. Empty when `from` is after the newest; `None` when
@@ -140,8 +148,7 @@ impl Rendered {
     /// Takes the bytes. The entity tag is made of their SHA-256, so nodes that render the same bytes give the same tag.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
         let identity = bytes.into();
-        let digest = Sha256::digest(&identity);
-        let tag = digest.iter().take(ETAG_DIGEST_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        let tag = entity_tag(Digest(Sha256::digest(&identity).into()));
         Self(Arc::new(Text { identity, tag, gzip: OnceLock::new() }))
     }
 

@@ -70,19 +70,35 @@ impl Room {
         }
     }
 
-    /// A place in it until `wait_max` from now; `None` when all are taken, or the node is shutting down.
-    pub fn enter(&self, clock: Clock, wait_max: Duration) -> Option<Waiter> {
+    /// A place in it until `wait_max` from now.
+    ///
+    /// # Errors
+    /// When all are taken, or the node is stopping.
+    pub fn enter(&self, clock: Clock, wait_max: Duration) -> Result<Waiter, NoPlace> {
         if self.lobby.0.closed.load(Ordering::Acquire) {
-            return None;
+            return Err(NoPlace::Stopping);
         }
         let places = (
-            Place::take(&self.waiting, WAITING_PER_STREAM_MAX)?,
-            Place::take(&self.lobby.0.waiting, WAITING_PER_NODE_MAX)?,
+            Place::take(&self.waiting, WAITING_PER_STREAM_MAX).ok_or(NoPlace::Taken)?,
+            Place::take(&self.lobby.0.waiting, WAITING_PER_NODE_MAX).ok_or(NoPlace::Taken)?,
         );
         let woken = self.woken.subscribe();
         let lobby = self.lobby.clone();
-        Some(Waiter { woken, clock, until: clock.elapsed().saturating_add(wait_max), lobby, _places: places })
+        Ok(Waiter { woken, clock, until: clock.elapsed().saturating_add(wait_max), lobby, _places: places })
     }
+}
+
+/// Why a request does not wait here, or no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPlace {
+    /// The node does not hold the stream any more.
+    Gone,
+    /// Too many wait already.
+    Taken,
+    /// Nothing new came for three target durations.
+    Late,
+    /// The node is stopping: another can do better.
+    Stopping,
 }
 
 /// One who waits. Gives its place back when it is dropped: whoever hangs up makes room.
@@ -102,9 +118,12 @@ impl Waiter {
         self.woken.changed().await.is_ok()
     }
 
-    /// Whether it has waited too long, or the node is shutting down.
-    pub fn is_over(&self) -> bool {
-        self.clock.elapsed() >= self.until || self.lobby.0.closed.load(Ordering::Acquire)
+    /// Why it should wait no longer, if so.
+    pub fn is_over(&self) -> Option<NoPlace> {
+        if self.lobby.0.closed.load(Ordering::Acquire) {
+            return Some(NoPlace::Stopping);
+        }
+        (self.clock.elapsed() >= self.until).then_some(NoPlace::Late)
     }
 }
 
@@ -154,16 +173,16 @@ mod tests {
         let rooms = [(); 3].map(|()| Room::new(lobby.clone()));
         let enter = |room: &Room| room.enter(Clock::new(), LONG);
         let mut waiters: Vec<Waiter> = (0..WAITING_PER_STREAM_MAX).map(|_| enter(&rooms[0]).unwrap()).collect();
-        assert!(enter(&rooms[0]).is_none());
+        assert_eq!(enter(&rooms[0]).unwrap_err(), NoPlace::Taken);
         waiters.extend((0..WAITING_PER_STREAM_MAX).map(|_| enter(&rooms[1]).unwrap()));
         assert_eq!(lobby.waiting(), WAITING_PER_NODE_MAX);
-        assert!(enter(&rooms[2]).is_none());
+        assert_eq!(enter(&rooms[2]).unwrap_err(), NoPlace::Taken);
         waiters.pop();
-        assert!(enter(&rooms[0]).is_none(), "what found no place on the node took none of the stream's");
-        assert!(enter(&rooms[2]).is_some());
+        assert!(enter(&rooms[0]).is_err(), "what found no place on the node took none of the stream's");
+        assert!(enter(&rooms[2]).is_ok());
         waiters.clear();
         assert_eq!(lobby.waiting(), 0);
-        assert!(enter(&rooms[0]).is_some());
+        assert!(enter(&rooms[0]).is_ok());
     }
 
     #[test]
@@ -176,8 +195,8 @@ mod tests {
         assert_eq!(waiter.woken().now_or_never(), None);
         room.sweep();
         assert_eq!(waiter.woken().now_or_never(), Some(true));
-        assert!(!waiter.is_over());
-        assert!(room.enter(Clock::new(), Duration::ZERO).unwrap().is_over());
+        assert_eq!(waiter.is_over(), None);
+        assert_eq!(room.enter(Clock::new(), Duration::ZERO).unwrap().is_over(), Some(NoPlace::Late));
     }
 
     #[test]
@@ -186,6 +205,7 @@ mod tests {
         let room = Room::new(lobby.clone());
         let waiter = room.enter(Clock::new(), LONG).unwrap();
         lobby.close();
-        assert!(waiter.is_over() && room.enter(Clock::new(), LONG).is_none());
+        assert_eq!(waiter.is_over(), Some(NoPlace::Stopping));
+        assert_eq!(room.enter(Clock::new(), LONG).unwrap_err(), NoPlace::Stopping);
     }
 }

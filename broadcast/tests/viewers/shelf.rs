@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use broadcast::viewers::{
-    Look, Object, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified,
-    Waiter,
+    Look, NoPlace, Object, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary,
+    Verified, Waiter,
 };
 use bytes::Bytes;
 use media::{BitsPerSecond, Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, StreamId, UnixMillis};
@@ -104,8 +104,8 @@ impl Shelf for Fixed {
         None
     }
 
-    fn wait(&self, _: &StreamId) -> Option<Waiter> {
-        None
+    fn wait(&self, _: &StreamId) -> Result<Waiter, NoPlace> {
+        Err(NoPlace::Taken)
     }
 
     fn seals(&self, stream: &StreamId, from: LogSequence) -> Option<Vec<Bytes>> {

@@ -8,6 +8,9 @@ use messages::{Load, Policy, Role};
 
 use crate::{Health, Member, Membership};
 
+/// A node with less of what is scarcest on it than this left is not preferred to others by anybody.
+const HEADROOM_AMPLE: f64 = 0.2;
+
 /// Smallest weight of a node that is there: even a node that reports full load is better than an error.
 const WEIGHT_MIN: f64 = 0.02;
 
@@ -16,6 +19,8 @@ const WEIGHT_MIN: f64 = 0.02;
 pub struct Viewer<'a> {
     /// Spreads viewers over the nodes: the same key, the same node.
     pub key: u64,
+    /// Nothing but the key keeps the viewer where it is, so that only a node that is nearly full sends it away.
+    pub is_placed_by_key: bool,
     /// The node that the viewer was sent to before.
     pub sticky: Option<&'a NodeId>,
     /// The stream that it asks for.
@@ -43,7 +48,7 @@ pub fn candidates<'a>(view: &'a Membership, policy: &Policy, viewer: Viewer<'_>,
             let lacks = viewer.stream.is_some_and(|stream| !member.presence.streams.contains(stream));
             Some((
                 (class == 3, lacks, class),
-                score(viewer.key, node, weight(&member.presence.load, policy, node)),
+                score(viewer.key, node, weight(&member.presence.load, policy, node, viewer.is_placed_by_key)),
                 member,
             ))
         })
@@ -54,12 +59,14 @@ pub fn candidates<'a>(view: &'a Membership, policy: &Policy, viewer: Viewer<'_>,
     ranked.into_iter().map(|(_, _, member)| member).collect()
 }
 
-/// Share of new viewers that a node should get: the headroom of what is scarcest on it, times the operator's weight.
-fn weight(load: &Load, policy: &Policy, node: &NodeId) -> f64 {
+/// Share of new viewers that a node should get: the headroom of what is scarcest on it, or none of that matters as long as it is ample;
+/// times the operator's weight.
+fn weight(load: &Load, policy: &Policy, node: &NodeId, is_placed_by_key: bool) -> f64 {
     let configured = policy.weights.get(node).copied().unwrap_or(1.0);
     #[expect(clippy::cast_precision_loss, reason = "a ratio; exact to 2^53 bit/s")]
     let egress = if load.egress_capacity.0 == 0 { 0.0 } else { load.egress.0 as f64 / load.egress_capacity.0 as f64 };
     let headroom = 1.0 - load.cpu.max(egress);
+    let headroom = if is_placed_by_key && headroom >= HEADROOM_AMPLE { 1.0 } else { headroom };
     let weight = configured * headroom;
     // Loads and weights come over the bus: not a number, or negative, counts as full.
     if weight.is_finite() { weight.clamp(WEIGHT_MIN, 1e6) } else { WEIGHT_MIN }
@@ -106,7 +113,7 @@ mod tests {
 
     fn first(view: &Membership, key: u64, sticky: Option<&str>) -> String {
         let sticky = sticky.map(|name| NodeId::new(name).unwrap());
-        let viewer = Viewer { key, sticky: sticky.as_ref(), stream: None };
+        let viewer = Viewer { key, sticky: sticky.as_ref(), ..Viewer::default() };
         let order = candidates(view, &Policy::default(), viewer, at(1));
         order.first().unwrap().presence.node.to_string()
     }
@@ -122,6 +129,20 @@ mod tests {
         assert!((39_000..41_000).contains(&counts["b1"]), "{counts:?}");
         assert!((19_000..21_000).contains(&counts["b2"]), "{counts:?}");
         assert!((9_000..11_000).contains(&counts["b3"]), "{counts:?}");
+    }
+
+    #[test]
+    fn viewer_that_only_its_key_keeps_stays_until_its_node_is_nearly_full() {
+        let node = |view: &Membership, key| {
+            let viewer = Viewer { key, is_placed_by_key: true, ..Viewer::default() };
+            candidates(view, &Policy::default(), viewer, at(1)).first().unwrap().presence.node.to_string()
+        };
+        let quiet = cluster(&[("b1", 0.0), ("b2", 0.1)]);
+        let busy = cluster(&[("b1", 0.75), ("b2", 0.05)]);
+        let full = cluster(&[("b1", 0.95), ("b2", 0.05)]);
+        let moved = (0..1_000).filter(|key| node(&quiet, *key) != node(&busy, *key)).count();
+        let left = (0..1_000).filter(|key| node(&full, *key) == "b1").count();
+        assert!(moved == 0 && left < 100, "{moved} moved, {left} left");
     }
 
     #[test]
@@ -150,16 +171,16 @@ mod tests {
     fn node_that_has_come_back_gets_viewers_of_a_stream_once_it_holds_it() {
         let mut view = cluster(&[("b1", 0.0), ("b2", 0.0), ("b3", 0.0)]);
         let (demo, other) = (StreamId::new("demo").unwrap(), StreamId::new("other").unwrap());
-        let hears = |view: &mut Membership, node: &str, state: NodeState, streams: &[&StreamId]| {
+        let hears = |view: &mut Membership, node: &str, state: NodeState, streams: &[StreamId]| {
             let mut presence = presence(node, state, 1);
-            presence.streams = streams.iter().map(|stream| StreamId::clone(stream)).collect();
+            presence.streams = streams.to_vec();
             view.heard(presence, at(0));
         };
-        hears(&mut view, "b2", NodeState::Online, &[&other, &demo]);
-        hears(&mut view, "b3", NodeState::Draining, &[&demo]);
+        hears(&mut view, "b2", NodeState::Online, &[other.clone(), demo.clone()]);
+        hears(&mut view, "b3", NodeState::Draining, std::slice::from_ref(&demo));
         let b1 = NodeId::new("b1").unwrap();
         let order = |view: &Membership, stream: &StreamId| {
-            let viewer = Viewer { key: 7, sticky: Some(&b1), stream: Some(stream) };
+            let viewer = Viewer { key: 7, sticky: Some(&b1), stream: Some(stream), ..Viewer::default() };
             let order = candidates(view, &Policy::default(), viewer, at(1)).into_iter();
             order.map(|member| member.presence.node.to_string()).collect::<Vec<_>>()
         };
@@ -167,7 +188,7 @@ mod tests {
         assert_eq!(order(&view, &demo), ["b2", "b3", "b1"]);
         assert_eq!(order(&view, &other), ["b2", "b1", "b3"]);
         assert_eq!(order(&view, &StreamId::new("unknown").unwrap()), ["b1", "b2", "b3"]);
-        hears(&mut view, "b1", NodeState::Online, &[&demo]);
+        hears(&mut view, "b1", NodeState::Online, std::slice::from_ref(&demo));
         assert_eq!(order(&view, &demo), ["b1", "b2", "b3"]);
         view.failed(&b1, at(0));
         assert_eq!(order(&view, &demo), ["b2", "b3", "b1"]);

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Mode of a private key or a secret: its owner reads and writes, nobody else does anything.
 pub const MODE_SECRET: u32 = 0o600;
@@ -17,18 +18,21 @@ pub const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Lets this process open as many files, sockets among them, as the system lets it; returns how many. Each viewer's connection is
 /// one, and what a shell or a service manager allows at first, often 1024, is for programs that use `select`.
 pub fn raise_open_files_limit() -> u64 {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 0 };
-    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
-        Err(_) => soft,
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => known(maximum),
+        Err(_) => known(current),
     }
 }
 
-/// How many files this process may open; 0 when the system does not say.
+/// How many files this process may open.
 pub fn open_files_limit() -> u64 {
-    use nix::sys::resource::{Resource, getrlimit};
-    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+    known(getrlimit(Resource::Nofile).current)
+}
+
+/// Without a limit, there is none.
+fn known(limit: Option<u64>) -> u64 {
+    limit.unwrap_or(u64::MAX)
 }
 
 /// Writes `bytes` to `path` so that a reader, or a crash, sees the old file or the new one, never a part.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::http::HeaderName;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -58,6 +59,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// In answers of a node that is about to stop, to what waited there: another node can do better. It has no value.
+pub const STOPPING: HeaderName = HeaderName::from_static("x-sealcast-stopping");
+
 /// Bounds of a listener.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -70,7 +74,7 @@ pub struct Limits {
     /// Time for the first request after the handshake, and for each header block. Default: 10 s.
     pub header_timeout: Duration,
     /// A connection without a new request and without progress of a response for this long is asked to end, and is cut after
-    /// as long again. A request that is blocked has to be answered within it. Default: 60 s.
+    /// as long again. A request that is blocked has to be answered before it is cut. Default: 60 s.
     pub idle_timeout: Duration,
     /// Requests at once on one HTTP/2 connection. Default: 128.
     pub streams_max: u32,

@@ -193,6 +193,30 @@ async fn requests_blocked_on_a_node_that_dies_go_to_another_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_blocked_on_a_node_that_stops_go_to_another() {
+    let cluster = Cluster::start(&NODES).await;
+    let url = format!("https://{}/live/demo/v/index.m3u8", cluster.balancer().await);
+    let stopping = || async { (StatusCode::SERVICE_UNAVAILABLE, [(node::http::STOPPING, "")], "stopping") };
+    let hold = Hold::new("b2");
+    hold.released.send_replace(true);
+    let _backends = [
+        cluster.node("b1", Router::new().fallback(stopping), Limits::default()).await,
+        cluster.node("b2", hold.router(), Limits::default()).await,
+    ];
+    let viewer = cluster.viewer();
+    within("both nodes to be known", async {
+        while cluster.health("b1").await.is_none() || cluster.health("b2").await.is_none() {}
+    })
+    .await;
+    // Without a cookie, pages go anywhere.
+    for _ in 0..20 {
+        let answer = viewer.get(url.replace("/live/", "/")).send().await.unwrap();
+        assert_eq!((answer.status(), answer.text().await.unwrap().as_str()), (StatusCode::OK, "b2"));
+    }
+    assert_eq!(cluster.health("b1").await.as_deref(), Some("online"), "it said so itself: no fault");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn request_blocked_on_a_node_that_falls_silent_goes_to_another() {
     let cluster = Cluster::start(&NODES).await;
     let url = format!("https://{}/live/demo/v/index.m3u8", cluster.balancer().await);
