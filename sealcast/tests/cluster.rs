@@ -12,7 +12,8 @@ use support::publish::{Clip, clip, publish};
 use support::{PATIENCE, eventually_async, text};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn viewer_sees_no_stall_when_its_node_is_killed_and_when_the_broker_is_replaced() {
+async fn viewer_plays_on_when_its_node_is_killed_and_when_the_broker_is_replaced() {
+    let _turn = support::turn().await;
     let mut cluster = Cluster::start().await;
     let _control = cluster.node("control").await;
     let mut nodes = [("b1", cluster.node("b1").await), ("b2", cluster.node("b2").await)];
@@ -42,6 +43,7 @@ async fn viewer_sees_no_stall_when_its_node_is_killed_and_when_the_broker_is_rep
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_ingest_comes_back_and_the_playlist_goes_on_with_one_discontinuity() {
+    let _turn = support::turn().await;
     let mut cluster = Cluster::start().await;
     let _control = cluster.node("control").await;
     let node = cluster.node("b1").await;
@@ -70,6 +72,7 @@ async fn killed_ingest_comes_back_and_the_playlist_goes_on_with_one_discontinuit
 
 #[tokio::test(flavor = "multi_thread")]
 async fn node_that_joins_late_says_the_same_as_one_that_was_there() {
+    let _turn = support::turn().await;
     let mut cluster = Cluster::start().await;
     let _control = cluster.node("control").await;
     let early = cluster.node("b1").await;

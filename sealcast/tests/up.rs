@@ -25,6 +25,7 @@ fn with_stream(toml: &str) -> tempfile::TempDir {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn file_from_ffmpeg_is_watchable_on_every_rendition_and_its_log_verifies() {
+    let _turn = support::turn().await;
     let ladder = "[[role.ingest.pipeline.rungs]]\nshort_side = 360\n[[role.ingest.pipeline.rungs]]\nshort_side = 240\n";
     let up = Up::start_in(with_stream(ladder), &NO_SOURCE).await;
     let file = clip(up.directory.path(), Clip::default());
@@ -84,6 +85,7 @@ async fn file_from_ffmpeg_is_watchable_on_every_rendition_and_its_log_verifies()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn test_source_is_watchable_in_a_browser_through_the_balancer() {
+    let _turn = support::turn().await;
     let up = Up::start(&[]).await;
     let base = up.https();
     playlist(&up.http, &base, "demo", "audio", 1).await;
@@ -94,6 +96,7 @@ async fn test_source_is_watchable_in_a_browser_through_the_balancer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_nodes_serve_the_same_bytes() {
+    let _turn = support::turn().await;
     let up = Up::start_in(with_stream(""), &NO_SOURCE).await;
     let file = clip(up.directory.path(), Clip::default());
     let _publisher = publish(&file, &up.rtmp(), &up.key("hall"));
@@ -117,6 +120,7 @@ async fn both_nodes_serve_the_same_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_ends_it_and_a_second_start_goes_on_with_the_log() {
+    let _turn = support::turn().await;
     let up = Up::start_in(with_stream(""), &NO_SOURCE).await;
     let file = clip(up.directory.path(), Clip::default());
     let publisher = publish(&file, &up.rtmp(), &up.key("hall"));
@@ -135,6 +139,7 @@ async fn ctrl_c_ends_it_and_a_second_start_goes_on_with_the_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_are_administered_while_it_runs() {
+    let _turn = support::turn().await;
     let up = Up::start(&NO_SOURCE).await;
     let run = |arguments: &[&str]| {
         let output = sealcast().args(arguments).current_dir(up.directory.path()).output().unwrap();

@@ -28,6 +28,8 @@ use crate::gate::{Admitted, Refused};
 
 /// Rows that wait to be written: ten seconds of half-second rows of 50 streams.
 const ROWS_MAX: usize = 1024;
+/// Places among them that rows leave to what is rare and must not be lost: the gate forgets 64 streams at most at once.
+const PLACES_KEPT: usize = 128;
 /// Bytes that wait to be written: five seconds of 50 streams of 8 Mbit/s. The live window holds most of them anyway.
 const ROWS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Refusals that wait to be said.
@@ -65,7 +67,7 @@ impl Feed {
     pub fn admitted(&self, stream: StreamId, admitted: Admitted) {
         let bytes = length(&admitted);
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = waiting.saturating_add(bytes) <= ROWS_BYTES_MAX;
+        let fits = waiting.saturating_add(bytes) <= ROWS_BYTES_MAX && self.messages.capacity() > PLACES_KEPT;
         if !fits || self.messages.try_send(Message::Admitted(stream, admitted)).is_err() {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             metrics::counter!("broadcast_dvr_rows_dropped_total").increment(1);
@@ -81,7 +83,7 @@ impl Feed {
 
     /// The gate does not hold the stream any more.
     pub fn forget(&self, stream: StreamId) {
-        // When there is no room, it counts as held until it is again: its oldest segments stay a little longer.
+        // Rows leave room for it.
         _ = self.messages.try_send(Message::Forget(stream));
     }
 

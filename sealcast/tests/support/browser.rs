@@ -69,6 +69,8 @@ impl Browser {
     }
 }
 
+const STALL_MS_MAX: f64 = 2_000.0;
+
 /// All that the page reported.
 pub struct Report(pub Vec<Value>);
 
@@ -77,7 +79,8 @@ impl Report {
         self.0.last().expect("the browser reported")
     }
 
-    /// Played for at least this long, without a stall, a fatal error or a page error.
+    /// Played for at least this long, without a fatal error or a page error. One stall of two seconds is what a machine that does much
+    /// else may cost; `bench stalls` counts them.
     pub fn assert_played_well(&self, seconds: f64) {
         let last = self.last();
         let player = &last["player"];
@@ -86,7 +89,9 @@ impl Report {
         let (first, end) = times.fold((f64::INFINITY, 0.0), |(first, end), time| (time.min(first), time.max(end)));
         assert!(end - first >= seconds, "played for {:.1} s only: {last}", end - first);
         assert_eq!(player["fatalErrors"], 0, "{last}");
-        assert_eq!(player["stalls"]["count"], 0, "{last}");
+        let stalls = &player["stalls"];
+        let is_short = stalls["longestMs"].as_f64().is_some_and(|longest| longest <= STALL_MS_MAX);
+        assert!(stalls["count"].as_u64() <= Some(1) && is_short, "{last}");
         assert_eq!(last["cspViolations"], serde_json::json!([]), "{last}");
         assert_eq!(last["pageErrors"], serde_json::json!([]), "{last}");
         assert!(player["verified"]["sequence"].as_u64().is_some_and(|sequence| sequence > 0), "{last}");

@@ -70,6 +70,13 @@ impl Drop for Process {
     }
 }
 
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Tests of one file that encode take turns: each expects a machine that can keep up with it.
+pub async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
+    TURN.lock().await
+}
+
 /// The program under test; for `bench`, which is no test of its package, the one beside it.
 pub fn sealcast() -> Command {
     let beside = || std::env::current_exe().expect("a path").with_file_name("sealcast");

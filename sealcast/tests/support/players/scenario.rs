@@ -1,5 +1,6 @@
 //! What every player is put through: an encoder that reconnects, a rendition switch, and nodes that are killed.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -184,8 +185,10 @@ pub async fn play(kinds: &[Kind], script: Script) -> Vec<Verdict> {
     let mut cluster = Cluster::start().await;
     cluster.settings = script.settings();
     let _control = cluster.node("control").await;
-    let (mut first, mut second) = (cluster.node("b1").await, cluster.node("b2").await);
-    let _third = cluster.node("b3").await;
+    let mut nodes = BTreeMap::new();
+    for name in ["b1", "b2", "b3"] {
+        nodes.insert(name.to_owned(), cluster.node(name).await);
+    }
     let ingest = cluster.node("ingest").await;
     let balancer = cluster.node("lb").await;
     let rtmp = text(&ingest.ready, "rtmp");
@@ -221,12 +224,23 @@ pub async fn play(kinds: &[Kind], script: Script) -> Vec<Verdict> {
 
     join_all(viewers.iter_mut().map(|viewer| viewer.switch(seconds))).await;
 
-    // One after the other: nobody can have been on the third all the time but by chance.
-    first.process.kill();
-    all(&mut viewers, "first node killed", seconds).await;
-    second.process.kill();
-    all(&mut viewers, "second node killed", seconds).await;
+    // All come from one address and keep no cookie, so all are on one node.
+    for name in ["its node killed", "its next node killed"] {
+        let serving = serving_node(&cluster, &base).await;
+        nodes.get_mut(&serving).expect("a node of this cluster").process.kill();
+        all(&mut viewers, name, seconds).await;
+    }
     viewers.into_iter().map(Viewer::verdict).collect()
+}
+
+/// The node that answers players now.
+async fn serving_node(cluster: &Cluster, base: &str) -> String {
+    let url = format!("{base}/live/{STREAM}/index.m3u8");
+    eventually_async("an answer through the balancer", PATIENCE, async || {
+        let answer = cluster.http.get(&url).send().await.ok()?.error_for_status().ok()?;
+        Some(answer.headers().get("x-sealcast-node")?.to_str().ok()?.to_owned())
+    })
+    .await
 }
 
 /// Waits until six segments follow the discontinuity: no player starts further from the end.
