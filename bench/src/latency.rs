@@ -7,7 +7,7 @@ use crate::origin::{Cut, LADDER, Origin};
 use crate::viewer::Browser;
 
 /// Each join is watched so long after its first frame, in seconds.
-const WATCH_SECONDS: f64 = 15.0;
+const WATCH_SECONDS: f64 = 10.0;
 /// Ours and theirs take turns so often.
 const TURNS: usize = 2;
 /// Two fifths of the default part, and the source's own picture.
