@@ -235,13 +235,25 @@ fn ffmpeg_muxer() -> anyhow::Result<Server> {
     })
 }
 
+/// What xiu 0.14 does not start without, or not make HLS without.
+const XIU_EXTRA: &str = "[authsecret]
+key = \"none\"
+password = \"none\"
+push_password = \"none\"
+[hls.s3]
+enabled = false
+bucket = \"none\"
+region = \"none\"
+prefix = \"none\"
+";
+
 /// xiu, another server in Rust: `cargo install xiu`.
 fn xiu() -> anyhow::Result<Server> {
     let binary = std::env::var_os("XIU").map_or_else(|| PathBuf::from("xiu"), PathBuf::from);
     let directory = tempfile::tempdir()?;
     let (rtmp, http) = (free_port()?, free_port()?);
     let config = format!(
-        "[rtmp]\nenabled = true\nport = {rtmp}\ngop_num = 1\n[hls]\nenabled = true\nport = {http}\nneed_record = true\n[log]\nlevel = \"error\"\n"
+        "[rtmp]\nenabled = true\nport = {rtmp}\ngop_num = 1\n[hls]\nenabled = true\nport = {http}\nneed_record = false\n[log]\nlevel = \"error\"\n{XIU_EXTRA}"
     );
     std::fs::write(directory.path().join("xiu.toml"), config)?;
     let mut command = Command::new(binary);

@@ -23,7 +23,7 @@ const POLL_HIDDEN_MS = 10_000;
 /** The node is asked about the stream after the first picture; when there is none, after so long. Milliseconds. */
 const FIRST_POLL_MS = 1_000;
 /** The controls come with the first picture; when there is none, after so long. Milliseconds. */
-const DRESS_MS = 300;
+const DRESS_MS = 1_000;
 /** How often the numbers on the page change, milliseconds. */
 const DRAW_MS = 500;
 
