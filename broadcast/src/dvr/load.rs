@@ -5,6 +5,7 @@
 //! their bytes are checked when a viewer asks for them.
 
 use std::collections::VecDeque;
+use std::io;
 
 use bytes::Bytes;
 use media::{Digest, Epoch, LogSequence, MediaSequence, Now, StreamId};
@@ -15,7 +16,7 @@ use super::files::Files;
 use super::fold::Fold;
 use super::log::{self, Piece};
 use super::tape::{Spans, Tape};
-use super::{Missing, settle};
+use super::{Missing, is_passing, settle};
 use crate::gate::{Refused, reason_of};
 
 /// Refusals of one recording that are said; further ones are counted in the last.
@@ -53,7 +54,10 @@ pub(super) struct Loaded {
 }
 
 /// Reads a recording. `None` when it has seals of a key that has no grant here, and that is to be waited for.
-pub(super) fn load(job: &Job, keyring: &Keyring, now: Now) -> Option<Loaded> {
+///
+/// # Errors
+/// When it cannot be read for a reason that says nothing of what is there.
+pub(super) fn load(job: &Job, keyring: &Keyring, now: Now) -> io::Result<Option<Loaded>> {
     let mut reader = Reader {
         job,
         now,
@@ -70,10 +74,11 @@ pub(super) fn load(job: &Job, keyring: &Keyring, now: Now) -> Option<Loaded> {
         refusals: 0,
     };
     let directory = job.files.directory();
-    let numbers = log::numbers(directory).unwrap_or_default();
+    let numbers = log::numbers(directory)?;
     for number in numbers.into_iter().filter(|number| *number < job.until) {
         let seals = match log::read(directory, number) {
             Ok(seals) => seals,
+            Err(error) if is_passing(&error) => return Err(error),
             Err(error) => {
                 tracing::warn!(stream = %job.stream, %error, "a file of a recording's seals cannot be read");
                 continue;
@@ -87,14 +92,14 @@ pub(super) fn load(job: &Job, keyring: &Keyring, now: Now) -> Option<Loaded> {
                     piece.next_msn = piece.next_msn.max(sealed.body().next_msn);
                     reader.seal(sealed);
                 }
-                Err(unverified) if reader.is_to_wait(&unverified, &raw) => return None,
+                Err(unverified) if reader.is_to_wait(&unverified, &raw) => return Ok(None),
                 Err(unverified) => reader.refuse(&unverified.refusal),
             }
         }
         reader.loaded.pieces.push(piece);
     }
     reader.say_refusals();
-    Some(reader.loaded)
+    Ok(Some(reader.loaded))
 }
 
 /// A seal that does not verify.

@@ -8,7 +8,7 @@
 //! - `tape`: what is kept of one stream, and until when. Pure.
 //! - `files`, `log`: media and seals on disk.
 //! - `load`: a recording is read back after a restart.
-//! - `recorder`: the thread that writes.
+//! - `recorder`: the thread that writes; `reel`: what it has of one stream.
 //! - `reader`: viewers' way to it.
 
 mod files;
@@ -17,12 +17,14 @@ mod load;
 mod log;
 mod reader;
 mod recorder;
+mod reel;
 mod space;
 mod tape;
 
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,6 +61,12 @@ pub struct Settings {
     /// How long a recording whose keys are not known is left unread once its stream is live; then it goes on without what they
     /// signed.
     pub grants_wait_max: Duration,
+}
+
+/// Whether an error is the machine's for the moment, and says nothing of the file: too many are open, or memory is short.
+fn is_passing(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::INTR))
 }
 
 /// What to make of a segment that was closed while its bytes are not on disk.

@@ -17,6 +17,7 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::files::Files;
 use super::fold::Proof;
+use super::is_passing;
 use super::tape::Tape;
 use crate::gate::Refused;
 use crate::viewers::Object;
@@ -147,6 +148,7 @@ impl Dvr {
             Ok(Ok(Some((bytes, digest)))) => {
                 return Read::Here(Object { bytes: Bytes::from_owner(Held { bytes, _memory: memory }), digest });
             }
+            Ok(Err(error)) if is_passing(&error) => return Read::Busy,
             Ok(Ok(None)) => "its bytes are not what the seal names".to_owned(),
             Ok(Err(error)) => error.to_string(),
             // Nothing is known of the file.

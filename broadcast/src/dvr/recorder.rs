@@ -10,20 +10,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use media::{Epoch, LogSequence, Slot, StreamId, UnixMillis};
+use media::StreamId;
 use node::clock::Clock;
-use playlist::SegmentKey;
-use seal::{Keyring, Sealed};
+use seal::Keyring;
 use tokio::sync::mpsc;
 
+use super::Settings;
 use super::files::Files;
-use super::fold::{Fold, Taken};
+use super::fold::Fold;
 use super::load::{self, Job, Loaded, Patience};
 use super::log::{self, SealLog};
 use super::reader::{Dvr, Recording};
+use super::reel::{Reel, State};
 use super::space::{self, Space};
 use super::tape::{Spans, Tape, Worth};
-use super::{Missing, Settings, settle};
 use crate::gate::{Admitted, Refused};
 
 /// Rows that wait to be written: ten seconds of half-second rows of 50 streams.
@@ -36,8 +36,6 @@ const ROWS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const REFUSALS_MAX: usize = 64;
 /// How often it is looked what has had its time, and how much of the disk is free.
 const TICK: Duration = Duration::from_secs(1);
-/// Rows that are noted while a recording is read back: half an hour of half-second rows.
-const NOTED_MAX: usize = 4096;
 /// How long after it was cut a window counts as short of room.
 const SHORT_FOR: Duration = Duration::from_secs(60);
 /// Recordings of a node: as many streams as it holds in memory, and those that were held before and have not had their time.
@@ -98,160 +96,10 @@ fn length(admitted: &Admitted) -> u64 {
     admitted.bytes.iter().map(|(_, _, bytes)| u64::try_from(bytes.len()).unwrap_or(u64::MAX)).sum()
 }
 
-/// A stream that is recorded, or was.
-#[derive(Debug)]
-struct Reel {
-    fold: Fold,
-    files: Files,
-    log: SealLog,
-    /// Files of seals from this one on are new.
-    first_number: u64,
-    /// When the older ones were last written.
-    left_at: UnixMillis,
-    state: State,
-    /// The epoch that is being written.
-    epoch: Option<Epoch>,
-    /// Bytes of the segment that is open.
-    open_bytes: u64,
-    /// Since when the gate holds it.
-    live_since: Option<Duration>,
-}
-
-#[derive(Debug)]
-enum State {
-    /// What there was before the start is not read back yet; this has come since.
-    Unread {
-        since: Vec<(Sealed, Option<LogSequence>)>,
-        /// It is being read, with the keys of this number.
-        asked: Option<u64>,
-    },
-    /// Everything is known.
-    Ready(Arc<Recording>),
-}
-
-impl Reel {
-    /// Writes a row, and takes note of what it closes.
-    fn take(&mut self, admitted: &Admitted, has_room: bool, now: UnixMillis) -> io::Result<()> {
-        let Admitted { sealed, void_after, .. } = admitted;
-        let mut written = self.log.append(sealed);
-        let open = self.fold.open();
-        let taken = self.fold.take(sealed, *void_after);
-        if has_room {
-            written = written.and(self.write(&taken, admitted));
-        }
-        self.epoch = Some(sealed.body().epoch);
-        if !taken.closed.is_empty() {
-            self.open_bytes = 0;
-        }
-        let recording = match &mut self.state {
-            State::Ready(recording) => recording.clone(),
-            State::Unread { since, .. } => {
-                if since.len() >= NOTED_MAX {
-                    since.clear();
-                }
-                since.push((sealed.clone(), *void_after));
-                return written;
-            }
-        };
-        let abandoned = open.filter(|key| {
-            let is_closed = taken.closed.iter().any(|closed| closed.segment.key() == *key);
-            taken.anew && !is_closed && self.fold.open() != Some(*key)
-        });
-        let settled = settle(taken, &self.files);
-        let mut gone = recording.tape().follow(settled, Missing::IsHole, now);
-        gone.extend(abandoned.filter(|key| !recording.tape().has(*key)));
-        written.and(self.remove(&gone))
-    }
-
-    fn write(&mut self, taken: &Taken, admitted: &Admitted) -> io::Result<()> {
-        let epoch = admitted.sealed.body().epoch;
-        let mut written = Ok(());
-        for (rendition, slot, bytes) in &admitted.bytes {
-            let this = match (slot, &taken.row) {
-                (Slot::Part { .. }, Some((key, places))) => {
-                    let place = places.iter().find(|(name, _)| name == rendition);
-                    place.map_or(Ok(()), |(_, at)| self.files.write_part(*key, rendition, *at, bytes))
-                }
-                (Slot::Part { .. } | Slot::Segment { .. }, _) => Ok(()),
-                (Slot::Init | Slot::Image { .. }, _) => self.files.write_whole(epoch, rendition, *slot, bytes),
-            };
-            self.open_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-            written = written.and(this);
-        }
-        written
-    }
-
-    /// Takes over what was read back, and what has come since.
-    fn adopt(&mut self, loaded: Loaded, now: UnixMillis) -> Arc<Recording> {
-        let Loaded { fold, mut tape, pieces, known, .. } = loaded;
-        self.log.adopt(pieces, known);
-        self.fold = fold;
-        if let State::Unread { since, .. } = &mut self.state {
-            for (sealed, void_after) in std::mem::take(since) {
-                let settled = settle(self.fold.take(&sealed, void_after), &self.files);
-                tape.follow(settled, Missing::IsHole, now);
-            }
-        }
-        tape.set_live(self.live_since.is_some());
-        if let Err(error) = self.sweep(&tape) {
-            tracing::warn!(directory = %self.files.directory().display(), %error, "a recording is not tidied up");
-        }
-        let recording = Arc::new(Recording::new(self.files.clone(), tape));
-        self.state = State::Ready(recording.clone());
-        recording
-    }
-
-    /// Removes what is on disk and nobody knows of.
-    fn sweep(&self, tape: &Tape) -> io::Result<()> {
-        let (segments, epochs) = self.files.list()?;
-        let open = self.fold.open();
-        for key in segments.into_iter().filter(|key| !tape.has(*key) && open != Some(*key)) {
-            self.files.remove(key)?;
-        }
-        let is_needed = |epoch: Epoch| {
-            tape.has_epoch(epoch) || self.epoch == Some(epoch) || open.is_some_and(|open| open.epoch == epoch)
-        };
-        epochs.into_iter().filter(|epoch| !is_needed(*epoch)).try_for_each(|epoch| self.files.remove_epoch(epoch))
-    }
-
-    /// Removes segments that are not kept any more, and what only they needed.
-    fn remove(&mut self, gone: &[SegmentKey]) -> io::Result<()> {
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let State::Ready(recording) = &self.state else { return Ok(()) };
-        let mut removed = Ok(());
-        for key in gone {
-            removed = removed.and(self.files.remove(*key));
-            if !recording.tape().has_epoch(key.epoch) && self.epoch != Some(key.epoch) {
-                removed = removed.and(self.files.remove_epoch(key.epoch));
-            }
-        }
-        let oldest = recording.tape().oldest_msn();
-        removed.and(oldest.map_or(Ok(()), |oldest| self.log.forget_before(oldest)))
-    }
-
-    /// Gives up the oldest segment.
-    fn evict(&mut self) -> io::Result<()> {
-        let State::Ready(recording) = &self.state else { return Ok(()) };
-        let evicted = recording.tape().evict();
-        self.remove(evicted.as_slice())
-    }
-
-    /// What it takes of the disk.
-    fn bytes(&self) -> u64 {
-        let kept = match &self.state {
-            State::Ready(recording) => recording.tape().bytes(),
-            State::Unread { .. } => 0,
-        };
-        kept + self.log.bytes() + self.open_bytes
-    }
-}
-
 /// Reads recordings back, one after the other.
 fn read_back(
     jobs: &std::sync::mpsc::Receiver<(Job, Keyring)>,
-    read: &mpsc::Sender<(StreamId, Option<Loaded>)>,
+    read: &mpsc::Sender<(StreamId, io::Result<Option<Loaded>>)>,
     clock: Clock,
 ) {
     while let Ok((job, keyring)) = jobs.recv() {
@@ -276,7 +124,7 @@ pub struct Recorder {
     /// Counts what was learned of keys.
     keys: u64,
     jobs: std::sync::mpsc::SyncSender<(Job, Keyring)>,
-    loads: mpsc::Receiver<(StreamId, Option<Loaded>)>,
+    loads: mpsc::Receiver<(StreamId, io::Result<Option<Loaded>>)>,
     refused: mpsc::Sender<Refused>,
     /// When a window was last cut short because there was no room for all of it.
     short_at: Option<Duration>,
@@ -380,16 +228,16 @@ impl Recorder {
         for entry in entries.flatten().take(STREAMS_MAX) {
             let name = entry.file_name();
             let Some(stream) = name.to_str().and_then(|name| StreamId::new(name).ok()) else { continue };
-            let reel = self.reel(&stream);
-            self.reels.insert(stream.clone(), reel);
-            self.ask(&stream, Patience::WaitForGrants);
+            if let Err(error) = self.add(&stream) {
+                tracing::warn!(node = %self.settings.node, %stream, %error, "a recording cannot be read: it stays where it is");
+            }
         }
     }
 
-    /// A stream that is not known yet; its recording of before, if there is one, is still to be read.
-    fn reel(&self, stream: &StreamId) -> Reel {
+    /// Takes in a stream that is not known yet; its recording of before, if there is one, is still to be read.
+    fn add(&mut self, stream: &StreamId) -> io::Result<()> {
         let files = Files::new(&self.settings.root, stream);
-        let numbers = log::numbers(files.directory()).unwrap_or_default();
+        let numbers = log::numbers(files.directory())?;
         let first_number = numbers.last().map_or(0, |last| last + 1);
         let state = if numbers.is_empty() {
             let recording = Arc::new(Recording::new(files.clone(), Tape::new(self.spans)));
@@ -398,7 +246,7 @@ impl Recorder {
         } else {
             State::Unread { since: Vec::new(), asked: None }
         };
-        Reel {
+        let reel = Reel {
             fold: Fold::new(self.settings.playlist),
             log: SealLog::new(files.directory(), first_number),
             left_at: log::written_at(files.directory(), &numbers).unwrap_or_else(|| self.clock.wall()),
@@ -408,7 +256,10 @@ impl Recorder {
             epoch: None,
             open_bytes: 0,
             live_since: None,
-        }
+        };
+        self.reels.insert(stream.clone(), reel);
+        self.ask(stream, Patience::WaitForGrants);
+        Ok(())
     }
 
     fn ask(&mut self, stream: &StreamId, patience: Patience) {
@@ -459,9 +310,9 @@ impl Recorder {
                 metrics::counter!("broadcast_dvr_rows_dropped_total").increment(1);
                 return;
             }
-            let reel = self.reel(stream);
-            self.reels.insert(stream.clone(), reel);
-            self.ask(stream, Patience::WaitForGrants);
+            if let Err(error) = self.add(stream) {
+                return self.note_failure(stream, Err(error));
+            }
         }
         self.set_live(stream, Some(self.clock.elapsed()));
         let has_room = self.make_room(length(admitted));
@@ -489,9 +340,14 @@ impl Recorder {
         }
     }
 
-    fn loaded(&mut self, stream: &StreamId, loaded: Option<Loaded>) {
+    fn loaded(&mut self, stream: &StreamId, loaded: io::Result<Option<Loaded>>) {
         let now = self.clock.wall();
         let Some(reel) = self.reels.get_mut(stream) else { return };
+        let loaded = loaded.unwrap_or_else(|error| {
+            // It is asked for again like one that lacks a grant: nothing that may be needed is swept meanwhile.
+            tracing::warn!(node = %self.settings.node, %stream, %error, "a recording cannot be read back now");
+            None
+        });
         let Some(mut loaded) = loaded else {
             // If a grant has come in the meantime, it may be the one.
             let State::Unread { asked, .. } = &mut reel.state else { return };

@@ -204,6 +204,43 @@ async fn keys_that_are_never_granted_are_waited_for_so_long_and_no_longer() {
     assert_eq!(deck.read(&segment("360p", 1, 5)).await.unwrap().bytes, segments(&more)[&segment("360p", 1, 5)]);
 }
 
+#[test]
+fn machine_that_is_short_of_something_is_no_damage() {
+    use rustix::io::Errno;
+    for passing in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+        assert!(is_passing(&passing.into()));
+    }
+    for lasting in [Errno::NOENT, Errno::IO, Errno::ACCESS, Errno::ISDIR] {
+        assert!(!is_passing(&lasting.into()));
+    }
+}
+
+#[tokio::test]
+async fn recording_that_cannot_be_listed_is_left_alone() {
+    let mut disk = Disk::new(SEGMENT * 30);
+    let now = disk.clock.wall();
+    let mut studio = disk.studio(now);
+    let rows = history(&mut studio, 3, now);
+    let mut deck = disk.start();
+    deck.take_all(&rows);
+    deck.stop();
+    let (seals, aside) = (disk.root().join("demo/seals"), disk.root().join("demo/aside"));
+    std::fs::rename(&seals, &aside).unwrap();
+    std::fs::write(&seals, "not a directory").unwrap();
+    let before = disk.files();
+    let mut deck = disk.start();
+    deck.take_all(&history(&mut studio, 2, now));
+    deck.stop();
+    assert_eq!(disk.files(), before, "nothing is removed, and nothing is written beside it");
+    std::fs::remove_file(&seals).unwrap();
+    std::fs::rename(&aside, &seals).unwrap();
+    let deck = disk.start();
+    deck.loaded().await;
+    for (name, right) in segments(&rows) {
+        assert_eq!(deck.read(&name).await.unwrap().bytes, right, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn tampered_file_is_refused_and_never_served() {
     let mut disk = Disk::new(SEGMENT * 30);
