@@ -13,7 +13,7 @@ use crate::actor::{Board, Views};
 use crate::dvr::{self, Dvr};
 use crate::gate::{Playlists, Shown, StreamView};
 use crate::viewers::{
-    DvrSummary, Look, NoPlace, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf,
+    DvrSummary, Lists, Look, NoPlace, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf,
     StreamDetail, StreamSummary, Verified, Waiter,
 };
 
@@ -89,24 +89,14 @@ impl Shelf for NodeShelf {
         self.shown(stream, reach, |shown| shown.multivariant().cloned())?
     }
 
-    fn media_playlist(
+    fn playlist(
         &self,
         stream: &StreamId,
-        reach: Reach,
         rendition: &RenditionId,
+        (lists, reach): (Lists, Reach),
         wanted: &Directives,
     ) -> Look<Playlist> {
-        self.shown(stream, reach, |shown| shown.reload(rendition, wanted)).unwrap_or(Look::Absent)
-    }
-
-    fn iframe_playlist(
-        &self,
-        stream: &StreamId,
-        reach: Reach,
-        rendition: &RenditionId,
-        wanted: &Directives,
-    ) -> Look<Playlist> {
-        self.shown(stream, reach, |shown| shown.reload_iframes(rendition, wanted)).unwrap_or(Look::Absent)
+        self.shown(stream, reach, |shown| shown.reload(rendition, lists, wanted)).unwrap_or(Look::Absent)
     }
 
     fn object(&self, name: &ObjectName) -> Look<Object> {

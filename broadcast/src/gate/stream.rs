@@ -3,6 +3,8 @@
 //! Seals are admitted strictly in log order. A seal whose bytes are all here is folded into the timeline and its bytes become
 //! visible, at once and together; before that nothing of it is.
 
+mod show;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +14,14 @@ use media::{Digest, LogSequence, ObjectName, RenditionId, Slot, StreamId, UnixMi
 use messages::AlertReason;
 use playlist::reload::Edge;
 use playlist::{SegmentKey, Timeline};
-use seal::{Chain, Head, Input as ChainInput, Outcome, SealBody, Sealed, Step, Verdict};
+use seal::{Chain, Input as ChainInput, Outcome, SealBody, Sealed, Step, Verdict};
 use sha2::{Digest as _, Sha256};
 
 use super::assembly::Assembly;
 use super::catch_up::CatchUp;
-use super::limits::{PENDING_SEALS_MAX, PULL_AFTER, SAVED_INITS_BYTES_MAX, STREAM_IDLE_MAX};
+use super::limits::{PENDING_SEALS_MAX, PULL_AFTER, STREAM_IDLE_MAX};
 use super::store::{Media, StoredPart, StoredRow, length};
-use super::view::{Playlists, StreamView};
+use super::view::Playlists;
 use super::wants::Wants;
 use super::{Admitted, Answer, Output, Recorded, SavedHead, Shared, reason_of};
 
@@ -33,16 +35,6 @@ struct Pending {
     anew: bool,
     bytes: SlotBytes,
     missing: usize,
-}
-
-/// Segments that playlists may wait for a new epoch to make up for, when what they showed is void. One that is further behind is
-/// shown as it is: the log was lost, and waiting would be an outage.
-const VOID_SEGMENTS_MAX: u64 = 6;
-
-/// Whether playlists that end at `edge` would take back some of what was shown.
-fn goes_back(shown: &Edge, edge: &Edge) -> bool {
-    let (shown, place) = (shown.place(), edge.place());
-    place < shown && shown.0.0 - place.0.0 <= VOID_SEGMENTS_MAX
 }
 
 /// The bytes of a seal's objects, with their digests.
@@ -545,56 +537,6 @@ impl Stream {
         let others =
             [self.catch_up_deadline(shared), self.wants.next_deadline(shared.peers.len()), self.media.next_expiry()];
         others.into_iter().flatten().chain(self.catch_up.joining.is_none().then_some(idle)).min()
-    }
-
-    fn head_to_save(&self) -> Option<SavedHead> {
-        let newest = self.log.back()?;
-        let epoch = newest.body().epoch;
-        let mut inits: Vec<Bytes> = self.media.inits(epoch).cloned().collect();
-        if inits.is_empty() {
-            // Before the first checkpoint after a restart: those from before it.
-            let before = self.saved.iter().filter(|saved| saved.head.epoch == epoch);
-            inits = before.flat_map(|saved| saved.inits.clone()).collect();
-        }
-        let fit = inits.iter().map(length).sum::<u64>() <= SAVED_INITS_BYTES_MAX;
-        let inits = if fit { inits } else { Vec::new() };
-        Some(SavedHead { head: Head::of(newest), raw: newest.raw().clone(), inits })
-    }
-
-    /// Says what is visible now, if that changed; and the newest admitted seal, if that did.
-    pub(super) fn publish(&mut self, shared: &mut Shared) -> Option<SavedHead> {
-        if !std::mem::take(&mut self.is_changed) {
-            return None;
-        }
-        self.show();
-        let saved = if std::mem::replace(&mut self.is_saved, true) { None } else { self.head_to_save() };
-        if let Some(saved) = &saved {
-            shared.outputs.push(Output::SaveHead(self.id.clone(), saved.clone()));
-            self.saved = Some(saved.clone());
-        }
-        let tracks = self.timeline.checkpoint().map_or(&[][..], |checkpoint| &checkpoint.renditions);
-        shared.outputs.push(Output::Publish(Arc::new(StreamView {
-            stream: self.id.clone(),
-            playlists: self.playlists.clone(),
-            media: self.media.clone(),
-            log: self.log.iter().cloned().collect(),
-            head: self.saved.as_ref().map(|saved| saved.raw.clone()),
-            tracks: tracks.iter().map(|rendition| rendition.track.clone()).collect(),
-            ended: self.timeline.is_ended(),
-            admitted_at: self.admitted_at,
-            seals_admitted: self.seals_admitted,
-            refused: self.refused.clone(),
-        })));
-        saved
-    }
-
-    /// Shows what has changed. Playlists never go back: what was shown and is void stays until the log has passed it again.
-    fn show(&mut self) {
-        let is_filled = self.timeline.head().is_some_and(|head| head >= self.show_from);
-        let edge = self.timeline.edge().filter(|_| is_filled && self.is_relisted);
-        let Some(edge) = edge.filter(|edge| !self.shown.is_some_and(|shown| goes_back(&shown, edge))) else { return };
-        (self.shown, self.is_relisted) = (Some(edge), false);
-        self.playlists = Playlists::of(&self.timeline).map(Arc::new);
     }
 
     pub(super) fn check_invariants(&self) {

@@ -12,7 +12,7 @@ use playlist::{Listing, Past, Timeline};
 use seal::Sealed;
 
 use super::store::Media;
-use crate::viewers::{Look, Playlist, Rendered};
+use crate::viewers::{Lists, Look, Playlist, Rendered};
 
 /// A stream, as it is served.
 #[derive(Debug, Clone)]
@@ -153,20 +153,15 @@ impl<'a> Shown<'a> {
         texts.iframes.get(extent, || render::iframes(self.listing, rendition, extent))
     }
 
-    /// The media playlist of a rendition for whoever asks for what is `wanted` of it (RFC 8216bis 6.2.5).
-    pub fn reload(&self, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist> {
-        if self.texts.renditions.contains_key(rendition) {
-            self.answer(wanted, || self.media(rendition, wanted.extent))
-        } else {
-            Look::Absent
-        }
-    }
-
-    /// The I-frame playlist likewise; it has no parts that could be waited for.
-    pub fn reload_iframes(&self, rendition: &RenditionId, wanted: &Directives) -> Look<Playlist> {
-        match self.iframes(rendition, wanted.extent) {
-            Some(text) => self.answer(&Directives { part: None, ..*wanted }, || Some(text)),
-            None => Look::Absent,
+    /// A playlist of a rendition for whoever asks for what is `wanted` of it (RFC 8216bis 6.2.5).
+    pub fn reload(&self, rendition: &RenditionId, lists: Lists, wanted: &Directives) -> Look<Playlist> {
+        match lists {
+            Lists::Media if !self.texts.renditions.contains_key(rendition) => Look::Absent,
+            Lists::Media => self.answer(wanted, || self.media(rendition, wanted.extent)),
+            Lists::IFrames => self.iframes(rendition, wanted.extent).map_or(Look::Absent, |text| {
+                // It has no parts that could be waited for.
+                self.answer(&Directives { part: None, ..*wanted }, || Some(text))
+            }),
         }
     }
 

@@ -12,7 +12,7 @@ use playlist::reload::Directives;
 
 use super::respond::{self, Meta};
 use super::routes::{CBOR_SEQUENCE, Kept, Kind, Names, Shared, Site};
-use super::{Look, OnDisk, Playlist, Reach, Rendered};
+use super::{Lists, Look, OnDisk, Reach, Rendered};
 
 /// Most bytes of seals in one answer; a client asks on from the sequence after the last one it got. A window of 60 s of
 /// half-second seals has some 0.5 MB.
@@ -55,52 +55,36 @@ const fn absent(reach: Reach) -> &'static str {
 type Rendition = Names<(StreamId, RenditionId)>;
 
 pub(super) async fn media_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
-    media(site, names, Reach::Live, request).await
+    rendition_playlist(site, names, (Lists::Media, Reach::Live), request).await
 }
 
 pub(super) async fn dvr_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
-    media(site, names, Reach::Dvr, request).await
-}
-
-async fn media(State(site): Shared, Names(names): Rendition, reach: Reach, request: Request<Body>) -> Response {
-    let (stream, rendition) = names;
-    reload(&site, (&stream, reach), request, |site, wanted| {
-        site.shelf.media_playlist(&stream, reach, &rendition, wanted)
-    })
-    .await
+    rendition_playlist(site, names, (Lists::Media, Reach::Dvr), request).await
 }
 
 pub(super) async fn iframe_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
-    iframes(site, names, Reach::Live, request).await
+    rendition_playlist(site, names, (Lists::IFrames, Reach::Live), request).await
 }
 
 pub(super) async fn dvr_iframe_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
-    iframes(site, names, Reach::Dvr, request).await
-}
-
-async fn iframes(State(site): Shared, Names(names): Rendition, reach: Reach, request: Request<Body>) -> Response {
-    let (stream, rendition) = names;
-    reload(&site, (&stream, reach), request, |site, wanted| {
-        site.shelf.iframe_playlist(&stream, reach, &rendition, wanted)
-    })
-    .await
+    rendition_playlist(site, names, (Lists::IFrames, Reach::Dvr), request).await
 }
 
 /// A playlist that may be waited for (RFC 8216bis, 6.2.5.2).
-async fn reload(
-    site: &Site,
-    (stream, reach): (&StreamId, Reach),
+async fn rendition_playlist(
+    State(site): Shared,
+    Names((stream, rendition)): Rendition,
+    which: (Lists, Reach),
     request: Request<Body>,
-    look: impl Fn(&Site, &Directives) -> Look<Playlist>,
 ) -> Response {
     let wanted = match Directives::parse(request.uri().query().unwrap_or_default()) {
         Ok(wanted) => wanted,
         Err(bad) => return respond::refuse(StatusCode::BAD_REQUEST, format!("{bad}\n")),
     };
-    match settled(site, stream, absent(reach), || look(site, &wanted)).await {
+    match settled(&site, &stream, absent(which.1), || site.shelf.playlist(&stream, &rendition, which, &wanted)).await {
         Ok(found) => {
             let answered = if wanted.msn.is_some() && !found.is_ended { Answered::Blocking } else { Answered::AsItIs };
-            playlist(site, &request, &found.text, answered)
+            playlist(&site, &request, &found.text, answered)
         }
         Err(refusal) => refusal,
     }

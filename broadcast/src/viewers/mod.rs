@@ -17,7 +17,7 @@ mod web;
 
 pub use routes::{Settings, router};
 pub use shelf::{
-    DvrSummary, Look, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail,
+    DvrSummary, Lists, Look, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail,
     StreamSummary, Verified,
 };
 pub use traffic::{Rates, Traffic};

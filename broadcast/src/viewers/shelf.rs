@@ -37,21 +37,12 @@ pub trait Shelf: Send + Sync + 'static {
     /// The multivariant playlist; `None` when the stream is unknown or has no rendition yet.
     fn multivariant(&self, stream: &StreamId, reach: Reach) -> Option<Rendered>;
 
-    /// The media playlist of a rendition, once it is as is asked for.
-    fn media_playlist(
+    /// A playlist of a rendition, once it is as is asked for.
+    fn playlist(
         &self,
         stream: &StreamId,
-        reach: Reach,
         rendition: &RenditionId,
-        wanted: &Directives,
-    ) -> Look<Playlist>;
-
-    /// The playlist of the I-frames of a rendition, likewise.
-    fn iframe_playlist(
-        &self,
-        stream: &StreamId,
-        reach: Reach,
-        rendition: &RenditionId,
+        which: (Lists, Reach),
         wanted: &Directives,
     ) -> Look<Playlist>;
 
@@ -84,6 +75,15 @@ pub trait Shelf: Send + Sync + 'static {
     /// The signed grants (COSE) of the keys that signed admitted seals and, when there is one, the signed revocation list
     /// last.
     fn grants(&self) -> Vec<Bytes>;
+}
+
+/// What a playlist of a rendition lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lists {
+    /// Segments and parts: the media playlist.
+    Media,
+    /// The first picture of each segment.
+    IFrames,
 }
 
 /// How far back a playlist goes.

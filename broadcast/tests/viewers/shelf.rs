@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use broadcast::viewers::{
-    Look, NoPlace, Object, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail, StreamSummary,
-    Verified, Waiter,
+    Lists, Look, NoPlace, Object, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail,
+    StreamSummary, Verified, Waiter,
 };
 use bytes::Bytes;
 use media::{BitsPerSecond, Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, StreamId, UnixMillis};
@@ -83,13 +83,15 @@ impl Shelf for Fixed {
         is_demo(stream).then(|| Rendered::new(MULTIVARIANT))
     }
 
-    fn media_playlist(&self, stream: &StreamId, _: Reach, rendition: &RenditionId, _: &Directives) -> Look<Playlist> {
-        let text = self.playlists.get(rendition.as_str()).filter(|_| is_demo(stream));
+    fn playlist(
+        &self,
+        stream: &StreamId,
+        rendition: &RenditionId,
+        (lists, _): (Lists, Reach),
+        _: &Directives,
+    ) -> Look<Playlist> {
+        let text = self.playlists.get(rendition.as_str()).filter(|_| is_demo(stream) && lists == Lists::Media);
         text.map_or(Look::Absent, |text| Look::Here(Playlist { text: text.clone(), is_ended: false }))
-    }
-
-    fn iframe_playlist(&self, _: &StreamId, _: Reach, _: &RenditionId, _: &Directives) -> Look<Playlist> {
-        Look::Absent
     }
 
     fn object(&self, name: &ObjectName) -> Look<Object> {
