@@ -421,10 +421,15 @@ mod tests {
         while handle.views().get(&studio.stream).is_none_or(|view| view.seals_admitted < segment.len() as u64) {
             tokio::task::yield_now().await;
         }
+        let refused = async || {
+            let (stream, raw) = (studio.stream.clone(), Bytes::from_static(b"a seal"));
+            let answer = handle.push(Input::Seal { stream, raw, source: Source::Put(node("i1")) }).await.unwrap();
+            assert!(matches!(answer, Answer::Refused(_)));
+        };
+        // A view can be seen just before those who wait are woken; whoever is answered comes after both.
+        refused().await;
         let mut waiter = handle.views().wait(&studio.stream, clock).unwrap();
-        let (stream, forged) = (studio.stream.clone(), Bytes::from_static(b"a seal"));
-        let refused = handle.push(Input::Seal { stream, raw: forged, source: Source::Put(node("i1")) }).await.unwrap();
-        assert!(matches!(refused, Answer::Refused(_)));
+        refused().await;
         assert!(!handle.views().get(&studio.stream).unwrap().refused.is_empty(), "there is another view");
         assert_eq!(waiter.woken().now_or_never(), None);
         push(&studio.row(clock.wall())).await;
