@@ -154,8 +154,8 @@ impl Driver {
         let feeder = Arc::new(feeder);
         let way_in = Arc::downgrade(&feeder);
         let (flow, incoming) = feed::watch(patience);
-        let (hub, stats) = (Arc::clone(&self.hub), Arc::clone(&self.stats));
-        let feed = tokio::spawn(Feed { media, feeder, flow, link, hub, stats }.run());
+        let (hub, stats, after) = (Arc::clone(&self.hub), Arc::clone(&self.stats), self.writer.media_end());
+        let feed = tokio::spawn(Feed { media, after, feeder, flow, link, hub, stats }.run());
         Ok(Publishing { outputs, incoming, feeder: way_in, feed })
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Writer {
     segmenter: Option<Segmenter>,
     /// Where the epoch's rows have come to.
     progress: Option<Progress>,
+    /// Where the media of the newest epoch that is over ended; gaps are not counted in.
+    media_end: Option<Timestamp>,
     /// The epoch's media has ended, and no other has begun.
     outage: Option<Outage>,
 }
@@ -85,6 +87,7 @@ impl Writer {
             thumbnails: start_thumbnails(),
             segmenter: None,
             progress: None,
+            media_end: None,
             outage: None,
         }
     }
@@ -92,6 +95,11 @@ impl Writer {
     /// The newest epoch and its session.
     pub(super) const fn session(&self) -> Option<(Epoch, SessionId)> {
         self.epoch
+    }
+
+    /// Where the media ended that the next publisher goes on from; `None` before any.
+    pub(super) const fn media_end(&self) -> Option<Timestamp> {
+        self.media_end
     }
 
     /// Starts asking the nodes where the log stands; [`Self::open_epoch`] takes the answer.
@@ -207,6 +215,7 @@ impl Writer {
         let Some(Progress { tracks, end, segment_start, next: (msn, part), lags }) = self.progress.take() else {
             return;
         };
+        self.media_end = Some(end);
         let lag = median(lags).min(LAG_KEPT_MAX);
         let stand = Stand { tracks, origin: log.origin(), end, segment_start, msn, part, lag };
         let services = &self.hub.services;

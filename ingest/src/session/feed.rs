@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use media::{Now, UnixMillis};
+use media::{Now, Timestamp, UnixMillis};
 use tokio::sync::{mpsc, watch};
 
 use super::hub::{Hub, Link, MediaMessage};
@@ -112,6 +112,8 @@ impl Heard {
 /// From the connection into the pipeline. Ends, and ends the pipeline's input, when the connection does.
 pub(super) struct Feed {
     pub(super) media: mpsc::Receiver<MediaMessage>,
+    /// End of the media before it.
+    pub(super) after: Option<Timestamp>,
     pub(super) feeder: Arc<Feeder>,
     pub(super) flow: watch::Sender<Flow>,
     pub(super) link: Arc<Link>,
@@ -122,7 +124,7 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) async fn run(mut self) {
         let clock = self.hub.services.context.clock;
-        let mut mapper = InputMapper::new();
+        let mut mapper = InputMapper::after(self.after);
         let mut heard = Heard::default();
         loop {
             let silent_at = clock.instant(heard.silent_at().unwrap_or_default());

@@ -56,8 +56,12 @@ pub(crate) struct InputMapper {
 }
 
 impl InputMapper {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    /// The timeline goes on where the media of the epoch before ended, whatever time went by since: players that measure what they
+    /// have buffered by decode times would wait until times that began anew had caught up.
+    pub(crate) fn after(end: Option<Timestamp>) -> Self {
+        let start_ms =
+            end.map_or(BASE_OFFSET_MILLIS, |end| end.rescale(Timescale::MILLIS).ticks.max(BASE_OFFSET_MILLIS));
+        Self { shift_ms: start_ms.saturating_sub(BASE_OFFSET_MILLIS), ..Self::default() }
     }
 
     /// Wall clock of the timeline's zero: from when the first frame, or the first after a break, arrived.
@@ -222,7 +226,7 @@ mod tests {
 
     #[test]
     fn repeated_parameter_sets_are_nothing_and_changed_ones_are_passed_on() {
-        let mut mapper = InputMapper::new();
+        let mut mapper = InputMapper::after(None);
         assert_eq!(names(&mapper.push(0, record(SMALL), NOW).unwrap()), ["video config"]);
         for _ in 0..3 {
             assert!(mapper.push(0, record(SMALL), NOW).unwrap().is_empty());
@@ -233,7 +237,7 @@ mod tests {
 
     #[test]
     fn frames_before_their_parameter_sets_are_dropped_and_counted() {
-        let mut mapper = InputMapper::new();
+        let mut mapper = InputMapper::after(None);
         assert!(mapper.push(0, frame(IDR, 0), NOW).unwrap().is_empty());
         assert!(mapper.push(0, Body::Audio(Bytes::from_static(b"raw")), NOW).unwrap().is_empty());
         assert_eq!(mapper.counters().dropped, 2);
@@ -241,7 +245,7 @@ mod tests {
 
     #[test]
     fn times_are_exact_and_negative_composition_is_kept() {
-        let mut mapper = InputMapper::new();
+        let mut mapper = InputMapper::after(None);
         mapper.push(5_000, record(SMALL), NOW).unwrap();
         let first = mapper.push(5_000, frame(IDR, 66), NOW).unwrap();
         assert_eq!(video_times(&first), [(10_000, 10_066)]);
@@ -253,9 +257,20 @@ mod tests {
     }
 
     #[test]
+    fn timeline_goes_on_where_the_epoch_before_ended() {
+        let end = Timestamp::new(33_188, Timescale::MILLIS).rescale(Timescale::VIDEO);
+        let mut mapper = InputMapper::after(Some(end));
+        mapper.push(700, record(SMALL), NOW).unwrap();
+        assert_eq!(video_times(&mapper.push(700, frame(IDR, 66), NOW).unwrap()), [(33_188, 33_254)]);
+        assert_eq!(mapper.origin(), UnixMillis(NOW.0 - 33_188));
+        let jumped = mapper.push(90_000_000, frame(IDR, 0), NOW).unwrap();
+        assert_eq!(video_times(&jumped), [(34_188, 34_188)], "and goes on so after a break");
+    }
+
+    #[test]
     fn jump_of_the_clock_breaks_the_timeline_which_never_goes_back() {
         for jump in [1_000_u32, 3_600_000, 86_400_000] {
-            let mut mapper = InputMapper::new();
+            let mut mapper = InputMapper::after(None);
             mapper.push(90_000_000, record(SMALL), NOW).unwrap();
             mapper.push(90_000_000, frame(IDR, 0), NOW).unwrap();
             mapper.push(90_000_033, frame(NOT_IDR, 0), NOW).unwrap();
@@ -272,7 +287,7 @@ mod tests {
 
     #[test]
     fn mp3_and_aac_follow_each_other() {
-        let mut mapper = InputMapper::new();
+        let mut mapper = InputMapper::after(None);
         let mp3 = || Body::Mp3(Bytes::from_static(b"frame"));
         assert_eq!(names(&mapper.push(0, mp3(), NOW).unwrap()), ["audio config", "audio"]);
         assert_eq!(names(&mapper.push(26, mp3(), NOW).unwrap()), ["audio"]);

@@ -86,6 +86,14 @@ async fn killed_publisher_leaves_gaps_until_it_is_back_and_its_last_segment_stay
     // By the wall clock nothing is missing between the gaps and the media that follows, but what came before its first keyframe.
     let between = span(&seals[rest]).0.0 - span(&seals[rest - 1]).1.0;
     assert!((0..=500).contains(&between), "{between} ms");
+    // Decode times go on from where the media ended, whatever time went by.
+    for part in parts(&seals[rest]) {
+        let same = |before: &&Object| before.rendition == part.rendition;
+        let before = parts(&seals[media - 1]).find(same).unwrap();
+        let ended = before.decode_time.plus(before.duration);
+        let step = part.decode_time.as_duration().as_secs_f64() - ended.as_duration().as_secs_f64();
+        assert!((-0.1..=0.5).contains(&step), "{}: {step} s", part.rendition);
+    }
     for rendition in log::renditions(&seals) {
         let epochs: Vec<_> = seals.chunk_by(|a, b| a.body().epoch == b.body().epoch).collect();
         log::decode(&cluster, &seals[..media], &rendition);
