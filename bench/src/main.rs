@@ -18,6 +18,10 @@ mod viewer;
 
 use clap::{Parser, ValueEnum};
 
+/// The one of the binary that is measured.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// One line of the table.
 struct Figure {
     what: String,

@@ -14,6 +14,10 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::cli::{Cli, Command};
 
+/// Thousands of connections are made and served on any thread: the system's allocator has them wait for one another.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> std::process::ExitCode {
     node::files::raise_open_files_limit();
     let outcome = tokio::runtime::Builder::new_multi_thread()
