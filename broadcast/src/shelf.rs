@@ -104,6 +104,9 @@ impl Shelf for NodeShelf {
         if let Some((digest, bytes)) = view.media.get(name.epoch, &name.rendition, name.slot) {
             return Look::Here(Object { bytes, digest });
         }
+        if view.media.is_gap(name.epoch, &name.rendition, name.slot) {
+            return Look::Here(Object::nothing());
+        }
         // Playlists of before a log that broke off are shown until the next epoch has made up for it; what they hint never comes.
         let is_open = view.newest().is_some_and(|newest| newest.body().epoch <= name.epoch);
         let is_hinted = |playlists: &Arc<Playlists>| playlists.hints(name.epoch, &name.rendition, name.slot);

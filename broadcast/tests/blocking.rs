@@ -253,6 +253,7 @@ async fn during_an_outage_the_next_epoch_is_hinted_and_waited_for() {
     assert!(text.contains("#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"2/init.mp4\""), "{text}");
     assert!(text.contains("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"2/3.0.m4s\""), "{text}");
     assert_eq!(scene.status("/live/demo/1080p/1/2.1.m4s").await, 404, "a gap has no bytes");
+    let cut_short = "/live/demo/1080p/1/2.m4s";
     let paths = ["/live/demo/1080p/2/init.mp4", "/live/demo/1080p/2/3.0.m4s"];
     let blocked = scene.blocked(&paths).await;
     scene.studio.reconnect(scene.zone.now());
@@ -262,6 +263,16 @@ async fn during_an_outage_the_next_epoch_is_hinted_and_waited_for() {
         let (_, bytes) = row.objects.iter().find(|(name, _)| name.to_string() == *path).unwrap();
         assert_eq!((answer.status, &answer.body[..]), (200, &bytes[..]), "{path}");
     }
+    let listed = scene.get(PLAYLIST).await;
+    assert!(listed.text().contains("#EXT-X-GAP\n#EXTINF:1.000000,\n1/2.m4s"), "{}", listed.text());
+    let nothing = scene.get(cut_short).await;
+    assert_eq!(
+        (nothing.status, nothing.body.len()),
+        (200, 0),
+        "whoever asks for a gap in spite of EXT-X-GAP gets nothing"
+    );
+    assert_eq!(scene.status("/live/demo/nobody/1/2.m4s").await, 404);
+    assert_eq!(scene.status("/live/demo/1080p/1/3.m4s").await, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

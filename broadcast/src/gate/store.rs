@@ -119,6 +119,14 @@ impl Media {
         }
     }
 
+    /// Whether all of an object that has no bytes is here: the log says that a segment has a gap in it.
+    pub fn is_gap(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> bool {
+        let Slot::Segment { msn } = slot else { return false };
+        let closed = self.segments.get(&SegmentKey { epoch, msn }).filter(|segment| segment.closed);
+        closed.is_some_and(|segment| !segment.whole.contains_key(rendition))
+            && self.inits.contains_key(&(epoch, rendition.clone()))
+    }
+
     /// The newest image of a segment that has not left the playlists: whose it is, where it stands, and its digest and bytes.
     pub fn newest_image(&self) -> Option<(SegmentKey, RenditionId, Digest, Bytes)> {
         let mut listed = self.segments.iter().rev().filter(|(_, segment)| segment.expires.is_none());

@@ -46,7 +46,7 @@ pub trait Shelf: Send + Sync + 'static {
         wanted: &Directives,
     ) -> Look<Playlist>;
 
-    /// An admitted media object. Absent when it is unknown, not hinted either, a gap, or gone.
+    /// An admitted media object. Absent when it is unknown, not hinted either, or gone.
     fn object(&self, name: &ObjectName) -> Look<Object>;
 
     /// The newest image of a stream; `None` when there is none.
@@ -182,10 +182,18 @@ fn gzip(identity: &Bytes) -> Option<Bytes> {
 /// The bytes of an admitted media object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// The bytes; never empty, because a gap is not an object that can be asked for.
+    /// The bytes; none for a segment that is a gap.
     pub bytes: Bytes,
     /// Their SHA-256, as the seal names it.
     pub digest: Digest,
+}
+
+impl Object {
+    /// What there is of a gap. Players that do not know EXT-X-GAP (hlsdemux2) ask for it all the same, and fail when they are
+    /// refused it.
+    pub fn nothing() -> Self {
+        Self { bytes: Bytes::new(), digest: Digest(Sha256::digest([]).into()) }
+    }
 }
 
 /// A stream in a list.
