@@ -51,12 +51,6 @@ impl Kind {
     pub const fn adapts(self) -> bool {
         !matches!(self, Self::Ffmpeg | Self::Ffplay)
     }
-
-    /// Whether somebody has to start it again when the encoder was away. GStreamer 1.22 has to be: at EXT-X-DISCONTINUITY it stands
-    /// still (from a plain file server too, there for 17 s), and on the way aborts on an assertion of its own (`pending_cb_id == 0`).
-    pub const fn ends_at_outages(self) -> bool {
-        matches!(self, Self::GStreamer)
-    }
 }
 
 /// What a player has said of itself so far.

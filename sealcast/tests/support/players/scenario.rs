@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::super::cluster::{Cluster, KEY, STREAM};
-use super::super::media::{get, parse, playlist};
+use super::super::media::playlist;
 use super::super::publish::{Clip, clip, publish};
 use super::super::{eventually_async, text};
 use super::{Kind, Link, Player, Progress};
@@ -127,15 +127,6 @@ impl Viewer {
         self.before = now;
     }
 
-    /// The encoder was away and is back. A player that cannot go on by itself is started again behind the break.
-    async fn reconnected(&mut self, cluster: &Cluster, base: &str, seconds: f64) {
-        if self.broke.is_none() && self.player.kind.ends_at_outages() {
-            playlist_after_discontinuity(cluster, base).await;
-            self.start_again("started again");
-        }
-        self.step("encoder came back", seconds).await;
-    }
-
     /// The small rendition and the large one again. A player that cannot be told gets a narrow way until the small one is on the screen,
     /// and a wide one again; when it believes that is its own affair, some take minutes.
     async fn switch(&mut self, seconds: f64) {
@@ -219,8 +210,7 @@ pub async fn play(kinds: &[Kind], script: Script) -> Vec<Verdict> {
 
     drop(publisher);
     let _publisher = publish(&file, &rtmp, KEY);
-    let back = viewers.iter_mut().map(|viewer| viewer.reconnected(&cluster, &base, seconds));
-    join_all(back).await;
+    all(&mut viewers, "encoder came back", seconds).await;
 
     join_all(viewers.iter_mut().map(|viewer| viewer.switch(seconds))).await;
 
@@ -241,15 +231,4 @@ async fn serving_node(cluster: &Cluster, base: &str) -> String {
         Some(answer.headers().get("x-sealcast-node")?.to_str().ok()?.to_owned())
     })
     .await
-}
-
-/// Waits until six segments follow the discontinuity: no player starts further from the end.
-async fn playlist_after_discontinuity(cluster: &Cluster, base: &str) {
-    let url = format!("{base}/live/{STREAM}/audio/index.m3u8");
-    eventually_async("the stream to go on", PATIENCE, async || {
-        let segments = parse(&get(&cluster.http, &url).await?).segments;
-        let after = segments.iter().rev().position(|segment| segment.discontinuity)?;
-        (after >= 6).then_some(())
-    })
-    .await;
 }
