@@ -1,5 +1,6 @@
 //! `sealcast stream|node|key`: asks the control node, with a certificate that may.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,10 +89,11 @@ impl Admin {
 
     /// Prints JSON as it is, or what `human` makes of it.
     fn print(&self, answer: &Value, human: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
         if self.json {
-            println!("{}", serde_json::to_string_pretty(answer)?);
+            writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?;
         } else {
-            print!("{}", human(answer));
+            write!(out, "{}", human(answer))?;
         }
         Ok(())
     }

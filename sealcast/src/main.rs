@@ -27,12 +27,18 @@ fn main() -> std::process::ExitCode {
         .and_then(|runtime| runtime.block_on(run(Cli::parse().command)));
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
+        // Whoever reads it has seen enough, such as `head`.
+        Err(error) if is_broken_pipe(&error) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             // One line: what failed, then why, outermost first.
             eprintln!("sealcast: {error:#}");
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {

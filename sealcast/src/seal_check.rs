@@ -2,6 +2,7 @@
 //! server says of itself is not asked for.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -49,10 +50,11 @@ pub(crate) async fn run(command: SealCommand) -> anyhow::Result<()> {
 
 fn show(file: &Path) -> anyhow::Result<()> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut out = std::io::stdout().lock();
     for (index, item) in seal::sequence::split(&Bytes::from(bytes)).enumerate() {
         let (key, body) =
             seal::peek(&item?).with_context(|| format!("item {index} of {} is not a seal", file.display()))?;
-        println!("key {key}, not verified: {body:#?}");
+        writeln!(out, "key {key}, not verified: {body:#?}")?;
     }
     Ok(())
 }
@@ -220,28 +222,32 @@ async fn check_media(
 }
 
 fn print(report: &Report, flags: &VerifyFlags) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
     if flags.json {
-        println!("{}", serde_json::to_string_pretty(report)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(report)?)?;
         return Ok(());
     }
-    println!("stream      {} in cluster {}", report.stream, flags.cluster);
-    println!(
+    writeln!(out, "stream      {} in cluster {}", report.stream, flags.cluster)?;
+    writeln!(
+        out,
         "seals       {}, numbers {} to {}, epochs: {}",
         report.seals, report.first_sequence, report.last_sequence, report.epochs
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "signatures  all verified: ML-DSA-44, key {}, granted by {}",
         report.keys.join(", "),
         flags.root.display()
-    );
-    println!("chain       unbroken{}", if report.ended { ", ended" } else { "" });
+    )?;
+    writeln!(out, "chain       unbroken{}", if report.ended { ", ended" } else { "" })?;
     if flags.media {
-        println!(
+        writeln!(
+            out,
             "media       {} objects, {} bytes, every SHA-256 as sealed; {} no longer served",
             report.media_checked, report.media_bytes, report.media_gone
-        );
+        )?;
     }
-    println!("OK");
+    writeln!(out, "OK")?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use support::media::{decode, download, get, multivariant, playlist, renditions, span};
@@ -160,6 +160,12 @@ async fn streams_are_administered_while_it_runs() {
     playlist(&up.http, &up.https(), "hall", "audio", 1).await;
     let (ok, nodes) = run(&["node", "list"]);
     assert!(ok && nodes.contains("broadcast") && nodes.contains("online"), "{nodes}");
+    let mut unread = sealcast();
+    unread.args(["node", "list"]).current_dir(up.directory.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut unread = unread.spawn().unwrap();
+    drop(unread.stdout.take());
+    let output = unread.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     let (ok, keys) = run(&["key", "list"]);
     assert!(ok && keys.contains("ingest"), "{keys}");
 }
