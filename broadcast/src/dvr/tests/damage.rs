@@ -62,6 +62,18 @@ static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
     Template { disk, rows, more }
 });
 
+/// A recording as a node that stopped left it: where it lies, who goes on with it, and what it has.
+fn left_behind(segments: u32) -> (Disk, Studio, Vec<Row>) {
+    let mut disk = Disk::new(SEGMENT * 30);
+    let now = disk.clock.wall();
+    let mut studio = disk.studio(now);
+    let rows = history(&mut studio, segments, now);
+    let mut deck = disk.start();
+    deck.take_all(&rows);
+    deck.stop();
+    (disk, studio, rows)
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
@@ -154,14 +166,8 @@ fn spoil_key(file: &Path, key: KeyId, nth: usize) {
 
 #[tokio::test]
 async fn damaged_seal_that_names_a_key_nobody_has_is_not_waited_for() {
-    let mut disk = Disk::new(SEGMENT * 30);
+    let (mut disk, mut studio, rows) = left_behind(6);
     disk.grants_wait_max = Duration::MAX / 2;
-    let now = disk.clock.wall();
-    let mut studio = disk.studio(now);
-    let rows = history(&mut studio, 6, now);
-    let mut deck = disk.start();
-    deck.take_all(&rows);
-    deck.stop();
     let file = disk.root().join("demo/seals/0000000000.cbor");
     // Two rows of segment 2, one after the other, and one of segment 4.
     [2 * 8 + 3, 2 * 8 + 4, 4 * 8 + 3]
@@ -173,7 +179,7 @@ async fn damaged_seal_that_names_a_key_nobody_has_is_not_waited_for() {
     for row in &rows {
         _ = deck.timeline.apply(row.sealed.body());
     }
-    let more = history(&mut studio, 2, now);
+    let more = history(&mut studio, 2, disk.clock.wall());
     deck.take_all(&more);
     deck.kept(1, 7).await;
     for (name, right) in segments(&rows).into_iter().chain(segments(&more)) {
@@ -185,17 +191,11 @@ async fn damaged_seal_that_names_a_key_nobody_has_is_not_waited_for() {
 
 #[tokio::test]
 async fn keys_that_are_never_granted_are_waited_for_so_long_and_no_longer() {
-    let mut disk = Disk::new(SEGMENT * 30);
-    let now = disk.clock.wall();
-    let mut studio = disk.studio(now);
-    let rows = history(&mut studio, 3, now);
-    let mut deck = disk.start();
-    deck.take_all(&rows);
-    deck.stop();
+    let (mut disk, mut studio, _) = left_behind(3);
     let nobody = Keyring::new(cluster(), disk.authority.root.public_key().unwrap());
     disk.grants_wait_max = Duration::from_millis(1);
     let mut deck = disk.start_knowing(nobody);
-    let more = history(&mut studio, 3, now);
+    let more = history(&mut studio, 3, disk.clock.wall());
     deck.take_all(&more);
     deck.loaded().await;
     deck.kept(1, 5).await;
@@ -217,19 +217,13 @@ fn machine_that_is_short_of_something_is_no_damage() {
 
 #[tokio::test]
 async fn recording_that_cannot_be_listed_is_left_alone() {
-    let mut disk = Disk::new(SEGMENT * 30);
-    let now = disk.clock.wall();
-    let mut studio = disk.studio(now);
-    let rows = history(&mut studio, 3, now);
-    let mut deck = disk.start();
-    deck.take_all(&rows);
-    deck.stop();
+    let (disk, mut studio, rows) = left_behind(3);
     let (seals, aside) = (disk.root().join("demo/seals"), disk.root().join("demo/aside"));
     std::fs::rename(&seals, &aside).unwrap();
     std::fs::write(&seals, "not a directory").unwrap();
     let before = disk.files();
     let mut deck = disk.start();
-    deck.take_all(&history(&mut studio, 2, now));
+    deck.take_all(&history(&mut studio, 2, disk.clock.wall()));
     deck.stop();
     assert_eq!(disk.files(), before, "nothing is removed, and nothing is written beside it");
     std::fs::remove_file(&seals).unwrap();
@@ -284,15 +278,9 @@ async fn file_that_is_gone_is_refused_too() {
 
 #[tokio::test]
 async fn seals_of_a_key_that_was_revoked_are_refused_after_a_restart() {
-    let mut disk = Disk::new(SEGMENT * 30);
-    let now = disk.clock.wall();
-    let mut studio = disk.studio(now);
-    let rows = history(&mut studio, 3, now);
-    let mut deck = disk.start();
-    deck.take_all(&rows);
-    deck.stop();
+    let (disk, studio, _) = left_behind(3);
     let mut keyring = disk.keyring.clone();
-    keyring.apply_revocations(&disk.authority.revoke(1, &[&studio.key], now)).unwrap();
+    keyring.apply_revocations(&disk.authority.revoke(1, &[&studio.key], disk.clock.wall())).unwrap();
     let mut deck = disk.start_knowing(keyring);
     assert_eq!(deck.refused.recv().await.unwrap().reason, AlertReason::Key);
     assert!(deck.read(&segment("360p", 1, 1)).await.is_none());
@@ -300,13 +288,7 @@ async fn seals_of_a_key_that_was_revoked_are_refused_after_a_restart() {
 
 #[tokio::test]
 async fn valid_log_of_another_stream_or_time_is_not_taken_for_this_one() {
-    let mut disk = Disk::new(SEGMENT * 30);
-    let now = disk.clock.wall();
-    let mut studio = disk.studio(now);
-    let rows = history(&mut studio, 3, now);
-    let mut deck = disk.start();
-    deck.take_all(&rows);
-    deck.stop();
+    let (disk, _, rows) = left_behind(3);
     // Its directory, under another name; and its oldest seals once more, at the end.
     copy(&disk.root().join("demo"), &disk.root().join("other"));
     let first = disk.root().join("demo/seals/0000000000.cbor");
