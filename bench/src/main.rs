@@ -12,6 +12,7 @@ mod latency;
 mod log;
 mod origin;
 mod players;
+mod role;
 mod signatures;
 mod startup;
 mod viewer;

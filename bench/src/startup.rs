@@ -102,8 +102,5 @@ pub(crate) fn memory(seconds: u64) -> anyhow::Result<Vec<Figure>> {
 }
 
 fn resident_mebibytes(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-    let kibibytes: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-    Ok(kibibytes / 1024)
+    Ok(crate::role::resident_bytes(pid)? / (1024 * 1024))
 }

@@ -16,45 +16,36 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
 use loadbalancer::LoadBalancer;
-use media::{ClusterId, NodeId};
+use media::NodeId;
 use node::http::{Limits, Peer};
 use node::ops::Ops;
 use node::presence::PresenceParts;
-use node::{CancellationToken, Context, Role, Setup, broker, bus, tls};
-use serde::{Deserialize, Serialize};
+use node::{CancellationToken, Role, broker, tls};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 
 use super::Which;
 use super::haproxy::Haproxy;
 use crate::blocked::viewer::Viewer;
+use crate::role::{Orders, PASSWORD, cpu_seconds, resident_bytes};
 
 pub(super) const PLAYLIST: &str = "/live/bench/v/index.m3u8";
 pub(super) const PARTS: &str = "/live/bench/v/1";
 const PLAYLIST_BYTES: usize = 2_000;
 /// Half a second at 1 Mbit/s; the bench's viewer takes no more than 64 KiB at once.
 const PART_BYTES: usize = 60_000;
-const PASSWORD: &str = "bench";
 /// Connections that a balancer takes at most: those of all viewers, and room.
 const CONNECTIONS_MAX: usize = 16_384;
 /// How long a balancer may take to find the node.
 const START_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 
-/// What the child is told.
-#[derive(Debug, Serialize, Deserialize)]
-struct Orders {
-    directory: std::path::PathBuf,
-    broker: SocketAddr,
-    identity: tls::IdentityPaths,
-}
-
 /// What the child does: it balances until nobody is at the other end of its input.
 pub(crate) fn serve(orders: &str) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let orders: Orders = serde_json::from_str(orders)?;
         let shutdown = CancellationToken::new();
-        let context = context("lb", Role::LoadBalancer, &orders, &shutdown).await?;
+        let context = orders.context("lb", Role::LoadBalancer, &Ops::new(), &shutdown).await?;
         let config = loadbalancer::Config {
             https_listen: any_port(),
             connections_max: CONNECTIONS_MAX,
@@ -72,27 +63,6 @@ pub(crate) fn serve(orders: &str) -> anyhow::Result<()> {
 
 fn any_port() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
-}
-
-async fn context(name: &str, role: Role, orders: &Orders, shutdown: &CancellationToken) -> anyhow::Result<Context> {
-    let password_file = orders.directory.join(format!("{name}.password"));
-    std::fs::write(&password_file, PASSWORD)?;
-    let bus = bus::Config {
-        urls: vec![format!("mqtt://{}", orders.broker)],
-        username: Some(name.to_owned()),
-        password_file: Some(password_file),
-        ..bus::Config::default()
-    };
-    let setup = Setup {
-        id: NodeId::new(name)?,
-        role,
-        cluster: ClusterId::new("bench")?,
-        data: orders.directory.join(name),
-        bus,
-        identity: orders.identity.clone(),
-        ops: Ops::new(),
-    };
-    setup.start(shutdown.clone()).await
 }
 
 /// What the node holds back.
@@ -179,7 +149,7 @@ impl Cluster {
             part: vec![0x5a; PART_BYTES].into(),
             playlist: vec![b'#'; PLAYLIST_BYTES].into(),
         };
-        let context = context("b1", Role::Broadcast, &for_node, &shutdown).await?;
+        let context = for_node.context("b1", Role::Broadcast, &Ops::new(), &shutdown).await?;
         let listener = node::http::bind(any_port()).await?;
         let address = listener.local_addr()?;
         let public = context.identity.server_public();
@@ -283,20 +253,4 @@ async fn start_ours(orders: &Orders) -> anyhow::Result<(Running, SocketAddr)> {
         Ok(address) => Ok((running, address)),
         Err(_) => bail!("the load balancer did not start"),
     }
-}
-
-fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-    let kibibytes: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-    Ok(kibibytes * 1024)
-}
-
-fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, rest) = stat.rsplit_once(')').context("no name")?;
-    let mut fields = rest.split_whitespace().skip(11).map(str::parse::<f64>);
-    let (user, system) = (fields.next().context("no utime")??, fields.next().context("no stime")??);
-    // USER_HZ is 100 on every Linux.
-    Ok((user + system) / 100.0)
 }

@@ -10,30 +10,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use broadcast::{Broadcast, Config};
 use media::NodeId;
-use node::bus::{self, Message};
+use node::bus::Message;
 use node::clock::Clock;
 use node::ops::Ops;
-use node::{CancellationToken, Context, Role, Setup, broker, tls};
+use node::{CancellationToken, Role, broker, tls};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
 use crate::log::{Author, Row};
+use crate::role::{Orders, PASSWORD, cpu_seconds, resident_bytes};
 
 /// A node that is not there, or lists nothing, after this long has failed.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
-const PASSWORD: &str = "bench";
 /// Connections that the node takes at most: those of all viewers, and room.
 const CONNECTIONS_MAX: usize = 65_536;
-
-/// What the child is told.
-#[derive(Debug, Serialize, Deserialize)]
-struct Orders {
-    directory: std::path::PathBuf,
-    broker: SocketAddr,
-    identity: tls::IdentityPaths,
-}
 
 /// Where the child is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,7 +44,7 @@ pub(crate) fn serve() -> anyhow::Result<()> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let shutdown = CancellationToken::new();
         let ops = Ops::new();
-        let context = context("b1", Role::Broadcast, &orders, &ops, &shutdown).await?;
+        let context = orders.context("b1", Role::Broadcast, &ops, &shutdown).await?;
         let config = Config {
             root_key: orders.directory.join("root.pub"),
             connections_max: CONNECTIONS_MAX,
@@ -70,33 +62,6 @@ pub(crate) fn serve() -> anyhow::Result<()> {
         shutdown.cancel();
         running.await?
     })
-}
-
-async fn context(
-    name: &str,
-    role: Role,
-    orders: &Orders,
-    ops: &std::sync::Arc<Ops>,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<Context> {
-    let password_file = orders.directory.join(format!("{name}.password"));
-    std::fs::write(&password_file, PASSWORD)?;
-    let bus = bus::Config {
-        urls: vec![format!("mqtt://{}", orders.broker)],
-        username: Some(name.to_owned()),
-        password_file: Some(password_file),
-        ..bus::Config::default()
-    };
-    let setup = Setup {
-        id: NodeId::new(name)?,
-        role,
-        cluster: Author::cluster()?,
-        data: orders.directory.join(name),
-        bus,
-        identity: orders.identity.clone(),
-        ops: ops.clone(),
-    };
-    setup.start(shutdown.clone()).await
 }
 
 /// A child that waits for its orders.
@@ -154,7 +119,7 @@ impl Server {
         let (to_child, to_control) = (orders("b1", Role::Broadcast)?, orders("control", Role::Control)?);
         let ingest = tls::Identity::load(&orders("ingest", Role::Ingest)?.identity)?;
         tokio::spawn(broker.run(shutdown.clone()));
-        let control = context("control", Role::Control, &to_control, &Ops::new(), &shutdown).await?;
+        let control = to_control.context("control", Role::Control, &Ops::new(), &shutdown).await?;
         let topic = control.prefix.name(&messages::Topic::Key(author.key_id()));
         control.bus.publish(Message { topic, payload: author.grant.clone(), retain: true }).await?;
 
@@ -217,19 +182,11 @@ impl Server {
 
     /// Resident memory, in bytes.
     pub(super) fn resident(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.0.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        let kibibytes: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-        Ok(kibibytes * 1024)
+        resident_bytes(self.child.0.id())
     }
 
     /// CPU time since it was started, in seconds.
     pub(super) fn cpu(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.0.id()))?;
-        let (_, rest) = stat.rsplit_once(')').context("no name")?;
-        let mut fields = rest.split_whitespace().skip(11).map(str::parse::<f64>);
-        let (user, system) = (fields.next().context("no utime")??, fields.next().context("no stime")??);
-        // USER_HZ is 100 on every Linux.
-        Ok((user + system) / 100.0)
+        cpu_seconds(self.child.0.id())
     }
 }
