@@ -11,6 +11,7 @@ mod ladder;
 mod latency;
 mod log;
 mod origin;
+mod placement;
 mod players;
 mod role;
 mod signatures;
@@ -102,13 +103,15 @@ enum What {
     Join,
     /// How often the picture stands still.
     Stalls,
+    /// Streams on owners, simulated with a thousand nodes.
+    Placement,
     /// Players that people have, through reconnect, switch and death of nodes: five minutes, when asked for.
     Players,
     /// The checker's rows for Sealcast, nginx-rtmp, ffmpeg's HLS muxer and xiu: a table of its own, when asked for alone.
     Conformance,
 }
 
-const ALL: [What; 10] = [
+const ALL: [What; 11] = [
     What::Ladder,
     What::Signatures,
     What::Gate,
@@ -119,6 +122,7 @@ const ALL: [What; 10] = [
     What::Stalls,
     What::Blocked,
     What::Balancer,
+    What::Placement,
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -144,6 +148,7 @@ fn main() -> anyhow::Result<()> {
             What::Balancer => balancer::measure(arguments.rounds)?,
             What::Signatures => signatures::measure()?,
             What::Gate => gate::measure()?,
+            What::Placement => placement::measure()?,
             What::Startup => startup::ready(arguments.rounds)?,
             What::Memory => startup::memory(arguments.memory_seconds)?,
             What::Latency => latency::measure(arguments.joins, arguments.seed)?,

@@ -13,6 +13,8 @@ const HEADROOM_AMPLE: f64 = 0.2;
 
 /// Smallest weight of a node that is there: even a node that reports full load is better than an error.
 const WEIGHT_MIN: f64 = 0.02;
+/// Largest weight: more would leave the others nothing.
+const WEIGHT_MAX: f64 = 1e6;
 
 /// Whom a node is looked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,18 +64,29 @@ pub fn candidates<'a>(view: &'a Membership, policy: &Policy, viewer: Viewer<'_>,
 /// Share of new viewers that a node should get: the headroom of what is scarcest on it, or none of that matters as long as it is ample;
 /// times the operator's weight.
 fn weight(load: &Load, policy: &Policy, node: &NodeId, is_placed_by_key: bool) -> f64 {
-    let configured = policy.weights.get(node).copied().unwrap_or(1.0);
+    let configured = configured_weight(policy, node);
     #[expect(clippy::cast_precision_loss, reason = "a ratio; exact to 2^53 bit/s")]
     let egress = if load.egress_capacity.0 == 0 { 0.0 } else { load.egress.0 as f64 / load.egress_capacity.0 as f64 };
     let headroom = 1.0 - load.cpu.max(egress);
     let headroom = if is_placed_by_key && headroom >= HEADROOM_AMPLE { 1.0 } else { headroom };
     let weight = configured * headroom;
     // Loads and weights come over the bus: not a number, or negative, counts as full.
-    if weight.is_finite() { weight.clamp(WEIGHT_MIN, 1e6) } else { WEIGHT_MIN }
+    if weight.is_finite() { weight.clamp(WEIGHT_MIN, WEIGHT_MAX) } else { WEIGHT_MIN }
+}
+
+/// The operator's weight. It comes over the bus: not a number, or negative, counts as next to nothing.
+pub(crate) fn configured_weight(policy: &Policy, node: &NodeId) -> f64 {
+    let weight = policy.weights.get(node).copied().unwrap_or(1.0);
+    if weight.is_finite() { weight.clamp(WEIGHT_MIN, WEIGHT_MAX) } else { WEIGHT_MIN }
+}
+
+/// The key by which a stream is spread over the nodes.
+pub(crate) fn key_of(stream: &StreamId) -> u64 {
+    fnv(stream.as_str().as_bytes())
 }
 
 /// Rendezvous score, smaller is better: an exponential variate of rate `weight`, drawn by hashing key and node.
-fn score(key: u64, node: &NodeId, weight: f64) -> f64 {
+pub(crate) fn score(key: u64, node: &NodeId, weight: f64) -> f64 {
     let hash = mix(key ^ fnv(node.as_str().as_bytes()));
     #[expect(clippy::cast_precision_loss, reason = "53 bits are kept on purpose")]
     let uniform = ((hash >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
