@@ -18,6 +18,10 @@ pub(super) enum Wanted {
 
 /// Reads the `Range` header for an object of `length` bytes.
 pub(super) fn wanted(headers: &HeaderMap, length: usize) -> Wanted {
+    if length == 0 {
+        // A gap: there is no part of nothing, and a server may ignore ranges (RFC 9110, 14.2). FFmpeg asks for all of a segment as one.
+        return Wanted::Whole;
+    }
     let mut given = headers.get_all(RANGE).iter();
     let (Some(value), None) = (given.next(), given.next()) else { return Wanted::Whole };
     parse(value.as_bytes(), length).unwrap_or(Wanted::Whole)
@@ -68,6 +72,13 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_always_whole() {
+        for value in ["bytes=0-", "bytes=0-0", "bytes=-1", "bytes=7-"] {
+            assert_eq!(wanted(&HeaderMap::from_iter([(RANGE, HeaderValue::from_static(value))]), 0), Wanted::Whole);
+        }
+    }
+
+    #[test]
     fn one_range_is_cut_to_the_length() {
         assert_eq!(of_ten("bytes=0-0"), Wanted::Part(0..1));
         assert_eq!(of_ten("bytes=2-5"), Wanted::Part(2..6));
@@ -83,8 +94,6 @@ mod tests {
         for value in ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=99999999999999999999999999-"] {
             assert_eq!(of_ten(value), Wanted::Unsatisfiable, "{value}");
         }
-        let empty = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=-1"))]);
-        assert_eq!(wanted(&empty, 0), Wanted::Unsatisfiable);
     }
 
     #[test]
