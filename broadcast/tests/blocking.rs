@@ -252,7 +252,9 @@ async fn during_an_outage_the_next_epoch_is_hinted_and_waited_for() {
     let text = scene.get(PLAYLIST).await.text().to_owned();
     assert!(text.contains("#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"2/init.mp4\""), "{text}");
     assert!(text.contains("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"2/3.0.m4s\""), "{text}");
-    assert_eq!(scene.status("/live/demo/1080p/1/2.1.m4s").await, 404, "a gap has no bytes");
+    // Whoever waited for a hint, or does not know what a gap is, gets what there is of it.
+    let part = scene.get("/live/demo/1080p/1/2.1.m4s").await;
+    assert_eq!((part.status, part.body.len()), (200, 0), "a gap has no bytes");
     let cut_short = "/live/demo/1080p/1/2.m4s";
     let paths = ["/live/demo/1080p/2/init.mp4", "/live/demo/1080p/2/3.0.m4s"];
     let blocked = scene.blocked(&paths).await;

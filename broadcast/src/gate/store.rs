@@ -119,12 +119,21 @@ impl Media {
         }
     }
 
-    /// Whether all of an object that has no bytes is here: the log says that a segment has a gap in it.
+    /// Whether an object is a gap: the log says that it has no bytes.
     pub fn is_gap(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> bool {
-        let Slot::Segment { msn } = slot else { return false };
-        let closed = self.segments.get(&SegmentKey { epoch, msn }).filter(|segment| segment.closed);
-        closed.is_some_and(|segment| !segment.whole.contains_key(rendition))
-            && self.inits.contains_key(&(epoch, rendition.clone()))
+        let is_missing = match slot {
+            Slot::Part { msn, part } => {
+                let segment = self.segments.get(&SegmentKey { epoch, msn });
+                let row = segment.zip(usize::try_from(part.0).ok()).and_then(|(segment, at)| segment.rows.get(at));
+                row.is_some_and(|row| row.find(rendition).is_none())
+            }
+            Slot::Segment { msn } => {
+                let closed = self.segments.get(&SegmentKey { epoch, msn }).filter(|segment| segment.closed);
+                closed.is_some_and(|segment| !segment.whole.contains_key(rendition))
+            }
+            Slot::Init | Slot::Image { .. } => false,
+        };
+        is_missing && self.inits.contains_key(&(epoch, rendition.clone()))
     }
 
     /// The newest image of a segment that has not left the playlists: whose it is, where it stands, and its digest and bytes.

@@ -182,7 +182,7 @@ fn gzip(identity: &Bytes) -> Option<Bytes> {
 /// The bytes of an admitted media object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// The bytes; none for a segment that is a gap.
+    /// The bytes; none for a gap.
     pub bytes: Bytes,
     /// Their SHA-256, as the seal names it.
     pub digest: Digest,
@@ -190,7 +190,7 @@ pub struct Object {
 
 impl Object {
     /// What there is of a gap. Players that do not know EXT-X-GAP (hlsdemux2) ask for it all the same, and fail when they are
-    /// refused it.
+    /// refused it; others were told of a part to come (Shaka), and blame the rendition.
     pub fn nothing() -> Self {
         Self { bytes: Bytes::new(), digest: Digest(Sha256::digest([]).into()) }
     }
