@@ -48,6 +48,11 @@ function liveButton(onClick: () => void): {
   };
 }
 
+/** Nothing that takes keys itself; a click on an empty place gives the focus to `main`. */
+function isIdle(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && (target === document.body || target.id === 'main');
+}
+
 /** Keys that work on the whole page, not only when the player has the focus. */
 function pageKeys(controller: HTMLElement, video: HTMLVideoElement, actions: StageActions): void {
   const keys: Record<string, () => void> = {
@@ -63,7 +68,7 @@ function pageKeys(controller: HTMLElement, video: HTMLVideoElement, actions: Sta
     const key = event.key.toLowerCase();
     const inPlayer = controller.contains(event.target as Node);
     // Inside the player Media Chrome handles its own keys; only `l` is ours there.
-    if (inPlayer ? key === 'l' : event.target === document.body) keys[key]?.();
+    if (inPlayer ? key === 'l' : isIdle(event.target)) keys[key]?.();
   });
 }
 
@@ -92,6 +97,8 @@ export function stage(video: HTMLVideoElement, actions: StageActions): Stage {
     class: 'player',
     autohide: AUTOHIDE_SECONDS,
     defaultstreamtype: 'live',
+    // Who pauses goes on where they were; what is left of the window the player decides.
+    noautoseektolive: true,
     novolumepref: true,
     nosubtitleslangpref: true,
     hotkeys: 'noarrowleft noarrowright',

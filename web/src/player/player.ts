@@ -68,6 +68,8 @@ export class Player {
   #isAsking = false;
   #isRecording = false;
   #paused: { atMs: number; positionMs: number } | null = null;
+  /** As it was last known: it stands while a recording loads. */
+  #span: Span | null = null;
 
   constructor(video: HTMLVideoElement, early: EarlyJoin | null, onChange: () => void) {
     this.video = video;
@@ -159,14 +161,15 @@ export class Player {
 
   /** The moments that can be gone to, and the one on screen; null when that is not known, or there is no recording. */
   span(): Span | null {
+    if (!this.#recording) return null;
     const { span } = this.stats();
-    if (!span || !this.#recording) return null;
-    const startMs = this.#recording.startMs(span.endMs) ?? span.startMs;
-    return {
-      ...span,
-      startMs: Math.min(startMs, span.startMs),
-      positionMs: this.#goingToMs ?? span.positionMs,
-    };
+    if (span) {
+      const startMs = this.#recording.startMs(span.endMs) ?? span.startMs;
+      this.#span = { ...span, startMs: Math.min(startMs, span.startMs) };
+    } else if (this.#goingToMs === null) {
+      this.#span = null;
+    }
+    return this.#span && { ...this.#span, positionMs: this.#goingToMs ?? this.#span.positionMs };
   }
 
   /** Goes to a moment, milliseconds since 1970. What the playlist lists is a seek; further back the recording is loaded. */
@@ -249,7 +252,8 @@ export class Player {
     this.#isRecording = begin !== null;
     this.#phase = 'starting';
     this.#glass.reset();
-    if (!begin) this.#edge.onLive();
+    if (begin) this.#edge.onBehind();
+    else this.#edge.onLive();
     this.#engine?.load(url, begin);
     void this.play();
   }
@@ -315,7 +319,8 @@ export class Player {
     const after = this.#meter.stats();
     if (after.count > before.count) this.#engine?.onStall();
     if (before.now !== after.now) this.#update();
-    if (this.#phase !== 'playing') return;
+    // Who asked to go back is not live, though the picture still is.
+    if (this.#phase !== 'playing' || this.#isAsking) return;
     const { latencySeconds, targetSeconds } = this.stats();
     const inputs = { nowMs: performance.now(), latencySeconds, targetSeconds, paused: video.paused };
     if (this.#edge.tick(inputs)) this.#engine?.seekToLive();
