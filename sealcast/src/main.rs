@@ -27,8 +27,6 @@ fn main() -> std::process::ExitCode {
         .and_then(|runtime| runtime.block_on(run(Cli::parse().command)));
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
-        // Whoever reads it has seen enough, such as `head`.
-        Err(error) if is_broken_pipe(&error) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             // One line: what failed, then why, outermost first.
             eprintln!("sealcast: {error:#}");
@@ -37,8 +35,12 @@ fn main() -> std::process::ExitCode {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+/// A command whose answer nobody reads to its end, as with `head`, has done its work.
+fn printed(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
+    outcome.or_else(|error| match error.downcast_ref::<std::io::Error>() {
+        Some(unread) if unread.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {
@@ -49,10 +51,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Loadbalancer(flags) => role::run(messages::Role::LoadBalancer, &flags).await,
         Command::Control(flags) => role::run(messages::Role::Control, &flags).await,
         Command::Source(flags) => role::source(&flags).await,
-        Command::Stream(command) => admin::stream(command).await,
-        Command::Node(command) => admin::node(command).await,
-        Command::Key(command) => admin::key(command).await,
-        Command::Seal(command) => seal_check::run(command).await,
+        Command::Stream(command) => printed(admin::stream(command).await),
+        Command::Node(command) => printed(admin::node(command).await),
+        Command::Key(command) => printed(admin::key(command).await),
+        Command::Seal(command) => printed(seal_check::run(command).await),
         Command::Certs(flags) => certs::run(&flags),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sealcast", &mut std::io::stdout());

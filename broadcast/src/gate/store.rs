@@ -29,6 +29,8 @@ pub(super) struct StoredRow {
     pub part: PartIndex,
     /// The parts.
     pub parts: Vec<StoredPart>,
+    /// Renditions whose part is a gap, by the seal.
+    pub gaps: Vec<RenditionId>,
     /// The image of the segment that it completes.
     pub image: Option<StoredPart>,
 }
@@ -86,8 +88,8 @@ impl StoredSegment {
                 let slice = rest.get_mut(&part.rendition).map(|rest| rest.split_to(part.bytes.len().min(rest.len())));
                 StoredPart { bytes: slice.unwrap_or_else(|| part.bytes.clone()), ..part.clone() }
             });
-            let (parts, image) = (parts.collect(), row.image.clone());
-            Arc::new(StoredRow { sequence: row.sequence, part: row.part, parts, image })
+            let (parts, gaps, image) = (parts.collect(), row.gaps.clone(), row.image.clone());
+            Arc::new(StoredRow { sequence: row.sequence, part: row.part, parts, gaps, image })
         });
         self.rows = sliced.collect();
     }
@@ -119,21 +121,17 @@ impl Media {
         }
     }
 
-    /// Whether an object is a gap: the log says that it has no bytes.
+    /// Whether an object is a gap: sealed as one, or a complete segment with such a part in it.
     pub fn is_gap(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> bool {
-        let is_missing = match slot {
-            Slot::Part { msn, part } => {
-                let segment = self.segments.get(&SegmentKey { epoch, msn });
-                let row = segment.zip(usize::try_from(part.0).ok()).and_then(|(segment, at)| segment.rows.get(at));
-                row.is_some_and(|row| row.find(rendition).is_none())
-            }
+        let rows = |msn| self.segments.get(&SegmentKey { epoch, msn }).map(|segment| (segment.closed, &segment.rows));
+        match slot {
+            Slot::Part { msn, part } => rows(msn)
+                .is_some_and(|(_, rows)| rows.iter().any(|row| row.part == part && row.gaps.contains(rendition))),
             Slot::Segment { msn } => {
-                let closed = self.segments.get(&SegmentKey { epoch, msn }).filter(|segment| segment.closed);
-                closed.is_some_and(|segment| !segment.whole.contains_key(rendition))
+                rows(msn).is_some_and(|(closed, rows)| closed && rows.iter().any(|row| row.gaps.contains(rendition)))
             }
             Slot::Init | Slot::Image { .. } => false,
-        };
-        is_missing && self.inits.contains_key(&(epoch, rendition.clone()))
+        }
     }
 
     /// The newest image of a segment that has not left the playlists: whose it is, where it stands, and its digest and bytes.
@@ -258,4 +256,30 @@ impl Media {
 
 pub(super) fn length(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use media::MediaSequence;
+
+    use super::*;
+    use crate::gate::tests::studio::rendition;
+
+    #[test]
+    fn gap_is_what_is_sealed_as_one_and_not_what_is_missing() {
+        let (key, nothing) = (SegmentKey { epoch: Epoch(1), msn: MediaSequence(7) }, Bytes::new());
+        let mut media = Media::default();
+        for name in ["1080p", "360p"] {
+            media.add_init(key.epoch, rendition(name), Digest::NONE, nothing.clone());
+        }
+        let (parts, gaps) = (Vec::new(), vec![rendition("360p")]);
+        media.add_row(key, StoredRow { sequence: LogSequence(1), part: PartIndex(3), parts, gaps, image: None });
+        let is_gap = |media: &Media, name, slot| media.is_gap(key.epoch, &rendition(name), slot);
+        let (whole, part) = (Slot::Segment { msn: key.msn }, Slot::Part { msn: key.msn, part: PartIndex(3) });
+        assert!(is_gap(&media, "360p", part) && !is_gap(&media, "1080p", part));
+        assert!(!is_gap(&media, "360p", Slot::Part { msn: key.msn, part: PartIndex(0) }));
+        assert!(!is_gap(&media, "360p", whole), "it is not complete");
+        media.close(key, BTreeMap::new(), 1);
+        assert!(is_gap(&media, "360p", whole) && !is_gap(&media, "1080p", whole));
+    }
 }

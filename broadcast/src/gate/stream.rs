@@ -495,7 +495,9 @@ impl Stream {
             }
         }
         if let Some((key, row)) = place {
-            let row = StoredRow { sequence: body.sequence, part: row.part, parts, image };
+            let gaps = body.objects.iter().filter(|object| object.gap && matches!(object.slot, Slot::Part { .. }));
+            let gaps = gaps.map(|object| object.rendition.clone()).collect();
+            let row = StoredRow { sequence: body.sequence, part: row.part, parts, gaps, image };
             self.media.add_row(key, row);
         }
         for segment in self.timeline.segments().rev().take(2).filter(|segment| segment.is_closed()) {
