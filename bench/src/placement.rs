@@ -94,8 +94,10 @@ impl Simulation {
                 started_at: UnixMillis(0),
                 https: None,
                 data: None,
+                public: None,
                 load: Load::default(),
                 streams: held.remove(node).unwrap_or_default(),
+                edges: Vec::new(),
             };
             self.view.heard(presence, now());
         }

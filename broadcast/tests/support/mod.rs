@@ -169,8 +169,10 @@ impl Zone {
             started_at: self.now(),
             https: None,
             data: Some(data),
+            public: None,
             load: messages::Load::default(),
             streams: vec![],
+            edges: vec![],
         };
         let topic = context.prefix.name(&Topic::Node(context.id.clone()));
         let bus = context.bus.clone();

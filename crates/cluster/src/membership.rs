@@ -140,8 +140,10 @@ pub(crate) mod tests {
             started_at: UnixMillis(started_at),
             https: None,
             data: None,
+            public: None,
             load: Load::default(),
             streams: Vec::new(),
+            edges: Vec::new(),
         }
     }
 

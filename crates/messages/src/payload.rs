@@ -62,12 +62,18 @@ pub struct Presence {
     /// Base URL of its data plane (mTLS): where ingests push to, and peers pull from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// Base URL under which browsers reach it, where it serves viewers directly (`https://b1.example.net:8443`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<String>,
     /// What it bears.
     #[serde(default)]
     pub load: Load,
-    /// Streams whose window it holds.
+    /// Streams that it owns and whose window it holds.
     #[serde(default)]
     pub streams: Vec<StreamId>,
+    /// Streams that it serves as an edge: it pulls what its viewers ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<StreamId>,
 }
 
 /// Load of a node.

@@ -37,14 +37,18 @@ pub struct PresenceParts {
     pub https: Option<String>,
     /// Base URL of its data plane, without a slash at its end.
     pub data: Option<String>,
+    /// Base URL under which browsers reach it, without a slash at its end; `None` where viewers come through a balancer.
+    pub public: Option<String>,
     /// What it sends to viewers now.
     pub egress: BitsPerSecond,
     /// What it may send at most; 0 when not configured.
     pub egress_capacity: BitsPerSecond,
     /// Requests of viewers in the last second.
     pub requests_per_second: f64,
-    /// Streams whose window it holds.
+    /// Streams that it owns and whose window it holds.
     pub streams: Vec<StreamId>,
+    /// Streams that it serves as an edge.
+    pub edges: Vec<StreamId>,
 }
 
 impl Default for PresenceParts {
@@ -53,19 +57,31 @@ impl Default for PresenceParts {
             state: NodeState::Online,
             https: None,
             data: None,
+            public: None,
             egress: BitsPerSecond::default(),
             egress_capacity: BitsPerSecond::default(),
             requests_per_second: 0.0,
             streams: Vec::new(),
+            edges: Vec::new(),
         }
     }
 }
 
 /// The retained message that a node is offline: its last will, and its word at a clean stop.
 pub fn offline(prefix: &Prefix, node: &NodeId, role: Role, at: UnixMillis, started_at: UnixMillis) -> Message {
-    let state = NodeState::Offline;
-    let (load, streams) = (Load::default(), Vec::new());
-    let presence = Presence { node: node.clone(), role, state, at, started_at, https: None, data: None, load, streams };
+    let presence = Presence {
+        node: node.clone(),
+        role,
+        state: NodeState::Offline,
+        at,
+        started_at,
+        https: None,
+        data: None,
+        public: None,
+        load: Load::default(),
+        streams: Vec::new(),
+        edges: Vec::new(),
+    };
     message(prefix, &presence)
 }
 
@@ -119,6 +135,7 @@ fn presence_now(context: &Context, parts: PresenceParts) -> Presence {
         started_at: context.started_at,
         https: parts.https,
         data: parts.data,
+        public: parts.public,
         load: Load {
             egress: parts.egress,
             egress_capacity: parts.egress_capacity,
@@ -126,6 +143,7 @@ fn presence_now(context: &Context, parts: PresenceParts) -> Presence {
             ..measured
         },
         streams: parts.streams,
+        edges: parts.edges,
     }
 }
 
