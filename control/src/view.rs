@@ -46,7 +46,7 @@ impl View {
     pub(crate) fn nodes(&self, now: Now) -> Vec<NodeInfo> {
         self.with(|state| {
             let info = |member: &cluster::Member| NodeInfo {
-                health: match member.health(now) {
+                health: match state.members.health(member, now) {
                     Health::Online => "online",
                     Health::Draining => "draining",
                     Health::Suspect => "suspect",

@@ -78,7 +78,7 @@ impl Members {
     pub(crate) fn failed(&self, node: &NodeId) -> bool {
         let now = self.clock.now();
         self.with(|state| {
-            let was_well = state.view.get(node).is_some_and(|member| member.health(now) == Health::Online);
+            let was_well = state.view.get(node).is_some_and(|member| state.view.health(member, now) == Health::Online);
             state.view.failed(node, now);
             was_well
         })
@@ -94,7 +94,7 @@ impl Members {
         let now = self.clock.now();
         self.with(|state| {
             let nodes = state.view.members().filter(|m| m.presence.role == Role::Broadcast).map(|member| {
-                let health = match member.health(now) {
+                let health = match state.view.health(member, now) {
                     Health::Online => "online",
                     Health::Draining => "draining",
                     Health::Suspect => "suspect",
@@ -156,6 +156,8 @@ fn heard(members: &Members, node: &node::Context, message: &Message) -> Option<(
         }
     };
     if presence.role != Role::Broadcast {
+        // Of no use to viewers, but a sign that the bus carries anything.
+        members.with(|all| all.view.heard(presence, node.clock.now()));
         return None;
     }
     let (id, url, state) = (presence.node.clone(), presence.https.clone(), presence.state);

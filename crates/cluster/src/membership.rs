@@ -12,6 +12,11 @@ pub const LEASE: Duration = Duration::from_secs(6);
 /// How long a node that failed a request is passed over, unless it says something sooner: one presence and some.
 pub const SUSPECT: Duration = Duration::from_millis(2_500);
 
+/// When nobody at all has spoken for this long, it is the bus that is silent, and no node grows older: two presences of 2 s. The own
+/// presence of whoever listens is heard too, so a bus that carries anything is never silent.
+pub const QUIET: Duration = Duration::from_secs(4);
+const _: () = assert!(QUIET.as_nanos() < LEASE.as_nanos());
+
 /// How long a node that is gone is remembered, so that it can be shown as gone.
 const REMEMBER: Duration = Duration::from_secs(600);
 
@@ -41,9 +46,9 @@ pub struct Member {
 }
 
 impl Member {
-    /// Whether it can be used at `now`.
-    pub fn health(&self, now: Now) -> Health {
-        if self.presence.state == NodeState::Offline || now.elapsed.saturating_sub(self.heard_at) > LEASE {
+    /// Whether it can be used at `now`; its lease runs on the clock of `bus`.
+    fn health(&self, now: Now, bus: Duration) -> Health {
+        if self.presence.state == NodeState::Offline || bus.saturating_sub(self.heard_at) > LEASE {
             return Health::Offline;
         }
         if self.failed_at.is_some_and(|at| now.elapsed.saturating_sub(at) <= SUSPECT) {
@@ -53,16 +58,20 @@ impl Member {
     }
 }
 
-/// The view. One shape of input each: [`Membership::heard`], [`Membership::failed`], [`Membership::expire`].
+/// The view. One shape of input each: [`Membership::heard`], [`Membership::failed`], [`Membership::expire`]. It wants to hear the
+/// presence of all roles: while nobody speaks for [`QUIET`], the bus is away and not the nodes, and leases stand still.
 #[derive(Debug, Clone, Default)]
 pub struct Membership {
     members: BTreeMap<NodeId, Member>,
+    /// When anybody last spoke.
+    newest: Duration,
 }
 
 impl Membership {
     /// Takes in a presence message. A message from before the node's present start is ignored (a late last will of the
     /// process before must not take the new one out). Returns whether the view changed in more than its load.
     pub fn heard(&mut self, presence: Presence, now: Now) -> bool {
+        self.wake(now);
         if !self.members.contains_key(&presence.node) && self.members.len() >= NODES_MAX {
             return false;
         }
@@ -72,12 +81,32 @@ impl Membership {
         }
         let changed = before.is_none_or(|member| {
             let old = &member.presence;
-            member.health(now) != Health::Online
+            self.health(member, now) != Health::Online
                 || (old.state, old.role, old.started_at) != (presence.state, presence.role, presence.started_at)
                 || (&old.https, &old.data) != (&presence.https, &presence.data)
         });
         self.members.insert(presence.node.clone(), Member { presence, heard_at: now.elapsed, failed_at: None });
         changed
+    }
+
+    /// The bus speaks again: who was heard before it fell silent has a whole lease from here on to say so.
+    fn wake(&mut self, now: Now) {
+        let silence = now.elapsed.saturating_sub(self.newest);
+        if silence > QUIET {
+            let lost = silence - QUIET;
+            self.members.values_mut().for_each(|member| member.heard_at += lost);
+        }
+        self.newest = self.newest.max(now.elapsed);
+    }
+
+    /// What leases are measured by: the clock, but for the time in which nobody speaks.
+    fn bus_clock(&self, now: Now) -> Duration {
+        now.elapsed.min(self.newest + QUIET)
+    }
+
+    /// Whether a member can be used at `now`.
+    pub fn health(&self, member: &Member, now: Now) -> Health {
+        member.health(now, self.bus_clock(now))
     }
 
     /// A request to the node failed before it answered.
@@ -89,12 +118,16 @@ impl Membership {
 
     /// Forgets nodes that have long been gone.
     pub fn expire(&mut self, now: Now) {
-        self.members.retain(|_, member| now.elapsed.saturating_sub(member.heard_at) <= REMEMBER);
+        let bus = self.bus_clock(now);
+        self.members.retain(|_, member| bus.saturating_sub(member.heard_at) <= REMEMBER);
     }
 
     /// When the health of some node will next change by time alone.
     pub fn next_deadline(&self, now: Now) -> Option<Duration> {
-        let leases = self.members.values().filter(|m| m.health(now) != Health::Offline).map(|m| m.heard_at + LEASE);
+        let bus = self.bus_clock(now);
+        let leased = self.members.values().filter(|m| m.health(now, bus) != Health::Offline);
+        // While the bus is silent no lease ends.
+        let leases = leased.map(|m| m.heard_at + LEASE).filter(|at| *at <= self.newest + QUIET);
         let suspects = self.members.values().filter_map(|m| m.failed_at).map(|at| at + SUSPECT);
         leases.chain(suspects).filter(|at| *at > now.elapsed).min()
     }
@@ -111,7 +144,8 @@ impl Membership {
 
     /// Members of a role that can be used at `now`, by name.
     pub fn online(&self, role: Role, now: Now) -> impl Iterator<Item = &Member> {
-        self.members.values().filter(move |m| m.presence.role == role && m.health(now) == Health::Online)
+        let bus = self.bus_clock(now);
+        self.members.values().filter(move |m| m.presence.role == role && m.health(now, bus) == Health::Online)
     }
 
     /// Panics when the view contradicts itself.
@@ -152,17 +186,31 @@ pub(crate) mod tests {
     }
 
     fn health(view: &Membership, node: &str, now: Now) -> Health {
-        view.get(&NodeId::new(node).unwrap()).unwrap().health(now)
+        view.health(view.get(&NodeId::new(node).unwrap()).unwrap(), now)
     }
 
     #[test]
     fn silence_for_a_lease_is_offline() {
         let mut view = Membership::default();
         assert!(view.heard(presence("b1", NodeState::Online, 1), at(0)));
-        assert_eq!(view.next_deadline(at(0)), Some(LEASE));
+        view.heard(presence("b2", NodeState::Online, 1), at(4_000));
+        assert_eq!(view.next_deadline(at(4_000)), Some(LEASE));
         assert_eq!(health(&view, "b1", at(6_000)), Health::Online);
         assert_eq!(health(&view, "b1", at(6_001)), Health::Offline);
-        assert!(view.heard(presence("b1", NodeState::Online, 1), at(9_000)), "coming back is a change");
+        assert!(view.heard(presence("b1", NodeState::Online, 1), at(7_000)), "coming back is a change");
+    }
+
+    #[test]
+    fn while_the_bus_is_silent_nobody_is_gone() {
+        let mut view = Membership::default();
+        view.heard(presence("b1", NodeState::Online, 1), at(0));
+        view.heard(presence("b2", NodeState::Online, 1), at(1_000));
+        assert_eq!(view.next_deadline(at(1_000)), None, "no lease can end before somebody speaks");
+        assert_eq!(health(&view, "b1", at(500_000)), Health::Online);
+        view.heard(presence("b2", NodeState::Online, 1), at(600_000));
+        assert_eq!(health(&view, "b1", at(600_000)), Health::Online, "it has the rest of its lease to say so");
+        view.heard(presence("b2", NodeState::Online, 1), at(602_000));
+        assert_eq!(health(&view, "b1", at(602_000)), Health::Offline);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub fn owners(
     let usable = |member: &&Member| {
         member.presence.role == Role::Broadcast && !policy.drained.contains(&member.presence.node) && {
             // A request that failed a moment ago is no reason to move a stream, and one to begin it elsewhere.
-            match member.health(now) {
+            match view.health(member, now) {
                 Health::Online => true,
                 Health::Suspect => current.contains(&member.presence.node),
                 Health::Draining | Health::Offline => false,

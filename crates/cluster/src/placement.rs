@@ -40,7 +40,7 @@ pub fn candidates<'a>(view: &'a Membership, policy: &Policy, viewer: Viewer<'_>,
             let node = &member.presence.node;
             let is_sticky = viewer.sticky == Some(node);
             let drained = policy.drained.contains(node);
-            let class = match member.health(now) {
+            let class = match view.health(member, now) {
                 Health::Online | Health::Draining if is_sticky => 0,
                 Health::Online if !drained => 1,
                 Health::Online | Health::Draining => 2,
