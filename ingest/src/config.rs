@@ -1,11 +1,14 @@
 //! Configuration of the role.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cluster::owners::Replicas;
 use media::segmenter::{PART_TARGET_MS, Targets};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// Most parts of a segment: broadcast nodes refuse seals that go beyond.
 const PARTS_PER_SEGMENT_MAX: u64 = seal::limits::PARTS_MAX as u64;
@@ -45,8 +48,35 @@ pub struct Config {
     /// file: `part_target_ms` at its top level.
     #[serde(skip)]
     pub part_target_ms: u64,
+    /// How many broadcast nodes each stream is pushed to: a number from 1 to 16, or `"all"`. The others pull from these what their
+    /// viewers want. Default 2.
+    #[serde(deserialize_with = "owners")]
+    pub owners: Replicas,
     /// The encoding ladder.
     pub pipeline: crate::pipeline::Config,
+}
+
+/// Most nodes that are pushed to by their number; more are all.
+const OWNERS_MAX: usize = 16;
+
+fn owners<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Replicas, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Count(usize),
+        Word(String),
+    }
+    let count = match Written::deserialize(deserializer)? {
+        Written::Word(word) if word == "all" => return Ok(Replicas::All),
+        Written::Word(word) => Err(format!("{word:?}")),
+        Written::Count(count) => match NonZeroUsize::new(count).filter(|_| count <= OWNERS_MAX) {
+            Some(count) => Ok(count),
+            None => Err(count.to_string()),
+        },
+    };
+    count
+        .map(Replicas::Count)
+        .map_err(|given| D::Error::custom(format!("owners = {given}: use 1 to {OWNERS_MAX}, or \"all\"")))
 }
 
 impl Default for Config {
@@ -64,6 +94,7 @@ impl Default for Config {
             idle_seconds: 20,
             segment_ms: 4000,
             part_target_ms: 500,
+            owners: Replicas::default(),
             pipeline: crate::pipeline::Config::default(),
         }
     }
@@ -142,6 +173,16 @@ mod tests {
         assert!(error(|c| c.application.clear()).starts_with("role.ingest.application "));
         assert!(error(|c| c.control.push("http://c1".to_owned())).starts_with("control = \"http://c1\" "));
         assert!(error(|c| c.pipeline.cpu_share_percent = 0).contains("role.ingest.pipeline.cpu_share_percent"));
+    }
+
+    #[test]
+    fn owners_are_a_number_or_all() {
+        let owners = |text: &str| serde_json::from_str::<Config>(&format!("{{\"owners\": {text}}}")).map(|c| c.owners);
+        assert_eq!(owners("3").unwrap(), Replicas::Count(NonZeroUsize::new(3).unwrap()));
+        assert_eq!(owners("\"all\"").unwrap(), Replicas::All);
+        for (text, said) in [("0", "owners = 0:"), ("17", "owners = 17:"), ("\"some\"", "owners = \"some\":")] {
+            assert!(owners(text).unwrap_err().to_string().contains(said));
+        }
     }
 
     #[test]

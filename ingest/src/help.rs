@@ -10,6 +10,7 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("ingest_pushed_bytes_total", "Bytes of media pushed to nodes."),
     ("ingest_refused_total", "Publishers refused, by reason."),
     ("ingest_rungs_shed_total", "Renditions given up because the machine was too slow."),
+    ("ingest_replica_repair_seconds", "For how long fewer nodes held a stream than wanted, once it was repaired."),
     ("ingest_seal_lag_seconds", "From when the last picture of a row was due to its seal."),
     ("ingest_seals_total", "Seals made."),
     ("ingest_seals_unpublished_total", "Seals that the bus was away for longer than they are kept."),

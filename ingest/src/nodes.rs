@@ -1,15 +1,21 @@
 //! The nodes of the cluster, as their presence on the bus says: whom to push to, and whom to ask for grants.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use media::{NodeId, UnixMillis};
-use messages::{NodeState, Presence, Role};
+use cluster::Membership;
+use cluster::owners::Replicas;
+use cluster::policy::Standing;
+use cluster::replicas::{Owned, Placed};
+use media::{NodeId, StreamId, UnixMillis};
+use messages::{NodeState, Policy, Presence, Role, Topic};
 use node::CancellationToken;
+use node::bus::Message;
+use node::clock::Clock;
 use tokio::sync::watch;
 
 /// Nodes that are kept in mind, of each role.
-const NODES_MAX: usize = 64;
+const NODES_MAX: usize = cluster::NODES_MAX;
 /// Longest base URL of a data plane, in bytes.
 const URL_BYTES_MAX: usize = 256;
 
@@ -31,22 +37,38 @@ type Map = Arc<BTreeMap<NodeId, BroadcastNode>>;
 pub(crate) struct Nodes {
     broadcast: watch::Receiver<Map>,
     control: watch::Receiver<Map>,
+    /// Held for one look, never across an await.
+    cluster: Arc<Mutex<Cluster>>,
+    clock: Clock,
+}
+
+/// What owners are chosen by.
+#[derive(Debug, Default)]
+struct Cluster {
+    view: Membership,
+    policy: Standing,
 }
 
 impl Nodes {
-    /// Listens to presence until `shutdown`.
+    /// Listens to presence and policy until `shutdown`.
     pub(crate) async fn start(context: &node::Context, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let mut presences = context.bus.subscribe(&context.prefix.filter("nodes/+")).await?;
+        let mut policies = context.bus.subscribe(&context.prefix.filter("policy")).await?;
         let (broadcast, control) = (watch::Sender::new(Map::default()), watch::Sender::new(Map::default()));
-        let nodes = Self { broadcast: broadcast.subscribe(), control: control.subscribe() };
+        let clock = context.clock;
+        let cluster = Arc::<Mutex<Cluster>>::default();
+        let nodes = Self { broadcast: broadcast.subscribe(), control: control.subscribe(), cluster, clock };
+        let (prefix, heard) = (context.prefix.clone(), nodes.clone());
         tokio::spawn(async move {
             loop {
                 let message = tokio::select! {
-                    message = presences.recv() => message,
                     () = shutdown.cancelled() => return,
+                    message = presences.recv() => message,
+                    message = policies.recv() => message,
                 };
                 let Some(message) = message else { return };
-                let Ok(presence) = serde_json::from_slice::<Presence>(&message.payload) else { continue };
+                let Ok(topic) = prefix.parse(&message.topic) else { continue };
+                let Some(presence) = heard.hear(&topic, &message) else { continue };
                 match presence.role {
                     Role::Broadcast => note(&broadcast, presence),
                     Role::Control => note(&control, presence),
@@ -55,6 +77,40 @@ impl Nodes {
             }
         });
         Ok(nodes)
+    }
+
+    /// Takes a message into the view of the cluster; the presence, if it is one.
+    fn hear(&self, topic: &Topic, message: &Message) -> Option<Presence> {
+        let now = self.clock.now();
+        match topic {
+            Topic::Policy => {
+                let policy: Policy = serde_json::from_slice(&message.payload).ok()?;
+                self.with(|cluster| cluster.policy.heard(policy, now));
+                None
+            }
+            Topic::Node(node) => {
+                let presence: Presence = serde_json::from_slice(&message.payload).ok()?;
+                // A node speaks for itself only, whatever the broker let through.
+                (presence.node == *node).then(|| {
+                    self.with(|cluster| {
+                        cluster.view.heard(presence.clone(), now);
+                        cluster.view.expire(now);
+                    });
+                    presence
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Cluster) -> T) -> T {
+        look(&mut self.cluster.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Decides who a stream is pushed to from now on.
+    pub(crate) fn place(&self, owned: &mut Owned, stream: &StreamId, replicas: Replicas) -> Placed {
+        let now = self.clock.now();
+        self.with(|cluster| owned.decide((&cluster.view, cluster.policy.policy(now)), stream, replicas, now))
     }
 
     /// All broadcast nodes seen, whatever their state.

@@ -9,6 +9,7 @@ use node::CancellationToken;
 use crate::authority::Authority;
 use crate::heads::Heads;
 use crate::nodes::Nodes;
+use crate::push::Links;
 use crate::rtmp::Server;
 use crate::session::hub::{Hub, Services};
 use crate::{Config, pipeline};
@@ -61,14 +62,14 @@ impl Ingest {
         let authority =
             Authority::load(&context, &config.root_key, config.control.clone(), http.clone(), nodes.clone())?;
         let heads = Heads::new(&context.data, http.clone(), nodes.clone())?;
+        let links = Links { context: context.clone(), http, nodes, replicas: config.owners };
         let services = Services {
             pipeline: pipeline::Config { part_target: config.targets().part, ..config.pipeline.clone() },
             config,
             context: context.clone(),
             authority: Arc::clone(&authority),
-            nodes,
             heads,
-            http,
+            links,
         };
         let hub = Hub::new(services, shutdown.clone());
         let shown = Arc::downgrade(&hub);

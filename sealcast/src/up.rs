@@ -200,6 +200,7 @@ impl Station {
         let mut config = settings.role.ingest.clone();
         let application = config.application.clone();
         config.rtmp_listen = settings.rtmp_listen;
+        config.owners = config.owners.at_most(broadcast.len());
         config.control = vec![control_url.clone()];
         config.root_key = root_key;
         let ingest = Ingest::load(config, builder.context(&ingest_id, Role::Ingest, bus).await?).await?;

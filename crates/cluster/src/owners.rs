@@ -24,6 +24,17 @@ pub enum Replicas {
     Count(NonZeroUsize),
 }
 
+impl Replicas {
+    /// As many, but not more than there are nodes: where their number is known, fewer is no fault.
+    #[must_use]
+    pub fn at_most(self, nodes: usize) -> Self {
+        match (self, NonZeroUsize::new(nodes)) {
+            (Self::Count(count), Some(nodes)) => Self::Count(count.min(nodes)),
+            _ => self,
+        }
+    }
+}
+
 impl Default for Replicas {
     fn default() -> Self {
         const { Self::Count(NonZeroUsize::new(2).expect("not zero")) }

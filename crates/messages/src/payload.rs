@@ -125,6 +125,12 @@ pub struct SessionInfo {
     pub started_at: UnixMillis,
     /// Its renditions.
     pub ladder: Vec<Track>,
+    /// Broadcast nodes that it is pushed to, by name. Empty when not known: then every node may be one.
+    #[serde(default)]
+    pub owners: Vec<NodeId>,
+    /// How many nodes should hold it; fewer that say they do, and it is degraded.
+    #[serde(default)]
+    pub replicas: u16,
 }
 
 /// Topic `policy`, retained: where new viewers go.
@@ -168,6 +174,8 @@ pub enum AlertReason {
     Quarantine,
     /// An encoder fell behind and a rung was shed.
     RungShed,
+    /// Fewer nodes than wanted hold a stream.
+    UnderReplicated,
 }
 
 impl AlertReason {
@@ -186,6 +194,7 @@ impl AlertReason {
             Self::Deadline => "deadline",
             Self::Quarantine => "quarantine",
             Self::RungShed => "rung_shed",
+            Self::UnderReplicated => "under_replicated",
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Pushing: bytes to every broadcast node over HTTP/2, seals to the bus and, besides, to the nodes themselves.
+//! Pushing: bytes to the owners of a stream over HTTP/2, seals to the bus and, besides, to the owners themselves.
 //!
-//! Owns delivery: one task per node and one for the bus, each with its own place in the stream's [`Ring`], so that one that is slow
+//! Owns delivery, and who the owners are: one task per owner and one for the bus, each with its own place in the stream's [`Ring`], so that one that is slow
 //! or away holds up nobody. A node that was away goes on where it was, as far back as the ring reaches. Deliberately knows
 //! nothing of what it carries.
 
@@ -10,15 +10,32 @@ mod ring;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use cluster::owners::Replicas;
+use cluster::replicas::{Owned, Placed};
 use media::{Epoch, LogSequence, NodeId, StreamId};
 use node::CancellationToken;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 pub(crate) use ring::{Ring, RingEntry};
 
 use crate::nodes::{BroadcastNode, Nodes};
+
+/// How often it is decided who owns a stream. What nodes hold they say every 2 s.
+const PLACE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What pushing is done with.
+#[derive(Clone)]
+pub(crate) struct Links {
+    pub(crate) context: node::Context,
+    pub(crate) http: reqwest::Client,
+    pub(crate) nodes: Nodes,
+    /// How many nodes own each stream.
+    pub(crate) replicas: Replicas,
+}
 
 /// Place of a seal in the log.
 pub(crate) type Place = (Epoch, LogSequence);
@@ -36,6 +53,8 @@ pub(crate) struct Shared {
     conflict: watch::Sender<Option<Place>>,
     /// Index of the next entry for the bus.
     published: watch::Sender<u64>,
+    /// Who owns the stream.
+    placed: watch::Sender<Placed>,
 }
 
 impl Shared {
@@ -72,7 +91,7 @@ pub(crate) struct Pusher {
 
 impl Pusher {
     /// Starts the tasks. They end with [`Pusher::finish`] or `shutdown`.
-    pub(crate) fn start(stream: StreamId, context: &node::Context, http: reqwest::Client, nodes: &Nodes) -> Self {
+    pub(crate) fn start(stream: StreamId, links: Links) -> Self {
         let shared = Arc::new(Shared {
             stream,
             ring: Mutex::default(),
@@ -80,9 +99,17 @@ impl Pusher {
             acknowledged: watch::Sender::new(None),
             conflict: watch::Sender::new(None),
             published: watch::Sender::new(0),
+            placed: watch::Sender::new(Placed::default()),
         });
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(supervise(Arc::clone(&shared), context.clone(), http, nodes.watch(), shutdown.clone()));
+        let receivers = Receivers {
+            shared: Arc::clone(&shared),
+            links,
+            shutdown: shutdown.clone(),
+            tasks: JoinSet::new(),
+            known: BTreeMap::new(),
+        };
+        let task = tokio::spawn(receivers.run());
         Self { shared, shutdown, task }
     }
 
@@ -103,6 +130,11 @@ impl Pusher {
     /// The newest seal that some node said has no place in the log: the log goes on elsewhere.
     pub(crate) fn conflict(&self) -> watch::Receiver<Option<Place>> {
         self.shared.conflict.subscribe()
+    }
+
+    /// Who owns the stream.
+    pub(crate) fn placed(&self) -> watch::Receiver<Placed> {
+        self.shared.placed.subscribe()
     }
 
     /// Bytes held for nodes that come back.
@@ -129,38 +161,77 @@ impl Pusher {
     }
 }
 
-/// Keeps one task for the bus and one for every broadcast node that is seen.
-async fn supervise(
+/// One task for the bus, and one for every owner.
+struct Receivers {
     shared: Arc<Shared>,
-    context: node::Context,
-    http: reqwest::Client,
-    mut nodes: watch::Receiver<Arc<BTreeMap<NodeId, BroadcastNode>>>,
+    links: Links,
     shutdown: CancellationToken,
-) {
-    let mut tasks = JoinSet::new();
-    let mut known = BTreeMap::new();
-    tasks.spawn(bus::run(Arc::clone(&shared), context.bus.clone(), context.prefix.clone(), shutdown.clone()));
-    loop {
-        let now = Arc::clone(&nodes.borrow_and_update());
-        for (id, seen) in now.iter() {
-            let sender = known.entry(id.clone()).or_insert_with(|| {
-                let sender = watch::Sender::new(seen.clone());
-                let task = node_task::NodeTask::new(
-                    id.clone(),
-                    Arc::clone(&shared),
-                    http.clone(),
-                    sender.subscribe(),
-                    shutdown.clone(),
-                );
-                tasks.spawn(task.run());
-                sender
-            });
-            sender.send_if_modified(|known| (*known != *seen).then(|| *known = seen.clone()).is_some());
+    tasks: JoinSet<()>,
+    known: BTreeMap<NodeId, Receiver>,
+}
+
+/// A node that is pushed to.
+struct Receiver {
+    node: watch::Sender<BroadcastNode>,
+    /// Cancelled when it is dropped: it is no owner any more.
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl Receivers {
+    async fn run(mut self) {
+        let context = &self.links.context;
+        self.tasks.spawn(bus::run(
+            Arc::clone(&self.shared),
+            context.bus.clone(),
+            context.prefix.clone(),
+            self.shutdown.clone(),
+        ));
+        let mut nodes = self.links.nodes.watch();
+        let mut owned = Owned::default();
+        let mut ticks = tokio::time::interval(PLACE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let placed = self.links.nodes.place(&mut owned, &self.shared.stream, self.links.replicas);
+            self.serve(&nodes.borrow_and_update().clone(), &placed.receivers);
+            self.say(placed);
+            tokio::select! {
+                changed = nodes.changed() => if changed.is_err() { break },
+                _ = ticks.tick() => {}
+                // Those that have ended are forgotten.
+                Some(_) = self.tasks.join_next() => {}
+                () = self.shutdown.cancelled() => break,
+            }
         }
-        tokio::select! {
-            changed = nodes.changed() => if changed.is_err() { break },
-            () = shutdown.cancelled() => break,
+        self.known.clear();
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Lets those go that are no receivers any more, and tells the others where their node is.
+    fn serve(&mut self, nodes: &BTreeMap<NodeId, BroadcastNode>, receivers: &[NodeId]) {
+        self.known.retain(|id, _| receivers.contains(id));
+        for (id, seen) in receivers.iter().filter_map(|id| nodes.get_key_value(id)) {
+            match self.known.get(id) {
+                Some(receiver) => {
+                    let moved = |known: &mut BroadcastNode| (*known != *seen).then(|| *known = seen.clone()).is_some();
+                    receiver.node.send_if_modified(moved);
+                }
+                None => {
+                    let (stop, node) = (self.shutdown.child_token(), watch::Sender::new(seen.clone()));
+                    let (shared, http) = (Arc::clone(&self.shared), self.links.http.clone());
+                    let task = node_task::NodeTask::new(id.clone(), shared, http, node.subscribe(), stop.clone());
+                    self.tasks.spawn(task.run());
+                    self.known.insert(id.clone(), Receiver { node, _stop: stop.drop_guard() });
+                }
+            }
         }
     }
-    while tasks.join_next().await.is_some() {}
+
+    fn say(&self, placed: Placed) {
+        if let Some(lacked) = placed.repaired {
+            metrics::histogram!("ingest_replica_repair_seconds").record(lacked.as_secs_f64());
+            tracing::info!(stream = %self.shared.stream, ?lacked, "as many nodes as wanted hold the stream again");
+        }
+        let is_new = |before: &mut Placed| (*before != placed).then(|| *before = placed).is_some();
+        self.shared.placed.send_if_modified(is_new);
+    }
 }

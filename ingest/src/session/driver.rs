@@ -4,11 +4,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use media::StreamId;
-use messages::{Alert, AlertReason, SessionInfo, SessionState, Topic};
-use node::bus::Message;
+use messages::{AlertReason, SessionInfo, SessionState};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::announce::{self, Announcer};
 use super::epoch::Writer;
 use super::feed::{self, Feed, Incoming};
 use super::hub::{Hub, Link, NewPublisher};
@@ -16,8 +16,6 @@ use super::stats::StreamStats;
 use crate::heads::Unreliable;
 use crate::pipeline::{self, Feeder, Output};
 
-/// How long a message about the stream may hold it up while no broker is there.
-const SAY_WAIT: Duration = Duration::from_millis(100);
 /// How long a pipeline may take from its first picture to its first output, beyond its time to decide.
 const START_SPARE: Duration = Duration::from_millis(1_500);
 /// How long the pipeline may take to hand out what it has, once its publisher is gone. A few frames per rung: well below this.
@@ -39,6 +37,7 @@ pub(super) struct Driver {
     stream: StreamId,
     stats: Arc<StreamStats>,
     writer: Writer,
+    announcer: Announcer,
     /// What was learnt of its source.
     memory: pipeline::Memory,
 }
@@ -46,7 +45,8 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
         let writer = Writer::new(&hub, stream.clone(), Arc::clone(&stats));
-        Self { hub, stream, stats, writer, memory: pipeline::Memory::default() }
+        let announcer = Announcer::start(hub.services.context.clone(), writer.placed());
+        Self { hub, stream, stats, writer, announcer, memory: pipeline::Memory::default() }
     }
 
     /// Runs until the stream has ended or the role shuts down.
@@ -58,7 +58,7 @@ impl Driver {
             if let Some(publisher) = next.take() {
                 self.publish(publisher).await;
                 let (state, _) = self.hub.state(&self.stream);
-                self.announce(state).await;
+                self.announce(state);
             }
             if shutdown.is_cancelled() {
                 // The log stays open: whoever publishes within the grace, here or elsewhere, goes on with it.
@@ -80,6 +80,7 @@ impl Driver {
                 () = shutdown.cancelled() => {}
             }
         }
+        self.announcer.finish().await;
         self.writer.finish().await;
     }
 
@@ -89,7 +90,7 @@ impl Driver {
         self.writer.end().await;
         let forgotten = self.hub.forget(&self.stream);
         if forgotten {
-            self.announce(SessionState::Ended).await;
+            self.announce(SessionState::Ended);
         }
         forgotten
     }
@@ -164,7 +165,7 @@ impl Driver {
         let result = match output {
             Output::Tracks(renditions) => {
                 let opened = self.writer.open_epoch(renditions, incoming.origin(), incoming.hold()).await;
-                self.announce(SessionState::Live).await;
+                self.announce(SessionState::Live);
                 opened
             }
             Output::Sample { rendition, sample } => {
@@ -181,8 +182,9 @@ impl Driver {
                 tracing::warn!(%rendition, %reason, "rung shed");
                 metrics::counter!("ingest_rungs_shed_total").increment(1);
                 let shed = self.writer.shed(&rendition).await;
-                self.alert(format!("rung {rendition} shed: {reason}")).await;
-                self.announce(SessionState::Live).await;
+                let detail = format!("rung {rendition} shed: {reason}");
+                announce::alert(&self.hub.services.context, &self.stream, AlertReason::RungShed, detail).await;
+                self.announce(SessionState::Live);
                 shed
             }
             Output::Break(reason) => {
@@ -211,43 +213,18 @@ impl Driver {
     }
 
     /// Tells the bus how the stream is.
-    async fn announce(&self, state: SessionState) {
+    fn announce(&self, state: SessionState) {
         let Some((epoch, session)) = self.writer.session() else { return };
-        let context = &self.hub.services.context;
-        let info = SessionInfo {
+        self.announcer.say(SessionInfo {
             stream: self.stream.clone(),
             epoch,
             session,
-            ingest: context.id.clone(),
+            ingest: self.hub.services.context.id.clone(),
             state,
             started_at: self.stats.started_at(),
             ladder: self.stats.ladder(),
-        };
-        self.say(Topic::Session(self.stream.clone()), serde_json::to_vec(&info), true).await;
-    }
-
-    async fn alert(&self, detail: String) {
-        let context = &self.hub.services.context;
-        let alert = Alert {
-            at: context.clock.wall(),
-            node: context.id.clone(),
-            stream: Some(self.stream.clone()),
-            reason: AlertReason::RungShed,
-            detail,
-            count: 1,
-        };
-        self.say(Topic::Alerts, serde_json::to_vec(&alert), false).await;
-    }
-
-    /// Best effort: media waits for no broker. The bus remembers the newest retained message, and sends it when one connects.
-    async fn say(&self, topic: Topic, payload: serde_json::Result<Vec<u8>>, retain: bool) {
-        let context = &self.hub.services.context;
-        let Ok(payload) = payload else { return };
-        let message = Message { topic: context.prefix.name(&topic), payload: payload.into(), retain };
-        let bus = Arc::clone(&context.bus);
-        let sent = tokio::time::timeout(SAY_WAIT, bus.publish(message)).await;
-        if !matches!(sent, Ok(Ok(()))) {
-            tracing::debug!(%topic, "message waits for the bus");
-        }
+            owners: Vec::new(),
+            replicas: 0,
+        });
     }
 }

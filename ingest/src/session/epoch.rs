@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use cluster::replicas::Placed;
 use media::segmenter::{RenditionConfig, Row};
 use media::{
     Epoch, MediaSequence, PartIndex, RenditionId, Sample, Segmenter, SessionId, StreamId, Timestamp, Track,
     TrackConfig, UnixMillis, avc,
 };
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::hub::Hub;
@@ -73,7 +75,8 @@ struct Progress {
 impl Writer {
     pub(super) fn new(hub: &Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
         let services = &hub.services;
-        let pusher = Pusher::start(stream.clone(), &services.context, services.http.clone(), &services.nodes);
+        let pusher = Pusher::start(stream.clone(), services.links.clone());
+        stats.follow(pusher.placed());
         Self {
             hub: Arc::clone(hub),
             stream,
@@ -95,6 +98,11 @@ impl Writer {
     /// The newest epoch and its session.
     pub(super) const fn session(&self) -> Option<(Epoch, SessionId)> {
         self.epoch
+    }
+
+    /// Who owns the stream.
+    pub(super) fn placed(&self) -> watch::Receiver<Placed> {
+        self.pusher.as_ref().map_or_else(|| watch::Sender::new(Placed::default()).subscribe(), Pusher::placed)
     }
 
     /// Where the media ended that the next publisher goes on from; `None` before any.
@@ -149,7 +157,7 @@ impl Writer {
     async fn own_base(&self) -> Option<LogPosition> {
         let newest = *self.positions.back()?;
         let mut acknowledged = self.pusher.as_ref()?.acknowledged();
-        if self.hub.services.nodes.online().is_empty() {
+        if self.hub.services.links.nodes.online().is_empty() {
             return Some(newest);
         }
         let has_newest = |place: &Option<Place>| place.is_some_and(|place| place >= newest.place());

@@ -17,7 +17,7 @@ use super::stats::StreamStats;
 use crate::authority::Authority;
 use crate::heads::Heads;
 use crate::keys::KeyDigest;
-use crate::nodes::Nodes;
+use crate::push::Links;
 use crate::rtmp::flv;
 use crate::{Config, pipeline};
 
@@ -176,9 +176,8 @@ pub(crate) struct Services {
     pub(crate) pipeline: pipeline::Config,
     pub(crate) context: node::Context,
     pub(crate) authority: Arc<Authority>,
-    pub(crate) nodes: Nodes,
     pub(crate) heads: Heads,
-    pub(crate) http: reqwest::Client,
+    pub(crate) links: Links,
 }
 
 struct Channel {

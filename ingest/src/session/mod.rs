@@ -3,6 +3,7 @@
 //! Owns the life of a stream (live, reconnecting, ended), its epochs and its log. [`lifecycle`], [`input`], [`log`] and [`outage`] are pure;
 //! [`hub`] and [`driver`] are the shell around them.
 
+mod announce;
 mod driver;
 mod epoch;
 mod feed;

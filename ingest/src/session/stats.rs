@@ -1,11 +1,13 @@
 //! Figures of one stream, for `/status` and metrics.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use cluster::replicas::Placed;
 use media::{Epoch, LogSequence, RenditionId, Track, UnixMillis};
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::input::InputCounters;
 use crate::pipeline::Counters;
@@ -18,6 +20,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(2);
 pub(crate) struct StreamStats {
     started_at: UnixMillis,
     inner: Mutex<Inner>,
+    /// Who owns the stream.
+    placed: OnceLock<watch::Receiver<Placed>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +48,13 @@ struct Rung {
 
 impl StreamStats {
     pub(crate) fn new(started_at: UnixMillis) -> Self {
-        Self { started_at, inner: Mutex::default() }
+        Self { started_at, inner: Mutex::default(), placed: OnceLock::new() }
+    }
+
+    /// Shows who owns the stream, besides.
+    pub(crate) fn follow(&self, placed: watch::Receiver<Placed>) {
+        // There is one pusher for each stream.
+        _ = self.placed.set(placed);
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
@@ -131,6 +141,7 @@ impl StreamStats {
 
     /// As `/status` shows it.
     pub(crate) fn json(&self) -> serde_json::Value {
+        let placed = self.placed.get().map(|placed| placed.borrow().clone()).unwrap_or_default();
         self.with(|inner| {
             let rungs: Vec<_> =
                 inner.rungs.values().map(|rung| json!({ "track": rung.track, "shed": rung.shed })).collect();
@@ -170,6 +181,8 @@ impl StreamStats {
                     "rungs_shed": inner.pipeline.rungs_shed,
                 },
                 "rungs": rungs,
+                "owners": placed.receivers,
+                "replicas": { "holding": placed.holding, "wanted": placed.wanted, "degraded": placed.is_degraded },
             })
         })
     }

@@ -1,5 +1,6 @@
 //! A small cluster around one ingest: a real broker, real certificates, a control node that grants, and one receiver.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -41,6 +42,7 @@ pub(crate) struct Cluster {
     shutdown: CancellationToken,
     ingest: Option<(CancellationToken, JoinHandle<()>)>,
     tasks: Vec<JoinHandle<()>>,
+    nodes: BTreeMap<String, CancellationToken>,
 }
 
 /// The authority, as far as an ingest sees it.
@@ -124,6 +126,7 @@ impl Cluster {
             shutdown,
             ingest: None,
             tasks: Vec::new(),
+            nodes: BTreeMap::new(),
         };
         change(&mut cluster.config);
         let router = Router::new()
@@ -158,15 +161,37 @@ impl Cluster {
     }
 
     async fn serve(&mut self, name: &str, role: Role, router: Router) -> Context {
+        let here = self.shutdown.child_token();
+        self.nodes.insert(name.to_owned(), here.clone());
+        self.serve_until(name, role, router, here).await
+    }
+
+    /// A node says that it is gone.
+    pub(crate) fn leave(&self, name: &str) {
+        self.nodes[name].cancel();
+    }
+
+    pub(crate) async fn serve_until(
+        &mut self,
+        name: &str,
+        role: Role,
+        router: Router,
+        here: CancellationToken,
+    ) -> Context {
         let context = self.context(name, role).await;
         let listener = http::bind(loopback()).await.unwrap();
         let data = format!("https://{}", listener.local_addr().unwrap());
-        let (tls, token) = (context.identity.server_mutual(), self.shutdown.clone());
+        let (tls, token) = (context.identity.server_mutual(), here.clone());
         self.tasks.push(tokio::spawn(async move {
             http::serve_tls(listener, tls, router, http::Limits::default(), token).await.unwrap();
         }));
         let parts = move || node::presence::PresenceParts { data: Some(data.clone()), ..Default::default() };
-        self.tasks.push(node::presence::spawn(&context, parts, self.shutdown.clone()));
+        self.tasks.push(node::presence::spawn(&context, parts, here.clone()));
+        let shutdown = self.shutdown.clone();
+        tokio::spawn(async move {
+            shutdown.cancelled().await;
+            here.cancel();
+        });
         context
     }
 
@@ -176,8 +201,10 @@ impl Cluster {
         let mut sessions = context.bus.subscribe(&context.prefix.filter("streams/+/session")).await.unwrap();
         let (sender, seen) = watch::channel(Vec::new());
         self.sessions = seen;
-        let receiver = Arc::clone(&self.receiver);
+        let (receiver, context) = (Arc::clone(&self.receiver), context.clone());
         self.tasks.push(tokio::spawn(async move {
+            // The bus lasts as long as it is heard, also when the node itself has left.
+            let _bus = context;
             loop {
                 tokio::select! {
                     Some(seal) = seals.recv() => receiver.take_bus_seal(&seal.payload),
@@ -245,10 +272,27 @@ impl Cluster {
     }
 
     pub(crate) async fn session(&self, state: SessionState) -> SessionInfo {
+        self.session_where(&format!("{state:?}"), |session| session.state == state).await
+    }
+
+    /// The newest session, once something holds of it.
+    pub(crate) async fn session_where(&self, what: &str, holds: impl Fn(&SessionInfo) -> bool) -> SessionInfo {
         let mut sessions = self.sessions.clone();
-        let found = sessions.wait_for(|seen| seen.last().is_some_and(|session| session.state == state));
+        let found = sessions.wait_for(|seen| seen.last().is_some_and(&holds));
         let found = tokio::time::timeout(std::time::Duration::from_secs(30), found).await;
-        found.unwrap_or_else(|_| panic!("stream never became {state:?}")).unwrap().last().unwrap().clone()
+        found.unwrap_or_else(|_| panic!("stream never became {what}")).unwrap().last().unwrap().clone()
+    }
+
+    pub(crate) async fn eventually(&self, what: &str, holds: impl Fn() -> bool) {
+        let wait = async {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+            while !holds() {
+                ticks.tick().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), wait)
+            .await
+            .unwrap_or_else(|_| panic!("in vain: {what}"));
     }
 
     pub(crate) fn url(&self, application: &str, key: &str) -> String {
@@ -293,9 +337,10 @@ impl Publisher {
 }
 
 async fn broker(listen: SocketAddr) -> (SocketAddr, (CancellationToken, JoinHandle<()>)) {
-    let users = [("i1", Access::Ingest), ("b1", Access::Broadcast), ("c1", Access::Control)];
+    let nodes = ["b1", "b2", "b3", "b4"].map(|name| (name, Access::Broadcast));
+    let users = [("i1", Access::Ingest), ("c1", Access::Control)].into_iter().chain(nodes);
     let users = users.map(|(name, access)| User { name: name.into(), password: "secret".into(), access });
-    let config = node::broker::Config { listen, users: users.into(), ..Default::default() };
+    let config = node::broker::Config { listen, users: users.collect(), ..Default::default() };
     let broker = EmbeddedBroker::load(config).await.unwrap();
     let (address, token) = (broker.address(), CancellationToken::new());
     let running = token.clone();

@@ -6,6 +6,7 @@ mod attacks;
 mod cluster;
 mod log;
 mod outage;
+mod owners;
 mod publishing;
 mod receiver;
 mod thumbnails;
