@@ -7,7 +7,9 @@
 
 mod accept;
 mod http2;
+mod line;
 mod members;
+mod probe;
 mod proxy;
 pub mod sticky;
 mod transport;
@@ -35,6 +37,8 @@ const HELP: &[(&str, &str)] = &[
         "loadbalancer_presence_malformed_total",
         "Presences on the bus that could not be read, or spoke for another node.",
     ),
+    ("loadbalancer_probes_missed_total", "Probes of nodes that nothing came back for in time, by node."),
+    ("loadbalancer_refused_full_total", "New viewers refused because all nodes send what they can."),
     ("loadbalancer_requests_total", "Viewers' requests, by class of status."),
     ("loadbalancer_retries_total", "Requests sent to another node after one had failed."),
     ("loadbalancer_upstream_failures_total", "Requests that a node failed before it answered, by node."),
@@ -125,9 +129,14 @@ impl LoadBalancer {
         let status = Arc::clone(&members);
         node.ops.status(node.id.as_str(), move || status.status());
         let follow = members::follow(Arc::clone(&members), node.clone(), ready, shutdown.clone());
+        let probes = probe::run(Arc::clone(&members), node.identity.client(), node.clock, shutdown.clone());
         let balancer = Balancer::new(members, sticky, node.identity.ca_path());
         let serve = accept::serve(listener, node.identity.server_public(), balancer, connections_max, shutdown.clone());
-        tokio::try_join!(follow, serve)?;
+        let probes = async {
+            probes.await;
+            Ok(())
+        };
+        tokio::try_join!(follow, probes, serve)?;
         presence.await.context("the presence of the load balancer panicked")
     }
 }

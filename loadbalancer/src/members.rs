@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cluster::placement::{self, Viewer};
-use cluster::{Health, Membership};
+use cluster::{Health, Membership, Probe, policy};
 use media::NodeId;
 use messages::{Policy, Presence, Role, Topic};
 use node::CancellationToken;
@@ -15,6 +15,7 @@ use node::clock::Clock;
 use node::ops::ReadyFlag;
 use tokio::task::JoinSet;
 
+use crate::line::Line;
 use crate::upstream::Door;
 
 /// Longest wait for a node's name to resolve: less than a presence, so that at most one look-up of a node is under way.
@@ -29,19 +30,37 @@ pub(crate) struct Target {
     pub(crate) node: NodeId,
     pub(crate) address: SocketAddr,
     pub(crate) door: Door,
+    pub(crate) line: Arc<Line>,
 }
 
 struct Place {
     url: String,
     address: SocketAddr,
     door: Door,
+    line: Arc<Line>,
+}
+
+impl Place {
+    fn target(&self, node: &NodeId) -> Target {
+        Target { node: node.clone(), address: self.address, door: self.door.clone(), line: self.line.clone() }
+    }
+}
+
+/// Which nodes a request may be sent to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Among {
+    /// Any: whoever does not have the stream pulls it.
+    #[default]
+    All,
+    /// Those that own the stream.
+    Owners,
 }
 
 #[derive(Default)]
 struct State {
     view: Membership,
     places: BTreeMap<NodeId, Place>,
-    policy: Policy,
+    policy: policy::Standing,
 }
 
 /// The view, shared by all requests. The lock is held for one selection, never across an await.
@@ -60,18 +79,58 @@ impl Members {
     }
 
     /// The best node for a viewer that has not been tried yet.
-    pub(crate) fn pick(&self, viewer: Viewer<'_>, tried: &[NodeId]) -> Option<Target> {
+    pub(crate) fn pick(&self, viewer: Viewer<'_>, among: Among, tried: &[NodeId]) -> Option<Target> {
+        let now = self.clock.now();
+        let owns = |presence: &Presence| viewer.stream.is_some_and(|stream| presence.streams.contains(stream));
+        self.with(|state| {
+            placement::candidates(&state.view, state.policy.policy(now), viewer, now)
+                .into_iter()
+                .map(|member| &member.presence)
+                .filter(|presence| !tried.contains(&presence.node) && (among == Among::All || owns(presence)))
+                .find_map(|presence| Some(state.places.get(&presence.node)?.target(&presence.node)))
+        })
+    }
+
+    /// Whether there is nowhere to send another viewer.
+    pub(crate) fn is_full(&self) -> bool {
+        let now = self.clock.now();
+        self.with(|state| placement::is_full(&state.view, state.policy.policy(now), now))
+    }
+
+    /// The nodes to probe: all that may be there.
+    pub(crate) fn probed_nodes(&self) -> Vec<Target> {
         let now = self.clock.now();
         self.with(|state| {
-            placement::candidates(&state.view, &state.policy, viewer, now)
-                .into_iter()
-                .map(|member| &member.presence.node)
-                .filter(|node| !tried.contains(node))
-                .find_map(|node| {
-                    let Place { address, door, .. } = state.places.get(node)?;
-                    Some(Target { node: node.clone(), address: *address, door: door.clone() })
-                })
+            let is_there =
+                |node: &NodeId| state.view.get(node).is_some_and(|m| state.view.health(m, now) != Health::Offline);
+            let places = state.places.iter().filter(|(node, _)| is_there(node));
+            places.map(|(node, place)| place.target(node)).collect()
         })
+    }
+
+    /// A node was probed. Of one that has fallen silent all connections are cut: what waits there goes to others.
+    pub(crate) fn probed(&self, target: &Target, probe: Probe) {
+        let now = self.clock.now();
+        let (is_news, health) = self.with(|state| {
+            // An answer at an address where the node no longer is says nothing about it.
+            let is_there = state.places.get(&target.node).is_some_and(|place| place.address == target.address);
+            let is_news = is_there && state.view.probed(&target.node, probe);
+            (is_news, state.view.get(&target.node).map(|member| state.view.health(member, now)))
+        });
+        let node = &target.node;
+        match probe {
+            Probe::Answered if is_news => tracing::info!(%node, "a broadcast node answers again"),
+            Probe::Answered => {}
+            Probe::Missed => {
+                metrics::counter!("loadbalancer_probes_missed_total", "node" => node.to_string()).increment(1);
+                if is_news {
+                    tracing::warn!(%node, "a broadcast node has fallen silent");
+                }
+                if health == Some(Health::Suspect) {
+                    target.line.cut();
+                }
+            }
+        }
     }
 
     /// A request to the node failed before it answered: others go first until it speaks again. Says whether that is news.
@@ -82,6 +141,11 @@ impl Members {
             state.view.failed(node, now);
             was_well
         })
+    }
+
+    fn found(&self, node: NodeId, url: String, address: SocketAddr) {
+        let place = Place { url, address, door: Door::default(), line: Arc::new(Line::new(self.clock)) };
+        self.with(|state| state.places.insert(node, place));
     }
 
     fn any_online(&self) -> bool {
@@ -102,7 +166,7 @@ impl Members {
                 };
                 serde_json::json!({ "node": member.presence.node, "health": health, "load": member.presence.load })
             });
-            serde_json::json!({ "broadcast": nodes.collect::<Vec<_>>(), "policy": state.policy.version })
+            serde_json::json!({ "broadcast": nodes.collect::<Vec<_>>(), "policy": state.policy.policy(now).version })
         })
     }
 }
@@ -134,7 +198,7 @@ pub(crate) async fn follow(
                 }
             }
             Some(Ok((address, id, url))) = look_ups.join_next() => match address {
-                Some(address) => members.with(|state| drop(state.places.insert(id, Place { url, address, door: Door::default() }))),
+                Some(address) => members.found(id, url, address),
                 None => tracing::warn!(node = %id, url, "the address of a broadcast node does not resolve"),
             },
             Some(message) = policies.recv() => policy(&members, &message),
@@ -182,11 +246,7 @@ async fn resolve(url: &str) -> Option<SocketAddr> {
 
 fn policy(members: &Members, message: &Message) {
     match serde_json::from_slice::<Policy>(&message.payload) {
-        Ok(policy) => members.with(|state| {
-            if policy.version >= state.policy.version {
-                state.policy = policy;
-            }
-        }),
+        Ok(policy) => _ = members.with(|state| state.policy.heard(policy, members.clock.now())),
         Err(_) => metrics::counter!("loadbalancer_policy_malformed_total").increment(1),
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::placement::Viewer;
-use http::header::{CACHE_CONTROL, COOKIE, HOST, RETRY_AFTER, SET_COOKIE};
+use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
 use media::{NodeId, StreamId};
-use node::http::STOPPING;
+use node::http::{ELSEWHERE, STOPPING};
 use node::priority::{self, Hint, Priority};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
@@ -18,7 +18,8 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result, RetryType};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::members::{Members, Target};
+use crate::line::Line;
+use crate::members::{Among, Members, Target};
 use crate::sticky::{self, StickyKey, Token};
 use crate::upstream;
 
@@ -28,8 +29,18 @@ pub(crate) const TRIES_MAX: usize = 4;
 /// be in its way.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// When to come back, in seconds: a node may be there by then.
+const RETRY_AFTER: &str = "2";
+/// When to come back to a cluster that is full, in seconds: viewers come and go more slowly.
+const RETRY_AFTER_FULL: &str = "10";
+const BUSY: &str = "No broadcast node can answer right now. Try again in a few seconds.\n";
+const FULL: &str = "All broadcast nodes send as much as they can. Try again in a moment.\n";
+const ABSENT: &str = "No broadcast node that can be reached has this.\n";
+
 /// What waited on a node is better asked for elsewhere.
 const NODE_IS_STOPPING: ErrorType = ErrorType::Custom("NodeIsStopping");
+/// The node is an edge and does not have what an owner may have.
+const NODE_IS_AN_EDGE: ErrorType = ErrorType::Custom("NodeIsAnEdge");
 
 /// The proxy's filters.
 pub(crate) struct Balancer {
@@ -41,13 +52,34 @@ pub(crate) struct Balancer {
 /// What is known of one request.
 #[derive(Default)]
 pub(crate) struct Request {
-    viewer: u64,
+    key: u64,
     is_placed_by_address: bool,
     sticky: Option<NodeId>,
     stream: Option<StreamId>,
+    among: Among,
     tried: Vec<NodeId>,
+    /// The connections to the node that was tried last.
+    line: Option<Arc<Line>>,
     /// Kept until there is a connection to the node.
     connecting: Option<OwnedSemaphorePermit>,
+}
+
+impl Request {
+    /// The node said something.
+    fn heard(&self) {
+        if let Some(line) = &self.line {
+            line.heard();
+        }
+    }
+
+    fn viewer(&self) -> Viewer<'_> {
+        Viewer {
+            key: self.key,
+            is_placed_by_key: self.is_placed_by_address,
+            sticky: self.sticky.as_ref(),
+            stream: self.stream.as_ref(),
+        }
+    }
 }
 
 impl Balancer {
@@ -72,15 +104,12 @@ impl Balancer {
     /// The best node that was not tried, once there is room to connect to it.
     async fn choose(&self, request: &mut Request) -> Result<Target> {
         let pick = |request: &Request| {
-            let viewer = Viewer {
-                key: request.viewer,
-                is_placed_by_key: request.is_placed_by_address,
-                sticky: request.sticky.as_ref(),
-                stream: request.stream.as_ref(),
-            };
+            let viewer = request.viewer();
+            // Among owners, those that could not be reached: the answer stands that there is no such thing.
+            let status = if request.among == Among::Owners { 404 } else { 503 };
             self.members
-                .pick(viewer, &request.tried)
-                .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(503), "no broadcast node is there"))
+                .pick(viewer, request.among, &request.tried)
+                .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(status), "no broadcast node is there"))
         };
         let mut target = pick(request)?;
         loop {
@@ -126,13 +155,18 @@ impl ProxyHttp for Balancer {
             .filter_map(|value| sticky::from_cookies(value.to_str().ok()?))
             .find_map(|text| self.sticky.open(text));
         match token {
-            Some(Token { viewer, node }) => (request.viewer, request.sticky) = (viewer, Some(node)),
+            Some(Token { viewer, node }) => (request.key, request.sticky) = (viewer, Some(node)),
+            None if is_entry(session.req_header().uri.path()) && self.members.is_full() => {
+                metrics::counter!("loadbalancer_refused_full_total").increment(1);
+                respond(session, 503, FULL, RETRY_AFTER_FULL).await?;
+                return Ok(true);
+            }
             None => {
                 let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
                 let place = address.filter(|_| session.req_header().uri.path().starts_with("/live/"));
                 // Players that keep no cookie, or are given none, stay on their node as well.
                 request.is_placed_by_address = place.is_some();
-                request.viewer = place.map_or_else(rand::random, |address| self.sticky.place(address));
+                request.key = place.map_or_else(rand::random, |address| self.sticky.place(address));
             }
         }
         Ok(false)
@@ -144,6 +178,7 @@ impl ProxyHttp for Balancer {
         }
         let target = self.choose(request).await?;
         request.tried.push(target.node.clone());
+        request.line = Some(target.line.clone());
         Ok(Box::new(upstream::peer(&target)))
     }
 
@@ -182,10 +217,17 @@ impl ProxyHttp for Balancer {
         &self,
         _session: &mut Session,
         response: &mut ResponseHeader,
-        _request: &mut Request,
+        request: &mut Request,
     ) -> Result<()> {
+        request.heard();
         if response.headers.contains_key(STOPPING) {
             return Err(Error::new(NODE_IS_STOPPING).into_up());
+        }
+        if response.remove_header(&ELSEWHERE).is_some()
+            && self.members.pick(request.viewer(), Among::Owners, &request.tried).is_some()
+        {
+            request.among = Among::Owners;
+            return Err(Error::new(NODE_IS_AN_EDGE).into_up());
         }
         Ok(())
     }
@@ -201,10 +243,11 @@ impl ProxyHttp for Balancer {
             response_stream.begin(Priority::merged(asked, said)).await;
         }
         let Some(node) = request.tried.last() else { return Ok(()) };
-        if request.sticky.as_ref() == Some(node) || is_shared(response) {
+        // Asked for one thing only: the viewer stays where it is.
+        if request.among == Among::Owners || request.sticky.as_ref() == Some(node) || is_shared(response) {
             return Ok(());
         }
-        let token = self.sticky.seal(&Token { viewer: request.viewer, node: node.clone() });
+        let token = self.sticky.seal(&Token { viewer: request.key, node: node.clone() });
         let cookie = format!("{}={token}; Path=/; Secure; HttpOnly; SameSite=Lax", sticky::COOKIE);
         response.append_header(SET_COOKIE, cookie)?;
         Ok(())
@@ -215,8 +258,9 @@ impl ProxyHttp for Balancer {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         _end_of_stream: bool,
-        _request: &mut Request,
+        request: &mut Request,
     ) -> Result<Option<Duration>> {
+        request.heard();
         if let (Some(response_stream), Some(body)) = (priority::current(), body) {
             response_stream.sent(body.len());
         }
@@ -249,7 +293,7 @@ impl ProxyHttp for Balancer {
             if is_refusal(&error) {
                 // It may be asked again, on another connection.
                 request.tried.pop();
-            } else if *error.etype() != NODE_IS_STOPPING {
+            } else if ![NODE_IS_STOPPING, NODE_IS_AN_EDGE].contains(error.etype()) {
                 self.node_failed(request, &error);
             }
             let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
@@ -265,9 +309,12 @@ impl ProxyHttp for Balancer {
             _ => 502,
         };
         if status > 0 && session.response_written().is_none() {
-            metrics::counter!("loadbalancer_failed_requests_total").increment(1);
-            tracing::warn!(status, tried = request.tried.len(), "a viewer's request failed");
-            if let Err(error) = respond_busy(session, status).await {
+            let line = if status == 404 { ABSENT } else { BUSY };
+            if status != 404 {
+                metrics::counter!("loadbalancer_failed_requests_total").increment(1);
+                tracing::warn!(status, tried = request.tried.len(), "a viewer's request failed");
+            }
+            if let Err(error) = respond(session, status, line, RETRY_AFTER).await {
                 tracing::debug!(%error, "the viewer was gone before the error reached it");
             }
         }
@@ -291,16 +338,23 @@ fn stream_of(path: &str) -> Option<StreamId> {
     StreamId::new(stream).ok()
 }
 
-/// An error that says when to come back.
-async fn respond_busy(session: &mut Session, status: u16) -> Result<()> {
-    const BODY: &str = "No broadcast node can answer right now. Try again in a few seconds.\n";
+/// Where a viewer begins to watch: the player's page, and the multivariant playlist.
+fn is_entry(path: &str) -> bool {
+    let is_playlist = |rest: &str| rest.split_once('/').is_some_and(|(_, file)| file == "index.m3u8");
+    path.starts_with("/watch/") || path.strip_prefix("/live/").is_some_and(is_playlist)
+}
+
+/// A refusal of our own: one line for a person, and when to come back where that may help.
+async fn respond(session: &mut Session, status: u16, line: &'static str, retry_after_s: &str) -> Result<()> {
     let mut response = ResponseHeader::build(status, Some(4))?;
-    response.insert_header(RETRY_AFTER, "2")?;
+    if status >= 500 {
+        response.insert_header(http::header::RETRY_AFTER, retry_after_s)?;
+    }
     response.insert_header("content-type", "text/plain; charset=utf-8")?;
     response.insert_header("cache-control", "no-store")?;
-    response.set_content_length(BODY.len())?;
+    response.set_content_length(line.len())?;
     session.write_response_header(Box::new(response), false).await?;
-    session.write_response_body(Some(Bytes::from_static(BODY.as_bytes())), true).await
+    session.write_response_body(Some(Bytes::from_static(line.as_bytes())), true).await
 }
 
 /// The node took nothing of the request and said so: its connection had come to its end, or had no room for another request

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::upstreams::peer::{ALPN, HttpPeer};
+use pingora::upstreams::peer::{ALPN, HttpPeer, Tracer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::line::Dial;
 use crate::members::Target;
 
 /// Connections to nodes that are kept open without use.
@@ -17,7 +18,7 @@ const STREAMS_MAX: usize = 100;
 /// after a start, thousands of blocked viewers come at the same moment.
 const CONNECTS_MAX: usize = 4;
 /// Longest wait for a connection to a node; it is in the same cluster.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest silence of a node within one response. A node answers a blocked request within 3 target durations of at most 30 s
 /// each; this is for one that has forgotten a request. One that is gone shows itself by its connection.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
@@ -57,7 +58,10 @@ impl Door {
 pub(crate) fn peer(target: &Target) -> HttpPeer {
     // The node's certificate names the node, wherever it runs.
     let mut peer = HttpPeer::new(target.address, true, target.node.to_string());
+    let dial = Dial::new(target.line.clone());
     let options = &mut peer.options;
+    options.tracer = Some(Tracer(Box::new(dial.clone())));
+    options.custom_l4 = Some(Arc::new(dial));
     options.alpn = ALPN::H2;
     options.connection_timeout = Some(CONNECT_TIMEOUT);
     options.total_connection_timeout = Some(2 * CONNECT_TIMEOUT);

@@ -9,4 +9,4 @@ pub mod placement;
 pub mod policy;
 pub mod replicas;
 
-pub use membership::{Health, LEASE, Member, Membership, NODES_MAX, QUIET, SUSPECT};
+pub use membership::{Health, LEASE, Member, Membership, NODES_MAX, PROBES_MISSED_MAX, Probe, QUIET, SUSPECT};

@@ -17,6 +17,9 @@ pub const SUSPECT: Duration = Duration::from_millis(2_500);
 pub const QUIET: Duration = Duration::from_secs(4);
 const _: () = assert!(QUIET.as_nanos() < LEASE.as_nanos());
 
+/// Probes that a node misses in a row before it is passed over: one may be lost.
+pub const PROBES_MISSED_MAX: u8 = 2;
+
 /// How long a node that is gone is remembered, so that it can be shown as gone.
 const REMEMBER: Duration = Duration::from_secs(600);
 
@@ -30,7 +33,7 @@ pub enum Health {
     Online,
     /// Finishes what it has; takes nothing new.
     Draining,
-    /// Failed a request a moment ago.
+    /// Failed a request a moment ago, or has missed [`PROBES_MISSED_MAX`] probes and answered none since.
     Suspect,
     /// Said goodbye, or was silent for [`LEASE`].
     Offline,
@@ -43,6 +46,17 @@ pub struct Member {
     pub presence: Presence,
     heard_at: Duration,
     failed_at: Option<Duration>,
+    /// Probes missed in a row, [`PROBES_MISSED_MAX`] at most.
+    missed: u8,
+}
+
+/// What became of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// The node answered.
+    Answered,
+    /// Nothing came from the node in the time that it had.
+    Missed,
 }
 
 impl Member {
@@ -51,6 +65,9 @@ impl Member {
         if self.presence.state == NodeState::Offline || bus.saturating_sub(self.heard_at) > LEASE {
             return Health::Offline;
         }
+        if self.missed >= PROBES_MISSED_MAX {
+            return Health::Suspect;
+        }
         if self.failed_at.is_some_and(|at| now.elapsed.saturating_sub(at) <= SUSPECT) {
             return Health::Suspect;
         }
@@ -58,8 +75,9 @@ impl Member {
     }
 }
 
-/// The view. One shape of input each: [`Membership::heard`], [`Membership::failed`], [`Membership::expire`]. It wants to hear the
-/// presence of all roles: while nobody speaks for [`QUIET`], the bus is away and not the nodes, and leases stand still.
+/// The view. One shape of input each: [`Membership::heard`], [`Membership::failed`], [`Membership::probed`],
+/// [`Membership::expire`]. It wants to hear the presence of all roles: while nobody speaks for [`QUIET`], the bus is away and not
+/// the nodes, and leases stand still.
 #[derive(Debug, Clone, Default)]
 pub struct Membership {
     members: BTreeMap<NodeId, Member>,
@@ -85,7 +103,9 @@ impl Membership {
                 || (old.state, old.role, old.started_at) != (presence.state, presence.role, presence.started_at)
                 || (&old.https, &old.data) != (&presence.https, &presence.data)
         });
-        self.members.insert(presence.node.clone(), Member { presence, heard_at: now.elapsed, failed_at: None });
+        // What a node says of itself does not make up for probes; another process begins anew.
+        let missed = before.filter(|m| m.presence.started_at == presence.started_at).map_or(0, |member| member.missed);
+        self.members.insert(presence.node.clone(), Member { presence, heard_at: now.elapsed, failed_at: None, missed });
         changed
     }
 
@@ -114,6 +134,17 @@ impl Membership {
         if let Some(member) = self.members.get_mut(node) {
             member.failed_at = Some(now.elapsed);
         }
+    }
+
+    /// The node was probed. Returns whether it is found silent by this, or found to be back.
+    pub fn probed(&mut self, node: &NodeId, probe: Probe) -> bool {
+        let Some(member) = self.members.get_mut(node) else { return false };
+        let was_silent = member.missed >= PROBES_MISSED_MAX;
+        match probe {
+            Probe::Answered => (member.missed, member.failed_at) = (0, None),
+            Probe::Missed => member.missed = member.missed.saturating_add(1).min(PROBES_MISSED_MAX),
+        }
+        was_silent != (member.missed >= PROBES_MISSED_MAX)
     }
 
     /// Forgets nodes that have long been gone.
@@ -153,6 +184,7 @@ impl Membership {
         assert!(self.members.len() <= NODES_MAX, "more nodes than allowed");
         for (id, member) in &self.members {
             assert_eq!(*id, member.presence.node, "a member is kept under its own name");
+            assert!(member.missed <= PROBES_MISSED_MAX, "more misses are counted than matter");
         }
     }
 }
@@ -224,6 +256,27 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn node_that_misses_two_probes_is_passed_over_until_it_answers_one_or_is_another_process() {
+        let mut view = Membership::default();
+        let b1 = NodeId::new("b1").unwrap();
+        view.heard(presence("b1", NodeState::Online, 1), at(0));
+        assert!(!view.probed(&b1, Probe::Missed));
+        assert!(!view.probed(&b1, Probe::Answered));
+        assert!(!view.probed(&b1, Probe::Missed));
+        assert_eq!(health(&view, "b1", at(0)), Health::Online, "never two in a row");
+        assert!(view.probed(&b1, Probe::Missed), "this is news");
+        assert!(!view.probed(&b1, Probe::Missed), "and this is not");
+        view.heard(presence("b1", NodeState::Online, 1), at(3_000));
+        assert_eq!(health(&view, "b1", at(3_000)), Health::Suspect, "whatever it says of itself");
+        assert!(view.probed(&b1, Probe::Answered));
+        assert_eq!(health(&view, "b1", at(3_000)), Health::Online);
+        view.probed(&b1, Probe::Missed);
+        view.probed(&b1, Probe::Missed);
+        view.heard(presence("b1", NodeState::Online, 2), at(3_500));
+        assert_eq!(health(&view, "b1", at(3_500)), Health::Online);
+    }
+
+    #[test]
     fn late_last_will_of_the_process_before_is_ignored() {
         let mut view = Membership::default();
         view.heard(presence("b1", NodeState::Online, 2), at(0));
@@ -235,7 +288,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn any_inputs_keep_the_invariants(steps in prop::collection::vec((0u8..4, 0u8..6, 0i64..3, 0u64..8_000), 1..60)) {
+        fn any_inputs_keep_the_invariants(steps in prop::collection::vec((0u8..6, 0u8..6, 0i64..3, 0u64..8_000), 1..60)) {
             let mut view = Membership::default();
             let mut clock = 0;
             for (kind, node, started, wait) in steps {
@@ -245,6 +298,8 @@ pub(crate) mod tests {
                     0 => { view.heard(presence(&name, NodeState::Online, started), at(clock)); }
                     1 => { view.heard(presence(&name, NodeState::Offline, started), at(clock)); }
                     2 => view.failed(&NodeId::new(&name).unwrap(), at(clock)),
+                    3 => { view.probed(&NodeId::new(&name).unwrap(), Probe::Missed); }
+                    4 => { view.probed(&NodeId::new(&name).unwrap(), Probe::Answered); }
                     _ => view.expire(at(clock)),
                 }
                 view.check_invariants();

@@ -1,6 +1,6 @@
 //! A cluster in the small: a broker, an authority, a balancer, and nodes reduced to what the balancer sees of them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use node::CancellationToken;
 use node::broker::{Access, EmbeddedBroker, User};
 use node::http::Limits;
 use node::ops::Ops;
+use node::presence::PresenceParts;
 use node::tls::Authority;
 use reqwest::StatusCode;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tower::ServiceExt as _;
 
 const PASSWORD: &str = "only for this test";
@@ -81,21 +82,53 @@ impl Cluster {
     }
 
     pub(crate) async fn balancer(&self) -> SocketAddr {
-        let context = self.context(&NodeId::new("lb").unwrap(), Role::LoadBalancer).await;
-        let config = Config { https_listen: "127.0.0.1:0".parse().unwrap(), ..Config::default() };
+        self.balancer_called("lb").await.0
+    }
+
+    /// A balancer, and what kills it. All share a sticky key.
+    pub(crate) async fn balancer_called(&self, name: &str) -> (SocketAddr, AbortHandle) {
+        let context = self.context(&NodeId::new(name).unwrap(), Role::LoadBalancer).await;
+        let config = Config {
+            https_listen: "127.0.0.1:0".parse().unwrap(),
+            sticky_key: Some(self.directory.path().join("sticky.key")),
+            ..Config::default()
+        };
         let balancer = LoadBalancer::load(config, context).await.unwrap();
         let address = balancer.https_address();
-        tokio::spawn(balancer.run(self.all.clone()));
-        address
+        (address, tokio::spawn(balancer.run(self.all.clone())).abort_handle())
     }
 
     /// What the balancer thinks of a node; `None` before it knows it.
     pub(crate) async fn health(&self, node: &str) -> Option<String> {
+        self.health_by("lb", node).await
+    }
+
+    /// Waits until both of the usual nodes are known.
+    pub(crate) async fn knows_both(&self, balancer: &str) {
+        let known = async {
+            while self.health_by(balancer, "b1").await.is_none() || self.health_by(balancer, "b2").await.is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("both nodes to be known", known).await;
+    }
+
+    /// Waits until the balancer thinks so of a node.
+    pub(crate) async fn becomes(&self, node: &str, health: &str) {
+        let becomes = async {
+            while self.health(node).await.as_deref() != Some(health) {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(&format!("{node} to be {health}"), becomes).await;
+    }
+
+    async fn health_by(&self, balancer: &str, node: &str) -> Option<String> {
         let request = Request::get("/status").body(axum::body::Body::empty()).unwrap();
         let answer = self.balancer_ops.router().oneshot(request).await.unwrap();
         let status = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
         let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
-        let nodes = status["nodes"]["lb"]["broadcast"].as_array()?;
+        let nodes = status["nodes"][balancer]["broadcast"].as_array()?;
         let found = nodes.iter().find(|found| found["node"] == node)?;
         Some(found["health"].as_str().unwrap().to_owned())
     }
@@ -122,14 +155,19 @@ impl Cluster {
 
     /// A node that serves `router`.
     pub(crate) async fn node(&self, name: &str, router: Router, limits: Limits) -> Backend {
-        self.node_behind(name, router, limits, |address| address, &[]).await
+        self.node_behind(name, router, limits, |address| address, PresenceParts::default()).await
+    }
+
+    /// A node that serves `router` and says `parts` of itself.
+    pub(crate) async fn node_saying(&self, name: &str, router: Router, parts: PresenceParts) -> Backend {
+        self.node_behind(name, router, Limits::default(), |address| address, parts).await
     }
 
     /// Serves its own name on every path, and says that it holds a stream.
     pub(crate) async fn backend_holding(&self, name: &str, stream: &str) -> Backend {
         let (said, stream) = (name.to_owned(), StreamId::new(stream).unwrap());
         let router = Router::new().fallback(move || async move { said });
-        self.node_behind(name, router, Limits::default(), |address| address, &[stream]).await
+        self.node_saying(name, router, PresenceParts { streams: vec![stream], ..Default::default() }).await
     }
 
     /// A node whose cable can be cut: nothing comes through any more then, and nothing is closed.
@@ -142,7 +180,7 @@ impl Cluster {
             tokio::spawn(carry(relay, node, cable));
             address
         };
-        (self.node_behind(name, router, Limits::default(), behind, &[]).await, cut)
+        (self.node_behind(name, router, Limits::default(), behind, PresenceParts::default()).await, cut)
     }
 
     async fn node_behind(
@@ -151,7 +189,7 @@ impl Cluster {
         router: Router,
         limits: Limits,
         seen_at: impl FnOnce(SocketAddr) -> SocketAddr,
-        streams: &[StreamId],
+        parts: PresenceParts,
     ) -> Backend {
         let id = NodeId::new(name).unwrap();
         let context = self.context(&id, Role::Broadcast).await;
@@ -160,12 +198,7 @@ impl Cluster {
         let serving = CancellationToken::new();
         let tls = context.identity.server_public();
         let task = tokio::spawn(node::http::serve_tls(listener, tls, router, limits, serving));
-        let streams = streams.to_vec();
-        let parts = move || node::presence::PresenceParts {
-            https: Some(https.clone()),
-            streams: streams.clone(),
-            ..Default::default()
-        };
+        let parts = move || PresenceParts { https: Some(https.clone()), ..parts.clone() };
         node::presence::spawn(&context, parts, self.all.clone());
         Backend { id, task, _context: context }
     }
@@ -183,9 +216,15 @@ impl Cluster {
     }
 
     pub(crate) fn viewer(&self) -> reqwest::Client {
+        self.viewer_at(std::net::Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// A viewer that comes from this address.
+    pub(crate) fn viewer_at(&self, address: IpAddr) -> reqwest::Client {
         let ca = std::fs::read(self.authority.ca_path()).unwrap();
         reqwest::Client::builder()
             .use_rustls_tls()
+            .local_address(address)
             .tls_built_in_root_certs(false)
             .add_root_certificate(reqwest::Certificate::from_pem(&ca).unwrap())
             .build()
@@ -241,5 +280,5 @@ pub(crate) async fn first_answer(viewer: &reqwest::Client, url: &str) -> reqwest
     within("an answer of a node", asking).await
 }
 
-pub(crate) const NODES: [(&str, Access); 3] =
-    [("lb", Access::LoadBalancer), ("b1", Access::Broadcast), ("b2", Access::Broadcast)];
+pub(crate) const NODES: [(&str, Access); 4] =
+    [("lb", Access::LoadBalancer), ("lb2", Access::LoadBalancer), ("b1", Access::Broadcast), ("b2", Access::Broadcast)];

@@ -3,7 +3,11 @@
 
 mod blocked;
 mod cluster;
+mod edges;
+mod full;
+mod pair;
 mod priorities;
+mod silent;
 mod sticky;
 #[expect(dead_code, reason = "the tests of the listener use all of it")]
 #[path = "../../../crates/node/tests/https/viewer.rs"]

@@ -1,0 +1,126 @@
+//! The connections to one node, so that they can be cut.
+//!
+//! A process that is frozen keeps its connections: what waits there would wait until HTTP/2's pings give up, ten seconds later.
+//! Pingora makes its connections through [`Dial`], which keeps a second descriptor of each socket; shutting that down is, to
+//! Pingora, a node that died, and requests without an answer go to another.
+
+use std::net::{Shutdown, TcpStream as Twin};
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use node::clock::Clock;
+use pingora::connectors::L4Connect;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::l4::stream::Stream;
+use pingora::upstreams::peer::Tracing;
+use pingora::{Error, ErrorType, Result};
+use tokio::net::TcpStream;
+
+use crate::upstream::CONNECT_TIMEOUT;
+
+/// All connections to a node.
+#[derive(Debug)]
+pub(crate) struct Line {
+    clock: Clock,
+    /// Monotonic time of the last word of the node, in milliseconds.
+    heard_ms: AtomicU64,
+    open: Mutex<Vec<Weak<Socket>>>,
+}
+
+/// One connection: gone when Pingora closes it.
+#[derive(Debug, Default)]
+struct Socket(Mutex<Option<Twin>>);
+
+/// Makes one connection for Pingora, and is told when it ends.
+#[derive(Debug, Clone)]
+pub(crate) struct Dial {
+    line: Arc<Line>,
+    socket: Arc<Socket>,
+}
+
+impl Line {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, heard_ms: AtomicU64::new(0), open: Mutex::default() }
+    }
+
+    /// The node said something.
+    pub(crate) fn heard(&self) {
+        self.heard_ms.store(millis(self.clock.elapsed()), Ordering::Relaxed);
+    }
+
+    /// Whether the node has said something since then.
+    pub(crate) fn was_heard_since(&self, then: Duration) -> bool {
+        self.heard_ms.load(Ordering::Relaxed) > millis(then)
+    }
+
+    /// Ends all connections: whoever waits there finds out now.
+    pub(crate) fn cut(&self) {
+        let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
+        for socket in open.iter().filter_map(Weak::upgrade) {
+            if let Some(twin) = socket.take() {
+                // It may have ended a moment ago.
+                let _ = twin.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    fn opened(&self, socket: &Arc<Socket>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // So there are never more than there are connections, and one.
+        open.retain(|socket| socket.strong_count() > 0);
+        open.push(Arc::downgrade(socket));
+    }
+}
+
+impl Socket {
+    fn take(&self) -> Option<Twin> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Dial {
+    pub(crate) fn new(line: Arc<Line>) -> Self {
+        Self { line, socket: Arc::default() }
+    }
+}
+
+#[async_trait]
+impl L4Connect for Dial {
+    async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
+        let address = address.as_inet().ok_or_else(|| Error::explain(ErrorType::ConnectError, "no IP address"))?;
+        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
+                let kind = if refused { ErrorType::ConnectRefused } else { ErrorType::ConnectError };
+                return Err(Error::because(kind, "to a broadcast node", error));
+            }
+            Err(_) => return Err(Error::explain(ErrorType::ConnectTimedout, "to a broadcast node")),
+        };
+        let twin = stream.as_fd().try_clone_to_owned();
+        let twin = twin.map_err(|error| Error::because(ErrorType::SocketError, "no second descriptor", error))?;
+        *self.socket.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Twin::from(twin));
+        self.line.opened(&self.socket);
+        Ok(stream.into())
+    }
+}
+
+impl Tracing for Dial {
+    fn on_connected(&self) {}
+
+    fn on_disconnected(&self) {
+        // As long as there is a second descriptor, the node is not told that the connection has ended.
+        drop(self.socket.take());
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Tracing> {
+        Box::new(self.clone())
+    }
+}
+
+fn millis(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
