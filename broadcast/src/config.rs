@@ -9,6 +9,7 @@ use media::NodeId;
 use media::segmenter::{PART_TARGET_MS, declared_part};
 use serde::{Deserialize, Serialize};
 
+use crate::direct::is_base_url;
 use crate::dvr;
 
 /// Longest that a viewer can go back, in seconds: a day. A playlist of it has two megabytes.
@@ -51,6 +52,12 @@ pub struct Config {
     /// What all recordings of this node take of the disk at most, in bytes, at least 64 MiB. Where that is less than they need, the
     /// oldest goes. Besides, 2 GiB of the disk stay free. Default: 64 GiB.
     pub dvr_bytes_max: u64,
+    /// Whether browsers are sent straight to nodes, by content steering (RFC 8216bis 7), and come through a balancer for the page and
+    /// when a node fails only; the same on all nodes. Default: false.
+    pub direct: bool,
+    /// Base URL that browsers reach this node by, with `direct`: a name of its own, for which its certificate is good. Default:
+    /// `https_url`.
+    pub public_url: Option<String>,
     /// What this node may send to viewers at most, in bits per second; 0 when not known. Default: 0.
     pub egress_capacity: u64,
 }
@@ -71,6 +78,8 @@ impl Default for Config {
             connections_max: 16_384,
             dvr_window_s: 0,
             dvr_bytes_max: 64 * 1024 * 1024 * 1024,
+            direct: false,
+            public_url: None,
             egress_capacity: 0,
         }
     }
@@ -113,6 +122,12 @@ impl Config {
             ensure!(
                 url.starts_with("https://") && !url.ends_with('/'),
                 "{url:?}: use https://HOST:PORT without a slash at the end"
+            );
+        }
+        if let Some(url) = &self.public_url {
+            ensure!(
+                is_base_url(url),
+                "public_url = {url:?}: use https://HOST or https://HOST:PORT, and nothing after it"
             );
         }
         Ok(())

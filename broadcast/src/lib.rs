@@ -7,6 +7,7 @@ pub mod actor;
 mod alerts;
 mod config;
 mod data_plane;
+pub mod direct;
 mod disk;
 pub mod dvr;
 mod effects;

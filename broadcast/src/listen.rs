@@ -12,6 +12,7 @@ use node::bus::{Message, Subscription};
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::{Board, Handle};
+use crate::direct::{Directory, Neighbours};
 use crate::gate::limits::{PEERS_MAX, STREAMS_MAX};
 use crate::gate::{Input, Source};
 use crate::peers::Addresses;
@@ -38,6 +39,7 @@ pub(crate) struct Listener {
     pub(crate) sessions: Arc<Board<SessionInfo>>,
     peers: BTreeMap<NodeId, (String, Duration)>,
     told: Vec<NodeId>,
+    directory: Directory,
 }
 
 impl Ears {
@@ -63,8 +65,10 @@ impl Listener {
         handle: Handle,
         addresses: Addresses,
         sessions: Arc<Board<SessionInfo>>,
+        neighbours: Neighbours,
     ) -> Self {
-        Self { context, handle, addresses, sessions, peers: BTreeMap::new(), told: Vec::new() }
+        let directory = Directory::new(neighbours);
+        Self { context, handle, addresses, sessions, peers: BTreeMap::new(), told: Vec::new(), directory }
     }
 
     /// Hears until `shutdown`, or until the bus or the gate is gone. What others rest on comes first: keys before seals.
@@ -137,6 +141,7 @@ impl Listener {
     }
 
     async fn presence(&mut self, presence: Presence) {
+        self.directory.heard(&presence, self.context.clock.elapsed());
         if presence.role != Role::Broadcast || presence.node == self.context.id {
             return;
         }
@@ -154,6 +159,7 @@ impl Listener {
     /// Tells the gate who is there, when that changed.
     async fn tell_peers(&mut self) {
         let now = self.context.clock.elapsed();
+        self.directory.expire(now);
         self.peers.retain(|_, (_, heard)| *heard + node::presence::STALE_AFTER > now);
         self.addresses.set(self.peers.iter().map(|(node, (url, _))| (node.clone(), url.clone())).collect());
         let nodes: Vec<NodeId> = self.peers.keys().cloned().collect();

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::actor::{Actor, Board, Handle, Kept};
+use crate::direct::Neighbours;
 use crate::disk::Disk;
 use crate::dvr::{self, Recorder};
 use crate::effects::Effects;
@@ -124,14 +125,26 @@ impl Broadcast {
         });
         let (views, damage) = (handle.views().clone(), handle.clone());
         let ears = Ears::open(&context).await?;
-        let listener = Listener::new(context.clone(), handle.clone(), addresses, sessions);
+        let neighbours = Neighbours::default();
+        let listener = Listener::new(context.clone(), handle.clone(), addresses, sessions, neighbours.clone());
         let effects = Effects::new(context.clone(), handle.clone(), peers);
         let traffic = Arc::new(viewers::Traffic::default());
-        let settings = viewers::Settings { node: context.id.clone(), target_duration_s: config.target_duration_s };
+        let public = config.direct.then(|| config.public_url.clone().unwrap_or_else(|| https_url.clone()));
+        let settings = viewers::Settings {
+            node: context.id.clone(),
+            target_duration_s: config.target_duration_s,
+            direct: public.clone().map(|url| viewers::Direct { url, neighbours }),
+        };
         let viewers = viewers::router(settings, shelf, traffic.clone());
 
-        let said =
-            Said { handle: handle.clone(), traffic, https_url, data_url, egress_capacity: config.egress_capacity };
+        let said = Said {
+            handle: handle.clone(),
+            traffic,
+            https_url,
+            data_url,
+            public,
+            egress_capacity: config.egress_capacity,
+        };
         let clock = context.clock;
         let parts = move || said.parts(clock);
         context.ops.status(context.id.as_str(), status_of(handle.clone()));
@@ -190,6 +203,7 @@ struct Said {
     handle: Handle,
     traffic: Arc<viewers::Traffic>,
     https_url: String,
+    public: Option<String>,
     data_url: String,
     egress_capacity: u64,
 }
@@ -201,6 +215,7 @@ impl Said {
         let streams = shown.iter().filter(|view| view.playlists.is_some()).map(|view| view.stream.clone());
         PresenceParts {
             https: Some(self.https_url.clone()),
+            public: self.public.clone(),
             data: Some(self.data_url.clone()),
             egress: rates.egress,
             egress_capacity: BitsPerSecond(self.egress_capacity),

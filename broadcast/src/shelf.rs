@@ -8,6 +8,7 @@ use media::{LogSequence, NodeId, ObjectName, RenditionId, StreamId, UnixMillis};
 use messages::{SessionInfo, SessionState};
 use node::clock::Clock;
 use playlist::reload::Directives;
+use playlist::render::Steering;
 
 use crate::actor::{Board, Views};
 use crate::dvr::{self, Dvr};
@@ -87,6 +88,10 @@ impl NodeShelf {
 impl Shelf for NodeShelf {
     fn multivariant(&self, stream: &StreamId, reach: Reach) -> Option<Rendered> {
         self.shown(stream, reach, |shown| shown.multivariant().cloned())?
+    }
+
+    fn steered(&self, stream: &StreamId, steering: &Steering) -> Option<String> {
+        self.shown(stream, Reach::Live, |shown| shown.steered(steering))?
     }
 
     fn playlist(

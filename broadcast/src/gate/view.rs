@@ -7,7 +7,7 @@ use bytes::Bytes;
 use media::{Epoch, LogSequence, RenditionId, Slot, StreamId, UnixMillis};
 use messages::AlertReason;
 use playlist::reload::{Answer, Directives, Edge, Presence};
-use playlist::render::{self, Extent};
+use playlist::render::{self, Extent, Steering};
 use playlist::{Listing, Past, Timeline};
 use seal::Sealed;
 
@@ -139,6 +139,11 @@ impl<'a> Shown<'a> {
     pub fn multivariant(&self) -> Option<&'a Rendered> {
         let text = self.texts.multivariant.get_or_init(|| render::multivariant(self.listing).map(Rendered::new));
         text.as_ref()
+    }
+
+    /// The same with content steering, which changes with the nodes that there are: not kept.
+    pub fn steered(&self, steering: &Steering) -> Option<String> {
+        render::steered(self.listing, steering)
     }
 
     /// The media playlist of a rendition.

@@ -23,9 +23,11 @@ const AUDIO_RENDITION: &str = "audio";
 const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
 const VIDEO: HeaderValue = HeaderValue::from_static("video/mp4");
 const AUDIO: HeaderValue = HeaderValue::from_static("audio/mp4");
+const STEERING: HeaderValue = HeaderValue::from_static("application/json");
 const JPEG: HeaderValue = HeaderValue::from_static("image/jpeg");
 
 const NO_PLAYLIST: &str = "this node has no such stream or rendition\n";
+const NO_STEERING: &str = "this node has no such stream, or viewers do not reach it directly (direct)\n";
 const NO_RECORDING: &str = "this node has no such stream or rendition, or does not record it (dvr_window_s)\n";
 const NO_OBJECT: &str = "this node has no such media object, or no longer\n";
 
@@ -38,10 +40,27 @@ pub(super) async fn dvr_multivariant(site: Shared, stream: Names<StreamId>, requ
 }
 
 fn variants(State(site): Shared, Names(stream): Names<StreamId>, reach: Reach, request: &Request<Body>) -> Response {
-    match site.shelf.multivariant(&stream, reach) {
+    let text = match &site.settings.direct {
+        // Recordings come through a balancer, which knows who has them.
+        Some(direct) if reach == Reach::Live => {
+            site.shelf.steered(&stream, &direct.listed(&site.settings.node, &stream)).map(Rendered::new)
+        }
+        _ => site.shelf.multivariant(&stream, reach),
+    };
+    match text {
         Some(text) => playlist(&site, request, &text, Answered::AsItIs),
         None => respond::refuse(StatusCode::NOT_FOUND, absent(reach)),
     }
+}
+
+/// The steering manifest (RFC 8216bis 7.1). It is kept by nobody: which node answers it is what it says.
+pub(super) async fn steering(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
+    let found = site.settings.direct.as_ref().zip(site.shelf.stream(&stream));
+    let Some((direct, detail)) = found else { return respond::refuse(StatusCode::NOT_FOUND, NO_STEERING) };
+    let query = request.uri().query().unwrap_or_default();
+    let text = direct.manifest((&site.settings.node, &stream), query, &detail.summary.renditions);
+    let meta = Meta { kind: Kind::Playlist, content_type: STEERING, kept: Kept::Never };
+    respond::text(&request, &Rendered::new(text), meta)
 }
 
 /// What is said where there is no playlist.

@@ -11,6 +11,7 @@ mod range;
 mod respond;
 mod routes;
 mod shelf;
+mod steering;
 mod traffic;
 mod waiting;
 mod web;
@@ -20,5 +21,6 @@ pub use shelf::{
     DvrSummary, Lists, Look, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail,
     StreamSummary, Verified,
 };
+pub use steering::Direct;
 pub use traffic::{Rates, Traffic};
 pub use waiting::{Lobby, NoPlace, Room, WAITING_PER_NODE_MAX, WAITING_PER_STREAM_MAX, Waiter};

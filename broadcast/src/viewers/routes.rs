@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::respond::{self, Meta};
-use super::{Rendered, Shelf, StreamDetail, StreamSummary, Traffic, envelope, live, web};
+use super::{Direct, Rendered, Shelf, StreamDetail, StreamSummary, Traffic, envelope, live, web};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const CBOR_SEQUENCE: HeaderValue = HeaderValue::from_static("application/cbor-seq");
@@ -28,6 +28,8 @@ pub struct Settings {
     pub node: NodeId,
     /// EXT-X-TARGETDURATION in seconds, of which a playlist may be kept for half.
     pub target_duration_s: u32,
+    /// How viewers reach nodes directly; `None` where all come through a balancer.
+    pub direct: Option<Direct>,
 }
 
 /// How long an answer may be kept by the viewer and by caches in between.
@@ -154,7 +156,7 @@ pub fn router(settings: Settings, shelf: Arc<dyn Shelf>, traffic: Arc<Traffic>) 
 }
 
 /// All routes; `openapi.json` describes each, and a test holds the two together.
-pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 17] {
+pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 18] {
     [
         ("/", get(page)),
         ("/watch/{stream}", get(watch)),
@@ -167,6 +169,7 @@ pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 17] {
         ("/live/{stream}/{rendition}/dvr.m3u8", get(live::dvr_playlist)),
         ("/live/{stream}/{rendition}/dvr-iframes.m3u8", get(live::dvr_iframe_playlist)),
         ("/live/{stream}/{rendition}/{epoch}/{object}", get(live::object)),
+        ("/live/{stream}/steering.json", get(live::steering)),
         ("/live/{stream}/poster.jpg", get(live::poster)),
         ("/live/{stream}/seals", get(live::seals)),
         ("/api/v1/streams", get(streams)),
@@ -194,35 +197,35 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Site>> for Names<T> {
     }
 }
 
-async fn page(request: Request<Body>) -> Response {
-    web_file(&request, web::index())
+async fn page(State(site): Shared, request: Request<Body>) -> Response {
+    web_file(&site, &request, web::index())
 }
 
-async fn watch(Names(_): Names<StreamId>, request: Request<Body>) -> Response {
+async fn watch(State(site): Shared, Names(_): Names<StreamId>, request: Request<Body>) -> Response {
     // Whether there is such a stream, the page finds out: it may begin while the page is open.
-    web_file(&request, web::index())
+    web_file(&site, &request, web::index())
 }
 
-async fn asset(Names(path): Names<String>, request: Request<Body>) -> Response {
+async fn asset(State(site): Shared, Names(path): Names<String>, request: Request<Body>) -> Response {
     match web::file(&format!("assets/{path}")) {
-        Some(file) => web_file(&request, file),
+        Some(file) => web_file(&site, &request, file),
         None => not_found(),
     }
 }
 
-async fn root_file(Names(path): Names<String>, request: Request<Body>) -> Response {
+async fn root_file(State(site): Shared, Names(path): Names<String>, request: Request<Body>) -> Response {
     match web::file(&path) {
-        Some(file) => web_file(&request, file),
+        Some(file) => web_file(&site, &request, file),
         None => not_found(),
     }
 }
 
-fn web_file(request: &Request<Body>, file: &'static web::File) -> Response {
+fn web_file(site: &Site, request: &Request<Body>, file: &'static web::File) -> Response {
     let kept = if file.is_hashed { Kept::ForEver } else { Kept::Revalidated };
     let meta = Meta { kind: Kind::Web, content_type: file.content_type.clone(), kept };
     let mut response = respond::text(request, &file.rendered, meta);
-    let security: [(HeaderName, &'static str); 5] = [
-        (CONTENT_SECURITY_POLICY, web::CONTENT_SECURITY_POLICY.trim_ascii()),
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, content_security_policy(site.settings.direct.as_ref()));
+    let security: [(HeaderName, &'static str); 4] = [
         (REFERRER_POLICY, "same-origin"),
         (X_FRAME_OPTIONS, "DENY"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -232,6 +235,21 @@ fn web_file(request: &Request<Body>, file: &'static web::File) -> Response {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// With direct delivery the page may also load from the nodes that there are.
+fn content_security_policy(direct: Option<&Direct>) -> HeaderValue {
+    let plain = web::CONTENT_SECURITY_POLICY.trim_ascii();
+    let Some(direct) = direct else { return HeaderValue::from_static(plain) };
+    let mut nodes = direct.url.clone();
+    for neighbour in direct.neighbours.all().iter().filter(|neighbour| neighbour.url != direct.url) {
+        nodes.push(' ');
+        nodes.push_str(&neighbour.url);
+    }
+    let widened = ["connect-src 'self'", "media-src 'self' blob:"]
+        .iter()
+        .fold(plain.to_owned(), |policy, sources| policy.replace(sources, &format!("{sources} {nodes}")));
+    HeaderValue::try_from(widened).unwrap_or(HeaderValue::from_static(plain))
 }
 
 /// A stream's description, with what follows from its state.

@@ -17,6 +17,7 @@ use media::{
 };
 use messages::{AlertReason, SessionState};
 use playlist::reload::{Directives, TooFar};
+use playlist::render::Steering;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -36,6 +37,9 @@ pub(super) fn entity_tag(digest: Digest) -> String {
 pub trait Shelf: Send + Sync + 'static {
     /// The multivariant playlist; `None` when the stream is unknown or has no rendition yet.
     fn multivariant(&self, stream: &StreamId, reach: Reach) -> Option<Rendered>;
+
+    /// The live multivariant playlist with content steering; `None` like the plain one.
+    fn steered(&self, stream: &StreamId, steering: &Steering) -> Option<String>;
 
     /// A playlist of a rendition, once it is as is asked for.
     fn playlist(

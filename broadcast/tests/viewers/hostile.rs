@@ -17,7 +17,7 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().unwrap());
 
 fn app() -> axum::Router {
-    let settings = Settings { node: NodeId::new("b1").unwrap(), target_duration_s: 4 };
+    let settings = Settings { node: NodeId::new("b1").unwrap(), target_duration_s: 4, direct: None };
     router(settings, Arc::new(Fixed::new()), Arc::new(Traffic::default()))
 }
 

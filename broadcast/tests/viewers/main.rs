@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod api;
+mod direct;
 mod hostile;
 mod media_objects;
 mod playlists;

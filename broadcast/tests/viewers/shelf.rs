@@ -10,6 +10,7 @@ use bytes::Bytes;
 use media::{BitsPerSecond, Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, StreamId, UnixMillis};
 use messages::{AlertReason, SessionState};
 use playlist::reload::Directives;
+use playlist::render::Steering;
 use sha2::{Digest as _, Sha256};
 
 pub(crate) const MULTIVARIANT: &str = include_str!("../../../crates/playlist/testdata/first-multivariant.m3u8");
@@ -81,6 +82,11 @@ fn is_demo(stream: &StreamId) -> bool {
 impl Shelf for Fixed {
     fn multivariant(&self, stream: &StreamId, _: Reach) -> Option<Rendered> {
         is_demo(stream).then(|| Rendered::new(MULTIVARIANT))
+    }
+
+    fn steered(&self, stream: &StreamId, steering: &Steering) -> Option<String> {
+        // What it is made of is tested where it is made.
+        is_demo(stream).then(|| format!("{MULTIVARIANT}# {}\n", steering.server_uri))
     }
 
     fn playlist(

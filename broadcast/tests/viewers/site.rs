@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broadcast::viewers::{Settings, Traffic, router};
+use broadcast::viewers::{Direct, Settings, Traffic, router};
 use media::NodeId;
 use node::clock::Clock;
 use node::http::{Limits, bind, serve_tls};
@@ -27,12 +27,16 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    pub(crate) async fn start_with(direct: Option<Direct>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::ensure(directory.path(), &Clock::new()).unwrap();
         let node = NodeId::new("b1").unwrap();
         let identity = Identity::load(&authority.issue(&node, Role::Broadcast, &[]).unwrap()).unwrap();
         let traffic = Arc::new(Traffic::default());
-        let router = router(Settings { node, target_duration_s: 4 }, Arc::new(Fixed::new()), traffic.clone());
+        let router = router(Settings { node, target_duration_s: 4, direct }, Arc::new(Fixed::new()), traffic.clone());
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();

@@ -7,7 +7,7 @@ mod support;
 use std::path::PathBuf;
 
 use playlist::Timeline;
-use playlist::render::{self, Extent};
+use playlist::render::{self, Extent, Pathway, Steering};
 use support::client::Playlist;
 use support::writer::PART;
 use support::{Writer, delta, fold, full, ladder, rendition, rules};
@@ -40,6 +40,49 @@ fn first_segments_of_a_stream() {
     media("first", &timeline, "720p");
     compare("first-multivariant", render::multivariant(&timeline));
     compare("first-iframes", render::iframes(&timeline, &rendition("720p"), Extent::Full));
+}
+
+#[test]
+fn steered_playlist_lists_all_renditions_on_each_pathway() {
+    let timeline = fold(&Writer::new(ladder(&[720, 1080], true)).segments(3).log);
+    let pathway = |id: &str, base: &str| Pathway { id: id.into(), base: base.into() };
+    let steering = Steering {
+        server_uri: "steering.json?listed=b1,b2".into(),
+        pathways: vec![
+            pathway("b1", "https://b1.example.net:8443/live/demo/"),
+            pathway("b2", "https://b2.example.net:8443/live/demo/"),
+            pathway(".balancer", ""),
+        ],
+    };
+    let text = compare("steered-multivariant", render::steered(&timeline, &steering));
+    // Without what steering adds, each pathway is the playlist as it is.
+    let plain = render::multivariant(&timeline).unwrap();
+    for Pathway { id, base } in &steering.pathways {
+        let (mut found, mut is_ours) = (String::new(), false);
+        for line in text.lines() {
+            is_ours = match line.split_once(':') {
+                Some(("#EXT-X-MEDIA", _)) => line.contains(&format!("audio-{id}\"")),
+                Some(("#EXT-X-STREAM-INF" | "#EXT-X-I-FRAME-STREAM-INF", _)) => {
+                    line.contains(&format!("PATHWAY-ID=\"{id}\""))
+                }
+                Some(("#EXT-X-CONTENT-STEERING", _)) => false,
+                _ if line.starts_with('#') => true,
+                _ => is_ours,
+            };
+            if is_ours {
+                found.push_str(&line.replace(&format!(",PATHWAY-ID=\"{id}\""), "").replace(base.as_str(), ""));
+                found.push('\n');
+            }
+        }
+        let found = found.replace(&format!("audio-{id}\""), "audio\"");
+        let stable = |text: &str, name: &str| text.replace(&format!(",STABLE-{name}"), "");
+        let found = ["1080p", "720p", "audio"].iter().fold(found, |text, rendition| {
+            let text = stable(&text, &format!("VARIANT-ID=\"{rendition}\""));
+            let text = stable(&text, &format!("VARIANT-ID=\"{rendition}-iframes\""));
+            stable(&text, &format!("RENDITION-ID=\"{rendition}\""))
+        });
+        assert_eq!(found, plain, "{id}");
+    }
 }
 
 #[test]

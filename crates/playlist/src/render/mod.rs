@@ -7,4 +7,4 @@ mod tags;
 
 pub use self::iframes::iframes;
 pub use self::media::{Extent, media};
-pub use multivariant::multivariant;
+pub use multivariant::{Pathway, Steering, multivariant, steered};

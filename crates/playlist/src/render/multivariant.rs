@@ -1,4 +1,4 @@
-//! The multivariant playlist (RFC 8216bis 4.4.6), from the newest checkpoint. Pure.
+//! The multivariant playlist (RFC 8216bis 4.4.6), from the newest checkpoint, as it is or with content steering. Pure.
 
 use media::{BitsPerSecond, Format, Track};
 
@@ -6,20 +6,65 @@ use super::tags::{First, IFrames, Text, Variant, Version};
 use crate::Listing;
 use crate::timeline::micros;
 
-/// GROUP-ID of the sound renditions.
+/// GROUP-ID of the sound renditions; with content steering the pathway's name comes after it.
 const AUDIO_GROUP: &str = "audio";
 
 /// Players that know nothing of the network start with the variant that stands first: it should be the one of about 2 Mbit/s (HLS
 /// authoring specification for Apple devices, default variants).
 const START_BITS_PER_SECOND: u64 = 2_000_000;
 
+/// Ways to the same renditions that a player may take, and may be steered between (RFC 8216bis 4.4.6.6 and 7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Steering {
+    /// Where the steering manifest is, relative to the playlist.
+    pub server_uri: String,
+    /// The one to begin with first.
+    pub pathways: Vec<Pathway>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pathway {
+    /// PATHWAY-ID: `[A-Za-z0-9._-]`.
+    pub id: String,
+    /// What its URIs begin with: the directory of the multivariant playlist on another host, with a slash at its end. Empty
+    /// for where the playlist itself came from.
+    pub base: String,
+}
+
 /// Renders the multivariant playlist; `None` until there is a segment to list.
 ///
 /// A variant is a picture rendition with the sound, or, where there is no picture, a sound rendition. Renditions whose newest
 /// segment is a gap are left out, unless all are. The one to start with stands first, then the highest bandwidth.
 pub fn multivariant<'a>(listing: impl Into<Listing<'a>>) -> Option<String> {
-    let listing: Listing<'_> = listing.into();
-    let (timeline, files) = (listing.timeline, listing.files());
+    render(listing.into(), None)
+}
+
+/// The same, once for each pathway. Variants and renditions have the same stable names on all of them: those of the renditions,
+/// and with `-iframes` after them those of their I-frame playlists.
+pub fn steered<'a>(listing: impl Into<Listing<'a>>, steering: &Steering) -> Option<String> {
+    render(listing.into(), Some(steering))
+}
+
+fn render(listing: Listing<'_>, steering: Option<&Steering>) -> Option<String> {
+    let (main, sound) = selection(&listing)?;
+    let mut text = Text::new(Version::Map, 1_024);
+    text.independent_segments();
+    match steering {
+        None => one_way(&mut text, &listing, (&main, &sound), None),
+        Some(steering) => {
+            text.content_steering(&steering.server_uri, steering.pathways.first()?);
+            for pathway in &steering.pathways {
+                one_way(&mut text, &listing, (&main, &sound), Some(pathway));
+            }
+        }
+    }
+    Some(text.finish())
+}
+
+/// What variants are made of, the one to start with first, and the sound that goes with all.
+fn selection<'a>(listing: &Listing<'a>) -> Option<(Vec<&'a Track>, Vec<&'a Track>)> {
+    let timeline = listing.timeline;
     let newest = timeline.listed().next_back()?;
     let tracks: Vec<&Track> = timeline.checkpoint()?.renditions.iter().map(|rendition| &rendition.track).collect();
     let flowing = |track: &&Track| !newest.summary(&track.rendition).gap;
@@ -28,31 +73,35 @@ pub fn multivariant<'a>(listing: impl Into<Listing<'a>>) -> Option<String> {
     } else {
         tracks.into_iter().partition(|track| track.format.is_video())
     };
-    let mut text = Text::new(Version::Map, 1_024);
-    text.independent_segments();
-    let (mut main, sound): (Vec<&Track>, &[&Track]) = if video.is_empty() { (audio, &[]) } else { (video, &audio) };
+    let (mut main, sound) = if video.is_empty() { (audio, Vec::new()) } else { (video, audio) };
     main.sort_by(|a, b| b.bandwidth_peak.cmp(&a.bandwidth_peak).then_with(|| a.rendition.cmp(&b.rendition)));
     let start = main.iter().map(|track| track.bandwidth_mean.0.abs_diff(START_BITS_PER_SECOND)).enumerate();
     if let Some((start, _)) = start.min_by_key(|(_, apart)| *apart) {
         main[..=start].rotate_right(1);
     }
+    Some((main, sound))
+}
+
+/// All renditions, the way that a pathway leads to them.
+fn one_way(text: &mut Text, listing: &Listing<'_>, (main, sound): (&[&Track], &[&Track]), way: Option<&Pathway>) {
+    let files = listing.files();
+    let group = way.map_or_else(|| AUDIO_GROUP.to_owned(), |pathway| format!("{AUDIO_GROUP}-{}", pathway.id));
     for (index, track) in sound.iter().enumerate() {
         if let Format::Audio { channels, .. } = track.format {
             let first = if index == 0 { First::Yes } else { First::No };
-            text.audio((AUDIO_GROUP, first), &track.rendition, channels, files);
+            text.audio((&group, first), (&track.rendition, channels), files, way);
         }
     }
-    for track in &main {
-        text.variant(&variant(track, sound), files);
+    for track in main {
+        text.variant(&variant(track, sound, &group), files, way);
     }
-    for i_frames in main.iter().filter_map(|track| i_frames(&listing, track)) {
-        text.i_frames(&i_frames, files);
+    for i_frames in main.iter().filter_map(|track| i_frames(listing, track)) {
+        text.i_frames(&i_frames, files, way);
     }
-    Some(text.finish())
 }
 
 /// BANDWIDTH and AVERAGE-BANDWIDTH are those of the picture plus the most demanding sound (4.4.6.2); CODECS has every format.
-fn variant<'a>(track: &'a Track, sound: &[&Track]) -> Variant<'a> {
+fn variant<'a>(track: &'a Track, sound: &[&Track], group: &'a str) -> Variant<'a> {
     let most = |rate: fn(&Track) -> BitsPerSecond| sound.iter().map(|track| rate(track).0).max().unwrap_or(0);
     let mut codecs = vec![track.codec.as_str()];
     for other in sound {
@@ -66,7 +115,7 @@ fn variant<'a>(track: &'a Track, sound: &[&Track]) -> Variant<'a> {
         mean: BitsPerSecond(track.bandwidth_mean.0.saturating_add(most(|track| track.bandwidth_mean))),
         codecs: codecs.join(","),
         picture: picture(track),
-        audio_group: (!sound.is_empty()).then_some(AUDIO_GROUP),
+        audio_group: (!sound.is_empty()).then_some(group),
     }
 }
 

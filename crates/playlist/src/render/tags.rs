@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use media::{BitsPerSecond, Epoch, MediaSequence, PartIndex, RenditionId, Slot, Timestamp, UnixMillis};
 
+use super::multivariant::Pathway;
 use crate::Settings;
 use crate::listing::Files;
 use crate::reload::Hint;
@@ -166,21 +167,29 @@ impl Text {
     }
 
     /// EXT-X-MEDIA (4.4.6.1) of a sound rendition.
-    pub(super) fn audio(&mut self, (group, first): (&str, First), rendition: &RenditionId, channels: u8, files: Files) {
+    pub(super) fn audio(
+        &mut self,
+        (group, first): (&str, First),
+        (rendition, channels): (&RenditionId, u8),
+        files: Files,
+        way: Option<&Pathway>,
+    ) {
         let default = match first {
             First::Yes => "YES",
             First::No => "NO",
         };
         self.line(format_args!(
             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{group}\",NAME=\"{rendition}\",LANGUAGE=\"und\",DEFAULT={default},AUTOSELECT=YES,\
-             CHANNELS=\"{channels}\",URI=\"{rendition}/{}\"",
+             CHANNELS=\"{channels}\"{},URI=\"{}{rendition}/{}\"",
+            stable_rendition(rendition, way),
+            base(way),
             files.media
         ));
     }
 
     /// EXT-X-STREAM-INF (4.4.6.2) and the URI of its playlist. Pictures are in standard range and carry no captions that we know of: said,
     /// because what is not said a client may look for.
-    pub(super) fn variant(&mut self, variant: &Variant<'_>, files: Files) {
+    pub(super) fn variant(&mut self, variant: &Variant<'_>, files: Files, way: Option<&Pathway>) {
         let Variant { rendition, peak, mean, codecs, .. } = variant;
         let mut attributes = format!("BANDWIDTH={peak},AVERAGE-BANDWIDTH={mean},CODECS=\"{codecs}\"");
         if let Some((width, height, frame_rate_millihertz)) = variant.picture {
@@ -194,19 +203,41 @@ impl Text {
         if let Some(group) = variant.audio_group {
             let _ = write!(attributes, ",AUDIO=\"{group}\"");
         }
-        self.line(format_args!("#EXT-X-STREAM-INF:{attributes}"));
-        self.line(format_args!("{rendition}/{}", files.media));
+        self.line(format_args!("#EXT-X-STREAM-INF:{attributes}{}", stable_variant(format_args!("{rendition}"), way)));
+        self.line(format_args!("{}{rendition}/{}", base(way), files.media));
     }
 
     /// EXT-X-I-FRAME-STREAM-INF (4.4.6.3).
-    pub(super) fn i_frames(&mut self, i_frames: &IFrames<'_>, files: Files) {
+    pub(super) fn i_frames(&mut self, i_frames: &IFrames<'_>, files: Files, way: Option<&Pathway>) {
         let IFrames { rendition, peak, mean, codec, size: (width, height) } = i_frames;
         self.line(format_args!(
             "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={mean},CODECS=\"{codec}\",\
-             RESOLUTION={width}x{height},VIDEO-RANGE=SDR,URI=\"{rendition}/{}\"",
+             RESOLUTION={width}x{height},VIDEO-RANGE=SDR{},URI=\"{}{rendition}/{}\"",
+            stable_variant(format_args!("{rendition}-iframes"), way),
+            base(way),
             files.iframes
         ));
     }
+
+    /// EXT-X-CONTENT-STEERING (4.4.6.6).
+    pub(super) fn content_steering(&mut self, server_uri: &str, first: &Pathway) {
+        self.line(format_args!("#EXT-X-CONTENT-STEERING:SERVER-URI=\"{server_uri}\",PATHWAY-ID=\"{}\"", first.id));
+    }
+}
+
+/// What the URIs of a pathway begin with.
+fn base(way: Option<&Pathway>) -> &str {
+    way.map_or("", |pathway| &pathway.base)
+}
+
+/// STABLE-RENDITION-ID (4.4.6.1): the same rendition on all pathways.
+fn stable_rendition(rendition: &RenditionId, way: Option<&Pathway>) -> String {
+    way.map_or_else(String::new, |_| format!(",STABLE-RENDITION-ID=\"{rendition}\""))
+}
+
+/// STABLE-VARIANT-ID and PATHWAY-ID (4.4.6.2).
+fn stable_variant(name: std::fmt::Arguments<'_>, way: Option<&Pathway>) -> String {
+    way.map_or_else(String::new, |Pathway { id, .. }| format!(",STABLE-VARIANT-ID=\"{name}\",PATHWAY-ID=\"{id}\""))
 }
 
 /// Seconds with three decimals.

@@ -1,0 +1,188 @@
+//! Direct delivery: the broadcast nodes that browsers reach under names of their own, as their presence says. Pure but for the
+//! snapshot that requests read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use media::{NodeId, StreamId};
+use messages::{NodeState, Presence, Role};
+use sha2::{Digest as _, Sha256};
+
+use crate::gate::limits::PEERS_MAX;
+
+/// Longest base URL of a node, in bytes: a host name has 253.
+const URL_BYTES_MAX: usize = 280;
+
+/// A broadcast node that browsers reach directly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its name.
+    pub node: NodeId,
+    /// Its base URL, `https://HOST:PORT`.
+    pub url: String,
+    /// It takes nobody new.
+    pub is_draining: bool,
+    /// Streams that it has, as owner or as edge.
+    pub streams: Vec<StreamId>,
+}
+
+/// What the node knows of all nodes, itself included. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Neighbours(Arc<ArcSwap<Vec<Neighbour>>>);
+
+/// Keeps it.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    known: BTreeMap<NodeId, (Neighbour, Duration)>,
+    shown: Neighbours,
+}
+
+impl Neighbours {
+    /// Some that stay: for tests.
+    pub fn of(neighbours: Vec<Neighbour>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(neighbours)))
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> Arc<Vec<Neighbour>> {
+        self.0.load_full()
+    }
+
+    /// Whether a node is known to take nobody new.
+    pub fn drains(&self, node: &NodeId) -> bool {
+        self.0.load().iter().any(|neighbour| neighbour.node == *node && neighbour.is_draining)
+    }
+
+    /// Where else a viewer of `node` could go for a stream, best first: nodes that have it, and of these an order of its own for
+    /// each node and stream, so that the viewers of a node that dies do not all go to the same one.
+    pub fn others(&self, node: &NodeId, stream: &StreamId) -> Vec<Neighbour> {
+        let usable = |other: &&Neighbour| other.node != *node && !other.is_draining;
+        let mut others: Vec<Neighbour> = self.0.load().iter().filter(usable).cloned().collect();
+        others.sort_by_cached_key(|other| {
+            let place = Sha256::digest(format!("{node} {stream} {}", other.node));
+            (!other.streams.contains(stream), place)
+        });
+        others
+    }
+}
+
+impl Directory {
+    pub(crate) fn new(shown: Neighbours) -> Self {
+        Self { known: BTreeMap::new(), shown }
+    }
+
+    /// Takes in a presence, the node's own too.
+    pub(crate) fn heard(&mut self, presence: &Presence, now: Duration) {
+        let is_there = presence.role == Role::Broadcast && presence.state != NodeState::Offline;
+        match presence.public.as_deref().filter(|url| is_there && is_base_url(url)) {
+            Some(url) if self.known.len() < PEERS_MAX || self.known.contains_key(&presence.node) => {
+                let neighbour = Neighbour {
+                    node: presence.node.clone(),
+                    url: url.to_owned(),
+                    is_draining: presence.state == NodeState::Draining,
+                    streams: presence.streams.iter().chain(&presence.edges).cloned().collect(),
+                };
+                self.known.insert(presence.node.clone(), (neighbour, now));
+            }
+            Some(_) => return,
+            None => _ = self.known.remove(&presence.node),
+        }
+        self.expire(now);
+    }
+
+    /// Forgets those that have fallen silent.
+    pub(crate) fn expire(&mut self, now: Duration) {
+        self.known.retain(|_, (_, heard)| *heard + node::presence::STALE_AFTER > now);
+        let all: Vec<Neighbour> = self.known.values().map(|(neighbour, _)| neighbour.clone()).collect();
+        if *self.shown.0.load().as_ref() != all {
+            self.shown.0.store(Arc::new(all));
+        }
+    }
+}
+
+/// Whether it is `https://HOST` or `https://HOST:PORT`, and nothing that means something in a header or a playlist: it comes over
+/// the bus, and goes into both.
+pub fn is_base_url(url: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+    let authority = url.strip_prefix("https://").filter(|_| url.len() <= URL_BYTES_MAX);
+    authority.is_some_and(|authority| !authority.is_empty() && authority.bytes().all(is_plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use media::UnixMillis;
+    use messages::Load;
+
+    use super::*;
+
+    fn presence(node: &str, state: NodeState, public: Option<&str>, streams: &[&str]) -> Presence {
+        Presence {
+            node: NodeId::new(node).unwrap(),
+            role: Role::Broadcast,
+            state,
+            at: UnixMillis(0),
+            started_at: UnixMillis(0),
+            https: None,
+            data: None,
+            public: public.map(str::to_owned),
+            load: Load::default(),
+            streams: streams.iter().map(|name| StreamId::new(name).unwrap()).collect(),
+            edges: Vec::new(),
+        }
+    }
+
+    fn names(neighbours: &[Neighbour]) -> Vec<String> {
+        neighbours.iter().map(|neighbour| neighbour.node.to_string()).collect()
+    }
+
+    #[test]
+    fn nodes_with_public_names_are_known_while_they_speak() {
+        let shown = Neighbours::default();
+        let mut directory = Directory::new(shown.clone());
+        let seconds = Duration::from_secs;
+        directory.heard(&presence("b1", NodeState::Online, Some("https://b1.example.net"), &[]), seconds(0));
+        directory.heard(&presence("b2", NodeState::Draining, Some("https://b2.example.net:8443"), &[]), seconds(1));
+        directory.heard(&presence("b3", NodeState::Online, None, &[]), seconds(1));
+        assert_eq!(names(&shown.all()), ["b1", "b2"]);
+        assert!(shown.drains(&NodeId::new("b2").unwrap()) && !shown.drains(&NodeId::new("b1").unwrap()));
+        directory.expire(seconds(7));
+        assert_eq!(names(&shown.all()), ["b2"]);
+        directory.heard(&presence("b2", NodeState::Offline, None, &[]), seconds(7));
+        assert_eq!(names(&shown.all()), [""; 0]);
+    }
+
+    #[test]
+    fn others_are_those_that_take_viewers_and_first_those_that_have_the_stream() {
+        let shown = Neighbours::default();
+        let mut directory = Directory::new(shown.clone());
+        for number in 1..=8 {
+            let url = format!("https://b{number}.example.net");
+            let state = if number == 8 { NodeState::Draining } else { NodeState::Online };
+            let streams: &[&str] = if number % 2 == 0 { &["demo"] } else { &[] };
+            directory.heard(&presence(&format!("b{number}"), state, Some(&url), streams), Duration::ZERO);
+        }
+        let demo = StreamId::new("demo").unwrap();
+        let order = |node: &str| names(&shown.others(&NodeId::new(node).unwrap(), &demo));
+        let mut of_b1 = order("b1");
+        assert_eq!(of_b1, order("b1"));
+        let firsts: std::collections::BTreeSet<String> =
+            (1..=7).map(|number| order(&format!("b{number}")).remove(0)).collect();
+        assert!(firsts.len() > 1, "not all of them to {firsts:?}");
+        of_b1[..3].sort();
+        of_b1[3..].sort();
+        assert_eq!(of_b1, ["b2", "b4", "b6", "b3", "b5", "b7"]);
+    }
+
+    #[test]
+    fn url_that_means_more_than_a_host_is_none() {
+        for good in ["https://b1.example.net", "https://127.0.0.1:9101", "https://[2001:db8::1]:8443"] {
+            assert!(is_base_url(good), "{good}");
+        }
+        let long = format!("https://{}", "a".repeat(URL_BYTES_MAX));
+        for bad in ["", "https://", "http://b1", "https://b1/", "https://b1;script-src *", "https://b1 *", &long] {
+            assert!(!is_base_url(bad), "{bad}");
+        }
+    }
+}
