@@ -1,16 +1,13 @@
 //! Direct delivery: the broadcast nodes that browsers reach under names of their own, as their presence says. Pure but for the
 //! snapshot that requests read.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use media::{NodeId, StreamId};
-use messages::{NodeState, Presence, Role};
+use cluster::{Health, Membership};
+use media::{NodeId, Now, StreamId};
+use messages::Role;
 use sha2::{Digest as _, Sha256};
-
-use crate::gate::limits::PEERS_MAX;
 
 /// Longest base URL of a node, in bytes: a host name has 253.
 const URL_BYTES_MAX: usize = 280;
@@ -32,17 +29,33 @@ pub struct Neighbour {
 #[derive(Debug, Clone, Default)]
 pub struct Neighbours(Arc<ArcSwap<Vec<Neighbour>>>);
 
-/// Keeps it.
-#[derive(Debug, Default)]
-pub(crate) struct Directory {
-    known: BTreeMap<NodeId, (Neighbour, Duration)>,
-    shown: Neighbours,
-}
-
 impl Neighbours {
     /// Some that stay: for tests.
     pub fn of(neighbours: Vec<Neighbour>) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(neighbours)))
+    }
+
+    /// Shows those of the view that browsers reach, while they are there.
+    pub(crate) fn follow(&self, view: &Membership, now: Now) {
+        let nodes = view.members().filter(|member| member.presence.role == Role::Broadcast);
+        let shown = nodes.filter_map(|member| {
+            let presence = &member.presence;
+            let is_draining = match view.health(member, now) {
+                Health::Offline => return None,
+                Health::Draining => true,
+                Health::Online | Health::Suspect => false,
+            };
+            Some(Neighbour {
+                node: presence.node.clone(),
+                url: presence.public.clone().filter(|url| is_base_url(url))?,
+                is_draining,
+                streams: presence.streams.iter().chain(&presence.edges).cloned().collect(),
+            })
+        });
+        let shown: Vec<Neighbour> = shown.collect();
+        if *self.0.load().as_ref() != shown {
+            self.0.store(Arc::new(shown));
+        }
     }
 
     /// All of them, by name.
@@ -68,40 +81,6 @@ impl Neighbours {
     }
 }
 
-impl Directory {
-    pub(crate) fn new(shown: Neighbours) -> Self {
-        Self { known: BTreeMap::new(), shown }
-    }
-
-    /// Takes in a presence, the node's own too.
-    pub(crate) fn heard(&mut self, presence: &Presence, now: Duration) {
-        let is_there = presence.role == Role::Broadcast && presence.state != NodeState::Offline;
-        match presence.public.as_deref().filter(|url| is_there && is_base_url(url)) {
-            Some(url) if self.known.len() < PEERS_MAX || self.known.contains_key(&presence.node) => {
-                let neighbour = Neighbour {
-                    node: presence.node.clone(),
-                    url: url.to_owned(),
-                    is_draining: presence.state == NodeState::Draining,
-                    streams: presence.streams.iter().chain(&presence.edges).cloned().collect(),
-                };
-                self.known.insert(presence.node.clone(), (neighbour, now));
-            }
-            Some(_) => return,
-            None => _ = self.known.remove(&presence.node),
-        }
-        self.expire(now);
-    }
-
-    /// Forgets those that have fallen silent.
-    pub(crate) fn expire(&mut self, now: Duration) {
-        self.known.retain(|_, (_, heard)| *heard + node::presence::STALE_AFTER > now);
-        let all: Vec<Neighbour> = self.known.values().map(|(neighbour, _)| neighbour.clone()).collect();
-        if *self.shown.0.load().as_ref() != all {
-            self.shown.0.store(Arc::new(all));
-        }
-    }
-}
-
 /// Whether it is `https://HOST` or `https://HOST:PORT`, and nothing that means something in a header or a playlist: it comes over
 /// the bus, and goes into both.
 pub fn is_base_url(url: &str) -> bool {
@@ -112,8 +91,10 @@ pub fn is_base_url(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use media::UnixMillis;
-    use messages::Load;
+    use messages::{Load, NodeState, Presence};
 
     use super::*;
 
@@ -133,36 +114,40 @@ mod tests {
         }
     }
 
+    fn at(seconds: u64) -> Now {
+        Now { elapsed: Duration::from_secs(seconds), wall: UnixMillis(0) }
+    }
+
     fn names(neighbours: &[Neighbour]) -> Vec<String> {
         neighbours.iter().map(|neighbour| neighbour.node.to_string()).collect()
     }
 
     #[test]
     fn nodes_with_public_names_are_known_while_they_speak() {
-        let shown = Neighbours::default();
-        let mut directory = Directory::new(shown.clone());
-        let seconds = Duration::from_secs;
-        directory.heard(&presence("b1", NodeState::Online, Some("https://b1.example.net"), &[]), seconds(0));
-        directory.heard(&presence("b2", NodeState::Draining, Some("https://b2.example.net:8443"), &[]), seconds(1));
-        directory.heard(&presence("b3", NodeState::Online, None, &[]), seconds(1));
+        let (shown, mut view) = (Neighbours::default(), Membership::default());
+        view.heard(presence("b1", NodeState::Online, Some("https://b1.example.net"), &[]), at(0));
+        view.heard(presence("b2", NodeState::Draining, Some("https://b2.example.net:8443"), &[]), at(3));
+        view.heard(presence("b3", NodeState::Online, None, &[]), at(6));
+        shown.follow(&view, at(6));
         assert_eq!(names(&shown.all()), ["b1", "b2"]);
         assert!(shown.drains(&NodeId::new("b2").unwrap()) && !shown.drains(&NodeId::new("b1").unwrap()));
-        directory.expire(seconds(7));
+        shown.follow(&view, at(7));
         assert_eq!(names(&shown.all()), ["b2"]);
-        directory.heard(&presence("b2", NodeState::Offline, None, &[]), seconds(7));
+        view.heard(presence("b2", NodeState::Offline, None, &[]), at(7));
+        shown.follow(&view, at(7));
         assert_eq!(names(&shown.all()), [""; 0]);
     }
 
     #[test]
     fn others_are_those_that_take_viewers_and_first_those_that_have_the_stream() {
-        let shown = Neighbours::default();
-        let mut directory = Directory::new(shown.clone());
+        let (shown, mut view) = (Neighbours::default(), Membership::default());
         for number in 1..=8 {
             let url = format!("https://b{number}.example.net");
             let state = if number == 8 { NodeState::Draining } else { NodeState::Online };
             let streams: &[&str] = if number % 2 == 0 { &["demo"] } else { &[] };
-            directory.heard(&presence(&format!("b{number}"), state, Some(&url), streams), Duration::ZERO);
+            view.heard(presence(&format!("b{number}"), state, Some(&url), streams), at(0));
         }
+        shown.follow(&view, at(0));
         let demo = StreamId::new("demo").unwrap();
         let order = |node: &str| names(&shown.others(&NodeId::new(node).unwrap(), &demo));
         let mut of_b1 = order("b1");

@@ -18,8 +18,8 @@ mod web;
 
 pub use routes::{Settings, router};
 pub use shelf::{
-    DvrSummary, Lists, Look, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail,
-    StreamSummary, Verified,
+    Coming, DvrSummary, Lists, Look, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf,
+    StreamDetail, StreamSummary, Verified,
 };
 pub use steering::Direct;
 pub use traffic::{Rates, Traffic};
