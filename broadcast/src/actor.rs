@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use media::StreamId;
 use node::clock::Clock;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::Disk;
@@ -52,6 +52,8 @@ impl std::fmt::Debug for Handle {
 pub struct Views {
     streams: Arc<ArcSwap<BTreeMap<StreamId, Arc<Shown>>>>,
     lobby: Lobby,
+    /// Some stream has its first playlists.
+    appeared: Arc<watch::Sender<()>>,
 }
 
 /// One stream.
@@ -69,6 +71,11 @@ impl Views {
     /// All streams that are held.
     pub fn all(&self) -> Vec<Arc<StreamView>> {
         self.streams.load().values().map(|shown| shown.view.load_full()).collect()
+    }
+
+    /// Changes whenever some stream gets its first playlists.
+    pub fn appearances(&self) -> watch::Receiver<()> {
+        self.appeared.subscribe()
     }
 
     /// A place to wait for another view of a stream, for as long as a blocking reload may (RFC 8216bis 6.2.5.2).
@@ -116,6 +123,9 @@ impl Views {
         if let Some(shown) = streams.get(&view.stream) {
             let (log, playlists) = (view.seals_admitted, view.playlists.clone());
             let before = shown.view.swap(view);
+            if before.playlists.is_none() && playlists.is_some() {
+                self.appeared.send_replace(());
+            }
             // Refusals alone wake nobody: else whoever sends nonsense could.
             if before.seals_admitted != log
                 || before.playlists.as_ref().map(Arc::as_ptr) != playlists.as_ref().map(Arc::as_ptr)
@@ -124,10 +134,13 @@ impl Views {
             }
             return Some(before);
         }
-        let mut streams = BTreeMap::clone(&streams);
+        let (mut streams, has_playlists) = (BTreeMap::clone(&streams), view.playlists.is_some());
         let (stream, room) = (view.stream.clone(), Room::new(self.lobby.clone()));
         streams.insert(stream, Arc::new(Shown { view: ArcSwap::new(view), room }));
         self.streams.store(Arc::new(streams));
+        if has_playlists {
+            self.appeared.send_replace(());
+        }
         None
     }
 
@@ -374,6 +387,10 @@ impl<T: Clone> Board<T> {
 
     pub(crate) fn get(&self, stream: &StreamId) -> Option<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(stream).cloned()
+    }
+
+    pub(crate) fn all(&self) -> BTreeMap<StreamId, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn remove(&self, stream: &StreamId) {

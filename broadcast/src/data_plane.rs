@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use media::{Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId};
 use messages::{AlertReason, Role};
+use node::clock::Clock;
 use node::http::Peer;
 use seal::limits::{PART_BYTES_MAX, SEAL_BYTES_MAX};
 use serde::Deserialize;
@@ -23,7 +24,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::actor::Handle;
-use crate::gate::{Answer, Input, Source};
+use crate::follow::Attention;
+use crate::gate::{Answer, Holding, Input, Source};
 
 /// Requests at once from one node: a row of 20 renditions, and the one before it.
 const REQUESTS_PER_PEER: usize = 64;
@@ -31,13 +33,17 @@ const REQUESTS_PER_PEER: usize = 64;
 const BYTES_PER_PEER: usize = 32 * 1024 * 1024;
 /// Nodes that may push at once; one more is told to come later.
 const PUSHING_PEERS_MAX: usize = 64;
+/// Longest wait for an object whose seal is on its way here: a row and some.
+const SOON_MAX: Duration = Duration::from_millis(1_500);
 /// Time for a whole body: a part is half a second of media.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the routes share.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct DataPlane {
     handle: Handle,
+    clock: Clock,
+    attention: Attention,
     budgets: Arc<Mutex<HashMap<NodeId, Budget>>>,
 }
 
@@ -56,12 +62,12 @@ struct Share {
 /// A push that is not taken.
 type Refusal = (StatusCode, &'static str);
 
-pub(crate) fn router(handle: Handle) -> axum::Router {
+pub(crate) fn router(handle: Handle, attention: Attention, clock: Clock) -> axum::Router {
     axum::Router::new()
         .route("/live/{stream}/seals", get(seals).put(put_seal))
         .route("/live/{stream}/head", get(head))
         .route("/live/{stream}/{rendition}/{epoch}/{slot}", get(object).merge(put(put_object)))
-        .with_state(DataPlane { handle, budgets: Arc::default() })
+        .with_state(DataPlane { handle, clock, attention, budgets: Arc::default() })
 }
 
 /// An object's name out of its path; it has one spelling.
@@ -82,9 +88,8 @@ type ObjectPath = Path<(String, String, String, String)>;
 
 async fn object(State(plane): State<DataPlane>, Path(path): ObjectPath) -> Result<Response, Refusal> {
     let name = name(path)?;
-    let view = plane.handle.views().get(&name.stream);
-    let found = view.and_then(|view| view.media.get(name.epoch, &name.rendition, name.slot));
-    let (_, bytes) = found.ok_or((StatusCode::NOT_FOUND, "not admitted here\n"))?;
+    let admitted = tokio::time::timeout(SOON_MAX, plane.admitted(&name)).await.ok().flatten();
+    let bytes = admitted.ok_or((StatusCode::NOT_FOUND, "not admitted here\n"))?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
 }
 
@@ -121,6 +126,7 @@ async fn put_object(
 ) -> Result<Response, Refusal> {
     let peer = ingest(&peer)?;
     let name = name(path)?;
+    plane.attention.pushed(&name.stream);
     let length = content_length(&headers, PART_BYTES_MAX)?;
     let _share = plane.share(&peer, length)?;
     let mut hasher = Sha256::new();
@@ -139,6 +145,7 @@ async fn put_seal(
 ) -> Result<Response, Refusal> {
     let peer = ingest(&peer)?;
     let stream = StreamId::new(&stream).map_err(|_| (StatusCode::NOT_FOUND, "no such stream\n"))?;
+    plane.attention.pushed(&stream);
     let length = content_length(&headers, u64::try_from(SEAL_BYTES_MAX).unwrap_or(u64::MAX))?;
     let _share = plane.share(&peer, length)?;
     let raw = read(body, length, |_| ()).await?;
@@ -182,6 +189,26 @@ async fn read(body: Body, length: usize, mut seen: impl FnMut(&[u8])) -> Result<
 }
 
 impl DataPlane {
+    /// An object once it is admitted: an edge may have its seal from the bus before its bytes are here. `None` when it is not
+    /// what comes next either.
+    async fn admitted(&self, name: &ObjectName) -> Option<Bytes> {
+        loop {
+            // Entered before it looks: else what happens in between would be missed.
+            let place = self.handle.views().wait(&name.stream, self.clock);
+            let view = self.handle.views().get(&name.stream)?;
+            if let Some((_, bytes)) = view.media.get(name.epoch, &name.rendition, name.slot) {
+                return Some(bytes);
+            }
+            let playlists = view.playlists.as_ref()?;
+            if view.holding == Holding::Edge || !playlists.hints(name.epoch, &name.rendition, name.slot) {
+                return None;
+            }
+            if !place.ok()?.woken().await {
+                return None;
+            }
+        }
+    }
+
     fn share(&self, peer: &NodeId, bytes: usize) -> Result<Share, Refusal> {
         let busy = (StatusCode::TOO_MANY_REQUESTS, "too much at once\n");
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);

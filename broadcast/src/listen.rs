@@ -1,33 +1,36 @@
-//! What the node hears on the bus: grants, presence, sessions, seals. Anything else is counted and forgotten.
+//! What the node hears on the bus besides its streams: grants, presence, policy, sessions. Anything else is counted and forgotten.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use cluster::policy::Standing;
+use cluster::{Health, Membership};
 use media::NodeId;
-use messages::{NodeState, Presence, Role, SessionInfo, SessionState, Topic};
+use messages::{Policy, Presence, Role, SessionInfo, SessionState, Topic};
 use node::Context;
 use node::bus::{Message, Subscription};
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::{Board, Handle};
-use crate::gate::limits::{PEERS_MAX, STREAMS_MAX};
-use crate::gate::{Input, Source};
+use crate::follow::{Follower, subscribe};
+use crate::gate::Input;
+use crate::gate::limits::{HEADS_MAX, PEERS_MAX};
 use crate::peers::Addresses;
 
-/// How often it is looked whether peers have fallen silent.
-const PEERS_INTERVAL: Duration = Duration::from_secs(2);
-/// Sessions that are remembered for display: those of the streams held, and as many again.
-const SESSIONS_MAX: usize = 2 * STREAMS_MAX;
+/// How often it is looked whether peers have fallen silent, and streams are not asked for any more.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
+/// Sessions that are remembered, to list what this node does not hold.
+const SESSIONS_MAX: usize = HEADS_MAX;
 
-/// The subscriptions of a broadcast node.
+/// The subscriptions of a broadcast node that last as long as it does.
 pub(crate) struct Ears {
     keys: Subscription,
     nodes: Subscription,
+    policy: Subscription,
     sessions: Subscription,
-    heads: Subscription,
-    seals: Subscription,
 }
 
 /// Where what is heard goes.
@@ -36,51 +39,42 @@ pub(crate) struct Listener {
     pub(crate) handle: Handle,
     pub(crate) addresses: Addresses,
     pub(crate) sessions: Arc<Board<SessionInfo>>,
-    peers: BTreeMap<NodeId, (String, Duration)>,
-    told: Vec<NodeId>,
+    pub(crate) follower: Follower,
+    /// The operator has drained this node.
+    pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) view: Membership,
+    pub(crate) policy: Standing,
+    pub(crate) told: Vec<NodeId>,
 }
 
 impl Ears {
     /// Subscribes. Works while no broker is there.
     pub(crate) async fn open(context: &Context) -> Result<Self> {
-        let subscribe = async |rest: &str| {
-            let filter = context.prefix.filter(rest);
-            context.bus.subscribe(&filter).await.with_context(|| format!("cannot subscribe to {filter}"))
-        };
         Ok(Self {
-            keys: subscribe("keys/#").await?,
-            nodes: subscribe("nodes/+").await?,
-            sessions: subscribe("streams/+/session").await?,
-            heads: subscribe("streams/+/head").await?,
-            seals: subscribe("streams/+/seals").await?,
+            keys: subscribe(context, "keys/#").await?,
+            nodes: subscribe(context, "nodes/+").await?,
+            policy: subscribe(context, "policy").await?,
+            sessions: subscribe(context, "streams/+/session").await?,
         })
     }
 }
 
 impl Listener {
-    pub(crate) fn new(
-        context: Context,
-        handle: Handle,
-        addresses: Addresses,
-        sessions: Arc<Board<SessionInfo>>,
-    ) -> Self {
-        Self { context, handle, addresses, sessions, peers: BTreeMap::new(), told: Vec::new() }
-    }
-
     /// Hears until `shutdown`, or until the bus or the gate is gone. What others rest on comes first: keys before seals.
     pub(crate) async fn run(mut self, mut ears: Ears, shutdown: CancellationToken) {
-        let mut ticks = tokio::time::interval(PEERS_INTERVAL);
+        let mut ticks = tokio::time::interval(TICK_INTERVAL);
         loop {
             let heard = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
                 message = ears.keys.recv() => message,
                 message = ears.nodes.recv() => message,
+                message = ears.policy.recv() => message,
                 message = ears.sessions.recv() => message,
-                message = ears.heads.recv() => message,
-                message = ears.seals.recv() => message,
+                () = self.follower.heed() => continue,
                 _ = ticks.tick() => {
                     self.tell_peers().await;
+                    self.follower.tick().await;
                     continue;
                 }
             };
@@ -102,11 +96,16 @@ impl Listener {
             _ if raw.is_empty() => None,
             Topic::Key(_) => Some(Input::Grant(raw)),
             Topic::Revoked => Some(Input::Revocations(raw)),
-            Topic::Seals(stream) => Some(Input::Seal { stream, raw, source: Source::Bus }),
-            Topic::Head(stream) => Some(Input::Seal { stream, raw, source: Source::Head }),
+            Topic::Policy => match serde_json::from_slice::<Policy>(&raw) {
+                Ok(policy) => {
+                    self.policy(policy);
+                    None
+                }
+                Err(_) => Some(Input::Garbage("the policy")),
+            },
             Topic::Session(stream) => match serde_json::from_slice::<SessionInfo>(&raw) {
                 Ok(session) if session.stream == stream => {
-                    self.session(session);
+                    self.session(session).await;
                     None
                 }
                 _ => Some(Input::Garbage("the session of its stream")),
@@ -122,7 +121,8 @@ impl Listener {
         }
     }
 
-    fn session(&self, session: SessionInfo) {
+    async fn session(&mut self, session: SessionInfo) {
+        self.follower.session(&session).await;
         // An older session never replaces a newer one: brokers repeat what they keep.
         let known = self.sessions.get(&session.stream);
         if known.as_ref().is_some_and(|known| known.epoch > session.epoch) {
@@ -137,26 +137,36 @@ impl Listener {
     }
 
     async fn presence(&mut self, presence: Presence) {
-        if presence.role != Role::Broadcast || presence.node == self.context.id {
-            return;
-        }
-        let is_there = presence.state != NodeState::Offline;
-        match presence.data.filter(|url| is_there && url.starts_with("https://")) {
-            Some(url) if self.peers.contains_key(&presence.node) || self.peers.len() < PEERS_MAX => {
-                self.peers.insert(presence.node, (url, self.context.clock.elapsed()));
-            }
-            Some(_) => return,
-            None => _ = self.peers.remove(&presence.node),
-        }
+        self.view.heard(presence, self.context.clock.now());
         self.tell_peers().await;
+    }
+
+    /// The last word about this node stands, also when nobody says it any more.
+    fn policy(&mut self, policy: Policy) {
+        let is_drained = policy.drained.contains(&self.context.id);
+        if self.policy.heard(policy, self.context.clock.now())
+            && self.draining.swap(is_drained, Ordering::Relaxed) != is_drained
+        {
+            tracing::info!(node = %self.context.id, is_drained, "the operator's word");
+        }
     }
 
     /// Tells the gate who is there, when that changed.
     async fn tell_peers(&mut self) {
-        let now = self.context.clock.elapsed();
-        self.peers.retain(|_, (_, heard)| *heard + node::presence::STALE_AFTER > now);
-        self.addresses.set(self.peers.iter().map(|(node, (url, _))| (node.clone(), url.clone())).collect());
-        let nodes: Vec<NodeId> = self.peers.keys().cloned().collect();
+        let now = self.context.clock.now();
+        self.view.expire(now);
+        let peers = self.view.members().filter(|member| {
+            let presence = &member.presence;
+            let is_peer = presence.role == Role::Broadcast && presence.node != self.context.id;
+            is_peer && self.view.health(member, now) != Health::Offline
+        });
+        let reachable = peers.filter_map(|member| {
+            let url = member.presence.data.clone().filter(|url| url.starts_with("https://"))?;
+            Some((member.presence.node.clone(), url))
+        });
+        let peers: BTreeMap<NodeId, String> = reachable.take(PEERS_MAX).collect();
+        let nodes: Vec<NodeId> = peers.keys().cloned().collect();
+        self.addresses.set(peers);
         if nodes != self.told {
             self.told.clone_from(&nodes);
             // The gate is gone only when the node stops.

@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use cluster::Membership;
+use cluster::policy::Standing;
 use media::BitsPerSecond;
-use messages::SessionInfo;
+use messages::{NodeState, SessionInfo};
 use node::clock::Clock;
 use node::http::Limits;
 use node::ops::ReadyFlag;
@@ -22,8 +25,10 @@ use tokio::task::JoinSet;
 use crate::actor::{Actor, Board, Handle, Kept};
 use crate::disk::Disk;
 use crate::dvr::{self, Recorder};
+use crate::edge::Fetcher;
 use crate::effects::Effects;
-use crate::gate::{Gate, Input, Refused, Settings};
+use crate::follow::Follower;
+use crate::gate::{Gate, Holding, Input, Refused, Settings, StreamView};
 use crate::listen::{Ears, Listener};
 use crate::peers::{Addresses, Peers};
 use crate::shelf::NodeShelf;
@@ -114,6 +119,12 @@ impl Broadcast {
             Actor::spawn_keeping(gate, kept, context.clock, shutdown.clone())?.into_parts();
         let addresses = Addresses::default();
         let peers = Peers { client: context.identity.http_client()?, addresses: addresses.clone() };
+        // Half as much as for the streams that it owns.
+        let fetched = (context.clock, config.media_bytes_max / 2);
+        let fetcher = Fetcher::new(context.id.clone(), peers.clone(), handle.clone(), fetched);
+        let follower = Follower::new(context.clone(), handle.clone(), fetcher.clone());
+        let attention = follower.attention();
+        let draining = Arc::<AtomicBool>::default();
         let shelf = Arc::new(NodeShelf {
             node: context.id.clone(),
             clock: context.clock,
@@ -121,27 +132,45 @@ impl Broadcast {
             sessions: sessions.clone(),
             grants,
             dvr: recorder.as_ref().map(|recorder| recorder.dvr.clone()),
+            attention: attention.clone(),
+            fetcher: fetcher.clone(),
         });
         let (views, damage) = (handle.views().clone(), handle.clone());
         let ears = Ears::open(&context).await?;
-        let listener = Listener::new(context.clone(), handle.clone(), addresses, sessions);
+        let listener = Listener {
+            context: context.clone(),
+            handle: handle.clone(),
+            addresses,
+            sessions,
+            follower,
+            draining: draining.clone(),
+            view: Membership::default(),
+            policy: Standing::default(),
+            told: Vec::new(),
+        };
         let effects = Effects::new(context.clone(), handle.clone(), peers);
         let traffic = Arc::new(viewers::Traffic::default());
         let settings = viewers::Settings { node: context.id.clone(), target_duration_s: config.target_duration_s };
         let viewers = viewers::router(settings, shelf, traffic.clone());
 
-        let said =
-            Said { handle: handle.clone(), traffic, https_url, data_url, egress_capacity: config.egress_capacity };
+        let egress_capacity = config.egress_capacity;
+        let said = Said { handle: handle.clone(), traffic, https_url, data_url, egress_capacity, draining };
         let clock = context.clock;
         let parts = move || said.parts(clock);
-        context.ops.status(context.id.as_str(), status_of(handle.clone()));
+        context.ops.status(context.id.as_str(), status_of(handle.clone(), fetcher.clone()));
         let presence = presence::spawn(&context, parts, shutdown.clone());
         let mut tasks = JoinSet::new();
         let public = context.identity.server_public();
         let limits = Limits { name: "viewers", connections_max: config.connections_max, ..Limits::default() };
         tasks.spawn(http::serve_tls(https, public, viewers, limits, shutdown.clone()));
         let mutual = context.identity.server_mutual();
-        tasks.spawn(http::serve_tls(data, mutual, data_plane::router(handle), Limits::default(), shutdown.clone()));
+        tasks.spawn(http::serve_tls(
+            data,
+            mutual,
+            data_plane::router(handle, attention, clock),
+            Limits::default(),
+            shutdown.clone(),
+        ));
         tasks.spawn(ending(views.keep_time(shutdown.clone())));
         tasks.spawn(ending(listener.run(ears, shutdown.clone())));
         tasks.spawn(ending(effects.run(outputs, shutdown.clone())));
@@ -192,33 +221,43 @@ struct Said {
     https_url: String,
     data_url: String,
     egress_capacity: u64,
+    draining: Arc<AtomicBool>,
 }
 
 impl Said {
     fn parts(&self, clock: Clock) -> PresenceParts {
         let rates = self.traffic.rates(clock.now());
         let shown = self.handle.views().all();
-        let streams = shown.iter().filter(|view| view.playlists.is_some()).map(|view| view.stream.clone());
+        let (held, edges): (Vec<_>, Vec<_>) =
+            shown.iter().filter(|view| view.playlists.is_some()).partition(|view| view.holding == Holding::Owner);
+        let named = |views: Vec<&Arc<StreamView>>| views.into_iter().map(|view| view.stream.clone()).collect();
+        // One that is still filling its window is no owner yet.
+        let held = held.into_iter().filter(|view| view.media.is_whole()).collect();
+        let state = if self.draining.load(Ordering::Relaxed) { NodeState::Draining } else { NodeState::Online };
         PresenceParts {
+            state,
             https: Some(self.https_url.clone()),
             data: Some(self.data_url.clone()),
             egress: rates.egress,
             egress_capacity: BitsPerSecond(self.egress_capacity),
             requests_per_second: rates.requests_per_second,
-            streams: streams.collect(),
+            streams: named(held),
+            edges: named(edges),
             ..PresenceParts::default()
         }
     }
 }
 
 /// What `/status` shows of this node: its streams, what was admitted and what was refused.
-fn status_of(handle: Handle) -> impl Fn() -> serde_json::Value + Send + Sync + 'static {
+fn status_of(handle: Handle, fetcher: Fetcher) -> impl Fn() -> serde_json::Value + Send + Sync + 'static {
     move || {
         let streams = handle.views().all().into_iter().map(|view| {
             serde_json::json!({
                 "stream": view.stream,
                 "sequence": view.newest().map(|newest| newest.body().sequence),
                 "epoch": view.newest().map(|newest| newest.body().epoch),
+                "holding": match view.holding { Holding::Owner => "owner", Holding::Edge => "edge" },
+                "whole": view.media.is_whole(),
                 "ended": view.ended,
                 "media_bytes": view.media.bytes(),
                 "seals_admitted": view.seals_admitted,
@@ -226,7 +265,7 @@ fn status_of(handle: Handle) -> impl Fn() -> serde_json::Value + Send + Sync + '
             })
         });
         let (streams, waiting) = (streams.collect::<Vec<_>>(), handle.views().waiting());
-        serde_json::json!({ "role": "broadcast", "streams": streams, "waiting": waiting })
+        serde_json::json!({ "role": "broadcast", "streams": streams, "waiting": waiting, "edge": fetcher.status() })
     }
 }
 

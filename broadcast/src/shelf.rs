@@ -1,20 +1,23 @@
 //! The viewers' shelf: what the gate published, in the shapes that the viewers' routes take.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use media::{LogSequence, NodeId, ObjectName, RenditionId, StreamId, UnixMillis};
+use media::{LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId, UnixMillis};
 use messages::{SessionInfo, SessionState};
 use node::clock::Clock;
 use playlist::reload::Directives;
 
 use crate::actor::{Board, Views};
 use crate::dvr::{self, Dvr};
-use crate::gate::{Playlists, Shown, StreamView};
+use crate::edge::Fetcher;
+use crate::follow::Attention;
+use crate::gate::{Holding, Playlists, Shown, StreamView};
 use crate::viewers::{
-    DvrSummary, Lists, Look, NoPlace, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf,
-    StreamDetail, StreamSummary, Verified, Waiter,
+    Coming, DvrSummary, Lists, Look, NoPlace, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary,
+    Shelf, StreamDetail, StreamSummary, Verified, Waiter,
 };
 
 /// A stream whose newest seal is older than this is not live, whatever its session says: twenty rows.
@@ -31,6 +34,10 @@ pub(crate) struct NodeShelf {
     pub(crate) grants: Arc<ArcSwap<Vec<Bytes>>>,
     /// Recordings; `None` when nothing is recorded.
     pub(crate) dvr: Option<Dvr>,
+    /// Whom it is told that viewers ask for a stream.
+    pub(crate) attention: Attention,
+    /// What of a stream is at its owners.
+    pub(crate) fetcher: Fetcher,
 }
 
 impl NodeShelf {
@@ -59,15 +66,42 @@ impl NodeShelf {
             started_at: session.as_ref().map(|session| session.started_at),
             epoch: body.epoch,
             ingest: session.map(|session| session.ingest),
-            poster: image.as_ref().map(|_| format!("/live/{}/poster.jpg", view.stream)),
-            thumbnails: image
-                .map(|(_, rendition, ..)| format!("/live/{}/{rendition}/{{epoch}}/{{msn}}.jpg", view.stream)),
+            poster: image.as_ref().map(|_| poster_of(&view.stream)),
+            thumbnails: image.map(|(_, rendition)| format!("/live/{}/{rendition}/{{epoch}}/{{msn}}.jpg", view.stream)),
             renditions: view.tracks.iter().map(RenditionSummary::from).collect(),
             dvr: self.dvr.as_ref().filter(|dvr| dvr.has(&view.stream)).map(|dvr| DvrSummary {
                 url: format!("/live/{}/dvr.m3u8", view.stream),
                 window_s: dvr.window().as_secs(),
             }),
         })
+    }
+
+    /// A stream that other nodes own and nobody has asked this one for, as its ingest announced it.
+    fn announced(&self, session: SessionInfo) -> StreamSummary {
+        StreamSummary {
+            poster: Some(poster_of(&session.stream)),
+            name: session.stream,
+            state: session.state,
+            started_at: Some(session.started_at),
+            epoch: session.epoch,
+            ingest: Some(session.ingest),
+            thumbnails: None,
+            renditions: session.ladder.iter().map(RenditionSummary::from).collect(),
+            dvr: None,
+        }
+    }
+
+    /// Fetches an object that an admitted seal names, and that is at the owners of its stream; `None` when it is not.
+    fn fetch(&self, name: &ObjectName) -> Option<Reading> {
+        let view = self.views.get(&name.stream)?;
+        let absent = view.media.elsewhere(name.epoch, &name.rendition, name.slot)?;
+        let (fetcher, name, digest) = (self.fetcher.clone(), name.clone(), absent.digest);
+        Some(Box::pin(async move {
+            match fetcher.get(name, absent, &view).await {
+                Some(bytes) => OnDisk::Here(Object { bytes, digest }),
+                None => OnDisk::Busy,
+            }
+        }))
     }
 
     /// What the log says comes before what the bus says: an end is signed, a session's word is not.
@@ -82,6 +116,10 @@ impl NodeShelf {
             _ => SessionState::Reconnecting,
         }
     }
+}
+
+fn poster_of(stream: &StreamId) -> String {
+    format!("/live/{stream}/poster.jpg")
 }
 
 impl Shelf for NodeShelf {
@@ -113,12 +151,23 @@ impl Shelf for NodeShelf {
         if is_open && view.playlists.as_ref().is_some_and(is_hinted) { Look::Soon } else { Look::Absent }
     }
 
-    fn poster(&self, stream: &StreamId) -> Option<Object> {
-        let (.., digest, bytes) = self.views.get(stream)?.media.newest_image()?;
-        Some(Object { bytes, digest })
+    fn poster(&self, stream: &StreamId) -> Option<ObjectName> {
+        let (key, rendition) = self.views.get(stream)?.media.newest_image()?;
+        Some(ObjectName { stream: stream.clone(), rendition, epoch: key.epoch, slot: Slot::Image { msn: key.msn } })
+    }
+
+    fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>) -> Option<Coming> {
+        self.attention.attend(stream, rendition)
+    }
+
+    fn is_elsewhere(&self, stream: &StreamId) -> bool {
+        self.attention.holding(stream) != Some(Holding::Owner) && self.sessions.get(stream).is_some()
     }
 
     fn kept(&self, name: &ObjectName) -> Option<Reading> {
+        if let Some(fetching) = self.fetch(name) {
+            return Some(fetching);
+        }
         let (dvr, name) = (self.dvr.clone()?, name.clone());
         dvr.has(&name.stream).then(|| -> Reading {
             Box::pin(async move {
@@ -140,7 +189,15 @@ impl Shelf for NodeShelf {
     }
 
     fn streams(&self) -> Vec<StreamSummary> {
-        self.views.all().iter().filter_map(|view| self.summary(view)).collect()
+        let held: BTreeMap<StreamId, StreamSummary> =
+            self.views.all().iter().filter_map(|view| Some((view.stream.clone(), self.summary(view)?))).collect();
+        let is_live = |session: &SessionInfo| session.state != SessionState::Ended;
+        let others =
+            self.sessions.all().into_iter().filter(|(name, session)| !held.contains_key(name) && is_live(session));
+        let mut all: BTreeMap<StreamId, StreamSummary> =
+            others.map(|(name, session)| (name, self.announced(session))).collect();
+        all.extend(held);
+        all.into_values().collect()
     }
 
     fn stream(&self, stream: &StreamId) -> Option<StreamDetail> {

@@ -9,7 +9,8 @@ use messages::AlertReason;
 use seal::{Freshness, Input as ChainInput, Missing, RefusalReason, Sealed};
 
 use super::limits::{
-    JOIN_SEALS_MAX, JOIN_WAIT_MAX, PEERS_WAIT_MAX, PULL_ROUND_PAUSE, SEAL_LATE_AFTER, SILENCE_MAX, STUCK_MAX,
+    JOIN_ANSWERED_WAIT_MAX, JOIN_SEALS_MAX, JOIN_WAIT_MAX, PEERS_WAIT_MAX, PULL_ROUND_PAUSE, SEAL_LATE_AFTER,
+    SILENCE_MAX, STUCK_MAX,
 };
 use super::stream::Stream;
 use super::{Answer, Output, Pull, PullId, Shared, reason_of};
@@ -37,13 +38,21 @@ pub(super) struct CatchUp {
     missing_since: Option<Duration>,
     /// When the newest seal came.
     pub(super) progress_at: Duration,
+    /// It was joined in vain before any seal came: then peers are asked once more when the first one does.
+    is_blind: bool,
 }
 
 impl Joining {
     fn is_over(&self, shared: &Shared) -> bool {
         let now = shared.now.elapsed;
         let nobody_else = !self.asked.is_empty() || now >= self.peers_until(shared);
-        (self.under_way.is_empty() && nobody_else) || now >= self.since + JOIN_WAIT_MAX
+        let is_answered = self.answered_until().is_some_and(|until| now >= until);
+        (self.under_way.is_empty() && nobody_else) || is_answered || now >= self.since + JOIN_WAIT_MAX
+    }
+
+    /// Until when the others are waited for, once one has answered; it has verified seals.
+    fn answered_until(&self) -> Option<Duration> {
+        (!self.tails.is_empty()).then_some(self.since + JOIN_ANSWERED_WAIT_MAX)
     }
 
     fn peers_until(&self, shared: &Shared) -> Duration {
@@ -53,6 +62,7 @@ impl Joining {
 
 impl Stream {
     pub(super) fn start_join(&mut self, shared: &mut Shared) {
+        self.catch_up.is_blind = false;
         let since = shared.now.elapsed;
         let (asked, under_way) = (BTreeSet::new(), BTreeSet::new());
         self.catch_up.joining = Some(Joining { since, seals: Vec::new(), asked, under_way, tails: Vec::new() });
@@ -62,8 +72,9 @@ impl Stream {
 
     /// Asks the peers that were not asked yet for their whole log.
     pub(super) fn ask_all(&mut self, shared: &mut Shared) {
+        let sources = self.sources(shared);
         let Some(joining) = &mut self.catch_up.joining else { return };
-        for peer in shared.peers.clone() {
+        for peer in sources {
             if joining.asked.insert(peer.clone()) {
                 let id = shared.start_pull(Pull::Log { stream: self.id.clone(), peer: peer.clone() });
                 joining.under_way.insert(id);
@@ -74,7 +85,10 @@ impl Stream {
     }
 
     /// A verified seal came while peers are asked.
-    pub(super) fn hold_back(&mut self, sealed: Sealed) -> Result<Answer, Sealed> {
+    pub(super) fn hold_back(&mut self, sealed: Sealed, shared: &mut Shared) -> Result<Answer, Sealed> {
+        if self.catch_up.is_blind {
+            self.start_join(shared);
+        }
         let Some(joining) = &mut self.catch_up.joining else { return Err(sealed) };
         if joining.seals.contains(&sealed) {
             return Ok(Answer::Known);
@@ -115,7 +129,7 @@ impl Stream {
         for sealed in seals {
             self.offer(sealed, shared);
         }
-        let all_asked = self.catch_up.asked.checked_rem(shared.peers.len()).is_none_or(|rest| rest == 0);
+        let all_asked = self.catch_up.asked.checked_rem(self.sources(shared).len()).is_none_or(|rest| rest == 0);
         let progress = self.chain.head().map(|head| head.digest) != before;
         let pause = match self.chain.missing() {
             _ if progress || !all_asked => Duration::ZERO,
@@ -169,6 +183,7 @@ impl Stream {
             let newest = joining.seals.iter().map(|sealed| sealed.body().epoch).max();
             joining.seals.sort_by_key(|sealed| (Some(sealed.body().epoch) != newest, sealed.body().sequence));
         }
+        self.catch_up.is_blind = self.chain.head().is_none() && joining.seals.is_empty();
         for sealed in joining.seals {
             self.offer(sealed, shared);
         }
@@ -199,7 +214,8 @@ impl Stream {
             Some(Missing::Tail) => LogSequence(0),
             None => self.chain.head().map_or(LogSequence(0), |head| head.sequence.next()),
         };
-        let Some(peer) = shared.peers.get(self.catch_up.asked % shared.peers.len().max(1)).cloned() else { return };
+        let sources = self.sources(shared);
+        let Some(peer) = sources.get(self.catch_up.asked % sources.len().max(1)).cloned() else { return };
         self.catch_up.asked += 1;
         let id = shared.start_pull(Pull::Log { stream: self.id.clone(), peer: peer.clone() });
         self.catch_up.under_way = Some(id);
@@ -255,7 +271,7 @@ impl Stream {
         if let Some(joining) = &self.catch_up.joining {
             let end = joining.since + JOIN_WAIT_MAX;
             let alone = joining.asked.is_empty().then(|| joining.peers_until(shared));
-            return Some(alone.map_or(end, |alone| alone.min(end)));
+            return [alone, joining.answered_until(), Some(end)].into_iter().flatten().min();
         }
         self.ask_at(shared).into_iter().chain(self.stuck_at()).chain(self.chain.next_deadline()).min()
     }

@@ -6,9 +6,8 @@ use messages::AlertReason;
 use seal::limits::{IMAGE_BYTES_MAX, INIT_BYTES_MAX, PART_BYTES_MAX};
 use seal::{Freshness, KeyId, Refusal, RefusalReason, Sealed};
 
-use super::limits::{STRANGERS_MAX, STRANGERS_WAIT_MAX, STREAMS_MAX};
+use super::limits::{STRANGERS_MAX, STRANGERS_WAIT_MAX};
 use super::store::length;
-use super::stream::Stream;
 use super::{Answer, Gate, Output, Pull, PullId, Pulled, Source, Stranger, reason_of};
 
 /// Where the key's id stands in an envelope that is well formed: nothing rests on it but whether a seal waits.
@@ -75,14 +74,7 @@ impl Gate {
     }
 
     fn verified(&mut self, id: StreamId, sealed: Sealed) -> Answer {
-        if !self.streams.contains_key(&id) && self.streams.len() >= STREAMS_MAX {
-            self.refuse(AlertReason::Quarantine, &id, format!("{STREAMS_MAX} streams are held already"));
-            return Answer::Full;
-        }
-        let saved = self.heads.get(&id).cloned();
-        let shared = &mut self.shared;
-        let stream = self.streams.entry(id.clone()).or_insert_with(|| Stream::new(id, saved, shared));
-        stream.seal(sealed, shared)
+        self.stream(id).map_or(Answer::Full, |(stream, shared)| stream.seal(sealed, shared))
     }
 
     pub(super) fn object(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes, peer: &NodeId) -> Answer {
@@ -115,7 +107,8 @@ impl Gate {
                     self.refuse(AlertReason::Digest, &name.stream, detail);
                     return Answer::Refused(AlertReason::Digest);
                 }
-                Some(named) if named.is_here => return Answer::Known,
+                // Also where the node has no use for the bytes: an edge that was an owner a moment ago.
+                Some(named) if named.is_settled => return Answer::Known,
                 Some(_) => {
                     stream.foresee(name, digest, &bytes);
                     stream.fill(name, digest, bytes);

@@ -6,8 +6,10 @@ use std::time::Duration;
 pub const STREAMS_MAX: usize = 64;
 /// Streams whose newest seal is remembered, on disk and in memory: all that a catalogue is likely to have.
 pub const HEADS_MAX: usize = 4096;
-/// Broadcast peers that are asked: more would not make an answer more likely.
-pub const PEERS_MAX: usize = 32;
+/// Broadcast peers that are known.
+pub const PEERS_MAX: usize = 1024;
+/// Peers that are asked about one stream whose owners are not known: more would not make an answer more likely.
+pub const SOURCES_MAX: usize = 16;
 
 /// Bytes without a seal, per sending node: four seconds of a ladder of 25 Mbit/s, ahead of its seals, with room.
 pub const QUARANTINE_BYTES_PER_PEER: u64 = 64 * 1024 * 1024;
@@ -38,6 +40,8 @@ pub const SEAL_LATE_AFTER: Duration = Duration::from_millis(200);
 pub const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long the answers of peers are waited for before the first seal of an unknown stream is trusted.
 pub const JOIN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long the others are waited for once one has answered: a peer that hangs must not keep viewers waiting.
+pub const JOIN_ANSWERED_WAIT_MAX: Duration = Duration::from_millis(700);
 /// How long a node without peers waits for one to show, from its start.
 pub const PEERS_WAIT_MAX: Duration = Duration::from_millis(1500);
 /// Seals that wait while a stream is joined: a minute of half-second rows.

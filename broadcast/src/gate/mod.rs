@@ -28,7 +28,7 @@ use seal::{Head, Keyring, Refusal, RefusalReason, Sealed};
 
 use limits::{HEADS_MAX, PEERS_MAX};
 pub use quarantine::Quarantine;
-pub use store::Media;
+pub use store::{Absent, Media};
 use stream::Stream;
 pub use view::{Playlists, Shown, StreamView};
 
@@ -41,6 +41,15 @@ pub enum Source {
     Head,
     /// Pushed over the data plane by this node.
     Put(NodeId),
+}
+
+/// What a node does with a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holding {
+    /// Has all of its bytes: a seal is admitted once they are here.
+    Owner,
+    /// Has its log, which is admitted as it verifies; bytes are fetched when a viewer wants them, and checked then.
+    Edge,
 }
 
 /// What a peer answered to a pull.
@@ -95,6 +104,17 @@ pub enum Input {
     Revocations(Bytes),
     /// The other broadcast nodes that are there now.
     Peers(Vec<NodeId>),
+    /// The node has to do with a stream, in this way, from now on.
+    Follow {
+        /// Stream.
+        stream: StreamId,
+        /// How.
+        holding: Holding,
+        /// Who owns it, this node or not: they are asked before others.
+        owners: Vec<NodeId>,
+    },
+    /// The node has nothing to do with a stream any more. Its head stays.
+    Unfollow(StreamId),
     /// Something that is nothing came on the bus: what it was supposed to be.
     Garbage(&'static str),
     /// What was admitted before is not on the node's own disk as it was written.
@@ -339,6 +359,8 @@ impl Gate {
                 self.shared.peers = peers;
                 self.streams.values_mut().for_each(|stream| stream.peers_changed(&mut self.shared));
             }
+            Input::Follow { stream, holding, owners } => self.follow(stream, holding, owners),
+            Input::Unfollow(stream) => self.unfollow(&stream),
             Input::Damaged(Refused { reason, stream, detail }) => match stream {
                 Some(stream) => self.refuse(reason, &stream, detail),
                 None => self.shared.refuse(reason, None, detail),
@@ -379,6 +401,31 @@ impl Gate {
         }
     }
 
+    fn follow(&mut self, id: StreamId, holding: Holding, owners: Vec<NodeId>) {
+        if let Some(stream) = self.stream(id) {
+            stream.0.hold(holding, owners, stream.1);
+        }
+    }
+
+    /// A stream, made when it is new here; `None` when there is no room for it.
+    fn stream(&mut self, id: StreamId) -> Option<(&mut Stream, &mut Shared)> {
+        if !self.streams.contains_key(&id) && self.streams.len() >= limits::STREAMS_MAX {
+            let detail = format!("{} streams are held already", limits::STREAMS_MAX);
+            self.refuse(AlertReason::Quarantine, &id, detail);
+            return None;
+        }
+        let (saved, shared) = (self.heads.get(&id).cloned(), &mut self.shared);
+        let stream = self.streams.entry(id.clone()).or_insert_with(|| Stream::new(id, saved, shared));
+        Some((stream, shared))
+    }
+
+    fn unfollow(&mut self, id: &StreamId) {
+        if let Some(stream) = self.streams.remove(id) {
+            self.shared.media_bytes -= stream.media_bytes();
+            self.shared.outputs.push(Output::Forget(id.clone()));
+        }
+    }
+
     /// Everything that is due, and what became visible.
     fn work(&mut self) {
         self.refuse_strangers();
@@ -397,11 +444,9 @@ impl Gate {
         let idle: Vec<StreamId> =
             self.streams.values().filter(|stream| stream.is_idle(elapsed)).map(|stream| stream.id().clone()).collect();
         for id in idle {
-            if let Some(stream) = self.streams.remove(&id) {
-                shared.media_bytes -= stream.media_bytes();
-                shared.outputs.push(Output::Forget(id));
-            }
+            self.unfollow(&id);
         }
+        let shared = &mut self.shared;
         for stream in self.streams.values_mut() {
             if let Some(saved) = stream.publish(shared) {
                 let id = stream.id().clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use media::{Digest, Epoch, LogSequence, PartIndex, RenditionId, Slot};
+use media::{Digest, Epoch, LogSequence, ObjectName, PartIndex, RenditionId, Slot};
 use playlist::SegmentKey;
 use sha2::{Digest as _, Sha256};
 
@@ -18,6 +18,19 @@ pub(super) struct StoredPart {
     pub digest: Digest,
     /// The bytes.
     pub bytes: Bytes,
+}
+
+/// What a verified seal says of bytes that are not here, and that nothing waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// Rendition.
+    pub rendition: RenditionId,
+    /// Part, segment, image or init segment.
+    pub slot: Slot,
+    /// Their SHA-256.
+    pub digest: Digest,
+    /// How long they are, in bytes.
+    pub length: u64,
 }
 
 /// The parts of one row that have bytes, sorted by rendition.
@@ -33,6 +46,8 @@ pub(super) struct StoredRow {
     pub gaps: Vec<RenditionId>,
     /// The image of the segment that it completes.
     pub image: Option<StoredPart>,
+    /// What it names and is elsewhere; nothing on an owner.
+    pub absent: Vec<Absent>,
 }
 
 impl StoredRow {
@@ -89,7 +104,7 @@ impl StoredSegment {
                 StoredPart { bytes: slice.unwrap_or_else(|| part.bytes.clone()), ..part.clone() }
             });
             let (parts, gaps, image) = (parts.collect(), row.gaps.clone(), row.image.clone());
-            Arc::new(StoredRow { sequence: row.sequence, part: row.part, parts, gaps, image })
+            Arc::new(StoredRow { parts, gaps, image, absent: row.absent.clone(), ..**row })
         });
         self.rows = sliced.collect();
     }
@@ -100,6 +115,8 @@ impl StoredSegment {
 pub struct Media {
     segments: BTreeMap<SegmentKey, Arc<StoredSegment>>,
     inits: BTreeMap<(Epoch, RenditionId), (Digest, Bytes)>,
+    /// Init segments that are elsewhere.
+    absent_inits: BTreeMap<(Epoch, RenditionId), Absent>,
     bytes: u64,
 }
 
@@ -121,6 +138,41 @@ impl Media {
         }
     }
 
+    /// What is sealed of an object that is not here; `None` when it is here, or no admitted seal names it.
+    pub fn elsewhere(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> Option<Absent> {
+        let (Slot::Part { msn, .. } | Slot::Segment { msn } | Slot::Image { msn }) = slot else {
+            return self.absent_inits.get(&(epoch, rendition.clone())).cloned();
+        };
+        let segment = self.segments.get(&SegmentKey { epoch, msn })?;
+        let mut absent = segment.rows.iter().rev().flat_map(|row| &row.absent);
+        absent.find(|absent| absent.rendition == *rendition && absent.slot == slot).cloned()
+    }
+
+    /// The parts of a rendition's segment that are elsewhere, in order; `None` while it is not complete, or when some part is none.
+    pub fn parts_elsewhere(&self, of: &ObjectName) -> Option<Vec<Absent>> {
+        let (Slot::Part { msn, .. } | Slot::Segment { msn } | Slot::Image { msn }) = of.slot else { return None };
+        let segment = self.segments.get(&SegmentKey { epoch: of.epoch, msn }).filter(|segment| segment.closed)?;
+        let part = |row: &Arc<StoredRow>| {
+            let is_part =
+                |absent: &&Absent| matches!(absent.slot, Slot::Part { .. }) && absent.rendition == of.rendition;
+            row.absent.iter().find(is_part).cloned()
+        };
+        segment.rows.iter().map(part).collect()
+    }
+
+    /// What is elsewhere of the rows that seals after `sequence` list, oldest first.
+    pub fn absent_after(&self, sequence: LogSequence) -> impl Iterator<Item = (Epoch, LogSequence, &Absent)> {
+        let rows = self.segments.iter().flat_map(|(key, segment)| segment.rows.iter().map(|row| (key.epoch, row)));
+        let newer = rows.filter(move |(_, row)| row.sequence > sequence);
+        newer.flat_map(|(epoch, row)| row.absent.iter().map(move |absent| (epoch, row.sequence, absent)))
+    }
+
+    /// Whether everything that playlists list is here.
+    pub fn is_whole(&self) -> bool {
+        let listed = self.segments.values().filter(|segment| segment.expires.is_none());
+        listed.flat_map(|segment| &segment.rows).all(|row| row.absent.is_empty())
+    }
+
     /// Whether an object is a gap: sealed as one, or a complete segment with such a part in it.
     pub fn is_gap(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> bool {
         let rows = |msn| self.segments.get(&SegmentKey { epoch, msn }).map(|segment| (segment.closed, &segment.rows));
@@ -134,12 +186,16 @@ impl Media {
         }
     }
 
-    /// The newest image of a segment that has not left the playlists: whose it is, where it stands, and its digest and bytes.
-    pub fn newest_image(&self) -> Option<(SegmentKey, RenditionId, Digest, Bytes)> {
+    /// The newest image of a segment that has not left the playlists, here or elsewhere: where it stands, and whose it is.
+    pub fn newest_image(&self) -> Option<(SegmentKey, RenditionId)> {
         let mut listed = self.segments.iter().rev().filter(|(_, segment)| segment.expires.is_none());
         listed.find_map(|(key, segment)| {
-            let StoredPart { rendition, digest, bytes } = segment.image()?.clone();
-            Some((*key, rendition, digest, bytes))
+            let absent = |row: &Arc<StoredRow>| {
+                let image = row.absent.iter().find(|absent| matches!(absent.slot, Slot::Image { .. }));
+                image.map(|image| image.rendition.clone())
+            };
+            let here = segment.image().map(|image| image.rendition.clone());
+            here.or_else(|| segment.rows.last().and_then(absent)).map(|rendition| (*key, rendition))
         })
     }
 
@@ -153,8 +209,16 @@ impl Media {
         self.bytes
     }
 
+    pub(super) fn add_absent_init(&mut self, epoch: Epoch, init: Absent) {
+        let key = (epoch, init.rendition.clone());
+        if !self.inits.contains_key(&key) {
+            self.absent_inits.insert(key, init);
+        }
+    }
+
     pub(super) fn add_init(&mut self, epoch: Epoch, rendition: RenditionId, digest: Digest, bytes: Bytes) {
         self.bytes += length(&bytes);
+        self.absent_inits.remove(&(epoch, rendition.clone()));
         if let Some((_, old)) = self.inits.insert((epoch, rendition), (digest, bytes)) {
             self.bytes -= length(&old);
         }
@@ -165,12 +229,19 @@ impl Media {
         let segment = Arc::make_mut(self.segments.entry(key).or_default());
         segment.expires = None;
         let index = usize::try_from(row.part.0).unwrap_or(usize::MAX);
-        if index < segment.rows.len() {
-            // The fold began anew and comes by again: the same parts.
-            return;
+        match segment.rows.get_mut(index) {
+            // The fold began anew and comes by again: the same parts, unless they were elsewhere before.
+            Some(known) if known.absent.is_empty() || !row.absent.is_empty() => {}
+            Some(known) => {
+                self.bytes = self.bytes - known.length() + added;
+                *known = Arc::new(row);
+                segment.closed = false;
+            }
+            None => {
+                segment.rows.push(Arc::new(row));
+                self.bytes += added;
+            }
         }
-        segment.rows.push(Arc::new(row));
-        self.bytes += added;
     }
 
     /// The segment is complete: `whole` has those of its renditions that are assembled; the others, unless they have a gap among
@@ -232,7 +303,9 @@ impl Media {
     /// Drops init segments of epochs that have no segment here and are not current.
     pub(super) fn keep_inits(&mut self, current: Option<Epoch>) {
         let epochs: std::collections::BTreeSet<Epoch> = self.segments.keys().map(|key| key.epoch).collect();
-        self.inits.retain(|(epoch, _), _| epochs.contains(epoch) || current.is_none_or(|current| *epoch >= current));
+        let is_kept = |epoch: &Epoch| epochs.contains(epoch) || current.is_none_or(|current| *epoch >= current);
+        self.inits.retain(|(epoch, _), _| is_kept(epoch));
+        self.absent_inits.retain(|(epoch, _), _| is_kept(epoch));
         self.recount();
     }
 
@@ -273,7 +346,8 @@ mod tests {
             media.add_init(key.epoch, rendition(name), Digest::NONE, nothing.clone());
         }
         let (parts, gaps) = (Vec::new(), vec![rendition("360p")]);
-        media.add_row(key, StoredRow { sequence: LogSequence(1), part: PartIndex(3), parts, gaps, image: None });
+        let (image, absent) = (None, Vec::new());
+        media.add_row(key, StoredRow { sequence: LogSequence(1), part: PartIndex(3), parts, gaps, image, absent });
         let is_gap = |media: &Media, name, slot| media.is_gap(key.epoch, &rendition(name), slot);
         let (whole, part) = (Slot::Segment { msn: key.msn }, Slot::Part { msn: key.msn, part: PartIndex(3) });
         assert!(is_gap(&media, "360p", part) && !is_gap(&media, "1080p", part));

@@ -3,6 +3,7 @@
 //! Seals are admitted strictly in log order. A seal whose bytes are all here is folded into the timeline and its bytes become
 //! visible, at once and together; before that nothing of it is.
 
+mod hold;
 mod show;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use media::{Digest, LogSequence, ObjectName, RenditionId, Slot, StreamId, UnixMillis};
+use media::{Digest, LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId, UnixMillis};
 use messages::AlertReason;
 use playlist::reload::Edge;
 use playlist::{SegmentKey, Timeline};
@@ -20,10 +21,10 @@ use sha2::{Digest as _, Sha256};
 use super::assembly::Assembly;
 use super::catch_up::CatchUp;
 use super::limits::{PENDING_SEALS_MAX, PULL_AFTER, STREAM_IDLE_MAX};
-use super::store::{Media, StoredPart, StoredRow, length};
+use super::store::{Media, length};
 use super::view::Playlists;
 use super::wants::Wants;
-use super::{Admitted, Answer, Output, Recorded, SavedHead, Shared, reason_of};
+use super::{Admitted, Answer, Holding, Output, Recorded, SavedHead, Shared, reason_of};
 
 /// A seal in the log whose bytes are not all here.
 #[derive(Debug)]
@@ -44,7 +45,8 @@ pub(super) type SlotBytes = BTreeMap<(RenditionId, Slot), (Digest, Bytes)>;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Named {
     pub(super) digest: Digest,
-    pub(super) is_here: bool,
+    /// Its bytes are here, or are not waited for.
+    pub(super) is_settled: bool,
 }
 
 /// Whether what is enqueued is folded, or stands before the first checkpoint.
@@ -62,6 +64,9 @@ pub(super) struct Stream {
     pending: VecDeque<Pending>,
     pending_bytes: u64,
     wants: Wants,
+    holding: Holding,
+    /// Who has its bytes.
+    owners: Vec<NodeId>,
     ground: Ground,
     /// A seal contradicted the log: only a new epoch helps.
     blocked: bool,
@@ -96,6 +101,8 @@ impl Stream {
             pending: VecDeque::new(),
             pending_bytes: 0,
             wants: Wants::default(),
+            holding: Holding::Owner,
+            owners: Vec::new(),
             ground: Ground::Sought,
             blocked: false,
             timeline: Timeline::new(shared.settings.playlist),
@@ -134,7 +141,7 @@ impl Stream {
 
     /// A verified seal came.
     pub(super) fn seal(&mut self, sealed: Sealed, shared: &mut Shared) -> Answer {
-        match self.hold_back(sealed) {
+        match self.hold_back(sealed, shared) {
             Ok(answer) => answer,
             Err(sealed) => self.offer(sealed, shared),
         }
@@ -249,10 +256,14 @@ impl Stream {
                 self.ground = Ground::Found;
             }
             self.settle_unneeded(body, shared);
-            let inits = body.checkpoint.iter();
+            let inits = body.checkpoint.iter().filter(|_| self.holding == Holding::Owner);
             return inits.map(|r| (r.track.rendition.clone(), Slot::Init, r.init, r.init_length)).collect();
         }
         self.ground = Ground::Found;
+        if self.holding == Holding::Edge {
+            self.settle_unneeded(body, shared);
+            return Vec::new();
+        }
         let has_bytes = |object: &&seal::Object| !object.gap && !matches!(object.slot, Slot::Segment { .. });
         let objects = body.objects.iter().filter(has_bytes);
         objects.map(|object| (object.rendition.clone(), object.slot, object.digest, object.length)).collect()
@@ -289,14 +300,15 @@ impl Stream {
     /// What a verified seal says about an object; `None` when none names it.
     pub(super) fn named(&self, name: &ObjectName) -> Option<Named> {
         if let Some(want) = self.wants.get(name) {
-            return Some(Named { digest: want.digest, is_here: false });
+            return Some(Named { digest: want.digest, is_settled: false });
         }
         let key = (name.rendition.clone(), name.slot);
         let waiting = self.pending.iter().filter(|pending| pending.sealed.body().epoch == name.epoch);
         let digest = waiting.filter_map(|pending| pending.bytes.get(&key)).map(|(digest, _)| *digest).next();
-        let digest =
-            digest.or_else(|| self.media.get(name.epoch, &name.rendition, name.slot).map(|(digest, _)| digest))?;
-        Some(Named { digest, is_here: true })
+        let digest = digest
+            .or_else(|| self.media.get(name.epoch, &name.rendition, name.slot).map(|(digest, _)| digest))
+            .or_else(|| self.elsewhere(name).map(|absent| absent.digest))?;
+        Some(Named { digest, is_settled: true })
     }
 
     /// The bytes of a wanted object came; `digest` was compared.
@@ -320,7 +332,7 @@ impl Stream {
     }
 
     pub(super) fn pull_failed(&mut self, name: &ObjectName, shared: &Shared) {
-        self.wants.failed(name, shared.now.elapsed, shared.peers.len());
+        self.wants.failed(name, shared.now.elapsed, self.sources(shared).len());
     }
 
     pub(super) fn peers_changed(&mut self, shared: &mut Shared) {
@@ -347,7 +359,8 @@ impl Stream {
         if self.give_up_overdue(shared) {
             self.admit(shared);
         }
-        self.wants.pull(shared);
+        let sources = self.sources(shared);
+        self.wants.pull(&sources, shared);
         if self.media.expire(now) {
             self.media.keep_inits(self.timeline.checkpoint().map(|checkpoint| checkpoint.epoch));
             self.is_changed = true;
@@ -381,6 +394,21 @@ impl Stream {
 
     /// Lines the same seals up again, of which the first is where the fold begins anew.
     fn requeue(&mut self, outcome: Outcome, shared: &mut Shared) {
+        let show_from = self.show_from;
+        self.keeping_bytes(shared, |stream, shared| stream.begin_anew(outcome, shared));
+        self.show_from = show_from;
+    }
+
+    /// Lines the same seals up again, after what was admitted.
+    fn requeue_after(&mut self, outcome: Outcome, shared: &mut Shared) {
+        self.keeping_bytes(shared, |stream, shared| {
+            stream.drop_pending(|_| false);
+            stream.steps(outcome, shared);
+        });
+    }
+
+    /// Empties the line, has it filled again, and gives the bytes that waited in it to those who want them now.
+    fn keeping_bytes(&mut self, shared: &mut Shared, line_up: impl FnOnce(&mut Self, &mut Shared)) {
         let mut kept: Vec<(ObjectName, Digest, Bytes)> = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
             let (stream, epoch) = (&self.id, pending.sealed.body().epoch);
@@ -388,9 +416,7 @@ impl Stream {
                 (ObjectName { stream: stream.clone(), rendition, epoch, slot }, digest, bytes)
             }));
         }
-        let show_from = self.show_from;
-        self.begin_anew(outcome, shared);
-        self.show_from = show_from;
+        line_up(self, shared);
         for (name, digest, bytes) in kept {
             if self.wants.get(&name).is_some_and(|want| want.digest == digest) {
                 self.fill(&name, digest, bytes);
@@ -424,7 +450,7 @@ impl Stream {
         let is_folded = self.timeline.head().is_some() || body.objects.iter().any(|object| object.slot == Slot::Init);
         let whole = match self.assembly.add(body, &bytes) {
             Ok(whole) => whole,
-            Err(_) if !is_folded => BTreeMap::new(),
+            Err(_) if !is_folded || self.holding == Holding::Edge => BTreeMap::new(),
             Err(detail) => return Err((AlertReason::Digest, format!("stream {}: {detail}", self.id))),
         };
         let effects = self.timeline.apply(body).map_err(|contradiction| {
@@ -450,7 +476,7 @@ impl Stream {
 
     /// Tells whoever records what was admitted.
     fn hand_on(&self, sealed: &Sealed, void_after: Option<LogSequence>, bytes: &SlotBytes, shared: &mut Shared) {
-        if shared.recorded == Recorded::Yes {
+        if shared.recorded == Recorded::Yes && self.holding == Holding::Owner {
             let bytes = bytes.iter().map(|((rendition, slot), (_, bytes))| (rendition.clone(), *slot, bytes.clone()));
             let admitted = Admitted { sealed: sealed.clone(), void_after, bytes: bytes.collect() };
             shared.outputs.push(Output::Admitted(self.id.clone(), Box::new(admitted)));
@@ -482,22 +508,14 @@ impl Stream {
 
     /// Makes the bytes of an admitted seal visible.
     fn keep(&mut self, body: &SealBody, bytes: SlotBytes, mut whole: BTreeMap<RenditionId, (Digest, Bytes)>) {
-        let newest = self.timeline.segments().next_back();
-        let row = newest.and_then(|segment| segment.rows().last()).filter(|row| row.sequence == body.sequence);
-        let place = newest.map(playlist::Segment::key).zip(row);
-        let (mut parts, mut image) = (Vec::new(), None);
-        for ((rendition, slot), (digest, bytes)) in bytes {
-            match slot {
-                Slot::Init => self.media.add_init(body.epoch, rendition, digest, bytes),
-                Slot::Part { .. } => parts.push(StoredPart { rendition, digest, bytes }),
-                Slot::Segment { .. } => {}
-                Slot::Image { .. } => image = Some(StoredPart { rendition, digest, bytes }),
+        for ((rendition, slot), (digest, bytes)) in &bytes {
+            if *slot == Slot::Init {
+                self.media.add_init(body.epoch, rendition.clone(), *digest, bytes.clone());
             }
         }
-        if let Some((key, row)) = place {
-            let gaps = body.objects.iter().filter(|object| object.gap && matches!(object.slot, Slot::Part { .. }));
-            let gaps = gaps.map(|object| object.rendition.clone()).collect();
-            let row = StoredRow { sequence: body.sequence, part: row.part, parts, gaps, image };
+        self.note_inits(body);
+        if let Some((key, part)) = self.newest_row(body.sequence) {
+            let row = self.row_of(body, part, bytes);
             self.media.add_row(key, row);
         }
         for segment in self.timeline.segments().rev().take(2).filter(|segment| segment.is_closed()) {
@@ -536,8 +554,11 @@ impl Stream {
 
     pub(super) fn next_deadline(&self, shared: &Shared) -> Option<Duration> {
         let idle = self.catch_up.progress_at + STREAM_IDLE_MAX;
-        let others =
-            [self.catch_up_deadline(shared), self.wants.next_deadline(shared.peers.len()), self.media.next_expiry()];
+        let others = [
+            self.catch_up_deadline(shared),
+            self.wants.next_deadline(self.sources(shared).len()),
+            self.media.next_expiry(),
+        ];
         others.into_iter().flatten().chain(self.catch_up.joining.is_none().then_some(idle)).min()
     }
 

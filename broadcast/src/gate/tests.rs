@@ -4,6 +4,7 @@
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests over real sockets")]
 pub(crate) mod studio;
 
+mod edge;
 mod log;
 mod network;
 mod single;

@@ -11,6 +11,7 @@ use playlist::render::{self, Extent};
 use playlist::{Listing, Past, Timeline};
 use seal::Sealed;
 
+use super::Holding;
 use super::store::Media;
 use crate::viewers::{Lists, Look, Playlist, Rendered};
 
@@ -29,6 +30,8 @@ pub struct StreamView {
     pub head: Option<Bytes>,
     /// Renditions of the newest checkpoint.
     pub tracks: Vec<media::Track>,
+    /// What this node does with it.
+    pub holding: Holding,
     /// Whether a seal has ended it.
     pub ended: bool,
     /// When the newest seal was admitted.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use media::{Digest, LogSequence, ObjectName};
+use media::{Digest, LogSequence, NodeId, ObjectName};
 
 use super::limits::{OBJECT_DEADLINE, PULL_ROUND_PAUSE, PULLS_PER_STREAM};
 use super::{Output, Pull, Shared};
@@ -98,10 +98,10 @@ impl Wants {
         }
     }
 
-    /// Starts the pulls that are due.
-    pub(super) fn pull(&mut self, shared: &mut Shared) {
+    /// Starts the pulls that are due, at one of `sources` each.
+    pub(super) fn pull(&mut self, sources: &[NodeId], shared: &mut Shared) {
         let now = shared.now.elapsed;
-        if shared.peers.is_empty() {
+        if sources.is_empty() {
             return;
         }
         for (name, want) in &mut self.wants {
@@ -113,7 +113,7 @@ impl Wants {
             }
             // Objects of one seal start at different peers.
             let spread = want.digest.0.first().copied().map_or(0, usize::from);
-            let Some(peer) = shared.peers.get((spread + want.tried) % shared.peers.len()).cloned() else { continue };
+            let Some(peer) = sources.get((spread + want.tried) % sources.len()).cloned() else { continue };
             want.in_flight = true;
             self.in_flight += 1;
             let id = shared.start_pull(Pull::Object { name: name.clone(), peer: peer.clone() });

@@ -11,6 +11,8 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use media::{RenditionId, StreamId};
+use node::http::ELSEWHERE;
 
 use super::respond;
 use super::routes::{Kind, Site};
@@ -34,7 +36,18 @@ pub(super) async fn envelope(State(site): State<Arc<Site>>, request: Request<Bod
     } else if request.method() == Method::OPTIONS {
         options()
     } else {
-        next.run(request).await
+        let stream = asked_for(request.uri().path());
+        if let Some((stream, rendition)) = &stream
+            && let Some(coming) = site.shelf.attend(stream, rendition.as_ref())
+        {
+            coming.await;
+        }
+        let mut response = next.run(request).await;
+        let is_absent = response.status() == StatusCode::NOT_FOUND;
+        if is_absent && stream.is_some_and(|(stream, _)| site.shelf.is_elsewhere(&stream)) {
+            response.headers_mut().insert(ELSEWHERE, HeaderValue::from_static(""));
+        }
+        response
     };
     let kind = response.extensions().get::<Kind>().copied().unwrap_or(Kind::Refusal);
     count(kind, response.status());
@@ -43,6 +56,15 @@ pub(super) async fn envelope(State(site): State<Arc<Site>>, request: Request<Bod
     }
     common(response.headers_mut(), &site);
     response.map(|body| Body::new(Metered::new(body, site.traffic.clone())))
+}
+
+/// The stream that a path is about, and its rendition, if it is about one.
+fn asked_for(path: &str) -> Option<(StreamId, Option<RenditionId>)> {
+    let rest = path.strip_prefix("/live/").or_else(|| path.strip_prefix("/api/v1/streams/"))?;
+    let mut names = rest.split('/');
+    let (stream, rendition) = (names.next()?, names.next());
+    let rendition = rendition.filter(|_| names.next().is_some()).and_then(|name| RenditionId::new(name).ok());
+    Some((StreamId::new(stream).ok()?, rendition))
 }
 
 fn url_length(request: &Request<Body>) -> usize {

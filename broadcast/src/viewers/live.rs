@@ -12,7 +12,7 @@ use playlist::reload::Directives;
 
 use super::respond::{self, Meta};
 use super::routes::{CBOR_SEQUENCE, Kept, Kind, Names, Shared, Site};
-use super::{Lists, Look, OnDisk, Reach, Rendered};
+use super::{Lists, Look, Object, OnDisk, Reach, Rendered};
 
 /// Most bytes of seals in one answer; a client asks on from the sequence after the last one it got. A window of 60 s of
 /// half-second seals has some 0.5 MB.
@@ -153,28 +153,36 @@ pub(super) async fn object(
         _ if name.rendition.as_str() == AUDIO_RENDITION => (Kind::Sound, AUDIO),
         _ => (Kind::Picture, VIDEO),
     };
-    let found = match settled(&site, &name.stream, NO_OBJECT, || site.shelf.object(&name)).await {
-        Ok(object) => Ok(object),
-        Err(refusal) => match site.shelf.kept(&name).filter(|_| refusal.status() == StatusCode::NOT_FOUND) {
-            Some(reading) => match reading.await {
-                OnDisk::Here(object) => Ok(object),
-                OnDisk::Absent => Err(refusal),
-                OnDisk::Busy => Err(respond::unavailable("too much is read from disk already\n")),
-            },
-            None => Err(refusal),
-        },
-    };
-    match found {
+    match found(&site, &name).await {
         Ok(object) => respond::media(&request, object, Meta { kind, content_type, kept: Kept::ForEver }),
         Err(refusal) => refusal,
     }
 }
 
+/// An object out of memory, as soon as it is there, or from wherever else it is kept.
+async fn found(site: &Site, name: &ObjectName) -> Result<Object, Response> {
+    let refusal = match settled(site, &name.stream, NO_OBJECT, || site.shelf.object(name)).await {
+        Ok(object) => return Ok(object),
+        Err(refusal) => refusal,
+    };
+    let Some(reading) = site.shelf.kept(name).filter(|_| refusal.status() == StatusCode::NOT_FOUND) else {
+        return Err(refusal);
+    };
+    match reading.await {
+        OnDisk::Here(object) => Ok(object),
+        OnDisk::Absent => Err(refusal),
+        OnDisk::Busy => Err(respond::unavailable("too much is read from disk already\n")),
+    }
+}
+
 pub(super) async fn poster(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
     let kept = Kept::Playlist { target_duration_s: site.settings.target_duration_s };
-    match site.shelf.poster(&stream) {
-        Some(image) => respond::media(&request, image, Meta { kind: Kind::Image, content_type: JPEG, kept }),
-        None => respond::refuse(StatusCode::NOT_FOUND, "this node has no image of such a stream\n"),
+    let Some(name) = site.shelf.poster(&stream) else {
+        return respond::refuse(StatusCode::NOT_FOUND, "this node has no image of such a stream\n");
+    };
+    match found(&site, &name).await {
+        Ok(image) => respond::media(&request, image, Meta { kind: Kind::Image, content_type: JPEG, kept }),
+        Err(refusal) => refusal,
     }
 }
 

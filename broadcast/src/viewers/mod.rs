@@ -17,8 +17,8 @@ mod web;
 
 pub use routes::{Settings, router};
 pub use shelf::{
-    DvrSummary, Lists, Look, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail,
-    StreamSummary, Verified,
+    Coming, DvrSummary, Lists, Look, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf,
+    StreamDetail, StreamSummary, Verified,
 };
 pub use traffic::{Rates, Traffic};
 pub use waiting::{Lobby, NoPlace, Room, WAITING_PER_NODE_MAX, WAITING_PER_STREAM_MAX, Waiter};

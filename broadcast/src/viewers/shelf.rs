@@ -49,11 +49,18 @@ pub trait Shelf: Send + Sync + 'static {
     /// An admitted media object. Absent when it is unknown, not hinted either, or gone.
     fn object(&self, name: &ObjectName) -> Look<Object>;
 
-    /// The newest image of a stream; `None` when there is none.
-    fn poster(&self, stream: &StreamId) -> Option<Object>;
+    /// Where the newest image of a stream is; `None` when there is none.
+    fn poster(&self, stream: &StreamId) -> Option<ObjectName>;
 
-    /// An object that is absent from memory, and may be on disk; `None` when the stream is not recorded.
+    /// An object that is absent from memory, and may be on disk or at another node; `None` when it is not.
     fn kept(&self, name: &ObjectName) -> Option<Reading>;
+
+    /// Notes that somebody asks for a stream. When it is at other nodes only, a future that resolves once it is here as well, or
+    /// was waited for long enough.
+    fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>) -> Option<Coming>;
+
+    /// Whether other nodes own the stream, and may have what this one has not.
+    fn is_elsewhere(&self, stream: &StreamId) -> bool;
 
     /// A place to wait for a stream.
     ///
@@ -95,10 +102,13 @@ pub enum Reach {
     Dvr,
 }
 
-/// An object that is being read from disk.
+/// A stream that is being joined.
+pub type Coming = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An object that is being read from disk, or fetched from another node.
 pub type Reading = Pin<Box<dyn Future<Output = OnDisk> + Send>>;
 
-/// What the disk has of an object.
+/// What the disk, or another node, has of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnDisk {
     /// This, and it was checked.

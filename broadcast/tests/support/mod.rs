@@ -14,8 +14,8 @@ use std::time::Duration;
 use broadcast::{Broadcast, Config};
 use bytes::Bytes;
 use http::StatusCode;
-use media::{NodeId, ObjectName, RenditionId, StreamId, UnixMillis};
-use messages::{Alert, AlertReason, NodeState, Presence, Role, Topic};
+use media::{NodeId, ObjectName, RenditionId, SessionId, StreamId, UnixMillis};
+use messages::{Alert, AlertReason, NodeState, Presence, Role, SessionInfo, SessionState, Topic};
 use node::bus::{self, Message};
 use node::clock::Clock;
 use node::ops::Ops;
@@ -141,10 +141,23 @@ impl Zone {
 
     /// An ingest, whose key is granted and known.
     pub async fn ingest(&self, name: &str, studio: &Studio) -> Ingest {
+        self.ingest_of(name, studio, &[]).await
+    }
+
+    /// As [`Zone::ingest`], for a stream that nodes of these names own.
+    pub async fn ingest_of(&self, name: &str, studio: &Studio, owners: &[NodeId]) -> Ingest {
         let context = self.context(name, Role::Ingest, &self.shutdown).await;
         let client = context.identity.http_client().unwrap();
         self.publish_key(&self.authority.grant(&studio.key, self.now()), studio).await;
-        Ingest { context, client }
+        let ingest = Ingest { context, client };
+        ingest.announce_to(studio, owners).await;
+        ingest
+    }
+
+    /// As [`Zone::ingest`], for a stream that these nodes own.
+    pub async fn ingest_owned(&self, name: &str, studio: &Studio, owners: &[&Node]) -> Ingest {
+        let owners: Vec<NodeId> = owners.iter().map(|node| node.id.clone()).collect();
+        self.ingest_of(name, studio, &owners).await
     }
 
     pub async fn publish_key(&self, grant: &Bytes, studio: &Studio) {
@@ -283,6 +296,11 @@ impl Node {
     }
 
     /// Waits until so many requests wait here.
+    /// What `/status` says of it.
+    pub async fn status(&self) -> serde_json::Value {
+        json(&self.ops, "/status").await["nodes"][self.id.as_str()].take()
+    }
+
     pub async fn waiting(&self, requests: usize) {
         let id = self.id.to_string();
         eventually(&format!("{requests} requests wait"), async || {
@@ -327,6 +345,28 @@ pub struct Ingest {
 }
 
 impl Ingest {
+    /// Says who owns the stream; nobody named means every node.
+    pub async fn announce(&self, studio: &Studio, owners: &[&Node]) {
+        let owners: Vec<NodeId> = owners.iter().map(|node| node.id.clone()).collect();
+        self.announce_to(studio, &owners).await;
+    }
+
+    async fn announce_to(&self, studio: &Studio, owners: &[NodeId]) {
+        let session = SessionInfo {
+            stream: studio.stream.clone(),
+            epoch: studio.epoch(),
+            session: SessionId([0; 16]),
+            ingest: self.context.id.clone(),
+            state: SessionState::Live,
+            started_at: self.context.clock.wall(),
+            ladder: vec![],
+            owners: owners.to_vec(),
+            replicas: 2,
+        };
+        let payload = serde_json::to_vec(&session).unwrap().into();
+        self.publish_raw(&Topic::Session(studio.stream.clone()), payload, true).await;
+    }
+
     pub async fn put(&self, node: &Node, name: &ObjectName, bytes: &Bytes) -> StatusCode {
         self.put_at(node, &name.to_string(), bytes).await
     }

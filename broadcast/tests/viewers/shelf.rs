@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use broadcast::viewers::{
-    Lists, Look, NoPlace, Object, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail,
+    Coming, Lists, Look, NoPlace, Object, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail,
     StreamSummary, Verified, Waiter,
 };
 use bytes::Bytes;
-use media::{BitsPerSecond, Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, StreamId, UnixMillis};
+use media::{BitsPerSecond, Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId, UnixMillis};
 use messages::{AlertReason, SessionState};
 use playlist::reload::Directives;
 use sha2::{Digest as _, Sha256};
@@ -98,8 +98,19 @@ impl Shelf for Fixed {
         self.objects.get(&name.to_string()).map_or(Look::Absent, |object| Look::Here(object.clone()))
     }
 
-    fn poster(&self, stream: &StreamId) -> Option<Object> {
-        is_demo(stream).then(|| self.objects.get(IMAGE).cloned())?
+    fn poster(&self, stream: &StreamId) -> Option<ObjectName> {
+        let slot = Slot::parse("7.jpg")?;
+        let rendition = RenditionId::new("720p").ok()?;
+        let name = ObjectName { stream: stream.clone(), rendition, epoch: Epoch(1), slot };
+        is_demo(stream).then_some(name)
+    }
+
+    fn attend(&self, _: &StreamId, _: Option<&RenditionId>) -> Option<Coming> {
+        None
+    }
+
+    fn is_elsewhere(&self, _: &StreamId) -> bool {
+        false
     }
 
     fn kept(&self, _: &ObjectName) -> Option<Reading> {

@@ -56,6 +56,7 @@ impl Stream {
             log: self.log.iter().cloned().collect(),
             head: self.saved.as_ref().map(|saved| saved.raw.clone()),
             tracks: tracks.iter().map(|rendition| rendition.track.clone()).collect(),
+            holding: self.holding,
             ended: self.timeline.is_ended(),
             admitted_at: self.admitted_at,
             seals_admitted: self.seals_admitted,

@@ -1,0 +1,253 @@
+//! Which streams a node has to do with, and how: what ingests say, what they push, and what viewers ask for, folded. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use media::{Epoch, NodeId, StreamId};
+use messages::{SessionInfo, SessionState};
+
+use crate::gate::Holding;
+use crate::gate::limits::STREAM_IDLE_MAX;
+
+/// How long an edge follows a stream that nobody asks for: longer than any player pauses between two requests.
+pub(crate) const EDGE_IDLE_MAX: Duration = Duration::from_secs(30);
+/// How long a node that was pushed to is an owner, whatever the session says, or while none has come: an ingest pushes a row every
+/// half second.
+const PUSHED_MAX: Duration = Duration::from_secs(30);
+/// Streams that are kept in mind: as many as have a head on disk.
+pub(crate) const STREAMS_MAX: usize = crate::gate::limits::HEADS_MAX;
+
+/// What has to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Follow a stream in this way from now on.
+    Follow {
+        /// Stream.
+        stream: StreamId,
+        /// How.
+        holding: Holding,
+        /// Who owns it.
+        owners: Vec<NodeId>,
+    },
+    /// Do not follow it any more.
+    Unfollow(StreamId),
+}
+
+/// All streams that are known.
+#[derive(Debug)]
+pub(crate) struct Interest {
+    me: NodeId,
+    streams: BTreeMap<StreamId, Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Of the newest session that was announced.
+    epoch: Option<Epoch>,
+    owners: Vec<NodeId>,
+    /// Since when the session has ended.
+    ended_at: Option<Duration>,
+    pushed_at: Option<Duration>,
+    wanted_at: Option<Duration>,
+    held: Option<Holding>,
+}
+
+impl Known {
+    /// How it is to be held at `now`.
+    fn holding(&self, me: &NodeId, now: Duration) -> Option<Holding> {
+        let within = |at: Option<Duration>, max| at.is_some_and(|at| now.saturating_sub(at) < max);
+        let is_named = self.epoch.is_some() && (self.owners.is_empty() || self.owners.contains(me));
+        let is_over = match (self.ended_at, self.held) {
+            (None, _) => false,
+            // Its end is shown for a while by those who had it.
+            (Some(at), Some(Holding::Owner)) => now.saturating_sub(at) >= STREAM_IDLE_MAX,
+            (Some(_), _) => true,
+        };
+        if (is_named && !is_over) || within(self.pushed_at, PUSHED_MAX) {
+            Some(Holding::Owner)
+        } else {
+            within(self.wanted_at, EDGE_IDLE_MAX).then_some(Holding::Edge)
+        }
+    }
+}
+
+impl Interest {
+    pub(crate) const fn new(me: NodeId) -> Self {
+        Self { me, streams: BTreeMap::new() }
+    }
+
+    /// An ingest says what session a stream has. An older session never replaces a newer one: brokers repeat what they keep.
+    pub(crate) fn session(&mut self, info: &SessionInfo, now: Duration) -> Option<Change> {
+        let known = self.known(&info.stream)?;
+        if known.epoch.is_some_and(|epoch| epoch > info.epoch) {
+            return None;
+        }
+        known.epoch = Some(info.epoch);
+        let is_moved = known.owners != info.owners;
+        known.owners.clone_from(&info.owners);
+        known.ended_at = match info.state {
+            SessionState::Ended => known.ended_at.or(Some(now)),
+            SessionState::Live | SessionState::Reconnecting => None,
+        };
+        self.decide(&info.stream, is_moved, now)
+    }
+
+    /// An ingest pushed something of a stream.
+    pub(crate) fn pushed(&mut self, stream: &StreamId, now: Duration) -> Option<Change> {
+        self.known(stream)?.pushed_at = Some(now);
+        self.decide(stream, false, now)
+    }
+
+    /// A viewer asked for a stream.
+    pub(crate) fn wanted(&mut self, stream: &StreamId, now: Duration) -> Option<Change> {
+        // Who asks for what no session was ever announced of leaves nothing behind.
+        self.streams.get_mut(stream)?.wanted_at = Some(now);
+        self.decide(stream, false, now)
+    }
+
+    /// Time has passed. `asked` says when viewers last asked for a stream that is followed.
+    pub(crate) fn tick(&mut self, asked: impl Fn(&StreamId) -> Option<Duration>, now: Duration) -> Vec<Change> {
+        let followed = self.streams.iter_mut().filter(|(_, known)| known.held.is_some());
+        let names: Vec<StreamId> = followed
+            .map(|(name, known)| {
+                known.wanted_at = known.wanted_at.max(asked(name));
+                name.clone()
+            })
+            .collect();
+        names.iter().filter_map(|name| self.decide(name, false, now)).collect()
+    }
+
+    /// Who owns a stream, as far as is known.
+    pub(crate) fn is_known(&self, stream: &StreamId) -> bool {
+        self.streams.contains_key(stream)
+    }
+
+    fn known(&mut self, stream: &StreamId) -> Option<&mut Known> {
+        if !self.is_known(stream) && self.streams.len() >= STREAMS_MAX {
+            return None;
+        }
+        Some(self.streams.entry(stream.clone()).or_default())
+    }
+
+    fn decide(&mut self, stream: &StreamId, is_moved: bool, now: Duration) -> Option<Change> {
+        let known = self.streams.get_mut(stream)?;
+        let mut holding = known.holding(&self.me, now);
+        if known.held == Some(Holding::Owner) && holding.is_none() && known.ended_at.is_none() {
+            // Its viewers are still here: they find an edge where the owner was.
+            known.wanted_at = Some(now);
+            holding = Some(Holding::Edge);
+        }
+        let before = std::mem::replace(&mut known.held, holding);
+        match holding {
+            Some(holding) if before != Some(holding) || is_moved => {
+                Some(Change::Follow { stream: stream.clone(), holding, owners: known.owners.clone() })
+            }
+            None if before.is_some() => Some(Change::Unfollow(stream.clone())),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use media::{SessionId, UnixMillis};
+
+    use super::*;
+
+    fn id(name: &str) -> NodeId {
+        NodeId::new(name).unwrap()
+    }
+
+    fn hall() -> StreamId {
+        StreamId::new("hall").unwrap()
+    }
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn session(epoch: u64, owners: &[&str], state: SessionState) -> SessionInfo {
+        SessionInfo {
+            stream: hall(),
+            epoch: Epoch(epoch),
+            session: SessionId([0; 16]),
+            ingest: id("i1"),
+            state,
+            started_at: UnixMillis(0),
+            ladder: Vec::new(),
+            owners: owners.iter().map(|name| id(name)).collect(),
+            replicas: 2,
+        }
+    }
+
+    fn holding(change: Option<Change>) -> Option<Holding> {
+        match change {
+            Some(Change::Follow { holding, .. }) => Some(holding),
+            Some(Change::Unfollow(_)) | None => None,
+        }
+    }
+
+    fn nobody(_: &StreamId) -> Option<Duration> {
+        None
+    }
+
+    #[test]
+    fn named_node_is_owner_and_another_follows_only_while_viewers_ask() {
+        let mut owner = Interest::new(id("b1"));
+        let mut edge = Interest::new(id("b3"));
+        let live = session(1, &["b1", "b2"], SessionState::Live);
+        assert_eq!(holding(owner.session(&live, at(0))), Some(Holding::Owner));
+        assert_eq!(owner.session(&live, at(1)), None, "it is said again and again");
+        assert_eq!(edge.session(&live, at(0)), None);
+        assert_eq!(holding(edge.wanted(&hall(), at(1))), Some(Holding::Edge));
+        assert_eq!(edge.tick(|_| Some(at(20)), at(40)), []);
+        assert_eq!(edge.tick(nobody, at(50)), [Change::Unfollow(hall())]);
+    }
+
+    #[test]
+    fn owner_that_is_one_no_more_stays_an_edge_for_its_viewers() {
+        let mut interest = Interest::new(id("b1"));
+        interest.session(&session(1, &["b1", "b2"], SessionState::Live), at(0));
+        let moved = interest.session(&session(1, &["b2", "b3"], SessionState::Live), at(100));
+        let owners = vec![id("b2"), id("b3")];
+        assert_eq!(moved, Some(Change::Follow { stream: hall(), holding: Holding::Edge, owners }));
+        assert_eq!(interest.tick(nobody, at(131)), [Change::Unfollow(hall())]);
+    }
+
+    #[test]
+    fn whoever_is_pushed_to_is_an_owner_whatever_is_said() {
+        let mut interest = Interest::new(id("b1"));
+        assert_eq!(holding(interest.pushed(&hall(), at(0))), Some(Holding::Owner));
+        assert_eq!(
+            interest.session(&session(1, &["b2"], SessionState::Live), at(1)).map(|c| holding(Some(c))),
+            Some(Some(Holding::Owner))
+        );
+        assert!(interest.tick(nobody, at(29)).is_empty());
+        assert_eq!(interest.tick(nobody, at(31)).len(), 1);
+    }
+
+    #[test]
+    fn nobody_named_means_everybody_and_an_old_session_nothing() {
+        let mut interest = Interest::new(id("b1"));
+        assert_eq!(holding(interest.session(&session(5, &[], SessionState::Live), at(0))), Some(Holding::Owner));
+        assert_eq!(interest.session(&session(4, &["b2"], SessionState::Live), at(1)), None);
+    }
+
+    #[test]
+    fn ended_stream_is_shown_for_a_while_by_those_who_had_it() {
+        let mut interest = Interest::new(id("b1"));
+        interest.session(&session(1, &["b1"], SessionState::Live), at(0));
+        assert_eq!(interest.session(&session(1, &["b1"], SessionState::Ended), at(10)), None);
+        assert!(interest.tick(nobody, at(600)).is_empty());
+        assert_eq!(interest.tick(nobody, at(610)), [Change::Unfollow(hall())]);
+        let mut restarted = Interest::new(id("b1"));
+        assert_eq!(restarted.session(&session(1, &["b1"], SessionState::Ended), at(0)), None);
+    }
+
+    #[test]
+    fn unknown_stream_costs_nothing() {
+        let mut interest = Interest::new(id("b1"));
+        assert_eq!(interest.wanted(&hall(), at(0)), None);
+        assert!(!interest.is_known(&hall()));
+    }
+}

@@ -1,0 +1,283 @@
+//! Following streams: which ones this node has to do with, its ears on the bus for each, and what viewers are watching.
+//!
+//! Owns the subscriptions of streams and the decision when one is begun and given up ([`interest`]). What is followed is the
+//! gate's; what an edge fetches is [`crate::edge`]'s.
+
+mod ears;
+mod interest;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+use media::{NodeId, RenditionId, StreamId};
+use messages::SessionInfo;
+use node::clock::Clock;
+use node::{CancellationToken, Context};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::actor::{Handle, Views};
+use crate::edge::{Fetcher, prefetch};
+use crate::gate::{Holding, Input};
+use interest::{Change, Interest};
+
+/// Words from viewers and pushes that wait to be heard; further ones are said again with the next request.
+const WORDS_MAX: usize = 1024;
+/// Requests that wait for a stream that was not followed before.
+const NEWCOMERS_MAX: usize = 16 * 1024;
+/// How long they wait: a log comes from an owner in tens of milliseconds, and a frozen one is passed over after a second.
+const NEWCOMER_WAIT_MAX: Duration = Duration::from_secs(4);
+/// A rendition is watched for so long after it was last asked for: a player reloads its playlist every target duration at least.
+const WATCHED_FOR: Duration = Duration::from_secs(12);
+/// Renditions whose watching is remembered, for each stream.
+const RENDITIONS_MAX: usize = seal::limits::RENDITIONS_MAX;
+/// A push is told of this often while it goes on.
+const PUSHED_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What is said to whoever decides what is followed.
+#[derive(Debug)]
+enum Word {
+    Wanted(StreamId),
+    Pushed(StreamId),
+}
+
+/// A stream that is followed, and who watches it.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    holding: Holding,
+    asked_ms: AtomicU64,
+    pushed_ms: AtomicU64,
+    watched: Mutex<BTreeMap<RenditionId, Duration>>,
+}
+
+impl Followed {
+    fn new(holding: Holding, now: Duration) -> Self {
+        let (asked_ms, pushed_ms) = (AtomicU64::new(millis(now)), AtomicU64::new(0));
+        Self { holding, asked_ms, pushed_ms, watched: Mutex::default() }
+    }
+
+    /// Whether somebody has asked for a rendition of late.
+    pub(crate) fn is_watched(&self, rendition: &RenditionId, now: Duration) -> bool {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.get(rendition).is_some_and(|at| now.saturating_sub(*at) < WATCHED_FOR)
+    }
+
+    fn watch(&self, rendition: Option<&RenditionId>, now: Duration) {
+        self.asked_ms.store(millis(now), Ordering::Relaxed);
+        let Some(rendition) = rendition else { return };
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = watched.get_mut(rendition) {
+            *at = now;
+        } else if watched.len() < RENDITIONS_MAX {
+            watched.insert(rendition.clone(), now);
+        }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What viewers and pushes tell, and what is followed for them. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Attention(Arc<Shared>);
+
+struct Shared {
+    followed: ArcSwap<BTreeMap<StreamId, Arc<Followed>>>,
+    /// Streams of which a session was announced.
+    known: ArcSwap<BTreeSet<StreamId>>,
+    words: mpsc::Sender<Word>,
+    newcomers: Arc<Semaphore>,
+    views: Views,
+    clock: Clock,
+}
+
+impl Attention {
+    /// A viewer asks for something of a stream. When that is not here but at other nodes, resolves once its playlists are here,
+    /// or were waited for long enough; `None` when there is nothing to wait for.
+    pub(crate) fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>) -> Option<BoxFuture<'static, ()>> {
+        let shared = &self.0;
+        match shared.followed.load().get(stream) {
+            Some(followed) if followed.holding == Holding::Owner => return None,
+            Some(followed) => followed.watch(rendition, shared.clock.elapsed()),
+            None if shared.known.load().contains(stream) => self.say(Word::Wanted(stream.clone())),
+            None => return None,
+        }
+        if shared.has_playlists(stream) {
+            return None;
+        }
+        let place = shared.newcomers.clone().try_acquire_owned().ok()?;
+        let (shared, stream) = (Arc::clone(shared), stream.clone());
+        Some(Box::pin(async move {
+            let _place = place;
+            let mut appeared = shared.views.appearances();
+            let there = async { while !shared.has_playlists(&stream) && appeared.changed().await.is_ok() {} };
+            // Late is answered like absent.
+            let _ = tokio::time::timeout(NEWCOMER_WAIT_MAX, there).await;
+        }))
+    }
+
+    /// An ingest pushes a stream.
+    pub(crate) fn pushed(&self, stream: &StreamId) {
+        let now = self.0.clock.elapsed();
+        let is_told = self.0.followed.load().get(stream).is_some_and(|followed| {
+            let told = followed.pushed_ms.load(Ordering::Relaxed);
+            let is_fresh = told > 0 && millis(now).saturating_sub(told) < millis(PUSHED_INTERVAL);
+            if !is_fresh {
+                followed.pushed_ms.store(millis(now), Ordering::Relaxed);
+            }
+            is_fresh
+        });
+        if !is_told {
+            self.say(Word::Pushed(stream.clone()));
+        }
+    }
+
+    /// What this node does with a stream; `None` when nothing.
+    pub(crate) fn holding(&self, stream: &StreamId) -> Option<Holding> {
+        self.0.followed.load().get(stream).map(|followed| followed.holding)
+    }
+
+    fn say(&self, word: Word) {
+        // It is said again with the next request or push.
+        let _ = self.0.words.try_send(word);
+    }
+}
+
+impl Shared {
+    fn has_playlists(&self, stream: &StreamId) -> bool {
+        self.views.get(stream).is_some_and(|view| view.playlists.is_some())
+    }
+}
+
+/// Decides what is followed, and follows it.
+pub(crate) struct Follower {
+    attention: Attention,
+    words: mpsc::Receiver<Word>,
+    interest: Interest,
+    context: Context,
+    gate: Handle,
+    fetcher: Fetcher,
+    ears: BTreeMap<StreamId, ears::Ears>,
+    prefetching: BTreeMap<StreamId, tokio_util::sync::DropGuard>,
+}
+
+impl Follower {
+    pub(crate) fn new(context: Context, gate: Handle, fetcher: Fetcher) -> Self {
+        let (words, heard) = mpsc::channel(WORDS_MAX);
+        let attention = Attention(Arc::new(Shared {
+            followed: ArcSwap::default(),
+            known: ArcSwap::default(),
+            words,
+            newcomers: Arc::new(Semaphore::new(NEWCOMERS_MAX)),
+            views: gate.views().clone(),
+            clock: context.clock,
+        }));
+        let interest = Interest::new(context.id.clone());
+        let (ears, prefetching) = (BTreeMap::new(), BTreeMap::new());
+        Self { attention, words: heard, interest, context, gate, fetcher, ears, prefetching }
+    }
+
+    pub(crate) fn attention(&self) -> Attention {
+        self.attention.clone()
+    }
+
+    /// Waits for a word of viewers or pushes, and does what it asks for. Cancelling loses nothing but the word.
+    pub(crate) async fn heed(&mut self) {
+        let Some(word) = self.words.recv().await else { return std::future::pending().await };
+        let now = self.context.clock.elapsed();
+        let change = match word {
+            Word::Wanted(stream) => self.interest.wanted(&stream, now),
+            Word::Pushed(stream) => self.interest.pushed(&stream, now),
+        };
+        self.change(change).await;
+    }
+
+    /// An ingest says what session a stream has.
+    pub(crate) async fn session(&mut self, info: &SessionInfo) {
+        let change = self.interest.session(info, self.context.clock.elapsed());
+        let known = self.attention.0.known.load();
+        if self.interest.is_known(&info.stream) && !known.contains(&info.stream) {
+            let mut known = BTreeSet::clone(&known);
+            known.insert(info.stream.clone());
+            self.attention.0.known.store(Arc::new(known));
+        }
+        self.change(change).await;
+    }
+
+    /// Gives up what nobody asks for any more.
+    pub(crate) async fn tick(&mut self) {
+        let followed = self.attention.0.followed.load_full();
+        let asked = |stream: &StreamId| {
+            let followed = followed.get(stream).filter(|followed| followed.holding == Holding::Edge)?;
+            Some(Duration::from_millis(followed.asked_ms.load(Ordering::Relaxed)))
+        };
+        for change in self.interest.tick(asked, self.context.clock.elapsed()) {
+            self.change(Some(change)).await;
+        }
+    }
+
+    async fn change(&mut self, change: Option<Change>) {
+        match change {
+            None => {}
+            Some(Change::Follow { stream, holding, owners }) => self.follow(stream, holding, owners).await,
+            Some(Change::Unfollow(stream)) => self.unfollow(stream).await,
+        }
+    }
+
+    async fn follow(&mut self, stream: StreamId, holding: Holding, owners: Vec<NodeId>) {
+        tracing::debug!(%stream, ?holding, "followed");
+        self.fetcher.owned_by(&stream, owners.clone());
+        // The gate is gone only when the node stops.
+        let _ = self.gate.send(Input::Follow { stream: stream.clone(), holding, owners }).await;
+        if !self.ears.contains_key(&stream) {
+            match ears::Ears::open(&self.context, &self.gate, &stream).await {
+                Ok(ears) => _ = self.ears.insert(stream.clone(), ears),
+                // Its owners push to it, or are asked for the log whenever it is silent.
+                Err(error) => tracing::warn!(%stream, error = format!("{error:#}"), "cannot listen to a stream"),
+            }
+        }
+        let is_new = self.attention.holding(&stream) != Some(holding);
+        if !is_new {
+            return;
+        }
+        let now = self.context.clock.elapsed();
+        let followed = Arc::new(Followed::new(holding, now));
+        self.publish(|all| _ = all.insert(stream.clone(), Arc::clone(&followed)));
+        match holding {
+            Holding::Owner => _ = self.prefetching.remove(&stream),
+            Holding::Edge => {
+                let stop = CancellationToken::new();
+                let with = (self.fetcher.clone(), self.gate.views().clone(), self.context.clock);
+                tokio::spawn(prefetch::run(with, stream.clone(), followed, stop.clone()));
+                self.prefetching.insert(stream, stop.drop_guard());
+            }
+        }
+    }
+
+    async fn unfollow(&mut self, stream: StreamId) {
+        tracing::debug!(%stream, "not followed any more");
+        self.publish(|all| _ = all.remove(&stream));
+        self.ears.remove(&stream);
+        self.prefetching.remove(&stream);
+        self.fetcher.forget(&stream);
+        let _ = self.gate.send(Input::Unfollow(stream)).await;
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut BTreeMap<StreamId, Arc<Followed>>)) {
+        let mut followed = BTreeMap::clone(&self.attention.0.followed.load());
+        change(&mut followed);
+        self.attention.0.followed.store(Arc::new(followed));
+    }
+}
+
+/// Subscribes; names the filter that cannot be.
+pub(crate) async fn subscribe(context: &Context, rest: &str) -> Result<node::bus::Subscription> {
+    use anyhow::Context as _;
+    let filter = context.prefix.filter(rest);
+    context.bus.subscribe(&filter).await.with_context(|| format!("cannot subscribe to {filter}"))
+}

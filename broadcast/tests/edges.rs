@@ -1,0 +1,156 @@
+//! Owners and edges over real sockets: two nodes have the bytes, the others fetch what their viewers want.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod support;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+use media::ObjectName;
+use messages::AlertReason;
+use node::CancellationToken;
+use support::studio::{Row, Studio, sha256};
+use support::{Ingest, Node, Zone, assert_alike, eventually, listed};
+
+/// Two owners and an edge, two segments in.
+struct Stage {
+    _zone: Zone,
+    studio: Studio,
+    ingest: Ingest,
+    nodes: Vec<Node>,
+    rows: Vec<Row>,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let zone = Zone::start().await;
+        let mut studio = Studio::new("demo", zone.now());
+        let mut nodes = vec![];
+        for name in ["b1", "b2", "b3"] {
+            nodes.push(zone.node(name).await);
+        }
+        let ingest = zone.ingest_owned("i1", &studio, &[&nodes[0], &nodes[1]]).await;
+        let mut rows = vec![];
+        for _ in 0..2 {
+            rows.extend(play(&ingest, &[&nodes[0], &nodes[1]], &mut studio).await);
+        }
+        Self { _zone: zone, studio, ingest, nodes, rows }
+    }
+
+    fn objects(&self) -> impl Iterator<Item = &(ObjectName, bytes::Bytes)> {
+        self.rows.iter().flat_map(|row| &row.objects)
+    }
+
+    async fn pulls(&self) -> u64 {
+        self.nodes[2].status().await["edge"]["pulls"].as_u64().unwrap()
+    }
+}
+
+async fn play(ingest: &Ingest, owners: &[&Node], studio: &mut Studio) -> Vec<Row> {
+    let rows = studio.segment(ingest.context.clock.wall());
+    for row in &rows {
+        ingest.push(owners, row).await;
+    }
+    listed(owners, studio, &rows).await;
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_follows_for_its_viewers_and_fetches_each_object_once() {
+    let mut stage = Stage::new().await;
+    let edge = &stage.nodes[2];
+    assert_eq!(edge.status().await["streams"], serde_json::json!([]), "nobody has asked for it");
+    let streams = edge.get("/api/v1/streams").await;
+    assert!(String::from_utf8_lossy(&streams.1).contains("\"demo\""), "it is listed all the same");
+
+    assert_alike(&stage.nodes.iter().collect::<Vec<_>>(), &stage.studio).await;
+    assert_eq!(stage.pulls().await, 0, "playlists need no bytes");
+    let mut objects = 0;
+    for (name, bytes) in stage.objects() {
+        let path = name.to_string();
+        let answers = futures_util::future::join_all((0..20).map(|_| edge.get(&path))).await;
+        assert!(answers.iter().all(|(status, body)| *status == StatusCode::OK && body == bytes), "{name}");
+        objects += 1;
+    }
+    assert_eq!(stage.pulls().await, objects, "one pull for each");
+    // Segments are put together from the parts that are here.
+    listed(&[edge], &stage.studio, &stage.rows).await;
+    assert_eq!(stage.pulls().await, objects);
+
+    let owners = [&stage.nodes[0], &stage.nodes[1]];
+    let rows = play(&stage.ingest, &owners, &mut stage.studio).await;
+    listed(&[edge], &stage.studio, &rows).await;
+    assert_alike(&stage.nodes.iter().collect::<Vec<_>>(), &stage.studio).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_stream_is_not_waited_for() {
+    let stage = Stage::new().await;
+    let (status, _) = stage.nodes[2].get("/live/nothing/index.m3u8").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(stage.nodes[2].status().await["streams"], serde_json::json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_goes_on_when_an_owner_is_gone() {
+    let mut stage = Stage::new().await;
+    let mut nodes = std::mem::take(&mut stage.nodes);
+    let (edge, second, first) = (nodes.pop().unwrap(), nodes.pop().unwrap(), nodes.pop().unwrap());
+    listed(&[&edge], &stage.studio, &stage.rows).await;
+    first.stop().await;
+    let rows = play(&stage.ingest, &[&second], &mut stage.studio).await;
+    listed(&[&edge], &stage.studio, &rows).await;
+    for (name, bytes) in stage.objects() {
+        assert_eq!(edge.get(&name.to_string()).await, (StatusCode::OK, bytes.clone()), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edge_that_becomes_an_owner_has_everything_itself() {
+    let mut stage = Stage::new().await;
+    let mut nodes = std::mem::take(&mut stage.nodes);
+    let (edge, second, first) = (nodes.pop().unwrap(), nodes.pop().unwrap(), nodes.pop().unwrap());
+    assert_alike(&[&first, &edge], &stage.studio).await;
+    stage.ingest.announce(&stage.studio, &[&second, &edge]).await;
+    eventually("the edge is an owner and has all", async || {
+        let status = edge.status().await;
+        status["streams"][0]["holding"] == "owner" && status["streams"][0]["whole"] == true
+    })
+    .await;
+    first.stop().await;
+    second.stop().await;
+    for (name, bytes) in stage.objects() {
+        assert_eq!(edge.get(&name.to_string()).await, (StatusCode::OK, bytes.clone()), "{name}");
+    }
+    let rows = play(&stage.ingest, &[&edge], &mut stage.studio).await;
+    assert!(rows.len() > 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owner_that_lies_is_refused_and_the_other_one_asked() {
+    let zone = Zone::start().await;
+    let mut studio = Studio::new("demo", zone.now());
+    let listener = node::http::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let data = format!("https://{}", listener.local_addr().unwrap());
+    let tls = zone.identity("evil").await.server_mutual();
+    let router = axum::Router::new().fallback(async || Response::new(Body::from(vec![7; 2000])));
+    let limits = node::http::Limits::default();
+    tokio::spawn(node::http::serve_tls(listener, tls, router, limits, CancellationToken::new()));
+    let _evil = zone.stranger("evil", data).await;
+
+    let (owner, edge) = (zone.node("b1").await, zone.node("b3").await);
+    let evil = support::studio::node("evil");
+    let ingest = zone.ingest_of("i1", &studio, &[owner.id.clone(), evil]).await;
+    let mut segments = 0;
+    while !zone.has_alerted(&edge, AlertReason::Digest) {
+        let rows = play(&ingest, &[&owner], &mut studio).await;
+        listed(&[&edge], &studio, &rows).await;
+        for (name, bytes) in rows.iter().flat_map(|row| &row.objects) {
+            let (status, served) = edge.get(&name.to_string()).await;
+            assert_eq!((status, sha256(&served)), (StatusCode::OK, sha256(bytes)), "{name}");
+        }
+        segments += 1;
+        assert!(segments < 300, "the liar was never asked");
+    }
+}
