@@ -12,11 +12,12 @@ use rcgen::{
     SanType,
 };
 use rustls::RootCertStore;
-use rustls::server::WebPkiClientVerifier;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::server::ParsedCertificate;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::identity::{Identity, IdentityPaths};
+use super::identity::{IdentityPaths, Pair};
 use super::{node_uri, parse_certificates, provider};
 use crate::clock::Clock;
 use crate::files::{self, MODE_PUBLIC, MODE_SECRET};
@@ -106,17 +107,39 @@ impl Authority {
     /// # Errors
     /// When a name is neither a host name nor an IP address, or the directory cannot be written.
     pub fn issue(&self, node: &NodeId, role: Role, names: &[String]) -> Result<IdentityPaths> {
+        self.issue_in(&self.directory, node, Some(role), names)
+    }
+
+    /// As [`Authority::issue`], in a directory of its own, with a copy of the authority's certificate besides: what a machine is
+    /// given. Without a role it is a server that is no node, such as a broker: its certificate opens no door between nodes.
+    ///
+    /// # Errors
+    /// As [`Authority::issue`].
+    pub fn issue_in(
+        &self,
+        directory: &Path,
+        node: &NodeId,
+        role: Option<Role>,
+        names: &[String],
+    ) -> Result<IdentityPaths> {
         anyhow::ensure!(node.as_str() != "ca", "a node cannot be called \"ca\": its files would be the authority's");
         let paths = IdentityPaths {
-            certificate: self.directory.join(format!("{node}.pem")),
-            key: self.directory.join(format!("{node}.key")),
-            ca: self.ca_path(),
+            certificate: directory.join(format!("{node}.pem")),
+            key: directory.join(format!("{node}.key")),
+            ca: directory.join("ca.pem"),
         };
         let params = self.node_params(node, role, names)?;
         let _lock = lock(&self.directory)?;
+        if directory != self.directory {
+            files::create_private_directory(directory)?;
+            let trusted = files::read_bounded(&self.ca_path())?;
+            if files::read_bounded(&paths.ca).ok().as_ref() != Some(&trusted) {
+                files::atomic_write(&paths.ca, &trusted, MODE_PUBLIC)?;
+            }
+        }
         match self.why_not_usable(&paths, &params) {
             None => return Ok(paths),
-            Some(reason) => tracing::info!(%node, %role, reason, "making a certificate"),
+            Some(reason) => tracing::info!(%node, reason, "making a certificate"),
         }
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
@@ -125,7 +148,7 @@ impl Authority {
         Ok(paths)
     }
 
-    fn node_params(&self, node: &NodeId, role: Role, names: &[String]) -> Result<CertificateParams> {
+    fn node_params(&self, node: &NodeId, role: Option<Role>, names: &[String]) -> Result<CertificateParams> {
         let fixed = ["localhost", "127.0.0.1", "::1", node.as_str()].map(str::to_owned);
         let mut all: Vec<String> = Vec::with_capacity(names.len() + fixed.len());
         for name in fixed.iter().chain(names) {
@@ -135,11 +158,16 @@ impl Authority {
         }
         let mut params = CertificateParams::new(all)
             .with_context(|| format!("one of {names:?} is neither a host name nor an IP address"))?;
-        params.subject_alt_names.push(SanType::URI(node_uri(node, role).try_into()?));
-        params.distinguished_name.push(DnType::CommonName, format!("Sealcast {role} {node}"));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        if let Some(role) = role {
+            params.subject_alt_names.push(SanType::URI(node_uri(node, role).try_into()?));
+            params.distinguished_name.push(DnType::CommonName, format!("Sealcast {role} {node}"));
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        } else {
+            params.distinguished_name.push(DnType::CommonName, format!("Sealcast server {node}"));
+        }
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, &self.clock, NODE_VALIDITY);
         Ok(params)
@@ -150,8 +178,10 @@ impl Authority {
         if !paths.certificate.exists() || !paths.key.exists() {
             return Some("there is none");
         }
-        let Ok(identity) = Identity::load(paths) else { return Some("the files do not load") };
-        let leaf = identity.certificate();
+        let Ok(Pair { chain, .. }) = Pair::load(&paths.certificate, &paths.key) else {
+            return Some("the files do not load");
+        };
+        let leaf = chain.first()?;
         if !self.signed_and_valid_at(leaf, self.clock.wall().plus(RENEW_BEFORE)) {
             return Some("it ends soon or is another authority's");
         }
@@ -164,9 +194,11 @@ impl Authority {
         if roots.add(self.certificate.clone()).is_err() {
             return false;
         }
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider()).build();
+        // As a server: that is what all of them are, nodes and brokers.
         let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(at.0).unwrap_or(0)));
-        verifier.is_ok_and(|verifier| verifier.verify_client_cert(leaf, &[], at).is_ok())
+        let algorithms = provider().signature_verification_algorithms.all;
+        ParsedCertificate::try_from(leaf)
+            .is_ok_and(|leaf| verify_server_cert_signed_by_trust_anchor(&leaf, &roots, &[], at, algorithms).is_ok())
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! Every node has one certificate, signed by the cluster's authority, which says who it is in a URI subject alternative
 //! name: `sealcast:{role}/{node}` (RFC 5280, section 4.2.1.6). Between nodes both sides show it (mutual TLS); viewers see
-//! it as an ordinary server certificate. Deliberately no ACME and no revocation of certificates: seals, not transport,
-//! are what viewers rely on.
+//! it as an ordinary server certificate, or another one of an authority that browsers trust. Files are read again when they
+//! change. Deliberately no revocation of certificates: seals, not transport, are what viewers rely on.
 
 mod authority;
 mod identity;
+mod live;
+mod public;
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,7 +21,8 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 pub use authority::{Authority, RENEW_BEFORE};
-pub use identity::{Identity, IdentityPaths};
+pub use identity::{Identity, IdentityPaths, REREAD_INTERVAL, Reread};
+pub use public::{PublicPaths, challenge_paths};
 
 /// Scheme of the URI that says who a certificate belongs to.
 const URI_SCHEME: &str = "sealcast";

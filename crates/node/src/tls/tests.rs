@@ -52,7 +52,7 @@ fn certificate_says_whose_it_is_and_prints_no_key() {
     for role in [Role::Ingest, Role::Broadcast, Role::LoadBalancer, Role::Control] {
         let identity = Identity::load(&authority.issue(&node("n1"), role, &[]).unwrap()).unwrap();
         assert_eq!((identity.node(), identity.role()), (&node("n1"), role));
-        assert_eq!(node_of(identity.certificate()), Some((node("n1"), role)));
+        assert_eq!(node_of(&identity.certificate()), Some((node("n1"), role)));
         let key = std::fs::read_to_string(directory.path().join("n1.key")).unwrap();
         let secret = key.lines().nth(1).unwrap();
         let printed = format!("{identity:?} {authority:?}");
