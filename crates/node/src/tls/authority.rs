@@ -33,10 +33,10 @@ const BACKDATE: Duration = Duration::from_secs(86_400);
 
 /// A certificate authority in a directory: `ca.pem` and `ca.key`, and next to them `{node}.pem` and `{node}.key`.
 pub struct Authority {
-    directory: PathBuf,
-    certificate: CertificateDer<'static>,
+    pub(super) directory: PathBuf,
+    pub(super) certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 impl std::fmt::Debug for Authority {
@@ -76,20 +76,13 @@ impl Authority {
         Self::open(directory, clock)
     }
 
-    fn open(directory: &Path, clock: &Clock) -> Result<Self> {
+    /// Which of the certificates in `ca.pem` signs is told by the key: there are two while one takes over from the other.
+    pub(super) fn open(directory: &Path, clock: &Clock) -> Result<Self> {
         let (pem_path, key_path) = (directory.join("ca.pem"), directory.join("ca.key"));
-        let certificate = parse_certificates(&files::read_bounded(&pem_path)?, &pem_path)?.swap_remove(0);
-        let key_pem = zeroize::Zeroizing::new(files::read_bounded(&key_path)?);
-        let key_text = std::str::from_utf8(&key_pem).with_context(|| format!("{} is not text", key_path.display()))?;
-        let key = KeyPair::from_pem(key_text).with_context(|| format!("{} is not a key", key_path.display()))?;
-        let (_, parsed) = X509Certificate::from_der(&certificate)
-            .with_context(|| format!("{} is not a certificate", pem_path.display()))?;
-        anyhow::ensure!(
-            parsed.public_key().subject_public_key.data.as_ref() == key.public_key_raw(),
-            "{} is not the key of {}",
-            key_path.display(),
-            pem_path.display()
-        );
+        let key = read_key(&key_path)?;
+        let certificates = parse_certificates(&files::read_bounded(&pem_path)?, &pem_path)?;
+        let certificate = certificate_of(&certificates, &key)
+            .with_context(|| format!("{} is not the key of {}", key_path.display(), pem_path.display()))?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .with_context(|| format!("{} is not an authority's certificate", pem_path.display()))?;
         Ok(Self { directory: directory.to_owned(), certificate, issuer, clock: *clock })
@@ -202,7 +195,25 @@ impl Authority {
     }
 }
 
-fn authority_params(clock: &Clock) -> CertificateParams {
+pub(super) fn read_key(path: &Path) -> Result<KeyPair> {
+    let pem = zeroize::Zeroizing::new(files::read_bounded(path)?);
+    let text = std::str::from_utf8(&pem).with_context(|| format!("{} is not text", path.display()))?;
+    KeyPair::from_pem(text).with_context(|| format!("{} is not a key", path.display()))
+}
+
+/// The certificate that belongs to a key.
+pub(super) fn certificate_of(
+    certificates: &[CertificateDer<'static>],
+    key: &KeyPair,
+) -> Option<CertificateDer<'static>> {
+    let is_its = |certificate: &&CertificateDer<'static>| {
+        X509Certificate::from_der(certificate)
+            .is_ok_and(|(_, parsed)| parsed.public_key().subject_public_key.data.as_ref() == key.public_key_raw())
+    };
+    certificates.iter().find(is_its).cloned()
+}
+
+pub(super) fn authority_params(clock: &Clock) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "Sealcast");
@@ -229,6 +240,17 @@ fn expires_soon(certificate: &CertificateDer<'_>, clock: &Clock) -> Result<bool>
     Ok(parsed.validity().not_after.timestamp() <= renew_at_s)
 }
 
+/// The host names and addresses that a certificate is for, as text.
+pub fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let names = san_set(certificate).unwrap_or_default();
+    let text = names.iter().filter_map(|name| match name {
+        SanType::DnsName(name) => Some(name.as_str().to_owned()),
+        SanType::IpAddress(address) => Some(address.to_string()),
+        _ => None,
+    });
+    text.collect()
+}
+
 /// The names of a certificate in the form that [`CertificateParams`] has them.
 fn san_set(certificate: &CertificateDer<'_>) -> Option<Vec<SanType>> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
@@ -247,7 +269,7 @@ fn san_set(certificate: &CertificateDer<'_>) -> Option<Vec<SanType>> {
 }
 
 /// Keeps two processes from making certificates in one directory at once; released when dropped.
-fn lock(directory: &Path) -> Result<File> {
+pub(super) fn lock(directory: &Path) -> Result<File> {
     let path = directory.join(".lock");
     let file = File::options().create(true).append(true).open(&path);
     let file = file.with_context(|| format!("cannot write {}", path.display()))?;

@@ -9,6 +9,7 @@ mod authority;
 mod identity;
 mod live;
 mod public;
+mod rotation;
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,7 +21,7 @@ use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-pub use authority::{Authority, RENEW_BEFORE};
+pub use authority::{Authority, RENEW_BEFORE, names_of};
 pub use identity::{Identity, IdentityPaths, REREAD_INTERVAL, Reread};
 pub use public::{PublicPaths, challenge_paths};
 
@@ -69,7 +70,11 @@ fn parse_role(text: &str) -> Option<Role> {
     [Role::Ingest, Role::Broadcast, Role::LoadBalancer, Role::Control].into_iter().find(|role| role.to_string() == text)
 }
 
-fn parse_certificates(pem: &[u8], path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>> {
+/// The certificates of a PEM file.
+///
+/// # Errors
+/// When it has none, or something else; names `path`.
+pub fn parse_certificates(pem: &[u8], path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>> {
     use rustls_pki_types::pem::PemObject;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()

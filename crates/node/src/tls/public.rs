@@ -95,7 +95,8 @@ impl Public {
 /// Where the answer for `host` is; `None` for what is no host name.
 pub fn challenge_paths(directory: &Path, host: &str) -> Option<(PathBuf, PathBuf)> {
     let host = host.to_ascii_lowercase();
-    let is_name = !host.starts_with('.') && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    let is_name =
+        !host.starts_with('.') && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
     is_name.then(|| (directory.join(format!("{host}.pem")), directory.join(format!("{host}.key"))))
 }
 

@@ -106,7 +106,7 @@ fn key_of_another_certificate_is_refused_by_name() {
     paths.key = authority.issue(&node("b2"), Role::Broadcast, &[]).unwrap().key;
     let error = format!("{:#}", Identity::load(&paths).unwrap_err());
     assert!(error.contains("b2.key is not the key of") && error.contains("b1.pem"), "{error}");
-    paths.certificate = authority.ca_path();
+    (paths.certificate, paths.key) = (authority.ca_path(), directory.path().join("ca.key"));
     let error = format!("{:#}", Identity::load(&paths).unwrap_err());
     assert!(error.contains("ca.pem does not say whose it is"), "{error}");
     paths.certificate = directory.path().join("gone.pem");
