@@ -1,5 +1,7 @@
 //! `sealcast ingest|broadcast|loadbalancer|control`: one role in a process of its own.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use broadcast::Broadcast;
 use control::Control;
@@ -9,10 +11,11 @@ use media::NodeId;
 use messages::Role;
 use node::CancellationToken;
 use node::ops::Ops;
-use node::tls::IdentityPaths;
+use node::tls::{IdentityPaths, PublicPaths};
 use tokio::task::JoinSet;
 
 use crate::admin::AdminFile;
+use crate::certs::claim::{Claim, claim};
 use crate::cli::{RoleFlags, SourceFlags};
 use crate::ready::{BroadcastNode, Ready, url};
 use crate::{settings, signals, up};
@@ -22,8 +25,9 @@ use crate::{settings, signals, up};
 /// # Errors
 /// A configuration that makes no sense, a taken port, or what ended the role.
 pub(crate) async fn run(role: Role, flags: &RoleFlags) -> anyhow::Result<()> {
-    let settings = settings::for_role(flags)?;
+    let mut settings = settings::for_role(flags)?;
     up::start_logging(flags.common.log_format, &flags.common.log)?;
+    let _claim = take_identity(role, &mut settings)?;
     let shutdown = signals::shutdown()?;
     let bus_shutdown = CancellationToken::new();
     let (ops, context) = context(role, &settings, bus_shutdown.clone()).await?;
@@ -55,6 +59,22 @@ pub(crate) async fn run(role: Role, flags: &RoleFlags) -> anyhow::Result<()> {
     outcome
 }
 
+/// The identity that no other process has, if the configuration says to look for one.
+fn take_identity(role: Role, settings: &mut settings::File) -> anyhow::Result<Option<Claim>> {
+    let Some(directory) = &settings.node.identities else { return Ok(None) };
+    let claim = claim(directory, &settings.data, role, settings.node.id.as_ref())?;
+    tracing::info!(%role, node = %claim.id, "identity taken");
+    let (node, bus) = (&mut settings.node, &mut settings.bus);
+    node.id = Some(claim.id.clone());
+    node.ca = Some(claim.identity.ca.clone());
+    node.certificate = Some(claim.identity.certificate.clone());
+    node.private_key = Some(claim.identity.key.clone());
+    bus.username = Some(claim.id.to_string());
+    bus.password_file = Some(claim.password_file.clone());
+    bus.ca = Some(claim.identity.ca.clone());
+    Ok(Some(claim))
+}
+
 async fn context(
     role: Role,
     settings: &settings::File,
@@ -76,7 +96,12 @@ async fn context(
         },
         ops: std::sync::Arc::clone(&ops),
     };
-    Ok((ops, setup.start(bus_shutdown).await?))
+    let context = setup.start(bus_shutdown).await?;
+    if let (Some(certificate), Some(key)) = (&settings.node.public_certificate, &settings.node.public_key) {
+        let (certificate, key) = (certificate.clone(), key.clone());
+        context.identity.add_public(PublicPaths { certificate, key, is_made_later: false, challenges: None })?;
+    }
+    Ok((ops, context))
 }
 
 /// Binds the role and sets it to run.
@@ -102,6 +127,9 @@ async fn load(
         Role::Broadcast => {
             let mut config = settings.role.broadcast.clone();
             config.root_key.clone_from(&settings.root_key);
+            for url in [&mut config.https_url, &mut config.data_url].into_iter().flatten() {
+                *url = node::config::with_host_name(url)?;
+            }
             let id = context.id.to_string();
             let broadcast = Broadcast::load(config, context).await?;
             ready.broadcast.push(BroadcastNode { id, https: url("https", broadcast.https_address()) });
@@ -118,6 +146,7 @@ async fn load(
             let mut config = settings.role.control.clone();
             config.streams.extend(settings.streams.iter().cloned());
             let control = Control::load(config, context).await?;
+            publish_root_key(&control.root_public_key_path(), &settings.root_key)?;
             let identity = IdentityPaths {
                 certificate: settings.node.certificate.clone().context("was there to start with")?,
                 key: settings.node.private_key.clone().context("was there to start with")?,
@@ -128,6 +157,25 @@ async fn load(
         }
     }
     Ok(())
+}
+
+/// Puts the root public key where other nodes look for it, if the configuration names a directory that is there for it.
+fn publish_root_key(made: &Path, wanted: &Path) -> anyhow::Result<()> {
+    let is_elsewhere = wanted.parent().is_some_and(|parent| !parent.as_os_str().is_empty() && parent.is_dir());
+    if !is_elsewhere || made == wanted {
+        return Ok(());
+    }
+    let key = node::files::read_bounded(made)?;
+    if node::files::read_bounded(wanted).ok().as_ref() == Some(&key) {
+        return Ok(());
+    }
+    anyhow::ensure!(
+        !wanted.exists(),
+        "{} is another root key than this node's, {}: remove it if it is of no use any more",
+        wanted.display(),
+        made.display()
+    );
+    node::files::atomic_write(wanted, &key, node::files::MODE_PUBLIC)
 }
 
 /// `sealcast source`: the test pattern, as `source` itself runs it.

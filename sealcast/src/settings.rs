@@ -126,6 +126,14 @@ pub(crate) struct Node {
     pub certificate: Option<PathBuf>,
     /// PEM file of the node's private key.
     pub private_key: Option<PathBuf>,
+    /// Directory with the identities of a role, one of which this node takes; instead of the four above, and of `username`,
+    /// `password_file` and `ca` under `[bus]`. Default: none.
+    pub identities: Option<PathBuf>,
+    /// PEM file of a certificate, with its intermediate ones, that viewers see who ask for one of its names; of an authority that
+    /// browsers trust. Default: none, they see the node's own.
+    pub public_certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub public_key: Option<PathBuf>,
 }
 
 /// Settings of each role. A node reads its own only.
@@ -223,7 +231,10 @@ pub(crate) fn for_role(flags: &RoleFlags) -> anyhow::Result<File> {
     if let Some(id) = &flags.id {
         file.node.id = Some(NodeId::new(id)?);
     }
-    if file.node.id.is_none() {
+    if flags.identities.is_some() {
+        file.node.identities.clone_from(&flags.identities);
+    }
+    if file.node.id.is_none() && file.node.identities.is_none() {
         bail!("this node has no name: give --id NAME, or `id = \"…\"` under [node] in the configuration");
     }
     Ok(file)
@@ -248,6 +259,9 @@ fn check(file: &File) -> anyhow::Result<()> {
                 stream.name.as_str()
             );
         }
+    }
+    if file.node.public_certificate.is_some() != file.node.public_key.is_some() {
+        bail!("node.public_certificate and node.public_key belong together: give both");
     }
     let (segment_ms, target_s) = (file.role.ingest.segment_ms, file.role.broadcast.target_duration_s);
     if segment_ms > u64::from(target_s) * 1_000 {
@@ -303,6 +317,7 @@ mod tests {
             ("[[streams]]\nname = \"a\"\nkey = \"short\"", "too short"),
             ("[[streams]]\nname = \"a\"\n[[streams]]\nname = \"a\"", "twice"),
             ("[role.ingest]\nport = 1", "port"),
+            ("[node]\npublic_certificate = \"a.pem\"", "belong together"),
             ("[role.ingest]\nsegment_ms = 6000", "longer than"),
             ("part_target_ms = 100", "200 to 2000"),
             ("[role.ingest]\npart_target_ms = 500", "part_target_ms"),

@@ -21,6 +21,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::live::{ClientCertificate, Live, NodeCertificate, TrustedClients, TrustedServers, ViewerCertificate};
 use super::public::{self, ACME_TLS_ALPN, PublicPaths};
@@ -111,6 +112,7 @@ impl Loaded {
         let authorities = parse_certificates(&files::read_bounded(&paths.ca)?, &paths.ca)?;
         let mut roots = RootCertStore::empty();
         for authority in &authorities {
+            X509Certificate::from_der(authority).with_context(|| format!("{} is damaged", paths.ca.display()))?;
             roots.add(authority.clone()).with_context(|| format!("{} is not an authority", paths.ca.display()))?;
         }
         let roots = Arc::new(roots);
