@@ -4,6 +4,7 @@ mod admin;
 mod certs;
 mod cli;
 mod health;
+mod public;
 mod ready;
 mod role;
 mod seal_check;

@@ -11,14 +11,14 @@ use media::NodeId;
 use messages::Role;
 use node::CancellationToken;
 use node::ops::Ops;
-use node::tls::{IdentityPaths, PublicPaths};
+use node::tls::IdentityPaths;
 use tokio::task::JoinSet;
 
 use crate::admin::AdminFile;
 use crate::certs::claim::{Claim, claim};
 use crate::cli::{RoleFlags, SourceFlags};
 use crate::ready::{BroadcastNode, Ready, url};
-use crate::{settings, signals, up};
+use crate::{public, settings, signals, up};
 
 /// Runs the role until Ctrl-C, SIGTERM, or a failure.
 ///
@@ -96,12 +96,7 @@ async fn context(
         },
         ops: std::sync::Arc::clone(&ops),
     };
-    let context = setup.start(bus_shutdown).await?;
-    if let (Some(certificate), Some(key)) = (&settings.node.public_certificate, &settings.node.public_key) {
-        let (certificate, key) = (certificate.clone(), key.clone());
-        context.identity.add_public(PublicPaths { certificate, key, is_made_later: false, challenges: None })?;
-    }
-    Ok((ops, context))
+    Ok((ops, setup.start(bus_shutdown).await?))
 }
 
 /// Binds the role and sets it to run.
@@ -113,6 +108,15 @@ async fn load(
     parts: &mut JoinSet<anyhow::Result<()>>,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
+    if matches!(role, Role::Broadcast | Role::LoadBalancer)
+        && let Some(acme) = public::load(settings, &context)?
+    {
+        let stopping = shutdown.clone();
+        parts.spawn(async move {
+            acme.run(stopping).await;
+            Ok(())
+        });
+    }
     match role {
         Role::Ingest => {
             let mut config = settings.role.ingest.clone();

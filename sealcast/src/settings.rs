@@ -55,6 +55,8 @@ pub(crate) struct File {
     pub test_source: TestSource,
     /// This node (single roles only).
     pub node: Node,
+    /// Where the certificate that viewers see comes from (load balancers, broadcast nodes and `sealcast up`). Default: none.
+    pub acme: Option<node::acme::Config>,
     /// The brokers (single roles only; `sealcast up` brings its own).
     pub bus: node::bus::Config,
     /// Settings of each role.
@@ -80,6 +82,7 @@ impl Default for File {
             streams: Vec::new(),
             test_source: TestSource::default(),
             node: Node::default(),
+            acme: None,
             bus: node::bus::Config::default(),
             role: Roles::default(),
         }
@@ -263,6 +266,9 @@ fn check(file: &File) -> anyhow::Result<()> {
     if file.node.public_certificate.is_some() != file.node.public_key.is_some() {
         bail!("node.public_certificate and node.public_key belong together: give both");
     }
+    if let Some(acme) = &file.acme {
+        acme.check()?;
+    }
     let (segment_ms, target_s) = (file.role.ingest.segment_ms, file.role.broadcast.target_duration_s);
     if segment_ms > u64::from(target_s) * 1_000 {
         bail!(
@@ -317,6 +323,7 @@ mod tests {
             ("[[streams]]\nname = \"a\"\nkey = \"short\"", "too short"),
             ("[[streams]]\nname = \"a\"\n[[streams]]\nname = \"a\"", "twice"),
             ("[role.ingest]\nport = 1", "port"),
+            ("[acme]\ndirectory = \"http://a\"\nnames = [\"a.test\"]", "https://"),
             ("[node]\npublic_certificate = \"a.pem\"", "belong together"),
             ("[role.ingest]\nsegment_ms = 6000", "longer than"),
             ("part_target_ms = 100", "200 to 2000"),
