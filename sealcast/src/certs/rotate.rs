@@ -85,9 +85,11 @@ fn again(authority: &Authority, folder: &Path, path: &Path, all: bool) -> anyhow
         "{} is not the certificate of {id}; put it where it belongs",
         path.display()
     );
+    let (role, names) = (owner.map(|(_, role)| role), tls::names_of(&leaf));
     if all {
-        std::fs::remove_file(path).with_context(|| format!("cannot replace {}", path.display()))?;
+        authority.issue_anew(folder, &id, role, &names)?;
+    } else {
+        authority.issue_in(folder, &id, role, &names)?;
     }
-    authority.issue_in(folder, &id, owner.map(|(_, role)| role), &tls::names_of(&leaf))?;
     Ok(files::read_bounded(path)? != before)
 }

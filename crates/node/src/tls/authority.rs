@@ -39,6 +39,14 @@ pub struct Authority {
     pub(super) clock: Clock,
 }
 
+/// What becomes of a certificate that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// It stays if it will do.
+    Usable,
+    Nothing,
+}
+
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Authority").field("directory", &self.directory).finish_non_exhaustive()
@@ -115,6 +123,31 @@ impl Authority {
         role: Option<Role>,
         names: &[String],
     ) -> Result<IdentityPaths> {
+        self.make(directory, node, role, names, Keep::Usable)
+    }
+
+    /// As [`Authority::issue_in`], whatever is there.
+    ///
+    /// # Errors
+    /// As [`Authority::issue`].
+    pub fn issue_anew(
+        &self,
+        directory: &Path,
+        node: &NodeId,
+        role: Option<Role>,
+        names: &[String],
+    ) -> Result<IdentityPaths> {
+        self.make(directory, node, role, names, Keep::Nothing)
+    }
+
+    fn make(
+        &self,
+        directory: &Path,
+        node: &NodeId,
+        role: Option<Role>,
+        names: &[String],
+        keep: Keep,
+    ) -> Result<IdentityPaths> {
         anyhow::ensure!(node.as_str() != "ca", "a node cannot be called \"ca\": its files would be the authority's");
         let paths = IdentityPaths {
             certificate: directory.join(format!("{node}.pem")),
@@ -130,7 +163,8 @@ impl Authority {
                 files::atomic_write(&paths.ca, &trusted, MODE_PUBLIC)?;
             }
         }
-        match self.why_not_usable(&paths, &params) {
+        let why = if keep == Keep::Nothing { Some("it was asked for") } else { self.why_not_usable(&paths, &params) };
+        match why {
             None => return Ok(paths),
             Some(reason) => tracing::info!(%node, reason, "making a certificate"),
         }
