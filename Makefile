@@ -6,7 +6,7 @@ UP_FLAGS ?=
 FUZZ_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check unit fuzz bench web fmt clean setup setup-test setup-bench
+.PHONY: help run build test check unit fuzz bench compose-test web fmt clean setup setup-test setup-bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ fuzz: ## random logs and queries against the rules of playlists, FUZZ_SECONDS (3
 
 bench: setup-bench build ## figures, side by side with the named peers; takes about 20 minutes
 	$(TARGET)/release/bench
+
+compose-test: build ## the cluster of docker-compose.yml, from nothing, with a Docker daemon of its own if none runs (as root)
+	scripts/compose-test.sh $(TARGET)/release/sealcast
 
 web: web/dist/index.html ## the web app, built into web/dist
 

@@ -76,7 +76,7 @@ pub(crate) async fn serve(
 
 fn server_conf(balancer: &Balancer) -> ServerConf {
     ServerConf {
-        ca_file: Some(balancer.ca_file().to_owned()),
+        ca_file: Some(balancer.ca_file()),
         max_retries: crate::proxy::TRIES_MAX,
         upstream_keepalive_pool_size: crate::upstream::IDLE_UPSTREAMS_MAX,
         ..ServerConf::default()

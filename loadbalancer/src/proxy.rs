@@ -1,6 +1,5 @@
 //! What happens to one request: pick a node, pass it on, try another when the node fails, tell the viewer where it is.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::line::Line;
 use crate::members::{Among, Members, Target};
 use crate::sticky::{self, StickyKey, Token};
-use crate::upstream;
+use crate::upstream::{self, Trust};
 
 /// Nodes that one request is tried on, at most.
 pub(crate) const TRIES_MAX: usize = 4;
@@ -46,7 +45,7 @@ const NODE_IS_AN_EDGE: ErrorType = ErrorType::Custom("NodeIsAnEdge");
 pub(crate) struct Balancer {
     members: Arc<Members>,
     sticky: StickyKey,
-    ca_file: String,
+    trust: Trust,
 }
 
 /// What is known of one request.
@@ -83,12 +82,13 @@ impl Request {
 }
 
 impl Balancer {
-    pub(crate) fn new(members: Arc<Members>, sticky: StickyKey, ca_file: &Path) -> Self {
-        Self { members, sticky, ca_file: ca_file.to_string_lossy().into_owned() }
+    pub(crate) fn new(members: Arc<Members>, sticky: StickyKey, trust: Trust) -> Self {
+        Self { members, sticky, trust }
     }
 
-    pub(crate) fn ca_file(&self) -> &str {
-        &self.ca_file
+    /// File that Pingora wants to start with; at each connection it is told what counts now.
+    pub(crate) fn ca_file(&self) -> String {
+        self.trust.identity().ca_path().to_string_lossy().into_owned()
     }
 
     /// Marks the node that was just tried as failed, and counts it.
@@ -179,7 +179,7 @@ impl ProxyHttp for Balancer {
         let target = self.choose(request).await?;
         request.tried.push(target.node.clone());
         request.line = Some(target.line.clone());
-        Ok(Box::new(upstream::peer(&target)))
+        Ok(Box::new(upstream::peer(&target, &self.trust)))
     }
 
     async fn connected_to_upstream(

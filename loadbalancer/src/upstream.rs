@@ -1,9 +1,13 @@
 //! How the balancer connects to nodes: many requests on few connections, and no request in another's way.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use node::tls::Identity;
+use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::{ALPN, HttpPeer, Tracer};
+use pingora::utils::tls::{WrappedX509, parse_x509};
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::line::Dial;
@@ -54,14 +58,48 @@ impl Door {
     }
 }
 
+/// Whom a node has to be certified by: the cluster's authorities as they are now, in Pingora's form.
+pub(crate) struct Trust {
+    identity: Arc<Identity>,
+    made: Mutex<Option<Made>>,
+}
+
+/// The authorities, and what was made from them.
+type Made = (Arc<[CertificateDer<'static>]>, Arc<CaType>);
+
+impl Trust {
+    pub(crate) fn new(identity: Arc<Identity>) -> Self {
+        Self { identity, made: Mutex::default() }
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn now(&self) -> Arc<CaType> {
+        let authorities = self.identity.authorities();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*made {
+            Some((from, there)) if Arc::ptr_eq(from, &authorities) => Arc::clone(there),
+            _ => {
+                let wrap = |der: &CertificateDer<'_>| WrappedX509::new(der.to_vec(), parse_x509);
+                let fresh: Arc<CaType> = authorities.iter().map(wrap).collect();
+                *made = Some((authorities, Arc::clone(&fresh)));
+                fresh
+            }
+        }
+    }
+}
+
 /// What Pingora needs to know to send a request to a node.
-pub(crate) fn peer(target: &Target) -> HttpPeer {
+pub(crate) fn peer(target: &Target, trust: &Trust) -> HttpPeer {
     // The node's certificate names the node, wherever it runs.
     let mut peer = HttpPeer::new(target.address, true, target.node.to_string());
     let dial = Dial::new(target.line.clone());
     let options = &mut peer.options;
     options.tracer = Some(Tracer(Box::new(dial.clone())));
     options.custom_l4 = Some(Arc::new(dial));
+    options.ca = Some(trust.now());
     options.alpn = ALPN::H2;
     options.connection_timeout = Some(CONNECT_TIMEOUT);
     options.total_connection_timeout = Some(2 * CONNECT_TIMEOUT);

@@ -48,10 +48,12 @@ pub(crate) enum Command {
     /// Check a stream by hand.
     #[command(subcommand)]
     Seal(SealCommand),
-    /// Make the cluster's certificate authority and a node's certificate.
-    #[command(after_help = "Example:
-  sealcast certs --dir certs --role broadcast --id b1 --name broadcast1.streaming-cluster.test")]
+    /// Make the cluster's certificate authority, certificates, broker passwords and access rules.
     Certs(CertsFlags),
+    /// Ask a node on this machine whether it serves: for health checks. Ends with success if it does.
+    #[command(after_help = "Example:
+  sealcast health --ops 127.0.0.1:9090")]
+    Health(HealthFlags),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:
   sealcast completion bash > /etc/bash_completion.d/sealcast")]
@@ -131,6 +133,20 @@ pub(crate) struct RoleFlags {
     /// Name of this node, unique in the cluster.
     #[arg(long, env = "SEALCAST_ID", value_name = "NAME")]
     pub id: Option<String>,
+    /// Directory of identities, as `sealcast certs cluster` makes one for each role: this node is one of them that no other process
+    /// has, or the one of its name. For containers that are scaled.
+    #[arg(long, env = "SEALCAST_IDENTITIES", value_name = "DIR")]
+    pub identities: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HealthFlags {
+    /// Where the node's ops plane listens.
+    #[arg(long, env = "SEALCAST_OPS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    pub ops: SocketAddr,
+    /// Ask whether the process lives (/healthz), not whether it serves (/readyz).
+    #[arg(long)]
+    pub live: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -253,19 +269,96 @@ pub(crate) struct VerifyFlags {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
+  sealcast certs --dir certs --role broadcast --id b1 --name broadcast1.streaming-cluster.test
+  sealcast certs cluster --help"
+)]
 pub(crate) struct CertsFlags {
+    #[command(subcommand)]
+    pub command: Option<CertsCommand>,
     /// Directory of the authority: ca.pem and ca.key are made there when missing.
     #[arg(long, value_name = "DIR", default_value = "certs")]
     pub dir: PathBuf,
     /// What the node does.
-    #[arg(long, value_enum)]
-    pub role: RoleName,
+    #[arg(long, value_enum, required = true)]
+    pub role: Option<RoleName>,
     /// Name of the node.
-    #[arg(long, value_name = "NAME")]
-    pub id: String,
+    #[arg(long, value_name = "NAME", required = true)]
+    pub id: Option<String>,
     /// Further host names or addresses of the node; may be given several times.
     #[arg(long = "name", value_name = "HOST")]
     pub names: Vec<String>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum CertsCommand {
+    /// Make all that a cluster needs, in one folder for each role: certificates, passwords and access rules of the brokers, and
+    /// the key that balancers share. What is there stays; what ends soon is renewed.
+    #[command(after_help = "Examples:
+  sealcast certs cluster --node control=control --node ingest1..2=ingest --node b1..4=broadcast --node lb1..2=loadbalancer \\
+      --broker mosquitto --name lb1..2=streaming-cluster.test --name b1=broadcast1.streaming-cluster.test
+  Give a machine the folder of its role (certs/broadcast, certs/broker, …), and keep certs/ca.key to yourself.")]
+    Cluster(ClusterFlags),
+    /// Renew certificates that end within 30 days, as they are. Nodes read them again while they run.
+    #[command(after_help = "Example:
+  sealcast certs renew --dir certs")]
+    Renew(RenewFlags),
+    /// Replace the authority while the cluster runs, in three steps.
+    #[command(after_help = "Example, with time in between for every machine to be given its new files:
+  sealcast certs rotate --dir certs --step trust     all trust the next authority, too
+  sealcast certs rotate --dir certs --step issue     it signs new certificates for all nodes
+  sealcast certs rotate --dir certs --step forget    nobody trusts the old one any more")]
+    Rotate(RotateFlags),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClusterFlags {
+    /// Directory of the authority and of the folders.
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    pub dir: PathBuf,
+    /// A node and its role, or several: `b1..4=broadcast`. May be given several times.
+    #[arg(long = "node", value_name = "NAME=ROLE", required = true)]
+    pub nodes: Vec<String>,
+    /// A broker, by the name that nodes reach it by; may be given several times.
+    #[arg(long = "broker", value_name = "NAME")]
+    pub brokers: Vec<String>,
+    /// A host name or address besides, of a node or broker; may be given several times.
+    #[arg(long = "name", value_name = "NAME=HOST")]
+    pub names: Vec<String>,
+    /// What stands before every MQTT topic.
+    #[arg(long, value_name = "PREFIX", default_value = "sealcast/v1")]
+    pub prefix: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RenewFlags {
+    /// Directory of the authority, and of the folders if there are any.
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    pub dir: PathBuf,
+    /// All of them, however long they are valid.
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RotateFlags {
+    /// Directory of the authority, and of the folders if there are any.
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    pub dir: PathBuf,
+    /// Which of the three.
+    #[arg(long, value_enum)]
+    pub step: RotateStep,
+}
+
+/// A step of replacing the authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RotateStep {
+    Trust,
+    Issue,
+    Forget,
 }
 
 /// A role, as typed.

@@ -3,6 +3,8 @@
 mod admin;
 mod certs;
 mod cli;
+mod health;
+mod public;
 mod ready;
 mod role;
 mod seal_check;
@@ -56,6 +58,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Key(command) => printed(admin::key(command).await),
         Command::Seal(command) => printed(seal_check::run(command).await),
         Command::Certs(flags) => certs::run(&flags),
+        Command::Health(flags) => health::run(&flags).await,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sealcast", &mut std::io::stdout());
             Ok(())

@@ -1,5 +1,7 @@
 //! `sealcast ingest|broadcast|loadbalancer|control`: one role in a process of its own.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use broadcast::Broadcast;
 use control::Control;
@@ -13,17 +15,19 @@ use node::tls::IdentityPaths;
 use tokio::task::JoinSet;
 
 use crate::admin::AdminFile;
+use crate::certs::claim::{Claim, claim};
 use crate::cli::{RoleFlags, SourceFlags};
 use crate::ready::{BroadcastNode, Ready, url};
-use crate::{settings, signals, up};
+use crate::{public, settings, signals, up};
 
 /// Runs the role until Ctrl-C, SIGTERM, or a failure.
 ///
 /// # Errors
 /// A configuration that makes no sense, a taken port, or what ended the role.
 pub(crate) async fn run(role: Role, flags: &RoleFlags) -> anyhow::Result<()> {
-    let settings = settings::for_role(flags)?;
+    let mut settings = settings::for_role(flags)?;
     up::start_logging(flags.common.log_format, &flags.common.log)?;
+    let _claim = take_identity(role, &mut settings)?;
     let shutdown = signals::shutdown()?;
     let bus_shutdown = CancellationToken::new();
     let (ops, context) = context(role, &settings, bus_shutdown.clone()).await?;
@@ -53,6 +57,22 @@ pub(crate) async fn run(role: Role, flags: &RoleFlags) -> anyhow::Result<()> {
     let outcome = signals::join(parts, &shutdown).await;
     bus_shutdown.cancel();
     outcome
+}
+
+/// The identity that no other process has, if the configuration says to look for one.
+fn take_identity(role: Role, settings: &mut settings::File) -> anyhow::Result<Option<Claim>> {
+    let Some(directory) = &settings.node.identities else { return Ok(None) };
+    let claim = claim(directory, &settings.data, role, settings.node.id.as_ref())?;
+    tracing::info!(%role, node = %claim.id, "identity taken");
+    let (node, bus) = (&mut settings.node, &mut settings.bus);
+    node.id = Some(claim.id.clone());
+    node.ca = Some(claim.identity.ca.clone());
+    node.certificate = Some(claim.identity.certificate.clone());
+    node.private_key = Some(claim.identity.key.clone());
+    bus.username = Some(claim.id.to_string());
+    bus.password_file = Some(claim.password_file.clone());
+    bus.ca = Some(claim.identity.ca.clone());
+    Ok(Some(claim))
 }
 
 async fn context(
@@ -88,6 +108,15 @@ async fn load(
     parts: &mut JoinSet<anyhow::Result<()>>,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
+    if matches!(role, Role::Broadcast | Role::LoadBalancer)
+        && let Some(acme) = public::load(settings, &context)?
+    {
+        let stopping = shutdown.clone();
+        parts.spawn(async move {
+            acme.run(stopping).await;
+            Ok(())
+        });
+    }
     match role {
         Role::Ingest => {
             let mut config = settings.role.ingest.clone();
@@ -102,6 +131,9 @@ async fn load(
         Role::Broadcast => {
             let mut config = settings.role.broadcast.clone();
             config.root_key.clone_from(&settings.root_key);
+            for url in [&mut config.https_url, &mut config.data_url].into_iter().flatten() {
+                *url = node::config::with_host_name(url)?;
+            }
             let id = context.id.to_string();
             let broadcast = Broadcast::load(config, context).await?;
             ready.broadcast.push(BroadcastNode { id, https: url("https", broadcast.https_address()) });
@@ -118,6 +150,7 @@ async fn load(
             let mut config = settings.role.control.clone();
             config.streams.extend(settings.streams.iter().cloned());
             let control = Control::load(config, context).await?;
+            publish_root_key(&control.root_public_key_path(), &settings.root_key)?;
             let identity = IdentityPaths {
                 certificate: settings.node.certificate.clone().context("was there to start with")?,
                 key: settings.node.private_key.clone().context("was there to start with")?,
@@ -128,6 +161,25 @@ async fn load(
         }
     }
     Ok(())
+}
+
+/// Puts the root public key where other nodes look for it, if the configuration names a directory that is there for it.
+fn publish_root_key(made: &Path, wanted: &Path) -> anyhow::Result<()> {
+    let is_elsewhere = wanted.parent().is_some_and(|parent| !parent.as_os_str().is_empty() && parent.is_dir());
+    if !is_elsewhere || made == wanted {
+        return Ok(());
+    }
+    let key = node::files::read_bounded(made)?;
+    if node::files::read_bounded(wanted).ok().as_ref() == Some(&key) {
+        return Ok(());
+    }
+    anyhow::ensure!(
+        !wanted.exists(),
+        "{} is another root key than this node's, {}: remove it if it is of no use any more",
+        wanted.display(),
+        made.display()
+    );
+    node::files::atomic_write(wanted, &key, node::files::MODE_PUBLIC)
 }
 
 /// `sealcast source`: the test pattern, as `source` itself runs it.

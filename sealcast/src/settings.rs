@@ -55,6 +55,8 @@ pub(crate) struct File {
     pub test_source: TestSource,
     /// This node (single roles only).
     pub node: Node,
+    /// Where the certificate that viewers see comes from (load balancers, broadcast nodes and `sealcast up`). Default: none.
+    pub acme: Option<node::acme::Config>,
     /// The brokers (single roles only; `sealcast up` brings its own).
     pub bus: node::bus::Config,
     /// Settings of each role.
@@ -80,6 +82,7 @@ impl Default for File {
             streams: Vec::new(),
             test_source: TestSource::default(),
             node: Node::default(),
+            acme: None,
             bus: node::bus::Config::default(),
             role: Roles::default(),
         }
@@ -126,6 +129,14 @@ pub(crate) struct Node {
     pub certificate: Option<PathBuf>,
     /// PEM file of the node's private key.
     pub private_key: Option<PathBuf>,
+    /// Directory with the identities of a role, one of which this node takes; instead of the four above, and of `username`,
+    /// `password_file` and `ca` under `[bus]`. Default: none.
+    pub identities: Option<PathBuf>,
+    /// PEM file of a certificate, with its intermediate ones, that viewers see who ask for one of its names; of an authority that
+    /// browsers trust. Default: none, they see the node's own.
+    pub public_certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub public_key: Option<PathBuf>,
 }
 
 /// Settings of each role. A node reads its own only.
@@ -223,7 +234,10 @@ pub(crate) fn for_role(flags: &RoleFlags) -> anyhow::Result<File> {
     if let Some(id) = &flags.id {
         file.node.id = Some(NodeId::new(id)?);
     }
-    if file.node.id.is_none() {
+    if flags.identities.is_some() {
+        file.node.identities.clone_from(&flags.identities);
+    }
+    if file.node.id.is_none() && file.node.identities.is_none() {
         bail!("this node has no name: give --id NAME, or `id = \"…\"` under [node] in the configuration");
     }
     Ok(file)
@@ -248,6 +262,12 @@ fn check(file: &File) -> anyhow::Result<()> {
                 stream.name.as_str()
             );
         }
+    }
+    if file.node.public_certificate.is_some() != file.node.public_key.is_some() {
+        bail!("node.public_certificate and node.public_key belong together: give both");
+    }
+    if let Some(acme) = &file.acme {
+        acme.check()?;
     }
     let (segment_ms, target_s) = (file.role.ingest.segment_ms, file.role.broadcast.target_duration_s);
     if segment_ms > u64::from(target_s) * 1_000 {
@@ -303,6 +323,8 @@ mod tests {
             ("[[streams]]\nname = \"a\"\nkey = \"short\"", "too short"),
             ("[[streams]]\nname = \"a\"\n[[streams]]\nname = \"a\"", "twice"),
             ("[role.ingest]\nport = 1", "port"),
+            ("[acme]\ndirectory = \"http://a\"\nnames = [\"a.test\"]", "https://"),
+            ("[node]\npublic_certificate = \"a.pem\"", "belong together"),
             ("[role.ingest]\nsegment_ms = 6000", "longer than"),
             ("part_target_ms = 100", "200 to 2000"),
             ("[role.ingest]\npart_target_ms = 500", "part_target_ms"),

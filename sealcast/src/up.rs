@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use crate::admin::AdminFile;
 use crate::cli::{LogFormat, UpFlags};
 use crate::ready::{BroadcastNode, Ready, StreamKey, url};
-use crate::{settings, signals};
+use crate::{public, settings, signals};
 
 /// Everything has to serve within this, or the start has failed: the longest part waits for a grant over loopback.
 const READY_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -82,6 +82,7 @@ struct Station {
     ingest: Ingest,
     broadcast: Vec<(NodeId, Broadcast)>,
     balancer: LoadBalancer,
+    acme: Option<node::acme::Acme>,
     source: Option<source::Source>,
     ready: Ready,
     admin: AdminFile,
@@ -208,6 +209,7 @@ impl Station {
         let mut config = settings.role.loadbalancer.clone();
         config.https_listen = settings.https_listen;
         let context = builder.context(&balancer_id, Role::LoadBalancer, bus).await?;
+        let acme = public::load(settings, &context)?;
         let balancer = LoadBalancer::load(config, context).await?;
 
         let streams: Vec<StreamKey> = control
@@ -233,13 +235,38 @@ impl Station {
         let admin =
             AdminFile { control: control_url, identity: builder.authority.issue(&control_id, Role::Control, &[])? };
         let bus_shutdown = builder.bus_shutdown;
-        Ok(Self { broker, ops, ops_server, control, ingest, broadcast, balancer, source, ready, admin, bus_shutdown })
+        Ok(Self {
+            broker,
+            ops,
+            ops_server,
+            control,
+            ingest,
+            broadcast,
+            balancer,
+            acme,
+            source,
+            ready,
+            admin,
+            bus_shutdown,
+        })
     }
 
     /// Runs all parts until `shutdown`; the broker ends last, so that the others' last words get out.
     async fn run(self, settings: &settings::File, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { broker, ops, ops_server, control, ingest, broadcast, balancer, source, ready, admin, bus_shutdown } =
-            self;
+        let Self {
+            broker,
+            ops,
+            ops_server,
+            control,
+            ingest,
+            broadcast,
+            balancer,
+            acme,
+            source,
+            ready,
+            admin,
+            bus_shutdown,
+        } = self;
         let broker_shutdown = CancellationToken::new();
         let broker = tokio::spawn(broker.run(broker_shutdown.clone()));
 
@@ -259,6 +286,13 @@ impl Station {
         parts.spawn(control.run(downstream.clone()));
         for (_, node) in broadcast {
             parts.spawn(node.run(downstream.clone()));
+        }
+        if let Some(acme) = acme {
+            let stop = downstream.clone();
+            parts.spawn(async move {
+                acme.run(stop).await;
+                Ok(())
+            });
         }
         parts.spawn(balancer.run(downstream));
         admin.write(&settings.data)?;

@@ -7,6 +7,9 @@ use serde::de::DeserializeOwned;
 /// Most single-letter edits between an unknown key and the one it was meant to be.
 const SUGGESTION_EDITS_MAX: usize = 3;
 
+/// Stands for the machine's name, see [`with_host_name`].
+const HOST_NAME: &str = "{hostname}";
+
 /// Reads a TOML text that came from `path`.
 ///
 /// # Errors
@@ -23,6 +26,19 @@ pub fn read<T: DeserializeOwned>(text: &str, path: &Path) -> anyhow::Result<T> {
             None => anyhow::anyhow!("{}: {what}", path.display()),
         }
     })
+}
+
+/// `{hostname}` in a URL becomes the name of this machine or container: what is configured alike on many has to differ there.
+///
+/// # Errors
+/// When the machine has no name.
+pub fn with_host_name(text: &str) -> anyhow::Result<String> {
+    if !text.contains(HOST_NAME) {
+        return Ok(text.to_owned());
+    }
+    let host = sysinfo::System::host_name().filter(|host| !host.is_empty());
+    let host = host.ok_or_else(|| anyhow::anyhow!("{text}: this machine has no host name"))?;
+    Ok(text.replace(HOST_NAME, &host))
 }
 
 /// The name of the table that line `line` (from 1) of `text` is in; empty at the top.

@@ -69,7 +69,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Reads the identity, makes the directory and starts the bus, with a last will that says this node is offline.
+    /// Reads the identity, and again whenever its files change, makes the directory and starts the bus, with a last will that says
+    /// this node is offline.
     ///
     /// `bus_shutdown` ends the bus. Cancel it after the roles have ended, so that their last word gets out.
     ///
@@ -79,7 +80,7 @@ impl Setup {
     pub async fn start(self, bus_shutdown: CancellationToken) -> Result<Context> {
         let clock = Clock::new();
         let started_at = clock.wall();
-        let identity = tls::Identity::load(&self.identity)?;
+        let identity = Arc::new(tls::Identity::load(&self.identity)?);
         anyhow::ensure!(
             identity.node() == &self.id && identity.role() == self.role,
             "certificate {} belongs to {} {}, not to {} {}",
@@ -92,6 +93,7 @@ impl Setup {
         files::create_directory(&self.data)?;
         let prefix = Prefix::new(&self.bus.prefix)?;
         let will = presence::offline(&prefix, &self.id, self.role, started_at, started_at);
+        tokio::spawn(Arc::clone(&identity).follow(bus_shutdown.clone()));
         let bus = bus::connect(&self.bus, self.id.as_str(), Some(will), bus_shutdown)
             .await
             .with_context(|| format!("{} {} cannot start the bus", self.role, self.id))?;
@@ -103,7 +105,7 @@ impl Setup {
             bus,
             prefix,
             clock,
-            identity: Arc::new(identity),
+            identity,
             ops: self.ops,
             started_at,
         })

@@ -1,4 +1,4 @@
-//! A cluster of plain processes, one role each, around a real Mosquitto.
+//! A cluster of plain processes, one role each, around a real Mosquitto, with what `sealcast certs cluster` makes.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -45,16 +45,12 @@ impl Cluster {
     /// Starts Mosquitto and makes all certificates.
     pub async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut certs = sealcast();
+        certs.args(["certs", "cluster", "--broker", "mosquitto", "--dir"]).arg(directory.path().join("certs"));
         for (id, role) in NODES {
-            let status = sealcast()
-                .args(["certs", "--role", role, "--id", id, "--dir"])
-                .arg(directory.path().join("certs"))
-                .stdout(Stdio::null())
-                .status()
-                .expect("sealcast starts");
-            assert!(status.success());
-            std::fs::write(directory.path().join(format!("{id}.password")), format!("{id}-secret")).expect("written");
+            certs.arg("--node").arg(format!("{id}={role}"));
         }
+        assert!(certs.stdout(Stdio::null()).status().expect("sealcast starts").success());
         let port = free_port();
         let broker_address = SocketAddr::from(([127, 0, 0, 1], port));
         let broker = start_mosquitto(directory.path(), broker_address);
@@ -96,14 +92,10 @@ rtmp_listen = "127.0.0.1:0"
 https_listen = "127.0.0.1:0"
 
 [node]
-ca = "certs/ca.pem"
-certificate = "certs/{id}.pem"
-private_key = "certs/{id}.key"
+identities = "certs/{role}"
 
 [bus]
-urls = ["mqtt://{broker}"]
-username = "{id}"
-password_file = "{id}.password"
+urls = ["mqtts://{broker}"]
 "#,
             control = self.control.as_ref().map_or_else(|| "[]".to_owned(), |url| format!("[\"{url}\"]")),
             broker = self.broker_address,
@@ -135,21 +127,17 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
-/// Mosquitto with passwords, without persistence: what it forgets, the nodes say again.
+/// Mosquitto over TLS, with passwords and access rules, without persistence: what it forgets, the nodes say again.
 fn start_mosquitto(directory: &Path, address: SocketAddr) -> Process {
-    let mosquitto = directory.join("mosquitto");
-    std::fs::create_dir_all(&mosquitto).expect("a directory");
-    let passwords = mosquitto.join("passwords");
-    let lines: String = NODES.iter().map(|(id, _)| format!("{id}:{id}-secret\n")).collect();
-    std::fs::write(&passwords, lines).expect("written");
-    let status = Command::new("mosquitto_passwd").arg("-U").arg(&passwords).status().expect("mosquitto is installed");
-    assert!(status.success());
-    let config = mosquitto.join("mosquitto.conf");
+    let files = directory.join("certs/broker");
+    let config = files.join("mosquitto.conf");
     let text = format!(
-        "listener {} {}\nallow_anonymous false\npassword_file {}\nuser root\nlog_type error\nmax_packet_size 300000\n",
-        address.port(),
-        address.ip(),
-        passwords.display()
+        "per_listener_settings false\nlistener {port} {ip}\ncertfile {files}/mosquitto.pem\nkeyfile {files}/mosquitto.key\n\
+         allow_anonymous false\npassword_file {files}/passwords\nacl_file {files}/acl\n\
+         user root\nlog_type error\nmax_packet_size 300000\n",
+        port = address.port(),
+        ip = address.ip(),
+        files = files.display(),
     );
     std::fs::write(&config, text).expect("written");
     let program = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };

@@ -1,8 +1,7 @@
-//! Who may publish what: one table, used by the embedded broker and printed for a Mosquitto. Pure.
+//! Who may publish what: one table, for the embedded broker and for a Mosquitto. Pure.
 
 use std::fmt;
 
-use messages::Prefix;
 use serde::{Deserialize, Serialize};
 
 /// What a user may publish. Everybody may read everything under the prefix.
@@ -67,19 +66,6 @@ impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("User").field("name", &self.name).field("access", &self.access).finish_non_exhaustive()
     }
-}
-
-/// The same rules as the text of a Mosquitto `acl_file`.
-pub fn mosquitto_acl(users: &[User], prefix: &Prefix) -> String {
-    let mut text = String::new();
-    for user in users {
-        text.push_str(&format!("user {}\ntopic read {}\n", user.name, prefix.filter("#")));
-        for filter in user.access.publishes(&user.name) {
-            text.push_str(&format!("topic write {}\n", prefix.filter(&filter)));
-        }
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod access;
 mod gatekeeper;
+mod mosquitto;
 mod router;
 mod session;
 
@@ -23,8 +24,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use access::{Access, User, mosquitto_acl};
+pub use access::{Access, User};
 use gatekeeper::Gatekeeper;
+pub use mosquitto::{mosquitto_acl, mosquitto_passwords};
 use router::Router;
 use session::Hub;
 

@@ -1,7 +1,7 @@
 //! Where a broker is, from its URL, and the byte stream to it.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail, ensure};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
@@ -21,7 +21,31 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 pub(super) struct Endpoint {
     host: String,
     port: u16,
-    tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
+    tls: Option<Tls>,
+}
+
+/// Whom to trust, and under which name.
+#[derive(Clone)]
+struct Tls {
+    name: ServerName<'static>,
+    ca: PathBuf,
+    /// As the file said when it last made sense.
+    config: Arc<Mutex<Arc<rustls::ClientConfig>>>,
+}
+
+impl Tls {
+    /// The authority may have changed since the last connection; a file that makes no sense changes nothing.
+    async fn config(&self) -> Arc<rustls::ClientConfig> {
+        let ca = self.ca.clone();
+        let read = tokio::task::spawn_blocking(move || client_config(&ca)).await;
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        match read {
+            Ok(Ok(read)) => *config = Arc::new(read),
+            Ok(Err(error)) => tracing::debug!(error = %format!("{error:#}"), "the brokers' authority stays as it was"),
+            Err(_) => {}
+        }
+        Arc::clone(&config)
+    }
 }
 
 impl Endpoint {
@@ -42,7 +66,8 @@ impl Endpoint {
         let tls = if secure {
             let ca = ca.with_context(|| format!("MQTT broker {url:?} needs `ca`, the file of its authority"))?;
             let name = ServerName::try_from(host.clone()).with_context(|| format!("MQTT broker {url:?}"))?;
-            Some((Arc::new(client_config(ca)?), name))
+            let config = Arc::new(Mutex::new(Arc::new(client_config(ca)?)));
+            Some(Tls { name, ca: ca.to_owned(), config })
         } else {
             None
         };
@@ -59,9 +84,9 @@ impl Endpoint {
         stream.set_nodelay(true)?;
         match &self.tls {
             None => Ok(Box::new(stream)),
-            Some((config, name)) => {
-                let connector = TlsConnector::from(Arc::clone(config));
-                Ok(Box::new(connector.connect(name.clone(), stream).await?))
+            Some(tls) => {
+                let connector = TlsConnector::from(tls.config().await);
+                Ok(Box::new(connector.connect(tls.name.clone(), stream).await?))
             }
         }
     }
@@ -81,17 +106,15 @@ fn split_port(text: &str, default_port: u16) -> anyhow::Result<(String, u16)> {
     Ok((host.to_owned(), port))
 }
 
-/// TLS 1.2 or 1.3, trusting the one authority in the file and nobody else.
+/// TLS 1.2 or 1.3, trusting the authorities in the file and nobody else.
 fn client_config(ca: &Path) -> anyhow::Result<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(ca)
-        .with_context(|| format!("cannot read the authority of the MQTT broker, {}", ca.display()))?;
-    for certificate in certificates {
+    let pem = crate::files::read_bounded(ca).context("cannot read the authority of the MQTT broker")?;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         roots.add(certificate.with_context(|| format!("certificate in {}", ca.display()))?)?;
     }
     ensure!(!roots.is_empty(), "there is no certificate in {}", ca.display());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
+    Ok(rustls::ClientConfig::builder_with_provider(crate::tls::provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())

@@ -12,11 +12,12 @@ use rcgen::{
     SanType,
 };
 use rustls::RootCertStore;
-use rustls::server::WebPkiClientVerifier;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::server::ParsedCertificate;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::identity::{Identity, IdentityPaths};
+use super::identity::{IdentityPaths, Pair};
 use super::{node_uri, parse_certificates, provider};
 use crate::clock::Clock;
 use crate::files::{self, MODE_PUBLIC, MODE_SECRET};
@@ -32,10 +33,18 @@ const BACKDATE: Duration = Duration::from_secs(86_400);
 
 /// A certificate authority in a directory: `ca.pem` and `ca.key`, and next to them `{node}.pem` and `{node}.key`.
 pub struct Authority {
-    directory: PathBuf,
-    certificate: CertificateDer<'static>,
+    pub(super) directory: PathBuf,
+    pub(super) certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
-    clock: Clock,
+    pub(super) clock: Clock,
+}
+
+/// What becomes of a certificate that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// It stays if it will do.
+    Usable,
+    Nothing,
 }
 
 impl std::fmt::Debug for Authority {
@@ -75,20 +84,13 @@ impl Authority {
         Self::open(directory, clock)
     }
 
-    fn open(directory: &Path, clock: &Clock) -> Result<Self> {
+    /// Which of the certificates in `ca.pem` signs is told by the key: there are two while one takes over from the other.
+    pub(super) fn open(directory: &Path, clock: &Clock) -> Result<Self> {
         let (pem_path, key_path) = (directory.join("ca.pem"), directory.join("ca.key"));
-        let certificate = parse_certificates(&files::read_bounded(&pem_path)?, &pem_path)?.swap_remove(0);
-        let key_pem = zeroize::Zeroizing::new(files::read_bounded(&key_path)?);
-        let key_text = std::str::from_utf8(&key_pem).with_context(|| format!("{} is not text", key_path.display()))?;
-        let key = KeyPair::from_pem(key_text).with_context(|| format!("{} is not a key", key_path.display()))?;
-        let (_, parsed) = X509Certificate::from_der(&certificate)
-            .with_context(|| format!("{} is not a certificate", pem_path.display()))?;
-        anyhow::ensure!(
-            parsed.public_key().subject_public_key.data.as_ref() == key.public_key_raw(),
-            "{} is not the key of {}",
-            key_path.display(),
-            pem_path.display()
-        );
+        let key = read_key(&key_path)?;
+        let certificates = parse_certificates(&files::read_bounded(&pem_path)?, &pem_path)?;
+        let certificate = certificate_of(&certificates, &key)
+            .with_context(|| format!("{} is not the key of {}", key_path.display(), pem_path.display()))?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .with_context(|| format!("{} is not an authority's certificate", pem_path.display()))?;
         Ok(Self { directory: directory.to_owned(), certificate, issuer, clock: *clock })
@@ -106,17 +108,65 @@ impl Authority {
     /// # Errors
     /// When a name is neither a host name nor an IP address, or the directory cannot be written.
     pub fn issue(&self, node: &NodeId, role: Role, names: &[String]) -> Result<IdentityPaths> {
+        self.issue_in(&self.directory, node, Some(role), names)
+    }
+
+    /// As [`Authority::issue`], in a directory of its own, with a copy of the authority's certificate besides: what a machine is
+    /// given. Without a role it is a server that is no node, such as a broker: its certificate opens no door between nodes.
+    ///
+    /// # Errors
+    /// As [`Authority::issue`].
+    pub fn issue_in(
+        &self,
+        directory: &Path,
+        node: &NodeId,
+        role: Option<Role>,
+        names: &[String],
+    ) -> Result<IdentityPaths> {
+        self.make(directory, node, role, names, Keep::Usable)
+    }
+
+    /// As [`Authority::issue_in`], whatever is there.
+    ///
+    /// # Errors
+    /// As [`Authority::issue`].
+    pub fn issue_anew(
+        &self,
+        directory: &Path,
+        node: &NodeId,
+        role: Option<Role>,
+        names: &[String],
+    ) -> Result<IdentityPaths> {
+        self.make(directory, node, role, names, Keep::Nothing)
+    }
+
+    fn make(
+        &self,
+        directory: &Path,
+        node: &NodeId,
+        role: Option<Role>,
+        names: &[String],
+        keep: Keep,
+    ) -> Result<IdentityPaths> {
         anyhow::ensure!(node.as_str() != "ca", "a node cannot be called \"ca\": its files would be the authority's");
         let paths = IdentityPaths {
-            certificate: self.directory.join(format!("{node}.pem")),
-            key: self.directory.join(format!("{node}.key")),
-            ca: self.ca_path(),
+            certificate: directory.join(format!("{node}.pem")),
+            key: directory.join(format!("{node}.key")),
+            ca: directory.join("ca.pem"),
         };
         let params = self.node_params(node, role, names)?;
         let _lock = lock(&self.directory)?;
-        match self.why_not_usable(&paths, &params) {
+        if directory != self.directory {
+            files::create_private_directory(directory)?;
+            let trusted = files::read_bounded(&self.ca_path())?;
+            if files::read_bounded(&paths.ca).ok().as_ref() != Some(&trusted) {
+                files::atomic_write(&paths.ca, &trusted, MODE_PUBLIC)?;
+            }
+        }
+        let why = if keep == Keep::Nothing { Some("it was asked for") } else { self.why_not_usable(&paths, &params) };
+        match why {
             None => return Ok(paths),
-            Some(reason) => tracing::info!(%node, %role, reason, "making a certificate"),
+            Some(reason) => tracing::info!(%node, reason, "making a certificate"),
         }
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
@@ -125,7 +175,7 @@ impl Authority {
         Ok(paths)
     }
 
-    fn node_params(&self, node: &NodeId, role: Role, names: &[String]) -> Result<CertificateParams> {
+    fn node_params(&self, node: &NodeId, role: Option<Role>, names: &[String]) -> Result<CertificateParams> {
         let fixed = ["localhost", "127.0.0.1", "::1", node.as_str()].map(str::to_owned);
         let mut all: Vec<String> = Vec::with_capacity(names.len() + fixed.len());
         for name in fixed.iter().chain(names) {
@@ -135,11 +185,16 @@ impl Authority {
         }
         let mut params = CertificateParams::new(all)
             .with_context(|| format!("one of {names:?} is neither a host name nor an IP address"))?;
-        params.subject_alt_names.push(SanType::URI(node_uri(node, role).try_into()?));
-        params.distinguished_name.push(DnType::CommonName, format!("Sealcast {role} {node}"));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        if let Some(role) = role {
+            params.subject_alt_names.push(SanType::URI(node_uri(node, role).try_into()?));
+            params.distinguished_name.push(DnType::CommonName, format!("Sealcast {role} {node}"));
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        } else {
+            params.distinguished_name.push(DnType::CommonName, format!("Sealcast server {node}"));
+        }
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, &self.clock, NODE_VALIDITY);
         Ok(params)
@@ -150,8 +205,10 @@ impl Authority {
         if !paths.certificate.exists() || !paths.key.exists() {
             return Some("there is none");
         }
-        let Ok(identity) = Identity::load(paths) else { return Some("the files do not load") };
-        let leaf = identity.certificate();
+        let Ok(Pair { chain, .. }) = Pair::load(&paths.certificate, &paths.key) else {
+            return Some("the files do not load");
+        };
+        let leaf = chain.first()?;
         if !self.signed_and_valid_at(leaf, self.clock.wall().plus(RENEW_BEFORE)) {
             return Some("it ends soon or is another authority's");
         }
@@ -164,13 +221,33 @@ impl Authority {
         if roots.add(self.certificate.clone()).is_err() {
             return false;
         }
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider()).build();
+        // As a server: that is what all of them are, nodes and brokers.
         let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(at.0).unwrap_or(0)));
-        verifier.is_ok_and(|verifier| verifier.verify_client_cert(leaf, &[], at).is_ok())
+        let algorithms = provider().signature_verification_algorithms.all;
+        ParsedCertificate::try_from(leaf)
+            .is_ok_and(|leaf| verify_server_cert_signed_by_trust_anchor(&leaf, &roots, &[], at, algorithms).is_ok())
     }
 }
 
-fn authority_params(clock: &Clock) -> CertificateParams {
+pub(super) fn read_key(path: &Path) -> Result<KeyPair> {
+    let pem = zeroize::Zeroizing::new(files::read_bounded(path)?);
+    let text = std::str::from_utf8(&pem).with_context(|| format!("{} is not text", path.display()))?;
+    KeyPair::from_pem(text).with_context(|| format!("{} is not a key", path.display()))
+}
+
+/// The certificate that belongs to a key.
+pub(super) fn certificate_of(
+    certificates: &[CertificateDer<'static>],
+    key: &KeyPair,
+) -> Option<CertificateDer<'static>> {
+    let is_its = |certificate: &&CertificateDer<'static>| {
+        X509Certificate::from_der(certificate)
+            .is_ok_and(|(_, parsed)| parsed.public_key().subject_public_key.data.as_ref() == key.public_key_raw())
+    };
+    certificates.iter().find(is_its).cloned()
+}
+
+pub(super) fn authority_params(clock: &Clock) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "Sealcast");
@@ -197,6 +274,17 @@ fn expires_soon(certificate: &CertificateDer<'_>, clock: &Clock) -> Result<bool>
     Ok(parsed.validity().not_after.timestamp() <= renew_at_s)
 }
 
+/// The host names and addresses that a certificate is for, as text.
+pub fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let names = san_set(certificate).unwrap_or_default();
+    let text = names.iter().filter_map(|name| match name {
+        SanType::DnsName(name) => Some(name.as_str().to_owned()),
+        SanType::IpAddress(address) => Some(address.to_string()),
+        _ => None,
+    });
+    text.collect()
+}
+
 /// The names of a certificate in the form that [`CertificateParams`] has them.
 fn san_set(certificate: &CertificateDer<'_>) -> Option<Vec<SanType>> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
@@ -215,7 +303,7 @@ fn san_set(certificate: &CertificateDer<'_>) -> Option<Vec<SanType>> {
 }
 
 /// Keeps two processes from making certificates in one directory at once; released when dropped.
-fn lock(directory: &Path) -> Result<File> {
+pub(super) fn lock(directory: &Path) -> Result<File> {
     let path = directory.join(".lock");
     let file = File::options().create(true).append(true).open(&path);
     let file = file.with_context(|| format!("cannot write {}", path.display()))?;

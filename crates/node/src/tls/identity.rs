@@ -1,20 +1,30 @@
 //! The identity of a node: its certificate, its key, the authority it trusts, and the TLS configurations of all three.
+//!
+//! The files are read again while the node runs ([`Identity::follow`]). Every configuration made here asks for what was read
+//! last at each handshake, so a new certificate or a second authority counts for new connections, and open ones go on.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use aws_lc_rs::digest;
 use media::NodeId;
 use messages::Role;
-use rustls::server::WebPkiClientVerifier;
+use rustls::client::WebPkiServerVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::live::{ClientCertificate, Live, NodeCertificate, TrustedClients, TrustedServers, ViewerCertificate};
+use super::public::{self, ACME_TLS_ALPN, PublicPaths};
 use super::{node_of, parse_certificates, provider};
 use crate::files;
 
@@ -28,6 +38,8 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long such a probe may take.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often the files are read again: a handful of files of some kilobytes.
+pub const REREAD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Files of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,19 +49,104 @@ pub struct IdentityPaths {
     pub certificate: PathBuf,
     /// PEM: its private key.
     pub key: PathBuf,
-    /// PEM: the authority that all nodes of the cluster share.
+    /// PEM: the authority that all nodes of the cluster share; two while one takes over from the other.
     pub ca: PathBuf,
+}
+
+/// A certificate and its key, as read from two files.
+pub(super) struct Pair {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) certified: Arc<CertifiedKey>,
+    digest: [u8; 32],
+}
+
+impl Pair {
+    pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self> {
+        let certificate_pem = files::read_bounded(certificate)?;
+        let chain = parse_certificates(&certificate_pem, certificate)?;
+        warn_when_others_can_read(key);
+        let key_pem = zeroize::Zeroizing::new(files::read_bounded(key)?);
+        let private = PrivateKeyDer::from_pem_slice(&key_pem)
+            .with_context(|| format!("{} is not a PEM file of a private key", key.display()))?;
+        let certified = CertifiedKey::from_der(chain.clone(), private, &provider())
+            .with_context(|| format!("{} is not the key of {}", key.display(), certificate.display()))?;
+        let digest = digest_of(&[&certificate_pem, &key_pem]);
+        Ok(Self { chain, certified: Arc::new(certified), digest })
+    }
+
+    /// Whether it was read from files with the same content.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+/// SHA-256 of several files, each with its length.
+fn digest_of(contents: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for content in contents {
+        context.update(&content.len().to_be_bytes());
+        context.update(content);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+/// What the files of an identity said when they were read.
+pub(super) struct Loaded {
+    node: NodeId,
+    role: Role,
+    pair: Pair,
+    pub(super) authorities: Arc<[CertificateDer<'static>]>,
+    pub(super) clients: Arc<dyn ClientCertVerifier>,
+    pub(super) servers: Arc<WebPkiServerVerifier>,
+}
+
+impl Loaded {
+    fn read(paths: &IdentityPaths) -> Result<Self> {
+        let pair = Pair::load(&paths.certificate, &paths.key)?;
+        let leaf = pair.chain.first().context("a chain has a first certificate")?;
+        let (node, role) = node_of(leaf).with_context(|| {
+            format!("{} does not say whose it is: no URI sealcast:ROLE/NODE in it", paths.certificate.display())
+        })?;
+        let authorities = parse_certificates(&files::read_bounded(&paths.ca)?, &paths.ca)?;
+        let mut roots = RootCertStore::empty();
+        for authority in &authorities {
+            X509Certificate::from_der(authority).with_context(|| format!("{} is damaged", paths.ca.display()))?;
+            roots.add(authority.clone()).with_context(|| format!("{} is not an authority", paths.ca.display()))?;
+        }
+        let roots = Arc::new(roots);
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider()).build()?;
+        let servers = WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?;
+        Ok(Self { node, role, pair, authorities: authorities.into(), clients, servers })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.pair.is_same(&other.pair) && self.authorities == other.authorities
+    }
+
+    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
+        self.pair.certified.clone()
+    }
+}
+
+/// What reading the files again found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reread {
+    /// They say what they said before.
+    Same,
+    /// They say something else, which counts from the next handshake on.
+    New,
 }
 
 /// A loaded identity. Prints as whom it belongs to, never the key.
 pub struct Identity {
     node: NodeId,
     role: Role,
-    certified: Arc<CertifiedKey>,
-    roots: Arc<RootCertStore>,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    ca: PathBuf,
+    paths: IdentityPaths,
+    live: Arc<Live>,
+    /// What was last warned of, so that it is said once and not every few seconds.
+    complaint: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Identity {
@@ -65,30 +162,78 @@ impl Identity {
     /// When a file is missing or not what it should be, the key is not the certificate's, or the certificate does not say
     /// which node it belongs to. Names the file.
     pub fn load(paths: &IdentityPaths) -> Result<Self> {
-        let chain = parse_certificates(&files::read_bounded(&paths.certificate)?, &paths.certificate)?;
-        let leaf = chain.first().context("a chain has a first certificate")?;
-        let (node, role) = node_of(leaf).with_context(|| {
-            format!("{} does not say whose it is: no URI sealcast:ROLE/NODE in it", paths.certificate.display())
-        })?;
-        warn_when_others_can_read(&paths.key);
-        let key_pem = zeroize::Zeroizing::new(files::read_bounded(&paths.key)?);
-        let key = PrivateKeyDer::from_pem_slice(&key_pem)
-            .with_context(|| format!("{} is not a PEM file of a private key", paths.key.display()))?;
-        let certified = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider())
-            .with_context(|| format!("{} is not the key of {}", paths.key.display(), paths.certificate.display()))?;
-        let mut roots = RootCertStore::empty();
-        for authority in parse_certificates(&files::read_bounded(&paths.ca)?, &paths.ca)? {
-            roots.add(authority).with_context(|| format!("{} is not an authority", paths.ca.display()))?;
+        let loaded = Loaded::read(paths)?;
+        let (node, role) = (loaded.node.clone(), loaded.role);
+        Ok(Self { node, role, paths: paths.clone(), live: Arc::new(Live::new(loaded)), complaint: Mutex::default() })
+    }
+
+    /// Reads the files again, those of public certificates included. What does not make sense, such as a pair of which one file
+    /// is new, leaves everything as it is.
+    ///
+    /// # Errors
+    /// As [`Identity::load`], and when the certificate is another node's.
+    pub fn reread(&self) -> Result<Reread> {
+        let read = Loaded::read(&self.paths)?;
+        anyhow::ensure!(
+            (&read.node, read.role) == (&self.node, self.role),
+            "{} now belongs to {} {}, not to {} {}",
+            self.paths.certificate.display(),
+            read.role,
+            read.node,
+            self.role,
+            self.node
+        );
+        let mut found = Reread::Same;
+        if !self.live.loaded().is_same(&read) {
+            self.live.replace(read);
+            found = Reread::New;
         }
-        Ok(Self {
-            node,
-            role,
-            certified: Arc::new(certified),
-            roots: Arc::new(roots),
-            chain,
-            key,
-            ca: paths.ca.clone(),
-        })
+        if public::reread(&self.live)? == Reread::New {
+            found = Reread::New;
+        }
+        Ok(found)
+    }
+
+    /// Reads the files again every [`REREAD_INTERVAL`] until `shutdown`. Says once what is new, and once what is wrong.
+    pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(REREAD_INTERVAL) => {}
+            }
+            let this = Arc::clone(&self);
+            if let Ok(found) = tokio::task::spawn_blocking(move || this.reread()).await {
+                self.report(found);
+            }
+        }
+    }
+
+    fn report(&self, found: Result<Reread>) {
+        let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Ok(found) => {
+                *complaint = None;
+                if found == Reread::New {
+                    tracing::info!(node = %self.node, "certificates were read again, and are in use");
+                }
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                if complaint.as_ref() != Some(&error) {
+                    tracing::warn!(node = %self.node, error, "new certificates are of no use; those from before stay");
+                }
+                *complaint = Some(error);
+            }
+        }
+    }
+
+    /// Shows viewers who ask for one of its names another certificate, such as one that browsers trust; the files are read again
+    /// with the others.
+    ///
+    /// # Errors
+    /// When the files are there and make no sense, or are not there and [`PublicPaths::is_made_later`] is not set.
+    pub fn add_public(&self, paths: PublicPaths) -> Result<()> {
+        public::add(&self.live, paths)
     }
 
     /// The node it belongs to.
@@ -103,12 +248,20 @@ impl Identity {
 
     /// PEM file of the authority, for libraries that read it themselves.
     pub fn ca_path(&self) -> &Path {
-        &self.ca
+        &self.paths.ca
     }
 
-    /// The node's own certificate.
-    pub(super) fn certificate(&self) -> &CertificateDer<'static> {
-        self.chain.first().expect("checked when loaded")
+    /// The authorities that are trusted now, for libraries that have to be told at each connection.
+    pub fn authorities(&self) -> Arc<[CertificateDer<'static>]> {
+        self.live.loaded().authorities.clone()
+    }
+
+    /// The node's own certificate, as it is now.
+    ///
+    /// # Panics
+    /// Never: a chain without a certificate is not loaded.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.live.loaded().pair.chain.first().expect("checked when loaded").clone()
     }
 
     /// For viewers: no client certificate is asked for; HTTP/2 and HTTP/1.1.
@@ -120,8 +273,8 @@ impl Identity {
             .with_safe_default_protocol_versions()
             .expect("the provider supports the default versions")
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(self.certified.clone())));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            .with_cert_resolver(Arc::new(ViewerCertificate(self.live.clone())));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS_ALPN.to_vec()];
         Arc::new(config)
     }
 
@@ -130,29 +283,29 @@ impl Identity {
     /// # Panics
     /// Never: there is an authority, and the provider supports TLS 1.3.
     pub fn server_mutual(&self) -> Arc<ServerConfig> {
-        let clients = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider())
-            .build()
-            .expect("there is an authority: checked when loaded");
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("the provider supports TLS 1.3")
-            .with_client_cert_verifier(clients)
-            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(self.certified.clone())));
+            .with_client_cert_verifier(Arc::new(TrustedClients(self.live.clone())))
+            .with_cert_resolver(Arc::new(NodeCertificate(self.live.clone())));
         config.alpn_protocols = vec![b"h2".to_vec()];
+        // A resumed session is not asked for its certificate again: an authority that is trusted no more has to count.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         Arc::new(config)
     }
 
     /// For connections to other nodes: shows the certificate, trusts the cluster's authority alone. No ALPN is set.
     ///
     /// # Panics
-    /// Never: the key matches the certificate, and the provider supports TLS 1.3.
+    /// Never: the provider supports TLS 1.3.
     pub fn client(&self) -> ClientConfig {
         ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("the provider supports TLS 1.3")
-            .with_root_certificates(self.roots.clone())
-            .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
-            .expect("the key is the certificate's: checked when loaded")
+            .dangerous()
+            // It is rustls's own verifier, with the authorities of now.
+            .with_custom_certificate_verifier(Arc::new(TrustedServers(self.live.clone())))
+            .with_client_cert_resolver(Arc::new(ClientCertificate(self.live.clone())))
     }
 
     /// An HTTP/2 client for other nodes, on [`Identity::client`]. Bounds the connect and every silence; the caller bounds
@@ -178,7 +331,7 @@ impl Identity {
     }
 }
 
-fn warn_when_others_can_read(path: &std::path::Path) {
+fn warn_when_others_can_read(path: &Path) {
     let mode = std::fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o077);
     if matches!(mode, Ok(bits) if bits != 0) {
         tracing::warn!(path = %path.display(), "others can read this private key; make it mode 0600");

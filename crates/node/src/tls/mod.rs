@@ -2,11 +2,14 @@
 //!
 //! Every node has one certificate, signed by the cluster's authority, which says who it is in a URI subject alternative
 //! name: `sealcast:{role}/{node}` (RFC 5280, section 4.2.1.6). Between nodes both sides show it (mutual TLS); viewers see
-//! it as an ordinary server certificate. Deliberately no ACME and no revocation of certificates: seals, not transport,
-//! are what viewers rely on.
+//! it as an ordinary server certificate, or another one of an authority that browsers trust. Files are read again when they
+//! change. Deliberately no revocation of certificates: seals, not transport, are what viewers rely on.
 
 mod authority;
 mod identity;
+mod live;
+mod public;
+mod rotation;
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,8 +21,9 @@ use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-pub use authority::{Authority, RENEW_BEFORE};
-pub use identity::{Identity, IdentityPaths};
+pub use authority::{Authority, RENEW_BEFORE, names_of};
+pub use identity::{Identity, IdentityPaths, REREAD_INTERVAL, Reread};
+pub use public::{PublicPaths, challenge_paths};
 
 /// Scheme of the URI that says who a certificate belongs to.
 const URI_SCHEME: &str = "sealcast";
@@ -66,7 +70,11 @@ fn parse_role(text: &str) -> Option<Role> {
     [Role::Ingest, Role::Broadcast, Role::LoadBalancer, Role::Control].into_iter().find(|role| role.to_string() == text)
 }
 
-fn parse_certificates(pem: &[u8], path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>> {
+/// The certificates of a PEM file.
+///
+/// # Errors
+/// When it has none, or something else; names `path`.
+pub fn parse_certificates(pem: &[u8], path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>> {
     use rustls_pki_types::pem::PemObject;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()

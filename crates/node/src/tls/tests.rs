@@ -52,7 +52,7 @@ fn certificate_says_whose_it_is_and_prints_no_key() {
     for role in [Role::Ingest, Role::Broadcast, Role::LoadBalancer, Role::Control] {
         let identity = Identity::load(&authority.issue(&node("n1"), role, &[]).unwrap()).unwrap();
         assert_eq!((identity.node(), identity.role()), (&node("n1"), role));
-        assert_eq!(node_of(identity.certificate()), Some((node("n1"), role)));
+        assert_eq!(node_of(&identity.certificate()), Some((node("n1"), role)));
         let key = std::fs::read_to_string(directory.path().join("n1.key")).unwrap();
         let secret = key.lines().nth(1).unwrap();
         let printed = format!("{identity:?} {authority:?}");
@@ -106,7 +106,7 @@ fn key_of_another_certificate_is_refused_by_name() {
     paths.key = authority.issue(&node("b2"), Role::Broadcast, &[]).unwrap().key;
     let error = format!("{:#}", Identity::load(&paths).unwrap_err());
     assert!(error.contains("b2.key is not the key of") && error.contains("b1.pem"), "{error}");
-    paths.certificate = authority.ca_path();
+    (paths.certificate, paths.key) = (authority.ca_path(), directory.path().join("ca.key"));
     let error = format!("{:#}", Identity::load(&paths).unwrap_err());
     assert!(error.contains("ca.pem does not say whose it is"), "{error}");
     paths.certificate = directory.path().join("gone.pem");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use messages::Prefix;
-use node::broker::{self, Access, EmbeddedBroker, User, mosquitto_acl};
+use node::broker::{self, Access, EmbeddedBroker, User, mosquitto_acl, mosquitto_passwords};
 use node::bus::{self, Bus, Message};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -121,7 +121,7 @@ impl TestBroker {
     }
 
     async fn start_mosquitto(&mut self, tls: Option<&Tls>) -> bool {
-        let config = write_mosquitto_files(self.dir.path(), self.port, tls).await;
+        let config = write_mosquitto_files(self.dir.path(), self.port, tls);
         let mut child = Command::new(mosquitto())
             .arg("-c")
             .arg(config)
@@ -282,13 +282,10 @@ pub(crate) fn find(program: &str) -> PathBuf {
     })
 }
 
-async fn write_mosquitto_files(dir: &Path, port: u16, tls: Option<&Tls>) -> PathBuf {
+fn write_mosquitto_files(dir: &Path, port: u16, tls: Option<&Tls>) -> PathBuf {
     let file = |name: &str| dir.join(name);
     std::fs::write(file("acl"), mosquitto_acl(&users(), &Prefix::default())).unwrap();
-    let lines: String = users().iter().map(|user| format!("{}:{}\n", user.name, user.password)).collect();
-    std::fs::write(file("passwords"), lines).unwrap();
-    let hashed = Command::new(find("mosquitto_passwd")).arg("-U").arg(file("passwords")).status().await.unwrap();
-    assert!(hashed.success());
+    std::fs::write(file("passwords"), mosquitto_passwords(&users(), "")).unwrap();
     let mut config = format!(
         "user root\nallow_anonymous false\nset_tcp_nodelay true\npassword_file {passwords}\nacl_file {acl}\n\
          persistence true\npersistence_location {dir}/\nautosave_interval 1\n\

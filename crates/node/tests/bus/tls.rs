@@ -53,3 +53,50 @@ async fn a_broker_is_trusted_by_its_authority_only() {
     let error = node::bus::connect(&without, "b1", None, shutdown).await.err().unwrap();
     assert!(error.to_string().contains("`ca`"), "{error:#}");
 }
+
+/// What a thief has who takes over a broadcast node's machine: its password. The broker knows more than that it is one of us.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stolen_broadcast_password_cannot_seal_grant_steer_or_speak_for_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = authority(dir.path(), "own");
+    let tls = server(dir.path(), &own);
+    let _broker = TestBroker::start_mosquitto_with_tls(&tls).await;
+    let url = [format!("mqtts://127.0.0.1:{}", tls.port)];
+    let start = async |user: &str| {
+        let node = Node::start(user, &password(user), &url, Some(&own.ca), None).await;
+        node.await_connected(1).await;
+        node
+    };
+    let (thief, other, ingest, control) = (start("b1").await, start("b2").await, start("i1").await, start("c1").await);
+    let watcher = start("eye").await;
+    let mut all = watcher.subscribe_surely("#", &thief, "alerts").await;
+
+    let owned = [
+        (&ingest, "streams/demo/seals"),
+        (&ingest, "streams/demo/head"),
+        (&ingest, "streams/demo/session"),
+        (&control, "keys/00ff"),
+        (&control, "keys/revoked"),
+        (&control, "policy"),
+        (&control, "catalogue/update"),
+        (&other, "catalogue/b2"),
+        (&other, "nodes/b2"),
+    ];
+    for (_, topic) in owned {
+        thief.retain(topic, "forged").await;
+    }
+    // In order on its connection, so whatever the broker let through of those would have come before.
+    thief.retain("nodes/b1", "own presence").await;
+    assert_eq!(next(&mut all).await, ("nodes/b1".to_owned(), "own presence".to_owned(), false));
+    // And those whose topics they are would have been heard.
+    for (owner, topic) in owned {
+        owner.publish(topic, "genuine").await;
+        assert_eq!(next(&mut all).await, (topic.to_owned(), "genuine".to_owned(), false));
+    }
+    // Nothing was kept for later either.
+    let newcomer = start("eye").await;
+    let mut late = newcomer.subscribe("#").await;
+    assert_eq!(next(&mut late).await, ("nodes/b1".to_owned(), "own presence".to_owned(), true));
+    thief.publish("alerts", "last").await;
+    assert_eq!(next(&mut late).await.1, "last");
+}

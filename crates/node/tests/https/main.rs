@@ -4,6 +4,7 @@
 
 mod patience;
 mod priorities;
+mod rotation;
 mod viewer;
 
 use std::net::{Ipv4Addr, SocketAddr};

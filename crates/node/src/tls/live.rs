@@ -1,0 +1,164 @@
+//! What rustls asks at each handshake: which certificate to show, and whom to trust, as the files say now.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use rustls::client::ResolvesClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::identity::Loaded;
+use super::public::{self, Public};
+
+/// What was read last; shared by all configurations of an identity.
+pub(super) struct Live {
+    loaded: ArcSwap<Loaded>,
+    /// Certificates for viewers, each with its names.
+    pub(super) public: ArcSwap<Vec<Arc<Public>>>,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    pub(super) fn new(loaded: Loaded) -> Self {
+        Self { loaded: ArcSwap::from_pointee(loaded), public: ArcSwap::default() }
+    }
+
+    pub(super) fn loaded(&self) -> Guard<Arc<Loaded>> {
+        self.loaded.load()
+    }
+
+    pub(super) fn replace(&self, loaded: Loaded) {
+        self.loaded.store(Arc::new(loaded));
+    }
+}
+
+/// Shows the node's certificate to other nodes.
+#[derive(Debug)]
+pub(super) struct NodeCertificate(pub(super) Arc<Live>);
+
+impl ResolvesServerCert for NodeCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.loaded().certified())
+    }
+}
+
+/// Shows viewers the public certificate that has the name they ask for, and everybody else the node's own: balancers know nodes by
+/// the name of the node.
+#[derive(Debug)]
+pub(super) struct ViewerCertificate(pub(super) Arc<Live>);
+
+impl ResolvesServerCert for ViewerCertificate {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let all = self.0.public.load();
+        // RFC 8737, section 3: this protocol and no other, and never the certificate that is served otherwise.
+        if hello.alpn().is_some_and(|mut alpn| alpn.any(|protocol| protocol == public::ACME_TLS_ALPN)) {
+            return all.iter().find_map(|public| public.challenge(hello.server_name()?));
+        }
+        let named = hello.server_name().and_then(|name| all.iter().find_map(|public| public.certificate_for(name)));
+        Some(named.unwrap_or_else(|| self.0.loaded().certified()))
+    }
+}
+
+/// Shows the node's certificate as a client.
+#[derive(Debug)]
+pub(super) struct ClientCertificate(pub(super) Arc<Live>);
+
+impl ResolvesClientCert for ClientCertificate {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.loaded().certified())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// Trusts clients of the authorities of now; all else is rustls's own verifier.
+#[derive(Debug)]
+pub(super) struct TrustedClients(pub(super) Arc<Live>);
+
+impl ClientCertVerifier for TrustedClients {
+    /// None: they would have to outlive what they were read from, and nodes have one certificate to show.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.0.loaded().clients.verify_client_cert(leaf, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.loaded().clients.verify_tls12_signature(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.loaded().clients.verify_tls13_signature(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.loaded().clients.supported_verify_schemes()
+    }
+}
+
+/// Trusts servers of the authorities of now; all else is rustls's own verifier.
+#[derive(Debug)]
+pub(super) struct TrustedServers(pub(super) Arc<Live>);
+
+impl ServerCertVerifier for TrustedServers {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.0.loaded().servers.verify_server_cert(leaf, intermediates, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.loaded().servers.verify_tls12_signature(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.loaded().servers.verify_tls13_signature(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.loaded().servers.supported_verify_schemes()
+    }
+}

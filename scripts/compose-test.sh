@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# The cluster of docker-compose.yml, from nothing: base image, images, start, a viewer through both balancers, a check of every
+# signature and byte, more broadcast nodes, end. Leaves nothing behind but the images.
+#   scripts/compose-test.sh [BINARY]      default: target/release/sealcast; it has to be built for Debian 12
+# Without a Docker daemon it starts one of its own (as root), and ends it. Without a registry it makes the base image with
+# debootstrap, under the name that the Dockerfile uses.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+binary=${1:-target/release/sealcast}
+base=debian:bookworm-slim
+project=sealcast-compose-test
+patience_s=180
+work=$(mktemp -d)
+daemon=""
+
+say() { echo "compose-test: $*"; }
+fail() { echo "compose-test: $*" >&2; exit 1; }
+
+[ -x "$binary" ] || fail "$binary is not there: make build"
+missing=()
+command -v dockerd >/dev/null || missing+=(docker.io)
+command -v docker-compose >/dev/null || docker compose version >/dev/null 2>&1 || missing+=(docker-compose)
+command -v debootstrap >/dev/null || missing+=(debootstrap)
+command -v curl >/dev/null || missing+=(curl)
+[ ${#missing[@]} -eq 0 ] || fail "missing: apt-get install ${missing[*]}"
+compose=(docker-compose)
+command -v docker-compose >/dev/null || compose=(docker compose)
+compose+=(--project-name "$project")
+
+export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1 SEALCAST_BINARY=prebuilt
+
+stop() {
+    local status=$?
+    trap - EXIT
+    if [ $status -ne 0 ]; then
+        "${compose[@]}" ps || true
+        "${compose[@]}" logs --tail 15 || true
+    fi
+    "${compose[@]}" down --volumes --timeout 5 >"$work/down.log" 2>&1 || true
+    if [ -n "$daemon" ]; then
+        say "ending the Docker daemon"
+        kill "$daemon" 2>/dev/null || true
+        for _ in $(seq 100); do kill -0 "$daemon" 2>/dev/null || break; sleep 0.2; done
+    fi
+    rm -rf "$work"
+    [ $status -eq 0 ] && say "OK"
+    exit $status
+}
+trap stop EXIT
+
+# Tries a command until it succeeds.
+await() {
+    local what=$1 until=$((SECONDS + patience_s))
+    shift
+    until "$@" >"$work/await.log" 2>&1; do
+        [ $SECONDS -lt $until ] || { cat "$work/await.log" >&2; fail "waited $patience_s s in vain for $what"; }
+        sleep 1
+    done
+}
+
+if ! docker info >/dev/null 2>&1; then
+    [ "$(id -u)" -eq 0 ] || fail "no Docker daemon answers; start it, or run this as root"
+    say "starting a Docker daemon"
+    export DOCKER_HOST=unix://$work/docker.sock
+    dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" >"$work/dockerd.log" 2>&1 &
+    daemon=$!
+    await "the Docker daemon" docker info
+fi
+
+if ! docker image inspect $base >/dev/null 2>&1 && ! timeout 60 docker pull --quiet $base >/dev/null 2>&1; then
+    say "no registry answers; making $base"
+    debootstrap --variant=minbase --include=ca-certificates bookworm "$work/root" >"$work/debootstrap.log" ||
+        { tail -5 "$work/debootstrap.log" >&2; fail "debootstrap failed"; }
+    rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/var/lib/apt/lists/*
+    tar -C "$work/root" -c . | docker import - $base >/dev/null
+    rm -rf "$work/root"
+fi
+
+say "building the images"
+mkdir -p target/image
+strip -o target/image/sealcast "$binary"
+"${compose[@]}" build >"$work/build.log" 2>&1 || { tail -20 "$work/build.log" >&2; fail "the images do not build"; }
+
+say "starting the cluster"
+"${compose[@]}" up --detach >"$work/up.log" 2>&1 || { tail -20 "$work/up.log" >&2; fail "the cluster does not start"; }
+"${compose[@]}" exec -T lb1 cat /certs/loadbalancer/ca.pem >"$work/ca.pem"
+"${compose[@]}" exec -T control cat /trust/root.pub >"$work/root.pub"
+
+# What a viewer of a stream gets from the balancer on a port.
+get() {
+    curl --silent --show-error --fail --max-time 10 --cacert "$work/ca.pem" \
+        --resolve "streaming-cluster.test:$1:127.0.0.1" "https://streaming-cluster.test:$1/live/$2"
+}
+sequence() { get "$1" "$2/audio/index.m3u8" | sed -n 's/.*LAST-MSN=\([0-9]*\).*/\1/p' | head -1; }
+advances() { local now; now=$(sequence "$1" "$2") && [ -n "$now" ] && [ "$now" -gt "$3" ]; }
+
+for way in "443 demo1" "8443 demo2"; do
+    read -r port stream <<<"$way"
+    await "stream $stream on port $port" get "$port" "$stream/audio/index.m3u8"
+    await "a first segment of $stream" advances "$port" "$stream" 0
+    before=$(sequence "$port" "$stream")
+    await "stream $stream to go on" advances "$port" "$stream" "$before"
+    say "$stream plays through the balancer on port $port"
+done
+
+"$binary" seal verify https://127.0.0.1/live/demo1 --cluster streaming-cluster --ca "$work/ca.pem" --root "$work/root.pub" --media
+
+say "eight broadcast nodes"
+"${compose[@]}" up --detach --scale broadcast=8 >"$work/scale.log" 2>&1 || { tail -20 "$work/scale.log" >&2; fail "it does not scale"; }
+nodes() { "${compose[@]}" exec -T control sealcast node list | grep -c '^b[0-9].* broadcast .* online'; }
+eight() { [ "$(nodes)" -eq 8 ]; }
+await "eight nodes" eight
+
+# Every node has taken an identity of its own, and a broadcast node has nothing of the others'.
+"${compose[@]}" exec -T broadcast sh -c 'test -z "$(find /certs -type f -not -path "/certs/broadcast/*")"' ||
+    fail "a broadcast node sees other roles' secrets"
+before=$(sequence 443 demo1)
+await "demo1 to go on" advances 443 demo1 "$before"

@@ -1,0 +1,160 @@
+//! `sealcast certs cluster`: one folder for each role, so that a machine is given what its role needs and nothing of the others.
+//!
+//! In each folder: `ca.pem`, and for each node `{node}.pem`, `{node}.key` and `{node}.password`. The balancers' folder has the sticky
+//! key besides, the brokers' Mosquitto's `passwords` (hashes) and `acl`. Beside the folders is the authority itself, whose key
+//! opens everything.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use media::NodeId;
+use messages::{Prefix, Role};
+use node::broker::{Access, User, mosquitto_acl, mosquitto_passwords};
+use node::clock::Clock;
+use node::files::{self, MODE_SECRET};
+use node::tls::Authority;
+
+use super::folder;
+use crate::cli::{ClusterFlags, RoleName};
+
+/// Most nodes of one call: a mistyped range must not fill the disk.
+const NODES_MAX: usize = 1_024;
+/// A user of the brokers that may only read.
+const OBSERVER: &str = "observer";
+
+/// A node, what it does (nothing: it is a broker) and the names it is reached by.
+struct Entry {
+    id: NodeId,
+    role: Option<Role>,
+    names: Vec<String>,
+}
+
+/// Makes what is missing, renews what ends soon, and prints where things are.
+///
+/// # Errors
+/// When a node, name or role is not valid, or the directory cannot be written.
+pub(super) fn run(flags: &ClusterFlags) -> anyhow::Result<()> {
+    let entries = entries(flags)?;
+    let prefix = Prefix::new(&flags.prefix)?;
+    let authority = Authority::ensure(&flags.dir, &Clock::new())?;
+    let mut users = Vec::new();
+    for Entry { id, role, names } in &entries {
+        let directory = flags.dir.join(folder(*role));
+        authority.issue_in(&directory, id, *role, names).with_context(|| format!("node {id}"))?;
+        if let Some(role) = role {
+            users.push(user(&directory, id, (*role).into())?);
+        }
+    }
+    let brokers = flags.dir.join(folder(None));
+    files::create_private_directory(&brokers)?;
+    users.push(user(&flags.dir, &NodeId::new(OBSERVER)?, Access::Observer)?);
+    write_if_new(&brokers.join("acl"), &mosquitto_acl(&users, &prefix))?;
+    let passwords = brokers.join("passwords");
+    let existing = std::fs::read_to_string(&passwords).unwrap_or_default();
+    write_if_new(&passwords, &mosquitto_passwords(&users, &existing))?;
+    if entries.iter().any(|entry| entry.role == Some(Role::LoadBalancer)) {
+        let path = flags.dir.join(folder(Some(Role::LoadBalancer))).join("sticky.key");
+        loadbalancer::sticky::StickyKey::ensure(&path).with_context(|| format!("sticky key {}", path.display()))?;
+    }
+    print(&flags.dir, &entries);
+    Ok(())
+}
+
+fn print(directory: &Path, entries: &[Entry]) {
+    println!("authority    {}  (its key opens everything: keep it apart)", directory.join("ca.key").display());
+    let mut by_role: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in entries {
+        *by_role.entry(folder(entry.role)).or_default() += 1;
+    }
+    for (role, count) in by_role {
+        println!("{role:<12} {}  ({count} made or there)", directory.join(&role).display());
+    }
+}
+
+fn entries(flags: &ClusterFlags) -> anyhow::Result<Vec<Entry>> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for text in &flags.nodes {
+        let (range, role) = text.split_once('=').with_context(|| format!("--node {text}: write NAME=ROLE"))?;
+        let role = <RoleName as clap::ValueEnum>::from_str(role, true)
+            .map_err(|_| anyhow::anyhow!("--node {text}: ROLE is ingest, broadcast, loadbalancer or control"))?;
+        for id in expand(range)? {
+            entries.push(Entry { id, role: Some(role.into()), names: Vec::new() });
+            ensure!(entries.len() <= NODES_MAX, "--node {text}: more than {NODES_MAX} nodes");
+        }
+    }
+    for broker in &flags.brokers {
+        entries.push(Entry { id: NodeId::new(broker)?, role: None, names: Vec::new() });
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for entry in &entries {
+        ensure!(seen.insert(&entry.id), "{} is given twice: each node and broker needs a name of its own", entry.id);
+        ensure!(entry.id.as_str() != OBSERVER, "{OBSERVER} is the name of the brokers' user that only reads");
+    }
+    for text in &flags.names {
+        let (range, name) = text.split_once('=').with_context(|| format!("--name {text}: write NODE=HOST"))?;
+        for id in expand(range)? {
+            let entry = entries.iter_mut().find(|entry| entry.id == id);
+            entry
+                .with_context(|| format!("--name {text}: there is no --node or --broker {id}"))?
+                .names
+                .push(name.into());
+        }
+    }
+    Ok(entries)
+}
+
+/// `b1` is one node, `b1..16` are `b1` to `b16`.
+fn expand(range: &str) -> anyhow::Result<Vec<NodeId>> {
+    let Some((first, last)) = range.split_once("..") else { return Ok(vec![NodeId::new(range)?]) };
+    let stem = first.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = |digits: &str| digits.parse::<u32>().ok();
+    let (Some(from), Some(to)) = (first.strip_prefix(stem).and_then(number), number(last)) else {
+        bail!("{range}: write a range as b1..16");
+    };
+    ensure!(
+        from <= to && usize::try_from(to - from).is_ok_and(|more| more < NODES_MAX),
+        "{range}: at most {NODES_MAX} nodes, the first number first"
+    );
+    (from..=to).map(|number| Ok(NodeId::new(&format!("{stem}{number}"))?)).collect()
+}
+
+/// A user with the password that is there, or a new one of 128 bits.
+fn user(directory: &Path, id: &NodeId, access: Access) -> anyhow::Result<User> {
+    let path = password_path(directory, id);
+    if !path.exists() {
+        files::atomic_write(&path, hex::encode(rand::random::<[u8; 16]>()).as_bytes(), MODE_SECRET)?;
+    }
+    let text =
+        String::from_utf8(files::read_bounded(&path)?).with_context(|| format!("{} is not text", path.display()))?;
+    let password = text.lines().next().unwrap_or_default().to_owned();
+    ensure!(!password.is_empty(), "{} is empty: remove it to have a new password", path.display());
+    Ok(User { name: id.to_string(), password, access })
+}
+
+/// Where a node's password for the brokers is.
+pub(super) fn password_path(directory: &Path, id: &NodeId) -> PathBuf {
+    directory.join(format!("{id}.password"))
+}
+
+fn write_if_new(path: &Path, text: &str) -> anyhow::Result<()> {
+    if files::read_bounded(path).ok().as_deref() == Some(text.as_bytes()) {
+        return Ok(());
+    }
+    files::atomic_write(path, text.as_bytes(), MODE_SECRET)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_counted_out() {
+        let names = |range: &str| expand(range).map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(names("b1").unwrap(), ["b1"]);
+        assert_eq!(names("b9..11").unwrap(), ["b9", "b10", "b11"]);
+        for wrong in ["b..3", "b3..1", "b1..x", "b1..99999", "", "a/b"] {
+            assert!(names(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `sealcast certs`: what it makes for a cluster, and how that is renewed and replaced.
+#![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use support::sealcast;
+
+/// Runs it in a directory; what it printed, or why it failed.
+fn certs(directory: &Path, arguments: &[&str]) -> Result<String, String> {
+    let output = sealcast().arg("certs").args(arguments).current_dir(directory).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+const CLUSTER: [&str; 12] = [
+    "cluster",
+    "--node",
+    "control=control",
+    "--node",
+    "ingest1=ingest",
+    "--node",
+    "b1..3=broadcast",
+    "--node",
+    "lb1..2=loadbalancer",
+    "--broker",
+    "mosquitto",
+    "--name=b1..3=*.streaming-cluster.test",
+];
+
+/// All files below a directory, by their paths in it.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                found.insert(path.strip_prefix(directory).unwrap().to_owned(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_cluster_is_made_once_and_each_role_has_its_own_folder() {
+    let directory = tempfile::tempdir().unwrap();
+    certs(directory.path(), &CLUSTER).unwrap();
+    let made = files(directory.path());
+    assert!(certs(directory.path(), &CLUSTER).is_ok());
+    assert!(files(directory.path()) == made, "what is there stays");
+
+    let all = directory.path().join("certs");
+    let names =
+        |folder: &str| files(&all.join(folder)).into_keys().map(|p| p.display().to_string()).collect::<Vec<_>>();
+    assert_eq!(names("ingest"), ["ca.pem", "ingest1.key", "ingest1.password", "ingest1.pem"]);
+    assert_eq!(names("broker"), ["acl", "ca.pem", "mosquitto.key", "mosquitto.pem", "passwords"]);
+    assert!(names("loadbalancer").contains(&"sticky.key".to_owned()));
+    for path in made.keys().filter(|path| path.extension().is_none_or(|e| e != "pem") && !path.ends_with(".lock")) {
+        let mode = std::fs::metadata(directory.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", path.display());
+    }
+    let passwords = std::fs::read_to_string(all.join("broker/passwords")).unwrap();
+    let password = std::fs::read_to_string(all.join("broadcast/b2.password")).unwrap();
+    assert!(passwords.contains("b2:$7$") && !passwords.contains(&password), "hashes only");
+
+    // One node more changes nothing for those that are there.
+    certs(directory.path(), &[&CLUSTER[..], &["--node", "b4=broadcast"]].concat()).unwrap();
+    let more = files(directory.path());
+    assert!(more.contains_key(Path::new("certs/broadcast/b4.pem")));
+    assert!(made.iter().all(|(path, bytes)| path.starts_with("certs/broker") || more.get(path) == Some(bytes)));
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_and_named() {
+    let directory = tempfile::tempdir().unwrap();
+    for (arguments, why) in [
+        (&["rotate", "--step", "trust"][..], "ca.key"),
+        (&["cluster", "--node", "b1"], "write NAME=ROLE"),
+        (&["cluster", "--node", "b1=edge"], "ingest, broadcast, loadbalancer or control"),
+        (&["cluster", "--node", "b1=broadcast", "--node", "b1=ingest"], "b1 is given twice"),
+        (&["cluster", "--node", "b1=broadcast", "--name", "b2=a.test"], "no --node or --broker b2"),
+        (&["cluster", "--node", "ca=broadcast"], "ca"),
+        (&["--id", "b1"], "--role"),
+    ] {
+        let said = certs(directory.path(), arguments).unwrap_err();
+        assert!(said.contains(why), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn certificates_are_renewed_and_the_authority_replaced_with_their_names() {
+    let directory = tempfile::tempdir().unwrap();
+    certs(directory.path(), &CLUSTER).unwrap();
+    let names = |node: &str| {
+        let path = directory.path().join(format!("certs/broadcast/{node}.pem"));
+        let leaf = node::tls::parse_certificates(&std::fs::read(&path).unwrap(), &path).unwrap().swap_remove(0);
+        (node::tls::node_of(&leaf), node::tls::names_of(&leaf))
+    };
+    let (before, named) = (files(directory.path()), names("b2"));
+    let changed = |before: &BTreeMap<PathBuf, Vec<u8>>| {
+        let now = files(directory.path());
+        let is_changed = |(path, bytes): &(&PathBuf, &Vec<u8>)| now.get(*path) != Some(bytes);
+        before.iter().filter(is_changed).map(|(path, _)| path.display().to_string()).collect::<Vec<_>>()
+    };
+    assert!(certs(directory.path(), &["renew"]).unwrap().starts_with("0 "));
+    assert_eq!(changed(&before), [""; 0]);
+    assert!(certs(directory.path(), &["renew", "--all"]).unwrap().starts_with("8 "));
+    assert_eq!(changed(&before).len(), 16, "a certificate and a key each, and nothing else");
+    assert_eq!(names("b2"), named);
+
+    let before = files(directory.path());
+    assert!(certs(directory.path(), &["rotate", "--step", "issue"]).unwrap_err().contains("`trust`"));
+    certs(directory.path(), &["rotate", "--step", "trust"]).unwrap();
+    assert!(changed(&before).iter().all(|path| path.ends_with("/ca.pem")), "all trust both, none is renewed yet");
+    assert_eq!(changed(&before).len(), 6);
+    assert!(certs(directory.path(), &["rotate", "--step", "issue"]).unwrap().starts_with("8 "));
+    certs(directory.path(), &["rotate", "--step", "forget"]).unwrap();
+    assert_eq!(names("b2"), named);
+    let now = files(directory.path());
+    let trusted = &now[Path::new("certs/ca.pem")];
+    assert_ne!(trusted, &before[Path::new("certs/ca.pem")]);
+    assert_eq!(&now[Path::new("certs/broadcast/ca.pem")], trusted);
+    assert_eq!(String::from_utf8_lossy(trusted).matches("BEGIN").count(), 1);
+}
+
+#[test]
+fn the_example_of_access_rules_is_what_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let nodes = ["control=control", "ingest1=ingest", "b1=broadcast", "lb1=loadbalancer"];
+    let arguments: Vec<&str> =
+        std::iter::once("cluster").chain(nodes.iter().flat_map(|node| ["--node", node])).collect();
+    certs(directory.path(), &arguments).unwrap();
+    let made = std::fs::read_to_string(directory.path().join("certs/broker/acl")).unwrap();
+    let (_comment, example) = include_str!("../../deploy/mosquitto/acl.example").split_once('\n').unwrap();
+    assert_eq!(example, made);
+}
+
+#[test]
+fn health_is_failure_where_nothing_answers() {
+    let output = sealcast().args(["health", "--ops", "127.0.0.1:1"]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing answers at http://127.0.0.1:1/readyz"));
+}
