@@ -253,7 +253,6 @@ impl Said {
             requests_per_second: rates.requests_per_second,
             streams: named(held),
             edges: named(edges),
-            ..PresenceParts::default()
         }
     }
 }
