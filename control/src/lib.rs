@@ -6,6 +6,7 @@
 
 mod authority;
 mod config;
+mod policy;
 mod routes;
 mod view;
 
@@ -41,6 +42,7 @@ struct Shared {
     catalogue: Catalogue,
     authority: Authority,
     view: View,
+    standing: policy::Standing,
 }
 
 impl Control {
@@ -59,7 +61,8 @@ impl Control {
         let listener = node::http::bind(config.data_listen).await?;
         let address = listener.local_addr().context("the data plane has no address")?;
         let ready = node.ops.ready(&format!("{}: serves", node.id));
-        let shared = Arc::new(Shared { view: View::default(), node, catalogue, authority });
+        let standing = policy::Standing::load(node.data.join("policy.json"))?;
+        let shared = Arc::new(Shared { view: View::default(), node, catalogue, authority, standing });
         Ok(Self { shared, listener, address, ready })
     }
 
@@ -101,7 +104,7 @@ impl Control {
         );
         let follow = view::follow(Arc::clone(&shared), shutdown.clone());
         let publish = shared.publish_standing(&shutdown);
-        tokio::try_join!(serve, follow, publish)?;
+        tokio::try_join!(serve, follow, publish, policy::say(&shared, &shutdown))?;
         shared.catalogue.close().await;
         presence.await.context("the presence of the control node panicked")
     }

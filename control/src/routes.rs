@@ -22,6 +22,8 @@ use node::http::Peer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::policy::Wish;
+use crate::view::NodeInfo;
 use crate::{Shared, authority};
 
 /// Longest request body in bytes: a public key has 1312, a stream's name and key some 250.
@@ -76,6 +78,9 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/keys", get(list_keys))
         .route("/keys/{key}/revoke", post(revoke_key))
         .route("/nodes", get(list_nodes))
+        .route("/nodes/{node}", get(show_node))
+        .route("/nodes/{node}/drain", post(drain_node))
+        .route("/nodes/{node}/undrain", post(undrain_node))
         .layer(middleware::from_fn_with_state(&[Role::Control][..], only));
     let ingest = Router::new()
         .route("/grants", post(grant))
@@ -135,11 +140,14 @@ struct StreamView {
     key: String,
     created_at: i64,
     session: Option<SessionInfo>,
+    /// Nodes that hold it now; fewer than `session.replicas`, and it is degraded.
+    holders: usize,
 }
 
 fn view(shared: &Shared, stream: Stream) -> Json<StreamView> {
     Json(StreamView {
         session: shared.view.session(&stream.name),
+        holders: shared.view.holders(&stream.name, shared.node.clock.now()),
         key: stream.key.expose().to_owned(),
         created_at: stream.created_at.0,
         name: stream.name,
@@ -207,6 +215,61 @@ async fn revoke_key(State(shared): State<Arc<Shared>>, Path(key): Path<String>) 
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn list_nodes(State(shared): State<Arc<Shared>>) -> Json<Vec<crate::view::NodeInfo>> {
-    Json(shared.view.nodes(shared.node.clock.now()))
+fn nodes(shared: &Shared) -> Vec<NodeInfo> {
+    shared.view.nodes(|node| shared.standing.is_drained(node), shared.node.clock.now())
+}
+
+async fn list_nodes(State(shared): State<Arc<Shared>>) -> Json<Vec<NodeInfo>> {
+    Json(nodes(&shared))
+}
+
+/// A node that is there, or was a while ago.
+fn known(shared: &Shared, name: &str) -> Result<NodeInfo, Refusal> {
+    let found = nodes(shared).into_iter().find(|info| info.presence.node.as_str() == name);
+    found.ok_or_else(|| {
+        let detail = format!("no node {name:?} has been seen; `sealcast node list` shows those that have");
+        Refusal(StatusCode::NOT_FOUND, detail)
+    })
+}
+
+async fn show_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<NodeInfo>, Refusal> {
+    Ok(Json(known(&shared, &name)?))
+}
+
+async fn drain_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<NodeInfo>, Refusal> {
+    let info = known(&shared, &name)?;
+    if info.presence.role != Role::Broadcast {
+        let detail = format!("{name} is a node of role {}: only broadcast nodes are drained", info.presence.role);
+        return Err(Refusal(StatusCode::BAD_REQUEST, detail));
+    }
+    let takes_over = |other: &NodeInfo| {
+        other.presence.role == Role::Broadcast && other.presence.node != info.presence.node && other.is_usable()
+    };
+    if !nodes(&shared).iter().any(takes_over) {
+        let detail = format!("no other broadcast node is online to take over from {name}: add one, or undrain one");
+        return Err(Refusal(StatusCode::CONFLICT, detail));
+    }
+    wish(shared, info, Wish::Drain).await
+}
+
+async fn undrain_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<NodeInfo>, Refusal> {
+    let info = known(&shared, &name)?;
+    wish(shared, info, Wish::Undrain).await
+}
+
+async fn wish(shared: Arc<Shared>, info: NodeInfo, wish: Wish) -> Result<Json<NodeInfo>, Refusal> {
+    let (keeper, node, now) = (Arc::clone(&shared), info.presence.node.clone(), shared.node.clock.wall());
+    let kept = tokio::task::spawn_blocking(move || keeper.standing.wish(&node, wish, now)).await;
+    match kept.map_err(anyhow::Error::from).flatten() {
+        Ok(is_new) => {
+            if is_new {
+                tracing::info!(node = %info.presence.node, ?wish, "the operator's word");
+            }
+            Ok(Json(known(&shared, info.presence.node.as_str())?))
+        }
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "a policy is not kept");
+            Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))
+        }
+    }
 }

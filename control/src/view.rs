@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cluster::{Health, Membership};
-use media::{Now, StreamId};
+use media::{NodeId, Now, StreamId};
 use messages::{Presence, SessionInfo, Topic};
 use node::CancellationToken;
 use node::bus::Message;
@@ -30,8 +30,19 @@ struct State {
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct NodeInfo {
     health: &'static str,
+    /// The operator has drained it.
+    pub(crate) drained: bool,
+    /// Share of what is scarcest on it that is left, 0 to 1: of its cores, and of its egress where that is configured.
+    headroom: f64,
     #[serde(flatten)]
-    presence: Presence,
+    pub(crate) presence: Presence,
+}
+
+impl NodeInfo {
+    /// It takes viewers and streams.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.health == "online" && !self.drained
+    }
 }
 
 impl View {
@@ -43,9 +54,20 @@ impl View {
         self.with(|state| state.sessions.get(stream).cloned())
     }
 
-    pub(crate) fn nodes(&self, now: Now) -> Vec<NodeInfo> {
+    /// All nodes, by name; `drained` says of which the operator wants nothing new.
+    /// How many of the nodes that are there hold a stream.
+    pub(crate) fn holders(&self, stream: &StreamId, now: Now) -> usize {
+        self.with(|state| {
+            let online = state.members.members().filter(|member| state.members.health(member, now) != Health::Offline);
+            online.filter(|member| member.presence.streams.contains(stream)).count()
+        })
+    }
+
+    pub(crate) fn nodes(&self, drained: impl Fn(&NodeId) -> bool, now: Now) -> Vec<NodeInfo> {
         self.with(|state| {
             let info = |member: &cluster::Member| NodeInfo {
+                drained: drained(&member.presence.node),
+                headroom: cluster::placement::headroom(&member.presence.load),
                 health: match state.members.health(member, now) {
                     Health::Online => "online",
                     Health::Draining => "draining",

@@ -1,16 +1,18 @@
 //! `sealcast stream|node|key`: asks the control node, with a certificate that may.
 
+pub(crate) mod node;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ::node::tls::{Identity, IdentityPaths};
 use anyhow::{Context as _, bail};
-use node::tls::{Identity, IdentityPaths};
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cli::{AdminFlags, KeyCommand, NodeCommand, StreamCommand};
+use crate::cli::{AdminFlags, KeyCommand, StreamCommand};
 use crate::settings;
 
 /// Longest wait for an answer of control.
@@ -35,7 +37,7 @@ impl AdminFile {
     /// # Errors
     /// When the directory cannot be written.
     pub(crate) fn write(&self, data: &Path) -> anyhow::Result<()> {
-        node::files::atomic_write(&Self::path(data), &serde_json::to_vec_pretty(self)?, 0o600)
+        ::node::files::atomic_write(&Self::path(data), &serde_json::to_vec_pretty(self)?, 0o600)
     }
 
     fn read(data: &Path) -> anyhow::Result<Self> {
@@ -139,7 +141,7 @@ pub(crate) async fn stream(command: StreamCommand) -> anyhow::Result<()> {
             let admin = Admin::connect(&admin)?;
             let streams = admin.ask(Method::GET, "/streams", None).await?;
             admin.print(&streams, |streams| {
-                let row = |stream: &Value| vec![field(stream, "name").to_owned(), state(stream).to_owned()];
+                let row = |stream: &Value| vec![field(stream, "name").to_owned(), state(stream)];
                 table(&["STREAM", "STATE"], &items(streams).iter().map(row).collect::<Vec<_>>())
             })
         }
@@ -172,34 +174,15 @@ fn checked(name: &str) -> anyhow::Result<media::StreamId> {
     Ok(media::StreamId::new(name)?)
 }
 
-fn state(stream: &Value) -> &str {
-    stream["session"]["state"].as_str().unwrap_or("never published")
-}
-
-/// `sealcast node …`
-///
-/// # Errors
-/// When control does not answer, or refuses.
-pub(crate) async fn node(command: NodeCommand) -> anyhow::Result<()> {
-    let NodeCommand::List { admin } = command;
-    let admin = Admin::connect(&admin)?;
-    let nodes = admin.ask(Method::GET, "/nodes", None).await?;
-    admin.print(&nodes, |nodes| {
-        let row = |node: &Value| {
-            let load = &node["load"];
-            vec![
-                field(node, "node").to_owned(),
-                field(node, "role").to_owned(),
-                field(node, "health").to_owned(),
-                format!("{:.0} %", 100.0 * load["cpu"].as_f64().unwrap_or(0.0)),
-                format!("{} MiB", load["memory_bytes"].as_u64().unwrap_or(0) >> 20),
-                format!("{:.1} Mbit/s", load["egress"].as_f64().unwrap_or(0.0) / 1e6),
-                field(node, "https").to_owned(),
-            ]
-        };
-        let heading = ["NODE", "ROLE", "HEALTH", "CPU", "MEMORY", "EGRESS", "ADDRESS"];
-        table(&heading, &items(nodes).iter().map(row).collect::<Vec<_>>())
-    })
+/// State of a stream, and how many nodes hold it where those are too few.
+fn state(stream: &Value) -> String {
+    let state = stream["session"]["state"].as_str().unwrap_or("never published");
+    let (holders, wanted) =
+        (stream["holders"].as_u64().unwrap_or(0), stream["session"]["replicas"].as_u64().unwrap_or(0));
+    if state == "live" && holders < wanted {
+        return format!("live, degraded: {holders} of {wanted} nodes hold it");
+    }
+    state.to_owned()
 }
 
 /// `sealcast key …`

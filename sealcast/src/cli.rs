@@ -216,6 +216,32 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
+    /// Show a node: what it bears, what it owns.
+    Show {
+        /// Name of the node.
+        name: String,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// Take a broadcast node out of service: its viewers go to others with their next request, its streams get other owners.
+    #[command(after_help = "Example:
+  sealcast node drain b2 --wait && systemctl stop sealcast-b2")]
+    Drain {
+        /// Name of the node.
+        name: String,
+        /// Wait until it serves nobody any more, two minutes at most.
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// Bring a drained node back.
+    Undrain {
+        /// Name of the node.
+        name: String,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
 }
 
 #[derive(Debug, Subcommand)]

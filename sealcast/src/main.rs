@@ -54,7 +54,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Control(flags) => role::run(messages::Role::Control, &flags).await,
         Command::Source(flags) => role::source(&flags).await,
         Command::Stream(command) => printed(admin::stream(command).await),
-        Command::Node(command) => printed(admin::node(command).await),
+        Command::Node(command) => printed(admin::node::run(command).await),
         Command::Key(command) => printed(admin::key(command).await),
         Command::Seal(command) => printed(seal_check::run(command).await),
         Command::Certs(flags) => certs::run(&flags),

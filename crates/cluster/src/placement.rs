@@ -134,7 +134,7 @@ fn has_room(member: &Member, viewer: Viewer<'_>, enough: f64) -> bool {
 }
 
 /// Share of what is scarcest on a node that is left; 0 when its load is no number.
-fn headroom(load: &Load) -> f64 {
+pub fn headroom(load: &Load) -> f64 {
     let headroom = 1.0 - load.cpu.max(egress_share(load));
     if load.cpu.is_finite() && headroom.is_finite() { headroom.clamp(0.0, 1.0) } else { 0.0 }
 }
