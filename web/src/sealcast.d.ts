@@ -37,6 +37,8 @@ export interface SealcastPlayer {
   readonly bufferSeconds: number;
   /** Index into `levels` of the rung on screen; -1 when unknown. */
   readonly level: number;
+  /** Where its playlist comes from, `https://b1.example.net:8443`; null when unknown. */
+  readonly origin: string | null;
   /** True when the rung is chosen by bandwidth. */
   readonly autoLevel: boolean;
   readonly levels: readonly Level[];

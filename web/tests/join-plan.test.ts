@@ -35,6 +35,25 @@ describe('variants', () => {
     expect(variants('#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\na.m3u8', BASE)[0]?.audio).toBeNull();
   });
 
+  it('with_content_steering_are_those_of_the_first_pathway', () => {
+    const steered = `#EXTM3U
+#EXT-X-CONTENT-STEERING:SERVER-URI="steering.json?listed=b1",PATHWAY-ID="b1"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio-b1",NAME="audio",DEFAULT=YES,URI="https://b1/live/demo/audio/index.m3u8"
+#EXT-X-STREAM-INF:BANDWIDTH=3000000,AUDIO="audio-b1",STABLE-VARIANT-ID="720p",PATHWAY-ID="b1"
+https://b1/live/demo/720p/index.m3u8
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio-.balancer",NAME="audio",DEFAULT=YES,URI="audio/index.m3u8"
+#EXT-X-STREAM-INF:BANDWIDTH=3000000,AUDIO="audio-.balancer",STABLE-VARIANT-ID="720p",PATHWAY-ID=".balancer"
+720p/index.m3u8
+`;
+    expect(variants(steered, BASE)).toEqual([
+      {
+        url: 'https://b1/live/demo/720p/index.m3u8',
+        bandwidth: 3_000_000,
+        audio: 'https://b1/live/demo/audio/index.m3u8',
+      },
+    ]);
+  });
+
   it('finds_nothing_in_what_is_not_a_multivariant_playlist', () => {
     expect(variants('', BASE)).toEqual([]);
     expect(variants('<!doctype html><p>no', BASE)).toEqual([]);

@@ -257,6 +257,9 @@ class Watch {
       get endToEndSeconds() {
         return player.stats().endToEndSeconds;
       },
+      get origin() {
+        return player.stats().origin;
+      },
       get bufferSeconds() {
         return player.bufferSeconds();
       },

@@ -30,6 +30,8 @@ export interface Begin {
 export interface EngineStats {
   /** Index into `levels` of the rung on screen; -1 when unknown. */
   level: number;
+  /** Where its playlist comes from, `https://b1.example.net:8443`; null when unknown. */
+  origin: string | null;
   /** True when the rung is chosen by bandwidth. */
   auto: boolean;
   levels: Level[];

@@ -17,6 +17,8 @@ import {
 } from './engine';
 import { hlsConfig, holdBack, LIVE_DISTANCE_TARGETS_MAX, recordingConfig } from './hls-config';
 import { LiveTarget } from './live-target';
+import { roundedVideo } from './part-edges';
+import { leavingErrors } from './pathways';
 import { positionOf, spanOf } from './playlist-dates';
 import { promptAudio } from './prompt-audio';
 import { type FatalKind, Recovery } from './recovery';
@@ -107,6 +109,7 @@ export class HlsEngine implements Engine {
     const details = hls?.latestLevelDetails;
     return {
       level: hls ? hls.currentLevel : -1,
+      origin: this.#origin(),
       auto: hls ? hls.autoLevelEnabled : true,
       levels: this.#levels(),
       latencySeconds: details && !this.#endOfStream ? (hls?.latency ?? null) : null,
@@ -125,6 +128,12 @@ export class HlsEngine implements Engine {
     clearTimeout(this.#retry);
     this.#hls?.destroy();
     this.#hls = null;
+  }
+
+  #origin(): string | null {
+    const hls = this.#hls;
+    const url = hls?.levels[hls.loadLevel]?.uri ?? '';
+    return URL.canParse(url) ? new URL(url).origin : null;
   }
 
   #levels(): Level[] {
@@ -149,6 +158,8 @@ export class HlsEngine implements Engine {
     const hls: Hls = new Hls({
       ...config,
       ...(this.#begin ? recordingConfig(this.#begin.offsetSeconds) : {}),
+      errorController: leavingErrors(),
+      streamController: roundedVideo(),
       ...(audioStreamController ? { audioStreamController } : {}),
       ...(early ? { loader: earlyLoader(early) } : {}),
     });

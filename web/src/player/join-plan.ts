@@ -36,9 +36,11 @@ function audioPlaylists(lines: string[], base: string): Map<string, string> {
   return found;
 }
 
-/** The variants of a multivariant playlist, in its order. */
+/** The variants of a multivariant playlist, in its order; with content steering, those of the pathway that it begins with. */
 export function variants(text: string, base: string): Variant[] {
   const lines = text.split('\n').map((line) => line.trim());
+  const steering = lines.find((line) => line.startsWith('#EXT-X-CONTENT-STEERING:'));
+  const pathway = steering === undefined ? null : attribute(steering, 'PATHWAY-ID');
   const audio = audioPlaylists(lines, base);
   const found: Variant[] = [];
   let stream: string | null = null;
@@ -47,7 +49,9 @@ export function variants(text: string, base: string): Variant[] {
     if (stream === null || line === '' || line.startsWith('#')) continue;
     const url = absolute(line, base);
     const bandwidth = Number(attribute(stream, 'BANDWIDTH'));
-    if (url) found.push({ url, bandwidth, audio: audio.get(attribute(stream, 'AUDIO') ?? '') ?? null });
+    const isOnPathway = pathway === null || attribute(stream, 'PATHWAY-ID') === pathway;
+    if (url && isOnPathway)
+      found.push({ url, bandwidth, audio: audio.get(attribute(stream, 'AUDIO') ?? '') ?? null });
     stream = null;
   }
   return found;

@@ -82,6 +82,7 @@ export class NativeEngine implements Engine {
     const isDated = edge !== null && Number.isFinite(start);
     return {
       level: -1,
+      origin: null,
       auto: true,
       levels: [],
       latencySeconds: edge === null || this.#ended ? null : Math.max(0, edge - this.#video.currentTime),

@@ -23,6 +23,7 @@ const STILL: ReadonlySet<PlayerPhase> = new Set(['idle', 'starting', 'finished',
 
 const NO_STATS: EngineStats = {
   level: -1,
+  origin: null,
   auto: true,
   levels: [],
   latencySeconds: null,

@@ -5,7 +5,14 @@
  * timer ticks of 100 ms each while it loads parts: 40 to 200 ms of every join. Here it looks at once. To be left out when hls.js does so.
  */
 
-import Hls, { type AudioStreamController, type Events, type InitPTSFoundData } from 'hls.js';
+import Hls, {
+  type AudioStreamController,
+  type Events,
+  type InitPTSFoundData,
+  type LevelDetails,
+  type MediaFragment,
+} from 'hls.js';
+import { roundedEnd } from './part-edges';
 
 export function promptAudio(): typeof AudioStreamController | undefined {
   const Base = Hls.DefaultConfig.audioStreamController;
@@ -16,6 +23,14 @@ export function promptAudio(): typeof AudioStreamController | undefined {
       // From "waiting" to "idle", and from "idle" to loading.
       this.tick();
       this.tick();
+    }
+
+    protected override getFragmentAtPosition(
+      bufferEnd: number,
+      end: number,
+      details: LevelDetails,
+    ): MediaFragment | null {
+      return super.getFragmentAtPosition(roundedEnd(bufferEnd, this.fragPrevious?.end), end, details);
     }
   };
 }

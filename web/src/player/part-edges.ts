@@ -1,0 +1,32 @@
+/**
+ * Where the next part begins, without hls.js's rounding.
+ *
+ * While hls.js 1.7.4 loads parts it takes the next fragment once the buffer reaches to within 1.5 µs of the end of the one before. A
+ * playlist states parts in whole microseconds, eight to a segment, and a browser cuts its buffer off to whole ones: after a change of
+ * pathway, when the end of a fragment is known from the playlist alone, the two differ by more, and nothing is loaded until the next
+ * fragment is complete. To be left out when hls.js allows for more.
+ */
+
+import Hls, { type LevelDetails, type MediaFragment, type StreamController } from 'hls.js';
+
+/** Sixteen roundings, and far less than a frame. Seconds. */
+const ROUNDING = 0.000_016;
+
+/** The end of the buffer, or that of the fragment before where the two are the same but for rounding. Pure. */
+export function roundedEnd(bufferEnd: number, previousEnd: number | undefined): number {
+  const beyond = (previousEnd ?? Number.NEGATIVE_INFINITY) - bufferEnd;
+  return beyond > 0 && beyond < ROUNDING ? bufferEnd + ROUNDING : bufferEnd;
+}
+
+/** hls.js's loading of pictures with that; its loading of sound is in `prompt-audio.ts`. */
+export function roundedVideo(): typeof StreamController {
+  return class extends Hls.DefaultConfig.streamController {
+    protected override getFragmentAtPosition(
+      bufferEnd: number,
+      end: number,
+      details: LevelDetails,
+    ): MediaFragment | null {
+      return super.getFragmentAtPosition(roundedEnd(bufferEnd, this.fragPrevious?.end), end, details);
+    }
+  };
+}
