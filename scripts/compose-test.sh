@@ -13,6 +13,7 @@ project=sealcast-compose-test
 patience_s=180
 work=$(mktemp -d)
 daemon=""
+bridge=$(ip link show docker0 2>/dev/null || true)   # if it is there before, it stays
 
 say() { echo "compose-test: $*"; }
 fail() { echo "compose-test: $*" >&2; exit 1; }
@@ -42,6 +43,7 @@ stop() {
         say "ending the Docker daemon"
         kill "$daemon" 2>/dev/null || true
         for _ in $(seq 100); do kill -0 "$daemon" 2>/dev/null || break; sleep 0.2; done
+        [ -n "$bridge" ] || ip link delete docker0 2>/dev/null || true
     fi
     rm -rf "$work"
     [ $status -eq 0 ] && say "OK"

@@ -23,7 +23,8 @@ pub struct Config {
     pub https_listen: SocketAddr,
     /// The data plane (mutual TLS, HTTP/2): ingests push here, other broadcast nodes pull. Default: `127.0.0.1:0`.
     pub data_listen: SocketAddr,
-    /// Base URL that viewers and load balancers reach this node by. Default: `https://` and the address that was bound.
+    /// Base URL that viewers and load balancers reach this node by; `{hostname}` in it is the machine's or container's name (in
+    /// `data_url`, too). Default: `https://` and the address that was bound.
     pub https_url: Option<String>,
     /// Base URL that other nodes reach the data plane by. Default: `https://` and the address that was bound.
     pub data_url: Option<String>,

@@ -32,6 +32,8 @@ pub(crate) struct File {
     pub https_listen: SocketAddr,
     /// Where the embedded broker listens (`sealcast up`). Default: `127.0.0.1:1883`.
     pub mqtt_listen: SocketAddr,
+    /// Whether it asks for TLS, with the certificate of the control node; needed where it listens beyond this machine. Default: false.
+    pub mqtt_tls: bool,
     /// Where the ops plane listens. Default: `127.0.0.1:9090`.
     pub ops_listen: SocketAddr,
     /// Part target in milliseconds, 200 to 2000: how long the pieces are in which media reaches low-latency players. The same on all ingest
@@ -71,6 +73,7 @@ impl Default for File {
             rtmp_listen: (Ipv4Addr::UNSPECIFIED, 1935).into(),
             https_listen: (Ipv4Addr::UNSPECIFIED, 8443).into(),
             mqtt_listen: (Ipv4Addr::LOCALHOST, 1883).into(),
+            mqtt_tls: false,
             ops_listen: (Ipv4Addr::LOCALHOST, 9090).into(),
             part_target_ms: 500,
             broadcast: 2,

@@ -18,7 +18,7 @@ use messages::Role;
 use node::CancellationToken;
 use node::broker::{Access, EmbeddedBroker, User};
 use node::ops::{Ops, OpsServer};
-use node::tls::Authority;
+use node::tls::{Authority, Identity};
 use tokio::task::JoinSet;
 
 use crate::admin::AdminFile;
@@ -125,7 +125,8 @@ impl Builder<'_> {
         let names: &[String] = if role == Role::LoadBalancer { &self.settings.public_names } else { &[] };
         let identity = self.authority.issue(id, role, names)?;
         let bus = node::bus::Config {
-            urls: vec![url("mqtt", broker)],
+            urls: vec![bus_url(self.settings, broker)],
+            ca: Some(self.authority.ca_path()),
             username: Some(id.to_string()),
             password_file: Some(self.password_path(id.as_str())),
             ..node::bus::Config::default()
@@ -141,6 +142,10 @@ impl Builder<'_> {
         };
         setup.start(self.bus_shutdown.clone()).await
     }
+}
+
+fn bus_url(settings: &settings::File, broker: SocketAddr) -> String {
+    url(if settings.mqtt_tls { "mqtts" } else { "mqtt" }, broker)
 }
 
 const fn access(role: Role) -> Access {
@@ -178,7 +183,13 @@ impl Station {
             users: std::mem::take(&mut builder.users),
             ..node::broker::Config::default()
         };
-        let broker = EmbeddedBroker::load(broker).await?;
+        let mut broker = EmbeddedBroker::load(broker).await?;
+        if settings.mqtt_tls {
+            let identity = builder.authority.issue(&control_id, Role::Control, &settings.public_names)?;
+            let identity = Arc::new(Identity::load(&identity)?);
+            tokio::spawn(Arc::clone(&identity).follow(builder.bus_shutdown.clone()));
+            broker = broker.with_tls(identity.server_broker());
+        }
         let bus = broker.address();
 
         let mut config = settings.role.control.clone();
@@ -221,7 +232,7 @@ impl Station {
         let ready = Ready {
             rtmp: Some(format!("{}/{application}", url("rtmp", ingest.rtmp_address()))),
             https: Some(url("https", balancer.https_address())),
-            mqtt: vec![url("mqtt", bus)],
+            mqtt: vec![bus_url(settings, bus)],
             ops: Some(url("http", ops_server.address())),
             ca: Some(builder.authority.ca_path().display().to_string()),
             broadcast: broadcast

@@ -208,3 +208,23 @@ fn help_and_completion_are_there() {
         assert!(output.status.success() && !output.stdout.is_empty(), "{arguments:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broker_that_is_told_to_asks_for_tls_and_everything_serves() {
+    let directory = with_stream("mqtt_tls = true\n");
+    let up = Up::start_in(directory, &["--no-source", "--broadcast", "1"]).await;
+    // Ready means that the balancer heard of a node on the bus.
+    let broker = up.ready["mqtt"][0].as_str().unwrap();
+    let address = broker.strip_prefix("mqtts://").unwrap();
+    let (host, port) = address.split_once(':').unwrap();
+    let password = std::fs::read_to_string(up.directory.path().join("data/bus/observer.password")).unwrap();
+    let onlooker = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("mosquitto_sub");
+        command.args(["-h", host, "-p", port, "-u", "observer", "-P", &password, "-C", "1", "-W", "20"]);
+        command.args(["-t", "sealcast/v1/nodes/b1"]).args(arguments).output().unwrap()
+    };
+    let heard = onlooker(&["--cafile", &up.ca().display().to_string()]);
+    assert!(String::from_utf8_lossy(&heard.stdout).contains("\"b1\""), "{heard:?}");
+    assert!(!onlooker(&[]).status.success(), "without TLS");
+    up.stop().await;
+}

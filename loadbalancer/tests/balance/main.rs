@@ -7,6 +7,7 @@ mod edges;
 mod full;
 mod pair;
 mod priorities;
+mod rotation;
 mod silent;
 mod sticky;
 #[expect(dead_code, reason = "the tests of the listener use all of it")]

@@ -2,8 +2,7 @@
 //!
 //! Owns its listener, users, access rules, routing and bounds; packets are encoded and decoded by `mqtt5-protocol`.
 //! Deliberately keeps nothing on disk: retained messages are re-published by those who own them (see [`crate::bus`]),
-//! which a replaced broker needs anyway. Deliberately has no TLS: it is for one machine; a cluster that spans several
-//! uses Mosquitto with TLS. Deliberately has no QoS 2, shared subscriptions, topic aliases or lasting sessions.
+//! which a replaced broker needs anyway. Deliberately has no QoS 2, shared subscriptions, topic aliases or lasting sessions.
 
 mod access;
 mod gatekeeper;
@@ -51,7 +50,7 @@ const STOP_WAIT_MAX: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where it listens, without TLS. Default: `127.0.0.1:1883`; port 0 asks for a free port.
+    /// Where it listens; without TLS unless told ([`EmbeddedBroker::with_tls`]). Default: `127.0.0.1:1883`; port 0 asks for a free port.
     pub listen: SocketAddr,
     /// Who may log in. Default: nobody.
     pub users: Vec<User>,
@@ -101,9 +100,17 @@ impl EmbeddedBroker {
         let hub = Hub {
             router: Arc::new(Router::default()),
             gatekeeper: Arc::new(Gatekeeper::new(&config.users, &prefix)),
+            tls: None,
             stop: CancellationToken::new(),
         };
         Ok(Self { listener, address, hub })
+    }
+
+    /// Serves TLS and nothing else.
+    #[must_use]
+    pub fn with_tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
+        self.hub.tls = Some(config.into());
+        self
     }
 
     /// Where it listens.

@@ -19,17 +19,18 @@ use mqtt5_protocol::packet::unsuback::{UnsubAckPacket, UnsubAckReasonCode};
 use mqtt5_protocol::packet::unsubscribe::UnsubscribePacket;
 use mqtt5_protocol::{Packet, QoS, ReasonCode};
 use rand::Rng;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::codec::{Encoder, FramedRead};
 use tokio_util::sync::CancellationToken;
 
 use super::gatekeeper::Gatekeeper;
 use super::router::{Admission, Delivery, Interest, Leave, QuotaExceeded, Router};
 use crate::bus::codec::{Codec, CodecError, VERSION_3_1_1, VERSION_5};
+use crate::bus::endpoint::Wire;
 use crate::bus::{Message, PACKET_BYTES_MAX, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX};
 
 /// A stranger has so long to log in, and holds a connection no longer.
@@ -51,6 +52,7 @@ const CLIENT_ID_BYTES_MAX: usize = 256;
 pub(super) struct Hub {
     pub(super) router: Arc<Router>,
     pub(super) gatekeeper: Arc<Gatekeeper>,
+    pub(super) tls: Option<TlsAcceptor>,
     /// Cancelled when the broker stops.
     pub(super) stop: CancellationToken,
 }
@@ -75,7 +77,14 @@ pub(super) enum SessionError {
 /// Serves a connection from login to end.
 pub(super) async fn serve(stream: TcpStream, hub: Hub) -> Result<(), SessionError> {
     stream.set_nodelay(true)?;
-    let (read, write) = stream.into_split();
+    let stream: Box<dyn Wire> = match &hub.tls {
+        None => Box::new(stream),
+        Some(acceptor) => {
+            let handshake = timeout(LOGIN_WAIT_MAX, acceptor.accept(stream));
+            Box::new(handshake.await.map_err(|_| SessionError::Silent)??)
+        }
+    };
+    let (read, write) = tokio::io::split(stream);
     let codec = Codec { packet_bytes_max: LOGIN_BYTES_MAX, version: VERSION_5 };
     let mut reader = FramedRead::new(read, codec);
     let mut writer = Writer { wire: write, buffer: BytesMut::new(), version: VERSION_5, packet_bytes_max: usize::MAX };
@@ -100,7 +109,7 @@ struct Client {
 }
 
 async fn log_in(
-    reader: &mut FramedRead<OwnedReadHalf, Codec>,
+    reader: &mut FramedRead<ReadHalf<Box<dyn Wire>>, Codec>,
     writer: &mut Writer,
     hub: &Hub,
 ) -> Result<(Client, Admission), SessionError> {
@@ -188,7 +197,7 @@ impl Client {
     /// `Ok` when the client took leave or the broker stops.
     async fn run(
         &self,
-        reader: FramedRead<OwnedReadHalf, Codec>,
+        reader: FramedRead<ReadHalf<Box<dyn Wire>>, Codec>,
         mut writer: Writer,
         hub: &Hub,
         admission: Admission,
@@ -217,7 +226,7 @@ impl Client {
 
     async fn read(
         &self,
-        mut reader: FramedRead<OwnedReadHalf, Codec>,
+        mut reader: FramedRead<ReadHalf<Box<dyn Wire>>, Codec>,
         hub: &Hub,
         admission: &Admission,
         flight: &Flight,
@@ -368,7 +377,7 @@ impl Flight {
 
 /// The write half, with what is not yet written.
 struct Writer {
-    wire: OwnedWriteHalf,
+    wire: WriteHalf<Box<dyn Wire>>,
     buffer: BytesMut,
     version: u8,
     /// What the client takes.

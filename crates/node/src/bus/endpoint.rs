@@ -13,7 +13,7 @@ const PORT_PLAIN: u16 = 1883;
 const PORT_TLS: u16 = 8883;
 
 /// A byte stream, with TLS or without.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// A broker.

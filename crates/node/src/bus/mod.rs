@@ -5,7 +5,7 @@
 //! numbers and HTTP catch-up. With several brokers every message goes to all of them, and readers drop duplicates.
 
 pub(crate) mod codec;
-mod endpoint;
+pub(crate) mod endpoint;
 mod link;
 mod owned;
 mod session;

@@ -278,6 +278,19 @@ impl Identity {
         Arc::new(config)
     }
 
+    /// For a broker: no client certificate is asked for, and no protocol is chosen.
+    ///
+    /// # Panics
+    /// Never: the provider supports TLS 1.2 and 1.3.
+    pub fn server_broker(&self) -> Arc<ServerConfig> {
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider supports the default versions")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(NodeCertificate(self.live.clone())));
+        Arc::new(config)
+    }
+
     /// For nodes: the client has to show a certificate of the cluster's authority; TLS 1.3 and HTTP/2 only.
     ///
     /// # Panics

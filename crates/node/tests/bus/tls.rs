@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use crate::brokers::{Node, TestBroker, Tls, config, free_port, message, next, password};
+use crate::brokers::{Node, TestBroker, Tls, config, free_port, message, next, password, users};
 
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -54,16 +54,38 @@ async fn a_broker_is_trusted_by_its_authority_only() {
     assert!(error.to_string().contains("`ca`"), "{error:#}");
 }
 
-/// What a thief has who takes over a broadcast node's machine: its password. The broker knows more than that it is one of us.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stolen_broadcast_password_cannot_seal_grant_steer_or_speak_for_another() {
+async fn a_stolen_broadcast_password_is_of_little_use_at_mosquitto() {
     let dir = tempfile::tempdir().unwrap();
     let own = authority(dir.path(), "own");
     let tls = server(dir.path(), &own);
     let _broker = TestBroker::start_mosquitto_with_tls(&tls).await;
-    let url = [format!("mqtts://127.0.0.1:{}", tls.port)];
+    cannot_seal_grant_steer_or_speak_for_another(tls.port, &own.ca).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stolen_broadcast_password_is_of_little_use_at_the_embedded_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = node::tls::Authority::ensure(dir.path(), &node::clock::Clock::new()).unwrap();
+    let paths = authority.issue(&media::NodeId::new("c1").unwrap(), node::Role::Control, &[]).unwrap();
+    let identity = node::tls::Identity::load(&paths).unwrap();
+    let config = node::broker::Config { listen: ([127, 0, 0, 1], 0).into(), users: users(), ..Default::default() };
+    let broker = node::broker::EmbeddedBroker::load(config).await.unwrap().with_tls(identity.server_broker());
+    let (port, shutdown) = (broker.address().port(), tokio_util::sync::CancellationToken::new());
+    let running = tokio::spawn(broker.run(shutdown.clone()));
+    cannot_seal_grant_steer_or_speak_for_another(port, &paths.ca).await;
+    // And without TLS nobody gets in.
+    let plain = Node::start("b1", &password("b1"), &[format!("mqtt://127.0.0.1:{port}")], None, None).await;
+    assert!(plain.bus.publish(message("nodes/b1", "x", false)).await.is_err());
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
+
+/// What a thief has who takes over a broadcast node's machine: its password. The broker knows more than that it is one of us.
+async fn cannot_seal_grant_steer_or_speak_for_another(port: u16, ca: &Path) {
+    let url = [format!("mqtts://127.0.0.1:{port}")];
     let start = async |user: &str| {
-        let node = Node::start(user, &password(user), &url, Some(&own.ca), None).await;
+        let node = Node::start(user, &password(user), &url, Some(ca), None).await;
         node.await_connected(1).await;
         node
     };

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "tests; clippy knows only functions marked as such")]
 
+mod pebble;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use media::NodeId;
@@ -18,19 +18,12 @@ use node::tls::{Authority, Identity};
 use node::{CancellationToken, Role};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::{TcpStream, UdpSocket};
-use tokio::process::{Child, Command};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-const PATIENCE: Duration = Duration::from_secs(60);
-const NAMES: [&str; 2] = ["streaming-cluster.test", "live.streaming-cluster.test"];
-const YEAR_MS: i64 = 365 * 86_400_000;
+use pebble::{NAMES, Server, within};
 
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("did not happen: {what}"))
-}
+const YEAR_MS: i64 = 365 * 86_400_000;
 
 /// A balancer's listener for viewers.
 struct Balancer {
@@ -71,117 +64,8 @@ impl Drop for Balancer {
     }
 }
 
-/// Pebble, and a name server that leads all names to this machine.
-struct Server {
-    directory: TempDir,
-    port: u16,
-    management: u16,
-    _child: Child,
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
-impl Server {
-    /// `asks` is where it looks for the names' listener, in place of port 443.
-    async fn start(asks: u16) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::ensure(directory.path(), &Clock::new()).unwrap();
-        let own = authority.issue_in(directory.path(), &NodeId::new("pebble").unwrap(), None, &[]).unwrap();
-        let (port, management) = (free_port(), free_port());
-        let config = serde_json::json!({ "pebble": {
-            "listenAddress": format!("127.0.0.1:{port}"),
-            "managementListenAddress": format!("127.0.0.1:{management}"),
-            "certificate": own.certificate,
-            "privateKey": own.key,
-            "httpPort": free_port(),
-            "tlsPort": asks,
-        }});
-        let path = directory.path().join("pebble.json");
-        std::fs::write(&path, config.to_string()).unwrap();
-        let names = serve_names().await;
-        let mut child = Command::new("pebble")
-            .arg("-config")
-            .arg(&path)
-            .args(["-strict", "-dnsserver", &names.to_string()])
-            .env("PEBBLE_VA_NOSLEEP", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("pebble is installed: scripts/setup.sh test");
-        let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
-        within("Pebble listens", async {
-            while let Some(line) = log.next_line().await.unwrap() {
-                if line.contains("ACME directory available") {
-                    return;
-                }
-            }
-            panic!("Pebble ended at once");
-        })
-        .await;
-        // What follows is read away, so that it never blocks on a full pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-        let server = Self { directory, port, management, _child: child };
-        within("Pebble answers", async {
-            while TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).await.is_err() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-        server
-    }
-
-    fn ca(&self) -> std::path::PathBuf {
-        self.directory.path().join("ca.pem")
-    }
-
-    /// The authority that it signs with.
-    async fn root(&self) -> Vec<u8> {
-        node::tls::provider();
-        let own = reqwest::Certificate::from_pem(&std::fs::read(self.ca()).unwrap()).unwrap();
-        let client = reqwest::Client::builder().use_rustls_tls().add_root_certificate(own).no_proxy().build().unwrap();
-        let url = format!("https://127.0.0.1:{}/roots/0", self.management);
-        client.get(url).send().await.unwrap().bytes().await.unwrap().to_vec()
-    }
-
-    fn config(&self, state: &Path) -> acme::Config {
-        acme::Config {
-            directory: format!("https://127.0.0.1:{}/dir", self.port),
-            names: NAMES.map(str::to_owned).to_vec(),
-            email: Some("operator@streaming-cluster.test".to_owned()),
-            ca: Some(self.ca()),
-            state: Some(state.to_owned()),
-        }
-    }
-
-    fn acme(&self, balancer: &Balancer, state: &Path, clock: Clock) -> Acme {
-        Acme::load(self.config(state), Arc::clone(&balancer.identity), clock, state).unwrap()
-    }
-}
-
-/// Answers 127.0.0.1 to questions for an address, and nothing to all others (RFC 1035, section 4).
-async fn serve_names() -> SocketAddr {
-    const ADDRESS: [u8; 2] = [0, 1];
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = socket.local_addr().unwrap();
-    tokio::spawn(async move {
-        let mut packet = [0; 512];
-        while let Ok((_, from)) = socket.recv_from(&mut packet).await {
-            let labels = packet[12..].iter().position(|byte| *byte == 0).unwrap() + 13;
-            let question = packet[12..labels + 4].to_vec();
-            let is_address = packet[labels..labels + 2] == ADDRESS;
-            let mut answer = vec![packet[0], packet[1], 0x81, 0x80, 0, 1, 0, u8::from(is_address), 0, 0, 0, 0];
-            answer.extend(question);
-            if is_address {
-                answer.extend([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
-            }
-            let _ = socket.send_to(&answer, from).await;
-        }
-    });
-    address
+fn acme(server: &Server, balancer: &Balancer, state: &Path, clock: Clock) -> Acme {
+    Acme::load(server.config(state), Arc::clone(&balancer.identity), clock, state).unwrap()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -195,7 +79,7 @@ async fn a_certificate_is_obtained_shown_to_viewers_and_renewed_in_time() {
     let balancer = Balancer::start(directory.path(), "lb1").await;
     let server = Server::start(balancer.address.port()).await;
     let root = server.root().await;
-    let acme = server.acme(&balancer, &state, Clock::new());
+    let acme = acme(&server, &balancer, &state, Clock::new());
     assert!(balancer.shown_to(NAMES[0], &root).await.is_err(), "there is none yet");
 
     within("the certificate", acme.step()).await.unwrap();
@@ -227,8 +111,8 @@ async fn one_balancer_asks_and_the_other_answers_and_shows_the_same() {
         (Balancer::start(directory.path(), "lb1").await, Balancer::start(directory.path(), "lb2").await);
     let server = Server::start(answering.address.port()).await;
     let root = server.root().await;
-    let _other = server.acme(&answering, &state, Clock::new());
-    within("the certificate", server.acme(&asking, &state, Clock::new()).step()).await.unwrap();
+    let _other = acme(&server, &answering, &state, Clock::new());
+    within("the certificate", acme(&server, &asking, &state, Clock::new()).step()).await.unwrap();
     answering.identity.reread().unwrap();
     let shown = asking.shown_to(NAMES[0], &root).await.unwrap();
     assert_eq!(answering.shown_to(NAMES[0], &root).await.unwrap(), shown);
@@ -240,7 +124,7 @@ async fn a_name_that_leads_elsewhere_is_named_with_what_to_look_at() {
     let (balancer, elsewhere) =
         (Balancer::start(directory.path(), "lb1").await, Balancer::start(directory.path(), "lb2").await);
     let server = Server::start(elsewhere.address.port()).await;
-    let acme = server.acme(&balancer, &directory.path().join("acme"), Clock::new());
+    let acme = acme(&server, &balancer, &directory.path().join("acme"), Clock::new());
     let error = format!("{:#}", within("the refusal", acme.step()).await.unwrap_err());
     assert!(error.contains(NAMES[0]) && error.contains("on port 443"), "{error}");
     assert!(!directory.path().join("acme/certificate.pem").exists());

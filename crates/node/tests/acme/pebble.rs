@@ -1,0 +1,132 @@
+//! Pebble, the test server of ACME's makers (Debian's `pebble`), and a name server that leads all names to this machine.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use media::NodeId;
+use node::acme;
+use node::clock::Clock;
+use node::tls::Authority;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::process::{Child, Command};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What certificates are asked for.
+pub(crate) const NAMES: [&str; 2] = ["streaming-cluster.test", "live.streaming-cluster.test"];
+
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("did not happen: {what}"))
+}
+
+/// Pebble, and a name server that leads all names to this machine.
+pub(crate) struct Server {
+    directory: TempDir,
+    port: u16,
+    management: u16,
+    _child: Child,
+}
+
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+impl Server {
+    /// `asks` is where it looks for the names' listener, in place of port 443.
+    pub(crate) async fn start(asks: u16) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::ensure(directory.path(), &Clock::new()).unwrap();
+        let own = authority.issue_in(directory.path(), &NodeId::new("pebble").unwrap(), None, &[]).unwrap();
+        let (port, management) = (free_port(), free_port());
+        let config = serde_json::json!({ "pebble": {
+            "listenAddress": format!("127.0.0.1:{port}"),
+            "managementListenAddress": format!("127.0.0.1:{management}"),
+            "certificate": own.certificate,
+            "privateKey": own.key,
+            "httpPort": free_port(),
+            "tlsPort": asks,
+        }});
+        let path = directory.path().join("pebble.json");
+        std::fs::write(&path, config.to_string()).unwrap();
+        let names = serve_names().await;
+        let mut child = Command::new("pebble")
+            .arg("-config")
+            .arg(&path)
+            .args(["-strict", "-dnsserver", &names.to_string()])
+            .env("PEBBLE_VA_NOSLEEP", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("pebble is installed: scripts/setup.sh test");
+        let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
+        within("Pebble listens", async {
+            while let Some(line) = log.next_line().await.unwrap() {
+                if line.contains("ACME directory available") {
+                    return;
+                }
+            }
+            panic!("Pebble ended at once");
+        })
+        .await;
+        // What follows is read away, so that it never blocks on a full pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        let server = Self { directory, port, management, _child: child };
+        within("Pebble answers", async {
+            while TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        server
+    }
+
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
+    /// The authority that it signs with.
+    pub(crate) async fn root(&self) -> Vec<u8> {
+        node::tls::provider();
+        let own = reqwest::Certificate::from_pem(&std::fs::read(self.ca()).unwrap()).unwrap();
+        let client = reqwest::Client::builder().use_rustls_tls().add_root_certificate(own).no_proxy().build().unwrap();
+        let url = format!("https://127.0.0.1:{}/roots/0", self.management);
+        client.get(url).send().await.unwrap().bytes().await.unwrap().to_vec()
+    }
+
+    pub(crate) fn config(&self, state: &Path) -> acme::Config {
+        acme::Config {
+            directory: format!("https://127.0.0.1:{}/dir", self.port),
+            names: NAMES.map(str::to_owned).to_vec(),
+            email: Some("operator@streaming-cluster.test".to_owned()),
+            ca: Some(self.ca()),
+            state: Some(state.to_owned()),
+        }
+    }
+}
+
+/// Answers 127.0.0.1 to questions for an address, and nothing to all others (RFC 1035, section 4).
+async fn serve_names() -> SocketAddr {
+    const ADDRESS: [u8; 2] = [0, 1];
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut packet = [0; 512];
+        while let Ok((_, from)) = socket.recv_from(&mut packet).await {
+            let labels = packet[12..].iter().position(|byte| *byte == 0).unwrap() + 13;
+            let question = packet[12..labels + 4].to_vec();
+            let is_address = packet[labels..labels + 2] == ADDRESS;
+            let mut answer = vec![packet[0], packet[1], 0x81, 0x80, 0, 1, 0, u8::from(is_address), 0, 0, 0, 0];
+            answer.extend(question);
+            if is_address {
+                answer.extend([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+            }
+            let _ = socket.send_to(&answer, from).await;
+        }
+    });
+    address
+}
