@@ -4,6 +4,8 @@
 mod balancer;
 mod blocked;
 mod conformance;
+mod edge;
+mod fleet;
 mod gate;
 mod join;
 mod joins;
@@ -103,6 +105,8 @@ enum What {
     Join,
     /// How often the picture stands still.
     Stalls,
+    /// A crowd on a cold edge, and bytes for CPU of one node and of four.
+    Edge,
     /// Streams on owners, simulated with a thousand nodes.
     Placement,
     /// Players that people have, through reconnect, switch and death of nodes: five minutes, when asked for.
@@ -111,7 +115,7 @@ enum What {
     Conformance,
 }
 
-const ALL: [What; 11] = [
+const ALL: [What; 12] = [
     What::Ladder,
     What::Signatures,
     What::Gate,
@@ -123,6 +127,7 @@ const ALL: [What; 11] = [
     What::Blocked,
     What::Balancer,
     What::Placement,
+    What::Edge,
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -148,6 +153,7 @@ fn main() -> anyhow::Result<()> {
             What::Balancer => balancer::measure(arguments.rounds)?,
             What::Signatures => signatures::measure()?,
             What::Gate => gate::measure()?,
+            What::Edge => edge::measure()?,
             What::Placement => placement::measure()?,
             What::Startup => startup::ready(arguments.rounds)?,
             What::Memory => startup::memory(arguments.memory_seconds)?,
