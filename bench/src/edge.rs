@@ -24,6 +24,9 @@ const ARRIVAL: Duration = Duration::from_secs(1);
 const TAKERS: usize = 64;
 /// Segments that each of them takes in a round.
 const TAKEN: usize = 40;
+/// How long a source runs before its pushes are counted, and for how long they are.
+const SETTLE: Duration = Duration::from_secs(12);
+const PUSHING: Duration = Duration::from_secs(24);
 /// Rounds of one node and of four.
 const ROUNDS: usize = 3;
 
@@ -33,7 +36,45 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Figure>> {
     step_back()?;
     let mut figures = runtime.block_on(crowd())?;
     figures.push(runtime.block_on(efficiency())?);
+    drop(runtime);
+    figures.push(pushes()?);
     Ok(figures)
+}
+
+/// What the ingest sends to nodes for the same source, with two of them and with eight.
+fn pushes() -> anyhow::Result<Figure> {
+    let few = pushed(2)?;
+    let many = pushed(8)?;
+    Ok(Figure {
+        what: "bits a second that the ingest pushes to eight nodes against two, two owners each".to_owned(),
+        ours: format!("{:.2} Mbit/s against {:.2} Mbit/s", many / 1e6, few / 1e6),
+        peer: "-".to_owned(),
+        ratio: Some(many / few),
+        bound: "none beyond its owners': 1.0x",
+    })
+}
+
+/// Bits a second that `sealcast up` with so many nodes pushes.
+#[expect(clippy::disallowed_methods, reason = "measures real time")]
+fn pushed(nodes: u16) -> anyhow::Result<f64> {
+    let directory = tempfile::tempdir()?;
+    let (running, _) = crate::startup::start(directory.path(), &["--broadcast", &nodes.to_string()])?;
+    let ready: serde_json::Value = serde_json::from_slice(&std::fs::read(directory.path().join("ready.json"))?)?;
+    let metrics = format!("{}/metrics", ready["ops"].as_str().context("no ops in the ready file")?);
+    let runtime = tokio::runtime::Runtime::new()?;
+    let count = || {
+        let text: anyhow::Result<String> =
+            runtime.block_on(async { Ok(reqwest::Client::new().get(&metrics).send().await?.text().await?) });
+        let text = text?;
+        let line = text.lines().find_map(|line| line.strip_prefix("ingest_pushed_bytes_total "));
+        anyhow::Ok(line.and_then(|bytes| bytes.trim().parse::<f64>().ok()).unwrap_or(0.0))
+    };
+    std::thread::sleep(SETTLE);
+    let (began, before) = (Instant::now(), count()?);
+    std::thread::sleep(PUSHING);
+    let (took, bytes) = (began.elapsed(), count()? - before);
+    drop(running);
+    Ok(bytes * 8.0 / took.as_secs_f64())
 }
 
 /// What one of the crowd saw, in milliseconds since it came.
