@@ -5,6 +5,7 @@ mod balancer;
 mod blocked;
 mod conformance;
 mod edge;
+mod failover;
 mod fleet;
 mod gate;
 mod join;
@@ -18,6 +19,8 @@ mod players;
 mod role;
 mod signatures;
 mod startup;
+#[path = "../../sealcast/tests/support/mod.rs"]
+mod support;
 mod viewer;
 
 use clap::{Parser, ValueEnum};
@@ -54,7 +57,7 @@ struct Arguments {
     /// Rounds of each side; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Viewers that `blocked` lets wait.
+    /// Viewers that `blocked` lets wait; a tenth of them watch in `failover`.
     #[arg(long, default_value_t = 5000)]
     viewers: usize,
     /// Runs the node of `blocked`, which starts itself so.
@@ -109,11 +112,16 @@ enum What {
     Edge,
     /// Streams on owners, simulated with a thousand nodes.
     Placement,
+    /// A broadcast node is killed, or frozen: what viewers see of it. When asked for: two minutes.
+    Failover,
     /// Players that people have, through reconnect, switch and death of nodes: five minutes, when asked for.
     Players,
     /// The checker's rows for Sealcast, nginx-rtmp, ffmpeg's HLS muxer and xiu: a table of its own, when asked for alone.
     Conformance,
 }
+
+/// Of the viewers of `blocked`, so many watch in `failover`, where each has its own loop.
+const FAILOVER_SHARE: usize = 10;
 
 const ALL: [What; 12] = [
     What::Ladder,
@@ -160,6 +168,7 @@ fn main() -> anyhow::Result<()> {
             What::Latency => latency::measure(arguments.joins, arguments.seed)?,
             What::Join => join::measure(arguments.joins, arguments.seed)?,
             What::Stalls => latency::stalls(arguments.stalls_seconds)?,
+            What::Failover => failover::measure(arguments.viewers / FAILOVER_SHARE)?,
             What::Players => players::measure(arguments.players_seconds.into())?,
         };
         for figure in figures {
