@@ -197,6 +197,7 @@ impl Identity {
     /// Reads the files again every [`REREAD_INTERVAL`] until `shutdown`. Says once what is new, and once what is wrong.
     pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
         loop {
+            self.measure();
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(REREAD_INTERVAL) => {}
@@ -204,6 +205,18 @@ impl Identity {
             let this = Arc::clone(&self);
             if let Ok(found) = tokio::task::spawn_blocking(move || this.reread()).await {
                 self.report(found);
+            }
+        }
+    }
+
+    /// An operator may want to be warned before a certificate ends that nobody renewed.
+    fn measure(&self) {
+        let ends = [("node", end_s(&self.certificate())), ("public", public::first_end_s(&self.live))];
+        for (which, end_s) in ends {
+            if let Some(end_s) = end_s {
+                let node = self.node.to_string();
+                metrics::gauge!("tls_certificate_end_seconds", "node" => node, "certificate" => which)
+                    .set(end_s as f64);
             }
         }
     }
@@ -342,6 +355,11 @@ impl Identity {
             .build()
             .context("cannot make an HTTP client")
     }
+}
+
+/// When a certificate ends, in seconds since 1970.
+pub(super) fn end_s(certificate: &CertificateDer<'_>) -> Option<i64> {
+    X509Certificate::from_der(certificate).ok().map(|(_, parsed)| parsed.validity().not_after.timestamp())
 }
 
 fn warn_when_others_can_read(path: &Path) {

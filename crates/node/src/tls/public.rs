@@ -10,7 +10,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::identity::{Pair, Reread};
+use super::identity::{Pair, Reread, end_s};
 use super::live::Live;
 use super::{parse_certificates, provider};
 use crate::files;
@@ -130,6 +130,12 @@ pub(super) fn add(live: &Live, paths: PublicPaths) -> Result<()> {
     all.push(Arc::new(public));
     live.public.store(Arc::new(all));
     Ok(())
+}
+
+/// When the first of them ends, in seconds since 1970.
+pub(super) fn first_end_s(live: &Live) -> Option<i64> {
+    let end = |public: &Arc<Public>| end_s(public.lock().as_ref()?.pair.chain.first()?);
+    live.public.load().iter().filter_map(end).min()
 }
 
 /// Reads all of them again; one that makes no sense does not keep the others from it.
