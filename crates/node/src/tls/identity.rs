@@ -64,7 +64,6 @@ impl Pair {
     pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self> {
         let certificate_pem = files::read_bounded(certificate)?;
         let chain = parse_certificates(&certificate_pem, certificate)?;
-        warn_when_others_can_read(key);
         let key_pem = zeroize::Zeroizing::new(files::read_bounded(key)?);
         let private = PrivateKeyDer::from_pem_slice(&key_pem)
             .with_context(|| format!("{} is not a PEM file of a private key", key.display()))?;
@@ -163,6 +162,7 @@ impl Identity {
     /// which node it belongs to. Names the file.
     pub fn load(paths: &IdentityPaths) -> Result<Self> {
         let loaded = Loaded::read(paths)?;
+        warn_when_others_can_read(&paths.key);
         let (node, role) = (loaded.node.clone(), loaded.role);
         Ok(Self { node, role, paths: paths.clone(), live: Arc::new(Live::new(loaded)), complaint: Mutex::default() })
     }
@@ -185,6 +185,7 @@ impl Identity {
         );
         let mut found = Reread::Same;
         if !self.live.loaded().is_same(&read) {
+            warn_when_others_can_read(&self.paths.key);
             self.live.replace(read);
             found = Reread::New;
         }
@@ -362,7 +363,7 @@ pub(super) fn end_s(certificate: &CertificateDer<'_>) -> Option<i64> {
     X509Certificate::from_der(certificate).ok().map(|(_, parsed)| parsed.validity().not_after.timestamp())
 }
 
-fn warn_when_others_can_read(path: &Path) {
+pub(super) fn warn_when_others_can_read(path: &Path) {
     let mode = std::fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o077);
     if matches!(mode, Ok(bits) if bits != 0) {
         tracing::warn!(path = %path.display(), "others can read this private key; make it mode 0600");

@@ -10,7 +10,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::identity::{Pair, Reread, end_s};
+use super::identity::{Pair, Reread, end_s, warn_when_others_can_read};
 use super::live::Live;
 use super::{parse_certificates, provider};
 use crate::files;
@@ -90,6 +90,7 @@ impl Public {
         if current.as_ref().is_some_and(|there| there.pair.is_same(&read.pair)) {
             return Ok(Reread::Same);
         }
+        warn_when_others_can_read(&self.paths.key);
         *current = Some(Arc::new(read));
         Ok(Reread::New)
     }
