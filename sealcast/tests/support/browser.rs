@@ -61,6 +61,14 @@ impl Browser {
         }
     }
 
+    /// Ends it now, with a last report.
+    pub async fn stop(self) -> Report {
+        if let Some(id) = self.child.id() {
+            let _ = std::process::Command::new("kill").args(["-TERM", &id.to_string()]).status();
+        }
+        self.finish().await
+    }
+
     /// Reads to the end.
     pub async fn finish(mut self) -> Report {
         while self.next().await.is_some() {}

@@ -40,8 +40,13 @@ impl Process {
 
     /// `kill -INT`, as Ctrl-C does.
     pub fn interrupt(&self) {
-        let status = Command::new("kill").args(["-INT", &self.id().to_string()]).status().expect("kill is there");
-        assert!(status.success());
+        self.signal("INT");
+    }
+
+    /// `kill -NAME`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
+        assert!(status.expect("kill is there").success());
     }
 
     pub fn has_ended(&mut self) -> Option<ExitStatus> {

@@ -1,0 +1,345 @@
+//! A cluster of real processes in which everything can be hurt: two Mosquittos, control, ingest, three broadcast nodes and two
+//! balancers, with a link of the test's own in front of each thing that others reach it by.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use serde_json::Value;
+
+use super::link::{Link, Mode};
+use crate::support::{Process, client, eventually, sealcast};
+
+pub const STREAM: &str = "hall";
+pub const KEY: &str = "for-this-test-only";
+/// What is published: picture as it comes, and sound.
+pub const RENDITIONS: [&str; 2] = ["360p", "audio"];
+pub const OWNERS: usize = 2;
+pub const BROADCAST: [&str; 3] = ["b1", "b2", "b3"];
+/// Nodes and their roles, in the order in which they start.
+const NODES: [(&str, &str); 7] = [
+    ("control", "control"),
+    ("b1", "broadcast"),
+    ("b2", "broadcast"),
+    ("b3", "broadcast"),
+    ("ingest", "ingest"),
+    ("lb1", "loadbalancer"),
+    ("lb2", "loadbalancer"),
+];
+const BROKERS: usize = 2;
+
+/// Size of the disk of a node that may be filled.
+const DISK_BYTES: usize = 4 << 20;
+
+/// Below the ports that systems give to outgoing connections: one that a killed node leaves is there when it returns.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+fn free_address() -> SocketAddr {
+    let length = PORTS.end - PORTS.start;
+    let from = u16::try_from(std::process::id() % u32::from(length)).expect("less than a port");
+    for _ in 0..length {
+        let offset = (u32::from(from) + u32::from(NEXT_PORT.fetch_add(1, Ordering::Relaxed))) % u32::from(length);
+        let port = PORTS.start + u16::try_from(offset).expect("less than a port");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no free port in {PORTS:?}");
+}
+
+/// A tmpfs of a node's own, so that it can be full; unmounted with its owner.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// None where the test may not mount.
+    fn mount(at: &Path) -> Option<Self> {
+        std::fs::create_dir_all(at).expect("a directory");
+        let options = format!("size={DISK_BYTES},mode=700");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "sealcast-chaos"]).arg(at).stderr(Stdio::null());
+        mount.status().is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.join("filler")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// One node: its process, and the ways to it.
+pub struct Node {
+    pub role: &'static str,
+    process: Option<Process>,
+    /// Its own listener: HTTPS of viewers, or RTMP.
+    listen: SocketAddr,
+    /// Its data plane's own listener.
+    data: SocketAddr,
+    to_data: Option<Link>,
+    to_viewers: Option<Link>,
+    to_brokers: Vec<Link>,
+    disk: Option<Disk>,
+}
+
+/// A broker, and where it listens.
+struct Broker {
+    process: Option<Process>,
+    address: SocketAddr,
+}
+
+pub struct Cluster {
+    pub nodes: BTreeMap<&'static str, Node>,
+    brokers: Vec<Broker>,
+    pub directory: tempfile::TempDir,
+    pub http: reqwest::Client,
+    /// Whether disks can be filled here.
+    pub has_disks: bool,
+}
+
+/// What a node's clock shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WallClock {
+    Right,
+    /// An hour ahead.
+    Ahead,
+}
+
+impl Cluster {
+    /// Starts all of it; each node is ready when the next one starts.
+    pub async fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut certs = sealcast();
+        certs.args(["certs", "cluster", "--broker", "mosquitto", "--dir"]).arg(directory.path().join("certs"));
+        for (id, role) in NODES {
+            certs.arg("--node").arg(format!("{id}={role}"));
+        }
+        assert!(certs.stdout(Stdio::null()).status().expect("sealcast starts").success());
+        let http = client(&directory.path().join("certs/ca.pem"));
+        let brokers = (0..BROKERS).map(|_| Broker { process: None, address: free_address() }).collect();
+        let mut cluster = Self { nodes: BTreeMap::new(), brokers, directory, http, has_disks: true };
+        for broker in 0..BROKERS {
+            cluster.start_broker(broker).await;
+        }
+        for (id, role) in NODES {
+            let (listen, data) = (free_address(), free_address());
+            let is_broadcast = role == "broadcast";
+            let mut to_brokers = Vec::new();
+            for broker in &cluster.brokers {
+                to_brokers.push(Link::open(broker.address).await);
+            }
+            let disk = Disk::mount(&cluster.path(&format!("data/{id}")));
+            cluster.has_disks &= disk.is_some();
+            let to_data = if is_broadcast { Some(Link::open(data).await) } else { None };
+            let to_viewers = if is_broadcast { Some(Link::open(listen).await) } else { None };
+            let node = Node { role, process: None, listen, data, to_data, to_viewers, to_brokers, disk };
+            cluster.nodes.insert(id, node);
+            cluster.start_node(id, WallClock::Right).await;
+        }
+        cluster
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn node(&mut self, id: &str) -> &mut Node {
+        self.nodes.get_mut(id).expect("a node of this cluster")
+    }
+
+    /// Starts a node, and waits until it serves.
+    pub async fn start_node(&mut self, id: &str, clock: WallClock) {
+        let config = self.path(&format!("{id}.toml"));
+        std::fs::write(&config, self.config(id)).expect("written");
+        let ready_file = self.path(&format!("{id}.ready.json"));
+        let _ = std::fs::remove_file(&ready_file);
+        let mut command = sealcast();
+        command.arg(self.nodes[id].role).args(["--id", id, "--log", "info", "--ops-listen", "127.0.0.1:0"]);
+        command.arg("--config").arg(&config).arg("--ready-file").arg(&ready_file).current_dir(self.directory.path());
+        let log = std::fs::File::options().create(true).append(true).open(self.path(&format!("{id}.log")));
+        command.stderr(log.expect("a log file"));
+        if clock == WallClock::Ahead {
+            // Timers go by the monotonic clock, which stays as it is.
+            command.env("LD_PRELOAD", faketime()).env("FAKETIME", "+1h").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            command.env("FAKETIME_NO_CACHE", "1");
+        }
+        let mut process = Process::spawn(id, &mut command);
+        eventually("the ready file", || {
+            if process.has_ended().is_some() {
+                panic!("{id} ended before it was ready:\n{}", self.log_tail(id));
+            }
+            ready_file.exists().then_some(())
+        })
+        .await;
+        self.node(id).process = Some(process);
+    }
+
+    fn log_tail(&self, id: &str) -> String {
+        let log = std::fs::read_to_string(self.path(&format!("{id}.log"))).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(5).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    fn config(&self, id: &str) -> String {
+        let node = &self.nodes[id];
+        let urls: Vec<String> = node.to_brokers.iter().map(|link| format!("\"mqtts://{}\"", link.address)).collect();
+        let control = match self.nodes.get("control") {
+            Some(control) if id != "control" => format!("[\"https://{}\"]", control.data),
+            _ => "[]".to_owned(),
+        };
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut toml = format!(
+            "data = \"data\"\nroot_key = \"data/control/root.pub\"\ncontrol = {control}\nrtmp_listen = \"{rtmp}\"\n\
+             https_listen = \"{https}\"\n\n[node]\nidentities = \"certs/{role}\"\n\n[bus]\nurls = [{urls}]\n\n\
+             [role.ingest]\nowners = {OWNERS}\nsegment_ms = 2000\n\n\
+             [[role.ingest.pipeline.rungs]]\nshort_side = 360\n\n\
+             [role.loadbalancer]\nsticky_key = \"sticky.key\"\n\n\
+             [role.broadcast]\ntarget_duration_s = 2\n",
+            rtmp = if id == "ingest" { node.listen } else { any },
+            https = if id == "ingest" { any } else { node.listen },
+            role = node.role,
+            urls = urls.join(", "),
+        );
+        if let (Some(to_data), Some(to_viewers)) = (&node.to_data, &node.to_viewers) {
+            write!(
+                toml,
+                "https_listen = \"{}\"\ndata_listen = \"{}\"\nhttps_url = \"https://{}\"\ndata_url = \"https://{}\"\n",
+                node.listen, node.data, to_viewers.address, to_data.address
+            )
+            .expect("written to a string");
+        }
+        if id == "control" {
+            write!(toml, "\n[role.control]\ndata_listen = \"{}\"\n", node.data).expect("written to a string");
+            write!(toml, "\n[[streams]]\nname = \"{STREAM}\"\nkey = \"{KEY}\"\n").expect("written to a string");
+        }
+        toml
+    }
+
+    /// Where a node's own listener is: not through a link.
+    pub fn https(&self, id: &str) -> String {
+        format!("https://{}", self.nodes[id].listen)
+    }
+
+    pub fn rtmp(&self) -> String {
+        format!("rtmp://{}/live", self.nodes["ingest"].listen)
+    }
+
+    /// `kill -9`.
+    pub fn kill_node(&mut self, id: &str) {
+        self.node(id).process = None;
+    }
+
+    pub fn signal_node(&self, id: &str, signal: &str) {
+        self.nodes[id].process.as_ref().expect("it runs").signal(signal);
+    }
+
+    /// What others reach its data plane by.
+    pub fn data_link(&self, id: &str, mode: Mode) {
+        self.nodes[id].to_data.as_ref().expect("a broadcast node").set(mode);
+    }
+
+    /// What viewers and balancers reach it by.
+    pub fn viewers_link(&self, id: &str, mode: Mode) {
+        self.nodes[id].to_viewers.as_ref().expect("a broadcast node").set(mode);
+    }
+
+    /// Its connections to one broker.
+    pub fn bus_link(&self, id: &str, broker: usize, mode: Mode) {
+        self.nodes[id].to_brokers[broker].set(mode);
+    }
+
+    /// All connections of all nodes to a broker.
+    pub fn broker_links(&self, broker: usize, mode: Mode) {
+        for id in self.nodes.keys() {
+            self.bus_link(id, broker, mode);
+        }
+    }
+
+    pub fn fill_disk(&self, id: &str) {
+        let disk = self.nodes[id].disk.as_ref().expect("it has one");
+        // The error is what is wanted: no space left.
+        let _ = std::fs::write(disk.filler(), vec![0; 2 * DISK_BYTES]);
+        assert!(std::fs::write(disk.0.join("more"), [0; 8192]).is_err(), "the disk is full");
+        let _ = std::fs::remove_file(disk.0.join("more"));
+        let length = std::fs::metadata(disk.filler()).expect("it is there").len();
+        assert!(length > 0);
+    }
+
+    pub fn empty_disk(&self, id: &str) {
+        let disk = self.nodes[id].disk.as_ref().expect("it has one");
+        std::fs::remove_file(disk.filler()).expect("it is there");
+    }
+
+    /// A broker keeps nothing: what it forgets, the nodes say again.
+    pub async fn start_broker(&mut self, broker: usize) {
+        let files = self.path("certs/broker");
+        let Broker { process, address } = &mut self.brokers[broker];
+        let config = files.join(format!("mosquitto-{broker}.conf"));
+        let text = format!(
+            "per_listener_settings false\nlistener {port} {ip}\ncertfile {files}/mosquitto.pem\n\
+             keyfile {files}/mosquitto.key\nallow_anonymous false\npassword_file {files}/passwords\n\
+             acl_file {files}/acl\nuser root\nlog_type error\nmax_packet_size 300000\n",
+            port = address.port(),
+            ip = address.ip(),
+            files = files.display(),
+        );
+        std::fs::write(&config, text).expect("written");
+        let program = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
+        let mut command = Command::new(program);
+        *process = Some(Process::spawn("mosquitto", command.arg("-c").arg(&config).stderr(Stdio::null())));
+        eventually("Mosquitto to listen", || std::net::TcpStream::connect(*address).ok()).await;
+    }
+
+    pub fn kill_broker(&mut self, broker: usize) {
+        self.brokers[broker].process = None;
+    }
+
+    pub fn signal_broker(&self, broker: usize, signal: &str) {
+        self.brokers[broker].process.as_ref().expect("it runs").signal(signal);
+    }
+
+    /// Ends all processes and keeps their logs; where they are.
+    pub fn keep(self) -> PathBuf {
+        let Self { nodes, brokers, directory, .. } = self;
+        drop((nodes, brokers));
+        directory.keep()
+    }
+
+    /// `sealcast node …` as an operator says it; what it printed, or what it complained of.
+    pub async fn admin(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = tokio::process::Command::from(sealcast());
+        command.arg("node").args(arguments).current_dir(self.directory.path()).kill_on_drop(true);
+        let output = command.output().await.expect("sealcast starts");
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }
+    }
+
+    /// Broadcast nodes that are there, not drained, and say that they hold the stream.
+    pub async fn holders(&self) -> Option<Vec<String>> {
+        let nodes: Value = serde_json::from_str(&self.admin(&["list", "--json"]).await.ok()?).ok()?;
+        let holds = |node: &&Value| {
+            node["health"] == "online"
+                && node["role"] == "broadcast"
+                && node["streams"].as_array().is_some_and(|streams| streams.iter().any(|stream| stream == STREAM))
+        };
+        let nodes = nodes.as_array()?.iter().filter(holds);
+        Some(nodes.filter_map(|node| Some(node["node"].as_str()?.to_owned())).collect())
+    }
+}
+
+/// Where Debian has the library that shows a program another time.
+fn faketime() -> PathBuf {
+    let found = std::fs::read_dir("/usr/lib").expect("it is there").filter_map(|entry| {
+        let path = entry.ok()?.path().join("faketime/libfaketimeMT.so.1");
+        path.exists().then_some(path)
+    });
+    found.into_iter().next().expect("faketime is installed: scripts/setup.sh test")
+}

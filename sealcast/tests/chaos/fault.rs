@@ -1,0 +1,229 @@
+//! What is done to the cluster, how it ends, and what viewers may notice of it.
+
+use std::time::Duration;
+
+use rand::seq::IndexedRandom as _;
+use rand::{Rng, SeedableRng as _, rngs::StdRng};
+
+use super::cluster::{BROADCAST, Cluster, WallClock};
+use super::link::Mode;
+
+/// Bytes a second of a link that is too slow for what is published (some 110 kB/s), and not dead.
+const SLOW: u32 = 60_000;
+/// Longest wait for `node drain --wait`, which itself gives up after two minutes.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+
+/// Which brokers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Brokers {
+    First,
+    Second,
+    Both,
+}
+
+impl Brokers {
+    const fn indices(self) -> &'static [usize] {
+        match self {
+            Self::First => &[0],
+            Self::Second => &[1],
+            Self::Both => &[0, 1],
+        }
+    }
+}
+
+/// A link of a broadcast node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Data,
+    Viewers,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// `kill -9`, and a new start.
+    Killed(&'static str),
+    /// SIGSTOP, and SIGCONT.
+    Frozen(&'static str),
+    /// A link of a broadcast node is not as it should be.
+    Link(&'static str, Way, Mode),
+    /// A node hears nothing of any broker.
+    Deaf(&'static str),
+    DiskFull(&'static str),
+    /// `kill -9`, and a start with a clock that is an hour ahead; then the same with the right one.
+    ClockAhead(&'static str),
+    /// Killed, and an empty one in its place at the end.
+    BrokerKilled(Brokers),
+    /// Killed, and an empty one in its place at once.
+    BrokerWiped(Brokers),
+    BrokerFrozen(Brokers),
+    BrokerCut(Brokers),
+    Drained(&'static str),
+}
+
+/// What viewers may notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    /// Nothing.
+    Nothing,
+    /// One stall that is short: what they were fed by is gone.
+    OneStall,
+    /// One stall: there is no source for a while.
+    Outage,
+}
+
+impl Fault {
+    pub fn allowed(self) -> Allowed {
+        match self {
+            Self::Killed("ingest") | Self::Frozen("ingest") | Self::ClockAhead("ingest") => Allowed::Outage,
+            Self::Killed(id) | Self::Frozen(id) | Self::ClockAhead(id) if BROADCAST.contains(&id) => Allowed::OneStall,
+            // The player has to find out by itself.
+            Self::Frozen("lb2") | Self::Link(..) => Allowed::OneStall,
+            _ => Allowed::Nothing,
+        }
+    }
+
+    pub async fn inject(self, cluster: &mut Cluster) {
+        match self {
+            Self::Killed(id) => cluster.kill_node(id),
+            Self::Frozen(id) => cluster.signal_node(id, "STOP"),
+            Self::Link(id, Way::Data, mode) => cluster.data_link(id, mode),
+            Self::Link(id, Way::Viewers, mode) => cluster.viewers_link(id, mode),
+            Self::Deaf(id) => {
+                for broker in Brokers::Both.indices() {
+                    cluster.bus_link(id, *broker, Mode::Blackhole);
+                }
+            }
+            Self::DiskFull(id) => cluster.fill_disk(id),
+            Self::ClockAhead(id) => {
+                cluster.kill_node(id);
+                cluster.start_node(id, WallClock::Ahead).await;
+            }
+            Self::BrokerKilled(which) => which.indices().iter().for_each(|broker| cluster.kill_broker(*broker)),
+            Self::BrokerWiped(which) => {
+                which.indices().iter().for_each(|broker| cluster.kill_broker(*broker));
+                for broker in which.indices() {
+                    cluster.start_broker(*broker).await;
+                }
+            }
+            Self::BrokerFrozen(which) => {
+                which.indices().iter().for_each(|broker| cluster.signal_broker(*broker, "STOP"));
+            }
+            Self::BrokerCut(which) => {
+                which.indices().iter().for_each(|broker| cluster.broker_links(*broker, Mode::Blackhole));
+            }
+            Self::Drained(id) => {
+                let drained = tokio::time::timeout(DRAIN_MAX, cluster.admin(&["drain", id, "--wait"])).await;
+                drained.expect("drain --wait returns").expect("the node becomes quiet");
+            }
+        }
+    }
+
+    pub async fn heal(self, cluster: &mut Cluster) {
+        match self {
+            Self::Killed(id) => cluster.start_node(id, WallClock::Right).await,
+            Self::Frozen(id) => cluster.signal_node(id, "CONT"),
+            Self::Link(id, Way::Data, _) => cluster.data_link(id, Mode::Pass),
+            Self::Link(id, Way::Viewers, _) => cluster.viewers_link(id, Mode::Pass),
+            Self::Deaf(id) => {
+                for broker in Brokers::Both.indices() {
+                    cluster.bus_link(id, *broker, Mode::Pass);
+                }
+            }
+            Self::DiskFull(id) => cluster.empty_disk(id),
+            Self::ClockAhead(id) => {
+                cluster.kill_node(id);
+                cluster.start_node(id, WallClock::Right).await;
+            }
+            Self::BrokerKilled(which) => {
+                for broker in which.indices() {
+                    cluster.start_broker(*broker).await;
+                }
+            }
+            Self::BrokerWiped(_) => {}
+            Self::BrokerFrozen(which) => {
+                which.indices().iter().for_each(|broker| cluster.signal_broker(*broker, "CONT"));
+            }
+            Self::BrokerCut(which) => {
+                which.indices().iter().for_each(|broker| cluster.broker_links(*broker, Mode::Pass));
+            }
+            Self::Drained(id) => _ = cluster.admin(&["undrain", id]).await.expect("control answers"),
+        }
+    }
+}
+
+/// A fault, and how many seconds it lasts beyond what it takes to bring it about.
+pub type Step = (Fault, u64);
+
+/// Each fault once, role by role.
+pub fn each(has_disks: bool) -> Vec<Step> {
+    use Brokers::{Both, First, Second};
+    use Fault::*;
+    let mut steps = vec![
+        (BrokerKilled(First), 2),
+        (BrokerWiped(Second), 1),
+        (BrokerFrozen(First), 4),
+        (BrokerCut(Second), 2),
+        (BrokerKilled(Both), 2),
+        (BrokerWiped(Both), 1),
+        (BrokerFrozen(Both), 2),
+        (BrokerCut(Both), 8),
+        (Killed("control"), 1),
+        (Frozen("control"), 2),
+        (ClockAhead("control"), 1),
+        (Killed("lb2"), 1),
+        (Frozen("lb2"), 2),
+        (Deaf("lb2"), 2),
+        (ClockAhead("lb2"), 1),
+        (Killed("b1"), 1),
+        (Killed("b2"), 1),
+        (Frozen("b1"), 3),
+        (Frozen("b2"), 8),
+        (Link("b3", Way::Data, Mode::Blackhole), 3),
+        (Link("b1", Way::Data, Mode::Reset), 2),
+        (Link("b2", Way::Data, Mode::Slow(SLOW)), 3),
+        (Link("b1", Way::Viewers, Mode::Blackhole), 2),
+        (Link("b2", Way::Viewers, Mode::Reset), 2),
+        (Link("b3", Way::Viewers, Mode::Slow(SLOW)), 2),
+        (Deaf("b1"), 3),
+        (ClockAhead("b3"), 1),
+        (Drained("b2"), 0),
+        (Killed("ingest"), 1),
+        (Frozen("ingest"), 3),
+        (Deaf("ingest"), 3),
+        (ClockAhead("ingest"), 2),
+    ];
+    if has_disks {
+        steps.extend([(DiskFull("control"), 2), (DiskFull("b1"), 2), (DiskFull("ingest"), 2), (DiskFull("lb2"), 1)]);
+    }
+    steps
+}
+
+/// So many faults in an order of chance; the same for the same seed.
+pub fn sequence(seed: u64, count: usize, has_disks: bool) -> Vec<Step> {
+    let mut random = StdRng::seed_from_u64(seed);
+    // Drawn with the disks in any case, so that a seed means the same everywhere.
+    let all = each(true);
+    let drawn: Vec<Step> = (0..count)
+        .map(|_| {
+            let (fault, seconds) = *all.choose(&mut random).expect("there are faults");
+            (elsewhere(fault, &mut random), seconds + random.random_range(0..2))
+        })
+        .collect();
+    drawn.into_iter().filter(|(fault, _)| has_disks || !matches!(fault, Fault::DiskFull(_))).collect()
+}
+
+/// The same on another broadcast node.
+fn elsewhere(fault: Fault, random: &mut StdRng) -> Fault {
+    let other = *BROADCAST.choose(random).expect("there are nodes");
+    let is_broadcast = |id: &str| BROADCAST.contains(&id);
+    match fault {
+        Fault::Killed(id) if is_broadcast(id) => Fault::Killed(other),
+        Fault::Frozen(id) if is_broadcast(id) => Fault::Frozen(other),
+        Fault::ClockAhead(id) if is_broadcast(id) => Fault::ClockAhead(other),
+        Fault::Deaf(id) if is_broadcast(id) => Fault::Deaf(other),
+        Fault::DiskFull(id) if is_broadcast(id) => Fault::DiskFull(other),
+        Fault::Link(_, way, mode) => Fault::Link(other, way, mode),
+        Fault::Drained(_) => Fault::Drained(other),
+        fault => fault,
+    }
+}

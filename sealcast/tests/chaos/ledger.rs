@@ -1,0 +1,177 @@
+//! What everybody was told, put side by side: playlists that contradict one another, logs that fork, bytes that nobody sealed. Pure.
+
+use std::collections::BTreeMap;
+
+use media::{Epoch, LogSequence, ObjectName};
+use seal::Sealed;
+
+use super::playlist::{Listing, Place};
+
+/// Findings that are kept; more say nothing new.
+const FINDINGS_MAX: usize = 20;
+
+/// Who said something: an observer, and the node or balancer it asked.
+pub type Source = String;
+
+#[derive(Debug, PartialEq, Clone)]
+struct SegmentFacts {
+    uri: Option<String>,
+    extinf: Option<String>,
+    date: Option<String>,
+    discontinuity: u64,
+    gap: Option<bool>,
+}
+
+/// Everything said so far.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    segments: BTreeMap<(String, u64), (SegmentFacts, Source)>,
+    parts: BTreeMap<(String, Place), (String, Source)>,
+    uris: BTreeMap<(String, String), Place>,
+    ends: BTreeMap<(Source, String), (u64, Place)>,
+    log: BTreeMap<(Epoch, LogSequence), (String, Source)>,
+    sealed: BTreeMap<String, String>,
+    served: BTreeMap<String, (String, Source)>,
+    findings: Vec<String>,
+    /// Objects whose bytes were compared with a seal.
+    pub checked: usize,
+}
+
+impl Ledger {
+    pub fn find(&mut self, what: String) {
+        if self.findings.len() < FINDINGS_MAX {
+            eprintln!("chaos: FOUND {what}");
+            self.findings.push(what);
+        }
+    }
+
+    pub fn findings(&self) -> &[String] {
+        &self.findings
+    }
+
+    /// A playlist of a rendition. What is listed under a number or a URI is so for ever and for everybody, and no source goes back.
+    pub fn listed(&mut self, source: &str, rendition: &str, listing: &Listing) {
+        for segment in &listing.segments {
+            let (uri, extinf) = segment.whole.clone().unzip();
+            let facts = SegmentFacts {
+                uri,
+                extinf,
+                date: segment.date.clone(),
+                discontinuity: segment.discontinuity,
+                gap: segment.whole.is_some().then_some(segment.gap),
+            };
+            self.segment(source, rendition, segment.msn, facts);
+            for (index, part) in segment.parts.iter().enumerate() {
+                let said = format!("{} {} gap={}", part.uri, part.duration, part.gap);
+                let key = (rendition.to_owned(), (segment.msn, index));
+                let place = format!("{rendition} {}.{index}", segment.msn);
+                match self.parts.get(&key) {
+                    Some((before, who)) if *before != said => {
+                        self.find(format!("{place}: {source} lists {said}, {who} listed {before}"));
+                    }
+                    Some(_) => {}
+                    None => _ = self.parts.insert(key, (said, source.to_owned())),
+                }
+                if !part.gap {
+                    self.named(source, rendition, &part.uri, (segment.msn, index));
+                }
+            }
+        }
+        let key = (source.to_owned(), rendition.to_owned());
+        let now = (listing.media_sequence, listing.end());
+        if let Some(before) = self.ends.get(&key)
+            && (now.0 < before.0 || now.1 < before.1)
+        {
+            self.find(format!("{rendition}: {source} went back from {before:?} to {now:?}"));
+        }
+        self.ends.insert(key, now);
+    }
+
+    fn segment(&mut self, source: &str, rendition: &str, msn: u64, facts: SegmentFacts) {
+        if let (Some(uri), Some(false)) = (&facts.uri, facts.gap) {
+            self.named(source, rendition, uri, (msn, usize::MAX));
+        }
+        let key = (rendition.to_owned(), msn);
+        let Some((known, who)) = self.segments.get_mut(&key) else {
+            self.segments.insert(key, (facts, source.to_owned()));
+            return;
+        };
+        let differs = facts.discontinuity != known.discontinuity
+            || differ(&facts.uri, &known.uri)
+            || differ(&facts.extinf, &known.extinf)
+            || differ(&facts.date, &known.date)
+            || differ(&facts.gap, &known.gap);
+        if differs {
+            let what = format!("{rendition} {msn}: {source} lists {facts:?}, {who} listed {known:?}");
+            return self.find(what);
+        }
+        if known.uri.is_none() && facts.uri.is_some() {
+            *known = facts;
+        }
+    }
+
+    /// One URI is at one place.
+    fn named(&mut self, source: &str, rendition: &str, uri: &str, place: Place) {
+        let before = *self.uris.entry((rendition.to_owned(), uri.to_owned())).or_insert(place);
+        if before != place {
+            self.find(format!("{rendition}: {source} lists {uri} at {place:?}, it was at {before:?}"));
+        }
+    }
+
+    /// A seal that was verified under the root key.
+    pub fn sealed(&mut self, source: &str, stream: &media::StreamId, sealed: &Sealed) {
+        let (body, digest) = (sealed.body(), sealed.digest().to_string());
+        let place = (body.epoch, body.sequence);
+        match self.log.get(&place) {
+            Some((known, who)) if *known != digest => {
+                self.find(format!("the log forks at {place:?}: {source} has {digest}, {who} had {known}"));
+            }
+            Some(_) => return,
+            None => _ = self.log.insert(place, (digest, source.to_owned())),
+        }
+        for object in body.objects.iter().filter(|object| !object.gap) {
+            let rendition = object.rendition.clone();
+            let name = ObjectName { stream: stream.clone(), rendition, epoch: body.epoch, slot: object.slot };
+            self.sealed.insert(name.to_string(), object.digest.to_string());
+        }
+        self.compare();
+    }
+
+    /// Bytes that were served under a path.
+    pub fn served(&mut self, source: &str, path: &str, bytes: &[u8]) {
+        self.served.insert(path.to_owned(), (seal::digest(bytes).to_string(), source.to_owned()));
+        self.compare();
+    }
+
+    /// Compares what was served with what was sealed.
+    fn compare(&mut self) {
+        let ready: Vec<String> = self.served.keys().filter(|path| self.sealed.contains_key(*path)).cloned().collect();
+        for path in ready {
+            let Some((digest, source)) = self.served.remove(&path) else { continue };
+            self.checked += 1;
+            if self.sealed.get(&path) != Some(&digest) {
+                self.find(format!("{path} from {source} is not what was sealed: {digest}"));
+            }
+        }
+    }
+
+    /// Paths that were served and that no seal seen so far names.
+    pub fn unsealed(&self) -> Vec<String> {
+        self.served.iter().map(|(path, (_, source))| format!("{path} from {source}")).collect()
+    }
+
+    /// Where a source is.
+    pub fn end(&self, source: &str, rendition: &str) -> Option<Place> {
+        self.ends.get(&(source.to_owned(), rendition.to_owned())).map(|(_, end)| *end)
+    }
+
+    /// The farthest that any source was.
+    pub fn newest(&self, rendition: &str) -> Option<Place> {
+        self.ends.iter().filter(|((_, of), _)| of == rendition).map(|(_, (_, end))| *end).max()
+    }
+}
+
+/// Both said something, and not the same.
+fn differ<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
+    matches!((one, other), (Some(one), Some(other)) if one != other)
+}

@@ -1,0 +1,104 @@
+//! A way between two programs that the test can cut, close, narrow and heal: a TCP relay on a port of its own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Bytes that go through at once.
+const PIECE_BYTES: usize = 8 * 1024;
+
+/// What a link does with bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// They pass, as fast as the machine allows.
+    Pass,
+    /// Nothing passes, and nobody is told: what is under way stays under way, as with packets that are lost.
+    Blackhole,
+    /// Connections end at once, new ones too.
+    Reset,
+    /// So many bytes pass in a second, in each direction of each connection.
+    Slow(u32),
+}
+
+/// The relay; TLS goes from end to end. It ends with its owner.
+pub struct Link {
+    pub address: SocketAddr,
+    mode: watch::Sender<Mode>,
+    accept: JoinHandle<()>,
+}
+
+impl Link {
+    pub async fn open(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (mode, seen) = watch::channel(Mode::Pass);
+        let accept = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                tokio::select! {
+                    Ok((near, _)) = listener.accept() => { connections.spawn(relay(near, target, seen.clone())); }
+                    Some(_) = connections.join_next() => {}
+                }
+            }
+        });
+        Self { address, mode, accept }
+    }
+
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.accept.abort();
+    }
+}
+
+async fn relay(near: TcpStream, target: SocketAddr, mut mode: watch::Receiver<Mode>) {
+    let mut reset = mode.clone();
+    let carry = async {
+        passing(&mut mode).await;
+        let Ok(far) = TcpStream::connect(target).await else { return };
+        let (_, _) = (near.set_nodelay(true), far.set_nodelay(true));
+        let (from_near, to_near) = near.into_split();
+        let (from_far, to_far) = far.into_split();
+        // Either side's end is the end: a half-closed HTTP connection carries nothing more.
+        tokio::select! {
+            () = pump(from_near, to_far, mode.clone()) => {}
+            () = pump(from_far, to_near, mode.clone()) => {}
+        }
+    };
+    tokio::select! {
+        () = carry => {}
+        _ = reset.wait_for(|mode| *mode == Mode::Reset) => {}
+    }
+}
+
+/// Waits until something passes.
+async fn passing(mode: &mut watch::Receiver<Mode>) {
+    // An error means that the link is gone, and with it this task.
+    let _ = mode.wait_for(|mode| *mode != Mode::Blackhole).await;
+}
+
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let read = from.read(&mut piece).await;
+        // What came is not there before it can pass; neither is the end.
+        passing(&mut mode).await;
+        let Ok(length @ 1..) = read else { return };
+        let now = *mode.borrow();
+        if let Mode::Slow(bytes_per_second) = now {
+            tokio::time::sleep(Duration::from_secs_f64(length as f64 / f64::from(bytes_per_second))).await;
+        }
+        if to.write_all(&piece[..length]).await.is_err() {
+            return;
+        }
+    }
+}

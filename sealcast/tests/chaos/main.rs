@@ -1,0 +1,50 @@
+//! Chaos: a cluster of real processes is hurt in every way that we know, while viewers watch and everything that is said is compared.
+//!
+//! What has to hold throughout: no byte is served that is not sealed; no playlist contradicts another one, of whatever node, or goes
+//! back; players stall at most once for a fault, shortly, and only when what feeds them dies. After each fault, without
+//! anybody's help, all nodes say the same again and as many as wanted hold the stream.
+#![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
+#![allow(unreachable_pub, reason = "modules of a test")]
+
+mod cluster;
+mod fault;
+mod ledger;
+mod link;
+mod onlookers;
+mod player;
+mod playlist;
+mod publisher;
+mod run;
+#[path = "../support/mod.rs"]
+mod support;
+
+use run::Run;
+
+/// Faults of the sequence of chance.
+const SEQUENCE: usize = 8;
+
+/// `SEALCAST_CHAOS_ONLY=Frozen` runs those only whose names contain it.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_alone_leaves_the_stream_whole() {
+    let _turn = support::turn().await;
+    let mut run = Run::start().await;
+    let only = std::env::var("SEALCAST_CHAOS_ONLY").unwrap_or_default();
+    for step in fault::each(run.has_disks()).into_iter().filter(|step| format!("{:?}", step.0).contains(&only)) {
+        run.suffer(step).await;
+    }
+    run.finish().await;
+}
+
+/// Replayed with `SEALCAST_CHAOS_SEED=N cargo test -p sealcast --test chaos chance`.
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_in_an_order_of_chance_leave_the_stream_whole() {
+    let _turn = support::turn().await;
+    let seed = std::env::var("SEALCAST_CHAOS_SEED").ok().map(|text| text.parse().expect("a number"));
+    let seed = seed.unwrap_or_else(rand::random::<u64>);
+    eprintln!("chaos: SEALCAST_CHAOS_SEED={seed}");
+    let mut run = Run::start().await;
+    for step in fault::sequence(seed, SEQUENCE, run.has_disks()) {
+        run.suffer(step).await;
+    }
+    run.finish().await;
+}

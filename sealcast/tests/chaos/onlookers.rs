@@ -1,0 +1,153 @@
+//! Who looks on besides the player: one that asks every node for its playlists and its log, past all links, and a real browser.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use media::{ClusterId, StreamId};
+use node::clock::Clock;
+use seal::{Freshness, Keyring, RootPublicKey};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::cluster::{BROADCAST, Cluster, RENDITIONS, STREAM};
+use super::ledger::Ledger;
+use super::playlist::Listing;
+use crate::support::browser::{Browser, Report};
+
+/// Between two looks at a node: few enough requests that a drained node counts as quiet.
+const LOOK_INTERVAL: Duration = Duration::from_millis(900);
+/// A node that is frozen says nothing.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Longer than any run.
+const BROWSER_SECONDS: u32 = 1_200;
+
+/// Looks at all nodes until the set of tasks ends.
+pub fn look_on(cluster: &Cluster, ledger: &Arc<Mutex<Ledger>>, tasks: &mut JoinSet<()>) {
+    let root = std::fs::read(cluster.path("data/control/root.pub")).expect("control made it");
+    let root = RootPublicKey::from_bytes(&root).expect("a root key");
+    for id in BROADCAST {
+        let keyring = Keyring::new(ClusterId::new("sealcast").expect("a valid name"), root.clone());
+        let stream = StreamId::new(STREAM).expect("a valid name");
+        let looker = Looker {
+            id,
+            base: cluster.https(id),
+            http: cluster.http.clone(),
+            ledger: ledger.clone(),
+            keyring,
+            stream,
+            clock: Clock::new(),
+            next: 0,
+        };
+        tasks.spawn(looker.run());
+    }
+}
+
+struct Looker {
+    id: &'static str,
+    base: String,
+    http: reqwest::Client,
+    ledger: Arc<Mutex<Ledger>>,
+    keyring: Keyring,
+    stream: StreamId,
+    clock: Clock,
+    /// Sequence number of the seal that is asked for next.
+    next: u64,
+}
+
+impl Looker {
+    async fn run(mut self) {
+        let mut looks = tokio::time::interval(LOOK_INTERVAL);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            for rendition in RENDITIONS {
+                let Some(text) = self.get(&format!("/live/{STREAM}/{rendition}/index.m3u8")).await else { break };
+                let listing = Listing::parse(&String::from_utf8_lossy(&text));
+                self.with(|ledger, id| match &listing {
+                    Ok(listing) => ledger.listed(id, rendition, listing),
+                    Err(why) => ledger.find(format!("{rendition} of {id}: {why}")),
+                });
+            }
+            self.seals().await;
+        }
+    }
+
+    fn with(&self, look: impl FnOnce(&mut Ledger, &str)) {
+        look(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner), self.id);
+    }
+
+    async fn get(&self, path: &str) -> Option<bytes::Bytes> {
+        let request = self.http.get(format!("{}{path}", self.base)).timeout(ANSWER_WAIT_MAX);
+        request.send().await.ok()?.error_for_status().ok()?.bytes().await.ok()
+    }
+
+    /// Takes the node's newest seals into the ledger, each verified under the root key.
+    async fn seals(&mut self) {
+        let Some(seals) = self.get(&format!("/live/{STREAM}/seals?from={}", self.next)).await else { return };
+        let mut grants_asked = false;
+        for item in seal::sequence::split(&seals) {
+            let Ok(item) = item else { return self.with(|ledger, id| ledger.find(format!("{id}: broken seals"))) };
+            let mut verified = self.verify(&item);
+            if verified.is_err() && !grants_asked {
+                self.grants().await;
+                grants_asked = true;
+                verified = self.verify(&item);
+            }
+            match verified {
+                Ok(sealed) => {
+                    self.next = sealed.body().sequence.0 + 1;
+                    self.with(|ledger, id| ledger.sealed(id, &self.stream, &sealed));
+                }
+                // A node that knows no grants yet says none; it is asked again.
+                Err(refusal) => {
+                    let hopeless = self.keyring.grants().next().is_some();
+                    if hopeless {
+                        self.with(|ledger, id| ledger.find(format!("{id} serves a seal that does not verify: {refusal}")));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn verify(&self, item: &bytes::Bytes) -> Result<seal::Sealed, seal::Refusal> {
+        self.keyring.verify(item, &self.stream, self.clock.wall(), Freshness::CatchUp)
+    }
+
+    async fn grants(&mut self) {
+        let Some(grants) = self.get("/api/v1/grants").await else { return };
+        for item in seal::sequence::split(&grants).flatten() {
+            // The last one is the list of revocations.
+            let _ = self.keyring.add_grant(&item, self.clock.wall());
+        }
+    }
+}
+
+/// A page that is open throughout.
+pub struct Page {
+    reader: JoinHandle<Browser>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Page {
+    pub async fn open(url: &str) -> Self {
+        let mut browser = Browser::open(url, BROWSER_SECONDS);
+        browser.until_playing().await;
+        let (stop, mut stopped) = oneshot::channel();
+        let reader = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    report = browser.next() => assert!(report.is_some(), "the browser ended: {:?}", browser.reports.last()),
+                    _ = &mut stopped => return browser,
+                }
+            }
+        });
+        Self { reader, stop }
+    }
+
+    pub async fn close(self) -> Report {
+        // An error means that it has failed, which the next line says.
+        let _ = self.stop.send(());
+        self.reader.await.expect("the browser lived").stop().await
+    }
+}

@@ -1,0 +1,270 @@
+//! A low-latency player without a screen: blocking reloads and parts of both renditions over HTTP/2, through two balancers of which it
+//! takes the other one when one fails; a buffer of PART-HOLD-BACK, played by the wall clock.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use node::clock::Clock;
+use reqwest::StatusCode;
+use tokio::sync::watch;
+
+use super::cluster::{RENDITIONS, STREAM};
+use super::ledger::Ledger;
+use super::playlist::{Listing, Place};
+
+/// Longest wait for an answer. A blocking reload takes a part's time, 0.5 s; players give up on a server not much later.
+const ANSWER_WAIT_MAX: Duration = Duration::from_millis(1_300);
+/// Between rounds through both balancers.
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
+/// Longest that something listed may be 404: a node that just came back fetches it first.
+const ABSENT_MAX: Duration = Duration::from_secs(3);
+/// Stalls with less than this between them are one: a buffer that just ran dry is filled again by then.
+const APART: Duration = Duration::from_secs(2);
+
+/// The picture stood still.
+#[derive(Debug, Clone, Copy)]
+pub struct Stall {
+    /// When, on the player's clock.
+    pub at: Duration,
+    pub length: Duration,
+}
+
+/// What is buffered of each rendition, and what was played of it.
+#[derive(Debug, Default)]
+struct Screen {
+    buffered: [f64; RENDITIONS.len()],
+    /// When the first picture would have been shown, had nothing ever stalled: none while nothing plays.
+    playing_since: Option<f64>,
+    /// Since when it waits, and what had been played by then.
+    waiting: Option<(f64, f64)>,
+    stalls: Vec<Stall>,
+}
+
+impl Screen {
+    fn media(&self) -> f64 {
+        self.buffered.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    /// More of a rendition came.
+    fn fill(&mut self, rendition: usize, seconds: f64, now: f64, hold_back: f64) {
+        self.run(now);
+        self.buffered[rendition] += seconds;
+        let media = self.media();
+        if self.playing_since.is_some() {
+            return;
+        }
+        let (waits_since, played) = self.waiting.unwrap_or((now, 0.0));
+        // A little less than it began with is enough: what came after an outage may be short of a part.
+        if media - played < hold_back * 0.95 {
+            return;
+        }
+        self.playing_since = Some(now - played);
+        if self.waiting.take().is_some() {
+            let (at, length) = (Duration::from_secs_f64(waits_since), Duration::from_secs_f64(now - waits_since));
+            match self.stalls.last_mut() {
+                Some(last) if at < last.at + last.length + APART => last.length += length,
+                _ => self.stalls.push(Stall { at, length }),
+            }
+        }
+    }
+
+    /// Plays up to now.
+    fn run(&mut self, now: f64) {
+        let media = self.media();
+        if let Some(since) = self.playing_since.filter(|since| now - since > media) {
+            (self.playing_since, self.waiting) = (None, Some((since + media, media)));
+        }
+    }
+}
+
+/// What the tasks of the player share.
+pub struct Player {
+    http: reqwest::Client,
+    balancers: [String; 2],
+    /// The balancer it takes now, and its cookie.
+    at: Mutex<(usize, Option<String>)>,
+    screen: Mutex<Screen>,
+    clock: Clock,
+    ledger: Arc<Mutex<Ledger>>,
+    parts: watch::Sender<u64>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Player {
+    /// Begins to play; ends when the set of tasks does.
+    pub fn start(
+        http: reqwest::Client,
+        balancers: [String; 2],
+        ledger: Arc<Mutex<Ledger>>,
+        tasks: &mut tokio::task::JoinSet<()>,
+    ) -> Arc<Self> {
+        let (at, screen) = (Mutex::default(), Mutex::default());
+        let parts = watch::Sender::new(0);
+        let player = Arc::new(Self { http, balancers, at, screen, clock: Clock::new(), ledger, parts });
+        for index in 0..RENDITIONS.len() {
+            let player = player.clone();
+            tasks.spawn(async move { player.play(index).await });
+        }
+        player
+    }
+
+    pub fn now(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Stalls that began since then; one that still goes on is among them.
+    pub fn stalls_since(&self, since: Duration) -> Vec<Stall> {
+        let mut screen = lock(&self.screen);
+        let now = self.clock.elapsed();
+        screen.run(now.as_secs_f64());
+        let going_on = screen.waiting.map(|(at, _)| {
+            let at = Duration::from_secs_f64(at);
+            Stall { at, length: now.saturating_sub(at) }
+        });
+        screen.stalls.iter().copied().chain(going_on).filter(|stall| stall.at + stall.length >= since).collect()
+    }
+
+    /// Waits for so many parts more.
+    pub async fn plays_on(&self, parts: u64, patience: Duration) -> bool {
+        let mut seen = self.parts.subscribe();
+        let goal = *seen.borrow() + parts;
+        let waited = tokio::time::timeout(patience, seen.wait_for(|now| *now >= goal)).await;
+        waited.is_ok()
+    }
+
+    async fn play(&self, index: usize) {
+        let rendition = RENDITIONS[index];
+        let mut next: Option<Place> = None;
+        let mut map = None;
+        loop {
+            let query = next.map_or_else(String::new, |(msn, part)| format!("?_HLS_msn={msn}&_HLS_part={part}"));
+            let path = format!("/live/{STREAM}/{rendition}/index.m3u8{query}");
+            let Some((text, _)) = self.fetch(&path).await else { continue };
+            let listing = match Listing::parse(&String::from_utf8_lossy(&text)) {
+                Ok(listing) => listing,
+                Err(why) => {
+                    lock(&self.ledger).find(format!("{path}: {why}"));
+                    continue;
+                }
+            };
+            lock(&self.ledger).listed("player", rendition, &listing);
+            let mut wanted = next.unwrap_or_else(|| begin(&listing));
+            for segment in &listing.segments {
+                if segment.msn < wanted.0 {
+                    continue;
+                }
+                if segment.map.is_some() && segment.map != map {
+                    map.clone_from(&segment.map);
+                    self.object(rendition, map.as_deref().unwrap_or_default()).await;
+                }
+                let skipped = if segment.msn == wanted.0 { wanted.1 } else { 0 };
+                let seconds = self.segment(rendition, segment, skipped).await;
+                let mut screen = lock(&self.screen);
+                for seconds in seconds {
+                    screen.fill(index, seconds, self.clock.elapsed().as_secs_f64(), listing.part_hold_back);
+                    self.parts.send_modify(|parts| *parts += 1);
+                }
+                drop(screen);
+                wanted = match &segment.whole {
+                    Some(_) => (segment.msn + 1, 0),
+                    None => (segment.msn, segment.parts.len()),
+                };
+            }
+            next = Some(wanted.max((listing.media_sequence, 0)));
+        }
+    }
+
+    /// What is new of a segment, fetched; the seconds of each piece.
+    async fn segment(&self, rendition: &str, segment: &super::playlist::Segment, skipped: usize) -> Vec<f64> {
+        let mut seconds = Vec::new();
+        if segment.parts.is_empty() {
+            // Its parts are not listed any more. What was played of it counts twice then, which is less than what was missed.
+            if let (Some((uri, _)), false) = (&segment.whole, segment.gap) {
+                self.object(rendition, uri).await;
+            }
+            seconds.extend(segment.seconds().filter(|_| skipped == 0));
+            return seconds;
+        }
+        for part in segment.parts.iter().skip(skipped) {
+            if !part.gap {
+                self.object(rendition, &part.uri).await;
+            }
+            seconds.push(part.seconds());
+        }
+        // The whole segment as well, as those fetch it who know nothing of parts.
+        if let (Some((uri, _)), false, true) = (&segment.whole, segment.gap, segment.msn % 4 == 0) {
+            self.object(rendition, uri).await;
+        }
+        seconds
+    }
+
+    /// Fetches what is listed: every node has it, or gets it.
+    async fn object(&self, rendition: &str, uri: &str) {
+        let path = format!("/live/{STREAM}/{rendition}/{uri}");
+        let since = self.clock.elapsed();
+        while self.clock.elapsed() - since < ABSENT_MAX {
+            if let Some((bytes, source)) = self.fetch(&path).await {
+                return lock(&self.ledger).served(&source, &path, &bytes);
+            }
+        }
+        lock(&self.ledger).find(format!("{path} is listed, and was 404 for {ABSENT_MAX:?}"));
+    }
+
+    /// Asks one balancer, and when that fails the other, until there is an answer. None is a 404.
+    async fn fetch(&self, path: &str) -> Option<(Vec<u8>, String)> {
+        loop {
+            for _ in 0..self.balancers.len() {
+                let (at, cookie) = lock(&self.at).clone();
+                let mut request = self.http.get(format!("{}{path}", self.balancers[at])).timeout(ANSWER_WAIT_MAX);
+                if let Some(cookie) = cookie {
+                    request = request.header("cookie", cookie);
+                }
+                match self.answer(request).await {
+                    Ok(answer) => return answer,
+                    // Whoever notices first changes; the others follow.
+                    Err(()) => {
+                        let mut now = lock(&self.at);
+                        if now.0 == at {
+                            now.0 = (at + 1) % self.balancers.len();
+                        }
+                    }
+                }
+            }
+            tokio::time::sleep(ROUND_PAUSE).await;
+        }
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Option<(Vec<u8>, String)>, ()> {
+        let answer = request.send().await.map_err(|_| ())?;
+        let header = |name: &str| answer.headers().get(name)?.to_str().ok().map(str::to_owned);
+        let source = header("x-sealcast-node").unwrap_or_default();
+        if let Some(cookie) = header("set-cookie") {
+            lock(&self.at).1 = cookie.split(';').next().map(str::to_owned);
+        }
+        match answer.status() {
+            StatusCode::OK => Ok(Some((answer.bytes().await.map_err(|_| ())?.to_vec(), source))),
+            StatusCode::NOT_FOUND => {
+                tokio::time::sleep(ROUND_PAUSE).await;
+                Ok(None)
+            }
+            _ => Err(()),
+        }
+    }
+}
+
+/// Where one begins who plays PART-HOLD-BACK behind: at the newest part that is that far from the end.
+fn begin(listing: &Listing) -> Place {
+    let mut behind = 0.0;
+    for segment in listing.segments.iter().rev() {
+        for (index, part) in segment.parts.iter().enumerate().rev() {
+            behind += part.seconds();
+            if behind >= listing.part_hold_back {
+                return (segment.msn, index);
+            }
+        }
+    }
+    (listing.media_sequence, 0)
+}

@@ -1,0 +1,190 @@
+//! A run: faults one after the other, everybody looking on, and what has to hold throughout and after each.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::cluster::{BROADCAST, Cluster, KEY, OWNERS, RENDITIONS, STREAM};
+use super::fault::{Allowed, Fault, Step};
+use super::ledger::Ledger;
+use super::onlookers::{Page, look_on};
+use super::player::{Player, Stall};
+use super::publisher::Publisher;
+use crate::support::media::playlist;
+use crate::support::publish::{Clip, clip};
+use crate::support::{PATIENCE, eventually_async};
+
+/// Longest from the end of a fault until all nodes say the same again and as many as wanted hold the stream.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
+/// What a stall may be that is allowed.
+const STALL_MAX: Duration = Duration::from_secs(2);
+/// What a machine with two cores that does much else may add to all stalls of a fault, or make of nothing.
+const NOISE_MAX: Duration = Duration::from_secs(1);
+/// A source that was away: its own start and the publisher's are added to the fault.
+const OUTAGE_MAX: Duration = Duration::from_secs(20);
+/// Parts of all renditions together that there are in a second.
+const PARTS_PER_SECOND: u64 = 4;
+/// How often it is asked whether all is well again.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+pub struct Run {
+    cluster: Cluster,
+    ledger: Arc<Mutex<Ledger>>,
+    player: Arc<Player>,
+    page: Page,
+    publisher: Publisher,
+    onlookers: JoinSet<()>,
+    broken: Vec<String>,
+}
+
+impl Run {
+    /// A cluster with a publisher and viewers who play.
+    pub async fn start() -> Self {
+        let cluster = Cluster::start().await;
+        if !cluster.has_disks {
+            eprintln!("chaos: this user may not mount a tmpfs: full disks are NOT tested; run as root for them");
+        }
+        let file = clip(cluster.directory.path(), Clip::default());
+        let publisher = Publisher::start(file, cluster.rtmp(), KEY);
+        let balancers = [cluster.https("lb2"), cluster.https("lb1")];
+        for rendition in RENDITIONS {
+            playlist(&cluster.http, &balancers[0], STREAM, rendition, 2).await;
+        }
+        let ledger = Arc::<Mutex<Ledger>>::default();
+        let mut onlookers = JoinSet::new();
+        look_on(&cluster, &ledger, &mut onlookers);
+        let player = Player::start(cluster.http.clone(), balancers.clone(), ledger.clone(), &mut onlookers);
+        // The page has one balancer only, like any page: the other one is hurt.
+        let page = Page::open(&format!("{}/watch/{STREAM}", balancers[1])).await;
+        let mut run = Self { cluster, ledger, player, page, publisher, onlookers, broken: Vec::new() };
+        run.recover("the start", Duration::ZERO).await;
+        run
+    }
+
+    pub const fn has_disks(&self) -> bool {
+        self.cluster.has_disks
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One fault from its begin until all is well again.
+    pub async fn suffer(&mut self, (fault, seconds): Step) {
+        let since = self.player.now();
+        fault.inject(&mut self.cluster).await;
+        let lasts = Duration::from_secs(seconds);
+        if fault.allowed() == Allowed::Outage {
+            tokio::time::sleep(lasts).await;
+        } else {
+            // Time is what the player plays; it may have to wait for it.
+            self.player.plays_on(seconds * PARTS_PER_SECOND, lasts + STALL_MAX + NOISE_MAX).await;
+        }
+        let healed = self.player.now();
+        fault.heal(&mut self.cluster).await;
+        self.recover(&format!("{fault:?}"), healed).await;
+        self.judge(fault, since);
+    }
+
+    /// Waits until all nodes go on beyond where any was, and the stream has its owners.
+    async fn recover(&mut self, after: &str, healed: Duration) {
+        let goals: Vec<_> = RENDITIONS.iter().map(|rendition| self.ledger().newest(rendition)).collect();
+        let mut behind = String::new();
+        let all_is_well = async {
+            let mut looks = tokio::time::interval(LOOK_INTERVAL);
+            loop {
+                looks.tick().await;
+                behind = self.behind(&goals);
+                if !behind.is_empty() {
+                    continue;
+                }
+                let holders = self.cluster.holders().await.unwrap_or_default();
+                behind = format!("held by {holders:?}");
+                if holders.len() == OWNERS {
+                    return;
+                }
+            }
+        };
+        let recovered = tokio::time::timeout(RECOVERED_WITHIN, all_is_well).await.is_ok();
+        let plays = self.player.plays_on(PARTS_PER_SECOND, RECOVERED_WITHIN).await;
+        let took = (self.player.now() - healed).as_secs_f64();
+        if !recovered {
+            self.breaks(format!("after {after}: not well again within {RECOVERED_WITHIN:?}: {behind}"));
+        } else if !plays {
+            self.breaks(format!("after {after}: the player does not play on"));
+        } else if healed > Duration::ZERO {
+            eprintln!("chaos: {after}: all well {took:.1} s after its end");
+        }
+    }
+
+    /// The nodes that are not beyond the goals yet.
+    fn behind(&self, goals: &[Option<super::playlist::Place>]) -> String {
+        let ledger = self.ledger();
+        let mut behind = Vec::new();
+        for (rendition, goal) in RENDITIONS.iter().zip(goals) {
+            for id in BROADCAST {
+                let end = ledger.end(id, rendition);
+                if end <= *goal {
+                    behind.push(format!("{id} {rendition} at {end:?}, not beyond {goal:?}"));
+                }
+            }
+        }
+        behind.join(", ")
+    }
+
+    fn judge(&mut self, fault: Fault, since: Duration) {
+        let stalls = self.player.stalls_since(since);
+        let (count, longest) = (stalls.len(), stalls.iter().map(|stall: &Stall| stall.length).max().unwrap_or_default());
+        let together: Duration = stalls.iter().map(|stall| stall.length).sum();
+        let is_fine = match fault.allowed() {
+            Allowed::Nothing => together <= NOISE_MAX,
+            Allowed::OneStall => together <= STALL_MAX + NOISE_MAX,
+            Allowed::Outage => together <= OUTAGE_MAX,
+        };
+        if count > 0 {
+            eprintln!("chaos: {fault:?}: stalled {count} times, longest {longest:?}");
+        }
+        if !is_fine {
+            self.breaks(format!("{fault:?}: stalls {stalls:?}, allowed: {:?}", fault.allowed()));
+        }
+    }
+
+    fn breaks(&mut self, what: String) {
+        eprintln!("chaos: BROKEN {what}");
+        self.broken.push(what);
+    }
+
+    /// Ends it, and panics when something did not hold.
+    pub async fn finish(mut self) {
+        let Self { ref ledger, .. } = self;
+        let unsealed = eventually_async("a seal for all that was served", PATIENCE, async || {
+            let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            // The newest bytes may be there before their seal was asked for.
+            Some(ledger.unsealed()).filter(|unsealed| unsealed.len() < 8)
+        });
+        unsealed.await;
+        let report = self.page.close().await;
+        self.onlookers.shutdown().await;
+        drop(self.publisher);
+        let last = report.0.last().expect("the browser reported");
+        let player = &last["player"];
+        for (name, value, right) in [
+            ("fatal errors", &player["fatalErrors"], serde_json::json!(0)),
+            ("violations of the policy", &last["cspViolations"], serde_json::json!([])),
+            ("page errors", &last["pageErrors"], serde_json::json!([])),
+        ] {
+            if *value != right {
+                self.broken.push(format!("browser: {name}: {value}"));
+            }
+        }
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        self.broken.extend(ledger.findings().iter().cloned());
+        eprintln!("chaos: {} media objects were as sealed; browser stalls: {}", ledger.checked, player["stalls"]);
+        assert!(ledger.checked > 0, "nothing was compared with a seal");
+        if !self.broken.is_empty() {
+            let kept = self.cluster.keep();
+            panic!("did not hold:\n{}\nlogs of the nodes: {}", self.broken.join("\n"), kept.display());
+        }
+    }
+}
