@@ -102,7 +102,9 @@ impl Looker {
                 Err(refusal) => {
                     let hopeless = self.keyring.grants().next().is_some();
                     if hopeless {
-                        self.with(|ledger, id| ledger.find(format!("{id} serves a seal that does not verify: {refusal}")));
+                        self.with(|ledger, id| {
+                            ledger.find(format!("{id} serves a seal that does not verify: {refusal}"))
+                        });
                     }
                     return;
                 }

@@ -135,7 +135,8 @@ impl Run {
 
     fn judge(&mut self, fault: Fault, since: Duration) {
         let stalls = self.player.stalls_since(since);
-        let (count, longest) = (stalls.len(), stalls.iter().map(|stall: &Stall| stall.length).max().unwrap_or_default());
+        let (count, longest) =
+            (stalls.len(), stalls.iter().map(|stall: &Stall| stall.length).max().unwrap_or_default());
         let together: Duration = stalls.iter().map(|stall| stall.length).sum();
         let is_fine = match fault.allowed() {
             Allowed::Nothing => together <= NOISE_MAX,
