@@ -1,5 +1,5 @@
-//! The death of a broadcast node as viewers see it: killed and frozen, behind a load balancer, and killed under a direct viewer. A cluster
-//! of plain processes; no named peer.
+//! The death of a broadcast node as viewers see it: killed and frozen, behind a load balancer and under a direct viewer. A cluster of
+//! plain processes; no named peer.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -38,6 +38,15 @@ enum Death {
     Frozen,
 }
 
+impl Death {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Killed => "killed",
+            Self::Frozen => "frozen",
+        }
+    }
+}
+
 /// One request of a viewer.
 struct Answer {
     viewer: usize,
@@ -52,7 +61,9 @@ pub(crate) fn measure(viewers: usize) -> anyhow::Result<Vec<Figure>> {
         for death in [Death::Killed, Death::Frozen] {
             figures.push(behind_a_balancer(death, viewers).await?);
         }
-        figures.push(direct().await?);
+        for death in [Death::Killed, Death::Frozen] {
+            figures.push(direct(death).await?);
+        }
         Ok(figures)
     })
 }
@@ -130,13 +141,10 @@ async fn behind_a_balancer(death: Death, viewers: usize) -> anyhow::Result<Figur
     let mut times: Vec<Duration> = concerned.iter().filter_map(|viewer| moved.get(viewer).copied()).collect();
     times.sort();
     let at = |share: usize| times.get(times.len().saturating_sub(1) * share / 100).copied().unwrap_or_default();
-    let name = match death {
-        Death::Killed => "killed",
-        Death::Frozen => "frozen",
-    };
     Ok(Figure {
         what: format!(
-            "a broadcast node is {name} under {} of {viewers} viewers behind the balancer (load {})",
+            "a broadcast node is {} under {} of {viewers} viewers behind the balancer (load {})",
+            death.name(),
             concerned.len(),
             load()
         ),
@@ -228,8 +236,8 @@ fn after(text: &str) -> Option<String> {
     Some(format!("?_HLS_msn={msn}&_HLS_part={}", part + 1))
 }
 
-/// Our page in a browser, playing straight from a node that is killed.
-async fn direct() -> anyhow::Result<Figure> {
+/// Our page in a browser, playing straight from a node that dies.
+async fn direct(death: Death) -> anyhow::Result<Figure> {
     let mut stage = Stage::set("\n[role.broadcast]\ndirect = true\n").await;
     let mut browser = Browser::open(&format!("{}/watch/{STREAM}", stage.base), PAGE_SECONDS);
     browser.until_playing().await;
@@ -242,7 +250,7 @@ async fn direct() -> anyhow::Result<Figure> {
     let serves = |node: &Node| node.ready["broadcast"][0]["https"] == before.as_str();
     let dead = stage.nodes.iter().find(|(_, node)| serves(node)).map(|(id, _)| id.clone());
     let dead = dead.context("the page does not play from a node")?;
-    stage.strike(&dead, Death::Killed)?;
+    stage.strike(&dead, death)?;
     let struck_ms = Clock::new().wall().0;
     browser.for_seconds(REPORTS).await;
     let moved = origin(&browser) != before;
@@ -250,9 +258,9 @@ async fn direct() -> anyhow::Result<Figure> {
     let errors = player["errors"].as_array().into_iter().flatten();
     let noticed = errors.filter_map(|error| error["at"].as_i64()).find(|at| *at >= struck_ms - 100);
     Ok(Figure {
-        what: format!("a broadcast node is killed under a direct viewer, our page (load {})", load()),
+        what: format!("a broadcast node is {} under a direct viewer, our page (load {})", death.name(), load()),
         ours: format!(
-            "{}left after {} ms; picture stood still for {:.0} ms at most; {} fatal errors",
+            "{}first error after {} ms; picture stood still for {:.0} ms at most; {} fatal errors",
             if moved { "" } else { "did not move; " },
             noticed.map_or_else(|| "?".to_owned(), |at| (at - struck_ms).max(0).to_string()),
             player["stalls"]["longestMs"].as_f64().unwrap_or(f64::NAN),
