@@ -144,7 +144,9 @@ fn note(map: &watch::Sender<Map>, presence: Presence) {
         };
         let data = data.trim_end_matches('/').to_owned();
         // The last will of a process that was replaced meanwhile says nothing about its successor.
-        if known.is_some_and(|known| known.started_at > presence.started_at) {
+        let is_there =
+            |known: &&BroadcastNode| known.state != NodeState::Offline || presence.state == NodeState::Offline;
+        if known.filter(is_there).is_some_and(|known| known.started_at > presence.started_at) {
             return false;
         }
         let node = BroadcastNode { data, state: presence.state, started_at: presence.started_at };

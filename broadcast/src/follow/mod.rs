@@ -6,7 +6,7 @@
 mod ears;
 mod interest;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use anyhow::Result;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use media::{NodeId, RenditionId, StreamId};
-use messages::SessionInfo;
+use messages::{SessionInfo, SessionState};
 use node::clock::Clock;
 use node::{CancellationToken, Context};
 use tokio::sync::{Semaphore, mpsc};
@@ -31,6 +31,8 @@ const WORDS_MAX: usize = 1024;
 const NEWCOMERS_MAX: usize = 16 * 1024;
 /// How long they wait: a log comes from an owner in tens of milliseconds, and a frozen one is passed over after a second.
 const NEWCOMER_WAIT_MAX: Duration = Duration::from_secs(4);
+/// How long they wait for one whose session is over: its owners show its end for a while.
+const ENDED_WAIT_MAX: Duration = Duration::from_secs(1);
 /// A rendition is watched for so long after it was last asked for: a player reloads its playlist every target duration at least.
 const WATCHED_FOR: Duration = Duration::from_secs(12);
 /// Renditions whose watching is remembered, for each stream.
@@ -88,8 +90,8 @@ pub(crate) struct Attention(Arc<Shared>);
 
 struct Shared {
     followed: ArcSwap<BTreeMap<StreamId, Arc<Followed>>>,
-    /// Streams of which a session was announced.
-    known: ArcSwap<BTreeSet<StreamId>>,
+    /// Streams of which a session was announced, and how it stands.
+    known: ArcSwap<BTreeMap<StreamId, SessionState>>,
     words: mpsc::Sender<Word>,
     newcomers: Arc<Semaphore>,
     views: Views,
@@ -104,12 +106,14 @@ impl Attention {
         match shared.followed.load().get(stream) {
             Some(followed) if followed.holding == Holding::Owner => return None,
             Some(followed) => followed.watch(rendition, shared.clock.elapsed()),
-            None if shared.known.load().contains(stream) => self.say(Word::Wanted(stream.clone())),
+            None if shared.known.load().contains_key(stream) => self.say(Word::Wanted(stream.clone())),
             None => return None,
         }
         if shared.has_playlists(stream) {
             return None;
         }
+        let is_over = shared.known.load().get(stream) == Some(&SessionState::Ended);
+        let wait_max = if is_over { ENDED_WAIT_MAX } else { NEWCOMER_WAIT_MAX };
         let place = shared.newcomers.clone().try_acquire_owned().ok()?;
         let (shared, stream) = (Arc::clone(shared), stream.clone());
         Some(Box::pin(async move {
@@ -117,7 +121,7 @@ impl Attention {
             let mut appeared = shared.views.appearances();
             let there = async { while !shared.has_playlists(&stream) && appeared.changed().await.is_ok() {} };
             // Late is answered like absent.
-            let _ = tokio::time::timeout(NEWCOMER_WAIT_MAX, there).await;
+            let _ = tokio::time::timeout(wait_max, there).await;
         }))
     }
 
@@ -201,9 +205,9 @@ impl Follower {
     pub(crate) async fn session(&mut self, info: &SessionInfo) {
         let change = self.interest.session(info, self.context.clock.elapsed());
         let known = self.attention.0.known.load();
-        if self.interest.is_known(&info.stream) && !known.contains(&info.stream) {
-            let mut known = BTreeSet::clone(&known);
-            known.insert(info.stream.clone());
+        if self.interest.is_known(&info.stream) && known.get(&info.stream) != Some(&info.state) {
+            let mut known = BTreeMap::clone(&known);
+            known.insert(info.stream.clone(), info.state);
             self.attention.0.known.store(Arc::new(known));
         }
         self.change(change).await;
