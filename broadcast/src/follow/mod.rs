@@ -106,7 +106,7 @@ impl Attention {
         match shared.followed.load().get(stream) {
             Some(followed) if followed.holding == Holding::Owner => return None,
             Some(followed) => followed.watch(rendition, shared.clock.elapsed()),
-            None if shared.known.load().contains_key(stream) => self.say(Word::Wanted(stream.clone())),
+            None if shared.known.load().contains_key(stream) => _ = self.say(Word::Wanted(stream.clone())),
             None => return None,
         }
         if shared.has_playlists(stream) {
@@ -127,17 +127,15 @@ impl Attention {
 
     /// An ingest pushes a stream.
     pub(crate) fn pushed(&self, stream: &StreamId) {
-        let now = self.0.clock.elapsed();
-        let is_told = self.0.followed.load().get(stream).is_some_and(|followed| {
-            let told = followed.pushed_ms.load(Ordering::Relaxed);
-            let is_fresh = told > 0 && millis(now).saturating_sub(told) < millis(PUSHED_INTERVAL);
-            if !is_fresh {
-                followed.pushed_ms.store(millis(now), Ordering::Relaxed);
-            }
-            is_fresh
-        });
-        if !is_told {
-            self.say(Word::Pushed(stream.clone()));
+        let now = millis(self.0.clock.elapsed());
+        let followed = self.0.followed.load();
+        let told = followed.get(stream).map(|followed| &followed.pushed_ms);
+        let is_fresh = |told: &AtomicU64| {
+            let at = told.load(Ordering::Relaxed);
+            at > 0 && now.saturating_sub(at) < millis(PUSHED_INTERVAL)
+        };
+        if !told.is_some_and(is_fresh) && self.say(Word::Pushed(stream.clone())) {
+            told.iter().for_each(|told| told.store(now, Ordering::Relaxed));
         }
     }
 
@@ -146,9 +144,9 @@ impl Attention {
         self.0.followed.load().get(stream).map(|followed| followed.holding)
     }
 
-    fn say(&self, word: Word) {
-        // It is said again with the next request or push.
-        let _ = self.0.words.try_send(word);
+    /// Whether there was room; if not, it is said again with the next request or push.
+    fn say(&self, word: Word) -> bool {
+        self.0.words.try_send(word).is_ok()
     }
 }
 
@@ -223,6 +221,26 @@ impl Follower {
         for change in self.interest.tick(asked, self.context.clock.elapsed()) {
             self.change(Some(change)).await;
         }
+        let now_followed = self.attention.0.followed.load_full();
+        for stream in now_followed.keys() {
+            if !self.ears.contains_key(stream) {
+                self.listen(stream).await;
+            }
+        }
+        let known = self.attention.0.known.load();
+        if known.len() > self.interest.len() {
+            let known = known.iter().filter(|(stream, _)| self.interest.is_known(stream));
+            let known = known.map(|(stream, state)| (stream.clone(), *state)).collect();
+            self.attention.0.known.store(Arc::new(known));
+        }
+    }
+
+    async fn listen(&mut self, stream: &StreamId) {
+        match ears::Ears::open(&self.context, &self.gate, stream).await {
+            Ok(ears) => _ = self.ears.insert(stream.clone(), ears),
+            // Its owners push to it, or are asked for the log whenever it is silent.
+            Err(error) => tracing::warn!(%stream, error = format!("{error:#}"), "cannot listen to a stream"),
+        }
     }
 
     async fn change(&mut self, change: Option<Change>) {
@@ -239,11 +257,7 @@ impl Follower {
         // The gate is gone only when the node stops.
         let _ = self.gate.send(Input::Follow { stream: stream.clone(), holding, owners }).await;
         if !self.ears.contains_key(&stream) {
-            match ears::Ears::open(&self.context, &self.gate, &stream).await {
-                Ok(ears) => _ = self.ears.insert(stream.clone(), ears),
-                // Its owners push to it, or are asked for the log whenever it is silent.
-                Err(error) => tracing::warn!(%stream, error = format!("{error:#}"), "cannot listen to a stream"),
-            }
+            self.listen(&stream).await;
         }
         let is_new = self.attention.holding(&stream) != Some(holding);
         if !is_new {
@@ -266,7 +280,10 @@ impl Follower {
     async fn unfollow(&mut self, stream: StreamId) {
         tracing::debug!(%stream, "not followed any more");
         self.publish(|all| _ = all.remove(&stream));
-        self.ears.remove(&stream);
+        if let Some(ears) = self.ears.remove(&stream) {
+            // Else a seal that it still hands over would begin the stream again.
+            ears.close().await;
+        }
         self.prefetching.remove(&stream);
         self.fetcher.forget(&stream);
         let _ = self.gate.send(Input::Unfollow(stream)).await;
