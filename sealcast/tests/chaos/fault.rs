@@ -13,6 +13,38 @@ const SLOW: u32 = 60_000;
 /// Longest wait for `node drain --wait`, which itself gives up after two minutes.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
+/// Stands for the broadcast node that the player has its media from when the fault comes.
+const FEEDING: &str = "feeding";
+/// Stands for an owner of the stream, another one if there is one.
+const OWNER: &str = "owner";
+/// Stands for a node that is none.
+const EDGE: &str = "edge";
+
+/// Who plays which part when a fault comes.
+#[derive(Debug, Clone)]
+pub struct Cast {
+    pub feeding: &'static str,
+    pub owners: Vec<&'static str>,
+}
+
+impl Cast {
+    fn node(&self, name: &'static str) -> &'static str {
+        let other = |id: &&&'static str| **id != self.feeding;
+        let found = match name {
+            FEEDING => Some(&self.feeding),
+            OWNER => self.owners.iter().find(other).or(self.owners.first()),
+            EDGE => BROADCAST.iter().find(|id| !self.owners.contains(id)),
+            _ => Some(&name),
+        };
+        *found.unwrap_or(&self.feeding)
+    }
+
+    /// Viewers, or what feeds their node, depend on it.
+    fn depends_on(&self, id: &str) -> bool {
+        self.feeding == id || self.owners.iter().any(|owner| *owner == id)
+    }
+}
+
 /// Which brokers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Brokers {
@@ -72,12 +104,29 @@ pub enum Allowed {
 }
 
 impl Fault {
-    pub fn allowed(self) -> Allowed {
+    /// The same, on those who play the parts now.
+    pub fn on(self, cast: &Cast) -> Self {
+        match self {
+            Self::Killed(id) => Self::Killed(cast.node(id)),
+            Self::Frozen(id) => Self::Frozen(cast.node(id)),
+            Self::Link(id, way, mode) => Self::Link(cast.node(id), way, mode),
+            Self::Deaf(id) => Self::Deaf(cast.node(id)),
+            Self::DiskFull(id) => Self::DiskFull(cast.node(id)),
+            Self::ClockAhead(id) => Self::ClockAhead(cast.node(id)),
+            Self::Drained(id) => Self::Drained(cast.node(id)),
+            brokers => brokers,
+        }
+    }
+
+    /// What viewers may notice of it, once it is clear whom it hits.
+    pub fn allowed(self, cast: &Cast) -> Allowed {
         match self {
             Self::Killed("ingest") | Self::Frozen("ingest") | Self::ClockAhead("ingest") => Allowed::Outage,
-            Self::Killed(id) | Self::Frozen(id) | Self::ClockAhead(id) if BROADCAST.contains(&id) => Allowed::OneStall,
+            Self::Killed(id) | Self::Frozen(id) | Self::ClockAhead(id) | Self::Link(id, ..) if cast.depends_on(id) => {
+                Allowed::OneStall
+            }
             // The player has to find out by itself.
-            Self::Frozen("lb2") | Self::Link(..) => Allowed::OneStall,
+            Self::Frozen("lb2") => Allowed::OneStall,
             _ => Allowed::Nothing,
         }
     }
@@ -174,26 +223,27 @@ pub fn each(has_disks: bool) -> Vec<Step> {
         (Frozen("lb2"), 2),
         (Deaf("lb2"), 2),
         (ClockAhead("lb2"), 1),
-        (Killed("b1"), 1),
-        (Killed("b2"), 1),
-        (Frozen("b1"), 3),
-        (Frozen("b2"), 8),
-        (Link("b3", Way::Data, Mode::Blackhole), 3),
-        (Link("b1", Way::Data, Mode::Reset), 2),
-        (Link("b2", Way::Data, Mode::Slow(SLOW)), 3),
-        (Link("b1", Way::Viewers, Mode::Blackhole), 2),
-        (Link("b2", Way::Viewers, Mode::Reset), 2),
-        (Link("b3", Way::Viewers, Mode::Slow(SLOW)), 2),
-        (Deaf("b1"), 3),
-        (ClockAhead("b3"), 1),
-        (Drained("b2"), 0),
+        (Killed(FEEDING), 1),
+        (Killed(OWNER), 1),
+        (Killed(EDGE), 1),
+        (Frozen(FEEDING), 2),
+        (Frozen(OWNER), 8),
+        (Link(FEEDING, Way::Viewers, Mode::Blackhole), 2),
+        (Link(FEEDING, Way::Viewers, Mode::Reset), 2),
+        (Link(FEEDING, Way::Viewers, Mode::Slow(SLOW)), 2),
+        (Link(FEEDING, Way::Data, Mode::Blackhole), 3),
+        (Link(OWNER, Way::Data, Mode::Reset), 2),
+        (Link(FEEDING, Way::Data, Mode::Slow(SLOW)), 2),
+        (Deaf(FEEDING), 3),
+        (ClockAhead(OWNER), 1),
+        (Drained(FEEDING), 0),
         (Killed("ingest"), 1),
         (Frozen("ingest"), 3),
         (Deaf("ingest"), 3),
         (ClockAhead("ingest"), 2),
     ];
     if has_disks {
-        steps.extend([(DiskFull("control"), 2), (DiskFull("b1"), 2), (DiskFull("ingest"), 2), (DiskFull("lb2"), 1)]);
+        steps.extend([(DiskFull("control"), 1), (DiskFull(FEEDING), 1), (DiskFull("ingest"), 1), (DiskFull("lb2"), 1)]);
     }
     steps
 }
@@ -206,24 +256,8 @@ pub fn sequence(seed: u64, count: usize, has_disks: bool) -> Vec<Step> {
     let drawn: Vec<Step> = (0..count)
         .map(|_| {
             let (fault, seconds) = *all.choose(&mut random).expect("there are faults");
-            (elsewhere(fault, &mut random), seconds + random.random_range(0..2))
+            (fault, seconds + random.random_range(0..3))
         })
         .collect();
     drawn.into_iter().filter(|(fault, _)| has_disks || !matches!(fault, Fault::DiskFull(_))).collect()
-}
-
-/// The same on another broadcast node.
-fn elsewhere(fault: Fault, random: &mut StdRng) -> Fault {
-    let other = *BROADCAST.choose(random).expect("there are nodes");
-    let is_broadcast = |id: &str| BROADCAST.contains(&id);
-    match fault {
-        Fault::Killed(id) if is_broadcast(id) => Fault::Killed(other),
-        Fault::Frozen(id) if is_broadcast(id) => Fault::Frozen(other),
-        Fault::ClockAhead(id) if is_broadcast(id) => Fault::ClockAhead(other),
-        Fault::Deaf(id) if is_broadcast(id) => Fault::Deaf(other),
-        Fault::DiskFull(id) if is_broadcast(id) => Fault::DiskFull(other),
-        Fault::Link(_, way, mode) => Fault::Link(other, way, mode),
-        Fault::Drained(_) => Fault::Drained(other),
-        fault => fault,
-    }
 }

@@ -32,6 +32,7 @@ async fn each_fault_alone_leaves_the_stream_whole() {
     for step in fault::each(run.has_disks()).into_iter().filter(|step| format!("{:?}", step.0).contains(&only)) {
         run.suffer(step).await;
     }
+    run.check_conformance().await;
     run.finish().await;
 }
 

@@ -38,6 +38,8 @@ struct Screen {
     /// Since when it waits, and what had been played by then.
     waiting: Option<(f64, f64)>,
     stalls: Vec<Stall>,
+    /// Whether it is to go as near to the edge as it began, with the next part.
+    seeks: bool,
 }
 
 impl Screen {
@@ -48,9 +50,13 @@ impl Screen {
     /// More of a rendition came.
     fn fill(&mut self, rendition: usize, seconds: f64, now: f64, hold_back: f64) {
         self.run(now);
+        let before = self.media();
         self.buffered[rendition] += seconds;
         let media = self.media();
-        if self.playing_since.is_some() {
+        if let Some(since) = &mut self.playing_since {
+            if self.seeks && media > before {
+                (*since, self.seeks) = (since.min(now - (media - hold_back)), false);
+            }
             return;
         }
         let (waits_since, played) = self.waiting.unwrap_or((now, 0.0));
@@ -87,6 +93,8 @@ pub struct Player {
     clock: Clock,
     ledger: Arc<Mutex<Ledger>>,
     parts: watch::Sender<u64>,
+    /// The node that answered last.
+    node: Mutex<String>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -103,7 +111,7 @@ impl Player {
     ) -> Arc<Self> {
         let (at, screen) = (Mutex::default(), Mutex::default());
         let parts = watch::Sender::new(0);
-        let player = Arc::new(Self { http, balancers, at, screen, clock: Clock::new(), ledger, parts });
+        let player = Arc::new(Self { http, balancers, at, screen, clock: Clock::new(), ledger, parts, node: Mutex::default() });
         for index in 0..RENDITIONS.len() {
             let player = player.clone();
             tasks.spawn(async move { player.play(index).await });
@@ -125,6 +133,19 @@ impl Player {
             Stall { at, length: now.saturating_sub(at) }
         });
         screen.stalls.iter().copied().chain(going_on).filter(|stall| stall.at + stall.length >= since).collect()
+    }
+
+    /// The node that it has its media from.
+    pub fn node(&self) -> String {
+        lock(&self.node).clone()
+    }
+
+    /// Goes to PART-HOLD-BACK from the edge, as players do in the long run who fell back.
+    pub async fn seek(&self, patience: Duration) {
+        lock(&self.screen).seeks = true;
+        let mut seen = self.parts.subscribe();
+        // Where nothing comes there is nowhere to go.
+        let _ = tokio::time::timeout(patience, seen.wait_for(|_| !lock(&self.screen).seeks)).await;
     }
 
     /// Waits for so many parts more.
@@ -162,12 +183,11 @@ impl Player {
                 }
                 let skipped = if segment.msn == wanted.0 { wanted.1 } else { 0 };
                 let seconds = self.segment(rendition, segment, skipped).await;
-                let mut screen = lock(&self.screen);
                 for seconds in seconds {
-                    screen.fill(index, seconds, self.clock.elapsed().as_secs_f64(), listing.part_hold_back);
+                    let now = self.clock.elapsed().as_secs_f64();
+                    lock(&self.screen).fill(index, seconds, now, listing.part_hold_back);
                     self.parts.send_modify(|parts| *parts += 1);
                 }
-                drop(screen);
                 wanted = match &segment.whole {
                     Some(_) => (segment.msn + 1, 0),
                     None => (segment.msn, segment.parts.len()),
@@ -207,6 +227,7 @@ impl Player {
         let since = self.clock.elapsed();
         while self.clock.elapsed() - since < ABSENT_MAX {
             if let Some((bytes, source)) = self.fetch(&path).await {
+                lock(&self.node).clone_from(&source);
                 return lock(&self.ledger).served(&source, &path, &bytes);
             }
         }

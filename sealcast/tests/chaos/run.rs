@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::cluster::{BROADCAST, Cluster, KEY, OWNERS, RENDITIONS, STREAM};
-use super::fault::{Allowed, Fault, Step};
+use super::fault::{Allowed, Cast, Fault, Step};
 use super::ledger::Ledger;
-use super::onlookers::{Page, look_on};
+use super::onlookers::{Page, broken_rules, look_on};
 use super::player::{Player, Stall};
 use super::publisher::Publisher;
 use crate::support::media::playlist;
@@ -23,6 +23,8 @@ const STALL_MAX: Duration = Duration::from_secs(2);
 const NOISE_MAX: Duration = Duration::from_secs(1);
 /// A source that was away: its own start and the publisher's are added to the fault.
 const OUTAGE_MAX: Duration = Duration::from_secs(20);
+/// Longest wait for a part to begin anew from.
+const SEEK_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Parts of all renditions together that there are in a second.
 const PARTS_PER_SECOND: u64 = 4;
 /// How often it is asked whether all is well again.
@@ -72,10 +74,14 @@ impl Run {
 
     /// One fault from its begin until all is well again.
     pub async fn suffer(&mut self, (fault, seconds): Step) {
+        let cast = self.cast().await;
+        let fault = fault.on(&cast);
+        // What was lost of the distance to the edge is not to help it now.
+        self.player.seek(SEEK_WAIT_MAX).await;
         let since = self.player.now();
         fault.inject(&mut self.cluster).await;
         let lasts = Duration::from_secs(seconds);
-        if fault.allowed() == Allowed::Outage {
+        if fault.allowed(&cast) == Allowed::Outage {
             tokio::time::sleep(lasts).await;
         } else {
             // Time is what the player plays; it may have to wait for it.
@@ -84,7 +90,18 @@ impl Run {
         let healed = self.player.now();
         fault.heal(&mut self.cluster).await;
         self.recover(&format!("{fault:?}"), healed).await;
-        self.judge(fault, since);
+        self.judge(fault, fault.allowed(&cast), since);
+        eprintln!("chaos: {fault:?} of {cast:?}: {:.1} s", (self.player.now() - since).as_secs_f64());
+    }
+
+    /// Who feeds the player, and who owns the stream.
+    async fn cast(&self) -> Cast {
+        let known = |id: &String| BROADCAST.iter().find(|node| **node == id.as_str()).copied();
+        let owners = eventually_async("control to say who owns the stream", PATIENCE, async || {
+            self.cluster.holders().await.filter(|holders| !holders.is_empty())
+        });
+        let owners = owners.await.iter().filter_map(known).collect();
+        Cast { feeding: known(&self.player.node()).expect("a broadcast node of this cluster"), owners }
     }
 
     /// Waits until all nodes go on beyond where any was, and the stream has its owners.
@@ -106,8 +123,8 @@ impl Run {
                 }
             }
         };
-        let recovered = tokio::time::timeout(RECOVERED_WITHIN, all_is_well).await.is_ok();
-        let plays = self.player.plays_on(PARTS_PER_SECOND, RECOVERED_WITHIN).await;
+        let well = async { tokio::time::timeout(RECOVERED_WITHIN, all_is_well).await.is_ok() };
+        let (recovered, plays) = tokio::join!(well, self.player.plays_on(PARTS_PER_SECOND, RECOVERED_WITHIN));
         let took = (self.player.now() - healed).as_secs_f64();
         if !recovered {
             self.breaks(format!("after {after}: not well again within {RECOVERED_WITHIN:?}: {behind}"));
@@ -133,11 +150,11 @@ impl Run {
         behind.join(", ")
     }
 
-    fn judge(&mut self, fault: Fault, since: Duration) {
+    fn judge(&mut self, fault: Fault, allowed: Allowed, since: Duration) {
         let stalls = self.player.stalls_since(since);
         let (count, longest) = (stalls.len(), stalls.iter().map(|stall: &Stall| stall.length).max().unwrap_or_default());
         let together: Duration = stalls.iter().map(|stall| stall.length).sum();
-        let is_fine = match fault.allowed() {
+        let is_fine = match allowed {
             Allowed::Nothing => together <= NOISE_MAX,
             Allowed::OneStall => together <= STALL_MAX + NOISE_MAX,
             Allowed::Outage => together <= OUTAGE_MAX,
@@ -146,7 +163,15 @@ impl Run {
             eprintln!("chaos: {fault:?}: stalled {count} times, longest {longest:?}");
         }
         if !is_fine {
-            self.breaks(format!("{fault:?}: stalls {stalls:?}, allowed: {:?}", fault.allowed()));
+            self.breaks(format!("{fault:?}: stalls {stalls:?}, allowed: {allowed:?}"));
+        }
+    }
+
+    /// What is left after all of that is what the specification says.
+    pub async fn check_conformance(&mut self) {
+        let url = format!("{}/live/{STREAM}/index.m3u8", self.cluster.https("lb2"));
+        for broken in broken_rules(&url, &self.cluster.path("certs/ca.pem")).await {
+            self.breaks(broken);
         }
     }
 
