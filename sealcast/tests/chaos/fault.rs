@@ -36,12 +36,12 @@ impl Cast {
             EDGE => BROADCAST.iter().find(|id| !self.owners.contains(id)),
             _ => Some(&name),
         };
-        *found.unwrap_or(&self.feeding)
+        found.unwrap_or(&self.feeding)
     }
 
     /// Viewers, or what feeds their node, depend on it.
     fn depends_on(&self, id: &str) -> bool {
-        self.feeding == id || self.owners.iter().any(|owner| *owner == id)
+        self.feeding == id || self.owners.contains(&id)
     }
 }
 
@@ -262,4 +262,28 @@ pub fn sequence(seed: u64, count: usize, has_disks: bool) -> Vec<Step> {
         })
         .collect();
     drawn.into_iter().filter(|(fault, _)| has_disks || !matches!(fault, Fault::DiskFull(_))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seed_says_the_faults() {
+        assert_eq!(sequence(7, 20, true), sequence(7, 20, true));
+        assert_ne!(sequence(7, 20, true), sequence(8, 20, true));
+        assert!(sequence(7, 200, false).iter().all(|(fault, _)| !matches!(fault, Fault::DiskFull(_))));
+    }
+
+    #[test]
+    fn stall_is_allowed_to_those_only_whose_node_or_its_source_dies() {
+        let cast = Cast { feeding: "b1", owners: vec!["b1", "b2"] };
+        let allowed = |fault: Fault| fault.on(&cast).allowed(&cast);
+        assert_eq!(Fault::Killed(OWNER).on(&cast), Fault::Killed("b2"));
+        assert_eq!(allowed(Fault::Killed(FEEDING)), Allowed::OneStall);
+        assert_eq!(allowed(Fault::Killed(EDGE)), Allowed::Nothing);
+        assert_eq!(allowed(Fault::Killed("lb2")), Allowed::Nothing);
+        assert_eq!(allowed(Fault::BrokerWiped(Brokers::Both)), Allowed::Nothing);
+        assert_eq!(allowed(Fault::Killed("ingest")), Allowed::Outage);
+    }
 }

@@ -175,3 +175,70 @@ impl Ledger {
 fn differ<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
     matches!((one, other), (Some(one), Some(other)) if one != other)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = "#EXTM3U\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.605\n#EXT-X-MEDIA-SEQUENCE:7\n\
+        #EXT-X-DISCONTINUITY-SEQUENCE:1\n#EXT-X-MAP:URI=\"2/init.mp4\"\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T01:00:00.000Z\n\
+        #EXTINF:2.000000,\n2/7.m4s\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T01:00:02.000Z\n\
+        #EXT-X-PART:DURATION=0.500000,URI=\"2/8.0.m4s\",INDEPENDENT=YES\n#EXT-X-PART:DURATION=0.500000,URI=\"2/8.1.m4s\"\n\
+        #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"2/8.2.m4s\"\n";
+
+    /// What is found when one node lists this and another one that.
+    fn found(one: &str, other: &str) -> usize {
+        let mut ledger = Ledger::default();
+        for (source, text) in [("b1", one), ("b2", other)] {
+            ledger.listed(source, "360p", &Listing::parse(text).unwrap());
+        }
+        ledger.findings().len()
+    }
+
+    #[test]
+    fn nodes_that_say_the_same_or_more_do_not_contradict() {
+        let whole = LIST.replace("#EXT-X-PRELOAD", "#EXTINF:1.000000,\n2/8.m4s\n#EXT-X-PRELOAD");
+        assert_eq!((found(LIST, LIST), found(LIST, &whole), found(&whole, LIST)), (0, 0, 0));
+    }
+
+    #[test]
+    fn each_contradiction_is_found() {
+        for (of, becomes) in [
+            ("#EXTINF:2.0", "#EXTINF:2.1"),
+            ("01:00:02.000Z", "01:00:02.001Z"),
+            ("\n2/7.m4s", "\n3/7.m4s"),
+            ("\n2/7.m4s", "\n2/8.0.m4s"),
+            ("DISCONTINUITY-SEQUENCE:1", "DISCONTINUITY-SEQUENCE:2"),
+            ("#EXTINF:2.0", "#EXT-X-DISCONTINUITY\n#EXTINF:2.0"),
+            ("#EXTINF:2.0", "#EXT-X-GAP\n#EXTINF:2.0"),
+            ("2/8.1.m4s\"", "2/8.1.m4s\",GAP=YES"),
+            ("MEDIA-SEQUENCE:7", "MEDIA-SEQUENCE:8"),
+        ] {
+            assert!(LIST.contains(of) && found(LIST, &LIST.replacen(of, becomes, 1)) > 0, "{of} -> {becomes}");
+        }
+    }
+
+    #[test]
+    fn who_goes_back_is_found() {
+        let (from, to) = LIST.split_once("#EXT-X-PART:DURATION=0.500000,URI=\"2/8.1").unwrap();
+        let back = format!("{from}{}", to.split_once('\n').unwrap().1);
+        let mut ledger = Ledger::default();
+        for text in [LIST, &back] {
+            ledger.listed("b1", "360p", &Listing::parse(text).unwrap());
+        }
+        assert_eq!(ledger.findings().len(), 1);
+        assert_eq!(ledger.end("b1", "360p"), Some((8, 1)));
+    }
+
+    #[test]
+    fn bytes_that_nobody_sealed_are_found() {
+        let mut ledger = Ledger::default();
+        ledger.sealed.insert("/live/hall/360p/2/7.m4s".to_owned(), seal::digest(b"right").to_string());
+        ledger.served("b1", "/live/hall/360p/2/7.m4s", b"right");
+        assert_eq!((ledger.findings().len(), ledger.checked), (0, 1));
+        ledger.served("b1", "/live/hall/360p/2/7.m4s", b"wrong");
+        assert_eq!(ledger.findings().len(), 1);
+        ledger.served("b1", "/live/hall/360p/2/8.m4s", b"of no seal");
+        assert_eq!(ledger.unsealed().len(), 1);
+    }
+}

@@ -109,11 +109,11 @@ impl Looker {
                     self.next = sealed.body().sequence.0 + 1;
                     self.with(|ledger, id| ledger.sealed(id, &self.stream, &sealed));
                 }
-                // A node that knows no grants yet says none; it is asked again.
                 Err(refusal) => {
-                    let hopeless = self.keyring.grants().next().is_some();
-                    if hopeless {
-                        self.with(|ledger, id| ledger.find(format!("{id} serves a seal that does not verify: {refusal}")));
+                    // A node that knows no grants yet says none; it is asked again.
+                    if self.keyring.grants().next().is_some() {
+                        let what = format!("{} serves a seal that does not verify: {refusal}", self.id);
+                        self.with(|ledger, _| ledger.find(what));
                     }
                     return;
                 }

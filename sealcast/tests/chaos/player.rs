@@ -18,8 +18,6 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_millis(1_300);
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
 /// Longest that something listed may be 404: a node that just came back fetches it first.
 const ABSENT_MAX: Duration = Duration::from_secs(3);
-/// Stalls with less than this between them are one: a buffer that just ran dry is filled again by then.
-const APART: Duration = Duration::from_secs(2);
 
 /// The picture stood still.
 #[derive(Debug, Clone, Copy)]
@@ -67,10 +65,7 @@ impl Screen {
         self.playing_since = Some(now - played);
         if self.waiting.take().is_some() {
             let (at, length) = (Duration::from_secs_f64(waits_since), Duration::from_secs_f64(now - waits_since));
-            match self.stalls.last_mut() {
-                Some(last) if at < last.at + last.length + APART => last.length += length,
-                _ => self.stalls.push(Stall { at, length }),
-            }
+            self.stalls.push(Stall { at, length });
         }
     }
 
@@ -111,7 +106,8 @@ impl Player {
     ) -> Arc<Self> {
         let (at, screen) = (Mutex::default(), Mutex::default());
         let parts = watch::Sender::new(0);
-        let player = Arc::new(Self { http, balancers, at, screen, clock: Clock::new(), ledger, parts, node: Mutex::default() });
+        let player =
+            Arc::new(Self { http, balancers, at, screen, clock: Clock::new(), ledger, parts, node: Mutex::default() });
         for index in 0..RENDITIONS.len() {
             let player = player.clone();
             tasks.spawn(async move { player.play(index).await });
@@ -132,7 +128,7 @@ impl Player {
             let at = Duration::from_secs_f64(at);
             Stall { at, length: now.saturating_sub(at) }
         });
-        screen.stalls.iter().copied().chain(going_on).filter(|stall| stall.at + stall.length >= since).collect()
+        screen.stalls.iter().copied().chain(going_on).filter(|stall| stall.at >= since).collect()
     }
 
     /// The node that it has its media from.
@@ -215,7 +211,7 @@ impl Player {
             seconds.push(part.seconds());
         }
         // The whole segment as well, as those fetch it who know nothing of parts.
-        if let (Some((uri, _)), false, true) = (&segment.whole, segment.gap, segment.msn % 4 == 0) {
+        if let (Some((uri, _)), false, true) = (&segment.whole, segment.gap, segment.msn.is_multiple_of(4)) {
             self.object(rendition, uri).await;
         }
         seconds
@@ -288,4 +284,58 @@ fn begin(listing: &Listing) -> Place {
         }
     }
     (listing.media_sequence, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD_BACK: f64 = 1.5;
+
+    /// Both renditions get a part of half a second at each of these times.
+    fn played(times: &[f64]) -> Screen {
+        let mut screen = Screen::default();
+        for now in times {
+            for rendition in 0..RENDITIONS.len() {
+                screen.fill(rendition, 0.5, *now, HOLD_BACK);
+            }
+        }
+        screen
+    }
+
+    fn stalls(times: &[f64]) -> Vec<(f64, f64)> {
+        let seconds = |stall: &Stall| (stall.at.as_secs_f64(), stall.length.as_secs_f64());
+        played(times).stalls.iter().map(seconds).collect()
+    }
+
+    #[test]
+    fn parts_in_time_never_stall() {
+        assert_eq!(stalls(&[0.0, 0.0, 0.0, 0.5, 1.0, 2.4, 2.4, 2.4, 3.0]), []);
+    }
+
+    #[test]
+    fn parts_that_come_late_stall_from_when_the_buffer_is_empty_until_it_is_full() {
+        // 1.5 s are there at 0, so it stands from 1.5; at 2.5 all is there again.
+        assert_eq!(stalls(&[0.0, 0.0, 0.0, 2.5, 2.5, 2.5]), [(1.5, 1.0)]);
+        assert_eq!(stalls(&[0.0, 0.0, 0.0, 2.0, 2.5, 3.0]), [(1.5, 1.5)]);
+    }
+
+    #[test]
+    fn stall_that_goes_on_is_seen() {
+        let mut screen = played(&[0.0, 0.0, 0.0]);
+        screen.run(9.0);
+        assert_eq!(screen.waiting, Some((1.5, 1.5)));
+    }
+
+    #[test]
+    fn who_seeks_has_no_more_than_the_hold_back_again() {
+        let mut screen = played(&[0.0, 0.0, 0.0, 4.0, 4.0, 4.0, 4.0, 4.0]);
+        assert_eq!(screen.stalls.len(), 1);
+        screen.seeks = true;
+        for rendition in 0..RENDITIONS.len() {
+            screen.fill(rendition, 0.5, 4.5, HOLD_BACK);
+        }
+        assert!(!screen.seeks);
+        assert_eq!(screen.media() - (4.5 - screen.playing_since.unwrap()), HOLD_BACK);
+    }
 }

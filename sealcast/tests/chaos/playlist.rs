@@ -85,8 +85,7 @@ impl Listing {
                 _ if !line.is_empty() && !line.starts_with('#') => {
                     open.whole = Some((line.to_owned(), extinf.clone()));
                     open.map.clone_from(&map);
-                    let next =
-                        Segment { msn: open.msn + 1, discontinuity: open.discontinuity, ..Segment::default() };
+                    let next = Segment { msn: open.msn + 1, discontinuity: open.discontinuity, ..Segment::default() };
                     listing.segments.push(std::mem::replace(&mut open, next));
                 }
                 _ => {}
