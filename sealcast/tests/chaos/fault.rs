@@ -99,7 +99,7 @@ pub enum Allowed {
     Nothing,
     /// One stall that is short: what they were fed by is gone.
     OneStall,
-    /// One stall: there is no source for a while.
+    /// Stalls while it lasts: there is no source, or the way to a node that lives is too narrow, which no balancer sees.
     Outage,
 }
 
@@ -122,6 +122,7 @@ impl Fault {
     pub fn allowed(self, cast: &Cast) -> Allowed {
         match self {
             Self::Killed("ingest") | Self::Frozen("ingest") | Self::ClockAhead("ingest") => Allowed::Outage,
+            Self::Link(id, Way::Viewers, Mode::Slow(_)) if cast.depends_on(id) => Allowed::Outage,
             Self::Killed(id) | Self::Frozen(id) | Self::ClockAhead(id) | Self::Link(id, ..) if cast.depends_on(id) => {
                 Allowed::OneStall
             }

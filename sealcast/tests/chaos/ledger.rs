@@ -212,7 +212,7 @@ mod tests {
             ("#EXTINF:2.0", "#EXT-X-DISCONTINUITY\n#EXTINF:2.0"),
             ("#EXTINF:2.0", "#EXT-X-GAP\n#EXTINF:2.0"),
             ("2/8.1.m4s\"", "2/8.1.m4s\",GAP=YES"),
-            ("MEDIA-SEQUENCE:7", "MEDIA-SEQUENCE:8"),
+            ("MEDIA-SEQUENCE:7", "MEDIA-SEQUENCE:20"),
         ] {
             assert!(LIST.contains(of) && found(LIST, &LIST.replacen(of, becomes, 1)) > 0, "{of} -> {becomes}");
         }
