@@ -111,6 +111,19 @@ pub enum WallClock {
     Right,
     /// An hour ahead.
     Ahead,
+    /// An hour behind.
+    Behind,
+}
+
+impl WallClock {
+    /// How libfaketime is told.
+    const fn shift(self) -> Option<&'static str> {
+        match self {
+            Self::Right => None,
+            Self::Ahead => Some("+1h"),
+            Self::Behind => Some("-1h"),
+        }
+    }
 }
 
 impl Cluster {
@@ -166,9 +179,9 @@ impl Cluster {
         command.arg("--config").arg(&config).arg("--ready-file").arg(&ready_file).current_dir(self.directory.path());
         let log = std::fs::File::options().create(true).append(true).open(self.path(&format!("{id}.log")));
         command.stderr(log.expect("a log file"));
-        if clock == WallClock::Ahead {
+        if let Some(shift) = clock.shift() {
             // Timers go by the monotonic clock, which stays as it is.
-            command.env("LD_PRELOAD", faketime()).env("FAKETIME", "+1h").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            command.env("LD_PRELOAD", faketime()).env("FAKETIME", shift).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
             command.env("FAKETIME_NO_CACHE", "1");
         }
         let mut process = Process::spawn(id, &mut command);

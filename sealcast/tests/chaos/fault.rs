@@ -81,8 +81,8 @@ pub enum Fault {
     /// A node hears nothing of any broker.
     Deaf(&'static str),
     DiskFull(&'static str),
-    /// `kill -9`, and a start with a clock that is an hour ahead; then the same with the right one.
-    ClockAhead(&'static str),
+    /// `kill -9`, and a start with a wrong clock; then the same with the right one.
+    Clock(&'static str, WallClock),
     /// Killed, and an empty one in its place at the end.
     BrokerKilled(Brokers),
     /// Killed, and an empty one in its place at once.
@@ -112,7 +112,7 @@ impl Fault {
             Self::Link(id, way, mode) => Self::Link(cast.node(id), way, mode),
             Self::Deaf(id) => Self::Deaf(cast.node(id)),
             Self::DiskFull(id) => Self::DiskFull(cast.node(id)),
-            Self::ClockAhead(id) => Self::ClockAhead(cast.node(id)),
+            Self::Clock(id, shows) => Self::Clock(cast.node(id), shows),
             Self::Drained(id) => Self::Drained(cast.node(id)),
             brokers => brokers,
         }
@@ -121,9 +121,9 @@ impl Fault {
     /// What viewers may notice of it, once it is clear whom it hits.
     pub fn allowed(self, cast: &Cast) -> Allowed {
         match self {
-            Self::Killed("ingest") | Self::Frozen("ingest") | Self::ClockAhead("ingest") => Allowed::Outage,
+            Self::Killed("ingest") | Self::Frozen("ingest") | Self::Clock("ingest", _) => Allowed::Outage,
             Self::Link(id, Way::Viewers, Mode::Slow(_)) if cast.depends_on(id) => Allowed::Outage,
-            Self::Killed(id) | Self::Frozen(id) | Self::ClockAhead(id) | Self::Link(id, ..) if cast.depends_on(id) => {
+            Self::Killed(id) | Self::Frozen(id) | Self::Clock(id, _) | Self::Link(id, ..) if cast.depends_on(id) => {
                 Allowed::OneStall
             }
             // The player has to find out by itself.
@@ -144,9 +144,9 @@ impl Fault {
                 }
             }
             Self::DiskFull(id) => cluster.fill_disk(id),
-            Self::ClockAhead(id) => {
+            Self::Clock(id, shows) => {
                 cluster.kill_node(id);
-                cluster.start_node(id, WallClock::Ahead).await;
+                cluster.start_node(id, shows).await;
             }
             Self::BrokerKilled(which) => which.indices().iter().for_each(|broker| cluster.kill_broker(*broker)),
             Self::BrokerWiped(which) => {
@@ -180,7 +180,7 @@ impl Fault {
                 }
             }
             Self::DiskFull(id) => cluster.empty_disk(id),
-            Self::ClockAhead(id) => {
+            Self::Clock(id, _) => {
                 cluster.kill_node(id);
                 cluster.start_node(id, WallClock::Right).await;
             }
@@ -211,6 +211,7 @@ pub const DRAINED: Step = (Fault::Drained(FEEDING), 0);
 pub fn each(has_disks: bool) -> Vec<Step> {
     use Brokers::{Both, First, Second};
     use Fault::*;
+    use WallClock::{Ahead, Behind};
     let mut steps = vec![
         (BrokerKilled(First), 2),
         (BrokerWiped(Second), 1),
@@ -222,11 +223,12 @@ pub fn each(has_disks: bool) -> Vec<Step> {
         (BrokerCut(Both), 8),
         (Killed("control"), 1),
         (Frozen("control"), 2),
-        (ClockAhead("control"), 1),
+        (Clock("control", Ahead), 1),
+        (Clock("control", Behind), 1),
         (Killed("lb2"), 1),
         (Frozen("lb2"), 2),
         (Deaf("lb2"), 2),
-        (ClockAhead("lb2"), 1),
+        (Clock("lb2", Ahead), 1),
         (Killed(FEEDING), 1),
         (Killed(OWNER), 1),
         (Killed(EDGE), 1),
@@ -239,11 +241,13 @@ pub fn each(has_disks: bool) -> Vec<Step> {
         (Link(OWNER, Way::Data, Mode::Reset), 2),
         (Link(FEEDING, Way::Data, Mode::Slow(SLOW)), 2),
         (Deaf(FEEDING), 3),
-        (ClockAhead(OWNER), 1),
+        (Clock(OWNER, Ahead), 1),
+        (Clock(FEEDING, Behind), 1),
         (Killed("ingest"), 1),
         (Frozen("ingest"), 3),
         (Deaf("ingest"), 3),
-        (ClockAhead("ingest"), 2),
+        (Clock("ingest", Ahead), 2),
+        (Clock("ingest", Behind), 2),
     ];
     if has_disks {
         steps.extend([(DiskFull("control"), 1), (DiskFull(FEEDING), 1), (DiskFull("ingest"), 1), (DiskFull("lb2"), 1)]);
