@@ -7,7 +7,7 @@ ARG BINARY=built
 FROM node:22-bookworm-slim AS web
 WORKDIR /src/web
 COPY web/package.json web/package-lock.json ./
-RUN npm ci --no-audit --no-fund
+RUN npm install --no-save --no-audit --no-fund
 COPY web ./
 RUN npm run --silent build
 
@@ -19,6 +19,8 @@ RUN apt-get update \
 WORKDIR /src
 COPY . .
 COPY --from=web /src/web/dist web/dist
+# Newer than its sources, whatever was taken from the cache: there is no npm here to build it again.
+RUN touch web/dist/index.html
 RUN cargo build --release --locked --package sealcast && mkdir /out && strip -o /out/sealcast target/release/sealcast
 
 FROM scratch AS prebuilt

@@ -11,12 +11,16 @@ binary=${1:-target/release/sealcast}
 base=debian:bookworm-slim
 project=sealcast-compose-test
 patience_s=180
+reread_s=6   # nodes read their certificates again every 5 s
 work=$(mktemp -d)
 daemon=""
 bridge=$(ip link show docker0 2>/dev/null || true)   # if it is there before, it stays
 
 say() { echo "compose-test: $*"; }
 fail() { echo "compose-test: $*" >&2; exit 1; }
+
+# Where Debian's daemon is, so is its client; another one need not have BuildKit.
+[ ! -x /usr/bin/docker ] || PATH=/usr/bin:$PATH
 
 [ -x "$binary" ] || fail "$binary is not there: make build"
 missing=()
@@ -117,5 +121,28 @@ await "eight nodes" eight
 # Every node has taken an identity of its own, and a broadcast node has nothing of the others'.
 "${compose[@]}" exec -T broadcast sh -c 'test -z "$(find /certs -type f -not -path "/certs/broadcast/*")"' ||
     fail "a broadcast node sees other roles' secrets"
-before=$(sequence 443 demo1)
-await "demo1 to go on" advances 443 demo1 "$before"
+say "another authority takes over while it plays"
+certs() { "${compose[@]}" run --rm --no-deps certs certs "$@" >"$work/certs.log" 2>&1 || { cat "$work/certs.log" >&2; fail "certs $*"; }; }
+old=$(cat "$work/ca.pem")
+certs rotate --dir /certs --step trust
+sleep $reread_s
+certs rotate --dir /certs --step issue
+# The broker reads its files again when it is told to.
+"${compose[@]}" kill -s HUP mosquitto >/dev/null 2>&1
+sleep $reread_s
+certs rotate --dir /certs --step forget
+"${compose[@]}" exec -T lb1 cat /certs/loadbalancer/ca.pem >"$work/ca.pem"
+[ "$old" != "$(cat "$work/ca.pem")" ] || fail "the authority is still the old one"
+sleep $reread_s
+
+for way in "443 demo1" "8443 demo2"; do
+    read -r port stream <<<"$way"
+    before=$(sequence "$port" "$stream") || fail "viewers who trust the new authority see nothing on port $port"
+    await "$stream to go on under the new authority" advances "$port" "$stream" "$before"
+done
+# Nodes that start now have new certificates only, and those that run have to let them in.
+"${compose[@]}" restart --timeout 5 ingest2 lb2 >"$work/restart.log" 2>&1
+await "demo2 through a balancer that started anew" get 8443 demo2/audio/index.m3u8
+before=$(sequence 443 demo2)
+await "demo2 from an ingest that started anew" advances 443 demo2 "$before"
+"$binary" seal verify https://127.0.0.1/live/demo2 --cluster streaming-cluster --ca "$work/ca.pem" --root "$work/root.pub" --media

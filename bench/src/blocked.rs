@@ -17,10 +17,10 @@ use tokio::task::JoinSet;
 
 use crate::Figure;
 use crate::log::Row;
-use server::{Idle, Server};
+use server::Server;
 use viewer::Viewer;
 
-pub(crate) use server::serve;
+pub(crate) use server::{Addresses, Idle, serve};
 
 /// Bytes of a part: half a second at 1.6 Mbit/s.
 const PART_BYTES: usize = 100_000;
@@ -67,7 +67,7 @@ pub(crate) fn measure(viewers: usize) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// Viewers have machines of their own: here they leave the cores to the server, whenever it wants them.
-fn step_back() -> anyhow::Result<()> {
+pub(crate) fn step_back() -> anyhow::Result<()> {
     let this = std::process::id().to_string();
     let status = Command::new("renice").args(["-n", "19", "-p", &this]).stdout(Stdio::null()).status()?;
     ensure!(status.success(), "renice: {status}");
@@ -202,7 +202,7 @@ async fn connect(server: &Server, playlist: &str, viewers: usize) -> anyhow::Res
 
 /// The clock of the kernel's stamps.
 #[expect(clippy::disallowed_methods, reason = "measures real time")]
-fn since_1970() -> anyhow::Result<Duration> {
+pub(crate) fn since_1970() -> anyhow::Result<Duration> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?)
 }
 

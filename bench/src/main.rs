@@ -4,6 +4,9 @@
 mod balancer;
 mod blocked;
 mod conformance;
+mod edge;
+mod failover;
+mod fleet;
 mod gate;
 mod join;
 mod joins;
@@ -16,6 +19,8 @@ mod players;
 mod role;
 mod signatures;
 mod startup;
+#[path = "../../sealcast/tests/support/mod.rs"]
+mod support;
 mod viewer;
 
 use clap::{Parser, ValueEnum};
@@ -52,7 +57,7 @@ struct Arguments {
     /// Rounds of each side; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Viewers that `blocked` lets wait.
+    /// Viewers that `blocked` lets wait; a tenth of them watch in `failover`.
     #[arg(long, default_value_t = 5000)]
     viewers: usize,
     /// Runs the node of `blocked`, which starts itself so.
@@ -103,15 +108,22 @@ enum What {
     Join,
     /// How often the picture stands still.
     Stalls,
+    /// A crowd on a cold edge, and bytes for CPU of one node and of four.
+    Edge,
     /// Streams on owners, simulated with a thousand nodes.
     Placement,
+    /// A broadcast node is killed, or frozen: what viewers see of it. When asked for: two minutes.
+    Failover,
     /// Players that people have, through reconnect, switch and death of nodes: five minutes, when asked for.
     Players,
     /// The checker's rows for Sealcast, nginx-rtmp, ffmpeg's HLS muxer and xiu: a table of its own, when asked for alone.
     Conformance,
 }
 
-const ALL: [What; 11] = [
+/// Of the viewers of `blocked`, so many watch in `failover`, where each has its own loop.
+const FAILOVER_SHARE: usize = 10;
+
+const ALL: [What; 12] = [
     What::Ladder,
     What::Signatures,
     What::Gate,
@@ -123,6 +135,7 @@ const ALL: [What; 11] = [
     What::Blocked,
     What::Balancer,
     What::Placement,
+    What::Edge,
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -148,12 +161,14 @@ fn main() -> anyhow::Result<()> {
             What::Balancer => balancer::measure(arguments.rounds)?,
             What::Signatures => signatures::measure()?,
             What::Gate => gate::measure()?,
+            What::Edge => edge::measure()?,
             What::Placement => placement::measure()?,
             What::Startup => startup::ready(arguments.rounds)?,
             What::Memory => startup::memory(arguments.memory_seconds)?,
             What::Latency => latency::measure(arguments.joins, arguments.seed)?,
             What::Join => join::measure(arguments.joins, arguments.seed)?,
             What::Stalls => latency::stalls(arguments.stalls_seconds)?,
+            What::Failover => failover::measure(arguments.viewers / FAILOVER_SHARE)?,
             What::Players => players::measure(arguments.players_seconds.into())?,
         };
         for figure in figures {

@@ -3,12 +3,8 @@
 
 use crate::Figure;
 use crate::joins::load;
-
-#[path = "../../sealcast/tests/support/mod.rs"]
-mod support;
-
-use support::players::Kind;
-use support::players::scenario::{Script, Verdict, play};
+use crate::support::players::Kind;
+use crate::support::players::scenario::{Script, Verdict, play};
 
 /// As segments are when nothing else is configured.
 const SEGMENT_SECONDS: u32 = 4;

@@ -17,25 +17,27 @@ pub(crate) const PASSWORD: &str = "bench";
 /// What the process is told.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Orders {
+    /// Its name.
+    pub(crate) name: String,
     pub(crate) directory: std::path::PathBuf,
     pub(crate) broker: SocketAddr,
     pub(crate) identity: tls::IdentityPaths,
 }
 
 impl Orders {
-    /// What a role of this name begins with.
+    /// What the role begins with.
     pub(crate) async fn context(
         &self,
-        name: &str,
         role: Role,
         ops: &Arc<Ops>,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Context> {
+        let name = &self.name;
         let password_file = self.directory.join(format!("{name}.password"));
         std::fs::write(&password_file, PASSWORD)?;
         let bus = bus::Config {
             urls: vec![format!("mqtt://{}", self.broker)],
-            username: Some(name.to_owned()),
+            username: Some(name.clone()),
             password_file: Some(password_file),
             ..bus::Config::default()
         };

@@ -60,6 +60,8 @@ impl NodeShelf {
         let session = self.sessions.get(&view.stream);
         let body = newest.body();
         let image = view.media.newest_image();
+        // Its owners record it, if this node would: they are configured alike, and a balancer asks them.
+        let is_edge = view.holding == Holding::Edge;
         let said = session.as_ref().filter(|session| session.epoch >= body.epoch).map(|session| session.state);
         Some(StreamSummary {
             name: view.stream.clone(),
@@ -70,7 +72,7 @@ impl NodeShelf {
             poster: image.as_ref().map(|_| poster_of(&view.stream)),
             thumbnails: image.map(|(_, rendition)| format!("/live/{}/{rendition}/{{epoch}}/{{msn}}.jpg", view.stream)),
             renditions: view.tracks.iter().map(RenditionSummary::from).collect(),
-            dvr: self.dvr.as_ref().filter(|dvr| dvr.has(&view.stream)).map(|dvr| DvrSummary {
+            dvr: self.dvr.as_ref().filter(|dvr| is_edge || dvr.has(&view.stream)).map(|dvr| DvrSummary {
                 url: format!("/live/{}/dvr.m3u8", view.stream),
                 window_s: dvr.window().as_secs(),
             }),

@@ -164,7 +164,8 @@ impl Members {
                     Health::Suspect => "suspect",
                     Health::Offline => "offline",
                 };
-                serde_json::json!({ "node": member.presence.node, "health": health, "load": member.presence.load })
+                serde_json::json!({ "node": member.presence.node, "health": health, "load": member.presence.load,
+                    "headroom": placement::headroom(&member.presence.load) })
             });
             serde_json::json!({ "broadcast": nodes.collect::<Vec<_>>(), "policy": state.policy.policy(now).version })
         })

@@ -72,13 +72,20 @@ pub(crate) async fn run(members: Arc<Members>, mut tls: ClientConfig, clock: Clo
                 } else {
                     connection.drop_unless_in_use();
                     // Its answers to viewers are as good: it is slow, or has no room for another connection.
-                    if !target.line.was_heard_since(asked_at) {
+                    let was_heard = target.line.was_heard_since(asked_at);
+                    if !was_heard && !is_our_delay(clock.elapsed().saturating_sub(asked_at)) {
                         members.probed(&target, Probe::Missed);
                     }
                 }
             });
         }
     }
+}
+
+/// Whether a probe that was under way for so long says more about this process than about the node: it did not run when the time was
+/// up, and the answer may be waiting.
+fn is_our_delay(under_way: Duration) -> bool {
+    under_way > TIMEOUT + INTERVAL
 }
 
 impl Connection {
@@ -113,5 +120,17 @@ impl Connection {
         if let Ok(mut kept) = self.0.try_lock() {
             *kept = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn balancer_that_was_frozen_itself_blames_nobody() {
+        assert!(!is_our_delay(TIMEOUT));
+        assert!(!is_our_delay(TIMEOUT + INTERVAL));
+        assert!(is_our_delay(Duration::from_secs(5)));
     }
 }

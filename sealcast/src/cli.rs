@@ -45,6 +45,8 @@ pub(crate) enum Command {
     /// Sealing keys of ingest nodes.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Say what a number of viewers takes: egress, nodes by their network, memory.
+    Capacity(CapacityFlags),
     /// Check a stream by hand.
     #[command(subcommand)]
     Seal(SealCommand),
@@ -242,6 +244,37 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  sealcast capacity --viewers 5000
+  sealcast capacity --viewers 800 --ladder 720p=2450,360p=870 --shares 70,30 --nics 1,2.5")]
+pub(crate) struct CapacityFlags {
+    /// Viewers at once, all streams together.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub viewers: u64,
+    /// Rungs and their bit rates in kbit/s, the largest first.
+    #[arg(long, value_name = "NAME=KBIT,…", default_value = "1080p=4500,720p=2450,480p=1330,360p=870")]
+    pub ladder: String,
+    /// How many of the viewers watch each rung, as parts of a whole [default: half of them the first, half of the rest the next …].
+    #[arg(long, value_name = "N,…")]
+    pub shares: Option<String>,
+    /// Bit rate of the sound in kbit/s.
+    #[arg(long, value_name = "KBIT", default_value_t = 128)]
+    pub audio: u32,
+    /// Networks of a broadcast node to plan with, in Gbit/s.
+    #[arg(long, value_name = "GBIT,…", default_value = "1,10,25")]
+    pub nics: String,
+    /// How much of its network a node is to use, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 70, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub fill: u8,
+    /// Nodes that own each stream (role.ingest.owners).
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub owners: u8,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

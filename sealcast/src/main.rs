@@ -1,6 +1,7 @@
 //! The binary: parse, check, load, run, drain.
 
 mod admin;
+mod capacity;
 mod certs;
 mod cli;
 mod health;
@@ -55,6 +56,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Source(flags) => role::source(&flags).await,
         Command::Stream(command) => printed(admin::stream(command).await),
         Command::Node(command) => printed(admin::node::run(command).await),
+        Command::Capacity(flags) => printed(capacity::run(&flags)),
         Command::Key(command) => printed(admin::key(command).await),
         Command::Seal(command) => printed(seal_check::run(command).await),
         Command::Certs(flags) => certs::run(&flags),

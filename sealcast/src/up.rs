@@ -121,6 +121,23 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// The embedded broker, for the users that were added. With TLS it shows the certificate of `control`.
+    async fn broker(&mut self, control: &NodeId) -> anyhow::Result<EmbeddedBroker> {
+        let config = node::broker::Config {
+            listen: self.settings.mqtt_listen,
+            users: std::mem::take(&mut self.users),
+            ..node::broker::Config::default()
+        };
+        let broker = EmbeddedBroker::load(config).await?;
+        if !self.settings.mqtt_tls {
+            return Ok(broker);
+        }
+        let paths = self.authority.issue(control, Role::Control, &self.settings.public_names)?;
+        let identity = Arc::new(Identity::load(&paths)?);
+        tokio::spawn(Arc::clone(&identity).follow(self.bus_shutdown.clone()));
+        Ok(broker.with_tls(identity.server_broker()))
+    }
+
     async fn context(&self, id: &NodeId, role: Role, broker: SocketAddr) -> anyhow::Result<node::Context> {
         let names: &[String] = if role == Role::LoadBalancer { &self.settings.public_names } else { &[] };
         let identity = self.authority.issue(id, role, names)?;
@@ -178,18 +195,7 @@ impl Station {
             builder.add_user(node.as_str(), access(role))?;
         }
         builder.add_user(OBSERVER, Access::Observer)?;
-        let broker = node::broker::Config {
-            listen: settings.mqtt_listen,
-            users: std::mem::take(&mut builder.users),
-            ..node::broker::Config::default()
-        };
-        let mut broker = EmbeddedBroker::load(broker).await?;
-        if settings.mqtt_tls {
-            let identity = builder.authority.issue(&control_id, Role::Control, &settings.public_names)?;
-            let identity = Arc::new(Identity::load(&identity)?);
-            tokio::spawn(Arc::clone(&identity).follow(builder.bus_shutdown.clone()));
-            broker = broker.with_tls(identity.server_broker());
-        }
+        let broker = builder.broker(&control_id).await?;
         let bus = broker.address();
 
         let mut config = settings.role.control.clone();

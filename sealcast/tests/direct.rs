@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::process::{Command, Stdio};
+
 use serde_json::json;
 use support::browser::{Browser, Report};
 use support::cluster::{Cluster, KEY, Node, STREAM};
@@ -58,6 +60,41 @@ async fn direct_viewer_plays_from_a_node_and_goes_on_elsewhere_when_it_is_killed
         }
         browser.for_seconds(5).await;
     }
+    assert_undisturbed(browser).await;
+}
+
+/// hls.js alone leaves a pathway when sound cannot be loaded; without sound it stays for as long as it retries.
+#[tokio::test(flavor = "multi_thread")]
+async fn direct_viewer_of_a_stream_without_sound_goes_on_as_well() {
+    let _turn = support::turn().await;
+    let mut cluster = Cluster::start().await;
+    cluster.settings.push_str("\n[role.broadcast]\ndirect = true\n");
+    let _control = cluster.node("control").await;
+    let mut nodes = vec![cluster.node("b1").await, cluster.node("b2").await];
+    let ingest = cluster.node("ingest").await;
+    let balancer = cluster.node("lb").await;
+    let file = clip(cluster.directory.path(), Clip::default());
+    let silent = cluster.path("silent.flv");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-i"]).arg(&file).args(["-c", "copy", "-an"]).arg(&silent).stdin(Stdio::null());
+    assert!(ffmpeg.status().unwrap().success());
+    let _publisher = publish(&silent, &text(&ingest.ready, "rtmp"), KEY);
+    let base = text(&balancer.ready, "https");
+    playlist(&cluster.http, &base, STREAM, "360p", 2).await;
+
+    let mut browser = Browser::open(&format!("{base}/watch/{STREAM}"), 30);
+    browser.until_playing().await;
+    browser.for_seconds(5).await;
+    let before = origin(&browser);
+    let dying = nodes.iter().position(|node| https(node) == before).expect("it plays from a node");
+    nodes.remove(dying).process.kill();
+    browser.for_seconds(MOVED_WITHIN).await;
+    assert_ne!(origin(&browser), before);
+    assert_undisturbed(browser).await;
+}
+
+/// Reads to the end: nothing went wrong that a viewer would have seen.
+async fn assert_undisturbed(browser: Browser) {
     let Report(reports) = browser.finish().await;
     let (last, player) = (reports.last().unwrap(), &reports.last().unwrap()["player"]);
     assert_eq!((&player["fatalErrors"], &player["loads"]), (&json!(0), &json!(1)), "{last}");

@@ -226,5 +226,7 @@ async fn broker_that_is_told_to_asks_for_tls_and_everything_serves() {
     let heard = onlooker(&["--cafile", &up.ca().display().to_string()]);
     assert!(String::from_utf8_lossy(&heard.stdout).contains("\"b1\""), "{heard:?}");
     assert!(!onlooker(&[]).status.success(), "without TLS");
+    let metrics = get(&up.http, &format!("{}/metrics", support::text(&up.ready, "ops"))).await.unwrap();
+    assert!(metrics.contains("tls_certificate_end_seconds{node=\"b1\",certificate=\"node\"}"), "{metrics}");
     up.stop().await;
 }

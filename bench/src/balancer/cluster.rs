@@ -45,7 +45,7 @@ pub(crate) fn serve(orders: &str) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let orders: Orders = serde_json::from_str(orders)?;
         let shutdown = CancellationToken::new();
-        let context = orders.context("lb", Role::LoadBalancer, &Ops::new(), &shutdown).await?;
+        let context = orders.context(Role::LoadBalancer, &Ops::new(), &shutdown).await?;
         let config = loadbalancer::Config {
             https_listen: any_port(),
             connections_max: CONNECTIONS_MAX,
@@ -137,7 +137,12 @@ impl Cluster {
         let shutdown = CancellationToken::new();
         let orders = |name: &str, role| {
             let identity = authority.issue(&NodeId::new(name)?, role, &[])?;
-            anyhow::Ok(Orders { directory: directory.to_owned(), broker: broker.address(), identity })
+            anyhow::Ok(Orders {
+                name: name.to_owned(),
+                directory: directory.to_owned(),
+                broker: broker.address(),
+                identity,
+            })
         };
         let (for_node, for_ours) = (orders("b1", Role::Broadcast)?, orders("lb", Role::LoadBalancer)?);
         tokio::spawn(broker.run(shutdown.clone()));
@@ -149,7 +154,7 @@ impl Cluster {
             part: vec![0x5a; PART_BYTES].into(),
             playlist: vec![b'#'; PLAYLIST_BYTES].into(),
         };
-        let context = for_node.context("b1", Role::Broadcast, &Ops::new(), &shutdown).await?;
+        let context = for_node.context(Role::Broadcast, &Ops::new(), &shutdown).await?;
         let listener = node::http::bind(any_port()).await?;
         let address = listener.local_addr()?;
         let public = context.identity.server_public();

@@ -28,11 +28,11 @@ const POLL: Duration = Duration::from_millis(20);
 const CONNECTIONS_MAX: usize = 65_536;
 
 /// Where the child is.
-#[derive(Debug, Serialize, Deserialize)]
-struct Addresses {
-    https: SocketAddr,
-    data: SocketAddr,
-    ops: SocketAddr,
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Addresses {
+    pub(crate) https: SocketAddr,
+    pub(crate) data: SocketAddr,
+    pub(crate) ops: SocketAddr,
 }
 
 /// What the child does: it reads its orders, and serves until nobody is at the other end of its input.
@@ -44,7 +44,7 @@ pub(crate) fn serve() -> anyhow::Result<()> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let shutdown = CancellationToken::new();
         let ops = Ops::new();
-        let context = orders.context("b1", Role::Broadcast, &ops, &shutdown).await?;
+        let context = orders.context(Role::Broadcast, &ops, &shutdown).await?;
         let config = Config {
             root_key: orders.directory.join("root.pub"),
             connections_max: CONNECTIONS_MAX,
@@ -65,12 +65,29 @@ pub(crate) fn serve() -> anyhow::Result<()> {
 }
 
 /// A child that waits for its orders.
-pub(super) struct Idle(Child);
+pub(crate) struct Idle(Child);
 
 impl Idle {
-    pub(super) fn spawn() -> anyhow::Result<Self> {
+    pub(crate) fn spawn() -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         Ok(Self(command.arg("--blocked-node").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
+    }
+
+    /// Gives it its orders, and waits until it serves.
+    pub(crate) async fn begin(&mut self, orders: &Orders) -> anyhow::Result<Addresses> {
+        let mut input = self.0.stdin.as_ref().context("no input")?;
+        writeln!(input, "{}", serde_json::to_string(orders)?)?;
+        let out = self.0.stdout.take().context("no output")?;
+        let line = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).map(|_| line)
+        });
+        serde_json::from_str(&line.await??).context("the node did not start")
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
     }
 }
 
@@ -114,23 +131,21 @@ impl Server {
         let shutdown = CancellationToken::new();
         let orders = |name: &str, role| {
             let identity = authority.issue(&NodeId::new(name)?, role, &[])?;
-            anyhow::Ok(Orders { directory: directory.to_owned(), broker: broker.address(), identity })
+            anyhow::Ok(Orders {
+                name: name.to_owned(),
+                directory: directory.to_owned(),
+                broker: broker.address(),
+                identity,
+            })
         };
         let (to_child, to_control) = (orders("b1", Role::Broadcast)?, orders("control", Role::Control)?);
         let ingest = tls::Identity::load(&orders("ingest", Role::Ingest)?.identity)?;
         tokio::spawn(broker.run(shutdown.clone()));
-        let control = to_control.context("control", Role::Control, &Ops::new(), &shutdown).await?;
+        let control = to_control.context(Role::Control, &Ops::new(), &shutdown).await?;
         let topic = control.prefix.name(&messages::Topic::Key(author.key_id()));
         control.bus.publish(Message { topic, payload: author.grant.clone(), retain: true }).await?;
 
-        let mut input = child.0.stdin.as_ref().context("no input")?;
-        writeln!(input, "{}", serde_json::to_string(&to_child)?)?;
-        let out = child.0.stdout.take().context("no output")?;
-        let line = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).map(|_| line)
-        });
-        let Addresses { https, data, ops } = serde_json::from_str(&line.await??).context("the node did not start")?;
+        let Addresses { https, data, ops } = child.begin(&to_child).await?;
         let mut viewers = ingest.client();
         viewers.alpn_protocols = vec![b"h2".to_vec()];
         let pushes = ingest.http_client()?;
@@ -182,11 +197,11 @@ impl Server {
 
     /// Resident memory, in bytes.
     pub(super) fn resident(&self) -> anyhow::Result<u64> {
-        resident_bytes(self.child.0.id())
+        resident_bytes(self.child.pid())
     }
 
     /// CPU time since it was started, in seconds.
     pub(super) fn cpu(&self) -> anyhow::Result<f64> {
-        cpu_seconds(self.child.0.id())
+        cpu_seconds(self.child.pid())
     }
 }

@@ -34,6 +34,7 @@ pub(crate) struct Viewer {
     stream: TlsStream<Stamped>,
     next_id: u32,
     read: Vec<u8>,
+    began: Duration,
 }
 
 impl Viewer {
@@ -42,9 +43,12 @@ impl Viewer {
         stream.set_nodelay(true)?;
         let stream = Stamped::new(stream)?;
         let stream = TlsConnector::from(tls).connect(ServerName::try_from(AUTHORITY)?, stream).await?;
-        let mut viewer = Self { stream, next_id: 1, read: Vec::new() };
+        let mut viewer = Self { stream, next_id: 1, read: Vec::new(), began: Duration::ZERO };
         let mut opening = PREFACE.to_vec();
-        frame(&mut opening, SETTINGS, 0, 0, &[]);
+        // SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113, 6.5.2): nothing waits for this client.
+        let mut settings = vec![0, 4];
+        settings.extend_from_slice(&WINDOW.to_be_bytes());
+        frame(&mut opening, SETTINGS, 0, 0, &settings);
         frame(&mut opening, WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes());
         viewer.stream.write_all(&opening).await?;
         Ok(viewer)
@@ -73,7 +77,10 @@ impl Viewer {
                     bytes += HEADER_BYTES + payload.len();
                 }
                 match kind {
-                    HEADERS => ensure!(payload.first() == Some(&STATUS_200), "not a 200: {payload:x?}"),
+                    HEADERS => {
+                        ensure!(payload.first() == Some(&STATUS_200), "not a 200: {payload:x?}");
+                        self.began = self.arrived();
+                    }
                     DATA => {}
                     SETTINGS if flags & ACK == 0 => self.send(SETTINGS, &[]).await?,
                     PING if flags & ACK == 0 => self.send(PING, &payload).await?,
@@ -92,6 +99,11 @@ impl Viewer {
     /// When the last of the newest answer had arrived at this machine, since 1970.
     pub(crate) fn arrived(&self) -> Duration {
         self.stream.get_ref().0.arrived()
+    }
+
+    /// When the first of the newest answer had arrived, since 1970.
+    pub(crate) fn began(&self) -> Duration {
+        self.began
     }
 
     async fn send(&mut self, kind: u8, payload: &[u8]) -> anyhow::Result<()> {

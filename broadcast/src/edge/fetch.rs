@@ -28,7 +28,7 @@ const UNDER_WAY_MAX: usize = 8 * 1024;
 /// How long an object is tried for, as a whole: longer than an owner that has just got the seal takes to get the bytes.
 const FETCH_MAX: Duration = Duration::from_secs(5);
 /// How long an owner may take before another is asked besides: a part crosses a continent in less.
-const HEDGE_AFTER: Duration = Duration::from_millis(400);
+const HEDGE_AFTER: Duration = Duration::from_millis(600);
 /// Pause after all owners were asked in vain.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
 

@@ -297,6 +297,8 @@ enum Pull {
 #[derive(Debug)]
 pub struct Gate {
     streams: BTreeMap<StreamId, Stream>,
+    /// How streams are held, also while nothing of them is in memory.
+    followed: BTreeMap<StreamId, (Holding, Vec<NodeId>)>,
     heads: BTreeMap<StreamId, SavedHead>,
     /// Order in which heads came, to drop the oldest.
     heads_order: VecDeque<StreamId>,
@@ -333,7 +335,14 @@ impl Gate {
             now,
             outputs: Vec::new(),
         };
-        Self { streams: BTreeMap::new(), heads, heads_order, strangers: VecDeque::new(), shared }
+        Self {
+            streams: BTreeMap::new(),
+            followed: BTreeMap::new(),
+            heads,
+            heads_order,
+            strangers: VecDeque::new(),
+            shared,
+        }
     }
 
     /// From now on, says of all that is admitted what it was.
@@ -402,9 +411,17 @@ impl Gate {
     }
 
     fn follow(&mut self, id: StreamId, holding: Holding, owners: Vec<NodeId>) {
-        if let Some(stream) = self.stream(id) {
-            stream.0.hold(holding, owners, stream.1);
+        if self.followed.len() < HEADS_MAX || self.followed.contains_key(&id) {
+            self.followed.insert(id.clone(), (holding, owners.clone()));
         }
+        if let Some((stream, shared)) = self.stream(id) {
+            stream.hold(holding, owners, shared);
+        }
+    }
+
+    fn unfollow(&mut self, id: &StreamId) {
+        self.followed.remove(id);
+        self.leave(id);
     }
 
     /// A stream, made when it is new here; `None` when there is no room for it.
@@ -415,11 +432,16 @@ impl Gate {
             return None;
         }
         let (saved, shared) = (self.heads.get(&id).cloned(), &mut self.shared);
-        let stream = self.streams.entry(id.clone()).or_insert_with(|| Stream::new(id, saved, shared));
+        let held = self.followed.get(&id).cloned();
+        let stream = self.streams.entry(id.clone()).or_insert_with(|| {
+            let (holding, owners) = held.unwrap_or((Holding::Owner, Vec::new()));
+            Stream::new(id, saved, (holding, owners), shared)
+        });
         Some((stream, shared))
     }
 
-    fn unfollow(&mut self, id: &StreamId) {
+    /// Nothing of the stream stays in memory but its head.
+    fn leave(&mut self, id: &StreamId) {
         if let Some(stream) = self.streams.remove(id) {
             self.shared.media_bytes -= stream.media_bytes();
             self.shared.outputs.push(Output::Forget(id.clone()));
@@ -444,7 +466,7 @@ impl Gate {
         let idle: Vec<StreamId> =
             self.streams.values().filter(|stream| stream.is_idle(elapsed)).map(|stream| stream.id().clone()).collect();
         for id in idle {
-            self.unfollow(&id);
+            self.leave(&id);
         }
         let shared = &mut self.shared;
         for stream in self.streams.values_mut() {

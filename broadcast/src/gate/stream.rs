@@ -92,7 +92,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(id: StreamId, saved: Option<SavedHead>, shared: &mut Shared) -> Self {
+    pub(super) fn new(
+        id: StreamId,
+        saved: Option<SavedHead>,
+        (holding, owners): (Holding, Vec<NodeId>),
+        shared: &mut Shared,
+    ) -> Self {
         let chain = saved.as_ref().map_or_else(|| Chain::new(id.clone()), |saved| Chain::resume(saved.head.clone()));
         let mut stream = Self {
             id,
@@ -101,8 +106,8 @@ impl Stream {
             pending: VecDeque::new(),
             pending_bytes: 0,
             wants: Wants::default(),
-            holding: Holding::Owner,
-            owners: Vec::new(),
+            holding,
+            owners,
             ground: Ground::Sought,
             blocked: false,
             timeline: Timeline::new(shared.settings.playlist),

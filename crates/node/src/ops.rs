@@ -47,6 +47,10 @@ const HELP: &[(&str, &str)] = &[
     ("http_connections_refused_total", "Connections ended early, by reason."),
     ("machine_cpu_ratio", "CPU in use on this machine, 0 to 1."),
     ("process_resident_memory_bytes", "Memory of this process."),
+    (
+        "tls_certificate_end_seconds",
+        "When the certificates of a node end, the public ones apart, in seconds since 1970.",
+    ),
 ];
 
 type StatusFn = Arc<dyn Fn() -> Value + Send + Sync>;

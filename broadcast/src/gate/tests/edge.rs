@@ -123,6 +123,23 @@ fn stream_that_was_joined_in_vain_asks_again_before_it_believes_its_first_seal()
 }
 
 #[test]
+fn edge_whose_stream_was_silent_for_long_is_an_edge_when_it_goes_on() {
+    let (_, mut studio, mut bench) = edge();
+    for row in studio.segment(bench.wall()) {
+        bench.seal(&row);
+    }
+    bench.wait(Duration::from_secs(700));
+    assert_eq!(bench.gate.streams(), 0);
+    studio.reconnect(bench.wall());
+    for _ in 0..2 {
+        studio.segment(bench.wall()).iter().for_each(|row| bench.seal(row));
+        bench.wait(Duration::from_secs(6));
+    }
+    assert_eq!(bench.view().holding, Holding::Edge);
+    assert!(bench.pulls.iter().all(|pull| !matches!(pull, Output::PullObject { .. })));
+}
+
+#[test]
 fn stream_that_nobody_follows_any_more_is_gone_but_for_its_head() {
     let (_, mut studio, mut bench) = edge();
     for row in studio.segment(bench.wall()) {

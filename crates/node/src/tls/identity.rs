@@ -64,7 +64,6 @@ impl Pair {
     pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self> {
         let certificate_pem = files::read_bounded(certificate)?;
         let chain = parse_certificates(&certificate_pem, certificate)?;
-        warn_when_others_can_read(key);
         let key_pem = zeroize::Zeroizing::new(files::read_bounded(key)?);
         let private = PrivateKeyDer::from_pem_slice(&key_pem)
             .with_context(|| format!("{} is not a PEM file of a private key", key.display()))?;
@@ -163,6 +162,7 @@ impl Identity {
     /// which node it belongs to. Names the file.
     pub fn load(paths: &IdentityPaths) -> Result<Self> {
         let loaded = Loaded::read(paths)?;
+        warn_when_others_can_read(&paths.key);
         let (node, role) = (loaded.node.clone(), loaded.role);
         Ok(Self { node, role, paths: paths.clone(), live: Arc::new(Live::new(loaded)), complaint: Mutex::default() })
     }
@@ -185,6 +185,7 @@ impl Identity {
         );
         let mut found = Reread::Same;
         if !self.live.loaded().is_same(&read) {
+            warn_when_others_can_read(&self.paths.key);
             self.live.replace(read);
             found = Reread::New;
         }
@@ -197,6 +198,7 @@ impl Identity {
     /// Reads the files again every [`REREAD_INTERVAL`] until `shutdown`. Says once what is new, and once what is wrong.
     pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
         loop {
+            self.measure();
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(REREAD_INTERVAL) => {}
@@ -204,6 +206,18 @@ impl Identity {
             let this = Arc::clone(&self);
             if let Ok(found) = tokio::task::spawn_blocking(move || this.reread()).await {
                 self.report(found);
+            }
+        }
+    }
+
+    /// An operator may want to be warned before a certificate ends that nobody renewed.
+    fn measure(&self) {
+        let ends = [("node", end_s(&self.certificate())), ("public", public::first_end_s(&self.live))];
+        for (which, end_s) in ends {
+            if let Some(end_s) = end_s {
+                let node = self.node.to_string();
+                metrics::gauge!("tls_certificate_end_seconds", "node" => node, "certificate" => which)
+                    .set(end_s as f64);
             }
         }
     }
@@ -344,7 +358,12 @@ impl Identity {
     }
 }
 
-fn warn_when_others_can_read(path: &Path) {
+/// When a certificate ends, in seconds since 1970.
+pub(super) fn end_s(certificate: &CertificateDer<'_>) -> Option<i64> {
+    X509Certificate::from_der(certificate).ok().map(|(_, parsed)| parsed.validity().not_after.timestamp())
+}
+
+pub(super) fn warn_when_others_can_read(path: &Path) {
     let mode = std::fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o077);
     if matches!(mode, Ok(bits) if bits != 0) {
         tracing::warn!(path = %path.display(), "others can read this private key; make it mode 0600");

@@ -10,7 +10,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::identity::{Pair, Reread};
+use super::identity::{Pair, Reread, end_s, warn_when_others_can_read};
 use super::live::Live;
 use super::{parse_certificates, provider};
 use crate::files;
@@ -90,6 +90,7 @@ impl Public {
         if current.as_ref().is_some_and(|there| there.pair.is_same(&read.pair)) {
             return Ok(Reread::Same);
         }
+        warn_when_others_can_read(&self.paths.key);
         *current = Some(Arc::new(read));
         Ok(Reread::New)
     }
@@ -130,6 +131,12 @@ pub(super) fn add(live: &Live, paths: PublicPaths) -> Result<()> {
     all.push(Arc::new(public));
     live.public.store(Arc::new(all));
     Ok(())
+}
+
+/// When the first of them ends, in seconds since 1970.
+pub(super) fn first_end_s(live: &Live) -> Option<i64> {
+    let end = |public: &Arc<Public>| end_s(public.lock().as_ref()?.pair.chain.first()?);
+    live.public.load().iter().filter_map(end).min()
 }
 
 /// Reads all of them again; one that makes no sense does not keep the others from it.
