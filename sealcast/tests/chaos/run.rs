@@ -107,7 +107,7 @@ impl Run {
     /// Waits until all nodes go on beyond where any was, and the stream has its owners.
     async fn recover(&mut self, after: &str, healed: Duration) {
         let goals: Vec<_> = RENDITIONS.iter().map(|rendition| self.ledger().newest(rendition)).collect();
-        let mut behind = String::new();
+        let (mut behind, mut holders) = (String::new(), Vec::new());
         let all_is_well = async {
             let mut looks = tokio::time::interval(LOOK_INTERVAL);
             loop {
@@ -116,8 +116,7 @@ impl Run {
                 if !behind.is_empty() {
                     continue;
                 }
-                let holders = self.cluster.holders().await.unwrap_or_default();
-                behind = format!("held by {holders:?}");
+                holders = self.cluster.holders().await.unwrap_or_default();
                 // A node that was an owner says so for half a minute more.
                 if holders.len() >= OWNERS {
                     return;
@@ -128,7 +127,9 @@ impl Run {
         let (recovered, plays) = tokio::join!(well, self.player.plays_on(PARTS_PER_SECOND, RECOVERED_WITHIN));
         let took = (self.player.now() - healed).as_secs_f64();
         if !recovered {
-            self.breaks(format!("after {after}: not well again within {RECOVERED_WITHIN:?}: {behind}"));
+            self.breaks(format!(
+                "after {after}: not well again within {RECOVERED_WITHIN:?}: {behind}; held by {holders:?}"
+            ));
         } else if !plays {
             self.breaks(format!("after {after}: the player does not play on"));
         } else if healed > Duration::ZERO {
@@ -173,8 +174,13 @@ impl Run {
     pub async fn suffer_checked(&mut self, step: Step) {
         let url = format!("{}/live/{STREAM}/index.m3u8", self.cluster.https("lb2"));
         let ca = self.cluster.path("certs/ca.pem");
-        let (broken, ()) = tokio::join!(broken_rules(&url, &ca), self.suffer(step));
-        broken.into_iter().for_each(|broken| self.breaks(broken));
+        // On a thread of its own: it waits for FFmpeg's tools, and nothing else is to wait with it.
+        let checker = std::thread::spawn(move || {
+            tokio::runtime::Runtime::new().expect("a runtime").block_on(broken_rules(&url, &ca))
+        });
+        self.suffer(step).await;
+        let broken = tokio::task::spawn_blocking(move || checker.join().expect("the checker came to its end")).await;
+        broken.expect("not cancelled").into_iter().for_each(|broken| self.breaks(broken));
     }
 
     fn breaks(&mut self, what: String) {
@@ -186,11 +192,21 @@ impl Run {
     pub async fn finish(mut self) {
         // The newest bytes may be there before their seal was asked for.
         let served = self.ledger().unsealed();
-        let proved = eventually_async("a seal for all that was served", PATIENCE, async || {
+        let unproved = || {
             let unsealed = self.ledger().unsealed();
-            served.iter().all(|path| !unsealed.contains(path)).then_some(())
-        });
-        proved.await;
+            served.iter().filter(|path| unsealed.contains(path)).cloned().collect::<Vec<_>>()
+        };
+        let mut looks = tokio::time::interval(LOOK_INTERVAL);
+        let proved = async {
+            while !unproved().is_empty() {
+                looks.tick().await;
+            }
+        };
+        let _ = tokio::time::timeout(RECOVERED_WITHIN, proved).await;
+        let unproved = unproved();
+        if !unproved.is_empty() {
+            self.breaks(format!("served, and sealed by nobody: {unproved:?}"));
+        }
         let report = self.page.close().await;
         self.onlookers.shutdown().await;
         drop(self.publisher);
