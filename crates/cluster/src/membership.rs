@@ -94,7 +94,12 @@ impl Membership {
             return false;
         }
         let before = self.members.get(&presence.node);
-        if before.is_some_and(|member| presence.started_at < member.presence.started_at) {
+        // A process whose clock was ahead must not keep its successor out: once it is gone, whoever lives is believed.
+        let is_superseded = |member: &Member| {
+            let is_alive = presence.state != NodeState::Offline && self.health(member, now) == Health::Offline;
+            presence.started_at < member.presence.started_at && !is_alive
+        };
+        if before.is_some_and(is_superseded) {
             return false;
         }
         let changed = before.is_none_or(|member| {
@@ -219,6 +224,19 @@ pub(crate) mod tests {
 
     fn health(view: &Membership, node: &str, now: Now) -> Health {
         view.health(view.get(&NodeId::new(node).unwrap()).unwrap(), now)
+    }
+
+    #[test]
+    fn process_whose_clock_was_ahead_does_not_keep_its_successor_out() {
+        let mut view = Membership::default();
+        view.heard(presence("b1", NodeState::Online, 3_600_000), at(0));
+        view.heard(presence("b1", NodeState::Online, 5), at(10));
+        assert_eq!(view.get(&NodeId::new("b1").unwrap()).unwrap().presence.started_at, UnixMillis(3_600_000));
+        view.heard(presence("b1", NodeState::Offline, 3_600_000), at(20));
+        view.heard(presence("b1", NodeState::Offline, 4), at(30));
+        assert_eq!(view.online(Role::Broadcast, at(30)).count(), 0);
+        view.heard(presence("b1", NodeState::Online, 5), at(40));
+        assert_eq!(view.online(Role::Broadcast, at(40)).count(), 1);
     }
 
     #[test]
