@@ -335,9 +335,13 @@ impl Cluster {
         if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }
     }
 
-    /// Broadcast nodes that are there, not drained, and say that they hold the stream.
+    /// Broadcast nodes that are there, not drained, and say that they hold the stream; none while control misses a node.
     pub async fn holders(&self) -> Option<Vec<String>> {
         let nodes: Value = serde_json::from_str(&self.admin(&["list", "--json"]).await.ok()?).ok()?;
+        let there = nodes.as_array()?.iter().filter(|node| node["health"] == "online" && node["drained"] == false);
+        if there.count() < NODES.len() {
+            return None;
+        }
         let holds = |node: &&Value| {
             node["health"] == "online"
                 && node["role"] == "broadcast"
