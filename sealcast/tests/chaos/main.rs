@@ -21,7 +21,7 @@ mod support;
 use run::Run;
 
 /// Faults of the sequence of chance.
-const SEQUENCE: usize = 8;
+const SEQUENCE: usize = 6;
 
 /// `SEALCAST_CHAOS_ONLY=Frozen` runs those only whose names contain it, and the last one.
 #[tokio::test(flavor = "multi_thread")]
