@@ -43,6 +43,8 @@ pub(crate) struct Listener {
     pub(crate) follower: Follower,
     /// The operator has drained this node.
     pub(crate) draining: Arc<AtomicBool>,
+    /// Something came by the bus since the start.
+    pub(crate) has_heard: Arc<AtomicBool>,
     pub(crate) view: Membership,
     pub(crate) policy: Standing,
     pub(crate) told: Vec<NodeId>,
@@ -82,6 +84,7 @@ impl Listener {
                 }
             };
             let Some(message) = heard else { return };
+            self.has_heard.store(true, Ordering::Relaxed);
             let Some(input) = self.hear(message).await else { continue };
             if self.handle.send(input).await.is_err() {
                 return;

@@ -125,7 +125,7 @@ impl Broadcast {
         let fetcher = Fetcher::new(context.id.clone(), peers.clone(), handle.clone(), fetched);
         let follower = Follower::new(context.clone(), handle.clone(), fetcher.clone());
         let attention = follower.attention();
-        let draining = Arc::<AtomicBool>::default();
+        let (draining, has_heard) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let shelf = Arc::new(NodeShelf {
             node: context.id.clone(),
             clock: context.clock,
@@ -135,6 +135,7 @@ impl Broadcast {
             dvr: recorder.as_ref().map(|recorder| recorder.dvr.clone()),
             attention: attention.clone(),
             fetcher: fetcher.clone(),
+            has_heard: has_heard.clone(),
         });
         let (views, damage) = (handle.views().clone(), handle.clone());
         let ears = Ears::open(&context).await?;
@@ -146,6 +147,7 @@ impl Broadcast {
             sessions,
             follower,
             draining: draining.clone(),
+            has_heard,
             view: Membership::default(),
             policy: Standing::default(),
             told: Vec::new(),

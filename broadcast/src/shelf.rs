@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -37,6 +38,8 @@ pub(crate) struct NodeShelf {
     pub(crate) dvr: Option<Dvr>,
     /// Whom it is told that viewers ask for a stream.
     pub(crate) attention: Attention,
+    /// Something came by the bus since the start.
+    pub(crate) has_heard: Arc<AtomicBool>,
     /// What of a stream is at its owners.
     pub(crate) fetcher: Fetcher,
 }
@@ -169,7 +172,10 @@ impl Shelf for NodeShelf {
     }
 
     fn is_elsewhere(&self, stream: &StreamId) -> bool {
-        self.attention.holding(stream) != Some(Holding::Owner) && self.sessions.get(stream).is_some()
+        let is_shown = self.views.get(stream).is_some_and(|view| view.playlists.is_some());
+        let is_owner = self.attention.holding(stream) == Some(Holding::Owner);
+        // Before the bus was heard, any stream may be one of others.
+        (!is_owner || !is_shown) && (self.sessions.get(stream).is_some() || !self.has_heard.load(Ordering::Relaxed))
     }
 
     fn kept(&self, name: &ObjectName) -> Option<Reading> {

@@ -236,12 +236,18 @@ async fn show_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>) 
     Ok(Json(known(&shared, &name)?))
 }
 
-async fn drain_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<NodeInfo>, Refusal> {
-    let info = known(&shared, &name)?;
-    if info.presence.role != Role::Broadcast {
-        let detail = format!("{name} is a node of role {}: only broadcast nodes are drained", info.presence.role);
-        return Err(Refusal(StatusCode::BAD_REQUEST, detail));
+/// A broadcast node that is known: others have nothing to drain.
+fn broadcast_node(shared: &Shared, name: &str) -> Result<NodeInfo, Refusal> {
+    let info = known(shared, name)?;
+    if info.presence.role == Role::Broadcast {
+        return Ok(info);
     }
+    let detail = format!("{name} is a node of role {}: only broadcast nodes are drained", info.presence.role);
+    Err(Refusal(StatusCode::BAD_REQUEST, detail))
+}
+
+async fn drain_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<NodeInfo>, Refusal> {
+    let info = broadcast_node(&shared, &name)?;
     let takes_over = |other: &NodeInfo| {
         other.presence.role == Role::Broadcast && other.presence.node != info.presence.node && other.is_usable()
     };
@@ -253,7 +259,7 @@ async fn drain_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>)
 }
 
 async fn undrain_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<NodeInfo>, Refusal> {
-    let info = known(&shared, &name)?;
+    let info = broadcast_node(&shared, &name)?;
     wish(shared, info, Wish::Undrain).await
 }
 

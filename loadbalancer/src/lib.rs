@@ -56,7 +56,7 @@ pub struct Config {
     /// Viewers' connections at once, 1 to 1,000,000; one more is closed at once and counted. Default: 16384.
     pub connections_max: usize,
     /// File of the key that signs sticky tokens, 32 bytes; made when missing. Balancers that share it honour each other's
-    /// tokens. Default: `sticky.key` in the node's data directory.
+    /// tokens. Default: `sticky.key` in the folder of identities if there is one, else in the node's data directory.
     pub sticky_key: Option<std::path::PathBuf>,
 }
 

@@ -142,6 +142,11 @@ async fn load(
         Role::LoadBalancer => {
             let mut config = settings.role.loadbalancer.clone();
             config.https_listen = settings.https_listen;
+            if config.sticky_key.is_none() {
+                // The one that all balancers were given, where there is one.
+                let shared = settings.node.identities.as_ref().map(|directory| directory.join("sticky.key"));
+                config.sticky_key = shared.filter(|path| path.exists());
+            }
             let balancer = LoadBalancer::load(config, context).await?;
             ready.https = Some(url("https", balancer.https_address()));
             parts.spawn(balancer.run(shutdown.clone()));

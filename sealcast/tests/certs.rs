@@ -75,6 +75,16 @@ fn a_cluster_is_made_once_and_each_role_has_its_own_folder() {
     let more = files(directory.path());
     assert!(more.contains_key(Path::new("certs/broadcast/b4.pem")));
     assert!(made.iter().all(|(path, bytes)| path.starts_with("certs/broker") || more.get(path) == Some(bytes)));
+
+    // Alone, too: the brokers go on knowing all others.
+    certs(directory.path(), &["cluster", "--node", "b5=broadcast"]).unwrap();
+    let passwords = std::fs::read_to_string(all.join("broker/passwords")).unwrap();
+    let acl = std::fs::read_to_string(all.join("broker/acl")).unwrap();
+    for node in ["ingest1", "b2", "b4", "b5"] {
+        assert!(passwords.contains(&format!("{node}:$7$")) && acl.contains(&format!("user {node}\n")), "{node}");
+    }
+    let said = certs(directory.path(), &["cluster", "--node", "b5=ingest"]).unwrap_err();
+    assert!(said.contains("b5 is a node of role broadcast already"), "{said}");
 }
 
 #[test]

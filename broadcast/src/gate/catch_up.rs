@@ -9,11 +9,11 @@ use messages::AlertReason;
 use seal::{Freshness, Input as ChainInput, Missing, RefusalReason, Sealed};
 
 use super::limits::{
-    JOIN_ANSWERED_WAIT_MAX, JOIN_SEALS_MAX, JOIN_WAIT_MAX, PEERS_WAIT_MAX, PULL_ROUND_PAUSE, SEAL_LATE_AFTER,
-    SILENCE_MAX, STUCK_MAX,
+    EDGE_SILENCE_MAX, JOIN_ANSWERED_WAIT_MAX, JOIN_SEALS_MAX, JOIN_WAIT_MAX, PEERS_WAIT_MAX, PULL_ROUND_PAUSE,
+    SEAL_LATE_AFTER, SILENCE_MAX, STUCK_MAX,
 };
 use super::stream::Stream;
-use super::{Answer, Output, Pull, PullId, Shared, reason_of};
+use super::{Answer, Holding, Output, Pull, PullId, Shared, reason_of};
 
 /// A stream that is new here: peers are asked before its first seal is trusted, since an old session proves itself just as
 /// well as the one that is live.
@@ -229,7 +229,11 @@ impl Stream {
         }
         let hole = self.catch_up.missing_since.map(|since| since + SEAL_LATE_AFTER);
         let is_live = self.chain.head().is_some_and(|head| head.kind == seal::SealKind::Media);
-        let silence = is_live.then_some(self.catch_up.progress_at + SILENCE_MAX);
+        let silence_max = match self.holding {
+            Holding::Owner => SILENCE_MAX,
+            Holding::Edge => EDGE_SILENCE_MAX,
+        };
+        let silence = is_live.then_some(self.catch_up.progress_at + silence_max);
         hole.into_iter().chain(silence).min().map(|at| at.max(self.catch_up.next_ask))
     }
 

@@ -39,6 +39,9 @@ pub const OBJECT_DEADLINE: Duration = Duration::from_secs(10);
 pub const SEAL_LATE_AFTER: Duration = Duration::from_millis(200);
 /// A live stream without a new seal for this long is asked for at peers: the bus may be down. Four rows.
 pub const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// The same on an edge, which nobody pushes seals to: its viewers play three parts behind, and what an owner then says has to be
+/// there before they run dry. A row and a half.
+pub const EDGE_SILENCE_MAX: Duration = Duration::from_millis(750);
 /// How long the answers of peers are waited for before the first seal of an unknown stream is trusted.
 pub const JOIN_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long the others are waited for once one has answered: a peer that hangs must not keep viewers waiting.

@@ -64,7 +64,7 @@ pub(super) struct Stream {
     pending: VecDeque<Pending>,
     pending_bytes: u64,
     wants: Wants,
-    holding: Holding,
+    pub(super) holding: Holding,
     /// Who has its bytes.
     owners: Vec<NodeId>,
     ground: Ground,

@@ -12,6 +12,9 @@ pub const LEASE: Duration = Duration::from_secs(6);
 /// How long a node that failed a request is passed over, unless it says something sooner: one presence and some.
 pub const SUSPECT: Duration = Duration::from_millis(2_500);
 
+/// A last will counts once somebody has spoken so long after it: a broker that is stopped says everybody's, and then nothing more.
+const WILL_CONFIRMED_AFTER: Duration = Duration::from_millis(300);
+
 /// When nobody at all has spoken for this long, it is the bus that is silent, and no node grows older: two presences of 2 s. The own
 /// presence of whoever listens is heard too, so a bus that carries anything is never silent.
 pub const QUIET: Duration = Duration::from_secs(4);
@@ -46,6 +49,8 @@ pub struct Member {
     pub presence: Presence,
     heard_at: Duration,
     failed_at: Option<Duration>,
+    /// When its last will was said, until it is believed.
+    will_at: Option<Duration>,
     /// Probes missed in a row, [`PROBES_MISSED_MAX`] at most.
     missed: u8,
 }
@@ -75,6 +80,11 @@ impl Member {
     }
 }
 
+/// Whether it is a last will: made when the node started, not when it left.
+fn is_will(presence: &Presence) -> bool {
+    presence.state == NodeState::Offline && presence.at == presence.started_at
+}
+
 /// The view. One shape of input each: [`Membership::heard`], [`Membership::failed`], [`Membership::probed`],
 /// [`Membership::expire`]. It wants to hear the presence of all roles: while nobody speaks for [`QUIET`], the bus is away and not
 /// the nodes, and leases stand still.
@@ -95,13 +105,22 @@ impl Membership {
             return false;
         }
         let before = self.members.get(&presence.node);
-        let is_older = |member: &&Member| presence.started_at < member.presence.started_at;
-        if before
-            .filter(is_older)
-            .is_some_and(|member| presence.state == NodeState::Offline || self.health(member, now) != Health::Offline)
-        {
+        // A process whose clock was ahead must not keep its successor out: once it is gone, whoever lives is believed.
+        let is_superseded = |member: &Member| {
+            let is_alive = presence.state != NodeState::Offline && self.health(member, now) == Health::Offline;
+            presence.started_at < member.presence.started_at && !is_alive
+        };
+        if before.is_some_and(is_superseded) {
             return false;
         }
+        if let Some(member) = self.members.get_mut(&presence.node)
+            && is_will(&presence)
+            && member.presence.state != NodeState::Offline
+        {
+            member.will_at.get_or_insert(now.elapsed);
+            return false;
+        }
+        let before = self.members.get(&presence.node);
         let changed = before.is_none_or(|member| {
             let old = &member.presence;
             self.health(member, now) != Health::Online
@@ -110,8 +129,24 @@ impl Membership {
         });
         // What a node says of itself does not make up for probes; another process begins anew.
         let missed = before.filter(|m| m.presence.started_at == presence.started_at).map_or(0, |member| member.missed);
-        self.members.insert(presence.node.clone(), Member { presence, heard_at: now.elapsed, failed_at: None, missed });
-        changed
+        let is_spoken = !is_will(&presence);
+        self.members.insert(
+            presence.node.clone(),
+            Member { presence, heard_at: now.elapsed, failed_at: None, missed, will_at: None },
+        );
+        (is_spoken && self.confirm_wills(now)) | changed
+    }
+
+    /// Somebody lives to speak: those whose last will was said a while ago are gone. Whether there is one.
+    fn confirm_wills(&mut self, now: Now) -> bool {
+        let is_due = |at: Duration| now.elapsed.saturating_sub(at) >= WILL_CONFIRMED_AFTER;
+        let gone = self.members.values_mut().filter(|member| member.will_at.is_some_and(is_due));
+        gone.map(|member| {
+            member.will_at = None;
+            member.presence.state = NodeState::Offline;
+        })
+        .count()
+            > 0
     }
 
     /// The bus speaks again: who was heard before it fell silent has a whole lease from here on to say so.
@@ -224,6 +259,44 @@ pub(crate) mod tests {
 
     fn health(view: &Membership, node: &str, now: Now) -> Health {
         view.health(view.get(&NodeId::new(node).unwrap()).unwrap(), now)
+    }
+
+    #[test]
+    fn process_whose_clock_was_ahead_does_not_keep_its_successor_out() {
+        let mut view = Membership::default();
+        view.heard(presence("b1", NodeState::Online, 3_600_000), at(0));
+        view.heard(presence("b1", NodeState::Online, 5), at(10));
+        assert_eq!(view.get(&NodeId::new("b1").unwrap()).unwrap().presence.started_at, UnixMillis(3_600_000));
+        view.heard(presence("b1", NodeState::Offline, 3_600_000), at(20));
+        view.heard(presence("b1", NodeState::Offline, 4), at(30));
+        assert_eq!(view.online(Role::Broadcast, at(30)).count(), 0);
+        view.heard(presence("b1", NodeState::Online, 5), at(40));
+        assert_eq!(view.online(Role::Broadcast, at(40)).count(), 1);
+    }
+
+    fn will(node: &str, started_at: i64) -> Presence {
+        Presence { at: UnixMillis(started_at), ..presence(node, NodeState::Offline, started_at) }
+    }
+
+    #[test]
+    fn wills_of_a_broker_that_stops_take_nobody_out_and_that_of_a_node_does() {
+        let mut view = Membership::default();
+        for node in ["b1", "b2"] {
+            view.heard(presence(node, NodeState::Online, 5), at(0));
+        }
+        for node in ["b1", "b2"] {
+            assert!(!view.heard(will(node, 5), at(1_000)));
+        }
+        assert_eq!(view.online(Role::Broadcast, at(60_000)).count(), 2, "nobody has spoken since");
+        view.heard(presence("b2", NodeState::Online, 5), at(61_000));
+        assert_eq!(health(&view, "b1", at(61_000)), Health::Offline);
+        assert_eq!(health(&view, "b2", at(61_000)), Health::Online);
+        view.heard(presence("b1", NodeState::Online, 5), at(61_100));
+        view.heard(will("b1", 5), at(62_000));
+        view.heard(presence("b2", NodeState::Online, 5), at(62_100));
+        assert_eq!(health(&view, "b1", at(62_100)), Health::Online, "it may be said at the same moment");
+        assert!(view.heard(presence("b2", NodeState::Online, 5), at(64_100)));
+        assert_eq!(health(&view, "b1", at(64_100)), Health::Offline);
     }
 
     #[test]

@@ -20,6 +20,8 @@ use crate::cli::{ClusterFlags, RoleName};
 
 /// Most nodes of one call: a mistyped range must not fill the disk.
 const NODES_MAX: usize = 1_024;
+/// Roles that have a folder of their own.
+const ROLES: [Role; 4] = [Role::Control, Role::Ingest, Role::Broadcast, Role::LoadBalancer];
 /// A user of the brokers that may only read.
 const OBSERVER: &str = "observer";
 
@@ -38,12 +40,20 @@ pub(super) fn run(flags: &ClusterFlags) -> anyhow::Result<()> {
     let entries = entries(flags)?;
     let prefix = Prefix::new(&flags.prefix)?;
     let authority = Authority::ensure(&flags.dir, &Clock::new())?;
-    let mut users = Vec::new();
     for Entry { id, role, names } in &entries {
+        ensure_no_other_role(&flags.dir, id, *role)?;
         let directory = flags.dir.join(folder(*role));
         authority.issue_in(&directory, id, *role, names).with_context(|| format!("node {id}"))?;
         if let Some(role) = role {
-            users.push(user(&directory, id, (*role).into())?);
+            user(&directory, id, (*role).into())?;
+        }
+    }
+    // The brokers know all nodes there are, not only those of this call.
+    let mut users = Vec::new();
+    for role in ROLES {
+        let directory = flags.dir.join(folder(Some(role)));
+        for id in nodes_in(&directory)? {
+            users.push(user(&directory, &id, role.into())?);
         }
     }
     let brokers = flags.dir.join(folder(None));
@@ -58,6 +68,31 @@ pub(super) fn run(flags: &ClusterFlags) -> anyhow::Result<()> {
         loadbalancer::sticky::StickyKey::ensure(&path).with_context(|| format!("sticky key {}", path.display()))?;
     }
     print(&flags.dir, &entries);
+    Ok(())
+}
+
+/// Nodes that have a password in a folder, by name; none when there is no folder.
+fn nodes_in(directory: &Path) -> anyhow::Result<Vec<NodeId>> {
+    if !directory.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let mut nodes = Vec::new();
+    for entry in entries.take(4 * NODES_MAX) {
+        let name = entry?.file_name();
+        let id = name.to_str().and_then(|name| name.strip_suffix(".password")).and_then(|id| NodeId::new(id).ok());
+        nodes.extend(id);
+    }
+    nodes.sort();
+    Ok(nodes)
+}
+
+/// A name is one node's: two with different rights would log in to the brokers as one.
+fn ensure_no_other_role(directory: &Path, id: &NodeId, role: Option<Role>) -> anyhow::Result<()> {
+    for other in ROLES.into_iter().filter(|other| Some(*other) != role) {
+        let path = password_path(&directory.join(folder(Some(other))), id);
+        ensure!(!path.exists(), "{id} is a node of role {other} already ({}): give another name", path.display());
+    }
     Ok(())
 }
 

@@ -111,6 +111,19 @@ pub enum WallClock {
     Right,
     /// An hour ahead.
     Ahead,
+    /// An hour behind.
+    Behind,
+}
+
+impl WallClock {
+    /// How libfaketime is told.
+    const fn shift(self) -> Option<&'static str> {
+        match self {
+            Self::Right => None,
+            Self::Ahead => Some("+1h"),
+            Self::Behind => Some("-1h"),
+        }
+    }
 }
 
 impl Cluster {
@@ -166,9 +179,9 @@ impl Cluster {
         command.arg("--config").arg(&config).arg("--ready-file").arg(&ready_file).current_dir(self.directory.path());
         let log = std::fs::File::options().create(true).append(true).open(self.path(&format!("{id}.log")));
         command.stderr(log.expect("a log file"));
-        if clock == WallClock::Ahead {
+        if let Some(shift) = clock.shift() {
             // Timers go by the monotonic clock, which stays as it is.
-            command.env("LD_PRELOAD", faketime()).env("FAKETIME", "+1h").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            command.env("LD_PRELOAD", faketime()).env("FAKETIME", shift).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
             command.env("FAKETIME_NO_CACHE", "1");
         }
         let mut process = Process::spawn(id, &mut command);
@@ -322,9 +335,13 @@ impl Cluster {
         if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }
     }
 
-    /// Broadcast nodes that are there, not drained, and say that they hold the stream.
+    /// Broadcast nodes that are there, not drained, and say that they hold the stream; none while control misses a node.
     pub async fn holders(&self) -> Option<Vec<String>> {
         let nodes: Value = serde_json::from_str(&self.admin(&["list", "--json"]).await.ok()?).ok()?;
+        let there = nodes.as_array()?.iter().filter(|node| node["health"] == "online" && node["drained"] == false);
+        if there.count() < NODES.len() {
+            return None;
+        }
         let holds = |node: &&Value| {
             node["health"] == "online"
                 && node["role"] == "broadcast"

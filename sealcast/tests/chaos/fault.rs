@@ -13,6 +13,38 @@ const SLOW: u32 = 60_000;
 /// Longest wait for `node drain --wait`, which itself gives up after two minutes.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
+/// Stands for the broadcast node that the player has its media from when the fault comes.
+const FEEDING: &str = "feeding";
+/// Stands for an owner of the stream, another one if there is one.
+const OWNER: &str = "owner";
+/// Stands for a node that is none.
+const EDGE: &str = "edge";
+
+/// Who plays which part when a fault comes.
+#[derive(Debug, Clone)]
+pub struct Cast {
+    pub feeding: &'static str,
+    pub owners: Vec<&'static str>,
+}
+
+impl Cast {
+    fn node(&self, name: &'static str) -> &'static str {
+        let other = |id: &&&'static str| **id != self.feeding;
+        let found = match name {
+            FEEDING => Some(&self.feeding),
+            OWNER => self.owners.iter().find(other).or(self.owners.first()),
+            EDGE => BROADCAST.iter().find(|id| !self.owners.contains(id)),
+            _ => Some(&name),
+        };
+        found.unwrap_or(&self.feeding)
+    }
+
+    /// Viewers, or what feeds their node, depend on it.
+    fn depends_on(&self, id: &str) -> bool {
+        self.feeding == id || self.owners.contains(&id)
+    }
+}
+
 /// Which brokers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Brokers {
@@ -49,8 +81,8 @@ pub enum Fault {
     /// A node hears nothing of any broker.
     Deaf(&'static str),
     DiskFull(&'static str),
-    /// `kill -9`, and a start with a clock that is an hour ahead; then the same with the right one.
-    ClockAhead(&'static str),
+    /// `kill -9`, and a start with a wrong clock; then the same with the right one.
+    Clock(&'static str, WallClock),
     /// Killed, and an empty one in its place at the end.
     BrokerKilled(Brokers),
     /// Killed, and an empty one in its place at once.
@@ -67,17 +99,35 @@ pub enum Allowed {
     Nothing,
     /// One stall that is short: what they were fed by is gone.
     OneStall,
-    /// One stall: there is no source for a while.
+    /// Stalls while it lasts: there is no source, or the way to a node that lives is too narrow, which no balancer sees.
     Outage,
 }
 
 impl Fault {
-    pub fn allowed(self) -> Allowed {
+    /// The same, on those who play the parts now.
+    pub fn on(self, cast: &Cast) -> Self {
         match self {
-            Self::Killed("ingest") | Self::Frozen("ingest") | Self::ClockAhead("ingest") => Allowed::Outage,
-            Self::Killed(id) | Self::Frozen(id) | Self::ClockAhead(id) if BROADCAST.contains(&id) => Allowed::OneStall,
+            Self::Killed(id) => Self::Killed(cast.node(id)),
+            Self::Frozen(id) => Self::Frozen(cast.node(id)),
+            Self::Link(id, way, mode) => Self::Link(cast.node(id), way, mode),
+            Self::Deaf(id) => Self::Deaf(cast.node(id)),
+            Self::DiskFull(id) => Self::DiskFull(cast.node(id)),
+            Self::Clock(id, shows) => Self::Clock(cast.node(id), shows),
+            Self::Drained(id) => Self::Drained(cast.node(id)),
+            brokers => brokers,
+        }
+    }
+
+    /// What viewers may notice of it, once it is clear whom it hits.
+    pub fn allowed(self, cast: &Cast) -> Allowed {
+        match self {
+            Self::Killed("ingest") | Self::Frozen("ingest") | Self::Clock("ingest", _) => Allowed::Outage,
+            Self::Link(id, Way::Viewers, Mode::Slow(_)) if cast.depends_on(id) => Allowed::Outage,
+            Self::Killed(id) | Self::Frozen(id) | Self::Clock(id, _) | Self::Link(id, ..) if cast.depends_on(id) => {
+                Allowed::OneStall
+            }
             // The player has to find out by itself.
-            Self::Frozen("lb2") | Self::Link(..) => Allowed::OneStall,
+            Self::Frozen("lb2") => Allowed::OneStall,
             _ => Allowed::Nothing,
         }
     }
@@ -94,9 +144,9 @@ impl Fault {
                 }
             }
             Self::DiskFull(id) => cluster.fill_disk(id),
-            Self::ClockAhead(id) => {
+            Self::Clock(id, shows) => {
                 cluster.kill_node(id);
-                cluster.start_node(id, WallClock::Ahead).await;
+                cluster.start_node(id, shows).await;
             }
             Self::BrokerKilled(which) => which.indices().iter().for_each(|broker| cluster.kill_broker(*broker)),
             Self::BrokerWiped(which) => {
@@ -130,7 +180,7 @@ impl Fault {
                 }
             }
             Self::DiskFull(id) => cluster.empty_disk(id),
-            Self::ClockAhead(id) => {
+            Self::Clock(id, _) => {
                 cluster.kill_node(id);
                 cluster.start_node(id, WallClock::Right).await;
             }
@@ -154,46 +204,53 @@ impl Fault {
 /// A fault, and how many seconds it lasts beyond what it takes to bring it about.
 pub type Step = (Fault, u64);
 
-/// Each fault once, role by role.
+/// What an operator does. It takes half a minute, for that long a node counts as an owner that was pushed to.
+pub const DRAINED: Step = (Fault::Drained(FEEDING), 0);
+
+/// Each fault once, role by role; but for [`DRAINED`].
 pub fn each(has_disks: bool) -> Vec<Step> {
     use Brokers::{Both, First, Second};
     use Fault::*;
+    use WallClock::{Ahead, Behind};
     let mut steps = vec![
         (BrokerKilled(First), 2),
         (BrokerWiped(Second), 1),
-        (BrokerFrozen(First), 4),
+        (BrokerFrozen(First), 2),
         (BrokerCut(Second), 2),
         (BrokerKilled(Both), 2),
         (BrokerWiped(Both), 1),
         (BrokerFrozen(Both), 2),
-        (BrokerCut(Both), 8),
+        (BrokerCut(Both), 4),
         (Killed("control"), 1),
-        (Frozen("control"), 2),
-        (ClockAhead("control"), 1),
+        (Frozen("control"), 1),
+        (Clock("control", Ahead), 1),
+        (Clock("control", Behind), 1),
         (Killed("lb2"), 1),
         (Frozen("lb2"), 2),
         (Deaf("lb2"), 2),
-        (ClockAhead("lb2"), 1),
-        (Killed("b1"), 1),
-        (Killed("b2"), 1),
-        (Frozen("b1"), 3),
-        (Frozen("b2"), 8),
-        (Link("b3", Way::Data, Mode::Blackhole), 3),
-        (Link("b1", Way::Data, Mode::Reset), 2),
-        (Link("b2", Way::Data, Mode::Slow(SLOW)), 3),
-        (Link("b1", Way::Viewers, Mode::Blackhole), 2),
-        (Link("b2", Way::Viewers, Mode::Reset), 2),
-        (Link("b3", Way::Viewers, Mode::Slow(SLOW)), 2),
-        (Deaf("b1"), 3),
-        (ClockAhead("b3"), 1),
-        (Drained("b2"), 0),
+        (Clock("lb2", Ahead), 1),
+        (Killed(FEEDING), 1),
+        (Killed(OWNER), 1),
+        (Killed(EDGE), 1),
+        (Frozen(FEEDING), 2),
+        (Frozen(OWNER), 7),
+        (Link(FEEDING, Way::Viewers, Mode::Blackhole), 2),
+        (Link(FEEDING, Way::Viewers, Mode::Reset), 2),
+        (Link(FEEDING, Way::Viewers, Mode::Slow(SLOW)), 2),
+        (Link(FEEDING, Way::Data, Mode::Blackhole), 2),
+        (Link(OWNER, Way::Data, Mode::Reset), 2),
+        (Link(FEEDING, Way::Data, Mode::Slow(SLOW)), 2),
+        (Deaf(FEEDING), 2),
+        (Clock(OWNER, Ahead), 1),
+        (Clock(FEEDING, Behind), 1),
         (Killed("ingest"), 1),
         (Frozen("ingest"), 3),
-        (Deaf("ingest"), 3),
-        (ClockAhead("ingest"), 2),
+        (Deaf("ingest"), 2),
+        (Clock("ingest", Ahead), 2),
+        (Clock("ingest", Behind), 2),
     ];
     if has_disks {
-        steps.extend([(DiskFull("control"), 2), (DiskFull("b1"), 2), (DiskFull("ingest"), 2), (DiskFull("lb2"), 1)]);
+        steps.extend([(DiskFull("control"), 1), (DiskFull(FEEDING), 1), (DiskFull("ingest"), 1), (DiskFull("lb2"), 1)]);
     }
     steps
 }
@@ -206,24 +263,32 @@ pub fn sequence(seed: u64, count: usize, has_disks: bool) -> Vec<Step> {
     let drawn: Vec<Step> = (0..count)
         .map(|_| {
             let (fault, seconds) = *all.choose(&mut random).expect("there are faults");
-            (elsewhere(fault, &mut random), seconds + random.random_range(0..2))
+            (fault, seconds + random.random_range(0..3))
         })
         .collect();
     drawn.into_iter().filter(|(fault, _)| has_disks || !matches!(fault, Fault::DiskFull(_))).collect()
 }
 
-/// The same on another broadcast node.
-fn elsewhere(fault: Fault, random: &mut StdRng) -> Fault {
-    let other = *BROADCAST.choose(random).expect("there are nodes");
-    let is_broadcast = |id: &str| BROADCAST.contains(&id);
-    match fault {
-        Fault::Killed(id) if is_broadcast(id) => Fault::Killed(other),
-        Fault::Frozen(id) if is_broadcast(id) => Fault::Frozen(other),
-        Fault::ClockAhead(id) if is_broadcast(id) => Fault::ClockAhead(other),
-        Fault::Deaf(id) if is_broadcast(id) => Fault::Deaf(other),
-        Fault::DiskFull(id) if is_broadcast(id) => Fault::DiskFull(other),
-        Fault::Link(_, way, mode) => Fault::Link(other, way, mode),
-        Fault::Drained(_) => Fault::Drained(other),
-        fault => fault,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seed_says_the_faults() {
+        assert_eq!(sequence(7, 20, true), sequence(7, 20, true));
+        assert_ne!(sequence(7, 20, true), sequence(8, 20, true));
+        assert!(sequence(7, 200, false).iter().all(|(fault, _)| !matches!(fault, Fault::DiskFull(_))));
+    }
+
+    #[test]
+    fn stall_is_allowed_to_those_only_whose_node_or_its_source_dies() {
+        let cast = Cast { feeding: "b1", owners: vec!["b1", "b2"] };
+        let allowed = |fault: Fault| fault.on(&cast).allowed(&cast);
+        assert_eq!(Fault::Killed(OWNER).on(&cast), Fault::Killed("b2"));
+        assert_eq!(allowed(Fault::Killed(FEEDING)), Allowed::OneStall);
+        assert_eq!(allowed(Fault::Killed(EDGE)), Allowed::Nothing);
+        assert_eq!(allowed(Fault::Killed("lb2")), Allowed::Nothing);
+        assert_eq!(allowed(Fault::BrokerWiped(Brokers::Both)), Allowed::Nothing);
+        assert_eq!(allowed(Fault::Killed("ingest")), Allowed::Outage);
     }
 }

@@ -30,8 +30,9 @@ pub struct Ledger {
     uris: BTreeMap<(String, String), Place>,
     ends: BTreeMap<(Source, String), (u64, Place)>,
     log: BTreeMap<(Epoch, LogSequence), (String, Source)>,
-    sealed: BTreeMap<String, String>,
-    served: BTreeMap<String, (String, Source)>,
+    /// Digest and length of each object.
+    sealed: BTreeMap<String, (String, u64)>,
+    served: BTreeMap<String, (Vec<u8>, Source)>,
     findings: Vec<String>,
     /// Objects whose bytes were compared with a seal.
     pub checked: usize,
@@ -132,14 +133,14 @@ impl Ledger {
         for object in body.objects.iter().filter(|object| !object.gap) {
             let rendition = object.rendition.clone();
             let name = ObjectName { stream: stream.clone(), rendition, epoch: body.epoch, slot: object.slot };
-            self.sealed.insert(name.to_string(), object.digest.to_string());
+            self.sealed.insert(name.to_string(), (object.digest.to_string(), object.length));
         }
         self.compare();
     }
 
     /// Bytes that were served under a path.
     pub fn served(&mut self, source: &str, path: &str, bytes: &[u8]) {
-        self.served.insert(path.to_owned(), (seal::digest(bytes).to_string(), source.to_owned()));
+        self.served.insert(path.to_owned(), (bytes.to_vec(), source.to_owned()));
         self.compare();
     }
 
@@ -147,9 +148,10 @@ impl Ledger {
     fn compare(&mut self) {
         let ready: Vec<String> = self.served.keys().filter(|path| self.sealed.contains_key(*path)).cloned().collect();
         for path in ready {
-            let Some((digest, source)) = self.served.remove(&path) else { continue };
+            let Some((bytes, source)) = self.served.remove(&path) else { continue };
             self.checked += 1;
-            if self.sealed.get(&path) != Some(&digest) {
+            let digest = seal::digest(&bytes).to_string();
+            if self.sealed.get(&path).is_none_or(|(sealed, _)| *sealed != digest) {
                 self.find(format!("{path} from {source} is not what was sealed: {digest}"));
             }
         }
@@ -157,7 +159,24 @@ impl Ledger {
 
     /// Paths that were served and that no seal seen so far names.
     pub fn unsealed(&self) -> Vec<String> {
-        self.served.iter().map(|(path, (_, source))| format!("{path} from {source}")).collect()
+        let unsealed = self.served.iter().filter(|(path, (bytes, _))| !self.is_sealed_in_parts(path, bytes));
+        unsealed.map(|(path, (_, source))| format!("{path} from {source}")).collect()
+    }
+
+    /// A segment whose session broke off is sealed in its parts only.
+    fn is_sealed_in_parts(&self, path: &str, bytes: &[u8]) -> bool {
+        let Some(segment) = path.strip_suffix(".m4s") else { return false };
+        let mut rest = bytes;
+        for index in 0.. {
+            let Some((digest, length)) = self.sealed.get(&format!("{segment}.{index}.m4s")) else { break };
+            let length = usize::try_from(*length).expect("it was in memory");
+            let Some((part, after)) = rest.split_at_checked(length) else { return false };
+            if seal::digest(part).to_string() != *digest {
+                return false;
+            }
+            rest = after;
+        }
+        rest.is_empty()
     }
 
     /// Where a source is.
@@ -174,4 +193,81 @@ impl Ledger {
 /// Both said something, and not the same.
 fn differ<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
     matches!((one, other), (Some(one), Some(other)) if one != other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = "#EXTM3U\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.605\n#EXT-X-MEDIA-SEQUENCE:7\n\
+        #EXT-X-DISCONTINUITY-SEQUENCE:1\n#EXT-X-MAP:URI=\"2/init.mp4\"\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T01:00:00.000Z\n\
+        #EXTINF:2.000000,\n2/7.m4s\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T01:00:02.000Z\n\
+        #EXT-X-PART:DURATION=0.500000,URI=\"2/8.0.m4s\",INDEPENDENT=YES\n#EXT-X-PART:DURATION=0.500000,URI=\"2/8.1.m4s\"\n\
+        #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"2/8.2.m4s\"\n";
+
+    /// What is found when one node lists this and another one that.
+    fn found(one: &str, other: &str) -> usize {
+        let mut ledger = Ledger::default();
+        for (source, text) in [("b1", one), ("b2", other)] {
+            ledger.listed(source, "360p", &Listing::parse(text).unwrap());
+        }
+        ledger.findings().len()
+    }
+
+    #[test]
+    fn nodes_that_say_the_same_or_more_do_not_contradict() {
+        let whole = LIST.replace("#EXT-X-PRELOAD", "#EXTINF:1.000000,\n2/8.m4s\n#EXT-X-PRELOAD");
+        assert_eq!((found(LIST, LIST), found(LIST, &whole), found(&whole, LIST)), (0, 0, 0));
+    }
+
+    #[test]
+    fn each_contradiction_is_found() {
+        for (of, becomes) in [
+            ("#EXTINF:2.0", "#EXTINF:2.1"),
+            ("01:00:02.000Z", "01:00:02.001Z"),
+            ("\n2/7.m4s", "\n3/7.m4s"),
+            ("\n2/7.m4s", "\n2/8.0.m4s"),
+            ("DISCONTINUITY-SEQUENCE:1", "DISCONTINUITY-SEQUENCE:2"),
+            ("#EXTINF:2.0", "#EXT-X-DISCONTINUITY\n#EXTINF:2.0"),
+            ("#EXTINF:2.0", "#EXT-X-GAP\n#EXTINF:2.0"),
+            ("2/8.1.m4s\"", "2/8.1.m4s\",GAP=YES"),
+            ("MEDIA-SEQUENCE:7", "MEDIA-SEQUENCE:20"),
+        ] {
+            assert!(LIST.contains(of) && found(LIST, &LIST.replacen(of, becomes, 1)) > 0, "{of} -> {becomes}");
+        }
+    }
+
+    #[test]
+    fn who_goes_back_is_found() {
+        let (from, to) = LIST.split_once("#EXT-X-PART:DURATION=0.500000,URI=\"2/8.1").unwrap();
+        let back = format!("{from}{}", to.split_once('\n').unwrap().1);
+        let mut ledger = Ledger::default();
+        for text in [LIST, &back] {
+            ledger.listed("b1", "360p", &Listing::parse(text).unwrap());
+        }
+        assert_eq!(ledger.findings().len(), 1);
+        assert_eq!(ledger.end("b1", "360p"), Some((8, 1)));
+    }
+
+    #[test]
+    fn bytes_that_nobody_sealed_are_found() {
+        let mut ledger = Ledger::default();
+        let mut seals = |path: &str, bytes: &[u8]| {
+            let length = bytes.len() as u64;
+            ledger.sealed.insert(format!("/live/hall/360p/{path}"), (seal::digest(bytes).to_string(), length));
+        };
+        seals("2/7.m4s", b"right");
+        seals("2/9.0.m4s", b"one");
+        seals("2/9.1.m4s", b"two");
+        ledger.served("b1", "/live/hall/360p/2/7.m4s", b"right");
+        assert_eq!((ledger.findings().len(), ledger.checked), (0, 1));
+        ledger.served("b1", "/live/hall/360p/2/7.m4s", b"wrong");
+        assert_eq!(ledger.findings().len(), 1);
+        ledger.served("b1", "/live/hall/360p/2/8.m4s", b"of no seal");
+        assert_eq!(ledger.unsealed().len(), 1);
+        for (bytes, unsealed) in [(&b"onetwo"[..], 1), (b"onetwothree", 2), (b"onet", 2), (b"onetow", 2)] {
+            ledger.served("b1", "/live/hall/360p/2/9.m4s", bytes);
+            assert_eq!(ledger.unsealed().len(), unsealed, "{bytes:?}");
+        }
+    }
 }

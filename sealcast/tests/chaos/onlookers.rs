@@ -1,8 +1,12 @@
 //! Who looks on besides the player: one that asks every node for its playlists and its log, past all links, and a real browser.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use conformance::report::Report;
+use conformance::verdict::Status;
+use conformance::watch::{Cookies, Network, Settings, Tools, Trust, observe};
 use media::{ClusterId, StreamId};
 use node::clock::Clock;
 use seal::{Freshness, Keyring, RootPublicKey};
@@ -12,12 +16,19 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::cluster::{BROADCAST, Cluster, RENDITIONS, STREAM};
 use super::ledger::Ledger;
 use super::playlist::Listing;
-use crate::support::browser::{Browser, Report};
+use crate::support::browser::{self, Browser};
 
 /// Between two looks at a node: few enough requests that a drained node counts as quiet.
 const LOOK_INTERVAL: Duration = Duration::from_millis(900);
 /// A node that is frozen says nothing.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// The row that wants several bit rates (A9.9): one is published, which leaves the machine to the rest.
+const SEVERAL_BIT_RATES: u8 = 23;
+/// How long the checker watches, and what it may add to that.
+const CHECK_LASTS: Duration = Duration::from_secs(12);
+const CHECK_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How far timings may be off on a machine that does all of this at once.
+const CHECK_SLACK: Duration = Duration::from_secs(1);
 /// Longer than any run.
 const BROWSER_SECONDS: u32 = 1_200;
 
@@ -98,13 +109,11 @@ impl Looker {
                     self.next = sealed.body().sequence.0 + 1;
                     self.with(|ledger, id| ledger.sealed(id, &self.stream, &sealed));
                 }
-                // A node that knows no grants yet says none; it is asked again.
                 Err(refusal) => {
-                    let hopeless = self.keyring.grants().next().is_some();
-                    if hopeless {
-                        self.with(|ledger, id| {
-                            ledger.find(format!("{id} serves a seal that does not verify: {refusal}"))
-                        });
+                    // A node that knows no grants yet says none; it is asked again.
+                    if self.keyring.grants().next().is_some() {
+                        let what = format!("{} serves a seal that does not verify: {refusal}", self.id);
+                        self.with(|ledger, _| ledger.find(what));
                     }
                     return;
                 }
@@ -123,6 +132,23 @@ impl Looker {
             let _ = self.keyring.add_grant(&item, self.clock.wall());
         }
     }
+}
+
+/// What `conformance hls URL` finds that breaks a MUST.
+pub async fn broken_rules(url: &str, ca: &Path) -> Vec<String> {
+    let settings = Settings {
+        url: url.to_owned(),
+        duration: CHECK_LASTS,
+        row_timeout: CHECK_WAIT_MAX,
+        cookies: Cookies::Keep,
+        tools: Tools::Use,
+        slack: CHECK_SLACK,
+    };
+    let network = Network::new(&Trust::Authority(ca.to_owned())).expect("the authority can be read");
+    let observation = observe(Arc::new(network), &settings).await.expect("the stream is there");
+    let report = Report::of(&observation, &[]);
+    let failed = report.rows.iter().filter(|row| row.verdict.status == Status::Fail && row.row != SEVERAL_BIT_RATES);
+    failed.map(|row| format!("row {} {}: {:?}", row.row, row.name, row.verdict.evidence)).collect()
 }
 
 /// A page that is open throughout.
@@ -147,7 +173,7 @@ impl Page {
         Self { reader, stop }
     }
 
-    pub async fn close(self) -> Report {
+    pub async fn close(self) -> browser::Report {
         // An error means that it has failed, which the next line says.
         let _ = self.stop.send(());
         self.reader.await.expect("the browser lived").stop().await

@@ -18,8 +18,6 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_millis(1_300);
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
 /// Longest that something listed may be 404: a node that just came back fetches it first.
 const ABSENT_MAX: Duration = Duration::from_secs(3);
-/// Stalls with less than this between them are one: a buffer that just ran dry is filled again by then.
-const APART: Duration = Duration::from_secs(2);
 
 /// The picture stood still.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +36,8 @@ struct Screen {
     /// Since when it waits, and what had been played by then.
     waiting: Option<(f64, f64)>,
     stalls: Vec<Stall>,
+    /// Whether it is to go as near to the edge as it began, with the next part.
+    seeks: bool,
 }
 
 impl Screen {
@@ -48,9 +48,13 @@ impl Screen {
     /// More of a rendition came.
     fn fill(&mut self, rendition: usize, seconds: f64, now: f64, hold_back: f64) {
         self.run(now);
+        let before = self.media();
         self.buffered[rendition] += seconds;
         let media = self.media();
-        if self.playing_since.is_some() {
+        if let Some(since) = &mut self.playing_since {
+            if self.seeks && media > before {
+                (*since, self.seeks) = (since.min(now - (media - hold_back)), false);
+            }
             return;
         }
         let (waits_since, played) = self.waiting.unwrap_or((now, 0.0));
@@ -61,10 +65,7 @@ impl Screen {
         self.playing_since = Some(now - played);
         if self.waiting.take().is_some() {
             let (at, length) = (Duration::from_secs_f64(waits_since), Duration::from_secs_f64(now - waits_since));
-            match self.stalls.last_mut() {
-                Some(last) if at < last.at + last.length + APART => last.length += length,
-                _ => self.stalls.push(Stall { at, length }),
-            }
+            self.stalls.push(Stall { at, length });
         }
     }
 
@@ -87,6 +88,8 @@ pub struct Player {
     clock: Clock,
     ledger: Arc<Mutex<Ledger>>,
     parts: watch::Sender<u64>,
+    /// The node that answered last.
+    node: Mutex<String>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -103,7 +106,8 @@ impl Player {
     ) -> Arc<Self> {
         let (at, screen) = (Mutex::default(), Mutex::default());
         let parts = watch::Sender::new(0);
-        let player = Arc::new(Self { http, balancers, at, screen, clock: Clock::new(), ledger, parts });
+        let player =
+            Arc::new(Self { http, balancers, at, screen, clock: Clock::new(), ledger, parts, node: Mutex::default() });
         for index in 0..RENDITIONS.len() {
             let player = player.clone();
             tasks.spawn(async move { player.play(index).await });
@@ -124,7 +128,20 @@ impl Player {
             let at = Duration::from_secs_f64(at);
             Stall { at, length: now.saturating_sub(at) }
         });
-        screen.stalls.iter().copied().chain(going_on).filter(|stall| stall.at + stall.length >= since).collect()
+        screen.stalls.iter().copied().chain(going_on).filter(|stall| stall.at >= since).collect()
+    }
+
+    /// The node that it has its media from.
+    pub fn node(&self) -> String {
+        lock(&self.node).clone()
+    }
+
+    /// Goes to PART-HOLD-BACK from the edge, as players do in the long run who fell back.
+    pub async fn seek(&self, patience: Duration) {
+        lock(&self.screen).seeks = true;
+        let mut seen = self.parts.subscribe();
+        // Where nothing comes there is nowhere to go.
+        let _ = tokio::time::timeout(patience, seen.wait_for(|_| !lock(&self.screen).seeks)).await;
     }
 
     /// Waits for so many parts more.
@@ -162,12 +179,11 @@ impl Player {
                 }
                 let skipped = if segment.msn == wanted.0 { wanted.1 } else { 0 };
                 let seconds = self.segment(rendition, segment, skipped).await;
-                let mut screen = lock(&self.screen);
                 for seconds in seconds {
-                    screen.fill(index, seconds, self.clock.elapsed().as_secs_f64(), listing.part_hold_back);
+                    let now = self.clock.elapsed().as_secs_f64();
+                    lock(&self.screen).fill(index, seconds, now, listing.part_hold_back);
                     self.parts.send_modify(|parts| *parts += 1);
                 }
-                drop(screen);
                 wanted = match &segment.whole {
                     Some(_) => (segment.msn + 1, 0),
                     None => (segment.msn, segment.parts.len()),
@@ -195,7 +211,7 @@ impl Player {
             seconds.push(part.seconds());
         }
         // The whole segment as well, as those fetch it who know nothing of parts.
-        if let (Some((uri, _)), false, true) = (&segment.whole, segment.gap, segment.msn % 4 == 0) {
+        if let (Some((uri, _)), false, true) = (&segment.whole, segment.gap, segment.msn.is_multiple_of(4)) {
             self.object(rendition, uri).await;
         }
         seconds
@@ -207,6 +223,7 @@ impl Player {
         let since = self.clock.elapsed();
         while self.clock.elapsed() - since < ABSENT_MAX {
             if let Some((bytes, source)) = self.fetch(&path).await {
+                lock(&self.node).clone_from(&source);
                 return lock(&self.ledger).served(&source, &path, &bytes);
             }
         }
@@ -267,4 +284,58 @@ fn begin(listing: &Listing) -> Place {
         }
     }
     (listing.media_sequence, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD_BACK: f64 = 1.5;
+
+    /// Both renditions get a part of half a second at each of these times.
+    fn played(times: &[f64]) -> Screen {
+        let mut screen = Screen::default();
+        for now in times {
+            for rendition in 0..RENDITIONS.len() {
+                screen.fill(rendition, 0.5, *now, HOLD_BACK);
+            }
+        }
+        screen
+    }
+
+    fn stalls(times: &[f64]) -> Vec<(f64, f64)> {
+        let seconds = |stall: &Stall| (stall.at.as_secs_f64(), stall.length.as_secs_f64());
+        played(times).stalls.iter().map(seconds).collect()
+    }
+
+    #[test]
+    fn parts_in_time_never_stall() {
+        assert_eq!(stalls(&[0.0, 0.0, 0.0, 0.5, 1.0, 2.4, 2.4, 2.4, 3.0]), []);
+    }
+
+    #[test]
+    fn parts_that_come_late_stall_from_when_the_buffer_is_empty_until_it_is_full() {
+        // 1.5 s are there at 0, so it stands from 1.5; at 2.5 all is there again.
+        assert_eq!(stalls(&[0.0, 0.0, 0.0, 2.5, 2.5, 2.5]), [(1.5, 1.0)]);
+        assert_eq!(stalls(&[0.0, 0.0, 0.0, 2.0, 2.5, 3.0]), [(1.5, 1.5)]);
+    }
+
+    #[test]
+    fn stall_that_goes_on_is_seen() {
+        let mut screen = played(&[0.0, 0.0, 0.0]);
+        screen.run(9.0);
+        assert_eq!(screen.waiting, Some((1.5, 1.5)));
+    }
+
+    #[test]
+    fn who_seeks_has_no_more_than_the_hold_back_again() {
+        let mut screen = played(&[0.0, 0.0, 0.0, 4.0, 4.0, 4.0, 4.0, 4.0]);
+        assert_eq!(screen.stalls.len(), 1);
+        screen.seeks = true;
+        for rendition in 0..RENDITIONS.len() {
+            screen.fill(rendition, 0.5, 4.5, HOLD_BACK);
+        }
+        assert!(!screen.seeks);
+        assert_eq!(screen.media() - (4.5 - screen.playing_since.unwrap()), HOLD_BACK);
+    }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::cluster::{BROADCAST, Cluster, KEY, OWNERS, RENDITIONS, STREAM};
-use super::fault::{Allowed, Fault, Step};
+use super::fault::{Allowed, Cast, Fault, Step};
 use super::ledger::Ledger;
-use super::onlookers::{Page, look_on};
+use super::onlookers::{Page, broken_rules, look_on};
 use super::player::{Player, Stall};
 use super::publisher::Publisher;
 use crate::support::media::playlist;
@@ -19,10 +19,12 @@ use crate::support::{PATIENCE, eventually_async};
 const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
 /// What a stall may be that is allowed.
 const STALL_MAX: Duration = Duration::from_secs(2);
-/// What a machine with two cores that does much else may add to all stalls of a fault, or make of nothing.
-const NOISE_MAX: Duration = Duration::from_secs(1);
+/// What a machine with two cores that does much else may add to the stalls of a fault, or make of nothing.
+const NOISE_MAX: Duration = Duration::from_millis(1_500);
 /// A source that was away: its own start and the publisher's are added to the fault.
 const OUTAGE_MAX: Duration = Duration::from_secs(20);
+/// Longest wait for a part to begin anew from.
+const SEEK_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Parts of all renditions together that there are in a second.
 const PARTS_PER_SECOND: u64 = 4;
 /// How often it is asked whether all is well again.
@@ -72,10 +74,14 @@ impl Run {
 
     /// One fault from its begin until all is well again.
     pub async fn suffer(&mut self, (fault, seconds): Step) {
+        let cast = self.cast().await;
+        let fault = fault.on(&cast);
+        // What was lost of the distance to the edge is not to help it now.
+        self.player.seek(SEEK_WAIT_MAX).await;
         let since = self.player.now();
         fault.inject(&mut self.cluster).await;
         let lasts = Duration::from_secs(seconds);
-        if fault.allowed() == Allowed::Outage {
+        if fault.allowed(&cast) == Allowed::Outage {
             tokio::time::sleep(lasts).await;
         } else {
             // Time is what the player plays; it may have to wait for it.
@@ -84,13 +90,24 @@ impl Run {
         let healed = self.player.now();
         fault.heal(&mut self.cluster).await;
         self.recover(&format!("{fault:?}"), healed).await;
-        self.judge(fault, since);
+        self.judge(fault, fault.allowed(&cast), since);
+        eprintln!("chaos: {fault:?} of {cast:?}: {:.1} s", (self.player.now() - since).as_secs_f64());
+    }
+
+    /// Who feeds the player, and who owns the stream.
+    async fn cast(&self) -> Cast {
+        let known = |id: &String| BROADCAST.iter().find(|node| **node == id.as_str()).copied();
+        let owners = eventually_async("control to say who owns the stream", PATIENCE, async || {
+            self.cluster.holders().await.filter(|holders| !holders.is_empty())
+        });
+        let owners = owners.await.iter().filter_map(known).collect();
+        Cast { feeding: known(&self.player.node()).expect("a broadcast node of this cluster"), owners }
     }
 
     /// Waits until all nodes go on beyond where any was, and the stream has its owners.
     async fn recover(&mut self, after: &str, healed: Duration) {
         let goals: Vec<_> = RENDITIONS.iter().map(|rendition| self.ledger().newest(rendition)).collect();
-        let mut behind = String::new();
+        let (mut behind, mut holders) = (String::new(), Vec::new());
         let all_is_well = async {
             let mut looks = tokio::time::interval(LOOK_INTERVAL);
             loop {
@@ -99,18 +116,20 @@ impl Run {
                 if !behind.is_empty() {
                     continue;
                 }
-                let holders = self.cluster.holders().await.unwrap_or_default();
-                behind = format!("held by {holders:?}");
-                if holders.len() == OWNERS {
+                holders = self.cluster.holders().await.unwrap_or_default();
+                // A node that was an owner says so for half a minute more.
+                if holders.len() >= OWNERS {
                     return;
                 }
             }
         };
-        let recovered = tokio::time::timeout(RECOVERED_WITHIN, all_is_well).await.is_ok();
-        let plays = self.player.plays_on(PARTS_PER_SECOND, RECOVERED_WITHIN).await;
+        let well = async { tokio::time::timeout(RECOVERED_WITHIN, all_is_well).await.is_ok() };
+        let (recovered, plays) = tokio::join!(well, self.player.plays_on(PARTS_PER_SECOND, RECOVERED_WITHIN));
         let took = (self.player.now() - healed).as_secs_f64();
         if !recovered {
-            self.breaks(format!("after {after}: not well again within {RECOVERED_WITHIN:?}: {behind}"));
+            self.breaks(format!(
+                "after {after}: not well again within {RECOVERED_WITHIN:?}: {behind}; held by {holders:?}"
+            ));
         } else if !plays {
             self.breaks(format!("after {after}: the player does not play on"));
         } else if healed > Duration::ZERO {
@@ -133,12 +152,12 @@ impl Run {
         behind.join(", ")
     }
 
-    fn judge(&mut self, fault: Fault, since: Duration) {
+    fn judge(&mut self, fault: Fault, allowed: Allowed, since: Duration) {
         let stalls = self.player.stalls_since(since);
         let (count, longest) =
             (stalls.len(), stalls.iter().map(|stall: &Stall| stall.length).max().unwrap_or_default());
         let together: Duration = stalls.iter().map(|stall| stall.length).sum();
-        let is_fine = match fault.allowed() {
+        let is_fine = match allowed {
             Allowed::Nothing => together <= NOISE_MAX,
             Allowed::OneStall => together <= STALL_MAX + NOISE_MAX,
             Allowed::Outage => together <= OUTAGE_MAX,
@@ -147,8 +166,21 @@ impl Run {
             eprintln!("chaos: {fault:?}: stalled {count} times, longest {longest:?}");
         }
         if !is_fine {
-            self.breaks(format!("{fault:?}: stalls {stalls:?}, allowed: {:?}", fault.allowed()));
+            self.breaks(format!("{fault:?}: stalls {stalls:?}, allowed: {allowed:?}"));
         }
+    }
+
+    /// Suffers a fault while the stream is checked against the specification.
+    pub async fn suffer_checked(&mut self, step: Step) {
+        let url = format!("{}/live/{STREAM}/index.m3u8", self.cluster.https("lb2"));
+        let ca = self.cluster.path("certs/ca.pem");
+        // On a thread of its own: it waits for FFmpeg's tools, and nothing else is to wait with it.
+        let checker = std::thread::spawn(move || {
+            tokio::runtime::Runtime::new().expect("a runtime").block_on(broken_rules(&url, &ca))
+        });
+        self.suffer(step).await;
+        let broken = tokio::task::spawn_blocking(move || checker.join().expect("the checker came to its end")).await;
+        broken.expect("not cancelled").into_iter().for_each(|broken| self.breaks(broken));
     }
 
     fn breaks(&mut self, what: String) {
@@ -158,13 +190,23 @@ impl Run {
 
     /// Ends it, and panics when something did not hold.
     pub async fn finish(mut self) {
-        let Self { ref ledger, .. } = self;
-        let unsealed = eventually_async("a seal for all that was served", PATIENCE, async || {
-            let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-            // The newest bytes may be there before their seal was asked for.
-            Some(ledger.unsealed()).filter(|unsealed| unsealed.len() < 8)
-        });
-        unsealed.await;
+        // The newest bytes may be there before their seal was asked for.
+        let served = self.ledger().unsealed();
+        let unproved = || {
+            let unsealed = self.ledger().unsealed();
+            served.iter().filter(|path| unsealed.contains(path)).cloned().collect::<Vec<_>>()
+        };
+        let mut looks = tokio::time::interval(LOOK_INTERVAL);
+        let proved = async {
+            while !unproved().is_empty() {
+                looks.tick().await;
+            }
+        };
+        let _ = tokio::time::timeout(RECOVERED_WITHIN, proved).await;
+        let unproved = unproved();
+        if !unproved.is_empty() {
+            self.breaks(format!("served, and sealed by nobody: {unproved:?}"));
+        }
         let report = self.page.close().await;
         self.onlookers.shutdown().await;
         drop(self.publisher);

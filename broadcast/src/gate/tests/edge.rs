@@ -39,6 +39,20 @@ fn edge_lists_what_is_sealed_and_pulls_nothing_by_itself() {
 }
 
 #[test]
+fn edge_whose_bus_falls_silent_asks_an_owner_before_its_viewers_run_dry() {
+    let (_, mut studio, mut bench) = edge();
+    studio.segment(bench.wall()).iter().for_each(|row| bench.seal(row));
+    bench.apply(Input::Peers(vec![node("b1"), node("b2")]));
+    assert!(bench.pulls.is_empty());
+    bench.wait(Duration::from_secs(1));
+    assert!(
+        matches!(bench.pulls.as_slice(), [Output::PullLog { peer, .. }] if *peer == node("b1")),
+        "{:?}",
+        bench.pulls
+    );
+}
+
+#[test]
 fn bytes_that_are_pushed_to_an_edge_are_no_fault() {
     let (_, mut studio, mut bench) = edge();
     let rows = studio.segment(bench.wall());
