@@ -102,7 +102,8 @@ impl NodeShelf {
         Some(Box::pin(async move {
             match fetcher.get(name, absent, &view).await {
                 Some(bytes) => OnDisk::Here(Object { bytes, digest }),
-                None => OnDisk::Busy,
+                // An owner that a balancer reaches may have it.
+                None => OnDisk::Absent,
             }
         }))
     }

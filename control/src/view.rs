@@ -97,6 +97,10 @@ impl View {
                     && session.stream == *stream
                 {
                     self.with(|state| {
+                        // An older session never replaces a newer one: brokers repeat what they keep.
+                        if state.sessions.get(stream).is_some_and(|known| known.epoch > session.epoch) {
+                            return;
+                        }
                         if state.sessions.len() < SESSIONS_MAX || state.sessions.contains_key(stream) {
                             state.sessions.insert(stream.clone(), session);
                         }

@@ -91,16 +91,13 @@ impl Nodes {
             Topic::Node(node) => {
                 let presence: Presence = serde_json::from_slice(&message.payload).ok()?;
                 // A node speaks for itself only, whatever the broker let through.
-                if presence.node != *node {
-                    return None;
-                }
-                // The last will of a process that was replaced meanwhile says nothing about its successor.
-                let is_taken = self.with(|cluster| {
-                    cluster.view.heard(presence.clone(), now);
-                    cluster.view.expire(now);
-                    cluster.view.get(node).is_some_and(|member| member.presence.started_at == presence.started_at)
-                });
-                is_taken.then_some(presence)
+                (presence.node == *node).then(|| {
+                    self.with(|cluster| {
+                        cluster.view.heard(presence.clone(), now);
+                        cluster.view.expire(now);
+                    });
+                    presence
+                })
             }
             _ => None,
         }
@@ -146,6 +143,12 @@ fn note(map: &watch::Sender<Map>, presence: Presence) {
             return false;
         };
         let data = data.trim_end_matches('/').to_owned();
+        // The last will of a process that was replaced meanwhile says nothing about its successor.
+        let is_there =
+            |known: &&BroadcastNode| known.state != NodeState::Offline || presence.state == NodeState::Offline;
+        if known.filter(is_there).is_some_and(|known| known.started_at > presence.started_at) {
+            return false;
+        }
         let node = BroadcastNode { data, state: presence.state, started_at: presence.started_at };
         if known == Some(&node) || (known.is_none() && map.len() >= NODES_MAX) {
             return false;

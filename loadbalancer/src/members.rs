@@ -235,7 +235,8 @@ fn heard(members: &Members, node: &node::Context, message: &Message) -> Option<(
     if changed {
         tracing::info!(node = %id, ?state, "broadcast node");
     }
-    url.filter(|url| known.as_ref() != Some(url)).map(|url| (id, url))
+    // A node that was restarted may be behind another address under the same name.
+    url.filter(|url| changed || known.as_ref() != Some(url)).map(|url| (id, url))
 }
 
 /// The address behind `https://HOST:PORT`.

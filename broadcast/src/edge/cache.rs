@@ -3,12 +3,12 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use media::{ObjectName, StreamId};
+use media::{Digest, ObjectName, StreamId};
 
 /// What was fetched. What came first goes first: a live window slides.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    objects: HashMap<ObjectName, Bytes>,
+    objects: HashMap<ObjectName, (Digest, Bytes)>,
     order: VecDeque<ObjectName>,
     bytes: u64,
     bytes_max: u64,
@@ -20,24 +20,25 @@ impl Cache {
         Self { objects: HashMap::new(), order: VecDeque::new(), bytes: 0, bytes_max }
     }
 
-    pub(crate) fn get(&self, name: &ObjectName) -> Option<Bytes> {
-        self.objects.get(name).cloned()
+    /// The bytes of an object, if they have this SHA-256.
+    pub(crate) fn get(&self, name: &ObjectName, digest: Digest) -> Option<Bytes> {
+        self.objects.get(name).filter(|(held, _)| *held == digest).map(|(_, bytes)| bytes.clone())
     }
 
-    /// Keeps an object; older ones leave until it fits. One that never fits is not kept.
-    pub(crate) fn insert(&mut self, name: ObjectName, bytes: Bytes) {
+    /// Keeps an object, whose SHA-256 the caller has compared; older ones leave until it fits. One that never fits is not kept.
+    pub(crate) fn insert(&mut self, name: ObjectName, digest: Digest, bytes: Bytes) {
         let length = length(&bytes);
         if length > self.bytes_max {
             return;
         }
-        match self.objects.insert(name.clone(), bytes) {
-            Some(old) => self.bytes -= self::length(&old),
+        match self.objects.insert(name.clone(), (digest, bytes)) {
+            Some((_, old)) => self.bytes -= self::length(&old),
             None => self.order.push_back(name),
         }
         self.bytes += length;
         while self.bytes > self.bytes_max {
             let Some(oldest) = self.order.pop_front() else { break };
-            self.bytes -= self.objects.remove(&oldest).map_or(0, |bytes| self::length(&bytes));
+            self.bytes -= self.objects.remove(&oldest).map_or(0, |(_, bytes)| self::length(&bytes));
         }
     }
 
@@ -45,7 +46,7 @@ impl Cache {
     pub(crate) fn retain(&mut self, keep: impl Fn(&ObjectName) -> bool) {
         self.order.retain(&keep);
         self.objects.retain(|name, _| keep(name));
-        self.bytes = self.objects.values().map(length).sum();
+        self.bytes = self.objects.values().map(|(_, bytes)| length(bytes)).sum();
     }
 
     /// Forgets a stream.
@@ -70,6 +71,8 @@ mod tests {
 
     use super::*;
 
+    const D: Digest = Digest([7; 32]);
+
     fn name(stream: &str, msn: u64) -> ObjectName {
         let slot = Slot::Segment { msn: MediaSequence(msn) };
         let (stream, rendition) = (StreamId::new(stream).unwrap(), RenditionId::new("360p").unwrap());
@@ -80,14 +83,15 @@ mod tests {
     fn oldest_leave_when_it_is_full_and_a_stream_leaves_as_a_whole() {
         let mut cache = Cache::new(10);
         for msn in 0..3 {
-            cache.insert(name("a", msn), Bytes::from_static(b"1234"));
+            cache.insert(name("a", msn), D, Bytes::from_static(b"1234"));
         }
-        assert_eq!((cache.get(&name("a", 0)), cache.bytes()), (None, 8));
-        cache.insert(name("b", 0), Bytes::from_static(b"12"));
-        cache.insert(name("b", 1), Bytes::from_static(b"12345678901"));
-        assert_eq!((cache.get(&name("b", 1)), cache.bytes()), (None, 10));
+        assert_eq!((cache.get(&name("a", 0), D), cache.bytes()), (None, 8));
+        cache.insert(name("b", 0), D, Bytes::from_static(b"12"));
+        cache.insert(name("b", 1), D, Bytes::from_static(b"12345678901"));
+        assert_eq!((cache.get(&name("b", 1), D), cache.bytes()), (None, 10));
+        assert_eq!(cache.get(&name("b", 0), Digest::NONE), None, "other bytes than are wanted");
         cache.forget(&name("a", 0).stream);
-        assert_eq!((cache.get(&name("a", 2)), cache.bytes()), (None, 2));
+        assert_eq!((cache.get(&name("a", 2), D), cache.bytes()), (None, 2));
     }
 
     proptest! {
@@ -98,9 +102,9 @@ mod tests {
                 let stream = ["a", "b", "c"][usize::from(stream)];
                 match length {
                     7 => cache.forget(&name(stream, msn).stream),
-                    length => cache.insert(name(stream, msn), Bytes::from(vec![0; length])),
+                    length => cache.insert(name(stream, msn), D, Bytes::from(vec![0; length])),
                 }
-                let held: usize = cache.objects.values().map(Bytes::len).sum();
+                let held: usize = cache.objects.values().map(|(_, bytes)| bytes.len()).sum();
                 prop_assert_eq!(cache.bytes(), held as u64);
                 prop_assert!(held <= 16 && cache.order.len() == cache.objects.len());
             }

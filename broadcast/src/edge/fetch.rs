@@ -115,9 +115,9 @@ impl Fetcher {
                 return Some(bytes);
             }
             match state.under_way.get(&name) {
-                Some(fetching) => fetching.clone(),
-                None if state.under_way.len() >= UNDER_WAY_MAX => return None,
-                None => {
+                Some(fetching) if fetching.peek().is_none() => fetching.clone(),
+                _ if state.under_way.len() >= UNDER_WAY_MAX => return None,
+                _ => {
                     let (fetcher, name) = (self.clone(), name.clone());
                     // A task of its own: whoever asked first may hang up.
                     let task = tokio::spawn({
@@ -141,7 +141,7 @@ impl Fetcher {
         let mut state = self.state();
         state.under_way.remove(&name);
         if let Some(bytes) = &found {
-            state.cache.insert(name, bytes.clone());
+            state.cache.insert(name, absent.digest, bytes.clone());
             gauge(&state.cache);
         }
         found
@@ -216,7 +216,7 @@ impl Fetcher {
 impl State {
     /// What is here already, as a whole or in pieces.
     fn find(&mut self, name: &ObjectName, absent: &Absent, media: &Media) -> Option<Bytes> {
-        if let Some(bytes) = self.cache.get(name) {
+        if let Some(bytes) = self.cache.get(name, absent.digest) {
             return Some(bytes);
         }
         let bytes = match name.slot {
@@ -228,21 +228,23 @@ impl State {
         if Digest(Sha256::digest(&bytes).into()) != absent.digest {
             return None;
         }
-        self.cache.insert(name.clone(), bytes.clone());
+        self.cache.insert(name.clone(), absent.digest, bytes.clone());
         Some(bytes)
     }
 
     /// A segment all of whose parts are here.
     fn put_together(&self, name: &ObjectName, media: &Media) -> Option<Bytes> {
         let parts = media.parts_elsewhere(name)?;
-        let pieces: Option<Vec<Bytes>> = parts.iter().map(|part| self.cache.get(&part_name(name, part))).collect();
+        let pieces: Option<Vec<Bytes>> =
+            parts.iter().map(|part| self.cache.get(&part_name(name, part), part.digest)).collect();
         Some(pieces?.concat().into())
     }
 
     /// A part of a segment that is here.
     fn cut_out(&self, name: &ObjectName, media: &Media) -> Option<Bytes> {
         let Slot::Part { msn, .. } = name.slot else { return None };
-        let whole = self.cache.get(&ObjectName { slot: Slot::Segment { msn }, ..name.clone() })?;
+        let of = ObjectName { slot: Slot::Segment { msn }, ..name.clone() };
+        let whole = self.cache.get(&of, media.elsewhere(of.epoch, &of.rendition, of.slot)?.digest)?;
         let parts = media.parts_elsewhere(name)?;
         let before = parts.iter().take_while(|part| part.slot != name.slot).map(|part| part.length).sum::<u64>();
         let length = parts.iter().find(|part| part.slot == name.slot)?.length;

@@ -1,6 +1,7 @@
 //! Fetching ahead: while somebody watches a rendition, its newest parts are fetched as soon as their seal is here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use media::{LogSequence, ObjectName, RenditionId, Slot, StreamId};
 use node::CancellationToken;
@@ -10,6 +11,10 @@ use super::Fetcher;
 use crate::actor::Views;
 use crate::follow::Followed;
 use crate::gate::StreamView;
+use crate::viewers::NoPlace;
+
+/// Pause after there was no place to wait: the room is full of viewers.
+const CROWDED_PAUSE: Duration = Duration::from_millis(200);
 
 /// Follows one stream until `stop`.
 pub(crate) async fn run(
@@ -21,11 +26,16 @@ pub(crate) async fn run(
     let mut done = LogSequence(0);
     let mut appearances = views.appearances();
     loop {
-        let Ok(mut place) = views.wait(&stream, clock) else {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                // An error means that the node stops.
-                appeared = appearances.changed() => if appeared.is_err() { return } else { continue },
+        let mut place = match views.wait(&stream, clock) {
+            Ok(place) => place,
+            Err(why) => {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    // An error means that the node stops.
+                    appeared = appearances.changed() => if appeared.is_err() { return },
+                    () = tokio::time::sleep(CROWDED_PAUSE), if why == NoPlace::Taken => {}
+                }
+                continue;
             }
         };
         if let Some(view) = views.get(&stream) {

@@ -10,9 +10,10 @@ use super::subscribe;
 use crate::actor::Handle;
 use crate::gate::{Input, Source};
 
-/// The subscriptions of a stream; they end when this is dropped.
+/// The subscriptions of a stream, until they are closed or the bus is.
 pub(super) struct Ears {
-    _stop: tokio_util::sync::DropGuard,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Ears {
@@ -22,9 +23,10 @@ impl Ears {
         let mut seals = subscribe(context, &Topic::Seals(stream.clone()).to_string()).await?;
         let stop = CancellationToken::new();
         let (stopping, gate, stream) = (stop.clone(), gate.clone(), stream.clone());
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             loop {
                 let heard = tokio::select! {
+                    biased;
                     () = stopping.cancelled() => return,
                     message = heads.recv() => message.map(|message| (message, Source::Head)),
                     message = seals.recv() => message.map(|message| (message, Source::Bus)),
@@ -37,6 +39,13 @@ impl Ears {
                 }
             }
         });
-        Ok(Self { _stop: stop.drop_guard() })
+        Ok(Self { stop, task })
+    }
+
+    /// Ends them. Nothing is handed to the gate any more once this returns.
+    pub(super) async fn close(self) {
+        self.stop.cancel();
+        // It ends with its token; a panic in it has been reported by the runtime.
+        let _ = self.task.await;
     }
 }

@@ -14,6 +14,8 @@ pub(crate) const EDGE_IDLE_MAX: Duration = Duration::from_secs(30);
 /// How long a node that was pushed to is an owner, whatever the session says, or while none has come: an ingest pushes a row every
 /// half second.
 const PUSHED_MAX: Duration = Duration::from_secs(30);
+/// Streams that a node follows as an edge at once: the rest of what a gate holds is for those that it owns.
+const EDGES_MAX: usize = crate::gate::limits::STREAMS_MAX / 2;
 /// Streams that are kept in mind: as many as have a head on disk.
 pub(crate) const STREAMS_MAX: usize = crate::gate::limits::HEADS_MAX;
 
@@ -101,7 +103,12 @@ impl Interest {
     /// A viewer asked for a stream.
     pub(crate) fn wanted(&mut self, stream: &StreamId, now: Duration) -> Option<Change> {
         // Who asks for what no session was ever announced of leaves nothing behind.
-        self.streams.get_mut(stream)?.wanted_at = Some(now);
+        let edges = self.streams.values().filter(|known| known.held == Some(Holding::Edge)).count();
+        let known = self.streams.get_mut(stream)?;
+        if known.held.is_none() && edges >= EDGES_MAX {
+            return None;
+        }
+        known.wanted_at = Some(now);
         self.decide(stream, false, now)
     }
 
@@ -114,10 +121,18 @@ impl Interest {
                 name.clone()
             })
             .collect();
-        names.iter().filter_map(|name| self.decide(name, false, now)).collect()
+        let changes = names.iter().filter_map(|name| self.decide(name, false, now)).collect();
+        let is_gone = |at: Option<Duration>| at.is_some_and(|at| now.saturating_sub(at) >= STREAM_IDLE_MAX);
+        self.streams.retain(|_, known| known.held.is_some() || !is_gone(known.ended_at));
+        changes
     }
 
-    /// Who owns a stream, as far as is known.
+    /// How many streams are known.
+    pub(crate) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether a session of a stream was announced, or it was pushed.
     pub(crate) fn is_known(&self, stream: &StreamId) -> bool {
         self.streams.contains_key(stream)
     }
@@ -240,6 +255,23 @@ mod tests {
         assert_eq!(interest.tick(nobody, at(610)), [Change::Unfollow(hall())]);
         let mut restarted = Interest::new(id("b1"));
         assert_eq!(restarted.session(&session(1, &["b1"], SessionState::Ended), at(0)), None);
+    }
+
+    #[test]
+    fn viewers_leave_room_for_what_the_node_owns_and_ended_streams_are_forgotten() {
+        let mut interest = Interest::new(id("b3"));
+        let mut info = session(1, &["b1"], SessionState::Live);
+        let mut followed = 0;
+        for number in 0..2 * EDGES_MAX {
+            info.stream = StreamId::new(&format!("s{number}")).unwrap();
+            interest.session(&info, at(0));
+            followed += usize::from(interest.wanted(&info.stream, at(0)).is_some());
+        }
+        assert_eq!(followed, EDGES_MAX);
+        info.state = SessionState::Ended;
+        interest.session(&info, at(10));
+        interest.tick(nobody, at(611));
+        assert_eq!((interest.is_known(&info.stream), interest.len()), (false, 2 * EDGES_MAX - 1));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 mod ears;
 mod interest;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use anyhow::Result;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use media::{NodeId, RenditionId, StreamId};
-use messages::SessionInfo;
+use messages::{SessionInfo, SessionState};
 use node::clock::Clock;
 use node::{CancellationToken, Context};
 use tokio::sync::{Semaphore, mpsc};
@@ -31,6 +31,8 @@ const WORDS_MAX: usize = 1024;
 const NEWCOMERS_MAX: usize = 16 * 1024;
 /// How long they wait: a log comes from an owner in tens of milliseconds, and a frozen one is passed over after a second.
 const NEWCOMER_WAIT_MAX: Duration = Duration::from_secs(4);
+/// How long they wait for one whose session is over: its owners show its end for a while.
+const ENDED_WAIT_MAX: Duration = Duration::from_secs(1);
 /// A rendition is watched for so long after it was last asked for: a player reloads its playlist every target duration at least.
 const WATCHED_FOR: Duration = Duration::from_secs(12);
 /// Renditions whose watching is remembered, for each stream.
@@ -88,8 +90,8 @@ pub(crate) struct Attention(Arc<Shared>);
 
 struct Shared {
     followed: ArcSwap<BTreeMap<StreamId, Arc<Followed>>>,
-    /// Streams of which a session was announced.
-    known: ArcSwap<BTreeSet<StreamId>>,
+    /// Streams of which a session was announced, and how it stands.
+    known: ArcSwap<BTreeMap<StreamId, SessionState>>,
     words: mpsc::Sender<Word>,
     newcomers: Arc<Semaphore>,
     views: Views,
@@ -104,12 +106,14 @@ impl Attention {
         match shared.followed.load().get(stream) {
             Some(followed) if followed.holding == Holding::Owner => return None,
             Some(followed) => followed.watch(rendition, shared.clock.elapsed()),
-            None if shared.known.load().contains(stream) => self.say(Word::Wanted(stream.clone())),
+            None if shared.known.load().contains_key(stream) => _ = self.say(Word::Wanted(stream.clone())),
             None => return None,
         }
         if shared.has_playlists(stream) {
             return None;
         }
+        let is_over = shared.known.load().get(stream) == Some(&SessionState::Ended);
+        let wait_max = if is_over { ENDED_WAIT_MAX } else { NEWCOMER_WAIT_MAX };
         let place = shared.newcomers.clone().try_acquire_owned().ok()?;
         let (shared, stream) = (Arc::clone(shared), stream.clone());
         Some(Box::pin(async move {
@@ -117,23 +121,21 @@ impl Attention {
             let mut appeared = shared.views.appearances();
             let there = async { while !shared.has_playlists(&stream) && appeared.changed().await.is_ok() {} };
             // Late is answered like absent.
-            let _ = tokio::time::timeout(NEWCOMER_WAIT_MAX, there).await;
+            let _ = tokio::time::timeout(wait_max, there).await;
         }))
     }
 
     /// An ingest pushes a stream.
     pub(crate) fn pushed(&self, stream: &StreamId) {
-        let now = self.0.clock.elapsed();
-        let is_told = self.0.followed.load().get(stream).is_some_and(|followed| {
-            let told = followed.pushed_ms.load(Ordering::Relaxed);
-            let is_fresh = told > 0 && millis(now).saturating_sub(told) < millis(PUSHED_INTERVAL);
-            if !is_fresh {
-                followed.pushed_ms.store(millis(now), Ordering::Relaxed);
-            }
-            is_fresh
-        });
-        if !is_told {
-            self.say(Word::Pushed(stream.clone()));
+        let now = millis(self.0.clock.elapsed());
+        let followed = self.0.followed.load();
+        let told = followed.get(stream).map(|followed| &followed.pushed_ms);
+        let is_fresh = |told: &AtomicU64| {
+            let at = told.load(Ordering::Relaxed);
+            at > 0 && now.saturating_sub(at) < millis(PUSHED_INTERVAL)
+        };
+        if !told.is_some_and(is_fresh) && self.say(Word::Pushed(stream.clone())) {
+            told.iter().for_each(|told| told.store(now, Ordering::Relaxed));
         }
     }
 
@@ -142,9 +144,9 @@ impl Attention {
         self.0.followed.load().get(stream).map(|followed| followed.holding)
     }
 
-    fn say(&self, word: Word) {
-        // It is said again with the next request or push.
-        let _ = self.0.words.try_send(word);
+    /// Whether there was room; if not, it is said again with the next request or push.
+    fn say(&self, word: Word) -> bool {
+        self.0.words.try_send(word).is_ok()
     }
 }
 
@@ -201,9 +203,9 @@ impl Follower {
     pub(crate) async fn session(&mut self, info: &SessionInfo) {
         let change = self.interest.session(info, self.context.clock.elapsed());
         let known = self.attention.0.known.load();
-        if self.interest.is_known(&info.stream) && !known.contains(&info.stream) {
-            let mut known = BTreeSet::clone(&known);
-            known.insert(info.stream.clone());
+        if self.interest.is_known(&info.stream) && known.get(&info.stream) != Some(&info.state) {
+            let mut known = BTreeMap::clone(&known);
+            known.insert(info.stream.clone(), info.state);
             self.attention.0.known.store(Arc::new(known));
         }
         self.change(change).await;
@@ -218,6 +220,26 @@ impl Follower {
         };
         for change in self.interest.tick(asked, self.context.clock.elapsed()) {
             self.change(Some(change)).await;
+        }
+        let now_followed = self.attention.0.followed.load_full();
+        for stream in now_followed.keys() {
+            if !self.ears.contains_key(stream) {
+                self.listen(stream).await;
+            }
+        }
+        let known = self.attention.0.known.load();
+        if known.len() > self.interest.len() {
+            let known = known.iter().filter(|(stream, _)| self.interest.is_known(stream));
+            let known = known.map(|(stream, state)| (stream.clone(), *state)).collect();
+            self.attention.0.known.store(Arc::new(known));
+        }
+    }
+
+    async fn listen(&mut self, stream: &StreamId) {
+        match ears::Ears::open(&self.context, &self.gate, stream).await {
+            Ok(ears) => _ = self.ears.insert(stream.clone(), ears),
+            // Its owners push to it, or are asked for the log whenever it is silent.
+            Err(error) => tracing::warn!(%stream, error = format!("{error:#}"), "cannot listen to a stream"),
         }
     }
 
@@ -235,11 +257,7 @@ impl Follower {
         // The gate is gone only when the node stops.
         let _ = self.gate.send(Input::Follow { stream: stream.clone(), holding, owners }).await;
         if !self.ears.contains_key(&stream) {
-            match ears::Ears::open(&self.context, &self.gate, &stream).await {
-                Ok(ears) => _ = self.ears.insert(stream.clone(), ears),
-                // Its owners push to it, or are asked for the log whenever it is silent.
-                Err(error) => tracing::warn!(%stream, error = format!("{error:#}"), "cannot listen to a stream"),
-            }
+            self.listen(&stream).await;
         }
         let is_new = self.attention.holding(&stream) != Some(holding);
         if !is_new {
@@ -262,7 +280,10 @@ impl Follower {
     async fn unfollow(&mut self, stream: StreamId) {
         tracing::debug!(%stream, "not followed any more");
         self.publish(|all| _ = all.remove(&stream));
-        self.ears.remove(&stream);
+        if let Some(ears) = self.ears.remove(&stream) {
+            // Else a seal that it still hands over would begin the stream again.
+            ears.close().await;
+        }
         self.prefetching.remove(&stream);
         self.fetcher.forget(&stream);
         let _ = self.gate.send(Input::Unfollow(stream)).await;

@@ -107,7 +107,8 @@ impl Gate {
                     self.refuse(AlertReason::Digest, &name.stream, detail);
                     return Answer::Refused(AlertReason::Digest);
                 }
-                // Also where the node has no use for the bytes: an edge that was an owner a moment ago.
+                // It would be acknowledged and thrown away: whoever pushes makes an owner of this node in a moment.
+                Some(_) if stream.is_edge() => return Answer::Full,
                 Some(named) if named.is_settled => return Answer::Known,
                 Some(_) => {
                     stream.foresee(name, digest, &bytes);

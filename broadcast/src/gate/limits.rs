@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Streams that a node holds at once. A window of a 1080p ladder takes 140 MB; 64 streams are what a large machine holds.
-pub const STREAMS_MAX: usize = 64;
+/// Streams that a node holds at once, half of them as an edge at most. A window of a 1080p ladder takes 140 MB: 64 owned streams are
+/// what a large machine holds, and `media_bytes_max` bounds them besides.
+pub const STREAMS_MAX: usize = 128;
 /// Streams whose newest seal is remembered, on disk and in memory: all that a catalogue is likely to have.
 pub const HEADS_MAX: usize = 4096;
 /// Broadcast peers that are known.

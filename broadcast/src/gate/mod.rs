@@ -421,6 +421,7 @@ impl Gate {
 
     fn unfollow(&mut self, id: &StreamId) {
         self.followed.remove(id);
+        self.strangers.retain(|stranger| stranger.stream != *id);
         self.leave(id);
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use media::{Digest, Epoch, LogSequence, ObjectName, PartIndex, RenditionId, Slot};
+use media::{Digest, Epoch, LogSequence, MediaSequence, ObjectName, PartIndex, RenditionId, Slot};
 use playlist::SegmentKey;
 use sha2::{Digest as _, Sha256};
 
@@ -87,6 +87,46 @@ impl StoredSegment {
         lengths
     }
 
+    /// Puts in what was elsewhere; and the segment, when it is the last of its parts that was missing.
+    fn restore(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes) -> bool {
+        let is_it = |absent: &Absent| absent.rendition == name.rendition && absent.slot == name.slot;
+        let Some(row) = self.rows.iter_mut().find(|row| row.absent.iter().any(is_it)) else { return false };
+        let (mut parts, mut image, mut absent) = (row.parts.clone(), row.image.clone(), row.absent.clone());
+        absent.retain(|absent| !is_it(absent));
+        let part = StoredPart { rendition: name.rendition.clone(), digest, bytes };
+        match name.slot {
+            Slot::Image { .. } => image = Some(part),
+            _ => {
+                parts.push(part);
+                parts.sort_by(|a, b| a.rendition.cmp(&b.rendition));
+            }
+        }
+        *row = Arc::new(StoredRow { parts, image, absent, gaps: row.gaps.clone(), ..**row });
+        self.complete(&name.rendition);
+        true
+    }
+
+    /// Puts a rendition's segment together once all of its parts are here, if it is what was sealed.
+    fn complete(&mut self, rendition: &RenditionId) {
+        let of_it = |absent: &&Absent| absent.rendition == *rendition;
+        let mut absent = self.rows.iter().flat_map(|row| &row.absent).filter(of_it);
+        let (Some(segment), None) = (absent.next().cloned(), absent.next()) else { return };
+        if !matches!(segment.slot, Slot::Segment { .. }) {
+            return;
+        }
+        let (digest, bytes) = self.assemble(rendition);
+        if digest != segment.digest {
+            return;
+        }
+        self.whole.insert(rendition.clone(), (digest, bytes));
+        if let Some(last) = self.rows.last_mut() {
+            let absent = last.absent.iter().filter(|absent| **absent != segment).cloned().collect();
+            let (parts, image, gaps) = (last.parts.clone(), last.image.clone(), last.gaps.clone());
+            *last = Arc::new(StoredRow { parts, image, absent, gaps, ..**last });
+        }
+        self.slice_parts();
+    }
+
     /// Puts a segment together from its parts: when the fold began anew in the middle of it.
     fn assemble(&self, rendition: &RenditionId) -> (Digest, Bytes) {
         let parts = self.rows.iter().filter_map(|row| row.find(rendition)).map(|part| &part.bytes[..]);
@@ -165,6 +205,40 @@ impl Media {
         let rows = self.segments.iter().flat_map(|(key, segment)| segment.rows.iter().map(|row| (key.epoch, row)));
         let newer = rows.filter(move |(_, row)| row.sequence > sequence);
         newer.flat_map(|(epoch, row)| row.absent.iter().map(move |absent| (epoch, row.sequence, absent)))
+    }
+
+    /// Parts, images and init segments that are elsewhere, of what playlists list.
+    pub(super) fn absent(&self) -> impl Iterator<Item = (Epoch, LogSequence, &Absent)> {
+        let listed = self.segments.iter().filter(|(_, segment)| segment.expires.is_none());
+        let rows = listed.flat_map(|(key, segment)| segment.rows.iter().map(|row| (key.epoch, row)));
+        let objects = rows.flat_map(|(epoch, row)| row.absent.iter().map(move |absent| (epoch, row.sequence, absent)));
+        let objects = objects.filter(|(.., absent)| !matches!(absent.slot, Slot::Segment { .. }));
+        let inits = self.absent_inits.iter().map(|((epoch, _), init)| (*epoch, LogSequence(0), init));
+        inits.chain(objects)
+    }
+
+    /// Whether all parts of the rows of a segment that are known are here.
+    pub(super) fn has_all(&self, epoch: Epoch, msn: MediaSequence) -> bool {
+        let segment = self.segments.get(&SegmentKey { epoch, msn });
+        segment.is_none_or(|segment| segment.rows.iter().all(|row| row.absent.is_empty()))
+    }
+
+    /// Bytes that were elsewhere are here; `false` when they are not missed. Their digest was compared with the seal's.
+    pub(super) fn restore(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes) -> bool {
+        let (Slot::Part { msn, .. } | Slot::Segment { msn } | Slot::Image { msn }) = name.slot else {
+            let is_missed = self.absent_inits.contains_key(&(name.epoch, name.rendition.clone()));
+            if is_missed {
+                self.add_init(name.epoch, name.rendition.clone(), digest, bytes);
+            }
+            return is_missed;
+        };
+        let Some(segment) = self.segments.get_mut(&SegmentKey { epoch: name.epoch, msn }) else { return false };
+        let added = length(&bytes);
+        let is_restored = Arc::make_mut(segment).restore(name, digest, bytes);
+        if is_restored {
+            self.bytes += added;
+        }
+        is_restored
     }
 
     /// Whether everything that playlists list is here.
@@ -333,8 +407,6 @@ pub(super) fn length(bytes: &Bytes) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use media::MediaSequence;
-
     use super::*;
     use crate::gate::tests::studio::rendition;
 

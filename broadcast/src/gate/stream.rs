@@ -324,6 +324,8 @@ impl Stream {
             pending.missing -= 1;
             self.pending_bytes += length(&bytes);
             pending.bytes.insert((name.rendition.clone(), name.slot), (digest, bytes));
+        } else if self.media.restore(name, digest, bytes) {
+            self.is_changed = true;
         }
     }
 
@@ -368,6 +370,7 @@ impl Stream {
         self.wants.pull(&sources, shared);
         if self.media.expire(now) {
             self.media.keep_inits(self.timeline.checkpoint().map(|checkpoint| checkpoint.epoch));
+            self.trim_wants();
             self.is_changed = true;
         }
         self.recount(shared);
@@ -379,7 +382,9 @@ impl Stream {
         for name in &overdue {
             self.refuse(AlertReason::Deadline, format!("{name}: nobody had these bytes in time"), shared);
         }
-        if overdue.is_empty() {
+        // What was admitted without them goes on without them.
+        let waits = self.pending.front().is_some_and(|first| first.missing > 0);
+        if overdue.is_empty() || !waits {
             return false;
         }
         let later = self.pending.iter().skip(1).filter(|pending| !pending.sealed.body().checkpoint.is_empty());
@@ -399,21 +404,6 @@ impl Stream {
 
     /// Lines the same seals up again, of which the first is where the fold begins anew.
     fn requeue(&mut self, outcome: Outcome, shared: &mut Shared) {
-        let show_from = self.show_from;
-        self.keeping_bytes(shared, |stream, shared| stream.begin_anew(outcome, shared));
-        self.show_from = show_from;
-    }
-
-    /// Lines the same seals up again, after what was admitted.
-    fn requeue_after(&mut self, outcome: Outcome, shared: &mut Shared) {
-        self.keeping_bytes(shared, |stream, shared| {
-            stream.drop_pending(|_| false);
-            stream.steps(outcome, shared);
-        });
-    }
-
-    /// Empties the line, has it filled again, and gives the bytes that waited in it to those who want them now.
-    fn keeping_bytes(&mut self, shared: &mut Shared, line_up: impl FnOnce(&mut Self, &mut Shared)) {
         let mut kept: Vec<(ObjectName, Digest, Bytes)> = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
             let (stream, epoch) = (&self.id, pending.sealed.body().epoch);
@@ -421,7 +411,9 @@ impl Stream {
                 (ObjectName { stream: stream.clone(), rendition, epoch, slot }, digest, bytes)
             }));
         }
-        line_up(self, shared);
+        let show_from = self.show_from;
+        self.begin_anew(outcome, shared);
+        self.show_from = show_from;
         for (name, digest, bytes) in kept {
             if self.wants.get(&name).is_some_and(|want| want.digest == digest) {
                 self.fill(&name, digest, bytes);
@@ -452,10 +444,13 @@ impl Stream {
         if let Some(void_after) = void_after {
             self.void_after(void_after, shared);
         }
+        if anew || void_after.is_some() {
+            self.trim_wants();
+        }
         let is_folded = self.timeline.head().is_some() || body.objects.iter().any(|object| object.slot == Slot::Init);
         let whole = match self.assembly.add(body, &bytes) {
             Ok(whole) => whole,
-            Err(_) if !is_folded || self.holding == Holding::Edge => BTreeMap::new(),
+            Err(_) if !is_folded || self.lacks_parts(body) => BTreeMap::new(),
             Err(detail) => return Err((AlertReason::Digest, format!("stream {}: {detail}", self.id))),
         };
         let effects = self.timeline.apply(body).map_err(|contradiction| {
@@ -465,6 +460,9 @@ impl Stream {
         self.keep(body, bytes, whole);
         let gone = self.leaves_at(shared);
         effects.removed.iter().for_each(|key| self.media.expire_at(*key, gone));
+        if !effects.removed.is_empty() {
+            self.trim_wants();
+        }
         self.is_relisted |= effects.relisted || effects.extended || !effects.removed.is_empty();
         self.seals_admitted += 1;
         self.admitted_at = shared.now.wall;
@@ -539,6 +537,7 @@ impl Stream {
 
     pub(super) fn evict(&mut self, shared: &mut Shared) {
         self.media.evict();
+        self.trim_wants();
         self.is_changed = true;
         self.recount(shared);
     }
@@ -573,7 +572,8 @@ impl Stream {
         self.media.check_invariants();
         self.wants.check_invariants();
         let missing: usize = self.pending.iter().map(|pending| pending.missing).sum();
-        assert_eq!(missing, self.wants.len(), "what is missing is wanted");
+        let later = self.wants.names().filter(|name| self.elsewhere(name).is_some()).count();
+        assert_eq!(missing + later, self.wants.len(), "what is missing is wanted");
         assert!(self.pending.len() <= PENDING_SEALS_MAX);
         let sequences = self.pending.iter().map(|pending| pending.sealed.body().sequence);
         assert!(sequences.is_sorted_by(|a, b| a < b), "pending seals are in log order");

@@ -69,6 +69,15 @@ impl Wants {
         self.in_flight = self.wants.values().filter(|want| want.in_flight).count();
     }
 
+    pub(super) fn retain_by(&mut self, keep: impl Fn(&ObjectName, LogSequence) -> bool) {
+        self.wants.retain(|name, want| keep(name, want.sequence));
+        self.in_flight = self.wants.values().filter(|want| want.in_flight).count();
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &ObjectName> {
+        self.wants.keys()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.wants.len()
     }

@@ -30,7 +30,9 @@ const EXPOSED: HeaderValue =
 
 /// Goes around all routes.
 pub(super) async fn envelope(State(site): State<Arc<Site>>, request: Request<Body>, next: Next) -> Response {
-    site.traffic.count_request();
+    if !is_probe(&request) {
+        site.traffic.count_request();
+    }
     let mut response = if url_length(&request) > URL_BYTES_MAX {
         respond::refuse(StatusCode::URI_TOO_LONG, "the URL is longer than any of ours\n")
     } else if request.method() == Method::OPTIONS {
@@ -56,6 +58,11 @@ pub(super) async fn envelope(State(site): State<Arc<Site>>, request: Request<Bod
     }
     common(response.headers_mut(), &site);
     response.map(|body| Body::new(Metered::new(body, site.traffic.clone())))
+}
+
+/// What balancers ask to see whether the node answers; browsers ask for the page itself.
+fn is_probe(request: &Request<Body>) -> bool {
+    request.method() == Method::HEAD && request.uri().path() == "/"
 }
 
 /// The stream that a path is about, and its rendition, if it is about one.

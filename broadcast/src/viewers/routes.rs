@@ -237,12 +237,17 @@ fn web_file(site: &Site, request: &Request<Body>, file: &'static web::File) -> R
     response
 }
 
+/// Nodes besides this one that a page may load from: each stands in its policy twice, and headers of 8 KiB are what servers and
+/// browsers agree on.
+const PAGE_NODES_MAX: usize = 32;
+
 /// With direct delivery the page may also load from the nodes that there are.
 fn content_security_policy(direct: Option<&Direct>) -> HeaderValue {
     let plain = web::CONTENT_SECURITY_POLICY.trim_ascii();
     let Some(direct) = direct else { return HeaderValue::from_static(plain) };
     let mut nodes = direct.url.clone();
-    for neighbour in direct.neighbours.all().iter().filter(|neighbour| neighbour.url != direct.url) {
+    let others = direct.neighbours.all();
+    for neighbour in others.iter().filter(|neighbour| neighbour.url != direct.url).take(PAGE_NODES_MAX) {
         nodes.push(' ');
         nodes.push_str(&neighbour.url);
     }

@@ -77,7 +77,7 @@ pub trait Shelf: Send + Sync + 'static {
     /// the stream is unknown.
     fn seals(&self, stream: &StreamId, from: LogSequence) -> Option<Vec<Bytes>>;
 
-    /// All streams whose playlists this node has, sorted by name.
+    /// All streams whose playlists this node has, and those that are live at other nodes, sorted by name.
     fn streams(&self) -> Vec<StreamSummary>;
 
     /// One of them.

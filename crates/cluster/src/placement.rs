@@ -63,7 +63,7 @@ pub fn candidates<'a>(view: &'a Membership, policy: &Policy, viewer: Viewer<'_>,
                 true if rank.room != Room::None => 1.0,
                 _ => headroom(load),
             };
-            let weight = bounded(configured_weight(policy, node) * weight * slow_start(member, now));
+            let weight = bounded(configured_weight(policy, node) * weight * slow_start(member));
             Some((rank, score(viewer.key, node, weight), member))
         })
         .collect();
@@ -146,10 +146,10 @@ fn egress_share(load: &Load) -> f64 {
     share
 }
 
-/// Share of its weight that a node has by its age. It only rises, so that rendezvous hashing moves viewers to the node and never
-/// away from it.
-fn slow_start(member: &Member, now: Now) -> f64 {
-    let age_ms = now.wall.0.saturating_sub(member.presence.started_at.0).max(0);
+/// Share of its weight that a node has by its age, both on its own clock. It only rises, so that rendezvous hashing moves viewers to
+/// the node and never away from it.
+fn slow_start(member: &Member) -> f64 {
+    let age_ms = member.presence.at.0.saturating_sub(member.presence.started_at.0).max(0);
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
     let grown = age_ms as f64 / SLOW_START.as_millis() as f64;
     SLOW_START_SHARE + (1.0 - SLOW_START_SHARE) * grown.min(1.0)

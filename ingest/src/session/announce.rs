@@ -36,6 +36,11 @@ impl Announcer {
         self.session.send_replace(Some(session));
     }
 
+    /// Says nothing from now on.
+    pub(super) fn fall_silent(&self) {
+        self.session.send_replace(None);
+    }
+
     /// Waits until the newest was said, within a bound.
     pub(super) async fn finish(self) {
         drop(self.session);
@@ -50,7 +55,8 @@ async fn run(context: Context, mut session: watch::Receiver<Option<SessionInfo>>
         let now = placed.borrow_and_update().clone();
         let is_over = session.has_changed().is_err();
         let said = session.borrow_and_update().clone();
-        if let Some(info) = said {
+        // Nobody named would mean everybody.
+        if let Some(info) = said.filter(|_| !now.receivers.is_empty()) {
             let stream = info.stream.clone();
             let info = SessionInfo {
                 owners: now.receivers.clone(),

@@ -215,6 +215,10 @@ impl Driver {
     /// Tells the bus how the stream is.
     fn announce(&self, state: SessionState) {
         let Some((epoch, session)) = self.writer.session() else { return };
+        if self.writer.is_superseded() {
+            // Another ingest has the stream, and says so.
+            return self.announcer.fall_silent();
+        }
         self.announcer.say(SessionInfo {
             stream: self.stream.clone(),
             epoch,

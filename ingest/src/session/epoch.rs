@@ -260,7 +260,7 @@ impl Writer {
     }
 
     /// Whether a node said that our newest seal has no place in the log: the publisher has gone on at another ingest.
-    fn is_superseded(&self) -> bool {
+    pub(super) fn is_superseded(&self) -> bool {
         let conflict = self.pusher.as_ref().and_then(|pusher| *pusher.conflict().borrow());
         conflict.zip(self.positions.back()).is_some_and(|(conflict, newest)| conflict >= newest.place())
     }

@@ -1,7 +1,7 @@
 //! What the node does with the stream: owns it, or follows its log as an edge; and who is asked for what is missing. Pure.
 
 use media::{LogSequence, NodeId};
-use seal::{Outcome, SealBody, Sealed, Step, Verdict};
+use seal::SealBody;
 
 use super::super::limits::SOURCES_MAX;
 use super::super::store::{Absent, StoredPart, StoredRow};
@@ -11,38 +11,54 @@ use media::{ObjectName, Slot};
 use playlist::SegmentKey;
 
 impl Stream {
-    /// Takes the stream in another way from now on. An edge that becomes an owner goes through its log again, and fetches what that
-    /// names; what playlists show stays meanwhile. An owner that becomes an edge keeps the bytes that it has.
+    /// Takes the stream in another way from now on. An edge that becomes an owner wants what is elsewhere, while the log goes on: it has
+    /// no effect on playlists. An owner that becomes an edge waits for nothing any more, and keeps the bytes that it has.
     pub(in crate::gate) fn hold(&mut self, holding: Holding, owners: Vec<NodeId>, shared: &mut Shared) {
         self.owners = owners;
         if std::mem::replace(&mut self.holding, holding) != holding {
-            self.line_up_again(shared);
+            match holding {
+                Holding::Owner => self.want_absent(shared),
+                Holding::Edge => self.want_nothing(),
+            }
             self.is_changed = true;
         }
         self.ask_all(shared);
+    }
+
+    /// Wants the bytes of what was admitted without.
+    fn want_absent(&mut self, shared: &Shared) {
+        let now = shared.now.elapsed;
+        let absent: Vec<_> =
+            self.media.absent().map(|(epoch, sequence, absent)| (epoch, sequence, absent.clone())).collect();
+        for (epoch, sequence, absent) in absent {
+            let (stream, rendition) = (self.id.clone(), absent.rendition);
+            let name = ObjectName { stream, rendition, epoch, slot: absent.slot };
+            self.wants.add(name, (absent.digest, absent.length), sequence, now, now);
+        }
+    }
+
+    fn want_nothing(&mut self) {
+        self.wants.retain(|_| false);
+        self.pending.iter_mut().for_each(|pending| pending.missing = 0);
+    }
+
+    /// Forgets wishes for what has left the playlists.
+    pub(super) fn trim_wants(&mut self) {
+        let Self { wants, media, pending, .. } = self;
+        let waits = |sequence| pending.iter().any(|pending| pending.sealed.body().sequence == sequence);
+        wants.retain_by(|name, sequence| {
+            waits(sequence) || media.elsewhere(name.epoch, &name.rendition, name.slot).is_some()
+        });
+    }
+
+    pub(in crate::gate) fn is_edge(&self) -> bool {
+        self.holding == Holding::Edge
     }
 
     /// Nodes to be asked, the best first: the owners that are there; all peers when none is.
     pub(in crate::gate) fn sources(&self, shared: &Shared) -> Vec<NodeId> {
         let owners: Vec<NodeId> = shared.peers.iter().filter(|peer| self.owners.contains(peer)).cloned().collect();
         if owners.is_empty() { shared.peers.iter().take(SOURCES_MAX).cloned().collect() } else { owners }
-    }
-
-    /// Lines up again what waits for bytes and, on an owner, what was admitted without.
-    fn line_up_again(&mut self, shared: &mut Shared) {
-        let waiting = self.pending.iter().map(|pending| pending.sealed.clone());
-        let is_refilled = self.holding == Holding::Owner && !self.media.is_whole();
-        let admitted = self.log.iter().filter(|_| is_refilled).cloned();
-        let steps = steps(admitted.chain(waiting).collect());
-        if steps.is_empty() {
-            return;
-        }
-        let outcome = Outcome { verdict: Verdict::Nothing, steps, refused: Vec::new() };
-        if is_refilled {
-            self.requeue(outcome, shared);
-        } else {
-            self.requeue_after(outcome, shared);
-        }
     }
 
     /// Takes the bytes that came for a row, and notes of the others where they would stand.
@@ -56,8 +72,13 @@ impl Stream {
             image: None,
             absent: Vec::new(),
         };
-        if self.holding == Holding::Edge {
-            let absent = body.objects.iter().filter(|object| !object.gap && object.slot != Slot::Init);
+        // An owner that lacks parts of the segment from when it was an edge puts it together when they are here.
+        let lacks = |slot: Slot| match self.holding {
+            Holding::Edge => slot != Slot::Init,
+            Holding::Owner => matches!(slot, Slot::Segment { msn } if !self.media.has_all(body.epoch, msn)),
+        };
+        if body.objects.iter().any(|object| lacks(object.slot)) {
+            let absent = body.objects.iter().filter(|object| !object.gap && lacks(object.slot));
             row.absent = absent
                 .map(|object| Absent {
                     rendition: object.rendition.clone(),
@@ -89,6 +110,15 @@ impl Stream {
         }
     }
 
+    /// Whether not all parts of the segment that a seal completes are here.
+    pub(super) fn lacks_parts(&self, body: &SealBody) -> bool {
+        let mut segments = body.objects.iter().filter_map(|object| match object.slot {
+            Slot::Segment { msn } => Some(msn),
+            _ => None,
+        });
+        self.holding == Holding::Edge || segments.any(|msn| !self.media.has_all(body.epoch, msn))
+    }
+
     /// Whether an object is sealed, and elsewhere: then nothing waits for its bytes.
     pub(super) fn elsewhere(&self, name: &ObjectName) -> Option<Absent> {
         self.media.elsewhere(name.epoch, &name.rendition, name.slot)
@@ -100,20 +130,4 @@ impl Stream {
         let row = newest.rows().last().filter(|row| row.sequence == sequence)?;
         Some((newest.key(), row.part))
     }
-}
-
-/// Seals of one log, oldest first, as the steps that they were.
-fn steps(seals: Vec<Sealed>) -> Vec<Step> {
-    let mut steps = Vec::with_capacity(seals.len());
-    let mut before: Option<(media::Epoch, LogSequence)> = None;
-    for sealed in seals {
-        let (epoch, sequence) = (sealed.body().epoch, sealed.body().sequence);
-        // What was void is not kept: an epoch builds on the seal that stands before it.
-        steps.push(match before.filter(|(known, _)| *known < epoch) {
-            Some((_, void_after)) => Step::OpenEpoch { sealed, void_after },
-            None => Step::Extend(sealed),
-        });
-        before = Some((epoch, sequence));
-    }
-    steps
 }

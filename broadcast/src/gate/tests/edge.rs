@@ -62,6 +62,7 @@ fn bytes_that_are_pushed_to_an_edge_are_no_fault() {
     bench.take_all(&more);
     bench.wait(Duration::from_secs(20));
     assert_eq!(bench.reasons(), []);
+    assert!(bench.answers.contains(&Answer::Full), "what is thrown away is not acknowledged");
 }
 
 #[test]
@@ -89,6 +90,39 @@ fn edge_that_becomes_owner_fetches_its_window_and_shows_the_same_meanwhile() {
     bench.take_all(&more);
     assert!(bench.view().media.get(Epoch(1), &studio::rendition("360p"), whole(3)).is_some());
     assert_eq!(bench.reasons(), []);
+}
+
+#[test]
+fn log_goes_on_while_an_edge_that_became_owner_fills_its_window() {
+    let (_, mut studio, mut bench) = edge();
+    let mut rows = vec![];
+    for _ in 0..20 {
+        rows.extend(studio.segment(bench.wall()));
+        rows.iter().rev().take(8).rev().for_each(|row| bench.seal(row));
+        bench.wait(Duration::from_secs(4));
+    }
+    bench.apply(Input::Peers(vec![node("b1")]));
+    let mut place = bench.gate.streams.values().next().unwrap().shown_place();
+    follow(&mut bench, Holding::Owner);
+    for _ in 0..14 {
+        for row in studio.segment(bench.wall()) {
+            bench.take(&row);
+            let next = bench.gate.streams.values().next().unwrap().shown_place();
+            assert!(next > place, "what comes is shown, and playlists do not go back");
+            place = next;
+            bench.wait(Duration::from_millis(500));
+            // One pull at a time is answered, with what there is.
+            if let Some(Output::PullObject { id, name, .. }) = bench.pulls.pop() {
+                let found = rows.iter().flat_map(|row| &row.objects).find(|(known, _)| *known == name);
+                let result = match found {
+                    Some((_, bytes)) => Pulled::Object { digest: sha256(bytes), bytes: bytes.clone() },
+                    None => Pulled::Failed(None),
+                };
+                bench.apply(Input::Pulled { id, result });
+            }
+        }
+    }
+    assert!(bench.view().media.is_whole(), "what was not to be had has left the window");
 }
 
 #[test]

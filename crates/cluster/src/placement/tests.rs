@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
-use messages::NodeState;
+use media::UnixMillis;
+use messages::{NodeState, Presence};
 
 use super::*;
 use crate::membership::tests::{at, presence};
@@ -140,13 +141,18 @@ fn nodes_that_hold_the_stream_go_first_where_all_are_busy() {
 
 #[test]
 fn node_that_has_started_gets_viewers_bit_by_bit_and_nobody_moves_away_from_it() {
-    let mut view = Membership::default();
-    view.heard(presence("b1", NodeState::Online, 1), at(0));
-    view.heard(presence("b2", NodeState::Online, 1_000_000), at(0));
+    // On clocks of their own, an hour apart.
+    let says = |name: &str, started_at, age| Presence {
+        at: UnixMillis(started_at + age),
+        ..presence(name, NodeState::Online, started_at)
+    };
     let takes = |millis| -> Vec<u64> {
+        let mut view = Membership::default();
+        view.heard(says("b1", 1, 1_000_000), at(0));
+        view.heard(says("b2", 3_600_000, millis), at(0));
         let first = |key: &u64| {
             let viewer = Viewer { key: *key, is_placed_by_key: true, ..Viewer::default() };
-            candidates(&view, &Policy::default(), viewer, at(millis)).first().unwrap().presence.node.as_str() == "b2"
+            candidates(&view, &Policy::default(), viewer, at(1)).first().unwrap().presence.node.as_str() == "b2"
         };
         (0..2_000).filter(first).collect()
     };

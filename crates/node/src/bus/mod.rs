@@ -43,7 +43,7 @@ pub const TOPIC_BYTES_MAX: usize = 512;
 /// Brokers at once. Two are the high-availability set-up; each message goes to all.
 pub const BROKERS_MAX: usize = 4;
 /// Readers of one bus.
-pub const SUBSCRIPTIONS_MAX: usize = 256;
+pub const SUBSCRIPTIONS_MAX: usize = 512;
 /// Messages waiting for one reader: seconds of everything a busy cluster says.
 pub const SUBSCRIPTION_MESSAGES_MAX: usize = 2048;
 /// Bytes waiting for one reader.
