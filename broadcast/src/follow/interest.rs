@@ -12,8 +12,8 @@ use crate::gate::limits::STREAM_IDLE_MAX;
 /// How long an edge follows a stream that nobody asks for: longer than any player pauses between two requests.
 pub(crate) const EDGE_IDLE_MAX: Duration = Duration::from_secs(30);
 /// How long a node that was pushed to is an owner, whatever the session says, or while none has come: an ingest pushes a row every
-/// half second.
-const PUSHED_MAX: Duration = Duration::from_secs(30);
+/// half second, and it is told of every two ([`super::PUSHED_INTERVAL`]).
+const PUSHED_MAX: Duration = Duration::from_secs(6);
 /// Streams that a node follows as an edge at once: the rest of what a gate holds is for those that it owns.
 const EDGES_MAX: usize = crate::gate::limits::STREAMS_MAX / 2;
 /// Streams that are kept in mind: as many as have a head on disk.
@@ -235,8 +235,8 @@ mod tests {
         assert_eq!(holding(interest.pushed(&hall(), at(0))), Some(Holding::Owner));
         let moved = interest.session(&session(1, &["b2"], SessionState::Live), at(1));
         assert_eq!(holding(moved), Some(Holding::Owner));
-        assert!(interest.tick(nobody, at(29)).is_empty());
-        assert_eq!(interest.tick(nobody, at(31)).len(), 1);
+        assert!(interest.tick(nobody, at(5)).is_empty());
+        assert_eq!(interest.tick(nobody, at(7)).len(), 1);
     }
 
     #[test]

@@ -38,7 +38,7 @@ const WATCHED_FOR: Duration = Duration::from_secs(12);
 /// Renditions whose watching is remembered, for each stream.
 const RENDITIONS_MAX: usize = seal::limits::RENDITIONS_MAX;
 /// A push is told of this often while it goes on.
-const PUSHED_INTERVAL: Duration = Duration::from_secs(10);
+const PUSHED_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is said to whoever decides what is followed.
 #[derive(Debug)]
