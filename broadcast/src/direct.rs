@@ -103,7 +103,7 @@ mod tests {
             node: NodeId::new(node).unwrap(),
             role: Role::Broadcast,
             state,
-            at: UnixMillis(0),
+            at: UnixMillis(1),
             started_at: UnixMillis(0),
             https: None,
             data: None,

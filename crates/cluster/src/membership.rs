@@ -123,7 +123,7 @@ impl Membership {
         let before = self.members.get(&presence.node);
         let changed = before.is_none_or(|member| {
             let old = &member.presence;
-            self.health(member, now) != Health::Online
+            matches!(self.health(member, now), Health::Offline | Health::Suspect)
                 || (old.state, old.role, old.started_at) != (presence.state, presence.role, presence.started_at)
                 || (&old.https, &old.data) != (&presence.https, &presence.data)
         });

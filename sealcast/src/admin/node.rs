@@ -76,6 +76,11 @@ fn megabits(bits: &Value) -> String {
 fn row(node: &Value) -> Vec<String> {
     let load = &node["load"];
     let count = |list: &Value| items(list).len().to_string();
+    if node["health"] == "offline" {
+        // What it bore when it was last heard is of no use to anybody.
+        let known = ["node", "role", "health"].map(|name| field(node, name).to_owned());
+        return known.into_iter().chain(std::iter::repeat_n("-".to_owned(), 7)).collect();
+    }
     vec![
         field(node, "node").to_owned(),
         field(node, "role").to_owned(),
@@ -178,5 +183,7 @@ mod tests {
         let text = shown(&node);
         assert!(text.contains("health      drained\n") && text.contains("owns        hall\n"), "{text}");
         assert!(text.contains("edge of     -\n") && text.contains("not configured"), "{text}");
+        let gone = serde_json::json!({ "node": "b1", "role": "broadcast", "health": "offline", "headroom": 1.0 });
+        assert_eq!(row(&gone), ["b1", "broadcast", "offline", "-", "-", "-", "-", "-", "-", "-"]);
     }
 }

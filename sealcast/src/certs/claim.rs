@@ -46,6 +46,9 @@ pub(crate) fn claim(directory: &Path, locks: &Path, role: Role, wanted: Option<&
             }
         }
     }
+    if let Some(id) = wanted {
+        bail!("{role} {id} runs already: another process with the same --data has it");
+    }
     bail!(
         "all {} identities in {} are in use: make more with `sealcast certs cluster --node NAME={role}`",
         ids.len(),

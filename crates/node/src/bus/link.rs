@@ -53,7 +53,7 @@ pub(super) enum LinkError {
     Silent,
     #[error("connection closed")]
     Closed,
-    #[error("refused: {0:?}")]
+    #[error("refused: {0:?}; are bus.username and bus.password_file what the broker knows?")]
     Refused(ReasonCode),
     #[error("ended by the broker: {0:?}")]
     Disconnected(ReasonCode),
@@ -115,7 +115,7 @@ impl Link {
             let now = Reported::Down(error.to_string());
             if reported != now {
                 let was_up = reported == Reported::Up;
-                tracing::warn!(broker, was_up, %error, "MQTT broker is not there, trying again");
+                tracing::warn!(broker, was_up, %error, "the MQTT broker is not there or refuses this node, trying again");
                 reported = now;
             }
             let shutdown = self.shared.shutdown.clone();

@@ -185,6 +185,8 @@ pub async fn connect(
     let registry = Arc::new(Registry::new());
     let shared =
         Arc::new(Shared { registry, owned: std::sync::Mutex::default(), connected: watch::Sender::new(0), shutdown });
+    // Else there is no line of it before the first connection, and nothing to be alerted by.
+    metrics::gauge!("bus_connected_brokers").set(0.0);
     let incarnation: u64 = rand::rng().random();
     let links = endpoints.into_iter().enumerate().map(|(number, endpoint)| {
         let (queue, receiver) = mpsc::channel(LINK_QUEUE_MESSAGES_MAX);
