@@ -78,6 +78,8 @@ impl Assembly {
 
     /// Takes the parts of a row. When the row completes its segment, returns the whole segments.
     ///
+    /// Those that it has not seen all parts of are left out.
+    ///
     /// # Errors
     /// When a segment's digest is not that of its parts' bytes; says which.
     pub(super) fn add(
@@ -112,6 +114,10 @@ impl Assembly {
         for object in body.objects.iter().filter(|object| !object.gap) {
             let Slot::Segment { msn } = object.slot else { continue };
             let lane = self.lanes.remove(&object.rendition).unwrap_or_default();
+            if lane.parts < parts(body, &object.rendition) {
+                // It was begun while the node was an edge, or before it joined: put together where its parts are.
+                continue;
+            }
             let digest = Digest(lane.hasher.finalize().into());
             if digest != object.digest {
                 return Err(format!("segment {msn} of {} is not its parts' bytes", object.rendition));
@@ -124,6 +130,16 @@ impl Assembly {
         }
         Ok(whole)
     }
+}
+
+/// How many parts a rendition's segment has after this row.
+fn parts(body: &SealBody, rendition: &RenditionId) -> u32 {
+    let of_it = body.objects.iter().filter(|object| object.rendition == *rendition);
+    let indices = of_it.filter_map(|object| match object.slot {
+        Slot::Part { part, .. } => Some(part.0.saturating_add(1)),
+        _ => None,
+    });
+    indices.max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use media::{Digest, Epoch, LogSequence, MediaSequence, ObjectName, PartIndex, RenditionId, Slot};
+use media::{Digest, Epoch, LogSequence, ObjectName, PartIndex, RenditionId, Slot};
 use playlist::SegmentKey;
 use sha2::{Digest as _, Sha256};
 
@@ -217,12 +217,6 @@ impl Media {
         inits.chain(objects)
     }
 
-    /// Whether all parts of the rows of a segment that are known are here.
-    pub(super) fn has_all(&self, epoch: Epoch, msn: MediaSequence) -> bool {
-        let segment = self.segments.get(&SegmentKey { epoch, msn });
-        segment.is_none_or(|segment| segment.rows.iter().all(|row| row.absent.is_empty()))
-    }
-
     /// Bytes that were elsewhere are here; `false` when they are not missed. Their digest was compared with the seal's.
     pub(super) fn restore(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes) -> bool {
         let (Slot::Part { msn, .. } | Slot::Segment { msn } | Slot::Image { msn }) = name.slot else {
@@ -312,8 +306,10 @@ impl Media {
                 segment.closed = false;
             }
             None => {
+                let unproved: Vec<RenditionId> = row.absent.iter().map(|absent| absent.rendition.clone()).collect();
                 segment.rows.push(Arc::new(row));
                 self.bytes += added;
+                unproved.iter().for_each(|rendition| segment.complete(rendition));
             }
         }
     }
@@ -325,6 +321,13 @@ impl Media {
         let segment = Arc::make_mut(segment);
         segment.closed = true;
         for (rendition, lengths) in segment.lengths(rows) {
+            if segment.rows.iter().flat_map(|row| &row.absent).any(|absent| absent.rendition == rendition) {
+                // Its parts are not what was sealed as a whole.
+                continue;
+            }
+            if segment.whole.contains_key(&rendition) {
+                continue;
+            }
             let (digest, bytes) = match whole.remove(&rendition) {
                 Some((digest, bytes)) if length(&bytes) == lengths.iter().sum::<u64>() => (digest, bytes),
                 _ => segment.assemble(&rendition),
@@ -407,6 +410,8 @@ pub(super) fn length(bytes: &Bytes) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use media::MediaSequence;
+
     use super::*;
     use crate::gate::tests::studio::rendition;
 

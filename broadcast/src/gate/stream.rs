@@ -450,7 +450,7 @@ impl Stream {
         let is_folded = self.timeline.head().is_some() || body.objects.iter().any(|object| object.slot == Slot::Init);
         let whole = match self.assembly.add(body, &bytes) {
             Ok(whole) => whole,
-            Err(_) if !is_folded || self.lacks_parts(body) => BTreeMap::new(),
+            Err(_) if !is_folded => BTreeMap::new(),
             Err(detail) => return Err((AlertReason::Digest, format!("stream {}: {detail}", self.id))),
         };
         let effects = self.timeline.apply(body).map_err(|contradiction| {
@@ -518,7 +518,7 @@ impl Stream {
         }
         self.note_inits(body);
         if let Some((key, part)) = self.newest_row(body.sequence) {
-            let row = self.row_of(body, part, bytes);
+            let row = self.row_of(body, part, bytes, &whole);
             self.media.add_row(key, row);
         }
         for segment in self.timeline.segments().rev().take(2).filter(|segment| segment.is_closed()) {

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -313,6 +314,14 @@ impl Cluster {
 
     pub fn kill_broker(&mut self, broker: usize) {
         self.brokers[broker].process = None;
+    }
+
+    /// SIGTERM, and its end.
+    pub async fn stop_broker(&mut self, broker: usize) {
+        self.signal_broker(broker, "TERM");
+        let process = self.brokers[broker].process.as_mut().expect("it runs");
+        process.ended(Duration::from_secs(10)).await.expect("Mosquitto ends when it is told to");
+        self.kill_broker(broker);
     }
 
     pub fn signal_broker(&self, broker: usize, signal: &str) {

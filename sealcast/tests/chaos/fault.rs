@@ -85,6 +85,8 @@ pub enum Fault {
     Clock(&'static str, WallClock),
     /// Killed, and an empty one in its place at the end.
     BrokerKilled(Brokers),
+    /// Stopped as an operator does: it says every node's last will before it goes.
+    BrokerStopped(Brokers),
     /// Killed, and an empty one in its place at once.
     BrokerWiped(Brokers),
     BrokerFrozen(Brokers),
@@ -149,6 +151,11 @@ impl Fault {
                 cluster.start_node(id, shows).await;
             }
             Self::BrokerKilled(which) => which.indices().iter().for_each(|broker| cluster.kill_broker(*broker)),
+            Self::BrokerStopped(which) => {
+                for broker in which.indices() {
+                    cluster.stop_broker(*broker).await;
+                }
+            }
             Self::BrokerWiped(which) => {
                 which.indices().iter().for_each(|broker| cluster.kill_broker(*broker));
                 for broker in which.indices() {
@@ -184,7 +191,7 @@ impl Fault {
                 cluster.kill_node(id);
                 cluster.start_node(id, WallClock::Right).await;
             }
-            Self::BrokerKilled(which) => {
+            Self::BrokerKilled(which) | Self::BrokerStopped(which) => {
                 for broker in which.indices() {
                     cluster.start_broker(*broker).await;
                 }
@@ -204,7 +211,7 @@ impl Fault {
 /// A fault, and how many seconds it lasts beyond what it takes to bring it about.
 pub type Step = (Fault, u64);
 
-/// What an operator does. It takes half a minute, for that long a node counts as an owner that was pushed to.
+/// What an operator does.
 pub const DRAINED: Step = (Fault::Drained(FEEDING), 0);
 
 /// Each fault once, role by role; but for [`DRAINED`].
@@ -218,6 +225,7 @@ pub fn each(has_disks: bool) -> Vec<Step> {
         (BrokerFrozen(First), 2),
         (BrokerCut(Second), 2),
         (BrokerKilled(Both), 2),
+        (BrokerStopped(Both), 3),
         (BrokerWiped(Both), 1),
         (BrokerFrozen(Both), 2),
         (BrokerCut(Both), 4),

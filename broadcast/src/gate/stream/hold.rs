@@ -7,8 +7,10 @@ use super::super::limits::SOURCES_MAX;
 use super::super::store::{Absent, StoredPart, StoredRow};
 use super::super::{Holding, Shared};
 use super::{SlotBytes, Stream};
-use media::{ObjectName, Slot};
+use bytes::Bytes;
+use media::{Digest, ObjectName, RenditionId, Slot};
 use playlist::SegmentKey;
+use std::collections::BTreeMap;
 
 impl Stream {
     /// Takes the stream in another way from now on. An edge that becomes an owner wants what is elsewhere, while the log goes on: it has
@@ -62,7 +64,13 @@ impl Stream {
     }
 
     /// Takes the bytes that came for a row, and notes of the others where they would stand.
-    pub(super) fn row_of(&self, body: &SealBody, part: media::PartIndex, bytes: SlotBytes) -> StoredRow {
+    pub(super) fn row_of(
+        &self,
+        body: &SealBody,
+        part: media::PartIndex,
+        bytes: SlotBytes,
+        whole: &BTreeMap<RenditionId, (Digest, Bytes)>,
+    ) -> StoredRow {
         let gaps = body.objects.iter().filter(|object| object.gap && matches!(object.slot, Slot::Part { .. }));
         let mut row = StoredRow {
             sequence: body.sequence,
@@ -73,13 +81,14 @@ impl Stream {
             absent: Vec::new(),
         };
         // An owner that lacks parts of the segment from when it was an edge puts it together when they are here.
-        let lacks = |slot: Slot| match self.holding {
-            Holding::Edge => slot != Slot::Init,
-            Holding::Owner => matches!(slot, Slot::Segment { msn } if !self.media.has_all(body.epoch, msn)),
+        let lacks = |object: &&seal::Object| match self.holding {
+            Holding::Edge => object.slot != Slot::Init,
+            Holding::Owner => matches!(object.slot, Slot::Segment { .. }) && !whole.contains_key(&object.rendition),
         };
-        if body.objects.iter().any(|object| lacks(object.slot)) {
-            let absent = body.objects.iter().filter(|object| !object.gap && lacks(object.slot));
+        let absent: Vec<_> = body.objects.iter().filter(|object| !object.gap).filter(lacks).collect();
+        if !absent.is_empty() {
             row.absent = absent
+                .into_iter()
                 .map(|object| Absent {
                     rendition: object.rendition.clone(),
                     slot: object.slot,
@@ -108,15 +117,6 @@ impl Stream {
             let init = Absent { rendition, slot: Slot::Init, digest: checkpoint.init, length: checkpoint.init_length };
             self.media.add_absent_init(body.epoch, init);
         }
-    }
-
-    /// Whether not all parts of the segment that a seal completes are here.
-    pub(super) fn lacks_parts(&self, body: &SealBody) -> bool {
-        let mut segments = body.objects.iter().filter_map(|object| match object.slot {
-            Slot::Segment { msn } => Some(msn),
-            _ => None,
-        });
-        self.holding == Holding::Edge || segments.any(|msn| !self.media.has_all(body.epoch, msn))
     }
 
     /// Whether an object is sealed, and elsewhere: then nothing waits for its bytes.

@@ -126,6 +126,42 @@ fn log_goes_on_while_an_edge_that_became_owner_fills_its_window() {
 }
 
 #[test]
+fn segment_that_was_begun_as_an_edge_is_whole_however_soon_its_parts_come() {
+    for fills_at_once in [true, false] {
+        let (_, mut studio, mut bench) = edge();
+        let mut rows = studio.segment(bench.wall());
+        rows.iter().for_each(|row| bench.seal(row));
+        let open: Vec<Row> = (0..3).map(|_| studio.row(bench.wall())).collect();
+        open.iter().for_each(|row| bench.seal(row));
+        rows.extend(open);
+        bench.apply(Input::Peers(vec![node("b1")]));
+        follow(&mut bench, Holding::Owner);
+        let fill = |bench: &mut Bench| {
+            while let Some(pull) = bench.pulls.pop() {
+                let Output::PullObject { id, name, .. } = pull else { continue };
+                let (_, bytes) = rows.iter().flat_map(|row| &row.objects).find(|(known, _)| *known == name).unwrap();
+                bench.apply(Input::Pulled {
+                    id,
+                    result: Pulled::Object { digest: sha256(bytes), bytes: bytes.clone() },
+                });
+            }
+        };
+        if fills_at_once {
+            fill(&mut bench);
+        }
+        for _ in 0..5 {
+            let row = studio.row(bench.wall());
+            bench.take(&row);
+        }
+        fill(&mut bench);
+        assert_eq!(bench.reasons(), []);
+        assert!(bench.playlist("360p").unwrap().contains("1/1.m4s") && bench.view().media.is_whole());
+        let (digest, bytes) = bench.view().media.get(Epoch(1), &studio::rendition("360p"), whole(1)).unwrap();
+        assert_eq!(digest, sha256(&bytes));
+    }
+}
+
+#[test]
 fn owner_that_becomes_edge_goes_on_without_the_bytes_it_waited_for() {
     let (authority, mut studio) = (Authority::new(), Studio::new("demo", START));
     let mut bench = Bench::with(&authority, &studio);
