@@ -16,8 +16,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a drained node is given to become quiet: its viewers go with their next request, and those that steer themselves
 /// within a TTL of the steering manifest.
 const QUIET_WAIT_MAX: Duration = Duration::from_secs(120);
-/// Requests a second below which a node counts as quiet.
-const QUIET_REQUESTS: f64 = 2.0;
+/// Requests a second below which a node counts as quiet: fewer than three low-latency viewers make. Monitoring asks, too.
+const QUIET_REQUESTS: f64 = 10.0;
 /// Bits a second below which a node counts as quiet.
 const QUIET_EGRESS: f64 = 200_000.0;
 
