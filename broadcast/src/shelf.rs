@@ -172,10 +172,12 @@ impl Shelf for NodeShelf {
     }
 
     fn is_elsewhere(&self, stream: &StreamId) -> bool {
-        let is_shown = self.views.get(stream).is_some_and(|view| view.playlists.is_some());
-        let is_owner = self.attention.holding(stream) == Some(Holding::Owner);
-        // Before the bus was heard, any stream may be one of others.
-        (!is_owner || !is_shown) && (self.sessions.get(stream).is_some() || !self.has_heard.load(Ordering::Relaxed))
+        // What has just left the playlists an owner that came late never had; others may. Before the bus was heard, any stream may
+        // be one of others.
+        match self.sessions.get(stream) {
+            Some(session) => session.owners.is_empty() || session.owners.iter().any(|owner| *owner != self.node),
+            None => self.attention.holding(stream).is_none() && !self.has_heard.load(Ordering::Relaxed),
+        }
     }
 
     fn kept(&self, name: &ObjectName) -> Option<Reading> {

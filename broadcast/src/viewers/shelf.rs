@@ -63,7 +63,7 @@ pub trait Shelf: Send + Sync + 'static {
     /// was waited for long enough.
     fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>) -> Option<Coming>;
 
-    /// Whether other nodes own the stream, and may have what this one has not.
+    /// Whether other nodes own the stream, too, and may have what this one has not.
     fn is_elsewhere(&self, stream: &StreamId) -> bool;
 
     /// A place to wait for a stream.
