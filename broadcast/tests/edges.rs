@@ -154,3 +154,29 @@ async fn owner_that_lies_is_refused_and_the_other_one_asked() {
         assert!(segments < 300, "the liar was never asked");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owner_that_does_not_answer_is_asked_last_from_then_on() {
+    let zone = Zone::start().await;
+    let mut studio = Studio::new("demo", zone.now());
+    let listener = node::http::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let data = format!("https://{}", listener.local_addr().unwrap());
+    let tls = zone.identity("evil").await.server_mutual();
+    let router = axum::Router::new().fallback(async || std::future::pending::<()>().await);
+    let limits = node::http::Limits::default();
+    tokio::spawn(node::http::serve_tls(listener, tls, router, limits, CancellationToken::new()));
+    let _evil = zone.stranger("evil", data).await;
+    let (owner, edges) = (zone.node("b1").await, [zone.node("b2").await, zone.node("b3").await]);
+    let ingest = zone.ingest_of("i1", &studio, &[owner.id.clone(), support::studio::node("evil")]).await;
+    let rows = play(&ingest, &[&owner], &mut studio).await;
+    let objects: Vec<_> = rows.iter().flat_map(|row| &row.objects).collect();
+    let mut asked_in_vain = 0;
+    for edge in &edges {
+        for (name, bytes) in &objects {
+            assert_eq!(edge.get(&name.to_string()).await, (StatusCode::OK, bytes.clone()), "{name}");
+        }
+        let pulls = edge.status().await["edge"]["pulls"].as_u64().unwrap();
+        asked_in_vain += pulls - objects.len() as u64;
+    }
+    assert!((1..8).contains(&asked_in_vain), "{asked_in_vain} of {} objects", objects.len());
+}

@@ -50,7 +50,8 @@ struct Inner {
 
 struct State {
     cache: Cache,
-    under_way: HashMap<ObjectName, Fetching>,
+    /// By name and digest: whoever waits for one fetch is given its bytes.
+    under_way: HashMap<(ObjectName, Digest), Fetching>,
     sources: Sources,
     /// Who owns which stream.
     owners: HashMap<StreamId, Vec<NodeId>>,
@@ -111,21 +112,20 @@ impl Fetcher {
     pub(crate) async fn get(&self, name: ObjectName, absent: Absent, view: &StreamView) -> Option<Bytes> {
         let fetching = {
             let mut state = self.state();
-            if let Some(bytes) = state.find(&name, &absent, &view.media) {
+            if let Some(bytes) = state.cache.get(&name, absent.digest) {
                 return Some(bytes);
             }
-            match state.under_way.get(&name) {
+            let key = (name, absent.digest);
+            match state.under_way.get(&key) {
+                // One that has ended without removing itself has panicked.
                 Some(fetching) if fetching.peek().is_none() => fetching.clone(),
                 _ if state.under_way.len() >= UNDER_WAY_MAX => return None,
                 _ => {
-                    let (fetcher, name) = (self.clone(), name.clone());
+                    let (fetcher, name, pieces) = (self.clone(), key.0.clone(), state.pieces(&key.0, &view.media));
                     // A task of its own: whoever asked first may hang up.
-                    let task = tokio::spawn({
-                        let name = name.clone();
-                        async move { fetcher.fetch(name, absent).await }
-                    });
+                    let task = tokio::spawn(async move { fetcher.fetch(name, absent, pieces).await });
                     let fetching = task.map(|ended| ended.ok().flatten()).boxed().shared();
-                    state.under_way.insert(name, fetching.clone());
+                    state.under_way.insert(key, fetching.clone());
                     fetching
                 }
             }
@@ -133,28 +133,41 @@ impl Fetcher {
         fetching.await
     }
 
-    async fn fetch(&self, name: ObjectName, absent: Absent) -> Option<Bytes> {
-        let _turn = self.0.turns.acquire().await.ok()?;
-        let found = tokio::time::timeout(FETCH_MAX, self.rounds(&name, &absent)).await.ok();
-        let outcome = if found.is_some() { "fetched" } else { "missed" };
-        metrics::counter!("broadcast_edge_objects_total", "outcome" => outcome).increment(1);
+    async fn fetch(&self, name: ObjectName, absent: Absent, pieces: Option<Vec<Bytes>>) -> Option<Bytes> {
+        let joined = match pieces {
+            Some(pieces) => joined(pieces, absent.digest).await,
+            None => None,
+        };
+        // A part that was cut out of a segment is a slice: kept, it would keep all of the segment.
+        let is_cut = joined.is_some() && matches!(name.slot, Slot::Part { .. });
+        let found = match joined {
+            Some(bytes) => Some(bytes),
+            None => self.pull(&name, &absent).await,
+        };
         let mut state = self.state();
-        state.under_way.remove(&name);
-        if let Some(bytes) = &found {
+        state.under_way.remove(&(name.clone(), absent.digest));
+        if let Some(bytes) = found.as_ref().filter(|_| !is_cut) {
             state.cache.insert(name, absent.digest, bytes.clone());
             gauge(&state.cache);
         }
         found
     }
 
-    /// Asks the owners, round after round.
-    async fn rounds(&self, name: &ObjectName, absent: &Absent) -> Bytes {
-        loop {
-            if let Some(bytes) = self.round(name, absent).await {
-                return bytes;
+    /// Asks the owners, round after round, the wait for a turn included.
+    async fn pull(&self, name: &ObjectName, absent: &Absent) -> Option<Bytes> {
+        let rounds = async {
+            let _turn = self.0.turns.acquire().await.ok()?;
+            loop {
+                if let Some(bytes) = self.round(name, absent).await {
+                    return Some(bytes);
+                }
+                tokio::time::sleep(ROUND_PAUSE).await;
             }
-            tokio::time::sleep(ROUND_PAUSE).await;
-        }
+        };
+        let found = tokio::time::timeout(FETCH_MAX, rounds).await.ok().flatten();
+        let outcome = if found.is_some() { "fetched" } else { "missed" };
+        metrics::counter!("broadcast_edge_objects_total", "outcome" => outcome).increment(1);
+        found
     }
 
     /// Asks each owner once: the next when one has failed, or besides when it takes long.
@@ -165,29 +178,47 @@ impl Fetcher {
             state.sources.ranked(owners, self.0.clock.elapsed())
         };
         let mut owners = owners.into_iter();
+        let mut newest = owners.next()?;
         let mut asked = FuturesUnordered::new();
-        asked.push(self.ask(owners.next()?, name, absent));
+        asked.push(self.ask(newest.clone(), name, absent));
+        // Those that took so long that another was asked: whoever is overtaken is asked last for a while.
+        let mut late: Vec<NodeId> = Vec::new();
         loop {
-            tokio::select! {
+            let next = tokio::select! {
                 answer = asked.next() => match answer {
-                    Some(Some(bytes)) => return Some(bytes),
-                    Some(None) => match owners.next() {
-                        Some(owner) => asked.push(self.ask(owner, name, absent)),
-                        None if asked.is_empty() => return None,
-                        None => {}
-                    },
+                    Some((owner, Some(bytes))) => {
+                        self.overtaken(late.iter().filter(|other| **other != owner));
+                        return Some(bytes);
+                    }
+                    Some((owner, None)) => {
+                        late.retain(|other| *other != owner);
+                        owners.next()
+                    }
                     None => return None,
                 },
                 () = tokio::time::sleep(HEDGE_AFTER), if owners.len() > 0 => {
-                    if let Some(owner) = owners.next() {
-                        asked.push(self.ask(owner, name, absent));
-                    }
+                    late.push(newest.clone());
+                    owners.next()
                 }
+            };
+            match next {
+                Some(owner) => {
+                    newest = owner.clone();
+                    asked.push(self.ask(owner, name, absent));
+                }
+                None if asked.is_empty() => return None,
+                None => {}
             }
         }
     }
 
-    async fn ask(&self, owner: NodeId, name: &ObjectName, absent: &Absent) -> Option<Bytes> {
+    fn overtaken<'a>(&self, late: impl Iterator<Item = &'a NodeId>) {
+        let (now, mut state) = (self.0.clock.elapsed(), self.state());
+        late.for_each(|owner| state.sources.failed(owner, now));
+    }
+
+    /// Whom it asked, and what that answered: bytes that have the digest that is sealed.
+    async fn ask(&self, owner: NodeId, name: &ObjectName, absent: &Absent) -> (NodeId, Option<Bytes>) {
         let asked_at = self.0.clock.elapsed();
         metrics::counter!("broadcast_edge_pulls_total").increment(1);
         self.0.pulls.fetch_add(1, Ordering::Relaxed);
@@ -196,7 +227,7 @@ impl Fetcher {
         let why = match pulled {
             Pulled::Object { digest, bytes } if digest == absent.digest => {
                 self.state().sources.answered(&owner, now.saturating_sub(asked_at));
-                return Some(bytes);
+                return (owner, Some(bytes));
             }
             Pulled::Object { .. } => Some((AlertReason::Digest, "answered with other bytes".to_owned())),
             Pulled::Failed(why) => why,
@@ -205,39 +236,38 @@ impl Fetcher {
         self.state().sources.failed(&owner, now);
         if let Some((reason, why)) = why {
             let detail = format!("{name}: owner {owner}: {why}");
+            let refused = Refused { reason, stream: Some(name.stream.clone()), detail };
             // The gate counts it and has it said; it is gone only when the node stops.
-            let _ =
-                self.0.gate.send(Input::Damaged(Refused { reason, stream: Some(name.stream.clone()), detail })).await;
+            let _ = self.0.gate.send(Input::Damaged(refused)).await;
         }
-        None
+        (owner, None)
     }
 }
 
+/// Pieces as one, if they are what was sealed. Hashes off the async threads.
+async fn joined(mut pieces: Vec<Bytes>, digest: Digest) -> Option<Bytes> {
+    let joined = tokio::task::spawn_blocking(move || {
+        let bytes = if pieces.len() == 1 { pieces.pop() } else { Some(pieces.concat().into()) };
+        bytes.filter(|bytes| Digest(Sha256::digest(bytes).into()) == digest)
+    });
+    joined.await.ok().flatten()
+}
+
 impl State {
-    /// What is here already, as a whole or in pieces.
-    fn find(&mut self, name: &ObjectName, absent: &Absent, media: &Media) -> Option<Bytes> {
-        if let Some(bytes) = self.cache.get(name, absent.digest) {
-            return Some(bytes);
-        }
-        let bytes = match name.slot {
-            Slot::Segment { .. } => self.put_together(name, media),
-            Slot::Part { .. } => self.cut_out(name, media),
+    /// What an object can be made of that is here already: a segment of its parts, a part of its segment.
+    fn pieces(&self, name: &ObjectName, media: &Media) -> Option<Vec<Bytes>> {
+        match name.slot {
+            Slot::Segment { .. } => self.parts_of(name, media),
+            Slot::Part { .. } => self.cut_out(name, media).map(|part| vec![part]),
             Slot::Init | Slot::Image { .. } => None,
-        }?;
-        // A segment is its parts, by the seals; checked all the same, for it is one object in every cache.
-        if Digest(Sha256::digest(&bytes).into()) != absent.digest {
-            return None;
         }
-        self.cache.insert(name.clone(), absent.digest, bytes.clone());
-        Some(bytes)
     }
 
-    /// A segment all of whose parts are here.
-    fn put_together(&self, name: &ObjectName, media: &Media) -> Option<Bytes> {
+    /// The parts of a segment all of whose parts are here.
+    fn parts_of(&self, name: &ObjectName, media: &Media) -> Option<Vec<Bytes>> {
         let parts = media.parts_elsewhere(name)?;
-        let pieces: Option<Vec<Bytes>> =
-            parts.iter().map(|part| self.cache.get(&part_name(name, part), part.digest)).collect();
-        Some(pieces?.concat().into())
+        let name_of = |part: &Absent| ObjectName { slot: part.slot, ..name.clone() };
+        parts.iter().map(|part| self.cache.get(&name_of(part), part.digest)).collect()
     }
 
     /// A part of a segment that is here.
@@ -252,10 +282,6 @@ impl State {
         let end = start.checked_add(usize::try_from(length).ok()?).filter(|end| *end <= whole.len())?;
         Some(whole.slice(start..end))
     }
-}
-
-fn part_name(name: &ObjectName, part: &Absent) -> ObjectName {
-    ObjectName { slot: part.slot, ..name.clone() }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge; exact to 2^53 bytes")]

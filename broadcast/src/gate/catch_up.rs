@@ -72,14 +72,13 @@ impl Stream {
 
     /// Asks the peers that were not asked yet for their whole log.
     pub(super) fn ask_all(&mut self, shared: &mut Shared) {
-        let sources = self.sources(shared);
         let Some(joining) = &mut self.catch_up.joining else { return };
-        for peer in sources {
+        for peer in &self.sources {
             if joining.asked.insert(peer.clone()) {
                 let id = shared.start_pull(Pull::Log { stream: self.id.clone(), peer: peer.clone() });
                 joining.under_way.insert(id);
                 let from = LogSequence(0);
-                shared.outputs.push(Output::PullLog { id, peer, stream: self.id.clone(), from });
+                shared.outputs.push(Output::PullLog { id, peer: peer.clone(), stream: self.id.clone(), from });
             }
         }
     }
@@ -129,7 +128,7 @@ impl Stream {
         for sealed in seals {
             self.offer(sealed, shared);
         }
-        let all_asked = self.catch_up.asked.checked_rem(self.sources(shared).len()).is_none_or(|rest| rest == 0);
+        let all_asked = self.catch_up.asked.checked_rem(self.sources.len()).is_none_or(|rest| rest == 0);
         let progress = self.chain.head().map(|head| head.digest) != before;
         let pause = match self.chain.missing() {
             _ if progress || !all_asked => Duration::ZERO,
@@ -214,8 +213,7 @@ impl Stream {
             Some(Missing::Tail) => LogSequence(0),
             None => self.chain.head().map_or(LogSequence(0), |head| head.sequence.next()),
         };
-        let sources = self.sources(shared);
-        let Some(peer) = sources.get(self.catch_up.asked % sources.len().max(1)).cloned() else { return };
+        let Some(peer) = self.sources.get(self.catch_up.asked % self.sources.len().max(1)).cloned() else { return };
         self.catch_up.asked += 1;
         let id = shared.start_pull(Pull::Log { stream: self.id.clone(), peer: peer.clone() });
         self.catch_up.under_way = Some(id);

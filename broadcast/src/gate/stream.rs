@@ -67,6 +67,8 @@ pub(super) struct Stream {
     pub(super) holding: Holding,
     /// Who has its bytes.
     owners: Vec<NodeId>,
+    /// Who is asked for what is missing, as long as neither owners nor peers change.
+    pub(super) sources: Vec<NodeId>,
     ground: Ground,
     /// A seal contradicted the log: only a new epoch helps.
     blocked: bool,
@@ -108,6 +110,7 @@ impl Stream {
             wants: Wants::default(),
             holding,
             owners,
+            sources: Vec::new(),
             ground: Ground::Sought,
             blocked: false,
             timeline: Timeline::new(shared.settings.playlist),
@@ -126,6 +129,7 @@ impl Stream {
             is_relisted: false,
             is_saved: true,
         };
+        stream.choose_sources(shared);
         stream.start_join(shared);
         stream
     }
@@ -339,10 +343,11 @@ impl Stream {
     }
 
     pub(super) fn pull_failed(&mut self, name: &ObjectName, shared: &Shared) {
-        self.wants.failed(name, shared.now.elapsed, self.sources(shared).len());
+        self.wants.failed(name, shared.now.elapsed, self.sources.len());
     }
 
     pub(super) fn peers_changed(&mut self, shared: &mut Shared) {
+        self.choose_sources(shared);
         self.wants.peers_changed(shared.now.elapsed);
         self.ask_all(shared);
     }
@@ -366,8 +371,7 @@ impl Stream {
         if self.give_up_overdue(shared) {
             self.admit(shared);
         }
-        let sources = self.sources(shared);
-        self.wants.pull(&sources, shared);
+        self.wants.pull(&self.sources, shared);
         if self.media.expire(now) {
             self.media.keep_inits(self.timeline.checkpoint().map(|checkpoint| checkpoint.epoch));
             self.trim_wants();
@@ -558,11 +562,8 @@ impl Stream {
 
     pub(super) fn next_deadline(&self, shared: &Shared) -> Option<Duration> {
         let idle = self.catch_up.progress_at + STREAM_IDLE_MAX;
-        let others = [
-            self.catch_up_deadline(shared),
-            self.wants.next_deadline(self.sources(shared).len()),
-            self.media.next_expiry(),
-        ];
+        let others =
+            [self.catch_up_deadline(shared), self.wants.next_deadline(self.sources.len()), self.media.next_expiry()];
         others.into_iter().flatten().chain(self.catch_up.joining.is_none().then_some(idle)).min()
     }
 

@@ -1,22 +1,23 @@
 //! What the node does with the stream: owns it, or follows its log as an edge; and who is asked for what is missing. Pure.
 
-use media::{LogSequence, NodeId};
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use media::{Digest, LogSequence, NodeId, ObjectName, PartIndex, RenditionId, Slot};
+use playlist::SegmentKey;
 use seal::SealBody;
 
 use super::super::limits::SOURCES_MAX;
 use super::super::store::{Absent, StoredPart, StoredRow};
 use super::super::{Holding, Shared};
 use super::{SlotBytes, Stream};
-use bytes::Bytes;
-use media::{Digest, ObjectName, RenditionId, Slot};
-use playlist::SegmentKey;
-use std::collections::BTreeMap;
 
 impl Stream {
     /// Takes the stream in another way from now on. An edge that becomes an owner wants what is elsewhere, while the log goes on: it has
     /// no effect on playlists. An owner that becomes an edge waits for nothing any more, and keeps the bytes that it has.
     pub(in crate::gate) fn hold(&mut self, holding: Holding, owners: Vec<NodeId>, shared: &mut Shared) {
         self.owners = owners;
+        self.choose_sources(shared);
         if std::mem::replace(&mut self.holding, holding) != holding {
             match holding {
                 Holding::Owner => self.want_absent(shared),
@@ -57,17 +58,18 @@ impl Stream {
         self.holding == Holding::Edge
     }
 
-    /// Nodes to be asked, the best first: the owners that are there; all peers when none is.
-    pub(in crate::gate) fn sources(&self, shared: &Shared) -> Vec<NodeId> {
+    /// Says anew who is asked for what is missing: the owners that are there; peers when none is.
+    pub(super) fn choose_sources(&mut self, shared: &Shared) {
         let owners: Vec<NodeId> = shared.peers.iter().filter(|peer| self.owners.contains(peer)).cloned().collect();
-        if owners.is_empty() { shared.peers.iter().take(SOURCES_MAX).cloned().collect() } else { owners }
+        self.sources =
+            if owners.is_empty() { shared.peers.iter().take(SOURCES_MAX).cloned().collect() } else { owners };
     }
 
     /// Takes the bytes that came for a row, and notes of the others where they would stand.
     pub(super) fn row_of(
         &self,
         body: &SealBody,
-        part: media::PartIndex,
+        part: PartIndex,
         bytes: SlotBytes,
         whole: &BTreeMap<RenditionId, (Digest, Bytes)>,
     ) -> StoredRow {
@@ -85,18 +87,15 @@ impl Stream {
             Holding::Edge => object.slot != Slot::Init,
             Holding::Owner => matches!(object.slot, Slot::Segment { .. }) && !whole.contains_key(&object.rendition),
         };
-        let absent: Vec<_> = body.objects.iter().filter(|object| !object.gap).filter(lacks).collect();
-        if !absent.is_empty() {
-            row.absent = absent
-                .into_iter()
-                .map(|object| Absent {
-                    rendition: object.rendition.clone(),
-                    slot: object.slot,
-                    digest: object.digest,
-                    length: object.length,
-                })
-                .collect();
-        }
+        let absent = body.objects.iter().filter(|object| !object.gap).filter(lacks);
+        row.absent = absent
+            .map(|object| Absent {
+                rendition: object.rendition.clone(),
+                slot: object.slot,
+                digest: object.digest,
+                length: object.length,
+            })
+            .collect();
         for ((rendition, slot), (digest, bytes)) in bytes {
             match slot {
                 Slot::Part { .. } => row.parts.push(StoredPart { rendition, digest, bytes }),
@@ -125,7 +124,7 @@ impl Stream {
     }
 
     /// The segment that the newest row belongs to, and its place in it.
-    pub(super) fn newest_row(&self, sequence: LogSequence) -> Option<(SegmentKey, media::PartIndex)> {
+    pub(super) fn newest_row(&self, sequence: LogSequence) -> Option<(SegmentKey, PartIndex)> {
         let newest = self.timeline.segments().next_back()?;
         let row = newest.rows().last().filter(|row| row.sequence == sequence)?;
         Some((newest.key(), row.part))
