@@ -20,6 +20,8 @@ const DRAINED_MAX: usize = cluster::NODES_MAX;
 pub(crate) struct Standing {
     path: PathBuf,
     policy: Mutex<Policy>,
+    /// Held while the file is written, so that whoever reads the policy does not wait for a disk.
+    writing: Mutex<()>,
     changed: Notify,
 }
 
@@ -44,7 +46,7 @@ impl Standing {
         } else {
             Policy::default()
         };
-        Ok(Self { path, policy: Mutex::new(policy), changed: Notify::new() })
+        Ok(Self { path, policy: Mutex::new(policy), writing: Mutex::default(), changed: Notify::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Policy> {
@@ -61,12 +63,11 @@ impl Standing {
     /// # Errors
     /// When it cannot be kept: then nothing has changed.
     pub(crate) fn wish(&self, node: &NodeId, wish: Wish, now: UnixMillis) -> Result<bool> {
-        let mut policy = self.lock();
-        let is_drained = policy.drained.contains(node);
-        if is_drained == (wish == Wish::Drain) {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.lock().clone();
+        if next.drained.contains(node) == (wish == Wish::Drain) {
             return Ok(false);
         }
-        let mut next = policy.clone();
         match wish {
             Wish::Drain => {
                 anyhow::ensure!(next.drained.len() < DRAINED_MAX, "{DRAINED_MAX} nodes are drained already");
@@ -78,7 +79,7 @@ impl Standing {
         let text = serde_json::to_vec_pretty(&next).context("a policy has a JSON form")?;
         files::atomic_write(&self.path, &text, MODE_PUBLIC)
             .with_context(|| format!("cannot write {}", self.path.display()))?;
-        *policy = next;
+        *self.lock() = next;
         self.changed.notify_one();
         Ok(true)
     }
