@@ -23,7 +23,10 @@ use crate::sticky::{self, StickyKey, Token};
 use crate::upstream::{self, Trust};
 
 /// Nodes that one request is tried on, at most.
-pub(crate) const TRIES_MAX: usize = 4;
+const NODES_TRIED_MAX: usize = 4;
+/// How often one request is tried, at most: a node whose connection has no room for it may be asked again on another, and when
+/// a node dies, hundreds look for room at once.
+pub(crate) const TRIES_MAX: usize = 32;
 /// Longest that a viewer may take nothing of a response that waits for it; more urgent responses of the same connection may
 /// be in its way.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -107,9 +110,9 @@ impl Balancer {
             let viewer = request.viewer();
             // Among owners, those that could not be reached: the answer stands that there is no such thing.
             let status = if request.among == Among::Owners { 404 } else { 503 };
-            self.members
-                .pick(viewer, request.among, &request.tried)
-                .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(status), "no broadcast node is there"))
+            let is_over = request.tried.len() >= NODES_TRIED_MAX;
+            let found = (!is_over).then(|| self.members.pick(viewer, request.among, &request.tried)).flatten();
+            found.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(status), "no broadcast node is there"))
         };
         let mut target = pick(request)?;
         loop {
