@@ -121,6 +121,17 @@ impl Heads {
         Ok((epoch.transpose()?, head.map(Bytes::from)))
     }
 
+    /// The newest position that one node has admitted; `None` when it has none or does not answer.
+    pub(crate) async fn admitted_by(
+        &self,
+        base: String,
+        stream: &StreamId,
+        authority: &Authority,
+    ) -> Option<LogPosition> {
+        let head = self.ask(base, stream).await??;
+        authority.verify(&head, stream).map(|head| LogPosition::after(&head))
+    }
+
     /// `None`: no answer; `Some(None)`: the node has no such log.
     async fn ask(&self, base: String, stream: &StreamId) -> Option<Option<Bytes>> {
         let request = self.http.get(format!("{base}/live/{stream}/head")).timeout(ASK_TIMEOUT);

@@ -118,6 +118,25 @@ impl Nodes {
         self.with(|cluster| owned.decide((&cluster.view, cluster.policy.policy(now)), stream, replicas, now))
     }
 
+    /// Whether an ingest is there, as far as the bus says.
+    pub(crate) fn has_ingest(&self, id: &NodeId) -> bool {
+        let now = self.clock.now();
+        self.with(|cluster| {
+            cluster.view.expire(now);
+            cluster.view.online(Role::Ingest, now).any(|member| member.presence.node == *id)
+        })
+    }
+
+    /// Place of an ingest among all that were seen, whatever their state, itself included; and how many they are.
+    pub(crate) fn rank_of_ingest(&self, id: &NodeId) -> (u64, u64) {
+        self.with(|cluster| {
+            let ingests = || cluster.view.members().filter(|member| member.presence.role == Role::Ingest);
+            let others = || ingests().map(|member| &member.presence.node).filter(|other| *other != id);
+            let before = others().filter(|other| *other < id).count();
+            (u64::try_from(before).unwrap_or(0), u64::try_from(others().count()).unwrap_or(0).saturating_add(1))
+        })
+    }
+
     /// All broadcast nodes seen, whatever their state.
     pub(crate) fn watch(&self) -> watch::Receiver<Map> {
         self.broadcast.clone()
@@ -126,6 +145,15 @@ impl Nodes {
     /// Data planes of the broadcast nodes that are there.
     pub(crate) fn online(&self) -> Vec<String> {
         online(&self.broadcast)
+    }
+
+    /// Data planes of at most `max` broadcast nodes that are there: of these, or of any when none of these is.
+    pub(crate) fn some(&self, wanted: &[NodeId], max: usize) -> Vec<String> {
+        let map = self.broadcast.borrow();
+        let there = |node: &&BroadcastNode| node.state != NodeState::Offline;
+        let data = |node: &BroadcastNode| node.data.clone();
+        let named: Vec<_> = wanted.iter().filter_map(|id| map.get(id)).filter(there).take(max).map(data).collect();
+        if named.is_empty() { map.values().filter(there).take(max).map(data).collect() } else { named }
     }
 
     /// Data planes of the control nodes that are there.

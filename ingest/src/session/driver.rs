@@ -3,16 +3,22 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use media::StreamId;
+use anyhow::Result;
+use media::segmenter::RenditionConfig;
+use media::{RenditionId, StreamId, Timescale, Timestamp, UnixMillis};
 use messages::{AlertReason, SessionInfo, SessionState};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::announce::{self, Announcer};
+use super::backlog::{Backlog, Resumed};
 use super::epoch::Writer;
 use super::feed::{self, Feed, Incoming};
 use super::hub::{Hub, Link, NewPublisher};
+use super::outage::Hold;
+use super::rivals::Rivals;
 use super::stats::StreamStats;
+use super::turn::Duty;
 use crate::heads::Unreliable;
 use crate::pipeline::{self, Feeder, Output};
 
@@ -38,6 +44,11 @@ pub(super) struct Driver {
     stats: Arc<StreamStats>,
     writer: Writer,
     announcer: Announcer,
+    rivals: Rivals,
+    /// The renditions of the pipeline's run, and which of them it has given up.
+    renditions: (Vec<RenditionConfig>, Vec<RenditionId>),
+    /// What the publisher has sent lately, while another ingest has the stream.
+    backlog: Option<Backlog>,
     /// What was learnt of its source.
     memory: pipeline::Memory,
 }
@@ -46,7 +57,10 @@ impl Driver {
     pub(super) fn new(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
         let writer = Writer::new(&hub, stream.clone(), Arc::clone(&stats));
         let announcer = Announcer::start(hub.services.context.clone(), writer.placed());
-        Self { hub, stream, stats, writer, announcer, memory: pipeline::Memory::default() }
+        let rivals = Rivals::start(Arc::clone(&hub), stream.clone(), writer.conflict());
+        stats.follow_duty(rivals.watch());
+        let (renditions, memory) = Default::default();
+        Self { hub, stream, stats, writer, announcer, rivals, renditions, backlog: None, memory }
     }
 
     /// Runs until the stream has ended or the role shuts down.
@@ -77,6 +91,7 @@ impl Driver {
                 () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
                     self.writer.gaps(None).await;
                 }
+                () = self.rivals.changed() => self.stand_by(),
                 () = shutdown.cancelled() => {}
             }
         }
@@ -124,6 +139,12 @@ impl Driver {
                     self.writer.gaps(incoming.hold()).await;
                 }
                 () = incoming.changed() => {}
+                () = self.rivals.changed() => {
+                    let turned = self.turn(&incoming).await;
+                    if self.is_over(turned, &link) {
+                        break;
+                    }
+                }
                 _ = &mut feed, if drain_until.is_none() => drain_until = Some(clock.elapsed().saturating_add(DRAIN_MAX)),
                 () = shutdown.cancelled(), if !stopping => {
                     stopping = true;
@@ -138,6 +159,7 @@ impl Driver {
         }
         metrics::gauge!("ingest_publishers").decrement(1.0);
         feed.abort();
+        self.backlog = None;
         self.writer.close_epoch().await;
         tracing::info!("publisher is gone");
     }
@@ -164,9 +186,20 @@ impl Driver {
     async fn output(&mut self, output: Output, incoming: &Incoming, feeder: &Weak<Feeder>, link: &Link) -> bool {
         let result = match output {
             Output::Tracks(renditions) => {
-                let opened = self.writer.open_epoch(renditions, incoming.origin(), incoming.hold()).await;
-                self.announce(SessionState::Live);
-                opened
+                self.renditions = (renditions.clone(), Vec::new());
+                match self.rivals.duty() {
+                    Duty::Active => self.open_epoch(renditions, incoming.origin(), incoming.hold()).await,
+                    Duty::Standby => {
+                        self.backlog = Some(Backlog::new(renditions));
+                        Ok(())
+                    }
+                }
+            }
+            Output::Sample { rendition, sample } if self.backlog.is_some() => {
+                if let Some(backlog) = &mut self.backlog {
+                    backlog.push(&rendition, sample);
+                }
+                self.take_over(incoming).await
             }
             Output::Sample { rendition, sample } => {
                 let pushed = self.writer.sample(&rendition, sample).await;
@@ -182,6 +215,10 @@ impl Driver {
                 tracing::warn!(%rendition, %reason, "rung shed");
                 metrics::counter!("ingest_rungs_shed_total").increment(1);
                 let shed = self.writer.shed(&rendition).await;
+                if let Some(backlog) = &mut self.backlog {
+                    backlog.shed(&rendition);
+                }
+                self.renditions.1.push(rendition.clone());
                 let detail = format!("rung {rendition} shed: {reason}");
                 announce::alert(&self.hub.services.context, &self.stream, AlertReason::RungShed, detail).await;
                 self.announce(SessionState::Live);
@@ -189,6 +226,7 @@ impl Driver {
             }
             Output::Break(reason) => {
                 tracing::info!(%reason, "epoch ends");
+                self.backlog = None;
                 self.writer.close_epoch().await;
                 Ok(())
             }
@@ -199,23 +237,86 @@ impl Driver {
                 return true;
             }
         };
-        if let Err(error) = result {
-            if error.is::<Unreliable>() {
-                tracing::error!(error = format!("{error:#}"), "publisher refused: an epoch might be used twice");
-                link.fail("This ingest cannot tell where the log of this stream stands; its own log says why.");
-                return true;
-            }
+        self.is_over(result, link)
+    }
+
+    /// Whether the publisher cannot go on; it is told why.
+    fn is_over(&self, result: Result<()>, link: &Link) -> bool {
+        let Err(error) = result else { return false };
+        if error.is::<Unreliable>() {
+            tracing::error!(error = format!("{error:#}"), "publisher refused: an epoch might be used twice");
+            link.fail("This ingest cannot tell where the log of this stream stands; its own log says why.");
+        } else {
             tracing::warn!(error = format!("{error:#}"), "epoch cannot go on: the publisher has to connect again");
             link.close(&format!("This cannot be packaged: {error:#}."));
-            return true;
         }
-        false
+        true
+    }
+
+    async fn open_epoch(
+        &mut self,
+        renditions: Vec<RenditionConfig>,
+        origin: UnixMillis,
+        hold: Option<Hold>,
+    ) -> Result<()> {
+        self.writer.open_epoch(renditions, origin, hold).await?;
+        if let Some((epoch, _)) = self.writer.session() {
+            self.rivals.opened(epoch);
+        }
+        self.announce(SessionState::Live);
+        Ok(())
+    }
+
+    /// Leaves the stream to another ingest, if it has it.
+    fn stand_by(&mut self) {
+        if self.rivals.duty() == Duty::Standby {
+            self.writer.abandon();
+            self.announcer.fall_silent();
+        }
+    }
+
+    /// It has become our turn, or another's, while a publisher is there.
+    async fn turn(&mut self, incoming: &Incoming) -> Result<()> {
+        match self.rivals.duty() {
+            Duty::Standby => {
+                self.stand_by();
+                let (renditions, shed) = &self.renditions;
+                let mut backlog = Backlog::new(renditions.clone());
+                shed.iter().for_each(|rendition| backlog.shed(rendition));
+                self.backlog = Some(backlog);
+                Ok(())
+            }
+            Duty::Active => {
+                self.writer.look_for_base();
+                self.take_over(incoming).await
+            }
+        }
+    }
+
+    /// Goes on where another ingest has stopped, once there is media from there on.
+    async fn take_over(&mut self, incoming: &Incoming) -> Result<()> {
+        let Some(backlog) = self.backlog.as_mut().filter(|_| self.rivals.duty() == Duty::Active) else {
+            return Ok(());
+        };
+        let origin = incoming.origin();
+        let from = self.writer.reached().await?;
+        let from = from.map(|reached| Timestamp::new(reached.0.saturating_sub(origin.0), Timescale::MILLIS));
+        let Some(Resumed { renditions, shed, samples }) = backlog.resume(from) else { return Ok(()) };
+        self.backlog = None;
+        self.open_epoch(renditions, origin, None).await?;
+        for rendition in shed {
+            self.writer.shed(&rendition).await?;
+        }
+        for (rendition, sample) in samples {
+            self.writer.sample(&rendition, sample).await?;
+        }
+        Ok(())
     }
 
     /// Tells the bus how the stream is.
     fn announce(&self, state: SessionState) {
         let Some((epoch, session)) = self.writer.session() else { return };
-        if self.writer.is_superseded() {
+        if self.rivals.duty() == Duty::Standby || self.writer.is_superseded() {
             // Another ingest has the stream, and says so.
             return self.announcer.fall_silent();
         }

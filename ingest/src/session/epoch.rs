@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use cluster::replicas::Placed;
 use media::segmenter::{RenditionConfig, Row};
 use media::{
-    Epoch, MediaSequence, PartIndex, RenditionId, Sample, Segmenter, SessionId, StreamId, Timestamp, Track,
+    Epoch, MediaSequence, PartIndex, RenditionId, Sample, Segmenter, SessionId, StreamId, Timescale, Timestamp, Track,
     TrackConfig, UnixMillis, avc,
 };
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ use super::hub::Hub;
 use super::log::{Entry, EpochIdentity, EpochLog, Image, LogPosition};
 use super::outage::{Hold, Outage, Stand};
 use super::stats::StreamStats;
+use super::turn::own_epoch;
 use crate::heads::Found;
 use crate::pipeline::thumbnail::Thumbnails;
 use crate::push::{Place, Pusher, RingEntry};
@@ -44,7 +45,9 @@ pub(super) struct Writer {
     stats: Arc<StreamStats>,
     pusher: Option<Pusher>,
     /// Asking the nodes, since the publisher connected.
-    base: Option<JoinHandle<Result<Found>>>,
+    asking: Option<JoinHandle<Result<Found>>>,
+    /// What they answered, until an epoch is built on it.
+    found: Option<Found>,
     /// Newest last.
     positions: VecDeque<LogPosition>,
     epoch: Option<(Epoch, SessionId)>,
@@ -53,6 +56,10 @@ pub(super) struct Writer {
     pictures: Vec<(RenditionId, Arc<avc::DecoderConfig>)>,
     thumbnails: Option<Thumbnails<ThumbnailKey>>,
     segmenter: Option<Segmenter>,
+    /// Decode time that the epoch's first sample is moved to: where another ingest has stopped.
+    resume: Option<Timestamp>,
+    /// How much later the times of this publisher are on the log's timeline.
+    shift: Timestamp,
     /// Where the epoch's rows have come to.
     progress: Option<Progress>,
     /// Where the media of the newest epoch that is over ended; gaps are not counted in.
@@ -82,13 +89,16 @@ impl Writer {
             stream,
             stats,
             pusher: Some(pusher),
-            base: None,
+            asking: None,
+            found: None,
             positions: VecDeque::new(),
             epoch: None,
             log: None,
             pictures: Vec::new(),
             thumbnails: start_thumbnails(),
             segmenter: None,
+            resume: None,
+            shift: Timestamp::zero(Timescale::VIDEO),
             progress: None,
             media_end: None,
             outage: None,
@@ -105,15 +115,30 @@ impl Writer {
         self.pusher.as_ref().map_or_else(|| watch::Sender::new(Placed::default()).subscribe(), Pusher::placed)
     }
 
+    /// The newest of our seals that a node refused.
+    pub(super) fn conflict(&self) -> watch::Receiver<Option<Place>> {
+        self.pusher.as_ref().map_or_else(|| watch::Sender::new(None).subscribe(), Pusher::conflict)
+    }
+
     /// Where the media ended that the next publisher goes on from; `None` before any.
     pub(super) const fn media_end(&self) -> Option<Timestamp> {
         self.media_end
     }
 
-    /// Starts asking the nodes where the log stands; [`Self::open_epoch`] takes the answer.
+    /// Starts asking the nodes where the log stands; [`Self::open_epoch`] takes the answer. Times of what comes are as they are.
     pub(super) fn look_for_base(&mut self) {
         let (hub, stream) = (Arc::clone(&self.hub), self.stream.clone());
-        self.base = Some(tokio::spawn(async move { hub.services.heads.find(&stream, &hub.services.authority).await }));
+        self.asking =
+            Some(tokio::spawn(async move { hub.services.heads.find(&stream, &hub.services.authority).await }));
+        (self.found, self.shift) = (None, Timestamp::zero(Timescale::VIDEO));
+    }
+
+    /// Wall clock that the log has come to, once the nodes have answered. `None` when it is new.
+    pub(super) async fn reached(&mut self) -> Result<Option<UnixMillis>> {
+        if let Some(asked) = self.asking.take() {
+            self.found = Some(asked.await.context("the log was not looked for")??);
+        }
+        Ok(self.found.and_then(|found| found.base()?.reached))
     }
 
     /// Begins an epoch that builds on the newest position whose bytes some node has. What an outage has left to say is said before.
@@ -124,19 +149,21 @@ impl Writer {
         hold: Option<Hold>,
     ) -> Result<()> {
         self.end_outage(hold).await;
-        let found = match self.base.take() {
-            Some(asked) => asked.await.context("the log was not looked for")??,
-            None => Found::default(),
-        };
+        self.reached().await?;
+        let found = self.found.take().unwrap_or_default();
         let base = match self.own_base().await {
             Some(own) => found.admitted.filter(|admitted| admitted.place() > own.place()).or(Some(own)),
             None => found.base(),
         };
-        let used = self.epoch.map(|(epoch, _)| epoch.next());
-        let epoch = used.into_iter().chain([found.next_epoch()]).max().unwrap_or(Epoch(1));
+        let ours = self.epoch.map(|(epoch, _)| epoch);
+        // Our own media goes on where it was; after another's, the first sample does.
+        self.resume = base.filter(|base| Some(base.epoch) != ours).and_then(|base| base.decoded);
+        let context = &self.hub.services.context;
+        let (mine, among) = self.hub.services.links.nodes.rank_of_ingest(&context.id);
+        let epoch = own_epoch(ours.map(Epoch::next).into_iter().fold(found.next_epoch(), Ord::max), mine, among);
         let session = SessionId(rand::random());
         self.keep(move |heads, stream| heads.keep_epoch(stream, epoch)).await?;
-        let context = &self.hub.services.context;
+        let origin = UnixMillis(origin.0.saturating_sub(self.shift.rescale(Timescale::MILLIS).ticks));
         let identity =
             EpochIdentity { cluster: context.cluster.clone(), stream: self.stream.clone(), session, epoch, origin };
         let tracks: Vec<_> = renditions.iter().map(|config| (config.rendition.clone(), config.track.clone())).collect();
@@ -170,7 +197,13 @@ impl Writer {
     }
 
     /// Takes a sample; seals the rows that it completes.
-    pub(super) async fn sample(&mut self, rendition: &RenditionId, sample: Sample) -> Result<()> {
+    pub(super) async fn sample(&mut self, rendition: &RenditionId, mut sample: Sample) -> Result<()> {
+        if let (Some(resume), Some(log)) = (self.resume.take(), &mut self.log) {
+            self.shift = resume.minus(sample.dts).rescale(Timescale::VIDEO);
+            log.shift(self.shift);
+        }
+        let shift = self.shift.rescale(sample.dts.timescale);
+        (sample.pts, sample.dts) = (sample.pts.plus(shift), sample.dts.plus(shift));
         let Some(segmenter) = &mut self.segmenter else { return Ok(()) };
         match segmenter.push(rendition, sample) {
             Ok(()) => {}
@@ -216,6 +249,12 @@ impl Writer {
             tracing::warn!(error = format!("{error:#}"), "last rows of the epoch are lost");
         }
         self.begin_outage();
+    }
+
+    /// Another ingest has the stream: what is open stays as it is, and nothing more is said of it.
+    pub(super) fn abandon(&mut self) {
+        (self.segmenter, self.log, self.progress, self.outage) = (None, None, None, None);
+        self.positions.clear();
     }
 
     fn begin_outage(&mut self) {

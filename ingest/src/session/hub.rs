@@ -305,6 +305,7 @@ impl Hub {
                 let mut status = channel.stats.json();
                 if let Some(object) = status.as_object_mut() {
                     object.insert("state".to_owned(), serde_json::json!(channel.lifecycle.state()));
+                    object.insert("duty".to_owned(), channel.stats.duty().name().into());
                     object.insert("reconnects".to_owned(), channel.lifecycle.reconnects().into());
                 }
                 (stream.to_string(), status)

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use media::segmenter::{MediaObject, Row};
 use media::{
     ClusterId, Digest, DiscontinuitySequence, Epoch, LogSequence, MediaSequence, ObjectName, RenditionId, SessionId,
-    Slot, StreamId, Timestamp, Track, TrackConfig, UnixMillis, cmaf,
+    Slot, StreamId, Timescale, Timestamp, Track, TrackConfig, UnixMillis, cmaf,
 };
 use seal::limits::IMAGE_BYTES_MAX;
 use seal::{Head, Object, Rendition, SealBody, SealKind, Sealed};
@@ -34,6 +34,10 @@ pub(crate) struct LogPosition {
     pub(crate) discontinuity: DiscontinuitySequence,
     /// Wall clock that its media has come to; `None` when the seal has none.
     pub(crate) reached: Option<UnixMillis>,
+    /// Decode time that its media has come to, on its epoch's timeline.
+    pub(crate) decoded: Option<Timestamp>,
+    /// Whether it has media that is no gap.
+    pub(crate) has_media: bool,
 }
 
 impl LogPosition {
@@ -47,6 +51,8 @@ impl LogPosition {
             first_msn: head.epoch_start(),
             discontinuity: head.discontinuity,
             reached: reached(sealed.body()),
+            decoded: parts(sealed.body()).map(|part| part.decode_time.plus(part.duration)).max(),
+            has_media: parts(sealed.body()).any(|part| !part.gap),
         }
     }
 
@@ -56,10 +62,13 @@ impl LogPosition {
     }
 }
 
+fn parts(body: &SealBody) -> impl Iterator<Item = &Object> {
+    body.objects.iter().filter(|object| matches!(object.slot, Slot::Part { .. }))
+}
+
 /// Wall clock of the end of a seal's row, rounded up.
 fn reached(body: &SealBody) -> Option<UnixMillis> {
-    let parts = body.objects.iter().filter(|object| matches!(object.slot, Slot::Part { .. }));
-    let end = parts.map(|part| part.start.plus(part.duration)).max()?;
+    let end = parts(body).map(|part| part.start.plus(part.duration)).max()?;
     let millis = end.as_duration().as_nanos().div_ceil(1_000_000);
     Some(UnixMillis(body.origin.0.saturating_add(i64::try_from(millis).ok()?)))
 }
@@ -196,6 +205,11 @@ impl EpochLog {
         if let Some(behind) = self.not_before.map(|reached| reached.since(starts)).filter(|b| *b <= WALL_MOVE_MAX) {
             self.identity.origin = self.identity.origin.plus(behind);
         }
+    }
+
+    /// All times that are stated from now on are this much later on the timeline, and the same by the wall clock. Before the first row.
+    pub(crate) fn shift(&mut self, by: Timestamp) {
+        self.identity.origin.0 = self.identity.origin.0.saturating_sub(by.rescale(Timescale::MILLIS).ticks);
     }
 
     /// Wall clock of presentation time zero.

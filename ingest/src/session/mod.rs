@@ -1,9 +1,11 @@
 //! Streams at this ingest: who publishes, what becomes of it, and the seal log that it ends up in.
 //!
-//! Owns the life of a stream (live, reconnecting, ended), its epochs and its log. [`lifecycle`], [`input`], [`log`] and [`outage`] are pure;
-//! [`hub`] and [`driver`] are the shell around them.
+//! Owns the life of a stream (live, reconnecting, ended), its epochs and its log, and whose turn it is where several ingests have the same
+//! stream. [`lifecycle`], [`input`], [`log`], [`outage`], [`turn`] and [`backlog`] are pure; [`hub`], [`driver`] and [`rivals`] are
+//! the shell around them.
 
 mod announce;
+mod backlog;
 mod driver;
 mod epoch;
 mod feed;
@@ -12,4 +14,6 @@ mod input;
 mod lifecycle;
 pub(crate) mod log;
 mod outage;
+mod rivals;
 mod stats;
+mod turn;

@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::input::InputCounters;
+use super::turn::Duty;
 use crate::pipeline::Counters;
 
 /// Rates are means over at least this long.
@@ -22,6 +23,8 @@ pub(crate) struct StreamStats {
     inner: Mutex<Inner>,
     /// Who owns the stream.
     placed: OnceLock<watch::Receiver<Placed>>,
+    /// Whether this ingest seals it.
+    duty: OnceLock<watch::Receiver<Duty>>,
 }
 
 #[derive(Debug, Default)]
@@ -48,13 +51,24 @@ struct Rung {
 
 impl StreamStats {
     pub(crate) fn new(started_at: UnixMillis) -> Self {
-        Self { started_at, inner: Mutex::default(), placed: OnceLock::new() }
+        Self { started_at, inner: Mutex::default(), placed: OnceLock::new(), duty: OnceLock::new() }
     }
 
     /// Shows who owns the stream, besides.
     pub(crate) fn follow(&self, placed: watch::Receiver<Placed>) {
         // There is one pusher for each stream.
         _ = self.placed.set(placed);
+    }
+
+    /// Shows whether it is our turn, besides.
+    pub(super) fn follow_duty(&self, duty: watch::Receiver<Duty>) {
+        // There is one driver for each stream.
+        _ = self.duty.set(duty);
+    }
+
+    /// Whose turn it is.
+    pub(super) fn duty(&self) -> Duty {
+        self.duty.get().map_or(Duty::Active, |duty| *duty.borrow())
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {

@@ -32,9 +32,10 @@ pub const STREAM: &str = "hall";
 pub const KEY: &str = "for-this-test-only";
 
 /// Nodes that the broker knows: name and role.
-const NODES: [(&str, &str); 6] = [
+const NODES: [(&str, &str); 7] = [
     ("control", "control"),
     ("ingest", "ingest"),
+    ("ingest2", "ingest"),
     ("lb", "loadbalancer"),
     ("b1", "broadcast"),
     ("b2", "broadcast"),

@@ -1,0 +1,171 @@
+//! What other ingests do with a stream, as the bus and the broadcast nodes say: the shell around [`Turn`].
+//!
+//! While another ingest is at work, the nodes are asked how far its log has come, and not the bus: an ingest that reaches the bus and
+//! no node serves nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use media::{Epoch, NodeId, StreamId};
+use messages::{SessionInfo, Topic};
+use node::CancellationToken;
+use node::bus::Subscription;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::DropGuard;
+
+use super::hub::{Hub, Services};
+use super::log::LogPosition;
+use super::turn::{Duty, Turn};
+use crate::push::Place;
+
+/// How often it is looked whether the other ingest is still there.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How often nodes are asked how far the log has come.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// Nodes that are asked.
+const ASKED_MAX: usize = 4;
+
+/// Whose turn it is. Dropping it ends the task.
+pub(super) struct Rivals {
+    duty: watch::Receiver<Duty>,
+    ours: watch::Sender<Option<Epoch>>,
+    _stop: DropGuard,
+}
+
+impl Rivals {
+    /// `conflict` is the newest of our seals that a node refused.
+    pub(super) fn start(hub: Arc<Hub>, stream: StreamId, conflict: watch::Receiver<Option<Place>>) -> Self {
+        let (duty, ours) = (watch::Sender::new(Duty::Active), watch::Sender::new(None));
+        let stop = CancellationToken::new();
+        let watching = Watching {
+            turn: Turn::new(hub.services.context.id.clone()),
+            hub,
+            stream,
+            owners: Vec::new(),
+            asked: JoinSet::new(),
+            asked_at: None,
+            duty: duty.clone(),
+        };
+        let (task, stopping) = (watching.run(conflict, ours.subscribe()), stop.clone());
+        tokio::spawn(async move { stopping.run_until_cancelled(task).await });
+        Self { duty: duty.subscribe(), ours, _stop: stop.drop_guard() }
+    }
+
+    /// What to do with the media that comes in.
+    pub(super) fn duty(&self) -> Duty {
+        *self.duty.borrow()
+    }
+
+    /// The same, for those who show it.
+    pub(super) fn watch(&self) -> watch::Receiver<Duty> {
+        self.duty.clone()
+    }
+
+    /// Resolves when that has changed.
+    pub(super) async fn changed(&mut self) {
+        if self.duty.changed().await.is_err() {
+            // It has ended with the bus; what was said last stands.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// We have opened an epoch.
+    pub(super) fn opened(&self, epoch: Epoch) {
+        self.ours.send_replace(Some(epoch));
+    }
+}
+
+struct Watching {
+    hub: Arc<Hub>,
+    stream: StreamId,
+    turn: Turn,
+    /// Of the newest session that was heard of.
+    owners: Vec<NodeId>,
+    asked: JoinSet<Option<LogPosition>>,
+    asked_at: Option<Duration>,
+    duty: watch::Sender<Duty>,
+}
+
+impl Watching {
+    async fn run(mut self, mut conflict: watch::Receiver<Option<Place>>, mut ours: watch::Receiver<Option<Epoch>>) {
+        let context = &self.hub.services.context;
+        let (clock, topic) = (context.clock, context.prefix.name(&Topic::Session(self.stream.clone())));
+        let mut sessions: Subscription = match context.bus.subscribe(&topic).await {
+            Ok(sessions) => sessions,
+            Err(error) => {
+                tracing::error!(stream = %self.stream, %error, "other ingests are not heard of");
+                return;
+            }
+        };
+        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = sessions.recv() => match message {
+                    Some(message) => self.hear(&message.payload, clock.elapsed()),
+                    None => return,
+                },
+                Some(answer) = self.asked.join_next() => {
+                    if let Ok(Some(position)) = answer {
+                        self.turn.advanced(position.place(), position.has_media, clock.elapsed());
+                    }
+                }
+                changed = conflict.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let refused = conflict.borrow_and_update().map(|(epoch, _)| epoch);
+                    if refused.is_some() && refused == *ours.borrow() {
+                        self.turn.superseded(clock.elapsed());
+                    }
+                }
+                changed = ours.changed() => match changed {
+                    Ok(()) => self.turn.opened(ours.borrow_and_update().unwrap_or_default()),
+                    Err(_) => return,
+                },
+                _ = ticks.tick() => {}
+            }
+            self.decide(clock.elapsed());
+        }
+    }
+
+    fn hear(&mut self, payload: &[u8], now: Duration) {
+        // Whoever may write here is an ingest (the broker's rules); what it says is only about who begins.
+        let Ok(session) = serde_json::from_slice::<SessionInfo>(payload) else { return };
+        if session.stream == self.stream {
+            self.turn.heard(&session, now);
+            self.owners = session.owners;
+        }
+    }
+
+    fn decide(&mut self, now: Duration) {
+        let nodes = &self.hub.services.links.nodes;
+        self.turn.decide(|ingest| nodes.has_ingest(ingest), now);
+        let duty = self.turn.duty();
+        let is_new = |before: &mut Duty| std::mem::replace(before, duty) != duty;
+        if self.duty.send_if_modified(is_new) {
+            tracing::info!(stream = %self.stream, ?duty, "turn of this ingest");
+        }
+        let is_due = self.asked_at.is_none_or(|asked_at| now.saturating_sub(asked_at) >= ASK_INTERVAL);
+        if duty == Duty::Standby && is_due {
+            self.asked_at = Some(now);
+            self.ask();
+        }
+    }
+
+    /// Asks nodes how far the log has come; one that does not answer holds up no other.
+    fn ask(&mut self) {
+        if self.asked.len() >= ASKED_MAX * 2 {
+            return;
+        }
+        for base in self.hub.services.links.nodes.some(&self.owners, ASKED_MAX) {
+            let (hub, stream) = (Arc::clone(&self.hub), self.stream.clone());
+            self.asked.spawn(async move {
+                let Services { heads, authority, .. } = &hub.services;
+                heads.admitted_by(base, &stream, authority).await
+            });
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Which of several ingests seals a stream: one does, the others stand by with the same media. Pure.
+//!
+//! The log decides and not a vote: nodes take the newest epoch and refuse all older ones. This core only keeps ingests from taking a stream
+//! from one another without need. Who finds another one at work stands by, and has its turn when that one has ended, is gone, or
+//! no media of it arrives at the nodes any more.
+
+use std::time::Duration;
+
+use media::{Epoch, LogSequence, NodeId};
+use messages::{SessionInfo, SessionState};
+
+/// Another ingest whose log has brought no media to any node for this long has lost its turn: as long as a connected publisher may
+/// send nothing before gaps take its place.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// What an ingest does with the media of its publisher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// Seals it.
+    Active,
+    /// Keeps the newest of it ready.
+    Standby,
+}
+
+impl Duty {
+    /// As `/status` shows it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Standby => "standby",
+        }
+    }
+}
+
+/// The newest session of another ingest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Other {
+    ingest: NodeId,
+    epoch: Epoch,
+    state: SessionState,
+}
+
+/// The turn of this ingest at one stream. Times are readings of one monotonic clock.
+#[derive(Debug)]
+pub(super) struct Turn {
+    me: NodeId,
+    duty: Duty,
+    ours: Option<Epoch>,
+    other: Option<Other>,
+    newest: Option<(Epoch, LogSequence)>,
+    /// When the nodes had new media of another ingest; since when there has been one, before they had any.
+    media_at: Duration,
+}
+
+impl Turn {
+    /// A stream of which nothing is known.
+    pub(super) const fn new(me: NodeId) -> Self {
+        Self { me, duty: Duty::Active, ours: None, other: None, newest: None, media_at: Duration::ZERO }
+    }
+
+    /// What to do now.
+    pub(super) const fn duty(&self) -> Duty {
+        self.duty
+    }
+
+    /// We have opened an epoch.
+    pub(super) fn opened(&mut self, epoch: Epoch) {
+        self.ours = Some(epoch);
+    }
+
+    /// The bus says who has the stream.
+    pub(super) fn heard(&mut self, session: &SessionInfo, now: Duration) {
+        if session.ingest == self.me || self.other.as_ref().is_some_and(|other| session.epoch < other.epoch) {
+            return;
+        }
+        let other = Other { ingest: session.ingest.clone(), epoch: session.epoch, state: session.state };
+        let is_newer = self.ours.is_none_or(|ours| ours < other.epoch);
+        if other.state == SessionState::Live && is_newer && self.duty == Duty::Active {
+            self.stand_by(now);
+        }
+        self.other = Some(other);
+    }
+
+    /// A node has refused what we sealed: the log goes on elsewhere.
+    pub(super) fn superseded(&mut self, now: Duration) {
+        if self.duty == Duty::Active {
+            self.stand_by(now);
+        }
+    }
+
+    const fn stand_by(&mut self, now: Duration) {
+        (self.duty, self.media_at) = (Duty::Standby, now);
+    }
+
+    /// The nodes' log has come to `place`, with media or with a gap.
+    pub(super) fn advanced(&mut self, place: (Epoch, LogSequence), has_media: bool, now: Duration) {
+        if self.newest.is_none_or(|newest| newest < place) {
+            self.newest = Some(place);
+            if has_media {
+                self.media_at = now;
+            }
+        }
+    }
+
+    /// Whether it is our turn by now; `is_there` says whether an ingest is. `true` when the duty has changed.
+    pub(super) fn decide(&mut self, is_there: impl Fn(&NodeId) -> bool, now: Duration) -> bool {
+        if self.duty == Duty::Active {
+            return false;
+        }
+        let is_at_work =
+            self.other.as_ref().is_none_or(|other| other.state == SessionState::Live && is_there(&other.ingest));
+        let is_heard = now.saturating_sub(self.media_at) < SILENCE_MAX;
+        if is_at_work && is_heard {
+            return false;
+        }
+        self.duty = Duty::Active;
+        true
+    }
+}
+
+/// The first epoch from `first` on that no other ingest takes: of `among` ingests, the one in place `mine` takes every `among`-th. Two that
+/// open one at the same moment then never open the same, and nodes know which is newer.
+pub(super) fn own_epoch(first: Epoch, mine: u64, among: u64) -> Epoch {
+    let among = among.max(1);
+    let ahead = (mine % among + among - first.0 % among) % among;
+    Epoch(first.0.saturating_add(ahead))
+}
+
+#[cfg(test)]
+mod tests {
+    use media::{SessionId, UnixMillis};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(name: &str) -> NodeId {
+        NodeId::new(name).unwrap()
+    }
+
+    fn session(ingest: &str, epoch: u64, state: SessionState) -> SessionInfo {
+        SessionInfo {
+            stream: "demo".parse().unwrap(),
+            epoch: Epoch(epoch),
+            session: SessionId([1; 16]),
+            ingest: id(ingest),
+            state,
+            started_at: UnixMillis(0),
+            ladder: Vec::new(),
+            owners: Vec::new(),
+            replicas: 0,
+        }
+    }
+
+    const fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn place(epoch: u64, sequence: u64) -> (Epoch, LogSequence) {
+        (Epoch(epoch), LogSequence(sequence))
+    }
+
+    /// Stands by for `i1`, which has epoch 4.
+    fn standing_by() -> Turn {
+        let mut turn = Turn::new(id("i2"));
+        turn.heard(&session("i1", 4, SessionState::Live), at(0));
+        assert_eq!(turn.duty(), Duty::Standby);
+        turn
+    }
+
+    #[test]
+    fn ingest_stands_by_while_another_brings_media_and_takes_its_turn_when_that_stops() {
+        let mut turn = standing_by();
+        for second in 1..60 {
+            turn.advanced(place(4, second), true, at(second * 1_000));
+            assert!(!turn.decide(|_| true, at(second * 1_000 + 2_999)));
+        }
+        for second in 60..62 {
+            turn.advanced(place(4, second), false, at(second * 1_000));
+            assert!(!turn.decide(|_| true, at(second * 1_000 - 1)), "gaps are no media");
+        }
+        assert!(turn.decide(|_| true, at(62_000)));
+        assert_eq!(turn.duty(), Duty::Active);
+        assert!(!turn.decide(|_| true, at(62_001)), "said once");
+    }
+
+    #[test]
+    fn ingest_takes_its_turn_at_once_when_the_other_is_gone_or_has_lost_its_publisher() {
+        assert!(standing_by().decide(|_| false, at(1)));
+        for state in [SessionState::Reconnecting, SessionState::Ended] {
+            let mut turn = standing_by();
+            turn.heard(&session("i1", 4, state), at(1));
+            assert!(turn.decide(|_| true, at(1)));
+        }
+    }
+
+    #[test]
+    fn newer_epoch_of_another_takes_the_turn_and_an_older_one_does_not() {
+        let mut turn = Turn::new(id("i2"));
+        turn.heard(&session("i2", 9, SessionState::Live), at(0));
+        turn.opened(Epoch(5));
+        turn.heard(&session("i1", 4, SessionState::Live), at(0));
+        assert_eq!(turn.duty(), Duty::Active, "the one from before comes back");
+        turn.heard(&session("i1", 6, SessionState::Ended), at(0));
+        assert_eq!(turn.duty(), Duty::Active, "that is over already");
+        turn.heard(&session("i1", 8, SessionState::Live), at(0));
+        assert_eq!(turn.duty(), Duty::Standby);
+        turn.heard(&session("i1", 6, SessionState::Ended), at(1));
+        assert!(!turn.decide(|_| true, at(2)), "late news of an older one");
+    }
+
+    #[test]
+    fn ingest_that_a_node_refused_stands_by_though_it_has_not_heard_for_whom() {
+        let mut turn = Turn::new(id("i2"));
+        turn.superseded(at(1_000));
+        assert!(!turn.decide(|_| false, at(3_999)));
+        assert!(turn.decide(|_| false, at(4_000)), "nobody brings media");
+    }
+
+    proptest! {
+        #[test]
+        fn ingests_never_take_the_same_epoch(first in 0_u64..1_000, other in 0_u64..1_000, among in 1_u64..8, mine in 0_u64..8) {
+            let mine = mine % among;
+            let epoch = own_epoch(Epoch(first), mine, among);
+            prop_assert!(epoch.0 >= first && epoch.0 < first + among);
+            for next in (0..among).filter(|next| *next != mine) {
+                prop_assert_ne!(own_epoch(Epoch(other), next, among), epoch);
+            }
+        }
+    }
+}

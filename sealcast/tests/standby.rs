@@ -1,0 +1,189 @@
+//! Two ingests that are sent the same stream: one seals it, the other stands by, and no viewer ever sees both.
+#![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use m3u8_rs::MediaPlaylist;
+use support::browser::Browser;
+use support::cluster::{Cluster, KEY, Node, STREAM};
+use support::media::{get, parse, playlist};
+use support::publish::{Clip, clip, publish};
+use support::{PATIENCE, Process, eventually_async, text};
+
+const INGESTS: [&str; 2] = ["ingest", "ingest2"];
+
+/// Both ingests with a publisher each, two nodes, and a balancer.
+struct Stage {
+    cluster: Cluster,
+    ingests: BTreeMap<&'static str, (Node, Process)>,
+    nodes: Vec<Node>,
+    base: String,
+    /// What the publishers send.
+    file: PathBuf,
+    _others: (Node, Node),
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let mut cluster = Cluster::start().await;
+        cluster.settings.push_str("\n[role.ingest]\nsegment_ms = 2000\n\n[role.broadcast]\ntarget_duration_s = 2\n");
+        let control = cluster.node("control").await;
+        let nodes = vec![cluster.node("b1").await, cluster.node("b2").await];
+        let balancer = cluster.node("lb").await;
+        let base = text(&balancer.ready, "https");
+        let file = clip(cluster.directory.path(), Clip::default());
+        let mut stage = Self { file, cluster, ingests: BTreeMap::new(), nodes, base, _others: (control, balancer) };
+        stage.begin("ingest").await;
+        stage.playlist(2).await;
+        stage
+    }
+
+    /// Starts an ingest, and what publishes to it.
+    async fn begin(&mut self, id: &'static str) {
+        let node = self.cluster.node(id).await;
+        self.publish(id, node);
+    }
+
+    fn publish(&mut self, id: &'static str, node: Node) {
+        let publisher = publish(&self.file, &text(&node.ready, "rtmp"), KEY);
+        self.ingests.insert(id, (node, publisher));
+    }
+
+    async fn playlist(&self, segments: usize) -> MediaPlaylist {
+        playlist(&self.cluster.http, &self.base, STREAM, "360p", segments).await
+    }
+
+    /// Waits until the playlist has gone on by so many segments.
+    async fn goes_on(&self, segments: u64) -> MediaPlaylist {
+        let from = end(&self.playlist(1).await);
+        self.until(&format!("{segments} more segments"), |playlist| end(playlist) >= from + segments).await
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&MediaPlaylist) -> bool) -> MediaPlaylist {
+        let url = format!("{}/live/{STREAM}/360p/index.m3u8", self.base);
+        eventually_async(what, PATIENCE, async || {
+            let playlist = parse(&get(&self.cluster.http, &url).await?);
+            holds(&playlist).then_some(playlist)
+        })
+        .await
+    }
+
+    /// What an ingest says of the stream.
+    async fn duty(&self, ingest: &str) -> Option<String> {
+        let ops = text(&self.ingests[ingest].0.ready, "ops");
+        let status: serde_json::Value =
+            serde_json::from_str(&get(&reqwest::Client::new(), &format!("{ops}/status")).await?).ok()?;
+        status.pointer(&format!("/nodes/{ingest}/streams/{STREAM}/duty"))?.as_str().map(str::to_owned)
+    }
+
+    async fn until_duties(&self, duties: [&str; 2]) {
+        eventually_async(&format!("duties {duties:?}"), PATIENCE, async || {
+            let now = [self.duty(INGESTS[0]).await?, self.duty(INGESTS[1]).await?];
+            (now == duties).then_some(())
+        })
+        .await;
+    }
+
+    fn signal(&self, ingest: &str, signal: &str) {
+        let id = self.ingests[ingest].0.process.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// All nodes list the same, and nothing twice.
+    async fn nodes_agree(&self) {
+        let url = |node: &Node| format!("{}/live/{STREAM}/360p/index.m3u8", text(&node.ready["broadcast"][0], "https"));
+        eventually_async("nodes to say the same", PATIENCE, async || {
+            let [a, b] = [
+                get(&self.cluster.http, &url(&self.nodes[0])).await?,
+                get(&self.cluster.http, &url(&self.nodes[1])).await?,
+            ];
+            (a == b).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Number after the newest segment.
+fn end(playlist: &MediaPlaylist) -> u64 {
+    playlist.media_sequence + playlist.segments.len() as u64
+}
+
+fn discontinuities(playlist: &MediaPlaylist) -> u64 {
+    playlist.discontinuity_sequence + playlist.segments.iter().filter(|segment| segment.discontinuity).count() as u64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standby_goes_on_when_the_active_ingest_is_killed_and_the_old_one_coming_back_changes_nothing() {
+    let _turn = support::turn().await;
+    let mut stage = Stage::set().await;
+    stage.begin("ingest2").await;
+    stage.until_duties(["active", "standby"]).await;
+    let before = stage.goes_on(2).await;
+    assert_eq!(discontinuities(&before), 0, "the second ingest changes nothing");
+
+    let mut browser = Browser::open(&format!("{}/watch/{STREAM}", stage.base), 60);
+    browser.until_playing().await;
+    browser.for_seconds(3).await;
+    drop(stage.ingests.remove("ingest"));
+    let after = stage.until("one discontinuity", |playlist| discontinuities(playlist) == 1).await;
+    assert!(after.media_sequence >= before.media_sequence && !after.end_list);
+    let after = stage.goes_on(2).await;
+    assert_eq!(discontinuities(&after), 1);
+    browser.for_seconds(8).await;
+
+    stage.begin("ingest").await;
+    stage.until_duties(["standby", "active"]).await;
+    let later = stage.goes_on(3).await;
+    assert_eq!(discontinuities(&later), 1, "the old one changes nothing");
+    assert_no_gap_and_no_step_back(&later);
+    stage.nodes_agree().await;
+    let report = browser.finish().await;
+    report.assert_played_well(30.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_that_was_frozen_finds_the_stream_taken_and_stands_by() {
+    let _turn = support::turn().await;
+    let mut stage = Stage::set().await;
+    stage.begin("ingest2").await;
+    stage.until_duties(["active", "standby"]).await;
+    stage.signal("ingest", "-STOP");
+    stage.until("one discontinuity", |playlist| discontinuities(playlist) == 1).await;
+    stage.signal("ingest", "-CONT");
+    stage.until_duties(["standby", "active"]).await;
+    let later = stage.goes_on(3).await;
+    assert_eq!(discontinuities(&later), 1, "what the old one still had to say is void");
+    stage.nodes_agree().await;
+}
+
+/// Split brain: without a broker neither hears of the other, and both are sure that it is their turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn ingests_that_do_not_hear_of_each_other_are_parted_by_the_nodes() {
+    let _turn = support::turn().await;
+    let mut stage = Stage::set().await;
+    let second = stage.cluster.node("ingest2").await;
+    stage.cluster.broker.kill();
+    stage.publish("ingest2", second);
+    stage.until_duties(["standby", "active"]).await;
+    stage.until("one discontinuity", |playlist| discontinuities(playlist) == 1).await;
+    let later = stage.goes_on(4).await;
+    assert_eq!(discontinuities(&later), 1, "neither takes it back");
+    stage.cluster.replace_broker().await;
+    let later = stage.goes_on(3).await;
+    assert_eq!(discontinuities(&later), 1);
+    stage.until_duties(["standby", "active"]).await;
+    stage.nodes_agree().await;
+}
+
+/// What one ingest brought goes on where the other's stopped.
+fn assert_no_gap_and_no_step_back(playlist: &MediaPlaylist) {
+    let gaps =
+        playlist.segments.iter().filter(|segment| segment.unknown_tags.iter().any(|tag| tag.tag == "X-GAP")).count();
+    assert_eq!(gaps, 0, "{playlist:?}");
+    let dates: Vec<_> = playlist.segments.iter().filter_map(|segment| segment.program_date_time).collect();
+    assert!(dates.is_sorted(), "{dates:?}");
+}
