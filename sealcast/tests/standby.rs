@@ -88,6 +88,17 @@ impl Stage {
         .await;
     }
 
+    /// Waits until a node is known to the authority, and so has been told by the broker of all others.
+    async fn until_known(&self, id: &str) {
+        eventually_async(&format!("{id} to be known"), PATIENCE, async || {
+            let mut command = tokio::process::Command::from(support::sealcast());
+            command.args(["node", "list"]).current_dir(self.cluster.directory.path());
+            let listed = command.output().await.ok()?;
+            String::from_utf8_lossy(&listed.stdout).contains(id).then_some(())
+        })
+        .await;
+    }
+
     fn signal(&self, ingest: &str, signal: &str) {
         let id = self.ingests[ingest].0.process.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
@@ -166,6 +177,7 @@ async fn ingests_that_do_not_hear_of_each_other_are_parted_by_the_nodes() {
     let _turn = support::turn().await;
     let mut stage = Stage::set().await;
     let second = stage.cluster.node("ingest2").await;
+    stage.until_known("ingest2").await;
     stage.cluster.broker.kill();
     stage.publish("ingest2", second);
     stage.until_duties(["standby", "active"]).await;
