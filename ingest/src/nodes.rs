@@ -118,12 +118,13 @@ impl Nodes {
         self.with(|cluster| owned.decide((&cluster.view, cluster.policy.policy(now)), stream, replicas, now))
     }
 
-    /// Whether an ingest is there, as far as the bus says.
-    pub(crate) fn has_ingest(&self, id: &NodeId) -> bool {
+    /// When an ingest was started; `None` when it is not there, as far as the bus says.
+    pub(crate) fn ingest_started_at(&self, id: &NodeId) -> Option<UnixMillis> {
         let now = self.clock.now();
         self.with(|cluster| {
             cluster.view.expire(now);
-            cluster.view.online(Role::Ingest, now).any(|member| member.presence.node == *id)
+            let found = cluster.view.online(Role::Ingest, now).find(|member| member.presence.node == *id);
+            found.map(|member| member.presence.started_at)
         })
     }
 

@@ -135,14 +135,15 @@ impl Watching {
         // Whoever may write here is an ingest (the broker's rules); what it says is only about who begins.
         let Ok(session) = serde_json::from_slice::<SessionInfo>(payload) else { return };
         if session.stream == self.stream {
-            self.turn.heard(&session, now);
+            let process = self.hub.services.links.nodes.ingest_started_at(&session.ingest);
+            self.turn.heard(&session, process, now);
             self.owners = session.owners;
         }
     }
 
     fn decide(&mut self, now: Duration) {
         let nodes = &self.hub.services.links.nodes;
-        self.turn.decide(|ingest| nodes.has_ingest(ingest), now);
+        self.turn.decide(|ingest| nodes.ingest_started_at(ingest), now);
         let duty = self.turn.duty();
         let is_new = |before: &mut Duty| std::mem::replace(before, duty) != duty;
         if self.duty.send_if_modified(is_new) {

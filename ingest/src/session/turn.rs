@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use media::{Epoch, LogSequence, NodeId};
+use media::{Epoch, LogSequence, NodeId, UnixMillis};
 use messages::{SessionInfo, SessionState};
 
 /// Another ingest whose log has brought no media to any node for this long has lost its turn: as long as a connected publisher may
@@ -38,6 +38,8 @@ struct Other {
     ingest: NodeId,
     epoch: Epoch,
     state: SessionState,
+    /// Tells the process that said so from one that was started in its place.
+    process: Option<UnixMillis>,
 }
 
 /// The turn of this ingest at one stream. Times are readings of one monotonic clock.
@@ -68,12 +70,13 @@ impl Turn {
         self.ours = Some(epoch);
     }
 
-    /// The bus says who has the stream.
-    pub(super) fn heard(&mut self, session: &SessionInfo, now: Duration) {
+    /// The bus says who has the stream; `process` is when that ingest was started, if it is known.
+    pub(super) fn heard(&mut self, session: &SessionInfo, process: Option<UnixMillis>, now: Duration) {
         if session.ingest == self.me || self.other.as_ref().is_some_and(|other| session.epoch < other.epoch) {
             return;
         }
-        let other = Other { ingest: session.ingest.clone(), epoch: session.epoch, state: session.state };
+        let SessionInfo { ingest, epoch, state, .. } = session;
+        let other = Other { ingest: ingest.clone(), epoch: *epoch, state: *state, process };
         let is_newer = self.ours.is_none_or(|ours| ours < other.epoch);
         if other.state == SessionState::Live && is_newer && self.duty == Duty::Active {
             self.stand_by(now);
@@ -102,13 +105,17 @@ impl Turn {
         }
     }
 
-    /// Whether it is our turn by now; `is_there` says whether an ingest is. `true` when the duty has changed.
-    pub(super) fn decide(&mut self, is_there: impl Fn(&NodeId) -> bool, now: Duration) -> bool {
+    /// Whether it is our turn by now; `process` says when an ingest was started, and `None` of one that is not there. `true` when the
+    /// duty has changed.
+    pub(super) fn decide(&mut self, process: impl Fn(&NodeId) -> Option<UnixMillis>, now: Duration) -> bool {
         if self.duty == Duty::Active {
             return false;
         }
-        let is_at_work =
-            self.other.as_ref().is_none_or(|other| other.state == SessionState::Live && is_there(&other.ingest));
+        let is_at_work = self.other.as_mut().is_none_or(|other| {
+            let process = process(&other.ingest);
+            other.process = other.process.or(process);
+            other.state == SessionState::Live && process.is_some() && other.process == process
+        });
         let is_heard = now.saturating_sub(self.media_at) < SILENCE_MAX;
         if is_at_work && is_heard {
             return false;
@@ -128,7 +135,7 @@ pub(super) fn own_epoch(first: Epoch, mine: u64, among: u64) -> Epoch {
 
 #[cfg(test)]
 mod tests {
-    use media::{SessionId, UnixMillis};
+    use media::SessionId;
     use proptest::prelude::*;
 
     use super::*;
@@ -159,10 +166,19 @@ mod tests {
         (Epoch(epoch), LogSequence(sequence))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what is asked of the bus")]
+    const fn there(_: &NodeId) -> Option<UnixMillis> {
+        Some(UnixMillis(1))
+    }
+
+    const fn gone(_: &NodeId) -> Option<UnixMillis> {
+        None
+    }
+
     /// Stands by for `i1`, which has epoch 4.
     fn standing_by() -> Turn {
         let mut turn = Turn::new(id("i2"));
-        turn.heard(&session("i1", 4, SessionState::Live), at(0));
+        turn.heard(&session("i1", 4, SessionState::Live), None, at(0));
         assert_eq!(turn.duty(), Duty::Standby);
         turn
     }
@@ -172,48 +188,51 @@ mod tests {
         let mut turn = standing_by();
         for second in 1..60 {
             turn.advanced(place(4, second), true, at(second * 1_000));
-            assert!(!turn.decide(|_| true, at(second * 1_000 + 2_999)));
+            assert!(!turn.decide(there, at(second * 1_000 + 2_999)));
         }
         for second in 60..62 {
             turn.advanced(place(4, second), false, at(second * 1_000));
-            assert!(!turn.decide(|_| true, at(second * 1_000 - 1)), "gaps are no media");
+            assert!(!turn.decide(there, at(second * 1_000 - 1)), "gaps are no media");
         }
-        assert!(turn.decide(|_| true, at(62_000)));
+        assert!(turn.decide(there, at(62_000)));
         assert_eq!(turn.duty(), Duty::Active);
-        assert!(!turn.decide(|_| true, at(62_001)), "said once");
+        assert!(!turn.decide(there, at(62_001)), "said once");
     }
 
     #[test]
     fn ingest_takes_its_turn_at_once_when_the_other_is_gone_or_has_lost_its_publisher() {
-        assert!(standing_by().decide(|_| false, at(1)));
+        assert!(standing_by().decide(gone, at(1)));
+        let mut turn = standing_by();
+        assert!(!turn.decide(there, at(1)));
+        assert!(turn.decide(|_| Some(UnixMillis(2)), at(2)), "another process has its name");
         for state in [SessionState::Reconnecting, SessionState::Ended] {
             let mut turn = standing_by();
-            turn.heard(&session("i1", 4, state), at(1));
-            assert!(turn.decide(|_| true, at(1)));
+            turn.heard(&session("i1", 4, state), None, at(1));
+            assert!(turn.decide(there, at(1)));
         }
     }
 
     #[test]
     fn newer_epoch_of_another_takes_the_turn_and_an_older_one_does_not() {
         let mut turn = Turn::new(id("i2"));
-        turn.heard(&session("i2", 9, SessionState::Live), at(0));
+        turn.heard(&session("i2", 9, SessionState::Live), None, at(0));
         turn.opened(Epoch(5));
-        turn.heard(&session("i1", 4, SessionState::Live), at(0));
+        turn.heard(&session("i1", 4, SessionState::Live), None, at(0));
         assert_eq!(turn.duty(), Duty::Active, "the one from before comes back");
-        turn.heard(&session("i1", 6, SessionState::Ended), at(0));
+        turn.heard(&session("i1", 6, SessionState::Ended), None, at(0));
         assert_eq!(turn.duty(), Duty::Active, "that is over already");
-        turn.heard(&session("i1", 8, SessionState::Live), at(0));
+        turn.heard(&session("i1", 8, SessionState::Live), None, at(0));
         assert_eq!(turn.duty(), Duty::Standby);
-        turn.heard(&session("i1", 6, SessionState::Ended), at(1));
-        assert!(!turn.decide(|_| true, at(2)), "late news of an older one");
+        turn.heard(&session("i1", 6, SessionState::Ended), None, at(1));
+        assert!(!turn.decide(there, at(2)), "late news of an older one");
     }
 
     #[test]
     fn ingest_that_a_node_refused_stands_by_though_it_has_not_heard_for_whom() {
         let mut turn = Turn::new(id("i2"));
         turn.superseded(at(1_000));
-        assert!(!turn.decide(|_| false, at(3_999)));
-        assert!(turn.decide(|_| false, at(4_000)), "nobody brings media");
+        assert!(!turn.decide(gone, at(3_999)));
+        assert!(turn.decide(gone, at(4_000)), "nobody brings media");
     }
 
     proptest! {

@@ -1,5 +1,5 @@
-//! A cluster of real processes in which everything can be hurt: two Mosquittos, control, ingest, three broadcast nodes and two
-//! balancers, with a link of the test's own in front of each thing that others reach it by.
+//! A cluster of real processes in which everything can be hurt: two Mosquittos, control, two ingests, three broadcast nodes and
+//! two balancers, with a link of the test's own in front of each thing that others reach it by.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,13 +20,15 @@ pub const KEY: &str = "for-this-test-only";
 pub const RENDITIONS: [&str; 2] = ["360p", "audio"];
 pub const OWNERS: usize = 2;
 pub const BROADCAST: [&str; 3] = ["b1", "b2", "b3"];
+pub const INGESTS: [&str; 2] = ["i1", "i2"];
 /// Nodes and their roles, in the order in which they start.
-const NODES: [(&str, &str); 7] = [
+const NODES: [(&str, &str); 8] = [
     ("control", "control"),
     ("b1", "broadcast"),
     ("b2", "broadcast"),
     ("b3", "broadcast"),
-    ("ingest", "ingest"),
+    ("i1", "ingest"),
+    ("i2", "ingest"),
     ("lb1", "loadbalancer"),
     ("lb2", "loadbalancer"),
 ];
@@ -217,8 +219,8 @@ impl Cluster {
              [[role.ingest.pipeline.rungs]]\nshort_side = 360\n\n\
              [role.loadbalancer]\nsticky_key = \"sticky.key\"\n\n\
              [role.broadcast]\ntarget_duration_s = 2\n",
-            rtmp = if id == "ingest" { node.listen } else { any },
-            https = if id == "ingest" { any } else { node.listen },
+            rtmp = if node.role == "ingest" { node.listen } else { any },
+            https = if node.role == "ingest" { any } else { node.listen },
             role = node.role,
             urls = urls.join(", "),
         );
@@ -242,8 +244,18 @@ impl Cluster {
         format!("https://{}", self.nodes[id].listen)
     }
 
-    pub fn rtmp(&self) -> String {
-        format!("rtmp://{}/live", self.nodes["ingest"].listen)
+    pub fn rtmp(&self, id: &str) -> String {
+        format!("rtmp://{}/live", self.nodes[id].listen)
+    }
+
+    /// What an ingest does with the stream: `active`, or `standby` with a publisher. None while it has none.
+    pub async fn duty(&self, id: &str) -> Option<String> {
+        let ready = std::fs::read(self.path(&format!("{id}.ready.json"))).ok()?;
+        let ready: Value = serde_json::from_slice(&ready).ok()?;
+        let status = reqwest::get(format!("{}/status", ready["ops"].as_str()?)).await.ok()?.bytes().await.ok()?;
+        let status: Value = serde_json::from_slice(&status).ok()?;
+        let stream = &status["nodes"][id]["streams"][STREAM];
+        (stream["state"] == "live").then(|| stream["duty"].as_str().map(str::to_owned)).flatten()
     }
 
     /// `kill -9`.

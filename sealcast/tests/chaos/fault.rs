@@ -10,8 +10,8 @@ use super::link::Mode;
 
 /// Bytes a second of a link that is too slow for what is published (some 110 kB/s), and not dead.
 const SLOW: u32 = 60_000;
-/// Longest wait for `node drain --wait`, which itself gives up after two minutes.
-const DRAIN_MAX: Duration = Duration::from_secs(60);
+/// Longest wait for `node drain --wait`, which itself gives up after two minutes and says what the node still does.
+const DRAIN_MAX: Duration = Duration::from_secs(130);
 
 /// Stands for the broadcast node that the player has its media from when the fault comes.
 const FEEDING: &str = "feeding";
@@ -19,12 +19,18 @@ const FEEDING: &str = "feeding";
 const OWNER: &str = "owner";
 /// Stands for a node that is none.
 const EDGE: &str = "edge";
+/// Stands for the ingest that seals the stream.
+const ACTIVE: &str = "active";
+/// Stands for the other one.
+const STANDBY: &str = "standby";
 
 /// Who plays which part when a fault comes.
 #[derive(Debug, Clone)]
 pub struct Cast {
     pub feeding: &'static str,
     pub owners: Vec<&'static str>,
+    pub active: &'static str,
+    pub standby: &'static str,
 }
 
 impl Cast {
@@ -33,6 +39,8 @@ impl Cast {
         let found = match name {
             FEEDING => Some(&self.feeding),
             OWNER => self.owners.iter().find(other).or(self.owners.first()),
+            ACTIVE => Some(&self.active),
+            STANDBY => Some(&self.standby),
             EDGE => BROADCAST.iter().find(|id| !self.owners.contains(id)),
             _ => Some(&name),
         };
@@ -41,7 +49,7 @@ impl Cast {
 
     /// Viewers, or what feeds their node, depend on it.
     fn depends_on(&self, id: &str) -> bool {
-        self.feeding == id || self.owners.contains(&id)
+        self.feeding == id || self.active == id || self.owners.contains(&id)
     }
 }
 
@@ -101,7 +109,7 @@ pub enum Allowed {
     Nothing,
     /// One stall that is short: what they were fed by is gone.
     OneStall,
-    /// Stalls while it lasts: there is no source, or the way to a node that lives is too narrow, which no balancer sees.
+    /// Stalls while it lasts: the way to a node that lives is too narrow, which no balancer sees.
     Outage,
 }
 
@@ -123,7 +131,6 @@ impl Fault {
     /// What viewers may notice of it, once it is clear whom it hits.
     pub fn allowed(self, cast: &Cast) -> Allowed {
         match self {
-            Self::Killed("ingest") | Self::Frozen("ingest") | Self::Clock("ingest", _) => Allowed::Outage,
             Self::Link(id, Way::Viewers, Mode::Slow(_)) if cast.depends_on(id) => Allowed::Outage,
             Self::Killed(id) | Self::Frozen(id) | Self::Clock(id, _) | Self::Link(id, ..) if cast.depends_on(id) => {
                 Allowed::OneStall
@@ -251,14 +258,17 @@ pub fn each(has_disks: bool) -> Vec<Step> {
         (Deaf(FEEDING), 2),
         (Clock(OWNER, Ahead), 1),
         (Clock(FEEDING, Behind), 1),
-        (Killed("ingest"), 1),
-        (Frozen("ingest"), 3),
-        (Deaf("ingest"), 2),
-        (Clock("ingest", Ahead), 2),
-        (Clock("ingest", Behind), 2),
+        (Killed(ACTIVE), 2),
+        (Killed(STANDBY), 1),
+        (Frozen(ACTIVE), 5),
+        (Frozen(STANDBY), 2),
+        (Deaf(ACTIVE), 4),
+        (Deaf(STANDBY), 4),
+        (Clock(ACTIVE, Ahead), 2),
+        (Clock(STANDBY, Behind), 2),
     ];
     if has_disks {
-        steps.extend([(DiskFull("control"), 1), (DiskFull(FEEDING), 1), (DiskFull("ingest"), 1), (DiskFull("lb2"), 1)]);
+        steps.extend([(DiskFull("control"), 1), (DiskFull(FEEDING), 1), (DiskFull(ACTIVE), 1), (DiskFull("lb2"), 1)]);
     }
     steps
 }
@@ -290,13 +300,14 @@ mod tests {
 
     #[test]
     fn stall_is_allowed_to_those_only_whose_node_or_its_source_dies() {
-        let cast = Cast { feeding: "b1", owners: vec!["b1", "b2"] };
+        let cast = Cast { feeding: "b1", owners: vec!["b1", "b2"], active: "i1", standby: "i2" };
         let allowed = |fault: Fault| fault.on(&cast).allowed(&cast);
         assert_eq!(Fault::Killed(OWNER).on(&cast), Fault::Killed("b2"));
         assert_eq!(allowed(Fault::Killed(FEEDING)), Allowed::OneStall);
         assert_eq!(allowed(Fault::Killed(EDGE)), Allowed::Nothing);
         assert_eq!(allowed(Fault::Killed("lb2")), Allowed::Nothing);
         assert_eq!(allowed(Fault::BrokerWiped(Brokers::Both)), Allowed::Nothing);
-        assert_eq!(allowed(Fault::Killed("ingest")), Allowed::Outage);
+        assert_eq!(allowed(Fault::Killed(ACTIVE)), Allowed::OneStall);
+        assert_eq!(allowed(Fault::Killed(STANDBY)), Allowed::Nothing);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::cluster::{BROADCAST, Cluster, KEY, OWNERS, RENDITIONS, STREAM};
+use super::cluster::{BROADCAST, Cluster, INGESTS, KEY, OWNERS, RENDITIONS, STREAM};
 use super::fault::{Allowed, Cast, Fault, Step};
 use super::ledger::Ledger;
 use super::onlookers::{Page, broken_rules, look_on};
@@ -35,7 +35,7 @@ pub struct Run {
     ledger: Arc<Mutex<Ledger>>,
     player: Arc<Player>,
     page: Page,
-    publisher: Publisher,
+    publishers: [Publisher; 2],
     onlookers: JoinSet<()>,
     broken: Vec<String>,
 }
@@ -48,7 +48,7 @@ impl Run {
             eprintln!("chaos: this user may not mount a tmpfs: full disks are NOT tested; run as root for them");
         }
         let file = clip(cluster.directory.path(), Clip::default());
-        let publisher = Publisher::start(file, cluster.rtmp(), KEY);
+        let publishers = INGESTS.map(|id| Publisher::start(file.clone(), cluster.rtmp(id), KEY));
         let balancers = [cluster.https("lb2"), cluster.https("lb1")];
         for rendition in RENDITIONS {
             playlist(&cluster.http, &balancers[0], STREAM, rendition, 2).await;
@@ -59,7 +59,7 @@ impl Run {
         let player = Player::start(cluster.http.clone(), balancers.clone(), ledger.clone(), &mut onlookers);
         // The page has one balancer only, like any page: the other one is hurt.
         let page = Page::open(&format!("{}/watch/{STREAM}", balancers[1])).await;
-        let mut run = Self { cluster, ledger, player, page, publisher, onlookers, broken: Vec::new() };
+        let mut run = Self { cluster, ledger, player, page, publishers, onlookers, broken: Vec::new() };
         run.recover("the start", Duration::ZERO).await;
         run
     }
@@ -101,7 +101,18 @@ impl Run {
             self.cluster.holders().await.filter(|holders| !holders.is_empty())
         });
         let owners = owners.await.iter().filter_map(known).collect();
-        Cast { feeding: known(&self.player.node()).expect("a broadcast node of this cluster"), owners }
+        let [active, standby] =
+            eventually_async("one ingest to be active and the other to stand by", PATIENCE, async || {
+                let [first, second] = INGESTS;
+                match (self.cluster.duty(first).await?.as_str(), self.cluster.duty(second).await?.as_str()) {
+                    ("active", "standby") => Some([first, second]),
+                    ("standby", "active") => Some([second, first]),
+                    _ => None,
+                }
+            })
+            .await;
+        let feeding = known(&self.player.node()).expect("a broadcast node of this cluster");
+        Cast { feeding, owners, active, standby }
     }
 
     /// Waits until all nodes go on beyond where any was, and the stream has its owners.
@@ -209,7 +220,7 @@ impl Run {
         }
         let report = self.page.close().await;
         self.onlookers.shutdown().await;
-        drop(self.publisher);
+        drop(self.publishers);
         let last = report.0.last().expect("the browser reported");
         let player = &last["player"];
         for (name, value, right) in [
