@@ -5,13 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
+use rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
+use rtmp::{Event, Protocol, flv};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::flv;
-use super::protocol::{Event, Protocol};
 use crate::keys::KeyDigest;
 use crate::session::hub::{Denied, Hub, MediaMessage, Publication};
 
@@ -135,7 +134,7 @@ impl Connection {
                 self.unknown_application = (app != self.rules.application).then_some(app);
                 guarded(|| self.protocol.accept_connect())?;
             }
-            Event::Publish { key } => return self.publish(&key).await.map(Some),
+            Event::Publish { key } => return self.publish(&KeyDigest::of(key.expose())).await.map(Some),
             Event::Play => {
                 guarded(|| self.protocol.reject_play())?;
                 return Err(self.refuse("play", "play is not served".to_owned()).await);

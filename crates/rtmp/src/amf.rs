@@ -12,7 +12,7 @@ const VALUES_MAX: usize = 1024;
 
 /// Why a payload is not AMF 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AmfError {
+pub enum AmfError {
     /// Ends within a value.
     #[error("AMF value is cut off")]
     Truncated,
@@ -26,12 +26,16 @@ pub(crate) enum AmfError {
 
 /// A value.
 #[derive(Clone, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
+    /// Type 0 (2.2).
     Number(f64),
+    /// Type 1 (2.3).
     Boolean(bool),
+    /// Types 2, 12 and 15: string, long string, XML (2.4, 2.14, 2.17).
     String(String),
     /// Object or ECMA array, in the order sent.
     Object(Vec<(String, Value)>),
+    /// Type 10, strict array (2.12).
     Array(Vec<Value>),
     /// Null, undefined, unsupported, references and dates: nothing here reads them.
     Null,
@@ -53,29 +57,29 @@ impl fmt::Debug for Value {
 
 impl Value {
     /// A string value.
-    pub(crate) fn text(text: &str) -> Self {
+    pub fn text(text: &str) -> Self {
         Self::String(text.to_owned())
     }
 
     /// The string, if it is one.
-    pub(crate) fn as_str(&self) -> Option<&str> {
+    pub fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self { Some(text) } else { None }
     }
 
     /// The number, if it is one.
-    pub(crate) fn as_number(&self) -> Option<f64> {
+    pub fn as_number(&self) -> Option<f64> {
         if let Self::Number(number) = self { Some(*number) } else { None }
     }
 
     /// The property of an object.
-    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
+    pub fn get(&self, name: &str) -> Option<&Self> {
         let Self::Object(properties) = self else { return None };
         properties.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 }
 
 /// Reads all values of a message.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Value>, AmfError> {
+pub fn decode(bytes: &[u8]) -> Result<Vec<Value>, AmfError> {
     let mut reader = Reader { bytes, values: 0 };
     let mut values = Vec::new();
     while !reader.bytes.is_empty() {
@@ -163,7 +167,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Writes values. Strings longer than 65,535 bytes are cut; nothing here makes one.
-pub(crate) fn encode(values: &[Value]) -> Vec<u8> {
+pub fn encode(values: &[Value]) -> Vec<u8> {
     let mut out = Vec::new();
     values.iter().for_each(|value| write(&mut out, value));
     out

@@ -9,9 +9,9 @@ use rml_rtmp::chunk_io::ChunkSerializer;
 use rml_rtmp::messages::MessagePayload;
 use rml_rtmp::time::RtmpTimestamp;
 
-use super::amf::{self, AmfError, Value};
-use super::chunk::{ChunkError, ChunkReader, Message};
-use crate::keys::KeyDigest;
+use crate::amf::{self, AmfError, Value};
+use crate::chunk::{ChunkError, ChunkReader, Message};
+use crate::key::StreamKey;
 
 /// Longest application name or key that is looked at, in bytes.
 const NAME_BYTES_MAX: usize = 512;
@@ -26,7 +26,7 @@ const WINDOW_BYTES_MIN: u32 = 16 * 1024;
 
 /// Why a connection cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ProtocolError {
+pub enum ProtocolError {
     /// Chunk stream.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
@@ -43,7 +43,7 @@ pub(crate) enum ProtocolError {
 
 /// What the peer did.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub enum Event {
     /// `connect` to an application; answer with [`Protocol::accept_connect`].
     Connect {
         /// Name of the application, without query.
@@ -52,7 +52,7 @@ pub(crate) enum Event {
     /// `publish`; answer with [`Protocol::accept_publish`] or [`Protocol::reject_publish`].
     Publish {
         /// The stream key, without query.
-        key: KeyDigest,
+        key: StreamKey,
     },
     /// `play`: not served here; answer with [`Protocol::reject_play`].
     Play,
@@ -77,7 +77,7 @@ pub(crate) enum Event {
 }
 
 /// One connection.
-pub(crate) struct Protocol {
+pub struct Protocol {
     reader: ChunkReader,
     serializer: ChunkSerializer,
     out: Vec<u8>,
@@ -91,8 +91,15 @@ pub(crate) struct Protocol {
     window: u32,
 }
 
+impl Default for Protocol {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Protocol {
-    pub(crate) fn new() -> Self {
+    /// Before the first byte after the handshake.
+    pub fn new() -> Self {
         Self {
             reader: ChunkReader::new(),
             serializer: ChunkSerializer::new(),
@@ -109,7 +116,7 @@ impl Protocol {
     }
 
     /// Takes bytes off the network. The caller drains [`Self::next_event`] before it gives more.
-    pub(crate) fn input(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+    pub fn input(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
         self.reader.push(bytes);
         self.received = self.received.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         if self.received.saturating_sub(self.acknowledged) >= u64::from(self.window) {
@@ -122,7 +129,7 @@ impl Protocol {
     }
 
     /// What the bytes mean, one thing at a time, so that what comes after a `publish` finds it answered. `None`: more bytes needed.
-    pub(crate) fn next_event(&mut self) -> Result<Option<Event>, ProtocolError> {
+    pub fn next_event(&mut self) -> Result<Option<Event>, ProtocolError> {
         while let Some(message) = self.reader.next_message()? {
             if let Some(event) = self.message(message)? {
                 return Ok(Some(event));
@@ -132,7 +139,7 @@ impl Protocol {
     }
 
     /// What is to be written to the network now.
-    pub(crate) fn take_output(&mut self) -> Vec<u8> {
+    pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
 
@@ -207,7 +214,7 @@ impl Protocol {
             }
             "publish" if !self.publishing => {
                 self.publish_stream = stream;
-                return Ok(Some(Event::Publish { key: KeyDigest::of(&plain_name(argument(3))) }));
+                return Ok(Some(Event::Publish { key: StreamKey::new(plain_name(argument(3))) }));
             }
             "play" | "play2" if !self.publishing => {
                 self.publish_stream = stream;
@@ -223,7 +230,7 @@ impl Protocol {
     }
 
     /// Lets the peer into the application.
-    pub(crate) fn accept_connect(&mut self) -> Result<(), ProtocolError> {
+    pub fn accept_connect(&mut self) -> Result<(), ProtocolError> {
         self.connected = true;
         self.send(5, 0, Bytes::copy_from_slice(&WINDOW_BYTES.to_be_bytes()))?;
         // Limit type 2, dynamic (5.4.5).
@@ -245,7 +252,7 @@ impl Protocol {
     }
 
     /// Lets the peer publish.
-    pub(crate) fn accept_publish(&mut self) -> Result<(), ProtocolError> {
+    pub fn accept_publish(&mut self) -> Result<(), ProtocolError> {
         self.publishing = true;
         self.reader.allow_media();
         let begin = [&[0, 0][..], &self.publish_stream.to_be_bytes()].concat();
@@ -255,13 +262,13 @@ impl Protocol {
 
     /// Refuses `publish`, or ends it; the caller closes the connection. OBS takes `NetStream.Publish.BadName` for "wrong or used
     /// stream key" and does not try again; any other code it takes for trouble on the way.
-    pub(crate) fn reject_publish(&mut self, code: &str, description: &str) -> Result<(), ProtocolError> {
+    pub fn reject_publish(&mut self, code: &str, description: &str) -> Result<(), ProtocolError> {
         self.publishing = false;
         self.status_command("onStatus", self.publish_stream, "error", code, description)
     }
 
     /// Refuses `play`; the caller closes the connection.
-    pub(crate) fn reject_play(&mut self) -> Result<(), ProtocolError> {
+    pub fn reject_play(&mut self) -> Result<(), ProtocolError> {
         let text = "This server takes publishers only; watch over HTTPS.";
         self.status_command("onStatus", self.publish_stream, "error", "NetStream.Play.StreamNotFound", text)
     }
@@ -312,16 +319,12 @@ fn plain_name(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::{KeyTable, StreamEntry};
-    use crate::rtmp::flv;
+    use crate::flv;
 
     /// What OBS 29 sent in its first 2.5 s: x264 with B-frames, keyframe interval 2 s, stream key `for-this-test-only`.
-    const OBS: &[u8] = include_bytes!("../../testdata/obs-29-x264-bframes.rtmp");
+    const OBS: &[u8] = include_bytes!("../testdata/obs-29-x264-bframes.rtmp");
     /// C0, C1 and C2 (5.2).
     const HANDSHAKE_BYTES: usize = 1 + 1536 + 1536;
-    /// SHA-256 of that key.
-    const KEY_SHA256: &str = "f298cb21b33bcaac52d61894d486474ffd458e8b3147319eb730ecfeba4493f2";
-
     /// What a session consisted of.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Seen {
@@ -334,8 +337,6 @@ mod tests {
 
     /// Feeds a capture in pieces of `step` bytes and answers as the server does.
     fn replay(bytes: &[u8], step: usize) -> Result<Seen, ProtocolError> {
-        let entry = StreamEntry { name: "hall".parse().unwrap(), key_sha256: KEY_SHA256.to_owned() };
-        let (table, _) = KeyTable::new(vec![entry]);
         let mut protocol = Protocol::new();
         let mut seen = Seen::default();
         for piece in bytes[HANDSHAKE_BYTES..].chunks(step) {
@@ -347,7 +348,7 @@ mod tests {
                         protocol.accept_connect()?;
                     }
                     Event::Publish { key } => {
-                        seen.key_is_right = table.stream_of(&key).is_some();
+                        seen.key_is_right = key.expose() == "for-this-test-only";
                         protocol.accept_publish()?;
                     }
                     Event::Metadata(_) => seen.metadata += 1,

@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Largest message: a 4K keyframe at a generous bit rate is under 4 MiB; the format itself allows 16 MiB.
-pub(crate) const MESSAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
+pub const MESSAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
 /// Largest sum of messages under assembly in one connection: one video message, and as much again for the rest.
-pub(crate) const ASSEMBLY_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX as usize;
+pub const ASSEMBLY_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX as usize;
 /// Largest message before a publisher is accepted: commands and metadata only.
-pub(crate) const MESSAGE_BYTES_UNPUBLISHED_MAX: u32 = 64 * 1024;
+pub const MESSAGE_BYTES_UNPUBLISHED_MAX: u32 = 64 * 1024;
 /// Chunk streams per connection. Encoders use 3 to 8; the format allows 65,597.
-pub(crate) const CHUNK_STREAMS_MAX: usize = 64;
+pub const CHUNK_STREAMS_MAX: usize = 64;
 /// Chunk size until the peer says otherwise (5.4.1).
 const CHUNK_SIZE_INITIAL: u32 = 128;
 /// What a peer asks for beyond this is taken as this: no message is longer, so larger chunks mean nothing more (5.4.1).
@@ -25,7 +25,7 @@ const EXTENDED: u32 = 0x00FF_FFFF;
 
 /// Why the chunk stream cannot be read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ChunkError {
+pub enum ChunkError {
     /// A compressed header on a chunk stream that never had a whole one.
     #[error("chunk stream {0} starts with a compressed header")]
     NoHeader(u32),
@@ -48,15 +48,15 @@ pub(crate) enum ChunkError {
 
 /// A whole message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Message {
+pub struct Message {
     /// Milliseconds modulo 2^32, from an arbitrary zero.
-    pub(crate) timestamp_ms: u32,
+    pub timestamp_ms: u32,
     /// Message type (5.4, 7.1).
-    pub(crate) kind: u8,
+    pub kind: u8,
     /// Message stream.
-    pub(crate) stream: u32,
+    pub stream: u32,
     /// Payload.
-    pub(crate) data: Bytes,
+    pub data: Bytes,
 }
 
 /// State of one chunk stream.
@@ -88,7 +88,7 @@ struct Header {
 
 /// Reads chunks. Set-chunk-size and abort are acted on here (5.4.1, 5.4.2) and not handed out.
 #[derive(Debug)]
-pub(crate) struct ChunkReader {
+pub struct ChunkReader {
     buffer: BytesMut,
     streams: HashMap<u32, ChunkStream>,
     chunk_size: u32,
@@ -96,8 +96,15 @@ pub(crate) struct ChunkReader {
     assembling: usize,
 }
 
+impl Default for ChunkReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ChunkReader {
-    pub(crate) fn new() -> Self {
+    /// Before the first byte.
+    pub fn new() -> Self {
         Self {
             buffer: BytesMut::new(),
             streams: HashMap::new(),
@@ -108,17 +115,17 @@ impl ChunkReader {
     }
 
     /// The publisher is accepted: messages may now be as long as [`MESSAGE_BYTES_MAX`].
-    pub(crate) fn allow_media(&mut self) {
+    pub fn allow_media(&mut self) {
         self.message_bytes_max = MESSAGE_BYTES_MAX;
     }
 
     /// Takes bytes off the network. The caller drains [`Self::next_message`] before it gives more.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
     /// The next whole message, `None` when more bytes are needed. After an error the connection cannot be read any more.
-    pub(crate) fn next_message(&mut self) -> Result<Option<Message>, ChunkError> {
+    pub fn next_message(&mut self) -> Result<Option<Message>, ChunkError> {
         while let Some(step) = self.chunk()? {
             match step {
                 None => {}
