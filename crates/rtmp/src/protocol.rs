@@ -154,6 +154,14 @@ impl Protocol {
         std::mem::take(&mut self.out)
     }
 
+    /// Panics when what is held is more than may be, or is counted wrongly.
+    pub fn check_invariants(&self) {
+        self.reader.check_invariants();
+        assert!(self.streams <= MESSAGE_STREAMS_MAX.saturating_add(1), "{} message streams", self.streams);
+        assert!(self.connected || !self.publishing, "publishing before connect");
+        assert!(self.acknowledged <= self.received, "more acknowledged than received");
+    }
+
     fn message(&mut self, message: Message) -> Result<Option<Event>, ProtocolError> {
         let Message { timestamp_ms: stamp_ms, kind, stream, data } = message;
         match kind {
@@ -210,6 +218,8 @@ impl Protocol {
             return Err(ProtocolError::Command(name.chars().take(32).collect()));
         }
         match name {
+            // One connection has one application (7.2.1.1).
+            "connect" if self.connected => return Err(ProtocolError::Command(name.to_owned())),
             "connect" => {
                 self.connect_transaction = transaction;
                 let app =
