@@ -5,7 +5,7 @@
 // Advisories are not checked here: their database is not part of the registry. Run `cargo audit` where it can be reached.
 import { execFileSync } from "node:child_process";
 
-const PURE = ["media", "seal", "playlist", "messages", "cluster"];
+const PURE = ["media", "seal", "playlist", "messages", "cluster", "rtmp"];
 const ROLES = ["ingest", "broadcast", "loadbalancer", "control"];
 // They prove what they prove about any server, so they share no code with ours.
 const BLACK_BOXES = ["source", "conformance"];

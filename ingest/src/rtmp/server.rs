@@ -1,15 +1,18 @@
-//! The listener: accepts connections within bounds, each in a task of its own.
+//! The listeners: accept connections within bounds, each in a task of its own.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use node::CancellationToken;
-use tokio::net::TcpListener;
+use node::clock::Clock;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
+use super::census::Census;
 use super::connection::{Closed, Connection, Rules};
 use crate::Config;
 use crate::session::hub::Hub;
@@ -18,122 +21,153 @@ use crate::session::hub::Hub;
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
 /// How long connections may take to say goodbye.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
+/// How often it is said that there are too many connections.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A bound listener.
+/// The bound listeners: one for RTMP, and one for RTMP over TLS where there is one.
 pub(crate) struct Server {
+    plain: Door,
+    secure: Option<Door>,
+    desk: Arc<Desk>,
+}
+
+/// A listener, and what stands before RTMP there.
+struct Door {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+}
+
+/// What both have in common.
+struct Desk {
     rules: Rules,
-    connections_max: usize,
-    connections_per_address_max: usize,
-}
-
-/// Connections per address, and in total.
-#[derive(Debug, Default)]
-struct Census(Mutex<HashMap<IpAddr, usize>>);
-
-/// One counted connection.
-struct Counted {
     census: Arc<Census>,
-    address: IpAddr,
+    clock: Clock,
+    /// When it was last said that there are too many connections.
+    complained: Mutex<Option<Duration>>,
 }
 
-impl Census {
-    fn admit(self: &Arc<Self>, address: IpAddr, total_max: usize, each_max: usize) -> Option<Counted> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let total = counts.values().fold(0_usize, |sum, count| sum.saturating_add(*count));
-        let own = counts.get(&address).copied().unwrap_or(0);
-        if total >= total_max || own >= each_max {
-            return None;
-        }
-        counts.insert(address, own.saturating_add(1));
-        Some(Counted { census: Arc::clone(self), address })
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut counts = self.census.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
+impl Door {
+    async fn open(listen: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Self> {
+        let listener = node::http::bind(listen).await?;
+        Ok(Self { address: listener.local_addr()?, listener, tls })
     }
 }
 
 impl Server {
     /// Binds. Errors name the address.
-    pub(crate) async fn bind(config: &Config) -> Result<Self> {
-        let listener = node::http::bind(config.rtmp_listen).await?;
-        Ok(Self {
-            address: listener.local_addr()?,
-            listener,
+    pub(crate) async fn bind(config: &Config, context: &node::Context) -> Result<Self> {
+        let secure = match config.rtmps_listen {
+            Some(listen) => Some(Door::open(listen, Some(context.identity.server_publishers().into())).await?),
+            None => None,
+        };
+        let desk = Desk {
             rules: Rules {
                 handshake: Duration::from_secs(config.handshake_seconds),
                 idle: Duration::from_secs(config.idle_seconds),
                 application: config.application.clone(),
             },
-            connections_max: config.connections_max,
-            connections_per_address_max: config.connections_per_address_max,
-        })
+            census: Census::new(config.connections_max, config.connections_per_address_max),
+            clock: context.clock,
+            complained: Mutex::default(),
+        };
+        Ok(Self { plain: Door::open(config.rtmp_listen, None).await?, secure, desk: Arc::new(desk) })
     }
 
-    /// Where it listens.
+    /// Where it listens for RTMP.
     pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
+        self.plain.address
+    }
+
+    /// Where it listens for RTMP over TLS, if it does.
+    pub(crate) fn secure_address(&self) -> Option<SocketAddr> {
+        self.secure.as_ref().map(|door| door.address)
     }
 
     /// Accepts until `shutdown`; then waits a moment for the connections to end.
     pub(crate) async fn run(self, hub: Arc<Hub>, shutdown: CancellationToken) {
-        let census = Arc::new(Census::default());
         let tasks = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                () = shutdown.cancelled() => break,
-            };
-            let (socket, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "connection cannot be accepted");
-                    tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
-                    continue;
-                }
-            };
-            let Some(counted) = census.admit(address.ip(), self.connections_max, self.connections_per_address_max)
-            else {
-                tracing::warn!(%address, "too many connections: closed");
-                metrics::counter!("ingest_refused_total", "reason" => "connections").increment(1);
-                continue;
-            };
-            // Answers are small and waited for.
-            let _ = socket.set_nodelay(true);
-            metrics::counter!("ingest_connections_total").increment(1);
-            let connection = Connection::new(socket, address, Arc::clone(&hub), self.rules.clone());
-            let closing = shutdown.clone();
-            tasks.spawn(async move {
-                let _counted = counted;
-                tokio::select! {
-                    closed = connection.run() => report(address, &closed),
-                    // Publishers are told by their streams; whoever has not got that far, or does not listen, is cut.
-                    () = async { closing.cancelled().await; tokio::time::sleep(CLOSE_WAIT).await } => {}
-                }
-            });
-        }
+        let doors = std::iter::once(self.plain).chain(self.secure);
+        let accepting = doors.map(|door| accept(door, &self.desk, &hub, &tasks, &shutdown));
+        futures_util::future::join_all(accepting).await;
         tasks.close();
         tasks.wait().await;
     }
 }
 
+/// Accepts at one door until `shutdown`, each connection in a task of its own.
+async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracker, shutdown: &CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = door.listener.accept() => accepted,
+            () = shutdown.cancelled() => return,
+        };
+        let (socket, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
+                continue;
+            }
+        };
+        let counted = match desk.census.admit(address.ip()) {
+            Ok(counted) => counted,
+            Err(limit) => {
+                metrics::counter!("ingest_refused_total", "reason" => limit).increment(1);
+                desk.too_many(address, limit);
+                continue;
+            }
+        };
+        // Answers are small and waited for.
+        let _ = socket.set_nodelay(true);
+        metrics::counter!("ingest_connections_total").increment(1);
+        let (desk, hub, tls, closing) = (Arc::clone(desk), Arc::clone(hub), door.tls.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            let _counted = counted;
+            tokio::select! {
+                closed = desk.serve(socket, address, tls, hub) => report(address, &closed),
+                // Publishers are told by their streams; whoever has not got that far, or does not listen, is cut.
+                () = async { closing.cancelled().await; tokio::time::sleep(CLOSE_WAIT).await } => {}
+            }
+        });
+    }
+}
+
+impl Desk {
+    /// Serves a connection until it ends, its TLS handshake included.
+    async fn serve(&self, socket: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, hub: Arc<Hub>) -> Closed {
+        let (rules, begun) = (self.rules.clone(), self.clock.elapsed());
+        let Some(tls) = tls else {
+            return Connection::new(socket, address, hub, rules).run(Duration::ZERO).await;
+        };
+        match timeout(rules.handshake, tls.accept(socket)).await {
+            Ok(Ok(socket)) => {
+                let spent = self.clock.elapsed().saturating_sub(begun);
+                Connection::new(Box::new(socket), address, hub, rules).run(spent).await
+            }
+            Ok(Err(error)) => Closed::from_tls(&error),
+            Err(_) => Closed::late("handshake_time", "no whole TLS handshake", rules.handshake),
+        }
+    }
+
+    /// Says that there are too many connections, and not each time: who makes them would fill the disk with it.
+    fn too_many(&self, address: SocketAddr, limit: &'static str) {
+        let now = self.clock.elapsed();
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if complained.is_none_or(|last| now.saturating_sub(last) >= COMPLAINT_INTERVAL) {
+            *complained = Some(now);
+            tracing::warn!(%address, limit, "too many connections: closed; said once in ten seconds");
+        }
+    }
+}
+
+/// Counts and says why a connection ended.
 fn report(address: SocketAddr, closed: &Closed) {
-    match closed {
-        Closed::Gone | Closed::Refused(_) => tracing::debug!(%address, %closed, "connection ended"),
-        Closed::Invalid(_) | Closed::Deadline(_) => {
-            let label = if matches!(closed, Closed::Invalid(_)) { "invalid" } else { "deadline" };
-            metrics::counter!("ingest_refused_total", "reason" => label).increment(1);
-            tracing::info!(%address, %closed, "connection ended");
+    match closed.label() {
+        None => tracing::debug!(%address, %closed, "connection ended"),
+        Some(reason) => {
+            metrics::counter!("ingest_refused_total", "reason" => reason).increment(1);
+            tracing::info!(%address, reason, %closed, "connection ended");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media::{Now, Timestamp, UnixMillis};
+use rtmp::flv::Body;
 use tokio::sync::{mpsc, watch};
 
 use super::hub::{Hub, Link, MediaMessage};
@@ -13,7 +14,6 @@ use super::input::InputMapper;
 use super::outage::Hold;
 use super::stats::StreamStats;
 use crate::pipeline::{Feeder, Input};
-use crate::rtmp::flv::Body;
 
 /// A publisher that is connected and sends no picture for this long is away: gaps take its place, and what comes later is a new epoch. Less is a
 /// hiccup of its network, after which all that was held up comes; a player has a second and a half in hand.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use media::StreamId;
 use messages::SessionState;
 use node::CancellationToken;
+use rtmp::flv;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +19,6 @@ use crate::authority::Authority;
 use crate::heads::Heads;
 use crate::keys::KeyDigest;
 use crate::push::Links;
-use crate::rtmp::flv;
 use crate::{Config, pipeline};
 
 /// Messages of a publisher that may wait: about 2 s. Then the connection is not read any further, and TCP holds the sender back.

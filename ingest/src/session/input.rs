@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use media::input_clock::{BASE_OFFSET_MILLIS, InputClock, Media};
 use media::{Timescale, Timestamp, UnixMillis, aac, avc};
+use rtmp::flv::Body;
 
 use crate::pipeline::{AudioFormat, AudioPacket, Input, VideoPacket};
-use crate::rtmp::flv::Body;
 
 /// After a break the timeline goes on this much later than the newest time seen, so that no time comes twice.
 const BREAK_GAP_MILLIS: i64 = 1_000;

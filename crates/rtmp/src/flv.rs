@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 /// What an audio or video message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Body {
+pub enum Body {
     /// AVC decoder configuration record.
     VideoConfig(Bytes),
     /// One access unit, length-prefixed.
@@ -29,7 +29,7 @@ pub(crate) enum Body {
 
 /// Why a message was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum FlvError {
+pub enum FlvError {
     /// A codec that is not supported: the publisher has to change its settings.
     #[error("{kind} codec {codec} is not supported: send {}", if *.kind == "video" { "H.264 (AVC)" } else { "AAC" })]
     Codec {
@@ -44,7 +44,7 @@ pub(crate) enum FlvError {
 }
 
 /// Reads the body of a video message (type 9).
-pub(crate) fn video(body: &Bytes) -> Result<Body, FlvError> {
+pub fn video(body: &Bytes) -> Result<Body, FlvError> {
     let Some(&first) = body.first() else { return Ok(Body::Nothing) };
     if first & 0x80 != 0 {
         return enhanced_video(first, body);
@@ -97,7 +97,7 @@ fn access_unit(frame: u8, [a, b, c]: [u8; 3], data: Bytes) -> Body {
 }
 
 /// Reads the body of an audio message (type 8).
-pub(crate) fn audio(body: &Bytes) -> Result<Body, FlvError> {
+pub fn audio(body: &Bytes) -> Result<Body, FlvError> {
     let Some(&first) = body.first() else { return Ok(Body::Nothing) };
     let (packet, start) = match first >> 4 {
         2 | 14 if body.len() == 1 => return Ok(Body::Nothing),
