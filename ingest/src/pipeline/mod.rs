@@ -223,6 +223,8 @@ pub struct Counters {
     pub frames_skipped: u64,
     /// Rungs shed.
     pub rungs_shed: u64,
+    /// In the newest run the source's picture is a rendition as it comes.
+    pub passes_through: bool,
 }
 
 /// The way into a pipeline. Dropping it ends the input: the pipeline then drains and says [`Output::Ended`].

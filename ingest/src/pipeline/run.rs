@@ -181,6 +181,7 @@ impl Run {
             }
         };
         tracks.extend(audio.iter().map(|audio| audio.config().clone()));
+        context.shared.begins(rungs.iter().any(|rung| rung.kind == RungKind::PassThrough));
         context.say(Output::Tracks(tracks));
         Ok(Self { context: context.clone(), passed: None, ladder, ahead, audio, video })
     }

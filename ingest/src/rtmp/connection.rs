@@ -192,6 +192,7 @@ impl Connection {
                     Event::Unpublish => return Ok(()),
                     Event::Metadata(metadata) => {
                         tracing::debug!(stream = %publication.stream(), ?metadata, "metadata");
+                        publication.announced(&metadata);
                         continue;
                     }
                     Event::Connect { .. } | Event::Publish { .. } | Event::Play => continue,

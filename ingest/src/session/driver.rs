@@ -12,6 +12,7 @@ use super::announce::{self, Announcer};
 use super::epoch::Writer;
 use super::feed::{self, Feed, Incoming};
 use super::hub::{Hub, Link, NewPublisher};
+use super::report;
 use super::stats::StreamStats;
 use crate::heads::Unreliable;
 use crate::pipeline::{self, Feeder, Output};
@@ -54,6 +55,7 @@ impl Driver {
     pub(super) async fn run(mut self, first: NewPublisher, mut publishers: mpsc::Receiver<NewPublisher>) {
         let shutdown = self.hub.shutdown.clone();
         let mut next = Some(first);
+        let reporter = report::start(Arc::clone(&self.hub), self.stream.clone(), Arc::clone(&self.stats));
         loop {
             if let Some(publisher) = next.take() {
                 self.publish(publisher).await;
@@ -80,6 +82,7 @@ impl Driver {
                 () = shutdown.cancelled() => {}
             }
         }
+        drop(reporter);
         self.announcer.finish().await;
         self.writer.finish().await;
     }
@@ -138,6 +141,7 @@ impl Driver {
         }
         metrics::gauge!("ingest_publishers").decrement(1.0);
         feed.abort();
+        self.stats.publisher_gone();
         self.writer.close_epoch().await;
         tracing::info!("publisher is gone");
     }
@@ -150,7 +154,7 @@ impl Driver {
         let (feeder, outputs) = pipeline::start_again(config, self.memory.clone())?;
         tracing::info!("publisher begins");
         metrics::gauge!("ingest_publishers").increment(1.0);
-        self.stats.new_publisher();
+        self.stats.new_publisher(self.hub.services.context.clock.now());
         self.writer.look_for_base();
         let feeder = Arc::new(feeder);
         let way_in = Arc::downgrade(&feeder);

@@ -157,6 +157,7 @@ impl Feed {
                 before != *flow
             });
             for input in inputs {
+                self.stats.format(&input);
                 if self.feeder.send(input).await.is_err() {
                     return;
                 }
