@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use media::input_clock::{BASE_OFFSET_MILLIS, InputClock, Media};
-use media::{Timescale, Timestamp, UnixMillis, aac, avc};
-use rtmp::flv::Body;
+use media::{Timescale, Timestamp, UnixMillis, aac, av1, avc, hevc};
+use rtmp::flv::{Body, VideoCodec};
 
-use crate::pipeline::{AudioFormat, AudioPacket, Input, VideoPacket};
+use crate::pipeline::{AudioFormat, AudioPacket, Input, VideoFormat, VideoPacket};
 
 /// After a break the timeline goes on this much later than the newest time seen, so that no time comes twice.
 const BREAK_GAP_MILLIS: i64 = 1_000;
@@ -83,6 +83,22 @@ impl InputCounters {
     }
 }
 
+/// A picture as it came.
+struct VideoFrame {
+    codec: VideoCodec,
+    stamp_ms: u32,
+    composition_ms: i32,
+    data: Bytes,
+}
+
+/// The parameter sets that count.
+#[derive(Debug)]
+struct Video {
+    codec: VideoCodec,
+    record: Bytes,
+    format: VideoFormat,
+}
+
 /// Inputs of one publisher.
 #[derive(Debug, Default)]
 pub(crate) struct InputMapper {
@@ -92,8 +108,8 @@ pub(crate) struct InputMapper {
     newest_ms: i64,
     anchored: bool,
     origin: UnixMillis,
-    video: Option<(Bytes, avc::DecoderConfig)>,
-    audio: Option<Bytes>,
+    video: Option<Video>,
+    audio: Option<aac::AudioSpecificConfig>,
     mp3: bool,
     counters: InputCounters,
 }
@@ -120,9 +136,12 @@ impl InputMapper {
     pub(crate) fn push(&mut self, stamp_ms: u32, body: Body, now: UnixMillis) -> Result<Vec<Input>, InputError> {
         match body {
             Body::Nothing => Ok(Vec::new()),
-            Body::VideoConfig(record) => self.video_config(record),
-            Body::AudioConfig(config) => self.audio_config(config),
-            Body::Video { composition_ms, data, .. } => Ok(self.video_frame(stamp_ms, composition_ms, data, now)),
+            Body::VideoConfig(codec, record) => self.video_config(codec, record),
+            Body::AudioConfig(config) => self.audio_config(&config),
+            Body::Video { codec, composition_ms, data, .. } => {
+                let frame = VideoFrame { codec, stamp_ms, composition_ms, data };
+                Ok(self.video_frame(frame, now))
+            }
             Body::Audio(data) if self.audio.is_some() => Ok(self.audio_frame(stamp_ms, data, now)),
             Body::Mp3(data) => {
                 let mut inputs = Vec::new();
@@ -141,27 +160,36 @@ impl InputMapper {
     }
 
     /// The same parameter sets again, as encoders send them every few seconds, are nothing.
-    fn video_config(&mut self, record: Bytes) -> Result<Vec<Input>, InputError> {
-        if self.video.as_ref().is_some_and(|(known, _)| *known == record) {
+    fn video_config(&mut self, codec: VideoCodec, record: Bytes) -> Result<Vec<Input>, InputError> {
+        if self.video.as_ref().is_some_and(|known| known.codec == codec && known.record == record) {
             return Ok(Vec::new());
         }
-        let config = avc::DecoderConfig::parse(&record)?;
+        let format = match codec {
+            VideoCodec::Avc => VideoFormat::Avc(avc::DecoderConfig::parse(&record)?),
+            VideoCodec::Hevc => VideoFormat::Hevc(hevc::DecoderConfig::parse(&record)?),
+            VideoCodec::Av1 => VideoFormat::Av1(av1::DecoderConfig::parse(&record)?),
+        };
         (self.counters.reorder_ms, self.counters.keyframe_intervals_ms) = Default::default();
-        self.video = Some((record, config.clone()));
-        Ok(vec![Input::VideoConfig(config)])
+        self.video = Some(Video { codec, record, format: format.clone() });
+        Ok(vec![Input::VideoConfig(format)])
     }
 
-    fn audio_config(&mut self, config: Bytes) -> Result<Vec<Input>, InputError> {
-        if self.audio.as_ref() == Some(&config) {
+    /// The same format again, in the same words or in others, is nothing.
+    fn audio_config(&mut self, config: &[u8]) -> Result<Vec<Input>, InputError> {
+        let parsed = aac::AudioSpecificConfig::parse(config)?;
+        if self.audio.as_ref() == Some(&parsed) {
             return Ok(Vec::new());
         }
-        let parsed = aac::AudioSpecificConfig::parse(&config)?;
-        (self.mp3, self.audio) = (false, Some(config));
+        (self.mp3, self.audio) = (false, Some(parsed.clone()));
         Ok(vec![Input::AudioConfig(AudioFormat::Aac(parsed))])
     }
 
-    fn video_frame(&mut self, stamp_ms: u32, composition_ms: i32, data: Bytes, now: UnixMillis) -> Vec<Input> {
-        let Some(key) = self.video.as_ref().map(|(_, config)| config.is_idr(&data)) else {
+    /// A picture, unless its parameter sets are missing or of another codec.
+    fn video_frame(&mut self, frame: VideoFrame, now: UnixMillis) -> Vec<Input> {
+        let VideoFrame { codec, stamp_ms, composition_ms, data } = frame;
+        let Some(key) =
+            self.video.as_ref().filter(|video| video.codec == codec).map(|video| video.format.is_sync(&data))
+        else {
             self.counters.dropped = self.counters.dropped.saturating_add(1);
             return Vec::new();
         };
@@ -240,11 +268,11 @@ mod tests {
 
     fn record(hex: &str) -> Body {
         let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-        Body::VideoConfig((0..hex.len()).step_by(2).map(byte).collect())
+        Body::VideoConfig(VideoCodec::Avc, (0..hex.len()).step_by(2).map(byte).collect())
     }
 
     fn frame(data: &'static [u8], composition_ms: i32) -> Body {
-        Body::Video { composition_ms, key: false, data: Bytes::from_static(data) }
+        Body::Video { codec: VideoCodec::Avc, composition_ms, key: false, data: Bytes::from_static(data) }
     }
 
     fn names(inputs: &[Input]) -> Vec<&'static str> {
@@ -274,7 +302,7 @@ mod tests {
             assert!(mapper.push(0, record(SMALL), NOW).unwrap().is_empty());
         }
         assert_eq!(names(&mapper.push(0, record(LARGE), NOW).unwrap()), ["video config"]);
-        assert!(mapper.push(0, Body::VideoConfig(Bytes::from_static(b"\x01nonsense")), NOW).is_err());
+        assert!(mapper.push(0, Body::VideoConfig(VideoCodec::Avc, Bytes::from_static(b"\x01nonsense")), NOW).is_err());
     }
 
     #[test]
@@ -329,6 +357,17 @@ mod tests {
             assert_eq!(video_times(&next), [(11_066, 11_066)]);
             assert_eq!(mapper.counters().breaks, 1);
         }
+    }
+
+    #[test]
+    fn longer_aac_header_that_says_the_same_is_nothing() {
+        let mut mapper = InputMapper::after(None);
+        let mut push = |header: &'static [u8]| {
+            names(&mapper.push(0, Body::AudioConfig(Bytes::from_static(header)), NOW).unwrap()).len()
+        };
+        assert_eq!(push(&[0x11, 0x90]), 1);
+        assert_eq!(push(&[0x11, 0x90, 0x56, 0xe5, 0x00]), 0);
+        assert_eq!(push(&[0x11, 0x88]), 1, "mono");
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod driver;
 mod epoch;
 mod feed;
 pub(crate) mod hub;
-mod input;
+pub(crate) mod input;
 mod lifecycle;
 pub(crate) mod log;
 mod outage;

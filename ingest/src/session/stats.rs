@@ -5,14 +5,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cluster::replicas::Placed;
-use media::{Epoch, LogSequence, Now, RenditionId, Track, UnixMillis, avc};
+use media::{Epoch, LogSequence, Now, RenditionId, Track, UnixMillis};
 use messages::InputReport;
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::announced::Announced;
 use super::input::InputCounters;
-use crate::pipeline::{AudioFormat, Counters, Input};
+use crate::pipeline::{AudioFormat, Counters, Input, VideoFormat};
 
 /// Figures of one stream. Shared by its tasks and `/status`.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(super) struct Publisher {
     pub(super) announced: Announced,
     pub(super) input: InputCounters,
     pub(super) pipeline: Counters,
-    pub(super) video: Option<avc::DecoderConfig>,
+    pub(super) video: Option<VideoFormat>,
     pub(super) audio: Option<AudioFormat>,
     /// When a picture, and when sound, came last; readings of the monotonic clock.
     pub(super) heard: (Option<Duration>, Option<Duration>),
