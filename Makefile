@@ -4,6 +4,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 UP_FLAGS ?=
 FUZZ_SECONDS ?= 300
+FUZZ_TARGETS ?= playlist/log playlist/directives rtmp/handshake rtmp/session rtmp/amf rtmp/flv
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test check unit fuzz bench compose-test web fmt clean setup setup-test setup-bench
@@ -30,11 +31,12 @@ check: ## formatting, lints, dependency rules, TypeScript
 unit: ## all Rust tests, those on real components included
 	$(CARGO) test --workspace --locked
 
-fuzz: ## random logs and queries against the rules of playlists, FUZZ_SECONDS (300) each; needs `cargo install cargo-fuzz`
-	@for target in log directives; do \
+fuzz: ## random logs and queries against the rules of playlists, random bytes against RTMP, FUZZ_SECONDS (300) each; needs `cargo install cargo-fuzz`
+	@for target in $(FUZZ_TARGETS); do \
+		crate=$${target%/*} name=$${target#*/} && \
 		mkdir -p $(abspath $(TARGET))/fuzz-corpus/$$target && \
-		cd $(CURDIR)/crates/playlist && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target \
-			$(abspath $(TARGET))/fuzz-corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+		cd $(CURDIR)/crates/$$crate && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$name \
+			$(abspath $(TARGET))/fuzz-corpus/$$target fuzz/corpus/$$name -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
 bench: setup-bench build ## figures, side by side with the named peers; takes about 20 minutes

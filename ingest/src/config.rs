@@ -36,11 +36,11 @@ pub struct Config {
     pub takeover_silence_seconds: u64,
     /// RTMP connections at once, 1 to 10,000. Default 200.
     pub connections_max: usize,
-    /// RTMP connections at once from one address. Default 20.
+    /// RTMP connections at once from one IPv4 address or one IPv6 network (/64), 1 to 10,000. Default 20.
     pub connections_per_address_max: usize,
-    /// How long a connection may take from its first byte to an accepted `publish`, in seconds. Default 10.
+    /// How long a connection may take from its begin, TLS included, to an accepted `publish`, in seconds, 1 to 3600. Default 10.
     pub handshake_seconds: u64,
-    /// How long a publisher may send nothing before it is closed, in seconds. Default 20.
+    /// How long a publisher may send nothing before it is closed, in seconds, 1 to 3600. Default 20.
     pub idle_seconds: u64,
     /// Segment target in milliseconds, at most 60,000 and 64 parts. Default 4000.
     pub segment_ms: u64,

@@ -39,7 +39,7 @@ impl Ingest {
     pub async fn load(config: Config, context: node::Context) -> Result<Self> {
         config.check()?;
         node::ops::describe(crate::help::HELP);
-        let server = Server::bind(&config).await?;
+        let server = Server::bind(&config, context.clock).await?;
         let ready = context.ops.ready(context.id.as_str());
         Ok(Self { server, config, context, ready })
     }

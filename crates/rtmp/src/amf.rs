@@ -5,10 +5,7 @@
 
 use std::fmt;
 
-/// Deepest nesting that is read. Commands and metadata use 2.
-const DEPTH_MAX: usize = 8;
-/// Values in one message. The longest metadata seen has about 40.
-const VALUES_MAX: usize = 1024;
+use crate::limits::{AMF_DEPTH_MAX, AMF_VALUES_MAX};
 
 /// Why a payload is not AMF 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -16,9 +13,12 @@ pub enum AmfError {
     /// Ends within a value.
     #[error("AMF value is cut off")]
     Truncated,
-    /// Nested deeper than [`DEPTH_MAX`] or more than [`VALUES_MAX`] values.
-    #[error("AMF message nests deeper than {DEPTH_MAX} or holds more than {VALUES_MAX} values")]
-    TooLarge,
+    /// Nested deeper than [`AMF_DEPTH_MAX`].
+    #[error("AMF message nests deeper than {AMF_DEPTH_MAX}")]
+    TooDeep,
+    /// More than [`AMF_VALUES_MAX`] values.
+    #[error("AMF message holds more than {AMF_VALUES_MAX} values")]
+    TooMany,
     /// A type that no encoder sends.
     #[error("AMF type {0:#04x} is not supported")]
     Type(u8),
@@ -113,8 +113,11 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, depth: usize) -> Result<Value, AmfError> {
         self.values = self.values.saturating_add(1);
-        if depth > DEPTH_MAX || self.values > VALUES_MAX {
-            return Err(AmfError::TooLarge);
+        if depth > AMF_DEPTH_MAX {
+            return Err(AmfError::TooDeep);
+        }
+        if self.values > AMF_VALUES_MAX {
+            return Err(AmfError::TooMany);
         }
         let [kind] = self.take()?;
         Ok(match kind {
@@ -132,7 +135,7 @@ impl<'a> Reader<'a> {
             0x0A => self.array(depth)?,
             0x0B => self.take::<10>().map(|_| Value::Null)?,
             0x0C | 0x0F => {
-                let length = usize::try_from(u32::from_be_bytes(self.take()?)).map_err(|_| AmfError::TooLarge)?;
+                let length = usize::try_from(u32::from_be_bytes(self.take()?)).map_err(|_| AmfError::Truncated)?;
                 Value::String(String::from_utf8_lossy(self.slice(length)?).into_owned())
             }
             other => return Err(AmfError::Type(other)),
@@ -225,10 +228,19 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let bomb = [0x03, 0x00, 0x01, b'a'].repeat(1_000_000);
-        assert_eq!(decode(&bomb), Err(AmfError::TooLarge));
-        assert_eq!(decode(&[0x03, 0x00, 0x01, b'a'].repeat(DEPTH_MAX + 2)), Err(AmfError::TooLarge));
+        assert_eq!(decode(&bomb), Err(AmfError::TooDeep));
+        // Each object holds the next one, and the innermost a null.
+        let nested = |depth: usize| [[0x03, 0x00, 0x01, b'a'].repeat(depth), vec![0x05]].concat();
+        assert!(decode(&nested(AMF_DEPTH_MAX)).is_ok());
+        assert_eq!(decode(&nested(AMF_DEPTH_MAX + 1)), Err(AmfError::TooDeep));
+    }
+
+    #[test]
+    fn number_of_values_is_bounded() {
         let wide = [vec![0x0A, 0xFF, 0xFF, 0xFF, 0xFF], vec![0x05; 100_000]].concat();
-        assert_eq!(decode(&wide), Err(AmfError::TooLarge));
+        assert_eq!(decode(&wide), Err(AmfError::TooMany));
+        assert_eq!(decode(&[0x05; AMF_VALUES_MAX]).unwrap().len(), AMF_VALUES_MAX);
+        assert_eq!(decode(&[0x05; AMF_VALUES_MAX + 1]), Err(AmfError::TooMany));
     }
 
     #[test]

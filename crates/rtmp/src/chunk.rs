@@ -8,18 +8,17 @@ use std::collections::HashMap;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Largest message: a 4K keyframe at a generous bit rate is under 4 MiB; the format itself allows 16 MiB.
-pub const MESSAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;
-/// Largest sum of messages under assembly in one connection: one video message, and as much again for the rest.
-pub const ASSEMBLY_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX as usize;
-/// Largest message before a publisher is accepted: commands and metadata only.
-pub const MESSAGE_BYTES_UNPUBLISHED_MAX: u32 = 64 * 1024;
-/// Chunk streams per connection. Encoders use 3 to 8; the format allows 65,597.
-pub const CHUNK_STREAMS_MAX: usize = 64;
+use crate::limits::{
+    ASSEMBLY_BYTES_MAX, ASSEMBLY_BYTES_UNPUBLISHED_MAX, CHUNK_BYTES_MAX, CHUNK_STREAMS_MAX, MESSAGE_BYTES_MAX,
+    MESSAGE_BYTES_UNPUBLISHED_MAX,
+};
+
 /// Chunk size until the peer says otherwise (5.4.1).
 const CHUNK_SIZE_INITIAL: u32 = 128;
-/// What a peer asks for beyond this is taken as this: no message is longer, so larger chunks mean nothing more (5.4.1).
-const CHUNK_SIZE_MAX: u32 = 0x00FF_FFFF;
+/// A chunk size beyond this is taken as this: no message is longer, so larger chunks mean nothing more (5.4.1).
+const CHUNK_SIZE_USED_MAX: u32 = 0x00FF_FFFF;
+/// Longest header: basic header, message header and extended timestamp (5.3.1).
+const HEADER_BYTES_MAX: usize = 3 + 11 + 4;
 /// A timestamp field of this value says that four more bytes follow (5.3.1.3).
 const EXTENDED: u32 = 0x00FF_FFFF;
 
@@ -33,15 +32,15 @@ pub enum ChunkError {
     #[error("chunk stream {0} starts a message within a message")]
     Overlap(u32),
     /// Longer than [`MESSAGE_BYTES_MAX`], or than [`MESSAGE_BYTES_UNPUBLISHED_MAX`] where that holds.
-    #[error("message of {0} bytes is too long")]
-    MessageTooLong(u32),
-    /// More than [`ASSEMBLY_BYTES_MAX`] in unfinished messages.
-    #[error("unfinished messages hold more than {ASSEMBLY_BYTES_MAX} bytes")]
-    AssemblyTooLong,
+    #[error("message of {0} bytes is longer than {1} bytes")]
+    MessageTooLong(u32, u32),
+    /// More than [`ASSEMBLY_BYTES_MAX`] in unfinished messages, or than [`ASSEMBLY_BYTES_UNPUBLISHED_MAX`] where that holds.
+    #[error("unfinished messages hold more than {0} bytes")]
+    AssemblyTooLong(usize),
     /// More than [`CHUNK_STREAMS_MAX`].
     #[error("more than {CHUNK_STREAMS_MAX} chunk streams")]
     TooManyStreams,
-    /// Chunk size 0, or with its top bit set.
+    /// Chunk size 0, or beyond [`CHUNK_BYTES_MAX`].
     #[error("chunk size {0:#x} is not allowed")]
     ChunkSize(u32),
 }
@@ -93,6 +92,8 @@ pub struct ChunkReader {
     streams: HashMap<u32, ChunkStream>,
     chunk_size: u32,
     message_bytes_max: u32,
+    assembly_bytes_max: usize,
+    /// Bytes in all assemblies.
     assembling: usize,
 }
 
@@ -110,12 +111,14 @@ impl ChunkReader {
             streams: HashMap::new(),
             chunk_size: CHUNK_SIZE_INITIAL,
             message_bytes_max: MESSAGE_BYTES_UNPUBLISHED_MAX,
+            assembly_bytes_max: ASSEMBLY_BYTES_UNPUBLISHED_MAX,
             assembling: 0,
         }
     }
 
     /// The publisher is accepted: messages may now be as long as [`MESSAGE_BYTES_MAX`].
     pub fn allow_media(&mut self) {
+        self.assembly_bytes_max = ASSEMBLY_BYTES_MAX;
         self.message_bytes_max = MESSAGE_BYTES_MAX;
     }
 
@@ -135,6 +138,18 @@ impl ChunkReader {
             }
         }
         Ok(None)
+    }
+
+    /// Panics when what is held is more than may be, or is counted wrongly. Holds whenever [`Self::next_message`] found none.
+    pub fn check_invariants(&self) {
+        let assemblies = self.streams.values().filter_map(|stream| stream.assembly.as_ref());
+        let held = assemblies.fold(0_usize, |sum, assembly| sum.saturating_add(assembly.len()));
+        assert_eq!(held, self.assembling, "bytes under assembly");
+        assert!(held <= self.assembly_bytes_max, "{held} bytes under assembly");
+        assert!(self.streams.len() <= CHUNK_STREAMS_MAX, "{} chunk streams", self.streams.len());
+        let chunk_bytes_max = usize::try_from(self.message_bytes_max).unwrap_or(usize::MAX);
+        let waiting_max = chunk_bytes_max.saturating_add(HEADER_BYTES_MAX);
+        assert!(self.buffer.len() <= waiting_max, "{} bytes wait for the rest of a chunk", self.buffer.len());
     }
 
     /// One piece of a chunk. `None`: more bytes needed; `Some(None)`: taken, no message complete yet.
@@ -159,7 +174,7 @@ impl ChunkReader {
             _ => (header.length, header.time_field == EXTENDED),
         };
         if length > self.message_bytes_max {
-            return Err(ChunkError::MessageTooLong(length));
+            return Err(ChunkError::MessageTooLong(length, self.message_bytes_max));
         }
         let Some((time, skip)) = self.extended_time(&header, extended) else { return Ok(None) };
         let missing = length.saturating_sub(u32::try_from(under_way.unwrap_or(0)).unwrap_or(u32::MAX));
@@ -222,10 +237,12 @@ impl ChunkReader {
         let whole = usize::try_from(state.length).unwrap_or(usize::MAX);
         let mut assembly = match state.assembly.take() {
             Some(mut assembly) => {
-                assembly.unsplit(payload);
+                assembly.extend_from_slice(&payload);
                 assembly
             }
-            None => payload,
+            None if taken >= whole => payload,
+            // A copy: some bytes that wait would keep all that was read with them.
+            None => BytesMut::from(&payload[..]),
         };
         if assembly.len() >= whole {
             self.assembling = self.assembling.saturating_sub(assembly.len().saturating_sub(taken));
@@ -234,15 +251,18 @@ impl ChunkReader {
         }
         state.assembly = Some(assembly);
         self.assembling = self.assembling.saturating_add(taken);
-        if self.assembling > ASSEMBLY_BYTES_MAX { Err(ChunkError::AssemblyTooLong) } else { Ok(None) }
+        if self.assembling > self.assembly_bytes_max {
+            return Err(ChunkError::AssemblyTooLong(self.assembly_bytes_max));
+        }
+        Ok(None)
     }
 
     fn set_chunk_size(&mut self, data: &[u8]) -> Result<(), ChunkError> {
         let size = data.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-        if size == 0 || size > i32::MAX.unsigned_abs() {
+        if size == 0 || size > CHUNK_BYTES_MAX {
             return Err(ChunkError::ChunkSize(size));
         }
-        self.chunk_size = size.min(CHUNK_SIZE_MAX);
+        self.chunk_size = size.min(CHUNK_SIZE_USED_MAX);
         Ok(())
     }
 
@@ -384,12 +404,78 @@ mod tests {
 
     #[test]
     fn oversized_and_impossible_headers_are_refused() {
-        assert_eq!(read(&header0(4, 0, 0x00FF_FFFF, 9)), Err(ChunkError::MessageTooLong(0x00FF_FFFF)));
+        assert_eq!(read(&header0(4, 0, 0x00FF_FFFF, 9)), Err(ChunkError::MessageTooLong(0x00FF_FFFF, 65_536)));
         assert_eq!(read(&[0xC4]), Err(ChunkError::NoHeader(4)));
         let shortened = [header0(4, 0, 300, 9), vec![1; 128], vec![0x44, 0, 0, 0, 0, 0, 1, 9]].concat();
         assert_eq!(read(&shortened), Err(ChunkError::Overlap(4)));
         let many: Vec<u8> = (0..=255_u8).flat_map(|n| [&[0, n], &header0(0, 0, 0, 9)[1..]].concat()).collect();
         assert_eq!(read(&many), Err(ChunkError::TooManyStreams));
+    }
+
+    #[test]
+    fn message_may_be_as_long_as_the_limit_and_no_longer() {
+        let head = |length| [header0(2, 0, 4, 1), vec![0x7F, 0xFF, 0xFF, 0xFF], header0(4, 0, length, 9)].concat();
+        let read_as = |publishing: bool, bytes: &[u8]| {
+            let mut reader = ChunkReader::new();
+            if publishing {
+                reader.allow_media();
+            }
+            reader.push(bytes);
+            reader.next_message().map(|message| message.map(|message| message.data.len()))
+        };
+        for (publishing, max) in [(false, MESSAGE_BYTES_UNPUBLISHED_MAX), (true, MESSAGE_BYTES_MAX)] {
+            let length = usize::try_from(max).unwrap();
+            assert_eq!(read_as(publishing, &[head(max), vec![1; length]].concat()), Ok(Some(length)));
+            assert_eq!(read_as(publishing, &head(max + 1)), Err(ChunkError::MessageTooLong(max + 1, max)));
+        }
+    }
+
+    #[test]
+    fn unfinished_messages_may_hold_as_much_as_the_limit_and_no_more() {
+        for (max, publishing) in [(ASSEMBLY_BYTES_UNPUBLISHED_MAX, false), (ASSEMBLY_BYTES_MAX, true)] {
+            let mut reader = ChunkReader::new();
+            if publishing {
+                reader.allow_media();
+            }
+            // Four messages, each half the limit and one byte, of which all but one come.
+            let half = u32::try_from(max / 2).unwrap();
+            let size = [header0(2, 0, 4, 1), (half - 1).to_be_bytes().to_vec()].concat();
+            let part = |id| [header0(id, 0, half, 9), vec![1; max / 2 - 1]].concat();
+            reader.push(&[size, part(4), part(5)].concat());
+            assert_eq!(reader.next_message(), Ok(None));
+            let two = [vec![0xC4, 0], header0(2, 0, 4, 1), vec![0, 0, 0, 1], header0(4, 0, half, 9), vec![1]].concat();
+            reader.push(&two);
+            assert_eq!(reader.next_message().unwrap().unwrap().data.len(), max / 2, "room again");
+            assert_eq!(reader.next_message(), Ok(None));
+            reader.push(&[0xC4, 1].repeat(max / 2 - 2));
+            reader.push(&[header0(6, 0, half, 9), vec![1]].concat());
+            assert_eq!(reader.next_message(), Ok(None));
+            reader.push(&[0xC6, 1]);
+            assert_eq!(reader.assembling, max - 1);
+            assert_eq!(reader.next_message(), Ok(None), "at the limit");
+            reader.push(&[0xC6, 1]);
+            assert_eq!(reader.next_message(), Err(ChunkError::AssemblyTooLong(max)));
+        }
+    }
+
+    #[test]
+    fn as_many_chunk_streams_as_the_limit_are_read_and_no_more() {
+        let streams = |count: usize| (3..).take(count).flat_map(|id| header0(id, 0, 0, 9)).collect::<Vec<u8>>();
+        let limit = CHUNK_STREAMS_MAX.min(60);
+        let more = |count: u8| (0..count).flat_map(|id| [&[0, id][..], &header0(0, 0, 0, 9)[1..]].concat());
+        let at = [streams(limit), more(4).collect()].concat();
+        assert_eq!(read(&at).unwrap().len(), CHUNK_STREAMS_MAX);
+        assert_eq!(read(&[streams(limit), more(5).collect()].concat()), Err(ChunkError::TooManyStreams));
+    }
+
+    #[test]
+    fn a_part_of_a_message_keeps_nothing_else_in_memory() {
+        let mut reader = ChunkReader::new();
+        reader.push(&[header0(4, 0, 300, 9), vec![1; 128]].concat());
+        reader.buffer.reserve(1 << 20);
+        assert_eq!(reader.next_message(), Ok(None));
+        let assembly = reader.streams.get(&4).and_then(|stream| stream.assembly.as_ref()).unwrap();
+        assert!(assembly.capacity() < 1024, "{} bytes kept for 128", assembly.capacity());
     }
 
     #[test]
@@ -405,11 +491,7 @@ mod tests {
             let mut reader = ChunkReader::new();
             reader.push(&bytes);
             while let Ok(Some(_)) = reader.next_message() {}
-            prop_assert!(reader.assembling <= ASSEMBLY_BYTES_MAX);
-            prop_assert_eq!(
-                reader.assembling,
-                reader.streams.values().filter_map(|s| s.assembly.as_ref()).map(BytesMut::len).sum::<usize>()
-            );
+            reader.check_invariants();
         }
     }
 }

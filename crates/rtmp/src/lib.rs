@@ -8,7 +8,9 @@ pub mod chunk;
 pub mod flv;
 pub mod handshake;
 mod key;
+pub mod limits;
 mod protocol;
+mod writer;
 
 pub use key::StreamKey;
 pub use protocol::{Event, Protocol, ProtocolError};

@@ -2,27 +2,20 @@
 //!
 //! Ours rather than `rml_rtmp`'s server session, which panics on commands with fewer than three values and on a
 //! `@setDataFrame` without arguments, and reports refusals as a reply to the wrong transaction, which OBS reads as "connection
-//! lost" and tries again for ever. Its chunk serializer is used for what goes out.
+//! lost" and tries again for ever.
 
 use bytes::Bytes;
-use rml_rtmp::chunk_io::ChunkSerializer;
-use rml_rtmp::messages::MessagePayload;
-use rml_rtmp::time::RtmpTimestamp;
 
 use crate::amf::{self, AmfError, Value};
 use crate::chunk::{ChunkError, ChunkReader, Message};
 use crate::key::StreamKey;
+use crate::limits::{MESSAGE_STREAMS_MAX, NAME_BYTES_MAX, WINDOW_BYTES_MIN};
+use crate::writer::ChunkWriter;
 
-/// Longest application name or key that is looked at, in bytes.
-const NAME_BYTES_MAX: usize = 512;
-/// Message streams of a connection. Encoders make one; some make a second after a refusal.
-const STREAMS_MAX: u32 = 16;
 /// Our chunk size, in bytes: larger than all we send.
-const CHUNK_BYTES_OUT: u32 = 4096;
+const CHUNK_BYTES_OUT: u16 = 4096;
 /// What the peer may send before it wants an acknowledgement, in bytes (5.4.4).
 const WINDOW_BYTES: u32 = 2_500_000;
-/// Smallest acknowledgement window that is honoured, in bytes: a smaller one only makes us send.
-const WINDOW_BYTES_MIN: u32 = 16 * 1024;
 
 /// Why a connection cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,15 +23,33 @@ pub enum ProtocolError {
     /// Chunk stream.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
-    /// A command does not parse.
+    /// A command does not parse, or metadata nests too deep.
     #[error("command: {0}")]
     Amf(#[from] AmfError),
+    /// More than [`MESSAGE_STREAMS_MAX`].
+    #[error("more than {MESSAGE_STREAMS_MAX} message streams")]
+    TooManyStreams,
     /// A command without name and transaction, or one that comes before `connect`.
     #[error("command {0:?} is not valid here")]
     Command(String),
-    /// Nothing of ours can be too long to write; kept as an error because the library's signature has one.
-    #[error("message cannot be written: {0}")]
-    Write(String),
+}
+
+impl ProtocolError {
+    /// Which limit was exceeded, for counting: `None` for what is no RTMP in the first place.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Chunk(ChunkError::MessageTooLong(..)) => Some("message_bytes"),
+            Self::Chunk(ChunkError::AssemblyTooLong(_)) => Some("assembly_bytes"),
+            Self::Chunk(ChunkError::TooManyStreams) => Some("chunk_streams"),
+            Self::Chunk(ChunkError::ChunkSize(_)) => Some("chunk_bytes"),
+            Self::Amf(AmfError::TooDeep) => Some("amf_depth"),
+            Self::Amf(AmfError::TooMany) => Some("amf_values"),
+            Self::TooManyStreams => Some("message_streams"),
+            Self::Chunk(ChunkError::NoHeader(_) | ChunkError::Overlap(_))
+            | Self::Amf(AmfError::Truncated | AmfError::Type(_))
+            | Self::Command(_) => None,
+        }
+    }
 }
 
 /// What the peer did.
@@ -77,9 +88,10 @@ pub enum Event {
 }
 
 /// One connection.
+#[derive(Debug)]
 pub struct Protocol {
     reader: ChunkReader,
-    serializer: ChunkSerializer,
+    writer: ChunkWriter,
     out: Vec<u8>,
     connected: bool,
     connect_transaction: f64,
@@ -102,7 +114,7 @@ impl Protocol {
     pub fn new() -> Self {
         Self {
             reader: ChunkReader::new(),
-            serializer: ChunkSerializer::new(),
+            writer: ChunkWriter::new(),
             out: Vec::new(),
             connected: false,
             connect_transaction: 0.0,
@@ -116,16 +128,15 @@ impl Protocol {
     }
 
     /// Takes bytes off the network. The caller drains [`Self::next_event`] before it gives more.
-    pub fn input(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+    pub fn input(&mut self, bytes: &[u8]) {
         self.reader.push(bytes);
         self.received = self.received.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         if self.received.saturating_sub(self.acknowledged) >= u64::from(self.window) {
             self.acknowledged = self.received;
             // The sequence number is the count modulo 2^32 (5.4.3).
             let [_, _, _, _, low @ ..] = self.received.to_be_bytes();
-            self.send(3, 0, Bytes::copy_from_slice(&low))?;
+            self.send(3, 0, &low);
         }
-        Ok(())
     }
 
     /// What the bytes mean, one thing at a time, so that what comes after a `publish` finds it answered. `None`: more bytes needed.
@@ -143,10 +154,18 @@ impl Protocol {
         std::mem::take(&mut self.out)
     }
 
+    /// Panics when what is held is more than may be, or is counted wrongly.
+    pub fn check_invariants(&self) {
+        self.reader.check_invariants();
+        assert!(self.streams <= MESSAGE_STREAMS_MAX.saturating_add(1), "{} message streams", self.streams);
+        assert!(self.connected || !self.publishing, "publishing before connect");
+        assert!(self.acknowledged <= self.received, "more acknowledged than received");
+    }
+
     fn message(&mut self, message: Message) -> Result<Option<Event>, ProtocolError> {
         let Message { timestamp_ms: stamp_ms, kind, stream, data } = message;
         match kind {
-            4 => self.user_control(&data)?,
+            4 => self.user_control(&data),
             5 => {
                 let window = data.first_chunk::<4>().map_or(u32::MAX, |bytes| u32::from_be_bytes(*bytes));
                 self.window = window.max(WINDOW_BYTES_MIN);
@@ -157,7 +176,7 @@ impl Protocol {
             9 if self.publishing && stream == self.publish_stream => {
                 return Ok(Some(Event::Video { stamp_ms, body: data }));
             }
-            15 | 18 => return Ok(self.data(&data)),
+            15 | 18 => return self.data(&data),
             // "AMF 3" commands of real encoders are a zero byte and AMF 0.
             17 => return self.command(stream, data.strip_prefix(&[0]).unwrap_or(&data)),
             20 => return self.command(stream, &data),
@@ -166,22 +185,27 @@ impl Protocol {
         Ok(None)
     }
 
-    /// Metadata that does not parse is not worth a connection.
-    fn data(&self, data: &[u8]) -> Option<Event> {
+    /// Metadata that does not parse, or is longer than any encoder's, is not worth a connection; an attack by it is.
+    fn data(&self, data: &[u8]) -> Result<Option<Event>, ProtocolError> {
         if !self.publishing {
-            return None;
+            return Ok(None);
         }
-        let values = amf::decode(data).ok()?;
+        let values = match amf::decode(data) {
+            Ok(values) => values,
+            Err(error @ AmfError::TooDeep) => return Err(error.into()),
+            Err(AmfError::Truncated | AmfError::TooMany | AmfError::Type(_)) => return Ok(None),
+        };
         let named = |value: &Value| value.as_str().is_some_and(|name| name == "onMetaData" || name == "@setDataFrame");
-        let metadata = values.iter().find(|value| matches!(value, Value::Object(_)))?;
-        values.first().is_some_and(named).then(|| Event::Metadata(metadata.clone()))
+        let metadata = values.iter().find(|value| matches!(value, Value::Object(_)));
+        let metadata = metadata.filter(|_| values.first().is_some_and(named));
+        Ok(metadata.cloned().map(Event::Metadata))
     }
 
     /// Answers a ping (7.1.7).
-    fn user_control(&mut self, data: &[u8]) -> Result<(), ProtocolError> {
+    fn user_control(&mut self, data: &[u8]) {
         match data {
-            [0, 6, time @ ..] if time.len() == 4 => self.send(4, 0, [&[0, 7], time].concat().into()),
-            _ => Ok(()),
+            [0, 6, time @ ..] if time.len() == 4 => self.send(4, 0, &[&[0, 7], time].concat()),
+            _ => {}
         }
     }
 
@@ -194,23 +218,25 @@ impl Protocol {
             return Err(ProtocolError::Command(name.chars().take(32).collect()));
         }
         match name {
+            // One connection has one application (7.2.1.1).
+            "connect" if self.connected => return Err(ProtocolError::Command(name.to_owned())),
             "connect" => {
                 self.connect_transaction = transaction;
                 let app =
                     values.get(2).and_then(|object| object.get("app")).and_then(Value::as_str).unwrap_or_default();
                 return Ok(Some(Event::Connect { app: plain_name(app) }));
             }
-            "releaseStream" => self.result(transaction, Value::Null)?,
+            "releaseStream" => self.result(transaction, Value::Null),
             "FCPublish" => {
-                self.result(transaction, Value::Null)?;
-                self.status_command("onFCPublish", 0, "status", "NetStream.Publish.Start", "ready")?;
+                self.result(transaction, Value::Null);
+                self.status_command("onFCPublish", 0, "status", "NetStream.Publish.Start", "ready");
             }
             "createStream" => {
                 self.streams = self.streams.saturating_add(1);
-                if self.streams > STREAMS_MAX {
-                    return Err(ProtocolError::Command(name.to_owned()));
+                if self.streams > MESSAGE_STREAMS_MAX {
+                    return Err(ProtocolError::TooManyStreams);
                 }
-                self.result(transaction, Value::Number(f64::from(self.streams)))?;
+                self.result(transaction, Value::Number(f64::from(self.streams)));
             }
             "publish" if !self.publishing => {
                 self.publish_stream = stream;
@@ -230,17 +256,13 @@ impl Protocol {
     }
 
     /// Lets the peer into the application.
-    pub fn accept_connect(&mut self) -> Result<(), ProtocolError> {
+    pub fn accept_connect(&mut self) {
         self.connected = true;
-        self.send(5, 0, Bytes::copy_from_slice(&WINDOW_BYTES.to_be_bytes()))?;
+        self.send(5, 0, &WINDOW_BYTES.to_be_bytes());
         // Limit type 2, dynamic (5.4.5).
         let bandwidth = [&WINDOW_BYTES.to_be_bytes()[..], &[2]].concat();
-        self.send(6, 0, bandwidth.into())?;
-        let packet = self
-            .serializer
-            .set_max_chunk_size(CHUNK_BYTES_OUT, RtmpTimestamp::new(0))
-            .map_err(|error| ProtocolError::Write(error.to_string()))?;
-        self.out.extend(packet.bytes);
+        self.send(6, 0, &bandwidth);
+        self.writer.set_chunk_bytes(&mut self.out, CHUNK_BYTES_OUT);
         let server = vec![
             ("fmsVer".to_owned(), Value::text("FMS/3,5,7,7009")),
             ("capabilities".to_owned(), Value::Number(31.0)),
@@ -248,59 +270,46 @@ impl Protocol {
         let mut info = status("status", "NetConnection.Connect.Success", "Connection succeeded.");
         info.push(("objectEncoding".to_owned(), Value::Number(0.0)));
         let transaction = Value::Number(self.connect_transaction);
-        self.invoke(0, &[Value::text("_result"), transaction, Value::Object(server), Value::Object(info)])
+        self.invoke(0, &[Value::text("_result"), transaction, Value::Object(server), Value::Object(info)]);
     }
 
     /// Lets the peer publish.
-    pub fn accept_publish(&mut self) -> Result<(), ProtocolError> {
+    pub fn accept_publish(&mut self) {
         self.publishing = true;
         self.reader.allow_media();
         let begin = [&[0, 0][..], &self.publish_stream.to_be_bytes()].concat();
-        self.send(4, 0, begin.into())?;
-        self.status_command("onStatus", self.publish_stream, "status", "NetStream.Publish.Start", "Publishing.")
+        self.send(4, 0, &begin);
+        self.status_command("onStatus", self.publish_stream, "status", "NetStream.Publish.Start", "Publishing.");
     }
 
     /// Refuses `publish`, or ends it; the caller closes the connection. OBS takes `NetStream.Publish.BadName` for "wrong or used
     /// stream key" and does not try again; any other code it takes for trouble on the way.
-    pub fn reject_publish(&mut self, code: &str, description: &str) -> Result<(), ProtocolError> {
+    pub fn reject_publish(&mut self, code: &str, description: &str) {
         self.publishing = false;
-        self.status_command("onStatus", self.publish_stream, "error", code, description)
+        self.status_command("onStatus", self.publish_stream, "error", code, description);
     }
 
     /// Refuses `play`; the caller closes the connection.
-    pub fn reject_play(&mut self) -> Result<(), ProtocolError> {
+    pub fn reject_play(&mut self) {
         let text = "This server takes publishers only; watch over HTTPS.";
-        self.status_command("onStatus", self.publish_stream, "error", "NetStream.Play.StreamNotFound", text)
+        self.status_command("onStatus", self.publish_stream, "error", "NetStream.Play.StreamNotFound", text);
     }
 
-    fn result(&mut self, transaction: f64, value: Value) -> Result<(), ProtocolError> {
-        self.invoke(0, &[Value::text("_result"), Value::Number(transaction), Value::Null, value])
+    fn result(&mut self, transaction: f64, value: Value) {
+        self.invoke(0, &[Value::text("_result"), Value::Number(transaction), Value::Null, value]);
     }
 
-    fn status_command(
-        &mut self,
-        command: &str,
-        stream: u32,
-        level: &str,
-        code: &str,
-        text: &str,
-    ) -> Result<(), ProtocolError> {
+    fn status_command(&mut self, command: &str, stream: u32, level: &str, code: &str, text: &str) {
         let info = Value::Object(status(level, code, text));
-        self.invoke(stream, &[Value::text(command), Value::Number(0.0), Value::Null, info])
+        self.invoke(stream, &[Value::text(command), Value::Number(0.0), Value::Null, info]);
     }
 
-    fn invoke(&mut self, stream: u32, values: &[Value]) -> Result<(), ProtocolError> {
-        self.send(20, stream, amf::encode(values).into())
+    fn invoke(&mut self, stream: u32, values: &[Value]) {
+        self.send(20, stream, &amf::encode(values));
     }
 
-    fn send(&mut self, type_id: u8, message_stream_id: u32, data: Bytes) -> Result<(), ProtocolError> {
-        let payload = MessagePayload { timestamp: RtmpTimestamp::new(0), type_id, message_stream_id, data };
-        let packet = self
-            .serializer
-            .serialize(&payload, false, false)
-            .map_err(|error| ProtocolError::Write(error.to_string()))?;
-        self.out.extend(packet.bytes);
-        Ok(())
+    fn send(&mut self, kind: u8, stream: u32, data: &[u8]) {
+        self.writer.message(&mut self.out, kind, stream, data);
     }
 }
 
@@ -318,8 +327,13 @@ fn plain_name(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rml_rtmp::chunk_io::ChunkSerializer;
+    use rml_rtmp::messages::MessagePayload;
+    use rml_rtmp::time::RtmpTimestamp;
+
     use super::*;
     use crate::flv;
+    use crate::limits::{AMF_DEPTH_MAX, AMF_VALUES_MAX};
 
     /// What OBS 29 sent in its first 2.5 s: x264 with B-frames, keyframe interval 2 s, stream key `for-this-test-only`.
     const OBS: &[u8] = include_bytes!("../testdata/obs-29-x264-bframes.rtmp");
@@ -340,16 +354,16 @@ mod tests {
         let mut protocol = Protocol::new();
         let mut seen = Seen::default();
         for piece in bytes[HANDSHAKE_BYTES..].chunks(step) {
-            protocol.input(piece)?;
+            protocol.input(piece);
             while let Some(event) = protocol.next_event()? {
                 match event {
                     Event::Connect { app } => {
                         seen.app = app;
-                        protocol.accept_connect()?;
+                        protocol.accept_connect();
                     }
                     Event::Publish { key } => {
                         seen.key_is_right = key.expose() == "for-this-test-only";
-                        protocol.accept_publish()?;
+                        protocol.accept_publish();
                     }
                     Event::Metadata(_) => seen.metadata += 1,
                     Event::Video { body, .. } => seen.pictures += usize::from(flv::video(&body).is_ok()),
@@ -361,27 +375,115 @@ mod tests {
         Ok(seen)
     }
 
+    /// A message of another implementation, in chunks of 128 bytes.
+    fn message(type_id: u8, message_stream_id: u32, data: Vec<u8>) -> Vec<u8> {
+        let payload =
+            MessagePayload { timestamp: RtmpTimestamp::new(0), type_id, message_stream_id, data: data.into() };
+        ChunkSerializer::new().serialize(&payload, false, false).unwrap().bytes
+    }
+
+    fn command(name: &str, argument: Value) -> Vec<u8> {
+        amf::encode(&[Value::text(name), Value::Number(1.0), Value::Null, argument])
+    }
+
+    fn connected() -> Protocol {
+        let mut protocol = Protocol::new();
+        protocol.input(&message(20, 0, command("connect", Value::Null)));
+        assert!(matches!(protocol.next_event().unwrap(), Some(Event::Connect { .. })));
+        protocol.accept_connect();
+        protocol
+    }
+
+    fn publishing() -> Protocol {
+        let mut protocol = connected();
+        protocol.input(&message(20, 1, command("publish", Value::text("key"))));
+        assert!(matches!(protocol.next_event().unwrap(), Some(Event::Publish { .. })));
+        protocol.accept_publish();
+        protocol
+    }
+
+    /// Objects in one another, `depth` of them.
+    fn nested(depth: usize) -> Value {
+        (0..depth).fold(Value::Null, |inner, _| Value::Object(vec![("a".to_owned(), inner)]))
+    }
+
+    #[test]
+    fn commands_nest_as_deep_as_the_limit_and_no_deeper() {
+        let said = |depth| {
+            let mut protocol = connected();
+            protocol.input(&message(20, 0, command("x", nested(depth))));
+            protocol.next_event().map(|event| event.is_some())
+        };
+        assert_eq!(said(AMF_DEPTH_MAX), Ok(false));
+        assert_eq!(said(AMF_DEPTH_MAX + 1), Err(ProtocolError::Amf(AmfError::TooDeep)));
+    }
+
+    #[test]
+    fn metadata_that_nests_too_deep_ends_a_connection_and_long_or_broken_one_does_not() {
+        let said = |data: Vec<u8>| {
+            let mut protocol = publishing();
+            protocol.input(&message(18, 1, data));
+            protocol.next_event().map(|event| event.is_some())
+        };
+        let metadata = |value| amf::encode(&[Value::text("onMetaData"), value]);
+        assert_eq!(said(metadata(nested(AMF_DEPTH_MAX))), Ok(true));
+        assert_eq!(said(metadata(nested(AMF_DEPTH_MAX + 1))), Err(ProtocolError::Amf(AmfError::TooDeep)));
+        assert_eq!(said(metadata(Value::Array(vec![Value::Null; AMF_VALUES_MAX]))), Ok(false));
+        assert_eq!(said(b"\x02\0".to_vec()), Ok(false));
+    }
+
+    #[test]
+    fn as_many_message_streams_as_the_limit_are_made_and_no_more() {
+        let mut protocol = connected();
+        for _ in 0..MESSAGE_STREAMS_MAX {
+            protocol.input(&message(20, 0, command("createStream", Value::Null)));
+            assert!(protocol.next_event().unwrap().is_none());
+        }
+        protocol.input(&message(20, 0, command("createStream", Value::Null)));
+        assert_eq!(protocol.next_event().unwrap_err(), ProtocolError::TooManyStreams);
+    }
+
+    #[test]
+    fn key_as_long_as_the_limit_is_read_and_a_longer_one_is_no_key() {
+        for (length, read) in [(NAME_BYTES_MAX, NAME_BYTES_MAX), (NAME_BYTES_MAX + 1, 0)] {
+            let mut protocol = connected();
+            protocol.input(&message(20, 1, command("publish", Value::text(&"k".repeat(length)))));
+            let Some(Event::Publish { key }) = protocol.next_event().unwrap() else { panic!("no publish") };
+            assert_eq!(key.expose().len(), read);
+        }
+    }
+
+    #[test]
+    fn bytes_are_acknowledged_once_a_window_and_a_tiny_window_is_not_honoured() {
+        let mut protocol = connected();
+        protocol.input(&message(5, 0, vec![0, 0, 0, 1]));
+        assert!(protocol.next_event().unwrap().is_none());
+        let _ = protocol.take_output();
+        let (mut acknowledged, pieces) = (0, 64);
+        for _ in 0..pieces {
+            protocol.input(&message(3, 0, vec![0; 1024]));
+            assert!(protocol.next_event().unwrap().is_none());
+            acknowledged += protocol.take_output().len() / 16;
+        }
+        assert!((3..=4).contains(&acknowledged), "{acknowledged} for {pieces} KiB");
+    }
+
+    #[test]
+    fn limits_are_counted_by_name_and_nonsense_is_not() {
+        assert_eq!(ProtocolError::from(ChunkError::MessageTooLong(1, 0)).limit(), Some("message_bytes"));
+        assert_eq!(ProtocolError::from(AmfError::TooDeep).limit(), Some("amf_depth"));
+        assert_eq!(ProtocolError::from(AmfError::Truncated).limit(), None);
+        assert_eq!(ProtocolError::Command("x".to_owned()).limit(), None);
+    }
+
     #[test]
     fn play_while_publishing_changes_nothing() {
-        let mut peer = ChunkSerializer::new();
-        let mut message = |type_id, message_stream_id, data: Vec<u8>| {
-            let payload =
-                MessagePayload { timestamp: RtmpTimestamp::new(0), type_id, message_stream_id, data: data.into() };
-            peer.serialize(&payload, true, false).unwrap().bytes
-        };
-        let command = |name, argument| amf::encode(&[Value::text(name), Value::Number(1.0), Value::Null, argument]);
-        let mut protocol = Protocol::new();
-        protocol.input(&message(20, 0, command("connect", Value::Null))).unwrap();
-        assert!(matches!(protocol.next_event().unwrap(), Some(Event::Connect { .. })));
-        protocol.accept_connect().unwrap();
-        protocol.input(&message(20, 1, command("publish", Value::text("key")))).unwrap();
-        assert!(matches!(protocol.next_event().unwrap(), Some(Event::Publish { .. })));
-        protocol.accept_publish().unwrap();
+        let mut protocol = publishing();
         for play in ["play", "play2"] {
-            protocol.input(&message(20, 2, command(play, Value::text("key")))).unwrap();
+            protocol.input(&message(20, 2, command(play, Value::text("key"))));
             assert!(protocol.next_event().unwrap().is_none(), "{play}");
         }
-        protocol.input(&message(9, 1, vec![0x17, 1])).unwrap();
+        protocol.input(&message(9, 1, vec![0x17, 1]));
         assert!(matches!(protocol.next_event().unwrap(), Some(Event::Video { .. })));
     }
 

@@ -5,17 +5,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
-use rtmp::{Event, Protocol, flv};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use rand::RngCore as _;
+use rtmp::handshake::{Handshake, HandshakeError, RANDOM_BYTES};
+use rtmp::{Event, Protocol, ProtocolError, flv};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::keys::KeyDigest;
 use crate::session::hub::{Denied, Hub, MediaMessage, Publication};
 
-/// Bytes read at once.
+/// Bytes read at once from a publisher.
 const READ_BYTES: usize = 64 * 1024;
+/// Bytes read at once before: handshake and commands, from whoever found the port.
+const READ_BYTES_UNPUBLISHED: usize = 4 * 1024;
 /// Longest wait for the peer to take what we write: answers of a few hundred bytes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a refused peer may take to read why, before the connection is cut.
@@ -35,9 +37,40 @@ pub(super) enum Closed {
     /// What it sent is not RTMP.
     #[error("not valid RTMP: {0}")]
     Invalid(String),
-    /// It was too slow.
-    #[error("{0}")]
-    Deadline(&'static str),
+    /// It went beyond a limit: the name under which that is counted, and what to tell an operator.
+    #[error("{1}")]
+    Limit(&'static str, String),
+}
+
+impl Closed {
+    /// Under what the end is counted in `ingest_refused_total`; `None` for one that is nobody's fault, or counted when it was told.
+    pub(super) const fn label(&self) -> Option<&'static str> {
+        match self {
+            Self::Gone | Self::Refused(_) => None,
+            Self::Invalid(_) => Some("invalid"),
+            Self::Limit(label, _) => Some(label),
+        }
+    }
+
+    /// Slower than `limit`.
+    pub(super) fn late(label: &'static str, what: &str, limit: Duration) -> Self {
+        Self::Limit(label, format!("{what} within {} s", limit.as_secs_f64()))
+    }
+}
+
+impl From<ProtocolError> for Closed {
+    fn from(error: ProtocolError) -> Self {
+        match error.limit() {
+            Some(label) => Self::Limit(label, error.to_string()),
+            None => Self::Invalid(error.to_string()),
+        }
+    }
+}
+
+impl From<HandshakeError> for Closed {
+    fn from(error: HandshakeError) -> Self {
+        Self::Invalid(error.to_string())
+    }
 }
 
 impl From<std::io::Error> for Closed {
@@ -49,7 +82,7 @@ impl From<std::io::Error> for Closed {
 /// Times and names that a connection needs to know.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
-    /// From the first byte to an accepted `publish`.
+    /// From the connection's begin, TLS included, to an accepted `publish`.
     pub(super) handshake: Duration,
     /// Without a byte, afterwards.
     pub(super) idle: Duration,
@@ -58,30 +91,43 @@ pub(super) struct Rules {
 }
 
 /// One connection.
-pub(super) struct Connection {
-    socket: TcpStream,
+pub(super) struct Connection<S> {
+    socket: S,
     address: SocketAddr,
     protocol: Protocol,
     hub: Arc<Hub>,
     rules: Rules,
     buffer: Vec<u8>,
     broken_tags: u32,
+    /// Whether the handshake is over.
+    is_greeted: bool,
     /// The application that the peer connected to, when it is not ours.
     unknown_application: Option<String>,
 }
 
-impl Connection {
-    pub(super) fn new(socket: TcpStream, address: SocketAddr, hub: Arc<Hub>, rules: Rules) -> Self {
-        let (protocol, buffer) = (Protocol::new(), vec![0; READ_BYTES]);
-        Self { socket, address, protocol, hub, rules, buffer, broken_tags: 0, unknown_application: None }
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(socket: S, address: SocketAddr, hub: Arc<Hub>, rules: Rules) -> Self {
+        Self {
+            socket,
+            address,
+            protocol: Protocol::new(),
+            hub,
+            rules,
+            buffer: vec![0; READ_BYTES_UNPUBLISHED],
+            broken_tags: 0,
+            is_greeted: false,
+            unknown_application: None,
+        }
     }
 
-    /// Serves the connection until it ends.
-    pub(super) async fn run(mut self) -> Closed {
-        let ended = match timeout(self.rules.handshake, self.until_publish()).await {
+    /// Serves the connection until it ends. `spent`: how long it took to get here.
+    pub(super) async fn run(mut self, spent: Duration) -> Closed {
+        let limit = self.rules.handshake;
+        let ended = match timeout(limit.saturating_sub(spent), self.until_publish()).await {
             Ok(Ok(publication)) => self.media(publication).await,
             Ok(Err(closed)) => closed,
-            Err(_) => Closed::Deadline("no publish in time"),
+            Err(_) if self.is_greeted => Closed::late("publish_time", "no publish", limit),
+            Err(_) => Closed::late("handshake_time", "no whole handshake", limit),
         };
         if matches!(ended, Closed::Refused(_)) {
             self.linger().await;
@@ -92,7 +138,8 @@ impl Connection {
     /// Handshake (5.2) and commands, up to an accepted `publish`.
     async fn until_publish(&mut self) -> Result<Publication, Closed> {
         let rest = self.handshake().await?;
-        guarded(|| self.protocol.input(&rest))?;
+        self.is_greeted = true;
+        self.protocol.input(&rest);
         loop {
             while let Some(event) = guarded(|| self.protocol.next_event())? {
                 if let Some(publication) = self.command(event).await? {
@@ -106,21 +153,18 @@ impl Connection {
     }
 
     async fn handshake(&mut self) -> Result<Vec<u8>, Closed> {
-        let mut handshake = Handshake::new(PeerType::Server);
+        let mut random = Box::new([0; RANDOM_BYTES]);
+        rand::rng().fill_bytes(random.as_mut_slice());
+        let mut handshake = Handshake::new(random);
         loop {
             let read = self.socket.read(&mut self.buffer).await?;
             if read == 0 {
                 return Err(Closed::Gone);
             }
             let bytes = self.buffer.get(..read).unwrap_or_default();
-            let (response, rest) = match guarded(|| handshake.process_bytes(bytes))? {
-                HandshakeProcessResult::InProgress { response_bytes } => (response_bytes, None),
-                HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
-                    (response_bytes, Some(remaining_bytes))
-                }
-            };
-            self.write(&response).await?;
-            if let Some(rest) = rest {
+            let progress = guarded(|| handshake.input(bytes))?;
+            self.write(&progress.answer).await?;
+            if let Some(rest) = progress.rest {
                 return Ok(rest);
             }
         }
@@ -132,11 +176,11 @@ impl Connection {
             Event::Connect { app } => {
                 // An unknown application is refused at `publish`: OBS shows the reason of that refusal, not of this one.
                 self.unknown_application = (app != self.rules.application).then_some(app);
-                guarded(|| self.protocol.accept_connect())?;
+                self.protocol.accept_connect();
             }
             Event::Publish { key } => return self.publish(&KeyDigest::of(key.expose())).await.map(Some),
             Event::Play => {
-                guarded(|| self.protocol.reject_play())?;
+                self.protocol.reject_play();
                 return Err(self.refuse("play", "play is not served".to_owned()).await);
             }
             Event::Unpublish | Event::Metadata(_) | Event::Video { .. } | Event::Audio { .. } => {}
@@ -147,12 +191,13 @@ impl Connection {
     async fn publish(&mut self, key: &KeyDigest) -> Result<Publication, Closed> {
         if let Some(app) = &self.unknown_application {
             let text = format!("No application {app:?} here: publish to /{}.", self.rules.application);
-            guarded(|| self.protocol.reject_publish("NetStream.Publish.BadName", &text))?;
+            self.protocol.reject_publish("NetStream.Publish.BadName", &text);
             return Err(self.refuse("application", text).await);
         }
         match self.hub.admit(key) {
             Ok(publication) => {
-                guarded(|| self.protocol.accept_publish())?;
+                self.protocol.accept_publish();
+                self.buffer.resize(READ_BYTES, 0);
                 self.flush().await?;
                 tracing::info!(stream = %publication.stream(), address = %self.address, "publisher accepted");
                 Ok(publication)
@@ -162,7 +207,7 @@ impl Connection {
                     Denied::WrongKey | Denied::Busy => "NetStream.Publish.BadName",
                     Denied::NotReady(_) | Denied::Full | Denied::Stopping => "NetStream.Failed",
                 };
-                guarded(|| self.protocol.reject_publish(code, &denied.to_string()))?;
+                self.protocol.reject_publish(code, &denied.to_string());
                 Err(self.refuse(denied.label(), denied.to_string()).await)
             }
         }
@@ -176,8 +221,7 @@ impl Connection {
             () = link.closed() => {
                 let (code, text) = link.reason();
                 let text = text.to_owned();
-                // Tells why; when it cannot be told, the connection is cut all the same.
-                let _ = guarded(|| self.protocol.reject_publish(code, &text));
+                self.protocol.reject_publish(code, &text);
                 self.refuse("closed", text).await
             }
         }
@@ -205,7 +249,8 @@ impl Connection {
             }
             self.flush().await?;
             let idle = timeout(self.rules.idle, self.socket.read(&mut self.buffer)).await;
-            let read = idle.map_err(|_| Closed::Deadline("publisher sent nothing for too long"))??;
+            let late = |_| Closed::late("idle_time", "nothing came from the publisher", self.rules.idle);
+            let read = idle.map_err(late)??;
             publication.heard();
             self.take(read)?;
         }
@@ -216,13 +261,13 @@ impl Connection {
         match body {
             Ok(body) => Ok(body),
             Err(error @ flv::FlvError::Codec { .. }) => {
-                guarded(|| self.protocol.reject_publish("NetStream.Publish.BadName", &error.to_string()))?;
+                self.protocol.reject_publish("NetStream.Publish.BadName", &error.to_string());
                 Err(self.refuse("codec", error.to_string()).await)
             }
             Err(error @ flv::FlvError::Truncated(_)) => {
                 self.broken_tags = self.broken_tags.saturating_add(1);
                 if self.broken_tags > BROKEN_TAGS_MAX {
-                    return Err(Closed::Invalid(error.to_string()));
+                    return Err(Closed::Limit("broken_tags", error.to_string()));
                 }
                 Ok(flv::Body::Nothing)
             }
@@ -233,8 +278,8 @@ impl Connection {
         if read == 0 {
             return Err(Closed::Gone);
         }
-        let bytes = self.buffer.get(..read).unwrap_or_default();
-        guarded(|| self.protocol.input(bytes))
+        self.protocol.input(self.buffer.get(..read).unwrap_or_default());
+        Ok(())
     }
 
     /// Sends the refusal that the protocol has ready.
@@ -258,7 +303,7 @@ impl Connection {
         }
         timeout(WRITE_TIMEOUT, self.socket.write_all(bytes))
             .await
-            .map_err(|_| Closed::Deadline("peer reads nothing"))??;
+            .map_err(|_| Closed::late("write_time", "the peer did not take an answer", WRITE_TIMEOUT))??;
         Ok(())
     }
 
@@ -275,10 +320,10 @@ impl Connection {
 }
 
 /// Nothing that a peer sends may end more than its own connection: a panic in here is an error of the connection.
-fn guarded<T, E: ToString>(step: impl FnOnce() -> Result<T, E>) -> Result<T, Closed> {
+fn guarded<T, E: Into<Closed>>(step: impl FnOnce() -> Result<T, E>) -> Result<T, Closed> {
     match catch_unwind(AssertUnwindSafe(step)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Closed::Invalid(error.to_string())),
+        Ok(Err(error)) => Err(error.into()),
         Err(_) => {
             metrics::counter!("ingest_panics_total").increment(1);
             Err(Closed::Invalid("the parser panicked".to_owned()))

@@ -2,6 +2,7 @@
 //!
 //! Deliberately knows nothing of what becomes of the media.
 
+mod census;
 mod connection;
 mod server;
 

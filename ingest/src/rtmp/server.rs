@@ -1,15 +1,16 @@
 //! The listener: accepts connections within bounds, each in a task of its own.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use node::CancellationToken;
+use node::clock::Clock;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
+use super::census::Census;
 use super::connection::{Closed, Connection, Rules};
 use crate::Config;
 use crate::session::hub::Hub;
@@ -18,54 +19,21 @@ use crate::session::hub::Hub;
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
 /// How long connections may take to say goodbye.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
+/// How often it is said that there are too many connections.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A bound listener.
 pub(crate) struct Server {
     listener: TcpListener,
     address: SocketAddr,
     rules: Rules,
-    connections_max: usize,
-    connections_per_address_max: usize,
-}
-
-/// Connections per address, and in total.
-#[derive(Debug, Default)]
-struct Census(Mutex<HashMap<IpAddr, usize>>);
-
-/// One counted connection.
-struct Counted {
     census: Arc<Census>,
-    address: IpAddr,
-}
-
-impl Census {
-    fn admit(self: &Arc<Self>, address: IpAddr, total_max: usize, each_max: usize) -> Option<Counted> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let total = counts.values().fold(0_usize, |sum, count| sum.saturating_add(*count));
-        let own = counts.get(&address).copied().unwrap_or(0);
-        if total >= total_max || own >= each_max {
-            return None;
-        }
-        counts.insert(address, own.saturating_add(1));
-        Some(Counted { census: Arc::clone(self), address })
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut counts = self.census.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
+    complaints: Complaints,
 }
 
 impl Server {
     /// Binds. Errors name the address.
-    pub(crate) async fn bind(config: &Config) -> Result<Self> {
+    pub(crate) async fn bind(config: &Config, clock: Clock) -> Result<Self> {
         let listener = node::http::bind(config.rtmp_listen).await?;
         Ok(Self {
             address: listener.local_addr()?,
@@ -75,8 +43,8 @@ impl Server {
                 idle: Duration::from_secs(config.idle_seconds),
                 application: config.application.clone(),
             },
-            connections_max: config.connections_max,
-            connections_per_address_max: config.connections_per_address_max,
+            census: Census::new(config.connections_max, config.connections_per_address_max),
+            complaints: Complaints { clock, last: None },
         })
     }
 
@@ -86,8 +54,7 @@ impl Server {
     }
 
     /// Accepts until `shutdown`; then waits a moment for the connections to end.
-    pub(crate) async fn run(self, hub: Arc<Hub>, shutdown: CancellationToken) {
-        let census = Arc::new(Census::default());
+    pub(crate) async fn run(mut self, hub: Arc<Hub>, shutdown: CancellationToken) {
         let tasks = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
@@ -102,11 +69,13 @@ impl Server {
                     continue;
                 }
             };
-            let Some(counted) = census.admit(address.ip(), self.connections_max, self.connections_per_address_max)
-            else {
-                tracing::warn!(%address, "too many connections: closed");
-                metrics::counter!("ingest_refused_total", "reason" => "connections").increment(1);
-                continue;
+            let counted = match self.census.admit(address.ip()) {
+                Ok(counted) => counted,
+                Err(limit) => {
+                    metrics::counter!("ingest_refused_total", "reason" => limit).increment(1);
+                    self.complaints.too_many(address, limit);
+                    continue;
+                }
             };
             // Answers are small and waited for.
             let _ = socket.set_nodelay(true);
@@ -116,7 +85,7 @@ impl Server {
             tasks.spawn(async move {
                 let _counted = counted;
                 tokio::select! {
-                    closed = connection.run() => report(address, &closed),
+                    closed = connection.run(Duration::ZERO) => report(address, &closed),
                     // Publishers are told by their streams; whoever has not got that far, or does not listen, is cut.
                     () = async { closing.cancelled().await; tokio::time::sleep(CLOSE_WAIT).await } => {}
                 }
@@ -127,13 +96,30 @@ impl Server {
     }
 }
 
+/// Says that there are too many connections, and not each time: who makes them would fill the disk with it.
+struct Complaints {
+    clock: Clock,
+    last: Option<Duration>,
+}
+
+impl Complaints {
+    fn too_many(&mut self, address: SocketAddr, limit: &'static str) {
+        let now = self.clock.elapsed();
+        if self.last.is_some_and(|last| now.saturating_sub(last) < COMPLAINT_INTERVAL) {
+            return;
+        }
+        self.last = Some(now);
+        tracing::warn!(%address, limit, "too many connections: closed (said once in ten seconds; metrics have the number)");
+    }
+}
+
+/// Counts and says why a connection ended.
 fn report(address: SocketAddr, closed: &Closed) {
-    match closed {
-        Closed::Gone | Closed::Refused(_) => tracing::debug!(%address, %closed, "connection ended"),
-        Closed::Invalid(_) | Closed::Deadline(_) => {
-            let label = if matches!(closed, Closed::Invalid(_)) { "invalid" } else { "deadline" };
-            metrics::counter!("ingest_refused_total", "reason" => label).increment(1);
-            tracing::info!(%address, %closed, "connection ended");
+    match closed.label() {
+        None => tracing::debug!(%address, %closed, "connection ended"),
+        Some(reason) => {
+            metrics::counter!("ingest_refused_total", "reason" => reason).increment(1);
+            tracing::info!(%address, reason, %closed, "connection ended");
         }
     }
 }

@@ -6,13 +6,10 @@ use std::time::Duration;
 use media::Epoch;
 use messages::SessionState;
 use node::clock::Clock;
-use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
-use rml_rtmp::sessions::{
-    ClientSession, ClientSessionConfig, ClientSessionEvent, ClientSessionResult, PublishRequestType,
-};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::client::{SilentPublisher, handshake};
 use crate::cluster::{Cluster, KEY, text};
 use crate::log;
 
@@ -174,82 +171,4 @@ async fn hostile_connections_leave_the_server_serving() {
     let seconds = log::decode(&cluster, &seals, &"audio".parse().unwrap());
     assert!((7.8..8.2).contains(&seconds), "{seconds}");
     cluster.stop().await;
-}
-
-async fn handshake(address: std::net::SocketAddr) -> std::io::Result<(TcpStream, Vec<u8>)> {
-    let mut socket = TcpStream::connect(address).await?;
-    let mut handshake = Handshake::new(PeerType::Client);
-    socket.write_all(&handshake.generate_outbound_p0_and_p1().unwrap()).await?;
-    let mut buffer = vec![0; 4096];
-    loop {
-        let read = socket.read(&mut buffer).await?;
-        if read == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        match handshake.process_bytes(&buffer[..read]).unwrap() {
-            HandshakeProcessResult::InProgress { response_bytes } => socket.write_all(&response_bytes).await?,
-            HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
-                socket.write_all(&response_bytes).await?;
-                return Ok((socket, remaining_bytes));
-            }
-        }
-    }
-}
-
-/// Publishes, and then sends what it is told to, or nothing: another implementation than the server's own.
-struct SilentPublisher {
-    socket: TcpStream,
-    session: ClientSession,
-}
-
-impl SilentPublisher {
-    async fn connect(cluster: &Cluster) -> Self {
-        let (socket, rest) = handshake(cluster.rtmp).await.unwrap();
-        let (session, results) = ClientSession::new(ClientSessionConfig::new()).unwrap();
-        let mut publisher = Self { socket, session };
-        publisher.handle(results).await;
-        let connect = publisher.session.request_connection("live".to_owned()).unwrap();
-        publisher.handle(vec![connect]).await;
-        let results = publisher.session.handle_input(&rest).unwrap();
-        publisher.handle(results).await;
-        let mut buffer = vec![0; 4096];
-        loop {
-            let read = publisher.socket.read(&mut buffer).await.unwrap();
-            assert!(read > 0, "closed before publishing");
-            let results = publisher.session.handle_input(&buffer[..read]).unwrap();
-            if publisher.handle(results).await {
-                return publisher;
-            }
-        }
-    }
-
-    async fn handle(&mut self, results: Vec<ClientSessionResult>) -> bool {
-        let mut accepted = false;
-        for result in results {
-            match result {
-                ClientSessionResult::OutboundResponse(packet) => self.socket.write_all(&packet.bytes).await.unwrap(),
-                ClientSessionResult::RaisedEvent(ClientSessionEvent::ConnectionRequestAccepted) => {
-                    let publish = self.session.request_publishing(KEY.to_owned(), PublishRequestType::Live).unwrap();
-                    Box::pin(self.handle(vec![publish])).await;
-                }
-                ClientSessionResult::RaisedEvent(ClientSessionEvent::PublishRequestAccepted) => accepted = true,
-                _ => {}
-            }
-        }
-        accepted
-    }
-
-    async fn video(&mut self, body: &'static [u8]) {
-        let stamp = rml_rtmp::time::RtmpTimestamp::new(0);
-        let packet = self.session.publish_video_data(axum::body::Bytes::from_static(body), stamp, false).unwrap();
-        self.handle(vec![packet]).await;
-    }
-
-    /// What the server still says before it closes.
-    async fn read_to_end(mut self) -> String {
-        let mut rest = Vec::new();
-        let ended = tokio::time::timeout(Duration::from_secs(10), self.socket.read_to_end(&mut rest)).await;
-        assert!(ended.is_ok(), "connection left open");
-        String::from_utf8_lossy(&rest).into_owned()
-    }
 }

@@ -23,6 +23,7 @@ use seal::{Grant, Keyring, RootKey, StreamPattern};
 use sha2::Digest as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
 
 use crate::receiver::Receiver;
 
@@ -293,6 +294,16 @@ impl Cluster {
         tokio::time::timeout(std::time::Duration::from_secs(30), wait)
             .await
             .unwrap_or_else(|_| panic!("in vain: {what}"));
+    }
+
+    /// How many were refused for `reason`, in this process.
+    pub(crate) async fn refused(&self, reason: &str) -> u64 {
+        let request = axum::http::Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
+        let response = self.ops.router().oneshot(request).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let line = format!("ingest_refused_total{{reason=\"{reason}\"}} ");
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        text.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
     }
 
     pub(crate) fn url(&self, application: &str, key: &str) -> String {

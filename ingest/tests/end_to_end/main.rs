@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod attacks;
+mod client;
 mod cluster;
+mod limits;
 mod log;
 mod outage;
 mod owners;

@@ -1,0 +1,7 @@
+//! Bodies of media messages out of bytes.
+#![no_main]
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| support::targets::flv(bytes));

@@ -1,0 +1,7 @@
+//! Connections out of bytes, in pieces, answered as the server does.
+#![no_main]
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| support::targets::session(bytes));

@@ -1,0 +1,91 @@
+//! A publisher of another implementation than the server's own, byte by byte where it has to be.
+
+use std::time::Duration;
+
+use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
+use rml_rtmp::sessions::{
+    ClientSession, ClientSessionConfig, ClientSessionEvent, ClientSessionResult, PublishRequestType,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::cluster::{Cluster, KEY};
+
+/// Connects, and ends the handshake; what came after it is returned too.
+pub(crate) async fn handshake(address: std::net::SocketAddr) -> std::io::Result<(TcpStream, Vec<u8>)> {
+    let mut socket = TcpStream::connect(address).await?;
+    let mut handshake = Handshake::new(PeerType::Client);
+    socket.write_all(&handshake.generate_outbound_p0_and_p1().unwrap()).await?;
+    let mut buffer = vec![0; 4096];
+    loop {
+        let read = socket.read(&mut buffer).await?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        match handshake.process_bytes(&buffer[..read]).unwrap() {
+            HandshakeProcessResult::InProgress { response_bytes } => socket.write_all(&response_bytes).await?,
+            HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
+                socket.write_all(&response_bytes).await?;
+                return Ok((socket, remaining_bytes));
+            }
+        }
+    }
+}
+
+/// Publishes, and then sends what it is told to, or nothing: another implementation than the server's own.
+pub(crate) struct SilentPublisher {
+    pub(crate) socket: TcpStream,
+    session: ClientSession,
+}
+
+impl SilentPublisher {
+    pub(crate) async fn connect(cluster: &Cluster) -> Self {
+        let (socket, rest) = handshake(cluster.rtmp).await.unwrap();
+        let (session, results) = ClientSession::new(ClientSessionConfig::new()).unwrap();
+        let mut publisher = Self { socket, session };
+        publisher.handle(results).await;
+        let connect = publisher.session.request_connection("live".to_owned()).unwrap();
+        publisher.handle(vec![connect]).await;
+        let results = publisher.session.handle_input(&rest).unwrap();
+        publisher.handle(results).await;
+        let mut buffer = vec![0; 4096];
+        loop {
+            let read = publisher.socket.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "closed before publishing");
+            let results = publisher.session.handle_input(&buffer[..read]).unwrap();
+            if publisher.handle(results).await {
+                return publisher;
+            }
+        }
+    }
+
+    async fn handle(&mut self, results: Vec<ClientSessionResult>) -> bool {
+        let mut accepted = false;
+        for result in results {
+            match result {
+                ClientSessionResult::OutboundResponse(packet) => self.socket.write_all(&packet.bytes).await.unwrap(),
+                ClientSessionResult::RaisedEvent(ClientSessionEvent::ConnectionRequestAccepted) => {
+                    let publish = self.session.request_publishing(KEY.to_owned(), PublishRequestType::Live).unwrap();
+                    Box::pin(self.handle(vec![publish])).await;
+                }
+                ClientSessionResult::RaisedEvent(ClientSessionEvent::PublishRequestAccepted) => accepted = true,
+                _ => {}
+            }
+        }
+        accepted
+    }
+
+    pub(crate) async fn video(&mut self, body: &'static [u8]) {
+        let stamp = rml_rtmp::time::RtmpTimestamp::new(0);
+        let packet = self.session.publish_video_data(axum::body::Bytes::from_static(body), stamp, false).unwrap();
+        self.handle(vec![packet]).await;
+    }
+
+    /// What the server still says before it closes.
+    pub(crate) async fn read_to_end(mut self) -> String {
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(10), self.socket.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "connection left open");
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+}
