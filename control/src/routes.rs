@@ -17,7 +17,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use catalogue::{Stream, StreamKey};
 use media::StreamId;
-use messages::{Role, SessionInfo, Topic};
+use messages::{InputReport, Role, SessionInfo, Topic};
 use node::http::Peer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -140,6 +140,8 @@ struct StreamView {
     key: String,
     created_at: i64,
     session: Option<SessionInfo>,
+    /// What comes in from the publisher; none without one.
+    input: Option<InputReport>,
     /// Nodes that hold it now; fewer than `session.replicas`, and it is degraded.
     holders: usize,
 }
@@ -147,6 +149,7 @@ struct StreamView {
 fn view(shared: &Shared, stream: Stream) -> Json<StreamView> {
     Json(StreamView {
         session: shared.view.session(&stream.name),
+        input: shared.view.input(&stream.name, shared.node.clock.now()),
         holders: shared.view.holders(&stream.name, shared.node.clock.now()),
         key: stream.key.expose().to_owned(),
         created_at: stream.created_at.0,

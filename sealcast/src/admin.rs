@@ -1,6 +1,7 @@
 //! `sealcast stream|node|key`: asks the control node, with a certificate that may.
 
 pub(crate) mod node;
+pub(crate) mod stream;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cli::{AdminFlags, KeyCommand, StreamCommand};
+use crate::cli::{AdminFlags, KeyCommand};
 use crate::settings;
 
 /// Longest wait for an answer of control.
@@ -125,64 +126,6 @@ fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
 
 fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
-}
-
-/// `sealcast stream …`
-///
-/// # Errors
-/// When control does not answer, or refuses.
-pub(crate) async fn stream(command: StreamCommand) -> anyhow::Result<()> {
-    let with_key = |stream: &Value| {
-        let key = field(stream, "key");
-        format!("stream      {}\nstream key  {key}\nstate       {}\n", field(stream, "name"), state(stream))
-    };
-    match command {
-        StreamCommand::List { admin } => {
-            let admin = Admin::connect(&admin)?;
-            let streams = admin.ask(Method::GET, "/streams", None).await?;
-            admin.print(&streams, |streams| {
-                let row = |stream: &Value| vec![field(stream, "name").to_owned(), state(stream)];
-                table(&["STREAM", "STATE"], &items(streams).iter().map(row).collect::<Vec<_>>())
-            })
-        }
-        StreamCommand::Create { name, admin } => {
-            let admin = Admin::connect(&admin)?;
-            let body = serde_json::json!({ "name": name });
-            let stream = admin.ask(Method::POST, "/streams", Some(body)).await?;
-            admin.print(&stream, with_key)
-        }
-        StreamCommand::Show { name, admin } => {
-            let admin = Admin::connect(&admin)?;
-            let stream = admin.ask(Method::GET, &format!("/streams/{}", checked(&name)?), None).await?;
-            admin.print(&stream, with_key)
-        }
-        StreamCommand::RotateKey { name, admin } => {
-            let admin = Admin::connect(&admin)?;
-            let stream = admin.ask(Method::POST, &format!("/streams/{}/rotate-key", checked(&name)?), None).await?;
-            admin.print(&stream, with_key)
-        }
-        StreamCommand::Delete { name, admin } => {
-            let admin = Admin::connect(&admin)?;
-            let answer = admin.ask(Method::DELETE, &format!("/streams/{}", checked(&name)?), None).await?;
-            admin.print(&answer, |_| format!("stream {name} is deleted\n"))
-        }
-    }
-}
-
-/// A name that is safe in a path.
-fn checked(name: &str) -> anyhow::Result<media::StreamId> {
-    Ok(media::StreamId::new(name)?)
-}
-
-/// State of a stream, and how many nodes hold it where those are too few.
-fn state(stream: &Value) -> String {
-    let state = stream["session"]["state"].as_str().unwrap_or("never published");
-    let (holders, wanted) =
-        (stream["holders"].as_u64().unwrap_or(0), stream["session"]["replicas"].as_u64().unwrap_or(0));
-    if state == "live" && holders < wanted {
-        return format!("live, degraded: {holders} of {wanted} nodes hold it");
-    }
-    state.to_owned()
 }
 
 /// `sealcast key …`

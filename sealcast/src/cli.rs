@@ -179,7 +179,7 @@ pub(crate) struct AdminFlags {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StreamCommand {
-    /// List all streams.
+    /// List all streams, with what comes in and how many warnings there are.
     List {
         #[command(flatten)]
         admin: AdminFlags,
@@ -191,10 +191,17 @@ pub(crate) enum StreamCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Show a stream and its key.
+    /// Show a stream and its key, what comes in from its publisher, and what the streamer should change.
+    #[command(after_help = "Examples:
+  sealcast stream show assembly-hall                                          bit rate, frame rate, keyframes, skew, warnings
+  sealcast stream show assembly-hall --watch                                  again every two seconds, without the key
+  sealcast stream show assembly-hall --json | jq '.input.warnings[].text'     for programs")]
     Show {
         /// Name of the stream.
         name: String,
+        /// Show it again every two seconds, without the key, until Ctrl-C.
+        #[arg(long)]
+        watch: bool,
         #[command(flatten)]
         admin: AdminFlags,
     },

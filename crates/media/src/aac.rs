@@ -19,8 +19,14 @@ const OBJECT_TYPE_LC: u8 = 2;
 const OBJECT_TYPE_SBR: u8 = 5;
 const OBJECT_TYPE_PS: u8 = 29;
 
+/// syncExtensionType that announces SBR behind a configuration that old decoders read (1.6.2.1).
+const SYNC_EXTENSION_SBR: u32 = 0x2b7;
+
 /// AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Two that say the same in other words are equal: encoders send two bytes at first, and later four or five with an extension that
+/// says that there is no SBR.
+#[derive(Debug, Clone)]
 pub struct AudioSpecificConfig {
     raw: Bytes,
     object_type: u8,
@@ -28,7 +34,21 @@ pub struct AudioSpecificConfig {
     output_sample_rate_hz: u32,
     channels: u8,
     frame_samples: u32,
+    sbr: bool,
 }
+
+impl PartialEq for AudioSpecificConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let meaning = |config: &Self| {
+            let Self { raw: _, object_type, sample_rate_hz, output_sample_rate_hz, channels, frame_samples, sbr } =
+                config;
+            (*object_type, *sample_rate_hz, *output_sample_rate_hz, *channels, *frame_samples, *sbr)
+        };
+        meaning(self) == meaning(other)
+    }
+}
+
+impl Eq for AudioSpecificConfig {}
 
 impl AudioSpecificConfig {
     /// Reads an AudioSpecificConfig, as in RTMP's AAC sequence header or an encoder's extradata.
@@ -63,8 +83,12 @@ impl AudioSpecificConfig {
             7 => 8,
             _ => return Err(Error::Aac("channel configuration is not 1 to 7")),
         };
+        let mut sbr = object_type != core_type;
+        if !sbr && let Some(rate @ 1..) = read_sbr_extension(&mut reader) {
+            (sbr, output_sample_rate_hz) = (true, rate);
+        }
         let raw = Bytes::copy_from_slice(bytes);
-        Ok(Self { raw, object_type, sample_rate_hz, output_sample_rate_hz, channels, frame_samples })
+        Ok(Self { raw, object_type, sample_rate_hz, output_sample_rate_hz, channels, frame_samples, sbr })
     }
 
     /// AAC-LC with frames of 1024 samples. Errors when the rate is 0 or needs more than 24 bits, or the channels are not 1 to 6 or 8.
@@ -99,6 +123,11 @@ impl AudioSpecificConfig {
         self.object_type
     }
 
+    /// Whether it says that there is SBR (HE-AAC), in either way of saying so. Where it does not, there may still be some.
+    pub const fn has_sbr(&self) -> bool {
+        self.sbr
+    }
+
     /// Samples per second and channel of the core coder.
     pub const fn sample_rate_hz(&self) -> u32 {
         self.sample_rate_hz
@@ -126,7 +155,8 @@ impl AudioSpecificConfig {
 
     /// `mp4a.40.2` and so on (RFC 6381, 3.3).
     pub fn codec_string(&self) -> String {
-        format!("mp4a.40.{}", self.object_type)
+        let object_type = if self.sbr { self.object_type.max(OBJECT_TYPE_SBR) } else { self.object_type };
+        format!("mp4a.40.{object_type}")
     }
 }
 
@@ -137,6 +167,20 @@ fn read_object_type(reader: &mut BitReader<'_>) -> Option<u8> {
         value => value,
     };
     u8::try_from(value).ok()
+}
+
+/// The output rate of SBR where an extension behind GASpecificConfig says that there is some; the reader stands behind
+/// `frameLengthFlag`.
+fn read_sbr_extension(reader: &mut BitReader<'_>) -> Option<u32> {
+    if reader.bit()? {
+        reader.skip(14)?; // coreCoderDelay
+    }
+    if reader.bit()? {
+        // extensionFlag: none of the object types above has one.
+        return None;
+    }
+    let is_sbr = reader.bits(11)? == SYNC_EXTENSION_SBR && read_object_type(reader)? == OBJECT_TYPE_SBR;
+    if is_sbr && reader.bit()? { read_rate(reader) } else { None }
 }
 
 /// The rate; 0 for a reserved index.
@@ -234,6 +278,29 @@ mod tests {
         assert_eq!((config.object_type(), config.channels()), (5, 2));
         assert_eq!((config.sample_rate_hz(), config.output_sample_rate_hz()), (24_000, 48_000));
         assert_eq!(config.codec_string(), "mp4a.40.5");
+    }
+
+    #[test]
+    fn sbr_that_is_announced_behind_the_configuration_is_seen() {
+        // AAC-LC, 24 kHz, stereo, then: SBR, 48 kHz.
+        let config = AudioSpecificConfig::parse(&[0x13, 0x10, 0x56, 0xe5, 0x98]).unwrap();
+        assert_eq!((config.object_type(), config.has_sbr(), config.channels()), (2, true, 2));
+        assert_eq!((config.sample_rate_hz(), config.output_sample_rate_hz()), (24_000, 48_000));
+        assert_eq!(config.codec_string(), "mp4a.40.5");
+        assert!(AudioSpecificConfig::parse(&[0x2b, 0x11, 0x88, 0x00]).unwrap().has_sbr());
+    }
+
+    #[test]
+    fn longer_configuration_that_says_the_same_is_the_same() {
+        let short = AudioSpecificConfig::parse(&[0x11, 0x90]).unwrap();
+        for longer in [&[0x11, 0x90, 0x56, 0xe5, 0x00][..], &[0x11, 0x90, 0x56, 0xe5], &[0x11, 0x90, 0, 0]] {
+            let longer = AudioSpecificConfig::parse(longer).unwrap();
+            assert_eq!(short, longer);
+            assert!(!longer.has_sbr() && longer.codec_string() == "mp4a.40.2");
+        }
+        let mono = AudioSpecificConfig::parse(&[0x11, 0x88]).unwrap();
+        let with_sbr = AudioSpecificConfig::parse(&[0x11, 0x90, 0x56, 0xe5, 0x80]).unwrap();
+        assert!(short != mono && short != with_sbr);
     }
 
     #[test]

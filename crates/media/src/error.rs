@@ -10,6 +10,12 @@ pub enum Error {
     /// An AVC decoder configuration record, parameter set or sample does not parse.
     #[error("AVC: {0}")]
     Avc(&'static str),
+    /// An HEVC decoder configuration record does not parse.
+    #[error("HEVC: {0}")]
+    Hevc(&'static str),
+    /// An AV1 codec configuration record does not parse.
+    #[error("AV1: {0}")]
+    Av1(&'static str),
     /// An AudioSpecificConfig does not parse, or is of a kind that is not supported.
     #[error("AAC: {0}")]
     Aac(&'static str),

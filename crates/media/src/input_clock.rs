@@ -45,6 +45,7 @@ pub const START_SKEW_MILLIS_MAX: i64 = 3_000;
 pub struct InputClock {
     video: Option<Track>,
     audio: Option<Track>,
+    zero_offset_millis: i64,
 }
 
 /// Where a track is: the stamp as it came, and what was made of it.
@@ -58,6 +59,12 @@ impl InputClock {
     /// A clock that has seen nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// How much later the sound's stamps are than the picture's, in milliseconds, where the two do not count from the same zero and
+    /// were put together as they arrived; otherwise 0.
+    pub const fn zero_offset_millis(&self) -> i64 {
+        self.zero_offset_millis
     }
 
     /// Puts an RTMP stamp (milliseconds modulo 2^32) on the session's timeline: in [`Timescale::MILLIS`], the first stamp of all
@@ -74,7 +81,12 @@ impl InputClock {
             (Some(own), other) => follow(own, other, media, stamp)?,
             (None, Some(other)) => {
                 let skew = signed_distance(other.stamp, stamp);
-                if skew.abs() > START_SKEW_MILLIS_MAX { other.millis } else { other.millis + skew }
+                if skew.abs() > START_SKEW_MILLIS_MAX {
+                    self.zero_offset_millis = if media == Media::Audio { skew } else { -skew };
+                    other.millis
+                } else {
+                    other.millis + skew
+                }
             }
             (None, None) => BASE_OFFSET_MILLIS,
         };
@@ -169,6 +181,7 @@ mod tests {
             let audio = start.wrapping_add_signed(offset);
             assert_eq!(millis(&mut clock, Media::Audio, audio), Ok(33));
             assert_eq!(millis(&mut clock, Media::Audio, audio + 21), Ok(54));
+            assert_eq!(clock.zero_offset_millis(), i64::from(offset) - 33);
         }
     }
 

@@ -5,10 +5,12 @@
 
 pub mod aac;
 pub mod audio_clock;
+pub mod av1;
 pub mod avc;
 mod bits;
 pub mod cmaf;
 mod error;
+pub mod hevc;
 mod ids;
 pub mod input_clock;
 mod object;

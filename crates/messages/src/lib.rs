@@ -3,8 +3,10 @@
 //! Owns the names and shapes of the control plane (design, section 4). Deliberately knows nothing of MQTT itself: that is
 //! `node::bus`. Pure.
 
+mod input;
 mod payload;
 mod topic;
 
+pub use input::{AudioInput, Drops, InputReport, Severity, VideoInput, Warning};
 pub use payload::{Alert, AlertReason, Load, NodeState, Policy, Presence, Role, SessionInfo, SessionState};
 pub use topic::{InvalidTopic, Prefix, Topic};

@@ -73,6 +73,8 @@ pub enum Topic {
     Node(NodeId),
     /// `streams/{stream}/session`: [`crate::SessionInfo`]; retained.
     Session(StreamId),
+    /// `streams/{stream}/input`: [`crate::InputReport`].
+    Input(StreamId),
     /// `streams/{stream}/seals`: one seal (COSE).
     Seals(StreamId),
     /// `streams/{stream}/head`: the newest seal (COSE); retained.
@@ -98,6 +100,7 @@ impl fmt::Display for Topic {
         match self {
             Self::Node(node) => write!(f, "nodes/{node}"),
             Self::Session(stream) => write!(f, "streams/{stream}/session"),
+            Self::Input(stream) => write!(f, "streams/{stream}/input"),
             Self::Seals(stream) => write!(f, "streams/{stream}/seals"),
             Self::Head(stream) => write!(f, "streams/{stream}/head"),
             Self::Key(key) => write!(f, "keys/{key}"),
@@ -117,6 +120,7 @@ impl Topic {
         let topic = match (levels.next(), levels.next(), levels.next()) {
             (Some("nodes"), Some(node), None) => Self::Node(NodeId::new(node)?),
             (Some("streams"), Some(stream), Some("session")) => Self::Session(StreamId::new(stream)?),
+            (Some("streams"), Some(stream), Some("input")) => Self::Input(StreamId::new(stream)?),
             (Some("streams"), Some(stream), Some("seals")) => Self::Seals(StreamId::new(stream)?),
             (Some("streams"), Some(stream), Some("head")) => Self::Head(StreamId::new(stream)?),
             (Some("keys"), Some("revoked"), None) => Self::Revoked,
@@ -142,6 +146,7 @@ mod tests {
         for rest in [
             "nodes/b1",
             "streams/demo/session",
+            "streams/demo/input",
             "streams/demo/seals",
             "streams/demo/head",
             "keys/00ff",

@@ -1,20 +1,34 @@
 //! Bodies of RTMP's audio and video messages: FLV tags (Video File Format 10.1, E.4.2 and E.4.3) and the FourCC form of
-//! Enhanced RTMP, of which `avc1` and `mp4a` are taken. Pure.
+//! Enhanced RTMP (v2, "Enhanced Video" and "Enhanced Audio"), of which `avc1`, `hvc1`, `av01`, `mp4a` and `.mp3` are taken. What else there
+//! is, multitrack and Opus with it, is refused by name, and never taken for something else. Pure.
 
 use bytes::Bytes;
+
+/// How a picture is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VideoCodec {
+    /// H.264.
+    Avc,
+    /// H.265.
+    Hevc,
+    /// AV1.
+    Av1,
+}
 
 /// What an audio or video message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
-    /// AVC decoder configuration record.
-    VideoConfig(Bytes),
-    /// One access unit, length-prefixed.
+    /// Decoder configuration record of the codec: `avcC`, `hvcC` or `av1C`.
+    VideoConfig(VideoCodec, Bytes),
+    /// One access unit: length-prefixed NAL units, or, of AV1, the OBUs of a temporal unit.
     Video {
+        /// Codec.
+        codec: VideoCodec,
         /// Presentation time less decode time, in milliseconds, -2^23 to 2^23-1.
         composition_ms: i32,
-        /// What the encoder says; the truth is in the NAL units.
+        /// What the encoder says; the truth is in the data.
         key: bool,
-        /// NAL units.
+        /// NAL units or OBUs.
         data: Bytes,
     },
     /// AudioSpecificConfig.
@@ -31,7 +45,7 @@ pub enum Body {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FlvError {
     /// A codec that is not supported: the publisher has to change its settings.
-    #[error("{kind} codec {codec} is not supported: send {}", if *.kind == "video" { "H.264 (AVC)" } else { "AAC" })]
+    #[error("{kind} codec {codec} is not supported: send {}", if *.kind == "video" { "H.264 (AVC), HEVC or AV1" } else { "AAC" })]
     Codec {
         /// `video` or `audio`.
         kind: &'static str,
@@ -53,47 +67,66 @@ pub fn video(body: &Bytes) -> Result<Body, FlvError> {
     if frame == 5 {
         return Ok(Body::Nothing);
     }
-    if codec != 7 {
-        return Err(FlvError::Codec { kind: "video", codec: video_codec_name(codec) });
-    }
+    let codec = match codec {
+        7 => VideoCodec::Avc,
+        // Of nobody's specification, and sent by encoders that are older than the FourCC.
+        12 => VideoCodec::Hevc,
+        other => return Err(FlvError::Codec { kind: "video", codec: video_codec_name(other) }),
+    };
     let head = body.first_chunk::<5>().ok_or(FlvError::Truncated("video"))?;
     let [_, packet, cts @ ..] = *head;
     match packet {
-        0 => Ok(Body::VideoConfig(body.slice(5..))),
-        1 => Ok(access_unit(frame, cts, body.slice(5..))),
+        0 => Ok(Body::VideoConfig(codec, body.slice(5..))),
+        1 => Ok(access_unit(codec, frame, cts, body.slice(5..))),
         _ => Ok(Body::Nothing),
     }
 }
 
-/// Enhanced RTMP v1, "Extended VideoTagHeader".
+/// "Extended VideoTagHeader".
 fn enhanced_video(first: u8, body: &Bytes) -> Result<Body, FlvError> {
+    const SEQUENCE_START: u8 = 0;
+    const CODED_FRAMES: u8 = 1;
+    const CODED_FRAMES_X: u8 = 3;
+    const METADATA: u8 = 4;
+    const TS_SEQUENCE_START: u8 = 5;
+    const COMMAND_FRAME: u8 = 5;
+    let refused = |codec: String| Err(FlvError::Codec { kind: "video", codec });
     let (frame, packet) = ((first >> 4) & 0x07, first & 0x0F);
+    if packet > TS_SEQUENCE_START {
+        // Multitrack (6) and ModEx (7) have their own bytes where the FourCC would stand.
+        return refused("in a multitrack or ModEx packet".to_owned());
+    }
+    if frame == COMMAND_FRAME && packet != METADATA {
+        // A seek command, without a FourCC.
+        return Ok(Body::Nothing);
+    }
     let four_cc = body.get(1..5).ok_or(FlvError::Truncated("video"))?;
-    if packet >= 6 {
-        let codec = "in a multitrack or ModEx packet".to_owned();
-        return Err(FlvError::Codec { kind: "video", codec });
-    }
-    if four_cc != b"avc1" {
-        return Err(FlvError::Codec { kind: "video", codec: four_cc_name(four_cc) });
-    }
+    let codec = match four_cc {
+        b"avc1" => VideoCodec::Avc,
+        b"hvc1" => VideoCodec::Hevc,
+        b"av01" => VideoCodec::Av1,
+        other => return refused(four_cc_name(other)),
+    };
     match packet {
-        0 => Ok(Body::VideoConfig(body.slice(5..))),
-        1 => {
+        SEQUENCE_START => Ok(Body::VideoConfig(codec, body.slice(5..))),
+        // AV1 has no composition time: its frames are stamped with when they are shown.
+        CODED_FRAMES if codec != VideoCodec::Av1 => {
             let cts = body.get(5..).and_then(|rest| rest.first_chunk::<3>()).ok_or(FlvError::Truncated("video"))?;
-            Ok(access_unit(frame, *cts, body.slice(8..)))
+            Ok(access_unit(codec, frame, *cts, body.slice(8..)))
         }
-        3 => Ok(access_unit(frame, [0; 3], body.slice(5..))),
+        CODED_FRAMES | CODED_FRAMES_X => Ok(access_unit(codec, frame, [0; 3], body.slice(5..))),
+        TS_SEQUENCE_START => refused(format!("{} with a configuration of MPEG-2 TS", four_cc_name(four_cc))),
         _ => Ok(Body::Nothing),
     }
 }
 
-fn access_unit(frame: u8, [a, b, c]: [u8; 3], data: Bytes) -> Body {
+fn access_unit(codec: VideoCodec, frame: u8, [a, b, c]: [u8; 3], data: Bytes) -> Body {
     if data.is_empty() {
         return Body::Nothing;
     }
     // The sign of the 24-bit number is that of the 32-bit one whose lowest byte is dropped.
     let composition_ms = i32::from_be_bytes([a, b, c, 0]) >> 8;
-    Body::Video { composition_ms, key: frame == 1, data }
+    Body::Video { codec, composition_ms, key: frame == 1, data }
 }
 
 /// Reads the body of an audio message (type 8).
@@ -103,13 +136,7 @@ pub fn audio(body: &Bytes) -> Result<Body, FlvError> {
         2 | 14 if body.len() == 1 => return Ok(Body::Nothing),
         2 | 14 => return Ok(Body::Mp3(body.slice(1..))),
         10 => (*body.get(1).ok_or(FlvError::Truncated("audio"))?, 2),
-        9 => {
-            let four_cc = body.get(1..5).ok_or(FlvError::Truncated("audio"))?;
-            if four_cc != b"mp4a" {
-                return Err(FlvError::Codec { kind: "audio", codec: four_cc_name(four_cc) });
-            }
-            (first & 0x0F, 5)
-        }
+        9 => return enhanced_audio(first, body),
         other => return Err(FlvError::Codec { kind: "audio", codec: audio_codec_name(other) }),
     };
     let data = body.slice(start..);
@@ -118,6 +145,28 @@ pub fn audio(body: &Bytes) -> Result<Body, FlvError> {
         0 => Ok(Body::AudioConfig(data)),
         1 => Ok(Body::Audio(data)),
         _ => Ok(Body::Nothing),
+    }
+}
+
+/// "Extended AudioTagHeader".
+fn enhanced_audio(first: u8, body: &Bytes) -> Result<Body, FlvError> {
+    const SEQUENCE_START: u8 = 0;
+    const CODED_FRAMES: u8 = 1;
+    const MULTITRACK: u8 = 5;
+    let packet = first & 0x0F;
+    if packet >= MULTITRACK {
+        let codec = "in a multitrack or ModEx packet".to_owned();
+        return Err(FlvError::Codec { kind: "audio", codec });
+    }
+    let four_cc = body.get(1..5).ok_or(FlvError::Truncated("audio"))?;
+    let data = body.slice(5..);
+    match (four_cc, packet) {
+        (b"mp4a" | b".mp3", _) if data.is_empty() => Ok(Body::Nothing),
+        (b"mp4a", SEQUENCE_START) => Ok(Body::AudioConfig(data)),
+        (b"mp4a", CODED_FRAMES) => Ok(Body::Audio(data)),
+        (b".mp3", CODED_FRAMES) => Ok(Body::Mp3(data)),
+        (b"mp4a" | b".mp3", _) => Ok(Body::Nothing),
+        (other, _) => Err(FlvError::Codec { kind: "audio", codec: four_cc_name(other) }),
     }
 }
 
@@ -136,7 +185,6 @@ fn video_codec_name(codec: u8) -> String {
         2 => "Sorenson H.263".to_owned(),
         3 | 6 => "Screen Video".to_owned(),
         4 | 5 => "VP6".to_owned(),
-        12 => "HEVC (12)".to_owned(),
         13 => "AV1 (13)".to_owned(),
         other => format!("number {other}"),
     }
@@ -170,33 +218,74 @@ mod tests {
         assert_eq!(read([0x80, 0, 0]), (-8_388_608, false));
     }
 
+    fn body(bytes: &[u8]) -> Result<Body, FlvError> {
+        video(&Bytes::copy_from_slice(bytes))
+    }
+
     #[test]
-    fn both_forms_of_avc_are_taken() {
-        assert_eq!(
-            video(&Bytes::from_static(b"\x17\x00\0\0\0cfg")).unwrap(),
-            Body::VideoConfig(Bytes::from_static(b"cfg"))
-        );
-        assert_eq!(video(&Bytes::from_static(b"\x90avc1cfg")).unwrap(), Body::VideoConfig(Bytes::from_static(b"cfg")));
-        let unit = Body::Video { composition_ms: 33, key: true, data: Bytes::from_static(b"nal") };
-        assert_eq!(video(&Bytes::from_static(b"\x17\x01\0\0\x21nal")).unwrap(), unit);
-        assert_eq!(video(&Bytes::from_static(b"\x91avc1\0\0\x21nal")).unwrap(), unit);
-        let unit = Body::Video { composition_ms: 0, key: false, data: Bytes::from_static(b"nal") };
-        assert_eq!(video(&Bytes::from_static(b"\xA3avc1nal")).unwrap(), unit);
+    fn both_forms_of_avc_and_hevc_are_taken() {
+        for (codec, legacy, four_cc) in [(VideoCodec::Avc, 7, b"avc1"), (VideoCodec::Hevc, 12, b"hvc1")] {
+            let config = Body::VideoConfig(codec, Bytes::from_static(b"cfg"));
+            let unit = |composition_ms, key| {
+                let data = Bytes::from_static(b"nal");
+                Body::Video { codec, composition_ms, key, data }
+            };
+            let enhanced = |first: u8, rest: &[u8]| body(&[&[first][..], four_cc, rest].concat()).unwrap();
+            assert_eq!(body(&[&[0x10 | legacy, 0, 0, 0, 0][..], b"cfg"].concat()).unwrap(), config);
+            assert_eq!(body(&[&[0x10 | legacy, 1, 0, 0, 33][..], b"nal"].concat()).unwrap(), unit(33, true));
+            assert_eq!(body(&[0x10 | legacy, 2, 0, 0, 0]).unwrap(), Body::Nothing);
+            assert_eq!(enhanced(0x90, b"cfg"), config);
+            assert_eq!(enhanced(0x91, b"\0\0\x21nal"), unit(33, true));
+            assert_eq!(enhanced(0xA1, b"\xFF\xFF\xDFnal"), unit(-33, false));
+            assert_eq!(enhanced(0xA3, b"nal"), unit(0, false));
+            for (what, first) in [("end of sequence", 0x92), ("metadata", 0x94)] {
+                assert_eq!(enhanced(first, b"rest"), Body::Nothing, "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn av1_has_no_composition_time() {
+        let unit =
+            |key| Body::Video { codec: VideoCodec::Av1, composition_ms: 0, key, data: Bytes::from_static(b"obus") };
+        assert_eq!(body(b"\x90av01cfg").unwrap(), Body::VideoConfig(VideoCodec::Av1, Bytes::from_static(b"cfg")));
+        assert_eq!(body(b"\x91av01obus").unwrap(), unit(true));
+        assert_eq!(body(b"\xA1av01obus").unwrap(), unit(false));
+        assert_eq!(body(b"\xA3av01obus").unwrap(), unit(false));
+        assert_eq!(body(b"\x92av01").unwrap(), Body::Nothing);
+        assert_eq!(body(b"\x91av01").unwrap(), Body::Nothing);
+    }
+
+    #[test]
+    fn seek_command_is_nothing_in_both_forms() {
+        assert_eq!(body(b"\x57\x00").unwrap(), Body::Nothing);
+        assert_eq!(body(b"\xD1\x00").unwrap(), Body::Nothing);
     }
 
     #[test]
     fn other_codecs_are_refused_by_name() {
         for (bytes, name) in [
-            (&b"\x1C\x01\0\0\0"[..], "HEVC (12)"),
-            (b"\x90hvc1", "HEVC (hvc1)"),
-            (b"\x90av01", "AV1 (av01)"),
+            (&b"\x1D\x01\0\0\0"[..], "AV1 (13)"),
+            (b"\x12\x01\0\0\0", "Sorenson"),
+            (b"\x90vp09", "VP9 (vp09)"),
+            (b"\x90HVC1", "\"HVC1\""),
             (b"\x96avc1", "multitrack"),
+            (b"\x96\x00hvc1\x00", "multitrack"),
+            (b"\x97\x02\0\0\0\x01hvc1", "ModEx"),
+            (b"\x95av01data", "MPEG-2 TS"),
             (b"\x90\0\x01\"x", "\\x00"),
         ] {
             let error = video(&Bytes::copy_from_slice(bytes)).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("H.264"), "{error}");
         }
-        for (bytes, name) in [(&b"\xB2data"[..], "Speex"), (b"\x90Opus", "Opus")] {
+        for (bytes, name) in [
+            (&b"\xB2data"[..], "Speex"),
+            (b"\x90Opus", "Opus"),
+            (b"\x91Opusdata", "Opus"),
+            (b"\x91ac-3data", "ac-3"),
+            (b"\x95\x01Opus\x00", "multitrack"),
+            (b"\x95\x00mp4a\x00data", "multitrack"),
+        ] {
             let error = audio(&Bytes::copy_from_slice(bytes)).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("AAC"), "{error}");
         }
@@ -211,6 +300,11 @@ mod tests {
             Body::AudioConfig(Bytes::from_static(b"\x12\x10"))
         );
         assert_eq!(audio(&Bytes::from_static(b"\xAF\x01raw")).unwrap(), Body::Audio(Bytes::from_static(b"raw")));
+        assert_eq!(audio(&Bytes::from_static(b"\x91.mp3mp3")).unwrap(), Body::Mp3(Bytes::from_static(b"mp3")));
+        assert_eq!(
+            audio(&Bytes::from_static(b"\x90mp4a\x12\x10")).unwrap(),
+            audio(&Bytes::from_static(b"\xAF\0\x12\x10")).unwrap()
+        );
         assert_eq!(audio(&Bytes::from_static(b"\x91mp4araw")).unwrap(), Body::Audio(Bytes::from_static(b"raw")));
         assert_eq!(audio(&Bytes::from_static(b"\xAF\x01")).unwrap(), Body::Nothing);
         assert_eq!(audio(&Bytes::from_static(b"\xAF")), Err(FlvError::Truncated("audio")));

@@ -16,7 +16,8 @@ const PASSED_BITS_PER_SECOND: u64 = 192_000;
 /// MPEG-4 audio object type of AAC-LC.
 const AAC_LC: u8 = 2;
 
-/// Frames of slower sound are so long that its parts would not be as long as declared.
+/// Frames of slower sound are so long that its parts would not be as long as declared. And it may have SBR that nobody announced: only a
+/// decoder notices.
 const PASSED_SAMPLE_RATE_HZ_MIN: u32 = 44_100;
 
 enum Path {
@@ -38,7 +39,9 @@ impl AudioTrack {
     pub(super) fn new(format: &AudioFormat, start: Option<Timestamp>) -> Result<Self, Error> {
         let (path, aac, mean) = match format {
             AudioFormat::Aac(aac)
-                if aac.object_type() == AAC_LC && aac.sample_rate_hz() >= PASSED_SAMPLE_RATE_HZ_MIN =>
+                if aac.object_type() == AAC_LC
+                    && !aac.has_sbr()
+                    && aac.sample_rate_hz() >= PASSED_SAMPLE_RATE_HZ_MIN =>
             {
                 (Path::PassThrough, aac.clone(), PASSED_BITS_PER_SECOND)
             }

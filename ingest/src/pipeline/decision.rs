@@ -7,7 +7,7 @@ use media::{BitsPerSecond, Timescale, avc};
 use super::ladder::Pictures;
 use super::memory::Known;
 use super::plan::SourceFormat;
-use super::{AudioFormat, AudioPacket, Config, PassThrough, VideoPacket, ticks};
+use super::{AudioFormat, AudioPacket, Config, PassThrough, VideoFormat, VideoPacket, ticks};
 
 /// The start is decided with what is there when this much is held back: 2.5 s of 100 Mbit/s.
 const BYTES_MAX: usize = 32 << 20;
@@ -43,7 +43,7 @@ pub(super) enum Packet {
 #[derive(Debug)]
 pub(super) struct Decision {
     /// The pictures' source and parameter sets; `None` for sound alone.
-    pub(super) video: Option<(SourceFormat, avc::DecoderConfig)>,
+    pub(super) video: Option<(SourceFormat, VideoFormat)>,
     /// The sound's format; `None` for pictures alone.
     pub(super) audio: Option<AudioFormat>,
     /// All that was held back; the first picture is an IDR.
@@ -116,7 +116,7 @@ impl Start {
     /// nothing has to be learnt.
     pub(super) fn ready(
         &self,
-        video: Option<&avc::DecoderConfig>,
+        video: Option<&VideoFormat>,
         audio: bool,
         config: &Config,
         known: Option<&Known>,
@@ -136,14 +136,15 @@ impl Start {
             return true;
         }
         let intervals = self.pictures().filter(|(_, idr)| *idr).count() > 1;
-        let possible = config.pass_through == PassThrough::Auto && video.is_some_and(can_pass_through);
+        let possible =
+            config.pass_through == PassThrough::Auto && video.and_then(VideoFormat::avc).is_some_and(can_pass_through);
         seen >= DECISION_TICKS_MIN && audio && (intervals || !possible)
     }
 
     /// Decides. Empty when there is nothing to start with yet.
     pub(super) fn decide(
         self,
-        video: Option<&avc::DecoderConfig>,
+        video: Option<&VideoFormat>,
         audio: Option<&AudioFormat>,
         config: &Config,
         known: Option<Known>,
@@ -152,9 +153,9 @@ impl Start {
             return None;
         }
         let pictures = self.pictures().next().is_some();
-        let video = video.filter(|_| pictures).map(|avc| {
-            let source = known.as_ref().map_or_else(|| self.source(avc, config), |known| known.source);
-            (source, avc.clone())
+        let video = video.filter(|_| pictures).map(|format| {
+            let source = known.as_ref().map_or_else(|| self.source(format, config), |known| known.source);
+            (source, format.clone())
         });
         let pictures = known.and_then(|known| known.pictures);
         // Sound that is announced and does not come yet is silence, so that it needs no new run when it comes.
@@ -162,22 +163,24 @@ impl Start {
         Some(Decision { video, audio, packets: self.packets, pictures })
     }
 
-    fn source(&self, config: &avc::DecoderConfig, pipeline: &Config) -> SourceFormat {
+    fn source(&self, format: &VideoFormat, pipeline: &Config) -> SourceFormat {
         let times: Vec<(i64, bool, usize)> =
             self.pictures().map(|(packet, idr)| (ticks(packet.dts), idr, packet.data.len())).collect();
         let span = times.first().zip(times.last()).map_or(0, |(first, last)| last.0 - first.0);
-        let frame_rate_millihertz = frame_rate(config.frame_rate_millihertz(), span, times.len());
+        let frame_rate_millihertz = frame_rate(format.frame_rate_millihertz(), span, times.len());
         // The last picture's own time is not in the span; leaving its bytes out keeps the quotient right.
         let bytes: usize = times.iter().rev().skip(1).map(|(_, _, length)| length).sum();
         let bits = u64::try_from(bytes).unwrap_or(0).saturating_mul(8 * 90_000);
         let bit_rate = u64::try_from(span).ok().and_then(|span| bits.checked_div(span)).unwrap_or(0);
         let idrs: Vec<i64> = times.iter().filter(|(_, idr, _)| *idr).map(|(dts, ..)| *dts).collect();
         SourceFormat {
-            width: config.width(),
-            height: config.height(),
+            width: format.width(),
+            height: format.height(),
             frame_rate_millihertz,
             bit_rate: BitsPerSecond(bit_rate),
-            pass_through: can_pass_through(config) && regular(&idrs) && paces(&times, pipeline.picture_ticks_max()),
+            pass_through: format.avc().is_some_and(can_pass_through)
+                && regular(&idrs)
+                && paces(&times, pipeline.picture_ticks_max()),
         }
     }
 }

@@ -1,13 +1,12 @@
-//! The H.264 decoder. Decodes once for all rungs; survives anything that calls itself a packet.
+//! The picture's decoder: H.264, HEVC or AV1. Decodes once for all rungs; survives anything that calls itself a packet.
 
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::codec::threading;
 use ffmpeg::frame;
-use media::avc;
 
 use super::shared::{Shared, count};
-use super::{Error, VideoPacket, ffi, ticks};
+use super::{Error, VideoFormat, VideoPacket, ffi, ticks};
 
 /// A decoder for one set of parameter sets.
 pub(super) struct Decoder {
@@ -16,10 +15,15 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// Opens a decoder with `threads` frame threads: each beyond the first is a frame of delay.
-    pub(super) fn open(config: &avc::DecoderConfig, threads: usize) -> Result<Self, Error> {
-        let failed = |detail: String| Error::Ffmpeg { what: "cannot open the H.264 decoder", detail };
-        let codec = ffmpeg::decoder::find(ffmpeg::codec::Id::H264).ok_or_else(|| failed("not built in".to_owned()))?;
-        let mut context = ffi::context_with_extradata(codec, &config.encode())?;
+    pub(super) fn open(format: &VideoFormat, threads: usize) -> Result<Self, Error> {
+        let (found, what) = match format {
+            VideoFormat::Avc(_) => (ffmpeg::decoder::find(ffmpeg::codec::Id::H264), "cannot open the H.264 decoder"),
+            VideoFormat::Hevc(_) => (ffmpeg::decoder::find(ffmpeg::codec::Id::HEVC), "cannot open the HEVC decoder"),
+            VideoFormat::Av1(_) => (av1_decoder(), "cannot open the AV1 decoder"),
+        };
+        let failed = |detail: String| Error::Ffmpeg { what, detail };
+        let codec = found.ok_or_else(|| failed("not built in".to_owned()))?;
+        let mut context = ffi::context_with_extradata(codec, &format.encode())?;
         context.set_threading(threading::Config {
             kind: threading::Type::Frame,
             count: threads.max(1),
@@ -33,7 +37,7 @@ impl Decoder {
         Ok(Self { decoder })
     }
 
-    /// Decodes a packet, which is an IDR or not, and hands over the pictures that came out, in presentation order. Garbage is counted,
+    /// Decodes a packet, which is a keyframe or not, and hands over the pictures that came out, in presentation order. Garbage is counted,
     /// not reported.
     pub(super) fn push(
         &mut self,
@@ -82,4 +86,9 @@ impl Decoder {
             take(frame);
         }
     }
+}
+
+/// One that decodes by itself: FFmpeg's own only drives hardware.
+fn av1_decoder() -> Option<ffmpeg::Codec> {
+    ["libdav1d", "libaom-av1"].into_iter().find_map(ffmpeg::decoder::find_by_name)
 }

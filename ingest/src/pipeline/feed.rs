@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use media::avc;
 use tokio::sync::mpsc;
 
 use super::decision::{Packet, Start};
@@ -11,7 +10,7 @@ use super::run::{Carried, Context, NotStarted, Run};
 use super::shared::{Shared, count};
 use super::{
     AudioFormat, AudioPacket, BreakReason, Config, Error, Feeder, INPUT_DEPTH, Input, Memory, OUTPUT_DEPTH, Output,
-    PACKET_BYTES_MAX, VideoPacket,
+    PACKET_BYTES_MAX, VideoFormat, VideoPacket,
 };
 
 /// Pictures without one that can be decoded: so long is waited before the pipeline gives up. OBS sends a keyframe every 8.3 s when
@@ -35,7 +34,7 @@ pub(super) fn start(config: Config, memory: Memory) -> Result<(Feeder, mpsc::Rec
 }
 
 fn thread(context: &Context, mut inputs: mpsc::Receiver<Input>) {
-    let mut feed = Feed { context: context.clone(), state: State::default(), avc: None, audio: None, pending: None };
+    let mut feed = Feed { context: context.clone(), state: State::default(), format: None, audio: None, pending: None };
     // Publishers' bytes go through a lot of code; a panic in it ends this stream, not the node.
     let outcome = catch_unwind(AssertUnwindSafe(|| feed.all(&mut inputs)));
     let last = match outcome {
@@ -61,7 +60,7 @@ impl Default for State {
 struct Feed {
     context: Context,
     state: State,
-    avc: Option<avc::DecoderConfig>,
+    format: Option<VideoFormat>,
     audio: Option<AudioFormat>,
     /// The run has to break, as soon as the next one can start.
     pending: Option<BreakReason>,
@@ -93,11 +92,11 @@ impl Feed {
         Ok(())
     }
 
-    fn video_config(&mut self, config: avc::DecoderConfig) {
-        if self.avc.as_ref() == Some(&config) {
+    fn video_config(&mut self, format: VideoFormat) {
+        if self.format.as_ref() == Some(&format) {
             return;
         }
-        self.avc = Some(config);
+        self.format = Some(format);
         match &mut self.state {
             State::Starting(start) => start.forget_video(),
             State::Running(run) if run.has_video() => self.pending = Some(BreakReason::VideoFormat),
@@ -119,8 +118,8 @@ impl Feed {
 
     fn video(&mut self, packet: VideoPacket) -> Result<(), Error> {
         // Pictures before their parameter sets mean nothing.
-        let Some(avc) = &self.avc else { return Ok(()) };
-        let idr = avc.is_idr(&packet.data);
+        let Some(format) = &self.format else { return Ok(()) };
+        let idr = format.is_sync(&packet.data);
         if let Some(reason) = self.pending.clone() {
             let carries = matches!(&self.state, State::Running(run) if run.can_carry());
             match reason {
@@ -220,8 +219,8 @@ impl Feed {
 
     fn decide_when_ready(&mut self) -> Result<(), Error> {
         let State::Starting(start) = &self.state else { return Ok(()) };
-        let known = self.context.memory.of(self.avc.as_ref());
-        if start.ready(self.avc.as_ref(), self.audio.is_some(), &self.context.config, known.as_ref()) {
+        let known = self.context.memory.of(self.format.as_ref());
+        if start.ready(self.format.as_ref(), self.audio.is_some(), &self.context.config, known.as_ref()) {
             return self.decide();
         }
         let waited = u64::try_from(start.waited() / 90_000).unwrap_or(0);
@@ -233,8 +232,8 @@ impl Feed {
 
     fn decide(&mut self) -> Result<(), Error> {
         let State::Starting(start) = std::mem::take(&mut self.state) else { return Ok(()) };
-        let known = self.context.memory.of(self.avc.as_ref());
-        let decided = start.decide(self.avc.as_ref(), self.audio.as_ref(), &self.context.config, known);
+        let known = self.context.memory.of(self.format.as_ref());
+        let decided = start.decide(self.format.as_ref(), self.audio.as_ref(), &self.context.config, known);
         let Some(decision) = decided else { return Ok(()) };
         let (run, packets) = match Run::start(&self.context, decision) {
             Ok(started) => started,

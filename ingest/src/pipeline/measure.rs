@@ -6,9 +6,9 @@ use std::time::Duration;
 use ffmpeg_next as ffmpeg;
 
 use bytes::Bytes;
-use media::{RenditionId, Timescale, Timestamp, aac, avc};
+use media::{RenditionId, Timescale, Timestamp, aac, av1, avc, hevc};
 
-use super::{AudioFormat, AudioPacket, Config, Counters, Error, Input, Output, Pace, VideoPacket};
+use super::{AudioFormat, AudioPacket, Config, Counters, Error, Input, Output, Pace, VideoFormat, VideoPacket};
 
 /// Scheduler ticks a second in /proc on every Linux that FFmpeg runs on (USER_HZ).
 const PROC_TICKS_PER_SECOND: u64 = 100;
@@ -31,7 +31,7 @@ pub struct Measured {
     pub counters: Counters,
 }
 
-/// Feeds a file (H.264 in MP4 or FLV, with or without AAC) through a pipeline as fast as it goes ([`Pace::Wait`], whatever the
+/// Feeds a file (H.264, HEVC or AV1 in MP4, or H.264 in FLV, with or without AAC) through a pipeline as fast as it goes ([`Pace::Wait`], whatever the
 /// configuration says) and returns what came out and what it cost. Blocks; call it from a thread.
 pub fn encode_file(path: &Path, config: &Config) -> Result<Measured, Error> {
     let config = Config { pace: Pace::Wait, ..config.clone() };
@@ -92,7 +92,15 @@ pub fn read_file(path: &Path) -> Result<Vec<Input>, Error> {
         let extradata = super::ffi::parameters_extradata(&stream.parameters());
         let base = stream.time_base();
         match stream.parameters().id() {
-            ffmpeg::codec::Id::H264 => inputs.push(Input::VideoConfig(avc::DecoderConfig::parse(&extradata)?)),
+            ffmpeg::codec::Id::H264 => {
+                inputs.push(Input::VideoConfig(VideoFormat::Avc(avc::DecoderConfig::parse(&extradata)?)));
+            }
+            ffmpeg::codec::Id::HEVC => {
+                inputs.push(Input::VideoConfig(VideoFormat::Hevc(hevc::DecoderConfig::parse(&extradata)?)));
+            }
+            ffmpeg::codec::Id::AV1 => {
+                inputs.push(Input::VideoConfig(VideoFormat::Av1(av1::DecoderConfig::parse(&extradata)?)));
+            }
             ffmpeg::codec::Id::AAC => {
                 let aac = aac::AudioSpecificConfig::parse(&extradata)?;
                 inputs.push(Input::AudioConfig(AudioFormat::Aac(aac)));

@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use media::avc;
-
+use super::VideoFormat;
 use super::ladder::Pictures;
 use super::plan::SourceFormat;
 
@@ -15,7 +14,7 @@ pub struct Memory(Arc<Mutex<Option<Known>>>);
 /// comes back with the same ones is the same encoder with the same settings.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
-    pub(super) avc: avc::DecoderConfig,
+    pub(super) format: VideoFormat,
     pub(super) source: SourceFormat,
     /// What the decoder makes of it; `None` when nothing was decoded.
     pub(super) pictures: Option<Pictures>,
@@ -29,8 +28,8 @@ impl Memory {
     }
 
     /// What is known of a source with these parameter sets.
-    pub(super) fn of(&self, avc: Option<&avc::DecoderConfig>) -> Option<Known> {
+    pub(super) fn of(&self, format: Option<&VideoFormat>) -> Option<Known> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().filter(|known| avc == Some(&known.avc)).cloned()
+        known.as_ref().filter(|known| format == Some(&known.format)).cloned()
     }
 }

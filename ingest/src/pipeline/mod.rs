@@ -29,6 +29,7 @@ mod decoder;
 mod encoder;
 mod feed;
 mod ffi;
+mod format;
 mod idr;
 mod ladder;
 mod lag;
@@ -43,6 +44,7 @@ pub mod thumbnail;
 mod transcode;
 
 pub use config::{Config, InvalidConfig, Pace, PassThrough, Preset, RungConfig};
+pub use format::VideoFormat;
 pub use measure::{Measured, encode_file, read_file};
 pub use memory::Memory;
 pub use plan::{Cadence, Ladder, Rung, RungKind, SourceFormat, plan};
@@ -80,7 +82,7 @@ pub struct VideoPacket {
     pub pts: Timestamp,
     /// Decode time on the session's timeline; packets come in its order.
     pub dts: Timestamp,
-    /// H.264 with length prefixes as the newest [`Input::VideoConfig`] says.
+    /// Coded as the newest [`Input::VideoConfig`] says.
     pub data: Bytes,
 }
 
@@ -96,8 +98,8 @@ pub struct AudioPacket {
 /// What goes in.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// H.264 parameter sets. The same again changes nothing; others end the run at the next IDR.
-    VideoConfig(media::avc::DecoderConfig),
+    /// Parameter sets. The same again changes nothing; others end the run at the next keyframe.
+    VideoConfig(VideoFormat),
     /// Sound format. The same again changes nothing; another one, or the first after the run began, ends the run at the next IDR.
     AudioConfig(AudioFormat),
     /// A picture.
@@ -223,6 +225,8 @@ pub struct Counters {
     pub frames_skipped: u64,
     /// Rungs shed.
     pub rungs_shed: u64,
+    /// In the newest run the source's picture is a rendition as it comes.
+    pub passes_through: bool,
 }
 
 /// The way into a pipeline. Dropping it ends the input: the pipeline then drains and says [`Output::Ended`].

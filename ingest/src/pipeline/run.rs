@@ -15,7 +15,7 @@ use super::ladder::{EncodeLadder, Others, Parts, Pictures};
 use super::memory::Known;
 use super::plan::{Ladder, Rung, RungKind, SourceFormat, decode_micros, plan, threads};
 use super::shared::{Shared, count};
-use super::{AudioFormat, AudioPacket, BreakReason, Config, Error, Memory, Output, VideoPacket, ticks};
+use super::{AudioFormat, AudioPacket, BreakReason, Config, Error, Memory, Output, VideoFormat, VideoPacket, ticks};
 
 /// What a run needs from the feed thread.
 #[derive(Clone)]
@@ -75,7 +75,7 @@ pub(super) struct Carried {
     decoder: Decoder,
     pictures: Pictures,
     source: SourceFormat,
-    avc: avc::DecoderConfig,
+    format: VideoFormat,
     not_before: i64,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct Run {
     ladder: Option<EncodeLadder>,
     ahead: Option<Ahead>,
     audio: Option<AudioTrack>,
-    video: Option<(SourceFormat, avc::DecoderConfig)>,
+    video: Option<(SourceFormat, VideoFormat)>,
 }
 
 /// A run could not start.
@@ -108,7 +108,7 @@ impl Run {
     /// The held-back packets come back, to be handed in like all others.
     pub(super) fn start(context: &Context, decision: Decision) -> Result<(Self, VecDeque<Packet>), NotStarted> {
         let Decision { video, audio, packets, pictures: known } = decision;
-        let Some((source, avc)) = video else {
+        let Some((source, format)) = video else {
             let run = Self::begin(context, None, &[], None, None, audio.as_ref(), None)?;
             return Ok((run, packets));
         };
@@ -125,7 +125,7 @@ impl Run {
         let mut ahead = None;
         let mut parts = None;
         if !encoded.is_empty() {
-            let mut decoder = Decoder::open(&avc, threads(decode_micros(source), cores))?;
+            let mut decoder = Decoder::open(&format, threads(decode_micros(source), cores))?;
             let pictures = match known {
                 Some(known) => known,
                 None => {
@@ -141,25 +141,25 @@ impl Run {
             parts = Some(Parts { decoder, pictures, placer, rungs: &encoded, others, not_before: i64::MIN });
         }
         let start = Timestamp::new(start, Timescale::VIDEO);
-        let mut run = Self::begin(context, Some((source, avc)), &rungs, parts, Some(start), audio.as_ref(), ahead)?;
+        let mut run = Self::begin(context, Some((source, format)), &rungs, parts, Some(start), audio.as_ref(), ahead)?;
         run.passed = passes.then(|| run.pass_through(&rungs)).flatten();
         Ok((run, packets))
     }
 
     /// Starts a run with the decoder of the one before: encoded, from the next picture on.
     pub(super) fn resume(context: &Context, carried: Carried, audio: Option<&AudioFormat>) -> Result<Self, Error> {
-        let Carried { decoder, pictures, source, avc, not_before } = carried;
+        let Carried { decoder, pictures, source, format, not_before } = carried;
         let source = SourceFormat { pass_through: false, ..source };
         let Ladder { rungs, .. } = plan(source, context.config.cores_found(), &context.config)?;
         let placer = grid(&context.config, source);
         let parts = Parts { decoder, pictures, placer, rungs: &rungs, others: Others::None, not_before };
         let start = Timestamp::new(not_before.saturating_add(frame_ticks(source)), Timescale::VIDEO);
-        Self::begin(context, Some((source, avc)), &rungs, Some(parts), Some(start), audio, None)
+        Self::begin(context, Some((source, format)), &rungs, Some(parts), Some(start), audio, None)
     }
 
     fn begin(
         context: &Context,
-        video: Option<(SourceFormat, avc::DecoderConfig)>,
+        video: Option<(SourceFormat, VideoFormat)>,
         rungs: &[Rung],
         parts: Option<Parts<'_>>,
         start: Option<Timestamp>,
@@ -168,7 +168,7 @@ impl Run {
     ) -> Result<Self, Error> {
         let audio = audio.map(|format| AudioTrack::new(format, start)).transpose()?;
         let mut tracks = Vec::new();
-        if let Some((_, avc)) = &video {
+        if let Some(avc) = video.as_ref().and_then(|(_, format)| format.avc()) {
             let passed = rungs.iter().filter(|rung| rung.kind == RungKind::PassThrough);
             tracks.extend(passed.map(|rung| passed_track(rung, avc)));
         }
@@ -181,12 +181,14 @@ impl Run {
             }
         };
         tracks.extend(audio.iter().map(|audio| audio.config().clone()));
+        context.shared.begins(rungs.iter().any(|rung| rung.kind == RungKind::PassThrough));
         context.say(Output::Tracks(tracks));
         Ok(Self { context: context.clone(), passed: None, ladder, ahead, audio, video })
     }
 
     fn pass_through(&self, rungs: &[Rung]) -> Option<PassedThrough> {
-        let (source, avc) = self.video.as_ref()?;
+        let (source, format) = self.video.as_ref()?;
+        let avc = format.avc()?;
         let rung = rungs.iter().find(|rung| rung.kind == RungKind::PassThrough)?;
         Some(PassedThrough {
             rendition: rung.rendition.clone(),
@@ -201,9 +203,9 @@ impl Run {
 
     /// What was learnt of the source is of use to the next run, in this pipeline or another.
     pub(super) fn remember(&self) {
-        let Some((source, avc)) = self.video.clone() else { return };
+        let Some((source, format)) = self.video.clone() else { return };
         let pictures = self.ladder.as_ref().map(|ladder| ladder.pictures);
-        self.context.memory.set(Some(Known { avc, source, pictures, sound: self.audio.is_some() }));
+        self.context.memory.set(Some(Known { format, source, pictures, sound: self.audio.is_some() }));
     }
 
     /// Whether it has pictures.
@@ -273,11 +275,11 @@ impl Run {
     /// Drains everything but the decoder, which can go on in the next run; `None` when there is none.
     pub(super) fn finish_and_carry(self) -> Option<Carried> {
         let not_before = self.passed.as_ref().map(|passed| passed.last_pts);
-        let (source, avc) = self.video?;
+        let (source, format) = self.video?;
         let ladder = self.ladder?;
         let pictures = ladder.pictures;
         let not_before = not_before.or_else(|| ladder.last_pts()).unwrap_or(i64::MIN);
-        Some(Carried { decoder: ladder.into_decoder(), pictures, source, avc, not_before })
+        Some(Carried { decoder: ladder.into_decoder(), pictures, source, format, not_before })
     }
 }
 

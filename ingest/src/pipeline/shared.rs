@@ -21,6 +21,7 @@ pub(super) struct Shared {
     pub(super) frames_concealed: AtomicU64,
     pub(super) frames_skipped: AtomicU64,
     pub(super) rungs_shed: AtomicU64,
+    passes_through: AtomicBool,
 }
 
 impl Shared {
@@ -56,6 +57,11 @@ impl Shared {
         self.aborted.load(Ordering::Relaxed)
     }
 
+    /// A run begins, in which the source is a rendition as it comes, or is not.
+    pub(super) fn begins(&self, passes_through: bool) {
+        self.passes_through.store(passes_through, Ordering::Relaxed);
+    }
+
     pub(super) fn counters(&self) -> Counters {
         Counters {
             frames_decoded: self.frames_decoded.load(Ordering::Relaxed),
@@ -63,6 +69,7 @@ impl Shared {
             frames_concealed: self.frames_concealed.load(Ordering::Relaxed),
             frames_skipped: self.frames_skipped.load(Ordering::Relaxed),
             rungs_shed: self.rungs_shed.load(Ordering::Relaxed),
+            passes_through: self.passes_through.load(Ordering::Relaxed),
         }
     }
 }

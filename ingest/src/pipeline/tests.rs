@@ -11,7 +11,10 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod codecs;
 mod pauses;
+mod sound;
+mod tags;
 
 /// A short clip. `options` go to the encoder; sound is AAC-LC unless `options` say otherwise.
 fn clip(directory: &TempDir, name: &str, picture: &str, options: &str) -> PathBuf {
@@ -438,12 +441,12 @@ fn lost_source_idr_is_stood_in_for_at_its_time() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=6", "-g 30 -bf 0");
     let mut inputs = read_file(&path).unwrap();
-    let Some(Input::VideoConfig(avc)) = inputs.iter().find(|input| matches!(input, Input::VideoConfig(_))).cloned()
+    let Some(Input::VideoConfig(format)) = inputs.iter().find(|input| matches!(input, Input::VideoConfig(_))).cloned()
     else {
         panic!("a picture")
     };
     let idrs = inputs.iter_mut().filter_map(|input| match input {
-        Input::Video(packet) if avc.is_idr(&packet.data) => Some(packet),
+        Input::Video(packet) if format.is_sync(&packet.data) => Some(packet),
         _ => None,
     });
     let mut idrs: Vec<_> = idrs.collect();

@@ -18,7 +18,7 @@ use media::{Timescale, Timestamp, avc};
 
 use super::decoder::Decoder;
 use super::shared::Shared;
-use super::{Error, VideoPacket, ffi};
+use super::{Error, VideoFormat, VideoPacket, ffi};
 
 /// Longest side of a thumbnail in pixels.
 pub const SIDE_MAX: u32 = 320;
@@ -88,7 +88,7 @@ fn thread<K: Send>(work: &Receiver<Work<K>>, newest: &Mutex<Option<(K, Bytes)>>)
 fn thumbnail(avc: &avc::DecoderConfig, idr: Bytes) -> Result<Bytes, Error> {
     let none = |what| Error::Ffmpeg { what, detail: "no picture".to_owned() };
     let (shared, mut picture) = (Shared::default(), None);
-    let mut decoder = Decoder::open(avc, 1)?;
+    let mut decoder = Decoder::open(&VideoFormat::Avc(avc.clone()), 1)?;
     let at = Timestamp::zero(Timescale::VIDEO);
     let mut take = |frame| _ = picture.get_or_insert(frame);
     decoder.push(&VideoPacket { pts: at, dts: at, data: idr }, true, &shared, &mut take);

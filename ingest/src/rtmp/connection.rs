@@ -248,6 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Event::Unpublish => return Ok(()),
                     Event::Metadata(metadata) => {
                         tracing::debug!(stream = %publication.stream(), ?metadata, "metadata");
+                        publication.announced(&metadata);
                         continue;
                     }
                     Event::Connect { .. } | Event::Publish { .. } | Event::Play => continue,

@@ -16,6 +16,7 @@ use super::epoch::Writer;
 use super::feed::{self, Feed, Incoming};
 use super::hub::{Hub, Link, NewPublisher};
 use super::outage::Hold;
+use super::report;
 use super::rivals::Rivals;
 use super::stats::StreamStats;
 use super::turn::Duty;
@@ -68,6 +69,7 @@ impl Driver {
     pub(super) async fn run(mut self, first: NewPublisher, mut publishers: mpsc::Receiver<NewPublisher>) {
         let shutdown = self.hub.shutdown.clone();
         let mut next = Some(first);
+        let reporter = report::start(Arc::clone(&self.hub), self.stream.clone(), Arc::clone(&self.stats));
         loop {
             if let Some(publisher) = next.take() {
                 self.publish(publisher).await;
@@ -95,6 +97,7 @@ impl Driver {
                 () = shutdown.cancelled() => {}
             }
         }
+        drop(reporter);
         self.announcer.finish().await;
         self.writer.finish().await;
     }
@@ -160,6 +163,7 @@ impl Driver {
         metrics::gauge!("ingest_publishers").decrement(1.0);
         feed.abort();
         self.backlog = None;
+        self.stats.publisher_gone();
         self.writer.close_epoch().await;
         tracing::info!("publisher is gone");
     }
@@ -172,7 +176,7 @@ impl Driver {
         let (feeder, outputs) = pipeline::start_again(config, self.memory.clone())?;
         tracing::info!("publisher begins");
         metrics::gauge!("ingest_publishers").increment(1.0);
-        self.stats.new_publisher();
+        self.stats.new_publisher(self.hub.services.context.clock.now());
         self.writer.look_for_base();
         let feeder = Arc::new(feeder);
         let way_in = Arc::downgrade(&feeder);

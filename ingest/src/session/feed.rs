@@ -85,7 +85,7 @@ impl Heard {
         let (picture, begins) = match body {
             Body::Video { key, .. } => (true, *key),
             Body::Audio(_) | Body::Mp3(_) => (false, !self.pictures),
-            Body::VideoConfig(_) => {
+            Body::VideoConfig(..) => {
                 self.pictures = true;
                 return None;
             }
@@ -157,6 +157,7 @@ impl Feed {
                 before != *flow
             });
             for input in inputs {
+                self.stats.format(&input);
                 if self.feeder.send(input).await.is_err() {
                     return;
                 }
@@ -169,6 +170,7 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use rtmp::flv::VideoCodec;
 
     use super::*;
 
@@ -177,7 +179,7 @@ mod tests {
     }
 
     fn picture(key: bool) -> Body {
-        Body::Video { composition_ms: 0, key, data: Bytes::from_static(b"x") }
+        Body::Video { codec: VideoCodec::Avc, composition_ms: 0, key, data: Bytes::from_static(b"x") }
     }
 
     fn sound() -> Body {
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn media_begins_with_a_keyframe_or_with_sound_where_there_are_no_pictures() {
         let mut heard = Heard::default();
-        assert_eq!(heard.hear(&Body::VideoConfig(Bytes::new()), now(0)), None);
+        assert_eq!(heard.hear(&Body::VideoConfig(VideoCodec::Avc, Bytes::new()), now(0)), None);
         assert_eq!(heard.hear(&sound(), now(10)), None, "pictures were announced");
         assert_eq!(heard.hear(&picture(false), now(20)), None);
         assert_eq!(heard.hear(&picture(true), now(30)), Some(now(30)));

@@ -12,6 +12,7 @@ use rtmp::flv;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use super::announced::Announced;
 use super::driver::Driver;
 use super::lifecycle::{Admission, Lifecycle, PublisherId};
 use super::stats::StreamStats;
@@ -154,6 +155,11 @@ impl Publication {
         self.link.heard(self.hub.services.context.clock.elapsed());
     }
 
+    /// The encoder said this of itself.
+    pub(crate) fn announced(&self, metadata: &rtmp::amf::Value) {
+        self.hub.announced(&self.stream, Announced::of(metadata));
+    }
+
     /// Hands a message on; waits while the stream has too many. `false` when the stream takes no more.
     pub(crate) async fn send(&self, message: MediaMessage) -> bool {
         self.link.held_back.store(true, Ordering::Relaxed);
@@ -245,6 +251,7 @@ impl Hub {
             }
             room.send(new);
             channel.link = Arc::clone(&link);
+            channel.stats.announced(Announced::default());
         } else {
             if channels.len() >= STREAMS_MAX {
                 return Err(Denied::Full);
@@ -271,6 +278,17 @@ impl Hub {
         if let Some(channel) = self.channels().get_mut(stream) {
             channel.lifecycle.gone(publisher, now);
         }
+    }
+
+    fn announced(&self, stream: &StreamId, announced: Announced) {
+        if let Some(channel) = self.channels().get(stream) {
+            channel.stats.announced(announced);
+        }
+    }
+
+    /// How often a publisher of the stream came back.
+    pub(super) fn reconnects(&self, stream: &StreamId) -> u64 {
+        self.channels().get(stream).map_or(0, |channel| channel.lifecycle.reconnects())
     }
 
     /// State of a stream, and when its grace ends.

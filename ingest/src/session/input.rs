@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use media::input_clock::{BASE_OFFSET_MILLIS, InputClock, Media};
-use media::{Timescale, Timestamp, UnixMillis, aac, avc};
-use rtmp::flv::Body;
+use media::{Timescale, Timestamp, UnixMillis, aac, av1, avc, hevc};
+use rtmp::flv::{Body, VideoCodec};
 
-use crate::pipeline::{AudioFormat, AudioPacket, Input, VideoPacket};
+use crate::pipeline::{AudioFormat, AudioPacket, Input, VideoFormat, VideoPacket};
 
 /// After a break the timeline goes on this much later than the newest time seen, so that no time comes twice.
 const BREAK_GAP_MILLIS: i64 = 1_000;
@@ -18,6 +18,9 @@ pub(crate) enum InputError {
     Media(#[from] media::Error),
 }
 
+/// Keyframe intervals that are remembered: one after a scene change says nothing of the longest.
+const KEYFRAME_INTERVALS_KEPT: usize = 4;
+
 /// What was seen of a publisher's media.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct InputCounters {
@@ -25,16 +28,75 @@ pub(crate) struct InputCounters {
     pub(crate) video_frames: u64,
     /// Sound frames.
     pub(crate) audio_frames: u64,
-    /// Bytes of both.
-    pub(crate) media_bytes: u64,
-    /// Frames that came before their parameter sets, or did not parse.
+    /// Bytes of access units.
+    pub(crate) video_bytes: u64,
+    /// Bytes of sound frames.
+    pub(crate) audio_bytes: u64,
+    /// Frames that came before their parameter sets.
     pub(crate) dropped: u64,
     /// Jumps of the clock.
     pub(crate) breaks: u64,
-    /// Time from one keyframe to the next, the newest, in milliseconds.
-    pub(crate) keyframe_interval_ms: i64,
+    /// Newest times on the session's timeline, in milliseconds.
+    pub(crate) video_ms: Option<i64>,
+    /// See [`Self::video_ms`].
+    pub(crate) audio_ms: Option<i64>,
+    /// The newest keyframe's time.
+    pub(crate) keyframe_ms: Option<i64>,
+    /// Times from one keyframe to the next, the newest ones, in milliseconds; 0 where there are fewer.
+    pub(crate) keyframe_intervals_ms: [i64; KEYFRAME_INTERVALS_KEPT],
+    /// Largest time from decoding to showing a picture since the parameter sets came, in milliseconds.
+    pub(crate) reorder_ms: i32,
+    /// How much later the sound's stamps are than the picture's where they do not count from the same zero, in milliseconds.
+    pub(crate) zero_offset_ms: i64,
+}
+
+impl InputCounters {
+    /// The longest of the newest keyframe intervals; while the newest is open and longer, how long it is by now. In milliseconds.
+    pub(crate) fn keyframe_interval_ms(&self) -> Option<u64> {
+        let open = self.video_ms.zip(self.keyframe_ms).map_or(0, |(now, since)| now.saturating_sub(since));
+        let known = self.keyframe_intervals_ms.iter().copied().max().unwrap_or(0);
+        u64::try_from(known.max(open)).ok().filter(|ms| *ms > 0 && self.keyframe_ms.is_some())
+    }
+
+    /// Whether an interval from keyframe to keyframe was seen whole.
+    pub(crate) fn has_whole_interval(&self) -> bool {
+        self.keyframe_intervals_ms.iter().any(|ms| *ms > 0)
+    }
+
+    /// Newest time of picture and sound, in milliseconds.
+    pub(crate) fn newest_ms(&self) -> Option<i64> {
+        self.video_ms.max(self.audio_ms)
+    }
+
     /// Newest video time less newest audio time, in milliseconds.
-    pub(crate) skew_ms: i64,
+    pub(crate) fn skew_ms(&self) -> Option<i64> {
+        Some(self.video_ms?.saturating_sub(self.audio_ms?))
+    }
+
+    fn keyframe(&mut self, at_ms: i64) {
+        if let Some(before) = self.keyframe_ms.replace(at_ms) {
+            self.keyframe_intervals_ms.rotate_right(1);
+            if let Some(newest) = self.keyframe_intervals_ms.first_mut() {
+                *newest = at_ms.saturating_sub(before);
+            }
+        }
+    }
+}
+
+/// A picture as it came.
+struct VideoFrame {
+    codec: VideoCodec,
+    stamp_ms: u32,
+    composition_ms: i32,
+    data: Bytes,
+}
+
+/// The parameter sets that count.
+#[derive(Debug)]
+struct Video {
+    codec: VideoCodec,
+    record: Bytes,
+    format: VideoFormat,
 }
 
 /// Inputs of one publisher.
@@ -46,12 +108,9 @@ pub(crate) struct InputMapper {
     newest_ms: i64,
     anchored: bool,
     origin: UnixMillis,
-    video: Option<(Bytes, avc::DecoderConfig)>,
-    audio: Option<Bytes>,
+    video: Option<Video>,
+    audio: Option<aac::AudioSpecificConfig>,
     mp3: bool,
-    keyframe_ms: Option<i64>,
-    video_ms: Option<i64>,
-    audio_ms: Option<i64>,
     counters: InputCounters,
 }
 
@@ -77,9 +136,12 @@ impl InputMapper {
     pub(crate) fn push(&mut self, stamp_ms: u32, body: Body, now: UnixMillis) -> Result<Vec<Input>, InputError> {
         match body {
             Body::Nothing => Ok(Vec::new()),
-            Body::VideoConfig(record) => self.video_config(record),
-            Body::AudioConfig(config) => self.audio_config(config),
-            Body::Video { composition_ms, data, .. } => Ok(self.video_frame(stamp_ms, composition_ms, data, now)),
+            Body::VideoConfig(codec, record) => self.video_config(codec, record),
+            Body::AudioConfig(config) => self.audio_config(&config),
+            Body::Video { codec, composition_ms, data, .. } => {
+                let frame = VideoFrame { codec, stamp_ms, composition_ms, data };
+                Ok(self.video_frame(frame, now))
+            }
             Body::Audio(data) if self.audio.is_some() => Ok(self.audio_frame(stamp_ms, data, now)),
             Body::Mp3(data) => {
                 let mut inputs = Vec::new();
@@ -98,40 +160,49 @@ impl InputMapper {
     }
 
     /// The same parameter sets again, as encoders send them every few seconds, are nothing.
-    fn video_config(&mut self, record: Bytes) -> Result<Vec<Input>, InputError> {
-        if self.video.as_ref().is_some_and(|(known, _)| *known == record) {
+    fn video_config(&mut self, codec: VideoCodec, record: Bytes) -> Result<Vec<Input>, InputError> {
+        if self.video.as_ref().is_some_and(|known| known.codec == codec && known.record == record) {
             return Ok(Vec::new());
         }
-        let config = avc::DecoderConfig::parse(&record)?;
-        self.video = Some((record, config.clone()));
-        Ok(vec![Input::VideoConfig(config)])
+        let format = match codec {
+            VideoCodec::Avc => VideoFormat::Avc(avc::DecoderConfig::parse(&record)?),
+            VideoCodec::Hevc => VideoFormat::Hevc(hevc::DecoderConfig::parse(&record)?),
+            VideoCodec::Av1 => VideoFormat::Av1(av1::DecoderConfig::parse(&record)?),
+        };
+        (self.counters.reorder_ms, self.counters.keyframe_intervals_ms) = Default::default();
+        self.video = Some(Video { codec, record, format: format.clone() });
+        Ok(vec![Input::VideoConfig(format)])
     }
 
-    fn audio_config(&mut self, config: Bytes) -> Result<Vec<Input>, InputError> {
-        if self.audio.as_ref() == Some(&config) {
+    /// The same format again, in the same words or in others, is nothing.
+    fn audio_config(&mut self, config: &[u8]) -> Result<Vec<Input>, InputError> {
+        let parsed = aac::AudioSpecificConfig::parse(config)?;
+        if self.audio.as_ref() == Some(&parsed) {
             return Ok(Vec::new());
         }
-        let parsed = aac::AudioSpecificConfig::parse(&config)?;
-        (self.mp3, self.audio) = (false, Some(config));
+        (self.mp3, self.audio) = (false, Some(parsed.clone()));
         Ok(vec![Input::AudioConfig(AudioFormat::Aac(parsed))])
     }
 
-    fn video_frame(&mut self, stamp_ms: u32, composition_ms: i32, data: Bytes, now: UnixMillis) -> Vec<Input> {
-        let Some(key) = self.video.as_ref().map(|(_, config)| config.is_idr(&data)) else {
+    /// A picture, unless its parameter sets are missing or of another codec.
+    fn video_frame(&mut self, frame: VideoFrame, now: UnixMillis) -> Vec<Input> {
+        let VideoFrame { codec, stamp_ms, composition_ms, data } = frame;
+        let Some(key) =
+            self.video.as_ref().filter(|video| video.codec == codec).map(|video| video.format.is_sync(&data))
+        else {
             self.counters.dropped = self.counters.dropped.saturating_add(1);
             return Vec::new();
         };
         let mut inputs = Vec::new();
         let dts_ms = self.time(Media::Video, stamp_ms, now, &mut inputs);
+        let counters = &mut self.counters;
         if key {
-            if let Some(before) = self.keyframe_ms {
-                self.counters.keyframe_interval_ms = dts_ms.saturating_sub(before);
-            }
-            self.keyframe_ms = Some(dts_ms);
+            counters.keyframe(dts_ms);
         }
-        self.video_ms = Some(dts_ms);
-        self.counters.video_frames = self.counters.video_frames.saturating_add(1);
-        self.count(&data);
+        counters.video_ms = Some(dts_ms);
+        counters.video_frames = counters.video_frames.saturating_add(1);
+        counters.video_bytes = counters.video_bytes.saturating_add(length(&data));
+        counters.reorder_ms = counters.reorder_ms.max(composition_ms);
         let pts_ms = dts_ms.saturating_add(i64::from(composition_ms));
         inputs.push(Input::Video(VideoPacket { pts: ticks(pts_ms), dts: ticks(dts_ms), data }));
         inputs
@@ -140,9 +211,10 @@ impl InputMapper {
     fn audio_frame(&mut self, stamp_ms: u32, data: Bytes, now: UnixMillis) -> Vec<Input> {
         let mut inputs = Vec::new();
         let ms = self.time(Media::Audio, stamp_ms, now, &mut inputs);
-        self.audio_ms = Some(ms);
-        self.counters.audio_frames = self.counters.audio_frames.saturating_add(1);
-        self.count(&data);
+        let counters = &mut self.counters;
+        counters.audio_ms = Some(ms);
+        counters.audio_frames = counters.audio_frames.saturating_add(1);
+        counters.audio_bytes = counters.audio_bytes.saturating_add(length(&data));
         inputs.push(Input::Audio(AudioPacket { pts: Timestamp::new(ms, Timescale::MILLIS), data }));
         inputs
     }
@@ -157,7 +229,8 @@ impl InputMapper {
                 inputs.push(Input::Break);
                 self.clock = InputClock::new();
                 self.shift_ms = self.newest_ms.saturating_add(BREAK_GAP_MILLIS).saturating_sub(BASE_OFFSET_MILLIS);
-                (self.anchored, self.keyframe_ms) = (false, None);
+                self.anchored = false;
+                (self.counters.keyframe_ms, self.counters.video_ms, self.counters.audio_ms) = (None, None, None);
                 // A new clock has nothing to jump from.
                 self.clock.unwrap(media, stamp_ms).map_or(BASE_OFFSET_MILLIS, |time| time.ticks)
             }
@@ -168,16 +241,13 @@ impl InputMapper {
             self.origin = UnixMillis(now.0.saturating_sub(ms));
         }
         self.newest_ms = self.newest_ms.max(ms);
+        self.counters.zero_offset_ms = self.clock.zero_offset_millis();
         ms
     }
+}
 
-    fn count(&mut self, data: &Bytes) {
-        let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        self.counters.media_bytes = self.counters.media_bytes.saturating_add(bytes);
-        if let (Some(video), Some(audio)) = (self.video_ms, self.audio_ms) {
-            self.counters.skew_ms = video.saturating_sub(audio);
-        }
-    }
+fn length(data: &Bytes) -> u64 {
+    u64::try_from(data.len()).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds in the timescale of video: exact, 90 ticks each.
@@ -198,11 +268,11 @@ mod tests {
 
     fn record(hex: &str) -> Body {
         let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-        Body::VideoConfig((0..hex.len()).step_by(2).map(byte).collect())
+        Body::VideoConfig(VideoCodec::Avc, (0..hex.len()).step_by(2).map(byte).collect())
     }
 
     fn frame(data: &'static [u8], composition_ms: i32) -> Body {
-        Body::Video { composition_ms, key: false, data: Bytes::from_static(data) }
+        Body::Video { codec: VideoCodec::Avc, composition_ms, key: false, data: Bytes::from_static(data) }
     }
 
     fn names(inputs: &[Input]) -> Vec<&'static str> {
@@ -232,7 +302,7 @@ mod tests {
             assert!(mapper.push(0, record(SMALL), NOW).unwrap().is_empty());
         }
         assert_eq!(names(&mapper.push(0, record(LARGE), NOW).unwrap()), ["video config"]);
-        assert!(mapper.push(0, Body::VideoConfig(Bytes::from_static(b"\x01nonsense")), NOW).is_err());
+        assert!(mapper.push(0, Body::VideoConfig(VideoCodec::Avc, Bytes::from_static(b"\x01nonsense")), NOW).is_err());
     }
 
     #[test]
@@ -253,7 +323,11 @@ mod tests {
         let next = mapper.push(5_033, frame(NOT_IDR, -33), NOW).unwrap();
         assert_eq!(video_times(&next), [(10_033, 10_000)]);
         mapper.push(7_000, frame(IDR, 0), NOW).unwrap();
-        assert_eq!(mapper.counters().keyframe_interval_ms, 2_000);
+        assert_eq!(mapper.counters().keyframe_interval_ms(), Some(2_000));
+        assert_eq!(mapper.counters().reorder_ms, 66);
+        // While no other keyframe comes, the interval grows.
+        mapper.push(10_500, frame(NOT_IDR, 0), NOW).unwrap();
+        assert_eq!(mapper.counters().keyframe_interval_ms(), Some(3_500));
     }
 
     #[test]
@@ -283,6 +357,17 @@ mod tests {
             assert_eq!(video_times(&next), [(11_066, 11_066)]);
             assert_eq!(mapper.counters().breaks, 1);
         }
+    }
+
+    #[test]
+    fn longer_aac_header_that_says_the_same_is_nothing() {
+        let mut mapper = InputMapper::after(None);
+        let mut push = |header: &'static [u8]| {
+            names(&mapper.push(0, Body::AudioConfig(Bytes::from_static(header)), NOW).unwrap()).len()
+        };
+        assert_eq!(push(&[0x11, 0x90]), 1);
+        assert_eq!(push(&[0x11, 0x90, 0x56, 0xe5, 0x00]), 0);
+        assert_eq!(push(&[0x11, 0x88]), 1, "mono");
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! Streams at this ingest: who publishes, what becomes of it, and the seal log that it ends up in.
 //!
 //! Owns the life of a stream (live, reconnecting, ended), its epochs and its log, and whose turn it is where several ingests have the same
-//! stream. [`lifecycle`], [`input`], [`log`], [`outage`], [`turn`] and [`backlog`] are pure; [`hub`], [`driver`] and [`rivals`] are
-//! the shell around them.
+//! stream. [`lifecycle`], [`input`], [`advice`], [`announced`], [`log`], [`outage`], [`turn`] and [`backlog`] are pure; [`hub`],
+//! [`driver`] and [`rivals`] are the shell around them.
 
+mod advice;
 mod announce;
+mod announced;
 mod backlog;
 mod driver;
 mod epoch;
 mod feed;
 pub(crate) mod hub;
-mod input;
+pub(crate) mod input;
 mod lifecycle;
 pub(crate) mod log;
 mod outage;
+mod report;
 mod rivals;
 mod stats;
 mod turn;

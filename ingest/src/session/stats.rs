@@ -5,16 +5,15 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cluster::replicas::Placed;
-use media::{Epoch, LogSequence, RenditionId, Track, UnixMillis};
+use media::{Epoch, LogSequence, Now, RenditionId, Track, UnixMillis};
+use messages::InputReport;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::announced::Announced;
 use super::input::InputCounters;
 use super::turn::Duty;
-use crate::pipeline::Counters;
-
-/// Rates are means over at least this long.
-const RATE_WINDOW: Duration = Duration::from_secs(2);
+use crate::pipeline::{AudioFormat, Counters, Input, VideoFormat};
 
 /// Figures of one stream. Shared by its tasks and `/status`.
 #[derive(Debug)]
@@ -29,18 +28,31 @@ pub(crate) struct StreamStats {
 
 #[derive(Debug, Default)]
 struct Inner {
-    input: InputCounters,
-    pipeline: Counters,
-    window: Option<(Duration, InputCounters)>,
-    input_bits_per_second: u64,
-    frames_per_second_milli: u64,
+    publisher: Publisher,
+    /// What was said of it last.
+    report: Option<InputReport>,
     epoch: Option<Epoch>,
     sequence: Option<LogSequence>,
     acknowledged: Option<LogSequence>,
     ring_bytes: usize,
     seal_lag: Duration,
-    samples_refused: u64,
     rungs: BTreeMap<RenditionId, Rung>,
+}
+
+/// What is known of the newest publisher.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Publisher {
+    /// Since when it is connected; none once it is gone.
+    pub(super) connected: Option<Now>,
+    pub(super) announced: Announced,
+    pub(super) input: InputCounters,
+    pub(super) pipeline: Counters,
+    pub(super) video: Option<VideoFormat>,
+    pub(super) audio: Option<AudioFormat>,
+    /// When a picture, and when sound, came last; readings of the monotonic clock.
+    pub(super) heard: (Option<Duration>, Option<Duration>),
+    /// Samples that did not fit where they came.
+    pub(super) samples_refused: u64,
 }
 
 #[derive(Debug)]
@@ -82,25 +94,56 @@ impl StreamStats {
 
     /// What came in so far.
     pub(crate) fn input(&self, counters: InputCounters, pipeline: Counters, now: Duration) {
-        self.with(|inner| {
-            inner.pipeline = pipeline;
-            inner.input = counters;
-            let (since, before) = *inner.window.get_or_insert((now, counters));
-            let span = now.saturating_sub(since);
-            if span >= RATE_WINDOW {
-                let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1);
-                let bits = counters.media_bytes.saturating_sub(before.media_bytes).saturating_mul(8);
-                let frames = counters.video_frames.saturating_sub(before.video_frames);
-                inner.input_bits_per_second = bits.saturating_mul(1_000).saturating_div(millis);
-                inner.frames_per_second_milli = frames.saturating_mul(1_000_000).saturating_div(millis);
-                inner.window = Some((now, counters));
+        self.with(|Inner { publisher, .. }| {
+            let before = std::mem::replace(&mut publisher.input, counters);
+            publisher.pipeline = pipeline;
+            if counters.video_frames != before.video_frames {
+                publisher.heard.0 = Some(now);
+            }
+            if counters.audio_frames != before.audio_frames {
+                publisher.heard.1 = Some(now);
             }
         });
     }
 
-    /// A publisher begins: its rates are its own.
-    pub(crate) fn new_publisher(&self) {
-        self.with(|inner| inner.window = None);
+    /// Takes note of a format.
+    pub(crate) fn format(&self, input: &Input) {
+        self.with(|Inner { publisher, .. }| match input {
+            Input::VideoConfig(config) => publisher.video = Some(config.clone()),
+            Input::AudioConfig(format) => publisher.audio = Some(format.clone()),
+            Input::Video(_) | Input::Audio(_) | Input::Break => {}
+        });
+    }
+
+    /// What the encoder says of itself; the one before it, if there was one, has no more to say.
+    pub(crate) fn announced(&self, announced: Announced) {
+        self.with(|inner| inner.publisher.announced = announced);
+    }
+
+    /// A publisher begins: what was seen is its own.
+    pub(crate) fn new_publisher(&self, now: Now) {
+        self.with(|inner| {
+            let announced = std::mem::take(&mut inner.publisher.announced);
+            inner.publisher = Publisher { connected: Some(now), announced, ..Publisher::default() };
+        });
+    }
+
+    /// The publisher is gone.
+    pub(crate) fn publisher_gone(&self) {
+        self.with(|inner| inner.publisher.connected = None);
+    }
+
+    /// What is known of the newest publisher, and the rungs that were given up in the epoch that runs.
+    pub(super) fn publisher(&self) -> (Publisher, Vec<String>) {
+        self.with(|inner| {
+            let shed = inner.rungs.iter().filter(|(_, rung)| rung.shed.is_some()).map(|(name, _)| name.to_string());
+            (inner.publisher.clone(), shed.collect())
+        })
+    }
+
+    /// What was said of the publisher.
+    pub(super) fn reported(&self, report: InputReport) {
+        self.with(|inner| inner.report = Some(report));
     }
 
     /// An epoch begins with these renditions.
@@ -134,7 +177,7 @@ impl StreamStats {
 
     /// A sample did not fit where it came.
     pub(crate) fn sample_refused(&self) {
-        self.with(|inner| inner.samples_refused = inner.samples_refused.saturating_add(1));
+        self.with(|Inner { publisher, .. }| publisher.samples_refused = publisher.samples_refused.saturating_add(1));
     }
 
     /// A rung was given up.
@@ -159,15 +202,7 @@ impl StreamStats {
         self.with(|inner| {
             let rungs: Vec<_> =
                 inner.rungs.values().map(|rung| json!({ "track": rung.track, "shed": rung.shed })).collect();
-            let InputCounters {
-                video_frames,
-                audio_frames,
-                media_bytes,
-                dropped,
-                breaks,
-                keyframe_interval_ms,
-                skew_ms,
-            } = inner.input;
+            let Publisher { input, pipeline, samples_refused, .. } = &inner.publisher;
             json!({
                 "started_at": self.started_at,
                 "epoch": inner.epoch,
@@ -175,24 +210,20 @@ impl StreamStats {
                 "acknowledged": inner.acknowledged,
                 "ring_bytes": inner.ring_bytes,
                 "seal_lag_ms": u64::try_from(inner.seal_lag.as_millis()).unwrap_or(u64::MAX),
-                "input": {
-                    "bits_per_second": inner.input_bits_per_second,
-                    "frames_per_second_milli": inner.frames_per_second_milli,
-                    "keyframe_interval_ms": keyframe_interval_ms,
-                    "video_ahead_of_audio_ms": skew_ms,
-                    "video_frames": video_frames,
-                    "audio_frames": audio_frames,
-                    "media_bytes": media_bytes,
-                    "dropped": dropped,
-                    "clock_breaks": breaks,
-                },
-                "pipeline": {
-                    "frames_decoded": inner.pipeline.frames_decoded,
-                    "frames_skipped": inner.pipeline.frames_skipped,
-                    "frames_concealed": inner.pipeline.frames_concealed,
-                    "packets_refused": inner.pipeline.packets_refused,
-                    "samples_refused": inner.samples_refused,
-                    "rungs_shed": inner.pipeline.rungs_shed,
+                "input": inner.report,
+                "counters": {
+                    "video_frames": input.video_frames,
+                    "audio_frames": input.audio_frames,
+                    "video_bytes": input.video_bytes,
+                    "audio_bytes": input.audio_bytes,
+                    "frames_early": input.dropped,
+                    "clock_breaks": input.breaks,
+                    "frames_decoded": pipeline.frames_decoded,
+                    "frames_skipped": pipeline.frames_skipped,
+                    "frames_concealed": pipeline.frames_concealed,
+                    "packets_refused": pipeline.packets_refused,
+                    "samples_refused": samples_refused,
+                    "rungs_shed": pipeline.rungs_shed,
                 },
                 "rungs": rungs,
                 "owners": placed.receivers,

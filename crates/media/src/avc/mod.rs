@@ -10,8 +10,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 pub use nal::{annex_b_to_length_prefixed, length_prefixed_to_annex_b};
 
 use crate::Error;
-use nal::{AnnexB, LengthPrefixed, TYPE_IDR, TYPE_PPS, TYPE_SPS, nal_type};
+pub(crate) use nal::LengthPrefixed;
+use nal::{AnnexB, TYPE_IDR, TYPE_PPS, TYPE_SPS, nal_type};
 use sps::Sps;
+pub(crate) use sps::unescape;
 
 /// AVCDecoderConfigurationRecord (`avcC`, ISO/IEC 14496-15, 5.3.3.1).
 ///

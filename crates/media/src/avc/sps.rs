@@ -35,7 +35,7 @@ impl Sps {
 }
 
 /// Takes the emulation prevention bytes out (7.3.1): 0 0 3 becomes 0 0.
-fn unescape(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut zeros = 0;
     for byte in bytes {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
-    /// Sessions, seals and heads of all streams, alerts, its own presence.
+    /// Sessions, reports of what comes in, seals and heads of all streams, alerts, its own presence.
     Ingest,
     /// Alerts, catalogue requests and its own answers, its own presence.
     Broadcast,
@@ -35,7 +35,7 @@ impl Access {
     /// Filters, below the prefix, of the topics that user `name` may publish.
     pub fn publishes(self, name: &str) -> Vec<String> {
         let shared: &[&str] = match self {
-            Self::Ingest => &["streams/+/session", "streams/+/seals", "streams/+/head", "alerts"],
+            Self::Ingest => &["streams/+/session", "streams/+/input", "streams/+/seals", "streams/+/head", "alerts"],
             Self::Broadcast => &["catalogue/request", "alerts"],
             Self::LoadBalancer => &["alerts"],
             Self::Control => &["keys/+", "policy", "catalogue/+", "alerts"],
@@ -82,6 +82,7 @@ mod tests {
             ("streams/demo/seals", &[Access::Ingest][..]),
             ("streams/demo/head", &[Access::Ingest]),
             ("streams/demo/session", &[Access::Ingest]),
+            ("streams/demo/input", &[Access::Ingest]),
             ("keys/00ff", &[Access::Control]),
             ("keys/revoked", &[Access::Control]),
             ("policy", &[Access::Control]),

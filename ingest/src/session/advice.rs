@@ -1,0 +1,440 @@
+//! What a streamer should know of the stream, in plain words and with the way out. Pure.
+//!
+//! Each warning has a condition with two bounds (a figure has to get well again by more than it got bad) and two patiences: how
+//! long the condition has to hold before the warning is shown, and for how long it has to be gone before the warning goes. So none
+//! of them flickers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use media::{BitsPerSecond, Now, UnixMillis};
+use messages::{InputReport, Severity, VideoInput, Warning};
+
+/// For how long an event is shown.
+const EVENT_SHOWN: Duration = Duration::from_secs(60);
+/// Reconnects are counted over this long.
+const RECONNECT_WINDOW: Duration = Duration::from_secs(600);
+/// Changes of a counter that are remembered.
+const CHANGES_MAX: usize = 64;
+
+/// What there is to say, the most important first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    NoPicture,
+    Slow,
+    RungsShed,
+    FrameRate,
+    NoAudio,
+    AudioSkew,
+    KeyframeInterval,
+    BitRateLow,
+    BitRateHigh,
+    Fast,
+    ClockJumped,
+    ClockOffset,
+    Damaged,
+    Reconnects,
+    Reordering,
+    Transcoded,
+    AudioTranscoded,
+}
+
+impl Kind {
+    const ALL: [Self; 17] = [
+        Self::NoPicture,
+        Self::Slow,
+        Self::RungsShed,
+        Self::FrameRate,
+        Self::NoAudio,
+        Self::AudioSkew,
+        Self::KeyframeInterval,
+        Self::BitRateLow,
+        Self::BitRateHigh,
+        Self::Fast,
+        Self::ClockJumped,
+        Self::ClockOffset,
+        Self::Damaged,
+        Self::Reconnects,
+        Self::Reordering,
+        Self::Transcoded,
+        Self::AudioTranscoded,
+    ];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::NoPicture => "no_picture",
+            Self::Slow => "slower_than_real_time",
+            Self::RungsShed => "rungs_shed",
+            Self::FrameRate => "frame_rate",
+            Self::NoAudio => "no_audio",
+            Self::AudioSkew => "audio_skew",
+            Self::KeyframeInterval => "keyframe_interval",
+            Self::BitRateLow => "bit_rate_low",
+            Self::BitRateHigh => "bit_rate_high",
+            Self::Fast => "faster_than_real_time",
+            Self::ClockJumped => "clock_jumped",
+            Self::ClockOffset => "clock_offset",
+            Self::Damaged => "damaged",
+            Self::Reconnects => "reconnects",
+            Self::Reordering => "b_frames",
+            Self::Transcoded => "video_transcoded",
+            Self::AudioTranscoded => "audio_transcoded",
+        }
+    }
+
+    const fn severity(self) -> Severity {
+        match self {
+            Self::Reordering | Self::Transcoded | Self::AudioTranscoded | Self::ClockOffset => Severity::Note,
+            _ => Severity::Warning,
+        }
+    }
+
+    /// How long it has to hold before it is shown, and be gone before it goes.
+    const fn patience(self) -> (Duration, Duration) {
+        let (shown, gone) = match self {
+            // Counted over a time of their own, or steady by nature.
+            Self::ClockJumped | Self::Damaged | Self::Reconnects | Self::RungsShed => (0, 0),
+            Self::ClockOffset | Self::Transcoded | Self::AudioTranscoded | Self::NoPicture => (0, 0),
+            Self::KeyframeInterval | Self::NoAudio | Self::Reordering => (0, 4),
+            Self::AudioSkew | Self::Slow | Self::FrameRate => (6, 10),
+            Self::BitRateLow | Self::BitRateHigh | Self::Fast => (15, 15),
+        };
+        (Duration::from_secs(shown), Duration::from_secs(gone))
+    }
+}
+
+/// What is seen of a publisher at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// Figures; its own warnings are not looked at.
+    pub(super) report: &'a InputReport,
+    /// Bit rate of the picture, as announced.
+    pub(super) announced_bit_rate: Option<BitsPerSecond>,
+    /// Rungs given up in the epoch that runs.
+    pub(super) shed: &'a [String],
+    /// How much later the sound's stamps are where they have another zero than the picture's, in milliseconds.
+    pub(super) zero_offset_ms: i64,
+    /// How long the publisher has been connected; none while it is away.
+    pub(super) connected_for: Option<Duration>,
+    /// Since when there was no picture; none before the first.
+    pub(super) picture_silent_for: Option<Duration>,
+    /// Since when there was no sound; none before the first.
+    pub(super) sound_silent_for: Option<Duration>,
+    /// The keyframe interval that is known was seen whole.
+    pub(super) interval_is_whole: bool,
+}
+
+/// Makes warnings of what is seen.
+#[derive(Debug, Default)]
+pub(super) struct Advisor {
+    conditions: BTreeMap<Kind, Condition>,
+    jumps: Changes,
+    drops: Changes,
+    reconnects: Changes,
+}
+
+#[derive(Debug, Default)]
+struct Condition {
+    bad_since: Option<Duration>,
+    well_since: Option<Duration>,
+    shown: Option<(UnixMillis, String)>,
+}
+
+impl Condition {
+    /// Takes note of whether the condition holds, and what to say of it.
+    fn observe(&mut self, said: Option<String>, patience: (Duration, Duration), now: Now) {
+        match said {
+            Some(text) => {
+                self.well_since = None;
+                let since = *self.bad_since.get_or_insert(now.elapsed);
+                if let Some((_, shown)) = &mut self.shown {
+                    *shown = text;
+                } else if now.elapsed.saturating_sub(since) >= patience.0 {
+                    self.shown = Some((now.wall, text));
+                }
+            }
+            None => {
+                self.bad_since = None;
+                let since = *self.well_since.get_or_insert(now.elapsed);
+                if now.elapsed.saturating_sub(since) >= patience.1 {
+                    self.shown = None;
+                }
+            }
+        }
+    }
+}
+
+/// When a counter rose. One that went back has begun anew.
+#[derive(Debug, Default)]
+struct Changes {
+    value: u64,
+    rises: VecDeque<(Duration, u64)>,
+}
+
+impl Changes {
+    fn observe(&mut self, value: u64, window: Duration, now: Duration) -> u64 {
+        let rise = value.saturating_sub(self.value);
+        self.value = value;
+        if rise > 0 {
+            if self.rises.len() >= CHANGES_MAX {
+                self.rises.pop_front();
+            }
+            self.rises.push_back((now, rise));
+        }
+        self.rises.retain(|(at, _)| now.saturating_sub(*at) < window);
+        self.rises.iter().map(|(_, rise)| *rise).sum()
+    }
+}
+
+/// Events counted over their times.
+#[derive(Debug, Clone, Copy, Default)]
+struct Events {
+    jumps: u64,
+    drops: u64,
+    reconnects: u64,
+}
+
+impl Advisor {
+    /// Takes note of what is seen, and says what there is to say. To be called every second or two.
+    pub(super) fn observe(&mut self, seen: &Seen<'_>, now: Now) -> Vec<Warning> {
+        let report = seen.report;
+        let events = Events {
+            jumps: self.jumps.observe(report.clock_jumps, EVENT_SHOWN, now.elapsed),
+            drops: self.drops.observe(report.drops.total(), EVENT_SHOWN, now.elapsed),
+            reconnects: self.reconnects.observe(report.reconnects, RECONNECT_WINDOW, now.elapsed),
+        };
+        for kind in Kind::ALL {
+            let condition = self.conditions.entry(kind).or_default();
+            if seen.connected_for.is_none() && kind != Kind::Reconnects {
+                // Who is away sends nothing that could be judged, and comes back as somebody else.
+                *condition = Condition::default();
+                continue;
+            }
+            let said = said(kind, seen, events, condition.shown.is_some());
+            condition.observe(said, kind.patience(), now);
+        }
+        self.warnings()
+    }
+
+    fn warnings(&self) -> Vec<Warning> {
+        let warning = |(kind, condition): (&Kind, &Condition)| {
+            let (since, text) = condition.shown.clone()?;
+            Some(Warning { kind: kind.label().to_owned(), severity: kind.severity(), text, since })
+        };
+        self.conditions.iter().filter_map(warning).collect()
+    }
+}
+
+/// What is to be said of a kind, if its condition holds; `shown` asks for the bound at which it gets well.
+fn said(kind: Kind, seen: &Seen<'_>, events: Events, shown: bool) -> Option<String> {
+    let report = seen.report;
+    match kind {
+        Kind::NoPicture => no_picture(seen),
+        Kind::NoAudio => no_audio(seen),
+        Kind::KeyframeInterval => keyframes(report.video.as_ref()?, seen.interval_is_whole, shown),
+        Kind::FrameRate => frame_rate(report.video.as_ref()?, shown),
+        Kind::Slow => slow(report.pace_permille?, shown),
+        Kind::Fast => fast(report.pace_permille?, shown),
+        Kind::AudioSkew => skew(report.video_ahead_of_audio_ms?, shown),
+        Kind::BitRateLow | Kind::BitRateHigh => {
+            bit_rate(kind, report.video.as_ref()?.bit_rate, seen.announced_bit_rate?, shown)
+        }
+        Kind::RungsShed => rungs_shed(seen.shed),
+        Kind::ClockOffset => clock_offset(seen.zero_offset_ms),
+        Kind::ClockJumped => (events.jumps > 0).then(|| {
+            format!(
+                "the encoder's clock jumped ({} in the last minute): viewers saw a break; if it happens again, restart the encoder",
+                times(events.jumps)
+            )
+        }),
+        Kind::Damaged => (events.drops >= if shown { 1 } else { 5 }).then(|| {
+            format!(
+                "{} frames of the last minute were damaged, came before their parameters or could not be encoded in time: update the \
+                 encoder, or try another one (x264 in place of hardware)",
+                events.drops
+            )
+        }),
+        Kind::Reconnects => (events.reconnects >= 3).then(|| {
+            format!(
+                "the encoder has reconnected {} in the last ten minutes: check its network, use a cable, lower the bit rate",
+                times(events.reconnects)
+            )
+        }),
+        Kind::Reordering => reordering(report.video.as_ref()?, shown),
+        Kind::Transcoded => transcoded(report.video.as_ref()?),
+        Kind::AudioTranscoded => {
+            let codec = &report.audio.as_ref()?.codec;
+            (codec != "mp4a.40.2")
+                .then(|| format!("sound comes as {codec} and is encoded again: send AAC (AAC-LC) to have it passed through"))
+        }
+    }
+}
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn no_picture(seen: &Seen<'_>) -> Option<String> {
+    match (seen.picture_silent_for, seen.sound_silent_for) {
+        (Some(silent), _) if silent >= Duration::from_secs(3) => Some(format!(
+            "no picture has come for {} s: viewers see a gap; check the encoder and its network",
+            silent.as_secs()
+        )),
+        (None, Some(_)) if seen.connected_for? >= SOON => Some(
+            "only sound comes, no picture: check that the encoder has a video source; if that is meant, all is well"
+                .to_owned(),
+        ),
+        (None, None) if seen.connected_for? >= SOON => {
+            Some("the encoder is connected and sends nothing: start its stream, or restart it".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn no_audio(seen: &Seen<'_>) -> Option<String> {
+    let picture_runs = seen.picture_silent_for? < Duration::from_secs(3);
+    match seen.sound_silent_for {
+        _ if !picture_runs => None,
+        None if seen.connected_for? >= SOON => Some(
+            "no sound comes: choose an audio track in OBS (Settings > Output); if that is meant, all is well"
+                .to_owned(),
+        ),
+        Some(silent) if silent >= SOON => Some(format!(
+            "no sound has come for {} s: viewers hear silence; check the encoder's audio source",
+            silent.as_secs()
+        )),
+        _ => None,
+    }
+}
+
+fn keyframes(video: &VideoInput, is_whole: bool, shown: bool) -> Option<String> {
+    let ms = video.keyframe_interval_ms?;
+    let seconds = tenths(ms);
+    if ms > if shown { 2_600 } else { 3_100 } {
+        let mut text = String::new();
+        let is = if is_whole { "is" } else { "is more than" };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "keyframe interval {is} {seconds} s; set 2 s in OBS for low latency");
+        text.push_str(" (Settings > Output > Keyframe Interval; ffmpeg: -g with twice the frame rate)");
+        if !video.passed_through && ms > 4_200 {
+            text.push_str("; with more than 4 s the picture cannot be passed through");
+        }
+        return Some(text);
+    }
+    let often = is_whole && ms < if shown { 500 } else { 450 };
+    often
+        .then(|| format!("keyframes come every {ms} ms, which costs picture quality: set the keyframe interval to 2 s"))
+}
+
+fn frame_rate(video: &VideoInput, shown: bool) -> Option<String> {
+    let (is, announced) = (video.frame_rate_millihertz?, video.announced_frame_rate_millihertz?);
+    let percent = if shown { 95 } else { 90 };
+    (u64::from(is) * 100 < u64::from(announced) * percent).then(|| {
+        format!(
+            "frame rate is {} where {} were announced: the encoder's machine or its network drops frames; lower its bit rate or \
+             resolution, or use a hardware encoder",
+            tenths(is.into()),
+            tenths(announced.into())
+        )
+    })
+}
+
+fn slow(permille: u32, shown: bool) -> Option<String> {
+    (permille < if shown { 980 } else { 930 }).then(|| {
+        format!(
+            "media comes at {} % of real time: the upload is too slow, and viewers will stall; lower the encoder's bit rate",
+            permille / 10
+        )
+    })
+}
+
+fn fast(permille: u32, shown: bool) -> Option<String> {
+    (permille > if shown { 1_100 } else { 1_300 }).then(|| {
+        format!(
+            "media comes at {} % of real time: let the encoder send as fast as it is played (ffmpeg: -re before -i)",
+            permille / 10
+        )
+    })
+}
+
+fn skew(video_ahead_ms: i64, shown: bool) -> Option<String> {
+    let apart = video_ahead_ms.unsigned_abs();
+    let behind = if video_ahead_ms > 0 { "behind" } else { "ahead of" };
+    (apart > if shown { 500 } else { 1_000 }).then(|| {
+        format!(
+            "sound is {} s {behind} the picture when it arrives; sound more than 1 s behind is replaced by silence: set the encoder's \
+             audio offset to 0 and restart its stream",
+            tenths(apart)
+        )
+    })
+}
+
+fn bit_rate(kind: Kind, is: BitsPerSecond, announced: BitsPerSecond, shown: bool) -> Option<String> {
+    let percent = is.0.saturating_mul(100).checked_div(announced.0)?;
+    let (is, announced) = (tenths(is.0 / 1_000), tenths(announced.0 / 1_000));
+    match kind {
+        Kind::BitRateLow if percent < if shown { 50 } else { 40 } => Some(format!(
+            "picture has {is} Mbit/s where {announced} were announced: the network may be holding the encoder back; a still picture \
+             needs few bits, too"
+        )),
+        Kind::BitRateHigh if percent > if shown { 140 } else { 160 } => Some(format!(
+            "picture has {is} Mbit/s where {announced} were announced: use CBR as rate control, or viewers with little bandwidth stall"
+        )),
+        _ => None,
+    }
+}
+
+fn rungs_shed(shed: &[String]) -> Option<String> {
+    let names = shed.join(", ");
+    (!shed.is_empty()).then(|| {
+        format!(
+            "this machine is too slow for all renditions, {names} {} given up: send fewer pixels or frames, shorten the ladder \
+             ([[role.ingest.pipeline.rungs]]), or give the ingest more cores",
+            if shed.len() == 1 { "was" } else { "were" }
+        )
+    })
+}
+
+fn clock_offset(offset_ms: i64) -> Option<String> {
+    let later = if offset_ms > 0 { "after" } else { "before" };
+    (offset_ms != 0).then(|| {
+        format!(
+            "the encoder stamps sound {} s {later} the picture; both are put together as they arrive: check that lips and voice fit",
+            tenths(offset_ms.unsigned_abs())
+        )
+    })
+}
+
+fn reordering(video: &VideoInput, shown: bool) -> Option<String> {
+    let matters = video.reorder_ms > if shown { 120 } else { 150 };
+    matters.then(|| {
+        format!(
+            "B-frames delay every picture by {} ms: for low latency set at most 2 (x264: bframes=2, or tune zerolatency for none)",
+            video.reorder_ms
+        )
+    })
+}
+
+fn transcoded(video: &VideoInput) -> Option<String> {
+    let name = match video.codec.split('.').next().unwrap_or_default() {
+        "hvc1" | "hev1" => "HEVC",
+        "av01" => "AV1",
+        _ => return None,
+    };
+    Some(format!(
+        "picture comes as {name}, which not every player has, and is encoded again as H.264: send H.264 to have it passed through, \
+         with less work for this machine"
+    ))
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
+/// Thousandths as a number with one decimal.
+fn tenths(thousandths: u64) -> String {
+    let rounded = thousandths.saturating_add(50) / 100;
+    format!("{}.{}", rounded / 10, rounded % 10)
+}
+
+#[cfg(test)]
+mod tests;
