@@ -1,0 +1,327 @@
+//! What came of a case, against what was expected. Pure.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use super::driver::{Ended, Happened};
+use super::probe::Run;
+use super::script::{Answer, Script};
+use super::watch::{Record, Rendition};
+
+/// Media may be missing, or be there twice, by this much: a server that begins with a keyframe, and one that shows an end twice.
+const MEDIA_OFF_MAX: Duration = Duration::from_secs(3);
+/// Sound and picture of a run begin and end within this.
+const SKEW_SECONDS_MAX: f64 = 0.5;
+/// Media of a run lasts as long as it is listed, within this.
+const LENGTH_SECONDS_OFF_MAX: f64 = 0.6;
+/// No segment is longer: OBS left to itself makes 8.3 s.
+const SEGMENT_MAX: Duration = Duration::from_secs(15);
+
+/// What a server is expected to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It plays without a discontinuity.
+    Plays,
+    /// It plays with exactly one, at the same segment of all renditions.
+    PlaysWithOneDiscontinuity,
+    /// It plays, and has reason for one discontinuity, or not.
+    PlaysWithAtMostOneDiscontinuity,
+    /// The publisher is told why not, or closed, and nothing of it is listed.
+    Refused,
+    /// One of the two, and no third thing.
+    PlaysOrRefused,
+    /// What becomes of this publisher is up to the server.
+    Survives,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Plays => "plays",
+            Self::PlaysWithOneDiscontinuity => "plays, 1 discontinuity",
+            Self::PlaysWithAtMostOneDiscontinuity => "plays, at most 1 discontinuity",
+            Self::Refused => "refused",
+            Self::PlaysOrRefused => "plays or refused",
+            Self::Survives => "survives",
+        })
+    }
+}
+
+/// What of the media is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// Pictures and sound, from the start.
+    Both,
+    /// Pictures, and sound from later on.
+    SoundLater,
+    /// Pictures alone.
+    Pictures,
+    /// Sound alone.
+    Sound,
+}
+
+/// All that is known of a case when it is over.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// What was done.
+    pub script: &'a Script,
+    /// What became of each publisher.
+    pub happened: &'a [Happened],
+    /// What was listed.
+    pub record: &'a Record,
+    /// What it decodes to.
+    pub runs: &'a [Vec<Run>],
+}
+
+/// What came, in a few words.
+#[must_use]
+pub fn came(evidence: Evidence<'_>) -> String {
+    let turned_away = evidence.happened.iter().find(|happened| happened.ended != Ended::Finished);
+    let media = evidence.record.media();
+    if media.is_zero() {
+        return turned_away.map_or_else(|| "let in, nothing listed".to_owned(), |happened| happened.ended.to_string());
+    }
+    let count =
+        evidence.record.renditions.values().map(|rendition| discontinuities(rendition).len()).max().unwrap_or(0);
+    let played = format!("played {:.1} s, discontinuities: {count}", media.as_secs_f64());
+    turned_away.map_or_else(|| played.clone(), |happened| format!("{played}; {}", happened.ended))
+}
+
+/// What is not as expected; empty when all is.
+#[must_use]
+pub fn judge(outcome: Outcome, shows: Shows, evidence: Evidence<'_>) -> Vec<String> {
+    match outcome {
+        Outcome::Survives => Vec::new(),
+        Outcome::Refused => refused(evidence),
+        Outcome::Plays => played(0..=0, shows, evidence),
+        Outcome::PlaysWithOneDiscontinuity => played(1..=1, shows, evidence),
+        Outcome::PlaysWithAtMostOneDiscontinuity => played(0..=1, shows, evidence),
+        Outcome::PlaysOrRefused => {
+            if refused(evidence).is_empty() {
+                return Vec::new();
+            }
+            played(0..=0, shows, evidence)
+        }
+    }
+}
+
+fn refused(evidence: Evidence<'_>) -> Vec<String> {
+    let mut faults = Vec::new();
+    for happened in evidence.happened {
+        if !matches!(happened.ended, Ended::Told(..) | Ended::Cut) {
+            faults.push(format!("a publisher was {}", happened.ended));
+        }
+    }
+    let media = evidence.record.media();
+    if !media.is_zero() {
+        faults.push(format!("{:.1} s of it were listed", media.as_secs_f64()));
+    }
+    faults
+}
+
+fn played(allowed: std::ops::RangeInclusive<usize>, shows: Shows, evidence: Evidence<'_>) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (connection, happened) in evidence.script.connections.iter().zip(evidence.happened) {
+        match connection.answer {
+            Answer::Admitted if happened.ended != Ended::Finished => {
+                faults.push(format!("the publisher was {}", happened.ended))
+            }
+            Answer::Refused if !matches!(happened.ended, Ended::Told(..) | Ended::Cut) => {
+                faults.push(format!("the one that should be refused was {}", happened.ended));
+            }
+            _ => {}
+        }
+    }
+    let (media, sent) = (evidence.record.media(), evidence.script.media());
+    if media + MEDIA_OFF_MAX < sent || media > sent + MEDIA_OFF_MAX {
+        faults.push(format!("{:.1} s were sent and {:.1} s listed", sent.as_secs_f64(), media.as_secs_f64()));
+    }
+    for rendition in evidence.record.renditions.values() {
+        faults.extend(listed(rendition));
+        let count = discontinuities(rendition).len();
+        if !allowed.contains(&count) {
+            faults.push(format!("discontinuities: {count}"));
+        }
+    }
+    faults.extend(same_instants(evidence.record));
+    faults.extend(decoded(shows, evidence.runs));
+    faults
+}
+
+/// Media sequence numbers of discontinuities within the media of a case: the one it may begin with is not of it.
+fn discontinuities(rendition: &Rendition) -> BTreeSet<u64> {
+    let media = || rendition.segments.iter().filter(|(_, segment)| !segment.gap);
+    let (Some((first, _)), Some((last, _))) = (media().next(), media().next_back()) else { return BTreeSet::new() };
+    let within = rendition.segments.range(first..=last).skip(1);
+    within.filter(|(_, segment)| segment.discontinuity).map(|(msn, _)| *msn).collect()
+}
+
+fn listed(rendition: &Rendition) -> Vec<String> {
+    let mut faults = rendition.faults.clone();
+    let longest = rendition.segments.values().map(|segment| segment.duration).max().unwrap_or_default();
+    if longest > SEGMENT_MAX || longest > rendition.target + Duration::from_millis(500) {
+        let (longest, target) = (longest.as_secs_f64(), rendition.target.as_secs());
+        faults.push(format!("a segment of {longest:.1} s, where the target duration is {target} s"));
+    }
+    faults
+}
+
+/// Renditions that list the same segments have their discontinuities at the same ones.
+fn same_instants(record: &Record) -> Option<String> {
+    let mut sets = record.renditions.values().filter(|rendition| !rendition.segments.is_empty());
+    let first = sets.next()?;
+    let range =
+        |rendition: &Rendition| Some((*rendition.segments.keys().next()?, *rendition.segments.keys().next_back()?));
+    let differs = sets.any(|other| range(other) == range(first) && discontinuities(other) != discontinuities(first));
+    differs.then(|| "discontinuities are not at the same segments of all renditions".to_owned())
+}
+
+fn decoded(shows: Shows, renditions: &[Vec<Run>]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for run in renditions.iter().flatten() {
+        faults.extend(run.complaints.iter().map(|complaint| format!("decoder: {complaint}")));
+        let Some(track) = run.tracks.get("video").or_else(|| run.tracks.get("audio")) else {
+            faults.push("a run has no frame that decodes".to_owned());
+            continue;
+        };
+        let (lasts, listed) = (track.end - track.start, run.listed.as_secs_f64());
+        if (lasts - listed).abs() > LENGTH_SECONDS_OFF_MAX {
+            faults.push(format!("{listed:.1} s are listed, and the media of them lasts {lasts:.1} s"));
+        }
+    }
+    let has = |kind: &str| renditions.iter().flatten().any(|run| run.tracks.contains_key(kind));
+    if shows != Shows::Sound && !has("video") {
+        faults.push("there is no picture".to_owned());
+    }
+    if shows != Shows::Pictures && !has("audio") {
+        faults.push("there is no sound".to_owned());
+    }
+    if shows == Shows::Both {
+        faults.extend(in_step(renditions));
+    }
+    faults
+}
+
+/// Sound and picture of each run begin and end together.
+fn in_step(renditions: &[Vec<Run>]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let of = |kind: &str| renditions.iter().find(|runs| runs.iter().any(|run| run.tracks.contains_key(kind)));
+    let (Some(pictures), Some(sounds)) = (of("video"), of("audio")) else { return faults };
+    if pictures.len() != sounds.len() {
+        faults.push(format!("{} runs of pictures, {} of sound", pictures.len(), sounds.len()));
+    }
+    for (pictures, sounds) in pictures.iter().zip(sounds) {
+        let (Some(picture), Some(sound)) = (pictures.tracks.get("video"), sounds.tracks.get("audio")) else {
+            faults.push("a run has pictures or sound only".to_owned());
+            continue;
+        };
+        let (start, end) = (sound.start - picture.start, sound.end - picture.end);
+        if start.abs() > SKEW_SECONDS_MAX || end.abs() > SKEW_SECONDS_MAX {
+            faults.push(format!("sound begins {start:.2} s after the picture, and ends {end:.2} s after it"));
+        }
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::probe::Track;
+    use super::super::script::Connection;
+    use super::super::watch::Segment;
+    use super::*;
+
+    fn script(seconds: u64, answer: Answer) -> Script {
+        let media = Duration::from_secs(seconds);
+        Script::of(Connection { begins: Duration::ZERO, retry: None, answer, media, acts: Vec::new() })
+    }
+
+    /// A rendition of segments of 2 s, with discontinuities at those numbers.
+    fn rendition(segments: u64, discontinuities: &[u64]) -> Rendition {
+        let segment = |msn| Segment {
+            duration: Duration::from_secs(2),
+            discontinuity: discontinuities.contains(&msn),
+            ..Segment::default()
+        };
+        let segments = (0..segments).map(|msn| (msn, segment(msn))).collect();
+        Rendition { segments, target: Duration::from_secs(2), ..Rendition::default() }
+    }
+
+    fn run(kind: &str, start: f64, end: f64) -> Run {
+        let tracks = BTreeMap::from([(kind.to_owned(), Track { start, end, frames: 9 })]);
+        Run { listed: Duration::from_secs_f64(end - start), tracks, complaints: Vec::new() }
+    }
+
+    fn faults(outcome: Outcome, renditions: [Rendition; 2], runs: &[Vec<Run>]) -> String {
+        let script = script(8, Answer::Admitted);
+        let happened = [Happened { ended: Ended::Finished, admitted: true }];
+        let renditions = ["audio", "video"].map(str::to_owned).into_iter().zip(renditions).collect();
+        let record = Record { renditions };
+        judge(outcome, Shows::Both, Evidence { script: &script, happened: &happened, record: &record, runs }).join("; ")
+    }
+
+    fn good() -> Vec<Vec<Run>> {
+        vec![vec![run("audio", 10.0, 18.0)], vec![run("video", 10.1, 18.0)]]
+    }
+
+    #[test]
+    fn discontinuity_at_the_start_belongs_to_what_was_before() {
+        assert_eq!(faults(Outcome::Plays, [rendition(4, &[0]), rendition(4, &[0])], &good()), "");
+        let one = [rendition(4, &[0, 2]), rendition(4, &[0, 2])];
+        assert!(faults(Outcome::Plays, one.clone(), &good()).contains("discontinuities: 1"));
+        assert_eq!(faults(Outcome::PlaysWithOneDiscontinuity, one, &good()), "");
+        let none = [rendition(4, &[]), rendition(4, &[])];
+        assert!(faults(Outcome::PlaysWithOneDiscontinuity, none, &good()).contains("discontinuities: 0"));
+    }
+
+    #[test]
+    fn discontinuities_are_at_the_same_segments() {
+        let apart = [rendition(4, &[1]), rendition(4, &[2])];
+        assert!(faults(Outcome::PlaysWithOneDiscontinuity, apart, &good()).contains("not at the same segments"));
+    }
+
+    #[test]
+    fn media_has_to_be_there_to_decode_and_to_be_in_step() {
+        let whole = || [rendition(4, &[]), rendition(4, &[])];
+        assert!(
+            faults(Outcome::Plays, [rendition(1, &[]), rendition(1, &[])], &good())
+                .contains("8.0 s were sent and 2.0 s listed")
+        );
+        let late = vec![vec![run("audio", 10.9, 18.0)], vec![run("video", 10.0, 18.0)]];
+        assert!(faults(Outcome::Plays, whole(), &late).contains("sound begins 0.90 s after"));
+        let mut silent = good();
+        silent.remove(0);
+        assert!(faults(Outcome::Plays, whole(), &silent).contains("no sound"));
+        let mut broken = good();
+        broken[1][0].complaints.push("no frame!".to_owned());
+        assert!(faults(Outcome::Plays, whole(), &broken).contains("decoder: no frame!"));
+        let mut long = good();
+        long[1][0].listed = Duration::from_secs(60);
+        assert!(faults(Outcome::Plays, whole(), &long).contains("60.0 s are listed, and the media of them lasts"));
+    }
+
+    #[test]
+    fn absurd_segment_is_found() {
+        let mut long = [rendition(4, &[]), rendition(4, &[])];
+        long[0].segments.get_mut(&3).unwrap().duration = Duration::from_secs(4_294_967);
+        assert!(faults(Outcome::Plays, long, &good()).contains("a segment of 4294967.0 s"));
+    }
+
+    #[test]
+    fn refusal_is_told_or_cut_and_shows_nothing() {
+        let script = script(8, Answer::Refused);
+        let judged = |ended: Ended, renditions: BTreeMap<String, Rendition>| {
+            let (happened, record) = ([Happened { ended, admitted: true }], Record { renditions });
+            judge(
+                Outcome::Refused,
+                Shows::Both,
+                Evidence { script: &script, happened: &happened, record: &record, runs: &[] },
+            )
+        };
+        assert!(judged(Ended::Cut, BTreeMap::new()).is_empty());
+        assert!(!judged(Ended::Finished, BTreeMap::new()).is_empty());
+        assert!(!judged(Ended::Cut, BTreeMap::from([("u".to_owned(), rendition(1, &[]))])).is_empty());
+    }
+}
