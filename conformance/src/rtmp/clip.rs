@@ -210,7 +210,7 @@ fn make(directory: &Path, name: Name) -> anyhow::Result<Clip> {
     }
     command.args(tone.iter().flat_map(|(_, _, encoder)| encoder.split(' ')));
     if enhanced {
-        command.args(["-movflags", "empty_moov+default_base_moof+frag_every_frame"]);
+        command.args(["-movflags", "delay_moov+default_base_moof+frag_every_frame"]);
     }
     let output = command.arg(&file).stdin(Stdio::null()).output().context("ffmpeg is not on the PATH")?;
     ensure!(output.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&output.stderr).trim());

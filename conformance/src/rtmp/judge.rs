@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::driver::{Ended, Happened};
-use super::probe::Run;
+use super::probe::{Run, Track};
 use super::script::{Answer, Script};
 use super::watch::{Record, Rendition};
 
@@ -82,8 +82,13 @@ pub fn came(evidence: Evidence<'_>) -> String {
     if media.is_zero() {
         return turned_away.map_or_else(|| "let in, nothing listed".to_owned(), |happened| happened.ended.to_string());
     }
-    let count =
-        evidence.record.renditions.values().map(|rendition| discontinuities(rendition).len()).max().unwrap_or(0);
+    let count = evidence
+        .record
+        .renditions
+        .values()
+        .map(|rendition| discontinuities(evidence.record, rendition).len())
+        .max()
+        .unwrap_or(0);
     let played = format!("played {:.1} s, discontinuities: {count}", media.as_secs_f64());
     turned_away.map_or_else(|| played.clone(), |happened| format!("{played}; {}", happened.ended))
 }
@@ -139,7 +144,7 @@ fn played(allowed: std::ops::RangeInclusive<usize>, shows: Shows, evidence: Evid
     }
     for rendition in evidence.record.renditions.values() {
         faults.extend(listed(rendition));
-        let count = discontinuities(rendition).len();
+        let count = discontinuities(evidence.record, rendition).len();
         if !allowed.contains(&count) {
             faults.push(format!("discontinuities: {count}"));
         }
@@ -149,11 +154,18 @@ fn played(allowed: std::ops::RangeInclusive<usize>, shows: Shows, evidence: Evid
     faults
 }
 
-/// Media sequence numbers of discontinuities within the media of a case: the one it may begin with is not of it.
-fn discontinuities(rendition: &Rendition) -> BTreeSet<u64> {
-    let media = || rendition.segments.iter().filter(|(_, segment)| !segment.gap);
-    let (Some((first, _)), Some((last, _))) = (media().next(), media().next_back()) else { return BTreeSet::new() };
-    let within = rendition.segments.range(first..=last).skip(1);
+/// From the first to the last segment of a case that has media, in whatever rendition.
+fn span(record: &Record) -> Option<(u64, u64)> {
+    let segments = record.renditions.values().flat_map(|rendition| &rendition.segments);
+    let media = || segments.clone().filter(|(_, segment)| !segment.gap).map(|(msn, _)| *msn);
+    Some((media().min()?, media().max()?))
+}
+
+/// Media sequence numbers of discontinuities within the media of a case. The one it may begin with is not of it; a rendition that
+/// comes later, or goes, has gaps on the other side.
+fn discontinuities(record: &Record, rendition: &Rendition) -> BTreeSet<u64> {
+    let Some((first, last)) = span(record) else { return BTreeSet::new() };
+    let within = rendition.segments.iter().filter(|(msn, _)| **msn > first && **msn <= last);
     within.filter(|(_, segment)| segment.discontinuity).map(|(msn, _)| *msn).collect()
 }
 
@@ -167,14 +179,12 @@ fn listed(rendition: &Rendition) -> Vec<String> {
     faults
 }
 
-/// Renditions that list the same segments have their discontinuities at the same ones.
+/// All renditions have their discontinuities at the same segments.
 fn same_instants(record: &Record) -> Option<String> {
-    let mut sets = record.renditions.values().filter(|rendition| !rendition.segments.is_empty());
+    let mut sets = record.renditions.values().map(|rendition| discontinuities(record, rendition));
     let first = sets.next()?;
-    let range =
-        |rendition: &Rendition| Some((*rendition.segments.keys().next()?, *rendition.segments.keys().next_back()?));
-    let differs = sets.any(|other| range(other) == range(first) && discontinuities(other) != discontinuities(first));
-    differs.then(|| "discontinuities are not at the same segments of all renditions".to_owned())
+    sets.any(|other| other != first)
+        .then(|| "discontinuities are not at the same segments of all renditions".to_owned())
 }
 
 fn decoded(shows: Shows, renditions: &[Vec<Run>]) -> Vec<String> {
@@ -205,22 +215,22 @@ fn decoded(shows: Shows, renditions: &[Vec<Run>]) -> Vec<String> {
 
 /// Sound and picture of each run begin and end together.
 fn in_step(renditions: &[Vec<Run>]) -> Vec<String> {
-    let mut faults = Vec::new();
-    let of = |kind: &str| renditions.iter().find(|runs| runs.iter().any(|run| run.tracks.contains_key(kind)));
-    let (Some(pictures), Some(sounds)) = (of("video"), of("audio")) else { return faults };
-    if pictures.len() != sounds.len() {
-        faults.push(format!("{} runs of pictures, {} of sound", pictures.len(), sounds.len()));
-    }
-    for (pictures, sounds) in pictures.iter().zip(sounds) {
-        let (Some(picture), Some(sound)) = (pictures.tracks.get("video"), sounds.tracks.get("audio")) else {
-            faults.push("a run has pictures or sound only".to_owned());
-            continue;
-        };
+    let tracks =
+        |kind| -> Vec<Track> { renditions.iter().flatten().filter_map(|run| run.tracks.get(kind)).copied().collect() };
+    let (pictures, sounds) = (tracks("video"), tracks("audio"));
+    let apart = |one: &Track, other: &Track| (one.start - other.start).abs().max((one.end - other.end).abs());
+    let alone = |one: &Track, others: &[Track]| {
+        let nearest = others.iter().min_by(|a, b| apart(one, a).total_cmp(&apart(one, b)))?;
+        (apart(one, nearest) > SKEW_SECONDS_MAX).then_some(*nearest)
+    };
+    let say = |(picture, sound): (Track, Track)| {
         let (start, end) = (sound.start - picture.start, sound.end - picture.end);
-        if start.abs() > SKEW_SECONDS_MAX || end.abs() > SKEW_SECONDS_MAX {
-            faults.push(format!("sound begins {start:.2} s after the picture, and ends {end:.2} s after it"));
-        }
-    }
+        format!("sound begins {start:.2} s after the picture, and ends {end:.2} s after it")
+    };
+    let of_pictures = pictures.iter().filter_map(|picture| Some((*picture, alone(picture, &sounds)?)));
+    let of_sounds = sounds.iter().filter_map(|sound| Some((alone(sound, &pictures)?, *sound)));
+    let mut faults: Vec<String> = of_pictures.chain(of_sounds).map(say).collect();
+    faults.dedup();
     faults
 }
 
@@ -228,7 +238,6 @@ fn in_step(renditions: &[Vec<Run>]) -> Vec<String> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::probe::Track;
     use super::super::script::Connection;
     use super::super::watch::Segment;
     use super::*;
