@@ -82,13 +82,7 @@ pub fn came(evidence: Evidence<'_>) -> String {
     if media.is_zero() {
         return turned_away.map_or_else(|| "let in, nothing listed".to_owned(), |happened| happened.ended.to_string());
     }
-    let count = evidence
-        .record
-        .renditions
-        .values()
-        .map(|rendition| discontinuities(evidence.record, rendition).len())
-        .max()
-        .unwrap_or(0);
+    let count = discontinuity_count(evidence.record);
     let played = format!("played {:.1} s, discontinuities: {count}", media.as_secs_f64());
     turned_away.map_or_else(|| played.clone(), |happened| format!("{played}; {}", happened.ended))
 }
@@ -130,7 +124,7 @@ fn played(allowed: std::ops::RangeInclusive<usize>, shows: Shows, evidence: Evid
     for (connection, happened) in evidence.script.connections.iter().zip(evidence.happened) {
         match connection.answer {
             Answer::Admitted if happened.ended != Ended::Finished => {
-                faults.push(format!("the publisher was {}", happened.ended))
+                faults.push(format!("the publisher was {}", happened.ended));
             }
             Answer::Refused if !matches!(happened.ended, Ended::Told(..) | Ended::Cut) => {
                 faults.push(format!("the one that should be refused was {}", happened.ended));
@@ -142,12 +136,10 @@ fn played(allowed: std::ops::RangeInclusive<usize>, shows: Shows, evidence: Evid
     if media + MEDIA_OFF_MAX < sent || media > sent + MEDIA_OFF_MAX {
         faults.push(format!("{:.1} s were sent and {:.1} s listed", sent.as_secs_f64(), media.as_secs_f64()));
     }
-    for rendition in evidence.record.renditions.values() {
-        faults.extend(listed(rendition));
-        let count = discontinuities(evidence.record, rendition).len();
-        if !allowed.contains(&count) {
-            faults.push(format!("discontinuities: {count}"));
-        }
+    faults.extend(evidence.record.renditions.values().flat_map(listed));
+    let count = discontinuity_count(evidence.record);
+    if !allowed.contains(&count) {
+        faults.push(format!("discontinuities: {count}"));
     }
     faults.extend(same_instants(evidence.record));
     faults.extend(decoded(shows, evidence.runs));
@@ -169,6 +161,11 @@ fn discontinuities(record: &Record, rendition: &Rendition) -> BTreeSet<u64> {
     within.filter(|(_, segment)| segment.discontinuity).map(|(msn, _)| *msn).collect()
 }
 
+/// Those of the rendition that has most.
+fn discontinuity_count(record: &Record) -> usize {
+    record.renditions.values().map(|rendition| discontinuities(record, rendition).len()).max().unwrap_or(0)
+}
+
 fn listed(rendition: &Rendition) -> Vec<String> {
     let mut faults = rendition.faults.clone();
     let longest = rendition.segments.values().map(|segment| segment.duration).max().unwrap_or_default();
@@ -179,12 +176,17 @@ fn listed(rendition: &Rendition) -> Vec<String> {
     faults
 }
 
-/// All renditions have their discontinuities at the same segments.
+/// All renditions have their discontinuities at the same segments, as far as they list the same ones: with a change of format some
+/// come and others go.
 fn same_instants(record: &Record) -> Option<String> {
-    let mut sets = record.renditions.values().map(|rendition| discontinuities(record, rendition));
-    let first = sets.next()?;
-    sets.any(|other| other != first)
-        .then(|| "discontinuities are not at the same segments of all renditions".to_owned())
+    let renditions: Vec<_> = record.renditions.values().filter(|rendition| !rendition.segments.is_empty()).collect();
+    let misses = |one: &Rendition, other: &Rendition| {
+        let marks = discontinuities(record, one);
+        marks.iter().any(|msn| other.segments.get(msn).is_some_and(|segment| !segment.discontinuity))
+    };
+    let (first, rest) = renditions.split_first()?;
+    let differs = rest.iter().any(|other| misses(first, other) || misses(other, first));
+    differs.then(|| "discontinuities are not at the same segments of all renditions".to_owned())
 }
 
 fn decoded(shows: Shows, renditions: &[Vec<Run>]) -> Vec<String> {

@@ -13,8 +13,9 @@ mod session;
 mod timing;
 mod video;
 
+pub use super::judge::{Outcome, Shows};
+
 use super::clip::{Clips, Name};
-use super::judge::{Outcome, Shows};
 use super::script::{Connection, Options, Script, Target, Wire};
 use super::take::Take;
 
@@ -124,7 +125,7 @@ impl Studio<'_> {
     }
 
     /// The same, alone.
-    #[expect(clippy::unnecessary_wraps, reason = "scripts end with it, and may fail before")]
+    #[expect(clippy::needless_pass_by_value, reason = "scripts are written in one expression")]
     fn script(&self, options: Options, take: Take) -> anyhow::Result<Script> {
         Ok(Script::of(self.connection(options, &take)))
     }
