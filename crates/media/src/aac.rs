@@ -94,6 +94,17 @@ impl AudioSpecificConfig {
         self.raw.clone()
     }
 
+    /// Whether it says the same as another one, be it in other words: with padding behind it, or the marker of an extension that does not
+    /// come (1.6.6.1), as some encoders repeat it.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let (short, long) = if self.raw.len() <= other.raw.len() { (self, other) } else { (other, self) };
+        long.raw.strip_prefix(&short.raw[..]).is_some_and(|rest| match rest {
+            // syncExtensionType 0x2B7 and object type 5, then sbrPresentFlag, which is 0 where it is missing.
+            [0x56, 0xE5, rest @ ..] => rest.first().is_none_or(|flags| flags & 0x80 == 0),
+            padding => padding.iter().all(|byte| *byte == 0),
+        })
+    }
+
     /// Audio object type: 2 is AAC-LC, 5 HE-AAC, 29 HE-AAC v2.
     pub const fn object_type(&self) -> u8 {
         self.object_type

@@ -47,7 +47,7 @@ pub(crate) struct InputMapper {
     anchored: bool,
     origin: UnixMillis,
     video: Option<(Bytes, avc::DecoderConfig)>,
-    audio: Option<Bytes>,
+    audio: Option<aac::AudioSpecificConfig>,
     mp3: bool,
     keyframe_ms: Option<i64>,
     video_ms: Option<i64>,
@@ -78,7 +78,7 @@ impl InputMapper {
         match body {
             Body::Nothing => Ok(Vec::new()),
             Body::VideoConfig(record) => self.video_config(record),
-            Body::AudioConfig(config) => self.audio_config(config),
+            Body::AudioConfig(config) => self.audio_config(&config),
             Body::Video { composition_ms, data, .. } => Ok(self.video_frame(stamp_ms, composition_ms, data, now)),
             Body::Audio(data) if self.audio.is_some() => Ok(self.audio_frame(stamp_ms, data, now)),
             Body::Mp3(data) => {
@@ -107,12 +107,12 @@ impl InputMapper {
         Ok(vec![Input::VideoConfig(config)])
     }
 
-    fn audio_config(&mut self, config: Bytes) -> Result<Vec<Input>, InputError> {
-        if self.audio.as_ref() == Some(&config) {
+    fn audio_config(&mut self, config: &[u8]) -> Result<Vec<Input>, InputError> {
+        let parsed = aac::AudioSpecificConfig::parse(config)?;
+        if self.audio.as_ref().is_some_and(|known| known.says_the_same(&parsed)) {
             return Ok(Vec::new());
         }
-        let parsed = aac::AudioSpecificConfig::parse(&config)?;
-        (self.mp3, self.audio) = (false, Some(config));
+        (self.mp3, self.audio) = (false, Some(parsed.clone()));
         Ok(vec![Input::AudioConfig(AudioFormat::Aac(parsed))])
     }
 
@@ -282,6 +282,19 @@ mod tests {
             let next = mapper.push(90_000_066 - jump, frame(NOT_IDR, 0), later).unwrap();
             assert_eq!(video_times(&next), [(11_066, 11_066)]);
             assert_eq!(mapper.counters().breaks, 1);
+        }
+    }
+
+    #[test]
+    fn sound_header_in_other_words_is_nothing_and_one_of_another_format_is_passed_on() {
+        let mut mapper = InputMapper::after(None);
+        let header = |bytes: &'static [u8]| Body::AudioConfig(Bytes::from_static(bytes));
+        assert_eq!(names(&mapper.push(0, header(&[0x11, 0x90]), NOW).unwrap()), ["audio config"]);
+        for same in [&[0x11, 0x90][..], &[0x11, 0x90, 0x56, 0xE5], &[0x11, 0x90, 0x56, 0xE5, 0], &[0x11, 0x90, 0, 0]] {
+            assert!(mapper.push(0, header(same), NOW).unwrap().is_empty(), "{same:02x?}");
+        }
+        for other in [&[0x11, 0x88][..], &[0x11, 0x90, 0x56, 0xE5, 0x80], &[0x12, 0x10]] {
+            assert_eq!(names(&mapper.push(0, header(other), NOW).unwrap()), ["audio config"], "{other:02x?}");
         }
     }
 
