@@ -31,6 +31,16 @@ struct Publishing {
     feed: JoinHandle<()>,
 }
 
+/// What an output of the pipeline leaves to be waited for.
+enum Next {
+    /// The next one.
+    Output,
+    /// The next epoch of this publisher.
+    Epoch,
+    /// The next publisher.
+    Publisher,
+}
+
 /// The task of one stream.
 pub(super) struct Driver {
     hub: Arc<Hub>,
@@ -113,11 +123,10 @@ impl Driver {
             tokio::select! {
                 output = outputs.recv() => {
                     let Some(output) = output else { break };
-                    if matches!(output, Output::Break(_)) {
-                        incoming.broke(clock.elapsed());
-                    }
-                    if self.output(output, &incoming, &feeder, &link).await {
-                        break;
+                    match self.output(output, &incoming, &feeder, &link).await {
+                        Next::Output => {}
+                        Next::Epoch => incoming.broke(clock.elapsed()),
+                        Next::Publisher => break,
                     }
                 }
                 () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
@@ -160,8 +169,8 @@ impl Driver {
         Ok(Publishing { outputs, incoming, feeder: way_in, feed })
     }
 
-    /// One output of the pipeline. `true` after the last one.
-    async fn output(&mut self, output: Output, incoming: &Incoming, feeder: &Weak<Feeder>, link: &Link) -> bool {
+    /// One output of the pipeline.
+    async fn output(&mut self, output: Output, incoming: &Incoming, feeder: &Weak<Feeder>, link: &Link) -> Next {
         let result = match output {
             Output::Tracks(renditions) => {
                 let opened = self.writer.open_epoch(renditions, incoming.origin(), incoming.hold()).await;
@@ -190,26 +199,34 @@ impl Driver {
             Output::Break(reason) => {
                 tracing::info!(%reason, "epoch ends");
                 self.writer.close_epoch().await;
-                Ok(())
+                return Next::Epoch;
             }
-            Output::Ended => return true,
+            Output::Ended => return Next::Publisher,
             Output::Failed(error) => {
                 tracing::warn!(%error, "pipeline failed");
                 link.close(&format!("This cannot be encoded: {error}."));
-                return true;
+                return Next::Publisher;
             }
         };
         if let Err(error) = result {
             if error.is::<Unreliable>() {
                 tracing::error!(error = format!("{error:#}"), "publisher refused: an epoch might be used twice");
                 link.fail("This ingest cannot tell where the log of this stream stands; its own log says why.");
-                return true;
+                return Next::Publisher;
+            }
+            if let (Some(media::Error::SyncSampleLate { .. }), Some(feeder)) = (error.downcast_ref(), feeder.upgrade())
+            {
+                // The source has no keyframe where a segment has to end; encoded, it has.
+                tracing::info!(%error, "epoch ends");
+                feeder.encode();
+                self.writer.close_epoch().await;
+                return Next::Epoch;
             }
             tracing::warn!(error = format!("{error:#}"), "epoch cannot go on: the publisher has to connect again");
             link.close(&format!("This cannot be packaged: {error:#}."));
-            return true;
+            return Next::Publisher;
         }
-        false
+        Next::Output
     }
 
     /// Tells the bus how the stream is.
