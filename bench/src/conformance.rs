@@ -190,19 +190,25 @@ fn sealcast() -> anyhow::Result<Server> {
     })
 }
 
-/// nginx with its RTMP module: transport streams.
-fn nginx_rtmp() -> anyhow::Result<Server> {
+/// nginx with its RTMP module on its own: RTMP and HTTP ports, and what keeps it running.
+pub(crate) fn nginx_server(directory: &Path, playlist_s: u32) -> anyhow::Result<(u16, u16, Running)> {
     ensure!(Path::new(RTMP_MODULE).exists(), "{RTMP_MODULE} is missing: scripts/setup.sh test");
-    let directory = tempfile::tempdir()?;
-    let (rtmp, http, dir) = (free_port()?, free_port()?, directory.path().display());
+    let (rtmp, http, dir) = (free_port()?, free_port()?, directory.display());
     let config = format!(
         "load_module {RTMP_MODULE};\n{}rtmp {{ server {{ listen 127.0.0.1:{rtmp}; application live {{ live on;
-  hls on; hls_path {dir}/hls; hls_fragment 2s; hls_playlist_length 24s; }} }} }}\n{}",
-        preamble(directory.path()),
-        files(directory.path(), http)
+  hls on; hls_path {dir}/hls; hls_fragment 2s; hls_playlist_length {playlist_s}s; }} }} }}\n{}",
+        preamble(directory),
+        files(directory, http)
     );
-    let server = nginx(directory.path(), &config)?;
+    let server = nginx(directory, &config)?;
     wait_until("nginx to listen", || std::net::TcpStream::connect(("127.0.0.1", rtmp)).is_ok())?;
+    Ok((rtmp, http, server))
+}
+
+/// nginx with its RTMP module: transport streams.
+fn nginx_rtmp() -> anyhow::Result<Server> {
+    let directory = tempfile::tempdir()?;
+    let (rtmp, http, server) = nginx_server(directory.path(), 24)?;
     let source = ffmpeg(&["-f", "flv", &format!("rtmp://127.0.0.1:{rtmp}/live/checked")])?;
     Ok(Server {
         name: "nginx-rtmp",
@@ -247,19 +253,25 @@ region = \"none\"
 prefix = \"none\"
 ";
 
-/// xiu, another server in Rust: `cargo install xiu`.
-fn xiu() -> anyhow::Result<Server> {
+/// xiu on its own: RTMP and HTTP ports, and what keeps it running.
+pub(crate) fn xiu_server(directory: &Path) -> anyhow::Result<(u16, u16, Running)> {
     let binary = std::env::var_os("XIU").map_or_else(|| PathBuf::from("xiu"), PathBuf::from);
-    let directory = tempfile::tempdir()?;
     let (rtmp, http) = (free_port()?, free_port()?);
     let config = format!(
         "[rtmp]\nenabled = true\nport = {rtmp}\ngop_num = 1\n[hls]\nenabled = true\nport = {http}\nneed_record = false\n[log]\nlevel = \"error\"\n{XIU_EXTRA}"
     );
-    std::fs::write(directory.path().join("xiu.toml"), config)?;
+    std::fs::write(directory.join("xiu.toml"), config)?;
     let mut command = Command::new(binary);
-    command.current_dir(directory.path()).args(["-c", "xiu.toml"]);
+    command.current_dir(directory).args(["-c", "xiu.toml"]);
     let server = spawn(&mut command).context("xiu is missing: cargo install xiu, or XIU=/path/to/it")?;
     wait_until("xiu to listen", || std::net::TcpStream::connect(("127.0.0.1", rtmp)).is_ok())?;
+    Ok((rtmp, http, server))
+}
+
+/// xiu, another server in Rust: `cargo install xiu`.
+fn xiu() -> anyhow::Result<Server> {
+    let directory = tempfile::tempdir()?;
+    let (rtmp, http, server) = xiu_server(directory.path())?;
     let source = ffmpeg(&["-f", "flv", &format!("rtmp://127.0.0.1:{rtmp}/live/checked")])?;
     Ok(Server {
         name: "xiu",

@@ -4,6 +4,7 @@
 mod balancer;
 mod blocked;
 mod conformance;
+mod contribution;
 mod edge;
 mod failover;
 mod fleet;
@@ -118,6 +119,8 @@ enum What {
     Players,
     /// The checker's rows for Sealcast, nginx-rtmp, ffmpeg's HLS muxer and xiu: a table of its own, when asked for alone.
     Conformance,
+    /// What Sealcast, nginx-rtmp and xiu make of `conformance rtmp`: a table of its own, when asked for alone.
+    Contribution,
 }
 
 /// Of the viewers of `blocked`, so many watch in `failover`, where each has its own loop.
@@ -151,11 +154,15 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let wanted = if arguments.what.is_empty() { ALL.to_vec() } else { arguments.what.clone() };
+    if arguments.what == [What::Contribution] {
+        print!("{}", contribution::table()?);
+        return Ok(());
+    }
     println!("| what | Sealcast | peer | ratio | bound |\n|---|---|---|---|---|");
     for what in wanted {
         let figures = match what {
-            // No figure: its table is printed when it is asked for alone.
-            What::Conformance => Vec::new(),
+            // No figures: their tables are printed when one is asked for alone.
+            What::Conformance | What::Contribution => Vec::new(),
             What::Ladder => ladder::measure(arguments.rounds)?,
             What::Blocked => blocked::measure(arguments.viewers)?,
             What::Balancer => balancer::measure(arguments.rounds)?,

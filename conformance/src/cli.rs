@@ -1,5 +1,7 @@
 //! The command line: names, help and examples, and what is done in their order.
 
+mod rtmp;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +22,7 @@ const UNREACHABLE: u8 = 2;
 /// Nobody watches for longer than a day.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3_600);
 
-/// Checks a stream from outside, as a strict client sees it.
+/// Checks servers from outside: streams as a strict client sees them, and what they make of publishers.
 #[derive(Debug, Parser)]
 #[command(
     name = "conformance",
@@ -30,8 +32,9 @@ const DURATION_MAX: Duration = Duration::from_secs(24 * 3_600);
   conformance hls https://example.com/live.m3u8 --duration 5m --json report.json
   conformance hls http://127.0.0.1:8080/hls/a.m3u8 --only 1-8,34
   conformance rows
+  conformance rtmp rtmp://127.0.0.1:1935/live --key KEY --hls https://127.0.0.1:8443/live/demo/index.m3u8 --ca data/certs/ca.pem
 
-Exit code: 0 no MUST is broken, 1 some are, 2 usage, or the stream cannot be reached."
+Exit code: 0 no MUST is broken and all cases passed, 1 otherwise, 2 usage, or the server cannot be reached."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -44,6 +47,8 @@ enum Command {
     Hls(HlsFlags),
     /// List what is checked.
     Rows,
+    /// Publish what encoders and strangers really send to an RTMP server, and check what becomes of it.
+    Rtmp(rtmp::Flags),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:
   conformance completion bash > /etc/bash_completion.d/conformance")]
@@ -123,6 +128,7 @@ fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
             print(&text)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Rtmp(flags) => rtmp::run(flags),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "conformance", &mut script);
@@ -134,13 +140,8 @@ fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
 
 fn hls(flags: &HlsFlags) -> anyhow::Result<ExitCode> {
     let wanted = flags.only.as_deref().map(rows).transpose()?.unwrap_or_default();
-    let web = ["http://", "https://"].iter().any(|scheme| flags.url.starts_with(scheme));
-    ensure!(web, "{:?} is no http or https URL", flags.url);
-    let trust = match (&flags.ca, flags.insecure) {
-        (_, true) => Trust::Anyone,
-        (Some(path), false) => Trust::Authority(path.clone()),
-        (None, false) => Trust::System,
-    };
+    ensure!(is_web(&flags.url), "{:?} is no http or https URL", flags.url);
+    let trust = trust(flags.ca.as_ref(), flags.insecure);
     let settings = Settings {
         url: flags.url.clone(),
         duration: flags.duration,
@@ -167,6 +168,18 @@ fn hls(flags: &HlsFlags) -> anyhow::Result<ExitCode> {
         print(&report.text(colour))?;
     }
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn is_web(url: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
+}
+
+fn trust(ca: Option<&PathBuf>, insecure: bool) -> Trust {
+    match (ca, insecure) {
+        (_, true) => Trust::Anyone,
+        (Some(path), false) => Trust::Authority(path.clone()),
+        (None, false) => Trust::System,
+    }
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -12,5 +12,6 @@ pub mod observation;
 pub mod playlist;
 pub mod report;
 pub mod rows;
+pub mod rtmp;
 pub mod verdict;
 pub mod watch;

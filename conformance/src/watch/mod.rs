@@ -2,7 +2,7 @@
 //!
 //! Owns requests, timing and limits. Deliberately judges nothing.
 
-mod clock;
+pub(crate) mod clock;
 mod cookies;
 mod fetch;
 mod objects;

@@ -10,7 +10,7 @@ use super::run::{Carried, Context, NotStarted, Run};
 use super::shared::{Shared, count};
 use super::{
     AudioFormat, AudioPacket, BreakReason, Config, Error, Feeder, INPUT_DEPTH, Input, Memory, OUTPUT_DEPTH, Output,
-    PACKET_BYTES_MAX, VideoFormat, VideoPacket,
+    PACKET_BYTES_MAX, PassThrough, VideoFormat, VideoPacket,
 };
 
 /// Pictures without one that can be decoded: so long is waited before the pipeline gives up. OBS sends a keyframe every 8.3 s when
@@ -168,6 +168,11 @@ impl Feed {
 
     /// A run broke at this picture, which belongs to the next one.
     fn broke(&mut self, reason: BreakReason, packet: &VideoPacket, idr: bool) -> Result<(), Error> {
+        if matches!(reason, BreakReason::KeyframesIrregular(_)) {
+            // It would break again and again.
+            let config = Config { pass_through: PassThrough::Never, ..Config::clone(&self.context.config) };
+            self.context.config = Arc::new(config);
+        }
         if matches!(reason, BreakReason::KeyframesIrregular(_) | BreakReason::Paused(_)) {
             self.carry_on(reason)?;
         } else {

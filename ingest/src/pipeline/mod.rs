@@ -259,6 +259,12 @@ impl Feeder {
         self.shared.request_shed(rendition);
     }
 
+    /// Ends a passed-through run, because whoever reads the output cannot end a segment for want of a keyframe; what follows is encoded.
+    /// Answered with [`Output::Break`], unless nothing is passed through.
+    pub fn encode(&self) {
+        self.shared.request_encoding();
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
         self.shared.counters()

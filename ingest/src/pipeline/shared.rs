@@ -16,6 +16,7 @@ pub(super) struct Shared {
     newest_dts: AtomicI64,
     aborted: AtomicBool,
     shed_requests: Mutex<Vec<RenditionId>>,
+    encode_request: AtomicBool,
     pub(super) frames_decoded: AtomicU64,
     pub(super) packets_refused: AtomicU64,
     pub(super) frames_concealed: AtomicU64,
@@ -46,6 +47,15 @@ impl Shared {
 
     pub(super) fn take_shed_requests(&self) -> Vec<RenditionId> {
         std::mem::take(&mut *self.shed_requests.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    pub(super) fn request_encoding(&self) {
+        self.encode_request.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked for since the last look.
+    pub(super) fn take_encode_request(&self) -> bool {
+        self.encode_request.swap(false, Ordering::Relaxed)
     }
 
     /// Nobody reads the output any more: all threads end without draining.

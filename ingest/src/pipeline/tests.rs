@@ -320,6 +320,34 @@ fn source_that_stops_having_keyframes_is_encoded_from_there() {
 }
 
 #[test]
+fn run_that_is_asked_to_encode_breaks_and_passes_nothing_through_any_more() {
+    let directory = TempDir::new().unwrap();
+    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=8", "-bf 0 -g 30 -keyint_min 30");
+    let (feeder, mut outputs) = start(config(&[180], PassThrough::Auto)).unwrap();
+    let mut inputs = read_file(&path).unwrap().into_iter();
+    let mut runs = Vec::new();
+    // The run begins before half of it is there, and has come some way when it is asked.
+    for input in inputs.by_ref().take(400) {
+        feeder.send_blocking(input).unwrap();
+        while let Ok(output) = outputs.try_recv() {
+            see(&mut runs, output);
+        }
+    }
+    see(&mut runs, outputs.blocking_recv().unwrap());
+    feeder.encode();
+    let sender = std::thread::spawn(move || inputs.try_for_each(|input| feeder.send_blocking(input)));
+    while let Some(output) = outputs.blocking_recv() {
+        see(&mut runs, output);
+    }
+    sender.join().unwrap().ok();
+    assert_eq!(runs.len(), 2);
+    assert!(matches!(runs[0].broke, Some(BreakReason::KeyframesIrregular(_))), "{:?}", runs[0].broke);
+    let bytes = |run: &Seen| run.of("180p").iter().map(|sample| sample.data.clone()).collect::<BTreeSet<_>>();
+    assert!(bytes(&runs[0]).is_disjoint(&bytes(&runs[1])) && !bytes(&runs[1]).is_empty(), "encoded anew");
+    runs.iter().for_each(|run| run.check(&directory));
+}
+
+#[test]
 fn stuck_rung_is_shed_and_the_others_go_on() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=6", "-g 60 -bf 0");

@@ -38,6 +38,16 @@ struct Publishing {
     feed: JoinHandle<()>,
 }
 
+/// What an output of the pipeline leaves to be waited for.
+enum Next {
+    /// The next one.
+    Output,
+    /// The next epoch of this publisher.
+    Epoch,
+    /// The next publisher.
+    Publisher,
+}
+
 /// The task of one stream.
 pub(super) struct Driver {
     hub: Arc<Hub>,
@@ -128,36 +138,39 @@ impl Driver {
         let (mut drain_until, mut stopping) = (None, false);
         loop {
             let gap = self.writer.next_gap(incoming.hold());
-            tokio::select! {
+            let next = tokio::select! {
                 output = outputs.recv() => {
                     let Some(output) = output else { break };
-                    if matches!(output, Output::Break(_)) {
-                        incoming.broke(clock.elapsed());
-                    }
-                    if self.output(output, &incoming, &feeder, &link).await {
-                        break;
-                    }
+                    self.output(output, &incoming, &feeder, &link).await
+                }
+                () = self.rivals.changed() => {
+                    let turned = self.turn(&incoming).await;
+                    self.next(turned, &feeder, &link).await
                 }
                 () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
                     self.writer.gaps(incoming.hold()).await;
+                    Next::Output
                 }
-                () = incoming.changed() => {}
-                () = self.rivals.changed() => {
-                    let turned = self.turn(&incoming).await;
-                    if self.is_over(turned, &link) {
-                        break;
-                    }
+                () = incoming.changed() => Next::Output,
+                _ = &mut feed, if drain_until.is_none() => {
+                    drain_until = Some(clock.elapsed().saturating_add(DRAIN_MAX));
+                    Next::Output
                 }
-                _ = &mut feed, if drain_until.is_none() => drain_until = Some(clock.elapsed().saturating_add(DRAIN_MAX)),
                 () = shutdown.cancelled(), if !stopping => {
                     stopping = true;
                     link.close("This ingest is shutting down.");
                     drain_until = Some(clock.elapsed().saturating_add(DRAIN_SHUTDOWN_MAX));
+                    Next::Output
                 }
                 () = tokio::time::sleep_until(clock.instant(drain_until.unwrap_or_default())), if drain_until.is_some() => {
                     tracing::warn!("pipeline did not drain in time: its last samples are lost");
-                    break;
+                    Next::Publisher
                 }
+            };
+            match next {
+                Next::Output => {}
+                Next::Epoch => incoming.broke(clock.elapsed()),
+                Next::Publisher => break,
             }
         }
         metrics::gauge!("ingest_publishers").decrement(1.0);
@@ -186,8 +199,8 @@ impl Driver {
         Ok(Publishing { outputs, incoming, feeder: way_in, feed })
     }
 
-    /// One output of the pipeline. `true` after the last one.
-    async fn output(&mut self, output: Output, incoming: &Incoming, feeder: &Weak<Feeder>, link: &Link) -> bool {
+    /// One output of the pipeline.
+    async fn output(&mut self, output: Output, incoming: &Incoming, feeder: &Weak<Feeder>, link: &Link) -> Next {
         let result = match output {
             Output::Tracks(renditions) => {
                 self.renditions = (renditions.clone(), Vec::new());
@@ -232,29 +245,36 @@ impl Driver {
                 tracing::info!(%reason, "epoch ends");
                 self.backlog = None;
                 self.writer.close_epoch().await;
-                Ok(())
+                return Next::Epoch;
             }
-            Output::Ended => return true,
+            Output::Ended => return Next::Publisher,
             Output::Failed(error) => {
                 tracing::warn!(%error, "pipeline failed");
                 link.close(&format!("This cannot be encoded: {error}."));
-                return true;
+                return Next::Publisher;
             }
         };
-        self.is_over(result, link)
+        self.next(result, feeder, link).await
     }
 
-    /// Whether the publisher cannot go on; it is told why.
-    fn is_over(&self, result: Result<()>, link: &Link) -> bool {
-        let Err(error) = result else { return false };
+    /// What comes after this outcome. Where the publisher cannot go on it is told why.
+    async fn next(&mut self, outcome: Result<()>, feeder: &Weak<Feeder>, link: &Link) -> Next {
+        let Err(error) = outcome else { return Next::Output };
         if error.is::<Unreliable>() {
             tracing::error!(error = format!("{error:#}"), "publisher refused: an epoch might be used twice");
             link.fail("This ingest cannot tell where the log of this stream stands; its own log says why.");
-        } else {
-            tracing::warn!(error = format!("{error:#}"), "epoch cannot go on: the publisher has to connect again");
-            link.close(&format!("This cannot be packaged: {error:#}."));
+            return Next::Publisher;
         }
-        true
+        if let (Some(media::Error::SyncSampleLate { .. }), Some(feeder)) = (error.downcast_ref(), feeder.upgrade()) {
+            // The source has no keyframe where a segment has to end; encoded, it has.
+            tracing::info!(%error, "epoch ends");
+            feeder.encode();
+            self.writer.close_epoch().await;
+            return Next::Epoch;
+        }
+        tracing::warn!(error = format!("{error:#}"), "epoch cannot go on: the publisher has to connect again");
+        link.close(&format!("This cannot be packaged: {error:#}."));
+        Next::Publisher
     }
 
     async fn open_epoch(

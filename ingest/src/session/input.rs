@@ -360,14 +360,16 @@ mod tests {
     }
 
     #[test]
-    fn longer_aac_header_that_says_the_same_is_nothing() {
+    fn sound_header_in_other_words_is_nothing_and_one_of_another_format_is_passed_on() {
         let mut mapper = InputMapper::after(None);
-        let mut push = |header: &'static [u8]| {
-            names(&mapper.push(0, Body::AudioConfig(Bytes::from_static(header)), NOW).unwrap()).len()
-        };
-        assert_eq!(push(&[0x11, 0x90]), 1);
-        assert_eq!(push(&[0x11, 0x90, 0x56, 0xe5, 0x00]), 0);
-        assert_eq!(push(&[0x11, 0x88]), 1, "mono");
+        let header = |bytes: &'static [u8]| Body::AudioConfig(Bytes::from_static(bytes));
+        assert_eq!(names(&mapper.push(0, header(&[0x11, 0x90]), NOW).unwrap()), ["audio config"]);
+        for same in [&[0x11, 0x90][..], &[0x11, 0x90, 0x56, 0xE5], &[0x11, 0x90, 0x56, 0xE5, 0], &[0x11, 0x90, 0, 0]] {
+            assert!(mapper.push(0, header(same), NOW).unwrap().is_empty(), "{same:02x?}");
+        }
+        for other in [&[0x11, 0x88][..], &[0x11, 0x90, 0x56, 0xE5, 0x80], &[0x12, 0x10]] {
+            assert_eq!(names(&mapper.push(0, header(other), NOW).unwrap()), ["audio config"], "{other:02x?}");
+        }
     }
 
     #[test]

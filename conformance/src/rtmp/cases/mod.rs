@@ -1,0 +1,163 @@
+//! The cases: what encoders and strangers really send, and what a server is expected to do with it.
+//!
+//! Each is a small entry: its name, its area, what is sent, what is expected, and how it is written. A wrap of 33-bit PES stamps is
+//! none of them: RTMP has stamps of 32 bits in milliseconds, and what a server makes of them in transport streams is its own affair.
+
+mod amf;
+mod audio;
+mod chunk;
+mod codec;
+mod gop;
+mod handshake;
+mod session;
+mod timing;
+mod video;
+
+pub use super::judge::{Outcome, Shows};
+
+use super::clip::{Clips, Name};
+use super::script::{Connection, Options, Script, Target, Wire};
+use super::take::Take;
+
+/// How long most cases send.
+const LENGTH_MS: i64 = 8_000;
+/// Where something happens in their middle.
+const MIDDLE_MS: i64 = 4_000;
+
+/// A case.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// Name, for `--case`.
+    pub name: &'static str,
+    /// Area: the beginning of its name.
+    pub area: &'static str,
+    /// What is sent.
+    pub what: &'static str,
+    /// What is expected.
+    pub outcome: Outcome,
+    /// What there is to be seen and heard.
+    pub shows: Shows,
+    /// How long it sends at about, in seconds: long ones are begun first.
+    pub seconds: u32,
+    /// How it is written.
+    pub script: fn(&Studio<'_>) -> anyhow::Result<Script>,
+}
+
+impl Case {
+    /// A case with pictures and sound that plays.
+    const fn new(
+        area: &'static str,
+        name: &'static str,
+        what: &'static str,
+        script: fn(&Studio<'_>) -> anyhow::Result<Script>,
+    ) -> Self {
+        Self { name, area, what, outcome: Outcome::Plays, shows: Shows::Both, seconds: 8, script }
+    }
+
+    const fn expecting(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
+        self
+    }
+
+    const fn showing(mut self, shows: Shows) -> Self {
+        self.shows = shows;
+        self
+    }
+
+    const fn lasting(mut self, seconds: u32) -> Self {
+        self.seconds = seconds;
+        self
+    }
+}
+
+/// All cases, area by area.
+#[must_use]
+pub fn all() -> Vec<Case> {
+    let areas = [
+        &chunk::CASES[..],
+        &handshake::CASES,
+        &amf::CASES,
+        &timing::CASES,
+        &video::CASES,
+        &gop::CASES,
+        &audio::CASES,
+        &codec::CASES,
+        &session::CASES,
+    ];
+    areas.concat()
+}
+
+/// A normal publisher, as after each case: long enough for any server to list something of it.
+pub(super) const NORMAL: Case =
+    Case::new("", "normal", "a normal publisher", |studio| studio.script(Options::default(), studio.both(16_000)?));
+
+/// What scripts are written with.
+#[derive(Debug, Clone, Copy)]
+pub struct Studio<'a> {
+    /// Media.
+    pub clips: &'a Clips,
+    /// Where it goes.
+    pub target: &'a Target,
+}
+
+impl Studio<'_> {
+    /// The normal clip, up to there.
+    fn both(&self, to_ms: i64) -> anyhow::Result<Take> {
+        Ok(Take::both(&*self.clips.get(Name::Normal)?, 0, to_ms))
+    }
+
+    /// The pictures of a clip with the normal sound.
+    fn pictures(&self, name: Name, to_ms: i64) -> anyhow::Result<Take> {
+        Ok(Take::avc(&*self.clips.get(name)?, 0, to_ms).and(self.sound(to_ms)?))
+    }
+
+    /// The normal sound alone.
+    fn sound(&self, to_ms: i64) -> anyhow::Result<Take> {
+        Ok(Take::aac(&*self.clips.get(Name::Normal)?, 0, to_ms))
+    }
+
+    /// One publisher that sends a take and says goodbye.
+    fn connection(&self, options: Options, take: &Take) -> Connection {
+        let mut wire = Wire::publishing(options, self.target);
+        wire.media(take);
+        wire.unpublish(&self.target.key);
+        wire.connection()
+    }
+
+    /// The same, alone.
+    #[expect(clippy::needless_pass_by_value, reason = "scripts are written in one expression")]
+    fn script(&self, options: Options, take: Take) -> anyhow::Result<Script> {
+        Ok(Script::of(self.connection(options, &take)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_case_has_a_name_of_its_own_that_begins_with_its_area() {
+        let names: BTreeSet<_> = all().iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), all().len());
+        for case in all() {
+            assert!(case.name.starts_with(&format!("{}-", case.area)), "{}", case.name);
+            assert!(case.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'));
+        }
+    }
+
+    #[test]
+    fn every_script_can_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let clips = Clips::new(directory.path());
+        let target = Target { application: "live".to_owned(), url: "rtmp://h/live".to_owned(), key: "k".to_owned() };
+        for case in all() {
+            let script = (case.script)(&Studio { clips: &clips, target: &target });
+            let script = script.unwrap_or_else(|error| panic!("{}: {error:#}", case.name));
+            assert!(!script.connections.is_empty(), "{}", case.name);
+            let plays = !matches!(case.outcome, Outcome::Refused | Outcome::Survives | Outcome::PlaysOrRefused);
+            assert!(!plays || script.media().as_secs() >= 4, "{} sends too little", case.name);
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Real media, made once for a run by the `ffmpeg` command line: small pictures and a tone, taken apart into frames that scripts stamp anew.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+
+use super::chunk::kind;
+use super::flv::{self, Packet};
+use crate::media::boxes;
+
+/// Which media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    /// 320x180 at 30 frames a second, a keyframe each second, AAC at 48 kHz in stereo. 22 s long; the others are 8 s unless said.
+    Normal,
+    /// With B-frames.
+    BFrames,
+    /// With keyframes that are no IDR.
+    OpenGop,
+    /// 256x144.
+    Small,
+    /// 180x320.
+    Portrait,
+    /// As `Normal`, of another profile: other parameter sets.
+    OtherSets,
+    /// 30000/1001 frames a second.
+    Rate2997,
+    /// 60000/1001 frames a second.
+    Rate5994,
+    /// A keyframe every 250 frames, as OBS sends when it is left to itself. 18 s.
+    Keyframes250,
+    /// A keyframe at the start and never again. 10 s.
+    OneKeyframe,
+    /// Keyframes where scenes would change. 12 s.
+    Irregular,
+    /// Keyframes only.
+    AllKeyframes,
+    /// HEVC, without sound.
+    Hevc,
+    /// AV1, without sound.
+    Av1,
+    /// AAC at 44.1 kHz in stereo, without pictures.
+    Sound44100,
+    /// AAC at 48 kHz, mono.
+    Mono,
+    /// AAC at 24 kHz in stereo: the core of an HE-AAC stream at 48 kHz.
+    Sound24000,
+    /// MP3 at 44.1 kHz.
+    Mp3,
+}
+
+/// A picture.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// Decode time from the start of the clip.
+    pub at_ms: i64,
+    /// Presentation less decode time.
+    pub composition_ms: i32,
+    /// The decoder can begin here, says the encoder.
+    pub key: bool,
+    /// As it stands in a message.
+    pub data: Bytes,
+}
+
+/// A frame of sound.
+#[derive(Debug, Clone)]
+pub struct Sound {
+    /// From the start of the clip.
+    pub at_ms: i64,
+    /// As it stands in a message.
+    pub data: Bytes,
+}
+
+/// Media.
+#[derive(Debug, Clone, Default)]
+pub struct Clip {
+    /// Decoder configuration of the pictures.
+    pub picture_config: Bytes,
+    /// The pictures in decoding order.
+    pub pictures: Vec<Picture>,
+    /// AudioSpecificConfig; empty for MP3.
+    pub sound_config: Bytes,
+    /// The sound.
+    pub sounds: Vec<Sound>,
+}
+
+/// The clips of a run: each made when it is first asked for.
+#[derive(Debug)]
+pub struct Clips {
+    directory: PathBuf,
+    made: Mutex<BTreeMap<Name, Arc<Clip>>>,
+}
+
+impl Clips {
+    /// Keeps what `ffmpeg` writes in that directory.
+    #[must_use]
+    pub fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), made: Mutex::default() }
+    }
+
+    /// A clip. Blocks while it is made, and all who ask meanwhile.
+    pub fn get(&self, name: Name) -> anyhow::Result<Arc<Clip>> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(clip) = made.get(&name) {
+            return Ok(Arc::clone(clip));
+        }
+        let clip = Arc::new(make(&self.directory, name).with_context(|| format!("clip {name:?}"))?);
+        made.insert(name, Arc::clone(&clip));
+        Ok(clip)
+    }
+}
+
+/// What is asked of the encoder of pictures.
+struct Recipe {
+    size: &'static str,
+    rate: &'static str,
+    seconds: u32,
+    encoder: &'static str,
+}
+
+const X264: &str = "-c:v libx264 -preset ultrafast -g 30 -keyint_min 30 -sc_threshold 0 -b:v 250k";
+
+impl Recipe {
+    /// `None` for sound alone.
+    fn of(name: Name) -> Option<Self> {
+        let normal = Self { size: "320x180", rate: "30", seconds: 8, encoder: X264 };
+        Some(match name {
+            Name::Normal => Self { seconds: 22, ..normal },
+            Name::BFrames => {
+                Self { encoder: "-c:v libx264 -preset veryfast -bf 2 -g 30 -sc_threshold 0 -b:v 250k", ..normal }
+            }
+            Name::OpenGop => {
+                let encoder =
+                    "-c:v libx264 -preset veryfast -bf 2 -g 30 -sc_threshold 0 -b:v 250k -x264-params open-gop=1";
+                Self { encoder, ..normal }
+            }
+            Name::Small => Self { size: "256x144", ..normal },
+            Name::Portrait => Self { size: "180x320", ..normal },
+            Name::OtherSets => {
+                Self { encoder: "-c:v libx264 -preset veryfast -bf 0 -g 30 -sc_threshold 0 -b:v 250k", ..normal }
+            }
+            Name::Rate2997 => Self { rate: "30000/1001", ..normal },
+            Name::Rate5994 => Self {
+                rate: "60000/1001",
+                encoder: "-c:v libx264 -preset ultrafast -g 60 -keyint_min 60 -sc_threshold 0 -b:v 250k",
+                ..normal
+            },
+            Name::Keyframes250 => Self {
+                seconds: 18,
+                encoder: "-c:v libx264 -preset ultrafast -g 250 -sc_threshold 0 -b:v 250k",
+                ..normal
+            },
+            Name::OneKeyframe => Self {
+                seconds: 10,
+                encoder: "-c:v libx264 -preset ultrafast -g 9999 -sc_threshold 0 -b:v 250k",
+                ..normal
+            },
+            Name::Irregular => Self {
+                seconds: 12,
+                encoder: "-c:v libx264 -preset ultrafast -g 9999 -sc_threshold 0 -b:v 250k -force_key_frames 0.7,1.1,3.4,3.6,4.0,6.9,7.0,9.2,10.4",
+                ..normal
+            },
+            Name::AllKeyframes => Self { encoder: "-c:v libx264 -preset ultrafast -g 1 -b:v 800k", ..normal },
+            Name::Hevc => Self {
+                encoder: "-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params log-level=error:keyint=30:min-keyint=30:scenecut=0:bframes=0 -b:v 250k",
+                ..normal
+            },
+            Name::Av1 => Self {
+                encoder: "-c:v libaom-av1 -usage realtime -cpu-used 8 -lag-in-frames 0 -g 30 -keyint_min 30 -b:v 250k",
+                ..normal
+            },
+            Name::Sound44100 | Name::Mono | Name::Sound24000 | Name::Mp3 => return None,
+        })
+    }
+}
+
+/// Rate, channels and encoder of the sound.
+fn tone(name: Name) -> Option<(u32, u32, &'static str)> {
+    match name {
+        Name::Hevc | Name::Av1 => None,
+        Name::Sound44100 => Some((44_100, 2, "-c:a aac -b:a 64k")),
+        Name::Mono => Some((48_000, 1, "-c:a aac -b:a 48k")),
+        Name::Sound24000 => Some((24_000, 2, "-c:a aac -b:a 48k")),
+        Name::Mp3 => Some((44_100, 2, "-c:a libmp3lame -b:a 64k")),
+        _ => Some((48_000, 2, "-c:a aac -b:a 64k")),
+    }
+}
+
+fn make(directory: &Path, name: Name) -> anyhow::Result<Clip> {
+    let (recipe, tone) = (Recipe::of(name), tone(name));
+    let seconds = recipe.as_ref().map_or(8, |recipe| recipe.seconds);
+    let enhanced = matches!(name, Name::Hevc | Name::Av1);
+    let file = directory.join(format!("{name:?}.{}", if enhanced { "mp4" } else { "flv" }));
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-nostdin", "-y"]);
+    if let Some(Recipe { size, rate, .. }) = &recipe {
+        command.args(["-f", "lavfi", "-i", &format!("testsrc2=size={size}:rate={rate}:duration={seconds}")]);
+    }
+    if let Some((rate, channels, _)) = &tone {
+        // The same in each channel, whatever their number.
+        command.args(["-f", "lavfi", "-i", &format!("sine=frequency=440:sample_rate={rate}:duration={seconds}")]);
+        command.args(["-ac", &channels.to_string()]);
+    }
+    if let Some(Recipe { encoder, .. }) = &recipe {
+        command.args(encoder.split(' ')).args(["-pix_fmt", "yuv420p", "-threads", "1"]);
+    }
+    command.args(tone.iter().flat_map(|(_, _, encoder)| encoder.split(' ')));
+    if enhanced {
+        command.args(["-movflags", "delay_moov+default_base_moof+frag_every_frame"]);
+    }
+    let output = command.arg(&file).stdin(Stdio::null()).output().context("ffmpeg is not on the PATH")?;
+    ensure!(output.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let bytes = Bytes::from(std::fs::read(&file)?);
+    let clip = if enhanced { fragments(&bytes) } else { file_of_tags(&bytes) };
+    ensure!(recipe.is_none() || !clip.pictures.is_empty(), "ffmpeg made no pictures");
+    ensure!(tone.is_none() || !clip.sounds.is_empty(), "ffmpeg made no sound");
+    Ok(clip)
+}
+
+/// An FLV file, taken apart.
+fn file_of_tags(bytes: &Bytes) -> Clip {
+    let mut clip = Clip::default();
+    for tag in flv::tags(bytes) {
+        let Some(parts) = flv::parts(&tag) else { continue };
+        let at_ms = i64::from(tag.stamp_ms);
+        let flv::Parts { packet, key, composition_ms, data } = parts;
+        match (tag.kind, packet) {
+            _ if data.is_empty() => {}
+            (kind::VIDEO, Packet::Config) => clip.picture_config = data,
+            (kind::VIDEO, Packet::Frame) => clip.pictures.push(Picture { at_ms, composition_ms, key, data }),
+            (_, Packet::Config) => clip.sound_config = data,
+            (_, Packet::Frame) => clip.sounds.push(Sound { at_ms, data }),
+        }
+    }
+    clip
+}
+
+/// A fragmented MP4 file with one picture in each fragment, 30 a second, a keyframe each second, none reordered.
+fn fragments(bytes: &Bytes) -> Clip {
+    let mut clip = Clip::default();
+    for found in boxes::walk(bytes).0 {
+        if found.is(b"moov") {
+            clip.picture_config =
+                [b"hvcC", b"av1C"].into_iter().find_map(|kind| record(found.body, kind)).unwrap_or_default();
+        }
+        if found.is(b"mdat") {
+            let index = i64::try_from(clip.pictures.len()).unwrap_or(i64::MAX);
+            let data = Bytes::copy_from_slice(found.body);
+            let at_ms = index.saturating_mul(1_000) / 30;
+            clip.pictures.push(Picture { at_ms, composition_ms: 0, key: index % 30 == 0, data });
+        }
+    }
+    clip
+}
+
+/// The body of a box, wherever in `bytes` it stands: that of a decoder configuration is unlike anything else there.
+fn record(bytes: &[u8], kind: &[u8; 4]) -> Option<Bytes> {
+    let at = bytes.windows(4).position(|window| window == kind)?;
+    let size = u32::from_be_bytes(*bytes.get(at.checked_sub(4)?..)?.first_chunk()?);
+    let end = at.checked_add(usize::try_from(size).ok()?)?.checked_sub(4)?;
+    bytes.get(at + 4..end).map(Bytes::copy_from_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ffmpeg_makes_every_clip() {
+        let directory = tempfile::tempdir().unwrap();
+        let clips = Clips::new(directory.path());
+        for name in [Name::Normal, Name::Hevc, Name::Av1, Name::Mp3, Name::OpenGop] {
+            let clip = clips.get(name).unwrap();
+            assert_eq!(clip.pictures.is_empty(), name == Name::Mp3, "{name:?}");
+            assert_eq!(clip.picture_config.is_empty(), name == Name::Mp3, "{name:?}");
+            assert_eq!(clip.sound_config.is_empty(), matches!(name, Name::Hevc | Name::Av1 | Name::Mp3), "{name:?}");
+        }
+        let normal = clips.get(Name::Normal).unwrap();
+        assert_eq!((normal.pictures.len(), normal.pictures[30].key, normal.pictures[31].key), (660, true, false));
+        let reordered = clips.get(Name::OpenGop).unwrap();
+        assert!(reordered.pictures.iter().any(|picture| picture.composition_ms > 0));
+    }
+}

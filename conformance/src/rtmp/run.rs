@@ -1,0 +1,224 @@
+//! Cases against a server: side by side, each on a stream of its own, and a normal publisher after each.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde::Serialize;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::cases::{Case, NORMAL, Studio};
+use super::clip::Clips;
+use super::driver::{self, Ended};
+use super::judge::{self, Evidence};
+use super::probe::probe;
+use super::script::{Script, Target};
+use super::watch::Watch;
+use crate::watch::Transport;
+
+/// Stands for the key in the URL of a playlist.
+pub const KEY: &str = "{key}";
+/// Stands for the name of the case in a key.
+pub const CASE: &str = "{case}";
+/// Cases side by side at most.
+pub const PARALLEL_MAX: usize = 64;
+
+/// What was sent has to be listed after so long at the latest.
+const LISTED_WAIT_MAX: Duration = Duration::from_secs(20);
+/// All is listed when nothing came for so long.
+const CALM: Duration = Duration::from_millis(1_500);
+/// Media that is sent and not listed is waited for, but for so much.
+const WORTH_WAITING: Duration = Duration::from_millis(500);
+/// Of media that must not be listed, and of what may be anything.
+const CALM_WITHOUT: Duration = Duration::from_secs(1);
+/// A normal publisher has to be let in and listed after so long at the latest.
+const NORMAL_WAIT_MAX: Duration = Duration::from_secs(45);
+/// It tries again after so long, as encoders do.
+const NORMAL_RETRY: Duration = Duration::from_secs(2);
+/// Decoders at once.
+const DECODERS_MAX: usize = 2;
+
+/// Where cases are run, and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `rtmp://HOST:PORT/APPLICATION`.
+    pub url: String,
+    /// Stream keys. One with `{case}` in it serves all cases, each by its name; of others each serves one case at a time.
+    pub keys: Vec<String>,
+    /// URL of the multivariant or media playlist of a stream, with `{key}` for its key.
+    pub hls: String,
+    /// How many cases run side by side, where keys allow it.
+    pub parallel: usize,
+    /// Media that may be missing: what a server drops before the first keyframe, and does not list because a segment is not whole.
+    pub keeps_back: Duration,
+}
+
+/// What came of a case.
+#[derive(Debug, Clone, Serialize)]
+pub struct Judged {
+    /// Name of the case.
+    pub case: &'static str,
+    /// What is sent.
+    pub what: &'static str,
+    /// What was expected.
+    pub expected: String,
+    /// What came.
+    pub came: String,
+    /// What is not as expected.
+    pub faults: Vec<String>,
+}
+
+impl Judged {
+    /// All is as expected.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// One line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let verdict = if self.passed() { "PASS" } else { "FAIL" };
+        let mut line = format!("{verdict}  {:<32} {:<30} {}", self.case, self.expected, self.came);
+        if !self.passed() {
+            // Writing to a string does not fail.
+            let _ = write!(line, "\n      {}", self.faults.join("\n      "));
+        }
+        line
+    }
+}
+
+/// A server, taken apart into what is needed.
+struct Server {
+    address: String,
+    application: String,
+    url: String,
+    hls: String,
+    transport: Arc<dyn Transport>,
+    keeps_back: Duration,
+    clips: Clips,
+    decoders: Semaphore,
+    _directory: tempfile::TempDir,
+}
+
+/// Runs cases, and hands out what came of each as it is over. Fails when the settings cannot be used.
+pub async fn run(
+    settings: &Settings,
+    transport: Arc<dyn Transport>,
+    cases: Vec<Case>,
+    mut each: impl FnMut(&Judged),
+) -> anyhow::Result<Vec<Judged>> {
+    let server = Arc::new(Server::new(settings, transport)?);
+    let keys: Vec<String> = match settings.keys.iter().find(|key| key.contains(CASE)) {
+        Some(key) => vec![key.clone(); settings.parallel.clamp(1, PARALLEL_MAX)],
+        None => settings.keys.iter().take(settings.parallel.clamp(1, PARALLEL_MAX)).cloned().collect(),
+    };
+    ensure!(!keys.is_empty(), "no stream key");
+    let order: Vec<&'static str> = cases.iter().map(|case| case.name).collect();
+    let mut queue = cases;
+    queue.sort_by_key(|case| std::cmp::Reverse(case.seconds));
+    let queue = Arc::new(Mutex::new(VecDeque::from(queue)));
+    let (done, mut over) = mpsc::channel(PARALLEL_MAX);
+    let mut workers = JoinSet::new();
+    for key in keys {
+        let (server, queue, done) = (Arc::clone(&server), Arc::clone(&queue), done.clone());
+        workers.spawn(async move {
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                let Some(case) = next else { return Ok(()) };
+                let judged = server.case(case, &key.replace(CASE, case.name)).await?;
+                if done.send(judged).await.is_err() {
+                    return anyhow::Ok(());
+                }
+            }
+        });
+    }
+    drop(done);
+    let mut all = Vec::new();
+    while let Some(judged) = over.recv().await {
+        each(&judged);
+        all.push(judged);
+    }
+    while let Some(worker) = workers.join_next().await {
+        worker.context("a worker broke")??;
+    }
+    all.sort_by_key(|judged| order.iter().position(|name| *name == judged.case));
+    Ok(all)
+}
+
+impl Server {
+    fn new(settings: &Settings, transport: Arc<dyn Transport>) -> anyhow::Result<Self> {
+        let rest =
+            settings.url.strip_prefix("rtmp://").with_context(|| format!("{:?} is no rtmp URL", settings.url))?;
+        let (host, application) = rest.split_once('/').context("the URL names no application: rtmp://HOST/live")?;
+        let application = application.trim_end_matches('/');
+        ensure!(!host.is_empty() && !application.is_empty(), "{:?} names no host or no application", settings.url);
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let directory = tempfile::tempdir()?;
+        Ok(Self {
+            address: if has_port { host.to_owned() } else { format!("{host}:1935") },
+            application: application.to_owned(),
+            url: settings.url.trim_end_matches('/').to_owned(),
+            hls: settings.hls.clone(),
+            transport,
+            keeps_back: settings.keeps_back,
+            clips: Clips::new(directory.path()),
+            decoders: Semaphore::new(DECODERS_MAX),
+            _directory: directory,
+        })
+    }
+
+    async fn case(self: &Arc<Self>, case: Case, key: &str) -> anyhow::Result<Judged> {
+        let target = Target { application: self.application.clone(), url: self.url.clone(), key: key.to_owned() };
+        let (script, normal) = (self.written(case, &target).await?, self.written(NORMAL, &target).await?);
+        let watch = Watch::begin(Arc::clone(&self.transport), self.hls.replace(KEY, key)).await;
+        let happened = driver::play(&self.address, &script).await;
+        let stays = happened.iter().all(|happened| happened.ended == Ended::Finished);
+        let plays = !matches!(case.outcome, judge::Outcome::Refused | judge::Outcome::Survives) && stays;
+        let (wanted, calm) = if plays { (script.media(), CALM) } else { (Duration::ZERO, CALM_WITHOUT) };
+        let wanted = wanted.saturating_sub(self.keeps_back.min(WORTH_WAITING));
+        let record = watch.settle(wanted, calm, LISTED_WAIT_MAX).await;
+        let runs = {
+            let _turn = self.decoders.acquire().await.context("decoders are gone")?;
+            probe(&record).await?
+        };
+        let evidence = Evidence {
+            script: &script,
+            happened: &happened,
+            record: &record,
+            runs: &runs,
+            keeps_back: self.keeps_back,
+        };
+        let mut faults = judge::judge(case.outcome, case.shows, evidence);
+        faults.extend(self.takes(&normal, &watch).await);
+        faults.dedup();
+        let (expected, came) = (case.outcome.to_string(), judge::came(evidence));
+        Ok(Judged { case: case.name, what: case.what, expected, came, faults })
+    }
+
+    /// Scripts need clips, and those take a moment.
+    async fn written(self: &Arc<Self>, case: Case, target: &Target) -> anyhow::Result<Script> {
+        let (server, target) = (Arc::clone(self), target.clone());
+        let write = move || (case.script)(&Studio { clips: &server.clips, target: &target });
+        tokio::task::spawn_blocking(write).await?.with_context(|| format!("case {}", case.name))
+    }
+
+    /// Whether a normal publisher is let in with the same key and listed; what was wrong otherwise.
+    async fn takes(&self, normal: &Script, watch: &Watch) -> Option<String> {
+        let before = watch.media();
+        let publisher = async {
+            loop {
+                driver::play(&self.address, normal).await;
+                tokio::time::sleep(NORMAL_RETRY).await;
+            }
+        };
+        let listed = watch.more_than(before, NORMAL_WAIT_MAX);
+        tokio::select! {
+            () = publisher => None,
+            came = listed => (!came).then(|| "afterwards a normal publisher was not listed".to_owned()),
+        }
+    }
+}
