@@ -44,9 +44,8 @@ const OBTAIN_WAIT_MAX: Duration = Duration::from_secs(300);
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// The way out when a server cannot see that a name is ours.
 const LOOK_AT: &str = "each name has to lead, on port 443, to this node's listener for viewers";
-/// The certificate, and its key, in the state directory.
+/// The certificate and its key, in the state directory: one file, so that no crash leaves one of them without the other.
 const CERTIFICATE_FILE: &str = "certificate.pem";
-const KEY_FILE: &str = "certificate.key";
 /// Authorities that the system trusts (Debian's `ca-certificates`).
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -90,15 +89,10 @@ impl Config {
         self.state.clone().unwrap_or_else(|| data.join("acme"))
     }
 
-    /// The certificate's files, for a node that shows it and does not obtain it. `data` is the directory of the node that does.
+    /// The certificate's file, for a node that shows it and does not obtain it. `data` is the directory of the node that does.
     pub fn obtained(&self, data: &Path) -> PublicPaths {
-        let state = self.state_in(data);
-        PublicPaths {
-            certificate: state.join(CERTIFICATE_FILE),
-            key: state.join(KEY_FILE),
-            is_made_later: true,
-            challenges: None,
-        }
+        let file = self.state_in(data).join(CERTIFICATE_FILE);
+        PublicPaths { certificate: file.clone(), key: file, is_made_later: true, challenges: None }
     }
 
     fn names_text(&self) -> String {
@@ -136,7 +130,7 @@ impl Acme {
         let this = Self { config, state, identity, clock, http };
         this.identity.add_public(PublicPaths {
             certificate: this.certificate(),
-            key: this.key(),
+            key: this.certificate(),
             is_made_later: true,
             challenges: Some(challenges),
         })?;
@@ -145,10 +139,6 @@ impl Acme {
 
     fn certificate(&self) -> PathBuf {
         self.state.join(CERTIFICATE_FILE)
-    }
-
-    fn key(&self) -> PathBuf {
-        self.state.join(KEY_FILE)
     }
 
     /// Obtains and renews until `shutdown`. Never fails: what does not work is said, and tried again later.
@@ -189,8 +179,8 @@ impl Acme {
             self.remove_answer(name);
         }
         let (chain, key) = obtained.with_context(|| format!("the server took longer than {OBTAIN_WAIT_MAX:?}"))??;
-        files::atomic_write(&self.key(), key.as_bytes(), MODE_SECRET)?;
-        files::atomic_write(&self.certificate(), chain.as_bytes(), MODE_PUBLIC)?;
+        let both = zeroize::Zeroizing::new(format!("{}\n{}", chain.trim_end(), *key));
+        files::atomic_write(&self.certificate(), both.as_bytes(), MODE_SECRET)?;
         self.identity.reread()?;
         tracing::info!(names = %self.config.names_text(), "certificate obtained");
         Ok(())
@@ -203,7 +193,7 @@ impl Acme {
         let Some(leaf) = leaf.ok().and_then(|chain| chain.into_iter().next()) else { return true };
         let names = tls::names_of(&leaf);
         let has_all = self.config.names.iter().all(|name| names.iter().any(|there| there.eq_ignore_ascii_case(name)));
-        !has_all || !self.key().exists() || ends_soon(&leaf, self.clock.wall().0 / 1_000)
+        !has_all || ends_soon(&leaf, self.clock.wall().0 / 1_000)
     }
 
     /// One node at a time asks; the others of the same directory look again later.

@@ -89,7 +89,7 @@ async fn a_certificate_is_obtained_shown_to_viewers_and_renewed_in_time() {
     assert!(balancer.shown_to("lb1", &own).await.is_ok(), "nodes are still shown the node's own");
     for secret in std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()) {
         let name = secret.file_name().unwrap().to_string_lossy().into_owned();
-        let is_secret = name.ends_with(".key") || name.ends_with(".json");
+        let is_secret = name.ends_with(".pem") || name.ends_with(".json");
         assert!(!is_secret || mode(&secret) == 0o600, "{name}");
     }
     assert_eq!(std::fs::read_dir(state.join("challenges")).unwrap().count(), 0, "nobody asks any more");
