@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use super::{FAILED, is_web, print, trust};
+use super::{FAILED, is_web, print, time, trust};
 use crate::rtmp::cases::{self, Case};
 use crate::rtmp::run::{self, Judged, KEY, PARALLEL_MAX, Settings};
 use crate::watch::Network;
@@ -48,6 +49,9 @@ pub(super) struct Flags {
     /// Cases side by side, as far as there are keys.
     #[arg(long, value_name = "N", default_value_t = 8)]
     parallel: usize,
+    /// Media that may be missing because the server lists no segment before it is whole: seconds, or a number with s or ms.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = time)]
+    keeps_back: Duration,
     /// List the cases, and run none.
     #[arg(long)]
     list: bool,
@@ -70,7 +74,8 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     ensure!((1..=PARALLEL_MAX).contains(&flags.parallel), "--parallel is 1 to {PARALLEL_MAX}");
     let several = flags.keys.len() > 1 || flags.keys.iter().any(|key| key.contains(run::CASE));
     ensure!(!several || hls.contains(KEY), "several keys need {KEY} in --hls");
-    let settings = Settings { url, keys: flags.keys.clone(), hls, parallel: flags.parallel };
+    let settings =
+        Settings { url, keys: flags.keys.clone(), hls, parallel: flags.parallel, keeps_back: flags.keeps_back };
     let network = Arc::new(Network::new(&trust(flags.ca.as_ref(), flags.insecure))?);
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     let mut unprinted = Ok(());

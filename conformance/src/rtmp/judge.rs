@@ -9,8 +9,8 @@ use super::probe::{Run, Track};
 use super::script::{Answer, Script};
 use super::watch::{Record, Rendition};
 
-/// Media may be missing, or be there twice, by this much: a server that begins with a keyframe, and one that shows an end twice.
-const MEDIA_OFF_MAX: Duration = Duration::from_secs(3);
+/// More may be listed than was sent by this much: a server that shows an end twice.
+const MEDIA_OVER_MAX: Duration = Duration::from_secs(3);
 /// Sound and picture of a run begin and end within this.
 const SKEW_SECONDS_MAX: f64 = 0.5;
 /// Media of a run lasts as long as it is listed, within this.
@@ -72,6 +72,8 @@ pub struct Evidence<'a> {
     pub record: &'a Record,
     /// What it decodes to.
     pub runs: &'a [Vec<Run>],
+    /// Media that may be missing.
+    pub keeps_back: Duration,
 }
 
 /// What came, in a few words.
@@ -133,7 +135,7 @@ fn played(allowed: std::ops::RangeInclusive<usize>, shows: Shows, evidence: Evid
         }
     }
     let (media, sent) = (evidence.record.media(), evidence.script.media());
-    if media + MEDIA_OFF_MAX < sent || media > sent + MEDIA_OFF_MAX {
+    if media + evidence.keeps_back < sent || media > sent + MEDIA_OVER_MAX {
         faults.push(format!("{:.1} s were sent and {:.1} s listed", sent.as_secs_f64(), media.as_secs_f64()));
     }
     faults.extend(evidence.record.renditions.values().flat_map(listed));
@@ -244,6 +246,8 @@ mod tests {
     use super::super::watch::Segment;
     use super::*;
 
+    const KEEPS_BACK: Duration = Duration::from_secs(3);
+
     fn script(seconds: u64, answer: Answer) -> Script {
         let media = Duration::from_secs(seconds);
         Script::of(Connection { begins: Duration::ZERO, retry: None, answer, media, acts: Vec::new() })
@@ -269,8 +273,13 @@ mod tests {
         let script = script(8, Answer::Admitted);
         let happened = [Happened { ended: Ended::Finished, admitted: true }];
         let renditions = ["audio", "video"].map(str::to_owned).into_iter().zip(renditions).collect();
-        let record = Record { renditions };
-        judge(outcome, Shows::Both, Evidence { script: &script, happened: &happened, record: &record, runs }).join("; ")
+        let record = Record { renditions, looks: 1 };
+        judge(
+            outcome,
+            Shows::Both,
+            Evidence { script: &script, happened: &happened, record: &record, runs, keeps_back: KEEPS_BACK },
+        )
+        .join("; ")
     }
 
     fn good() -> Vec<Vec<Run>> {
@@ -324,11 +333,11 @@ mod tests {
     fn refusal_is_told_or_cut_and_shows_nothing() {
         let script = script(8, Answer::Refused);
         let judged = |ended: Ended, renditions: BTreeMap<String, Rendition>| {
-            let (happened, record) = ([Happened { ended, admitted: true }], Record { renditions });
+            let (happened, record) = ([Happened { ended, admitted: true }], Record { renditions, looks: 1 });
             judge(
                 Outcome::Refused,
                 Shows::Both,
-                Evidence { script: &script, happened: &happened, record: &record, runs: &[] },
+                Evidence { script: &script, happened: &happened, record: &record, runs: &[], keeps_back: KEEPS_BACK },
             )
         };
         assert!(judged(Ended::Cut, BTreeMap::new()).is_empty());

@@ -30,6 +30,8 @@ pub const PARALLEL_MAX: usize = 64;
 const LISTED_WAIT_MAX: Duration = Duration::from_secs(20);
 /// All is listed when nothing came for so long.
 const CALM: Duration = Duration::from_millis(1_500);
+/// Media that is sent and not listed is waited for, but for so much.
+const WORTH_WAITING: Duration = Duration::from_millis(500);
 /// Of media that must not be listed, and of what may be anything.
 const CALM_WITHOUT: Duration = Duration::from_secs(1);
 /// A normal publisher has to be let in and listed after so long at the latest.
@@ -50,6 +52,8 @@ pub struct Settings {
     pub hls: String,
     /// How many cases run side by side, where keys allow it.
     pub parallel: usize,
+    /// Media that may be missing: what a server drops before the first keyframe, and does not list because a segment is not whole.
+    pub keeps_back: Duration,
 }
 
 /// What came of a case.
@@ -94,6 +98,7 @@ struct Server {
     url: String,
     hls: String,
     transport: Arc<dyn Transport>,
+    keeps_back: Duration,
     clips: Clips,
     decoders: Semaphore,
     _directory: tempfile::TempDir,
@@ -159,6 +164,7 @@ impl Server {
             url: settings.url.trim_end_matches('/').to_owned(),
             hls: settings.hls.clone(),
             transport,
+            keeps_back: settings.keeps_back,
             clips: Clips::new(directory.path()),
             decoders: Semaphore::new(DECODERS_MAX),
             _directory: directory,
@@ -173,12 +179,19 @@ impl Server {
         let stays = happened.iter().all(|happened| happened.ended == Ended::Finished);
         let plays = !matches!(case.outcome, judge::Outcome::Refused | judge::Outcome::Survives) && stays;
         let (wanted, calm) = if plays { (script.media(), CALM) } else { (Duration::ZERO, CALM_WITHOUT) };
-        let record = watch.settle(wanted.saturating_sub(Duration::from_millis(500)), calm, LISTED_WAIT_MAX).await;
+        let wanted = wanted.saturating_sub(self.keeps_back.min(WORTH_WAITING));
+        let record = watch.settle(wanted, calm, LISTED_WAIT_MAX).await;
         let runs = {
             let _turn = self.decoders.acquire().await.context("decoders are gone")?;
             probe(&record).await?
         };
-        let evidence = Evidence { script: &script, happened: &happened, record: &record, runs: &runs };
+        let evidence = Evidence {
+            script: &script,
+            happened: &happened,
+            record: &record,
+            runs: &runs,
+            keeps_back: self.keeps_back,
+        };
         let mut faults = judge::judge(case.outcome, case.shows, evidence);
         faults.extend(self.takes(&normal, &watch).await);
         faults.dedup();

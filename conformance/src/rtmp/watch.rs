@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::playlist::{Flavour, MediaPlaylist, Multivariant, Text, flavour};
+use crate::watch::clock::Stopwatch;
 use crate::watch::{Ask, Transport};
 
 /// How often playlists are looked at.
@@ -70,6 +71,8 @@ impl Rendition {
 pub struct Record {
     /// By URL.
     pub renditions: BTreeMap<String, Rendition>,
+    /// How often all playlists were looked at.
+    pub looks: u64,
 }
 
 impl Record {
@@ -169,19 +172,28 @@ impl Watch {
 
     /// Waits until nothing more comes for `calm`, and at least `wanted` is listed; for `patience` at the longest.
     pub async fn settle(&self, wanted: Duration, calm: Duration, patience: Duration) -> Record {
-        let mut looks = tokio::time::interval(POLL);
-        let (mut media, mut unchanged, mut waited) = (self.media(), Duration::ZERO, Duration::ZERO);
-        while waited < patience {
-            looks.tick().await;
-            waited += POLL;
-            let now = self.media();
-            unchanged = if now == media { unchanged + POLL } else { Duration::ZERO };
-            media = now;
-            if media >= wanted && unchanged >= calm && !self.lock().incomplete() {
+        let mut ticks = tokio::time::interval(POLL);
+        let clock = Stopwatch::start();
+        let (mut seen, mut since) = (self.seen(), (clock.now(), self.lock().looks));
+        while clock.now() < patience {
+            ticks.tick().await;
+            let now = self.seen();
+            if now != seen {
+                (seen, since) = (now, (clock.now(), self.lock().looks));
+            }
+            let record = self.lock();
+            // A look that was under way when something came may have missed its other half.
+            let looked = record.looks >= since.1.saturating_add(2);
+            if record.media() >= wanted && looked && clock.now() >= since.0 + calm && !record.incomplete() {
                 break;
             }
         }
         self.lock().clone()
+    }
+
+    /// Media of all renditions: changes when that of any does.
+    fn seen(&self) -> Duration {
+        self.lock().renditions.values().map(Rendition::media).sum()
     }
 
     /// Waits until more media is listed than that; `false` when it does not come in time.
@@ -206,7 +218,8 @@ struct Watcher {
 
 impl Watcher {
     async fn look(&mut self) {
-        for (url, body) in self.playlists().await {
+        let playlists = self.playlists().await;
+        for (url, body) in playlists {
             let playlist = MediaPlaylist::read(&Arc::new(Text::read(&body)));
             let fresh = self.record.lock().unwrap_or_else(PoisonError::into_inner).note(&url, &playlist, self.first);
             for (msn, uri, map) in fresh {
@@ -223,6 +236,8 @@ impl Watcher {
                 }
             }
         }
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        record.looks = record.looks.saturating_add(1);
     }
 
     /// Media playlists that there are, with their URLs.

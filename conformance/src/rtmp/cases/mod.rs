@@ -87,9 +87,9 @@ pub fn all() -> Vec<Case> {
     areas.concat()
 }
 
-/// A normal publisher of four seconds, as after each case.
+/// A normal publisher, as after each case: long enough for any server to list something of it.
 pub(super) const NORMAL: Case =
-    Case::new("", "normal", "a normal publisher", |studio| studio.script(Options::default(), studio.both(MIDDLE_MS)?));
+    Case::new("", "normal", "a normal publisher", |studio| studio.script(Options::default(), studio.both(16_000)?));
 
 /// What scripts are written with.
 #[derive(Debug, Clone, Copy)]
