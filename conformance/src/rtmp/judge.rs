@@ -246,6 +246,8 @@ mod tests {
     use super::super::watch::Segment;
     use super::*;
 
+    const KEEPS_BACK: Duration = Duration::from_secs(3);
+
     fn script(seconds: u64, answer: Answer) -> Script {
         let media = Duration::from_secs(seconds);
         Script::of(Connection { begins: Duration::ZERO, retry: None, answer, media, acts: Vec::new() })
@@ -272,7 +274,12 @@ mod tests {
         let happened = [Happened { ended: Ended::Finished, admitted: true }];
         let renditions = ["audio", "video"].map(str::to_owned).into_iter().zip(renditions).collect();
         let record = Record { renditions, looks: 1 };
-        judge(outcome, Shows::Both, Evidence { script: &script, happened: &happened, record: &record, runs }).join("; ")
+        judge(
+            outcome,
+            Shows::Both,
+            Evidence { script: &script, happened: &happened, record: &record, runs, keeps_back: KEEPS_BACK },
+        )
+        .join("; ")
     }
 
     fn good() -> Vec<Vec<Run>> {
@@ -330,7 +337,7 @@ mod tests {
             judge(
                 Outcome::Refused,
                 Shows::Both,
-                Evidence { script: &script, happened: &happened, record: &record, runs: &[] },
+                Evidence { script: &script, happened: &happened, record: &record, runs: &[], keeps_back: KEEPS_BACK },
             )
         };
         assert!(judged(Ended::Cut, BTreeMap::new()).is_empty());

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::cases::{Case, NORMAL, Studio};
 use super::clip::Clips;
-use super::driver::{self, Ended};
+use super::driver::{self, Ended, Happened};
 use super::judge::{self, Evidence};
 use super::probe::probe;
 use super::script::{Script, Target};
@@ -38,6 +38,8 @@ const CALM_WITHOUT: Duration = Duration::from_secs(1);
 const NORMAL_WAIT_MAX: Duration = Duration::from_secs(45);
 /// It tries again after so long, as encoders do.
 const NORMAL_RETRY: Duration = Duration::from_secs(2);
+/// A server that cannot be reached so often, one time after the other, is gone.
+const UNREACHABLE_MAX: u32 = 3;
 /// Decoders at once.
 const DECODERS_MAX: usize = 2;
 
@@ -210,14 +212,17 @@ impl Server {
     async fn takes(&self, normal: &Script, watch: &Watch) -> Option<String> {
         let before = watch.media();
         let publisher = async {
-            loop {
-                driver::play(&self.address, normal).await;
+            let mut unreachable = 0;
+            while unreachable < UNREACHABLE_MAX {
+                let happened = driver::play(&self.address, normal).await;
+                let gone = |happened: &Happened| matches!(happened.ended, Ended::Unreachable(_));
+                unreachable = if happened.iter().any(gone) { unreachable + 1 } else { 0 };
                 tokio::time::sleep(NORMAL_RETRY).await;
             }
         };
         let listed = watch.more_than(before, NORMAL_WAIT_MAX);
         tokio::select! {
-            () = publisher => None,
+            () = publisher => Some("afterwards the server is gone".to_owned()),
             came = listed => (!came).then(|| "afterwards a normal publisher was not listed".to_owned()),
         }
     }
