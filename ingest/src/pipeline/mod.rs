@@ -129,6 +129,9 @@ pub enum BreakReason {
     /// The passed-through source left too long a time between two pictures; the next run is encoded, where the one before is shown again.
     #[error("the source had no picture for {0} ms, it cannot be passed through any more")]
     Paused(i64),
+    /// [`Feeder::encode_anew`]; the next run is encoded.
+    #[error("the source's keyframes leave no place to end a segment, it cannot be passed through any more")]
+    Unsegmentable,
     /// [`Input::Break`].
     #[error("the input's clock broke")]
     InputClock,
@@ -257,6 +260,12 @@ impl Feeder {
     /// Gives a rung up because whoever reads the output says that it holds up the others. Answered with [`Output::Shed`].
     pub fn shed(&self, rendition: &RenditionId) {
         self.shared.request_shed(rendition);
+    }
+
+    /// Ends a run, the `run`-th that began ([`Output::Tracks`], counted from 1), because whoever reads the output cannot cut it into
+    /// segments; the next one is encoded, or begins with a keyframe. Nothing when that run is over already.
+    pub fn encode_anew(&self, run: u64) {
+        self.shared.give_up(run);
     }
 
     /// What was counted so far.

@@ -11,7 +11,9 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod clocks;
 mod codecs;
+mod keyframes;
 mod pauses;
 mod sound;
 mod tags;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use media::StreamId;
+use media::{RenditionId, Sample, StreamId};
 use messages::{AlertReason, SessionInfo, SessionState};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -41,13 +41,15 @@ pub(super) struct Driver {
     announcer: Announcer,
     /// What was learnt of its source.
     memory: pipeline::Memory,
+    /// Runs of the pipeline that have begun.
+    runs: u64,
 }
 
 impl Driver {
     pub(super) fn new(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
         let writer = Writer::new(&hub, stream.clone(), Arc::clone(&stats));
         let announcer = Announcer::start(hub.services.context.clone(), writer.placed());
-        Self { hub, stream, stats, writer, announcer, memory: pipeline::Memory::default() }
+        Self { hub, stream, stats, writer, announcer, memory: pipeline::Memory::default(), runs: 0 }
     }
 
     /// Runs until the stream has ended or the role shuts down.
@@ -156,6 +158,7 @@ impl Driver {
         metrics::gauge!("ingest_publishers").increment(1.0);
         self.stats.new_publisher(self.hub.services.context.clock.now());
         self.writer.look_for_base();
+        self.runs = 0;
         let feeder = Arc::new(feeder);
         let way_in = Arc::downgrade(&feeder);
         let (flow, incoming) = feed::watch(patience);
@@ -168,19 +171,12 @@ impl Driver {
     async fn output(&mut self, output: Output, incoming: &Incoming, feeder: &Weak<Feeder>, link: &Link) -> bool {
         let result = match output {
             Output::Tracks(renditions) => {
+                self.runs = self.runs.saturating_add(1);
                 let opened = self.writer.open_epoch(renditions, incoming.origin(), incoming.hold()).await;
                 self.announce(SessionState::Live);
                 opened
             }
-            Output::Sample { rendition, sample } => {
-                let pushed = self.writer.sample(&rendition, sample).await;
-                if let Some(lagging) = self.writer.lagging()
-                    && let Some(feeder) = feeder.upgrade()
-                {
-                    feeder.shed(&lagging);
-                }
-                pushed
-            }
+            Output::Sample { rendition, sample } => self.sample(&rendition, sample, feeder).await,
             Output::Shed { rendition, reason } => {
                 self.stats.shed(&rendition, &reason.to_string());
                 tracing::warn!(%rendition, %reason, "rung shed");
@@ -214,6 +210,25 @@ impl Driver {
             return true;
         }
         false
+    }
+
+    async fn sample(&mut self, rendition: &RenditionId, sample: Sample, feeder: &Weak<Feeder>) -> anyhow::Result<()> {
+        let pushed = self.writer.sample(rendition, sample).await;
+        let feeder = feeder.upgrade();
+        if let (Some(lagging), Some(feeder)) = (self.writer.lagging(), &feeder) {
+            feeder.shed(&lagging);
+        }
+        let Err(error) = pushed else { return Ok(()) };
+        match (error.downcast_ref(), feeder) {
+            (Some(media::Error::SyncSampleLate { .. } | media::Error::PartTooLong { .. }), Some(feeder)) => {
+                // A keyframe that was left out, a pause: the source's doing. Its next run is encoded, and cut where we like.
+                tracing::warn!(error = format!("{error:#}"), "epoch ends: the source is encoded from here");
+                self.writer.close_epoch().await;
+                feeder.encode_anew(self.runs);
+                Ok(())
+            }
+            _ => Err(error),
+        }
     }
 
     /// Tells the bus how the stream is.
