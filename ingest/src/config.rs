@@ -20,6 +20,10 @@ pub struct Config {
     /// Where RTMP is served. Default `0.0.0.0:1935`; port 0 asks for a free one. In the file: `rtmp_listen` at its top level.
     #[serde(skip)]
     pub rtmp_listen: SocketAddr,
+    /// Where RTMP over TLS is served, with the certificate that viewers are shown. Default: nowhere; port 0 asks for a free one. In
+    /// the file: `rtmps_listen` at its top level.
+    #[serde(skip)]
+    pub rtmps_listen: Option<SocketAddr>,
     /// RTMP application that publishers name in their URL. Default `live`.
     pub application: String,
     /// Base URLs of the control nodes' data planes (`https://host:port`), tried in order. Default none: then those that announce
@@ -34,7 +38,7 @@ pub struct Config {
     pub reconnect_grace_seconds: u64,
     /// How long a publisher has to be silent before another with the same key takes over, in seconds. Default 5.
     pub takeover_silence_seconds: u64,
-    /// RTMP connections at once, 1 to 10,000. Default 200.
+    /// RTMP connections at once, with and without TLS, 1 to 10,000. Default 200.
     pub connections_max: usize,
     /// RTMP connections at once from one IPv4 address or one IPv6 network (/64), 1 to 10,000. Default 20.
     pub connections_per_address_max: usize,
@@ -83,6 +87,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             rtmp_listen: SocketAddr::from(([0, 0, 0, 0], 1935)),
+            rtmps_listen: None,
             application: "live".to_owned(),
             control: Vec::new(),
             root_key: PathBuf::from("root.pub"),
@@ -196,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_the_top_level_of_the_file_sets_is_refused_here() {
-        for key in ["rtmp_listen", "control", "root_key", "part_target_ms"] {
+        for key in ["rtmp_listen", "rtmps_listen", "control", "root_key", "part_target_ms"] {
             let file = serde_json::json!({ key: "127.0.0.1:1" });
             let error = serde_json::from_value::<Config>(file).unwrap_err().to_string();
             assert!(error.contains(&format!("unknown field `{key}`")), "{error}");

@@ -32,14 +32,14 @@ impl std::fmt::Debug for Ingest {
 }
 
 impl Ingest {
-    /// Checks the configuration and binds the RTMP listener.
+    /// Checks the configuration and binds the listeners.
     ///
     /// # Errors
     /// When a value is out of range, or the address is taken; names which.
     pub async fn load(config: Config, context: node::Context) -> Result<Self> {
         config.check()?;
         node::ops::describe(crate::help::HELP);
-        let server = Server::bind(&config, context.clock).await?;
+        let server = Server::bind(&config, &context).await?;
         let ready = context.ops.ready(context.id.as_str());
         Ok(Self { server, config, context, ready })
     }
@@ -47,6 +47,11 @@ impl Ingest {
     /// Where RTMP is served.
     pub fn rtmp_address(&self) -> SocketAddr {
         self.server.address()
+    }
+
+    /// Where RTMP over TLS is served, if it is.
+    pub fn rtmps_address(&self) -> Option<SocketAddr> {
+        self.server.secure_address()
     }
 
     /// Serves until `shutdown`. Then publishers are closed, what was encoded is sealed and pushed, and the logs stay open: a

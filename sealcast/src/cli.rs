@@ -110,6 +110,9 @@ pub(crate) struct UpFlags {
     /// Where RTMP listens [default: 0.0.0.0:1935].
     #[arg(long, env = "SEALCAST_RTMP_LISTEN", value_name = "ADDR")]
     pub rtmp_listen: Option<SocketAddr>,
+    /// Where RTMP over TLS (rtmps://) listens [default: nowhere].
+    #[arg(long, env = "SEALCAST_RTMPS_LISTEN", value_name = "ADDR")]
+    pub rtmps_listen: Option<SocketAddr>,
     /// Where viewers connect, by HTTPS [default: 0.0.0.0:8443].
     #[arg(long, env = "SEALCAST_HTTPS_LISTEN", value_name = "ADDR")]
     pub https_listen: Option<SocketAddr>,

@@ -121,10 +121,13 @@ async fn load(
         Role::Ingest => {
             let mut config = settings.role.ingest.clone();
             config.rtmp_listen = settings.rtmp_listen;
+            config.rtmps_listen = settings.rtmps_listen;
             config.control.clone_from(&settings.control);
             config.root_key.clone_from(&settings.root_key);
             let application = config.application.clone();
+            public::show(settings, &context, None)?;
             let ingest = Ingest::load(config, context).await?;
+            ready.rtmps = ingest.rtmps_address().map(|address| format!("{}/{application}", url("rtmps", address)));
             ready.rtmp = Some(format!("{}/{application}", url("rtmp", ingest.rtmp_address())));
             parts.spawn(ingest.run(shutdown.clone()));
         }

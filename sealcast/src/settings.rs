@@ -28,6 +28,8 @@ pub(crate) struct File {
     pub cluster: ClusterId,
     /// Where RTMP listens. Default: `0.0.0.0:1935`.
     pub rtmp_listen: SocketAddr,
+    /// Where RTMP over TLS listens. Default: nowhere.
+    pub rtmps_listen: Option<SocketAddr>,
     /// Where viewers connect. Default: `0.0.0.0:8443`.
     pub https_listen: SocketAddr,
     /// Where the embedded broker listens (`sealcast up`). Default: `127.0.0.1:1883`.
@@ -45,7 +47,7 @@ pub(crate) struct File {
     pub no_source: bool,
     /// File to write once everything serves. Default: none.
     pub ready_file: Option<PathBuf>,
-    /// Host names under which viewers reach the load balancer, for its certificate. Default: none.
+    /// Host names under which viewers reach the load balancer, and publishers the ingest, for their certificates (`sealcast up`). Default: none.
     pub public_names: Vec<String>,
     /// Base URLs of the control nodes' data planes (single roles and administration). Default: none.
     pub control: Vec<String>,
@@ -71,6 +73,7 @@ impl Default for File {
             data: PathBuf::from("data"),
             cluster: ClusterId::new("sealcast").expect("a valid name"),
             rtmp_listen: (Ipv4Addr::UNSPECIFIED, 1935).into(),
+            rtmps_listen: None,
             https_listen: (Ipv4Addr::UNSPECIFIED, 8443).into(),
             mqtt_listen: (Ipv4Addr::LOCALHOST, 1883).into(),
             mqtt_tls: false,
@@ -204,6 +207,9 @@ pub(crate) fn for_up(flags: &UpFlags) -> anyhow::Result<File> {
     if let Some(address) = flags.rtmp_listen {
         file.rtmp_listen = address;
     }
+    if flags.rtmps_listen.is_some() {
+        file.rtmps_listen = flags.rtmps_listen;
+    }
     if let Some(address) = flags.https_listen {
         file.https_listen = address;
     }
@@ -288,6 +294,8 @@ fn check(file: &File) -> anyhow::Result<()> {
         ("mqtt_listen", file.mqtt_listen),
         ("ops_listen", file.ops_listen),
     ];
+    let listeners: Vec<_> =
+        listeners.into_iter().chain(file.rtmps_listen.map(|address| ("rtmps_listen", address))).collect();
     for (index, (name, address)) in listeners.iter().enumerate() {
         if let Some((other, _)) = listeners.iter().take(index).find(|(_, a)| a == address && address.port() != 0) {
             bail!("{other} and {name} are both {address}: give each its own");
@@ -323,6 +331,7 @@ mod tests {
         let cases = [
             ("broadcast = 17", "1 to 16"),
             ("rtmp_listen = \"0.0.0.0:1\"\nops_listen = \"0.0.0.0:1\"", "both"),
+            ("rtmps_listen = \"0.0.0.0:1935\"", "rtmp_listen and rtmps_listen are both"),
             ("[[streams]]\nname = \"a\"\nkey = \"short\"", "too short"),
             ("[[streams]]\nname = \"a\"\n[[streams]]\nname = \"a\"", "twice"),
             ("[role.ingest]\nport = 1", "port"),

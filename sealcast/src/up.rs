@@ -139,7 +139,8 @@ impl Builder<'_> {
     }
 
     async fn context(&self, id: &NodeId, role: Role, broker: SocketAddr) -> anyhow::Result<node::Context> {
-        let names: &[String] = if role == Role::LoadBalancer { &self.settings.public_names } else { &[] };
+        let is_met_by_strangers = matches!(role, Role::LoadBalancer | Role::Ingest);
+        let names: &[String] = if is_met_by_strangers { &self.settings.public_names } else { &[] };
         let identity = self.authority.issue(id, role, names)?;
         let bus = node::bus::Config {
             urls: vec![bus_url(self.settings, broker)],
@@ -218,10 +219,13 @@ impl Station {
         let mut config = settings.role.ingest.clone();
         let application = config.application.clone();
         config.rtmp_listen = settings.rtmp_listen;
+        config.rtmps_listen = settings.rtmps_listen;
         config.owners = config.owners.at_most(broadcast.len());
         config.control = vec![control_url.clone()];
         config.root_key = root_key;
-        let ingest = Ingest::load(config, builder.context(&ingest_id, Role::Ingest, bus).await?).await?;
+        let context = builder.context(&ingest_id, Role::Ingest, bus).await?;
+        public::show(settings, &context, Some(&settings.data.join(balancer_id.as_str())))?;
+        let ingest = Ingest::load(config, context).await?;
 
         let mut config = settings.role.loadbalancer.clone();
         config.https_listen = settings.https_listen;
@@ -237,6 +241,7 @@ impl Station {
             .collect();
         let ready = Ready {
             rtmp: Some(format!("{}/{application}", url("rtmp", ingest.rtmp_address()))),
+            rtmps: ingest.rtmps_address().map(|address| format!("{}/{application}", url("rtmps", address))),
             https: Some(url("https", balancer.https_address())),
             mqtt: vec![bus_url(settings, bus)],
             ops: Some(url("http", ops_server.address())),
@@ -367,6 +372,9 @@ fn banner(ready: &Ready, settings: &settings::File) -> String {
         "\nSealcast is on the air.\n\n  Watch    {https}/\n           The certificate is self-made: accept it in the browser, or trust {ca}\n"
     );
     text.push_str(&format!("  OBS      Settings > Stream > Service: Custom\n           Server      {rtmp}\n"));
+    if let Some(rtmps) = &ready.rtmps {
+        text.push_str(&format!("           or          {rtmps}\n"));
+    }
     if ready.streams.is_empty() {
         text.push_str("           Stream key  none yet: sealcast stream create NAME\n");
     }

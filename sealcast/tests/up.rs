@@ -210,6 +210,20 @@ fn help_and_completion_are_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn file_that_is_published_over_tls_is_watchable() {
+    let _turn = support::turn().await;
+    let flags = ["--no-source", "--broadcast", "1", "--rtmps-listen", "127.0.0.1:0"];
+    let up = Up::start_in(with_stream(""), &flags).await;
+    let file = clip(up.directory.path(), Clip::default());
+    let rtmps = support::text(&up.ready, "rtmps");
+    assert!(rtmps.starts_with("rtmps://127.0.0.1:") && rtmps.ends_with("/live"), "{rtmps}");
+    let _publisher = publish(&file, &rtmps, &up.key("hall"));
+    let master = multivariant(&up.http, &up.https(), "hall").await;
+    assert!(renditions(&master).contains("audio"));
+    up.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn broker_that_is_told_to_asks_for_tls_and_everything_serves() {
     let directory = with_stream("mqtt_tls = true\n");
     let up = Up::start_in(directory, &["--no-source", "--broadcast", "1"]).await;

@@ -44,6 +44,9 @@ const OBTAIN_WAIT_MAX: Duration = Duration::from_secs(300);
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// The way out when a server cannot see that a name is ours.
 const LOOK_AT: &str = "each name has to lead, on port 443, to this node's listener for viewers";
+/// The certificate, and its key, in the state directory.
+const CERTIFICATE_FILE: &str = "certificate.pem";
+const KEY_FILE: &str = "certificate.key";
 /// Authorities that the system trusts (Debian's `ca-certificates`).
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -82,6 +85,22 @@ impl Config {
         Ok(())
     }
 
+    /// Where account, answers and certificate are kept; `data` is the directory of the node that obtains it.
+    fn state_in(&self, data: &Path) -> PathBuf {
+        self.state.clone().unwrap_or_else(|| data.join("acme"))
+    }
+
+    /// The certificate's files, for a node that shows it and does not obtain it. `data` is the directory of the node that does.
+    pub fn obtained(&self, data: &Path) -> PublicPaths {
+        let state = self.state_in(data);
+        PublicPaths {
+            certificate: state.join(CERTIFICATE_FILE),
+            key: state.join(KEY_FILE),
+            is_made_later: true,
+            challenges: None,
+        }
+    }
+
     fn names_text(&self) -> String {
         self.names.join(", ")
     }
@@ -109,7 +128,7 @@ impl Acme {
     /// Names the field or file.
     pub fn load(config: Config, identity: Arc<Identity>, clock: Clock, data: &Path) -> Result<Self> {
         config.check()?;
-        let state = config.state.clone().unwrap_or_else(|| data.join("acme"));
+        let state = config.state_in(data);
         files::create_private_directory(&state)?;
         let challenges = state.join("challenges");
         files::create_private_directory(&challenges)?;
@@ -125,11 +144,11 @@ impl Acme {
     }
 
     fn certificate(&self) -> PathBuf {
-        self.state.join("certificate.pem")
+        self.state.join(CERTIFICATE_FILE)
     }
 
     fn key(&self) -> PathBuf {
-        self.state.join("certificate.key")
+        self.state.join(KEY_FILE)
     }
 
     /// Obtains and renews until `shutdown`. Never fails: what does not work is said, and tried again later.

@@ -267,6 +267,14 @@ mod tests {
     }
 
     #[test]
+    fn digests_stand_where_another_implementation_puts_them() {
+        let c0_c1 = Peer::new(PeerType::Client).generate_outbound_p0_and_p1().unwrap();
+        assert!(digest_of(&c0_c1[1..], FORMS[0], CLIENT_NAME).is_some(), "as a client");
+        let s0_s1 = Peer::new(PeerType::Server).generate_outbound_p0_and_p1().unwrap();
+        assert!(digest_of(&s0_s1[1..], FORMS[1], SERVER_NAME).is_some(), "as a server");
+    }
+
+    #[test]
     fn captured_handshake_of_obs_is_read() {
         let (answer, rest) = run(OBS, 1460);
         assert_eq!(answer.len(), 1 + 2 * PACKET_BYTES);

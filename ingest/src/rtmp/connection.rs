@@ -34,6 +34,9 @@ pub(super) enum Closed {
     /// The peer was told why.
     #[error("refused: {0}")]
     Refused(String),
+    /// What it sent is not TLS, or not as it has to be.
+    #[error("no TLS: {0}")]
+    Tls(String),
     /// What it sent is not RTMP.
     #[error("not valid RTMP: {0}")]
     Invalid(String),
@@ -47,8 +50,17 @@ impl Closed {
     pub(super) const fn label(&self) -> Option<&'static str> {
         match self {
             Self::Gone | Self::Refused(_) => None,
+            Self::Tls(_) => Some("tls"),
             Self::Invalid(_) => Some("invalid"),
             Self::Limit(label, _) => Some(label),
+        }
+    }
+
+    /// A TLS handshake that failed. Who hangs up in the middle of it is only gone.
+    pub(super) fn from_tls(error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::InvalidData | std::io::ErrorKind::Other => Self::Tls(error.to_string()),
+            _ => Self::Gone,
         }
     }
 
@@ -301,7 +313,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if bytes.is_empty() {
             return Ok(());
         }
-        timeout(WRITE_TIMEOUT, self.socket.write_all(bytes))
+        let written = async {
+            self.socket.write_all(bytes).await?;
+            // TLS may keep the end of it.
+            self.socket.flush().await
+        };
+        timeout(WRITE_TIMEOUT, written)
             .await
             .map_err(|_| Closed::late("write_time", "the peer did not take an answer", WRITE_TIMEOUT))??;
         Ok(())

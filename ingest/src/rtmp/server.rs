@@ -1,13 +1,15 @@
-//! The listener: accepts connections within bounds, each in a task of its own.
+//! The listeners: accept connections within bounds, each in a task of its own.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use node::CancellationToken;
 use node::clock::Clock;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::census::Census;
@@ -22,94 +24,140 @@ const CLOSE_WAIT: Duration = Duration::from_millis(500);
 /// How often it is said that there are too many connections.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A bound listener.
+/// The bound listeners: one for RTMP, and one for RTMP over TLS where there is one.
 pub(crate) struct Server {
+    plain: Door,
+    secure: Option<Door>,
+    desk: Arc<Desk>,
+}
+
+/// A listener, and what stands before RTMP there.
+struct Door {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+}
+
+/// What both have in common.
+struct Desk {
     rules: Rules,
     census: Arc<Census>,
-    complaints: Complaints,
+    clock: Clock,
+    /// When it was last said that there are too many connections.
+    complained: Mutex<Option<Duration>>,
+}
+
+impl Door {
+    async fn open(listen: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Self> {
+        let listener = node::http::bind(listen).await?;
+        Ok(Self { address: listener.local_addr()?, listener, tls })
+    }
 }
 
 impl Server {
     /// Binds. Errors name the address.
-    pub(crate) async fn bind(config: &Config, clock: Clock) -> Result<Self> {
-        let listener = node::http::bind(config.rtmp_listen).await?;
-        Ok(Self {
-            address: listener.local_addr()?,
-            listener,
+    pub(crate) async fn bind(config: &Config, context: &node::Context) -> Result<Self> {
+        let secure = match config.rtmps_listen {
+            Some(listen) => Some(Door::open(listen, Some(context.identity.server_publishers().into())).await?),
+            None => None,
+        };
+        let desk = Desk {
             rules: Rules {
                 handshake: Duration::from_secs(config.handshake_seconds),
                 idle: Duration::from_secs(config.idle_seconds),
                 application: config.application.clone(),
             },
             census: Census::new(config.connections_max, config.connections_per_address_max),
-            complaints: Complaints { clock, last: None },
-        })
+            clock: context.clock,
+            complained: Mutex::default(),
+        };
+        Ok(Self { plain: Door::open(config.rtmp_listen, None).await?, secure, desk: Arc::new(desk) })
     }
 
-    /// Where it listens.
+    /// Where it listens for RTMP.
     pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
+        self.plain.address
+    }
+
+    /// Where it listens for RTMP over TLS, if it does.
+    pub(crate) fn secure_address(&self) -> Option<SocketAddr> {
+        self.secure.as_ref().map(|door| door.address)
     }
 
     /// Accepts until `shutdown`; then waits a moment for the connections to end.
-    pub(crate) async fn run(mut self, hub: Arc<Hub>, shutdown: CancellationToken) {
+    pub(crate) async fn run(self, hub: Arc<Hub>, shutdown: CancellationToken) {
         let tasks = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                () = shutdown.cancelled() => break,
-            };
-            let (socket, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "connection cannot be accepted");
-                    tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
-                    continue;
-                }
-            };
-            let counted = match self.census.admit(address.ip()) {
-                Ok(counted) => counted,
-                Err(limit) => {
-                    metrics::counter!("ingest_refused_total", "reason" => limit).increment(1);
-                    self.complaints.too_many(address, limit);
-                    continue;
-                }
-            };
-            // Answers are small and waited for.
-            let _ = socket.set_nodelay(true);
-            metrics::counter!("ingest_connections_total").increment(1);
-            let connection = Connection::new(socket, address, Arc::clone(&hub), self.rules.clone());
-            let closing = shutdown.clone();
-            tasks.spawn(async move {
-                let _counted = counted;
-                tokio::select! {
-                    closed = connection.run(Duration::ZERO) => report(address, &closed),
-                    // Publishers are told by their streams; whoever has not got that far, or does not listen, is cut.
-                    () = async { closing.cancelled().await; tokio::time::sleep(CLOSE_WAIT).await } => {}
-                }
-            });
-        }
+        let doors = std::iter::once(self.plain).chain(self.secure);
+        let accepting = doors.map(|door| accept(door, &self.desk, &hub, &tasks, &shutdown));
+        futures_util::future::join_all(accepting).await;
         tasks.close();
         tasks.wait().await;
     }
 }
 
-/// Says that there are too many connections, and not each time: who makes them would fill the disk with it.
-struct Complaints {
-    clock: Clock,
-    last: Option<Duration>,
+/// Accepts at one door until `shutdown`, each connection in a task of its own.
+async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracker, shutdown: &CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = door.listener.accept() => accepted,
+            () = shutdown.cancelled() => return,
+        };
+        let (socket, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
+                continue;
+            }
+        };
+        let counted = match desk.census.admit(address.ip()) {
+            Ok(counted) => counted,
+            Err(limit) => {
+                metrics::counter!("ingest_refused_total", "reason" => limit).increment(1);
+                desk.too_many(address, limit);
+                continue;
+            }
+        };
+        // Answers are small and waited for.
+        let _ = socket.set_nodelay(true);
+        metrics::counter!("ingest_connections_total").increment(1);
+        let (desk, hub, tls, closing) = (Arc::clone(desk), Arc::clone(hub), door.tls.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            let _counted = counted;
+            tokio::select! {
+                closed = desk.serve(socket, address, tls, hub) => report(address, &closed),
+                // Publishers are told by their streams; whoever has not got that far, or does not listen, is cut.
+                () = async { closing.cancelled().await; tokio::time::sleep(CLOSE_WAIT).await } => {}
+            }
+        });
+    }
 }
 
-impl Complaints {
-    fn too_many(&mut self, address: SocketAddr, limit: &'static str) {
-        let now = self.clock.elapsed();
-        if self.last.is_some_and(|last| now.saturating_sub(last) < COMPLAINT_INTERVAL) {
-            return;
+impl Desk {
+    /// Serves a connection until it ends, its TLS handshake included.
+    async fn serve(&self, socket: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, hub: Arc<Hub>) -> Closed {
+        let (rules, begun) = (self.rules.clone(), self.clock.elapsed());
+        let Some(tls) = tls else {
+            return Connection::new(socket, address, hub, rules).run(Duration::ZERO).await;
+        };
+        match timeout(rules.handshake, tls.accept(socket)).await {
+            Ok(Ok(socket)) => {
+                let spent = self.clock.elapsed().saturating_sub(begun);
+                Connection::new(Box::new(socket), address, hub, rules).run(spent).await
+            }
+            Ok(Err(error)) => Closed::from_tls(&error),
+            Err(_) => Closed::late("handshake_time", "no whole TLS handshake", rules.handshake),
         }
-        self.last = Some(now);
-        tracing::warn!(%address, limit, "too many connections: closed (said once in ten seconds; metrics have the number)");
+    }
+
+    /// Says that there are too many connections, and not each time: who makes them would fill the disk with it.
+    fn too_many(&self, address: SocketAddr, limit: &'static str) {
+        let now = self.clock.elapsed();
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if complained.is_none_or(|last| now.saturating_sub(last) >= COMPLAINT_INTERVAL) {
+            *complained = Some(now);
+            tracing::warn!(%address, limit, "too many connections: closed; said once in ten seconds");
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Cluster {
     pub(crate) receiver: Arc<Receiver>,
     pub(crate) control: Arc<Control>,
     pub(crate) rtmp: SocketAddr,
+    /// Where RTMP over TLS is served, when it is.
+    pub(crate) rtmps: Option<SocketAddr>,
     pub(crate) ops: Arc<Ops>,
     sessions: watch::Receiver<Vec<SessionInfo>>,
     config: Config,
@@ -112,6 +114,7 @@ impl Cluster {
             receiver,
             control,
             rtmp: loopback(),
+            rtmps: None,
             ops: Ops::new(),
             sessions: seen,
             config: Config {
@@ -223,6 +226,7 @@ impl Cluster {
         let context = self.context("i1", Role::Ingest).await;
         let ingest = Ingest::load(self.config.clone(), context).await.unwrap();
         self.rtmp = ingest.rtmp_address();
+        self.rtmps = ingest.rtmps_address();
         let token = CancellationToken::new();
         let running = token.clone();
         let task = tokio::spawn(async move { ingest.run(running).await.unwrap() });
@@ -304,6 +308,30 @@ impl Cluster {
         let line = format!("ingest_refused_total{{reason=\"{reason}\"}} ");
         let text = String::from_utf8(body.to_vec()).unwrap();
         text.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
+    }
+
+    /// Waits until at least so many were refused for `reason`.
+    pub(crate) async fn eventually_refused(&self, reason: &str, count: u64) {
+        let wait = async {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+            while self.refused(reason).await < count {
+                ticks.tick().await;
+            }
+        };
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(10), wait).await;
+        assert!(waited.is_ok(), "{reason} was not counted");
+    }
+
+    /// An identity of the cluster's authority, to see with what a server shows.
+    pub(crate) fn identity(&self, name: &str) -> node::tls::Identity {
+        let paths = self.authority.issue(&name.parse().unwrap(), Role::Broadcast, &[]).unwrap();
+        node::tls::Identity::load(&paths).unwrap()
+    }
+
+    /// Another certificate for the ingest, in place of its own.
+    pub(crate) fn renew_certificate(&self) {
+        let id: NodeId = "i1".parse().unwrap();
+        self.authority.issue_anew(&self.file("certs"), &id, Some(Role::Ingest), &[]).unwrap();
     }
 
     pub(crate) fn url(&self, application: &str, key: &str) -> String {
@@ -389,7 +417,7 @@ async fn broker(listen: SocketAddr) -> (SocketAddr, (CancellationToken, JoinHand
     (address, (token, tokio::spawn(async move { broker.run(running).await.unwrap() })))
 }
 
-fn loopback() -> SocketAddr {
+pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 

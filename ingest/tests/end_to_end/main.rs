@@ -11,4 +11,5 @@ mod outage;
 mod owners;
 mod publishing;
 mod receiver;
+mod rtmps;
 mod thumbnails;

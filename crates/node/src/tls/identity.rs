@@ -283,12 +283,21 @@ impl Identity {
     /// # Panics
     /// Never: the provider supports TLS 1.2 and 1.3.
     pub fn server_public(&self) -> Arc<ServerConfig> {
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::clone(&self.server_publishers());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS_ALPN.to_vec()];
+        Arc::new(config)
+    }
+
+    /// For publishers: shows what viewers are shown; no client certificate is asked for, and no protocol is chosen.
+    ///
+    /// # Panics
+    /// Never: the provider supports TLS 1.2 and 1.3.
+    pub fn server_publishers(&self) -> Arc<ServerConfig> {
+        let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider supports the default versions")
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(ViewerCertificate(self.live.clone())));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS_ALPN.to_vec()];
         Arc::new(config)
     }
 
