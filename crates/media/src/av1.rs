@@ -209,7 +209,7 @@ mod tests {
     fn key_frame_is_told_by_its_header() {
         let config = DecoderConfig::parse(&hex(SMALL)).unwrap();
         // Temporal delimiter, then a frame: a shown key frame, an inter frame, a key frame that is not shown, an old one shown again.
-        for (header, sync) in [(0b0001_0000, true), (0b0011_0000, false), (0b0000_0000, false), (0b1000_0000, false)] {
+        for (header, sync) in [(0b0001_0000, true), (0b0011_0000, false), (0b0000_0000, false), (0b1001_0000, false)] {
             assert_eq!(config.is_sync(&[0x12, 0, 0x32, 1, header]), sync, "{header:08b}");
         }
         assert!(!config.is_sync(&[]) && !config.is_sync(&[0x12, 0]) && !config.is_sync(&[0x32, 9, 0x10]));

@@ -120,6 +120,9 @@ impl Feed {
         // Pictures before their parameter sets mean nothing.
         let Some(format) = &self.format else { return Ok(()) };
         let idr = format.is_sync(&packet.data);
+        if self.context.shared.take_given_up() {
+            self.carry_on(BreakReason::Unsegmentable)?;
+        }
         if let Some(reason) = self.pending.clone() {
             let carries = matches!(&self.state, State::Running(run) if run.can_carry());
             match reason {

@@ -129,6 +129,9 @@ pub enum BreakReason {
     /// The passed-through source left too long a time between two pictures; the next run is encoded, where the one before is shown again.
     #[error("the source had no picture for {0} ms, it cannot be passed through any more")]
     Paused(i64),
+    /// [`Feeder::encode_anew`]; the next run is encoded.
+    #[error("the source's keyframes leave no place to end a segment, it cannot be passed through any more")]
+    Unsegmentable,
     /// [`Input::Break`].
     #[error("the input's clock broke")]
     InputClock,
@@ -259,10 +262,10 @@ impl Feeder {
         self.shared.request_shed(rendition);
     }
 
-    /// Ends a passed-through run, because whoever reads the output cannot end a segment for want of a keyframe; what follows is encoded.
-    /// Answered with [`Output::Break`], unless nothing is passed through.
-    pub fn encode(&self) {
-        self.shared.request_encoding();
+    /// Ends a run, the `run`-th that began ([`Output::Tracks`], counted from 1), because whoever reads the output cannot cut it into
+    /// segments; the next one is encoded, or begins with a keyframe. Nothing when that run is over already.
+    pub fn encode_anew(&self, run: u64) {
+        self.shared.give_up(run);
     }
 
     /// What was counted so far.

@@ -291,7 +291,7 @@ impl PassedThrough {
         }
         let Some(last_idr) = self.last_idr else { return Ok(()) };
         let without = dts.saturating_sub(last_idr);
-        if without > KEYFRAME_TICKS_MAX || context.shared.take_encode_request() {
+        if without > KEYFRAME_TICKS_MAX {
             return Err(BreakReason::KeyframesIrregular(without / 90));
         }
         let paused = self.last_dts.map_or(0, |last| dts.saturating_sub(last));

@@ -16,13 +16,16 @@ pub(super) struct Shared {
     newest_dts: AtomicI64,
     aborted: AtomicBool,
     shed_requests: Mutex<Vec<RenditionId>>,
-    encode_request: AtomicBool,
     pub(super) frames_decoded: AtomicU64,
     pub(super) packets_refused: AtomicU64,
     pub(super) frames_concealed: AtomicU64,
     pub(super) frames_skipped: AtomicU64,
     pub(super) rungs_shed: AtomicU64,
     passes_through: AtomicBool,
+    /// Runs that have begun.
+    runs: AtomicU64,
+    /// The run that has to end; 0 when there is none.
+    given_up: AtomicU64,
 }
 
 impl Shared {
@@ -49,15 +52,6 @@ impl Shared {
         std::mem::take(&mut *self.shed_requests.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    pub(super) fn request_encoding(&self) {
-        self.encode_request.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it was asked for since the last look.
-    pub(super) fn take_encode_request(&self) -> bool {
-        self.encode_request.swap(false, Ordering::Relaxed)
-    }
-
     /// Nobody reads the output any more: all threads end without draining.
     pub(super) fn abort(&self) {
         self.aborted.store(true, Ordering::Relaxed);
@@ -70,6 +64,17 @@ impl Shared {
     /// A run begins, in which the source is a rendition as it comes, or is not.
     pub(super) fn begins(&self, passes_through: bool) {
         self.passes_through.store(passes_through, Ordering::Relaxed);
+        self.runs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn give_up(&self, run: u64) {
+        self.given_up.store(run, Ordering::Relaxed);
+    }
+
+    /// Whether the run that goes on has to end; says so once.
+    pub(super) fn take_given_up(&self) -> bool {
+        let run = self.given_up.swap(0, Ordering::Relaxed);
+        run > 0 && run == self.runs.load(Ordering::Relaxed)
     }
 
     pub(super) fn counters(&self) -> Counters {

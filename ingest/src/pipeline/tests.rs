@@ -11,7 +11,9 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod clocks;
 mod codecs;
+mod keyframes;
 mod pauses;
 mod sound;
 mod tags;
@@ -320,7 +322,7 @@ fn source_that_stops_having_keyframes_is_encoded_from_there() {
 }
 
 #[test]
-fn run_that_is_asked_to_encode_breaks_and_passes_nothing_through_any_more() {
+fn run_that_is_given_up_breaks_and_the_next_one_is_encoded() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=8", "-bf 0 -g 30 -keyint_min 30");
     let (feeder, mut outputs) = start(config(&[180], PassThrough::Auto)).unwrap();
@@ -334,14 +336,14 @@ fn run_that_is_asked_to_encode_breaks_and_passes_nothing_through_any_more() {
         }
     }
     see(&mut runs, outputs.blocking_recv().unwrap());
-    feeder.encode();
+    feeder.encode_anew(1);
     let sender = std::thread::spawn(move || inputs.try_for_each(|input| feeder.send_blocking(input)));
     while let Some(output) = outputs.blocking_recv() {
         see(&mut runs, output);
     }
     sender.join().unwrap().ok();
     assert_eq!(runs.len(), 2);
-    assert!(matches!(runs[0].broke, Some(BreakReason::KeyframesIrregular(_))), "{:?}", runs[0].broke);
+    assert!(matches!(runs[0].broke, Some(BreakReason::Unsegmentable)), "{:?}", runs[0].broke);
     let bytes = |run: &Seen| run.of("180p").iter().map(|sample| sample.data.clone()).collect::<BTreeSet<_>>();
     assert!(bytes(&runs[0]).is_disjoint(&bytes(&runs[1])) && !bytes(&runs[1]).is_empty(), "encoded anew");
     runs.iter().for_each(|run| run.check(&directory));

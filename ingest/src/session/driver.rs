@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use media::segmenter::RenditionConfig;
-use media::{RenditionId, StreamId, Timescale, Timestamp, UnixMillis};
+use media::{RenditionId, Sample, StreamId, Timescale, Timestamp, UnixMillis};
 use messages::{AlertReason, SessionInfo, SessionState};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -62,6 +62,8 @@ pub(super) struct Driver {
     backlog: Option<Backlog>,
     /// What was learnt of its source.
     memory: pipeline::Memory,
+    /// Runs of the pipeline that have begun.
+    runs: u64,
 }
 
 impl Driver {
@@ -71,7 +73,7 @@ impl Driver {
         let rivals = Rivals::start(Arc::clone(&hub), stream.clone(), writer.conflict());
         stats.follow_duty(rivals.watch());
         let (renditions, memory) = Default::default();
-        Self { hub, stream, stats, writer, announcer, rivals, renditions, backlog: None, memory }
+        Self { hub, stream, stats, writer, announcer, rivals, renditions, backlog: None, memory, runs: 0 }
     }
 
     /// Runs until the stream has ended or the role shuts down.
@@ -144,8 +146,8 @@ impl Driver {
                     self.output(output, &incoming, &feeder, &link).await
                 }
                 () = self.rivals.changed() => {
-                    let turned = self.turn(&incoming).await;
-                    self.next(turned, &feeder, &link).await
+                    let turned = self.turn(&incoming, &feeder).await;
+                    Self::next(turned, &link)
                 }
                 () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
                     self.writer.gaps(incoming.hold()).await;
@@ -191,6 +193,7 @@ impl Driver {
         metrics::gauge!("ingest_publishers").increment(1.0);
         self.stats.new_publisher(self.hub.services.context.clock.now());
         self.writer.look_for_base();
+        self.runs = 0;
         let feeder = Arc::new(feeder);
         let way_in = Arc::downgrade(&feeder);
         let (flow, incoming) = feed::watch(patience);
@@ -203,6 +206,7 @@ impl Driver {
     async fn output(&mut self, output: Output, incoming: &Incoming, feeder: &Weak<Feeder>, link: &Link) -> Next {
         let result = match output {
             Output::Tracks(renditions) => {
+                self.runs = self.runs.saturating_add(1);
                 self.renditions = (renditions.clone(), Vec::new());
                 match self.rivals.duty() {
                     Duty::Active => self.open_epoch(renditions, incoming.origin(), incoming.hold()).await,
@@ -216,17 +220,9 @@ impl Driver {
                 if let Some(backlog) = &mut self.backlog {
                     backlog.push(&rendition, sample);
                 }
-                self.take_over(incoming).await
+                self.take_over(incoming, feeder).await
             }
-            Output::Sample { rendition, sample } => {
-                let pushed = self.writer.sample(&rendition, sample).await;
-                if let Some(lagging) = self.writer.lagging()
-                    && let Some(feeder) = feeder.upgrade()
-                {
-                    feeder.shed(&lagging);
-                }
-                pushed
-            }
+            Output::Sample { rendition, sample } => self.sample(&rendition, sample, feeder).await,
             Output::Shed { rendition, reason } => {
                 self.stats.shed(&rendition, &reason.to_string());
                 tracing::warn!(%rendition, %reason, "rung shed");
@@ -254,23 +250,16 @@ impl Driver {
                 return Next::Publisher;
             }
         };
-        self.next(result, feeder, link).await
+        Self::next(result, link)
     }
 
     /// What comes after this outcome. Where the publisher cannot go on it is told why.
-    async fn next(&mut self, outcome: Result<()>, feeder: &Weak<Feeder>, link: &Link) -> Next {
+    fn next(outcome: Result<()>, link: &Link) -> Next {
         let Err(error) = outcome else { return Next::Output };
         if error.is::<Unreliable>() {
             tracing::error!(error = format!("{error:#}"), "publisher refused: an epoch might be used twice");
             link.fail("This ingest cannot tell where the log of this stream stands; its own log says why.");
             return Next::Publisher;
-        }
-        if let (Some(media::Error::SyncSampleLate { .. }), Some(feeder)) = (error.downcast_ref(), feeder.upgrade()) {
-            // The source has no keyframe where a segment has to end; encoded, it has.
-            tracing::info!(%error, "epoch ends");
-            feeder.encode();
-            self.writer.close_epoch().await;
-            return Next::Epoch;
         }
         tracing::warn!(error = format!("{error:#}"), "epoch cannot go on: the publisher has to connect again");
         link.close(&format!("This cannot be packaged: {error:#}."));
@@ -300,7 +289,7 @@ impl Driver {
     }
 
     /// It has become our turn, or another's, while a publisher is there.
-    async fn turn(&mut self, incoming: &Incoming) -> Result<()> {
+    async fn turn(&mut self, incoming: &Incoming, feeder: &Weak<Feeder>) -> Result<()> {
         match self.rivals.duty() {
             Duty::Standby => {
                 self.stand_by();
@@ -312,13 +301,13 @@ impl Driver {
             }
             Duty::Active => {
                 self.writer.look_for_base();
-                self.take_over(incoming).await
+                self.take_over(incoming, feeder).await
             }
         }
     }
 
     /// Goes on where another ingest has stopped, once there is media from there on.
-    async fn take_over(&mut self, incoming: &Incoming) -> Result<()> {
+    async fn take_over(&mut self, incoming: &Incoming, feeder: &Weak<Feeder>) -> Result<()> {
         let Some(backlog) = self.backlog.as_mut().filter(|_| self.rivals.duty() == Duty::Active) else {
             return Ok(());
         };
@@ -332,9 +321,28 @@ impl Driver {
             self.writer.shed(&rendition).await?;
         }
         for (rendition, sample) in samples {
-            self.writer.sample(&rendition, sample).await?;
+            self.sample(&rendition, sample, feeder).await?;
         }
         Ok(())
+    }
+
+    async fn sample(&mut self, rendition: &RenditionId, sample: Sample, feeder: &Weak<Feeder>) -> Result<()> {
+        let pushed = self.writer.sample(rendition, sample).await;
+        let feeder = feeder.upgrade();
+        if let (Some(lagging), Some(feeder)) = (self.writer.lagging(), &feeder) {
+            feeder.shed(&lagging);
+        }
+        let Err(error) = pushed else { return Ok(()) };
+        match (error.downcast_ref(), feeder) {
+            (Some(media::Error::SyncSampleLate { .. } | media::Error::PartTooLong { .. }), Some(feeder)) => {
+                // A keyframe that was left out, a pause: the source's doing. Its next run is encoded, and cut where we like.
+                tracing::warn!(error = format!("{error:#}"), "epoch ends: the source is encoded from here");
+                self.writer.close_epoch().await;
+                feeder.encode_anew(self.runs);
+                Ok(())
+            }
+            _ => Err(error),
+        }
     }
 
     /// Tells the bus how the stream is.

@@ -32,7 +32,7 @@ pub(crate) struct InputCounters {
     pub(crate) video_bytes: u64,
     /// Bytes of sound frames.
     pub(crate) audio_bytes: u64,
-    /// Frames that came before their parameter sets.
+    /// Frames that came before their parameter sets, or alone at another time.
     pub(crate) dropped: u64,
     /// Jumps of the clock.
     pub(crate) breaks: u64,
@@ -83,11 +83,15 @@ impl InputCounters {
     }
 }
 
-/// A picture as it came.
-struct VideoFrame {
-    codec: VideoCodec,
+/// A frame as it came.
+#[derive(Debug)]
+struct Frame {
+    media: Media,
     stamp_ms: u32,
+    /// When it came.
+    at: UnixMillis,
     composition_ms: i32,
+    key: bool,
     data: Bytes,
 }
 
@@ -111,6 +115,8 @@ pub(crate) struct InputMapper {
     video: Option<Video>,
     audio: Option<aac::AudioSpecificConfig>,
     mp3: bool,
+    /// A frame whose stamp jumped. It waits for the next one: one alone is a slip of the encoder, two are its clock.
+    stray: Option<Frame>,
     counters: InputCounters,
 }
 
@@ -132,30 +138,30 @@ impl InputMapper {
         self.counters
     }
 
-    /// Takes one message; at most two inputs come out (a break before a frame).
+    /// Takes one message; at most three inputs come out (a break, the frame that jumped, and the one that follows it).
     pub(crate) fn push(&mut self, stamp_ms: u32, body: Body, now: UnixMillis) -> Result<Vec<Input>, InputError> {
         match body {
             Body::Nothing => Ok(Vec::new()),
             Body::VideoConfig(codec, record) => self.video_config(codec, record),
             Body::AudioConfig(config) => self.audio_config(&config),
             Body::Video { codec, composition_ms, data, .. } => {
-                let frame = VideoFrame { codec, stamp_ms, composition_ms, data };
-                Ok(self.video_frame(frame, now))
+                let Some(video) = self.video.as_ref().filter(|video| video.codec == codec) else {
+                    return Ok(self.dropped());
+                };
+                let key = video.format.is_sync(&data);
+                Ok(self.frame(Frame { media: Media::Video, stamp_ms, at: now, composition_ms, key, data }))
             }
-            Body::Audio(data) if self.audio.is_some() => Ok(self.audio_frame(stamp_ms, data, now)),
+            Body::Audio(data) if self.audio.is_some() => Ok(self.frame(Frame::sound(stamp_ms, now, data))),
             Body::Mp3(data) => {
                 let mut inputs = Vec::new();
                 if !self.mp3 {
                     (self.mp3, self.audio) = (true, None);
                     inputs.push(Input::AudioConfig(AudioFormat::Mp3));
                 }
-                inputs.extend(self.audio_frame(stamp_ms, data, now));
+                inputs.extend(self.frame(Frame::sound(stamp_ms, now, data)));
                 Ok(inputs)
             }
-            Body::Audio(_) => {
-                self.counters.dropped = self.counters.dropped.saturating_add(1);
-                Ok(Vec::new())
-            }
+            Body::Audio(_) => Ok(self.dropped()),
         }
     }
 
@@ -184,65 +190,83 @@ impl InputMapper {
         Ok(vec![Input::AudioConfig(AudioFormat::Aac(parsed))])
     }
 
-    /// A picture, unless its parameter sets are missing or of another codec.
-    fn video_frame(&mut self, frame: VideoFrame, now: UnixMillis) -> Vec<Input> {
-        let VideoFrame { codec, stamp_ms, composition_ms, data } = frame;
-        let Some(key) =
-            self.video.as_ref().filter(|video| video.codec == codec).map(|video| video.format.is_sync(&data))
-        else {
-            self.counters.dropped = self.counters.dropped.saturating_add(1);
-            return Vec::new();
-        };
-        let mut inputs = Vec::new();
-        let dts_ms = self.time(Media::Video, stamp_ms, now, &mut inputs);
-        let counters = &mut self.counters;
-        if key {
-            counters.keyframe(dts_ms);
-        }
-        counters.video_ms = Some(dts_ms);
-        counters.video_frames = counters.video_frames.saturating_add(1);
-        counters.video_bytes = counters.video_bytes.saturating_add(length(&data));
-        counters.reorder_ms = counters.reorder_ms.max(composition_ms);
-        let pts_ms = dts_ms.saturating_add(i64::from(composition_ms));
-        inputs.push(Input::Video(VideoPacket { pts: ticks(pts_ms), dts: ticks(dts_ms), data }));
-        inputs
+    /// One more frame that cannot be used.
+    fn dropped(&mut self) -> Vec<Input> {
+        self.counters.dropped = self.counters.dropped.saturating_add(1);
+        Vec::new()
     }
 
-    fn audio_frame(&mut self, stamp_ms: u32, data: Bytes, now: UnixMillis) -> Vec<Input> {
-        let mut inputs = Vec::new();
-        let ms = self.time(Media::Audio, stamp_ms, now, &mut inputs);
-        let counters = &mut self.counters;
-        counters.audio_ms = Some(ms);
-        counters.audio_frames = counters.audio_frames.saturating_add(1);
-        counters.audio_bytes = counters.audio_bytes.saturating_add(length(&data));
-        inputs.push(Input::Audio(AudioPacket { pts: Timestamp::new(ms, Timescale::MILLIS), data }));
-        inputs
-    }
-
-    /// The time of a stamp on the session's timeline, in milliseconds; puts a break into `inputs` where the clock jumps.
-    fn time(&mut self, media: Media, stamp_ms: u32, now: UnixMillis, inputs: &mut Vec<Input>) -> i64 {
-        let unwrapped = match self.clock.unwrap(media, stamp_ms) {
-            Ok(time) => time.ticks,
-            Err(jump) => {
-                tracing::warn!(%jump, "the publisher's clock jumped: a new epoch begins");
-                self.counters.breaks = self.counters.breaks.saturating_add(1);
-                inputs.push(Input::Break);
-                self.clock = InputClock::new();
-                self.shift_ms = self.newest_ms.saturating_add(BREAK_GAP_MILLIS).saturating_sub(BASE_OFFSET_MILLIS);
-                self.anchored = false;
-                (self.counters.keyframe_ms, self.counters.video_ms, self.counters.audio_ms) = (None, None, None);
-                // A new clock has nothing to jump from.
-                self.clock.unwrap(media, stamp_ms).map_or(BASE_OFFSET_MILLIS, |time| time.ticks)
+    fn frame(&mut self, frame: Frame) -> Vec<Input> {
+        match self.clock.unwrap(frame.media, frame.stamp_ms) {
+            Ok(time) => {
+                if self.stray.take_if(|stray| stray.media == frame.media).is_some() {
+                    self.dropped();
+                }
+                vec![self.placed(frame, time.ticks)]
             }
-        };
-        let ms = unwrapped.saturating_add(self.shift_ms);
+            Err(jump) => match self.stray.take() {
+                None => {
+                    self.stray = Some(frame);
+                    Vec::new()
+                }
+                Some(first) => {
+                    tracing::warn!(%jump, "the publisher's clock jumped: a new epoch begins");
+                    let mut inputs = vec![Input::Break];
+                    self.broke();
+                    inputs.extend(self.frame(first));
+                    inputs.extend(self.frame(frame));
+                    inputs
+                }
+            },
+        }
+    }
+
+    /// What follows is on another clock.
+    fn broke(&mut self) {
+        self.clock = InputClock::new();
+        self.shift_ms = self.newest_ms.saturating_add(BREAK_GAP_MILLIS).saturating_sub(BASE_OFFSET_MILLIS);
+        self.anchored = false;
+        let counters = &mut self.counters;
+        counters.breaks = counters.breaks.saturating_add(1);
+        (counters.keyframe_ms, counters.video_ms, counters.audio_ms) = (None, None, None);
+    }
+
+    /// A frame at its time on the clock.
+    fn placed(&mut self, frame: Frame, clock_ms: i64) -> Input {
+        let Frame { media, at, composition_ms, key, data, .. } = frame;
+        let ms = clock_ms.saturating_add(self.shift_ms);
         if !self.anchored {
             self.anchored = true;
-            self.origin = UnixMillis(now.0.saturating_sub(ms));
+            self.origin = UnixMillis(at.0.saturating_sub(ms));
         }
         self.newest_ms = self.newest_ms.max(ms);
-        self.counters.zero_offset_ms = self.clock.zero_offset_millis();
-        ms
+        let counters = &mut self.counters;
+        counters.zero_offset_ms = self.clock.zero_offset_millis();
+        match media {
+            Media::Video => {
+                if key {
+                    counters.keyframe(ms);
+                }
+                counters.video_ms = Some(ms);
+                counters.video_frames = counters.video_frames.saturating_add(1);
+                counters.video_bytes = counters.video_bytes.saturating_add(length(&data));
+                counters.reorder_ms = counters.reorder_ms.max(composition_ms);
+                let pts = ticks(ms.saturating_add(i64::from(composition_ms)));
+                Input::Video(VideoPacket { pts, dts: ticks(ms), data })
+            }
+            Media::Audio => {
+                counters.audio_ms = Some(ms);
+                counters.audio_frames = counters.audio_frames.saturating_add(1);
+                counters.audio_bytes = counters.audio_bytes.saturating_add(length(&data));
+                Input::Audio(AudioPacket { pts: Timestamp::new(ms, Timescale::MILLIS), data })
+            }
+        }
+    }
+}
+
+impl Frame {
+    const fn sound(stamp_ms: u32, at: UnixMillis, data: Bytes) -> Self {
+        Self { media: Media::Audio, stamp_ms, at, composition_ms: 0, key: true, data }
     }
 }
 
@@ -257,6 +281,8 @@ fn ticks(ms: i64) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Records as x264 writes them: 320x240 baseline, 854x480 main.
@@ -337,8 +363,9 @@ mod tests {
         mapper.push(700, record(SMALL), NOW).unwrap();
         assert_eq!(video_times(&mapper.push(700, frame(IDR, 66), NOW).unwrap()), [(33_188, 33_254)]);
         assert_eq!(mapper.origin(), UnixMillis(NOW.0 - 33_188));
-        let jumped = mapper.push(90_000_000, frame(IDR, 0), NOW).unwrap();
-        assert_eq!(video_times(&jumped), [(34_188, 34_188)], "and goes on so after a break");
+        assert!(mapper.push(90_000_000, frame(IDR, 0), NOW).unwrap().is_empty());
+        let jumped = mapper.push(90_000_033, frame(NOT_IDR, 0), NOW).unwrap();
+        assert_eq!(video_times(&jumped), [(34_188, 34_188), (34_221, 34_221)], "and goes on so after a break");
     }
 
     #[test]
@@ -349,14 +376,34 @@ mod tests {
             mapper.push(90_000_000, frame(IDR, 0), NOW).unwrap();
             mapper.push(90_000_033, frame(NOT_IDR, 0), NOW).unwrap();
             let later = UnixMillis(NOW.0 + 50);
-            let after = mapper.push(90_000_033 - jump, frame(IDR, 0), later).unwrap();
-            assert_eq!(names(&after), ["break", "video"]);
-            assert_eq!(video_times(&after), [(11_033, 11_033)]);
-            assert_eq!(mapper.origin(), UnixMillis(later.0 - 11_033));
-            let next = mapper.push(90_000_066 - jump, frame(NOT_IDR, 0), later).unwrap();
-            assert_eq!(video_times(&next), [(11_066, 11_066)]);
+            assert!(mapper.push(90_000_033 - jump, frame(IDR, 0), later).unwrap().is_empty(), "one alone says nothing");
+            let after = mapper.push(90_000_066 - jump, frame(NOT_IDR, 0), NOW).unwrap();
+            assert_eq!(names(&after), ["break", "video", "video"]);
+            assert_eq!(video_times(&after), [(11_033, 11_033), (11_066, 11_066)]);
+            assert_eq!(mapper.origin(), UnixMillis(later.0 - 11_033), "from when the first one came");
+            let next = mapper.push(90_000_099 - jump, frame(NOT_IDR, 0), later).unwrap();
+            assert_eq!(video_times(&next), [(11_099, 11_099)]);
             assert_eq!(mapper.counters().breaks, 1);
         }
+    }
+
+    #[test]
+    fn single_stray_stamp_costs_its_frame_and_no_break() {
+        let mut mapper = InputMapper::after(None);
+        mapper.push(0, record(SMALL), NOW).unwrap();
+        mapper.push(0, Body::AudioConfig(Bytes::from_static(&[0x11, 0x90])), NOW).unwrap();
+        let sound = || Body::Audio(Bytes::from_static(b"raw"));
+        mapper.push(60_000, frame(IDR, 0), NOW).unwrap();
+        mapper.push(60_000, sound(), NOW).unwrap();
+        // Stamped 0, as some encoders do with a frame now and then; the sound between does not count.
+        assert!(mapper.push(0, frame(NOT_IDR, 0), NOW).unwrap().is_empty());
+        assert_eq!(names(&mapper.push(60_021, sound(), NOW).unwrap()), ["audio"]);
+        assert_eq!(video_times(&mapper.push(60_066, frame(NOT_IDR, 0), NOW).unwrap()), [(10_066, 10_066)]);
+        assert_eq!((mapper.counters().breaks, mapper.counters().dropped), (0, 1));
+        // The picture's clock and the sound's jump together.
+        assert!(mapper.push(5_000_000, frame(IDR, 0), NOW).unwrap().is_empty());
+        assert_eq!(names(&mapper.push(5_000_003, sound(), NOW).unwrap()), ["break", "video", "audio"]);
+        assert_eq!(mapper.counters().breaks, 1);
     }
 
     #[test]
@@ -369,6 +416,32 @@ mod tests {
         }
         for other in [&[0x11, 0x88][..], &[0x11, 0x90, 0x56, 0xE5, 0x80], &[0x12, 0x10]] {
             assert_eq!(names(&mapper.push(0, header(other), NOW).unwrap()), ["audio config"], "{other:02x?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever the stamps, the timeline does not go back by more than encoders step, and nothing is held for long.
+        #[test]
+        fn any_stamps_give_one_timeline(stamps in prop::collection::vec((any::<bool>(), prop_oneof![4 => 0_u32..20_000, 1 => any::<u32>()]), 1..200)) {
+            let mut mapper = InputMapper::after(None);
+            mapper.push(0, record(SMALL), NOW).unwrap();
+            mapper.push(0, Body::AudioConfig(Bytes::from_static(&[0x11, 0x90])), NOW).unwrap();
+            let (mut newest, mut taken) = (0, 0_u64);
+            for (is_video, stamp) in &stamps {
+                let body = if *is_video { frame(IDR, 0) } else { Body::Audio(Bytes::from_static(b"raw")) };
+                for input in mapper.push(*stamp, body, NOW).unwrap() {
+                    let at = match input {
+                        Input::Video(packet) => packet.dts.rescale(Timescale::MILLIS).ticks,
+                        Input::Audio(packet) => packet.pts.ticks,
+                        _ => continue,
+                    };
+                    taken += 1;
+                    prop_assert!(at >= 0 && at <= newest + 20_000, "{} after {}", at, newest);
+                    newest = newest.max(at);
+                }
+            }
+            let held = u64::from(mapper.stray.is_some());
+            prop_assert_eq!(taken + held + mapper.counters().dropped, u64::try_from(stamps.len()).unwrap());
         }
     }
 

@@ -106,13 +106,13 @@ impl StreamStats {
         });
     }
 
-    /// Takes note of a format.
+    /// Takes note of a format; of anything else nothing.
     pub(crate) fn format(&self, input: &Input) {
-        self.with(|Inner { publisher, .. }| match input {
-            Input::VideoConfig(config) => publisher.video = Some(config.clone()),
-            Input::AudioConfig(format) => publisher.audio = Some(format.clone()),
+        match input {
+            Input::VideoConfig(format) => self.with(|inner| inner.publisher.video = Some(format.clone())),
+            Input::AudioConfig(format) => self.with(|inner| inner.publisher.audio = Some(format.clone())),
             Input::Video(_) | Input::Audio(_) | Input::Break => {}
-        });
+        }
     }
 
     /// What the encoder says of itself; the one before it, if there was one, has no more to say.

@@ -359,6 +359,32 @@ impl Cluster {
         Publisher { child }
     }
 
+    /// What `/status` says of the stream, once it is as it should be.
+    pub(crate) async fn status_where(
+        &self,
+        what: &str,
+        holds: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let mut newest = serde_json::Value::Null;
+        let waited = async {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(200));
+            loop {
+                ticks.tick().await;
+                let request = axum::http::Request::get("/status").body(axum::body::Body::empty()).unwrap();
+                let answer = tower::ServiceExt::oneshot(self.ops.router(), request).await.unwrap();
+                let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+                let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                newest = find(&status, "demo").cloned().unwrap_or_default();
+                if holds(&newest) {
+                    break;
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(std::time::Duration::from_secs(60), waited).await;
+        assert!(in_time.is_ok(), "waited in vain for {what}: {newest}");
+        newest
+    }
+
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -373,6 +399,11 @@ impl Publisher {
         let ended = tokio::time::timeout(std::time::Duration::from_secs(60), self.child.wait_with_output()).await;
         ended.expect("ffmpeg did not end").unwrap()
     }
+}
+
+fn find<'a>(value: &'a serde_json::Value, name: &str) -> Option<&'a serde_json::Value> {
+    let object = value.as_object()?;
+    object.get(name).or_else(|| object.values().find_map(|inner| find(inner, name)))
 }
 
 async fn broker(listen: SocketAddr) -> (SocketAddr, (CancellationToken, JoinHandle<()>)) {

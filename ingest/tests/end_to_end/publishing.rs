@@ -158,22 +158,39 @@ async fn broker_replaced_by_an_empty_one_costs_no_seal() {
 async fn status_shows_what_comes_in() {
     let cluster = Cluster::start(|_| {}).await;
     let _publisher = cluster.publish(&cluster.url("live", KEY), 20);
-    cluster.receiver.wait_for("rows", |r| r.seals().len() >= 8).await;
-    let app = cluster.ops.router();
-    let request = axum::http::Request::get("/status").body(axum::body::Body::empty()).unwrap();
-    let answer = tower::ServiceExt::oneshot(app, request).await.unwrap();
-    let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
-    let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    let demo = find(&status, "demo").unwrap_or_else(|| panic!("{status}"));
-    let number = |name: &str| demo["input"][name].as_i64().unwrap();
-    assert!((25_000..=35_000).contains(&number("frames_per_second_milli")), "{demo}");
-    assert_eq!(number("keyframe_interval_ms"), 2_000, "{demo}");
-    assert!(number("video_ahead_of_audio_ms").abs() < 1_000 && number("bits_per_second") > 50_000, "{demo}");
+    let demo = cluster.status_where("rates", |demo| demo["input"]["video"]["frame_rate_millihertz"].is_u64()).await;
+    let input = &demo["input"];
+    let number = |value: &serde_json::Value| value.as_i64().unwrap_or_else(|| panic!("{demo}"));
+    assert!((25_000..=35_000).contains(&number(&input["video"]["frame_rate_millihertz"])), "{demo}");
+    assert_eq!(number(&input["video"]["announced_frame_rate_millihertz"]), 30_000, "{demo}");
+    assert!(number(&input["video_ahead_of_audio_ms"]).abs() < 1_000 && number(&input["bit_rate"]) > 50_000, "{demo}");
+    assert!(input["encoder"].as_str().is_some_and(|name| name.starts_with("Lavf")), "{demo}");
     assert!(demo["rungs"].as_array().unwrap().len() >= 2, "{demo}");
+    let demo = cluster.status_where("keyframes", |demo| demo["input"]["video"]["keyframe_interval_ms"] == 2_000).await;
+    assert_eq!(demo["input"]["warnings"], serde_json::json!([]), "{demo}");
     cluster.stop().await;
 }
 
-fn find<'a>(value: &'a serde_json::Value, name: &str) -> Option<&'a serde_json::Value> {
-    let object = value.as_object()?;
-    object.get(name).or_else(|| object.values().find_map(|inner| find(inner, name)))
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keyframe_that_is_left_out_costs_one_discontinuity_and_no_connection() {
+    let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 1).await;
+    // A segment should end at 8 s.
+    let keyframes = ["-g", "1000", "-keyint_min", "1000", "-force_key_frames", "0,2,4,6,10,12,14"];
+    let output = cluster.publish_with(&cluster.url("live", KEY), 16, &keyframes).end().await;
+    assert!(output.status.success(), "{}", text(&output));
+    cluster
+        .receiver
+        .wait_for("the end", |r| {
+            let seals = r.seals();
+            seals.last().is_some_and(|last| last.body().kind == SealKind::End) && seals.iter().all(|s| r.complete(s))
+        })
+        .await;
+    let seals = log::check(&cluster.receiver);
+    let epochs: Vec<_> = seals.chunk_by(|a, b| a.body().epoch == b.body().epoch).collect();
+    let places: Vec<_> = epochs.iter().map(|epoch| (epoch[0].body().epoch, epoch[0].body().discontinuity.0)).collect();
+    assert_eq!(places, [(Epoch(1), 0), (Epoch(2), 1)]);
+    let lengths: Vec<f64> = epochs.iter().map(|epoch| log::decode(&cluster, epoch, &"180p".parse().unwrap())).collect();
+    // Nothing is decoded here, so the second epoch begins with the next keyframe.
+    assert!((8.0..9.0).contains(&lengths[0]) && (5.9..8.0).contains(&lengths[1]), "{lengths:?}");
+    cluster.stop().await;
 }
