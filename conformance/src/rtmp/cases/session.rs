@@ -48,13 +48,13 @@ pub(super) const CASES: [Case; 5] = [
         "session-again",
         "unpublished, and published again over a new connection, the clock at 0",
         |studio| {
-            let first = studio.connection(Options::default(), &studio.both(MIDDLE_MS)?);
-            let second = studio.connection(Options::default(), &studio.both(MIDDLE_MS)?);
-            Ok(Script { connections: vec![first, second.beginning(5_000).retrying(RETRY)] })
+            let first = studio.connection(Options::default(), &studio.both(LENGTH_MS)?);
+            let second = studio.connection(Options::default(), &studio.both(LENGTH_MS)?);
+            Ok(Script { connections: vec![first, second.beginning(9_000).retrying(RETRY)] })
         },
     )
     .expecting(Outcome::PlaysWithOneDiscontinuity)
-    .lasting(12),
+    .lasting(20),
     Case::new(
         "session",
         "session-again-same-connection",
@@ -62,11 +62,11 @@ pub(super) const CASES: [Case; 5] = [
         same_connection,
     )
     .expecting(Outcome::PlaysWithOneDiscontinuity)
-    .lasting(12),
+    .lasting(20),
 ];
 
 fn same_connection(studio: &Studio<'_>) -> anyhow::Result<Script> {
-    let take = studio.both(MIDDLE_MS)?;
+    let take = studio.both(LENGTH_MS)?;
     let mut wire = Wire::publishing(Options::default(), studio.target);
     wire.media(&take);
     wire.unpublish(&studio.target.key);
