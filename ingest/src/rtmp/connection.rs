@@ -143,6 +143,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         if matches!(ended, Closed::Refused(_)) {
             self.linger().await;
+        } else {
+            // TLS has a word for the end, and clients report an error that do not hear it.
+            let _ = timeout(LINGER, self.socket.shutdown()).await;
         }
         ended
     }

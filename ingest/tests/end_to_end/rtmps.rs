@@ -96,7 +96,10 @@ async fn limits_hold_before_tls_is_there_and_count_for_both_doors() {
     // Without TLS, and with TLS and nothing more: the same deadline.
     let ended = async {
         let _ = mute.read_to_end(&mut rest).await;
-        let _ = greeted.read_to_end(&mut rest).await;
+        assert!(
+            greeted.read_to_end(&mut rest).await.is_ok(),
+            "cut without TLS's word for it: GStreamer reports an error"
+        );
     };
     assert!(tokio::time::timeout(Duration::from_secs(5), ended).await.is_ok(), "slow connection left open");
     cluster.eventually_refused("handshake_time", slow + 2).await;
