@@ -40,7 +40,7 @@ pub struct InputReport {
     /// What could not be used.
     #[serde(default)]
     pub drops: Drops,
-    /// Jumps of the publisher's clock, each a discontinuity.
+    /// Jumps of the publisher's clock since it connected, each a discontinuity.
     #[serde(default)]
     pub clock_jumps: u64,
     /// What should be looked at, the most important first.
@@ -93,11 +93,11 @@ pub struct AudioInput {
     pub bit_rate: BitsPerSecond,
 }
 
-/// What could not be used since the stream went live.
+/// What could not be used since the publisher connected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Drops {
-    /// Frames that came before their parameter sets.
+    /// Frames that came before their parameter sets, or alone at another time.
     pub early: u64,
     /// Frames that no decoder takes, or that do not fit the timeline.
     pub refused: u64,
