@@ -140,16 +140,20 @@ struct StreamView {
     key: String,
     created_at: i64,
     session: Option<SessionInfo>,
-    /// What comes in from the publisher; none without one.
+    /// What comes in at the ingest that has the stream; none when no ingest said so lately.
     input: Option<InputReport>,
+    /// What comes in at those that stand by.
+    standby: Vec<InputReport>,
     /// Nodes that hold it now; fewer than `session.replicas`, and it is degraded.
     holders: usize,
 }
 
 fn view(shared: &Shared, stream: Stream) -> Json<StreamView> {
+    let mut inputs = shared.view.inputs(&stream.name, shared.node.clock.now()).into_iter();
     Json(StreamView {
+        input: inputs.next(),
+        standby: inputs.collect(),
         session: shared.view.session(&stream.name),
-        input: shared.view.input(&stream.name, shared.node.clock.now()),
         holders: shared.view.holders(&stream.name, shared.node.clock.now()),
         key: stream.key.expose().to_owned(),
         created_at: stream.created_at.0,

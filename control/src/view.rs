@@ -15,6 +15,9 @@ use crate::Shared;
 /// Most sessions that are remembered: one for each stream that the catalogue can hold.
 const SESSIONS_MAX: usize = 10_000;
 
+/// Ingests of one stream whose reports are kept.
+const INGESTS_MAX: usize = 8;
+
 /// A report of what comes in is shown for this long: they come every 2 s.
 const REPORT_SHOWN: Duration = Duration::from_secs(10);
 
@@ -28,8 +31,8 @@ pub(crate) struct View {
 struct State {
     members: Membership,
     sessions: BTreeMap<StreamId, SessionInfo>,
-    /// What comes in, and when that was heard.
-    inputs: BTreeMap<StreamId, (Duration, InputReport)>,
+    /// What comes in at each ingest, and when that was heard.
+    inputs: BTreeMap<StreamId, BTreeMap<NodeId, (Duration, InputReport)>>,
 }
 
 /// A node, for display.
@@ -60,12 +63,17 @@ impl View {
         self.with(|state| state.sessions.get(stream).cloned())
     }
 
-    /// What comes in from the publisher of a stream, if an ingest said so lately.
-    pub(crate) fn input(&self, stream: &StreamId, now: Now) -> Option<InputReport> {
-        let is_fresh = |heard: &Duration| now.elapsed.saturating_sub(*heard) <= REPORT_SHOWN;
-        self.with(|state| {
-            state.inputs.get(stream).filter(|(heard, _)| is_fresh(heard)).map(|(_, report)| report.clone())
-        })
+    /// What comes in of a stream, as ingests said lately; the one that has it comes first.
+    pub(crate) fn inputs(&self, stream: &StreamId, now: Now) -> Vec<InputReport> {
+        let mut reports: Vec<InputReport> = self.with(|state| {
+            let known = state.inputs.get(stream).into_iter().flat_map(BTreeMap::values);
+            known.filter(|(heard, _)| is_fresh(*heard, now)).map(|(_, report)| report.clone()).collect()
+        });
+        reports.sort_by_key(|report| (report.standby, report.connected_at.is_none(), std::cmp::Reverse(report.at)));
+        // Of two ingests without a publisher, one says all there is to be said.
+        let first_away = reports.iter().position(|report| report.connected_at.is_none()).unwrap_or(reports.len());
+        reports.truncate(first_away.max(1));
+        reports
     }
 
     /// How many of the nodes that are there hold a stream.
@@ -135,18 +143,22 @@ impl View {
 
 impl State {
     fn report(&mut self, report: InputReport, now: Now) {
-        self.inputs.retain(|_, (heard, _)| now.elapsed.saturating_sub(*heard) <= REPORT_SHOWN);
-        // Of two ingests the one that has the publisher speaks for the stream.
-        let is_of_another = |known: &InputReport| known.ingest != report.ingest && known.connected_at.is_some();
-        if report.connected_at.is_none()
-            && self.inputs.get(&report.stream).is_some_and(|(_, known)| is_of_another(known))
-        {
+        self.inputs.retain(|_, ingests| {
+            ingests.retain(|_, (heard, _)| is_fresh(*heard, now));
+            !ingests.is_empty()
+        });
+        if self.inputs.len() >= SESSIONS_MAX && !self.inputs.contains_key(&report.stream) {
             return;
         }
-        if self.inputs.len() < SESSIONS_MAX || self.inputs.contains_key(&report.stream) {
-            self.inputs.insert(report.stream.clone(), (now.elapsed, report));
+        let ingests = self.inputs.entry(report.stream.clone()).or_default();
+        if ingests.len() < INGESTS_MAX || ingests.contains_key(&report.ingest) {
+            ingests.insert(report.ingest.clone(), (now.elapsed, report));
         }
     }
+}
+
+fn is_fresh(heard: Duration, now: Now) -> bool {
+    now.elapsed.saturating_sub(heard) <= REPORT_SHOWN
 }
 
 /// Keeps the view from the bus until `shutdown`.
@@ -181,36 +193,41 @@ mod tests {
 
     /// An ingest's report, with a publisher or without.
     fn say(view: &View, ingest: &str, connected: bool, at: u64) {
-        let connected_at = if connected { "1" } else { "null" };
-        let payload =
-            format!(r#"{{"stream": "hall", "ingest": "{ingest}", "at": {at}, "connected_at": {connected_at}}}"#);
+        let (connected_at, standby) = (if connected { "1" } else { "null" }, ingest == "standby");
+        let payload = format!(
+            r#"{{"stream": "hall", "ingest": "{ingest}", "at": {at}, "connected_at": {connected_at}, "standby": {standby}}}"#
+        );
         let message = Message { topic: String::new(), payload: payload.into(), retain: false };
         view.take(&Topic::Input("hall".parse().unwrap()), &message, now(at));
     }
 
-    fn shown(view: &View, at: u64) -> Option<String> {
-        view.input(&"hall".parse().unwrap(), now(at)).map(|report| report.ingest.to_string())
+    fn shown(view: &View, at: u64) -> Vec<String> {
+        view.inputs(&"hall".parse().unwrap(), now(at)).iter().map(|report| report.ingest.to_string()).collect()
     }
 
     #[test]
     fn report_is_shown_while_it_is_fresh() {
         let view = View::default();
         say(&view, "ingest1", true, 100);
-        assert_eq!(shown(&view, 110).as_deref(), Some("ingest1"));
-        assert_eq!(shown(&view, 111), None);
+        assert_eq!(shown(&view, 110), ["ingest1"]);
+        assert!(shown(&view, 111).is_empty());
     }
 
     #[test]
-    fn ingest_that_has_the_publisher_speaks_for_the_stream() {
+    fn ingest_that_has_the_stream_comes_first_and_who_stands_by_after_it() {
         let view = View::default();
         say(&view, "ingest1", true, 100);
         say(&view, "ingest2", false, 101);
-        assert_eq!(shown(&view, 102).as_deref(), Some("ingest1"));
-        say(&view, "ingest2", true, 103);
-        assert_eq!(shown(&view, 104).as_deref(), Some("ingest2"));
-        say(&view, "ingest2", false, 105);
-        assert_eq!(shown(&view, 106).as_deref(), Some("ingest2"), "and says itself when it is gone");
-        say(&view, "ingest1", false, 120);
-        assert_eq!(shown(&view, 121).as_deref(), Some("ingest1"), "what is old stands in nobody's way");
+        assert_eq!(shown(&view, 102), ["ingest1"], "the one that has the publisher");
+        say(&view, "standby", true, 103);
+        say(&view, "ingest2", true, 104);
+        say(&view, "ingest1", false, 104);
+        assert_eq!(shown(&view, 104), ["ingest2"]);
+        say(&view, "ingest1", true, 105);
+        assert_eq!(shown(&view, 105), ["ingest1", "ingest2", "standby"]);
+        for ingest in ["ingest1", "ingest2", "standby"] {
+            say(&view, ingest, false, 106);
+        }
+        assert_eq!(shown(&view, 106).len(), 1, "nobody has it");
     }
 }

@@ -16,6 +16,9 @@ pub struct InputReport {
     /// Since when the publisher is connected; none while it is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connected_at: Option<UnixMillis>,
+    /// Another ingest has the stream: this one stands by with its publisher.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standby: bool,
     /// How often a publisher came back since the stream went live.
     #[serde(default)]
     pub reconnects: u64,

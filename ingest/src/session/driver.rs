@@ -208,13 +208,9 @@ impl Driver {
             Output::Tracks(renditions) => {
                 self.runs = self.runs.saturating_add(1);
                 self.renditions = (renditions.clone(), Vec::new());
-                match self.rivals.duty() {
-                    Duty::Active => self.open_epoch(renditions, incoming.origin(), incoming.hold()).await,
-                    Duty::Standby => {
-                        self.backlog = Some(Backlog::new(renditions));
-                        Ok(())
-                    }
-                }
+                let is_active = self.rivals.duty() == Duty::Active;
+                self.backlog = (!is_active).then(|| Backlog::new(renditions.clone()));
+                if is_active { self.open_epoch(renditions, incoming.origin(), incoming.hold()).await } else { Ok(()) }
             }
             Output::Sample { rendition, sample } if self.backlog.is_some() => {
                 if let Some(backlog) = &mut self.backlog {

@@ -15,6 +15,7 @@ use super::advice::{Advisor, Seen};
 use super::hub::Hub;
 use super::input::InputCounters;
 use super::stats::{Publisher, StreamStats};
+use super::turn::Duty;
 use crate::pipeline::AudioFormat;
 
 /// How often it is said.
@@ -58,6 +59,7 @@ async fn run(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) {
             stream: stream.clone(),
             ingest: context.id.clone(),
             at: now.wall,
+            standby: stats.duty() == Duty::Standby,
             reconnects: hub.reconnects(&stream),
         };
         let mut said = report(about, &publisher, rates);
@@ -136,6 +138,7 @@ struct About {
     stream: StreamId,
     ingest: NodeId,
     at: UnixMillis,
+    standby: bool,
     reconnects: u64,
 }
 
@@ -168,6 +171,7 @@ fn report(about: About, publisher: &Publisher, rates: Rates) -> InputReport {
         stream: about.stream,
         ingest: about.ingest,
         at: about.at,
+        standby: about.standby,
         reconnects: about.reconnects,
         connected_at: connected.map(|connected| connected.wall),
         encoder: announced.encoder.clone(),

@@ -23,7 +23,7 @@ use crate::push::Place;
 /// How often it is looked whether the other ingest is still there.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often nodes are asked how far the log has come.
-const ASK_INTERVAL: Duration = Duration::from_secs(1);
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
 /// Nodes that are asked.
 const ASKED_MAX: usize = 4;
 

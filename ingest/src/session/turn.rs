@@ -9,9 +9,9 @@ use std::time::Duration;
 use media::{Epoch, LogSequence, NodeId, UnixMillis};
 use messages::{SessionInfo, SessionState};
 
-/// Another ingest whose log has brought no media to any node for this long has lost its turn: as long as a connected publisher may
-/// send nothing before gaps take its place.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// Another ingest whose log has brought no media to any node for this long has lost its turn. Players have a second and a half in hand,
+/// and a part comes every half second.
+const SILENCE_MAX: Duration = Duration::from_millis(2_500);
 
 /// What an ingest does with the media of its publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,7 +188,7 @@ mod tests {
         let mut turn = standing_by();
         for second in 1..60 {
             turn.advanced(place(4, second), true, at(second * 1_000));
-            assert!(!turn.decide(there, at(second * 1_000 + 2_999)));
+            assert!(!turn.decide(there, at(second * 1_000 + 2_499)));
         }
         for second in 60..62 {
             turn.advanced(place(4, second), false, at(second * 1_000));
@@ -231,8 +231,8 @@ mod tests {
     fn ingest_that_a_node_refused_stands_by_though_it_has_not_heard_for_whom() {
         let mut turn = Turn::new(id("i2"));
         turn.superseded(at(1_000));
-        assert!(!turn.decide(gone, at(3_999)));
-        assert!(turn.decide(gone, at(4_000)), "nobody brings media");
+        assert!(!turn.decide(gone, at(3_499)));
+        assert!(turn.decide(gone, at(3_500)), "nobody brings media");
     }
 
     proptest! {

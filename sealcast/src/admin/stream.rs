@@ -135,6 +135,12 @@ fn input(stream: &Value) -> String {
         text += &figures(&report);
     }
     text += &line("reconnects", &report.reconnects.to_string());
+    for other in
+        items(&stream["standby"]).iter().filter_map(|other| serde_json::from_value::<InputReport>(other.clone()).ok())
+    {
+        let rate = megabits(other.bit_rate.0);
+        text += &line("standby", &format!("{}, {rate}, {} warnings", other.ingest, other.warnings.len()));
+    }
     text + &warnings(&report.warnings)
 }
 

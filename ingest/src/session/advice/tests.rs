@@ -9,6 +9,7 @@ fn well() -> InputReport {
         ingest: "ingest1".parse().unwrap(),
         at: UnixMillis(0),
         connected_at: Some(UnixMillis(0)),
+        standby: false,
         reconnects: 0,
         encoder: None,
         bit_rate: BitsPerSecond(2_600_000),
