@@ -23,10 +23,10 @@ const HANDSHAKE_BYTES: usize = 1 + 2 * 1536;
 /// Streams that are published at once.
 const STREAMS: usize = 4;
 /// Publishes in `make test`.
-const CYCLES: usize = 200;
+const CYCLES: usize = 150;
 /// Publishes before memory is first looked at, or a tenth of all if that is more: until windows are full. The ingest keeps 240 log
 /// entries of a stream, and each publish makes one.
-const WARM_CYCLES_MIN: usize = 200;
+const WARM_CYCLES_MIN: usize = 100;
 /// Over how long memory is looked at: the last publisher's encoder has its end in it, and so has what the allocator gives back late.
 const LOOK: Duration = Duration::from_secs(3);
 /// By how much memory may grow, in bytes.

@@ -31,6 +31,9 @@ pub(super) enum Closed {
     /// The peer closed it, or the network did.
     #[error("closed by the peer")]
     Gone,
+    /// The peer stopped publishing.
+    #[error("stopped publishing")]
+    Unpublished,
     /// The peer was told why.
     #[error("refused: {0}")]
     Refused(String),
@@ -49,7 +52,7 @@ impl Closed {
     /// Under what the end is counted in `ingest_refused_total`; `None` for one that is nobody's fault, or counted when it was told.
     pub(super) const fn label(&self) -> Option<&'static str> {
         match self {
-            Self::Gone | Self::Refused(_) => None,
+            Self::Gone | Self::Unpublished | Self::Refused(_) => None,
             Self::Tls(_) => Some("tls"),
             Self::Invalid(_) => Some("invalid"),
             Self::Limit(label, _) => Some(label),
@@ -141,12 +144,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Err(_) if self.is_greeted => Closed::late("publish_time", "no publish", limit),
             Err(_) => Closed::late("handshake_time", "no whole handshake", limit),
         };
-        if matches!(ended, Closed::Refused(_)) {
-            self.linger().await;
-        } else {
-            // TLS has a word for the end, and clients report an error that do not hear it.
-            let _ = timeout(LINGER, self.socket.shutdown()).await;
+        match ended {
+            Closed::Refused(_) => self.linger().await,
+            // It is about to close, and takes it for an error when we are first.
+            Closed::Unpublished => self.drain().await,
+            _ => {}
         }
+        // TLS has a word for the end, and clients report an error that do not hear it.
+        let _ = timeout(LINGER, self.socket.shutdown()).await;
         ended
     }
 
@@ -232,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn media(&mut self, publication: Publication) -> Closed {
         let link = publication.link();
         tokio::select! {
-            ended = self.forward(&publication) => ended.map_or_else(|closed| closed, |()| Closed::Gone),
+            ended = self.forward(&publication) => ended.map_or_else(|closed| closed, |()| Closed::Unpublished),
             () = link.closed() => {
                 let (code, text) = link.reason();
                 let text = text.to_owned();
@@ -329,8 +334,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Closing with unread data makes TCP throw away what the peer has not read yet, so its data is read, and dropped, first.
     async fn linger(&mut self) {
+        // When it cannot be done, there is nobody to read the reason.
+        let _ = timeout(LINGER, self.socket.shutdown()).await;
+        self.drain().await;
+    }
+
+    /// Reads, and drops, until the peer closes, for [`LINGER`] at most.
+    async fn drain(&mut self) {
         let drained = async {
-            self.socket.shutdown().await?;
             while self.socket.read(&mut self.buffer).await? > 0 {}
             Ok::<_, std::io::Error>(())
         };
