@@ -10,6 +10,8 @@ use media::segmenter::{PART_TARGET_MS, Targets};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::pipeline::slate::Picture;
+
 /// Most parts of a segment: broadcast nodes refuse seals that go beyond.
 const PARTS_PER_SEGMENT_MAX: u64 = seal::limits::PARTS_MAX as u64;
 
@@ -38,6 +40,10 @@ pub struct Config {
     pub reconnect_grace_seconds: u64,
     /// How long a publisher has to be silent before another with the same key takes over, in seconds. Default 5.
     pub takeover_silence_seconds: u64,
+    /// What viewers get while a stream waits for its publisher: `"gap"`, or `"slate"`, a still picture with silence. Default `gap`.
+    pub outage: DuringOutage,
+    /// The slate's picture: a PNG or JPEG. Default none: a calm dark one, which needs no file.
+    pub slate_picture: Option<PathBuf>,
     /// RTMP connections at once, with and without TLS, 1 to 10,000. Default 200.
     pub connections_max: usize,
     /// RTMP connections at once from one IPv4 address or one IPv6 network (/64), 1 to 10,000. Default 20.
@@ -58,6 +64,17 @@ pub struct Config {
     pub owners: Replicas,
     /// The encoding ladder.
     pub pipeline: crate::pipeline::Config,
+}
+
+/// What viewers get while a stream waits for its publisher.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DuringOutage {
+    /// Nothing: their players wait.
+    #[default]
+    Gap,
+    /// A still picture, from two seconds on.
+    Slate,
 }
 
 /// Most nodes that are pushed to by their number; more are all.
@@ -93,6 +110,8 @@ impl Default for Config {
             root_key: PathBuf::from("root.pub"),
             reconnect_grace_seconds: 30,
             takeover_silence_seconds: 5,
+            outage: DuringOutage::Gap,
+            slate_picture: None,
             connections_max: 200,
             connections_per_address_max: 20,
             handshake_seconds: 10,
@@ -139,10 +158,25 @@ impl Config {
             self.part_target_ms
         );
         anyhow::ensure!(!self.application.is_empty(), "role.ingest.application is empty");
+        anyhow::ensure!(
+            self.slate_picture.is_none() || self.outage == DuringOutage::Slate,
+            "role.ingest.slate_picture is never shown: it needs role.ingest.outage = \"slate\""
+        );
         for url in &self.control {
             anyhow::ensure!(url.starts_with("https://"), "control = {url:?} does not start with https://");
         }
         self.pipeline.check().map_err(|error| anyhow::anyhow!("role.ingest.pipeline.{error}"))
+    }
+
+    /// Reads the slate's picture; `None` where none is shown. The error names the file. Blocks for the disk.
+    pub(crate) fn slate(&self) -> anyhow::Result<Option<Picture>> {
+        match (self.outage, &self.slate_picture) {
+            (DuringOutage::Gap, _) => Ok(None),
+            (DuringOutage::Slate, None) => Ok(Some(Picture::default())),
+            (DuringOutage::Slate, Some(path)) => Picture::read(path)
+                .map(Some)
+                .map_err(|error| anyhow::anyhow!("role.ingest.slate_picture = {path:?} {error}")),
+        }
     }
 
     /// How long segments and parts should be.
@@ -178,6 +212,24 @@ mod tests {
         assert!(error(|c| c.application.clear()).starts_with("role.ingest.application "));
         assert!(error(|c| c.control.push("http://c1".to_owned())).starts_with("control = \"http://c1\" "));
         assert!(error(|c| c.pipeline.cpu_share_percent = 0).contains("role.ingest.pipeline.cpu_share_percent"));
+    }
+
+    #[test]
+    fn slate_is_configured_as_a_whole_and_errors_name_its_file() {
+        let config = |text: &str| serde_json::from_str::<Config>(text);
+        assert_eq!(config(r#"{"outage": "slate"}"#).unwrap().outage, DuringOutage::Slate);
+        let unknown = config(r#"{"outage": "black"}"#).unwrap_err().to_string();
+        assert!(unknown.contains("`gap` or `slate`"), "{unknown}");
+        assert!(error(|c| c.slate_picture = Some("a.png".into())).starts_with("role.ingest.slate_picture is never "));
+        assert!(Config::default().slate().unwrap().is_none());
+        let slate = Config { outage: DuringOutage::Slate, ..Config::default() };
+        slate.check().unwrap();
+        assert!(slate.slate().unwrap().is_some(), "no file is needed");
+        let missing = Config { slate_picture: Some("/nowhere/a.png".into()), ..slate };
+        missing.check().unwrap();
+        let error = missing.slate().unwrap_err().to_string();
+        assert!(error.starts_with("role.ingest.slate_picture = \"/nowhere/a.png\" cannot be read: "), "{error}");
+        assert_eq!(error.lines().count(), 1);
     }
 
     #[test]

@@ -20,5 +20,6 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("ingest_replica_repair_seconds", "For how long fewer nodes held a stream than wanted, once it was repaired."),
     ("ingest_seal_lag_seconds", "From when the last picture of a row was due to its seal."),
     ("ingest_seals_total", "Seals made."),
+    ("ingest_slates_total", "Slates shown in place of a publisher who was away."),
     ("ingest_seals_unpublished_total", "Seals that the bus was away for longer than they are kept."),
 ];

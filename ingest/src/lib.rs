@@ -15,5 +15,5 @@ mod role;
 mod rtmp;
 mod session;
 
-pub use config::Config;
+pub use config::{Config, DuringOutage};
 pub use role::Ingest;

@@ -20,6 +20,7 @@ pub struct Ingest {
     config: Config,
     context: node::Context,
     ready: node::ops::ReadyFlag,
+    slate: Option<Arc<pipeline::slate::Picture>>,
 }
 
 impl std::fmt::Debug for Ingest {
@@ -35,13 +36,15 @@ impl Ingest {
     /// Checks the configuration and binds the listeners.
     ///
     /// # Errors
-    /// When a value is out of range, or the address is taken; names which.
+    /// When a value is out of range, the slate's picture cannot be shown, or the address is taken; names which.
     pub async fn load(config: Config, context: node::Context) -> Result<Self> {
         config.check()?;
+        let named = config.clone();
+        let slate = tokio::task::spawn_blocking(move || named.slate()).await??.map(Arc::new);
         node::ops::describe(crate::help::HELP);
         let server = Server::bind(&config, &context).await?;
         let ready = context.ops.ready(context.id.as_str());
-        Ok(Self { server, config, context, ready })
+        Ok(Self { server, config, context, ready, slate })
     }
 
     /// Where RTMP is served.
@@ -60,7 +63,7 @@ impl Ingest {
     /// # Errors
     /// When the root key or the sealing key cannot be read, or the bus is closed.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let Self { server, config, context, ready } = self;
+        let Self { server, config, context, ready, slate } = self;
         let presence = node::presence::spawn(&context, node::presence::PresenceParts::default, shutdown.clone());
         let http = context.identity.http_client()?;
         let nodes = Nodes::start(&context, shutdown.clone()).await?;
@@ -75,6 +78,7 @@ impl Ingest {
             authority: Arc::clone(&authority),
             heads,
             links,
+            slate,
         };
         let hub = Hub::new(services, shutdown.clone());
         let shown = Arc::downgrade(&hub);

@@ -112,8 +112,13 @@ impl Encoder {
         &self.track
     }
 
+    /// Length of a frame at the nominal rate, in 90 kHz ticks.
+    pub(super) fn frame_ticks(&self) -> i64 {
+        90_000_000 / i64::from(self.frame_rate_millihertz)
+    }
+
     /// Encodes a picture, or drains with `None`; hands over what comes out.
-    fn encode(
+    pub(super) fn encode(
         &mut self,
         picture: Option<&frame::Video>,
         take: &mut dyn FnMut(Sample) -> bool,
@@ -162,7 +167,7 @@ impl Encoder {
         let (_, pts) = self.inside.pop_front().filter(|(inside, _)| *inside == index)?;
         let data: Bytes = avc::annex_b_to_length_prefixed(packet.data()?);
         let pts = Timestamp::new(pts, Timescale::VIDEO);
-        let duration = Timestamp::new(90_000_000 / i64::from(self.frame_rate_millihertz), Timescale::VIDEO);
+        let duration = Timestamp::new(self.frame_ticks(), Timescale::VIDEO);
         Some(Sample { pts, dts: pts, duration, sync: packet.is_key(), data })
     }
 }

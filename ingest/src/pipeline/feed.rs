@@ -19,9 +19,7 @@ const NO_KEYFRAME_SECONDS_MAX: u64 = 20;
 
 pub(super) fn start(config: Config, memory: Memory) -> Result<(Feeder, mpsc::Receiver<Output>), Error> {
     config.check().map_err(|error| Error::Thread(error.to_string()))?;
-    ffmpeg_next::init()
-        .map_err(|error| Error::Ffmpeg { what: "cannot initialise FFmpeg", detail: error.to_string() })?;
-    ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Fatal);
+    super::init()?;
     let (input, inputs) = mpsc::channel(INPUT_DEPTH);
     let (output, outputs) = mpsc::channel(OUTPUT_DEPTH);
     let shared = Arc::new(Shared::default());

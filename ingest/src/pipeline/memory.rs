@@ -27,6 +27,11 @@ impl Memory {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 
+    /// The source that was seen last.
+    pub(crate) fn source(&self) -> Option<SourceFormat> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|known| known.source)
+    }
+
     /// What is known of a source with these parameter sets.
     pub(super) fn of(&self, format: Option<&VideoFormat>) -> Option<Known> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

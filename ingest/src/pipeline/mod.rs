@@ -40,6 +40,7 @@ mod queue;
 mod run;
 mod scaler;
 mod shared;
+pub mod slate;
 pub mod thumbnail;
 mod transcode;
 
@@ -287,6 +288,14 @@ pub fn start(config: Config) -> Result<(Feeder, mpsc::Receiver<Output>), Error> 
 /// publisher that comes back is sealed from its first picture on.
 pub fn start_again(config: Config, memory: Memory) -> Result<(Feeder, mpsc::Receiver<Output>), Error> {
     feed::start(config, memory)
+}
+
+/// FFmpeg's libraries can be used from here on; they keep quiet.
+fn init() -> Result<(), Error> {
+    ffmpeg_next::init()
+        .map_err(|error| Error::Ffmpeg { what: "cannot initialise FFmpeg", detail: error.to_string() })?;
+    ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Fatal);
+    Ok(())
 }
 
 /// Ticks at 90 kHz.

@@ -23,6 +23,8 @@ use super::turn::Duty;
 use crate::heads::Unreliable;
 use crate::pipeline::{self, Feeder, Output};
 
+mod stand_in;
+
 /// How long a pipeline may take from its first picture to its first output, beyond its time to decide.
 const START_SPARE: Duration = Duration::from_millis(1_500);
 /// How long the pipeline may take to hand out what it has, once its publisher is gone. A few frames per rung: well below this.
@@ -64,6 +66,10 @@ pub(super) struct Driver {
     memory: pipeline::Memory,
     /// Runs of the pipeline that have begun.
     runs: u64,
+    /// What takes the place of a publisher who has gone, in a moment.
+    slate: Option<stand_in::Coming>,
+    /// It has taken its place.
+    is_standing_in: bool,
 }
 
 impl Driver {
@@ -73,7 +79,21 @@ impl Driver {
         let rivals = Rivals::start(Arc::clone(&hub), stream.clone(), writer.conflict());
         stats.follow_duty(rivals.watch());
         let (renditions, memory) = Default::default();
-        Self { hub, stream, stats, writer, announcer, rivals, renditions, backlog: None, memory, runs: 0 }
+        let (backlog, slate, is_standing_in) = (None, None, false);
+        Self {
+            hub,
+            stream,
+            stats,
+            writer,
+            announcer,
+            rivals,
+            renditions,
+            backlog,
+            memory,
+            runs: 0,
+            slate,
+            is_standing_in,
+        }
     }
 
     /// Runs until the stream has ended or the role shuts down.
@@ -84,7 +104,9 @@ impl Driver {
         let reporter = report::start(Arc::clone(&self.hub), self.stream.clone(), Arc::clone(&self.stats));
         loop {
             if let Some(publisher) = next.take() {
+                self.slate = None;
                 self.publish(publisher).await;
+                self.slate = self.prepare_slate();
                 let (state, _) = self.hub.state(&self.stream);
                 self.announce(state);
             }
@@ -104,6 +126,11 @@ impl Driver {
                 }
                 () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
                     self.writer.gaps(None).await;
+                }
+                reel = stand_in::come(&mut self.slate) => {
+                    if let Some(reel) = reel {
+                        next = self.stand_in(reel, &mut publishers).await;
+                    }
                 }
                 () = self.rivals.changed() => self.stand_by(),
                 () = shutdown.cancelled() => {}
@@ -230,7 +257,7 @@ impl Driver {
                 self.renditions.1.push(rendition.clone());
                 let detail = format!("rung {rendition} shed: {reason}");
                 announce::alert(&self.hub.services.context, &self.stream, AlertReason::RungShed, detail).await;
-                self.announce(SessionState::Live);
+                self.announce(self.state_with_media());
                 shed
             }
             Output::Break(reason) => {
@@ -272,8 +299,13 @@ impl Driver {
         if let Some((epoch, _)) = self.writer.session() {
             self.rivals.opened(epoch);
         }
-        self.announce(SessionState::Live);
+        self.announce(self.state_with_media());
         Ok(())
+    }
+
+    /// While there is media: a slate is none of a publisher.
+    const fn state_with_media(&self) -> SessionState {
+        if self.is_standing_in { SessionState::Reconnecting } else { SessionState::Live }
     }
 
     /// Leaves the stream to another ingest, if it has it.

@@ -269,6 +269,11 @@ impl Writer {
         self.outage = Some(Outage::new(stand, services.config.targets(), services.context.clock.now()));
     }
 
+    /// Whether an epoch of ours has ended, and nothing has taken its place, here or elsewhere.
+    pub(super) fn is_out(&self) -> bool {
+        self.outage.is_some() && !self.is_superseded()
+    }
+
     /// When [`Self::gaps`] has something to do. Nothing once a node has said that the log goes on elsewhere.
     pub(super) fn next_gap(&self, hold: Option<Hold>) -> Option<Duration> {
         let outage = self.outage.as_ref().filter(|_| !self.is_superseded())?;

@@ -184,6 +184,8 @@ pub(crate) struct Services {
     pub(crate) authority: Arc<Authority>,
     pub(crate) heads: Heads,
     pub(crate) links: Links,
+    /// What is shown while a stream waits for its publisher; `None` is gaps.
+    pub(crate) slate: Option<Arc<pipeline::slate::Picture>>,
 }
 
 struct Channel {

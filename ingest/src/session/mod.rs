@@ -1,8 +1,8 @@
 //! Streams at this ingest: who publishes, what becomes of it, and the seal log that it ends up in.
 //!
 //! Owns the life of a stream (live, reconnecting, ended), its epochs and its log, and whose turn it is where several ingests have the same
-//! stream. [`lifecycle`], [`input`], [`advice`], [`announced`], [`log`], [`outage`], [`turn`] and [`backlog`] are pure; [`hub`],
-//! [`driver`] and [`rivals`] are the shell around them.
+//! stream. [`lifecycle`], [`input`], [`advice`], [`announced`], [`log`], [`outage`], [`slate`], [`turn`] and [`backlog`] are pure;
+//! [`hub`], [`driver`] and [`rivals`] are the shell around them.
 
 mod advice;
 mod announce;
@@ -18,5 +18,6 @@ pub(crate) mod log;
 mod outage;
 mod report;
 mod rivals;
+mod slate;
 mod stats;
 mod turn;

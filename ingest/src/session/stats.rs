@@ -37,6 +37,8 @@ struct Inner {
     ring_bytes: usize,
     seal_lag: Duration,
     rungs: BTreeMap<RenditionId, Rung>,
+    /// The slate is shown in place of the publisher.
+    slate: bool,
 }
 
 /// What is known of the newest publisher.
@@ -180,6 +182,11 @@ impl StreamStats {
         self.with(|Inner { publisher, .. }| publisher.samples_refused = publisher.samples_refused.saturating_add(1));
     }
 
+    /// Whether the slate is shown.
+    pub(super) fn slate(&self, shown: bool) {
+        self.with(|inner| inner.slate = shown);
+    }
+
     /// A rung was given up.
     pub(crate) fn shed(&self, rendition: &RenditionId, reason: &str) {
         self.with(|inner| {
@@ -226,6 +233,7 @@ impl StreamStats {
                     "rungs_shed": pipeline.rungs_shed,
                 },
                 "rungs": rungs,
+                "slate": inner.slate,
                 "owners": placed.receivers,
                 "replicas": { "holding": placed.holding, "wanted": placed.wanted, "degraded": placed.is_degraded },
             })

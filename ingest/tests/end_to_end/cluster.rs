@@ -310,6 +310,14 @@ impl Cluster {
         text.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
     }
 
+    /// What `/status` shows of a node.
+    pub(crate) async fn status(&self, node: &str) -> serde_json::Value {
+        let request = axum::http::Request::get("/status").body(axum::body::Body::empty()).unwrap();
+        let response = self.ops.router().oneshot(request).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap()["nodes"][node].clone()
+    }
+
     /// Waits until at least so many were refused for `reason`.
     pub(crate) async fn eventually_refused(&self, reason: &str, count: u64) {
         let wait = async {

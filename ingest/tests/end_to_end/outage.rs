@@ -138,3 +138,106 @@ async fn gaps_end_with_the_grace() {
     assert!((2..=7).contains(&gaps(&seals)), "{} gaps in three seconds", gaps(&seals));
     cluster.stop().await;
 }
+
+/// A grace in which the slate is shown; the source is passed through, and encoded once besides.
+fn with_slate(config: &mut ingest::Config) {
+    config.reconnect_grace_seconds = 30;
+    config.outage = ingest::DuringOutage::Slate;
+    config.pipeline.rungs =
+        [180, 90].map(|short_side| ingest::pipeline::RungConfig { short_side, kbit_per_second: 0 }).into();
+}
+
+fn of_epoch(seals: &[Sealed], epoch: u64) -> Vec<Sealed> {
+    seals.iter().filter(|sealed| sealed.body().epoch == Epoch(epoch)).cloned().collect()
+}
+
+/// Renditions with their codecs' formats, as the first checkpoint says.
+fn formats(seals: &[Sealed]) -> Vec<(String, String)> {
+    let first = seals.iter().find(|sealed| !sealed.body().checkpoint.is_empty()).unwrap();
+    let of =
+        |rendition: &seal::Rendition| (rendition.track.rendition.to_string(), format!("{:?}", rendition.track.format));
+    first.body().checkpoint.iter().map(of).collect()
+}
+
+async fn shows_slate(cluster: &Cluster) -> bool {
+    cluster.status("i1").await["streams"]["demo"]["slate"] == true
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slate_is_shown_while_the_publisher_is_away_and_gives_way_when_it_is_back() {
+    let cluster = Cluster::start(with_slate).await;
+    let url = cluster.url("live", KEY);
+    let mut publisher = cluster.publish(&url, 60);
+    cluster.receiver.wait_for("some rows", |r| r.seals().len() >= 10).await;
+    assert!(!shows_slate(&cluster).await);
+    publisher.child.kill().await.unwrap();
+    let slate = |seals: &[Sealed]| of_epoch(seals, 2).len();
+    cluster.receiver.wait_for("six seconds of the slate", |r| slate(&r.seals()) >= 12).await;
+    assert!(shows_slate(&cluster).await);
+    let waiting = cluster.session(SessionState::Reconnecting).await;
+    assert_eq!(waiting.epoch, Epoch(2), "it is still waited for");
+    let publisher = cluster.publish(&url, 60);
+    let more = |seals: &[Sealed]| of_epoch(seals, 3).len() >= 8;
+    cluster.receiver.wait_for("the next epoch", |r| more(&r.seals()) && r.seals().iter().all(|s| r.complete(s))).await;
+    assert_eq!(cluster.session(SessionState::Live).await.epoch, Epoch(3));
+    assert!(!shows_slate(&cluster).await);
+    drop(publisher);
+
+    let seals = log::check(&cluster.receiver);
+    fold(&seals);
+    let epochs: Vec<_> = seals.chunk_by(|a, b| a.body().epoch == b.body().epoch).collect();
+    assert_eq!(epochs.iter().map(|epoch| epoch[0].body().epoch).collect::<Vec<_>>(), [1, 2, 3].map(Epoch));
+    assert_eq!(epochs.iter().map(|epoch| epoch[0].body().discontinuity.0).collect::<Vec<_>>(), [0, 1, 2]);
+    let numbers: Vec<u64> = log::segments(&seals).into_iter().map(|msn| msn.0).collect();
+    assert_eq!(numbers, (0..u64::try_from(numbers.len()).unwrap()).collect::<Vec<_>>());
+    // Gaps for two seconds, and then none while there is the slate.
+    assert!((2..=8).contains(&gaps(epochs[0])), "{} gaps", gaps(epochs[0]));
+    let shown = epochs[1].iter().rposition(|sealed| !is_gap(sealed)).unwrap() + 1;
+    assert_eq!(gaps(&epochs[1][..shown]), 0);
+    assert!(epochs[1].len() - shown <= 2, "gaps while the publisher begins");
+    assert_eq!(formats(epochs[0]), formats(epochs[1]), "the same ladder");
+    assert_eq!(formats(epochs[0]), formats(epochs[2]));
+    let media = epochs[0].iter().rposition(|sealed| !is_gap(sealed)).unwrap() + 1;
+    for rendition in log::renditions(&seals) {
+        log::decode(&cluster, &epochs[0][..media], &rendition);
+        let seconds = log::decode(&cluster, &epochs[1][..shown], &rendition);
+        assert!(seconds >= 5.5, "{rendition}: {seconds} s");
+        log::decode(&cluster, epochs[2], &rendition);
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publisher_that_is_back_at_once_makes_no_slate() {
+    let cluster = Cluster::start(with_slate).await;
+    let url = cluster.url("live", KEY);
+    let mut publisher = cluster.publish(&url, 60);
+    cluster.receiver.wait_for("some rows", |r| r.seals().len() >= 6).await;
+    publisher.child.kill().await.unwrap();
+    let publisher = cluster.publish(&url, 60);
+    cluster.receiver.wait_for("the next epoch", |r| of_epoch(&r.seals(), 2).len() >= 8).await;
+    assert_eq!(cluster.session(SessionState::Live).await.epoch, Epoch(2));
+    assert!(!shows_slate(&cluster).await);
+    drop(publisher);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slate_ends_with_the_grace() {
+    let cluster = Cluster::start(|config| {
+        with_slate(config);
+        config.reconnect_grace_seconds = 6;
+    })
+    .await;
+    let mut publisher = cluster.publish(&cluster.url("live", KEY), 60);
+    cluster.receiver.wait_for("some rows", |r| r.seals().len() >= 6).await;
+    publisher.child.kill().await.unwrap();
+    cluster.receiver.wait_for("the end", |r| r.seals().last().is_some_and(|s| s.body().kind == SealKind::End)).await;
+    assert_eq!(cluster.session(SessionState::Ended).await.epoch, Epoch(2));
+    let seals = log::check(&cluster.receiver);
+    assert!(fold(&seals).is_ended());
+    let slate = of_epoch(&seals, 2);
+    assert!((4..=12).contains(&slate.len()), "{} rows of the slate in four seconds", slate.len());
+    assert_eq!(gaps(&slate), 0);
+    cluster.stop().await;
+}
