@@ -31,7 +31,7 @@ pub(super) enum Closed {
     /// The peer closed it, or the network did.
     #[error("closed by the peer")]
     Gone,
-    /// The peer stopped publishing.
+    /// The peer stopped publishing, and neither closed the connection nor published again.
     #[error("stopped publishing")]
     Unpublished,
     /// The peer was told why.
@@ -97,7 +97,7 @@ impl From<std::io::Error> for Closed {
 /// Times and names that a connection needs to know.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
-    /// From the connection's begin, TLS included, to an accepted `publish`.
+    /// From the connection's begin, TLS included, to an accepted `publish`; and from the end of one to the next.
     pub(super) handshake: Duration,
     /// Without a byte, afterwards.
     pub(super) idle: Duration,
@@ -116,6 +116,8 @@ pub(super) struct Connection<S> {
     broken_tags: u32,
     /// Whether the handshake is over.
     is_greeted: bool,
+    /// Whether a `publish` was accepted.
+    has_published: bool,
     /// The application that the peer connected to, when it is not ours.
     unknown_application: Option<String>,
 }
@@ -131,6 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             buffer: vec![0; READ_BYTES_UNPUBLISHED],
             broken_tags: 0,
             is_greeted: false,
+            has_published: false,
             unknown_application: None,
         }
     }
@@ -138,28 +141,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Serves the connection until it ends. `spent`: how long it took to get here.
     pub(super) async fn run(mut self, spent: Duration) -> Closed {
         let limit = self.rules.handshake;
-        let ended = match timeout(limit.saturating_sub(spent), self.until_publish()).await {
-            Ok(Ok(publication)) => self.media(publication).await,
-            Ok(Err(closed)) => closed,
-            Err(_) if self.is_greeted => Closed::late("publish_time", "no publish", limit),
-            Err(_) => Closed::late("handshake_time", "no whole handshake", limit),
+        let mut left = limit.saturating_sub(spent);
+        let ended = loop {
+            match timeout(left, self.until_publish()).await {
+                Ok(Ok(publication)) => match self.media(publication).await {
+                    // It may publish again, or is about to close, and takes it for an error when we are first.
+                    Closed::Unpublished => left = limit,
+                    closed => break closed,
+                },
+                Ok(Err(closed)) => break closed,
+                Err(_) if self.has_published => break Closed::Unpublished,
+                Err(_) if self.is_greeted => break Closed::late("publish_time", "no publish", limit),
+                Err(_) => break Closed::late("handshake_time", "no whole handshake", limit),
+            }
         };
-        match ended {
-            Closed::Refused(_) => self.linger().await,
-            // It is about to close, and takes it for an error when we are first.
-            Closed::Unpublished => self.drain().await,
-            _ => {}
+        if matches!(ended, Closed::Refused(_)) {
+            self.linger().await;
         }
         // TLS has a word for the end, and clients report an error that do not hear it.
         let _ = timeout(LINGER, self.socket.shutdown()).await;
         ended
     }
 
-    /// Handshake (5.2) and commands, up to an accepted `publish`.
+    /// Handshake (5.2), the first time, and commands, up to an accepted `publish`.
     async fn until_publish(&mut self) -> Result<Publication, Closed> {
-        let rest = self.handshake().await?;
-        self.is_greeted = true;
-        self.protocol.input(&rest);
+        if !self.is_greeted {
+            let rest = self.handshake().await?;
+            self.is_greeted = true;
+            self.protocol.input(&rest);
+        }
         loop {
             while let Some(event) = guarded(|| self.protocol.next_event())? {
                 if let Some(publication) = self.command(event).await? {
@@ -217,6 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match self.hub.admit(key) {
             Ok(publication) => {
                 self.protocol.accept_publish();
+                self.has_published = true;
                 self.buffer.resize(READ_BYTES, 0);
                 self.flush().await?;
                 tracing::info!(stream = %publication.stream(), address = %self.address, "publisher accepted");
@@ -336,11 +347,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn linger(&mut self) {
         // When it cannot be done, there is nobody to read the reason.
         let _ = timeout(LINGER, self.socket.shutdown()).await;
-        self.drain().await;
-    }
-
-    /// Reads, and drops, until the peer closes, for [`LINGER`] at most.
-    async fn drain(&mut self) {
         let drained = async {
             while self.socket.read(&mut self.buffer).await? > 0 {}
             Ok::<_, std::io::Error>(())
