@@ -50,9 +50,11 @@ impl Backlog {
         Self { renditions, lanes, bytes: 0 }
     }
 
-    /// Takes a sample; drops what is too old.
-    pub(super) fn push(&mut self, rendition: &RenditionId, sample: Sample) {
-        let Some(lane) = self.lanes.get_mut(rendition) else { return };
+    /// Takes a sample; drops what is too old. Whether it may be the last that was missing for a beginning.
+    pub(super) fn push(&mut self, rendition: &RenditionId, sample: Sample) -> bool {
+        let has_pictures = self.lanes.values().any(|lane| lane.is_picture);
+        let Some(lane) = self.lanes.get_mut(rendition) else { return false };
+        let may_begin = sample.sync && lane.is_picture == has_pictures;
         self.bytes = self.bytes.saturating_add(sample.data.len());
         let until = sample.pts.minus(KEPT.rescale(sample.pts.timescale));
         lane.samples.push_back(sample);
@@ -63,6 +65,7 @@ impl Backlog {
             let dropped: usize = self.lanes.values_mut().map(Lane::drop_group).sum();
             self.bytes = self.bytes.saturating_sub(dropped);
         }
+        may_begin
     }
 
     /// A rendition was given up.
@@ -169,7 +172,10 @@ mod tests {
     fn fill(backlog: &mut Backlog, renditions: &[&str], (from, to): (i64, i64)) {
         for at in (from..to).step_by(40) {
             for rendition in renditions {
-                backlog.push(&name(rendition), sample(at, *rendition == "audio" || at % 2_000 == 0, 100));
+                let may_begin =
+                    backlog.push(&name(rendition), sample(at, *rendition == "audio" || at % 2_000 == 0, 100));
+                let has_pictures = renditions.len() > 1 || *rendition != "audio";
+                assert_eq!(may_begin, if has_pictures { *rendition != "audio" && at % 2_000 == 0 } else { true });
             }
         }
     }

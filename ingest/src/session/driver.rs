@@ -27,6 +27,9 @@ mod stand_in;
 
 /// How long a pipeline may take from its first picture to its first output, beyond its time to decide.
 const START_SPARE: Duration = Duration::from_millis(1_500);
+/// How long an ingest that has lost its publisher says nothing, where another may have the same stream: what it says would be void when
+/// that one goes on.
+const YIELD: Duration = Duration::from_secs(2);
 /// How long the pipeline may take to hand out what it has, once its publisher is gone. A few frames per rung: well below this.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// The same when the role shuts down, which has 3 s for everything.
@@ -100,13 +103,17 @@ impl Driver {
     #[tracing::instrument(name = "stream", skip_all, fields(stream = %self.stream))]
     pub(super) async fn run(mut self, first: NewPublisher, mut publishers: mpsc::Receiver<NewPublisher>) {
         let shutdown = self.hub.shutdown.clone();
-        let mut next = Some(first);
+        let clock = self.hub.services.context.clock;
+        let (mut next, mut hold) = (Some(first), None);
         let reporter = report::start(Arc::clone(&self.hub), self.stream.clone(), Arc::clone(&self.stats));
         loop {
             if let Some(publisher) = next.take() {
                 self.slate = None;
                 self.publish(publisher).await;
                 self.slate = self.prepare_slate();
+                let is_alone = self.hub.services.links.nodes.rank_of_ingest(&self.hub.services.context.id).1 == 1;
+                let until = clock.elapsed().saturating_add(YIELD);
+                hold = (!is_alone).then_some(Hold { media_from: None, until });
                 let (state, _) = self.hub.state(&self.stream);
                 self.announce(state);
             }
@@ -115,8 +122,7 @@ impl Driver {
                 break;
             }
             let (_, deadline) = self.hub.state(&self.stream);
-            let gap = self.writer.next_gap(None);
-            let clock = self.hub.services.context.clock;
+            let gap = self.writer.next_gap(hold);
             tokio::select! {
                 publisher = publishers.recv() => next = publisher,
                 () = tokio::time::sleep_until(clock.instant(deadline.unwrap_or_default())), if deadline.is_some() => {
@@ -125,7 +131,7 @@ impl Driver {
                     }
                 }
                 () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
-                    self.writer.gaps(None).await;
+                    self.writer.gaps(hold).await;
                 }
                 reel = stand_in::come(&mut self.slate) => {
                     if let Some(reel) = reel {
@@ -240,10 +246,8 @@ impl Driver {
                 if is_active { self.open_epoch(renditions, incoming.origin(), incoming.hold()).await } else { Ok(()) }
             }
             Output::Sample { rendition, sample } if self.backlog.is_some() => {
-                if let Some(backlog) = &mut self.backlog {
-                    backlog.push(&rendition, sample);
-                }
-                self.take_over(incoming, feeder).await
+                let may_begin = self.backlog.as_mut().is_some_and(|backlog| backlog.push(&rendition, sample));
+                if may_begin { self.take_over(incoming, feeder).await } else { Ok(()) }
             }
             Output::Sample { rendition, sample } => self.sample(&rendition, sample, feeder).await,
             Output::Shed { rendition, reason } => {
@@ -327,10 +331,7 @@ impl Driver {
                 self.backlog = Some(backlog);
                 Ok(())
             }
-            Duty::Active => {
-                self.writer.look_for_base();
-                self.take_over(incoming, feeder).await
-            }
+            Duty::Active => self.take_over(incoming, feeder).await,
         }
     }
 
@@ -340,6 +341,8 @@ impl Driver {
             return Ok(());
         };
         let origin = incoming.origin();
+        // Anew at each try: whoever was taken for gone may have gone on.
+        self.writer.look_for_base();
         let from = self.writer.reached().await?;
         let from = from.map(|reached| Timestamp::new(reached.0.saturating_sub(origin.0), Timescale::MILLIS));
         let Some(Resumed { renditions, shed, samples }) = backlog.resume(from) else { return Ok(()) };

@@ -150,7 +150,7 @@ impl Watching {
             tracing::info!(stream = %self.stream, ?duty, "turn of this ingest");
         }
         let is_due = self.asked_at.is_none_or(|asked_at| now.saturating_sub(asked_at) >= ASK_INTERVAL);
-        if duty == Duty::Standby && is_due {
+        if self.turn.is_watching() && is_due {
             self.asked_at = Some(now);
             self.ask();
         }

@@ -12,6 +12,11 @@ use messages::{SessionInfo, SessionState};
 /// Another ingest whose log has brought no media to any node for this long has lost its turn. Players have a second and a half in hand,
 /// and a part comes every half second.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
+/// An ingest that is gone, or has lost its publisher, is waited for this long: what it sealed last is at the nodes by then, and goes
+/// before what we seal.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Who has not looked for this long was asleep, and cannot tell what went on meanwhile.
+const ASLEEP: Duration = Duration::from_secs(1);
 
 /// What an ingest does with the media of its publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +45,7 @@ struct Other {
     state: SessionState,
     /// Tells the process that said so from one that was started in its place.
     process: Option<UnixMillis>,
+    heard_at: Duration,
 }
 
 /// The turn of this ingest at one stream. Times are readings of one monotonic clock.
@@ -52,12 +58,24 @@ pub(super) struct Turn {
     newest: Option<(Epoch, LogSequence)>,
     /// When the nodes had new media of another ingest; since when there has been one, before they had any.
     media_at: Duration,
+    /// It has become our turn, and no epoch of ours has begun yet.
+    is_pending: bool,
+    looked_at: Option<Duration>,
 }
 
 impl Turn {
     /// A stream of which nothing is known.
     pub(super) const fn new(me: NodeId) -> Self {
-        Self { me, duty: Duty::Active, ours: None, other: None, newest: None, media_at: Duration::ZERO }
+        Self {
+            me,
+            duty: Duty::Active,
+            ours: None,
+            other: None,
+            newest: None,
+            media_at: Duration::ZERO,
+            is_pending: false,
+            looked_at: None,
+        }
     }
 
     /// What to do now.
@@ -67,7 +85,12 @@ impl Turn {
 
     /// We have opened an epoch.
     pub(super) fn opened(&mut self, epoch: Epoch) {
-        self.ours = Some(epoch);
+        (self.ours, self.is_pending) = (Some(epoch), false);
+    }
+
+    /// Whether it matters what the nodes have of another's log.
+    pub(super) fn is_watching(&self) -> bool {
+        self.duty == Duty::Standby || self.is_pending
     }
 
     /// The bus says who has the stream; `process` is when that ingest was started, if it is known.
@@ -76,7 +99,7 @@ impl Turn {
             return;
         }
         let SessionInfo { ingest, epoch, state, .. } = session;
-        let other = Other { ingest: ingest.clone(), epoch: *epoch, state: *state, process };
+        let other = Other { ingest: ingest.clone(), epoch: *epoch, state: *state, process, heard_at: now };
         let is_newer = self.ours.is_none_or(|ours| ours < other.epoch);
         if other.state == SessionState::Live && is_newer && self.duty == Duty::Active {
             self.stand_by(now);
@@ -92,7 +115,7 @@ impl Turn {
     }
 
     const fn stand_by(&mut self, now: Duration) {
-        (self.duty, self.media_at) = (Duty::Standby, now);
+        (self.duty, self.media_at, self.is_pending) = (Duty::Standby, now, false);
     }
 
     /// The nodes' log has come to `place`, with media or with a gap.
@@ -101,6 +124,9 @@ impl Turn {
             self.newest = Some(place);
             if has_media {
                 self.media_at = now;
+                if self.is_pending {
+                    self.stand_by(now);
+                }
             }
         }
     }
@@ -108,6 +134,10 @@ impl Turn {
     /// Whether it is our turn by now; `process` says when an ingest was started, and `None` of one that is not there. `true` when the
     /// duty has changed.
     pub(super) fn decide(&mut self, process: impl Fn(&NodeId) -> Option<UnixMillis>, now: Duration) -> bool {
+        let asleep = self.looked_at.replace(now).map_or(Duration::ZERO, |before| now.saturating_sub(before));
+        if asleep >= ASLEEP {
+            self.media_at = self.media_at.saturating_add(asleep);
+        }
         if self.duty == Duty::Active {
             return false;
         }
@@ -116,11 +146,13 @@ impl Turn {
             other.process = other.process.or(process);
             other.state == SessionState::Live && process.is_some() && other.process == process
         });
-        let is_heard = now.saturating_sub(self.media_at) < SILENCE_MAX;
-        if is_at_work && is_heard {
+        let last_sign = self.other.as_ref().map_or(self.media_at, |other| self.media_at.max(other.heard_at));
+        let silent = now.saturating_sub(self.media_at) >= SILENCE_MAX;
+        let settled = now.saturating_sub(last_sign) >= SETTLE;
+        if !silent && (is_at_work || !settled) {
             return false;
         }
-        self.duty = Duty::Active;
+        (self.duty, self.is_pending) = (Duty::Active, true);
         true
     }
 }
@@ -183,33 +215,59 @@ mod tests {
         turn
     }
 
-    #[test]
-    fn ingest_stands_by_while_another_brings_media_and_takes_its_turn_when_that_stops() {
-        let mut turn = standing_by();
-        for second in 1..60 {
-            turn.advanced(place(4, second), true, at(second * 1_000));
-            assert!(!turn.decide(there, at(second * 1_000 + 2_499)));
-        }
-        for second in 60..62 {
-            turn.advanced(place(4, second), false, at(second * 1_000));
-            assert!(!turn.decide(there, at(second * 1_000 - 1)), "gaps are no media");
-        }
-        assert!(turn.decide(there, at(62_000)));
-        assert_eq!(turn.duty(), Duty::Active);
-        assert!(!turn.decide(there, at(62_001)), "said once");
+    /// Looks every quarter of a second up to a time; when it became our turn.
+    fn looks(turn: &mut Turn, process: fn(&NodeId) -> Option<UnixMillis>, (from, to): (u64, u64)) -> Option<u64> {
+        (from..=to).step_by(250).find(|ms| turn.decide(process, at(*ms)))
     }
 
     #[test]
-    fn ingest_takes_its_turn_at_once_when_the_other_is_gone_or_has_lost_its_publisher() {
-        assert!(standing_by().decide(gone, at(1)));
+    fn ingest_stands_by_while_another_brings_media_and_takes_its_turn_when_that_stops() {
         let mut turn = standing_by();
-        assert!(!turn.decide(there, at(1)));
-        assert!(turn.decide(|_| Some(UnixMillis(2)), at(2)), "another process has its name");
+        for second in 0..60 {
+            turn.advanced(place(4, second), true, at(second * 1_000));
+            assert_eq!(looks(&mut turn, there, (second * 1_000, second * 1_000 + 750)), None);
+        }
+        turn.advanced(place(4, 60), false, at(60_000));
+        assert_eq!(looks(&mut turn, there, (60_000, 70_000)), Some(61_500), "gaps are no media");
+        assert_eq!(turn.duty(), Duty::Active);
+        assert_eq!(looks(&mut turn, there, (61_750, 70_000)), None, "said once");
+    }
+
+    #[test]
+    fn ingest_takes_its_turn_soon_when_the_other_is_gone_or_has_lost_its_publisher() {
+        assert_eq!(looks(&mut standing_by(), gone, (0, 5_000)), Some(1_000));
+        let mut turn = standing_by();
+        assert_eq!(looks(&mut turn, there, (0, 500)), None);
+        let another = |_: &NodeId| Some(UnixMillis(2));
+        assert_eq!(looks(&mut turn, another, (750, 5_000)), Some(1_000), "another process has its name");
         for state in [SessionState::Reconnecting, SessionState::Ended] {
             let mut turn = standing_by();
-            turn.heard(&session("i1", 4, state), None, at(1));
-            assert!(turn.decide(there, at(1)));
+            turn.heard(&session("i1", 4, state), None, at(1_000));
+            turn.advanced(place(4, 9), true, at(1_250));
+            assert_eq!(looks(&mut turn, there, (1_250, 5_000)), Some(2_250), "once what it said last has come");
         }
+    }
+
+    #[test]
+    fn ingest_that_slept_does_not_take_its_own_sleep_for_silence() {
+        let mut turn = standing_by();
+        assert_eq!(looks(&mut turn, there, (0, 1_000)), None);
+        assert_eq!(looks(&mut turn, there, (60_000, 61_250)), None, "it has not looked yet");
+        turn.advanced(place(4, 9), true, at(61_500));
+        assert_eq!(looks(&mut turn, there, (61_500, 63_500)), None);
+    }
+
+    #[test]
+    fn ingest_whose_turn_it_was_gives_it_back_while_it_has_not_begun() {
+        let mut turn = standing_by();
+        assert_eq!(looks(&mut turn, there, (0, 5_000)), Some(2_500));
+        assert!(turn.is_watching());
+        turn.advanced(place(4, 9), true, at(2_600));
+        assert_eq!(turn.duty(), Duty::Standby, "it only paused");
+        assert_eq!(looks(&mut turn, there, (2_750, 9_000)), Some(5_250));
+        turn.opened(Epoch(5));
+        turn.advanced(place(4, 10), true, at(5_300));
+        assert_eq!(turn.duty(), Duty::Active, "nodes refuse that now");
     }
 
     #[test]
@@ -224,15 +282,14 @@ mod tests {
         turn.heard(&session("i1", 8, SessionState::Live), None, at(0));
         assert_eq!(turn.duty(), Duty::Standby);
         turn.heard(&session("i1", 6, SessionState::Ended), None, at(1));
-        assert!(!turn.decide(there, at(2)), "late news of an older one");
+        assert_eq!(looks(&mut turn, there, (0, 2_250)), None, "late news of an older one");
     }
 
     #[test]
     fn ingest_that_a_node_refused_stands_by_though_it_has_not_heard_for_whom() {
         let mut turn = Turn::new(id("i2"));
         turn.superseded(at(1_000));
-        assert!(!turn.decide(gone, at(3_499)));
-        assert!(turn.decide(gone, at(3_500)), "nobody brings media");
+        assert_eq!(looks(&mut turn, gone, (1_000, 9_000)), Some(3_500), "nobody brings media");
     }
 
     proptest! {
