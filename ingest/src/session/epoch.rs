@@ -21,14 +21,14 @@ use super::stats::StreamStats;
 use super::turn::own_epoch;
 use crate::heads::Found;
 use crate::pipeline::thumbnail::Thumbnails;
-use crate::push::{Place, Pusher, RingEntry};
+use crate::push::{Place, Pusher, RING_ENTRIES_MAX, RingEntry};
 
 /// How long a new epoch waits for some node to have the bytes of the epoch before: they are a few parts.
 const ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(2);
 /// The same at the end of the role.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
 /// Own positions that are kept to build on, should the newest not be acknowledged: as many as the ring has entries.
-const POSITIONS_MAX: usize = 240;
+const POSITIONS_MAX: usize = RING_ENTRIES_MAX;
 
 /// Rows whose lag is remembered. The middle one counts: those that come at once when a run begins or is drained say nothing of it.
 const LAGS_KEPT: usize = 8;
@@ -82,7 +82,7 @@ struct Progress {
 impl Writer {
     pub(super) fn new(hub: &Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
         let services = &hub.services;
-        let pusher = Pusher::start(stream.clone(), services.links.clone());
+        let pusher = Pusher::start(stream.clone(), services.config.targets().part, services.links.clone());
         stats.follow(pusher.placed());
         Self {
             hub: Arc::clone(hub),
