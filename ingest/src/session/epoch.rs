@@ -20,7 +20,7 @@ use super::outage::{Hold, Outage, Stand};
 use super::stats::StreamStats;
 use super::turn::own_epoch;
 use crate::heads::Found;
-use crate::pipeline::thumbnail::Thumbnails;
+use crate::pipeline::thumbnail::{Thumbnailer, Thumbnails};
 use crate::push::{Place, Pusher, RING_ENTRIES_MAX, RingEntry};
 
 /// How long a new epoch waits for some node to have the bytes of the epoch before: they are a few parts.
@@ -35,8 +35,8 @@ const LAGS_KEPT: usize = 8;
 /// Gaps are not held back longer than this, whatever the lag was.
 const LAG_KEPT_MAX: Duration = Duration::from_secs(4);
 
-/// Which thumbnail.
-type ThumbnailKey = (Epoch, MediaSequence, RenditionId);
+/// Which thumbnail of a stream.
+pub(crate) type ThumbnailKey = (Epoch, MediaSequence, RenditionId);
 
 /// Writes the log of one stream.
 pub(super) struct Writer {
@@ -95,7 +95,7 @@ impl Writer {
             epoch: None,
             log: None,
             pictures: Vec::new(),
-            thumbnails: start_thumbnails(),
+            thumbnails: services.thumbnails.as_ref().map(Thumbnailer::stream),
             segmenter: None,
             resume: None,
             shift: Timestamp::zero(Timescale::VIDEO),
@@ -448,11 +448,6 @@ fn pictures(tracks: &[(RenditionId, TrackConfig)]) -> Vec<(RenditionId, Arc<avc:
     let mut pictures: Vec<_> = tracks.iter().filter_map(picture).collect();
     pictures.sort_by_key(|(_, avc)| u64::from(avc.width()) * u64::from(avc.height()));
     pictures
-}
-
-/// A stream without thumbnails is better than none.
-fn start_thumbnails() -> Option<Thumbnails<ThumbnailKey>> {
-    Thumbnails::start().inspect_err(|error| tracing::warn!(%error, "a stream has no thumbnails")).ok()
 }
 
 fn initial_tracks(renditions: &[RenditionConfig]) -> Vec<media::Track> {
