@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::SavedHead;
 use crate::gate::limits::HEADS_MAX;
 
-/// Heads are written at most this often: a disk that syncs slowly must not fall behind fifty streams.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// Heads are written at most this often: a disk that syncs slowly must not fall behind a hundred streams. What a crash takes of a log that
+/// goes on, two seconds, is no older session.
+const INTERVAL: Duration = Duration::from_secs(2);
 const HEAD_SUFFIX: &str = ".head";
 const REVOKED_FILE: &str = "revoked.cose";
 
