@@ -17,6 +17,7 @@ mod log;
 mod origin;
 mod placement;
 mod players;
+mod publishers;
 mod role;
 mod signatures;
 mod startup;
@@ -113,6 +114,8 @@ enum What {
     Edge,
     /// Streams on owners, simulated with a thousand nodes.
     Placement,
+    /// Publishers passed through: how many a core takes, and their memory, against nginx-rtmp and xiu. When asked for: five minutes.
+    Publishers,
     /// A broadcast node is killed, or frozen: what viewers see of it. When asked for: two minutes.
     Failover,
     /// Players that people have, through reconnect, switch and death of nodes: five minutes, when asked for.
@@ -176,6 +179,7 @@ fn main() -> anyhow::Result<()> {
             What::Join => join::measure(arguments.joins, arguments.seed)?,
             What::Stalls => latency::stalls(arguments.stalls_seconds)?,
             What::Failover => failover::measure(arguments.viewers / FAILOVER_SHARE)?,
+            What::Publishers => publishers::measure()?,
             What::Players => players::measure(arguments.players_seconds.into())?,
         };
         for figure in figures {

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use media::StreamId;
+use media::{Epoch, StreamId};
 use node::files;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::SavedHead;
 use crate::gate::limits::HEADS_MAX;
 
-/// Heads are written at most this often: a disk that syncs slowly must not fall behind fifty streams.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// Heads of logs that go on are written at most this often: a disk that syncs slowly must not fall behind a hundred streams. What a crash
+/// takes of one is no older session: a new epoch is written at once.
+const INTERVAL: Duration = Duration::from_secs(2);
 const HEAD_SUFFIX: &str = ".head";
 const REVOKED_FILE: &str = "revoked.cose";
 
@@ -27,8 +28,18 @@ const REVOKED_FILE: &str = "revoked.cose";
 pub(crate) struct Disk {
     heads: PathBuf,
     revoked: PathBuf,
-    waiting: Arc<Mutex<BTreeMap<PathBuf, Bytes>>>,
+    waiting: Arc<Mutex<Waiting>>,
+    /// Something waits.
     notify: Arc<Notify>,
+    /// Something waits that must not.
+    hurry: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    files: BTreeMap<PathBuf, Bytes>,
+    /// Of the newest head of each stream, written or waiting; as many as there are files.
+    epochs: BTreeMap<StreamId, Epoch>,
 }
 
 impl Disk {
@@ -37,7 +48,7 @@ impl Disk {
         let heads = data.join("heads");
         files::create_directory(&heads)?;
         let revoked = data.join(REVOKED_FILE);
-        Ok(Self { heads, revoked, waiting: Arc::default(), notify: Arc::default() })
+        Ok(Self { heads, revoked, waiting: Arc::default(), notify: Arc::default(), hurry: Arc::default() })
     }
 
     /// Reads all heads. One that is not what was written is an error: going on without it would let an old session in.
@@ -70,16 +81,23 @@ impl Disk {
     }
 
     pub(crate) fn save_head(&self, stream: &StreamId, saved: &SavedHead) {
-        self.save(self.heads.join(format!("{stream}{HEAD_SUFFIX}")), saved.to_bytes());
+        let (path, epoch) = (self.heads.join(format!("{stream}{HEAD_SUFFIX}")), saved.head.epoch);
+        let mut waiting = self.waiting();
+        waiting.files.insert(path, saved.to_bytes());
+        if waiting.epochs.insert(stream.clone(), epoch) != Some(epoch) {
+            self.hurry.notify_one();
+        }
+        self.notify.notify_one();
     }
 
     pub(crate) fn save_revocations(&self, bytes: Bytes) {
-        self.save(self.revoked.clone(), bytes);
+        self.waiting().files.insert(self.revoked.clone(), bytes);
+        self.hurry.notify_one();
+        self.notify.notify_one();
     }
 
-    fn save(&self, path: PathBuf, bytes: Bytes) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(path, bytes);
-        self.notify.notify_one();
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes until `shutdown`, and then what is left.
@@ -93,15 +111,16 @@ impl Disk {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep(INTERVAL) => {}
+                () = self.hurry.notified() => {}
             }
         }
         self.write().await;
     }
 
     async fn write(&self) {
-        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let files = std::mem::take(&mut self.waiting().files);
         let written = tokio::task::spawn_blocking(move || {
-            for (path, bytes) in waiting {
+            for (path, bytes) in files {
                 if let Err(error) = files::atomic_write(&path, &bytes, files::MODE_PUBLIC) {
                     metrics::counter!("broadcast_disk_failures_total").increment(1);
                     tracing::warn!(%error, "what must survive a restart was not written");
@@ -111,5 +130,53 @@ impl Disk {
         if let Err(error) = written.await {
             tracing::warn!(%error, "writer of heads failed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use media::{Digest, LogSequence, SessionId, UnixMillis};
+    use seal::{Head, SealKind};
+
+    use super::*;
+
+    fn saved(epoch: u32, sequence: u64) -> SavedHead {
+        let head = Head {
+            stream: "a".parse().unwrap(),
+            session: SessionId([1; 16]),
+            epoch: Epoch(epoch),
+            sequence: LogSequence(sequence),
+            digest: Digest::NONE,
+            kind: SealKind::Row,
+            origin: UnixMillis(0),
+            tracks: Vec::new(),
+        };
+        SavedHead { head, raw: Bytes::from_static(b"seal"), inits: Vec::new() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn log_that_goes_on_waits_its_time_and_a_new_epoch_and_revocations_do_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::open(directory.path()).unwrap();
+        let writer = tokio::spawn(disk.clone().run(CancellationToken::new()));
+        // Seconds until what was said is on disk.
+        let written = async |head: SavedHead| {
+            let begun = tokio::time::Instant::now();
+            disk.save_head(&head.head.stream, &head);
+            while disk.heads().unwrap().get(&head.head.stream) != Some(&head) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            begun.elapsed().as_secs()
+        };
+        assert_eq!(written(saved(1, 1)).await, 0, "the first");
+        assert_eq!(written(saved(2, 2)).await, 0, "a new epoch");
+        assert_eq!(written(saved(2, 3)).await, 1, "the log goes on");
+        let begun = tokio::time::Instant::now();
+        disk.save_revocations(Bytes::from_static(b"list"));
+        while disk.revocations().unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(begun.elapsed().as_secs(), 0);
+        writer.abort();
     }
 }

@@ -9,6 +9,7 @@ use node::CancellationToken;
 use crate::authority::Authority;
 use crate::heads::Heads;
 use crate::nodes::Nodes;
+use crate::pipeline::thumbnail::Thumbnailer;
 use crate::push::Links;
 use crate::rtmp::Server;
 use crate::session::hub::{Hub, Services};
@@ -79,6 +80,9 @@ impl Ingest {
             heads,
             links,
             slate,
+            thumbnails: Thumbnailer::start()
+                .inspect_err(|error| tracing::warn!(%error, "streams have no thumbnails"))
+                .ok(),
         };
         let hub = Hub::new(services, shutdown.clone());
         let shown = Arc::downgrade(&hub);

@@ -113,7 +113,7 @@ impl Assembly {
         let mut whole = BTreeMap::new();
         for object in body.objects.iter().filter(|object| !object.gap) {
             let Slot::Segment { msn } = object.slot else { continue };
-            let lane = self.lanes.remove(&object.rendition).unwrap_or_default();
+            let mut lane = self.lanes.remove(&object.rendition).unwrap_or_default();
             if lane.parts < parts(body, &object.rendition) {
                 // It was begun while the node was an edge, or before it joined: put together where its parts are.
                 continue;
@@ -123,6 +123,8 @@ impl Assembly {
                 return Err(format!("segment {msn} of {} is not its parts' bytes", object.rendition));
             }
             self.lengths.insert(object.rendition.clone(), lane.buffer.len());
+            // It stays for two windows.
+            lane.buffer.shrink_to_fit();
             whole.insert(object.rendition.clone(), (digest, Bytes::from(lane.buffer)));
         }
         if !whole.is_empty() {

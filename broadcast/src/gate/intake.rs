@@ -16,6 +16,12 @@ const KEY_AT: std::ops::Range<usize> = 9..25;
 impl Gate {
     pub(super) fn seal(&mut self, stream: StreamId, raw: &Bytes, source: Source) {
         let is_push = matches!(source, Source::Put(_));
+        if self.streams.get(&stream).is_some_and(|held| held.has_newest(raw)) {
+            if is_push {
+                self.shared.outputs.push(Output::Respond(Answer::Known));
+            }
+            return;
+        }
         let answer = match self.verify(&stream, raw, &source) {
             Ok(sealed) => self.verified(stream, sealed),
             Err(refusal) => {
@@ -98,11 +104,11 @@ impl Gate {
             self.refuse(AlertReason::Quarantine, &name.stream, format!("{name} from {peer}: no memory for more media"));
             return Answer::Full;
         }
-        if let Some(stream) = self.streams.get_mut(&name.stream) {
+        if let Some((stream, shared)) = self.held(&name.stream) {
             let named = stream.named(name);
             match named {
                 Some(named) if named.digest != digest => {
-                    stream.pull_now(name, &self.shared);
+                    stream.pull_now(name, shared);
                     let detail = format!("{name} from {peer}: {} bytes that are not what the seal names", bytes.len());
                     self.refuse(AlertReason::Digest, &name.stream, detail);
                     return Answer::Refused(AlertReason::Digest);
@@ -139,8 +145,8 @@ impl Gate {
                     }
                     Pulled::Object { .. } => Vec::new(),
                 };
-                if let Some(stream) = self.streams.get_mut(&stream) {
-                    stream.pulled_log(id, &peer, &seals, &mut self.shared);
+                if let Some((stream, shared)) = self.held(&stream) {
+                    stream.pulled_log(id, &peer, &seals, shared);
                 }
             }
             (None, _) => {}
@@ -153,7 +159,7 @@ impl Gate {
         match result {
             Pulled::Object { digest, bytes } if wanted(self) == Some(digest) => {
                 if self.make_room(length(&bytes)) {
-                    if let Some(stream) = self.streams.get_mut(&name.stream) {
+                    if let Some((stream, _)) = self.held(&name.stream) {
                         stream.fill(name, digest, bytes);
                     }
                     return;
@@ -170,8 +176,8 @@ impl Gate {
             Pulled::Object { .. } | Pulled::Log(_) => {}
             Pulled::Failed(why) => self.refuse_pull(&name.stream, peer, why),
         }
-        if let Some(stream) = self.streams.get_mut(&name.stream) {
-            stream.pull_failed(name, &self.shared);
+        if let Some((stream, shared)) = self.held(&name.stream) {
+            stream.pull_failed(name, shared);
         }
     }
 
@@ -216,7 +222,7 @@ impl Gate {
     }
 
     pub(super) fn refuse(&mut self, reason: AlertReason, stream: &StreamId, detail: String) {
-        if let Some(stream) = self.streams.get_mut(stream) {
+        if let Some((stream, _)) = self.held(stream) {
             stream.count(reason);
         }
         self.shared.refuse(reason, Some(stream), detail);
@@ -232,7 +238,10 @@ impl Gate {
         if fits(self) {
             return true;
         }
-        self.streams.values_mut().for_each(|stream| stream.evict(&mut self.shared));
+        for stream in self.streams.values_mut() {
+            stream.touch();
+            stream.evict(&mut self.shared);
+        }
         fits(self)
     }
 }

@@ -366,7 +366,10 @@ impl Gate {
             Input::Peers(mut peers) => {
                 peers.truncate(PEERS_MAX);
                 self.shared.peers = peers;
-                self.streams.values_mut().for_each(|stream| stream.peers_changed(&mut self.shared));
+                for stream in self.streams.values_mut() {
+                    stream.touch();
+                    stream.peers_changed(&mut self.shared);
+                }
             }
             Input::Follow { stream, holding, owners } => self.follow(stream, holding, owners),
             Input::Unfollow(stream) => self.unfollow(&stream),
@@ -383,7 +386,7 @@ impl Gate {
 
     /// When [`Input::Tick`] is due, on the clock of [`Now::elapsed`].
     pub fn next_deadline(&self) -> Option<Duration> {
-        let streams = self.streams.values().filter_map(|stream| stream.next_deadline(&self.shared));
+        let streams = self.streams.values().filter_map(Stream::due);
         let strangers = self.strangers.front().map(|stranger| stranger.deadline);
         streams.chain(self.shared.quarantine.next_deadline()).chain(strangers).min()
     }
@@ -407,6 +410,7 @@ impl Gate {
         assert_eq!(self.shared.media_bytes, media, "media of all streams are counted");
         for stream in self.streams.values() {
             stream.check_invariants();
+            assert_eq!(stream.due(), stream.next_deadline(&self.shared), "no stream has changed untouched");
         }
     }
 
@@ -438,7 +442,15 @@ impl Gate {
             let (holding, owners) = held.unwrap_or((Holding::Owner, Vec::new()));
             Stream::new(id, saved, (holding, owners), shared)
         });
+        stream.touch();
         Some((stream, shared))
+    }
+
+    /// A stream that is held already.
+    fn held(&mut self, id: &StreamId) -> Option<(&mut Stream, &mut Shared)> {
+        let stream = self.streams.get_mut(id)?;
+        stream.touch();
+        Some((stream, &mut self.shared))
     }
 
     /// Nothing of the stream stays in memory but its head.
@@ -457,11 +469,13 @@ impl Gate {
         for (name, claim) in shared.quarantine.expire(elapsed) {
             let detail = format!("{name} from {}: no verified seal named these bytes in time", claim.peer);
             if let Some(stream) = self.streams.get_mut(&name.stream) {
+                stream.touch();
                 stream.count(AlertReason::Deadline);
             }
             shared.refuse(AlertReason::Deadline, Some(&name.stream), detail);
         }
-        for stream in self.streams.values_mut() {
+        // Those that nothing came for, and that wait for nothing yet, are as they were.
+        for stream in self.streams.values_mut().filter(|stream| stream.due().is_some_and(|due| due <= elapsed)) {
             stream.work(shared);
         }
         let idle: Vec<StreamId> =

@@ -91,6 +91,8 @@ pub(super) struct Stream {
     /// What playlists list has changed.
     is_relisted: bool,
     is_saved: bool,
+    /// When there is something to do; the beginning of time when something came.
+    due: Option<Duration>,
 }
 
 impl Stream {
@@ -128,10 +130,21 @@ impl Stream {
             is_changed: true,
             is_relisted: false,
             is_saved: true,
+            due: Some(Duration::ZERO),
         };
         stream.choose_sources(shared);
         stream.start_join(shared);
         stream
+    }
+
+    /// Something came: it is worked on with this input.
+    pub(super) fn touch(&mut self) {
+        self.due = Some(Duration::ZERO);
+    }
+
+    /// When there is something to do.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.due
     }
 
     pub(super) fn id(&self) -> &StreamId {
@@ -378,6 +391,13 @@ impl Stream {
             self.is_changed = true;
         }
         self.recount(shared);
+        self.due = self.next_deadline(shared);
+    }
+
+    /// Whether this is its newest verified seal once more: each comes from the ingest, and twice from the bus.
+    pub(super) fn has_newest(&self, raw: &Bytes) -> bool {
+        let newest = self.pending.back().map(|pending| &pending.sealed).or_else(|| self.log.back());
+        self.catch_up.joining.is_none() && newest.is_some_and(|newest| newest.raw() == raw)
     }
 
     /// Bytes that nobody has are reported; the stream goes on at the next checkpoint that was sealed after them.

@@ -51,6 +51,9 @@ pub enum Name {
     Sound24000,
     /// MP3 at 44.1 kHz.
     Mp3,
+    /// 640x360 at 30 frames a second, a keyframe every 2 s, with its sound 600 kbit/s. 16 s: whole frames of both, so that it can be
+    /// sent over and over.
+    Loop,
 }
 
 /// A picture.
@@ -162,6 +165,12 @@ impl Recipe {
             Name::Irregular => Self {
                 seconds: 12,
                 encoder: "-c:v libx264 -preset ultrafast -g 9999 -sc_threshold 0 -b:v 250k -force_key_frames 0.7,1.1,3.4,3.6,4.0,6.9,7.0,9.2,10.4",
+                ..normal
+            },
+            Name::Loop => Self {
+                size: "640x360",
+                seconds: 16,
+                encoder: "-c:v libx264 -preset veryfast -bf 0 -g 60 -keyint_min 60 -sc_threshold 0 -b:v 536k -maxrate 536k -bufsize 536k",
                 ..normal
             },
             Name::AllKeyframes => Self { encoder: "-c:v libx264 -preset ultrafast -g 1 -b:v 800k", ..normal },

@@ -1,12 +1,13 @@
-//! Thumbnails: one sync sample in, a small JPEG out, on a thread of its own.
+//! Thumbnails: one sync sample in, a small JPEG out, on one thread for all streams.
 //!
 //! Works on what was packaged already, so passed-through and encoded renditions are alike to it, and nobody ever waits for it: a picture that
-//! comes while it is busy has no thumbnail, and one that cannot be decoded neither. One picture per segment of the smallest
-//! rendition: some 10 ms of CPU every few seconds, 40 ms where nothing but 1080p is there.
+//! comes while the one before is not done, or that is not done when its segment ends, has no thumbnail, and one that cannot be decoded neither.
+//! One picture per segment of the smallest rendition: some 2 ms of CPU every few seconds, 40 ms where nothing but 1080p is there. Rejected: a
+//! thread per stream, each of which keeps what its decoder has touched.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ffmpeg_next as ffmpeg;
 
@@ -29,55 +30,89 @@ pub const BYTES_MAX: usize = 40_000;
 /// Qualities, from the best down: quantizers of FFmpeg's MJPEG encoder, 2 to 31.
 const QUANTIZERS: [usize; 3] = [4, 10, 24];
 
-/// Pictures that may wait: the thread takes milliseconds, they come seconds apart.
-const WAITING_MAX: usize = 1;
+/// Pictures that may wait: one of each of so many streams.
+const WAITING_MAX: usize = 64;
 
 /// A picture to be made small.
 struct Work<K> {
     key: K,
     avc: Arc<avc::DecoderConfig>,
     idr: Bytes,
+    made: Arc<Mutex<Made<K>>>,
 }
 
-/// Makes thumbnails; `K` tells them apart. Its thread ends when it is dropped.
+/// What became of what a stream asked for.
+#[derive(Debug)]
+struct Made<K> {
+    is_busy: bool,
+    newest: Option<(K, Bytes)>,
+}
+
+/// The thread. It ends when this and all [`Thumbnails`] of it are dropped.
+#[derive(Debug)]
+pub struct Thumbnailer<K> {
+    work: SyncSender<Work<K>>,
+}
+
+impl<K: PartialEq + Send + 'static> Thumbnailer<K> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub fn start() -> Result<Self, Error> {
+        let (work, received) = sync_channel(WAITING_MAX);
+        std::thread::Builder::new()
+            .name("thumbnails".to_owned())
+            .spawn(move || thread(&received))
+            .map_err(|error| Error::Thread(format!("cannot start the thumbnail thread: {error}")))?;
+        Ok(Self { work })
+    }
+
+    /// The thumbnails of one stream.
+    pub fn stream(&self) -> Thumbnails<K> {
+        let made = Arc::new(Mutex::new(Made { is_busy: false, newest: None }));
+        Thumbnails { work: self.work.clone(), made }
+    }
+}
+
+/// Makes thumbnails of one stream; `K` tells them apart.
 #[derive(Debug)]
 pub struct Thumbnails<K> {
     work: SyncSender<Work<K>>,
-    newest: Arc<Mutex<Option<(K, Bytes)>>>,
+    made: Arc<Mutex<Made<K>>>,
 }
 
 impl<K: PartialEq + Send + 'static> Thumbnails<K> {
-    /// Starts the thread.
-    pub fn start() -> Result<Self, Error> {
-        let (work, received) = sync_channel(WAITING_MAX);
-        let newest = Arc::new(Mutex::new(None));
-        let made = Arc::clone(&newest);
-        std::thread::Builder::new()
-            .name("thumbnails".to_owned())
-            .spawn(move || thread(&received, &made))
-            .map_err(|error| Error::Thread(format!("cannot start the thumbnail thread: {error}")))?;
-        Ok(Self { work, newest })
-    }
-
-    /// Asks for the thumbnail of a sync sample: H.264 with length prefixes, as `avc` says. Never waits; while the thread is busy nothing
-    /// comes of it.
+    /// Asks for the thumbnail of a sync sample: H.264 with length prefixes, as `avc` says. Never waits; before the last one is made nothing
+    /// comes of it, so that no stream takes the others' turns.
     pub fn ask(&self, key: K, avc: &Arc<avc::DecoderConfig>, idr: Bytes) {
-        // Full or gone: no thumbnail.
-        let _ = self.work.try_send(Work { key, avc: Arc::clone(avc), idr });
+        let mut made = lock(&self.made);
+        if !made.is_busy {
+            let work = Work { key, avc: Arc::clone(avc), idr, made: Arc::clone(&self.made) };
+            // Full or gone: no thumbnail.
+            made.is_busy = self.work.try_send(work).is_ok();
+        }
     }
 
     /// The thumbnail that was asked for with this key, if it is ready. Never waits.
     pub fn take(&self, key: &K) -> Option<Bytes> {
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.take_if(|(made, _)| made == key).map(|(_, jpeg)| jpeg)
+        lock(&self.made).newest.take_if(|(made, _)| made == key).map(|(_, jpeg)| jpeg)
     }
 }
 
-fn thread<K: Send>(work: &Receiver<Work<K>>, newest: &Mutex<Option<(K, Bytes)>>) {
-    while let Ok(Work { key, avc, idr }) = work.recv() {
+/// Nothing panics while it is held.
+fn lock<K>(made: &Mutex<Made<K>>) -> MutexGuard<'_, Made<K>> {
+    made.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn thread<K: Send>(work: &Receiver<Work<K>>) {
+    while let Ok(Work { key, avc, idr, made }) = work.recv() {
         // Publishers' bytes go through a lot of code; what fails here costs a thumbnail.
-        match catch_unwind(AssertUnwindSafe(|| thumbnail(&avc, idr))) {
-            Ok(Ok(jpeg)) => *newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((key, jpeg)),
+        let outcome = catch_unwind(AssertUnwindSafe(|| thumbnail(&avc, idr)));
+        let mut made = lock(&made);
+        made.is_busy = false;
+        match outcome {
+            Ok(Ok(jpeg)) => made.newest = Some((key, jpeg)),
             Ok(Err(error)) => tracing::debug!(%error, "no thumbnail"),
             Err(_) => tracing::warn!("no thumbnail: its thread panicked"),
         }
@@ -179,14 +214,50 @@ mod tests {
     }
 
     #[test]
+    fn stream_that_waits_for_one_asks_for_no_other_and_leaves_the_others_their_turns() {
+        let (work, received) = sync_channel(2);
+        let thumbnailer = Thumbnailer { work };
+        let (one, other) = (thumbnailer.stream(), thumbnailer.stream());
+        let avc = Arc::new(garbage());
+        for key in 0..3 {
+            one.ask(key, &avc, Bytes::new());
+        }
+        other.ask(7, &avc, Bytes::new());
+        assert_eq!(received.try_iter().map(|work| work.key).collect::<Vec<_>>(), [0, 7]);
+    }
+
+    #[test]
+    fn stream_may_ask_again_after_one_that_cannot_be_made() {
+        ffmpeg::init().unwrap();
+        let (work, received) = sync_channel(1);
+        let thumbnails = Thumbnailer { work }.stream();
+        let avc = Arc::new(garbage());
+        for key in 0..3 {
+            thumbnails.ask(key, &avc, Bytes::new());
+            let Work { key: asked, made, .. } = received.try_recv().expect("it was asked");
+            assert_eq!(asked, key);
+            let (again, queue) = sync_channel(1);
+            again.send(Work { key, avc: Arc::clone(&avc), idr: Bytes::new(), made }).unwrap();
+            drop(again);
+            thread(&queue);
+            assert_eq!(thumbnails.take(&key), None);
+        }
+    }
+
+    #[test]
     fn garbage_costs_the_thumbnail_and_nothing_else() {
         ffmpeg::init().unwrap();
-        let record = "0142c00dffe100166742c00dda0507ec0440000003004000000f03c50aa801000468ce0fc8";
-        let bytes = (0..record.len()).step_by(2).map(|at| u8::from_str_radix(&record[at..at + 2], 16).unwrap());
-        let avc = avc::DecoderConfig::parse(&bytes.collect::<Vec<_>>()).unwrap();
+        let avc = garbage();
         for garbage in [&b""[..], b"\0\0\0\x02\x65\x88", b"\xff\xff\xff\xff", &[0x65; 10_000]] {
             assert!(thumbnail(&avc, Bytes::from_static(b"")).is_err());
             let _ = thumbnail(&avc, Bytes::copy_from_slice(garbage));
         }
+    }
+
+    /// Parameter sets of a picture that never comes.
+    fn garbage() -> avc::DecoderConfig {
+        let record = "0142c00dffe100166742c00dda0507ec0440000003004000000f03c50aa801000468ce0fc8";
+        let bytes = (0..record.len()).step_by(2).map(|at| u8::from_str_radix(&record[at..at + 2], 16).unwrap());
+        avc::DecoderConfig::parse(&bytes.collect::<Vec<_>>()).unwrap()
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-pub(crate) use ring::{Ring, RingEntry};
+pub(crate) use ring::{RING_ENTRIES_MAX, Ring, RingEntry};
 
 use crate::nodes::{BroadcastNode, Nodes};
 
@@ -90,11 +90,11 @@ pub(crate) struct Pusher {
 }
 
 impl Pusher {
-    /// Starts the tasks. They end with [`Pusher::finish`] or `shutdown`.
-    pub(crate) fn start(stream: StreamId, links: Links) -> Self {
+    /// Starts the tasks, for rows as long as `part`. They end with [`Pusher::finish`] or `shutdown`.
+    pub(crate) fn start(stream: StreamId, part: Duration, links: Links) -> Self {
         let shared = Arc::new(Shared {
             stream,
-            ring: Mutex::default(),
+            ring: Mutex::new(Ring::new(part)),
             end: watch::Sender::new(0),
             acknowledged: watch::Sender::new(None),
             conflict: watch::Sender::new(None),

@@ -5,14 +5,18 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use media::{Epoch, LogSequence, ObjectName, Slot};
 
 /// Bytes of media kept per stream: a window of 48 s of a 10 Mbit/s ladder.
 pub(crate) const RING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Entries kept per stream: two minutes of half-second rows, longer than any window.
-pub(crate) const RING_ENTRIES_MAX: usize = 240;
+/// Time of entries kept per stream: a window of 48 s, and the segment that is open. What a node shows of a stream that no other node has
+/// is in it; and more would be media that is kept twice.
+const RING_SPAN: Duration = Duration::from_secs(52);
+/// Entries kept per stream at most: those of the shortest parts, of 0.2 s.
+pub(crate) const RING_ENTRIES_MAX: usize = 260;
 
 /// A sealed entry, ready to be sent.
 #[derive(Debug)]
@@ -45,9 +49,10 @@ pub(crate) struct Found {
 }
 
 /// The ring. Indices count all entries ever put in, from 0.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ring {
     entries: VecDeque<Arc<RingEntry>>,
+    entries_max: usize,
     first: u64,
     bytes: usize,
     /// Init segments of the newest epoch: a node that comes later than their entry left the ring needs them all the same.
@@ -55,6 +60,13 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
+    /// For rows as long as `part`.
+    pub(crate) fn new(part: Duration) -> Self {
+        let rows = RING_SPAN.as_millis().div_ceil(part.as_millis().max(1));
+        let entries_max = usize::try_from(rows).unwrap_or(usize::MAX).clamp(1, RING_ENTRIES_MAX);
+        Self { entries: VecDeque::new(), entries_max, first: 0, bytes: 0, inits: Vec::new() }
+    }
+
     /// Puts an entry in; the oldest leave when a bound is reached. The newest always stays.
     pub(crate) fn push(&mut self, entry: RingEntry) {
         let inits: Vec<_> = entry.objects.iter().filter(|(name, _)| name.slot == Slot::Init).cloned().collect();
@@ -63,7 +75,7 @@ impl Ring {
         }
         self.bytes = self.bytes.saturating_add(entry.bytes());
         self.entries.push_back(Arc::new(entry));
-        while self.entries.len() > 1 && (self.bytes > RING_BYTES_MAX || self.entries.len() > RING_ENTRIES_MAX) {
+        while self.entries.len() > 1 && (self.bytes > RING_BYTES_MAX || self.entries.len() > self.entries_max) {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes = self.bytes.saturating_sub(oldest.bytes());
             self.first = self.first.saturating_add(1);
@@ -105,6 +117,8 @@ mod tests {
 
     use super::*;
 
+    const PART: Duration = Duration::from_millis(500);
+
     fn entry(sequence: u64, bytes: usize, slot: Slot) -> RingEntry {
         let name =
             ObjectName { stream: "a".parse().unwrap(), rendition: "audio".parse().unwrap(), epoch: Epoch(1), slot };
@@ -118,7 +132,7 @@ mod tests {
 
     #[test]
     fn cursor_that_fell_out_of_the_ring_learns_how_much_it_missed() {
-        let mut ring = Ring::default();
+        let mut ring = Ring::new(PART);
         let size = RING_BYTES_MAX / 4;
         for n in 0..10 {
             ring.push(entry(n, size, Slot::Segment { msn: media::MediaSequence(n) }));
@@ -130,8 +144,19 @@ mod tests {
     }
 
     #[test]
+    fn ring_holds_a_window_of_parts_of_any_length_and_no_more() {
+        for (part_ms, entries) in [(200, 260), (500, 104), (2_000, 26)] {
+            let mut ring = Ring::new(Duration::from_millis(part_ms));
+            for n in 0..1_000 {
+                ring.push(entry(n, 1, Slot::Segment { msn: media::MediaSequence(n) }));
+            }
+            assert_eq!(ring.end() - ring.start(), entries, "{part_ms} ms");
+        }
+    }
+
+    #[test]
     fn init_segments_outlive_their_entry() {
-        let mut ring = Ring::default();
+        let mut ring = Ring::new(PART);
         ring.push(entry(0, 10, Slot::Init));
         for n in 0..1_000 {
             ring.push(entry(n + 1, 1, Slot::Segment { msn: media::MediaSequence(n) }));
@@ -143,7 +168,7 @@ mod tests {
     proptest! {
         #[test]
         fn bounds_hold_and_the_newest_stays(sizes in proptest::collection::vec(0_usize..RING_BYTES_MAX * 2, 1..20)) {
-            let mut ring = Ring::default();
+            let mut ring = Ring::new(PART);
             for (n, size) in (0..).zip(sizes) {
                 ring.push(entry(n, size, Slot::Segment { msn: media::MediaSequence(n) }));
                 prop_assert!(ring.bytes() <= RING_BYTES_MAX || ring.entries.len() == 1);

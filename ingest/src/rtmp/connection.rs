@@ -11,6 +11,7 @@ use rtmp::{Event, Protocol, ProtocolError, flv};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use super::paced::Pace;
 use crate::keys::KeyDigest;
 use crate::session::hub::{Denied, Hub, MediaMessage, Publication};
 
@@ -122,7 +123,7 @@ pub(super) struct Connection<S> {
     unknown_application: Option<String>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
     pub(super) fn new(socket: S, address: SocketAddr, hub: Arc<Hub>, rules: Rules) -> Self {
         Self {
             socket,
@@ -230,6 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.has_published = true;
                 self.buffer.resize(READ_BYTES, 0);
                 self.flush().await?;
+                self.socket.pace()?;
                 tracing::info!(stream = %publication.stream(), address = %self.address, "publisher accepted");
                 Ok(publication)
             }

@@ -4,6 +4,7 @@
 
 mod census;
 mod connection;
+mod paced;
 mod server;
 
 pub(crate) use server::Server;

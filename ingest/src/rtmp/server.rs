@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::census::Census;
 use super::connection::{Closed, Connection, Rules};
+use super::paced::{Beat, PublisherSocket};
 use crate::Config;
 use crate::session::hub::Hub;
 
@@ -43,6 +44,8 @@ struct Desk {
     rules: Rules,
     census: Arc<Census>,
     clock: Clock,
+    /// When publishers are looked at.
+    beat: Beat,
     /// When it was last said that there are too many connections.
     complained: Mutex<Option<Duration>>,
 }
@@ -69,6 +72,7 @@ impl Server {
             },
             census: Census::new(config.connections_max, config.connections_per_address_max),
             clock: context.clock,
+            beat: Beat::new(context.clock, config.targets().part),
             complained: Mutex::default(),
         };
         Ok(Self { plain: Door::open(config.rtmp_listen, None).await?, secure, desk: Arc::new(desk) })
@@ -137,6 +141,7 @@ impl Desk {
     /// Serves a connection until it ends, its TLS handshake included.
     async fn serve(&self, socket: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, hub: Arc<Hub>) -> Closed {
         let (rules, begun) = (self.rules.clone(), self.clock.elapsed());
+        let socket = PublisherSocket::new(socket, self.beat);
         let Some(tls) = tls else {
             return Connection::new(socket, address, hub, rules).run(Duration::ZERO).await;
         };

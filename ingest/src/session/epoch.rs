@@ -20,23 +20,23 @@ use super::outage::{Hold, Outage, Stand};
 use super::stats::StreamStats;
 use super::turn::own_epoch;
 use crate::heads::Found;
-use crate::pipeline::thumbnail::Thumbnails;
-use crate::push::{Place, Pusher, RingEntry};
+use crate::pipeline::thumbnail::{Thumbnailer, Thumbnails};
+use crate::push::{Place, Pusher, RING_ENTRIES_MAX, RingEntry};
 
 /// How long a new epoch waits for some node to have the bytes of the epoch before: they are a few parts.
 const ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(2);
 /// The same at the end of the role.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
 /// Own positions that are kept to build on, should the newest not be acknowledged: as many as the ring has entries.
-const POSITIONS_MAX: usize = 240;
+const POSITIONS_MAX: usize = RING_ENTRIES_MAX;
 
 /// Rows whose lag is remembered. The middle one counts: those that come at once when a run begins or is drained say nothing of it.
 const LAGS_KEPT: usize = 8;
 /// Gaps are not held back longer than this, whatever the lag was.
 const LAG_KEPT_MAX: Duration = Duration::from_secs(4);
 
-/// Which thumbnail.
-type ThumbnailKey = (Epoch, MediaSequence, RenditionId);
+/// Which thumbnail of a stream.
+pub(crate) type ThumbnailKey = (Epoch, MediaSequence, RenditionId);
 
 /// Writes the log of one stream.
 pub(super) struct Writer {
@@ -82,7 +82,7 @@ struct Progress {
 impl Writer {
     pub(super) fn new(hub: &Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
         let services = &hub.services;
-        let pusher = Pusher::start(stream.clone(), services.links.clone());
+        let pusher = Pusher::start(stream.clone(), services.config.targets().part, services.links.clone());
         stats.follow(pusher.placed());
         Self {
             hub: Arc::clone(hub),
@@ -95,7 +95,7 @@ impl Writer {
             epoch: None,
             log: None,
             pictures: Vec::new(),
-            thumbnails: start_thumbnails(),
+            thumbnails: services.thumbnails.as_ref().map(Thumbnailer::stream),
             segmenter: None,
             resume: None,
             shift: Timestamp::zero(Timescale::VIDEO),
@@ -453,11 +453,6 @@ fn pictures(tracks: &[(RenditionId, TrackConfig)]) -> Vec<(RenditionId, Arc<avc:
     let mut pictures: Vec<_> = tracks.iter().filter_map(picture).collect();
     pictures.sort_by_key(|(_, avc)| u64::from(avc.width()) * u64::from(avc.height()));
     pictures
-}
-
-/// A stream without thumbnails is better than none.
-fn start_thumbnails() -> Option<Thumbnails<ThumbnailKey>> {
-    Thumbnails::start().inspect_err(|error| tracing::warn!(%error, "a stream has no thumbnails")).ok()
 }
 
 fn initial_tracks(renditions: &[RenditionConfig]) -> Vec<media::Track> {

@@ -18,6 +18,9 @@ use crate::pipeline::{Feeder, Input};
 /// A publisher that is connected and sends no picture for this long is away: gaps take its place, and what comes later is a new epoch. Less is a
 /// hiccup of its network, after which all that was held up comes; a player has a second and a half in hand.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// Messages that are looked at together: what a fast publisher sends between two looks at its socket, and some.
+const AT_ONCE_MAX: usize = 32;
+
 /// What the driver has to know of what comes in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Flow {
@@ -126,10 +129,11 @@ impl Feed {
         let clock = self.hub.services.context.clock;
         let mut mapper = InputMapper::after(self.after);
         let mut heard = Heard::default();
+        let (mut messages, mut inputs) = (Vec::new(), Vec::new());
         loop {
             let silent_at = clock.instant(heard.silent_at().unwrap_or_default());
-            let message = tokio::select! {
-                message = self.media.recv() => message,
+            let count = tokio::select! {
+                count = self.media.recv_many(&mut messages, AT_ONCE_MAX) => count,
                 () = tokio::time::sleep_until(silent_at), if heard.silent_at().is_some() => {
                     tracing::warn!(silence = ?SILENCE_MAX, "publisher sends nothing: gaps take its place");
                     heard.away();
@@ -140,27 +144,37 @@ impl Feed {
                     continue;
                 }
             };
-            let Some(message) = message else { return };
+            if count == 0 {
+                return;
+            }
             let now = clock.now();
-            let begins = heard.hear(&message.body, now);
-            let inputs = match mapper.push(message.stamp_ms, message.body, now.wall) {
-                Ok(inputs) => inputs,
-                Err(error) => {
-                    tracing::warn!(%error, "publisher's media is not accepted");
-                    return self.link.close(&format!("This media is not accepted: {error}."));
+            let mut refused = None;
+            for MediaMessage { stamp_ms, body } in messages.drain(..) {
+                let begins = heard.hear(&body, now);
+                match mapper.push(stamp_ms, body, now.wall) {
+                    Ok(mapped) => inputs.extend(mapped),
+                    Err(error) => {
+                        refused = Some(error);
+                        break;
+                    }
                 }
-            };
-            let origin = mapper.origin();
-            self.flow.send_if_modified(|flow| {
-                let before = *flow;
-                *flow = Flow { origin, since: flow.since.or(begins) };
-                before != *flow
-            });
-            for input in inputs {
+                let origin = mapper.origin();
+                self.flow.send_if_modified(|flow| {
+                    let before = *flow;
+                    *flow = Flow { origin, since: flow.since.or(begins) };
+                    before != *flow
+                });
+            }
+            // One after the other without a pause: the pipeline's thread wakes once for all of them.
+            for input in inputs.drain(..) {
                 self.stats.format(&input);
                 if self.feeder.send(input).await.is_err() {
                     return;
                 }
+            }
+            if let Some(error) = refused {
+                tracing::warn!(%error, "publisher's media is not accepted");
+                return self.link.close(&format!("This media is not accepted: {error}."));
             }
             self.stats.input(mapper.counters(), self.feeder.counters(), now.elapsed);
         }

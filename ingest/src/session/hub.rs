@@ -14,11 +14,13 @@ use tokio_util::task::TaskTracker;
 
 use super::announced::Announced;
 use super::driver::Driver;
+use super::epoch::ThumbnailKey;
 use super::lifecycle::{Admission, Lifecycle, PublisherId};
 use super::stats::StreamStats;
 use crate::authority::Authority;
 use crate::heads::Heads;
 use crate::keys::KeyDigest;
+use crate::pipeline::thumbnail::Thumbnailer;
 use crate::push::Links;
 use crate::{Config, pipeline};
 
@@ -186,6 +188,8 @@ pub(crate) struct Services {
     pub(crate) links: Links,
     /// What is shown while a stream waits for its publisher; `None` is gaps.
     pub(crate) slate: Option<Arc<pipeline::slate::Picture>>,
+    /// `None` when there can be none: a stream without thumbnails is better than none.
+    pub(crate) thumbnails: Option<Thumbnailer<ThumbnailKey>>,
 }
 
 struct Channel {

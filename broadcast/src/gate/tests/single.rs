@@ -47,6 +47,23 @@ fn segment_is_listed_when_seal_and_bytes_are_here_in_any_order() {
 }
 
 #[test]
+fn newest_seal_once_more_is_known_before_and_after_it_is_admitted() {
+    let (mut studio, mut bench) = setup();
+    let first = studio.row(bench.wall());
+    bench.take(&first);
+    let row = studio.row(bench.wall());
+    bench.answers.clear();
+    for source in [Source::Put(node("i1")), Source::Put(node("i2")), Source::Bus, Source::Head] {
+        let (stream, raw) = (row.sealed.body().stream.clone(), row.sealed.raw().clone());
+        bench.apply(Input::Seal { stream, raw, source });
+    }
+    assert_eq!((&bench.answers[..], bench.admitted()), (&[Answer::Stored, Answer::Known][..], 1));
+    bench.objects(&row);
+    bench.seal(&row);
+    assert_eq!((bench.admitted(), &bench.refused[..]), (2, &[][..]));
+}
+
+#[test]
 fn image_is_admitted_with_its_segment_and_leaves_with_it() {
     let (mut studio, mut bench) = setup();
     for _ in 0..7 {

@@ -1,0 +1,258 @@
+//! Publishers passed through: how many a core takes, against nginx-rtmp and xiu, and what memory one costs.
+//!
+//! Each server makes HLS of what it is sent: ours on its whole way (`sealcast up` with one broadcast node: sealed, pushed, verified and
+//! listed, thumbnails too), the others as their documentation sets them up. CPU counts between two numbers of publishers, so that what
+//! a server does for none is left out.
+
+mod crowd;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use crate::Figure;
+use crate::conformance::{nginx_server, xiu_server};
+use crate::joins::load;
+use crate::role::{cpu_seconds, resident_bytes};
+use crate::startup::{self, Running};
+use crowd::{Crowd, Door, Media, key};
+
+/// Publishers at once, first and then.
+const COUNTS: [usize; 2] = [20, 60];
+/// After publishers came, before CPU counts: everything is decided and listed.
+const SETTLE: Duration = Duration::from_secs(12);
+/// CPU counts over so long.
+const COUNTED: Duration = Duration::from_secs(20);
+/// Until nothing is kept for longer any more: the window, as long again for those who still play what left it (RFC 8216 6.2.2), and
+/// two minutes of entries for nodes that come back.
+const FULL: Duration = Duration::from_secs(125);
+/// Window of a playlist, ours and theirs.
+const WINDOW_S: u32 = 48;
+/// Media for the longest of all.
+const MEDIA: Duration = Duration::from_secs(200);
+/// Publishers and what else connects.
+const CONNECTIONS_MAX: usize = 200;
+
+/// A server that takes publishers; ends with its owner.
+struct Server {
+    name: &'static str,
+    door: Door,
+    /// Longest wait before CPU counts with all publishers.
+    full: Duration,
+    /// Where ours says how it is.
+    ops: Option<String>,
+    running: Running,
+    directory: tempfile::TempDir,
+}
+
+/// What a server needed.
+struct Cost {
+    /// Seconds of CPU a second, with each of [`COUNTS`].
+    cpu: [f64; 2],
+    /// Resident bytes with none, and with all.
+    resident: [u64; 2],
+    /// What ours says that it holds.
+    held: Held,
+}
+
+/// Bytes of media by their place.
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    /// At the broadcast node.
+    node: f64,
+    /// At the ingest, for nodes that come back.
+    ring: f64,
+}
+
+impl Cost {
+    /// Of one publisher, in seconds of CPU a second.
+    fn slope(&self) -> f64 {
+        let ([few, many], [few_cpu, many_cpu]) = (COUNTS.map(|count| count as f64), self.cpu);
+        (many_cpu - few_cpu) / (many - few)
+    }
+
+    fn per_core(&self) -> f64 {
+        1.0 / self.slope()
+    }
+
+    fn text(&self) -> String {
+        let [few, many] = self.cpu.map(|cpu| cpu * 100.0);
+        format!("{:.0} ({} take {few:.1} %, {} take {many:.1} %)", self.per_core(), COUNTS[0], COUNTS[1])
+    }
+
+    /// Resident bytes of one publisher.
+    fn memory(&self) -> f64 {
+        let [none, all] = self.resident;
+        all.saturating_sub(none) as f64 / COUNTS[1] as f64
+    }
+}
+
+pub(crate) fn measure() -> anyhow::Result<Vec<Figure>> {
+    // The client that asks ours how it is wants one, though it asks without TLS.
+    node::tls::provider();
+    let media = Media::make(MEDIA)?;
+    let ours = cost(&sealcast()?, &media)?;
+    let peers = [nginx_rtmp, xiu].map(|start| start().and_then(|server| Ok((server.name, cost(&server, &media)?))));
+    let mut figures = Vec::new();
+    for peer in peers {
+        let (name, theirs) = peer?;
+        figures.push(Figure {
+            what: format!(
+                "publishers of {:.0} kbit/s passed through per core; peer: {name}, HLS on (load {})",
+                media.bits_per_second / 1e3,
+                load()
+            ),
+            ours: ours.text(),
+            peer: theirs.text(),
+            ratio: Some(ours.per_core() / theirs.per_core()),
+            bound: ">= 1.5x",
+        });
+    }
+    figures.push(memory(&ours, &media));
+    Ok(figures)
+}
+
+fn memory(ours: &Cost, media: &Media) -> Figure {
+    let megabytes = |bytes: f64| bytes / 1e6;
+    let window = media.bits_per_second / 8.0 * f64::from(WINDOW_S);
+    let Held { node, ring } = ours.held;
+    let all = ours.memory();
+    Figure {
+        what: format!("memory of a passed-through publisher, {WINDOW_S} s window ({:.1} MB)", megabytes(window)),
+        ours: format!(
+            "{:.1} MB, of them media {:.1} MB at the node and {:.1} MB at the ingest: {:.1} MB beyond, {:.1} MB beyond the window's",
+            megabytes(all),
+            megabytes(node),
+            megabytes(ring),
+            megabytes(all - node - ring),
+            megabytes(all - window)
+        ),
+        peer: "-".to_owned(),
+        ratio: None,
+        bound: "<= 3 MB beyond media",
+    }
+}
+
+fn cost(server: &Server, media: &Media) -> anyhow::Result<Cost> {
+    eprintln!("publishers: {}", server.name);
+    let pid = server.running.0.id();
+    let none = resident_bytes(pid)?;
+    let mut crowd = Crowd::new()?;
+    let mut cpu = [0.0; 2];
+    for (count, (cpu, settle)) in COUNTS.into_iter().zip(cpu.iter_mut().zip([SETTLE, server.full])) {
+        crowd.grow(count, &server.door, media);
+        std::thread::sleep(settle);
+        *cpu = counted(pid)?;
+        crowd.check()?;
+    }
+    let resident = [none, resident_bytes(pid)?];
+    let held = server.held()?;
+    let listed = server.listed()?;
+    ensure!(listed == COUNTS[1], "{} lists {listed} of {} streams", server.name, COUNTS[1]);
+    let cost = Cost { cpu, resident, held };
+    eprintln!("{}: {}; {:.1} MB each", server.name, cost.text(), cost.memory() / 1e6);
+    Ok(cost)
+}
+
+/// CPU seconds a second.
+#[expect(clippy::disallowed_methods, reason = "measures real time")]
+fn counted(pid: u32) -> anyhow::Result<f64> {
+    let (began, before) = (Instant::now(), cpu_seconds(pid)?);
+    std::thread::sleep(COUNTED);
+    Ok((cpu_seconds(pid)? - before) / began.elapsed().as_secs_f64())
+}
+
+impl Server {
+    /// How many streams have a playlist.
+    fn listed(&self) -> anyhow::Result<usize> {
+        match &self.ops {
+            Some(ops) => Ok(nodes(&status(ops)?).filter(|stream| stream["sequence"].is_u64()).count()),
+            None => playlists(self.directory.path()),
+        }
+    }
+
+    /// Bytes of media that each publisher has here, as far as the server says so.
+    fn held(&self) -> anyhow::Result<Held> {
+        let Some(ops) = &self.ops else { return Ok(Held::default()) };
+        let status = status(ops)?;
+        let mean = |bytes: &dyn Fn(&Value) -> &Value, streams: Vec<&Value>| {
+            let sum: f64 = streams.iter().filter_map(|stream| bytes(stream).as_f64()).sum();
+            sum / streams.len().max(1) as f64
+        };
+        let rings = status["nodes"]["ingest"]["streams"].as_object().context("the ingest says nothing")?;
+        Ok(Held {
+            node: mean(&|stream| &stream["media_bytes"], nodes(&status).collect()),
+            ring: mean(&|stream| &stream["ring_bytes"], rings.values().collect()),
+        })
+    }
+}
+
+/// The streams of the one broadcast node.
+fn nodes(status: &Value) -> impl Iterator<Item = &Value> {
+    status["nodes"]["b1"]["streams"].as_array().into_iter().flatten()
+}
+
+fn status(ops: &str) -> anyhow::Result<Value> {
+    let text = async { anyhow::Ok(reqwest::get(format!("{ops}/status")).await?.bytes().await?) };
+    Ok(serde_json::from_slice(&tokio::runtime::Runtime::new()?.block_on(text)?)?)
+}
+
+/// Playlists in a directory and those below it.
+fn playlists(directory: &Path) -> anyhow::Result<usize> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            count += playlists(&path)?;
+        } else if path.extension().is_some_and(|extension| extension == "m3u8") {
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// `sealcast up` with one broadcast node, and a stream for each publisher.
+fn sealcast() -> anyhow::Result<Server> {
+    let directory = tempfile::tempdir()?;
+    let mut toml = format!(
+        "[role.ingest]\nconnections_max = {CONNECTIONS_MAX}\nconnections_per_address_max = {CONNECTIONS_MAX}\n"
+    );
+    for name in (0..COUNTS[1]).map(key) {
+        write!(toml, "[[streams]]\nname = \"{name}\"\nkey = \"{name}\"\n")?;
+    }
+    std::fs::write(directory.path().join("sealcast.toml"), toml)?;
+    let (running, _) = startup::start(directory.path(), &["--no-source", "--broadcast", "1"])?;
+    let ready: Value = serde_json::from_slice(&std::fs::read(directory.path().join("ready.json"))?)?;
+    let text = |name: &str| ready[name].as_str().context("the ready file lacks an address");
+    let address = text("rtmp")?.strip_prefix("rtmp://").and_then(|url| url.strip_suffix("/live"));
+    Ok(Server {
+        name: "Sealcast",
+        door: Door { address: address.context("an address of another form")?.to_owned(), application: "live" },
+        full: FULL,
+        ops: Some(text("ops")?.to_owned()),
+        running,
+        directory,
+    })
+}
+
+fn nginx_rtmp() -> anyhow::Result<Server> {
+    let directory = tempfile::tempdir()?;
+    let (rtmp, _, running) = nginx_server(directory.path(), WINDOW_S)?;
+    Ok(Server::of_peer("nginx-rtmp", rtmp, running, directory))
+}
+
+fn xiu() -> anyhow::Result<Server> {
+    let directory = tempfile::tempdir()?;
+    let (rtmp, _, running) = xiu_server(directory.path())?;
+    Ok(Server::of_peer("xiu", rtmp, running, directory))
+}
+
+impl Server {
+    fn of_peer(name: &'static str, rtmp: u16, running: Running, directory: tempfile::TempDir) -> Self {
+        let door = Door { address: format!("127.0.0.1:{rtmp}"), application: "live" };
+        Self { name, door, full: SETTLE, ops: None, running, directory }
+    }
+}
