@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use media::{Epoch, StreamId};
 use node::files;
 use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::SavedHead;
@@ -29,15 +31,14 @@ pub(crate) struct Disk {
     heads: PathBuf,
     revoked: PathBuf,
     waiting: Arc<Mutex<Waiting>>,
-    /// Something waits.
     notify: Arc<Notify>,
-    /// Something waits that must not.
-    hurry: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     files: BTreeMap<PathBuf, Bytes>,
+    /// One of them does not wait.
+    is_urgent: bool,
     /// Of the newest head of each stream, written or waiting; as many as there are files.
     epochs: BTreeMap<StreamId, Epoch>,
 }
@@ -48,7 +49,7 @@ impl Disk {
         let heads = data.join("heads");
         files::create_directory(&heads)?;
         let revoked = data.join(REVOKED_FILE);
-        Ok(Self { heads, revoked, waiting: Arc::default(), notify: Arc::default(), hurry: Arc::default() })
+        Ok(Self { heads, revoked, waiting: Arc::default(), notify: Arc::default() })
     }
 
     /// Reads all heads. One that is not what was written is an error: going on without it would let an old session in.
@@ -84,15 +85,14 @@ impl Disk {
         let (path, epoch) = (self.heads.join(format!("{stream}{HEAD_SUFFIX}")), saved.head.epoch);
         let mut waiting = self.waiting();
         waiting.files.insert(path, saved.to_bytes());
-        if waiting.epochs.insert(stream.clone(), epoch) != Some(epoch) {
-            self.hurry.notify_one();
-        }
+        waiting.is_urgent |= waiting.epochs.insert(stream.clone(), epoch) != Some(epoch);
         self.notify.notify_one();
     }
 
     pub(crate) fn save_revocations(&self, bytes: Bytes) {
-        self.waiting().files.insert(self.revoked.clone(), bytes);
-        self.hurry.notify_one();
+        let mut waiting = self.waiting();
+        waiting.files.insert(self.revoked.clone(), bytes);
+        waiting.is_urgent = true;
         self.notify.notify_one();
     }
 
@@ -102,23 +102,31 @@ impl Disk {
 
     /// Writes until `shutdown`, and then what is left.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                () = self.notify.notified() => {}
-            }
+        let mut rest = pin!(sleep(Duration::ZERO));
+        while shutdown.run_until_cancelled(self.due(rest.as_mut())).await.is_some() {
             self.write().await;
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                () = tokio::time::sleep(INTERVAL) => {}
-                () = self.hurry.notified() => {}
-            }
+            rest.set(sleep(INTERVAL));
         }
         self.write().await;
     }
 
+    /// Ready when something waits, and either must not or has had its `rest`.
+    async fn due(&self, mut rest: Pin<&mut Sleep>) {
+        self.notify.notified().await;
+        while !self.waiting().is_urgent {
+            tokio::select! {
+                () = rest.as_mut() => break,
+                () = self.notify.notified() => {}
+            }
+        }
+    }
+
     async fn write(&self) {
-        let files = std::mem::take(&mut self.waiting().files);
+        let files = {
+            let mut waiting = self.waiting();
+            waiting.is_urgent = false;
+            std::mem::take(&mut waiting.files)
+        };
         let written = tokio::task::spawn_blocking(move || {
             for (path, bytes) in files {
                 if let Err(error) = files::atomic_write(&path, &bytes, files::MODE_PUBLIC) {
@@ -135,20 +143,24 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
-    use media::{Digest, LogSequence, SessionId, UnixMillis};
+    use media::{Digest, DiscontinuitySequence, LogSequence, MediaSequence, PartIndex, SessionId, UnixMillis};
     use seal::{Head, SealKind};
 
     use super::*;
 
-    fn saved(epoch: u32, sequence: u64) -> SavedHead {
+    fn saved(epoch: u64, sequence: u64) -> SavedHead {
         let head = Head {
             stream: "a".parse().unwrap(),
             session: SessionId([1; 16]),
             epoch: Epoch(epoch),
             sequence: LogSequence(sequence),
             digest: Digest::NONE,
-            kind: SealKind::Row,
+            kind: SealKind::Media,
             origin: UnixMillis(0),
+            next_msn: MediaSequence(0),
+            next_part: PartIndex(0),
+            discontinuity: DiscontinuitySequence(0),
+            start: None,
             tracks: Vec::new(),
         };
         SavedHead { head, raw: Bytes::from_static(b"seal"), inits: Vec::new() }
@@ -158,25 +170,27 @@ mod tests {
     async fn log_that_goes_on_waits_its_time_and_a_new_epoch_and_revocations_do_not() {
         let directory = tempfile::tempdir().unwrap();
         let disk = Disk::open(directory.path()).unwrap();
+        let clock = node::clock::Clock::new();
         let writer = tokio::spawn(disk.clone().run(CancellationToken::new()));
-        // Seconds until what was said is on disk.
+        // Whether it is on disk at once.
         let written = async |head: SavedHead| {
-            let begun = tokio::time::Instant::now();
+            let begun = clock.elapsed();
             disk.save_head(&head.head.stream, &head);
             while disk.heads().unwrap().get(&head.head.stream) != Some(&head) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(1)).await;
             }
-            begun.elapsed().as_secs()
+            clock.elapsed() - begun < INTERVAL / 2
         };
-        assert_eq!(written(saved(1, 1)).await, 0, "the first");
-        assert_eq!(written(saved(2, 2)).await, 0, "a new epoch");
-        assert_eq!(written(saved(2, 3)).await, 1, "the log goes on");
-        let begun = tokio::time::Instant::now();
+        assert!(written(saved(1, 1)).await, "the first");
+        assert!(!written(saved(1, 2)).await, "the log goes on");
+        assert!(written(saved(2, 3)).await, "a new epoch");
+        assert!(!written(saved(2, 4)).await, "the log goes on");
+        let begun = clock.elapsed();
         disk.save_revocations(Bytes::from_static(b"list"));
         while disk.revocations().unwrap().is_none() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(begun.elapsed().as_secs(), 0);
+        assert!(clock.elapsed() - begun < INTERVAL / 2);
         writer.abort();
     }
 }
