@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use media::{Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId};
@@ -66,6 +66,7 @@ pub(crate) fn router(handle: Handle, attention: Attention, clock: Clock) -> axum
     axum::Router::new()
         .route("/live/{stream}/seals", get(seals).put(put_seal))
         .route("/live/{stream}/head", get(head))
+        .route("/live/{stream}/fence", post(fence))
         .route("/live/{stream}/{rendition}/{epoch}/{slot}", get(object).merge(put(put_object)))
         .with_state(DataPlane { handle, clock, attention, budgets: Arc::default() })
 }
@@ -115,6 +116,20 @@ async fn head(State(plane): State<DataPlane>, Path(stream): Path<String>) -> Res
     let raw =
         stream.and_then(|stream| plane.handle.head(&stream)).ok_or((StatusCode::NOT_FOUND, "nothing admitted\n"))?;
     Ok(([(header::CONTENT_TYPE, "application/cose")], raw).into_response())
+}
+
+/// The head, and nothing comes after it until its asker has opened an epoch.
+async fn fence(
+    State(plane): State<DataPlane>,
+    Extension(peer): Extension<Peer>,
+    Path(stream): Path<String>,
+) -> Result<Response, Refusal> {
+    ingest(&peer)?;
+    let id = StreamId::new(&stream).map_err(|_| (StatusCode::NOT_FOUND, "no such stream\n"))?;
+    match plane.handle.push(Input::Fence(id)).await.map_err(|_| STOPPING)? {
+        Answer::Full => Err((StatusCode::SERVICE_UNAVAILABLE, "too much waits\n")),
+        _ => head(State(plane), Path(stream)).await,
+    }
 }
 
 async fn put_object(

@@ -148,6 +148,8 @@ async fn pushes_that_are_none_of_an_ingests_business() {
     assert_eq!(request.send().await.unwrap().status(), StatusCode::FORBIDDEN);
     let request = client.put(format!("{}/live/demo/seals", node.data)).body("x");
     assert_eq!(request.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    let request = client.post(format!("{}/live/demo/fence", node.data));
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::FORBIDDEN);
     let nobody = reqwest::Client::builder().use_preconfigured_tls(without_certificate(&zone)).build().unwrap();
     assert!(nobody.get(format!("{}/live/demo/head", node.data)).send().await.is_err());
     ingest.play(&[&node], &mut studio).await;

@@ -45,6 +45,16 @@ pub(crate) struct Heads {
     nodes: Nodes,
 }
 
+/// How the nodes are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Where the log stands now.
+    Head,
+    /// Where it stands until we open an epoch: an ingest that was taken for gone may wake meanwhile, and what it says then would be shown
+    /// and void.
+    Fence,
+}
+
 /// What was found.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Found {
@@ -83,7 +93,7 @@ impl Heads {
     ///
     /// # Errors
     /// [`Unreliable`] when a file of ours is there but cannot be read, or is damaged.
-    pub(crate) async fn find(&self, stream: &StreamId, authority: &Authority) -> Result<Found> {
+    pub(crate) async fn find(&self, stream: &StreamId, ask: Ask, authority: &Authority) -> Result<Found> {
         let (heads, name) = (self.clone(), stream.clone());
         let on_disk = tokio::task::spawn_blocking(move || heads.on_disk(&name));
         let (epoch_used, kept) = on_disk.await.context("files were not read")??;
@@ -99,7 +109,7 @@ impl Heads {
             Some(Ok(head)) => Some(LogPosition::after(&head)),
             None => None,
         };
-        let asked = self.nodes.online().into_iter().map(|base| self.ask(base, stream));
+        let asked = self.nodes.online().into_iter().map(|base| self.ask(base, stream, ask));
         let answers = join_all(asked).await;
         let heads = answers.iter().flatten().flatten().filter_map(|cose| authority.verify(cose, stream));
         Ok(Found {
@@ -128,14 +138,18 @@ impl Heads {
         stream: &StreamId,
         authority: &Authority,
     ) -> Option<LogPosition> {
-        let head = self.ask(base, stream).await??;
+        let head = self.ask(base, stream, Ask::Head).await??;
         authority.verify(&head, stream).map(|head| LogPosition::after(&head))
     }
 
     /// `None`: no answer; `Some(None)`: the node has no such log.
-    async fn ask(&self, base: String, stream: &StreamId) -> Option<Option<Bytes>> {
-        let request = self.http.get(format!("{base}/live/{stream}/head")).timeout(ASK_TIMEOUT);
-        bounded_answer(request, seal::limits::SEAL_BYTES_MAX).await.ok()
+    async fn ask(&self, base: String, stream: &StreamId, ask: Ask) -> Option<Option<Bytes>> {
+        let log = format!("{base}/live/{stream}");
+        let request = match ask {
+            Ask::Head => self.http.get(format!("{log}/head")),
+            Ask::Fence => self.http.post(format!("{log}/fence")),
+        };
+        bounded_answer(request.timeout(ASK_TIMEOUT), seal::limits::SEAL_BYTES_MAX).await.ok()
     }
 
     /// Before the first seal of an epoch: never again will this node use it, whatever happens. Blocks for the disk.

@@ -56,6 +56,8 @@ pub const PENDING_SEALS_MAX: usize = 4096;
 pub const STREAM_IDLE_MAX: Duration = Duration::from_secs(600);
 /// A hole in the log, or bytes, that nobody had for this long are given up: the stream goes on at the next checkpoint.
 pub const STUCK_MAX: Duration = Duration::from_secs(10);
+/// How long an ingest may take to open an epoch, after a node told it where the log stands: it waits 2 s for the last node to answer.
+pub const FENCE_MAX: Duration = Duration::from_secs(4);
 /// Init segments that are kept on disk with a head, in bytes: a ladder of 20 has 30 kB.
 pub const SAVED_INITS_BYTES_MAX: u64 = 512 * 1024;
 /// Seals of keys without a grant that wait for one: an ingest seals as soon as it is granted, and the grant may come later than

@@ -115,6 +115,8 @@ pub enum Input {
     },
     /// The node has nothing to do with a stream any more. Its head stays.
     Unfollow(StreamId),
+    /// An ingest is about to open an epoch of this stream: nothing extends its log until one opens, or until [`limits::FENCE_MAX`] is over.
+    Fence(StreamId),
     /// Something that is nothing came on the bus: what it was supposed to be.
     Garbage(&'static str),
     /// What was admitted before is not on the node's own disk as it was written.
@@ -123,7 +125,7 @@ pub enum Input {
     Tick,
 }
 
-/// Answer to a push.
+/// Answer to a push, or to a fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// Taken: admitted, or in quarantine until its seal comes.
@@ -373,6 +375,12 @@ impl Gate {
             }
             Input::Follow { stream, holding, owners } => self.follow(stream, holding, owners),
             Input::Unfollow(stream) => self.unfollow(&stream),
+            Input::Fence(stream) => {
+                if let Some((stream, shared)) = self.held(&stream) {
+                    stream.fence(shared);
+                }
+                self.shared.outputs.push(Output::Respond(Answer::Stored));
+            }
             Input::Damaged(Refused { reason, stream, detail }) => match stream {
                 Some(stream) => self.refuse(reason, &stream, detail),
                 None => self.shared.refuse(reason, None, detail),
@@ -409,7 +417,7 @@ impl Gate {
         let media: u64 = self.streams.values().map(Stream::media_bytes).sum();
         assert_eq!(self.shared.media_bytes, media, "media of all streams are counted");
         for stream in self.streams.values() {
-            stream.check_invariants();
+            stream.check_invariants(self.shared.now.elapsed);
             assert_eq!(stream.due(), stream.next_deadline(&self.shared), "no stream has changed untouched");
         }
     }

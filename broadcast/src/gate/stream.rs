@@ -3,6 +3,7 @@
 //! Seals are admitted strictly in log order. A seal whose bytes are all here is folded into the timeline and its bytes become
 //! visible, at once and together; before that nothing of it is.
 
+mod fence;
 mod hold;
 mod show;
 
@@ -72,6 +73,8 @@ pub(super) struct Stream {
     ground: Ground,
     /// A seal contradicted the log: only a new epoch helps.
     blocked: bool,
+    /// Until then nothing extends the log.
+    fenced_until: Option<Duration>,
     timeline: Timeline,
     assembly: Assembly,
     media: Media,
@@ -115,6 +118,7 @@ impl Stream {
             sources: Vec::new(),
             ground: Ground::Sought,
             blocked: false,
+            fenced_until: None,
             timeline: Timeline::new(shared.settings.playlist),
             assembly: Assembly::default(),
             media: Media::default(),
@@ -237,6 +241,7 @@ impl Stream {
             Step::OpenEpoch { sealed, void_after } => {
                 self.drop_pending(|sequence| sequence <= void_after);
                 self.blocked = false;
+                self.lift_fence();
                 (sealed, Some(void_after))
             }
         };
@@ -447,7 +452,7 @@ impl Stream {
 
     /// Admits what is complete, in log order.
     fn admit(&mut self, shared: &mut Shared) {
-        while self.pending.front().is_some_and(|pending| pending.missing == 0) {
+        while self.may_admit(shared.now.elapsed) {
             let Some(pending) = self.pending.pop_front() else { break };
             let bytes: u64 = pending.bytes.values().map(|(_, bytes)| length(bytes)).sum();
             self.pending_bytes -= bytes;
@@ -584,10 +589,11 @@ impl Stream {
         let idle = self.catch_up.progress_at + STREAM_IDLE_MAX;
         let others =
             [self.catch_up_deadline(shared), self.wants.next_deadline(self.sources.len()), self.media.next_expiry()];
-        others.into_iter().flatten().chain(self.catch_up.joining.is_none().then_some(idle)).min()
+        let others = others.into_iter().chain([self.fence_deadline()]);
+        others.flatten().chain(self.catch_up.joining.is_none().then_some(idle)).min()
     }
 
-    pub(super) fn check_invariants(&self) {
+    pub(super) fn check_invariants(&self, now: Duration) {
         self.chain.check_invariants();
         self.timeline.check_invariants();
         self.media.check_invariants();
@@ -598,7 +604,7 @@ impl Stream {
         assert!(self.pending.len() <= PENDING_SEALS_MAX);
         let sequences = self.pending.iter().map(|pending| pending.sealed.body().sequence);
         assert!(sequences.is_sorted_by(|a, b| a < b), "pending seals are in log order");
-        assert!(self.pending.front().is_none_or(|pending| pending.missing > 0), "what is complete is admitted");
+        assert!(!self.may_admit(now), "what is complete is admitted");
     }
 
     /// The place of the part that comes after what playlists show.

@@ -20,7 +20,7 @@ use super::report;
 use super::rivals::Rivals;
 use super::stats::StreamStats;
 use super::turn::Duty;
-use crate::heads::Unreliable;
+use crate::heads::{Ask, Unreliable};
 use crate::pipeline::{self, Feeder, Output};
 
 mod stand_in;
@@ -225,7 +225,7 @@ impl Driver {
         tracing::info!("publisher begins");
         metrics::gauge!("ingest_publishers").increment(1.0);
         self.stats.new_publisher(self.hub.services.context.clock.now());
-        self.writer.look_for_base();
+        self.writer.look_for_base(Ask::Head);
         self.runs = 0;
         let feeder = Arc::new(feeder);
         let way_in = Arc::downgrade(&feeder);
@@ -342,7 +342,7 @@ impl Driver {
         };
         let origin = incoming.origin();
         // Anew at each try: whoever was taken for gone may have gone on.
-        self.writer.look_for_base();
+        self.writer.look_for_base(Ask::Fence);
         let from = self.writer.reached().await?;
         let from = from.map(|reached| Timestamp::new(reached.0.saturating_sub(origin.0), Timescale::MILLIS));
         let Some(Resumed { renditions, shed, samples }) = backlog.resume(from) else { return Ok(()) };

@@ -19,7 +19,7 @@ use super::log::{Entry, EpochIdentity, EpochLog, Image, LogPosition};
 use super::outage::{Hold, Outage, Stand};
 use super::stats::StreamStats;
 use super::turn::own_epoch;
-use crate::heads::Found;
+use crate::heads::{Ask, Found};
 use crate::pipeline::thumbnail::{Thumbnailer, Thumbnails};
 use crate::push::{Place, Pusher, RING_ENTRIES_MAX, RingEntry};
 
@@ -126,10 +126,10 @@ impl Writer {
     }
 
     /// Starts asking the nodes where the log stands; [`Self::open_epoch`] takes the answer. Times of what comes are as they are.
-    pub(super) fn look_for_base(&mut self) {
+    pub(super) fn look_for_base(&mut self, ask: Ask) {
         let (hub, stream) = (Arc::clone(&self.hub), self.stream.clone());
-        self.asking =
-            Some(tokio::spawn(async move { hub.services.heads.find(&stream, &hub.services.authority).await }));
+        let find = async move { hub.services.heads.find(&stream, ask, &hub.services.authority).await };
+        self.asking = Some(tokio::spawn(find));
         (self.found, self.shift) = (None, Timestamp::zero(Timescale::VIDEO));
     }
 

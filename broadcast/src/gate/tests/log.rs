@@ -1,5 +1,6 @@
 //! What the log has to say about seals: sessions, forks, restarts.
 
+use super::super::limits::FENCE_MAX;
 use super::*;
 
 #[test]
@@ -70,6 +71,55 @@ fn new_session_voids_what_came_after_the_seal_it_builds_on() {
     assert!(text.contains("1/0.m4s") && text.contains("2/1.m4s") && !text.contains("1/1.m4s"), "{text}");
     let gone = &void.last().unwrap().objects[0].0;
     assert!(bench.view().media.get(gone.epoch, &gone.rendition, gone.slot).is_none());
+    assert_eq!(bench.refused, []);
+}
+
+#[test]
+fn what_was_told_to_who_opens_an_epoch_stays_true_until_it_has() {
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", START);
+    let mut bench = Bench::with(&authority, &studio);
+    let rows = studio.segment(bench.wall());
+    bench.take_all(&rows);
+    // One seal is here without its bytes; others come later, of an ingest that wakes.
+    let late = studio.row(bench.wall());
+    bench.seal(&late);
+    let (admitted, mut other) = (bench.admitted(), studio.fork());
+    bench.apply(Input::Fence(studio.stream.clone()));
+    assert_eq!(bench.answers.pop(), Some(Answer::Stored));
+    bench.objects(&late);
+    let void = studio.segment(bench.wall());
+    bench.take_all(&void);
+    bench.wait(FENCE_MAX / 2);
+    assert_eq!(bench.admitted(), admitted);
+    // It builds on a seal that waits; what is after that was never shown.
+    other.reconnect(bench.wall());
+    let rows = other.segment(bench.wall());
+    bench.take_all(&rows);
+    assert_eq!(bench.admitted(), admitted + 1 + rows.len() as u64);
+    // The log goes on at once.
+    let next = other.row(bench.wall());
+    bench.take(&next);
+    assert_eq!(bench.admitted(), admitted + 2 + rows.len() as u64);
+    assert_eq!(bench.refused, []);
+}
+
+#[test]
+fn who_fences_and_is_gone_costs_the_log_seconds_and_nothing_of_it() {
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", START);
+    let mut bench = Bench::with(&authority, &studio);
+    bench.apply(Input::Fence(studio.stream.clone()));
+    let rows = studio.segment(bench.wall());
+    bench.take_all(&rows);
+    let admitted = bench.admitted();
+    assert!(admitted > 0, "a log that is not held cannot be fenced");
+    bench.apply(Input::Fence(studio.stream.clone()));
+    let rows = studio.segment(bench.wall());
+    bench.take_all(&rows);
+    assert_eq!(bench.admitted(), admitted);
+    bench.wait(FENCE_MAX);
+    assert_eq!(bench.admitted(), admitted + rows.len() as u64);
     assert_eq!(bench.refused, []);
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Driver, Next, START_SPARE};
+use crate::heads::Ask;
 use crate::pipeline::slate::{Likeness, Slate};
 use crate::pipeline::{self, Feeder, Output};
 use crate::session::feed::{self, Feed, Incoming};
@@ -118,7 +119,7 @@ impl Driver {
         let (sender, media) = mpsc::channel(MEDIA_DEPTH);
         let reel = tokio::spawn(roll(reel, sender, context.clock));
         let stats = Arc::new(StreamStats::new(context.clock.wall()));
-        self.writer.look_for_base();
+        self.writer.look_for_base(Ask::Head);
         let (feeder, link) = (Arc::new(feeder), Arc::new(Link::default()));
         let way_in = Arc::downgrade(&feeder);
         let (flow, incoming) = feed::watch(patience);
