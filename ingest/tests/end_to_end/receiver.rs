@@ -35,6 +35,8 @@ pub(crate) struct Receiver {
     pub(crate) away: AtomicBool,
     /// Answers 503 to seals alone while set.
     pub(crate) seals_busy: AtomicBool,
+    /// Answers 503 to objects alone while set.
+    pub(crate) objects_busy: AtomicBool,
     changed: watch::Sender<()>,
 }
 
@@ -46,6 +48,7 @@ impl Receiver {
             clock: node::clock::Clock::new(),
             away: AtomicBool::new(false),
             seals_busy: AtomicBool::new(false),
+            objects_busy: AtomicBool::new(false),
             changed: watch::Sender::new(()),
         })
     }
@@ -172,7 +175,7 @@ impl Receiver {
 }
 
 async fn put_object(State(receiver): State<Arc<Receiver>>, uri: OriginalUri, bytes: Bytes) -> StatusCode {
-    if receiver.away.load(Ordering::SeqCst) {
+    if receiver.away.load(Ordering::SeqCst) || receiver.objects_busy.load(Ordering::SeqCst) {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
     let known = receiver.inner().objects.insert(uri.path().to_owned(), bytes.clone());
