@@ -25,6 +25,8 @@ use crate::push::{Place, Pusher, RingEntry};
 
 /// How long the end of the role waits for some node to have the newest bytes: they are a few parts.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
+/// How long the end of a stream does: nobody waits for it, and nodes that are slow may be a minute behind.
+const END_WAIT: Duration = Duration::from_secs(60);
 /// Own positions that are kept to build on, should the newest not be acknowledged: as many as the ring has entries.
 const POSITIONS_MAX: usize = 240;
 
@@ -316,12 +318,21 @@ impl Writer {
         }
     }
 
-    /// Waits a moment for the last bytes to arrive, and ends delivery.
+    /// Waits for the last bytes to arrive, no longer than for a moment once the role shuts down, and ends delivery.
     pub(super) async fn finish(mut self) {
         let Some(pusher) = self.pusher.take() else { return };
         if let Some(newest) = self.positions.back() {
-            // Whether it came or not, this is the end.
-            let _ = tokio::time::timeout(FLUSH_WAIT, pusher.delivered(newest.place())).await;
+            let shutdown = &self.hub.shutdown;
+            let moment = async {
+                shutdown.cancelled().await;
+                tokio::time::sleep(FLUSH_WAIT).await;
+            };
+            // Whether they came or not, this is the end.
+            tokio::select! {
+                () = pusher.delivered(newest.place()) => {}
+                () = moment => {}
+                () = tokio::time::sleep(END_WAIT) => {}
+            }
         }
         pusher.finish().await;
     }

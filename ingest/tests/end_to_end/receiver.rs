@@ -25,6 +25,8 @@ struct Inner {
     put_seals: std::collections::BTreeSet<Place>,
     bus_seals: std::collections::BTreeSet<Place>,
     refused: Vec<String>,
+    /// Objects that were answered 503.
+    busy: usize,
 }
 
 pub(crate) struct Receiver {
@@ -109,6 +111,10 @@ impl Receiver {
         self.inner().refused.clone()
     }
 
+    pub(crate) fn busy(&self) -> usize {
+        self.inner().busy
+    }
+
     pub(crate) fn put_seals(&self) -> usize {
         self.inner().put_seals.len()
     }
@@ -176,6 +182,8 @@ impl Receiver {
 
 async fn put_object(State(receiver): State<Arc<Receiver>>, uri: OriginalUri, bytes: Bytes) -> StatusCode {
     if receiver.away.load(Ordering::SeqCst) || receiver.objects_busy.load(Ordering::SeqCst) {
+        receiver.inner().busy += 1;
+        receiver.changed.send_replace(());
         return StatusCode::SERVICE_UNAVAILABLE;
     }
     let known = receiver.inner().objects.insert(uri.path().to_owned(), bytes.clone());
