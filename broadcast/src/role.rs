@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cluster::Membership;
 use cluster::policy::Standing;
-use media::BitsPerSecond;
+use media::{BitsPerSecond, UnixMillis};
 use messages::{NodeState, SessionInfo};
 use node::clock::Clock;
 use node::http::Limits;
@@ -224,6 +225,10 @@ fn warn_of_few_files(connections_max: usize) {
     }
 }
 
+/// A log without a new seal for so long has no ingest any more: one that has a stream seals a row or a gap every half second, until
+/// its end.
+const STANDSTILL: Duration = Duration::from_secs(15);
+
 /// What the node says of itself on the bus.
 struct Said {
     handle: Handle,
@@ -242,9 +247,9 @@ impl Said {
         let (held, edges): (Vec<_>, Vec<_>) =
             shown.iter().filter(|view| view.playlists.is_some()).partition(|view| view.holding == Holding::Owner);
         let named = |views: Vec<&Arc<StreamView>>| views.into_iter().map(|view| view.stream.clone()).collect();
-        // One that is still filling its window is no owner yet.
-        let held = held.into_iter().filter(|view| view.media.is_whole()).collect();
         let state = if self.draining.load(Ordering::Relaxed) { NodeState::Draining } else { NodeState::Online };
+        let is_owned = |view: &&Arc<StreamView>| is_owned(view, state, clock.wall());
+        let held = held.into_iter().filter(is_owned).collect();
         PresenceParts {
             state,
             https: Some(self.https_url.clone()),
@@ -257,6 +262,13 @@ impl Said {
             edges: named(edges),
         }
     }
+}
+
+/// Whether a node says that it owns what it holds. Not one that is still filling its window; and a node that is to be left, which stays
+/// until others own its streams, not of what nobody takes over: what has ended, or what no ingest has any more.
+fn is_owned(view: &StreamView, state: NodeState, now: UnixMillis) -> bool {
+    let stands_still = view.ended || now.since(view.admitted_at) >= STANDSTILL;
+    view.media.is_whole() && !(state == NodeState::Draining && stands_still)
 }
 
 /// What `/status` shows of this node: its streams, what was admitted and what was refused.
@@ -299,4 +311,51 @@ async fn first_error(mut tasks: JoinSet<Result<()>>, shutdown: &CancellationToke
         }
     }
     ended
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use media::Now;
+
+    use super::*;
+    use crate::gate::tests::START;
+    use crate::gate::tests::studio::{self, Authority, Row, Studio, cluster, node, sha256};
+    use crate::gate::{Output, Source};
+
+    #[test]
+    fn node_that_is_to_be_left_does_not_own_what_nobody_takes_over() {
+        let authority = Authority::new();
+        let keyring = Keyring::new(cluster(), authority.root.public_key().unwrap());
+        let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 1 << 30 };
+        let mut gate = Gate::new(settings, keyring, BTreeMap::new());
+        let mut studio = Studio::new("demo", START);
+        let at =
+            |seconds| Now { elapsed: Duration::from_secs(seconds), wall: START.plus(Duration::from_secs(seconds)) };
+        gate.apply(Input::Grant(authority.grant(&studio.key, START)), at(0));
+        gate.apply(Input::Tick, at(2));
+        let mut take = |row: &Row, now: Now| {
+            let stream = studio::stream("demo");
+            let objects = row.objects.iter().cloned().map(|(name, bytes)| {
+                let digest = sha256(&bytes);
+                Input::Object { name, digest, bytes, peer: node("i1") }
+            });
+            let seal = Input::Seal { stream, raw: row.sealed.raw().clone(), source: Source::Bus };
+            let outputs: Vec<Output> = objects.chain([seal]).flat_map(|input| gate.apply(input, now)).collect();
+            let views = outputs.into_iter().filter_map(|output| match output {
+                Output::Publish(view) => Some(view),
+                _ => None,
+            });
+            views.last().unwrap()
+        };
+        let rows = studio.segment(at(2).wall);
+        let live = rows.iter().map(|row| take(row, at(2))).last().unwrap();
+        let ended = take(&studio.end(at(3).wall), at(3));
+        let (online, draining) = (NodeState::Online, NodeState::Draining);
+        assert!(is_owned(&live, online, at(100).wall) && is_owned(&ended, online, at(4).wall));
+        assert!(is_owned(&live, draining, at(4).wall), "others own it in a moment");
+        assert!(!is_owned(&live, draining, at(100).wall), "its ingest is gone");
+        assert!(!is_owned(&ended, draining, at(4).wall));
+    }
 }

@@ -113,12 +113,13 @@ impl Gate {
                     self.refuse(AlertReason::Digest, &name.stream, detail);
                     return Answer::Refused(AlertReason::Digest);
                 }
-                // It would be acknowledged and thrown away: whoever pushes makes an owner of this node in a moment.
-                Some(_) if stream.is_edge() => return Answer::Full,
+                // It would be acknowledged and thrown away, now or with its seal: whoever pushes makes an owner of this node in a
+                // moment.
+                _ if stream.is_edge() => return Answer::Full,
                 Some(named) if named.is_settled => return Answer::Known,
                 Some(_) => {
                     stream.foresee(name, digest, &bytes);
-                    stream.fill(name, digest, bytes);
+                    stream.fill(name, digest, bytes, shared.now.elapsed);
                     return Answer::Stored;
                 }
                 None => stream.foresee(name, digest, &bytes),
@@ -159,8 +160,8 @@ impl Gate {
         match result {
             Pulled::Object { digest, bytes } if wanted(self) == Some(digest) => {
                 if self.make_room(length(&bytes)) {
-                    if let Some((stream, _)) = self.held(&name.stream) {
-                        stream.fill(name, digest, bytes);
+                    if let Some((stream, shared)) = self.held(&name.stream) {
+                        stream.fill(name, digest, bytes, shared.now.elapsed);
                     }
                     return;
                 }

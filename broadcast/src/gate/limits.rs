@@ -33,7 +33,7 @@ pub const PULL_AFTER: Duration = Duration::from_millis(300);
 pub const PULL_ROUND_PAUSE: Duration = Duration::from_millis(500);
 /// Pulls at once per stream: fills a window of 500 objects in a second or two without crowding the listener of a peer.
 pub const PULLS_PER_STREAM: usize = 16;
-/// A named object that is still missing after this is reported; asking goes on.
+/// A named object that is still missing after this, while nothing before it in the log has come either, is reported; asking goes on.
 pub const OBJECT_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a missing seal may be late (brokers reorder) before peers are asked for the log.
 pub const SEAL_LATE_AFTER: Duration = Duration::from_millis(200);

@@ -65,7 +65,8 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
-    /// Takes bytes in. The same bytes under the same name are taken once.
+    /// Takes bytes in. The same bytes under the same name are taken once; who sends them again still waits for their seal, and
+    /// is answered that they are here, so their time begins anew.
     ///
     /// # Errors
     /// When a bound is reached; says which.
@@ -78,7 +79,11 @@ impl Quarantine {
         now: Duration,
     ) -> Result<(), Full> {
         let key = (name.clone(), digest);
-        if self.claims.contains_key(&key) {
+        self.order += 1;
+        let ticket = (now + QUARANTINE_WAIT_MAX, self.order);
+        if let Some(claim) = self.claims.get_mut(&key) {
+            self.deadlines.remove(&std::mem::replace(&mut claim.ticket, ticket));
+            self.deadlines.insert(ticket, key);
             return Ok(());
         }
         let length = length(&bytes);
@@ -99,8 +104,6 @@ impl Quarantine {
         self.peers.entry(peer.clone()).or_default().add(length);
         self.streams.entry(name.stream.clone()).or_default().add(length);
         self.total.add(length);
-        self.order += 1;
-        let ticket = (now + QUARANTINE_WAIT_MAX, self.order);
         self.deadlines.insert(ticket, key.clone());
         self.claims.insert(key, Claim { bytes, peer: peer.clone(), ticket });
         Ok(())

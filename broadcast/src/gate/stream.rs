@@ -339,8 +339,8 @@ impl Stream {
     }
 
     /// The bytes of a wanted object came; `digest` was compared.
-    pub(super) fn fill(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes) {
-        let Some(want) = self.wants.forget(name) else { return };
+    pub(super) fn fill(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes, now: Duration) {
+        let Some(want) = self.wants.came(name, now) else { return };
         let pending = self.pending.iter_mut().find(|pending| pending.sealed.body().sequence == want.sequence);
         if let Some(pending) = pending {
             pending.missing -= 1;
@@ -445,7 +445,7 @@ impl Stream {
         self.show_from = show_from;
         for (name, digest, bytes) in kept {
             if self.wants.get(&name).is_some_and(|want| want.digest == digest) {
-                self.fill(&name, digest, bytes);
+                self.fill(&name, digest, bytes, shared.now.elapsed);
             }
         }
     }

@@ -15,6 +15,7 @@ pub(super) struct Want {
     pub(super) length: u64,
     /// The seal that names it.
     pub(super) sequence: LogSequence,
+    /// When it was sealed, or something before it in the log came.
     since: Duration,
     next_try: Duration,
     tried: usize,
@@ -62,6 +63,14 @@ impl Wants {
         let want = self.wants.remove(name)?;
         self.in_flight -= usize::from(want.in_flight);
         Some(want)
+    }
+
+    /// Its bytes came. An ingest pushes in log order, row by row: what was sealed later has its time from now on, however far behind
+    /// its seal that is.
+    pub(super) fn came(&mut self, name: &ObjectName, now: Duration) -> Option<Want> {
+        let came = self.forget(name)?;
+        self.wants.values_mut().filter(|want| want.sequence >= came.sequence).for_each(|want| want.since = now);
+        Some(came)
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(LogSequence) -> bool) {

@@ -127,6 +127,15 @@ impl Pusher {
         self.shared.acknowledged.subscribe()
     }
 
+    /// Whether everything that no node has acknowledged is still in the ring: then it is pushed until one has.
+    pub(crate) fn will_deliver(&self) -> bool {
+        let acknowledged = *self.shared.acknowledged.borrow();
+        self.shared.with_ring(|ring| {
+            let oldest = ring.at(ring.start()).map(|found| node_task::place(&found.entry));
+            ring.start() == 0 || oldest <= acknowledged
+        })
+    }
+
     /// The newest seal that some node said has no place in the log: the log goes on elsewhere.
     pub(crate) fn conflict(&self) -> watch::Receiver<Option<Place>> {
         self.shared.conflict.subscribe()

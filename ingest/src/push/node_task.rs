@@ -182,7 +182,7 @@ impl NodeTask {
     }
 }
 
-fn place(entry: &RingEntry) -> super::Place {
+pub(super) fn place(entry: &RingEntry) -> super::Place {
     (entry.epoch, entry.sequence)
 }
 

@@ -23,10 +23,10 @@ use crate::heads::{Ask, Found};
 use crate::pipeline::thumbnail::{Thumbnailer, Thumbnails};
 use crate::push::{Place, Pusher, RING_ENTRIES_MAX, RingEntry};
 
-/// How long a new epoch waits for some node to have the bytes of the epoch before: they are a few parts.
-const ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(2);
-/// The same at the end of the role.
+/// How long the end of the role waits for some node to have the newest bytes: they are a few parts.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
+/// How long the end of a stream does: nobody waits for it, and nodes that are slow may be a minute behind.
+const END_WAIT: Duration = Duration::from_secs(60);
 /// Own positions that are kept to build on, should the newest not be acknowledged: as many as the ring has entries.
 const POSITIONS_MAX: usize = RING_ENTRIES_MAX;
 
@@ -141,7 +141,7 @@ impl Writer {
         Ok(self.found.and_then(|found| found.base()?.reached))
     }
 
-    /// Begins an epoch that builds on the newest position whose bytes some node has. What an outage has left to say is said before.
+    /// Begins an epoch that builds on the newest position whose bytes some node has or will have. What an outage has left to say is said before.
     pub(super) async fn open_epoch(
         &mut self,
         renditions: Vec<RenditionConfig>,
@@ -151,7 +151,7 @@ impl Writer {
         self.end_outage(hold).await;
         self.reached().await?;
         let found = self.found.take().unwrap_or_default();
-        let base = match self.own_base().await {
+        let base = match self.own_base() {
             Some(own) => found.admitted.filter(|admitted| admitted.place() > own.place()).or(Some(own)),
             None => found.base(),
         };
@@ -180,19 +180,15 @@ impl Writer {
         Ok(())
     }
 
-    /// The newest of our own seals whose bytes some node has; the newest of all when no node is there to have them.
-    async fn own_base(&self) -> Option<LogPosition> {
+    /// The newest of our own seals, as long as its bytes come to the nodes, be they ever so slow: what it left out would be void,
+    /// and be pushed in vain. Else the newest whose bytes some node has; the newest of all when no node is there to have them.
+    fn own_base(&self) -> Option<LogPosition> {
         let newest = *self.positions.back()?;
-        let mut acknowledged = self.pusher.as_ref()?.acknowledged();
-        if self.hub.services.links.nodes.online().is_empty() {
+        let pusher = self.pusher.as_ref()?;
+        if self.hub.services.links.nodes.online().is_empty() || pusher.will_deliver() {
             return Some(newest);
         }
-        let has_newest = |place: &Option<Place>| place.is_some_and(|place| place >= newest.place());
-        let in_time = tokio::time::timeout(ACKNOWLEDGE_WAIT, acknowledged.wait_for(has_newest)).await.is_ok();
-        if in_time {
-            return Some(newest);
-        }
-        let place = (*acknowledged.borrow())?;
+        let place = (*pusher.acknowledged().borrow())?;
         self.positions.iter().rev().find(|position| position.place() <= place).copied().or(Some(newest))
     }
 
@@ -322,12 +318,21 @@ impl Writer {
         }
     }
 
-    /// Waits a moment for the last bytes to arrive, and ends delivery.
+    /// Waits for the last bytes to arrive, no longer than for a moment once the role shuts down, and ends delivery.
     pub(super) async fn finish(mut self) {
         let Some(pusher) = self.pusher.take() else { return };
         if let Some(newest) = self.positions.back() {
-            // Whether it came or not, this is the end.
-            let _ = tokio::time::timeout(FLUSH_WAIT, pusher.delivered(newest.place())).await;
+            let shutdown = &self.hub.shutdown;
+            let moment = async {
+                shutdown.cancelled().await;
+                tokio::time::sleep(FLUSH_WAIT).await;
+            };
+            // Whether they came or not, this is the end.
+            tokio::select! {
+                () = pusher.delivered(newest.place()) => {}
+                () = moment => {}
+                () = tokio::time::sleep(END_WAIT) => {}
+            }
         }
         pusher.finish().await;
     }

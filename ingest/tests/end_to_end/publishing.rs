@@ -135,6 +135,43 @@ async fn seal_that_a_node_had_no_room_for_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn next_epoch_builds_on_rows_that_a_slow_node_has_not_taken_yet() {
+    let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 20).await;
+    let url = cluster.url("live", KEY);
+    let publisher = cluster.publish(&url, 6);
+    let receiver = &cluster.receiver;
+    receiver.wait_for("some bytes", |r| r.seals().iter().filter(|s| r.complete(s)).count() >= 2).await;
+    receiver.objects_busy.store(true, Ordering::SeqCst);
+    assert!(publisher.end().await.status.success());
+    cluster.session(SessionState::Reconnecting).await;
+    assert!(cluster.publish(&url, 4).end().await.status.success());
+    receiver.wait_for("epoch 2", |r| r.seals().last().is_some_and(|s| s.body().epoch == Epoch(2))).await;
+    assert!(receiver.seals().iter().any(|s| s.body().epoch == Epoch(1) && !receiver.complete(s)), "it was slow");
+    receiver.objects_busy.store(false, Ordering::SeqCst);
+    cluster.session_where("reconnecting again", |s| (s.epoch, s.state) == (Epoch(2), SessionState::Reconnecting)).await;
+    receiver.wait_for("all bytes", |r| r.seals().iter().all(|s| r.complete(s))).await;
+    log::check(receiver);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_node_gets_the_rest_of_a_stream_that_has_ended() {
+    let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 1).await;
+    let publisher = cluster.publish(&cluster.url("live", KEY), 5);
+    let receiver = &cluster.receiver;
+    receiver.wait_for("some bytes", |r| r.seals().iter().filter(|s| r.complete(s)).count() >= 2).await;
+    receiver.objects_busy.store(true, Ordering::SeqCst);
+    assert!(publisher.end().await.status.success());
+    cluster.session(SessionState::Ended).await;
+    let busy = receiver.busy();
+    receiver.wait_for("more attempts, over some seconds", |r| r.busy() >= busy + 30).await;
+    receiver.objects_busy.store(false, Ordering::SeqCst);
+    receiver.wait_for("all bytes", |r| r.seals().iter().all(|s| r.complete(s))).await;
+    assert_eq!(log::check(receiver).last().map(|last| last.body().kind), Some(SealKind::End));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broker_replaced_by_an_empty_one_costs_no_seal() {
     let mut cluster = Cluster::start(|_| {}).await;
     let publisher = cluster.publish(&cluster.url("live", KEY), 10);

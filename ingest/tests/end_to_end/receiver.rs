@@ -25,6 +25,8 @@ struct Inner {
     put_seals: std::collections::BTreeSet<Place>,
     bus_seals: std::collections::BTreeSet<Place>,
     refused: Vec<String>,
+    /// Objects that were answered 503.
+    busy: usize,
 }
 
 pub(crate) struct Receiver {
@@ -35,6 +37,8 @@ pub(crate) struct Receiver {
     pub(crate) away: AtomicBool,
     /// Answers 503 to seals alone while set.
     pub(crate) seals_busy: AtomicBool,
+    /// Answers 503 to objects alone while set.
+    pub(crate) objects_busy: AtomicBool,
     changed: watch::Sender<()>,
 }
 
@@ -46,6 +50,7 @@ impl Receiver {
             clock: node::clock::Clock::new(),
             away: AtomicBool::new(false),
             seals_busy: AtomicBool::new(false),
+            objects_busy: AtomicBool::new(false),
             changed: watch::Sender::new(()),
         })
     }
@@ -104,6 +109,10 @@ impl Receiver {
 
     pub(crate) fn refused(&self) -> Vec<String> {
         self.inner().refused.clone()
+    }
+
+    pub(crate) fn busy(&self) -> usize {
+        self.inner().busy
     }
 
     pub(crate) fn put_seals(&self) -> usize {
@@ -172,7 +181,9 @@ impl Receiver {
 }
 
 async fn put_object(State(receiver): State<Arc<Receiver>>, uri: OriginalUri, bytes: Bytes) -> StatusCode {
-    if receiver.away.load(Ordering::SeqCst) {
+    if receiver.away.load(Ordering::SeqCst) || receiver.objects_busy.load(Ordering::SeqCst) {
+        receiver.inner().busy += 1;
+        receiver.changed.send_replace(());
         return StatusCode::SERVICE_UNAVAILABLE;
     }
     let known = receiver.inner().objects.insert(uri.path().to_owned(), bytes.clone());

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::gate::limits::{
-    QUARANTINE_BYTES_PER_PEER, QUARANTINE_CLAIMS_PER_NAME, QUARANTINE_ENTRIES_PER_PEER, QUARANTINE_WAIT_MAX,
+    OBJECT_DEADLINE, QUARANTINE_BYTES_PER_PEER, QUARANTINE_CLAIMS_PER_NAME, QUARANTINE_ENTRIES_PER_PEER,
+    QUARANTINE_WAIT_MAX,
 };
 use media::{Digest, Epoch, MediaSequence, PartIndex, Slot};
 
@@ -194,6 +195,43 @@ fn bytes_without_a_seal_are_dropped_in_time() {
     assert_eq!(bench.reasons(), vec![AlertReason::Deadline; row.objects.len()]);
     assert_eq!(bench.gate.shared.quarantine.bytes(), 0);
     bench.take(&row);
+    still_alive(&mut studio, &mut bench);
+}
+
+#[test]
+fn bytes_that_are_sent_again_wait_anew_for_their_seal() {
+    let (mut studio, mut bench) = setup();
+    let row = studio.row(bench.wall());
+    bench.objects(&row);
+    bench.wait(QUARANTINE_WAIT_MAX - Duration::from_secs(1));
+    // The seal was not taken: its pusher sends all of the row again.
+    bench.objects(&row);
+    assert_eq!(bench.answers, vec![Answer::Stored; 2 * row.objects.len()]);
+    bench.wait(QUARANTINE_WAIT_MAX - Duration::from_secs(1));
+    let admitted = bench.admitted();
+    bench.seal(&row);
+    assert_eq!((bench.admitted(), bench.reasons()), (admitted + 1, vec![]));
+    still_alive(&mut studio, &mut bench);
+}
+
+#[test]
+fn bytes_that_come_in_log_order_are_waited_for_however_far_behind_their_seals() {
+    let (mut studio, mut bench) = setup();
+    let rows: Vec<Row> = (0..3).flat_map(|_| studio.segment(bench.wall())).collect();
+    rows.iter().for_each(|row| bench.seal(row));
+    for row in &rows {
+        bench.wait(OBJECT_DEADLINE - Duration::from_secs(1));
+        bench.objects(row);
+    }
+    assert_eq!((bench.admitted(), bench.reasons()), (u64::try_from(rows.len()).unwrap(), vec![]));
+    // What was passed over is not: later bytes say that it does not come any more.
+    let rows: Vec<Row> = (0..3).flat_map(|_| studio.segment(bench.wall())).collect();
+    rows.iter().for_each(|row| bench.seal(row));
+    for row in rows.iter().skip(1) {
+        bench.wait(Duration::from_secs(1));
+        bench.objects(row);
+    }
+    assert!(bench.reasons().contains(&AlertReason::Deadline));
     still_alive(&mut studio, &mut bench);
 }
 
