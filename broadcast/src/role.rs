@@ -331,7 +331,8 @@ mod tests {
         let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 1 << 30 };
         let mut gate = Gate::new(settings, keyring, BTreeMap::new());
         let mut studio = Studio::new("demo", START);
-        let at = |seconds| Now { elapsed: Duration::from_secs(seconds), wall: START.plus(Duration::from_secs(seconds)) };
+        let at =
+            |seconds| Now { elapsed: Duration::from_secs(seconds), wall: START.plus(Duration::from_secs(seconds)) };
         gate.apply(Input::Grant(authority.grant(&studio.key, START)), at(0));
         gate.apply(Input::Tick, at(2));
         let mut take = |row: &Row, now: Now| {
