@@ -327,8 +327,12 @@ impl Writer {
                 shutdown.cancelled().await;
                 tokio::time::sleep(FLUSH_WAIT).await;
             };
+            let mut conflict = pusher.conflict();
+            // The log goes on without them: somebody publishes the stream again.
+            let is_void = |refused: &Option<Place>| refused.is_some_and(|(epoch, _)| epoch == newest.place().0);
             // Whether they came or not, this is the end.
             tokio::select! {
+                _ = conflict.wait_for(is_void) => {}
                 () = pusher.delivered(newest.place()) => {}
                 () = moment => {}
                 () = tokio::time::sleep(END_WAIT) => {}
