@@ -29,8 +29,15 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
+        Self::set_with("").await
+    }
+
+    /// With settings of the ingests.
+    async fn set_with(ingest: &str) -> Self {
         let mut cluster = Cluster::start().await;
-        cluster.settings.push_str("\n[role.ingest]\nsegment_ms = 2000\n\n[role.broadcast]\ntarget_duration_s = 2\n");
+        let settings =
+            format!("\n[role.ingest]\nsegment_ms = 2000\n{ingest}\n[role.broadcast]\ntarget_duration_s = 2\n");
+        cluster.settings.push_str(&settings);
         let control = cluster.node("control").await;
         let nodes = vec![cluster.node("b1").await, cluster.node("b2").await];
         let balancer = cluster.node("lb").await;
@@ -53,6 +60,17 @@ impl Stage {
         self.ingests.insert(id, (node, publisher));
     }
 
+    /// The publisher of an ingest goes away.
+    fn leave(&mut self, id: &str) {
+        self.ingests.get_mut(id).unwrap().1.kill();
+    }
+
+    /// And comes back.
+    fn come_back(&mut self, id: &'static str) {
+        let (node, _) = self.ingests.remove(id).unwrap();
+        self.publish(id, node);
+    }
+
     async fn playlist(&self, segments: usize) -> MediaPlaylist {
         playlist(&self.cluster.http, &self.base, STREAM, "360p", segments).await
     }
@@ -73,11 +91,23 @@ impl Stage {
     }
 
     /// What an ingest says of the stream.
-    async fn duty(&self, ingest: &str) -> Option<String> {
+    async fn status(&self, ingest: &str, field: &str) -> Option<serde_json::Value> {
         let ops = text(&self.ingests[ingest].0.ready, "ops");
         let status: serde_json::Value =
             serde_json::from_str(&get(&reqwest::Client::new(), &format!("{ops}/status")).await?).ok()?;
-        status.pointer(&format!("/nodes/{ingest}/streams/{STREAM}/duty"))?.as_str().map(str::to_owned)
+        status.pointer(&format!("/nodes/{ingest}/streams/{STREAM}/{field}")).cloned()
+    }
+
+    async fn duty(&self, ingest: &str) -> Option<String> {
+        self.status(ingest, "duty").await?.as_str().map(str::to_owned)
+    }
+
+    async fn until_slates(&self, shown: [bool; 2]) {
+        eventually_async(&format!("slates {shown:?}"), PATIENCE, async || {
+            let now = [self.status(INGESTS[0], "slate").await?, self.status(INGESTS[1], "slate").await?];
+            (now == shown).then_some(())
+        })
+        .await;
     }
 
     async fn until_duties(&self, duties: [&str; 2]) {
@@ -188,6 +218,44 @@ async fn ingests_that_do_not_hear_of_each_other_are_parted_by_the_nodes() {
     let later = stage.goes_on(3).await;
     assert_eq!(discontinuities(&later), 1);
     stage.until_duties(["standby", "active"]).await;
+    stage.nodes_agree().await;
+}
+
+/// The slate is media to nodes and players. To an ingest with a publisher it is none; and who stands by shows none.
+#[tokio::test(flavor = "multi_thread")]
+async fn slate_is_shown_by_the_active_ingest_alone_and_gives_way_to_a_publisher_at_the_other() {
+    let _turn = support::turn().await;
+    // No grace ends meanwhile.
+    let mut stage = Stage::set_with("outage = \"slate\"\nreconnect_grace_seconds = 600\n").await;
+    stage.begin("ingest2").await;
+    stage.until_duties(["active", "standby"]).await;
+    stage.leave("ingest2");
+    let going_on = stage.goes_on(4).await;
+    assert_eq!(discontinuities(&going_on), 0, "the one that stood by changes nothing");
+    stage.until_slates([false, false]).await;
+
+    stage.leave("ingest");
+    stage.until_slates([true, false]).await;
+    let slate = stage.goes_on(3).await;
+    assert_eq!(discontinuities(&slate), 1);
+    stage.until_slates([true, false]).await;
+
+    stage.come_back("ingest2");
+    stage.until_duties(["standby", "active"]).await;
+    stage.until_slates([false, false]).await;
+    let later = stage.goes_on(2).await;
+    assert_eq!(discontinuities(&later), 2);
+
+    stage.come_back("ingest");
+    stage.goes_on(2).await;
+    stage.until_duties(["standby", "active"]).await;
+    stage.leave("ingest2");
+    stage.until_duties(["active", "standby"]).await;
+    let last = stage.goes_on(3).await;
+    assert!(discontinuities(&last) >= 3);
+    stage.until_slates([false, false]).await;
+    let dates: Vec<_> = last.segments.iter().filter_map(|segment| segment.program_date_time).collect();
+    assert!(dates.is_sorted(), "{dates:?}");
     stage.nodes_agree().await;
 }
 

@@ -47,8 +47,10 @@ pub enum Name {
     Sound44100,
     /// AAC at 48 kHz, mono.
     Mono,
-    /// AAC at 24 kHz in stereo: the core of an HE-AAC stream at 48 kHz.
-    Sound24000,
+    /// HE-AAC at 48 kHz in stereo on a core at 24 kHz, which its header does not say.
+    HeAac,
+    /// HE-AAC v2: the same, on a core of one channel.
+    HeAacV2,
     /// MP3 at 44.1 kHz.
     Mp3,
     /// 640x360 at 30 frames a second, a keyframe every 2 s, with its sound 600 kbit/s. 16 s: whole frames of both, so that it can be
@@ -182,7 +184,7 @@ impl Recipe {
                 encoder: "-c:v libaom-av1 -usage realtime -cpu-used 8 -lag-in-frames 0 -g 30 -keyint_min 30 -b:v 250k",
                 ..normal
             },
-            Name::Sound44100 | Name::Mono | Name::Sound24000 | Name::Mp3 => return None,
+            Name::Sound44100 | Name::Mono | Name::HeAac | Name::HeAacV2 | Name::Mp3 => return None,
         })
     }
 }
@@ -190,16 +192,24 @@ impl Recipe {
 /// Rate, channels and encoder of the sound.
 fn tone(name: Name) -> Option<(u32, u32, &'static str)> {
     match name {
-        Name::Hevc | Name::Av1 => None,
+        Name::Hevc | Name::Av1 | Name::HeAac | Name::HeAacV2 => None,
         Name::Sound44100 => Some((44_100, 2, "-c:a aac -b:a 64k")),
         Name::Mono => Some((48_000, 1, "-c:a aac -b:a 48k")),
-        Name::Sound24000 => Some((24_000, 2, "-c:a aac -b:a 48k")),
         Name::Mp3 => Some((44_100, 2, "-c:a libmp3lame -b:a 64k")),
         _ => Some((48_000, 2, "-c:a aac -b:a 64k")),
     }
 }
 
 fn make(directory: &Path, name: Name) -> anyhow::Result<Clip> {
+    match name {
+        Name::HeAac => {
+            return Ok(adts(&Bytes::from_static(include_bytes!("../../testdata/he-aac.aac")), &[0x13, 0x10]));
+        }
+        Name::HeAacV2 => {
+            return Ok(adts(&Bytes::from_static(include_bytes!("../../testdata/he-aac-v2.aac")), &[0x13, 0x08]));
+        }
+        _ => {}
+    }
     let (recipe, tone) = (Recipe::of(name), tone(name));
     let seconds = recipe.as_ref().map_or(8, |recipe| recipe.seconds);
     let enhanced = matches!(name, Name::Hevc | Name::Av1);
@@ -266,6 +276,23 @@ fn fragments(bytes: &Bytes) -> Clip {
     clip
 }
 
+/// The frames of an ADTS file without CRCs (ISO/IEC 14496-3, 1.A.2.2), each 2048 samples at 48 kHz.
+fn adts(bytes: &Bytes, config: &'static [u8]) -> Clip {
+    const HEADER_BYTES: usize = 7;
+    let mut clip = Clip { sound_config: config.into(), ..Clip::default() };
+    let mut at = 0;
+    while let Some([_, _, _, high, middle, low, _]) = bytes.get(at..at + HEADER_BYTES) {
+        let length = usize::from(high & 3) << 11 | usize::from(*middle) << 3 | usize::from(low >> 5);
+        if length < HEADER_BYTES || bytes.len() < at + length {
+            break;
+        }
+        let at_ms = i64::try_from(clip.sounds.len()).unwrap_or(i64::MAX).saturating_mul(2_048 * 1_000) / 48_000;
+        clip.sounds.push(Sound { at_ms, data: bytes.slice(at + HEADER_BYTES..at + length) });
+        at += length;
+    }
+    clip
+}
+
 /// The body of a box, wherever in `bytes` it stands: that of a decoder configuration is unlike anything else there.
 fn record(bytes: &[u8], kind: &[u8; 4]) -> Option<Bytes> {
     let at = bytes.windows(4).position(|window| window == kind)?;
@@ -290,6 +317,10 @@ mod tests {
         }
         let normal = clips.get(Name::Normal).unwrap();
         assert_eq!((normal.pictures.len(), normal.pictures[30].key, normal.pictures[31].key), (660, true, false));
+        for name in [Name::HeAac, Name::HeAacV2] {
+            let sounds = &clips.get(name).unwrap().sounds;
+            assert_eq!((sounds.len(), sounds[186].at_ms), (187, 7_936), "{name:?}");
+        }
         let reordered = clips.get(Name::OpenGop).unwrap();
         assert!(reordered.pictures.iter().any(|picture| picture.composition_ms > 0));
     }

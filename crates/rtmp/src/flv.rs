@@ -1,8 +1,11 @@
 //! Bodies of RTMP's audio and video messages: FLV tags (Video File Format 10.1, E.4.2 and E.4.3) and the FourCC form of
 //! Enhanced RTMP (v2, "Enhanced Video" and "Enhanced Audio"), of which `avc1`, `hvc1`, `av01`, `mp4a` and `.mp3` are taken. What else there
-//! is, multitrack and Opus with it, is refused by name, and never taken for something else. Pure.
+//! is, several tracks and Opus with it, is refused by name, and never taken for something else. Pure.
 
 use bytes::Bytes;
+
+/// Packet type of both kinds: what modifies the packet comes first.
+const MOD_EX: u8 = 7;
 
 /// How a picture is coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,12 @@ pub enum FlvError {
         /// Its name.
         codec: String,
     },
+    /// Packets of several tracks, or with one that has a number: the publisher has to send the plain form.
+    #[error("multitrack {0} is not supported: send one track")]
+    Multitrack(&'static str),
+    /// Packets with an extension before what they carry (ModEx).
+    #[error("{0} with ModEx extensions is not supported: send it without")]
+    ModEx(&'static str),
     /// Ends within a header.
     #[error("{0} tag is cut off")]
     Truncated(&'static str),
@@ -89,12 +98,16 @@ fn enhanced_video(first: u8, body: &Bytes) -> Result<Body, FlvError> {
     const CODED_FRAMES_X: u8 = 3;
     const METADATA: u8 = 4;
     const TS_SEQUENCE_START: u8 = 5;
+    const MULTITRACK: u8 = 6;
     const COMMAND_FRAME: u8 = 5;
     let refused = |codec: String| Err(FlvError::Codec { kind: "video", codec });
     let (frame, packet) = ((first >> 4) & 0x07, first & 0x0F);
-    if packet > TS_SEQUENCE_START {
-        // Multitrack (6) and ModEx (7) have their own bytes where the FourCC would stand.
-        return refused("in a multitrack or ModEx packet".to_owned());
+    // These have their own bytes where the FourCC would stand.
+    match packet {
+        ..MULTITRACK => {}
+        MULTITRACK => return Err(FlvError::Multitrack("video")),
+        MOD_EX => return Err(FlvError::ModEx("video")),
+        other => return refused(format!("in packets of type {other}")),
     }
     if frame == COMMAND_FRAME && packet != METADATA {
         // A seek command, without a FourCC.
@@ -153,10 +166,13 @@ fn enhanced_audio(first: u8, body: &Bytes) -> Result<Body, FlvError> {
     const SEQUENCE_START: u8 = 0;
     const CODED_FRAMES: u8 = 1;
     const MULTITRACK: u8 = 5;
+    let refused = |codec: String| Err(FlvError::Codec { kind: "audio", codec });
     let packet = first & 0x0F;
-    if packet >= MULTITRACK {
-        let codec = "in a multitrack or ModEx packet".to_owned();
-        return Err(FlvError::Codec { kind: "audio", codec });
+    match packet {
+        ..MULTITRACK => {}
+        MULTITRACK => return Err(FlvError::Multitrack("audio")),
+        MOD_EX => return Err(FlvError::ModEx("audio")),
+        other => return refused(format!("in packets of type {other}")),
     }
     let four_cc = body.get(1..5).ok_or(FlvError::Truncated("audio"))?;
     let data = body.slice(5..);
@@ -166,7 +182,7 @@ fn enhanced_audio(first: u8, body: &Bytes) -> Result<Body, FlvError> {
         (b"mp4a", CODED_FRAMES) => Ok(Body::Audio(data)),
         (b".mp3", CODED_FRAMES) => Ok(Body::Mp3(data)),
         (b"mp4a" | b".mp3", _) => Ok(Body::Nothing),
-        (other, _) => Err(FlvError::Codec { kind: "audio", codec: four_cc_name(other) }),
+        (other, _) => refused(four_cc_name(other)),
     }
 }
 
@@ -269,9 +285,7 @@ mod tests {
             (b"\x12\x01\0\0\0", "Sorenson"),
             (b"\x90vp09", "VP9 (vp09)"),
             (b"\x90HVC1", "\"HVC1\""),
-            (b"\x96avc1", "multitrack"),
-            (b"\x96\x00hvc1\x00", "multitrack"),
-            (b"\x97\x02\0\0\0\x01hvc1", "ModEx"),
+            (b"\x98avc1", "packets of type 8"),
             (b"\x95av01data", "MPEG-2 TS"),
             (b"\x90\0\x01\"x", "\\x00"),
         ] {
@@ -283,11 +297,24 @@ mod tests {
             (b"\x90Opus", "Opus"),
             (b"\x91Opusdata", "Opus"),
             (b"\x91ac-3data", "ac-3"),
-            (b"\x95\x01Opus\x00", "multitrack"),
-            (b"\x95\x00mp4a\x00data", "multitrack"),
+            (b"\x96mp4a", "packets of type 6"),
         ] {
             let error = audio(&Bytes::copy_from_slice(bytes)).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("AAC"), "{error}");
+        }
+    }
+
+    #[test]
+    fn several_tracks_and_extensions_are_refused_as_such() {
+        type Read = fn(&Bytes) -> Result<Body, FlvError>;
+        for (read, bytes, says) in [
+            (video as Read, &b"\x96\x00hvc1\x00"[..], "multitrack video is not supported: send one track"),
+            (video, b"\x97\x02\0\0\0\x01hvc1", "video with ModEx extensions is not supported: send it without"),
+            (audio, b"\x95\x01Opus\x00", "multitrack audio is not supported: send one track"),
+            (audio, b"\x95\x00mp4a\x00data", "multitrack audio is not supported: send one track"),
+            (audio, b"\x97\x02\0\0\0\x01mp4a", "audio with ModEx extensions is not supported: send it without"),
+        ] {
+            assert_eq!(read(&Bytes::copy_from_slice(bytes)).unwrap_err().to_string(), says);
         }
     }
 

@@ -174,6 +174,7 @@ impl Start {
         let bit_rate = u64::try_from(span).ok().and_then(|span| bits.checked_div(span)).unwrap_or(0);
         let idrs: Vec<i64> = times.iter().filter(|(_, idr, _)| *idr).map(|(dts, ..)| *dts).collect();
         SourceFormat {
+            codec: format.codec(),
             width: format.width(),
             height: format.height(),
             frame_rate_millihertz,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use media::{av1, avc, hevc};
+use rtmp::flv::VideoCodec;
 
 /// Parameter sets of the publisher's picture. H.264 may be passed through; the others are decoded and encoded again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,15 @@ pub enum VideoFormat {
 }
 
 impl VideoFormat {
+    /// How it is coded.
+    pub const fn codec(&self) -> VideoCodec {
+        match self {
+            Self::Avc(_) => VideoCodec::Avc,
+            Self::Hevc(_) => VideoCodec::Hevc,
+            Self::Av1(_) => VideoCodec::Av1,
+        }
+    }
+
     /// Width in pixels.
     pub fn width(&self) -> u32 {
         match self {

@@ -13,6 +13,7 @@ use super::*;
 
 mod clocks;
 mod codecs;
+mod he_aac;
 mod keyframes;
 mod pauses;
 mod sound;

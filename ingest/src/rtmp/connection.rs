@@ -293,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
     async fn tag(&mut self, body: Result<flv::Body, flv::FlvError>) -> Result<flv::Body, Closed> {
         match body {
             Ok(body) => Ok(body),
-            Err(error @ flv::FlvError::Codec { .. }) => {
+            Err(error @ (flv::FlvError::Codec { .. } | flv::FlvError::Multitrack(_) | flv::FlvError::ModEx(_))) => {
                 self.protocol.reject_publish("NetStream.Publish.BadName", &error.to_string());
                 Err(self.refuse("codec", error.to_string()).await)
             }

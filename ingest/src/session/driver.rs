@@ -111,9 +111,8 @@ impl Driver {
                 self.slate = None;
                 self.publish(publisher).await;
                 self.slate = self.prepare_slate();
-                let is_alone = self.hub.services.links.nodes.rank_of_ingest(&self.hub.services.context.id).1 == 1;
                 let until = clock.elapsed().saturating_add(YIELD);
-                hold = (!is_alone).then_some(Hold { media_from: None, until });
+                hold = (!self.is_alone()).then_some(Hold { media_from: None, until });
                 let (state, _) = self.hub.state(&self.stream);
                 self.announce(state);
             }
@@ -145,6 +144,11 @@ impl Driver {
         drop(reporter);
         self.announcer.finish().await;
         self.writer.finish().await;
+    }
+
+    /// Whether there is no other ingest.
+    fn is_alone(&self) -> bool {
+        self.hub.services.links.nodes.rank_of_ingest(&self.hub.services.context.id).1 == 1
     }
 
     /// The grace is over. `true` when the stream is forgotten, `false` when somebody publishes it again already.

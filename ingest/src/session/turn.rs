@@ -42,7 +42,8 @@ impl Duty {
 struct Other {
     ingest: NodeId,
     epoch: Epoch,
-    state: SessionState,
+    /// Since when it has no publisher. What it seals meanwhile is a slate, or gaps.
+    away_since: Option<Duration>,
     /// Tells the process that said so from one that was started in its place.
     process: Option<UnixMillis>,
     heard_at: Duration,
@@ -99,9 +100,11 @@ impl Turn {
             return;
         }
         let SessionInfo { ingest, epoch, state, .. } = session;
-        let other = Other { ingest: ingest.clone(), epoch: *epoch, state: *state, process, heard_at: now };
+        let before = self.other.as_ref().filter(|other| other.ingest == *ingest).and_then(|other| other.away_since);
+        let away_since = (*state != SessionState::Live).then(|| before.unwrap_or(now));
+        let other = Other { ingest: ingest.clone(), epoch: *epoch, away_since, process, heard_at: now };
         let is_newer = self.ours.is_none_or(|ours| ours < other.epoch);
-        if other.state == SessionState::Live && is_newer && self.duty == Duty::Active {
+        if away_since.is_none() && is_newer && self.duty == Duty::Active {
             self.stand_by(now);
         }
         self.other = Some(other);
@@ -124,7 +127,8 @@ impl Turn {
             self.newest = Some(place);
             if has_media {
                 self.media_at = now;
-                if self.is_pending {
+                let is_slate = self.other.as_ref().is_some_and(|other| other.away_since.is_some());
+                if self.is_pending && !is_slate {
                     self.stand_by(now);
                 }
             }
@@ -137,6 +141,8 @@ impl Turn {
         let asleep = self.looked_at.replace(now).map_or(Duration::ZERO, |before| now.saturating_sub(before));
         if asleep >= ASLEEP {
             self.media_at = self.media_at.saturating_add(asleep);
+            let away_since = self.other.as_mut().and_then(|other| other.away_since.as_mut());
+            away_since.into_iter().for_each(|since| *since = since.saturating_add(asleep));
         }
         if self.duty == Duty::Active {
             return false;
@@ -144,9 +150,14 @@ impl Turn {
         let is_at_work = self.other.as_mut().is_none_or(|other| {
             let process = process(&other.ingest);
             other.process = other.process.or(process);
-            other.state == SessionState::Live && process.is_some() && other.process == process
+            other.away_since.is_none() && process.is_some() && other.process == process
         });
-        let last_sign = self.other.as_ref().map_or(self.media_at, |other| self.media_at.max(other.heard_at));
+        let last_sign = match &self.other {
+            None => self.media_at,
+            Some(Other { away_since: None, heard_at, .. }) => self.media_at.max(*heard_at),
+            // Media that was on its way then is waited for, and the slate that follows is not.
+            Some(Other { away_since: Some(since), .. }) => self.media_at.clamp(*since, since.saturating_add(SETTLE)),
+        };
         let silent = now.saturating_sub(self.media_at) >= SILENCE_MAX;
         let settled = now.saturating_sub(last_sign) >= SETTLE;
         if !silent && (is_at_work || !settled) {
@@ -246,6 +257,30 @@ mod tests {
             turn.advanced(place(4, 9), true, at(1_250));
             assert_eq!(looks(&mut turn, there, (1_250, 5_000)), Some(2_250), "once what it said last has come");
         }
+    }
+
+    #[test]
+    fn slate_of_another_is_no_media_to_stand_by_for() {
+        let mut turn = standing_by();
+        let reconnecting = |epoch| session("i1", epoch, SessionState::Reconnecting);
+        turn.heard(&reconnecting(4), None, at(1_000));
+        turn.advanced(place(4, 9), true, at(1_250));
+        // The slate comes, in an epoch of its own, sooner than we look.
+        turn.heard(&reconnecting(5), None, at(2_000));
+        turn.advanced(place(5, 10), true, at(2_200));
+        assert_eq!(turn.duty(), Duty::Standby);
+        assert_eq!(looks(&mut turn, there, (2_250, 9_000)), Some(3_000), "at most two seconds after it was left");
+        for second in 3..30 {
+            turn.advanced(place(5, 10 + second), true, at(second * 1_000));
+            turn.heard(&reconnecting(5), None, at(second * 1_000 + 100));
+            assert_eq!(looks(&mut turn, there, (second * 1_000 + 250, second * 1_000 + 750)), None);
+            assert_eq!(turn.duty(), Duty::Active, "it stays our turn");
+        }
+        turn.heard(&session("i1", 6, SessionState::Live), None, at(30_000));
+        assert_eq!(turn.duty(), Duty::Standby, "somebody publishes there again");
+        assert_eq!(looks(&mut turn, there, (30_000, 31_000)), None);
+        turn.heard(&session("i1", 6, SessionState::Reconnecting), None, at(31_000));
+        assert_eq!(looks(&mut turn, there, (31_250, 39_000)), Some(32_000), "away anew");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Sound: absent, alone, late, and of changing formats.
 
+use bytes::Bytes;
+
 use super::{Case, LENGTH_MS, MIDDLE_MS, Studio};
 use crate::rtmp::chunk::kind;
 use crate::rtmp::clip::{Clip, Name};
@@ -15,10 +17,13 @@ const LATE_LENGTH_MS: i64 = 16_000;
 /// AAC-LC, 48 kHz, stereo in two bytes, and in four: behind it the marker of an extension that does not come (ISO/IEC 14496-3, 1.6.6.1).
 const LC_2_BYTES: &[u8] = &[0x11, 0x90];
 const LC_4_BYTES: &[u8] = &[0x11, 0x90, 0x56, 0xE5];
-/// HE-AAC: SBR on a core of AAC-LC at 24 kHz in stereo, 48 kHz after it.
+/// HE-AAC: SBR on a core of AAC-LC at 24 kHz in stereo, 48 kHz after it (1.6.5.2: hierarchical, and backward compatible).
 const HE_AAC: &[u8] = &[0x2B, 0x11, 0x88, 0x00];
+const HE_AAC_COMPATIBLE: &[u8] = &[0x13, 0x10, 0x56, 0xE5, 0x98];
+/// HE-AAC v2: the same with parametric stereo on a core of one channel.
+const HE_AAC_V2: &[u8] = &[0xEB, 0x09, 0x88, 0x00];
 
-pub(super) const CASES: [Case; 9] = [
+pub(super) const CASES: [Case; 13] = [
     Case::new("audio", "audio-none", "no sound", |studio| {
         let take = Take::avc(&*studio.clips.get(Name::Normal)?, 0, LENGTH_MS);
         studio.script(Options::default(), take)
@@ -55,10 +60,19 @@ pub(super) const CASES: [Case; 9] = [
     Case::new("audio", "audio-mono-to-stereo", "one channel becomes two", |studio| switch(studio, Name::Mono))
         .expecting(Outcome::PlaysWithOneDiscontinuity),
     Case::new("audio", "audio-he-aac", "HE-AAC, signalled in its header", |studio| {
-        // The core of the stream, without data for the upper half of its band.
-        let clip = Clip { sound_config: HE_AAC.into(), ..Clip::clone(&*studio.clips.get(Name::Sound24000)?) };
-        let pictures = Take::avc(&*studio.clips.get(Name::Normal)?, 0, LENGTH_MS);
-        studio.script(Options::default(), pictures.and(Take::aac(&clip, 0, LENGTH_MS)))
+        he_aac(studio, Name::HeAac, Some(HE_AAC))
+    }),
+    Case::new("audio", "audio-he-aac-compatible", "HE-AAC, signalled behind a header of AAC-LC", |studio| {
+        he_aac(studio, Name::HeAac, Some(HE_AAC_COMPATIBLE))
+    }),
+    Case::new("audio", "audio-he-aac-implicit", "HE-AAC, signalled by its frames alone", |studio| {
+        he_aac(studio, Name::HeAac, None)
+    }),
+    Case::new("audio", "audio-he-aac-v2", "HE-AAC v2 (parametric stereo), signalled in its header", |studio| {
+        he_aac(studio, Name::HeAacV2, Some(HE_AAC_V2))
+    }),
+    Case::new("audio", "audio-he-aac-v2-implicit", "HE-AAC v2, signalled by its frames alone", |studio| {
+        he_aac(studio, Name::HeAacV2, None)
     }),
     Case::new("audio", "audio-mp3", "MP3", |studio| {
         let pictures = Take::avc(&*studio.clips.get(Name::Normal)?, 0, LENGTH_MS);
@@ -73,4 +87,12 @@ fn switch(studio: &Studio<'_>, from: Name) -> anyhow::Result<Script> {
     let before = Take::aac(&*studio.clips.get(from)?, 0, MIDDLE_MS);
     let take = Take::avc(&normal, 0, LENGTH_MS).and(before).and(Take::aac(&normal, MIDDLE_MS, LENGTH_MS));
     studio.script(Options::default(), take)
+}
+
+/// Pictures with the sound of that clip, under another header if one is given.
+fn he_aac(studio: &Studio<'_>, name: Name, header: Option<&'static [u8]>) -> anyhow::Result<Script> {
+    let mut clip = Clip::clone(&*studio.clips.get(name)?);
+    clip.sound_config = header.map_or(clip.sound_config, Bytes::from_static);
+    let pictures = Take::avc(&*studio.clips.get(Name::Normal)?, 0, LENGTH_MS);
+    studio.script(Options::default(), pictures.and(Take::aac(&clip, 0, LENGTH_MS)))
 }

@@ -9,7 +9,8 @@ use super::*;
 
 fn likeness(width: u32, height: u32, frame_rate_millihertz: u32) -> Likeness {
     let bit_rate = BitsPerSecond(1_000_000);
-    let source = SourceFormat { width, height, frame_rate_millihertz, bit_rate, pass_through: true };
+    let codec = rtmp::flv::VideoCodec::Avc;
+    let source = SourceFormat { codec, width, height, frame_rate_millihertz, bit_rate, pass_through: true };
     Likeness { source, sound: false, segment: Duration::from_secs(4) }
 }
 

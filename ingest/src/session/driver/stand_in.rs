@@ -9,7 +9,7 @@ use node::clock::Clock;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Driver, Next, START_SPARE};
+use super::{Driver, Next, START_SPARE, YIELD};
 use crate::heads::Ask;
 use crate::pipeline::slate::{Likeness, Slate};
 use crate::pipeline::{self, Feeder, Output};
@@ -59,11 +59,11 @@ impl Drop for Showing {
 }
 
 impl Driver {
-    /// The slate for a publisher who has just gone, in a moment. `None` where none is shown, or no picture was published that it could
-    /// stand in for.
+    /// The slate for a publisher who has just gone, in a moment. `None` where none is shown, another ingest has the stream, or no picture
+    /// was published that it could stand in for.
     pub(super) fn prepare_slate(&self) -> Option<Coming> {
         let services = &self.hub.services;
-        let picture = services.slate.clone()?;
+        let picture = services.slate.clone().filter(|_| self.writer.is_out())?;
         let tracks = || self.renditions.0.iter().map(|config| &config.track);
         let sound = tracks().find_map(|track| match track {
             TrackConfig::Audio { aac } => Some(aac.clone()),
@@ -74,7 +74,9 @@ impl Driver {
         let segment = services.config.targets().segment;
         let likeness = Likeness { source, sound: sound.is_some(), segment };
         let (config, clock) = (services.pipeline.clone(), services.context.clock);
-        let at = clock.elapsed().saturating_add(BEGINS_AFTER);
+        // Another ingest may have the same stream, and goes on with it sooner than that.
+        let wait = if self.is_alone() { BEGINS_AFTER } else { BEGINS_AFTER.saturating_add(YIELD) };
+        let at = clock.elapsed().saturating_add(wait);
         let task = async move {
             tokio::time::sleep_until(clock.instant(at)).await;
             let encoded = tokio::task::spawn_blocking(move || Slate::encode(&picture, likeness, &config)).await;
