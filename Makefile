@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= playlist/log playlist/directives rtmp/handshake rtmp/session rtmp/amf rtmp/flv
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check unit fuzz bench compose-test web fmt clean setup setup-test setup-bench
+.PHONY: help run build test check unit fuzz bench obs-test compose-test web fmt clean setup setup-test setup-obs setup-bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,9 @@ fuzz: ## random logs and queries against the rules of playlists, random bytes ag
 bench: setup-bench build ## figures, side by side with the named peers; takes about 20 minutes
 	$(TARGET)/release/bench
 
+obs-test: setup-obs web ## OBS itself, without a screen, streaming to `sealcast up`: cut off, killed, refused; takes about 5 minutes
+	$(CARGO) test --package sealcast --test obs --locked -- --ignored
+
 compose-test: build ## the cluster of docker-compose.yml, from nothing, with a Docker daemon of its own if none runs (as root)
 	scripts/compose-test.sh $(TARGET)/release/sealcast
 
@@ -62,6 +65,9 @@ setup:
 
 setup-test:
 	@scripts/setup.sh test
+
+setup-obs:
+	@scripts/setup.sh obs
 
 setup-bench:
 	@scripts/setup.sh bench

@@ -2,6 +2,7 @@
 # Installs the Debian packages that Sealcast is built on, and only those that are missing.
 #   scripts/setup.sh          what `make build` and `make run` need
 #   scripts/setup.sh test     and what `make test` needs besides: real encoders, brokers, players and a browser
+#   scripts/setup.sh obs      and OBS with an X server that needs no screen, for `make obs-test`
 #   scripts/setup.sh bench    and the peers that `make bench` measures against
 set -euo pipefail
 
@@ -10,13 +11,15 @@ build=(build-essential pkg-config clang libclang-dev cmake nasm
 test=(ffmpeg mosquitto mosquitto-clients pebble nginx libnginx-mod-rtmp chromium curl faketime fonts-dejavu-core ca-certificates
       gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav
       vlc-bin vlc-plugin-base)
+obs=(obs-studio xvfb)
 bench=(wrk nghttp2-client)
 
 case "${1:-build}" in
     build) wanted=("${build[@]}") ;;
     test) wanted=("${build[@]}" "${test[@]}") ;;
+    obs) wanted=("${build[@]}" "${test[@]}" "${obs[@]}") ;;
     bench) wanted=("${build[@]}" "${test[@]}" "${bench[@]}") ;;
-    *) echo "usage: scripts/setup.sh [build|test|bench]" >&2; exit 2 ;;
+    *) echo "usage: scripts/setup.sh [build|test|obs|bench]" >&2; exit 2 ;;
 esac
 
 for tool in cargo node npm; do

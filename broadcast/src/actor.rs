@@ -18,6 +18,7 @@ use crate::disk::Disk;
 use crate::dvr::Feed;
 use crate::gate::limits::HEADS_MAX;
 use crate::gate::{Answer, Gate, Input, Output, PullId, Pulled, StreamView};
+use crate::interrupted::Interrupted;
 use crate::viewers::{Lobby, NoPlace, Room, Waiter};
 
 /// Inputs that wait. A part of each of 20 renditions of 50 streams, and their seals; more is back-pressure.
@@ -39,6 +40,7 @@ pub struct Handle {
     jobs: mpsc::Sender<Job>,
     views: Views,
     heads: Arc<Board<Bytes>>,
+    interrupted: Interrupted,
 }
 
 impl std::fmt::Debug for Handle {
@@ -172,6 +174,11 @@ impl Handle {
         &self.views
     }
 
+    /// What was going on when the node went down.
+    pub(crate) const fn interrupted(&self) -> &Interrupted {
+        &self.interrupted
+    }
+
     /// The newest admitted seal of a stream as it travels, also of one that is no longer in memory.
     pub fn head(&self, stream: &StreamId) -> Option<Bytes> {
         let held = self.views.get(stream).and_then(|view| view.head.clone());
@@ -227,7 +234,8 @@ impl Actor {
         for (stream, saved) in gate.heads() {
             heads.set(stream.clone(), saved.raw.clone(), HEADS_MAX);
         }
-        let handle = Handle { jobs, views: Views::default(), heads };
+        let interrupted = Interrupted::of(gate.heads(), clock.now());
+        let handle = Handle { jobs, views: Views::default(), heads, interrupted };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let outside = Outside::new(effects, kept, &handle);
         let thread = std::thread::Builder::new().name("gate".to_owned()).spawn(move || {
@@ -464,7 +472,8 @@ mod tests {
         let gate = Gate::new(settings, keyring, BTreeMap::new());
         let (jobs, inputs) = mpsc::channel(INPUTS_MAX);
         let (effects, mut drained) = mpsc::channel(1);
-        let handle = Handle { jobs, views: Views::default(), heads: Arc::default() };
+        let interrupted = Interrupted::of(gate.heads(), clock.now());
+        let handle = Handle { jobs, views: Views::default(), heads: Arc::default(), interrupted };
         let kept = Kept::default();
         let outside = Outside::new(effects, kept.clone(), &handle);
         let actor = tokio::spawn(run(gate, clock, inputs, outside, shutdown.clone()));

@@ -15,6 +15,7 @@ mod effects;
 mod follow;
 pub mod gate;
 mod help;
+mod interrupted;
 mod listen;
 mod peers;
 mod role;

@@ -80,6 +80,7 @@ impl Listener {
                 _ = ticks.tick() => {
                     self.tell_peers().await;
                     self.follower.tick().await;
+                    self.handle.interrupted().tick(self.context.clock.elapsed());
                     continue;
                 }
             };
@@ -143,6 +144,9 @@ impl Listener {
     }
 
     async fn presence(&mut self, presence: Presence) {
+        if presence.node != self.context.id {
+            self.handle.interrupted().are_elsewhere(presence.streams.iter().chain(&presence.edges));
+        }
         self.view.heard(presence, self.context.clock.now());
         self.tell_peers().await;
     }

@@ -180,6 +180,10 @@ impl Shelf for NodeShelf {
         }
     }
 
+    fn is_interrupted(&self, stream: &StreamId) -> bool {
+        self.attention.is_interrupted(stream)
+    }
+
     fn kept(&self, name: &ObjectName) -> Option<Reading> {
         if let Some(fetching) = self.fetch(name) {
             return Some(fetching);

@@ -390,3 +390,24 @@ async fn nodes_say_the_same_bytes_part_by_part() {
         support::assert_alike(&[&*scene.node, &b2], &scene.studio).await;
     }
 }
+
+/// All nodes went down, and are back before the encoder is.
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupted_stream_is_waited_for_and_never_absent() {
+    let Scene { zone, node, ingest, mut studio, .. } = Scene::start().await;
+    Arc::into_inner(node).unwrap().stop().await;
+    let node = zone.node("b1").await;
+    let [one, two] = zone.viewers(&node).await;
+    let early = tokio::join!(one.get(PLAYLIST, &[]), two.get("/live/demo/index.m3u8", &[]));
+    for answer in [early.0, early.1] {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
+    }
+    assert_eq!(one.get("/live/other/index.m3u8", &[]).await.status, 404);
+
+    studio.reconnect(zone.now());
+    let nodes = [&node];
+    let goes_on = ingest.play(&nodes, &mut studio);
+    let waited = tokio::join!(one.get(PLAYLIST, &[]), two.get("/live/demo/index.m3u8", &[]), goes_on);
+    assert_eq!((waited.0.status, waited.1.status), (200, 200));
+    assert_eq!(one.get("/live/demo/1440p/index.m3u8", &[]).await.status, 404, "what it has not, it never had");
+}

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::actor::{Handle, Views};
 use crate::edge::{Fetcher, prefetch};
 use crate::gate::{Holding, Input};
+use crate::interrupted::Interrupted;
 use interest::{Change, Interest};
 
 /// Words from viewers and pushes that wait to be heard; further ones are said again with the next request.
@@ -33,6 +34,9 @@ const NEWCOMERS_MAX: usize = 16 * 1024;
 const NEWCOMER_WAIT_MAX: Duration = Duration::from_secs(4);
 /// How long they wait for one whose session is over: its owners show its end for a while.
 const ENDED_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long they wait for one that was interrupted: for an encoder that asks again every 2 s, and what is learnt of it before its
+/// stream goes on; less than the 10 s after which hls.js takes a server for dead.
+const INTERRUPTED_WAIT_MAX: Duration = Duration::from_secs(6);
 /// A rendition is watched for so long after it was last asked for: a player reloads its playlist every target duration at least.
 const WATCHED_FOR: Duration = Duration::from_secs(12);
 /// Renditions whose watching is remembered, for each stream.
@@ -94,32 +98,46 @@ struct Shared {
     known: ArcSwap<BTreeMap<StreamId, SessionState>>,
     words: mpsc::Sender<Word>,
     newcomers: Arc<Semaphore>,
+    interrupted: Interrupted,
     views: Views,
     clock: Clock,
 }
 
 impl Attention {
-    /// A viewer asks for something of a stream. When that is not here but at other nodes, resolves once its playlists are here,
-    /// or were waited for long enough; `None` when there is nothing to wait for.
+    /// A viewer asks for something of a stream. When that is not here but at other nodes, or was interrupted, resolves once its playlists
+    /// are here, or were waited for long enough; `None` when there is nothing to wait for.
     pub(crate) fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>) -> Option<BoxFuture<'static, ()>> {
         let shared = &self.0;
+        let was_interrupted = shared.interrupted.contains(stream);
         match shared.followed.load().get(stream) {
-            Some(followed) if followed.holding == Holding::Owner => return None,
+            Some(followed) if followed.holding == Holding::Owner && !was_interrupted => return None,
             Some(followed) => followed.watch(rendition, shared.clock.elapsed()),
             None if shared.known.load().contains_key(stream) => _ = self.say(Word::Wanted(stream.clone())),
+            None if was_interrupted => {}
             None => return None,
         }
         if shared.has_playlists(stream) {
             return None;
         }
         let is_over = shared.known.load().get(stream) == Some(&SessionState::Ended);
-        let wait_max = if is_over { ENDED_WAIT_MAX } else { NEWCOMER_WAIT_MAX };
+        let wait_max = match is_over {
+            _ if was_interrupted => INTERRUPTED_WAIT_MAX,
+            true => ENDED_WAIT_MAX,
+            false => NEWCOMER_WAIT_MAX,
+        };
         let place = shared.newcomers.clone().try_acquire_owned().ok()?;
         let (shared, stream) = (Arc::clone(shared), stream.clone());
         Some(Box::pin(async move {
             let _place = place;
             let mut appeared = shared.views.appearances();
             let there = async { while !shared.has_playlists(&stream) && appeared.changed().await.is_ok() {} };
+            let mut changes = shared.interrupted.changes();
+            let there = async {
+                tokio::select! {
+                    () = there => {}
+                    _ = changes.wait_for(|streams| !streams.contains(&stream)), if was_interrupted => {}
+                }
+            };
             // Late is answered like absent.
             let _ = tokio::time::timeout(wait_max, there).await;
         }))
@@ -137,6 +155,11 @@ impl Attention {
         if !told.is_some_and(is_fresh) && self.say(Word::Pushed(stream.clone())) {
             told.iter().for_each(|told| told.store(now, Ordering::Relaxed));
         }
+    }
+
+    /// Whether a stream was interrupted, and does not go on yet.
+    pub(crate) fn is_interrupted(&self, stream: &StreamId) -> bool {
+        self.0.interrupted.contains(stream) && !self.0.has_playlists(stream)
     }
 
     /// What this node does with a stream; `None` when nothing.
@@ -176,6 +199,7 @@ impl Follower {
             known: ArcSwap::default(),
             words,
             newcomers: Arc::new(Semaphore::new(NEWCOMERS_MAX)),
+            interrupted: gate.interrupted().clone(),
             views: gate.views().clone(),
             clock: context.clock,
         }));

@@ -45,9 +45,13 @@ pub(super) async fn envelope(State(site): State<Arc<Site>>, request: Request<Bod
             coming.await;
         }
         let mut response = next.run(request).await;
-        let is_absent = response.status() == StatusCode::NOT_FOUND;
-        if is_absent && stream.is_some_and(|(stream, _)| site.shelf.is_elsewhere(&stream)) {
-            response.headers_mut().insert(ELSEWHERE, HeaderValue::from_static(""));
+        if let Some((stream, _)) = stream.filter(|_| response.status() == StatusCode::NOT_FOUND) {
+            if site.shelf.is_interrupted(&stream) {
+                response = respond::unavailable("the stream was interrupted, and is about to go on\n");
+            }
+            if site.shelf.is_elsewhere(&stream) {
+                response.headers_mut().insert(ELSEWHERE, HeaderValue::from_static(""));
+            }
         }
         response
     };

@@ -59,12 +59,15 @@ pub trait Shelf: Send + Sync + 'static {
     /// An object that is absent from memory, and may be on disk or at another node; `None` when it is not.
     fn kept(&self, name: &ObjectName) -> Option<Reading>;
 
-    /// Notes that somebody asks for a stream. When it is at other nodes only, a future that resolves once it is here as well, or
-    /// was waited for long enough.
+    /// Notes that somebody asks for a stream. When it is at other nodes only, or is interrupted, a future that resolves once it is
+    /// here as well, or was waited for long enough.
     fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>) -> Option<Coming>;
 
     /// Whether other nodes own the stream, too, and may have what this one has not.
     fn is_elsewhere(&self, stream: &StreamId) -> bool;
+
+    /// Whether nobody has the stream now, and it is about to go on.
+    fn is_interrupted(&self, stream: &StreamId) -> bool;
 
     /// A place to wait for a stream.
     ///

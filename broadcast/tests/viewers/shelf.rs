@@ -119,6 +119,10 @@ impl Shelf for Fixed {
         false
     }
 
+    fn is_interrupted(&self, _: &StreamId) -> bool {
+        false
+    }
+
     fn kept(&self, _: &ObjectName) -> Option<Reading> {
         None
     }

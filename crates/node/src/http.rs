@@ -62,7 +62,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// In answers of a node that is about to stop, to what waited there: another node can do better. It has no value.
 pub const STOPPING: HeaderName = HeaderName::from_static("x-sealcast-stopping");
 
-/// In a 404 of a stream that other nodes own, too: one of them may have what was asked for. It has no value.
+/// In a 404 (or 503) of a stream that other nodes own, too: one of them may have what was asked for. It has no value.
 pub const ELSEWHERE: HeaderName = HeaderName::from_static("x-sealcast-elsewhere");
 
 /// Bounds of a listener.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::link::{Link, Mode};
+use crate::support::link::{Link, Mode};
 use crate::support::{Process, client, eventually, sealcast};
 
 pub const STREAM: &str = "hall";

@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng, SeedableRng as _, rngs::StdRng};
 
 use super::cluster::{BROADCAST, Cluster, WallClock};
-use super::link::Mode;
+use crate::support::link::Mode;
 
 /// Bytes a second of a link that is too slow for what is published (some 110 kB/s), and not dead.
 const SLOW: u32 = 60_000;

@@ -9,7 +9,6 @@
 mod cluster;
 mod fault;
 mod ledger;
-mod link;
 mod onlookers;
 mod player;
 mod playlist;

@@ -41,17 +41,22 @@ impl Browser {
 
     /// Reads until the picture moves.
     pub async fn until_playing(&mut self) {
+        self.until("to play", |player| player["currentTime"].as_f64().unwrap_or(0.0) > 0.0).await;
+    }
+
+    /// Reads until the page plays and this holds of its player.
+    pub async fn until(&mut self, what: &str, holds: impl Fn(&Value) -> bool) {
         let playing = async {
             while let Some(report) = self.next().await {
                 let player = &report["player"];
-                if player["view"] == "playing" && player["currentTime"].as_f64().unwrap_or(0.0) > 0.0 {
+                if player["view"] == "playing" && holds(player) {
                     return true;
                 }
             }
             false
         };
         let played = tokio::time::timeout(super::PATIENCE, playing).await;
-        assert!(played.unwrap_or(false), "the page never played: {:?}", self.reports.last());
+        assert!(played.unwrap_or(false), "waited in vain for the page {what}: {:?}", self.reports.last());
     }
 
     /// Reads this many reports more.

@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod cluster;
+pub mod link;
 pub mod media;
 pub mod players;
 pub mod publish;
@@ -102,6 +103,7 @@ pub struct Up {
 }
 
 impl Up {
+    /// Listeners that the flags do not name are on free ports.
     pub async fn start(flags: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().expect("a temporary directory"), flags).await
     }
@@ -112,7 +114,9 @@ impl Up {
         let mut command = sealcast();
         command.arg("up").current_dir(directory.path()).args(["--data", "data", "--ready-file", "ready.json"]);
         for listener in ["--rtmp-listen", "--https-listen", "--mqtt-listen", "--ops-listen"] {
-            command.args([listener, "127.0.0.1:0"]);
+            if !flags.contains(&listener) {
+                command.args([listener, "127.0.0.1:0"]);
+            }
         }
         let mut process = Process::spawn("sealcast up", command.args(flags));
         let ready = read_ready(&ready_file, &mut process).await;

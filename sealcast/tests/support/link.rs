@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,8 +19,12 @@ pub enum Mode {
     Pass,
     /// Nothing passes, and nobody is told: what is under way stays under way, as with packets that are lost.
     Blackhole,
-    /// Connections end at once, new ones too.
+    /// Connections end at once with a reset, new ones too.
     Reset,
+    /// As `Reset` for who connects; who is connected to is never told.
+    Forgotten,
+    /// Nothing passes any more, and nobody is ever told: connections of now stay dead whatever comes later.
+    Dead,
     /// So many bytes pass in a second, in each direction of each connection.
     Slow(u32),
 }
@@ -60,23 +64,32 @@ impl Drop for Link {
     }
 }
 
-async fn relay(near: TcpStream, target: SocketAddr, mut mode: watch::Receiver<Mode>) {
-    let mut reset = mode.clone();
-    let carry = async {
-        passing(&mut mode).await;
-        let Ok(far) = TcpStream::connect(target).await else { return };
-        let (_, _) = (near.set_nodelay(true), far.set_nodelay(true));
-        let (from_near, to_near) = near.into_split();
-        let (from_far, to_far) = far.into_split();
+async fn relay(mut near: TcpStream, target: SocketAddr, mut mode: watch::Receiver<Mode>) {
+    passing(&mut mode).await;
+    let Ok(mut far) = TcpStream::connect(target).await else { return };
+    let (_, _) = (near.set_nodelay(true), far.set_nodelay(true));
+    let mut changes = mode.clone();
+    let cut = {
+        let (from_near, to_near) = near.split();
+        let (from_far, to_far) = far.split();
         // Either side's end is the end: a half-closed HTTP connection carries nothing more.
         tokio::select! {
-            () = pump(from_near, to_far, mode.clone()) => {}
-            () = pump(from_far, to_near, mode.clone()) => {}
+            () = pump(from_near, to_far, mode.clone()) => None,
+            () = pump(from_far, to_near, mode.clone()) => None,
+            cut = changes.wait_for(|mode| matches!(mode, Mode::Reset | Mode::Forgotten | Mode::Dead)) => cut.ok().map(|mode| *mode),
         }
     };
-    tokio::select! {
-        () = carry => {}
-        _ = reset.wait_for(|mode| *mode == Mode::Reset) => {}
+    match cut {
+        Some(Mode::Reset) => {
+            let (_, _) = (near.set_zero_linger(), far.set_zero_linger());
+        }
+        Some(Mode::Forgotten) => {
+            let _ = near.set_zero_linger();
+            drop(near);
+            std::future::pending::<()>().await;
+        }
+        Some(Mode::Dead) => std::future::pending().await,
+        _ => {}
     }
 }
 
@@ -86,7 +99,7 @@ async fn passing(mode: &mut watch::Receiver<Mode>) {
     let _ = mode.wait_for(|mode| *mode != Mode::Blackhole).await;
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut mode: watch::Receiver<Mode>) {
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         let read = from.read(&mut piece).await;
