@@ -24,7 +24,7 @@ const HANDSHAKE_BYTES: usize = 1 + 2 * 1536;
 const STREAMS: usize = 4;
 /// Publishes in `make test`.
 const CYCLES: usize = 150;
-/// Publishes before memory is first looked at, or a tenth of all if that is more: until windows are full. The ingest keeps 240 log
+/// Publishes before memory is first looked at, or a tenth of all if that is more: until windows are full. The ingest keeps 104 log
 /// entries of a stream, and each publish makes one.
 const WARM_CYCLES_MIN: usize = 100;
 /// Over how long memory is looked at: the last publisher's encoder has its end in it, and so has what the allocator gives back late.
@@ -33,8 +33,8 @@ const LOOK: Duration = Duration::from_secs(3);
 const GROWTH_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// How much more it may grow while they fill: the log entries of so many publishes have this many bytes each.
 const ENTRY_BYTES_MAX: u64 = 256 * 1024;
-/// Publishes by which all windows are full: 240 log entries of each stream.
-const FILLED_AFTER: usize = 240 * STREAMS;
+/// Publishes by which all windows are full: 104 log entries of each stream.
+const FILLED_AFTER: usize = 104 * STREAMS;
 /// Descriptors that come and go by themselves: connections between nodes.
 const SPARE_DESCRIPTORS: usize = 8;
 const STRANGERS: usize = 1_000;
