@@ -26,8 +26,7 @@ const COUNTS: [usize; 2] = [20, 60];
 const SETTLE: Duration = Duration::from_secs(12);
 /// CPU counts over so long.
 const COUNTED: Duration = Duration::from_secs(20);
-/// Until nothing is kept for longer any more: the window, as long again for those who still play what left it (RFC 8216 6.2.2), and
-/// two minutes of entries for nodes that come back.
+/// Until nothing is kept for longer any more: the window, as long again for those who still play what left it (RFC 8216 6.2.2), and some.
 const FULL: Duration = Duration::from_secs(125);
 /// Window of a playlist, ours and theirs.
 const WINDOW_S: u32 = 48;

@@ -137,6 +137,11 @@ impl Interest {
         self.streams.contains_key(stream)
     }
 
+    /// Whether that is the newest session of its stream.
+    pub(crate) fn is_newest(&self, info: &SessionInfo) -> bool {
+        self.streams.get(&info.stream).is_some_and(|known| known.epoch == Some(info.epoch))
+    }
+
     fn known(&mut self, stream: &StreamId) -> Option<&mut Known> {
         if !self.is_known(stream) && self.streams.len() >= STREAMS_MAX {
             return None;
@@ -243,7 +248,9 @@ mod tests {
     fn nobody_named_means_everybody_and_an_old_session_nothing() {
         let mut interest = Interest::new(id("b1"));
         assert_eq!(holding(interest.session(&session(5, &[], SessionState::Live), at(0))), Some(Holding::Owner));
-        assert_eq!(interest.session(&session(4, &["b2"], SessionState::Live), at(1)), None);
+        let old = session(4, &["b2"], SessionState::Ended);
+        assert_eq!(interest.session(&old, at(1)), None);
+        assert!(!interest.is_newest(&old) && interest.is_newest(&session(5, &[], SessionState::Ended)));
     }
 
     #[test]

@@ -227,7 +227,7 @@ impl Follower {
     pub(crate) async fn session(&mut self, info: &SessionInfo) {
         let change = self.interest.session(info, self.context.clock.elapsed());
         let known = self.attention.0.known.load();
-        if self.interest.is_known(&info.stream) && known.get(&info.stream) != Some(&info.state) {
+        if self.interest.is_newest(info) && known.get(&info.stream) != Some(&info.state) {
             let mut known = BTreeMap::clone(&known);
             known.insert(info.stream.clone(), info.state);
             self.attention.0.known.store(Arc::new(known));

@@ -69,6 +69,12 @@ pub(super) fn set_quality(frame: &mut frame::Video, quality: i32) {
     unsafe { (*frame.as_mut_ptr()).quality = quality }
 }
 
+/// Says which shape the pixels of a picture have.
+pub(super) fn set_aspect(frame: &mut frame::Video, aspect: ffmpeg::Rational) {
+    // SAFETY: the frame is alive and borrowed alone; `sample_aspect_ratio` is a plain field.
+    unsafe { (*frame.as_mut_ptr()).sample_aspect_ratio = aspect.into() }
+}
+
 /// As [`reference`], for sound.
 pub(super) fn audio_reference(frame: &frame::Audio) -> Result<frame::Audio, ffmpeg::Error> {
     let mut own = frame::Audio::empty();

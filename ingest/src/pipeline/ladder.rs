@@ -69,6 +69,11 @@ impl Pictures {
         };
         Self { size: (frame.width(), frame.height()), decoded: frame.format(), format }
     }
+
+    /// Width of a pixel by its height; 0 where it is not known.
+    pub(super) const fn aspect(&self) -> ffmpeg::Rational {
+        self.format.aspect
+    }
 }
 
 /// The ladder of one run.

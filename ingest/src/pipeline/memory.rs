@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::VideoFormat;
 use super::ladder::Pictures;
 use super::plan::SourceFormat;
+use super::slate::PixelAspect;
 
 /// Shared by the pipelines of one stream, one after the other.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +31,13 @@ impl Memory {
     /// The source that was seen last.
     pub(crate) fn source(&self) -> Option<SourceFormat> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|known| known.source)
+    }
+
+    /// Shape of that source's pixels; square where it was not decoded.
+    pub(crate) fn pixel_aspect(&self) -> PixelAspect {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pictures = known.as_ref().and_then(|known| known.pictures);
+        pictures.map_or(PixelAspect::SQUARE, |pictures| PixelAspect::of(pictures.aspect()))
     }
 
     /// What is known of a source with these parameter sets.

@@ -134,20 +134,21 @@ impl Picture {
             return Err(PictureError::Damaged("parts of it are missing".to_owned()));
         }
         let room = (KEPT.0.min(width), KEPT.1.min(height));
-        Ok(Self(Some(scaled(&decoded, within((width, height), room))?)))
+        Ok(Self(Some(scaled(&decoded, within(PixelAspect::SQUARE.of_square((width, height)), room))?)))
     }
 
-    /// The picture at this size: as large as it fits, on a dark ground.
-    fn at(&self, width: u32, height: u32) -> Result<frame::Video, ffmpeg::Error> {
+    /// The picture at this size, in pixels of this shape: as large as it fits, on a dark ground.
+    fn at(&self, width: u32, height: u32, aspect: PixelAspect) -> Result<frame::Video, ffmpeg::Error> {
         let mut ground = frame::Video::new(Pixel::YUV420P, width, height);
         ground.set_color_range(color::Range::MPEG);
+        super::ffi::set_aspect(&mut ground, aspect.ratio());
         darken(&mut ground);
         match &self.0 {
             Some(picture) => {
-                let size = within((picture.width(), picture.height()), (width, height));
+                let size = within(aspect.of_square((picture.width(), picture.height())), (width, height));
                 paste(&mut ground, &scaled(picture, size)?);
             }
-            None => dots(&mut ground),
+            None => dots(&mut ground, aspect),
         }
         Ok(ground)
     }
@@ -172,8 +173,8 @@ fn scaled(picture: &frame::Video, (width, height): (u32, u32)) -> Result<frame::
 }
 
 /// The largest even size of this shape that has room.
-fn within((width, height): (u32, u32), room: (u32, u32)) -> (u32, u32) {
-    let [wide, high, room_wide, room_high] = [width, height, room.0, room.1].map(|side| u64::from(side.max(2)));
+fn within((wide, high): (u64, u64), room: (u32, u32)) -> (u32, u32) {
+    let [room_wide, room_high] = [room.0, room.1].map(|side| u64::from(side.max(2)));
     let (wide, high) = if wide * room_high >= high * room_wide {
         (room_wide, high * room_wide / wide)
     } else {
@@ -199,8 +200,10 @@ fn darken(ground: &mut frame::Video) {
 }
 
 /// Three dots in the middle: it waits.
-fn dots(ground: &mut frame::Video) {
+fn dots(ground: &mut frame::Video, PixelAspect(wide, high): PixelAspect) {
     let (width, height, stride) = (index(ground.width()), index(ground.height()), ground.stride(0).max(1));
+    let (wide, high) = (index(wide), index(high));
+    // In columns.
     let radius = (width.min(height) / 50).max(2);
     let luma = ground.data_mut(0);
     for dot in [0, 1, 2] {
@@ -208,7 +211,7 @@ fn dots(ground: &mut frame::Video) {
         for (y, line) in luma.chunks_mut(stride).enumerate().take(height) {
             for (x, pixel) in line.iter_mut().enumerate().take(width) {
                 // The first is four radii left of the middle.
-                let (off_x, off_y) = ((x + 4 * radius).abs_diff(centre), y.abs_diff(middle));
+                let (off_x, off_y) = ((x + 4 * radius).abs_diff(centre), y.abs_diff(middle) * high / wide);
                 if off_x * off_x + off_y * off_y <= radius * radius {
                     *pixel = DOTS;
                 }
@@ -254,11 +257,41 @@ impl std::fmt::Debug for Slate {
     }
 }
 
+/// Width and height of a pixel, in relation to each other: sources of 4:3 or 16:9 in 720 columns have some that are not square.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PixelAspect(u32, u32);
+
+impl PixelAspect {
+    /// Largest side of a pixel: as in H.264 (E.2.1), so that products of sides fit.
+    const SIDE_MAX: u32 = 65_535;
+    /// What is meant where nothing is said.
+    pub const SQUARE: Self = Self(1, 1);
+
+    /// As FFmpeg has it, where 0 is unknown.
+    pub(super) fn of(ratio: Rational) -> Self {
+        let side = |side: i32| u32::try_from(side).ok().filter(|side| (1..=Self::SIDE_MAX).contains(side));
+        side(ratio.numerator()).zip(side(ratio.denominator())).map_or(Self::SQUARE, |(wide, high)| Self(wide, high))
+    }
+
+    fn ratio(self) -> Rational {
+        let side = |side: u32| i32::try_from(side).unwrap_or(1);
+        Rational(side(self.0), side(self.1))
+    }
+
+    /// The shape that a picture of square pixels has in pixels of this shape.
+    fn of_square(self, (width, height): (u32, u32)) -> (u64, u64) {
+        let side = |pixels: u32, factor: u32| u64::from(pixels.max(1)) * u64::from(factor);
+        (side(width, self.1), side(height, self.0))
+    }
+}
+
 /// What a slate stands in for.
 #[derive(Debug, Clone, Copy)]
 pub struct Likeness {
     /// The source as it was published: a slate has its size and frame rate, and so the same ladder.
     pub source: SourceFormat,
+    /// Shape of its pixels.
+    pub aspect: PixelAspect,
     /// With sound.
     pub sound: bool,
     /// Longest segment: each begins with a keyframe.
@@ -271,7 +304,8 @@ impl Slate {
         super::init()?;
         let failed = |detail: String| Error::Ffmpeg { what: "cannot encode the slate", detail };
         let source = source(likeness.source);
-        let still = picture.at(source.width, source.height).map_err(|error| failed(error.to_string()))?;
+        let still =
+            picture.at(source.width, source.height, likeness.aspect).map_err(|error| failed(error.to_string()))?;
         let mut encoder = Encoder::open(&rung(source)?, &format(&still), &with_preset(config))?;
         let TrackConfig::Video { avc, .. } = encoder.track() else { return Err(failed("no picture".to_owned())) };
         let record = avc.encode();
@@ -317,7 +351,7 @@ fn format(still: &frame::Video) -> PictureFormat {
         space: still.color_space(),
         primaries: still.color_primaries(),
         transfer: still.color_transfer_characteristic(),
-        aspect: Rational(1, 1),
+        aspect: still.aspect_ratio(),
     }
 }
 

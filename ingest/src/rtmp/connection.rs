@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use media::StreamId;
 use rand::RngCore as _;
 use rtmp::handshake::{Handshake, HandshakeError, RANDOM_BYTES};
 use rtmp::{Event, Protocol, ProtocolError, flv};
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 
 use super::paced::Pace;
 use crate::keys::KeyDigest;
-use crate::session::hub::{Denied, Hub, MediaMessage, Publication};
+use crate::session::hub::{Denied, Ending, Hub, MediaMessage, Publication};
 
 /// Bytes read at once from a publisher.
 const READ_BYTES: usize = 64 * 1024;
@@ -221,9 +222,9 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
 
     async fn publish(&mut self, key: &KeyDigest) -> Result<Publication, Closed> {
         if let Some(app) = &self.unknown_application {
-            let text = format!("No application {app:?} here: publish to /{}.", self.rules.application);
-            self.protocol.reject_publish("NetStream.Publish.BadName", &text);
-            return Err(self.refuse("application", text).await);
+            let (told, logged) = other_application(app, &self.rules.application);
+            self.protocol.reject_publish("NetStream.Publish.BadName", &told);
+            return Err(self.refuse("application", logged).await);
         }
         match self.hub.admit(key) {
             Ok(publication) => {
@@ -252,10 +253,9 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         tokio::select! {
             ended = self.forward(&publication) => ended.map_or_else(|closed| closed, |()| Closed::Unpublished),
             () = link.closed() => {
-                let (code, text) = link.reason();
-                let text = text.to_owned();
-                self.protocol.reject_publish(code, &text);
-                self.refuse("closed", text).await
+                let (ending, text) = link.reason();
+                self.protocol.reject_publish(ending.code(), text);
+                self.let_go(publication.stream(), ending, text.to_owned()).await
             }
         }
     }
@@ -317,8 +317,19 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
 
     /// Sends the refusal that the protocol has ready.
     async fn refuse(&mut self, label: &'static str, text: String) -> Closed {
-        metrics::counter!("ingest_refused_total", "reason" => label).increment(1);
         tracing::warn!(address = %self.address, reason = label, text, "publisher refused");
+        self.tell(label, text).await
+    }
+
+    /// The same for a publisher that was accepted; what an operator may do was said by its stream.
+    async fn let_go(&mut self, stream: &StreamId, ending: Ending, text: String) -> Closed {
+        let label = ending.label();
+        tracing::info!(%stream, address = %self.address, reason = label, text, "publisher let go");
+        self.tell(label, text).await
+    }
+
+    async fn tell(&mut self, label: &'static str, text: String) -> Closed {
+        metrics::counter!("ingest_refused_total", "reason" => label).increment(1);
         match self.flush().await {
             Ok(()) => Closed::Refused(text),
             Err(closed) => closed,
@@ -358,6 +369,12 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
     }
 }
 
+/// What a peer is told that names another application, and what is logged of it: whoever leaves the application out of a URL sends
+/// the stream key in its place.
+fn other_application(app: &str, ours: &str) -> (String, String) {
+    (format!("No application {app:?} here: publish to /{ours}."), format!("Another application than /{ours}."))
+}
+
 /// Nothing that a peer sends may end more than its own connection: a panic in here is an error of the connection.
 fn guarded<T, E: Into<Closed>>(step: impl FnOnce() -> Result<T, E>) -> Result<T, Closed> {
     match catch_unwind(AssertUnwindSafe(step)) {
@@ -367,5 +384,17 @@ fn guarded<T, E: Into<Closed>>(step: impl FnOnce() -> Result<T, E>) -> Result<T,
             metrics::counter!("ingest_panics_total").increment(1);
             Err(Closed::Invalid("the parser panicked".to_owned()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_in_place_of_the_application_is_not_logged() {
+        let (told, logged) = other_application("my-stream-key", "live");
+        assert!(told.contains("my-stream-key") && told.contains("publish to /live"), "{told}");
+        assert!(!logged.contains("my-stream-key") && logged.contains("/live"), "{logged}");
     }
 }

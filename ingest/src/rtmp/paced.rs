@@ -128,10 +128,15 @@ impl Paced {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_beat(cx));
+            // As the reactor's sockets do: who sends as fast as it is read leaves the thread to others now and then.
+            let budget = ready!(tokio::task::coop::poll_proceed(cx));
             match io(&self.socket) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.rest(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                done => return Poll::Ready(done),
+                done => {
+                    budget.made_progress();
+                    return Poll::Ready(done);
+                }
             }
         }
     }
@@ -260,6 +265,22 @@ mod tests {
             futures_util::poll!(std::pin::pin!(socket.read(&mut buffer))).is_pending(),
             "an answer changes nothing"
         );
+    }
+
+    #[tokio::test]
+    async fn publisher_that_is_never_read_empty_leaves_the_thread_to_others() {
+        let (mut peer, mut socket) = pair(PART).await;
+        socket.pace().unwrap();
+        let sent = 50_000;
+        peer.write_all(&vec![7; sent]).await.unwrap();
+        let read = std::cell::Cell::new(0);
+        let reader = async {
+            while socket.read_u8().await.is_ok() {
+                read.set(read.get() + 1);
+            }
+        };
+        assert!(futures_util::poll!(std::pin::pin!(reader)).is_pending());
+        assert!((1..1_000).contains(&read.get()), "{} of {sent} bytes without a pause", read.get());
     }
 
     #[tokio::test]

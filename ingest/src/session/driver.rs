@@ -14,7 +14,7 @@ use super::announce::{self, Announcer};
 use super::backlog::{Backlog, Resumed};
 use super::epoch::Writer;
 use super::feed::{self, Feed, Incoming};
-use super::hub::{Hub, Link, NewPublisher};
+use super::hub::{Ending, Hub, Link, NewPublisher};
 use super::outage::Hold;
 use super::report;
 use super::rivals::Rivals;
@@ -169,7 +169,7 @@ impl Driver {
             Ok(publishing) => publishing,
             Err(error) => {
                 tracing::error!(%error, "pipeline does not start");
-                return link.close(&format!("The encoder does not start: {error}."));
+                return link.close(Ending::Failed, &format!("The encoder does not start: {error}."));
             }
         };
         let clock = self.hub.services.context.clock;
@@ -197,7 +197,7 @@ impl Driver {
                 }
                 () = shutdown.cancelled(), if !stopping => {
                     stopping = true;
-                    link.close("This ingest is shutting down.");
+                    link.close(Ending::Stopping, "This ingest is shutting down.");
                     drain_until = Some(clock.elapsed().saturating_add(DRAIN_SHUTDOWN_MAX));
                     Next::Output
                 }
@@ -277,7 +277,7 @@ impl Driver {
             Output::Ended => return Next::Publisher,
             Output::Failed(error) => {
                 tracing::warn!(%error, "pipeline failed");
-                link.close(&format!("This cannot be encoded: {error}."));
+                link.close(Ending::Media, &format!("This cannot be encoded: {error}."));
                 return Next::Publisher;
             }
         };
@@ -289,11 +289,12 @@ impl Driver {
         let Err(error) = outcome else { return Next::Output };
         if error.is::<Unreliable>() {
             tracing::error!(error = format!("{error:#}"), "publisher refused: an epoch might be used twice");
-            link.fail("This ingest cannot tell where the log of this stream stands; its own log says why.");
+            let words = "This ingest cannot tell where the log of this stream stands; its own log says why.";
+            link.close(Ending::Failed, words);
             return Next::Publisher;
         }
         tracing::warn!(error = format!("{error:#}"), "epoch cannot go on: the publisher has to connect again");
-        link.close(&format!("This cannot be packaged: {error:#}."));
+        link.close(Ending::Media, &format!("This cannot be packaged: {error:#}."));
         Next::Publisher
     }
 

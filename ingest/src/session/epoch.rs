@@ -105,9 +105,9 @@ impl Writer {
         }
     }
 
-    /// The newest epoch and its session.
-    pub(super) const fn session(&self) -> Option<(Epoch, SessionId)> {
-        self.epoch
+    /// The newest epoch and its session; `None` before the first, and once the stream was left to another ingest.
+    pub(super) fn session(&self) -> Option<(Epoch, SessionId)> {
+        self.log.as_ref().and(self.epoch)
     }
 
     /// Who owns the stream.

@@ -9,7 +9,7 @@ use media::{Now, Timestamp, UnixMillis};
 use rtmp::flv::Body;
 use tokio::sync::{mpsc, watch};
 
-use super::hub::{Hub, Link, MediaMessage};
+use super::hub::{Ending, Hub, Link, MediaMessage};
 use super::input::InputMapper;
 use super::outage::Hold;
 use super::stats::StreamStats;
@@ -174,7 +174,7 @@ impl Feed {
             }
             if let Some(error) = refused {
                 tracing::warn!(%error, "publisher's media is not accepted");
-                return self.link.close(&format!("This media is not accepted: {error}."));
+                return self.link.close(Ending::Media, &format!("This media is not accepted: {error}."));
             }
             self.stats.input(mapper.counters(), self.feeder.counters(), now.elapsed);
         }

@@ -73,29 +73,53 @@ pub(crate) struct MediaMessage {
     pub(crate) body: flv::Body,
 }
 
+/// Why a stream lets its publisher go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It was silent, and another one has come.
+    TakenOver,
+    /// What it sends is of no use.
+    Media,
+    /// The role is shutting down.
+    Stopping,
+    /// Trouble of our own.
+    Failed,
+}
+
+impl Ending {
+    /// Label of the metric.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::TakenOver => "taken_over",
+            Self::Media => "media",
+            Self::Stopping => "stopping",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// What RTMP calls it. Encoders try again after what is not theirs to mend.
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::TakenOver | Self::Media => "NetStream.Publish.BadName",
+            Self::Stopping | Self::Failed => "NetStream.Failed",
+        }
+    }
+}
+
 /// What the connection and the stream know of each other.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     heard_ms: AtomicU64,
     held_back: AtomicBool,
     close: CancellationToken,
-    reason: OnceLock<(&'static str, String)>,
+    reason: OnceLock<(Ending, String)>,
 }
 
 impl Link {
     /// Asks the connection to close, telling the publisher why. The first reason counts.
-    pub(crate) fn close(&self, reason: &str) {
-        self.close_with("NetStream.Publish.BadName", reason);
-    }
-
-    /// The same for trouble of our own, after which encoders try again.
-    pub(crate) fn fail(&self, reason: &str) {
-        self.close_with("NetStream.Failed", reason);
-    }
-
-    fn close_with(&self, code: &'static str, reason: &str) {
+    pub(crate) fn close(&self, ending: Ending, words: &str) {
         // Set before: then that reason stands.
-        let _ = self.reason.set((code, reason.to_owned()));
+        let _ = self.reason.set((ending, words.to_owned()));
         self.close.cancel();
     }
 
@@ -104,9 +128,9 @@ impl Link {
         self.close.cancelled().await;
     }
 
-    /// Why it has to close: a code of RTMP, and words.
-    pub(crate) fn reason(&self) -> (&'static str, &str) {
-        self.reason.get().map_or(("NetStream.Failed", "Closed."), |(code, reason)| (*code, reason))
+    /// Why it has to close, and the words for it.
+    pub(crate) fn reason(&self) -> (Ending, &str) {
+        self.reason.get().map_or((Ending::Failed, "Closed."), |(ending, words)| (*ending, words))
     }
 
     fn heard(&self, elapsed: Duration) {
@@ -251,7 +275,7 @@ impl Hub {
                 Admission::Refuse => return Err(Denied::Busy),
                 Admission::TakeOver => {
                     tracing::warn!(%stream, ?silent_for, "a new publisher takes over from a silent one");
-                    channel.link.close("Another publisher with this key has taken over.");
+                    channel.link.close(Ending::TakenOver, "Another publisher with this key has taken over.");
                 }
                 Admission::Accept => {}
             }

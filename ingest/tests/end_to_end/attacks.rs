@@ -91,6 +91,7 @@ async fn silent_publisher_is_taken_over() {
     }
     assert!(refused > 0 || clock.elapsed() >= TAKEOVER_SILENCE, "taken over at once");
     assert!(silent.read_to_end().await.contains("taken over"));
+    cluster.eventually_refused("taken_over", 1).await;
     cluster.receiver.wait_for("seals", |r| !r.seals().is_empty()).await;
     cluster.stop().await;
 }

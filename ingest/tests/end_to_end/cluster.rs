@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use ingest::{Config, Ingest};
 use media::{NodeId, UnixMillis};
-use messages::{Role, SessionInfo, SessionState};
+use messages::{Role, SessionInfo, SessionState, Topic};
 use node::broker::{Access, EmbeddedBroker, User};
 use node::ops::Ops;
 use node::tls::Authority;
@@ -268,7 +268,9 @@ impl Cluster {
     }
 
     pub(crate) async fn stop(mut self) {
-        self.stop_ingest().await;
+        if self.ingest.is_some() {
+            self.stop_ingest().await;
+        }
         self.shutdown.cancel();
         self.stop_broker().await;
         for task in self.tasks {
@@ -278,6 +280,11 @@ impl Cluster {
 
     pub(crate) async fn session(&self, state: SessionState) -> SessionInfo {
         self.session_where(&format!("{state:?}"), |session| session.state == state).await
+    }
+
+    /// All that was said of the stream's session, in order.
+    pub(crate) fn sessions(&self) -> Vec<SessionInfo> {
+        self.sessions.borrow().clone()
     }
 
     /// The newest session, once something holds of it.
@@ -316,6 +323,14 @@ impl Cluster {
         let response = self.ops.router().oneshot(request).await.unwrap();
         let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
         serde_json::from_slice::<serde_json::Value>(&body).unwrap()["nodes"][node].clone()
+    }
+
+    /// Another ingest says what session the stream has, and nothing else.
+    pub(crate) async fn say_session(&self, session: &SessionInfo) {
+        let context = self.context(session.ingest.as_str(), Role::Ingest).await;
+        let topic = context.prefix.name(&Topic::Session(session.stream.clone()));
+        let payload = serde_json::to_vec(session).unwrap().into();
+        context.bus.publish(bus::Message { topic, payload, retain: true }).await.unwrap();
     }
 
     /// Waits until at least so many were refused for `reason`.
@@ -416,7 +431,7 @@ fn find<'a>(value: &'a serde_json::Value, name: &str) -> Option<&'a serde_json::
 
 async fn broker(listen: SocketAddr) -> (SocketAddr, (CancellationToken, JoinHandle<()>)) {
     let nodes = ["b1", "b2", "b3", "b4"].map(|name| (name, Access::Broadcast));
-    let users = [("i1", Access::Ingest), ("c1", Access::Control)].into_iter().chain(nodes);
+    let users = [("i1", Access::Ingest), ("i2", Access::Ingest), ("c1", Access::Control)].into_iter().chain(nodes);
     let users = users.map(|(name, access)| User { name: name.into(), password: "secret".into(), access });
     let config = node::broker::Config { listen, users: users.collect(), ..Default::default() };
     let broker = EmbeddedBroker::load(config).await.unwrap();

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use media::{Epoch, Slot, UnixMillis};
-use messages::SessionState;
+use messages::{SessionInfo, SessionState};
 use playlist::{Settings, Timeline, WINDOW_SEGMENTS_MIN};
 use seal::{Object, SealKind, Sealed};
 
@@ -136,6 +136,31 @@ async fn gaps_end_with_the_grace() {
     let timeline = fold(&seals);
     assert!(timeline.is_ended());
     assert!((2..=7).contains(&gaps(&seals)), "{} gaps in three seconds", gaps(&seals));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_that_was_left_to_another_ingest_is_not_announced_as_ended() {
+    let mut cluster = Cluster::start(|config| config.reconnect_grace_seconds = 8).await;
+    let mut publisher = cluster.publish(&cluster.url("live", KEY), 60);
+    cluster.receiver.wait_for("some rows", |r| r.seals().len() >= 6).await;
+    publisher.child.kill().await.unwrap();
+    let ours = cluster.session(SessionState::Reconnecting).await;
+    let other = |epoch| SessionInfo {
+        ingest: "i2".parse().unwrap(),
+        epoch: Epoch(epoch),
+        state: SessionState::Live,
+        ..ours.clone()
+    };
+    cluster.say_session(&other(7)).await;
+    // It stands by, has its turn because that ingest is not there, and nothing to go on with until its grace is over.
+    cluster.status_where("its end", serde_json::Value::is_null).await;
+    cluster.stop_ingest().await;
+    cluster.say_session(&other(8)).await;
+    cluster.session_where("that of the other ingest", |session| session.epoch == Epoch(8)).await;
+    let said: Vec<_> = cluster.sessions().iter().map(|session| (session.epoch.0, session.state)).collect();
+    let left = said.iter().position(|(epoch, _)| *epoch == 7).unwrap();
+    assert_eq!(said[left + 1..], [(8, SessionState::Live)], "{said:?}");
     cluster.stop().await;
 }
 

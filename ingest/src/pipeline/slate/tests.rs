@@ -11,7 +11,7 @@ fn likeness(width: u32, height: u32, frame_rate_millihertz: u32) -> Likeness {
     let bit_rate = BitsPerSecond(1_000_000);
     let codec = rtmp::flv::VideoCodec::Avc;
     let source = SourceFormat { codec, width, height, frame_rate_millihertz, bit_rate, pass_through: true };
-    Likeness { source, sound: false, segment: Duration::from_secs(4) }
+    Likeness { source, aspect: PixelAspect::SQUARE, sound: false, segment: Duration::from_secs(4) }
 }
 
 fn avc(slate: &Slate) -> avc::DecoderConfig {
@@ -78,6 +78,31 @@ fn picture_of_a_file_is_shown_whole_in_the_middle() {
         let shown = &decoded(&slate, 1)[0];
         assert!(luma(shown, 320, 180) > 200 && luma(shown, 320, 4) > 200 && luma(shown, 320, 355) > 200, "{name}");
         assert!(luma(shown, 130, 180) < 60 && luma(shown, 510, 180) < 60, "{name}: beside it, dark");
+    }
+}
+
+#[test]
+fn slate_of_an_anamorphic_source_has_its_pixels_and_shows_a_square_as_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let square = Picture::read(&file(&directory, "square.png", "200x200", "white")).unwrap();
+    // 4:3 in 720 columns: a picture that is as wide as high has 9 columns for 8 lines.
+    let aspect = PixelAspect::of(Rational(8, 9));
+    let likeness = Likeness { aspect, ..likeness(720, 480, 30_000) };
+    let slate = Slate::encode(&square, likeness, &Config::default()).unwrap();
+    let shown = &decoded(&slate, 1)[0];
+    assert_eq!(shown.aspect_ratio(), Rational(8, 9));
+    let columns = (0..720).filter(|x| luma(shown, *x, 240) > 128).count();
+    assert!((536..=544).contains(&columns), "{columns} columns for 480 lines");
+    let memory = slate.memory.pixel_aspect();
+    assert_eq!(memory, aspect, "the ladder that is made of it has them, too");
+    let dots = Slate::encode(&Picture::default(), likeness, &Config::default()).unwrap();
+    let shown = &decoded(&dots, 1)[0];
+    let bright = |at: (usize, usize)| usize::from(luma(shown, at.0, at.1) > 70);
+    let wide: usize = (350..370).map(|x| bright((x, 240))).sum();
+    let high: usize = (230..250).map(|y| bright((360, y))).sum();
+    assert!(wide > high, "{wide} columns, {high} lines");
+    for unknown in [Rational(0, 1), Rational(-1, 1), Rational(1, 0), Rational(70_000, 1)] {
+        assert_eq!(PixelAspect::of(unknown), PixelAspect::SQUARE);
     }
 }
 

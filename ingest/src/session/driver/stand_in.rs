@@ -72,7 +72,7 @@ impl Driver {
         let has_picture = tracks().any(|track| matches!(track, TrackConfig::Video { .. }));
         let source = self.memory.source().filter(|_| has_picture)?;
         let segment = services.config.targets().segment;
-        let likeness = Likeness { source, sound: sound.is_some(), segment };
+        let likeness = Likeness { source, aspect: self.memory.pixel_aspect(), sound: sound.is_some(), segment };
         let (config, clock) = (services.pipeline.clone(), services.context.clock);
         // Another ingest may have the same stream, and goes on with it sooner than that.
         let wait = if self.is_alone() { BEGINS_AFTER } else { BEGINS_AFTER.saturating_add(YIELD) };
