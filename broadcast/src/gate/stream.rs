@@ -98,6 +98,10 @@ pub(super) struct Stream {
     due: Option<Duration>,
 }
 
+fn opens_epoch(body: &SealBody) -> bool {
+    body.objects.iter().any(|object| object.slot == Slot::Init)
+}
+
 impl Stream {
     pub(super) fn new(
         id: StreamId,
@@ -173,6 +177,11 @@ impl Stream {
         }
     }
 
+    /// Whether nothing of the log has come since the node was started: its head is all that there is, if that.
+    pub(super) fn is_bare(&self) -> bool {
+        self.seals_admitted == 0 && self.pending.is_empty()
+    }
+
     /// Gives a verified seal to the chain.
     pub(super) fn offer(&mut self, sealed: Sealed, shared: &mut Shared) -> Answer {
         if self.chain.head().is_none() && !sealed.body().checkpoint.is_empty() {
@@ -188,6 +197,7 @@ impl Stream {
                 }
             };
         }
+        let opening = (self.is_bare() && opens_epoch(sealed.body())).then(|| sealed.clone());
         let outcome = self.chain.apply(ChainInput::Seal(sealed), shared.now);
         let answer = match &outcome.verdict {
             Verdict::Extended | Verdict::Buffered | Verdict::Nothing => Answer::Stored,
@@ -198,7 +208,12 @@ impl Stream {
                 Answer::Refused(reason)
             }
         };
+        let is_buffered = matches!(outcome.verdict, Verdict::Buffered);
         self.steps(outcome, shared);
+        if let Some(opening) = opening.filter(|_| is_buffered) {
+            // What it builds on was lost by everybody but its author. Should it not lead past what was seen here, it goes on waiting.
+            let _ = self.join_tail(vec![opening], shared);
+        }
         answer
     }
 
@@ -476,7 +491,7 @@ impl Stream {
         if anew || void_after.is_some() {
             self.trim_wants();
         }
-        let is_folded = self.timeline.head().is_some() || body.objects.iter().any(|object| object.slot == Slot::Init);
+        let is_folded = self.timeline.head().is_some() || opens_epoch(body);
         let whole = match self.assembly.add(body, &bytes) {
             Ok(whole) => whole,
             Err(_) if !is_folded => BTreeMap::new(),
