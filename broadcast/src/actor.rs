@@ -184,6 +184,11 @@ impl Handle {
         let held = self.views.get(stream).and_then(|view| view.head.clone());
         held.or_else(|| self.heads.get(stream))
     }
+
+    /// Whether the log of a stream is in memory, and not its head alone.
+    pub fn has_log(&self, stream: &StreamId) -> bool {
+        self.views.get(stream).is_some_and(|view| !view.log.is_empty())
+    }
 }
 
 /// The gate has stopped: the node is shutting down.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Extension, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bytes::{Bytes, BytesMut};
@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use media::{Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId};
 use messages::{AlertReason, Role};
 use node::clock::Clock;
-use node::http::Peer;
+use node::http::{Peer, REMEMBERED};
 use seal::limits::{PART_BYTES_MAX, SEAL_BYTES_MAX};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -113,9 +113,13 @@ async fn seals(
 
 async fn head(State(plane): State<DataPlane>, Path(stream): Path<String>) -> Result<Response, Refusal> {
     let stream = StreamId::new(&stream).ok();
-    let raw =
-        stream.and_then(|stream| plane.handle.head(&stream)).ok_or((StatusCode::NOT_FOUND, "nothing admitted\n"))?;
-    Ok(([(header::CONTENT_TYPE, "application/cose")], raw).into_response())
+    let head = stream.and_then(|stream| Some((plane.handle.has_log(&stream), plane.handle.head(&stream)?)));
+    let (has_log, raw) = head.ok_or((StatusCode::NOT_FOUND, "nothing admitted\n"))?;
+    let mut response = ([(header::CONTENT_TYPE, "application/cose")], raw).into_response();
+    if !has_log {
+        response.headers_mut().insert(REMEMBERED, HeaderValue::from_static(""));
+    }
+    Ok(response)
 }
 
 /// The head, and nothing comes after it until its asker has opened an epoch.

@@ -248,8 +248,12 @@ async fn bounded_body(request: reqwest::RequestBuilder, bytes_max: usize) -> Res
 }
 
 /// As [`bounded_body`]; `None` for 404.
-pub(crate) async fn bounded_answer(request: reqwest::RequestBuilder, bytes_max: usize) -> Result<Option<Bytes>> {
-    let mut answer = request.send().await?;
+async fn bounded_answer(request: reqwest::RequestBuilder, bytes_max: usize) -> Result<Option<Bytes>> {
+    read_answer(request.send().await?, bytes_max).await
+}
+
+/// The body of a success, no longer than `bytes_max`; `None` for 404.
+pub(crate) async fn read_answer(mut answer: reqwest::Response, bytes_max: usize) -> Result<Option<Bytes>> {
     let status = answer.status();
     if status == reqwest::StatusCode::NOT_FOUND {
         return Ok(None);

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use media::{Epoch, StreamId};
 use node::files;
+use node::http::REMEMBERED;
 use seal::RefusalReason;
 
-use crate::authority::{Authority, bounded_answer};
+use crate::authority::{Authority, read_answer};
 use crate::nodes::Nodes;
 use crate::session::log::LogPosition;
 
@@ -55,13 +56,20 @@ pub(crate) enum Ask {
     Fence,
 }
 
+/// A node's answer.
+#[derive(Debug)]
+struct NodeHead {
+    cose: Bytes,
+    is_remembered: bool,
+}
+
 /// What was found.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Found {
     /// Newest position that a node has admitted.
     pub(crate) admitted: Option<LogPosition>,
-    /// How many nodes answered, with a head or with "none".
-    pub(crate) answers: usize,
+    /// That node has been started since, and has nothing but the position: it wrote that down now and then, and showed more.
+    pub(crate) is_remembered: bool,
     /// Newest position on our own disk.
     pub(crate) kept: Option<LogPosition>,
     /// Largest epoch that this node ever used.
@@ -69,9 +77,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// What a new session builds on: the newest that a node has admitted; our own when no node answered.
+    /// What a new session builds on: the newest that a node has admitted; our own when no node answered, or when it is newer than
+    /// what nodes remember: they have no media either that could go on.
     pub(crate) fn base(&self) -> Option<LogPosition> {
-        if self.answers > 0 && self.admitted.is_some() { self.admitted } else { self.kept }
+        let kept = self.kept.filter(|_| self.admitted.is_none() || self.is_remembered);
+        [self.admitted, kept].into_iter().flatten().max_by_key(LogPosition::place)
     }
 
     /// The first epoch that is newer than all that were seen.
@@ -111,10 +121,16 @@ impl Heads {
         };
         let asked = self.nodes.online().into_iter().map(|base| self.ask(base, stream, ask));
         let answers = join_all(asked).await;
-        let heads = answers.iter().flatten().flatten().filter_map(|cose| authority.verify(cose, stream));
+        let heads = answers.iter().flatten().flatten();
+        let positions = heads.filter_map(|head| {
+            let sealed = authority.verify(&head.cose, stream)?;
+            Some((LogPosition::after(&sealed), head.is_remembered))
+        });
+        // Of nodes at the same place, one that has its memory counts.
+        let newest = positions.max_by_key(|(position, is_remembered)| (position.place(), !is_remembered));
         Ok(Found {
-            admitted: heads.map(|head| LogPosition::after(&head)).max_by_key(LogPosition::place),
-            answers: answers.iter().flatten().count(),
+            admitted: newest.map(|(position, _)| position),
+            is_remembered: newest.is_some_and(|(_, is_remembered)| is_remembered),
             kept,
             epoch_used,
         })
@@ -139,17 +155,20 @@ impl Heads {
         authority: &Authority,
     ) -> Option<LogPosition> {
         let head = self.ask(base, stream, Ask::Head).await??;
-        authority.verify(&head, stream).map(|head| LogPosition::after(&head))
+        authority.verify(&head.cose, stream).map(|head| LogPosition::after(&head))
     }
 
     /// `None`: no answer; `Some(None)`: the node has no such log.
-    async fn ask(&self, base: String, stream: &StreamId, ask: Ask) -> Option<Option<Bytes>> {
+    async fn ask(&self, base: String, stream: &StreamId, ask: Ask) -> Option<Option<NodeHead>> {
         let log = format!("{base}/live/{stream}");
         let request = match ask {
             Ask::Head => self.http.get(format!("{log}/head")),
             Ask::Fence => self.http.post(format!("{log}/fence")),
         };
-        bounded_answer(request.timeout(ASK_TIMEOUT), seal::limits::SEAL_BYTES_MAX).await.ok()
+        let answer = request.timeout(ASK_TIMEOUT).send().await.ok()?;
+        let is_remembered = answer.headers().contains_key(REMEMBERED);
+        let cose = read_answer(answer, seal::limits::SEAL_BYTES_MAX).await.ok()?;
+        Some(cose.map(|cose| NodeHead { cose, is_remembered }))
     }
 
     /// Before the first seal of an epoch: never again will this node use it, whatever happens. Blocks for the disk.
@@ -189,7 +208,36 @@ fn read(path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>, Unreliable> {
 
 #[cfg(test)]
 mod tests {
+    use media::{Digest, DiscontinuitySequence, LogSequence, MediaSequence};
+
     use super::*;
+
+    fn position(epoch: u64, sequence: u64) -> LogPosition {
+        LogPosition {
+            epoch: Epoch(epoch),
+            sequence: LogSequence(sequence),
+            digest: Digest::NONE,
+            first_msn: MediaSequence(sequence),
+            discontinuity: DiscontinuitySequence(0),
+            reached: None,
+            decoded: None,
+            has_media: true,
+        }
+    }
+
+    #[test]
+    fn own_position_counts_where_no_node_knows_its_log_and_only_when_it_is_newer() {
+        let base = |admitted, is_remembered, kept| {
+            Found { admitted, is_remembered, kept, epoch_used: None }.base().map(|base| base.place())
+        };
+        let at = |epoch, sequence| Some(position(epoch, sequence));
+        let place = |epoch, sequence| Some((Epoch(epoch), LogSequence(sequence)));
+        assert_eq!(base(at(1, 20), false, at(1, 30)), place(1, 20), "what nodes never had cannot be built on");
+        assert_eq!(base(at(1, 20), true, at(1, 30)), place(1, 30), "they showed more than they remember");
+        assert_eq!(base(at(2, 20), true, at(1, 30)), place(2, 20), "another ingest went on");
+        assert_eq!(base(None, false, at(1, 30)), place(1, 30));
+        assert_eq!(base(at(1, 20), true, None), place(1, 20));
+    }
 
     #[test]
     fn missing_file_is_none_and_a_damaged_one_an_error_that_names_it() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use support::media::{decode, download, get, multivariant, playlist, renditions, span};
 use support::publish::{Clip, clip, publish};
-use support::{Up, eventually_async, sealcast};
+use support::{PATIENCE, Up, eventually_async, sealcast};
 
 /// Sound and picture may be apart by one AAC frame at 48 kHz, and one video frame at 30 a second.
 const SKEW_SECONDS_MAX: f64 = 0.0214 + 0.0334;
@@ -134,6 +134,45 @@ async fn ctrl_c_ends_it_and_a_second_start_goes_on_with_the_log() {
     let _publisher = publish(&file, &up.rtmp(), &key);
     let after = playlist(&up.http, &up.https(), "hall", "audio", 1).await;
     assert!(after.media_sequence > before.media_sequence, "media sequence numbers never go back");
+    up.stop().await;
+}
+
+/// The last number that a playlist has shown something of, be it a part.
+fn newest_shown(text: &str) -> u64 {
+    let number = |uri: &str| uri.split('/').nth(1)?.split('.').next()?.parse::<u64>().ok();
+    let parts = text.lines().filter(|line| line.starts_with("#EXT-X-PART:"));
+    let parts = parts.filter_map(|line| line.split("URI=\"").nth(1));
+    let segments = text.lines().filter(|line| !line.starts_with('#'));
+    parts.chain(segments).filter_map(number).max().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_started_anew_it_gives_no_number_to_other_media_than_before() {
+    let _turn = support::turn().await;
+    let settings = "role.ingest.segment_ms = 2000\nrole.broadcast.target_duration_s = 2";
+    let mut up = Up::start_in(with_stream(settings), &NO_SOURCE).await;
+    let file = clip(up.directory.path(), Clip::default());
+    let mut shown = None;
+    for _ in 0..3 {
+        let publisher = publish(&file, &up.rtmp(), &up.key("hall"));
+        let url = format!("{}/live/hall/audio/index.m3u8", up.https());
+        let first = playlist(&up.http, &up.https(), "hall", "audio", 1).await;
+        if let Some(shown) = shown {
+            assert!(first.media_sequence > shown, "{shown} was shown, and {} is its second one", first.media_sequence);
+        }
+        // Dies when the first part of a segment has just been shown.
+        let open = first.media_sequence + 3;
+        shown = eventually_async("a segment that is open", PATIENCE, async || {
+            let shown = newest_shown(&get(&up.http, &url).await?);
+            (shown >= open).then_some(shown)
+        })
+        .await
+        .into();
+        let Up { mut process, directory, .. } = up;
+        process.kill();
+        drop(publisher);
+        up = Up::start_in(directory, &NO_SOURCE).await;
+    }
     up.stop().await;
 }
 

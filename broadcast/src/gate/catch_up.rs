@@ -154,7 +154,7 @@ impl Stream {
     }
 
     /// Begins anew with the tail of a log, if it leads past what was seen here.
-    fn join_tail(&mut self, mut tail: Vec<Sealed>, shared: &mut Shared) -> Result<(), seal::Refusal> {
+    pub(super) fn join_tail(&mut self, mut tail: Vec<Sealed>, shared: &mut Shared) -> Result<(), seal::Refusal> {
         let first = tail.iter().position(|sealed| !sealed.body().checkpoint.is_empty());
         tail.drain(..first.unwrap_or(tail.len()));
         let outcome = self.chain.join(tail, shared.now)?;
@@ -182,7 +182,7 @@ impl Stream {
             let newest = joining.seals.iter().map(|sealed| sealed.body().epoch).max();
             joining.seals.sort_by_key(|sealed| (Some(sealed.body().epoch) != newest, sealed.body().sequence));
         }
-        self.catch_up.is_blind = self.chain.head().is_none() && joining.seals.is_empty();
+        self.catch_up.is_blind = self.is_bare() && joining.seals.is_empty();
         for sealed in joining.seals {
             self.offer(sealed, shared);
         }

@@ -99,6 +99,10 @@ pub(super) struct Stream {
     due: Option<Duration>,
 }
 
+fn opens_epoch(body: &SealBody) -> bool {
+    body.objects.iter().any(|object| object.slot == Slot::Init)
+}
+
 impl Stream {
     pub(super) fn new(
         id: StreamId,
@@ -174,6 +178,11 @@ impl Stream {
         }
     }
 
+    /// Whether nothing of the log has come since the node was started: its head is all that there is, if that.
+    pub(super) fn is_bare(&self) -> bool {
+        self.seals_admitted == 0 && self.pending.is_empty()
+    }
+
     /// Gives a verified seal to the chain.
     pub(super) fn offer(&mut self, sealed: Sealed, shared: &mut Shared) -> Answer {
         if self.chain.head().is_none() && !sealed.body().checkpoint.is_empty() {
@@ -189,6 +198,7 @@ impl Stream {
                 }
             };
         }
+        let opening = (self.is_bare() && opens_epoch(sealed.body())).then(|| sealed.clone());
         let outcome = self.chain.apply(ChainInput::Seal(sealed), shared.now);
         let answer = match &outcome.verdict {
             Verdict::Extended | Verdict::Buffered | Verdict::Nothing => Answer::Stored,
@@ -199,7 +209,12 @@ impl Stream {
                 Answer::Refused(reason)
             }
         };
+        let is_buffered = matches!(outcome.verdict, Verdict::Buffered);
         self.steps(outcome, shared);
+        if let Some(opening) = opening.filter(|_| is_buffered) {
+            // What it builds on was lost by everybody but its author. Should it not lead past what was seen here, it goes on waiting.
+            let _ = self.join_tail(vec![opening], shared);
+        }
         answer
     }
 
@@ -277,7 +292,7 @@ impl Stream {
 
     /// The objects whose bytes must be here before the seal is admitted.
     fn needs(&mut self, body: &SealBody, shared: &mut Shared) -> Vec<(RenditionId, Slot, Digest, u64)> {
-        let opens = body.objects.iter().any(|object| object.slot == Slot::Init);
+        let opens = opens_epoch(body);
         if self.ground == Ground::Sought && !opens {
             // A checkpoint in the middle of an epoch: its init segments are needed from here on, its row is not.
             if !body.checkpoint.is_empty() {

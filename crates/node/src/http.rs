@@ -65,6 +65,9 @@ pub const STOPPING: HeaderName = HeaderName::from_static("x-sealcast-stopping");
 /// In a 404 (or 503) of a stream that other nodes own, too: one of them may have what was asked for. It has no value.
 pub const ELSEWHERE: HeaderName = HeaderName::from_static("x-sealcast-elsewhere");
 
+/// In a head that a node has from before it was started: it knows nothing of what it showed after it. It has no value.
+pub const REMEMBERED: HeaderName = HeaderName::from_static("x-sealcast-remembered");
+
 /// Bounds of a listener.
 #[derive(Debug, Clone)]
 pub struct Limits {

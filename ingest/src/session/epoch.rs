@@ -343,13 +343,13 @@ impl Writer {
 
     async fn seal_row(&mut self, row: Row) -> Result<()> {
         let now = self.hub.services.context.clock.wall();
-        let (completes, tracks) = (row.completes_segment, row.tracks.clone());
+        let (opens_segment, tracks) = (row.part == PartIndex(0), row.tracks.clone());
         let image = self.image(&row);
         let lag = self.note(&row, now);
         let Some(log) = &mut self.log else { return Ok(()) };
         let entry = log.row(row, image, now);
         let sequence = entry.body.sequence;
-        self.seal(entry, completes).await?;
+        self.seal(entry, opens_segment).await?;
         let ring_bytes = self.pusher.as_ref().map_or(0, Pusher::ring_bytes);
         self.stats.sealed(sequence, &tracks, ring_bytes, lag);
         if let Some((_, acknowledged)) = self.pusher.as_ref().and_then(|pusher| *pusher.acknowledged().borrow()) {
@@ -411,7 +411,8 @@ impl Writer {
         })
     }
 
-    /// Signs an entry and sends it on its way; `keep` writes it to the disk as the newest.
+    /// Signs an entry and sends it on its way; `keep` writes it to the disk as the newest, before anybody can see it. Done where a segment
+    /// opens, an epoch that builds on what is kept has a media sequence number that was never shown, whenever this process dies.
     async fn seal(&mut self, entry: Entry, keep: bool) -> Result<()> {
         let Entry { body, objects } = entry;
         let sealed = self.hub.services.authority.sign(&body).context("seal cannot be signed")?;
@@ -424,15 +425,16 @@ impl Writer {
         tracing::debug!(sequence = %body.sequence, next_msn = %body.next_msn, objects = body.objects.len(), "sealed");
         metrics::counter!("ingest_seals_total").increment(1);
         let raw = sealed.raw().clone();
-        if let Some(pusher) = &self.pusher {
-            pusher.push(RingEntry { epoch: body.epoch, sequence: body.sequence, seal: raw.clone(), objects });
-        }
         if keep {
+            let raw = raw.clone();
             let kept = self.keep(move |heads, stream| heads.keep_head(stream, &raw)).await;
             if let Err(error) = kept {
-                // Only matters when this node restarts while no broadcast node is there to ask.
+                // Only matters when this node restarts while no broadcast node is there that remembers.
                 tracing::warn!(error = format!("{error:#}"), "newest seal cannot be kept");
             }
+        }
+        if let Some(pusher) = &self.pusher {
+            pusher.push(RingEntry { epoch: body.epoch, sequence: body.sequence, seal: raw, objects });
         }
         Ok(())
     }

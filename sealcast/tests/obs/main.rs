@@ -20,7 +20,7 @@ use studio::{Display, Obs};
 use support::browser::Browser;
 use support::link::{Link, Mode};
 use support::media::{decode, download};
-use support::players::{Kind, Player};
+use support::players::Player;
 use support::publish::{Clip, clip};
 use support::{PATIENCE, Up, eventually_async, sealcast, text};
 
@@ -46,6 +46,15 @@ const OBS_NOTICES_MAX: Duration = Duration::from_secs(90);
 
 const DISCONNECTED: &str = "Disconnected from rtmp://";
 const CONNECTED: &str = "successful\n";
+
+/// hls.js gives a playlist two more tries, and counts those of all levels together: when nobody listens, it changes level twice within
+/// 50 ms, each with a try at once, and calls the third fatal (seen with 1.7.4). While there is no server, no server can help; so
+/// whoever integrates it has to allow for more.
+const PATIENT: &str = r#"{ "playlistLoadPolicy": { "default": {
+    "maxTimeToFirstByteMs": 10000, "maxLoadTimeMs": 20000,
+    "timeoutRetry": { "maxNumRetry": 2, "retryDelayMs": 0, "maxRetryDelayMs": 0 },
+    "errorRetry": { "maxNumRetry": 8, "retryDelayMs": 1000, "maxRetryDelayMs": 8000 }
+} } }"#;
 
 /// A server, and what OBS reaches it through.
 struct Stage {
@@ -83,9 +92,14 @@ impl Stage {
 
     /// hls.js as its makers deliver it, on what comes now.
     async fn player(&mut self) -> Player {
+        self.player_with("{}").await
+    }
+
+    /// The same, with a configuration on top.
+    async fn player_with(&mut self, config: &str) -> Player {
         self.onlooker.until("three segments", PATIENCE, |playlist| playlist.segments.len() >= 3).await;
         let url = format!("{}/live/hall/index.m3u8", self.up.https());
-        let mut player = Player::start(Kind::HlsJs, &url, &self.up.ca(), &self.up.directory.path().join("player"));
+        let mut player = Player::hls_js(&url, config);
         player.plays("start", PLAYS_SECONDS, PATIENCE).await.unwrap();
         player
     }
@@ -244,7 +258,7 @@ async fn obs_comes_back_by_itself_when_everything_was_killed_and_started_anew() 
     let _turn = support::turn().await;
     let mut stage = Stage::set().await;
     let obs = stage.obs(KEY).await;
-    let mut player = stage.player().await;
+    let mut player = stage.player_with(PATIENT).await;
     let address = |url: String| url.split('/').nth(2).unwrap().to_owned();
     let (rtmp, https) = (address(stage.up.rtmp()), address(stage.up.https()));
     let connected = obs.said(CONNECTED);

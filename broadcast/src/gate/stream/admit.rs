@@ -11,7 +11,7 @@ use seal::{SealBody, Sealed};
 
 use super::super::store::length;
 use super::super::{Admitted, Holding, Output, Recorded, Shared};
-use super::{Pending, SlotBytes, Stream};
+use super::{Pending, SlotBytes, Stream, opens_epoch};
 
 impl Stream {
     /// Admits what is complete, in log order.
@@ -40,7 +40,7 @@ impl Stream {
         if anew || void_after.is_some() {
             self.trim_wants();
         }
-        let is_folded = self.timeline.head().is_some() || body.objects.iter().any(|object| object.slot == Slot::Init);
+        let is_folded = self.timeline.head().is_some() || opens_epoch(body);
         let whole = match self.assembly.add(body, &bytes) {
             Ok(whole) => whole,
             Err(_) if !is_folded => BTreeMap::new(),

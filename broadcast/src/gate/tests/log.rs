@@ -36,6 +36,35 @@ fn old_session_is_not_replayed_into_a_restarted_gate() {
 }
 
 #[test]
+fn log_whose_newest_seals_only_its_author_has_goes_on_with_the_next_session_at_once() {
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", START);
+    let mut bench = Bench::with(&authority, &studio);
+    let rows = studio.segment(bench.wall());
+    bench.take_all(&rows);
+    // A head is written now and then.
+    let saved = bench.saved.clone();
+    for _ in 0..2 {
+        let rows = studio.segment(bench.wall());
+        bench.take_all(&rows);
+    }
+    let row = studio.row(bench.wall());
+    bench.take(&row);
+    assert!(bench.playlist("360p").unwrap().contains("1/3.0.m4s"));
+
+    let mut again = Bench::new(&authority, saved);
+    again.apply(Input::Grant(authority.grant(&studio.key, START)));
+    again.now = bench.now;
+    again.wait(Duration::from_secs(2));
+    studio.reconnect(again.wall());
+    let rows = studio.segment(again.wall());
+    again.take_all(&rows);
+    let text = again.playlist("360p").unwrap_or_default();
+    assert!(text.contains("#EXT-X-MEDIA-SEQUENCE:4\n") && text.contains("2/4.m4s"), "{text}");
+    assert_eq!(again.refused, []);
+}
+
+#[test]
 fn fork_is_refused_and_the_first_stands() {
     let authority = Authority::new();
     let mut studio = Studio::new("demo", START);

@@ -10,10 +10,11 @@ use super::{Kind, Player, Progress};
 /// Longer than any test.
 const SECONDS: &str = "86400";
 
-pub(super) fn start(kind: Kind, url: &str) -> Player {
+pub(super) fn start(kind: Kind, url: &str, config: &str) -> Player {
     let player = if kind == Kind::Shaka { "shaka" } else { "hls.js" };
     let mut command = Command::new("node");
     command.args(["tests/browser.mjs", url, "--player", player, "--seconds", SECONDS, "--size", "1280x800"]);
+    command.args(["--config", config]);
     command.current_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../web"));
     Player::spawn(kind, &mut command, report, |now, line| now.complain(line))
 }

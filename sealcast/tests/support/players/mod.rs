@@ -132,12 +132,17 @@ impl Player {
     pub fn start(kind: Kind, url: &str, ca: &Path, home: &Path) -> Self {
         std::fs::create_dir_all(home).expect("a directory");
         match kind {
-            Kind::HlsJs | Kind::Shaka => browsers::start(kind, url),
+            Kind::HlsJs | Kind::Shaka => browsers::start(kind, url, "{}"),
             Kind::Ffmpeg => programs::ffmpeg(url, ca),
             Kind::Ffplay => programs::ffplay(url, ca),
             Kind::GStreamer => programs::gstreamer(url, ca),
             Kind::Vlc => programs::vlc(url, ca, home),
         }
+    }
+
+    /// hls.js with a configuration of its integrator's on top.
+    pub fn hls_js(url: &str, config: &str) -> Self {
+        browsers::start(Kind::HlsJs, url, config)
     }
 
     /// Runs the command and reads what it says, line by line, with a reader for each output.
