@@ -15,8 +15,9 @@ use support::text;
 /// Reports, one a second, within which a viewer whose node is killed has to play from elsewhere.
 const MOVED_WITHIN: usize = 5;
 
-/// Longest standstill of the picture over all of it, in milliseconds.
-const STALL_MS_MAX: f64 = 2_000.0;
+/// Longest standstill of the picture over all of it, in milliseconds: what a viewer may see of a node's death. `bench failover` measures it; here
+/// everything is a debug build that shares the cores with a browser.
+const STALL_MS_MAX: f64 = 5_000.0;
 
 fn https(node: &Node) -> String {
     text(&node.ready["broadcast"][0], "https")

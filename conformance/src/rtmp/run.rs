@@ -131,7 +131,7 @@ pub async fn run(
             loop {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 let Some(case) = next else { return Ok(()) };
-                let judged = server.case(case, &key.replace(CASE, case.name)).await?;
+                let judged = server.case(case, &key.replace(CASE, case.name), !key.contains(CASE)).await?;
                 if done.send(judged).await.is_err() {
                     return anyhow::Ok(());
                 }
@@ -173,7 +173,9 @@ impl Server {
         })
     }
 
-    async fn case(self: &Arc<Self>, case: Case, key: &str) -> anyhow::Result<Judged> {
+    /// One case with a key. One of `many` leaves nothing to be taken for the next one's: the normal publisher is gone, and all that it sent
+    /// is listed.
+    async fn case(self: &Arc<Self>, case: Case, key: &str, many: bool) -> anyhow::Result<Judged> {
         let target = Target { application: self.application.clone(), url: self.url.clone(), key: key.to_owned() };
         let (script, normal) = (self.written(case, &target).await?, self.written(NORMAL, &target).await?);
         let watch = Watch::begin(Arc::clone(&self.transport), self.hls.replace(KEY, key)).await;
@@ -197,6 +199,9 @@ impl Server {
         let mut faults = judge::judge(case.outcome, case.shows, evidence);
         faults.extend(self.takes(&normal, &watch).await);
         faults.dedup();
+        if many {
+            watch.settle(Duration::ZERO, CALM, LISTED_WAIT_MAX).await;
+        }
         let (expected, came) = (case.outcome.to_string(), judge::came(evidence));
         Ok(Judged { case: case.name, what: case.what, expected, came, faults })
     }
