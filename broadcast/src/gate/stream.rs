@@ -27,6 +27,7 @@ use super::store::{Media, length};
 use super::view::Playlists;
 use super::wants::Wants;
 use super::{Answer, Holding, SavedHead, Shared, reason_of};
+use fence::Fence;
 
 /// A seal in the log whose bytes are not all here.
 #[derive(Debug)]
@@ -74,8 +75,7 @@ pub(super) struct Stream {
     ground: Ground,
     /// A seal contradicted the log: only a new epoch helps.
     blocked: bool,
-    /// Until then nothing extends the log.
-    fenced_until: Option<Duration>,
+    fence: Option<Fence>,
     timeline: Timeline,
     assembly: Assembly,
     media: Media,
@@ -123,7 +123,7 @@ impl Stream {
             sources: Vec::new(),
             ground: Ground::Sought,
             blocked: false,
-            fenced_until: None,
+            fence: None,
             timeline: Timeline::new(shared.settings.playlist),
             assembly: Assembly::default(),
             media: Media::default(),
@@ -257,10 +257,10 @@ impl Stream {
             Step::OpenEpoch { sealed, void_after } => {
                 self.drop_pending(|sequence| sequence <= void_after);
                 self.blocked = false;
-                self.lift_fence();
                 (sealed, Some(void_after))
             }
         };
+        self.lift_fence(sealed.body().epoch);
         if self.blocked {
             return;
         }

@@ -1,5 +1,6 @@
 //! What the log has to say about seals: sessions, forks, restarts.
 
+use super::super::Holding;
 use super::super::limits::FENCE_MAX;
 use super::*;
 
@@ -150,6 +151,34 @@ fn who_fences_and_is_gone_costs_the_log_seconds_and_nothing_of_it() {
     bench.wait(FENCE_MAX);
     assert_eq!(bench.admitted(), admitted + rows.len() as u64);
     assert_eq!(bench.refused, []);
+}
+
+#[test]
+fn fence_holds_up_no_epoch_at_a_node_that_has_nothing_of_the_log_or_its_head_alone() {
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", START);
+    let mut bench = Bench::with(&authority, &studio);
+    let fence = |bench: &mut Bench, stream: &StreamId| {
+        let (stream, owners) = (stream.clone(), Vec::new());
+        bench.apply(Input::Follow { stream: stream.clone(), holding: Holding::Owner, owners });
+        bench.wait(Duration::from_secs(6));
+        bench.apply(Input::Fence(stream));
+    };
+    fence(&mut bench, &studio.stream);
+    let rows = studio.segment(bench.wall());
+    bench.take_all(&rows);
+    assert_eq!(bench.admitted(), rows.len() as u64, "there was no log");
+
+    let mut again = Bench::new(&authority, bench.saved.clone());
+    again.apply(Input::Grant(authority.grant(&studio.key, START)));
+    again.now = bench.now;
+    fence(&mut again, &studio.stream);
+    // What it builds on never came here.
+    studio.segment(again.wall());
+    studio.reconnect(again.wall());
+    let rows = studio.segment(again.wall());
+    again.take_all(&rows);
+    assert_eq!(again.admitted(), rows.len() as u64, "there was a head");
 }
 
 #[test]
