@@ -35,6 +35,8 @@ struct Rule<'a> {
     lane: &'a Lane,
     decided_by: usize,
     open: Open,
+    /// Where the row begins, in the reference's ticks.
+    start: i64,
     /// Where the grid says that the part ends, in the reference's ticks.
     due: i64,
     longest: Duration,
@@ -45,38 +47,78 @@ impl Segmenter {
     /// Where the reference ends the row: at the first frame that begins a new segment, or that is nearest to where the part should
     /// end.
     pub(super) fn find_row_end(&self, open: Open) -> Result<Option<RowEnd>, Error> {
-        let Some(decided_by) = self.reference else { return Ok(None) };
-        let Some(lane) = self.lanes.get(decided_by) else { return Ok(None) };
-        let rule = Rule {
+        let Some(rule) = self.rule(open) else { return Ok(None) };
+        self.look(&rule, self.early(&rule))
+    }
+
+    /// Panics when frames are passed over at which a row ends. For tests and fuzzing.
+    pub(super) fn check_early(&self, open: Open) {
+        let Some(rule) = self.rule(open) else { return };
+        let (some, all) = (self.look(&rule, self.early(&rule)), self.look(&rule, (0, None)));
+        assert_eq!(some, all, "no row ends at an early frame");
+    }
+
+    fn rule(&self, open: Open) -> Option<Rule<'_>> {
+        let decided_by = self.reference?;
+        let lane = self.lanes.get(decided_by)?;
+        Some(Rule {
             lane,
             decided_by,
             open,
+            start: lane.at(open.part_start),
             due: lane.at(open.grid_start) + lane.ticks(self.targets.part * (open.grid_parts + 1)),
             longest: self.targets.declared_part(),
             least: self.targets.least_part(),
-        };
-        let start = lane.at(open.part_start);
-        let mut before = None;
+        })
+    }
+
+    /// Looks at the frames that come after the first and the `early` ones, the last of which begins at `before`.
+    fn look(&self, rule: &Rule<'_>, (early, mut before): (usize, Option<i64>)) -> Result<Option<RowEnd>, Error> {
+        let (lane, start) = (rule.lane, rule.start);
         // Of a lane that was not the reference so far, more than the first frame may be stamped before the row.
-        for queued in lane.queue.iter().skip(1).skip_while(|queued| queued.instant <= start) {
+        for queued in lane.queue.iter().skip(early.saturating_add(1)).skip_while(|queued| queued.instant <= start) {
             let here = candidate(queued, 0);
-            if self.extent(&rule, here).longest > rule.longest {
+            if self.extent(rule, here).longest > rule.longest {
                 return before.map(|end| Some(rule.end(end, false))).ok_or_else(|| rule.too_long(here));
             }
-            if self.completes_segment(&rule, queued)? {
+            if self.completes_segment(rule, queued)? {
                 return Ok(Some(rule.end(here.instant, true)));
             }
-            if self.ends_part(&rule, queued) {
+            if self.ends_part(rule, queued) {
                 return Ok(Some(rule.end(here.instant, false)));
             }
             before = Some(here.instant);
         }
         let Some(last) = lane.queue.back().filter(|_| self.finished) else { return Ok(None) };
         let end = candidate(last, last.expected_end.max(start + 1) - last.instant);
-        if self.extent(&rule, end).longest > rule.longest {
+        if self.extent(rule, end).longest > rule.longest {
             return before.map(|end| Some(rule.end(end, false))).ok_or_else(|| rule.too_long(end));
         }
         Ok(Some(rule.end(end.instant, true)))
+    }
+
+    /// How many frames after the first are no sync samples and over before the grid's next instant, so that the row ends at none of
+    /// them: they need no look of their own with each sample that comes. And where the last of them begins, if that is after the row's start.
+    ///
+    /// Lengths grow from frame to frame, so when all of these together are neither too long for a part nor for a segment, none is.
+    fn early(&self, rule: &Rule<'_>) -> (usize, Option<i64>) {
+        let lane = rule.lane;
+        let is_early = |queued: &&Queued| !queued.sample.sync && queued.expected_end <= rule.due;
+        let (mut count, mut last) = (0, None);
+        let mut end = Candidate { instant: i64::MIN, decode_end: i64::MIN };
+        for queued in lane.queue.iter().skip(1).take_while(is_early) {
+            let next = candidate(queued, queued.expected_end - queued.instant);
+            end.instant = end.instant.max(next.instant);
+            end.decode_end = end.decode_end.max(next.decode_end);
+            (count, last) = (count + 1, Some(queued.instant));
+        }
+        let Some(last) = last else { return (0, None) };
+        let waited = last - lane.at(rule.open.segment_start);
+        let is_long = waited > lane.ticks(self.targets.segment) + lane.ticks(SEGMENT_OVERSHOOT_MAX);
+        if is_long || self.extent(rule, end).longest > rule.longest {
+            return (0, None);
+        }
+        (count, Some(last).filter(|last| *last > rule.start))
     }
 
     /// Whether a new segment begins with this frame.
@@ -115,7 +157,7 @@ impl Segmenter {
         let lane = rule.lane;
         let instant = lane.time(end.instant);
         let own = lane.queue.front().map_or(0, |first| end.decode_end - first.sample.dts.ticks);
-        let row = end.instant - lane.at(rule.open.part_start);
+        let row = end.instant - rule.start;
         let slack = if lane.is_video() { STAMPS_DIFFER_MAX } else { Duration::ZERO };
         let of = |ticks: i64| lane.time(ticks.max(0)).as_duration();
         let reference = Extent { shortest: of(own.min(row)), longest: of(own.max(row)) + slack };
@@ -134,7 +176,7 @@ impl Rule<'_> {
     }
 
     fn too_long(&self, end: Candidate) -> Error {
-        let length = self.lane.time(end.instant - self.lane.at(self.open.part_start)).as_duration();
+        let length = self.lane.time(end.instant - self.start).as_duration();
         Error::PartTooLong { rendition: self.lane.config.rendition.clone(), length }
     }
 }

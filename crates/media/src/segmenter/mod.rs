@@ -308,6 +308,9 @@ impl Segmenter {
             assert!(open.segment_start <= open.part_start && open.part_start < end.instant, "time goes forward");
         }
         assert!(self.open.is_some() || self.rows == 0, "rows come after the start");
+        if let (Some(open), None) = (self.open, self.row_end) {
+            self.check_early(open);
+        }
     }
 
     fn lane_mut(&mut self, rendition: &RenditionId) -> Option<&mut Lane> {
