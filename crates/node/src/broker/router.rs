@@ -98,9 +98,51 @@ pub(super) struct Admission {
     pub(super) replaced: CancellationToken,
 }
 
+/// The subscriptions of a connection. Nearly all name one topic: so what a message costs does not grow with the streams there are.
+#[derive(Default)]
+struct Interests {
+    /// By their filter, which is the topic.
+    topics: HashMap<String, Interest>,
+    /// Those with a wildcard.
+    patterns: Vec<Interest>,
+}
+
+impl Interests {
+    fn len(&self) -> usize {
+        self.topics.len() + self.patterns.len()
+    }
+
+    fn contains(&self, filter: &str) -> bool {
+        self.topics.contains_key(filter) || self.patterns.iter().any(|known| known.filter == filter)
+    }
+
+    /// Adds one, in place of the one with the same filter.
+    fn insert(&mut self, interest: Interest) {
+        self.remove(&interest.filter);
+        if interest.filter.contains(['+', '#']) {
+            self.patterns.push(interest);
+        } else {
+            self.topics.insert(interest.filter.clone(), interest);
+        }
+    }
+
+    /// Whether there was one.
+    fn remove(&mut self, filter: &str) -> bool {
+        let before = self.len();
+        self.topics.remove(filter);
+        self.patterns.retain(|known| known.filter != filter);
+        self.len() < before
+    }
+
+    fn matching(&self, topic: &str) -> impl Iterator<Item = &Interest> {
+        let matches = |interest: &&Interest| mqtt5_protocol::topic_matches_filter(topic, &interest.filter);
+        self.topics.get(topic).into_iter().chain(self.patterns.iter()).filter(matches)
+    }
+}
+
 struct Connection {
     client: String,
-    interests: Vec<Interest>,
+    interests: Interests,
     outbox: Arc<Outbox>,
     replaced: CancellationToken,
     /// Published unless the connection takes leave; checked already against its access.
@@ -141,7 +183,7 @@ impl Router {
         let replaced = CancellationToken::new();
         let connection = Connection {
             client: client.to_owned(),
-            interests: Vec::new(),
+            interests: Interests::default(),
             outbox: Arc::clone(&outbox),
             replaced: replaced.clone(),
             will,
@@ -169,13 +211,13 @@ impl Router {
         let State { connections, retained, .. } = &mut *state;
         // Replaced a moment ago: nobody is there to be told.
         let Some(connection) = connections.get_mut(&id) else { return Ok(()) };
-        let known = connection.interests.iter().position(|known| known.filter == interest.filter);
-        if known.is_none() && connection.interests.len() >= SUBSCRIPTIONS_MAX {
+        let is_known = connection.interests.contains(&interest.filter);
+        if !is_known && connection.interests.len() >= SUBSCRIPTIONS_MAX {
             return Err(QuotaExceeded);
         }
         let send = match interest.retain_handling {
             RetainHandling::SendAtSubscribe => true,
-            RetainHandling::SendAtSubscribeIfNew => known.is_none(),
+            RetainHandling::SendAtSubscribeIfNew => !is_known,
             RetainHandling::DoNotSend => false,
         };
         if send {
@@ -185,20 +227,14 @@ impl Router {
                 connection.outbox.push(Delivery { message, qos: interest.qos, identifier: interest.identifier });
             }
         }
-        if let Some(known) = known {
-            connection.interests.remove(known);
-        }
-        connection.interests.push(interest);
+        connection.interests.insert(interest);
         Ok(())
     }
 
     /// Whether there was such a subscription.
     pub(super) fn unsubscribe(&self, id: ConnectionId, filter: &str) -> bool {
         let mut state = self.lock();
-        let Some(connection) = state.connections.get_mut(&id) else { return false };
-        let before = connection.interests.len();
-        connection.interests.retain(|interest| interest.filter != filter);
-        connection.interests.len() < before
+        state.connections.get_mut(&id).is_some_and(|connection| connection.interests.remove(filter))
     }
 }
 
@@ -244,9 +280,8 @@ impl State {
     /// Once for each matching subscription (MQTT 5, 3.3.4), so that each identifier gets its own.
     fn route(&self, from: Option<ConnectionId>, message: &Message, qos: QoS) {
         for (id, connection) in &self.connections {
-            for interest in &connection.interests {
-                let own = interest.no_local && from == Some(*id);
-                if own || !mqtt5_protocol::topic_matches_filter(&message.topic, &interest.filter) {
+            for interest in connection.interests.matching(&message.topic) {
+                if interest.no_local && from == Some(*id) {
                     continue;
                 }
                 let retain = message.retain && interest.retain_as_published;
@@ -330,6 +365,26 @@ mod tests {
         assert_eq!(payloads, ["offline", "online"]);
         router.leave(new.id, Leave::Properly);
         assert!(taken(&reader.outbox).is_empty());
+    }
+
+    #[test]
+    fn message_goes_to_each_filter_that_it_matches_and_a_filter_is_there_once() {
+        let router = Router::default();
+        let reader = router.enter("reader", None);
+        for (number, filter) in (1..).zip(["a/b", "a/+", "#", "a", "a/b/c", "+/c", "a/b", "a/+"]) {
+            router.subscribe(reader.id, Interest { identifier: Some(number), ..interest(filter) }).unwrap();
+        }
+        let writer = router.enter("writer", None);
+        let message = Message { retain: false, ..retained("a/b", "x") };
+        let identifiers = || {
+            router.publish(writer.id, &message, QoS::AtLeastOnce).unwrap();
+            let mut all: Vec<_> = reader.outbox.lock().deliveries.drain(..).filter_map(|d| d.identifier).collect();
+            all.sort_unstable();
+            all
+        };
+        assert_eq!(identifiers(), [3, 7, 8], "the newest of each filter");
+        assert!(router.unsubscribe(reader.id, "a/b") && router.unsubscribe(reader.id, "#"));
+        assert_eq!(identifiers(), [8]);
     }
 
     #[test]
