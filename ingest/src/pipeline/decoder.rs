@@ -37,6 +37,11 @@ impl Decoder {
         Ok(Self { decoder })
     }
 
+    /// Leaves blocks' edges as they are from here on: a picture that others are predicted from would then be wrong.
+    pub(super) fn skip_loop_filter(&mut self) {
+        self.decoder.skip_loop_filter(ffmpeg::Discard::All);
+    }
+
     /// Decodes a packet, which is a keyframe or not, and hands over the pictures that came out, in presentation order. Garbage is counted,
     /// not reported.
     pub(super) fn push(
