@@ -31,7 +31,7 @@ pub(super) fn start(config: Config, memory: Memory) -> Result<(Feeder, mpsc::Rec
     Ok((Feeder { input, shared }, outputs))
 }
 
-fn thread(context: &Context, mut inputs: mpsc::Receiver<Input>) {
+fn thread(context: &Context, mut inputs: mpsc::Receiver<Vec<Input>>) {
     let mut feed = Feed { context: context.clone(), state: State::default(), format: None, audio: None, pending: None };
     // Publishers' bytes go through a lot of code; a panic in it ends this stream, not the node.
     let outcome = catch_unwind(AssertUnwindSafe(|| feed.all(&mut inputs)));
@@ -65,19 +65,14 @@ struct Feed {
 }
 
 impl Feed {
-    fn all(&mut self, inputs: &mut mpsc::Receiver<Input>) -> Result<(), Error> {
-        while let Some(input) = inputs.blocking_recv() {
-            if self.context.shared.aborted() || self.context.output.is_closed() {
-                self.context.shared.abort();
-                break;
-            }
-            match input {
-                Input::VideoConfig(config) => self.video_config(config),
-                Input::AudioConfig(format) => self.audio_config(format),
-                Input::Video(packet) if acceptable(packet.data.len()) => self.video(packet)?,
-                Input::Audio(packet) if acceptable(packet.data.len()) => self.audio(packet)?,
-                Input::Video(_) | Input::Audio(_) => count(&self.context.shared.packets_refused),
-                Input::Break => self.end_run(BreakReason::InputClock),
+    fn all(&mut self, inputs: &mut mpsc::Receiver<Vec<Input>>) -> Result<(), Error> {
+        'inputs: while let Some(batch) = inputs.blocking_recv() {
+            for input in batch {
+                if self.context.shared.aborted() || self.context.output.is_closed() {
+                    self.context.shared.abort();
+                    break 'inputs;
+                }
+                self.input(input)?;
             }
         }
         if let State::Starting(_) = &self.state {
@@ -86,6 +81,18 @@ impl Feed {
         }
         if let State::Running(run) = std::mem::take(&mut self.state) {
             run.finish();
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, input: Input) -> Result<(), Error> {
+        match input {
+            Input::VideoConfig(config) => self.video_config(config),
+            Input::AudioConfig(format) => self.audio_config(format),
+            Input::Video(packet) if acceptable(packet.data.len()) => self.video(packet)?,
+            Input::Audio(packet) if acceptable(packet.data.len()) => self.audio(packet)?,
+            Input::Video(_) | Input::Audio(_) => count(&self.context.shared.packets_refused),
+            Input::Break => self.end_run(BreakReason::InputClock),
         }
         Ok(())
     }

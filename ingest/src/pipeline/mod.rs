@@ -51,9 +51,9 @@ pub use memory::Memory;
 pub use plan::{Cadence, Ladder, Rung, RungKind, SourceFormat, plan};
 use shared::Shared;
 
-/// Inputs that may wait for the feed thread: about 6 s of 30 frames and 47 AAC frames a second. The lag rule sheds long before it
-/// is full; when it is full, [`Feeder::send`] waits, and so the publisher is held back.
-pub const INPUT_DEPTH: usize = 512;
+/// Batches of inputs that may wait for the feed thread: what came between two looks at a publisher's socket each, so about 10 s. The lag
+/// rule sheds long before it is full; when it is full, [`Feeder::send`] waits, and so the publisher is held back.
+pub const INPUT_DEPTH: usize = 256;
 
 /// Outputs that may wait for the session: about 3 s of a five-rendition ladder.
 pub const OUTPUT_DEPTH: usize = 512;
@@ -236,7 +236,7 @@ pub struct Counters {
 /// The way into a pipeline. Dropping it ends the input: the pipeline then drains and says [`Output::Ended`].
 #[derive(Debug)]
 pub struct Feeder {
-    input: mpsc::Sender<Input>,
+    input: mpsc::Sender<Vec<Input>>,
     shared: Arc<Shared>,
 }
 
@@ -246,16 +246,17 @@ pub struct Feeder {
 pub struct Stopped;
 
 impl Feeder {
-    /// Hands an input over; waits while [`INPUT_DEPTH`] are waiting. Cancel-safe: a cancelled call sent nothing.
-    pub async fn send(&self, input: Input) -> Result<(), Stopped> {
-        self.shared.note(&input);
-        self.input.send(input).await.map_err(|_| Stopped)
+    /// Hands inputs over, for which the feed thread wakes once; waits while [`INPUT_DEPTH`] batches are waiting. Cancel-safe: a cancelled
+    /// call sent nothing.
+    pub async fn send(&self, inputs: Vec<Input>) -> Result<(), Stopped> {
+        inputs.iter().for_each(|input| self.shared.note(input));
+        self.input.send(inputs).await.map_err(|_| Stopped)
     }
 
     /// As [`Feeder::send`], for threads. Panics inside an async context.
     pub fn send_blocking(&self, input: Input) -> Result<(), Stopped> {
         self.shared.note(&input);
-        self.input.blocking_send(input).map_err(|_| Stopped)
+        self.input.blocking_send(vec![input]).map_err(|_| Stopped)
     }
 
     /// Gives a rung up because whoever reads the output says that it holds up the others. Answered with [`Output::Shed`].

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
-/// Looks at a publisher in the time of a part. A part is later by a twelfth of its length at most, by half of that on average.
-const LOOKS_PER_PART: u32 = 12;
+/// Looks at a publisher in the time of a part. A part is later by an eighth of its length at most, by half of that on average.
+const LOOKS_PER_PART: u32 = 8;
 
 /// The moments of all publishers: multiples of an interval.
 #[derive(Debug, Clone, Copy)]

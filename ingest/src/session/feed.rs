@@ -138,7 +138,7 @@ impl Feed {
                     tracing::warn!(silence = ?SILENCE_MAX, "publisher sends nothing: gaps take its place");
                     heard.away();
                     self.flow.send_modify(|flow| flow.since = None);
-                    if self.feeder.send(Input::Break).await.is_err() {
+                    if self.feeder.send(vec![Input::Break]).await.is_err() {
                         return;
                     }
                     continue;
@@ -165,12 +165,10 @@ impl Feed {
                     before != *flow
                 });
             }
-            // One after the other without a pause: the pipeline's thread wakes once for all of them.
-            for input in inputs.drain(..) {
-                self.stats.format(&input);
-                if self.feeder.send(input).await.is_err() {
-                    return;
-                }
+            inputs.iter().for_each(|input| self.stats.format(input));
+            // Nothing came out where parameter sets are repeated.
+            if !inputs.is_empty() && self.feeder.send(std::mem::take(&mut inputs)).await.is_err() {
+                return;
             }
             if let Some(error) = refused {
                 tracing::warn!(%error, "publisher's media is not accepted");
