@@ -10,8 +10,8 @@ use ffmpeg_next as ffmpeg;
 use bytes::Bytes;
 use ffmpeg::{Dictionary, frame};
 use media::{RenditionId, Sample, Timescale, Timestamp, TrackConfig, avc};
-use tokio::sync::mpsc;
 
+use super::outputs::Sender;
 use super::plan::{Rung, encode_micros, threads};
 use super::shared::Shared;
 use super::{Config, Error, Output, ShedReason, ffi, queue};
@@ -202,7 +202,7 @@ impl EncoderThread {
         rendition: RenditionId,
         encoder: Encoder,
         handicap: Option<Duration>,
-        output: mpsc::Sender<Output>,
+        output: Sender,
         shared: Arc<Shared>,
     ) -> Result<Self, Error> {
         let depth = frames(encoder.frame_rate_millihertz, QUEUE_MILLIS).clamp(QUEUE_FRAMES_MIN, QUEUE_FRAMES_MAX);
@@ -235,11 +235,11 @@ fn run(
     mut encoder: Encoder,
     queue: &queue::Receiver<Arc<frame::Video>>,
     handicap: Option<Duration>,
-    output: &mpsc::Sender<Output>,
+    output: &Sender,
     shared: &Shared,
 ) -> Option<String> {
     let mut take = |sample| {
-        let sent = output.blocking_send(Output::Sample { rendition: rendition.clone(), sample }).is_ok();
+        let sent = output.send(Output::Sample { rendition: rendition.clone(), sample }).is_ok();
         if !sent {
             shared.abort();
         }

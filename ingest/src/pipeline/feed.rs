@@ -10,18 +10,18 @@ use super::run::{Carried, Context, NotStarted, Run};
 use super::shared::{Shared, count};
 use super::{
     AudioFormat, AudioPacket, BreakReason, Config, Error, Feeder, INPUT_DEPTH, Input, Memory, OUTPUT_DEPTH, Output,
-    PACKET_BYTES_MAX, PassThrough, VideoFormat, VideoPacket,
+    Outputs, PACKET_BYTES_MAX, PassThrough, VideoFormat, VideoPacket, outputs,
 };
 
 /// Pictures without one that can be decoded: so long is waited before the pipeline gives up. OBS sends a keyframe every 8.3 s when
 /// it is left to itself.
 const NO_KEYFRAME_SECONDS_MAX: u64 = 20;
 
-pub(super) fn start(config: Config, memory: Memory) -> Result<(Feeder, mpsc::Receiver<Output>), Error> {
+pub(super) fn start(config: Config, memory: Memory) -> Result<(Feeder, Outputs), Error> {
     config.check().map_err(|error| Error::Thread(error.to_string()))?;
     super::init()?;
     let (input, inputs) = mpsc::channel(INPUT_DEPTH);
-    let (output, outputs) = mpsc::channel(OUTPUT_DEPTH);
+    let (output, outputs) = outputs::channel(OUTPUT_DEPTH);
     let shared = Arc::new(Shared::default());
     let context = Context { config: Arc::new(config), output, shared: Arc::clone(&shared), memory };
     std::thread::Builder::new()
@@ -68,12 +68,13 @@ impl Feed {
     fn all(&mut self, inputs: &mut mpsc::Receiver<Vec<Input>>) -> Result<(), Error> {
         'inputs: while let Some(batch) = inputs.blocking_recv() {
             for input in batch {
-                if self.context.shared.aborted() || self.context.output.is_closed() {
+                if self.context.shared.aborted() || self.context.output.sender().is_closed() {
                     self.context.shared.abort();
                     break 'inputs;
                 }
                 self.input(input)?;
             }
+            self.context.flush();
         }
         if let State::Starting(_) = &self.state {
             // Shorter than a decision takes: whatever it is, it is shown.

@@ -8,12 +8,12 @@ use ffmpeg::format::Pixel;
 use ffmpeg::{frame, picture};
 use media::segmenter::RenditionConfig;
 use media::{RenditionId, Timescale, Timestamp};
-use tokio::sync::mpsc;
 
 use super::decoder::Decoder;
 use super::encoder::{Encoder, EncoderThread, PictureFormat, refusal_reason};
 use super::idr::{IdrPlacer, Placement};
 use super::lag::LagWatch;
+use super::outputs::Sender;
 use super::plan::{Cadence, Rung};
 use super::queue::Refused;
 use super::scaler::Scaler;
@@ -84,7 +84,7 @@ pub(super) struct EncodeLadder {
     active: Vec<Active>,
     others: Others,
     pace: Pace,
-    output: mpsc::Sender<Output>,
+    output: Sender,
     shared: Arc<Shared>,
     lag: LagWatch,
     last_pts: Option<i64>,
@@ -113,7 +113,7 @@ impl EncodeLadder {
     pub(super) fn start(
         parts: Parts<'_>,
         config: &Config,
-        output: &mpsc::Sender<Output>,
+        output: &Sender,
         shared: &Arc<Shared>,
     ) -> Result<(Self, Vec<RenditionConfig>), Error> {
         let Parts { decoder, pictures, placer, rungs, others, not_before } = parts;
@@ -328,7 +328,7 @@ impl EncodeLadder {
         let failure = active.thread.give_up();
         count(&self.shared.rungs_shed);
         tracing::warn!(%rendition, %reason, failure, "rung shed");
-        if self.output.blocking_send(Output::Shed { rendition: rendition.clone(), reason }).is_err() {
+        if self.output.send(Output::Shed { rendition: rendition.clone(), reason }).is_err() {
             self.shared.abort();
         }
         // The one below now scales from further up. Without memory for that it goes too.
@@ -337,7 +337,7 @@ impl EncodeLadder {
             tracing::warn!(rendition = %below.rung.rendition, %error, "rung shed");
             below.thread.give_up();
             let output = Output::Shed { rendition: below.rung.rendition, reason: ShedReason::EncoderFailed };
-            if self.output.blocking_send(output).is_err() {
+            if self.output.send(output).is_err() {
                 self.shared.abort();
             }
         }

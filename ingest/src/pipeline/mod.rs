@@ -35,6 +35,7 @@ mod ladder;
 mod lag;
 mod measure;
 mod memory;
+mod outputs;
 mod plan;
 mod queue;
 mod run;
@@ -48,6 +49,7 @@ pub use config::{Config, InvalidConfig, Pace, PassThrough, Preset, RungConfig};
 pub use format::VideoFormat;
 pub use measure::{Measured, encode_file, read_file};
 pub use memory::Memory;
+pub use outputs::Outputs;
 pub use plan::{Cadence, Ladder, Rung, RungKind, SourceFormat, plan};
 use shared::Shared;
 
@@ -55,7 +57,7 @@ use shared::Shared;
 /// rule sheds long before it is full; when it is full, [`Feeder::send`] waits, and so the publisher is held back.
 pub const INPUT_DEPTH: usize = 256;
 
-/// Outputs that may wait for the session: about 3 s of a five-rendition ladder.
+/// Batches of outputs that may wait for the session: about 3 s of a five-rendition ladder, whose encoders send each sample alone.
 pub const OUTPUT_DEPTH: usize = 512;
 
 /// Largest picture or sound packet accepted; larger ones are skipped and counted. RTMP's own bound is 16 MiB.
@@ -281,13 +283,13 @@ impl Feeder {
 ///
 /// Spawns its feed thread; encoder threads follow with each run. They end when the [`Feeder`] is dropped (after
 /// draining), or when the receiver is (at once).
-pub fn start(config: Config) -> Result<(Feeder, mpsc::Receiver<Output>), Error> {
+pub fn start(config: Config) -> Result<(Feeder, Outputs), Error> {
     start_again(config, Memory::default())
 }
 
 /// As [`start`], for a stream whose last pipeline had the same memory: what was learnt of the source is not learnt again, so that a
 /// publisher that comes back is sealed from its first picture on.
-pub fn start_again(config: Config, memory: Memory) -> Result<(Feeder, mpsc::Receiver<Output>), Error> {
+pub fn start_again(config: Config, memory: Memory) -> Result<(Feeder, Outputs), Error> {
     feed::start(config, memory)
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use media::segmenter::RenditionConfig;
 use media::{BitsPerSecond, RenditionId, Sample, Timescale, Timestamp, TrackConfig, avc};
-use tokio::sync::mpsc;
 
 use super::audio::AudioTrack;
 use super::decision::{Decision, KEYFRAME_TICKS_MAX, Packet};
@@ -13,6 +12,7 @@ use super::decoder::Decoder;
 use super::idr::IdrPlacer;
 use super::ladder::{EncodeLadder, Others, Parts, Pictures};
 use super::memory::Known;
+use super::outputs::Collector;
 use super::plan::{Ladder, Rung, RungKind, SourceFormat, decode_micros, plan, threads};
 use super::shared::{Shared, count};
 use super::{AudioFormat, AudioPacket, BreakReason, Config, Error, Memory, Output, VideoFormat, VideoPacket, ticks};
@@ -21,14 +21,21 @@ use super::{AudioFormat, AudioPacket, BreakReason, Config, Error, Memory, Output
 #[derive(Clone)]
 pub(super) struct Context {
     pub(super) config: Arc<Config>,
-    pub(super) output: mpsc::Sender<Output>,
+    pub(super) output: Collector,
     pub(super) shared: Arc<Shared>,
     pub(super) memory: Memory,
 }
 
 impl Context {
     pub(super) fn say(&self, output: Output) {
-        if self.output.blocking_send(output).is_err() {
+        if self.output.send(output).is_err() {
+            self.shared.abort();
+        }
+    }
+
+    /// Hands on what was said.
+    pub(super) fn flush(&self) {
+        if self.output.flush().is_err() {
             self.shared.abort();
         }
     }
@@ -175,7 +182,8 @@ impl Run {
         let ladder = match parts {
             None => None,
             Some(parts) => {
-                let (ladder, encoded) = EncodeLadder::start(parts, &context.config, &context.output, &context.shared)?;
+                let (ladder, encoded) =
+                    EncodeLadder::start(parts, &context.config, context.output.sender(), &context.shared)?;
                 tracks.extend(encoded);
                 Some(ladder)
             }

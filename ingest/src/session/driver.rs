@@ -21,7 +21,7 @@ use super::rivals::Rivals;
 use super::stats::StreamStats;
 use super::turn::Duty;
 use crate::heads::{Ask, Unreliable};
-use crate::pipeline::{self, Feeder, Output};
+use crate::pipeline::{self, Feeder, Output, Outputs};
 
 mod stand_in;
 
@@ -37,7 +37,7 @@ const DRAIN_SHUTDOWN_MAX: Duration = Duration::from_millis(1_200);
 
 /// A publisher at work.
 struct Publishing {
-    outputs: mpsc::Receiver<Output>,
+    outputs: Outputs,
     incoming: Incoming,
     feeder: Weak<Feeder>,
     feed: JoinHandle<()>,

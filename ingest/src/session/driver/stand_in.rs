@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::{Driver, Next, START_SPARE, YIELD};
 use crate::heads::Ask;
 use crate::pipeline::slate::{Likeness, Slate};
-use crate::pipeline::{self, Feeder, Output};
+use crate::pipeline::{self, Feeder, Output, Outputs};
 use crate::session::feed::{self, Feed, Incoming};
 use crate::session::hub::{Link, MediaMessage, NewPublisher};
 use crate::session::slate::{BEGINS_AFTER, Reel};
@@ -43,7 +43,7 @@ pub(super) async fn come(coming: &mut Option<Coming>) -> Option<Reel> {
 
 /// A slate at work.
 struct Showing {
-    outputs: mpsc::Receiver<Output>,
+    outputs: Outputs,
     incoming: Incoming,
     feeder: Weak<Feeder>,
     link: Arc<Link>,
