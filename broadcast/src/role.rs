@@ -79,8 +79,8 @@ impl Broadcast {
             gate.record();
         }
         warn_of_few_files(config.connections_max);
-        let https = http::bind(config.https_listen).await?;
-        let data = http::bind(config.data_listen).await?;
+        let https = http::bind(config.https_listen, "role.broadcast.https_listen").await?;
+        let data = http::bind(config.data_listen, "role.broadcast.data_listen").await?;
         let dvr = dvr.map(|settings| (settings, keyring));
         Ok(Self { config, context, gate, disk, dvr, https, data, ready })
     }

@@ -58,7 +58,7 @@ impl Control {
             configure(&catalogue, stream, &node).await.with_context(|| format!("configured stream {}", stream.name))?;
         }
         let authority = Authority::load(&node.data, &node.cluster, config.grant_days)?;
-        let listener = node::http::bind(config.data_listen).await?;
+        let listener = node::http::bind(config.data_listen, "role.control.data_listen").await?;
         let address = listener.local_addr().context("the data plane has no address")?;
         let ready = node.ops.ready(&format!("{}: serves", node.id));
         let standing = policy::Standing::load(node.data.join("policy.json"))?;

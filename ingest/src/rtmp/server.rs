@@ -51,8 +51,8 @@ struct Desk {
 }
 
 impl Door {
-    async fn open(listen: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Self> {
-        let listener = node::http::bind(listen).await?;
+    async fn open(listen: SocketAddr, setting: &str, tls: Option<TlsAcceptor>) -> Result<Self> {
+        let listener = node::http::bind(listen, setting).await?;
         Ok(Self { address: listener.local_addr()?, listener, tls })
     }
 }
@@ -61,7 +61,10 @@ impl Server {
     /// Binds. Errors name the address.
     pub(crate) async fn bind(config: &Config, context: &node::Context) -> Result<Self> {
         let secure = match config.rtmps_listen {
-            Some(listen) => Some(Door::open(listen, Some(context.identity.server_publishers().into())).await?),
+            Some(listen) => {
+                let tls = context.identity.server_publishers().into();
+                Some(Door::open(listen, "rtmps_listen", Some(tls)).await?)
+            }
             None => None,
         };
         let desk = Desk {
@@ -75,7 +78,7 @@ impl Server {
             beat: Beat::new(context.clock, config.targets().part),
             complained: Mutex::default(),
         };
-        Ok(Self { plain: Door::open(config.rtmp_listen, None).await?, secure, desk: Arc::new(desk) })
+        Ok(Self { plain: Door::open(config.rtmp_listen, "rtmp_listen", None).await?, secure, desk: Arc::new(desk) })
     }
 
     /// Where it listens for RTMP.
