@@ -51,6 +51,7 @@ impl Control {
     /// # Errors
     /// When a file cannot be read or written, a configured key is not valid or taken, or the address is taken.
     pub async fn load(config: Config, node: node::Context) -> anyhow::Result<Self> {
+        config.check()?;
         node::ops::describe(&[("control_messages_malformed_total", "Messages on the bus that could not be read.")]);
         let path = node.data.join("catalogue.db");
         let catalogue = Catalogue::open(&path).await.with_context(|| format!("catalogue {}", path.display()))?;

@@ -44,7 +44,8 @@ fn clip(directory: &TempDir, name: &str, picture: &str, options: &str) -> PathBu
 }
 
 fn config(rungs: &[u32], pass_through: PassThrough) -> Config {
-    let rungs = rungs.iter().map(|short_side| RungConfig { short_side: *short_side, kbit_per_second: 0 }).collect();
+    let rung = |&short_side| RungConfig { short_side, kbit_per_second: None };
+    let rungs = (!rungs.is_empty()).then(|| rungs.iter().map(rung).collect());
     Config { rungs, pass_through, pace: Pace::Wait, preset: Preset::Ultrafast, cores: 2, ..Config::default() }
 }
 
