@@ -131,7 +131,7 @@ impl LoadBalancer {
         node.ops.status(node.id.as_str(), move || status.status());
         let follow = members::follow(Arc::clone(&members), node.clone(), ready, shutdown.clone());
         let probes = probe::run(Arc::clone(&members), node.identity.client(), node.clock, shutdown.clone());
-        let balancer = Balancer::new(members, sticky, Trust::new(Arc::clone(&node.identity)));
+        let balancer = Balancer::new(members, sticky, Trust::new(Arc::clone(&node.identity)), shutdown.clone());
         let serve = accept::serve(listener, node.identity.server_public(), balancer, connections_max, shutdown.clone());
         let probes = async {
             probes.await;

@@ -30,8 +30,9 @@ use tokio_util::sync::CancellationToken;
 use crate::priority::{self, Gated, Hint, Paced, Sliced};
 use crate::{Redacted, tls};
 
-/// How long open requests may go on after the shutdown began.
-pub const GRACE: Duration = Duration::from_secs(2);
+/// How long open requests may go on after the shutdown began: with what an ingest in the same process takes before it, less than a process
+/// that was told to end is given.
+pub const GRACE: Duration = Duration::from_millis(1_500);
 /// Pause after a failed accept, such as for want of file descriptors: trying at once again would only burn a core.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Longest header block in bytes. Our longest URL has some 300 bytes; browsers add cookies.
