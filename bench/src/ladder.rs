@@ -16,7 +16,7 @@ pub(crate) fn measure(rounds: usize) -> anyhow::Result<Vec<Figure>> {
     let directory = tempfile::tempdir()?;
     let clip = clip(directory.path())?;
     let encoded = Config {
-        rungs: RUNGS.map(|(short_side, kbit_per_second)| RungConfig { short_side, kbit_per_second }).to_vec(),
+        rungs: Some(RUNGS.map(|(short_side, kbit)| RungConfig { short_side, kbit_per_second: Some(kbit) }).to_vec()),
         pass_through: PassThrough::Never,
         cpu_share_percent: 100,
         ..Config::default()

@@ -15,6 +15,9 @@ use crate::dvr;
 /// Longest that a viewer can go back, in seconds: a day. A playlist of it has two megabytes.
 const DVR_WINDOW_S_MAX: u64 = 86_400;
 
+/// Least that a node may send, in bits per second: with less nobody could watch, and it was meant in another unit.
+const EGRESS_CAPACITY_MIN: u64 = 1_000_000;
+
 /// Configuration of a broadcast node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,8 +62,8 @@ pub struct Config {
     /// Base URL that browsers reach this node by, with `direct`: a name of its own, for which its certificate is good. Default:
     /// `https_url`.
     pub public_url: Option<String>,
-    /// What this node may send to viewers at most, in bits per second; 0 when not known. Default: 0.
-    pub egress_capacity: u64,
+    /// What this node may send to viewers at most, in bits per second, at least 1,000,000. Default: not known.
+    pub egress_capacity: Option<u64>,
 }
 
 impl Default for Config {
@@ -81,7 +84,7 @@ impl Default for Config {
             dvr_bytes_max: 64 * 1024 * 1024 * 1024,
             direct: false,
             public_url: None,
-            egress_capacity: 0,
+            egress_capacity: None,
         }
     }
 }
@@ -90,11 +93,11 @@ impl Config {
     /// Checks it as a whole, before anything is bound.
     ///
     /// # Errors
-    /// Names the first field that is out of range.
+    /// Names the first field that is out of range as it stands in `sealcast.toml`.
     pub fn check(&self) -> Result<()> {
         ensure!(
             (1..=30).contains(&self.target_duration_s),
-            "target_duration_s = {}: use 1 to 30",
+            "role.broadcast.target_duration_s = {}: use 1 to 30",
             self.target_duration_s
         );
         ensure!(
@@ -105,32 +108,46 @@ impl Config {
             PART_TARGET_MS.end()
         );
         let window = playlist::WINDOW_SEGMENTS_MIN..=64;
-        ensure!(window.contains(&self.window_segments), "window_segments = {}: use 6 to 64", self.window_segments);
+        ensure!(
+            window.contains(&self.window_segments),
+            "role.broadcast.window_segments = {}: use 6 to 64",
+            self.window_segments
+        );
         ensure!(
             self.media_bytes_max >= 64 * 1024 * 1024,
-            "media_bytes_max = {}: use at least 64 MiB",
+            "role.broadcast.media_bytes_max = {}: use at least 64 MiB",
             self.media_bytes_max
         );
-        ensure!(self.connections_max > 0, "connections_max = 0: nobody could watch; use at least 1");
+        ensure!(self.connections_max > 0, "role.broadcast.connections_max = 0: nobody could watch; use at least 1");
         let live = u64::try_from(self.window_segments).unwrap_or(u64::MAX) * u64::from(self.target_duration_s);
         ensure!(
             self.dvr_window_s == 0 || (live..=DVR_WINDOW_S_MAX).contains(&self.dvr_window_s),
-            "dvr_window_s = {}: use 0, or {live} (what the live playlist lists) to {DVR_WINDOW_S_MAX}",
+            "role.broadcast.dvr_window_s = {}: use 0, or {live} (what the live playlist lists) to {DVR_WINDOW_S_MAX}",
             self.dvr_window_s
         );
-        ensure!(self.dvr_bytes_max >= 64 * 1024 * 1024, "dvr_bytes_max = {}: use at least 64 MiB", self.dvr_bytes_max);
-        for url in [&self.https_url, &self.data_url].into_iter().flatten() {
+        ensure!(
+            self.dvr_bytes_max >= 64 * 1024 * 1024,
+            "role.broadcast.dvr_bytes_max = {}: use at least 64 MiB",
+            self.dvr_bytes_max
+        );
+        for (name, url) in [("https_url", &self.https_url), ("data_url", &self.data_url)] {
+            let Some(url) = url else { continue };
             ensure!(
                 url.starts_with("https://") && !url.ends_with('/'),
-                "{url:?}: use https://HOST:PORT without a slash at the end"
+                "role.broadcast.{name} = {url:?}: use https://HOST:PORT without a slash at the end"
             );
         }
         if let Some(url) = &self.public_url {
             ensure!(
                 is_base_url(url),
-                "public_url = {url:?}: use https://HOST or https://HOST:PORT, and nothing after it"
+                "role.broadcast.public_url = {url:?}: use https://HOST or https://HOST:PORT, and nothing after it"
             );
         }
+        ensure!(
+            self.egress_capacity.is_none_or(|bits| bits >= EGRESS_CAPACITY_MIN),
+            "role.broadcast.egress_capacity = {}: use at least {EGRESS_CAPACITY_MIN} bit/s, or leave it out when it is not known",
+            self.egress_capacity.unwrap_or_default()
+        );
         Ok(())
     }
 
@@ -153,5 +170,36 @@ impl Config {
         let declared = declared_part(Duration::from_millis(part_target_ms));
         let part_target_ms = u32::try_from(declared.as_millis()).unwrap_or(u32::MAX);
         playlist::Settings { target_duration_s, window_segments, part_target_ms }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_key_in_the_file() {
+        Config::default().check().unwrap();
+        let error = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        for (said, change) in [
+            ("egress_capacity = 0: use at least 1000000 ", (|c| c.egress_capacity = Some(0)) as fn(&mut Config)),
+            ("target_duration_s = 0: ", |c| c.target_duration_s = 0),
+            ("window_segments = 5: ", |c| c.window_segments = 5),
+            ("media_bytes_max = 1: ", |c| c.media_bytes_max = 1),
+            ("connections_max = 0: ", |c| c.connections_max = 0),
+            ("dvr_window_s = 1: ", |c| c.dvr_window_s = 1),
+            ("dvr_bytes_max = 1: ", |c| c.dvr_bytes_max = 1),
+            ("https_url = \"http://a\": ", |c| c.https_url = Some("http://a".to_owned())),
+            ("data_url = \"https://a/\": ", |c| c.data_url = Some("https://a/".to_owned())),
+            ("public_url = \"a\": ", |c| c.public_url = Some("a".to_owned())),
+        ] {
+            let error = error(change);
+            assert!(error.strip_prefix("role.broadcast.").is_some_and(|rest| rest.starts_with(said)), "{error}");
+        }
+        assert!(error(|c| c.part_target_ms = 100).starts_with("part_target_ms = 100: "), "it stands at the top");
     }
 }

@@ -79,8 +79,8 @@ impl Broadcast {
             gate.record();
         }
         warn_of_few_files(config.connections_max);
-        let https = http::bind(config.https_listen).await?;
-        let data = http::bind(config.data_listen).await?;
+        let https = http::bind(config.https_listen, "role.broadcast.https_listen").await?;
+        let data = http::bind(config.data_listen, "role.broadcast.data_listen").await?;
         let dvr = dvr.map(|settings| (settings, keyring));
         Ok(Self { config, context, gate, disk, dvr, https, data, ready })
     }
@@ -236,7 +236,7 @@ struct Said {
     https_url: String,
     public: Option<String>,
     data_url: String,
-    egress_capacity: u64,
+    egress_capacity: Option<u64>,
     draining: Arc<AtomicBool>,
 }
 
@@ -256,7 +256,7 @@ impl Said {
             public: self.public.clone(),
             data: Some(self.data_url.clone()),
             egress: rates.egress,
-            egress_capacity: BitsPerSecond(self.egress_capacity),
+            egress_capacity: BitsPerSecond(self.egress_capacity.unwrap_or_default()),
             requests_per_second: rates.requests_per_second,
             streams: named(held),
             edges: named(edges),

@@ -63,7 +63,7 @@ impl Lie {
 async fn play_with(lie: Lie) {
     let zone = Zone::start().await;
     let identity = zone.identity("evil").await;
-    let listener = node::http::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let listener = node::http::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let router = axum::Router::new().fallback(move || async move { lie.answer() });
     let shutdown = CancellationToken::new();

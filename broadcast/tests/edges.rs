@@ -134,7 +134,7 @@ async fn edge_that_becomes_an_owner_has_everything_itself() {
 async fn owner_that_lies_is_refused_and_the_other_one_asked() {
     let zone = Zone::start().await;
     let mut studio = Studio::new("demo", zone.now());
-    let listener = node::http::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let listener = node::http::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
     let data = format!("https://{}", listener.local_addr().unwrap());
     let tls = zone.identity("evil").await.server_mutual();
     let router = axum::Router::new().fallback(async || Response::new(Body::from(vec![7; 2000])));
@@ -162,7 +162,7 @@ async fn owner_that_lies_is_refused_and_the_other_one_asked() {
 async fn owner_that_does_not_answer_is_asked_last_from_then_on() {
     let zone = Zone::start().await;
     let mut studio = Studio::new("demo", zone.now());
-    let listener = node::http::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let listener = node::http::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
     let data = format!("https://{}", listener.local_addr().unwrap());
     let tls = zone.identity("evil").await.server_mutual();
     let asked = Arc::<AtomicUsize>::default();

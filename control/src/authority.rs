@@ -81,7 +81,7 @@ impl Authority {
                 std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             }
         }
-        let validity = Duration::from_secs(u64::from(grant_days.max(1)) * 86_400);
+        let validity = Duration::from_secs(u64::from(grant_days) * 86_400);
         let keyring = Mutex::new(keyring);
         Ok(Self { directory: directory.to_owned(), cluster: cluster.clone(), root, validity, keyring })
     }

@@ -51,6 +51,7 @@ impl Control {
     /// # Errors
     /// When a file cannot be read or written, a configured key is not valid or taken, or the address is taken.
     pub async fn load(config: Config, node: node::Context) -> anyhow::Result<Self> {
+        config.check()?;
         node::ops::describe(&[("control_messages_malformed_total", "Messages on the bus that could not be read.")]);
         let path = node.data.join("catalogue.db");
         let catalogue = Catalogue::open(&path).await.with_context(|| format!("catalogue {}", path.display()))?;
@@ -58,7 +59,7 @@ impl Control {
             configure(&catalogue, stream, &node).await.with_context(|| format!("configured stream {}", stream.name))?;
         }
         let authority = Authority::load(&node.data, &node.cluster, config.grant_days)?;
-        let listener = node::http::bind(config.data_listen).await?;
+        let listener = node::http::bind(config.data_listen, "role.control.data_listen").await?;
         let address = listener.local_addr().context("the data plane has no address")?;
         let ready = node.ops.ready(&format!("{}: serves", node.id));
         let standing = policy::Standing::load(node.data.join("policy.json"))?;

@@ -43,6 +43,7 @@ impl From<catalogue::Error> for Refusal {
         use catalogue::Error as E;
         let status = match &error {
             E::NoStream(_) => StatusCode::NOT_FOUND,
+            E::MisleadingName(_) => StatusCode::BAD_REQUEST,
             E::StreamExists(_) | E::KeyTaken(_) => StatusCode::CONFLICT,
             E::Full => StatusCode::INSUFFICIENT_STORAGE,
             E::Unreadable(_) | E::Database(_) | E::Migration(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -36,9 +36,10 @@ pub struct Config {
     /// top level.
     #[serde(skip)]
     pub root_key: PathBuf,
-    /// How long a stream waits for its publisher to come back before it ends, in seconds. Default 30.
+    /// How long a stream waits for its publisher to come back before it ends, in seconds, at most a day. Default 30.
     pub reconnect_grace_seconds: u64,
-    /// How long a publisher has to be silent before another with the same key takes over, in seconds. Default 5.
+    /// How long a publisher has to be silent before another with the same key takes over, in seconds, 1 to 3600: with 0, two with one
+    /// key would throw each other out for ever. Default 5.
     pub takeover_silence_seconds: u64,
     /// What viewers get while a stream waits for its publisher: `"gap"`, or `"slate"`, a still picture with silence. Default `gap`.
     pub outage: DuringOutage,
@@ -97,7 +98,7 @@ fn owners<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Replicas, D::Err
     };
     count
         .map(Replicas::Count)
-        .map_err(|given| D::Error::custom(format!("owners = {given}: use 1 to {OWNERS_MAX}, or \"all\"")))
+        .map_err(|given| D::Error::custom(format!("{given} is not in 1 to {OWNERS_MAX}, and not \"all\"")))
 }
 
 impl Default for Config {
@@ -134,8 +135,14 @@ impl Config {
         for (field, value) in positive {
             anyhow::ensure!((1..=10_000).contains(&value), "role.ingest.{field} = {value} is not in 1 to 10000");
         }
-        for (field, value) in [("handshake_seconds", self.handshake_seconds), ("idle_seconds", self.idle_seconds)] {
-            anyhow::ensure!((1..=3600).contains(&value), "role.ingest.{field} = {value} is not in 1 to 3600");
+        let seconds = [
+            ("reconnect_grace_seconds", self.reconnect_grace_seconds, 0, 86_400),
+            ("takeover_silence_seconds", self.takeover_silence_seconds, 1, 3_600),
+            ("handshake_seconds", self.handshake_seconds, 1, 3_600),
+            ("idle_seconds", self.idle_seconds, 1, 3_600),
+        ];
+        for (field, value, low, high) in seconds {
+            anyhow::ensure!((low..=high).contains(&value), "role.ingest.{field} = {value} is not in {low} to {high}");
         }
         anyhow::ensure!(
             PART_TARGET_MS.contains(&self.part_target_ms),
@@ -208,10 +215,19 @@ mod tests {
         Config::default().check().unwrap();
         assert!(error(|c| c.connections_max = 0).starts_with("role.ingest.connections_max = 0 "));
         assert!(error(|c| c.idle_seconds = 0).starts_with("role.ingest.idle_seconds = 0 "));
+        let grace = error(|c| c.reconnect_grace_seconds = 99_999_999);
+        assert_eq!(grace, "role.ingest.reconnect_grace_seconds = 99999999 is not in 0 to 86400");
+        let silence = error(|c| c.takeover_silence_seconds = 0);
+        assert_eq!(silence, "role.ingest.takeover_silence_seconds = 0 is not in 1 to 3600");
         assert!(error(|c| c.part_target_ms = 199).starts_with("part_target_ms = 199 "));
         assert!(error(|c| c.application.clear()).starts_with("role.ingest.application "));
         assert!(error(|c| c.control.push("http://c1".to_owned())).starts_with("control = \"http://c1\" "));
         assert!(error(|c| c.pipeline.cpu_share_percent = 0).contains("role.ingest.pipeline.cpu_share_percent"));
+        assert!(error(|c| c.pipeline.rungs = Some(Vec::new())).starts_with("role.ingest.pipeline.rungs (count) = 0 "));
+        let rung = |kbit_per_second| crate::pipeline::RungConfig { short_side: 360, kbit_per_second };
+        let bits = error(|c| c.pipeline.rungs = Some(vec![rung(None), rung(Some(0))]));
+        assert!(bits.starts_with("role.ingest.pipeline.rungs.kbit_per_second = 0 "), "{bits}");
+        assert!(bits.contains("50 to 100000, or leave it out"), "{bits}");
     }
 
     #[test]
@@ -237,8 +253,9 @@ mod tests {
         let owners = |text: &str| serde_json::from_str::<Config>(&format!("{{\"owners\": {text}}}")).map(|c| c.owners);
         assert_eq!(owners("3").unwrap(), Replicas::Count(NonZeroUsize::new(3).unwrap()));
         assert_eq!(owners("\"all\"").unwrap(), Replicas::All);
-        for (text, said) in [("0", "owners = 0:"), ("17", "owners = 17:"), ("\"some\"", "owners = \"some\":")] {
-            assert!(owners(text).unwrap_err().to_string().contains(said));
+        for text in ["0", "17", "\"some\""] {
+            let said = owners(text).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("{text} is not in 1 to 16, and not \"all\"")), "{said}");
         }
     }
 

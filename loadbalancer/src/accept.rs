@@ -67,6 +67,8 @@ pub(crate) async fn serve(
     drop(listener);
     // Nobody listens for it when no connection is open.
     let _ = stop.send(true);
+    // HTTP/1.1 connections on which nothing is asked end now.
+    app.cleanup().await;
     connections.close();
     if tokio::time::timeout(node::http::GRACE, connections.wait()).await.is_err() {
         tracing::debug!(open = connections.len(), "connections were cut at shutdown");

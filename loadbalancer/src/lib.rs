@@ -103,7 +103,7 @@ impl LoadBalancer {
         node::ops::describe(HELP);
         let path = config.sticky_key.unwrap_or_else(|| node.data.join("sticky.key"));
         let sticky = StickyKey::ensure(&path).with_context(|| format!("sticky key {}", path.display()))?;
-        let listener = node::http::bind(config.https_listen).await?;
+        let listener = node::http::bind(config.https_listen, "https_listen").await?;
         let address = listener.local_addr().context("the public listener has no address")?;
         let members = Arc::new(Members::new(node.clock));
         let ready = node.ops.ready(&format!("{}: a broadcast node is there", node.id));
@@ -131,7 +131,7 @@ impl LoadBalancer {
         node.ops.status(node.id.as_str(), move || status.status());
         let follow = members::follow(Arc::clone(&members), node.clone(), ready, shutdown.clone());
         let probes = probe::run(Arc::clone(&members), node.identity.client(), node.clock, shutdown.clone());
-        let balancer = Balancer::new(members, sticky, Trust::new(Arc::clone(&node.identity)));
+        let balancer = Balancer::new(members, sticky, Trust::new(Arc::clone(&node.identity)), shutdown.clone());
         let serve = accept::serve(listener, node.identity.server_public(), balancer, connections_max, shutdown.clone());
         let probes = async {
             probes.await;

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use cluster::placement::Viewer;
 use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
 use media::{NodeId, StreamId};
+use node::CancellationToken;
 use node::http::{ELSEWHERE, STOPPING};
 use node::priority::{self, Hint, Priority};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result, RetryType};
 use tokio::sync::OwnedSemaphorePermit;
@@ -49,6 +50,7 @@ pub(crate) struct Balancer {
     members: Arc<Members>,
     sticky: StickyKey,
     trust: Trust,
+    stopping: CancellationToken,
 }
 
 /// What is known of one request.
@@ -85,8 +87,8 @@ impl Request {
 }
 
 impl Balancer {
-    pub(crate) fn new(members: Arc<Members>, sticky: StickyKey, trust: Trust) -> Self {
-        Self { members, sticky, trust }
+    pub(crate) fn new(members: Arc<Members>, sticky: StickyKey, trust: Trust, stopping: CancellationToken) -> Self {
+        Self { members, sticky, trust, stopping }
     }
 
     /// File that Pingora wants to start with; at each connection it is told what counts now.
@@ -98,8 +100,8 @@ impl Balancer {
     fn node_failed(&self, request: &Request, why: &Error) {
         let Some(node) = request.tried.last() else { return };
         metrics::counter!("loadbalancer_upstream_failures_total", "node" => node.to_string()).increment(1);
-        // Thousands may have waited for it.
-        if self.members.failed(node) {
+        // Thousands may have waited for it. Where all ends with this balancer, nodes may be gone before it.
+        if self.members.failed(node) && !self.stopping.is_cancelled() {
             tracing::warn!(%node, error = %why.etype().as_str(), "a broadcast node failed a request");
         }
     }
@@ -315,7 +317,9 @@ impl ProxyHttp for Balancer {
             let line = if status == 404 { ABSENT } else { BUSY };
             if status != 404 {
                 metrics::counter!("loadbalancer_failed_requests_total").increment(1);
-                tracing::warn!(status, tried = request.tried.len(), "a viewer's request failed");
+                if !self.stopping.is_cancelled() {
+                    tracing::warn!(status, tried = request.tried.len(), "a viewer's request failed");
+                }
             }
             if let Err(error) = respond(session, status, line, RETRY_AFTER).await {
                 tracing::debug!(%error, "the viewer was gone before the error reached it");
@@ -331,6 +335,17 @@ impl ProxyHttp for Balancer {
 
     fn suppress_error_log(&self, _session: &Session, _request: &Request, _error: &Error) -> bool {
         // Pingora's line would hold the viewer's address; ours are above.
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _request: &Request,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        // What is tried again is counted; of nodes that failed there is a line above.
         true
     }
 }

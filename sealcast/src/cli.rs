@@ -1,9 +1,11 @@
 //! The command line: names, help and examples. What the commands do is elsewhere.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, Command as Grammar, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// Live streaming in which every piece of media is signed, and checked before a viewer can see it.
 #[derive(Debug, Parser)]
@@ -20,6 +22,56 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The command line of this process. One that makes no sense ends it, and says what was wrong.
+    pub(crate) fn of_process() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            let given: Vec<OsString> = std::env::args_os().collect();
+            with_variable(error, &given, |name| std::env::var_os(name)).exit()
+        })
+    }
+}
+
+/// A value that is not valid and came from the environment is reported by the name of its variable, too: the flag was never typed.
+fn with_variable(
+    mut error: clap::Error,
+    given: &[OsString],
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> clap::Error {
+    let (Some(ContextValue::String(flag)), Some(ContextValue::String(value))) =
+        (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
+    else {
+        return error;
+    };
+    let long = flag.split(' ').next().unwrap_or_default();
+    let mut typed = given.iter().filter_map(|argument| argument.to_str()?.split('=').next());
+    if typed.any(|typed| typed == long) {
+        return error;
+    }
+    let names = variables(&Cli::command(), long.trim_start_matches('-'));
+    if let Some(name) = names.iter().find(|name| variable(name).is_some_and(|set| set == **value)) {
+        let both = format!("{name} ({flag})");
+        error.insert(ContextKind::InvalidArg, ContextValue::String(both));
+    }
+    error
+}
+
+/// The variables that a flag has in a command and those below it.
+fn variables(command: &Grammar, long: &str) -> Vec<String> {
+    let own = command.get_arguments().filter(|argument| argument.get_long() == Some(long));
+    let own = own.filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned()));
+    own.chain(command.get_subcommands().flat_map(|below| variables(below, long))).collect()
+}
+
+/// A switch, as a variable says it. An empty one says nothing.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "t" | "true" | "y" | "yes" | "on" => Ok(true),
+        "" | "0" | "f" | "false" | "n" | "no" | "off" => Ok(false),
+        _ => Err("use true or false".to_owned()),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -127,7 +179,7 @@ pub(crate) struct UpFlags {
     #[arg(long, env = "SEALCAST_DVR_WINDOW_S", value_name = "S")]
     pub dvr_window_s: Option<u64>,
     /// Leave the test picture out.
-    #[arg(long, env = "SEALCAST_NO_SOURCE", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "SEALCAST_NO_SOURCE", value_parser = switch)]
     pub no_source: bool,
 }
 
@@ -446,6 +498,46 @@ impl From<RoleName> for messages::Role {
             RoleName::Broadcast => Self::Broadcast,
             RoleName::Loadbalancer => Self::LoadBalancer,
             RoleName::Control => Self::Control,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said when this is typed, and these variables are set. clap is not shown the variables: it reads the process's own.
+    fn said(arguments: &[&str], typed: &[&str], variables: &[(&str, &str)]) -> String {
+        let error = Cli::try_parse_from(arguments).unwrap_err();
+        let typed: Vec<OsString> = typed.iter().map(OsString::from).collect();
+        let set =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
+        with_variable(error, &typed, set).to_string()
+    }
+
+    #[test]
+    fn value_from_the_environment_is_reported_with_its_variable() {
+        let (bad, set) = (["sealcast", "up", "--broadcast", "abc"], [("SEALCAST_BROADCAST", "abc")]);
+        let error = said(&bad, &["sealcast", "up"], &set);
+        assert!(
+            error.starts_with("error: invalid value 'abc' for 'SEALCAST_BROADCAST (--broadcast <N>)': "),
+            "{error}"
+        );
+        let error = said(&bad, &bad, &set);
+        assert!(error.starts_with("error: invalid value 'abc' for '--broadcast <N>': "), "it was typed: {error}");
+        let error = said(&bad, &["sealcast", "up"], &[("SEALCAST_BROADCAST", "2")]);
+        assert!(!error.contains("SEALCAST_BROADCAST"), "that one is valid: {error}");
+        let error = said(&["sealcast", "up", "--log-format=xml"], &[], &[("SEALCAST_LOG_FORMAT", "xml")]);
+        assert!(error.contains("SEALCAST_LOG_FORMAT (--log-format <LOG_FORMAT>)"), "{error}");
+    }
+
+    #[test]
+    fn switch_is_on_or_off_and_nothing_else() {
+        for (text, meant) in [("1", true), ("TRUE", true), ("yes", true), ("0", false), ("off", false), ("", false)] {
+            assert_eq!(switch(text), Ok(meant), "{text:?}");
+        }
+        for text in ["maybe", "2", "-", " "] {
+            assert!(switch(text).is_err(), "{text:?}");
         }
     }
 }

@@ -13,7 +13,7 @@ mod settings;
 mod signals;
 mod up;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
 
@@ -27,7 +27,7 @@ fn main() -> std::process::ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run(Cli::parse().command)));
+        .and_then(|runtime| runtime.block_on(run(Cli::of_process().command)));
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {

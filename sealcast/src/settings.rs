@@ -260,6 +260,13 @@ fn check(file: &File) -> anyhow::Result<()> {
             file.broadcast
         );
     }
+    for name in &file.public_names {
+        if !node::tls::is_host(name) {
+            bail!(
+                "public_names: {name:?} is no host name and no IP address: write it as in live.example, and nothing around it"
+            );
+        }
+    }
     let mut names = std::collections::BTreeSet::new();
     for stream in &file.streams {
         if !names.insert(&stream.name) {
@@ -288,6 +295,7 @@ fn check(file: &File) -> anyhow::Result<()> {
     file.role.ingest.check()?;
     file.role.broadcast.check()?;
     file.role.loadbalancer.check()?;
+    file.role.control.check()?;
     let listeners = [
         ("rtmp_listen", file.rtmp_listen),
         ("https_listen", file.https_listen),
@@ -342,6 +350,15 @@ mod tests {
             ("[role.ingest]\npart_target_ms = 500", "part_target_ms"),
             ("part_target_ms = 2000\n[role.ingest]\nsegment_ms = 1000", "segment_ms = 1000"),
             ("[role.loadbalancer]\nconnections_max = 0", "1 to 1000000"),
+            ("[role.control]\ngrant_days = 0", "role.control.grant_days = 0: "),
+            ("[role.ingest]\nreconnect_grace_seconds = 99999999", "role.ingest.reconnect_grace_seconds = 99999999 "),
+            ("[role.ingest]\ntakeover_silence_seconds = 0", "role.ingest.takeover_silence_seconds = 0 "),
+            ("[role.broadcast]\negress_capacity = 0", "role.broadcast.egress_capacity = 0: "),
+            ("[role.ingest.pipeline]\nrungs = []", "role.ingest.pipeline.rungs (count) = 0 "),
+            ("[[role.ingest.pipeline.rungs]]\nshort_side = 360\nkbit_per_second = 0", "rungs.kbit_per_second = 0 "),
+            ("public_names = [\"live.example\", \"https://live.example\"]", "public_names: \"https://live.example\" "),
+            ("part_target_ms = \"x\"", "test.toml:1: part_target_ms: invalid type: string \"x\", expected u64"),
+            ("[role.ingest]\nowners = 17", "test.toml:2: role.ingest.owners: 17 is not in 1 to 16"),
             ("[role.broadcast]\ndvr_window_s = 30", "48 (what the live playlist lists)"),
             ("[role.broadcast]\ndvr_window_s = 86_401", "to 86400"),
             ("[role.broadcast]\ndvr_bytes_max = 1_000", "at least 64 MiB"),

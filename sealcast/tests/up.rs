@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use support::media::{decode, download, get, multivariant, playlist, renditions, span};
 use support::publish::{Clip, clip, publish};
-use support::{PATIENCE, Up, eventually_async, sealcast};
+use support::{PATIENCE, Process, Up, eventually_async, sealcast};
 
 /// Sound and picture may be apart by one AAC frame at 48 kHz, and one video frame at 30 a second.
 const SKEW_SECONDS_MAX: f64 = 0.0214 + 0.0334;
@@ -209,6 +209,55 @@ async fn streams_are_administered_while_it_runs() {
     assert!(ok && keys.contains("ingest"), "{keys}");
 }
 
+/// Asks for the playlist after the newest one, again and again, until nobody answers.
+async fn watch(http: reqwest::Client, playlist: String) {
+    while let Some(text) = get(&http, &playlist).await {
+        let number = |tag: &str| text.lines().find_map(|line| line.strip_prefix(tag)?.parse::<usize>().ok());
+        let next = number("#EXT-X-MEDIA-SEQUENCE:").unwrap() + text.matches("#EXTINF").count();
+        if get(&http, &format!("{playlist}?_HLS_msn={next}")).await.is_none() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn regular_end_warns_of_nothing_though_viewers_watch() {
+    let _turn = support::turn().await;
+    let directory = tempfile::tempdir().unwrap();
+    let small = "[test_source]\nwidth = 320\nheight = 180\nbit_rate = 200_000\n";
+    std::fs::write(directory.path().join("sealcast.toml"), small).unwrap();
+    let log = directory.path().join("log");
+    let mut command = sealcast();
+    command.args(["up", "--ready-file", "ready.json"]).current_dir(directory.path());
+    for listener in ["--rtmp-listen", "--https-listen", "--mqtt-listen", "--ops-listen"] {
+        command.args([listener, "127.0.0.1:0"]);
+    }
+    let mut process = Process::spawn("sealcast up", command.stderr(std::fs::File::create(&log).unwrap()));
+    let ready = support::read_ready(&directory.path().join("ready.json"), &mut process).await;
+    let base = support::text(&ready, "https");
+    let ca = directory.path().join(support::text(&ready, "ca"));
+    let http = support::client(&ca);
+    multivariant(&http, &base, "demo").await;
+
+    let idle = support::client_of(&ca, |builder| builder.http1_only());
+    get(&idle, &format!("{base}/live/demo/audio/index.m3u8")).await.unwrap();
+    let viewers: Vec<_> = [http, support::client_of(&ca, |builder| builder.http1_only())]
+        .into_iter()
+        .flat_map(|http| ["180p", "audio"].map(|name| (http.clone(), format!("{base}/live/demo/{name}/index.m3u8"))))
+        .map(|(http, playlist)| tokio::spawn(watch(http, playlist)))
+        .collect();
+    download(&idle, &base, "demo", "audio", 1).await;
+    process.interrupt();
+    assert!(process.ended(Duration::from_secs(10)).await.expect("it ends after Ctrl-C").success());
+    for viewer in viewers {
+        viewer.await.unwrap();
+    }
+    let log = std::fs::read_to_string(log).unwrap();
+    let (_, end) = log.split_once("stopping").expect("it says that it stops");
+    let warnings: Vec<&str> = end.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
+    assert!(warnings.is_empty(), "{warnings:#?}");
+}
+
 /// Runs to the end and returns what it said on standard error: it has to fail, in one line.
 fn refusal(directory: &std::path::Path, arguments: &[&str]) -> String {
     let output = sealcast().arg("up").args(arguments).current_dir(directory).output().unwrap();
@@ -226,7 +275,7 @@ fn what_stops_a_start_is_one_line_that_names_it() {
     let address = taken.local_addr().unwrap().to_string();
     let free = ["--https-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
     let said = refusal(directory.path(), &[&["--rtmp-listen", &address][..], &free].concat());
-    assert!(said.contains(&address) && said.contains("taken"), "{said}");
+    assert!(said.contains(&address) && said.contains("taken") && said.contains("--rtmp-listen"), "{said}");
 
     std::fs::write(directory.path().join("bad.toml"), "rtmp_listen = \"127.0.0.1:0\"\nrtpm_listen = 1\n").unwrap();
     let said = refusal(directory.path(), &["--config", "bad.toml"]);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ffmpeg_next as ffmpeg;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use ffmpeg::format::context::Output;
 use ffmpeg::{Dictionary, codec, ffi};
 use tokio_util::sync::CancellationToken;
@@ -109,9 +109,19 @@ fn connect(target: &str, watch: &Watch) -> anyhow::Result<Output> {
         let code = ffi::avio_open2(&mut (*context).pb, url.as_ptr(), ffi::AVIO_FLAG_WRITE, &callback, ptr::null_mut());
         if code < 0 {
             ffi::avformat_free_context(context);
-            return Err(ffmpeg::Error::from(code)).context("cannot connect");
+            return Err(unconnected(ffmpeg::Error::from(code)));
         }
         Ok(Output::wrap(context))
+    }
+}
+
+/// What it means that nothing was opened. libavformat keeps the server's words to its log, and makes a missing permission of each refusal.
+fn unconnected(error: ffmpeg::Error) -> anyhow::Error {
+    match error {
+        ffmpeg::Error::Other { errno: ffmpeg::error::EPERM } => {
+            anyhow!("the server refused the stream: probably the key is wrong, or the stream is published already")
+        }
+        error => anyhow::Error::new(error).context("cannot connect"),
     }
 }
 
@@ -121,5 +131,17 @@ fn clear_tag(stream: &mut ffmpeg::StreamMut<'_>) {
     unsafe {
         let raw = stream.as_mut_ptr();
         (*(*raw).codecpar).codec_tag = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_is_told_from_a_server_that_is_not_there() {
+        let said = |errno| format!("{:#}", unconnected(ffmpeg::Error::Other { errno }));
+        assert!(said(ffmpeg::error::EPERM).starts_with("the server refused the stream: probably the key is wrong"));
+        assert_eq!(said(ffmpeg::error::ECONNREFUSED), "cannot connect: Connection refused");
     }
 }

@@ -82,12 +82,12 @@ impl Source {
                         pause = BACKOFF_MIN;
                     }
                     let server = self.config.server();
-                    let pause_ms = pause.as_millis();
                     tracing::warn!(
                         server,
                         error = format!("{error:#}"),
-                        pause_ms,
-                        "publishing ended, connecting again"
+                        pause_ms = pause.as_millis(),
+                        pause_ms_max = BACKOFF_MAX.as_millis(),
+                        "not publishing: tried again after a pause, and then after longer ones, until it is stopped"
                     );
                     wait_until(monotonic() + pause, shutdown);
                     pause = (pause * 2).min(BACKOFF_MAX);

@@ -155,7 +155,7 @@ impl Cluster {
             playlist: vec![b'#'; PLAYLIST_BYTES].into(),
         };
         let context = for_node.context(Role::Broadcast, &Ops::new(), &shutdown).await?;
-        let listener = node::http::bind(any_port()).await?;
+        let listener = node::http::bind(any_port(), "bench.listen").await?;
         let address = listener.local_addr()?;
         let public = context.identity.server_public();
         tokio::spawn(node::http::serve_tls(listener, public, hold.router(), Limits::default(), shutdown.clone()));

@@ -37,7 +37,7 @@ impl Site {
         let identity = Identity::load(&authority.issue(&node, Role::Broadcast, &[]).unwrap()).unwrap();
         let traffic = Arc::new(Traffic::default());
         let router = router(Settings { node, target_duration_s: 4, direct }, Arc::new(Fixed::new()), traffic.clone());
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let running = shutdown.clone().drop_guard();

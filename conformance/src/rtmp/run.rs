@@ -151,18 +151,28 @@ pub async fn run(
     Ok(all)
 }
 
+/// Host with port, and application, of `rtmp://HOST[:PORT]/APPLICATION`.
+fn parts(url: &str) -> anyhow::Result<(String, String)> {
+    ensure!(
+        !url.starts_with("rtmps://"),
+        "{url:?}: only rtmp:// is spoken here, not RTMP over TLS; give the server's rtmp:// URL"
+    );
+    let rest = url.strip_prefix("rtmp://").with_context(|| format!("{url:?} is no rtmp:// URL"))?;
+    let (host, application) = rest.split_once('/').context("the URL names no application: rtmp://HOST/live")?;
+    let application = application.trim_end_matches('/');
+    ensure!(!host.is_empty() && !application.is_empty(), "{url:?} names no host or no application");
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let address = if has_port { host.to_owned() } else { format!("{host}:1935") };
+    Ok((address, application.to_owned()))
+}
+
 impl Server {
     fn new(settings: &Settings, transport: Arc<dyn Transport>) -> anyhow::Result<Self> {
-        let rest =
-            settings.url.strip_prefix("rtmp://").with_context(|| format!("{:?} is no rtmp URL", settings.url))?;
-        let (host, application) = rest.split_once('/').context("the URL names no application: rtmp://HOST/live")?;
-        let application = application.trim_end_matches('/');
-        ensure!(!host.is_empty() && !application.is_empty(), "{:?} names no host or no application", settings.url);
-        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let (address, application) = parts(&settings.url)?;
         let directory = tempfile::tempdir()?;
         Ok(Self {
-            address: if has_port { host.to_owned() } else { format!("{host}:1935") },
-            application: application.to_owned(),
+            address,
+            application,
             url: settings.url.trim_end_matches('/').to_owned(),
             hls: settings.hls.clone(),
             transport,
@@ -229,6 +239,24 @@ impl Server {
         tokio::select! {
             () = publisher => Some("afterwards the server is gone".to_owned()),
             came = listed => (!came).then(|| "afterwards a normal publisher was not listed".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_names_host_port_and_application_and_another_scheme_is_refused_by_name() {
+        let of = |address: &str| Ok((address.to_owned(), "live".to_owned()));
+        let said = |url| parts(url).map_err(|error| error.to_string());
+        assert_eq!(said("rtmp://h/live/"), of("h:1935"));
+        assert_eq!(said("rtmp://h:1936/live"), of("h:1936"));
+        let error = said("rtmps://h:1936/live").unwrap_err();
+        assert!(error.starts_with("\"rtmps://h:1936/live\": only rtmp:// is spoken here"), "{error}");
+        for url in ["https://h/live", "rtmp://h", "rtmp:///live", "rtmp://h/"] {
+            assert!(said(url).is_err(), "{url}");
         }
     }
 }

@@ -28,6 +28,11 @@ pub enum Error {
     /// There is no stream of this name.
     #[error("there is no stream {0}")]
     NoStream(StreamId),
+    /// A stream may not be called so, though one that was made before may still be.
+    #[error(
+        "a stream cannot be called {0}: names that begin with '-' are read as flags, those that end in .m3u8 as playlists; use another"
+    )]
+    MisleadingName(StreamId),
     /// There is a stream of this name.
     #[error("there is a stream {0} already")]
     StreamExists(StreamId),

@@ -21,15 +21,22 @@ impl Catalogue {
     /// Makes a stream.
     ///
     /// # Errors
-    /// When there is one of the name, another has the key, or the catalogue is full.
+    /// When there is one of the name, another has the key, the catalogue is full, or the name would be taken for something else.
     pub async fn create_stream(&self, stream: &Stream) -> Result<(), Error> {
         if self.find_stream(&stream.name).await?.is_some() {
             return Err(Error::StreamExists(stream.name.clone()));
+        }
+        if is_misleading(stream.name.as_str()) {
+            return Err(Error::MisleadingName(stream.name.clone()));
         }
         let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM streams").fetch_one(&self.pool).await?;
         if count >= STREAMS_MAX {
             return Err(Error::Full);
         }
+        self.insert(stream).await
+    }
+
+    async fn insert(&self, stream: &Stream) -> Result<(), Error> {
         sqlx::query("INSERT INTO streams (name, stream_key, created_at) VALUES ($1, $2, $3)")
             .bind(stream.name.as_str())
             .bind(stream.key.expose())
@@ -94,6 +101,11 @@ impl Catalogue {
     }
 }
 
+/// Whether commands would take the name for a flag, or people and players the stream's URL for that of a playlist.
+fn is_misleading(name: &str) -> bool {
+    name.starts_with('-') || name.to_ascii_lowercase().ends_with(".m3u8")
+}
+
 fn key_taken(error: sqlx::Error, name: &StreamId) -> Error {
     match &error {
         sqlx::Error::Database(database) if database.is_unique_violation() => Error::KeyTaken(name.clone()),
@@ -149,6 +161,24 @@ mod tests {
         assert!(matches!(catalogue.create_stream(&same_key).await, Err(Error::KeyTaken(_))));
         catalogue.create_stream(&stream("b")).await.unwrap();
         assert!(matches!(catalogue.set_key(&same_key.name, &a.key).await, Err(Error::KeyTaken(_))));
+    }
+
+    #[tokio::test]
+    async fn misleading_names_are_refused_where_a_stream_is_made_and_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let catalogue = open(&directory).await;
+        for name in ["-v", "--help", "hall.m3u8", "hall.M3U8"] {
+            let said = catalogue.create_stream(&stream(name)).await.unwrap_err().to_string();
+            assert!(said.starts_with(&format!("a stream cannot be called {name}: ")), "{said}");
+        }
+        catalogue.create_stream(&stream("m3u8-hall.v1")).await.unwrap();
+        // As an older version made them.
+        for name in ["-old", "old.m3u8"] {
+            catalogue.insert(&stream(name)).await.unwrap();
+            let kept = catalogue.stream(&StreamId::new(name).unwrap()).await.unwrap();
+            catalogue.set_key(&kept.name, &StreamKey::random()).await.unwrap();
+        }
+        assert_eq!(catalogue.streams().await.unwrap().len(), 3);
     }
 
     #[tokio::test]

@@ -13,14 +13,13 @@ const HOST_NAME: &str = "{hostname}";
 /// Reads a TOML text that came from `path`.
 ///
 /// # Errors
-/// One line: file, line, and what is wrong there. An unknown key is named with its table, and with the key that was
-/// probably meant: ``sealcast.toml:12: unknown key `ingest.rtmp_lisen` (did you mean `rtmp_listen`?)``.
+/// One line: file, line, the key with its tables, and what is wrong with it. For an unknown key also the one that was probably
+/// meant: ``sealcast.toml:12: unknown key `ingest.rtmp_lisen` (did you mean `rtmp_listen`?)``.
 pub fn read<T: DeserializeOwned>(text: &str, path: &Path) -> anyhow::Result<T> {
     toml::from_str(text).map_err(|error| {
         let offset = error.span().map(|span| span.start.min(text.len()));
         let line = offset.map(|offset| text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1);
-        let table = line.map(|line| table_at(text, line)).unwrap_or_default();
-        let what = explain(error.message(), &table);
+        let what = explain(error.message(), &keys(&error));
         match line {
             Some(line) => anyhow::anyhow!("{}:{line}: {what}", path.display()),
             None => anyhow::anyhow!("{}: {what}", path.display()),
@@ -41,24 +40,26 @@ pub fn with_host_name(text: &str) -> anyhow::Result<String> {
     Ok(text.replace(HOST_NAME, &host))
 }
 
-/// The name of the table that line `line` (from 1) of `text` is in; empty at the top.
-fn table_at(text: &str, line: usize) -> String {
-    let headers = text.lines().take(line).filter_map(|line| {
-        let line = line.trim_start();
-        let name = line.strip_prefix("[[").or_else(|| line.strip_prefix('['))?;
-        name.split(']').next().filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_. ".contains(&b)))
-    });
-    headers.last().map(|name| name.trim().to_owned()).unwrap_or_default()
+/// The keys down to what is wrong, as in `role.ingest.owners`; empty at the top, and where the text is no TOML. The parser says them only when
+/// it cannot show the text.
+fn keys(error: &toml::de::Error) -> String {
+    let mut bare = error.clone();
+    bare.set_input(None);
+    let said = bare.to_string();
+    let keys = said.strip_prefix(error.message()).and_then(|rest| rest.trim().strip_prefix("in `")?.strip_suffix('`'));
+    keys.unwrap_or_default().to_owned()
 }
 
-/// The parser's message as one line in our words.
-fn explain(message: &str, table: &str) -> String {
+/// The parser's message on what is below `keys`, as one line in our words.
+fn explain(message: &str, keys: &str) -> String {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let Some(rest) = message.strip_prefix("unknown field `") else { return message };
+    let Some(rest) = message.strip_prefix("unknown field `") else {
+        return if keys.is_empty() { message } else { format!("{keys}: {message}") };
+    };
     let mut quoted = rest.split('`').step_by(2);
     let Some(key) = quoted.next() else { return message };
     let known: Vec<&str> = quoted.filter(|name| !name.is_empty()).collect();
-    let full = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
+    let full = if keys.is_empty() { key.to_owned() } else { format!("{keys}.{key}") };
     let nearest = known.iter().map(|name| (edits(key, name), *name)).min();
     match nearest {
         Some((distance, name)) if distance <= SUGGESTION_EDITS_MAX.min(key.len() / 2) => {
@@ -125,12 +126,28 @@ mod tests {
         let known = "(known here: data, ingest, streams)";
         assert_eq!(error("colour = 1"), format!("etc/sealcast.toml:1: unknown key `colour` {known}"));
         assert_eq!(error("x = 1"), format!("etc/sealcast.toml:1: unknown key `x` {known}"));
+        let inline = error("ingest = { thread = 1 }");
+        assert_eq!(inline, "etc/sealcast.toml:1: unknown key `ingest.thread` (did you mean `threads`?)");
     }
 
     #[test]
-    fn wrong_type_and_wrong_syntax_name_file_and_line() {
-        let text = "[ingest]\nthreads = \"many\"\n";
-        assert_eq!(error(text), "etc/sealcast.toml:2: invalid type: string \"many\", expected u16");
+    fn wrong_type_names_file_line_and_key_wherever_it_stands() {
+        let many = "invalid type: string \"many\", expected u16";
+        for (text, line, key) in [
+            ("[ingest]\nthreads = \"many\"\n", 2, "ingest.threads"),
+            ("\ningest.threads = \"many\"\n", 2, "ingest.threads"),
+            ("ingest = { threads = \"many\" }\n", 1, "ingest.threads"),
+            ("streams = [\n  {},\n  { threads = \"many\" },\n]\n", 3, "streams.threads"),
+            ("[[streams]]\n[[streams]]\nthreads = \"many\"\n", 3, "streams.threads"),
+        ] {
+            assert_eq!(error(text), format!("etc/sealcast.toml:{line}: {key}: {many}"), "{text}");
+        }
+        assert_eq!(error("data = 1"), "etc/sealcast.toml:1: data: invalid type: integer `1`, expected a string");
+        assert!(error("[ingest]\nthreads = 70000").starts_with("etc/sealcast.toml:2: ingest.threads: invalid value: "));
+    }
+
+    #[test]
+    fn wrong_syntax_names_file_and_line() {
         assert!(error("data = \"x\"\nthis is no toml\n").starts_with("etc/sealcast.toml:2: "));
         assert!(error("data = 1\ndata = 2\n").starts_with("etc/sealcast.toml:"));
     }

@@ -30,8 +30,9 @@ use tokio_util::sync::CancellationToken;
 use crate::priority::{self, Gated, Hint, Paced, Sliced};
 use crate::{Redacted, tls};
 
-/// How long open requests may go on after the shutdown began.
-pub const GRACE: Duration = Duration::from_secs(2);
+/// How long open requests may go on after the shutdown began: with what an ingest in the same process takes before it, less than a process
+/// that was told to end is given.
+pub const GRACE: Duration = Duration::from_millis(1_500);
 /// Pause after a failed accept, such as for want of file descriptors: trying at once again would only burn a core.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Longest header block in bytes. Our longest URL has some 300 bytes; browsers add cookies.
@@ -108,21 +109,23 @@ pub struct Peer {
     pub node: Option<(NodeId, Role)>,
 }
 
-/// Binds a TCP listener. Port 0 asks for a free port.
+/// Binds a TCP listener. Port 0 asks for a free port. `setting` is the key in `sealcast.toml` that the address comes from.
 ///
 /// # Errors
-/// Names the address, and says what to do when it is taken or not this machine's.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+/// Names the address, and says what to set when it is taken or not this machine's.
+pub async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
-        let hint = match error.kind() {
+        let (why, other) = match error.kind() {
             std::io::ErrorKind::AddrInUse => {
-                ": the port is taken by another program; stop that or choose another port (0 asks for a free one)"
+                ("the port is taken by another program; stop that, or set", "another port (0 asks for a free one)")
             }
-            std::io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
-            std::io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege; choose a higher one",
-            _ => return anyhow::Error::new(error).context(format!("cannot listen on {address}")),
+            std::io::ErrorKind::AddrNotAvailable => ("this machine does not have that address; set", "another"),
+            std::io::ErrorKind::PermissionDenied => ("ports below 1024 need a privilege; set", "a higher one"),
+            _ => return anyhow::Error::new(error).context(format!("cannot listen on {address} ({setting})")),
         };
-        anyhow::anyhow!("cannot listen on {address}{hint}")
+        // What stands at the top of the file is a flag of the same name, too.
+        let flag = if setting.contains('.') { String::new() } else { format!(" or --{}", setting.replace('_', "-")) };
+        anyhow::anyhow!("cannot listen on {address}: {why} {setting}{flag} to {other}")
     })
 }
 

@@ -16,6 +16,7 @@ pub mod ops;
 pub mod presence;
 pub mod priority;
 mod redacted;
+pub mod sparse;
 pub mod tls;
 
 pub use context::{Context, Setup};

@@ -121,7 +121,7 @@ impl Ops {
     /// # Errors
     /// When the address is taken; names it.
     pub async fn load(self: &Arc<Self>, listen: SocketAddr) -> Result<OpsServer> {
-        let listener = http::bind(listen).await?;
+        let listener = http::bind(listen, "ops_listen").await?;
         Ok(OpsServer { address: listener.local_addr()?, listener, ops: self.clone() })
     }
 

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The rungs, from the largest down. Empty (the default): chosen to fit the source and the cores. Rungs above the source's
-    /// size are left out: nothing is upscaled.
-    pub rungs: Vec<RungConfig>,
+    /// The rungs, 1 to 8. Default none named: chosen to fit the source and the cores. Rungs above the source's size are left out:
+    /// nothing is upscaled.
+    pub rungs: Option<Vec<RungConfig>>,
     /// Whether the largest rung may be the source itself. Default `auto`.
     pub pass_through: PassThrough,
     /// x264 preset. Default `veryfast`.
@@ -39,7 +39,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            rungs: Vec::new(),
+            rungs: None,
             pass_through: PassThrough::Auto,
             preset: Preset::Veryfast,
             cores: 0,
@@ -74,10 +74,14 @@ impl Config {
         within("cpu_share_percent", self.cpu_share_percent.into(), 1, 100, "1 to 100")?;
         within("keyframe_interval_ms", self.keyframe_interval_ms.into(), 500, 4_000, "500 to 4000")?;
         within("decision_ms", self.decision_ms.into(), 500, 5_000, "500 to 5000")?;
-        within("rungs (count)", u64::try_from(self.rungs.len()).unwrap_or(u64::MAX), 0, 8, "0 to 8")?;
-        for rung in &self.rungs {
+        let Some(rungs) = &self.rungs else { return Ok(()) };
+        let count = u64::try_from(rungs.len()).unwrap_or(u64::MAX);
+        within("rungs (count)", count, 1, 8, "1 to 8, or leave it out: then they are chosen to fit")?;
+        for rung in rungs {
             within("rungs.short_side", rung.short_side.into(), 64, 4_320, "64 to 4320")?;
-            within("rungs.kbit_per_second", rung.kbit_per_second.into(), 0, 100_000, "0 to 100000")?;
+            let Some(kbit) = rung.kbit_per_second else { continue };
+            let range = "50 to 100000, or leave it out: then it follows from the picture";
+            within("rungs.kbit_per_second", kbit.into(), 50, 100_000, range)?;
         }
         Ok(())
     }
@@ -102,9 +106,9 @@ impl Config {
 pub struct RungConfig {
     /// The shorter side of the picture in pixels, 64 to 4320; also its name: 720 is `720p`.
     pub short_side: u32,
-    /// Mean bit rate in 1000 bit/s, at most 100000. 0 (the default): from the picture's size and frame rate.
+    /// Mean bit rate in 1000 bit/s, 50 to 100000. Default: from the picture's size and frame rate.
     #[serde(default)]
-    pub kbit_per_second: u32,
+    pub kbit_per_second: Option<u32>,
 }
 
 /// Whether the largest rung may be the source itself.

@@ -151,7 +151,7 @@ pub fn plan(source: SourceFormat, cores: usize, config: &Config) -> Result<Ladde
     }
     let pass_through = source.pass_through && config.pass_through == PassThrough::Auto;
     let candidates = candidates(source, pass_through, config);
-    let rungs = if config.rungs.is_empty() {
+    let rungs = if config.rungs.is_none() {
         let cores = u64::try_from(cores.max(1)).unwrap_or(1);
         let budget_micros = cores * 1_000_000 * u64::from(config.cpu_share_percent) / 100;
         fit(source, candidates, budget_micros, config.preset)
@@ -172,20 +172,20 @@ fn candidates(source: SourceFormat, pass_through: bool, config: &Config) -> Vec<
     if pass_through {
         rungs.extend(source_rung(source));
     }
-    let wanted: Vec<(u32, u32)> = if config.rungs.is_empty() {
-        // The source's own size is the top, unless it is above what the default ladder encodes.
-        let top = (source_short & !1).min(DEFAULT_SHORT_SIDES[0]);
-        std::iter::once(top).chain(DEFAULT_SHORT_SIDES).map(|side| (side, 0)).collect()
-    } else {
-        let mut sides: Vec<_> = config.rungs.iter().map(|rung| (rung.short_side, rung.kbit_per_second)).collect();
+    let wanted: Vec<(u32, Option<u32>)> = if let Some(rungs) = &config.rungs {
+        let mut sides: Vec<_> = rungs.iter().map(|rung| (rung.short_side, rung.kbit_per_second)).collect();
         sides.sort_unstable_by(|left, right| right.cmp(left));
         sides
+    } else {
+        // The source's own size is the top, unless it is above what the default ladder encodes.
+        let top = (source_short & !1).min(DEFAULT_SHORT_SIDES[0]);
+        std::iter::once(top).chain(DEFAULT_SHORT_SIDES).map(|side| (side, None)).collect()
     };
     for (short_side, kbit) in wanted {
         let above = rungs.last().map(|rung: &Rung| rung.width.min(rung.height));
         let far_enough = match above {
             None => true,
-            Some(above) if config.rungs.is_empty() => short_side * 100 <= above * RUNG_STEP_PERCENT_MAX,
+            Some(above) if config.rungs.is_none() => short_side * 100 <= above * RUNG_STEP_PERCENT_MAX,
             Some(above) => short_side < above,
         };
         if short_side <= source_short && far_enough {
@@ -194,7 +194,7 @@ fn candidates(source: SourceFormat, pass_through: bool, config: &Config) -> Vec<
     }
     // A configured ladder that is all above the source still shows something: the source's own size.
     if rungs.is_empty() {
-        rungs.extend(encoded_rung(source, source_short, 0));
+        rungs.extend(encoded_rung(source, source_short, None));
     }
     rungs
 }
@@ -211,7 +211,7 @@ fn source_rung(source: SourceFormat) -> Option<Rung> {
     })
 }
 
-fn encoded_rung(source: SourceFormat, short_side: u32, kbit: u32) -> Option<Rung> {
+fn encoded_rung(source: SourceFormat, short_side: u32, kbit: Option<u32>) -> Option<Rung> {
     let short_side = short_side & !1;
     let (source_short, source_long) = (source.width.min(source.height), source.width.max(source.height));
     let long_side = even_nearest(u64::from(source_long) * u64::from(short_side), u64::from(source_short))?;
@@ -224,10 +224,13 @@ fn encoded_rung(source: SourceFormat, short_side: u32, kbit: u32) -> Option<Rung
         Cadence::Every => source.frame_rate_millihertz,
         Cadence::Half => source.frame_rate_millihertz / 2,
     };
-    let mut bits = if kbit > 0 { u64::from(kbit) * 1_000 } else { default_bits(width, height, frame_rate_millihertz) };
-    if source.bit_rate.0 > 0 && kbit == 0 {
-        bits = bits.min(source.bit_rate.0.max(BITS_PER_SECOND_MIN));
-    }
+    let bits = match kbit {
+        Some(kbit) => u64::from(kbit) * 1_000,
+        None => {
+            let bits = default_bits(width, height, frame_rate_millihertz);
+            if source.bit_rate.0 > 0 { bits.min(source.bit_rate.0.max(BITS_PER_SECOND_MIN)) } else { bits }
+        }
+    };
     Some(Rung {
         rendition: rendition(short_side)?,
         width,
@@ -442,12 +445,12 @@ mod tests {
     #[test]
     fn configured_ladder_is_taken_without_what_is_above_the_source() {
         let rung = |short_side, kbit_per_second| super::super::RungConfig { short_side, kbit_per_second };
-        let config =
-            Config { rungs: vec![rung(360, 600), rung(1_080, 0), rung(720, 3_000), rung(2_160, 0)], ..config() };
+        let rungs = vec![rung(360, Some(600)), rung(1_080, None), rung(720, Some(3_000)), rung(2_160, None)];
+        let config = Config { rungs: Some(rungs), ..config() };
         let ladder = plan(source(1_920, 1_080, 30_000, false), 1, &config).unwrap();
         assert_eq!(names(&ladder), ["1080p", "720p", "360p"]);
         assert_eq!(ladder.rungs[1].bit_rate, BitsPerSecond(3_000_000));
-        let above = Config { rungs: vec![rung(2_160, 0)], ..Config::default() };
+        let above = Config { rungs: Some(vec![rung(2_160, None)]), ..Config::default() };
         assert_eq!(names(&plan(source(640, 360, 30_000, false), 1, &above).unwrap()), ["360p"]);
     }
 

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::paced::Pace;
+use super::refusals::Refusals;
 use crate::keys::KeyDigest;
 use crate::session::hub::{Denied, Ending, Hub, MediaMessage, Publication};
 
@@ -96,7 +97,22 @@ impl From<std::io::Error> for Closed {
     }
 }
 
-/// Times and names that a connection needs to know.
+/// How a connection ended, and whose it was.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) closed: Closed,
+    /// The stream that it published; `None` for a stranger.
+    pub(super) stream: Option<StreamId>,
+}
+
+impl From<Closed> for End {
+    /// Of a stranger.
+    fn from(closed: Closed) -> Self {
+        Self { closed, stream: None }
+    }
+}
+
+/// Times and names that a connection needs to know, and what strangers share.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     /// From the connection's begin, TLS included, to an accepted `publish`; and from the end of one to the next.
@@ -105,6 +121,8 @@ pub(super) struct Rules {
     pub(super) idle: Duration,
     /// The one application there is.
     pub(super) application: String,
+    /// Which refusals are logged.
+    pub(super) refusals: Arc<Refusals>,
 }
 
 /// One connection.
@@ -118,8 +136,8 @@ pub(super) struct Connection<S> {
     broken_tags: u32,
     /// Whether the handshake is over.
     is_greeted: bool,
-    /// Whether a `publish` was accepted.
-    has_published: bool,
+    /// The stream of the `publish` that was accepted, the last one.
+    published: Option<StreamId>,
     /// The application that the peer connected to, when it is not ours.
     unknown_application: Option<String>,
 }
@@ -135,13 +153,13 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
             buffer: vec![0; READ_BYTES_UNPUBLISHED],
             broken_tags: 0,
             is_greeted: false,
-            has_published: false,
+            published: None,
             unknown_application: None,
         }
     }
 
     /// Serves the connection until it ends. `spent`: how long it took to get here.
-    pub(super) async fn run(mut self, spent: Duration) -> Closed {
+    pub(super) async fn run(mut self, spent: Duration) -> End {
         let limit = self.rules.handshake;
         let mut left = limit.saturating_sub(spent);
         let ended = loop {
@@ -152,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
                     closed => break closed,
                 },
                 Ok(Err(closed)) => break closed,
-                Err(_) if self.has_published => break Closed::Unpublished,
+                Err(_) if self.published.is_some() => break Closed::Unpublished,
                 Err(_) if self.is_greeted => break Closed::late("publish_time", "no publish", limit),
                 Err(_) => break Closed::late("handshake_time", "no whole handshake", limit),
             }
@@ -162,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         }
         // TLS has a word for the end, and clients report an error that do not hear it.
         let _ = timeout(LINGER, self.socket.shutdown()).await;
-        ended
+        End { closed: ended, stream: self.published }
     }
 
     /// Handshake (5.2), the first time, and commands, up to an accepted `publish`.
@@ -229,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         match self.hub.admit(key) {
             Ok(publication) => {
                 self.protocol.accept_publish();
-                self.has_published = true;
+                self.published = Some(publication.stream().clone());
                 self.buffer.resize(READ_BYTES, 0);
                 self.flush().await?;
                 self.socket.pace()?;
@@ -317,7 +335,9 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
 
     /// Sends the refusal that the protocol has ready.
     async fn refuse(&mut self, label: &'static str, text: String) -> Closed {
-        tracing::warn!(address = %self.address, reason = label, text, "publisher refused");
+        if self.published.is_some() || self.rules.refusals.is_first(label, self.address) {
+            tracing::warn!(address = %self.address, reason = label, text, "publisher refused");
+        }
         self.tell(label, text).await
     }
 

@@ -5,6 +5,7 @@
 mod census;
 mod connection;
 mod paced;
+mod refusals;
 mod server;
 
 pub(crate) use server::Server;

@@ -1,7 +1,7 @@
 //! The listeners: accept connections within bounds, each in a task of its own.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,8 +13,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::census::Census;
-use super::connection::{Closed, Connection, Rules};
+use super::connection::{Closed, Connection, End, Rules};
 use super::paced::{Beat, PublisherSocket};
+use super::refusals::Refusals;
 use crate::Config;
 use crate::session::hub::Hub;
 
@@ -22,8 +23,6 @@ use crate::session::hub::Hub;
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
 /// How long connections may take to say goodbye.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
-/// How often it is said that there are too many connections.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The bound listeners: one for RTMP, and one for RTMP over TLS where there is one.
 pub(crate) struct Server {
@@ -46,13 +45,11 @@ struct Desk {
     clock: Clock,
     /// When publishers are looked at.
     beat: Beat,
-    /// When it was last said that there are too many connections.
-    complained: Mutex<Option<Duration>>,
 }
 
 impl Door {
-    async fn open(listen: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Self> {
-        let listener = node::http::bind(listen).await?;
+    async fn open(listen: SocketAddr, setting: &str, tls: Option<TlsAcceptor>) -> Result<Self> {
+        let listener = node::http::bind(listen, setting).await?;
         Ok(Self { address: listener.local_addr()?, listener, tls })
     }
 }
@@ -61,7 +58,10 @@ impl Server {
     /// Binds. Errors name the address.
     pub(crate) async fn bind(config: &Config, context: &node::Context) -> Result<Self> {
         let secure = match config.rtmps_listen {
-            Some(listen) => Some(Door::open(listen, Some(context.identity.server_publishers().into())).await?),
+            Some(listen) => {
+                let tls = context.identity.server_publishers().into();
+                Some(Door::open(listen, "rtmps_listen", Some(tls)).await?)
+            }
             None => None,
         };
         let desk = Desk {
@@ -69,13 +69,13 @@ impl Server {
                 handshake: Duration::from_secs(config.handshake_seconds),
                 idle: Duration::from_secs(config.idle_seconds),
                 application: config.application.clone(),
+                refusals: Arc::new(Refusals::new(context.clock)),
             },
             census: Census::new(config.connections_max, config.connections_per_address_max),
             clock: context.clock,
             beat: Beat::new(context.clock, config.targets().part),
-            complained: Mutex::default(),
         };
-        Ok(Self { plain: Door::open(config.rtmp_listen, None).await?, secure, desk: Arc::new(desk) })
+        Ok(Self { plain: Door::open(config.rtmp_listen, "rtmp_listen", None).await?, secure, desk: Arc::new(desk) })
     }
 
     /// Where it listens for RTMP.
@@ -93,7 +93,7 @@ impl Server {
         let tasks = TaskTracker::new();
         let doors = std::iter::once(self.plain).chain(self.secure);
         let accepting = doors.map(|door| accept(door, &self.desk, &hub, &tasks, &shutdown));
-        futures_util::future::join_all(accepting).await;
+        tokio::join!(futures_util::future::join_all(accepting), self.desk.rules.refusals.sum_up(&shutdown));
         tasks.close();
         tasks.wait().await;
     }
@@ -118,7 +118,9 @@ async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracke
             Ok(counted) => counted,
             Err(limit) => {
                 metrics::counter!("ingest_refused_total", "reason" => limit).increment(1);
-                desk.too_many(address, limit);
+                if desk.rules.refusals.is_first(limit, address) {
+                    tracing::warn!(%address, limit, "too many connections: closed");
+                }
                 continue;
             }
         };
@@ -129,7 +131,7 @@ async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracke
         tasks.spawn(async move {
             let _counted = counted;
             tokio::select! {
-                closed = desk.serve(socket, address, tls, hub) => report(address, &closed),
+                end = desk.serve(socket, address, tls, hub) => report(address, &end, &desk.rules.refusals),
                 // Publishers are told by their streams; whoever has not got that far, or does not listen, is cut.
                 () = async { closing.cancelled().await; tokio::time::sleep(CLOSE_WAIT).await } => {}
             }
@@ -139,7 +141,7 @@ async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracke
 
 impl Desk {
     /// Serves a connection until it ends, its TLS handshake included.
-    async fn serve(&self, socket: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, hub: Arc<Hub>) -> Closed {
+    async fn serve(&self, socket: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, hub: Arc<Hub>) -> End {
         let (rules, begun) = (self.rules.clone(), self.clock.elapsed());
         let socket = PublisherSocket::new(socket, self.beat);
         let Some(tls) = tls else {
@@ -150,29 +152,23 @@ impl Desk {
                 let spent = self.clock.elapsed().saturating_sub(begun);
                 Connection::new(Box::new(socket), address, hub, rules).run(spent).await
             }
-            Ok(Err(error)) => Closed::from_tls(&error),
-            Err(_) => Closed::late("handshake_time", "no whole TLS handshake", rules.handshake),
-        }
-    }
-
-    /// Says that there are too many connections, and not each time: who makes them would fill the disk with it.
-    fn too_many(&self, address: SocketAddr, limit: &'static str) {
-        let now = self.clock.elapsed();
-        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
-        if complained.is_none_or(|last| now.saturating_sub(last) >= COMPLAINT_INTERVAL) {
-            *complained = Some(now);
-            tracing::warn!(%address, limit, "too many connections: closed; said once in ten seconds");
+            Ok(Err(error)) => Closed::from_tls(&error).into(),
+            Err(_) => Closed::late("handshake_time", "no whole TLS handshake", rules.handshake).into(),
         }
     }
 }
 
-/// Counts and says why a connection ended.
-fn report(address: SocketAddr, closed: &Closed) {
-    match closed.label() {
-        None => tracing::debug!(%address, %closed, "connection ended"),
-        Some(reason) => {
-            metrics::counter!("ingest_refused_total", "reason" => reason).increment(1);
-            tracing::info!(%address, reason, %closed, "connection ended");
-        }
+/// Counts and says why a connection ended; of strangers not each time.
+fn report(address: SocketAddr, end: &End, refusals: &Refusals) {
+    let End { closed, stream } = end;
+    let Some(reason) = closed.label() else {
+        tracing::debug!(%address, %closed, "connection ended");
+        return;
+    };
+    metrics::counter!("ingest_refused_total", "reason" => reason).increment(1);
+    match stream {
+        Some(stream) => tracing::info!(%stream, %address, reason, %closed, "publisher's connection ended"),
+        None if refusals.is_first(reason, address) => tracing::info!(%address, reason, %closed, "connection ended"),
+        None => {}
     }
 }

@@ -183,7 +183,7 @@ impl Cluster {
         here: CancellationToken,
     ) -> Context {
         let context = self.context(name, role).await;
-        let listener = http::bind(loopback()).await.unwrap();
+        let listener = http::bind(loopback(), "a_listen").await.unwrap();
         let data = format!("https://{}", listener.local_addr().unwrap());
         let (tls, token) = (context.identity.server_mutual(), here.clone());
         self.tasks.push(tokio::spawn(async move {

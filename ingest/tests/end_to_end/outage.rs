@@ -168,8 +168,8 @@ async fn stream_that_was_left_to_another_ingest_is_not_announced_as_ended() {
 fn with_slate(config: &mut ingest::Config) {
     config.reconnect_grace_seconds = 30;
     config.outage = ingest::DuringOutage::Slate;
-    config.pipeline.rungs =
-        [180, 90].map(|short_side| ingest::pipeline::RungConfig { short_side, kbit_per_second: 0 }).into();
+    let rung = |short_side| ingest::pipeline::RungConfig { short_side, kbit_per_second: None };
+    config.pipeline.rungs = Some([180, 90].map(rung).into());
 }
 
 fn of_epoch(seals: &[Sealed], epoch: u64) -> Vec<Sealed> {

@@ -81,8 +81,8 @@ async fn reconnect_within_the_grace_goes_on_with_the_same_log() {
 async fn encoded_ladder_decodes_on_every_rung() {
     let cluster = Cluster::start(|config| {
         config.pipeline.pass_through = ingest::pipeline::PassThrough::Never;
-        config.pipeline.rungs =
-            [180, 90].map(|short_side| ingest::pipeline::RungConfig { short_side, kbit_per_second: 0 }).into();
+        let rung = |short_side| ingest::pipeline::RungConfig { short_side, kbit_per_second: None };
+        config.pipeline.rungs = Some([180, 90].map(rung).into());
         config.pipeline.preset = ingest::pipeline::Preset::Ultrafast;
     })
     .await;

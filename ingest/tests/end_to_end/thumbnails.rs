@@ -90,7 +90,7 @@ fn first_of(cluster: &Cluster, image: &ObjectName, msn: MediaSequence) -> UnixMi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thumbnail_of_a_source_that_is_passed_through_shows_each_segments_first_picture() {
     let cluster = Cluster::start(|config| {
-        config.pipeline.rungs = vec![RungConfig { short_side: 360, kbit_per_second: 0 }];
+        config.pipeline.rungs = Some(vec![RungConfig { short_side: 360, kbit_per_second: None }]);
     })
     .await;
     shows_the_first_picture_of_each_segment(cluster, "360p", "mjpeg,320,180").await;
@@ -101,7 +101,8 @@ async fn thumbnail_is_made_from_the_smallest_rung() {
     let cluster = Cluster::start(|config| {
         config.pipeline.pass_through = PassThrough::Never;
         config.pipeline.preset = Preset::Ultrafast;
-        config.pipeline.rungs = [360, 270].map(|short_side| RungConfig { short_side, kbit_per_second: 0 }).into();
+        let rung = |short_side| RungConfig { short_side, kbit_per_second: None };
+        config.pipeline.rungs = Some([360, 270].map(rung).into());
     })
     .await;
     shows_the_first_picture_of_each_segment(cluster, "270p", "mjpeg,320,180").await;

@@ -193,7 +193,7 @@ impl Cluster {
     ) -> Backend {
         let id = NodeId::new(name).unwrap();
         let context = self.context(&id, Role::Broadcast).await;
-        let listener = node::http::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = node::http::bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
         let https = format!("https://{}", seen_at(listener.local_addr().unwrap()));
         let serving = CancellationToken::new();
         let tls = context.identity.server_public();

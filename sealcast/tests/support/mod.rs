@@ -169,10 +169,15 @@ pub async fn read_ready(path: &Path, process: &mut Process) -> Value {
 
 /// An HTTPS client that trusts one authority.
 pub fn client(ca: &Path) -> reqwest::Client {
+    client_of(ca, |builder| builder)
+}
+
+/// The same, made in another way.
+pub fn client_of(ca: &Path, way: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> reqwest::Client {
     let pem = std::fs::read(ca).unwrap_or_else(|error| panic!("{}: {error}", ca.display()));
     let ca = reqwest::Certificate::from_pem(&pem).expect("a certificate");
     node::tls::provider();
-    reqwest::Client::builder()
+    way(reqwest::Client::builder())
         .use_rustls_tls()
         .tls_built_in_root_certs(false)
         .add_root_certificate(ca)

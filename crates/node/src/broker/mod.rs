@@ -29,6 +29,8 @@ pub use mosquitto::{mosquitto_acl, mosquitto_passwords};
 use router::Router;
 use session::Hub;
 
+use crate::http;
+
 /// Connections at once, logged in or not; a cluster that needs more nodes uses Mosquitto.
 pub const CONNECTIONS_MAX: usize = 256;
 /// Topics with a retained message: a few for each stream, node and key.
@@ -90,12 +92,7 @@ impl EmbeddedBroker {
     /// When the address is taken (names it), or a user's name or the prefix is not valid.
     pub async fn load(config: Config) -> anyhow::Result<Self> {
         let prefix = config.check()?;
-        let listener = TcpListener::bind(config.listen).await.with_context(|| {
-            format!(
-                "cannot listen for MQTT on {}: choose another address or port 0, or end what uses it",
-                config.listen
-            )
-        })?;
+        let listener = http::bind(config.listen, "mqtt_listen").await?;
         let address = listener.local_addr()?;
         let hub = Hub {
             router: Arc::new(Router::default()),

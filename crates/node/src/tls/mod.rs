@@ -18,7 +18,7 @@ use media::NodeId;
 use messages::Role;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, ServerName};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 pub use authority::{Authority, RENEW_BEFORE, names_of};
@@ -60,6 +60,11 @@ pub fn node_of(certificate: &CertificateDer<'_>) -> Option<(NodeId, Role)> {
     let (only, None) = (uris.next()?, uris.next()) else { return None };
     let (role, node) = only.split_once('/')?;
     Some((NodeId::new(node).ok()?, parse_role(role)?))
+}
+
+/// Whether a certificate can be for this: a host name, which may begin with `*.` for all names below one, or an IP address.
+pub fn is_host(text: &str) -> bool {
+    ServerName::try_from(text.strip_prefix("*.").unwrap_or(text)).is_ok()
 }
 
 fn node_uri(node: &NodeId, role: Role) -> String {

@@ -37,6 +37,26 @@ fn second_start_uses_the_same_authority_and_certificates() {
 }
 
 #[test]
+fn hosts_are_names_and_addresses_without_anything_around_them() {
+    for good in ["localhost", "live.example", "*.live.example", "lb_1", "10.0.0.5", "::1"] {
+        assert!(is_host(good), "{good:?}");
+    }
+    for bad in [
+        "",
+        "https://live.example",
+        "live.example:8443",
+        "live.example/",
+        "a b",
+        "-a.example",
+        "a..b",
+        "*",
+        "höll.example",
+    ] {
+        assert!(!is_host(bad), "{bad:?}");
+    }
+}
+
+#[test]
 fn keys_are_for_their_owner_alone_and_certificates_for_everybody() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::ensure(directory.path(), &Clock::new()).unwrap();

@@ -144,8 +144,8 @@ fn send(feeder: &Feeder, slate: &Slate, frames: usize) {
 
 #[test]
 fn pipeline_has_nothing_to_learn_of_a_slate_and_makes_the_ladder_of_its_source() {
-    let rungs = [360, 180].map(|short_side| super::super::RungConfig { short_side, kbit_per_second: 0 }).into();
-    let config = Config { rungs, ..Config::default() };
+    let rungs = [360, 180].map(|short_side| super::super::RungConfig { short_side, kbit_per_second: None });
+    let config = Config { rungs: Some(rungs.into()), ..Config::default() };
     for pass_through in [true, false] {
         let mut likeness = likeness(640, 360, 30_000);
         likeness.source.pass_through = pass_through;
