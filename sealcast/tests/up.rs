@@ -209,6 +209,52 @@ async fn streams_are_administered_while_it_runs() {
     assert!(ok && keys.contains("ingest"), "{keys}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn publisher_whose_key_was_rotated_or_stream_deleted_is_let_go() {
+    let _turn = support::turn().await;
+    let up = Up::start(&NO_SOURCE).await;
+    let run = |arguments: &[&str]| {
+        let output = sealcast().args(arguments).current_dir(up.directory.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let key = |json: String| support::text(&serde_json::from_str(&json).unwrap(), "key");
+    let ops = support::text(&up.ready, "ops");
+    let let_go = async |reason: &str| {
+        let metrics = get(&up.http, &format!("{ops}/metrics")).await.unwrap();
+        metrics.contains(&format!("ingest_refused_total{{reason=\"{reason}\"}} 1\n"))
+    };
+    let file = clip(up.directory.path(), Clip::default());
+    let url = format!("{}/live/hall/audio/index.m3u8", up.https());
+    let on_air = async |key: &str, shows: &str| {
+        let mut publisher = publish(&file, &up.rtmp(), key);
+        eventually_async("the key to be taken", PATIENCE, async || {
+            if publisher.has_ended().is_some() {
+                // The ingest hears of a new key in a moment.
+                publisher = publish(&file, &up.rtmp(), key);
+            }
+            get(&up.http, &url).await.filter(|text| text.contains(shows)).map(drop)
+        })
+        .await;
+        publisher
+    };
+    let leaked = key(run(&["stream", "create", "hall", "--json"]));
+    let other = key(run(&["stream", "create", "other", "--json"]));
+    let mut thief = on_air(&leaked, "#EXTINF").await;
+
+    assert_ne!(key(run(&["stream", "rotate-key", "other", "--json"])), other);
+    let kept = key(run(&["stream", "rotate-key", "hall", "--json"]));
+    assert!(thief.ended(PATIENCE).await.is_some(), "let go");
+    assert!(let_go("key_changed").await);
+    assert!(publish(&file, &up.rtmp(), &leaked).ended(PATIENCE).await.is_some(), "nor is the old key taken again");
+    let mut owner = on_air(&kept, "#EXT-X-DISCONTINUITY\n").await;
+
+    assert!(run(&["stream", "delete", "hall"]).contains("whoever publishes it is let go"));
+    assert!(owner.ended(PATIENCE).await.is_some(), "let go");
+    assert!(let_go("stream_deleted").await);
+    up.stop().await;
+}
+
 /// Runs to the end and returns what it said on standard error: it has to fail, in one line.
 fn refusal(directory: &std::path::Path, arguments: &[&str]) -> String {
     let output = sealcast().arg("up").args(arguments).current_dir(directory).output().unwrap();

@@ -17,8 +17,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 const TEXT_COLUMNS: usize = 100;
 /// Where the second column begins.
 const INDENT: usize = 14;
-/// What a key that is taken back does not do.
-const ON_AIR: &str = "who publishes it now goes on until the connection ends; to end it now, restart the ingest\n";
 /// Goes to the upper left corner and forgets what is there (ECMA-48, CUP and ED).
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
@@ -46,12 +44,16 @@ pub(crate) async fn run(command: StreamCommand) -> anyhow::Result<()> {
         StreamCommand::RotateKey { name, admin } => {
             let admin = Admin::connect(&admin)?;
             let stream = admin.ask(Method::POST, &format!("/streams/{}/rotate-key", checked(&name)?), None).await?;
-            admin.print(&stream, |stream| format!("{}{ON_AIR}", with_key(stream)))
+            admin.print(&stream, |stream| {
+                format!("{}whoever publishes with the old key is let go within seconds\n", with_key(stream))
+            })
         }
         StreamCommand::Delete { name, admin } => {
             let admin = Admin::connect(&admin)?;
             let answer = admin.ask(Method::DELETE, &format!("/streams/{}", checked(&name)?), None).await?;
-            admin.print(&answer, |_| format!("stream {name} is deleted\n{ON_AIR}"))
+            admin.print(&answer, |_| {
+                format!("stream {name} is deleted; whoever publishes it is let go within seconds\n")
+            })
         }
     }
 }
