@@ -91,6 +91,12 @@ async fn test_source_is_watchable_in_a_browser_through_the_balancer() {
     playlist(&up.http, &base, "demo", "audio", 1).await;
     let report = support::browser::watch(&format!("{base}/watch/demo"), 25).await;
     report.assert_played_well(15.0);
+    // The test picture is easy, and has been on the air for long enough to be judged.
+    let shown =
+        sealcast().args(["stream", "show", "demo", "--json"]).current_dir(up.directory.path()).output().unwrap();
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let warnings = shown["input"]["warnings"].as_array().unwrap();
+    assert!(warnings.iter().all(|warning| !warning["kind"].as_str().unwrap().starts_with("bit_rate")), "{shown}");
     up.stop().await;
 }
 
