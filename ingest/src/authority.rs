@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use arc_swap::ArcSwapOption;
 use bytes::{Bytes, BytesMut};
 use media::{StreamId, UnixMillis};
 use node::{CancellationToken, files};
@@ -42,7 +41,8 @@ pub(crate) struct Authority {
     nodes: Nodes,
     key: SealingKey,
     keyring: Mutex<Keyring>,
-    table: ArcSwapOption<KeyTable>,
+    /// None before control has answered. One that is there stays while control is away.
+    table: watch::Sender<Option<Arc<KeyTable>>>,
     /// Until when the grant holds.
     granted_until: watch::Sender<Option<UnixMillis>>,
 }
@@ -71,7 +71,7 @@ impl Authority {
             control: control.into_iter().map(|url| url.trim_end_matches('/').to_owned()).collect(),
             nodes,
             key,
-            table: ArcSwapOption::empty(),
+            table: watch::Sender::new(None),
             granted_until: watch::Sender::new(None),
         }))
     }
@@ -81,14 +81,19 @@ impl Authority {
         match *self.granted_until.borrow() {
             None => Some("This ingest has no grant to seal yet: try again in a moment."),
             Some(until) if until <= now => Some("This ingest's grant to seal has expired: try again in a moment."),
-            Some(_) if self.table.load().is_none() => Some("This ingest does not know the stream keys yet."),
+            Some(_) if self.table.borrow().is_none() => Some("This ingest does not know the stream keys yet."),
             Some(_) => None,
         }
     }
 
     /// The table of stream keys, once there is one.
     pub(crate) fn table(&self) -> Option<Arc<KeyTable>> {
-        self.table.load_full()
+        self.table.borrow().clone()
+    }
+
+    /// The same, whenever control has answered.
+    pub(crate) fn tables(&self) -> watch::Receiver<Option<Arc<KeyTable>>> {
+        self.table.subscribe()
     }
 
     /// Signs. Errors when the body breaks a rule, which is a bug here.
@@ -188,7 +193,7 @@ impl Authority {
             tracing::warn!(left_out, "streams were left out of the table: too many, or a key digest that is none");
         }
         tracing::debug!(streams = table.len(), "table of streams read");
-        self.table.store(Some(Arc::new(table)));
+        self.table.send_replace(Some(Arc::new(table)));
         Ok(())
     }
 

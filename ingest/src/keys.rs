@@ -1,6 +1,7 @@
 //! Stream keys: which key publishes which stream. A key is reduced to its SHA-256 digest as soon as it is read off the
 //! network, so it can be neither logged nor kept. Pure.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use media::StreamId;
@@ -45,29 +46,40 @@ pub(crate) struct StreamEntry {
     pub(crate) key_sha256: String,
 }
 
+/// What became of a key that published a stream once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It still does.
+    Valid,
+    /// The stream has another key.
+    KeyChanged,
+    /// There is no such stream.
+    Deleted,
+}
+
 /// All keys.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct KeyTable {
-    entries: Vec<(KeyDigest, StreamId)>,
+    keys: BTreeMap<StreamId, KeyDigest>,
 }
 
 impl KeyTable {
     /// Takes what control sent. Entries whose digest is not one, and those beyond [`STREAMS_MAX`], are left out and counted.
     pub(crate) fn new(entries: Vec<StreamEntry>) -> (Self, usize) {
         let given = entries.len();
-        let entries: Vec<_> = entries
+        let keys: BTreeMap<_, _> = entries
             .into_iter()
-            .filter_map(|entry| Some((KeyDigest::from_hex(&entry.key_sha256)?, entry.name)))
+            .filter_map(|entry| Some((entry.name, KeyDigest::from_hex(&entry.key_sha256)?)))
             .take(STREAMS_MAX)
             .collect();
-        let left_out = given.saturating_sub(entries.len());
-        (Self { entries }, left_out)
+        let left_out = given.saturating_sub(keys.len());
+        (Self { keys }, left_out)
     }
 
     /// The stream that this key publishes. Looks at every entry, whether found or not.
     pub(crate) fn stream_of(&self, key: &KeyDigest) -> Option<&StreamId> {
         let mut found = None;
-        for (digest, stream) in &self.entries {
+        for (stream, digest) in &self.keys {
             if digest.matches(key) {
                 found = Some(stream);
             }
@@ -75,9 +87,18 @@ impl KeyTable {
         found
     }
 
+    /// Whether a key that published this stream still does.
+    pub(crate) fn standing(&self, stream: &StreamId, key: &KeyDigest) -> Standing {
+        match self.keys.get(stream) {
+            Some(digest) if digest.matches(key) => Standing::Valid,
+            Some(_) => Standing::KeyChanged,
+            None => Standing::Deleted,
+        }
+    }
+
     /// Streams in the table.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.keys.len()
     }
 }
 
@@ -98,6 +119,16 @@ mod tests {
         assert_eq!(table.stream_of(&KeyDigest::of("secret")).unwrap().as_str(), "b");
         assert!(table.stream_of(&KeyDigest::of("Secret")).is_none());
         assert!(table.stream_of(&KeyDigest::of("")).is_none());
+    }
+
+    #[test]
+    fn key_stands_until_its_stream_has_another_or_is_gone() {
+        let table = |key: &[u8], name: &str| KeyTable::new(vec![entry(name, &hex(&Sha256::digest(key)))]).0;
+        let (hall, secret) = ("hall".parse().unwrap(), KeyDigest::of("secret"));
+        assert_eq!(table(b"secret", "hall").standing(&hall, &secret), Standing::Valid);
+        assert_eq!(table(b"another", "hall").standing(&hall, &secret), Standing::KeyChanged);
+        assert_eq!(table(b"secret", "stage").standing(&hall, &secret), Standing::Deleted, "another stream's now");
+        assert_eq!(KeyTable::default().standing(&hall, &secret), Standing::Deleted);
     }
 
     #[test]

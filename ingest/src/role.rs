@@ -89,12 +89,13 @@ impl Ingest {
         context
             .ops
             .status(context.id.as_str(), move || shown.upgrade().map_or(serde_json::Value::Null, |hub| hub.status()));
-        let (served, granted, ()) = tokio::join!(
+        let (served, granted, _, ()) = tokio::join!(
             async {
                 server.run(Arc::clone(&hub), shutdown.clone()).await;
                 hub.finish().await;
             },
             authority.run(ready, shutdown.clone()),
+            shutdown.run_until_cancelled(hub.follow_keys()),
             shutdown.cancelled(),
         );
         let () = served;

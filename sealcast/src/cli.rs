@@ -257,14 +257,14 @@ pub(crate) enum StreamCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Give a stream a new key; the old one stops working for new connections.
+    /// Give a stream a new key; whoever publishes with the old one is let go.
     RotateKey {
         /// Name of the stream.
         name: String,
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Delete a stream and its key.
+    /// Delete a stream and its key; whoever publishes it is let go.
     Delete {
         /// Name of the stream.
         name: String,

@@ -91,6 +91,12 @@ async fn test_source_is_watchable_in_a_browser_through_the_balancer() {
     playlist(&up.http, &base, "demo", "audio", 1).await;
     let report = support::browser::watch(&format!("{base}/watch/demo"), 25).await;
     report.assert_played_well(15.0);
+    // The test picture is easy, and has been on the air for long enough to be judged.
+    let shown =
+        sealcast().args(["stream", "show", "demo", "--json"]).current_dir(up.directory.path()).output().unwrap();
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let warnings = shown["input"]["warnings"].as_array().unwrap();
+    assert!(warnings.iter().all(|warning| !warning["kind"].as_str().unwrap().starts_with("bit_rate")), "{shown}");
     up.stop().await;
 }
 
@@ -256,6 +262,52 @@ async fn regular_end_warns_of_nothing_though_viewers_watch() {
     let (_, end) = log.split_once("stopping").expect("it says that it stops");
     let warnings: Vec<&str> = end.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
     assert!(warnings.is_empty(), "{warnings:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publisher_whose_key_was_rotated_or_stream_deleted_is_let_go() {
+    let _turn = support::turn().await;
+    let up = Up::start(&NO_SOURCE).await;
+    let run = |arguments: &[&str]| {
+        let output = sealcast().args(arguments).current_dir(up.directory.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let key = |json: String| support::text(&serde_json::from_str(&json).unwrap(), "key");
+    let ops = support::text(&up.ready, "ops");
+    let let_go = async |reason: &str| {
+        let metrics = get(&up.http, &format!("{ops}/metrics")).await.unwrap();
+        metrics.contains(&format!("ingest_refused_total{{reason=\"{reason}\"}} 1\n"))
+    };
+    let file = clip(up.directory.path(), Clip::default());
+    let url = format!("{}/live/hall/audio/index.m3u8", up.https());
+    let on_air = async |key: &str, shows: &str| {
+        let mut publisher = publish(&file, &up.rtmp(), key);
+        eventually_async("the key to be taken", PATIENCE, async || {
+            if publisher.has_ended().is_some() {
+                // The ingest hears of a new key in a moment.
+                publisher = publish(&file, &up.rtmp(), key);
+            }
+            get(&up.http, &url).await.filter(|text| text.contains(shows)).map(drop)
+        })
+        .await;
+        publisher
+    };
+    let leaked = key(run(&["stream", "create", "hall", "--json"]));
+    let other = key(run(&["stream", "create", "other", "--json"]));
+    let mut thief = on_air(&leaked, "#EXTINF").await;
+
+    assert_ne!(key(run(&["stream", "rotate-key", "other", "--json"])), other);
+    let kept = key(run(&["stream", "rotate-key", "hall", "--json"]));
+    assert!(thief.ended(PATIENCE).await.is_some(), "let go");
+    assert!(let_go("key_changed").await);
+    assert!(publish(&file, &up.rtmp(), &leaked).ended(PATIENCE).await.is_some(), "nor is the old key taken again");
+    let mut owner = on_air(&kept, "#EXT-X-DISCONTINUITY\n").await;
+
+    assert!(run(&["stream", "delete", "hall"]).contains("whoever publishes it is let go"));
+    assert!(owner.ended(PATIENCE).await.is_some(), "let go");
+    assert!(let_go("stream_deleted").await);
+    up.stop().await;
 }
 
 /// Runs to the end and returns what it said on standard error: it has to fail, in one line.

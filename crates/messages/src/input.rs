@@ -16,6 +16,12 @@ pub struct InputReport {
     /// Since when the publisher is connected; none while it is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connected_at: Option<UnixMillis>,
+    /// Since when it has been away; none while it is connected, and before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away_since: Option<UnixMillis>,
+    /// Viewers are shown the slate in its place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub slate: bool,
     /// Another ingest has the stream: this one stands by with its publisher.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub standby: bool,
@@ -138,4 +144,7 @@ pub struct Warning {
     pub text: String,
     /// Since when.
     pub since: UnixMillis,
+    /// When it was over; none while it holds. It is said a little longer, so that it is seen, and does not come and go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UnixMillis>,
 }

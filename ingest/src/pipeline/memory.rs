@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::VideoFormat;
 use super::ladder::Pictures;
 use super::plan::SourceFormat;
 use super::slate::PixelAspect;
+use super::{BreakReason, VideoFormat};
 
 /// Shared by the pipelines of one stream, one after the other.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +26,16 @@ pub(super) struct Known {
 impl Memory {
     pub(super) fn set(&self, known: Option<Known>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
+    /// A publisher comes back, the picture of whose last connection was not passed through any more, for this reason. After a pause it is
+    /// as good as before; otherwise it has to show once more that it can be.
+    pub(crate) fn begin_again(&self, ended: &BreakReason) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&mut *known, ended) {
+            (Some(known), BreakReason::Paused(_)) => known.source.pass_through = true,
+            (known, _) => *known = None,
+        }
     }
 
     /// The source that was seen last.

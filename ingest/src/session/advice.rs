@@ -11,6 +11,8 @@ use std::time::Duration;
 use media::{BitsPerSecond, Now, UnixMillis};
 use messages::{InputReport, Severity, VideoInput, Warning};
 
+use crate::pipeline::BreakReason;
+
 /// For how long an event is shown.
 const EVENT_SHOWN: Duration = Duration::from_secs(60);
 /// Reconnects are counted over this long.
@@ -24,6 +26,7 @@ enum Kind {
     NoPicture,
     Slow,
     RungsShed,
+    PassThroughEnded,
     FrameRate,
     NoAudio,
     AudioSkew,
@@ -41,10 +44,11 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::NoPicture,
         Self::Slow,
         Self::RungsShed,
+        Self::PassThroughEnded,
         Self::FrameRate,
         Self::NoAudio,
         Self::AudioSkew,
@@ -66,6 +70,7 @@ impl Kind {
             Self::NoPicture => "no_picture",
             Self::Slow => "slower_than_real_time",
             Self::RungsShed => "rungs_shed",
+            Self::PassThroughEnded => "pass_through_ended",
             Self::FrameRate => "frame_rate",
             Self::NoAudio => "no_audio",
             Self::AudioSkew => "audio_skew",
@@ -95,7 +100,8 @@ impl Kind {
         let (shown, gone) = match self {
             // Counted over a time of their own, or steady by nature.
             Self::ClockJumped | Self::Damaged | Self::Reconnects | Self::RungsShed => (0, 0),
-            Self::ClockOffset | Self::Transcoded | Self::AudioTranscoded | Self::NoPicture => (0, 0),
+            Self::PassThroughEnded | Self::ClockOffset | Self::Transcoded => (0, 0),
+            Self::AudioTranscoded | Self::NoPicture => (0, 0),
             Self::KeyframeInterval | Self::NoAudio | Self::Reordering => (0, 4),
             Self::AudioSkew | Self::Slow | Self::FrameRate => (6, 10),
             Self::BitRateLow | Self::BitRateHigh | Self::Fast => (15, 15),
@@ -113,6 +119,8 @@ pub(super) struct Seen<'a> {
     pub(super) announced_bit_rate: Option<BitsPerSecond>,
     /// Rungs given up in the epoch that runs.
     pub(super) shed: &'a [String],
+    /// Why its picture is not passed through any more.
+    pub(super) pass_through_ended: Option<&'a BreakReason>,
     /// How much later the sound's stamps are where they have another zero than the picture's, in milliseconds.
     pub(super) zero_offset_ms: i64,
     /// How long the publisher has been connected; none while it is away.
@@ -132,12 +140,30 @@ pub(super) struct Advisor {
     jumps: Changes,
     drops: Changes,
     reconnects: Changes,
+    fullest: Fullest,
+}
+
+/// The highest bit rate of a picture since its publisher connected.
+#[derive(Debug, Default)]
+struct Fullest {
+    connected_at: Option<UnixMillis>,
+    rate: BitsPerSecond,
+}
+
+impl Fullest {
+    fn observe(&mut self, report: &InputReport) -> BitsPerSecond {
+        if self.connected_at != report.connected_at {
+            *self = Self { connected_at: report.connected_at, ..Self::default() };
+        }
+        self.rate = self.rate.max(report.video.as_ref().map_or_else(BitsPerSecond::default, |video| video.bit_rate));
+        self.rate
+    }
 }
 
 #[derive(Debug, Default)]
 struct Condition {
     bad_since: Option<Duration>,
-    well_since: Option<Duration>,
+    well_since: Option<Now>,
     shown: Option<(UnixMillis, String)>,
 }
 
@@ -156,8 +182,8 @@ impl Condition {
             }
             None => {
                 self.bad_since = None;
-                let since = *self.well_since.get_or_insert(now.elapsed);
-                if now.elapsed.saturating_sub(since) >= patience.1 {
+                let since = *self.well_since.get_or_insert(now);
+                if now.elapsed.saturating_sub(since.elapsed) >= patience.1 {
                     self.shown = None;
                 }
             }
@@ -187,22 +213,24 @@ impl Changes {
     }
 }
 
-/// Events counted over their times.
+/// Events counted over their times, and what was reached before.
 #[derive(Debug, Clone, Copy, Default)]
-struct Events {
+struct Before {
     jumps: u64,
     drops: u64,
     reconnects: u64,
+    fullest: BitsPerSecond,
 }
 
 impl Advisor {
     /// Takes note of what is seen, and says what there is to say. To be called every second or two.
     pub(super) fn observe(&mut self, seen: &Seen<'_>, now: Now) -> Vec<Warning> {
         let report = seen.report;
-        let events = Events {
+        let before = Before {
             jumps: self.jumps.observe(report.clock_jumps, EVENT_SHOWN, now.elapsed),
             drops: self.drops.observe(report.drops.total(), EVENT_SHOWN, now.elapsed),
             reconnects: self.reconnects.observe(report.reconnects, RECONNECT_WINDOW, now.elapsed),
+            fullest: self.fullest.observe(report),
         };
         for kind in Kind::ALL {
             let condition = self.conditions.entry(kind).or_default();
@@ -211,7 +239,7 @@ impl Advisor {
                 *condition = Condition::default();
                 continue;
             }
-            let said = said(kind, seen, events, condition.shown.is_some());
+            let said = said(kind, seen, before, condition.shown.is_some());
             condition.observe(said, kind.patience(), now);
         }
         self.warnings()
@@ -220,14 +248,15 @@ impl Advisor {
     fn warnings(&self) -> Vec<Warning> {
         let warning = |(kind, condition): (&Kind, &Condition)| {
             let (since, text) = condition.shown.clone()?;
-            Some(Warning { kind: kind.label().to_owned(), severity: kind.severity(), text, since })
+            let until = condition.well_since.map(|since| since.wall);
+            Some(Warning { kind: kind.label().to_owned(), severity: kind.severity(), text, since, until })
         };
         self.conditions.iter().filter_map(warning).collect()
     }
 }
 
 /// What is to be said of a kind, if its condition holds; `shown` asks for the bound at which it gets well.
-fn said(kind: Kind, seen: &Seen<'_>, events: Events, shown: bool) -> Option<String> {
+fn said(kind: Kind, seen: &Seen<'_>, before: Before, shown: bool) -> Option<String> {
     let report = seen.report;
     match kind {
         Kind::NoPicture => no_picture(seen),
@@ -237,28 +266,34 @@ fn said(kind: Kind, seen: &Seen<'_>, events: Events, shown: bool) -> Option<Stri
         Kind::Slow => slow(report.pace_permille?, shown),
         Kind::Fast => fast(report.pace_permille?, shown),
         Kind::AudioSkew => skew(report.video_ahead_of_audio_ms?, shown),
-        Kind::BitRateLow | Kind::BitRateHigh => {
-            bit_rate(kind, report.video.as_ref()?.bit_rate, seen.announced_bit_rate?, shown)
+        Kind::BitRateLow => {
+            bit_rate_low(report.video.as_ref()?.bit_rate, before.fullest, seen.announced_bit_rate?, shown)
         }
+        Kind::BitRateHigh => bit_rate_high(report.video.as_ref()?.bit_rate, seen.announced_bit_rate?, shown),
         Kind::RungsShed => rungs_shed(seen.shed),
+        Kind::PassThroughEnded => {
+            // It may have begun anew, with a source whose keyframes are as they should be again.
+            let is_encoded = report.video.as_ref().is_some_and(|video| !video.passed_through);
+            pass_through_ended(seen.pass_through_ended.filter(|_| is_encoded)?)
+        }
         Kind::ClockOffset => clock_offset(seen.zero_offset_ms),
-        Kind::ClockJumped => (events.jumps > 0).then(|| {
+        Kind::ClockJumped => (before.jumps > 0).then(|| {
             format!(
                 "the encoder's clock jumped ({} in the last minute): viewers saw a break; if it happens again, restart the encoder",
-                times(events.jumps)
+                times(before.jumps)
             )
         }),
-        Kind::Damaged => (events.drops >= if shown { 1 } else { 5 }).then(|| {
+        Kind::Damaged => (before.drops >= if shown { 1 } else { 5 }).then(|| {
             format!(
                 "{} frames of the last minute were damaged, came before their parameters or could not be encoded in time: update the \
                  encoder, or try another one (x264 in place of hardware)",
-                events.drops
+                before.drops
             )
         }),
-        Kind::Reconnects => (events.reconnects >= 3).then(|| {
+        Kind::Reconnects => (before.reconnects >= 3).then(|| {
             format!(
                 "the encoder has reconnected {} in the last ten minutes: check its network, use a cable, lower the bit rate",
-                times(events.reconnects)
+                times(before.reconnects)
             )
         }),
         Kind::Reordering => reordering(report.video.as_ref()?, shown),
@@ -368,19 +403,31 @@ fn skew(video_ahead_ms: i64, shown: bool) -> Option<String> {
     })
 }
 
-fn bit_rate(kind: Kind, is: BitsPerSecond, announced: BitsPerSecond, shown: bool) -> Option<String> {
-    let percent = is.0.saturating_mul(100).checked_div(announced.0)?;
-    let (is, announced) = (tenths(is.0 / 1_000), tenths(announced.0 / 1_000));
-    match kind {
-        Kind::BitRateLow if percent < if shown { 50 } else { 40 } => Some(format!(
-            "picture has {is} Mbit/s where {announced} were announced: the network may be holding the encoder back; a still picture \
-             needs few bits, too"
-        )),
-        Kind::BitRateHigh if percent > if shown { 140 } else { 160 } => Some(format!(
-            "picture has {is} Mbit/s where {announced} were announced: use CBR as rate control, or viewers with little bandwidth stall"
-        )),
-        _ => None,
-    }
+/// Only a fall is told: a picture that never needed what was announced is an easy one.
+fn bit_rate_low(is: BitsPerSecond, fullest: BitsPerSecond, announced: BitsPerSecond, shown: bool) -> Option<String> {
+    let fell = percent(fullest, announced)? >= 80 && percent(is, announced)? < if shown { 50 } else { 40 };
+    fell.then(|| {
+        format!(
+            "picture has fallen to {} Mbit/s where {} were announced: the network may be holding the encoder back; a still picture needs \
+             few bits, too",
+            tenths(is.0 / 1_000),
+            tenths(announced.0 / 1_000)
+        )
+    })
+}
+
+fn bit_rate_high(is: BitsPerSecond, announced: BitsPerSecond, shown: bool) -> Option<String> {
+    (percent(is, announced)? > if shown { 140 } else { 160 }).then(|| {
+        format!(
+            "picture has {} Mbit/s where {} were announced: use CBR as rate control, or viewers with little bandwidth stall",
+            tenths(is.0 / 1_000),
+            tenths(announced.0 / 1_000)
+        )
+    })
+}
+
+fn percent(is: BitsPerSecond, of: BitsPerSecond) -> Option<u64> {
+    is.0.saturating_mul(100).checked_div(of.0)
 }
 
 fn rungs_shed(shed: &[String]) -> Option<String> {
@@ -393,6 +440,26 @@ fn rungs_shed(shed: &[String]) -> Option<String> {
         )
     })
 }
+
+fn pass_through_ended(reason: &BreakReason) -> Option<String> {
+    let (why, way_out) = match reason {
+        BreakReason::Paused(ms) => (
+            format!("no picture came for {} s", tenths(ms.unsigned_abs())),
+            "send a constant frame rate over a steady network",
+        ),
+        BreakReason::KeyframesIrregular(ms) => {
+            (format!("no keyframe came for {} s", tenths(ms.unsigned_abs())), KEYFRAMES_AS_THEY_SHOULD_BE)
+        }
+        BreakReason::Unsegmentable => ("a keyframe was left out".to_owned(), KEYFRAMES_AS_THEY_SHOULD_BE),
+        _ => return None,
+    };
+    Some(format!(
+        "{why}, and since then the picture is encoded again instead of passed through, which costs quality and this machine's time: \
+         {way_out}, and start the encoder's stream again to have it passed through"
+    ))
+}
+
+const KEYFRAMES_AS_THEY_SHOULD_BE: &str = "set the keyframe interval to 2 s (OBS: Settings > Output)";
 
 fn clock_offset(offset_ms: i64) -> Option<String> {
     let later = if offset_ms > 0 { "after" } else { "before" };

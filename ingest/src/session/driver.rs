@@ -215,7 +215,7 @@ impl Driver {
         metrics::gauge!("ingest_publishers").decrement(1.0);
         feed.abort();
         self.backlog = None;
-        self.stats.publisher_gone();
+        self.stats.publisher_gone(self.hub.services.context.clock.wall());
         self.writer.close_epoch().await;
         tracing::info!("publisher is gone");
     }
@@ -225,6 +225,9 @@ impl Driver {
         let NewPublisher { media, link } = publisher;
         let config = self.hub.services.pipeline.clone();
         let patience = Duration::from_millis(config.decision_ms.into()).saturating_add(START_SPARE);
+        if let Some(ended) = self.stats.pass_through_ended() {
+            self.memory.begin_again(&ended);
+        }
         let (feeder, outputs) = pipeline::start_again(config, self.memory.clone())?;
         tracing::info!("publisher begins");
         metrics::gauge!("ingest_publishers").increment(1.0);
@@ -270,6 +273,9 @@ impl Driver {
             }
             Output::Break(reason) => {
                 tracing::info!(%reason, "epoch ends");
+                if !self.is_standing_in {
+                    self.stats.broke(&reason);
+                }
                 self.backlog = None;
                 self.writer.close_epoch().await;
                 return Next::Epoch;

@@ -19,7 +19,7 @@ use super::lifecycle::{Admission, Lifecycle, PublisherId};
 use super::stats::StreamStats;
 use crate::authority::Authority;
 use crate::heads::Heads;
-use crate::keys::KeyDigest;
+use crate::keys::{KeyDigest, KeyTable, Standing};
 use crate::pipeline::thumbnail::Thumbnailer;
 use crate::push::Links;
 use crate::{Config, pipeline};
@@ -78,6 +78,10 @@ pub(crate) struct MediaMessage {
 pub(crate) enum Ending {
     /// It was silent, and another one has come.
     TakenOver,
+    /// Its stream has another key now.
+    KeyChanged,
+    /// Its stream was deleted.
+    Deleted,
     /// What it sends is of no use.
     Media,
     /// The role is shutting down.
@@ -91,6 +95,8 @@ impl Ending {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::TakenOver => "taken_over",
+            Self::KeyChanged => "key_changed",
+            Self::Deleted => "stream_deleted",
             Self::Media => "media",
             Self::Stopping => "stopping",
             Self::Failed => "failed",
@@ -100,7 +106,7 @@ impl Ending {
     /// What RTMP calls it. Encoders try again after what is not theirs to mend.
     pub(crate) const fn code(self) -> &'static str {
         match self {
-            Self::TakenOver | Self::Media => "NetStream.Publish.BadName",
+            Self::TakenOver | Self::KeyChanged | Self::Deleted | Self::Media => "NetStream.Publish.BadName",
             Self::Stopping | Self::Failed => "NetStream.Failed",
         }
     }
@@ -218,7 +224,9 @@ pub(crate) struct Services {
 
 struct Channel {
     lifecycle: Lifecycle,
+    /// The newest publisher's.
     link: Arc<Link>,
+    key: KeyDigest,
     publishers: mpsc::Sender<NewPublisher>,
     stats: Arc<StreamStats>,
 }
@@ -257,6 +265,8 @@ impl Hub {
         if let Some(reason) = self.services.authority.not_ready(now.wall) {
             return Err(Denied::NotReady(reason));
         }
+        let mut channels = self.channels();
+        // Read under the lock: whoever is admitted by an older table is seen when the newer one is looked through.
         let table = self.services.authority.table().ok_or(Denied::NotReady("No table of stream keys yet."))?;
         let stream = table.stream_of(key).ok_or(Denied::WrongKey)?.clone();
         let publisher = PublisherId(self.next_publisher.fetch_add(1, Ordering::Relaxed));
@@ -264,7 +274,6 @@ impl Hub {
         link.heard(now.elapsed);
         let (media, received) = mpsc::channel(MEDIA_DEPTH);
         let new = NewPublisher { media: received, link: Arc::clone(&link) };
-        let mut channels = self.channels();
         // A driver that panicked leaves its channel behind; it must not lock its stream for ever.
         channels.retain(|_, channel| !channel.publishers.is_closed());
         if let Some(channel) = channels.get_mut(&stream) {
@@ -280,19 +289,25 @@ impl Hub {
                 Admission::Accept => {}
             }
             room.send(new);
-            channel.link = Arc::clone(&link);
+            (channel.link, channel.key) = (Arc::clone(&link), *key);
             channel.stats.announced(Announced::default());
         } else {
             if channels.len() >= STREAMS_MAX {
                 return Err(Denied::Full);
             }
-            channels.insert(stream.clone(), self.open(&stream, publisher, new));
+            channels.insert(stream.clone(), self.open(&stream, publisher, *key, new));
         }
         drop(channels);
         Ok(Publication { stream, publisher, media, link, hub: Arc::clone(self) })
     }
 
-    fn open(self: &Arc<Self>, stream: &StreamId, publisher: PublisherId, first: NewPublisher) -> Channel {
+    fn open(
+        self: &Arc<Self>,
+        stream: &StreamId,
+        publisher: PublisherId,
+        key: KeyDigest,
+        first: NewPublisher,
+    ) -> Channel {
         let config = &self.services.config;
         let lifecycle = Lifecycle::new(publisher, config.reconnect_grace(), config.takeover_silence());
         let (publishers, received) = mpsc::channel(PUBLISHERS_DEPTH);
@@ -300,7 +315,30 @@ impl Hub {
         let link = Arc::clone(&first.link);
         let driver = Driver::new(Arc::clone(self), stream.clone(), Arc::clone(&stats));
         self.tasks.spawn(driver.run(first, received));
-        Channel { lifecycle, link, publishers, stats }
+        Channel { lifecycle, link, key, publishers, stats }
+    }
+
+    /// Lets publishers go whose keys are not valid any more, whenever control has said which are. Without end.
+    pub(crate) async fn follow_keys(&self) {
+        let mut tables = self.services.authority.tables();
+        // Its sender is as old as we are.
+        while tables.changed().await.is_ok() {
+            let table = tables.borrow_and_update().clone();
+            if let Some(table) = table {
+                self.check_keys(&table);
+            }
+        }
+    }
+
+    fn check_keys(&self, table: &KeyTable) {
+        for (stream, channel) in self.channels().iter() {
+            let (ending, words) = match table.standing(stream, &channel.key) {
+                Standing::Valid => continue,
+                Standing::KeyChanged => (Ending::KeyChanged, "The stream key was changed."),
+                Standing::Deleted => (Ending::Deleted, "The stream was deleted."),
+            };
+            channel.link.close(ending, words);
+        }
     }
 
     fn gone(&self, stream: &StreamId, publisher: PublisherId) {

@@ -144,7 +144,7 @@ struct About {
 
 /// What is said of a publisher, without warnings.
 fn report(about: About, publisher: &Publisher, rates: Rates) -> InputReport {
-    let Publisher { connected, announced, input, pipeline, video, audio, samples_refused, .. } = publisher;
+    let Publisher { connected, gone, slate, announced, input, pipeline, video, audio, samples_refused, .. } = publisher;
     let video = video.as_ref().map(|format| VideoInput {
         codec: format.codec_string(),
         width: format.width(),
@@ -174,6 +174,8 @@ fn report(about: About, publisher: &Publisher, rates: Rates) -> InputReport {
         standby: about.standby,
         reconnects: about.reconnects,
         connected_at: connected.map(|connected| connected.wall),
+        away_since: *gone,
+        slate: *slate,
         encoder: announced.encoder.clone(),
         bit_rate: BitsPerSecond(rates.video.0.saturating_add(rates.audio.0)),
         pace_permille: rates.pace_permille,
@@ -191,12 +193,13 @@ fn report(about: About, publisher: &Publisher, rates: Rates) -> InputReport {
     }
 }
 
-fn seen<'a>(report: &'a InputReport, publisher: &Publisher, shed: &'a [String], now: Now) -> Seen<'a> {
+fn seen<'a>(report: &'a InputReport, publisher: &'a Publisher, shed: &'a [String], now: Now) -> Seen<'a> {
     let since = |then: Option<Duration>| then.map(|then| now.elapsed.saturating_sub(then));
     Seen {
         report,
         announced_bit_rate: publisher.announced.bit_rate,
         shed,
+        pass_through_ended: publisher.pass_through_ended.as_ref(),
         zero_offset_ms: publisher.input.zero_offset_ms,
         connected_for: since(publisher.connected.map(|connected| connected.elapsed)),
         picture_silent_for: since(publisher.heard.0),

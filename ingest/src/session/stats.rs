@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::announced::Announced;
 use super::input::InputCounters;
 use super::turn::Duty;
-use crate::pipeline::{AudioFormat, Counters, Input, VideoFormat};
+use crate::pipeline::{AudioFormat, BreakReason, Counters, Input, VideoFormat};
 
 /// Figures of one stream. Shared by its tasks and `/status`.
 #[derive(Debug)]
@@ -37,8 +37,6 @@ struct Inner {
     ring_bytes: usize,
     seal_lag: Duration,
     rungs: BTreeMap<RenditionId, Rung>,
-    /// The slate is shown in place of the publisher.
-    slate: bool,
 }
 
 /// What is known of the newest publisher.
@@ -46,6 +44,12 @@ struct Inner {
 pub(super) struct Publisher {
     /// Since when it is connected; none once it is gone.
     pub(super) connected: Option<Now>,
+    /// Since when it is gone; none while it is connected.
+    pub(super) gone: Option<UnixMillis>,
+    /// The slate is shown in its place.
+    pub(super) slate: bool,
+    /// Why its picture is not passed through any more.
+    pub(super) pass_through_ended: Option<BreakReason>,
     pub(super) announced: Announced,
     pub(super) input: InputCounters,
     pub(super) pipeline: Counters,
@@ -131,8 +135,27 @@ impl StreamStats {
     }
 
     /// The publisher is gone.
-    pub(crate) fn publisher_gone(&self) {
-        self.with(|inner| inner.publisher.connected = None);
+    pub(crate) fn publisher_gone(&self, now: UnixMillis) {
+        self.with(|inner| (inner.publisher.connected, inner.publisher.gone) = (None, Some(now)));
+    }
+
+    /// A run of its pipeline broke; what that has to do with pass-through is taken note of.
+    pub(super) fn broke(&self, reason: &BreakReason) {
+        self.with(|Inner { publisher, .. }| match reason {
+            BreakReason::Paused(_) | BreakReason::KeyframesIrregular(_) | BreakReason::Unsegmentable => {
+                publisher.pass_through_ended = Some(reason.clone());
+            }
+            // Another source, which is looked at anew; keyframes are not believed in again.
+            BreakReason::VideoFormat => {
+                publisher.pass_through_ended.take_if(|ended| !matches!(ended, BreakReason::KeyframesIrregular(_)));
+            }
+            _ => {}
+        });
+    }
+
+    /// Why the newest publisher's picture was not passed through any more.
+    pub(super) fn pass_through_ended(&self) -> Option<BreakReason> {
+        self.with(|inner| inner.publisher.pass_through_ended.clone())
     }
 
     /// What is known of the newest publisher, and the rungs that were given up in the epoch that runs.
@@ -184,7 +207,7 @@ impl StreamStats {
 
     /// Whether the slate is shown.
     pub(super) fn slate(&self, shown: bool) {
-        self.with(|inner| inner.slate = shown);
+        self.with(|inner| inner.publisher.slate = shown);
     }
 
     /// A rung was given up.
@@ -233,7 +256,7 @@ impl StreamStats {
                     "rungs_shed": pipeline.rungs_shed,
                 },
                 "rungs": rungs,
-                "slate": inner.slate,
+                "slate": inner.publisher.slate,
                 "owners": placed.receivers,
                 "replicas": { "holding": placed.holding, "wanted": placed.wanted, "degraded": placed.is_degraded },
             })

@@ -97,6 +97,26 @@ async fn silent_publisher_is_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publisher_is_let_go_when_its_key_is_not_valid_any_more_and_not_while_control_is_away() {
+    for (table, ending, words) in [
+        (vec!["another".to_owned()], "key_changed", "The stream key was changed."),
+        (vec![], "stream_deleted", "The stream was deleted."),
+    ] {
+        let cluster = Cluster::start(|config| config.idle_seconds = 120).await;
+        let publisher = SilentPublisher::connect(&cluster).await;
+        let control = &cluster.control;
+        *control.table.lock().unwrap() = None;
+        cluster.eventually("questions to control", || control.unanswered.load(Ordering::SeqCst) >= 3).await;
+        assert_eq!(cluster.refused(ending).await, 0);
+        *control.table.lock().unwrap() = Some(table);
+        let said = publisher.read_to_end().await;
+        assert!(said.contains(words), "{said:?}");
+        assert_eq!(cluster.refused(ending).await, 1);
+        cluster.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_connections_leave_the_server_serving() {
     let cluster = Cluster::start(|config| {
         config.handshake_seconds = 2;

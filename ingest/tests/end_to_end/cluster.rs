@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -54,6 +54,10 @@ pub(crate) struct Control {
     clock: node::clock::Clock,
     receiver: Arc<Receiver>,
     pub(crate) grants: AtomicBool,
+    /// Keys of the stream `demo`: one, or none where it was deleted. `None` while control answers nothing of use.
+    pub(crate) table: Mutex<Option<Vec<String>>>,
+    /// Questions for the table that had no answer.
+    pub(crate) unanswered: AtomicUsize,
     granted: Mutex<usize>,
 }
 
@@ -76,10 +80,17 @@ async fn grant(State(control): State<Arc<Control>>, public_key: Bytes) -> Result
     Ok(cose)
 }
 
-async fn streams() -> String {
-    let digest = sha2::Sha256::digest(KEY.as_bytes());
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!(r#"[{{"name": "demo", "key_sha256": "{hex}"}}]"#)
+async fn streams(State(control): State<Arc<Control>>) -> Result<String, StatusCode> {
+    let Some(keys) = control.table.lock().unwrap().clone() else {
+        control.unanswered.fetch_add(1, Ordering::SeqCst);
+        return Err(StatusCode::INTERNAL_SERVER_ERROR);
+    };
+    let entry = |key: &String| {
+        let digest = sha2::Sha256::digest(key.as_bytes());
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!(r#"{{"name": "demo", "key_sha256": "{hex}"}}"#)
+    };
+    Ok(format!("[{}]", keys.iter().map(entry).collect::<Vec<_>>().join(",")))
 }
 
 impl Cluster {
@@ -106,6 +117,8 @@ impl Cluster {
             clock,
             receiver: Arc::clone(&receiver),
             grants: AtomicBool::new(true),
+            table: Mutex::new(Some(vec![KEY.to_owned()])),
+            unanswered: AtomicUsize::new(0),
             granted: Mutex::default(),
         });
         let (_, seen) = watch::channel(Vec::new());

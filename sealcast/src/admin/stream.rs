@@ -17,8 +17,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 const TEXT_COLUMNS: usize = 100;
 /// Where the second column begins.
 const INDENT: usize = 14;
-/// What a key that is taken back does not do.
-const ON_AIR: &str = "who publishes it now goes on until the connection ends; to end it now, restart the ingest\n";
 /// Goes to the upper left corner and forgets what is there (ECMA-48, CUP and ED).
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
@@ -46,12 +44,16 @@ pub(crate) async fn run(command: StreamCommand) -> anyhow::Result<()> {
         StreamCommand::RotateKey { name, admin } => {
             let admin = Admin::connect(&admin)?;
             let stream = admin.ask(Method::POST, &format!("/streams/{}/rotate-key", checked(&name)?), None).await?;
-            admin.print(&stream, |stream| format!("{}{ON_AIR}", with_key(stream)))
+            admin.print(&stream, |stream| {
+                format!("{}whoever publishes with the old key is let go within seconds\n", with_key(stream))
+            })
         }
         StreamCommand::Delete { name, admin } => {
             let admin = Admin::connect(&admin)?;
             let answer = admin.ask(Method::DELETE, &format!("/streams/{}", checked(&name)?), None).await?;
-            admin.print(&answer, |_| format!("stream {name} is deleted\n{ON_AIR}"))
+            admin.print(&answer, |_| {
+                format!("stream {name} is deleted; whoever publishes it is let go within seconds\n")
+            })
         }
     }
 }
@@ -128,11 +130,7 @@ fn row(stream: &Value) -> Vec<String> {
 /// What comes in, and what should be looked at.
 fn input(stream: &Value) -> String {
     let Some(report) = report(stream) else { return String::new() };
-    let ingest = match report.connected_at {
-        Some(since) => format!("{}, publisher connected since {since}", report.ingest),
-        None => format!("{}, publisher away", report.ingest),
-    };
-    let mut text = line("ingest", &ingest);
+    let mut text = line("ingest", &format!("{}, publisher {}", report.ingest, whereabouts(stream, &report)));
     if report.connected_at.is_some() {
         text += &figures(&report);
     }
@@ -144,6 +142,20 @@ fn input(stream: &Value) -> String {
         text += &line("standby", &format!("{}, {rate}, {} warnings", other.ingest, other.warnings.len()));
     }
     text + &warnings(&report.warnings)
+}
+
+/// Where the publisher is, since when, and what viewers see where it is missed.
+fn whereabouts(stream: &Value, report: &InputReport) -> String {
+    if let Some(since) = report.connected_at {
+        return format!("connected since {since}");
+    }
+    let since = report.away_since.map_or_else(String::new, |since| format!(" since {since}"));
+    let shown = match stream["session"]["state"].as_str() {
+        Some("reconnecting") if report.slate => "; viewers see the slate",
+        Some("reconnecting") => "; viewers see a gap",
+        _ => "",
+    };
+    format!("away{since}{shown}")
 }
 
 fn figures(report: &InputReport) -> String {
@@ -173,7 +185,8 @@ fn figures(report: &InputReport) -> String {
             drops.skipped
         ),
     );
-    text + &line("clock jumps", &report.clock_jumps.to_string())
+    text += &line("clock jumps", &report.clock_jumps.to_string());
+    text + &line("measured", "rates over the last 8 s; drops and jumps since the publisher connected")
 }
 
 fn picture(video: &VideoInput) -> String {
@@ -240,7 +253,12 @@ fn warnings(warnings: &[Warning]) -> String {
             Severity::Warning => "warning",
             Severity::Note => "note",
         };
-        line(name, &wrapped(&format!("{} (since {})", warning.text, time_of_day(warning.since))))
+        let since = time_of_day(warning.since);
+        let text = match warning.until {
+            Some(until) => format!("over since {}: {} (from {since} on)", time_of_day(until), warning.text),
+            None => format!("{} (since {since})", warning.text),
+        };
+        line(name, &wrapped(&text))
     };
     match warnings {
         [] => line("warnings", "none"),
@@ -320,12 +338,27 @@ mod tests {
     }
 
     #[test]
+    fn warning_that_is_over_says_so_beside_the_figure_that_is_well() {
+        let mut well = stream();
+        well["input"]["warnings"][0]["until"] = json!(1_700_000_042_000_i64);
+        let shown = input(&well);
+        assert!(shown.contains("warning       over since 22:14:02Z: keyframe interval is 8.3 s;"), "{shown}");
+        assert!(shown.contains("(from 22:13:32Z on)"), "{shown}");
+    }
+
+    #[test]
     fn stream_without_a_publisher_is_shown_as_such() {
         let mut away = stream();
         away["input"]["connected_at"] = Value::Null;
         away["input"]["warnings"] = json!([]);
         let shown = input(&away);
-        assert!(shown.contains("publisher away") && !shown.contains("picture"), "{shown}");
+        assert!(shown.contains("ingest1, publisher away\n") && !shown.contains("picture"), "{shown}");
+        away["input"]["away_since"] = json!(1_700_000_012_000_i64);
+        assert!(input(&away).contains("publisher away since 2023-11-14T22:13:32.000Z\n"), "{}", input(&away));
+        away["session"]["state"] = json!("reconnecting");
+        assert!(input(&away).contains("22:13:32.000Z; viewers see a gap\n"), "{}", input(&away));
+        away["input"]["slate"] = json!(true);
+        assert!(input(&away).contains("22:13:32.000Z; viewers see the slate\n"), "{}", input(&away));
         assert!(shown.contains("warnings      none"), "{shown}");
         assert_eq!(row(&away)[2..], ["-", "-", "-"]);
         assert_eq!(input(&json!({ "name": "hall", "input": null })), "");

@@ -49,6 +49,29 @@ fn passed_through_source_that_pauses_is_encoded_from_there() {
 }
 
 #[test]
+fn source_that_paused_is_passed_through_again_when_it_connects_again() {
+    let directory = TempDir::new().unwrap();
+    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=8", "-g 30 -bf 0");
+    let inputs = paused(read_file(&path).unwrap(), 14_500, 1_000);
+    let memory = Memory::default();
+    let passes = |inputs: Vec<Input>| {
+        let (feeder, mut outputs) = start_again(config(&[90], PassThrough::Auto), memory.clone()).unwrap();
+        let shared = Arc::clone(&feeder.shared);
+        let sender = std::thread::spawn(move || inputs.into_iter().try_for_each(|input| feeder.send_blocking(input)));
+        while outputs.blocking_recv().is_some() {}
+        sender.join().unwrap().ok();
+        shared.counters().passes_through
+    };
+    assert!(!passes(inputs.clone()), "it paused");
+    let few = || inputs.iter().take(20).cloned().collect::<Vec<_>>();
+    assert!(!passes(few()), "what is known of it has not changed");
+    memory.begin_again(&BreakReason::Paused(1_000));
+    assert!(passes(few()));
+    memory.begin_again(&BreakReason::KeyframesIrregular(4_300));
+    assert!(memory.source().is_none(), "its keyframes have to be seen again");
+}
+
+#[test]
 fn source_that_is_known_starts_with_its_first_keyframe() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=4", "-g 60 -bf 2");

@@ -9,6 +9,8 @@ fn well() -> InputReport {
         ingest: "ingest1".parse().unwrap(),
         at: UnixMillis(0),
         connected_at: Some(UnixMillis(0)),
+        away_since: None,
+        slate: false,
         standby: false,
         reconnects: 0,
         encoder: None,
@@ -43,6 +45,7 @@ fn seen(report: &InputReport) -> Seen<'_> {
         report,
         announced_bit_rate: Some(BitsPerSecond(2_500_000)),
         shed: &[],
+        pass_through_ended: None,
         zero_offset_ms: 0,
         connected_for: Some(Duration::from_secs(60)),
         picture_silent_for: Some(Duration::ZERO),
@@ -98,7 +101,6 @@ fn long_keyframe_interval_is_said_with_the_way_out() {
 #[test]
 fn figures_that_are_off_are_said() {
     only(&video(|video| video.frame_rate_millihertz = Some(21_000)), "frame_rate", &["21.0", "30.0"]);
-    only(&video(|video| video.bit_rate = BitsPerSecond(800_000)), "bit_rate_low", &["0.8 Mbit/s", "2.5"]);
     only(&video(|video| video.bit_rate = BitsPerSecond(6_000_000)), "bit_rate_high", &["6.0 Mbit/s", "CBR"]);
     only(&video(|video| video.reorder_ms = 200), "b_frames", &["200 ms"]);
     only(&video(|video| video.codec = "hvc1.1.6.L93.B0".to_owned()), "video_transcoded", &["HEVC", "H.264"]);
@@ -109,6 +111,40 @@ fn figures_that_are_off_are_said() {
     let mut mp3 = well();
     mp3.audio.as_mut().unwrap().codec = "mp3".to_owned();
     only(&mp3, "audio_transcoded", &["mp3", "AAC-LC"]);
+}
+
+#[test]
+fn bit_rate_that_has_fallen_is_said_and_a_picture_that_never_needed_more_is_not() {
+    let easy = video(|video| video.bit_rate = BitsPerSecond(400_000));
+    assert!(settled(&seen(&easy)).is_empty(), "a test picture");
+    let mut advisor = Advisor::default();
+    advisor.observe(&seen(&well()), now(0));
+    let fell = (1..30).fold(Vec::new(), |_, step| advisor.observe(&seen(&easy), now(2 * step)));
+    assert_eq!(kinds(&fell), ["bit_rate_low"]);
+    assert!(fell[0].text.starts_with("picture has fallen to 0.4 Mbit/s where 2.5 were announced"), "{}", fell[0].text);
+    // Who comes next has its own beginning.
+    let other = InputReport { connected_at: Some(UnixMillis(1)), ..easy };
+    let left = (30..60).fold(Vec::new(), |_, step| advisor.observe(&seen(&other), now(2 * step)));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn pass_through_that_ended_is_said_until_it_begins_anew() {
+    let encoded = video(|video| video.passed_through = false);
+    for (reason, why, way_out) in [
+        (BreakReason::Paused(1_240), "no picture came for 1.2 s, and since then", "a steady network"),
+        (BreakReason::KeyframesIrregular(4_233), "no keyframe came for 4.2 s", "keyframe interval to 2 s"),
+        (BreakReason::Unsegmentable, "a keyframe was left out", "keyframe interval to 2 s"),
+    ] {
+        let ended = Seen { pass_through_ended: Some(&reason), ..seen(&encoded) };
+        let warnings = settled(&ended);
+        assert_eq!(kinds(&warnings), ["pass_through_ended"]);
+        let text = &warnings[0].text;
+        assert!(text.starts_with(why) && text.contains("encoded again instead of passed through"), "{text}");
+        assert!(text.contains(way_out) && text.contains("start the encoder's stream again"), "{text}");
+        assert!(settled(&Seen { report: &well(), ..ended }).is_empty(), "passed through again");
+    }
+    assert!(settled(&seen(&encoded)).is_empty(), "it never was");
 }
 
 #[test]
@@ -153,9 +189,16 @@ fn warning_that_is_near_its_bound_does_not_flicker() {
         let warnings = advisor.observe(&seen(&report), now(2 * step));
         assert_eq!(kinds(&warnings), ["frame_rate"], "shown until it is well for ten seconds");
         assert_eq!(warnings[0].since, now(126).wall, "and since the same moment");
+        assert_eq!(
+            warnings[0].until,
+            (step % 3 == 0).then_some(now(2 * step).wall),
+            "said to be over while it is well"
+        );
     }
-    let left: Vec<_> = (120..127).map(|step| advisor.observe(&seen(&well()), now(2 * step)).len()).collect();
-    assert_eq!(left, [1, 1, 1, 1, 1, 0, 0]);
+    for step in 120..127 {
+        let untils: Vec<_> = advisor.observe(&seen(&well()), now(2 * step)).iter().map(|left| left.until).collect();
+        assert_eq!(untils, if step < 125 { vec![Some(now(240).wall)] } else { vec![] }, "{step}");
+    }
 }
 
 #[test]
