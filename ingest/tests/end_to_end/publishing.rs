@@ -209,6 +209,33 @@ async fn status_shows_what_comes_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streamer_is_told_of_pass_through_that_ended_and_has_it_again_with_the_next_connection() {
+    let cluster = Cluster::start(|config| {
+        config.reconnect_grace_seconds = 60;
+        config.pipeline.rungs =
+            [180, 90].map(|short_side| ingest::pipeline::RungConfig { short_side, kbit_per_second: 0 }).into();
+    })
+    .await;
+    let url = cluster.url("live", KEY);
+    let pause = ["-g", "60", "-vf", "setpts=PTS+gte(T\\,4)*1.3/TB", "-fps_mode", "passthrough"];
+    let publisher = cluster.publish_with(&url, 12, &pause);
+    let says = |demo: &serde_json::Value, kind: &str| {
+        let warnings = demo["input"]["warnings"].as_array().cloned().unwrap_or_default();
+        warnings.iter().any(|warning| warning["kind"] == kind)
+    };
+    let demo = cluster.status_where("the warning", |demo| says(demo, "pass_through_ended")).await;
+    assert_eq!(demo["input"]["video"]["passed_through"], false, "{demo}");
+    assert!(publisher.end().await.status.success());
+    let demo = cluster.status_where("an outage", |demo| demo["input"]["away_since"].is_i64()).await;
+    assert!(!says(&demo, "pass_through_ended") && demo["input"]["connected_at"].is_null(), "{demo}");
+
+    let _publisher = cluster.publish(&url, 20);
+    let demo = cluster.status_where("it again", |demo| demo["input"]["video"]["passed_through"] == true).await;
+    assert!(!says(&demo, "pass_through_ended") && demo["input"]["away_since"].is_null(), "{demo}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keyframe_that_is_left_out_costs_one_discontinuity_and_no_connection() {
     let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 1).await;
     // A segment should end at 8 s.

@@ -255,7 +255,7 @@ fn warnings(warnings: &[Warning]) -> String {
         };
         let since = time_of_day(warning.since);
         let text = match warning.until {
-            Some(until) => format!("over since {}: {} (from {since} on)", time_of_day(until), warning.text),
+            Some(until) => format!("over: {} ({since} to {})", warning.text, time_of_day(until)),
             None => format!("{} (since {since})", warning.text),
         };
         line(name, &wrapped(&text))
@@ -342,8 +342,8 @@ mod tests {
         let mut well = stream();
         well["input"]["warnings"][0]["until"] = json!(1_700_000_042_000_i64);
         let shown = input(&well);
-        assert!(shown.contains("warning       over since 22:14:02Z: keyframe interval is 8.3 s;"), "{shown}");
-        assert!(shown.contains("(from 22:13:32Z on)"), "{shown}");
+        assert!(shown.contains("warning       over: keyframe interval is 8.3 s;"), "{shown}");
+        assert!(shown.contains("(22:13:32Z to 22:14:02Z)"), "{shown}");
     }
 
     #[test]
