@@ -212,8 +212,8 @@ async fn status_shows_what_comes_in() {
 async fn streamer_is_told_of_pass_through_that_ended_and_has_it_again_with_the_next_connection() {
     let cluster = Cluster::start(|config| {
         config.reconnect_grace_seconds = 60;
-        config.pipeline.rungs =
-            [180, 90].map(|short_side| ingest::pipeline::RungConfig { short_side, kbit_per_second: 0 }).into();
+        let rung = |short_side| ingest::pipeline::RungConfig { short_side, kbit_per_second: None };
+        config.pipeline.rungs = Some([180, 90].map(rung).to_vec());
     })
     .await;
     let url = cluster.url("live", KEY);
