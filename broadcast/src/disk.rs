@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use media::{Epoch, StreamId};
+use media::{Epoch, MediaSequence, StreamId};
 use node::files;
 use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::SavedHead;
 use crate::gate::limits::HEADS_MAX;
 
-/// Heads of logs that go on are written at most this often: a disk that syncs slowly must not fall behind a hundred streams. What a crash
-/// takes of one is no older session: a new epoch is written at once.
+/// Heads of logs that go on within a segment are written at most this often: a disk that syncs slowly must not fall behind a hundred
+/// streams. What a crash takes of one is no older session, and no end of a segment that was whole: both are written at once.
 const INTERVAL: Duration = Duration::from_secs(2);
 const HEAD_SUFFIX: &str = ".head";
 const REVOKED_FILE: &str = "revoked.cose";
@@ -37,10 +37,10 @@ pub(crate) struct Disk {
 #[derive(Debug, Default)]
 struct Waiting {
     files: BTreeMap<PathBuf, Bytes>,
-    /// One of them does not wait.
-    is_urgent: bool,
-    /// Of the newest head of each stream, written or waiting; as many as there are files.
-    epochs: BTreeMap<StreamId, Epoch>,
+    /// Those that do not wait.
+    urgent: BTreeMap<PathBuf, Bytes>,
+    /// Of the newest head of each stream, written or waiting, its epoch and the segment that is open; as many as there are files.
+    places: BTreeMap<StreamId, (Epoch, MediaSequence)>,
 }
 
 impl Disk {
@@ -82,17 +82,22 @@ impl Disk {
     }
 
     pub(crate) fn save_head(&self, stream: &StreamId, saved: &SavedHead) {
-        let (path, epoch) = (self.heads.join(format!("{stream}{HEAD_SUFFIX}")), saved.head.epoch);
+        let (path, place) =
+            (self.heads.join(format!("{stream}{HEAD_SUFFIX}")), (saved.head.epoch, saved.head.next_msn));
         let mut waiting = self.waiting();
-        waiting.files.insert(path, saved.to_bytes());
-        waiting.is_urgent |= waiting.epochs.insert(stream.clone(), epoch) != Some(epoch);
+        let waits = waiting.places.insert(stream.clone(), place) == Some(place) && !waiting.urgent.contains_key(&path);
+        if waits {
+            waiting.files.insert(path, saved.to_bytes());
+        } else {
+            waiting.files.remove(&path);
+            waiting.urgent.insert(path, saved.to_bytes());
+        }
         self.notify.notify_one();
     }
 
     pub(crate) fn save_revocations(&self, bytes: Bytes) {
         let mut waiting = self.waiting();
-        waiting.files.insert(self.revoked.clone(), bytes);
-        waiting.is_urgent = true;
+        waiting.urgent.insert(self.revoked.clone(), bytes);
         self.notify.notify_one();
     }
 
@@ -103,29 +108,40 @@ impl Disk {
     /// Writes until `shutdown`, and then what is left.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let mut rest = pin!(sleep(Duration::ZERO));
-        while shutdown.run_until_cancelled(self.due(rest.as_mut())).await.is_some() {
-            self.write().await;
-            rest.set(sleep(INTERVAL));
+        while let Some(all) = shutdown.run_until_cancelled(self.due(rest.as_mut())).await {
+            self.write(all).await;
+            if all {
+                rest.set(sleep(INTERVAL));
+            }
         }
-        self.write().await;
+        self.write(true).await;
     }
 
-    /// Ready when something waits, and either must not or has had its `rest`.
-    async fn due(&self, mut rest: Pin<&mut Sleep>) {
-        self.notify.notified().await;
-        while !self.waiting().is_urgent {
+    /// Ready when something waits, and either must not or has had its `rest`: then, which is told by `true`, all is written.
+    async fn due(&self, mut rest: Pin<&mut Sleep>) -> bool {
+        loop {
+            let (is_urgent, waits) = {
+                let waiting = self.waiting();
+                (!waiting.urgent.is_empty(), !waiting.files.is_empty())
+            };
+            if is_urgent {
+                return false;
+            }
             tokio::select! {
-                () = rest.as_mut() => break,
+                () = rest.as_mut(), if waits => return true,
                 () = self.notify.notified() => {}
             }
         }
     }
 
-    async fn write(&self) {
+    async fn write(&self, all: bool) {
         let files = {
             let mut waiting = self.waiting();
-            waiting.is_urgent = false;
-            std::mem::take(&mut waiting.files)
+            let mut files = std::mem::take(&mut waiting.urgent);
+            if all {
+                files.append(&mut waiting.files);
+            }
+            files
         };
         let written = tokio::task::spawn_blocking(move || {
             for (path, bytes) in files {
@@ -143,12 +159,12 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
-    use media::{Digest, DiscontinuitySequence, LogSequence, MediaSequence, PartIndex, SessionId, UnixMillis};
+    use media::{Digest, DiscontinuitySequence, LogSequence, PartIndex, SessionId, UnixMillis};
     use seal::{Head, SealKind};
 
     use super::*;
 
-    fn saved(epoch: u64, sequence: u64) -> SavedHead {
+    fn saved(epoch: u64, sequence: u64, next_msn: u64) -> SavedHead {
         let head = Head {
             stream: "a".parse().unwrap(),
             session: SessionId([1; 16]),
@@ -157,7 +173,7 @@ mod tests {
             digest: Digest::NONE,
             kind: SealKind::Media,
             origin: UnixMillis(0),
-            next_msn: MediaSequence(0),
+            next_msn: MediaSequence(next_msn),
             next_part: PartIndex(0),
             discontinuity: DiscontinuitySequence(0),
             start: None,
@@ -167,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn log_that_goes_on_waits_its_time_and_a_new_epoch_and_revocations_do_not() {
+    async fn log_that_goes_on_waits_its_time_and_the_end_of_a_segment_a_new_epoch_and_revocations_do_not() {
         let directory = tempfile::tempdir().unwrap();
         let disk = Disk::open(directory.path()).unwrap();
         let clock = node::clock::Clock::new();
@@ -181,10 +197,13 @@ mod tests {
             }
             clock.elapsed() - begun < INTERVAL / 2
         };
-        assert!(written(saved(1, 1)).await, "the first");
-        assert!(!written(saved(1, 2)).await, "the log goes on");
-        assert!(written(saved(2, 3)).await, "a new epoch");
-        assert!(!written(saved(2, 4)).await, "the log goes on");
+        assert!(written(saved(1, 1, 0)).await, "the first");
+        assert!(written(saved(1, 2, 0)).await, "nothing was written for long");
+        assert!(!written(saved(1, 3, 0)).await, "the log goes on");
+        assert!(written(saved(1, 4, 1)).await, "a segment is whole");
+        assert!(!written(saved(1, 5, 1)).await, "the log goes on");
+        assert!(written(saved(2, 6, 1)).await, "a new epoch");
+        assert!(!written(saved(2, 7, 1)).await, "the log goes on");
         let begun = clock.elapsed();
         disk.save_revocations(Bytes::from_static(b"list"));
         while disk.revocations().unwrap().is_none() {
