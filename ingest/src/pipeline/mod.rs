@@ -53,8 +53,8 @@ pub use outputs::Outputs;
 pub use plan::{Cadence, Ladder, Rung, RungKind, SourceFormat, plan};
 use shared::Shared;
 
-/// Batches of inputs that may wait for the feed thread: what came between two looks at a publisher's socket each, so about 10 s. The lag
-/// rule sheds long before it is full; when it is full, [`Feeder::send`] waits, and so the publisher is held back.
+/// Batches of inputs that may wait for the feed thread: what came between two looks at a publisher's socket each, so 16 s with parts of
+/// 0.5 s. The lag rule sheds long before it is full; when it is full, [`Feeder::send`] waits, and so the publisher is held back.
 pub const INPUT_DEPTH: usize = 256;
 
 /// Batches of outputs that may wait for the session: about 3 s of a five-rendition ladder, whose encoders send each sample alone.

@@ -41,7 +41,8 @@ impl Outputs {
     }
 
     /// The next output, if it is there.
-    pub fn try_recv(&mut self) -> Option<Output> {
+    #[cfg(test)]
+    pub(super) fn try_recv(&mut self) -> Option<Output> {
         while self.ready.is_empty() {
             self.ready = self.batches.try_recv().ok()?.into();
         }
