@@ -2,12 +2,14 @@
 //!
 //! Works on what was packaged already, so passed-through and encoded renditions are alike to it, and nobody ever waits for it: a picture that
 //! comes while the one before is not done, or that is not done when its segment ends, has no thumbnail, and one that cannot be decoded neither.
-//! One picture per segment of the smallest rendition: some 2 ms of CPU every few seconds, 40 ms where nothing but 1080p is there. Rejected: a
-//! thread per stream, each of which keeps what its decoder has touched.
+//! One picture of the smallest rendition every [`EVERY`], as often as anybody looks: 2 ms of CPU, 40 ms where nothing but 1080p is there.
+//! Rejected: one per segment, a quarter of the cost of a small picture that is passed through in segments of 2 s; a thread per stream, each
+//! of which keeps what its decoder has touched.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ffmpeg_next as ffmpeg;
 
@@ -30,6 +32,9 @@ pub const BYTES_MAX: usize = 40_000;
 /// Qualities, from the best down: quantizers of FFmpeg's MJPEG encoder, 2 to 31.
 const QUANTIZERS: [usize; 3] = [4, 10, 24];
 
+/// A stream has no two thumbnails closer to one another: what shows streams looks for a new one every 8 s.
+pub const EVERY: Duration = Duration::from_secs(7);
+
 /// Pictures that may wait: one of each of so many streams.
 const WAITING_MAX: usize = 64;
 
@@ -46,6 +51,8 @@ struct Work<K> {
 struct Made<K> {
     is_busy: bool,
     newest: Option<(K, Bytes)>,
+    /// When the newest was asked for, on a steady clock; of those that could not be made nothing is left.
+    asked_at: Option<Duration>,
 }
 
 /// The thread. It ends when this and all [`Thumbnails`] of it are dropped.
@@ -70,7 +77,7 @@ impl<K: PartialEq + Send + 'static> Thumbnailer<K> {
 
     /// The thumbnails of one stream.
     pub fn stream(&self) -> Thumbnails<K> {
-        let made = Arc::new(Mutex::new(Made { is_busy: false, newest: None }));
+        let made = Arc::new(Mutex::new(Made { is_busy: false, newest: None, asked_at: None }));
         Thumbnails { work: self.work.clone(), made }
     }
 }
@@ -83,11 +90,13 @@ pub struct Thumbnails<K> {
 }
 
 impl<K: PartialEq + Send + 'static> Thumbnails<K> {
-    /// Asks for the thumbnail of a sync sample: H.264 with length prefixes, as `avc` says. Never waits; before the last one is made nothing
-    /// comes of it, so that no stream takes the others' turns.
-    pub fn ask(&self, key: K, avc: &Arc<avc::DecoderConfig>, idr: Bytes) {
+    /// Asks for the thumbnail of a sync sample: H.264 with length prefixes, as `avc` says. Never waits. Nothing comes of it until [`EVERY`]
+    /// after the last one, nor before that is made, so that no stream takes the others' turns. `now` is on a steady clock.
+    pub fn ask(&self, now: Duration, key: K, avc: &Arc<avc::DecoderConfig>, idr: Bytes) {
         let mut made = lock(&self.made);
-        if !made.is_busy {
+        let is_due = made.asked_at.is_none_or(|at| now.saturating_sub(at) >= EVERY);
+        if !made.is_busy && is_due {
+            made.asked_at = Some(now);
             let work = Work { key, avc: Arc::clone(avc), idr, made: Arc::clone(&self.made) };
             // Full or gone: no thumbnail.
             made.is_busy = self.work.try_send(work).is_ok();
@@ -112,10 +121,14 @@ fn thread<K: Send>(work: &Receiver<Work<K>>) {
         let mut made = lock(&made);
         made.is_busy = false;
         match outcome {
-            Ok(Ok(jpeg)) => made.newest = Some((key, jpeg)),
+            Ok(Ok(jpeg)) => {
+                made.newest = Some((key, jpeg));
+                continue;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "no thumbnail"),
             Err(_) => tracing::warn!("no thumbnail: its thread panicked"),
         }
+        made.asked_at = None;
     }
 }
 
@@ -222,9 +235,9 @@ mod tests {
         let (one, other) = (thumbnailer.stream(), thumbnailer.stream());
         let avc = Arc::new(garbage());
         for key in 0..3 {
-            one.ask(key, &avc, Bytes::new());
+            one.ask(key * EVERY, key, &avc, Bytes::new());
         }
-        other.ask(7, &avc, Bytes::new());
+        other.ask(EVERY, 7, &avc, Bytes::new());
         assert_eq!(received.try_iter().map(|work| work.key).collect::<Vec<_>>(), [0, 7]);
     }
 
@@ -235,7 +248,7 @@ mod tests {
         let thumbnails = Thumbnailer { work }.stream();
         let avc = Arc::new(garbage());
         for key in 0..3 {
-            thumbnails.ask(key, &avc, Bytes::new());
+            thumbnails.ask(Duration::ZERO, key, &avc, Bytes::new());
             let Work { key: asked, made, .. } = received.try_recv().expect("it was asked");
             assert_eq!(asked, key);
             let (again, queue) = sync_channel(1);
@@ -244,6 +257,18 @@ mod tests {
             thread(&queue);
             assert_eq!(thumbnails.take(&key), None);
         }
+    }
+
+    #[test]
+    fn next_one_is_made_when_it_is_time() {
+        let (work, received) = sync_channel(9);
+        let thumbnails = Thumbnailer { work }.stream();
+        let avc = Arc::new(garbage());
+        for second in 0..20 {
+            thumbnails.ask(Duration::from_secs(second), second, &avc, Bytes::new());
+            lock(&thumbnails.made).is_busy = false;
+        }
+        assert_eq!(received.try_iter().map(|work| work.key).collect::<Vec<_>>(), [0, 7, 14]);
     }
 
     #[test]

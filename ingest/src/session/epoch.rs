@@ -389,7 +389,7 @@ impl Writer {
         lag
     }
 
-    /// Has the first picture of a segment made into its thumbnail, and takes the one that is ready. Never waits.
+    /// Has the first picture of a segment made into its thumbnail, if it is time for one, and takes the one that is ready. Never waits.
     fn image(&self, row: &Row) -> Option<Image> {
         let (thumbnails, (epoch, _)) = (self.thumbnails.as_ref()?, self.epoch?);
         if row.part == PartIndex(0) {
@@ -399,7 +399,8 @@ impl Writer {
                 Some((rendition, avc, part.sync_sample()?))
             });
             if let Some((rendition, avc, idr)) = found {
-                thumbnails.ask((epoch, row.msn, rendition.clone()), avc, idr);
+                let now = self.hub.services.context.clock.elapsed();
+                thumbnails.ask(now, (epoch, row.msn, rendition.clone()), avc, idr);
             }
         }
         if !row.completes_segment {
