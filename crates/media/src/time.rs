@@ -59,11 +59,18 @@ impl Timestamp {
         if self.timescale == to {
             return self;
         }
+        // Nearly all fit into 64 bits, whose division is many times faster.
+        let (from, factor) = (i64::from(self.timescale.get()), i64::from(to.get()));
+        let doubled = self.ticks.checked_mul(2 * factor).and_then(|product| product.checked_add(from));
+        let ticks = doubled.map_or_else(|| self.rescaled_wide(to), |doubled| doubled.div_euclid(2 * from));
+        Self::new(ticks, to)
+    }
+
+    fn rescaled_wide(self, to: Timescale) -> i64 {
         let from = i128::from(self.timescale.get());
         let product = i128::from(self.ticks) * i128::from(to.get());
         let ticks = (2 * product + from).div_euclid(2 * from);
-        let ticks = ticks.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
-        Self::new(i64::try_from(ticks).expect("clamped to the range"), to)
+        i64::try_from(ticks.clamp(i128::from(i64::MIN), i128::from(i64::MAX))).expect("clamped to the range")
     }
 
     /// `self + other`, in the timescale of `self`; saturating.
@@ -178,6 +185,21 @@ mod tests {
         assert_eq!(Timestamp::new(2_999, Timescale::VIDEO).rescale(Timescale::MILLIS).ticks, 33);
         assert_eq!(Timestamp::new(-45, Timescale::VIDEO).rescale(Timescale::MILLIS).ticks, 0);
         assert_eq!(Timestamp::new(-46, Timescale::VIDEO).rescale(Timescale::MILLIS).ticks, -1);
+    }
+
+    #[test]
+    fn rescale_is_the_same_in_64_bits_and_beyond() {
+        for factor in [1, 3, 44_100, 90_000, 1_000_000_000, u32::MAX] {
+            let to = Timescale::new(factor).unwrap();
+            let fitting = i64::MAX / (2 * i64::from(factor));
+            let edges = [-fitting - 1, -fitting, -46, -45, 0, 1, 7, fitting - 1, fitting, fitting + 1];
+            for ticks in edges.into_iter().chain([i64::MIN, i64::MAX]) {
+                let at = Timestamp::new(ticks, Timescale::VIDEO);
+                assert_eq!(at.rescale(to).ticks, if factor == 90_000 { ticks } else { at.rescaled_wide(to) }, "{at:?}");
+            }
+        }
+        let end = Timestamp::new(i64::MAX, Timescale::MILLIS);
+        assert_eq!(end.rescale(Timescale::VIDEO).ticks, i64::MAX);
     }
 
     #[test]
