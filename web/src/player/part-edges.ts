@@ -1,16 +1,17 @@
 /**
  * Where the next part begins, without hls.js's rounding.
  *
- * While hls.js 1.7.4 loads parts it takes the next fragment once the buffer reaches to within 1.5 µs of the end of the one before. A
- * playlist states parts in whole microseconds, eight to a segment, and a browser cuts its buffer off to whole ones: after a change of
- * pathway, when the end of a fragment is known from the playlist alone, the two differ by more, and nothing is loaded until the next
- * fragment is complete. To be left out when hls.js allows for more.
+ * While hls.js 1.7.4 loads parts it takes the next fragment once the buffer reaches to within 1.5 µs of the end of the one before. After a
+ * change of pathway that end is known from the playlist alone, and nearly always off by more: a playlist states parts in whole
+ * microseconds, eight to a segment, a browser cuts its buffer off to whole ones, and hls.js moves sound along pictures with each playlist
+ * by their dates, which are in whole milliseconds. Then nothing is loaded until the next fragment is complete, or no more at all until the
+ * pathway changes again. To be left out when hls.js allows for more.
  */
 
 import Hls, { type LevelDetails, type MediaFragment, type StreamController } from 'hls.js';
 
-/** Sixteen roundings, and far less than a frame. Seconds. */
-const ROUNDING = 0.000_016;
+/** Two roundings of dates and sixteen of parts, and far less than a frame. Seconds. */
+const ROUNDING = 0.002_016;
 
 /** The end of the buffer, or that of the fragment before where the two are the same but for rounding. Pure. */
 export function roundedEnd(bufferEnd: number, previousEnd: number | undefined): number {
