@@ -210,11 +210,11 @@ fn fill(before: &Segment, after: &Segment, longest: u64) -> Option<Vec<Segment>>
         return None;
     }
     let own = before.shortest_micros();
-    let begins = before.program_date_time().plus(Duration::from_micros(own));
+    let begins = before.begins().plus(Duration::from_micros(own));
     let span = if same_epoch {
         micros(after.start.minus(before.start)).saturating_sub(own)
     } else {
-        let span = after.program_date_time().since(begins);
+        let span = after.begins().since(begins);
         u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
     };
     let each = (span / count.max(1)).clamp(GAP_MICROS_MIN, longest);
@@ -245,7 +245,9 @@ fn gap(
     let epoch = if last_of_before { before.key.epoch } else { after.key.epoch };
     let scale = Timescale::new(1_000_000).expect("not zero");
     let duration = Timestamp::new(i64::try_from(each).unwrap_or(i64::MAX), scale);
-    let whole = |name: &media::RenditionId| Whole { rendition: name.clone(), duration, gap: true, sync_length: None };
+    let start = Timestamp::zero(scale);
+    let whole =
+        |name: &media::RenditionId| Whole { rendition: name.clone(), start, duration, gap: true, sync_length: None };
     let wholes = after.renditions().map(whole).collect();
     Segment {
         key: SegmentKey { epoch, msn: MediaSequence(before.key.msn.next().0 + index) },
@@ -253,7 +255,7 @@ fn gap(
         discontinuity: DiscontinuitySequence(discontinuity),
         after_break,
         checkpoint: after.checkpoint,
-        start: Timestamp::zero(scale),
+        start,
         rows: Vec::new(),
         closed: Some(Closed { by: LogSequence(0), parts: 0, wholes }),
     }

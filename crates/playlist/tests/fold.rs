@@ -4,12 +4,14 @@
 
 mod support;
 
-use media::LogSequence;
+use media::{LogSequence, MediaSequence, PartIndex, Slot};
 use playlist::{Contradiction, Settings, Timeline, render};
 use proptest::prelude::*;
-use seal::SealBody;
 use seal::limits::HISTORY_MAX;
+use seal::{Object, SealBody};
+use support::client::Playlist;
 use support::script::Script;
+use support::writer::PART;
 use support::{Writer, delta, fold, full, ladder, rendition};
 
 /// Scripts for an ingest.
@@ -185,4 +187,22 @@ fn epoch_keeps_its_renditions() {
     let mut timeline = fold(&one[..7]);
     assert!(matches!(timeline.apply(&other[7]), Err(Contradiction::Row { .. })));
     timeline.apply(&one[7]).unwrap();
+}
+
+/// RFC 8216bis 6.2.4: one mapping of dates to media timestamps. Players align playlists by it.
+#[test]
+fn dates_of_sound_are_those_of_its_own_first_frame() {
+    let log = Writer::new(ladder(&[720], true)).segments(15).row(PART, false, None).log.clone();
+    for name in ["720p", "audio"] {
+        let playlist = Playlist::parse(&full(&fold(&log), &rendition(name)).unwrap());
+        for segment in playlist.segments.iter().chain(&playlist.open) {
+            let msn = MediaSequence(segment.msn);
+            let is_first = |object: &&Object| {
+                object.rendition.as_str() == name && object.slot == Slot::Part { msn, part: PartIndex(0) }
+            };
+            let (body, first) = log.iter().find_map(|body| Some((body, body.objects.iter().find(is_first)?))).unwrap();
+            let date = body.origin.plus(first.decode_time.as_duration());
+            assert_eq!(segment.date, date.to_string(), "{name} {msn}");
+        }
+    }
 }

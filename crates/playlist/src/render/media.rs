@@ -87,7 +87,7 @@ impl Place {
             text.map(epoch);
             self.0 = Some(epoch);
         }
-        text.program_date_time(segment.program_date_time());
+        text.program_date_time(segment.program_date_time(rendition));
     }
 }
 

@@ -351,8 +351,9 @@ impl Timeline {
             _ => None,
         });
         let Some((msn, part, first)) = parts.next() else { return false };
-        let mut row = Row { sequence: body.sequence, part, start: first.start, parts: vec![part_of(first)] };
-        row.parts.extend(parts.map(|(_, _, object)| part_of(object)));
+        let stated = |object: &Object| part_of(object, !self.states_pictures(&object.rendition));
+        let mut row = Row { sequence: body.sequence, part, start: first.start, parts: vec![stated(first)] };
+        row.parts.extend(parts.map(|(_, _, object)| stated(object)));
         row.parts.sort_by(|a, b| a.rendition.cmp(&b.rendition));
         if let Some(open) = self.segments.back_mut().filter(|segment| !segment.is_closed()) {
             open.rows.push(row);
@@ -422,9 +423,11 @@ fn checkpoint_of(body: &SealBody, fresh: bool) -> Checkpoint {
     Checkpoint { sequence: body.sequence, epoch: body.epoch, renditions: body.checkpoint.clone(), fresh }
 }
 
-fn part_of(object: &Object) -> Part {
+/// Sound is shown at its decode time; the first picture of a row, whose decode time may be earlier, when the row begins.
+fn part_of(object: &Object, is_sound: bool) -> Part {
     Part {
         rendition: object.rendition.clone(),
+        start: if is_sound { object.decode_time } else { object.start },
         duration: object.duration,
         independent: object.independent,
         gap: object.gap,

@@ -48,6 +48,8 @@ pub struct Row {
 pub struct Part {
     /// Rendition.
     pub rendition: RenditionId,
+    /// Presentation time of its first sample: up to a frame after the start of its row, where it is sound.
+    pub start: Timestamp,
     /// Duration in the rendition's timescale.
     pub duration: Timestamp,
     /// Starts with a sync sample.
@@ -77,6 +79,8 @@ pub(crate) struct Closed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Whole {
     pub(crate) rendition: RenditionId,
+    /// Presentation time of its first sample.
+    pub(crate) start: Timestamp,
     pub(crate) duration: Timestamp,
     pub(crate) gap: bool,
     /// Bytes from its start through the end of its first picture.
@@ -126,9 +130,14 @@ impl Segment {
         self.closed.as_ref().map_or_else(so_far, |closed| closed.parts)
     }
 
-    /// Wall clock of its start: the same in all renditions.
-    pub fn program_date_time(&self) -> UnixMillis {
+    /// Wall clock of its start, which is that of its first picture.
+    pub fn begins(&self) -> UnixMillis {
         self.origin.plus(self.start.as_duration())
+    }
+
+    /// Wall clock of its first sample in one rendition: all renditions map media timestamps to the same dates (RFC 8216bis 6.2.4).
+    pub fn program_date_time(&self, rendition: &RenditionId) -> UnixMillis {
+        self.origin.plus(self.summary(rendition).start.as_duration())
     }
 
     /// What the playlist says about the whole of it in one rendition.
@@ -138,15 +147,15 @@ impl Segment {
         let Some(closed) = &self.closed else {
             let gap = self.rows.iter().any(|row| row.find(rendition).is_none_or(|part| part.gap));
             let first = self.rows.first().and_then(|row| row.find(rendition));
-            let sync_length = first.and_then(|part| part.sync_length);
-            return Summary { duration: self.length_in_parts(rendition), gap, sync_length };
+            let (start, sync_length) = first.map_or((self.start, None), |part| (part.start, part.sync_length));
+            return Summary { start, duration: self.length_in_parts(rendition), gap, sync_length };
         };
         let at = closed.wholes.binary_search_by(|whole| whole.rendition.cmp(rendition));
         match at.ok().and_then(|at| closed.wholes.get(at)) {
-            Some(&Whole { duration, gap, sync_length, .. }) => Summary { duration, gap, sync_length },
+            Some(&Whole { start, duration, gap, sync_length, .. }) => Summary { start, duration, gap, sync_length },
             None => {
                 let duration = closed.wholes.first().map_or(NO_TIME, |whole| whole.duration);
-                Summary { duration, gap: true, sync_length: None }
+                Summary { start: self.start, duration, gap: true, sync_length: None }
             }
         }
     }
@@ -184,8 +193,8 @@ impl Segment {
     /// Closes it: as sealed, or as its parts sum up when the session broke off and nothing was.
     pub(crate) fn close(&mut self, by: LogSequence, sealed: &[&Object]) {
         let summed_up = self.renditions().map(|rendition| {
-            let Summary { duration, gap, sync_length } = self.summary(rendition);
-            Whole { rendition: rendition.clone(), duration, gap, sync_length }
+            let Summary { start, duration, gap, sync_length } = self.summary(rendition);
+            Whole { rendition: rendition.clone(), start, duration, gap, sync_length }
         });
         let mut wholes: Vec<Whole> = summed_up.collect();
         for whole in &mut wholes {
@@ -220,6 +229,7 @@ impl Row {
 /// What a playlist needs of a segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Summary {
+    pub(crate) start: Timestamp,
     pub(crate) duration: Timestamp,
     pub(crate) gap: bool,
     pub(crate) sync_length: Option<u64>,

@@ -156,17 +156,37 @@ fn hints_hold(old: &Playlist, new: &Playlist) {
     }
 }
 
+/// A frame of sound at 44.1 kHz, in milliseconds, rounded up.
+const FRAME_MS: u64 = 24;
+
+/// Milliseconds since midnight of `2026-01-01T00:00:00.000Z`.
+fn millis_of_day(date: &str) -> u64 {
+    let time = date.split_once('T').and_then(|(_, time)| time.strip_suffix('Z')).expect("a date");
+    let numbers: Vec<u64> = time.split([':', '.']).map(|number| number.parse().expect("digits")).collect();
+    let [hours, minutes, seconds, millis] = numbers[..] else { panic!("no time: {date}") };
+    ((hours * 60 + minutes) * 60 + seconds) * 1000 + millis
+}
+
 /// Renditions advance together, and each playlist reports all others (6.2.4, 4.4.5.4, B.1).
 pub(crate) fn alike(playlists: &BTreeMap<String, Playlist>, i_frames: &BTreeMap<String, Playlist>) {
     let shape = |playlist: &Playlist| {
         let places = playlist.places();
-        let dates: Vec<_> =
-            places.iter().map(|(number, segment)| (*number, segment.msn, segment.date.clone())).collect();
-        (dates, playlist.end(), playlist.constants.clone(), playlist.ended)
+        let places: Vec<_> = places.iter().map(|(number, segment)| (*number, segment.msn)).collect();
+        (places, playlist.end(), playlist.constants.clone(), playlist.ended)
     };
+    let dates = |playlist: &Playlist| -> Vec<u64> {
+        playlist.places().iter().map(|(_, segment)| millis_of_day(&segment.date)).collect()
+    };
+    let Some(first) = playlists.values().next() else { return };
+    let pictures = playlists.iter().find(|(name, _)| *name != "audio").map_or(first, |(_, playlist)| playlist);
     for (name, playlist) in playlists {
-        let first = playlists.values().next().expect("there is one");
         assert_eq!(shape(playlist), shape(first), "6.2.4: {name} is not like the others");
+        // Sound begins with its first frame from there on.
+        let apart = if name == "audio" { 0..=FRAME_MS } else { 0..=0 };
+        for (date, picture) in dates(playlist).into_iter().zip(dates(pictures)) {
+            let later = date.checked_sub(picture);
+            assert!(later.is_some_and(|later| apart.contains(&later)), "6.2.4: date of {name}: {date}, {picture}");
+        }
     }
     let mut ends = Vec::new();
     for (name, playlist) in playlists {

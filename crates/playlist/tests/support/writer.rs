@@ -198,10 +198,10 @@ impl Writer {
         rate.map_or(Timescale::VIDEO, |rate| Timescale::new(rate).unwrap())
     }
 
-    /// Sound is cut between its frames of 1024 samples, pictures where it is said.
+    /// Pictures are cut where it is said, sound before its first frame of 1024 samples from there on.
     fn cut(&self, name: &str, ticks: i64) -> i64 {
         let at = Timestamp::new(ticks, Timescale::VIDEO).rescale(self.scale(name)).ticks;
-        if name == "audio" { at / 1024 * 1024 } else { at }
+        if name == "audio" { (at + 1023) / 1024 * 1024 } else { at }
     }
 
     fn object(&self, name: &str, slot: Slot, (from, to): (i64, i64), gap: bool) -> Object {
