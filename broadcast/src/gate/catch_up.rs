@@ -9,10 +9,10 @@ use messages::AlertReason;
 use seal::{Freshness, Input as ChainInput, Missing, RefusalReason, Sealed};
 
 use super::limits::{
-    EDGE_SILENCE_MAX, JOIN_ANSWERED_WAIT_MAX, JOIN_SEALS_MAX, JOIN_WAIT_MAX, PEERS_WAIT_MAX, PULL_ROUND_PAUSE,
-    SEAL_LATE_AFTER, SILENCE_MAX, STUCK_MAX,
+    BEGINNING_WAIT_MAX, EDGE_SILENCE_MAX, JOIN_ANSWERED_WAIT_MAX, JOIN_SEALS_MAX, JOIN_WAIT_MAX, PEERS_WAIT_MAX,
+    PULL_ROUND_PAUSE, SEAL_LATE_AFTER, SILENCE_MAX, STUCK_MAX,
 };
-use super::stream::Stream;
+use super::stream::{Stream, opens_epoch};
 use super::{Answer, Holding, Output, Pull, PullId, Shared, reason_of};
 
 /// A stream that is new here: peers are asked before its first seal is trusted, since an old session proves itself just as
@@ -20,8 +20,11 @@ use super::{Answer, Holding, Output, Pull, PullId, Shared, reason_of};
 #[derive(Debug)]
 pub(super) struct Joining {
     since: Duration,
-    /// Seals that came in the meantime.
+    /// Nothing of the log has ever been here.
+    is_new: bool,
+    /// Seals that came in the meantime, and when the first of them did.
     seals: Vec<Sealed>,
+    seals_since: Option<Duration>,
     asked: BTreeSet<NodeId>,
     under_way: BTreeSet<PullId>,
     tails: Vec<Vec<Sealed>>,
@@ -44,15 +47,31 @@ pub(super) struct CatchUp {
 
 impl Joining {
     fn is_over(&self, shared: &Shared) -> bool {
-        let now = shared.now.elapsed;
-        let nobody_else = !self.asked.is_empty() || now >= self.peers_until(shared);
-        let is_answered = self.answered_until().is_some_and(|until| now >= until);
-        (self.under_way.is_empty() && nobody_else) || is_answered || now >= self.since + JOIN_WAIT_MAX
+        shared.now.elapsed >= self.over_at(shared)
+    }
+
+    /// When it is over, unless something comes before.
+    fn over_at(&self, shared: &Shared) -> Duration {
+        let end = self.since + JOIN_WAIT_MAX;
+        let all_answered = match (self.under_way.is_empty(), self.asked.is_empty()) {
+            (false, _) => end,
+            (true, false) => self.since,
+            (true, true) => self.peers_until(shared),
+        };
+        let answered = all_answered.min(self.answered_until().unwrap_or(end));
+        answered.max(self.beginning_until().unwrap_or(answered)).min(end)
     }
 
     /// Until when the others are waited for, once one has answered; it has verified seals.
     fn answered_until(&self) -> Option<Duration> {
         (!self.tails.is_empty()).then_some(self.since + JOIN_ANSWERED_WAIT_MAX)
+    }
+
+    /// Until when the first seal of an epoch is waited for, where nothing is here but later ones.
+    fn beginning_until(&self) -> Option<Duration> {
+        let begins = || self.seals.iter().any(|sealed| opens_epoch(sealed.body()));
+        let is_sought = self.is_new && self.tails.is_empty() && !begins();
+        self.seals_since.filter(|_| is_sought).map(|since| since + BEGINNING_WAIT_MAX)
     }
 
     fn peers_until(&self, shared: &Shared) -> Duration {
@@ -64,8 +83,15 @@ impl Stream {
     pub(super) fn start_join(&mut self, shared: &mut Shared) {
         self.catch_up.is_blind = false;
         let since = shared.now.elapsed;
-        let (asked, under_way) = (BTreeSet::new(), BTreeSet::new());
-        self.catch_up.joining = Some(Joining { since, seals: Vec::new(), asked, under_way, tails: Vec::new() });
+        self.catch_up.joining = Some(Joining {
+            since,
+            is_new: self.chain.head().is_none(),
+            seals: Vec::new(),
+            seals_since: None,
+            asked: BTreeSet::new(),
+            under_way: BTreeSet::new(),
+            tails: Vec::new(),
+        });
         self.catch_up.progress_at = since;
         self.ask_all(shared);
     }
@@ -96,6 +122,7 @@ impl Stream {
             return Ok(Answer::Full);
         }
         joining.seals.push(sealed);
+        joining.seals_since.get_or_insert(shared.now.elapsed);
         Ok(Answer::Stored)
     }
 
@@ -271,9 +298,7 @@ impl Stream {
 
     pub(super) fn catch_up_deadline(&self, shared: &Shared) -> Option<Duration> {
         if let Some(joining) = &self.catch_up.joining {
-            let end = joining.since + JOIN_WAIT_MAX;
-            let alone = joining.asked.is_empty().then(|| joining.peers_until(shared));
-            return [alone, joining.answered_until(), Some(end)].into_iter().flatten().min();
+            return Some(joining.over_at(shared));
         }
         self.ask_at(shared).into_iter().chain(self.stuck_at()).chain(self.chain.next_deadline()).min()
     }

@@ -46,6 +46,9 @@ pub const EDGE_SILENCE_MAX: Duration = Duration::from_millis(750);
 pub const JOIN_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long the others are waited for once one has answered: a peer that hangs must not keep viewers waiting.
 pub const JOIN_ANSWERED_WAIT_MAX: Duration = Duration::from_millis(700);
+/// How long a log of which later seals came first is waited for from its first one on: the bus hands the newest over at once, the ingest
+/// all in their order.
+pub const BEGINNING_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How long a node without peers waits for one to show, from its start.
 pub const PEERS_WAIT_MAX: Duration = Duration::from_millis(1500);
 /// Seals that wait while a stream is joined: a minute of half-second rows.

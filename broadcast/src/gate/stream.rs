@@ -99,7 +99,7 @@ pub(super) struct Stream {
     due: Option<Duration>,
 }
 
-fn opens_epoch(body: &SealBody) -> bool {
+pub(super) fn opens_epoch(body: &SealBody) -> bool {
     body.objects.iter().any(|object| object.slot == Slot::Init)
 }
 

@@ -65,6 +65,37 @@ fn log_whose_newest_seals_only_its_author_has_goes_on_with_the_next_session_at_o
     assert_eq!(again.refused, []);
 }
 
+/// The bus hands over the newest seal at once, the ingest its first ones a moment later.
+#[test]
+fn log_whose_newest_seal_comes_first_is_here_from_its_beginning() {
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", START);
+    let mut bench = Bench::with(&authority, &studio);
+    let rows = studio.segment(bench.wall());
+    let (newest, before) = rows.split_last().unwrap();
+    bench.take(newest);
+    bench.wait(Duration::from_millis(300));
+    assert_eq!(bench.admitted(), 0);
+    bench.take_all(before);
+    assert!(bench.playlist("360p").unwrap().contains("1/0.m4s"));
+    assert_eq!(bench.refused, []);
+}
+
+#[test]
+fn log_whose_beginning_does_not_come_begins_where_it_can() {
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", START);
+    let mut bench = Bench::with(&authority, &studio);
+    let rows = studio.segment(bench.wall());
+    bench.objects(&rows[0]);
+    bench.take(rows.last().unwrap());
+    bench.wait(Duration::from_secs(2));
+    let rows = studio.segment(bench.wall());
+    bench.take_all(&rows);
+    let text = bench.playlist("360p").unwrap();
+    assert!(text.contains("1/1.m4s") && !text.contains("1/0.m4s"), "{text}");
+}
+
 #[test]
 fn fork_is_refused_and_the_first_stands() {
     let authority = Authority::new();
