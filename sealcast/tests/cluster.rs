@@ -37,8 +37,9 @@ async fn viewer_plays_on_when_its_node_is_killed_and_when_the_broker_is_replaced
     assert_ne!(now, node.as_str(), "the other node serves the viewer");
 
     cluster.replace_broker().await;
-    let report = browser.finish().await;
-    report.assert_played_well(40.0);
+    browser.for_seconds(12).await;
+    let report = browser.stop().await;
+    report.assert_played_well(25.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,9 +94,9 @@ async fn direct_viewer_of_a_stream_without_sound_goes_on_as_well() {
     assert_undisturbed(browser).await;
 }
 
-/// Reads to the end: nothing went wrong that a viewer would have seen.
+/// Ends it: nothing went wrong that a viewer would have seen.
 async fn assert_undisturbed(browser: Browser) {
-    let Report(reports) = browser.finish().await;
+    let Report(reports) = browser.stop().await;
     let (last, player) = (reports.last().unwrap(), &reports.last().unwrap()["player"]);
     assert_eq!((&player["fatalErrors"], &player["loads"]), (&json!(0), &json!(1)), "{last}");
     assert!(player["stalls"]["longestMs"].as_f64() < Some(STALL_MS_MAX), "{last}");
