@@ -183,7 +183,7 @@ async fn standby_goes_on_when_the_active_ingest_is_killed_and_the_old_one_coming
     assert_no_gap_and_no_step_back(&later);
     stage.nodes_agree().await;
     let report = browser.stop().await;
-    report.assert_played_well(20.0);
+    report.assert_played_well(12.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
