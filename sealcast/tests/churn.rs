@@ -27,6 +27,8 @@ const CYCLES: usize = 150;
 /// Publishes before memory is first looked at, or a tenth of all if that is more: until windows are full. The ingest keeps 104 log
 /// entries of a stream, and each publish makes one.
 const WARM_CYCLES_MIN: usize = 100;
+/// Over how long a long run is publishing before memory is first looked at: a node keeps what has left a playlist for 58 s.
+const WARM_MIN: Duration = Duration::from_secs(75);
 /// Over how long memory is looked at: the last publisher's encoder has its end in it, and so has what the allocator gives back late.
 const LOOK: Duration = Duration::from_secs(3);
 /// By how much memory may grow once all windows are full, in bytes.
@@ -158,8 +160,12 @@ async fn publishers_strangers_and_half_open_connections_leave_nothing_behind() {
     let up = Up::start_in(directory, &["--no-source", "--broadcast", "1", "--log", "error"]).await;
     let rtmp: SocketAddr = up.rtmp().trim_start_matches("rtmp://").trim_end_matches("/live").parse().unwrap();
     let (pid, clock) = (up.process.id(), node::clock::Clock::new());
-    let warm = WARM_CYCLES_MIN.max(cycles / 10);
+    let mut warm = WARM_CYCLES_MIN.max(cycles / 10);
     churn(rtmp, warm).await;
+    while cycles > CYCLES && clock.elapsed() < WARM_MIN {
+        churn(rtmp, WARM_CYCLES_MIN).await;
+        warm += WARM_CYCLES_MIN;
+    }
     let before = look(pid, "warm").await;
     let mut refused = 0;
     for done in (0..cycles).step_by(1_000) {
