@@ -96,10 +96,12 @@ impl<K: PartialEq + Send + 'static> Thumbnails<K> {
         let mut made = lock(&self.made);
         let is_due = made.asked_at.is_none_or(|at| now.saturating_sub(at) >= EVERY);
         if !made.is_busy && is_due {
-            made.asked_at = Some(now);
             let work = Work { key, avc: Arc::clone(avc), idr, made: Arc::clone(&self.made) };
             // Full or gone: no thumbnail.
             made.is_busy = self.work.try_send(work).is_ok();
+            if made.is_busy {
+                made.asked_at = Some(now);
+            }
         }
     }
 
@@ -257,6 +259,19 @@ mod tests {
             thread(&queue);
             assert_eq!(thumbnails.take(&key), None);
         }
+    }
+
+    #[test]
+    fn stream_that_found_no_place_asks_with_its_next_picture() {
+        let (work, received) = sync_channel(1);
+        let thumbnailer = Thumbnailer { work };
+        let (one, other) = (thumbnailer.stream(), thumbnailer.stream());
+        let avc = Arc::new(garbage());
+        one.ask(Duration::ZERO, 0, &avc, Bytes::new());
+        other.ask(Duration::ZERO, 1, &avc, Bytes::new());
+        assert_eq!(received.try_recv().map(|work| work.key), Ok(0));
+        other.ask(Duration::from_secs(2), 2, &avc, Bytes::new());
+        assert_eq!(received.try_recv().map(|work| work.key), Ok(2));
     }
 
     #[test]
