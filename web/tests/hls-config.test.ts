@@ -13,6 +13,14 @@ describe('retryLive', () => {
     expect(retryLive(retry, 0, false, response(code), true)).toBe(false);
   });
 
+  it('leaves_a_gap_to_hls_js', () => {
+    expect(retryLive(retry, 0, false, undefined, false)).toBe(false);
+  });
+
+  it('tries_again_after_a_timeout', () => {
+    expect(retryLive(retry, 0, true, undefined, true)).toBe(true);
+  });
+
   it('stops_at_the_limit', () => {
     expect(retryLive(retry, 2, false, response(503), true)).toBe(true);
     expect(retryLive(retry, 3, false, response(503), true)).toBe(false);

@@ -34,15 +34,17 @@ const FINAL_STATUSES = new Set([400, 401, 403, 410, 414]);
 /**
  * hls.js alone gives up at once on a 404 and on a refused connection (status 0). At the live edge both
  * pass: a node that has just taken over does not hold the newest part yet, a node that died refuses
- * until the load balancer has seen it.
+ * until the load balancer has seen it. What is not about the network (a gap, media that cannot be parsed)
+ * is hls.js's to decide: asking again for a gap would keep the player on a rung that the ingest has shed.
  */
 export function retryLive(
   config: RetryConfig | null | undefined,
   retryCount: number,
-  _isTimeout: boolean,
+  isTimeout: boolean,
   response: LoaderResponse | undefined,
-  _default: boolean,
+  byDefault: boolean,
 ): boolean {
+  if (!response && !isTimeout) return byDefault;
   if (!config || retryCount >= config.maxNumRetry) return false;
   return !FINAL_STATUSES.has(response?.code ?? 0);
 }

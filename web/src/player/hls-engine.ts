@@ -22,6 +22,7 @@ import { leavingErrors } from './pathways';
 import { positionOf, spanOf } from './playlist-dates';
 import { promptAudio } from './prompt-audio';
 import { type FatalKind, Recovery } from './recovery';
+import { leaveShedRungs } from './shed-rungs';
 
 /** A change of the target that is worth telling hls.js, seconds. */
 const TARGET_STEP = 0.05;
@@ -174,6 +175,7 @@ export class HlsEngine implements Engine {
       this.#correct();
     });
     this.#video.addEventListener('playing', () => this.#settle(hls), { once: true });
+    leaveShedRungs(hls);
     hls.attachMedia(this.#video);
     hls.loadSource(early?.url ?? this.#url);
   }

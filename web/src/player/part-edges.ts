@@ -9,6 +9,7 @@
  */
 
 import Hls, { type LevelDetails, type MediaFragment, type StreamController } from 'hls.js';
+import { keepKnownPlaylists } from './left-levels';
 
 /** Two roundings of dates and sixteen of parts, and far less than a frame. Seconds. */
 const ROUNDING = 0.002_016;
@@ -22,6 +23,11 @@ export function roundedEnd(bufferEnd: number, previousEnd: number | undefined): 
 /** hls.js's loading of pictures with that; its loading of sound is in `prompt-audio.ts`. */
 export function roundedVideo(): typeof StreamController {
   return class extends Hls.DefaultConfig.streamController {
+    constructor(...args: ConstructorParameters<typeof StreamController>) {
+      super(...args);
+      keepKnownPlaylists(args[0]);
+    }
+
     protected override getFragmentAtPosition(
       bufferEnd: number,
       end: number,
