@@ -4,6 +4,7 @@ import type { Verified } from './api/types';
 import type { Level, PlayerError, Span } from './player/engine';
 import type { FirstFrame } from './player/player';
 import type { ApiState, PlayerPhase, ViewState } from './player/view-state';
+import type { WatchdogStats } from './player/watchdog';
 
 export interface SealcastPage {
   readonly page: 'home' | 'watch' | 'other';
@@ -58,6 +59,8 @@ export interface SealcastPlayer {
     /** True while one is under way. */
     readonly now: boolean;
   };
+  /** What the page did about standstills while there was more to play. A viewer of a healthy cluster sees 0. */
+  readonly watchdog: WatchdogStats;
   /** Milliseconds from loading to the first moving frame; null before it. */
   readonly startupMs: number | null;
   /** How long the first frame took, from navigation and from asking for the multivariant playlist; null before it. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { menuOrder } from '../src/components/quality-menu';
 import { hash, rosette } from '../src/components/seal-art';
 import { fraction, keyMoment, momentAt } from '../src/components/seek-bar';
-import { behindText } from '../src/components/stats-panel';
+import { behindText, watchdogText } from '../src/components/stats-panel';
 import { cardLine, POSTER_MS, posterAt } from '../src/components/stream-card';
 import { refusedReasons, STALE_MS, verifiedState } from '../src/components/verified-panel';
 import { behindLive, bitrate, duration, rungLabel, short, timeSpan, topRung } from '../src/format';
@@ -193,5 +193,13 @@ describe('seek bar', () => {
   it('the_right_end_is_the_live_edge', () => {
     expect(keyMoment('End', span)).toBe('live');
     expect(keyMoment('ArrowRight', { ...span, positionMs: 1_595_000 })).toBe('live');
+  });
+});
+
+describe('watchdogText', () => {
+  it('counts_what_there_was', () => {
+    expect(watchdogText({ nudges: 2, reloads: 1, remakes: 0 })).toBe('2 nudges, 1 reload');
+    expect(watchdogText({ nudges: 0, reloads: 0, remakes: 1 })).toBe('1 restart');
+    expect(watchdogText({ nudges: 0, reloads: 0, remakes: 0 })).toBe('none');
   });
 });

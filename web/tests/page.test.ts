@@ -1,28 +1,49 @@
 import type { Browser, Page } from 'playwright-core';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { launch, readPlayer, untilPlayedTo } from './support/chromium';
+import type { Rendition } from './support/media';
 import { Origin } from './support/origin';
 
 /** The origin has so much to play, and a test waits at most so long. */
 const SECONDS = 60;
 const TEST_MS_MAX = 1_000 * SECONDS;
 
+/** At the event `hang`, what the player has made takes no more media and never says so: the freeze that nothing but a new player ends. */
+function hangOnDemand(): void {
+  const hung = new WeakSet<SourceBuffer>();
+  const made = new Set<SourceBuffer>();
+  const append = SourceBuffer.prototype.appendBuffer;
+  SourceBuffer.prototype.appendBuffer = function (data: BufferSource): void {
+    made.add(this);
+    if (!hung.has(this)) append.call(this, data);
+  };
+  window.addEventListener('hang', () => {
+    for (const buffer of made) hung.add(buffer);
+  });
+}
+
 describe('the watch page', { timeout: TEST_MS_MAX }, () => {
-  let origin: Origin;
+  let media: Rendition[];
   let browser: Browser;
+  let origin: Origin;
   let page: Page;
 
-  beforeEach(async () => {
-    origin = await Origin.start(SECONDS);
-    browser = await launch();
-    page = await browser.newPage();
-    page.setDefaultTimeout(TEST_MS_MAX / 2);
+  beforeAll(async () => {
+    [media, browser] = await Promise.all([Origin.media(SECONDS), launch()]);
   }, TEST_MS_MAX);
 
+  beforeEach(async () => {
+    origin = await Origin.start(media);
+    page = await browser.newPage();
+    page.setDefaultTimeout(TEST_MS_MAX / 2);
+  });
+
   afterEach(async () => {
-    await browser.close();
+    await page.close();
     origin.close();
   });
+
+  afterAll(() => browser.close());
 
   it('leaves_a_rung_that_the_ingest_has_shed_and_plays_on', async () => {
     await page.goto(origin.page);
@@ -34,5 +55,30 @@ describe('the watch page', { timeout: TEST_MS_MAX }, () => {
     const after = await readPlayer(page, 'level', 'levels', 'fatalErrors');
     expect(after.levels[after.level]?.name).not.toBe(shed);
     expect(after.fatalErrors).toBe(0);
+  });
+
+  it('makes_the_player_anew_when_nothing_else_moves_the_picture', async () => {
+    await page.addInitScript(hangOnDemand);
+    await page.goto(origin.page);
+    await page.waitForFunction(() => (window.sealcast?.player?.decodedFrames ?? 0) > 30);
+    await page.evaluate(() => window.dispatchEvent(new Event('hang')));
+    await page.waitForFunction(() => (window.sealcast?.player?.watchdog.remakes ?? 0) > 0);
+    await page.waitForFunction(() => window.sealcast?.player?.view === 'playing');
+    const { currentTime } = await readPlayer(page, 'currentTime');
+    await untilPlayedTo(page, currentTime + 3);
+    const { watchdog, fatalErrors } = await readPlayer(page, 'watchdog', 'fatalErrors');
+    expect(watchdog.nudges).toBeGreaterThan(0);
+    expect(watchdog.reloads).toBeGreaterThan(0);
+    expect(fatalErrors).toBe(0);
+    expect(await page.getByText(/\d restart/).count()).toBe(1);
+  });
+
+  it('leaves_a_paused_picture_alone', async () => {
+    await page.goto(origin.page);
+    await page.waitForFunction(() => (window.sealcast?.player?.decodedFrames ?? 0) > 30);
+    await page.evaluate(() => document.querySelector('video')?.pause());
+    const before = await readPlayer(page, 'currentTime', 'watchdog');
+    await page.waitForFunction(() => (window.sealcast?.player?.latencySeconds ?? 0) > 6);
+    expect(await readPlayer(page, 'currentTime', 'watchdog')).toEqual(before);
   });
 });

@@ -3,6 +3,7 @@
 import { h, setHidden, setText } from '../dom';
 import { bitrate, rungLabel, seconds } from '../format';
 import type { Player } from '../player/player';
+import type { WatchdogStats } from '../player/watchdog';
 
 export interface StatsPanel {
   panel: HTMLElement;
@@ -11,6 +12,14 @@ export interface StatsPanel {
 
 export function stallsText({ count, totalMs }: { count: number; totalMs: number }): string {
   return count === 0 ? 'none' : `${count} (${(totalMs / 1000).toFixed(1)} s in all)`;
+}
+
+/** `2 nudges, 1 reload`. Pure. */
+export function watchdogText({ nudges, reloads, remakes }: WatchdogStats): string {
+  const counted = (count: number, noun: string): string[] =>
+    count === 0 ? [] : [`${count} ${noun}${count === 1 ? '' : 's'}`];
+  const all = [...counted(nudges, 'nudge'), ...counted(reloads, 'reload'), ...counted(remakes, 'restart')];
+  return all.join(', ') || 'none';
 }
 
 /** `2.1 s (aim 1.6 s)`. Pure. */
@@ -29,6 +38,7 @@ const LINES = {
   Bandwidth: '',
   Buffered: '',
   Stalls: '',
+  Recoveries: 'What the page did about a picture that stood still while newer media was listed',
   'Dropped frames': '',
 } as const;
 type Line = keyof typeof LINES;
@@ -72,6 +82,7 @@ export function statsPanel(): StatsPanel {
       set('Bandwidth', stats.bandwidth === null ? '–' : bitrate(stats.bandwidth));
       set('Buffered', seconds(player.bufferSeconds()));
       set('Stalls', stallsText(player.stalls()));
+      set('Recoveries', watchdogText(player.watchdog()));
       set('Dropped frames', frames ? `${frames.droppedVideoFrames} of ${frames.totalVideoFrames}` : '–');
     },
   };

@@ -290,6 +290,9 @@ class Watch {
       get stalls() {
         return player.stalls();
       },
+      get watchdog() {
+        return player.watchdog();
+      },
       get startupMs() {
         return player.startupMs;
       },

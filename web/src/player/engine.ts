@@ -45,6 +45,8 @@ export interface EngineStats {
   span: Span | null;
   /** Bandwidth estimate, bit/s; null when unknown. */
   bandwidth: number | null;
+  /** Where the newest listed media ends, seconds of media time; null when nothing is listed. */
+  newestSeconds: number | null;
   /** True once the playlist says that nothing follows (EXT-X-ENDLIST). */
   endOfStream: boolean;
   fatalErrors: number;
@@ -77,6 +79,8 @@ export interface Engine {
   seekToDate(dateMs: number): boolean;
   /** The picture stood still: stay a little further from the edge for a while. */
   onStall(): void;
+  /** Begins to load again: at the live edge, or where the picture stands. */
+  reload(atEdge: boolean): void;
   stats(): EngineStats;
   destroy(): void;
 }

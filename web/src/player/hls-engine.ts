@@ -17,6 +17,7 @@ import {
 } from './engine';
 import { hlsConfig, holdBack, LIVE_DISTANCE_TARGETS_MAX, recordingConfig } from './hls-config';
 import { LiveTarget } from './live-target';
+import { newestMedia } from './newest-media';
 import { roundedVideo } from './part-edges';
 import { leavingErrors } from './pathways';
 import { positionOf, spanOf } from './playlist-dates';
@@ -51,6 +52,8 @@ export class HlsEngine implements Engine {
   #loadedOnce = false;
   /** No frame yet: what was aimed for to begin with stands. */
   #isJoining = true;
+  /** When a playlist was last answered, by `performance.now()`. */
+  #heardAtMs = 0;
   #endOfStream = false;
   #wantedHeight: number | null = null;
   #fatalErrors = 0;
@@ -104,6 +107,14 @@ export class HlsEngine implements Engine {
     this.#aim();
   }
 
+  reload(atEdge: boolean): void {
+    const hls = this.#hls;
+    hls?.stopLoad();
+    hls?.startLoad(this.#video.currentTime);
+    const edge = hls?.liveSyncPosition ?? null;
+    if (atEdge && edge !== null && edge > this.#video.currentTime) this.#video.currentTime = edge;
+  }
+
   stats(): EngineStats {
     const hls = this.#hls;
     const playing = hls?.playingDate;
@@ -118,6 +129,7 @@ export class HlsEngine implements Engine {
       endToEndSeconds: playing ? plausibleDelay((Date.now() - playing.getTime()) / 1000) : null,
       span: spanOf(details ?? null, playing?.getTime() ?? null),
       bandwidth: hls && Number.isFinite(hls.bandwidthEstimate) ? Math.round(hls.bandwidthEstimate) : null,
+      newestSeconds: this.#newestSeconds(),
       endOfStream: this.#endOfStream,
       fatalErrors: this.#fatalErrors,
       nonFatalErrors: this.#nonFatalErrors,
@@ -129,6 +141,13 @@ export class HlsEngine implements Engine {
     clearTimeout(this.#retry);
     this.#hls?.destroy();
     this.#hls = null;
+  }
+
+  #newestSeconds(): number | null {
+    const hls = this.#hls;
+    if (!hls) return null;
+    const unheard = (performance.now() - this.#heardAtMs) / 1_000;
+    return newestMedia([hls.latestLevelDetails, hls.audioTracks[hls.audioTrack]?.details], unheard);
   }
 
   #origin(): string | null {
@@ -210,6 +229,7 @@ export class HlsEngine implements Engine {
   }
 
   #onPlaylist(details: LevelDetails): void {
+    this.#heardAtMs = performance.now();
     if (!this.#loadedOnce && !details.live && !this.#begin) {
       // The stream ended before we came: there is nothing to join.
       this.#hls?.stopLoad();

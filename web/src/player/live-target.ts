@@ -64,6 +64,11 @@ export class EdgeKeeper {
     this.#chosen = true;
   }
 
+  /** True while the viewer is behind by choice. */
+  get isBehind(): boolean {
+    return this.#chosen;
+  }
+
   /** The viewer asked for the live edge. */
   onLive(): void {
     this.#chosen = false;

@@ -73,6 +73,10 @@ export class NativeEngine implements Engine {
   /** The browser sees to its buffer itself. */
   onStall(): void {}
 
+  reload(atEdge: boolean): void {
+    if (atEdge) this.seekToLive();
+  }
+
   stats(): EngineStats {
     const edge = this.#edge();
     const start = this.#video.getStartDate?.().getTime() ?? Number.NaN;
@@ -90,6 +94,7 @@ export class NativeEngine implements Engine {
       endToEndSeconds: plausibleDelay((Date.now() - shown) / 1000),
       span: isDated ? { startMs: date(first), endMs: date(edge), positionMs: shown } : null,
       bandwidth: null,
+      newestSeconds: edge,
       endOfStream: this.#ended,
       fatalErrors: this.#fatalErrors,
       nonFatalErrors: 0,

@@ -9,6 +9,7 @@ import { NativeEngine } from './native-engine';
 import type { Recording } from './recording';
 import { StallMeter, type StallStats } from './stalls';
 import type { PlayerPhase } from './view-state';
+import { type Measure, nudgeTarget, Watchdog, type WatchdogStats } from './watchdog';
 
 /** How often the position is looked at, milliseconds: finer than the shortest stall that counts. */
 const SAMPLE_MS = 100;
@@ -18,8 +19,9 @@ const LIVE_MS = 8_000;
 /** What was paused for longer may have left the live window when it goes on, milliseconds. */
 const PAUSE_MS_MAX = 20_000;
 
-/** Nobody expects the picture to move. */
-const STILL: ReadonlySet<PlayerPhase> = new Set(['idle', 'starting', 'finished', 'failed']);
+/** Nobody expects the picture to move; nor while it starts. */
+const OVER: ReadonlySet<PlayerPhase> = new Set(['idle', 'finished', 'failed']);
+const STILL: ReadonlySet<PlayerPhase> = new Set([...OVER, 'starting']);
 
 const NO_STATS: EngineStats = {
   level: -1,
@@ -31,6 +33,7 @@ const NO_STATS: EngineStats = {
   endToEndSeconds: null,
   span: null,
   bandwidth: null,
+  newestSeconds: null,
   endOfStream: false,
   fatalErrors: 0,
   nonFatalErrors: 0,
@@ -49,6 +52,7 @@ export class Player {
   readonly video: HTMLVideoElement;
   readonly #onChange: () => void;
   readonly #meter = new StallMeter();
+  readonly #watchdog = new Watchdog();
   readonly #edge = new EdgeKeeper();
   readonly #glass: GlassMeter;
   readonly #timer: ReturnType<typeof setInterval>;
@@ -68,6 +72,8 @@ export class Player {
   /** What is on screen is still from before that. */
   #isAsking = false;
   #isRecording = false;
+  /** Where the picture stood when the watchdog began to act, seconds. */
+  #stoodAt = 0;
   #paused: { atMs: number; positionMs: number } | null = null;
   /** As it was last known: it stands while a recording loads. */
   #span: Span | null = null;
@@ -117,6 +123,10 @@ export class Player {
 
   stalls(): StallStats {
     return this.#meter.stats();
+  }
+
+  watchdog(): WatchdogStats {
+    return this.#watchdog.stats();
   }
 
   /** Seconds buffered ahead of the playhead. */
@@ -188,12 +198,14 @@ export class Player {
       void this.play();
       return;
     }
-    const recording = this.#recording;
-    if (!recording) return;
+    if (this.#recording) await this.#loadRecording(this.#recording, dateMs);
+  }
+
+  async #loadRecording(recording: Recording, dateMs: number): Promise<void> {
     this.#isAsking = true;
     const offsetSeconds = await recording.offset(dateMs).catch(() => null);
     // Another moment was chosen meanwhile, or the live edge.
-    if (!this.#isAsking || this.#goingToMs !== dateMs) return;
+    if (!this.#isAsking || (this.#goingToMs ?? dateMs) !== dateMs) return;
     this.#isAsking = false;
     if (offsetSeconds === null) this.#goingToMs = null;
     else this.#switchTo(recording.url, { offsetSeconds, dateMs });
@@ -309,13 +321,15 @@ export class Player {
   }
 
   #sample(): void {
+    this.#watch();
     const { video } = this;
     const before = this.#meter.stats();
-    const over = video.ended || STILL.has(this.#phase);
+    const isActing = this.#watchdog.isActing;
     this.#meter.sample({
       nowMs: performance.now(),
-      position: video.currentTime,
-      shouldMove: !video.paused && !video.seeking && !over && !this.#atDryEnd(),
+      // What the watchdog does moves the position, and is no picture that moves.
+      position: isActing ? this.#stoodAt : video.currentTime,
+      shouldMove: isActing || (this.#isExpected() && !video.seeking && !STILL.has(this.#phase)),
     });
     const after = this.#meter.stats();
     if (after.count > before.count) this.#engine?.onStall();
@@ -325,6 +339,49 @@ export class Player {
     const { latencySeconds, targetSeconds } = this.stats();
     const inputs = { nowMs: performance.now(), latencySeconds, targetSeconds, paused: video.paused };
     if (this.#edge.tick(inputs)) this.#engine?.seekToLive();
+  }
+
+  /** Whether there is a picture that may be expected to move. */
+  #isExpected(): boolean {
+    return !this.video.paused && !this.video.ended && !OVER.has(this.#phase) && !this.#atDryEnd();
+  }
+
+  #watch(): void {
+    const { video } = this;
+    const { isActing } = this.#watchdog;
+    const measure = this.#watchdog.sample({
+      nowMs: performance.now(),
+      position: video.currentTime,
+      bufferSeconds: this.bufferSeconds(),
+      newest: this.stats().newestSeconds,
+      shouldMove: this.#isExpected() && !document.hidden,
+      isBeginning: !isActing && (video.seeking || this.#phase === 'starting'),
+    });
+    if (measure === null) return;
+    if (!isActing) this.#stoodAt = video.currentTime;
+    this.#take(measure);
+  }
+
+  #take(measure: Measure): void {
+    const { buffered, currentTime } = this.video;
+    if (measure === 'nudge') {
+      const ranges = Array.from({ length: buffered.length }, (_, index) => index).map(
+        (index) => [buffered.start(index), buffered.end(index)] as const,
+      );
+      const target = nudgeTarget(ranges, currentTime);
+      if (target !== null) this.video.currentTime = target;
+    } else if (measure === 'reload') {
+      this.#engine?.reload(!this.#isRecording && !this.#edge.isBehind);
+    } else {
+      this.#remake();
+    }
+  }
+
+  /** A new player, at the live edge or at the moment of the recording that is on screen. */
+  #remake(): void {
+    const positionMs = this.stats().span?.positionMs ?? null;
+    if (!this.#isRecording) this.#switchTo(this.#liveUrl, null);
+    else if (this.#recording && positionMs !== null) void this.#loadRecording(this.#recording, positionMs);
   }
 
   #atDryEnd(): boolean {

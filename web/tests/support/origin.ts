@@ -59,9 +59,12 @@ export class Origin {
     });
   }
 
-  /** Goes on for so many seconds. */
-  static async start(seconds: number): Promise<Origin> {
-    const media = await makeMedia(PARTS_BEFORE * PART_SECONDS + seconds);
+  /** What there is to play for so many seconds; several streams may play it. */
+  static media(seconds: number): Promise<Rendition[]> {
+    return makeMedia(PARTS_BEFORE * PART_SECONDS + seconds);
+  }
+
+  static async start(media: Rendition[]): Promise<Origin> {
     const origin = new Origin(media);
     origin.#server.listen(0, '127.0.0.1');
     await once(origin.#server, 'listening');
