@@ -93,12 +93,12 @@ describe('Watchdog', () => {
     expect(watched.run(200, 0).measures).toEqual(['nudge']);
   });
 
-  it('is_three_times_as_patient_at_the_begin_and_while_the_viewer_seeks', () => {
-    const { done } = new Watched().run(100, 0, { isBeginning: true }).run(6_800, 0);
+  it('is_five_times_as_patient_at_the_begin_and_while_the_viewer_seeks', () => {
+    const { done } = new Watched().run(100, 0, { isBeginning: true }).run(9_000, 0);
     expect(done.map(([measure, at]) => [measure, at - 100])).toEqual([
-      ['nudge', 3_000],
-      ['reload', 4_200],
-      ['remake', 5_400],
+      ['nudge', 5_000],
+      ['reload', 7_000],
+      ['remake', 9_000],
     ]);
   });
 

@@ -12,8 +12,11 @@ const STEPS: readonly (readonly [Measure, number])[] = [
   ['reload', 1_400],
   ['remake', 1_800],
 ];
-/** Before the first picture and while the viewer seeks, each step takes so many times longer. */
-const BEGINNING_FACTOR = 3;
+/**
+ * Before the first picture and while the viewer seeks, each step takes so many times longer: on a machine that is slow for everybody, a
+ * join that is begun again takes longer still.
+ */
+const BEGINNING_FACTOR = 5;
 /** Patience doubles with each new player, up to this factor: a standstill of 14 s before the next one. */
 const PATIENCE_MAX = 8;
 /** A picture that has moved for so long is well again, and patience is as it was. Milliseconds. */
