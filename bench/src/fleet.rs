@@ -97,9 +97,9 @@ impl Fleet {
             nodes.push(Node { name, child, addresses });
         }
         let identity = tls::Identity::load(&to_ingest.identity)?;
-        let mut viewers = identity.client();
+        let mut viewers = identity.client(tls::Server::Any(Role::Broadcast));
         viewers.alpn_protocols = vec![b"h2".to_vec()];
-        let (pushes, buses) = (identity.http_client()?, vec![control, ingest]);
+        let (pushes, buses) = (identity.http_client(tls::Server::Any(Role::Broadcast))?, vec![control, ingest]);
         let guard = shutdown.drop_guard();
         let mut fleet = Self { nodes, owners, viewers, pushes, clock, author, buses, _shutdown: guard };
         for _ in 0..segments * 8 {

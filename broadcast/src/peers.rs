@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use media::{Digest, LogSequence, NodeId, ObjectName, StreamId};
 use messages::AlertReason;
+use node::tls::{Clients, WrongServer};
 use seal::limits::TAIL_MAX;
 use sha2::{Digest as _, Sha256};
 
@@ -43,7 +44,7 @@ impl Addresses {
 /// The client side of the data plane.
 #[derive(Debug, Clone)]
 pub(crate) struct Peers {
-    pub(crate) client: reqwest::Client,
+    pub(crate) clients: Clients,
     pub(crate) addresses: Addresses,
 }
 
@@ -84,8 +85,12 @@ impl Peers {
 
     async fn fetch(&self, peer: &NodeId, path: String, bytes_max: u64) -> Result<Bytes, Failure> {
         let base = self.addresses.get(peer).ok_or(Failure::Absent)?;
-        let sent = self.client.get(format!("{base}{path}")).send().await;
-        let mut response = sent.map_err(|_| Failure::Absent)?;
+        let client = self.clients.to(peer).map_err(|_| Failure::Absent)?;
+        let sent = client.get(format!("{base}{path}")).send().await;
+        let mut response = sent.map_err(|error| match WrongServer::in_causes(&error) {
+            Some(wrong) => Failure::Fault(AlertReason::Identity, wrong.to_string()),
+            None => Failure::Absent,
+        })?;
         if response.status() != StatusCode::OK {
             return Err(Failure::Absent);
         }

@@ -12,11 +12,12 @@ use bytes::Bytes;
 use cluster::Membership;
 use cluster::policy::Standing;
 use media::{BitsPerSecond, UnixMillis};
-use messages::{NodeState, SessionInfo};
+use messages::{NodeState, Role, SessionInfo};
 use node::clock::Clock;
 use node::http::Limits;
 use node::ops::ReadyFlag;
 use node::presence::PresenceParts;
+use node::tls::Clients;
 use node::{CancellationToken, Context, files, http, presence};
 use seal::{Keyring, RootPublicKey};
 use tokio::net::TcpListener;
@@ -120,7 +121,10 @@ impl Broadcast {
         let (handle, outputs, gate_thread) =
             Actor::spawn_keeping(gate, kept, context.clock, shutdown.clone())?.into_parts();
         let addresses = Addresses::default();
-        let peers = Peers { client: context.identity.http_client()?, addresses: addresses.clone() };
+        let peers = Peers {
+            clients: Clients::new(Arc::clone(&context.identity), Role::Broadcast),
+            addresses: addresses.clone(),
+        };
         // Half as much as for the streams that it owns.
         let fetched = (context.clock, config.media_bytes_max / 2);
         let fetcher = Fetcher::new(context.id.clone(), peers.clone(), handle.clone(), fetched);

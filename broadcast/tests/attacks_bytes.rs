@@ -7,7 +7,8 @@ mod support;
 use bytes::Bytes;
 use http::StatusCode;
 use media::{ObjectName, Slot};
-use messages::AlertReason;
+use messages::{AlertReason, Role};
+use node::tls::Server;
 use support::studio::{Row, Studio};
 use support::{Ingest, Node, Zone, eventually};
 
@@ -143,7 +144,7 @@ async fn pushes_that_are_none_of_an_ingests_business() {
     assert!([StatusCode::PAYLOAD_TOO_LARGE, StatusCode::SERVICE_UNAVAILABLE].contains(&status), "{status}");
     // Another broadcast node may pull, but not push; and without a certificate nobody gets in at all.
     let stranger = zone.stranger("evil", "https://127.0.0.1:9".to_owned()).await;
-    let client = stranger.identity.http_client().unwrap();
+    let client = stranger.identity.http_client(Server::Any(Role::Broadcast)).unwrap();
     let request = client.put(format!("{}/live/demo/1080p/1/9.0.m4s", node.data)).body("x");
     assert_eq!(request.send().await.unwrap().status(), StatusCode::FORBIDDEN);
     let request = client.put(format!("{}/live/demo/seals", node.data)).body("x");

@@ -198,3 +198,45 @@ async fn owner_that_does_not_answer_is_asked_last_from_then_on() {
     }
     panic!("still asked, {} times by now", asked.load(Ordering::SeqCst));
 }
+
+/// Serves rubbish at the address of a node of another name, whose presence names it as the data plane of `b2`.
+async fn edge_does_not_ask(identity: impl AsyncFnOnce(&Zone) -> Arc<node::tls::Identity>) {
+    let zone = Zone::start().await;
+    let mut studio = Studio::new("demo", zone.now());
+    let listener = node::http::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
+    let data = format!("https://{}", listener.local_addr().unwrap());
+    let tls = identity(&zone).await.server_mutual();
+    let asked = Arc::<AtomicUsize>::default();
+    let counted = asked.clone();
+    let router = axum::Router::new().fallback(move || async move {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Response::new(Body::from(vec![7; 2000]))
+    });
+    let limits = node::http::Limits::default();
+    tokio::spawn(node::http::serve_tls(listener, tls, router, limits, CancellationToken::new()));
+    let _named = zone.stranger("b2", data).await;
+
+    let (owner, edge) = (zone.node("b1").await, zone.node("b3").await);
+    let owners = [owner.id.clone(), support::studio::node("b2")];
+    let ingest = zone.ingest_of("i1", &studio, &owners).await;
+    let mut segments = 0;
+    while !zone.has_alerted(&edge, AlertReason::Identity) {
+        let rows = play(&ingest, &[&owner], &mut studio).await;
+        listed(&[&edge], &studio, &rows).await;
+        segments += 1;
+        assert!(segments < 300, "the server was never met");
+        assert_eq!(asked.load(Ordering::SeqCst), 0, "it was asked for media");
+    }
+    zone.alerted(&edge, AlertReason::Identity).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "it was asked for media");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_that_is_another_node_than_the_owner_is_not_asked() {
+    edge_does_not_ask(async |zone| zone.identity("evil").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_that_is_no_broadcast_node_is_not_asked() {
+    edge_does_not_ask(async |zone| zone.ingest_identity("i2").await).await;
+}

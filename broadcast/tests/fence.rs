@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use messages::Role;
+use node::tls::Server;
 use support::studio::{Row, Studio};
 use support::{Ingest, Node, Zone, listed};
 
@@ -37,7 +39,7 @@ async fn fenced_log_does_not_grow_until_an_epoch_opens_or_its_asker_is_gone() {
     ingest.play(&[&b1], &mut studio).await;
 
     // A broadcast node may not: nothing is held back.
-    let stranger = zone.identity("b2").await.http_client().unwrap();
+    let stranger = zone.identity("b2").await.http_client(Server::Any(Role::Broadcast)).unwrap();
     assert_eq!(fence(&stranger, &b1, &studio).await.0, StatusCode::FORBIDDEN);
     let mut head = studio.row(zone.now());
     put(&ingest, &b1, &head).await;

@@ -11,7 +11,7 @@ use messages::{Prefix, Role};
 use node::broker::{Access, EmbeddedBroker, User};
 use node::bus::{Message, Subscription};
 use node::ops::Ops;
-use node::tls::{Authority, Identity};
+use node::tls::{Authority, Identity, Server};
 use node::{CancellationToken, Redacted};
 use reqwest::{Client, Method, StatusCode};
 use seal::{Keyring, RootPublicKey, SealingKey, Signer as _};
@@ -78,7 +78,7 @@ impl Cluster {
     /// An HTTP client with a certificate of this role.
     fn client(&self, name: &str, role: Role) -> Client {
         let paths = self.authority.issue(&NodeId::new(name).unwrap(), role, &[]).unwrap();
-        Identity::load(&paths).unwrap().http_client().unwrap()
+        Identity::load(&paths).unwrap().http_client(Server::Node(Role::Control, NodeId::new("c1").unwrap())).unwrap()
     }
 
     async fn listen(&self, filter: &str) -> Subscription {
@@ -156,7 +156,8 @@ async fn certificate_decides_what_a_caller_may_do() {
     }
     let stranger = Authority::ensure(&cluster.directory.path().join("other"), &node::clock::Clock::new()).unwrap();
     let paths = stranger.issue(&NodeId::new("i1").unwrap(), Role::Ingest, &[]).unwrap();
-    let client = Identity::load(&paths).unwrap().http_client().unwrap();
+    let client =
+        Identity::load(&paths).unwrap().http_client(Server::Node(Role::Control, NodeId::new("c1").unwrap())).unwrap();
     assert!(client.get(format!("{base}/streams")).send().await.is_err(), "another authority's certificate");
 }
 

@@ -1,9 +1,9 @@
 //! This node's standing with the authority: its sealing key, the grant for it, the keyring, and the table of stream keys.
 //!
-//! Owns the private key (made here on the first start, never sent) and the polling of control. No publisher is accepted before
+//! Owns the private key (made here on the first start, never sent) and the polling of control, at the configured addresses and
+//! nowhere else: whoever answers there decides what is published. No publisher is accepted before
 //! there is a valid grant and a table.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,12 +11,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use bytes::{Bytes, BytesMut};
 use media::{StreamId, UnixMillis};
+use messages::Role;
+use node::tls::Server;
 use node::{CancellationToken, files};
 use seal::{Freshness, Keyring, RootPublicKey, SealBody, Sealed, SealingKey, Signer as _};
 use tokio::sync::watch;
 
 use crate::keys::{KeyTable, StreamEntry};
-use crate::nodes::Nodes;
 
 /// File of the sealing key's seed, in the node's data directory; mode 0600.
 const KEY_FILE: &str = "sealing.key";
@@ -36,9 +37,9 @@ const RENEW_SHARE: i64 = 3;
 /// The standing. One for the role, shared by all streams.
 pub(crate) struct Authority {
     context: node::Context,
+    /// Reaches nodes of role control alone.
     http: reqwest::Client,
     control: Vec<String>,
-    nodes: Nodes,
     key: SealingKey,
     keyring: Mutex<Keyring>,
     /// None before control has answered. One that is there stays while control is away.
@@ -52,13 +53,7 @@ impl Authority {
     ///
     /// # Errors
     /// When either file cannot be read, or is not what it should be; names the path.
-    pub(crate) fn load(
-        context: &node::Context,
-        root_key: &Path,
-        control: Vec<String>,
-        http: reqwest::Client,
-        nodes: Nodes,
-    ) -> Result<Arc<Self>> {
+    pub(crate) fn load(context: &node::Context, root_key: &Path, control: &[String]) -> Result<Arc<Self>> {
         let anchor = files::read_bounded(root_key)?;
         let root = RootPublicKey::from_bytes(&anchor)
             .with_context(|| format!("{} is not a root public key", root_key.display()))?;
@@ -67,9 +62,8 @@ impl Authority {
         Ok(Arc::new(Self {
             keyring: Mutex::new(Keyring::new(context.cluster.clone(), root)),
             context: context.clone(),
-            http,
-            control: control.into_iter().map(|url| url.trim_end_matches('/').to_owned()).collect(),
-            nodes,
+            http: context.identity.http_client(Server::Any(Role::Control))?,
+            control: control.iter().map(|url| url.trim_end_matches('/').to_owned()).collect(),
             key,
             table: watch::Sender::new(None),
             granted_until: watch::Sender::new(None),
@@ -169,11 +163,9 @@ impl Authority {
     }
 
     async fn refresh(&self) -> Result<()> {
-        let bases: BTreeSet<String> = self.control.iter().cloned().chain(self.nodes.control()).collect();
-        anyhow::ensure!(!bases.is_empty(), "no control node is configured or seen on the bus");
         let mut last = None;
-        for base in bases {
-            match self.refresh_from(&base).await {
+        for base in &self.control {
+            match self.refresh_from(base).await {
                 Ok(()) => return Ok(()),
                 Err(error) => last = Some(error.context(format!("control at {base}"))),
             }

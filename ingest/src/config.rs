@@ -28,8 +28,8 @@ pub struct Config {
     pub rtmps_listen: Option<SocketAddr>,
     /// RTMP application that publishers name in their URL. Default `live`.
     pub application: String,
-    /// Base URLs of the control nodes' data planes (`https://host:port`), tried in order. Default none: then those that announce
-    /// themselves on the bus are used. In the file: `control` at its top level.
+    /// Base URLs of the control nodes' data planes (`https://host:port`), tried in order; at least one. Nothing that comes by
+    /// the bus names a control node. In the file: `control` at its top level.
     #[serde(skip)]
     pub control: Vec<String>,
     /// File with the root public key: the trust anchor of all grants. Default `root.pub`. In the file: `root_key` at its

@@ -11,10 +11,11 @@ use futures_util::future::join_all;
 use media::{Epoch, StreamId};
 use node::files;
 use node::http::REMEMBERED;
+use node::tls::Clients;
 use seal::RefusalReason;
 
 use crate::authority::{Authority, read_answer};
-use crate::nodes::Nodes;
+use crate::nodes::{DataPlane, Nodes};
 use crate::session::log::LogPosition;
 
 /// How long the nodes may take to answer. The pipeline looks at the first 2.5 s of a session before anything is sealed, so this
@@ -42,7 +43,7 @@ impl Unreliable {
 #[derive(Debug, Clone)]
 pub(crate) struct Heads {
     directory: PathBuf,
-    http: reqwest::Client,
+    clients: Clients,
     nodes: Nodes,
 }
 
@@ -93,10 +94,10 @@ impl Found {
 
 impl Heads {
     /// Keeps its files in `data`, the node's directory.
-    pub(crate) fn new(data: &Path, http: reqwest::Client, nodes: Nodes) -> Result<Self> {
+    pub(crate) fn new(data: &Path, clients: Clients, nodes: Nodes) -> Result<Self> {
         let directory = data.join("streams");
         files::create_directory(&directory)?;
-        Ok(Self { directory, http, nodes })
+        Ok(Self { directory, clients, nodes })
     }
 
     /// Asks every broadcast node that is there, and reads the disk.
@@ -119,7 +120,7 @@ impl Heads {
             Some(Ok(head)) => Some(LogPosition::after(&head)),
             None => None,
         };
-        let asked = self.nodes.online().into_iter().map(|base| self.ask(base, stream, ask));
+        let asked = self.nodes.online().into_iter().map(|plane| self.ask(plane, stream, ask));
         let answers = join_all(asked).await;
         let heads = answers.iter().flatten().flatten();
         let positions = heads.filter_map(|head| {
@@ -150,20 +151,21 @@ impl Heads {
     /// The newest position that one node has admitted; `None` when it has none or does not answer.
     pub(crate) async fn admitted_by(
         &self,
-        base: String,
+        plane: DataPlane,
         stream: &StreamId,
         authority: &Authority,
     ) -> Option<LogPosition> {
-        let head = self.ask(base, stream, Ask::Head).await??;
+        let head = self.ask(plane, stream, Ask::Head).await??;
         authority.verify(&head.cose, stream).map(|head| LogPosition::after(&head))
     }
 
     /// `None`: no answer; `Some(None)`: the node has no such log.
-    async fn ask(&self, base: String, stream: &StreamId, ask: Ask) -> Option<Option<NodeHead>> {
-        let log = format!("{base}/live/{stream}");
+    async fn ask(&self, plane: DataPlane, stream: &StreamId, ask: Ask) -> Option<Option<NodeHead>> {
+        let http = self.clients.to(&plane.node).ok()?;
+        let log = format!("{}/live/{stream}", plane.url);
         let request = match ask {
-            Ask::Head => self.http.get(format!("{log}/head")),
-            Ask::Fence => self.http.post(format!("{log}/fence")),
+            Ask::Head => http.get(format!("{log}/head")),
+            Ask::Fence => http.post(format!("{log}/fence")),
         };
         let answer = request.timeout(ASK_TIMEOUT).send().await.ok()?;
         let is_remembered = answer.headers().contains_key(REMEMBERED);

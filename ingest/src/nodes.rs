@@ -1,4 +1,5 @@
-//! The nodes of the cluster, as their presence on the bus says: whom to push to, and whom to ask for grants.
+//! The nodes of the cluster, as their presence on the bus says: whom to push to. A presence is a claim: connections to a node are
+//! bound to its name and role. Where control is, the configuration says and nobody else.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,13 +31,21 @@ pub(crate) struct BroadcastNode {
     pub(crate) started_at: UnixMillis,
 }
 
+/// Where a node's data plane is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DataPlane {
+    /// Whose it is: the client to reach it with is this node's.
+    pub(crate) node: NodeId,
+    /// Base URL, without a slash at the end.
+    pub(crate) url: String,
+}
+
 type Map = Arc<BTreeMap<NodeId, BroadcastNode>>;
 
 /// What is known of the cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Nodes {
     broadcast: watch::Receiver<Map>,
-    control: watch::Receiver<Map>,
     /// Held for one look, never across an await.
     cluster: Arc<Mutex<Cluster>>,
     clock: Clock,
@@ -54,10 +63,10 @@ impl Nodes {
     pub(crate) async fn start(context: &node::Context, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let mut presences = context.bus.subscribe(&context.prefix.filter("nodes/+")).await?;
         let mut policies = context.bus.subscribe(&context.prefix.filter("policy")).await?;
-        let (broadcast, control) = (watch::Sender::new(Map::default()), watch::Sender::new(Map::default()));
+        let broadcast = watch::Sender::new(Map::default());
         let clock = context.clock;
         let cluster = Arc::<Mutex<Cluster>>::default();
-        let nodes = Self { broadcast: broadcast.subscribe(), control: control.subscribe(), cluster, clock };
+        let nodes = Self { broadcast: broadcast.subscribe(), cluster, clock };
         let (prefix, heard) = (context.prefix.clone(), nodes.clone());
         tokio::spawn(async move {
             loop {
@@ -69,10 +78,8 @@ impl Nodes {
                 let Some(message) = message else { return };
                 let Ok(topic) = prefix.parse(&message.topic) else { continue };
                 let Some(presence) = heard.hear(&topic, &message) else { continue };
-                match presence.role {
-                    Role::Broadcast => note(&broadcast, presence),
-                    Role::Control => note(&control, presence),
-                    Role::Ingest | Role::LoadBalancer => {}
+                if presence.role == Role::Broadcast {
+                    note(&broadcast, presence);
                 }
             }
         });
@@ -144,28 +151,21 @@ impl Nodes {
     }
 
     /// Data planes of the broadcast nodes that are there.
-    pub(crate) fn online(&self) -> Vec<String> {
-        online(&self.broadcast)
+    pub(crate) fn online(&self) -> Vec<DataPlane> {
+        there(&self.broadcast.borrow()).collect()
     }
 
     /// Data planes of at most `max` broadcast nodes that are there: of these, or of any when none of these is.
-    pub(crate) fn some(&self, wanted: &[NodeId], max: usize) -> Vec<String> {
+    pub(crate) fn some(&self, wanted: &[NodeId], max: usize) -> Vec<DataPlane> {
         let map = self.broadcast.borrow();
-        let there = |node: &&BroadcastNode| node.state != NodeState::Offline;
-        let data = |node: &BroadcastNode| node.data.clone();
-        let named: Vec<_> = wanted.iter().filter_map(|id| map.get(id)).filter(there).take(max).map(data).collect();
-        if named.is_empty() { map.values().filter(there).take(max).map(data).collect() } else { named }
-    }
-
-    /// Data planes of the control nodes that are there.
-    pub(crate) fn control(&self) -> Vec<String> {
-        online(&self.control)
+        let named: Vec<_> = there(&map).filter(|plane| wanted.contains(&plane.node)).take(max).collect();
+        if named.is_empty() { there(&map).take(max).collect() } else { named }
     }
 }
 
-fn online(map: &watch::Receiver<Map>) -> Vec<String> {
-    let there = |node: &&BroadcastNode| node.state != NodeState::Offline;
-    map.borrow().values().filter(there).map(|node| node.data.clone()).collect()
+fn there(map: &Map) -> impl Iterator<Item = DataPlane> {
+    let online = map.iter().filter(|(_, node)| node.state != NodeState::Offline);
+    online.map(|(id, node)| DataPlane { node: id.clone(), url: node.data.clone() })
 }
 
 /// Takes a presence in. An offline message carries no URL: the one known stays.

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Result;
+use messages::Role;
 use node::CancellationToken;
+use node::tls::Clients;
 
 use crate::authority::Authority;
 use crate::heads::Heads;
@@ -37,9 +39,14 @@ impl Ingest {
     /// Checks the configuration and binds the listeners.
     ///
     /// # Errors
-    /// When a value is out of range, the slate's picture cannot be shown, or the address is taken; names which.
+    /// When a value is out of range, no control node is configured, the slate's picture cannot be shown, or the address is taken; names which.
     pub async fn load(config: Config, context: node::Context) -> Result<Self> {
         config.check()?;
+        anyhow::ensure!(
+            !config.control.is_empty(),
+            "no control node is configured, and nothing else says where one is: \
+             write control = [\"https://HOST:PORT\"], where HOST is one of its certificate's names"
+        );
         let named = config.clone();
         let slate = tokio::task::spawn_blocking(move || named.slate()).await??.map(Arc::new);
         node::ops::describe(crate::help::HELP);
@@ -66,12 +73,11 @@ impl Ingest {
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         let Self { server, config, context, ready, slate } = self;
         let presence = node::presence::spawn(&context, node::presence::PresenceParts::default, shutdown.clone());
-        let http = context.identity.http_client()?;
+        let clients = Clients::new(Arc::clone(&context.identity), Role::Broadcast);
         let nodes = Nodes::start(&context, shutdown.clone()).await?;
-        let authority =
-            Authority::load(&context, &config.root_key, config.control.clone(), http.clone(), nodes.clone())?;
-        let heads = Heads::new(&context.data, http.clone(), nodes.clone())?;
-        let links = Links { context: context.clone(), http, nodes, replicas: config.owners };
+        let authority = Authority::load(&context, &config.root_key, &config.control)?;
+        let heads = Heads::new(&context.data, clients.clone(), nodes.clone())?;
+        let links = Links { context: context.clone(), clients, nodes, replicas: config.owners };
         let services = Services {
             pipeline: pipeline::Config { part_target: config.targets().part, ..config.pipeline.clone() },
             config,

@@ -6,6 +6,7 @@
 //! proxy; the accept loop and the life cycle are ours (see [`accept`]).
 
 mod accept;
+mod certificate;
 mod http2;
 mod line;
 mod members;
@@ -44,6 +45,10 @@ const HELP: &[(&str, &str)] = &[
     ("loadbalancer_retries_total", "Requests sent to another node after one had failed."),
     ("loadbalancer_upstream_failures_total", "Requests that a node failed before it answered, by node."),
     ("loadbalancer_viewers", "Viewers' open connections."),
+    (
+        "loadbalancer_wrong_servers_total",
+        "Requests not sent because the server did not prove to be the node that was meant, by node.",
+    ),
 ];
 
 /// Configuration of a load balancer.
@@ -130,7 +135,7 @@ impl LoadBalancer {
         let status = Arc::clone(&members);
         node.ops.status(node.id.as_str(), move || status.status());
         let follow = members::follow(Arc::clone(&members), node.clone(), ready, shutdown.clone());
-        let probes = probe::run(Arc::clone(&members), node.identity.client(), node.clock, shutdown.clone());
+        let probes = probe::run(Arc::clone(&members), Arc::clone(&node.identity), node.clock, shutdown.clone());
         let balancer = Balancer::new(members, sticky, Trust::new(Arc::clone(&node.identity)), shutdown.clone());
         let serve = accept::serve(listener, node.identity.server_public(), balancer, connections_max, shutdown.clone());
         let probes = async {

@@ -19,6 +19,7 @@ use pingora::upstreams::peer::Tracing;
 use pingora::{Error, ErrorType, Result};
 use tokio::net::TcpStream;
 
+use crate::certificate::Certificates;
 use crate::upstream::CONNECT_TIMEOUT;
 
 /// All connections to a node.
@@ -27,6 +28,7 @@ pub(crate) struct Line {
     clock: Clock,
     /// Monotonic time of the last word of the node, in milliseconds.
     heard_ms: AtomicU64,
+    certificates: Certificates,
     open: Mutex<Vec<Weak<Socket>>>,
 }
 
@@ -43,7 +45,12 @@ pub(crate) struct Dial {
 
 impl Line {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, heard_ms: AtomicU64::new(0), open: Mutex::default() }
+        Self { clock, heard_ms: AtomicU64::new(0), certificates: Certificates::default(), open: Mutex::default() }
+    }
+
+    /// What the node has shown that it is the node.
+    pub(crate) const fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// The node said something.

@@ -16,15 +16,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use media::NodeId;
 use node::CancellationToken;
 use node::clock::Clock;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use node::tls::Identity;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::certificate;
 use crate::members::{Members, Target};
 
 /// How often a node is probed. The next probe does not wait for the one before: a node that is frozen has missed two after
@@ -45,9 +43,7 @@ struct Kept {
 }
 
 /// Probes all nodes until `shutdown`.
-pub(crate) async fn run(members: Arc<Members>, mut tls: ClientConfig, clock: Clock, shutdown: CancellationToken) {
-    tls.alpn_protocols = vec![b"h2".to_vec()];
-    let tls = TlsConnector::from(Arc::new(tls));
+pub(crate) async fn run(members: Arc<Members>, identity: Arc<Identity>, clock: Clock, shutdown: CancellationToken) {
     let mut connections: BTreeMap<NodeId, Arc<Connection>> = BTreeMap::new();
     let mut probes = JoinSet::new();
     let mut ticks = tokio::time::interval(INTERVAL);
@@ -62,10 +58,10 @@ pub(crate) async fn run(members: Arc<Members>, mut tls: ClientConfig, clock: Clo
         connections.retain(|node, _| targets.iter().any(|target| target.node == *node));
         for target in targets.into_iter().take(PROBES_MAX.saturating_sub(probes.len())) {
             let connection = connections.entry(target.node.clone()).or_default().clone();
-            let (members, tls) = (members.clone(), tls.clone());
+            let (members, identity) = (members.clone(), identity.clone());
             probes.spawn(async move {
                 let asked_at = clock.elapsed();
-                let answer = tokio::time::timeout(TIMEOUT, connection.ask(&target, &tls)).await;
+                let answer = tokio::time::timeout(TIMEOUT, connection.ask(&target, &identity)).await;
                 if matches!(answer, Ok(Ok(()))) {
                     target.line.heard();
                     members.probed(&target, Probe::Answered);
@@ -90,22 +86,20 @@ fn is_our_delay(under_way: Duration) -> bool {
 
 impl Connection {
     /// Any answer will do: what it says is for viewers to judge.
-    async fn ask(&self, target: &Target, tls: &TlsConnector) -> anyhow::Result<()> {
-        let mut sender = self.sender(target, tls).await?;
+    async fn ask(&self, target: &Target, identity: &Identity) -> anyhow::Result<()> {
+        let mut sender = self.sender(target, identity).await?;
         sender.ready().await?;
         let request = Request::builder().method(Method::HEAD).uri(format!("https://{}/", target.node));
         sender.send_request(request.body(Empty::new())?).await?;
         Ok(())
     }
 
-    async fn sender(&self, target: &Target, tls: &TlsConnector) -> anyhow::Result<SendRequest<Empty<Bytes>>> {
+    async fn sender(&self, target: &Target, identity: &Identity) -> anyhow::Result<SendRequest<Empty<Bytes>>> {
         let mut kept = self.0.lock().await;
         if let Some(kept) = kept.as_ref().filter(|kept| !kept.sender.is_closed()) {
             return Ok(kept.sender.clone());
         }
-        let stream = TcpStream::connect(target.address).await?;
-        // The node's certificate names the node, wherever it runs.
-        let stream = tls.connect(ServerName::try_from(target.node.to_string())?, stream).await?;
+        let stream = certificate::connect(target, identity).await?;
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         let driver = tokio::spawn(async move {
             // How it ended shows in the probes.

@@ -18,7 +18,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result, RetryType};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::line::Line;
+use crate::certificate;
 use crate::members::{Among, Members, Target};
 use crate::sticky::{self, StickyKey, Token};
 use crate::upstream::{self, Trust};
@@ -42,6 +42,8 @@ const ABSENT: &str = "No broadcast node that can be reached has this.\n";
 
 /// What waited on a node is better asked for elsewhere.
 const NODE_IS_STOPPING: ErrorType = ErrorType::Custom("NodeIsStopping");
+/// The server at the node's address is not the node: it gets no request, and viewers nothing of it.
+const NOT_THE_NODE: ErrorType = ErrorType::Custom("NotTheNode");
 /// The node is an edge and does not have what an owner may have.
 const NODE_IS_AN_EDGE: ErrorType = ErrorType::Custom("NodeIsAnEdge");
 
@@ -62,8 +64,8 @@ pub(crate) struct Request {
     stream: Option<StreamId>,
     among: Among,
     tried: Vec<NodeId>,
-    /// The connections to the node that was tried last.
-    line: Option<Arc<Line>>,
+    /// The node that was tried last.
+    target: Option<Target>,
     /// Kept until there is a connection to the node.
     connecting: Option<OwnedSemaphorePermit>,
 }
@@ -71,8 +73,8 @@ pub(crate) struct Request {
 impl Request {
     /// The node said something.
     fn heard(&self) {
-        if let Some(line) = &self.line {
-            line.heard();
+        if let Some(target) = &self.target {
+            target.line.heard();
         }
     }
 
@@ -183,8 +185,9 @@ impl ProxyHttp for Balancer {
         }
         let target = self.choose(request).await?;
         request.tried.push(target.node.clone());
-        request.line = Some(target.line.clone());
-        Ok(Box::new(upstream::peer(&target, &self.trust)))
+        let peer = upstream::peer(&target, &self.trust);
+        request.target = Some(target);
+        Ok(Box::new(peer))
     }
 
     async fn connected_to_upstream(
@@ -193,11 +196,17 @@ impl ProxyHttp for Balancer {
         _reused: bool,
         _peer: &HttpPeer,
         _fd: std::os::fd::RawFd,
-        _digest: Option<&Digest>,
+        digest: Option<&Digest>,
         request: &mut Request,
     ) -> Result<()> {
         request.connecting = None;
-        Ok(())
+        let target = request.target.as_ref().ok_or_else(|| Error::new(NOT_THE_NODE))?;
+        let tls = digest.and_then(|digest| digest.ssl_digest.as_ref()).ok_or_else(|| Error::new(NOT_THE_NODE))?;
+        if certificate::is_of_node(&tls.cert_digest, target, self.trust.identity()).await {
+            return Ok(());
+        }
+        metrics::counter!("loadbalancer_wrong_servers_total", "node" => target.node.to_string()).increment(1);
+        Err(Error::new(NOT_THE_NODE).into_up())
     }
 
     async fn upstream_request_filter(

@@ -1,4 +1,5 @@
-//! How the balancer connects to nodes: many requests on few connections, and no request in another's way.
+//! How the balancer connects to nodes: many requests on few connections, and no request in another's way. That the server is the
+//! node is checked in [`crate::certificate`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl Trust {
 
 /// What Pingora needs to know to send a request to a node.
 pub(crate) fn peer(target: &Target, trust: &Trust) -> HttpPeer {
-    // The node's certificate names the node, wherever it runs.
+    // The certificate names the node, wherever it runs.
     let mut peer = HttpPeer::new(target.address, true, target.node.to_string());
     let dial = Dial::new(target.line.clone());
     let options = &mut peer.options;

@@ -7,8 +7,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::node::tls::{Identity, IdentityPaths};
+use ::node::tls::{Identity, IdentityPaths, Server};
 use anyhow::{Context as _, bail};
+use messages::Role;
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -65,7 +66,9 @@ impl Admin {
         let settings = settings::read(flags.config.as_deref())?;
         let data = flags.data.clone().unwrap_or(settings.data);
         let file = AdminFile::read(&data)?;
-        let http = Identity::load(&file.identity)?.http_client()?;
+        // The control node that wrote the file showed it the identity that it serves with.
+        let identity = Identity::load(&file.identity)?;
+        let http = identity.http_client(Server::Node(Role::Control, identity.node().clone()))?;
         Ok(Self { http, base: format!("{}/cluster/v1/admin", file.control), json: flags.json })
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use broadcast::Broadcast;
 use control::Control;
 use ingest::Ingest;
@@ -71,7 +71,13 @@ fn take_identity(role: Role, settings: &mut settings::File) -> anyhow::Result<Op
     node.private_key = Some(claim.identity.key.clone());
     bus.username = Some(claim.id.to_string());
     bus.password_file = Some(claim.password_file.clone());
-    bus.ca = Some(claim.identity.ca.clone());
+    ensure!(
+        claim.broker_ca.exists() || !bus.urls.iter().any(|url| url.starts_with("mqtts://")),
+        "{} is missing: brokers have an authority of their own. Run `sealcast certs renew` where the authority is, and give this \
+         machine its folder again, and each broker its new certificate",
+        claim.broker_ca.display()
+    );
+    bus.ca = Some(claim.broker_ca.clone());
     Ok(Some(claim))
 }
 

@@ -34,7 +34,8 @@ pub(crate) struct File {
     pub https_listen: SocketAddr,
     /// Where the embedded broker listens (`sealcast up`). Default: `127.0.0.1:1883`.
     pub mqtt_listen: SocketAddr,
-    /// Whether it asks for TLS, with the certificate of the control node; needed where it listens beyond this machine. Default: false.
+    /// Whether it asks for TLS, with a certificate that `certs/broker-ca.pem` in the data directory vouches for; needed where it
+    /// listens beyond this machine. Default: false.
     pub mqtt_tls: bool,
     /// Where the ops plane listens. Default: `127.0.0.1:9090`.
     pub ops_listen: SocketAddr,

@@ -18,7 +18,7 @@ use messages::Role;
 use node::CancellationToken;
 use node::broker::{Access, EmbeddedBroker, User};
 use node::ops::{Ops, OpsServer};
-use node::tls::{Authority, Identity};
+use node::tls::{Authority, BrokerCertificate};
 use tokio::task::JoinSet;
 
 use crate::admin::AdminFile;
@@ -93,6 +93,7 @@ struct Station {
 struct Builder<'a> {
     settings: &'a settings::File,
     authority: Authority,
+    brokers: Authority,
     users: Vec<User>,
     ops: Arc<Ops>,
     bus_shutdown: CancellationToken,
@@ -121,8 +122,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The embedded broker, for the users that were added. With TLS it shows the certificate of `control`.
-    async fn broker(&mut self, control: &NodeId) -> anyhow::Result<EmbeddedBroker> {
+    /// The embedded broker, for the users that were added. With TLS it shows a certificate of its own authority.
+    async fn broker(&mut self) -> anyhow::Result<EmbeddedBroker> {
         let config = node::broker::Config {
             listen: self.settings.mqtt_listen,
             users: std::mem::take(&mut self.users),
@@ -132,10 +133,12 @@ impl Builder<'_> {
         if !self.settings.mqtt_tls {
             return Ok(broker);
         }
-        let paths = self.authority.issue(control, Role::Control, &self.settings.public_names)?;
-        let identity = Arc::new(Identity::load(&paths)?);
-        tokio::spawn(Arc::clone(&identity).follow(self.bus_shutdown.clone()));
-        Ok(broker.with_tls(identity.server_broker()))
+        let directory = self.settings.data.join("certs");
+        let name = NodeId::new("broker").expect("a valid name");
+        let paths = self.brokers.issue_in(&directory, &name, None, &self.settings.public_names)?;
+        let certificate = BrokerCertificate::load(&paths)?;
+        tokio::spawn(Arc::clone(&certificate).follow(self.bus_shutdown.clone()));
+        Ok(broker.with_tls(certificate.server()))
     }
 
     async fn context(&self, id: &NodeId, role: Role, broker: SocketAddr) -> anyhow::Result<node::Context> {
@@ -144,7 +147,7 @@ impl Builder<'_> {
         let identity = self.authority.issue(id, role, names)?;
         let bus = node::bus::Config {
             urls: vec![bus_url(self.settings, broker)],
-            ca: Some(self.authority.ca_path()),
+            ca: Some(self.brokers.ca_path()),
             username: Some(id.to_string()),
             password_file: Some(self.password_path(id.as_str())),
             ..node::bus::Config::default()
@@ -184,9 +187,11 @@ impl Station {
 
         let ops = Ops::new();
         let ops_server = ops.load(settings.ops_listen).await?;
+        let certs = settings.data.join("certs");
         let mut builder = Builder {
             settings,
-            authority: Authority::ensure(&settings.data.join("certs"), &node::clock::Clock::new())?,
+            authority: Authority::ensure(&certs, &node::clock::Clock::new())?,
+            brokers: Authority::ensure_for_brokers(&certs, &node::clock::Clock::new())?,
             users: Vec::new(),
             ops: Arc::clone(&ops),
             bus_shutdown: CancellationToken::new(),
@@ -196,7 +201,7 @@ impl Station {
             builder.add_user(node.as_str(), access(role))?;
         }
         builder.add_user(OBSERVER, Access::Observer)?;
-        let broker = builder.broker(&control_id).await?;
+        let broker = builder.broker().await?;
         let bus = broker.address();
 
         let mut config = settings.role.control.clone();

@@ -59,8 +59,8 @@ fn a_cluster_is_made_once_and_each_role_has_its_own_folder() {
     let all = directory.path().join("certs");
     let names =
         |folder: &str| files(&all.join(folder)).into_keys().map(|p| p.display().to_string()).collect::<Vec<_>>();
-    assert_eq!(names("ingest"), ["ca.pem", "ingest1.key", "ingest1.password", "ingest1.pem"]);
-    assert_eq!(names("broker"), ["acl", "ca.pem", "mosquitto.key", "mosquitto.pem", "passwords"]);
+    assert_eq!(names("ingest"), ["broker-ca.pem", "ca.pem", "ingest1.key", "ingest1.password", "ingest1.pem"]);
+    assert_eq!(names("broker"), ["acl", "broker-ca.pem", "mosquitto.key", "mosquitto.pem", "passwords"]);
     assert!(names("loadbalancer").contains(&"sticky.key".to_owned()));
     for path in made.keys().filter(|path| path.extension().is_none_or(|e| e != "pem") && !path.ends_with(".lock")) {
         let mode = std::fs::metadata(directory.path().join(path)).unwrap().permissions().mode() & 0o777;
@@ -128,8 +128,13 @@ fn certificates_are_renewed_and_the_authority_replaced_with_their_names() {
     let before = files(directory.path());
     assert!(certs(directory.path(), &["rotate", "--step", "issue"]).unwrap_err().contains("`trust`"));
     certs(directory.path(), &["rotate", "--step", "trust"]).unwrap();
-    assert!(changed(&before).iter().all(|path| path.ends_with("/ca.pem")), "all trust both, none is renewed yet");
-    assert_eq!(changed(&before).len(), 6);
+    let trusted = |path: &String| path.ends_with("/ca.pem") || path.ends_with("/broker-ca.pem");
+    assert!(changed(&before).iter().all(trusted), "all trust both, none is renewed yet");
+    assert_eq!(
+        changed(&before).len(),
+        5 + 6,
+        "the authority of nodes in four folders and above, that of brokers in five"
+    );
     assert!(certs(directory.path(), &["rotate", "--step", "issue"]).unwrap().starts_with("8 "));
     certs(directory.path(), &["rotate", "--step", "forget"]).unwrap();
     assert_eq!(names("b2"), named);
@@ -138,6 +143,67 @@ fn certificates_are_renewed_and_the_authority_replaced_with_their_names() {
     assert_ne!(trusted, &before[Path::new("certs/ca.pem")]);
     assert_eq!(&now[Path::new("certs/broadcast/ca.pem")], trusted);
     assert_eq!(String::from_utf8_lossy(trusted).matches("BEGIN").count(), 1);
+    let for_brokers = &now[Path::new("certs/broker-ca.pem")];
+    assert_ne!(for_brokers, &before[Path::new("certs/broker-ca.pem")]);
+    assert_eq!(&now[Path::new("certs/broadcast/broker-ca.pem")], for_brokers);
+}
+
+/// As `sealcast certs cluster` made it when one authority signed nodes and brokers.
+fn with_one_authority() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    certs(directory.path(), &CLUSTER).unwrap();
+    let all = directory.path().join("certs");
+    for path in files(&all).into_keys().filter(|path| path.to_str().unwrap().contains("broker-ca.")) {
+        std::fs::remove_file(all.join(path)).unwrap();
+    }
+    std::fs::copy(all.join("ca.pem"), all.join("broker/ca.pem")).unwrap();
+    directory
+}
+
+#[test]
+fn cluster_with_one_authority_for_all_is_given_one_for_brokers() {
+    let again: &[&[&str]] = &[&["renew"], &CLUSTER];
+    for arguments in again {
+        let directory = with_one_authority();
+        let before = files(directory.path());
+        let said = certs(directory.path(), arguments).unwrap();
+        assert!(
+            said.contains("brokers have an authority of their own now") && said.contains("restart the nodes"),
+            "{said}"
+        );
+        let now = files(directory.path());
+        for folder in ["", "control/", "ingest/", "broadcast/", "loadbalancer/", "broker/"] {
+            let copy = &now[Path::new(&format!("certs/{folder}broker-ca.pem"))];
+            assert_eq!(copy, &now[Path::new("certs/broker-ca.pem")], "{folder}");
+        }
+        let changed: Vec<String> = before
+            .iter()
+            .filter(|(path, bytes)| now.get(*path) != Some(bytes))
+            .map(|(path, _)| path.display().to_string())
+            .collect();
+        assert_eq!(changed, ["certs/broker/mosquitto.key", "certs/broker/mosquitto.pem"], "nodes stay as they are");
+        assert!(!certs(directory.path(), arguments).unwrap().contains("of their own now"), "said once");
+    }
+}
+
+#[test]
+fn node_of_a_cluster_with_one_authority_says_how_to_go_on() {
+    let directory = with_one_authority();
+    let bus = "[bus]\nurls = [\"mqtts://127.0.0.1:1\"]\n";
+    let by_folder = format!("[node]\nidentities = \"certs/broadcast\"\nid = \"b1\"\n{bus}");
+    let by_file = format!(
+        "[node]\nid = \"b1\"\nca = \"certs/ca.pem\"\ncertificate = \"certs/broadcast/b1.pem\"\n\
+         private_key = \"certs/broadcast/b1.key\"\n{bus}ca = \"certs/ca.pem\"\n"
+    );
+    for (config, what) in [(by_folder, "broker-ca.pem is missing"), (by_file, "ca.pem is the authority of the nodes")] {
+        std::fs::write(directory.path().join("node.toml"), config).unwrap();
+        let mut command = sealcast();
+        command.args(["broadcast", "--config", "node.toml", "--ops-listen", "127.0.0.1:0"]);
+        let output = command.current_dir(directory.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{said}");
+        assert!(said.contains(what) && said.contains("`sealcast certs renew`"), "{said}");
+    }
 }
 
 #[test]

@@ -377,7 +377,7 @@ async fn broker_that_is_told_to_asks_for_tls_and_everything_serves() {
         command.args(["-h", host, "-p", port, "-u", "observer", "-P", &password, "-C", "1", "-W", "20"]);
         command.args(["-t", "sealcast/v1/nodes/b1"]).args(arguments).output().unwrap()
     };
-    let heard = onlooker(&["--cafile", &up.ca().display().to_string()]);
+    let heard = onlooker(&["--cafile", &up.directory.path().join("data/certs/broker-ca.pem").display().to_string()]);
     assert!(String::from_utf8_lossy(&heard.stdout).contains("\"b1\""), "{heard:?}");
     assert!(!onlooker(&[]).status.success(), "without TLS");
     let metrics = get(&up.http, &format!("{}/metrics", support::text(&up.ready, "ops"))).await.unwrap();

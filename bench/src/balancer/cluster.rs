@@ -163,7 +163,7 @@ impl Cluster {
         let parts = move || PresenceParts { https: Some(https.clone()), ..PresenceParts::default() };
         node::presence::spawn(&context, parts, shutdown.clone());
 
-        let mut viewers = context.identity.client();
+        let mut viewers = context.identity.client(tls::Server::Any(Role::LoadBalancer));
         viewers.alpn_protocols = vec![b"h2".to_vec()];
         let cluster = Self {
             viewers,

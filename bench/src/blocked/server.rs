@@ -146,9 +146,9 @@ impl Server {
         control.bus.publish(Message { topic, payload: author.grant.clone(), retain: true }).await?;
 
         let Addresses { https, data, ops } = child.begin(&to_child).await?;
-        let mut viewers = ingest.client();
+        let mut viewers = ingest.client(tls::Server::Any(Role::Broadcast));
         viewers.alpn_protocols = vec![b"h2".to_vec()];
-        let pushes = ingest.http_client()?;
+        let pushes = ingest.http_client(tls::Server::Any(Role::Broadcast))?;
         let _shutdown = shutdown.drop_guard();
         let mut node = Self { child, https, data, ops, viewers, pushes, clock, author, _shutdown };
         for _ in 0..segments * 8 {

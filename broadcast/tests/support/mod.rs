@@ -119,7 +119,7 @@ impl Zone {
     pub async fn node_with(&self, name: &str, configure: impl FnOnce(&mut Config)) -> Node {
         let bus_shutdown = self.shutdown.child_token();
         let context = self.context(name, Role::Broadcast, &bus_shutdown).await;
-        let client = context.identity.http_client().unwrap();
+        let client = context.identity.http_client(tls::Server::Any(Role::Broadcast)).unwrap();
         let mut config = Config { root_key: self.root_key.clone(), ..Config::default() };
         configure(&mut config);
         let broadcast = Broadcast::load(config, context).await.unwrap();
@@ -147,7 +147,7 @@ impl Zone {
     /// As [`Zone::ingest`], for a stream that nodes of these names own.
     pub async fn ingest_of(&self, name: &str, studio: &Studio, owners: &[NodeId]) -> Ingest {
         let context = self.context(name, Role::Ingest, &self.shutdown).await;
-        let client = context.identity.http_client().unwrap();
+        let client = context.identity.http_client(tls::Server::Any(Role::Broadcast)).unwrap();
         self.publish_key(&self.authority.grant(&studio.key, self.now()), studio).await;
         let ingest = Ingest { context, client };
         ingest.announce_to(studio, owners).await;
@@ -200,6 +200,11 @@ impl Zone {
             }
         });
         context
+    }
+
+    /// Identity of an ingest, to serve with.
+    pub async fn ingest_identity(&self, name: &str) -> Arc<tls::Identity> {
+        self.context(name, Role::Ingest, &self.shutdown.child_token()).await.identity
     }
 
     /// Identity of a node, to serve with.

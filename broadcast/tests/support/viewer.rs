@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use node::tls::Identity;
+use messages::Role;
+use node::tls::{Identity, Server};
 
 use super::Node;
 
@@ -15,7 +16,7 @@ pub struct Viewer {
 
 impl Viewer {
     pub fn new(identity: &Identity, protocol: &[u8], node: &Node) -> Self {
-        let mut tls = identity.client();
+        let mut tls = identity.client(Server::Any(Role::Broadcast));
         tls.alpn_protocols = vec![protocol.to_vec()];
         let client = reqwest::Client::builder().use_preconfigured_tls(tls).no_proxy().build().unwrap();
         Self { client, base: node.https.clone() }

@@ -6,7 +6,7 @@ use broadcast::viewers::{Direct, Settings, Traffic, router};
 use media::NodeId;
 use node::clock::Clock;
 use node::http::{Limits, bind, serve_tls};
-use node::tls::{Authority, Identity};
+use node::tls::{Authority, Identity, Server};
 use node::{CancellationToken, Role};
 use reqwest::{Client, Method, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -70,7 +70,7 @@ impl Site {
 
     /// Sends bytes over TLS as they are and reads until the node closes.
     pub(crate) async fn raw(&self, request: &[u8]) -> String {
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(self.identity.client()));
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(self.identity.client(Server::Any(Role::Broadcast))));
         let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
         let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
         stream.write_all(request).await.unwrap();
@@ -82,7 +82,7 @@ impl Site {
 }
 
 fn client(identity: &Identity, protocol: &[u8]) -> Client {
-    let mut tls = identity.client();
+    let mut tls = identity.client(Server::Any(Role::Broadcast));
     tls.alpn_protocols = vec![protocol.to_vec()];
     Client::builder().use_preconfigured_tls(tls).no_proxy().build().unwrap()
 }

@@ -156,7 +156,7 @@ pub enum AlertReason {
     Key,
     /// Signature wrong.
     Signature,
-    /// Another cluster's or stream's seal.
+    /// Another cluster's or stream's seal; a server that is not the node that was meant.
     Identity,
     /// Epoch older than one seen.
     Epoch,

@@ -75,8 +75,8 @@ impl Setup {
     /// `bus_shutdown` ends the bus. Cancel it after the roles have ended, so that their last word gets out.
     ///
     /// # Errors
-    /// When the identity does not load, does not belong to this node and role, the directory cannot be made, or the
-    /// bus configuration is not valid.
+    /// When the identity does not load, does not belong to this node and role, the brokers' authority is the nodes', the directory
+    /// cannot be made, or the bus configuration is not valid.
     pub async fn start(self, bus_shutdown: CancellationToken) -> Result<Context> {
         let clock = Clock::new();
         let started_at = clock.wall();
@@ -90,6 +90,10 @@ impl Setup {
             self.role,
             self.id
         );
+        if let Some(ca) = self.bus.ca.as_deref().filter(|_| self.bus.urls.iter().any(|url| url.starts_with("mqtts://")))
+        {
+            tls::ensure_apart(ca, &identity.authorities())?;
+        }
         files::create_directory(&self.data)?;
         let prefix = Prefix::new(&self.bus.prefix)?;
         let will = presence::offline(&prefix, &self.id, self.role, started_at, started_at);

@@ -51,6 +51,7 @@ const HELP: &[(&str, &str)] = &[
         "tls_certificate_end_seconds",
         "When the certificates of a node end, the public ones apart, in seconds since 1970.",
     ),
+    ("tls_wrong_servers_total", "Servers refused because they are not the node that was meant, by the role that was."),
 ];
 
 type StatusFn = Arc<dyn Fn() -> Value + Send + Sync>;

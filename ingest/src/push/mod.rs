@@ -16,6 +16,7 @@ use cluster::owners::Replicas;
 use cluster::replicas::{Owned, Placed};
 use media::{Epoch, LogSequence, NodeId, StreamId};
 use node::CancellationToken;
+use node::tls::Clients;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -31,7 +32,7 @@ const PLACE_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(crate) struct Links {
     pub(crate) context: node::Context,
-    pub(crate) http: reqwest::Client,
+    pub(crate) clients: Clients,
     pub(crate) nodes: Nodes,
     /// How many nodes own each stream.
     pub(crate) replicas: Replicas,
@@ -225,8 +226,15 @@ impl Receivers {
                     receiver.node.send_if_modified(moved);
                 }
                 None => {
+                    let http = match self.links.clients.to(id) {
+                        Ok(http) => http,
+                        Err(error) => {
+                            tracing::error!(peer = %id, error = format!("{error:#}"), "no client for a node");
+                            continue;
+                        }
+                    };
                     let (stop, node) = (self.shutdown.child_token(), watch::Sender::new(seen.clone()));
-                    let (shared, http) = (Arc::clone(&self.shared), self.links.http.clone());
+                    let shared = Arc::clone(&self.shared);
                     let task = node_task::NodeTask::new(id.clone(), shared, http, node.subscribe(), stop.clone());
                     self.tasks.spawn(task.run());
                     self.known.insert(id.clone(), Receiver { node, _stop: stop.drop_guard() });

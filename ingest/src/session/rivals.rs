@@ -161,11 +161,11 @@ impl Watching {
         if self.asked.len() >= ASKED_MAX * 2 {
             return;
         }
-        for base in self.hub.services.links.nodes.some(&self.owners, ASKED_MAX) {
+        for plane in self.hub.services.links.nodes.some(&self.owners, ASKED_MAX) {
             let (hub, stream) = (Arc::clone(&self.hub), self.stream.clone());
             self.asked.spawn(async move {
                 let Services { heads, authority, .. } = &hub.services;
-                heads.admitted_by(base, &stream, authority).await
+                heads.admitted_by(plane, &stream, authority).await
             });
         }
     }

@@ -14,15 +14,16 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use ingest::{Config, Ingest};
 use media::{NodeId, UnixMillis};
-use messages::{Role, SessionInfo, SessionState, Topic};
+use messages::{NodeState, Presence, Role, SessionInfo, SessionState, Topic};
 use node::broker::{Access, EmbeddedBroker, User};
 use node::ops::Ops;
-use node::tls::Authority;
+use node::tls::{Authority, BrokerCertificate, Identity};
 use node::{CancellationToken, Context, Setup, bus, http};
 use seal::{Grant, Keyring, RootKey, StreamPattern};
 use sha2::Digest as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt as _;
 
 use crate::receiver::Receiver;
@@ -40,12 +41,20 @@ pub(crate) struct Cluster {
     sessions: watch::Receiver<Vec<SessionInfo>>,
     config: Config,
     authority: Authority,
+    /// The control node, on the bus.
+    pub(crate) c1: Option<Context>,
     broker: SocketAddr,
     broker_task: Option<(CancellationToken, JoinHandle<()>)>,
     shutdown: CancellationToken,
     ingest: Option<(CancellationToken, JoinHandle<()>)>,
     tasks: Vec<JoinHandle<()>>,
-    nodes: BTreeMap<String, CancellationToken>,
+    nodes: BTreeMap<String, Served>,
+}
+
+/// A node that is served.
+struct Served {
+    url: String,
+    shutdown: CancellationToken,
 }
 
 /// The authority, as far as an ingest sees it.
@@ -56,7 +65,9 @@ pub(crate) struct Control {
     pub(crate) grants: AtomicBool,
     /// Keys of the stream `demo`: one, or none where it was deleted. `None` while control answers nothing of use.
     pub(crate) table: Mutex<Option<Vec<String>>>,
-    /// Questions for the table that had no answer.
+    /// Questions for the table.
+    pub(crate) asked: AtomicUsize,
+    /// Those that had no answer.
     pub(crate) unanswered: AtomicUsize,
     granted: Mutex<usize>,
 }
@@ -81,6 +92,7 @@ async fn grant(State(control): State<Arc<Control>>, public_key: Bytes) -> Result
 }
 
 async fn streams(State(control): State<Arc<Control>>) -> Result<String, StatusCode> {
+    control.asked.fetch_add(1, Ordering::SeqCst);
     let Some(keys) = control.table.lock().unwrap().clone() else {
         control.unanswered.fetch_add(1, Ordering::SeqCst);
         return Err(StatusCode::INTERNAL_SERVER_ERROR);
@@ -118,6 +130,7 @@ impl Cluster {
             receiver: Arc::clone(&receiver),
             grants: AtomicBool::new(true),
             table: Mutex::new(Some(vec![KEY.to_owned()])),
+            asked: AtomicUsize::new(0),
             unanswered: AtomicUsize::new(0),
             granted: Mutex::default(),
         });
@@ -138,6 +151,7 @@ impl Cluster {
                 ..Config::default()
             },
             authority,
+            c1: None,
             broker,
             broker_task: Some(broker_task),
             shutdown,
@@ -145,12 +159,15 @@ impl Cluster {
             tasks: Vec::new(),
             nodes: BTreeMap::new(),
         };
-        change(&mut cluster.config);
         let router = Router::new()
             .route("/cluster/v1/grants", post(grant))
             .route("/cluster/v1/streams", get(streams))
             .with_state(Arc::clone(&cluster.control));
-        cluster.serve("c1", Role::Control, router).await;
+        let c1 = cluster.serve("c1", Role::Control, router).await;
+        // By name, so that it sorts behind all addresses.
+        cluster.config.control = vec![cluster.nodes["c1"].url.replace("127.0.0.1", "localhost")];
+        change(&mut cluster.config);
+        cluster.c1 = Some(c1);
         let router = cluster.receiver.router();
         let b1 = cluster.serve("b1", Role::Broadcast, router).await;
         cluster.listen(&b1).await;
@@ -179,13 +196,12 @@ impl Cluster {
 
     async fn serve(&mut self, name: &str, role: Role, router: Router) -> Context {
         let here = self.shutdown.child_token();
-        self.nodes.insert(name.to_owned(), here.clone());
         self.serve_until(name, role, router, here).await
     }
 
     /// A node says that it is gone.
     pub(crate) fn leave(&self, name: &str) {
-        self.nodes[name].cancel();
+        self.nodes[name].shutdown.cancel();
     }
 
     pub(crate) async fn serve_until(
@@ -196,12 +212,8 @@ impl Cluster {
         here: CancellationToken,
     ) -> Context {
         let context = self.context(name, role).await;
-        let listener = http::bind(loopback(), "a_listen").await.unwrap();
-        let data = format!("https://{}", listener.local_addr().unwrap());
-        let (tls, token) = (context.identity.server_mutual(), here.clone());
-        self.tasks.push(tokio::spawn(async move {
-            http::serve_tls(listener, tls, router, http::Limits::default(), token).await.unwrap();
-        }));
+        let data = self.serve_here(context.identity.server_mutual(), router, here.clone()).await;
+        self.nodes.insert(name.to_owned(), Served { url: data.clone(), shutdown: here.clone() });
         let parts = move || node::presence::PresenceParts { data: Some(data.clone()), ..Default::default() };
         self.tasks.push(node::presence::spawn(&context, parts, here.clone()));
         let shutdown = self.shutdown.clone();
@@ -210,6 +222,78 @@ impl Cluster {
             here.cancel();
         });
         context
+    }
+
+    /// Serves with an identity that is another node's than the one that is expected there; the URL.
+    pub(crate) async fn impersonate(&mut self, stolen: &Identity, router: Router) -> String {
+        self.serve_over(stolen.server_mutual(), router).await
+    }
+
+    /// Serves as long as the cluster is there; the URL.
+    pub(crate) async fn serve_over(&mut self, tls: Arc<ServerConfig>, router: Router) -> String {
+        let here = self.shutdown.child_token();
+        self.serve_here(tls, router, here).await
+    }
+
+    /// A broker's certificate, with its authority in a file of its own.
+    pub(crate) fn broker_certificate(&self) -> Arc<BrokerCertificate> {
+        let directory = self.file("certs");
+        let brokers = Authority::ensure_for_brokers(&directory, &node::clock::Clock::new()).unwrap();
+        BrokerCertificate::load(&brokers.issue_in(&directory, &"broker".parse().unwrap(), None, &[]).unwrap()).unwrap()
+    }
+
+    /// From now on whatever the brokers' authority signed has a chain to what nodes trust.
+    pub(crate) fn trust_brokers_as_nodes(&self) {
+        let read = |name: &str| std::fs::read_to_string(self.file(name)).unwrap();
+        let both = format!("{}{}", read("certs/ca.pem"), read("certs/broker-ca.pem"));
+        std::fs::write(self.file("certs/ca.pem"), both).unwrap();
+    }
+
+    async fn serve_here(&mut self, tls: Arc<ServerConfig>, router: Router, here: CancellationToken) -> String {
+        let listener = http::bind(loopback(), "a_listen").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        self.tasks.push(tokio::spawn(async move {
+            http::serve_tls(listener, tls, router, http::Limits::default(), here).await.unwrap();
+        }));
+        url
+    }
+
+    /// Says of a node, with its own login, what its presence is to be. The broker keeps it.
+    pub(crate) async fn say_presence(&self, name: &str, own: Role, claimed: Role, data: String) -> Context {
+        let context = self.context(name, own).await;
+        let presence = Presence {
+            node: context.id.clone(),
+            role: claimed,
+            state: NodeState::Online,
+            at: context.clock.wall(),
+            started_at: context.started_at,
+            https: None,
+            data: Some(data),
+            public: None,
+            load: messages::Load::default(),
+            streams: vec![],
+            edges: vec![],
+        };
+        let topic = context.prefix.name(&Topic::Node(context.id.clone()));
+        let payload = serde_json::to_vec(&presence).unwrap().into();
+        context.bus.publish(bus::Message { topic, payload, retain: true }).await.unwrap();
+        context
+    }
+
+    /// Control says that streams have changed, until the ingest has asked for them so often more.
+    pub(crate) async fn streams_are_asked_for(&self, times: usize) {
+        let context = self.c1.as_ref().unwrap();
+        let topic = context.prefix.name(&Topic::CatalogueUpdate);
+        let wanted = self.control.asked.load(Ordering::SeqCst) + times;
+        let asked = async {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(50));
+            while self.control.asked.load(Ordering::SeqCst) < wanted {
+                ticks.tick().await;
+                let message = bus::Message { topic: topic.clone(), payload: "{}".into(), retain: false };
+                context.bus.publish(message).await.unwrap();
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), asked).await.expect("control is not asked");
     }
 
     /// Seals and sessions off the bus.
@@ -236,6 +320,13 @@ impl Cluster {
     }
 
     pub(crate) async fn start_ingest(&mut self) {
+        self.launch_ingest().await;
+        if self.control.grants.load(Ordering::SeqCst) {
+            self.ready().await;
+        }
+    }
+
+    async fn launch_ingest(&mut self) {
         let context = self.context("i1", Role::Ingest).await;
         let ingest = Ingest::load(self.config.clone(), context).await.unwrap();
         self.rtmp = ingest.rtmp_address();
@@ -244,9 +335,6 @@ impl Cluster {
         let running = token.clone();
         let task = tokio::spawn(async move { ingest.run(running).await.unwrap() });
         self.ingest = Some((token, task));
-        if self.control.grants.load(Ordering::SeqCst) {
-            self.ready().await;
-        }
     }
 
     pub(crate) async fn ready(&self) {
@@ -256,6 +344,12 @@ impl Cluster {
             }
         };
         tokio::time::timeout(std::time::Duration::from_secs(20), ready).await.expect("ingest never became ready");
+    }
+
+    /// Starts the ingest with `control` as its control nodes, and does not wait until it has a grant.
+    pub(crate) async fn start_ingest_under(&mut self, control: String) {
+        self.config.control = vec![control];
+        self.launch_ingest().await;
     }
 
     /// Clean shutdown of the ingest alone; how long it took.
@@ -322,12 +416,17 @@ impl Cluster {
 
     /// How many were refused for `reason`, in this process.
     pub(crate) async fn refused(&self, reason: &str) -> u64 {
+        self.counted(&format!("ingest_refused_total{{reason=\"{reason}\"}}")).await
+    }
+
+    /// A counter with its labels, of this process.
+    pub(crate) async fn counted(&self, name: &str) -> u64 {
         let request = axum::http::Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
         let response = self.ops.router().oneshot(request).await.unwrap();
         let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        let line = format!("ingest_refused_total{{reason=\"{reason}\"}} ");
         let text = String::from_utf8(body.to_vec()).unwrap();
-        text.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
+        let value = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
+        text.lines().find_map(value).unwrap_or(0)
     }
 
     /// What `/status` shows of a node.
@@ -348,20 +447,29 @@ impl Cluster {
 
     /// Waits until at least so many were refused for `reason`.
     pub(crate) async fn eventually_refused(&self, reason: &str, count: u64) {
+        self.eventually_counted(&format!("ingest_refused_total{{reason=\"{reason}\"}}"), count).await;
+    }
+
+    /// Waits until a counter has come so far.
+    pub(crate) async fn eventually_counted(&self, name: &str, count: u64) {
         let wait = async {
             let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
-            while self.refused(reason).await < count {
+            while self.counted(name).await < count {
                 ticks.tick().await;
             }
         };
         let waited = tokio::time::timeout(std::time::Duration::from_secs(10), wait).await;
-        assert!(waited.is_ok(), "{reason} was not counted");
+        assert!(waited.is_ok(), "{name} was not counted");
     }
 
     /// An identity of the cluster's authority, to see with what a server shows.
-    pub(crate) fn identity(&self, name: &str) -> node::tls::Identity {
-        let paths = self.authority.issue(&name.parse().unwrap(), Role::Broadcast, &[]).unwrap();
-        node::tls::Identity::load(&paths).unwrap()
+    pub(crate) fn identity(&self, name: &str) -> Identity {
+        self.identity_of(name, Role::Broadcast)
+    }
+
+    pub(crate) fn identity_of(&self, name: &str, role: Role) -> Identity {
+        let paths = self.authority.issue(&name.parse().unwrap(), role, &[]).unwrap();
+        Identity::load(&paths).unwrap()
     }
 
     /// Another certificate for the ingest, in place of its own.

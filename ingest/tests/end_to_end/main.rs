@@ -5,6 +5,7 @@
 mod attacks;
 mod client;
 mod cluster;
+mod impostors;
 mod limits;
 mod log;
 mod outage;

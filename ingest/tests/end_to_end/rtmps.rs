@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use messages::SessionState;
+use messages::{Role, SessionState};
+use node::tls::Server;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -18,7 +19,7 @@ fn address(cluster: &Cluster) -> SocketAddr {
 }
 
 async fn tls(cluster: &Cluster) -> TlsStream<TcpStream> {
-    let client = TlsConnector::from(Arc::new(cluster.identity("b4").client()));
+    let client = TlsConnector::from(Arc::new(cluster.identity("b4").client(Server::Any(Role::Ingest))));
     let socket = TcpStream::connect(address(cluster)).await.unwrap();
     client.connect("localhost".try_into().unwrap(), socket).await.unwrap()
 }

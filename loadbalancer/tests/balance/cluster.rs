@@ -153,6 +153,35 @@ impl Cluster {
         self.node(name, router, Limits::default()).await
     }
 
+    /// A server with a certificate of another node, `owner`, to whose names `name` was added; the presence of `name` names it.
+    pub(crate) async fn impostor(&self, name: &str, (owner, role): (&str, Role), said: &'static str) -> node::Context {
+        let names = [name.to_owned()];
+        let paths = self.authority.issue(&NodeId::new(owner).unwrap(), role, &names).unwrap();
+        let identity = node::tls::Identity::load(&paths).unwrap();
+        let listener = node::http::bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
+        let https = format!("https://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(move || async move { said });
+        let serving = self.all.child_token();
+        tokio::spawn(node::http::serve_tls(listener, identity.server_public(), router, Limits::default(), serving));
+        let own = if owner == name { role } else { Role::Broadcast };
+        let context = self.context(&NodeId::new(name).unwrap(), own).await;
+        // Whatever its role is: what it says of itself is that it is a broadcast node.
+        let said = node::Context { role: Role::Broadcast, ..context.clone() };
+        let parts = move || PresenceParts { https: Some(https.clone()), ..Default::default() };
+        node::presence::spawn(&said, parts, self.all.clone());
+        context
+    }
+
+    /// A counter of the balancer with its labels.
+    pub(crate) async fn counted(&self, name: &str) -> u64 {
+        let request = Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
+        let answer = self.balancer_ops.router().oneshot(request).await.unwrap();
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let value = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
+        text.lines().find_map(value).unwrap_or(0)
+    }
+
     /// A node that serves `router`.
     pub(crate) async fn node(&self, name: &str, router: Router, limits: Limits) -> Backend {
         self.node_behind(name, router, limits, |address| address, PresenceParts::default()).await

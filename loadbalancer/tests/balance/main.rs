@@ -5,6 +5,7 @@ mod blocked;
 mod cluster;
 mod edges;
 mod full;
+mod impostors;
 mod pair;
 mod priorities;
 mod rotation;

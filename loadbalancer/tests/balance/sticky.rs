@@ -133,7 +133,7 @@ async fn request_without_a_host_is_the_viewers_fault() {
     let cluster = Cluster::start(&NODES).await;
     let address = cluster.balancer().await;
     let context = cluster.context(&NodeId::new("b1").unwrap(), Role::Broadcast).await;
-    let mut tls = context.identity.client();
+    let mut tls = context.identity.client(node::tls::Server::Any(Role::LoadBalancer));
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let socket = tokio::net::TcpStream::connect(address).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use media::NodeId;
 use messages::Role;
-use node::tls::{self, IdentityPaths};
+use node::tls::{self, BROKER_CA_FILE, IdentityPaths, NODE_CA_FILE};
 
 /// An identity that is ours until this is dropped, or the process ends, however it ends.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Claim {
     pub id: NodeId,
     /// Its files.
     pub identity: IdentityPaths,
+    /// The authority of the brokers.
+    pub broker_ca: PathBuf,
     /// Its password for the brokers.
     pub password_file: PathBuf,
     _lock: File,
@@ -58,8 +60,9 @@ pub(crate) fn claim(directory: &Path, locks: &Path, role: Role, wanted: Option<&
 
 fn taken(directory: &Path, id: NodeId, lock: File) -> Claim {
     let file = |extension: &str| directory.join(format!("{id}.{extension}"));
-    let identity = IdentityPaths { certificate: file("pem"), key: file("key"), ca: directory.join("ca.pem") };
-    Claim { password_file: file("password"), identity, id, _lock: lock }
+    let identity = IdentityPaths { certificate: file("pem"), key: file("key"), ca: directory.join(NODE_CA_FILE) };
+    let broker_ca = directory.join(BROKER_CA_FILE);
+    Claim { broker_ca, password_file: file("password"), identity, id, _lock: lock }
 }
 
 /// The nodes of this role, in the order of their numbers.

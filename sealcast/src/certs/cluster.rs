@@ -1,8 +1,8 @@
 //! `sealcast certs cluster`: one folder for each role, so that a machine is given what its role needs and nothing of the others.
 //!
-//! In each folder: `ca.pem`, and for each node `{node}.pem`, `{node}.key` and `{node}.password`. The balancers' folder has the sticky
-//! key besides, the brokers' Mosquitto's `passwords` (hashes) and `acl`. Beside the folders is the authority itself, whose key
-//! opens everything.
+//! In each folder of a role: `ca.pem` and `broker-ca.pem`, and for each node `{node}.pem`, `{node}.key` and `{node}.password`. The
+//! balancers' folder has the sticky key besides. The brokers' has their certificates, `broker-ca.pem`, and Mosquitto's `passwords`
+//! (hashes) and `acl`. Beside the folders are the two authorities, whose keys open everything.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use node::clock::Clock;
 use node::files::{self, MODE_SECRET};
 use node::tls::Authority;
 
-use super::folder;
+use super::{brokers, folder};
 use crate::cli::{ClusterFlags, RoleName};
 
 /// Most nodes of one call: a mistyped range must not fill the disk.
@@ -40,11 +40,14 @@ pub(super) fn run(flags: &ClusterFlags) -> anyhow::Result<()> {
     let entries = entries(flags)?;
     let prefix = Prefix::new(&flags.prefix)?;
     let authority = Authority::ensure(&flags.dir, &Clock::new())?;
+    let signs_brokers = brokers(&flags.dir)?;
     for Entry { id, role, names } in &entries {
         ensure_no_other_role(&flags.dir, id, *role)?;
         let directory = flags.dir.join(folder(*role));
-        authority.issue_in(&directory, id, *role, names).with_context(|| format!("node {id}"))?;
+        let signer = if role.is_some() { &authority } else { &signs_brokers };
+        signer.issue_in(&directory, id, *role, names).with_context(|| id.to_string())?;
         if let Some(role) = role {
+            signs_brokers.share(&directory)?;
             user(&directory, id, (*role).into())?;
         }
     }
@@ -56,11 +59,12 @@ pub(super) fn run(flags: &ClusterFlags) -> anyhow::Result<()> {
             users.push(user(&directory, &id, role.into())?);
         }
     }
-    let brokers = flags.dir.join(folder(None));
-    files::create_private_directory(&brokers)?;
+    let directory = flags.dir.join(folder(None));
+    files::create_private_directory(&directory)?;
+    signs_brokers.share(&directory)?;
     users.push(user(&flags.dir, &NodeId::new(OBSERVER)?, Access::Observer)?);
-    write_if_new(&brokers.join("acl"), &mosquitto_acl(&users, &prefix))?;
-    let passwords = brokers.join("passwords");
+    write_if_new(&directory.join("acl"), &mosquitto_acl(&users, &prefix))?;
+    let passwords = directory.join("passwords");
     let existing = std::fs::read_to_string(&passwords).unwrap_or_default();
     write_if_new(&passwords, &mosquitto_passwords(&users, &existing))?;
     if entries.iter().any(|entry| entry.role == Some(Role::LoadBalancer)) {
@@ -97,7 +101,9 @@ fn ensure_no_other_role(directory: &Path, id: &NodeId, role: Option<Role>) -> an
 }
 
 fn print(directory: &Path, entries: &[Entry]) {
-    println!("authority    {}  (its key opens everything: keep it apart)", directory.join("ca.key").display());
+    for key in ["ca.key", "broker-ca.key"] {
+        println!("authority    {}  (this key opens everything: keep it apart)", directory.join(key).display());
+    }
     let mut by_role: BTreeMap<String, usize> = BTreeMap::new();
     for entry in entries {
         *by_role.entry(folder(entry.role)).or_default() += 1;

@@ -4,10 +4,12 @@ pub(crate) mod claim;
 mod cluster;
 mod rotate;
 
+use std::path::Path;
+
 use media::NodeId;
 use messages::Role;
 use node::clock::Clock;
-use node::tls::Authority;
+use node::tls::{Authority, BROKER_CA_FILE};
 
 use crate::cli::{CertsCommand, CertsFlags};
 
@@ -32,6 +34,25 @@ fn one(flags: &CertsFlags) -> anyhow::Result<()> {
     println!("certificate  {}", paths.certificate.display());
     println!("private key  {}", paths.key.display());
     Ok(())
+}
+
+/// Opens the authority of the brokers, or makes it: a cluster that is older than it has brokers that the nodes' authority signed.
+/// Brings its certificate to every folder there is. Says what has to be done when it is new.
+fn brokers(directory: &Path) -> anyhow::Result<Authority> {
+    let is_new = !directory.join(BROKER_CA_FILE).exists();
+    let is_upgrade = is_new && directory.join(folder(None)).is_dir();
+    let brokers = Authority::ensure_for_brokers(directory, &Clock::new())?;
+    for folder in FOLDERS.iter().map(|role| directory.join(folder(*role))).filter(|folder| folder.is_dir()) {
+        brokers.share(&folder)?;
+    }
+    if is_upgrade {
+        println!(
+            "brokers have an authority of their own now: {}. Give every machine its folder again ({BROKER_CA_FILE} is new in it), \
+             have the brokers read their new certificates (SIGHUP), and restart the nodes",
+            brokers.ca_path().display()
+        );
+    }
+    Ok(brokers)
 }
 
 /// Folder of a role's nodes, or of the brokers, below the authority's directory.

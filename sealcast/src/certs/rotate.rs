@@ -6,9 +6,9 @@ use anyhow::{Context as _, ensure};
 use media::NodeId;
 use node::clock::Clock;
 use node::files;
-use node::tls::{self, Authority};
+use node::tls::{self, Authority, BROKER_CA_FILE, NODE_CA_FILE};
 
-use super::{FOLDERS, folder};
+use super::{FOLDERS, brokers, folder};
 use crate::cli::{RenewFlags, RotateFlags, RotateStep};
 
 /// Renews what ends soon; with `--all` everything.
@@ -16,8 +16,8 @@ use crate::cli::{RenewFlags, RotateFlags, RotateStep};
 /// # Errors
 /// When there is no authority, or a directory cannot be written.
 pub(super) fn renew(flags: &RenewFlags) -> anyhow::Result<()> {
-    let authority = Authority::existing(&flags.dir, &Clock::new())?;
-    let renewed = issue_again(&authority, &flags.dir, flags.all)?;
+    let authorities = existing(&flags.dir)?;
+    let renewed = issue_again(&authorities, &flags.dir, flags.all)?;
     println!("{renewed} certificates renewed; nodes read them again within {:?}", tls::REREAD_INTERVAL);
     Ok(())
 }
@@ -27,45 +27,65 @@ pub(super) fn renew(flags: &RenewFlags) -> anyhow::Result<()> {
 /// # Errors
 /// When there is no authority, the steps are out of order, or a directory cannot be written.
 pub(super) fn rotate(flags: &RotateFlags) -> anyhow::Result<()> {
-    let authority = Authority::existing(&flags.dir, &Clock::new())?;
-    let (authority, next) = match flags.step {
-        RotateStep::Trust => {
-            authority.trust_next()?;
-            (authority, "give every machine its ca.pem, then --step issue")
-        }
-        RotateStep::Issue => {
-            (authority.issue_by_next()?, "give every machine its certificate and key, then --step forget")
-        }
-        RotateStep::Forget => {
-            authority.forget_others()?;
-            (authority, "give every machine its ca.pem: then the old authority is gone")
-        }
+    let authorities = existing(&flags.dir)?;
+    let next = match flags.step {
+        RotateStep::Trust => "give every machine its ca.pem and broker-ca.pem, then --step issue",
+        RotateStep::Issue => "give every machine its certificate and key, then --step forget",
+        RotateStep::Forget => "give every machine its ca.pem and broker-ca.pem: then the old authorities are gone",
     };
-    let renewed = issue_again(&authority, &flags.dir, false)?;
+    let brokers = authorities.brokers.map(|brokers| step(brokers, flags.step)).transpose()?;
+    let authorities = Authorities { nodes: step(authorities.nodes, flags.step)?, brokers };
+    let renewed = issue_again(&authorities, &flags.dir, false)?;
     println!("{renewed} certificates renewed; next: {next}");
     Ok(())
 }
 
-/// Makes the certificates below `directory` again that cannot stay, and brings `ca.pem` to every folder. Returns how many.
-fn issue_again(authority: &Authority, directory: &Path, all: bool) -> anyhow::Result<usize> {
+/// The authority of the nodes, and that of the brokers where there are any.
+struct Authorities {
+    nodes: Authority,
+    brokers: Option<Authority>,
+}
+
+fn existing(directory: &Path) -> anyhow::Result<Authorities> {
+    let nodes = Authority::existing(directory, &Clock::new())?;
+    let has_brokers = directory.join(folder(None)).is_dir() || directory.join(BROKER_CA_FILE).exists();
+    let brokers = has_brokers.then(|| brokers(directory)).transpose()?;
+    Ok(Authorities { nodes, brokers })
+}
+
+fn step(authority: Authority, step: RotateStep) -> anyhow::Result<Authority> {
+    match step {
+        RotateStep::Trust => authority.trust_next()?,
+        RotateStep::Issue => return authority.issue_by_next(),
+        RotateStep::Forget => authority.forget_others()?,
+    }
+    Ok(authority)
+}
+
+/// Makes the certificates below `directory` again that cannot stay, and brings those of the authorities to every folder. Returns how many.
+fn issue_again(authorities: &Authorities, directory: &Path, all: bool) -> anyhow::Result<usize> {
     let mut renewed = 0;
     let folders = FOLDERS.iter().map(|role| directory.join(folder(*role))).filter(|folder| folder.is_dir());
     for folder in std::iter::once(directory.to_owned()).chain(folders) {
+        if let Some(brokers) = &authorities.brokers {
+            brokers.share(&folder)?;
+        }
         for path in certificates(&folder)? {
-            renewed += usize::from(again(authority, &folder, &path, all)?);
+            renewed += usize::from(again(authorities, &folder, &path, all)?);
         }
     }
     Ok(renewed)
 }
 
-/// The certificates in a folder, the authority's left out.
+/// The certificates in a folder, those of authorities left out.
 fn certificates(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut found = Vec::new();
     for entry in entries {
         let path = entry?.path();
         let is_certificate = path.extension().is_some_and(|extension| extension == "pem");
-        if is_certificate && path.file_stem().is_some_and(|stem| stem != "ca") {
+        let is_authority = path.file_name().is_some_and(|name| name == NODE_CA_FILE || name == BROKER_CA_FILE);
+        if is_certificate && !is_authority {
             found.push(path);
         }
     }
@@ -74,7 +94,7 @@ fn certificates(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// As it was, for the same node and names.
-fn again(authority: &Authority, folder: &Path, path: &Path, all: bool) -> anyhow::Result<bool> {
+fn again(authorities: &Authorities, folder: &Path, path: &Path, all: bool) -> anyhow::Result<bool> {
     let before = files::read_bounded(path)?;
     let leaf = tls::parse_certificates(&before, path)?.swap_remove(0);
     let name = path.file_stem().and_then(|stem| stem.to_str()).with_context(|| format!("{}", path.display()))?;
@@ -86,6 +106,13 @@ fn again(authority: &Authority, folder: &Path, path: &Path, all: bool) -> anyhow
         path.display()
     );
     let (role, names) = (owner.map(|(_, role)| role), tls::names_of(&leaf));
+    let authority = match (role, &authorities.brokers) {
+        (Some(_), _) => &authorities.nodes,
+        (None, Some(brokers)) => brokers,
+        (None, None) => {
+            anyhow::bail!("{} is neither a node's certificate nor in the folder of brokers", path.display())
+        }
+    };
     if all {
         authority.issue_anew(folder, &id, role, &names)?;
     } else {

@@ -1,13 +1,15 @@
 //! Where a broker is, from its URL, and the byte stream to it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use crate::tls::BrokerTrust;
 
 const PORT_PLAIN: u16 = 1883;
 const PORT_TLS: u16 = 8883;
@@ -29,22 +31,13 @@ pub(super) struct Endpoint {
 struct Tls {
     name: ServerName<'static>,
     ca: PathBuf,
-    /// As the file said when it last made sense.
-    config: Arc<Mutex<Arc<rustls::ClientConfig>>>,
+    trust: Arc<BrokerTrust>,
 }
 
 impl Tls {
-    /// The authority may have changed since the last connection; a file that makes no sense changes nothing.
-    async fn config(&self) -> Arc<rustls::ClientConfig> {
-        let ca = self.ca.clone();
-        let read = tokio::task::spawn_blocking(move || client_config(&ca)).await;
-        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        match read {
-            Ok(Ok(read)) => *config = Arc::new(read),
-            Ok(Err(error)) => tracing::debug!(error = %format!("{error:#}"), "the brokers' authority stays as it was"),
-            Err(_) => {}
-        }
-        Arc::clone(&config)
+    async fn config(&self) -> std::io::Result<Arc<rustls::ClientConfig>> {
+        let (ca, trust) = (self.ca.clone(), Arc::clone(&self.trust));
+        Ok(tokio::task::spawn_blocking(move || trust.config(&ca)).await?)
     }
 }
 
@@ -66,8 +59,7 @@ impl Endpoint {
         let tls = if secure {
             let ca = ca.with_context(|| format!("MQTT broker {url:?} needs `ca`, the file of its authority"))?;
             let name = ServerName::try_from(host.clone()).with_context(|| format!("MQTT broker {url:?}"))?;
-            let config = Arc::new(Mutex::new(Arc::new(client_config(ca)?)));
-            Some(Tls { name, ca: ca.to_owned(), config })
+            Some(Tls { name, ca: ca.to_owned(), trust: Arc::new(BrokerTrust::load(ca)?) })
         } else {
             None
         };
@@ -85,7 +77,7 @@ impl Endpoint {
         match &self.tls {
             None => Ok(Box::new(stream)),
             Some(tls) => {
-                let connector = TlsConnector::from(tls.config().await);
+                let connector = TlsConnector::from(tls.config().await?);
                 Ok(Box::new(connector.connect(tls.name.clone(), stream).await?))
             }
         }
@@ -104,20 +96,6 @@ fn split_port(text: &str, default_port: u16) -> anyhow::Result<(String, u16)> {
     let port = port.map_or(Ok(default_port), str::parse).context("port")?;
     ensure!(port != 0, "port 0");
     Ok((host.to_owned(), port))
-}
-
-/// TLS 1.2 or 1.3, trusting the authorities in the file and nobody else.
-fn client_config(ca: &Path) -> anyhow::Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    let pem = crate::files::read_bounded(ca).context("cannot read the authority of the MQTT broker")?;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        roots.add(certificate.with_context(|| format!("certificate in {}", ca.display()))?)?;
-    }
-    ensure!(!roots.is_empty(), "there is no certificate in {}", ca.display());
-    Ok(rustls::ClientConfig::builder_with_provider(crate::tls::provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
 
 #[cfg(test)]

@@ -31,9 +31,51 @@ pub const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 /// How far a peer's clock may be behind ours and still accept a certificate made just now.
 const BACKDATE: Duration = Duration::from_secs(86_400);
 
-/// A certificate authority in a directory: `ca.pem` and `ca.key`, and next to them `{node}.pem` and `{node}.key`.
+/// File of the authority that all nodes of a cluster share, in each of its folders.
+pub const NODE_CA_FILE: &str = "ca.pem";
+/// File of the authority that signs brokers and nothing else, in each of its folders.
+pub const BROKER_CA_FILE: &str = "broker-ca.pem";
+/// Names that no node or broker can have: their files would be an authority's.
+const RESERVED: [&str; 4] = ["ca", "next", "broker-ca", "broker-next"];
+
+/// Whom an authority signs. A cluster has one for nodes and one for brokers, so that neither can pass for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signs {
+    /// Nodes: servers and clients, whose role and name stand in the certificate.
+    Nodes,
+    /// Brokers: servers, whose certificate opens no connection between nodes.
+    Brokers,
+}
+
+impl Signs {
+    const fn certificate_file(self) -> &'static str {
+        match self {
+            Self::Nodes => NODE_CA_FILE,
+            Self::Brokers => BROKER_CA_FILE,
+        }
+    }
+
+    pub(super) const fn key_file(self) -> &'static str {
+        match self {
+            Self::Nodes => "ca.key",
+            Self::Brokers => "broker-ca.key",
+        }
+    }
+
+    /// Key of the authority that is trusted already and does not sign yet.
+    pub(super) const fn next_key_file(self) -> &'static str {
+        match self {
+            Self::Nodes => "next.key",
+            Self::Brokers => "broker-next.key",
+        }
+    }
+}
+
+/// A certificate authority in a directory: `ca.pem` and `ca.key` (for brokers `broker-ca.pem` and `broker-ca.key`), and next to them
+/// `{node}.pem` and `{node}.key`.
 pub struct Authority {
     pub(super) directory: PathBuf,
+    pub(super) signs: Signs,
     pub(super) certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
     pub(super) clock: Clock,
@@ -54,20 +96,34 @@ impl std::fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// Opens the authority in `directory`, or makes one there when there is none or it has less than [`RENEW_BEFORE`]
+    /// Opens the authority of nodes in `directory`, or makes one there when there is none or it has less than [`RENEW_BEFORE`]
     /// left. The key has mode 0600. Two processes may do this at once; they get the same authority.
     ///
     /// # Errors
     /// When the directory cannot be written, or what is there is not an authority: nothing is overwritten then.
     pub fn ensure(directory: &Path, clock: &Clock) -> Result<Self> {
+        Self::ensure_that(Signs::Nodes, directory, clock)
+    }
+
+    /// As [`Authority::ensure`], the authority of brokers.
+    ///
+    /// # Errors
+    /// As [`Authority::ensure`].
+    pub fn ensure_for_brokers(directory: &Path, clock: &Clock) -> Result<Self> {
+        Self::ensure_that(Signs::Brokers, directory, clock)
+    }
+
+    fn ensure_that(signs: Signs, directory: &Path, clock: &Clock) -> Result<Self> {
         files::create_directory(directory)?;
         let _lock = lock(directory)?;
-        let (pem_path, key_path) = (directory.join("ca.pem"), directory.join("ca.key"));
+        let (pem_path, key_path) = (directory.join(signs.certificate_file()), directory.join(signs.key_file()));
         if pem_path.exists() || key_path.exists() {
-            let there = Self::open(directory, clock).with_context(|| {
+            let there = Self::open(signs, directory, clock).with_context(|| {
                 format!(
-                    "cannot use the authority in {}; remove ca.pem and ca.key to have a new one",
-                    directory.display()
+                    "cannot use the authority in {}; remove {} and {} to have a new one",
+                    directory.display(),
+                    signs.certificate_file(),
+                    signs.key_file()
                 )
             })?;
             if !expires_soon(&there.certificate, clock)? {
@@ -76,29 +132,29 @@ impl Authority {
             tracing::warn!(directory = %directory.display(), "the authority's certificate ends soon; making a new one");
         }
         let key = KeyPair::generate()?;
-        let params = authority_params(clock);
+        let params = authority_params(signs, clock);
         let certificate = params.self_signed(&key)?;
         files::atomic_write(&key_path, key.serialize_pem().as_bytes(), MODE_SECRET)?;
         files::atomic_write(&pem_path, certificate.pem().as_bytes(), MODE_PUBLIC)?;
         tracing::info!(path = %pem_path.display(), "made a development certificate authority");
-        Self::open(directory, clock)
+        Self::open(signs, directory, clock)
     }
 
-    /// Which of the certificates in `ca.pem` signs is told by the key: there are two while one takes over from the other.
-    pub(super) fn open(directory: &Path, clock: &Clock) -> Result<Self> {
-        let (pem_path, key_path) = (directory.join("ca.pem"), directory.join("ca.key"));
+    /// Which of the certificates in the file signs is told by the key: there are two while one takes over from the other.
+    pub(super) fn open(signs: Signs, directory: &Path, clock: &Clock) -> Result<Self> {
+        let (pem_path, key_path) = (directory.join(signs.certificate_file()), directory.join(signs.key_file()));
         let key = read_key(&key_path)?;
         let certificates = parse_certificates(&files::read_bounded(&pem_path)?, &pem_path)?;
         let certificate = certificate_of(&certificates, &key)
             .with_context(|| format!("{} is not the key of {}", key_path.display(), pem_path.display()))?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .with_context(|| format!("{} is not an authority's certificate", pem_path.display()))?;
-        Ok(Self { directory: directory.to_owned(), certificate, issuer, clock: *clock })
+        Ok(Self { directory: directory.to_owned(), signs, certificate, issuer, clock: *clock })
     }
 
     /// The certificate that clients have to trust.
     pub fn ca_path(&self) -> PathBuf {
-        self.directory.join("ca.pem")
+        self.directory.join(self.signs.certificate_file())
     }
 
     /// The files of a node, made when they are not there, not of this authority, have less than [`RENEW_BEFORE`] left, or
@@ -112,10 +168,10 @@ impl Authority {
     }
 
     /// As [`Authority::issue`], in a directory of its own, with a copy of the authority's certificate besides: what a machine is
-    /// given. Without a role it is a server that is no node, such as a broker: its certificate opens no door between nodes.
+    /// given. A node has a role, and a broker has none.
     ///
     /// # Errors
-    /// As [`Authority::issue`].
+    /// As [`Authority::issue`], and when this authority signs the other kind.
     pub fn issue_in(
         &self,
         directory: &Path,
@@ -148,21 +204,25 @@ impl Authority {
         names: &[String],
         keep: Keep,
     ) -> Result<IdentityPaths> {
-        anyhow::ensure!(node.as_str() != "ca", "a node cannot be called \"ca\": its files would be the authority's");
+        anyhow::ensure!(
+            !RESERVED.contains(&node.as_str()),
+            "nothing can be called {:?}: its files would be the authority's",
+            node.as_str()
+        );
+        anyhow::ensure!(
+            role.is_some() == (self.signs == Signs::Nodes),
+            "{} signs {}: {node} is none of these",
+            self.ca_path().display(),
+            if self.signs == Signs::Nodes { "nodes" } else { "brokers" }
+        );
         let paths = IdentityPaths {
             certificate: directory.join(format!("{node}.pem")),
             key: directory.join(format!("{node}.key")),
-            ca: directory.join("ca.pem"),
+            ca: directory.join(self.signs.certificate_file()),
         };
         let params = self.node_params(node, role, names)?;
         let _lock = lock(&self.directory)?;
-        if directory != self.directory {
-            files::create_private_directory(directory)?;
-            let trusted = files::read_bounded(&self.ca_path())?;
-            if files::read_bounded(&paths.ca).ok().as_ref() != Some(&trusted) {
-                files::atomic_write(&paths.ca, &trusted, MODE_PUBLIC)?;
-            }
-        }
+        self.share(directory)?;
         let why = if keep == Keep::Nothing { Some("it was asked for") } else { self.why_not_usable(&paths, &params) };
         match why {
             None => return Ok(paths),
@@ -173,6 +233,23 @@ impl Authority {
         files::atomic_write(&paths.key, key.serialize_pem().as_bytes(), MODE_SECRET)?;
         files::atomic_write(&paths.certificate, certificate.pem().as_bytes(), MODE_PUBLIC)?;
         Ok(paths)
+    }
+
+    /// Copies the certificate of this authority to a folder, for whoever trusts it there. Says whether there was another, or none.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn share(&self, folder: &Path) -> Result<bool> {
+        if folder == self.directory {
+            return Ok(false);
+        }
+        files::create_private_directory(folder)?;
+        let (trusted, copy) = (files::read_bounded(&self.ca_path())?, folder.join(self.signs.certificate_file()));
+        if files::read_bounded(&copy).ok().as_ref() == Some(&trusted) {
+            return Ok(false);
+        }
+        files::atomic_write(&copy, &trusted, MODE_PUBLIC)?;
+        Ok(true)
     }
 
     fn node_params(&self, node: &NodeId, role: Option<Role>, names: &[String]) -> Result<CertificateParams> {
@@ -191,7 +268,7 @@ impl Authority {
             params.distinguished_name.push(DnType::CommonName, format!("Sealcast {role} {node}"));
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
         } else {
-            params.distinguished_name.push(DnType::CommonName, format!("Sealcast server {node}"));
+            params.distinguished_name.push(DnType::CommonName, format!("Sealcast broker {node}"));
         }
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -247,14 +324,15 @@ pub(super) fn certificate_of(
     certificates.iter().find(is_its).cloned()
 }
 
-pub(super) fn authority_params(clock: &Clock) -> CertificateParams {
+pub(super) fn authority_params(signs: Signs, clock: &Clock) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "Sealcast");
     // A number in the name keeps two authorities apart in a browser's list.
-    let name = format!("Sealcast development CA {:08x}", rand::random::<u32>());
+    let of = if signs == Signs::Nodes { "CA" } else { "broker CA" };
+    let name = format!("Sealcast development {of} {:08x}", rand::random::<u32>());
     params.distinguished_name.push(DnType::CommonName, name);
-    // It signs nodes, never another authority.
+    // It signs nodes or brokers, never another authority.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     set_validity(&mut params, clock, AUTHORITY_VALIDITY);

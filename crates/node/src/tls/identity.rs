@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use aws_lc_rs::digest;
 use media::NodeId;
 use messages::Role;
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -23,8 +23,9 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::live::{ClientCertificate, Live, NodeCertificate, TrustedClients, TrustedServers, ViewerCertificate};
+use super::live::{ClientCertificate, Live, NodeCertificate, Roots, TrustedClients, TrustedServer, ViewerCertificate};
 use super::public::{self, ACME_TLS_ALPN, PublicPaths};
+use super::server::Server;
 use super::{node_of, parse_certificates, provider};
 use crate::files;
 
@@ -301,19 +302,6 @@ impl Identity {
         Arc::new(config)
     }
 
-    /// For a broker: no client certificate is asked for, and no protocol is chosen.
-    ///
-    /// # Panics
-    /// Never: the provider supports TLS 1.2 and 1.3.
-    pub fn server_broker(&self) -> Arc<ServerConfig> {
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("the provider supports the default versions")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(NodeCertificate(self.live.clone())));
-        Arc::new(config)
-    }
-
     /// For nodes: the client has to show a certificate of the cluster's authority; TLS 1.3 and HTTP/2 only.
     ///
     /// # Panics
@@ -330,27 +318,32 @@ impl Identity {
         Arc::new(config)
     }
 
-    /// For connections to other nodes: shows the certificate, trusts the cluster's authority alone. No ALPN is set.
+    /// For connections to another node: shows the certificate, and goes on with the server that is meant alone, under the cluster's
+    /// authority. Another one is refused in the handshake with [`super::WrongServer`], counted and logged. No ALPN is set.
     ///
     /// # Panics
     /// Never: the provider supports TLS 1.3.
-    pub fn client(&self) -> ClientConfig {
-        ClientConfig::builder_with_provider(provider())
+    pub fn client(&self, meant: Server) -> ClientConfig {
+        let (roots, check) = (Roots::Live(self.live.clone()), self.live.server_check.clone());
+        let verifier = TrustedServer { roots, check, meant };
+        let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("the provider supports TLS 1.3")
             .dangerous()
-            // It is rustls's own verifier, with the authorities of now.
-            .with_custom_certificate_verifier(Arc::new(TrustedServers(self.live.clone())))
-            .with_client_cert_resolver(Arc::new(ClientCertificate(self.live.clone())))
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::new(ClientCertificate(self.live.clone())));
+        // A server that resumes a session shows no certificate.
+        config.resumption = Resumption::disabled();
+        config
     }
 
-    /// An HTTP/2 client for other nodes, on [`Identity::client`]. Bounds the connect and every silence; the caller bounds
+    /// An HTTP/2 client for another node, on [`Identity::client`]. Bounds the connect and every silence; the caller bounds
     /// the whole request (`RequestBuilder::timeout`). Follows no redirects and reads no proxy from the environment.
     ///
     /// # Errors
     /// When the client cannot be built.
-    pub fn http_client(&self) -> Result<reqwest::Client> {
-        let mut tls = self.client();
+    pub fn http_client(&self, meant: Server) -> Result<reqwest::Client> {
+        let mut tls = self.client(meant);
         tls.alpn_protocols = vec![b"h2".to_vec()];
         reqwest::Client::builder()
             .use_preconfigured_tls(tls)

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -13,12 +13,14 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::identity::Loaded;
 use super::public::{self, Public};
+use super::server::{Server, ServerCheck};
 
 /// What was read last; shared by all configurations of an identity.
 pub(super) struct Live {
     loaded: ArcSwap<Loaded>,
     /// Certificates for viewers, each with its names.
     pub(super) public: ArcSwap<Vec<Arc<Public>>>,
+    pub(super) server_check: Arc<ServerCheck>,
 }
 
 impl std::fmt::Debug for Live {
@@ -29,7 +31,7 @@ impl std::fmt::Debug for Live {
 
 impl Live {
     pub(super) fn new(loaded: Loaded) -> Self {
-        Self { loaded: ArcSwap::from_pointee(loaded), public: ArcSwap::default() }
+        Self { loaded: ArcSwap::from_pointee(loaded), public: ArcSwap::default(), server_check: Arc::default() }
     }
 
     pub(super) fn loaded(&self) -> Guard<Arc<Loaded>> {
@@ -124,11 +126,33 @@ impl ClientCertVerifier for TrustedClients {
     }
 }
 
-/// Trusts servers of the authorities of now; all else is rustls's own verifier.
+/// By whom a server has to be certified.
 #[derive(Debug)]
-pub(super) struct TrustedServers(pub(super) Arc<Live>);
+pub(super) enum Roots {
+    /// The authorities of nodes, as they are at the handshake.
+    Live(Arc<Live>),
+    /// Those that were read.
+    Read(Arc<WebPkiServerVerifier>),
+}
 
-impl ServerCertVerifier for TrustedServers {
+/// Trusts the server that is meant. Chain and name are checked by rustls's own verifier.
+#[derive(Debug)]
+pub(super) struct TrustedServer {
+    pub(super) roots: Roots,
+    pub(super) check: Arc<ServerCheck>,
+    pub(super) meant: Server,
+}
+
+impl TrustedServer {
+    fn servers(&self) -> Arc<WebPkiServerVerifier> {
+        match &self.roots {
+            Roots::Live(live) => live.loaded().servers.clone(),
+            Roots::Read(servers) => servers.clone(),
+        }
+    }
+}
+
+impl ServerCertVerifier for TrustedServer {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -137,7 +161,9 @@ impl ServerCertVerifier for TrustedServers {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.0.loaded().servers.verify_server_cert(leaf, intermediates, name, ocsp, now)
+        let verified = self.servers().verify_server_cert(leaf, intermediates, name, ocsp, now)?;
+        self.check.check(&self.meant, leaf, now)?;
+        Ok(verified)
     }
 
     fn verify_tls12_signature(
@@ -146,7 +172,7 @@ impl ServerCertVerifier for TrustedServers {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.loaded().servers.verify_tls12_signature(message, leaf, signature)
+        self.servers().verify_tls12_signature(message, leaf, signature)
     }
 
     fn verify_tls13_signature(
@@ -155,10 +181,10 @@ impl ServerCertVerifier for TrustedServers {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.loaded().servers.verify_tls13_signature(message, leaf, signature)
+        self.servers().verify_tls13_signature(message, leaf, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.loaded().servers.supported_verify_schemes()
+        self.servers().supported_verify_schemes()
     }
 }

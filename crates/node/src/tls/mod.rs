@@ -1,15 +1,18 @@
 //! Certificates and TLS: a development authority, the identity of a node, and the rustls configurations made from it.
 //!
 //! Every node has one certificate, signed by the cluster's authority, which says who it is in a URI subject alternative
-//! name: `sealcast:{role}/{node}` (RFC 5280, section 4.2.1.6). Between nodes both sides show it (mutual TLS); viewers see
-//! it as an ordinary server certificate, or another one of an authority that browsers trust. Files are read again when they
-//! change. Deliberately no revocation of certificates: seals, not transport, are what viewers rely on.
+//! name: `sealcast:{role}/{node}` (RFC 5280, section 4.2.1.6). Between nodes both sides show it (mutual TLS), and who connects
+//! says whom it means ([`Server`]); viewers see it as an ordinary server certificate, or another one of an authority that
+//! browsers trust. Files are read again when they change. Brokers are certified by an authority of their own, so that a node
+//! cannot pass for a broker, nor a broker for a node. Deliberately no revocation of certificates: seals, not transport, are what viewers rely on.
 
 mod authority;
+mod broker;
 mod identity;
 mod live;
 mod public;
 mod rotation;
+mod server;
 
 use std::sync::{Arc, OnceLock};
 
@@ -21,9 +24,12 @@ use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls_pki_types::{CertificateDer, ServerName};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-pub use authority::{Authority, RENEW_BEFORE, names_of};
+pub use authority::{Authority, BROKER_CA_FILE, NODE_CA_FILE, RENEW_BEFORE, names_of};
+pub use broker::BrokerCertificate;
+pub(crate) use broker::{BrokerTrust, ensure_apart};
 pub use identity::{Identity, IdentityPaths, REREAD_INTERVAL, Reread};
 pub use public::{PublicPaths, challenge_paths};
+pub use server::{Clients, Server, WrongServer};
 
 /// Scheme of the URI that says who a certificate belongs to.
 const URI_SCHEME: &str = "sealcast";

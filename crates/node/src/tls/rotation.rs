@@ -7,35 +7,32 @@ use anyhow::{Context, Result, ensure};
 use rcgen::KeyPair;
 use rustls_pki_types::CertificateDer;
 
-use super::authority::{Authority, authority_params, certificate_of, lock, read_key};
+use super::authority::{Authority, Signs, authority_params, certificate_of, lock, read_key};
 use super::parse_certificates;
 use crate::clock::Clock;
 use crate::files::{self, MODE_PUBLIC, MODE_SECRET};
 
-/// Key of the authority that is trusted already and does not sign yet.
-const NEXT_KEY: &str = "next.key";
-
 impl Authority {
-    /// Opens the authority in `directory`.
+    /// Opens the authority of nodes in `directory`.
     ///
     /// # Errors
     /// When there is none, or it makes no sense; names the file.
     pub fn existing(directory: &Path, clock: &Clock) -> Result<Self> {
-        Self::open(directory, clock)
+        Self::open(Signs::Nodes, directory, clock)
     }
 
-    /// Step one: makes the next authority, and adds its certificate to those in `ca.pem`. Done twice, it changes nothing.
+    /// Step one: makes the next authority, and adds its certificate to those in the file. Done twice, it changes nothing.
     ///
     /// # Errors
     /// When the directory cannot be written.
     pub fn trust_next(&self) -> Result<()> {
         let _lock = lock(&self.directory)?;
-        let (trusted, next) = (self.trusted()?, self.directory.join(NEXT_KEY));
+        let (trusted, next) = (self.trusted()?, self.directory.join(self.signs.next_key_file()));
         if next.exists() && certificate_of(&trusted, &read_key(&next)?).is_some() {
             return Ok(());
         }
         let key = KeyPair::generate()?;
-        let made = authority_params(&self.clock).self_signed(&key)?;
+        let made = authority_params(self.signs, &self.clock).self_signed(&key)?;
         files::atomic_write(&next, key.serialize_pem().as_bytes(), MODE_SECRET)?;
         self.write_trusted(&[self.certificate.clone(), made.der().clone()])
     }
@@ -46,18 +43,18 @@ impl Authority {
     /// When step one was not done, or the directory cannot be written.
     pub fn issue_by_next(self) -> Result<Self> {
         let lock = lock(&self.directory)?;
-        let next = self.directory.join(NEXT_KEY);
+        let next = self.directory.join(self.signs.next_key_file());
         ensure!(next.exists(), "no next authority is trusted yet: begin with the step `trust`");
         ensure!(
             certificate_of(&self.trusted()?, &read_key(&next)?).is_some(),
-            "{} is not the key of a certificate in ca.pem: do the step `trust` again",
+            "{} is not the key of a trusted certificate: do the step `trust` again",
             next.display()
         );
-        // At once: with this key there is another certificate of `ca.pem` that signs.
-        std::fs::rename(&next, self.directory.join("ca.key"))
+        // At once: with this key there is another of the trusted certificates that signs.
+        std::fs::rename(&next, self.directory.join(self.signs.key_file()))
             .context("cannot put the next authority's key in its place")?;
         drop(lock);
-        Self::open(&self.directory, &self.clock)
+        Self::open(self.signs, &self.directory, &self.clock)
     }
 
     /// Step three: nobody but the authority that signs is trusted.
@@ -67,7 +64,7 @@ impl Authority {
     pub fn forget_others(&self) -> Result<()> {
         let _lock = lock(&self.directory)?;
         ensure!(
-            !self.directory.join(NEXT_KEY).exists(),
+            !self.directory.join(self.signs.next_key_file()).exists(),
             "the next authority does not sign yet: do the step `issue` first, or nobody would trust it"
         );
         self.write_trusted(std::slice::from_ref(&self.certificate))

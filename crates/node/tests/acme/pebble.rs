@@ -38,7 +38,7 @@ impl Server {
     /// `asks` is where it looks for the names' listener, in place of port 443.
     pub(crate) async fn start(asks: u16) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::ensure(directory.path(), &Clock::new()).unwrap();
+        let authority = Authority::ensure_for_brokers(directory.path(), &Clock::new()).unwrap();
         let own = authority.issue_in(directory.path(), &NodeId::new("pebble").unwrap(), None, &[]).unwrap();
         let (port, management) = (free_port(), free_port());
         let config = serde_json::json!({ "pebble": {
@@ -86,7 +86,7 @@ impl Server {
     }
 
     pub(crate) fn ca(&self) -> PathBuf {
-        self.directory.path().join("ca.pem")
+        self.directory.path().join("broker-ca.pem")
     }
 
     /// The authority that it signs with.

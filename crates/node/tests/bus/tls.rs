@@ -55,6 +55,28 @@ async fn a_broker_is_trusted_by_its_authority_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_no_broker_whoever_signed_its_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = node::clock::Clock::new();
+    let nodes = node::tls::Authority::ensure(dir.path(), &clock).unwrap();
+    let brokers = node::tls::Authority::ensure_for_brokers(dir.path(), &clock).unwrap();
+    let stolen = nodes.issue(&media::NodeId::new("b9").unwrap(), node::Role::Broadcast, &[]).unwrap();
+    assert!(brokers.issue(&media::NodeId::new("b8").unwrap(), node::Role::Broadcast, &[]).is_err());
+    assert!(nodes.issue_in(dir.path(), &media::NodeId::new("broker").unwrap(), None, &[]).is_err());
+    assert!(node::tls::BrokerCertificate::load(&stolen).is_err(), "the embedded broker shows no node's certificate");
+    let tls = Tls { port: free_port(), certificate: stolen.certificate, key: stolen.key };
+    let _impostor = TestBroker::start_mosquitto_with_tls(&tls).await;
+    let url = [format!("mqtts://127.0.0.1:{}", tls.port)];
+    // The second trusts the authority of nodes for brokers, too: as nobody should, and old configurations do.
+    for (user, ca) in [("b1", brokers.ca_path()), ("b2", nodes.ca_path())] {
+        let node = Node::start(user, &password(user), &url, Some(&ca), None).await;
+        let sent = node.bus.publish(message(&format!("nodes/{user}"), "secret", false)).await;
+        assert!(sent.is_err(), "{user} spoke to the impostor");
+        assert_eq!(*node.bus.connected().borrow(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stolen_broadcast_password_is_of_little_use_at_mosquitto() {
     let dir = tempfile::tempdir().unwrap();
     let own = authority(dir.path(), "own");
@@ -66,11 +88,11 @@ async fn a_stolen_broadcast_password_is_of_little_use_at_mosquitto() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stolen_broadcast_password_is_of_little_use_at_the_embedded_broker() {
     let dir = tempfile::tempdir().unwrap();
-    let authority = node::tls::Authority::ensure(dir.path(), &node::clock::Clock::new()).unwrap();
-    let paths = authority.issue(&media::NodeId::new("c1").unwrap(), node::Role::Control, &[]).unwrap();
-    let identity = node::tls::Identity::load(&paths).unwrap();
+    let authority = node::tls::Authority::ensure_for_brokers(dir.path(), &node::clock::Clock::new()).unwrap();
+    let paths = authority.issue_in(dir.path(), &media::NodeId::new("broker").unwrap(), None, &[]).unwrap();
+    let certificate = node::tls::BrokerCertificate::load(&paths).unwrap();
     let config = node::broker::Config { listen: ([127, 0, 0, 1], 0).into(), users: users(), ..Default::default() };
-    let broker = node::broker::EmbeddedBroker::load(config).await.unwrap().with_tls(identity.server_broker());
+    let broker = node::broker::EmbeddedBroker::load(config).await.unwrap().with_tls(certificate.server());
     let (port, shutdown) = (broker.address().port(), tokio_util::sync::CancellationToken::new());
     let running = tokio::spawn(broker.run(shutdown.clone()));
     cannot_seal_grant_steer_or_speak_for_another(port, &paths.ca).await;

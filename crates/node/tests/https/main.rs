@@ -16,7 +16,7 @@ use axum::{Extension, Router};
 use media::NodeId;
 use node::clock::Clock;
 use node::http::{self, Limits, Peer};
-use node::tls::{Authority, Identity, provider};
+use node::tls::{Authority, Identity, Server as Meant, WrongServer, provider};
 use node::{CancellationToken, Role};
 use rustls_pki_types::ServerName;
 use tempfile::TempDir;
@@ -108,6 +108,11 @@ fn identity(authority: &Authority, name: &str, role: Role) -> Identity {
     Identity::load(&authority.issue(&NodeId::new(name).unwrap(), role, &[]).unwrap()).unwrap()
 }
 
+/// Whom the servers of these tests are.
+fn b1() -> Meant {
+    Meant::Node(Role::Broadcast, NodeId::new("b1").unwrap())
+}
+
 fn router(entered: Arc<tokio::sync::Notify>) -> Router {
     let who = |Extension(peer): Extension<Peer>| async move {
         assert!(peer.address.expose().ip().is_loopback());
@@ -154,7 +159,7 @@ async fn http_2_and_http_1_are_both_served_to_viewers() {
 #[tokio::test]
 async fn node_is_known_by_its_certificate() {
     let server = Server::start(Plane::Mutual, Limits::default()).await;
-    let ingest = identity(&server.authority, "i1", Role::Ingest).http_client().unwrap();
+    let ingest = identity(&server.authority, "i1", Role::Ingest).http_client(b1()).unwrap();
     let answer = ingest.get(server.url("/who")).send().await.unwrap();
     assert_eq!(answer.version(), reqwest::Version::HTTP_2);
     assert_eq!(answer.text().await.unwrap(), "ingest i1");
@@ -172,10 +177,10 @@ async fn client_without_or_with_a_foreign_certificate_is_refused() {
     let theirs = Authority::ensure(elsewhere.path(), &Clock::new()).unwrap();
     let mut paths = theirs.issue(&NodeId::new("i1").unwrap(), Role::Ingest, &[]).unwrap();
     paths.ca = server.authority.ca_path();
-    let forged = Identity::load(&paths).unwrap().http_client().unwrap();
+    let forged = Identity::load(&paths).unwrap().http_client(b1()).unwrap();
     within("refusal of a forged node", forged.get(server.url("/who")).send()).await.unwrap_err();
 
-    let genuine = identity(&server.authority, "i1", Role::Ingest).http_client().unwrap();
+    let genuine = identity(&server.authority, "i1", Role::Ingest).http_client(b1()).unwrap();
     assert_eq!(genuine.get(server.url("/who")).send().await.unwrap().status(), 200);
     server.stop().await;
 }
@@ -185,9 +190,32 @@ async fn node_does_not_talk_to_a_server_of_another_authority() {
     let server = Server::start(Plane::Mutual, Limits::default()).await;
     let elsewhere = tempfile::tempdir().unwrap();
     let theirs = Authority::ensure(elsewhere.path(), &Clock::new()).unwrap();
-    let client = identity(&theirs, "i1", Role::Ingest).http_client().unwrap();
+    let client = identity(&theirs, "i1", Role::Ingest).http_client(b1()).unwrap();
     let error = within("refusal of the server", client.get(server.url("/who")).send()).await.unwrap_err();
     assert!(error.is_connect(), "{error:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn server_of_the_cluster_that_is_another_node_or_role_is_refused_in_the_handshake() {
+    let server = Server::start(Plane::Mutual, Limits::default()).await;
+    let ingest = identity(&server.authority, "i1", Role::Ingest);
+    let id = |name: &str| NodeId::new(name).unwrap();
+    for meant in [b1(), Meant::Any(Role::Broadcast)] {
+        let answer = ingest.http_client(meant).unwrap().get(server.url("/who")).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), "ingest i1");
+    }
+    for (meant, said) in [
+        (Meant::Any(Role::Control), "the server has to be a node of role control, and"),
+        (Meant::Node(Role::Control, id("b1")), "the server has to be control b1, and"),
+        (Meant::Node(Role::Broadcast, id("b2")), "the server has to be broadcast b2, and"),
+    ] {
+        let client = ingest.http_client(meant).unwrap();
+        let error = within("refusal of the server", client.get(server.url("/who")).send()).await.unwrap_err();
+        assert!(error.is_connect(), "{error:?}");
+        let wrong = WrongServer::in_causes(&error).map(ToString::to_string).unwrap_or_default();
+        assert_eq!(wrong, format!("{said} its certificate belongs to broadcast b1"));
+    }
     server.stop().await;
 }
 

@@ -60,7 +60,7 @@ impl Station {
     }
 
     async fn viewer(&self, host: &str) -> TlsStream<TcpStream> {
-        let config = trusting(&[&self.paths.ca, &self.directory.path().join("public/ca.pem")]);
+        let config = trusting(&[&self.paths.ca, &self.directory.path().join("public/broker-ca.pem")]);
         let name = ServerName::try_from(host.to_owned()).unwrap();
         let stream = TcpStream::connect(self.public).await.unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
@@ -168,8 +168,8 @@ async fn an_authority_takes_over_from_another_while_everybody_goes_on() {
     let peer = Identity::load(&peer_paths).unwrap();
     let stale = identity(&station.authority(), "i2", Role::Ingest);
     // Each look is a new connection.
-    let is_let_in = async |peer: &Identity| station.lets_in(&peer.http_client().unwrap()).await;
-    let kept = peer.http_client().unwrap();
+    let is_let_in = async |peer: &Identity| station.lets_in(&peer.http_client(b1()).unwrap()).await;
+    let kept = peer.http_client(b1()).unwrap();
     assert!(station.lets_in(&kept).await);
 
     let authority = station.authority();
@@ -210,7 +210,9 @@ async fn viewers_are_shown_the_certificate_of_the_name_they_ask_for() {
     let issue = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let public = station.directory.path().join("public");
-        authority(&public).issue_in(&public, &node_id("viewers"), None, &names).unwrap()
+        // A server that is no node.
+        let authority = Authority::ensure_for_brokers(&public, &Clock::new()).unwrap();
+        authority.issue_in(&public, &node_id("viewers"), None, &names).unwrap()
     };
     let made = issue(&["live.example", "*.live.example"]);
     let paths = PublicPaths { certificate: made.certificate, key: made.key, is_made_later: false, challenges: None };

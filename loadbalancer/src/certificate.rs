@@ -1,0 +1,78 @@
+//! Which certificates are a node's, as a handshake that was bound to the node has shown.
+//!
+//! Pingora takes no verifier of ours: it checks chain and name of a connection, and tells the digest of the certificate. So a
+//! request goes over a connection of Pingora's only if the node has shown the same certificate in a handshake of ours, which is
+//! bound to its role and name ([`node::tls::Server`]). Probes make one at the start; another follows when a node shows a new one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{self, SHA256};
+use messages::Role;
+use node::tls::{Identity, Server};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::members::Target;
+
+/// Longest handshake to learn a node's new certificate; a request waits for it.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Certificates of a node that are remembered: connections outlast a renewal, and show the certificate that they began with.
+const REMEMBERED_MAX: usize = 4;
+
+/// The certificates that a node has shown, the newest last.
+#[derive(Debug, Default)]
+pub(crate) struct Certificates {
+    /// SHA-256 of each.
+    shown: Mutex<VecDeque<Vec<u8>>>,
+    /// Requests that see a new certificate at the same time cause one handshake.
+    learning: tokio::sync::Mutex<()>,
+}
+
+impl Certificates {
+    fn contain(&self, digest: &[u8]) -> bool {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|shown| shown == digest)
+    }
+
+    fn learn(&self, certificate: &[u8]) {
+        let digest = digest::digest(&SHA256, certificate);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.retain(|shown| shown != digest.as_ref());
+        if shown.len() >= REMEMBERED_MAX {
+            shown.pop_front();
+        }
+        shown.push_back(digest.as_ref().to_vec());
+    }
+}
+
+/// Connects to a node over HTTP/2. A server that is not this broadcast node is refused in the handshake, wherever it runs.
+pub(crate) async fn connect(target: &Target, identity: &Identity) -> anyhow::Result<TlsStream<TcpStream>> {
+    let mut tls = identity.client(Server::Node(Role::Broadcast, target.node.clone()));
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = TcpStream::connect(target.address).await?;
+    let name = ServerName::try_from(target.node.to_string())?;
+    let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await?;
+    if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) {
+        target.line.certificates().learn(certificate);
+    }
+    Ok(stream)
+}
+
+/// Whether a connection on which a certificate of this SHA-256 was shown leads to the node.
+pub(crate) async fn is_of_node(shown: &[u8], target: &Target, identity: &Identity) -> bool {
+    let known = target.line.certificates();
+    if known.contain(shown) {
+        return true;
+    }
+    let _one = known.learning.lock().await;
+    if known.contain(shown) {
+        return true;
+    }
+    // What it says is in the log: the verifier's own line.
+    let learned = tokio::time::timeout(PROOF_TIMEOUT, connect(target, identity)).await;
+    matches!(learned, Ok(Ok(_))) && known.contain(shown)
+}
