@@ -29,14 +29,15 @@ pub use mosquitto::{mosquitto_acl, mosquitto_passwords};
 use router::Router;
 use session::Hub;
 
-use crate::http;
+use crate::{bus, http};
 
 /// Connections at once, logged in or not; a cluster that needs more nodes uses Mosquitto.
 pub const CONNECTIONS_MAX: usize = 256;
 /// Topics with a retained message: a few for each stream, node and key.
 pub const RETAINED_MAX: usize = 8192;
-/// Filters of one connection; the bus asks for a few for each role.
-pub const SUBSCRIPTIONS_MAX: usize = 256;
+/// Filters of one connection: as many as the bus of a node asks for. A broadcast node with 128 streams asks for 260: the head and the
+/// seals of each, and four for itself.
+pub const SUBSCRIPTIONS_MAX: usize = bus::SUBSCRIPTIONS_MAX;
 /// Bytes of all retained messages.
 pub const RETAINED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Messages waiting for one connection; all retained messages fit. Beyond it the oldest is dropped and counted.

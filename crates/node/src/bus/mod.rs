@@ -42,7 +42,7 @@ pub const PACKET_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 4 * 1024;
 pub const TOPIC_BYTES_MAX: usize = 512;
 /// Brokers at once. Two are the high-availability set-up; each message goes to all.
 pub const BROKERS_MAX: usize = 4;
-/// Readers of one bus.
+/// Readers of one bus; a broadcast node with 128 streams has 260.
 pub const SUBSCRIPTIONS_MAX: usize = 512;
 /// Messages waiting for one reader: seconds of everything a busy cluster says.
 pub const SUBSCRIPTION_MESSAGES_MAX: usize = 2048;

@@ -352,3 +352,26 @@ pub(crate) async fn without_a_broker_publishing_fails_in_time_and_recovers(kind:
     node.publish("nodes/b1", "and on").await;
     while next(&mut own).await.1 != "and on" {}
 }
+
+pub(crate) async fn a_node_hears_each_of_as_many_streams_as_it_can_hold(kind: Kind) {
+    /// What a gate holds at once.
+    const STREAMS: usize = 128;
+    let broker = TestBroker::start(kind).await;
+    let (node, ingest) = (broker.node("b1").await, broker.node("i1").await);
+    let mut own = Vec::new();
+    for filter in ["keys/#", "nodes/+", "policy", "streams/+/session"] {
+        own.push(node.subscribe(filter).await);
+    }
+    let mut streams = Vec::new();
+    for topic in (0..STREAMS).flat_map(|n| [format!("streams/s{n}/head"), format!("streams/s{n}/seals")]) {
+        streams.push((node.subscribe(&topic).await, topic));
+    }
+    for (_, topic) in &streams {
+        // Retained, so that it does not matter which is there first.
+        ingest.retain(topic, topic.clone()).await;
+    }
+    for (subscription, topic) in &mut streams {
+        let (heard, payload, _) = next(subscription).await;
+        assert_eq!((heard.as_str(), payload.as_str()), (topic.as_str(), topic.as_str()));
+    }
+}

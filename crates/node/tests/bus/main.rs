@@ -35,6 +35,7 @@ on_both!(
     a_stalled_connection_holds_up_nobody,
     a_wrong_password_is_refused,
     strangers_are_refused,
+    a_node_hears_each_of_as_many_streams_as_it_can_hold,
     a_broadcast_node_may_not_seal_grant_or_speak_for_another,
     a_refused_last_will_is_not_published,
     large_payloads_pass_and_too_large_ones_are_refused,
