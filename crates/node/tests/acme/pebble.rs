@@ -76,12 +76,15 @@ impl Server {
         // What follows is read away, so that it never blocks on a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         let server = Self { directory, port, management, _child: child };
-        within("Pebble answers", async {
-            while TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).await.is_err() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        // It says so before either of its listeners is there, and opens them one after the other.
+        for port in [server.port, server.management] {
+            within("Pebble answers", async {
+                while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+        }
         server
     }
 
