@@ -128,10 +128,11 @@ async fn fence(
     Extension(peer): Extension<Peer>,
     Path(stream): Path<String>,
 ) -> Result<Response, Refusal> {
-    ingest(&peer)?;
+    let peer = ingest(&peer)?;
     let id = StreamId::new(&stream).map_err(|_| (StatusCode::NOT_FOUND, "no such stream\n"))?;
-    match plane.handle.push(Input::Fence(id)).await.map_err(|_| STOPPING)? {
+    match plane.handle.push(Input::Fence { stream: id, peer }).await.map_err(|_| STOPPING)? {
         Answer::Full => Err((StatusCode::SERVICE_UNAVAILABLE, "too much waits\n")),
+        Answer::Refused(_) => Err((StatusCode::FORBIDDEN, "this node is revoked\n")),
         _ => head(State(plane), Path(stream)).await,
     }
 }

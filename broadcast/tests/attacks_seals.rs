@@ -147,6 +147,28 @@ async fn revoked_key_stays_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn revoked_node_pushes_nothing_and_holds_up_no_log() {
+    let (zone, node, mut studio, ingest) = start().await;
+    let evil = zone.ingest("i2", &studio).await;
+    let i2 = seal::KeyId::of_node(&evil.context.id);
+    zone.publish(&zone.control, &Topic::Revoked, zone.authority.revoke_ids(1, vec![i2], zone.now()), true).await;
+    // Bytes that anybody else might push before their seal.
+    let path = "/live/other/1080p/1/0.0.m4s";
+    eventually("its pushes are refused", async || {
+        evil.put_at(&node, path, &Bytes::from_static(b"x")).await == StatusCode::UNPROCESSABLE_ENTITY
+    })
+    .await;
+    zone.alerted(&node, AlertReason::Key).await;
+    let fence = evil.client.post(format!("{}/live/{}/fence", node.data, studio.stream));
+    assert_eq!(fence.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    // What another node's key has sealed is refused when this one brings it, and taken from the other.
+    let row = studio.row(zone.now());
+    assert_eq!(push(&evil, &node, &studio.stream, row.sealed.raw()).await.1, "refused: key\n");
+    ingest.push(&[&node], &row).await;
+    node.admitted(&row).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn seal_of_another_stream_cluster_or_session() {
     let (zone, node, mut studio, ingest) = start().await;
     let mut other = Studio::new("other", zone.now());

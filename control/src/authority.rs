@@ -1,6 +1,6 @@
 //! The root key and what it signs: grants and the revocation list, kept in files so that a restart says the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use media::{ClusterId, NodeId, UnixMillis};
 use node::files;
+use seal::limits::GRANTS_PER_NODE_MAX;
 use seal::{Grant, KeyId, Keyring, RevocationList, RootKey, StreamPattern};
 
 /// File of the root key's seed; mode 0600.
@@ -36,6 +37,16 @@ pub(crate) struct GrantInfo {
 pub(crate) enum Error {
     #[error("key {0} is revoked: stop this ingest, move sealing.key out of its data directory, and start it again")]
     Revoked(KeyId),
+    #[error(
+        "node {0} is revoked, and its certificate opens nothing any more: give the machine an identity with another name \
+         (sealcast certs cluster --node NAME=ROLE)"
+    )]
+    NodeRevoked(NodeId),
+    #[error(
+        "node {node} has {keys} keys granted already, which is the most: revoke those that it does not use any more \
+         (sealcast key list, sealcast key revoke KEY)"
+    )]
+    TooManyKeys { node: NodeId, keys: usize },
     #[error("no grant was given to key {0}")]
     Unknown(String),
     #[error(transparent)]
@@ -44,6 +55,14 @@ pub(crate) enum Error {
     Refusal(#[from] seal::Refusal),
     #[error("cannot keep it")]
     File(#[source] anyhow::Error),
+}
+
+/// What revoking a node came to.
+pub(crate) struct RevokedNode {
+    /// The list in force, as it travels.
+    pub(crate) list: Bytes,
+    /// The node's keys that had a grant until now.
+    pub(crate) keys: Vec<KeyId>,
 }
 
 /// The authority.
@@ -107,8 +126,16 @@ impl Authority {
         let key = grant.key_id();
         let signed = seal::sign_grant(&grant, &self.root)?;
         self.with(|keyring| {
+            if keyring.is_node_revoked(&grant.node) {
+                return Err(Error::NodeRevoked(grant.node));
+            }
             if keyring.revoked().any(|revoked| *revoked == key) {
                 return Err(Error::Revoked(key));
+            }
+            // One that is renewed takes no further place.
+            let others = keyring.keys_of(&grant.node, now).filter(|other| *other != key).count();
+            if others >= GRANTS_PER_NODE_MAX {
+                return Err(Error::TooManyKeys { node: grant.node, keys: others });
             }
             keyring.add_grant(&signed, now)?;
             files::atomic_write(&self.grant_path(key), &signed, files::MODE_PUBLIC).map_err(Error::File)
@@ -121,20 +148,59 @@ impl Authority {
         self.with(|keyring| {
             let known = keyring.grants().map(|(id, _)| *id).find(|id| id.to_string() == key);
             let id = known.ok_or_else(|| Error::Unknown(key.to_owned()))?;
-            let mut keys: Vec<KeyId> = keyring.revoked().copied().chain([id]).collect();
-            keys.sort_unstable();
-            let version = keyring.revocations().map_or(0, |(version, _)| version) + 1;
-            let list = RevocationList { cluster: self.cluster.clone(), version, issued_at: now, keys };
-            let signed = seal::sign_revocations(&list, &self.root)?;
-            files::atomic_write(&self.directory.join(REVOCATIONS_FILE), &signed, files::MODE_PUBLIC)
-                .map_err(Error::File)?;
-            keyring.apply_revocations(&signed)?;
-            // The list is what counts; a grant file that stays is cleared at the next start.
-            if let Err(error) = std::fs::remove_file(self.grant_path(id)) {
-                tracing::warn!(key = %id, %error, "the grant of a revoked key stays on disk for now");
-            }
+            let signed = self.extend_list(keyring, [id], now)?;
+            self.remove_grant(id);
             Ok(signed)
         })
+    }
+
+    /// Revokes a node: its certificate opens nothing here any more, and none of its keys counts, here or on any node. It may
+    /// never have been seen, and it may be revoked again.
+    pub(crate) fn revoke_node(&self, node: &NodeId, now: UnixMillis) -> Result<RevokedNode, Error> {
+        self.with(|keyring| {
+            let its = |keyring: &Keyring| -> Vec<KeyId> {
+                let granted = keyring.grants().map(|(key, _)| *key);
+                granted.filter(|key| keyring.grant(key).is_some_and(|grant| grant.node == *node)).collect()
+            };
+            let keys = its(keyring);
+            let held = keyring.revocations().map(|(_, raw)| raw.clone());
+            let list = match held.filter(|_| keyring.is_node_revoked(node)) {
+                Some(list) => list,
+                None => self.extend_list(keyring, keys.iter().copied().chain([KeyId::of_node(node)]), now)?,
+            };
+            keys.iter().for_each(|key| self.remove_grant(*key));
+            Ok(RevokedNode { list, keys })
+        })
+    }
+
+    /// Whether requests of a node are refused.
+    pub(crate) fn is_revoked(&self, node: &NodeId) -> bool {
+        self.with(|keyring| keyring.is_node_revoked(node))
+    }
+
+    /// The next revocation list: the one in force, and these. It is on disk before it counts.
+    fn extend_list(
+        &self,
+        keyring: &mut Keyring,
+        more: impl IntoIterator<Item = KeyId>,
+        now: UnixMillis,
+    ) -> Result<Bytes, Error> {
+        let keys: BTreeSet<KeyId> = keyring.revoked().copied().chain(more).collect();
+        let version = keyring.revocations().map_or(0, |(version, _)| version) + 1;
+        let keys = keys.into_iter().collect();
+        let list = RevocationList { cluster: self.cluster.clone(), version, issued_at: now, keys };
+        let signed = seal::sign_revocations(&list, &self.root)?;
+        files::atomic_write(&self.directory.join(REVOCATIONS_FILE), &signed, files::MODE_PUBLIC)
+            .map_err(Error::File)?;
+        keyring.apply_revocations(&signed)?;
+        Ok(signed)
+    }
+
+    /// The list is what counts; a grant's file that stays is cleared at the next start.
+    fn remove_grant(&self, key: KeyId) {
+        if let Err(error) = std::fs::remove_file(self.grant_path(key)) {
+            tracing::warn!(%key, %error, "the grant of a revoked key stays on disk for now");
+        }
     }
 
     fn grant_path(&self, key: KeyId) -> PathBuf {
@@ -182,7 +248,7 @@ fn root_key(path: &Path) -> anyhow::Result<RootKey> {
 
 #[cfg(test)]
 mod tests {
-    use seal::SealingKey;
+    use seal::{SealingKey, Signer as _};
 
     use super::*;
 
@@ -223,6 +289,50 @@ mod tests {
         let authority = load(&directory);
         assert_eq!(authority.revocations(), Some(list));
         assert!(matches!(authority.grant(node, &public, now()), Err(Error::Revoked(_))));
+    }
+
+    #[test]
+    fn revoked_node_is_granted_nothing_even_after_a_restart_and_even_if_it_was_never_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = load(&directory);
+        let grant = |authority: &Authority, node: &str| {
+            let public = SealingKey::generate().unwrap().public_key_bytes();
+            authority.grant(NodeId::new(node).unwrap(), &public, now())
+        };
+        let (first, _) = grant(&authority, "i1").unwrap();
+        let (kept, _) = grant(&authority, "i2").unwrap();
+        let (i1, unseen) = (NodeId::new("i1").unwrap(), NodeId::new("i9").unwrap());
+        assert_eq!(authority.revoke_node(&i1, now()).unwrap().keys, [first]);
+        assert!(authority.revoke_node(&unseen, now()).unwrap().keys.is_empty());
+        let list = authority.revocations();
+        assert_eq!(Some(authority.revoke_node(&i1, now()).unwrap().list), list, "twice is once");
+        let authority = load(&directory);
+        for node in ["i1", "i9"] {
+            assert!(matches!(grant(&authority, node), Err(Error::NodeRevoked(_))), "{node}");
+        }
+        assert_eq!(authority.grants().into_keys().collect::<Vec<_>>(), [kept.to_string()]);
+        grant(&authority, "i2").unwrap();
+    }
+
+    #[test]
+    fn keys_of_one_node_are_bounded_and_one_that_is_renewed_or_revoked_makes_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = load(&directory);
+        let node = NodeId::new("i1").unwrap();
+        let keys: Vec<_> = (0..GRANTS_PER_NODE_MAX).map(|_| SealingKey::generate().unwrap()).collect();
+        let another = SealingKey::generate().unwrap().public_key_bytes();
+        for key in &keys {
+            authority.grant(node.clone(), &key.public_key_bytes(), now()).unwrap();
+        }
+        let refused = authority.grant(node.clone(), &another, now()).unwrap_err();
+        assert!(matches!(refused, Error::TooManyKeys { .. }), "{refused}");
+        let later = now().plus(Duration::from_secs(3_600));
+        authority.grant(node.clone(), &keys[0].public_key_bytes(), later).unwrap();
+        authority.grant(NodeId::new("i2").unwrap(), &another, now()).unwrap();
+        let spare = SealingKey::generate().unwrap().public_key_bytes();
+        assert!(authority.grant(node.clone(), &spare, now()).is_err());
+        authority.revoke(&keys[1].key_id().to_string(), now()).unwrap();
+        authority.grant(node, &spare, now()).unwrap();
     }
 
     #[test]

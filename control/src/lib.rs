@@ -52,7 +52,10 @@ impl Control {
     /// When a file cannot be read or written, a configured key is not valid or taken, or the address is taken.
     pub async fn load(config: Config, node: node::Context) -> anyhow::Result<Self> {
         config.check()?;
-        node::ops::describe(&[("control_messages_malformed_total", "Messages on the bus that could not be read.")]);
+        node::ops::describe(&[
+            ("control_messages_malformed_total", "Messages on the bus that could not be read."),
+            ("control_revoked_refused_total", "Requests of revoked nodes, by node."),
+        ]);
         let path = node.data.join("catalogue.db");
         let catalogue = Catalogue::open(&path).await.with_context(|| format!("catalogue {}", path.display()))?;
         for stream in &config.streams {

@@ -5,6 +5,8 @@
 //! | `POST /cluster/v1/grants` | ingest | body: ML-DSA-44 public key, 1312 bytes; answer: the grant (COSE) |
 //! | `GET /cluster/v1/streams` | ingest, control | names, and SHA-256 of the keys |
 //! | `…/cluster/v1/admin/…` | control | streams, keys and nodes, for `sealcast stream\|key\|node` |
+//!
+//! A node that was revoked gets 403 everywhere.
 
 use std::sync::Arc;
 
@@ -16,14 +18,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use catalogue::{Stream, StreamKey};
-use media::StreamId;
+use media::{NodeId, StreamId};
 use messages::{InputReport, Role, SessionInfo, Topic};
 use node::http::Peer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::policy::Wish;
-use crate::view::NodeInfo;
+use crate::view::{NodeInfo, OperatorState};
 use crate::{Shared, authority};
 
 /// Longest request body in bytes: a public key has 1312, a stream's name and key some 250.
@@ -59,7 +61,8 @@ impl From<authority::Error> for Refusal {
     fn from(error: authority::Error) -> Self {
         use authority::Error as E;
         let status = match &error {
-            E::Revoked(_) => StatusCode::FORBIDDEN,
+            E::Revoked(_) | E::NodeRevoked(_) => StatusCode::FORBIDDEN,
+            E::TooManyKeys { .. } => StatusCode::TOO_MANY_REQUESTS,
             E::Unknown(_) => StatusCode::NOT_FOUND,
             E::Seal(_) | E::Refusal(_) => StatusCode::BAD_REQUEST,
             E::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -82,6 +85,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/nodes/{node}", get(show_node))
         .route("/nodes/{node}/drain", post(drain_node))
         .route("/nodes/{node}/undrain", post(undrain_node))
+        .route("/nodes/{node}/revoke", post(revoke_node))
         .layer(middleware::from_fn_with_state(&[Role::Control][..], only));
     let ingest = Router::new()
         .route("/grants", post(grant))
@@ -95,6 +99,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .nest("/cluster/v1/admin", admin)
         .nest("/cluster/v1", ingest)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), not_revoked))
         .with_state(shared)
 }
 
@@ -104,6 +109,18 @@ async fn only(State(roles): State<&'static [Role]>, request: Request, next: Next
     match peer {
         Some((_, role)) if roles.contains(role) => next.run(request).await,
         _ => Refusal(StatusCode::FORBIDDEN, "your certificate's role may not do this".to_owned()).into_response(),
+    }
+}
+
+/// Lets no revoked node pass: its certificate is as good as before.
+async fn not_revoked(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.node.as_ref());
+    match peer {
+        Some((node, _)) if shared.authority.is_revoked(node) => {
+            metrics::counter!("control_revoked_refused_total", "node" => node.to_string()).increment(1);
+            Refusal::from(authority::Error::NodeRevoked(node.clone())).into_response()
+        }
+        _ => next.run(request).await,
     }
 }
 
@@ -223,8 +240,40 @@ async fn revoke_key(State(shared): State<Arc<Shared>>, Path(key): Path<String>) 
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// What became of a node.
+#[derive(Serialize)]
+struct RevokedView {
+    node: NodeId,
+    /// Its keys that were granted until now.
+    keys: Vec<String>,
+}
+
+async fn revoke_node(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+) -> Result<Json<RevokedView>, Refusal> {
+    let node = NodeId::new(&name).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
+    if node == shared.node.id {
+        let detail = format!("{node} is the control node that you ask: it would not listen to you any more");
+        return Err(Refusal(StatusCode::CONFLICT, detail));
+    }
+    let revoked = shared.authority.revoke_node(&node, shared.node.clock.wall())?;
+    tracing::warn!(%node, keys = revoked.keys.len(), "node revoked");
+    shared.publish(&Topic::Revoked, revoked.list).await;
+    let keys: Vec<String> = revoked.keys.iter().map(ToString::to_string).collect();
+    for key in &keys {
+        // An empty retained message makes the broker forget the grant.
+        shared.publish(&Topic::Key(key.clone()), Bytes::new()).await;
+    }
+    Ok(Json(RevokedView { node, keys }))
+}
+
 fn nodes(shared: &Shared) -> Vec<NodeInfo> {
-    shared.view.nodes(|node| shared.standing.is_drained(node), shared.node.clock.now())
+    let operator = |node: &NodeId| OperatorState {
+        drained: shared.standing.is_drained(node),
+        revoked: shared.authority.is_revoked(node),
+    };
+    shared.view.nodes(operator, shared.node.clock.now())
 }
 
 async fn list_nodes(State(shared): State<Arc<Shared>>) -> Json<Vec<NodeInfo>> {

@@ -35,12 +35,21 @@ struct State {
     inputs: BTreeMap<StreamId, BTreeMap<NodeId, (Duration, InputReport)>>,
 }
 
+/// What the operator has said of a node.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub(crate) struct OperatorState {
+    /// It takes no viewers and no streams.
+    pub(crate) drained: bool,
+    /// It is not trusted any more.
+    pub(crate) revoked: bool,
+}
+
 /// A node, for display.
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct NodeInfo {
     health: &'static str,
-    /// The operator has drained it.
-    pub(crate) drained: bool,
+    #[serde(flatten)]
+    operator: OperatorState,
     /// Share of what is scarcest on it that is left, 0 to 1: of its cores, and of its egress where that is configured.
     headroom: f64,
     #[serde(flatten)]
@@ -50,7 +59,7 @@ pub(crate) struct NodeInfo {
 impl NodeInfo {
     /// It takes viewers and streams.
     pub(crate) fn is_usable(&self) -> bool {
-        self.health == "online" && !self.drained
+        self.health == "online" && !self.operator.drained && !self.operator.revoked
     }
 }
 
@@ -84,11 +93,11 @@ impl View {
         })
     }
 
-    /// All nodes, by name; `drained` says of which the operator wants nothing new.
-    pub(crate) fn nodes(&self, drained: impl Fn(&NodeId) -> bool, now: Now) -> Vec<NodeInfo> {
+    /// All nodes, by name, with the operator's word on each.
+    pub(crate) fn nodes(&self, operator: impl Fn(&NodeId) -> OperatorState, now: Now) -> Vec<NodeInfo> {
         self.with(|state| {
             let info = |member: &cluster::Member| NodeInfo {
-                drained: drained(&member.presence.node),
+                operator: operator(&member.presence.node),
                 headroom: cluster::placement::headroom(&member.presence.load),
                 health: match state.members.health(member, now) {
                     Health::Online => "online",

@@ -205,6 +205,78 @@ async fn streams_are_made_shown_rotated_and_deleted_and_ingests_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn revoked_node_gets_nothing_for_its_certificate_and_its_seals_count_nowhere() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let mut keys = cluster.listen("keys/+").await;
+    let (admin, stolen) = (cluster.client("c2", Role::Control), cluster.client("i1", Role::Ingest));
+    let ask = async |client: &Client, key: &SealingKey| {
+        let answer = client.post(format!("{base}/grants")).body(key.public_key_bytes()).send().await.unwrap();
+        (answer.status(), answer.bytes().await.unwrap())
+    };
+    let first = SealingKey::generate().unwrap();
+    let (status, grant) = ask(&stolen, &first).await;
+    assert_eq!(status, StatusCode::OK);
+    next(&mut keys).await;
+
+    let revoke = |node: &str| format!("{base}/admin/nodes/{node}/revoke");
+    let (status, said) = json(&admin, Method::POST, revoke("i1"), None).await;
+    assert_eq!(
+        (status, said),
+        (StatusCode::OK, serde_json::json!({ "node": "i1", "keys": [first.key_id().to_string()] }))
+    );
+    let list = next(&mut keys).await;
+    assert_eq!(list.topic, "sealcast/v1/keys/revoked");
+    assert_eq!(next(&mut keys).await.payload, Bytes::new(), "the retained grant is cleared");
+    let now = node::clock::Clock::new().wall();
+    let mut keyring = cluster.keyring();
+    keyring.add_grant(&grant, now).unwrap();
+    keyring.apply_revocations(&list.payload).unwrap();
+    assert!(keyring.grant(&first.key_id()).is_none() && keyring.add_grant(&grant, now).is_err());
+
+    // The thief makes another key, and the certificate is as good as before.
+    let (status, why) = ask(&stolen, &SealingKey::generate().unwrap()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(String::from_utf8_lossy(&why).contains("node i1 is revoked"), "{why:?}");
+    let (status, _) = json(&stolen, Method::GET, format!("{base}/streams"), None).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "nor does it read which keys publish");
+    let (status, _) = ask(&cluster.client("i2", Role::Ingest), &SealingKey::generate().unwrap()).await;
+    assert_eq!(status, StatusCode::OK);
+
+    let (status, why) = json(&admin, Method::POST, revoke("c1"), None).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{why}");
+    let (status, _) = json(&admin, Method::POST, revoke("c2"), None).await;
+    assert_eq!(status, StatusCode::OK, "another control node may be");
+    assert_eq!(json(&admin, Method::GET, format!("{base}/admin/keys"), None).await.0, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flood_of_keys_from_one_node_takes_its_own_places_and_no_others() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let ask = async |client: &Client, key: &SealingKey| {
+        let answer = client.post(format!("{base}/grants")).body(key.public_key_bytes()).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap_or_default())
+    };
+    let (greedy, other) = (cluster.client("i1", Role::Ingest), cluster.client("i2", Role::Ingest));
+    let first = SealingKey::generate().unwrap();
+    assert_eq!(ask(&greedy, &first).await.0, StatusCode::OK);
+    let mut granted = 1;
+    for _ in 0..20 {
+        let (status, why) = ask(&greedy, &SealingKey::generate().unwrap()).await;
+        if status == StatusCode::OK {
+            granted += 1;
+        } else {
+            assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+            assert!(why.contains("node i1 has 4 keys granted already"), "{why}");
+        }
+    }
+    assert_eq!(granted, seal::limits::GRANTS_PER_NODE_MAX);
+    assert_eq!(ask(&greedy, &first).await.0, StatusCode::OK, "a key that has its place is granted again");
+    assert_eq!(ask(&other, &SealingKey::generate().unwrap()).await.0, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn revoked_key_is_on_the_list_and_its_grant_is_gone_from_the_bus() {
     let cluster = Cluster::start().await;
     let base = cluster.control().await;

@@ -299,6 +299,19 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
+    /// Trust a node no more: control gives its certificate nothing, and nothing that its keys sign is admitted, on any node. For a
+    /// machine, folder or disk that somebody else may have. It cannot be undone: the certificate stays good for months, and
+    /// whoever has it would be trusted again. The machine that takes over gets another name.
+    #[command(after_help = "Example, after ingest1 was broken into:
+  sealcast node revoke ingest1
+  rm certs/ingest/ingest1.*                                   its broker password, too
+  sealcast certs cluster --node ingest3=ingest                another name; send the broker SIGHUP after it")]
+    Revoke {
+        /// Name of the node; it need not be there.
+        name: String,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
     /// Bring a drained node back.
     Undrain {
         /// Name of the node.

@@ -37,6 +37,16 @@ impl Gate {
         }
     }
 
+    /// Whether a push comes from a node that the authority has revoked. Its certificate is as good as before.
+    pub(super) fn is_revoked(&self, peer: &NodeId) -> bool {
+        self.shared.keyring.is_node_revoked(peer)
+    }
+
+    pub(super) fn refuse_revoked(&mut self, peer: &NodeId, stream: &StreamId) {
+        self.refuse(AlertReason::Key, stream, format!("push of node {peer}, which is revoked"));
+        self.shared.outputs.push(Output::Respond(Answer::Refused(AlertReason::Key)));
+    }
+
     fn verify(&self, stream: &StreamId, raw: &Bytes, source: &Source) -> Result<Sealed, Refusal> {
         let freshness = match source {
             Source::Bus | Source::Put(_) => Freshness::Live,

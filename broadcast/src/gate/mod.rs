@@ -116,7 +116,12 @@ pub enum Input {
     /// The node has nothing to do with a stream any more. Its head stays.
     Unfollow(StreamId),
     /// An ingest is about to open an epoch of this stream: nothing extends its log until one opens, or until [`limits::FENCE_MAX`] is over.
-    Fence(StreamId),
+    Fence {
+        /// Whose log.
+        stream: StreamId,
+        /// Who asks.
+        peer: NodeId,
+    },
     /// Something that is nothing came on the bus: what it was supposed to be.
     Garbage(&'static str),
     /// What was admitted before is not on the node's own disk as it was written.
@@ -357,6 +362,10 @@ impl Gate {
         self.shared.now = now;
         self.shared.started.get_or_insert(now.elapsed);
         match input {
+            Input::Seal { stream, source: Source::Put(peer), .. } if self.is_revoked(&peer) => {
+                self.refuse_revoked(&peer, &stream);
+            }
+            Input::Object { name, peer, .. } if self.is_revoked(&peer) => self.refuse_revoked(&peer, &name.stream),
             Input::Seal { stream, raw, source } => self.seal(stream, &raw, source),
             Input::Object { name, digest, bytes, peer } => {
                 let answer = self.object(&name, digest, bytes, &peer);
@@ -375,7 +384,8 @@ impl Gate {
             }
             Input::Follow { stream, holding, owners } => self.follow(stream, holding, owners),
             Input::Unfollow(stream) => self.unfollow(&stream),
-            Input::Fence(stream) => {
+            Input::Fence { stream, peer } if self.is_revoked(&peer) => self.refuse_revoked(&peer, &stream),
+            Input::Fence { stream, .. } => {
                 if let Some((stream, shared)) = self.held(&stream) {
                     stream.fence(shared);
                 }

@@ -69,7 +69,10 @@ impl Authority {
     }
 
     pub fn revoke(&self, version: u64, keys: &[&SealingKey], now: UnixMillis) -> Bytes {
-        let mut keys: Vec<_> = keys.iter().map(|key| key.key_id()).collect();
+        self.revoke_ids(version, keys.iter().map(|key| key.key_id()).collect(), now)
+    }
+
+    pub fn revoke_ids(&self, version: u64, mut keys: Vec<seal::KeyId>, now: UnixMillis) -> Bytes {
         keys.sort_unstable();
         sign_revocations(&RevocationList { cluster: cluster(), version, issued_at: now, keys }, &self.root).unwrap()
     }

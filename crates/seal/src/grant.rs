@@ -121,7 +121,7 @@ pub fn sign_grant(grant: &Grant, root: &RootKey) -> Result<Bytes, Error> {
     cose::seal(&grant.encode(), root, GRANT_BYTES_MAX).map(Bytes::from)
 }
 
-/// Keys that are no longer to be trusted, whatever their grants say.
+/// Keys and nodes that are no longer to be trusted, whatever their grants say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationList {
     /// Cluster it is valid in.
@@ -130,7 +130,7 @@ pub struct RevocationList {
     pub version: u64,
     /// When it was made.
     pub issued_at: UnixMillis,
-    /// The keys; sorted, none twice, at most [`REVOKED_MAX`].
+    /// The keys, and [`KeyId::of_node`] of each node; sorted, none twice, at most [`REVOKED_MAX`].
     pub keys: Vec<KeyId>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use media::NodeId;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -18,6 +19,12 @@ impl KeyId {
         let digest: [u8; 32] = Sha256::digest(public_key).into();
         let (head, _) = digest.split_first_chunk::<16>().expect("32 bytes have 16 at the front");
         Self(*head)
+    }
+
+    /// The identity under which a node stands in a revocation list, beside its keys. Readers that know of keys alone take it for
+    /// one that nobody has.
+    pub fn of_node(node: &NodeId) -> Self {
+        Self::of(format!("sealcast/node/{node}").as_bytes())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use media::{ClusterId, StreamId, UnixMillis};
+use media::{ClusterId, NodeId, StreamId, UnixMillis};
 
 use crate::cose::{self, Envelope};
 use crate::limits::{CLOCK_AHEAD_MAX, GRANT_BYTES_MAX, GRANTS_MAX, REVOCATIONS_BYTES_MAX, SEAL_BYTES_MAX};
@@ -51,7 +51,7 @@ impl Keyring {
     /// Takes a grant and returns the identity of its key. One that was taken before is taken again; one that is not valid yet
     /// is kept, and its key refused until then.
     ///
-    /// Refuses: what is not a grant (`Malformed`); not under this root key, expired, revoked, older than the one held, or one
+    /// Refuses: what is not a grant (`Malformed`); not under this root key, expired, revoked or of a revoked node, older than the one held, or one
     /// more than [`GRANTS_MAX`] (`Key`); a wrong signature (`Signature`); another cluster's (`Identity`).
     pub fn add_grant(&mut self, cose: &[u8], now: UnixMillis) -> Result<KeyId, Refusal> {
         let envelope = Envelope::read(cose, GRANT_BYTES_MAX)?;
@@ -64,6 +64,9 @@ impl Keyring {
         }
         if self.revoked.contains(&key) {
             return refuse(RefusalReason::Key, format!("key {key} is revoked"));
+        }
+        if self.is_node_revoked(&grant.node) {
+            return refuse(RefusalReason::Key, format!("node {}, which has key {key}, is revoked", grant.node));
         }
         if let Some(held) = self.granted.get(&key) {
             if held.grant == grant {
@@ -103,7 +106,8 @@ impl Keyring {
             }
         }
         self.revoked = list.keys.into_iter().collect();
-        self.granted.retain(|key, _| !self.revoked.contains(key));
+        let revoked = &self.revoked;
+        self.granted.retain(|key, held| !revoked.contains(key) && !revoked.contains(&KeyId::of_node(&held.grant.node)));
         self.revocations = Some((list.version, Bytes::copy_from_slice(cose)));
         Ok(true)
     }
@@ -114,9 +118,20 @@ impl Keyring {
         self.revocations.as_ref().map(|(version, raw)| (*version, raw))
     }
 
-    /// The keys of the revocation list in force, sorted.
+    /// The keys of the revocation list in force, sorted; of nodes that it names, [`KeyId::of_node`].
     pub fn revoked(&self) -> impl Iterator<Item = &KeyId> {
         self.revoked.iter()
+    }
+
+    /// Whether the list in force names this node: then none of its keys is to be trusted, and nothing it asks for given.
+    pub fn is_node_revoked(&self, node: &NodeId) -> bool {
+        !self.revoked.is_empty() && self.revoked.contains(&KeyId::of_node(node))
+    }
+
+    /// The keys of a node whose grants are held and not over.
+    pub fn keys_of(&self, node: &NodeId, now: UnixMillis) -> impl Iterator<Item = KeyId> {
+        let is_its = move |held: &Granted| held.grant.node == *node && now < held.grant.not_after;
+        self.granted.iter().filter(move |(_, held)| is_its(held)).map(|(key, _)| *key)
     }
 
     /// The grant of a key that is held, whether or not it is valid now.

@@ -20,10 +20,14 @@ pub const OBJECTS_MAX: usize = 3 * RENDITIONS_MAX + 1;
 pub const CODEC_BYTES_MAX: usize = 64;
 /// Most stream names in a grant; one that needs more is granted all with `*`.
 pub const GRANT_STREAMS_MAX: usize = 128;
-/// Most revoked keys in a list. A key is forgotten when its grants would have expired anyway.
+/// Most revoked keys and nodes in a list. A key is forgotten when its grants would have expired anyway.
 pub const REVOKED_MAX: usize = 4096;
 /// Most grants that a keyring holds: one for each ingest node and streamer's zone. Expired ones make room.
 pub const GRANTS_MAX: usize = 1024;
+
+/// Most keys of one node that are granted at once: one in use, one that follows it, and two that were lost with a disk. The
+/// authority keeps to it, so that one certificate cannot take the [`GRANTS_MAX`] places of all.
+pub const GRANTS_PER_NODE_MAX: usize = 4;
 
 /// How far another machine's clock may be ahead of ours.
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(30);

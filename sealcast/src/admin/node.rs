@@ -51,6 +51,14 @@ pub(crate) async fn run(command: NodeCommand) -> anyhow::Result<()> {
                 format!("node {name} is drained: it takes no new viewers, and its streams go to other nodes\n")
             })
         }
+        NodeCommand::Revoke { name, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let revoked = admin.ask(Method::POST, &path(&name, "/revoke")?, None).await?;
+            admin.print(&revoked, |revoked| {
+                let keys = items(&revoked["keys"]).len();
+                format!("node {name} is revoked, with {keys} keys; a machine that takes over needs another name\n")
+            })
+        }
         NodeCommand::Undrain { name, admin } => {
             let admin = Admin::connect(&admin)?;
             let node = admin.ask(Method::POST, &path(&name, "/undrain")?, None).await?;
@@ -66,7 +74,11 @@ fn path(name: &str, rest: &str) -> anyhow::Result<String> {
 /// What `node list` says of its health: the operator's word comes first.
 fn health(node: &Value) -> &str {
     let is_drained = node["drained"] == true && node["health"] != "offline";
-    if is_drained { "drained" } else { field(node, "health") }
+    match () {
+        () if node["revoked"] == true => "revoked",
+        () if is_drained => "drained",
+        () => field(node, "health"),
+    }
 }
 
 fn megabits(bits: &Value) -> String {

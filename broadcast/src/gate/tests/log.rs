@@ -4,6 +4,10 @@ use super::super::Holding;
 use super::super::limits::FENCE_MAX;
 use super::*;
 
+fn fence(stream: &StreamId) -> Input {
+    Input::Fence { stream: stream.clone(), peer: NodeId::new("i2").unwrap() }
+}
+
 #[test]
 fn old_session_is_not_replayed_into_a_restarted_gate() {
     let authority = Authority::new();
@@ -146,7 +150,7 @@ fn what_was_told_to_who_opens_an_epoch_stays_true_until_it_has() {
     let late = studio.row(bench.wall());
     bench.seal(&late);
     let (admitted, mut other) = (bench.admitted(), studio.fork());
-    bench.apply(Input::Fence(studio.stream.clone()));
+    bench.apply(fence(&studio.stream));
     assert_eq!(bench.answers.pop(), Some(Answer::Stored));
     bench.objects(&late);
     let void = studio.segment(bench.wall());
@@ -170,12 +174,12 @@ fn who_fences_and_is_gone_costs_the_log_seconds_and_nothing_of_it() {
     let authority = Authority::new();
     let mut studio = Studio::new("demo", START);
     let mut bench = Bench::with(&authority, &studio);
-    bench.apply(Input::Fence(studio.stream.clone()));
+    bench.apply(fence(&studio.stream));
     let rows = studio.segment(bench.wall());
     bench.take_all(&rows);
     let admitted = bench.admitted();
     assert!(admitted > 0, "a log that is not held cannot be fenced");
-    bench.apply(Input::Fence(studio.stream.clone()));
+    bench.apply(fence(&studio.stream));
     let rows = studio.segment(bench.wall());
     bench.take_all(&rows);
     assert_eq!(bench.admitted(), admitted);
@@ -193,7 +197,7 @@ fn fence_holds_up_no_epoch_at_a_node_that_has_nothing_of_the_log_or_its_head_alo
         let (stream, owners) = (stream.clone(), Vec::new());
         bench.apply(Input::Follow { stream: stream.clone(), holding: Holding::Owner, owners });
         bench.wait(Duration::from_secs(6));
-        bench.apply(Input::Fence(stream));
+        bench.apply(fence(&stream));
     };
     fence(&mut bench, &studio.stream);
     let rows = studio.segment(bench.wall());

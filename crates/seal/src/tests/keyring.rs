@@ -1,6 +1,6 @@
 //! Who may seal what (cases, section 1): each attack is refused under its own reason.
 
-use media::{ClusterId, StreamId, UnixMillis};
+use media::{ClusterId, NodeId, StreamId, UnixMillis};
 
 use super::author::{Author, KEY, ROOT, START, cluster, grant, keyring, now, signed, stream};
 use crate::limits::{CATCH_UP_AGE_MAX, GRANTS_MAX, LIVE_AGE_MAX, SEAL_BYTES_MAX};
@@ -100,6 +100,31 @@ fn other_cluster_or_stream_is_refused() {
     refused(keyring().verify(sealed.raw(), &b, START, Freshness::Live), RefusalReason::Identity);
     let list = RevocationList { cluster: elsewhere, version: 1, issued_at: START, keys: vec![] };
     refused(empty().apply_revocations(&sign_revocations(&list, &ROOT).unwrap()), RefusalReason::Identity);
+}
+
+#[test]
+fn revoked_node_has_no_key_that_counts_and_others_keep_theirs() {
+    let sealed = Author::new().row();
+    let other = SealingKey::from_seed_bytes(&[9; 32]).unwrap();
+    let of = |node: &str, key: &SealingKey| {
+        let node = NodeId::new(node).unwrap();
+        signed(&Grant { node, public_key: key.public_key_bytes(), ..grant() })
+    };
+    let mut keyring = keyring();
+    keyring.add_grant(&of("i2", &other), START).unwrap();
+    let i1 = NodeId::new("i1").unwrap();
+    assert_eq!(keyring.keys_of(&i1, START).collect::<Vec<_>>(), [KEY.key_id()]);
+    assert_eq!(keyring.keys_of(&i1, grant().not_after).count(), 0, "a grant that is over is none");
+    assert!(!keyring.is_node_revoked(&i1));
+    // Its name alone: not one of its keys is on the list.
+    assert_eq!(keyring.apply_revocations(&revocations(1, vec![KeyId::of_node(&i1)])), Ok(true));
+    assert!(keyring.is_node_revoked(&i1) && !keyring.is_node_revoked(&NodeId::new("i2").unwrap()));
+    refused(verify(&keyring, &sealed, START), RefusalReason::Key);
+    refused(keyring.add_grant(&signed(&grant()), START), RefusalReason::Key);
+    let third = SealingKey::from_seed_bytes(&[10; 32]).unwrap();
+    refused(keyring.add_grant(&of("i1", &third), START), RefusalReason::Key);
+    assert!(keyring.grant(&other.key_id()).is_some());
+    keyring.add_grant(&of("i2", &third), START).unwrap();
 }
 
 fn revocations(version: u64, keys: Vec<KeyId>) -> bytes::Bytes {
