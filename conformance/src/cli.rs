@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn rows_are_numbers_and_ranges() {
         assert_eq!(rows("1-3,34").unwrap(), [1, 2, 3, 34]);
-        for bad in ["", "0", "38", "3-1", "a"] {
+        for bad in ["", "0", "40", "3-1", "a"] {
             assert!(rows(bad).is_err(), "{bad:?}");
         }
     }

@@ -148,7 +148,7 @@ mod tests {
     fn json_has_a_row_an_object() {
         let json = serde_json::to_value(Report::of(&Observation::default(), &[])).unwrap();
         let rows = json.get("rows").unwrap().as_array().unwrap();
-        assert_eq!(rows.len(), 37);
+        assert_eq!(rows.len(), 39);
         let first = rows.first().unwrap();
         assert_eq!(first.get("status").unwrap(), "SKIP");
         assert_eq!(first.get("level").unwrap(), "MUST");

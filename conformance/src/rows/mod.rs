@@ -1,8 +1,9 @@
 //! The rows: what is checked, one pure function each, in the order of their numbers.
 //!
-//! Sections: `D` is draft-pantos-hls-rfc8216bis-22, `A` is Apple's HLS authoring specification. Pure.
+//! Sections: `D` is draft-pantos-hls-rfc8216bis-22, `A` is Apple's HLS authoring specification, `C` is CMAF (ISO/IEC 23000-19). Pure.
 
 mod common;
+mod joins;
 mod r01_text;
 mod r02_tags;
 mod r03_target_duration;
@@ -40,11 +41,13 @@ mod r34_delivery;
 mod r35_media_types;
 mod r36_in_sync;
 mod r37_keys_and_subtitles;
+mod r38_same_times;
+mod r39_joins_on;
 
 use crate::verdict::Row;
 
 /// All rows.
-pub const ROWS: [Row; 37] = [
+pub const ROWS: [Row; 39] = [
     r01_text::ROW,
     r02_tags::ROW,
     r03_target_duration::ROW,
@@ -82,6 +85,8 @@ pub const ROWS: [Row; 37] = [
     r35_media_types::ROW,
     r36_in_sync::ROW,
     r37_keys_and_subtitles::ROW,
+    r38_same_times::ROW,
+    r39_joins_on::ROW,
 ];
 
 #[cfg(test)]

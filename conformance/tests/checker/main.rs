@@ -70,7 +70,7 @@ fn rows(rows: &[u8]) -> BTreeSet<u8> {
 #[test]
 fn origins_without_fault_pass_every_row_that_applies() {
     let low_latency = virtually(Kind::LowLatency, Break::None);
-    let all: BTreeSet<u8> = (1..=37).collect();
+    let all: BTreeSet<u8> = (1..=39).collect();
     assert_eq!(passed(&low_latency), &all - &rows(&[17, 37]), "{}", low_latency.text(Colour::None));
     assert_eq!(with(&low_latency, &[Status::NotApplicable]), rows(&[17, 37]));
     for (kind, expected) in [
@@ -97,7 +97,7 @@ async fn an_origin_without_fault_passes_over_https_with_the_tools() {
 /// A fault, its row, and rows that it cannot but break too.
 type Case = (Kind, Break, u8, &'static [u8]);
 
-const CASES: [Case; 48] = [
+const CASES: [Case; 51] = [
     (Kind::LowLatency, Break::ByteOrderMark, 1, &[]),
     (Kind::LowLatency, Break::TwoTargets, 2, &[]),
     (Kind::LowLatency, Break::MixedKinds, 2, &[]),
@@ -121,7 +121,8 @@ const CASES: [Case; 48] = [
     (Kind::LowLatency, Break::NoIdr, 16, &[]),
     (Kind::Transport, Break::CountersRestart, 17, &[]),
     (Kind::LowLatency, Break::MovieDuration, 18, &[]),
-    (Kind::LowLatency, Break::DecodeTimeJumps, 19, &[]),
+    // A variant that jumps is apart from the other one.
+    (Kind::LowLatency, Break::DecodeTimeJumps, 19, &[38]),
     (Kind::LowLatency, Break::PartLacksSample, 20, &[]),
     (Kind::LowLatency, Break::TwoSounds, 21, &[]),
     (Kind::LowLatency, Break::ControlDiffers, 22, &[]),
@@ -146,6 +147,10 @@ const CASES: [Case; 48] = [
     (Kind::LowLatency, Break::UrgentMedia, 34, &[]),
     (Kind::LowLatency, Break::Redirects, 35, &[]),
     (Kind::LowLatency, Break::SoundLate, 36, &[]),
+    (Kind::LowLatency, Break::DecodedEarly, 38, &[]),
+    // Two frames and a half: more than a frame, too.
+    (Kind::LowLatency, Break::DecodedMuchEarlier, 38, &[39]),
+    (Kind::LowLatency, Break::ShownEarly, 39, &[]),
     (Kind::Plain, Break::KeyVanishes, 37, &[]),
     (Kind::Plain, Break::NoTimestampMap, 37, &[]),
     (Kind::Plain, Break::NoGzip, 34, &[]),
@@ -156,7 +161,7 @@ const CASES: [Case; 48] = [
 fn each_fault_fails_its_row_and_no_other() {
     assert_eq!(
         CASES.iter().map(|(_, _, row, _)| *row).collect::<BTreeSet<_>>(),
-        (1..=37).collect(),
+        (1..=39).collect(),
         "every row has a fault"
     );
     let next = AtomicUsize::new(0);

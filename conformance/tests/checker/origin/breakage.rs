@@ -93,6 +93,12 @@ pub enum Break {
     Redirects,
     /// Row 36: the sound comes eight parts later.
     SoundLate,
+    /// Row 38: decode times of one variant are three quarters of a frame before the presentation times.
+    DecodedEarly,
+    /// Rows 38 and 39: they are two frames and a half before them, as with pictures that are reordered.
+    DecodedMuchEarlier,
+    /// Row 39: the last pictures of segments of one variant are shown early, which leaves a gap.
+    ShownEarly,
     /// Row 37: the key of listed segments vanishes.
     KeyVanishes,
     /// Row 37: subtitles without X-TIMESTAMP-MAP.

@@ -14,6 +14,10 @@ pub struct Wrong {
     pub not_idr: bool,
     /// Ticks added to the decode time.
     pub late_ticks: u64,
+    /// Ticks that samples are decoded before they are shown.
+    pub reordered_ticks: u64,
+    /// Ticks that the last two samples are shown too early.
+    pub last_early_ticks: u64,
 }
 
 /// A fragment, and how many of its bytes reach through its first sample.
@@ -33,20 +37,28 @@ pub fn fragment(clip: &Clip, from: u64, to: u64, base: u64, wrong: Wrong) -> Fra
     {
         disguise(first);
     }
+    let offset = |index: u64| {
+        let early = if index + 2 >= to { wrong.last_early_ticks } else { 0 };
+        let offset = i64::try_from(wrong.reordered_ticks).unwrap() - i64::try_from(early).unwrap();
+        (wrong.reordered_ticks > 0 || wrong.last_early_ticks > 0).then_some(offset)
+    };
     let entries: Vec<TrunEntry> = (from..to)
         .zip(&samples)
         .map(|(index, sample)| TrunEntry {
             duration: Some(u32::try_from(clip.frame_ticks).unwrap()),
             size: Some(u32::try_from(sample.len()).unwrap()),
             flags: Some(if index % clip.sync_every == 0 { SYNC } else { NOT_SYNC }),
-            cts: None,
+            cts: offset(index),
         })
         .collect();
     let moof = |offset: i32| Moof {
         mfhd: Mfhd { sequence_number: u32::try_from(from + 1).unwrap() },
         traf: vec![Traf {
             tfhd: Tfhd { track_id: 1, default_base_is_moof: true, ..Tfhd::default() },
-            tfdt: Some(Tfdt { base_media_decode_time: base + from * clip.frame_ticks + wrong.late_ticks }),
+            tfdt: Some(Tfdt {
+                base_media_decode_time: (base + from * clip.frame_ticks + wrong.late_ticks)
+                    .saturating_sub(wrong.reordered_ticks),
+            }),
             trun: vec![Trun { data_offset: Some(offset), samples: entries.clone().into() }],
             ..Traf::default()
         }],

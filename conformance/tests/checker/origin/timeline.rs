@@ -153,6 +153,18 @@ impl Timeline {
             not_idr: due && self.broken == Break::NoIdr && part.is_multiple_of(PARTS_PER_SEGMENT),
             late_ticks: if due && self.broken == Break::DecodeTimeJumps { self.clips.high.frame_ticks } else { 0 },
             lacks_last: false,
+            // From the beginning: the decode times of a variant go on.
+            reordered_ticks: match (rendition, self.broken) {
+                (Rendition::High, Break::DecodedEarly) => self.clips.high.frame_ticks * 3 / 4,
+                (Rendition::High, Break::DecodedMuchEarlier) => self.clips.high.frame_ticks * 5 / 2,
+                _ => 0,
+            },
+            last_early_ticks: match self.broken {
+                Break::ShownEarly if due && (part + 1).is_multiple_of(PARTS_PER_SEGMENT) => {
+                    self.clips.high.frame_ticks * 3
+                }
+                _ => 0,
+            },
         }
     }
 
@@ -170,6 +182,7 @@ impl Timeline {
 
     /// Bytes of a segment through the end of its first picture.
     pub fn iframe_length(&self, rendition: Rendition, msn: u64) -> usize {
-        self.fragment(rendition, msn * PARTS_PER_SEGMENT, Wrong::default()).first_sample_end
+        let first = msn * PARTS_PER_SEGMENT;
+        self.fragment(rendition, first, self.wrong(rendition, first)).first_sample_end
     }
 }
