@@ -40,7 +40,7 @@ fn one(flags: &CertsFlags) -> anyhow::Result<()> {
 /// Brings its certificate to every folder there is. Says what has to be done when it is new.
 fn brokers(directory: &Path) -> anyhow::Result<Authority> {
     let is_new = !directory.join(BROKER_CA_FILE).exists();
-    let is_upgrade = is_new && directory.join(folder(None)).is_dir();
+    let is_upgrade = is_new && has_keys(&directory.join(folder(None)));
     let brokers = Authority::ensure_for_brokers(directory, &Clock::new())?;
     for folder in FOLDERS.iter().map(|role| directory.join(folder(*role))).filter(|folder| folder.is_dir()) {
         brokers.share(&folder)?;
@@ -53,6 +53,12 @@ fn brokers(directory: &Path) -> anyhow::Result<Authority> {
         );
     }
     Ok(brokers)
+}
+
+/// Whether a folder has a private key in it; it may be there and empty, as a volume of a container is.
+fn has_keys(folder: &Path) -> bool {
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| entry.path().extension().is_some_and(|extension| extension == "key"))
 }
 
 /// Folder of a role's nodes, or of the brokers, below the authority's directory.
