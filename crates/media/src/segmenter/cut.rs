@@ -14,15 +14,6 @@ use crate::{Error, Timestamp};
 /// much, so that those of the others do too. Two roundings to a millisecond.
 const STAMPS_DIFFER_MAX: Duration = Duration::from_millis(2);
 
-/// A place where the reference could end its part.
-#[derive(Clone, Copy)]
-struct Candidate {
-    /// Presentation instant, in the reference's ticks.
-    instant: i64,
-    /// Decode time of its last sample's end, in the reference's ticks.
-    decode_end: i64,
-}
-
 /// The lengths that the parts of all renditions would have.
 #[derive(Clone, Copy)]
 struct Extent {
@@ -76,25 +67,25 @@ impl Segmenter {
     fn look(&self, rule: &Rule<'_>, (early, mut before): (usize, Option<i64>)) -> Result<Option<RowEnd>, Error> {
         let (lane, start) = (rule.lane, rule.start);
         // Of a lane that was not the reference so far, more than the first frame may be stamped before the row.
-        for queued in lane.queue.iter().skip(early.saturating_add(1)).skip_while(|queued| queued.instant <= start) {
-            let here = candidate(queued, 0);
+        for queued in lane.queue.iter().skip(early.saturating_add(1)).skip_while(|queued| queued.instant() <= start) {
+            let here = queued.instant();
             if self.extent(rule, here).longest > rule.longest {
                 return before.map(|end| Some(rule.end(end, false))).ok_or_else(|| rule.too_long(here));
             }
             if self.completes_segment(rule, queued)? {
-                return Ok(Some(rule.end(here.instant, true)));
+                return Ok(Some(rule.end(here, true)));
             }
             if self.ends_part(rule, queued) {
-                return Ok(Some(rule.end(here.instant, false)));
+                return Ok(Some(rule.end(here, false)));
             }
-            before = Some(here.instant);
+            before = Some(here);
         }
         let Some(last) = lane.queue.back().filter(|_| self.finished) else { return Ok(None) };
-        let end = candidate(last, last.expected_end.max(start + 1) - last.instant);
+        let end = last.expected_end.max(start + 1);
         if self.extent(rule, end).longest > rule.longest {
             return before.map(|end| Some(rule.end(end, false))).ok_or_else(|| rule.too_long(end));
         }
-        Ok(Some(rule.end(end.instant, true)))
+        Ok(Some(rule.end(end, true)))
     }
 
     /// How many frames after the first are no sync samples and over before the grid's next instant, so that the row ends at none of
@@ -104,13 +95,10 @@ impl Segmenter {
     fn early(&self, rule: &Rule<'_>) -> (usize, Option<i64>) {
         let lane = rule.lane;
         let is_early = |queued: &&Queued| !queued.sample.sync && queued.expected_end <= rule.due;
-        let (mut count, mut last) = (0, None);
-        let mut end = Candidate { instant: i64::MIN, decode_end: i64::MIN };
+        let (mut count, mut last, mut end) = (0, None, i64::MIN);
         for queued in lane.queue.iter().skip(1).take_while(is_early) {
-            let next = candidate(queued, queued.expected_end - queued.instant);
-            end.instant = end.instant.max(next.instant);
-            end.decode_end = end.decode_end.max(next.decode_end);
-            (count, last) = (count + 1, Some(queued.instant));
+            (count, last) = (count + 1, Some(queued.instant()));
+            end = end.max(queued.expected_end);
         }
         let Some(last) = last else { return (0, None) };
         let waited = last - lane.at(rule.open.segment_start);
@@ -124,7 +112,7 @@ impl Segmenter {
     /// Whether a new segment begins with this frame.
     fn completes_segment(&self, rule: &Rule<'_>, queued: &Queued) -> Result<bool, Error> {
         let lane = rule.lane;
-        let elapsed = queued.instant - lane.at(rule.open.segment_start);
+        let elapsed = queued.instant() - lane.at(rule.open.segment_start);
         let (target, half_frame) = (lane.ticks(self.targets.segment), lane.half_frame());
         if queued.sample.sync {
             // The next sync sample is expected after the longest recent interval; while that is no regular one, as with
@@ -143,21 +131,21 @@ impl Segmenter {
     /// Whether a new part begins with this frame: it is a sync sample, or nearer to the grid than the next one, and all parts are
     /// long enough; or with the next one they would be too long.
     fn ends_part(&self, rule: &Rule<'_>, queued: &Queued) -> bool {
-        let next = candidate(queued, queued.expected_end - queued.instant);
+        let next = queued.expected_end;
         if self.extent(rule, next).longest > rule.longest {
             return true;
         }
-        let nearest = rule.due.abs_diff(queued.instant) <= rule.due.abs_diff(next.instant);
-        (nearest || queued.sample.sync) && self.extent(rule, candidate(queued, 0)).shortest >= rule.least
+        let nearest = rule.due.abs_diff(queued.instant()) <= rule.due.abs_diff(next);
+        (nearest || queued.sample.sync) && self.extent(rule, queued.instant()).shortest >= rule.least
     }
 
-    /// What the parts of all renditions last when the row ends there. Those of other pictures are as long as the reference's, but for
-    /// their stamps; those of sound are known exactly, since its samples follow on one another.
-    fn extent(&self, rule: &Rule<'_>, end: Candidate) -> Extent {
+    /// What the parts of all renditions last when the row ends at `end`, in the reference's ticks. Those of other pictures are as long as
+    /// the reference's, but for their stamps; those of sound are known exactly, since its samples follow on one another.
+    fn extent(&self, rule: &Rule<'_>, end: i64) -> Extent {
         let lane = rule.lane;
-        let instant = lane.time(end.instant);
-        let own = lane.queue.front().map_or(0, |first| end.decode_end - first.sample.dts.ticks);
-        let row = end.instant - rule.start;
+        let instant = lane.time(end);
+        let own = lane.queue.front().map_or(0, |first| end - first.instant());
+        let row = end - rule.start;
         let slack = if lane.is_video() { STAMPS_DIFFER_MAX } else { Duration::ZERO };
         let of = |ticks: i64| lane.time(ticks.max(0)).as_duration();
         let reference = Extent { shortest: of(own.min(row)), longest: of(own.max(row)) + slack };
@@ -175,17 +163,9 @@ impl Rule<'_> {
         RowEnd { instant: self.lane.time(instant), completes_segment, decided_by: self.decided_by }
     }
 
-    fn too_long(&self, end: Candidate) -> Error {
-        let length = self.lane.time(end.instant - self.start).as_duration();
+    fn too_long(&self, end: i64) -> Error {
+        let length = self.lane.time(end - self.start).as_duration();
         Error::PartTooLong { rendition: self.lane.config.rendition.clone(), length }
-    }
-}
-
-/// The end of a part `later` ticks after the start of this frame.
-fn candidate(queued: &Queued, later: i64) -> Candidate {
-    Candidate {
-        instant: queued.instant.saturating_add(later),
-        decode_end: queued.sample.dts.ticks.saturating_add(later),
     }
 }
 

@@ -22,16 +22,23 @@ const INTERVALS_KEPT: usize = 32;
 /// A sample that waits, its times in the track's timescale.
 #[derive(Debug)]
 pub(super) struct Queued {
+    /// Its decode time is [`Self::instant`]; strictly rising.
     pub(super) sample: Sample,
-    /// Presentation instant of the cut before this sample. Decode order is presentation order delayed by the reordering of the
-    /// encoder, so this is the decode time plus that delay; for a sync sample exactly the presentation time. Strictly rising.
-    pub(super) instant: i64,
     /// Where the sample ends, as far as was known when it came: does not depend on what came after it.
     pub(super) expected_end: i64,
     /// For sync samples: the longest of the last intervals between sync samples.
     pub(super) longest_interval: i64,
     /// Whether those intervals are enough, and equal but for a frame, so that the next one will be too.
     pub(super) regular: bool,
+}
+
+impl Queued {
+    /// Presentation instant of the cut before this sample, and its decode time in the track: the decode time that the encoder gave
+    /// it plus the encoder's reordering delay. For a sync sample this is exactly the presentation time, so that tracks of any
+    /// delay join there (ISO/IEC 23000-19); the composition offsets of pictures that are shown earlier are negative.
+    pub(super) const fn instant(&self) -> i64 {
+        self.sample.dts.ticks
+    }
 }
 
 /// The segment that the next part of a lane continues.
@@ -57,10 +64,10 @@ pub(super) struct Lane {
     part_longest: Duration,
     pub(super) meter: Meter,
     bytes: usize,
-    /// Decode time and expected duration of the newest sample.
+    /// The encoder's decode time of the newest sample, and its expected duration.
     newest: Option<(i64, i64)>,
     newest_instant: Option<i64>,
-    /// Presentation minus decode time of the newest sync sample.
+    /// The encoder's reordering delay: presentation minus decode time of the newest sync sample.
     delay: i64,
     last_sync: Option<i64>,
     intervals: VecDeque<i64>,
@@ -163,17 +170,17 @@ impl Lane {
                 bytes,
             });
         }
-        if let (Some(before), Some((last, _))) = (self.queue.back_mut(), self.newest) {
-            before.sample.duration.ticks = dts - last;
-        }
         self.bytes = bytes;
         let instant = self.place(pts, dts, sample.sync);
+        if let Some(before) = self.queue.back_mut() {
+            before.sample.duration.ticks = instant - before.instant();
+        }
         self.newest = Some((dts, duration));
         self.newest_instant = Some(instant);
-        (sample.pts, sample.dts, sample.duration) = (self.time(pts), self.time(dts), self.time(duration));
+        (sample.pts, sample.dts, sample.duration) = (self.time(pts), self.time(instant), self.time(duration));
         let expected_end = instant.saturating_add(duration);
         let (longest_interval, regular) = if sample.sync { self.intervals_seen(duration) } else { (0, false) };
-        self.queue.push_back(Queued { sample, instant, expected_end, longest_interval, regular });
+        self.queue.push_back(Queued { sample, expected_end, longest_interval, regular });
         Ok(())
     }
 
@@ -228,14 +235,14 @@ impl Lane {
     /// First sync sample at or after `earliest`, with half a frame of tolerance.
     pub(super) fn first_sync(&self, earliest: Timestamp) -> Option<&Queued> {
         let earliest = earliest.rescale(self.timescale).ticks - self.half_frame();
-        self.queue.iter().find(|queued| queued.sample.sync && queued.instant >= earliest)
+        self.queue.iter().find(|queued| queued.sample.sync && queued.instant() >= earliest)
     }
 
     /// Drops what comes before the start of the first row.
     pub(super) fn begin(&mut self, start: Timestamp) {
         let tolerance = if self.is_video() { self.half_frame() } else { 0 };
         while let Some(queued) = self.queue.front() {
-            let early = self.time(queued.instant + tolerance) < start;
+            let early = self.time(queued.instant() + tolerance) < start;
             if !early && (queued.sample.sync || !self.is_video()) {
                 break;
             }
@@ -249,15 +256,15 @@ impl Lane {
     pub(super) fn cut(&self, end: RowEnd, index: usize, finished: bool) -> Option<usize> {
         let all = finished.then_some(self.queue.len());
         if !self.is_video() {
-            let ends = || self.queue.iter().position(|queued| self.time(queued.instant) >= end.instant).or(all);
+            let ends = || self.queue.iter().position(|queued| self.time(queued.instant()) >= end.instant).or(all);
             return ends().map(|count| self.sound_frames(count));
         }
         if end.decided_by == index {
-            return self.queue.iter().position(|queued| self.time(queued.instant) >= end.instant).or(all);
+            return self.queue.iter().position(|queued| self.time(queued.instant()) >= end.instant).or(all);
         }
         // Another rendition's frames may be stamped a little differently: the nearest frame is meant.
         let target = self.at(end.instant);
-        let near = |queued: &Queued| queued.instant + (queued.expected_end - queued.instant) / 2 >= target;
+        let near = |queued: &Queued| queued.instant() + (queued.expected_end - queued.instant()) / 2 >= target;
         let Some(nearest) = self.queue.iter().position(near) else { return all };
         let tolerance = self.half_frame();
         if !end.completes_segment {
@@ -265,7 +272,7 @@ impl Lane {
         }
         // A segment begins with the sync sample, if there is one that close.
         for (at, queued) in self.queue.iter().enumerate().skip(nearest) {
-            if queued.instant > target + tolerance {
+            if queued.instant() > target + tolerance {
                 return Some(nearest);
             }
             if queued.sample.sync {
@@ -289,7 +296,7 @@ impl Lane {
     pub(super) fn sound_until(&self, end: Timestamp) -> Option<Duration> {
         let frame = if self.is_video() { None } else { self.nominal_frame() }?;
         let (newest, duration) = self.newest?;
-        let first = self.queue.front().map_or(newest + duration, |queued| queued.instant);
+        let first = self.queue.front().map_or(newest + duration, |queued| queued.instant());
         let nearest = self.at(end);
         let end = if self.time(nearest) < end { nearest + 1 } else { nearest };
         let frames = (end.saturating_sub(first).max(0) + frame - 1) / frame;
@@ -324,6 +331,9 @@ impl Lane {
     ) -> Result<MediaObject, Error> {
         self.scratch.clear();
         self.scratch.extend(self.queue.drain(..count.min(self.queue.len())).map(|queued| queued.sample));
+        if let Some(next) = self.queue.front().filter(|next| next.sample.sync && self.is_video()) {
+            last_shown_until(&mut self.scratch, next.instant());
+        }
         let freed: usize = self.scratch.iter().map(|sample| sample.data.len()).sum();
         self.bytes -= freed;
         let object = match self.scratch.first() {
@@ -430,8 +440,40 @@ impl Lane {
         for (one, next) in self.queue.iter().zip(self.queue.iter().skip(1)) {
             let (sample, after) = (&one.sample, &next.sample);
             assert_eq!(sample.dts.ticks + sample.duration.ticks, after.dts.ticks, "decode times are contiguous");
-            assert!(sample.duration.ticks > 0 && one.instant < next.instant, "time goes forward");
+            assert!(sample.duration.ticks > 0 && one.instant() < next.instant(), "time goes forward");
         }
+    }
+}
+
+/// Has the picture that is shown last last until `end`, where the next sync sample is shown, and a neighbour so much more or less, so
+/// that what follows is decoded when it was.
+///
+/// Durations are steps of decode times. Where a source rounds its stamps, the step at the picture shown last may be a millisecond off:
+/// players would see a gap or an overlap where renditions join. More than half a frame is no rounding, and stays.
+fn last_shown_until(samples: &mut [Sample], end: i64) {
+    let shown_last = samples.iter().enumerate().max_by_key(|(_, sample)| sample.pts.ticks);
+    let Some((at, longer, half_frame)) = shown_last.map(|(at, last)| {
+        let duration = last.duration.ticks;
+        (at, end - last.pts.ticks - duration, duration / 2)
+    }) else {
+        return;
+    };
+    let neighbour = if at + 1 < samples.len() { at + 1 } else { at.wrapping_sub(1) };
+    let room = samples.get(neighbour).is_some_and(|sample| sample.duration.ticks > longer);
+    if longer == 0 || longer.abs() > half_frame || !room {
+        return;
+    }
+    let mut decode_time = samples.first().map_or(0, |first| first.dts.ticks);
+    for (index, sample) in samples.iter_mut().enumerate() {
+        sample.duration.ticks += if index == at {
+            longer
+        } else if index == neighbour {
+            -longer
+        } else {
+            0
+        };
+        sample.dts.ticks = decode_time;
+        decode_time += sample.duration.ticks;
     }
 }
 

@@ -5,7 +5,8 @@
 //! parts. A row is complete when every rendition has a sample past its end.
 //!
 //! Decode times are contiguous by construction: a sample lasts until the decode time of the next one, which is known, since
-//! a part is closed by the sample after it. Nothing is summed in rounded units, so nothing drifts.
+//! a part is closed by the sample after it. Nothing is summed in rounded units, so nothing drifts. A sync sample is decoded when it is
+//! shown, whatever the encoder's reordering delay is.
 //!
 //! Deliberately does not hash, sign or name objects in URLs, and does not repair audio timelines: see [`crate::audio_clock`]. Pure.
 
@@ -74,7 +75,8 @@ pub struct MediaObject {
     pub slot: Slot,
     /// Presentation time of the start of the row, or, for a segment, of its first row.
     pub start: Timestamp,
-    /// Decode time of the first sample (`tfdt`), in the rendition's timescale; of a gap: `start` in that timescale.
+    /// Decode time of the first sample (`tfdt`), in the rendition's timescale, and its presentation time where it is a sync sample; of a
+    /// gap: `start` in that timescale.
     pub decode_time: Timestamp,
     /// Sum of sample durations in the rendition's timescale, positive; of a gap: that of the row or segment.
     pub duration: Timestamp,
@@ -282,7 +284,7 @@ impl Segmenter {
         let lanes = || self.lanes.iter().filter(|lane| !lane.shed);
         let newest = lanes().filter_map(Lane::newest_instant).max()?;
         // One that has never sent anything is as far behind as the others reach back.
-        let oldest = lanes().filter_map(|lane| lane.queue.front().map(|queued| lane.time(queued.instant))).min();
+        let oldest = lanes().filter_map(|lane| lane.queue.front().map(|queued| lane.time(queued.instant()))).min();
         let behind = |lane: &Lane| {
             let reached = lane.newest_instant().or(oldest).unwrap_or(newest);
             Lag { rendition: lane.config.rendition.clone(), behind: newest.minus(reached).as_duration() }
@@ -331,13 +333,13 @@ impl Segmenter {
     /// Finds the first sync sample that all video renditions have, and drops what comes before it.
     fn begin(&mut self) -> Option<Open> {
         let reference = self.lanes.get(self.reference?)?;
-        let mut start = reference.time(reference.queue.front()?.instant);
+        let mut start = reference.time(reference.queue.front()?.instant());
         let videos = || self.lanes.iter().filter(|lane| lane.is_video() && !lane.shed);
         // Each round moves the start to a later sync sample of some rendition, so the rounds are bounded by the buffers.
         loop {
             let mut latest = start;
             for lane in videos() {
-                let first = lane.time(lane.first_sync(start)?.instant);
+                let first = lane.time(lane.first_sync(start)?.instant());
                 let tolerance = lane.time(lane.half_frame());
                 if first > latest.plus(tolerance) {
                     latest = first;
@@ -350,7 +352,7 @@ impl Segmenter {
         }
         if reference.is_video() {
             // The reference's own instant, from which those of the others differ by less than half a frame.
-            start = reference.time(reference.first_sync(start)?.instant);
+            start = reference.time(reference.first_sync(start)?.instant());
         }
         for lane in &mut self.lanes {
             lane.begin(start);

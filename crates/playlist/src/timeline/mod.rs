@@ -423,7 +423,7 @@ fn checkpoint_of(body: &SealBody, fresh: bool) -> Checkpoint {
     Checkpoint { sequence: body.sequence, epoch: body.epoch, renditions: body.checkpoint.clone(), fresh }
 }
 
-/// Sound is shown at its decode time; the first picture of a row, whose decode time may be earlier, when the row begins.
+/// Sound is shown at its decode time; the first picture of a row, which may be decoded at another time, when the row begins.
 fn part_of(object: &Object, is_sound: bool) -> Part {
     Part {
         rendition: object.rendition.clone(),
