@@ -19,8 +19,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::http2;
+use crate::members::Members;
 use crate::proxy::Balancer;
 use crate::transport::Transport;
+use crate::viewer;
 
 /// Longest TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,7 +32,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
-    balancer: Balancer,
+    (balancer, members): (Balancer, Arc<Members>),
     connections_max: usize,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -58,10 +60,11 @@ pub(crate) async fn serve(
             continue;
         };
         let (app, acceptor, stopping) = (Arc::clone(&app), acceptor.clone(), stopping.clone());
+        let viewer = viewer::Connection::new(Arc::clone(&members));
         connections.spawn(async move {
             let _permit = permit;
-            let _viewer = Counted::new(metrics::gauge!("loadbalancer_viewers"));
-            connection(stream, &acceptor, &app, stopping).await;
+            let _counted = Counted::new(metrics::gauge!("loadbalancer_viewers"));
+            viewer.scope(connection(stream, &acceptor, &app, stopping)).await;
         });
     }
     drop(listener);

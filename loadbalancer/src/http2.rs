@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::proxy::Balancer;
 use crate::transport::Transport;
+use crate::viewer;
 
 /// Requests at once on one connection. A player has some four blocked and as many under way.
 const STREAMS_MAX: u32 = 128;
@@ -42,6 +43,7 @@ pub(crate) async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) {
     let digest = Arc::new(transport.digest());
+    let viewer = viewer::current().expect("a connection is served in its scope");
     let handshake = tokio::time::timeout(PREFACE_TIMEOUT, server::handshake(Box::new(transport), Some(options())));
     let Ok(Ok(mut http2)) = handshake.await else { return };
     // Requests that are under way when the connection ends find it out themselves, and cancel what they asked for.
@@ -65,7 +67,7 @@ pub(crate) async fn serve(
                 let request = async move {
                     app.process_new_http(ServerSession::new_http2(session), &stopping).await;
                 };
-                requests.spawn(Gated::new(&connection, Box::pin(request)));
+                requests.spawn(Gated::new(&connection, Box::pin(viewer.clone().scope(request))));
             }
             Ok(Some(H2Accept::Rejected)) if malformed < MALFORMED_MAX => malformed += 1,
             Ok(Some(H2Accept::Rejected) | None) | Err(_) => break,

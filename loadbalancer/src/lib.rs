@@ -1,9 +1,9 @@
 //! The load balancer: what viewers connect to. It ends their TLS, keeps each on one broadcast node while that node is
 //! there, and sends a request that a node failed to another, so that the viewer never sees the failure.
 //!
-//! Owns the public listener and the choice of node per request. Deliberately holds no state about viewers: stickiness is a
-//! keyed token that the viewer carries ([`sticky`]), so any number of balancers can stand side by side. Built on Pingora's
-//! proxy; the accept loop and the life cycle are ours (see [`accept`]).
+//! Owns the public listener and the choice of node per request. A viewer carries a keyed token ([`sticky`]), so any number of balancers
+//! can stand side by side without state that they share. Who carries none stays on the node of its connection ([`viewer`]), then on that
+//! of its address. Built on Pingora's proxy; the accept loop and the life cycle are ours (see [`accept`]).
 
 mod accept;
 mod certificate;
@@ -15,6 +15,7 @@ mod proxy;
 pub mod sticky;
 mod transport;
 mod upstream;
+mod viewer;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -136,8 +137,15 @@ impl LoadBalancer {
         node.ops.status(node.id.as_str(), move || status.status());
         let follow = members::follow(Arc::clone(&members), node.clone(), ready, shutdown.clone());
         let probes = probe::run(Arc::clone(&members), Arc::clone(&node.identity), node.clock, shutdown.clone());
-        let balancer = Balancer::new(members, sticky, Trust::new(Arc::clone(&node.identity)), shutdown.clone());
-        let serve = accept::serve(listener, node.identity.server_public(), balancer, connections_max, shutdown.clone());
+        let balancer =
+            Balancer::new(Arc::clone(&members), sticky, Trust::new(Arc::clone(&node.identity)), shutdown.clone());
+        let serve = accept::serve(
+            listener,
+            node.identity.server_public(),
+            (balancer, members),
+            connections_max,
+            shutdown.clone(),
+        );
         let probes = async {
             probes.await;
             Ok(())

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cluster::placement::{self, Viewer};
+use cluster::seats::{SeatId, Seats};
 use cluster::{Health, Membership, Probe, policy};
 use media::NodeId;
 use messages::{Policy, Presence, Role, Topic};
@@ -66,12 +67,14 @@ struct State {
 /// The view, shared by all requests. The lock is held for one selection, never across an await.
 pub(crate) struct Members {
     state: Mutex<State>,
+    /// Where viewers without a token sit.
+    seats: Mutex<Seats>,
     clock: Clock,
 }
 
 impl Members {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { state: Mutex::default(), clock }
+        Self { state: Mutex::default(), seats: Mutex::default(), clock }
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
@@ -89,6 +92,27 @@ impl Members {
                 .filter(|presence| !tried.contains(&presence.node) && (among == Among::All || owns(presence)))
                 .find_map(|presence| Some(state.places.get(&presence.node)?.target(&presence.node)))
         })
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seats a connection among those of its address.
+    pub(crate) fn join(&self, address: u64) -> Option<SeatId> {
+        self.seats().join(address, self.clock.now().elapsed)
+    }
+
+    pub(crate) fn leave(&self, seat: SeatId) {
+        self.seats().leave(seat, self.clock.now().elapsed);
+    }
+
+    pub(crate) fn seat_node(&self, seat: SeatId) -> Option<NodeId> {
+        self.seats().node(seat).cloned()
+    }
+
+    pub(crate) fn seated(&self, seat: SeatId, node: &NodeId) {
+        self.seats().placed(seat, node);
     }
 
     /// Whether there is nowhere to send another viewer.

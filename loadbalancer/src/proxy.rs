@@ -22,6 +22,7 @@ use crate::certificate;
 use crate::members::{Among, Members, Target};
 use crate::sticky::{self, StickyKey, Token};
 use crate::upstream::{self, Trust};
+use crate::viewer;
 
 /// Nodes that one request is tried on, at most.
 const NODES_TRIED_MAX: usize = 4;
@@ -60,7 +61,12 @@ pub(crate) struct Balancer {
 pub(crate) struct Request {
     key: u64,
     is_placed_by_address: bool,
-    sticky: Option<NodeId>,
+    /// The node that this connection watches the stream on.
+    watched_on: Option<NodeId>,
+    /// The node that the viewer's token names.
+    token: Option<NodeId>,
+    /// Without one: the node that its address had last.
+    seated_on: Option<NodeId>,
     stream: Option<StreamId>,
     among: Among,
     tried: Vec<NodeId>,
@@ -78,11 +84,31 @@ impl Request {
         }
     }
 
+    /// The connection stays on this node. An owner that is asked for one thing only is not where the viewer watches.
+    fn placed(&self, node: &NodeId) {
+        let Some(connection) = viewer::current().filter(|_| self.among == Among::All) else { return };
+        if let Some(stream) = &self.stream {
+            connection.placed(stream, node);
+        }
+        if self.is_placed_by_address {
+            connection.seated(node);
+        }
+    }
+
+    /// The node has nothing for the viewer, so nothing keeps the viewer there.
+    fn refused(&self) {
+        let connection = viewer::current().filter(|_| self.among == Among::All);
+        if let (Some(connection), Some(stream)) = (connection, &self.stream) {
+            connection.refused(stream);
+        }
+    }
+
     fn viewer(&self) -> Viewer<'_> {
         Viewer {
             key: self.key,
             is_placed_by_key: self.is_placed_by_address,
-            sticky: self.sticky.as_ref(),
+            watched_on: self.watched_on.as_ref(),
+            sticky: self.token.as_ref().or(self.seated_on.as_ref()),
             stream: self.stream.as_ref(),
         }
     }
@@ -161,19 +187,23 @@ impl ProxyHttp for Balancer {
             .iter()
             .filter_map(|value| sticky::from_cookies(value.to_str().ok()?))
             .find_map(|text| self.sticky.open(text));
+        let connection = viewer::current();
+        request.watched_on = connection.as_ref().and_then(|at| at.watched_on(request.stream.as_ref()?));
+        let begins = request.watched_on.is_none() && is_entry(session.req_header().uri.path());
         match token {
-            Some(Token { viewer, node }) => (request.key, request.sticky) = (viewer, Some(node)),
-            None if is_entry(session.req_header().uri.path()) && self.members.is_full() => {
+            Some(Token { viewer, node }) => (request.key, request.token) = (viewer, Some(node)),
+            None if begins && self.members.is_full() => {
                 metrics::counter!("loadbalancer_refused_full_total").increment(1);
                 respond(session, 503, FULL, RETRY_AFTER_FULL).await?;
                 return Ok(true);
             }
             None => {
                 let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-                let place = address.filter(|_| session.req_header().uri.path().starts_with("/live/"));
                 // Players that keep no cookie, or are given none, stay on their node as well.
-                request.is_placed_by_address = place.is_some();
-                request.key = place.map_or_else(rand::random, |address| self.sticky.place(address));
+                let address = address.filter(|_| session.req_header().uri.path().starts_with("/live/"));
+                let seat = address.zip(connection).map(|(address, at)| at.seat(self.sticky.place(address)));
+                request.is_placed_by_address = seat.is_some();
+                (request.key, request.seated_on) = seat.unwrap_or_else(|| (rand::random(), None));
             }
         }
         Ok(false)
@@ -184,6 +214,7 @@ impl ProxyHttp for Balancer {
             metrics::counter!("loadbalancer_retries_total").increment(1);
         }
         let target = self.choose(request).await?;
+        request.placed(&target.node);
         request.tried.push(target.node.clone());
         let peer = upstream::peer(&target, &self.trust);
         request.target = Some(target);
@@ -256,9 +287,12 @@ impl ProxyHttp for Balancer {
             let (asked, said) = (Hint::of(&session.req_header().headers), Hint::of(&response.headers));
             response_stream.begin(Priority::merged(asked, said)).await;
         }
+        if response.status.is_client_error() || response.status.is_server_error() {
+            request.refused();
+        }
         let Some(node) = request.tried.last() else { return Ok(()) };
         // Asked for one thing only: the viewer stays where it is.
-        if request.among == Among::Owners || request.sticky.as_ref() == Some(node) || is_shared(response) {
+        if request.among == Among::Owners || request.token.as_ref() == Some(node) || is_shared(response) {
             return Ok(());
         }
         let token = self.sticky.seal(&Token { viewer: request.key, node: node.clone() });

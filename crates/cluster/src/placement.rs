@@ -37,6 +37,8 @@ pub struct Viewer<'a> {
     pub key: u64,
     /// Nothing but the key keeps the viewer where it is, so that only a node that is nearly full sends it away.
     pub is_placed_by_key: bool,
+    /// The node that answers it already: nothing but a drain or a failure sends it elsewhere.
+    pub watched_on: Option<&'a NodeId>,
     /// The node that the viewer was sent to before.
     pub sticky: Option<&'a NodeId>,
     /// The stream that it asks for.
@@ -44,6 +46,9 @@ pub struct Viewer<'a> {
 }
 
 /// Broadcast nodes for a viewer, best first: online ones, then those that are drained, as a last resort suspect ones.
+///
+/// The node that answers a viewer already goes before all of its kind, whatever its load, its age and what it says that it holds: that it
+/// answers shows that it has the stream. So load and slow start decide for new viewers only.
 ///
 /// Of the online ones those with room go first, and of these the ones that hold the stream, as owner or as edge: any node can
 /// serve any stream, but others have to pull it first. Of equals, the one that the viewer was sent to before, then by weight and
@@ -85,6 +90,7 @@ pub fn is_full(view: &Membership, policy: &Policy, now: Now) -> bool {
 struct Rank {
     is_suspect: bool,
     is_drained: bool,
+    is_not_watched_on: bool,
     room: Room,
     is_other: bool,
 }
@@ -112,6 +118,7 @@ fn rank(member: &Member, health: Health, policy: &Policy, (viewer, enough): (Vie
     (health != Health::Offline).then_some(Rank {
         is_suspect: health == Health::Suspect,
         is_drained: is_drained(member, policy),
+        is_not_watched_on: viewer.watched_on != Some(&presence.node),
         room,
         is_other: !is_sticky,
     })

@@ -98,6 +98,11 @@ impl Cluster {
         (address, tokio::spawn(balancer.run(self.all.clone())).abort_handle())
     }
 
+    /// Decides what addresses come to, for balancers that are started after this.
+    pub(crate) fn set_sticky_key(&self, key: [u8; 32]) {
+        std::fs::write(self.directory.path().join("sticky.key"), key).unwrap();
+    }
+
     /// What the balancer thinks of a node; `None` before it knows it.
     pub(crate) async fn health(&self, node: &str) -> Option<String> {
         self.health_by("lb", node).await
@@ -184,11 +189,21 @@ impl Cluster {
 
     /// A node that serves `router`.
     pub(crate) async fn node(&self, name: &str, router: Router, limits: Limits) -> Backend {
-        self.node_behind(name, router, limits, |address| address, PresenceParts::default()).await
+        self.node_behind(name, router, limits, |address| address, PresenceParts::default).await
     }
 
     /// A node that serves `router` and says `parts` of itself.
     pub(crate) async fn node_saying(&self, name: &str, router: Router, parts: PresenceParts) -> Backend {
+        self.node_that_says(name, router, move || parts.clone()).await
+    }
+
+    /// A node that serves `router` and says each time what `parts` returns.
+    pub(crate) async fn node_that_says(
+        &self,
+        name: &str,
+        router: Router,
+        parts: impl Fn() -> PresenceParts + Send + 'static,
+    ) -> Backend {
         self.node_behind(name, router, Limits::default(), |address| address, parts).await
     }
 
@@ -209,7 +224,7 @@ impl Cluster {
             tokio::spawn(carry(relay, node, cable));
             address
         };
-        (self.node_behind(name, router, Limits::default(), behind, PresenceParts::default()).await, cut)
+        (self.node_behind(name, router, Limits::default(), behind, PresenceParts::default).await, cut)
     }
 
     async fn node_behind(
@@ -218,7 +233,7 @@ impl Cluster {
         router: Router,
         limits: Limits,
         seen_at: impl FnOnce(SocketAddr) -> SocketAddr,
-        parts: PresenceParts,
+        parts: impl Fn() -> PresenceParts + Send + 'static,
     ) -> Backend {
         let id = NodeId::new(name).unwrap();
         let context = self.context(&id, Role::Broadcast).await;
@@ -227,7 +242,7 @@ impl Cluster {
         let serving = CancellationToken::new();
         let tls = context.identity.server_public();
         let task = tokio::spawn(node::http::serve_tls(listener, tls, router, limits, serving));
-        let parts = move || PresenceParts { https: Some(https.clone()), ..parts.clone() };
+        let parts = move || PresenceParts { https: Some(https.clone()), ..parts() };
         node::presence::spawn(&context, parts, self.all.clone());
         Backend { id, task, _context: context }
     }
@@ -250,8 +265,15 @@ impl Cluster {
 
     /// A viewer that comes from this address.
     pub(crate) fn viewer_at(&self, address: IpAddr) -> reqwest::Client {
+        self.viewer_with(address, false)
+    }
+
+    /// The same, with HTTP/1.1 if wanted.
+    pub(crate) fn viewer_with(&self, address: IpAddr, is_http1: bool) -> reqwest::Client {
         let ca = std::fs::read(self.authority.ca_path()).unwrap();
-        reqwest::Client::builder()
+        let builder = reqwest::Client::builder();
+        let builder = if is_http1 { builder.http1_only() } else { builder };
+        builder
             .use_rustls_tls()
             .local_address(address)
             .tls_built_in_root_certs(false)
