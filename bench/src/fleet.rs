@@ -48,6 +48,11 @@ impl Node {
         Ok(status["nodes"][&self.name].take())
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     /// CPU time since it was started, in seconds.
     pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
         cpu_seconds(self.child.pid())
@@ -120,6 +125,15 @@ impl Fleet {
         let ingest = self.buses.last().context("there are two")?;
         let topic = ingest.prefix.name(&Topic::Seals(self.author.stream.clone()));
         ingest.bus.publish(Message { topic, payload: row.sealed.raw().clone(), retain: false }).await?;
+        Ok(())
+    }
+
+    /// Waits until all owners list the row of this sequence number.
+    pub(crate) async fn wait_for_sequence(&self, sequence: u64) -> anyhow::Result<()> {
+        for node in self.nodes.iter().take(self.owners) {
+            let is_listed = async || Ok(node.status().await?["streams"][0]["sequence"] == sequence);
+            wait("the newest row is listed", is_listed).await?;
+        }
         Ok(())
     }
 

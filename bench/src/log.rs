@@ -31,7 +31,8 @@ pub(crate) struct Author {
     pub(crate) keyring: Keyring,
     pub(crate) stream: StreamId,
     renditions: Vec<RenditionId>,
-    part_bytes: usize,
+    /// Bytes of the parts to come.
+    pub(crate) part_bytes: usize,
     now: UnixMillis,
     previous: Digest,
     sequence: u64,

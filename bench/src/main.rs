@@ -5,6 +5,7 @@ mod balancer;
 mod blocked;
 mod conformance;
 mod contribution;
+mod delivery;
 mod edge;
 mod failover;
 mod fleet;
@@ -96,6 +97,8 @@ enum What {
     Blocked,
     /// Viewers blocked on the next part through a load balancer, against HAProxy.
     Balancer,
+    /// CPU of a server for what viewers get, against nginx.
+    Delivery,
     /// Seal verifications a second.
     Signatures,
     /// Delay from "seal and bytes are here" to "listed".
@@ -129,7 +132,7 @@ enum What {
 /// Of the viewers of `blocked`, so many watch in `failover`, where each has its own loop.
 const FAILOVER_SHARE: usize = 10;
 
-const ALL: [What; 12] = [
+const ALL: [What; 13] = [
     What::Ladder,
     What::Signatures,
     What::Gate,
@@ -140,6 +143,7 @@ const ALL: [What; 12] = [
     What::Stalls,
     What::Blocked,
     What::Balancer,
+    What::Delivery,
     What::Placement,
     What::Edge,
 ];
@@ -169,6 +173,7 @@ fn main() -> anyhow::Result<()> {
             What::Ladder => ladder::measure(arguments.rounds)?,
             What::Blocked => blocked::measure(arguments.viewers)?,
             What::Balancer => balancer::measure(arguments.rounds)?,
+            What::Delivery => delivery::measure(arguments.rounds)?,
             What::Signatures => signatures::measure()?,
             What::Gate => gate::measure()?,
             What::Edge => edge::measure()?,
