@@ -166,7 +166,7 @@ impl Broadcast {
             target_duration_s: config.target_duration_s,
             direct: public.clone().map(|url| viewers::Direct { url, neighbours }),
         };
-        let viewers = viewers::router(settings, shelf, traffic.clone());
+        let viewers = viewers::Viewers::new(settings, shelf, traffic.clone());
 
         let egress_capacity = config.egress_capacity;
         let said = Said { handle: handle.clone(), traffic, https_url, data_url, public, egress_capacity, draining };

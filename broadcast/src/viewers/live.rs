@@ -2,6 +2,8 @@
 //!
 //! A request for what is about to come waits here, until the shelf has it, or says that it never will.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
@@ -164,9 +166,13 @@ pub(super) async fn object(
     Names((stream, rendition, epoch, slot)): Names<(StreamId, RenditionId, String, String)>,
     request: Request<Body>,
 ) -> Response {
-    let Some(name) = object_name(stream, rendition, &epoch, &slot) else {
+    let Some((epoch, slot)) = object_place(&epoch, &slot) else {
         return respond::refuse(StatusCode::NOT_FOUND, NO_OBJECT);
     };
+    media_object(site, ObjectName { stream, rendition, epoch, slot }, request).await
+}
+
+pub(super) async fn media_object(site: Arc<Site>, name: ObjectName, request: Request<Body>) -> Response {
     let (kind, content_type) = match name.slot {
         Slot::Image { .. } => (Kind::Image, JPEG),
         _ if name.rendition.as_str() == AUDIO_RENDITION => (Kind::Sound, AUDIO),
@@ -205,11 +211,12 @@ pub(super) async fn poster(State(site): Shared, Names(stream): Names<StreamId>, 
     }
 }
 
-/// `None` unless it is spelled as [`ObjectName`] prints it, so that an object has one URL in every cache.
-fn object_name(stream: StreamId, rendition: RenditionId, epoch: &str, slot: &str) -> Option<ObjectName> {
+/// Where an object is in its rendition. `None` unless it is spelled as [`ObjectName`] prints it, so that an object has one URL in
+/// every cache.
+pub(super) fn object_place(epoch: &str, slot: &str) -> Option<(Epoch, Slot)> {
     let (spelled, slot) = (epoch, Slot::parse(slot)?);
     let epoch: Epoch = spelled.parse().ok()?;
-    (epoch.to_string() == spelled).then_some(ObjectName { stream, rendition, epoch, slot })
+    (epoch.to_string() == spelled).then_some((epoch, slot))
 }
 
 pub(super) async fn seals(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {

@@ -16,11 +16,11 @@ mod traffic;
 mod waiting;
 mod web;
 
-pub use routes::{Settings, router};
+pub use routes::{Settings, Viewers};
 pub use shelf::{
     Coming, DvrSummary, Lists, Look, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf,
     StreamDetail, StreamSummary, Verified,
 };
 pub use steering::Direct;
-pub use traffic::{Rates, Traffic};
+pub use traffic::{Metered, Rates, Traffic};
 pub use waiting::{Lobby, NoPlace, Room, WAITING_PER_NODE_MAX, WAITING_PER_STREAM_MAX, Waiter};

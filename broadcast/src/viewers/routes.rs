@@ -9,13 +9,15 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, StatusCode};
-use media::{NodeId, StreamId};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use media::{Epoch, NodeId, ObjectName, RenditionId, Slot, StreamId};
 use messages::SessionState;
+use node::http::Application;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::respond::{self, Meta};
+use super::traffic::Metered;
 use super::{Direct, Rendered, Shelf, StreamDetail, StreamSummary, Traffic, envelope, live, web};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -96,6 +98,10 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// In the order of their discriminants.
+    pub(super) const ALL: [Self; 8] =
+        [Self::Playlist, Self::Sound, Self::Picture, Self::Image, Self::Api, Self::Seals, Self::Web, Self::Refusal];
+
     /// For metrics.
     pub(super) const fn label(self) -> &'static str {
         match self {
@@ -138,21 +144,95 @@ pub(super) struct Site {
 pub(super) type Shared = State<Arc<Site>>;
 
 /// The viewers' side of a node. Everything is GET, HEAD and OPTIONS; unknown query parameters are ignored.
-pub fn router(settings: Settings, shelf: Arc<dyn Shelf>, traffic: Arc<Traffic>) -> Router {
-    let node = HeaderValue::from_str(settings.node.as_str()).expect("names are ASCII letters, digits and punctuation");
-    let openapi = Rendered::new(include_str!("openapi.json"));
-    let site = Arc::new(Site { shelf, settings, traffic, node, openapi });
-    let mut router = Router::new();
-    for (path, methods) in table() {
-        router = router.route(path, methods);
+#[derive(Clone)]
+pub struct Viewers {
+    pub(super) site: Arc<Site>,
+    router: Router,
+}
+
+impl Viewers {
+    /// Serves what is on the shelf.
+    ///
+    /// # Panics
+    /// Never: names of nodes can stand in a header.
+    pub fn new(settings: Settings, shelf: Arc<dyn Shelf>, traffic: Arc<Traffic>) -> Self {
+        let node =
+            HeaderValue::from_str(settings.node.as_str()).expect("names are ASCII letters, digits and punctuation");
+        let openapi = Rendered::new(include_str!("openapi.json"));
+        let site = Arc::new(Site { shelf, settings, traffic, node, openapi });
+        let mut router = Router::new();
+        for (path, methods) in table() {
+            router = router.route(path, methods);
+        }
+        let router = router
+            .fallback(async || not_found())
+            .method_not_allowed_fallback(async || {
+                respond::refuse(StatusCode::METHOD_NOT_ALLOWED, "viewers only read: use GET, HEAD or OPTIONS\n")
+            })
+            .with_state(site.clone());
+        Self { site, router }
     }
-    router
-        .fallback(async || not_found())
-        .method_not_allowed_fallback(async || {
-            respond::refuse(StatusCode::METHOD_NOT_ALLOWED, "viewers only read: use GET, HEAD or OPTIONS\n")
-        })
-        .layer(axum::middleware::from_fn_with_state(site.clone(), envelope::envelope))
-        .with_state(site)
+
+    /// Has a request answered by its route. What players ask for all the time goes straight to its handler, which the router would
+    /// find as well.
+    pub(super) async fn routed(self, asked: Option<Asked>, request: Request<Body>) -> Response {
+        match asked {
+            Some(Asked { stream, rendition: Some(rendition), thing: Some(thing) }) if is_read(&request) => {
+                match thing {
+                    Thing::MediaPlaylist => {
+                        live::media_playlist(State(self.site), Names((stream, rendition)), request).await
+                    }
+                    Thing::Object(epoch, slot) => {
+                        live::media_object(self.site, ObjectName { stream, rendition, epoch, slot }, request).await
+                    }
+                }
+            }
+            _ => self.router.answer(request).await,
+        }
+    }
+}
+
+impl Application for Viewers {
+    type Body = Metered;
+
+    fn answer(self, request: Request<Body>) -> impl Future<Output = http::Response<Metered>> + Send + 'static {
+        envelope::enveloped(self, request)
+    }
+}
+
+fn is_read(request: &Request<Body>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+/// What a path is about.
+pub(super) struct Asked {
+    pub(super) stream: StreamId,
+    pub(super) rendition: Option<RenditionId>,
+    /// What players ask for all the time, if it is that.
+    thing: Option<Thing>,
+}
+
+enum Thing {
+    MediaPlaylist,
+    Object(Epoch, Slot),
+}
+
+impl Asked {
+    /// `None` when it is not about a stream.
+    pub(super) fn parse(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/live/").or_else(|| path.strip_prefix("/api/v1/streams/"))?;
+        let (stream, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let (rendition, thing) = match rest.split_once('/') {
+            None => (None, None),
+            Some((rendition, "index.m3u8")) => (RenditionId::new(rendition).ok(), Some(Thing::MediaPlaylist)),
+            Some((rendition, rest)) => {
+                let object = rest.split_once('/').and_then(|(epoch, slot)| live::object_place(epoch, slot));
+                (RenditionId::new(rendition).ok(), object.map(|(epoch, slot)| Thing::Object(epoch, slot)))
+            }
+        };
+        let is_live = path.starts_with("/live/");
+        Some(Self { stream: StreamId::new(stream).ok()?, rendition, thing: thing.filter(|_| is_live) })
+    }
 }
 
 /// All routes; `openapi.json` describes each, and a test holds the two together.

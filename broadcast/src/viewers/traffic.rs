@@ -10,19 +10,41 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::StatusCode;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use media::{BitsPerSecond, Now};
+
+use super::routes::Kind;
 
 /// Largest piece handed to a connection at once, in bytes: large enough to cost nothing, small enough that a slow viewer's
 /// segment is counted as it goes out. Pieces are slices; nothing is copied.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
 
 /// Counters of one node's viewers' side.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Traffic {
     requests: AtomicU64,
     egress_bytes: AtomicU64,
     mark: Mutex<Option<Mark>>,
+    answers: [[metrics::Counter; CLASSES.len()]; Kind::ALL.len()],
+    egress: metrics::Counter,
+}
+
+/// Classes of status, as metrics call them.
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+impl Default for Traffic {
+    /// The process's metrics recorder is there by now, if it will be: looking a counter up costs more than counting.
+    fn default() -> Self {
+        let counter = |kind: Kind, class: &'static str| metrics::counter!("viewers_requests_total", "answer" => kind.label(), "status" => class);
+        Self {
+            requests: AtomicU64::default(),
+            egress_bytes: AtomicU64::default(),
+            mark: Mutex::default(),
+            answers: Kind::ALL.map(|kind| CLASSES.map(|class| counter(kind, class))),
+            egress: metrics::counter!("viewers_egress_bytes_total"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,15 +92,22 @@ impl Traffic {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Labels are of closed sets: what was answered, and the class of the status.
+    pub(super) fn count_answer(&self, kind: Kind, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).saturating_sub(2).min(CLASSES.len() - 1);
+        let counters = self.answers.get(kind as usize).and_then(|classes| classes.get(class));
+        counters.expect("there is one for each kind and class").increment(1);
+    }
+
     fn count_bytes(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.egress_bytes.fetch_add(bytes, Ordering::Relaxed);
-        metrics::counter!("viewers_egress_bytes_total").increment(bytes);
+        self.egress.increment(bytes);
     }
 }
 
 /// A body whose bytes are counted as the connection takes them.
-pub(super) struct Metered {
+pub struct Metered {
     inner: Body,
     /// The rest of a frame that was too large for one piece.
     rest: Bytes,

@@ -3,12 +3,12 @@
 use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
-use broadcast::viewers::{Settings, Traffic, router};
+use broadcast::viewers::{Settings, Traffic, Viewers};
 use http::{HeaderValue, Request};
 use http_body_util::BodyExt;
 use media::NodeId;
+use node::http::Application as _;
 use proptest::prelude::*;
-use tower::ServiceExt;
 
 use crate::shelf::{Fixed, SEGMENT, SEGMENT_BYTES};
 use crate::site::Site;
@@ -16,17 +16,21 @@ use crate::site::Site;
 static RUNTIME: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().unwrap());
 
-fn app() -> axum::Router {
+fn app() -> Viewers {
     let settings = Settings { node: NodeId::new("b1").unwrap(), target_duration_s: 4, direct: None };
-    router(settings, Arc::new(Fixed::new()), Arc::new(Traffic::default()))
+    Viewers::new(settings, Arc::new(Fixed::new()), Arc::new(Traffic::default()))
 }
 
-static APP: LazyLock<axum::Router> = LazyLock::new(app);
+static APP: LazyLock<Viewers> = LazyLock::new(app);
 
 /// Status and length of the body, which must be the length that the headers say.
 fn ask(request: Request<Body>) -> (u16, usize) {
+    ask_of(&APP, request)
+}
+
+fn ask_of(app: &Viewers, request: Request<Body>) -> (u16, usize) {
     RUNTIME.block_on(async {
-        let response = APP.clone().oneshot(request).await.unwrap();
+        let response = app.clone().answer(request).await;
         let (status, length) = (response.status().as_u16(), response.headers().get("content-length").cloned());
         let body = response.into_body().collect().await.unwrap().to_bytes();
         if let Some(length) = length {
@@ -120,11 +124,12 @@ async fn overlong_url_is_414_and_the_connection_goes_on() {
 fn unknown_names_add_no_metric() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
+    let app = metrics::with_local_recorder(&recorder, app);
     let series = |from: u32, to: u32| {
         metrics::with_local_recorder(&recorder, || {
             for number in from..to {
                 for path in [format!("/live/s{number}/index.m3u8"), format!("/{number}"), format!("/api/{number}/x")] {
-                    assert_eq!(ask(Request::get(path).body(Body::empty()).unwrap()).0, 404);
+                    assert_eq!(ask_of(&app, Request::get(path).body(Body::empty()).unwrap()).0, 404);
                 }
             }
         });

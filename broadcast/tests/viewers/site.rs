@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broadcast::viewers::{Direct, Settings, Traffic, router};
+use broadcast::viewers::{Direct, Settings, Traffic, Viewers};
 use media::NodeId;
 use node::clock::Clock;
 use node::http::{Limits, bind, serve_tls};
@@ -36,12 +36,13 @@ impl Site {
         let node = NodeId::new("b1").unwrap();
         let identity = Identity::load(&authority.issue(&node, Role::Broadcast, &[]).unwrap()).unwrap();
         let traffic = Arc::new(Traffic::default());
-        let router = router(Settings { node, target_duration_s: 4, direct }, Arc::new(Fixed::new()), traffic.clone());
+        let settings = Settings { node, target_duration_s: 4, direct };
+        let viewers = Viewers::new(settings, Arc::new(Fixed::new()), traffic.clone());
         let listener = bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let running = shutdown.clone().drop_guard();
-        tokio::spawn(serve_tls(listener, identity.server_public(), router, Limits::default(), shutdown));
+        tokio::spawn(serve_tls(listener, identity.server_public(), viewers, Limits::default(), shutdown));
         let (http1, http2) = (client(&identity, b"http/1.1"), client(&identity, b"h2"));
         let base = format!("https://{address}");
         Self { base, address, identity, traffic, http1, http2, _directory: directory, _running: running }

@@ -1,21 +1,27 @@
-//! Listeners: TLS with HTTP/2 and HTTP/1.1 in front of an axum router, with a bound on everything a peer can hold.
+//! Listeners: TLS with HTTP/2 and HTTP/1.1 in front of an application, with a bound on everything a peer can hold.
 //!
 //! Owns accepting, handshakes, connection limits, idle and slow peers, and the graceful end. On HTTP/2 the responses of a
 //! connection go in the order of their [priorities](crate::priority). Deliberately knows no routes.
 
+mod http2;
+mod transport;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::body::Body;
 use axum::http::HeaderName;
+use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use media::NodeId;
 use messages::Role;
@@ -27,7 +33,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::priority::{self, Gated, Hint, Paced, Sliced};
+use self::http2::{Driven, Requests};
+use self::transport::{Flush, Transport};
+use crate::priority::{self, Hint, Paced, Sliced};
 use crate::{Redacted, tls};
 
 /// How long open requests may go on after the shutdown began: with what an ingest in the same process takes before it, less than a process
@@ -51,6 +59,8 @@ const SEND_BUFFER_BYTES_MAX: usize = 2 * priority::AHEAD_BYTES_MAX;
 /// What the operating system may hold of a connection without having sent it, in bytes. It cannot be overtaken any more by
 /// something more urgent, so it is little; what is in flight comes on top, and is not bounded by it.
 const UNSENT_BYTES_MAX: u32 = 32 * 1024;
+/// The same on HTTP/1.1, where nothing could overtake the response of a connection: more at once is fewer wake-ups.
+const HTTP1_UNSENT_BYTES_MAX: u32 = 128 * 1024;
 /// Less than this in [`Limits::idle_timeout`], in bytes, is no progress of a response: 9 kbit/s at the default.
 const PROGRESS_BYTES_MIN: u64 = 64 * 1024;
 /// Room for uploads on one stream and on one connection, in bytes: a part of the ladder, and all of it at once.
@@ -109,6 +119,27 @@ pub struct Peer {
     pub node: Option<(NodeId, Role)>,
 }
 
+/// What answers the requests of a listener.
+pub trait Application: Clone + Send + Sync + 'static {
+    /// Of its responses.
+    type Body: hyper::body::Body<Data = Bytes, Error = axum::Error> + Send + Unpin + 'static;
+
+    /// Answers one request. It is never cut off but when its connection or its stream is gone.
+    fn answer(self, request: Request<Body>) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
+}
+
+impl Application for Router {
+    type Body = Body;
+
+    fn answer(self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send + 'static {
+        let answer = hyper::service::Service::call(&TowerToHyperService::new(self), request);
+        async move {
+            let Ok(response) = answer.await;
+            response
+        }
+    }
+}
+
 /// Binds a TCP listener. Port 0 asks for a free port. `setting` is the key in `sealcast.toml` that the address comes from.
 ///
 /// # Errors
@@ -129,18 +160,18 @@ pub async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener> {
     })
 }
 
-/// Serves a router over TLS until `shutdown`, then lets open requests end for [`GRACE`] at most.
+/// Serves an application over TLS until `shutdown`, then lets open requests end for [`GRACE`] at most.
 ///
 /// # Errors
 /// When the listener cannot be used at all. What single peers do is counted, not returned.
-pub async fn serve_tls(
+pub async fn serve_tls<A: Application>(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
-    router: Router,
+    application: A,
     limits: Limits,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    serve(listener, Some(TlsAcceptor::from(tls)), router, limits, shutdown).await
+    serve(listener, Some(TlsAcceptor::from(tls)), application, limits, shutdown).await
 }
 
 /// Serves a router without TLS, HTTP/1.1 only: for the ops plane on loopback.
@@ -156,17 +187,17 @@ pub async fn serve_plain(
     serve(listener, None, router, limits, shutdown).await
 }
 
-async fn serve(
+async fn serve<A: Application>(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    router: Router,
+    application: A,
     limits: Limits,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let local = listener.local_addr().context("the listener has no address")?;
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let open = metrics::gauge!("http_connections", "listener" => limits.name);
-    let server = Arc::new(Server { tls, router, limits, shutdown });
+    let server = Arc::new(Server { tls, application, limits, shutdown });
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -223,14 +254,14 @@ fn refused(reason: &'static str) {
     metrics::counter!("http_connections_refused_total", "reason" => reason).increment(1);
 }
 
-struct Server {
+struct Server<A> {
     tls: Option<TlsAcceptor>,
-    router: Router,
+    application: A,
     limits: Limits,
     shutdown: CancellationToken,
 }
 
-impl Server {
+impl<A: Application> Server<A> {
     async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, _permit: OwnedSemaphorePermit) {
         for_viewers(&stream);
         let address = Redacted::new(address);
@@ -241,19 +272,22 @@ impl Server {
             () = self.shutdown.cancelled() => return,
             handshake = tokio::time::timeout(self.limits.handshake_timeout, acceptor.accept(stream)) => handshake,
         };
-        let stream = match handshake {
-            Ok(Ok(stream)) => stream,
+        let (stream, session) = match handshake {
+            Ok(Ok(stream)) => stream.into_inner(),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "TLS handshake failed");
                 return refused("handshake");
             }
             Err(_) => return refused("handshake_timeout"),
         };
-        let (_, session) = stream.get_ref();
         let node = session.peer_certificates().and_then(|chain| chain.first()).and_then(tls::node_of);
-        let is_http2 = session.alpn_protocol() == Some(b"h2");
         let peer = Peer { address, node };
-        if is_http2 { self.http2(stream, peer).await } else { self.http1(stream, peer).await }
+        if session.alpn_protocol() == Some(b"h2") {
+            self.http2(Transport::new(stream, session, Flush::ByDriver), peer).await;
+        } else {
+            let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(HTTP1_UNSENT_BYTES_MAX);
+            self.http1(Transport::new(stream, session, Flush::ByProtocol), peer).await;
+        }
     }
 
     async fn http1<I>(&self, stream: I, peer: Peer)
@@ -262,24 +296,19 @@ impl Server {
     {
         let activity = Activity::default();
         let stream = TokioIo::new(Paced::new(stream, activity.connection.clone()));
-        let service = self.service(&activity, peer);
-        let connection = http1::Builder::new()
+        let connection = conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HTTP1_BUFFER_BYTES_MAX)
-            .serve_connection(stream, service);
-        self.drive(connection, &activity).await;
+            .serve_connection(stream, self.service(&activity, peer));
+        self.drive(connection, |connection| connection.graceful_shutdown(), &activity).await;
     }
 
-    async fn http2<I>(&self, stream: I, peer: Peer)
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn http2(&self, transport: Transport, peer: Peer) {
         let activity = Activity::default();
-        let stream = TokioIo::new(Paced::new(stream, activity.connection.clone()));
-        let service = self.service(&activity, peer);
-        let connection = http2::Builder::new(Requests(activity.connection.clone()))
+        let requests = Requests::new(activity.connection.clone());
+        let protocol = conn::http2::Builder::new(requests.clone())
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.limits.streams_max)
             .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
@@ -290,8 +319,8 @@ impl Server {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
-            .serve_connection(stream, service);
-        self.drive(connection, &activity).await;
+            .serve_connection(TokioIo::new(transport.clone()), self.service(&activity, peer));
+        self.drive(Driven::new(protocol, requests, transport), Driven::graceful_shutdown, &activity).await;
     }
 
     fn service(
@@ -299,26 +328,26 @@ impl Server {
         activity: &Activity,
         peer: Peer,
     ) -> impl hyper::service::Service<
-        hyper::Request<Incoming>,
-        Response = hyper::Response<Sliced>,
+        Request<Incoming>,
+        Response = Response<Sliced<A::Body>>,
         Error = Infallible,
         Future: Send + 'static,
-    > + use<> {
-        let router = TowerToHyperService::new(self.router.clone());
+    > + use<A> {
+        let application = self.application.clone();
         let count = activity.requests.clone();
-        hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        hyper::service::service_fn(move |mut request: Request<Incoming>| {
             count.fetch_add(1, Ordering::Relaxed);
             request.extensions_mut().insert(peer.clone());
             let hint = Hint::of(request.headers());
-            let answer = hyper::service::Service::call(&router, request);
-            async move { Ok(Sliced::response(hint, answer.await?)) }
+            let answer = application.clone().answer(request.map(Body::new));
+            async move { Ok(Sliced::response(hint, answer.await)) }
         })
     }
 
     /// Runs a connection to its end, and sees to it that there is one.
-    async fn drive<C>(&self, connection: C, activity: &Activity)
+    async fn drive<C>(&self, connection: C, end: impl Fn(Pin<&mut C>), activity: &Activity)
     where
-        C: GracefulConnection<Error = hyper::Error>,
+        C: Future<Output = Result<(), hyper::Error>>,
     {
         let mut connection = std::pin::pin!(connection);
         // Before anything happens on it: the first request may be read at once.
@@ -328,7 +357,7 @@ impl Server {
             () = self.shutdown.cancelled() => {}
             () = self.unused(activity, start, self.limits.header_timeout) => {}
         }
-        connection.as_mut().graceful_shutdown();
+        end(connection.as_mut());
         tokio::select! {
             ended = connection => log_end(ended),
             () = self.unused(activity, activity.now(), self.limits.idle_timeout) => refused("idle"),
@@ -354,20 +383,6 @@ pub fn for_viewers(stream: &TcpStream) {
     // Parts and playlists are urgent, and smaller than what the operating system likes to collect.
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
-}
-
-/// Spawns the requests of an HTTP/2 connection, under its order.
-#[derive(Clone)]
-struct Requests(priority::Connection);
-
-impl<F> hyper::rt::Executor<F> for Requests
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, request: F) {
-        tokio::spawn(Gated::new(&self.0, Box::pin(request)));
-    }
 }
 
 /// What happens on a connection.

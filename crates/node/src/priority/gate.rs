@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use hyper::body::{Body as _, Frame, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::scheduler::{Key, SLICE_BYTES_MAX, Scheduler, Step};
@@ -39,14 +39,22 @@ impl Connection {
         self.0.lock().written_bytes
     }
 
-    fn flushed(&self, bytes: usize) {
+    /// Says which task writes the connection: it is woken when responses wait for it.
+    pub fn driven_by(&self, task: &Waker) {
+        self.0.driver.register(task);
+    }
+
+    /// All that was written has left for the operating system: so many bytes since the last call. None means that nothing could be
+    /// written.
+    pub fn flushed(&self, bytes: usize) {
         self.0.step(|state| {
             state.written_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
             state.scheduler.flushed(bytes)
         });
     }
 
-    fn close(&self) {
+    /// The connection is gone: its responses may go on, to their end.
+    pub fn close(&self) {
         let tasks: Vec<_> = {
             let mut state = self.0.lock();
             let _ = state.scheduler.close().count();
@@ -308,15 +316,15 @@ impl<T> Drop for Paced<T> {
 
 /// A response's body, handed over in slices in the response's turns. Outside [`Gated`] it is the body as it was.
 #[derive(Debug)]
-pub struct Sliced {
-    body: Body,
+pub struct Sliced<B = Body> {
+    body: B,
     rest: Bytes,
     priority: Priority,
 }
 
-impl Sliced {
+impl<B: hyper::body::Body<Data = Bytes, Error = axum::Error> + Unpin> Sliced<B> {
     /// Puts a response under the order of its connection, by what the request and it itself say.
-    pub fn response(request: Hint, response: hyper::Response<Body>) -> hyper::Response<Self> {
+    pub fn response(request: Hint, response: hyper::Response<B>) -> hyper::Response<Self> {
         let priority = Priority::merged(request, Hint::of(response.headers()));
         response.map(|body| Self { body, rest: Bytes::new(), priority })
     }
@@ -346,7 +354,7 @@ impl Sliced {
     }
 }
 
-impl hyper::body::Body for Sliced {
+impl<B: hyper::body::Body<Data = Bytes, Error = axum::Error> + Unpin> hyper::body::Body for Sliced<B> {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -378,6 +386,7 @@ mod tests {
     use std::future::poll_fn;
 
     use futures_util::FutureExt as _;
+    use hyper::body::Body as _;
 
     use super::*;
 

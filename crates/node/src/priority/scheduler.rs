@@ -7,12 +7,13 @@
 
 use super::Priority;
 
-/// Bytes that are handed over at once, at most: the smallest largest frame of HTTP/2 (RFC 9113, 4.2).
-pub const SLICE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes that are handed over at once, at most: with the 9 of a frame's header (RFC 9113, 4.1) they fill one TLS record
+/// (RFC 8446, 5.1), and are less than the smallest largest frame (RFC 9113, 4.2).
+pub const SLICE_BYTES_MAX: usize = 16 * 1024 - 9;
 
 /// Bytes that may be handed over and not yet written, all responses of a connection together; the last slice may go beyond.
-/// Two slices keep the connection busy while the next response is woken.
-pub const AHEAD_BYTES_MAX: usize = 2 * SLICE_BYTES_MAX;
+/// Four slices leave in one call of the operating system.
+pub const AHEAD_BYTES_MAX: usize = 4 * SLICE_BYTES_MAX;
 
 /// Names a response among those of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
