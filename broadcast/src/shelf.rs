@@ -156,6 +156,10 @@ impl Shelf for NodeShelf {
         if view.media.is_gap(name.epoch, &name.rendition, name.slot) {
             return Look::Here(Object::nothing());
         }
+        let is_listed = |playlists: &Arc<Playlists>| playlists.has(&name.rendition);
+        if view.media.lacks(name.epoch, &name.rendition) && view.playlists.as_ref().is_some_and(is_listed) {
+            return Look::Here(Object::nothing());
+        }
         // Playlists of before a log that broke off are shown until the next epoch has made up for it; what they hint never comes.
         let is_open = view.newest().is_some_and(|newest| newest.body().epoch <= name.epoch);
         let is_hinted = |playlists: &Arc<Playlists>| playlists.hints(name.epoch, &name.rendition, name.slot);

@@ -254,6 +254,13 @@ impl Media {
         }
     }
 
+    /// Whether an epoch that is here does not have the rendition: the rendition's playlist, if there is one, lists gaps in its place, with
+    /// an init segment of the epoch that nobody has sealed.
+    pub fn lacks(&self, epoch: Epoch, rendition: &RenditionId) -> bool {
+        let mut names = self.inits.keys().chain(self.absent_inits.keys()).filter(|(of, _)| *of == epoch).peekable();
+        names.peek().is_some() && names.all(|(_, name)| name != rendition)
+    }
+
     /// The newest image of a segment that has not left the playlists, here or elsewhere: where it stands, and whose it is.
     pub fn newest_image(&self) -> Option<(SegmentKey, RenditionId)> {
         let mut listed = self.segments.iter().rev().filter(|(_, segment)| segment.expires.is_none());
@@ -432,5 +439,7 @@ mod tests {
         assert!(!is_gap(&media, "360p", whole), "it is not complete");
         media.close(key, BTreeMap::new(), 1);
         assert!(is_gap(&media, "360p", whole) && !is_gap(&media, "1080p", whole));
+        assert!(media.lacks(key.epoch, &rendition("audio")) && !media.lacks(key.epoch, &rendition("360p")));
+        assert!(!media.lacks(Epoch(2), &rendition("audio")), "nothing is known of it");
     }
 }

@@ -123,9 +123,14 @@ impl Playlists {
         Some(Shown { listing: Listing::with_past(&self.timeline, past), edge: &self.edge, texts })
     }
 
+    /// Whether a rendition has one.
+    pub fn has(&self, rendition: &RenditionId) -> bool {
+        self.live.renditions.contains_key(rendition)
+    }
+
     /// Whether they say of an object that is not here that it is about to come (RFC 8216bis 6.2.6).
     pub fn hints(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> bool {
-        self.live.renditions.contains_key(rendition) && self.edge.object(epoch, slot) == Presence::Wait
+        self.has(rendition) && self.edge.object(epoch, slot) == Presence::Wait
     }
 }
 

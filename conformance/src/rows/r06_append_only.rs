@@ -67,6 +67,10 @@ fn difference(before: &Segment, after: &Segment) -> Option<String> {
         if before.duration_text != after.duration_text {
             return Some(format!("EXTINF {} became {}", before.duration_text, after.duration_text));
         }
+        let map = |segment: &Segment| segment.map.as_ref().map(|map| map.uri.clone());
+        if map(before) != map(after) {
+            return Some(format!("its EXT-X-MAP {:?} became {:?}", map(before), map(after)));
+        }
         if before.range != after.range || before.gap != after.gap {
             return Some("its byte range or gap changed".to_owned());
         }

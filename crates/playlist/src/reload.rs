@@ -108,8 +108,6 @@ pub(crate) struct Hint {
     pub(crate) epoch: Epoch,
     pub(crate) msn: MediaSequence,
     pub(crate) part: PartIndex,
-    /// With a new init segment.
-    pub(crate) renews: bool,
 }
 
 /// The end of a stream's playlists: the same in all renditions.

@@ -43,7 +43,7 @@ pub fn media<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, exten
     if skipped > 0 {
         text.skip(skipped);
     }
-    let mut place = Place::after(&listing, skipped, rendition);
+    let mut place = Place::after(&listing, skipped);
     for (index, segment) in listing.segments().enumerate().skip(skipped) {
         place.write(&mut text, segment, rendition);
         if index >= in_parts {
@@ -71,19 +71,20 @@ pub(super) struct Place(Option<Epoch>);
 
 impl Place {
     /// After so many segments that are skipped: the client has what applies from within them (6.2.5.1).
-    pub(super) fn after(listing: &Listing<'_>, skipped: usize, rendition: &RenditionId) -> Self {
-        let mut from_the_end = listing.segments().rev().skip(listing.segments_len() - skipped);
-        Self(from_the_end.find(|segment| segment.has(rendition)).map(|segment| segment.key.epoch))
+    pub(super) fn after(listing: &Listing<'_>, skipped: usize) -> Self {
+        let last_skipped = skipped.checked_sub(1).and_then(|index| listing.segments().nth(index));
+        Self(last_skipped.map(|segment| segment.key.epoch))
     }
 
     /// The tags that apply to a segment and to all of its parts, and so stand before both (4.4.4.9). EXT-X-MAP applies until the next
-    /// one (4.4.4.5).
+    /// one (4.4.4.5), and so to gaps too: each epoch states its own, also where it does not have the rendition. What applies to a segment
+    /// then does not change when those before it leave (6.2.1).
     pub(super) fn write(&mut self, text: &mut Text, segment: &Segment, rendition: &RenditionId) {
         let epoch = segment.key.epoch;
         if segment.after_break {
             text.discontinuity();
         }
-        if self.0 != Some(epoch) && segment.has(rendition) {
+        if self.0 != Some(epoch) {
             text.map(epoch);
             self.0 = Some(epoch);
         }
@@ -112,8 +113,7 @@ fn whole(text: &mut Text, segment: &Segment, rendition: &RenditionId) {
 /// What stands after all segments.
 fn finish(mut text: Text, listing: &Listing<'_>, rendition: &RenditionId) -> Option<String> {
     let timeline = listing.timeline;
-    // A rendition that the newest epoch does not have gets nothing more.
-    if let Some(hint) = timeline.hint().filter(|_| timeline.states(rendition)) {
+    if let Some(hint) = timeline.hint() {
         text.preload_hint(&hint);
     }
     reports(&mut text, listing, (rendition, listing.files().media))?;

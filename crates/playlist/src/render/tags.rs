@@ -140,12 +140,9 @@ impl Text {
         self.line(format_args!("#EXT-X-SKIP:SKIPPED-SEGMENTS={segments}"));
     }
 
-    /// EXT-X-PRELOAD-HINT (4.4.5.3) of the next part, and of its init segment where that is another.
+    /// EXT-X-PRELOAD-HINT (4.4.5.3) of the next part. Never of an init segment: another one comes with another epoch only.
     pub(super) fn preload_hint(&mut self, hint: &Hint) {
-        let Hint { epoch, msn, part, renews } = *hint;
-        if renews {
-            self.line(format_args!("#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"{epoch}/{}\"", Slot::Init));
-        }
+        let Hint { epoch, msn, part } = *hint;
         self.line(format_args!("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{epoch}/{}\"", Slot::Part { msn, part }));
     }
 

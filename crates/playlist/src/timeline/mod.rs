@@ -225,15 +225,12 @@ impl Timeline {
 
     /// What comes next (RFC 8216bis 4.4.5.3); nothing after the end.
     ///
-    /// When the newest row is a gap in every rendition, the encoder is gone, and the next media can only be those of the epoch that
-    /// follows.
+    /// It is a part of the newest epoch, in an outage a gap: only the beginning of another epoch, which nobody can foresee, puts
+    /// something else in its place.
     pub(crate) fn hint(&self) -> Option<Hint> {
         let epoch = self.checkpoint().filter(|_| !self.is_ended())?.epoch;
-        let newest = self.segments.back().and_then(|segment| segment.rows.last());
-        let renews = newest.is_some_and(Row::is_outage);
-        let epoch = if renews { epoch.next() } else { epoch };
         let (msn, part) = self.expected(epoch);
-        Some(Hint { epoch, msn, part, renews })
+        Some(Hint { epoch, msn, part })
     }
 
     /// Names of all renditions that have a playlist: those of the newest epoch, and those that the window still shows.

@@ -219,11 +219,6 @@ impl Row {
     pub(crate) fn duration(&self, rendition: &RenditionId) -> Timestamp {
         self.find(rendition).or_else(|| self.parts.first()).map_or(NO_TIME, |part| part.duration)
     }
-
-    /// No rendition has bytes: the encoder is gone.
-    pub(crate) fn is_outage(&self) -> bool {
-        self.parts.iter().all(|part| part.gap)
-    }
 }
 
 /// What a playlist needs of a segment.

@@ -33,7 +33,7 @@ pub(crate) struct Segment {
     pub(crate) msn: u64,
     /// EXT-X-DISCONTINUITY stands before it.
     pub(crate) breaks: bool,
-    /// The EXT-X-MAP that applies; of no meaning where there are no bytes.
+    /// The EXT-X-MAP that applies.
     pub(crate) map: Option<String>,
     pub(crate) date: String,
     pub(crate) parts: Vec<Part>,
@@ -63,22 +63,7 @@ enum At {
     End,
 }
 
-impl Segment {
-    /// Whether there is something of it to load.
-    pub(crate) fn has_bytes(&self) -> bool {
-        self.parts.iter().any(|part| !part.gap) || !(self.gap || self.uri.is_empty())
-    }
-}
-
 impl Playlist {
-    /// The same without what means nothing: a MAP that applies to gaps is no one's concern.
-    pub(crate) fn plain(&self) -> Self {
-        let mut plain = self.clone();
-        let all = plain.segments.iter_mut().chain(&mut plain.open);
-        all.filter(|segment| !segment.has_bytes()).for_each(|segment| segment.map = None);
-        plain
-    }
-
     pub(crate) fn parse(text: &str) -> Self {
         assert!(text.is_ascii() && text.ends_with('\n') && !text.contains('\r'), "plain lines: {text}");
         let mut reader = Reader { at: At::Start, playlist: Self::default(), next: None, map: None };

@@ -13,15 +13,14 @@ pub(crate) fn alone(playlist: &Playlist) {
         assert!((segment.micros + 500_000) / 1_000_000 <= *target_s, "4.4.3.1: {segment:?}");
         parts(segment, *part_target);
         let epoch = |uri: &str| uri.split_once('/').unwrap().0.to_owned();
-        let uris = segment.parts.iter().filter(|part| !part.gap).map(|part| &part.uri);
-        for uri in uris.chain(Some(&segment.uri).filter(|uri| !segment.gap && !uri.is_empty())) {
-            let map = segment.map.as_deref().expect("3.1.2: every segment with bytes has a MAP");
+        let uris = segment.parts.iter().map(|part| &part.uri);
+        for uri in uris.chain(Some(&segment.uri).filter(|uri| !uri.is_empty())) {
+            let map = segment.map.as_deref().expect("3.1.2: every segment has a MAP");
             assert_eq!(epoch(uri), epoch(map), "a MAP belongs to its epoch");
         }
     }
     parts_near_the_end(playlist);
-    let hinted = playlist.hints.iter().filter(|(kind, _)| kind == "PART").count();
-    assert!(hinted <= 1 && playlist.hints.len() <= 2, "4.4.5.3: one hint of a type");
+    assert!(playlist.hints.len() <= 1 && playlist.hints.iter().all(|(kind, _)| kind == "PART"), "4.4.5.3: one hint");
     assert!(!ended || (playlist.hints.is_empty() && open.is_none()), "4.4.5.3: no hints after the end");
 }
 
@@ -101,7 +100,7 @@ pub(crate) fn parts_are_there(playlist: &Playlist) {
 /// The edits that 6.2.1 and 6.2.2 allow, between two playlists of one rendition.
 pub(crate) fn follows(old: &Playlist, new: &Playlist) {
     assert_eq!(old.constants, new.constants, "6.2.1: header tags never change");
-    if old.ended && new.plain() != old.plain() {
+    if old.ended && new != old {
         assert!(new.msn > old.last(), "6.2.1: nothing changes after the end, until another stream takes the name");
         return;
     }
@@ -126,7 +125,7 @@ pub(crate) fn follows(old: &Playlist, new: &Playlist) {
 fn segment_follows(old: &Segment, new: &Segment) {
     let tags = |segment: &Segment| (segment.breaks, segment.date.clone());
     assert_eq!(tags(old), tags(new), "6.2.1: tags of segment {} never change", old.msn);
-    assert!(old.map == new.map || !old.has_bytes(), "6.2.1: MAP of segment {} never changes", old.msn);
+    assert_eq!(old.map, new.map, "6.2.1: MAP of segment {} never changes, be it a gap", old.msn);
     let is_open = old.uri.is_empty();
     if is_open {
         assert!(new.parts.starts_with(&old.parts), "6.2.1: parts are only added: {old:?} {new:?}");
@@ -139,21 +138,17 @@ fn segment_follows(old: &Segment, new: &Segment) {
 
 /// What was hinted is the next part, unless another epoch has begun instead (4.4.5.3).
 fn hints_hold(old: &Playlist, new: &Playlist) {
-    let Some((_, hinted)) = old.hints.iter().find(|(kind, _)| kind == "PART") else { return };
+    let Some((_, hinted)) = old.hints.first() else { return };
     let (msn, part) = old.end();
     let of = |msn: u64| new.places().into_iter().map(|(_, segment)| segment).find(move |segment| segment.msn == msn);
     // The next part is in the segment that was open, or begins the one after it.
-    let next = of(msn).and_then(|segment| segment.parts.get(part)).or_else(|| of(msn + 1)?.parts.first());
-    let Some(next) = next else { return };
-    let renews = old.hints.len() == 2;
-    let epoch = |uri: &str| uri.split_once('/').unwrap().0.to_owned();
-    if renews {
-        // Until the next epoch comes, there are more gaps of the old one.
-        assert!(next.gap || epoch(&next.uri) != epoch(hinted) || next.uri == *hinted, "{next:?} is not {hinted}");
-    } else {
-        let other_epoch = epoch(&next.uri) != epoch(hinted);
-        assert!(next.uri == *hinted || other_epoch, "4.4.5.3: {next:?} came instead of {hinted}");
-    }
+    let in_open = of(msn).and_then(|segment| Some((segment, segment.parts.get(part)?)));
+    let Some((segment, next)) =
+        in_open.or_else(|| of(msn + 1).and_then(|segment| Some((segment, segment.parts.first()?))))
+    else {
+        return;
+    };
+    assert!(next.uri == *hinted || segment.breaks, "4.4.5.3: {next:?} came instead of {hinted}");
 }
 
 /// A frame of sound at 44.1 kHz, in milliseconds, rounded up.
@@ -203,25 +198,15 @@ pub(crate) fn alike(playlists: &BTreeMap<String, Playlist>, i_frames: &BTreeMap<
     }
 }
 
-/// What comes next is hinted in all renditions that get more, with its init segment when it can only be of the next epoch (4.4.5.3).
-pub(crate) fn hints(playlists: &BTreeMap<String, Playlist>, newest: &[&str]) {
-    let last = |playlist: &Playlist| {
-        let segment = playlist.open.as_ref().or(playlist.segments.last()).expect("it lists something");
-        segment.parts.last().expect("the last segment is its parts").clone()
-    };
-    let is_outage = playlists.values().all(|playlist| last(playlist).gap);
+/// What comes next is hinted in all renditions, be it a gap (4.4.5.3, B.1).
+pub(crate) fn hints(playlists: &BTreeMap<String, Playlist>) {
     for (name, playlist) in playlists {
+        let last = playlist.open.as_ref().or(playlist.segments.last()).expect("it lists something");
+        let last = last.parts.last().expect("the last segment is its parts");
         let (msn, part) = playlist.end();
-        let epoch: u64 = last(playlist).uri.split_once('/').unwrap().0.parse().unwrap();
-        let hint = |kind: &str, uri: String| (kind.to_owned(), uri);
-        let expected = if playlist.ended || !newest.contains(&name.as_str()) {
-            vec![]
-        } else if is_outage {
-            let (epoch, msn) = (epoch + 1, msn + u64::from(part > 0));
-            vec![hint("MAP", format!("{epoch}/init.mp4")), hint("PART", format!("{epoch}/{msn}.0.m4s"))]
-        } else {
-            vec![hint("PART", format!("{epoch}/{msn}.{part}.m4s"))]
-        };
+        let epoch: u64 = last.uri.split_once('/').unwrap().0.parse().unwrap();
+        let hint = || ("PART".to_owned(), format!("{epoch}/{msn}.{part}.m4s"));
+        let expected: Vec<_> = (!playlist.ended).then(hint).into_iter().collect();
         assert_eq!(playlist.hints, expected, "4.4.5.3: hints of {name}");
     }
 }
