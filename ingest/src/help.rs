@@ -16,6 +16,7 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("ingest_push_requests_total", "Pushes to nodes, by outcome."),
     ("ingest_pushed_bytes_total", "Bytes of media pushed to nodes."),
     ("ingest_refused_total", "Publishers and strangers who were refused or closed, by reason: limits by their names."),
+    ("ingest_rungs_restored_total", "Renditions taken up again once there was room for them."),
     ("ingest_rungs_shed_total", "Renditions given up because the machine was too slow."),
     ("ingest_replica_repair_seconds", "For how long fewer nodes held a stream than wanted, once it was repaired."),
     ("ingest_seal_lag_seconds", "From when the last picture of a row was due to its seal."),

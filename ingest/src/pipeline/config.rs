@@ -31,7 +31,7 @@ pub struct Config {
     /// Part target of the stream: no picture of a run lasts longer. Default 500 ms; set from the setting that all roles share.
     #[serde(skip)]
     pub part_target: Duration,
-    /// Artificial delay of a rung's encoder, for tests of shedding: name and milliseconds per frame.
+    /// Artificial delay of a rung's first encoder in a run, for tests of shedding: name and milliseconds per frame.
     #[serde(skip)]
     pub handicap: Option<(String, Duration)>,
 }

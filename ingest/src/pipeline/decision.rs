@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use media::{BitsPerSecond, Timescale, avc};
 
 use super::ladder::Pictures;
@@ -17,6 +18,9 @@ const PACKETS_MAX: usize = 4_096;
 
 /// No decision before this: the frame rate needs some frames, and the sound some time to come. In 90 kHz ticks.
 const DECISION_TICKS_MIN: i64 = 45_000;
+
+/// What was held back for so long is shown where viewers have gaps meanwhile; of more, only the newest. In 90 kHz ticks.
+const SHOWN_TICKS_MAX: i64 = DECISION_TICKS_MIN + 9_000;
 
 /// Keyframes closer than this are not passed through: all rungs would have to follow, at several times their bits. 90 kHz ticks.
 const KEYFRAME_TICKS_MIN: i64 = 45_000;
@@ -50,6 +54,19 @@ pub(super) struct Decision {
     pub(super) packets: VecDeque<Packet>,
     /// What the decoder will make of them, if that is known.
     pub(super) pictures: Option<Pictures>,
+    /// What the encoder says of its settings.
+    pub(super) settings: Option<Bytes>,
+    /// Presentation time of the first picture that is encoded, in 90 kHz ticks, if it is not the first of all.
+    pub(super) shown_from: Option<i64>,
+}
+
+/// What a start follows on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// Nothing: nobody waits, and all that is held back is shown.
+    Nothing,
+    /// Another run: while the start is held back viewers have gaps, in place of what is held back.
+    Run,
 }
 
 /// Collects the start of a run.
@@ -59,12 +76,16 @@ pub(super) struct Start {
     bytes: usize,
     first: Option<i64>,
     newest: i64,
+    settings: Option<Bytes>,
 }
 
 impl Start {
     /// Holds a picture back. Those before the first IDR are dropped.
-    pub(super) fn video(&mut self, packet: VideoPacket, idr: bool) {
+    pub(super) fn video(&mut self, packet: VideoPacket, idr: bool, format: &VideoFormat) {
         self.saw(ticks(packet.dts));
+        if idr && self.settings.is_none() {
+            self.settings = format.avc().and_then(|avc| avc.encoder_settings(&packet.data)).map(Bytes::copy_from_slice);
+        }
         if idr || self.pictures().next().is_some() {
             self.bytes += packet.data.len();
             self.packets.push_back(Packet::Video(packet, idr));
@@ -81,6 +102,7 @@ impl Start {
     /// The parameter sets changed: pictures so far cannot be used.
     pub(super) fn forget_video(&mut self) {
         self.packets.retain(|packet| matches!(packet, Packet::Audio(_)));
+        self.settings = None;
         self.recount();
     }
 
@@ -112,41 +134,61 @@ impl Start {
         self.first.map_or(0, |first| self.newest - first)
     }
 
-    /// Whether enough is known. With `video` or `audio` absent the other is waited for the whole time. Of a source that is `known`
-    /// nothing has to be learnt.
+    /// What is known of the source, if it is this one: its encoder says nothing else of its settings.
+    pub(super) fn recognise(&self, known: Option<Known>) -> Option<Known> {
+        known.filter(|known| known.is_of(self.settings.as_ref()))
+    }
+
+    /// Whether enough is known. With `video` or `audio` absent the other is waited for the whole time, [after](After) another run for a
+    /// moment: encoders say at once what they are about to send. Of a source that is `known` nothing else has to be learnt.
     pub(super) fn ready(
         &self,
         video: Option<&VideoFormat>,
         audio: bool,
-        config: &Config,
+        (config, after): (&Config, After),
         known: Option<&Known>,
     ) -> bool {
         if self.bytes > BYTES_MAX || self.packets.len() > PACKETS_MAX {
             return true;
         }
+        let longest = i64::from(config.decision_ms) * 90;
+        let for_others = if after == After::Run { DECISION_TICKS_MIN } else { longest };
         let Some(first) = self.pictures().next().map(|(packet, _)| ticks(packet.dts)) else {
             let audio_there = self.packets.iter().any(|packet| matches!(packet, Packet::Audio(_)));
-            return video.is_none() && audio_there && self.waited() >= i64::from(config.decision_ms) * 90;
+            return video.is_none() && audio_there && self.waited() >= for_others;
         };
         let seen = self.newest - first;
-        if known.is_some_and(|known| audio || !known.sound) {
-            return true;
-        }
-        if seen >= i64::from(config.decision_ms) * 90 {
+        let is_complete = |sound: bool| audio || !sound || seen >= for_others;
+        if known.is_some_and(|known| is_complete(known.sound)) || seen >= longest {
             return true;
         }
         let intervals = self.pictures().filter(|(_, idr)| *idr).count() > 1;
         let possible =
             config.pass_through == PassThrough::Auto && video.and_then(VideoFormat::avc).is_some_and(can_pass_through);
-        seen >= DECISION_TICKS_MIN && audio && (intervals || !possible)
+        seen >= DECISION_TICKS_MIN && is_complete(true) && (intervals || !possible)
+    }
+
+    /// Leaves out what gaps have taken the place of: a picture that is passed through begins with its newest keyframe, any other with the
+    /// newest picture, whose time is returned.
+    fn skip_to_newest(&mut self, pass_through: bool) -> Option<i64> {
+        let times = || self.pictures().map(|(packet, _)| ticks(packet.pts));
+        let held = times().min().zip(times().max()).filter(|(oldest, newest)| newest - oldest > SHOWN_TICKS_MAX);
+        let (_, newest) = held?;
+        if !pass_through {
+            return Some(newest);
+        }
+        let is_keyframe = |packet: &Packet| matches!(packet, Packet::Video(_, true));
+        let from = self.packets.iter().rposition(is_keyframe)?;
+        self.packets.drain(..from);
+        None
     }
 
     /// Decides. Empty when there is nothing to start with yet.
     pub(super) fn decide(
-        self,
+        mut self,
         video: Option<&VideoFormat>,
         audio: Option<&AudioFormat>,
-        config: &Config,
+        (config, after): (&Config, After),
         known: Option<Known>,
     ) -> Option<Decision> {
         if self.packets.is_empty() {
@@ -158,9 +200,12 @@ impl Start {
             (source, format.clone())
         });
         let pictures = known.and_then(|known| known.pictures);
+        let passes = |source: &SourceFormat| source.pass_through && config.pass_through == PassThrough::Auto;
+        let shown_from =
+            video.as_ref().filter(|_| after == After::Run).and_then(|(source, _)| self.skip_to_newest(passes(source)));
         // Sound that is announced and does not come yet is silence, so that it needs no new run when it comes.
         let audio = audio.cloned();
-        Some(Decision { video, audio, packets: self.packets, pictures })
+        Some(Decision { video, audio, packets: self.packets, pictures, settings: self.settings, shown_from })
     }
 
     fn source(&self, format: &VideoFormat, pipeline: &Config) -> SourceFormat {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::decision::{Packet, Start};
+use super::decision::{After, Packet, Start};
 use super::run::{Carried, Context, NotStarted, Run};
 use super::shared::{Shared, count};
 use super::{
     AudioFormat, AudioPacket, BreakReason, Config, Error, Feeder, INPUT_DEPTH, Input, Memory, OUTPUT_DEPTH, Output,
-    Outputs, PACKET_BYTES_MAX, PassThrough, VideoFormat, VideoPacket, outputs,
+    Outputs, PACKET_BYTES_MAX, Pace, PassThrough, VideoFormat, VideoPacket, outputs,
 };
 
 /// Pictures without one that can be decoded: so long is waited before the pipeline gives up. OBS sends a keyframe every 8.3 s when
@@ -141,7 +141,9 @@ impl Feed {
         }
         match &mut self.state {
             State::Starting(start) => {
-                start.video(packet, idr);
+                if let Some(format) = &self.format {
+                    start.video(packet, idr, format);
+                }
                 self.decide_when_ready()
             }
             State::Running(run) => match run.video(&packet, idr) {
@@ -193,7 +195,11 @@ impl Feed {
                     self.end_run(reason);
                 }
             }
-            State::Starting(start) => start.video(packet.clone(), idr),
+            State::Starting(start) => {
+                if let Some(format) = &self.format {
+                    start.video(packet.clone(), idr, format);
+                }
+            }
         }
         Ok(())
     }
@@ -231,10 +237,17 @@ impl Feed {
         Ok(())
     }
 
+    /// What the start follows on. What is not live has no viewers who wait.
+    fn after(&self) -> After {
+        let is_live = self.context.config.pace == Pace::Live;
+        if is_live && self.context.memory.has_begun() { After::Run } else { After::Nothing }
+    }
+
     fn decide_when_ready(&mut self) -> Result<(), Error> {
         let State::Starting(start) = &self.state else { return Ok(()) };
-        let known = self.context.memory.of(self.format.as_ref());
-        if start.ready(self.format.as_ref(), self.audio.is_some(), &self.context.config, known.as_ref()) {
+        let known = start.recognise(self.context.memory.of(self.format.as_ref()));
+        let settings = (&*self.context.config, self.after());
+        if start.ready(self.format.as_ref(), self.audio.is_some(), settings, known.as_ref()) {
             return self.decide();
         }
         let waited = u64::try_from(start.waited() / 90_000).unwrap_or(0);
@@ -246,8 +259,9 @@ impl Feed {
 
     fn decide(&mut self) -> Result<(), Error> {
         let State::Starting(start) = std::mem::take(&mut self.state) else { return Ok(()) };
-        let known = self.context.memory.of(self.format.as_ref());
-        let decided = start.decide(self.format.as_ref(), self.audio.as_ref(), &self.context.config, known);
+        let known = start.recognise(self.context.memory.of(self.format.as_ref()));
+        let settings = (&*self.context.config, self.after());
+        let decided = start.decide(self.format.as_ref(), self.audio.as_ref(), settings, known);
         let Some(decision) = decided else { return Ok(()) };
         let (run, packets) = match Run::start(&self.context, decision) {
             Ok(started) => started,

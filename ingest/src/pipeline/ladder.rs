@@ -7,7 +7,7 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg::format::Pixel;
 use ffmpeg::{frame, picture};
 use media::segmenter::RenditionConfig;
-use media::{RenditionId, Timescale, Timestamp};
+use media::{RenditionId, Timescale, Timestamp, TrackConfig};
 
 use super::decoder::Decoder;
 use super::encoder::{Encoder, EncoderThread, PictureFormat, refusal_reason};
@@ -16,6 +16,7 @@ use super::lag::LagWatch;
 use super::outputs::Sender;
 use super::plan::{Cadence, Rung};
 use super::queue::Refused;
+use super::room::RoomWatch;
 use super::scaler::Scaler;
 use super::shared::{Shared, count};
 use super::{BreakReason, Config, ENQUEUE_WAIT_MAX, Error, Output, Pace, ShedReason, VideoPacket, ticks};
@@ -33,9 +34,24 @@ const REPEATS_MAX: i64 = 600;
 /// A rung at work.
 struct Active {
     rung: Rung,
+    /// What its init segment was made of.
+    track: TrackConfig,
     /// `None` when the picture above has its size and format already.
     scaler: Option<Scaler>,
     thread: EncoderThread,
+}
+
+impl Active {
+    /// Its queue is at least half full.
+    fn is_busy(&self) -> bool {
+        self.thread.queue.len() * 2 >= self.thread.queue.depth()
+    }
+}
+
+/// A rung that was shed, and may come back.
+struct Away {
+    rung: Rung,
+    track: TrackConfig,
 }
 
 /// Whether the run has a rendition apart from the encoded ones, so that the last encoded one may be shed too.
@@ -82,11 +98,17 @@ pub(super) struct EncodeLadder {
     pub(super) pictures: Pictures,
     pub(super) placer: IdrPlacer,
     active: Vec<Active>,
+    away: Vec<Away>,
     others: Others,
-    pace: Pace,
+    config: Arc<Config>,
     output: Sender,
     shared: Arc<Shared>,
     lag: LagWatch,
+    room: RoomWatch,
+    /// There is room for a rung that is away.
+    has_room: bool,
+    /// Decode time of the newest packet.
+    at: Timestamp,
     last_pts: Option<i64>,
     /// The newest picture, to be shown again when the next one comes late.
     newest: Option<frame::Video>,
@@ -112,7 +134,7 @@ impl EncodeLadder {
     /// Opens all encoders and starts their threads; says what their renditions are.
     pub(super) fn start(
         parts: Parts<'_>,
-        config: &Config,
+        config: &Arc<Config>,
         output: &Sender,
         shared: &Arc<Shared>,
     ) -> Result<(Self, Vec<RenditionConfig>), Error> {
@@ -121,9 +143,10 @@ impl EncodeLadder {
         let mut active = Vec::new();
         for rung in rungs {
             let encoder = Encoder::open(rung, &pictures.format, config)?;
+            let track = encoder.track().clone();
             tracks.push(RenditionConfig {
                 rendition: rung.rendition.clone(),
-                track: encoder.track().clone(),
+                track: track.clone(),
                 bandwidth_peak: rung.bandwidth_peak(),
                 bandwidth_mean: rung.bit_rate,
             });
@@ -135,18 +158,22 @@ impl EncodeLadder {
                 output.clone(),
                 Arc::clone(shared),
             )?;
-            active.push(Active { rung: rung.clone(), scaler: None, thread });
+            active.push(Active { rung: rung.clone(), track, scaler: None, thread });
         }
         let mut ladder = Self {
             decoder,
             pictures,
             placer,
             active,
+            away: Vec::new(),
             others,
-            pace: config.pace,
+            config: Arc::clone(config),
             output: output.clone(),
             shared: Arc::clone(shared),
             lag: LagWatch::default(),
+            room: RoomWatch::default(),
+            has_room: false,
+            at: Timestamp::zero(Timescale::VIDEO),
             last_pts: None,
             newest: None,
             picture_ticks_max: config.picture_ticks_max() * FILL_PERCENT / 100,
@@ -176,13 +203,31 @@ impl EncodeLadder {
         self.last_pts
     }
 
-    /// Whether all rungs were shed.
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether all rungs were shed: then nothing is decoded.
+    pub(super) fn is_idle(&self) -> bool {
         self.active.is_empty()
+    }
+
+    /// Whether all rungs were shed, and none comes back.
+    pub(super) fn is_over(&self) -> bool {
+        self.active.is_empty() && self.away.is_empty()
     }
 
     /// Decodes a packet and sends what comes out to the encoders.
     pub(super) fn packet(&mut self, packet: &VideoPacket, idr: bool) -> Result<(), BreakReason> {
+        self.at = packet.dts;
+        if self.is_idle() {
+            if self.config.pace == Pace::Live {
+                self.keep_up(packet.dts);
+            }
+            if !(idr && self.has_room) {
+                return Ok(());
+            }
+            // What the decoder still has of the time before it rested is not shown.
+            self.not_before = self.last_pts.take().unwrap_or(self.not_before).max(ticks(packet.pts).saturating_sub(1));
+            self.newest = None;
+            self.bring_back();
+        }
         if idr {
             self.placer.source_idr(ticks(packet.pts));
             self.resting = false;
@@ -194,7 +239,7 @@ impl EncodeLadder {
         let mut frames = Vec::new();
         self.decoder.push(packet, idr, &self.shared, &mut |frame| frames.push(frame));
         frames.into_iter().try_for_each(|frame| self.picture(frame))?;
-        if self.pace == Pace::Live {
+        if self.config.pace == Pace::Live {
             self.keep_up(packet.dts);
         }
         Ok(())
@@ -238,6 +283,9 @@ impl EncodeLadder {
     fn place(&mut self, mut frame: frame::Video, pts: i64) {
         let placement = self.placer.place(pts, self.last_pts);
         self.last_pts = Some(pts);
+        if self.has_room && placement == Placement::Idr {
+            self.bring_back();
+        }
         frame.set_pts(Some(pts));
         match placement {
             Placement::Free => self.send(frame, false),
@@ -273,7 +321,7 @@ impl EncodeLadder {
                 self.idr_owed |= idr;
                 break;
             };
-            if let Err(refused) = enqueue(&active.thread, Arc::clone(&own), self.pace, &self.shared) {
+            if let Err(refused) = enqueue(&active.thread, Arc::clone(&own), self.config.pace, &self.shared) {
                 stuck.push((active.rung.rendition.clone(), refusal_reason(&refused)));
             }
             above = own;
@@ -301,7 +349,9 @@ impl EncodeLadder {
     /// Sheds a rung, or rests until the next IDR, when the whole ladder is behind live.
     fn keep_up(&mut self, at: Timestamp) {
         let newest = Timestamp::new(self.shared.newest_dts(), Timescale::VIDEO);
-        if !self.lag.observe(at, newest) {
+        let is_busy = self.active.iter().any(Active::is_busy);
+        self.has_room = !self.away.is_empty() && self.room.observe(at, newest, is_busy);
+        if !self.lag.observe(at, newest) || self.is_idle() {
             return;
         }
         self.lag.shed(at);
@@ -310,10 +360,7 @@ impl EncodeLadder {
             self.idr_owed = true;
             return;
         }
-        let loads = self.active.iter().map(|active| Load {
-            cost: active.rung.pixel_rate(),
-            waiting: active.thread.queue.len() * 2 >= active.thread.queue.depth(),
-        });
+        let loads = self.active.iter().map(|active| Load { cost: active.rung.pixel_rate(), waiting: active.is_busy() });
         let victim = victim(&loads.collect::<Vec<_>>(), self.others);
         let victim = victim.and_then(|index| self.active.get(index)).map(|active| active.rung.rendition.clone());
         if let Some(rendition) = victim {
@@ -324,9 +371,14 @@ impl EncodeLadder {
     /// Gives a rung up. Returns when its last sample is out. Unknown ones are ignored.
     pub(super) fn shed(&mut self, rendition: &RenditionId, reason: ShedReason) {
         let Some(index) = self.active.iter().position(|active| active.rung.rendition == *rendition) else { return };
-        let active = self.active.remove(index);
-        let failure = active.thread.give_up();
+        let Active { rung, track, thread, .. } = self.active.remove(index);
+        let failure = thread.give_up();
         count(&self.shared.rungs_shed);
+        self.room.shed(self.at);
+        self.has_room = false;
+        if reason != ShedReason::EncoderFailed {
+            self.away.push(Away { rung, track });
+        }
         tracing::warn!(%rendition, %reason, failure, "rung shed");
         if self.output.send(Output::Shed { rendition: rendition.clone(), reason }).is_err() {
             self.shared.abort();
@@ -340,6 +392,36 @@ impl EncodeLadder {
             if self.output.send(output).is_err() {
                 self.shared.abort();
             }
+        }
+    }
+
+    /// Has the cheapest rung that is away go on with the picture that comes next, an IDR. One that cannot stays away.
+    fn bring_back(&mut self) {
+        self.has_room = false;
+        self.room.came_back(self.at);
+        let costs = self.away.iter().map(|away| away.rung.pixel_rate()).enumerate();
+        let Some((index, _)) = costs.min_by_key(|(_, cost)| *cost) else { return };
+        let Away { rung, track } = self.away.remove(index);
+        let rendition = rung.rendition.clone();
+        let thread = Encoder::open(&rung, &self.pictures.format, &self.config).and_then(|encoder| {
+            if *encoder.track() != track {
+                return Err(Error::Thread("the encoder's parameter sets are others now".to_owned()));
+            }
+            EncoderThread::spawn(rendition.clone(), encoder, None, self.output.clone(), Arc::clone(&self.shared))
+        });
+        let thread = match thread {
+            Ok(thread) => thread,
+            Err(error) => return tracing::warn!(%rendition, %error, "rung stays away"),
+        };
+        tracing::info!(%rendition, "rung is back");
+        let place = self.active.iter().take_while(|active| active.rung.width > rung.width).count();
+        self.active.insert(place, Active { rung, track, scaler: None, thread });
+        if self.output.send(Output::Restored { rendition: rendition.clone() }).is_err() {
+            self.shared.abort();
+        }
+        if let Err(error) = self.connect_scalers() {
+            tracing::warn!(%rendition, %error, "rung stays away");
+            self.shed(&rendition, ShedReason::EncoderFailed);
         }
     }
 

@@ -60,7 +60,7 @@ pub fn encode_file(path: &Path, config: &Config) -> Result<Measured, Error> {
                 }
                 Output::Shed { rendition, .. } => measured.shed.push(rendition),
                 Output::Failed(error) => failure = Some(error),
-                Output::Break(_) | Output::Ended => {}
+                Output::Restored { .. } | Output::Break(_) | Output::Ended => {}
             }
         }
         failure.map_or(Ok(measured), Err)

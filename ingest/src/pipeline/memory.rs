@@ -1,6 +1,8 @@
 //! What a pipeline knows of its source from before: of the run before, or of the publisher's last connection. Pure.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
 
 use super::ladder::Pictures;
 use super::plan::SourceFormat;
@@ -9,30 +11,60 @@ use super::{BreakReason, VideoFormat};
 
 /// Shared by the pipelines of one stream, one after the other.
 #[derive(Debug, Clone, Default)]
-pub struct Memory(Arc<Mutex<Option<Known>>>);
+pub struct Memory(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    known: Option<Known>,
+    /// A run has begun.
+    has_begun: bool,
+}
 
 /// What was learnt from a source with these parameter sets. They say nothing of its frame rate and its keyframes, but a source that
-/// comes back with the same ones is the same encoder with the same settings.
+/// comes back with the same ones, and whose encoder says nothing else of its settings, is the same encoder with the same settings.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) format: VideoFormat,
     pub(super) source: SourceFormat,
+    /// What the encoder said of its settings, in words of its own.
+    pub(super) settings: Option<Bytes>,
     /// What the decoder makes of it; `None` when nothing was decoded.
     pub(super) pictures: Option<Pictures>,
     /// It has sound.
     pub(super) sound: bool,
 }
 
+impl Known {
+    /// Whether a source with the same parameter sets, of whose settings its encoder says this, is that source.
+    pub(super) fn is_of(&self, settings: Option<&Bytes>) -> bool {
+        settings.is_none() || settings == self.settings.as_ref()
+    }
+}
+
 impl Memory {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn set(&self, known: Option<Known>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        self.inner().known = known;
+    }
+
+    /// A run has begun: viewers have had something of the stream.
+    pub(super) fn begins(&self) {
+        self.inner().has_begun = true;
+    }
+
+    /// Whether a run has begun before, in this pipeline or another.
+    pub(super) fn has_begun(&self) -> bool {
+        self.inner().has_begun
     }
 
     /// A publisher comes back, the picture of whose last connection was not passed through any more, for this reason. After a pause it is
     /// as good as before; otherwise it has to show once more that it can be.
     pub(crate) fn begin_again(&self, ended: &BreakReason) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&mut *known, ended) {
+        let mut inner = self.inner();
+        match (&mut inner.known, ended) {
             (Some(known), BreakReason::Paused(_)) => known.source.pass_through = true,
             (known, _) => *known = None,
         }
@@ -40,19 +72,17 @@ impl Memory {
 
     /// The source that was seen last.
     pub(crate) fn source(&self) -> Option<SourceFormat> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|known| known.source)
+        self.inner().known.as_ref().map(|known| known.source)
     }
 
     /// Shape of that source's pixels; square where it was not decoded.
     pub(crate) fn pixel_aspect(&self) -> PixelAspect {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let pictures = known.as_ref().and_then(|known| known.pictures);
+        let pictures = self.inner().known.as_ref().and_then(|known| known.pictures);
         pictures.map_or(PixelAspect::SQUARE, |pictures| PixelAspect::of(pictures.aspect()))
     }
 
     /// What is known of a source with these parameter sets.
     pub(super) fn of(&self, format: Option<&VideoFormat>) -> Option<Known> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().filter(|known| format == Some(&known.format)).cloned()
+        self.inner().known.as_ref().filter(|known| format == Some(&known.format)).cloned()
     }
 }

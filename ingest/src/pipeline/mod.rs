@@ -38,6 +38,7 @@ mod memory;
 mod outputs;
 mod plan;
 mod queue;
+mod room;
 mod run;
 mod scaler;
 mod shared;
@@ -173,12 +174,17 @@ pub enum Output {
         /// The sample.
         sample: Sample,
     },
-    /// No more samples of this rendition in this run.
+    /// No more samples of this rendition, unless it comes [back](Output::Restored).
     Shed {
         /// Rendition.
         rendition: RenditionId,
         /// Why.
         reason: ShedReason,
+    },
+    /// A rendition that was shed goes on as it was, with an IDR.
+    Restored {
+        /// Rendition.
+        rendition: RenditionId,
     },
     /// The run is over (all its samples are out); the next one starts with [`Output::Tracks`].
     Break(BreakReason),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use media::segmenter::RenditionConfig;
 use media::{BitsPerSecond, RenditionId, Sample, Timescale, Timestamp, TrackConfig, avc};
 
@@ -83,6 +84,7 @@ pub(super) struct Carried {
     pictures: Pictures,
     source: SourceFormat,
     format: VideoFormat,
+    settings: Option<Bytes>,
     not_before: i64,
 }
 
@@ -94,6 +96,8 @@ pub(super) struct Run {
     ahead: Option<Ahead>,
     audio: Option<AudioTrack>,
     video: Option<(SourceFormat, VideoFormat)>,
+    /// What the source's encoder says of its settings.
+    settings: Option<Bytes>,
 }
 
 /// A run could not start.
@@ -114,7 +118,7 @@ impl Run {
     /// Starts a run: plans the ladder, decodes until the picture format is known, opens the encoders and says what its tracks are.
     /// The held-back packets come back, to be handed in like all others.
     pub(super) fn start(context: &Context, decision: Decision) -> Result<(Self, VecDeque<Packet>), NotStarted> {
-        let Decision { video, audio, packets, pictures: known } = decision;
+        let Decision { video, audio, packets, pictures: known, settings, shown_from } = decision;
         let Some((source, format)) = video else {
             let run = Self::begin(context, None, &[], None, None, audio.as_ref(), None)?;
             return Ok((run, packets));
@@ -123,7 +127,8 @@ impl Run {
             Packet::Video(video, idr) => Some((video, *idr)),
             Packet::Audio(_) => None,
         });
-        let start = pictures.clone().next().map_or(0, |(packet, _)| ticks(packet.pts));
+        let first = pictures.clone().next().map_or(0, |(packet, _)| ticks(packet.pts));
+        let (start, not_before) = shown_from.map_or((first, i64::MIN), |from| (from, from.saturating_sub(1)));
         let cores = context.config.cores_found();
         let Ladder { rungs, cost_millis } = plan(source, cores, &context.config)?;
         tracing::info!(?source, cost_millis, rungs = ?rungs.iter().map(|rung| rung.rendition.as_str()).collect::<Vec<_>>(), "ladder planned");
@@ -145,23 +150,25 @@ impl Run {
             };
             let placer = if passes { IdrPlacer::source() } else { grid(&context.config, source) };
             let others = if passes { Others::PassedThrough } else { Others::None };
-            parts = Some(Parts { decoder, pictures, placer, rungs: &encoded, others, not_before: i64::MIN });
+            parts = Some(Parts { decoder, pictures, placer, rungs: &encoded, others, not_before });
         }
         let start = Timestamp::new(start, Timescale::VIDEO);
         let mut run = Self::begin(context, Some((source, format)), &rungs, parts, Some(start), audio.as_ref(), ahead)?;
         run.passed = passes.then(|| run.pass_through(&rungs)).flatten();
+        run.settings = settings;
         Ok((run, packets))
     }
 
     /// Starts a run with the decoder of the one before: encoded, from the next picture on.
     pub(super) fn resume(context: &Context, carried: Carried, audio: Option<&AudioFormat>) -> Result<Self, Error> {
-        let Carried { decoder, pictures, source, format, not_before } = carried;
+        let Carried { decoder, pictures, source, format, settings, not_before } = carried;
         let source = SourceFormat { pass_through: false, ..source };
         let Ladder { rungs, .. } = plan(source, context.config.cores_found(), &context.config)?;
         let placer = grid(&context.config, source);
         let parts = Parts { decoder, pictures, placer, rungs: &rungs, others: Others::None, not_before };
         let start = Timestamp::new(not_before.saturating_add(frame_ticks(source)), Timescale::VIDEO);
-        Self::begin(context, Some((source, format)), &rungs, Some(parts), Some(start), audio, None)
+        let run = Self::begin(context, Some((source, format)), &rungs, Some(parts), Some(start), audio, None)?;
+        Ok(Self { settings, ..run })
     }
 
     fn begin(
@@ -191,7 +198,8 @@ impl Run {
         tracks.extend(audio.iter().map(|audio| audio.config().clone()));
         context.shared.begins(rungs.iter().any(|rung| rung.kind == RungKind::PassThrough));
         context.say(Output::Tracks(tracks));
-        Ok(Self { context: context.clone(), passed: None, ladder, ahead, audio, video })
+        context.memory.begins();
+        Ok(Self { context: context.clone(), passed: None, ladder, ahead, audio, video, settings: None })
     }
 
     fn pass_through(&self, rungs: &[Rung]) -> Option<PassedThrough> {
@@ -213,7 +221,8 @@ impl Run {
     pub(super) fn remember(&self) {
         let Some((source, format)) = self.video.clone() else { return };
         let pictures = self.ladder.as_ref().map(|ladder| ladder.pictures);
-        self.context.memory.set(Some(Known { format, source, pictures, sound: self.audio.is_some() }));
+        let (settings, sound) = (self.settings.clone(), self.audio.is_some());
+        self.context.memory.set(Some(Known { format, source, settings, pictures, sound }));
     }
 
     /// Whether it has pictures.
@@ -237,7 +246,7 @@ impl Run {
             passed.video(&self.context, packet, idr)?;
         }
         self.encode(packet, idr)?;
-        if self.ladder.as_ref().is_some_and(EncodeLadder::is_empty) {
+        if self.ladder.as_ref().is_some_and(EncodeLadder::is_over) {
             self.ladder = None;
         }
         let context = &self.context;
@@ -284,10 +293,11 @@ impl Run {
     pub(super) fn finish_and_carry(self) -> Option<Carried> {
         let not_before = self.passed.as_ref().map(|passed| passed.last_pts);
         let (source, format) = self.video?;
-        let ladder = self.ladder?;
+        let ladder = self.ladder.filter(|ladder| !ladder.is_idle())?;
         let pictures = ladder.pictures;
         let not_before = not_before.or_else(|| ladder.last_pts()).unwrap_or(i64::MIN);
-        Some(Carried { decoder: ladder.into_decoder(), pictures, source, format, not_before })
+        let settings = self.settings;
+        Some(Carried { decoder: ladder.into_decoder(), pictures, source, format, settings, not_before })
     }
 }
 

@@ -315,7 +315,7 @@ impl Slate {
         let gop = gop(&mut encoder, &still, frames(interval, source.frame_rate_millihertz))?;
         let memory = Memory::default();
         let pictures = Some(Pictures::of(&still));
-        memory.set(Some(Known { format, source, pictures, sound: likeness.sound }));
+        memory.set(Some(Known { format, source, settings: None, pictures, sound: likeness.sound }));
         Ok(Self { record, gop, frame_rate_millihertz: source.frame_rate_millihertz, memory })
     }
 }

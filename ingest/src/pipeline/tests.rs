@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod again;
 mod clocks;
 mod codecs;
 mod he_aac;
@@ -55,6 +56,7 @@ struct Seen {
     tracks: Vec<RenditionConfig>,
     samples: Vec<(RenditionId, Sample)>,
     shed: Vec<(String, ShedReason)>,
+    restored: Vec<String>,
     end: Option<String>,
     broke: Option<BreakReason>,
 }
@@ -127,6 +129,29 @@ fn feed(config: Config, inputs: Vec<Input>) -> (Vec<Seen>, Counters) {
     (runs, shared.counters())
 }
 
+/// As live as it gets without a clock: three seconds are sent, and then no more than 133 ms ahead of what comes out of a rendition.
+fn feed_live((feeder, mut outputs): (Feeder, Outputs), inputs: Vec<Input>, rendition: &str) -> Vec<Seen> {
+    let time = |input: &Input| if let Input::Video(packet) = input { Some(ticks(packet.dts)) } else { None };
+    let mut until = inputs.iter().find_map(time).unwrap() + 3 * 90_000;
+    let (mut feeder, mut inputs, mut runs) = (Some(feeder), inputs.into_iter().peekable(), Vec::new());
+    while runs.last().is_none_or(|run: &Seen| run.end.is_none()) {
+        while let Some(input) = inputs.next_if(|input| time(input).is_none_or(|at| at < until)) {
+            feeder.as_ref().unwrap().send_blocking(input).unwrap();
+        }
+        if inputs.peek().is_none() {
+            feeder = None;
+        }
+        let Some(output) = outputs.blocking_recv() else { break };
+        if let Output::Sample { rendition: name, sample } = &output
+            && name.as_str() == rendition
+        {
+            until = until.max(sample.pts.ticks + 12_000);
+        }
+        see(&mut runs, output);
+    }
+    runs
+}
+
 fn see(runs: &mut Vec<Seen>, output: Output) {
     if matches!(output, Output::Tracks(_)) || runs.is_empty() {
         runs.push(Seen::default());
@@ -139,6 +164,7 @@ fn see(runs: &mut Vec<Seen>, output: Output) {
             run.samples.push((rendition, sample));
         }
         Output::Shed { rendition, reason } => run.shed.push((rendition.to_string(), reason)),
+        Output::Restored { rendition } => run.restored.push(rendition.to_string()),
         Output::Break(reason) => run.broke = Some(reason),
         Output::Ended => run.end = Some("ended".to_owned()),
         Output::Failed(error) => run.end = Some(error.to_string()),
@@ -386,6 +412,30 @@ fn stuck_rung_is_shed_and_the_others_go_on() {
     assert_eq!(run.pts("90p"), run.pts("180p"), "the rung below scales from further up now");
     let after_shed = run.samples.iter().rev().take_while(|(name, _)| name.as_str() != "120p").count();
     assert!(after_shed > 100, "no sample of a shed rung follows");
+}
+
+#[test]
+fn rung_that_was_shed_comes_back_with_an_idr_once_there_has_been_room() {
+    let directory = TempDir::new().unwrap();
+    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=15:duration=42", "-g 30 -bf 0");
+    // Its first encoder is too slow; the one that it comes back with is not.
+    let handicap = Some(("120p".to_owned(), Duration::from_millis(900)));
+    let config = Config { pace: Pace::Live, handicap, ..config(&[120, 90], PassThrough::Auto) };
+    let run = one(feed_live(start(config).unwrap(), read_file(&path).unwrap(), "90p"));
+    assert_eq!(run.shed, [("120p".to_owned(), ShedReason::EncoderStuck)]);
+    assert_eq!(run.restored, ["120p"]);
+    assert_eq!(run.pts("90p"), run.pts("180p"), "nothing is missing of the others");
+    let back: Vec<&Sample> = run.of("120p").into_iter().filter(|sample| sample.pts.ticks > 30 * 90_000).collect();
+    assert!(back.first().is_some_and(|first| first.sync), "it begins with an IDR");
+    assert!(run.idrs("180p").contains(&back[0].pts.ticks), "where all have one");
+    let source = run.pts("180p").into_iter().filter(|pts| *pts >= back[0].pts.ticks).collect();
+    assert_eq!(
+        back.iter().map(|sample| sample.pts.ticks).collect::<BTreeSet<_>>(),
+        source,
+        "and has all pictures since"
+    );
+    let track = run.tracks.iter().find(|track| track.rendition.as_str() == "120p").unwrap();
+    decodes(&directory, track, &back);
 }
 
 #[test]

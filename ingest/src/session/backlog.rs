@@ -75,6 +75,12 @@ impl Backlog {
         }
     }
 
+    /// A rendition of pictures that was given up goes on.
+    pub(super) fn restore(&mut self, rendition: &RenditionId) {
+        let lane = Lane { is_picture: true, samples: VecDeque::new() };
+        self.lanes.entry(rendition.clone()).or_insert(lane);
+    }
+
     /// Everything from the first instant on, not before `from`, at which all renditions can begin. `None`, and all is kept, when
     /// it has not come yet.
     pub(super) fn resume(&mut self, from: Option<Timestamp>) -> Option<Resumed> {

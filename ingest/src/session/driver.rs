@@ -15,7 +15,6 @@ use super::backlog::{Backlog, Resumed};
 use super::epoch::Writer;
 use super::feed::{self, Feed, Incoming};
 use super::hub::{Ending, Hub, Link, NewPublisher};
-use super::outage::Hold;
 use super::report;
 use super::rivals::Rivals;
 use super::stats::StreamStats;
@@ -25,8 +24,6 @@ use crate::pipeline::{self, Feeder, Output, Outputs};
 
 mod stand_in;
 
-/// How long a pipeline may take from its first picture to its first output, beyond its time to decide.
-const START_SPARE: Duration = Duration::from_millis(1_500);
 /// How long an ingest that has lost its publisher says nothing, where another may have the same stream: what it says would be void when
 /// that one goes on.
 const YIELD: Duration = Duration::from_secs(2);
@@ -63,6 +60,8 @@ pub(super) struct Driver {
     rivals: Rivals,
     /// The renditions of the pipeline's run, and which of them it has given up.
     renditions: (Vec<RenditionConfig>, Vec<RenditionId>),
+    /// The run has begun, and its epoch begins with the first sample: gaps go up to there.
+    is_beginning: bool,
     /// What the publisher has sent lately, while another ingest has the stream.
     backlog: Option<Backlog>,
     /// What was learnt of its source.
@@ -82,7 +81,7 @@ impl Driver {
         let rivals = Rivals::start(Arc::clone(&hub), stream.clone(), writer.conflict());
         stats.follow_duty(rivals.watch());
         let (renditions, memory) = Default::default();
-        let (backlog, slate, is_standing_in) = (None, None, false);
+        let (backlog, slate, is_beginning, is_standing_in) = (None, None, false, false);
         Self {
             hub,
             stream,
@@ -91,6 +90,7 @@ impl Driver {
             announcer,
             rivals,
             renditions,
+            is_beginning,
             backlog,
             memory,
             runs: 0,
@@ -104,15 +104,14 @@ impl Driver {
     pub(super) async fn run(mut self, first: NewPublisher, mut publishers: mpsc::Receiver<NewPublisher>) {
         let shutdown = self.hub.shutdown.clone();
         let clock = self.hub.services.context.clock;
-        let (mut next, mut hold) = (Some(first), None);
+        let (mut next, mut quiet_until) = (Some(first), None);
         let reporter = report::start(Arc::clone(&self.hub), self.stream.clone(), Arc::clone(&self.stats));
         loop {
             if let Some(publisher) = next.take() {
                 self.slate = None;
                 self.publish(publisher).await;
                 self.slate = self.prepare_slate();
-                let until = clock.elapsed().saturating_add(YIELD);
-                hold = (!self.is_alone()).then_some(Hold { media_from: None, until });
+                quiet_until = (!self.is_alone()).then(|| clock.elapsed().saturating_add(YIELD));
                 let (state, _) = self.hub.state(&self.stream);
                 self.announce(state);
             }
@@ -121,7 +120,7 @@ impl Driver {
                 break;
             }
             let (_, deadline) = self.hub.state(&self.stream);
-            let gap = self.writer.next_gap(hold);
+            let gap = self.writer.next_gap(quiet_until);
             tokio::select! {
                 publisher = publishers.recv() => next = publisher,
                 () = tokio::time::sleep_until(clock.instant(deadline.unwrap_or_default())), if deadline.is_some() => {
@@ -130,7 +129,7 @@ impl Driver {
                     }
                 }
                 () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
-                    self.writer.gaps(hold).await;
+                    self.writer.gaps(quiet_until).await;
                 }
                 reel = stand_in::come(&mut self.slate) => {
                     if let Some(reel) = reel {
@@ -176,7 +175,7 @@ impl Driver {
         let shutdown = self.hub.shutdown.clone();
         let (mut drain_until, mut stopping) = (None, false);
         loop {
-            let gap = self.writer.next_gap(incoming.hold());
+            let gap = self.writer.next_gap(incoming.quiet_until());
             let next = tokio::select! {
                 output = outputs.recv() => {
                     let Some(output) = output else { break };
@@ -187,7 +186,7 @@ impl Driver {
                     Self::next(turned, &link)
                 }
                 () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
-                    self.writer.gaps(incoming.hold()).await;
+                    self.writer.gaps(incoming.quiet_until()).await;
                     Next::Output
                 }
                 () = incoming.changed() => Next::Output,
@@ -214,7 +213,7 @@ impl Driver {
         }
         metrics::gauge!("ingest_publishers").decrement(1.0);
         feed.abort();
-        self.backlog = None;
+        (self.backlog, self.is_beginning) = (None, false);
         self.stats.publisher_gone(self.hub.services.context.clock.wall());
         self.writer.close_epoch().await;
         tracing::info!("publisher is gone");
@@ -224,7 +223,6 @@ impl Driver {
     fn begin(&mut self, publisher: NewPublisher) -> Result<Publishing, pipeline::Error> {
         let NewPublisher { media, link } = publisher;
         let config = self.hub.services.pipeline.clone();
-        let patience = Duration::from_millis(config.decision_ms.into()).saturating_add(START_SPARE);
         if let Some(ended) = self.stats.pass_through_ended() {
             self.memory.begin_again(&ended);
         }
@@ -236,7 +234,7 @@ impl Driver {
         self.runs = 0;
         let feeder = Arc::new(feeder);
         let way_in = Arc::downgrade(&feeder);
-        let (flow, incoming) = feed::watch(patience);
+        let (flow, incoming) = feed::watch();
         let (hub, stats, after) = (Arc::clone(&self.hub), Arc::clone(&self.stats), self.writer.media_end());
         let feed = tokio::spawn(Feed { media, after, feeder, flow, link, hub, stats }.run());
         Ok(Publishing { outputs, incoming, feeder: way_in, feed })
@@ -249,34 +247,32 @@ impl Driver {
                 self.runs = self.runs.saturating_add(1);
                 self.renditions = (renditions.clone(), Vec::new());
                 let is_active = self.rivals.duty() == Duty::Active;
-                self.backlog = (!is_active).then(|| Backlog::new(renditions.clone()));
-                if is_active { self.open_epoch(renditions, incoming.origin(), incoming.hold()).await } else { Ok(()) }
+                self.backlog = (!is_active).then(|| Backlog::new(renditions));
+                self.is_beginning = is_active;
+                Ok(())
             }
             Output::Sample { rendition, sample } if self.backlog.is_some() => {
                 let may_begin = self.backlog.as_mut().is_some_and(|backlog| backlog.push(&rendition, sample));
                 if may_begin { self.take_over(incoming, feeder).await } else { Ok(()) }
             }
-            Output::Sample { rendition, sample } => self.sample(&rendition, sample, feeder).await,
-            Output::Shed { rendition, reason } => {
-                self.stats.shed(&rendition, &reason.to_string());
-                tracing::warn!(%rendition, %reason, "rung shed");
-                metrics::counter!("ingest_rungs_shed_total").increment(1);
-                let shed = self.writer.shed(&rendition).await;
-                if let Some(backlog) = &mut self.backlog {
-                    backlog.shed(&rendition);
+            Output::Sample { rendition, sample } if self.is_beginning => {
+                match self.begin_epoch(incoming.origin(), sample.pts).await {
+                    Ok(()) => self.sample(&rendition, sample, feeder).await,
+                    failed => failed,
                 }
-                self.renditions.1.push(rendition.clone());
-                let detail = format!("rung {rendition} shed: {reason}");
-                announce::alert(&self.hub.services.context, &self.stream, AlertReason::RungShed, detail).await;
-                self.announce(self.state_with_media());
-                shed
+            }
+            Output::Sample { rendition, sample } => self.sample(&rendition, sample, feeder).await,
+            Output::Shed { rendition, reason } => self.shed(rendition, reason).await,
+            Output::Restored { rendition } => {
+                self.restore(&rendition);
+                Ok(())
             }
             Output::Break(reason) => {
                 tracing::info!(%reason, "epoch ends");
                 if !self.is_standing_in {
                     self.stats.broke(&reason);
                 }
-                self.backlog = None;
+                (self.backlog, self.is_beginning) = (None, false);
                 self.writer.close_epoch().await;
                 return Next::Epoch;
             }
@@ -288,6 +284,34 @@ impl Driver {
             }
         };
         Self::next(result, link)
+    }
+
+    /// The pipeline has given a rung up.
+    async fn shed(&mut self, rendition: RenditionId, reason: pipeline::ShedReason) -> Result<()> {
+        self.stats.shed(&rendition, &reason.to_string());
+        tracing::warn!(%rendition, %reason, "rung shed");
+        metrics::counter!("ingest_rungs_shed_total").increment(1);
+        let shed = self.writer.shed(&rendition).await;
+        if let Some(backlog) = &mut self.backlog {
+            backlog.shed(&rendition);
+        }
+        let detail = format!("rung {rendition} shed: {reason}");
+        self.renditions.1.push(rendition);
+        announce::alert(&self.hub.services.context, &self.stream, AlertReason::RungShed, detail).await;
+        self.announce(self.state_with_media());
+        shed
+    }
+
+    /// The pipeline has taken a rung up again.
+    fn restore(&mut self, rendition: &RenditionId) {
+        metrics::counter!("ingest_rungs_restored_total").increment(1);
+        self.stats.restored(rendition);
+        self.writer.restore(rendition);
+        if let Some(backlog) = &mut self.backlog {
+            backlog.restore(rendition);
+        }
+        self.renditions.1.retain(|shed| shed != rendition);
+        self.announce(self.state_with_media());
     }
 
     /// What comes after this outcome. Where the publisher cannot go on it is told why.
@@ -304,13 +328,24 @@ impl Driver {
         Next::Publisher
     }
 
+    /// Begins the epoch of a run whose first sample is there.
+    async fn begin_epoch(&mut self, origin: UnixMillis, start: Timestamp) -> Result<()> {
+        self.is_beginning = false;
+        let (renditions, shed) = self.renditions.clone();
+        self.open_epoch(renditions, origin, Some(origin.plus(start.as_duration()))).await?;
+        for rendition in &shed {
+            self.writer.shed(rendition).await?;
+        }
+        Ok(())
+    }
+
     async fn open_epoch(
         &mut self,
         renditions: Vec<RenditionConfig>,
         origin: UnixMillis,
-        hold: Option<Hold>,
+        media_from: Option<UnixMillis>,
     ) -> Result<()> {
-        self.writer.open_epoch(renditions, origin, hold).await?;
+        self.writer.open_epoch(renditions, origin, media_from).await?;
         if let Some((epoch, _)) = self.writer.session() {
             self.rivals.opened(epoch);
         }
@@ -339,7 +374,7 @@ impl Driver {
                 let (renditions, shed) = &self.renditions;
                 let mut backlog = Backlog::new(renditions.clone());
                 shed.iter().for_each(|rendition| backlog.shed(rendition));
-                self.backlog = Some(backlog);
+                (self.backlog, self.is_beginning) = (Some(backlog), false);
                 Ok(())
             }
             Duty::Active => self.take_over(incoming, feeder).await,

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::hub::Hub;
 use super::log::{Entry, EpochIdentity, EpochLog, Image, LogPosition};
-use super::outage::{Hold, Outage, Stand};
+use super::outage::{Outage, Stand};
 use super::stats::StreamStats;
 use super::turn::own_epoch;
 use crate::heads::{Ask, Found};
@@ -29,6 +29,9 @@ const FLUSH_WAIT: Duration = Duration::from_millis(500);
 const END_WAIT: Duration = Duration::from_secs(60);
 /// Own positions that are kept to build on, should the newest not be acknowledged: as many as the ring has entries.
 const POSITIONS_MAX: usize = RING_ENTRIES_MAX;
+
+/// Renditions of sources whose bandwidth is remembered: two ladders of the longest kind.
+const MEASURED_MAX: usize = 20;
 
 /// Rows whose lag is remembered. The middle one counts: those that come at once when a run begins or is drained say nothing of it.
 const LAGS_KEPT: usize = 8;
@@ -64,6 +67,8 @@ pub(super) struct Writer {
     progress: Option<Progress>,
     /// Where the media of the newest epoch that is over ended; gaps are not counted in.
     media_end: Option<Timestamp>,
+    /// What was measured of the stream's sources, the newest last: another epoch of the same one states no less.
+    measured: VecDeque<RenditionConfig>,
     /// The epoch's media has ended, and no other has begun.
     outage: Option<Outage>,
 }
@@ -101,6 +106,7 @@ impl Writer {
             shift: Timestamp::zero(Timescale::VIDEO),
             progress: None,
             media_end: None,
+            measured: VecDeque::new(),
             outage: None,
         }
     }
@@ -141,14 +147,15 @@ impl Writer {
         Ok(self.found.and_then(|found| found.base()?.reached))
     }
 
-    /// Begins an epoch that builds on the newest position whose bytes some node has or will have. What an outage has left to say is said before.
+    /// Begins an epoch that builds on the newest position whose bytes some node has or will have. Gaps are sealed before, up to the
+    /// media, if its wall clock is known.
     pub(super) async fn open_epoch(
         &mut self,
         renditions: Vec<RenditionConfig>,
         origin: UnixMillis,
-        hold: Option<Hold>,
+        media_from: Option<UnixMillis>,
     ) -> Result<()> {
-        self.end_outage(hold).await;
+        self.end_outage(media_from).await;
         self.reached().await?;
         let found = self.found.take().unwrap_or_default();
         let base = match self.own_base() {
@@ -171,8 +178,10 @@ impl Writer {
         let targets = self.hub.services.config.targets();
         let names: Vec<_> = tracks.iter().map(|(rendition, _)| rendition.to_string()).collect();
         tracing::info!(%epoch, %session, first_msn = %log.next_msn(), renditions = names.join(" "), "epoch begins");
-        self.stats.epoch(epoch, &initial_tracks(&renditions));
-        self.segmenter = Some(Segmenter::new(targets, log.next_msn(), renditions)?);
+        let mut segmenter = Segmenter::new(targets, log.next_msn(), renditions)?;
+        self.measured.iter().for_each(|before| segmenter.resume_measurement(before));
+        self.stats.epoch(epoch, &segmenter.tracks());
+        self.segmenter = Some(segmenter);
         self.log = Some(log);
         self.progress = None;
         self.pictures = pictures(&tracks);
@@ -224,6 +233,13 @@ impl Writer {
         self.rows().await
     }
 
+    /// A rendition that was given up goes on.
+    pub(super) fn restore(&mut self, rendition: &RenditionId) {
+        if let Some(segmenter) = &mut self.segmenter {
+            segmenter.restore(rendition);
+        }
+    }
+
     async fn rows(&mut self) -> Result<()> {
         while let Some(row) = self.segmenter.as_mut().map_or(Ok(None), Segmenter::next_row)? {
             self.seal_row(row).await?;
@@ -244,7 +260,21 @@ impl Writer {
         if let Err(error) = sealed {
             tracing::warn!(error = format!("{error:#}"), "last rows of the epoch are lost");
         }
+        self.keep_measured(&segmenter);
         self.begin_outage();
+    }
+
+    /// Keeps what was measured for the next epoch of the same source.
+    fn keep_measured(&mut self, segmenter: &Segmenter) {
+        for measured in segmenter.measured() {
+            let is_same =
+                |before: &RenditionConfig| before.rendition == measured.rendition && before.track == measured.track;
+            self.measured.retain(|before| !is_same(before));
+            if self.measured.len() >= MEASURED_MAX {
+                self.measured.pop_front();
+            }
+            self.measured.push_back(measured);
+        }
     }
 
     /// Another ingest has the stream: what is open stays as it is, and nothing more is said of it.
@@ -271,22 +301,22 @@ impl Writer {
     }
 
     /// When [`Self::gaps`] has something to do. Nothing once a node has said that the log goes on elsewhere.
-    pub(super) fn next_gap(&self, hold: Option<Hold>) -> Option<Duration> {
+    pub(super) fn next_gap(&self, quiet_until: Option<Duration>) -> Option<Duration> {
         let outage = self.outage.as_ref().filter(|_| !self.is_superseded())?;
-        Some(outage.next_deadline(hold))
+        Some(outage.next_deadline(quiet_until))
     }
 
     /// Seals the gaps that are due.
-    pub(super) async fn gaps(&mut self, hold: Option<Hold>) {
+    pub(super) async fn gaps(&mut self, quiet_until: Option<Duration>) {
         let now = self.hub.services.context.clock.elapsed();
-        while let Some(row) = self.outage.as_mut().and_then(|outage| outage.row(now, hold)) {
+        while let Some(row) = self.outage.as_mut().and_then(|outage| outage.row(now, quiet_until)) {
             self.gap(row).await;
         }
     }
 
-    async fn end_outage(&mut self, hold: Option<Hold>) {
+    async fn end_outage(&mut self, media_from: Option<UnixMillis>) {
         let Some(outage) = self.outage.take().filter(|_| !self.is_superseded()) else { return };
-        for row in outage.last_rows(hold) {
+        for row in outage.last_rows(media_from) {
             self.gap(row).await;
         }
     }
@@ -465,16 +495,4 @@ fn pictures(tracks: &[(RenditionId, TrackConfig)]) -> Vec<(RenditionId, Arc<avc:
     let mut pictures: Vec<_> = tracks.iter().filter_map(picture).collect();
     pictures.sort_by_key(|(_, avc)| u64::from(avc.width()) * u64::from(avc.height()));
     pictures
-}
-
-fn initial_tracks(renditions: &[RenditionConfig]) -> Vec<media::Track> {
-    let track = |config: &RenditionConfig| media::Track {
-        rendition: config.rendition.clone(),
-        codec: config.track.codec_string(),
-        timescale: config.track.timescale(),
-        format: config.track.format(),
-        bandwidth_peak: config.bandwidth_peak,
-        bandwidth_mean: config.bandwidth_mean,
-    };
-    renditions.iter().map(track).collect()
 }

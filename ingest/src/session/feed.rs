@@ -5,13 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use media::{Now, Timestamp, UnixMillis};
+use media::{Timestamp, UnixMillis};
 use rtmp::flv::Body;
 use tokio::sync::{mpsc, watch};
 
 use super::hub::{Ending, Hub, Link, MediaMessage};
 use super::input::InputMapper;
-use super::outage::Hold;
 use super::stats::StreamStats;
 use crate::pipeline::{Feeder, Input};
 
@@ -21,6 +20,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// Messages that are looked at together: what a fast publisher sends between two looks at its socket, and some.
 const AT_ONCE_MAX: usize = 32;
 
+/// How long the next run of a publisher may take to its first sample, in which no gap is sealed: most runs follow on one another within a
+/// few pictures.
+const NEXT_RUN_MAX: Duration = Duration::from_secs(1);
+
 /// What the driver has to know of what comes in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Flow {
@@ -28,7 +31,7 @@ pub(super) struct Flow {
     pub(super) origin: UnixMillis,
     /// Since when media has been coming that can be played: from a keyframe on, or from the first sound where there are no
     /// pictures.
-    pub(super) since: Option<Now>,
+    pub(super) since: Option<Duration>,
 }
 
 /// The driver's end of what comes in.
@@ -36,14 +39,13 @@ pub(super) struct Flow {
 pub(super) struct Incoming {
     flow: watch::Receiver<Flow>,
     broke_at: Option<Duration>,
-    patience: Duration,
     ended: bool,
 }
 
-/// Both ends of what the driver has to know. From media to the first output of its pipeline it may take `patience`.
-pub(super) fn watch(patience: Duration) -> (watch::Sender<Flow>, Incoming) {
+/// Both ends of what the driver has to know.
+pub(super) fn watch() -> (watch::Sender<Flow>, Incoming) {
     let (sender, flow) = watch::channel(Flow::default());
-    (sender, Incoming { flow, broke_at: None, patience, ended: false })
+    (sender, Incoming { flow, broke_at: None, ended: false })
 }
 
 impl Incoming {
@@ -57,13 +59,11 @@ impl Incoming {
         self.broke_at = Some(now);
     }
 
-    /// What gaps wait for: the media of the publisher that is there, when it comes.
-    pub(super) fn hold(&self) -> Option<Hold> {
+    /// Until when gaps wait for the next run of a publisher that sends media all the while. A publisher that has just come is not waited
+    /// for: gaps go on until its first sample is there.
+    pub(super) fn quiet_until(&self) -> Option<Duration> {
         let since = self.flow.borrow().since?;
-        Some(match self.broke_at.filter(|broke_at| *broke_at > since.elapsed) {
-            Some(broke_at) => Hold { media_from: None, until: broke_at.saturating_add(self.patience) },
-            None => Hold { media_from: Some(since.wall), until: since.elapsed.saturating_add(self.patience) },
-        })
+        Some(self.broke_at.filter(|broke_at| *broke_at > since)?.saturating_add(NEXT_RUN_MAX))
     }
 
     /// Resolves when what comes in has changed; never once nothing does any more.
@@ -84,7 +84,7 @@ struct Heard {
 
 impl Heard {
     /// Takes note of a message. Says when media begins with it.
-    fn hear(&mut self, body: &Body, now: Now) -> Option<Now> {
+    fn hear(&mut self, body: &Body, now: Duration) -> Option<Duration> {
         let (picture, begins) = match body {
             Body::Video { key, .. } => (true, *key),
             Body::Audio(_) | Body::Mp3(_) => (false, !self.pictures),
@@ -96,7 +96,7 @@ impl Heard {
         };
         self.pictures |= picture;
         if picture || !self.pictures {
-            self.last = Some(now.elapsed);
+            self.last = Some(now);
         }
         begins.then_some(now)
     }
@@ -150,7 +150,7 @@ impl Feed {
             let now = clock.now();
             let mut refused = None;
             for MediaMessage { stamp_ms, body } in messages.drain(..) {
-                let begins = heard.hear(&body, now);
+                let begins = heard.hear(&body, now.elapsed);
                 match mapper.push(stamp_ms, body, now.wall) {
                     Ok(mapped) => inputs.extend(mapped),
                     Err(error) => {
@@ -186,8 +186,8 @@ mod tests {
 
     use super::*;
 
-    fn now(ms: u64) -> Now {
-        Now { elapsed: Duration::from_millis(ms), wall: UnixMillis(1_700_000_000_000 + i64::try_from(ms).unwrap()) }
+    fn now(ms: u64) -> Duration {
+        Duration::from_millis(ms)
     }
 
     fn picture(key: bool) -> Body {
@@ -226,16 +226,15 @@ mod tests {
     }
 
     #[test]
-    fn gaps_wait_for_media_that_comes_and_not_for_a_run_that_starts_anew() {
-        let (flow, mut incoming) = watch(Duration::from_secs(4));
-        assert_eq!(incoming.hold(), None, "connected, and silent");
+    fn gaps_wait_for_a_run_that_starts_anew_and_for_nobody_else() {
+        let (flow, mut incoming) = watch();
+        assert_eq!(incoming.quiet_until(), None, "connected, and silent");
         flow.send_modify(|flow| flow.since = Some(now(10_000)));
-        let hold = Hold { media_from: Some(now(10_000).wall), until: Duration::from_secs(14) };
-        assert_eq!(incoming.hold(), Some(hold));
-        incoming.broke(Duration::from_secs(60));
-        assert_eq!(incoming.hold(), Some(Hold { media_from: None, until: Duration::from_secs(64) }));
+        assert_eq!(incoming.quiet_until(), None, "its first sample is not there yet");
+        incoming.broke(now(60_000));
+        assert_eq!(incoming.quiet_until(), Some(now(61_000)));
         flow.send_modify(|flow| flow.since = None);
-        assert_eq!(incoming.hold(), None, "silent, so it broke");
+        assert_eq!(incoming.quiet_until(), None, "silent, so it broke");
     }
 
     #[test]

@@ -36,15 +36,6 @@ pub(super) struct Stand {
     pub(super) lag: Duration,
 }
 
-/// The next epoch's media is on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hold {
-    /// Gaps end here; `None` where the next epoch goes on at once, and there are none.
-    pub(super) media_from: Option<UnixMillis>,
-    /// Until when nothing else is sealed. If the next epoch has not begun by then, gaps go on.
-    pub(super) until: Duration,
-}
-
 /// An outage.
 #[derive(Debug)]
 pub(super) struct Outage {
@@ -66,17 +57,14 @@ impl Outage {
         Self { targets, stand, due, rows: 0 }
     }
 
-    /// When [`Self::row`] will have something.
-    pub(super) fn next_deadline(&self, hold: Option<Hold>) -> Duration {
-        match hold {
-            Some(hold) if !self.is_before(hold) => self.due.max(hold.until),
-            _ => self.due,
-        }
+    /// When [`Self::row`] will have something: not before `quiet_until`, while the next epoch may begin at any moment.
+    pub(super) fn next_deadline(&self, quiet_until: Option<Duration>) -> Duration {
+        self.due.max(quiet_until.unwrap_or_default())
     }
 
     /// The next row, if it is due.
-    pub(super) fn row(&mut self, now: Duration, hold: Option<Hold>) -> Option<Row> {
-        if self.next_deadline(hold) > now {
+    pub(super) fn row(&mut self, now: Duration, quiet_until: Option<Duration>) -> Option<Row> {
+        if self.next_deadline(quiet_until) > now {
             return None;
         }
         self.due = self.due.saturating_add(self.targets.part);
@@ -86,10 +74,8 @@ impl Outage {
 
     /// The rows that lead up to the media of the next epoch, which begins now; the last is shorter than the others. None where no
     /// gap was sealed before.
-    pub(super) fn last_rows(mut self, hold: Option<Hold>) -> Vec<Row> {
-        let Some(media_from) = hold.and_then(|hold| hold.media_from).filter(|_| self.rows > 0) else {
-            return Vec::new();
-        };
+    pub(super) fn last_rows(mut self, media_from: Option<UnixMillis>) -> Vec<Row> {
+        let Some(media_from) = media_from.filter(|_| self.rows > 0) else { return Vec::new() };
         let mut rows = Vec::new();
         while rows.len() < LAST_ROWS_MAX {
             let rest = media_from.0.saturating_sub(wall(&self.stand, self.stand.end).0);
@@ -105,12 +91,6 @@ impl Outage {
             rows.push(self.take(end, segment));
         }
         rows
-    }
-
-    /// Whether the next row ends before the media of the next epoch begins.
-    fn is_before(&self, hold: Hold) -> bool {
-        let end = wall(&self.stand, self.stand.end.plus(self.part()));
-        hold.media_from.is_some_and(|from| end <= from)
     }
 
     fn part(&self) -> Timestamp {
@@ -224,15 +204,16 @@ mod tests {
     }
 
     /// Rows until `until`, with the times at which they came.
-    fn rows(outage: &mut Outage, until: Duration, hold: Option<Hold>) -> Vec<(u64, Row)> {
+    fn rows(outage: &mut Outage, until: Duration, quiet_until: Option<Duration>) -> Vec<(u64, Row)> {
         let mut all = Vec::new();
         loop {
-            let due = outage.next_deadline(hold);
+            let due = outage.next_deadline(quiet_until);
             if due > until {
                 return all;
             }
-            assert!(due == Duration::ZERO || outage.row(due - Duration::from_nanos(1), hold).is_none(), "not before");
-            let row = outage.row(due, hold).expect("the deadline says so");
+            let early = due == Duration::ZERO || outage.row(due - Duration::from_nanos(1), quiet_until).is_none();
+            assert!(early, "not before");
+            let row = outage.row(due, quiet_until).expect("the deadline says so");
             all.push((u64::try_from(due.as_millis()).unwrap(), row));
         }
     }
@@ -271,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn gaps_end_where_the_media_of_the_next_epoch_begins() {
+    fn gaps_go_on_until_the_media_of_the_next_epoch_is_there_and_end_where_it_begins() {
         let mut outage = Outage::new(stand(300), TARGETS, now(20_250));
-        assert_eq!(rows(&mut outage, at(22_000), None).len(), 3);
-        // The first keyframe came at 22.13 s; the run starts two seconds later.
-        let hold = Hold { media_from: Some(ORIGIN.plus(at(22_130))), until: at(26_130) };
-        let more = rows(&mut outage, at(24_000), Some(hold));
-        assert_eq!(places(&more), [(22_300, 5, 3)]);
-        let last = outage.last_rows(Some(hold));
+        // A publisher is back at 22.13 s; its first sample is there 200 ms later.
+        assert_eq!(
+            places(&rows(&mut outage, at(22_330), None)),
+            [(20_800, 5, 0), (21_300, 5, 1), (21_800, 5, 2), (22_300, 5, 3)]
+        );
+        let last = outage.last_rows(Some(ORIGIN.plus(at(22_130))));
         assert_eq!(last.len(), 1);
         assert_eq!((last[0].end, last[0].completes_segment, last[0].part), (ms(22_130), true, PartIndex(4)));
     }
@@ -287,35 +268,31 @@ mod tests {
     fn rows_that_the_lag_held_back_come_before_the_next_epoch() {
         let mut outage = Outage::new(stand(1_200), TARGETS, now(20_250));
         assert_eq!(rows(&mut outage, at(25_000), None).len(), 7);
-        let hold = Hold { media_from: Some(ORIGIN.plus(at(25_000))), until: at(29_000) };
-        let last = outage.last_rows(Some(hold));
+        let last = outage.last_rows(Some(ORIGIN.plus(at(25_000))));
         let ends: Vec<_> = last.iter().map(|row| row.end.rescale(Timescale::MILLIS).ticks).collect();
         assert_eq!(ends, [24_000, 24_500, 25_000]);
         assert_eq!((last[0].completes_segment, last[2].completes_segment), (true, true));
     }
 
     #[test]
-    fn next_epoch_that_does_not_begin_in_time_is_not_waited_for() {
-        let mut outage = Outage::new(stand(0), TARGETS, now(20_000));
-        let hold = Hold { media_from: Some(ORIGIN.plus(at(20_700))), until: at(24_000) };
-        let rows = rows(&mut outage, at(25_000), Some(hold));
-        assert_eq!(places(&rows)[..3], [(20_500, 5, 0), (24_000, 5, 1), (24_000, 5, 2)]);
-        assert_eq!(rows.last().unwrap().1.end, ms(25_000), "and it catches up");
+    fn break_inside_a_connection_makes_no_gaps_while_its_media_comes() {
+        let mut outage = Outage::new(stand(300), TARGETS, now(20_250));
+        assert!(rows(&mut outage, at(21_249), Some(at(21_250))).is_empty());
+        assert!(outage.last_rows(Some(ORIGIN.plus(at(20_000)))).is_empty());
     }
 
     #[test]
-    fn break_inside_a_connection_makes_no_gaps_while_its_media_comes() {
-        let mut outage = Outage::new(stand(300), TARGETS, now(20_250));
-        let hold = Some(Hold { media_from: None, until: at(24_000) });
-        assert!(rows(&mut outage, at(23_999), hold).is_empty());
-        assert!(outage.last_rows(hold).is_empty());
+    fn next_epoch_that_does_not_begin_in_time_is_not_waited_for() {
+        let mut outage = Outage::new(stand(0), TARGETS, now(20_000));
+        let rows = rows(&mut outage, at(22_000), Some(at(21_000)));
+        assert_eq!(places(&rows)[..3], [(21_000, 5, 0), (21_000, 5, 1), (21_500, 5, 2)]);
+        assert_eq!(rows.last().unwrap().1.end, ms(22_000), "and it catches up");
     }
 
     #[test]
     fn quick_reconnect_makes_no_gap() {
         let outage = Outage::new(stand(300), TARGETS, now(20_250));
-        let hold = Hold { media_from: Some(ORIGIN.plus(at(20_600))), until: at(24_000) };
-        assert!(outage.last_rows(Some(hold)).is_empty());
+        assert!(outage.last_rows(Some(ORIGIN.plus(at(20_600)))).is_empty());
     }
 
     proptest! {
@@ -338,7 +315,7 @@ mod tests {
             let mut all: Vec<Row> =
                 rows(&mut outage, at(begun + away), None).into_iter().map(|(_, row)| row).collect();
             let media_from = ORIGIN.plus(at(begun + away));
-            all.extend(outage.last_rows(Some(Hold { media_from: Some(media_from), until: at(begun + away + 4_000) })));
+            all.extend(outage.last_rows(Some(media_from)));
             let mut place = (first, MediaSequence(5), first_part, segment_start);
             for row in &all {
                 prop_assert_eq!((row.start, row.msn, row.part), (place.0, place.1, place.2));

@@ -219,6 +219,15 @@ impl StreamStats {
         });
     }
 
+    /// A rung that was given up goes on.
+    pub(super) fn restored(&self, rendition: &RenditionId) {
+        self.with(|inner| {
+            if let Some(rung) = inner.rungs.get_mut(rendition) {
+                rung.shed = None;
+            }
+        });
+    }
+
     /// The renditions of the epoch, without those given up.
     pub(crate) fn ladder(&self) -> Vec<Track> {
         self.with(|inner| {

@@ -11,9 +11,14 @@ pub use nal::{annex_b_to_length_prefixed, length_prefixed_to_annex_b};
 
 use crate::Error;
 pub(crate) use nal::LengthPrefixed;
-use nal::{AnnexB, TYPE_IDR, TYPE_PPS, TYPE_SPS, nal_type};
+use nal::{AnnexB, TYPE_IDR, TYPE_PPS, TYPE_SEI, TYPE_SPS, nal_type};
 use sps::Sps;
 pub(crate) use sps::unescape;
+
+/// payloadType of unregistered user data, D.1.7.
+const SEI_USER_DATA_UNREGISTERED: u8 = 5;
+/// Longer is not what an encoder says of its settings: x264 takes 700 bytes.
+const SETTINGS_BYTES_MAX: usize = 4_096;
 
 /// AVCDecoderConfigurationRecord (`avcC`, ISO/IEC 14496-15, 5.3.3.1).
 ///
@@ -190,6 +195,14 @@ impl DecoderConfig {
     /// Whether a sample (length-prefixed) holds an IDR slice. False when its lengths do not add up.
     pub fn is_idr(&self, sample: &[u8]) -> bool {
         LengthPrefixed::new(sample, self.length_size).any(|nal| nal.is_ok_and(|nal| nal_type(nal) == TYPE_IDR))
+    }
+
+    /// What the encoder says of its settings in a sample (length-prefixed): the NAL unit of an SEI message of unregistered user data
+    /// (H.264, D.1.7), which x264 sends with its first picture. `None` when there is none, or one of more than 4 KiB.
+    pub fn encoder_settings<'a>(&self, sample: &'a [u8]) -> Option<&'a [u8]> {
+        let says = |nal: &&[u8]| nal_type(nal) == TYPE_SEI && nal.get(1) == Some(&SEI_USER_DATA_UNREGISTERED);
+        let mut nals = LengthPrefixed::new(sample, self.length_size).map_while(Result::ok);
+        nals.find(says).filter(|nal| nal.len() <= SETTINGS_BYTES_MAX)
     }
 
     /// The sample without parameter sets and access unit delimiters, which have no place in an `avc1` track

@@ -6,6 +6,7 @@ use crate::Error;
 
 /// nal_unit_type of H.264, table 7-1.
 pub(crate) const TYPE_IDR: u8 = 5;
+pub(crate) const TYPE_SEI: u8 = 6;
 pub(crate) const TYPE_SPS: u8 = 7;
 pub(crate) const TYPE_PPS: u8 = 8;
 pub(crate) const TYPE_DELIMITER: u8 = 9;

@@ -117,3 +117,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn settings_are_what_the_encoder_says_of_them() {
+    let config = parse(BASELINE);
+    let settings = [6, 5, 3, b'x', b'2', b'6', 0x80];
+    let (timing, idr) = ([6, 1, 1, 0, 0x80], [0x65, 0x88]);
+    let sample = |nals: &[&[u8]]| {
+        let prefixed = |nal: &&[u8]| [&u32::try_from(nal.len()).unwrap().to_be_bytes(), *nal].concat();
+        nals.iter().flat_map(prefixed).collect::<Vec<u8>>()
+    };
+    assert_eq!(config.encoder_settings(&sample(&[&timing, &settings, &idr])), Some(&settings[..]));
+    assert_eq!(config.encoder_settings(&sample(&[&timing, &idr])), None);
+    assert_eq!(config.encoder_settings(&sample(&[&idr])[..4]), None);
+    let long = [&[6, 5][..], &[1; 5_000]].concat();
+    assert_eq!(config.encoder_settings(&sample(&[&long, &idr])), None);
+}

@@ -422,6 +422,17 @@ impl Lane {
         self.clear();
     }
 
+    /// Takes the lane up again: what comes has nothing to do with what came before, and the segment that is open stays a gap.
+    pub(super) fn restore(&mut self) {
+        (self.shed, self.lost) = (false, true);
+        (self.newest, self.newest_instant, self.last_sync) = (None, None, None);
+    }
+
+    /// Whether it has gaps until a segment begins with a sync sample.
+    pub(super) const fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// Drops what waits.
     pub(super) fn clear(&mut self) {
         self.queue = VecDeque::new();

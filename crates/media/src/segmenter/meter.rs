@@ -26,6 +26,16 @@ impl Meter {
         Self { peak, mean, measured_peak: None, bits: 0, seconds: Ratio::default() }
     }
 
+    /// Goes on from what was measured of the same source before: its mean counts until there is another, its peak for good.
+    pub(super) fn resume(&mut self, peak: BitsPerSecond, mean: BitsPerSecond) {
+        (self.measured_peak, self.mean) = (self.measured_peak.max(Some(peak.0.into())), mean);
+    }
+
+    /// Whether [`Self::peak`] was measured.
+    pub(super) const fn is_measured(&self) -> bool {
+        self.measured_peak.is_some()
+    }
+
     /// Adds a segment. One shorter than half the target counts for the mean alone: the peak is taken over spans of 0.5 to 1.5
     /// target durations, and the last segment of a session may be a lone IDR.
     pub(super) fn add(&mut self, bytes: u64, duration: Timestamp, segment_target: Duration) {
@@ -66,5 +76,16 @@ mod tests {
         assert_eq!((meter.peak(), meter.mean()), (BitsPerSecond(1_000_000), BitsPerSecond(750_000)));
         meter.add(100_000, Timestamp::new(9_000, Timescale::VIDEO), target);
         assert_eq!(meter.peak(), BitsPerSecond(1_000_000));
+    }
+
+    #[test]
+    fn peak_that_was_measured_before_is_not_undercut() {
+        let mut meter = Meter::new(BitsPerSecond(900_000), BitsPerSecond(800_000));
+        meter.resume(BitsPerSecond(1_000_000), BitsPerSecond(700_000));
+        assert_eq!((meter.peak(), meter.mean()), (BitsPerSecond(1_000_000), BitsPerSecond(700_000)));
+        meter.add(300_000, Timestamp::new(360_000, Timescale::VIDEO), Duration::from_secs(4));
+        assert_eq!((meter.peak(), meter.mean()), (BitsPerSecond(1_000_000), BitsPerSecond(600_000)));
+        meter.add(600_000, Timestamp::new(360_000, Timescale::VIDEO), Duration::from_secs(4));
+        assert_eq!(meter.peak(), BitsPerSecond(1_200_000));
     }
 }

@@ -229,6 +229,37 @@ impl Segmenter {
         Ok(segmenter)
     }
 
+    /// What was measured of the renditions so far: those of which a segment was long enough, with its bandwidth.
+    pub fn measured(&self) -> impl Iterator<Item = RenditionConfig> {
+        self.lanes.iter().filter(|lane| lane.meter.is_measured()).map(|lane| RenditionConfig {
+            bandwidth_peak: lane.meter.peak(),
+            bandwidth_mean: lane.meter.mean(),
+            ..lane.config.clone()
+        })
+    }
+
+    /// Goes on with what was [measured](Self::measured) of the same source in another session: the stated peak does not fall below it.
+    /// A rendition by the same name that carries something else is another source.
+    pub fn resume_measurement(&mut self, before: &RenditionConfig) {
+        let same = |lane: &&mut Lane| lane.config.rendition == before.rendition && lane.config.track == before.track;
+        if let Some(lane) = self.lanes.iter_mut().find(same) {
+            lane.meter.resume(before.bandwidth_peak, before.bandwidth_mean);
+        }
+    }
+
+    /// What the first checkpoint states, and each that follows: all renditions with the bandwidth measured so far, sorted by name.
+    pub fn tracks(&self) -> Vec<Track> {
+        let track = |lane: &Lane| Track {
+            rendition: lane.config.rendition.clone(),
+            codec: lane.config.track.codec_string(),
+            timescale: lane.timescale,
+            format: lane.config.track.format(),
+            bandwidth_peak: lane.meter.peak(),
+            bandwidth_mean: lane.meter.mean(),
+        };
+        self.lanes.iter().map(track).collect()
+    }
+
     /// Takes the next sample of a rendition, in decode order; its times may be in any timescale. Samples of a shed rendition, and
     /// those of a video rendition before its first sync sample, are dropped.
     ///
@@ -247,6 +278,14 @@ impl Segmenter {
         if let Some(lane) = self.lane_mut(rendition) {
             lane.shed();
             self.choose_reference();
+        }
+    }
+
+    /// A rendition that was given up goes on: its gaps end with the next segment that begins with one of its sync samples. The others do not
+    /// follow its frames until the session is over. Unknown names and repetition are ignored.
+    pub fn restore(&mut self, rendition: &RenditionId) {
+        if let Some(lane) = self.lane_mut(rendition).filter(|lane| lane.shed) {
+            lane.restore();
         }
     }
 
@@ -327,7 +366,7 @@ impl Segmenter {
             TrackConfig::Audio { .. } => (1, 0),
         };
         let kept = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.shed);
-        self.reference = kept.min_by_key(|(_, lane)| rank(lane)).map(|(index, _)| index);
+        self.reference = kept.min_by_key(|(_, lane)| (lane.is_lost(), rank(lane))).map(|(index, _)| index);
     }
 
     /// Finds the first sync sample that all video renditions have, and drops what comes before it.
@@ -399,18 +438,6 @@ impl Segmenter {
         let sync = next.is_some_and(|queued| queued.sample.sync) && reference.is_some_and(Lane::is_video);
         let frame = reference.map_or(Timestamp::zero(Timescale::MILLIS), |lane| lane.time(lane.half_frame() * 2));
         open.after(end, self.targets.part, sync, frame)
-    }
-
-    fn tracks(&self) -> Vec<Track> {
-        let track = |lane: &Lane| Track {
-            rendition: lane.config.rendition.clone(),
-            codec: lane.config.track.codec_string(),
-            timescale: lane.timescale,
-            format: lane.config.track.format(),
-            bandwidth_peak: lane.meter.peak(),
-            bandwidth_mean: lane.meter.mean(),
-        };
-        self.lanes.iter().map(track).collect()
     }
 }
 

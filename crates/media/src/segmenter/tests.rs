@@ -473,6 +473,59 @@ fn shed_rendition_has_gaps_and_holds_nobody_up() {
 }
 
 #[test]
+fn restored_rendition_ends_its_gaps_where_a_segment_begins() {
+    let configs = vec![video("720p", 30_000), video("360p", 15_000)];
+    let mut segmenter = Segmenter::new(TARGETS, MediaSequence(0), configs).unwrap();
+    let mut rows = Vec::new();
+    for (index, sample) in frames(3_000, 60, 20, false).into_iter().enumerate() {
+        match index {
+            70 => segmenter.shed(&name("360p")),
+            // With an IDR in the middle of the segment from 8 to 12 s.
+            300 => segmenter.restore(&name("360p")),
+            _ => {}
+        }
+        if index % 2 == 0 && !(70..300).contains(&index) {
+            let duration = Timestamp::new(6_000, Timescale::VIDEO);
+            segmenter.push(&name("360p"), Sample { duration, ..sample.clone() }).unwrap();
+        }
+        segmenter.push(&name("720p"), sample).unwrap();
+        while let Some(row) = segmenter.next_row().unwrap() {
+            rows.push(row);
+        }
+        segmenter.check_invariants();
+    }
+    rows.extend(segmenter.finish().unwrap());
+    for row in &rows {
+        let part = |id: &str| row.objects.iter().find(|object| object.rendition == name(id)).unwrap();
+        let begins = row.start.rescale(Timescale::VIDEO).ticks - START;
+        // From the row that was open on, to the next segment after the IDR.
+        let is_away = (150_000..12 * 90_000).contains(&begins);
+        assert_eq!((part("720p").gap, part("360p").gap), (false, is_away), "{begins}");
+        assert!(row.part.0 > 0 || is_away || part("360p").independent, "a segment begins with a sync sample");
+    }
+    let wholes = rows.iter().flat_map(|row| &row.objects).filter(|o| matches!(o.slot, Slot::Segment { .. }));
+    let of_it: Vec<_> =
+        wholes.filter(|o| o.rendition == name("360p")).map(|o| (o.gap, o.duration.as_duration())).collect();
+    let seconds = Duration::from_secs(4);
+    assert_eq!(of_it, [(true, seconds), (true, seconds), (true, seconds), (false, seconds), (false, seconds)]);
+}
+
+#[test]
+fn what_was_measured_is_stated_by_the_next_session_of_the_same_source() {
+    let stated = |rows: &[Row]| rows.first().unwrap().tracks[0].bandwidth_peak;
+    let begin = |before: Option<&RenditionConfig>, config: RenditionConfig| {
+        let mut segmenter = Segmenter::new(TARGETS, MediaSequence(0), vec![config]).unwrap();
+        before.into_iter().for_each(|before| segmenter.resume_measurement(before));
+        let rows = run(&mut segmenter, &[(name("720p"), frames(3_000, 60, 9, false))]);
+        (stated(&rows), segmenter.measured().next().unwrap())
+    };
+    let (guess, measured) = begin(None, video("720p", 30_000));
+    assert!(guess == BitsPerSecond(2) && measured.bandwidth_peak > guess, "{guess:?} {measured:?}");
+    assert_eq!(begin(Some(&measured), video("720p", 30_000)).0, measured.bandwidth_peak);
+    assert_eq!(begin(Some(&measured), video("720p", 25_000)).0, guess, "another source");
+}
+
+#[test]
 fn buffer_is_bounded_when_a_rendition_never_comes() {
     let mut segmenter =
         Segmenter::new(TARGETS, MediaSequence(0), vec![video("720p", 30_000), video("360p", 30_000)]).unwrap();
@@ -579,7 +632,7 @@ proptest! {
     #[test]
     fn hostile_samples_do_not_panic(
         steps in prop::collection::vec((0_usize..3, -100_000_i64..400_000, -100_000_i64..100_000, -10_i64..100_000, any::<bool>()), 1..200),
-        shed in prop::option::of(0_usize..200),
+        shed in prop::option::of(0_usize..200), restored in prop::option::of(0_usize..200),
     ) {
         let ids = [name("720p"), name("360p"), name("audio")];
         let mut segmenter = Segmenter::new(TARGETS, MediaSequence(0), vec![video("720p", 0), video("360p", 25_000), audio(48_000)]).unwrap();
@@ -589,6 +642,9 @@ proptest! {
             let _ = segmenter.push(&ids[which], sample(Timescale::VIDEO, at[which], at[which] + offset, duration, sync));
             if shed == Some(index) {
                 segmenter.shed(&ids[which]);
+            }
+            if restored == Some(index) {
+                ids.iter().for_each(|id| segmenter.restore(id));
             }
             segmenter.check_invariants();
             while let Ok(Some(_)) = segmenter.next_row() {

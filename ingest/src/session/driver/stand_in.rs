@@ -9,7 +9,7 @@ use node::clock::Clock;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Driver, Next, START_SPARE, YIELD};
+use super::{Driver, Next, YIELD};
 use crate::heads::Ask;
 use crate::pipeline::slate::{Likeness, Slate};
 use crate::pipeline::{self, Feeder, Output, Outputs};
@@ -115,7 +115,6 @@ impl Driver {
     fn show(&mut self, reel: Reel) -> Result<Showing, pipeline::Error> {
         let context = &self.hub.services.context;
         let config = self.hub.services.pipeline.clone();
-        let patience = Duration::from_millis(config.decision_ms.into()).saturating_add(START_SPARE);
         let (feeder, outputs) = pipeline::start_again(config, reel.memory())?;
         self.runs = 0;
         let (sender, media) = mpsc::channel(MEDIA_DEPTH);
@@ -124,7 +123,7 @@ impl Driver {
         self.writer.look_for_base(Ask::Head);
         let (feeder, link) = (Arc::new(feeder), Arc::new(Link::default()));
         let way_in = Arc::downgrade(&feeder);
-        let (flow, incoming) = feed::watch(patience);
+        let (flow, incoming) = feed::watch();
         let (hub, after) = (Arc::clone(&self.hub), self.writer.media_end());
         let feed = tokio::spawn(Feed { media, after, feeder, flow, link: Arc::clone(&link), hub, stats }.run());
         Ok(Showing { outputs, incoming, feeder: way_in, link, reel, feed })
@@ -140,7 +139,7 @@ impl Driver {
         let shutdown = self.hub.shutdown.clone();
         let (_, deadline) = self.hub.state(&self.stream);
         loop {
-            let gap = self.writer.next_gap(incoming.hold());
+            let gap = self.writer.next_gap(incoming.quiet_until());
             let next = tokio::select! {
                 biased;
                 publisher = publishers.recv() => return publisher,
@@ -154,7 +153,7 @@ impl Driver {
                     self.slate_output(output?, incoming, feeder, link).await
                 }
                 () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
-                    self.writer.gaps(incoming.hold()).await;
+                    self.writer.gaps(incoming.quiet_until()).await;
                     Next::Output
                 }
                 () = incoming.changed() => Next::Output,
@@ -179,6 +178,8 @@ impl Driver {
     /// Seals what is left of the slate, in a moment.
     async fn end_slate(&mut self, mut showing: Showing) {
         showing.reel.abort();
+        // One that has not begun does not begin any more.
+        self.is_beginning = false;
         let clock = self.hub.services.context.clock;
         let until = clock.elapsed().saturating_add(DRAIN_MAX);
         while self.rivals.duty() == Duty::Active {
@@ -186,7 +187,6 @@ impl Driver {
                 output = showing.outputs.recv() => output,
                 () = tokio::time::sleep_until(clock.instant(until)) => None,
             };
-            // One that has not begun does not begin any more.
             let Some(output) = output.filter(|output| !matches!(output, Output::Tracks(_))) else { break };
             match self.output(output, &showing.incoming, &showing.feeder, &showing.link).await {
                 Next::Output => {}
