@@ -59,7 +59,7 @@ pub(super) struct Writer {
     pictures: Vec<(RenditionId, Arc<avc::DecoderConfig>)>,
     thumbnails: Option<Thumbnails<ThumbnailKey>>,
     segmenter: Option<Segmenter>,
-    /// Decode time that the epoch's first sample is moved to: where another ingest has stopped.
+    /// Where another ingest has stopped: the presentation time, and so the decode time, that the first sample is moved to.
     resume: Option<Timestamp>,
     /// How much later the times of this publisher are on the log's timeline.
     shift: Timestamp,
@@ -204,7 +204,7 @@ impl Writer {
     /// Takes a sample; seals the rows that it completes.
     pub(super) async fn sample(&mut self, rendition: &RenditionId, mut sample: Sample) -> Result<()> {
         if let (Some(resume), Some(log)) = (self.resume.take(), &mut self.log) {
-            self.shift = resume.minus(sample.dts).rescale(Timescale::VIDEO);
+            self.shift = resume.minus(sample.pts).rescale(Timescale::VIDEO);
             log.shift(self.shift);
         }
         let shift = self.shift.rescale(sample.dts.timescale);
