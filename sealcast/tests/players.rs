@@ -4,28 +4,44 @@
 mod support;
 
 use support::players::Kind;
-use support::players::scenario::{Script, play};
+use support::players::scenario::{Script, Verdict, play};
 
 /// Short segments, so that players begin near the end and buffer little: each event has been on every screen after so many seconds.
 const SCRIPT: Script = Script { seconds: 8.0, segment_seconds: 2 };
 
+/// Five steps of a minute each.
+const SOAK: Script = Script { seconds: 60.0, segment_seconds: 4 };
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_player_plays_on_through_reconnect_switch_and_death_of_its_node() {
-    let verdicts = play(&Kind::ALL, SCRIPT).await;
-    for verdict in &verdicts {
-        eprintln!("{verdict}");
-        if verdict.broke.is_some() {
-            eprintln!("{}", verdict.progress.complaints.join("\n"));
-        }
-    }
-    for verdict in verdicts {
-        let (name, said) = (verdict.kind.name(), verdict.progress.complaints.join("\n"));
-        assert_eq!(verdict.broke, None, "{name} after {:?}\n{said}", verdict.passed);
-        assert_eq!(verdict.progress.errors, [""; 0], "{name}\n{said}");
+    let _turn = support::turn().await;
+    for verdict in play(&Kind::OTHERS, SCRIPT).await {
+        assert_played_on(&verdict);
         // Nothing is missing but what was hinted when its encoder went away (RFC 8216bis, 6.2.6): hls.js does not mind, Shaka reports it,
         // goes to another rendition and on.
-        let missing =
-            verdict.progress.complaints.iter().filter(|said| said.contains(",404]") || said.contains(" 404 "));
-        assert!(missing.clone().all(|said| said.contains("/1/")), "{name}\n{said}");
+        let complaints = &verdict.progress.complaints;
+        let missing = complaints.iter().filter(|said| said.contains(",404]") || said.contains(" 404 "));
+        assert!(missing.clone().all(|said| said.contains("/1/")), "{}\n{}", verdict.kind.name(), complaints.join("\n"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn page_plays_on_through_the_same_in_firefox_and_webkit() {
+    let _turn = support::turn().await;
+    play(&[Kind::PageInFirefox, Kind::PageInWebKit], SCRIPT).await.iter().for_each(assert_played_on);
+}
+
+/// Five minutes of playing in each browser, with the events between them.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "soak: takes about eight minutes"]
+async fn soak_page_plays_for_minutes_in_every_browser() {
+    let _turn = support::turn().await;
+    play(&Kind::PAGES, SOAK).await.iter().for_each(assert_played_on);
+}
+
+fn assert_played_on(verdict: &Verdict) {
+    eprintln!("{verdict}");
+    let (name, said) = (verdict.kind.name(), verdict.progress.complaints.join("\n"));
+    assert_eq!(verdict.broke, None, "{name} after {:?}\n{said}", verdict.passed);
+    assert_eq!(verdict.progress.errors, [""; 0], "{name}\n{said}");
 }

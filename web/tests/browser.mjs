@@ -1,59 +1,48 @@
 /**
- * Plays a stream in headless Chromium and reports what the player does.
+ * Plays a stream in a browser without a screen and reports what the player does.
  *
- *   node tests/browser.mjs URL [--player page|hls.js|shaka] [--config JSON] [--seconds N] [--size WIDTHxHEIGHT]
- *                          [--screenshot FILE] [--level NAME]
+ *   node tests/browser.mjs URL [--browser chromium|firefox|webkit] [--player page|hls.js|shaka] [--config JSON]
+ *                          [--changes N] [--seconds N] [--size WIDTHxHEIGHT] [--screenshot FILE] [--level NAME]
  *
  * With `--player page` (the default) the URL is a page of Sealcast. With the others it is a multivariant playlist, played by
- * that player as its makers deliver it (`tests/players/`), with `--config` on top.
+ * that player as its makers deliver it (`tests/players/`), with `--config` on top; `--changes` has it change rendition so often.
  *
  * Writes one line of JSON a second to standard output: `window.sealcast` as `src/sealcast.d.ts`
  * describes it, its getters read, plus `cspViolations` and `pageErrors`. How long the join took stands in
  * `player.firstFrame`: from navigation and from asking for the playlist, milliseconds. Ends after N seconds (default 20),
  * or on SIGTERM, with the last line. Status 0 when the stream played, 1 when it never did, 2 on a wrong call.
- * With `--player hls.js` and `shaka`, each line of standard input is a height: the rung of that height is played from then on.
+ * Each line of standard input is a height: the rung of that height is played from then on.
  * What is good enough (errors, stalls) is for the caller to judge.
  */
-import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { chromium } from 'playwright-core';
+import { NAMES, openTab } from './browsers/index.mjs';
 
-const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--autoplay-policy=no-user-gesture-required',
-];
 const LINE_MS = 1_000;
 const PLAYERS = ['page', 'hls.js', 'shaka'];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    browser: { type: 'string', default: 'chromium' },
     player: { type: 'string', default: 'page' },
     config: { type: 'string', default: '{}' },
+    changes: { type: 'string', default: '0' },
     seconds: { type: 'string', default: '20' },
     size: { type: 'string', default: '1440x900' },
     screenshot: { type: 'string' },
     level: { type: 'string' },
   },
 });
-const executablePath = process.env.CHROMIUM ?? BROWSERS.find((path) => existsSync(path));
 const [url] = positionals;
 const [width, height] = values.size.split('x').map(Number);
-if (!url || !executablePath || !width || !height || !PLAYERS.includes(values.player)) {
+if (!url || !width || !height || !PLAYERS.includes(values.player) || !NAMES.includes(values.browser)) {
   process.stderr.write(
-    'usage: browser.mjs URL [--player page|hls.js|shaka] [--config JSON] [--seconds N] [--size WxH]\n' +
-      '                   [--screenshot FILE] [--level NAME]\n',
+    `usage: browser.mjs URL [--browser ${NAMES.join('|')}] [--player ${PLAYERS.join('|')}] [--config JSON]\n` +
+      '                   [--changes N] [--seconds N] [--size WxH] [--screenshot FILE] [--level NAME]\n',
   );
-  process.stderr.write(`Chromium: ${executablePath ?? 'not found, set CHROMIUM'}\n`);
   process.exit(2);
 }
 
@@ -72,22 +61,19 @@ async function servePlayers() {
 }
 
 const players = values.player === 'page' ? null : await servePlayers();
-const query = new URLSearchParams({ player: values.player, url, config: values.config });
+const query = new URLSearchParams({
+  player: values.player,
+  url,
+  config: values.config,
+  changes: values.changes,
+});
 const address = players ? `${players.address}?${query}` : url;
 
-const browser = await chromium.launch({ executablePath, args: FLAGS, handleSIGTERM: false });
-// The development cluster's certificate is signed by its own authority.
-const page = await browser.newPage({ viewport: { width, height }, ignoreHTTPSErrors: true });
-const cspViolations = [];
-const pageErrors = [];
-page.on('pageerror', (error) => pageErrors.push(error.message));
-page.on('console', (message) => {
-  if (message.type() === 'error' && /Content Security Policy/.test(message.text()))
-    cspViolations.push(message.text());
-});
+const tab = await openTab(values.browser, { width, height });
+const { cspViolations, pageErrors } = tab;
 
 const read = () =>
-  page.evaluate(() => {
+  tab.evaluate(() => {
     const { sealcast } = window;
     if (!sealcast) return null;
     const { player, ...rest } = sealcast;
@@ -95,40 +81,35 @@ const read = () =>
     const { actions: _, ...state } = player;
     return { ...rest, player: state };
   });
+const chooseHeight = (pixels) =>
+  tab.evaluate((wanted) => {
+    const { levels, actions } = window.sealcast.player;
+    if (actions.chooseHeight) actions.chooseHeight(wanted);
+    else actions.chooseLevel(levels.findIndex((level) => level.height === wanted));
+  }, Number(pixels));
 
 let stopped = false;
 let played = false;
 process.on('SIGTERM', () => {
   stopped = true;
 });
+createInterface({ input: process.stdin }).on('line', (line) => void chooseHeight(line));
 
-if (players) {
-  const choose = (height) =>
-    page.evaluate((h) => window.sealcast.player.actions.chooseHeight(h), Number(height));
-  createInterface({ input: process.stdin }).on('line', (line) => void choose(line));
-}
-
-await page.goto(address, { waitUntil: 'domcontentloaded' });
+await tab.goto(address);
 const end = performance.now() + Number(values.seconds) * 1_000;
 let levelChosen = values.level === undefined;
 while (!stopped && performance.now() < end) {
-  await page.waitForTimeout(Math.max(0, Math.min(LINE_MS, end - performance.now())));
+  await sleep(Math.max(0, Math.min(LINE_MS, end - performance.now())));
   const state = await read();
   played ||= state?.player?.view === 'playing' && state.player.currentTime > 0;
   const index = state?.player?.levels?.findIndex(({ name }) => name === values.level) ?? -1;
   if (!levelChosen && index >= 0) {
-    await page.evaluate((level) => window.sealcast.player.actions.chooseLevel(level), index);
+    await tab.evaluate((level) => window.sealcast.player.actions.chooseLevel(level), index);
     levelChosen = true;
   }
   process.stdout.write(`${JSON.stringify({ ...state, cspViolations, pageErrors })}\n`);
 }
-if (values.screenshot) {
-  // Brings the controls back before the picture is taken.
-  await page.mouse.move(width / 3, height / 3);
-  await page.mouse.move(width / 3 + 20, height / 3);
-  await page.waitForTimeout(300);
-  await page.screenshot({ path: values.screenshot });
-}
-await browser.close();
+if (values.screenshot) await tab.screenshot(values.screenshot);
+await tab.close();
 await players?.server.close();
 process.exit(played || new URL(url).pathname === '/' ? 0 : 1);

@@ -6,6 +6,7 @@
 import Hls, { Events } from 'hls.js';
 import { GlassMeter } from '../../src/player/glass';
 import { StallMeter } from '../../src/player/stalls';
+import { Changes } from './changes';
 
 /** How often the position is looked at, milliseconds. */
 const SAMPLE_MS = 100;
@@ -23,8 +24,12 @@ interface Bare {
   target(): number | null;
   /** Height of the rung on screen. */
   height(): number | null;
+  /** Heights of all rungs; empty until they are known. */
+  heights(): number[];
   /** Plays the rung of this height from now on. */
   chooseHeight(height: number): void;
+  /** Loads the rung of this height from now on, and plays what is buffered: as a change for the sake of bandwidth does. */
+  loadHeight(height: number): void;
 }
 
 interface ShakaError {
@@ -66,8 +71,12 @@ function playHls(
     latency: () => (hls.latestLevelDetails ? hls.latency : null),
     target: () => hls.targetLatency,
     height: () => hls.levels[hls.currentLevel]?.height ?? null,
+    heights: () => hls.levels.map((level) => level.height),
     chooseHeight: (height) => {
       hls.nextLevel = hls.levels.findIndex((level) => level.height === height);
+    },
+    loadHeight: (height) => {
+      hls.loadLevel = hls.levels.findIndex((level) => level.height === height);
     },
   };
 }
@@ -94,16 +103,19 @@ function playShaka(
     await video.play();
   };
   load().catch((error: unknown) => onError(error as ShakaError));
+  const select = (height: number, clearBuffer: boolean): void => {
+    const track = player.getVariantTracks().find((each) => each.height === height);
+    if (!track) return;
+    player.configure({ abr: { enabled: false } });
+    player.selectVariantTrack(track, clearBuffer);
+  };
   return {
     latency: () => player.getStats().liveLatency ?? null,
     target: () => null,
     height: () => player.getStats().height ?? null,
-    chooseHeight: (height) => {
-      const track = player.getVariantTracks().find((each) => each.height === height);
-      if (!track) return;
-      player.configure({ abr: { enabled: false } });
-      player.selectVariantTrack(track, true);
-    },
+    heights: () => player.getVariantTracks().flatMap(({ height }) => height ?? []),
+    chooseHeight: (height) => select(height, true),
+    loadHeight: (height) => select(height, false),
   };
 }
 
@@ -123,9 +135,12 @@ function start(video: HTMLVideoElement): void {
 
   const glass = new GlassMeter(video);
   const stalls = new StallMeter();
+  const asked = Number(query.get('changes') ?? 0);
+  const changes = new Changes(asked, bare.heights, bare.loadHeight);
   setInterval(() => {
     const shouldMove = !video.paused && !video.seeking && !video.ended;
     stalls.sample({ nowMs: performance.now(), position: video.currentTime, shouldMove });
+    if (firstFrame !== null) changes.look(performance.now(), video);
   }, SAMPLE_MS);
 
   const buffered = (): number => {
@@ -179,6 +194,9 @@ function start(video: HTMLVideoElement): void {
     },
     get stalls() {
       return stalls.stats();
+    },
+    get changes() {
+      return changes.stats();
     },
     get firstFrame() {
       return firstFrame;

@@ -1,4 +1,4 @@
-//! hls.js and Shaka in headless Chromium, as their makers deliver them, through `web/tests/browser.mjs`.
+//! Players in browsers, through `web/tests/browser.mjs`: hls.js and Shaka as their makers deliver them, and our page.
 
 use std::path::PathBuf;
 
@@ -10,11 +10,29 @@ use super::{Kind, Player, Progress};
 /// Longer than any test.
 const SECONDS: &str = "86400";
 
-pub(super) fn start(kind: Kind, url: &str, config: &str) -> Player {
-    let player = if kind == Kind::Shaka { "shaka" } else { "hls.js" };
+/// Player and browser, as `browser.mjs` calls them; nothing for players that need no browser.
+const fn names(kind: Kind) -> Option<(&'static str, &'static str)> {
+    match kind {
+        Kind::HlsJs => Some(("hls.js", "chromium")),
+        Kind::Shaka => Some(("shaka", "chromium")),
+        Kind::PageInChromium => Some(("page", "chromium")),
+        Kind::PageInFirefox => Some(("page", "firefox")),
+        Kind::PageInWebKit => Some(("page", "webkit")),
+        Kind::Ffmpeg | Kind::Ffplay | Kind::GStreamer | Kind::Vlc => None,
+    }
+}
+
+/// Whether the player can be told which rendition to play.
+pub(super) const fn drives(kind: Kind) -> bool {
+    names(kind).is_some()
+}
+
+pub(super) fn start(kind: Kind, url: &str, config: &str, changes: u32) -> Player {
+    let (player, browser) = names(kind).expect("a player that runs in a browser");
     let mut command = Command::new("node");
-    command.args(["tests/browser.mjs", url, "--player", player, "--seconds", SECONDS, "--size", "1280x800"]);
-    command.args(["--config", config]);
+    command.args(["tests/browser.mjs", url, "--player", player, "--browser", browser]);
+    command.args(["--seconds", SECONDS, "--size", "1280x800"]);
+    command.args(["--config", config, "--changes", &changes.to_string()]);
     command.current_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../web"));
     Player::spawn(kind, &mut command, report, |now, line| now.complain(line))
 }
@@ -28,6 +46,7 @@ fn report(now: &mut Progress, line: &str) {
     }
     now.height = player["videoHeight"].as_u64().filter(|height| *height > 0).or(now.height);
     now.imperfections = player["stalls"]["count"].as_u64().unwrap_or_default();
+    now.changes = player["changes"].clone();
     let failures = || player["errors"].as_array().into_iter().flatten();
     let said = |failure: &Value| failure["details"].as_str().unwrap_or("unnamed").to_owned();
     now.complaints = failures().map(said).collect();

@@ -31,10 +31,19 @@ pub enum Kind {
     Ffplay,
     GStreamer,
     Vlc,
+    /// Our own page, in Chromium.
+    PageInChromium,
+    /// And in Firefox.
+    PageInFirefox,
+    /// And in WebKitGTK, the nearest to Safari on this system.
+    PageInWebKit,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [Self::HlsJs, Self::Shaka, Self::Ffmpeg, Self::Ffplay, Self::GStreamer, Self::Vlc];
+    /// Players of others.
+    pub const OTHERS: [Self; 6] = [Self::HlsJs, Self::Shaka, Self::Ffmpeg, Self::Ffplay, Self::GStreamer, Self::Vlc];
+    /// Our own, in each browser.
+    pub const PAGES: [Self; 3] = [Self::PageInChromium, Self::PageInFirefox, Self::PageInWebKit];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -44,6 +53,9 @@ impl Kind {
             Self::Ffplay => "ffplay",
             Self::GStreamer => "GStreamer",
             Self::Vlc => "VLC",
+            Self::PageInChromium => "page in Chromium",
+            Self::PageInFirefox => "page in Firefox",
+            Self::PageInWebKit => "page in WebKit",
         }
     }
 
@@ -73,6 +85,8 @@ pub struct Progress {
     /// A node died in the middle of a response, and the player reads on where the next begins: FFmpeg does, and may not find its way
     /// in the boxes again.
     pub cut: bool,
+    /// Its changes of rendition, as `web/tests/players/changes.ts` has seen them.
+    pub changes: serde_json::Value,
     /// It said or showed that it gave up.
     pub failed: bool,
 }
@@ -128,11 +142,15 @@ pub struct Player {
 type Read = fn(&mut Progress, &str);
 
 impl Player {
-    /// Starts it on a multivariant playlist; `ca` is the authority's PEM file, `home` a directory of its own.
-    pub fn start(kind: Kind, url: &str, ca: &Path, home: &Path) -> Self {
+    /// Starts it on a stream of a balancer or node at `base`, as `https://HOST:PORT`; `ca` is the authority's PEM file, `home` a directory of its own.
+    pub fn start(kind: Kind, base: &str, stream: &str, ca: &Path, home: &Path) -> Self {
         std::fs::create_dir_all(home).expect("a directory");
+        let url = &format!("{base}/live/{stream}/index.m3u8");
         match kind {
-            Kind::HlsJs | Kind::Shaka => browsers::start(kind, url, "{}"),
+            Kind::HlsJs | Kind::Shaka => browsers::start(kind, url, "{}", 0),
+            Kind::PageInChromium | Kind::PageInFirefox | Kind::PageInWebKit => {
+                browsers::start(kind, &format!("{base}/watch/{stream}"), "{}", 0)
+            }
             Kind::Ffmpeg => programs::ffmpeg(url, ca),
             Kind::Ffplay => programs::ffplay(url, ca),
             Kind::GStreamer => programs::gstreamer(url, ca),
@@ -142,7 +160,12 @@ impl Player {
 
     /// hls.js with a configuration of its integrator's on top.
     pub fn hls_js(url: &str, config: &str) -> Self {
-        browsers::start(Kind::HlsJs, url, config)
+        browsers::start(Kind::HlsJs, url, config, 0)
+    }
+
+    /// A player in a browser that changes rendition so often, at random moments.
+    pub fn changing(kind: Kind, url: &str, changes: u32) -> Self {
+        browsers::start(kind, url, "{}", changes)
     }
 
     /// Runs the command and reads what it says, line by line, with a reader for each output.
@@ -171,7 +194,8 @@ impl Player {
 
     /// Asks it for the rendition of this height; false when it cannot be told.
     pub async fn choose(&mut self, height: u64) -> bool {
-        let (Kind::HlsJs | Kind::Shaka, Some(stdin)) = (self.kind, &mut self.stdin) else { return false };
+        let is_told = browsers::drives(self.kind);
+        let Some(stdin) = self.stdin.as_mut().filter(|_| is_told) else { return false };
         stdin.write_all(format!("{height}\n").as_bytes()).await.is_ok()
     }
 

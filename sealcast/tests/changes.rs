@@ -1,0 +1,101 @@
+//! Players as their makers deliver them change rendition again and again, in the middle of segments and at their ends, and play on.
+//!
+//! Sources reorder pictures by nothing, or by two or three B-frames; the top rendition is passed through, or all are encoded.
+#![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use support::media::playlist;
+use support::players::{Kind, Player};
+use support::publish::{Clip, clip, publish};
+use support::{Up, turn};
+
+const KEY: &str = "for-this-test-only";
+/// A change comes every 6.5 s on average; machines that run tests are busy.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(25);
+
+/// What is published, and what becomes of it.
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    b_frames: u32,
+    /// `auto` or `never`.
+    pass_through: &'static str,
+}
+
+impl Stream {
+    fn settings(self) -> String {
+        let Self { pass_through, .. } = self;
+        format!(
+            "[[streams]]\nname = \"hall\"\nkey = \"{KEY}\"\n[role.ingest.pipeline]\npass_through = \"{pass_through}\"\n\
+             preset = \"ultrafast\"\nrungs = [{{ short_side = 360 }}, {{ short_side = 240, kbit_per_second = 400 }}]\n"
+        )
+    }
+}
+
+/// How a player did.
+#[derive(Debug)]
+struct Changed {
+    mid_segment: u64,
+    at_segment: u64,
+    longest_still_ms: u64,
+    newest: Value,
+}
+
+/// Has each player change rendition so often, all on one stream.
+async fn change(stream: Stream, kinds: &[Kind], changes: u32) -> Vec<(Kind, Changed)> {
+    let _turn = turn().await;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("sealcast.toml"), stream.settings()).unwrap();
+    let file = clip(directory.path(), Clip { b_frames: stream.b_frames, ..Clip::default() });
+    let up = Up::start_in(directory, &["--no-source"]).await;
+    let _publisher = publish(&file, &up.rtmp(), KEY);
+    playlist(&up.http, &up.https(), "hall", "240p", 3).await;
+    let url = format!("{}/live/hall/index.m3u8", up.https());
+    let run = async |kind: Kind| {
+        let mut player = Player::changing(kind, &url, changes);
+        let seen = |report: &Value| report["midSegment"].as_u64().zip(report["atSegment"].as_u64());
+        let enough = |report: &Value| seen(report).is_some_and(|(mid, at)| mid + at >= u64::from(changes));
+        let patience = CHANGE_PATIENCE * changes + support::PATIENCE;
+        player.until("changes", patience, |now| enough(&now.changes)).await.unwrap_or_else(|why| panic!("{why}"));
+        // What the last change does to the picture shows only when what it brought is played.
+        player.plays("the last change", 5.0, support::PATIENCE).await.unwrap_or_else(|why| panic!("{why}"));
+        let now = player.progress();
+        assert_eq!(now.errors, [""; 0], "{kind:?}");
+        let (mid_segment, at_segment) = seen(&now.changes).unwrap();
+        let longest_still_ms = now.changes["longestStillMs"].as_u64().unwrap();
+        let changed = Changed { mid_segment, at_segment, longest_still_ms, newest: now.changes["newest"].clone() };
+        eprintln!("{stream:?} {}: {changed:?}", kind.name());
+        (kind, changed)
+    };
+    futures_util::future::join_all(kinds.iter().map(|kind| run(*kind))).await
+}
+
+/// A player that waits for what it believes to have stands still for five seconds; a busy machine costs less than two.
+const STILL_MS_MAX: u64 = 2_000;
+/// What viewers may see where nothing else runs.
+const SOAK_STILL_MS_MAX: u64 = 250;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn players_change_rendition_in_the_middle_of_segments_and_at_their_ends() {
+    let stream = Stream { b_frames: 3, pass_through: "auto" };
+    for (kind, changed) in change(stream, &[Kind::HlsJs, Kind::Shaka], 8).await {
+        assert!(changed.longest_still_ms <= STILL_MS_MAX, "{}: {changed:?}", kind.name());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "soak: 200 changes of two players on each of six streams, two hours and a half"]
+async fn soak_players_change_rendition_two_hundred_times() {
+    for pass_through in ["auto", "never"] {
+        for b_frames in [0, 2, 3] {
+            let stream = Stream { b_frames, pass_through };
+            for (kind, changed) in change(stream, &[Kind::HlsJs, Kind::Shaka], 200).await {
+                assert!(changed.mid_segment >= 20 && changed.at_segment >= 20, "{}: {changed:?}", kind.name());
+                assert!(changed.longest_still_ms <= SOAK_STILL_MS_MAX, "{}: {changed:?}", kind.name());
+            }
+        }
+    }
+}
