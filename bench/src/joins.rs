@@ -17,7 +17,7 @@ impl Moments {
     }
 
     /// The next pause, evenly spread over [`GAP_MAX`].
-    fn pause(&mut self) -> Duration {
+    pub(crate) fn pause(&mut self) -> Duration {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -44,6 +44,21 @@ impl Joins {
         let seen = browser.watch(viewer, seconds).await?;
         eprintln!("{}: {}", self.name, describe(&seen));
         self.seen.push(seen);
+        Ok(())
+    }
+
+    /// A viewer more in each browser, all at once.
+    pub(crate) async fn add_all(
+        &mut self,
+        browsers: &mut [Browser],
+        viewer: &Viewer,
+        seconds: f64,
+    ) -> anyhow::Result<()> {
+        let watch = browsers.iter_mut().map(|browser| browser.watch(viewer, seconds));
+        for seen in futures_util::future::try_join_all(watch).await? {
+            eprintln!("{}: {}", self.name, describe(&seen));
+            self.seen.push(seen);
+        }
         Ok(())
     }
 

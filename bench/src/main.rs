@@ -5,6 +5,7 @@ mod balancer;
 mod blocked;
 mod conformance;
 mod contribution;
+mod crowd;
 mod delivery;
 mod edge;
 mod failover;
@@ -15,6 +16,7 @@ mod joins;
 mod ladder;
 mod latency;
 mod log;
+mod network;
 mod origin;
 mod placement;
 mod players;
@@ -75,12 +77,18 @@ struct Arguments {
     /// How long `memory` watches, in seconds.
     #[arg(long, default_value_t = 600)]
     memory_seconds: u64,
+    /// How long `network` watches each player on each network, in seconds.
+    #[arg(long, default_value_t = 60.0)]
+    network_seconds: f64,
     /// Viewers of each kind that `latency` and `join` let come.
     #[arg(long, default_value_t = 20)]
     joins: usize,
     /// Where the random moments of the joins begin; the same seed gives the same moments.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How often the crowd of `crowd` comes.
+    #[arg(long, default_value_t = 10)]
+    crowd_rounds: usize,
     /// How long `stalls` watches each player, in seconds.
     #[arg(long, default_value_t = 600)]
     stalls_seconds: u64,
@@ -113,8 +121,12 @@ enum What {
     Join,
     /// How often the picture stands still.
     Stalls,
+    /// Viewers who come at once while encoders keep all cores busy. When asked for: eight minutes.
+    Crowd,
     /// A crowd on a cold edge, and bytes for CPU of one node and of four.
     Edge,
+    /// Players behind slow, changing, lossy and pausing networks, against the same on nginx-rtmp's HLS. As root, when asked for: half an hour.
+    Network,
     /// Streams on owners, simulated with a thousand nodes.
     Placement,
     /// Publishers passed through: how many a core takes, and their memory, against nginx-rtmp and xiu. When asked for: five minutes.
@@ -177,11 +189,13 @@ fn main() -> anyhow::Result<()> {
             What::Signatures => signatures::measure()?,
             What::Gate => gate::measure()?,
             What::Edge => edge::measure()?,
+            What::Network => network::measure(arguments.network_seconds)?,
             What::Placement => placement::measure()?,
             What::Startup => startup::ready(arguments.rounds)?,
             What::Memory => startup::memory(arguments.memory_seconds)?,
             What::Latency => latency::measure(arguments.joins, arguments.seed)?,
             What::Join => join::measure(arguments.joins, arguments.seed)?,
+            What::Crowd => crowd::measure(arguments.crowd_rounds, arguments.seed)?,
             What::Stalls => latency::stalls(arguments.stalls_seconds)?,
             What::Failover => failover::measure(arguments.viewers / FAILOVER_SHARE)?,
             What::Publishers => publishers::measure()?,

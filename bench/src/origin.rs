@@ -18,6 +18,11 @@ pub(crate) const RTMP_MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so"
 const STREAM_WAIT_MAX: Duration = Duration::from_secs(90);
 /// Runs before viewers come, so that playlists are as long as any player wants them.
 const SETTLE: Duration = Duration::from_secs(25);
+/// Between two viewers on different networks, so that what the one left under way does not reach the other.
+pub(crate) const SETTLE_BETWEEN: Duration = Duration::from_secs(3);
+const LOOPBACK: &str = "127.0.0.1";
+/// The rungs of [`LADDER`] as nginx-rtmp gets them: name, height, kbit/s of picture.
+const PEER_RUNGS: [(&str, u32, u32); 3] = [("low", 360, 866), ("mid", 480, 1_334), ("hi", 720, 2_450)];
 /// A look at something that will be there in a moment.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -49,9 +54,14 @@ pub(crate) struct Origin {
 impl Origin {
     /// `sealcast up` with its test picture, configured with `toml`.
     pub(crate) fn sealcast(toml: &str) -> anyhow::Result<Self> {
+        Self::sealcast_at(LOOPBACK, toml)
+    }
+
+    /// The same, with viewers coming to another address of this machine.
+    pub(crate) fn sealcast_at(host: &str, toml: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         std::fs::write(directory.path().join("sealcast.toml"), toml)?;
-        let (running, _) = startup::start(directory.path(), &[])?;
+        let (running, _) = startup::start_at(host, directory.path(), &[])?;
         let ready: Value = serde_json::from_slice(&std::fs::read(directory.path().join("ready.json"))?)?;
         let base = ready["https"].as_str().context("no https in the ready file")?.to_owned();
         std::thread::sleep(SETTLE);
@@ -65,26 +75,40 @@ impl Origin {
 
     /// nginx with its RTMP module, over plain HTTP, with the picture that `sealcast up` shows.
     pub(crate) fn nginx(cut: Cut) -> anyhow::Result<Self> {
+        Self::nginx_with(LOOPBACK, cut, false)
+    }
+
+    /// The same with a ladder, which its documentation has `ffmpeg` make.
+    pub(crate) fn nginx_ladder(host: &str, cut: Cut) -> anyhow::Result<Self> {
+        Self::nginx_with(host, cut, true)
+    }
+
+    fn nginx_with(host: &str, cut: Cut, ladder: bool) -> anyhow::Result<Self> {
         ensure!(Path::new(RTMP_MODULE).exists(), "{RTMP_MODULE} is missing: scripts/setup.sh test");
         let directory = tempfile::tempdir()?;
         let (rtmp, http) = (free_port()?, free_port()?);
         let config = directory.path().join("nginx.conf");
-        std::fs::write(&config, nginx_conf(directory.path(), rtmp, http, cut)?)?;
+        let place = Place { directory: directory.path(), host, rtmp, http };
+        std::fs::write(&config, nginx_conf(&place, cut, ladder)?)?;
         let mut command = Command::new(if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" });
         command.arg("-p").arg(directory.path()).arg("-e").arg(directory.path().join("error.log")).arg("-c").arg(config);
-        let nginx = spawn(&mut command).context("nginx is missing: scripts/setup.sh test")?;
+        let mut children = vec![spawn(&mut command).context("nginx is missing: scripts/setup.sh test")?];
         wait_until("nginx to listen", || TcpStream::connect(("127.0.0.1", rtmp)).is_ok())?;
         let mut source = Command::new(std::env::current_exe()?.with_file_name("source"));
         source.arg(format!("rtmp://127.0.0.1:{rtmp}/live")).args(["--key", "demo"]);
         source.args(["--keyframe-interval", &cut.keyframe_ms.to_string()]);
-        let source = spawn(&mut source).context("source is not built: make build")?;
-        let playlist = directory.path().join("hls/demo.m3u8");
-        wait_until("nginx-rtmp's playlist", || playlist.exists())?;
+        children.insert(0, spawn(&mut source).context("source is not built: make build")?);
+        if ladder {
+            children
+                .insert(0, spawn(&mut ladder_encoder(rtmp, cut)).context("ffmpeg is missing: scripts/setup.sh test")?);
+        }
+        let file = directory.path().join("hls/demo.m3u8");
+        wait_until("nginx-rtmp's playlist", || file.exists())?;
         std::thread::sleep(SETTLE);
         Ok(Self {
-            playlist: format!("http://127.0.0.1:{http}/hls/demo.m3u8"),
+            playlist: format!("http://{host}:{http}/hls/demo.m3u8"),
             page: None,
-            _children: vec![source, nginx],
+            _children: children,
             _directory: directory,
         })
     }
@@ -94,24 +118,64 @@ impl Origin {
         Ok(Viewer::Page(self.page.clone().context("this server has no page")?))
     }
 
+    /// Shaka and nothing else.
+    pub(crate) fn shaka(&self) -> Viewer {
+        Viewer::Shaka(self.playlist.clone())
+    }
+
     /// hls.js and nothing else.
     pub(crate) fn hls_js(&self) -> Viewer {
         Viewer::HlsJs(self.playlist.clone())
     }
 }
 
+/// Where an nginx is.
+struct Place<'a> {
+    directory: &'a Path,
+    host: &'a str,
+    rtmp: u16,
+    http: u16,
+}
+
+/// One decoder and an encoder a rung, with keyframes at the same times, as nginx-rtmp's documentation has it for `hls_variant`.
+fn ladder_encoder(rtmp: u16, cut: Cut) -> Command {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-i", &format!("rtmp://127.0.0.1:{rtmp}/live/demo")]);
+    let keyframes = format!("expr:gte(t,n_forced*{})", f64::from(cut.keyframe_ms) / 1e3);
+    for (name, height, kbit) in PEER_RUNGS {
+        command.args(["-map", "0:v", "-map", "0:a", "-vf", &format!("scale=-2:{height}"), "-c:v", "libx264"]);
+        command.args(["-preset", "veryfast", "-tune", "zerolatency", "-bf", "0"]);
+        command.args(["-b:v", &format!("{kbit}k"), "-maxrate", &format!("{}k", kbit * 11 / 10)]);
+        command.args(["-bufsize", &format!("{kbit}k"), "-force_key_frames", &keyframes, "-g", "1000"]);
+        command.args(["-c:a", "aac", "-b:a", "128k", "-f", "flv"]);
+        command.arg(format!("rtmp://127.0.0.1:{rtmp}/ladder/demo_{name}"));
+    }
+    command
+}
+
 /// As its documentation sets it up for HLS, on free ports.
-fn nginx_conf(directory: &Path, rtmp: u16, http: u16, cut: Cut) -> anyhow::Result<String> {
-    let dir = directory.display();
+fn nginx_conf(place: &Place<'_>, cut: Cut, ladder: bool) -> anyhow::Result<String> {
+    let Place { host, rtmp, http, .. } = place;
+    let dir = place.directory.display();
     let Cut { fragment_s, .. } = cut;
+    let hls = format!("hls on; hls_path {dir}/hls; hls_fragment {fragment_s}s; hls_playlist_length 24s;");
     let mut text = format!("load_module {RTMP_MODULE};\ndaemon off;\nmaster_process off;\npid {dir}/nginx.pid;\n");
     writeln!(text, "error_log {dir}/error.log;\nevents {{ worker_connections 256; }}")?;
-    writeln!(text, "rtmp {{ server {{ listen 127.0.0.1:{rtmp}; application live {{ live on;")?;
-    writeln!(text, "  hls on; hls_path {dir}/hls; hls_fragment {fragment_s}s; hls_playlist_length 24s; }} }} }}")?;
+    writeln!(text, "rtmp {{ server {{ listen 127.0.0.1:{rtmp};")?;
+    if ladder {
+        writeln!(text, "  application live {{ live on; }}\n  application ladder {{ live on; {hls} hls_nested on;")?;
+        for (name, height, kbit) in PEER_RUNGS {
+            let (bandwidth, width) = (kbit * 1_200 + 128_000, height * 16 / 9);
+            writeln!(text, "    hls_variant _{name} BANDWIDTH={bandwidth},RESOLUTION={width}x{height};")?;
+        }
+        writeln!(text, "  }} }} }}")?;
+    } else {
+        writeln!(text, "  application live {{ live on; {hls} }} }} }}")?;
+    }
     writeln!(text, "http {{ access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;")?;
     writeln!(text, "  fastcgi_temp_path {dir}/fastcgi; uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;")?;
     writeln!(text, "  types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; }}")?;
-    writeln!(text, "  server {{ listen 127.0.0.1:{http}; location /hls {{ root {dir};")?;
+    writeln!(text, "  server {{ listen {host}:{http}; location /hls {{ root {dir};")?;
     writeln!(text, "    add_header Cache-Control no-cache; add_header Access-Control-Allow-Origin *; }} }} }}")?;
     Ok(text)
 }

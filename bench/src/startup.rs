@@ -21,17 +21,23 @@ impl Drop for Running {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "measures real time")]
 pub(crate) fn start(directory: &Path, flags: &[&str]) -> anyhow::Result<(Running, Duration)> {
+    start_at("127.0.0.1", directory, flags)
+}
+
+/// With viewers coming to `host`; everything else is on loopback.
+#[expect(clippy::disallowed_methods, reason = "measures real time")]
+pub(crate) fn start_at(host: &str, directory: &Path, flags: &[&str]) -> anyhow::Result<(Running, Duration)> {
     let binary = std::env::current_exe()?.with_file_name("sealcast");
     let ready = directory.join("ready.json");
     let _ = std::fs::remove_file(&ready);
     let began = Instant::now();
     let mut command = Command::new(binary);
     command.arg("up").current_dir(directory).args(["--ready-file", "ready.json", "--log", "warn"]).args(flags);
-    for listener in ["--rtmp-listen", "--https-listen", "--mqtt-listen", "--ops-listen"] {
+    for listener in ["--rtmp-listen", "--mqtt-listen", "--ops-listen"] {
         command.args([listener, "127.0.0.1:0"]);
     }
+    command.args(["--https-listen", &format!("{host}:0")]);
     let child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("sealcast is not built: make build")?;
     let mut running = Running(child);

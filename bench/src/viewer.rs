@@ -25,6 +25,8 @@ pub(crate) enum Viewer {
     Page(String),
     /// hls.js with its defaults, given this multivariant playlist.
     HlsJs(String),
+    /// Shaka with its defaults and its low-latency mode, given the same.
+    Shaka(String),
 }
 
 impl Viewer {
@@ -32,6 +34,7 @@ impl Viewer {
         match self {
             Self::Page(url) => json!({ "page": url, "seconds": seconds }),
             Self::HlsJs(url) => json!({ "hlsJs": url, "seconds": seconds }),
+            Self::Shaka(url) => json!({ "shaka": url, "seconds": seconds }),
         }
     }
 }
@@ -56,6 +59,8 @@ pub(crate) struct Seen {
     pub(crate) page_glass_to_glass_seconds: Option<f64>,
     /// Height of the picture at the end, in pixels.
     pub(crate) level: Option<f64>,
+    /// Mean height over all frames on screen, in pixels.
+    pub(crate) mean_height: Option<f64>,
     pub(crate) dropped: Option<f64>,
 }
 
@@ -69,6 +74,16 @@ impl Seen {
     /// Ages of the frames on screen, in seconds, in the order of showing.
     pub(crate) fn ages(&self) -> Vec<f64> {
         self.readings.iter().map(|(shown, _, clock)| (shown - clock) / 1e3).collect()
+    }
+
+    /// All standstills together.
+    pub(crate) fn stalled_seconds(&self) -> f64 {
+        self.stalls.iter().map(|stall| stall.ms).sum::<f64>() / 1e3
+    }
+
+    /// The longest standstill, in milliseconds; 0 when there was none.
+    pub(crate) fn longest_stall_ms(&self) -> f64 {
+        self.stalls.iter().fold(0.0, |longest, stall| stall.ms.max(longest))
     }
 
     /// How much media time and picture disagree over time, in milliseconds: 0 when the player's timeline never moved and
@@ -91,8 +106,19 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts the browser and lets a first viewer come and go.
     pub(crate) async fn open(first: &Viewer) -> anyhow::Result<Self> {
+        Self::start(Command::new("node"), first).await
+    }
+
+    /// The same in a network namespace.
+    pub(crate) async fn open_in(namespace: &str, first: &Viewer) -> anyhow::Result<Self> {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace, "node"]);
+        Self::start(command, first).await
+    }
+
+    async fn start(mut command: Command, first: &Viewer) -> anyhow::Result<Self> {
         let driver = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("viewer/driver.mjs");
-        let mut child = Command::new("node")
+        let mut child = command
             .arg(driver)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -7,6 +7,7 @@
  *
  *   {"page": URL, "seconds": S}                          a page that brings its own player
  *   {"hlsJs": URL, "seconds": S}                         hls.js with its defaults and nothing else, given a playlist
+ *   {"shaka": URL, "seconds": S}                         Shaka with its defaults and its low-latency mode, given a playlist
  *
  * The viewer stays S seconds after its first frame. The answer is what `instrument.js` saw, or {"failed": why}.
  * Ends with standard input. The browser is a child of this process and goes with it.
@@ -38,6 +39,9 @@ const here = (name) => new URL(name, import.meta.url);
 const FILES = {
   '/': [here('bare.html'), 'text/html'],
   '/bare.js': [here('bare.js'), 'text/javascript'],
+  '/shaka': [here('bare-shaka.html'), 'text/html'],
+  '/bare-shaka.js': [here('bare-shaka.js'), 'text/javascript'],
+  '/shaka.js': [new URL('node_modules/shaka-player/dist/shaka-player.compiled.js', web), 'text/javascript'],
   '/hls.js': [new URL('node_modules/hls.js/dist/hls.min.js', web), 'text/javascript'],
 };
 
@@ -56,13 +60,14 @@ const executablePath = process.env.CHROMIUM ?? BROWSERS.find((path) => existsSyn
 if (!executablePath) throw new Error('no Chromium: scripts/setup.sh test, or set CHROMIUM');
 const browser = await chromium.launch({ executablePath, args: FLAGS });
 
-async function watch({ page: address, hlsJs, seconds }) {
+async function watch({ page: address, hlsJs, shaka, seconds }) {
+  const bare = `${origin}/${shaka ? 'shaka' : ''}?${new URLSearchParams({ url: hlsJs ?? shaka })}`;
   // The development cluster's certificate is signed by its own authority.
   const context = await browser.newContext({ viewport: VIEWPORT, ignoreHTTPSErrors: true });
   try {
     const page = await context.newPage();
     await page.addInitScript({ path: here('instrument.js').pathname });
-    await page.goto(address ?? `${origin}/?${new URLSearchParams({ url: hlsJs })}`, { waitUntil: 'commit' });
+    await page.goto(address ?? bare, { waitUntil: 'commit' });
     await page
       .waitForFunction(() => globalThis.bench?.firstFrameMs != null, null, { timeout: FIRST_FRAME_MS_MAX, polling: 50 })
       .catch(() => undefined);

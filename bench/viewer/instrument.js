@@ -54,6 +54,8 @@
     firstFrameMs: null,
     secondFrameMs: null,
     frames: 0,
+    /** Pixels of height of all frames, added up. */
+    heights: 0,
     /** One entry a reading: [shown at, media time, clock, all in milliseconds; shown at and clock since 1970]. */
     readings: [],
     unreadable: 0,
@@ -65,7 +67,8 @@
     latency: () => globalThis.sealcast?.player?.latencySeconds ?? null,
     report() {
       const page = globalThis.sealcast?.player;
-      const { video, loadedAtMs, firstFrameMs, secondFrameMs, frames, readings, unreadable, stalls, errors } = bench;
+      const { video, loadedAtMs, firstFrameMs, secondFrameMs, frames, heights, readings, unreadable, stalls, errors } =
+        bench;
       return {
         firstFrameMs: firstFrameMs === null ? null : firstFrameMs - loadedAtMs,
         secondFrameMs: secondFrameMs === null ? null : secondFrameMs - loadedAtMs,
@@ -77,6 +80,7 @@
         playerLatencySeconds: bench.latency() ?? null,
         pageGlassToGlassSeconds: page?.glassToGlassSeconds ?? null,
         level: video?.videoHeight ?? null,
+        meanHeight: frames === 0 ? null : heights / frames,
         position: video?.currentTime ?? null,
         dropped: video?.getVideoPlaybackQuality().droppedVideoFrames ?? null,
       };
@@ -86,6 +90,7 @@
 
   function onFrame(video, { expectedDisplayTime, mediaTime }) {
     bench.frames += 1;
+    bench.heights += video.videoHeight;
     if (bench.frames === 1) bench.firstFrameMs = expectedDisplayTime;
     else bench.secondFrameMs ??= expectedDisplayTime;
     if (bench.frames % FRAMES_PER_READING === 1) {

@@ -1,0 +1,117 @@
+//! Viewers behind real networks: how often the picture stands still, how old it is, and how large. Peer: the same player on nginx-rtmp's HLS
+//! with the same ladder, in the same run.
+
+mod link;
+mod shaper;
+
+use std::time::Duration;
+
+use crate::Figure;
+use crate::joins::load;
+use crate::origin::{Cut, LADDER, Origin, SETTLE_BETWEEN};
+use crate::viewer::{Browser, Seen, Viewer};
+use link::{Link, SERVER};
+use shaper::{OPEN, Shape};
+
+/// As nginx-rtmp's users set it up for low latency.
+const PEER: Cut = Cut { fragment_s: 2, keyframe_ms: 2_000 };
+
+/// A network: what it does to packets for the viewer, and to those from it.
+struct Network {
+    name: &'static str,
+    down: Shape,
+    up: Shape,
+}
+
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Half of the round trip of an ordinary access line, on every network that has no other.
+const NEAR: Shape = Shape { delay: millis(10), ..OPEN };
+
+const NETWORKS: [Network; 4] = [
+    Network { name: "3 Mbit/s", down: Shape { bits_per_second: 3_000_000, ..NEAR }, up: NEAR },
+    Network {
+        name: "8 Mbit/s, 1.2 every other 20 s",
+        down: Shape { bits_per_second: 8_000_000, falls_to: Some((1_200_000, millis(20_000))), ..NEAR },
+        up: NEAR,
+    },
+    Network {
+        name: "2 % loss, 80 ms round trip",
+        down: Shape { bits_per_second: 20_000_000, delay: millis(40), lost_per_mille: 20, ..OPEN },
+        up: Shape { delay: millis(40), ..OPEN },
+    },
+    Network {
+        name: "pauses of 300 ms every 3 s",
+        down: Shape { bits_per_second: 8_000_000, pause: Some((millis(300), millis(3_000))), ..NEAR },
+        up: NEAR,
+    },
+];
+
+/// What one viewer of one network saw.
+struct Watched {
+    player: &'static str,
+    network: usize,
+    seen: Seen,
+    megabits_a_second: f64,
+}
+
+/// Each player on each network for `seconds`, ours first.
+pub(crate) fn measure(seconds: f64) -> anyhow::Result<Vec<Figure>> {
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let link = Link::open()?;
+        let origin = Origin::sealcast_at(SERVER, LADDER)?;
+        let page = ("our page", origin.page()?);
+        let ours = watch(&link, &[page, ("hls.js", origin.hls_js()), ("Shaka", origin.shaka())], seconds).await?;
+        drop(origin);
+        let origin = Origin::nginx_ladder(SERVER, PEER)?;
+        let theirs = watch(&link, &[("hls.js", origin.hls_js()), ("Shaka", origin.shaka())], seconds).await?;
+        Ok(ours.iter().map(|watched| figure(watched, &theirs)).collect())
+    })
+}
+
+async fn watch(link: &Link, players: &[(&'static str, Viewer)], seconds: f64) -> anyhow::Result<Vec<Watched>> {
+    let mut all = Vec::new();
+    link.shape(OPEN, OPEN);
+    let mut browser = Browser::open_in(&link.namespace, &players[0].1).await?;
+    for (index, network) in NETWORKS.iter().enumerate() {
+        for (player, viewer) in players {
+            link.shape(network.down, network.up);
+            let seen = browser.watch(viewer, seconds).await?;
+            let megabits_a_second = link.received_bytes() as f64 * 8.0 / 1e6 / seconds;
+            let watched = Watched { player, network: index, seen, megabits_a_second };
+            eprintln!("{} on {}: {} (load {})", player, network.name, words(&watched), load());
+            all.push(watched);
+            link.shape(OPEN, OPEN);
+            tokio::time::sleep(SETTLE_BETWEEN).await;
+        }
+    }
+    browser.close().await?;
+    Ok(all)
+}
+
+fn words(Watched { seen, megabits_a_second, .. }: &Watched) -> String {
+    let (count, seconds) = (seen.stalls.len(), seen.stalled_seconds());
+    let first =
+        seen.first_frame_ms.map_or_else(|| "no picture".to_owned(), |ms| format!("first frame {:.1} s", ms / 1e3));
+    format!(
+        "{count} stalls, {seconds:.1} s in all; {:.2} s old; {:.0}p; {megabits_a_second:.2} Mbit/s; {first}",
+        crate::median(seen.ages()),
+        seen.mean_height.unwrap_or(f64::NAN),
+    )
+}
+
+/// Our page has no counterpart there: it is set beside their hls.js.
+fn figure(ours: &Watched, theirs: &[Watched]) -> Figure {
+    let player = if ours.player == "our page" { "hls.js" } else { ours.player };
+    let peer = theirs.iter().find(|their| their.network == ours.network && their.player == player);
+    let age = |watched: &Watched| crate::median(watched.seen.ages());
+    Figure {
+        what: format!("{}: {}; peer: {player} on nginx-rtmp", NETWORKS[ours.network].name, ours.player),
+        ours: words(ours),
+        peer: peer.map_or_else(|| "-".to_owned(), words),
+        ratio: peer.map(|peer| age(ours) / age(peer)),
+        bound: "stalls less, nearer to live",
+    }
+}
