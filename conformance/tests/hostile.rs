@@ -200,7 +200,7 @@ proptest! {
             ..Observation::default()
         };
         let report = Report::of(&observation, &[]);
-        prop_assert_eq!(report.rows.len(), 37);
+        prop_assert_eq!(report.rows.len(), 39);
         prop_assert!(report.rows.iter().all(|judged| judged.verdict.evidence.len() <= 8));
     }
 }

@@ -309,13 +309,14 @@ impl Slate {
         let mut encoder = Encoder::open(&rung(source)?, &format(&still), &with_preset(config))?;
         let TrackConfig::Video { avc, .. } = encoder.track() else { return Err(failed("no picture".to_owned())) };
         let record = avc.encode();
-        let format = VideoFormat::Avc(avc::DecoderConfig::parse(&record)?);
+        let avc = avc::DecoderConfig::parse(&record)?;
         let interval =
             KEYFRAME_INTERVAL_MAX.min(Duration::from_millis(config.keyframe_interval_ms.into())).min(likeness.segment);
         let gop = gop(&mut encoder, &still, frames(interval, source.frame_rate_millihertz))?;
+        let settings = gop.first().and_then(|first| avc.encoder_settings(first)).map(Bytes::copy_from_slice);
         let memory = Memory::default();
-        let pictures = Some(Pictures::of(&still));
-        memory.set(Some(Known { format, source, settings: None, pictures, sound: likeness.sound }));
+        let (format, pictures) = (VideoFormat::Avc(avc), Some(Pictures::of(&still)));
+        memory.set(Some(Known { format, source, settings, pictures, sound: likeness.sound }));
         Ok(Self { record, gop, frame_rate_millihertz: source.frame_rate_millihertz, memory })
     }
 }
