@@ -41,7 +41,6 @@ struct Changed {
     mid_segment: u64,
     at_segment: u64,
     longest_still_ms: u64,
-    newest: Value,
 }
 
 /// Has each player change rendition so often, all on one stream.
@@ -66,8 +65,8 @@ async fn change(stream: Stream, kinds: &[Kind], changes: u32) -> Vec<(Kind, Chan
         assert_eq!(now.errors, [""; 0], "{kind:?}");
         let (mid_segment, at_segment) = seen(&now.changes).unwrap();
         let longest_still_ms = now.changes["longestStillMs"].as_u64().unwrap();
-        let changed = Changed { mid_segment, at_segment, longest_still_ms, newest: now.changes["newest"].clone() };
-        eprintln!("{stream:?} {}: {changed:?}", kind.name());
+        let changed = Changed { mid_segment, at_segment, longest_still_ms };
+        eprintln!("{stream:?} {}: {changed:?}, the last {}", kind.name(), now.changes["newest"]);
         (kind, changed)
     };
     futures_util::future::join_all(kinds.iter().map(|kind| run(*kind))).await
