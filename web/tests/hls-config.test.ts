@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { hlsConfig, holdBack, retryLive } from '../src/player/hls-config';
+import { edgeDistance, hlsConfig, retryLive } from '../src/player/hls-config';
 
 const retry = { maxNumRetry: 3, retryDelayMs: 1, maxRetryDelayMs: 1 };
 const response = (code: number) => ({ url: '', data: '', code });
@@ -28,14 +28,18 @@ describe('retryLive', () => {
   });
 });
 
-describe('holdBack', () => {
-  it('is_the_parts_hold_back_where_there_are_parts', () => {
-    expect(holdBack({ partHoldBack: 1.572, holdBack: 12, targetduration: 4 })).toBe(1.572);
+describe('edgeDistance', () => {
+  it('is_half_a_part_less_than_the_hold_back_and_never_under_two_parts', () => {
+    const edge = (partHoldBack: number, partTarget: number) =>
+      edgeDistance({ partHoldBack, partTarget, holdBack: 12, targetduration: 4 });
+    expect(edge(1.605, 0.535)).toBeCloseTo(1.3375);
+    expect(edge(1.1, 0.535)).toBe(1.07);
   });
 
   it('is_hold_back_without_parts_and_three_target_durations_without_either', () => {
-    expect(holdBack({ partHoldBack: 0, holdBack: 13.5, targetduration: 4 })).toBe(13.5);
-    expect(holdBack({ partHoldBack: 0, holdBack: 0, targetduration: 4 })).toBe(12);
+    const without = { partHoldBack: 0, partTarget: 0, targetduration: 4 };
+    expect(edgeDistance({ ...without, holdBack: 13.5 })).toBe(13.5);
+    expect(edgeDistance({ ...without, holdBack: 0 })).toBe(12);
   });
 });
 

@@ -1,11 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import {
-  EARLY_OBJECTS_MAX,
-  joinObjects,
-  partHoldBack,
-  startVariant,
-  variants,
-} from '../src/player/join-plan';
+import { EARLY_OBJECTS_MAX, joinObjects, partRules, startVariant, variants } from '../src/player/join-plan';
 
 const BASE = 'https://node/live/demo/index.m3u8';
 const MEDIA = 'https://node/live/demo/720p/index.m3u8';
@@ -80,6 +74,7 @@ function playlist(segments: number, openParts: number, control = 'PART-HOLD-BACK
   const lines = [
     '#EXTM3U',
     `#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,${control}`,
+    '#EXT-X-PART-INF:PART-TARGET=0.5',
     '#EXT-X-MAP:URI="1/init.mp4"',
   ];
   const part = (msn: number, index: number): string =>
@@ -95,12 +90,12 @@ function playlist(segments: number, openParts: number, control = 'PART-HOLD-BACK
 const names = (text: string, behind = 1.5): string[] =>
   joinObjects(text, MEDIA, behind).map((url) => url.replace('https://node/live/demo/720p/1/', ''));
 
-describe('partHoldBack', () => {
+describe('partRules', () => {
   it('is_what_a_live_playlist_with_parts_asks_for', () => {
-    expect(partHoldBack(playlist(3, 1))).toBe(1.5);
-    expect(partHoldBack(playlist(3, 1, 'HOLD-BACK=12'))).toBeNull();
-    expect(partHoldBack(`${playlist(3, 1)}\n#EXT-X-ENDLIST`)).toBeNull();
-    expect(partHoldBack('#EXTM3U')).toBeNull();
+    expect(partRules(playlist(3, 1))).toEqual({ partHoldBack: 1.5, partTarget: 0.5 });
+    expect(partRules(playlist(3, 1, 'HOLD-BACK=12'))).toBeNull();
+    expect(partRules(`${playlist(3, 1)}\n#EXT-X-ENDLIST`)).toBeNull();
+    expect(partRules('#EXTM3U')).toBeNull();
   });
 });
 

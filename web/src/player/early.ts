@@ -6,7 +6,8 @@
  * What goes wrong here is not an error: hls.js asks again itself.
  */
 
-import { JOIN_SECONDS, joinObjects, partHoldBack, startVariant, variants } from './join-plan';
+import { edgeDistance } from './hls-config';
+import { JOIN_SECONDS, joinObjects, partRules, startVariant, variants } from './join-plan';
 
 /** What is not here by then, hls.js asks for itself. Milliseconds. */
 const EARLY_MS_MAX = 3_000;
@@ -76,9 +77,9 @@ export class EarlyJoin {
     await Promise.all(
       playlists.map(async (url) => {
         const playlist = await this.#text(url);
-        const holdBack = partHoldBack(playlist);
-        if (holdBack === null) return;
-        const behind = Math.max(holdBack - JOIN_SECONDS, 0);
+        const rules = partRules(playlist);
+        if (rules === null) return;
+        const behind = Math.max(edgeDistance({ ...rules, holdBack: 0, targetduration: 0 }) - JOIN_SECONDS, 0);
         if (url === chosen.url) this.beginSeconds = behind;
         for (const object of joinObjects(playlist, url, behind)) void this.#ask(object);
       }),

@@ -7,7 +7,10 @@ const BACK_BUFFER_SECONDS = 20;
 /** Loaded ahead at most, seconds; the live window is 48 s. */
 const FORWARD_BUFFER_SECONDS = 30;
 /** Speed while catching up with the live edge. hls.js goes in steps of 5 %; one step is not heard in speech. */
-const CATCH_UP_RATE = 1.05;
+export const CATCH_UP_RATE = 1.05;
+/** The same, and for how long (milliseconds), after a join: nobody knows the voices yet, and hls.js takes the first playlist for new. */
+export const JOIN_RATE = 1.15;
+export const JOIN_RATE_MS = 10_000;
 /**
  * Behind this a picture may be gone from the live window: hls.js jumps by itself. Target durations; the window has twelve.
  * Set after hls.js is made: as part of its configuration it would want the distance to the edge set too, which is the playlist's
@@ -77,7 +80,7 @@ export function hlsConfig(bandwidthGuess: number): Partial<HlsConfig> {
     backBufferLength: BACK_BUFFER_SECONDS,
     maxBufferLength: FORWARD_BUFFER_SECONDS,
     maxMaxBufferLength: FORWARD_BUFFER_SECONDS,
-    maxLiveSyncPlaybackRate: CATCH_UP_RATE,
+    maxLiveSyncPlaybackRate: JOIN_RATE,
     // What follows a stall is decided in `live-target.ts`.
     liveSyncOnStallIncrease: 0,
     errorPenaltyExpireMs: RUNG_PENALTY_MS,
@@ -98,11 +101,17 @@ export function recordingConfig(offsetSeconds: number): Partial<HlsConfig> {
 /** What a media playlist says about its live edge, of hls.js's `LevelDetails`. Seconds; 0 where it says nothing. */
 export interface EdgeRules {
   partHoldBack: number;
+  partTarget: number;
   holdBack: number;
   targetduration: number;
 }
 
-/** Distance to the live edge that the playlist asks for, seconds (RFC 8216bis 4.4.3.8). Pure. */
-export function holdBack({ partHoldBack, holdBack, targetduration }: EdgeRules): number {
-  return partHoldBack || holdBack || 3 * targetduration;
+/**
+ * Distance to the live edge to aim for, seconds (RFC 8216bis 4.4.3.8). With parts half a part less than the playlist recommends to any
+ * player, and never less than the two parts that it may recommend at the least: this player keeps away further after its first stall.
+ * Pure.
+ */
+export function edgeDistance({ partHoldBack, partTarget, holdBack, targetduration }: EdgeRules): number {
+  if (partHoldBack > 0) return Math.max(partHoldBack - partTarget / 2, 2 * partTarget);
+  return holdBack || 3 * targetduration;
 }

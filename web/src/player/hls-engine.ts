@@ -15,7 +15,14 @@ import {
   plausibleDelay,
   renditionName,
 } from './engine';
-import { hlsConfig, holdBack, LIVE_DISTANCE_TARGETS_MAX, recordingConfig } from './hls-config';
+import {
+  CATCH_UP_RATE,
+  edgeDistance,
+  hlsConfig,
+  JOIN_RATE_MS,
+  LIVE_DISTANCE_TARGETS_MAX,
+  recordingConfig,
+} from './hls-config';
 import { LiveTarget } from './live-target';
 import { newestMedia } from './newest-media';
 import { roundedVideo } from './part-edges';
@@ -204,6 +211,9 @@ export class HlsEngine implements Engine {
     if (hls !== this.#hls || this.#begin) return;
     this.#isJoining = false;
     this.#aim();
+    setTimeout(() => {
+      hls.config.maxLiveSyncPlaybackRate = CATCH_UP_RATE;
+    }, JOIN_RATE_MS);
     const to = hls.liveSyncPosition;
     const { currentTime, buffered } = this.#video;
     if (to === null || to - currentTime < SETTLE_SECONDS || buffered.length === 0) return;
@@ -236,7 +246,7 @@ export class HlsEngine implements Engine {
     }
     this.#loadedOnce = true;
     if (!this.#begin) {
-      this.#target.setFloor(holdBack(details));
+      this.#target.setFloor(edgeDistance(details));
       this.#aim();
     }
     if (this.#endOfStream === details.live) {

@@ -92,14 +92,16 @@ function listedParts(text: string, base: string): ListedPart[] {
   return parts;
 }
 
-/** Seconds from the playlist to the first frame. So much nearer to the edge a join begins, to be at the hold-back when it plays. */
+/** Seconds from the playlist to the first frame. So much nearer to the edge a join begins, to be where it aims when it plays. */
 export const JOIN_SECONDS = 0.25;
 
-/** PART-HOLD-BACK of a live playlist with parts, seconds; null for any other. */
-export function partHoldBack(text: string): number | null {
+/** What a live playlist with parts says of its edge, seconds; null for any other. */
+export function partRules(text: string): { partHoldBack: number; partTarget: number } | null {
   const control = /^#EXT-X-SERVER-CONTROL:.*$/m.exec(text)?.[0] ?? '';
-  const seconds = Number(attribute(control, 'PART-HOLD-BACK'));
-  return seconds > 0 && !/^#EXT-X-ENDLIST/m.test(text) ? seconds : null;
+  const info = /^#EXT-X-PART-INF:.*$/m.exec(text)?.[0] ?? '';
+  const partHoldBack = Number(attribute(control, 'PART-HOLD-BACK'));
+  const partTarget = Number(attribute(info, 'PART-TARGET'));
+  return partHoldBack > 0 && !/^#EXT-X-ENDLIST/m.test(text) ? { partHoldBack, partTarget } : null;
 }
 
 /**
