@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 
 use crate::blocked::viewer::Viewer;
 use crate::{Figure, median};
-use cluster::{Cluster, PARTS, PLAYLIST};
+use cluster::PARTS;
 
-pub(crate) use cluster::serve;
+pub(crate) use cluster::{Cluster, PLAYLIST, PLAYLIST_BYTES, SEGMENT, SEGMENT_BYTES, serve};
 
 /// Viewers who wait for each part, when delay is measured.
 const VIEWERS: usize = 20;
@@ -75,7 +75,7 @@ async fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
 
 /// A balancer.
 #[derive(Debug, Clone, Copy)]
-enum Which {
+pub(crate) enum Which {
     Ours,
     Haproxy,
 }

@@ -3,6 +3,7 @@
 //!
 //! A [`Pair`] is a server of ours, its peer and the [`Row`]s that both are asked for. Who adds a pair adds it to [`pairs`].
 
+mod balancer;
 mod load;
 mod nginx;
 mod node;
@@ -61,7 +62,7 @@ enum Unit {
 
 /// Every pair there is, started one after the other.
 fn pairs() -> Vec<fn() -> anyhow::Result<Pair>> {
-    vec![node::pair]
+    vec![node::pair, balancer::pair]
 }
 
 pub(crate) fn measure(rounds: usize) -> anyhow::Result<Vec<Figure>> {

@@ -29,9 +29,12 @@ use super::haproxy::Haproxy;
 use crate::blocked::viewer::Viewer;
 use crate::role::{Orders, PASSWORD, cpu_seconds, resident_bytes};
 
-pub(super) const PLAYLIST: &str = "/live/bench/v/index.m3u8";
+pub(crate) const PLAYLIST: &str = "/live/bench/v/index.m3u8";
 pub(super) const PARTS: &str = "/live/bench/v/1";
-const PLAYLIST_BYTES: usize = 2_000;
+/// It is there at once.
+pub(crate) const SEGMENT: &str = "/live/bench/v/2/0.m4s";
+pub(crate) const PLAYLIST_BYTES: usize = 2_000;
+pub(crate) const SEGMENT_BYTES: usize = 2_200_000;
 /// Half a second at 1 Mbit/s; the bench's viewer takes no more than 64 KiB at once.
 const PART_BYTES: usize = 60_000;
 /// Connections that a balancer takes at most: those of all viewers, and room.
@@ -65,6 +68,8 @@ fn any_port() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
 /// What the node holds back.
 #[derive(Debug, Clone)]
 struct Hold {
@@ -72,6 +77,7 @@ struct Hold {
     waiting: watch::Sender<usize>,
     connections: Arc<Mutex<BTreeSet<SocketAddr>>>,
     part: Bytes,
+    segment: Bytes,
     playlist: Bytes,
 }
 
@@ -79,12 +85,17 @@ impl Hold {
     fn router(&self) -> Router {
         Router::new()
             .route(PLAYLIST, get(Self::playlist))
+            .route(SEGMENT, get(Self::segment))
             .route(&format!("{PARTS}/{{part}}"), get(Self::part))
             .with_state(self.clone())
     }
 
     async fn playlist(State(hold): State<Self>) -> impl IntoResponse {
         ([priority("u=1"), (header::CACHE_CONTROL, "public, max-age=2")], hold.playlist)
+    }
+
+    async fn segment(State(hold): State<Self>) -> impl IntoResponse {
+        ([priority("u=3"), (header::CACHE_CONTROL, IMMUTABLE)], hold.segment)
     }
 
     async fn part(
@@ -98,7 +109,7 @@ impl Hold {
         hold.waiting.send_modify(|waiting| *waiting += 1);
         let _ = released.wait_for(|released| *released >= wanted).await;
         hold.waiting.send_modify(|waiting| *waiting -= 1);
-        ([priority("u=3"), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")], hold.part)
+        ([priority("u=3"), (header::CACHE_CONTROL, IMMUTABLE)], hold.part)
     }
 }
 
@@ -107,7 +118,7 @@ fn priority(value: &'static str) -> (HeaderName, &'static str) {
 }
 
 /// All of it.
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     pub(super) viewers: rustls::ClientConfig,
     hold: Hold,
     newest: AtomicU64,
@@ -128,7 +139,7 @@ impl Drop for Running {
 }
 
 impl Cluster {
-    pub(super) async fn start(directory: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(directory: &Path) -> anyhow::Result<Self> {
         let authority = tls::Authority::ensure(&directory.join("certs"), &node::clock::Clock::new())?;
         let user = |name: &str, access| broker::User { name: name.to_owned(), password: PASSWORD.to_owned(), access };
         let users = vec![user("b1", broker::Access::Broadcast), user("lb", broker::Access::LoadBalancer)];
@@ -152,6 +163,7 @@ impl Cluster {
             waiting: watch::Sender::new(0),
             connections: Arc::default(),
             part: vec![0x5a; PART_BYTES].into(),
+            segment: vec![0x5a; SEGMENT_BYTES].into(),
             playlist: vec![b'#'; PLAYLIST_BYTES].into(),
         };
         let context = for_node.context(Role::Broadcast, &Ops::new(), &shutdown).await?;
@@ -193,7 +205,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn address(&self, which: Option<Which>) -> SocketAddr {
+    pub(crate) fn address(&self, which: Option<Which>) -> SocketAddr {
         match which {
             None => self.node,
             Some(Which::Ours) => self.ours.1,
@@ -201,7 +213,7 @@ impl Cluster {
         }
     }
 
-    fn pid(&self, which: Which) -> u32 {
+    pub(crate) fn pid(&self, which: Which) -> u32 {
         match which {
             Which::Ours => self.ours.0.0.id(),
             Which::Haproxy => self.haproxy.0.0.id(),
