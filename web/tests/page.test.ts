@@ -73,6 +73,25 @@ describe('the watch page', { timeout: TEST_MS_MAX }, () => {
     expect(await page.getByText(/\d restart/).count()).toBe(1);
   });
 
+  it('says_what_the_browser_cannot_do', async () => {
+    await page.addInitScript(() => {
+      const asked = MediaSource.isTypeSupported.bind(MediaSource);
+      MediaSource.isTypeSupported = (type) => !type.includes('avc1') && asked(type);
+      HTMLMediaElement.prototype.canPlayType = () => '';
+    });
+    await page.goto(origin.page);
+    await page.getByText(/no decoder for H\.264/).waitFor();
+  });
+
+  it('says_what_is_missing_while_it_plays', async () => {
+    await page.addInitScript(() => {
+      delete (HTMLVideoElement.prototype as Partial<HTMLVideoElement>).requestVideoFrameCallback;
+    });
+    await page.goto(origin.page);
+    await page.getByText(/glass to glass is not measured/).waitFor({ state: 'attached' });
+    await page.waitForFunction(() => window.sealcast?.player?.view === 'playing');
+  });
+
   it('leaves_a_paused_picture_alone', async () => {
     await page.goto(origin.page);
     await page.waitForFunction(() => (window.sealcast?.player?.decodedFrames ?? 0) > 30);

@@ -2,6 +2,7 @@
 
 import { h, setHidden, setText } from '../dom';
 import { bitrate, rungLabel, seconds } from '../format';
+import { abilities, browserLimits } from '../player/browser-limits';
 import type { Player } from '../player/player';
 import type { WatchdogStats } from '../player/watchdog';
 
@@ -46,6 +47,7 @@ type Line = keyof typeof LINES;
 export function statsPanel(): StatsPanel {
   const rows = new Map<Line, { row: HTMLElement; value: HTMLElement }>();
   const list = h('dl', { class: 'facts' });
+  const limits = h('div', { class: 'limits' });
   for (const name of Object.keys(LINES) as Line[]) {
     const value = h('dd', { title: LINES[name] || null }, '–');
     const row = h('div', {}, h('dt', {}, name), value);
@@ -65,8 +67,12 @@ export function statsPanel(): StatsPanel {
       { class: 'panel', open: matchMedia('(min-width: 1000px)').matches },
       h('summary', {}, h('h2', {}, 'Playback')),
       list,
+      limits,
     ),
     update(player) {
+      if (limits.childElementCount === 0) {
+        limits.append(...browserLimits(abilities(player.video)).map((text) => h('p', {}, text)));
+      }
       const stats = player.stats();
       const level = stats.levels[stats.level];
       const frames = player.video.getVideoPlaybackQuality?.();

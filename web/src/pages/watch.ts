@@ -11,6 +11,7 @@ import { stateTag } from '../components/stream-card';
 import { type VerifiedPanel, verifiedPanel, verifiedState } from '../components/verified-panel';
 import { h, setHidden, setText } from '../dom';
 import { duration, rungLabel, seconds, topRung } from '../format';
+import { abilities, cannotPlay } from '../player/browser-limits';
 import type { EarlyJoin } from '../player/early';
 import { Player } from '../player/player';
 import { Recording } from '../player/recording';
@@ -26,8 +27,6 @@ const FIRST_POLL_MS = 1_000;
 const DRESS_MS = 1_000;
 /** How often the numbers on the page change, milliseconds. */
 const DRAW_MS = 500;
-
-const NO_HLS = 'This browser cannot play HLS. A current Chrome, Edge, Firefox or Safari can.';
 
 /** `Live for 12 min · 1080p60 · 4 qualities · ingest i1`. Pure. */
 export function subtitle(detail: StreamDetail, nowMs: number): string {
@@ -184,7 +183,11 @@ class Watch {
 
   #draw(): void {
     const detail = this.#detail;
-    this.#stage?.update(this.#player, this.#inputs(), this.#playable ? undefined : NO_HLS);
+    this.#stage?.update(
+      this.#player,
+      this.#inputs(),
+      this.#playable ? undefined : (cannotPlay(abilities(this.#player.video)) ?? undefined),
+    );
     this.#stats.update(this.#player);
     this.#drawLatency();
     setHidden(this.#side, this.#api === 'missing');

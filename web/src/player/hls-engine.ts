@@ -75,10 +75,6 @@ export class HlsEngine implements Engine {
     for (const event of ['pause', 'play']) video.addEventListener(event, () => this.#keepInWindow());
   }
 
-  static supported(): boolean {
-    return Hls.isSupported();
-  }
-
   load(url: string, begin: Begin | null): void {
     this.#url = url;
     this.#begin = begin;

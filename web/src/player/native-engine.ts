@@ -36,10 +36,6 @@ export class NativeEngine implements Engine {
     video.addEventListener('ended', () => this.#onEnded(), { signal });
   }
 
-  static supported(video: HTMLVideoElement): boolean {
-    return video.canPlayType('application/vnd.apple.mpegurl') !== '';
-  }
-
   load(url: string, begin: Begin | null): void {
     this.#url = url;
     if (begin) {

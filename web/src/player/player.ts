@@ -1,5 +1,6 @@
 /** One video element, one engine, and the phase they are in. Knows nothing of the page around it. */
 
+import { abilities } from './browser-limits';
 import type { EarlyJoin } from './early';
 import type { Begin, Engine, EngineStats, Span } from './engine';
 import { GlassMeter } from './glass';
@@ -255,8 +256,9 @@ export class Player {
       },
       onChange: () => this.#update(),
     };
-    if (HlsEngine.supported()) return new HlsEngine(this.video, events, early);
-    if (NativeEngine.supported(this.video)) return new NativeEngine(this.video, events);
+    const { mediaSource, avc, nativeHls } = abilities(this.video);
+    if (mediaSource && avc) return new HlsEngine(this.video, events, early);
+    if (nativeHls) return new NativeEngine(this.video, events);
     return null;
   }
 
