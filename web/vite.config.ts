@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
 
 // The policy the broadcast node serves the page with; `vite preview` uses the same one.
@@ -9,7 +10,7 @@ const node = { target: process.env.SEALCAST_NODE ?? 'https://127.0.0.1:8443', se
 const proxy = { '/api': node, '/live': node };
 
 /**
- * hls.js is built from its sources, without what no stream of ours has: a third less for every viewer to load and to compile. The names are
+ * hls.js is built from its sources, without what our page does not use: a third less of the player's script to load and compile. The names are
  * those of its own build; what is true is kept.
  */
 const hlsFeatures = {
@@ -29,7 +30,7 @@ const hlsFeatures = {
   __USE_SUBTITLES__: 'false',
   __USE_VARIABLE_SUBSTITUTION__: 'false',
 };
-const hlsSources = new URL('./node_modules/hls.js/src/exports-named.ts', import.meta.url).pathname;
+const hlsSources = fileURLToPath(new URL('./node_modules/hls.js/src/exports-named.ts', import.meta.url));
 
 export default defineConfig({
   define: hlsFeatures,

@@ -78,7 +78,7 @@ impl Seen {
 
     /// All standstills together.
     pub(crate) fn stalled_seconds(&self) -> f64 {
-        self.stalls.iter().map(|stall| stall.ms).sum::<f64>() / 1e3
+        self.stalls.iter().fold(0.0, |total, stall| total + stall.ms) / 1e3
     }
 
     /// The longest standstill, in milliseconds; 0 when there was none.

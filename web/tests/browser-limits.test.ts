@@ -20,6 +20,10 @@ describe('browserLimits', () => {
     expect(browserLimits(ALL)).toEqual([]);
   });
 
+  it('leaves_a_browser_that_plays_nothing_to_the_message', () => {
+    expect(browserLimits({ ...ALL, avc: false })).toEqual([]);
+  });
+
   it('names_what_is_missing_a_sentence_each', () => {
     expect(browserLimits({ ...ALL, frameTimes: false })).toEqual([
       expect.stringMatching(/glass to glass is not measured/),

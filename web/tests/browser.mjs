@@ -2,10 +2,11 @@
  * Plays a stream in a browser without a screen and reports what the player does.
  *
  *   node tests/browser.mjs URL [--browser chromium|firefox|webkit] [--player page|hls.js|shaka] [--config JSON]
- *                          [--changes N] [--seconds N] [--size WIDTHxHEIGHT] [--screenshot FILE] [--level NAME]
+ *                          [--changes N [--narrow]] [--seconds N] [--size WIDTHxHEIGHT] [--screenshot FILE] [--level NAME]
  *
  * With `--player page` (the default) the URL is a page of Sealcast. With the others it is a multivariant playlist, played by
- * that player as its makers deliver it (`tests/players/`), with `--config` on top; `--changes` has it change rendition so often.
+ * that player as its makers deliver it (`tests/players/`), with `--config` on top; `--changes` has it change rendition so often:
+ * it is told to, or, in Chromium with `--narrow`, its link becomes narrow and wide, and it finds out.
  *
  * Writes one line of JSON a second to standard output: `window.sealcast` as `src/sealcast.d.ts`
  * describes it, its getters read, plus `cspViolations` and `pageErrors`. How long the join took stands in
@@ -30,6 +31,7 @@ const { values, positionals } = parseArgs({
     player: { type: 'string', default: 'page' },
     config: { type: 'string', default: '{}' },
     changes: { type: 'string', default: '0' },
+    narrow: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '20' },
     size: { type: 'string', default: '1440x900' },
     screenshot: { type: 'string' },
@@ -41,7 +43,7 @@ const [width, height] = values.size.split('x').map(Number);
 if (!url || !width || !height || !PLAYERS.includes(values.player) || !NAMES.includes(values.browser)) {
   process.stderr.write(
     `usage: browser.mjs URL [--browser ${NAMES.join('|')}] [--player ${PLAYERS.join('|')}] [--config JSON]\n` +
-      '                   [--changes N] [--seconds N] [--size WxH] [--screenshot FILE] [--level NAME]\n',
+      '                   [--changes N [--narrow]] [--seconds N] [--size WxH] [--screenshot FILE] [--level NAME]\n',
   );
   process.exit(2);
 }
@@ -60,12 +62,18 @@ async function servePlayers() {
   return { server, address: new URL('tests/players/', server.resolvedUrls?.local[0]) };
 }
 
+if (values.narrow && (values.browser !== 'chromium' || values.player === 'page' || values.changes === '0')) {
+  process.stderr.write('--narrow needs --browser chromium, --player hls.js or shaka, and --changes N\n');
+  process.exit(2);
+}
+
 const players = values.player === 'page' ? null : await servePlayers();
 const query = new URLSearchParams({
   player: values.player,
   url,
   config: values.config,
   changes: values.changes,
+  narrow: values.narrow ? '1' : '',
 });
 const address = players ? `${players.address}?${query}` : url;
 
@@ -95,6 +103,7 @@ process.on('SIGTERM', () => {
 });
 createInterface({ input: process.stdin }).on('line', (line) => void chooseHeight(line));
 
+if (values.narrow) await tab.exposeLink();
 await tab.goto(address);
 const end = performance.now() + Number(values.seconds) * 1_000;
 let levelChosen = values.level === undefined;

@@ -29,11 +29,12 @@ describe('retryLive', () => {
 });
 
 describe('edgeDistance', () => {
-  it('is_half_a_part_less_than_the_hold_back_and_never_under_two_parts', () => {
+  it('is_half_a_part_less_than_the_hold_back_where_that_leaves_time', () => {
     const edge = (partHoldBack: number, partTarget: number) =>
       edgeDistance({ partHoldBack, partTarget, holdBack: 12, targetduration: 4 });
     expect(edge(1.605, 0.535)).toBeCloseTo(1.3375);
-    expect(edge(1.1, 0.535)).toBe(1.07);
+    expect(edge(1.3, 0.535)).toBe(1.2);
+    expect(edge(0.642, 0.214)).toBe(0.642);
   });
 
   it('is_hold_back_without_parts_and_three_target_durations_without_either', () => {

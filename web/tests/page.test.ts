@@ -81,6 +81,7 @@ describe('the watch page', { timeout: TEST_MS_MAX }, () => {
     });
     await page.goto(origin.page);
     await page.getByText(/no decoder for H\.264/).waitFor();
+    expect(await page.getByText(/plays with its own player/).count()).toBe(0);
   });
 
   it('says_what_is_missing_while_it_plays', async () => {

@@ -48,6 +48,7 @@ export function statsPanel(): StatsPanel {
   const rows = new Map<Line, { row: HTMLElement; value: HTMLElement }>();
   const list = h('dl', { class: 'facts' });
   const limits = h('div', { class: 'limits' });
+  let areLimitsKnown = false;
   for (const name of Object.keys(LINES) as Line[]) {
     const value = h('dd', { title: LINES[name] || null }, '–');
     const row = h('div', {}, h('dt', {}, name), value);
@@ -70,7 +71,8 @@ export function statsPanel(): StatsPanel {
       limits,
     ),
     update(player) {
-      if (limits.childElementCount === 0) {
+      if (!areLimitsKnown) {
+        areLimitsKnown = true;
         limits.append(...browserLimits(abilities(player.video)).map((text) => h('p', {}, text)));
       }
       const stats = player.stats();

@@ -1,4 +1,4 @@
-/** What the viewer's browser cannot do, in words for the viewer: what is missing from the page is not a fault of the stream. Pure. */
+/** What the viewer's browser cannot do, in words for the viewer, so that nobody takes it for a fault of the stream. Pure, but for `abilities`. */
 
 /** What a browser has of what the page uses. */
 export interface BrowserAbilities {
@@ -22,6 +22,7 @@ export function cannotPlay({ mediaSource, avc, nativeHls }: BrowserAbilities): s
 
 /** What is missing while it plays, a sentence each. */
 export function browserLimits(abilities: BrowserAbilities): string[] {
+  if (cannotPlay(abilities) !== null) return [];
   const limits: string[] = [];
   if (!(abilities.mediaSource && abilities.avc)) {
     limits.push(
@@ -34,7 +35,7 @@ export function browserLimits(abilities: BrowserAbilities): string[] {
   return limits;
 }
 
-/** What this browser has. */
+/** Asks the browser: reads `MediaSource` and the element. */
 export function abilities(video: HTMLVideoElement): BrowserAbilities {
   const source: typeof MediaSource | undefined =
     globalThis.MediaSource ?? (globalThis as { ManagedMediaSource?: typeof MediaSource }).ManagedMediaSource;

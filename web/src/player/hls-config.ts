@@ -8,8 +8,9 @@ const BACK_BUFFER_SECONDS = 20;
 const FORWARD_BUFFER_SECONDS = 30;
 /** Speed while catching up with the live edge. hls.js goes in steps of 5 %; one step is not heard in speech. */
 export const CATCH_UP_RATE = 1.05;
-/** The same, and for how long (milliseconds), after a join: nobody knows the voices yet, and hls.js takes the first playlist for new. */
-export const JOIN_RATE = 1.15;
+/** The same after a join: hls.js takes the first playlist for new, though it may be a part old, and so begins too far behind. */
+const JOIN_RATE = 1.15;
+/** After this long `CATCH_UP_RATE` is the limit, milliseconds. */
 export const JOIN_RATE_MS = 10_000;
 /**
  * Behind this a picture may be gone from the live window: hls.js jumps by itself. Target durations; the window has twelve.
@@ -106,12 +107,14 @@ export interface EdgeRules {
   targetduration: number;
 }
 
+/** Nearer than this only where the playlist recommends it, seconds: with 0.2 s parts, joins nearer than that began with a wait and ended further away. */
+const NEARER_SECONDS_MIN = 1.2;
+
 /**
  * Distance to the live edge to aim for, seconds (RFC 8216bis 4.4.3.8). With parts half a part less than the playlist recommends to any
- * player, and never less than the two parts that it may recommend at the least: this player keeps away further after its first stall.
- * Pure.
+ * player: this player keeps away further after its first stall. Pure.
  */
 export function edgeDistance({ partHoldBack, partTarget, holdBack, targetduration }: EdgeRules): number {
-  if (partHoldBack > 0) return Math.max(partHoldBack - partTarget / 2, 2 * partTarget);
-  return holdBack || 3 * targetduration;
+  if (partHoldBack === 0) return holdBack || 3 * targetduration;
+  return Math.max(partHoldBack - partTarget / 2, Math.min(partHoldBack, NEARER_SECONDS_MIN));
 }

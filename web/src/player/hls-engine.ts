@@ -56,6 +56,8 @@ export class HlsEngine implements Engine {
   /** Where the recording begins; null at the live edge. */
   #begin: Begin | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
+  /** Until the catching up of a join is over. */
+  #calm: ReturnType<typeof setTimeout> | undefined;
   #loadedOnce = false;
   /** No frame yet: what was aimed for to begin with stands. */
   #isJoining = true;
@@ -142,6 +144,7 @@ export class HlsEngine implements Engine {
 
   destroy(): void {
     clearTimeout(this.#retry);
+    clearTimeout(this.#calm);
     this.#hls?.destroy();
     this.#hls = null;
   }
@@ -207,7 +210,7 @@ export class HlsEngine implements Engine {
     if (hls !== this.#hls || this.#begin) return;
     this.#isJoining = false;
     this.#aim();
-    setTimeout(() => {
+    this.#calm = setTimeout(() => {
       hls.config.maxLiveSyncPlaybackRate = CATCH_UP_RATE;
     }, JOIN_RATE_MS);
     const to = hls.liveSyncPosition;

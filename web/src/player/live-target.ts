@@ -1,4 +1,4 @@
-/** How far behind the live edge the player stays: what the server asks for, more after a stall, and slowly back. Pure. */
+/** How far behind the live edge the player stays: `edgeDistance` at least, more after a stall, and slowly back. Pure. */
 
 /** Added after each stall, and at most, seconds. */
 export const STEP_SECONDS = 0.5;
@@ -12,7 +12,7 @@ export class LiveTarget {
   #reserve = 0;
   #quietSinceMs = 0;
 
-  /** What the playlist allows at least: PART-HOLD-BACK, or HOLD-BACK where there are no parts. Seconds. */
+  /** The least distance to aim for (`edgeDistance`), seconds. */
   setFloor(seconds: number): void {
     this.#floor = seconds;
   }

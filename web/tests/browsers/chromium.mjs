@@ -30,6 +30,19 @@ export async function openChromium(viewport) {
     pageErrors,
     goto: (url) => page.goto(url, { waitUntil: 'domcontentloaded' }),
     evaluate: (run, argument) => page.evaluate(run, argument),
+    /** The page gets `linkTo(bitsPerSecond)`: it receives no more than that from then on; `null` for no limit. */
+    async exposeLink() {
+      const session = await page.context().newCDPSession(page);
+      await session.send('Network.enable');
+      await page.exposeFunction('linkTo', (bitsPerSecond) =>
+        session.send('Network.emulateNetworkConditions', {
+          offline: false,
+          latency: 0,
+          downloadThroughput: bitsPerSecond === null ? -1 : bitsPerSecond / 8,
+          uploadThroughput: -1,
+        }),
+      );
+    },
     async screenshot(path) {
       // Brings the controls back before the picture is taken.
       await page.mouse.move(viewport.width / 3, viewport.height / 3);

@@ -28,6 +28,8 @@ interface Bare {
   heights(): number[];
   /** Plays the rung of this height from now on. */
   chooseHeight(height: number): void;
+  /** BANDWIDTH of the rung of this height; 0 while it is unknown. */
+  bitsPerSecond(height: number): number;
   /** Loads the rung of this height from now on, and plays what is buffered: as a change for the sake of bandwidth does. */
   loadHeight(height: number): void;
 }
@@ -48,11 +50,19 @@ interface Shaka {
     load(url: string): Promise<void>;
     addEventListener(type: string, listener: (event: { detail: ShakaError }) => void): void;
     getStats(): { liveLatency?: number; height?: number };
-    getVariantTracks(): { height: number | null }[];
-    selectVariantTrack(track: { height: number | null }, clearBuffer: boolean): void;
+    getVariantTracks(): { height: number | null; bandwidth: number }[];
+    selectVariantTrack(track: { height: number | null; bandwidth: number }, clearBuffer: boolean): void;
   };
 }
 declare const shaka: Shaka;
+/** Of the driver, for `narrow` links: bits a second, or no limit. */
+declare const linkTo: (bitsPerSecond: number | null) => Promise<void>;
+
+/** Gives the link the BANDWIDTH of the rung above this height, which leaves too little to stay there; no limit for the highest rung. */
+function narrowTo(bare: Bare, height: number): void {
+  const above = bare.heights().filter((each) => each > height);
+  void linkTo(above.length === 0 ? null : bare.bitsPerSecond(Math.min(...above)));
+}
 
 function playHls(
   video: HTMLVideoElement,
@@ -75,6 +85,7 @@ function playHls(
     chooseHeight: (height) => {
       hls.nextLevel = hls.levels.findIndex((level) => level.height === height);
     },
+    bitsPerSecond: (height) => hls.levels.find((level) => level.height === height)?.bitrate ?? 0,
     loadHeight: (height) => {
       hls.loadLevel = hls.levels.findIndex((level) => level.height === height);
     },
@@ -115,6 +126,8 @@ function playShaka(
     height: () => player.getStats().height ?? null,
     heights: () => player.getVariantTracks().flatMap(({ height }) => height ?? []),
     chooseHeight: (height) => select(height, true),
+    bitsPerSecond: (height) =>
+      player.getVariantTracks().find((track) => track.height === height)?.bandwidth ?? 0,
     loadHeight: (height) => select(height, false),
   };
 }
@@ -136,7 +149,9 @@ function start(video: HTMLVideoElement): void {
   const glass = new GlassMeter(video);
   const stalls = new StallMeter();
   const asked = Number(query.get('changes') ?? 0);
-  const changes = new Changes(asked, bare.heights, bare.loadHeight);
+  const isNarrow = query.get('narrow') === '1';
+  const change = (height: number): void => (isNarrow ? narrowTo(bare, height) : bare.loadHeight(height));
+  const changes = new Changes(asked, bare.heights, change);
   setInterval(() => {
     const shouldMove = !video.paused && !video.seeking && !video.ended;
     stalls.sample({ nowMs: performance.now(), position: video.currentTime, shouldMove });

@@ -8,8 +8,8 @@
  * because nobody's measured bandwidth falls and rises that fast.
  */
 const PAUSE_MS = { min: 4_500, max: 8_500 };
-/** After this long without a change to be seen, another is asked for, milliseconds. */
-const UNSEEN_MS_MAX = 12_000;
+/** After this long without a change to be seen, another is asked for, milliseconds: players find out slowly that a link is wide again. */
+const UNSEEN_MS_MAX = 30_000;
 /** `/live/{stream}/{rendition}/{epoch}/{msn}.m4s` or `{msn}.{part}.m4s`. */
 const MEDIA = /\/([^/]+)\/\d+\/(\d+)(?:\.(\d+))?\.m4s$/;
 const SOUND = 'audio';
@@ -40,7 +40,7 @@ const NEWEST_KEPT = 8;
 export class Changes {
   readonly #asked: number;
   readonly #heights: () => number[];
-  readonly #load: (height: number) => void;
+  readonly #change: (height: number) => void;
   #rendition: string | null = null;
   /** The height that was asked for last, or the first on screen. */
   #height = 0;
@@ -52,10 +52,10 @@ export class Changes {
   readonly #stats: ChangeStats = { midSegment: 0, atSegment: 0, longestStillMs: 0, newest: [] };
 
   /** Asks for so many changes, from rung to rung; 0 only looks on. */
-  constructor(asked: number, heights: () => number[], load: (height: number) => void) {
+  constructor(asked: number, heights: () => number[], change: (height: number) => void) {
     this.#asked = asked;
     this.#heights = heights;
-    this.#load = load;
+    this.#change = change;
     new PerformanceObserver((list) => {
       for (const { name, startTime } of list.getEntries()) this.#requested(name, startTime);
     }).observe({ type: 'resource', buffered: true });
@@ -81,7 +81,7 @@ export class Changes {
     // When the change is seen another moment is drawn; none is where the player had gone there by itself.
     this.#nextAtMs = nowMs + UNSEEN_MS_MAX;
     this.#height = heights[(heights.indexOf(this.#height) + 1) % heights.length] ?? this.#height;
-    this.#load(this.#height);
+    this.#change(this.#height);
   }
 
   #requested(url: string, startMs: number): void {

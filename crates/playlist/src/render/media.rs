@@ -4,7 +4,7 @@ use media::{Epoch, MediaSequence, PartIndex, RenditionId, Slot};
 
 use super::iframes;
 use super::tags::{Text, Version};
-use crate::timeline::{Segment, micros};
+use crate::timeline::{Segment, extinf_micros, micros};
 use crate::{Listing, Settings, Timeline};
 
 /// How much of a playlist is wanted.
@@ -157,7 +157,7 @@ pub(super) fn skippable(listing: &Listing<'_>, rendition: &RenditionId) -> usize
         if distance >= boundary {
             break;
         }
-        distance += micros(segment.summary(rendition).duration);
+        distance += extinf_micros(segment.summary(rendition).duration);
         left -= 1;
     }
     left

@@ -8,12 +8,7 @@ use super::multivariant::Pathway;
 use crate::Settings;
 use crate::listing::Files;
 use crate::reload::Hint;
-use crate::timeline::{Part, micros};
-
-/// EXTINF is so much shorter than the segment, microseconds. Players add durations up as floating point numbers, and browsers round the
-/// times of what is buffered to microseconds. After a change of rendition in the middle of a segment, hls.js 1.7 has nothing but those
-/// sums: where a segment seems to end any later than its media in the buffer, hls.js takes it for unfinished and loads nothing more.
-const SHORT_MICROS: u64 = 4;
+use crate::timeline::{Part, extinf_micros, micros};
 
 /// EXT-X-VERSION (4.4.1.2, section 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,10 +90,9 @@ impl Text {
         self.line(format_args!("#EXT-X-I-FRAMES-ONLY"));
     }
 
-    /// EXTINF (4.4.4.1), with microseconds, [`SHORT_MICROS`] less than the segment lasts.
+    /// EXTINF (4.4.4.1) of a segment that lasts `duration`, with microseconds.
     pub(super) fn duration(&mut self, duration: Timestamp) {
-        let lasts = micros(duration);
-        self.line(format_args!("#EXTINF:{},", Micros(lasts.checked_sub(SHORT_MICROS).unwrap_or(lasts))));
+        self.line(format_args!("#EXTINF:{},", Micros(extinf_micros(duration))));
     }
 
     /// EXT-X-BYTERANGE (4.4.4.2) of the beginning of a segment.

@@ -13,7 +13,7 @@ use seal::{Object, Rendition, SealBody, SealKind};
 
 use crate::reload::{Edge, Hint};
 pub use check::Contradiction;
-pub(crate) use segment::{Closed, Whole, micros};
+pub(crate) use segment::{Closed, Whole, extinf_micros, micros};
 pub use segment::{Part, Row, Segment, SegmentKey};
 
 /// Smallest window: a playlist must span three target durations after a removal (RFC 8216bis 6.2.2), and Apple asks for six
@@ -135,7 +135,7 @@ impl Timeline {
             segment.closed.take_if(|closed| closed.by > sequence);
         }
         self.segments.retain(|segment| segment.is_closed() || !segment.rows.is_empty());
-        self.listed_micros = self.listed().map(Segment::shortest_micros).sum();
+        self.listed_micros = self.listed().map(Segment::shortest_extinf_micros).sum();
         self.ended.take_if(|ended| *ended > sequence);
         self.head = Some(sequence);
         before.into_iter().filter(|key| self.segments.iter().all(|segment| segment.key != *key)).collect()
@@ -249,7 +249,7 @@ impl Timeline {
     pub fn check_invariants(&self) {
         let listed = self.listed().len();
         assert!(listed <= self.settings.window_segments + SHORT_SEGMENTS_MAX, "window holds {listed} segments");
-        assert_eq!(self.listed_micros, self.listed().map(Segment::shortest_micros).sum());
+        assert_eq!(self.listed_micros, self.listed().map(Segment::shortest_extinf_micros).sum());
         assert!(self.segments.iter().rev().skip(1).all(Segment::is_closed), "only the last segment may be open");
         assert!(self.checkpoints.len() <= HISTORY_MAX + 1, "{} checkpoints", self.checkpoints.len());
         assert!(self.checkpoints.iter().is_sorted_by(|a, b| a.sequence < b.sequence && a.epoch <= b.epoch));
@@ -375,7 +375,7 @@ impl Timeline {
     fn close(&mut self, by: LogSequence, sealed: &[&Object]) -> bool {
         let Some(open) = self.segments.back_mut().filter(|segment| !segment.is_closed()) else { return false };
         open.close(by, sealed);
-        self.listed_micros += open.shortest_micros();
+        self.listed_micros += open.shortest_extinf_micros();
         true
     }
 
@@ -398,7 +398,7 @@ impl Timeline {
         let enough = u64::from(self.settings.target_duration_s) * 3_000_000;
         let window = self.settings.window_segments;
         while self.listed_len() > window {
-            let Some(first) = self.segments.front().map(Segment::shortest_micros) else { break };
+            let Some(first) = self.segments.front().map(Segment::shortest_extinf_micros) else { break };
             let rest = self.listed_micros.saturating_sub(first);
             if rest < enough && self.listed_len() <= window + SHORT_SEGMENTS_MAX {
                 break;

@@ -87,10 +87,21 @@ pub(crate) struct Whole {
     pub(crate) sync_length: Option<u64>,
 }
 
-/// Microseconds as durations are rendered, so that sums agree with what a client adds up.
+/// Microseconds that media lasts, rounded as the DURATION of a part is rendered.
 pub(crate) fn micros(duration: Timestamp) -> u64 {
     let micros = duration.rescale(media::Timescale::new(1_000_000).expect("not zero")).ticks;
     u64::try_from(micros).unwrap_or(0)
+}
+
+/// How much shorter than its segment EXTINF is, microseconds: more than EXTINF and a browser's buffer are rounded by (up to 1 µs each, and
+/// as much for the offset between them), and far less than a sample of sound. After a change of rendition in the middle of a segment hls.js 1.7
+/// adds durations up as floating point numbers. If a segment's end then lies behind the end of the buffer, hls.js takes the segment for
+/// unfinished and loads nothing more.
+const SHORT_MICROS: u64 = 4;
+
+/// EXTINF of a segment that lasts `duration`, microseconds: what clients add up, and so what the window and the skip boundary count.
+pub(crate) fn extinf_micros(duration: Timestamp) -> u64 {
+    micros(duration).saturating_sub(SHORT_MICROS).max(1)
 }
 
 impl Segment {
@@ -179,10 +190,16 @@ impl Segment {
         parts.fold(first, Timestamp::plus)
     }
 
-    /// How long it is in its shortest rendition, as rendered; 0 while it is open.
+    /// How long it is in its shortest rendition; 0 while it is open.
     pub(crate) fn shortest_micros(&self) -> u64 {
         let wholes = self.closed.iter().flat_map(|closed| &closed.wholes);
         wholes.map(|whole| micros(whole.duration)).min().unwrap_or(0)
+    }
+
+    /// Its EXTINF in its shortest rendition; 0 while it is open.
+    pub(crate) fn shortest_extinf_micros(&self) -> u64 {
+        let wholes = self.closed.iter().flat_map(|closed| &closed.wholes);
+        wholes.map(|whole| extinf_micros(whole.duration)).min().unwrap_or(0)
     }
 
     /// Whether a seal after `sequence` closed it.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::{Kind, Player, Progress};
+use super::{By, Changes, Kind, Player, Progress};
 
 /// Longer than any test.
 const SECONDS: &str = "86400";
@@ -27,12 +27,15 @@ pub(super) const fn drives(kind: Kind) -> bool {
     names(kind).is_some()
 }
 
-pub(super) fn start(kind: Kind, url: &str, config: &str, changes: u32) -> Player {
+pub(super) fn start(kind: Kind, url: &str, config: &str, changes: Changes) -> Player {
     let (player, browser) = names(kind).expect("a player that runs in a browser");
     let mut command = Command::new("node");
     command.args(["tests/browser.mjs", url, "--player", player, "--browser", browser]);
     command.args(["--seconds", SECONDS, "--size", "1280x800"]);
-    command.args(["--config", config, "--changes", &changes.to_string()]);
+    command.args(["--config", config, "--changes", &changes.count.to_string()]);
+    if changes.by == By::Bandwidth {
+        command.arg("--narrow");
+    }
     command.current_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../web"));
     Player::spawn(kind, &mut command, report, |now, line| now.complain(line))
 }

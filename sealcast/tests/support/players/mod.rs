@@ -65,6 +65,26 @@ impl Kind {
     }
 }
 
+/// What makes a player change rendition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// It is told to.
+    Choice,
+    /// Its link is too narrow for what it plays, and then wide again.
+    Bandwidth,
+}
+
+/// How often a player in a browser changes rendition, at random moments.
+#[derive(Debug, Clone, Copy)]
+pub struct Changes {
+    pub count: u32,
+    pub by: By,
+}
+
+impl Changes {
+    const NONE: Self = Self { count: 0, by: By::Choice };
+}
+
 /// What a player has said of itself so far.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
@@ -147,9 +167,9 @@ impl Player {
         std::fs::create_dir_all(home).expect("a directory");
         let url = &format!("{base}/live/{stream}/index.m3u8");
         match kind {
-            Kind::HlsJs | Kind::Shaka => browsers::start(kind, url, "{}", 0),
+            Kind::HlsJs | Kind::Shaka => browsers::start(kind, url, "{}", Changes::NONE),
             Kind::PageInChromium | Kind::PageInFirefox | Kind::PageInWebKit => {
-                browsers::start(kind, &format!("{base}/watch/{stream}"), "{}", 0)
+                browsers::start(kind, &format!("{base}/watch/{stream}"), "{}", Changes::NONE)
             }
             Kind::Ffmpeg => programs::ffmpeg(url, ca),
             Kind::Ffplay => programs::ffplay(url, ca),
@@ -160,11 +180,11 @@ impl Player {
 
     /// hls.js with a configuration of its integrator's on top.
     pub fn hls_js(url: &str, config: &str) -> Self {
-        browsers::start(Kind::HlsJs, url, config, 0)
+        browsers::start(Kind::HlsJs, url, config, Changes::NONE)
     }
 
-    /// A player in a browser that changes rendition so often, at random moments.
-    pub fn changing(kind: Kind, url: &str, changes: u32) -> Self {
+    /// A player in a browser that changes rendition.
+    pub fn changing(kind: Kind, url: &str, changes: Changes) -> Self {
         browsers::start(kind, url, "{}", changes)
     }
 
