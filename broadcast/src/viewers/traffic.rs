@@ -16,9 +16,9 @@ use media::{BitsPerSecond, Now};
 
 use super::routes::Kind;
 
-/// Largest piece handed to a connection at once, in bytes: large enough to cost nothing, small enough that a slow viewer's
-/// segment is counted as it goes out. Pieces are slices; nothing is copied.
-const PIECE_BYTES_MAX: usize = 64 * 1024;
+/// Largest piece handed to a connection at once, in bytes: large enough that an HTTP/1.1 connection sends much in one call, small enough
+/// that a slow viewer's segment is counted as it goes out. Pieces are slices; nothing is copied.
+const PIECE_BYTES_MAX: usize = 256 * 1024;
 
 /// Counters of one node's viewers' side.
 #[derive(Debug)]

@@ -34,7 +34,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use self::http2::{Driven, Requests};
-use self::transport::{Flush, Transport};
+pub use self::transport::{Flush, Transport};
 use crate::priority::{self, Hint, Paced, Sliced};
 use crate::{Redacted, tls};
 
@@ -60,7 +60,7 @@ const SEND_BUFFER_BYTES_MAX: usize = 2 * priority::AHEAD_BYTES_MAX;
 /// something more urgent, so it is little; what is in flight comes on top, and is not bounded by it.
 const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 /// The same on HTTP/1.1, where nothing could overtake the response of a connection: more at once is fewer wake-ups.
-const HTTP1_UNSENT_BYTES_MAX: u32 = 128 * 1024;
+const HTTP1_UNSENT_BYTES_MAX: u32 = 256 * 1024;
 /// Less than this in [`Limits::idle_timeout`], in bytes, is no progress of a response: 9 kbit/s at the default.
 const PROGRESS_BYTES_MIN: u64 = 64 * 1024;
 /// Room for uploads on one stream and on one connection, in bytes: a part of the ladder, and all of it at once.

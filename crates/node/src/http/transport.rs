@@ -3,6 +3,7 @@
 //! Records are collected here until they are sent, so that what a protocol writes piece by piece leaves in one call of the operating
 //! system: `h2` flushes after each frame, and a call costs as much as encrypting several records. Owns nothing of HTTP.
 
+use std::fmt;
 use std::io::{self, BufRead as _, IoSlice, Write as _};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,11 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Bytes that may be collected of one connection: four whole records, and what a header and the last slice add.
-const COLLECTED_BYTES_MAX: usize = 80 * 1024;
+const COLLECTED_BYTES: usize = 80 * 1024;
+/// The same where the peer takes all of it at once, and no other response waits for its turn: fewer calls for the same bytes.
+const COLLECTED_BYTES_MAX: usize = 4 * COLLECTED_BYTES;
 
 /// Who says that what was collected is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flush {
+pub enum Flush {
     /// The protocol, by flushing.
     ByProtocol,
     /// The driver, with [`Transport::poll_send`]; the protocol flushes more often than it has to.
@@ -26,7 +29,7 @@ pub(super) enum Flush {
 
 /// The transport of a connection. Clones are the same.
 #[derive(Clone)]
-pub(super) struct Transport {
+pub struct Transport {
     records: Arc<Mutex<Records>>,
     flush: Flush,
 }
@@ -36,23 +39,64 @@ struct Records {
     tls: ServerConnection,
     /// What was written and has not all been sent, in bytes before encryption.
     unsent_bytes: usize,
+    room: Room,
+}
+
+/// How much may be collected: more for a peer that takes everything at once, little for one that reads slowly and would hold it. Pure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Room {
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Room {
+    const fn new(flush: Flush) -> Self {
+        let bytes_max = match flush {
+            Flush::ByProtocol => COLLECTED_BYTES_MAX,
+            // The order of the responses is decided again after so many bytes.
+            Flush::ByDriver => COLLECTED_BYTES,
+        };
+        Self { bytes: COLLECTED_BYTES, bytes_max }
+    }
+
+    /// All that was collected has been sent.
+    const fn after_sending(self, bytes: usize) -> Self {
+        let doubled = if self.bytes * 2 < self.bytes_max { self.bytes * 2 } else { self.bytes_max };
+        Self { bytes: if bytes < self.bytes { self.bytes } else { doubled }, ..self }
+    }
+
+    /// The peer does not take any more for now.
+    const fn after_blocking(self) -> Self {
+        Self { bytes: COLLECTED_BYTES, ..self }
+    }
 }
 
 impl Transport {
     /// Takes over after the handshake.
-    pub(super) fn new(tcp: TcpStream, mut tls: ServerConnection, flush: Flush) -> Self {
-        tls.set_buffer_limit(Some(COLLECTED_BYTES_MAX));
-        let records = Records { tcp, tls, unsent_bytes: 0 };
+    pub fn new(tcp: TcpStream, mut tls: ServerConnection, flush: Flush) -> Self {
+        let room = Room::new(flush);
+        tls.set_buffer_limit(Some(room.bytes));
+        let records = Records { tcp, tls, unsent_bytes: 0, room };
         Self { records: Arc::new(Mutex::new(records)), flush }
     }
 
     /// Sends what was collected. Ready with its length before encryption once all of it has left for the operating system.
-    pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    ///
+    /// # Errors
+    /// When the peer is gone.
+    pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.lock().poll_send(cx)
     }
 
     fn lock(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says nothing of the peer.
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("flush", &self.flush).finish_non_exhaustive()
     }
 }
 
@@ -62,11 +106,23 @@ impl Records {
             match self.tls.write_tls(&mut Blocking { tcp: &mut self.tcp, cx }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.give(self.room.after_blocking());
+                    return Poll::Pending;
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        Poll::Ready(Ok(std::mem::take(&mut self.unsent_bytes)))
+        let sent_bytes = std::mem::take(&mut self.unsent_bytes);
+        self.give(self.room.after_sending(sent_bytes));
+        Poll::Ready(Ok(sent_bytes))
+    }
+
+    fn give(&mut self, room: Room) {
+        if room != self.room {
+            self.room = room;
+            self.tls.set_buffer_limit(Some(room.bytes));
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -183,5 +239,28 @@ impl io::Write for Blocking<'_, '_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_grows_for_a_peer_that_takes_all_at_once_and_is_lost_by_one_that_does_not() {
+        let mut room = Room::new(Flush::ByProtocol);
+        room = room.after_sending(COLLECTED_BYTES - 1);
+        assert_eq!(room.bytes, COLLECTED_BYTES, "it had not needed more");
+        for expected in [2, 4, 4] {
+            room = room.after_sending(room.bytes);
+            assert_eq!(room.bytes, expected * COLLECTED_BYTES);
+        }
+        assert_eq!(room.after_blocking(), Room::new(Flush::ByProtocol));
+    }
+
+    #[test]
+    fn room_does_not_grow_where_responses_take_turns() {
+        let room = Room::new(Flush::ByDriver);
+        assert_eq!(room.after_sending(room.bytes), room);
     }
 }
