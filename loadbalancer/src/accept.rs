@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use node::CancellationToken;
 use node::http::Counted;
-use node::priority::Connection;
 use pingora::apps::ServerApp as _;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
@@ -99,10 +98,9 @@ async fn connection(
         metrics::counter!("loadbalancer_handshakes_failed_total").increment(1);
         return;
     };
-    let connection = Connection::default();
-    let transport = Transport::new(stream, connection.clone());
+    let transport = Transport::new(stream);
     if transport.is_http2() {
-        return http2::serve(transport, connection, app, stopping).await;
+        return http2::serve(transport, app, stopping).await;
     }
     let mut next: Option<pingora::protocols::Stream> = Some(Box::new(transport));
     while let Some(stream) = next {

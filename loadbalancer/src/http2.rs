@@ -3,7 +3,10 @@
 //! Pingora's own loop spawns the requests where nothing can be put around them. Here each is [`Gated`], so that the responses
 //! of a connection go by urgency (RFC 9218): the proxy's filters say when a response begins and what it hands over.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use node::priority::{AHEAD_BYTES_MAX, Connection, Gated, SLICE_BYTES_MAX};
@@ -36,23 +39,19 @@ const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves a connection until the viewer ends it, it is unused, or `stopping`: then until its requests have ended.
-pub(crate) async fn serve(
-    transport: Transport,
-    connection: Connection,
-    app: &Arc<HttpProxy<Balancer>>,
-    mut stopping: watch::Receiver<bool>,
-) {
+pub(crate) async fn serve(transport: Transport, app: &Arc<HttpProxy<Balancer>>, mut stopping: watch::Receiver<bool>) {
     let digest = Arc::new(transport.digest());
     let viewer = viewer::current().expect("a connection is served in its scope");
-    let handshake = tokio::time::timeout(PREFACE_TIMEOUT, server::handshake(Box::new(transport), Some(options())));
-    let Ok(Ok(mut http2)) = handshake.await else { return };
+    let driver = Driver { records: transport.records(), order: Connection::default() };
+    let handshake = driver.drive(server::handshake(Box::new(transport), Some(options())));
+    let Ok(Ok(mut http2)) = tokio::time::timeout(PREFACE_TIMEOUT, handshake).await else { return };
     // Requests that are under way when the connection ends find it out themselves, and cancel what they asked for.
     let mut requests = JoinSet::new();
     let mut malformed = 0;
     let mut ending = false;
     loop {
         let accepted = tokio::select! {
-            accepted = HttpSession::from_h2_conn(&mut http2, digest.clone()) => accepted,
+            accepted = driver.drive(HttpSession::from_h2_conn(&mut http2, digest.clone())) => accepted,
             Some(_) = requests.join_next() => continue,
             _ = stopping.changed(), if !ending => {
                 http2.graceful_shutdown();
@@ -67,7 +66,7 @@ pub(crate) async fn serve(
                 let request = async move {
                     app.process_new_http(ServerSession::new_http2(session), &stopping).await;
                 };
-                requests.spawn(Gated::new(&connection, Box::pin(viewer.clone().scope(request))));
+                requests.spawn(Gated::new(&driver.order, Box::pin(viewer.clone().scope(request))));
             }
             Ok(Some(H2Accept::Rejected)) if malformed < MALFORMED_MAX => malformed += 1,
             Ok(Some(H2Accept::Rejected) | None) | Err(_) => break,
@@ -75,6 +74,35 @@ pub(crate) async fn serve(
     }
     drop(http2);
     requests.detach_all();
+}
+
+/// Sends what the protocol has written, in one call of the operating system for all that a pass makes.
+struct Driver {
+    records: node::http::Transport,
+    order: Connection,
+}
+
+impl Driver {
+    /// Runs what drives the protocol.
+    async fn drive<F: Future>(&self, protocol: F) -> F::Output {
+        let mut protocol = pin!(protocol);
+        poll_fn(|cx| {
+            self.order.driven_by(cx.waker());
+            let polled = protocol.as_mut().poll(cx);
+            // If the viewer is gone, the protocol finds it out when it reads.
+            if let Poll::Ready(Ok(bytes)) = self.records.poll_send(cx) {
+                self.order.flushed(bytes);
+            }
+            polled
+        })
+        .await
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.order.close();
+    }
 }
 
 fn options() -> H2Options {

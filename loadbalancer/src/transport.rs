@@ -1,4 +1,5 @@
-//! A viewer's TLS connection in the shape that Pingora wants. Its own adds buffers of tens of kilobytes to each.
+//! A viewer's TLS connection in the shape that Pingora wants. Its own adds buffers of tens of kilobytes to each, and sends what it is
+//! given piece by piece; here records leave together ([`node::http::Transport`]).
 
 use std::io;
 use std::os::fd::{AsRawFd as _, RawFd};
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use node::priority::{Connection, Paced};
+use node::http::Flush;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     ALPN, Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
@@ -20,18 +21,37 @@ use tokio_rustls::server::TlsStream;
 /// A viewer's connection after the handshake.
 #[derive(Debug)]
 pub(crate) struct Transport {
-    stream: Paced<TlsStream<TcpStream>>,
+    records: node::http::Transport,
     socket: Arc<SocketDigest>,
+    id: RawFd,
+    protocol: Protocol,
+}
+
+/// What the viewer speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
 }
 
 impl Transport {
-    pub(crate) fn new(stream: TlsStream<TcpStream>, connection: Connection) -> Self {
-        let socket = Arc::new(SocketDigest::from_raw_fd(stream.as_raw_fd()));
-        Self { stream: Paced::new(stream, connection), socket }
+    pub(crate) fn new(stream: TlsStream<TcpStream>) -> Self {
+        let id = stream.as_raw_fd();
+        let (tcp, tls) = stream.into_inner();
+        let is_http2 = tls.alpn_protocol() == Some(b"h2");
+        let (protocol, flush) =
+            if is_http2 { (Protocol::Http2, Flush::ByDriver) } else { (Protocol::Http1, Flush::ByProtocol) };
+        let socket = Arc::new(SocketDigest::from_raw_fd(id));
+        Self { records: node::http::Transport::new(tcp, tls, flush), socket, id, protocol }
+    }
+
+    /// What the driver of an HTTP/2 connection sends.
+    pub(crate) fn records(&self) -> node::http::Transport {
+        self.records.clone()
     }
 
     pub(crate) fn is_http2(&self) -> bool {
-        self.stream.get_ref().get_ref().1.alpn_protocol() == Some(b"h2")
+        self.protocol == Protocol::Http2
     }
 
     pub(crate) fn digest(&self) -> Digest {
@@ -41,13 +61,19 @@ impl Transport {
 
 impl AsyncRead for Transport {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        // Pingora flushes at the end of a body, and reads whenever it waits for more of it: a viewer gets what there is.
+        if self.protocol == Protocol::Http1
+            && let Poll::Ready(sent) = self.records.poll_send(cx)
+        {
+            sent?;
+        }
+        Pin::new(&mut self.records).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Transport {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        Pin::new(&mut self.records).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -55,19 +81,19 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.records).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.records.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.records).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.records).poll_shutdown(cx)
     }
 }
 
@@ -75,13 +101,13 @@ impl AsyncWrite for Transport {
 impl Shutdown for Transport {
     async fn shutdown(&mut self) {
         // The viewer may be gone already.
-        let _ = self.stream.shutdown().await;
+        let _ = self.records.shutdown().await;
     }
 }
 
 impl UniqueID for Transport {
     fn id(&self) -> RawFd {
-        self.stream.get_ref().as_raw_fd()
+        self.id
     }
 }
 
