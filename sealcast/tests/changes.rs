@@ -97,7 +97,7 @@ async fn soak_shaka_plays_on_after_changes_in_the_middle_of_segments() {
 async fn plays_on_after_three_changes_in_mid_segment(kind: Kind) {
     let stream = Stream { b_frames: 3, pass_through: "auto" };
     // Half of all changes fall there.
-    for (kind, changed) in change(stream, &[kind], told(60), 3).await {
+    for (kind, changed) in change(stream, &[kind], told(20), 3).await {
         assert!(changed.mid_segment >= 3, "{}: {changed:?}", kind.name());
         assert!(changed.longest_still_ms <= STILL_MS_MAX, "{}: {changed:?}", kind.name());
     }
