@@ -118,7 +118,7 @@ async fn soak_players_change_rendition_two_hundred_times() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "soak: 100 changes of two players, each when it finds its link narrow or wide: half an hour"]
+#[ignore = "soak: 100 changes of two players; does not pass yet: the narrow link starves the player before hls.js leaves the rung"]
 async fn soak_players_change_rendition_with_their_bandwidth() {
     let stream = Stream { b_frames: 3, pass_through: "auto" };
     let changes = Changes { count: 100, by: By::Bandwidth };
