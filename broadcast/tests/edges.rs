@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
-use media::ObjectName;
+use media::{ObjectName, Slot};
 use messages::AlertReason;
 use node::CancellationToken;
 use support::studio::{Row, Studio, sha256};
@@ -68,7 +68,11 @@ async fn edge_follows_for_its_viewers_and_fetches_each_object_once() {
     assert!(String::from_utf8_lossy(&streams.1).contains("\"demo\""), "it is listed all the same");
 
     assert_alike(&stage.nodes.iter().collect::<Vec<_>>(), &stage.studio).await;
-    assert_eq!(stage.pulls().await, 0, "playlists need no bytes");
+    let newest =
+        stage.rows.last().unwrap().objects.iter().filter(|(name, _)| matches!(name.slot, Slot::Part { .. })).count()
+            as u64;
+    let ahead = stage.pulls().await;
+    assert!(ahead <= newest, "playlists need no bytes, but for the newest parts, fetched ahead: {ahead} pulls");
     let mut objects = 0;
     for (name, bytes) in stage.objects() {
         let path = name.to_string();
