@@ -79,6 +79,8 @@ fn merged(before: &str, delta: &str) -> String {
         kept = format!("{map}\n{kept}");
     }
     let line = format!("#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}\n");
+    // The delta update states the map for what it lists; there is only one here.
+    let delta = delta.replacen(&format!("{map}\n"), "", 1);
     delta.replace(&line, &kept).replace("#EXT-X-VERSION:9\n", "#EXT-X-VERSION:6\n")
 }
 

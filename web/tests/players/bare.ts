@@ -142,6 +142,10 @@ function start(video: HTMLVideoElement): void {
     firstFrame = { sinceNavigationMs: shownMs, sincePlaylistMs: shownMs - askedMs };
   });
   const failed = (failure: Failure): void => void errors.push({ at: Date.now(), ...failure });
+  // What the browser's own pipeline says of it: players name only the kind.
+  video.addEventListener('error', () =>
+    failed({ fatal: true, details: `media element: ${video.error?.code} ${video.error?.message}` }),
+  );
   const config = JSON.parse(query.get('config') ?? '{}') as object;
   const play = kind === 'shaka' ? playShaka : playHls;
   const bare = play(video, query.get('url') ?? '', config, failed);

@@ -156,7 +156,8 @@ export class Origin {
       '#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=24.000,HOLD-BACK=12.000,PART-HOLD-BACK=1.605',
       '#EXT-X-MEDIA-SEQUENCE:0',
       '#EXT-X-PART-INF:PART-TARGET=0.535',
-      skipped > 0 ? `#EXT-X-SKIP:SKIPPED-SEGMENTS=${skipped}` : '#EXT-X-MAP:URI="0/init.mp4"',
+      ...(skipped > 0 ? [`#EXT-X-SKIP:SKIPPED-SEGMENTS=${skipped}`] : []),
+      '#EXT-X-MAP:URI="0/init.mp4"',
     ];
     for (let segment = skipped; segment < segments; segment += 1) {
       const first = segment * PARTS_PER_SEGMENT;

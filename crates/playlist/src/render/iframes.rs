@@ -33,7 +33,7 @@ pub fn iframes<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, ext
     if skipped > 0 {
         text.skip(skipped);
     }
-    let mut place = Place::after(&listing, skipped);
+    let mut place = Place::default();
     for segment in listing.listed().skip(skipped) {
         place.write(&mut text, segment, rendition);
         let summary = segment.summary(rendition);

@@ -43,7 +43,7 @@ pub fn media<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, exten
     if skipped > 0 {
         text.skip(skipped);
     }
-    let mut place = Place::after(&listing, skipped);
+    let mut place = Place::default();
     for (index, segment) in listing.segments().enumerate().skip(skipped) {
         place.write(&mut text, segment, rendition);
         if index >= in_parts {
@@ -65,17 +65,12 @@ pub(super) fn header(text: &mut Text, settings: &Settings, first: &Segment) {
     text.discontinuity_sequence(first.discontinuity.0.saturating_sub(u64::from(first.after_break)));
 }
 
-/// The epoch whose init segment applies, as a playlist grows.
+/// The epoch whose init segment applies, as a playlist grows. A delta update states it anew for the first segment that is not skipped: a client
+/// may know it from within the skipped ones (6.2.5.1), but Shaka 5 does not look there, and plays one rendition with another's init segment.
 #[derive(Debug, Default)]
 pub(super) struct Place(Option<Epoch>);
 
 impl Place {
-    /// After so many segments that are skipped: the client has what applies from within them (6.2.5.1).
-    pub(super) fn after(listing: &Listing<'_>, skipped: usize) -> Self {
-        let last_skipped = skipped.checked_sub(1).and_then(|index| listing.segments().nth(index));
-        Self(last_skipped.map(|segment| segment.key.epoch))
-    }
-
     /// The tags that apply to a segment and to all of its parts, and so stand before both (4.4.4.9). EXT-X-MAP applies until the next
     /// one (4.4.4.5), and so to gaps too: each epoch states its own, also where it does not have the rendition. What applies to a segment
     /// then does not change when those before it leave (6.2.1).

@@ -104,10 +104,8 @@ impl Playlist {
             // Parts that old are not listed any more.
             merged.segments.push(Segment { parts: vec![], ..segment.clone() });
         }
-        let inherited = merged.segments.last().and_then(|segment| segment.map.clone());
-        let inherit = |segment: &Segment| Segment { map: segment.map.clone().or(inherited.clone()), ..segment.clone() };
-        merged.segments.extend(delta.segments.iter().map(inherit));
-        merged.open = delta.open.as_ref().map(inherit);
+        // Nothing is inherited from what was skipped: each segment's map stands in the delta update itself.
+        merged.segments.extend(delta.segments.iter().cloned());
         Some(merged)
     }
 }
