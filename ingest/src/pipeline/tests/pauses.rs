@@ -125,7 +125,7 @@ fn encoded_rung_is_a_lookahead_behind_its_source_and_no_more() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=640x360:rate=30:duration=4", "-g 60 -bf 0");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    for (preset, behind) in [(Preset::Superfast, 0), (Preset::Veryfast, 4), (Preset::Medium, 4)] {
+    for (preset, behind) in [(Preset::Superfast, 0), (Preset::Veryfast, 2), (Preset::Medium, 2)] {
         let config = Config { preset, ..config(&[180, 90], PassThrough::Auto) };
         let (feeder, mut outputs) = start(config).unwrap();
         let inputs = read_file(&path).unwrap();
