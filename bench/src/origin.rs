@@ -32,6 +32,10 @@ rungs = [{ short_side = 720 }, { short_side = 480 }, { short_side = 360 }]
 pass_through = \"never\"
 ";
 
+/// A picture that needs all the bits it is given, on every rung, as a film does: on `sealcast up`, and for `source`.
+pub(crate) const FILM: &str = "[test_source]\nbit_rate = 4_000_000\ngrain = 24\n";
+const FILM_FLAGS: &[&str] = &["--bit-rate", "4000000", "--grain", "24"];
+
 /// How nginx-rtmp cuts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cut {
@@ -75,21 +79,21 @@ impl Origin {
 
     /// nginx with its RTMP module, over plain HTTP, with the picture that `sealcast up` shows.
     pub(crate) fn nginx(cut: Cut) -> anyhow::Result<Self> {
-        Self::nginx_with(LOOPBACK, cut, false)
+        Self::nginx_with(LOOPBACK, cut, None)
     }
 
-    /// The same with a ladder, which its documentation has `ffmpeg` make.
-    pub(crate) fn nginx_ladder(host: &str, cut: Cut) -> anyhow::Result<Self> {
-        Self::nginx_with(host, cut, true)
+    /// The same with [`FILM`] and a ladder, which its documentation has `ffmpeg` make.
+    pub(crate) fn nginx_film_ladder(host: &str, cut: Cut) -> anyhow::Result<Self> {
+        Self::nginx_with(host, cut, Some(FILM_FLAGS))
     }
 
-    fn nginx_with(host: &str, cut: Cut, ladder: bool) -> anyhow::Result<Self> {
+    fn nginx_with(host: &str, cut: Cut, film_ladder: Option<&[&str]>) -> anyhow::Result<Self> {
         ensure!(Path::new(RTMP_MODULE).exists(), "{RTMP_MODULE} is missing: scripts/setup.sh test");
         let directory = tempfile::tempdir()?;
         let (rtmp, http) = (free_port()?, free_port()?);
         let config = directory.path().join("nginx.conf");
         let place = Place { directory: directory.path(), host, rtmp, http };
-        std::fs::write(&config, nginx_conf(&place, cut, ladder)?)?;
+        std::fs::write(&config, nginx_conf(&place, cut, film_ladder.is_some())?)?;
         let mut command = Command::new(if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" });
         command.arg("-p").arg(directory.path()).arg("-e").arg(directory.path().join("error.log")).arg("-c").arg(config);
         let mut children = vec![spawn(&mut command).context("nginx is missing: scripts/setup.sh test")?];
@@ -97,8 +101,9 @@ impl Origin {
         let mut source = Command::new(std::env::current_exe()?.with_file_name("source"));
         source.arg(format!("rtmp://127.0.0.1:{rtmp}/live")).args(["--key", "demo"]);
         source.args(["--keyframe-interval", &cut.keyframe_ms.to_string()]);
+        source.args(film_ladder.unwrap_or_default());
         children.insert(0, spawn(&mut source).context("source is not built: make build")?);
-        if ladder {
+        if film_ladder.is_some() {
             children
                 .insert(0, spawn(&mut ladder_encoder(rtmp, cut)).context("ffmpeg is missing: scripts/setup.sh test")?);
         }

@@ -110,6 +110,8 @@ pub(crate) struct TestSource {
     pub frame_rate: u32,
     /// Bits per second of the picture. Default: 2,500,000.
     pub bit_rate: u64,
+    /// Film grain, 0 to 64: what makes the picture need its bits. Default: 0, none.
+    pub grain: u8,
 }
 
 impl Default for TestSource {
@@ -120,6 +122,7 @@ impl Default for TestSource {
             height: 720,
             frame_rate: 30,
             bit_rate: 2_500_000,
+            grain: 0,
         }
     }
 }

@@ -344,6 +344,7 @@ fn test_source(settings: &settings::File, ready: &Ready) -> anyhow::Result<sourc
         height: test.height,
         frame_rate: test.frame_rate.into(),
         bit_rate: test.bit_rate,
+        grain: test.grain,
         ..source::Config::default()
     })
 }

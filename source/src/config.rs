@@ -28,6 +28,8 @@ pub struct Config {
     pub bit_rate: u64,
     /// x264 preset. Default `superfast`.
     pub preset: String,
+    /// Film grain, 0 to 64 of 255: what makes the picture need its bits. Default 0, none.
+    pub grain: u8,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             keyframe_interval_ms: 2_000,
             bit_rate: 2_500_000,
             preset: "superfast".to_owned(),
+            grain: 0,
         }
     }
 }
@@ -154,6 +157,9 @@ impl Config {
         if !(50_000..=100_000_000).contains(&self.bit_rate) {
             return invalid("bit rate", self.bit_rate.to_string(), "50000 to 100000000 bit/s");
         }
+        if self.grain > 64 {
+            return invalid("grain", self.grain.to_string(), "0 to 64");
+        }
         Ok(())
     }
 
@@ -172,7 +178,7 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, width, height, frame_rate, keyframe_interval_ms, bit_rate, preset, .. } = self;
+        let Self { file, width, height, frame_rate, keyframe_interval_ms, bit_rate, preset, grain, .. } = self;
         f.debug_struct("Config")
             .field("url", &self.server())
             .field("key", &"…")
@@ -182,6 +188,7 @@ impl fmt::Debug for Config {
             .field("keyframe_interval_ms", keyframe_interval_ms)
             .field("bit_rate", bit_rate)
             .field("preset", preset)
+            .field("grain", grain)
             .finish()
     }
 }
@@ -212,6 +219,7 @@ mod tests {
             ("frame rate", Config { frame_rate: 0.into(), ..ok() }),
             ("keyframe interval", Config { keyframe_interval_ms: 0, ..ok() }),
             ("bit rate", Config { bit_rate: 2_500, ..ok() }),
+            ("grain", Config { grain: 65, ..ok() }),
         ] {
             assert!(bad.check().unwrap_err().to_string().starts_with(name), "{name}");
         }

@@ -50,7 +50,7 @@ impl VideoEncoder {
         let encoder = video.open_with(options).with_context(|| {
             format!("x264 refused {}x{} with preset {:?}", pattern.width, pattern.height, pattern.preset)
         })?;
-        let painter = Painter::new(usize::try_from(pattern.width)?, usize::try_from(pattern.height)?);
+        let painter = Painter::new(usize::try_from(pattern.width)?, usize::try_from(pattern.height)?, pattern.grain);
         Ok(Self { encoder, painter, pattern: pattern.clone() })
     }
 
@@ -77,7 +77,7 @@ impl VideoEncoder {
         let stride = picture.stride(0);
         let (width, height) = (usize::try_from(self.pattern.width)?, usize::try_from(self.pattern.height)?);
         let mut luma = Luma { pixels: picture.data_mut(0), width, height, stride };
-        Painter::draw(&mut luma, index.unsigned_abs(), time);
+        self.painter.draw(&mut luma, index.unsigned_abs(), time);
         picture.set_pts(Some(index));
         self.encoder.send_frame(&picture)?;
         let mut packets = Vec::new();

@@ -33,7 +33,7 @@ pub struct Flags {
     #[arg(long)]
     key_file: Option<PathBuf>,
     /// Loop this file (H.264 and AAC) as it is instead of the pattern
-    #[arg(long, conflicts_with_all = ["size", "frame_rate", "keyframe_interval", "bit_rate", "preset"])]
+    #[arg(long, conflicts_with_all = ["size", "frame_rate", "keyframe_interval", "bit_rate", "preset", "grain"])]
     file: Option<PathBuf>,
     /// Size of the picture in pixels, both even
     #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "1280x720", value_parser = size)]
@@ -50,6 +50,9 @@ pub struct Flags {
     /// x264 preset
     #[arg(long, default_value = "superfast")]
     preset: String,
+    /// Film grain, 0 (none) to 64: with 24 or more the picture needs all its bits, as a film does
+    #[arg(long, default_value_t = 0)]
+    grain: u8,
 }
 
 fn size(text: &str) -> Result<(u32, u32), String> {
@@ -77,6 +80,7 @@ impl TryFrom<Flags> for Config {
             keyframe_interval_ms: flags.keyframe_interval,
             bit_rate: flags.bit_rate,
             preset: flags.preset,
+            grain: flags.grain,
         })
     }
 }

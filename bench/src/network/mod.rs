@@ -1,5 +1,5 @@
 //! Viewers behind real networks: how often the picture stands still, how old it is, and how large. Peer: the same player on nginx-rtmp's HLS
-//! with the same ladder, in the same run.
+//! with the same ladder, in the same run. The picture has grain, so that each rung takes the bits it may, as with a film.
 
 mod link;
 mod shaper;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::Figure;
 use crate::joins::load;
-use crate::origin::{Cut, LADDER, Origin, SETTLE_BETWEEN};
+use crate::origin::{Cut, FILM, LADDER, Origin, SETTLE_BETWEEN};
 use crate::viewer::{Browser, Seen, Viewer};
 use link::{Link, SERVER};
 use shaper::{OPEN, Shape};
@@ -61,11 +61,11 @@ struct Watched {
 pub(crate) fn measure(seconds: f64) -> anyhow::Result<Vec<Figure>> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let link = Link::open()?;
-        let origin = Origin::sealcast_at(SERVER, LADDER)?;
+        let origin = Origin::sealcast_at(SERVER, &format!("{LADDER}{FILM}"))?;
         let page = ("our page", origin.page()?);
         let ours = watch(&link, &[page, ("hls.js", origin.hls_js()), ("Shaka", origin.shaka())], seconds).await?;
         drop(origin);
-        let origin = Origin::nginx_ladder(SERVER, PEER)?;
+        let origin = Origin::nginx_film_ladder(SERVER, PEER)?;
         let theirs = watch(&link, &[("hls.js", origin.hls_js()), ("Shaka", origin.shaka())], seconds).await?;
         Ok(ours.iter().map(|watched| figure(watched, &theirs)).collect())
     })
