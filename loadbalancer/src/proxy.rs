@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::placement::Viewer;
+use http::Method;
 use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
 use media::{NodeId, StreamId};
 use node::CancellationToken;
@@ -14,7 +15,7 @@ use node::priority::{self, Hint, Priority};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{ALPN, HttpPeer};
 use pingora::{Error, ErrorType, Result, RetryType};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -74,6 +75,28 @@ pub(crate) struct Request {
     target: Option<Target>,
     /// Kept until there is a connection to the node.
     connecting: Option<OwnedSemaphorePermit>,
+    /// How it may go to nodes.
+    way: Way,
+    /// Its place on an HTTP/1.1 connection to the node, kept until it has ended; `None` over HTTP/2.
+    http1: Option<OwnedSemaphorePermit>,
+}
+
+/// Over which protocol a request goes to nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Way {
+    /// Over HTTP/2, where requests that nodes hold back cost a stream and not a connection.
+    #[default]
+    Shared,
+    /// Over HTTP/1.1 while the node has a place.
+    Own,
+}
+
+impl Way {
+    fn of(request: &RequestHeader) -> Self {
+        let is_blocking = request.uri.query().is_some_and(|query| query.contains("_HLS_msn"));
+        let is_own = request.method == Method::GET && request.uri.path().starts_with("/live/") && !is_blocking;
+        if is_own { Self::Own } else { Self::Shared }
+    }
 }
 
 impl Request {
@@ -181,6 +204,7 @@ impl ProxyHttp for Balancer {
             return Ok(true);
         }
         session.set_write_timeout(Some(WRITE_TIMEOUT));
+        request.way = Way::of(session.req_header());
         request.stream = stream_of(session.req_header().uri.path());
         let cookies = session.req_header().headers.get_all(COOKIE);
         let token = cookies
@@ -216,7 +240,9 @@ impl ProxyHttp for Balancer {
         let target = self.choose(request).await?;
         request.placed(&target.node);
         request.tried.push(target.node.clone());
-        let peer = upstream::peer(&target, &self.trust);
+        request.http1 = if request.way == Way::Own { target.door.try_http1() } else { None };
+        let protocol = if request.http1.is_some() { ALPN::H1 } else { ALPN::H2 };
+        let peer = upstream::peer(&target, protocol, &self.trust);
         request.target = Some(target);
         Ok(Box::new(peer))
     }
@@ -334,18 +360,23 @@ impl ProxyHttp for Balancer {
         session: &mut Session,
         mut error: Box<Error>,
         request: &mut Request,
-        _client_reused: bool,
+        is_reused: bool,
     ) -> Box<Error> {
         // Only a fault of the node counts against it; a viewer that hangs up is no news.
         if *error.esource() == pingora::ErrorSource::Upstream {
-            if is_refusal(&error) {
+            let is_unanswered = session.response_written().is_none();
+            if is_reused && request.http1.is_some() && is_unanswered && is_closed(&error) {
+                // The node may have ended the connection while nothing was asked on it. If it is gone itself, HTTP/2 finds it out.
+                request.way = Way::Shared;
+                request.tried.pop();
+            } else if is_refusal(&error) {
                 // It may be asked again, on another connection.
                 request.tried.pop();
             } else if ![NODE_IS_STOPPING, NODE_IS_AN_EDGE].contains(error.etype()) {
                 self.node_failed(request, &error);
             }
             let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
-            error.set_retry(repeatable && session.response_written().is_none());
+            error.set_retry(repeatable && is_unanswered);
         }
         error
     }
@@ -423,6 +454,11 @@ async fn respond(session: &mut Session, status: u16, line: &'static str, retry_a
 fn is_refusal(error: &Error) -> bool {
     matches!(error.retry, RetryType::Decided(true))
         && !matches!(error.etype(), ErrorType::H2Downgrade | ErrorType::InvalidH2)
+}
+
+/// The connection ended.
+fn is_closed(error: &Error) -> bool {
+    [ErrorType::ConnectionClosed, ErrorType::ReadError, ErrorType::WriteError].contains(error.etype())
 }
 
 /// Shared caches may keep the answer: no cookie goes on it, or they would put one viewer's on all.

@@ -1,5 +1,6 @@
-//! How the balancer connects to nodes: many requests on few connections, and no request in another's way. That the server is the
-//! node is checked in [`crate::certificate`].
+//! How the balancer connects to nodes: over HTTP/1.1 for what a node answers at once, while there is a place, and over HTTP/2 for the
+//! rest, many requests on few connections. No request is in another's way. That the server is the node is checked in
+//! [`crate::certificate`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,9 @@ const STREAMS_MAX: usize = 100;
 /// Connections that are being made to one node at once. Requests that find none wait for these instead of making one each:
 /// after a start, thousands of blocked viewers come at the same moment.
 const CONNECTS_MAX: usize = 4;
+/// Requests at once to one node over HTTP/1.1, each on a connection of its own: 1/32 of what a node takes by default. More
+/// go over HTTP/2.
+const HTTP1_REQUESTS_MAX: usize = 128;
 /// Longest wait for a connection to a node; it is in the same cluster.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest silence of a node within one response. A node answers a blocked request within 3 target durations of at most 30 s
@@ -39,23 +43,31 @@ const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX as u32 * STREAM_WINDOW_BYTES;
 
 /// Lets requests to one node through to its connections. Clones are the same door.
 #[derive(Debug, Clone)]
-pub(crate) struct Door(Arc<Semaphore>);
+pub(crate) struct Door {
+    connects: Arc<Semaphore>,
+    http1: Arc<Semaphore>,
+}
 
 impl Default for Door {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(CONNECTS_MAX)))
+        Self { connects: Arc::new(Semaphore::new(CONNECTS_MAX)), http1: Arc::new(Semaphore::new(HTTP1_REQUESTS_MAX)) }
     }
 }
 
 impl Door {
     /// Goes through without waiting. The permit is kept until the request has its connection.
     pub(crate) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
-        self.0.clone().try_acquire_owned().ok()
+        self.connects.clone().try_acquire_owned().ok()
+    }
+
+    /// A place on a connection of its own, if one is free. The permit is kept until the request has ended.
+    pub(crate) fn try_http1(&self) -> Option<OwnedSemaphorePermit> {
+        self.http1.clone().try_acquire_owned().ok()
     }
 
     /// Resolves when there is room. Those that wait at the same time go one by one.
     pub(crate) async fn enter(&self) -> OwnedSemaphorePermit {
-        self.0.clone().acquire_owned().await.expect("it is never closed")
+        self.connects.clone().acquire_owned().await.expect("it is never closed")
     }
 }
 
@@ -93,7 +105,7 @@ impl Trust {
 }
 
 /// What Pingora needs to know to send a request to a node.
-pub(crate) fn peer(target: &Target, trust: &Trust) -> HttpPeer {
+pub(crate) fn peer(target: &Target, protocol: ALPN, trust: &Trust) -> HttpPeer {
     // The certificate names the node, wherever it runs.
     let mut peer = HttpPeer::new(target.address, true, target.node.to_string());
     let dial = Dial::new(target.line.clone());
@@ -101,7 +113,7 @@ pub(crate) fn peer(target: &Target, trust: &Trust) -> HttpPeer {
     options.tracer = Some(Tracer(Box::new(dial.clone())));
     options.custom_l4 = Some(Arc::new(dial));
     options.ca = Some(trust.now());
-    options.alpn = ALPN::H2;
+    options.alpn = protocol;
     options.connection_timeout = Some(CONNECT_TIMEOUT);
     options.total_connection_timeout = Some(2 * CONNECT_TIMEOUT);
     options.read_timeout = Some(SILENCE_MAX);

@@ -8,6 +8,7 @@ mod full;
 mod impostors;
 mod pair;
 mod priorities;
+mod protocols;
 mod rotation;
 mod silent;
 mod stays;
