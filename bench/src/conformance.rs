@@ -109,7 +109,7 @@ fn render(reports: &[(&str, Result<Report, String>)]) -> anyhow::Result<String> 
     Ok(text)
 }
 
-/// The source: 720p30, a keyframe every two seconds, as OBS is told to send it.
+/// The source: 720p30, a keyframe every two seconds and B-frames, as OBS sends it.
 fn ffmpeg(to: &[&str]) -> anyhow::Result<Running> {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30"]);
@@ -123,18 +123,7 @@ fn ffmpeg(to: &[&str]) -> anyhow::Result<Running> {
         "-preset",
         "veryfast",
     ]);
-    command.args([
-        "-tune",
-        "zerolatency",
-        "-pix_fmt",
-        "yuv420p",
-        "-b:v",
-        "2500k",
-        "-maxrate",
-        "2500k",
-        "-bufsize",
-        "5000k",
-    ]);
+    command.args(["-pix_fmt", "yuv420p", "-b:v", "2500k", "-maxrate", "2500k", "-bufsize", "5000k"]);
     command.args(["-g", "60", "-keyint_min", "60", "-sc_threshold", "0", "-c:a", "aac", "-b:a", "128k", "-ac", "2"]);
     spawn(command.args(to)).context("ffmpeg is missing: scripts/setup.sh bench")
 }

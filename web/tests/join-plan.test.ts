@@ -61,6 +61,8 @@ describe('startVariant', () => {
   it('is_the_best_that_the_bandwidth_carries', () => {
     expect(startVariant(all, 5_000_000)?.bandwidth).toBe(3_000_000);
     expect(startVariant(all, 3_000_000)?.bandwidth).toBe(900_000);
+    // What is left of the bandwidth is for catching up.
+    expect(startVariant(all, 3_700_000)?.bandwidth).toBe(900_000);
   });
 
   it('is_the_smallest_when_none_fits', () => {

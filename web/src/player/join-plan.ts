@@ -2,6 +2,8 @@
  * What joining a live stream loads first, from its playlists. Reads the few tags it takes; hls.js reads the rest. Pure.
  */
 
+import { BANDWIDTH_SHARE } from './hls-config';
+
 export interface Variant {
   url: string;
   /** Bits per second, peak. */
@@ -12,8 +14,6 @@ export interface Variant {
 
 /** Objects fetched ahead for a rendition, at most: an init segment, and the parts of two GOPs of 2 s. */
 export const EARLY_OBJECTS_MAX = 10;
-/** hls.js starts on a rung that takes no more than this of the bandwidth (`abrBandWidthFactor`). */
-const BANDWIDTH_SHARE = 0.95;
 
 function attribute(line: string, name: string): string | null {
   const value = new RegExp(`[:,]${name}=("[^"]*"|[^,]*)`).exec(line)?.[1];
@@ -57,7 +57,7 @@ export function variants(text: string, base: string): Variant[] {
   return found;
 }
 
-/** The best rung that the bandwidth carries, else the smallest. */
+/** The best rung that the bandwidth carries, as hls.js chooses its first, else the smallest. */
 export function startVariant(all: Variant[], bitsPerSecond: number): Variant | null {
   const sorted = [...all].sort((a, b) => a.bandwidth - b.bandwidth);
   return (
