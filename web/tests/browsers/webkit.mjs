@@ -17,8 +17,11 @@ const BROWSERS = [
   '/usr/lib/aarch64-linux-gnu/webkit2gtk-4.1/MiniBrowser',
 ];
 const START_MS_MAX = 20_000;
-/** A sound card that swallows everything: without one, playing waits for a card that never comes. */
-const SILENT_CARD = 'pcm.!default { type null }\nctl.!default { type null }\n';
+/**
+ * No sound card is looked for: GStreamer then plays sound into nothing, at its clock's pace. ALSA's `null` card would take it as
+ * fast as it comes, and the position, which follows the card, would run to the end of what is loaded.
+ */
+const NO_SOUND_CARDS = 'alsasink:NONE,pulsesink:NONE,jackaudiosink:NONE,pipewiresink:NONE,osssink:NONE,oss4sink:NONE,openalsink:NONE';
 const POLL_MS = 50;
 
 async function freePort() {
@@ -41,13 +44,11 @@ async function startDisplay({ width, height }) {
 }
 
 async function startDriver(display, home) {
-  const card = join(home, 'asound.conf');
-  writeFileSync(card, SILENT_CARD);
   const port = await freePort();
   const program = installed('WebKitWebDriver', ['/usr/bin/WebKitWebDriver']);
   const child = spawn(WITH_PARENT, [program, `--port=${port}`], {
     stdio: 'ignore',
-    env: { ...process.env, DISPLAY: display, GDK_BACKEND: 'x11', ALSA_CONFIG_PATH: card, HOME: home },
+    env: { ...process.env, DISPLAY: display, GDK_BACKEND: 'x11', GST_PLUGIN_FEATURE_RANK: NO_SOUND_CARDS, HOME: home },
   });
   const call = async (method, path, body) => {
     const answer = await fetch(`http://127.0.0.1:${port}${path}`, {

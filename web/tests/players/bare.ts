@@ -114,9 +114,17 @@ function playShaka(
     await video.play();
   };
   load().catch((error: unknown) => onError(error as ShakaError));
+  // A rendition whose segment is missing is not on the list for a second: then the choice waits, as a viewer does before the menu.
+  let wanted: number | null = null;
   const select = (height: number, clearBuffer: boolean): void => {
     const track = player.getVariantTracks().find((each) => each.height === height);
-    if (!track) return;
+    if (!track) {
+      if (wanted !== height) failed({ fatal: false, details: `Shaka lists no rendition ${height} high` });
+      wanted = height;
+      setTimeout(() => wanted === height && select(height, clearBuffer), SAMPLE_MS);
+      return;
+    }
+    wanted = null;
     player.configure({ abr: { enabled: false } });
     player.selectVariantTrack(track, clearBuffer);
   };
