@@ -80,6 +80,9 @@ struct Arguments {
     /// How long `network` watches each player on each network, in seconds.
     #[arg(long, default_value_t = 60.0)]
     network_seconds: f64,
+    /// Only networks of `network` whose name contains this, and only our side.
+    #[arg(long)]
+    only_network: Option<String>,
     /// Viewers of each kind that `latency` and `join` let come.
     #[arg(long, default_value_t = 20)]
     joins: usize,
@@ -189,7 +192,7 @@ fn main() -> anyhow::Result<()> {
             What::Signatures => signatures::measure()?,
             What::Gate => gate::measure()?,
             What::Edge => edge::measure()?,
-            What::Network => network::measure(arguments.network_seconds)?,
+            What::Network => network::measure(arguments.network_seconds, arguments.only_network.as_deref())?,
             What::Placement => placement::measure()?,
             What::Startup => startup::ready(arguments.rounds)?,
             What::Memory => startup::memory(arguments.memory_seconds)?,

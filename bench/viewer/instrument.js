@@ -101,14 +101,15 @@
     video.requestVideoFrameCallback((_, metadata) => onFrame(video, metadata));
   }
 
-  let position = 0;
+  // A picture that stands while sound goes on moves the position: frames are what counts.
+  let frames = 0;
   let movedAtMs = 0;
   let stall = null;
   function sample(video) {
     const now = performance.now();
     const shouldMove = bench.frames > 1 && !video.paused && !video.seeking && !video.ended;
-    if (video.currentTime !== position || !shouldMove) {
-      position = video.currentTime;
+    if (bench.frames !== frames || !shouldMove) {
+      frames = bench.frames;
       movedAtMs = now;
       stall = null;
       return;

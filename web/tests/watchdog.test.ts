@@ -11,6 +11,7 @@ class Watched {
     nowMs: 0,
     position: 10,
     bufferSeconds: 2,
+    receivedAtMs: null,
     newest: 20,
     shouldMove: true,
     isBeginning: false,
@@ -112,10 +113,26 @@ describe('Watchdog', () => {
     expect(watched.measures).toEqual(['nudge']);
   });
 
+  it('lets_come_what_comes_slowly_before_it_loads_again_or_makes_the_player_anew', () => {
+    const watched = new Watched().run(1_000, 1, { bufferSeconds: 0 });
+    for (let at = 1_000; at < 5_900; at += SAMPLE_MS) watched.run(SAMPLE_MS, 0, { receivedAtMs: at });
+    expect(watched.done).toEqual([
+      ['nudge', 2_000],
+      ['reload', 3_500],
+    ]);
+  });
+
   it('says_nothing_of_time_in_which_the_page_slept', () => {
     const watched = new Watched().run(1_000, 1);
     expect(watched.run(SAMPLE_MS, 0, {}).done).toEqual([]);
-    const asleep = { position: 11, bufferSeconds: 2, newest: 20, shouldMove: true, isBeginning: false };
+    const asleep = {
+      position: 11,
+      bufferSeconds: 2,
+      receivedAtMs: null,
+      newest: 20,
+      shouldMove: true,
+      isBeginning: false,
+    };
     expect(watched.watchdog.sample({ ...asleep, nowMs: 60_000 })).toBeNull();
   });
 });

@@ -57,25 +57,36 @@ struct Watched {
     megabits_a_second: f64,
 }
 
-/// Each player on each network for `seconds`, ours first.
-pub(crate) fn measure(seconds: f64) -> anyhow::Result<Vec<Figure>> {
+/// Each player on each network for `seconds`, ours first. With `only`, networks whose name contains it, without the peer.
+pub(crate) fn measure(seconds: f64, only: Option<&str>) -> anyhow::Result<Vec<Figure>> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let link = Link::open()?;
         let origin = Origin::sealcast_at(SERVER, &format!("{LADDER}{FILM}"))?;
         let page = ("our page", origin.page()?);
-        let ours = watch(&link, &[page, ("hls.js", origin.hls_js()), ("Shaka", origin.shaka())], seconds).await?;
+        let players = [page, ("hls.js", origin.hls_js()), ("Shaka", origin.shaka())];
+        let ours = watch(&link, &players, only, seconds).await?;
         drop(origin);
-        let origin = Origin::nginx_film_ladder(SERVER, PEER)?;
-        let theirs = watch(&link, &[("hls.js", origin.hls_js()), ("Shaka", origin.shaka())], seconds).await?;
+        let theirs = if only.is_none() {
+            let origin = Origin::nginx_film_ladder(SERVER, PEER)?;
+            watch(&link, &[("hls.js", origin.hls_js()), ("Shaka", origin.shaka())], None, seconds).await?
+        } else {
+            Vec::new()
+        };
         Ok(ours.iter().map(|watched| figure(watched, &theirs)).collect())
     })
 }
 
-async fn watch(link: &Link, players: &[(&'static str, Viewer)], seconds: f64) -> anyhow::Result<Vec<Watched>> {
+async fn watch(
+    link: &Link,
+    players: &[(&'static str, Viewer)],
+    only: Option<&str>,
+    seconds: f64,
+) -> anyhow::Result<Vec<Watched>> {
     let mut all = Vec::new();
     link.shape(OPEN, OPEN);
     let mut browser = Browser::open_in(&link.namespace, &players[0].1).await?;
-    for (index, network) in NETWORKS.iter().enumerate() {
+    let chosen = |network: &Network| only.is_none_or(|only| network.name.contains(only));
+    for (index, network) in NETWORKS.iter().enumerate().filter(|(_, network)| chosen(network)) {
         for (player, viewer) in players {
             link.shape(network.down, network.up);
             let seen = browser.watch(viewer, seconds).await?;

@@ -47,6 +47,8 @@ export interface EngineStats {
   bandwidth: number | null;
   /** Where the newest listed media ends, seconds of media time; null when nothing is listed. */
   newestSeconds: number | null;
+  /** When media last came, finished or not, by `performance.now()`; null when that is not known. */
+  receivedAtMs: number | null;
   /** True once the playlist says that nothing follows (EXT-X-ENDLIST). */
   endOfStream: boolean;
   fatalErrors: number;

@@ -6,12 +6,6 @@ import type { HlsConfig, LoaderResponse, LoadPolicy, RetryConfig } from 'hls.js'
 const BACK_BUFFER_SECONDS = 20;
 /** Loaded ahead at most, seconds; the live window is 48 s. */
 const FORWARD_BUFFER_SECONDS = 30;
-/** Speed while catching up with the live edge. hls.js goes in steps of 5 %; one step is not heard in speech. */
-export const CATCH_UP_RATE = 1.05;
-/** The same after a join: hls.js takes the first playlist for new, though it may be a part old, and so begins too far behind. */
-const JOIN_RATE = 1.15;
-/** After this long `CATCH_UP_RATE` is the limit, milliseconds. */
-export const JOIN_RATE_MS = 10_000;
 /**
  * Behind this a picture may be gone from the live window: hls.js jumps by itself. Target durations; the window has twelve.
  * Set after hls.js is made: as part of its configuration it would want the distance to the edge set too, which is the playlist's
@@ -86,8 +80,8 @@ export function hlsConfig(bandwidthGuess: number): Partial<HlsConfig> {
     backBufferLength: BACK_BUFFER_SECONDS,
     maxBufferLength: FORWARD_BUFFER_SECONDS,
     maxMaxBufferLength: FORWARD_BUFFER_SECONDS,
-    maxLiveSyncPlaybackRate: JOIN_RATE,
-    // What follows a stall is decided in `live-target.ts`.
+    // Both are decided here: in `pace.ts`, which can also fall back, and in `live-target.ts`.
+    maxLiveSyncPlaybackRate: 1,
     liveSyncOnStallIncrease: 0,
     errorPenaltyExpireMs: RUNG_PENALTY_MS,
     abrEwmaDefaultEstimate: bandwidthGuess,
@@ -102,7 +96,7 @@ export function hlsConfig(bandwidthGuess: number): Partial<HlsConfig> {
 
 /** On top, for a recording played from a moment of it: nothing pulls to the live edge. */
 export function recordingConfig(offsetSeconds: number): Partial<HlsConfig> {
-  return { startPosition: offsetSeconds, lowLatencyMode: false, maxLiveSyncPlaybackRate: 1 };
+  return { startPosition: offsetSeconds, lowLatencyMode: false };
 }
 
 /** What a media playlist says about its live edge, of hls.js's `LevelDetails`. Seconds; 0 where it says nothing. */

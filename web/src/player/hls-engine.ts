@@ -15,14 +15,7 @@ import {
   plausibleDelay,
   renditionName,
 } from './engine';
-import {
-  CATCH_UP_RATE,
-  edgeDistance,
-  hlsConfig,
-  JOIN_RATE_MS,
-  LIVE_DISTANCE_TARGETS_MAX,
-  recordingConfig,
-} from './hls-config';
+import { edgeDistance, hlsConfig, LIVE_DISTANCE_TARGETS_MAX, recordingConfig } from './hls-config';
 import { LiveTarget } from './live-target';
 import { newestMedia } from './newest-media';
 import { roundedVideo } from './part-edges';
@@ -31,6 +24,8 @@ import { positionOf, spanOf } from './playlist-dates';
 import { promptAudio } from './prompt-audio';
 import { type FatalKind, Recovery } from './recovery';
 import { leaveShedRungs } from './shed-rungs';
+
+import { watchTransfers } from './transfers';
 
 /** A change of the target that is worth telling hls.js, seconds. */
 const TARGET_STEP = 0.05;
@@ -56,13 +51,13 @@ export class HlsEngine implements Engine {
   /** Where the recording begins; null at the live edge. */
   #begin: Begin | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  /** Until the catching up of a join is over. */
-  #calm: ReturnType<typeof setTimeout> | undefined;
   #loadedOnce = false;
   /** No frame yet: what was aimed for to begin with stands. */
   #isJoining = true;
   /** When a playlist was last answered, by `performance.now()`. */
   #heardAtMs = 0;
+  /** When media last came, by `performance.now()`. */
+  #receivedAtMs = 0;
   #endOfStream = false;
   #wantedHeight: number | null = null;
   #fatalErrors = 0;
@@ -135,6 +130,7 @@ export class HlsEngine implements Engine {
       span: spanOf(details ?? null, playing?.getTime() ?? null),
       bandwidth: hls && Number.isFinite(hls.bandwidthEstimate) ? Math.round(hls.bandwidthEstimate) : null,
       newestSeconds: this.#newestSeconds(),
+      receivedAtMs: this.#receivedAtMs,
       endOfStream: this.#endOfStream,
       fatalErrors: this.#fatalErrors,
       nonFatalErrors: this.#nonFatalErrors,
@@ -144,7 +140,6 @@ export class HlsEngine implements Engine {
 
   destroy(): void {
     clearTimeout(this.#retry);
-    clearTimeout(this.#calm);
     this.#hls?.destroy();
     this.#hls = null;
   }
@@ -173,11 +168,13 @@ export class HlsEngine implements Engine {
   }
 
   #start(): void {
+    // A player that is made anew knows its link better than the last visit did.
+    const measured = this.#hls?.bandwidthEstimate ?? Number.NaN;
     this.destroy();
     this.#loadedOnce = false;
     this.#isJoining = true;
     this.#endOfStream = false;
-    const config = hlsConfig(rememberedBandwidth());
+    const config = hlsConfig(Number.isFinite(measured) ? measured : rememberedBandwidth());
     const early = this.#early;
     this.#early = null;
     const audioStreamController = promptAudio();
@@ -195,12 +192,19 @@ export class HlsEngine implements Engine {
     hls.on(Events.MANIFEST_PARSED, () => this.#onLevels(early));
     hls.on(Events.LEVEL_SWITCHED, () => this.#events.onChange());
     hls.on(Events.LEVEL_LOADED, (_, { details }) => this.#onPlaylist(details));
+    hls.on(Events.FRAG_LOADED, (_, { frag, part }) => {
+      const { first, end } = (part ?? frag).stats.loading;
+      if (part && frag.type === 'main' && first > 0) this.#target.onPart((end - first) / 1_000);
+    });
     hls.once(Events.FRAG_CHANGED, () => {
       early?.end();
       this.#correct();
     });
     this.#video.addEventListener('playing', () => this.#settle(hls), { once: true });
     leaveShedRungs(hls);
+    watchTransfers(hls, () => {
+      this.#receivedAtMs = performance.now();
+    });
     hls.attachMedia(this.#video);
     hls.loadSource(early?.url ?? this.#url);
   }
@@ -210,9 +214,6 @@ export class HlsEngine implements Engine {
     if (hls !== this.#hls || this.#begin) return;
     this.#isJoining = false;
     this.#aim();
-    this.#calm = setTimeout(() => {
-      hls.config.maxLiveSyncPlaybackRate = CATCH_UP_RATE;
-    }, JOIN_RATE_MS);
     const to = hls.liveSyncPosition;
     const { currentTime, buffered } = this.#video;
     if (to === null || to - currentTime < SETTLE_SECONDS || buffered.length === 0) return;

@@ -1,4 +1,7 @@
-/** How far behind the live edge the player stays: `edgeDistance` at least, more after a stall, and slowly back. Pure. */
+/**
+ * How far behind the live edge the player stays: `edgeDistance` at least, more on a link that takes long to bring a part, more after a
+ * stall, and slowly back. Pure.
+ */
 
 /** Added after each stall, and at most, seconds. */
 export const STEP_SECONDS = 0.5;
@@ -7,10 +10,22 @@ export const RESERVE_SECONDS_MAX = 3;
 export const CALM_MS = 60_000;
 export const RETURN_SECONDS = 0.25;
 
+/**
+ * A link that brings a part in this time or less has no part in the distance, seconds; beyond it, the distance has room for a link that
+ * becomes so many times slower from one moment to the next.
+ */
+const TRANSFER_SECONDS_FREE = 0.05;
+const SLOWER_FACTOR = 4;
+const LINK_SECONDS_MAX = 1.5;
+/** Weight of a transfer that took longer than those before it, and of one that did not: quick to learn, slow to forget. */
+const LONGER_WEIGHT = 0.2;
+const SHORTER_WEIGHT = 0.05;
+
 export class LiveTarget {
   #floor: number | null = null;
   #reserve = 0;
   #quietSinceMs = 0;
+  #transferSeconds = 0;
 
   /** The least distance to aim for (`edgeDistance`), seconds. */
   setFloor(seconds: number): void {
@@ -22,6 +37,17 @@ export class LiveTarget {
     this.#quietSinceMs = nowMs;
   }
 
+  /** A part came, and was this long under way from its first byte to its last, seconds. */
+  onPart(transferSeconds: number): void {
+    const longer = transferSeconds - this.#transferSeconds;
+    this.#transferSeconds += longer * (longer > 0 ? LONGER_WEIGHT : SHORTER_WEIGHT);
+  }
+
+  #linkSeconds(): number {
+    const counted = this.#transferSeconds - TRANSFER_SECONDS_FREE;
+    return Math.min(Math.max(0, counted * SLOWER_FACTOR), LINK_SECONDS_MAX);
+  }
+
   /** Seconds behind the live edge to aim for; null before the first playlist. */
   seconds(nowMs: number): number | null {
     if (this.#reserve > 0) {
@@ -31,7 +57,7 @@ export class LiveTarget {
         this.#quietSinceMs += steps * CALM_MS;
       }
     }
-    return this.#floor === null ? null : this.#floor + this.#reserve;
+    return this.#floor === null ? null : this.#floor + Math.max(this.#reserve, this.#linkSeconds());
   }
 }
 

@@ -91,6 +91,7 @@ export class NativeEngine implements Engine {
       span: isDated ? { startMs: date(first), endMs: date(edge), positionMs: shown } : null,
       bandwidth: null,
       newestSeconds: edge,
+      receivedAtMs: null,
       endOfStream: this.#ended,
       fatalErrors: this.#fatalErrors,
       nonFatalErrors: 0,

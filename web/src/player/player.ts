@@ -7,6 +7,7 @@ import { GlassMeter } from './glass';
 import { HlsEngine } from './hls-engine';
 import { EdgeKeeper, LIVE_SLACK_SECONDS } from './live-target';
 import { NativeEngine } from './native-engine';
+import { pace } from './pace';
 import type { Recording } from './recording';
 import { StallMeter, type StallStats } from './stalls';
 import type { PlayerPhase } from './view-state';
@@ -19,6 +20,9 @@ const SAMPLE_MS = 100;
 const LIVE_MS = 8_000;
 /** What was paused for longer may have left the live window when it goes on, milliseconds. */
 const PAUSE_MS_MAX = 20_000;
+
+/** With less than this loaded ahead of both, pictures or sound are used up, seconds. */
+const DRY_SECONDS = 0.05;
 
 /** Nobody expects the picture to move; nor while it starts. */
 const OVER: ReadonlySet<PlayerPhase> = new Set(['idle', 'finished', 'failed']);
@@ -35,6 +39,7 @@ const NO_STATS: EngineStats = {
   span: null,
   bandwidth: null,
   newestSeconds: null,
+  receivedAtMs: null,
   endOfStream: false,
   fatalErrors: 0,
   nonFatalErrors: 0,
@@ -73,6 +78,8 @@ export class Player {
   /** What is on screen is still from before that. */
   #isAsking = false;
   #isRecording = false;
+  /** Where the picture is, and how many of its frames were shown by then. */
+  #shown = { position: 0, frames: 0 };
   /** Where the picture stood when the watchdog began to act, seconds. */
   #stoodAt = 0;
   #paused: { atMs: number; positionMs: number } | null = null;
@@ -330,7 +337,7 @@ export class Player {
     this.#meter.sample({
       nowMs: performance.now(),
       // What the watchdog does moves the position, and is no picture that moves.
-      position: isActing ? this.#stoodAt : video.currentTime,
+      position: isActing ? this.#stoodAt : this.#picturePosition(),
       shouldMove: isActing || (this.#isExpected() && !video.seeking && !STILL.has(this.#phase)),
     });
     const after = this.#meter.stats();
@@ -341,6 +348,30 @@ export class Player {
     const { latencySeconds, targetSeconds } = this.stats();
     const inputs = { nowMs: performance.now(), latencySeconds, targetSeconds, paused: video.paused };
     if (this.#edge.tick(inputs)) this.#engine?.seekToLive();
+    video.playbackRate = this.#pace(latencySeconds, targetSeconds);
+  }
+
+  /** Who is behind by choice stays there. */
+  #pace(latencySeconds: number | null, targetSeconds: number | null): number {
+    const isBehind = this.#isRecording || this.#edge.isBehind || this.stats().endOfStream;
+    if (isBehind || latencySeconds === null || targetSeconds === null || this.#startupMs === null) return 1;
+    return pace(this.video.playbackRate, {
+      latencySeconds,
+      targetSeconds,
+      bufferSeconds: this.bufferSeconds(),
+      playedMs: performance.now() - this.#loadedAtMs - this.#startupMs,
+    });
+  }
+
+  /** Media time of the picture: sound may go on alone for seconds where pictures are missing. */
+  #picturePosition(): number {
+    const { currentTime } = this.video;
+    const frames = this.video.getVideoPlaybackQuality().totalVideoFrames;
+    const isSoundAlone = frames > 0 && frames === this.#shown.frames && this.bufferSeconds() < DRY_SECONDS;
+    if (!isSoundAlone || document.hidden || currentTime < this.#shown.position) {
+      this.#shown = { position: currentTime, frames };
+    }
+    return this.#shown.position;
   }
 
   /** Whether there is a picture that may be expected to move. */
@@ -353,9 +384,10 @@ export class Player {
     const { isActing } = this.#watchdog;
     const measure = this.#watchdog.sample({
       nowMs: performance.now(),
-      position: video.currentTime,
+      position: this.#picturePosition(),
       bufferSeconds: this.bufferSeconds(),
       newest: this.stats().newestSeconds,
+      receivedAtMs: this.stats().receivedAtMs,
       shouldMove: this.#isExpected() && !document.hidden,
       isBeginning: !isActing && (video.seeking || this.#phase === 'starting'),
     });

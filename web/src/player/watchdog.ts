@@ -29,7 +29,10 @@ const MOVING_MS = 200;
 const SAMPLE_GAP_MS_MAX = 1_000;
 /** Less than this is not worth a measure: a part is still to come. Seconds. */
 const NEWER_SECONDS_MIN = 0.5;
-/** With less than this loaded ahead, a buffer that grew lately is a slow network at work. It is left alone for up to so long. */
+/**
+ * With less than this loaded ahead, media that came lately is a slow network at work. What is under way would be thrown away: loading again
+ * waits for up to so long, and a new player twice that. Seconds and milliseconds.
+ */
 const ENOUGH_SECONDS = 1;
 const GROWTH_MS = 1_000;
 const SLOW_MS_MAX = 2_500;
@@ -40,6 +43,8 @@ export interface StandstillSample {
   /** Media time, and what is loaded from there on without a hole, seconds. */
   position: number;
   bufferSeconds: number;
+  /** When media last came, finished or not; null when that is not known. */
+  receivedAtMs: number | null;
   /** Where the newest listed media ends, seconds of media time; null when nothing is listed. */
   newest: number | null;
   /** False while nobody expects the picture to move: paused, over, not visible. */
@@ -120,13 +125,15 @@ export class Watchdog {
     return false;
   }
 
-  #due({ nowMs, bufferSeconds, isBeginning }: StandstillSample): Measure | null {
+  #due({ nowMs, bufferSeconds, isBeginning, receivedAtMs }: StandstillSample): Measure | null {
     const [measure, afterMs] = STEPS[this.#step] ?? ['remake', Number.POSITIVE_INFINITY];
     const factor = this.#patience * (isBeginning ? BEGINNING_FACTOR : 1);
     const stillMs = nowMs - this.#stillSinceMs;
     if (stillMs < afterMs * factor) return null;
-    const isGrowing = bufferSeconds < ENOUGH_SECONDS && nowMs - this.#grewAtMs < GROWTH_MS;
-    if (measure !== 'nudge' && isGrowing && stillMs < SLOW_MS_MAX * factor) return null;
+    const cameAtMs = Math.max(this.#grewAtMs, receivedAtMs ?? Number.NEGATIVE_INFINITY);
+    const isSlow = bufferSeconds < ENOUGH_SECONDS && nowMs - cameAtMs < GROWTH_MS;
+    const slowMs = SLOW_MS_MAX * factor * (measure === 'remake' ? 2 : 1);
+    if (measure !== 'nudge' && isSlow && stillMs < slowMs) return null;
     this.#actedAtMs = nowMs;
     this.#isActing = true;
     this.#count[measure] += 1;

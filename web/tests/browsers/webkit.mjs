@@ -21,7 +21,8 @@ const START_MS_MAX = 20_000;
  * No sound card is looked for: GStreamer then plays sound into nothing, at its clock's pace. ALSA's `null` card would take it as
  * fast as it comes, and the position, which follows the card, would run to the end of what is loaded.
  */
-const NO_SOUND_CARDS = 'alsasink:NONE,pulsesink:NONE,jackaudiosink:NONE,pipewiresink:NONE,osssink:NONE,oss4sink:NONE,openalsink:NONE';
+const NO_SOUND_CARDS =
+  'alsasink:NONE,pulsesink:NONE,jackaudiosink:NONE,pipewiresink:NONE,osssink:NONE,oss4sink:NONE,openalsink:NONE';
 const POLL_MS = 50;
 
 async function freePort() {
@@ -48,7 +49,13 @@ async function startDriver(display, home) {
   const program = installed('WebKitWebDriver', ['/usr/bin/WebKitWebDriver']);
   const child = spawn(WITH_PARENT, [program, `--port=${port}`], {
     stdio: 'ignore',
-    env: { ...process.env, DISPLAY: display, GDK_BACKEND: 'x11', GST_PLUGIN_FEATURE_RANK: NO_SOUND_CARDS, HOME: home },
+    env: {
+      ...process.env,
+      DISPLAY: display,
+      GDK_BACKEND: 'x11',
+      GST_PLUGIN_FEATURE_RANK: NO_SOUND_CARDS,
+      HOME: home,
+    },
   });
   const call = async (method, path, body) => {
     const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
