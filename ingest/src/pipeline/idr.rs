@@ -86,6 +86,30 @@ impl IdrPlacer {
     }
 }
 
+/// The smallest rung has an IDR this long after its last one, though the others have none: a player whose link has fallen begins there with
+/// the part that it needs, instead of up to three before it.
+const RESCUE_TICKS: i64 = 90_000;
+
+/// Decides which pictures of the smallest rung are IDRs besides those of all.
+#[derive(Debug, Default)]
+pub(super) struct RescuePlacer {
+    last_idr: Option<i64>,
+    last: Option<i64>,
+}
+
+impl RescuePlacer {
+    /// Places the next picture of that rung; `idr` when it is one on all rungs. True for an IDR.
+    pub(super) fn place(&mut self, pts: i64, idr: bool) -> bool {
+        // A picture less than half a frame early is on time.
+        let frame = self.last.replace(pts).map_or(0, |last| pts.saturating_sub(last));
+        let is_due = self.last_idr.is_some_and(|last| pts.saturating_sub(last) + frame / 2 >= RESCUE_TICKS);
+        if idr || is_due {
+            self.last_idr = Some(pts);
+        }
+        idr || is_due
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +153,22 @@ mod tests {
         assert_eq!(placer.place(150, Some(100)), Placement::Free);
         assert_eq!(placer.place(250, Some(150)), Placement::Stand(200));
         assert_eq!(placer.place(300, Some(250)), Placement::Free);
+    }
+
+    #[test]
+    fn smallest_rung_has_an_idr_a_second_after_the_last_and_none_besides_those_of_all() {
+        let mut placer = RescuePlacer::default();
+        // 29.97 frames a second in milliseconds; all have an IDR every 60 pictures, then one comes early.
+        let idrs: Vec<i64> = (0..240_i64)
+            .filter(|frame| {
+                let pts = (frame * 1_001 + 15) / 30 * 90;
+                placer.place(pts, frame % 60 == 0 || *frame == 200)
+            })
+            .collect();
+        assert_eq!(idrs, [0, 30, 60, 90, 120, 150, 180, 200, 230]);
+        // After a pause, at once.
+        assert!(placer.place(90_000_000, false));
+        assert!(!placer.place(90_003_000, false));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use media::{RenditionId, Timescale, Timestamp, TrackConfig};
 
 use super::decoder::Decoder;
 use super::encoder::{Encoder, EncoderThread, PictureFormat, refusal_reason};
-use super::idr::{IdrPlacer, Placement};
+use super::idr::{IdrPlacer, Placement, RescuePlacer};
 use super::lag::LagWatch;
 use super::outputs::Sender;
 use super::plan::{Cadence, Rung};
@@ -97,6 +97,7 @@ pub(super) struct EncodeLadder {
     pub(super) decoder: Decoder,
     pub(super) pictures: Pictures,
     pub(super) placer: IdrPlacer,
+    rescue: RescuePlacer,
     active: Vec<Active>,
     away: Vec<Away>,
     others: Others,
@@ -164,6 +165,7 @@ impl EncodeLadder {
             decoder,
             pictures,
             placer,
+            rescue: RescuePlacer::default(),
             active,
             away: Vec::new(),
             others,
@@ -303,19 +305,28 @@ impl EncodeLadder {
     fn send(&mut self, mut frame: frame::Video, idr: bool) {
         let idr = idr || std::mem::take(&mut self.idr_owed);
         // What the source's picture was must not matter to the encoder.
-        frame.set_kind(if idr { picture::Type::I } else { picture::Type::None });
+        let kind = |idr: bool| if idr { picture::Type::I } else { picture::Type::None };
+        frame.set_kind(kind(idr));
         self.odd = !idr && !self.odd;
+        let pts = frame.pts().unwrap_or_default();
         let mut above = Arc::new(frame);
         let mut stuck = Vec::new();
-        for active in &mut self.active {
+        // A rung that stands alone is nobody's rescue.
+        let rescuer = self.may_shed().then(|| self.active.len() - 1);
+        for (index, active) in self.active.iter_mut().enumerate() {
             if active.rung.cadence == Cadence::Half && self.odd {
                 continue;
             }
+            let own_idr = if rescuer == Some(index) { self.rescue.place(pts, idr) } else { idr };
             let own = match &mut active.scaler {
-                None => Ok(above),
-                Some(scaler) => scaler.scale(&above),
+                None if own_idr == idr => Some(above),
+                None => super::ffi::reference(&above).ok().map(|mut own| {
+                    own.set_kind(kind(own_idr));
+                    Arc::new(own)
+                }),
+                Some(scaler) => scaler.scale(&above, kind(own_idr)).ok(),
             };
-            let Ok(own) = own else {
+            let Some(own) = own else {
                 // Out of memory is the one way here: the picture is lost to this rung and those below.
                 count(&self.shared.frames_skipped);
                 self.idr_owed |= idr;
