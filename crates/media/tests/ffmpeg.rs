@@ -69,6 +69,7 @@ fn package(flv: &[u8]) -> Packaged {
         track: track.clone(),
         bandwidth_peak: BitsPerSecond(0),
         bandwidth_mean: BitsPerSecond(0),
+        has_more_sync: false,
     };
     let configs = vec![config("360p", &video), config("audio", &audio)];
     let [video_id, audio_id] = [0, 1].map(|index: usize| configs[index].rendition.clone());

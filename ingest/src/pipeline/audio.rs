@@ -59,6 +59,7 @@ impl AudioTrack {
             track: TrackConfig::Audio { aac },
             bandwidth_peak: BitsPerSecond(mean * 6 / 5),
             bandwidth_mean: BitsPerSecond(mean),
+            has_more_sync: false,
         };
         Ok(Self { path, clock, start, frame, track })
     }

@@ -98,6 +98,8 @@ pub(super) struct EncodeLadder {
     pub(super) pictures: Pictures,
     pub(super) placer: IdrPlacer,
     rescue: RescuePlacer,
+    /// The rung that it places IDRs for.
+    rescuer: Option<RenditionId>,
     active: Vec<Active>,
     away: Vec<Away>,
     others: Others,
@@ -140,6 +142,10 @@ impl EncodeLadder {
         shared: &Arc<Shared>,
     ) -> Result<(Self, Vec<RenditionConfig>), Error> {
         let Parts { decoder, pictures, placer, rungs, others, not_before } = parts;
+        // A rung that stands alone is nobody's rescue; one of half the frame rate says where segments end.
+        let has_others = rungs.len() > 1 || others == Others::PassedThrough;
+        let rescuer = rungs.last().filter(|rung| has_others && rung.cadence == Cadence::Every);
+        let rescuer = rescuer.map(|rung| rung.rendition.clone());
         let mut tracks = Vec::new();
         let mut active = Vec::new();
         for rung in rungs {
@@ -150,6 +156,7 @@ impl EncodeLadder {
                 track: track.clone(),
                 bandwidth_peak: rung.bandwidth_peak(),
                 bandwidth_mean: rung.bit_rate,
+                has_more_sync: rescuer.as_ref() == Some(&rung.rendition),
             });
             let handicap = config.handicap.as_ref().filter(|(name, _)| *name == rung.rendition.as_str());
             let thread = EncoderThread::spawn(
@@ -166,6 +173,7 @@ impl EncodeLadder {
             pictures,
             placer,
             rescue: RescuePlacer::default(),
+            rescuer,
             active,
             away: Vec::new(),
             others,
@@ -311,13 +319,12 @@ impl EncodeLadder {
         let pts = frame.pts().unwrap_or_default();
         let mut above = Arc::new(frame);
         let mut stuck = Vec::new();
-        // A rung that stands alone is nobody's rescue.
-        let rescuer = self.may_shed().then(|| self.active.len() - 1);
-        for (index, active) in self.active.iter_mut().enumerate() {
+        for active in &mut self.active {
             if active.rung.cadence == Cadence::Half && self.odd {
                 continue;
             }
-            let own_idr = if rescuer == Some(index) { self.rescue.place(pts, idr) } else { idr };
+            let own_idr =
+                if self.rescuer.as_ref() == Some(&active.rung.rendition) { self.rescue.place(pts, idr) } else { idr };
             let own = match &mut active.scaler {
                 None if own_idr == idr => Some(above),
                 None => super::ffi::reference(&above).ok().map(|mut own| {

@@ -356,5 +356,6 @@ fn passed_track(rung: &Rung, avc: &avc::DecoderConfig) -> RenditionConfig {
         // Nobody limits the source: half as much again as its start had, until segments were measured.
         bandwidth_peak: BitsPerSecond(rung.bit_rate.0.saturating_mul(3) / 2),
         bandwidth_mean: rung.bit_rate,
+        has_more_sync: false,
     }
 }

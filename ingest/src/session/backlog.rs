@@ -163,6 +163,7 @@ mod tests {
             track,
             bandwidth_peak: BitsPerSecond(1),
             bandwidth_mean: BitsPerSecond(1),
+            has_more_sync: false,
         }
     }
 

@@ -44,6 +44,8 @@ pub struct RenditionConfig {
     pub bandwidth_peak: BitsPerSecond,
     /// Target of the encoder: stated as the mean until the first segment was measured.
     pub bandwidth_mean: BitsPerSecond,
+    /// It has sync samples that the others have not: while there is another, it does not say where segments end.
+    pub has_more_sync: bool,
 }
 
 /// One step of all renditions: what one seal lists.
@@ -358,7 +360,7 @@ impl Segmenter {
         self.lanes.iter_mut().find(|lane| lane.config.rendition == *rendition)
     }
 
-    /// The slowest video, whose frames the others have too; without video, the first audio.
+    /// The slowest video, whose frames the others have too, as they have its sync samples; without video, the first audio.
     fn choose_reference(&mut self) {
         let rank = |lane: &Lane| match &lane.config.track {
             TrackConfig::Video { frame_rate_millihertz: 0, .. } => (0, u32::MAX),
@@ -366,7 +368,9 @@ impl Segmenter {
             TrackConfig::Audio { .. } => (1, 0),
         };
         let kept = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.shed);
-        self.reference = kept.min_by_key(|(_, lane)| (lane.is_lost(), rank(lane))).map(|(index, _)| index);
+        self.reference = kept
+            .min_by_key(|(_, lane)| (lane.is_lost(), rank(lane), lane.config.has_more_sync))
+            .map(|(index, _)| index);
     }
 
     /// Finds the first sync sample that all video renditions have, and drops what comes before it.

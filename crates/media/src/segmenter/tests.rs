@@ -25,7 +25,13 @@ fn audio(rate: u32) -> RenditionConfig {
 }
 
 fn config(text: &str, track: TrackConfig) -> RenditionConfig {
-    RenditionConfig { rendition: name(text), track, bandwidth_peak: BitsPerSecond(2), bandwidth_mean: BitsPerSecond(1) }
+    RenditionConfig {
+        rendition: name(text),
+        track,
+        bandwidth_peak: BitsPerSecond(2),
+        bandwidth_mean: BitsPerSecond(1),
+        has_more_sync: false,
+    }
 }
 
 fn sample(timescale: Timescale, dts: i64, pts: i64, duration: i64, sync: bool) -> Sample {
@@ -170,6 +176,27 @@ fn segments(rows: &[Row]) -> Vec<(i64, u32)> {
 fn part_durations<'a>(rows: &'a [Row], id: &'a RenditionId) -> impl Iterator<Item = Duration> + 'a {
     let objects = rows.iter().filter(|row| !row.completes_segment).flat_map(|row| &row.objects);
     objects.filter(move |object| object.rendition == *id).map(|object| object.duration.as_duration())
+}
+
+#[test]
+fn segments_end_where_all_have_a_sync_sample_and_parts_may_begin_with_more() {
+    // The one with more is the first by name, and its extra sync samples lie where segments might end.
+    let more = RenditionConfig { has_more_sync: true, ..video("360p", 30_000) };
+    let rows = cut(vec![
+        (more, frames(3_000, 30, 30, false)),
+        (video("720p", 30_000), frames(3_000, 60, 30, true)),
+        (audio(48_000), sound(48_000, START, 30)),
+    ]);
+    let parts = |id: &'static str| {
+        let objects = rows.iter().flat_map(|row| &row.objects).filter(move |object| object.rendition.as_str() == id);
+        objects.filter_map(|object| match object.slot {
+            Slot::Part { part, .. } => Some((part, object.independent)),
+            _ => None,
+        })
+    };
+    assert!(parts("720p").filter(|(part, _)| *part == PartIndex(0)).all(|(_, independent)| independent));
+    let count = |id| parts(id).filter(|(_, independent)| *independent).count();
+    assert_eq!((count("720p"), count("360p")), (15, 30));
 }
 
 #[test]
