@@ -26,6 +26,12 @@ describe('pace', () => {
     expect(pace(1.05, at(6))).toBe(1);
   });
 
+  it('saves_what_there_is_when_that_is_next_to_nothing', () => {
+    expect(pace(1, at(-0.5, { bufferSeconds: 0.1 }))).toBe(0.85);
+    expect(pace(0.85, at(-0.5, { bufferSeconds: 0.6 }))).toBe(0.95);
+    expect(pace(1, at(0.5, { bufferSeconds: 0.1 }))).toBe(1);
+  });
+
   it('falls_back_until_the_aim_is_reached', () => {
     const rates: number[] = [];
     let rate = 1;

@@ -4,27 +4,43 @@ import { levelBelow, QuickParts, tooSlow } from '../src/player/transfers';
 /** Half a second of 2.4 Mbit/s. */
 const BYTES = 150_000;
 
+const HALF_SECOND = 0.5;
+const RUNG = 2_400_000;
+
 describe('tooSlow', () => {
   it('says_what_a_link_carries_that_fell_in_the_middle_of_a_part', () => {
-    expect(tooSlow({ bytes: 45_000, total: BYTES, ms: 300 }, 0.5, 2_400_000)).toBeCloseTo(1_200_000);
-    expect(tooSlow({ bytes: BYTES, total: BYTES, ms: 1_000 }, 0.5, 2_400_000)).toBeCloseTo(1_200_000);
+    const fell = { bytes: 45_000, total: BYTES, ms: 300, recent: 1_200_000 };
+    expect(tooSlow(fell, HALF_SECOND, RUNG)).toBe(1_200_000);
+    expect(tooSlow({ bytes: BYTES, total: BYTES, ms: 1_000, recent: 0 }, HALF_SECOND, RUNG)).toBe(1_200_000);
   });
 
   it('does_not_judge_what_has_just_begun_or_grows_its_window', () => {
-    expect(tooSlow({ bytes: 0, total: 0, ms: 900 }, 0.5, 2_400_000)).toBeNull();
-    expect(tooSlow({ bytes: 15_000, total: BYTES, ms: 200 }, 0.5, 2_400_000)).toBeNull();
-    expect(tooSlow({ bytes: 98_000, total: BYTES, ms: 310 }, 0.5, 2_400_000)).toBeNull();
+    expect(tooSlow({ bytes: 0, total: 0, ms: 900, recent: 0 }, HALF_SECOND, RUNG)).toBeNull();
+    expect(tooSlow({ bytes: 15_000, total: BYTES, ms: 200, recent: 600_000 }, HALF_SECOND, RUNG)).toBeNull();
+    expect(
+      tooSlow({ bytes: 98_000, total: BYTES, ms: 310, recent: 3_000_000 }, HALF_SECOND, RUNG),
+    ).toBeNull();
+  });
+
+  it('takes_no_pause_for_a_slow_link', () => {
+    expect(tooSlow({ bytes: 4_000, total: BYTES, ms: 320, recent: 0 }, HALF_SECOND, RUNG)).toBeNull();
+    expect(
+      tooSlow({ bytes: 40_000, total: BYTES, ms: 400, recent: 8_000_000 }, HALF_SECOND, RUNG),
+    ).toBeNull();
+    // One that does not end is slow, too.
+    expect(tooSlow({ bytes: 4_000, total: BYTES, ms: 640, recent: 0 }, HALF_SECOND, RUNG)).toBe(50_000);
   });
 
   it('goes_by_the_bandwidth_of_the_rung_where_a_part_has_no_length_yet', () => {
-    expect(tooSlow({ bytes: 45_000, total: 0, ms: 300 }, 0.5, 2_400_000)).toBeCloseTo(1_200_000);
-    expect(tooSlow({ bytes: 45_000, total: 0, ms: 300 }, 0.5, 800_000)).toBeNull();
+    const unknown = { bytes: 45_000, total: 0, ms: 300, recent: 1_200_000 };
+    expect(tooSlow(unknown, HALF_SECOND, RUNG)).toBe(1_200_000);
+    expect(tooSlow(unknown, HALF_SECOND, 800_000)).toBeNull();
   });
 });
 
 describe('QuickParts', () => {
   /** 60 kB in so long. */
-  const part = (ms: number) => ({ bytes: 60_000, total: 60_000, ms });
+  const part = (ms: number) => ({ bytes: 60_000, ms });
 
   it('believes_six_quick_parts_in_a_row', () => {
     const quick = new QuickParts();

@@ -5,8 +5,11 @@ const CATCH_UP_RATE = 1.05;
 /** The same after a join, which may begin up to a part too far behind; and for how long, milliseconds. */
 const JOIN_RATE = 1.15;
 const JOIN_MS = 10_000;
-/** Speed while falling back to a greater distance. */
+/** Speed while falling back to a greater distance, and when there is next to nothing loaded to do it with. */
 const FALL_BACK_RATE = 0.95;
+const SAVING_RATE = 0.85;
+/** Next to nothing: half a part, seconds. A browser lets sound run on alone where pictures are used up, which gains no distance at all. */
+const SAVING_SECONDS = 0.25;
 /** Nearer to the aim than this, the rate is 1; a rate once taken holds until the aim is reached. Seconds. */
 const SLACK_SECONDS = 0.1;
 /** With less than this loaded ahead nothing is played faster, seconds. */
@@ -35,7 +38,8 @@ export function pace(
   const behind = latencySeconds - targetSeconds;
   if (behind < 0) {
     const isReached = now < 1 ? behind >= -STEP / 2 : behind > -SLACK_SECONDS;
-    return isReached ? 1 : FALL_BACK_RATE;
+    if (isReached) return 1;
+    return bufferSeconds < SAVING_SECONDS ? SAVING_RATE : FALL_BACK_RATE;
   }
   if (behind < STEP || behind > BEHIND_SECONDS_MAX || bufferSeconds <= AHEAD_SECONDS_MIN) return 1;
   const wanted = 2 / (1 + Math.exp(-STEEPNESS * behind));

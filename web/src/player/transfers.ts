@@ -15,7 +15,9 @@ import { BANDWIDTH_SHARE } from './hls-config';
 /** How often a part under way is looked at, milliseconds. */
 const LOOK_MS = 50;
 /** A part says something of its link after this share of its duration: a window of TCP that has to grow first takes some. */
-const TELLING_SHARE = 0.6;
+const TELLING_SHARE = 0.5;
+/** What came in this many looks is the link as it is now. */
+const RECENT_LOOKS = 4;
 /** A part that takes so many times its duration is too slow. */
 const SLOW_FACTOR = 1.2;
 
@@ -32,22 +34,22 @@ export interface Transfer {
   total: number;
   /** Since its first byte, milliseconds. */
   ms: number;
+  /** What came lately, bits per second; 0 in a pause. */
+  recent: number;
 }
 
 /**
- * What the link carries, in bits per second, when it is less than a part of `seconds` at `bitsPerSecond` needs; null when it is enough, or
- * not to be told yet. Pure.
+ * What the link carries, in bits per second, when that is too little for a part of `seconds` at `bitsPerSecond`; null when it is enough, or
+ * not to be told yet. A link that pauses for a moment has not become slow. Pure.
  */
-export function tooSlow(
-  { bytes, total, ms }: Transfer,
-  seconds: number,
-  bitsPerSecond: number,
-): number | null {
+export function tooSlow(transfer: Transfer, seconds: number, bitsPerSecond: number): number | null {
+  const { bytes, total, ms, recent } = transfer;
   const elapsed = ms / 1_000;
-  if (bytes === 0 || elapsed < seconds * TELLING_SHARE) return null;
-  const rate = (bytes * 8) / elapsed;
+  const most = seconds * SLOW_FACTOR;
+  if (bytes > 0 && elapsed > most) return (bytes * 8) / elapsed;
+  if (recent === 0 || elapsed < seconds * TELLING_SHARE) return null;
   const bits = total > 0 ? total * 8 : Math.max(bytes * 8, seconds * bitsPerSecond);
-  return bits / rate > seconds * SLOW_FACTOR ? rate : null;
+  return elapsed + (bits - bytes * 8) / recent > most ? recent : null;
 }
 
 /** Rates of the newest parts, bits per second. */
@@ -55,7 +57,7 @@ export class QuickParts {
   #rates: number[] = [];
 
   /** A part came; what the link carries, when that is clearly more than the estimate. */
-  add({ bytes, ms }: Transfer, estimate: number): number | null {
+  add({ bytes, ms }: Pick<Transfer, 'bytes' | 'ms'>, estimate: number): number | null {
     this.#rates.push((bytes * 8_000) / Math.max(ms, TRANSFER_MS_MIN));
     this.#rates = this.#rates.slice(-QUICK_PARTS);
     const least = Math.min(...this.#rates);
@@ -75,7 +77,8 @@ export function levelBelow(bitrates: readonly number[], from: number, bitsPerSec
 export function watchTransfers(hls: Hls, onBytes: () => void): void {
   const quick = new QuickParts();
   let loading: Fragment | null = null;
-  let seen = 0;
+  /** Bytes of the part under way at the newest looks. */
+  let looks: number[] = [];
   let lookedAtMs = 0;
 
   const judge = (frag: Fragment, transfer: Transfer): void => {
@@ -98,17 +101,25 @@ export function watchTransfers(hls: Hls, onBytes: () => void): void {
     const isLate = nowMs - lookedAtMs > 2 * LOOK_MS;
     lookedAtMs = nowMs;
     const stats = loading?.loader?.stats;
-    if (!loading || !stats || stats.loading.first === 0) return;
-    if (stats.loaded !== seen) onBytes();
-    seen = stats.loaded;
-    if (!isLate) judge(loading, { bytes: seen, total: stats.total, ms: nowMs - stats.loading.first });
+    if (!loading || !stats || stats.loading.first === 0) {
+      looks = [];
+      return;
+    }
+    const before = looks.at(-1) ?? 0;
+    if (stats.loaded !== before) onBytes();
+    // Another part, or looks that were too far apart to tell.
+    looks = isLate || stats.loaded < before ? [stats.loaded] : [...looks, stats.loaded].slice(-RECENT_LOOKS);
+    if (looks.length < RECENT_LOOKS) return;
+    const recent = ((stats.loaded - (looks[0] ?? 0)) * 8_000) / ((RECENT_LOOKS - 1) * LOOK_MS);
+    judge(loading, { bytes: stats.loaded, total: stats.total, ms: nowMs - stats.loading.first, recent });
   };
   const timer = setInterval(look, LOOK_MS);
 
   const onLoaded = (frag: Fragment, part: Part): void => {
     const { loaded, total, loading: times } = part.stats;
+    looks = [];
     onBytes();
-    const transfer = { bytes: loaded, total, ms: times.end - times.first };
+    const transfer = { bytes: loaded, total, ms: times.end - times.first, recent: 0 };
     const rate = quick.add(transfer, hls.bandwidthEstimate);
     if (rate !== null) hls.bandwidthEstimate = rate;
     judge(frag, transfer);
