@@ -46,7 +46,7 @@ export class Changes {
   #height = 0;
   #nextAtMs: number | null = null;
   #began = false;
-  #position = 0;
+  #frames = 0;
   #movedAtMs = 0;
   #seen = 0;
   readonly #stats: ChangeStats = { midSegment: 0, atSegment: 0, longestStillMs: 0, newest: [] };
@@ -66,9 +66,12 @@ export class Changes {
   }
 
   /** To be called often, once there is a picture. */
-  look(nowMs: number, { currentTime: position, videoHeight }: HTMLVideoElement): void {
-    if (position !== this.#position) {
-      this.#position = position;
+  look(nowMs: number, video: HTMLVideoElement): void {
+    const { videoHeight } = video;
+    // Sound may go on alone: frames are what counts.
+    const frames = video.getVideoPlaybackQuality().totalVideoFrames;
+    if (frames !== this.#frames) {
+      this.#frames = frames;
       this.#movedAtMs = nowMs;
     } else if (this.#began && this.#movedAtMs > 0) {
       this.#stats.longestStillMs = Math.max(this.#stats.longestStillMs, nowMs - this.#movedAtMs);
