@@ -57,6 +57,24 @@ describe('the watch page', { timeout: TEST_MS_MAX }, () => {
     expect(after.fatalErrors).toBe(0);
   });
 
+  it('rises_to_a_better_rung_where_a_segment_begins', async () => {
+    await page.addInitScript(() => {
+      localStorage.setItem('sealcast-bandwidth', '900000');
+      performance.setResourceTimingBufferSize(5_000);
+    });
+    await page.goto(origin.page);
+    await page.waitForFunction(() => window.sealcast?.player?.level === 2);
+    const pictures = await page.evaluate(() =>
+      performance
+        .getEntriesByType('resource')
+        .map(({ name }) => /(\d+p)\/0\/(\d+(?:\.\d+)?)\.m4s$/.exec(name)?.slice(1, 3) ?? [])
+        .filter((found) => found.length === 2),
+    );
+    const rises = pictures.filter(([rung], index) => index > 0 && pictures[index - 1]?.[0] !== rung);
+    expect(rises).not.toEqual([]);
+    for (const [, object] of rises) expect(object).toMatch(/^\d+(\.0)?$/);
+  });
+
   it('makes_the_player_anew_when_nothing_else_moves_the_picture', async () => {
     await page.addInitScript(hangOnDemand);
     await page.goto(origin.page);

@@ -86,23 +86,23 @@ impl IdrPlacer {
     }
 }
 
-/// The smallest rung has an IDR this long after its last one, though the others have none: a player whose link has fallen begins there with
-/// the part that it needs, instead of up to three before it.
-const RESCUE_TICKS: i64 = 90_000;
+/// Encoded rungs have an IDR this long after their last one, though a source that is passed through has none: a player that changes to one
+/// of them begins at most so long before the present, with pictures that it has not decoded yet.
+const EXTRA_TICKS: i64 = 90_000;
 
-/// Decides which pictures of the smallest rung are IDRs besides those of all.
+/// Decides which pictures of the encoded rungs are IDRs besides those that an [`IdrPlacer`] places.
 #[derive(Debug, Default)]
-pub(super) struct RescuePlacer {
+pub(super) struct ExtraPlacer {
     last_idr: Option<i64>,
     last: Option<i64>,
 }
 
-impl RescuePlacer {
-    /// Places the next picture of that rung; `idr` when it is one on all rungs. True for an IDR.
+impl ExtraPlacer {
+    /// Places the next picture; `idr` when it is one already. True for an IDR.
     pub(super) fn place(&mut self, pts: i64, idr: bool) -> bool {
         // A picture less than half a frame early is on time.
         let frame = self.last.replace(pts).map_or(0, |last| pts.saturating_sub(last));
-        let is_due = self.last_idr.is_some_and(|last| pts.saturating_sub(last) + frame / 2 >= RESCUE_TICKS);
+        let is_due = self.last_idr.is_some_and(|last| pts.saturating_sub(last) + frame / 2 >= EXTRA_TICKS);
         if idr || is_due {
             self.last_idr = Some(pts);
         }
@@ -156,8 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn smallest_rung_has_an_idr_a_second_after_the_last_and_none_besides_those_of_all() {
-        let mut placer = RescuePlacer::default();
+    fn extra_idrs_come_a_second_after_the_last() {
+        let mut placer = ExtraPlacer::default();
         // 29.97 frames a second in milliseconds; all have an IDR every 60 pictures, then one comes early.
         let idrs: Vec<i64> = (0..240_i64)
             .filter(|frame| {

@@ -11,7 +11,7 @@ use media::{RenditionId, Timescale, Timestamp, TrackConfig};
 
 use super::decoder::Decoder;
 use super::encoder::{Encoder, EncoderThread, PictureFormat, refusal_reason};
-use super::idr::{IdrPlacer, Placement, RescuePlacer};
+use super::idr::{ExtraPlacer, IdrPlacer, Placement};
 use super::lag::LagWatch;
 use super::outputs::Sender;
 use super::plan::{Cadence, Rung};
@@ -97,9 +97,8 @@ pub(super) struct EncodeLadder {
     pub(super) decoder: Decoder,
     pub(super) pictures: Pictures,
     pub(super) placer: IdrPlacer,
-    rescue: RescuePlacer,
-    /// The rung that it places IDRs for.
-    rescuer: Option<RenditionId>,
+    /// `None` where the source's IDRs have to do.
+    extra: Option<ExtraPlacer>,
     active: Vec<Active>,
     away: Vec<Away>,
     others: Others,
@@ -142,10 +141,9 @@ impl EncodeLadder {
         shared: &Arc<Shared>,
     ) -> Result<(Self, Vec<RenditionConfig>), Error> {
         let Parts { decoder, pictures, placer, rungs, others, not_before } = parts;
-        // A rung that stands alone is nobody's rescue; one of half the frame rate says where segments end.
-        let has_others = rungs.len() > 1 || others == Others::PassedThrough;
-        let rescuer = rungs.last().filter(|rung| has_others && rung.cadence == Cadence::Every);
-        let rescuer = rescuer.map(|rung| rung.rendition.clone());
+        // Beside a source that is passed through, a rung of half its frame rate says where segments end, and may not have more than it.
+        let beside_source = others == Others::PassedThrough;
+        let has_extra = !beside_source || rungs.iter().all(|rung| rung.cadence == Cadence::Every);
         let mut tracks = Vec::new();
         let mut active = Vec::new();
         for rung in rungs {
@@ -156,7 +154,7 @@ impl EncodeLadder {
                 track: track.clone(),
                 bandwidth_peak: rung.bandwidth_peak(),
                 bandwidth_mean: rung.bit_rate,
-                has_more_sync: rescuer.as_ref() == Some(&rung.rendition),
+                has_more_sync: has_extra && beside_source,
             });
             let handicap = config.handicap.as_ref().filter(|(name, _)| *name == rung.rendition.as_str());
             let thread = EncoderThread::spawn(
@@ -172,8 +170,7 @@ impl EncodeLadder {
             decoder,
             pictures,
             placer,
-            rescue: RescuePlacer::default(),
-            rescuer,
+            extra: has_extra.then(ExtraPlacer::default),
             active,
             away: Vec::new(),
             others,
@@ -312,28 +309,22 @@ impl EncodeLadder {
 
     fn send(&mut self, mut frame: frame::Video, idr: bool) {
         let idr = idr || std::mem::take(&mut self.idr_owed);
-        // What the source's picture was must not matter to the encoder.
-        let kind = |idr: bool| if idr { picture::Type::I } else { picture::Type::None };
-        frame.set_kind(kind(idr));
-        self.odd = !idr && !self.odd;
         let pts = frame.pts().unwrap_or_default();
+        let idr = self.extra.as_mut().map_or(idr, |extra| extra.place(pts, idr));
+        // What the source's picture was must not matter to the encoder.
+        frame.set_kind(if idr { picture::Type::I } else { picture::Type::None });
+        self.odd = !idr && !self.odd;
         let mut above = Arc::new(frame);
         let mut stuck = Vec::new();
         for active in &mut self.active {
             if active.rung.cadence == Cadence::Half && self.odd {
                 continue;
             }
-            let own_idr =
-                if self.rescuer.as_ref() == Some(&active.rung.rendition) { self.rescue.place(pts, idr) } else { idr };
             let own = match &mut active.scaler {
-                None if own_idr == idr => Some(above),
-                None => super::ffi::reference(&above).ok().map(|mut own| {
-                    own.set_kind(kind(own_idr));
-                    Arc::new(own)
-                }),
-                Some(scaler) => scaler.scale(&above, kind(own_idr)).ok(),
+                None => Ok(above),
+                Some(scaler) => scaler.scale(&above),
             };
-            let Some(own) = own else {
+            let Ok(own) = own else {
                 // Out of memory is the one way here: the picture is lost to this rung and those below.
                 count(&self.shared.frames_skipped);
                 self.idr_owed |= idr;

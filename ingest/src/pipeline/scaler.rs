@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::format::Pixel;
+use ffmpeg::frame;
 use ffmpeg::software::scaling;
-use ffmpeg::{frame, picture};
 
 use super::{Error, ffi};
 
@@ -32,8 +32,8 @@ impl Scaler {
         Ok(Self { context, kept: Vec::new() })
     }
 
-    /// A scaled picture of this kind with the time of `input`.
-    pub(super) fn scale(&mut self, input: &frame::Video, kind: picture::Type) -> Result<Arc<frame::Video>, Error> {
+    /// A scaled picture with the time and kind of `input`.
+    pub(super) fn scale(&mut self, input: &frame::Video) -> Result<Arc<frame::Video>, Error> {
         let failed = |error: ffmpeg::Error| Error::Ffmpeg { what: "cannot scale", detail: error.to_string() };
         let place = self.kept.iter_mut().position(|kept| Arc::get_mut(kept).is_some_and(ffi::is_writable));
         let mut frame = match place {
@@ -46,7 +46,7 @@ impl Scaler {
         if let Some(picture) = Arc::get_mut(&mut frame) {
             self.context.run(input, picture).map_err(failed)?;
             picture.set_pts(input.pts());
-            picture.set_kind(kind);
+            picture.set_kind(input.kind());
         }
         if u32::try_from(self.kept.len()).is_ok_and(|kept| kept < FRAMES_KEPT_MAX) {
             self.kept.push(Arc::clone(&frame));

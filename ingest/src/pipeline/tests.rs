@@ -82,7 +82,7 @@ impl Seen {
         self.of(rendition).iter().filter(|sample| sample.sync).map(|sample| sample.pts.ticks).collect()
     }
 
-    /// Those that the first rendition has too. The smallest has more.
+    /// Those that the first rendition has too. Beside a source that is passed through, encoded ones have more.
     fn idrs(&self, rendition: &str) -> Vec<i64> {
         let first = self.videos().first().map(|first| self.all_idrs(first)).unwrap_or_default();
         self.all_idrs(rendition).into_iter().filter(|pts| first.contains(pts)).collect()
@@ -201,12 +201,9 @@ fn encoded_rungs_decode_and_have_their_idrs_together() {
     assert_eq!(run.names(), ["360p", "240p", "144p", "audio"]);
     run.check(&directory);
     let start = run.idrs("360p")[0];
-    let grid: Vec<i64> = (0..4).map(|index| start + index * 180_000).collect();
+    let grid: Vec<i64> = (0..7).map(|index| start + index * 90_000).collect();
     for name in run.videos() {
-        let seconds = if name == "144p" { 1 } else { 2 };
-        let own: Vec<i64> = (0..=6 / seconds).map(|index| start + index * seconds * 90_000).collect();
-        assert_eq!(run.all_idrs(name), own, "{name}: an IDR every {seconds} s, whatever the source had");
-        assert_eq!(run.idrs(name), grid, "{name}: all have one every 2 s");
+        assert_eq!(run.all_idrs(name), grid, "{name}: an IDR every second, whatever the source had");
         assert_eq!(run.pts(name), source_pts(&path), "{name}: every picture at its own time");
     }
     for track in run.tracks.iter().filter(|track| track.track.is_video()) {
@@ -243,6 +240,10 @@ fn passed_through_source_keeps_its_bytes_and_sets_the_idrs() {
     assert!(idrs.len() >= 5, "{idrs:?}");
     assert_eq!(run.idrs("240p"), idrs);
     assert_eq!(run.idrs("144p"), idrs);
+    let encoded = run.all_idrs("240p");
+    assert!(encoded.windows(2).all(|pair| pair[1] - pair[0] <= 91_500), "none is further than a second: {encoded:?}");
+    assert!(encoded.len() > idrs.len(), "{encoded:?}");
+    assert_eq!(run.all_idrs("144p"), encoded);
     assert_eq!(run.pts("144p"), run.pts("360p"));
 }
 
@@ -255,11 +256,11 @@ fn ntsc_stamps_in_milliseconds_are_kept_and_idrs_do_not_drift() {
     assert_eq!(run.names(), ["180p", "90p", "audio"]);
     run.check(&directory);
     assert_eq!(run.pts("180p"), source_pts(&path));
-    assert_eq!(run.idrs("180p"), run.idrs("90p"));
+    assert_eq!(run.all_idrs("180p"), run.all_idrs("90p"));
     let idrs = run.idrs("90p");
-    assert_eq!(idrs.len(), 5);
+    assert_eq!(idrs.len(), 9);
     for (index, idr) in idrs.iter().enumerate() {
-        let grid = idrs[0] + i64::try_from(index).unwrap() * 180_000;
+        let grid = idrs[0] + i64::try_from(index).unwrap() * 90_000;
         assert!((idr - grid).abs() <= 1_600, "IDR {index} is {} ticks off", idr - grid);
     }
     let TrackConfigFormat { rate, .. } = format_of(&run.tracks[0]);

@@ -23,8 +23,8 @@ import { leavingErrors } from './pathways';
 import { positionOf, spanOf } from './playlist-dates';
 import { promptAudio } from './prompt-audio';
 import { type FatalKind, Recovery } from './recovery';
+import { patientRises } from './rises';
 import { leaveShedRungs } from './shed-rungs';
-
 import { watchTransfers } from './transfers';
 
 /** A change of the target that is worth telling hls.js, seconds. */
@@ -181,6 +181,7 @@ export class HlsEngine implements Engine {
     const hls: Hls = new Hls({
       ...config,
       ...(this.#begin ? recordingConfig(this.#begin.offsetSeconds) : {}),
+      abrController: patientRises(),
       errorController: leavingErrors(),
       streamController: roundedVideo(),
       ...(audioStreamController ? { audioStreamController } : {}),

@@ -8,7 +8,7 @@
  * pathway changes again. To be left out when hls.js allows for more.
  */
 
-import Hls, { type LevelDetails, type MediaFragment, type StreamController } from 'hls.js';
+import Hls, { type Fragment, type LevelDetails, type MediaFragment, type StreamController } from 'hls.js';
 import { keepKnownPlaylists } from './left-levels';
 
 /** Two roundings of dates and sixteen of parts, and far less than a frame. Seconds. */
@@ -18,6 +18,19 @@ const ROUNDING = 0.002_016;
 export function roundedEnd(bufferEnd: number, previousEnd: number | undefined): number {
   const beyond = (previousEnd ?? Number.NEGATIVE_INFINITY) - bufferEnd;
   return beyond > 0 && beyond < ROUNDING ? bufferEnd + ROUNDING : bufferEnd;
+}
+
+/**
+ * Whether what is loaded ends with a whole segment that hls.js takes up again only because it changed rung there: the next one is not listed
+ * yet. Loading it would put old pictures where those are that the browser decodes. Pure.
+ */
+export function isLoaded(
+  segment: Pick<Fragment, 'sn' | 'level' | 'end'>,
+  previous: Pick<Fragment, 'sn' | 'level'> | null,
+  bufferEnd: number,
+): boolean {
+  const isSame = segment.sn === previous?.sn && segment.level !== previous.level;
+  return isSame && segment.end - bufferEnd < ROUNDING;
 }
 
 /** hls.js's loading of pictures with that; its loading of sound is in `prompt-audio.ts`. */
@@ -33,7 +46,10 @@ export function roundedVideo(): typeof StreamController {
       end: number,
       details: LevelDetails,
     ): MediaFragment | null {
-      return super.getFragmentAtPosition(roundedEnd(bufferEnd, this.fragPrevious?.end), end, details);
+      const rounded = roundedEnd(bufferEnd, this.fragPrevious?.end);
+      const segment = super.getFragmentAtPosition(rounded, end, details);
+      const isWhole = segment !== null && segment !== details.fragmentHint;
+      return isWhole && isLoaded(segment, this.fragPrevious, rounded) ? null : segment;
     }
   };
 }
