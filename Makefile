@@ -31,7 +31,7 @@ check: ## formatting, lints, dependency rules, TypeScript
 unit: ## all Rust tests, those on real components included
 	$(CARGO) test --workspace --locked
 
-soak: setup-test web ## the long tests: hundreds of changes of rendition, minutes in every browser; takes three hours and a quarter
+soak: setup-test web ## the long tests: hundreds of changes of rendition, minutes in every browser; takes an hour and a half
 	$(CARGO) test --workspace --locked -- --ignored soak_
 
 fuzz: ## random logs and queries against the rules of playlists, random bytes against RTMP, FUZZ_SECONDS (300) each; needs `cargo install cargo-fuzz`

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
-use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS};
+use http::header::{CONTENT_SECURITY_POLICY, LINK, REFERRER_POLICY, X_FRAME_OPTIONS};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use media::{Epoch, NodeId, ObjectName, RenditionId, Slot, StreamId};
@@ -281,9 +281,18 @@ async fn page(State(site): Shared, request: Request<Body>) -> Response {
     web_file(&site, &request, web::index())
 }
 
-async fn watch(State(site): Shared, Names(_): Names<StreamId>, request: Request<Body>) -> Response {
+async fn watch(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
     // Whether there is such a stream, the page finds out: it may begin while the page is open.
-    web_file(&site, &request, web::index())
+    let mut response = web_file(&site, &request, web::index());
+    // With a query it begins at a moment of the recording, with another playlist.
+    if request.uri().query().is_none()
+        && let Ok(link) =
+            HeaderValue::try_from(format!("</live/{stream}/index.m3u8>; rel=preload; as=fetch; crossorigin"))
+    {
+        // Asked for while the page's script is on its way (RFC 8288; preload as HTML has it).
+        response.headers_mut().insert(LINK, link);
+    }
+    response
 }
 
 async fn asset(State(site): Shared, Names(path): Names<String>, request: Request<Body>) -> Response {

@@ -27,6 +27,16 @@ async fn page_answers_for_all_urls_of_the_app_and_is_asked_about_each_time() {
 }
 
 #[tokio::test]
+async fn watch_page_has_its_playlist_come_along() {
+    let site = Site::start().await;
+    let link = "</live/demo/index.m3u8>; rel=preload; as=fetch; crossorigin";
+    assert_eq!(site.get("/watch/demo", &[]).await.header("link"), link);
+    for other in ["/", "/watch/demo?t=3"] {
+        assert!(!site.get(other, &[]).await.headers.contains_key("link"), "{other}");
+    }
+}
+
+#[tokio::test]
 async fn everything_that_the_page_names_is_there_for_ever() {
     let site = Site::start().await;
     let page = site.get("/", &[]).await;

@@ -9,8 +9,8 @@
 
 import Hls, { type AbrController, type LevelDetails } from 'hls.js';
 
-/** A segment ends where the buffer does, but for rounding: far less than the shortest part. Seconds. */
-const ROUNDING = 0.05;
+/** A segment ends where the buffer does, but for rounding: less than a picture, which may be a part of its own. Seconds. */
+const ROUNDING = 0.01;
 /** After this long any part will do: what is loaded may end where no segment does. Milliseconds. */
 const WAIT_MS_MAX = 10_000;
 
