@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= playlist/log playlist/directives rtmp/handshake rtmp/session rtmp/amf rtmp/flv
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check unit soak fuzz bench obs-test compose-test web fmt clean setup setup-test setup-obs setup-bench
+.PHONY: help reference run build test check unit soak fuzz bench obs-test compose-test web fmt clean setup setup-test setup-obs setup-bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ check: ## formatting, lints, dependency rules, TypeScript
 
 unit: ## all Rust tests, those on real components included
 	$(CARGO) test --workspace --locked
+
+reference: ## writes docs/reference from the code
+	SEALCAST_UPDATE_REFERENCE=1 $(CARGO) test --workspace --locked --bin sealcast reference
 
 soak: setup-test web ## the long tests: hundreds of changes of rendition, minutes in every browser; takes an hour and a half
 	$(CARGO) test --workspace --locked -- --ignored soak_

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use media::NodeId;
 use media::segmenter::{PART_TARGET_MS, declared_part};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::direct::is_base_url;
@@ -19,7 +20,7 @@ const DVR_WINDOW_S_MAX: u64 = 86_400;
 const EGRESS_CAPACITY_MIN: u64 = 1_000_000;
 
 /// Configuration of a broadcast node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where viewers are served (TLS; HTTP/2 and HTTP/1.1). Default: `127.0.0.1:0`; port 0 asks for a free port.

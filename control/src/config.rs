@@ -4,10 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use media::StreamId;
 use node::Redacted;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Configuration of a control node.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where ingests and operators connect (mutual TLS, HTTP/2). Default: `127.0.0.1:0`; port 0 asks for a free port.
@@ -37,13 +38,15 @@ impl Config {
 }
 
 /// A configured stream.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamConfig {
     /// Name of the stream.
+    #[schemars(with = "String")]
     pub name: StreamId,
     /// Its key, 8 to 128 characters out of `[A-Za-z0-9._-]`. Default: one is drawn, and kept.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub key: Option<Redacted<String>>,
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cluster::owners::Replicas;
 use media::segmenter::{PART_TARGET_MS, Targets};
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -16,7 +17,7 @@ use crate::pipeline::slate::Picture;
 const PARTS_PER_SEGMENT_MAX: u64 = seal::limits::PARTS_MAX as u64;
 
 /// Configuration of an ingest node (`[role.ingest]` in `sealcast.toml`, which refuses the fields that its top level sets).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where RTMP is served. Default `0.0.0.0:1935`; port 0 asks for a free one. In the file: `rtmp_listen` at its top level.
@@ -62,13 +63,14 @@ pub struct Config {
     /// How many broadcast nodes each stream is pushed to: a number from 1 to 16, or `"all"`. The others pull from these what their
     /// viewers want. Default 2.
     #[serde(deserialize_with = "owners")]
+    #[schemars(with = "String")]
     pub owners: Replicas,
     /// The encoding ladder.
     pub pipeline: crate::pipeline::Config,
 }
 
 /// What viewers get while a stream waits for its publisher.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DuringOutage {
     /// Nothing: their players wait.

@@ -53,7 +53,7 @@ const HELP: &[(&str, &str)] = &[
 ];
 
 /// Configuration of a load balancer.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where viewers connect. Default: `0.0.0.0:8443`; port 0 asks for a free port. Set by the program that runs the role.

@@ -7,6 +7,8 @@ mod cli;
 mod health;
 mod public;
 mod ready;
+#[cfg(test)]
+mod reference;
 mod role;
 mod seal_check;
 mod settings;

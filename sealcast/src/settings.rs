@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use media::{ClusterId, NodeId, StreamId};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::cli::{Common, RoleFlags, UpFlags};
@@ -19,12 +20,13 @@ pub(crate) const BROADCAST_MAX: u16 = 16;
 pub(crate) const KEY_LENGTH_MIN: usize = 8;
 
 /// `sealcast.toml`. Every field may be left out.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct File {
     /// Directory of everything that is kept. Default: `./data`.
     pub data: PathBuf,
     /// Name of the cluster; it stands in every seal. Default: `sealcast`.
+    #[schemars(with = "String")]
     pub cluster: ClusterId,
     /// Where RTMP listens. Default: `0.0.0.0:1935`.
     pub rtmp_listen: SocketAddr,
@@ -97,10 +99,11 @@ impl Default for File {
 }
 
 /// The test picture of `sealcast up`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TestSource {
     /// Stream it goes to; made when there is none of the name. Default: `demo`.
+    #[schemars(with = "String")]
     pub stream: StreamId,
     /// Width in pixels, even. Default: 1280.
     pub width: u32,
@@ -128,10 +131,11 @@ impl Default for TestSource {
 }
 
 /// Identity of a node that runs on its own.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Node {
     /// Name, unique in the cluster.
+    #[schemars(with = "Option<String>")]
     pub id: Option<NodeId>,
     /// PEM file of the cluster's certificate authority.
     pub ca: Option<PathBuf>,
@@ -150,7 +154,7 @@ pub(crate) struct Node {
 }
 
 /// Settings of each role. A node reads its own only.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Roles {
     pub ingest: ingest::Config,

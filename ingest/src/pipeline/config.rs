@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The encoding ladder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The rungs, 1 to 8. Default none named: chosen to fit the source and the cores. Rungs above the source's size are left out:
@@ -21,7 +22,8 @@ pub struct Config {
     /// How much of these cores one stream may use, in percent, 1 to 100. Default 40: the rest is for the other roles, viewers
     /// and peaks.
     pub cpu_share_percent: u32,
-    /// Distance of IDRs of an encoded ladder in milliseconds, 500 to 4000. Default 2000.
+    /// Longest distance of IDRs of encoded rungs in milliseconds, 500 to 4000. Beside a source that is passed through, they also have
+    /// one where it has one. Default 1000.
     pub keyframe_interval_ms: u32,
     /// How long the start of a run is held back to learn the source's keyframe interval and frame rate, in milliseconds,
     /// 500 to 5000. Default 2500. It ends as soon as both are known.
@@ -44,7 +46,7 @@ impl Default for Config {
             preset: Preset::Veryfast,
             cores: 0,
             cpu_share_percent: 40,
-            keyframe_interval_ms: 2_000,
+            keyframe_interval_ms: 1_000,
             decision_ms: 2_500,
             pace: Pace::Live,
             part_target: Duration::from_millis(500),
@@ -86,6 +88,11 @@ impl Config {
         Ok(())
     }
 
+    /// `keyframe_interval_ms` in 90 kHz ticks.
+    pub(super) fn keyframe_ticks(&self) -> i64 {
+        i64::from(self.keyframe_interval_ms) * 90
+    }
+
     /// The longest that a picture may last, in 90 kHz ticks.
     pub(super) fn picture_ticks_max(&self) -> i64 {
         i64::try_from(self.part_target.as_millis()).unwrap_or(i64::MAX).saturating_mul(90)
@@ -101,7 +108,7 @@ impl Config {
 }
 
 /// One rung of a configured ladder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RungConfig {
     /// The shorter side of the picture in pixels, 64 to 4320; also its name: 720 is `720p`.
@@ -112,7 +119,7 @@ pub struct RungConfig {
 }
 
 /// Whether the largest rung may be the source itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PassThrough {
     /// When the source allows it: H.264 baseline to high, 8 bit 4:2:0, progressive, an IDR at least every 2.5 s.
@@ -122,7 +129,7 @@ pub enum PassThrough {
 }
 
 /// What happens when the encoders are slower than the input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Pace {
     /// Stay live: shed rungs.
@@ -132,7 +139,7 @@ pub enum Pace {
 }
 
 /// x264's speed presets that are sensible for live encoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "x264's own names")]
 pub enum Preset {

@@ -86,23 +86,26 @@ impl IdrPlacer {
     }
 }
 
-/// Encoded rungs have an IDR this long after their last one, though a source that is passed through has none: a player that changes to one
-/// of them begins at most so long before the present, with pictures that it has not decoded yet.
-const EXTRA_TICKS: i64 = 90_000;
-
-/// Decides which pictures of the encoded rungs are IDRs besides those that an [`IdrPlacer`] places.
-#[derive(Debug, Default)]
+/// Decides which pictures of the encoded rungs are IDRs besides those of a source that is passed through: a player that changes to an encoded
+/// rung then begins at most an interval before the present, with pictures that it has not decoded yet.
+#[derive(Debug)]
 pub(super) struct ExtraPlacer {
+    interval: i64,
     last_idr: Option<i64>,
     last: Option<i64>,
 }
 
 impl ExtraPlacer {
+    /// None is further than `interval` from the one before.
+    pub(super) const fn new(interval: i64) -> Self {
+        Self { interval, last_idr: None, last: None }
+    }
+
     /// Places the next picture; `idr` when it is one already. True for an IDR.
     pub(super) fn place(&mut self, pts: i64, idr: bool) -> bool {
         // A picture less than half a frame early is on time.
         let frame = self.last.replace(pts).map_or(0, |last| pts.saturating_sub(last));
-        let is_due = self.last_idr.is_some_and(|last| pts.saturating_sub(last) + frame / 2 >= EXTRA_TICKS);
+        let is_due = self.last_idr.is_some_and(|last| pts.saturating_sub(last) + frame / 2 >= self.interval);
         if idr || is_due {
             self.last_idr = Some(pts);
         }
@@ -156,8 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn extra_idrs_come_a_second_after_the_last() {
-        let mut placer = ExtraPlacer::default();
+    fn extra_idrs_come_an_interval_after_the_last() {
+        let mut placer = ExtraPlacer::new(90_000);
         // 29.97 frames a second in milliseconds; all have an IDR every 60 pictures, then one comes early.
         let idrs: Vec<i64> = (0..240_i64)
             .filter(|frame| {

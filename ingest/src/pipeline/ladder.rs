@@ -97,7 +97,7 @@ pub(super) struct EncodeLadder {
     pub(super) decoder: Decoder,
     pub(super) pictures: Pictures,
     pub(super) placer: IdrPlacer,
-    /// `None` where the source's IDRs have to do.
+    /// `None` where the placer's IDRs have to do.
     extra: Option<ExtraPlacer>,
     active: Vec<Active>,
     away: Vec<Away>,
@@ -141,9 +141,8 @@ impl EncodeLadder {
         shared: &Arc<Shared>,
     ) -> Result<(Self, Vec<RenditionConfig>), Error> {
         let Parts { decoder, pictures, placer, rungs, others, not_before } = parts;
-        // Beside a source that is passed through, a rung of half its frame rate says where segments end, and may not have more than it.
-        let beside_source = others == Others::PassedThrough;
-        let has_extra = !beside_source || rungs.iter().all(|rung| rung.cadence == Cadence::Every);
+        // A rung of half the source's frame rate says where segments end, and may not have more IDRs than the source.
+        let has_extra = others == Others::PassedThrough && rungs.iter().all(|rung| rung.cadence == Cadence::Every);
         let mut tracks = Vec::new();
         let mut active = Vec::new();
         for rung in rungs {
@@ -154,7 +153,7 @@ impl EncodeLadder {
                 track: track.clone(),
                 bandwidth_peak: rung.bandwidth_peak(),
                 bandwidth_mean: rung.bit_rate,
-                has_more_sync: has_extra && beside_source,
+                has_more_sync: has_extra,
             });
             let handicap = config.handicap.as_ref().filter(|(name, _)| *name == rung.rendition.as_str());
             let thread = EncoderThread::spawn(
@@ -170,7 +169,7 @@ impl EncodeLadder {
             decoder,
             pictures,
             placer,
-            extra: has_extra.then(ExtraPlacer::default),
+            extra: has_extra.then(|| ExtraPlacer::new(config.keyframe_ticks())),
             active,
             away: Vec::new(),
             others,

@@ -337,7 +337,7 @@ impl PassedThrough {
 }
 
 fn grid(config: &Config, source: SourceFormat) -> IdrPlacer {
-    IdrPlacer::grid(i64::from(config.keyframe_interval_ms) * 90, frame_ticks(source))
+    IdrPlacer::grid(config.keyframe_ticks(), frame_ticks(source))
 }
 
 /// Length of a frame at the nominal rate, in 90 kHz ticks.

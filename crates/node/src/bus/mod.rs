@@ -130,7 +130,7 @@ pub trait Bus: Send + Sync + 'static {
 }
 
 /// Where the brokers are and how to log in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Brokers, all used at once: `mqtt://host:port` or `mqtts://host:port`. Default: `mqtt://127.0.0.1:1883`.

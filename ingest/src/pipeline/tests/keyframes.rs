@@ -3,13 +3,13 @@
 use super::*;
 
 #[test]
-fn source_of_keyframes_alone_is_encoded_with_one_every_two_seconds() {
+fn source_of_keyframes_alone_is_encoded_with_one_every_second() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=160x90:rate=30:duration=5", "-g 1 -bf 0");
     let run = one(feed(config(&[90], PassThrough::Auto), read_file(&path).unwrap()).0);
     run.check(&directory);
     let idrs = run.idrs("90p");
-    assert_eq!(idrs, (0..3).map(|index| idrs[0] + index * 180_000).collect::<Vec<_>>());
+    assert_eq!(idrs, (0..5).map(|index| idrs[0] + index * 90_000).collect::<Vec<_>>());
     assert_eq!(run.pts("90p"), source_pts(&path));
 }
 
