@@ -32,6 +32,7 @@ unit: ## all Rust tests, those on real components included
 	$(CARGO) test --workspace --locked
 
 reference: ## writes docs/reference from the code
+	node scripts/check-metrics.mjs --write
 	SEALCAST_UPDATE_REFERENCE=1 $(CARGO) test --workspace --locked --bin sealcast reference
 
 soak: setup-test web ## the long tests: hundreds of changes of rendition, minutes in every browser; takes an hour and a half
