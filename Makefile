@@ -24,7 +24,7 @@ check: ## formatting, lints, dependency rules, TypeScript
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	node scripts/check-dependencies.mjs
-	node scripts/check-metrics.mjs
+	node scripts/reference.mjs
 	npm --prefix web run --silent check
 	npm --prefix web run --silent test
 
@@ -32,7 +32,7 @@ unit: ## all Rust tests, those on real components included
 	$(CARGO) test --workspace --locked
 
 reference: ## writes docs/reference from the code
-	node scripts/check-metrics.mjs --write
+	node scripts/reference.mjs --write
 	SEALCAST_UPDATE_REFERENCE=1 $(CARGO) test --workspace --locked --bin sealcast reference
 
 soak: setup-test web ## the long tests: hundreds of changes of rendition, minutes in every browser; takes an hour and a half

@@ -1,7 +1,9 @@
-// Holds two rules: every metric has a text and every text a metric, and docs/reference/metrics.md lists them all. With --write it writes that page.
+// Holds two rules: every metric has a text and every text a metric, and docs/reference lists all metrics and URLs. With --write it writes
+// those pages; configuration.md and command-line.md come from `sealcast/src/reference.rs`.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 
-const PAGE = "docs/reference/metrics.md";
+const GENERATED = "This page is generated from the code by `make reference`.";
+const cell = (text) => text.replaceAll("|", "\\|");
 const folders = [...readdirSync("crates").map((name) => `crates/${name}`), "ingest", "broadcast", "loadbalancer", "control"];
 /** Each name, with the kind it is used as and the folder. */
 const used = new Map();
@@ -25,18 +27,41 @@ const lines = [
   "",
   "Every process serves its metrics at `/metrics` of `ops_listen`, in the text format of Prometheus. A metric appears once it has a value.",
   "",
-  "This page is generated from the code by `make reference`.",
+  GENERATED,
 ];
 for (const folder of folders) {
   const rows = [...described].filter(([name]) => used.get(name)?.folder === folder).sort();
   if (rows.length === 0) continue;
   const title = folder === "crates/node" ? "All nodes" : `Role \`${folder}\``;
   lines.push("", `## ${title}`, "", "| metric | kind | meaning |", "|---|---|---|");
-  for (const [name, text] of rows) lines.push(`| \`${name}\` | ${used.get(name).kind} | ${text.replaceAll("|", "\\|")} |`);
+  for (const [name, text] of rows) lines.push(`| \`${name}\` | ${used.get(name).kind} | ${cell(text)} |`);
 }
-const page = `${lines.join("\n")}\n`;
-if (process.argv.includes("--write")) writeFileSync(PAGE, page);
-else if (readFileSync(PAGE, "utf8") !== page) problems.push(`${PAGE} is not what the code says: run \`make reference\``);
+
+const { paths } = JSON.parse(readFileSync("broadcast/src/viewers/openapi.json", "utf8"));
+const urls = [
+  "# HTTP",
+  "",
+  "Every broadcast node and every load balancer serves these URLs over HTTPS. `/api/v1/openapi.json` has the schemas.",
+  "The ops listener serves `/healthz`, `/readyz`, `/metrics` and `/status` besides.",
+  "",
+  GENERATED,
+  "",
+  "| URL | answers with | parameters | statuses |",
+  "|---|---|---|---|",
+];
+for (const [path, methods] of Object.entries(paths)) {
+  const { summary, description, parameters = [], responses } = methods.get;
+  const asked = parameters.filter((parameter) => parameter.in !== "path").map(({ name }) => `\`${name}\``);
+  const text = cell([summary, description].filter(Boolean).map((part) => part.replace(/\.?$/, ".")).join(" "));
+  urls.push(`| \`${path}\` | ${text} | ${asked.join(", ")} | ${Object.keys(responses).join(", ")} |`);
+}
+
+for (const [name, content] of [["metrics.md", lines], ["http.md", urls]]) {
+  const page = `docs/reference/${name}`;
+  const text = `${content.join("\n")}\n`;
+  if (process.argv.includes("--write")) writeFileSync(page, text);
+  else if (readFileSync(page, "utf8") !== text) problems.push(`${page} is not what the code says: run \`make reference\``);
+}
 
 for (const problem of problems) console.error(problem);
 process.exitCode = problems.length > 0 ? 1 : 0;
