@@ -222,8 +222,8 @@ fn encoded_rungs_decode_and_have_their_idrs_together() {
 #[test]
 fn passed_through_source_keeps_its_bytes_and_sets_the_idrs() {
     let directory = TempDir::new().unwrap();
-    // B-frames, and keyframes where x264 likes them as well as every second.
-    let options = "-preset veryfast -bf 2 -g 30 -force_key_frames 0,1,1.5,2.7,4";
+    // B-frames, and keyframes at odd distances.
+    let options = "-preset veryfast -bf 2 -g 60 -force_key_frames 0,1.5,2.7,4";
     let path = clip(&directory, "in.flv", "testsrc2=size=640x360:rate=30:duration=5", options);
     let run = one(feed(config(&[240, 144], PassThrough::Auto), read_file(&path).unwrap()).0);
     assert_eq!(run.names(), ["360p", "240p", "144p", "audio"]);
@@ -237,7 +237,7 @@ fn passed_through_source_keeps_its_bytes_and_sets_the_idrs() {
         assert_eq!(sample.data, packet.data);
     }
     let idrs = run.idrs("360p");
-    assert!(idrs.len() >= 5, "{idrs:?}");
+    assert!(idrs.len() >= 4, "{idrs:?}");
     assert_eq!(run.idrs("240p"), idrs);
     assert_eq!(run.idrs("144p"), idrs);
     let encoded = run.all_idrs("240p");

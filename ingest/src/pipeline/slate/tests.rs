@@ -52,14 +52,14 @@ fn file(directory: &tempfile::TempDir, name: &str, size: &str, colour: &str) -> 
 
 #[test]
 fn slate_has_the_size_and_frame_rate_of_the_source_and_can_be_repeated() {
-    for (width, height, rate, frames) in [(640, 360, 30_000, 60), (360, 640, 29_970, 60), (854, 480, 60_000, 120)] {
+    for (width, height, rate, frames) in [(640, 360, 30_000, 30), (360, 640, 29_970, 30), (854, 480, 60_000, 60)] {
         let slate = Slate::encode(&Picture::default(), likeness(width, height, rate), &Config::default()).unwrap();
         let avc = avc(&slate);
         assert_eq!((avc.width(), avc.height(), slate.frame_rate_millihertz), (width, height, rate));
         assert_eq!(slate.gop.len(), frames);
         assert!(slate.gop.iter().enumerate().all(|(place, data)| avc.is_idr(data) == (place == 0)));
         let bytes: usize = slate.gop.iter().map(Bytes::len).sum();
-        assert!(bytes < 300_000, "{bytes} bytes for two seconds of 1 Mbit/s");
+        assert!(bytes < 150_000, "{bytes} bytes for a second of 1 Mbit/s");
         let pictures = decoded(&slate, 3);
         assert_eq!(pictures.len(), frames * 3);
         let corner = luma(&pictures[0], 8, 8);
