@@ -36,7 +36,7 @@ pub struct Config {
     /// that runs the role, from the setting that all roles share.
     #[serde(skip)]
     pub root_key: PathBuf,
-    /// EXT-X-TARGETDURATION in seconds: the segment target of the ingests; the same on all nodes. Default: 4.
+    /// EXT-X-TARGETDURATION in seconds: the segment target of the ingests, 1 to 30; the same on all nodes. Default: 4.
     pub target_duration_s: u32,
     /// The part target that the ingests aim at, in milliseconds, 200 to 2000; the same on all nodes. What is declared is
     /// [`media::segmenter::declared_part`] of it. Default: 500. Set by the program that runs the role, from the setting that ingest and

@@ -15,7 +15,8 @@ pub struct Config {
     pub data_listen: SocketAddr,
     /// How long a grant is valid, in days, 1 to 3650; ingests renew theirs in time. Default: 7.
     pub grant_days: u16,
-    /// Streams that are made at the start when they are not there.
+    /// Streams that are made at the start when they are not there. In the file: `[[streams]]` at its top level.
+    #[serde(skip)]
     pub streams: Vec<StreamConfig>,
 }
 

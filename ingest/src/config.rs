@@ -63,7 +63,7 @@ pub struct Config {
     /// How many broadcast nodes each stream is pushed to: a number from 1 to 16, or `"all"`. The others pull from these what their
     /// viewers want. Default 2.
     #[serde(deserialize_with = "owners")]
-    #[schemars(with = "String")]
+    #[schemars(with = "WrittenOwners")]
     pub owners: Replicas,
     /// The encoding ladder.
     pub pipeline: crate::pipeline::Config,
@@ -83,17 +83,19 @@ pub enum DuringOutage {
 /// Most nodes that are pushed to by their number; more are all.
 const OWNERS_MAX: usize = 16;
 
+/// `owners` as it stands in the file.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum WrittenOwners {
+    Count(usize),
+    Word(String),
+}
+
 fn owners<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Replicas, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Count(usize),
-        Word(String),
-    }
-    let count = match Written::deserialize(deserializer)? {
-        Written::Word(word) if word == "all" => return Ok(Replicas::All),
-        Written::Word(word) => Err(format!("{word:?}")),
-        Written::Count(count) => match NonZeroUsize::new(count).filter(|_| count <= OWNERS_MAX) {
+    let count = match WrittenOwners::deserialize(deserializer)? {
+        WrittenOwners::Word(word) if word == "all" => return Ok(Replicas::All),
+        WrittenOwners::Word(word) => Err(format!("{word:?}")),
+        WrittenOwners::Count(count) => match NonZeroUsize::new(count).filter(|_| count <= OWNERS_MAX) {
             Some(count) => Ok(count),
             None => Err(count.to_string()),
         },

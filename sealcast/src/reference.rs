@@ -41,7 +41,7 @@ struct Table {
 fn configuration() -> String {
     let schema = schemars::schema_for!(File).to_value();
     let mut tables = Vec::new();
-    collect("", "Top level", &schema, &schema, &mut tables);
+    collect("", "Top level", (String::new(), &schema), &schema, &mut tables);
     let mut page = CONFIGURATION.to_owned();
     for Table { heading, text, rows } in tables {
         let text = if text.is_empty() { text } else { format!("\n{text}\n") };
@@ -63,16 +63,13 @@ fn resolved<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
 /// What a schema is besides null.
 fn inner<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
     let schema = resolved(schema, root);
-    let is_null = |one: &&Value| one.get("type").and_then(Value::as_str) == Some("null");
-    let alternatives = schema.get("anyOf").or_else(|| schema.get("allOf")).and_then(Value::as_array);
-    let chosen = alternatives.and_then(|all| all.iter().find(|one| !is_null(one)));
-    chosen.map_or(schema, |one| resolved(one, root))
+    alternatives(schema).and_then(|all| all.first().copied()).map_or(schema, |one| resolved(one, root))
 }
 
-fn collect(path: &str, heading: &str, schema: &Value, root: &Value, tables: &mut Vec<Table>) {
+/// Adds a table and those below it; `text` says what the keys are for.
+fn collect(path: &str, heading: &str, (text, schema): (String, &Value), root: &Value, tables: &mut Vec<Table>) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
     let place = tables.len();
-    let text = if path.is_empty() { String::new() } else { prose(schema) };
     tables.push(Table { heading: heading.to_owned(), text, rows: String::new() });
     let mut rows = String::new();
     for (key, property) in properties {
@@ -80,11 +77,12 @@ fn collect(path: &str, heading: &str, schema: &Value, root: &Value, tables: &mut
         let target = inner(property, root);
         let item = target.get("items").map(|items| inner(items, root));
         if has_keys(target) {
-            collect(&path, &format!("`[{path}]`"), target, root, tables);
+            collect(&path, &format!("`[{path}]`"), (prose(property), target), root, tables);
         } else if let Some(item) = item.filter(|item| has_keys(item)) {
-            collect(&path, &format!("`[[{path}]]`"), item, root, tables);
+            collect(&path, &format!("`[[{path}]]`"), (prose(property), item), root, tables);
         } else {
-            writeln!(rows, "| `{key}` | {} | {} |", kind(target, root), prose(property)).expect("a string grows");
+            let meaning = [prose(property), words(target)].join(" ");
+            writeln!(rows, "| `{key}` | {} | {} |", kind(property, root), meaning.trim_end()).expect("a string grows");
         }
     }
     if let Some(table) = tables.get_mut(place) {
@@ -102,8 +100,29 @@ fn prose(schema: &Value) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace("[`", "`").replace("`]", "`").replace('|', "\\|")
 }
 
+/// The alternatives of a schema that are not null.
+fn alternatives(schema: &Value) -> Option<Vec<&Value>> {
+    let is_null = |one: &&Value| one.get("type").and_then(Value::as_str) == Some("null");
+    let all = schema.get("anyOf").or_else(|| schema.get("allOf")).and_then(Value::as_array)?;
+    Some(all.iter().filter(|one| !is_null(one)).collect())
+}
+
+/// The words that may stand there, each with its meaning.
+fn words(schema: &Value) -> String {
+    let words = schema.get("oneOf").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let meanings = words.iter().filter_map(|word| {
+        let name = word.get("const")?.as_str()?;
+        word.get("description").map(|_| format!("`\"{name}\"`: {}", prose(word)))
+    });
+    meanings.collect::<Vec<_>>().join(" ")
+}
+
 /// What may stand there.
 fn kind(schema: &Value, root: &Value) -> String {
+    let schema = resolved(schema, root);
+    if let Some(all) = alternatives(schema) {
+        return all.into_iter().map(|one| kind(one, root)).collect::<Vec<_>>().join(" or ");
+    }
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
         return list(words.iter());
     }
@@ -135,7 +154,8 @@ fn list<'a>(words: impl Iterator<Item = &'a Value>) -> String {
 
 fn command_line() -> String {
     let mut page = COMMAND_LINE.to_owned();
-    let mut grammar = Cli::command();
+    // Neither the width of a terminal nor what stands in the environment may show.
+    let mut grammar = Cli::command().term_width(0);
     grammar.build();
     describe(&mut grammar, &mut page);
     page
@@ -143,7 +163,7 @@ fn command_line() -> String {
 
 fn describe(command: &mut clap::Command, page: &mut String) {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
-    let help = command.render_long_help().to_string();
+    let help = command.clone().mut_args(|argument| argument.hide_env_values(true)).render_long_help().to_string();
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
     write!(page, "\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n").trim_end()).expect("a string grows");
     for below in command.get_subcommands_mut().filter(|below| below.get_name() != "help") {

@@ -36,7 +36,7 @@ pub(crate) struct File {
     pub https_listen: SocketAddr,
     /// Where the embedded broker listens (`sealcast up`). Default: `127.0.0.1:1883`.
     pub mqtt_listen: SocketAddr,
-    /// Whether it asks for TLS, with a certificate that `certs/broker-ca.pem` in the data directory vouches for; needed where it
+    /// Whether the embedded broker asks for TLS, with a certificate that `certs/broker-ca.pem` in the data directory vouches for; needed where it
     /// listens beyond this machine. Default: false.
     pub mqtt_tls: bool,
     /// Where the ops plane listens. Default: `127.0.0.1:9090`.
@@ -60,7 +60,7 @@ pub(crate) struct File {
     pub streams: Vec<control::StreamConfig>,
     /// Size and rate of the test picture.
     pub test_source: TestSource,
-    /// This node (single roles only).
+    /// Identity of a node that runs on its own; the public certificate counts for `sealcast up`, too.
     pub node: Node,
     /// Where the certificate that viewers see comes from (load balancers, broadcast nodes and `sealcast up`). Default: none.
     pub acme: Option<node::acme::Config>,
@@ -143,7 +143,7 @@ pub(crate) struct Node {
     pub certificate: Option<PathBuf>,
     /// PEM file of the node's private key.
     pub private_key: Option<PathBuf>,
-    /// Directory with the identities of a role, one of which this node takes; instead of the four above, and of `username`,
+    /// Directory with the identities of a role, one of which this node takes; instead of `id`, `ca`, `certificate` and `private_key`, and of `username`,
     /// `password_file` and `ca` under `[bus]`. Default: none.
     pub identities: Option<PathBuf>,
     /// PEM file of a certificate, with its intermediate ones, that viewers see who ask for one of its names; of an authority that

@@ -95,11 +95,11 @@ async fn players_play_on_after_changes_in_the_middle_of_segments() {
     }
 }
 
-/// On each of the six streams, of each player: 204 changes in all.
+/// On each of the six streams: 204 changes of each player.
 const SOAK_CHANGES: u32 = 34;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "soak: 204 changes of two players on six streams, half an hour"]
+#[ignore = "soak: 204 changes of each of two players on six streams, half an hour"]
 async fn soak_players_change_rendition_two_hundred_times() {
     let mut still = Vec::new();
     for pass_through in ["auto", "never"] {

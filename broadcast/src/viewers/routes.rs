@@ -284,12 +284,9 @@ async fn page(State(site): Shared, request: Request<Body>) -> Response {
 async fn watch(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
     // Whether there is such a stream, the page finds out: it may begin while the page is open.
     let mut response = web_file(&site, &request, web::index());
-    // With a query it begins at a moment of the recording, with another playlist.
-    if request.uri().query().is_none()
-        && let Ok(link) =
-            HeaderValue::try_from(format!("</live/{stream}/index.m3u8>; rel=preload; as=fetch; crossorigin"))
-    {
-        // Asked for while the page's script is on its way (RFC 8288; preload as HTML has it).
+    // The page's first request comes along while its script is on its way (RFC 8288; preload as HTML has it).
+    let playlist = format!("</live/{stream}/index.m3u8>; rel=preload; as=fetch; crossorigin");
+    if let Ok(link) = HeaderValue::try_from(playlist) {
         response.headers_mut().insert(LINK, link);
     }
     response

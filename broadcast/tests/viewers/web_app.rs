@@ -31,9 +31,7 @@ async fn watch_page_has_its_playlist_come_along() {
     let site = Site::start().await;
     let link = "</live/demo/index.m3u8>; rel=preload; as=fetch; crossorigin";
     assert_eq!(site.get("/watch/demo", &[]).await.header("link"), link);
-    for other in ["/", "/watch/demo?t=3"] {
-        assert!(!site.get(other, &[]).await.headers.contains_key("link"), "{other}");
-    }
+    assert!(!site.get("/", &[]).await.headers.contains_key("link"));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Topic names (design, section 4), printed and parsed in one place. Pure.
+//! Topic names (`docs/reference/mqtt.md`), printed and parsed in one place. Pure.
 
 use std::fmt;
 

@@ -53,14 +53,14 @@ const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// URL of the server's directory object.
+    /// URL of the ACME server's directory object.
     pub directory: String,
-    /// Host names of the certificate, 1 to [`NAMES_MAX`]; each has to lead to this node's listener for viewers on port 443.
+    /// Host names of the certificate, 1 to 100; each has to lead to this node's listener for viewers on port 443.
     pub names: Vec<String>,
-    /// Whom the server may write to. Default: nobody.
+    /// Whom the ACME server may write to. Default: nobody.
     #[serde(default)]
     pub email: Option<String>,
-    /// PEM file of the authority behind the server's own certificate, for servers that the system does not know. Default: none.
+    /// PEM file of the authority behind the ACME server's own certificate, for servers that the system does not know. Default: none.
     #[serde(default)]
     pub ca: Option<PathBuf>,
     /// Directory of account, answers and certificate; nodes of the same names share it. Default: `acme` in the node's own.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Context;
 use crate::bus::Message;
 
-/// How often a node says that it is there (design, section 4).
+/// How often a node says that it is there (`docs/reference/mqtt.md`).
 pub const INTERVAL: Duration = Duration::from_secs(2);
 /// A node that has not been heard for this long is taken for gone, even without its last will: three words missed.
 pub const STALE_AFTER: Duration = Duration::from_millis(7_000);

@@ -22,8 +22,8 @@ pub struct Config {
     /// How much of these cores one stream may use, in percent, 1 to 100. Default 40: the rest is for the other roles, viewers
     /// and peaks.
     pub cpu_share_percent: u32,
-    /// Longest distance of IDRs of encoded rungs in milliseconds, 500 to 4000. Beside a source that is passed through, they also have
-    /// one where it has one. Default 1000.
+    /// Longest distance of IDRs of encoded rungs in milliseconds, 500 to 4000; a distance of whole parts is used. Beside a source that is
+    /// passed through, they also have one where it has one; where a rung has half its frame rate, only there. Default 1000.
     pub keyframe_interval_ms: u32,
     /// How long the start of a run is held back to learn the source's keyframe interval and frame rate, in milliseconds,
     /// 500 to 5000. Default 2500. It ends as soon as both are known.
@@ -88,9 +88,11 @@ impl Config {
         Ok(())
     }
 
-    /// `keyframe_interval_ms` in 90 kHz ticks.
+    /// `keyframe_interval_ms` in 90 kHz ticks, cut down to whole parts, of which it has at least one: an IDR within a part makes nothing
+    /// independent.
     pub(super) fn keyframe_ticks(&self) -> i64 {
-        i64::from(self.keyframe_interval_ms) * 90
+        let part = self.picture_ticks_max().max(1);
+        (i64::from(self.keyframe_interval_ms) * 90 / part).max(1) * part
     }
 
     /// The longest that a picture may last, in 90 kHz ticks.
@@ -122,7 +124,7 @@ pub struct RungConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PassThrough {
-    /// When the source allows it: H.264 baseline to high, 8 bit 4:2:0, progressive, an IDR at least every 2.5 s.
+    /// When the source allows it: H.264 baseline to high, 8 bit 4:2:0, progressive, keyframes regular and close enough.
     Auto,
     /// Never: all rungs are encoded.
     Never,

@@ -46,10 +46,17 @@ export function roundedVideo(): typeof StreamController {
       end: number,
       details: LevelDetails,
     ): MediaFragment | null {
-      const rounded = roundedEnd(bufferEnd, this.fragPrevious?.end);
-      const segment = super.getFragmentAtPosition(rounded, end, details);
-      const isWhole = segment !== null && segment !== details.fragmentHint;
-      return isWhole && isLoaded(segment, this.fragPrevious, rounded) ? null : segment;
+      const previous = this.fragPrevious;
+      const at = (position: number): MediaFragment | null =>
+        super.getFragmentAtPosition(position, end, details);
+      const isDone = (segment: MediaFragment): boolean =>
+        segment !== details.fragmentHint && isLoaded(segment, previous, rounded);
+      const rounded = roundedEnd(bufferEnd, previous?.end);
+      const segment = at(rounded);
+      if (!segment || !isDone(segment)) return segment;
+      // Listed lengths and loaded ones differ: the next may be there.
+      const next = at(segment.end + ROUNDING);
+      return next && !isDone(next) ? next : null;
     }
   };
 }

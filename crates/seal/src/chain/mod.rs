@@ -1,6 +1,6 @@
 //! The chain: puts the verified seals of one stream in log order, whatever order they come in. Pure.
 //!
-//! Owns what "extends the log" means (design, section 4): repeats, holes, forks, and epochs that void what came after the seal
+//! Owns what "extends the log" means (`docs/design/log.md`): repeats, holes, forks, and epochs that void what came after the seal
 //! they build on. Deliberately knows neither signatures (a [`Sealed`] is verified) nor media bytes: a seal that is a
 //! [`Step`] here is admitted by the gate only when its bytes are there too.
 //!
