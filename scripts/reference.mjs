@@ -50,10 +50,12 @@ const urls = [
   "|---|---|---|---|",
 ];
 for (const [path, methods] of Object.entries(paths)) {
-  const { summary, description, parameters = [], responses } = methods.get;
-  const asked = parameters.filter((parameter) => parameter.in !== "path").map(({ name }) => `\`${name}\``);
-  const text = cell([summary, description].filter(Boolean).map((part) => part.replace(/\.?$/, ".")).join(" "));
-  urls.push(`| \`${path}\` | ${text} | ${asked.join(", ")} | ${Object.keys(responses).join(", ")} |`);
+  for (const [method, { summary, description, parameters = [], responses }] of Object.entries(methods)) {
+    const asked = parameters.filter((parameter) => parameter.in !== "path").map(({ name }) => `\`${name}\``);
+    const text = cell([summary, description].filter(Boolean).map((part) => part.replace(/\.?$/, ".")).join(" "));
+    const url = `${method === "get" ? "" : `${method.toUpperCase()} `}${path}`;
+    urls.push(`| \`${url}\` | ${text} | ${asked.join(", ")} | ${Object.keys(responses).join(", ")} |`);
+  }
 }
 
 for (const [name, content] of [["metrics.md", lines], ["http.md", urls]]) {

@@ -86,7 +86,7 @@ fn ffmpeg_once(clip: &Path) -> anyhow::Result<f64> {
     for (side, kbit) in RUNGS {
         command.args(["-map", &format!("[v{side}]"), "-c:v", "libx264", "-preset", "veryfast", "-bf", "0"]);
         command.args(["-b:v", &format!("{kbit}k"), "-maxrate", &format!("{}k", kbit * 11 / 10)]);
-        command.args(["-bufsize", &format!("{kbit}k"), "-g", "60", "-keyint_min", "60", "-sc_threshold", "0"]);
+        command.args(["-bufsize", &format!("{kbit}k"), "-g", "30", "-keyint_min", "30", "-sc_threshold", "0"]);
         command.args(["-rc-lookahead", "2", "-x264-params", "force-cfr=1"]);
         command.args(["-f", "null", "/dev/null"]);
     }

@@ -136,7 +136,7 @@ pub(crate) struct Common {
     /// broadcast nodes [default: 500].
     #[arg(long, env = "SEALCAST_PART_TARGET_MS", value_name = "MS")]
     pub part_target_ms: Option<u64>,
-    /// What is logged: error, warn, info, debug, trace, or a filter such as `info,ingest=debug`.
+    /// Log level: error, warn, info, debug, trace, or a filter such as `info,ingest=debug`.
     #[arg(long, env = "SEALCAST_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
     /// How it is logged.
@@ -257,14 +257,14 @@ pub(crate) enum StreamCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Give a stream a new key; whoever publishes with the old one is let go.
+    /// Give a stream a new key, and disconnect whoever publishes with the old one.
     RotateKey {
         /// Name of the stream.
         name: String,
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Delete a stream and its key; whoever publishes it is let go.
+    /// Delete a stream and its key, and disconnect whoever publishes it.
     Delete {
         /// Name of the stream.
         name: String,

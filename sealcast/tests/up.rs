@@ -304,7 +304,7 @@ async fn publisher_whose_key_was_rotated_or_stream_deleted_is_let_go() {
     assert!(publish(&file, &up.rtmp(), &leaked).ended(PATIENCE).await.is_some(), "nor is the old key taken again");
     let mut owner = on_air(&kept, "#EXT-X-DISCONTINUITY\n").await;
 
-    assert!(run(&["stream", "delete", "hall"]).contains("whoever publishes it is let go"));
+    assert!(run(&["stream", "delete", "hall"]).contains("its publisher is disconnected"));
     assert!(owner.ended(PATIENCE).await.is_some(), "let go");
     assert!(let_go("stream_deleted").await);
     up.stop().await;

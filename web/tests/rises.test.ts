@@ -22,25 +22,25 @@ describe('RiseWait', () => {
   it('lets_falls_and_rises_between_segments_pass', () => {
     const wait = new RiseWait();
     expect(wait.waits('none', 0)).toBe(false);
-    expect(wait.waits('between segments', 0)).toBe(false);
-    expect(wait.waits('within a segment', 0)).toBe(true);
+    expect(wait.waits('between-segments', 0)).toBe(false);
+    expect(wait.waits('within-a-segment', 0)).toBe(true);
   });
 
   it('waits_ten_seconds_at_most_and_anew_for_the_next', () => {
     const wait = new RiseWait();
     const waited = (from: number, to: number): boolean[] =>
       Array.from({ length: (to - from) / 500 + 1 }, (_, look) =>
-        wait.waits('within a segment', from + 500 * look),
+        wait.waits('within-a-segment', from + 500 * look),
       );
     expect(waited(1_000, 10_500).every(Boolean)).toBe(true);
     expect(waited(11_000, 12_000).some(Boolean)).toBe(false);
-    expect(wait.waits('between segments', 12_100)).toBe(false);
-    expect(wait.waits('within a segment', 12_200)).toBe(true);
+    expect(wait.waits('between-segments', 12_100)).toBe(false);
+    expect(wait.waits('within-a-segment', 12_200)).toBe(true);
   });
 
   it('begins_anew_where_nobody_asked_for_a_while', () => {
     const wait = new RiseWait();
-    expect(wait.waits('within a segment', 1_000)).toBe(true);
-    expect(wait.waits('within a segment', 20_000)).toBe(true);
+    expect(wait.waits('within-a-segment', 1_000)).toBe(true);
+    expect(wait.waits('within-a-segment', 20_000)).toBe(true);
   });
 });

@@ -81,7 +81,7 @@ impl Gate {
         }
     }
 
-    /// Whose grant did not come in time has no right.
+    /// Refuses the seals whose key was granted nothing in time.
     pub(super) fn refuse_strangers(&mut self) {
         let now = self.shared.now.elapsed;
         while let Some(stranger) = self.strangers.pop_front_if(|stranger| stranger.deadline <= now) {

@@ -122,7 +122,7 @@ pub enum Input {
         /// Who asks.
         peer: NodeId,
     },
-    /// Something that is nothing came on the bus: what it was supposed to be.
+    /// A message from the bus that cannot be read: the kind of message it was supposed to be.
     Garbage(&'static str),
     /// What was admitted before is not on the node's own disk as it was written.
     Damaged(Refused),

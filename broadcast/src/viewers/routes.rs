@@ -286,9 +286,8 @@ async fn watch(State(site): Shared, Names(stream): Names<StreamId>, request: Req
     let mut response = web_file(&site, &request, web::index());
     // The page's first request comes along while its script is on its way (RFC 8288; preload as HTML has it).
     let playlist = format!("</live/{stream}/index.m3u8>; rel=preload; as=fetch; crossorigin");
-    if let Ok(link) = HeaderValue::try_from(playlist) {
-        response.headers_mut().insert(LINK, link);
-    }
+    let link = HeaderValue::try_from(playlist).expect("a stream's name is letters, digits, `-` and `_`");
+    response.headers_mut().insert(LINK, link);
     response
 }
 

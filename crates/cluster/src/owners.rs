@@ -1,6 +1,6 @@
 //! Which broadcast nodes own a stream: weighted rendezvous hashing with bounded load.
 //!
-//! Who decides for a stream keeps the owners that it has, and chooses others only in place of those that are gone or drained: a
+//! The owners of a stream are kept, and others are chosen only in place of those that are gone or drained: a
 //! node that goes moves its own share of the streams, one that comes takes new ones. Two that decide anew with the same view choose
 //! the same. Pure.
 

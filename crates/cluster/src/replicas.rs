@@ -44,7 +44,7 @@ pub struct Placed {
 }
 
 impl Owned {
-    /// Decides again. Who holds the stream already is an owner to begin with, so that an ingest that takes over moves nothing.
+    /// Decides again. Begins with the nodes that hold the stream already, so that an ingest that takes over moves nothing.
     pub fn decide(
         &mut self,
         (view, policy): (&Membership, &Policy),

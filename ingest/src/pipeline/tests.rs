@@ -17,6 +17,7 @@ mod codecs;
 mod he_aac;
 mod keyframes;
 mod pauses;
+mod shedding;
 mod sound;
 mod tags;
 
@@ -390,65 +391,6 @@ fn run_that_is_given_up_breaks_and_the_next_one_is_encoded() {
 }
 
 #[test]
-fn stuck_rung_is_shed_and_the_others_go_on() {
-    let directory = TempDir::new().unwrap();
-    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=6", "-g 60 -bf 0");
-    let handicap = Some(("120p".to_owned(), Duration::from_millis(900)));
-    let config = Config { pace: Pace::Live, handicap, ..config(&[120, 90], PassThrough::Auto) };
-    let (feeder, mut outputs) = start(config).unwrap();
-    let mut runs = Vec::new();
-    let mut inputs = read_file(&path).unwrap().into_iter();
-    let (mut sent, mut passed) = (0_usize, 0_usize);
-    let mut feeder = Some(feeder);
-    while runs.last().is_none_or(|run: &Seen| run.end.is_none()) {
-        // As live as it gets without a clock: never more than 3 s ahead of what comes out.
-        while let Some(feeder) = feeder.as_ref().filter(|_| sent < passed + 90) {
-            let Some(input) = inputs.next() else { break };
-            sent += usize::from(matches!(input, Input::Video(_)));
-            feeder.send_blocking(input).unwrap();
-        }
-        if inputs.as_slice().is_empty() {
-            feeder = None;
-        }
-        let Some(output) = outputs.blocking_recv() else { break };
-        if let Output::Sample { rendition, .. } = &output {
-            passed += usize::from(rendition.as_str() == "180p");
-        }
-        see(&mut runs, output);
-    }
-    let run = one(runs);
-    assert_eq!(run.shed, [("120p".to_owned(), ShedReason::EncoderStuck)]);
-    assert_eq!(run.of("180p").len(), 180);
-    assert_eq!(run.pts("90p"), run.pts("180p"), "the rung below scales from further up now");
-    let after_shed = run.samples.iter().rev().take_while(|(name, _)| name.as_str() != "120p").count();
-    assert!(after_shed > 100, "no sample of a shed rung follows");
-}
-
-#[test]
-fn rung_that_was_shed_comes_back_with_an_idr_once_there_has_been_room() {
-    let directory = TempDir::new().unwrap();
-    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=15:duration=42", "-g 30 -bf 0");
-    // Its first encoder is too slow; the one that it comes back with is not.
-    let handicap = Some(("120p".to_owned(), Duration::from_millis(900)));
-    let config = Config { pace: Pace::Live, handicap, ..config(&[120, 90], PassThrough::Auto) };
-    let run = one(feed_live(start(config).unwrap(), read_file(&path).unwrap(), "90p"));
-    assert_eq!(run.shed, [("120p".to_owned(), ShedReason::EncoderStuck)]);
-    assert_eq!(run.restored, ["120p"]);
-    assert_eq!(run.pts("90p"), run.pts("180p"), "nothing is missing of the others");
-    let back: Vec<&Sample> = run.of("120p").into_iter().filter(|sample| sample.pts.ticks > 30 * 90_000).collect();
-    assert!(back.first().is_some_and(|first| first.sync), "it begins with an IDR");
-    assert!(run.idrs("180p").contains(&back[0].pts.ticks), "where all have one");
-    let source = run.pts("180p").into_iter().filter(|pts| *pts >= back[0].pts.ticks).collect();
-    assert_eq!(
-        back.iter().map(|sample| sample.pts.ticks).collect::<BTreeSet<_>>(),
-        source,
-        "and has all pictures since"
-    );
-    let track = run.tracks.iter().find(|track| track.rendition.as_str() == "120p").unwrap();
-    decodes(&directory, track, &back);
-}
-
-#[test]
 fn encoded_rung_stays_near_a_slow_source() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=8:duration=12", "-g 16 -bf 0");
@@ -467,26 +409,6 @@ fn encoded_rung_stays_near_a_slow_source() {
             assert!(lag <= 90_000 * 5 / 4, "{preset}: {lag} ticks behind");
         }
     }
-}
-
-#[test]
-fn rung_is_shed_when_its_reader_says_so_but_never_the_last() {
-    let directory = TempDir::new().unwrap();
-    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=3", "-g 30");
-    let (feeder, mut outputs) = start(config(&[180, 90], PassThrough::Never)).unwrap();
-    for name in ["180p", "90p", "nobody"] {
-        feeder.shed(&RenditionId::new(name).unwrap());
-    }
-    let inputs = read_file(&path).unwrap();
-    let sender = std::thread::spawn(move || inputs.into_iter().try_for_each(|input| feeder.send_blocking(input)));
-    let mut runs = Vec::new();
-    while let Some(output) = outputs.blocking_recv() {
-        see(&mut runs, output);
-    }
-    sender.join().unwrap().unwrap();
-    let run = one(runs);
-    assert_eq!(run.shed, [("180p".to_owned(), ShedReason::Requested)]);
-    assert_eq!(run.of("90p").len(), 90);
 }
 
 #[test]
@@ -554,73 +476,6 @@ fn lost_source_idr_is_stood_in_for_at_its_time() {
     assert_eq!(run.idrs("90p"), run.idrs("180p"));
     let missing = run.pts("180p").difference(&run.pts("90p")).count();
     assert!(missing <= 2, "{missing} pictures are missing");
-}
-
-#[test]
-fn sound_that_stops_becomes_silence() {
-    let directory = TempDir::new().unwrap();
-    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=6", "-g 30 -bf 0");
-    let mut inputs = read_file(&path).unwrap();
-    inputs.retain(|input| match input {
-        Input::Audio(packet) => packet.pts < Timestamp::new(12_000, Timescale::MILLIS),
-        _ => true,
-    });
-    let run = one(feed(config(&[90], PassThrough::Auto), inputs).0);
-    run.check(&directory);
-    let (picture, sound) = (run.of("180p").last().unwrap().pts, run.of("audio").last().unwrap().pts);
-    assert!(picture.minus(sound) < Timestamp::new(1_100, Timescale::MILLIS), "the sound is silence by now");
-}
-
-#[test]
-fn mp3_becomes_aac() {
-    let directory = TempDir::new().unwrap();
-    let picture = "testsrc2=size=320x180:rate=30:duration=4";
-    let path = clip(&directory, "in.flv", picture, "-g 30 -c:a libmp3lame -ar 44100 -ac 1");
-    let run = one(feed(config(&[90], PassThrough::Auto), read_file(&path).unwrap()).0);
-    assert_eq!(run.names(), ["180p", "90p", "audio"]);
-    run.check(&directory);
-    let media::Format::Audio { sample_rate_hz, channels } = run.tracks[2].track.format() else { panic!("sound") };
-    assert_eq!((sample_rate_hz, channels), (48_000, 2));
-    let sound = run.of("audio");
-    assert!(sound.len() > 170, "{} frames of 1024 samples in 4 s", sound.len());
-}
-
-#[test]
-fn late_sound_is_a_new_run_and_missing_sound_is_silence() {
-    let directory = TempDir::new().unwrap();
-    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=9", "-g 30");
-    let base = 10_000;
-    let keep = |input: &Input| match input {
-        Input::Audio(packet) => {
-            let at = packet.pts.rescale(Timescale::MILLIS).ticks - base;
-            (4_000..5_000).contains(&at) || at > 8_000
-        }
-        Input::AudioConfig(_) => false,
-        _ => true,
-    };
-    let all = read_file(&path).unwrap();
-    let sound = all.iter().find(|input| matches!(input, Input::AudioConfig(_))).cloned().unwrap();
-    let mut inputs: Vec<Input> = all.into_iter().filter(keep).collect();
-    let first = inputs.iter().position(|input| matches!(input, Input::Audio(_))).unwrap();
-    inputs.insert(first, sound);
-    let (runs, _) = feed(config(&[90], PassThrough::Auto), inputs);
-    assert_eq!(runs.len(), 2);
-    assert_eq!(runs[0].broke, Some(BreakReason::AudioFormat));
-    assert_eq!((runs[0].names(), runs[1].names()), (vec!["180p", "90p"], vec!["180p", "90p", "audio"]));
-    let sound = runs[1].of("audio");
-    assert!(sound.windows(2).all(|pair| pair[0].pts.plus(pair[0].duration) == pair[1].pts), "without a hole");
-    assert!(sound.len() > 180, "{} frames in more than 4 s", sound.len());
-}
-
-#[test]
-fn sound_alone_is_a_run() {
-    let directory = TempDir::new().unwrap();
-    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=4", "-g 30");
-    let inputs = read_file(&path).unwrap().into_iter();
-    let inputs = inputs.filter(|input| matches!(input, Input::Audio(_) | Input::AudioConfig(_))).collect();
-    let run = one(feed(config(&[90], PassThrough::Auto), inputs).0);
-    assert_eq!(run.names(), ["audio"]);
-    run.check(&directory);
 }
 
 #[test]

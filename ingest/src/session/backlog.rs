@@ -10,8 +10,8 @@ use media::{RenditionId, Sample, Timescale, Timestamp, TrackConfig};
 const KEPT: Timestamp = Timestamp::new(8_000, Timescale::MILLIS);
 /// How much is kept, in bytes, of all renditions: 8 s of 60 Mbit/s. Beyond it the oldest goes.
 const BYTES_MAX: usize = 64 << 20;
-/// How far before the point asked for may be begun: clocks of encoders differ by this much, and a frame told twice is better than
-/// two seconds of nothing.
+/// How far before the point asked for may be begun: clocks of encoders differ by this much, and a frame shown twice is better
+/// than two seconds without a picture.
 const EARLY_MAX: Timestamp = Timestamp::new(300, Timescale::MILLIS);
 
 /// Media of one run of the pipeline.

@@ -45,15 +45,14 @@ pub(crate) async fn run(command: StreamCommand) -> anyhow::Result<()> {
             let admin = Admin::connect(&admin)?;
             let stream = admin.ask(Method::POST, &format!("/streams/{}/rotate-key", checked(&name)?), None).await?;
             admin.print(&stream, |stream| {
-                format!("{}whoever publishes with the old key is let go within seconds\n", with_key(stream))
+                format!("{}a publisher with the old key is disconnected within seconds\n", with_key(stream))
             })
         }
         StreamCommand::Delete { name, admin } => {
             let admin = Admin::connect(&admin)?;
             let answer = admin.ask(Method::DELETE, &format!("/streams/{}", checked(&name)?), None).await?;
-            admin.print(&answer, |_| {
-                format!("stream {name} is deleted; whoever publishes it is let go within seconds\n")
-            })
+            admin
+                .print(&answer, |_| format!("stream {name} is deleted; its publisher is disconnected within seconds\n"))
         }
     }
 }

@@ -49,9 +49,9 @@ export function roundedVideo(): typeof StreamController {
       const previous = this.fragPrevious;
       const at = (position: number): MediaFragment | null =>
         super.getFragmentAtPosition(position, end, details);
+      const rounded = roundedEnd(bufferEnd, previous?.end);
       const isDone = (segment: MediaFragment): boolean =>
         segment !== details.fragmentHint && isLoaded(segment, previous, rounded);
-      const rounded = roundedEnd(bufferEnd, previous?.end);
       const segment = at(rounded);
       if (!segment || !isDone(segment)) return segment;
       // Listed lengths and loaded ones differ: the next may be there.

@@ -23,7 +23,7 @@ export function endsSegment(bufferEnd: number, details: Pick<LevelDetails, 'frag
 }
 
 /** A rise that hls.js wants: none, where a segment begins, or within one. */
-export type Rise = 'none' | 'between segments' | 'within a segment';
+export type Rise = 'none' | 'between-segments' | 'within-a-segment';
 
 /** How long a rise has waited. Pure: time comes in. */
 export class RiseWait {
@@ -32,9 +32,9 @@ export class RiseWait {
 
   /** Whether it has to wait. */
   waits(rise: Rise, nowMs: number): boolean {
-    if (rise !== 'within a segment' || nowMs - this.#askedMs > UNASKED_MS_MAX) this.#sinceMs = null;
+    if (rise !== 'within-a-segment' || nowMs - this.#askedMs > UNASKED_MS_MAX) this.#sinceMs = null;
     this.#askedMs = nowMs;
-    if (rise !== 'within a segment') return false;
+    if (rise !== 'within-a-segment') return false;
     this.#sinceMs ??= nowMs;
     return nowMs - this.#sinceMs < WAIT_MS_MAX;
   }
@@ -77,5 +77,5 @@ export function patientRises(): typeof AbrController {
 function riseNow({ levels, loadLevel, mainForwardBufferInfo: buffer }: Hls): Rise {
   const details = levels[loadLevel]?.details;
   if (!details || !buffer || buffer.len === 0) return 'none';
-  return endsSegment(buffer.end, details) ? 'between segments' : 'within a segment';
+  return endsSegment(buffer.end, details) ? 'between-segments' : 'within-a-segment';
 }

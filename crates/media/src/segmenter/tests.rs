@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::{Timescale, aac::AudioSpecificConfig, avc::DecoderConfig};
 
+mod gaps;
+mod parts;
+
 const BASELINE: &str = "0142c00dffe100166742c00dda0507ec0440000003004000000f03c50aa801000468ce0fc8";
 const TARGETS: Targets = Targets { segment: Duration::from_secs(4), part: Duration::from_millis(500) };
 const START: i64 = 900_000;
@@ -217,83 +220,6 @@ fn two_second_gops_make_four_second_segments_of_eight_parts() {
     }
 }
 
-/// Frames of a source at a frame rate, with RTMP's whole milliseconds, an IDR every `gop` frames.
-fn rtmp_frames(rate: (i64, i64), gop: i64, seconds: i64) -> Vec<Sample> {
-    let stamp = |n: i64| START + (n * 1_000 * rate.1 + rate.0 / 2) / rate.0 * 90;
-    let count = seconds * rate.0 / rate.1;
-    let frame = 90_000 * rate.1 / rate.0;
-    (0..count).map(|n| sample(Timescale::VIDEO, stamp(n), stamp(n), frame, n % gop == 0)).collect()
-}
-
-/// Parts that are not the last of their segment: shortest and longest of each rendition.
-fn regular_parts(rows: &[Row]) -> Vec<(Duration, Duration)> {
-    let ids: Vec<_> = rows[0].tracks.iter().map(|track| track.rendition.clone()).collect();
-    let range = |id| {
-        let all: Vec<_> = part_durations(rows, id).collect();
-        (*all.iter().min().unwrap(), *all.iter().max().unwrap())
-    };
-    ids.iter().map(range).collect()
-}
-
-fn cut_for(targets: Targets, renditions: Vec<(RenditionConfig, Vec<Sample>)>) -> Vec<Row> {
-    let configs = renditions.iter().map(|(config, _)| config.clone()).collect();
-    let mut segmenter = Segmenter::new(targets, MediaSequence(0), configs).unwrap();
-    let tracks: Vec<_> = renditions.into_iter().map(|(config, samples)| (config.rendition, samples)).collect();
-    let rows = run(&mut segmenter, &tracks);
-    check_rows(&rows, &tracks);
-    rows
-}
-
-const RATES: [(i64, i64); 8] =
-    [(24_000, 1_001), (24, 1), (25, 1), (30_000, 1_001), (30, 1), (50, 1), (60_000, 1_001), (60, 1)];
-
-/// RFC 8216bis, 4.4.4.9: no part is longer than the declared target, and regular ones have 85 % of it. Without exception for sound,
-/// all of whose parts are independent.
-#[test]
-fn regular_parts_have_85_to_100_percent_of_the_declared_target_at_all_usual_rates() {
-    let usual =
-        [(200, &RATES[..]), (400, &RATES[1..4]), (500, &RATES[..]), (1_000, &RATES[1..4]), (2_000, &RATES[1..3])];
-    for (part_ms, rates) in usual {
-        let targets = Targets { part: Duration::from_millis(part_ms), ..TARGETS };
-        let (least, most) = (targets.declared_part() * 85 / 100, targets.declared_part());
-        for rate in rates.iter().copied() {
-            for sound_rate in [44_100, 48_000] {
-                let millihertz = u32::try_from(rate.0 * 1_000 / rate.1).unwrap();
-                let rows = cut_for(
-                    targets,
-                    vec![
-                        (video("720p", millihertz), rtmp_frames(rate, 2 * (rate.0 + 1) / rate.1, 12)),
-                        (audio(sound_rate), sound(sound_rate, START, 12)),
-                    ],
-                );
-                assert!(segments(&rows).iter().all(|(millis, _)| *millis < 4_500), "{:?}", segments(&rows));
-                for (shortest, longest) in regular_parts(&rows) {
-                    let said = format!("{part_ms} ms, {rate:?}, {sound_rate}: {shortest:?} {longest:?}");
-                    assert!(shortest >= least && longest <= most, "{said}: {least:?} {most:?}");
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn declared_part_target_is_7_percent_over_the_one_aimed_at() {
-    for (aimed_at, declared) in [(200, 214), (500, 535), (333, 357), (2_000, 2_140)] {
-        assert_eq!(declared_part(Duration::from_millis(aimed_at)), Duration::from_millis(declared));
-    }
-}
-
-#[test]
-fn idr_in_the_middle_of_a_segment_begins_a_part_at_25_frames_a_second() {
-    let rows =
-        cut(vec![(video("720p", 25_000), frames(3_600, 50, 12, false)), (audio(48_000), sound(48_000, START, 12))]);
-    let parts: Vec<_> = rows.iter().map(|row| (row.part.0, row.objects[0].independent)).collect();
-    assert_eq!(parts.iter().filter(|(_, independent)| *independent).count(), 6, "{parts:?}");
-    let millis: Vec<_> =
-        rows[..4].iter().map(|row| row.end.minus(row.start).rescale(Timescale::MILLIS).ticks).collect();
-    assert_eq!(millis, [480, 520, 480, 520]);
-}
-
 #[test]
 fn pause_of_the_source_longer_than_a_part_is_an_error_and_a_shorter_one_is_not() {
     let paused = |ticks: i64| {
@@ -318,22 +244,6 @@ fn pause_of_the_source_longer_than_a_part_is_an_error_and_a_shorter_one_is_not()
             .all(|o| matches!(o.slot, Slot::Segment { .. }) || o.duration.as_duration() <= TARGETS.declared_part())
     }));
     assert!(matches!(paused(50_000), Err(Error::PartTooLong { .. })));
-}
-
-#[test]
-fn rendition_that_loses_pictures_is_a_gap_until_a_segment_begins_and_the_others_go_on() {
-    let lossy = frames(3_000, 60, 20, false);
-    let lossy: Vec<_> = lossy.into_iter().zip(0..).filter(|(_, n)| !(70..100).contains(n)).map(|(s, _)| s).collect();
-    let configs = vec![video("720p", 30_000), video("360p", 30_000)];
-    let mut segmenter = Segmenter::new(TARGETS, MediaSequence(0), configs).unwrap();
-    let tracks = [(name("720p"), lossy), (name("360p"), frames(3_000, 60, 20, false))];
-    // The one that loses nothing is the reference when both rates are equal and its name comes first.
-    let rows = run(&mut segmenter, &tracks);
-    let gaps: Vec<_> = rows.iter().map(|row| row.objects.iter().filter(|o| o.gap).count()).collect();
-    assert_eq!(rows.len(), 40);
-    assert_eq!(gaps[..8], [0, 0, 0, 0, 1, 1, 1, 2], "the segment too");
-    assert!(gaps[8..].iter().all(|gaps| *gaps == 0) && rows[8].objects[1].independent);
-    assert!(rows.iter().flat_map(|row| &row.objects).all(|o| o.rendition == name("720p") || !o.gap));
 }
 
 #[test]
@@ -396,47 +306,6 @@ fn renditions_with_and_without_b_frames_are_cut_at_the_same_instants() {
     }
 }
 
-/// Where the boxes say that a part's samples are decoded, first shown, and shown to the end.
-fn shown(part: &MediaObject) -> (i64, i64, i64) {
-    let moof = Moof::decode(&mut part.bytes.as_ref()).unwrap();
-    let start = i64::try_from(moof.traf[0].tfdt.as_ref().unwrap().base_media_decode_time).unwrap();
-    let (mut decode_time, mut first, mut end) = (start, i64::MAX, i64::MIN);
-    for entry in moof.traf[0].trun[0].samples.iter() {
-        let (at, duration) = (decode_time + entry.cts.unwrap(), i64::from(entry.duration.unwrap()));
-        (first, end, decode_time) = (first.min(at), end.max(at + duration), decode_time + duration);
-    }
-    assert_eq!(decode_time, start + part.duration.ticks);
-    (start, first, end)
-}
-
-/// ISO/IEC 23000-19: a track of any reordering delay joins on where a sync sample begins a part.
-#[test]
-fn sync_sample_at_the_start_of_a_part_is_decoded_when_it_is_shown_and_follows_on_the_pictures_before() {
-    // RTMP's whole milliseconds, of 29.97 frames a second; the last three of 64 frames are decoded in another order than shown.
-    let rounded = |time: Timestamp| Timestamp::new((time.ticks + 45).div_euclid(90) * 90, Timescale::VIDEO);
-    let delayed = |delay: i64| {
-        let early = (delay - 1) * 3_003;
-        let of = |s: Sample| {
-            let dts = rounded(Timestamp::new(s.dts.ticks - early, Timescale::VIDEO)).ticks;
-            sample(Timescale::VIDEO, dts, rounded(s.pts).ticks, 3_003, s.sync)
-        };
-        frames(3_003, 64, 20, delay > 0).into_iter().map(of).collect::<Vec<_>>()
-    };
-    let [two, three, none] = ["two", "three", "none"].map(|id| video(id, 29_970));
-    let rows = cut(vec![(two, delayed(1)), (three, delayed(2)), (none, delayed(0))]);
-    for id in ["two", "three", "none"].map(name) {
-        let parts: Vec<_> = rows.iter().map(|row| row.objects.iter().find(|o| o.rendition == id).unwrap()).collect();
-        let mut joins = 0;
-        for (before, part) in parts.iter().zip(parts.iter().skip(1)).filter(|(_, part)| part.independent) {
-            let (decoded, first, _) = shown(part);
-            assert_eq!((decoded, first), (part.decode_time.ticks, decoded), "{id} {}", part.slot);
-            assert_eq!(shown(before).2, first, "{id} {}: no gap, no overlap", part.slot);
-            joins += 1;
-        }
-        assert!(joins >= 8, "{id}: {joins}");
-    }
-}
-
 #[test]
 fn slowest_video_decides_so_that_parts_are_equal_on_all() {
     let rows = cut(vec![
@@ -454,87 +323,6 @@ fn slowest_video_decides_so_that_parts_are_equal_on_all() {
 fn audio_alone_is_cut_at_its_own_frames() {
     let rows = cut(vec![(audio(48_000), sound(48_000, START, 20))]);
     assert_eq!(segments(&rows)[..4], [(3_989, 9); 4]);
-}
-
-#[test]
-fn audio_that_starts_late_has_gaps_first() {
-    let rows = cut(vec![
-        (video("720p", 30_000), frames(3_000, 60, 12, false)),
-        (audio(48_000), sound(48_000, START + 5 * 90_000, 8)),
-    ]);
-    let gaps: Vec<_> =
-        rows.iter().map(|row| row.objects.iter().find(|o| o.rendition == name("audio")).unwrap().gap).collect();
-    assert_eq!(gaps.iter().filter(|gap| **gap).count(), 10);
-    assert!(gaps[..10].iter().all(|gap| *gap));
-    let segment = rows[15].objects.iter().rfind(|o| o.slot == Slot::Segment { msn: MediaSequence(8) }).unwrap();
-    assert!(rows[15].completes_segment && segment.gap, "a segment with a gap in it is a gap");
-}
-
-#[test]
-fn shed_rendition_has_gaps_and_holds_nobody_up() {
-    let configs = vec![video("720p", 30_000), video("360p", 30_000)];
-    let mut segmenter = Segmenter::new(TARGETS, MediaSequence(0), configs).unwrap();
-    let mut rows = Vec::new();
-    for (index, sample) in frames(3_000, 60, 12, false).into_iter().enumerate() {
-        if index < 70 {
-            segmenter.push(&name("360p"), sample.clone()).unwrap();
-        }
-        segmenter.push(&name("720p"), sample).unwrap();
-        if let Some(lag) = segmenter.lagging() {
-            assert_eq!(lag.rendition, name("360p"));
-            assert!(lag.behind > LAG_MAX && lag.behind < LAG_MAX + Duration::from_millis(40));
-            segmenter.shed(&lag.rendition);
-        }
-        while let Some(row) = segmenter.next_row().unwrap() {
-            rows.push(row);
-        }
-        segmenter.check_invariants();
-    }
-    rows.extend(segmenter.finish().unwrap());
-    assert_eq!(rows.len(), 24);
-    let low: Vec<_> =
-        rows.iter().map(|row| row.objects.iter().find(|o| o.rendition == name("360p")).unwrap()).collect();
-    assert!(low[..4].iter().all(|object| !object.gap) && low[4..].iter().all(|object| object.gap));
-    assert!(low[4..].iter().all(|object| object.length == 0 && object.duration.ticks == 45_000));
-    assert!(rows.iter().all(|row| row.objects.iter().all(|o| o.rendition != name("720p") || !o.gap)));
-}
-
-#[test]
-fn restored_rendition_ends_its_gaps_where_a_segment_begins() {
-    let configs = vec![video("720p", 30_000), video("360p", 15_000)];
-    let mut segmenter = Segmenter::new(TARGETS, MediaSequence(0), configs).unwrap();
-    let mut rows = Vec::new();
-    for (index, sample) in frames(3_000, 60, 20, false).into_iter().enumerate() {
-        match index {
-            70 => segmenter.shed(&name("360p")),
-            // With an IDR in the middle of the segment from 8 to 12 s.
-            300 => segmenter.restore(&name("360p")),
-            _ => {}
-        }
-        if index % 2 == 0 && !(70..300).contains(&index) {
-            let duration = Timestamp::new(6_000, Timescale::VIDEO);
-            segmenter.push(&name("360p"), Sample { duration, ..sample.clone() }).unwrap();
-        }
-        segmenter.push(&name("720p"), sample).unwrap();
-        while let Some(row) = segmenter.next_row().unwrap() {
-            rows.push(row);
-        }
-        segmenter.check_invariants();
-    }
-    rows.extend(segmenter.finish().unwrap());
-    for row in &rows {
-        let part = |id: &str| row.objects.iter().find(|object| object.rendition == name(id)).unwrap();
-        let begins = row.start.rescale(Timescale::VIDEO).ticks - START;
-        // From the row that was open on, to the next segment after the IDR.
-        let is_away = (150_000..12 * 90_000).contains(&begins);
-        assert_eq!((part("720p").gap, part("360p").gap), (false, is_away), "{begins}");
-        assert!(row.part.0 > 0 || is_away || part("360p").independent, "a segment begins with a sync sample");
-    }
-    let wholes = rows.iter().flat_map(|row| &row.objects).filter(|o| matches!(o.slot, Slot::Segment { .. }));
-    let of_it: Vec<_> =
-        wholes.filter(|o| o.rendition == name("360p")).map(|o| (o.gap, o.duration.as_duration())).collect();
-    let seconds = Duration::from_secs(4);
-    assert_eq!(of_it, [(true, seconds), (true, seconds), (true, seconds), (false, seconds), (false, seconds)]);
 }
 
 #[test]

@@ -133,3 +133,70 @@ fn sbr_that_is_announced_over_a_fast_core_is_not_passed_through() {
     assert_eq!((format(&run), run.tracks[1].track.codec_string().as_str()), ((48_000, 2), "mp4a.40.2"));
     is_whole(&run);
 }
+
+#[test]
+fn sound_that_stops_becomes_silence() {
+    let directory = TempDir::new().unwrap();
+    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=6", "-g 30 -bf 0");
+    let mut inputs = read_file(&path).unwrap();
+    inputs.retain(|input| match input {
+        Input::Audio(packet) => packet.pts < Timestamp::new(12_000, Timescale::MILLIS),
+        _ => true,
+    });
+    let run = one(feed(config(&[90], PassThrough::Auto), inputs).0);
+    run.check(&directory);
+    let (picture, sound) = (run.of("180p").last().unwrap().pts, run.of("audio").last().unwrap().pts);
+    assert!(picture.minus(sound) < Timestamp::new(1_100, Timescale::MILLIS), "the sound is silence by now");
+}
+
+#[test]
+fn mp3_becomes_aac() {
+    let directory = TempDir::new().unwrap();
+    let picture = "testsrc2=size=320x180:rate=30:duration=4";
+    let path = clip(&directory, "in.flv", picture, "-g 30 -c:a libmp3lame -ar 44100 -ac 1");
+    let run = one(feed(config(&[90], PassThrough::Auto), read_file(&path).unwrap()).0);
+    assert_eq!(run.names(), ["180p", "90p", "audio"]);
+    run.check(&directory);
+    let media::Format::Audio { sample_rate_hz, channels } = run.tracks[2].track.format() else { panic!("sound") };
+    assert_eq!((sample_rate_hz, channels), (48_000, 2));
+    let sound = run.of("audio");
+    assert!(sound.len() > 170, "{} frames of 1024 samples in 4 s", sound.len());
+}
+
+#[test]
+fn late_sound_is_a_new_run_and_missing_sound_is_silence() {
+    let directory = TempDir::new().unwrap();
+    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=9", "-g 30");
+    let base = 10_000;
+    let keep = |input: &Input| match input {
+        Input::Audio(packet) => {
+            let at = packet.pts.rescale(Timescale::MILLIS).ticks - base;
+            (4_000..5_000).contains(&at) || at > 8_000
+        }
+        Input::AudioConfig(_) => false,
+        _ => true,
+    };
+    let all = read_file(&path).unwrap();
+    let sound = all.iter().find(|input| matches!(input, Input::AudioConfig(_))).cloned().unwrap();
+    let mut inputs: Vec<Input> = all.into_iter().filter(keep).collect();
+    let first = inputs.iter().position(|input| matches!(input, Input::Audio(_))).unwrap();
+    inputs.insert(first, sound);
+    let (runs, _) = feed(config(&[90], PassThrough::Auto), inputs);
+    assert_eq!(runs.len(), 2);
+    assert_eq!(runs[0].broke, Some(BreakReason::AudioFormat));
+    assert_eq!((runs[0].names(), runs[1].names()), (vec!["180p", "90p"], vec!["180p", "90p", "audio"]));
+    let sound = runs[1].of("audio");
+    assert!(sound.windows(2).all(|pair| pair[0].pts.plus(pair[0].duration) == pair[1].pts), "without a hole");
+    assert!(sound.len() > 180, "{} frames in more than 4 s", sound.len());
+}
+
+#[test]
+fn sound_alone_is_a_run() {
+    let directory = TempDir::new().unwrap();
+    let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=4", "-g 30");
+    let inputs = read_file(&path).unwrap().into_iter();
+    let inputs = inputs.filter(|input| matches!(input, Input::Audio(_) | Input::AudioConfig(_))).collect();
+    let run = one(feed(config(&[90], PassThrough::Auto), inputs).0);
+    assert_eq!(run.names(), ["audio"]);
+    run.check(&directory);
+}

@@ -222,7 +222,10 @@ pub async fn play(kinds: &[Kind], script: Script) -> Vec<Verdict> {
     all(&mut viewers, "a node killed", seconds).await;
     nodes.insert(first, cluster.node(first).await);
     let returned = text(&nodes[first].ready["broadcast"][0], "https");
-    playlist(&cluster.http, &returned, STREAM, "audio", 3).await;
+    // It has all that players of the other one may ask for.
+    let left = text(&nodes[second].ready["broadcast"][0], "https");
+    let listed = playlist(&cluster.http, &left, STREAM, "audio", 3).await.segments.len();
+    playlist(&cluster.http, &returned, STREAM, "audio", listed).await;
     nodes.remove(second).expect("a node of this cluster").process.kill();
     all(&mut viewers, "its node killed", seconds).await;
     viewers.into_iter().map(Viewer::verdict).collect()
