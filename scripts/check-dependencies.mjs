@@ -1,12 +1,15 @@
 // Holds the rules about dependencies that ARCHITECTURE.md states:
 //   1. pure crates know no runtime, clock, socket or disk library;
-//   2. roles never import one another, and nothing imports the binary; what proves things from outside imports nothing of ours;
+//   2. each crate imports crates of lower layers only: roles never import one another, nothing imports the binary, and product code
+//      imports nothing of tests; what proves things from outside imports nothing of ours;
 //   3. every third-party crate comes from the crates registry under a licence on the list, and none is on the ban list.
 // Advisories are not checked here: their database is not part of the registry. Run `cargo audit` where it can be reached.
 import { execFileSync } from "node:child_process";
 
-const PURE = ["media", "seal", "playlist", "messages", "cluster", "rtmp"];
-const ROLES = ["ingest", "broadcast", "loadbalancer", "control"];
+const PURE = ["media", "seal", "playlist", "gate", "messages", "cluster", "rtmp"];
+// Above the pure crates, from the bottom to the top.
+const LAYERS = [["acceptor", "catalogue"], ["bus"], ["node"], ["ingest", "broadcast", "loadbalancer", "control"], ["sealcast", "bench"]];
+const TESTS_ONLY = ["testkit"];
 // They prove what they prove about any server, so they share no code with ours.
 const BLACK_BOXES = ["source", "conformance"];
 const IMPURE = ["tokio", "mio", "socket2", "hyper", "reqwest", "axum", "sqlx", "rustls", "tracing-subscriber", "tempfile"];
@@ -64,7 +67,9 @@ for (const node of metadata.resolve.nodes.filter((n) => members.has(n.id))) {
   const from = byId.get(node.id).name;
   for (const dep of node.deps.filter((d) => members.has(d.pkg) && d.dep_kinds.some((k) => k.kind === null))) {
     const to = byId.get(dep.pkg).name;
-    if (ROLES.includes(from) && ROLES.includes(to)) problems.push(`${from} imports ${to}: roles never import one another`);
+    const [above, below] = [from, to].map((name) => LAYERS.findIndex((layer) => layer.includes(name)));
+    if (above >= 0 && below >= above) problems.push(`${from} imports ${to}, which is no lower layer (LAYERS in scripts/check-dependencies.mjs)`);
+    if (TESTS_ONLY.includes(to)) problems.push(`${from} imports ${to}, which is for tests: make it a dev-dependency`);
     if (PURE.includes(from) && !PURE.includes(to)) problems.push(`${from} imports ${to}: pure crates import pure crates only`);
     if (BLACK_BOXES.includes(from)) problems.push(`${from} imports ${to}: it depends on nothing of ours`);
   }

@@ -32,7 +32,8 @@ const lines = [
 for (const folder of folders) {
   const rows = [...described].filter(([name]) => used.get(name)?.folder === folder).sort();
   if (rows.length === 0) continue;
-  const title = folder === "crates/node" ? "All nodes" : `Role \`${folder}\``;
+  const titles = { "crates/node": "All nodes", "crates/bus": "The bus, and the embedded broker" };
+  const title = titles[folder] ?? `Role \`${folder}\``;
   lines.push("", `## ${title}`, "", "| metric | kind | meaning |", "|---|---|---|");
   for (const [name, text] of rows) lines.push(`| \`${name}\` | ${used.get(name).kind} | ${cell(text)} |`);
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use bus::Message;
+use bus::broker;
 use media::{NodeId, SessionId, StreamId};
 use messages::{SessionInfo, SessionState, Topic};
-use node::bus::Message;
 use node::clock::Clock;
 use node::ops::Ops;
-use node::{CancellationToken, Context, Role, broker, tls};
+use node::{CancellationToken, Context, Role, tls};
 use serde_json::Value;
 
 use crate::blocked::{Addresses, Idle};

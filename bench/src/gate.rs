@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use ::gate::{Answer, Gate, Input, Output, Settings, Source};
 use anyhow::{Context as _, ensure};
 use broadcast::actor::Actor;
-use broadcast::gate::{Answer, Gate, Input, Output, Settings, Source};
 use media::NodeId;
 use node::CancellationToken;
 

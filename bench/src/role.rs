@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use media::NodeId;
 use node::ops::Ops;
-use node::{CancellationToken, Context, Role, Setup, bus, tls};
+use node::{CancellationToken, Context, Role, Setup, tls};
 use serde::{Deserialize, Serialize};
 
 use crate::log::Author;

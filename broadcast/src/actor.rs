@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::disk::Disk;
 use crate::dvr::Feed;
-use crate::gate::limits::HEADS_MAX;
-use crate::gate::{Answer, Gate, Input, Output, PullId, Pulled, StreamView};
 use crate::interrupted::Interrupted;
 use crate::viewers::{Lobby, NoPlace, Room, Waiter};
+use gate::limits::HEADS_MAX;
+use gate::{Answer, Gate, Input, Output, PullId, Pulled, StreamView};
 
 /// Inputs that wait. A part of each of 20 renditions of 50 streams, and their seals; more is back-pressure.
 const INPUTS_MAX: usize = 1024;
@@ -421,8 +421,8 @@ mod tests {
     use seal::Keyring;
 
     use super::*;
-    use crate::gate::tests::studio::{Authority, Row, Studio, cluster, node, sha256};
-    use crate::gate::{Settings, Source};
+    use gate::{Settings, Source};
+    use testkit::studio::{Authority, Row, Studio, cluster, node, sha256};
 
     #[tokio::test]
     async fn rows_wake_those_who_wait_and_refusals_do_not() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use media::{NodeId, StreamId, UnixMillis};
 use messages::{Alert, AlertReason};
 
-use crate::gate::Refused;
+use gate::Refused;
 
 /// The first refusal of a stream and reason is said at once; what follows is summed up this often.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);

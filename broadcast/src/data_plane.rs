@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::actor::Handle;
 use crate::follow::Attention;
-use crate::gate::{Answer, Holding, Input, Source};
+use gate::{Answer, Holding, Input, Source};
 
 /// Requests at once from one node: a row of 20 renditions, and the one before it.
 const REQUESTS_PER_PEER: usize = 64;

@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::SavedHead;
-use crate::gate::limits::HEADS_MAX;
+use gate::SavedHead;
+use gate::limits::HEADS_MAX;
 
 /// Heads of logs that go on within a segment are written at most this often: a disk that syncs slowly must not fall behind a hundred
 /// streams. What a crash takes of one is no older session, and no end of a segment that was whole: both are written at once.

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use bus::Message;
 use messages::{Alert, Topic};
-use node::bus::Message;
 use node::{CancellationToken, Context};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::actor::Handle;
 use crate::alerts::{self, Alerts};
-use crate::gate::{Input, Output, Pulled};
 use crate::peers::Peers;
+use gate::{Input, Output, Pulled};
 
 /// Pulls at once, all streams together; the others wait for their turn, within the bounds of the gate's pulls.
 const PULLS_MAX: usize = 256;
@@ -81,12 +81,7 @@ impl Effects {
         }
     }
 
-    fn pull(
-        &self,
-        tasks: &mut JoinSet<()>,
-        id: crate::gate::PullId,
-        pull: impl Future<Output = Pulled> + Send + 'static,
-    ) {
+    fn pull(&self, tasks: &mut JoinSet<()>, id: gate::PullId, pull: impl Future<Output = Pulled> + Send + 'static) {
         let (handle, pulls) = (self.handle.clone(), self.pulls.clone());
         tasks.spawn(async move {
             let result = match pulls.acquire().await {

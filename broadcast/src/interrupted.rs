@@ -12,7 +12,7 @@ use media::{Now, StreamId};
 use seal::SealKind;
 use tokio::sync::watch;
 
-use crate::gate::SavedHead;
+use gate::SavedHead;
 
 /// A stream that was silent for longer when the node started was over; and the node waits for so long after it: the grace of ingests,
 /// unless they are told otherwise.
@@ -70,7 +70,7 @@ mod tests {
     use seal::Head;
 
     use super::*;
-    use crate::gate::tests::studio::{Row, Studio, stream};
+    use testkit::studio::{Row, Studio, stream};
 
     const START: UnixMillis = UnixMillis(1_767_225_600_000);
 

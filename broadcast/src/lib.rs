@@ -1,6 +1,6 @@
 //! The broadcast role: the gate, and what viewers are served from behind it.
 //!
-//! Owns verification and admission of seals and bytes, the live window in memory, playlists, the data plane between nodes, and
+//! Owns the thread that the gate runs on, recordings, the data plane between nodes, and
 //! viewers' HTTPS with the web app. Deliberately neither encodes nor signs, and shows nothing that its own gate did not admit.
 
 pub mod actor;
@@ -13,7 +13,6 @@ pub mod dvr;
 mod edge;
 mod effects;
 mod follow;
-pub mod gate;
 mod help;
 mod interrupted;
 mod listen;

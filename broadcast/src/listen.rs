@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
+use bus::{Message, Subscription};
 use cluster::policy::Standing;
 use cluster::{Health, Membership};
 use media::NodeId;
 use messages::{Policy, Presence, Role, SessionInfo, SessionState, Topic};
 use node::Context;
-use node::bus::{Message, Subscription};
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::{Board, Handle};
 use crate::direct::Neighbours;
 use crate::follow::{Follower, subscribe};
-use crate::gate::Input;
-use crate::gate::limits::{HEADS_MAX, PEERS_MAX};
 use crate::peers::Addresses;
+use gate::Input;
+use gate::limits::{HEADS_MAX, PEERS_MAX};
 
 /// How often it is looked whether peers have fallen silent, and streams are not asked for any more.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);

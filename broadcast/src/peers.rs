@@ -15,7 +15,7 @@ use node::tls::{Clients, WrongServer};
 use seal::limits::TAIL_MAX;
 use sha2::{Digest as _, Sha256};
 
-use crate::gate::Pulled;
+use gate::Pulled;
 
 /// Longest that a pull of an object may take as a whole: a peer at one byte a second is left after this.
 pub(crate) const OBJECT_TIMEOUT: Duration = Duration::from_secs(4);

@@ -31,11 +31,11 @@ use crate::dvr::{self, Recorder};
 use crate::edge::Fetcher;
 use crate::effects::Effects;
 use crate::follow::Follower;
-use crate::gate::{Gate, Holding, Input, Refused, Settings, StreamView};
 use crate::listen::{Ears, Listener};
 use crate::peers::{Addresses, Peers};
 use crate::shelf::NodeShelf;
 use crate::{Config, data_plane, viewers};
+use gate::{Gate, Holding, Input, Refused, Settings, StreamView};
 
 /// Files besides viewers' connections: those to peers, ingests and brokers, and the process's own.
 const OTHER_FILES: u64 = 512;
@@ -80,8 +80,8 @@ impl Broadcast {
             gate.record();
         }
         warn_of_few_files(config.connections_max);
-        let https = http::bind(config.https_listen, "role.broadcast.https_listen").await?;
-        let data = http::bind(config.data_listen, "role.broadcast.data_listen").await?;
+        let https = acceptor::bind(config.https_listen, "role.broadcast.https_listen").await?;
+        let data = acceptor::bind(config.data_listen, "role.broadcast.data_listen").await?;
         let dvr = dvr.map(|settings| (settings, keyring));
         Ok(Self { config, context, gate, disk, dvr, https, data, ready })
     }
@@ -324,9 +324,8 @@ mod tests {
     use media::Now;
 
     use super::*;
-    use crate::gate::tests::START;
-    use crate::gate::tests::studio::{self, Authority, Row, Studio, cluster, node, sha256};
-    use crate::gate::{Output, Source};
+    use gate::{Output, Source};
+    use testkit::studio::{self, Authority, Row, START, Studio, cluster, node, sha256};
 
     #[test]
     fn node_that_is_to_be_left_does_not_own_what_nobody_takes_over() {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use gate::{Holding, Lists, Look, Playlist, Playlists, Rendered, Shown, StreamView};
 use media::{LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId, UnixMillis};
 use messages::{SessionInfo, SessionState};
 use node::clock::Clock;
@@ -16,10 +17,9 @@ use crate::actor::{Board, Views};
 use crate::dvr::{self, Dvr};
 use crate::edge::Fetcher;
 use crate::follow::Attention;
-use crate::gate::{Holding, Playlists, Shown, StreamView};
 use crate::viewers::{
-    Coming, DvrSummary, Lists, Look, NoPlace, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary,
-    Shelf, StreamDetail, StreamSummary, Verified, Waiter,
+    Coming, DvrSummary, NoPlace, Object, OnDisk, Reach, Reading, RenditionSummary, Shelf, StreamDetail, StreamSummary,
+    Verified, Waiter,
 };
 
 /// A stream whose newest seal is older than this is not live, whatever its session says: twenty rows.

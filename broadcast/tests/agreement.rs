@@ -4,8 +4,8 @@
 
 mod support;
 
-use support::studio::Studio;
 use support::{Zone, assert_alike, listed};
+use testkit::studio::Studio;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn playlists_of_all_nodes_are_the_same_bytes() {

@@ -9,8 +9,8 @@ use http::StatusCode;
 use media::{ObjectName, Slot};
 use messages::{AlertReason, Role};
 use node::tls::Server;
-use support::studio::{Row, Studio};
 use support::{Ingest, Node, Zone, eventually};
+use testkit::studio::{Row, Studio};
 
 async fn start() -> (Zone, Node, Studio, Ingest) {
     let zone = Zone::start().await;

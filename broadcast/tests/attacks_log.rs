@@ -7,8 +7,8 @@ mod support;
 use bytes::Bytes;
 use http::StatusCode;
 use messages::{AlertReason, Topic};
-use support::studio::{Row, Studio, stream};
 use support::{Ingest, Node, Zone, assert_alike, eventually, listed};
+use testkit::studio::{Row, Studio, stream};
 
 async fn zone_with(names: &[&str]) -> (Zone, Vec<Node>) {
     let zone = Zone::start().await;

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use futures_util::stream;
 use messages::AlertReason;
 use node::CancellationToken;
-use support::studio::Studio;
 use support::{Zone, assert_alike, listed};
+use testkit::studio::Studio;
 
 /// Segments that are played at least, for a peer whose lie nobody speaks of.
 const SEGMENTS_MIN: u32 = 3;
@@ -63,7 +63,7 @@ impl Lie {
 async fn play_with(lie: Lie) {
     let zone = Zone::start().await;
     let identity = zone.identity("evil").await;
-    let listener = node::http::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
+    let listener = acceptor::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let router = axum::Router::new().fallback(move || async move { lie.answer() });
     let shutdown = CancellationToken::new();

@@ -9,8 +9,8 @@ use http::StatusCode;
 use media::{LogSequence, MediaSequence, PartIndex, Slot, StreamId, UnixMillis};
 use messages::{AlertReason, Topic};
 use seal::{Grant, SealBody, SealingKey, Signer as _, StreamPattern};
-use support::studio::{Authority, Studio, stream};
 use support::{Ingest, Node, Zone, eventually, listed};
+use testkit::studio::{Authority, Studio, stream};
 
 async fn start() -> (Zone, Node, Studio, Ingest) {
     let zone = Zone::start().await;
@@ -110,7 +110,7 @@ async fn keys_without_a_right_to_it() {
     ingest.play(&[&node], &mut studio).await;
 }
 
-async fn refused(ingest: &Ingest, node: &Node, row: &support::studio::Row, reason: &str, what: &str) {
+async fn refused(ingest: &Ingest, node: &Node, row: &testkit::studio::Row, reason: &str, what: &str) {
     let (status, text) = push(ingest, node, &row.sealed.body().stream, row.sealed.raw()).await;
     assert!(status.is_client_error(), "{what}: {status}");
     assert_eq!(text, format!("refused: {reason}\n"), "{what}");
@@ -255,7 +255,7 @@ async fn forged_envelope_is_right_in_itself() {
     let zone = Zone::start().await;
     let mut studio = Studio::new("demo", zone.now());
     let (body, _) = studio.body(zone.now());
-    let mut keyring = seal::Keyring::new(support::studio::cluster(), zone.authority.root.public_key().unwrap());
+    let mut keyring = seal::Keyring::new(testkit::studio::cluster(), zone.authority.root.public_key().unwrap());
     keyring.add_grant(&zone.authority.grant(&studio.key, zone.now()), zone.now()).unwrap();
     let raw = forge(&body, &studio.key);
     keyring.verify(&raw, &studio.stream, zone.now(), seal::Freshness::Live).unwrap();

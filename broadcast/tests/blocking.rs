@@ -7,9 +7,9 @@ mod support;
 use std::sync::Arc;
 
 use http::StatusCode;
-use support::studio::{PARTS, Studio};
 use support::viewer::{Answer, Viewer};
 use support::{Ingest, Node, Zone, listed};
+use testkit::studio::{PARTS, Studio};
 
 /// A node with two segments of a stream, and the first part of the third; an ingest, and a viewer of each version of HTTP.
 struct Scene {

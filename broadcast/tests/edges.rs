@@ -13,8 +13,8 @@ use http::StatusCode;
 use media::{ObjectName, Slot};
 use messages::AlertReason;
 use node::CancellationToken;
-use support::studio::{Row, Studio, sha256};
 use support::{Ingest, Node, Zone, assert_alike, eventually, listed};
+use testkit::studio::{Row, Studio, sha256};
 
 /// Two owners and an edge, two segments in.
 struct Stage {
@@ -138,7 +138,7 @@ async fn edge_that_becomes_an_owner_has_everything_itself() {
 async fn owner_that_lies_is_refused_and_the_other_one_asked() {
     let zone = Zone::start().await;
     let mut studio = Studio::new("demo", zone.now());
-    let listener = node::http::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
+    let listener = acceptor::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
     let data = format!("https://{}", listener.local_addr().unwrap());
     let tls = zone.identity("evil").await.server_mutual();
     let router = axum::Router::new().fallback(async || Response::new(Body::from(vec![7; 2000])));
@@ -147,7 +147,7 @@ async fn owner_that_lies_is_refused_and_the_other_one_asked() {
     let _evil = zone.stranger("evil", data).await;
 
     let (owner, edge) = (zone.node("b1").await, zone.node("b3").await);
-    let evil = support::studio::node("evil");
+    let evil = testkit::studio::node("evil");
     let ingest = zone.ingest_of("i1", &studio, &[owner.id.clone(), evil]).await;
     let mut segments = 0;
     while !zone.has_alerted(&edge, AlertReason::Digest) {
@@ -166,7 +166,7 @@ async fn owner_that_lies_is_refused_and_the_other_one_asked() {
 async fn owner_that_does_not_answer_is_asked_last_from_then_on() {
     let zone = Zone::start().await;
     let mut studio = Studio::new("demo", zone.now());
-    let listener = node::http::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
+    let listener = acceptor::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
     let data = format!("https://{}", listener.local_addr().unwrap());
     let tls = zone.identity("evil").await.server_mutual();
     let asked = Arc::<AtomicUsize>::default();
@@ -179,7 +179,7 @@ async fn owner_that_does_not_answer_is_asked_last_from_then_on() {
     tokio::spawn(node::http::serve_tls(listener, tls, router, limits, CancellationToken::new()));
     let _evil = zone.stranger("evil", data).await;
     let (owner, edges) = (zone.node("b1").await, [zone.node("b2").await, zone.node("b3").await]);
-    let ingest = zone.ingest_of("i1", &studio, &[owner.id.clone(), support::studio::node("evil")]).await;
+    let ingest = zone.ingest_of("i1", &studio, &[owner.id.clone(), testkit::studio::node("evil")]).await;
     let mut fetch = async || {
         let rows = play(&ingest, &[&owner], &mut studio).await;
         let objects: Vec<_> = rows.iter().flat_map(|row| &row.objects).collect();
@@ -207,7 +207,7 @@ async fn owner_that_does_not_answer_is_asked_last_from_then_on() {
 async fn edge_does_not_ask(identity: impl AsyncFnOnce(&Zone) -> Arc<node::tls::Identity>) {
     let zone = Zone::start().await;
     let mut studio = Studio::new("demo", zone.now());
-    let listener = node::http::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
+    let listener = acceptor::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
     let data = format!("https://{}", listener.local_addr().unwrap());
     let tls = identity(&zone).await.server_mutual();
     let asked = Arc::<AtomicUsize>::default();
@@ -221,7 +221,7 @@ async fn edge_does_not_ask(identity: impl AsyncFnOnce(&Zone) -> Arc<node::tls::I
     let _named = zone.stranger("b2", data).await;
 
     let (owner, edge) = (zone.node("b1").await, zone.node("b3").await);
-    let owners = [owner.id.clone(), support::studio::node("b2")];
+    let owners = [owner.id.clone(), testkit::studio::node("b2")];
     let ingest = zone.ingest_of("i1", &studio, &owners).await;
     let mut segments = 0;
     while !zone.has_alerted(&edge, AlertReason::Identity) {

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use messages::Role;
 use node::tls::Server;
-use support::studio::{Row, Studio};
 use support::{Ingest, Node, Zone, listed};
+use testkit::studio::{Row, Studio};
 
 /// Shorter than any fence holds, if nothing lifts it: 4 s.
 const HOLDS: Duration = Duration::from_secs(3);

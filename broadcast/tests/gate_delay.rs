@@ -5,20 +5,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-#[path = "support/studio.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared by all tests")]
-mod studio;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broadcast::actor::Actor;
-use broadcast::gate::{Gate, Input, Settings, Source};
+use gate::{Gate, Input, Settings, Source};
 use node::CancellationToken;
 use node::clock::Clock;
 use playlist::render::Extent;
 use seal::Keyring;
-use studio::{Authority, PARTS, Studio, cluster, node, sha256};
+use testkit::studio::{self, Authority, PARTS, Studio, cluster, node, sha256};
 
 const SEGMENTS: u32 = 6;
 

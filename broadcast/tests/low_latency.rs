@@ -5,9 +5,9 @@
 
 mod support;
 
-use support::studio::{PARTS, Studio};
 use support::viewer::{Answer, Viewer};
 use support::{Ingest, Node, Zone};
+use testkit::studio::{PARTS, Studio};
 
 const PLAYLIST: &str = "/live/demo/1080p/index.m3u8";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";

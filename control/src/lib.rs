@@ -15,11 +15,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use bus::Message;
 use bytes::Bytes;
 use catalogue::{Catalogue, Stream, StreamKey};
 use media::StreamId;
 use messages::Topic;
-use node::bus::Message;
 use node::{CancellationToken, Redacted};
 use tokio::net::TcpListener;
 
@@ -62,7 +62,7 @@ impl Control {
             configure(&catalogue, stream, &node).await.with_context(|| format!("configured stream {}", stream.name))?;
         }
         let authority = Authority::load(&node.data, &node.cluster, config.grant_days)?;
-        let listener = node::http::bind(config.data_listen, "role.control.data_listen").await?;
+        let listener = acceptor::bind(config.data_listen, "role.control.data_listen").await?;
         let address = listener.local_addr().context("the data plane has no address")?;
         let ready = node.ops.ready(&format!("{}: serves", node.id));
         let standing = policy::Standing::load(node.data.join("policy.json"))?;

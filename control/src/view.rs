@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bus::Message;
 use cluster::{Health, Membership};
 use media::{NodeId, Now, StreamId};
 use messages::{InputReport, Presence, SessionInfo, Topic};
 use node::CancellationToken;
-use node::bus::Message;
 
 use crate::Shared;
 

@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bus::broker::{Access, EmbeddedBroker, User};
+use bus::{Message, Subscription};
 use bytes::Bytes;
 use control::{Config, Control, StreamConfig};
 use media::{ClusterId, NodeId, StreamId};
 use messages::{Prefix, Role};
-use node::broker::{Access, EmbeddedBroker, User};
-use node::bus::{Message, Subscription};
 use node::ops::Ops;
 use node::tls::{Authority, Identity, Server};
 use node::{CancellationToken, Redacted};
@@ -33,10 +33,10 @@ impl Cluster {
         let authority = Authority::ensure(&directory.path().join("certs"), &node::clock::Clock::new()).unwrap();
         std::fs::write(directory.path().join("password"), PASSWORD).unwrap();
         let user = |name: &str, access| User { name: name.to_owned(), password: PASSWORD.to_owned(), access };
-        let config = node::broker::Config {
+        let config = bus::broker::Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             users: vec![user("c1", Access::Control), user("looker", Access::Observer)],
-            ..node::broker::Config::default()
+            ..bus::broker::Config::default()
         };
         let broker = EmbeddedBroker::load(config).await.unwrap();
         let address = broker.address();
@@ -45,12 +45,12 @@ impl Cluster {
         Self { directory, authority, broker: address, all }
     }
 
-    fn bus(&self, user: &str) -> node::bus::Config {
-        node::bus::Config {
+    fn bus(&self, user: &str) -> bus::Config {
+        bus::Config {
             urls: vec![format!("mqtt://{}", self.broker)],
             username: Some(user.to_owned()),
             password_file: Some(self.directory.path().join("password")),
-            ..node::bus::Config::default()
+            ..bus::Config::default()
         }
     }
 
@@ -82,7 +82,7 @@ impl Cluster {
     }
 
     async fn listen(&self, filter: &str) -> Subscription {
-        let bus = node::bus::connect(&self.bus("looker"), "looker", None, self.all.clone()).await.unwrap();
+        let bus = bus::connect(&self.bus("looker"), "looker", None, None, self.all.clone()).await.unwrap();
         let subscription = bus.subscribe(&Prefix::default().filter(filter)).await.unwrap();
         let all = self.all.clone();
         // The bus lives as long as somebody holds it.

@@ -146,7 +146,7 @@ impl Authority {
         }
     }
 
-    fn note_key_message(&self, message: &node::bus::Message) {
+    fn note_key_message(&self, message: &bus::Message) {
         let now = self.context.clock.wall();
         let revoked = self.context.prefix.name(&messages::Topic::Revoked);
         let refused = self.with_keyring(|keyring| {

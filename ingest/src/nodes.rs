@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bus::Message;
 use cluster::Membership;
 use cluster::owners::Replicas;
 use cluster::policy::Standing;
@@ -11,7 +12,6 @@ use cluster::replicas::{Owned, Placed};
 use media::{NodeId, StreamId, UnixMillis};
 use messages::{NodeState, Policy, Presence, Role, Topic};
 use node::CancellationToken;
-use node::bus::Message;
 use node::clock::Clock;
 use tokio::sync::watch;
 

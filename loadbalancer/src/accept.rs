@@ -7,13 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use acceptor::{Accepted, Acceptor, Census};
 use node::CancellationToken;
 use node::http::Counted;
 use pingora::apps::ServerApp as _;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
@@ -25,8 +26,6 @@ use crate::viewer;
 
 /// Longest TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause after a failed accept, such as for want of file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -37,36 +36,25 @@ pub(crate) async fn serve(
 ) -> anyhow::Result<()> {
     let conf = Arc::new(server_conf(&balancer));
     let app = Arc::new(pingora::proxy::http_proxy(&conf, balancer));
-    let acceptor = TlsAcceptor::from(tls);
-    let room = Arc::new(Semaphore::new(connections_max));
+    let tls = TlsAcceptor::from(tls);
+    let acceptor = Acceptor::new(listener, Census::of_all(connections_max));
+    let refused = || metrics::counter!("loadbalancer_connections_refused_total").increment(1);
     let (stop, stopping) = watch::channel(false);
     let connections = TaskTracker::new();
     loop {
-        let accepted = tokio::select! {
+        let Accepted { stream, slot, .. } = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = acceptor.accept(|_, _| refused()) => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept viewers' connections");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
-            }
-        };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            metrics::counter!("loadbalancer_connections_refused_total").increment(1);
-            continue;
-        };
-        let (app, acceptor, stopping) = (Arc::clone(&app), acceptor.clone(), stopping.clone());
+        let (app, tls, stopping) = (Arc::clone(&app), tls.clone(), stopping.clone());
         let viewer = viewer::Connection::new(Arc::clone(&members));
         connections.spawn(async move {
-            let _permit = permit;
+            let _slot = slot;
             let _counted = Counted::new(metrics::gauge!("loadbalancer_viewers"));
-            viewer.scope(connection(stream, &acceptor, &app, stopping)).await;
+            viewer.scope(connection(stream, &tls, &app, stopping)).await;
         });
     }
-    drop(listener);
+    drop(acceptor);
     // Nobody listens for it when no connection is open.
     let _ = stop.send(true);
     // HTTP/1.1 connections on which nothing is asked end now.
@@ -89,12 +77,12 @@ fn server_conf(balancer: &Balancer) -> ServerConf {
 
 async fn connection(
     stream: tokio::net::TcpStream,
-    acceptor: &TlsAcceptor,
+    tls: &TlsAcceptor,
     app: &Arc<HttpProxy<Balancer>>,
     stopping: watch::Receiver<bool>,
 ) {
     node::http::for_viewers(&stream);
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await else {
+    let Ok(stream) = acceptor::handshake(tls, stream, HANDSHAKE_TIMEOUT).await else {
         metrics::counter!("loadbalancer_handshakes_failed_total").increment(1);
         return;
     };

@@ -109,7 +109,7 @@ impl LoadBalancer {
         node::ops::describe(HELP);
         let path = config.sticky_key.unwrap_or_else(|| node.data.join("sticky.key"));
         let sticky = StickyKey::ensure(&path).with_context(|| format!("sticky key {}", path.display()))?;
-        let listener = node::http::bind(config.https_listen, "https_listen").await?;
+        let listener = acceptor::bind(config.https_listen, "https_listen").await?;
         let address = listener.local_addr().context("the public listener has no address")?;
         let members = Arc::new(Members::new(node.clock));
         let ready = node.ops.ready(&format!("{}: a broadcast node is there", node.id));

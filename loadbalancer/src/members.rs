@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bus::Message;
 use cluster::placement::{self, Viewer};
 use cluster::seats::{SeatId, Seats};
 use cluster::{Health, Membership, Probe, policy};
 use media::NodeId;
 use messages::{Policy, Presence, Role, Topic};
 use node::CancellationToken;
-use node::bus::Message;
 use node::clock::Clock;
 use node::ops::ReadyFlag;
 use tokio::task::JoinSet;

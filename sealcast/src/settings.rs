@@ -65,7 +65,7 @@ pub(crate) struct File {
     /// Where the certificate that viewers see comes from (load balancers, broadcast nodes and `sealcast up`). Default: none.
     pub acme: Option<node::acme::Config>,
     /// The brokers (single roles only; `sealcast up` brings its own).
-    pub bus: node::bus::Config,
+    pub bus: bus::Config,
     /// Settings of each role.
     pub role: Roles,
 }
@@ -92,7 +92,7 @@ impl Default for File {
             test_source: TestSource::default(),
             node: Node::default(),
             acme: None,
-            bus: node::bus::Config::default(),
+            bus: bus::Config::default(),
             role: Roles::default(),
         }
     }

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use broadcast::Broadcast;
+use bus::broker::{Access, EmbeddedBroker, User};
 use control::Control;
 use ingest::Ingest;
 use loadbalancer::LoadBalancer;
 use media::NodeId;
 use messages::Role;
 use node::CancellationToken;
-use node::broker::{Access, EmbeddedBroker, User};
 use node::ops::{Ops, OpsServer};
 use node::tls::{Authority, BrokerCertificate};
 use tokio::task::JoinSet;
@@ -124,10 +124,10 @@ impl Builder<'_> {
 
     /// The embedded broker, for the users that were added. With TLS it shows a certificate of its own authority.
     async fn broker(&mut self) -> anyhow::Result<EmbeddedBroker> {
-        let config = node::broker::Config {
+        let config = bus::broker::Config {
             listen: self.settings.mqtt_listen,
             users: std::mem::take(&mut self.users),
-            ..node::broker::Config::default()
+            ..bus::broker::Config::default()
         };
         let broker = EmbeddedBroker::load(config).await?;
         if !self.settings.mqtt_tls {
@@ -145,12 +145,12 @@ impl Builder<'_> {
         let is_met_by_strangers = matches!(role, Role::LoadBalancer | Role::Ingest);
         let names: &[String] = if is_met_by_strangers { &self.settings.public_names } else { &[] };
         let identity = self.authority.issue(id, role, names)?;
-        let bus = node::bus::Config {
+        let bus = bus::Config {
             urls: vec![bus_url(self.settings, broker)],
             ca: Some(self.brokers.ca_path()),
             username: Some(id.to_string()),
             password_file: Some(self.password_path(id.as_str())),
-            ..node::bus::Config::default()
+            ..bus::Config::default()
         };
         let setup = node::Setup {
             id: id.clone(),

@@ -14,13 +14,14 @@ use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Extension, Router};
+use bus::broker;
 use bytes::Bytes;
 use loadbalancer::LoadBalancer;
 use media::NodeId;
 use node::http::{Limits, Peer};
 use node::ops::Ops;
 use node::presence::PresenceParts;
-use node::{CancellationToken, Role, broker, tls};
+use node::{CancellationToken, Role, tls};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 
@@ -167,7 +168,7 @@ impl Cluster {
             playlist: vec![b'#'; PLAYLIST_BYTES].into(),
         };
         let context = for_node.context(Role::Broadcast, &Ops::new(), &shutdown).await?;
-        let listener = node::http::bind(any_port(), "bench.listen").await?;
+        let listener = acceptor::bind(any_port(), "bench.listen").await?;
         let address = listener.local_addr()?;
         let public = context.identity.server_public();
         tokio::spawn(node::http::serve_tls(listener, public, hold.router(), Limits::default(), shutdown.clone()));

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use broadcast::{Broadcast, Config};
+use bus::Message;
+use bus::broker;
 use media::NodeId;
-use node::bus::Message;
 use node::clock::Clock;
 use node::ops::Ops;
-use node::{CancellationToken, Role, broker, tls};
+use node::{CancellationToken, Role, tls};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;

@@ -17,7 +17,7 @@ use super::fold::Fold;
 use super::log::{self, Piece};
 use super::tape::{Spans, Tape};
 use super::{Missing, is_passing, settle};
-use crate::gate::{Refused, reason_of};
+use gate::{Refused, reason_of};
 
 /// Refusals of one recording that are said; further ones are counted in the last.
 const REFUSALS_MAX: usize = 8;

@@ -19,8 +19,8 @@ use super::files::Files;
 use super::fold::Proof;
 use super::is_passing;
 use super::tape::Tape;
-use crate::gate::Refused;
 use crate::viewers::Object;
+use gate::Refused;
 
 /// Files that are read at once: more would only make a disk seek.
 const READS_MAX: usize = 16;

@@ -24,7 +24,7 @@ use super::reader::{Dvr, Recording};
 use super::reel::{Reel, State};
 use super::space::{self, Space};
 use super::tape::{Spans, Tape, Worth};
-use crate::gate::{Admitted, Refused};
+use gate::{Admitted, Refused};
 
 /// Rows that wait to be written: ten seconds of half-second rows of 50 streams.
 const ROWS_MAX: usize = 1024;

@@ -15,7 +15,7 @@ use super::log::SealLog;
 use super::reader::Recording;
 use super::tape::Tape;
 use super::{Missing, settle};
-use crate::gate::Admitted;
+use gate::Admitted;
 
 /// Rows that are noted while a recording is read back: half an hour of half-second rows.
 const NOTED_MAX: usize = 4096;

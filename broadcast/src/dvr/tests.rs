@@ -18,9 +18,9 @@ use seal::Keyring;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::gate::tests::studio::{self, Authority, Row, Studio, cluster, node};
-use crate::gate::{Admitted, Refused};
 use crate::viewers::Object;
+use gate::{Admitted, Refused};
+use testkit::studio::{self, Authority, Row, Studio, cluster, node};
 
 /// Longest that anything here is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -18,8 +18,8 @@ use tokio::sync::Semaphore;
 use super::cache::Cache;
 use super::sources::Sources;
 use crate::actor::Handle;
-use crate::gate::{Absent, Input, Media, Pulled, Refused, StreamView};
 use crate::peers::Peers;
+use gate::{Absent, Input, Media, Pulled, Refused, StreamView};
 
 /// Pulls at once; the others wait for their turn, the first who asked first.
 const PULLS_MAX: usize = 128;

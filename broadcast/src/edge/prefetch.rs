@@ -10,8 +10,8 @@ use node::clock::Clock;
 use super::Fetcher;
 use crate::actor::Views;
 use crate::follow::Followed;
-use crate::gate::StreamView;
 use crate::viewers::NoPlace;
+use gate::StreamView;
 
 /// Pause after there was no place to wait: the room is full of viewers.
 const CROWDED_PAUSE: Duration = Duration::from_millis(200);

@@ -1,14 +1,14 @@
 //! What is heard of one stream: its head and its seals, to the gate.
 
 use anyhow::Result;
+use bus::Message;
 use media::StreamId;
 use messages::Topic;
-use node::bus::Message;
 use node::{CancellationToken, Context};
 
 use super::subscribe;
 use crate::actor::Handle;
-use crate::gate::{Input, Source};
+use gate::{Input, Source};
 
 /// The subscriptions of a stream, until they are closed or the bus is.
 pub(super) struct Ears {

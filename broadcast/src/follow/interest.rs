@@ -6,8 +6,8 @@ use std::time::Duration;
 use media::{Epoch, NodeId, StreamId};
 use messages::{SessionInfo, SessionState};
 
-use crate::gate::Holding;
-use crate::gate::limits::STREAM_IDLE_MAX;
+use gate::Holding;
+use gate::limits::STREAM_IDLE_MAX;
 
 /// How long an edge follows a stream that nobody asks for: longer than any player pauses between two requests.
 pub(crate) const EDGE_IDLE_MAX: Duration = Duration::from_secs(30);
@@ -15,9 +15,9 @@ pub(crate) const EDGE_IDLE_MAX: Duration = Duration::from_secs(30);
 /// half second, and it is told of every two ([`super::PUSHED_INTERVAL`]).
 const PUSHED_MAX: Duration = Duration::from_secs(6);
 /// Streams that a node follows as an edge at once: the rest of what a gate holds is for those that it owns.
-const EDGES_MAX: usize = crate::gate::limits::STREAMS_MAX / 2;
+const EDGES_MAX: usize = gate::limits::STREAMS_MAX / 2;
 /// Streams that are kept in mind: as many as have a head on disk.
-pub(crate) const STREAMS_MAX: usize = crate::gate::limits::HEADS_MAX;
+pub(crate) const STREAMS_MAX: usize = gate::limits::HEADS_MAX;
 
 /// What has to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]

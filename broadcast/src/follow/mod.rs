@@ -22,8 +22,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::actor::{Handle, Views};
 use crate::edge::{Fetcher, prefetch};
-use crate::gate::{Holding, Input};
 use crate::interrupted::Interrupted;
+use gate::{Holding, Input};
 use interest::{Change, Interest};
 
 /// Words from viewers and pushes that wait to be heard; further ones are said again with the next request.
@@ -321,7 +321,7 @@ impl Follower {
 }
 
 /// Subscribes; names the filter that cannot be.
-pub(crate) async fn subscribe(context: &Context, rest: &str) -> Result<node::bus::Subscription> {
+pub(crate) async fn subscribe(context: &Context, rest: &str) -> Result<bus::Subscription> {
     use anyhow::Context as _;
     let filter = context.prefix.filter(rest);
     context.bus.subscribe(&filter).await.with_context(|| format!("cannot subscribe to {filter}"))

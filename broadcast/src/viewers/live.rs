@@ -8,13 +8,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
+use gate::{Lists, Look, Rendered};
 use http::{HeaderValue, Request, StatusCode};
 use media::{Epoch, LogSequence, ObjectName, RenditionId, Slot, StreamId};
 use playlist::reload::Directives;
 
 use super::respond::{self, Meta};
 use super::routes::{CBOR_SEQUENCE, Kept, Kind, Names, Shared, Site};
-use super::{Lists, Look, Object, OnDisk, Reach, Rendered};
+use super::{Object, OnDisk, Reach};
 
 /// Most bytes of seals in one answer; a client asks on from the sequence after the last one it got. A window of 60 s of
 /// half-second seals has some 0.5 MB.

@@ -18,8 +18,7 @@ mod web;
 
 pub use routes::{Settings, Viewers};
 pub use shelf::{
-    Coming, DvrSummary, Lists, Look, Object, OnDisk, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf,
-    StreamDetail, StreamSummary, Verified,
+    Coming, DvrSummary, Object, OnDisk, Reach, Reading, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified,
 };
 pub use steering::Direct;
 pub use traffic::{Metered, Rates, Traffic};

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
+use gate::{Rendered, entity_tag};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER,
     VARY,
@@ -17,8 +18,7 @@ use super::conditions::{self, Verdict};
 use super::encoding::accepts_gzip;
 use super::range::{self, Wanted};
 use super::routes::{Kept, Kind, PRIORITY, cache_control, priority};
-use super::shelf::entity_tag;
-use super::{NoPlace, Object, Rendered};
+use super::{NoPlace, Object};
 
 /// Seconds after which whoever found no place, or nothing new, may try again.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
+use gate::Rendered;
 use http::header::{CONTENT_SECURITY_POLICY, LINK, REFERRER_POLICY, X_FRAME_OPTIONS};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
@@ -18,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use super::respond::{self, Meta};
 use super::traffic::Metered;
-use super::{Direct, Rendered, Shelf, StreamDetail, StreamSummary, Traffic, envelope, live, web};
+use super::{Direct, Shelf, StreamDetail, StreamSummary, Traffic, envelope, live, web};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const CBOR_SEQUENCE: HeaderValue = HeaderValue::from_static("application/cbor-seq");

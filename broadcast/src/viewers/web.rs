@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use http::HeaderValue;
 
-use super::Rendered;
+use gate::Rendered;
 
 /// The content security policy of the page; the development server of the web app reads the same file.
 pub(super) static CONTENT_SECURITY_POLICY: &str = include_str!("../../../web/csp.txt");

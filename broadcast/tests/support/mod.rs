@@ -2,7 +2,6 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "helpers of tests, not all used in each")]
 
-pub mod studio;
 pub mod viewer;
 
 use std::collections::BTreeMap;
@@ -12,15 +11,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use broadcast::{Broadcast, Config};
+use bus::Message;
+use bus::broker;
 use bytes::Bytes;
 use http::StatusCode;
 use media::{NodeId, ObjectName, RenditionId, SessionId, StreamId, UnixMillis};
 use messages::{Alert, AlertReason, NodeState, Presence, Role, SessionInfo, SessionState, Topic};
-use node::bus::{self, Message};
 use node::clock::Clock;
 use node::ops::Ops;
-use node::{CancellationToken, Context, Setup, broker, tls};
-use studio::{Authority, Row, Studio, cluster, node};
+use node::{CancellationToken, Context, Setup, tls};
+use testkit::studio::{Authority, Row, Studio, cluster, node};
 use tokio::task::JoinHandle;
 use viewer::Viewer;
 
@@ -429,7 +429,7 @@ pub async fn listed(nodes: &[&Node], studio: &Studio, rows: &[Row]) {
         })
         .await;
         let (status, bytes) = node.get(&format!("/live/{}/{rendition}/{uri}", studio.stream)).await;
-        assert_eq!((status, studio::sha256(&bytes)), (StatusCode::OK, segment.digest), "{uri}");
+        assert_eq!((status, testkit::studio::sha256(&bytes)), (StatusCode::OK, segment.digest), "{uri}");
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use broadcast::viewers::{
-    Coming, Lists, Look, NoPlace, Object, Playlist, Reach, Reading, Rendered, RenditionSummary, Shelf, StreamDetail,
-    StreamSummary, Verified, Waiter,
+    Coming, NoPlace, Object, Reach, Reading, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified, Waiter,
 };
 use bytes::Bytes;
+use gate::{Lists, Look, Playlist, Rendered};
 use media::{BitsPerSecond, Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId, UnixMillis};
 use messages::{AlertReason, SessionState};
 use playlist::reload::Directives;

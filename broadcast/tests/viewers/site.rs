@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use acceptor::bind;
 use broadcast::viewers::{Direct, Settings, Traffic, Viewers};
 use media::NodeId;
 use node::clock::Clock;
-use node::http::{Limits, bind, serve_tls};
+use node::http::{Limits, serve_tls};
 use node::tls::{Authority, Identity, Server};
 use node::{CancellationToken, Role};
 use reqwest::{Client, Method, Response};

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use bus::Bus;
 use media::{ClusterId, NodeId, UnixMillis};
 use messages::{Prefix, Role};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{self, Bus};
 use crate::clock::Clock;
 use crate::ops::Ops;
 use crate::{files, presence, tls};
@@ -90,15 +90,18 @@ impl Setup {
             self.role,
             self.id
         );
-        if let Some(ca) = self.bus.ca.as_deref().filter(|_| self.bus.urls.iter().any(|url| url.starts_with("mqtts://")))
-        {
-            tls::ensure_apart(ca, &identity.authorities())?;
-        }
+        let trust = match self.bus.ca.as_deref().filter(|_| self.bus.uses_tls()) {
+            Some(ca) => {
+                tls::ensure_apart(ca, &identity.authorities())?;
+                Some(Arc::new(tls::BrokerTrust::load(ca)?) as Arc<dyn bus::Trust>)
+            }
+            None => None,
+        };
         files::create_directory(&self.data)?;
         let prefix = Prefix::new(&self.bus.prefix)?;
         let will = presence::offline(&prefix, &self.id, self.role, started_at, started_at);
         tokio::spawn(Arc::clone(&identity).follow(bus_shutdown.clone()));
-        let bus = bus::connect(&self.bus, self.id.as_str(), Some(will), bus_shutdown)
+        let bus = bus::connect(&self.bus, self.id.as_str(), Some(will), trust, bus_shutdown)
             .await
             .with_context(|| format!("{} {} cannot start the bus", self.role, self.id))?;
         Ok(Context {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use acceptor::{Accepted, Acceptor, Census, HandshakeError};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
@@ -28,7 +29,6 @@ use messages::Role;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -41,8 +41,6 @@ use crate::{Redacted, tls};
 /// How long open requests may go on after the shutdown began: with what an ingest in the same process takes before it, less than a process
 /// that was told to end is given.
 pub const GRACE: Duration = Duration::from_millis(1_500);
-/// Pause after a failed accept, such as for want of file descriptors: trying at once again would only burn a core.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Longest header block in bytes. Our longest URL has some 300 bytes; browsers add cookies.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// Most headers of a request.
@@ -140,26 +138,6 @@ impl Application for Router {
     }
 }
 
-/// Binds a TCP listener. Port 0 asks for a free port. `setting` is the key in `sealcast.toml` that the address comes from.
-///
-/// # Errors
-/// Names the address, and says what to set when it is taken or not this machine's.
-pub async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let (why, other) = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                ("the port is taken by another program; stop that, or set", "another port (0 asks for a free one)")
-            }
-            std::io::ErrorKind::AddrNotAvailable => ("this machine does not have that address; set", "another"),
-            std::io::ErrorKind::PermissionDenied => ("ports below 1024 need a privilege; set", "a higher one"),
-            _ => return anyhow::Error::new(error).context(format!("cannot listen on {address} ({setting})")),
-        };
-        // What stands at the top of the file is a flag of the same name, too.
-        let flag = if setting.contains('.') { String::new() } else { format!(" or --{}", setting.replace('_', "-")) };
-        anyhow::anyhow!("cannot listen on {address}: {why} {setting}{flag} to {other}")
-    })
-}
-
 /// Serves an application over TLS until `shutdown`, then lets open requests end for [`GRACE`] at most.
 ///
 /// # Errors
@@ -195,7 +173,7 @@ async fn serve<A: Application>(
     shutdown: CancellationToken,
 ) -> Result<()> {
     let local = listener.local_addr().context("the listener has no address")?;
-    let permits = Arc::new(Semaphore::new(limits.connections_max));
+    let acceptor = Acceptor::new(listener, Census::of_all(limits.connections_max));
     let open = metrics::gauge!("http_connections", "listener" => limits.name);
     let server = Arc::new(Server { tls, application, limits, shutdown });
     let mut connections = JoinSet::new();
@@ -203,27 +181,15 @@ async fn serve<A: Application>(
         let accepted = tokio::select! {
             () = server.shutdown.cancelled() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(listen = %local, %error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
-            }
-        };
-        let Ok(permit) = permits.clone().try_acquire_owned() else {
-            refused("connections_max");
-            continue;
+            accepted = acceptor.accept(|_, _| refused("connections_max")) => accepted,
         };
         let (server, counted) = (server.clone(), Counted::new(open.clone()));
         connections.spawn(async move {
             let _counted = counted;
-            server.connection(stream, address, permit).await;
+            server.connection(accepted).await;
         });
     }
-    drop(listener);
+    drop(acceptor);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, drained).await.is_err() {
         tracing::debug!(listen = %local, left = connections.len(), "cutting connections that did not end in time");
@@ -262,23 +228,23 @@ struct Server<A> {
 }
 
 impl<A: Application> Server<A> {
-    async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, _permit: OwnedSemaphorePermit) {
+    async fn connection(self: Arc<Self>, Accepted { stream, address, slot: _slot }: Accepted) {
         for_viewers(&stream);
         let address = Redacted::new(address);
-        let Some(acceptor) = &self.tls else {
+        let Some(tls) = &self.tls else {
             return self.http1(stream, Peer { address, node: None }).await;
         };
         let handshake = tokio::select! {
             () = self.shutdown.cancelled() => return,
-            handshake = tokio::time::timeout(self.limits.handshake_timeout, acceptor.accept(stream)) => handshake,
+            handshake = acceptor::handshake(tls, stream, self.limits.handshake_timeout) => handshake,
         };
         let (stream, session) = match handshake {
-            Ok(Ok(stream)) => stream.into_inner(),
-            Ok(Err(error)) => {
+            Ok(stream) => stream.into_inner(),
+            Err(HandshakeError::Failed(error)) => {
                 tracing::debug!(%error, "TLS handshake failed");
                 return refused("handshake");
             }
-            Err(_) => return refused("handshake_timeout"),
+            Err(HandshakeError::Late) => return refused("handshake_timeout"),
         };
         let node = session.peer_certificates().and_then(|chain| chain.first()).and_then(tls::node_of);
         let peer = Peer { address, node };
@@ -380,8 +346,6 @@ impl<A: Application> Server<A> {
 
 /// What a TCP connection to a viewer needs. Failing to say so costs latency only.
 pub fn for_viewers(stream: &TcpStream) {
-    // Parts and playlists are urgent, and smaller than what the operating system likes to collect.
-    let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
 }
 

@@ -1,11 +1,9 @@
-//! The shell every role stands in: clock, configuration, certificates, listeners, bus, ops plane, presence, logging.
+//! The shell every role stands in: clock, configuration, certificates, listeners, ops plane, presence, logging.
 //!
 //! Owns everything that touches the machine on behalf of a role, so that roles hold what is theirs and the pure crates
 //! touch nothing. Deliberately knows no role: it has no word of seals, playlists or RTMP.
 
 pub mod acme;
-pub mod broker;
-pub mod bus;
 pub mod clock;
 pub mod config;
 mod context;

@@ -34,15 +34,6 @@ const CONNECTIONS_MAX: usize = 64;
 
 /// What `/metrics` says of the figures of this crate.
 const HELP: &[(&str, &str)] = &[
-    ("broker_connections_refused_total", "Connections that the embedded broker had no room for."),
-    ("broker_dropped_total", "Messages dropped because a subscriber did not take them."),
-    ("broker_logins_refused_total", "Connections with a wrong name or password."),
-    ("broker_publish_refused_total", "Messages on topics that their sender may not write."),
-    ("bus_connected_brokers", "Brokers that this process is connected to."),
-    ("bus_link_dropped_total", "Messages not sent because a broker did not take them in time."),
-    ("bus_owned_forgotten_total", "Retained messages that are not said again to an empty broker: there were too many."),
-    ("bus_publish_refused_total", "Messages that a broker refused."),
-    ("bus_reader_dropped_total", "Messages dropped because their reader was slow; the oldest go first."),
     ("http_connections", "Open connections, by listener."),
     ("http_connections_refused_total", "Connections ended early, by reason."),
     ("machine_cpu_ratio", "CPU in use on this machine, 0 to 1."),
@@ -122,7 +113,7 @@ impl Ops {
     /// # Errors
     /// When the address is taken; names it.
     pub async fn load(self: &Arc<Self>, listen: SocketAddr) -> Result<OpsServer> {
-        let listener = http::bind(listen, "ops_listen").await?;
+        let listener = acceptor::bind(listen, "ops_listen").await?;
         Ok(OpsServer { address: listener.local_addr()?, listener, ops: self.clone() })
     }
 
@@ -239,6 +230,7 @@ fn recorder() -> &'static PrometheusHandle {
             tracing::warn!("another metrics recorder was there before; /metrics stays empty");
         }
         describe(HELP);
+        describe(bus::METRICS);
         let upkeep = handle.clone();
         // A thread, not a task: the recorder outlives every runtime of the process.
         let started = std::thread::Builder::new().name("metrics-upkeep".to_owned()).spawn(move || {

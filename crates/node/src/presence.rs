@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
-use crate::bus::Message;
+use bus::Message;
 
 /// How often a node says that it is there (`docs/reference/mqtt.md`).
 pub const INTERVAL: Duration = Duration::from_secs(2);
@@ -223,9 +223,9 @@ mod tests {
     use tokio::sync::{mpsc, watch};
 
     use super::*;
-    use crate::bus::{Bus, BusError, Subscription};
     use crate::clock::Clock;
     use crate::tls::{Authority, Identity};
+    use bus::{Bus, BusError, Subscription};
 
     /// Keeps what is published; connected to as many brokers as the test says.
     struct Recorder {

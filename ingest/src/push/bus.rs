@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::{Bus, Message};
 use messages::{Prefix, Topic};
 use node::CancellationToken;
-use node::bus::{Bus, Message};
 
 use super::Shared;
 
@@ -49,7 +49,7 @@ pub(super) async fn run(shared: Arc<Shared>, bus: Arc<dyn Bus>, prefix: Prefix, 
             if newest {
                 bus.publish(Message { topic: head.clone(), payload, retain: true }).await?;
             }
-            Ok::<_, node::bus::BusError>(())
+            Ok::<_, bus::BusError>(())
         };
         let sent = tokio::select! {
             sent = send => sent,

@@ -2,7 +2,6 @@
 //!
 //! Deliberately knows nothing of what becomes of the media.
 
-mod census;
 mod connection;
 mod paced;
 mod refusals;

@@ -4,23 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use acceptor::{Accepted, Acceptor, Census, HandshakeError, Limit};
 use anyhow::Result;
 use node::CancellationToken;
 use node::clock::Clock;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use super::census::Census;
 use super::connection::{Closed, Connection, End, Rules};
 use super::paced::{Beat, PublisherSocket};
 use super::refusals::Refusals;
 use crate::Config;
 use crate::session::hub::Hub;
 
-/// Wait after `accept` failed (out of file descriptors, for one), so that it does not spin.
-const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
 /// How long connections may take to say goodbye.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
@@ -33,7 +30,7 @@ pub(crate) struct Server {
 
 /// A listener, and what stands before RTMP there.
 struct Door {
-    listener: TcpListener,
+    acceptor: Acceptor,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
 }
@@ -41,26 +38,26 @@ struct Door {
 /// What both have in common.
 struct Desk {
     rules: Rules,
-    census: Arc<Census>,
     clock: Clock,
     /// When publishers are looked at.
     beat: Beat,
 }
 
 impl Door {
-    async fn open(listen: SocketAddr, setting: &str, tls: Option<TlsAcceptor>) -> Result<Self> {
-        let listener = node::http::bind(listen, setting).await?;
-        Ok(Self { address: listener.local_addr()?, listener, tls })
+    async fn open(listen: SocketAddr, setting: &str, tls: Option<TlsAcceptor>, census: &Arc<Census>) -> Result<Self> {
+        let listener = acceptor::bind(listen, setting).await?;
+        Ok(Self { address: listener.local_addr()?, acceptor: Acceptor::new(listener, Arc::clone(census)), tls })
     }
 }
 
 impl Server {
     /// Binds. Errors name the address.
     pub(crate) async fn bind(config: &Config, context: &node::Context) -> Result<Self> {
+        let census = Census::new(config.connections_max, config.connections_per_address_max);
         let secure = match config.rtmps_listen {
             Some(listen) => {
                 let tls = context.identity.server_publishers().into();
-                Some(Door::open(listen, "rtmps_listen", Some(tls)).await?)
+                Some(Door::open(listen, "rtmps_listen", Some(tls), &census).await?)
             }
             None => None,
         };
@@ -71,11 +68,11 @@ impl Server {
                 application: config.application.clone(),
                 refusals: Arc::new(Refusals::new(context.clock)),
             },
-            census: Census::new(config.connections_max, config.connections_per_address_max),
             clock: context.clock,
             beat: Beat::new(context.clock, config.targets().part),
         };
-        Ok(Self { plain: Door::open(config.rtmp_listen, "rtmp_listen", None).await?, secure, desk: Arc::new(desk) })
+        let plain = Door::open(config.rtmp_listen, "rtmp_listen", None, &census).await?;
+        Ok(Self { plain, secure, desk: Arc::new(desk) })
     }
 
     /// Where it listens for RTMP.
@@ -101,35 +98,22 @@ impl Server {
 
 /// Accepts at one door until `shutdown`, each connection in a task of its own.
 async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracker, shutdown: &CancellationToken) {
+    let refused = |limit: Limit, address| {
+        let limit = limit.label();
+        metrics::counter!("ingest_refused_total", "reason" => limit).increment(1);
+        if desk.rules.refusals.is_first(limit, address) {
+            tracing::warn!(%address, limit, "too many connections: closed");
+        }
+    };
     loop {
-        let accepted = tokio::select! {
-            accepted = door.listener.accept() => accepted,
+        let Accepted { stream: socket, address, slot } = tokio::select! {
+            accepted = door.acceptor.accept(refused) => accepted,
             () = shutdown.cancelled() => return,
         };
-        let (socket, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "connection cannot be accepted");
-                tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
-                continue;
-            }
-        };
-        let counted = match desk.census.admit(address.ip()) {
-            Ok(counted) => counted,
-            Err(limit) => {
-                metrics::counter!("ingest_refused_total", "reason" => limit).increment(1);
-                if desk.rules.refusals.is_first(limit, address) {
-                    tracing::warn!(%address, limit, "too many connections: closed");
-                }
-                continue;
-            }
-        };
-        // Answers are small and waited for.
-        let _ = socket.set_nodelay(true);
         metrics::counter!("ingest_connections_total").increment(1);
         let (desk, hub, tls, closing) = (Arc::clone(desk), Arc::clone(hub), door.tls.clone(), shutdown.clone());
         tasks.spawn(async move {
-            let _counted = counted;
+            let _slot = slot;
             tokio::select! {
                 end = desk.serve(socket, address, tls, hub) => report(address, &end, &desk.rules.refusals),
                 // Publishers are told by their streams; whoever has not got that far, or does not listen, is cut.
@@ -147,13 +131,15 @@ impl Desk {
         let Some(tls) = tls else {
             return Connection::new(socket, address, hub, rules).run(Duration::ZERO).await;
         };
-        match timeout(rules.handshake, tls.accept(socket)).await {
-            Ok(Ok(socket)) => {
+        match acceptor::handshake(&tls, socket, rules.handshake).await {
+            Ok(socket) => {
                 let spent = self.clock.elapsed().saturating_sub(begun);
                 Connection::new(Box::new(socket), address, hub, rules).run(spent).await
             }
-            Ok(Err(error)) => Closed::from_tls(&error).into(),
-            Err(_) => Closed::late("handshake_time", "no whole TLS handshake", rules.handshake).into(),
+            Err(HandshakeError::Failed(error)) => Closed::from_tls(&error).into(),
+            Err(HandshakeError::Late) => {
+                Closed::late("handshake_time", "no whole TLS handshake", rules.handshake).into()
+            }
         }
     }
 }

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::Message;
 use cluster::replicas::Placed;
 use media::StreamId;
 use messages::{Alert, AlertReason, SessionInfo, Topic};
 use node::Context;
-use node::bus::Message;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::Message;
 use media::{BitsPerSecond, NodeId, Now, StreamId, UnixMillis};
 use messages::{AudioInput, Drops, InputReport, Severity, Topic, VideoInput};
-use node::bus::Message;
 use tokio_util::sync::CancellationToken;
 
 use super::advice::{Advisor, Seen};

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::Subscription;
 use media::{Epoch, NodeId, StreamId};
 use messages::{SessionInfo, Topic};
 use node::CancellationToken;
-use node::bus::Subscription;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;

@@ -12,13 +12,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
+use bus::broker::{Access, EmbeddedBroker, User};
 use ingest::{Config, Ingest};
 use media::{NodeId, UnixMillis};
 use messages::{NodeState, Presence, Role, SessionInfo, SessionState, Topic};
-use node::broker::{Access, EmbeddedBroker, User};
 use node::ops::Ops;
 use node::tls::{Authority, BrokerCertificate, Identity};
-use node::{CancellationToken, Context, Setup, bus, http};
+use node::{CancellationToken, Context, Setup, http};
 use seal::{Grant, Keyring, RootKey, StreamPattern};
 use sha2::Digest as _;
 use tokio::sync::watch;
@@ -250,7 +250,7 @@ impl Cluster {
     }
 
     async fn serve_here(&mut self, tls: Arc<ServerConfig>, router: Router, here: CancellationToken) -> String {
-        let listener = http::bind(loopback(), "a_listen").await.unwrap();
+        let listener = acceptor::bind(loopback(), "a_listen").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         self.tasks.push(tokio::spawn(async move {
             http::serve_tls(listener, tls, router, http::Limits::default(), here).await.unwrap();
@@ -554,7 +554,7 @@ async fn broker(listen: SocketAddr) -> (SocketAddr, (CancellationToken, JoinHand
     let nodes = ["b1", "b2", "b3", "b4"].map(|name| (name, Access::Broadcast));
     let users = [("i1", Access::Ingest), ("i2", Access::Ingest), ("c1", Access::Control)].into_iter().chain(nodes);
     let users = users.map(|(name, access)| User { name: name.into(), password: "secret".into(), access });
-    let config = node::broker::Config { listen, users: users.collect(), ..Default::default() };
+    let config = bus::broker::Config { listen, users: users.collect(), ..Default::default() };
     let broker = EmbeddedBroker::load(config).await.unwrap();
     let (address, token) = (broker.address(), CancellationToken::new());
     let running = token.clone();

@@ -7,11 +7,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::get;
+use bus::broker::{Access, EmbeddedBroker, User};
 use loadbalancer::{Config, LoadBalancer};
 use media::{ClusterId, NodeId, StreamId};
 use messages::Role;
 use node::CancellationToken;
-use node::broker::{Access, EmbeddedBroker, User};
 use node::http::Limits;
 use node::ops::Ops;
 use node::presence::PresenceParts;
@@ -50,10 +50,10 @@ impl Cluster {
             password: PASSWORD.to_owned(),
             access: *access,
         };
-        let config = node::broker::Config {
+        let config = bus::broker::Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             users: nodes.iter().map(user).collect(),
-            ..node::broker::Config::default()
+            ..bus::broker::Config::default()
         };
         let broker = EmbeddedBroker::load(config).await.unwrap();
         let address = broker.address();
@@ -63,11 +63,11 @@ impl Cluster {
     }
 
     pub(crate) async fn context(&self, id: &NodeId, role: Role) -> node::Context {
-        let bus = node::bus::Config {
+        let bus = bus::Config {
             urls: vec![format!("mqtt://{}", self.broker)],
             username: Some(id.to_string()),
             password_file: Some(self.directory.path().join("password")),
-            ..node::bus::Config::default()
+            ..bus::Config::default()
         };
         let setup = node::Setup {
             id: id.clone(),
@@ -163,7 +163,7 @@ impl Cluster {
         let names = [name.to_owned()];
         let paths = self.authority.issue(&NodeId::new(owner).unwrap(), role, &names).unwrap();
         let identity = node::tls::Identity::load(&paths).unwrap();
-        let listener = node::http::bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
+        let listener = acceptor::bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
         let https = format!("https://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(move || async move { said });
         let serving = self.all.child_token();
@@ -237,7 +237,7 @@ impl Cluster {
     ) -> Backend {
         let id = NodeId::new(name).unwrap();
         let context = self.context(&id, Role::Broadcast).await;
-        let listener = node::http::bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
+        let listener = acceptor::bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
         let https = format!("https://{}", seen_at(listener.local_addr().unwrap()));
         let serving = CancellationToken::new();
         let tls = context.identity.server_public();

@@ -1,7 +1,7 @@
 //! Servers with a certificate of the cluster that are not the broadcast node that the balancer means.
 
+use bus::broker::Access;
 use messages::Role;
-use node::broker::Access;
 use reqwest::StatusCode;
 
 use crate::cluster::{Cluster, first_answer, within};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use axum::http::Version;
 use axum::routing::get;
 use axum::{Extension, Router};
-use node::broker::Access;
+use bus::broker::Access;
 use node::http::{Limits, Peer};
 use reqwest::StatusCode;
 use tokio::sync::watch;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use bus::broker::Access;
 use media::{BitsPerSecond, StreamId};
 use messages::NodeState;
-use node::broker::Access;
 use node::clock::Clock;
 use node::presence::PresenceParts;
 

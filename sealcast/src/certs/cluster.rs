@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
+use bus::broker::{Access, User, mosquitto_acl, mosquitto_passwords};
 use media::NodeId;
 use messages::{Prefix, Role};
-use node::broker::{Access, User, mosquitto_acl, mosquitto_passwords};
 use node::clock::Clock;
 use node::files::{self, MODE_SECRET};
 use node::tls::Authority;

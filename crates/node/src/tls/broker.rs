@@ -1,6 +1,6 @@
 //! Brokers: servers that are no nodes, certified by an authority of their own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
@@ -92,7 +92,8 @@ impl ResolvesServerCert for BrokerCertificate {
 
 /// Whom a client of brokers trusts: brokers under one authority, and no node, whoever signed its certificate.
 #[derive(Debug)]
-pub(crate) struct BrokerTrust {
+pub struct BrokerTrust {
+    ca: PathBuf,
     check: Arc<ServerCheck>,
     /// As the file said when it last made sense.
     config: Mutex<Arc<ClientConfig>>,
@@ -103,16 +104,17 @@ impl BrokerTrust {
     ///
     /// # Errors
     /// When the file cannot be read or has no certificate in it.
-    pub(crate) fn load(ca: &Path) -> Result<Self> {
+    pub fn load(ca: &Path) -> Result<Self> {
         let check = Arc::<ServerCheck>::default();
         let config = Mutex::new(Arc::new(client(ca, &check)?));
-        Ok(Self { check, config })
+        Ok(Self { ca: ca.to_owned(), check, config })
     }
+}
 
-    /// The configuration for a connection. The authority may have changed since the last one; a file that makes no sense changes
-    /// nothing. Blocks for the disk.
-    pub(crate) fn config(&self, ca: &Path) -> Arc<ClientConfig> {
-        let read = client(ca, &self.check);
+impl bus::Trust for BrokerTrust {
+    /// A file that makes no sense changes nothing.
+    fn client_config(&self) -> Arc<ClientConfig> {
+        let read = client(&self.ca, &self.check);
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
             Ok(read) => *config = Arc::new(read),

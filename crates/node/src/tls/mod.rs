@@ -25,8 +25,8 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 pub use authority::{Authority, BROKER_CA_FILE, NODE_CA_FILE, RENEW_BEFORE, names_of};
-pub use broker::BrokerCertificate;
-pub(crate) use broker::{BrokerTrust, ensure_apart};
+pub(crate) use broker::ensure_apart;
+pub use broker::{BrokerCertificate, BrokerTrust};
 pub use identity::{Identity, IdentityPaths, REREAD_INTERVAL, Reread};
 pub use public::{PublicPaths, challenge_paths};
 pub use server::{Clients, Server, WrongServer};

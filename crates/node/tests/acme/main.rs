@@ -37,7 +37,7 @@ impl Balancer {
         let authority = Authority::ensure(directory, &Clock::new()).unwrap();
         let paths = authority.issue(&NodeId::new(name).unwrap(), Role::LoadBalancer, &[]).unwrap();
         let identity = Arc::new(Identity::load(&paths).unwrap());
-        let listener = http::bind((Ipv4Addr::LOCALHOST, 0).into(), "a_listen").await.unwrap();
+        let listener = acceptor::bind((Ipv4Addr::LOCALHOST, 0).into(), "a_listen").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
         let tls = identity.server_public();
         tokio::spawn(http::serve_tls(listener, tls, Router::new(), Limits::default(), shutdown.clone()));

@@ -66,7 +66,7 @@ impl Server {
             Plane::Public => identity.server_public(),
             Plane::Mutual => identity.server_mutual(),
         };
-        let listener = http::bind((Ipv4Addr::LOCALHOST, 0).into(), "a_listen").await.unwrap();
+        let listener = acceptor::bind((Ipv4Addr::LOCALHOST, 0).into(), "a_listen").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(http::serve_tls(listener, tls, router, limits, shutdown.clone()));
@@ -387,15 +387,15 @@ async fn shutdown_without_open_requests_is_immediate() {
 async fn taken_port_and_foreign_address_are_named_with_what_to_set() {
     let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap();
-    let error = format!("{:#}", http::bind(address, "rtmp_listen").await.unwrap_err());
+    let error = format!("{:#}", acceptor::bind(address, "rtmp_listen").await.unwrap_err());
     let port_is_taken = format!(
         "cannot listen on {address}: the port is taken by another program; stop that, or set rtmp_listen or --rtmp-listen to \
          another port (0 asks for a free one)"
     );
     assert_eq!(error, port_is_taken);
-    let error = format!("{:#}", http::bind(address, "role.control.data_listen").await.unwrap_err());
+    let error = format!("{:#}", acceptor::bind(address, "role.control.data_listen").await.unwrap_err());
     assert!(error.contains("or set role.control.data_listen to another port"), "{error}");
-    let error = format!("{:#}", http::bind("192.0.2.1:0".parse().unwrap(), "a_listen").await.unwrap_err());
+    let error = format!("{:#}", acceptor::bind("192.0.2.1:0".parse().unwrap(), "a_listen").await.unwrap_err());
     let expected = "this machine does not have that address; set a_listen or --a-listen to another";
     assert_eq!(error, format!("cannot listen on 192.0.2.1:0: {expected}"));
 }

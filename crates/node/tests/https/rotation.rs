@@ -35,7 +35,7 @@ impl Station {
         let shutdown = CancellationToken::new();
         let mut addresses = Vec::new();
         for tls in [identity.server_public(), identity.server_mutual()] {
-            let listener = http::bind((Ipv4Addr::LOCALHOST, 0).into(), "a_listen").await.unwrap();
+            let listener = acceptor::bind((Ipv4Addr::LOCALHOST, 0).into(), "a_listen").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
             let served = router(Arc::default());
             tokio::spawn(http::serve_tls(listener, tls, served, Limits::default(), shutdown.clone()));

@@ -1,0 +1,115 @@
+//! The accept loop of every listener, with its bounds.
+//!
+//! Owns binding, the pause after a failed accept, the limits of connections in total and per address, and the deadline of a TLS
+//! handshake. Deliberately knows no protocol, and logs no address: a viewer's address is not for logs.
+
+mod census;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+pub use census::{Census, Limit, Slot};
+
+/// Pause after a failed accept, such as for want of file descriptors: an immediate retry would burn a core.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Binds a TCP listener. Port 0 asks for a free port. `setting` is the key in `sealcast.toml` that the address comes from.
+///
+/// # Errors
+/// Names the address, and says what to set when it is taken or not this machine's.
+pub async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let (why, other) = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                ("the port is taken by another program; stop that, or set", "another port (0 asks for a free one)")
+            }
+            io::ErrorKind::AddrNotAvailable => ("this machine does not have that address; set", "another"),
+            io::ErrorKind::PermissionDenied => ("ports below 1024 need a privilege; set", "a higher one"),
+            _ => return anyhow::Error::new(error).context(format!("cannot listen on {address} ({setting})")),
+        };
+        // A key at the top of the file is also a flag.
+        let flag = if setting.contains('.') { String::new() } else { format!(" or --{}", setting.replace('_', "-")) };
+        anyhow::anyhow!("cannot listen on {address}: {why} {setting}{flag} to {other}")
+    })
+}
+
+/// A listener and the census that its connections are counted in. Several listeners may share a census.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: TcpListener,
+    census: Arc<Census>,
+}
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection, with Nagle's algorithm off: what Sealcast sends is small and waited for.
+    pub stream: TcpStream,
+    /// The peer's address.
+    pub address: SocketAddr,
+    /// Keep it as long as the connection: it is one of those that the limits count.
+    pub slot: Slot,
+}
+
+impl Acceptor {
+    /// Takes a bound listener.
+    pub const fn new(listener: TcpListener, census: Arc<Census>) -> Self {
+        Self { listener, census }
+    }
+
+    /// Accepts the next connection within the limits. Closes each connection beyond them and hands limit and address to `refused`.
+    /// A failed accept is logged and tried again after [`RETRY_PAUSE`]. Cancel safe.
+    pub async fn accept(&self, mut refused: impl FnMut(Limit, SocketAddr)) -> Accepted {
+        loop {
+            let (stream, address) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    let listen = self.listener.local_addr().ok();
+                    tracing::warn!(?listen, %error, "cannot accept a connection");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                    continue;
+                }
+            };
+            match self.census.admit(address.ip()) {
+                Ok(slot) => {
+                    // Without it, answers come later.
+                    let _ = stream.set_nodelay(true);
+                    return Accepted { stream, address, slot };
+                }
+                Err(limit) => refused(limit, address),
+            }
+        }
+    }
+}
+
+/// Why a TLS handshake came to nothing.
+#[derive(Debug)]
+pub enum HandshakeError {
+    /// The peer broke TLS off, or its side of it is not accepted.
+    Failed(io::Error),
+    /// The peer took longer than allowed.
+    Late,
+}
+
+/// Shakes hands over TLS on an accepted connection, in `time` at most.
+///
+/// # Errors
+/// When the handshake fails or is late. The connection is closed then.
+pub async fn handshake<S>(tls: &TlsAcceptor, stream: S, time: Duration) -> Result<TlsStream<S>, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match tokio::time::timeout(time, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(HandshakeError::Failed(error)),
+        Err(_) => Err(HandshakeError::Late),
+    }
+}

@@ -1,0 +1,402 @@
+//! Who gets which message: connections, their subscriptions and bounded queues, and the retained messages.
+//!
+//! Routing never waits: a connection that does not take its messages loses the oldest, and nobody else is held up.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use mqtt5_protocol::QoS;
+use mqtt5_protocol::packet::subscribe::RetainHandling;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, RETAINED_BYTES_MAX, RETAINED_MAX, SUBSCRIPTIONS_MAX};
+use crate::Message;
+
+/// One connection; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ConnectionId(u64);
+
+/// What a connection asked for with one filter.
+#[derive(Debug, Clone)]
+pub(super) struct Interest {
+    pub(super) filter: String,
+    pub(super) qos: QoS,
+    pub(super) identifier: Option<u32>,
+    pub(super) no_local: bool,
+    pub(super) retain_as_published: bool,
+    pub(super) retain_handling: RetainHandling,
+}
+
+/// A message for one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Delivery {
+    pub(super) message: Message,
+    pub(super) qos: QoS,
+    pub(super) identifier: Option<u32>,
+}
+
+/// Why something was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct QuotaExceeded;
+
+/// Messages waiting for one connection.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    waiting: Mutex<Waiting>,
+    ready: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    deliveries: VecDeque<Delivery>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn pop(&mut self) -> Option<Delivery> {
+        let delivery = self.deliveries.pop_front()?;
+        self.bytes -= delivery.message.payload.len();
+        Some(delivery)
+    }
+}
+
+impl Outbox {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, delivery: Delivery) {
+        let mut waiting = self.lock();
+        waiting.bytes += delivery.message.payload.len();
+        waiting.deliveries.push_back(delivery);
+        while waiting.deliveries.len() > QUEUE_MESSAGES_MAX || waiting.bytes > QUEUE_BYTES_MAX {
+            waiting.pop();
+            metrics::counter!("broker_dropped_total").increment(1);
+        }
+        drop(waiting);
+        self.ready.notify_one();
+    }
+
+    /// The next message; cancelling loses nothing.
+    pub(super) async fn next(&self) -> Delivery {
+        loop {
+            if let Some(delivery) = self.lock().pop() {
+                return delivery;
+            }
+            self.ready.notified().await;
+        }
+    }
+}
+
+/// What a connection gets when it is let in.
+pub(super) struct Admission {
+    pub(super) id: ConnectionId,
+    pub(super) outbox: Arc<Outbox>,
+    /// Cancelled when a newer connection has the same client id.
+    pub(super) replaced: CancellationToken,
+}
+
+/// The subscriptions of a connection. Nearly all name one topic: so what a message costs does not grow with the streams there are.
+#[derive(Default)]
+struct Interests {
+    /// By their filter, which is the topic.
+    topics: HashMap<String, Interest>,
+    /// Those with a wildcard.
+    patterns: Vec<Interest>,
+}
+
+impl Interests {
+    fn len(&self) -> usize {
+        self.topics.len() + self.patterns.len()
+    }
+
+    fn contains(&self, filter: &str) -> bool {
+        self.topics.contains_key(filter) || self.patterns.iter().any(|known| known.filter == filter)
+    }
+
+    /// Adds one, in place of the one with the same filter.
+    fn insert(&mut self, interest: Interest) {
+        self.remove(&interest.filter);
+        if interest.filter.contains(['+', '#']) {
+            self.patterns.push(interest);
+        } else {
+            self.topics.insert(interest.filter.clone(), interest);
+        }
+    }
+
+    /// Whether there was one.
+    fn remove(&mut self, filter: &str) -> bool {
+        let before = self.len();
+        self.topics.remove(filter);
+        self.patterns.retain(|known| known.filter != filter);
+        self.len() < before
+    }
+
+    fn matching(&self, topic: &str) -> impl Iterator<Item = &Interest> {
+        let matches = |interest: &&Interest| mqtt5_protocol::topic_matches_filter(topic, &interest.filter);
+        self.topics.get(topic).into_iter().chain(self.patterns.iter()).filter(matches)
+    }
+}
+
+struct Connection {
+    client: String,
+    interests: Interests,
+    outbox: Arc<Outbox>,
+    replaced: CancellationToken,
+    /// Published unless the connection takes leave; checked already against its access.
+    will: Option<Message>,
+}
+
+#[derive(Default)]
+struct State {
+    last: u64,
+    connections: BTreeMap<ConnectionId, Connection>,
+    retained: HashMap<String, Bytes>,
+    retained_bytes: usize,
+}
+
+/// All connections and retained messages of the broker.
+#[derive(Default)]
+pub(super) struct Router {
+    state: Mutex<State>,
+}
+
+impl Router {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here can panic half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a connection in. An older one with the same client id ends, and its will is published before anything
+    /// that the new one says (MQTT 5, 3.1.4-3).
+    pub(super) fn enter(&self, client: &str, will: Option<Message>) -> Admission {
+        let mut state = self.lock();
+        let older = state.connections.iter().find(|(_, connection)| connection.client == client).map(|(id, _)| *id);
+        if let Some(older) = older {
+            state.leave(older, Leave::Vanished);
+        }
+        state.last += 1;
+        let id = ConnectionId(state.last);
+        let outbox = Arc::new(Outbox::default());
+        let replaced = CancellationToken::new();
+        let connection = Connection {
+            client: client.to_owned(),
+            interests: Interests::default(),
+            outbox: Arc::clone(&outbox),
+            replaced: replaced.clone(),
+            will,
+        };
+        state.connections.insert(id, connection);
+        Admission { id, outbox, replaced }
+    }
+
+    /// A connection is over; nothing happens when it was replaced before.
+    pub(super) fn leave(&self, id: ConnectionId, leave: Leave) {
+        self.lock().leave(id, leave);
+    }
+
+    /// Hands a message to everybody who wants it, and keeps it when it is retained.
+    pub(super) fn publish(&self, from: ConnectionId, message: &Message, qos: QoS) -> Result<(), QuotaExceeded> {
+        let mut state = self.lock();
+        state.keep(message)?;
+        state.route(Some(from), message, qos);
+        Ok(())
+    }
+
+    /// Adds or replaces a subscription, and delivers the retained messages it asks for.
+    pub(super) fn subscribe(&self, id: ConnectionId, interest: Interest) -> Result<(), QuotaExceeded> {
+        let mut state = self.lock();
+        let State { connections, retained, .. } = &mut *state;
+        // Replaced a moment ago: nobody is there to be told.
+        let Some(connection) = connections.get_mut(&id) else { return Ok(()) };
+        let is_known = connection.interests.contains(&interest.filter);
+        if !is_known && connection.interests.len() >= SUBSCRIPTIONS_MAX {
+            return Err(QuotaExceeded);
+        }
+        let send = match interest.retain_handling {
+            RetainHandling::SendAtSubscribe => true,
+            RetainHandling::SendAtSubscribeIfNew => !is_known,
+            RetainHandling::DoNotSend => false,
+        };
+        if send {
+            let matching = |topic: &str| mqtt5_protocol::topic_matches_filter(topic, &interest.filter);
+            for (topic, payload) in retained.iter().filter(|(topic, _)| matching(topic)) {
+                let message = Message { topic: topic.clone(), payload: payload.clone(), retain: true };
+                connection.outbox.push(Delivery { message, qos: interest.qos, identifier: interest.identifier });
+            }
+        }
+        connection.interests.insert(interest);
+        Ok(())
+    }
+
+    /// Whether there was such a subscription.
+    pub(super) fn unsubscribe(&self, id: ConnectionId, filter: &str) -> bool {
+        let mut state = self.lock();
+        state.connections.get_mut(&id).is_some_and(|connection| connection.interests.remove(filter))
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// With a word: no last will.
+    Properly,
+    /// Without: the last will is published.
+    Vanished,
+}
+
+impl State {
+    fn leave(&mut self, id: ConnectionId, leave: Leave) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        connection.replaced.cancel();
+        if let (Some(will), Leave::Vanished) = (connection.will, leave) {
+            // A will that finds no room among the retained messages still reaches those who are there.
+            let _no_room = self.keep(&will);
+            self.route(None, &will, QoS::AtLeastOnce);
+        }
+    }
+
+    fn keep(&mut self, message: &Message) -> Result<(), QuotaExceeded> {
+        if !message.retain {
+            return Ok(());
+        }
+        let old = self.retained.get(&message.topic).map_or(0, Bytes::len);
+        let bytes = self.retained_bytes - old + message.payload.len();
+        if message.payload.is_empty() {
+            self.retained.remove(&message.topic);
+        } else {
+            let known = self.retained.contains_key(&message.topic);
+            if bytes > RETAINED_BYTES_MAX || (!known && self.retained.len() >= RETAINED_MAX) {
+                return Err(QuotaExceeded);
+            }
+            self.retained.insert(message.topic.clone(), message.payload.clone());
+        }
+        self.retained_bytes = bytes;
+        Ok(())
+    }
+
+    /// Once for each matching subscription (MQTT 5, 3.3.4), so that each identifier gets its own.
+    fn route(&self, from: Option<ConnectionId>, message: &Message, qos: QoS) {
+        for (id, connection) in &self.connections {
+            for interest in connection.interests.matching(&message.topic) {
+                if interest.no_local && from == Some(*id) {
+                    continue;
+                }
+                let retain = message.retain && interest.retain_as_published;
+                let message = Message { retain, ..message.clone() };
+                let qos = if interest.qos == QoS::AtMostOnce { QoS::AtMostOnce } else { qos };
+                connection.outbox.push(Delivery { message, qos, identifier: interest.identifier });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interest(filter: &str) -> Interest {
+        Interest {
+            filter: filter.into(),
+            qos: QoS::AtLeastOnce,
+            identifier: Some(7),
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: RetainHandling::SendAtSubscribe,
+        }
+    }
+
+    fn retained(topic: &str, payload: impl Into<Vec<u8>>) -> Message {
+        Message { topic: topic.into(), payload: payload.into().into(), retain: true }
+    }
+
+    fn taken(outbox: &Outbox) -> Vec<(String, Bytes, bool)> {
+        let deliveries = std::mem::take(&mut outbox.lock().deliveries);
+        deliveries.into_iter().map(|d| (d.message.topic, d.message.payload, d.message.retain)).collect()
+    }
+
+    #[test]
+    fn a_full_outbox_drops_the_oldest() {
+        let router = Router::default();
+        let reader = router.enter("reader", None);
+        router.subscribe(reader.id, interest("a")).unwrap();
+        let writer = router.enter("writer", None);
+        for number in 0..QUEUE_MESSAGES_MAX + 2 {
+            let message = Message { retain: false, ..retained("a", number.to_string()) };
+            router.publish(writer.id, &message, QoS::AtLeastOnce).unwrap();
+        }
+        let taken = taken(&reader.outbox);
+        assert_eq!(taken.len(), QUEUE_MESSAGES_MAX);
+        assert_eq!(taken.first().unwrap().1, "2");
+    }
+
+    #[test]
+    fn retained_messages_are_bounded_replaced_and_forgotten() {
+        let router = Router::default();
+        let writer = router.enter("writer", None).id;
+        let large = vec![0; RETAINED_BYTES_MAX / 2];
+        router.publish(writer, &retained("a", large.clone()), QoS::AtLeastOnce).unwrap();
+        router.publish(writer, &retained("b", large), QoS::AtLeastOnce).unwrap();
+        assert_eq!(router.publish(writer, &retained("c", "x"), QoS::AtLeastOnce), Err(QuotaExceeded));
+        router.publish(writer, &retained("a", ""), QoS::AtLeastOnce).unwrap();
+        router.publish(writer, &retained("b", "new"), QoS::AtLeastOnce).unwrap();
+        let reader = router.enter("reader", None);
+        router.subscribe(reader.id, interest("#")).unwrap();
+        assert_eq!(taken(&reader.outbox), [("b".to_owned(), Bytes::from("new"), true)]);
+        for number in 0..RETAINED_MAX - 1 {
+            router.publish(writer, &retained(&format!("n/{number}"), "x"), QoS::AtLeastOnce).unwrap();
+        }
+        assert_eq!(router.publish(writer, &retained("n/more", "x"), QoS::AtLeastOnce), Err(QuotaExceeded));
+    }
+
+    #[test]
+    fn the_will_of_a_replaced_connection_comes_before_what_the_new_one_says() {
+        let router = Router::default();
+        let reader = router.enter("reader", None);
+        router.subscribe(reader.id, interest("nodes/+")).unwrap();
+        let old = router.enter("node", Some(retained("nodes/n", "offline")));
+        let new = router.enter("node", Some(retained("nodes/n", "offline")));
+        assert!(old.replaced.is_cancelled());
+        router.publish(new.id, &retained("nodes/n", "online"), QoS::AtLeastOnce).unwrap();
+        router.leave(old.id, Leave::Vanished);
+        let payloads: Vec<Bytes> = taken(&reader.outbox).into_iter().map(|(_, payload, _)| payload).collect();
+        assert_eq!(payloads, ["offline", "online"]);
+        router.leave(new.id, Leave::Properly);
+        assert!(taken(&reader.outbox).is_empty());
+    }
+
+    #[test]
+    fn message_goes_to_each_filter_that_it_matches_and_a_filter_is_there_once() {
+        let router = Router::default();
+        let reader = router.enter("reader", None);
+        for (number, filter) in (1..).zip(["a/b", "a/+", "#", "a", "a/b/c", "+/c", "a/b", "a/+"]) {
+            router.subscribe(reader.id, Interest { identifier: Some(number), ..interest(filter) }).unwrap();
+        }
+        let writer = router.enter("writer", None);
+        let message = Message { retain: false, ..retained("a/b", "x") };
+        let identifiers = || {
+            router.publish(writer.id, &message, QoS::AtLeastOnce).unwrap();
+            let mut all: Vec<_> = reader.outbox.lock().deliveries.drain(..).filter_map(|d| d.identifier).collect();
+            all.sort_unstable();
+            all
+        };
+        assert_eq!(identifiers(), [3, 7, 8], "the newest of each filter");
+        assert!(router.unsubscribe(reader.id, "a/b") && router.unsubscribe(reader.id, "#"));
+        assert_eq!(identifiers(), [8]);
+    }
+
+    #[test]
+    fn subscriptions_are_bounded() {
+        let router = Router::default();
+        let reader = router.enter("reader", None);
+        for number in 0..SUBSCRIPTIONS_MAX {
+            router.subscribe(reader.id, interest(&number.to_string())).unwrap();
+        }
+        assert_eq!(router.subscribe(reader.id, interest("more")), Err(QuotaExceeded));
+        router.subscribe(reader.id, interest("0")).unwrap();
+        assert!(router.unsubscribe(reader.id, "0") && !router.unsubscribe(reader.id, "0"));
+        router.subscribe(reader.id, interest("more")).unwrap();
+    }
+}

@@ -1,0 +1,447 @@
+//! One connection to the embedded broker: login, then packets both ways until it ends.
+//!
+//! As in the bus, reading and writing are two loops that do not wait for each other, and each wait has a bound.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use acceptor::HandshakeError;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use mqtt5_protocol::packet::connack::ConnAckPacket;
+use mqtt5_protocol::packet::connect::ConnectPacket;
+use mqtt5_protocol::packet::disconnect::DisconnectPacket;
+use mqtt5_protocol::packet::puback::PubAckPacket;
+use mqtt5_protocol::packet::publish::PublishPacket;
+use mqtt5_protocol::packet::suback::{SubAckPacket, SubAckReasonCode};
+use mqtt5_protocol::packet::subscribe::{SubscribePacket, TopicFilter};
+use mqtt5_protocol::packet::unsuback::{UnsubAckPacket, UnsubAckReasonCode};
+use mqtt5_protocol::packet::unsubscribe::UnsubscribePacket;
+use mqtt5_protocol::{Packet, QoS, ReasonCode};
+use rand::Rng;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::codec::{Encoder, FramedRead};
+use tokio_util::sync::CancellationToken;
+
+use super::gatekeeper::Gatekeeper;
+use super::router::{Admission, Delivery, Interest, Leave, QuotaExceeded, Router};
+use crate::codec::{Codec, CodecError, VERSION_3_1_1, VERSION_5};
+
+use crate::{Message, PACKET_BYTES_MAX, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, Wire};
+
+/// A stranger has so long to log in, and holds a connection no longer.
+const LOGIN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// CONNECT with its will; before login nobody is given more memory.
+const LOGIN_BYTES_MAX: usize = 16 * 1024;
+/// Silence allowed to a client that promises no keep-alive; and the longest that is granted.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(60);
+/// A client that takes nothing for so long is given up.
+const WRITE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Messages sent and not yet acknowledged, both ways.
+const IN_FLIGHT_MAX: u16 = 64;
+/// Answers waiting to be written: acknowledgements of a full window, and some.
+const ANSWERS_MAX: usize = 2 * IN_FLIGHT_MAX as usize;
+const CLIENT_ID_BYTES_MAX: usize = 256;
+
+/// What all connections share.
+#[derive(Clone)]
+pub(super) struct Hub {
+    pub(super) router: Arc<Router>,
+    pub(super) gatekeeper: Arc<Gatekeeper>,
+    pub(super) tls: Option<TlsAcceptor>,
+    /// Cancelled when the broker stops.
+    pub(super) stop: CancellationToken,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error("{0}")]
+    Codec(#[from] CodecError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("silent for too long")]
+    Silent,
+    #[error("closed without a word")]
+    Closed,
+    #[error("login refused: {0:?}")]
+    Refused(ReasonCode),
+    #[error("ended: {0:?}")]
+    Protocol(ReasonCode),
+}
+
+impl From<HandshakeError> for SessionError {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Failed(error) => Self::Io(error),
+            HandshakeError::Late => Self::Silent,
+        }
+    }
+}
+
+/// Serves a connection from login to end.
+pub(super) async fn serve(stream: TcpStream, hub: Hub) -> Result<(), SessionError> {
+    let stream: Box<dyn Wire> = match &hub.tls {
+        None => Box::new(stream),
+        Some(tls) => Box::new(acceptor::handshake(tls, stream, LOGIN_WAIT_MAX).await?),
+    };
+    let (read, write) = tokio::io::split(stream);
+    let codec = Codec { packet_bytes_max: LOGIN_BYTES_MAX, version: VERSION_5 };
+    let mut reader = FramedRead::new(read, codec);
+    let mut writer = Writer { wire: write, buffer: BytesMut::new(), version: VERSION_5, packet_bytes_max: usize::MAX };
+    let login = tokio::select! {
+        () = hub.stop.cancelled() => return Ok(()),
+        login = timeout(LOGIN_WAIT_MAX, log_in(&mut reader, &mut writer, &hub)) => login,
+    };
+    let (client, admission) = login.map_err(|_| SessionError::Silent)??;
+    let id = admission.id;
+    let result = client.run(reader, writer, &hub, admission).await;
+    let leave = if result.is_ok() || hub.stop.is_cancelled() { Leave::Properly } else { Leave::Vanished };
+    hub.router.leave(id, leave);
+    result
+}
+
+/// Somebody who is logged in.
+struct Client {
+    user: String,
+    version: u8,
+    silence_max: Duration,
+    window: u16,
+}
+
+async fn log_in(
+    reader: &mut FramedRead<ReadHalf<Box<dyn Wire>>, Codec>,
+    writer: &mut Writer,
+    hub: &Hub,
+) -> Result<(Client, Admission), SessionError> {
+    let Packet::Connect(connect) = reader.next().await.ok_or(SessionError::Closed)?? else {
+        return Err(SessionError::Protocol(ReasonCode::ProtocolError));
+    };
+    writer.version = connect.protocol_version;
+    reader.decoder_mut().version = connect.protocol_version;
+    let will = match check_login(&connect, hub) {
+        Ok(will) => will,
+        Err(reason) => {
+            writer.push(&Packet::ConnAck(connack(connect.protocol_version, reason)))?;
+            writer.flush().await?;
+            writer.wire.shutdown().await?;
+            return Err(SessionError::Refused(reason));
+        }
+    };
+    let version = connect.protocol_version;
+    let properties = &connect.properties;
+    if let Some(max) = properties.get_maximum_packet_size() {
+        writer.packet_bytes_max = usize::try_from(max).unwrap_or(usize::MAX);
+    }
+    let window = properties.get_receive_maximum().unwrap_or(IN_FLIGHT_MAX).clamp(1, IN_FLIGHT_MAX);
+    let asked = Duration::from_secs(connect.keep_alive.into());
+    let granted = if asked.is_zero() { KEEP_ALIVE_MAX } else { asked.min(KEEP_ALIVE_MAX) };
+    let mut answer = connack(version, ReasonCode::Success)
+        .with_receive_maximum(IN_FLIGHT_MAX)
+        .with_maximum_qos(1)
+        .with_maximum_packet_size(u32::try_from(PACKET_BYTES_MAX).unwrap_or(u32::MAX))
+        .with_topic_alias_maximum(0)
+        .with_shared_subscription_available(false)
+        // No session outlives its connection, so an absent client costs no memory.
+        .with_session_expiry_interval(0);
+    if granted != asked {
+        answer = answer.with_server_keep_alive(u16::try_from(granted.as_secs()).unwrap_or(u16::MAX));
+    }
+    let client_id = if connect.client_id.is_empty() {
+        let assigned = format!("anonymous-{:016x}", rand::rng().random::<u64>());
+        answer = answer.with_assigned_client_id(assigned.clone());
+        assigned
+    } else {
+        connect.client_id.clone()
+    };
+    let user = connect.username.clone().unwrap_or_default();
+    // A user can end only connections of its own.
+    let admission = hub.router.enter(&format!("{user}/{client_id}"), will);
+    writer.push(&Packet::ConnAck(answer))?;
+    reader.decoder_mut().packet_bytes_max = PACKET_BYTES_MAX;
+    tracing::debug!(user, client_id, "MQTT client is in");
+    // MQTT 3.1.1 and older have no way to ask for a longer silence than one and a half (3.1.2.10).
+    Ok((Client { user, version, silence_max: granted * 3 / 2, window }, admission))
+}
+
+fn connack(version: u8, reason: ReasonCode) -> ConnAckPacket {
+    if version == VERSION_5 { ConnAckPacket::new(false, reason) } else { ConnAckPacket::new_v311(false, reason) }
+}
+
+/// The will, when all is well.
+fn check_login(connect: &ConnectPacket, hub: &Hub) -> Result<Option<Message>, ReasonCode> {
+    if !matches!(connect.protocol_version, VERSION_5 | VERSION_3_1_1) {
+        return Err(ReasonCode::UnsupportedProtocolVersion);
+    }
+    let Some(user) = connect.username.as_deref() else { return Err(ReasonCode::NotAuthorized) };
+    if !hub.gatekeeper.knows(user, connect.password.as_deref().unwrap_or_default()) {
+        metrics::counter!("broker_logins_refused_total").increment(1);
+        return Err(ReasonCode::BadUsernameOrPassword);
+    }
+    if connect.properties.get_authentication_method().is_some() {
+        return Err(ReasonCode::BadAuthenticationMethod);
+    }
+    if connect.client_id.len() > CLIENT_ID_BYTES_MAX {
+        return Err(ReasonCode::ClientIdentifierNotValid);
+    }
+    let Some(will) = &connect.will else { return Ok(None) };
+    let valid = will.topic.len() <= TOPIC_BYTES_MAX && mqtt5_protocol::is_valid_topic_name(&will.topic);
+    if !valid || will.qos == QoS::ExactlyOnce || !hub.gatekeeper.may_publish(user, &will.topic) {
+        tracing::warn!(user, "MQTT last will refused");
+        return Err(ReasonCode::NotAuthorized);
+    }
+    let payload = Bytes::copy_from_slice(&will.payload);
+    Ok(Some(Message { topic: will.topic.clone(), payload, retain: will.retain }))
+}
+
+impl Client {
+    /// `Ok` when the client took leave or the broker stops.
+    async fn run(
+        &self,
+        reader: FramedRead<ReadHalf<Box<dyn Wire>>, Codec>,
+        mut writer: Writer,
+        hub: &Hub,
+        admission: Admission,
+    ) -> Result<(), SessionError> {
+        let flight = Flight { room: Semaphore::new(self.window.into()), ids: Mutex::default() };
+        let (answers, answer_queue) = mpsc::channel(ANSWERS_MAX);
+        let result = tokio::select! {
+            result = self.read(reader, hub, &admission, &flight, &answers) => result,
+            result = write(&mut writer, &admission, &flight, answer_queue, self.version) => result,
+            () = admission.replaced.cancelled() => Err(SessionError::Protocol(ReasonCode::SessionTakenOver)),
+            () = hub.stop.cancelled() => Err(SessionError::Protocol(ReasonCode::ServerShuttingDown)),
+        };
+        let reason = match &result {
+            Err(SessionError::Protocol(reason)) => Some(*reason),
+            Err(SessionError::Codec(CodecError::TooLong(_))) => Some(ReasonCode::PacketTooLarge),
+            Err(SessionError::Codec(CodecError::Mqtt(_))) => Some(ReasonCode::MalformedPacket),
+            _ => None,
+        };
+        if let (Some(reason), VERSION_5) = (reason, self.version) {
+            // Told if it listens; it is over either way.
+            writer.push(&Packet::Disconnect(DisconnectPacket::new(reason)))?;
+            let _not_listening = writer.flush().await;
+        }
+        result
+    }
+
+    async fn read(
+        &self,
+        mut reader: FramedRead<ReadHalf<Box<dyn Wire>>, Codec>,
+        hub: &Hub,
+        admission: &Admission,
+        flight: &Flight,
+        answers: &mpsc::Sender<Packet>,
+    ) -> Result<(), SessionError> {
+        loop {
+            let packet = timeout(self.silence_max, reader.next()).await.map_err(|_| SessionError::Silent)?;
+            let answer = match packet.ok_or(SessionError::Closed)?? {
+                Packet::Publish(publish) => self.published(publish, hub, admission)?,
+                Packet::Subscribe(subscribe) => Some(self.subscribed(&subscribe, hub, admission)),
+                Packet::Unsubscribe(unsubscribe) => Some(self.unsubscribed(&unsubscribe, hub, admission)),
+                Packet::PubAck(ack) => {
+                    flight.land(ack.packet_id);
+                    None
+                }
+                Packet::PingReq => Some(Packet::PingResp),
+                // With 0x04 it asks for its will (3.14.2.1).
+                Packet::Disconnect(disconnect) if disconnect.reason_code == ReasonCode::DisconnectWithWillMessage => {
+                    return Err(SessionError::Closed);
+                }
+                Packet::Disconnect(_) => return Ok(()),
+                _ => return Err(SessionError::Protocol(ReasonCode::ProtocolError)),
+            };
+            if let Some(answer) = answer {
+                answers.send(answer).await.map_err(|_| SessionError::Closed)?;
+            }
+        }
+    }
+
+    fn published(
+        &self,
+        publish: PublishPacket,
+        hub: &Hub,
+        admission: &Admission,
+    ) -> Result<Option<Packet>, SessionError> {
+        if publish.qos == QoS::ExactlyOnce {
+            return Err(SessionError::Protocol(ReasonCode::QoSNotSupported));
+        }
+        if publish.properties.get_topic_alias().is_some() {
+            return Err(SessionError::Protocol(ReasonCode::TopicAliasInvalid));
+        }
+        if publish.topic_name.len() > TOPIC_BYTES_MAX || !mqtt5_protocol::is_valid_topic_name(&publish.topic_name) {
+            return Err(SessionError::Protocol(ReasonCode::TopicNameInvalid));
+        }
+        if publish.payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(SessionError::Protocol(ReasonCode::PacketTooLarge));
+        }
+        let reason = if hub.gatekeeper.may_publish(&self.user, &publish.topic_name) {
+            // Copied, so that a message that is kept does not keep the whole read buffer.
+            let payload = Bytes::copy_from_slice(&publish.payload);
+            let message = Message { topic: publish.topic_name, payload, retain: publish.retain };
+            match hub.router.publish(admission.id, &message, publish.qos) {
+                Ok(()) => ReasonCode::Success,
+                Err(QuotaExceeded) => ReasonCode::QuotaExceeded,
+            }
+        } else {
+            metrics::counter!("broker_publish_refused_total").increment(1);
+            tracing::debug!(user = self.user, topic = publish.topic_name, "MQTT message refused");
+            ReasonCode::NotAuthorized
+        };
+        let ack = |id| {
+            let mut ack = PubAckPacket::new(id);
+            // MQTT 3.1.1 has no way to say no.
+            ack.reason_code = if self.version == VERSION_5 { reason } else { ReasonCode::Success };
+            Packet::PubAck(ack)
+        };
+        Ok(publish.packet_id.map(ack))
+    }
+
+    fn subscribed(&self, packet: &SubscribePacket, hub: &Hub, admission: &Admission) -> Packet {
+        let identifier = packet.properties.get_subscription_identifier();
+        let mut ack = SubAckPacket::new(packet.packet_id);
+        ack.protocol_version = self.version;
+        for TopicFilter { filter, options } in &packet.filters {
+            let qos = if options.qos == QoS::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+            let interest = Interest {
+                filter: filter.clone(),
+                qos,
+                identifier,
+                no_local: options.no_local,
+                retain_as_published: options.retain_as_published,
+                retain_handling: options.retain_handling,
+            };
+            let valid = filter.len() <= TOPIC_BYTES_MAX && mqtt5_protocol::is_valid_topic_filter(filter);
+            let code = if !Gatekeeper::may_subscribe(filter) {
+                SubAckReasonCode::NotAuthorized
+            } else if !valid {
+                SubAckReasonCode::TopicFilterInvalid
+            } else if hub.router.subscribe(admission.id, interest).is_err() {
+                SubAckReasonCode::QuotaExceeded
+            } else {
+                SubAckReasonCode::from_qos(qos)
+            };
+            // MQTT 3.1.1 knows one failure only.
+            let failed = self.version != VERSION_5 && !code.is_success();
+            ack = ack.add_reason_code(if failed { SubAckReasonCode::UnspecifiedError } else { code });
+        }
+        Packet::SubAck(ack)
+    }
+
+    fn unsubscribed(&self, packet: &UnsubscribePacket, hub: &Hub, admission: &Admission) -> Packet {
+        let mut ack = UnsubAckPacket::new(packet.packet_id);
+        ack.protocol_version = self.version;
+        for filter in &packet.filters {
+            let there = hub.router.unsubscribe(admission.id, filter);
+            let code = if there { UnsubAckReasonCode::Success } else { UnsubAckReasonCode::NoSubscriptionExisted };
+            ack = ack.add_reason_code(code);
+        }
+        Packet::UnsubAck(ack)
+    }
+}
+
+/// Messages sent at QoS 1 and not yet acknowledged.
+struct Flight {
+    room: Semaphore,
+    ids: Mutex<InFlight>,
+}
+
+#[derive(Default)]
+struct InFlight {
+    ids: HashSet<u16>,
+    last: u16,
+}
+
+impl Flight {
+    fn lock(&self) -> MutexGuard<'_, InFlight> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_off(&self, permit: SemaphorePermit<'_>) -> u16 {
+        permit.forget();
+        let mut state = self.lock();
+        loop {
+            state.last = state.last.wrapping_add(1).max(1);
+            let id = state.last;
+            if state.ids.insert(id) {
+                return id;
+            }
+        }
+    }
+
+    fn land(&self, id: u16) {
+        if self.lock().ids.remove(&id) {
+            self.room.add_permits(1);
+        }
+    }
+}
+
+/// The write half, with what is not yet written.
+struct Writer {
+    wire: WriteHalf<Box<dyn Wire>>,
+    buffer: BytesMut,
+    version: u8,
+    /// What the client takes.
+    packet_bytes_max: usize,
+}
+
+impl Writer {
+    /// Adds a packet; `false` when it is longer than the client takes, and left out.
+    fn push(&mut self, packet: &Packet) -> Result<bool, SessionError> {
+        let before = self.buffer.len();
+        Codec { version: self.version, ..Codec::default() }.encode(packet, &mut self.buffer)?;
+        let fits = self.buffer.len() - before <= self.packet_bytes_max;
+        if !fits {
+            self.buffer.truncate(before);
+        }
+        Ok(fits)
+    }
+
+    async fn flush(&mut self) -> Result<(), SessionError> {
+        let write = self.wire.write_all_buf(&mut self.buffer);
+        Ok(timeout(WRITE_WAIT_MAX, write).await.map_err(|_| SessionError::Silent)??)
+    }
+}
+
+/// The writing loop.
+async fn write(
+    writer: &mut Writer,
+    admission: &Admission,
+    flight: &Flight,
+    mut answers: mpsc::Receiver<Packet>,
+    version: u8,
+) -> Result<(), SessionError> {
+    loop {
+        writer.flush().await?;
+        tokio::select! {
+            biased;
+            answer = answers.recv() => drop(writer.push(&answer.ok_or(SessionError::Closed)?)?),
+            (delivery, permit) = next(admission, flight) => {
+                let Delivery { message, qos, identifier } = delivery;
+                let mut packet = PublishPacket::new(message.topic, message.payload, qos).with_retain(message.retain);
+                packet.protocol_version = version;
+                if qos == QoS::AtLeastOnce {
+                    packet.packet_id = Some(flight.take_off(permit));
+                }
+                if let (Some(identifier), VERSION_5) = (identifier, version) {
+                    packet.properties.set_subscription_identifier(identifier);
+                }
+                let id = packet.packet_id;
+                if let (false, Some(id)) = (writer.push(&Packet::Publish(packet))?, id) {
+                    flight.land(id);
+                }
+            }
+        }
+    }
+}
+
+/// The next message, once there is room for it. Cancelling loses nothing.
+async fn next<'f>(admission: &Admission, flight: &'f Flight) -> (Delivery, SemaphorePermit<'f>) {
+    let permit = flight.room.acquire().await.expect("the semaphore is never closed");
+    (admission.outbox.next().await, permit)
+}

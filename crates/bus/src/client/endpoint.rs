@@ -1,0 +1,119 @@
+//! Where a broker is, from its URL, and the byte stream to it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail, ensure};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::Trust;
+use crate::Wire;
+
+const PORT_PLAIN: u16 = 1883;
+const PORT_TLS: u16 = 8883;
+
+/// A broker.
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    host: String,
+    port: u16,
+    tls: Option<Tls>,
+}
+
+/// Whom to trust, and under which name.
+#[derive(Clone)]
+struct Tls {
+    name: ServerName<'static>,
+    trust: Arc<dyn Trust>,
+}
+
+impl Tls {
+    async fn config(&self) -> std::io::Result<Arc<rustls::ClientConfig>> {
+        let trust = Arc::clone(&self.trust);
+        Ok(tokio::task::spawn_blocking(move || trust.client_config()).await?)
+    }
+}
+
+impl Endpoint {
+    /// Reads `mqtt://host[:port]` or `mqtts://host[:port]`; an IPv6 address stands in brackets.
+    pub(super) fn new(url: &str, trust: Option<&Arc<dyn Trust>>) -> anyhow::Result<Self> {
+        ensure!(
+            !url.contains('@'),
+            "an MQTT broker's URL holds no name or password: these are `username` and `password_file`"
+        );
+        let (secure, rest) = match url.split_once("://") {
+            Some(("mqtt", rest)) => (false, rest),
+            Some(("mqtts", rest)) => (true, rest),
+            _ => bail!("MQTT broker {url:?}: write mqtt://host:port or mqtts://host:port"),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let default_port = if secure { PORT_TLS } else { PORT_PLAIN };
+        let (host, port) = split_port(rest, default_port).with_context(|| format!("MQTT broker {url:?}"))?;
+        let tls = if secure {
+            let trust = trust.with_context(|| format!("MQTT broker {url:?} needs `ca`, the file of its authority"))?;
+            let name = ServerName::try_from(host.clone()).with_context(|| format!("MQTT broker {url:?}"))?;
+            Some(Tls { name, trust: Arc::clone(trust) })
+        } else {
+            None
+        };
+        Ok(Self { host, port, tls })
+    }
+
+    /// For logs: host and port.
+    pub(super) fn name(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    pub(super) async fn connect(&self) -> std::io::Result<Box<dyn Wire>> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        stream.set_nodelay(true)?;
+        match &self.tls {
+            None => Ok(Box::new(stream)),
+            Some(tls) => {
+                let connector = TlsConnector::from(tls.config().await?);
+                Ok(Box::new(connector.connect(tls.name.clone(), stream).await?))
+            }
+        }
+    }
+}
+
+fn split_port(text: &str, default_port: u16) -> anyhow::Result<(String, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']').context("no `]` after the IPv6 address")?;
+            (host, after.strip_prefix(':'))
+        }
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    ensure!(!host.is_empty() && !host.contains('/'), "no host");
+    let port = port.map_or(Ok(default_port), str::parse).context("port")?;
+    ensure!(port != 0, "port 0");
+    Ok((host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read() {
+        for (url, name) in [
+            ("mqtt://127.0.0.1:1884", "127.0.0.1:1884"),
+            ("mqtt://broker", "broker:1883"),
+            ("mqtt://[::1]:1884/", "::1:1884"),
+        ] {
+            assert_eq!(Endpoint::new(url, None).unwrap().name(), name);
+        }
+    }
+
+    #[test]
+    fn bad_urls_are_refused_and_passwords_in_them_are_not_printed() {
+        for url in ["", "127.0.0.1:1883", "http://a", "mqtt://", "mqtt://a:x", "mqtt://a:0", "mqtt://a/b", "mqtts://a"]
+        {
+            assert!(Endpoint::new(url, None).is_err(), "{url:?}");
+        }
+        let error = Endpoint::new("mqtt://me:secret@host:1", None).err().unwrap();
+        assert!(!format!("{error:#}").contains("secret"), "{error:#}");
+    }
+}

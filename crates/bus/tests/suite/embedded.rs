@@ -1,0 +1,118 @@
+//! What only the embedded broker promises.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use bus::broker::{Access, CONNECTIONS_MAX, Config, EmbeddedBroker, User};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+use crate::brokers::{Kind, Node, TestBroker, find, next, password, users, within};
+
+fn config() -> Config {
+    Config { listen: (Ipv4Addr::LOCALHOST, 0).into(), users: users(), ..Config::default() }
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named() {
+    let first = EmbeddedBroker::load(config()).await.unwrap();
+    let taken = first.address();
+    let error = EmbeddedBroker::load(Config { listen: taken, ..config() }).await.err().unwrap();
+    assert!(error.to_string().contains(&taken.to_string()), "{error:#}");
+}
+
+#[tokio::test]
+async fn bad_users_are_refused_before_binding() {
+    let user =
+        |name: &str, password: &str| User { name: name.into(), password: password.into(), access: Access::Broadcast };
+    for users in [vec![user("b1", "")], vec![user("a/b", "x")], vec![user("+", "x")], vec![user("b1", "x"); 2]] {
+        assert!(EmbeddedBroker::load(Config { users, ..config() }).await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_stops_within_a_second_under_connected_nodes_and_silent_strangers() {
+    let broker = EmbeddedBroker::load(config()).await.unwrap();
+    let address = broker.address();
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(broker.run(shutdown.clone()));
+    let url = [format!("mqtt://{address}")];
+    let _nodes = [Node::connect("b1", &url).await, Node::connect("i1", &url).await];
+    let _silent = TcpStream::connect(address).await.unwrap();
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(1), serving).await.expect("stops in time").unwrap().unwrap();
+    // Its port is free again.
+    EmbeddedBroker::load(Config { listen: address, ..config() }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_harms_nobody() {
+    let broker = TestBroker::start(Kind::Embedded).await;
+    let node = broker.node("b1").await;
+    let mut own = node.subscribe("nodes/b1").await;
+    let mut state = 7_u64;
+    for length in 1..200_usize {
+        let garbage: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
+        })
+        .take(length)
+        .collect();
+        let mut stream = TcpStream::connect(broker.address()).await.unwrap();
+        // Half of them begin like a CONNECT.
+        let head: &[u8] = if length % 2 == 0 { b"\x10\x7f\x00\x04MQTT\x05" } else { b"" };
+        let _closed_early = stream.write_all(&[head, &garbage].concat()).await;
+    }
+    node.publish("nodes/b1", "alive").await;
+    assert_eq!(next(&mut own).await.1, "alive");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_bounded_and_freed() {
+    let broker = TestBroker::start(Kind::Embedded).await;
+    let node = broker.node("b1").await;
+    let mut strangers = Vec::new();
+    for _ in 0..CONNECTIONS_MAX * 2 {
+        strangers.push(TcpStream::connect(broker.address()).await.unwrap());
+    }
+    // Turned away at once, and not only when the time to log in is over.
+    let last = strangers.last_mut().unwrap();
+    let turned_away = tokio::time::timeout(Duration::from_secs(2), last.read_u8()).await;
+    assert!(matches!(turned_away, Ok(Err(_))), "{turned_away:?}");
+    let mut own = node.subscribe("nodes/b1").await;
+    node.publish("nodes/b1", "alive").await;
+    assert_eq!(next(&mut own).await.1, "alive");
+    drop(strangers);
+    // Room again for a node.
+    within("a node gets in", broker.node("i1")).await;
+}
+
+/// What a person types to look: it speaks MQTT 3.1.1 unless told otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mosquitto_sub_reads_it_in_both_versions() {
+    let broker = TestBroker::start(Kind::Embedded).await;
+    let control = broker.node("c1").await;
+    control.retain("policy", "{}").await;
+    for version in ["mqttv311", "mqttv5"] {
+        let port = broker.address().port().to_string();
+        let password = password("eye");
+        let arguments = ["-V", version, "-p", &port, "-u", "eye", "-P", &password, "-q", "1"];
+        let look = Command::new(find("mosquitto_sub"))
+            .args(arguments)
+            .args(["-t", "sealcast/#", "-C", "1", "-v", "-W", "20"])
+            .kill_on_drop(true)
+            .output();
+        let output = within("mosquitto_sub ends", look).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "sealcast/v1/policy {}\n", "{version}: {output:?}");
+        let say = Command::new(find("mosquitto_pub"))
+            .args(arguments)
+            .args(["-t", "sealcast/v1/policy", "-m", "forged", "-r"])
+            .kill_on_drop(true)
+            .output();
+        within("mosquitto_pub ends", say).await.unwrap();
+    }
+    let mut policy = control.subscribe("policy").await;
+    assert_eq!(next(&mut policy).await.1, "{}");
+}

@@ -1,0 +1,132 @@
+//! What the node does with the stream: owns it, or follows its log as an edge; and who is asked for what is missing. Pure.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use media::{Digest, LogSequence, NodeId, ObjectName, PartIndex, RenditionId, Slot};
+use playlist::SegmentKey;
+use seal::SealBody;
+
+use super::super::limits::SOURCES_MAX;
+use super::super::store::{Absent, StoredPart, StoredRow};
+use super::super::{Holding, Shared};
+use super::{SlotBytes, Stream};
+
+impl Stream {
+    /// Takes the stream in another way from now on. An edge that becomes an owner wants what is elsewhere, while the log goes on: it has
+    /// no effect on playlists. An owner that becomes an edge waits for nothing any more, and keeps the bytes that it has.
+    pub(crate) fn hold(&mut self, holding: Holding, owners: Vec<NodeId>, shared: &mut Shared) {
+        self.owners = owners;
+        self.choose_sources(shared);
+        if std::mem::replace(&mut self.holding, holding) != holding {
+            match holding {
+                Holding::Owner => self.want_absent(shared),
+                Holding::Edge => self.want_nothing(),
+            }
+            self.is_changed = true;
+        }
+        self.ask_all(shared);
+    }
+
+    /// Wants the bytes of what was admitted without.
+    fn want_absent(&mut self, shared: &Shared) {
+        let now = shared.now.elapsed;
+        let absent: Vec<_> =
+            self.media.absent().map(|(epoch, sequence, absent)| (epoch, sequence, absent.clone())).collect();
+        for (epoch, sequence, absent) in absent {
+            let (stream, rendition) = (self.id.clone(), absent.rendition);
+            let name = ObjectName { stream, rendition, epoch, slot: absent.slot };
+            self.wants.add(name, (absent.digest, absent.length), sequence, now, now);
+        }
+    }
+
+    fn want_nothing(&mut self) {
+        self.wants.retain(|_| false);
+        self.pending.iter_mut().for_each(|pending| pending.missing = 0);
+    }
+
+    /// Forgets wishes for what has left the playlists.
+    pub(super) fn trim_wants(&mut self) {
+        let Self { wants, media, pending, .. } = self;
+        let waits = |sequence| pending.iter().any(|pending| pending.sealed.body().sequence == sequence);
+        wants.retain_by(|name, sequence| {
+            waits(sequence) || media.elsewhere(name.epoch, &name.rendition, name.slot).is_some()
+        });
+    }
+
+    pub(crate) fn is_edge(&self) -> bool {
+        self.holding == Holding::Edge
+    }
+
+    /// Says anew who is asked for what is missing: the owners that are there; peers when none is.
+    pub(super) fn choose_sources(&mut self, shared: &Shared) {
+        let owners: Vec<NodeId> = shared.peers.iter().filter(|peer| self.owners.contains(peer)).cloned().collect();
+        self.sources =
+            if owners.is_empty() { shared.peers.iter().take(SOURCES_MAX).cloned().collect() } else { owners };
+    }
+
+    /// Takes the bytes that came for a row, and notes of the others where they would stand.
+    pub(super) fn row_of(
+        &self,
+        body: &SealBody,
+        part: PartIndex,
+        bytes: SlotBytes,
+        whole: &BTreeMap<RenditionId, (Digest, Bytes)>,
+    ) -> StoredRow {
+        let gaps = body.objects.iter().filter(|object| object.gap && matches!(object.slot, Slot::Part { .. }));
+        let mut row = StoredRow {
+            sequence: body.sequence,
+            part,
+            parts: Vec::new(),
+            gaps: gaps.map(|object| object.rendition.clone()).collect(),
+            image: None,
+            absent: Vec::new(),
+        };
+        // An owner that lacks parts of the segment from when it was an edge puts it together when they are here.
+        let lacks = |object: &&seal::Object| match self.holding {
+            Holding::Edge => object.slot != Slot::Init,
+            Holding::Owner => matches!(object.slot, Slot::Segment { .. }) && !whole.contains_key(&object.rendition),
+        };
+        let absent = body.objects.iter().filter(|object| !object.gap).filter(lacks);
+        row.absent = absent
+            .map(|object| Absent {
+                rendition: object.rendition.clone(),
+                slot: object.slot,
+                digest: object.digest,
+                length: object.length,
+            })
+            .collect();
+        for ((rendition, slot), (digest, bytes)) in bytes {
+            match slot {
+                Slot::Part { .. } => row.parts.push(StoredPart { rendition, digest, bytes }),
+                Slot::Image { .. } => row.image = Some(StoredPart { rendition, digest, bytes }),
+                Slot::Init | Slot::Segment { .. } => {}
+            }
+        }
+        row
+    }
+
+    /// Init segments that an edge learns of.
+    pub(super) fn note_inits(&mut self, body: &SealBody) {
+        if self.holding == Holding::Owner {
+            return;
+        }
+        for checkpoint in &body.checkpoint {
+            let rendition = checkpoint.track.rendition.clone();
+            let init = Absent { rendition, slot: Slot::Init, digest: checkpoint.init, length: checkpoint.init_length };
+            self.media.add_absent_init(body.epoch, init);
+        }
+    }
+
+    /// Whether an object is sealed, and elsewhere: then nothing waits for its bytes.
+    pub(super) fn elsewhere(&self, name: &ObjectName) -> Option<Absent> {
+        self.media.elsewhere(name.epoch, &name.rendition, name.slot)
+    }
+
+    /// The segment that the newest row belongs to, and its place in it.
+    pub(super) fn newest_row(&self, sequence: LogSequence) -> Option<(SegmentKey, PartIndex)> {
+        let newest = self.timeline.segments().next_back()?;
+        let row = newest.rows().last().filter(|row| row.sequence == sequence)?;
+        Some((newest.key(), row.part))
+    }
+}

@@ -1,0 +1,234 @@
+//! What requests see of a stream: an immutable copy, replaced as a whole. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use media::{Epoch, LogSequence, RenditionId, Slot, StreamId, UnixMillis};
+use messages::AlertReason;
+use playlist::reload::{Answer, Directives, Edge, Presence, TooFar};
+use playlist::render::{self, Extent, Steering};
+use playlist::{Listing, Past, Timeline};
+use seal::Sealed;
+
+use super::Holding;
+use super::rendered::Rendered;
+use super::store::Media;
+
+/// What a playlist of a rendition lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lists {
+    /// Segments and parts: the media playlist.
+    Media,
+    /// The first picture of each segment.
+    IFrames,
+}
+
+/// What a look at the shelf finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look<T> {
+    /// This.
+    Here(T),
+    /// Nothing yet; it is about to come.
+    Soon,
+    /// Nothing, and nothing says that it will come.
+    Absent,
+    /// Nothing, and it is asked for before anybody can know of it.
+    TooFar(TooFar),
+}
+
+/// A media playlist.
+#[derive(Debug, Clone)]
+pub struct Playlist {
+    /// Its text.
+    pub text: Rendered,
+    /// It ends with EXT-X-ENDLIST.
+    pub is_ended: bool,
+}
+
+/// A stream, as it is served.
+#[derive(Debug, Clone)]
+pub struct StreamView {
+    /// Stream.
+    pub stream: StreamId,
+    /// Its playlists, once there is a segment.
+    pub playlists: Option<Arc<Playlists>>,
+    /// Admitted media.
+    pub media: Media,
+    /// Admitted seals that a late joiner needs, oldest first.
+    pub log: Vec<Sealed>,
+    /// The newest admitted seal as it travels; after a restart the one from disk.
+    pub head: Option<Bytes>,
+    /// Renditions of the newest checkpoint.
+    pub tracks: Vec<media::Track>,
+    /// What this node does with it.
+    pub holding: Holding,
+    /// Whether a seal has ended it.
+    pub ended: bool,
+    /// When the newest seal was admitted.
+    pub admitted_at: UnixMillis,
+    /// Seals admitted since this node holds the stream.
+    pub seals_admitted: u64,
+    /// What was refused, by reason.
+    pub refused: BTreeMap<AlertReason, u64>,
+}
+
+/// The playlists of a stream at one place in its log. Each is rendered when somebody asks for it, and once: twenty renditions in
+/// two extents cost nothing in the rows for which nobody does.
+#[derive(Debug)]
+pub struct Playlists {
+    timeline: Timeline,
+    edge: Edge,
+    live: Texts,
+    /// Those that go back further, once somebody has asked for one of them.
+    long: OnceLock<(Arc<Past>, Texts)>,
+}
+
+/// What was rendered.
+#[derive(Debug)]
+struct Texts {
+    multivariant: OnceLock<Option<Rendered>>,
+    renditions: BTreeMap<RenditionId, RenditionTexts>,
+}
+
+/// What was rendered of one rendition.
+#[derive(Debug, Default)]
+struct RenditionTexts {
+    media: Extents,
+    iframes: Extents,
+}
+
+/// What was rendered of one playlist.
+#[derive(Debug, Default)]
+struct Extents {
+    full: OnceLock<Option<Rendered>>,
+    delta: OnceLock<Option<Rendered>>,
+}
+
+impl Extents {
+    fn get(&self, extent: Extent, render: impl FnOnce() -> Option<String>) -> Option<&Rendered> {
+        let text = match extent {
+            Extent::Full => &self.full,
+            Extent::Delta => &self.delta,
+        };
+        text.get_or_init(|| render().map(Rendered::new)).as_ref()
+    }
+}
+
+impl Texts {
+    fn of(listing: Listing<'_>) -> Self {
+        let names = listing.renditions().into_iter().cloned();
+        Self {
+            multivariant: OnceLock::new(),
+            renditions: names.map(|name| (name, RenditionTexts::default())).collect(),
+        }
+    }
+}
+
+impl Playlists {
+    /// Those of a timeline as it is; `None` while it has none.
+    pub(super) fn of(timeline: &Timeline) -> Option<Self> {
+        let (edge, live) = (timeline.edge()?, Texts::of(timeline.into()));
+        Some(Self { timeline: timeline.clone(), edge, live, long: OnceLock::new() })
+    }
+
+    /// Where they end.
+    pub const fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
+    /// The live ones.
+    pub fn live(&self) -> Shown<'_> {
+        Shown { listing: (&self.timeline).into(), edge: &self.edge, texts: &self.live }
+    }
+
+    /// Those that go back as far as `past` says, which is asked once: they end where the live ones do. `None` when it does not know.
+    pub fn long(&self, past: impl FnOnce(&Timeline) -> Option<Arc<Past>>) -> Option<Shown<'_>> {
+        if self.long.get().is_none() {
+            let past = past(&self.timeline)?;
+            let texts = Texts::of(Listing::with_past(&self.timeline, &past));
+            // Another may have been faster.
+            _ = self.long.set((past, texts));
+        }
+        let (past, texts) = self.long.get()?;
+        Some(Shown { listing: Listing::with_past(&self.timeline, past), edge: &self.edge, texts })
+    }
+
+    /// Whether a rendition has one.
+    pub fn has(&self, rendition: &RenditionId) -> bool {
+        self.live.renditions.contains_key(rendition)
+    }
+
+    /// Whether they say of an object that is not here that it is about to come (RFC 8216bis 6.2.6).
+    pub fn hints(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> bool {
+        self.has(rendition) && self.edge.object(epoch, slot) == Presence::Wait
+    }
+}
+
+/// Playlists that list the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    listing: Listing<'a>,
+    edge: &'a Edge,
+    texts: &'a Texts,
+}
+
+impl<'a> Shown<'a> {
+    /// The multivariant playlist.
+    pub fn multivariant(&self) -> Option<&'a Rendered> {
+        let text = self.texts.multivariant.get_or_init(|| render::multivariant(self.listing).map(Rendered::new));
+        text.as_ref()
+    }
+
+    /// The same with content steering, which changes with the nodes that there are: not kept.
+    pub fn steered(&self, steering: &Steering) -> Option<String> {
+        render::steered(self.listing, steering)
+    }
+
+    /// The media playlist of a rendition.
+    pub fn media(&self, rendition: &RenditionId, extent: Extent) -> Option<&'a Rendered> {
+        let texts = self.texts.renditions.get(rendition)?;
+        texts.media.get(extent, || render::media(self.listing, rendition, extent))
+    }
+
+    /// The I-frame playlist of a rendition.
+    pub fn iframes(&self, rendition: &RenditionId, extent: Extent) -> Option<&'a Rendered> {
+        let texts = self.texts.renditions.get(rendition)?;
+        texts.iframes.get(extent, || render::iframes(self.listing, rendition, extent))
+    }
+
+    /// A playlist of a rendition for whoever asks for what is `wanted` of it (RFC 8216bis 6.2.5).
+    pub fn reload(&self, rendition: &RenditionId, lists: Lists, wanted: &Directives) -> Look<Playlist> {
+        match lists {
+            Lists::Media if !self.texts.renditions.contains_key(rendition) => Look::Absent,
+            Lists::Media => self.answer(wanted, || self.media(rendition, wanted.extent)),
+            Lists::IFrames => self.iframes(rendition, wanted.extent).map_or(Look::Absent, |text| {
+                // It has no parts that could be waited for.
+                self.answer(&Directives { part: None, ..*wanted }, || Some(text))
+            }),
+        }
+    }
+
+    fn answer(&self, wanted: &Directives, text: impl FnOnce() -> Option<&'a Rendered>) -> Look<Playlist> {
+        match self.edge.answer(wanted) {
+            Answer::Now => text().map_or(Look::Absent, |text| {
+                Look::Here(Playlist { text: text.clone(), is_ended: self.edge.is_ended() })
+            }),
+            Answer::Wait => Look::Soon,
+            Answer::Refuse(why) => Look::TooFar(why),
+        }
+    }
+}
+
+impl StreamView {
+    /// Admitted seals from `from` on, or from the oldest kept when that is older, as they travel.
+    pub fn seals(&self, from: LogSequence) -> Vec<Bytes> {
+        let start = self.log.partition_point(|sealed| sealed.body().sequence < from);
+        self.log.get(start..).unwrap_or_default().iter().map(|sealed| sealed.raw().clone()).collect()
+    }
+
+    /// The newest admitted seal.
+    pub fn newest(&self) -> Option<&Sealed> {
+        self.log.last()
+    }
+}
