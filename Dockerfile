@@ -1,7 +1,7 @@
 # One image for all roles, `sealcast`, and one for the broker, `broker`.
 #   docker build --target sealcast .                              builds in the image, from this directory
 #   docker build --target sealcast --build-arg BINARY=prebuilt .  takes target/image/sealcast, built for Debian 12
-# Stages that are not needed are not built (BuildKit: DOCKER_BUILDKIT=1 with Docker before 23).
+# BuildKit skips the stages that a target does not need (before Docker 23: DOCKER_BUILDKIT=1).
 ARG BINARY=built
 
 FROM node:22-bookworm-slim AS web
@@ -19,7 +19,7 @@ RUN apt-get update \
 WORKDIR /src
 COPY . .
 COPY --from=web /src/web/dist web/dist
-# Newer than its sources, whatever was taken from the cache: there is no npm here to build it again.
+# The web app has to be newer than its sources, even if its layer came from the cache: this stage has no npm to build it again.
 RUN touch web/dist/index.html
 RUN cargo build --release --locked --package sealcast && mkdir /out && strip -o /out/sealcast target/release/sealcast
 
@@ -29,7 +29,7 @@ COPY target/image/sealcast /out/sealcast
 FROM ${BINARY} AS binary
 
 FROM debian:bookworm-slim AS base
-# The same user in both images: what `sealcast certs cluster` makes for the broker, the broker can read.
+# Both images have the same user, so that the broker can read what `sealcast certs cluster` makes for it.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sealcast
 
 FROM base AS sealcast

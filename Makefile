@@ -18,7 +18,7 @@ run: build ## install what is missing, build, and run everything on this machine
 build: setup web ## the release binary: target/release/sealcast
 	$(CARGO) build --release --locked --workspace
 
-test: setup-test web check unit ## everything CI runs: lints, unit tests, real components end to end
+test: setup-test web check unit ## everything that CI runs: lints, unit tests, real components end to end
 
 check: ## formatting, lints, dependency rules, TypeScript
 	$(CARGO) fmt --all --check
@@ -31,14 +31,14 @@ check: ## formatting, lints, dependency rules, TypeScript
 unit: ## all Rust tests, those on real components included
 	$(CARGO) test --workspace --locked
 
-reference: ## writes docs/reference from the code
+reference: ## write docs/reference from the code
 	node scripts/reference.mjs --write
 	SEALCAST_UPDATE_REFERENCE=1 $(CARGO) test --workspace --locked --bin sealcast reference
 
 soak: setup-test web ## the long tests: hundreds of changes of rendition, minutes in every browser; takes an hour and a half
 	$(CARGO) test --workspace --locked -- --ignored soak_
 
-fuzz: ## random logs and queries against the rules of playlists, random bytes against RTMP, FUZZ_SECONDS (300) each; needs `cargo install cargo-fuzz`
+fuzz: ## fuzz playlists (random logs and queries) and RTMP (random bytes), FUZZ_SECONDS (300) each; needs `cargo install cargo-fuzz`
 	@for target in $(FUZZ_TARGETS); do \
 		crate=$${target%/*} name=$${target#*/} && \
 		mkdir -p $(abspath $(TARGET))/fuzz-corpus/$$target && \
@@ -46,13 +46,13 @@ fuzz: ## random logs and queries against the rules of playlists, random bytes ag
 			$(abspath $(TARGET))/fuzz-corpus/$$target fuzz/corpus/$$name -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
-bench: setup-bench build ## figures, side by side with the named peers; takes about 20 minutes
+bench: setup-bench build ## measure Sealcast side by side with the named peers; takes about 20 minutes
 	$(TARGET)/release/bench
 
-obs-test: setup-obs web ## OBS itself, without a screen, streaming to `sealcast up`: cut off, killed, refused; takes about 5 minutes
+obs-test: setup-obs web ## stream from OBS itself, without a screen, to `sealcast up`: cut off, killed, refused; takes about 5 minutes
 	$(CARGO) test --package sealcast --test obs --locked -- --ignored
 
-compose-test: build ## the cluster of docker-compose.yml, from nothing, with a Docker daemon of its own if none runs (as root)
+compose-test: build ## test the cluster of docker-compose.yml from nothing, with a Docker daemon of its own if none runs (as root)
 	scripts/compose-test.sh $(TARGET)/release/sealcast
 
 web: web/dist/index.html ## the web app, built into web/dist

@@ -1,19 +1,19 @@
-// Holds the rules about dependencies that ARCHITECTURE.md states:
+// Checks the rules about dependencies that ARCHITECTURE.md states:
 //   1. pure crates know no runtime, clock, socket or disk library;
 //   2. each crate imports crates of lower layers only: roles never import one another, nothing imports the binary, and product code
-//      imports nothing of tests; what proves things from outside imports nothing of ours;
-//   3. every third-party crate comes from the crates registry under a licence on the list, and none is on the ban list.
-// Advisories are not checked here: their database is not part of the registry. Run `cargo audit` where it can be reached.
+//      imports no test code; black boxes (see below) import none of our crates;
+//   3. every third-party crate comes from the crates registry, has a licence on the list, and is not on the ban list.
+// Advisories are not checked here, because their database is not part of the registry. Where it can be reached, run `cargo audit`.
 import { execFileSync } from "node:child_process";
 
 const PURE = ["media", "seal", "playlist", "gate", "messages", "cluster", "rtmp"];
 // Above the pure crates, from the bottom to the top.
 const LAYERS = [["acceptor", "catalogue"], ["bus"], ["node"], ["ingest", "broadcast", "loadbalancer", "control"], ["sealcast", "bench"]];
 const TESTS_ONLY = ["testkit"];
-// They prove what they prove about any server, so they share no code with ours.
+// They test any server from outside, so they share no code with ours.
 const BLACK_BOXES = ["source", "conformance"];
 const IMPURE = ["tokio", "mio", "socket2", "hyper", "reqwest", "axum", "sqlx", "rustls", "tracing-subscriber", "tempfile"];
-// One TLS stack: rustls. (Pingora brings `ring` along; nothing of ours calls it.)
+// rustls is the only TLS stack. (Pingora brings `ring` along; our code never calls it.)
 const BANNED = ["openssl", "openssl-sys", "native-tls"];
 const LICENCES = new Set([
   "0BSD", "BlueOak-1.0.0", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CDLA-Permissive-2.0",
@@ -27,7 +27,7 @@ const metadata = JSON.parse(cargo("metadata", "--format-version", "1", "--locked
 const members = new Set(metadata.workspace_members);
 const byId = new Map(metadata.packages.map((p) => [p.id, p]));
 
-/** Every alternative of an SPDX expression that uses only allowed licences makes it allowed. */
+/** Whether an SPDX expression has an alternative that uses only licences on the list. */
 function allowed(expression) {
   const tokens = expression.replaceAll("/", " OR ").replace(/[()]/g, " $& ").trim().split(/\s+/);
   let at = 0;

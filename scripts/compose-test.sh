@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The cluster of docker-compose.yml, from nothing: base image, images, start, a viewer through both balancers, a check of every
-# signature and byte, more broadcast nodes, end. Leaves nothing behind but the images.
+# Tests the cluster of docker-compose.yml from nothing: makes the images, starts it, views streams through both balancers, checks every
+# signature and byte, adds broadcast nodes, replaces the authority, and ends it. Only the images remain.
 #   scripts/compose-test.sh [BINARY]      default: target/release/sealcast; it has to be built for Debian 12
-# Without a Docker daemon it starts one of its own (as root), and ends it. Without a registry it makes the base image with
+# If no Docker daemon answers, the script starts one (as root) and ends it. If no registry answers, it makes the base image with
 # debootstrap, under the name that the Dockerfile uses.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,12 +14,12 @@ patience_s=180
 reread_s=6   # nodes read their certificates again every 5 s
 work=$(mktemp -d)
 daemon=""
-bridge=$(ip link show docker0 2>/dev/null || true)   # if it is there before, it stays
+bridge=$(ip link show docker0 2>/dev/null || true)   # a bridge that existed before stays
 
 say() { echo "compose-test: $*"; }
 fail() { echo "compose-test: $*" >&2; exit 1; }
 
-# Where Debian's daemon is, so is its client; another one need not have BuildKit.
+# Debian's client belongs to Debian's daemon; another client on the path may lack BuildKit.
 [ ! -x /usr/bin/docker ] || PATH=/usr/bin:$PATH
 
 [ -x "$binary" ] || fail "$binary is not there: make build"
@@ -93,7 +93,7 @@ say "starting the cluster"
 "${compose[@]}" exec -T lb1 cat /certs/loadbalancer/ca.pem >"$work/ca.pem"
 "${compose[@]}" exec -T control cat /trust/root.pub >"$work/root.pub"
 
-# What a viewer of a stream gets from the balancer on a port.
+# Fetches a path below /live/ through the balancer on a port, as a viewer: get PORT PATH.
 get() {
     curl --silent --show-error --fail --max-time 10 --cacert "$work/ca.pem" \
         --resolve "streaming-cluster.test:$1:127.0.0.1" "https://streaming-cluster.test:$1/live/$2"
@@ -118,7 +118,7 @@ nodes() { "${compose[@]}" exec -T control sealcast node list | grep -c '^b[0-9].
 eight() { [ "$(nodes)" -eq 8 ]; }
 await "eight nodes" eight
 
-# Every node has taken an identity of its own, and a broadcast node has nothing of the others'.
+# All eight nodes have identities of their own. A broadcast node has no files of other roles.
 "${compose[@]}" exec -T broadcast sh -c 'test -z "$(find /certs -type f -not -path "/certs/broadcast/*")"' ||
     fail "a broadcast node sees other roles' secrets"
 say "another authority takes over while it plays"
@@ -127,7 +127,7 @@ old=$(cat "$work/ca.pem")
 certs rotate --dir /certs --step trust
 sleep $reread_s
 certs rotate --dir /certs --step issue
-# The broker reads its files again when it is told to.
+# The broker reads its files again on SIGHUP.
 "${compose[@]}" kill -s HUP mosquitto >/dev/null 2>&1
 sleep $reread_s
 certs rotate --dir /certs --step forget
@@ -140,7 +140,7 @@ for way in "443 demo1" "8443 demo2"; do
     before=$(sequence "$port" "$stream") || fail "viewers who trust the new authority see nothing on port $port"
     await "$stream to go on under the new authority" advances "$port" "$stream" "$before"
 done
-# Nodes that start now have new certificates only, and those that run have to let them in.
+# Nodes that start now have only new certificates, and running nodes have to accept them.
 "${compose[@]}" restart --timeout 5 ingest2 lb2 >"$work/restart.log" 2>&1
 await "demo2 through a balancer that started anew" get 8443 demo2/audio/index.m3u8
 before=$(sequence 443 demo2)

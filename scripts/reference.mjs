@@ -1,13 +1,13 @@
-// Holds two rules: every metric has a text and every text a metric, and docs/reference lists all metrics and URLs. With --write it writes
-// those pages; configuration.md and command-line.md come from `sealcast/src/reference.rs`.
+// Checks two rules: every metric has a description and every description a metric, and docs/reference lists all metrics and URLs. With
+// --write it writes those pages. configuration.md and command-line.md come from `sealcast/src/reference.rs`.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 
 const GENERATED = "This page is generated from the code by `make reference`.";
 const cell = (text) => text.replaceAll("|", "\\|");
 const folders = [...readdirSync("crates").map((name) => `crates/${name}`), "ingest", "broadcast", "loadbalancer", "control"];
-/** Each name, with the kind it is used as and the folder. */
+/** From each metric in use to its kind and folder. */
 const used = new Map();
-/** Each name, with its text. */
+/** From each described metric to its description. */
 const described = new Map();
 for (const folder of folders) {
   const names = readdirSync(`${folder}/src`, { recursive: true }).filter((name) => name.endsWith(".rs"));

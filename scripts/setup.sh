@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that Sealcast is built on, and only those that are missing.
-#   scripts/setup.sh          what `make build` and `make run` need
-#   scripts/setup.sh test     and what `make test` needs besides: real encoders, brokers, players and a browser
-#   scripts/setup.sh obs      and OBS with an X server that needs no screen, for `make obs-test`
-#   scripts/setup.sh bench    and the peers that `make bench` measures against
+# Installs the Debian packages that Sealcast needs, as far as they are missing.
+#   scripts/setup.sh          for `make build` and `make run`
+#   scripts/setup.sh test     also for `make test`: real encoders, brokers, players and browsers
+#   scripts/setup.sh obs      the same, and OBS, for `make obs-test`
+#   scripts/setup.sh bench    the packages of `test`, and the peers that `make bench` measures
 set -euo pipefail
 
 build=(build-essential pkg-config clang libclang-dev cmake nasm
@@ -27,7 +27,7 @@ for tool in cargo node npm; do
     command -v "$tool" >/dev/null || { echo "setup: $tool is missing; install Rust (rustup) and Node.js 20.19 or newer first" >&2; exit 1; }
 done
 
-# The web app's tools need it; Debian 12's own nodejs package is 18.
+# The web app's tools need Node.js 20.19; Debian 12's own nodejs package is 18.
 node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' ||
     { echo "setup: Node.js $(node --version) is too old; install 20.19 or newer" >&2; exit 1; }
 
@@ -45,5 +45,5 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 echo "setup: installing ${missing[*]}"
 "${as_root[@]}" apt-get update -qq
-# Services that Debian would start at once (nginx, mosquitto) are not wanted: tests start their own on free ports.
+# RUNLEVEL=1 keeps Debian from starting services (nginx, mosquitto) at once: tests start their own on free ports.
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
