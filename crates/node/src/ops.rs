@@ -32,7 +32,7 @@ const BYTES_BUCKETS: [f64; 8] = [1e3, 4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6];
 /// Connections to the ops plane at once: a scraper, a probe and some people.
 const CONNECTIONS_MAX: usize = 64;
 
-/// What `/metrics` says of the figures of this crate.
+/// Help texts of this crate's metrics, shown in `/metrics`.
 const HELP: &[(&str, &str)] = &[
     ("broker_connections_refused_total", "Connections that the embedded broker had no room for."),
     ("broker_dropped_total", "Messages dropped because a subscriber did not take them."),
@@ -105,7 +105,7 @@ impl Ops {
         !parts.ready.is_empty() && parts.ready.values().all(|ready| *ready)
     }
 
-    /// Resolves once [`Ops::is_ready`]. Register all parts first: those that come later are not waited for.
+    /// Resolves once [`Ops::is_ready`] is true. Register all parts first: it does not wait for later ones.
     pub async fn became_ready(&self) {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -126,7 +126,7 @@ impl Ops {
         Ok(OpsServer { address: listener.local_addr()?, listener, ops: self.clone() })
     }
 
-    /// The four routes, for whoever serves them elsewhere.
+    /// The four routes, for a caller that serves them elsewhere.
     pub fn router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
@@ -142,7 +142,7 @@ impl Ops {
     }
 }
 
-/// Says whether one part is ready. Dropped, the part is not ready any more.
+/// A part's handle to report whether it is ready. Dropping it makes the part not ready.
 #[derive(Debug)]
 pub struct ReadyFlag {
     ops: Arc<Ops>,
@@ -150,7 +150,7 @@ pub struct ReadyFlag {
 }
 
 impl ReadyFlag {
-    /// Says so.
+    /// Records whether the part is ready, and wakes [`Ops::became_ready`].
     pub fn set(&self, ready: bool) {
         self.ops.lock().ready.insert(self.name.clone(), ready);
         self.ops.changed.notify_waiters();
@@ -211,8 +211,8 @@ async fn status(State(ops): State<Arc<Ops>>) -> impl IntoResponse {
     }))
 }
 
-/// Says what metrics mean: name and text, in the units that the name ends with. A role does so when it is loaded, after its
-/// [`Ops`] was made.
+/// Describes metrics, each by name and text. The end of the name gives the kind: `_total` is a counter, `_seconds` a histogram, all else
+/// a gauge. A role calls this when it loads, after its [`Ops`] was made.
 pub fn describe(help: &[(&'static str, &'static str)]) {
     for (name, text) in help {
         if name.ends_with("_total") {

@@ -1,8 +1,8 @@
 //! The bus: small messages between nodes, over one or several MQTT 5 brokers.
 //!
-//! Owns the connections, their reconnects and the subscriptions. Deliberately does not know topics or payloads (that is
-//! `messages`), and promises little: a message may be lost, repeated or reordered. Whoever needs more has sequence
-//! numbers and HTTP catch-up. With several brokers every message goes to all of them, and readers drop duplicates.
+//! Owns the connections, their reconnects and the subscriptions. Deliberately does not know topics or payloads (that is `messages`), and
+//! promises little: a message may be lost, repeated or reordered. A role that needs more has sequence numbers and HTTP catch-up. With
+//! several brokers every message goes to all of them, and readers drop duplicates.
 
 pub(crate) mod codec;
 pub(crate) mod endpoint;
@@ -48,21 +48,21 @@ pub const SUBSCRIPTIONS_MAX: usize = 512;
 pub const SUBSCRIPTION_MESSAGES_MAX: usize = 2048;
 /// Bytes waiting for one reader.
 pub const SUBSCRIPTION_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long one broker's full queue holds up a message that another may have taken already.
+/// How long a full queue to one broker delays a message that another broker may already have taken.
 const LAG_WAIT_MAX: Duration = Duration::from_millis(100);
-/// Messages waiting for one broker; a broker that is this far behind is skipped while another takes them.
+/// Messages waiting for one broker. A broker that is this far behind is skipped when another takes the message.
 pub const LINK_QUEUE_MESSAGES_MAX: usize = 256;
-/// Topics whose retained message is put back on a broker that lost it: a few for each stream and key.
+/// Topics whose retained message the bus sends again to a broker that lost it: a few for each stream and key.
 pub const OWNED_TOPICS_MAX: usize = 4096;
-/// Bytes of those.
+/// Bytes of the payloads of those messages.
 pub const OWNED_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// First pause before a broker is tried again; half of it at least.
+/// First pause before a broker is tried again; jitter shortens it by up to half.
 pub const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(50);
-/// Longest pause before a broker is tried again.
+/// Longest pause before a broker is tried again; jitter shortens it by up to half.
 pub const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
-/// Longest that [`Bus::publish`] waits for room in a queue, or for a broker that is just reconnecting.
+/// Longest that [`Bus::publish`] waits for room in a queue, or for a broker to reconnect.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(2);
-/// A password file is one line.
+/// Bytes that are read of a password file, which is one line.
 const PASSWORD_BYTES_MAX: u64 = 4096;
 
 /// One message.
@@ -72,7 +72,7 @@ pub struct Message {
     pub topic: String,
     /// At most [`PAYLOAD_BYTES_MAX`] bytes. Empty and retained: the broker forgets the retained message of the topic.
     pub payload: Bytes,
-    /// Sent: keep it for late subscribers. Received: it was kept, and may be old.
+    /// When sent: the broker keeps it for late subscribers. When received: the broker had kept it, and it may be old.
     pub retain: bool,
 }
 
@@ -107,19 +107,19 @@ pub enum BusError {
 /// What a role needs of MQTT.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Sends at QoS 1 to every connected broker. Resolves when at least one connection has taken it.
+    /// Sends at QoS 1 to every connected broker. Resolves when the queue of at least one connection has taken it.
     ///
-    /// The newest retained message of each topic is remembered (also when this fails) and sent again to every broker
-    /// that connects, so that a broker replaced by an empty one is filled by those whose messages it had.
+    /// The bus remembers the newest retained message of each topic (also when this fails) and sends it again to every broker that
+    /// connects. So an empty broker is filled by the nodes that own the messages.
     ///
-    /// What a broker does not allow this user is dropped by the broker, logged and counted
+    /// When a broker does not allow this user a message, it drops the message, and the bus logs and counts it
     /// (`bus_publish_refused_total`); it is no error here.
     ///
     /// # Errors
     /// [`BusError::Unreachable`] after [`PUBLISH_WAIT_MAX`] without a broker; the others at once.
     async fn publish(&self, message: Message) -> Result<(), BusError>;
 
-    /// Subscribes at QoS 1, now and after each reconnect; works while no broker is there.
+    /// Subscribes at QoS 1, now and after each reconnect; works while no broker is connected.
     ///
     /// # Errors
     /// When the filter is not valid, there are too many subscriptions, or the bus is closed.
@@ -129,7 +129,7 @@ pub trait Bus: Send + Sync + 'static {
     fn connected(&self) -> watch::Receiver<usize>;
 }
 
-/// Where the brokers are and how to log in.
+/// Addresses of the brokers, and how to log in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -141,7 +141,7 @@ pub struct Config {
     pub password_file: Option<PathBuf>,
     /// PEM file of the authority that signed the brokers' certificates; needed for `mqtts`. Default: none.
     pub ca: Option<PathBuf>,
-    /// What stands before every topic. Default: `sealcast/v1`.
+    /// Prefix of every topic. Default: `sealcast/v1`.
     pub prefix: String,
 }
 
@@ -159,11 +159,11 @@ impl Default for Config {
 
 /// Starts the bus and returns at once; connections are made and kept in the background until `shutdown`.
 ///
-/// `client_id` is the node's name; a random part is added, so that two processes never push each other out.
-/// `will` is what the brokers publish when this node vanishes without a word.
+/// `client_id` is the node's name; a random part is added, so that two processes never push each other out. `will` is what the brokers
+/// publish when this node vanishes without a DISCONNECT.
 ///
 /// # Errors
-/// When the configuration is not valid: a URL, the password file or the authority file. Never because a broker is away.
+/// When the configuration is not valid: a URL, the password file or the authority file. A broker that is away is no error.
 pub async fn connect(
     config: &Config,
     client_id: &str,
@@ -185,7 +185,7 @@ pub async fn connect(
     let registry = Arc::new(Registry::new());
     let shared =
         Arc::new(Shared { registry, owned: std::sync::Mutex::default(), connected: watch::Sender::new(0), shutdown });
-    // Else there is no line of it before the first connection, and nothing to be alerted by.
+    // Otherwise the metric would not exist before the first connection, and no alert could use it.
     metrics::gauge!("bus_connected_brokers").set(0.0);
     let incarnation: u64 = rand::rng().random();
     let links = endpoints.into_iter().enumerate().map(|(number, endpoint)| {
@@ -228,11 +228,11 @@ fn check(message: &Message) -> Result<(), BusError> {
     Ok(())
 }
 
-/// The way to one broker.
+/// The sending side of one broker's connection.
 struct LinkHandle {
     queue: mpsc::Sender<Outgoing>,
     connected: watch::Receiver<bool>,
-    /// It had no room for [`LAG_WAIT_MAX`]: it is not waited for again until it has.
+    /// Its queue was full for [`LAG_WAIT_MAX`]: messages do not wait for it again until it has room.
     lagging: AtomicBool,
 }
 
@@ -264,13 +264,13 @@ struct MqttBus {
 }
 
 impl MqttBus {
-    /// Gives a message to every connected broker; whether one took it.
+    /// Offers a message to every connected broker; returns whether one took it.
     async fn offer(&self, outgoing: &Outgoing) -> bool {
         let offers = self.links.iter().map(|link| link.offer(outgoing));
         futures_util::future::join_all(offers).await.contains(&true)
     }
 
-    /// Waits for the first connection that takes it.
+    /// Waits until the first connection takes it.
     async fn wait_for_one(&self, outgoing: &Outgoing) -> Result<(), BusError> {
         let mut attempts: FuturesUnordered<_> = self
             .links
@@ -298,7 +298,7 @@ impl Bus for MqttBus {
             return Err(BusError::Closed);
         }
         let topic = message.topic.clone();
-        // Remembered before `connected` is read: a connection reads them in the other order, so one of the two sends it.
+        // Noted before `connected` is read. A connection reads the two in the other order, so at least one of the two sides sends it.
         let outgoing = self.shared.note(message);
         if self.offer(&outgoing).await {
             return Ok(());
@@ -308,7 +308,7 @@ impl Bus for MqttBus {
     }
 
     async fn subscribe(&self, filter: &str) -> Result<Subscription, BusError> {
-        // `$share` and `$SYS` belong to a broker, and what one broker says is not for all.
+        // `$share` and `$SYS` belong to a single broker, and what one broker says does not hold for all.
         if filter.len() > TOPIC_BYTES_MAX || filter.starts_with('$') || !mqtt5_protocol::is_valid_topic_filter(filter) {
             return Err(BusError::InvalidTopic(filter.chars().take(TOPIC_BYTES_MAX).collect()));
         }
