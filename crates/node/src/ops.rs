@@ -40,7 +40,10 @@ const HELP: &[(&str, &str)] = &[
     ("broker_publish_refused_total", "Messages on topics that their sender may not write."),
     ("bus_connected_brokers", "Brokers that this process is connected to."),
     ("bus_link_dropped_total", "Messages not sent because a broker did not take them in time."),
-    ("bus_owned_forgotten_total", "Retained messages that are not said again to an empty broker: there were too many."),
+    (
+        "bus_owned_forgotten_total",
+        "Retained messages that were too many to keep: an empty broker does not get them again.",
+    ),
     ("bus_publish_refused_total", "Messages that a broker refused."),
     ("bus_reader_dropped_total", "Messages dropped because their reader was slow; the oldest go first."),
     ("http_connections", "Open connections, by listener."),
@@ -49,9 +52,12 @@ const HELP: &[(&str, &str)] = &[
     ("process_resident_memory_bytes", "Memory of this process."),
     (
         "tls_certificate_end_seconds",
-        "When the certificates of a node end, the public ones apart, in seconds since 1970.",
+        "When the certificates of a node end, its own and the public ones, in seconds since 1970.",
     ),
-    ("tls_wrong_servers_total", "Servers refused because they are not the node that was meant, by the role that was."),
+    (
+        "tls_wrong_servers_total",
+        "Servers refused because they are not the node that was meant, by the role that was meant.",
+    ),
 ];
 
 type StatusFn = Arc<dyn Fn() -> Value + Send + Sync>;
