@@ -25,7 +25,7 @@ use crate::viewer;
 
 /// Longest TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause after a failed accept, such as for want of file descriptors.
+/// Pause after a failed accept, such as for lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 pub(crate) async fn serve(
@@ -67,9 +67,9 @@ pub(crate) async fn serve(
         });
     }
     drop(listener);
-    // Nobody listens for it when no connection is open.
+    // Nobody listens when no connection is open.
     let _ = stop.send(true);
-    // HTTP/1.1 connections on which nothing is asked end now.
+    // Idle HTTP/1.1 connections end now.
     app.cleanup().await;
     connections.close();
     if tokio::time::timeout(node::http::GRACE, connections.wait()).await.is_err() {
