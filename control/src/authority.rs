@@ -53,7 +53,7 @@ pub(crate) enum Error {
     Seal(#[from] seal::Error),
     #[error(transparent)]
     Refusal(#[from] seal::Refusal),
-    #[error("cannot keep it")]
+    #[error("cannot write to the data directory")]
     File(#[source] anyhow::Error),
 }
 
@@ -95,7 +95,7 @@ impl Authority {
         for entry in std::fs::read_dir(&grants).with_context(|| format!("cannot read {}", grants.display()))? {
             let path = entry?.path();
             if let Err(refusal) = keyring.add_grant(&files::read_bounded(&path)?, now) {
-                tracing::info!(path = %path.display(), %refusal, "a kept grant is of no use any more");
+                tracing::info!(path = %path.display(), %refusal, "a grant on disk is not valid any more, removed");
                 std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             }
         }

@@ -254,7 +254,7 @@ async fn revoke_node(
 ) -> Result<Json<RevokedView>, Refusal> {
     let node = NodeId::new(&name).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
     if node == shared.node.id {
-        let detail = format!("{node} is the control node that you ask: it would not listen to you any more");
+        let detail = format!("{node} is the control node that you ask: after this it would refuse you");
         return Err(Refusal(StatusCode::CONFLICT, detail));
     }
     let revoked = shared.authority.revoke_node(&node, shared.node.clock.wall())?;
@@ -326,12 +326,12 @@ async fn wish(shared: Arc<Shared>, info: NodeInfo, wish: Wish) -> Result<Json<No
     match kept.map_err(anyhow::Error::from).flatten() {
         Ok(is_new) => {
             if is_new {
-                tracing::info!(node = %info.presence.node, ?wish, "the operator's word");
+                tracing::info!(node = %info.presence.node, ?wish, "the operator drained or undrained a node");
             }
             Ok(Json(known(&shared, info.presence.node.as_str())?))
         }
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "a policy is not kept");
+            tracing::error!(error = format!("{error:#}"), "a change of the policy could not be written");
             Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))
         }
     }

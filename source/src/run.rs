@@ -87,7 +87,7 @@ impl Source {
                         error = format!("{error:#}"),
                         pause_ms = pause.as_millis(),
                         pause_ms_max = BACKOFF_MAX.as_millis(),
-                        "not publishing: tried again after a pause, and then after longer ones, until it is stopped"
+                        "not publishing: tries again after a pause, which grows up to a limit, until it is stopped"
                     );
                     wait_until(monotonic() + pause, shutdown);
                     pause = (pause * 2).min(BACKOFF_MAX);

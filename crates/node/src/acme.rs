@@ -215,7 +215,7 @@ impl Acme {
         let identifiers: Vec<Identifier> = self.config.names.iter().cloned().map(Identifier::Dns).collect();
         let names = self.config.names_text();
         let order = account.new_order(&NewOrder::new(&identifiers)).await;
-        let mut order = order.with_context(|| format!("the server takes no order for {names}"))?;
+        let mut order = order.with_context(|| format!("the server refused an order for {names}"))?;
         self.answer(&mut order).await?;
         let retries = RetryPolicy::new().timeout(CHECK_WAIT_MAX);
         match order.poll_ready(&retries).await {
@@ -231,9 +231,12 @@ impl Acme {
         let mut params = CertificateParams::new(self.config.names.clone())?;
         params.distinguished_name = DistinguishedName::new();
         let request = params.serialize_request(&key)?;
-        order.finalize_csr(request.der()).await.with_context(|| format!("the server signs nothing for {names}"))?;
+        order
+            .finalize_csr(request.der())
+            .await
+            .with_context(|| format!("the server refused to sign a certificate for {names}"))?;
         let chain = order.poll_certificate(&retries).await;
-        let chain = chain.with_context(|| format!("the certificate of {names} did not come"))?;
+        let chain = chain.with_context(|| format!("the server did not deliver the certificate of {names}"))?;
         Ok((chain, zeroize::Zeroizing::new(key.serialize_pem())))
     }
 
@@ -265,7 +268,7 @@ impl Acme {
     async fn answer(&self, order: &mut Order) -> Result<()> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization.context("the server does not say what it wants to know")?;
+            let mut authorization = authorization.context("the server does not say what it wants to check")?;
             let name = authorization.identifier().to_string();
             match authorization.status {
                 AuthorizationStatus::Valid => continue,

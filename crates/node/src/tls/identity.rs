@@ -235,7 +235,7 @@ impl Identity {
             Err(error) => {
                 let error = format!("{error:#}");
                 if complaint.as_ref() != Some(&error) {
-                    tracing::warn!(node = %self.node, error, "new certificates are of no use; those from before stay");
+                    tracing::warn!(node = %self.node, error, "new certificates cannot be used; the old ones stay in use");
                 }
                 *complaint = Some(error);
             }

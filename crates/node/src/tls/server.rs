@@ -132,11 +132,11 @@ impl ServerCheck {
             tracing::warn!(
                 expected = label(expected),
                 count,
-                "more servers were refused that are not the ones that were meant"
+                "more servers were refused: the connections were meant for others"
             );
         }
         if refused.is_first(kind, now) {
-            tracing::warn!(reason = %wrong, "a server was refused: another one was meant");
+            tracing::warn!(reason = %wrong, "a server was refused: the connection was meant for another one");
         }
     }
 }
