@@ -1,4 +1,4 @@
-//! The root key and what it signs: grants and the revocation list, kept in files so that a restart says the same.
+//! The root key and what it signs: grants and the revocation list. All are kept in files, so that a restart changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use seal::{Grant, KeyId, Keyring, RevocationList, RootKey, StreamPattern};
 
 /// File of the root key's seed; mode 0600.
 const ROOT_KEY_FILE: &str = "root.key";
-/// File of the root public key: what other nodes are given.
+/// File of the root public key, which the other nodes get.
 const ROOT_PUBLIC_FILE: &str = "root.pub";
 /// File of the revocation list in force.
 const REVOCATIONS_FILE: &str = "revocations.cose";
 /// Directory of the grants, a file each.
 const GRANTS_DIRECTORY: &str = "grants";
-/// A grant begins a little before it was asked for: nodes' clocks differ.
+/// A grant is valid from this long before its request, because nodes' clocks differ.
 const BACKDATE: Duration = Duration::from_secs(60);
 
 /// A grant, for display.
@@ -53,30 +53,29 @@ pub(crate) enum Error {
     Seal(#[from] seal::Error),
     #[error(transparent)]
     Refusal(#[from] seal::Refusal),
-    #[error("cannot keep it")]
+    #[error("cannot write to the data directory")]
     File(#[source] anyhow::Error),
 }
 
-/// What revoking a node came to.
+/// Result of revoking a node.
 pub(crate) struct RevokedNode {
-    /// The list in force, as it travels.
+    /// The signed list in force.
     pub(crate) list: Bytes,
     /// The node's keys that had a grant until now.
     pub(crate) keys: Vec<KeyId>,
 }
 
-/// The authority.
 pub(crate) struct Authority {
     directory: PathBuf,
     cluster: ClusterId,
     root: RootKey,
     validity: Duration,
-    /// Grants and revocations in force, read as every other node reads them.
+    /// Grants and revocations in force, verified as every other node verifies them.
     keyring: Mutex<Keyring>,
 }
 
 impl Authority {
-    /// Reads what was kept, or makes a new root key.
+    /// Reads the files of an earlier start, or makes a new root key.
     pub(crate) fn load(directory: &Path, cluster: &ClusterId, grant_days: u16) -> anyhow::Result<Self> {
         let root = root_key(&directory.join(ROOT_KEY_FILE))?;
         let public = root.public_key()?;
@@ -96,7 +95,7 @@ impl Authority {
         for entry in std::fs::read_dir(&grants).with_context(|| format!("cannot read {}", grants.display()))? {
             let path = entry?.path();
             if let Err(refusal) = keyring.add_grant(&files::read_bounded(&path)?, now) {
-                tracing::info!(path = %path.display(), %refusal, "a kept grant is of no use any more");
+                tracing::info!(path = %path.display(), %refusal, "a grant on disk is not valid any more, removed");
                 std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             }
         }
@@ -132,7 +131,7 @@ impl Authority {
             if keyring.revoked().any(|revoked| *revoked == key) {
                 return Err(Error::Revoked(key));
             }
-            // One that is renewed takes no further place.
+            // A key that is renewed takes no further place.
             let others = keyring.keys_of(&grant.node, now).filter(|other| *other != key).count();
             if others >= GRANTS_PER_NODE_MAX {
                 return Err(Error::TooManyKeys { node: grant.node, keys: others });
@@ -154,8 +153,8 @@ impl Authority {
         })
     }
 
-    /// Revokes a node: its certificate opens nothing here any more, and none of its keys counts, here or on any node. It may
-    /// never have been seen, and it may be revoked again.
+    /// Revokes a node: control refuses its certificate, and neither control nor any other node accepts its keys any more. The node may
+    /// never have been seen. Revoking it again is no error.
     pub(crate) fn revoke_node(&self, node: &NodeId, now: UnixMillis) -> Result<RevokedNode, Error> {
         self.with(|keyring| {
             let its = |keyring: &Keyring| -> Vec<KeyId> {
@@ -178,7 +177,7 @@ impl Authority {
         self.with(|keyring| keyring.is_node_revoked(node))
     }
 
-    /// The next revocation list: the one in force, and these. It is on disk before it counts.
+    /// Makes the next revocation list: the one in force, and `more`. It is on disk before it takes effect.
     fn extend_list(
         &self,
         keyring: &mut Keyring,
@@ -196,7 +195,7 @@ impl Authority {
         Ok(signed)
     }
 
-    /// The list is what counts; a grant's file that stays is cleared at the next start.
+    /// Removes the file of a grant. The list is what counts; a file that stays is removed at the next start.
     fn remove_grant(&self, key: KeyId) {
         if let Err(error) = std::fs::remove_file(self.grant_path(key)) {
             tracing::warn!(%key, %error, "the grant of a revoked key stays on disk for now");
@@ -207,7 +206,7 @@ impl Authority {
         self.directory.join(GRANTS_DIRECTORY).join(format!("{key}.cose"))
     }
 
-    /// Grants in force, as they travel, by key.
+    /// Signed grants in force, by key.
     pub(crate) fn grants(&self) -> BTreeMap<String, Bytes> {
         self.with(|keyring| keyring.grants().map(|(key, raw)| (key.to_string(), raw.clone())).collect())
     }
@@ -229,7 +228,7 @@ impl Authority {
         })
     }
 
-    /// The revocation list in force, as it travels.
+    /// The signed revocation list in force.
     pub(crate) fn revocations(&self) -> Option<Bytes> {
         self.with(|keyring| keyring.revocations().map(|(_, raw)| raw.clone()))
     }

@@ -15,7 +15,7 @@ pub struct Config {
     pub data_listen: SocketAddr,
     /// How long a grant is valid, in days, 1 to 3650; ingests renew theirs in time. Default: 7.
     pub grant_days: u16,
-    /// Streams that are made at the start when they are not there. In the file: `[[streams]]` at its top level.
+    /// Streams that control makes at the start if they do not exist. In the file: `[[streams]]` at its top level.
     #[serde(skip)]
     pub streams: Vec<StreamConfig>,
 }
@@ -45,7 +45,7 @@ pub struct StreamConfig {
     /// Name of the stream.
     #[schemars(with = "String")]
     pub name: StreamId,
-    /// Its key, 8 to 128 characters out of `[A-Za-z0-9._-]`. Default: one is drawn, and kept.
+    /// Its key, 8 to 128 characters out of `[A-Za-z0-9._-]`. Default: control draws one at random, and keeps it.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub key: Option<Redacted<String>>,

@@ -1,8 +1,8 @@
 //! The control role: the authority of a cluster.
 //!
-//! Owns the root key, the grants and the revocation list that it signs, the catalogue of streams and their keys, and the
-//! listener on which ingests ask for grants and operators administer. Deliberately out of the way of media: while control is
-//! down, everything that is granted goes on.
+//! Owns the root key, the grants and the revocation list that it signs, the catalogue of streams and their keys, and the listener on
+//! which ingests ask for grants and operators administer the cluster. Deliberately out of the way of media: while control is down,
+//! everything that is granted goes on.
 
 mod authority;
 mod config;
@@ -114,7 +114,7 @@ impl Control {
     }
 }
 
-/// A configured stream is made, or brought to the configured key; without one it keeps the key it has.
+/// Makes a configured stream, or sets its key to the configured one. Without a configured key, an existing stream keeps its own.
 async fn configure(catalogue: &Catalogue, stream: &StreamConfig, node: &node::Context) -> anyhow::Result<()> {
     let key = stream.key.as_ref().map(|key| StreamKey::new(key.expose())).transpose()?;
     match (catalogue.find_stream(&stream.name).await?, key) {
@@ -130,7 +130,7 @@ async fn configure(catalogue: &Catalogue, stream: &StreamConfig, node: &node::Co
 }
 
 impl Shared {
-    /// Says every grant and the revocation list on the bus; the bus says them again to a broker that was replaced.
+    /// Publishes every grant and the revocation list on the bus, which publishes them again to a broker that was replaced.
     async fn publish_standing(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut connected = self.node.bus.connected();
         tokio::select! {

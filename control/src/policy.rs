@@ -1,4 +1,5 @@
-//! The operator's word about nodes: which ones take no new viewers and own no streams. Kept on disk, said on the bus every 2 s.
+//! The policy: which nodes the operator has drained, so that they take no new viewers and own no streams. Kept on disk, published every 2
+//! s.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ const DRAINED_MAX: usize = cluster::NODES_MAX;
 pub(crate) struct Standing {
     path: PathBuf,
     policy: Mutex<Policy>,
-    /// Held while the file is written, so that whoever reads the policy does not wait for a disk.
+    /// Held while the file is written, so that readers of the policy do not wait for the disk.
     writing: Mutex<()>,
     changed: Notify,
 }
@@ -58,10 +59,10 @@ impl Standing {
         self.lock().drained.contains(node)
     }
 
-    /// Drains a node, or takes that back. Blocks for the disk. Says whether that changed anything.
+    /// Drains a node, or undrains it. Blocks for the disk. Returns whether that changed anything.
     ///
     /// # Errors
-    /// When it cannot be kept: then nothing has changed.
+    /// When the policy cannot be written: then nothing has changed.
     pub(crate) fn wish(&self, node: &NodeId, wish: Wish, now: UnixMillis) -> Result<bool> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = self.lock().clone();
@@ -85,7 +86,7 @@ impl Standing {
     }
 }
 
-/// Says the policy at once when it changes, and every 2 s, until `shutdown`.
+/// Publishes the policy at once when it changes, and every 2 s, until `shutdown`.
 pub(crate) async fn say(shared: &Shared, shutdown: &CancellationToken) -> Result<()> {
     let mut ticks = tokio::time::interval(cluster::policy::INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

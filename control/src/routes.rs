@@ -112,7 +112,7 @@ async fn only(State(roles): State<&'static [Role]>, request: Request, next: Next
     }
 }
 
-/// Lets no revoked node pass: its certificate is as good as before.
+/// Refuses revoked nodes: their certificates still verify.
 async fn not_revoked(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.node.as_ref());
     match peer {
@@ -158,11 +158,11 @@ struct StreamView {
     key: String,
     created_at: i64,
     session: Option<SessionInfo>,
-    /// What comes in at the ingest that has the stream; none when no ingest said so lately.
+    /// The input report of the ingest that has the stream; `None` when there is no fresh one.
     input: Option<InputReport>,
-    /// What comes in at those that stand by.
+    /// The input reports of the ingests that stand by.
     standby: Vec<InputReport>,
-    /// Nodes that hold it now; fewer than `session.replicas`, and it is degraded.
+    /// Nodes that hold it now; the stream is degraded when these are fewer than `session.replicas`.
     holders: usize,
 }
 
@@ -240,7 +240,7 @@ async fn revoke_key(State(shared): State<Arc<Shared>>, Path(key): Path<String>) 
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What became of a node.
+/// Answer to the revocation of a node.
 #[derive(Serialize)]
 struct RevokedView {
     node: NodeId,
@@ -254,7 +254,7 @@ async fn revoke_node(
 ) -> Result<Json<RevokedView>, Refusal> {
     let node = NodeId::new(&name).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
     if node == shared.node.id {
-        let detail = format!("{node} is the control node that you ask: it would not listen to you any more");
+        let detail = format!("{node} is the control node that you ask: after this it would refuse you");
         return Err(Refusal(StatusCode::CONFLICT, detail));
     }
     let revoked = shared.authority.revoke_node(&node, shared.node.clock.wall())?;
@@ -280,7 +280,7 @@ async fn list_nodes(State(shared): State<Arc<Shared>>) -> Json<Vec<NodeInfo>> {
     Json(nodes(&shared))
 }
 
-/// A node that is there, or was a while ago.
+/// Finds a node that is present, or was a while ago.
 fn known(shared: &Shared, name: &str) -> Result<NodeInfo, Refusal> {
     let found = nodes(shared).into_iter().find(|info| info.presence.node.as_str() == name);
     found.ok_or_else(|| {
@@ -293,7 +293,7 @@ async fn show_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>) 
     Ok(Json(known(&shared, &name)?))
 }
 
-/// A broadcast node that is known: others have nothing to drain.
+/// Finds a broadcast node that is present, or was a while ago: other roles have nothing to drain.
 fn broadcast_node(shared: &Shared, name: &str) -> Result<NodeInfo, Refusal> {
     let info = known(shared, name)?;
     if info.presence.role == Role::Broadcast {
@@ -326,12 +326,12 @@ async fn wish(shared: Arc<Shared>, info: NodeInfo, wish: Wish) -> Result<Json<No
     match kept.map_err(anyhow::Error::from).flatten() {
         Ok(is_new) => {
             if is_new {
-                tracing::info!(node = %info.presence.node, ?wish, "the operator's word");
+                tracing::info!(node = %info.presence.node, ?wish, "the operator drained or undrained a node");
             }
             Ok(Json(known(&shared, info.presence.node.as_str())?))
         }
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "a policy is not kept");
+            tracing::error!(error = format!("{error:#}"), "a change of the policy could not be written");
             Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))
         }
     }

@@ -1,4 +1,4 @@
-//! What control knows of the cluster by listening: nodes, and the sessions of streams. For display only.
+//! What control learns about the cluster from the bus: nodes, and the sessions of streams. For display only.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,10 +18,9 @@ const SESSIONS_MAX: usize = 10_000;
 /// Ingests of one stream whose reports are kept.
 const INGESTS_MAX: usize = 8;
 
-/// A report of what comes in is shown for this long: they come every 2 s.
+/// An input report is shown for this long; ingests send one every 2 s.
 const REPORT_SHOWN: Duration = Duration::from_secs(10);
 
-/// The view.
 #[derive(Default)]
 pub(crate) struct View {
     state: Mutex<State>,
@@ -31,11 +30,11 @@ pub(crate) struct View {
 struct State {
     members: Membership,
     sessions: BTreeMap<StreamId, SessionInfo>,
-    /// What comes in at each ingest, and when that was heard.
+    /// The input report of each ingest, and when it was heard.
     inputs: BTreeMap<StreamId, BTreeMap<NodeId, (Duration, InputReport)>>,
 }
 
-/// What the operator has said of a node.
+/// What the operator has decided about a node.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
 pub(crate) struct OperatorState {
     /// It takes no viewers and no streams.
@@ -50,14 +49,14 @@ pub(crate) struct NodeInfo {
     health: &'static str,
     #[serde(flatten)]
     operator: OperatorState,
-    /// Share of what is scarcest on it that is left, 0 to 1: of its cores, and of its egress where that is configured.
+    /// What is left of its scarcest resource, 0 to 1: of its cores, or of its egress where that is configured.
     headroom: f64,
     #[serde(flatten)]
     pub(crate) presence: Presence,
 }
 
 impl NodeInfo {
-    /// It takes viewers and streams.
+    /// Whether it takes viewers and streams.
     pub(crate) fn is_usable(&self) -> bool {
         self.health == "online" && !self.operator.drained && !self.operator.revoked
     }
@@ -72,20 +71,20 @@ impl View {
         self.with(|state| state.sessions.get(stream).cloned())
     }
 
-    /// What comes in of a stream, as ingests said lately; the one that has it comes first.
+    /// Fresh input reports of a stream; the ingest that has its publisher comes first.
     pub(crate) fn inputs(&self, stream: &StreamId, now: Now) -> Vec<InputReport> {
         let mut reports: Vec<InputReport> = self.with(|state| {
             let known = state.inputs.get(stream).into_iter().flat_map(BTreeMap::values);
             known.filter(|(heard, _)| is_fresh(*heard, now)).map(|(_, report)| report.clone()).collect()
         });
         reports.sort_by_key(|report| (report.standby, report.connected_at.is_none(), std::cmp::Reverse(report.at)));
-        // Of two ingests without a publisher, one says all there is to be said.
+        // The list ends before the first ingest without a publisher. When none has one, a single report says all there is to say.
         let first_away = reports.iter().position(|report| report.connected_at.is_none()).unwrap_or(reports.len());
         reports.truncate(first_away.max(1));
         reports
     }
 
-    /// How many of the nodes that are there hold a stream.
+    /// How many nodes that are not offline hold a stream.
     pub(crate) fn holders(&self, stream: &StreamId, now: Now) -> usize {
         self.with(|state| {
             let online = state.members.members().filter(|member| state.members.health(member, now) != Health::Offline);
@@ -93,7 +92,7 @@ impl View {
         })
     }
 
-    /// All nodes, by name, with the operator's word on each.
+    /// All nodes, by name, with the operator's decision about each.
     pub(crate) fn nodes(&self, operator: impl Fn(&NodeId) -> OperatorState, now: Now) -> Vec<NodeInfo> {
         self.with(|state| {
             let info = |member: &cluster::Member| NodeInfo {
@@ -170,7 +169,7 @@ fn is_fresh(heard: Duration, now: Now) -> bool {
     now.elapsed.saturating_sub(heard) <= REPORT_SHOWN
 }
 
-/// Keeps the view from the bus until `shutdown`.
+/// Updates the view from the bus until `shutdown`.
 pub(crate) async fn follow(shared: Arc<Shared>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let node = &shared.node;
     let mut presences = node.bus.subscribe(&node.prefix.filter("nodes/+")).await?;

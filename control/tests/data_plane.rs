@@ -1,4 +1,4 @@
-//! The control node over real mutual TLS and a real bus: who may do what, and what it says to the cluster.
+//! The control node over real mutual TLS and a real bus: what each role may do, and what control tells the cluster.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 use std::net::SocketAddr;
@@ -234,7 +234,7 @@ async fn revoked_node_gets_nothing_for_its_certificate_and_its_seals_count_nowhe
     keyring.apply_revocations(&list.payload).unwrap();
     assert!(keyring.grant(&first.key_id()).is_none() && keyring.add_grant(&grant, now).is_err());
 
-    // The thief makes another key, and the certificate is as good as before.
+    // The thief makes another key, and the certificate still verifies.
     let (status, why) = ask(&stolen, &SealingKey::generate().unwrap()).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(String::from_utf8_lossy(&why).contains("node i1 is revoked"), "{why:?}");

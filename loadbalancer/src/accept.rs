@@ -55,9 +55,9 @@ pub(crate) async fn serve(
         });
     }
     drop(acceptor);
-    // Nobody listens for it when no connection is open.
+    // No connection listens when none is open.
     let _ = stop.send(true);
-    // HTTP/1.1 connections on which nothing is asked end now.
+    // Idle HTTP/1.1 connections end now.
     app.cleanup().await;
     connections.close();
     if tokio::time::timeout(node::http::GRACE, connections.wait()).await.is_err() {

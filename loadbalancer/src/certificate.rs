@@ -1,8 +1,8 @@
-//! Which certificates are a node's, as a handshake that was bound to the node has shown.
+//! The certificates that a node has shown in a handshake that is bound to the node.
 //!
-//! Pingora takes no verifier of ours: it checks chain and name of a connection, and tells the digest of the certificate. So a
-//! request goes over a connection of Pingora's only if the node has shown the same certificate in a handshake of ours, which is
-//! bound to its role and name ([`node::tls::Server`]). Probes make one at the start; another follows when a node shows a new one.
+//! Pingora takes no verifier of ours: it checks chain and name of a connection, and reports the digest of the certificate. So a request
+//! goes over a connection of Pingora's only if the node has shown the same certificate in a handshake of ours, which is bound to its role
+//! and name ([`node::tls::Server`]). Probes make one at the start; another follows when a node shows a new certificate.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use crate::members::Target;
 /// Longest handshake to learn a node's new certificate; a request waits for it.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Certificates of a node that are remembered: connections outlast a renewal, and show the certificate that they began with.
+/// Certificates remembered for a node: connections outlast a renewal, and keep the certificate that they began with.
 const REMEMBERED_MAX: usize = 4;
 
 /// The certificates that a node has shown, the newest last.
@@ -29,7 +29,7 @@ const REMEMBERED_MAX: usize = 4;
 pub(crate) struct Certificates {
     /// SHA-256 of each.
     shown: Mutex<VecDeque<Vec<u8>>>,
-    /// Requests that see a new certificate at the same time cause one handshake.
+    /// Held during a handshake: requests that see a new certificate at the same time cause only one.
     learning: tokio::sync::Mutex<()>,
 }
 
@@ -62,7 +62,7 @@ pub(crate) async fn connect(target: &Target, identity: &Identity) -> anyhow::Res
     Ok(stream)
 }
 
-/// Whether a connection on which a certificate of this SHA-256 was shown leads to the node.
+/// Whether a connection leads to the node, by the SHA-256 of the certificate that its server has shown.
 pub(crate) async fn is_of_node(shown: &[u8], target: &Target, identity: &Identity) -> bool {
     let known = target.line.certificates();
     if known.contain(shown) {
@@ -72,7 +72,7 @@ pub(crate) async fn is_of_node(shown: &[u8], target: &Target, identity: &Identit
     if known.contain(shown) {
         return true;
     }
-    // What it says is in the log: the verifier's own line.
+    // The verifier logs why a handshake fails.
     let learned = tokio::time::timeout(PROOF_TIMEOUT, connect(target, identity)).await;
     matches!(learned, Ok(Ok(_))) && known.contain(shown)
 }

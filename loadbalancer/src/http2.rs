@@ -1,7 +1,7 @@
-//! A viewer's HTTP/2 connection: Pingora's session for each request, in the order of their priorities.
+//! A viewer's HTTP/2 connection: a session of Pingora's for each request, with the responses in the order of their priorities.
 //!
-//! Pingora's own loop spawns the requests where nothing can be put around them. Here each is [`Gated`], so that the responses
-//! of a connection go by urgency (RFC 9218): the proxy's filters say when a response begins and what it hands over.
+//! Pingora's own loop spawns the requests itself, and nothing can be put around them. Here each is [`Gated`], so that the responses of a
+//! connection go by urgency (RFC 9218): the proxy's filters say when a response begins and what it hands over.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -25,12 +25,12 @@ use crate::viewer;
 const STREAMS_MAX: u32 = 128;
 /// Longest header block in bytes; browsers add cookies.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
-/// What may wait in HTTP/2's memory to be sent on one stream, in bytes: what was ahead when the response got its turn, and all
-/// that Pingora hands over at once (4 frames from the node). So a turn is never left with half of that handed over.
+/// Most bytes that HTTP/2 buffers for one stream: what was ahead when the response got its turn, and all that Pingora hands over at once
+/// (4 frames from the node). So a response never leaves its turn with half of that handed over.
 const SEND_BUFFER_BYTES_MAX: usize = AHEAD_BYTES_MAX + 6 * SLICE_BYTES_MAX;
 /// Streams a viewer may have reset before we have looked at them (CVE-2023-44487, "rapid reset").
 const PENDING_RESETS_MAX: usize = 20;
-/// Requests that are refused before they reach the proxy, on one connection.
+/// Most requests of one connection that are refused before they reach the proxy; one more ends the connection.
 const MALFORMED_MAX: usize = 32;
 /// Longest wait for the viewer's preface.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,14 +38,14 @@ const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// must not hold its place. Pingora does the same for HTTP/1.1.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Serves a connection until the viewer ends it, it is unused, or `stopping`: then until its requests have ended.
+/// Serves a connection until the viewer ends it, it is idle, or `stopping` changes; in the last case until its requests have ended.
 pub(crate) async fn serve(transport: Transport, app: &Arc<HttpProxy<Balancer>>, mut stopping: watch::Receiver<bool>) {
     let digest = Arc::new(transport.digest());
     let viewer = viewer::current().expect("a connection is served in its scope");
     let driver = Driver { records: transport.records(), order: Connection::default() };
     let handshake = driver.drive(server::handshake(Box::new(transport), Some(options())));
     let Ok(Ok(mut http2)) = tokio::time::timeout(PREFACE_TIMEOUT, handshake).await else { return };
-    // Requests that are under way when the connection ends find it out themselves, and cancel what they asked for.
+    // Requests under way when the connection ends notice that themselves, and cancel what they asked of nodes.
     let mut requests = JoinSet::new();
     let mut malformed = 0;
     let mut ending = false;
@@ -76,14 +76,14 @@ pub(crate) async fn serve(transport: Transport, app: &Arc<HttpProxy<Balancer>>, 
     requests.detach_all();
 }
 
-/// Sends what the protocol has written, in one call of the operating system for all that a pass makes.
+/// Sends what the protocol has written: all that one pass makes, in one system call.
 struct Driver {
     records: node::http::Transport,
     order: Connection,
 }
 
 impl Driver {
-    /// Runs what drives the protocol.
+    /// Runs a future that drives the protocol, and sends after each poll.
     async fn drive<F: Future>(&self, protocol: F) -> F::Output {
         let mut protocol = pin!(protocol);
         poll_fn(|cx| {

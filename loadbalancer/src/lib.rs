@@ -1,9 +1,9 @@
-//! The load balancer: what viewers connect to. It ends their TLS, keeps each on one broadcast node while that node is
-//! there, and sends a request that a node failed to another, so that the viewer never sees the failure.
+//! The load balancer, which viewers connect to. It terminates their TLS, keeps each viewer on one broadcast node while that node is
+//! there, and sends a request that failed at one node to another, so that the viewer never sees the failure.
 //!
 //! Owns the public listener and the choice of node per request. A viewer carries a keyed token ([`sticky`]), so any number of balancers
-//! can stand side by side without state that they share. Who carries none stays on the node of its connection ([`viewer`]), then on that
-//! of its address. Built on Pingora's proxy; the accept loop and the life cycle are ours (see [`accept`]).
+//! can work side by side without shared state. A viewer without a token stays on the node of its connection ([`viewer`]), then on that of
+//! its address. Built on Pingora's proxy; the accept loop and the life cycle are ours (see [`accept`]).
 
 mod accept;
 mod certificate;
@@ -30,18 +30,18 @@ use crate::proxy::Balancer;
 use crate::sticky::StickyKey;
 use crate::upstream::Trust;
 
-/// What `/metrics` says of this role's figures.
+/// Help texts of this role's metrics, shown in `/metrics`.
 const HELP: &[(&str, &str)] = &[
     ("loadbalancer_connections_refused_total", "Viewers' connections that there was no room for."),
     ("loadbalancer_failed_requests_total", "Requests that no node answered."),
-    ("loadbalancer_handshakes_failed_total", "TLS handshakes of viewers that came to nothing."),
+    ("loadbalancer_handshakes_failed_total", "TLS handshakes of viewers that failed."),
     ("loadbalancer_policy_malformed_total", "Policies on the bus that could not be read."),
     (
         "loadbalancer_presence_malformed_total",
         "Presences on the bus that could not be read, or spoke for another node.",
     ),
-    ("loadbalancer_probes_missed_total", "Probes of nodes that nothing came back for in time, by node."),
-    ("loadbalancer_refused_full_total", "New viewers refused because all nodes send what they can."),
+    ("loadbalancer_probes_missed_total", "Probes that a node did not answer in time, by node."),
+    ("loadbalancer_refused_full_total", "New viewers refused because all nodes send as much as they can."),
     ("loadbalancer_requests_total", "Viewers' requests, by class of status."),
     ("loadbalancer_retries_total", "Requests sent to another node after one had failed."),
     ("loadbalancer_upstream_failures_total", "Requests that a node failed before it answered, by node."),

@@ -1,8 +1,8 @@
 //! The connections to one node, so that they can be cut.
 //!
-//! A process that is frozen keeps its connections: what waits there would wait until HTTP/2's pings give up, ten seconds later.
-//! Pingora makes its connections through [`Dial`], which keeps a second descriptor of each socket; shutting that down is, to
-//! Pingora, a node that died, and requests without an answer go to another.
+//! A frozen process keeps its connections: what waits there would wait until HTTP/2's pings give up, ten seconds later. Pingora makes its
+//! connections through [`Dial`], which keeps a second descriptor of each socket. Shutting that down looks to Pingora like a node that
+//! died, so requests without an answer go to another.
 
 use std::net::{Shutdown, TcpStream as Twin};
 use std::os::fd::AsFd as _;
@@ -26,13 +26,13 @@ use crate::upstream::CONNECT_TIMEOUT;
 #[derive(Debug)]
 pub(crate) struct Line {
     clock: Clock,
-    /// Monotonic time of the last word of the node, in milliseconds.
+    /// Monotonic time when the node was last heard, in milliseconds.
     heard_ms: AtomicU64,
     certificates: Certificates,
     open: Mutex<Vec<Weak<Socket>>>,
 }
 
-/// One connection: gone when Pingora closes it.
+/// The second descriptor of one connection; gone when Pingora closes the connection.
 #[derive(Debug, Default)]
 struct Socket(Mutex<Option<Twin>>);
 
@@ -48,22 +48,22 @@ impl Line {
         Self { clock, heard_ms: AtomicU64::new(0), certificates: Certificates::default(), open: Mutex::default() }
     }
 
-    /// What the node has shown that it is the node.
+    /// The certificates with which the node has proved its identity.
     pub(crate) const fn certificates(&self) -> &Certificates {
         &self.certificates
     }
 
-    /// The node said something.
+    /// Notes that the node has answered.
     pub(crate) fn heard(&self) {
         self.heard_ms.store(millis(self.clock.elapsed()), Ordering::Relaxed);
     }
 
-    /// Whether the node has said something since then.
+    /// Whether the node has answered since then.
     pub(crate) fn was_heard_since(&self, then: Duration) -> bool {
         self.heard_ms.load(Ordering::Relaxed) > millis(then)
     }
 
-    /// Ends all connections: whoever waits there finds out now.
+    /// Ends all connections, so that requests that wait there fail now.
     pub(crate) fn cut(&self) {
         let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
         for socket in open.iter().filter_map(Weak::upgrade) {
@@ -76,7 +76,7 @@ impl Line {
 
     fn opened(&self, socket: &Arc<Socket>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        // So there are never more than there are connections, and one.
+        // So the list is at most one longer than the number of open connections.
         open.retain(|socket| socket.strong_count() > 0);
         open.push(Arc::downgrade(socket));
     }
@@ -119,7 +119,7 @@ impl Tracing for Dial {
     fn on_connected(&self) {}
 
     fn on_disconnected(&self) {
-        // As long as there is a second descriptor, the node is not told that the connection has ended.
+        // While a second descriptor is open, the node does not see the end of the connection.
         drop(self.socket.take());
     }
 

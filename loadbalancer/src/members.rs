@@ -1,4 +1,4 @@
-//! The broadcast nodes behind the balancer: the cluster's view, kept from the bus, with each node's address resolved.
+//! The broadcast nodes behind the balancer: the view of the cluster that the bus gives, with each node's address resolved.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ use tokio::task::JoinSet;
 use crate::line::Line;
 use crate::upstream::Door;
 
-/// Longest wait for a node's name to resolve: less than a presence, so that at most one look-up of a node is under way.
+/// Longest wait for a node's name to resolve: shorter than the interval of presences, so that at most one look-up of a node is under way.
 const RESOLVE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Look-ups at once; a node that is passed over says its address again in 2 s.
+/// Look-ups at once; a node that is left out publishes its address again in 2 s.
 const LOOK_UPS_MAX: usize = 64;
 
 /// A broadcast node that a request can be sent to.
@@ -50,10 +50,10 @@ impl Place {
 /// Which nodes a request may be sent to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Among {
-    /// Any: whoever does not have the stream pulls it.
+    /// Any node: one without the stream pulls it.
     #[default]
     All,
-    /// Those that own the stream.
+    /// Nodes that own the stream.
     Owners,
 }
 
@@ -67,7 +67,7 @@ struct State {
 /// The view, shared by all requests. The lock is held for one selection, never across an await.
 pub(crate) struct Members {
     state: Mutex<State>,
-    /// Where viewers without a token sit.
+    /// Seats of viewers without a token.
     seats: Mutex<Seats>,
     clock: Clock,
 }
@@ -81,7 +81,7 @@ impl Members {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The best node for a viewer that has not been tried yet.
+    /// The best of the nodes that have not been tried yet for this viewer.
     pub(crate) fn pick(&self, viewer: Viewer<'_>, among: Among, tried: &[NodeId]) -> Option<Target> {
         let now = self.clock.now();
         let owns = |presence: &Presence| viewer.stream.is_some_and(|stream| presence.streams.contains(stream));
@@ -121,7 +121,7 @@ impl Members {
         self.with(|state| placement::is_full(&state.view, state.policy.policy(now), now))
     }
 
-    /// The nodes to probe: all that may be there.
+    /// The nodes to probe: all that are not offline.
     pub(crate) fn probed_nodes(&self) -> Vec<Target> {
         let now = self.clock.now();
         self.with(|state| {
@@ -132,7 +132,7 @@ impl Members {
         })
     }
 
-    /// A node was probed. Of one that has fallen silent all connections are cut: what waits there goes to others.
+    /// Takes in the result of a probe. A miss of a suspect node cuts all connections to it, so that what waits there goes to others.
     pub(crate) fn probed(&self, target: &Target, probe: Probe) {
         let now = self.clock.now();
         let (is_news, health) = self.with(|state| {
@@ -157,7 +157,8 @@ impl Members {
         }
     }
 
-    /// A request to the node failed before it answered: others go first until it speaks again. Says whether that is news.
+    /// Notes that a request failed before the node answered: others go first until it is heard again. Returns whether it was online
+    /// before.
     pub(crate) fn failed(&self, node: &NodeId) -> bool {
         let now = self.clock.now();
         self.with(|state| {
@@ -196,7 +197,7 @@ impl Members {
     }
 }
 
-/// Keeps the view from the bus until `shutdown`. `ready` is set while some broadcast node can be used.
+/// Updates the view from the bus until `shutdown`. `ready` is set while some broadcast node can be used.
 pub(crate) async fn follow(
     members: Arc<Members>,
     node: node::Context,
@@ -245,7 +246,7 @@ fn heard(members: &Members, node: &node::Context, message: &Message) -> Option<(
         }
     };
     if presence.role != Role::Broadcast {
-        // Of no use to viewers, but a sign that the bus carries anything.
+        // Of no use to viewers, but a sign that the bus works.
         members.with(|all| all.view.heard(presence, node.clock.now()));
         return None;
     }

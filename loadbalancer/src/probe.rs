@@ -1,7 +1,7 @@
-//! Probes: each node is asked for something small, the way viewers ask, whether or not viewers do.
+//! Probes: the balancer asks each node for something small, as viewers do, whether or not any viewer asks.
 //!
-//! A process that is frozen or stuck still has its connections accepted by the kernel, and its presence counts for seconds.
-//! Owns the rhythm and the probes' own connections; what follows from a miss is decided in [`Members`].
+//! The kernel still accepts connections for a process that is frozen or stuck, and its presence counts for seconds. Owns the interval and
+//! the probes' own connections; [`Members`] decides what follows from a miss.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::certificate;
 use crate::members::{Members, Target};
 
-/// How often a node is probed. The next probe does not wait for the one before: a node that is frozen has missed two after
-/// [`INTERVAL`] (until the first), [`INTERVAL`] (until the second) and [`TIMEOUT`], which is 2 s.
+/// How often a node is probed. A probe does not wait for the one before, so a frozen node has missed two after 2 s: [`INTERVAL`] until
+/// the first, [`INTERVAL`] until the second, and [`TIMEOUT`].
 const INTERVAL: Duration = Duration::from_millis(500);
-/// How long a node has to answer. Some hundred times what it takes, so that a node that is only busy is not given up.
+/// How long a node has to answer: some hundred times what it takes, so that a node that is only busy is not given up.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Probes under way at once: those of a thousand nodes. What is beyond has its turn 500 ms later.
+/// Probes under way at once: those of a thousand nodes. The others wait 500 ms for their turn.
 const PROBES_MAX: usize = 3 * 1_024;
 
 /// The probes' own connection to a node.
@@ -67,7 +67,7 @@ pub(crate) async fn run(members: Arc<Members>, identity: Arc<Identity>, clock: C
                     members.probed(&target, Probe::Answered);
                 } else {
                     connection.drop_unless_in_use();
-                    // Its answers to viewers are as good: it is slow, or has no room for another connection.
+                    // Its answers to viewers count as well: it is only slow, or has no room for another connection.
                     let was_heard = target.line.was_heard_since(asked_at);
                     if !was_heard && !is_our_delay(clock.elapsed().saturating_sub(asked_at)) {
                         members.probed(&target, Probe::Missed);
@@ -78,14 +78,14 @@ pub(crate) async fn run(members: Arc<Members>, identity: Arc<Identity>, clock: C
     }
 }
 
-/// Whether a probe that was under way for so long says more about this process than about the node: it did not run when the time was
-/// up, and the answer may be waiting.
+/// Whether a probe that took this long says more about this process than about the node: this process did not run at the timeout, and the
+/// answer may be waiting.
 fn is_our_delay(under_way: Duration) -> bool {
     under_way > TIMEOUT + INTERVAL
 }
 
 impl Connection {
-    /// Any answer will do: what it says is for viewers to judge.
+    /// Any answer counts, whatever its status: viewers judge that.
     async fn ask(&self, target: &Target, identity: &Identity) -> anyhow::Result<()> {
         let mut sender = self.sender(target, identity).await?;
         sender.ready().await?;
@@ -102,14 +102,14 @@ impl Connection {
         let stream = certificate::connect(target, identity).await?;
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         let driver = tokio::spawn(async move {
-            // How it ended shows in the probes.
+            // The probes show how it ended.
             let _ = connection.await;
         });
         *kept = Some(Kept { sender: sender.clone(), _driver: AbortOnDropHandle::new(driver) });
         Ok(sender)
     }
 
-    /// The next probe makes another connection. Another probe may be doing so already.
+    /// Drops the connection, so that the next probe makes another. Does nothing while another probe is making one.
     fn drop_unless_in_use(&self) {
         if let Ok(mut kept) = self.0.try_lock() {
             *kept = None;

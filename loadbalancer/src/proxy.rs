@@ -25,26 +25,26 @@ use crate::sticky::{self, StickyKey, Token};
 use crate::upstream::{self, Trust};
 use crate::viewer;
 
-/// Nodes that one request is tried on, at most.
+/// Most nodes that one request is tried on.
 const NODES_TRIED_MAX: usize = 4;
-/// How often one request is tried, at most: a node whose connection has no room for it may be asked again on another, and when
-/// a node dies, hundreds look for room at once.
+/// Most tries of one request: a node whose connection has no room for it may be asked again on another, and when a node dies, hundreds of
+/// requests look for room at once.
 pub(crate) const TRIES_MAX: usize = 32;
-/// Longest that a viewer may take nothing of a response that waits for it; more urgent responses of the same connection may
-/// be in its way.
+/// Longest time in which a viewer may take nothing of a response that waits for it; more urgent responses of the same connection may come
+/// first.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// When to come back, in seconds: a node may be there by then.
+/// `Retry-After` in seconds: a node may be there by then.
 const RETRY_AFTER: &str = "2";
-/// When to come back to a cluster that is full, in seconds: viewers come and go more slowly.
+/// `Retry-After` of a full cluster, in seconds: viewers come and go more slowly than nodes.
 const RETRY_AFTER_FULL: &str = "10";
 const BUSY: &str = "No broadcast node can answer right now. Try again in a few seconds.\n";
 const FULL: &str = "All broadcast nodes send as much as they can. Try again in a moment.\n";
 const ABSENT: &str = "No broadcast node that can be reached has this.\n";
 
-/// What waited on a node is better asked for elsewhere.
+/// The node is stopping: what waited there is better asked for elsewhere.
 const NODE_IS_STOPPING: ErrorType = ErrorType::Custom("NodeIsStopping");
-/// The server at the node's address is not the node: it gets no request, and viewers nothing of it.
+/// The server at the node's address is not the node: it gets no request, and viewers get nothing from it.
 const NOT_THE_NODE: ErrorType = ErrorType::Custom("NotTheNode");
 /// The node is an edge and does not have what an owner may have.
 const NODE_IS_AN_EDGE: ErrorType = ErrorType::Custom("NodeIsAnEdge");
@@ -66,7 +66,7 @@ pub(crate) struct Request {
     watched_on: Option<NodeId>,
     /// The node that the viewer's token names.
     token: Option<NodeId>,
-    /// Without one: the node that its address had last.
+    /// Without a token: the node that its seat had last.
     seated_on: Option<NodeId>,
     stream: Option<StreamId>,
     among: Among,
@@ -100,14 +100,14 @@ impl Way {
 }
 
 impl Request {
-    /// The node said something.
+    /// Notes that the node has answered.
     fn heard(&self) {
         if let Some(target) = &self.target {
             target.line.heard();
         }
     }
 
-    /// The connection stays on this node. An owner that is asked for one thing only is not where the viewer watches.
+    /// Keeps the connection on this node. An owner that is asked for one object only does not become the viewer's node.
     fn placed(&self, node: &NodeId) {
         let Some(connection) = viewer::current().filter(|_| self.among == Among::All) else { return };
         if let Some(stream) = &self.stream {
@@ -142,7 +142,7 @@ impl Balancer {
         Self { members, sticky, trust, stopping }
     }
 
-    /// File that Pingora wants to start with; at each connection it is told what counts now.
+    /// The authority file that Pingora needs at its start; each connection gets the authorities of the moment.
     pub(crate) fn ca_file(&self) -> String {
         self.trust.identity().ca_path().to_string_lossy().into_owned()
     }
@@ -151,7 +151,8 @@ impl Balancer {
     fn node_failed(&self, request: &Request, why: &Error) {
         let Some(node) = request.tried.last() else { return };
         metrics::counter!("loadbalancer_upstream_failures_total", "node" => node.to_string()).increment(1);
-        // Thousands may have waited for it. Where all ends with this balancer, nodes may be gone before it.
+        // News only once: thousands of requests may have waited for the node. When the whole process stops, nodes may be gone before the
+        // balancer.
         if self.members.failed(node) && !self.stopping.is_cancelled() {
             tracing::warn!(%node, error = %why.etype().as_str(), "a broadcast node failed a request");
         }
@@ -161,7 +162,7 @@ impl Balancer {
     async fn choose(&self, request: &mut Request) -> Result<Target> {
         let pick = |request: &Request| {
             let viewer = request.viewer();
-            // Among owners, those that could not be reached: the answer stands that there is no such thing.
+            // When no owner can be reached, the edge's answer stands: there is no such object.
             let status = if request.among == Among::Owners { 404 } else { 503 };
             let is_over = request.tried.len() >= NODES_TRIED_MAX;
             let found = (!is_over).then(|| self.members.pick(viewer, request.among, &request.tried)).flatten();
@@ -174,7 +175,7 @@ impl Balancer {
                 return Ok(target);
             }
             let permit = target.door.enter().await;
-            // Those who were before this one may have found that the node is gone.
+            // The requests before this one may have found that the node is gone.
             let again = pick(request)?;
             if again.node == target.node {
                 request.connecting = Some(permit);
@@ -198,7 +199,7 @@ impl ProxyHttp for Balancer {
             session.respond_error(405).await?;
             return Ok(true);
         }
-        // RFC 9112, 3.2: the viewer's fault, not a node's. In HTTP/2 the authority stands in the URI.
+        // RFC 9112, 3.2: without a host it is the viewer's fault, not a node's. In HTTP/2 the authority is in the URI.
         if session.req_header().headers.get(HOST).is_none() && session.req_header().uri.authority().is_none() {
             session.respond_error(400).await?;
             return Ok(true);
@@ -223,7 +224,7 @@ impl ProxyHttp for Balancer {
             }
             None => {
                 let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-                // Players that keep no cookie, or are given none, stay on their node as well.
+                // Players that keep no cookie, or get none, stay on their node by their seat.
                 let address = address.filter(|_| session.req_header().uri.path().starts_with("/live/"));
                 let seat = address.zip(connection).map(|(address, at)| at.seat(self.sticky.place(address)));
                 request.is_placed_by_address = seat.is_some();
@@ -279,7 +280,7 @@ impl ProxyHttp for Balancer {
             upstream.insert_header("x-forwarded-for", address.ip().to_canonical().to_string())?;
         }
         upstream.insert_header("x-forwarded-proto", "https")?;
-        // What one viewer wants first is no reason to hold up others on the same connection to the node.
+        // What one viewer wants first must not delay others on the same connection to the node.
         upstream.remove_header(priority::NAME);
         Ok(())
     }
@@ -317,7 +318,7 @@ impl ProxyHttp for Balancer {
             request.refused();
         }
         let Some(node) = request.tried.last() else { return Ok(()) };
-        // Asked for one thing only: the viewer stays where it is.
+        // An owner is asked for one object only: the viewer stays where it is.
         if request.among == Among::Owners || request.token.as_ref() == Some(node) || is_shared(response) {
             return Ok(());
         }
@@ -366,7 +367,7 @@ impl ProxyHttp for Balancer {
         if *error.esource() == pingora::ErrorSource::Upstream {
             let is_unanswered = session.response_written().is_none();
             if is_reused && request.http1.is_some() && is_unanswered && is_closed(&error) {
-                // The node may have ended the connection while nothing was asked on it. If it is gone itself, HTTP/2 finds it out.
+                // The node may have ended the connection while it was idle. If the node itself is gone, HTTP/2 finds that out.
                 request.way = Way::Shared;
                 request.tried.pop();
             } else if is_refusal(&error) {
@@ -419,7 +420,7 @@ impl ProxyHttp for Balancer {
         _error: &Error,
         _context: ProxyWarnLogContext,
     ) -> bool {
-        // What is tried again is counted; of nodes that failed there is a line above.
+        // Retries are counted; failed nodes have a line above.
         true
     }
 }
@@ -436,7 +437,7 @@ fn is_entry(path: &str) -> bool {
     path.starts_with("/watch/") || path.strip_prefix("/live/").is_some_and(is_playlist)
 }
 
-/// A refusal of our own: one line for a person, and when to come back where that may help.
+/// A refusal of our own: one line for a person, and `Retry-After` with a status of 500 or more.
 async fn respond(session: &mut Session, status: u16, line: &'static str, retry_after_s: &str) -> Result<()> {
     let mut response = ResponseHeader::build(status, Some(4))?;
     if status >= 500 {
@@ -449,19 +450,19 @@ async fn respond(session: &mut Session, status: u16, line: &'static str, retry_a
     session.write_response_body(Some(Bytes::from_static(line.as_bytes())), true).await
 }
 
-/// The node took nothing of the request and said so: its connection had come to its end, or had no room for another request
-/// (RFC 9113, 8.7).
+/// Whether the node said that it took nothing of the request: its connection was ending, or had no room for another request (RFC 9113,
+/// 8.7).
 fn is_refusal(error: &Error) -> bool {
     matches!(error.retry, RetryType::Decided(true))
         && !matches!(error.etype(), ErrorType::H2Downgrade | ErrorType::InvalidH2)
 }
 
-/// The connection ended.
+/// Whether the connection ended.
 fn is_closed(error: &Error) -> bool {
     [ErrorType::ConnectionClosed, ErrorType::ReadError, ErrorType::WriteError].contains(error.etype())
 }
 
-/// Shared caches may keep the answer: no cookie goes on it, or they would put one viewer's on all.
+/// Whether shared caches may keep the answer. Such an answer gets no cookie, or they would give one viewer's to all.
 fn is_shared(response: &ResponseHeader) -> bool {
     let lines = response.headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).any(|directive| directive.trim().eq_ignore_ascii_case("public"))

@@ -1,8 +1,8 @@
-//! The sticky token: which node a viewer was sent to, said by the viewer itself in a cookie and signed, so that any
-//! balancer with the same key can honour it and nobody can make one up.
+//! The sticky token names the node that a viewer was sent to. The viewer carries it in a cookie. It is signed, so that any balancer with
+//! the same key can honour it and nobody can make one up.
 //!
 //! Shape: `base64url(viewer key, 8 bytes ‖ node name ‖ HMAC-SHA256 of both, first 16 bytes)`, without padding. It names no
-//! person: the viewer key is a random number that spreads viewers over nodes. Pure but for [`StickyKey::ensure`].
+//! person: the viewer key is a random number that spreads viewers over nodes. Pure except for [`StickyKey::ensure`].
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -61,12 +61,12 @@ impl StickyKey {
         Ok(Self::new(&key))
     }
 
-    /// Where a viewer without a token stands: the same on all balancers with this key, and of no use to find the address.
+    /// Places a viewer without a token: the same number on all balancers with this key, and of no use to find the address.
     pub fn place(&self, address: IpAddr) -> u64 {
-        // A listener of both kinds sees IPv4 viewers as addresses of IPv6 that begin alike.
+        // A dual-stack listener sees IPv4 viewers as IPv6 addresses with one common prefix.
         let bytes = match address.to_canonical() {
             IpAddr::V4(address) => address.octets().to_vec(),
-            // A viewer has 64 bits to change at will (RFC 7421).
+            // A viewer can change the last 64 bits at will (RFC 7421).
             IpAddr::V6(address) => address.octets().iter().take(8).copied().collect(),
         };
         let tag = hmac::sign(&self.0, &bytes);

@@ -1,5 +1,5 @@
-//! A viewer's TLS connection in the shape that Pingora wants. Its own adds buffers of tens of kilobytes to each, and sends what it is
-//! given piece by piece; here records leave together ([`node::http::Transport`]).
+//! A viewer's TLS connection in the shape that Pingora wants. Pingora's own has buffers of tens of kilobytes, and sends piece by piece
+//! what it is given; here records leave together ([`node::http::Transport`]).
 
 use std::io;
 use std::os::fd::{AsRawFd as _, RawFd};
@@ -61,7 +61,7 @@ impl Transport {
 
 impl AsyncRead for Transport {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // Pingora flushes at the end of a body, and reads whenever it waits for more of it: a viewer gets what there is.
+        // Pingora flushes at the end of a body, and reads whenever it waits for more of it. Sent here, the viewer gets what there is.
         if self.protocol == Protocol::Http1
             && let Poll::Ready(sent) = self.records.poll_send(cx)
         {

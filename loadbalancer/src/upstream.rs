@@ -1,6 +1,5 @@
-//! How the balancer connects to nodes: over HTTP/1.1 for what a node answers at once, while there is a place, and over HTTP/2 for the
-//! rest, many requests on few connections. No request is in another's way. That the server is the node is checked in
-//! [`crate::certificate`].
+//! The balancer's connections to nodes: HTTP/1.1 for what a node answers at once, while there is a place, and HTTP/2 for the rest, many
+//! requests on few connections. No request delays another. [`crate::certificate`] checks that the server is the node.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,10 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::line::Dial;
 use crate::members::Target;
 
-/// Connections to nodes that are kept open without use.
+/// Idle connections to nodes that are kept open.
 pub(crate) const IDLE_UPSTREAMS_MAX: usize = 256;
-/// Requests at once on one connection to a node. A node takes 128; some of those may have been cancelled and not yet be
-/// forgotten.
+/// Requests at once on one connection to a node. A node takes 128; it may not have forgotten some that were cancelled.
 const STREAMS_MAX: usize = 100;
 /// Connections that are being made to one node at once. Requests that find none wait for these instead of making one each:
 /// after a start, thousands of blocked viewers come at the same moment.
@@ -28,20 +26,20 @@ const CONNECTS_MAX: usize = 4;
 const HTTP1_REQUESTS_MAX: usize = 128;
 /// Longest wait for a connection to a node; it is in the same cluster.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Longest silence of a node within one response. A node answers a blocked request within 3 target durations of at most 30 s
-/// each; this is for one that has forgotten a request. One that is gone shows itself by its connection.
+/// Longest silence of a node within one response. A node answers a blocked request within 3 target durations of at most 30 s each; this
+/// limit is for a node that has forgotten a request. The connection shows when a node is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 const _: () = assert!(SILENCE_MAX.as_secs() > 3 * 30);
 /// How often a connection to a node is probed. One that does not answer for 5 s more is given up.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How long an unused connection to a node is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// What a node may send ahead of a viewer who reads slowly, in bytes.
+/// Bytes that a node may send ahead of a viewer that reads slowly.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-/// The same for all viewers of one connection: as much as all of them can leave unread, so that none takes the others' room.
+/// The same for all viewers of one connection: as much as all of them can leave unread, so that no viewer takes the others' room.
 const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX as u32 * STREAM_WINDOW_BYTES;
 
-/// Lets requests to one node through to its connections. Clones are the same door.
+/// Limits the requests that connect to one node at once, and those over HTTP/1.1. Clones share the limits.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
     connects: Arc<Semaphore>,
@@ -55,23 +53,23 @@ impl Default for Door {
 }
 
 impl Door {
-    /// Goes through without waiting. The permit is kept until the request has its connection.
+    /// A place to connect, if one is free. The caller keeps the permit until the request has its connection.
     pub(crate) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
         self.connects.clone().try_acquire_owned().ok()
     }
 
-    /// A place on a connection of its own, if one is free. The permit is kept until the request has ended.
+    /// A place on an HTTP/1.1 connection, if one is free. The caller keeps the permit until the request has ended.
     pub(crate) fn try_http1(&self) -> Option<OwnedSemaphorePermit> {
         self.http1.clone().try_acquire_owned().ok()
     }
 
-    /// Resolves when there is room. Those that wait at the same time go one by one.
+    /// Waits for a place to connect. Requests that wait at the same time get theirs one by one.
     pub(crate) async fn enter(&self) -> OwnedSemaphorePermit {
         self.connects.clone().acquire_owned().await.expect("it is never closed")
     }
 }
 
-/// Whom a node has to be certified by: the cluster's authorities as they are now, in Pingora's form.
+/// The authorities that certify nodes, as they are now, in Pingora's form.
 pub(crate) struct Trust {
     identity: Arc<Identity>,
     made: Mutex<Option<Made>>,

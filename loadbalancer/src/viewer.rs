@@ -1,7 +1,7 @@
-//! A viewer's connection and the nodes that answer it: what keeps a viewer on its node who carries no token.
+//! A viewer's connection and the nodes that answer it: this keeps a viewer without a token on its node.
 //!
-//! Pingora's filters see a request; the connection comes to them beside it, as a value of the task that serves it. Where a viewer goes
-//! first, and after a node has failed, is [`crate::members`]' to say.
+//! Pingora's filters see a request. They get its connection as a local value of the task that serves it. [`crate::members`] decides where
+//! a viewer goes first, and where after a node has failed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,7 +31,7 @@ struct State {
     seat: Option<Seat>,
 }
 
-/// Where the connection sits among those of its address, from its first request without a token on.
+/// The connection's seat among those of its address, from its first request without a token on.
 #[derive(Clone, Copy)]
 struct Seat {
     /// `None`: all seats are taken.
@@ -44,7 +44,7 @@ impl Connection {
         Arc::new(Self { members, state: Mutex::default() })
     }
 
-    /// Runs a future, in whose task the connection is [`current`].
+    /// Runs a future for which this connection is [`current`].
     pub(crate) async fn scope<F: Future>(self: Arc<Self>, future: F) -> F::Output {
         CURRENT.scope(self, future).await
     }
@@ -68,19 +68,19 @@ impl Connection {
         (seat.key, seat.id.and_then(|id| self.members.seat_node(id)))
     }
 
-    /// The stream is asked of this node from now on.
+    /// Requests for the stream go to this node from now on.
     pub(crate) fn placed(&self, stream: &StreamId, node: &NodeId) {
         self.lock().watching.placed(stream, node);
     }
 
-    /// So is whatever else its address asks for, from the same seat.
+    /// So do the other connections of its seat, when they are placed.
     pub(crate) fn seated(&self, node: &NodeId) {
         if let Some(id) = self.lock().seat.and_then(|seat| seat.id) {
             self.members.seated(id, node);
         }
     }
 
-    /// The node has no answer for the stream.
+    /// The node has no answer for the stream, so nothing keeps the viewer there.
     pub(crate) fn refused(&self, stream: &StreamId) {
         self.lock().watching.refused(stream);
     }

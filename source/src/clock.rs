@@ -1,7 +1,7 @@
 //! The burned-in clock: drawn for people as digits, for programs as blocks; and read back from any decoded, scaled picture. Pure.
 //!
-//! The blocks stand in two rows along the lower edge, [`CELLS`] a row over the whole width, each row [`ROW_DIVISOR`]th of the
-//! height. The lower row is the upper one inverted, so that a bit is the difference of two blocks whatever the encoder did to
+//! The blocks form two rows along the lower edge: [`CELLS`] in a row over the whole width, and each row as high as the picture divided by
+//! [`ROW_DIVISOR`]. The lower row is the upper one inverted, so that a bit is the difference of two blocks whatever the encoder did to
 //! brightness. From the left: white, black, 42 bits of milliseconds since 1970 (highest first), 4 bits of check sum.
 
 use crate::font::{GLYPH_HEIGHT, GLYPH_WIDTH, glyph};
@@ -19,7 +19,7 @@ const TIME_BITS: usize = 42;
 const WIDTH_MIN: usize = CELLS * 3;
 const HEIGHT_MIN: usize = ROW_DIVISOR * 3;
 
-/// Two blocks of a bit differ at least by this (of 219) after scaling and encoding; a picture without a clock has some that do not.
+/// The two blocks of a bit differ by at least this (of 219) after scaling and encoding; some blocks of a picture without a clock do not.
 const CONTRAST_MIN: u32 = 50;
 
 const BLACK: u8 = 16;
@@ -61,7 +61,7 @@ fn cells(time: UnixMillis) -> [bool; CELLS] {
     cells
 }
 
-/// Remainder of division by 13: finds every single wrong bit, and all but a thirteenth of the rest.
+/// Remainder of division by 13, plus 1: finds every single wrong bit, and all but a thirteenth of the rest.
 const fn check_sum(millis: u64) -> u64 {
     millis % 13 + 1
 }
@@ -103,10 +103,10 @@ pub fn text(time: UnixMillis) -> String {
     format!("{hours:02}:{minutes:02}:{:02}.{:03}", millis / 1_000 % 60, millis % 1_000)
 }
 
-/// Reads the clock out of a picture's brightness: `height` rows of `stride` bytes, of which the first `width` count. The picture is
-/// the whole one, scaled however (at least 144 by 54 pixels).
+/// Reads the clock out of a picture's brightness: `height` rows of `stride` bytes, of which the first `width` count. The picture has to
+/// be the whole one, scaled in any way (at least 144 by 54 pixels).
 ///
-/// `None` when there is no clock in it, or not clearly enough: then never a wrong time, but for one damaged picture in hundreds.
+/// `None` when it has no clock, or no clear one. A wrong time comes at most from one damaged picture in hundreds.
 pub fn read(luma: &[u8], width: usize, height: usize, stride: usize) -> Option<UnixMillis> {
     let enough = stride.checked_mul(height.checked_sub(1)?)?.checked_add(width)?;
     if width < WIDTH_MIN || height < HEIGHT_MIN || stride < width || luma.len() < enough {

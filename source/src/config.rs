@@ -28,7 +28,7 @@ pub struct Config {
     pub bit_rate: u64,
     /// x264 preset. Default `superfast`.
     pub preset: String,
-    /// Film grain, 0 to 64 of 255: what makes the picture need its bits. Default 0, none.
+    /// Film grain, 0 to 64 of 255: with it the picture needs all its bits. Default 0, none.
     pub grain: u8,
 }
 
@@ -168,7 +168,7 @@ impl Config {
         if self.key.is_empty() { self.url.clone() } else { format!("{}/{}", self.url.trim_end_matches('/'), self.key) }
     }
 
-    /// The URL as far as it may be shown: without the key, where one is inside.
+    /// The URL as it may be shown: without a key that it contains.
     pub(crate) fn server(&self) -> String {
         let (scheme, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
         let shown: Vec<&str> = rest.split('/').take(2).collect();

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::time::monotonic;
 
-/// A server that takes no byte for so long is gone.
+/// A server that takes no byte for this long counts as gone.
 const STALL_MAX: Duration = Duration::from_secs(10);
 
-/// What libavformat asks while it waits for the network.
+/// What libavformat asks, while it waits for the network, to know whether to give up.
 struct Watch {
     shutdown: CancellationToken,
     deadline: Mutex<Instant>,
@@ -84,10 +84,10 @@ impl Connection {
         packet.write_interleaved(&mut self.output).context("the server does not take the stream any more")
     }
 
-    /// Says goodbye. The server sees a clean end.
+    /// Ends the stream, so that the server sees a clean end.
     pub(crate) fn finish(mut self) {
         self.watch.restart();
-        // It may be gone already; there is nothing to do about it.
+        // The server may be gone already; then there is nothing to do.
         let _ = self.output.write_trailer();
     }
 }
@@ -115,7 +115,7 @@ fn connect(target: &str, watch: &Watch) -> anyhow::Result<Output> {
     }
 }
 
-/// What it means that nothing was opened. libavformat keeps the server's words to its log, and makes a missing permission of each refusal.
+/// Explains why no connection was opened. libavformat keeps the server's text in its own log, and reports each refusal as EPERM.
 fn unconnected(error: ffmpeg::Error) -> anyhow::Error {
     match error {
         ffmpeg::Error::Other { errno: ffmpeg::error::EPERM } => {
@@ -125,7 +125,7 @@ fn unconnected(error: ffmpeg::Error) -> anyhow::Error {
     }
 }
 
-/// The tag of another container means nothing in FLV.
+/// Clears the codec tag: one from another container means nothing in FLV.
 fn clear_tag(stream: &mut ffmpeg::StreamMut<'_>) {
     // SAFETY: the stream is alive and borrowed alone; its parameters were set a line before and are never null.
     unsafe {

@@ -119,7 +119,7 @@ impl AudioEncoder {
         self.encoder.time_base()
     }
 
-    /// Goes on at sample `next`: after a pause.
+    /// Continues at sample `next` after a pause; never goes back.
     pub(crate) fn skip_to(&mut self, next: i64) {
         self.next = self.next.max(next);
     }
@@ -142,7 +142,7 @@ impl AudioEncoder {
             self.encoder.send_frame(&sound)?;
             let mut packet = ffmpeg::Packet::empty();
             while self.encoder.receive_packet(&mut packet).is_ok() {
-                // The encoder's priming lies before zero, where FLV cannot go.
+                // The encoder's priming has times before zero, which FLV cannot hold.
                 let packet = std::mem::replace(&mut packet, ffmpeg::Packet::empty());
                 if packet.pts().is_some_and(|pts| pts >= 0) {
                     packets.push(packet);

@@ -7,10 +7,10 @@ use ffmpeg_next as ffmpeg;
 use anyhow::{Context as _, bail};
 use ffmpeg::{Rational, codec, media};
 
-/// Times are counted in this while a file loops.
+/// Time base of all packets of a looped file.
 pub(crate) const TIME_BASE: Rational = Rational(1, 90_000);
 
-/// Added between the end of a round and the start of the next when a file does not say how long its last packet is.
+/// Length assumed for the last packet of a round when the file does not say it.
 const PACKET_TICKS_ASSUMED: i64 = 3_000;
 
 /// A file, read round by round.
@@ -49,7 +49,7 @@ impl Looped {
         Ok(Self { input, streams, parameters, first: None, end: 0, offset: 0, packets_in_round: 0 })
     }
 
-    /// What its streams are.
+    /// Codec parameters of its streams, video first.
     pub(crate) fn parameters(&self) -> &[codec::Parameters] {
         &self.parameters
     }

@@ -1,4 +1,4 @@
-//! The command line, here and in whatever binary takes the source in.
+//! The command line of `source`, and of any binary that includes it.
 
 use std::path::{Path, PathBuf};
 

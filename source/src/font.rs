@@ -1,10 +1,10 @@
-//! A small bitmap font: what a clock needs. Pure.
+//! A small bitmap font with the characters of a clock. Pure.
 
 /// Width and height of a glyph in dots; one empty column follows each.
 pub(crate) const GLYPH_WIDTH: usize = 5;
 pub(crate) const GLYPH_HEIGHT: usize = 7;
 
-/// The glyph's rows from the top, five dots each, the leftmost in bit 4. Blank for what it does not have.
+/// The glyph's rows from the top, five dots each, the leftmost in bit 4. Blank for any other character.
 pub(crate) const fn glyph(character: char) -> [u8; GLYPH_HEIGHT] {
     match character {
         '0' => [0b01110, 0b10001, 0b10011, 0b10101, 0b11001, 0b10001, 0b01110],

@@ -19,7 +19,7 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let signalled = shutdown.clone();
     tokio::spawn(async move {
-        // Without a signal handler the process ends the hard way, which is an end too.
+        // Without a signal handler, Ctrl-C ends the process at once, which is an end too.
         if tokio::signal::ctrl_c().await.is_ok() {
             signalled.cancel();
         }

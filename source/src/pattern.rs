@@ -1,4 +1,4 @@
-//! The moving test pattern: colour bars, film grain if it is wanted, a bouncing square, a sweeping line, and the clock. Pure.
+//! The moving test pattern: colour bars, optional film grain, a bouncing square, a sweeping line, and the clock. Pure.
 
 use crate::clock::{Luma, UnixMillis, draw_blocks, draw_digits};
 
@@ -9,7 +9,7 @@ const BARS: [(u8, u8, u8); 7] =
 /// The square's side is the picture's shorter one divided by this.
 const SQUARE_DIVISOR: usize = 8;
 
-/// Pixels that the square moves each frame, of 1000 in width.
+/// How far the square moves each frame, in thousandths of the width.
 const SPEED_PER_MILLE: usize = 7;
 
 /// Side of a speck of grain in pixels: large enough that the lower renditions have it too.
@@ -74,7 +74,7 @@ impl Painter {
         draw_blocks(luma, time);
     }
 
-    /// Adds the grain of this frame. Encoders cannot foretell it, so each rendition needs all the bits it is given, as a film does.
+    /// Adds the grain of this frame. Encoders cannot predict it, so each rendition needs all the bits it gets, as a film does.
     fn strew(&self, luma: &mut Luma<'_>, frame: u64) {
         let across = luma.width / SPECK;
         let half = self.specks.len() / 2;
@@ -94,7 +94,7 @@ impl Painter {
     }
 }
 
-/// So many specks from `-grain` to `grain`, the same each time.
+/// `count` specks from `-grain` to `grain`, the same each time.
 fn specks(count: usize, grain: u8) -> Vec<i8> {
     let steps = 2 * u64::from(grain) + 1;
     let speck =

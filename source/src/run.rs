@@ -17,13 +17,13 @@ use crate::tone;
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(8);
 
-/// A connection that lasted so long was a good one: the next pause is the first again.
+/// After a connection that lasted this long, the next pause is the shortest again.
 const GOOD_CONNECTION: Duration = Duration::from_secs(10);
 
-/// When the encoder is so late, frames are left out rather than sent late.
+/// When the encoder is later than this, frames are left out rather than sent late.
 const LATE_MAX: Duration = Duration::from_millis(500);
 
-/// The beeps follow the wall clock when it has moved by so much against the monotonic one: by less, each would click.
+/// The beeps follow the wall clock when it has moved by more than this against the monotonic one; each smaller correction would click.
 const CLOCK_SET_MICROS_MIN: u64 = 20_000;
 
 /// A configured source.
@@ -51,14 +51,14 @@ impl Source {
         Ok(Self { config })
     }
 
-    /// Publishes until `shutdown` is cancelled, and ends within a second then; connects again whenever the server goes away. Works on a
-    /// thread of its own. Errors only when nothing can ever be published: the encoder or the file fails.
+    /// Publishes until `shutdown` is cancelled, and then ends within a second; connects again whenever the server goes away. Works on a
+    /// thread of its own. Fails only when nothing can ever be published: when the encoder or the file fails.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let (done, outcome) = tokio::sync::oneshot::channel();
         std::thread::Builder::new()
             .name("source".to_owned())
             .spawn(move || {
-                // Nobody to tell when the caller is gone.
+                // The send fails only when the caller is gone.
                 let _ = done.send(self.run_blocking(&shutdown));
             })
             .context("cannot start the source's thread")?;
@@ -87,7 +87,7 @@ impl Source {
                         error = format!("{error:#}"),
                         pause_ms = pause.as_millis(),
                         pause_ms_max = BACKOFF_MAX.as_millis(),
-                        "not publishing: tried again after a pause, and then after longer ones, until it is stopped"
+                        "not publishing: tries again after a pause, which grows up to a limit, until it is stopped"
                     );
                     wait_until(monotonic() + pause, shutdown);
                     pause = (pause * 2).min(BACKOFF_MAX);
@@ -116,7 +116,7 @@ impl Source {
                 connection.finish();
                 return Ok(End::Shutdown);
             }
-            // A machine that slept or is too slow: stay live.
+            // A machine that slept or is too slow: skip frames to stay live.
             while monotonic().saturating_duration_since(frame_time(start, pattern, index)) > LATE_MAX {
                 index += 1;
             }
@@ -163,7 +163,7 @@ impl Source {
     }
 }
 
-/// The wall clock at a moment a little ago: a late frame shows when it was due, so that clock, stamps and beeps agree.
+/// The wall clock at `due`, a little ago: a late frame shows when it was due, so that clock, stamps and beeps agree.
 fn wall_at(due: Instant) -> UnixMillis {
     let late = monotonic().saturating_duration_since(due);
     UnixMillis(wall_millis().saturating_sub(i64::try_from(late.as_millis()).unwrap_or(0)))

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 
-/// A wait looks for the end this often.
+/// How often a wait checks for shutdown.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// Monotonic time.
@@ -20,7 +20,7 @@ pub(crate) fn wall_millis() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Waits until `until`, or the end: `false` when it was the end.
+/// Waits until `until` or shutdown; returns `false` on shutdown.
 pub(crate) fn wait_until(until: Instant, shutdown: &CancellationToken) -> bool {
     loop {
         if shutdown.is_cancelled() {

@@ -1,4 +1,4 @@
-//! Frames MQTT packets, with a bound on their length before anything is allocated; used by both ends. Pure.
+//! Frames MQTT packets, and checks their length before it allocates; the bus and the embedded broker use it. Pure.
 
 use bytes::{Buf, BytesMut};
 use mqtt5_protocol::packet::MqttPacket;
@@ -30,7 +30,7 @@ pub(crate) enum CodecError {
 pub(crate) struct Codec {
     /// Longest packet to read.
     pub(crate) packet_bytes_max: usize,
-    /// How packets are read; CONNECT says it itself.
+    /// Protocol version of the packets; CONNECT carries its own.
     pub(crate) version: u8,
 }
 
@@ -46,7 +46,7 @@ impl Decoder for Codec {
 
     fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Packet>, CodecError> {
         let Some(header_bytes) = header_length(buffer) else {
-            // Five bytes that do not end a length cannot become one.
+            // A header of five bytes that does not end its length is not valid.
             return if buffer.len() >= HEADER_BYTES_MAX { Err(CodecError::TooLong(buffer.len())) } else { Ok(None) };
         };
         let header = FixedHeader::decode(&mut buffer.get(..header_bytes).unwrap_or_default())?;
@@ -64,7 +64,7 @@ impl Decoder for Codec {
     }
 }
 
-/// Bytes of the fixed header, once it is there as a whole.
+/// Bytes of the fixed header, once all of it has arrived.
 fn header_length(buffer: &[u8]) -> Option<usize> {
     let length = buffer.iter().skip(1).take(HEADER_BYTES_MAX - 1).position(|byte| byte & 0x80 == 0)?;
     Some(length + 2)
@@ -89,7 +89,7 @@ impl Encoder<&Packet> for Codec {
             Packet::UnsubAck(packet) => packet.encode(buffer),
             Packet::PingReq => empty(PacketType::PingReq, buffer),
             Packet::PingResp => empty(PacketType::PingResp, buffer),
-            // In MQTT 3.1.1 it is empty (3.14), in MQTT 5 too when all is well.
+            // In MQTT 3.1.1 DISCONNECT has no body (3.14); in MQTT 5 the body may be left out for a normal disconnect.
             Packet::Disconnect(_) if self.version == VERSION_3_1_1 => empty(PacketType::Disconnect, buffer),
             Packet::Disconnect(packet) => packet.encode(buffer),
             Packet::Auth(packet) => packet.encode(buffer),

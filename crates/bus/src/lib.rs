@@ -1,8 +1,8 @@
 //! The bus: small messages between nodes, over one or several MQTT 5 brokers.
 //!
-//! Owns the connections, their reconnects and the subscriptions. Deliberately does not know topics or payloads (that is
-//! `messages`), and promises little: a message may be lost, repeated or reordered. Whoever needs more has sequence
-//! numbers and HTTP catch-up. With several brokers every message goes to all of them, and readers drop duplicates.
+//! Owns the connections, their reconnects and the subscriptions. Deliberately does not know topics or payloads (that is `messages`), and
+//! promises little: a message may be lost, repeated or reordered. A role that needs more has sequence numbers and HTTP catch-up. With
+//! several brokers every message goes to all of them, and readers drop duplicates.
 
 pub mod broker;
 mod client;
@@ -35,17 +35,17 @@ pub const SUBSCRIPTIONS_MAX: usize = 512;
 pub const SUBSCRIPTION_MESSAGES_MAX: usize = 2048;
 /// Bytes waiting for one reader.
 pub const SUBSCRIPTION_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Messages waiting for one broker; a broker that is this far behind is skipped while another takes them.
+/// Messages waiting for one broker. A broker that is this far behind is skipped when another takes the message.
 pub const LINK_QUEUE_MESSAGES_MAX: usize = 256;
-/// Topics whose retained message is put back on a broker that lost it: a few for each stream and key.
+/// Topics whose retained message the bus sends again to a broker that lost it: a few for each stream and key.
 pub const OWNED_TOPICS_MAX: usize = 4096;
-/// Bytes of those.
+/// Bytes of the payloads of those messages.
 pub const OWNED_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// First pause before a broker is tried again; half of it at least.
+/// First pause before a broker is tried again; jitter shortens it by up to half.
 pub const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(50);
-/// Longest pause before a broker is tried again.
+/// Longest pause before a broker is tried again; jitter shortens it by up to half.
 pub const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
-/// Longest that [`Bus::publish`] waits for room in a queue, or for a broker that is just reconnecting.
+/// Longest that [`Bus::publish`] waits for room in a queue, or for a broker to reconnect.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// One message.
@@ -55,7 +55,7 @@ pub struct Message {
     pub topic: String,
     /// At most [`PAYLOAD_BYTES_MAX`] bytes. Empty and retained: the broker forgets the retained message of the topic.
     pub payload: Bytes,
-    /// Sent: keep it for late subscribers. Received: it was kept, and may be old.
+    /// When sent: the broker keeps it for late subscribers. When received: the broker had kept it, and it may be old.
     pub retain: bool,
 }
 
@@ -90,19 +90,19 @@ pub enum BusError {
 /// What a role needs of MQTT.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Sends at QoS 1 to every connected broker. Resolves when at least one connection has taken it.
+    /// Sends at QoS 1 to every connected broker. Resolves when the queue of at least one connection has taken it.
     ///
-    /// The newest retained message of each topic is remembered (also when this fails) and sent again to every broker
-    /// that connects, so that a broker replaced by an empty one is filled by those whose messages it had.
+    /// The bus remembers the newest retained message of each topic (also when this fails) and sends it again to every broker that
+    /// connects. So an empty broker is filled by the nodes that own the messages.
     ///
-    /// What a broker does not allow this user is dropped by the broker, logged and counted
+    /// When a broker does not allow this user a message, it drops the message, and the bus logs and counts it
     /// (`bus_publish_refused_total`); it is no error here.
     ///
     /// # Errors
     /// [`BusError::Unreachable`] after [`PUBLISH_WAIT_MAX`] without a broker; the others at once.
     async fn publish(&self, message: Message) -> Result<(), BusError>;
 
-    /// Subscribes at QoS 1, now and after each reconnect; works while no broker is there.
+    /// Subscribes at QoS 1, now and after each reconnect; works while no broker is connected.
     ///
     /// # Errors
     /// When the filter is not valid, there are too many subscriptions, or the bus is closed.
@@ -112,7 +112,7 @@ pub trait Bus: Send + Sync + 'static {
     fn connected(&self) -> watch::Receiver<usize>;
 }
 
-/// Where the brokers are and how to log in.
+/// Addresses of the brokers, and how to log in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -124,7 +124,7 @@ pub struct Config {
     pub password_file: Option<PathBuf>,
     /// PEM file of the authority that signed the brokers' certificates; needed for `mqtts`. Default: none.
     pub ca: Option<PathBuf>,
-    /// What stands before every topic. Default: `sealcast/v1`.
+    /// Prefix of every topic. Default: `sealcast/v1`.
     pub prefix: String,
 }
 

@@ -8,7 +8,10 @@ pub const METRICS: &[(&str, &str)] = &[
     ("broker_publish_refused_total", "Messages on topics that their sender may not write."),
     ("bus_connected_brokers", "Brokers that this process is connected to."),
     ("bus_link_dropped_total", "Messages not sent because a broker did not take them in time."),
-    ("bus_owned_forgotten_total", "Retained messages that are not said again to an empty broker: there were too many."),
+    (
+        "bus_owned_forgotten_total",
+        "Retained messages that were too many to keep: an empty broker does not get them again.",
+    ),
     ("bus_publish_refused_total", "Messages that a broker refused."),
     ("bus_reader_dropped_total", "Messages dropped because their reader was slow; the oldest go first."),
 ];

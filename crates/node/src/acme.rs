@@ -1,9 +1,8 @@
 //! Certificates that browsers trust, from an ACME server (RFC 8555), for the names under which viewers reach this node.
 //!
-//! The server's question, whether the names are ours, is answered on the listener for viewers itself (TLS-ALPN-01, RFC 8737): it has
-//! to be reached on port 443 of each name. Account, answers and certificate are files in one directory. Nodes of the same names, such
-//! as two load balancers, share that directory: the one that holds its lock asks, all of them can answer, and all read the
-//! certificate when it changes.
+//! The ACME server checks that the names are ours on the node's own listener for viewers (TLS-ALPN-01, RFC 8737): port 443 of each name
+//! has to lead there. Account, answers and certificate are files in one directory. Nodes with the same names, such as two load balancers,
+//! share that directory: the one that holds its lock orders it, all of them can answer, and all read the certificate when it changes.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,9 +25,9 @@ use crate::clock::Clock;
 use crate::files::{self, MODE_PUBLIC, MODE_SECRET};
 use crate::tls::{self, Identity, PublicPaths};
 
-/// Names of one certificate: what public authorities take.
+/// Most names of one certificate: what public authorities accept.
 pub const NAMES_MAX: usize = 100;
-/// How often it is looked whether the certificate has to be renewed.
+/// How often a node checks whether the certificate has to be renewed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3600);
 /// First pause after a failure. Public authorities count failures by the hour.
 const RETRY_DELAY_MIN: Duration = Duration::from_secs(5 * 60);
@@ -36,13 +35,13 @@ const RETRY_DELAY_MIN: Duration = Duration::from_secs(5 * 60);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(6 * 3600);
 /// Longest wait for one answer of the server.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(20);
-/// Longest wait for the server to have checked the names, and to have made the certificate.
+/// Longest wait for the server to check the names, and again for it to make the certificate.
 const CHECK_WAIT_MAX: Duration = Duration::from_secs(120);
-/// All of it; it ends what hangs.
+/// Longest time for all of it; ends whatever hangs.
 const OBTAIN_WAIT_MAX: Duration = Duration::from_secs(300);
 /// Longest answer of the server, in bytes: a chain of certificates.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-/// The way out when a server cannot see that a name is ours.
+/// What to check when a server does not accept that a name is ours.
 const LOOK_AT: &str = "each name has to lead, on port 443, to this node's listener for viewers";
 /// The certificate and its key, in the state directory: one file, so that no crash leaves one of them without the other.
 const CERTIFICATE_FILE: &str = "certificate.pem";
@@ -57,13 +56,13 @@ pub struct Config {
     pub directory: String,
     /// Host names of the certificate, 1 to 100; each has to lead to this node's listener for viewers on port 443.
     pub names: Vec<String>,
-    /// Whom the ACME server may write to. Default: nobody.
+    /// Address that the ACME server may write to. Default: none.
     #[serde(default)]
     pub email: Option<String>,
-    /// PEM file of the authority behind the ACME server's own certificate, for servers that the system does not know. Default: none.
+    /// PEM file of the authority that signed the ACME server's own certificate, if the system does not trust it. Default: none.
     #[serde(default)]
     pub ca: Option<PathBuf>,
-    /// Directory of account, answers and certificate; nodes of the same names share it. Default: `acme` in the node's own.
+    /// Directory of account, answers and certificate; nodes with the same names share it. Default: `acme` in the node's own directory.
     #[serde(default)]
     pub state: Option<PathBuf>,
 }
@@ -72,7 +71,7 @@ impl Config {
     /// Checks it as a whole.
     ///
     /// # Errors
-    /// Names the field.
+    /// When a field is not valid; names it.
     pub fn check(&self) -> Result<()> {
         ensure!(self.directory.starts_with("https://"), "acme.directory = {:?}: use https://…", self.directory);
         ensure!((1..=NAMES_MAX).contains(&self.names.len()), "acme.names: give 1 to {NAMES_MAX} names");
@@ -89,7 +88,7 @@ impl Config {
         self.state.clone().unwrap_or_else(|| data.join("acme"))
     }
 
-    /// The certificate's file, for a node that shows it and does not obtain it. `data` is the directory of the node that does.
+    /// The certificate's file, for a node that shows it and does not obtain it. `data` is the directory of the node that obtains it.
     pub fn obtained(&self, data: &Path) -> PublicPaths {
         let file = self.state_in(data).join(CERTIFICATE_FILE);
         PublicPaths { certificate: file.clone(), key: file, is_made_later: true, challenges: None }
@@ -100,7 +99,7 @@ impl Config {
     }
 }
 
-/// What keeps the certificate of one node.
+/// Obtains and renews the certificate of one node.
 pub struct Acme {
     config: Config,
     state: PathBuf,
@@ -119,7 +118,7 @@ impl Acme {
     /// Checks the configuration, and has `identity` show the certificate as soon as there is one. `data` is the node's directory.
     ///
     /// # Errors
-    /// Names the field or file.
+    /// When a field of the configuration is not valid, or a file cannot be used; names it.
     pub fn load(config: Config, identity: Arc<Identity>, clock: Clock, data: &Path) -> Result<Self> {
         config.check()?;
         let state = config.state_in(data);
@@ -141,7 +140,7 @@ impl Acme {
         self.state.join(CERTIFICATE_FILE)
     }
 
-    /// Obtains and renews until `shutdown`. Never fails: what does not work is said, and tried again later.
+    /// Obtains and renews until `shutdown`. Never fails: it logs an error, and tries again later.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut delay = RETRY_DELAY_MIN;
         loop {
@@ -164,17 +163,17 @@ impl Acme {
         }
     }
 
-    /// Obtains a certificate if it is time, and nobody else does.
+    /// Obtains a certificate if one is due and no other node is obtaining it.
     ///
     /// # Errors
-    /// Names the host name, what the server said, and what to look at.
+    /// When no certificate is obtained; names the host name, what the server said, and what to look at.
     pub async fn step(&self) -> Result<()> {
         if !self.is_due() {
             return Ok(());
         }
         let Some(_lock) = self.lock()? else { return Ok(()) };
         let obtained = tokio::time::timeout(OBTAIN_WAIT_MAX, self.obtain()).await;
-        // Answers that nobody asks for any more say nothing, but need not lie around.
+        // Nobody asks for these answers any more. They reveal nothing, but need not stay.
         for name in &self.config.names {
             self.remove_answer(name);
         }
@@ -196,7 +195,7 @@ impl Acme {
         !has_all || ends_soon(&leaf, self.clock.wall().0 / 1_000)
     }
 
-    /// One node at a time asks; the others of the same directory look again later.
+    /// One node at a time orders; the others with the same directory look again later.
     fn lock(&self) -> Result<Option<File>> {
         let path = self.state.join("lock");
         let file = File::options().create(true).append(true).open(&path);
@@ -216,7 +215,7 @@ impl Acme {
         let identifiers: Vec<Identifier> = self.config.names.iter().cloned().map(Identifier::Dns).collect();
         let names = self.config.names_text();
         let order = account.new_order(&NewOrder::new(&identifiers)).await;
-        let mut order = order.with_context(|| format!("the server takes no order for {names}"))?;
+        let mut order = order.with_context(|| format!("the server refused an order for {names}"))?;
         self.answer(&mut order).await?;
         let retries = RetryPolicy::new().timeout(CHECK_WAIT_MAX);
         match order.poll_ready(&retries).await {
@@ -232,9 +231,12 @@ impl Acme {
         let mut params = CertificateParams::new(self.config.names.clone())?;
         params.distinguished_name = DistinguishedName::new();
         let request = params.serialize_request(&key)?;
-        order.finalize_csr(request.der()).await.with_context(|| format!("the server signs nothing for {names}"))?;
+        order
+            .finalize_csr(request.der())
+            .await
+            .with_context(|| format!("the server refused to sign a certificate for {names}"))?;
         let chain = order.poll_certificate(&retries).await;
-        let chain = chain.with_context(|| format!("the certificate of {names} did not come"))?;
+        let chain = chain.with_context(|| format!("the server did not deliver the certificate of {names}"))?;
         Ok((chain, zeroize::Zeroizing::new(key.serialize_pem())))
     }
 
@@ -262,11 +264,11 @@ impl Acme {
         Ok(account)
     }
 
-    /// Puts an answer for each name where viewers' listeners find it, and says so to the server.
+    /// Puts an answer for each name where the viewers' listeners find it, and tells the server.
     async fn answer(&self, order: &mut Order) -> Result<()> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization.context("the server does not say what it wants to know")?;
+            let mut authorization = authorization.context("the server does not say what it wants to check")?;
             let name = authorization.identifier().to_string();
             match authorization.status {
                 AuthorizationStatus::Valid => continue,
@@ -283,7 +285,7 @@ impl Acme {
         Ok(())
     }
 
-    /// RFC 8737, section 3: a certificate for the name, signed by itself, with the digest in it.
+    /// RFC 8737, section 3: a self-signed certificate for the name, with the digest in it.
     fn write_answer(&self, name: &str, digest: &[u8]) -> Result<()> {
         let (certificate_path, key_path) = self.answer_paths(name)?;
         let key = KeyPair::generate()?;
@@ -307,7 +309,7 @@ impl Acme {
         }
     }
 
-    /// The names that the server does not take for ours.
+    /// The names that the server does not accept as ours.
     async fn refused(&self, order: &mut Order) -> String {
         let mut refused = Vec::new();
         let mut authorizations = order.authorizations();
@@ -320,7 +322,7 @@ impl Acme {
     }
 }
 
-/// Less than a third of its life is left.
+/// Whether less than a third of its life is left.
 fn ends_soon(leaf: &CertificateDer<'_>, now_s: i64) -> bool {
     let Ok((_, parsed)) = X509Certificate::from_der(leaf) else { return true };
     let (from, to) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
@@ -349,7 +351,7 @@ fn http_client(ca: Option<&Path>) -> Result<reqwest::Client> {
     builder.build().context("cannot make an HTTPS client")
 }
 
-/// The HTTP client that the ACME library is given: the same as everywhere else here.
+/// Our HTTP client, as the ACME library takes it.
 struct Http(reqwest::Client);
 
 type Answer = std::result::Result<BytesResponse, instant_acme::Error>;
@@ -372,7 +374,7 @@ async fn ask(
     let body = axum::body::to_bytes(axum::body::Body::new(body), ANSWER_BYTES_MAX).await?;
     let sent = client.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body).send();
     let mut answer = sent.await.map_err(|error| {
-        // Its own words stop short of the cause.
+        // reqwest's text leaves out the cause.
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         anyhow::anyhow!("{error}{cause}")
     })?;

@@ -1,14 +1,14 @@
 //! The clock: the only place that reads the machine's time.
 //!
-//! Everything else is handed a [`Now`], or holds a [`Clock`] and asks. Timers run on tokio's clock, so a test that pauses
-//! tokio's time moves [`Clock::now`]'s monotonic reading along with it.
+//! All other code is handed a [`Now`], or holds a [`Clock`] and asks it. Timers run on tokio's clock, so a test that pauses tokio's time
+//! moves [`Clock::now`]'s monotonic reading along with it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use media::{Now, UnixMillis};
 use tokio::time::Instant;
 
-/// A source of time. Clones agree with each other; two clocks made apart have different starts of monotonic time.
+/// A source of time. Clones agree with each other; each [`Clock::new`] counts monotonic time from its own start.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Instant,
@@ -22,8 +22,7 @@ impl Clock {
         Self { start: Instant::now(), wall_shift_ms: 0 }
     }
 
-    /// The same clock with its wall time moved by `shift_ms` milliseconds (negative: into the past): for tests of what
-    /// expires.
+    /// The same clock with its wall time moved by `shift_ms` milliseconds (negative: into the past), for tests of expiry.
     #[must_use]
     pub const fn shifted(mut self, shift_ms: i64) -> Self {
         self.wall_shift_ms = self.wall_shift_ms.saturating_add(shift_ms);
@@ -51,7 +50,7 @@ impl Clock {
 
     /// The tokio instant of a monotonic reading of this clock, for `sleep_until`.
     pub fn instant(&self, elapsed: std::time::Duration) -> Instant {
-        // A deadline beyond what an instant can hold never comes; a century is as good.
+        // An `Instant` cannot hold every deadline; a century is as good as never.
         const FAR: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 86_400);
         self.start + elapsed.min(FAR)
     }

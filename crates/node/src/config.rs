@@ -1,4 +1,4 @@
-//! Configuration files: typed, strict, and errors of one line that say where.
+//! Configuration files: typed and strict, with errors of one line that name the place.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 /// Most single-letter edits between an unknown key and the one it was meant to be.
 const SUGGESTION_EDITS_MAX: usize = 3;
 
-/// Stands for the machine's name, see [`with_host_name`].
+/// Placeholder for the machine's name, see [`with_host_name`].
 const HOST_NAME: &str = "{hostname}";
 
 /// Reads a TOML text that came from `path`.
@@ -27,7 +27,7 @@ pub fn read<T: DeserializeOwned>(text: &str, path: &Path) -> anyhow::Result<T> {
     })
 }
 
-/// `{hostname}` in a URL becomes the name of this machine or container: what is configured alike on many has to differ there.
+/// Replaces `{hostname}` in a URL with the name of this machine or container, so that nodes that share a configuration differ in it.
 ///
 /// # Errors
 /// When the machine has no name.
@@ -40,8 +40,8 @@ pub fn with_host_name(text: &str) -> anyhow::Result<String> {
     Ok(text.replace(HOST_NAME, &host))
 }
 
-/// The keys down to what is wrong, as in `role.ingest.owners`; empty at the top, and where the text is no TOML. The parser says them only when
-/// it cannot show the text.
+/// The path of keys to the error, as in `role.ingest.owners`; empty at the top level, and where the text is no TOML. The parser names the
+/// keys only when it has no text to show.
 fn keys(error: &toml::de::Error) -> String {
     let mut bare = error.clone();
     bare.set_input(None);
@@ -50,7 +50,7 @@ fn keys(error: &toml::de::Error) -> String {
     keys.unwrap_or_default().to_owned()
 }
 
-/// The parser's message on what is below `keys`, as one line in our words.
+/// Turns the parser's message into one line in our words; `keys` is the path to what the message is about.
 fn explain(message: &str, keys: &str) -> String {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     let Some(rest) = message.strip_prefix("unknown field `") else {

@@ -1,4 +1,4 @@
-//! What a role is given when it loads: who it is, where it keeps its files, and its way to the rest of the cluster.
+//! What a role gets when it loads: its identity, its directory, and its connection to the rest of the cluster.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ pub struct Context {
     pub data: PathBuf,
     /// The bus.
     pub bus: Arc<dyn Bus>,
-    /// What stands before every topic.
+    /// Prefix of every topic.
     pub prefix: Prefix,
-    /// Time.
+    /// Source of time for this node.
     pub clock: Clock,
     /// Certificate, key and authority.
     pub identity: Arc<tls::Identity>,
@@ -58,7 +58,7 @@ pub struct Setup {
     pub role: Role,
     /// Cluster it belongs to.
     pub cluster: ClusterId,
-    /// This node's own directory; made when it is not there.
+    /// This node's own directory; made when it does not exist.
     pub data: PathBuf,
     /// Brokers and how to log in.
     pub bus: bus::Config,
@@ -69,14 +69,14 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Reads the identity, and again whenever its files change, makes the directory and starts the bus, with a last will that says
-    /// this node is offline.
+    /// Reads the identity, makes the directory and starts the bus. The identity is read again whenever its files change. The last will on
+    /// the bus says that this node is offline.
     ///
-    /// `bus_shutdown` ends the bus. Cancel it after the roles have ended, so that their last word gets out.
+    /// `bus_shutdown` ends the bus. Cancel it after the roles have ended, so that their last messages get out.
     ///
     /// # Errors
-    /// When the identity does not load, does not belong to this node and role, the brokers' authority is the nodes', the directory
-    /// cannot be made, or the bus configuration is not valid.
+    /// When the identity does not load or does not belong to this node and role; when the nodes' authority is also the brokers'; when the
+    /// directory cannot be made; or when the bus configuration is not valid.
     pub async fn start(self, bus_shutdown: CancellationToken) -> Result<Context> {
         let clock = Clock::new();
         let started_at = clock.wall();

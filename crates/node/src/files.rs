@@ -15,8 +15,8 @@ pub const MODE_PUBLIC: u32 = 0o644;
 /// Longest file that [`read_bounded`] takes, in bytes: certificates, keys, configuration. Anything longer is a mistake.
 pub const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Lets this process open as many files, sockets among them, as the system lets it; returns how many. Each viewer's connection is
-/// one, and what a shell or a service manager allows at first, often 1024, is for programs that use `select`.
+/// Raises this process's limit of open files, sockets included, to the system's maximum; returns the limit in force. Each viewer's
+/// connection is one file. The first limit of a shell or a service manager, often 1024, is for programs that use `select`.
 pub fn raise_open_files_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
@@ -30,7 +30,7 @@ pub fn open_files_limit() -> u64 {
     known(getrlimit(Resource::Nofile).current)
 }
 
-/// Without a limit, there is none.
+/// `None` means that there is no limit.
 fn known(limit: Option<u64>) -> u64 {
     limit.unwrap_or(u64::MAX)
 }
@@ -66,7 +66,7 @@ fn write_and_rename(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     Ok(written?)
 }
 
-/// Makes a directory and its parents, readable by everybody; fine when it is there.
+/// Makes a directory and its parents, readable by everybody. One that exists is no error.
 ///
 /// # Errors
 /// When it cannot be made, or a file is in the way; names the path.
@@ -74,7 +74,7 @@ pub fn create_directory(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).with_context(|| format!("cannot make the directory {}", path.display()))
 }
 
-/// Makes a directory that only its owner enters (mode 0700); its parents as usual. Fine when it is there.
+/// Makes a directory that only its owner enters (mode 0700), and its parents. One that exists is no error.
 ///
 /// # Errors
 /// When it cannot be made, or a file is in the way; names the path.

@@ -38,8 +38,8 @@ pub use self::transport::{Flush, Transport};
 use crate::priority::{self, Hint, Paced, Sliced};
 use crate::{Redacted, tls};
 
-/// How long open requests may go on after the shutdown began: with what an ingest in the same process takes before it, less than a process
-/// that was told to end is given.
+/// How long open requests may go on after shutdown begins. Together with the time that an ingest in the same process takes first, it is
+/// less than a process gets to end.
 pub const GRACE: Duration = Duration::from_millis(1_500);
 /// Longest header block in bytes. Our longest URL has some 300 bytes; browsers add cookies.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
@@ -51,15 +51,15 @@ const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
 const PENDING_RESETS_MAX: usize = 20;
 /// Stream errors of its own making that a peer may cause on one connection before it is closed.
 const LOCAL_ERROR_RESETS_MAX: usize = 256;
-/// What may wait in HTTP/2's memory to be sent on one stream, in bytes. Bodies are handed over in slices when it is their
-/// turn, so this is only not to be less than what may be ahead.
+/// Most bytes that HTTP/2 buffers for one stream. Bodies are handed over in slices in their turn, so this only has to hold what may be
+/// ahead.
 const SEND_BUFFER_BYTES_MAX: usize = 2 * priority::AHEAD_BYTES_MAX;
-/// What the operating system may hold of a connection without having sent it, in bytes. It cannot be overtaken any more by
-/// something more urgent, so it is little; what is in flight comes on top, and is not bounded by it.
+/// Most unsent bytes that the operating system holds for a connection. Nothing more urgent can overtake them, so the limit is low. Bytes
+/// in flight come on top, without this limit.
 const UNSENT_BYTES_MAX: u32 = 32 * 1024;
-/// The same on HTTP/1.1, where nothing could overtake the response of a connection: more at once is fewer wake-ups.
+/// The same on HTTP/1.1, where nothing could overtake a response anyway: more at once means fewer wake-ups.
 const HTTP1_UNSENT_BYTES_MAX: u32 = 256 * 1024;
-/// Less than this in [`Limits::idle_timeout`], in bytes, is no progress of a response: 9 kbit/s at the default.
+/// A response that sends fewer bytes than this in [`Limits::idle_timeout`] makes no progress: 9 kbit/s at the default.
 const PROGRESS_BYTES_MIN: u64 = 64 * 1024;
 /// Room for uploads on one stream and on one connection, in bytes: a part of the ladder, and all of it at once.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -68,19 +68,19 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// In answers of a node that is about to stop, to what waited there: another node can do better. It has no value.
+/// Header of a stopping node's answer to a request that waited there: another node can do better. It has no value.
 pub const STOPPING: HeaderName = HeaderName::from_static("x-sealcast-stopping");
 
-/// In a 404 (or 503) of a stream that other nodes own, too: one of them may have what was asked for. It has no value.
+/// Header of a 404 (or 503) for a stream that other nodes own too: one of them may have what was asked for. It has no value.
 pub const ELSEWHERE: HeaderName = HeaderName::from_static("x-sealcast-elsewhere");
 
-/// In a head that a node has from before it was started: it knows nothing of what it showed after it. It has no value.
+/// Header of a head that a node has from before its start: it does not know what it showed after that head. It has no value.
 pub const REMEMBERED: HeaderName = HeaderName::from_static("x-sealcast-remembered");
 
 /// Bounds of a listener.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// What the listener is called in metrics, not among its bounds. Default: `data`.
+    /// The listener's name in metrics; not a bound. Default: `data`.
     pub name: &'static str,
     /// Connections at once, handshakes included; one more is closed at once and counted. Default: 4096.
     pub connections_max: usize,
@@ -88,8 +88,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Time for the first request after the handshake, and for each header block. Default: 10 s.
     pub header_timeout: Duration,
-    /// A connection without a new request and without progress of a response for this long is asked to end, and is cut after
-    /// as long again. A request that is blocked has to be answered before it is cut. Default: 60 s.
+    /// A connection without a new request and without progress of a response for this long is asked to end; after as long again it is
+    /// cut. A blocked request has to be answered by then. Default: 60 s.
     pub idle_timeout: Duration,
     /// Requests at once on one HTTP/2 connection. Default: 128.
     pub streams_max: u32,
@@ -108,21 +108,21 @@ impl Default for Limits {
     }
 }
 
-/// Who is at the other end of a connection: an extension of every request.
+/// The other end of a connection; an extension of every request.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Its address. A viewer's address is not for logs.
     pub address: Redacted<SocketAddr>,
-    /// Who it is, by the client certificate that the handshake verified; `None` on a public listener.
+    /// Its node and role, from the client certificate that the handshake verified; `None` on a public listener.
     pub node: Option<(NodeId, Role)>,
 }
 
 /// What answers the requests of a listener.
 pub trait Application: Clone + Send + Sync + 'static {
-    /// Of its responses.
+    /// Body of its responses.
     type Body: hyper::body::Body<Data = Bytes, Error = axum::Error> + Send + Unpin + 'static;
 
-    /// Answers one request. It is never cut off but when its connection or its stream is gone.
+    /// Answers one request. The future is dropped early only when its connection or its stream is gone.
     fn answer(self, request: Request<Body>) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 }
 
@@ -141,7 +141,7 @@ impl Application for Router {
 /// Serves an application over TLS until `shutdown`, then lets open requests end for [`GRACE`] at most.
 ///
 /// # Errors
-/// When the listener cannot be used at all. What single peers do is counted, not returned.
+/// When the listener cannot be used at all. What a single peer does is counted, not returned.
 pub async fn serve_tls<A: Application>(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
@@ -198,12 +198,12 @@ async fn serve<A: Application>(
     Ok(())
 }
 
-/// Something that is open, in a gauge for as long as this lives.
+/// One open thing, counted in a gauge for as long as this lives.
 #[derive(Debug)]
 pub struct Counted(metrics::Gauge);
 
 impl Counted {
-    /// One more.
+    /// Adds one to the gauge.
     pub fn new(gauge: metrics::Gauge) -> Self {
         gauge.increment(1);
         Self(gauge)
@@ -310,13 +310,13 @@ impl<A: Application> Server<A> {
         })
     }
 
-    /// Runs a connection to its end, and sees to it that there is one.
+    /// Runs a connection to its end. At shutdown, or when it is idle, asks it to end, and cuts it when it does not.
     async fn drive<C>(&self, connection: C, end: impl Fn(Pin<&mut C>), activity: &Activity)
     where
         C: Future<Output = Result<(), hyper::Error>>,
     {
         let mut connection = std::pin::pin!(connection);
-        // Before anything happens on it: the first request may be read at once.
+        // Read before the connection runs: it may get its first request at once.
         let start = activity.now();
         tokio::select! {
             ended = connection.as_mut() => return log_end(ended),
@@ -330,7 +330,7 @@ impl<A: Application> Server<A> {
         }
     }
 
-    /// Resolves once nothing has happened for a while; since when, and the first while, are given.
+    /// Resolves once nothing has happened for `wait` since `before`; each later wait is [`Limits::idle_timeout`].
     async fn unused(&self, activity: &Activity, mut before: Seen, mut wait: Duration) {
         loop {
             tokio::time::sleep(wait).await;
@@ -344,12 +344,12 @@ impl<A: Application> Server<A> {
     }
 }
 
-/// What a TCP connection to a viewer needs. Failing to say so costs latency only.
+/// Sets the options of a TCP connection to a viewer. A failure costs latency only.
 pub fn for_viewers(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
 }
 
-/// What happens on a connection.
+/// Counts what happens on a connection.
 #[derive(Default)]
 struct Activity {
     requests: Arc<AtomicU64>,

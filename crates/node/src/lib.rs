@@ -1,7 +1,7 @@
-//! The shell every role stands in: clock, configuration, certificates, listeners, ops plane, presence, logging.
+//! The shell around every role: clock, configuration, certificates, listeners, ops plane, presence, logging.
 //!
-//! Owns everything that touches the machine on behalf of a role, so that roles hold what is theirs and the pure crates
-//! touch nothing. Deliberately knows no role: it has no word of seals, playlists or RTMP.
+//! This crate owns everything that touches the machine on behalf of a role: a role keeps only its own work, and the pure crates touch
+//! nothing. It deliberately knows no role, and nothing of seals, playlists or RTMP.
 
 pub mod acme;
 pub mod clock;

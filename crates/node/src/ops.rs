@@ -32,7 +32,7 @@ const BYTES_BUCKETS: [f64; 8] = [1e3, 4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6];
 /// Connections to the ops plane at once: a scraper, a probe and some people.
 const CONNECTIONS_MAX: usize = 64;
 
-/// What `/metrics` says of the figures of this crate.
+/// Help texts of this crate's metrics, shown in `/metrics`.
 const HELP: &[(&str, &str)] = &[
     ("http_connections", "Open connections, by listener."),
     ("http_connections_refused_total", "Connections ended early, by reason."),
@@ -40,9 +40,12 @@ const HELP: &[(&str, &str)] = &[
     ("process_resident_memory_bytes", "Memory of this process."),
     (
         "tls_certificate_end_seconds",
-        "When the certificates of a node end, the public ones apart, in seconds since 1970.",
+        "When the certificates of a node end, its own and the public ones, in seconds since 1970.",
     ),
-    ("tls_wrong_servers_total", "Servers refused because they are not the node that was meant, by the role that was."),
+    (
+        "tls_wrong_servers_total",
+        "Servers refused because they are not the node that was meant, by the role that was meant.",
+    ),
 ];
 
 type StatusFn = Arc<dyn Fn() -> Value + Send + Sync>;
@@ -96,7 +99,7 @@ impl Ops {
         !parts.ready.is_empty() && parts.ready.values().all(|ready| *ready)
     }
 
-    /// Resolves once [`Ops::is_ready`]. Register all parts first: those that come later are not waited for.
+    /// Resolves once [`Ops::is_ready`] is true. Register all parts first: it does not wait for later ones.
     pub async fn became_ready(&self) {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -117,7 +120,7 @@ impl Ops {
         Ok(OpsServer { address: listener.local_addr()?, listener, ops: self.clone() })
     }
 
-    /// The four routes, for whoever serves them elsewhere.
+    /// The four routes, for a caller that serves them elsewhere.
     pub fn router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
@@ -133,7 +136,7 @@ impl Ops {
     }
 }
 
-/// Says whether one part is ready. Dropped, the part is not ready any more.
+/// A part's handle to report whether it is ready. Dropping it makes the part not ready.
 #[derive(Debug)]
 pub struct ReadyFlag {
     ops: Arc<Ops>,
@@ -141,7 +144,7 @@ pub struct ReadyFlag {
 }
 
 impl ReadyFlag {
-    /// Says so.
+    /// Records whether the part is ready, and wakes [`Ops::became_ready`].
     pub fn set(&self, ready: bool) {
         self.ops.lock().ready.insert(self.name.clone(), ready);
         self.ops.changed.notify_waiters();
@@ -202,8 +205,8 @@ async fn status(State(ops): State<Arc<Ops>>) -> impl IntoResponse {
     }))
 }
 
-/// Says what metrics mean: name and text, in the units that the name ends with. A role does so when it is loaded, after its
-/// [`Ops`] was made.
+/// Describes metrics, each by name and text. The end of the name gives the kind: `_total` is a counter, `_seconds` a histogram, all else
+/// a gauge. A role calls this when it loads, after its [`Ops`] was made.
 pub fn describe(help: &[(&'static str, &'static str)]) {
     for (name, text) in help {
         if name.ends_with("_total") {

@@ -1,7 +1,7 @@
-//! Presence: every node says on the bus that it is there, what it bears and where it is reached.
+//! Presence: each node publishes on the bus that it is there, its load and its addresses.
 //!
-//! Owns the rhythm, the last will, the word at a clean stop, and the measuring of the machine. What a role knows of itself
-//! comes in as [`PresenceParts`].
+//! Owns the interval, the last will, the message at a clean stop, and the measurement of the machine. A role passes what it knows of
+//! itself as [`PresenceParts`].
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -17,21 +17,21 @@ use tokio_util::sync::CancellationToken;
 use crate::Context;
 use bus::Message;
 
-/// How often a node says that it is there (`docs/reference/mqtt.md`).
+/// How often a node publishes its presence (`docs/reference/mqtt.md`).
 pub const INTERVAL: Duration = Duration::from_secs(2);
-/// A node that has not been heard for this long is taken for gone, even without its last will: three words missed.
+/// A node that is silent for this long counts as gone, even without its last will: three messages are missing.
 pub const STALE_AFTER: Duration = Duration::from_millis(7_000);
-/// How long a stopping node tries to say good-bye.
+/// How long a stopping node tries to publish that it is offline.
 const GOODBYE_WAIT_MAX: Duration = Duration::from_millis(500);
 /// Measurements of the machine are shared by the nodes of a process for this long.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(1_000);
 /// Free space changes slowly, and asking can block on a sick disk.
 const DISK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a role says of itself. A node that serves and bears nothing is the default.
+/// What a role says of itself. The default is an online node without addresses, traffic or streams.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PresenceParts {
-    /// Its state; [`NodeState::Offline`] is said by this module at the end.
+    /// Its state; this module itself publishes [`NodeState::Offline`] at the end.
     pub state: NodeState,
     /// Base URL for viewers, without a slash at its end.
     pub https: Option<String>,
@@ -67,7 +67,7 @@ impl Default for PresenceParts {
     }
 }
 
-/// The retained message that a node is offline: its last will, and its word at a clean stop.
+/// The retained message that a node is offline: its last will, and its own message at a clean stop.
 pub fn offline(prefix: &Prefix, node: &NodeId, role: Role, at: UnixMillis, started_at: UnixMillis) -> Message {
     let presence = Presence {
         node: node.clone(),
@@ -90,8 +90,8 @@ fn message(prefix: &Prefix, presence: &Presence) -> Message {
     Message { topic: prefix.name(&Topic::Node(presence.node.clone())), payload, retain: true }
 }
 
-/// Says every [`INTERVAL`] what `make` returns, and at once whenever another broker is connected: it may be an empty one.
-/// After `shutdown` says that the node is offline, and ends; the bus has to live until then.
+/// Publishes what `make` returns every [`INTERVAL`], and at once when a broker connects or disconnects: a new one may be empty. After
+/// `shutdown` it publishes that the node is offline, and ends; the bus has to live until then.
 pub fn spawn(
     context: &Context,
     make: impl Fn() -> PresenceParts + Send + 'static,
@@ -147,7 +147,7 @@ fn presence_now(context: &Context, parts: PresenceParts) -> Presence {
     }
 }
 
-/// What the machine bears; measured once for all nodes of the process.
+/// The machine's load, measured once for all nodes of the process.
 struct Machine {
     system: System,
     pid: Option<Pid>,

@@ -1,12 +1,12 @@
-//! What must not reach a log: stream keys, passwords, viewers' addresses.
+//! Values that must not reach a log: stream keys, passwords, viewers' addresses.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// A value that prints as `…`. It can be read from a configuration, and is not written back.
+/// A value that prints as `…`. It can be read from a configuration, but not written back.
 ///
-/// Reading it is a word in the code ([`Redacted::expose`]), so that a search finds every place where a secret leaves.
+/// Code names each reading ([`Redacted::expose`], [`Redacted::into_inner`]), so a search finds every place where a secret leaves.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct Redacted<T>(T);

@@ -1,13 +1,12 @@
-//! What strangers can have logged again and again, said as often as helps: the first of a kind at once, the others as one number.
-//! Pure.
+//! Thins log lines that strangers can cause again and again: the first of a kind is logged at once, the others as one count. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// For so long after the first of a kind the others are counted.
+/// How long after the first of a kind the others are only counted.
 pub const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Which lines to write. There have to be few kinds: each is remembered for [`INTERVAL`].
+/// Decides which lines to write. Use few kinds: each takes memory for [`INTERVAL`].
 #[derive(Debug)]
 pub struct Sparse<K> {
     kinds: BTreeMap<K, Counted>,
@@ -26,7 +25,7 @@ impl<K> Default for Sparse<K> {
 }
 
 impl<K: Ord> Sparse<K> {
-    /// Whether this one is to be said: the first of its kind, for a while. The others are counted.
+    /// True for the first of its kind in an [`INTERVAL`], which the caller logs. The others are counted.
     pub fn is_first(&mut self, kind: K, now: Duration) -> bool {
         if let Some(counted) = self.kinds.get_mut(&kind) {
             counted.unsaid = counted.unsaid.saturating_add(1);
@@ -36,7 +35,8 @@ impl<K: Ord> Sparse<K> {
         true
     }
 
-    /// Kinds whose time is over, and how many of them were not said, where there were any. The next one of each is a first one again.
+    /// Forgets the kinds whose [`INTERVAL`] is over, and returns those with unlogged lines and their count. The next line of each is a
+    /// first again.
     pub fn over(&mut self, now: Duration) -> impl Iterator<Item = (K, u64)> + use<K> {
         let over = self.kinds.extract_if(.., |_, counted| now.saturating_sub(counted.since) >= INTERVAL);
         let over: Vec<_> = over.filter(|(_, counted)| counted.unsaid > 0).collect();

@@ -17,11 +17,11 @@ use tokio::sync::watch;
 use crate::cluster::{Cluster, NODES, first_answer, within};
 use crate::viewer::{Viewer, length};
 
-/// More than the windows of a connection to a node and all buffers on the way hold.
+/// More than the windows of a connection to a node, and all buffers on the way, hold.
 const LARGE_BYTES: usize = 8 << 20;
 const WINDOW_BYTES: u32 = 1 << 20;
 
-/// What a node holds back, and for whom.
+/// Requests that a node holds back until they are released.
 #[derive(Clone)]
 struct Hold {
     name: &'static str,
@@ -30,7 +30,7 @@ struct Hold {
     connections: Arc<Mutex<BTreeSet<SocketAddr>>>,
 }
 
-/// A request that waits, until it is dropped.
+/// Counts a waiting request, until it is dropped.
 struct Waits(watch::Sender<usize>);
 
 impl Drop for Waits {
@@ -67,7 +67,7 @@ impl Hold {
         hold.name
     }
 
-    /// The beginning is there at once, the rest when it is released.
+    /// Sends the beginning at once, and the rest when it is released.
     async fn in_pieces(State(hold): State<Self>) -> Body {
         let rest = async move {
             hold.released.subscribe().wait_for(|released| *released).await.unwrap();
@@ -104,7 +104,7 @@ async fn blocked_requests_of_many_viewers_share_few_connections_to_the_node() {
     }
     hold.waiting(viewers * each).await;
     let connections = hold.connections.lock().unwrap().len();
-    // A hundred on each, and some that were made at the same moment.
+    // A hundred on each connection, and some connections that were made at the same moment.
     let expected = viewers * each / 100..=viewers * each / 100 + 4;
     assert!(expected.contains(&connections), "{} requests on {connections} connections", viewers * each);
     hold.released.send_replace(true);
@@ -156,7 +156,7 @@ async fn viewer_that_goes_away_takes_its_request_back_from_the_node() {
     drop(viewer);
     hold.waiting(0).await;
 
-    // None of it was the node's fault.
+    // None of it counts as a fault of the node.
     assert_eq!(cluster.health("b1").await.as_deref(), Some("online"));
 }
 
@@ -170,7 +170,7 @@ async fn requests_blocked_on_a_node_that_dies_go_to_another_at_once() {
         cluster.node("b2", holds[1].router(), Limits::default()).await,
     ];
     first_answer(&cluster.viewer(), &format!("https://{address}/")).await;
-    // All from one address, so all on one node.
+    // All requests come from one address, so all go to one node.
     let mut viewer = Viewer::connect(address, cluster.trust(), WINDOW_BYTES).await;
     let requests = 100;
     let mut answers = Vec::new();
@@ -208,7 +208,7 @@ async fn requests_blocked_on_a_node_that_stops_go_to_another() {
         while cluster.health("b1").await.is_none() || cluster.health("b2").await.is_none() {}
     })
     .await;
-    // Without a cookie, pages go anywhere.
+    // Without a cookie, a request for a page may go to any node.
     for _ in 0..20 {
         let answer = viewer.get(url.replace("/live/", "/")).send().await.unwrap();
         assert_eq!((answer.status(), answer.text().await.unwrap().as_str()), (StatusCode::OK, "b2"));
@@ -232,7 +232,7 @@ async fn request_blocked_on_a_node_that_falls_silent_goes_to_another() {
         () = second.waiting(1) => (first, second_cable),
     };
     cable.cancel();
-    // Found out by the pings of HTTP/2, long before the longest silence that a blocked request may mean.
+    // HTTP/2's pings notice it, long before the longest silence that a blocked request may have.
     there.waiting(1).await;
     there.released.send_replace(true);
     assert_eq!(within("an answer", answer).await.unwrap().unwrap().text().await.unwrap(), there.name);
@@ -244,7 +244,7 @@ async fn request_that_a_node_has_no_room_for_is_asked_again_and_not_its_fault() 
     let address = cluster.balancer().await;
     let hold = Hold::new("b1");
     hold.released.send_replace(true);
-    // Less than the balancer sends before it knows better.
+    // Fewer streams than the balancer uses before it learns the node's limit.
     let _backend = cluster.node("b1", hold.router(), Limits { streams_max: 4, ..Limits::default() }).await;
     within("the node to be known", async {
         while cluster.health("b1").await.as_deref() != Some("online") {

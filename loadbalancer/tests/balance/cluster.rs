@@ -1,4 +1,4 @@
-//! A cluster in the small: a broker, an authority, a balancer, and nodes reduced to what the balancer sees of them.
+//! A small cluster: a broker, an authority, a balancer, and nodes reduced to what the balancer sees of them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const PASSWORD: &str = "only for this test";
 /// Longest that a test waits for something that has to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A broker, an authority, and whoever joins.
+/// A broker, an authority, and all that joins them.
 pub(crate) struct Cluster {
     directory: tempfile::TempDir,
     pub(crate) authority: Authority,
@@ -85,7 +85,7 @@ impl Cluster {
         self.balancer_called("lb").await.0
     }
 
-    /// A balancer, and what kills it. All share a sticky key.
+    /// A balancer, and the handle that kills it. All balancers share a sticky key.
     pub(crate) async fn balancer_called(&self, name: &str) -> (SocketAddr, AbortHandle) {
         let context = self.context(&NodeId::new(name).unwrap(), Role::LoadBalancer).await;
         let config = Config {
@@ -98,17 +98,17 @@ impl Cluster {
         (address, tokio::spawn(balancer.run(self.all.clone())).abort_handle())
     }
 
-    /// Decides what addresses come to, for balancers that are started after this.
+    /// Decides where addresses are placed, by balancers that start after this.
     pub(crate) fn set_sticky_key(&self, key: [u8; 32]) {
         std::fs::write(self.directory.path().join("sticky.key"), key).unwrap();
     }
 
-    /// What the balancer thinks of a node; `None` before it knows it.
+    /// The health of a node as the balancer sees it; `None` before it knows the node.
     pub(crate) async fn health(&self, node: &str) -> Option<String> {
         self.health_by("lb", node).await
     }
 
-    /// Waits until both of the usual nodes are known.
+    /// Waits until the balancer knows both of the usual nodes.
     pub(crate) async fn knows_both(&self, balancer: &str) {
         let known = async {
             while self.health_by(balancer, "b1").await.is_none() || self.health_by(balancer, "b2").await.is_none() {
@@ -118,7 +118,7 @@ impl Cluster {
         within("both nodes to be known", known).await;
     }
 
-    /// Waits until the balancer thinks so of a node.
+    /// Waits until the balancer sees a node so.
     pub(crate) async fn becomes(&self, node: &str, health: &str) {
         let becomes = async {
             while self.health(node).await.as_deref() != Some(health) {
@@ -138,7 +138,7 @@ impl Cluster {
         Some(found["health"].as_str().unwrap().to_owned())
     }
 
-    /// Serves its own name on every path, and under `/forwarded` the headers that tell where the viewer is.
+    /// Serves its own name on every path, and under `/forwarded` the headers that give the viewer's address.
     pub(crate) async fn backend(&self, name: &str) -> Backend {
         let said = name.to_owned();
         let router = Router::new()
@@ -158,7 +158,7 @@ impl Cluster {
         self.node(name, router, Limits::default()).await
     }
 
-    /// A server with a certificate of another node, `owner`, to whose names `name` was added; the presence of `name` names it.
+    /// A server with a certificate of another node, `owner`, that also has the name `name`; the presence of `name` gives its address.
     pub(crate) async fn impostor(&self, name: &str, (owner, role): (&str, Role), said: &'static str) -> node::Context {
         let names = [name.to_owned()];
         let paths = self.authority.issue(&NodeId::new(owner).unwrap(), role, &names).unwrap();
@@ -170,7 +170,7 @@ impl Cluster {
         tokio::spawn(node::http::serve_tls(listener, identity.server_public(), router, Limits::default(), serving));
         let own = if owner == name { role } else { Role::Broadcast };
         let context = self.context(&NodeId::new(name).unwrap(), own).await;
-        // Whatever its role is: what it says of itself is that it is a broadcast node.
+        // Whatever its role is, it claims to be a broadcast node.
         let said = node::Context { role: Role::Broadcast, ..context.clone() };
         let parts = move || PresenceParts { https: Some(https.clone()), ..Default::default() };
         node::presence::spawn(&said, parts, self.all.clone());
@@ -192,12 +192,12 @@ impl Cluster {
         self.node_behind(name, router, limits, |address| address, PresenceParts::default).await
     }
 
-    /// A node that serves `router` and says `parts` of itself.
+    /// A node that serves `router` and publishes `parts` as its presence.
     pub(crate) async fn node_saying(&self, name: &str, router: Router, parts: PresenceParts) -> Backend {
         self.node_that_says(name, router, move || parts.clone()).await
     }
 
-    /// A node that serves `router` and says each time what `parts` returns.
+    /// A node that serves `router` and publishes what `parts` returns each time.
     pub(crate) async fn node_that_says(
         &self,
         name: &str,
@@ -207,14 +207,14 @@ impl Cluster {
         self.node_behind(name, router, Limits::default(), |address| address, parts).await
     }
 
-    /// Serves its own name on every path, and says that it holds a stream.
+    /// Serves its own name on every path, and claims to hold a stream.
     pub(crate) async fn backend_holding(&self, name: &str, stream: &str) -> Backend {
         let (said, stream) = (name.to_owned(), StreamId::new(stream).unwrap());
         let router = Router::new().fallback(move || async move { said });
         self.node_saying(name, router, PresenceParts { streams: vec![stream], ..Default::default() }).await
     }
 
-    /// A node whose cable can be cut: nothing comes through any more then, and nothing is closed.
+    /// A node whose cable can be cut: then no byte comes through, and no connection closes.
     pub(crate) async fn node_on_a_cable(&self, name: &str, router: Router) -> (Backend, CancellationToken) {
         let cut = CancellationToken::new();
         let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -247,7 +247,7 @@ impl Cluster {
         Backend { id, task, _context: context }
     }
 
-    /// What a viewer trusts, for connections made by hand.
+    /// TLS of a viewer that trusts the authority, for connections made by hand.
     pub(crate) fn trust(&self) -> rustls::ClientConfig {
         use rustls::pki_types::pem::PemObject as _;
         let mut roots = rustls::RootCertStore::empty();
@@ -268,7 +268,7 @@ impl Cluster {
         self.viewer_with(address, false)
     }
 
-    /// The same, with HTTP/1.1 if wanted.
+    /// The same, with HTTP/1.1 if `is_http1`.
     pub(crate) fn viewer_with(&self, address: IpAddr, is_http1: bool) -> reqwest::Client {
         let ca = std::fs::read(self.authority.ca_path()).unwrap();
         let builder = reqwest::Client::builder();
@@ -284,8 +284,7 @@ impl Cluster {
 }
 
 impl Backend {
-    /// Its connections close at once and without a word, and nothing listens any more: what a killed process looks like. It
-    /// still says on the bus that it is there.
+    /// Closes its connections and its listener at once, as when a process is killed. It still publishes its presence.
     pub(crate) fn kill(&self) {
         self.task.abort();
     }
@@ -316,7 +315,7 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("did not happen: {what}"))
 }
 
-/// Asks until a broadcast node answers.
+/// Repeats a request until a broadcast node answers.
 pub(crate) async fn first_answer(viewer: &reqwest::Client, url: &str) -> reqwest::Response {
     let asking = async {
         loop {

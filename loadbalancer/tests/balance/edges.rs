@@ -1,4 +1,4 @@
-//! What an edge does not have, and an owner may.
+//! Objects that an edge does not have, and an owner may have.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ fn demo() -> Vec<StreamId> {
     vec![StreamId::new("demo").unwrap()]
 }
 
-/// An edge with the window only.
+/// An edge that has the window only.
 fn edge() -> Router {
     let absent = || async { (StatusCode::NOT_FOUND, [(ELSEWHERE, "")], "beyond the window") };
     Router::new().route(OLD, axum::routing::get(absent)).fallback(|| async { "edge" })

@@ -1,4 +1,4 @@
-//! A cluster that sends all it can.
+//! A cluster that sends as much as it can.
 
 use axum::Router;
 use media::BitsPerSecond;
@@ -23,7 +23,7 @@ async fn new_viewers_of_a_full_cluster_are_told_to_come_back_and_the_others_stay
     let _backends = [node(&cluster, "b1", 950_000_000).await, node(&cluster, "b2", 999_000_000).await];
     cluster.knows_both("lb").await;
     let viewer = cluster.viewer();
-    // It is about watching: the home page is there.
+    // Only watching is refused: the home page is there.
     let home = first_answer(&viewer, &format!("{url}/")).await;
     let cookie = home.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
     for entry in ["/watch/demo", "/live/demo/index.m3u8"] {

@@ -14,7 +14,7 @@ const WITH_AN_INGEST: [(&str, Access); 5] = [
     ("i1", Access::Ingest),
 ];
 
-/// A viewer asks while nobody but the impostor is there, and then again when a node is.
+/// A viewer asks while only the impostor is there, and again when a node is.
 async fn viewer_sees_nothing_of(name: &str, owner: (&str, Role)) {
     let cluster = Cluster::start(&WITH_AN_INGEST).await;
     let url = format!("https://{}/live/demo/index.m3u8", cluster.balancer().await);

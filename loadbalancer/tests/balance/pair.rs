@@ -8,7 +8,7 @@ use node::http::Limits;
 use crate::cluster::{Backend, Cluster, NODES, within};
 
 async fn nodes(cluster: &Cluster) -> [Backend; 2] {
-    // Nothing but the address keeps a viewer of the playlists: shared caches may keep those.
+    // Only its address keeps a viewer of the playlists on its node: shared caches may keep these.
     let said = |name: &'static str| {
         let playlist = move || async move { ([("cache-control", "public, max-age=2")], name) };
         Router::new()
@@ -27,7 +27,7 @@ async fn viewer_stays_on_its_node_behind_either_balancer_and_when_one_dies() {
     cluster.knows_both("lb2").await;
     let viewer = cluster.viewer();
     let page = |at| format!("https://{at}/watch/demo");
-    // Viewers of both nodes, or one that nobody keeps could pass.
+    // Viewers of both nodes: with one node only, a viewer that is not kept could pass the test.
     let mut placed = BTreeSet::new();
     within("viewers of both nodes", async {
         while placed.len() < 2 {

@@ -1,7 +1,6 @@
 //! The order of the responses on a viewer's connection to the balancer (RFC 9218).
 //!
-//! All of it runs on one thread, so that what is under way comes to rest when the test lets it; the viewer reads in steps, as
-//! slower than the rest.
+//! All of it runs on one thread, so that everything comes to rest when the test lets it. The viewer reads in steps, slower than the rest.
 
 use std::net::SocketAddr;
 
@@ -17,9 +16,9 @@ use crate::viewer::{Viewer, length};
 const SEGMENT_BYTES: usize = 2 << 20;
 const SOUND_BYTES: usize = 1 << 19;
 const PLAYLIST_BYTES: usize = 10_000;
-/// What nothing can overtake any more: the buffers of both operating systems and TLS, and what is ahead in HTTP/2.
+/// Bytes that nothing can overtake any more: the buffers of both operating systems and of TLS, and what is ahead in HTTP/2.
 const BUFFERED_BYTES_MAX: usize = 512 * 1024;
-/// What a slow viewer reads while everything else comes to rest.
+/// Bytes that a slow viewer reads while everything else comes to rest.
 const STEP_BYTES: usize = 64 * 1024;
 const WINDOW_BYTES: u32 = 64 << 20;
 const SMALL_WINDOW_BYTES: u32 = 64 * 1024;
@@ -36,7 +35,7 @@ fn site() -> Router {
         .fallback(|| async {})
 }
 
-/// Lets everything go on until it waits.
+/// Lets all tasks go on until they wait.
 async fn settle() {
     for _ in 0..2_000 {
         tokio::task::yield_now().await;
@@ -56,7 +55,7 @@ async fn read_all(viewer: &Viewer, answers: Vec<JoinHandle<usize>>) -> Vec<usize
     lengths
 }
 
-/// A balancer before a node.
+/// A balancer in front of a node.
 async fn balancer(cluster: &Cluster) -> SocketAddr {
     let address = cluster.balancer().await;
     first_answer(&cluster.viewer(), &format!("https://{address}/")).await;
@@ -124,7 +123,7 @@ async fn urgent_responses_that_are_not_read_hold_nobody_up() {
         let read = async { length(answer.await).await };
         assert_eq!(within("a response beside stalled ones", read).await, SEGMENT_BYTES);
     }
-    // One of them is given up, the others are read after all.
+    // The client gives one of them up, and reads the others after all.
     stalled.pop();
     for answer in stalled {
         assert_eq!(within("a response that had stalled", length(answer)).await, SOUND_BYTES);

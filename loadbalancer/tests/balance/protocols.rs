@@ -1,4 +1,4 @@
-//! Over which protocol requests go to nodes, and connections that nodes end while nothing is asked on them.
+//! Over which protocol requests go to nodes, and connections that nodes end while they are idle.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, NODES, first_answer, within};
 use crate::viewer::{Viewer, length};
 
 const SEGMENT: &str = "/live/demo/v/1/0.m4s";
-/// What goes to one node over HTTP/1.1 at once.
+/// Requests that go to one node over HTTP/1.1 at once.
 const HTTP1_REQUESTS_MAX: usize = 128;
 const WINDOW_BYTES: u32 = 1 << 20;
 
@@ -40,7 +40,7 @@ async fn what_a_node_answers_at_once_is_asked_over_http1_and_what_it_holds_back_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connection_that_the_node_ends_before_it_is_asked_again_is_no_fault() {
-    // Counters are the process's: no other test has a node of this name.
+    // Counters belong to the process, so no other test has a node of this name.
     let cluster = Cluster::start(&[("lb", Access::LoadBalancer), ("ends", Access::Broadcast)]).await;
     let url = format!("https://{}{SEGMENT}", cluster.balancer().await);
     let asked = Arc::new(Mutex::new(BTreeSet::<SocketAddr>::new()));
@@ -50,7 +50,7 @@ async fn connection_that_the_node_ends_before_it_is_asked_again_is_no_fault() {
         let is_first = asked.lock().unwrap().insert(*peer.address.expose());
         if version == Version::HTTP_11 && !is_first {
             counts.send_modify(|ended| *ended += 1);
-            // Ends the task that serves the connection, without a word to the peer.
+            // Ends the task that serves the connection, without an answer to the peer.
             std::panic::resume_unwind(Box::new("the node ends the connection"));
         }
         "an answer"

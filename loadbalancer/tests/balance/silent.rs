@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::cluster::{Cluster, NODES, first_answer, within};
 
-/// A node that can be made to answer nothing. Its connections stay open, and HTTP/2's pings are answered all the same.
+/// A node that can be made to answer nothing. Its connections stay open, and it still answers HTTP/2's pings.
 struct Stuck {
     name: &'static str,
     is_stuck: watch::Sender<bool>,
@@ -21,7 +21,7 @@ impl Stuck {
         Self { name, is_stuck: watch::Sender::new(false), waiting: watch::Sender::new(0) }
     }
 
-    /// Playlists of `b1` are held back in any case.
+    /// It always holds back the playlists of `b1`.
     fn router(&self) -> Router {
         let (name, is_stuck, held) = (self.name, self.is_stuck.clone(), self.waiting.clone());
         let blocked = move || async move {
@@ -59,7 +59,7 @@ async fn request_blocked_on_a_node_that_is_stuck_goes_to_another() {
     nodes[0].has_one_waiting().await;
     let _second = cluster.node("b2", nodes[1].router(), Limits::default()).await;
     cluster.knows_both("lb").await;
-    // Nothing but the probes can tell: pings are answered, and so may a request be that waits for minutes.
+    // Only the probes can notice it: the node answers pings, and a request may wait for minutes.
     nodes[0].is_stuck.send_replace(true);
     let answer = within("an answer", answer).await.unwrap().unwrap();
     assert_eq!((answer.status(), answer.text().await.unwrap().as_str()), (StatusCode::OK, "b2"));

@@ -30,7 +30,7 @@ const HOMES: usize = 10;
 /// Pause of a viewer between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A node that is nearly full one moment and not the next, and may be drained.
+/// A node that swings between nearly full and not, and may be drained.
 async fn node(cluster: &Cluster, name: &'static str, swing: [u64; 2], drained: &Arc<AtomicBool>) -> Backend {
     let playlist = move || async move { ([("cache-control", "public, max-age=2")], name) };
     let drained = Arc::clone(drained);
@@ -45,7 +45,7 @@ async fn node(cluster: &Cluster, name: &'static str, swing: [u64; 2], drained: &
     cluster.node_that_says(name, Router::new().fallback(playlist), parts).await
 }
 
-/// A viewer: its connection, and the nodes that answered it, without repeats.
+/// A viewer: its connection, and the nodes that answered it, repeats left out.
 struct Viewer {
     http: reqwest::Client,
     address: std::net::IpAddr,
@@ -76,7 +76,7 @@ impl Viewer {
     }
 }
 
-/// All viewers ask, over and over. Those with an address of their own connect anew each time.
+/// All viewers ask again and again. Those with an address of their own make a new connection each time.
 async fn watch(cluster: &Cluster, viewers: &mut [Viewer], balancer: SocketAddr, time: Duration) {
     let clock = Clock::new();
     while clock.elapsed() < time {
@@ -146,7 +146,7 @@ async fn viewer_with_the_cookie_of_another_node_stays_where_its_stream_is() {
     let playlist = |name: &'static str| {
         Router::new().fallback(move || async move { ([("cache-control", "public, max-age=2")], name) })
     };
-    // In turns they say that they hold the stream.
+    // The nodes take turns in claiming to hold the stream.
     let holds_in_turns = |first: bool| {
         let holds = AtomicBool::new(first);
         move || PresenceParts {

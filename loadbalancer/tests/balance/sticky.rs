@@ -46,7 +46,7 @@ async fn viewer_stays_on_its_node_and_moves_without_an_error_when_it_dies() {
     let dying = backends.swap_remove(index);
     dying.kill();
     let other = backends[0].id.to_string();
-    // It still says that it is there: only the failed requests tell the balancer.
+    // Its presence still says that it is there: only the failed requests tell the balancer.
     for _ in 0..20 {
         let answer = ask().await;
         assert_eq!(answer.status(), StatusCode::OK, "the viewer sees no error");
@@ -158,7 +158,7 @@ async fn answer_that_shared_caches_keep_has_no_cookie_and_its_viewer_stays_all_t
     let viewer = cluster.viewer();
     let mut nodes = BTreeSet::new();
     within("both nodes to be known", async {
-        // A page may go anywhere, and shows which nodes there are.
+        // A page may go to any node, so it shows which nodes are there.
         while nodes.len() < 2 {
             let answer = first_answer(&viewer, &url.replace("/live/", "/")).await;
             assert_eq!(cookie(&answer), None);

@@ -1,22 +1,22 @@
-//! Who may publish what: one table, for the embedded broker and for a Mosquitto. Pure.
+//! Which user may publish what: one table, for the embedded broker and for Mosquitto. Pure.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a user may publish. Everybody may read everything under the prefix.
+/// What a user may publish. Every user may read all topics under the prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
-    /// Sessions, reports of what comes in, seals and heads of all streams, alerts, its own presence.
+    /// Sessions, input reports, seals and heads of all streams, alerts, its own presence.
     Ingest,
-    /// Alerts, catalogue requests and its own answers, its own presence.
+    /// Alerts, catalogue requests and its own catalogue answers, its own presence.
     Broadcast,
     /// Alerts, its own presence.
     LoadBalancer,
     /// Keys, policy, catalogue, alerts, its own presence.
     Control,
-    /// Nothing: a person who looks.
+    /// Nothing: for a person who only watches.
     Observer,
 }
 
@@ -50,11 +50,11 @@ impl Access {
     }
 }
 
-/// One user of the broker. For a node the name is the node's id: "its own" topics are told by it.
+/// One user of the broker. A node's user has the node's id as its name, which decides what its "own" topics are.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
-    /// Name: letters, digits, `-`, `_`, `.`; of a node its id.
+    /// Name: letters, digits, `-`, `_`, `.`; for a node its id.
     pub name: String,
     /// Password, not empty. Never printed.
     pub password: String,

@@ -40,8 +40,8 @@ impl Gatekeeper {
         })
     }
 
-    /// Nothing but topics under the prefix can be published, so a wide filter shows no more than a narrow one. Shared
-    /// subscriptions (`$share`) would take messages away from a node, and `$SYS` is not kept.
+    /// Only topics under the prefix can be published, so a wide filter shows no more than a narrow one. Shared subscriptions (`$share`)
+    /// would take messages away from a node, and there is no `$SYS` tree.
     pub(super) fn may_subscribe(filter: &str) -> bool {
         !filter.starts_with('$')
     }

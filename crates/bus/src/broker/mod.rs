@@ -1,8 +1,8 @@
-//! The embedded MQTT 5 broker: a small cluster's bus without another program to install.
+//! The embedded MQTT 5 broker: a bus for a small cluster, without another program to install.
 //!
-//! Owns its listener, users, access rules, routing and bounds; packets are encoded and decoded by `mqtt5-protocol`.
-//! Deliberately keeps nothing on disk: retained messages are re-published by those who own them (see [`crate::Bus`]),
-//! which a replaced broker needs anyway. Deliberately has no QoS 2, shared subscriptions, topic aliases or lasting sessions.
+//! Owns its listener, users, access rules, routing and limits; `mqtt5-protocol` encodes and decodes packets. Deliberately keeps nothing
+//! on disk: nodes publish their retained messages again (see [`crate::Bus`]), which a replaced broker needs anyway. Deliberately has no
+//! QoS 2, shared subscriptions, topic aliases or persistent sessions.
 
 mod access;
 mod gatekeeper;
@@ -32,27 +32,28 @@ use session::Hub;
 pub const CONNECTIONS_MAX: usize = 256;
 /// Topics with a retained message: a few for each stream, node and key.
 pub const RETAINED_MAX: usize = 8192;
-/// Filters of one connection: as many as the bus of a node asks for. A broadcast node with 128 streams asks for 260: the head and the
-/// seals of each, and four for itself.
+/// Filters of one connection: as many as the bus of a node may ask for. A broadcast node with 128 streams asks for 260: the head and the
+/// seals of each stream, and four of its own.
 pub const SUBSCRIPTIONS_MAX: usize = crate::SUBSCRIPTIONS_MAX;
 /// Bytes of all retained messages.
 pub const RETAINED_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Messages waiting for one connection; all retained messages fit. Beyond it the oldest is dropped and counted.
+/// Messages waiting for one connection; all retained messages fit. Beyond it the oldest message is dropped and counted.
 pub const QUEUE_MESSAGES_MAX: usize = 2 * RETAINED_MAX;
 /// Bytes waiting for one connection. Payloads are shared between connections.
 pub const QUEUE_BYTES_MAX: usize = RETAINED_BYTES_MAX;
-/// How long the connections get to say goodbye at shutdown.
+/// How long connections have to end at shutdown.
 const STOP_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Configuration of the embedded broker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where it listens; without TLS unless told ([`EmbeddedBroker::with_tls`]). Default: `127.0.0.1:1883`; port 0 asks for a free port.
+    /// Address to listen on; plain MQTT unless [`EmbeddedBroker::with_tls`] is called. Default: `127.0.0.1:1883`; port 0 asks for a free
+    /// port.
     pub listen: SocketAddr,
     /// Who may log in. Default: nobody.
     pub users: Vec<User>,
-    /// What stands before every topic. Default: `sealcast/v1`.
+    /// Prefix of every topic. Default: `sealcast/v1`.
     pub prefix: String,
 }
 
@@ -74,7 +75,7 @@ impl Config {
     }
 }
 
-/// A broker that is bound, and serves once it runs.
+/// A broker that is bound; it serves once it runs.
 pub struct EmbeddedBroker {
     acceptor: Acceptor,
     address: SocketAddr,
@@ -99,7 +100,7 @@ impl EmbeddedBroker {
         Ok(Self { acceptor: Acceptor::new(listener, Census::of_all(CONNECTIONS_MAX)), address, hub })
     }
 
-    /// Serves TLS and nothing else.
+    /// Makes the broker serve TLS only.
     #[must_use]
     pub fn with_tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
         self.hub.tls = Some(config.into());

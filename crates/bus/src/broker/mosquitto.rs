@@ -1,4 +1,4 @@
-//! The text of Mosquitto's `password_file` and `acl_file` for our users. Pure but for the salts.
+//! The text of Mosquitto's `password_file` and `acl_file` for our users. Pure except for the salts.
 
 use std::num::NonZeroU32;
 
@@ -9,14 +9,14 @@ use messages::Prefix;
 
 use super::User;
 
-/// Iterations of PBKDF2, as `mosquitto_passwd` has them: the passwords that we make are random, so there is nothing to slow down.
+/// Iterations of PBKDF2, as many as `mosquitto_passwd` uses. Our passwords are random, so slow hashing would protect nothing.
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(101).expect("not zero");
 /// Bytes of a salt, as Mosquitto 2.0 expects them.
 const SALT_BYTES: usize = 12;
 /// Bytes of SHA-512.
 const HASH_BYTES: usize = 64;
 
-/// Who may publish what, as the text of an `acl_file`.
+/// The table of [`super::Access`] as the text of an `acl_file`.
 pub fn mosquitto_acl(users: &[User], prefix: &Prefix) -> String {
     let mut text = String::new();
     for user in users {
@@ -29,7 +29,7 @@ pub fn mosquitto_acl(users: &[User], prefix: &Prefix) -> String {
     text
 }
 
-/// The text of a `password_file`: hashes only. A line of `existing` that is still right stays as it is.
+/// The text of a `password_file`, which holds hashes only. A line of `existing` that still matches stays as it is.
 pub fn mosquitto_passwords(users: &[User], existing: &str) -> String {
     let mut text = String::new();
     for user in users {

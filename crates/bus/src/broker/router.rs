@@ -1,6 +1,6 @@
-//! Who gets which message: connections, their subscriptions and bounded queues, and the retained messages.
+//! Routing: connections, their subscriptions and bounded queues, and the retained messages.
 //!
-//! Routing never waits: a connection that does not take its messages loses the oldest, and nobody else is held up.
+//! Routing never waits: a connection that does not take its messages loses the oldest, and delays no other connection.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, RETAINED_BYTES_MAX, RETAINED_MAX, SUBSCRIPTIONS_MAX};
 use crate::Message;
 
-/// One connection; never used twice.
+/// Number of a connection; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ConnectionId(u64);
 
@@ -37,7 +37,7 @@ pub(super) struct Delivery {
     pub(super) identifier: Option<u32>,
 }
 
-/// Why something was not taken.
+/// A limit of retained messages or of subscriptions is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct QuotaExceeded;
 
@@ -90,7 +90,7 @@ impl Outbox {
     }
 }
 
-/// What a connection gets when it is let in.
+/// What a connection gets when it has logged in.
 pub(super) struct Admission {
     pub(super) id: ConnectionId,
     pub(super) outbox: Arc<Outbox>,
@@ -98,7 +98,8 @@ pub(super) struct Admission {
     pub(super) replaced: CancellationToken,
 }
 
-/// The subscriptions of a connection. Nearly all name one topic: so what a message costs does not grow with the streams there are.
+/// The subscriptions of a connection. Nearly all filters name one topic, and a map finds these, so the cost of a message does not grow
+/// with the number of streams.
 #[derive(Default)]
 struct Interests {
     /// By their filter, which is the topic.
@@ -116,7 +117,7 @@ impl Interests {
         self.topics.contains_key(filter) || self.patterns.iter().any(|known| known.filter == filter)
     }
 
-    /// Adds one, in place of the one with the same filter.
+    /// Adds one; it replaces the one with the same filter.
     fn insert(&mut self, interest: Interest) {
         self.remove(&interest.filter);
         if interest.filter.contains(['+', '#']) {
@@ -126,7 +127,7 @@ impl Interests {
         }
     }
 
-    /// Whether there was one.
+    /// Returns whether there was one.
     fn remove(&mut self, filter: &str) -> bool {
         let before = self.len();
         self.topics.remove(filter);
@@ -145,7 +146,7 @@ struct Connection {
     interests: Interests,
     outbox: Arc<Outbox>,
     replaced: CancellationToken,
-    /// Published unless the connection takes leave; checked already against its access.
+    /// Published unless the connection ends with DISCONNECT; already checked against its user's access.
     will: Option<Message>,
 }
 
@@ -169,8 +170,8 @@ impl Router {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a connection in. An older one with the same client id ends, and its will is published before anything
-    /// that the new one says (MQTT 5, 3.1.4-3).
+    /// Admits a connection. An older one with the same client id ends, and its will is published before anything that the new one
+    /// publishes (MQTT 5, 3.1.4-3).
     pub(super) fn enter(&self, client: &str, will: Option<Message>) -> Admission {
         let mut state = self.lock();
         let older = state.connections.iter().find(|(_, connection)| connection.client == client).map(|(id, _)| *id);
@@ -192,12 +193,12 @@ impl Router {
         Admission { id, outbox, replaced }
     }
 
-    /// A connection is over; nothing happens when it was replaced before.
+    /// Ends a connection; does nothing when a newer connection has already replaced it.
     pub(super) fn leave(&self, id: ConnectionId, leave: Leave) {
         self.lock().leave(id, leave);
     }
 
-    /// Hands a message to everybody who wants it, and keeps it when it is retained.
+    /// Hands a message to every matching subscription, and keeps it when it is retained.
     pub(super) fn publish(&self, from: ConnectionId, message: &Message, qos: QoS) -> Result<(), QuotaExceeded> {
         let mut state = self.lock();
         state.keep(message)?;
@@ -209,7 +210,7 @@ impl Router {
     pub(super) fn subscribe(&self, id: ConnectionId, interest: Interest) -> Result<(), QuotaExceeded> {
         let mut state = self.lock();
         let State { connections, retained, .. } = &mut *state;
-        // Replaced a moment ago: nobody is there to be told.
+        // A newer connection has just replaced it: nobody is left to get an answer.
         let Some(connection) = connections.get_mut(&id) else { return Ok(()) };
         let is_known = connection.interests.contains(&interest.filter);
         if !is_known && connection.interests.len() >= SUBSCRIPTIONS_MAX {
@@ -231,7 +232,7 @@ impl Router {
         Ok(())
     }
 
-    /// Whether there was such a subscription.
+    /// Returns whether there was such a subscription.
     pub(super) fn unsubscribe(&self, id: ConnectionId, filter: &str) -> bool {
         let mut state = self.lock();
         state.connections.get_mut(&id).is_some_and(|connection| connection.interests.remove(filter))
@@ -241,9 +242,9 @@ impl Router {
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leave {
-    /// With a word: no last will.
+    /// With DISCONNECT, or because the broker stops: the last will is discarded.
     Properly,
-    /// Without: the last will is published.
+    /// Without DISCONNECT: the last will is published.
     Vanished,
 }
 
@@ -252,7 +253,7 @@ impl State {
         let Some(connection) = self.connections.remove(&id) else { return };
         connection.replaced.cancel();
         if let (Some(will), Leave::Vanished) = (connection.will, leave) {
-            // A will that finds no room among the retained messages still reaches those who are there.
+            // A will that does not fit among the retained messages still reaches the present subscribers.
             let _no_room = self.keep(&will);
             self.route(None, &will, QoS::AtLeastOnce);
         }
@@ -277,7 +278,7 @@ impl State {
         Ok(())
     }
 
-    /// Once for each matching subscription (MQTT 5, 3.3.4), so that each identifier gets its own.
+    /// Delivers once for each matching subscription (MQTT 5, 3.3.4), so that each subscription identifier gets its own copy.
     fn route(&self, from: Option<ConnectionId>, message: &Message, qos: QoS) {
         for (id, connection) in &self.connections {
             for interest in connection.interests.matching(&message.topic) {

@@ -1,6 +1,6 @@
 //! One connection to the embedded broker: login, then packets both ways until it ends.
 //!
-//! As in the bus, reading and writing are two loops that do not wait for each other, and each wait has a bound.
+//! As in the bus, reading and writing are two loops that do not wait for each other, and each wait has a limit.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,17 +34,17 @@ use crate::codec::{Codec, CodecError, VERSION_3_1_1, VERSION_5};
 
 use crate::{Message, PACKET_BYTES_MAX, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, Wire};
 
-/// A stranger has so long to log in, and holds a connection no longer.
+/// A client has this long to log in; after that its connection is closed.
 const LOGIN_WAIT_MAX: Duration = Duration::from_secs(5);
-/// CONNECT with its will; before login nobody is given more memory.
+/// Longest CONNECT, its will included; a client that has not logged in gets no more memory.
 const LOGIN_BYTES_MAX: usize = 16 * 1024;
-/// Silence allowed to a client that promises no keep-alive; and the longest that is granted.
+/// Keep-alive of a client that asks for none, and the longest that the broker grants.
 const KEEP_ALIVE_MAX: Duration = Duration::from_secs(60);
-/// A client that takes nothing for so long is given up.
+/// A connection whose client reads nothing for this long is given up.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Messages sent and not yet acknowledged, both ways.
 const IN_FLIGHT_MAX: u16 = 64;
-/// Answers waiting to be written: acknowledgements of a full window, and some.
+/// Answers waiting to be written: the acknowledgements of a full window, and as many others.
 const ANSWERS_MAX: usize = 2 * IN_FLIGHT_MAX as usize;
 const CLIENT_ID_BYTES_MAX: usize = 256;
 
@@ -106,7 +106,7 @@ pub(super) async fn serve(stream: TcpStream, hub: Hub) -> Result<(), SessionErro
     result
 }
 
-/// Somebody who is logged in.
+/// A client that has logged in.
 struct Client {
     user: String,
     version: u8,
@@ -160,7 +160,7 @@ async fn log_in(
         connect.client_id.clone()
     };
     let user = connect.username.clone().unwrap_or_default();
-    // A user can end only connections of its own.
+    // The key holds the user, so a client can take over only connections of its own user.
     let admission = hub.router.enter(&format!("{user}/{client_id}"), will);
     writer.push(&Packet::ConnAck(answer))?;
     reader.decoder_mut().packet_bytes_max = PACKET_BYTES_MAX;
@@ -173,7 +173,7 @@ fn connack(version: u8, reason: ReasonCode) -> ConnAckPacket {
     if version == VERSION_5 { ConnAckPacket::new(false, reason) } else { ConnAckPacket::new_v311(false, reason) }
 }
 
-/// The will, when all is well.
+/// Checks CONNECT; returns its will.
 fn check_login(connect: &ConnectPacket, hub: &Hub) -> Result<Option<Message>, ReasonCode> {
     if !matches!(connect.protocol_version, VERSION_5 | VERSION_3_1_1) {
         return Err(ReasonCode::UnsupportedProtocolVersion);
@@ -200,7 +200,7 @@ fn check_login(connect: &ConnectPacket, hub: &Hub) -> Result<Option<Message>, Re
 }
 
 impl Client {
-    /// `Ok` when the client took leave or the broker stops.
+    /// Returns `Ok` when the client sent DISCONNECT.
     async fn run(
         &self,
         reader: FramedRead<ReadHalf<Box<dyn Wire>>, Codec>,
@@ -223,7 +223,7 @@ impl Client {
             _ => None,
         };
         if let (Some(reason), VERSION_5) = (reason, self.version) {
-            // Told if it listens; it is over either way.
+            // A client that still reads learns the reason; the connection is over either way.
             writer.push(&Packet::Disconnect(DisconnectPacket::new(reason)))?;
             let _not_listening = writer.flush().await;
         }
@@ -249,7 +249,7 @@ impl Client {
                     None
                 }
                 Packet::PingReq => Some(Packet::PingResp),
-                // With 0x04 it asks for its will (3.14.2.1).
+                // With reason code 0x04 the client asks for its will to be published (3.14.2.1).
                 Packet::Disconnect(disconnect) if disconnect.reason_code == ReasonCode::DisconnectWithWillMessage => {
                     return Err(SessionError::Closed);
                 }
@@ -281,7 +281,7 @@ impl Client {
             return Err(SessionError::Protocol(ReasonCode::PacketTooLarge));
         }
         let reason = if hub.gatekeeper.may_publish(&self.user, &publish.topic_name) {
-            // Copied, so that a message that is kept does not keep the whole read buffer.
+            // Copied, so that a retained message does not keep the whole read buffer in memory.
             let payload = Bytes::copy_from_slice(&publish.payload);
             let message = Message { topic: publish.topic_name, payload, retain: publish.retain };
             match hub.router.publish(admission.id, &message, publish.qos) {
@@ -295,7 +295,7 @@ impl Client {
         };
         let ack = |id| {
             let mut ack = PubAckPacket::new(id);
-            // MQTT 3.1.1 has no way to say no.
+            // MQTT 3.1.1 cannot refuse a message in PUBACK.
             ack.reason_code = if self.version == VERSION_5 { reason } else { ReasonCode::Success };
             Packet::PubAck(ack)
         };
@@ -326,7 +326,7 @@ impl Client {
             } else {
                 SubAckReasonCode::from_qos(qos)
             };
-            // MQTT 3.1.1 knows one failure only.
+            // MQTT 3.1.1 has one failure code only.
             let failed = self.version != VERSION_5 && !code.is_success();
             ack = ack.add_reason_code(if failed { SubAckReasonCode::UnspecifiedError } else { code });
         }
@@ -381,17 +381,17 @@ impl Flight {
     }
 }
 
-/// The write half, with what is not yet written.
+/// The write half of the connection, with the bytes that are not yet written.
 struct Writer {
     wire: WriteHalf<Box<dyn Wire>>,
     buffer: BytesMut,
     version: u8,
-    /// What the client takes.
+    /// The longest packet that the client accepts.
     packet_bytes_max: usize,
 }
 
 impl Writer {
-    /// Adds a packet; `false` when it is longer than the client takes, and left out.
+    /// Adds a packet. Returns `false`, and leaves it out, when it is longer than the client accepts.
     fn push(&mut self, packet: &Packet) -> Result<bool, SessionError> {
         let before = self.buffer.len();
         Codec { version: self.version, ..Codec::default() }.encode(packet, &mut self.buffer)?;
@@ -440,7 +440,7 @@ async fn write(
     }
 }
 
-/// The next message, once there is room for it. Cancelling loses nothing.
+/// The next message, once the window has room for it. Cancelling loses nothing.
 async fn next<'f>(admission: &Admission, flight: &'f Flight) -> (Delivery, SemaphorePermit<'f>) {
     let permit = flight.room.acquire().await.expect("the semaphore is never closed");
     (admission.outbox.next().await, permit)

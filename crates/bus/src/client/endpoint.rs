@@ -1,4 +1,4 @@
-//! Where a broker is, from its URL, and the byte stream to it.
+//! The address of a broker, read from its URL, and the byte stream to it.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::Wire;
 const PORT_PLAIN: u16 = 1883;
 const PORT_TLS: u16 = 8883;
 
-/// A broker.
+/// Address of a broker, and its TLS settings, if any.
 #[derive(Clone)]
 pub(super) struct Endpoint {
     host: String,
@@ -21,7 +21,7 @@ pub(super) struct Endpoint {
     tls: Option<Tls>,
 }
 
-/// Whom to trust, and under which name.
+/// The authority that the broker's certificate has to come from, and the name it has to have.
 #[derive(Clone)]
 struct Tls {
     name: ServerName<'static>,
@@ -36,7 +36,7 @@ impl Tls {
 }
 
 impl Endpoint {
-    /// Reads `mqtt://host[:port]` or `mqtts://host[:port]`; an IPv6 address stands in brackets.
+    /// Reads `mqtt://host[:port]` or `mqtts://host[:port]`; an IPv6 address is in brackets.
     pub(super) fn new(url: &str, trust: Option<&Arc<dyn Trust>>) -> anyhow::Result<Self> {
         ensure!(
             !url.contains('@'),

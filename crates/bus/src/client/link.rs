@@ -1,4 +1,4 @@
-//! The connection to one broker, made again and again.
+//! Keeps one broker connected: connects, and reconnects after each break.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,9 +33,9 @@ impl Shared {
     }
 }
 
-/// Who we are to a broker.
+/// What a connection shows the broker in CONNECT.
 pub(super) struct Login {
-    /// Stays the same over reconnects: the broker then ends the connection before at once, and not when it falls silent.
+    /// The same over reconnects, so that the broker ends the old connection at once, instead of when it times out.
     pub(super) client_id: String,
     pub(super) username: Option<String>,
     pub(super) password: Option<Zeroizing<String>>,

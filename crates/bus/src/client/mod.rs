@@ -32,9 +32,9 @@ use owned::Outgoing;
 use subscriptions::Registry;
 pub use subscriptions::Subscription;
 
-/// How long one broker's full queue holds up a message that another may have taken already.
+/// How long a full queue to one broker delays a message that another broker may already have taken.
 const LAG_WAIT_MAX: Duration = Duration::from_millis(100);
-/// A password file is one line.
+/// Bytes that are read of a password file, which is one line.
 const PASSWORD_BYTES_MAX: u64 = 4096;
 
 /// Which brokers the client trusts over TLS.
@@ -45,11 +45,11 @@ pub trait Trust: Send + Sync + 'static {
 
 /// Starts the bus and returns at once; connections are made and kept in the background until `shutdown`.
 ///
-/// `client_id` is the node's name; a random part is added, so that two processes never push each other out.
-/// `will` is what the brokers publish when this node vanishes without a word. `trust` is needed for `mqtts` URLs.
+/// `client_id` is the node's name; a random part is added, so that two processes never push each other out. `will` is what the brokers
+/// publish when this node vanishes without a DISCONNECT. `trust` is needed for `mqtts` URLs.
 ///
 /// # Errors
-/// When the configuration is not valid: a URL or the password file. Never because a broker is away.
+/// When the configuration is not valid: a URL or the password file. A broker that is away is no error.
 pub async fn connect(
     config: &Config,
     client_id: &str,
@@ -72,7 +72,7 @@ pub async fn connect(
     let registry = Arc::new(Registry::new());
     let shared =
         Arc::new(Shared { registry, owned: std::sync::Mutex::default(), connected: watch::Sender::new(0), shutdown });
-    // Else there is no line of it before the first connection, and nothing to be alerted by.
+    // Otherwise the metric would not exist before the first connection, and no alert could use it.
     metrics::gauge!("bus_connected_brokers").set(0.0);
     let incarnation: u64 = rand::rng().random();
     let links = endpoints.into_iter().enumerate().map(|(number, endpoint)| {
@@ -115,11 +115,11 @@ fn check(message: &Message) -> Result<(), BusError> {
     Ok(())
 }
 
-/// The way to one broker.
+/// The sending side of one broker's connection.
 struct LinkHandle {
     queue: mpsc::Sender<Outgoing>,
     connected: watch::Receiver<bool>,
-    /// It had no room for [`LAG_WAIT_MAX`]: it is not waited for again until it has.
+    /// Its queue was full for [`LAG_WAIT_MAX`]: messages do not wait for it again until it has room.
     lagging: AtomicBool,
 }
 
@@ -151,13 +151,13 @@ struct MqttBus {
 }
 
 impl MqttBus {
-    /// Gives a message to every connected broker; whether one took it.
+    /// Offers a message to every connected broker; returns whether one took it.
     async fn offer(&self, outgoing: &Outgoing) -> bool {
         let offers = self.links.iter().map(|link| link.offer(outgoing));
         futures_util::future::join_all(offers).await.contains(&true)
     }
 
-    /// Waits for the first connection that takes it.
+    /// Waits until the first connection takes it.
     async fn wait_for_one(&self, outgoing: &Outgoing) -> Result<(), BusError> {
         let mut attempts: FuturesUnordered<_> = self
             .links
@@ -185,7 +185,7 @@ impl Bus for MqttBus {
             return Err(BusError::Closed);
         }
         let topic = message.topic.clone();
-        // Remembered before `connected` is read: a connection reads them in the other order, so one of the two sends it.
+        // Noted before `connected` is read. A connection reads the two in the other order, so at least one of the two sides sends it.
         let outgoing = self.shared.note(message);
         if self.offer(&outgoing).await {
             return Ok(());
@@ -195,7 +195,7 @@ impl Bus for MqttBus {
     }
 
     async fn subscribe(&self, filter: &str) -> Result<Subscription, BusError> {
-        // `$share` and `$SYS` belong to a broker, and what one broker says is not for all.
+        // `$share` and `$SYS` belong to a single broker, and what one broker says does not hold for all.
         if filter.len() > TOPIC_BYTES_MAX || filter.starts_with('$') || !mqtt5_protocol::is_valid_topic_filter(filter) {
             return Err(BusError::InvalidTopic(filter.chars().take(TOPIC_BYTES_MAX).collect()));
         }

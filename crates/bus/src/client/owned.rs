@@ -1,4 +1,4 @@
-//! The retained messages that this node has published: what it puts back on a broker that has lost them. Pure.
+//! The retained messages that this node has published, and sends again to a broker that has lost them. Pure.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{Message, OWNED_BYTES_MAX, OWNED_TOPICS_MAX};
 
-/// Place of a message in what this node has published.
+/// Position of a message in the order in which this node publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Place(u64);
 
@@ -28,13 +28,13 @@ pub(super) struct Owned {
 }
 
 impl Owned {
-    /// Takes note of a message; what it returns is what to send.
+    /// Notes a message, and returns it with its place, ready to send.
     pub(super) fn note(&mut self, message: Message) -> Outgoing {
         self.last = Place(self.last.0 + 1);
         let place = self.last;
         if message.retain {
             self.forget(&message.topic);
-            // An empty payload is kept too: a broker that comes back with an old message has to be told.
+            // An empty payload is kept too: a broker that comes back with an old message has to be told to forget it.
             self.bytes += message.payload.len();
             self.topics.insert(message.topic.clone(), (place, message.payload.clone()));
             while self.topics.len() > OWNED_TOPICS_MAX || self.bytes > OWNED_BYTES_MAX {
@@ -53,7 +53,7 @@ impl Owned {
         }
     }
 
-    /// Everything, oldest first, and the place up to which that is.
+    /// Everything, oldest first, and the place of the newest message noted.
     pub(super) fn all(&self) -> (Vec<Outgoing>, Place) {
         let message =
             |topic: &String, payload: &Bytes| Message { topic: topic.clone(), payload: payload.clone(), retain: true };

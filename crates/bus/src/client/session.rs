@@ -1,7 +1,7 @@
 //! One connection to one broker: login, subscriptions, messages both ways, until it breaks.
 //!
-//! Reading and writing are two loops that never wait for each other's socket half, so two peers that both write cannot
-//! lock each other; each wait has a bound, so a silent peer is noticed.
+//! Reading and writing are two loops that never wait for each other's half of the socket, so two peers that both write cannot block each
+//! other. Each wait has a limit, so the bus notices a silent peer.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,24 +32,24 @@ use crate::{Message, PACKET_BYTES_MAX, Wire};
 
 /// TCP, TLS and login together.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
-/// Longest silence that we promise the broker. We ping twice in it, and give the broker half of it more.
+/// Longest silence that we promise the broker. We ping twice in it, and allow the broker a silence half as long again.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// A broker that takes nothing for so long is given up.
+/// A connection whose broker reads nothing for this long is given up.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(5);
-/// What is left gets so long at shutdown.
+/// How long the queued messages and DISCONNECT may take at shutdown.
 const GOODBYE_WAIT_MAX: Duration = Duration::from_millis(250);
 /// Messages sent and not yet acknowledged, both ways.
 const IN_FLIGHT_MAX: u16 = 64;
-/// A message that was on so many connections when they broke may be why they broke: it is dropped.
+/// A message unacknowledged on this many broken connections may be what breaks them: it is dropped.
 const SENDS_MAX: u8 = 3;
-/// Packet identifiers from here on are of subscriptions, below of messages.
+/// Packet identifiers from here on belong to subscriptions, those below to messages.
 const SUBSCRIBE_ID_MIN: u16 = 0x8000;
 
-/// What is left of a connection.
+/// What a connection leaves when it ends.
 pub(super) struct Ended {
-    /// `None`: shut down.
+    /// `None`: the bus was shut down.
     pub(super) error: Option<LinkError>,
-    /// To be sent again.
+    /// Messages for the next connection to send again.
     pub(super) unacknowledged: VecDeque<Outgoing>,
 }
 
@@ -118,7 +118,7 @@ fn connect_packet(login: &Login) -> ConnectPacket {
     let mut options = mqtt5_protocol::ConnectOptions::new(&login.client_id)
         .with_keep_alive(KEEP_ALIVE)
         .with_clean_start(true)
-        // The session ends with the connection: whoever comes back subscribes again and catches up over HTTP.
+        // The session ends with the connection: a node that reconnects subscribes again and catches up over HTTP.
         .with_session_expiry_interval(0)
         .with_receive_maximum(IN_FLIGHT_MAX);
     options.properties.maximum_packet_size = u32::try_from(PACKET_BYTES_MAX).ok();
@@ -130,16 +130,16 @@ fn connect_packet(login: &Login) -> ConnectPacket {
     ConnectPacket::new(options)
 }
 
-/// The write half, with what is not yet written.
+/// The write half of the connection, with the bytes that are not yet written.
 struct Writer {
     wire: WriteHalf<Box<dyn Wire>>,
     buffer: BytesMut,
-    /// What the broker takes.
+    /// The longest packet that the broker accepts.
     packet_bytes_max: usize,
 }
 
 impl Writer {
-    /// Adds a packet; `false` when it is longer than the broker takes, and left out.
+    /// Adds a packet. Returns `false`, and leaves it out, when it is longer than the broker accepts.
     fn push(&mut self, packet: &Packet) -> Result<bool, LinkError> {
         let before = self.buffer.len();
         Codec::default().encode(packet, &mut self.buffer)?;
@@ -217,7 +217,8 @@ impl Flight {
         self.lock().subscribing.remove(&id).unwrap_or_default()
     }
 
-    /// In the order of publishing. Retained ones are left out: the newest of each topic is sent again anyway.
+    /// In the order of publishing. Leaves out retained messages, since each new connection sends the newest of each topic anyway, and
+    /// those already sent [`SENDS_MAX`] times.
     fn unacknowledged(&self) -> VecDeque<Outgoing> {
         let mut left: Vec<Outgoing> = std::mem::take(&mut self.lock().messages).into_values().collect();
         left.retain(|outgoing| !outgoing.message.retain && outgoing.sent < SENDS_MAX);
@@ -232,9 +233,9 @@ struct Sender<'a> {
     flight: &'a Flight,
     shared: &'a Shared,
     queue: &'a mut mpsc::Receiver<Outgoing>,
-    /// Sent before the queue.
+    /// Sent before the messages in the queue.
     replay: VecDeque<Outgoing>,
-    /// Retained messages in the queue up to here are older than, or the same as, what `replay` holds.
+    /// `replay` holds every retained message up to this place or a newer one, so the queue's copies are skipped.
     horizon: Place,
     acks: mpsc::Receiver<u16>,
 }
@@ -271,7 +272,7 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// Asks the broker for what is wanted and was not yet asked for, and takes back what is not wanted any more.
+    /// Subscribes to the filters that the broker was not yet asked for, and unsubscribes from those without readers.
     fn ask(&mut self, asked: &mut Wanted) -> Result<(), LinkError> {
         let wanted = self.shared.registry.wanted();
         let gone: Vec<&String> = asked.keys().filter(|filter| !wanted.contains_key(*filter)).collect();
@@ -280,7 +281,7 @@ impl Sender<'_> {
             let packet = gone.into_iter().fold(UnsubscribePacket::new(id), UnsubscribePacket::add_filter);
             self.writer.push(&Packet::Unsubscribe(packet))?;
         }
-        // One packet each, since the identifier is of the packet (MQTT 5, 3.8.2.1.2).
+        // One packet each, since a subscription identifier holds for a whole packet (MQTT 5, 3.8.2.1.2).
         for (filter, ask) in wanted.iter().filter(|(filter, ask)| asked.get(*filter) != Some(ask)) {
             let id = self.flight.subscribing(vec![filter.clone()]);
             let packet = SubscribePacket::new(id).add_filter(filter, QoS::AtLeastOnce);
@@ -305,7 +306,7 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// Sends what is queued, as far as the window goes, and takes leave, so that the broker drops the last will.
+    /// Sends what is queued, as far as the window allows, and DISCONNECT, so that the broker discards the last will.
     async fn goodbye(&mut self) -> Result<(), LinkError> {
         while let Ok(permit) = self.flight.room.try_acquire() {
             let Ok(outgoing) = self.queue.try_recv() else { break };
@@ -315,16 +316,16 @@ impl Sender<'_> {
         let leave = async {
             self.writer.flush().await?;
             self.writer.wire.shutdown().await?;
-            // Closing with unread acknowledgements would reset the connection, and Mosquitto then drops what it has not
-            // read, our leave too. The reading loop reads on and ends all this when the broker has closed.
+            // Closing with unread acknowledgements would reset the connection, and Mosquitto would then drop what it has not yet read,
+            // our DISCONNECT too. The reading loop reads on, and ends the session when the broker has closed.
             std::future::pending::<Result<(), LinkError>>().await
         };
-        // A broker that takes nothing any more is left without a word.
+        // A broker that reads nothing any more gets no DISCONNECT.
         timeout(GOODBYE_WAIT_MAX, leave).await.unwrap_or(Ok(()))
     }
 }
 
-/// The next message to send, once there is room for it; `None` when the bus is dropped. Cancelling loses nothing.
+/// The next message to send, once the window has room for it; `None` when the bus is dropped. Cancelling loses nothing.
 async fn next<'f>(
     flight: &'f Flight,
     replay: &mut VecDeque<Outgoing>,
@@ -359,7 +360,7 @@ async fn receive(
                 if publish.qos == QoS::ExactlyOnce {
                     return Err(LinkError::Unexpected("QoS 2"));
                 }
-                // Copied, so that a small message that is kept does not keep the whole read buffer.
+                // Copied, so that a small message does not keep the whole read buffer in memory.
                 let payload = Bytes::copy_from_slice(&publish.payload);
                 let identifiers = publish.properties.subscription_identifiers();
                 let message = Message { topic: publish.topic_name, payload, retain: publish.retain };

@@ -1,4 +1,4 @@
-//! Who wants which messages: filters, their readers and the bounded queue of each.
+//! Filters, their readers, and the bounded queue of each reader.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,14 +8,14 @@ use tokio::sync::{Notify, watch};
 
 use crate::{BusError, Message, SUBSCRIPTION_BYTES_MAX, SUBSCRIPTION_MESSAGES_MAX, SUBSCRIPTIONS_MAX};
 
-/// Subscription identifiers go round in so many.
+/// Number of subscription identifiers; after so many they repeat.
 const IDENTIFIERS: u64 = 268_435_454;
 
 /// All subscriptions of a bus.
 #[derive(Debug)]
 pub(super) struct Registry {
     state: Mutex<State>,
-    /// Rises with each change, so that connections can bring their broker up to date.
+    /// Grows with each change, so that connections can bring their broker up to date.
     changed: watch::Sender<u64>,
 }
 
@@ -33,16 +33,16 @@ struct Filter {
     readers: Vec<Arc<Queue>>,
 }
 
-/// How a filter is asked for.
+/// One filter's SUBSCRIBE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Ask {
-    /// Comes back with each message, so that a message for one of two overlapping filters does not go to both.
+    /// The broker returns it with each message, so that a message for one of two overlapping filters does not go to both.
     pub(super) identifier: u32,
-    /// Changes with each new reader: subscribing again makes the broker send its retained messages again.
+    /// Changes with each new reader: a new SUBSCRIBE makes the broker send its retained messages again.
     generation: u64,
 }
 
-/// What a connection has asked its broker for.
+/// Filters, and how they are subscribed to: what the readers want, or what a connection has asked for.
 pub(super) type Wanted = BTreeMap<String, Ask>;
 
 impl Registry {
@@ -68,7 +68,7 @@ impl Registry {
             state.readers += 1;
             state.generation += 1;
             let generation = state.generation;
-            // 1 to 268,435,455 (MQTT 5, 3.8.2.1.2); long before it comes round, the one that had it is gone.
+            // 1 to 268,435,455 (MQTT 5, 3.8.2.1.2). Long before an identifier is used again, its first filter is gone.
             let identifier = u32::try_from(generation % IDENTIFIERS).unwrap_or_default() + 1;
             let entry = state.filters.entry(filter.to_owned()).or_default();
             if entry.ask.identifier == 0 {
@@ -95,7 +95,7 @@ impl Registry {
         self.changed.send_modify(|version| *version += 1);
     }
 
-    /// Changes of what is wanted; seen as unchanged when made.
+    /// Watches changes of [`Self::wanted`]; the present state counts as seen.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -104,7 +104,7 @@ impl Registry {
         self.lock().filters.iter().map(|(filter, entry)| (filter.clone(), entry.ask)).collect()
     }
 
-    /// Hands a message to the readers of the filters it was sent for; never waits.
+    /// Hands a message to the readers of the filters that the broker sent it for; never waits.
     pub(super) fn dispatch(&self, message: &Message, identifiers: &[u32]) {
         for (filter, entry) in &self.lock().filters {
             let meant = identifiers.is_empty() || identifiers.contains(&entry.ask.identifier);
@@ -114,7 +114,7 @@ impl Registry {
         }
     }
 
-    /// Ends all subscriptions, once their readers have read what is queued.
+    /// Ends all subscriptions; readers still get what is queued.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;

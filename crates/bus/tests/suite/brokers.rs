@@ -38,7 +38,7 @@ enum Running {
     Mosquitto(Child),
 }
 
-/// Users of all test brokers: an ingest, two broadcast nodes, a control node, somebody who looks.
+/// Users of all test brokers: an ingest, two broadcast nodes, a control node, an observer.
 pub(crate) fn users() -> Vec<User> {
     [
         ("i1", Access::Ingest),
@@ -64,7 +64,7 @@ pub(crate) struct TestBroker {
     running: Option<Running>,
 }
 
-/// A certificate and what signed it, for Mosquitto's TLS listener.
+/// Port, certificate and key of Mosquitto's TLS listener.
 pub(crate) struct Tls {
     pub(crate) port: u16,
     pub(crate) certificate: PathBuf,
@@ -86,7 +86,7 @@ impl TestBroker {
         broker
     }
 
-    /// Ends it without mercy, by its handle.
+    /// Kills it, as a crash would.
     pub(crate) async fn kill(&mut self) {
         match self.running.take() {
             Some(Running::Embedded(task)) => {
@@ -138,7 +138,7 @@ impl TestBroker {
             let ready = line.contains(" running");
             seen.push(line);
             if ready {
-                // What follows is read away, so that Mosquitto never blocks on a full pipe.
+                // The rest of its log is read and dropped, so that Mosquitto never blocks on a full pipe.
                 tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
                 self.running = Some(Running::Mosquitto(child));
                 return true;
@@ -161,7 +161,7 @@ impl TestBroker {
     }
 }
 
-/// A bus, logged in as one of the users, and what ends it.
+/// A bus, logged in as one of the users, and the token that ends it.
 pub(crate) struct Node {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) shutdown: CancellationToken,
@@ -212,7 +212,7 @@ impl Node {
         self.bus.subscribe(&Prefix::default().filter(rest)).await.unwrap()
     }
 
-    /// Subscribes, and returns once the broker has the subscription: a message sent through it has come back.
+    /// Subscribes, and returns once the broker has the subscription, which a probe that came back has shown.
     pub(crate) async fn subscribe_surely(&self, rest: &str, teller: &Self, through: &str) -> bus::Subscription {
         let mut subscription = self.subscribe(rest).await;
         let token = format!("probe-{rest}").into_bytes();
@@ -262,8 +262,8 @@ pub(crate) fn config(user: &str, password: &str, urls: &[String], ca: Option<&Pa
     (dir, config)
 }
 
-/// A port that nobody listens on now, and below those that systems hand out for outgoing connections: a broker that is
-/// down for a moment must find its port free again.
+/// A port that nobody listens on now, below those that systems use for outgoing connections: a broker that is down for a moment must find
+/// its port still free.
 pub(crate) fn free_port() -> u16 {
     std::iter::repeat_with(|| rand::random_range(15_000..30_000))
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())

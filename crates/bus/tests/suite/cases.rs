@@ -1,4 +1,4 @@
-//! The cases. Each is given the kind of broker.
+//! The test cases; each takes the kind of broker.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub(crate) async fn a_node_that_vanishes_is_announced_by_its_last_will(kind: Kin
     let mut presence = watcher.subscribe_surely("nodes/+", &watcher, "nodes/c1").await;
     let (_dir, config) = config("b1", &password("b1"), &[broker.url()], None);
     let will = message("nodes/b1", "offline", true);
-    // A runtime of its own, whose end leaves the sockets without a word, as a kill would.
+    // A runtime of its own: its end closes the sockets without DISCONNECT, as a kill would.
     let runtime = Runtime::new().unwrap();
     let node = runtime.spawn(async move {
         let bus = bus::connect(&config, "b1", Some(will), None, CancellationToken::new()).await.unwrap();
@@ -64,7 +64,7 @@ pub(crate) async fn a_node_that_takes_leave_has_no_last_will(kind: Kind) {
     let broker = TestBroker::start(kind).await;
     let watcher = broker.node("c1").await;
     let mut presence = watcher.subscribe_surely("nodes/+", &watcher, "nodes/c1").await;
-    // Several times: whether the leave is read depends on what else is on its way when the connection closes.
+    // Several rounds: whether the broker reads DISCONNECT depends on what else is on its way when the connection closes.
     for round in 0..20 {
         let will = message("nodes/b1", "vanished", true);
         let node = Node::start("b1", &password("b1"), &[broker.url()], None, Some(will)).await;
@@ -116,7 +116,7 @@ pub(crate) async fn subscriptions_survive_a_killed_broker(kind: Kind) {
         broker.start_again().await;
         ingest.await_connected(1).await;
         node.await_connected(1).await;
-        // Subscribed again when the probe is back; what is published after it arrives.
+        // When the probe is back, the node has subscribed again, and gets what is published from then on.
         let probe = node.subscribe_surely("streams/probe/seals", &ingest, "streams/probe/seals").await;
         drop(probe);
         ingest.publish("streams/demo/seals", round.to_string()).await;
@@ -133,7 +133,7 @@ pub(crate) async fn an_empty_broker_is_filled_again_by_its_publishers(kind: Kind
     control.retain("keys/0100", "").await;
     broker.kill().await;
     ingest.await_connected(0).await;
-    // Nobody takes it, but it is not forgotten.
+    // No broker takes the message, but the bus remembers it.
     let lost = ingest.bus.publish(message("streams/demo/head", "2", true)).await;
     assert!(matches!(lost, Err(BusError::Unreachable { .. })), "{lost:?}");
     broker.replace().await;
@@ -157,7 +157,7 @@ pub(crate) async fn a_reader_that_does_not_read_holds_up_nobody(kind: Kind) {
     assert_eq!(seals.dropped(), 0);
 }
 
-/// A connection whose other end reads nothing at all (a stopped process, a dead machine): the broker has to give it up.
+/// A connection whose other end reads nothing at all (a stopped process, a dead machine): the broker has to give up the connection.
 pub(crate) async fn a_stalled_connection_holds_up_nobody(kind: Kind) {
     const TOTAL_BYTES: usize = 96 * 1024 * 1024;
     const PAYLOAD_BYTES: usize = 32 * 1024;
@@ -213,14 +213,14 @@ pub(crate) async fn a_broadcast_node_may_not_seal_grant_or_speak_for_another(kin
     node.bus.publish(bus::Message { topic: "elsewhere".into(), ..message("", "forged", true) }).await.unwrap();
     for rest in ["nodes/b1", "catalogue/b1", "catalogue/request", "alerts"] {
         node.publish(rest, "own").await;
-        // In order, so nothing forged came before.
+        // Messages keep their order, so no forged one came before.
         assert_eq!(next(&mut all).await, is(rest, "own", false));
     }
     let mut late = watcher.subscribe("streams/#").await;
     let ingest = broker.node("i1").await;
     ingest.retain("streams/demo/head", "true").await;
     assert_eq!(next(&mut late).await.1, "true");
-    // Who looks says nothing.
+    // An observer may publish nothing.
     watcher.publish("alerts", "forged").await;
     node.publish("alerts", "own").await;
     while next(&mut all).await != is("alerts", "own", false) {}
@@ -270,7 +270,7 @@ pub(crate) async fn an_oversized_packet_ends_only_its_own_connection(kind: Kind)
     let large = PublishPacket::new(topic, vec![0; PAYLOAD_BYTES_MAX * 4], QoS::AtLeastOnce).with_packet_id(1);
     let mut wire = bytes::BytesMut::new();
     large.encode(&mut wire).unwrap();
-    // The broker may close before it has all.
+    // The broker may close before it has read everything.
     let _closed_early = tokio::io::AsyncWriteExt::write_all(&mut client.stream, &wire).await;
     client.await_end().await;
     ingest.publish("streams/demo/seals", "next").await;
@@ -283,7 +283,7 @@ pub(crate) async fn two_brokers_at_once_lose_nothing_when_one_is_killed(kind: Ki
     let second = TestBroker::start(kind).await;
     let urls = [first.url(), second.url()];
     let (ingest, node) = (Node::connect("i1", &urls).await, Node::connect("b1", &urls).await);
-    // Both brokers have the subscription when each alone has answered.
+    // Each broker has the subscription once a message through it alone has come back.
     let mut seals = node.subscribe("streams/demo/seals").await;
     for broker in [&first, &second] {
         let alone = broker.node("i1").await;
@@ -323,7 +323,7 @@ pub(crate) async fn a_hundred_dropped_connections_are_all_made_again(kind: Kind)
     let mut own = node.subscribe("nodes/b1").await;
     for _ in 0..DROPS {
         node.await_connected(1).await;
-        // Something is on its way when the connection breaks.
+        // A message is on its way when the connection breaks.
         let mut connected = node.bus.connected();
         connected.mark_unchanged();
         let sent = node.bus.publish(message("nodes/b1", "lost?", true)).await;
@@ -354,7 +354,7 @@ pub(crate) async fn without_a_broker_publishing_fails_in_time_and_recovers(kind:
 }
 
 pub(crate) async fn a_node_hears_each_of_as_many_streams_as_it_can_hold(kind: Kind) {
-    /// What a gate holds at once.
+    /// Streams that a gate holds at once.
     const STREAMS: usize = 128;
     let broker = TestBroker::start(kind).await;
     let (node, ingest) = (broker.node("b1").await, broker.node("i1").await);
@@ -367,7 +367,7 @@ pub(crate) async fn a_node_hears_each_of_as_many_streams_as_it_can_hold(kind: Ki
         streams.push((node.subscribe(&topic).await, topic));
     }
     for (_, topic) in &streams {
-        // Retained, so that it does not matter which is there first.
+        // Retained, so that it does not matter whether the subscription or the message comes first.
         ingest.retain(topic, topic.clone()).await;
     }
     for (subscription, topic) in &mut streams {

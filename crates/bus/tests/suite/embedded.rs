@@ -1,4 +1,4 @@
-//! What only the embedded broker promises.
+//! Properties that only the embedded broker promises.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -77,7 +77,7 @@ async fn connections_are_bounded_and_freed() {
     for _ in 0..CONNECTIONS_MAX * 2 {
         strangers.push(TcpStream::connect(broker.address()).await.unwrap());
     }
-    // Turned away at once, and not only when the time to log in is over.
+    // Refused at once, not only when the time to log in is over.
     let last = strangers.last_mut().unwrap();
     let turned_away = tokio::time::timeout(Duration::from_secs(2), last.read_u8()).await;
     assert!(matches!(turned_away, Ok(Err(_))), "{turned_away:?}");
@@ -85,11 +85,11 @@ async fn connections_are_bounded_and_freed() {
     node.publish("nodes/b1", "alive").await;
     assert_eq!(next(&mut own).await.1, "alive");
     drop(strangers);
-    // Room again for a node.
+    // There is room for a node again.
     within("a node gets in", broker.node("i1")).await;
 }
 
-/// What a person types to look: it speaks MQTT 3.1.1 unless told otherwise.
+/// A person watches the bus with this: it speaks MQTT 3.1.1 by default.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mosquitto_sub_reads_it_in_both_versions() {
     let broker = TestBroker::start(Kind::Embedded).await;

@@ -1,4 +1,4 @@
-//! A client without manners: packets on a socket, to do what the bus never does; and a proxy that cuts connections.
+//! A client that breaks the rules: packets on a socket, to do what the bus never does; and a proxy that cuts connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) struct RawClient {
 }
 
 impl RawClient {
-    /// Connects; the reason code of the CONNACK (MQTT 5, 3.2.2.2), 0 is success.
+    /// Connects. Returns the reason code of the CONNACK (MQTT 5, 3.2.2.2); 0 is success.
     pub(crate) async fn connect(
         address: SocketAddr,
         login: Option<(&str, &str)>,

@@ -67,7 +67,7 @@ async fn a_node_is_no_broker_whoever_signed_its_certificate() {
     let tls = Tls { port: free_port(), certificate: stolen.certificate, key: stolen.key };
     let _impostor = TestBroker::start_mosquitto_with_tls(&tls).await;
     let url = [format!("mqtts://127.0.0.1:{}", tls.port)];
-    // The second trusts the authority of nodes for brokers, too: as nobody should, and old configurations do.
+    // The second trusts the nodes' authority for brokers too, which nobody should do, but old configurations do.
     for (user, ca) in [("b1", brokers.ca_path()), ("b2", nodes.ca_path())] {
         let node = Node::start(user, &password(user), &url, Some(&ca), None).await;
         let sent = node.bus.publish(message(&format!("nodes/{user}"), "secret", false)).await;
@@ -96,14 +96,15 @@ async fn a_stolen_broadcast_password_is_of_little_use_at_the_embedded_broker() {
     let (port, shutdown) = (broker.address().port(), tokio_util::sync::CancellationToken::new());
     let running = tokio::spawn(broker.run(shutdown.clone()));
     cannot_seal_grant_steer_or_speak_for_another(port, &paths.ca).await;
-    // And without TLS nobody gets in.
+    // Without TLS, no client can log in.
     let plain = Node::start("b1", &password("b1"), &[format!("mqtt://127.0.0.1:{port}")], None, None).await;
     assert!(plain.bus.publish(message("nodes/b1", "x", false)).await.is_err());
     shutdown.cancel();
     running.await.unwrap().unwrap();
 }
 
-/// What a thief has who takes over a broadcast node's machine: its password. The broker knows more than that it is one of us.
+/// A thief who takes over a broadcast node's machine has its password. The broker knows which node that is, not only that it is one of
+/// ours.
 async fn cannot_seal_grant_steer_or_speak_for_another(port: u16, ca: &Path) {
     let url = [format!("mqtts://127.0.0.1:{port}")];
     let start = async |user: &str| {
@@ -129,15 +130,15 @@ async fn cannot_seal_grant_steer_or_speak_for_another(port: u16, ca: &Path) {
     for (_, topic) in owned {
         thief.retain(topic, "forged").await;
     }
-    // In order on its connection, so whatever the broker let through of those would have come before.
+    // Messages keep their order, so any forged one that the broker had let through would have come before.
     thief.retain("nodes/b1", "own presence").await;
     assert_eq!(next(&mut all).await, ("nodes/b1".to_owned(), "own presence".to_owned(), false));
-    // And those whose topics they are would have been heard.
+    // Messages of the topics' owners arrive.
     for (owner, topic) in owned {
         owner.publish(topic, "genuine").await;
         assert_eq!(next(&mut all).await, (topic.to_owned(), "genuine".to_owned(), false));
     }
-    // Nothing was kept for later either.
+    // No forged message was retained for later subscribers either.
     let newcomer = start("eye").await;
     let mut late = newcomer.subscribe("#").await;
     assert_eq!(next(&mut late).await, ("nodes/b1".to_owned(), "own presence".to_owned(), true));

@@ -1,5 +1,5 @@
-//! An HTTP/2 connection and its requests, driven by one task: what comes in, what is answered and what is sent follow one another
-//! without a task switch, and everything that a pass makes leaves together.
+//! Drives an HTTP/2 connection and its requests in one task: reading, answering and sending follow one another without a task switch, and
+//! everything that one pass makes is sent together.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,13 +14,13 @@ use hyper_util::server::graceful::GracefulConnection;
 use super::transport::Transport;
 use crate::priority::{Connection, Gated};
 
-/// Passes in one turn of the task; then other connections have theirs. Two send 64 KiB of a long response.
+/// Most passes in one turn of the task, before other connections have theirs. Two send 64 KiB of a long response.
 const PASSES_MAX: usize = 16;
 
 type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Request = Gated<Boxed>;
 
-/// Takes the requests of a connection, under its order.
+/// The executor that gets the requests of a connection, and puts them under its order.
 #[derive(Clone)]
 pub(super) struct Requests {
     order: Connection,
@@ -47,11 +47,11 @@ where
     }
 }
 
-/// Wakes the connection's task, unless that is at it.
+/// Wakes the connection's task, unless it is running.
 #[derive(Default)]
 struct Signal {
     raised: AtomicBool,
-    /// The task runs, and looks at `raised` before it stops.
+    /// The task runs, and checks `raised` before it stops.
     running: AtomicBool,
     task: AtomicWaker,
 }
@@ -94,7 +94,7 @@ where
         Pin::new(&mut self.get_mut().protocol).graceful_shutdown();
     }
 
-    /// Goes on until nothing is left to be done, or others have to have their turn.
+    /// Makes passes until nothing is left to do, or [`PASSES_MAX`] are done.
     fn poll_passes(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
         for _ in 0..PASSES_MAX {
             self.signal.raised.store(false, Ordering::SeqCst);
@@ -104,7 +104,7 @@ where
             }
             self.open.extend(self.requests.lock().drain(..));
             while let Poll::Ready(Some(())) = self.open.poll_next_unpin(cx) {}
-            // What was answered becomes frames first.
+            // First turn what was answered into frames.
             if self.is_raised() {
                 continue;
             }

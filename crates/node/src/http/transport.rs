@@ -1,7 +1,7 @@
-//! A TLS connection in two hands: the protocol reads and writes it, and the driver says when to send.
+//! A TLS connection with two users: the protocol reads and writes it, and the driver says when to send.
 //!
-//! Records are collected here until they are sent, so that what a protocol writes piece by piece leaves in one call of the operating
-//! system: `h2` flushes after each frame, and a call costs as much as encrypting several records. Owns nothing of HTTP.
+//! Records are collected here until they are sent, so that what a protocol writes piece by piece leaves in one system call: `h2` flushes
+//! after each frame, and a call costs as much as encrypting several records. Owns nothing of HTTP.
 
 use std::fmt;
 use std::io::{self, BufRead as _, IoSlice, Write as _};
@@ -13,12 +13,12 @@ use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes that may be collected of one connection: four whole records, and what a header and the last slice add.
+/// Bytes that may be collected for one connection: four whole records, and what a header and the last slice add.
 const COLLECTED_BYTES: usize = 80 * 1024;
-/// The same where the peer takes all of it at once, and no other response waits for its turn: fewer calls for the same bytes.
+/// The same when the peer takes all of it at once, and no other response waits for its turn: fewer calls for the same bytes.
 const COLLECTED_BYTES_MAX: usize = 4 * COLLECTED_BYTES;
 
-/// Who says that what was collected is sent.
+/// What causes the collected records to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flush {
     /// The protocol, by flushing.
@@ -27,7 +27,7 @@ pub enum Flush {
     ByDriver,
 }
 
-/// The transport of a connection. Clones are the same.
+/// The transport of a connection. Clones share it.
 #[derive(Clone)]
 pub struct Transport {
     records: Arc<Mutex<Records>>,
@@ -37,7 +37,7 @@ pub struct Transport {
 struct Records {
     tcp: TcpStream,
     tls: ServerConnection,
-    /// What was written and has not all been sent, in bytes before encryption.
+    /// Bytes, before encryption, that were written since all was last sent.
     unsent_bytes: usize,
     room: Room,
 }
@@ -59,13 +59,13 @@ impl Room {
         Self { bytes: COLLECTED_BYTES, bytes_max }
     }
 
-    /// All that was collected has been sent.
+    /// The limit after all of `bytes`, which were collected, has been sent.
     const fn after_sending(self, bytes: usize) -> Self {
         let doubled = if self.bytes * 2 < self.bytes_max { self.bytes * 2 } else { self.bytes_max };
         Self { bytes: if bytes < self.bytes { self.bytes } else { doubled }, ..self }
     }
 
-    /// The peer does not take any more for now.
+    /// The limit after the peer has taken no more for now.
     const fn after_blocking(self) -> Self {
         Self { bytes: COLLECTED_BYTES, ..self }
     }
@@ -80,7 +80,7 @@ impl Transport {
         Self { records: Arc::new(Mutex::new(records)), flush }
     }
 
-    /// Sends what was collected. Ready with its length before encryption once all of it has left for the operating system.
+    /// Sends what was collected. Ready with its length before encryption once the operating system has taken all of it.
     ///
     /// # Errors
     /// When the peer is gone.
@@ -93,7 +93,7 @@ impl Transport {
     }
 }
 
-/// Says nothing of the peer.
+/// Prints nothing of the peer.
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport").field("flush", &self.flush).finish_non_exhaustive()
@@ -144,7 +144,7 @@ impl Records {
                 Err(error) => return Poll::Ready(Err(error)),
             }
             if let Err(error) = self.tls.process_new_packets() {
-                // The peer may be told why.
+                // Sends the alert that tells the peer why, if there is room.
                 let _ = self.poll_send(cx);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
             }
@@ -207,7 +207,7 @@ impl AsyncWrite for Transport {
     }
 }
 
-/// What rustls reads from and writes to.
+/// The socket as rustls reads and writes it: instead of waiting it fails with `WouldBlock`.
 struct Blocking<'a, 'b> {
     tcp: &'a mut TcpStream,
     cx: &'a mut Context<'b>,

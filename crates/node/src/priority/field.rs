@@ -18,7 +18,7 @@ const FRACTION_DIGITS_MAX: usize = 3;
 pub struct Urgency(u8);
 
 impl Urgency {
-    /// What a request without a word about it has.
+    /// Urgency of a request that does not name one.
     pub const DEFAULT: Self = Self(3);
 
     /// `None` beyond 7.
@@ -64,7 +64,7 @@ impl Hint {
 pub struct Priority {
     /// More urgent ones go first.
     pub urgency: Urgency,
-    /// Shares with others of its urgency; one that does not is sent in one go.
+    /// Takes turns with others of its urgency; one that is not incremental is sent in one go.
     pub incremental: bool,
 }
 

@@ -39,13 +39,12 @@ impl Connection {
         self.0.lock().written_bytes
     }
 
-    /// Says which task writes the connection: it is woken when responses wait for it.
+    /// Registers the task that writes the connection; it is woken when responses wait for it.
     pub fn driven_by(&self, task: &Waker) {
         self.0.driver.register(task);
     }
 
-    /// All that was written has left for the operating system: so many bytes since the last call. None means that nothing could be
-    /// written.
+    /// The operating system has taken all that was written: `bytes` since the last call. 0 means that nothing could be written.
     pub fn flushed(&self, bytes: usize) {
         self.0.step(|state| {
             state.written_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -53,7 +52,7 @@ impl Connection {
         });
     }
 
-    /// The connection is gone: its responses may go on, to their end.
+    /// The connection is gone: its responses may run to their end.
     pub fn close(&self) {
         let tasks: Vec<_> = {
             let mut state = self.0.lock();
@@ -71,7 +70,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does what the scheduler says, without its lock.
+    /// Does what the scheduler says, without holding its lock.
     fn step(&self, decide: impl FnOnce(&mut State) -> Step) {
         let (task, nudge) = {
             let mut state = self.lock();
@@ -107,8 +106,8 @@ pub struct Response {
 }
 
 impl Response {
-    /// The body begins: from here on the task runs in its turns only. Resolves in the first of them, which is this one when
-    /// nobody else has it: then header and body leave together.
+    /// Begins the body: from here on the task runs in its turns only. Resolves in the first turn, which is now when no other response has
+    /// the turn: then header and body leave together.
     pub async fn begin(&self, priority: Priority) {
         std::future::poll_fn(|_| self.poll_begin(priority)).await;
     }
@@ -122,11 +121,11 @@ impl Response {
         state.tasks.push((key, self.task.clone()));
         drop(state);
         let _ = self.key.set(key);
-        // Else it is in line, and woken when it has the turn.
+        // Otherwise it waits in line, and is woken when it gets the turn.
         if self.enter() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Says that bytes of the body were handed to HTTP/2.
+    /// Reports that bytes of the body were handed to HTTP/2.
     pub fn sent(&self, bytes: usize) {
         if self.key.get().is_some() {
             self.connection.lock().scheduler.sent(bytes);
@@ -140,7 +139,7 @@ impl Response {
         if state.scheduler.has_room() {
             return true;
         }
-        // It has the turn, so nothing is to be done now: when it leaves, it is in line again.
+        // It has the turn, so this step has nothing to do; it is in line again when it leaves.
         let _ = state.scheduler.ready(*key);
         false
     }
@@ -172,7 +171,7 @@ impl Response {
     }
 }
 
-/// What the future inside is woken through: the scheduler learns at once that the response is ready, before its task runs.
+/// The waker of the future inside: it tells the scheduler that the response is ready before the response's task runs.
 impl Wake for Response {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -237,7 +236,7 @@ impl<F> Drop for Gated<F> {
     }
 }
 
-/// A connection's transport. It says what has been written, and when it is dropped.
+/// A connection's transport. It tells the [`Connection`] what has been written, and when it is dropped.
 #[derive(Debug)]
 pub struct Paced<T> {
     transport: T,
@@ -246,7 +245,7 @@ pub struct Paced<T> {
 }
 
 impl<T> Paced<T> {
-    /// Puts the transport of `connection` under observation.
+    /// Wraps the transport of `connection`.
     pub fn new(transport: T, connection: Connection) -> Self {
         Self { transport, connection, unflushed_bytes: 0 }
     }
@@ -314,7 +313,7 @@ impl<T> Drop for Paced<T> {
     }
 }
 
-/// A response's body, handed over in slices in the response's turns. Outside [`Gated`] it is the body as it was.
+/// A response's body, handed over in slices in the response's turns. Outside [`Gated`] the body is unchanged.
 #[derive(Debug)]
 pub struct Sliced<B = Body> {
     body: B,
@@ -323,7 +322,7 @@ pub struct Sliced<B = Body> {
 }
 
 impl<B: hyper::body::Body<Data = Bytes, Error = axum::Error> + Unpin> Sliced<B> {
-    /// Puts a response under the order of its connection, by what the request and it itself say.
+    /// Puts a response under the order of its connection, by the priority that the request and the response name.
     pub fn response(request: Hint, response: hyper::Response<B>) -> hyper::Response<Self> {
         let priority = Priority::merged(request, Hint::of(response.headers()));
         response.map(|body| Self { body, rest: Bytes::new(), priority })

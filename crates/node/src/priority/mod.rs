@@ -1,10 +1,10 @@
 //! Priorities of HTTP responses (RFC 9218): the more urgent response of an HTTP/2 connection goes first.
 //!
-//! Neither hyper nor Pingora orders the streams of a connection: both leave it to `h2`, which sends frames in turns. Here a
-//! connection's responses take turns by urgency instead. Three parts, which the two listeners for viewers (ours and the load
-//! balancer's) put around what they drive:
+//! Neither hyper nor Pingora orders the streams of a connection: both leave it to `h2`, which sends frames in turns. Here a connection's
+//! responses take turns by urgency instead. The two listeners for viewers (ours and the load balancer's) put three parts around what they
+//! drive:
 //!
-//! - [`Paced`] around the connection's transport says how much has been written;
+//! - [`Paced`] around the connection's transport reports how much has been written;
 //! - [`Gated`] around the task of each request lets a response that has begun run in its turn only;
 //! - [`Sliced`] around a body hands it over in small pieces.
 //!

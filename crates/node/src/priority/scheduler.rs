@@ -7,15 +7,15 @@
 
 use super::Priority;
 
-/// Bytes that are handed over at once, at most: with the 9 of a frame's header (RFC 9113, 4.1) they fill one TLS record
-/// (RFC 8446, 5.1), and are less than the smallest largest frame (RFC 9113, 4.2).
+/// Most bytes handed over at once. With a frame's header of 9 bytes (RFC 9113, 4.1) they fill one TLS record (RFC 8446, 5.1), and every
+/// peer has to accept a frame of that length (RFC 9113, 4.2).
 pub const SLICE_BYTES_MAX: usize = 16 * 1024 - 9;
 
 /// Bytes that may be handed over and not yet written, all responses of a connection together; the last slice may go beyond.
 /// Four slices leave in one call of the operating system.
 pub const AHEAD_BYTES_MAX: usize = 4 * SLICE_BYTES_MAX;
 
-/// Names a response among those of its connection.
+/// Identifies a response among those of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key(u64);
 
@@ -44,7 +44,7 @@ pub struct Scheduler {
     responses: Vec<Response>,
     next: u64,
     turn: Option<Key>,
-    /// What the response that has the turn handed over since it got it.
+    /// Bytes that the response with the turn has handed over since it got the turn.
     turn_bytes: usize,
     ahead_bytes: usize,
     /// The connection was nudged and has not flushed since.
@@ -72,7 +72,7 @@ impl Scheduler {
         self.step()
     }
 
-    /// The response's task runs: whether it may go on now. It may when it has the turn, or can have it.
+    /// The response's task runs. Returns whether it may go on now: it may when it has the turn, or can get it.
     pub fn enter(&mut self, key: Key) -> (bool, Step) {
         let mut step = Step::default();
         if !self.closed && self.turn != Some(key) {
@@ -118,7 +118,7 @@ impl Scheduler {
         self.step()
     }
 
-    /// The response is through, or given up.
+    /// The response has ended, or is given up.
     pub fn end(&mut self, key: Key) -> Step {
         self.responses.retain(|response| response.key != key);
         if self.turn == Some(key) {
@@ -127,9 +127,8 @@ impl Scheduler {
         self.step()
     }
 
-    /// All that the connection had to write has left for the operating system: `bytes` since it said so last. None means
-    /// that the connection has nothing it could write: what was handed over and is still there waits for the client, and
-    /// holds nobody up.
+    /// The operating system has taken all that the connection had to write: `bytes` since the last call. 0 means that the connection
+    /// could write nothing: what was handed over and is still there waits for its client, and holds up no other response.
     pub fn flushed(&mut self, bytes: usize) -> Step {
         self.nudged = false;
         self.ahead_bytes = self.ahead_bytes.saturating_sub(bytes);
@@ -140,7 +139,7 @@ impl Scheduler {
         self.step()
     }
 
-    /// The connection is gone: everyone may go on, to its end. Returns those that wait.
+    /// The connection is gone: each response may run to its end. Returns all of them.
     pub fn close(&mut self) -> impl Iterator<Item = Key> {
         self.closed = true;
         self.responses.iter().map(|response| response.key)
@@ -292,7 +291,7 @@ mod tests {
         window: usize,
     }
 
-    /// A connection in the small: `handed` is in HTTP/2's buffers and may be written, `stuck` waits for windows.
+    /// A small model of a connection: `handed` bytes are in HTTP/2's buffers and may be written.
     #[derive(Debug, Default)]
     struct Model {
         scheduler: Scheduler,

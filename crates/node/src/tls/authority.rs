@@ -1,4 +1,4 @@
-//! The development authority: makes a cluster's certificates in a directory, so that nobody has to.
+//! The development authority: makes a cluster's certificates in a directory, so that nobody has to make them by hand.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -35,13 +35,13 @@ const BACKDATE: Duration = Duration::from_secs(86_400);
 pub const NODE_CA_FILE: &str = "ca.pem";
 /// File of the authority that signs brokers and nothing else, in each of its folders.
 pub const BROKER_CA_FILE: &str = "broker-ca.pem";
-/// Names that no node or broker can have: their files would be an authority's.
+/// Names that no node or broker can have: their files would replace an authority's.
 const RESERVED: [&str; 4] = ["ca", "next", "broker-ca", "broker-next"];
 
-/// Whom an authority signs. A cluster has one for nodes and one for brokers, so that neither can pass for the other.
+/// What an authority signs. A cluster has one authority for nodes and one for brokers, so that neither can pass for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signs {
-    /// Nodes: servers and clients, whose role and name stand in the certificate.
+    /// Nodes: servers and clients, with role and name in the certificate.
     Nodes,
     /// Brokers: servers, whose certificate opens no connection between nodes.
     Brokers,
@@ -62,7 +62,7 @@ impl Signs {
         }
     }
 
-    /// Key of the authority that is trusted already and does not sign yet.
+    /// Key of the authority that is already trusted, but does not sign yet.
     pub(super) const fn next_key_file(self) -> &'static str {
         match self {
             Self::Nodes => "next.key",
@@ -81,10 +81,10 @@ pub struct Authority {
     pub(super) clock: Clock,
 }
 
-/// What becomes of a certificate that is there.
+/// Whether an existing certificate may stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keep {
-    /// It stays if it will do.
+    /// It stays if it is usable.
     Usable,
     Nothing,
 }
@@ -100,12 +100,12 @@ impl Authority {
     /// left. The key has mode 0600. Two processes may do this at once; they get the same authority.
     ///
     /// # Errors
-    /// When the directory cannot be written, or what is there is not an authority: nothing is overwritten then.
+    /// When the directory cannot be written, or its files are no authority's; these are not overwritten.
     pub fn ensure(directory: &Path, clock: &Clock) -> Result<Self> {
         Self::ensure_that(Signs::Nodes, directory, clock)
     }
 
-    /// As [`Authority::ensure`], the authority of brokers.
+    /// As [`Authority::ensure`], for the authority of brokers.
     ///
     /// # Errors
     /// As [`Authority::ensure`].
@@ -140,7 +140,7 @@ impl Authority {
         Self::open(signs, directory, clock)
     }
 
-    /// Which of the certificates in the file signs is told by the key: there are two while one takes over from the other.
+    /// The key decides which certificate of the file signs: the file has two while one authority takes over from another.
     pub(super) fn open(signs: Signs, directory: &Path, clock: &Clock) -> Result<Self> {
         let (pem_path, key_path) = (directory.join(signs.certificate_file()), directory.join(signs.key_file()));
         let key = read_key(&key_path)?;
@@ -157,9 +157,9 @@ impl Authority {
         self.directory.join(self.signs.certificate_file())
     }
 
-    /// The files of a node, made when they are not there, not of this authority, have less than [`RENEW_BEFORE`] left, or
-    /// lack one of `names` (host names or IP addresses under which the node is reached). Always included: `localhost`,
-    /// `127.0.0.1`, `::1` and the node's own name. The key has mode 0600.
+    /// Returns the files of a node. Makes them when they are missing, come from another authority, have less than [`RENEW_BEFORE`] left,
+    /// or lack one of `names` (host names or IP addresses under which the node is reached). Always included: `localhost`, `127.0.0.1`,
+    /// `::1` and the node's own name. The key has mode 0600.
     ///
     /// # Errors
     /// When a name is neither a host name nor an IP address, or the directory cannot be written.
@@ -167,8 +167,8 @@ impl Authority {
         self.issue_in(&self.directory, node, Some(role), names)
     }
 
-    /// As [`Authority::issue`], in a directory of its own, with a copy of the authority's certificate besides: what a machine is
-    /// given. A node has a role, and a broker has none.
+    /// As [`Authority::issue`], but in the folder that a machine gets, with a copy of the authority's certificate. A node has a role, and
+    /// a broker has none.
     ///
     /// # Errors
     /// As [`Authority::issue`], and when this authority signs the other kind.
@@ -182,7 +182,7 @@ impl Authority {
         self.make(directory, node, role, names, Keep::Usable)
     }
 
-    /// As [`Authority::issue_in`], whatever is there.
+    /// As [`Authority::issue_in`], but always makes a new certificate.
     ///
     /// # Errors
     /// As [`Authority::issue`].
@@ -235,7 +235,7 @@ impl Authority {
         Ok(paths)
     }
 
-    /// Copies the certificate of this authority to a folder, for whoever trusts it there. Says whether there was another, or none.
+    /// Copies the certificates of the authority's file to a folder, to be trusted there. Returns whether the folder had others, or none.
     ///
     /// # Errors
     /// When the folder cannot be written.
@@ -298,7 +298,7 @@ impl Authority {
         if roots.add(self.certificate.clone()).is_err() {
             return false;
         }
-        // As a server: that is what all of them are, nodes and brokers.
+        // Verified as a server's, since all nodes and brokers are servers.
         let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(at.0).unwrap_or(0)));
         let algorithms = provider().signature_verification_algorithms.all;
         ParsedCertificate::try_from(leaf)

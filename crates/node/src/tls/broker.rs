@@ -1,4 +1,4 @@
-//! Brokers: servers that are no nodes, certified by an authority of their own.
+//! TLS of brokers: servers that are no nodes, with certificates from an authority of their own.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use super::server::{Server, ServerCheck};
 use super::{node_of, parse_certificates, provider};
 use crate::files;
 
-/// What the embedded broker shows. The files are read again while it runs.
+/// The certificate of the embedded broker. Its files are read again while the broker runs.
 pub struct BrokerCertificate {
     paths: IdentityPaths,
     pair: ArcSwap<Pair>,
@@ -40,7 +40,7 @@ impl BrokerCertificate {
         Ok(Arc::new(Self { paths: paths.clone(), pair: ArcSwap::from_pointee(read(paths)?) }))
     }
 
-    /// For a broker: no client certificate is asked for, and no protocol is chosen.
+    /// The broker's side of TLS: asks for no client certificate, and offers no ALPN protocol.
     ///
     /// # Panics
     /// Never: the provider supports TLS 1.2 and 1.3.
@@ -53,7 +53,7 @@ impl BrokerCertificate {
         Arc::new(config)
     }
 
-    /// Reads the files again every [`REREAD_INTERVAL`] until `shutdown`. What makes no sense changes nothing.
+    /// Reads the files again every [`REREAD_INTERVAL`] until `shutdown`. Files that do not load change nothing.
     pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
         loop {
             tokio::select! {
@@ -90,12 +90,12 @@ impl ResolvesServerCert for BrokerCertificate {
     }
 }
 
-/// Whom a client of brokers trusts: brokers under one authority, and no node, whoever signed its certificate.
+/// What a client of brokers trusts: servers under one authority, and no node, whoever signed the node's certificate.
 #[derive(Debug)]
 pub struct BrokerTrust {
     ca: PathBuf,
     check: Arc<ServerCheck>,
-    /// As the file said when it last made sense.
+    /// From the authority's file, when it last loaded.
     config: Mutex<Arc<ClientConfig>>,
 }
 
@@ -112,7 +112,7 @@ impl BrokerTrust {
 }
 
 impl bus::Trust for BrokerTrust {
-    /// A file that makes no sense changes nothing.
+    /// Reads the authority's file again; a file that does not load changes nothing.
     fn client_config(&self) -> Arc<ClientConfig> {
         let read = client(&self.ca, &self.check);
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +140,7 @@ fn client(ca: &Path, check: &Arc<ServerCheck>) -> Result<ClientConfig> {
         .with_no_client_auth())
 }
 
-/// Refuses to trust brokers and nodes under one authority: a node's certificate would do for a broker's then.
+/// Refuses one authority for brokers and nodes: a node's certificate could then serve as a broker's.
 ///
 /// # Errors
 /// When the file shares a certificate with the authorities of nodes; says what to do.

@@ -1,7 +1,7 @@
 //! The identity of a node: its certificate, its key, the authority it trusts, and the TLS configurations of all three.
 //!
-//! The files are read again while the node runs ([`Identity::follow`]). Every configuration made here asks for what was read
-//! last at each handshake, so a new certificate or a second authority counts for new connections, and open ones go on.
+//! The files are read again while the node runs ([`Identity::follow`]). Every configuration made here looks up what was last read at each
+//! handshake. So a new certificate or a second authority counts for new connections, while open ones go on.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ use crate::files;
 
 /// Longest wait for a connection to another node: one in the same cluster answers within milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest silence within one response. The whole request is bounded by its caller, who knows what it asks for.
+/// Longest silence within one response. The caller bounds the whole request, since it knows what it asks for.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an unused connection to another node is kept.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -80,7 +80,7 @@ impl Pair {
     }
 }
 
-/// SHA-256 of several files, each with its length.
+/// SHA-256 of several files, each after its length.
 fn digest_of(contents: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     for content in contents {
@@ -133,19 +133,19 @@ impl Loaded {
 /// What reading the files again found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reread {
-    /// They say what they said before.
+    /// Their content is the same.
     Same,
-    /// They say something else, which counts from the next handshake on.
+    /// Their content is new, and counts from the next handshake on.
     New,
 }
 
-/// A loaded identity. Prints as whom it belongs to, never the key.
+/// A loaded identity. Prints its node and role, never the key.
 pub struct Identity {
     node: NodeId,
     role: Role,
     paths: IdentityPaths,
     live: Arc<Live>,
-    /// What was last warned of, so that it is said once and not every few seconds.
+    /// The last warning, so that it is logged once and not every few seconds.
     complaint: Mutex<Option<String>>,
 }
 
@@ -168,8 +168,8 @@ impl Identity {
         Ok(Self { node, role, paths: paths.clone(), live: Arc::new(Live::new(loaded)), complaint: Mutex::default() })
     }
 
-    /// Reads the files again, those of public certificates included. What does not make sense, such as a pair of which one file
-    /// is new, leaves everything as it is.
+    /// Reads the files again, those of public certificates included. Files that do not load, such as a pair of which only one is new,
+    /// leave the old content in use.
     ///
     /// # Errors
     /// As [`Identity::load`], and when the certificate is another node's.
@@ -196,7 +196,7 @@ impl Identity {
         Ok(found)
     }
 
-    /// Reads the files again every [`REREAD_INTERVAL`] until `shutdown`. Says once what is new, and once what is wrong.
+    /// Reads the files again every [`REREAD_INTERVAL`] until `shutdown`. Logs once what is new, and once what is wrong.
     pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
         loop {
             self.measure();
@@ -211,7 +211,7 @@ impl Identity {
         }
     }
 
-    /// An operator may want to be warned before a certificate ends that nobody renewed.
+    /// Sets the gauge of when certificates expire, so that an operator can have an alert when nobody renews one.
     fn measure(&self) {
         let ends = [("node", end_s(&self.certificate())), ("public", public::first_end_s(&self.live))];
         for (which, end_s) in ends {
@@ -235,18 +235,18 @@ impl Identity {
             Err(error) => {
                 let error = format!("{error:#}");
                 if complaint.as_ref() != Some(&error) {
-                    tracing::warn!(node = %self.node, error, "new certificates are of no use; those from before stay");
+                    tracing::warn!(node = %self.node, error, "new certificates cannot be used; the old ones stay in use");
                 }
                 *complaint = Some(error);
             }
         }
     }
 
-    /// Shows viewers who ask for one of its names another certificate, such as one that browsers trust; the files are read again
+    /// Shows another certificate, such as one that browsers trust, to viewers that ask for one of its names. Its files are read again
     /// with the others.
     ///
     /// # Errors
-    /// When the files are there and make no sense, or are not there and [`PublicPaths::is_made_later`] is not set.
+    /// When the files exist but do not load, or do not exist and [`PublicPaths::is_made_later`] is not set.
     pub fn add_public(&self, paths: PublicPaths) -> Result<()> {
         public::add(&self.live, paths)
     }
@@ -279,7 +279,7 @@ impl Identity {
         self.live.loaded().pair.chain.first().expect("checked when loaded").clone()
     }
 
-    /// For viewers: no client certificate is asked for; HTTP/2 and HTTP/1.1.
+    /// TLS for viewers: asks for no client certificate; HTTP/2 and HTTP/1.1.
     ///
     /// # Panics
     /// Never: the provider supports TLS 1.2 and 1.3.
@@ -289,7 +289,7 @@ impl Identity {
         Arc::new(config)
     }
 
-    /// For publishers: shows what viewers are shown; no client certificate is asked for, and no protocol is chosen.
+    /// TLS for publishers: shows the certificates that viewers see, asks for no client certificate, and offers no ALPN protocol.
     ///
     /// # Panics
     /// Never: the provider supports TLS 1.2 and 1.3.
@@ -302,7 +302,7 @@ impl Identity {
         Arc::new(config)
     }
 
-    /// For nodes: the client has to show a certificate of the cluster's authority; TLS 1.3 and HTTP/2 only.
+    /// TLS for nodes: the client has to show a certificate of the cluster's authority; TLS 1.3 and HTTP/2 only.
     ///
     /// # Panics
     /// Never: there is an authority, and the provider supports TLS 1.3.
@@ -313,13 +313,13 @@ impl Identity {
             .with_client_cert_verifier(Arc::new(TrustedClients(self.live.clone())))
             .with_cert_resolver(Arc::new(NodeCertificate(self.live.clone())));
         config.alpn_protocols = vec![b"h2".to_vec()];
-        // A resumed session is not asked for its certificate again: an authority that is trusted no more has to count.
+        // A client that resumes a session is not asked for its certificate, so an authority that is no longer trusted would still count.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Arc::new(config)
     }
 
-    /// For connections to another node: shows the certificate, and goes on with the server that is meant alone, under the cluster's
-    /// authority. Another one is refused in the handshake with [`super::WrongServer`], counted and logged. No ALPN is set.
+    /// TLS for connections to another node: shows the certificate, and accepts only the server that is meant, under the cluster's
+    /// authority. Any other server is refused in the handshake with [`super::WrongServer`], counted and logged. No ALPN is set.
     ///
     /// # Panics
     /// Never: the provider supports TLS 1.3.

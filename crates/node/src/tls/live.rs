@@ -1,4 +1,4 @@
-//! What rustls asks at each handshake: which certificate to show, and whom to trust, as the files say now.
+//! Answers rustls at each handshake: which certificate to show and which authorities to trust, as the files say now.
 
 use std::sync::Arc;
 
@@ -53,15 +53,15 @@ impl ResolvesServerCert for NodeCertificate {
     }
 }
 
-/// Shows viewers the public certificate that has the name they ask for, and everybody else the node's own: balancers know nodes by
-/// the name of the node.
+/// Shows viewers the public certificate for the name that they ask for, and all others the node's own: balancers ask for the name of the
+/// node.
 #[derive(Debug)]
 pub(super) struct ViewerCertificate(pub(super) Arc<Live>);
 
 impl ResolvesServerCert for ViewerCertificate {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let all = self.0.public.load();
-        // RFC 8737, section 3: this protocol and no other, and never the certificate that is served otherwise.
+        // RFC 8737, section 3: a handshake for this protocol gets the answer, and never the certificate that is served otherwise.
         if hello.alpn().is_some_and(|mut alpn| alpn.any(|protocol| protocol == public::ACME_TLS_ALPN)) {
             return all.iter().find_map(|public| public.challenge(hello.server_name()?));
         }
@@ -84,12 +84,12 @@ impl ResolvesClientCert for ClientCertificate {
     }
 }
 
-/// Trusts clients of the authorities of now; all else is rustls's own verifier.
+/// Trusts clients that the present authorities certify; rustls's own verifier does all else.
 #[derive(Debug)]
 pub(super) struct TrustedClients(pub(super) Arc<Live>);
 
 impl ClientCertVerifier for TrustedClients {
-    /// None: they would have to outlive what they were read from, and nodes have one certificate to show.
+    /// No hints: they would have to outlive the authorities that they come from, and a node has only one certificate to show.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -126,16 +126,16 @@ impl ClientCertVerifier for TrustedClients {
     }
 }
 
-/// By whom a server has to be certified.
+/// The authorities one of which has to certify a server.
 #[derive(Debug)]
 pub(super) enum Roots {
     /// The authorities of nodes, as they are at the handshake.
     Live(Arc<Live>),
-    /// Those that were read.
+    /// The authorities read when the configuration was made.
     Read(Arc<WebPkiServerVerifier>),
 }
 
-/// Trusts the server that is meant. Chain and name are checked by rustls's own verifier.
+/// Trusts only the server that is meant. rustls's own verifier checks chain and name.
 #[derive(Debug)]
 pub(super) struct TrustedServer {
     pub(super) roots: Roots,

@@ -1,10 +1,11 @@
 //! Certificates and TLS: a development authority, the identity of a node, and the rustls configurations made from it.
 //!
-//! Every node has one certificate, signed by the cluster's authority, which says who it is in a URI subject alternative
-//! name: `sealcast:{role}/{node}` (RFC 5280, section 4.2.1.6). Between nodes both sides show it (mutual TLS), and who connects
-//! says whom it means ([`Server`]); viewers see it as an ordinary server certificate, or another one of an authority that
-//! browsers trust. Files are read again when they change. Brokers are certified by an authority of their own, so that a node
-//! cannot pass for a broker, nor a broker for a node. Deliberately no revocation of certificates: seals, not transport, are what viewers rely on.
+//! Each node has one certificate, signed by the cluster's authority, that names the node in a URI subject alternative name:
+//! `sealcast:{role}/{node}` (RFC 5280, section 4.2.1.6). Between nodes both sides show their certificate (mutual TLS), and the client
+//! names the server that it means ([`Server`]). Viewers see it as an ordinary server certificate, or see another one from an authority
+//! that browsers trust. Files are read again when they change. Brokers have certificates from an authority of their own, so that a node
+//! cannot pass for a broker, nor a broker for a node. Deliberately no revocation of certificates: viewers rely on seals, not on
+//! transport.
 
 mod authority;
 mod broker;
@@ -52,9 +53,9 @@ pub fn provider() -> Arc<CryptoProvider> {
     made.clone()
 }
 
-/// Who a certificate belongs to; `None` when it does not say, or says so in a form that is not ours.
+/// The node and the role that a certificate names; `None` when it names none, or in a form that is not ours.
 ///
-/// Says nothing about whether the certificate is to be trusted: that is what the handshake checked.
+/// Does not check whether the certificate is to be trusted: the handshake does that.
 pub fn node_of(certificate: &CertificateDer<'_>) -> Option<(NodeId, Role)> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let names = parsed.subject_alternative_name().ok()??;
@@ -62,13 +63,13 @@ pub fn node_of(certificate: &CertificateDer<'_>) -> Option<(NodeId, Role)> {
         GeneralName::URI(uri) => uri.strip_prefix(URI_SCHEME)?.strip_prefix(':'),
         _ => None,
     });
-    // Two statements about who this is are none.
+    // A certificate that names two nodes names none.
     let (only, None) = (uris.next()?, uris.next()) else { return None };
     let (role, node) = only.split_once('/')?;
     Some((NodeId::new(node).ok()?, parse_role(role)?))
 }
 
-/// Whether a certificate can be for this: a host name, which may begin with `*.` for all names below one, or an IP address.
+/// Whether a certificate can name this: a host name, which may begin with `*.` as a wildcard, or an IP address.
 pub fn is_host(text: &str) -> bool {
     ServerName::try_from(text.strip_prefix("*.").unwrap_or(text)).is_ok()
 }
@@ -84,7 +85,7 @@ fn parse_role(text: &str) -> Option<Role> {
 /// The certificates of a PEM file.
 ///
 /// # Errors
-/// When it has none, or something else; names `path`.
+/// When the file has no certificate, or something else in it; names `path`.
 pub fn parse_certificates(pem: &[u8], path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>> {
     use rustls_pki_types::pem::PemObject;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)

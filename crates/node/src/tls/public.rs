@@ -1,5 +1,5 @@
-//! Certificates for viewers, of an authority that browsers trust, beside the node's own; and the answers to an ACME server that
-//! asks whether a name is ours (TLS-ALPN-01, RFC 8737).
+//! Certificates for viewers from an authority that browsers trust, beside the node's own; and the answers to an ACME server that checks
+//! whether a name is ours (TLS-ALPN-01, RFC 8737).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use super::live::Live;
 use super::{parse_certificates, provider};
 use crate::files;
 
-/// What an ACME server asks for when it checks a name (RFC 8737, section 3).
+/// ALPN protocol of an ACME server that checks a name (RFC 8737, section 3).
 pub(super) const ACME_TLS_ALPN: &[u8] = b"acme-tls/1";
 /// Public certificates of one node.
 const PUBLIC_MAX: usize = 8;
@@ -27,9 +27,9 @@ pub struct PublicPaths {
     pub certificate: PathBuf,
     /// PEM: its private key.
     pub key: PathBuf,
-    /// The files need not be there yet: something in this process makes them.
+    /// The files need not exist yet: something in this process makes them.
     pub is_made_later: bool,
-    /// Directory of answers to an ACME server: `{name}.pem` and `{name}.key`, shown only to one who asks for them.
+    /// Directory of answers to an ACME server, `{name}.pem` and `{name}.key`; shown only to a client of its protocol.
     pub challenges: Option<PathBuf>,
 }
 
@@ -74,8 +74,8 @@ impl Public {
         self.lock().as_ref().filter(|named| named.is_for(host)).map(|named| named.pair.certified.clone())
     }
 
-    /// The answer to an ACME server that asks for `host`. Read from disk, because another process of the same names may have
-    /// been told what to answer. Anybody can cause it, at the price of a handshake, and finds no file.
+    /// The answer to an ACME server that checks `host`. It is read from disk, because another process with the same names may have
+    /// written it. Any client can cause the read, at the price of a handshake; when no check is under way, there is no file.
     pub(super) fn challenge(&self, host: &str) -> Option<Arc<CertifiedKey>> {
         let (certificate, key) = challenge_paths(self.paths.challenges.as_ref()?, host)?;
         load_answer(&certificate, &key).ok()
@@ -96,7 +96,7 @@ impl Public {
     }
 }
 
-/// Where the answer for `host` is; `None` for what is no host name.
+/// Paths of the answer for `host`, certificate and key; `None` when `host` is no host name.
 pub fn challenge_paths(directory: &Path, host: &str) -> Option<(PathBuf, PathBuf)> {
     let host = host.to_ascii_lowercase();
     let is_name =
@@ -104,7 +104,7 @@ pub fn challenge_paths(directory: &Path, host: &str) -> Option<(PathBuf, PathBuf
     is_name.then(|| (directory.join(format!("{host}.pem")), directory.join(format!("{host}.key"))))
 }
 
-/// Without the check that [`Pair`] makes: the extension that an answer carries is critical, and unknown to whoever checks.
+/// Skips the check that [`Pair`] makes: it would refuse the answer's critical extension, which it does not know.
 fn load_answer(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>> {
     let chain = parse_certificates(&files::read_bounded(certificate)?, certificate)?;
     let pem = zeroize::Zeroizing::new(files::read_bounded(key)?);
@@ -139,7 +139,7 @@ pub(super) fn first_end_s(live: &Live) -> Option<i64> {
     live.public.load().iter().filter_map(end).min()
 }
 
-/// Reads all of them again; one that makes no sense does not keep the others from it.
+/// Reads all of them again; an error of one does not keep the others from being read.
 pub(super) fn reread(live: &Live) -> Result<Reread> {
     let mut outcome = Ok(Reread::Same);
     for public in live.public.load().iter() {

@@ -1,5 +1,5 @@
-//! One authority takes over from another, in three steps between which every node has time to read its files again: all trust
-//! both; the new one signs; nobody trusts the old one any more.
+//! One authority takes over from another in three steps, between which every node has time to read its files again: first every node
+//! trusts both; then the new one signs; then no node trusts the old one.
 
 use std::path::Path;
 
@@ -16,12 +16,12 @@ impl Authority {
     /// Opens the authority of nodes in `directory`.
     ///
     /// # Errors
-    /// When there is none, or it makes no sense; names the file.
+    /// When there is none, or it cannot be used; names the file.
     pub fn existing(directory: &Path, clock: &Clock) -> Result<Self> {
         Self::open(Signs::Nodes, directory, clock)
     }
 
-    /// Step one: makes the next authority, and adds its certificate to those in the file. Done twice, it changes nothing.
+    /// Step one: makes the next authority, and adds its certificate to those in the file. A second call changes nothing.
     ///
     /// # Errors
     /// When the directory cannot be written.
@@ -50,14 +50,14 @@ impl Authority {
             "{} is not the key of a trusted certificate: do the step `trust` again",
             next.display()
         );
-        // At once: with this key there is another of the trusted certificates that signs.
+        // One rename switches: the key decides which of the trusted certificates signs.
         std::fs::rename(&next, self.directory.join(self.signs.key_file()))
             .context("cannot put the next authority's key in its place")?;
         drop(lock);
         Self::open(self.signs, &self.directory, &self.clock)
     }
 
-    /// Step three: nobody but the authority that signs is trusted.
+    /// Step three: only the authority that signs is trusted.
     ///
     /// # Errors
     /// When step two was not done, or the directory cannot be written.

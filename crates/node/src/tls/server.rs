@@ -1,4 +1,4 @@
-//! Whom a connection to another node is meant for, and clients that reach nobody else.
+//! The server that a connection is meant for, and HTTP clients that reach only that server.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -16,10 +16,10 @@ use super::identity::Identity;
 use super::node_of;
 use crate::sparse::Sparse;
 
-/// Clients that are kept, one for each node: as many as a cluster has nodes. With one more all are forgotten; connections in use
-/// belong to their users.
+/// Most clients kept, one for each node: as many as a cluster has nodes. One more makes [`Clients`] forget them all; a caller keeps the
+/// client that it uses.
 const CLIENTS_MAX: usize = 1_024;
-/// Errors in an error that are looked through.
+/// Most causes of an error that are searched.
 const CAUSES_MAX: usize = 16;
 
 /// The server that a connection is meant for: what its certificate has to say in the URI `sealcast:{role}/{node}`.
@@ -61,7 +61,7 @@ impl fmt::Display for Server {
     }
 }
 
-/// A server of the cluster's authority that is not the one that was meant. The handshake fails with it.
+/// The server has a certificate of the cluster's authority, but is not the one that was meant. The handshake fails with this.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the server has to be {expected}, and its certificate belongs to {}", name_of(found.as_ref()))]
 pub struct WrongServer {
@@ -69,7 +69,7 @@ pub struct WrongServer {
     found: Option<(NodeId, Role)>,
 }
 
-/// As a sentence: rustls prints errors of others this way.
+/// Prints as a sentence, because rustls prints the errors of others by `Debug`.
 impl fmt::Debug for WrongServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -81,7 +81,7 @@ fn name_of(found: Option<&(NodeId, Role)>) -> String {
 }
 
 impl WrongServer {
-    /// Finds it among the causes of an error, such as of a request that failed.
+    /// Finds it among the causes of an error, such as that of a failed request.
     pub fn in_causes<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         let mut next = Some(error);
         for _ in 0..CAUSES_MAX {
@@ -89,7 +89,7 @@ impl WrongServer {
             if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) = cause.downcast_ref() {
                 return other.0.downcast_ref();
             }
-            // An I/O error's source is what comes after the error that it carries.
+            // `source` of an I/O error skips the error that it carries.
             let carried = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
             next = match carried {
                 Some(carried) => Some(carried),
@@ -100,15 +100,15 @@ impl WrongServer {
     }
 }
 
-/// Compares servers with those that were meant; says of those that are not, as often as helps.
+/// Compares servers with those that were meant; counts wrong ones, and logs them no more often than [`Sparse`] says.
 #[derive(Debug, Default)]
 pub(super) struct ServerCheck {
-    /// By the role that was meant and the one that was found: some twenty kinds.
+    /// By the expected role and the found one: some twenty kinds.
     refused: Mutex<Sparse<(Option<Role>, Option<Role>)>>,
 }
 
 impl ServerCheck {
-    /// Refuses a certificate of another role or node. That it is one of the cluster's authority was checked before.
+    /// Refuses a certificate of another role or node. The caller has already checked that it is of the cluster's authority.
     pub(super) fn check(
         &self,
         expected: &Server,
@@ -132,11 +132,11 @@ impl ServerCheck {
             tracing::warn!(
                 expected = label(expected),
                 count,
-                "more servers were refused that are not the ones that were meant"
+                "more servers were refused: the connections were meant for others"
             );
         }
         if refused.is_first(kind, now) {
-            tracing::warn!(reason = %wrong, "a server was refused: another one was meant");
+            tracing::warn!(reason = %wrong, "a server was refused: the connection was meant for another one");
         }
     }
 }
@@ -154,7 +154,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Of this identity, for nodes of `role`.
+    /// Clients with this identity, for nodes of `role`.
     pub fn new(identity: Arc<Identity>, role: Role) -> Self {
         Self { identity, role, made: Arc::default() }
     }

@@ -1,4 +1,4 @@
-//! Certificates from a real ACME server (Debian's `pebble`), which really asks the listener whether the name is ours.
+//! Certificates from a real ACME server (Debian's `pebble`), which really checks on the listener that the name is ours.
 
 #![allow(clippy::unwrap_used, reason = "tests; clippy knows only functions marked as such")]
 
@@ -44,7 +44,7 @@ impl Balancer {
         Self { identity, address, shutdown }
     }
 
-    /// What a viewer is shown who trusts the authority in `roots`, and nobody else.
+    /// The certificate that a viewer gets who trusts only the authority in `roots`.
     async fn shown_to(&self, name: &str, roots: &[u8]) -> Result<CertificateDer<'static>, std::io::Error> {
         let mut store = rustls::RootCertStore::empty();
         store.add(CertificateDer::from_pem_slice(roots).unwrap()).unwrap();
@@ -96,7 +96,7 @@ async fn a_certificate_is_obtained_shown_to_viewers_and_renewed_in_time() {
 
     within("nothing", acme.step()).await.unwrap();
     assert_eq!(balancer.shown_to(NAMES[0], &root).await.unwrap(), first, "it is good for years");
-    // Pebble's are valid for five.
+    // Pebble's certificates are valid for five years.
     let late =
         Acme::load(server.config(&state), Arc::clone(&balancer.identity), Clock::new().shifted(4 * YEAR_MS), &state);
     within("the renewal", late.unwrap().step()).await.unwrap();

@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::process::{Child, Command};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What certificates are asked for.
+/// The names that certificates are for.
 pub(crate) const NAMES: [&str; 2] = ["streaming-cluster.test", "live.streaming-cluster.test"];
 
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -35,7 +35,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 impl Server {
-    /// `asks` is where it looks for the names' listener, in place of port 443.
+    /// Pebble looks for the names' listener on port `asks`, in place of 443.
     pub(crate) async fn start(asks: u16) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = Authority::ensure_for_brokers(directory.path(), &Clock::new()).unwrap();
@@ -73,10 +73,10 @@ impl Server {
             panic!("Pebble ended at once");
         })
         .await;
-        // What follows is read away, so that it never blocks on a full pipe.
+        // The rest of its log is read and dropped, so that Pebble never blocks on a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         let server = Self { directory, port, management, _child: child };
-        // It says so before either of its listeners is there, and opens them one after the other.
+        // Pebble logs that before its listeners exist, and opens them one after the other.
         for port in [server.port, server.management] {
             within("Pebble answers", async {
                 while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
@@ -92,7 +92,7 @@ impl Server {
         self.directory.path().join("broker-ca.pem")
     }
 
-    /// The authority that it signs with.
+    /// The authority with which it signs.
     pub(crate) async fn root(&self) -> Vec<u8> {
         node::tls::provider();
         let own = reqwest::Certificate::from_pem(&std::fs::read(self.ca()).unwrap()).unwrap();

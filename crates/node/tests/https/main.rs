@@ -108,7 +108,7 @@ fn identity(authority: &Authority, name: &str, role: Role) -> Identity {
     Identity::load(&authority.issue(&NodeId::new(name).unwrap(), role, &[]).unwrap()).unwrap()
 }
 
-/// Whom the servers of these tests are.
+/// The identity of these tests' servers.
 fn b1() -> Meant {
     Meant::Node(Role::Broadcast, NodeId::new("b1").unwrap())
 }
@@ -172,7 +172,7 @@ async fn client_without_or_with_a_foreign_certificate_is_refused() {
     let stranger = client(server.stranger(&["h2"]));
     within("refusal of a stranger", stranger.get(server.url("/who")).send()).await.unwrap_err();
 
-    // A certificate that says the right thing, signed by an authority of the attacker's own.
+    // A certificate with the right names, signed by an authority of the attacker's own.
     let elsewhere = tempfile::tempdir().unwrap();
     let theirs = Authority::ensure(elsewhere.path(), &Clock::new()).unwrap();
     let mut paths = theirs.issue(&NodeId::new("i1").unwrap(), Role::Ingest, &[]).unwrap();
@@ -231,7 +231,7 @@ async fn slow_header_is_cut_off() {
         let mut stream = server.connect(server.stranger(&[alpn])).await;
         stream.write_all(beginning).await.unwrap();
         let mut rest = Vec::new();
-        // Closed with or without a TLS goodbye or an answer: what counts is that it is closed.
+        // It may close with or without a TLS close_notify or an answer: what counts is that it closes.
         let _ = within("the end of a slow connection", stream.read_to_end(&mut rest)).await;
     }
     server.stop().await;
@@ -312,7 +312,7 @@ async fn rapid_resets_end_the_connection() {
         attack.extend(id.to_be_bytes());
         attack.extend(8_u32.to_be_bytes());
     }
-    // The peer may hang up in the middle of it.
+    // The peer may hang up in the middle of the attack.
     let _ = stream.write_all(&attack).await;
     let mut answer = Vec::new();
     let _ = within("the end of the attack", stream.read_to_end(&mut answer)).await;

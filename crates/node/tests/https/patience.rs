@@ -1,4 +1,4 @@
-//! How long a connection is kept, in virtual time: the clock stands, and moves when the test says so.
+//! How long a connection is kept, in virtual time: the clock stands still, and moves when the test moves it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const BLOCKED_MAX: Duration = Duration::from_secs(90);
 const SEGMENT_BYTES: usize = 4 << 20;
 const WINDOW_BYTES: u32 = 64 << 20;
 
-/// Holds the clock: while it is there, time does not go on by itself.
+/// Holds the clock: while this exists, time does not advance by itself.
 struct Clock {
     _stopped: std::sync::mpsc::Sender<()>,
 }
@@ -27,7 +27,7 @@ impl Clock {
     fn stop() -> Self {
         tokio::time::pause();
         let (go_on, stopped) = std::sync::mpsc::channel();
-        // Tokio lets paused time go on whenever all tasks wait, but for while something blocks.
+        // Tokio advances paused time whenever all tasks wait, except while a blocking task runs.
         tokio::task::spawn_blocking(move || stopped.recv());
         Self { _stopped: go_on }
     }
@@ -69,7 +69,7 @@ async fn scene(router: Router) -> (Server, Viewer, Clock) {
 #[tokio::test]
 async fn viewer_who_keeps_reloading_keeps_its_connection() {
     let (_server, mut viewer, clock) = scene(Router::new().route("/playlist", get(|| async { "playlist" }))).await;
-    // Ten minutes on one connection: requests on another would fail, this viewer has only one.
+    // Ten minutes on one connection: this viewer has no other, so a request would fail if it were closed.
     for _ in 0..15 {
         let (_, answer) = viewer.get("/playlist", None).await;
         assert_eq!(came("an answer", tokio::spawn(async { length(answer.await).await })).await, "playlist".len());
@@ -98,7 +98,7 @@ async fn blocked_request_is_answered_however_long_it_may_block() {
         assert!(!answer.is_finished());
         release.notify_one();
         assert_eq!(came("an answer", answer).await, "part".len());
-        // Asked to end for want of new requests, the connection has ended by now; a player makes another.
+        // The connection was asked to end for lack of new requests, and has ended by now; a player makes another.
         viewer = Viewer::connect(server.address, server.stranger(&["h2"]), WINDOW_BYTES).await;
     }
 }

@@ -1,6 +1,6 @@
 //! The order of the responses on one HTTP/2 connection (RFC 9218), with a viewer that reads slowly or not at all.
 //!
-//! All of it runs on one thread: when the test goes on after a handler said that it answers, the response has begun.
+//! All of it runs on one thread: when a handler has reported that it answers, and the test goes on, the response has begun.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use super::{Limits, Plane, Server, within};
 const SEGMENT_BYTES: usize = 8 << 20;
 const SOUND_BYTES: usize = 1 << 20;
 const PLAYLIST_BYTES: usize = 10_000;
-/// What nothing can overtake any more: the buffers of both operating systems and TLS, and what is ahead in HTTP/2.
+/// Bytes that nothing can overtake any more: the buffers of both operating systems and of TLS, and what is ahead in HTTP/2.
 const BUFFERED_BYTES_MAX: usize = 512 * 1024;
-/// Room for a response that is not read.
+/// Window for a response that is not read.
 const WINDOW_BYTES: u32 = 64 << 20;
 const SMALL_WINDOW_BYTES: u32 = 64 * 1024;
 
-/// Serves what viewers ask for, under the priorities of a broadcast node, and says which request it answers.
+/// Serves what viewers ask for, with the priorities of a broadcast node, and reports which request it answers.
 fn site(answering: mpsc::UnboundedSender<&'static str>) -> Router {
     let said = move |what: &'static str, priority: &'static str, bytes: usize| {
         let answering = answering.clone();
@@ -127,7 +127,7 @@ async fn equals_go_one_after_the_other_and_incremental_ones_share() {
 #[tokio::test]
 async fn urgent_responses_that_cannot_go_on_hold_nobody_up() {
     let mut scene = Scene::start(SMALL_WINDOW_BYTES).await;
-    // The client reads none of these, has not got what they say, or is not answered at all.
+    // The client does not read five of these, one has no body yet, and one gets no answer.
     let mut stalled = Vec::new();
     for _ in 0..5 {
         let (_, answer) = scene.viewer.get(&format!("/urgent/{SOUND_BYTES}"), None).await;
@@ -141,7 +141,7 @@ async fn urgent_responses_that_cannot_go_on_hold_nobody_up() {
         let read = async { length(answer.await).await };
         assert_eq!(within("a response beside stalled ones", read).await, SEGMENT_BYTES);
     }
-    // One of them is given up, the others are read after all.
+    // The client gives one of them up, and reads the others after all.
     stalled.pop();
     for answer in stalled {
         assert_eq!(within("a response that had stalled", length(answer)).await, SOUND_BYTES);
@@ -154,7 +154,7 @@ async fn responses_of_a_viewer_that_vanished_are_given_up() {
     let bodies = Arc::new(());
     let alive = Arc::downgrade(&bodies);
     let body = move || async move {
-        // A body holds the only reference that lasts.
+        // Only a body holds a lasting reference.
         let held = alive.upgrade().unwrap();
         let pieces = std::iter::repeat_with(move || {
             let _held = &held;
@@ -166,7 +166,7 @@ async fn responses_of_a_viewer_that_vanished_are_given_up() {
     let mut viewer = Viewer::connect(server.address, server.stranger(&["h2"]), WINDOW_BYTES).await;
     for expected in 2..=4 {
         let (_, answer) = viewer.get("/endless", Some("i")).await;
-        // It is not read, and goes on until its window is full or the viewer stops reading.
+        // It is not read: it goes on until its window is full or the viewer stops reading.
         std::mem::forget(within("the head of a response", answer).await);
         assert_eq!(Arc::strong_count(&bodies), expected);
     }

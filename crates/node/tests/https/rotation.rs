@@ -9,7 +9,7 @@ use rustls_pki_types::pem::PemObject;
 
 use super::*;
 
-/// A listener of both planes whose identity the test has in its hands.
+/// A listener of both planes, whose identity the test controls.
 struct Station {
     directory: TempDir,
     identity: Arc<Identity>,
@@ -47,13 +47,13 @@ impl Station {
         authority(self.directory.path())
     }
 
-    /// Makes a new certificate; the files of the old one are gone before.
+    /// Makes a new certificate, after removing the old one.
     fn renew(&self) {
         std::fs::remove_file(&self.paths.certificate).unwrap();
         self.authority().issue(&node_id("b1"), Role::Broadcast, &[]).unwrap();
     }
 
-    /// What a new viewer is shown.
+    /// The certificate that a new viewer gets.
     async fn shown_to(&self, host: &str) -> CertificateDer<'static> {
         let stream = self.viewer(host).await;
         stream.get_ref().1.peer_certificates().unwrap().first().unwrap().clone().into_owned()
@@ -77,7 +77,7 @@ impl Drop for Station {
     }
 }
 
-/// A viewer that offers HTTP/1.1 and resumes nothing.
+/// TLS of a viewer that offers HTTP/1.1 and resumes no session.
 fn trusting(files: &[&Path]) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     for file in files.iter().filter(|file| file.exists()) {
@@ -167,7 +167,7 @@ async fn an_authority_takes_over_from_another_while_everybody_goes_on() {
     let peer_paths = station.authority().issue(&node_id("i1"), Role::Ingest, &[]).unwrap();
     let peer = Identity::load(&peer_paths).unwrap();
     let stale = identity(&station.authority(), "i2", Role::Ingest);
-    // Each look is a new connection.
+    // Each call makes a new connection.
     let is_let_in = async |peer: &Identity| station.lets_in(&peer.http_client(b1()).unwrap()).await;
     let kept = peer.http_client(b1()).unwrap();
     assert!(station.lets_in(&kept).await);
@@ -183,7 +183,7 @@ async fn an_authority_takes_over_from_another_while_everybody_goes_on() {
     assert_eq!(peer.reread().unwrap(), Reread::New);
     assert!(is_let_in(&peer).await);
 
-    // The peer is renewed first, the station is not yet.
+    // The peer has its new certificate first; the station still has its old one.
     let authority = authority.issue_by_next().unwrap();
     authority.issue(&node_id("i1"), Role::Ingest, &[]).unwrap();
     assert!(is_let_in(&peer).await, "with its old certificate");
@@ -193,7 +193,7 @@ async fn an_authority_takes_over_from_another_while_everybody_goes_on() {
     station.identity.reread().unwrap();
     assert!(is_let_in(&peer).await, "both have new ones");
 
-    // Who was away all the time is not let in any more.
+    // A node that was away all the time is refused now.
     stale.reread().unwrap();
     assert!(is_let_in(&stale).await);
     authority.forget_others().unwrap();

@@ -1,4 +1,4 @@
-//! A viewer on one HTTP/2 connection that reads when the test lets it, and keeps what came over the wire, frame by frame.
+//! A viewer on one HTTP/2 connection that reads when the test lets it, and keeps every frame that it has read.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,8 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
 
-/// What the viewer's operating system takes before anyone reads, in bytes: little, so that a viewer that does not read is
-/// soon felt.
+/// Bytes that the viewer's operating system takes before anyone reads: few, so that the server soon notices a viewer that does not read.
 const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
 /// A DATA frame (RFC 9113, 6.1).
@@ -33,7 +32,7 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
-    /// Connects, with this much room for each response that is not read.
+    /// Connects, with a window of this size for each response that is not read.
     pub(crate) async fn connect(address: SocketAddr, mut tls: rustls::ClientConfig, window_bytes: u32) -> Self {
         tls.alpn_protocols = vec![b"h2".to_vec()];
         let socket = TcpSocket::new_v4().unwrap();
@@ -53,7 +52,7 @@ impl Viewer {
         Self { requests, next_stream: 1, wire }
     }
 
-    /// Sends a request, and returns its stream and the answer to come.
+    /// Sends a request; returns its stream and the answer to come.
     pub(crate) async fn get(
         &mut self,
         path: &str,
@@ -80,12 +79,12 @@ impl Viewer {
         self.read_bytes(if reads { usize::MAX } else { 0 });
     }
 
-    /// Lets the viewer read so many bytes, and a TLS record's worth beyond.
+    /// Lets the viewer read this many bytes, and up to a TLS record more.
     pub(crate) fn read_bytes(&self, bytes: usize) {
         self.change(|wire| wire.may_read_bytes = bytes);
     }
 
-    /// The viewer's machine is gone: its connection is closed without a word.
+    /// The viewer's machine is gone: its connection closes without GOAWAY.
     pub(crate) fn vanish(&self) {
         self.change(|wire| wire.gone = true);
     }
