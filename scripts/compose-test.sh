@@ -42,7 +42,7 @@ stop() {
         "${compose[@]}" ps || true
         "${compose[@]}" logs --tail 15 || true
     fi
-    "${compose[@]}" down --volumes --timeout 5 >"$work/down.log" 2>&1 || true
+    "${compose[@]}" down --volumes --remove-orphans --timeout 5 >"$work/down.log" 2>&1 || true
     if [ -n "$daemon" ]; then
         say "ending the Docker daemon"
         kill "$daemon" 2>/dev/null || true
@@ -146,3 +146,17 @@ await "demo2 through a balancer that started anew" get 8443 demo2/audio/index.m3
 before=$(sequence 443 demo2)
 await "demo2 from an ingest that started anew" advances 443 demo2 "$before"
 "$binary" seal verify https://127.0.0.1/live/demo2 --cluster streaming-cluster --ca "$work/ca.pem" --root "$work/root.pub" --media
+
+say "direct delivery"
+direct=("${compose[@]}" --file docker-compose.yml --file deploy/compose/direct.yml)
+"${direct[@]}" up --detach >"$work/direct.log" 2>&1 || { tail -20 "$work/direct.log" >&2; fail "it does not deliver directly"; }
+# Fetches a path below /live/ from a broadcast node, as a browser that was steered there: from NODE PATH.
+from() {
+    curl --silent --show-error --fail --max-time 10 --cacert "$work/ca.pem" \
+        --resolve "b$1.streaming-cluster.test:9443:127.0.1.$1" "https://b$1.streaming-cluster.test:9443/live/$2"
+}
+for node in 1 2 3 4; do
+    await "demo1 straight from b$node" from $node demo1/audio/index.m3u8
+done
+steered() { get 443 demo1/index.m3u8 | grep -q '^#EXT-X-CONTENT-STEERING:' && get 443 demo1/steering.json | grep -q '"b[1-4]"'; }
+await "the balancer to steer to the nodes" steered

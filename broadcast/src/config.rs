@@ -60,8 +60,8 @@ pub struct Config {
     /// Whether browsers are sent straight to nodes, by content steering (RFC 8216bis 7), and come through a balancer for the page and
     /// when a node fails only; the same on all nodes. Default: false.
     pub direct: bool,
-    /// Base URL that browsers reach this node by, with `direct`: a name of its own, for which its certificate is good. Default:
-    /// `https_url`.
+    /// Base URL that browsers reach this node by, with `direct`: a name of its own, for which its certificate is good; `{hostname}` in
+    /// it is the machine's or container's name. Default: `https_url`.
     pub public_url: Option<String>,
     /// What this node may send to viewers at most, in bits per second, at least 1,000,000. Default: not known.
     pub egress_capacity: Option<u64>,

@@ -6,13 +6,16 @@
 //! its address. Built on Pingora's proxy; the accept loop and the life cycle are ours (see [`accept`]).
 
 mod accept;
-mod certificate;
+mod certificates;
+mod connect_limits;
 mod http2;
-mod line;
 mod members;
+mod node_connections;
 mod probe;
+mod proof;
 mod proxy;
 pub mod sticky;
+mod target;
 mod transport;
 mod upstream;
 mod viewer;

@@ -16,8 +16,9 @@ use node::clock::Clock;
 use node::ops::ReadyFlag;
 use tokio::task::JoinSet;
 
-use crate::line::Line;
-use crate::upstream::Door;
+use crate::connect_limits::ConnectLimits;
+use crate::node_connections::NodeConnections;
+use crate::target::Target;
 
 /// Longest wait for a node's name to resolve: shorter than the interval of presences, so that at most one look-up of a node is under way.
 const RESOLVE_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -25,25 +26,21 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Look-ups at once; a node that is left out publishes its address again in 2 s.
 const LOOK_UPS_MAX: usize = 64;
 
-/// A broadcast node that a request can be sent to.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    pub(crate) node: NodeId,
-    pub(crate) address: SocketAddr,
-    pub(crate) door: Door,
-    pub(crate) line: Arc<Line>,
-}
-
-struct Place {
+struct Resolved {
     url: String,
     address: SocketAddr,
-    door: Door,
-    line: Arc<Line>,
+    limits: ConnectLimits,
+    connections: Arc<NodeConnections>,
 }
 
-impl Place {
+impl Resolved {
     fn target(&self, node: &NodeId) -> Target {
-        Target { node: node.clone(), address: self.address, door: self.door.clone(), line: self.line.clone() }
+        Target {
+            node: node.clone(),
+            address: self.address,
+            limits: self.limits.clone(),
+            connections: self.connections.clone(),
+        }
     }
 }
 
@@ -60,7 +57,7 @@ pub(crate) enum Among {
 #[derive(Default)]
 struct State {
     view: Membership,
-    places: BTreeMap<NodeId, Place>,
+    resolved: BTreeMap<NodeId, Resolved>,
     policy: policy::Standing,
 }
 
@@ -90,7 +87,7 @@ impl Members {
                 .into_iter()
                 .map(|member| &member.presence)
                 .filter(|presence| !tried.contains(&presence.node) && (among == Among::All || owns(presence)))
-                .find_map(|presence| Some(state.places.get(&presence.node)?.target(&presence.node)))
+                .find_map(|presence| Some(state.resolved.get(&presence.node)?.target(&presence.node)))
         })
     }
 
@@ -127,8 +124,8 @@ impl Members {
         self.with(|state| {
             let is_there =
                 |node: &NodeId| state.view.get(node).is_some_and(|m| state.view.health(m, now) != Health::Offline);
-            let places = state.places.iter().filter(|(node, _)| is_there(node));
-            places.map(|(node, place)| place.target(node)).collect()
+            let nodes = state.resolved.iter().filter(|(node, _)| is_there(node));
+            nodes.map(|(node, resolved)| resolved.target(node)).collect()
         })
     }
 
@@ -137,7 +134,7 @@ impl Members {
         let now = self.clock.now();
         let (is_news, health) = self.with(|state| {
             // An answer at an address where the node no longer is says nothing about it.
-            let is_there = state.places.get(&target.node).is_some_and(|place| place.address == target.address);
+            let is_there = state.resolved.get(&target.node).is_some_and(|resolved| resolved.address == target.address);
             let is_news = is_there && state.view.probed(&target.node, probe);
             (is_news, state.view.get(&target.node).map(|member| state.view.health(member, now)))
         });
@@ -151,7 +148,7 @@ impl Members {
                     tracing::warn!(%node, "a broadcast node has fallen silent");
                 }
                 if health == Some(Health::Suspect) {
-                    target.line.cut();
+                    target.connections.cut();
                 }
             }
         }
@@ -169,13 +166,16 @@ impl Members {
     }
 
     fn found(&self, node: NodeId, url: String, address: SocketAddr) {
-        let place = Place { url, address, door: Door::default(), line: Arc::new(Line::new(self.clock)) };
-        self.with(|state| state.places.insert(node, place));
+        let connections = Arc::new(NodeConnections::new(self.clock));
+        let resolved = Resolved { url, address, limits: ConnectLimits::default(), connections };
+        self.with(|state| state.resolved.insert(node, resolved));
     }
 
     fn any_online(&self) -> bool {
         let now = self.clock.now();
-        self.with(|state| state.view.online(Role::Broadcast, now).any(|m| state.places.contains_key(&m.presence.node)))
+        self.with(|state| {
+            state.view.online(Role::Broadcast, now).any(|m| state.resolved.contains_key(&m.presence.node))
+        })
     }
 
     /// What `/status` shows.
@@ -253,9 +253,9 @@ fn heard(members: &Members, node: &node::Context, message: &Message) -> Option<(
     let (id, url, state) = (presence.node.clone(), presence.https.clone(), presence.state);
     let (changed, known) = members.with(|all| {
         let changed = all.view.heard(presence, node.clock.now());
-        let State { view, places, .. } = all;
-        places.retain(|node, _| view.get(node).is_some());
-        (changed, places.get(&id).map(|place| place.url.clone()))
+        let State { view, resolved, .. } = all;
+        resolved.retain(|node, _| view.get(node).is_some());
+        (changed, resolved.get(&id).map(|node| node.url.clone()))
     });
     if changed {
         tracing::info!(node = %id, ?state, "broadcast node");

@@ -22,8 +22,9 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::certificate;
-use crate::members::{Members, Target};
+use crate::members::Members;
+use crate::proof;
+use crate::target::Target;
 
 /// How often a node is probed. A probe does not wait for the one before, so a frozen node has missed two after 2 s: [`INTERVAL`] until
 /// the first, [`INTERVAL`] until the second, and [`TIMEOUT`].
@@ -63,12 +64,12 @@ pub(crate) async fn run(members: Arc<Members>, identity: Arc<Identity>, clock: C
                 let asked_at = clock.elapsed();
                 let answer = tokio::time::timeout(TIMEOUT, connection.ask(&target, &identity)).await;
                 if matches!(answer, Ok(Ok(()))) {
-                    target.line.heard();
+                    target.connections.heard();
                     members.probed(&target, Probe::Answered);
                 } else {
                     connection.drop_unless_in_use();
                     // Its answers to viewers count as well: it is only slow, or has no room for another connection.
-                    let was_heard = target.line.was_heard_since(asked_at);
+                    let was_heard = target.connections.was_heard_since(asked_at);
                     if !was_heard && !is_our_delay(clock.elapsed().saturating_sub(asked_at)) {
                         members.probed(&target, Probe::Missed);
                     }
@@ -99,7 +100,7 @@ impl Connection {
         if let Some(kept) = kept.as_ref().filter(|kept| !kept.sender.is_closed()) {
             return Ok(kept.sender.clone());
         }
-        let stream = certificate::connect(target, identity).await?;
+        let stream = proof::connect(target, identity).await?;
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         let driver = tokio::spawn(async move {
             // The probes show how it ended.

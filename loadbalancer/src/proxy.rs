@@ -19,9 +19,10 @@ use pingora::upstreams::peer::{ALPN, HttpPeer};
 use pingora::{Error, ErrorType, Result, RetryType};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::certificate;
-use crate::members::{Among, Members, Target};
+use crate::members::{Among, Members};
+use crate::proof;
 use crate::sticky::{self, StickyKey, Token};
+use crate::target::Target;
 use crate::upstream::{self, Trust};
 use crate::viewer;
 
@@ -103,7 +104,7 @@ impl Request {
     /// Notes that the node has answered.
     fn heard(&self) {
         if let Some(target) = &self.target {
-            target.line.heard();
+            target.connections.heard();
         }
     }
 
@@ -170,11 +171,11 @@ impl Balancer {
         };
         let mut target = pick(request)?;
         loop {
-            if let Some(permit) = target.door.try_enter() {
+            if let Some(permit) = target.limits.try_enter() {
                 request.connecting = Some(permit);
                 return Ok(target);
             }
-            let permit = target.door.enter().await;
+            let permit = target.limits.enter().await;
             // The requests before this one may have found that the node is gone.
             let again = pick(request)?;
             if again.node == target.node {
@@ -241,7 +242,7 @@ impl ProxyHttp for Balancer {
         let target = self.choose(request).await?;
         request.placed(&target.node);
         request.tried.push(target.node.clone());
-        request.http1 = if request.way == Way::Own { target.door.try_http1() } else { None };
+        request.http1 = if request.way == Way::Own { target.limits.try_http1() } else { None };
         let protocol = if request.http1.is_some() { ALPN::H1 } else { ALPN::H2 };
         let peer = upstream::peer(&target, protocol, &self.trust);
         request.target = Some(target);
@@ -260,7 +261,7 @@ impl ProxyHttp for Balancer {
         request.connecting = None;
         let target = request.target.as_ref().ok_or_else(|| Error::new(NOT_THE_NODE))?;
         let tls = digest.and_then(|digest| digest.ssl_digest.as_ref()).ok_or_else(|| Error::new(NOT_THE_NODE))?;
-        if certificate::is_of_node(&tls.cert_digest, target, self.trust.identity()).await {
+        if proof::is_of_node(&tls.cert_digest, target, self.trust.identity()).await {
             return Ok(());
         }
         metrics::counter!("loadbalancer_wrong_servers_total", "node" => target.node.to_string()).increment(1);

@@ -1,5 +1,5 @@
 //! The balancer's connections to nodes: HTTP/1.1 for what a node answers at once, while there is a place, and HTTP/2 for the rest, many
-//! requests on few connections. No request delays another. [`crate::certificate`] checks that the server is the node.
+//! requests on few connections. No request delays another. [`crate::proof`] checks that the server is the node.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,23 +9,14 @@ use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::{ALPN, HttpPeer, Tracer};
 use pingora::utils::tls::{WrappedX509, parse_x509};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::line::Dial;
-use crate::members::Target;
+use crate::node_connections::{CONNECT_TIMEOUT, Dial};
+use crate::target::Target;
 
 /// Idle connections to nodes that are kept open.
 pub(crate) const IDLE_UPSTREAMS_MAX: usize = 256;
 /// Requests at once on one connection to a node. A node takes 128; it may not have forgotten some that were cancelled.
 const STREAMS_MAX: usize = 100;
-/// Connections that are being made to one node at once. Requests that find none wait for these instead of making one each:
-/// after a start, thousands of blocked viewers come at the same moment.
-const CONNECTS_MAX: usize = 4;
-/// Requests at once to one node over HTTP/1.1, each on a connection of its own: 1/32 of what a node takes by default. More
-/// go over HTTP/2.
-const HTTP1_REQUESTS_MAX: usize = 128;
-/// Longest wait for a connection to a node; it is in the same cluster.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest silence of a node within one response. A node answers a blocked request within 3 target durations of at most 30 s each; this
 /// limit is for a node that has forgotten a request. The connection shows when a node is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
@@ -38,36 +29,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// The same for all viewers of one connection: as much as all of them can leave unread, so that no viewer takes the others' room.
 const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX as u32 * STREAM_WINDOW_BYTES;
-
-/// Limits the requests that connect to one node at once, and those over HTTP/1.1. Clones share the limits.
-#[derive(Debug, Clone)]
-pub(crate) struct Door {
-    connects: Arc<Semaphore>,
-    http1: Arc<Semaphore>,
-}
-
-impl Default for Door {
-    fn default() -> Self {
-        Self { connects: Arc::new(Semaphore::new(CONNECTS_MAX)), http1: Arc::new(Semaphore::new(HTTP1_REQUESTS_MAX)) }
-    }
-}
-
-impl Door {
-    /// A place to connect, if one is free. The caller keeps the permit until the request has its connection.
-    pub(crate) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
-        self.connects.clone().try_acquire_owned().ok()
-    }
-
-    /// A place on an HTTP/1.1 connection, if one is free. The caller keeps the permit until the request has ended.
-    pub(crate) fn try_http1(&self) -> Option<OwnedSemaphorePermit> {
-        self.http1.clone().try_acquire_owned().ok()
-    }
-
-    /// Waits for a place to connect. Requests that wait at the same time get theirs one by one.
-    pub(crate) async fn enter(&self) -> OwnedSemaphorePermit {
-        self.connects.clone().acquire_owned().await.expect("it is never closed")
-    }
-}
 
 /// The authorities that certify nodes, as they are now, in Pingora's form.
 pub(crate) struct Trust {
@@ -106,7 +67,7 @@ impl Trust {
 pub(crate) fn peer(target: &Target, protocol: ALPN, trust: &Trust) -> HttpPeer {
     // The certificate names the node, wherever it runs.
     let mut peer = HttpPeer::new(target.address, true, target.node.to_string());
-    let dial = Dial::new(target.line.clone());
+    let dial = Dial::new(target.connections.clone());
     let options = &mut peer.options;
     options.tracer = Some(Tracer(Box::new(dial.clone())));
     options.custom_l4 = Some(Arc::new(dial));

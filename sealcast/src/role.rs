@@ -140,7 +140,7 @@ async fn load(
         Role::Broadcast => {
             let mut config = settings.role.broadcast.clone();
             config.root_key.clone_from(&settings.root_key);
-            for url in [&mut config.https_url, &mut config.data_url].into_iter().flatten() {
+            for url in [&mut config.https_url, &mut config.data_url, &mut config.public_url].into_iter().flatten() {
                 *url = node::config::with_host_name(url)?;
             }
             let id = context.id.to_string();

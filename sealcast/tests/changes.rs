@@ -70,7 +70,8 @@ async fn change(stream: Stream, kinds: &[Kind], changes: Changes, mid_segment_en
         let (mid_segment, at_segment) = seen(&now.changes).unwrap();
         let longest_still_ms = now.changes["longestStillMs"].as_u64().unwrap();
         let changed = Changed { mid_segment, at_segment, longest_still_ms };
-        eprintln!("{stream:?} by {:?} {}: {changed:?}, the last {}", changes.by, kind.name(), now.changes["newest"]);
+        let standstills = &now.changes["standstills"];
+        eprintln!("{stream:?} by {:?} {}: {changed:?}, standstills {standstills:#}", changes.by, kind.name());
         (kind, changed)
     };
     futures_util::future::join_all(kinds.iter().map(|kind| run(*kind))).await

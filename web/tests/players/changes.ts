@@ -14,16 +14,6 @@ const UNSEEN_MS_MAX = 30_000;
 const MEDIA = /\/([^/]+)\/\d+\/(\d+)(?:\.(\d+))?\.m4s$/;
 const SOUND = 'audio';
 
-/** What was requested first after a change. */
-interface Change {
-  atMs: number;
-  from: string;
-  to: string;
-  msn: number;
-  /** `null` where a whole segment was requested. */
-  part: number | null;
-}
-
 export interface ChangeStats {
   /** Changes that began at a part in the middle of a segment. */
   midSegment: number;
@@ -31,11 +21,35 @@ export interface ChangeStats {
   atSegment: number;
   /** The longest that the picture stood still since the first change was asked for, milliseconds. */
   longestStillMs: number;
-  /** The last of them, newest last. */
-  newest: Change[];
+  /** The first standstills of a quarter of a second or more. */
+  standstills: Standstill[];
 }
 
-const NEWEST_KEPT = 8;
+/** A picture that stood still. */
+interface Standstill {
+  atMs: number;
+  ms: number;
+  /** Seconds of media time when it began, and when it was over or last seen. */
+  from: number;
+  to: number;
+  /** What was loaded when it began, `start-end` in seconds. */
+  loaded: string;
+  /** The last media requested before it was over, `rendition:object@ms`. */
+  requested: string;
+}
+
+/** A standstill of fewer milliseconds is not kept. */
+const STANDSTILL_MS_MIN = 250;
+const STANDSTILLS_KEPT = 6;
+const REQUESTED_KEPT = 40;
+
+function loaded({ buffered }: HTMLVideoElement): string {
+  const ranges = Array.from({ length: buffered.length }, (_, index) => [
+    buffered.start(index),
+    buffered.end(index),
+  ]);
+  return ranges.map((range) => range.map((seconds) => seconds.toFixed(2)).join('-')).join(' ');
+}
 
 export class Changes {
   readonly #asked: number;
@@ -49,7 +63,14 @@ export class Changes {
   #frames = 0;
   #movedAtMs = 0;
   #seen = 0;
-  readonly #stats: ChangeStats = { midSegment: 0, atSegment: 0, longestStillMs: 0, newest: [] };
+  readonly #stats: ChangeStats = {
+    midSegment: 0,
+    atSegment: 0,
+    longestStillMs: 0,
+    standstills: [],
+  };
+  #standstill: Standstill | null = null;
+  #requests: string[] = [];
 
   /** Asks for so many changes, from rung to rung; 0 only looks on. */
   constructor(asked: number, heights: () => number[], change: (height: number) => void) {
@@ -73,8 +94,9 @@ export class Changes {
     if (frames !== this.#frames) {
       this.#frames = frames;
       this.#movedAtMs = nowMs;
+      this.#standstill = null;
     } else if (this.#began && this.#movedAtMs > 0) {
-      this.#stats.longestStillMs = Math.max(this.#stats.longestStillMs, nowMs - this.#movedAtMs);
+      this.#stand(nowMs - this.#movedAtMs, video);
     }
     this.#nextAtMs ??= nowMs + PAUSE_MS.max;
     const heights = this.#heights();
@@ -87,22 +109,36 @@ export class Changes {
     this.#change(this.#height);
   }
 
+  #stand(ms: number, video: HTMLVideoElement): void {
+    this.#stats.longestStillMs = Math.max(this.#stats.longestStillMs, ms);
+    const { currentTime: to } = video;
+    this.#standstill ??= {
+      atMs: Math.round(this.#movedAtMs),
+      ms: 0,
+      from: to,
+      to,
+      loaded: loaded(video),
+      requested: '',
+    };
+    Object.assign(this.#standstill, { ms: Math.round(ms), to, requested: this.#requests.join(' ') });
+    const { standstills } = this.#stats;
+    const isKept = standstills.includes(this.#standstill);
+    if (ms >= STANDSTILL_MS_MIN && !isKept && standstills.length < STANDSTILLS_KEPT)
+      standstills.push(this.#standstill);
+  }
+
   #requested(url: string, startMs: number): void {
     const [, rendition, msn, part] = MEDIA.exec(new URL(url).pathname) ?? [];
+    if (rendition !== undefined) {
+      const request = `${rendition}:${msn}${part ? `.${part}` : ''}@${Math.round(startMs)}`;
+      this.#requests = [...this.#requests, request].slice(-REQUESTED_KEPT);
+    }
     if (rendition === undefined || rendition === SOUND) return;
     const from = this.#rendition;
     this.#rendition = rendition;
     if (from === null || from === rendition) return;
     this.#seen += 1;
     this.#stats[Number(part ?? 0) > 0 ? 'midSegment' : 'atSegment'] += 1;
-    const change = {
-      atMs: Math.round(startMs),
-      from,
-      to: rendition,
-      msn: Number(msn),
-      part: part ? Number(part) : null,
-    };
-    this.#stats.newest = [...this.#stats.newest, change].slice(-NEWEST_KEPT);
     this.#nextAtMs = performance.now() + PAUSE_MS.min + Math.random() * (PAUSE_MS.max - PAUSE_MS.min);
   }
 }

@@ -1,5 +1,6 @@
 //! The client: a connection to each broker, kept up in the background.
 
+mod context;
 mod endpoint;
 mod link;
 pub(crate) mod owned;
@@ -25,8 +26,9 @@ use crate::{
     BROKERS_MAX, Bus, BusError, Config, LINK_QUEUE_MESSAGES_MAX, Message, PAYLOAD_BYTES_MAX, PUBLISH_WAIT_MAX,
     TOPIC_BYTES_MAX,
 };
+use context::{BusContext, Login};
 use endpoint::Endpoint;
-use link::{Link, Login, Shared};
+use link::Link;
 use owned::Outgoing;
 
 use subscriptions::Registry;
@@ -70,8 +72,12 @@ pub async fn connect(
     let endpoints: Vec<Endpoint> =
         config.urls.iter().map(|url| Endpoint::new(url, trust.as_ref())).collect::<anyhow::Result<_>>()?;
     let registry = Arc::new(Registry::new());
-    let shared =
-        Arc::new(Shared { registry, owned: std::sync::Mutex::default(), connected: watch::Sender::new(0), shutdown });
+    let shared = Arc::new(BusContext {
+        registry,
+        owned: std::sync::Mutex::default(),
+        connected: watch::Sender::new(0),
+        shutdown,
+    });
     // Otherwise the metric would not exist before the first connection, and no alert could use it.
     metrics::gauge!("bus_connected_brokers").set(0.0);
     let incarnation: u64 = rand::rng().random();
@@ -147,7 +153,7 @@ impl LinkHandle {
 /// [`Bus`] over MQTT 5.
 struct MqttBus {
     links: Vec<LinkHandle>,
-    shared: Arc<Shared>,
+    shared: Arc<BusContext>,
 }
 
 impl MqttBus {

@@ -23,8 +23,8 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tokio_util::codec::{Encoder, FramedRead};
 
+use super::context::{BusContext, LinkError, Login};
 use super::endpoint::Endpoint;
-use super::link::{LinkError, Login, Shared};
 use super::owned::{Outgoing, Place};
 use super::subscriptions::Wanted;
 use crate::codec::Codec;
@@ -91,7 +91,7 @@ impl Session {
     /// Runs until the connection breaks or the bus is shut down.
     pub(super) async fn run(
         self,
-        shared: &Shared,
+        shared: &BusContext,
         queue: &mut mpsc::Receiver<Outgoing>,
         unacknowledged: VecDeque<Outgoing>,
     ) -> Ended {
@@ -231,7 +231,7 @@ impl Flight {
 struct Sender<'a> {
     writer: Writer,
     flight: &'a Flight,
-    shared: &'a Shared,
+    shared: &'a BusContext,
     queue: &'a mut mpsc::Receiver<Outgoing>,
     /// Sent before the messages in the queue.
     replay: VecDeque<Outgoing>,
@@ -349,7 +349,7 @@ async fn receive(
     mut reader: FramedRead<ReadHalf<Box<dyn Wire>>, Codec>,
     keep_alive: Duration,
     flight: &Flight,
-    shared: &Shared,
+    shared: &BusContext,
     acks: mpsc::Sender<u16>,
 ) -> Result<(), LinkError> {
     let silence_max = keep_alive * 3 / 2;

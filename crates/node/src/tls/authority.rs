@@ -17,7 +17,8 @@ use rustls::server::ParsedCertificate;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::identity::{IdentityPaths, Pair};
+use super::loaded::IdentityPaths;
+use super::pair::Pair;
 use super::{node_uri, parse_certificates, provider};
 use crate::clock::Clock;
 use crate::files::{self, MODE_PUBLIC, MODE_SECRET};

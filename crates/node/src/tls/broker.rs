@@ -12,8 +12,10 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
-use super::identity::{IdentityPaths, Pair, REREAD_INTERVAL, warn_when_others_can_read};
+use super::identity::REREAD_INTERVAL;
 use super::live::{Roots, TrustedServer};
+use super::loaded::IdentityPaths;
+use super::pair::{Pair, warn_when_others_can_read};
 use super::server::{Server, ServerCheck};
 use super::{node_of, parse_certificates, provider};
 use crate::files;

@@ -3,31 +3,25 @@
 //! The files are read again while the node runs ([`Identity::follow`]). Every configuration made here looks up what was last read at each
 //! handshake. So a new certificate or a second authority counts for new connections, while open ones go on.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use aws_lc_rs::digest;
 use media::NodeId;
 use messages::Role;
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use serde::{Deserialize, Serialize};
+use rustls::client::Resumption;
+use rustls::server::NoServerSessionStorage;
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::live::{ClientCertificate, Live, NodeCertificate, Roots, TrustedClients, TrustedServer, ViewerCertificate};
+use super::loaded::{IdentityPaths, Loaded};
+use super::pair::{Reread, end_s, warn_when_others_can_read};
+use super::provider;
 use super::public::{self, ACME_TLS_ALPN, PublicPaths};
 use super::server::Server;
-use super::{node_of, parse_certificates, provider};
-use crate::files;
 
 /// Longest wait for a connection to another node: one in the same cluster answers within milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -41,103 +35,6 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the files are read again: a handful of files of some kilobytes.
 pub const REREAD_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Files of an identity.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IdentityPaths {
-    /// PEM: the node's certificate, then any intermediate ones.
-    pub certificate: PathBuf,
-    /// PEM: its private key.
-    pub key: PathBuf,
-    /// PEM: the authority that all nodes of the cluster share; two while one takes over from the other.
-    pub ca: PathBuf,
-}
-
-/// A certificate and its key, as read from two files.
-pub(super) struct Pair {
-    pub(super) chain: Vec<CertificateDer<'static>>,
-    pub(super) certified: Arc<CertifiedKey>,
-    digest: [u8; 32],
-}
-
-impl Pair {
-    pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self> {
-        let certificate_pem = files::read_bounded(certificate)?;
-        let chain = parse_certificates(&certificate_pem, certificate)?;
-        let key_pem = zeroize::Zeroizing::new(files::read_bounded(key)?);
-        let private = PrivateKeyDer::from_pem_slice(&key_pem)
-            .with_context(|| format!("{} is not a PEM file of a private key", key.display()))?;
-        let certified = CertifiedKey::from_der(chain.clone(), private, &provider())
-            .with_context(|| format!("{} is not the key of {}", key.display(), certificate.display()))?;
-        let digest = digest_of(&[&certificate_pem, &key_pem]);
-        Ok(Self { chain, certified: Arc::new(certified), digest })
-    }
-
-    /// Whether it was read from files with the same content.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.digest == other.digest
-    }
-}
-
-/// SHA-256 of several files, each after its length.
-fn digest_of(contents: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for content in contents {
-        context.update(&content.len().to_be_bytes());
-        context.update(content);
-    }
-    let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
-    out
-}
-
-/// What the files of an identity said when they were read.
-pub(super) struct Loaded {
-    node: NodeId,
-    role: Role,
-    pair: Pair,
-    pub(super) authorities: Arc<[CertificateDer<'static>]>,
-    pub(super) clients: Arc<dyn ClientCertVerifier>,
-    pub(super) servers: Arc<WebPkiServerVerifier>,
-}
-
-impl Loaded {
-    fn read(paths: &IdentityPaths) -> Result<Self> {
-        let pair = Pair::load(&paths.certificate, &paths.key)?;
-        let leaf = pair.chain.first().context("a chain has a first certificate")?;
-        let (node, role) = node_of(leaf).with_context(|| {
-            format!("{} does not say whose it is: no URI sealcast:ROLE/NODE in it", paths.certificate.display())
-        })?;
-        let authorities = parse_certificates(&files::read_bounded(&paths.ca)?, &paths.ca)?;
-        let mut roots = RootCertStore::empty();
-        for authority in &authorities {
-            X509Certificate::from_der(authority).with_context(|| format!("{} is damaged", paths.ca.display()))?;
-            roots.add(authority.clone()).with_context(|| format!("{} is not an authority", paths.ca.display()))?;
-        }
-        let roots = Arc::new(roots);
-        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider()).build()?;
-        let servers = WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?;
-        Ok(Self { node, role, pair, authorities: authorities.into(), clients, servers })
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.pair.is_same(&other.pair) && self.authorities == other.authorities
-    }
-
-    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
-        self.pair.certified.clone()
-    }
-}
-
-/// What reading the files again found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reread {
-    /// Their content is the same.
-    Same,
-    /// Their content is new, and counts from the next handshake on.
-    New,
-}
 
 /// A loaded identity. Prints its node and role, never the key.
 pub struct Identity {
@@ -190,7 +87,7 @@ impl Identity {
             self.live.replace(read);
             found = Reread::New;
         }
-        if public::reread(&self.live)? == Reread::New {
+        if public::reread(&self.live.public)? == Reread::New {
             found = Reread::New;
         }
         Ok(found)
@@ -213,7 +110,7 @@ impl Identity {
 
     /// Sets the gauge of when certificates expire, so that an operator can have an alert when nobody renews one.
     fn measure(&self) {
-        let ends = [("node", end_s(&self.certificate())), ("public", public::first_end_s(&self.live))];
+        let ends = [("node", end_s(&self.certificate())), ("public", public::first_end_s(&self.live.public))];
         for (which, end_s) in ends {
             if let Some(end_s) = end_s {
                 let node = self.node.to_string();
@@ -248,7 +145,7 @@ impl Identity {
     /// # Errors
     /// When the files exist but do not load, or do not exist and [`PublicPaths::is_made_later`] is not set.
     pub fn add_public(&self, paths: PublicPaths) -> Result<()> {
-        public::add(&self.live, paths)
+        public::add(&self.live.public, paths)
     }
 
     /// The node it belongs to.
@@ -357,17 +254,5 @@ impl Identity {
             .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .build()
             .context("cannot make an HTTP client")
-    }
-}
-
-/// When a certificate ends, in seconds since 1970.
-pub(super) fn end_s(certificate: &CertificateDer<'_>) -> Option<i64> {
-    X509Certificate::from_der(certificate).ok().map(|(_, parsed)| parsed.validity().not_after.timestamp())
-}
-
-pub(super) fn warn_when_others_can_read(path: &Path) {
-    let mode = std::fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o077);
-    if matches!(mode, Ok(bits) if bits != 0) {
-        tracing::warn!(path = %path.display(), "others can read this private key; make it mode 0600");
     }
 }

@@ -11,15 +11,15 @@ use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::identity::Loaded;
-use super::public::{self, Public};
+use super::loaded::Loaded;
+use super::public::{self, PublicCertificates};
 use super::server::{Server, ServerCheck};
 
 /// What was read last; shared by all configurations of an identity.
 pub(super) struct Live {
     loaded: ArcSwap<Loaded>,
     /// Certificates for viewers, each with its names.
-    pub(super) public: ArcSwap<Vec<Arc<Public>>>,
+    pub(super) public: PublicCertificates,
     pub(super) server_check: Arc<ServerCheck>,
 }
 

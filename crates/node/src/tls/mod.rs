@@ -9,8 +9,11 @@
 
 mod authority;
 mod broker;
+mod clients;
 mod identity;
 mod live;
+mod loaded;
+mod pair;
 mod public;
 mod rotation;
 mod server;
@@ -28,9 +31,12 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 pub use authority::{Authority, BROKER_CA_FILE, NODE_CA_FILE, RENEW_BEFORE, names_of};
 pub(crate) use broker::ensure_apart;
 pub use broker::{BrokerCertificate, BrokerTrust};
-pub use identity::{Identity, IdentityPaths, REREAD_INTERVAL, Reread};
+pub use clients::Clients;
+pub use identity::{Identity, REREAD_INTERVAL};
+pub use loaded::IdentityPaths;
+pub use pair::Reread;
 pub use public::{PublicPaths, challenge_paths};
-pub use server::{Clients, Server, WrongServer};
+pub use server::{Server, WrongServer};
 
 /// Scheme of the URI that says who a certificate belongs to.
 const URI_SCHEME: &str = "sealcast";

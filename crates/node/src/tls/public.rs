@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::identity::{Pair, Reread, end_s, warn_when_others_can_read};
-use super::live::Live;
+use super::pair::{Pair, Reread, end_s, warn_when_others_can_read};
 use super::{parse_certificates, provider};
 use crate::files;
 
@@ -38,6 +38,9 @@ pub(super) struct Public {
     paths: PublicPaths,
     current: Mutex<Option<Arc<Named>>>,
 }
+
+/// All public certificates of a node.
+pub(super) type PublicCertificates = ArcSwap<Vec<Arc<Public>>>;
 
 /// A certificate with the host names it is for, in lower case.
 struct Named {
@@ -123,26 +126,26 @@ pub(super) fn host_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     hosts.collect()
 }
 
-pub(super) fn add(live: &Live, paths: PublicPaths) -> Result<()> {
+pub(super) fn add(to: &PublicCertificates, paths: PublicPaths) -> Result<()> {
     let public = Public { paths, current: Mutex::default() };
     public.reread().context("public certificate")?;
-    let mut all = Vec::clone(&live.public.load());
+    let mut all = Vec::clone(&to.load());
     anyhow::ensure!(all.len() < PUBLIC_MAX, "more than {PUBLIC_MAX} public certificates");
     all.push(Arc::new(public));
-    live.public.store(Arc::new(all));
+    to.store(Arc::new(all));
     Ok(())
 }
 
 /// When the first of them ends, in seconds since 1970.
-pub(super) fn first_end_s(live: &Live) -> Option<i64> {
+pub(super) fn first_end_s(of: &PublicCertificates) -> Option<i64> {
     let end = |public: &Arc<Public>| end_s(public.lock().as_ref()?.pair.chain.first()?);
-    live.public.load().iter().filter_map(end).min()
+    of.load().iter().filter_map(end).min()
 }
 
 /// Reads all of them again; an error of one does not keep the others from being read.
-pub(super) fn reread(live: &Live) -> Result<Reread> {
+pub(super) fn reread(all: &PublicCertificates) -> Result<Reread> {
     let mut outcome = Ok(Reread::Same);
-    for public in live.public.load().iter() {
+    for public in all.load().iter() {
         match public.reread() {
             Ok(Reread::Same) => {}
             Ok(Reread::New) if outcome.is_ok() => outcome = Ok(Reread::New),

@@ -4,7 +4,7 @@
 //! connections through [`Dial`], which keeps a second descriptor of each socket. Shutting that down looks to Pingora like a node that
 //! died, so requests without an answer go to another.
 
-use std::net::{Shutdown, TcpStream as Twin};
+use std::net::{Shutdown, TcpStream as DuplicateSocket};
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -19,12 +19,14 @@ use pingora::upstreams::peer::Tracing;
 use pingora::{Error, ErrorType, Result};
 use tokio::net::TcpStream;
 
-use crate::certificate::Certificates;
-use crate::upstream::CONNECT_TIMEOUT;
+use crate::certificates::Certificates;
+
+/// Longest wait for a connection to a node; it is in the same cluster.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All connections to a node.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct NodeConnections {
     clock: Clock,
     /// Monotonic time when the node was last heard, in milliseconds.
     heard_ms: AtomicU64,
@@ -34,16 +36,16 @@ pub(crate) struct Line {
 
 /// The second descriptor of one connection; gone when Pingora closes the connection.
 #[derive(Debug, Default)]
-struct Socket(Mutex<Option<Twin>>);
+struct Socket(Mutex<Option<DuplicateSocket>>);
 
 /// Makes one connection for Pingora, and is told when it ends.
 #[derive(Debug, Clone)]
 pub(crate) struct Dial {
-    line: Arc<Line>,
+    connections: Arc<NodeConnections>,
     socket: Arc<Socket>,
 }
 
-impl Line {
+impl NodeConnections {
     pub(crate) fn new(clock: Clock) -> Self {
         Self { clock, heard_ms: AtomicU64::new(0), certificates: Certificates::default(), open: Mutex::default() }
     }
@@ -67,9 +69,9 @@ impl Line {
     pub(crate) fn cut(&self) {
         let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
         for socket in open.iter().filter_map(Weak::upgrade) {
-            if let Some(twin) = socket.take() {
+            if let Some(duplicate) = socket.take() {
                 // It may have ended a moment ago.
-                let _ = twin.shutdown(Shutdown::Both);
+                let _ = duplicate.shutdown(Shutdown::Both);
             }
         }
     }
@@ -83,14 +85,14 @@ impl Line {
 }
 
 impl Socket {
-    fn take(&self) -> Option<Twin> {
+    fn take(&self) -> Option<DuplicateSocket> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Dial {
-    pub(crate) fn new(line: Arc<Line>) -> Self {
-        Self { line, socket: Arc::default() }
+    pub(crate) fn new(connections: Arc<NodeConnections>) -> Self {
+        Self { connections, socket: Arc::default() }
     }
 }
 
@@ -107,10 +109,11 @@ impl L4Connect for Dial {
             }
             Err(_) => return Err(Error::explain(ErrorType::ConnectTimedout, "to a broadcast node")),
         };
-        let twin = stream.as_fd().try_clone_to_owned();
-        let twin = twin.map_err(|error| Error::because(ErrorType::SocketError, "no second descriptor", error))?;
-        *self.socket.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Twin::from(twin));
-        self.line.opened(&self.socket);
+        let duplicate = stream.as_fd().try_clone_to_owned();
+        let duplicate =
+            duplicate.map_err(|error| Error::because(ErrorType::SocketError, "no second descriptor", error))?;
+        *self.socket.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(DuplicateSocket::from(duplicate));
+        self.connections.opened(&self.socket);
         Ok(stream.into())
     }
 }

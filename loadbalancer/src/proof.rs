@@ -1,14 +1,12 @@
-//! The certificates that a node has shown in a handshake that is bound to the node.
+//! The proof that a connection leads to the node that it is for.
 //!
 //! Pingora takes no verifier of ours: it checks chain and name of a connection, and reports the digest of the certificate. So a request
 //! goes over a connection of Pingora's only if the node has shown the same certificate in a handshake of ours, which is bound to its role
 //! and name ([`node::tls::Server`]). Probes make one at the start; another follows when a node shows a new certificate.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{self, SHA256};
 use messages::Role;
 use node::tls::{Identity, Server};
 use rustls::pki_types::ServerName;
@@ -16,38 +14,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::members::Target;
+use crate::target::Target;
 
 /// Longest handshake to learn a node's new certificate; a request waits for it.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Certificates remembered for a node: connections outlast a renewal, and keep the certificate that they began with.
-const REMEMBERED_MAX: usize = 4;
-
-/// The certificates that a node has shown, the newest last.
-#[derive(Debug, Default)]
-pub(crate) struct Certificates {
-    /// SHA-256 of each.
-    shown: Mutex<VecDeque<Vec<u8>>>,
-    /// Held during a handshake: requests that see a new certificate at the same time cause only one.
-    learning: tokio::sync::Mutex<()>,
-}
-
-impl Certificates {
-    fn contain(&self, digest: &[u8]) -> bool {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|shown| shown == digest)
-    }
-
-    fn learn(&self, certificate: &[u8]) {
-        let digest = digest::digest(&SHA256, certificate);
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.retain(|shown| shown != digest.as_ref());
-        if shown.len() >= REMEMBERED_MAX {
-            shown.pop_front();
-        }
-        shown.push_back(digest.as_ref().to_vec());
-    }
-}
 
 /// Connects to a node over HTTP/2. A server that is not this broadcast node is refused in the handshake, wherever it runs.
 pub(crate) async fn connect(target: &Target, identity: &Identity) -> anyhow::Result<TlsStream<TcpStream>> {
@@ -57,18 +27,18 @@ pub(crate) async fn connect(target: &Target, identity: &Identity) -> anyhow::Res
     let name = ServerName::try_from(target.node.to_string())?;
     let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await?;
     if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) {
-        target.line.certificates().learn(certificate);
+        target.connections.certificates().learn(certificate);
     }
     Ok(stream)
 }
 
 /// Whether a connection leads to the node, by the SHA-256 of the certificate that its server has shown.
 pub(crate) async fn is_of_node(shown: &[u8], target: &Target, identity: &Identity) -> bool {
-    let known = target.line.certificates();
+    let known = target.connections.certificates();
     if known.contain(shown) {
         return true;
     }
-    let _one = known.learning.lock().await;
+    let _one = known.one_at_a_time().await;
     if known.contain(shown) {
         return true;
     }
