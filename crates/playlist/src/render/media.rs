@@ -4,7 +4,7 @@ use media::{Epoch, MediaSequence, PartIndex, RenditionId, Slot};
 
 use super::iframes;
 use super::tags::{Text, Version};
-use crate::timeline::{Segment, extinf_micros, micros};
+use crate::timeline::{Segment, extinf_micros, part_micros};
 use crate::{Listing, Settings, Timeline};
 
 /// How much of a playlist is wanted.
@@ -47,7 +47,7 @@ pub fn media<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, exten
     for (index, segment) in listing.segments().enumerate().skip(skipped) {
         place.write(&mut text, segment, rendition);
         if index >= in_parts {
-            parts(&mut text, segment, rendition);
+            parts(&mut text, &settings, segment, rendition);
         }
         if segment.is_closed() {
             whole(&mut text, segment, rendition);
@@ -88,10 +88,11 @@ impl Place {
 }
 
 /// The parts of a segment.
-fn parts(text: &mut Text, segment: &Segment, rendition: &RenditionId) {
+fn parts(text: &mut Text, settings: &Settings, segment: &Segment, rendition: &RenditionId) {
     for row in segment.rows() {
         let slot = Slot::Part { msn: segment.key.msn, part: row.part };
-        text.part(row.duration(rendition), segment.key.epoch, slot, row.find(rendition));
+        let micros = part_micros(row.duration(rendition), settings.part_target_ms);
+        text.part(micros, segment.key.epoch, slot, row.find(rendition));
     }
 }
 
@@ -161,11 +162,12 @@ pub(super) fn skippable(listing: &Listing<'_>, rendition: &RenditionId) -> usize
 /// How many segments at the front are listed without parts: those that begin further than three target durations from the end
 /// (4.4.4.9). Measured in parts, so that a segment does not come closer again when its own duration is known.
 fn listed_whole(listing: &Listing<'_>, rendition: &RenditionId) -> usize {
-    let limit = u64::from(listing.timeline.settings().target_duration_s) * 3_000_000;
+    let Settings { target_duration_s, part_target_ms, .. } = listing.timeline.settings();
+    let limit = u64::from(target_duration_s) * 3_000_000;
     let mut left = listing.segments_len();
     let mut distance = 0;
     for segment in listing.segments().rev() {
-        distance += micros(segment.length_in_parts(rendition));
+        distance += segment.rows().iter().map(|row| part_micros(row.duration(rendition), part_target_ms)).sum::<u64>();
         if distance > limit || segment.rows().is_empty() {
             break;
         }

@@ -8,7 +8,7 @@ use super::multivariant::Pathway;
 use crate::Settings;
 use crate::listing::Files;
 use crate::reload::Hint;
-use crate::timeline::{Part, extinf_micros, micros};
+use crate::timeline::{Part, extinf_micros};
 
 /// EXT-X-VERSION (4.4.1.2, section 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,14 +125,14 @@ impl Text {
         self.line(format_args!("#EXT-X-GAP"));
     }
 
-    /// EXT-X-PART (4.4.4.9). `part` is `None` where the epoch does not have the rendition: a gap.
-    pub(super) fn part(&mut self, duration: Timestamp, epoch: Epoch, slot: Slot, part: Option<&Part>) {
+    /// EXT-X-PART (4.4.4.9) with DURATION in microseconds. `part` is `None` where the epoch does not have the rendition: a gap.
+    pub(super) fn part(&mut self, micros: u64, epoch: Epoch, slot: Slot, part: Option<&Part>) {
         let flag = match part {
             Some(Part { gap: false, independent: true, .. }) => ",INDEPENDENT=YES",
             Some(Part { gap: false, .. }) => "",
             Some(_) | None => ",GAP=YES",
         };
-        self.line(format_args!("#EXT-X-PART:DURATION={},URI=\"{epoch}/{slot}\"{flag}", Micros(micros(duration))));
+        self.line(format_args!("#EXT-X-PART:DURATION={},URI=\"{epoch}/{slot}\"{flag}", Micros(micros)));
     }
 
     /// EXT-X-SKIP (4.4.5.2).

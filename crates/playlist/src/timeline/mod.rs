@@ -13,7 +13,7 @@ use seal::{Object, Rendition, SealBody, SealKind};
 
 use crate::reload::{Edge, Hint};
 pub use check::Contradiction;
-pub(crate) use segment::{Closed, Whole, extinf_micros, micros};
+pub(crate) use segment::{Closed, Whole, extinf_micros, micros, part_micros};
 pub use segment::{Part, Row, Segment, SegmentKey};
 
 /// Smallest window: a playlist must span three target durations after a removal (RFC 8216bis 6.2.2), and Apple asks for six

@@ -99,6 +99,19 @@ pub(crate) fn micros(duration: Timestamp) -> u64 {
 /// unfinished and loads nothing more.
 const SHORT_MICROS: u64 = 4;
 
+/// How much longer than its media DURATION of a part is, microseconds: more than it is rounded by, and far less than a sample of sound.
+///
+/// Shaka 5.2 places each part by the sum of the listed durations before it. When that place is 1 ms or more from the one that it gave its
+/// source buffer, it aborts the buffer and sets a new offset. Then the browser drops a part that begins with no keyframe, and the picture
+/// stands still until the next one. Shaka itself adds 1 ms to each negative offset, so with exact durations the error of a floating point
+/// sum decides.
+const LONG_MICROS: u64 = 2;
+
+/// DURATION of a part that lasts `duration`, microseconds, at most the part target (RFC 8216bis 4.4.4.9).
+pub(crate) fn part_micros(duration: Timestamp, part_target_ms: u32) -> u64 {
+    micros(duration).saturating_add(LONG_MICROS).min(u64::from(part_target_ms).saturating_mul(1_000))
+}
+
 /// EXTINF of a segment that lasts `duration`, microseconds: what clients add up, and so what the window and the skip boundary count.
 pub(crate) fn extinf_micros(duration: Timestamp) -> u64 {
     micros(duration).saturating_sub(SHORT_MICROS).max(1)
@@ -184,7 +197,7 @@ impl Segment {
     }
 
     /// The sum of its parts in one rendition.
-    pub(crate) fn length_in_parts(&self, rendition: &RenditionId) -> Timestamp {
+    fn length_in_parts(&self, rendition: &RenditionId) -> Timestamp {
         let mut parts = self.rows.iter().map(|row| row.duration(rendition));
         let first = parts.next().unwrap_or(NO_TIME);
         parts.fold(first, Timestamp::plus)

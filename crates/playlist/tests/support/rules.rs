@@ -58,10 +58,10 @@ fn parts(segment: &Segment, target: u64) {
     }
 }
 
-/// How far a segment may be from the sum of its parts, in microseconds: each is rounded. A gap lasts as long as its row, and sound before
+/// How far a segment may be from the sum of its parts, in microseconds: each is rounded, and a little longer than its media. A gap lasts as long as its row, and sound before
 /// and after it up to a frame more or less.
 fn tolerance(segment: &Segment) -> u64 {
-    if segment.gap { 25_000 * 12 } else { 20 }
+    if segment.gap { 25_000 * 12 } else { 6 + 3 * segment.parts.len() as u64 }
 }
 
 /// Parts are listed of segments that begin within three target durations of the end, whole segments at a time (4.4.4.9).
