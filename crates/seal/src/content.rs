@@ -1,6 +1,6 @@
-//! Whether what a seal says can be at all: checked on its own, without the log before it. Pure.
+//! Checks the content of one seal on its own, without the log before it. Pure.
 //!
-//! What follows from the seal before (places, epochs, times that go on) is [`crate::Head::admits`].
+//! [`crate::Head::admits`] checks what depends on the previous seal: places, epochs, and times that continue.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::limits::{
 };
 use crate::{Object, Refusal, Rendition, SealBody, SealKind};
 
-/// Where a row stands.
+/// The place of a row in the log's timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) msn: MediaSequence,
     pub(crate) part: PartIndex,
     /// Presentation time of the start of the row.
     pub(crate) start: Timestamp,
-    /// The segment ends with it.
+    /// The row ends its segment.
     pub(crate) completes: bool,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn row(body: &SealBody) -> Option<Row> {
     })
 }
 
-/// Whether the seal opens an epoch: it alone lists init segments.
+/// Whether the seal opens an epoch: only such seals list init segments.
 pub(crate) fn opens_epoch(body: &SealBody) -> bool {
     body.objects.iter().any(|object| object.slot == Slot::Init)
 }
@@ -53,7 +53,7 @@ fn ensure(holds: bool, why: &str) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(Refusal::implausible(why)) }
 }
 
-/// Checks everything that needs no clock. Refuses as malformed what is not sorted or not unique, else as implausible.
+/// Checks everything that needs no clock. Refuses lists that are unsorted or have repeats as malformed, all else as implausible.
 pub(crate) fn check(body: &SealBody) -> Result<(), Refusal> {
     counters(body)?;
     checkpoint(body)?;
@@ -88,7 +88,7 @@ fn counters(body: &SealBody) -> Result<(), Refusal> {
     let all = [epoch.0, sequence.0, next_msn.0, discontinuity.0];
     ensure(all.iter().all(|counter| *counter <= COUNTER_MAX), "a counter over 2^53 - 1")?;
     ensure((body.previous == Digest::NONE) == (sequence.0 == 0), "only the first seal of a log has none before it")?;
-    // A seal ends at most one segment, and leaves at most one that was open behind.
+    // A seal ends at most one segment, and abandons at most one open segment.
     ensure(next_msn.0 <= sequence.next().0.saturating_mul(2), "more segments than seals can have ended")?;
     ensure(discontinuity.0 <= sequence.0, "more discontinuities than seals")
 }
@@ -107,7 +107,7 @@ fn checkpoint(body: &SealBody) -> Result<(), Refusal> {
 }
 
 fn track(track: &Track) -> Result<(), Refusal> {
-    // It is written into a quoted attribute of a playlist (RFC 6381; RFC 8216bis, 4.4.6.2).
+    // The codec string goes into a quoted attribute of a playlist (RFC 6381; RFC 8216bis, 4.4.6.2).
     let codec_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     let codec = &track.codec;
     ensure(!codec.is_empty() && codec.len() <= CODEC_BYTES_MAX && codec.bytes().all(codec_ok), "not a codec string")?;
@@ -126,7 +126,7 @@ fn track(track: &Track) -> Result<(), Refusal> {
     }
 }
 
-/// The objects by rendition. Refuses what is not sorted, and slots that are stated twice.
+/// The objects by rendition. Refuses unsorted objects, and slots that occur twice.
 fn groups(body: &SealBody) -> Result<Vec<Group<'_>>, Refusal> {
     ensure(body.objects.len() <= OBJECTS_MAX, "too many objects")?;
     if !body.objects.is_sorted_by(|a, b| (&a.rendition, a.slot) < (&b.rendition, b.slot)) {
@@ -153,7 +153,7 @@ fn groups(body: &SealBody) -> Result<Vec<Group<'_>>, Refusal> {
         .collect()
 }
 
-/// All renditions advance by the same step.
+/// Checks that all renditions advance by the same step.
 fn shape(groups: &[Group<'_>], row: Row) -> Result<(), Refusal> {
     let opens = groups.first().is_some_and(|group| group.init.is_some());
     let segment_start = groups.iter().find_map(|group| group.segment).map(|segment| segment.start);
@@ -176,7 +176,7 @@ fn shape(groups: &[Group<'_>], row: Row) -> Result<(), Refusal> {
     image(groups)
 }
 
-/// At most one image: of a picture's segment that the seal completes, and that is not a gap.
+/// Checks that there is at most one image, of a segment that the seal completes and that is not a gap.
 fn image(groups: &[Group<'_>]) -> Result<(), Refusal> {
     let mut images = groups.iter().filter_map(|group| group.image.map(|image| (image, group.segment)));
     let Some((image, segment)) = images.next() else { return Ok(()) };
@@ -189,7 +189,7 @@ fn image(groups: &[Group<'_>]) -> Result<(), Refusal> {
     ensure(of_segment, "image without the segment that it shows, or of another time")
 }
 
-/// Where there is a checkpoint, it lists exactly the renditions of the row, with the timescale and init segment they use.
+/// Checks that a checkpoint, if there is one, lists exactly the renditions of the row, with the timescale and init segment they use.
 fn match_checkpoint(body: &SealBody, group: &Group<'_>) -> Result<(), Refusal> {
     if body.checkpoint.is_empty() {
         return Ok(());
@@ -254,7 +254,7 @@ fn object(object: &Object) -> Result<(), Refusal> {
     ensure(apart.as_duration() <= SEGMENT_DURATION_MAX, "decode time far from presentation time")
 }
 
-/// Checks when a seal was issued against the clock, and against the time that it gives its media.
+/// Checks the time of issue against the clock, and against the wall clock that the seal gives its media.
 pub(crate) fn check_time(body: &SealBody, now: UnixMillis, freshness: Freshness) -> Result<(), Refusal> {
     let issued = body.issued_at;
     let age_max = match freshness {
