@@ -64,7 +64,7 @@ pub(crate) fn check(body: &SealBody) -> Result<(), Refusal> {
             shape(&groups, row)?;
             ensure(row.part.0 < PARTS_MAX, "part index over the limit")?;
             let next = if row.completes || body.kind == SealKind::End { row.msn.next() } else { row.msn };
-            ensure(body.next_msn == next, "next_msn is not what its own row leads to")?;
+            ensure(body.next_msn == next, "next_msn does not follow from its own row")?;
         }
         None => {
             ensure(body.objects.is_empty(), "init segments or segments without parts")?;
@@ -116,11 +116,11 @@ fn track(track: &Track) -> Result<(), Refusal> {
     match track.format {
         Format::Video { width, height, frame_rate_millihertz } => {
             let side = 1..=PICTURE_SIDE_MAX;
-            ensure(side.contains(&width) && side.contains(&height), "picture size that cannot be")?;
+            ensure(side.contains(&width) && side.contains(&height), "picture size out of range")?;
             ensure(frame_rate_millihertz <= 1_000_000, "more than 1000 frames a second")
         }
         Format::Audio { sample_rate_hz, channels } => {
-            ensure((1..=SAMPLE_RATE_HZ_MAX).contains(&sample_rate_hz), "sample rate that cannot be")?;
+            ensure((1..=SAMPLE_RATE_HZ_MAX).contains(&sample_rate_hz), "sample rate out of range")?;
             ensure((1..=8).contains(&channels), "0 or more than 8 channels")
         }
     }
@@ -172,7 +172,7 @@ fn shape(groups: &[Group<'_>], row: Row) -> Result<(), Refusal> {
         (Some(part), Some(segment)) => segment.gap || !part.gap,
         _ => true,
     });
-    ensure(gap_kept, "segment with bytes, of which a part has none")?;
+    ensure(gap_kept, "segment with bytes, although a part has none")?;
     image(groups)
 }
 
@@ -211,7 +211,7 @@ fn match_checkpoint(body: &SealBody, group: &Group<'_>) -> Result<(), Refusal> {
     let picture = matches!(rendition.track.format, Format::Video { .. });
     let sync_ok = picture || group.part.is_none_or(|part| part.sync_length.is_none());
     ensure(sync_ok, "a sync sample's length where every sample is one")?;
-    ensure(picture || group.image.is_none(), "an image of sound")
+    ensure(picture || group.image.is_none(), "an image of an audio rendition")
 }
 
 fn timescale_ok(object: &Object, rendition: &Rendition) -> bool {
@@ -239,7 +239,7 @@ fn object(object: &Object) -> Result<(), Refusal> {
         }
         Slot::Image { .. } => {
             let still = duration.ticks == 0 && duration.timescale == decode_time.timescale;
-            ensure(!gap && *independent && still, "image that is a gap, or lasts")?;
+            ensure(!gap && *independent && still, "image that is a gap, or has a duration")?;
             return ensure((1..=IMAGE_BYTES_MAX).contains(length), "image of no bytes, or over the limit");
         }
         Slot::Part { .. } => (PART_BYTES_MAX, PART_DURATION_MAX),
