@@ -1,16 +1,16 @@
-//! Stream keys: what a streamer types into OBS. Pure, but for drawing a random one.
+//! Stream keys, which a streamer enters into OBS. Pure, except for drawing a random key.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// Fewest characters of a key that a person chose.
+/// Fewest characters of a key: one that a person chooses must not be easy to guess.
 pub const KEY_CHARS_MIN: usize = 8;
-/// Most characters of a key: it travels in a URL.
+/// Most characters of a key, which is part of a URL.
 pub const KEY_CHARS_MAX: usize = 128;
-/// Characters of a key that was drawn: 32 of 5 bits each are 160 bits.
+/// Characters of a random key: 32 of 5 bits each are 160 bits.
 const KEY_CHARS: usize = 32;
-/// 32 characters that are told apart at a glance.
+/// 32 characters that people can tell apart at a glance.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// Why a key was refused. Does not hold the key.
@@ -18,7 +18,7 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 #[error("a stream key has {KEY_CHARS_MIN} to {KEY_CHARS_MAX} characters out of a-z, A-Z, 0-9, '-', '_' and '.'")]
 pub struct InvalidKey;
 
-/// A stream key. Prints as `…`; wiped from memory when dropped.
+/// A stream key. `Debug` prints `…`; dropping wipes it from memory.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StreamKey(Zeroizing<String>);
 
@@ -26,7 +26,7 @@ impl StreamKey {
     /// Checks and wraps a key.
     ///
     /// # Errors
-    /// When it is too short to be secret, too long, or would need escaping in a URL.
+    /// When the text is too short to be secret, too long, or would need escaping in a URL.
     pub fn new(text: &str) -> Result<Self, InvalidKey> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if (KEY_CHARS_MIN..=KEY_CHARS_MAX).contains(&text.len()) && text.bytes().all(allowed) {

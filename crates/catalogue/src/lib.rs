@@ -1,6 +1,6 @@
-//! The catalogue: which streams there are, and their keys.
+//! The catalogue: the streams and their keys.
 //!
-//! Owns the tables and the queries, on SQLite in a file. Deliberately knows no HTTP and no bus: `control` asks and tells.
+//! Owns the tables and the queries, on SQLite in a file. Deliberately knows no HTTP and no bus: `control` has both.
 
 mod key;
 mod streams;
@@ -15,34 +15,34 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 pub use key::{InvalidKey, KEY_CHARS_MAX, KEY_CHARS_MIN, StreamKey};
 pub use streams::Stream;
 
-/// Connections at once: SQLite has one writer, and our reads take microseconds.
+/// Most database connections: SQLite has one writer, and our reads take microseconds.
 const CONNECTIONS_MAX: u32 = 4;
 /// Longest wait for another process that writes, such as a backup.
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Most streams of a catalogue.
 pub const STREAMS_MAX: i64 = 10_000;
 
-/// Why the catalogue could not do what it was asked.
+/// Why the catalogue could not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no stream of this name.
     #[error("there is no stream {0}")]
     NoStream(StreamId),
-    /// A stream may not be called so, though one that was made before may still be.
+    /// A new stream must not have this name; an existing one may keep it.
     #[error(
         "a stream cannot be called {0}: names that begin with '-' are read as flags, those that end in .m3u8 as playlists; use another"
     )]
     MisleadingName(StreamId),
-    /// There is a stream of this name.
+    /// There already is a stream of this name.
     #[error("there is a stream {0} already")]
     StreamExists(StreamId),
     /// Another stream has this key.
     #[error("the key given for stream {0} belongs to another stream: keys tell streams apart")]
     KeyTaken(StreamId),
-    /// [`STREAMS_MAX`] streams are there.
+    /// There are [`STREAMS_MAX`] streams already.
     #[error("the catalogue is full: {STREAMS_MAX} streams")]
     Full,
-    /// A row is not what this version writes.
+    /// A row holds a name or key that this version does not allow.
     #[error("the catalogue holds a stream that this version cannot read: {0}")]
     Unreadable(String),
     /// The database failed.
@@ -53,14 +53,14 @@ pub enum Error {
     Migration(#[from] sqlx::migrate::MigrateError),
 }
 
-/// An open catalogue. Clones share it.
+/// An open catalogue. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     pool: SqlitePool,
 }
 
 impl Catalogue {
-    /// Opens the catalogue in a file, made with mode 0600 when it is not there, and brings its tables up to date.
+    /// Opens the catalogue in a file, creates the file with mode 0600 if needed, and brings the tables up to date.
     ///
     /// # Errors
     /// When the file cannot be opened, is not a database, or was written by a newer version.
@@ -77,13 +77,13 @@ impl Catalogue {
         Ok(Self { pool })
     }
 
-    /// Writes everything back into the one file, and closes.
+    /// Writes SQLite's journal back into the one file, and closes the connections.
     pub async fn close(&self) {
         self.pool.close().await;
     }
 }
 
-/// The file holds stream keys: only its owner may read it. SQLite gives its journals the mode of the file.
+/// Creates the file with mode 0600: it holds stream keys, so only its owner may read it. SQLite gives its journals the same mode.
 fn create_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)

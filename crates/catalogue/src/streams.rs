@@ -6,22 +6,22 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::{Catalogue, Error, STREAMS_MAX, StreamKey};
 
-/// A stream, as it is kept.
+/// A stream as the catalogue stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
     /// Name.
     pub name: StreamId,
     /// Key of its publisher.
     pub key: StreamKey,
-    /// When it was made.
+    /// When the stream was created.
     pub created_at: UnixMillis,
 }
 
 impl Catalogue {
-    /// Makes a stream.
+    /// Creates a stream.
     ///
     /// # Errors
-    /// When there is one of the name, another has the key, the catalogue is full, or the name would be taken for something else.
+    /// When the name exists already, another stream has the key, the catalogue is full, or the name reads as a flag or a playlist.
     pub async fn create_stream(&self, stream: &Stream) -> Result<(), Error> {
         if self.find_stream(&stream.name).await?.is_some() {
             return Err(Error::StreamExists(stream.name.clone()));
@@ -61,7 +61,7 @@ impl Catalogue {
         if changed.rows_affected() == 0 { Err(Error::NoStream(name.clone())) } else { Ok(()) }
     }
 
-    /// Forgets a stream and its key.
+    /// Deletes a stream and its key.
     ///
     /// # Errors
     /// When there is no such stream.
@@ -71,7 +71,7 @@ impl Catalogue {
         if deleted.rows_affected() == 0 { Err(Error::NoStream(name.clone())) } else { Ok(()) }
     }
 
-    /// One stream, if there is one of the name.
+    /// The stream of this name; `None` when there is none.
     ///
     /// # Errors
     /// When the database fails or the row cannot be read.
@@ -83,7 +83,7 @@ impl Catalogue {
         row.as_ref().map(read).transpose()
     }
 
-    /// One stream.
+    /// The stream of this name.
     ///
     /// # Errors
     /// When there is no such stream.
@@ -101,7 +101,7 @@ impl Catalogue {
     }
 }
 
-/// Whether commands would take the name for a flag, or people and players the stream's URL for that of a playlist.
+/// Whether commands would take the name for a flag, or people and players would take the stream's URL for a playlist's.
 fn is_misleading(name: &str) -> bool {
     name.starts_with('-') || name.to_ascii_lowercase().ends_with(".m3u8")
 }
@@ -172,7 +172,7 @@ mod tests {
             assert!(said.starts_with(&format!("a stream cannot be called {name}: ")), "{said}");
         }
         catalogue.create_stream(&stream("m3u8-hall.v1")).await.unwrap();
-        // As an older version made them.
+        // Names that an older version allowed.
         for name in ["-old", "old.m3u8"] {
             catalogue.insert(&stream(name)).await.unwrap();
             let kept = catalogue.stream(&StreamId::new(name).unwrap()).await.unwrap();

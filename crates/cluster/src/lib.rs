@@ -1,8 +1,7 @@
-//! The cluster as a node sees it: who is there, who owns a stream, and who should take the next viewer.
+//! The cluster as a node sees it: which nodes are there, which own a stream, and which should take the next viewer.
 //!
-//! Owns the [`Membership`] view that is folded from presence messages and failures, the operator's [`policy`], [`placement`],
-//! [`owners`] and [`replicas`], the choices among members, and [`seats`], where viewers are. Deliberately sends nothing and asks
-//! nobody. Pure.
+//! Owns the [`Membership`] view, a fold over presence messages and failures; the operator's [`policy`]; the choices among members
+//! ([`placement`], [`owners`] and [`replicas`]); and [`seats`], the places of viewers. Deliberately sends no message. Pure.
 
 mod membership;
 pub mod owners;

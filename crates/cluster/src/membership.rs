@@ -1,4 +1,4 @@
-//! Who is there: a fold over presence messages, failures and time. Pure.
+//! The members of the cluster: a fold over presence messages, failures and time. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,61 +6,61 @@ use std::time::Duration;
 use media::{NodeId, Now};
 use messages::{NodeState, Presence, Role};
 
-/// How long a node counts as there after its last word: three presences of 2 s.
+/// How long a node counts as present after its last message: three presences of 2 s.
 pub const LEASE: Duration = Duration::from_secs(6);
 
-/// How long a node that failed a request is passed over, unless it says something sooner: one presence and some.
+/// How long a node is passed over after it failed a request, unless a presence comes sooner: a little over one presence interval.
 pub const SUSPECT: Duration = Duration::from_millis(2_500);
 
-/// A last will counts once somebody has spoken so long after it: a broker that is stopped says everybody's, and then nothing more.
+/// A last will counts once another message has come this long after it: a broker that stops sends every node's will, and then nothing.
 const WILL_CONFIRMED_AFTER: Duration = Duration::from_millis(300);
 
-/// When nobody at all has spoken for this long, it is the bus that is silent, and no node grows older: two presences of 2 s. The own
-/// presence of whoever listens is heard too, so a bus that carries anything is never silent.
+/// When no message at all has come for this long, the bus is silent, and leases stop running: two presences of 2 s. A node hears its
+/// own presence too, so a working bus is never silent.
 pub const QUIET: Duration = Duration::from_secs(4);
 const _: () = assert!(QUIET.as_nanos() < LEASE.as_nanos());
 
-/// Probes that a node misses in a row before it is passed over: one may be lost.
+/// Probes that a node may miss in a row before it is passed over: one may be lost.
 pub const PROBES_MISSED_MAX: u8 = 2;
 
-/// How long a node that is gone is remembered, so that it can be shown as gone.
+/// How long the view remembers a node that is gone, so that it can be shown as gone.
 const REMEMBER: Duration = Duration::from_secs(600);
 
-/// Most nodes that are remembered; more are ignored. A bus that is garbage must not fill the memory.
+/// Most nodes in the view; it ignores more, so that garbage on the bus does not fill the memory.
 pub const NODES_MAX: usize = 4_096;
 
 /// Whether a node can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// Says it is there, and did not fail since.
+    /// It reports that it is online, and has not failed since.
     Online,
-    /// Finishes what it has; takes nothing new.
+    /// It finishes its work, and takes nothing new.
     Draining,
-    /// Failed a request a moment ago, or has missed [`PROBES_MISSED_MAX`] probes and answered none since.
+    /// It failed a request less than [`SUSPECT`] ago, or has missed [`PROBES_MISSED_MAX`] probes in a row.
     Suspect,
-    /// Said goodbye, or was silent for [`LEASE`].
+    /// It reported its stop, its last will counts, or it was silent for [`LEASE`].
     Offline,
 }
 
-/// One node.
+/// A node in the view.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    /// What it last said.
+    /// Its newest presence message.
     pub presence: Presence,
     heard_at: Duration,
     failed_at: Option<Duration>,
-    /// When its last will was said, until it is believed.
+    /// When its last will came, until that counts.
     will_at: Option<Duration>,
     /// Probes missed in a row, [`PROBES_MISSED_MAX`] at most.
     missed: u8,
 }
 
-/// What became of a probe.
+/// Result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
     /// The node answered.
     Answered,
-    /// Nothing came from the node in the time that it had.
+    /// The node did not answer in time.
     Missed,
 }
 
@@ -80,32 +80,33 @@ impl Member {
     }
 }
 
-/// Whether it is a last will: made when the node started, not when it left.
+/// Whether the message is a last will, which the node wrote when it started, not when it left.
 fn is_will(presence: &Presence) -> bool {
     presence.state == NodeState::Offline && presence.at == presence.started_at
 }
 
-/// The view. One shape of input each: [`Membership::heard`], [`Membership::failed`], [`Membership::probed`],
-/// [`Membership::expire`]. It wants to hear the presence of all roles: while nobody speaks for [`QUIET`], the bus is away and not
-/// the nodes, and leases stand still.
+/// The view of the cluster. Its inputs are [`Membership::heard`], [`Membership::failed`], [`Membership::probed`] and
+/// [`Membership::expire`]. Give it the presence of all roles: after [`QUIET`] without any message it takes the bus for silent, not the
+/// nodes for gone, and leases stop running.
 #[derive(Debug, Clone, Default)]
 pub struct Membership {
     members: BTreeMap<NodeId, Member>,
-    /// When anybody last spoke.
+    /// When the newest message of any node came.
     newest: Duration,
 }
 
 impl Membership {
-    /// Takes in a presence message. A message from before the node's present start is ignored while that process is there (a late
-    /// last will of the one before must not take it out); once it is gone, a start that says it was earlier is that of a clock
-    /// that was set. Returns whether the view changed in more than its load.
+    /// Takes a presence message. Returns whether the health, state, role, start or internal URLs of a node changed.
+    ///
+    /// Ignores a message with an earlier start than the node's known process while that is present: a late last will of the previous
+    /// process must not remove it. Once the known process is gone, an earlier start means that its clock was set back.
     pub fn heard(&mut self, presence: Presence, now: Now) -> bool {
         self.wake(now);
         if !self.members.contains_key(&presence.node) && self.members.len() >= NODES_MAX {
             return false;
         }
         let before = self.members.get(&presence.node);
-        // A process whose clock was ahead must not keep its successor out: once it is gone, whoever lives is believed.
+        // A process whose clock was ahead must not keep its successor out: once it is gone, a live node is believed.
         let is_superseded = |member: &Member| {
             let is_alive = presence.state != NodeState::Offline && self.health(member, now) == Health::Offline;
             presence.started_at < member.presence.started_at && !is_alive
@@ -127,7 +128,7 @@ impl Membership {
                 || (old.state, old.role, old.started_at) != (presence.state, presence.role, presence.started_at)
                 || (&old.https, &old.data) != (&presence.https, &presence.data)
         });
-        // What a node says of itself does not make up for probes; another process begins anew.
+        // A presence message does not make up for missed probes; a new process starts from zero.
         let missed = before.filter(|m| m.presence.started_at == presence.started_at).map_or(0, |member| member.missed);
         let is_spoken = !is_will(&presence);
         self.members.insert(
@@ -137,7 +138,7 @@ impl Membership {
         (is_spoken && self.confirm_wills(now)) | changed
     }
 
-    /// Somebody lives to speak: those whose last will was said a while ago are gone. Whether there is one.
+    /// A message came, so the bus works: nodes whose last will came [`WILL_CONFIRMED_AFTER`] ago are gone. Returns whether there is one.
     fn confirm_wills(&mut self, now: Now) -> bool {
         let is_due = |at: Duration| now.elapsed.saturating_sub(at) >= WILL_CONFIRMED_AFTER;
         let mut is_news = false;
@@ -149,7 +150,7 @@ impl Membership {
         is_news
     }
 
-    /// The bus speaks again: who was heard before it fell silent has a whole lease from here on to say so.
+    /// A message came: after a silence of the bus, leases run on with the time that they had left when they stopped.
     fn wake(&mut self, now: Now) {
         let silence = now.elapsed.saturating_sub(self.newest);
         if silence > QUIET {
@@ -159,7 +160,7 @@ impl Membership {
         self.newest = self.newest.max(now.elapsed);
     }
 
-    /// What leases are measured by: the clock, but for the time in which nobody speaks.
+    /// The clock for leases: it stops [`QUIET`] after the newest message.
     fn bus_clock(&self, now: Now) -> Duration {
         now.elapsed.min(self.newest + QUIET)
     }
@@ -169,14 +170,14 @@ impl Membership {
         member.health(now, self.bus_clock(now))
     }
 
-    /// A request to the node failed before it answered.
+    /// Notes that a request to the node failed before it answered.
     pub fn failed(&mut self, node: &NodeId, now: Now) {
         if let Some(member) = self.members.get_mut(node) {
             member.failed_at = Some(now.elapsed);
         }
     }
 
-    /// The node was probed. Returns whether it is found silent by this, or found to be back.
+    /// Notes the result of a probe. Returns whether the node thereby became suspect, or is no longer.
     pub fn probed(&mut self, node: &NodeId, probe: Probe) -> bool {
         let Some(member) = self.members.get_mut(node) else { return false };
         let was_silent = member.missed >= PROBES_MISSED_MAX;
@@ -187,17 +188,17 @@ impl Membership {
         was_silent != (member.missed >= PROBES_MISSED_MAX)
     }
 
-    /// Forgets nodes that have long been gone.
+    /// Forgets nodes that were last heard more than ten minutes ago.
     pub fn expire(&mut self, now: Now) {
         let bus = self.bus_clock(now);
         self.members.retain(|_, member| bus.saturating_sub(member.heard_at) <= REMEMBER);
     }
 
-    /// When the health of some node will next change by time alone.
+    /// When the health of some node next changes by time alone, on the clock of [`Now::elapsed`].
     pub fn next_deadline(&self, now: Now) -> Option<Duration> {
         let bus = self.bus_clock(now);
         let leased = self.members.values().filter(|m| m.health(now, bus) != Health::Offline);
-        // While the bus is silent no lease ends.
+        // No lease ends while the bus is silent.
         let leases = leased.map(|m| m.heard_at + LEASE).filter(|at| *at <= self.newest + QUIET);
         let suspects = self.members.values().filter_map(|m| m.failed_at).map(|at| at + SUSPECT);
         leases.chain(suspects).filter(|at| *at > now.elapsed).min()
@@ -213,13 +214,13 @@ impl Membership {
         self.members.get(node)
     }
 
-    /// Members of a role that can be used at `now`, by name.
+    /// Members of a role that are online at `now`, by name.
     pub fn online(&self, role: Role, now: Now) -> impl Iterator<Item = &Member> {
         let bus = self.bus_clock(now);
         self.members.values().filter(move |m| m.presence.role == role && m.health(now, bus) == Health::Online)
     }
 
-    /// Panics when the view contradicts itself.
+    /// Panics when the view contradicts itself. For tests.
     pub fn check_invariants(&self) {
         assert!(self.members.len() <= NODES_MAX, "more nodes than allowed");
         for (id, member) in &self.members {

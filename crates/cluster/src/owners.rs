@@ -1,8 +1,7 @@
-//! Which broadcast nodes own a stream: weighted rendezvous hashing with bounded load.
+//! Chooses the broadcast nodes that own a stream: weighted rendezvous hashing with bounded load.
 //!
-//! The owners of a stream are kept, and others are chosen only in place of those that are gone or drained: a
-//! node that goes moves its own share of the streams, one that comes takes new ones. Two that decide anew with the same view choose
-//! the same. Pure.
+//! A stream keeps its owners; new ones only replace owners that are gone or drained. So a node that goes moves only its own share of
+//! the streams, and a node that comes takes new streams. Two deciders with the same view make the same choice. Pure.
 
 use std::num::NonZeroUsize;
 
@@ -12,20 +11,20 @@ use messages::{Policy, Role};
 use crate::placement::{configured_weight, key_of, score};
 use crate::{Health, Member, Membership};
 
-/// A node that holds this much more than its share of all streams is given no further one while another can take it.
+/// A node that holds this fraction more than its share of all streams gets no further one while another can take it.
 pub const SLACK: f64 = 0.25;
 
 /// How many nodes own each stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replicas {
-    /// Every node that is there.
+    /// Every usable node.
     All,
-    /// So many, as far as there are.
+    /// This many nodes, or all when there are fewer.
     Count(NonZeroUsize),
 }
 
 impl Replicas {
-    /// As many, but not more than there are nodes: where their number is known, fewer is no fault.
+    /// The same, limited to the number of nodes: with a known number, fewer replicas are not a fault.
     #[must_use]
     pub fn at_most(self, nodes: usize) -> Self {
         match (self, NonZeroUsize::new(nodes)) {
@@ -41,7 +40,8 @@ impl Default for Replicas {
     }
 }
 
-/// The owners of a stream from now on, by name, after it had `current`. Fewer than wanted only when there are no more nodes.
+/// The new owners of a stream, sorted by name, when `current` are its owners so far. Fewer than wanted only when there are not enough
+/// usable nodes.
 pub fn owners(
     view: &Membership,
     policy: &Policy,
@@ -51,7 +51,7 @@ pub fn owners(
 ) -> Vec<NodeId> {
     let usable = |member: &&Member| {
         member.presence.role == Role::Broadcast && !policy.drained.contains(&member.presence.node) && {
-            // A request that failed a moment ago is no reason to move a stream, and one to begin it elsewhere.
+            // A request that failed a moment ago is no reason to move a stream, but a reason to start one elsewhere.
             match view.health(member, now) {
                 Health::Online => true,
                 Health::Suspect => current.contains(&member.presence.node),
@@ -66,7 +66,7 @@ pub fn owners(
     };
     let held = |host: &Member| host.presence.streams.len() as f64;
     let weight = |host: &Member| configured_weight(policy, &host.presence.node);
-    // Of all streams that are held, and this one.
+    // A node's share of all held streams and this one, per unit of weight.
     let each = (hosts.iter().map(|host| held(host)).sum::<f64>() + count as f64)
         / hosts.iter().map(|host| weight(host)).sum::<f64>();
     let key = key_of(stream);
@@ -111,7 +111,7 @@ mod tests {
         Replicas::default()
     }
 
-    /// A cluster whose nodes say what they hold, at each tick.
+    /// A cluster whose nodes report at each tick which streams they hold.
     #[derive(Default)]
     struct Cluster {
         view: Membership,
@@ -142,7 +142,7 @@ mod tests {
             }
         }
 
-        /// Decides for all streams again; how many owners are others than before.
+        /// Decides again for all streams; returns how many owners are new.
         fn decide(&mut self) -> usize {
             let mut moved = 0;
             for (stream, current) in &mut self.owners {
@@ -179,7 +179,7 @@ mod tests {
         cluster.policy.weights.insert(id(0), 3.0);
         cluster.begin(0..600);
         let loads = cluster.loads();
-        // 1,200 places over 12 weights; what begins within one tick may go beyond.
+        // 1,200 places over 12 weights; streams that begin within one tick may exceed the share.
         assert!(loads[&id(0)] > 240 && loads[&id(0)] <= 375 + 20, "{loads:?}");
         assert!((1..10).all(|number| loads[&id(number)] <= 125 + 20), "{loads:?}");
     }

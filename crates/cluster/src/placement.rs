@@ -1,4 +1,4 @@
-//! Who should take the next viewer: weighted rendezvous hashing over the members that are there.
+//! Chooses the node for the next viewer: weighted rendezvous hashing over the present members.
 //!
 //! Every balancer that sees the same members makes the same choice for the same key, and a node that comes or goes moves
 //! only its own share of the keys. Pure.
@@ -10,49 +10,49 @@ use messages::{Load, NodeState, Policy, Role};
 
 use crate::{Health, Member, Membership};
 
-/// A node with less of what is scarcest on it than this left is not preferred to others by anybody.
+/// A node with at least this headroom ([`headroom`]) has room for every viewer.
 const HEADROOM_AMPLE: f64 = 0.2;
-/// Where no node has that much, as much as this share of what the best one has left is enough: when all are busy, one that has to
-/// pull the stream first makes them more so.
+/// When no node has that much, this share of the best node's headroom is enough: when all nodes are busy, a node that has to pull the
+/// stream first adds to their load.
 const HEADROOM_ALIKE: f64 = 0.75;
-/// With no more than this share of what is enough left, a node keeps nobody who would do as well elsewhere.
+/// With at most this share of the headroom that is enough, a node keeps no viewer that another node could serve as well.
 const HEADROOM_NONE: f64 = 0.25;
 /// A node that sends this share of its egress capacity is full.
 const EGRESS_FULL: f64 = 0.95;
 
-/// Smallest weight of a node that is there: even a node that reports full load is better than an error.
+/// Smallest weight of a present node: even a node that reports full load is better than an error.
 const WEIGHT_MIN: f64 = 0.02;
-/// Largest weight: more would leave the others nothing.
+/// Largest weight: a larger one would leave nothing for the others.
 const WEIGHT_MAX: f64 = 1e6;
 
-/// How long a node that has started gets less than its share of viewers: its caches are cold and its connections are to be made.
+/// How long a node gets less than its share of viewers after its start: its caches are cold, and it has no connections yet.
 const SLOW_START: Duration = Duration::from_secs(30);
 /// Share of its weight that a node begins with.
 const SLOW_START_SHARE: f64 = 0.1;
 
-/// Whom a node is looked for.
+/// The viewer to choose a node for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Viewer<'a> {
-    /// Spreads viewers over the nodes: the same key, the same node.
+    /// Key that spreads viewers over the nodes: the same key leads to the same node.
     pub key: u64,
-    /// Nothing but the key keeps the viewer where it is, so that only a node that is nearly full sends it away.
+    /// Only the key keeps the viewer on its node, so only a nearly full node sends it away.
     pub is_placed_by_key: bool,
-    /// The node that answers it already: nothing but a drain or a failure sends it elsewhere.
+    /// The node that already serves it: only a drain or a failure sends it elsewhere.
     pub watched_on: Option<&'a NodeId>,
-    /// The node that the viewer was sent to before.
+    /// The node to which the viewer was sent before.
     pub sticky: Option<&'a NodeId>,
-    /// The stream that it asks for.
+    /// The requested stream.
     pub stream: Option<&'a StreamId>,
 }
 
-/// Broadcast nodes for a viewer, best first: online ones, then those that are drained, as a last resort suspect ones.
+/// Broadcast nodes for a viewer, best first: online nodes, then drained ones, and suspect ones as a last resort.
 ///
-/// The node that answers a viewer already goes before all of its kind, whatever its load, its age and what it says that it holds: that it
-/// answers shows that it has the stream. So load and slow start decide for new viewers only.
+/// The node that already serves the viewer comes first among the nodes of the same state, whatever its load, its age and the streams
+/// that it reports: its answers show that it has the stream. So load and slow start affect only new viewers.
 ///
-/// Of the online ones those with room go first, and of these the ones that hold the stream, as owner or as edge: any node can
-/// serve any stream, but others have to pull it first. Of equals, the one that the viewer was sent to before, then by weight and
-/// key. A drained node keeps nobody: requests under way finish there, the next goes elsewhere.
+/// Then come nodes with room, first those that hold the stream, as owner or as edge: any node can serve any stream, but others have to
+/// pull it first. Among equals, the node to which the viewer was sent before comes first, then weight and key decide. A drained node
+/// keeps no viewer: requests in progress finish there, and the next goes elsewhere.
 pub fn candidates<'a>(view: &'a Membership, policy: &Policy, viewer: Viewer<'_>, now: Now) -> Vec<&'a Member> {
     let free = view.online(Role::Broadcast, now).filter(|member| !is_drained(member, policy));
     let best = free.map(|member| headroom(&member.presence.load)).fold(0.0, f64::max);
@@ -64,7 +64,7 @@ pub fn candidates<'a>(view: &'a Membership, policy: &Policy, viewer: Viewer<'_>,
             let (node, load) = (&member.presence.node, &member.presence.load);
             let rank = rank(member, view.health(member, now), policy, (viewer, enough))?;
             let weight = match viewer.is_placed_by_key {
-                // Its load counts in whether it has room: more, and viewers would move with every report.
+                // Load counts only in the decision whether there is room: otherwise viewers would move with every report.
                 true if rank.room != Room::None => 1.0,
                 _ => headroom(load),
             };
@@ -78,14 +78,14 @@ pub fn candidates<'a>(view: &'a Membership, policy: &Policy, viewer: Viewer<'_>,
     ranked.into_iter().map(|(_, _, member)| member).collect()
 }
 
-/// Whether there is nowhere to send another viewer: no node that takes new ones has any of its configured egress left. A
-/// node without a configured capacity is never full, and a cluster without nodes is not full but gone.
+/// Whether no node can take another viewer: every node that takes new ones uses 95 % or more of its configured egress. A node
+/// without a configured capacity is never full. A cluster without nodes is not full but gone.
 pub fn is_full(view: &Membership, policy: &Policy, now: Now) -> bool {
     let mut nodes = view.online(Role::Broadcast, now).filter(|member| !is_drained(member, policy)).peekable();
     nodes.peek().is_some() && nodes.all(|member| egress_share(&member.presence.load) >= EGRESS_FULL)
 }
 
-/// What decides before weight and key do; less is better.
+/// The criteria before weight and key; less is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     is_suspect: bool,
@@ -95,14 +95,14 @@ struct Rank {
     is_other: bool,
 }
 
-/// What a node has for one more viewer.
+/// What a node can offer one more viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Room {
     /// Room, and the stream.
     WithStream,
-    /// Room only.
+    /// Room, but not the stream.
     WithoutStream,
-    /// Neither matters: it is nearly full.
+    /// No room, with or without the stream.
     None,
 }
 
@@ -124,13 +124,13 @@ fn rank(member: &Member, health: Health, policy: &Policy, (viewer, enough): (Vie
     })
 }
 
-/// Said by the node itself or by the operator.
+/// Whether the node itself or the operator drains it.
 fn is_drained(member: &Member, policy: &Policy) -> bool {
     member.presence.state == NodeState::Draining || policy.drained.contains(&member.presence.node)
 }
 
-/// Whether it should take this viewer. Viewers that only their key keeps leave a node that fills up one by one: all at once,
-/// they would go back and forth between two nodes.
+/// Whether the node has room for this viewer. Viewers that are placed by key leave a filling node one by one: if all left at once, they
+/// would oscillate between two nodes.
 fn has_room(member: &Member, viewer: Viewer<'_>, enough: f64) -> bool {
     let headroom = headroom(&member.presence.load);
     if headroom >= enough {
@@ -140,21 +140,21 @@ fn has_room(member: &Member, viewer: Viewer<'_>, enough: f64) -> bool {
     viewer.is_placed_by_key && uniform(mix(viewer.key), &member.presence.node) < share
 }
 
-/// Share of what is scarcest on a node that is left; 0 when its load is no number.
+/// The unused share of a node's scarcest resource, CPU or egress, 0 to 1; 0 when its load is not a number.
 pub fn headroom(load: &Load) -> f64 {
     let headroom = 1.0 - load.cpu.max(egress_share(load));
     if load.cpu.is_finite() && headroom.is_finite() { headroom.clamp(0.0, 1.0) } else { 0.0 }
 }
 
-/// Share of its egress capacity that a node uses; 0 where that is not configured.
+/// Share of its egress capacity that a node uses; 0 when none is configured.
 fn egress_share(load: &Load) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a ratio; exact to 2^53 bit/s")]
     let share = if load.egress_capacity.0 == 0 { 0.0 } else { load.egress.0 as f64 / load.egress_capacity.0 as f64 };
     share
 }
 
-/// Share of its weight that a node has by its age, both on its own clock. It only rises, so that rendezvous hashing moves viewers to
-/// the node and never away from it.
+/// Share of its weight that a node has at its age, which is measured on its own clock. It only rises, so rendezvous hashing moves
+/// viewers to the node and never away from it.
 fn slow_start(member: &Member) -> f64 {
     let age_ms = member.presence.at.0.saturating_sub(member.presence.started_at.0).max(0);
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
@@ -162,17 +162,17 @@ fn slow_start(member: &Member) -> f64 {
     SLOW_START_SHARE + (1.0 - SLOW_START_SHARE) * grown.min(1.0)
 }
 
-/// Weights and loads come over the bus: not a number, or negative, counts as next to nothing.
+/// Weights and loads come over the bus: a negative value, or one that is not a number, counts as [`WEIGHT_MIN`].
 fn bounded(weight: f64) -> f64 {
     if weight.is_finite() { weight.clamp(WEIGHT_MIN, WEIGHT_MAX) } else { WEIGHT_MIN }
 }
 
-/// The operator's weight.
+/// The operator's weight of a node; 1 by default.
 pub(crate) fn configured_weight(policy: &Policy, node: &NodeId) -> f64 {
     bounded(policy.weights.get(node).copied().unwrap_or(1.0))
 }
 
-/// The key by which a stream is spread over the nodes.
+/// The rendezvous key of a stream.
 pub(crate) fn key_of(stream: &StreamId) -> u64 {
     fnv(stream.as_str().as_bytes())
 }
@@ -182,7 +182,7 @@ pub(crate) fn score(key: u64, node: &NodeId, weight: f64) -> f64 {
     -uniform(key, node).ln() / weight
 }
 
-/// Between 0 and 1, both excluded: drawn by hashing key and node.
+/// A number between 0 and 1, both excluded, drawn by hashing key and node.
 fn uniform(key: u64, node: &NodeId) -> f64 {
     let hash = mix(key ^ fnv(node.as_str().as_bytes()));
     #[expect(clippy::cast_precision_loss, reason = "53 bits are kept on purpose")]

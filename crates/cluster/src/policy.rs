@@ -1,4 +1,4 @@
-//! The policy in force: the newest that was heard, until nobody says it any more. Pure.
+//! The policy in force: the newest one received, until no control node repeats it any more. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use media::{Now, UnixMillis};
 use messages::Policy;
 
-/// How often the policy is said.
+/// How often a control node sends the policy.
 pub const INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long a policy is in force after it was last heard: five presences. Whoever says it is gone then, and what it says may be
-/// of another day; a node that was drained still says so itself.
+/// How long a policy is in force after it was last received: five intervals. After that the control node is gone and its policy may be
+/// out of date; a drained node still reports its own state.
 pub const EXPIRY: Duration = Duration::from_secs(10);
 
-/// What holds without a policy: all nodes alike.
+/// The policy without any other: all nodes alike.
 static NONE: Policy = Policy { version: 0, at: UnixMillis(0), weights: BTreeMap::new(), drained: Vec::new() };
 
-/// What stands.
+/// The newest policy, and when it was last received.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
     policy: Policy,
@@ -24,8 +24,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Takes in a policy. One with a lower version is an old copy, unless what stood has expired: a control node that was
-    /// set up anew counts from the beginning. Returns whether it stands now.
+    /// Takes a policy, and returns whether it is in force now. A lower version is an old copy, unless the policy in force has expired: a
+    /// control node that was set up again counts from the beginning.
     pub fn heard(&mut self, policy: Policy, now: Now) -> bool {
         if self.is_in_force(now) && policy.version < self.policy.version {
             return false;
@@ -34,7 +34,7 @@ impl Standing {
         true
     }
 
-    /// The policy at `now`; the default one when none is in force.
+    /// The policy in force at `now`; the default one when there is none.
     pub fn policy(&self, now: Now) -> &Policy {
         if self.is_in_force(now) { &self.policy } else { &NONE }
     }

@@ -1,5 +1,5 @@
-//! The owners of one stream over time: who is pushed to, who is let go once the others have what it has, and for how long there
-//! are fewer than wanted. Pure.
+//! The owners of one stream over time: which nodes the ingest pushes to, when a replaced node gets no more, and how long fewer nodes
+//! than wanted hold the stream. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,41 +10,42 @@ use messages::{Policy, Role};
 use crate::owners::{Replicas, owners};
 use crate::{Health, Membership};
 
-/// How long a node that is no owner any more is pushed to while the new ones fill their windows: a window of 48 s comes from a peer
-/// in a second or two.
+/// How long the ingest still pushes to a former owner while the new ones fill their windows: a window of 48 s comes from a peer in a
+/// second or two.
 pub const HANDOVER_MAX: Duration = Duration::from_secs(30);
 
-/// How long a stream may have been there before fewer holders than wanted are worth a word: no node holds it before its first segment.
+/// How long after its start a stream may have fewer holders than wanted without being degraded: no node holds it before its first
+/// segment.
 pub const START_MAX: Duration = Duration::from_secs(15);
 
-/// A stream's owners, as whoever pushes it decides.
+/// A stream's owners, as the ingest that pushes it decides.
 #[derive(Debug, Clone, Default)]
 pub struct Owned {
     owners: Vec<NodeId>,
     leaving: BTreeMap<NodeId, Duration>,
-    /// Since when fewer hold it than wanted.
+    /// Since when fewer nodes than wanted hold it.
     lacking: Option<Duration>,
-    /// It was held by as many as wanted once.
+    /// As many nodes as wanted held it at some time.
     was_whole: bool,
 }
 
-/// What holds from now on.
+/// The decision about a stream's nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placed {
-    /// Who is pushed to, by name: the owners, and those that are being replaced.
+    /// Nodes to push to, sorted by name: the owners, and those that are being replaced.
     pub receivers: Vec<NodeId>,
-    /// Nodes of these that say they hold the stream.
+    /// Number of receivers that report that they hold the stream.
     pub holding: usize,
-    /// How many should.
+    /// Number of nodes that should hold it.
     pub wanted: usize,
-    /// Fewer hold it than wanted, for longer than a start takes.
+    /// Fewer nodes than wanted hold it. A stream that never had enough holders counts only [`START_MAX`] after its start.
     pub is_degraded: bool,
-    /// As many as wanted hold it again, after so long.
+    /// Set when as many nodes as wanted hold it again: how long they were too few.
     pub repaired: Option<Duration>,
 }
 
 impl Owned {
-    /// Decides again. Begins with the nodes that hold the stream already, so that an ingest that takes over moves nothing.
+    /// Decides again. Nodes that already hold the stream become its first owners, so that an ingest that takes over moves nothing.
     pub fn decide(
         &mut self,
         (view, policy): (&Membership, &Policy),
@@ -60,7 +61,7 @@ impl Owned {
         let current = if self.owners.is_empty() { named(view, holds) } else { std::mem::take(&mut self.owners) };
         let mut chosen = owners(view, policy, stream, (&current, replicas), now);
         if chosen.is_empty() {
-            // Nobody but nodes that take nothing new: better than no stream at all.
+            // Only nodes that take nothing new are left: better than no stream at all.
             chosen = current.iter().filter(|node| is_there(node)).cloned().collect();
         }
         if chosen.is_empty() {
@@ -74,7 +75,7 @@ impl Owned {
         let Self { owners, leaving, .. } = self;
         leaving
             .retain(|node, until| !is_handed_over && *until > now.elapsed && is_there(node) && !owners.contains(node));
-        // Who is being replaced counts as long as it has the stream.
+        // A node that is being replaced counts as long as it has the stream.
         let holding = self.owners.iter().chain(self.leaving.keys()).filter(|node| holds(node)).count();
         let wanted = match replicas {
             Replicas::All => self.owners.len().max(1),
@@ -87,7 +88,7 @@ impl Owned {
         Placed { receivers, holding, wanted, is_degraded, repaired }
     }
 
-    /// Notes whether the stream is whole; how long it was not, when that has just ended.
+    /// Notes whether enough nodes hold the stream. Returns how long they were too few, when that has just ended.
     fn note(&mut self, is_whole: bool, now: Duration) -> Option<Duration> {
         if !is_whole {
             self.lacking.get_or_insert(now);
@@ -98,7 +99,7 @@ impl Owned {
     }
 }
 
-/// Broadcast nodes of which something holds, by name.
+/// Broadcast nodes for which `holds` is true, sorted by name.
 fn named(view: &Membership, holds: impl Fn(&NodeId) -> bool) -> Vec<NodeId> {
     let nodes = view.members().filter(|member| member.presence.role == Role::Broadcast);
     nodes.map(|member| &member.presence.node).filter(|node| holds(node)).cloned().collect()

@@ -1,8 +1,8 @@
-//! Where viewers without a token are: by their connection while it lives, and by their address for some minutes after it. Pure.
+//! Remembers the nodes of viewers without a token: by connection while it lives, and by address for some minutes afterwards. Pure.
 //!
-//! [`Watching`] belongs to one connection and names the node that answers it, by stream. [`Seats`] are shared by all connections: those
-//! of one address share a seat, so that a household returns to its node; a seat is small, so that a school is spread over the nodes.
-//! An address comes in as a number from a keyed hash, and is forgotten [`REMEMBERED`] after its last connection.
+//! [`Watching`] belongs to one connection and names the node that serves each of its streams. All connections share [`Seats`].
+//! Connections from one address share a seat, so that a household returns to its node. A seat is small, so that a school is spread over
+//! the nodes. An address is a number from a keyed hash; [`Seats`] forgets it [`REMEMBERED`] after its last connection.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,29 +10,29 @@ use std::time::Duration;
 
 use media::{NodeId, StreamId};
 
-/// Connections that share a seat: a browser opens up to six to one host with HTTP/1.1.
+/// Most connections that share a seat: a browser opens up to six to one host with HTTP/1.1.
 pub const CONNECTIONS_PER_SEAT: u32 = 6;
-/// How long a seat keeps its node after its last connection has ended: longer than a node's slow start, or a phone's tunnel.
+/// How long a seat keeps its node after its last connection: longer than a node's slow start, or a phone's loss of signal in a tunnel.
 pub const REMEMBERED: Duration = Duration::from_secs(5 * 60);
-/// Seats at once, some 100 bytes each: four for each connection of a balancer's default. Viewers beyond are placed by their address
-/// alone, without memory.
+/// Most seats at once, about 100 bytes each: four for each connection that a balancer takes by default. Further viewers are placed by
+/// their address alone, without memory.
 pub const SEATS_MAX: usize = 65_536;
-/// How often seats are looked at whose time is over.
+/// How often the sweep forgets expired seats.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
-/// Streams of one connection whose nodes are remembered: a page of several players.
+/// Most streams of one connection whose nodes are remembered: enough for a page with several players.
 const STREAMS_MAX: usize = 8;
 
-/// The nodes that answer one connection.
+/// The nodes that serve one connection, by stream.
 #[derive(Debug, Default)]
 pub struct Watching(Vec<(StreamId, NodeId)>);
 
 impl Watching {
-    /// The node that the stream is watched on.
+    /// The node that serves the stream to this connection.
     pub fn node(&self, stream: &StreamId) -> Option<&NodeId> {
         self.0.iter().find(|(watched, _)| watched == stream).map(|(_, node)| node)
     }
 
-    /// The stream is asked of this node from now on.
+    /// Notes that this node serves the stream from now on.
     pub fn placed(&mut self, stream: &StreamId, node: &NodeId) {
         match self.0.iter_mut().find(|(watched, _)| watched == stream) {
             Some((_, place)) if place == node => {}
@@ -46,13 +46,13 @@ impl Watching {
         }
     }
 
-    /// The node has no answer for the stream, so nothing keeps the viewer there.
+    /// Forgets the node of a stream, because it could not answer.
     pub fn refused(&mut self, stream: &StreamId) {
         self.0.retain(|(watched, _)| watched != stream);
     }
 }
 
-/// Names a seat: the address, and which of its seats.
+/// Identity of a seat: the address, and the index among its seats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeatId {
     address: u64,
@@ -60,7 +60,7 @@ pub struct SeatId {
 }
 
 impl SeatId {
-    /// Spreads seats over the nodes. The first seat's is the address itself: all balancers place a household alike.
+    /// The key that spreads seats over the nodes. For the first seat it is the address itself, so all balancers place a household alike.
     pub fn key(self) -> u64 {
         let index = u64::try_from(self.index).unwrap_or(u64::MAX);
         self.address ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -71,7 +71,7 @@ impl SeatId {
 struct Seat {
     node: Option<NodeId>,
     connections: u32,
-    /// When its last connection ended, or it was made.
+    /// When its last connection ended; before that, when the seat was made.
     left_at: Duration,
 }
 
@@ -90,8 +90,8 @@ pub struct Seats {
 }
 
 impl Seats {
-    /// Seats a connection: of its address's seats with room on the one that was left last, since who connects anew left a moment ago.
-    /// `None` when [`SEATS_MAX`] are taken.
+    /// Seats a connection. Among the seats of its address with room it takes the one that was left last, because a viewer that reconnects
+    /// left a moment ago. `None` when it would need a new seat and there are [`SEATS_MAX`].
     pub fn join(&mut self, address: u64, now: Duration) -> Option<SeatId> {
         if now.saturating_sub(self.swept_at) >= SWEEP_INTERVAL {
             self.sweep(now);
@@ -115,7 +115,7 @@ impl Seats {
         Some(SeatId { address, index: seats.len() - 1 })
     }
 
-    /// A connection has ended.
+    /// Frees the place of a connection that has ended.
     pub fn leave(&mut self, id: SeatId, now: Duration) {
         if let Some(seat) = self.seat(id) {
             seat.connections = seat.connections.saturating_sub(1);
@@ -128,7 +128,7 @@ impl Seats {
         self.by_address.get(&id.address)?.get(id.index)?.node.as_ref()
     }
 
-    /// The seat's viewers are sent to this node.
+    /// Notes that the seat's viewers are sent to this node.
     pub fn placed(&mut self, id: SeatId, node: &NodeId) {
         if let Some(seat) = self.seat(id)
             && seat.node.as_ref() != Some(node)
@@ -141,7 +141,7 @@ impl Seats {
         self.by_address.get_mut(&id.address)?.get_mut(id.index)
     }
 
-    /// Forgets seats whose time is over, from the last of an address on: seats keep their numbers.
+    /// Forgets expired seats, of each address from the last backwards, so that the other seats keep their indices.
     fn sweep(&mut self, now: Duration) {
         self.swept_at = now;
         self.by_address.retain(|_, seats| {
@@ -151,7 +151,7 @@ impl Seats {
         self.count = self.by_address.values().map(Vec::len).sum();
     }
 
-    /// Panics when it contradicts itself.
+    /// Panics when the state contradicts itself. For tests.
     pub fn check_invariants(&self) {
         assert!(self.count <= SEATS_MAX, "more seats than allowed");
         assert_eq!(self.count, self.by_address.values().map(Vec::len).sum::<usize>(), "seats are counted");

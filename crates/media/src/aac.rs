@@ -9,23 +9,23 @@ use crate::{Error, Timescale};
 const SAMPLE_RATES_HZ: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
-/// Index that says that the rate follows in 24 bits.
+/// The samplingFrequencyIndex after which the rate follows in 24 bits.
 const RATE_ESCAPE: u32 = 15;
 
-/// Longest AudioSpecificConfig that is believed, in bytes. HE-AAC v2 takes 7; a program config element may take some more.
+/// Longest AudioSpecificConfig that the parser accepts, in bytes. HE-AAC v2 takes 7; a program config element may take a few more.
 const CONFIG_BYTES_MAX: usize = 256;
 
 const OBJECT_TYPE_LC: u8 = 2;
 const OBJECT_TYPE_SBR: u8 = 5;
 const OBJECT_TYPE_PS: u8 = 29;
 
-/// syncExtensionType that announces SBR behind a configuration that old decoders read (1.6.2.1).
+/// syncExtensionType that announces SBR after a configuration that older decoders can read (1.6.2.1).
 const SYNC_EXTENSION_SBR: u32 = 0x2b7;
 
 /// AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1).
 ///
-/// Two that say the same in other words are equal: encoders send two bytes at first, and later four or five with an extension that
-/// says that there is no SBR.
+/// Two configurations with the same meaning are equal even when their bytes differ: encoders first send two bytes, and later four or
+/// five with an extension that says that there is no SBR.
 #[derive(Debug, Clone)]
 pub struct AudioSpecificConfig {
     raw: Bytes,
@@ -53,7 +53,7 @@ impl Eq for AudioSpecificConfig {}
 impl AudioSpecificConfig {
     /// Reads an AudioSpecificConfig, as in RTMP's AAC sequence header or an encoder's extradata.
     ///
-    /// Errors when it is cut short or longer than 256 bytes, when the object type is not one of the AAC family with frames of
+    /// Errors when it is cut short or longer than 256 bytes, when the object type is not of the AAC family with frames of
     /// 1024 or 960 samples (main, LC, SSR, LTP, with or without SBR and PS), when the rate is 0, or when the channels are given
     /// by a program config element.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
@@ -113,7 +113,7 @@ impl AudioSpecificConfig {
         Self::parse(&writer.finish())
     }
 
-    /// The bytes, as they were parsed.
+    /// The configuration, byte for byte as parsed.
     pub fn encode(&self) -> Bytes {
         self.raw.clone()
     }
@@ -123,7 +123,8 @@ impl AudioSpecificConfig {
         self.object_type
     }
 
-    /// Whether it says that there is SBR (HE-AAC), in either way of saying so. Where it does not, there may still be some.
+    /// Whether the configuration announces SBR (HE-AAC), explicitly or by the sync extension. Without an announcement the stream may
+    /// still carry SBR (implicit signalling).
     pub const fn has_sbr(&self) -> bool {
         self.sbr
     }
@@ -133,7 +134,7 @@ impl AudioSpecificConfig {
         self.sample_rate_hz
     }
 
-    /// Samples per second and channel that come out of the decoder: with SBR usually twice the core's.
+    /// Samples per second and channel of the decoder's output: with SBR usually twice the core's.
     pub const fn output_sample_rate_hz(&self) -> u32 {
         self.output_sample_rate_hz
     }
@@ -153,7 +154,7 @@ impl AudioSpecificConfig {
         Timescale::new(self.sample_rate_hz).expect("checked in parse")
     }
 
-    /// `mp4a.40.2` and so on (RFC 6381, 3.3).
+    /// Codec string for CODECS, such as `mp4a.40.2` (RFC 6381, 3.3).
     pub fn codec_string(&self) -> String {
         let object_type = if self.sbr { self.object_type.max(OBJECT_TYPE_SBR) } else { self.object_type };
         format!("mp4a.40.{object_type}")
@@ -169,14 +170,14 @@ fn read_object_type(reader: &mut BitReader<'_>) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// The output rate of SBR where an extension behind GASpecificConfig says that there is some; the reader stands behind
+/// The output rate of SBR when an extension after GASpecificConfig announces it. The reader's position is after
 /// `frameLengthFlag`.
 fn read_sbr_extension(reader: &mut BitReader<'_>) -> Option<u32> {
     if reader.bit()? {
         reader.skip(14)?; // coreCoderDelay
     }
     if reader.bit()? {
-        // extensionFlag: none of the object types above has one.
+        // extensionFlag: never set for the object types that `parse` accepts.
         return None;
     }
     let is_sbr = reader.bits(11)? == SYNC_EXTENSION_SBR && read_object_type(reader)? == OBJECT_TYPE_SBR;
@@ -194,7 +195,7 @@ fn read_rate(reader: &mut BitReader<'_>) -> Option<u32> {
 /// One raw AAC-LC frame of silence (ISO/IEC 14496-3, 4.4.2), the same for every sample rate; `None` for counts that have no
 /// channel configuration (0, 7 and more than 8).
 ///
-/// Every element has `max_sfb` 0, so there is no spectrum at all: a decoder puts out exact zeros.
+/// Every element has `max_sfb` 0, so it has no spectrum at all, and a decoder outputs exact zeros.
 pub fn silent_frame(channels: u8) -> Option<Bytes> {
     const SINGLE: u32 = 0;
     const PAIR: u32 = 1;
@@ -212,7 +213,7 @@ pub fn silent_frame(channels: u8) -> Option<Bytes> {
         _ => return None,
     };
     let mut writer = BitWriter::default();
-    // element_instance_tag counts up within a kind.
+    // element_instance_tag counts from 0 among elements of the same kind.
     let mut tags = [0_u32; 8];
     for element in elements {
         let tag = tags.get_mut(usize::try_from(*element).ok()?)?;

@@ -1,22 +1,22 @@
 //! Audio time: a contiguous, sample-exact timeline from frames stamped in milliseconds.
 //!
-//! RTMP stamps cannot say where an AAC frame begins (1024 samples at 44.1 kHz are 23.22 ms), and encoders stamp loosely (OBS sends
-//! -1 ms for priming). So the stamps only say roughly where the audio is; the timeline itself counts samples, and is put right by a
-//! whole frame, silence or drop, when the two differ by more than a frame. Counting never rounds, so nothing drifts. Pure.
+//! RTMP stamps are too coarse to say where an AAC frame begins (1024 samples at 44.1 kHz are 23.22 ms), and encoders stamp loosely
+//! (OBS sends -1 ms for priming). So the timeline counts samples, and the stamps only check it. When the two differ by more than a
+//! frame, the clock inserts whole frames of silence or drops a frame. Counting never rounds, so nothing drifts. Pure.
 
 use bytes::Bytes;
 
 use crate::aac::{AudioSpecificConfig, silent_frame};
 use crate::{Error, Sample, Timescale, Timestamp};
 
-/// The longest hole that is filled with silence, in milliseconds: what a source mutes, loses or starts late. 10 s is also the
-/// largest step that [`crate::input_clock`] lets through.
+/// The longest hole that the clock fills with silence, in milliseconds: audio that the source mutes, loses or starts late. 10 s is
+/// also the largest step that [`crate::input_clock`] lets through.
 pub const SILENCE_MILLIS_MAX: i64 = 10_000;
 
-/// The longest overlap that is dropped, in milliseconds; more than the largest step back that [`crate::input_clock`] lets through.
+/// The longest overlap that the clock drops, in milliseconds. It exceeds the largest step back that [`crate::input_clock`] lets through.
 pub const OVERLAP_MILLIS_MAX: i64 = 1_000;
 
-/// The stamps jumped further than silence or dropping can hide: the timeline breaks, a new epoch begins.
+/// The stamps jumped further than silence or dropped frames can hide: the timeline breaks, and a new epoch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("audio time jumped by {by_millis} ms")]
 pub struct Break {
@@ -39,7 +39,7 @@ impl AudioClock {
     /// A clock whose timeline begins at `start` (presentation time of the session's first video frame), or, with `None`,
     /// where the first frame is stamped.
     ///
-    /// Errors when there is no silence for the configuration: see [`silent_frame`].
+    /// Errors when [`silent_frame`] has no frame for the configured channels.
     pub fn new(config: &AudioSpecificConfig, start: Option<Timestamp>) -> Result<Self, Error> {
         let timescale = config.timescale();
         Ok(Self {
@@ -52,8 +52,8 @@ impl AudioClock {
         })
     }
 
-    /// Takes the next frame, stamped `stamp` on the session's timeline. What comes out is contiguous with what came out before:
-    /// silent frames where there was a hole, then the frame; nothing when it is dropped. The frame stands within one frame of its stamp.
+    /// Takes the next frame, stamped `stamp` on the session's timeline. Returns samples that follow directly on those returned before:
+    /// silent frames to fill a hole, then the frame; none when the frame is dropped. An emitted frame starts within one frame of its stamp.
     ///
     /// Errors when the stamp is more than [`SILENCE_MILLIS_MAX`] ahead of or [`OVERLAP_MILLIS_MAX`] behind the timeline.
     pub fn push(&mut self, stamp: Timestamp, data: Bytes) -> Result<Emitted, Break> {
@@ -77,8 +77,8 @@ impl AudioClock {
         Ok(self.emit(silent, Some(data)))
     }
 
-    /// Fills with silence up to `until`, exclusive, for when the audio stays away while the video goes on. At most
-    /// [`SILENCE_MILLIS_MAX`] at once; nothing before the timeline has begun.
+    /// Fills with silence up to `until`, exclusive, while the video goes on without audio. One call adds at most
+    /// [`SILENCE_MILLIS_MAX`], and nothing before the timeline has begun.
     pub fn fill(&mut self, until: Timestamp) -> Emitted {
         let most = Timestamp::new(SILENCE_MILLIS_MAX, Timescale::MILLIS).rescale(self.timescale).ticks;
         let until = until.rescale(self.timescale).ticks;
@@ -86,12 +86,12 @@ impl AudioClock {
         self.emit(missing / self.frame_ticks, None)
     }
 
-    /// Where the next frame will stand; `None` before the timeline has begun.
+    /// Start of the next frame; `None` before the timeline has begun.
     pub fn next(&self) -> Option<Timestamp> {
         self.next_ticks.map(|ticks| Timestamp::new(ticks, self.timescale))
     }
 
-    /// Silent frames put in so far.
+    /// Silent frames inserted so far.
     pub const fn silent_frames(&self) -> u64 {
         self.silent_frames
     }
@@ -119,7 +119,7 @@ impl AudioClock {
     }
 }
 
-/// Samples that come out of the [`AudioClock`], in order. They count as emitted whether they are taken out or not.
+/// Samples from the [`AudioClock`], in order. The clock counts them as emitted even when the caller does not take them.
 #[derive(Debug)]
 #[must_use = "what is not taken out is a hole in the timeline"]
 pub struct Emitted {
@@ -164,7 +164,7 @@ mod tests {
         Timestamp::new(ms, Timescale::MILLIS)
     }
 
-    /// Pushes, and checks that what comes out follows on what came out before.
+    /// Pushes a frame, and checks that the samples returned follow directly on those before.
     fn push(clock: &mut AudioClock, ms: i64) -> Result<Vec<Sample>, Break> {
         let before = clock.next();
         let out: Vec<_> = clock.push(millis(ms), FRAME)?.collect();
@@ -246,7 +246,7 @@ mod tests {
                 break;
             }
             let Some(last) = clock.push(millis(ms), FRAME).unwrap().last() else { continue };
-            // The video runs on the stamps' clock: the frame stands within one frame of it, at every moment of the day.
+            // The video runs on the stamps' clock. All day long, each frame starts within one frame of that clock.
             let off = last.pts.minus(millis(ms)).ticks;
             assert!(off.abs() <= 1024, "{ms} ms: {off} ticks");
         }

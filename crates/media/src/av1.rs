@@ -1,11 +1,11 @@
-//! AV1 as publishers send it: decoder configuration and keyframes. It is decoded and never packaged. Pure, and safe on any input.
+//! AV1 as publishers send it: decoder configuration and keyframes. `ingest` decodes it; nothing packages it. Pure, and safe on any input.
 
 use bytes::Bytes;
 
 use crate::Error;
 use crate::bits::BitReader;
 
-/// Longest record that is believed, in bytes: a sequence header takes some 12, and metadata may come with it.
+/// Longest record that the parser accepts, in bytes: a sequence header takes about 12, and metadata may come with it.
 const RECORD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a record before its OBUs.
 const HEADER_BYTES: usize = 4;
@@ -26,7 +26,7 @@ pub struct DecoderConfig {
 impl DecoderConfig {
     /// Reads an `av1C` body, as in the sequence start of RTMP.
     ///
-    /// Errors when it is cut short, longer than 64 KiB, of another version, or has no sequence header that parses.
+    /// Errors when the record is cut short, longer than 64 KiB, of another version, or has no valid sequence header.
     pub fn parse(av1c: &[u8]) -> Result<Self, Error> {
         if av1c.len() > RECORD_BYTES_MAX {
             return Err(Error::Av1("codec configuration record is longer than 64 KiB"));
@@ -42,7 +42,7 @@ impl DecoderConfig {
         Ok(Self { raw: Bytes::copy_from_slice(av1c), width, height })
     }
 
-    /// The bytes, as they were parsed.
+    /// The record, byte for byte as parsed.
     pub fn encode(&self) -> Bytes {
         self.raw.clone()
     }
@@ -57,7 +57,7 @@ impl DecoderConfig {
         self.height
     }
 
-    /// `av01.0.04M.08` and so on (AV1 Codec ISO Media File Format Binding, 5).
+    /// Codec string for CODECS, such as `av01.0.04M.08` (AV1 Codec ISO Media File Format Binding, 5).
     pub fn codec_string(&self) -> String {
         let at = |index: usize| self.raw.get(index).copied().unwrap_or(0);
         let (profile, level) = (at(1) >> 5, at(1) & 0x1f);
@@ -70,14 +70,14 @@ impl DecoderConfig {
         format!("av01.{profile}.{level:02}{tier}.{depth:02}")
     }
 
-    /// Whether decoding can begin with a sample (a temporal unit): its first frame is a key frame that is shown (2.4 of the binding).
+    /// Whether decoding can begin at a sample (a temporal unit): its first frame is a shown key frame (2.4 of the binding).
     pub fn is_sync(&self, sample: &[u8]) -> bool {
         let frame = Obus { rest: sample }.find(|obu| matches!(obu.kind, TYPE_FRAME | TYPE_FRAME_HEADER));
         frame.is_some_and(|frame| is_shown_key_frame(frame.payload).unwrap_or(false))
     }
 }
 
-/// The begin of uncompressed_header (5.9.2) of a stream that is no still picture.
+/// Reads the first fields of uncompressed_header (5.9.2); the stream is not a still picture.
 fn is_shown_key_frame(header: &[u8]) -> Option<bool> {
     const KEY_FRAME: u32 = 0;
     let reader = &mut BitReader::new(header);
@@ -91,7 +91,7 @@ struct Obu<'a> {
     payload: &'a [u8],
 }
 
-/// The units of a sample; ends where lengths do not add up.
+/// The open bitstream units of a sample; ends where the lengths do not add up.
 struct Obus<'a> {
     rest: &'a [u8],
 }
@@ -116,7 +116,7 @@ impl<'a> Iterator for Obus<'a> {
     }
 }
 
-/// leb128() (4.10.5), and what follows it.
+/// leb128() (4.10.5), and the bytes after it.
 fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0_u64;
     for index in 0..8_usize {
@@ -129,7 +129,7 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
-/// Width and height out of sequence_header_obu (5.5.1).
+/// Width and height from sequence_header_obu (5.5.1).
 fn picture_size(header: &[u8]) -> Option<(u32, u32)> {
     let reader = &mut BitReader::new(header);
     reader.skip(4)?; // seq_profile, still_picture

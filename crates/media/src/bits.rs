@@ -1,4 +1,4 @@
-//! Bits of codec headers, read without trust and written without allocation beyond the output. Pure.
+//! Reads and writes the bits of codec headers: safe on untrusted input, no allocation besides the output. Pure.
 
 /// Reads bits, most significant first. Every read past the end is `None`; nothing panics.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ impl BitWriter {
         }
     }
 
-    /// The bytes; the last one filled with zero bits.
+    /// The bytes, the last one padded with zero bits.
     pub(crate) fn finish(self) -> Vec<u8> {
         self.bytes
     }

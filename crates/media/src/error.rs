@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::RenditionId;
 
-/// What can be wrong with media that is handed in.
+/// What can be wrong with the media that a caller hands in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// An AVC decoder configuration record, parameter set or sample does not parse.
@@ -16,23 +16,23 @@ pub enum Error {
     /// An AV1 codec configuration record does not parse.
     #[error("AV1: {0}")]
     Av1(&'static str),
-    /// An AudioSpecificConfig does not parse, or is of a kind that is not supported.
+    /// An AudioSpecificConfig does not parse, or its kind is not supported.
     #[error("AAC: {0}")]
     Aac(&'static str),
     /// A box cannot be written: a value does not fit its field.
     #[error("CMAF: {0}")]
     Cmaf(String),
-    /// The segmenter was made with renditions or targets that it cannot work with.
+    /// The segmenter cannot work with the given renditions or targets.
     #[error("segmenter: {0}")]
     Configuration(&'static str),
-    /// A sample of a rendition that was not announced.
+    /// A sample names a rendition that is not one of the session.
     #[error("rendition {rendition} is not one of this session")]
     UnknownRendition {
         /// The rendition.
         rendition: RenditionId,
     },
-    /// A sample whose times cannot be: negative decode time, decode time far before the one before, composition offset or
-    /// duration out of range, or audio that does not start where the frame before ended.
+    /// A sample's times are impossible: a negative decode time, a decode time far from the previous one, a composition offset or
+    /// duration out of range, or audio that does not start where the previous frame ended.
     #[error("rendition {rendition}, decode time {decode_time} ticks: {what}")]
     Timing {
         /// The rendition.
@@ -42,7 +42,7 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
-    /// More than the bound is buffered for a rendition, because another one does not come along. Shed that one.
+    /// The buffer of a rendition is full, because another rendition holds the row back. Shed that other one.
     #[error("rendition {rendition} has {samples} samples of {bytes} bytes waiting for the other renditions")]
     BufferFull {
         /// The rendition that is full.
@@ -52,15 +52,15 @@ pub enum Error {
         /// Their bytes.
         bytes: usize,
     },
-    /// A part cannot be as short as declared: the source pauses between two frames for longer.
+    /// A part would exceed the declared part target, because the source pauses for longer between two frames.
     #[error("rendition {rendition} has a part of {length:?}, longer than declared")]
     PartTooLong {
         /// The rendition.
         rendition: RenditionId,
-        /// What the part would last.
+        /// Duration that the part would have.
         length: Duration,
     },
-    /// No sync sample where a segment had to end: the keyframe interval is longer than the segment target allows.
+    /// No sync sample came where the segment had to end: the keyframe interval is longer than the segment target allows.
     #[error("rendition {rendition} has no sync sample for {waited:?}, so the segment cannot end")]
     SyncSampleLate {
         /// The reference rendition.

@@ -1,4 +1,4 @@
-//! HEVC as publishers send it: decoder configuration and keyframes. It is decoded and never packaged. Pure, and safe on any input.
+//! HEVC as publishers send it: decoder configuration and keyframes. `ingest` decodes it; nothing packages it. Pure, and safe on any input.
 
 use std::fmt::Write as _;
 
@@ -8,16 +8,16 @@ use crate::Error;
 use crate::avc::{LengthPrefixed, unescape};
 use crate::bits::BitReader;
 
-/// Longest record that is believed, in bytes: three parameter sets take some 150, and SEI messages may be among them.
+/// Longest record that the parser accepts, in bytes: three parameter sets take about 150, and SEI messages may come with them.
 const RECORD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a record before its arrays (ISO/IEC 14496-15, 8.3.3.1.2).
 const HEADER_BYTES: usize = 23;
-/// Largest width and height in pixels that are believed.
+/// Largest width and height that the parser accepts, in pixels.
 const SIDE_PIXELS_MAX: u32 = 16_384;
 
 /// nal_unit_type of a sequence parameter set (ITU-T H.265, table 7-1).
 const TYPE_SPS: u8 = 33;
-/// Those of pictures that decoding can begin with: BLA, IDR and CRA.
+/// nal_unit_type of the pictures at which decoding can begin: BLA, IDR and CRA.
 const TYPES_INTRA: std::ops::RangeInclusive<u8> = 16..=21;
 
 /// HEVCDecoderConfigurationRecord (ISO/IEC 14496-15, 8.3.3.1).
@@ -33,8 +33,8 @@ pub struct DecoderConfig {
 impl DecoderConfig {
     /// Reads an `hvcC` body, as in the sequence start of RTMP.
     ///
-    /// Errors when it is cut short, longer than 64 KiB, of another version, has length prefixes of 3 bytes, or no sequence parameter set
-    /// that parses.
+    /// Errors when the record is cut short, longer than 64 KiB, of another version, has length prefixes of 3 bytes, or has no valid
+    /// sequence parameter set.
     pub fn parse(hvcc: &[u8]) -> Result<Self, Error> {
         const SHORT: Error = Error::Hevc("decoder configuration record is cut short");
         if hvcc.len() > RECORD_BYTES_MAX {
@@ -66,7 +66,7 @@ impl DecoderConfig {
         Ok(Self { raw: Bytes::copy_from_slice(hvcc), length_size, width, height, codec_string })
     }
 
-    /// The bytes, as they were parsed.
+    /// The record, byte for byte as parsed.
     pub fn encode(&self) -> Bytes {
         self.raw.clone()
     }
@@ -81,13 +81,13 @@ impl DecoderConfig {
         self.height
     }
 
-    /// `hvc1.1.6.L93.B0` and so on (ISO/IEC 14496-15, annex E.3).
+    /// Codec string for CODECS, such as `hvc1.1.6.L93.B0` (ISO/IEC 14496-15, annex E.3).
     pub fn codec_string(&self) -> String {
         self.codec_string.clone()
     }
 
-    /// Whether decoding can begin with a sample: it holds a slice of a picture that is coded without others. Encoders that leave GOPs open
-    /// (x265 unless told otherwise) send an IDR once, and CRA pictures afterwards. False when its lengths do not add up.
+    /// Whether decoding can begin at a sample: it holds a slice of a BLA, IDR or CRA picture. Encoders with open GOPs (the default of
+    /// x265) send one IDR, and CRA pictures afterwards. The search ends where the NAL unit lengths do not add up.
     pub fn is_sync(&self, sample: &[u8]) -> bool {
         let mut nals = LengthPrefixed::new(sample, self.length_size);
         nals.any(|nal| nal.is_ok_and(|nal| nal_type(nal).is_some_and(|kind| TYPES_INTRA.contains(&kind))))
@@ -112,7 +112,7 @@ fn codec_string(header: &[u8; HEADER_BYTES]) -> String {
     text
 }
 
-/// Width and height out of a sequence parameter set (ITU-T H.265, 7.3.2.2.1).
+/// Width and height from a sequence parameter set (ITU-T H.265, 7.3.2.2.1).
 fn picture_size(nal: &[u8]) -> Option<(u32, u32)> {
     let rbsp = unescape(nal.get(2..)?);
     let reader = &mut BitReader::new(&rbsp);
@@ -139,7 +139,7 @@ fn picture_size(nal: &[u8]) -> Option<(u32, u32)> {
     (sides.contains(&width) && sides.contains(&height)).then_some((width, height))
 }
 
-/// profile_tier_level with its profile present (7.3.3).
+/// profile_tier_level with profilePresentFlag 1 (7.3.3).
 fn skip_profile_tier_level(reader: &mut BitReader<'_>, sub_layers: u32) -> Option<()> {
     const PROFILE_BITS: u32 = 88;
     const LEVEL_BITS: u32 = 8;

@@ -1,13 +1,13 @@
 //! Identifiers and counters of a stream, as newtypes, so that an epoch is never mistaken for a media sequence number.
 //!
-//! Owns their validity (a [`StreamId`] that exists is safe in a URL path, a file name and an MQTT topic). Pure.
+//! Owns their validity: every [`StreamId`] is safe in a URL path, a file name and an MQTT topic. Pure.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest accepted name of a stream, rendition, node or cluster, in bytes: it appears in URLs, file names and topics.
+/// Longest accepted name of a stream, rendition, node or cluster, in bytes: names appear in URLs, file names and topics.
 pub const NAME_BYTES_MAX: usize = 64;
 
 /// Why a name was refused.
@@ -37,7 +37,7 @@ macro_rules! name {
         pub struct $name(std::sync::Arc<str>);
 
         impl $name {
-            /// Checks and wraps a name. Errors when it is not 1 to 64 bytes of `[A-Za-z0-9._-]`, or starts with a dot.
+            /// Checks and wraps a name. Errors when `text` is not 1 to 64 bytes of `[A-Za-z0-9._-]`, or starts with a dot.
             pub fn new(text: &str) -> Result<Self, InvalidName> {
                 check_name($kind, text)?;
                 Ok(Self(text.into()))
@@ -93,7 +93,7 @@ name!(
     "node name"
 );
 name!(
-    /// The name of a cluster. It stands inside every seal and grant, so that neither is valid in another cluster.
+    /// The name of a cluster. Every seal and grant contains it, so that neither is valid in another cluster.
     ClusterId,
     "cluster name"
 );
@@ -121,7 +121,7 @@ macro_rules! counter {
 
         impl FromStr for $name {
             type Err = std::num::ParseIntError;
-            /// Plain decimal digits only: no sign, so that every counter has one spelling in a URL apart from leading zeros.
+            /// Decimal digits. Leading zeros and a `+` pass: [`crate::Slot::parse`] refuses them in URLs.
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 text.parse().map(Self)
             }
@@ -130,7 +130,7 @@ macro_rules! counter {
 }
 
 counter!(
-    /// Rises by one with each session of a stream. A break in the timeline is always a new epoch.
+    /// Rises by one with each session of a stream. A break in the timeline always starts a new epoch.
     Epoch,
     u64
 );
@@ -145,7 +145,7 @@ counter!(
     u32
 );
 counter!(
-    /// Place of a seal in the seal log of its stream, from 0. Goes on across epochs.
+    /// Place of a seal in the seal log of its stream, from 0. It continues across epochs.
     LogSequence,
     u64
 );
@@ -181,7 +181,7 @@ impl fmt::Debug for SessionId {
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// Stands where there is nothing to name: before the first seal of a log, or the bytes of a gap.
+    /// All zeros, where there is nothing to name: for the seal before the first of a log, and for the bytes of a gap.
     pub const NONE: Self = Self([0; 32]);
 }
 

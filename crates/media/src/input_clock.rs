@@ -1,7 +1,7 @@
 //! Input time: RTMP's 32-bit millisecond stamps on one 64-bit session timeline.
 //!
-//! Owns wrap-around, the common zero of audio and video, and what counts as a break. Deliberately does not repair small
-//! irregularities: equal and slightly backward stamps go through, and the segmenter and [`crate::audio_clock`] deal with them. Pure.
+//! Owns wrap-around, the common zero of audio and video, and the definition of a break. Deliberately does not repair small
+//! irregularities: equal and slightly backward stamps pass, and the segmenter and [`crate::audio_clock`] repair them. Pure.
 
 use crate::{Timescale, Timestamp};
 
@@ -14,7 +14,7 @@ pub enum Media {
     Audio,
 }
 
-/// The stamps jumped: the timeline breaks, a new epoch begins. The clock is of no further use.
+/// The stamps jumped: the timeline breaks, and a new epoch begins with a new clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{media:?} time jumped by {by_millis} ms")]
 pub struct Break {
@@ -24,20 +24,20 @@ pub struct Break {
     pub by_millis: i64,
 }
 
-/// Session time of the first sample in milliseconds. All times of a session are shifted by it, so that decode times that lie
-/// before the first presentation time, and audio that starts a little before the video, do not become negative.
+/// Session time of the first sample in milliseconds. It shifts all times of a session, so that none becomes negative: neither decode
+/// times before the first presentation time, nor audio that starts a little before the video.
 pub const BASE_OFFSET_MILLIS: i64 = 10_000;
 
-/// A stamp further ahead of the one before, in its own track and in the other, is a break and not a pause of the source: well
-/// above the longest GOP and network stall that encoders bridge.
+/// A stamp further ahead than this of the newest in its own track and in the other is a break, not a pause of the source. The limit
+/// is well above the longest GOP and network stall that encoders bridge.
 pub const FORWARD_MILLIS_MAX: i64 = 10_000;
 
-/// A stamp further back than this is a break. Encoders step back by a frame or two (1/3 ms of NVENC, 1 ms of AAC priming, a
-/// B-frame's worth); what steps back by a second has started over.
+/// A stamp further back than this is a break. Encoders step back by up to a frame or two (NVENC by 1/3 ms, AAC priming by 1 ms,
+/// B-frames by a frame); a source that steps back by a second has started over.
 pub const BACKWARD_MILLIS_MAX: i64 = 500;
 
-/// When the first stamp of the second track is further than this from the newest of the first one, the two tracks do not count
-/// from the same zero (offsets of ±50 s are sent); what arrives together is then taken to belong together.
+/// When the first stamp of the second track is further than this from the newest of the first, the two tracks do not count from the
+/// same zero (some sources send offsets of ±50 s). The clock then aligns the tracks by arrival.
 pub const START_SKEW_MILLIS_MAX: i64 = 3_000;
 
 /// Unwraps the stamps of one session.
@@ -48,7 +48,7 @@ pub struct InputClock {
     zero_offset_millis: i64,
 }
 
-/// Where a track is: the stamp as it came, and what was made of it.
+/// The newest position of a track: its stamp as received, and the session time it was mapped to.
 #[derive(Debug, Clone, Copy)]
 struct Track {
     stamp: u32,
@@ -56,22 +56,22 @@ struct Track {
 }
 
 impl InputClock {
-    /// A clock that has seen nothing.
+    /// A clock that has seen no stamp yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How much later the sound's stamps are than the picture's, in milliseconds, where the two do not count from the same zero and
-    /// were put together as they arrived; otherwise 0.
+    /// How much later the audio's stamps are than the video's, in milliseconds, when the clock aligned the two tracks by arrival
+    /// ([`START_SKEW_MILLIS_MAX`]); otherwise 0.
     pub const fn zero_offset_millis(&self) -> i64 {
         self.zero_offset_millis
     }
 
-    /// Puts an RTMP stamp (milliseconds modulo 2^32) on the session's timeline: in [`Timescale::MILLIS`], the first stamp of all
-    /// at [`BASE_OFFSET_MILLIS`].
+    /// Maps an RTMP stamp (milliseconds modulo 2^32) to the session's timeline, in [`Timescale::MILLIS`]. The first stamp of the session
+    /// becomes [`BASE_OFFSET_MILLIS`].
     ///
-    /// Errors when the stamp jumped by more than [`FORWARD_MILLIS_MAX`] or [`BACKWARD_MILLIS_MAX`]. A track that paused while the
-    /// other went on is no jump, as long as it comes back within those bounds of the other track.
+    /// Errors when the stamp jumped by more than [`FORWARD_MILLIS_MAX`] or [`BACKWARD_MILLIS_MAX`]. A track may pause while the other
+    /// goes on: that is no jump as long as it resumes within those bounds of the other track.
     pub fn unwrap(&mut self, media: Media, stamp: u32) -> Result<Timestamp, Break> {
         let (own, other) = match media {
             Media::Video => (self.video, self.audio),
@@ -109,7 +109,7 @@ fn follow(own: Track, other: Option<Track>, media: Media, stamp: u32) -> Result<
     Ok(millis)
 }
 
-/// From one stamp to the next, the short way round the 32-bit circle: -2^31 to 2^31 - 1 ms.
+/// Distance between two stamps, the short way round the 32-bit circle: -2^31 to 2^31 - 1 ms.
 fn signed_distance(from: u32, to: u32) -> i64 {
     i64::from(to.wrapping_sub(from).cast_signed())
 }

@@ -1,7 +1,7 @@
 //! Media: identifiers, timestamps, codec parameters, CMAF packaging and the segmenter.
 //!
-//! Owns everything that is true of media without a network, a clock or a codec library. Deliberately does not decode or
-//! encode pictures (that is `ingest`) and knows nothing of signatures (that is `seal`). Pure.
+//! Owns everything about media that needs no network, clock or codec library. Deliberately does not decode or encode pictures
+//! (`ingest` does) and knows nothing of signatures (`seal` does). Pure.
 
 pub mod aac;
 pub mod audio_clock;

@@ -1,10 +1,10 @@
-//! Media objects: what they are called, in the seal log and in URLs. Pure.
+//! Names of media objects, in the seal log and in URLs. Pure.
 
 use std::fmt;
 
 use crate::{Epoch, MediaSequence, PartIndex, RenditionId, StreamId};
 
-/// The place of a media object in a rendition of one epoch. Ordered as a viewer needs them.
+/// The place of a media object in a rendition of one epoch. The order is init segment, parts, segments, thumbnails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
     /// The init segment.
@@ -21,7 +21,8 @@ pub enum Slot {
         /// Segment.
         msn: MediaSequence,
     },
-    /// The thumbnail of segment `msn`: its first picture as a JPEG. Not every segment has one, and one rendition of a stream at most.
+    /// The thumbnail of segment `msn`: its first picture as a JPEG. At most one rendition of a stream has thumbnails, and not for
+    /// every segment.
     Image {
         /// Segment.
         msn: MediaSequence,
@@ -59,7 +60,7 @@ impl Slot {
     }
 }
 
-/// The full name of a media object. Its bytes never change: another byte is another name.
+/// The full name of a media object. The bytes under a name never change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
     /// Stream.
@@ -73,7 +74,7 @@ pub struct ObjectName {
 }
 
 impl fmt::Display for ObjectName {
-    /// The object's path on every broadcast node, viewers' and data plane alike.
+    /// The object's path on every broadcast node, on the viewers' listener and on the data plane.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stream, rendition, epoch, slot } = self;
         write!(f, "/live/{stream}/{rendition}/{epoch}/{slot}")

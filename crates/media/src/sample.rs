@@ -1,4 +1,4 @@
-//! Samples and the tracks they belong to: what goes into the packager. Pure.
+//! Samples and the tracks they belong to: the input of the packager. Pure.
 
 use bytes::Bytes;
 
@@ -9,18 +9,18 @@ use crate::{Format, Timescale, Timestamp, aac, avc};
 pub struct Sample {
     /// Presentation time.
     pub pts: Timestamp,
-    /// Decode time; samples of a rendition come in its order.
+    /// Decode time; the samples of a rendition come in decode order.
     pub dts: Timestamp,
-    /// How long the sample lasts. For video only a hint for the last sample of a session: otherwise the decode time of the
-    /// next sample says it.
+    /// Duration of the sample. For video only a hint, which counts for the last sample of a session: the decode time of the next sample
+    /// decides otherwise.
     pub duration: Timestamp,
-    /// Can be decoded without any sample before it (for H.264: IDR).
+    /// The sample can be decoded without any sample before it (for H.264: IDR).
     pub sync: bool,
     /// H.264 with length prefixes (ISO/IEC 14496-15), or one raw AAC frame.
     pub data: Bytes,
 }
 
-/// What a track carries, as far as its init segment needs to know.
+/// The content of a track, as far as its init segment describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrackConfig {
     /// H.264.
@@ -70,7 +70,7 @@ impl TrackConfig {
         }
     }
 
-    /// Whether it is a picture.
+    /// Whether the track is video.
     pub const fn is_video(&self) -> bool {
         matches!(self, Self::Video { .. })
     }

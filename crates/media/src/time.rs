@@ -1,4 +1,4 @@
-//! Time as media sees it (ticks of a timescale) and as the cores see it (`now`, handed in). Pure: reads no clock.
+//! Media time (ticks of a timescale) and the cores' time (`now`, handed in by the caller). Pure: reads no clock.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Timescale(pub NonZeroU32);
 
 impl Timescale {
-    /// 90 kHz, the timescale of all video here: exact for 24, 25, 30, 50 and 60 frames a second and their 1000/1001 kin.
+    /// 90 kHz, the timescale of all video here: a frame is a whole number of ticks at 24, 25, 30, 50, 60 and 30000/1001 frames a second.
     pub const VIDEO: Self = Self(NonZeroU32::new(90_000).expect("not zero"));
     /// 1 kHz, the timescale of RTMP.
     pub const MILLIS: Self = Self(NonZeroU32::new(1_000).expect("not zero"));
@@ -59,7 +59,7 @@ impl Timestamp {
         if self.timescale == to {
             return self;
         }
-        // Nearly all fit into 64 bits, whose division is many times faster.
+        // Nearly all products fit into 64 bits, whose division is many times faster than that of 128.
         let (from, factor) = (i64::from(self.timescale.get()), i64::from(to.get()));
         let doubled = self.ticks.checked_mul(2 * factor).and_then(|product| product.checked_add(from));
         let ticks = doubled.map_or_else(|| self.rescaled_wide(to), |doubled| doubled.div_euclid(2 * from));
@@ -138,7 +138,7 @@ impl UnixMillis {
         Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long ago `earlier` was; zero when it is in the future.
+    /// Time from `earlier` to `self`; zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -165,10 +165,10 @@ impl fmt::Display for UnixMillis {
     }
 }
 
-/// What a pure core is told of time: a monotonic reading for deadlines, and the wall clock for what is written down.
+/// The time that a shell hands to a pure core: a monotonic reading for deadlines, and the wall clock for recorded dates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// Monotonic time since an arbitrary start; never goes back, unaffected by clock adjustments.
+    /// Monotonic time since an arbitrary start; clock adjustments do not affect it.
     pub elapsed: Duration,
     /// Wall clock.
     pub wall: UnixMillis,

@@ -1,10 +1,10 @@
-//! What a rendition is: codec and picture or sound format, as the multivariant playlist states them. Pure.
+//! Description of a rendition: codec and video or audio format, as the multivariant playlist states them. Pure.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{BitsPerSecond, RenditionId, Timescale};
 
-/// What a rendition carries, taken from what was really produced.
+/// Description of a rendition's content, taken from what the encoder really produced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Track {
@@ -14,7 +14,7 @@ pub struct Track {
     pub codec: String,
     /// Timescale of all its timestamps.
     pub timescale: Timescale,
-    /// Picture or sound format.
+    /// Video or audio format.
     pub format: Format,
     /// Largest bit rate of a segment of this session so far; before the first segment the encoder's configured maximum.
     pub bandwidth_peak: BitsPerSecond,
@@ -26,7 +26,7 @@ pub struct Track {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Format {
-    /// Moving picture.
+    /// Video.
     Video {
         /// Width in pixels, 1 to 16384.
         width: u32,
@@ -35,7 +35,7 @@ pub enum Format {
         /// Frames per 1000 seconds: 29970 is 29.97 frames a second. 0 when not known.
         frame_rate_millihertz: u32,
     },
-    /// Sound.
+    /// Audio.
     Audio {
         /// Samples per second and channel.
         sample_rate_hz: u32,
@@ -45,7 +45,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Whether it is a picture.
+    /// Whether the format is video.
     pub const fn is_video(self) -> bool {
         matches!(self, Self::Video { .. })
     }

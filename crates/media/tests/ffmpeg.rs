@@ -1,5 +1,5 @@
-//! What FFmpeg makes of our files: real encoder output, in FLV as it comes over RTMP, through both clocks and the segmenter, into
-//! init segments and parts, and back through FFmpeg's demuxer and decoders. Needs `ffmpeg` and `ffprobe` in the path.
+//! FFmpeg reads our files. Real encoder output, in FLV as RTMP carries it, goes through both clocks and the segmenter into init
+//! segments and parts, and back through FFmpeg's demuxer and decoders. Needs `ffmpeg` and `ffprobe` in the path.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -22,7 +22,7 @@ fn directory(name: &str) -> PathBuf {
     path
 }
 
-/// Runs a tool; its standard output. Fails when it fails or says anything on standard error.
+/// Runs a tool and returns its standard output. Fails when the tool fails or writes to standard error.
 fn run(tool: &str, arguments: &[&str]) -> Vec<u8> {
     let output =
         Command::new(tool).args(arguments).output().unwrap_or_else(|error| panic!("{tool} is needed: {error}"));
@@ -54,7 +54,7 @@ struct Packaged {
     audio_samples: usize,
 }
 
-/// Ingest in small: what a session does with the messages of a publisher.
+/// A small ingest: packages the messages of a publisher as a session does.
 fn package(flv: &[u8]) -> Packaged {
     let tags = flv_tags(flv);
     let header =
@@ -136,7 +136,7 @@ fn packets(path: &str) -> Vec<(i64, bool)> {
     listing.lines().filter(|line| !line.is_empty()).map(packet).collect()
 }
 
-/// Each `tfdt` is the one before plus the durations in its `trun` (Apple's authoring rule 7.3).
+/// Each `tfdt` is the previous one plus the durations in its `trun` (Apple's authoring rule 7.3).
 fn assert_contiguous(rows: &[Row], rendition: &str) {
     let mut next = None;
     for object in rows.iter().flat_map(|row| &row.objects).filter(|object| object.rendition.as_str() == rendition) {
@@ -169,7 +169,7 @@ fn real_encoder_output_survives_packaging_frame_by_frame() {
     write(Path::new(&video), &packaged.video, &packaged.rows, "360p");
     write(Path::new(&audio), &packaged.audio, &packaged.rows, "audio");
 
-    // Every picture, bit for bit, and every decode free of complaints.
+    // Every picture matches bit for bit, and FFmpeg decodes without complaint.
     let hashes = frame_hashes(&video, "0:v");
     assert_eq!(hashes, frame_hashes(&source, "0:v"));
     assert_eq!(hashes.len(), 270);
@@ -188,7 +188,7 @@ fn real_encoder_output_survives_packaging_frame_by_frame() {
     assert!(first_parts.filter(|object| matches!(object.slot, Slot::Part { .. })).all(|object| object.independent));
 }
 
-/// What an I-frame playlist gives a range of: the first bytes of an independent part are a picture, and no more.
+/// The byte range of an I-frame playlist: the first bytes of an independent part are one picture, and no more.
 #[test]
 fn start_of_an_independent_part_through_its_sync_sample_is_one_picture() {
     let directory = directory("one_picture");
@@ -202,7 +202,7 @@ fn start_of_an_independent_part_through_its_sync_sample_is_one_picture() {
     let pictures = frame_hashes(&source, "0:v");
     let init = cmaf::init_segment(&packaged.video).unwrap();
     let parts = packaged.rows.iter().flat_map(|row| &row.objects).filter(|object| object.sync_length.is_some());
-    // The fragment's boxes speak of samples that are not there: FFmpeg says so, and decodes those that are.
+    // The fragment's boxes list samples that are not there: FFmpeg reports that, and decodes those that are.
     let decode = |bytes: &[u8]| {
         let file = path("part.mp4");
         std::fs::write(&file, [&init, bytes].concat()).unwrap();

@@ -1,63 +1,63 @@
-//! What an ingest says of a publisher's media, for the person who streams. Pure.
+//! An ingest's report on a publisher's media, for the person who streams. Pure.
 
 use media::{BitsPerSecond, NodeId, StreamId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-/// Topic `streams/{stream}/input`, every 2 s while the ingest has the stream; not retained. For display only: nothing rests on it, and
-/// the publisher's address is not in it.
+/// Topic `streams/{stream}/input`, every 2 s while the ingest has the stream; not retained. For display only: no decision depends on it.
+/// It does not contain the publisher's address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InputReport {
     /// Stream.
     pub stream: StreamId,
-    /// Ingest node that says so.
+    /// Ingest node that sends the report.
     pub ingest: NodeId,
-    /// When.
+    /// Time of the report.
     pub at: UnixMillis,
-    /// Since when the publisher is connected; none while it is away.
+    /// Since when the publisher is connected; `None` while it is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connected_at: Option<UnixMillis>,
-    /// Since when it has been away; none while it is connected, and before the first.
+    /// Since when the publisher has been away; `None` while it is connected, and before the first publisher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub away_since: Option<UnixMillis>,
-    /// Viewers are shown the slate in its place.
+    /// Viewers see the slate instead of the publisher.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub slate: bool,
-    /// Another ingest has the stream: this one stands by with its publisher.
+    /// Another ingest has the stream; this one and its publisher stand by.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub standby: bool,
-    /// How often a publisher came back since the stream went live.
+    /// How often a publisher has reconnected since the stream went live.
     #[serde(default)]
     pub reconnects: u64,
-    /// What the encoder calls itself in its metadata.
+    /// Name of the encoder from its metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<String>,
-    /// Picture and sound together, over the last seconds.
+    /// Bit rate of video and audio together, over the last seconds.
     #[serde(default)]
     pub bit_rate: BitsPerSecond,
-    /// Seconds of media that came in 1000 s of real time: 1000 is real time. None before it was measured.
+    /// Seconds of media received per 1000 s of real time: 1000 is real time. `None` before the first measurement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pace_permille: Option<u32>,
-    /// The picture, once its format is known.
+    /// The video, once its format is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub video: Option<VideoInput>,
-    /// The sound, once its format is known.
+    /// The audio, once its format is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio: Option<AudioInput>,
-    /// Time of the newest picture less time of the newest sound, in milliseconds; with both only.
+    /// Time of the newest picture minus time of the newest audio, in milliseconds; `None` unless there are both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub video_ahead_of_audio_ms: Option<i64>,
-    /// What could not be used.
+    /// Media that could not be used.
     #[serde(default)]
     pub drops: Drops,
-    /// Jumps of the publisher's clock since it connected, each a discontinuity.
+    /// Jumps of the publisher's clock since it connected; each is a discontinuity.
     #[serde(default)]
     pub clock_jumps: u64,
-    /// What should be looked at, the most important first.
+    /// Warnings for the streamer, the most important first.
     #[serde(default)]
     pub warnings: Vec<Warning>,
 }
 
-/// The publisher's picture.
+/// The publisher's video.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VideoInput {
     /// Codec as in the CODECS attribute (RFC 6381).
@@ -66,35 +66,35 @@ pub struct VideoInput {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// Frames in 1000 s of media, over the last seconds. None before it was measured.
+    /// Frames per 1000 s of media, over the last seconds. `None` before the first measurement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_rate_millihertz: Option<u32>,
-    /// The same as the encoder announced it.
+    /// Frames per 1000 s as the encoder announced them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced_frame_rate_millihertz: Option<u32>,
-    /// The longest of the newest intervals from keyframe to keyframe, in milliseconds; while the first is open, how long it is by now.
+    /// The longest of the recent intervals between keyframes, in milliseconds; during the first interval, its length so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keyframe_interval_ms: Option<u64>,
-    /// Largest time from decoding to showing a picture, in milliseconds: what B-frames cost.
+    /// Largest presentation minus decode time of a picture, in milliseconds: the delay of B-frames.
     #[serde(default)]
     pub reorder_ms: u32,
     /// Bit rate over the last seconds.
     #[serde(default)]
     pub bit_rate: BitsPerSecond,
-    /// It is a rendition as it comes, besides being decoded.
+    /// The source is passed through as a rendition, besides being decoded.
     #[serde(default)]
     pub passed_through: bool,
 }
 
-/// The publisher's sound.
+/// The publisher's audio.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AudioInput {
     /// Codec as in the CODECS attribute (RFC 6381).
     pub codec: String,
-    /// Samples a second; none where the stream says so in each frame (MP3).
+    /// Samples per second; `None` when each frame states its own (MP3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_rate_hz: Option<u32>,
-    /// Channels; none where the stream says so in each frame (MP3).
+    /// Channels; `None` when each frame states its own (MP3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<u8>,
     /// Bit rate over the last seconds.
@@ -102,22 +102,22 @@ pub struct AudioInput {
     pub bit_rate: BitsPerSecond,
 }
 
-/// What could not be used since the publisher connected.
+/// Media that could not be used since the publisher connected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Drops {
-    /// Frames that came before their parameter sets, or alone at another time.
+    /// Frames that arrived before their parameter sets, or alone at another time.
     pub early: u64,
-    /// Frames that no decoder takes, or that do not fit the timeline.
+    /// Frames that no decoder accepts, or that do not fit the timeline.
     pub refused: u64,
     /// Pictures in which a decoder had to hide damage.
     pub concealed: u64,
-    /// Pictures not encoded because this machine was too slow, or their time did not rise.
+    /// Pictures not encoded, because this machine was too slow or their time did not rise.
     pub skipped: u64,
 }
 
 impl Drops {
-    /// All of them.
+    /// Sum of all counters; saturating.
     pub const fn total(self) -> u64 {
         self.early.saturating_add(self.refused).saturating_add(self.concealed).saturating_add(self.skipped)
     }
@@ -129,22 +129,23 @@ impl Drops {
 pub enum Severity {
     /// Viewers notice.
     Warning,
-    /// It could be better.
+    /// The stream works, but could be better.
     Note,
 }
 
-/// Something that the streamer should know, in plain words, with the way out.
+/// A problem, in plain words for the streamer, with its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
-    /// Which, for programs: `keyframe_interval`, `no_audio`, …
+    /// Identifier for programs: `keyframe_interval`, `no_audio`, …
     pub kind: String,
     /// How much it matters.
     pub severity: Severity,
-    /// One sentence or two.
+    /// One or two sentences.
     pub text: String,
-    /// Since when.
+    /// Since when the problem exists.
     pub since: UnixMillis,
-    /// When it was over; none while it holds. It is said a little longer, so that it is seen, and does not come and go.
+    /// When the problem ended; `None` while it lasts. The ingest repeats the warning for a while afterwards, so that people see it and it
+    /// does not flicker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<UnixMillis>,
 }

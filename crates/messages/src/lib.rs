@@ -1,7 +1,7 @@
-//! MQTT topics and the JSON payloads on them: what nodes say to each other besides seals and grants.
+//! MQTT topics and their JSON payloads: the messages between nodes, apart from seals and grants.
 //!
-//! Owns the names and shapes of the control plane (`docs/reference/mqtt.md`). Deliberately knows nothing of MQTT itself: that is
-//! `bus`. Pure.
+//! Owns the names and shapes of the control plane (`docs/reference/mqtt.md`). Deliberately knows nothing of MQTT itself (`bus` does).
+//! Pure.
 
 mod input;
 mod payload;

@@ -1,4 +1,4 @@
-//! JSON payloads. Unknown fields are ignored on reading, so that nodes of two versions can talk. Pure.
+//! JSON payloads. Readers ignore unknown fields, so that nodes of two versions understand each other. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,17 +6,17 @@ use std::fmt;
 use media::{BitsPerSecond, Epoch, NodeId, SessionId, StreamId, Track, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-/// What a node does.
+/// Role of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Takes RTMP, encodes, seals and pushes.
+    /// Receives RTMP, encodes, seals and pushes.
     Ingest,
-    /// Checks and serves.
+    /// Verifies media and serves viewers.
     Broadcast,
     /// Stands in front of the broadcast nodes.
     LoadBalancer,
-    /// The authority.
+    /// The authority: grants, revocations, stream keys.
     Control,
 }
 
@@ -31,15 +31,15 @@ impl fmt::Display for Role {
     }
 }
 
-/// State of a node, as it says itself (or its last will).
+/// State of a node, as the node itself (or its last will) reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeState {
     /// Serves.
     Online,
-    /// Finishes what it has, takes nothing new.
+    /// Finishes its work, and takes nothing new.
     Draining,
-    /// Gone: said at a clean stop, or by the broker in its last will.
+    /// Gone: sent by the node at a clean stop, or by the broker as its last will.
     Offline,
 }
 
@@ -48,30 +48,30 @@ pub enum NodeState {
 pub struct Presence {
     /// The node.
     pub node: NodeId,
-    /// What it does.
+    /// Its role.
     pub role: Role,
-    /// What it says of itself.
+    /// Its state.
     pub state: NodeState,
-    /// When it said so.
+    /// Time of the message.
     pub at: UnixMillis,
-    /// Wall clock of its start, to tell a restarted node from the one before.
+    /// Wall clock of its start, which tells a restarted node from its previous process.
     pub started_at: UnixMillis,
     /// Base URL for viewers (`https://127.0.0.1:9101`); broadcast nodes and load balancers only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub https: Option<String>,
-    /// Base URL of its data plane (mTLS): where ingests push to, and peers pull from.
+    /// Base URL of its data plane (mTLS), to which ingests push and from which peers pull.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// Base URL under which browsers reach it, where it serves viewers directly (`https://b1.example.net:8443`).
+    /// Base URL under which browsers reach the node when it serves viewers directly (`https://b1.example.net:8443`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<String>,
-    /// What it bears.
+    /// Its load.
     #[serde(default)]
     pub load: Load,
     /// Streams that it owns and whose window it holds.
     #[serde(default)]
     pub streams: Vec<StreamId>,
-    /// Streams that it serves as an edge: it pulls what its viewers ask for.
+    /// Streams that it serves as an edge: it pulls the objects that its viewers request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<StreamId>,
 }
@@ -86,11 +86,11 @@ pub struct Load {
     pub memory_bytes: u64,
     /// Memory of the machine in bytes.
     pub memory_total_bytes: u64,
-    /// Free bytes where its data directory is.
+    /// Free bytes on the file system of its data directory.
     pub disk_free_bytes: u64,
-    /// What it sends to viewers now.
+    /// Bit rate that it now sends to viewers.
     pub egress: BitsPerSecond,
-    /// What it may send at most; 0 when not configured.
+    /// Bit rate that it may send at most; 0 when not configured.
     pub egress_capacity: BitsPerSecond,
     /// Requests of viewers in the last second.
     pub requests_per_second: f64,
@@ -102,13 +102,13 @@ pub struct Load {
 pub enum SessionState {
     /// The publisher is connected.
     Live,
-    /// The publisher is gone, and may come back within the grace.
+    /// The publisher is gone, and may reconnect within the grace period.
     Reconnecting,
-    /// Over.
+    /// The session has ended.
     Ended,
 }
 
-/// Topic `streams/{stream}/session`, retained. For display and discovery; nothing that viewers are served rests on it.
+/// Topic `streams/{stream}/session`, retained. For display and discovery: nothing that viewers receive depends on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionInfo {
     /// Stream.
@@ -117,36 +117,36 @@ pub struct SessionInfo {
     pub epoch: Epoch,
     /// Its random identity.
     pub session: SessionId,
-    /// Ingest node that has it.
+    /// Ingest node of the session.
     pub ingest: NodeId,
     /// State.
     pub state: SessionState,
-    /// When the stream went live; survives reconnects within the grace.
+    /// When the stream went live; unchanged by reconnects within the grace period.
     pub started_at: UnixMillis,
     /// Its renditions.
     pub ladder: Vec<Track>,
-    /// Broadcast nodes that it is pushed to, by name. Empty when not known: then every node may be one.
+    /// Broadcast nodes to which the ingest pushes, by name. Empty when not known: then every node may be one.
     #[serde(default)]
     pub owners: Vec<NodeId>,
-    /// How many nodes should hold it; fewer that say they do, and it is degraded.
+    /// How many nodes should hold the stream; it is degraded when fewer report that they do.
     #[serde(default)]
     pub replicas: u16,
 }
 
-/// Topic `policy`, retained: where new viewers go.
+/// Topic `policy`, retained: how new viewers are spread over the nodes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// Rises with each change.
     pub version: u64,
-    /// When it was made.
+    /// When the policy was made.
     pub at: UnixMillis,
-    /// Relative weight of each node for new viewers; a node that is not named has weight 1.
+    /// Relative weight of each node for new viewers; a node without an entry has weight 1.
     pub weights: BTreeMap<NodeId, f64>,
     /// Nodes that take no new viewers.
     pub drained: Vec<NodeId>,
 }
 
-/// Why something was refused or needs a look. Each is counted under its own label.
+/// Why something was refused or needs attention. Metrics count each reason under its own label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertReason {
@@ -156,21 +156,21 @@ pub enum AlertReason {
     Key,
     /// Signature wrong.
     Signature,
-    /// Another cluster's or stream's seal; a server that is not the node that was meant.
+    /// A seal of another cluster, stream or session; a server that is not the intended node.
     Identity,
-    /// Epoch older than one seen.
+    /// Epoch older than the newest seen.
     Epoch,
     /// Does not extend the chain, after catch-up.
     Chain,
     /// Two statements about one slot or one sequence, both validly signed.
     Equivocation,
-    /// Time, duration or numbers that cannot be.
+    /// A time, duration or number is impossible or out of range.
     Implausible,
-    /// Bytes are not what the seal names.
+    /// Bytes do not have the digest that the seal names.
     Digest,
     /// No verified seal named these bytes in time, or no peer had the bytes in time.
     Deadline,
-    /// A bound of the quarantine was reached.
+    /// The quarantine reached one of its limits.
     Quarantine,
     /// An encoder fell behind and a rung was shed.
     RungShed,
@@ -179,7 +179,7 @@ pub enum AlertReason {
 }
 
 impl AlertReason {
-    /// The label under which it is counted: the JSON name.
+    /// The label in metrics, which is also the JSON name.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -199,20 +199,20 @@ impl AlertReason {
     }
 }
 
-/// Topic `alerts`. Rate-limited by the sender: `count` says how many it stands for.
+/// Topic `alerts`. The sender limits their rate: `count` says for how many events an alert stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
-    /// When.
+    /// Time of the alert.
     pub at: UnixMillis,
-    /// Who noticed.
+    /// Node that raised the alert.
     pub node: NodeId,
-    /// Stream concerned, where one is.
+    /// Stream concerned, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamId>,
     /// Reason.
     pub reason: AlertReason,
     /// One line for a person. Never a key or a viewer's address.
     pub detail: String,
-    /// How many of the same reason and stream since the last alert.
+    /// Number of events with the same reason and stream since the last alert.
     pub count: u64,
 }

@@ -1,10 +1,10 @@
-//! Topic names (`docs/reference/mqtt.md`), printed and parsed in one place. Pure.
+//! Prints and parses topic names (`docs/reference/mqtt.md`). Pure.
 
 use std::fmt;
 
 use media::{InvalidName, NodeId, StreamId};
 
-/// What stands before every topic: `sealcast/v1` unless configured.
+/// The first levels of every topic: `sealcast/v1` unless configured.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Prefix(String);
 
@@ -14,13 +14,13 @@ pub enum InvalidTopic {
     /// A prefix is one or more levels of `[A-Za-z0-9._-]`, without a slash at either end.
     #[error("MQTT prefix {0:?} is not valid: use letters, digits, '-', '_', '.' and '/' between levels")]
     Prefix(String),
-    /// Not under this prefix.
+    /// The topic is not under this prefix.
     #[error("topic is not under the prefix {0}")]
     Foreign(String),
-    /// Under the prefix, but none of ours.
+    /// The topic is under the prefix, but not one of ours.
     #[error("topic is not one of Sealcast's")]
     Unknown,
-    /// A stream or node name in it is not valid.
+    /// A stream or node name in the topic is not valid.
     #[error(transparent)]
     Name(#[from] InvalidName),
 }
@@ -38,7 +38,7 @@ impl fmt::Display for Prefix {
 }
 
 impl Prefix {
-    /// Checks and wraps a prefix.
+    /// Checks and wraps a prefix of at most 128 bytes.
     pub fn new(text: &str) -> Result<Self, InvalidTopic> {
         let level_ok = |level: &str| {
             !level.is_empty() && level.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
@@ -54,7 +54,7 @@ impl Prefix {
         format!("{}/{topic}", self.0)
     }
 
-    /// The filter that matches every topic of ours; `rest` may hold wildcards (`streams/+/seals`).
+    /// A subscription filter under the prefix; `rest` may hold wildcards (`streams/+/seals`).
     pub fn filter(&self, rest: &str) -> String {
         format!("{}/{rest}", self.0)
     }
@@ -79,7 +79,7 @@ pub enum Topic {
     Seals(StreamId),
     /// `streams/{stream}/head`: the newest seal (COSE); retained.
     Head(StreamId),
-    /// `keys/{key}`: a grant (COSE); retained. The key's id in hex.
+    /// `keys/{key}`: a grant (COSE); retained. `key` is the key's id in hexadecimal.
     Key(String),
     /// `keys/revoked`: the revocation list (COSE); retained.
     Revoked,
@@ -87,9 +87,9 @@ pub enum Topic {
     Policy,
     /// `catalogue/update`: a change of metadata.
     CatalogueUpdate,
-    /// `catalogue/request`: a node asks for everything.
+    /// `catalogue/request`: a node asks for the whole catalogue.
     CatalogueRequest,
-    /// `catalogue/{node}`: everything, for one node.
+    /// `catalogue/{node}`: the whole catalogue, for one node.
     Catalogue(NodeId),
     /// `alerts`: [`crate::Alert`].
     Alerts,

@@ -1,7 +1,7 @@
 //! Playlists: the fold from the admitted part of a seal log to playlist state, and its rendering as text.
 //!
-//! Owns what RFC 8216bis says about live playlists. Deliberately does not check signatures or bytes: what is applied here was
-//! admitted by the gate. Everything is a function of the log, so two nodes at the same place in it render the same bytes.
+//! Owns the rules of RFC 8216bis for live playlists. Deliberately does not check signatures or bytes: the gate has admitted every
+//! seal that is applied here. Everything is a function of the log, so two nodes at the same place in it render the same bytes.
 //! Pure.
 
 mod listing;

@@ -1,4 +1,4 @@
-//! What the playlists of a stream list: the window of a timeline, or hours. Pure.
+//! The segments that the playlists of a stream list: the window of a timeline, or hours (DVR). Pure.
 
 use std::collections::BTreeSet;
 
@@ -7,17 +7,16 @@ use media::{MediaSequence, RenditionId};
 use crate::timeline::Segment;
 use crate::{Past, Timeline};
 
-/// What playlists list, and what they are called.
+/// The segments that playlists list, and the playlists' file names.
 ///
-/// The playlists of a past are those of its timeline with older segments in front: what holds of the end of the ones holds of the end
-/// of the others.
+/// Playlists with a past are those of the timeline with older segments in front, so both have the same end.
 #[derive(Debug, Clone, Copy)]
 pub struct Listing<'a> {
     pub(crate) timeline: &'a Timeline,
     past: Option<&'a Past>,
 }
 
-/// Names of playlists, in the directory of their rendition.
+/// File names of playlists, in the directory of their rendition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Files {
     pub(crate) media: &'static str,
@@ -32,7 +31,7 @@ impl<'a> From<&'a Timeline> for Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    /// Playlists that go back as far as `past` does, which has joined the timeline ([`Past::join`]).
+    /// Playlists that reach back as far as `past`, which must have joined the timeline ([`Past::join`]).
     pub const fn with_past(timeline: &'a Timeline, past: &'a Past) -> Self {
         Self { timeline, past: Some(past) }
     }
@@ -53,7 +52,7 @@ impl<'a> Listing<'a> {
         self.before_len() + self.timeline.segments().len()
     }
 
-    /// Segments that are complete, oldest first.
+    /// Complete segments, oldest first.
     pub(crate) fn listed(&self) -> impl DoubleEndedIterator<Item = &'a Segment> + use<'a> {
         self.before().chain(self.timeline.listed())
     }
@@ -68,7 +67,7 @@ impl<'a> Listing<'a> {
         self.timeline.has(rendition) || past.any(|segment| segment.has(rendition))
     }
 
-    /// Names of all renditions that have a playlist: those of the newest epoch, and those that are still listed.
+    /// Names of all renditions that have a playlist: those of the newest epoch, and those with listed segments.
     pub fn renditions(&self) -> BTreeSet<&'a RenditionId> {
         let mut names = self.timeline.renditions();
         let past = self.past.into_iter().flat_map(|past| past.first_of_epochs(self.first()));
@@ -85,7 +84,7 @@ impl<'a> Listing<'a> {
         self.past.map_or(0, |past| past.before(self.first()).len())
     }
 
-    /// The first segment of the timeline.
+    /// Media sequence number of the first listed segment of the timeline; 0 when there is none.
     fn first(&self) -> MediaSequence {
         self.timeline.listed().next().map_or(MediaSequence(0), |first| first.key().msn)
     }

@@ -1,9 +1,8 @@
-//! What has left the window of a timeline and is listed in front of it by a longer playlist (DVR). Pure.
+//! The segments that have left the window of a timeline, and that a longer playlist (DVR) lists in front of it. Pure.
 //!
-//! A playlist of hours is the timeline's own with older segments before it: the same edge, the same parts, the same text. So
-//! there is no second fold, and what holds of the live playlist's end holds of the long one's. Owns which segments those are,
-//! and that nothing that was shown changes later but by leaving at the front (RFC 8216bis 6.2.1 and 6.2.2). Deliberately does
-//! not know where their bytes are.
+//! A DVR playlist is the timeline's own with older segments before it: the same edge, the same parts, the same text. So there is no
+//! second fold, and both playlists have the same end. Owns which segments those are, and the rule that listed segments never change
+//! and only leave at the front (RFC 8216bis 6.2.1 and 6.2.2). Deliberately does not know where their bytes are.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,33 +13,33 @@ use media::{DiscontinuitySequence, Epoch, LogSequence, MediaSequence, Timescale,
 use crate::Timeline;
 use crate::timeline::{Closed, Segment, SegmentKey, Whole, micros};
 
-/// Most segments that are listed as gaps in one hole: more is a node that was away, and its playlist begins anew.
+/// Most segments that a playlist lists as gaps in one hole. A larger hole means that the node was away, and its playlist starts after it.
 const HOLE_SEGMENTS_MAX: u64 = 8 * 1024;
-/// Shortest gap, in microseconds: a duration of zero would be none.
+/// Shortest gap, in microseconds: a segment must not have a duration of zero.
 const GAP_MICROS_MIN: u64 = 1_000;
 
 /// Closed segments, oldest first, with rising media sequence numbers. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Past {
     segments: VecDeque<Arc<Segment>>,
-    /// Microseconds of all of them, each as long as its shortest rendition.
+    /// Microseconds of all segments, each as long as its shortest rendition.
     micros: u64,
-    /// What is before this is not listed any more.
+    /// Playlists list no segment before this one any more.
     floor: MediaSequence,
-    /// Playlists listed everything before this that is not before the floor.
+    /// Playlists have listed every segment from the floor up to this one, exclusive.
     shown: MediaSequence,
 }
 
-/// A segment that cannot be listed any more: playlists were shown without it.
+/// A segment comes too late to be listed: clients have playlists without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("segment {} of epoch {} comes too late", .0.msn, .0.epoch)]
 pub struct TooLate(pub SegmentKey);
 
 impl Past {
-    /// Takes a closed segment. One that is here already is replaced.
+    /// Takes a closed segment; it replaces one of the same media sequence number.
     ///
     /// # Errors
-    /// When it is before what playlists begin with, or a gap was shown in its place.
+    /// When it is before the first segment of the playlists, or they list a gap in its place.
     pub fn insert(&mut self, segment: Segment) -> Result<(), TooLate> {
         let key = segment.key;
         if key.msn < self.floor {
@@ -60,7 +59,7 @@ impl Past {
         Ok(())
     }
 
-    /// Drops segments at the front while the others last for `window`; returns them.
+    /// Drops segments at the front while the others last at least `window`; returns the dropped ones.
     pub fn trim(&mut self, window: Duration) -> Vec<SegmentKey> {
         let window = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
         let mut removed = Vec::new();
@@ -73,7 +72,8 @@ impl Past {
         removed
     }
 
-    /// An epoch opens that builds on the seal `after`: what others closed since is void. Returns the segments that go.
+    /// Voids segments when epoch `opens` begins on the seal `after`: those of earlier epochs that a later seal closed. Returns the segments
+    /// that it drops.
     pub fn void(&mut self, opens: Epoch, after: LogSequence) -> Vec<SegmentKey> {
         let mut removed = Vec::new();
         while let Some(last) = self.segments.back() {
@@ -88,7 +88,7 @@ impl Past {
         removed
     }
 
-    /// Drops everything before `msn`, which is where playlists begin from now on; returns what went.
+    /// Drops all segments before `msn`, where playlists begin from now on; returns the dropped ones.
     pub fn begin_at(&mut self, msn: MediaSequence) -> Vec<SegmentKey> {
         let mut removed = Vec::new();
         while self.segments.front().is_some_and(|first| first.key.msn < msn) {
@@ -98,10 +98,10 @@ impl Past {
         removed
     }
 
-    /// Makes sure that the timeline's playlist follows on what is here, because it is about to be shown.
+    /// Makes the past end where the timeline begins. Call it before rendering a playlist.
     ///
-    /// Segments that are missing become gaps, unless playlists listed them when the timeline still had them: then playlists begin
-    /// after them, because a segment that was listed may leave at the front, and may not become a gap (RFC 8216bis 6.2.1).
+    /// Missing segments become gaps, unless playlists listed them while the timeline still had them. Then playlists begin after them: a
+    /// listed segment may leave at the front, but must not become a gap (RFC 8216bis 6.2.1).
     pub fn join(&mut self, timeline: &Timeline) {
         let mut listed = timeline.listed();
         let Some(first) = listed.next() else { return };
@@ -111,7 +111,7 @@ impl Past {
             let breaks = before.discontinuity.0 + u64::from(after.after_break);
             before.key.msn.next() == after.key.msn && breaks == after.discontinuity.0
         };
-        // From the end, so that what is dropped takes the holes before it along.
+        // From the end backwards: where the playlist is cut, earlier holes no longer matter.
         let mut next = first;
         let (mut index, mut begin, mut gaps) = (count, None, Vec::new());
         while let Some(before) = index.checked_sub(1).and_then(|index| self.segments.get(index)) {
@@ -140,7 +140,7 @@ impl Past {
         self.shown = self.shown.max(end);
     }
 
-    /// What a playlist lists before the segment `first` of its timeline.
+    /// The segments that a playlist lists before the segment `first` of its timeline.
     pub fn before(&self, first: MediaSequence) -> impl DoubleEndedIterator<Item = &Segment> + ExactSizeIterator {
         let until = self.segments.partition_point(|segment| segment.key.msn < first);
         self.segments.range(..until).map(|segment| &**segment)
@@ -161,12 +161,12 @@ impl Past {
         self.segments.iter().map(|segment| &**segment)
     }
 
-    /// How long it is.
+    /// Duration of all segments, each as long as its shortest rendition.
     pub const fn length(&self) -> Duration {
         Duration::from_micros(self.micros)
     }
 
-    /// Whether this very segment is listed.
+    /// Whether the segment with this key is here and not a gap.
     pub fn has(&self, key: SegmentKey) -> bool {
         let index = self.segments.partition_point(|held| held.key.msn < key.msn);
         self.segments.get(index).is_some_and(|held| held.key == key && !is_gap(held))
@@ -187,20 +187,20 @@ impl Past {
         Some(first.key)
     }
 
-    /// Longest that a gap may be listed with.
+    /// Longest duration of a gap, in microseconds: that of the longest segment.
     fn longest(&self, like: &Segment) -> u64 {
         let longest = self.segments().chain([like]).map(Segment::shortest_micros).max();
         longest.unwrap_or(GAP_MICROS_MIN).max(GAP_MICROS_MIN)
     }
 }
 
-/// Whether it only stands for a segment that is not here.
+/// Whether the segment is a gap that stands for a missing one.
 fn is_gap(segment: &Segment) -> bool {
     segment.closed.as_ref().is_some_and(|closed| closed.parts == 0)
 }
 
-/// What is listed for the segments between two that are here: gaps, together as long as the time between them, with the
-/// discontinuities that were there. `None` when what is known of the two does not go together.
+/// The gaps for the missing segments between two that are here: together as long as the time between the two, as far as the bounds
+/// allow, and with its discontinuities. `None` when the two contradict each other, or the hole is too large.
 fn fill(before: &Segment, after: &Segment, longest: u64) -> Option<Vec<Segment>> {
     let count = after.key.msn.0.checked_sub(before.key.msn.next().0).filter(|count| *count <= HOLE_SEGMENTS_MAX)?;
     let breaks = after.discontinuity.0.checked_sub(before.discontinuity.0)?;
@@ -220,7 +220,7 @@ fn fill(before: &Segment, after: &Segment, longest: u64) -> Option<Vec<Segment>>
     let each = (span / count.max(1)).clamp(GAP_MICROS_MIN, longest);
     let mut discontinuity = before.discontinuity.0;
     let gaps = (0..count).map(|index| {
-        // As late as possible: an epoch that is not known here was there until something else was.
+        // Discontinuities come as late as possible: the last known epoch lasts until another is known.
         let after_break = count - index <= breaks;
         discontinuity += u64::from(after_break);
         gap(

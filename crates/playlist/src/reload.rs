@@ -1,6 +1,6 @@
 //! Blocking playlist reload (RFC 8216bis 6.2.5): what a client asks to wait for, and whether it is there. Pure.
 //!
-//! Owns the decision only. Who waits, how long (three target durations), and with which status is the shell's.
+//! Owns only the decision. The shell holds the requests, times them out (after three target durations) and sets the status.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use crate::render::Extent;
 /// The delivery directives of a playlist request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Directives {
-    /// `_HLS_msn`: the playlist shall have this segment, or a later one.
+    /// `_HLS_msn`: the client wants a playlist with this segment or a later one.
     pub msn: Option<MediaSequence>,
-    /// `_HLS_part`: it shall have this part of that segment.
+    /// `_HLS_part`: the client wants a playlist with this part of that segment.
     pub part: Option<PartIndex>,
-    /// `_HLS_skip`: a playlist delta update is wanted.
+    /// `_HLS_skip`: the client wants a playlist delta update.
     pub extent: Extent,
 }
 
-/// Directives that make no sense: 400.
+/// Invalid directives: status 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadDirective {
-    /// Not a plain decimal number, or too large a one.
+    /// The value is not a plain decimal number, or too large.
     #[error("{0} is not a number")]
     NotANumber(&'static str),
-    /// More than once.
+    /// The directive occurs more than once.
     #[error("{0} is given twice")]
     Repeated(&'static str),
     /// `_HLS_part` needs `_HLS_msn` (6.2.5.2).
@@ -35,11 +35,11 @@ pub enum BadDirective {
 }
 
 impl Directives {
-    /// Reads the query of a URL, without its question mark. What is not a delivery directive is ignored, and so are directives and
-    /// values of `_HLS_skip` that are not known: what they ask for is optional.
+    /// Reads the query of a URL, without its question mark. Ignores other parameters, and unknown directives and values of `_HLS_skip`:
+    /// those are optional for a server.
     ///
     /// # Errors
-    /// When a directive is given twice, is not a number, or lacks the one that it needs.
+    /// When a directive occurs twice, is not a number, or lacks the directive that it needs.
     pub fn parse(query: &str) -> Result<Self, BadDirective> {
         let (mut msn, mut part, mut skip) = (None, None, None);
         for (name, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
@@ -63,7 +63,7 @@ impl Directives {
     }
 }
 
-/// Decimal digits only (4.2): `FromStr` of integers takes a sign too.
+/// Decimal digits only (4.2): `FromStr` of integers accepts a sign too.
 fn number<T: std::str::FromStr>(text: &str, name: &'static str) -> Result<T, BadDirective> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits).ok_or(BadDirective::NotANumber(name))
@@ -76,17 +76,17 @@ pub enum Answer {
     Now,
     /// Ask again at the next edge.
     Wait,
-    /// It asks for what is too far ahead: 400.
+    /// The request is too far ahead: answer with status 400.
     Refuse(TooFar),
 }
 
-/// A request for what no client can expect next (6.2.5.2).
+/// How a request is further ahead than a client may ask (6.2.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooFar {
-    /// More than two segments after the last one.
+    /// `_HLS_msn` is more than two segments after the last complete one.
     #[error("_HLS_msn is more than two segments ahead")]
     Segment,
-    /// Further after the last part than the Advance Part Limit.
+    /// `_HLS_part` is further after the last part than the Advance Part Limit.
     #[error("_HLS_part is ahead by more than the Advance Part Limit")]
     Part,
 }
@@ -94,15 +94,15 @@ pub enum TooFar {
 /// What to do with a request for a media object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// If it is anywhere, it is there now.
+    /// The object is there now, or nowhere.
     Now,
-    /// It is hinted here, or may be on another node: ask again at the next edge (6.2.6).
+    /// The object is hinted here, or another node may have it: ask again at the next edge (6.2.6).
     Wait,
-    /// It comes long after everything that is there: 404.
+    /// The object is too far ahead, or the stream has ended: status 404.
     Never,
 }
 
-/// What EXT-X-PRELOAD-HINT says (4.4.5.3).
+/// The part that EXT-X-PRELOAD-HINT names (4.4.5.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hint {
     pub(crate) epoch: Epoch,
@@ -116,26 +116,26 @@ pub struct Edge {
     pub(crate) settings: Settings,
     /// The last complete segment.
     pub(crate) last: MediaSequence,
-    /// How many parts it has.
+    /// Number of parts of that segment.
     pub(crate) last_parts: u32,
-    /// How many parts there are of the one after it.
+    /// Number of parts so far of the segment after it.
     pub(crate) open_parts: u32,
     pub(crate) epoch: Epoch,
     pub(crate) ended: bool,
 }
 
 impl Edge {
-    /// The place of the next part: it never goes back as a playlist grows.
+    /// The place of the next part; it never goes back while a playlist grows.
     pub const fn place(&self) -> (MediaSequence, PartIndex) {
         (self.last.next(), PartIndex(self.open_parts))
     }
 
-    /// EXT-X-ENDLIST was written: directives that ask to wait are ignored (6.2.5.2).
+    /// Whether the playlists have EXT-X-ENDLIST, so that requests to wait are ignored (6.2.5.2).
     pub const fn is_ended(&self) -> bool {
         self.ended
     }
 
-    /// How long a request may wait until it is answered with 503 (6.2.5.2).
+    /// How long a request may wait before the node answers 503 (6.2.5.2).
     pub const fn patience(&self) -> Duration {
         Duration::from_secs(3 * self.settings.target_duration_s as u64)
     }
@@ -163,7 +163,7 @@ impl Edge {
             Answer::Now | Answer::Wait => {}
             refuse @ Answer::Refuse(_) => return refuse,
         }
-        // The least number of parts from the last one there is to the one wanted.
+        // The least number of parts that must come before the requested one.
         let ahead = if msn == next_msn { part.0 - next_part.0 } else { part.0 };
         if self.is_within_limit(ahead.saturating_add(1)) { Answer::Wait } else { Answer::Refuse(TooFar::Part) }
     }
@@ -184,10 +184,10 @@ impl Edge {
         u64::from(parts) * part_ms <= 3_000
     }
 
-    /// What to do with a request for a media object of a rendition that there is (6.2.6).
+    /// What to do with a request for a media object of an existing rendition (6.2.6).
     ///
-    /// A client may have its playlist from a node that is a little ahead in the log, so that what such a playlist can name is waited for
-    /// as if it were hinted here: up to the Advance Part Limit, and in the epoch after this one.
+    /// A client may have its playlist from a node that is a little ahead in the log. So a request for an object that such a playlist can
+    /// name waits as if it were hinted here: up to the Advance Part Limit, and in this epoch or the next.
     pub fn object(&self, epoch: Epoch, slot: Slot) -> Presence {
         let is_past = match slot {
             Slot::Part { msn, part } => (msn, part) < self.place(),
@@ -201,7 +201,7 @@ impl Edge {
         if is_near && !self.ended && self.is_foreseen(slot) { Presence::Wait } else { Presence::Never }
     }
 
-    /// Whether the playlist of a node that is a little ahead can name it.
+    /// Whether the playlist of a node that is a little ahead can name the object.
     fn is_foreseen(&self, slot: Slot) -> bool {
         let (next_msn, next_part) = self.place();
         match slot {

@@ -1,4 +1,4 @@
-//! What fuzzing started from and what it found, again: `make fuzz` goes on from here. A file is a script for `support::script`, or a
+//! Replays the fuzzing corpus: its seeds and findings, from which `make fuzz` continues. A file is a script for `support::script`, or a
 //! query for `reload::Directives`.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -7,7 +7,7 @@ mod support;
 
 use std::path::PathBuf;
 
-/// Runs a target on every file of its corpus; says which one it fails on.
+/// Runs a target on every file of its corpus; names the file on which it fails.
 fn replay(target: &str, run: fn(&[u8])) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -39,12 +39,12 @@ proptest! {
         turned.void_after(all[kept - 1].sequence);
         turned.check_invariants();
         if turned.head().is_none() {
-            // It reaches back beyond what is kept.
+            // The void part begins before everything kept.
             prop_assert!(all[kept - 1].sequence < oldest || all.len() - kept >= seal::limits::HISTORY_MAX);
             prop_assert_eq!(turned, Timeline::new(Settings::default()));
             return Ok(());
         }
-        // What left at the front in the meantime does not come back; the rest is as it was.
+        // Segments that left at the front in the meantime do not come back; the rest is as before.
         let keys = |timeline: &Timeline| timeline.segments().map(|segment| (segment.key(), segment.parts())).collect::<Vec<_>>();
         prop_assert!(keys(&straight).ends_with(&keys(&turned)));
         prop_assert_eq!(turned.head(), straight.head());
@@ -103,7 +103,7 @@ fn new_epoch_builds_on_a_seal_as_far_back_as_a_chain_remembers() {
         timeline.check_invariants();
         timeline
     };
-    // Of 320 seals the window has the last 96; those behind it are needed for nothing.
+    // Of 320 seals the window has the last 96; nothing needs the older ones.
     assert_eq!(back(90).head(), Some(LogSequence(229)));
     assert_eq!(back(97), Timeline::new(Settings::default()));
     // A window of segments of one part each is longer than the memory.
@@ -181,7 +181,7 @@ fn part_over_the_part_target_is_refused() {
 
 #[test]
 fn epoch_keeps_its_renditions() {
-    // The last seal completes the segment, and states other renditions, those that its own row has.
+    // The last seal completes the segment, and states other renditions, namely those of its own row.
     let one = Writer::new(ladder(&[360], true)).segment().log.clone();
     let other = Writer::new(ladder(&[360, 720], true)).segment().log.clone();
     let mut timeline = fold(&one[..7]);
@@ -189,7 +189,7 @@ fn epoch_keeps_its_renditions() {
     timeline.apply(&one[7]).unwrap();
 }
 
-/// RFC 8216bis 6.2.4: one mapping of dates to media timestamps. Players align playlists by it.
+/// RFC 8216bis 6.2.4: all renditions have one mapping of dates to media timestamps, by which players align playlists.
 #[test]
 fn dates_of_sound_are_those_of_its_own_first_frame() {
     let log = Writer::new(ladder(&[720], true)).segments(15).row(PART, false, None).log.clone();

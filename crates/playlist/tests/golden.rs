@@ -1,4 +1,4 @@
-//! Rendered playlists against golden files in `testdata`. `UPDATE_GOLDEN=1 cargo test -p playlist` writes them anew.
+//! Compares rendered playlists with golden files in `testdata`. `UPDATE_GOLDEN=1 cargo test -p playlist` rewrites them.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -24,7 +24,7 @@ fn compare(name: &str, text: Option<String>) -> String {
     text
 }
 
-/// The media playlist of a rendition, and its delta update where that leaves something out.
+/// Compares the media playlist of a rendition, and its delta update if that skips segments.
 fn media(name: &str, timeline: &Timeline, of: &str) {
     let text = compare(&format!("{name}-{of}"), full(timeline, &rendition(of)));
     rules::alone(&Playlist::parse(&text));
@@ -55,7 +55,7 @@ fn steered_playlist_lists_all_renditions_on_each_pathway() {
         ],
     };
     let text = compare("steered-multivariant", render::steered(&timeline, &steering));
-    // Without what steering adds, each pathway is the playlist as it is.
+    // Without the additions for steering, each pathway equals the plain playlist.
     let plain = render::multivariant(&timeline).unwrap();
     for Pathway { id, base } in &steering.pathways {
         let (mut found, mut is_ours) = (String::new(), false);
@@ -164,7 +164,7 @@ fn end_of_stream_and_comeback() {
     let timeline = fold(&writer.segments(8).row(PART, false, None).end().log);
     media("end", &timeline, "audio");
     compare("audio-only-multivariant", render::multivariant(&timeline));
-    // It comes back: an empty window, and numbers that go on.
+    // The stream returns with an empty window, and its numbers continue.
     let timeline = fold(&writer.reconnect(ladder(&[], true)).row(PART, false, None).log);
     assert_eq!(full(&timeline, &rendition("audio")), None);
     let timeline = fold(&writer.segment().row(PART, false, None).log);

@@ -1,4 +1,4 @@
-//! Delivery directives (RFC 8216bis 6.2.5): the rules by example. Every request near an edge is held against an oracle in `fold`.
+//! Delivery directives (RFC 8216bis 6.2.5): the rules by example. `fold` compares every request near an edge with an oracle.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -37,7 +37,7 @@ fn directives_are_read_among_other_parameters() {
     assert_eq!((directives.msn.unwrap().0, directives.part.unwrap().0), (12, 7));
     assert_eq!(directives.extent, Extent::Delta);
     assert_eq!(parse("_HLS_skip=v2").unwrap().extent, Extent::Delta);
-    // What is not known is optional: the whole playlist is always right.
+    // Unknown directives are optional: the full playlist is always right.
     assert_eq!(parse("_HLS_skip=NO&_HLS_push=1").unwrap(), plain);
 }
 
@@ -69,7 +69,7 @@ fn what_is_there_is_answered_now_and_what_comes_next_is_waited_for() {
 fn part_past_the_end_of_a_segment_is_the_first_of_the_next() {
     assert_eq!(answer("_HLS_msn=1&_HLS_part=8"), Answer::Now);
     assert_eq!(answer("_HLS_msn=0&_HLS_part=4294967295"), Answer::Now);
-    // Nothing of the next is there.
+    // The next segment has no parts yet.
     let edge = fold(&Writer::new(ladder(&[360], true)).segments(2).log).edge().unwrap();
     assert_eq!(edge.answer(&parse("_HLS_msn=1&_HLS_part=8").unwrap()), Answer::Wait);
 }
@@ -79,7 +79,7 @@ fn requests_too_far_ahead_are_refused() {
     assert_eq!(answer("_HLS_msn=3"), Answer::Wait);
     assert_eq!(answer("_HLS_msn=4"), Answer::Refuse(TooFar::Segment));
     assert_eq!(answer("_HLS_msn=18446744073709551615&_HLS_part=0"), Answer::Refuse(TooFar::Segment));
-    // Three seconds of parts of 0.535 s are five, after the last one, which is 2.
+    // Three seconds are five parts of 0.535 s, counted from the last part, 2.
     assert_eq!(answer("_HLS_msn=2&_HLS_part=7"), Answer::Wait);
     assert_eq!(answer("_HLS_msn=2&_HLS_part=8"), Answer::Refuse(TooFar::Part));
     assert_eq!(answer("_HLS_msn=3&_HLS_part=4"), Answer::Wait);

@@ -1,4 +1,4 @@
-//! Records what a publisher sends, answering as a server does, and cuts a recording into what fuzzing starts from.
+//! Records a publisher's bytes while answering as a server does, and cuts a recording into seeds for fuzzing.
 //!
 //!     cargo run --package rtmp --example capture -- record 127.0.0.1:1935 ffmpeg.rtmp 200000
 //!     cargo run --package rtmp --example capture -- cut ffmpeg ffmpeg.rtmp crates/rtmp/fuzz/corpus
@@ -35,7 +35,7 @@ fn main() {
     }
 }
 
-/// Everything until the peer closes, or as many bytes.
+/// All bytes until the peer closes, at most about `bytes_max`.
 fn record(mut socket: TcpStream, bytes_max: usize) -> Vec<u8> {
     let (mut recorded, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
     let (mut handshake, mut protocol) = (Some(Handshake::new(Box::new([0; RANDOM_BYTES]))), Protocol::new());

@@ -1,7 +1,7 @@
 //! AMF 0, as far as RTMP commands need it (Action Message Format, AMF 0). Pure.
 //!
-//! Ours rather than `rml_amf0`, which recurses as deep as the sender nests (a stack overflow ends the process, and no task
-//! boundary stops it) and refuses types that encoders do send (long strings, dates).
+//! We do not use `rml_amf0`. It recurses as deep as the sender nests, and a stack overflow ends the whole process, not only the task.
+//! It also refuses types that encoders do send (long strings, dates).
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::limits::{AMF_DEPTH_MAX, AMF_VALUES_MAX};
 /// Why a payload is not AMF 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AmfError {
-    /// Ends within a value.
+    /// The payload ends within a value.
     #[error("AMF value is cut off")]
     Truncated,
     /// Nested deeper than [`AMF_DEPTH_MAX`].
@@ -24,7 +24,7 @@ pub enum AmfError {
     Type(u8),
 }
 
-/// A value.
+/// An AMF 0 value.
 #[derive(Clone, PartialEq)]
 pub enum Value {
     /// Type 0 (2.2).
@@ -37,12 +37,12 @@ pub enum Value {
     Object(Vec<(String, Value)>),
     /// Type 10, strict array (2.12).
     Array(Vec<Value>),
-    /// Null, undefined, unsupported, references and dates: nothing here reads them.
+    /// Null, undefined, unsupported, references and dates, whose content no caller needs.
     Null,
 }
 
 impl fmt::Debug for Value {
-    /// Strings may hold a stream key: only their length is shown.
+    /// Shows only the length of strings, which may hold a stream key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),
@@ -71,7 +71,7 @@ impl Value {
         if let Self::Number(number) = self { Some(*number) } else { None }
     }
 
-    /// The property of an object.
+    /// The first property of an object with this name.
     pub fn get(&self, name: &str) -> Option<&Self> {
         let Self::Object(properties) = self else { return None };
         properties.iter().find(|(key, _)| key == name).map(|(_, value)| value)
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
             0x05 | 0x06 | 0x0D => Value::Null,
             0x07 => self.take::<2>().map(|_| Value::Null)?,
             0x08 => {
-                // The count is a hint; the end marker ends it (2.10).
+                // The count is a hint; the end marker ends the array (2.10).
                 self.take::<4>()?;
                 self.object(depth)?
             }
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes values. Strings longer than 65,535 bytes are cut; nothing here makes one.
+/// Writes values. Cuts strings longer than 65,535 bytes; this crate makes none.
 pub fn encode(values: &[Value]) -> Vec<u8> {
     let mut out = Vec::new();
     values.iter().for_each(|value| write(&mut out, value));

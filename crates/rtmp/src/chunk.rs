@@ -1,8 +1,8 @@
 //! The RTMP chunk stream, receiving side: bytes in, messages out (RTMP 1.0, section 5.3).
 //!
-//! Ours rather than `rml_rtmp`'s, whose reader keeps one message under assembly for the whole connection (so interleaved
-//! chunk streams corrupt one another), can be made to panic by a header that shortens a message under way, and adds the
-//! extended timestamp of type 1 and 2 headers twice over when it wraps. Every length here is bounded. Pure.
+//! We do not use `rml_rtmp`'s reader. It assembles only one message per connection, so interleaved chunk streams corrupt one another.
+//! A header that shortens an unfinished message makes it panic, and it adds the extended timestamp of type 1 and 2 headers twice when
+//! the timestamp wraps. Here every length is bounded. Pure.
 
 use std::collections::HashMap;
 
@@ -13,31 +13,31 @@ use crate::limits::{
     MESSAGE_BYTES_UNPUBLISHED_MAX,
 };
 
-/// Chunk size until the peer says otherwise (5.4.1).
+/// Chunk size in bytes until the peer announces another (5.4.1).
 const CHUNK_SIZE_INITIAL: u32 = 128;
-/// A chunk size beyond this is taken as this: no message is longer, so larger chunks mean nothing more (5.4.1).
+/// A larger chunk size counts as this one: no message is longer, so larger chunks make no difference (5.4.1).
 const CHUNK_SIZE_USED_MAX: u32 = 0x00FF_FFFF;
 /// Longest header: basic header, message header and extended timestamp (5.3.1).
 const HEADER_BYTES_MAX: usize = 3 + 11 + 4;
-/// A timestamp field of this value says that four more bytes follow (5.3.1.3).
+/// A timestamp field of this value announces four more bytes (5.3.1.3).
 const EXTENDED: u32 = 0x00FF_FFFF;
 
-/// Why the chunk stream cannot be read any further.
+/// Why the chunk stream cannot be read further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
-    /// A compressed header on a chunk stream that never had a whole one.
+    /// A chunk stream begins with a compressed header.
     #[error("chunk stream {0} starts with a compressed header")]
     NoHeader(u32),
-    /// A new message header before the message under way was complete.
+    /// A message header comes before the previous message is complete.
     #[error("chunk stream {0} starts a message within a message")]
     Overlap(u32),
-    /// Longer than [`MESSAGE_BYTES_MAX`], or than [`MESSAGE_BYTES_UNPUBLISHED_MAX`] where that holds.
+    /// A message is longer than [`MESSAGE_BYTES_MAX`], or, before a publisher is accepted, [`MESSAGE_BYTES_UNPUBLISHED_MAX`].
     #[error("message of {0} bytes is longer than {1} bytes")]
     MessageTooLong(u32, u32),
-    /// More than [`ASSEMBLY_BYTES_MAX`] in unfinished messages, or than [`ASSEMBLY_BYTES_UNPUBLISHED_MAX`] where that holds.
+    /// Unfinished messages exceed [`ASSEMBLY_BYTES_MAX`], or, before a publisher is accepted, [`ASSEMBLY_BYTES_UNPUBLISHED_MAX`].
     #[error("unfinished messages hold more than {0} bytes")]
     AssemblyTooLong(usize),
-    /// More than [`CHUNK_STREAMS_MAX`].
+    /// More than [`CHUNK_STREAMS_MAX`] chunk streams.
     #[error("more than {CHUNK_STREAMS_MAX} chunk streams")]
     TooManyStreams,
     /// Chunk size 0, or beyond [`CHUNK_BYTES_MAX`].
@@ -71,7 +71,7 @@ struct ChunkStream {
     assembly: Option<BytesMut>,
 }
 
-/// A chunk header as it stands on the wire.
+/// A chunk header as sent.
 #[derive(Debug, Clone, Copy)]
 struct Header {
     format: u8,
@@ -85,7 +85,7 @@ struct Header {
     bytes: usize,
 }
 
-/// Reads chunks. Set-chunk-size and abort are acted on here (5.4.1, 5.4.2) and not handed out.
+/// Reads chunks. Handles Set Chunk Size and Abort itself (5.4.1, 5.4.2) and does not return them.
 #[derive(Debug)]
 pub struct ChunkReader {
     buffer: BytesMut,
@@ -104,7 +104,7 @@ impl Default for ChunkReader {
 }
 
 impl ChunkReader {
-    /// Before the first byte.
+    /// A reader before its first byte.
     pub fn new() -> Self {
         Self {
             buffer: BytesMut::new(),
@@ -116,18 +116,18 @@ impl ChunkReader {
         }
     }
 
-    /// The publisher is accepted: messages may now be as long as [`MESSAGE_BYTES_MAX`].
+    /// Raises the limits once the publisher is accepted: messages may now be as long as [`MESSAGE_BYTES_MAX`].
     pub fn allow_media(&mut self) {
         self.assembly_bytes_max = ASSEMBLY_BYTES_MAX;
         self.message_bytes_max = MESSAGE_BYTES_MAX;
     }
 
-    /// Takes bytes off the network. The caller drains [`Self::next_message`] before it gives more.
+    /// Takes bytes from the network. The caller drains [`Self::next_message`] before it gives more.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole message, `None` when more bytes are needed. After an error the connection cannot be read any more.
+    /// The next whole message; `None` when more bytes are needed. After an error the connection cannot be read further.
     pub fn next_message(&mut self) -> Result<Option<Message>, ChunkError> {
         while let Some(step) = self.chunk()? {
             match step {
@@ -140,7 +140,7 @@ impl ChunkReader {
         Ok(None)
     }
 
-    /// Panics when what is held is more than may be, or is counted wrongly. Holds whenever [`Self::next_message`] found none.
+    /// Panics when buffers exceed their limits or are counted wrongly. Valid whenever [`Self::next_message`] has returned `None`.
     pub fn check_invariants(&self) {
         let assemblies = self.streams.values().filter_map(|stream| stream.assembly.as_ref());
         let held = assemblies.fold(0_usize, |sum, assembly| sum.saturating_add(assembly.len()));
@@ -152,9 +152,9 @@ impl ChunkReader {
         assert!(self.buffer.len() <= waiting_max, "{} bytes wait for the rest of a chunk", self.buffer.len());
     }
 
-    /// One piece of a chunk. `None`: more bytes needed; `Some(None)`: taken, no message complete yet.
+    /// Reads one chunk. `None`: more bytes needed; `Some(None)`: read, but no message is complete yet.
     ///
-    /// A chunk is consumed only when whole, so its payload waits in `buffer`: at most one message and one header.
+    /// It consumes only whole chunks, so `buffer` holds the payload until then: at most one message and one header.
     fn chunk(&mut self) -> Result<Option<Option<Message>>, ChunkError> {
         let Some(header) = parse_header(&self.buffer) else { return Ok(None) };
         let known = self.streams.get(&header.id);
@@ -189,8 +189,8 @@ impl ChunkReader {
 
     /// The time of this header (absolute or delta) and the length of header and extended timestamp. `None`: more bytes needed.
     ///
-    /// Some encoders leave the extended timestamp out of type 3 chunks (against 5.3.1.3): there it is taken only when it
-    /// repeats the one before.
+    /// Some encoders omit the extended timestamp in type 3 chunks (against 5.3.1.3). There it counts as present only when it repeats the
+    /// previous one.
     fn extended_time(&self, header: &Header, extended: bool) -> Option<(u32, usize)> {
         if !extended {
             return Some((header.time_field, header.bytes));
@@ -221,7 +221,7 @@ impl ChunkReader {
                     state.timestamp_ms = state.timestamp_ms.wrapping_add(time);
                     state.delta_ms = time;
                 }
-                // After a type 0 header its timestamp is the delta, as odd as that is (5.3.1.2.4); ffmpeg sends it so.
+                // After a type 0 header its timestamp is the delta (5.3.1.2.4), odd as that is; ffmpeg sends it so.
                 _ => state.timestamp_ms = state.timestamp_ms.wrapping_add(state.delta_ms),
             }
             if header.format < 3 {
@@ -241,7 +241,7 @@ impl ChunkReader {
                 assembly
             }
             None if taken >= whole => payload,
-            // A copy: some bytes that wait would keep all that was read with them.
+            // A copy: a slice of a few bytes would keep the whole buffer alive.
             None => BytesMut::from(&payload[..]),
         };
         if assembly.len() >= whole {
@@ -274,7 +274,7 @@ impl ChunkReader {
     }
 }
 
-/// Reads basic and message header (5.3.1.1, 5.3.1.2). `None` when more bytes are needed.
+/// Reads the basic and the message header (5.3.1.1, 5.3.1.2). `None` when more bytes are needed.
 fn parse_header(buffer: &[u8]) -> Option<Header> {
     let first = *buffer.first()?;
     let (id, basic) = match first & 0x3F {
@@ -437,7 +437,7 @@ mod tests {
             if publishing {
                 reader.allow_media();
             }
-            // Three messages, each half the limit and one byte, of which all but one come.
+            // Messages of half the limit; of each, all but the last byte arrive.
             let half = u32::try_from(max / 2).unwrap();
             let size = |bytes: u32| [header0(2, 0, 4, 1), bytes.to_be_bytes().to_vec()].concat();
             let part = |id| [header0(id, 0, half, 9), vec![1; max / 2 - 1]].concat();

@@ -1,13 +1,13 @@
 //! Bodies of RTMP's audio and video messages: FLV tags (Video File Format 10.1, E.4.2 and E.4.3) and the FourCC form of
-//! Enhanced RTMP (v2, "Enhanced Video" and "Enhanced Audio"), of which `avc1`, `hvc1`, `av01`, `mp4a` and `.mp3` are taken. What else there
-//! is, several tracks and Opus with it, is refused by name, and never taken for something else. Pure.
+//! Enhanced RTMP (v2, "Enhanced Video" and "Enhanced Audio") with `avc1`, `hvc1`, `av01`, `mp4a` and `.mp3`. Everything else, such as
+//! several tracks or Opus, is refused with an error that names it, and never taken for something else. Pure.
 
 use bytes::Bytes;
 
-/// Packet type of both kinds: what modifies the packet comes first.
+/// Packet type ModEx of both kinds: modifiers precede the packet.
 const MOD_EX: u8 = 7;
 
-/// How a picture is coded.
+/// Codec of a video message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VideoCodec {
     /// H.264.
@@ -18,7 +18,7 @@ pub enum VideoCodec {
     Av1,
 }
 
-/// What an audio or video message says.
+/// Content of an audio or video message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// Decoder configuration record of the codec: `avcC`, `hvcC` or `av1C`.
@@ -27,9 +27,9 @@ pub enum Body {
     Video {
         /// Codec.
         codec: VideoCodec,
-        /// Presentation time less decode time, in milliseconds, -2^23 to 2^23-1.
+        /// Presentation minus decode time, in milliseconds, -2^23 to 2^23-1.
         composition_ms: i32,
-        /// What the encoder says; the truth is in the data.
+        /// The encoder's claim that this is a keyframe; only the data is reliable.
         key: bool,
         /// NAL units or OBUs.
         data: Bytes,
@@ -44,10 +44,10 @@ pub enum Body {
     Nothing,
 }
 
-/// Why a message was not taken.
+/// Why a message was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FlvError {
-    /// A codec that is not supported: the publisher has to change its settings.
+    /// The codec is not supported: the publisher has to change its settings.
     #[error("{kind} codec {codec} is not supported: send {}", if *.kind == "video" { "H.264 (AVC), HEVC or AV1" } else { "AAC" })]
     Codec {
         /// `video` or `audio`.
@@ -55,13 +55,13 @@ pub enum FlvError {
         /// Its name.
         codec: String,
     },
-    /// Packets of several tracks, or with one that has a number: the publisher has to send the plain form.
+    /// Multitrack packets, with several tracks or one numbered track: the publisher has to send the plain form.
     #[error("multitrack {0} is not supported: send one track")]
     Multitrack(&'static str),
-    /// Packets with an extension before what they carry (ModEx).
+    /// Packets with extensions before their content (ModEx).
     #[error("{0} with ModEx extensions is not supported: send it without")]
     ModEx(&'static str),
-    /// Ends within a header.
+    /// The body ends within a header.
     #[error("{0} tag is cut off")]
     Truncated(&'static str),
 }
@@ -78,7 +78,7 @@ pub fn video(body: &Bytes) -> Result<Body, FlvError> {
     }
     let codec = match codec {
         7 => VideoCodec::Avc,
-        // Of nobody's specification, and sent by encoders that are older than the FourCC.
+        // In no specification, but encoders older than the FourCC send it.
         12 => VideoCodec::Hevc,
         other => return Err(FlvError::Codec { kind: "video", codec: video_codec_name(other) }),
     };
@@ -102,7 +102,7 @@ fn enhanced_video(first: u8, body: &Bytes) -> Result<Body, FlvError> {
     const COMMAND_FRAME: u8 = 5;
     let refused = |codec: String| Err(FlvError::Codec { kind: "video", codec });
     let (frame, packet) = ((first >> 4) & 0x07, first & 0x0F);
-    // These have their own bytes where the FourCC would stand.
+    // These packets have other bytes in the place of the FourCC.
     match packet {
         ..MULTITRACK => {}
         MULTITRACK => return Err(FlvError::Multitrack("video")),
@@ -122,7 +122,7 @@ fn enhanced_video(first: u8, body: &Bytes) -> Result<Body, FlvError> {
     };
     match packet {
         SEQUENCE_START => Ok(Body::VideoConfig(codec, body.slice(5..))),
-        // AV1 has no composition time: its frames are stamped with when they are shown.
+        // AV1 has no composition time: its timestamps are presentation times.
         CODED_FRAMES if codec != VideoCodec::Av1 => {
             let cts = body.get(5..).and_then(|rest| rest.first_chunk::<3>()).ok_or(FlvError::Truncated("video"))?;
             Ok(access_unit(codec, frame, *cts, body.slice(8..)))
@@ -137,7 +137,7 @@ fn access_unit(codec: VideoCodec, frame: u8, [a, b, c]: [u8; 3], data: Bytes) ->
     if data.is_empty() {
         return Body::Nothing;
     }
-    // The sign of the 24-bit number is that of the 32-bit one whose lowest byte is dropped.
+    // Shifting an i32 right by 8 bits extends the sign of the 24-bit number.
     let composition_ms = i32::from_be_bytes([a, b, c, 0]) >> 8;
     Body::Video { codec, composition_ms, key: frame == 1, data }
 }

@@ -1,9 +1,9 @@
-//! The handshake, the server's side (5.2): simple, as the specification has it, and with digests, as Flash Player 9 and whoever
-//! imitates it expect. Pure: its random numbers are given.
+//! The handshake, the server's side (5.2): the simple form of the specification, and the form with digests that Flash Player 9 and
+//! its imitators expect. Pure: the caller supplies the random numbers.
 //!
-//! The form with digests is in no specification of Adobe's. C1 holds an HMAC-SHA256 of the rest of itself, at one of two places
-//! that other bytes of it tell. Who sends such a C1 wants one in S1 too, and an S2 that proves that its own was read. It keeps
-//! nobody out: its keys are in every client.
+//! No specification of Adobe's describes the form with digests. C1 holds an HMAC-SHA256 of its other bytes, at a position that some of
+//! them give, in one of two layouts. A client that sends such a C1 expects a digest in S1 too, and an S2 that proves that the server
+//! read the client's digest. The digests authenticate nobody: their keys are in every client.
 
 use sha2::{Digest as _, Sha256};
 
@@ -15,47 +15,47 @@ const PACKET_BYTES: usize = 1536;
 const HEAD_BYTES: usize = 8;
 /// Bytes of an HMAC-SHA256.
 const DIGEST_BYTES: usize = 32;
-/// Where the four bytes are that tell where the digest is, counted from [`HEAD_BYTES`] on: two forms are in use.
+/// Offsets, from [`HEAD_BYTES`] on, of the four bytes that give the position of the digest: two layouts are in use.
 const FORMS: [usize; 2] = [0, 764];
-/// The digest is somewhere in this many bytes after those four.
+/// The digest begins at one of this many offsets after those four bytes.
 const DIGEST_SPREAD: usize = 728;
-/// What S1 says it is when it has a digest; clients look for one only when this is not 0.
+/// Version field of an S1 with a digest; clients look for a digest only when this is not 0.
 const SERVER_VERSION: [u8; 4] = [3, 5, 7, 7];
 const CLIENT_NAME: &[u8] = b"Genuine Adobe Flash Player 001";
 const SERVER_NAME: &[u8] = b"Genuine Adobe Flash Media Server 001";
-/// Follows the name in the key of S2's digest.
+/// The bytes after the server's name in the key of S2's digest.
 const KEY_TAIL: [u8; 32] = [
     0xF0, 0xEE, 0xC2, 0x4A, 0x80, 0x68, 0xBE, 0xE8, 0x2E, 0x00, 0xD0, 0xD1, 0x02, 0x9E, 0x7E, 0x57, 0x6E, 0xEC, 0x5D,
     0x2D, 0x29, 0x80, 0x6F, 0xAB, 0x93, 0xB8, 0xE6, 0x36, 0xCF, 0xEB, 0x31, 0xAE,
 ];
 
-/// How many random bytes a handshake needs.
+/// Number of random bytes that a handshake needs.
 pub const RANDOM_BYTES: usize = PACKET_BYTES - HEAD_BYTES;
 
 /// Why the peer does not speak RTMP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
-    /// The encrypted form of Flash Player.
+    /// The peer speaks the encrypted form of Flash Player.
     #[error("encrypted RTMP (RTMPE) is not spoken here: use rtmp:// or rtmps://")]
     Encrypted,
-    /// A TLS record, on a port without TLS.
+    /// The peer sent a TLS record to a port without TLS.
     #[error("this is TLS, on the port for rtmp://: rtmps:// has a port of its own")]
     Tls,
-    /// Something else.
+    /// The peer speaks another protocol.
     #[error("the first byte is {0:#04x}, where RTMP has 3")]
     Version(u8),
 }
 
-/// What is to be done after some bytes.
+/// What the caller has to do after some input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// To be written now; may be empty.
+    /// Bytes to write now; may be empty.
     pub answer: Vec<u8>,
-    /// Once the handshake is over: what came after it.
+    /// `Some` once the handshake is complete: the bytes after it.
     pub rest: Option<Vec<u8>>,
 }
 
-/// What is waited for.
+/// The packet that the server waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     C0,
@@ -63,7 +63,7 @@ enum Stage {
     C2,
 }
 
-/// A handshake under way. Holds at most one packet besides what it is given at once.
+/// A handshake in progress. It buffers at most one packet besides one input.
 pub struct Handshake {
     random: Box<[u8; RANDOM_BYTES]>,
     buffer: Vec<u8>,
@@ -77,16 +77,16 @@ impl std::fmt::Debug for Handshake {
 }
 
 impl Handshake {
-    /// Before the first byte. The random bytes are sent as they are.
+    /// A handshake before its first byte. It sends the random bytes as they are, apart from a digest.
     pub fn new(random: Box<[u8; RANDOM_BYTES]>) -> Self {
         Self { random, buffer: Vec::new(), stage: Stage::C0 }
     }
 
-    /// Takes bytes off the network. Nothing is answered before C1 is whole (5.2.1 allows it), so that a peer gets no more than
-    /// it gives. C2 is not compared with anything: clients that get it wrong publish all the same.
+    /// Takes bytes from the network. The server answers nothing before C1 is complete (5.2.1 allows it), so that a peer cannot make it send
+    /// much for little. It does not check C2: clients that get it wrong publish all the same.
     ///
     /// # Errors
-    /// When the peer speaks something else; the connection is of no use then.
+    /// When the peer speaks another protocol; the connection is then useless.
     pub fn input(&mut self, bytes: &[u8]) -> Result<Progress, HandshakeError> {
         self.buffer.extend_from_slice(bytes);
         let mut answer = Vec::new();
@@ -111,7 +111,7 @@ impl Handshake {
         Ok(Progress { answer, rest: None })
     }
 
-    /// Whether a byte came yet.
+    /// Whether the client has sent its first byte.
     pub fn is_begun(&self) -> bool {
         self.stage != Stage::C0
     }
@@ -148,7 +148,7 @@ fn check_version([version]: [u8; 1]) -> Result<(), HandshakeError> {
     }
 }
 
-/// A packet in three: before its digest, the digest, and after it.
+/// Splits a packet into the bytes before its digest, the digest, and the bytes after it.
 fn parts(packet: &[u8], form: usize) -> Option<(&[u8], &[u8; DIGEST_BYTES], &[u8])> {
     let pointer = HEAD_BYTES.checked_add(form)?;
     let sum = packet.get(pointer..)?.first_chunk::<4>()?.iter().fold(0_usize, |sum, byte| sum + usize::from(*byte));
@@ -157,7 +157,7 @@ fn parts(packet: &[u8], form: usize) -> Option<(&[u8], &[u8; DIGEST_BYTES], &[u8
     Some((before, digest, after))
 }
 
-/// The digest of a packet, when it has one of this form.
+/// The digest of a packet; `None` when it has no valid one in this form.
 fn digest_of(packet: &[u8], form: usize, name: &[u8]) -> Option<[u8; DIGEST_BYTES]> {
     let (before, digest, after) = parts(packet, form)?;
     (hmac(name, &[before, after]) == *digest).then_some(*digest)
@@ -195,7 +195,7 @@ mod tests {
         Handshake::new(random)
     }
 
-    /// Gives all bytes in pieces; what was answered, and what was left.
+    /// Gives all bytes in pieces; returns the answers, and the bytes left over.
     fn run(bytes: &[u8], step: usize) -> (Vec<u8>, Option<Vec<u8>>) {
         let (mut server, mut answers) = (server(), Vec::new());
         for (index, piece) in bytes.chunks(step).enumerate() {

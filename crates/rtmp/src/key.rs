@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A stream key: who has it may publish. It is shown by no `Debug`, cannot be compared or copied, and is wiped when dropped.
+/// A stream key: whoever has it may publish. `Debug` hides it, it cannot be compared or copied, and dropping wipes it.
 pub struct StreamKey(Zeroizing<String>);
 
 impl StreamKey {
@@ -12,7 +12,7 @@ impl StreamKey {
         Self(Zeroizing::new(key))
     }
 
-    /// The key itself, for whoever makes a digest of it.
+    /// The key itself, for a caller that makes a digest of it.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,7 +1,7 @@
 //! RTMP (Adobe's Real Time Messaging Protocol 1.0), the server's side for publishers: bytes in, events and answers out.
 //!
-//! Owns everything about the protocol that needs no socket. Deliberately knows no clock and no stream: who may publish, how long
-//! a peer may take, and what becomes of the media is the caller's. Pure.
+//! Owns everything about the protocol that needs no socket. Deliberately knows no clock and no stream: the caller decides who may
+//! publish and how long a peer may take, and handles the media. Pure.
 
 pub mod amf;
 pub mod chunk;

@@ -1,8 +1,7 @@
 //! The server's side of RTMP after the handshake: chunks in, events and bytes out (RTMP 1.0, sections 5.4 and 7). Pure.
 //!
-//! Ours rather than `rml_rtmp`'s server session, which panics on commands with fewer than three values and on a
-//! `@setDataFrame` without arguments, and reports refusals as a reply to the wrong transaction, which OBS reads as "connection
-//! lost" and tries again for ever.
+//! We do not use `rml_rtmp`'s server session. It panics on commands with fewer than three values and on a `@setDataFrame` without
+//! arguments. It also reports refusals as a reply to the wrong transaction; OBS reads that as "connection lost" and retries for ever.
 
 use bytes::Bytes;
 
@@ -14,28 +13,28 @@ use crate::writer::ChunkWriter;
 
 /// Our chunk size, in bytes: larger than all we send.
 const CHUNK_BYTES_OUT: u16 = 4096;
-/// What the peer may send before it wants an acknowledgement, in bytes (5.4.4).
+/// Acknowledgement window that the server announces, in bytes (5.4.4).
 const WINDOW_BYTES: u32 = 2_500_000;
 
 /// Why a connection cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// Chunk stream.
+    /// The chunk stream cannot be read.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
     /// A command does not parse, or metadata nests too deep.
     #[error("command: {0}")]
     Amf(#[from] AmfError),
-    /// More than [`MESSAGE_STREAMS_MAX`].
+    /// More than [`MESSAGE_STREAMS_MAX`] message streams.
     #[error("more than {MESSAGE_STREAMS_MAX} message streams")]
     TooManyStreams,
-    /// A command without name and transaction, or one that comes before `connect`.
+    /// A command before `connect`, or a second `connect`.
     #[error("command {0:?} is not valid here")]
     Command(String),
 }
 
 impl ProtocolError {
-    /// Which limit was exceeded, for counting: `None` for what is no RTMP in the first place.
+    /// Name of the exceeded limit, for metrics; `None` when the bytes are not valid RTMP.
     pub fn limit(&self) -> Option<&'static str> {
         match self {
             Self::Chunk(ChunkError::MessageTooLong(..)) => Some("message_bytes"),
@@ -52,7 +51,7 @@ impl ProtocolError {
     }
 }
 
-/// What the peer did.
+/// An action of the peer.
 #[derive(Debug)]
 pub enum Event {
     /// `connect` to an application; answer with [`Protocol::accept_connect`].
@@ -67,9 +66,9 @@ pub enum Event {
     },
     /// `play`: not served here; answer with [`Protocol::reject_play`].
     Play,
-    /// Stops publishing, and may start again.
+    /// The peer stops publishing, and may start again.
     Unpublish,
-    /// Metadata: what the encoder says of itself. Shown, never relied on.
+    /// Metadata: the encoder's description of itself. For display only; no decision depends on it.
     Metadata(Value),
     /// Body of a video message.
     Video {
@@ -87,7 +86,7 @@ pub enum Event {
     },
 }
 
-/// One connection.
+/// The protocol state of one connection.
 #[derive(Debug)]
 pub struct Protocol {
     reader: ChunkReader,
@@ -110,7 +109,7 @@ impl Default for Protocol {
 }
 
 impl Protocol {
-    /// Before the first byte after the handshake.
+    /// The state before the first byte after the handshake.
     pub fn new() -> Self {
         Self {
             reader: ChunkReader::new(),
@@ -127,7 +126,7 @@ impl Protocol {
         }
     }
 
-    /// Takes bytes off the network. The caller drains [`Self::next_event`] before it gives more.
+    /// Takes bytes from the network. The caller drains [`Self::next_event`] before it gives more.
     pub fn input(&mut self, bytes: &[u8]) {
         self.reader.push(bytes);
         self.received = self.received.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
@@ -139,7 +138,8 @@ impl Protocol {
         }
     }
 
-    /// What the bytes mean, one thing at a time, so that what comes after a `publish` finds it answered. `None`: more bytes needed.
+    /// The next event; `None` when more bytes are needed. One event at a time, so that the caller answers `publish` before later bytes are
+    /// interpreted.
     pub fn next_event(&mut self) -> Result<Option<Event>, ProtocolError> {
         while let Some(message) = self.reader.next_message()? {
             if let Some(event) = self.message(message)? {
@@ -149,12 +149,12 @@ impl Protocol {
         Ok(None)
     }
 
-    /// What is to be written to the network now.
+    /// Takes the bytes to write to the network now.
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
 
-    /// Panics when what is held is more than may be, or is counted wrongly.
+    /// Panics when buffers exceed their limits, are counted wrongly, or the state contradicts itself.
     pub fn check_invariants(&self) {
         self.reader.check_invariants();
         assert!(self.streams <= MESSAGE_STREAMS_MAX.saturating_add(1), "{} message streams", self.streams);
@@ -177,7 +177,7 @@ impl Protocol {
                 return Ok(Some(Event::Video { stamp_ms, body: data }));
             }
             15 | 18 => return self.data(&data),
-            // "AMF 3" commands of real encoders are a zero byte and AMF 0.
+            // Real encoders send "AMF 3" commands as a zero byte and AMF 0.
             17 => return self.command(stream, data.strip_prefix(&[0]).unwrap_or(&data)),
             20 => return self.command(stream, &data),
             _ => {}
@@ -185,7 +185,7 @@ impl Protocol {
         Ok(None)
     }
 
-    /// Metadata that does not parse, or is longer than any encoder's, is not worth a connection; an attack by it is.
+    /// Reads metadata. Drops what does not parse or is longer than any encoder's; errors only when it nests too deep, which is an attack.
     fn data(&self, data: &[u8]) -> Result<Option<Event>, ProtocolError> {
         if !self.publishing {
             return Ok(None);
@@ -283,7 +283,7 @@ impl Protocol {
     }
 
     /// Refuses `publish`, or ends it; the caller closes the connection. OBS takes `NetStream.Publish.BadName` for "wrong or used
-    /// stream key" and does not try again; any other code it takes for trouble on the way.
+    /// stream key" and does not retry; it takes any other code for trouble on the network.
     pub fn reject_publish(&mut self, code: &str, description: &str) {
         self.publishing = false;
         self.status_command("onStatus", self.publish_stream, "error", code, description);
@@ -319,7 +319,7 @@ fn status(level: &str, code: &str, description: &str) -> Vec<(String, Value)> {
         .into()
 }
 
-/// A name without query, slashes at its ends, and anything beyond [`NAME_BYTES_MAX`].
+/// A name without its query and without slashes at its ends; empty when longer than [`NAME_BYTES_MAX`].
 fn plain_name(text: &str) -> String {
     let name = text.split('?').next().unwrap_or_default().trim_matches('/');
     if name.len() > NAME_BYTES_MAX { String::new() } else { name.to_owned() }
@@ -339,7 +339,7 @@ mod tests {
     const OBS: &[u8] = include_bytes!("../testdata/obs-29-x264-bframes.rtmp");
     /// C0, C1 and C2 (5.2).
     const HANDSHAKE_BYTES: usize = 1 + 1536 + 1536;
-    /// What a session consisted of.
+    /// The events of a session, counted.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Seen {
         app: String,
@@ -375,7 +375,7 @@ mod tests {
         Ok(seen)
     }
 
-    /// A message of another implementation, in chunks of 128 bytes.
+    /// A message written by another implementation, in chunks of 128 bytes.
     fn message(type_id: u8, message_stream_id: u32, data: Vec<u8>) -> Vec<u8> {
         let payload =
             MessagePayload { timestamp: RtmpTimestamp::new(0), type_id, message_stream_id, data: data.into() };
@@ -402,7 +402,7 @@ mod tests {
         protocol
     }
 
-    /// Objects in one another, `depth` of them.
+    /// `depth` objects, each in the next.
     fn nested(depth: usize) -> Value {
         (0..depth).fold(Value::Null, |inner, _| Value::Object(vec![("a".to_owned(), inner)]))
     }

@@ -1,12 +1,12 @@
-//! The RTMP chunk stream, sending side: what a server says to a publisher, as chunks (RTMP 1.0, section 5.3). Pure.
+//! The RTMP chunk stream, sending side: a server's messages to a publisher, as chunks (RTMP 1.0, section 5.3). Pure.
 //!
-//! Ours rather than `rml_rtmp`'s, which writes nothing at all for an empty message, begins later chunks of a message with a whole
-//! header when it is asked not to compress, and keeps headers to compress against: for some dozen short answers a connection
-//! there is nothing to gain.
+//! We do not use `rml_rtmp`'s writer. It writes nothing at all for an empty message, and without compression it begins later chunks of
+//! a message with a whole header. It also keeps headers to compress against, which gains nothing for a dozen short answers per
+//! connection.
 
-/// Chunk size until the peer is told otherwise (5.4.1).
+/// Chunk size in bytes until we announce another (5.4.1).
 const CHUNK_BYTES_INITIAL: usize = 128;
-/// Longest message that a header can tell of (5.3.1.2).
+/// Longest message, in bytes, that a header can describe (5.3.1.2).
 const MESSAGE_BYTES_MAX: usize = 0x00FF_FFFF;
 
 /// Writes messages as chunks.
@@ -20,18 +20,18 @@ impl ChunkWriter {
         Self { chunk_bytes: CHUNK_BYTES_INITIAL }
     }
 
-    /// Says, and uses, another chunk size: 1 to 65,535 bytes.
+    /// Announces another chunk size, 1 to 65,535 bytes, and uses it from then on.
     pub(crate) fn set_chunk_bytes(&mut self, out: &mut Vec<u8>, bytes: u16) {
         self.message(out, 1, 0, &u32::from(bytes).to_be_bytes());
         self.chunk_bytes = usize::from(bytes.max(1));
     }
 
-    /// One message at time 0: the first chunk with a whole header (type 0), the others with none (type 3). Beyond 16 MiB it
-    /// is cut; nothing here makes one.
+    /// Writes one message at time 0: the first chunk with a whole header (type 0), the others with none (type 3). Cuts a message longer
+    /// than 16 MiB; this crate makes none.
     pub(crate) fn message(&self, out: &mut Vec<u8>, kind: u8, stream: u32, data: &[u8]) {
         let data = data.get(..MESSAGE_BYTES_MAX).unwrap_or(data);
         let [_, length @ ..] = u32::try_from(data.len()).unwrap_or_default().to_be_bytes();
-        // What belongs to the connection has a chunk stream of its own (5.4); commands go by another.
+        // Messages about the connection have a chunk stream of their own (5.4); commands use another.
         let id = if kind <= 6 { 2 } else { 3 };
         out.extend_from_slice(&[id, 0, 0, 0]);
         out.extend_from_slice(&length);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     proptest! {
-        /// Another implementation reads what was written.
+        /// Another implementation reads the written messages.
         #[test]
         fn messages_are_read_back(
             lengths in proptest::collection::vec((1..6_000_usize, prop_oneof![Just(4_u8), Just(5), Just(20)]), 1..8),

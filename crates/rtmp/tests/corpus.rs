@@ -1,4 +1,4 @@
-//! What fuzzing started from and what it found, again: `make fuzz` goes on from here. What a file is, `support::targets` says.
+//! Replays the fuzzing corpus: its seeds and findings, from which `make fuzz` continues. `support::targets` defines the files.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -6,7 +6,7 @@ mod support;
 
 use std::path::PathBuf;
 
-/// What all files together may have, in bytes.
+/// Largest sum of all files, in bytes.
 const CORPUS_BYTES_MAX: usize = 200 * 1024;
 
 /// The files of a target's corpus, in order of their names.
@@ -17,7 +17,7 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     files.into_iter().map(|file| (file.clone(), std::fs::read(file).unwrap())).collect()
 }
 
-/// Runs a target on every file of its corpus; says which one it fails on.
+/// Runs a target on every file of its corpus; names the file on which it fails.
 fn replay(target: &str, run: fn(&[u8])) {
     let files = corpus(target);
     for client in ["obs", "ffmpeg", "rtmp2sink", "rtmpsink"] {

@@ -1,4 +1,4 @@
-//! What a seal says. Pure data; its one encoding is in `encoding`, its rules are in `chain`.
+//! The content of a seal. Pure data: `encoding` has its encoding, `content` and `head` have its rules.
 
 use media::{
     ClusterId, Digest, DiscontinuitySequence, Epoch, LogSequence, MediaSequence, RenditionId, SessionId, Slot,
@@ -7,36 +7,35 @@ use media::{
 
 /// The signed statement of one entry of a stream's seal log.
 ///
-/// A seal is one *row*: it advances every rendition of the stream by the same step, so all renditions of a stream have
-/// the same media sequence numbers and part indices, and any two nodes at the same place in the log say the same thing.
+/// A seal is one *row*: it advances every rendition of the stream by the same step. So all renditions of a stream have the same
+/// media sequence numbers and part indices, and any two nodes at the same place in the log serve the same playlists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealBody {
     /// Cluster the seal is valid in.
     pub cluster: ClusterId,
-    /// Stream whose log this extends.
+    /// Stream whose log the seal extends.
     pub stream: StreamId,
-    /// Session that made it.
+    /// Session that sealed it.
     pub session: SessionId,
     /// Epoch of that session.
     pub epoch: Epoch,
-    /// Place in the log, from 0, going on across epochs.
+    /// Place in the log, from 0; it continues across epochs.
     pub sequence: LogSequence,
-    /// [`crate::Sealed::digest`] of the seal at `sequence - 1`; [`Digest::NONE`] at 0. For the first seal of an epoch: of the
-    /// newest seal of an earlier epoch that it builds on. Whatever came after that one is void.
+    /// [`crate::Sealed::digest`] of the seal at `sequence - 1`; [`Digest::NONE`] at 0. The first seal of an epoch names the seal of an
+    /// earlier epoch that it builds on; seals after that one are void.
     pub previous: Digest,
     /// When the ingest signed it.
     pub issued_at: UnixMillis,
     /// Wall clock of presentation time zero. Constant within an epoch.
     pub origin: UnixMillis,
-    /// Where the log stands after this seal: the media sequence number of the segment that the next part opens or
-    /// continues. It never goes back, not even across epochs.
+    /// Media sequence number of the segment that the next part opens or continues. It never goes back, not even across epochs.
     pub next_msn: MediaSequence,
     /// Discontinuity sequence number of the segments of this epoch.
     pub discontinuity: DiscontinuitySequence,
     /// What this seal does.
     pub kind: SealKind,
-    /// All renditions of the epoch, with their init segments: stated in the first seal of an epoch and again in every seal
-    /// that completes a segment, so that a late joiner finds one within a segment. Otherwise empty. Sorted by name.
+    /// Checkpoint: all renditions of the epoch with their init segments, sorted by name. The first seal of an epoch states it, and every
+    /// seal that completes a segment, so that a late joiner finds one within a segment. Empty in other seals.
     pub checkpoint: Vec<Rendition>,
     /// The media objects that became ready, sorted by rendition, then slot; no slot twice.
     pub objects: Vec<Object>,
@@ -47,12 +46,11 @@ pub struct SealBody {
 pub enum SealKind {
     /// Adds media.
     Media,
-    /// Ends the session and, unless another session builds on it, the stream: playlists get EXT-X-ENDLIST. Its objects, if
-    /// any, are the last ones.
+    /// Ends the session and, unless another session builds on it, the stream: playlists get EXT-X-ENDLIST. Its objects are the last ones.
     End,
 }
 
-/// A rendition, as stated by a checkpoint.
+/// A rendition, as a checkpoint states it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendition {
     /// Codec, format and measured bandwidth.
@@ -68,18 +66,18 @@ pub struct Rendition {
 pub struct Object {
     /// Rendition.
     pub rendition: RenditionId,
-    /// Init segment, part, segment or image, and its place. A segment is exactly its parts' bytes, so its bytes are not sent again.
+    /// Kind (init segment, part, segment or image) and place. A segment is exactly its parts' bytes, so nobody sends its bytes again.
     pub slot: Slot,
-    /// Presentation time of the row's start: the same instant in all renditions; of an image, that of its segment. Zero for init
-    /// segments.
+    /// Presentation time of the row's start, the same instant in all renditions; for a segment or its image, the segment's start. Zero for
+    /// init segments.
     pub start: Timestamp,
-    /// Decode time of the first sample (the `tfdt`), in the rendition's timescale; of an image, that of its segment. Zero for init segments.
+    /// Decode time of the first sample (the `tfdt`), in the rendition's timescale; for an image, its segment's. Zero for init segments.
     pub decode_time: Timestamp,
     /// Sum of sample durations, in the rendition's timescale; positive, except for init segments and images.
     pub duration: Timestamp,
-    /// Starts with a sample that needs none before it (EXT-X-PART INDEPENDENT=YES). Always true for audio.
+    /// The object starts with a sync sample (EXT-X-PART INDEPENDENT=YES). Always true for audio.
     pub independent: bool,
-    /// There are no bytes (EXT-X-GAP): `length` is 0 and `digest` is [`Digest::NONE`].
+    /// The object has no bytes (EXT-X-GAP): `length` is 0 and `digest` is [`Digest::NONE`].
     pub gap: bool,
     /// Length in bytes.
     pub length: u64,
@@ -87,7 +85,7 @@ pub struct Object {
     pub digest: Digest,
     /// Digest of the init segment that it needs; its own for an init segment, [`Digest::NONE`] for an image.
     pub init: Digest,
-    /// Bytes from the start of a part through the end of its first sample, which is a sync sample: what an I-frame playlist gives
-    /// a range of (EXT-X-I-FRAMES-ONLY). Only on independent parts of pictures, and not on gaps.
+    /// Bytes from the start of a part to the end of its first sample, which is a sync sample: the byte range in an I-frame playlist
+    /// (EXT-X-I-FRAMES-ONLY). Only on independent video parts that are not gaps.
     pub sync_length: Option<u64>,
 }

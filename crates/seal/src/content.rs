@@ -1,6 +1,6 @@
-//! Whether what a seal says can be at all: checked on its own, without the log before it. Pure.
+//! Checks the content of one seal on its own, without the log before it. Pure.
 //!
-//! What follows from the seal before (places, epochs, times that go on) is [`crate::Head::admits`].
+//! [`crate::Head::admits`] checks what depends on the previous seal: places, epochs, and times that continue.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::limits::{
 };
 use crate::{Object, Refusal, Rendition, SealBody, SealKind};
 
-/// Where a row stands.
+/// The place of a row in the log's timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) msn: MediaSequence,
     pub(crate) part: PartIndex,
     /// Presentation time of the start of the row.
     pub(crate) start: Timestamp,
-    /// The segment ends with it.
+    /// The row ends its segment.
     pub(crate) completes: bool,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn row(body: &SealBody) -> Option<Row> {
     })
 }
 
-/// Whether the seal opens an epoch: it alone lists init segments.
+/// Whether the seal opens an epoch: only such seals list init segments.
 pub(crate) fn opens_epoch(body: &SealBody) -> bool {
     body.objects.iter().any(|object| object.slot == Slot::Init)
 }
@@ -53,7 +53,7 @@ fn ensure(holds: bool, why: &str) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(Refusal::implausible(why)) }
 }
 
-/// Checks everything that needs no clock. Refuses as malformed what is not sorted or not unique, else as implausible.
+/// Checks everything that needs no clock. Refuses lists that are unsorted or have repeats as malformed, all else as implausible.
 pub(crate) fn check(body: &SealBody) -> Result<(), Refusal> {
     counters(body)?;
     checkpoint(body)?;
@@ -64,7 +64,7 @@ pub(crate) fn check(body: &SealBody) -> Result<(), Refusal> {
             shape(&groups, row)?;
             ensure(row.part.0 < PARTS_MAX, "part index over the limit")?;
             let next = if row.completes || body.kind == SealKind::End { row.msn.next() } else { row.msn };
-            ensure(body.next_msn == next, "next_msn is not what its own row leads to")?;
+            ensure(body.next_msn == next, "next_msn does not follow from its own row")?;
         }
         None => {
             ensure(body.objects.is_empty(), "init segments or segments without parts")?;
@@ -88,7 +88,7 @@ fn counters(body: &SealBody) -> Result<(), Refusal> {
     let all = [epoch.0, sequence.0, next_msn.0, discontinuity.0];
     ensure(all.iter().all(|counter| *counter <= COUNTER_MAX), "a counter over 2^53 - 1")?;
     ensure((body.previous == Digest::NONE) == (sequence.0 == 0), "only the first seal of a log has none before it")?;
-    // A seal ends at most one segment, and leaves at most one that was open behind.
+    // A seal ends at most one segment, and abandons at most one open segment.
     ensure(next_msn.0 <= sequence.next().0.saturating_mul(2), "more segments than seals can have ended")?;
     ensure(discontinuity.0 <= sequence.0, "more discontinuities than seals")
 }
@@ -107,7 +107,7 @@ fn checkpoint(body: &SealBody) -> Result<(), Refusal> {
 }
 
 fn track(track: &Track) -> Result<(), Refusal> {
-    // It is written into a quoted attribute of a playlist (RFC 6381; RFC 8216bis, 4.4.6.2).
+    // The codec string goes into a quoted attribute of a playlist (RFC 6381; RFC 8216bis, 4.4.6.2).
     let codec_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     let codec = &track.codec;
     ensure(!codec.is_empty() && codec.len() <= CODEC_BYTES_MAX && codec.bytes().all(codec_ok), "not a codec string")?;
@@ -116,17 +116,17 @@ fn track(track: &Track) -> Result<(), Refusal> {
     match track.format {
         Format::Video { width, height, frame_rate_millihertz } => {
             let side = 1..=PICTURE_SIDE_MAX;
-            ensure(side.contains(&width) && side.contains(&height), "picture size that cannot be")?;
+            ensure(side.contains(&width) && side.contains(&height), "picture size out of range")?;
             ensure(frame_rate_millihertz <= 1_000_000, "more than 1000 frames a second")
         }
         Format::Audio { sample_rate_hz, channels } => {
-            ensure((1..=SAMPLE_RATE_HZ_MAX).contains(&sample_rate_hz), "sample rate that cannot be")?;
+            ensure((1..=SAMPLE_RATE_HZ_MAX).contains(&sample_rate_hz), "sample rate out of range")?;
             ensure((1..=8).contains(&channels), "0 or more than 8 channels")
         }
     }
 }
 
-/// The objects by rendition. Refuses what is not sorted, and slots that are stated twice.
+/// The objects by rendition. Refuses unsorted objects, and slots that occur twice.
 fn groups(body: &SealBody) -> Result<Vec<Group<'_>>, Refusal> {
     ensure(body.objects.len() <= OBJECTS_MAX, "too many objects")?;
     if !body.objects.is_sorted_by(|a, b| (&a.rendition, a.slot) < (&b.rendition, b.slot)) {
@@ -153,7 +153,7 @@ fn groups(body: &SealBody) -> Result<Vec<Group<'_>>, Refusal> {
         .collect()
 }
 
-/// All renditions advance by the same step.
+/// Checks that all renditions advance by the same step.
 fn shape(groups: &[Group<'_>], row: Row) -> Result<(), Refusal> {
     let opens = groups.first().is_some_and(|group| group.init.is_some());
     let segment_start = groups.iter().find_map(|group| group.segment).map(|segment| segment.start);
@@ -172,11 +172,11 @@ fn shape(groups: &[Group<'_>], row: Row) -> Result<(), Refusal> {
         (Some(part), Some(segment)) => segment.gap || !part.gap,
         _ => true,
     });
-    ensure(gap_kept, "segment with bytes, of which a part has none")?;
+    ensure(gap_kept, "segment with bytes, although a part has none")?;
     image(groups)
 }
 
-/// At most one image: of a picture's segment that the seal completes, and that is not a gap.
+/// Checks that there is at most one image, of a segment that the seal completes and that is not a gap.
 fn image(groups: &[Group<'_>]) -> Result<(), Refusal> {
     let mut images = groups.iter().filter_map(|group| group.image.map(|image| (image, group.segment)));
     let Some((image, segment)) = images.next() else { return Ok(()) };
@@ -189,7 +189,7 @@ fn image(groups: &[Group<'_>]) -> Result<(), Refusal> {
     ensure(of_segment, "image without the segment that it shows, or of another time")
 }
 
-/// Where there is a checkpoint, it lists exactly the renditions of the row, with the timescale and init segment they use.
+/// Checks that a checkpoint, if there is one, lists exactly the renditions of the row, with the timescale and init segment they use.
 fn match_checkpoint(body: &SealBody, group: &Group<'_>) -> Result<(), Refusal> {
     if body.checkpoint.is_empty() {
         return Ok(());
@@ -211,7 +211,7 @@ fn match_checkpoint(body: &SealBody, group: &Group<'_>) -> Result<(), Refusal> {
     let picture = matches!(rendition.track.format, Format::Video { .. });
     let sync_ok = picture || group.part.is_none_or(|part| part.sync_length.is_none());
     ensure(sync_ok, "a sync sample's length where every sample is one")?;
-    ensure(picture || group.image.is_none(), "an image of sound")
+    ensure(picture || group.image.is_none(), "an image of an audio rendition")
 }
 
 fn timescale_ok(object: &Object, rendition: &Rendition) -> bool {
@@ -239,7 +239,7 @@ fn object(object: &Object) -> Result<(), Refusal> {
         }
         Slot::Image { .. } => {
             let still = duration.ticks == 0 && duration.timescale == decode_time.timescale;
-            ensure(!gap && *independent && still, "image that is a gap, or lasts")?;
+            ensure(!gap && *independent && still, "image that is a gap, or has a duration")?;
             return ensure((1..=IMAGE_BYTES_MAX).contains(length), "image of no bytes, or over the limit");
         }
         Slot::Part { .. } => (PART_BYTES_MAX, PART_DURATION_MAX),
@@ -254,7 +254,7 @@ fn object(object: &Object) -> Result<(), Refusal> {
     ensure(apart.as_duration() <= SEGMENT_DURATION_MAX, "decode time far from presentation time")
 }
 
-/// Checks when a seal was issued against the clock, and against the time that it gives its media.
+/// Checks the time of issue against the clock, and against the wall clock that the seal gives its media.
 pub(crate) fn check_time(body: &SealBody, now: UnixMillis, freshness: Freshness) -> Result<(), Refusal> {
     let issued = body.issued_at;
     let age_max = match freshness {

@@ -1,13 +1,13 @@
 //! `COSE_Sign1` (RFC 9052, 4.2), tagged, alg ML-DSA-44 (RFC 9964) and kid in the protected header, nothing unprotected.
 //!
-//! Only one header is ever valid, so reading is a comparison with it: no map of unknown headers exists that could be
-//! tolerated by mistake. `coset`, which reads leniently, is the oracle of the tests. Pure.
+//! Only one header is valid, so the reader compares bytes with it and can tolerate no unknown header by mistake. `coset`, which reads
+//! leniently, is the oracle of the tests. Pure.
 
 use crate::backend::SIGNATURE_BYTES;
 use crate::wire::{Reader, Writer};
 use crate::{Error, KeyId, Refusal, Signer};
 
-/// Tag 18 (`COSE_Sign1`), array of 4, byte string of 22: what every envelope begins with.
+/// The first bytes of every envelope: tag 18 (`COSE_Sign1`), array of 4, byte string of 22.
 const ENVELOPE_HEAD: [u8; 3] = [0xd2, 0x84, 0x56];
 /// Map of 2: alg (1) is -48, kid (4) is a byte string of 16; the key id follows.
 const PROTECTED_HEAD: [u8; 6] = [0xa2, 0x01, 0x38, 0x2f, 0x04, 0x50];
@@ -15,10 +15,10 @@ const PROTECTED_HEAD: [u8; 6] = [0xa2, 0x01, 0x38, 0x2f, 0x04, 0x50];
 const UNPROTECTED: [u8; 1] = [0xa0];
 /// Length of the protected header with the key id.
 const PROTECTED_BYTES: usize = 22;
-/// Bytes of an envelope besides its payload, at most: heads, header, signature.
+/// Most bytes of an envelope besides its payload: heads, header, signature.
 const OVERHEAD_BYTES: usize = 3 + PROTECTED_BYTES + 1 + 5 + 3 + SIGNATURE_BYTES;
 
-/// An envelope that is well formed. Nothing in it is to be trusted before its signature was verified.
+/// A well-formed envelope. Trust nothing in it before its signature is verified.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Envelope<'b> {
     pub(crate) key: KeyId,
@@ -34,14 +34,14 @@ fn protected(key: KeyId) -> [u8; PROTECTED_BYTES] {
     header
 }
 
-/// The `Sig_structure` (RFC 9052, 4.4) with no external data: what is signed.
+/// The bytes to sign: the `Sig_structure` (RFC 9052, 4.4) with no external data.
 pub(crate) fn to_be_signed(key: KeyId, payload: &[u8]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(payload.len().saturating_add(64));
     writer.array(4).text("Signature1").bytes(&protected(key)).bytes(&[]).bytes(payload);
     writer.finish()
 }
 
-/// Signs a payload. Errors when the envelope would have more than `bytes_max` bytes, before signing.
+/// Signs a payload. Errors, before signing, when the envelope could have more than `bytes_max` bytes.
 pub(crate) fn seal(payload: &[u8], signer: &impl Signer, bytes_max: usize) -> Result<Vec<u8>, Error> {
     let length = payload.len().saturating_add(OVERHEAD_BYTES);
     if length > bytes_max {
@@ -64,7 +64,7 @@ fn encode(envelope: &Envelope<'_>) -> Vec<u8> {
 }
 
 impl<'b> Envelope<'b> {
-    /// Reads an envelope; anything but its one encoding, or more than `bytes_max` bytes, is malformed.
+    /// Reads an envelope. Any other encoding of it, or more than `bytes_max` bytes, is malformed.
     pub(crate) fn read(bytes: &'b [u8], bytes_max: usize) -> Result<Self, Refusal> {
         if bytes.len() > bytes_max {
             return Err(Refusal::malformed(format!("{} bytes, at most {bytes_max} are allowed", bytes.len())));
@@ -78,7 +78,7 @@ impl<'b> Envelope<'b> {
         if signature.len() != SIGNATURE_BYTES {
             return Err(Refusal::malformed(format!("signature of {} bytes", signature.len())));
         }
-        // Both are byte strings within `rest`, so there is one other way to say the same: longer heads or a tail.
+        // Both are byte strings within `rest`, so only longer heads or a tail could encode the same envelope differently.
         if bytes_head(payload.len()) + payload.len() + 3 + SIGNATURE_BYTES != rest.len() {
             return Err(Refusal::malformed("trailing bytes, or a length that is not in its shortest form"));
         }

@@ -1,5 +1,5 @@
-//! The one encoding of a seal's body: deterministic CBOR (RFC 8949, 4.2.1), maps with small integer keys, all of them
-//! always there but for an object's last, which is left out when there is nothing to say. The keys are the constants' order below;
+//! The one encoding of a seal's body: deterministic CBOR (RFC 8949, 4.2.1), maps with small integer keys. Every key is always
+//! present, except an object's last (`sync_length`), which is absent when there is none. The functions below give the keys in order;
 //! the label and version come first. Pure.
 
 use media::{
@@ -11,15 +11,15 @@ use crate::limits::{OBJECTS_MAX, RENDITIONS_MAX, SEAL_BYTES_MAX};
 use crate::wire::{Reader, Writer, canonical};
 use crate::{Object, Refusal, Rendition, SealBody, SealKind};
 
-/// Domain label of a seal: a grant or another program's statement can never be mistaken for one.
+/// Domain label of a seal: no grant and no statement of another program passes for one.
 const LABEL: &str = "sealcast/seal";
 const BODY_PAIRS: u64 = 15;
 const RENDITION_PAIRS: u64 = 8;
 const OBJECT_PAIRS: u64 = 10;
-/// The same with the length of the first sync sample.
+/// Pairs of an object that has `sync_length`.
 const OBJECT_PAIRS_SYNC: u64 = OBJECT_PAIRS + 1;
 
-/// The body's one encoding.
+/// Encodes a body; each body has exactly one encoding.
 pub fn encode_body(body: &SealBody) -> Vec<u8> {
     let mut w = Writer::with_capacity(256 + 160 * (body.checkpoint.len() + body.objects.len()));
     w.preamble(BODY_PAIRS, LABEL);
@@ -44,7 +44,7 @@ pub fn encode_body(body: &SealBody) -> Vec<u8> {
     w.finish()
 }
 
-/// Reads a body. Refuses as malformed whatever is not exactly what [`encode_body`] writes for what it says.
+/// Reads a body. Refuses bytes as malformed unless [`encode_body`] writes exactly the same bytes for the body read.
 pub fn decode_body(bytes: &[u8]) -> Result<SealBody, Refusal> {
     if bytes.len() > SEAL_BYTES_MAX {
         return Err(Refusal::malformed(format!("{} bytes, at most {SEAL_BYTES_MAX} are allowed", bytes.len())));

@@ -1,8 +1,8 @@
-//! Why a seal, grant or revocation list is refused, and what can fail when one is made. Pure.
+//! Reasons to refuse a seal, grant or revocation list, and errors from signing one. Pure.
 
 use std::fmt;
 
-/// Why something was refused; the label under which it is counted.
+/// Why something was refused; metrics count refusals by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RefusalReason {
     /// Not a seal, grant or list at all: wrong structure, not canonical, too large.
@@ -11,15 +11,15 @@ pub enum RefusalReason {
     Key,
     /// Signature wrong.
     Signature,
-    /// Another cluster's or stream's.
+    /// It belongs to another cluster, stream or session.
     Identity,
-    /// Epoch older than one seen.
+    /// Epoch older than the newest seen.
     Epoch,
     /// Does not extend the chain.
     Chain,
     /// Two statements about one sequence or slot, both validly signed.
     Equivocation,
-    /// Time, duration or numbers that cannot be.
+    /// A time, duration or number is impossible or out of range.
     Implausible,
 }
 
@@ -45,11 +45,11 @@ impl fmt::Display for RefusalReason {
     }
 }
 
-/// A refusal: the reason that is counted, and one line for a person.
+/// A refusal: the reason that metrics count, and one line for a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
 pub struct Refusal {
-    /// What is counted.
+    /// Reason that metrics count.
     pub reason: RefusalReason,
     /// One line for a person. Names stream, epoch and sequence where they are known; never key material.
     pub detail: String,
@@ -79,19 +79,19 @@ pub enum Error {
         kind: &'static str,
         /// Bytes given.
         length: usize,
-        /// Bytes that one has.
+        /// Bytes that such a key has.
         expected: usize,
     },
     /// The cryptographic library failed, for instance for want of random numbers.
     #[error("ML-DSA-44 {0} failed")]
     Backend(&'static str),
-    /// What was to be signed breaks a rule that every node would refuse it for.
+    /// The statement breaks a rule, so every node would refuse it.
     #[error("refusing to sign: {0}")]
     Content(Refusal),
-    /// What was to be signed encodes to more bytes than any node takes.
+    /// The encoded statement has more bytes than any node accepts.
     #[error("refusing to sign: {length} bytes, at most {max} are allowed")]
     TooLarge {
-        /// Bytes it would have.
+        /// Bytes that it would have.
         length: usize,
         /// The limit.
         max: usize,

@@ -1,4 +1,4 @@
-//! What the authority says: grants and the revocation list, both `COSE_Sign1` under the root key. Pure.
+//! Statements of the authority: grants and the revocation list, both `COSE_Sign1` under the root key. Pure.
 
 use bytes::Bytes;
 use media::{ClusterId, NodeId, StreamId, UnixMillis};
@@ -13,17 +13,17 @@ const GRANT_PAIRS: u64 = 8;
 const REVOKED_LABEL: &str = "sealcast/revoked";
 const REVOKED_PAIRS: u64 = 6;
 
-/// Which streams a key may seal for.
+/// Streams that a key may seal for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StreamPattern {
     /// Every stream of the cluster; written `*`.
     All,
-    /// This one.
+    /// The stream of this name.
     Named(StreamId),
 }
 
 impl StreamPattern {
-    /// Whether the stream is one of these.
+    /// Whether the pattern covers the stream.
     pub fn matches(&self, stream: &StreamId) -> bool {
         match self {
             Self::All => true,
@@ -37,7 +37,7 @@ impl StreamPattern {
 pub struct Grant {
     /// Cluster it is valid in.
     pub cluster: ClusterId,
-    /// The key: an ML-DSA-44 public key of 1312 bytes. Verifiers take public keys from here and from nowhere else.
+    /// The key: an ML-DSA-44 public key of 1312 bytes. Verifiers take public keys only from grants.
     pub public_key: Vec<u8>,
     /// Node that holds the private key.
     pub node: NodeId,
@@ -55,7 +55,7 @@ impl Grant {
         KeyId::of(&self.public_key)
     }
 
-    /// Whether the stream is one that the key may seal for.
+    /// Whether the key may seal for the stream.
     pub fn allows(&self, stream: &StreamId) -> bool {
         self.streams.iter().any(|pattern| pattern.matches(stream))
     }
@@ -115,20 +115,21 @@ fn read_pattern(r: &mut Reader<'_>) -> Result<StreamPattern, Refusal> {
     }
 }
 
-/// Signs a grant. Errors when it is not valid: key of a wrong length, streams not sorted, an end before its beginning.
+/// Signs a grant. Errors when the key has a wrong length, the streams are too many, unsorted or repeated, or the grant ends before it
+/// begins.
 pub fn sign_grant(grant: &Grant, root: &RootKey) -> Result<Bytes, Error> {
     grant.check().map_err(Error::Content)?;
     cose::seal(&grant.encode(), root, GRANT_BYTES_MAX).map(Bytes::from)
 }
 
-/// Keys and nodes that are no longer to be trusted, whatever their grants say.
+/// Keys and nodes that nobody may trust any more, whatever their grants say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationList {
     /// Cluster it is valid in.
     pub cluster: ClusterId,
-    /// Rises with each list; an older one than seen is refused.
+    /// Rises with each list; a keyring refuses a list older than the one it holds.
     pub version: u64,
-    /// When it was made.
+    /// When the authority issued it.
     pub issued_at: UnixMillis,
     /// The keys, and [`KeyId::of_node`] of each node; sorted, none twice, at most [`REVOKED_MAX`].
     pub keys: Vec<KeyId>,

@@ -1,4 +1,4 @@
-//! Where a log stands: what the next seal has to fit. Pure.
+//! The head of a log, which the next seal has to fit. Pure.
 
 use media::{
     Digest, DiscontinuitySequence, Epoch, LogSequence, MediaSequence, PartIndex, RenditionId, SessionId, Slot,
@@ -13,10 +13,10 @@ use crate::{Refusal, RefusalReason, SealBody, SealKind, Sealed};
 const LABEL: &str = "sealcast/head";
 const HEAD_PAIRS: u64 = 13;
 
-/// The place in the log after a seal: all that is needed to tell what may follow it.
+/// The state of a log after a seal: everything that decides which seal may follow.
 ///
-/// A node persists the one of its newest admitted seal ([`Head::to_bytes`]), so that no older log can be replayed into it after
-/// a restart. It is not signed: it is to be read from the node's own disk only.
+/// A node persists the head of its newest admitted seal ([`Head::to_bytes`]), so that nobody can replay an older log into it after a
+/// restart. A head is not signed: read it only from the node's own disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Stream.
@@ -29,7 +29,7 @@ pub struct Head {
     pub sequence: LogSequence,
     /// Digest of the seal.
     pub digest: Digest,
-    /// What the seal did; after an end only a new epoch follows.
+    /// Kind of the seal; only a new epoch follows an end.
     pub kind: SealKind,
     /// Wall clock of presentation time zero of the epoch.
     pub origin: UnixMillis,
@@ -39,20 +39,20 @@ pub struct Head {
     pub next_part: PartIndex,
     /// Discontinuity sequence number of the epoch.
     pub discontinuity: DiscontinuitySequence,
-    /// Presentation time of the start of the seal's row; `None` when it had none.
+    /// Presentation time of the start of the seal's row; `None` without a row.
     pub start: Option<Timestamp>,
-    /// The renditions of the seal's row, sorted by name; empty when it had none.
+    /// The renditions of the seal's row, sorted by name; empty without a row.
     pub tracks: Vec<HeadTrack>,
 }
 
-/// What stays the same of a rendition throughout an epoch.
+/// The properties of a rendition that are constant throughout an epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadTrack {
     /// Its name.
     pub rendition: RenditionId,
     /// Its timescale.
     pub timescale: Timescale,
-    /// Digest of its init segment; [`Digest::NONE`] where only a gap was seen that did not say.
+    /// Digest of its init segment; [`Digest::NONE`] when its part was a gap that named none.
     pub init: Digest,
 }
 
@@ -61,7 +61,7 @@ fn refuse(reason: RefusalReason, body: &SealBody, why: &str) -> Refusal {
 }
 
 impl Head {
-    /// The place after this seal.
+    /// The head after this seal.
     pub fn of(sealed: &Sealed) -> Self {
         let body = sealed.body();
         let row = content::row(body);
@@ -85,15 +85,15 @@ impl Head {
         }
     }
 
-    /// First media sequence number of an epoch that builds on this: past the segment that is open, if one is.
+    /// First media sequence number of an epoch that builds on this head: past the open segment, if there is one.
     pub fn epoch_start(&self) -> MediaSequence {
         if self.next_part == PartIndex(0) { self.next_msn } else { self.next_msn.next() }
     }
 
-    /// Whether a verified seal that names this one's digest as its previous may follow it.
+    /// Checks whether a verified seal may follow this head.
     ///
-    /// Refuses with [`RefusalReason::Epoch`] an older epoch, with `Identity` another session in the same epoch, with `Chain`
-    /// what is not at the next sequence or follows an end, and with `Implausible` media that do not go on where these stop.
+    /// Refuses with [`RefusalReason::Epoch`] an older epoch, with `Identity` another session in the same epoch, with `Chain` a seal that
+    /// names another previous seal, is not at the next sequence or follows an end, and with `Implausible` media that do not continue.
     pub fn admits(&self, body: &SealBody) -> Result<(), Refusal> {
         let ensure = |holds: bool, reason, why| if holds { Ok(()) } else { Err(refuse(reason, body, why)) };
         ensure(body.epoch >= self.epoch, RefusalReason::Epoch, "older epoch")?;
@@ -134,7 +134,7 @@ impl Head {
         ensure(all, implausible, "renditions, timescales or init segments changed within an epoch")
     }
 
-    /// For the node's own disk.
+    /// Encodes the head for the node's own disk.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut w = Writer::with_capacity(256 + 110 * self.tracks.len());
         w.preamble(HEAD_PAIRS, LABEL);
@@ -158,7 +158,7 @@ impl Head {
         w.finish()
     }
 
-    /// Reads what [`Head::to_bytes`] wrote. Refuses anything else as malformed: a torn or foreign file.
+    /// Reads the output of [`Head::to_bytes`]. Refuses anything else, such as a torn or foreign file, as malformed.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Refusal> {
         if bytes.len() > HEAD_BYTES_MAX {
             return Err(Refusal::malformed("head over the limit"));
@@ -191,7 +191,7 @@ fn short() -> Refusal {
     Refusal::malformed("array of another length than a head has")
 }
 
-/// The renditions of a row. A seal's own checkpoint knows the init segment of a gap too.
+/// The renditions of a row. The seal's checkpoint, if any, gives the init segment even of a gap.
 fn tracks(body: &SealBody) -> Vec<HeadTrack> {
     let parts = body.objects.iter().filter(|object| matches!(object.slot, Slot::Part { .. }));
     let stated = |name: &RenditionId| {

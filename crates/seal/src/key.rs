@@ -1,4 +1,4 @@
-//! Keys: an ingest's sealing key, and the root key that grants it. Pure; storing the bytes (mode 0600) is the caller's.
+//! Keys: an ingest's sealing key, and the root key that grants it. Pure; the caller stores the bytes (mode 0600).
 
 use std::fmt;
 
@@ -21,8 +21,8 @@ impl KeyId {
         Self(*head)
     }
 
-    /// The identity under which a node stands in a revocation list, beside its keys. Readers that know of keys alone take it for
-    /// one that nobody has.
+    /// The identity of a node in a revocation list, beside its keys. To readers that know only keys, it is the identity of a key that
+    /// nobody has.
     pub fn of_node(node: &NodeId) -> Self {
         Self::of(format!("sealcast/node/{node}").as_bytes())
     }
@@ -40,9 +40,9 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// What signs: a private key here, or one that never leaves a hardware module.
+/// A signer: a private key in this process, or one that never leaves a hardware module.
 pub trait Signer {
-    /// Identity of the public key that verifies.
+    /// Identity of the public key that verifies its signatures.
     fn key_id(&self) -> KeyId;
     /// An ML-DSA-44 signature (2420 bytes, empty context) of the message.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error>;
@@ -57,7 +57,7 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a public key from its 1312 bytes. Errors when there are more or fewer, or the library does not take them.
+    /// Reads a public key from its 1312 bytes. Errors when there are more or fewer, or the library refuses them.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let invalid = Error::InvalidKey { kind: "public key", length: bytes.len(), expected: PUBLIC_KEY_BYTES };
         let array: &[u8; PUBLIC_KEY_BYTES] = bytes.try_into().map_err(|_| invalid.clone())?;
@@ -75,7 +75,7 @@ impl PublicKey {
         self.id
     }
 
-    /// Whether this is a signature of the message by the private key of this public key.
+    /// Whether `signature` is a signature of the message by the matching private key.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifying.verify(message, signature)
     }
@@ -113,7 +113,7 @@ macro_rules! private_key {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// Kept as its 32-byte seed and in the library's expanded form; both are zeroised when dropped, and neither is printed.
+        /// Holds the 32-byte seed and the library's expanded form. Dropping zeroises both, and `Debug` prints neither.
         pub struct $name(KeyPair);
 
         impl $name {
@@ -133,7 +133,7 @@ macro_rules! private_key {
                 KeyPair::new(copy).map(Self)
             }
 
-            /// The seed: all there is to store. Whoever has it has the key.
+            /// The seed, which is all that the caller has to store. Whoever has it has the key.
             pub fn to_seed_bytes(&self) -> Zeroizing<Vec<u8>> {
                 Zeroizing::new(self.0.seed.to_vec())
             }
@@ -167,7 +167,7 @@ private_key!(
     SealingKey
 );
 private_key!(
-    /// The private key of the authority: signs grants and revocation lists, and nothing else.
+    /// The private key of the authority. It signs only grants and revocation lists.
     RootKey
 );
 
@@ -179,13 +179,13 @@ impl SealingKey {
 }
 
 impl RootKey {
-    /// The public key: what nodes are configured to trust.
+    /// The public key that nodes are configured to trust.
     pub fn public_key(&self) -> Result<RootPublicKey, Error> {
         RootPublicKey::from_bytes(self.0.private.public_key())
     }
 }
 
-/// The authority's public key: the trust anchor, which comes from a node's configuration and from nowhere else.
+/// The authority's public key: the trust anchor, which comes only from a node's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootPublicKey(pub(crate) PublicKey);
 

@@ -1,4 +1,4 @@
-//! The keyring: which keys may seal what, and whether a seal is one of theirs. Pure.
+//! The keyring: which keys may seal which streams; it verifies seals against them. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ use crate::{
     Grant, KeyId, PublicKey, Refusal, RefusalReason, RevocationList, RootPublicKey, Sealed, content, encoding,
 };
 
-/// How a seal arrived, which says how old it may be.
+/// How a seal arrived, which limits its age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// Just now, from its author: at most [`crate::limits::LIVE_AGE_MAX`] old.
+    /// Live from its author: at most [`crate::limits::LIVE_AGE_MAX`] old.
     Live,
-    /// As part of a log that is caught up with: at most [`crate::limits::CATCH_UP_AGE_MAX`] old.
+    /// In catch-up, as part of a log: at most [`crate::limits::CATCH_UP_AGE_MAX`] old.
     CatchUp,
 }
 
@@ -27,8 +27,8 @@ struct Granted {
     public_key: PublicKey,
 }
 
-/// The keys that the authority granted and has not revoked. Public keys come from grants under the root key, never from the
-/// message that is verified.
+/// The keys that the authority has granted and not revoked. Public keys come from grants under the root key, never from the statement
+/// under verification.
 #[derive(Debug, Clone)]
 pub struct Keyring {
     cluster: ClusterId,
@@ -43,16 +43,17 @@ fn refuse<T>(reason: RefusalReason, detail: impl Into<String>) -> Result<T, Refu
 }
 
 impl Keyring {
-    /// A keyring without keys, under a root key that comes from the node's configuration.
+    /// An empty keyring under the root key of the node's configuration.
     pub fn new(cluster: ClusterId, root: RootPublicKey) -> Self {
         Self { cluster, root, granted: BTreeMap::new(), revoked: BTreeSet::new(), revocations: None }
     }
 
-    /// Takes a grant and returns the identity of its key. One that was taken before is taken again; one that is not valid yet
-    /// is kept, and its key refused until then.
+    /// Takes a grant and returns the identity of its key. Accepts a grant that it already holds. Keeps a grant that is not valid yet, and
+    /// refuses its key until then.
     ///
-    /// Refuses: what is not a grant (`Malformed`); not under this root key, expired, revoked or of a revoked node, older than the one held, or one
-    /// more than [`GRANTS_MAX`] (`Key`); a wrong signature (`Signature`); another cluster's (`Identity`).
+    /// Refuses with `Malformed` what is not a grant; with `Signature` a wrong signature; with `Identity` a grant of another cluster.
+    /// Refuses with `Key` a grant under another root key, expired, revoked or of a revoked node, older than the one held, or beyond
+    /// [`GRANTS_MAX`].
     pub fn add_grant(&mut self, cose: &[u8], now: UnixMillis) -> Result<KeyId, Refusal> {
         let envelope = Envelope::read(cose, GRANT_BYTES_MAX)?;
         self.verify_root(&envelope)?;
@@ -86,10 +87,10 @@ impl Keyring {
         Ok(key)
     }
 
-    /// Takes a revocation list. The one that is held may come again; whether the list was new is returned.
+    /// Takes a revocation list, and returns whether it was new: the list in force may come again.
     ///
-    /// Refuses: what is not a list (`Malformed`); not under this root key, older than the one held, or another one of the same
-    /// version (`Key`); a wrong signature (`Signature`); another cluster's (`Identity`).
+    /// Refuses with `Malformed` what is not a list; with `Signature` a wrong signature; with `Identity` a list of another cluster. Refuses
+    /// with `Key` a list under another root key, older than the one held, or different from the held one of the same version.
     pub fn apply_revocations(&mut self, cose: &[u8]) -> Result<bool, Refusal> {
         let envelope = Envelope::read(cose, REVOCATIONS_BYTES_MAX)?;
         self.verify_root(&envelope)?;
@@ -112,34 +113,34 @@ impl Keyring {
         Ok(true)
     }
 
-    /// The revocation list in force, as it travels, with its version; to be kept on disk, so that an older one is refused after
-    /// a restart too.
+    /// The signed revocation list in force, with its version. The caller keeps it on disk, so that the node refuses an older one after a
+    /// restart too.
     pub fn revocations(&self) -> Option<(u64, &Bytes)> {
         self.revocations.as_ref().map(|(version, raw)| (*version, raw))
     }
 
-    /// The keys of the revocation list in force, sorted; of nodes that it names, [`KeyId::of_node`].
+    /// The entries of the revocation list in force, sorted: keys, and [`KeyId::of_node`] of nodes.
     pub fn revoked(&self) -> impl Iterator<Item = &KeyId> {
         self.revoked.iter()
     }
 
-    /// Whether the list in force names this node: then none of its keys is to be trusted, and nothing it asks for given.
+    /// Whether the list in force names this node. If so, trust none of its keys and serve none of its requests.
     pub fn is_node_revoked(&self, node: &NodeId) -> bool {
         !self.revoked.is_empty() && self.revoked.contains(&KeyId::of_node(node))
     }
 
-    /// The keys of a node whose grants are held and not over.
+    /// The keys of a node whose grants are held and have not expired.
     pub fn keys_of(&self, node: &NodeId, now: UnixMillis) -> impl Iterator<Item = KeyId> {
         let is_its = move |held: &Granted| held.grant.node == *node && now < held.grant.not_after;
         self.granted.iter().filter(move |(_, held)| is_its(held)).map(|(key, _)| *key)
     }
 
-    /// The grant of a key that is held, whether or not it is valid now.
+    /// The held grant of a key, whether or not it is valid now.
     pub fn grant(&self, key: &KeyId) -> Option<&Grant> {
         self.granted.get(key).map(|held| &held.grant)
     }
 
-    /// All grants that are held, as they travel.
+    /// All held grants, in their signed form.
     pub fn grants(&self) -> impl Iterator<Item = (&KeyId, &Bytes)> {
         self.granted.iter().map(|(key, held)| (key, &held.raw))
     }
@@ -151,10 +152,9 @@ impl Keyring {
 
     /// Verifies a seal that was presented as one of `stream`.
     ///
-    /// In this order: size and envelope (`Malformed`), key (`Key`), signature (`Signature`); then, since from here on it is known
-    /// who says so: label, version and canonical encoding (`Malformed`), cluster and stream (`Identity`), whether the key is
-    /// granted the stream (`Key`), whether what it says can be (`Malformed`, `Implausible`). That it extends the log is
-    /// [`crate::Chain`]'s question.
+    /// Checks, in this order: size and envelope (`Malformed`), key (`Key`), signature (`Signature`). From here on the signer is known:
+    /// label, version and canonical encoding (`Malformed`), cluster and stream (`Identity`), the key's grant for the stream (`Key`), and
+    /// the plausibility of the content (`Malformed`, `Implausible`). [`crate::Chain`] checks that the seal extends the log.
     pub fn verify(
         &self,
         cose: &Bytes,
@@ -192,7 +192,7 @@ impl Keyring {
         if held.grant.not_after <= now {
             return refuse(RefusalReason::Key, format!("grant of key {key} expired at {}", held.grant.not_after));
         }
-        // The authority's clock may be ahead of ours, and an ingest seals as soon as it is granted.
+        // The authority's clock may be ahead of ours, and an ingest seals as soon as it has its grant.
         if now.plus(CLOCK_AHEAD_MAX) < held.grant.not_before {
             let from = held.grant.not_before;
             return refuse(RefusalReason::Key, format!("grant of key {key} is not valid before {from}"));

@@ -1,9 +1,9 @@
-//! Seals: the signed log of a stream, and who may write it.
+//! Seals: the signed log of a stream, and the keys that may write it.
 //!
-//! Owns the one encoding of a seal (deterministic CBOR in `COSE_Sign1`, RFC 9052, signed with ML-DSA-44, RFC 9964), grants
+//! Owns the encoding of a seal (deterministic CBOR in `COSE_Sign1`, RFC 9052, signed with ML-DSA-44, RFC 9964), grants
 //! under a root key, the revocation list, the [`Keyring`] that verifies, and the [`Chain`] that puts verified seals in log
-//! order. Deliberately knows nothing of media bytes, MQTT or HTTP: whether bytes have the digest that a seal names is the
-//! gate's question (`broadcast`). Pure: no clock, socket or disk; `now` is handed in.
+//! order. Deliberately knows nothing of media bytes, MQTT or HTTP: the gate (`broadcast`) checks that bytes have the digest that a
+//! seal names. Pure: no clock, socket or disk; the caller hands in `now`.
 
 mod backend;
 mod body;

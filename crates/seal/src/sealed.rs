@@ -9,8 +9,7 @@ use sha2::Digest as _;
 use crate::limits::SEAL_BYTES_MAX;
 use crate::{Error, KeyId, Refusal, SealBody, Signer, content, cose, encoding};
 
-/// A seal that was verified by a [`crate::Keyring`], or made here by [`sign_seal`]: there is no other way to have one.
-/// Clones share one allocation.
+/// A seal that a [`crate::Keyring`] verified or [`sign_seal`] made: nothing else creates one. Clones share one allocation.
 #[derive(Debug, Clone)]
 pub struct Sealed(Arc<Inner>);
 
@@ -28,17 +27,17 @@ impl Sealed {
         Self(Arc::new(Inner { body, raw, digest, key }))
     }
 
-    /// What it says.
+    /// Its content.
     pub fn body(&self) -> &SealBody {
         &self.0.body
     }
 
-    /// The whole `COSE_Sign1`, as it travels.
+    /// The whole signed `COSE_Sign1`, as nodes send it.
     pub fn raw(&self) -> &Bytes {
         &self.0.raw
     }
 
-    /// SHA-256 of [`Sealed::raw`]: what the next seal names.
+    /// SHA-256 of [`Sealed::raw`], which the next seal names.
     pub fn digest(&self) -> Digest {
         self.0.digest
     }
@@ -57,15 +56,15 @@ impl PartialEq for Sealed {
 
 impl Eq for Sealed {}
 
-/// Signs a seal. Errors when its content breaks a rule for which every node would refuse it, when it is too large, or when
-/// the signer fails.
+/// Signs a seal. Errors when its content breaks a rule, so that every node would refuse it, when it is too large, or when the signer
+/// fails.
 pub fn sign_seal(body: &SealBody, signer: &impl Signer) -> Result<Sealed, Error> {
     content::check(body).map_err(Error::Content)?;
     let raw = cose::seal(&encoding::encode_body(body), signer, SEAL_BYTES_MAX)?;
     Ok(Sealed::new(body.clone(), raw.into(), signer.key_id()))
 }
 
-/// Reads what a seal says and which key it names, *without verifying anything*: for a person who looks at a file.
+/// Reads the content of a seal and the key that it names, *without verifying anything*: for a person who inspects a file.
 ///
 /// # Errors
 /// `Malformed`, when it is not a seal at all.

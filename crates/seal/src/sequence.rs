@@ -1,11 +1,11 @@
-//! CBOR sequences (RFC 8742): how seals and grants travel when there are several. Pure.
+//! CBOR sequences (RFC 8742), in which nodes send several seals or grants. Pure.
 
 use bytes::Bytes;
 
 use crate::Refusal;
 
-/// Splits a CBOR sequence into its items without copying. Ends after the first item that is not well-formed, which is
-/// returned as an error (`Malformed`). What an item says is not looked at.
+/// Splits a CBOR sequence into its items without copying. The first item that is not well-formed is an error (`Malformed`) and the
+/// end. Does not look into items.
 pub fn split(sequence: &Bytes) -> impl Iterator<Item = Result<Bytes, Refusal>> + use<> {
     let mut rest = sequence.clone();
     std::iter::from_fn(move || {

@@ -1,7 +1,7 @@
 //! Deterministic CBOR (RFC 8949, 4.2.1): thin wrappers around minicbor that read and write only what our encodings use.
 //!
-//! The reader refuses indefinite lengths, wrong key orders and counts as it goes; that integers are in their shortest form is
-//! checked by the caller, who encodes again and compares ([`canonical`]). Nothing here allocates by a claimed length. Pure.
+//! The reader refuses indefinite lengths, and keys in a wrong order or number. The caller checks that integers have their shortest
+//! form: it encodes again and compares ([`canonical`]). Nothing here allocates by a claimed length. Pure.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -94,7 +94,7 @@ impl<'b> Reader<'b> {
         self.map_of(pairs, pairs).map(|_| ())
     }
 
-    /// A map of `least` to `most` pairs; how many it has.
+    /// The number of pairs of a map that has `least` to `most` of them.
     pub(crate) fn map_of(&mut self, least: u64, most: u64) -> Result<u64, Refusal> {
         match self.0.map().map_err(bad)? {
             Some(found) if (least..=most).contains(&found) => Ok(found),
@@ -103,7 +103,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// The next key of a map, which must be this one.
+    /// The next key of a map, which must be `expected`.
     pub(crate) fn key(&mut self, expected: u64) -> Result<&mut Self, Refusal> {
         match self.uint()? {
             found if found == expected => Ok(self),
@@ -199,7 +199,7 @@ macro_rules! names {
 }
 names!(cluster: ClusterId, stream: StreamId, rendition: RenditionId, node: NodeId);
 
-/// Refuses bytes that are not the encoding of what was read from them: trailing bytes, integers longer than need be.
+/// Refuses `given` unless it equals `encoded`, the encoding of what was read from it: no trailing bytes, integers in shortest form.
 pub(crate) fn canonical(given: &[u8], encoded: &[u8]) -> Result<(), Refusal> {
     if given == encoded { Ok(()) } else { Err(Refusal::malformed("not the canonical encoding of what it says")) }
 }

@@ -78,7 +78,7 @@ struct Audience {
     view: Membership,
     seats: Seats,
     stream: StreamId,
-    /// Of each viewer: its address, its connection, and the nodes that answered it, in order and without repeats.
+    /// For each viewer: its address, its connection, and the nodes that answered it, in order and without repeats.
     viewers: Vec<(u64, Watching, Option<SeatId>, Vec<String>)>,
 }
 
@@ -111,7 +111,7 @@ impl Audience {
     }
 }
 
-/// What a node says of itself at a moment: a load that goes up and down around what is enough, and its age.
+/// A node's presence at a moment: its age, and a load that varies around the limit of enough headroom.
 fn says(name: &str, started_at: u64, millis: u64, state: NodeState, stream: &StreamId) -> Presence {
     let age = i64::try_from(millis - started_at).unwrap();
     let swing = [0.0, 0.06, -0.05, 0.02, -0.08][usize::try_from(millis / 2_000).unwrap() % 5];

@@ -1,7 +1,7 @@
-//! H.264: decoder configuration, parameter sets and the wrapping of NAL units.
+//! H.264: decoder configuration, parameter sets and the framing of NAL units.
 //!
-//! Owns what a packager must know of a picture without decoding it. Deliberately does not look into slices. Pure, and safe
-//! on any input.
+//! Owns what a packager must know about pictures without decoding them. Deliberately does not parse slices. Pure, and safe on any
+//! input.
 
 mod nal;
 mod sps;
@@ -17,13 +17,13 @@ pub(crate) use sps::unescape;
 
 /// payloadType of unregistered user data, D.1.7.
 const SEI_USER_DATA_UNREGISTERED: u8 = 5;
-/// Longer is not what an encoder says of its settings: x264 takes 700 bytes.
+/// Longest SEI message that counts as encoder settings, in bytes: x264's takes about 700.
 const SETTINGS_BYTES_MAX: usize = 4_096;
 
 /// AVCDecoderConfigurationRecord (`avcC`, ISO/IEC 14496-15, 5.3.3.1).
 ///
-/// Parameter sets that are repeated unchanged are kept once, so that two records compare equal exactly when a decoder would
-/// be set up alike. Picture format and timing are those of the first sequence parameter set.
+/// The record keeps one copy of a repeated parameter set, so that two records are equal exactly when they configure a decoder
+/// alike. Picture format and timing are those of the first sequence parameter set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecoderConfig {
     length_size: u8,
@@ -35,8 +35,8 @@ pub struct DecoderConfig {
 impl DecoderConfig {
     /// Reads an `avcC` body, as in RTMP's AVC sequence header.
     ///
-    /// Errors when it is cut short, of another version, has length prefixes of 3 bytes, has no sequence or no picture parameter
-    /// set, or the first sequence parameter set is not valid. What follows the parameter sets is ignored: it repeats the SPS.
+    /// Errors when the record is cut short, of another version, has length prefixes of 3 bytes, has no sequence or no picture parameter
+    /// set, or its first sequence parameter set is not valid. The parser ignores the bytes after the parameter sets: they repeat the SPS.
     pub fn parse(avcc: &[u8]) -> Result<Self, Error> {
         const SHORT: Error = Error::Avc("decoder configuration record is cut short");
         let (header, mut rest) = avcc.split_at_checked(5).ok_or(SHORT)?;
@@ -59,7 +59,7 @@ impl DecoderConfig {
         Self::new(length_size, sps, pps)
     }
 
-    /// From the extradata of an encoder: SPS and PPS in Annex B. Samples are expected with 4-byte length prefixes, as
+    /// Reads the extradata of an encoder: SPS and PPS in Annex B. The samples must have 4-byte length prefixes, as
     /// [`annex_b_to_length_prefixed`] writes them. Errors as [`Self::parse`].
     pub fn from_annex_b_extradata(extradata: &[u8]) -> Result<Self, Error> {
         let (mut sps, mut pps) = (Vec::new(), Vec::new());
@@ -93,7 +93,7 @@ impl DecoderConfig {
         Ok(Self { length_size, sps, pps, parsed })
     }
 
-    /// The `avcC` body, with the extension that high profiles have (14496-15, 5.3.3.1.2).
+    /// The `avcC` body, with the extension for high profiles (14496-15, 5.3.3.1.2).
     pub fn encode(&self) -> Bytes {
         let parsed = &self.parsed;
         let mut out = BytesMut::with_capacity(64);
@@ -112,7 +112,7 @@ impl DecoderConfig {
         out.freeze()
     }
 
-    /// Whether the record says chroma format and bit depth.
+    /// Whether the record carries chroma format and bit depth (14496-15, 5.3.3.1.2).
     pub(crate) const fn has_extension(&self) -> bool {
         matches!(self.parsed.profile, 100 | 110 | 122 | 144 | 244)
     }
@@ -131,7 +131,7 @@ impl DecoderConfig {
         &self.pps
     }
 
-    /// Bytes of the length before each NAL unit of a sample: 1, 2 or 4.
+    /// Bytes of the length prefix of each NAL unit in a sample: 1, 2 or 4.
     pub const fn length_size(&self) -> u8 {
         self.length_size
     }
@@ -171,42 +171,43 @@ impl DecoderConfig {
         self.parsed.bit_depth_luma
     }
 
-    /// Whether all pictures are whole frames (frame_mbs_only_flag), so not interlaced.
+    /// Whether all pictures are whole frames (frame_mbs_only_flag), that is, not interlaced.
     pub const fn progressive(&self) -> bool {
         self.parsed.progressive
     }
 
-    /// Frames per 1000 seconds, where the VUI says so (annex E.2.1); 1 to 1,000,000.
+    /// Frames per 1000 seconds, 1 to 1,000,000; `None` when the VUI gives no rate (annex E.2.1).
     pub const fn frame_rate_millihertz(&self) -> Option<u32> {
         self.parsed.frame_rate_millihertz
     }
 
-    /// How many frames a decoder has to hold back to put them into order, where the VUI says so: 0 means no B-frames.
+    /// How many frames a decoder holds back to reorder them (max_num_reorder_frames); 0 means no B-frames. `None` when the VUI gives no
+    /// number.
     pub const fn reorder_frames(&self) -> Option<u32> {
         self.parsed.reorder_frames
     }
 
-    /// `avc1.PPCCLL` (RFC 6381, 3.3).
+    /// Codec string for CODECS: `avc1.PPCCLL` (RFC 6381, 3.3).
     pub fn codec_string(&self) -> String {
         let Sps { profile, constraints, level, .. } = self.parsed;
         format!("avc1.{profile:02x}{constraints:02x}{level:02x}")
     }
 
-    /// Whether a sample (length-prefixed) holds an IDR slice. False when its lengths do not add up.
+    /// Whether a length-prefixed sample holds an IDR slice. The search ends where the lengths do not add up.
     pub fn is_idr(&self, sample: &[u8]) -> bool {
         LengthPrefixed::new(sample, self.length_size).any(|nal| nal.is_ok_and(|nal| nal_type(nal) == TYPE_IDR))
     }
 
-    /// What the encoder says of its settings in a sample (length-prefixed): the NAL unit of an SEI message of unregistered user data
-    /// (H.264, D.1.7), which x264 sends with its first picture. `None` when there is none, or one of more than 4 KiB.
+    /// The encoder's settings in a length-prefixed sample: the NAL unit of an SEI message of unregistered user data (H.264, D.1.7), which
+    /// x264 sends with its first picture. `None` when there is none, or it is longer than 4 KiB.
     pub fn encoder_settings<'a>(&self, sample: &'a [u8]) -> Option<&'a [u8]> {
         let says = |nal: &&[u8]| nal_type(nal) == TYPE_SEI && nal.get(1) == Some(&SEI_USER_DATA_UNREGISTERED);
         let mut nals = LengthPrefixed::new(sample, self.length_size).map_while(Result::ok);
         nals.find(says).filter(|nal| nal.len() <= SETTINGS_BYTES_MAX)
     }
 
-    /// The sample without parameter sets and access unit delimiters, which have no place in an `avc1` track
-    /// (14496-15, 5.4.2.1); the same bytes, not copied, when there are none.
+    /// The sample without parameter sets and access unit delimiters, which do not belong in an `avc1` track (14496-15, 5.4.2.1).
+    /// Returns the same bytes without a copy when there are none.
     ///
     /// Errors when the lengths do not add up to the sample.
     pub fn strip_parameter_sets(&self, sample: &Bytes) -> Result<Bytes, Error> {

@@ -1,4 +1,4 @@
-//! NAL units in their two wrappings: length prefixes (ISO/IEC 14496-15, 5.3.2) and Annex B start codes. Pure.
+//! NAL units in their two framings: length prefixes (ISO/IEC 14496-15, 5.3.2) and Annex B start codes. Pure.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -18,7 +18,7 @@ pub(crate) fn nal_type(nal: &[u8]) -> u8 {
     nal.first().map_or(0, |first| first & 0x1f)
 }
 
-/// Whether a NAL unit is left out of samples of an `avc1` track: its parameter sets are in the init segment only.
+/// Whether a NAL unit must not be in the samples of an `avc1` track, whose parameter sets are only in the init segment.
 fn is_out_of_band(nal: &[u8]) -> bool {
     matches!(nal_type(nal), TYPE_SPS | TYPE_PPS | TYPE_DELIMITER)
 }
@@ -57,7 +57,7 @@ impl<'a> Iterator for LengthPrefixed<'a> {
     }
 }
 
-/// NAL units of an Annex B byte stream (H.264, annex B). What comes before the first start code is skipped.
+/// NAL units of an Annex B byte stream (H.264, annex B). The iterator skips bytes before the first start code.
 #[derive(Debug, Clone)]
 pub(crate) struct AnnexB<'a> {
     rest: Option<&'a [u8]>,
@@ -69,7 +69,7 @@ impl<'a> AnnexB<'a> {
     }
 }
 
-/// What stands before the first start code, and what after it.
+/// The bytes before the first start code, and those after it.
 fn split_at_start_code(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     match bytes.windows(3).position(|window| window == [0, 0, 1]) {
         Some(at) => (bytes.get(..at).unwrap_or_default(), bytes.get(at + 3..)),
@@ -84,7 +84,7 @@ impl<'a> Iterator for AnnexB<'a> {
         loop {
             let (nal, rest) = split_at_start_code(self.rest?);
             self.rest = rest;
-            // trailing_zero_8bits and the first byte of a four-byte start code; a NAL unit itself never ends in a zero.
+            // Drop trailing_zero_8bits and the first byte of a four-byte start code: a NAL unit itself never ends in a zero.
             let end = nal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             if end > 0 {
                 return nal.get(..end);
@@ -93,7 +93,7 @@ impl<'a> Iterator for AnnexB<'a> {
     }
 }
 
-/// Annex B to 4-byte length prefixes; parameter sets and access unit delimiters are left out, as they have no place in the
+/// Converts Annex B to 4-byte length prefixes, without parameter sets and access unit delimiters, which do not belong in the
 /// samples of an `avc1` track.
 pub fn annex_b_to_length_prefixed(annex_b: &[u8]) -> Bytes {
     // Every start code of three or four bytes becomes a prefix of four.
@@ -105,12 +105,12 @@ pub fn annex_b_to_length_prefixed(annex_b: &[u8]) -> Bytes {
 }
 
 fn put_prefixed(out: &mut BytesMut, nal: &[u8]) {
-    // A NAL unit of 4 GiB cannot come: RTMP messages are bounded by 16 MiB and encoders' packets by `i32`.
+    // No NAL unit reaches 4 GiB: 16 MiB bounds an RTMP message, and `i32` an encoder's packet.
     out.put_u32(u32::try_from(nal.len()).unwrap_or(u32::MAX));
     out.put_slice(nal);
 }
 
-/// Length prefixes to Annex B (4-byte start codes).
+/// Converts length prefixes to Annex B (4-byte start codes).
 ///
 /// Errors when the lengths do not add up to the sample.
 pub fn length_prefixed_to_annex_b(sample: &[u8], length_size: u8) -> Result<Bytes, Error> {

@@ -1,15 +1,15 @@
-//! Sequence parameter set of H.264 (7.3.2.1.1 and annex E): what a packager needs of it. Pure; safe on any input.
+//! Sequence parameter set of H.264 (7.3.2.1.1 and annex E): the fields that a packager needs. Pure; safe on any input.
 
 use crate::Error;
 use crate::bits::BitReader;
 
-/// Largest width and height in pixels that are believed: level 6.2 ends below it.
+/// Largest width and height that the parser accepts, in pixels.
 const SIDE_PIXELS_MAX: u32 = 16_384;
 
 /// Profiles whose parameter set carries chroma format and bit depth (7.3.2.1.1).
 const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 
-/// What the SPS says.
+/// The fields of an SPS that a packager needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sps {
     pub(crate) profile: u8,
@@ -22,7 +22,7 @@ pub(crate) struct Sps {
     pub(crate) height: u32,
     pub(crate) progressive: bool,
     pub(crate) frame_rate_millihertz: Option<u32>,
-    /// Whether the decoder has to reorder pictures; `None` when the VUI does not say.
+    /// max_num_reorder_frames; `None` when the VUI does not give it.
     pub(crate) reorder_frames: Option<u32>,
 }
 
@@ -34,7 +34,7 @@ impl Sps {
     }
 }
 
-/// Takes the emulation prevention bytes out (7.3.1): 0 0 3 becomes 0 0.
+/// Removes the emulation prevention bytes (7.3.1): 0 0 3 becomes 0 0.
 pub(crate) fn unescape(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut zeros = 0;
@@ -79,7 +79,7 @@ fn parse_rbsp(reader: &mut BitReader<'_>) -> Option<Sps> {
     let coded = (width_mbs.checked_mul(16)?, height_units.checked_mul(16)?.checked_mul(field_factor)?);
     let (width, height) = parse_cropping(reader, coded, &chroma, field_factor)?;
     let (frame_rate_millihertz, reorder_frames) = match reader.bit()? {
-        // A VUI that is cut short or strange costs the hints in it, not the stream.
+        // A VUI that is cut short or invalid loses its hints; the stream goes on.
         true => parse_vui(reader),
         false => (None, None),
     };
@@ -170,7 +170,7 @@ fn parse_cropping(
     (sides.contains(&width) && sides.contains(&height)).then_some((width, height))
 }
 
-/// Frame rate and reordering depth out of the VUI (annex E.1.1).
+/// Frame rate and reordering depth from the VUI (annex E.1.1).
 fn parse_vui(reader: &mut BitReader<'_>) -> (Option<u32>, Option<u32>) {
     let mut rate = None;
     let reorder = parse_vui_fields(reader, &mut rate);

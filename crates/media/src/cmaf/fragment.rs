@@ -6,13 +6,13 @@ use mp4_atom::{Encode, Mfhd, Moof, Tfdt, Tfhd, Traf, Trun, TrunEntry, TrunSample
 use super::{FLAGS_NON_SYNC, FLAGS_SYNC, TRACK_ID, cannot_write};
 use crate::{Error, Sample, Timestamp};
 
-/// Bytes of a `moof` with one `traf` but without the entries of its `trun`: moof 8, mfhd 16, traf 8, tfhd 16, tfdt 20, trun 20.
+/// Bytes of a `moof` with one `traf`, without the entries of its `trun`: moof 8, mfhd 16, traf 8, tfhd 16, tfdt 20, trun 20.
 const MOOF_BYTES: usize = 88;
 
-/// Bytes of an entry of a `trun`: duration, size, flags, composition offset. A lone entry has its flags before it; the sum is the same.
+/// Bytes of an entry of a `trun`: duration, size, flags, composition offset. The flags of a lone entry precede it; the sum is the same.
 const TRUN_ENTRY_BYTES: usize = 16;
 
-/// Length and type.
+/// Bytes of the `mdat` header: length and type.
 pub(crate) const MDAT_HEADER_BYTES: usize = 8;
 
 /// Bytes before the first sample of a fragment of `samples` samples: all of `moof`, and the header of `mdat`.
@@ -26,9 +26,8 @@ const fn moof_bytes(samples: usize) -> usize {
 
 /// One fragment of a track (ISO/IEC 23000-19, 7.3.2).
 ///
-/// `sequence` is the `mfhd` number; `base_decode_time` is the `tfdt` and gives the timescale of the track, in whose ticks the
-/// samples' durations are written. Decode times follow from it and the durations; each composition offset is such that the
-/// presentation time is exactly the sample's.
+/// `sequence` is the `mfhd` number. `base_decode_time` is the `tfdt`; its timescale is the track's, and the durations are in its ticks.
+/// Decode times follow from it and the durations. Each composition offset makes the presentation time exactly the sample's.
 ///
 /// Errors when there is no sample, the decode time is negative, a duration is not 1 to 2^32 - 1 ticks, a composition offset
 /// does not fit 32 bits, or the fragment is larger than 2^31 - 1 bytes.

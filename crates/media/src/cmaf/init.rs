@@ -1,4 +1,4 @@
-//! The init segment: `ftyp` and a `moov` that says what the track is, and nothing of its samples. Pure.
+//! The init segment: `ftyp`, and a `moov` that describes the track without any samples. Pure.
 
 use bytes::{Bytes, BytesMut};
 use mp4_atom::{
@@ -9,12 +9,12 @@ use mp4_atom::{
 use super::{FLAGS_NON_SYNC, FLAGS_SYNC, TRACK_ID, cannot_write};
 use crate::{Error, TrackConfig, aac, avc};
 
-/// Bytes set aside for an init segment: one with a usual parameter set has about 700.
+/// Initial buffer size for an init segment, in bytes: one with a usual parameter set has about 700.
 const INIT_BYTES_USUAL: usize = 1024;
 
 /// The init segment of a track (ISO/IEC 23000-19, 7.3.1): brand `iso6`, all durations zero, no samples.
 ///
-/// Errors when a picture is larger than 65535 pixels a side, which no parsed configuration is.
+/// Errors when a side of the picture exceeds 65535 pixels; no parsed configuration has such a side.
 pub fn init_segment(track: &TrackConfig) -> Result<Bytes, Error> {
     let mut out = BytesMut::with_capacity(INIT_BYTES_USUAL);
     let ftyp = Ftyp {
@@ -127,7 +127,7 @@ fn audio_entry(aac: &aac::AudioSpecificConfig) -> Result<Mp4a, Error> {
     const OBJECT_TYPE_MPEG4_AUDIO: u8 = 0x40;
     const STREAM_TYPE_AUDIO: u8 = 5;
     let raw = aac.encode().to_vec();
-    // The parsed view beside `raw` is not written.
+    // mp4-atom writes `raw`, not the parsed fields beside it.
     let dec_specific = esds::DecoderSpecific { raw, ..esds::DecoderSpecific::default() };
     let dec_config = esds::DecoderConfig {
         object_type_indication: OBJECT_TYPE_MPEG4_AUDIO,
@@ -140,7 +140,7 @@ fn audio_entry(aac: &aac::AudioSpecificConfig) -> Result<Mp4a, Error> {
             data_reference_index: 1,
             channel_count: u16::from(aac.channels()),
             sample_size: 16,
-            // A 16.16 number: rates that do not fit are said by the `esds` alone.
+            // A 16.16 number: a rate that does not fit is only in the `esds`.
             sample_rate: FixedPoint::new(u16::try_from(aac.sample_rate_hz()).unwrap_or(0), 0),
         },
         esds: Esds { es_desc: esds::EsDescriptor { dec_config, ..esds::EsDescriptor::default() } },

@@ -1,4 +1,4 @@
-//! Boxes read back with mp4-atom. What FFmpeg makes of them is in `tests/ffmpeg.rs`.
+//! Boxes read back with mp4-atom. `tests/ffmpeg.rs` reads them with FFmpeg.
 
 use bytes::Bytes;
 use mp4_atom::{Atom, Codec, Decode, Ftyp, Header, Mdat, Moof, Moov};
@@ -96,7 +96,7 @@ fn fragment_reads_back_with_signed_offsets_and_data_where_it_says() {
     assert_eq!(header.kind, Mdat::KIND);
     assert_eq!(usize::try_from(traf.trun[0].data_offset.unwrap()).unwrap(), moof_bytes + 8);
     assert_eq!(rest, b"idrpbb");
-    // Version 1 of tfdt and trun, whatever the values are.
+    // tfdt and trun have version 1, whatever the values are.
     for kind in [b"tfdt", b"trun"] {
         let at = bytes.windows(4).position(|window| window == kind).unwrap();
         assert_eq!(bytes[at + 4], 1);

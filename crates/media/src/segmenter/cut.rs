@@ -1,8 +1,8 @@
-//! Where a row ends: the rule of the reference, with an eye on the lengths that the parts of all renditions get. Pure.
+//! Decides where a row ends, from the reference's frames and the lengths that the parts of all renditions get. Pure.
 //!
-//! A part target is constant for the life of a stream, frames are not of its making. So ends are aimed at a grid of the target,
-//! which begins anew with each sync sample that begins a part, and moved by a frame where a part of any rendition would otherwise
-//! be longer than declared, or shorter than regular.
+//! The part target is constant for the life of a stream, but frames rarely fall on its multiples. So row ends aim at a grid of part
+//! targets, which restarts at each sync sample that begins a part. An end moves by a frame where a part of any rendition would
+//! otherwise be longer than the declared target, or shorter than a regular part.
 
 use std::time::Duration;
 
@@ -10,39 +10,38 @@ use super::lane::{Lane, Queued};
 use super::{Open, RowEnd, SEGMENT_OVERSHOOT_MAX, Segmenter};
 use crate::{Error, Timestamp};
 
-/// How far the stamps of the same picture may differ between renditions: parts of pictures stay below the declared target by this
-/// much, so that those of the others do too. Two roundings to a millisecond.
+/// How far the stamps of the same picture may differ between renditions: two roundings to a millisecond. The reference's video parts
+/// stay this much below the declared target, so that those of the other renditions do not exceed it.
 const STAMPS_DIFFER_MAX: Duration = Duration::from_millis(2);
 
-/// The lengths that the parts of all renditions would have.
+/// The shortest and the longest of the parts that all renditions would have.
 #[derive(Clone, Copy)]
 struct Extent {
     shortest: Duration,
     longest: Duration,
 }
 
-/// What holds for all ends of one row.
+/// The inputs that are the same for all possible ends of one row.
 struct Rule<'a> {
     lane: &'a Lane,
     decided_by: usize,
     open: Open,
     /// Where the row begins, in the reference's ticks.
     start: i64,
-    /// Where the grid says that the part ends, in the reference's ticks.
+    /// Where the part ends on the grid, in the reference's ticks.
     due: i64,
     longest: Duration,
     least: Duration,
 }
 
 impl Segmenter {
-    /// Where the reference ends the row: at the first frame that begins a new segment, or that is nearest to where the part should
-    /// end.
+    /// Where the reference ends the row: at the first frame that begins a new segment, or that is nearest to the part's end on the grid.
     pub(super) fn find_row_end(&self, open: Open) -> Result<Option<RowEnd>, Error> {
         let Some(rule) = self.rule(open) else { return Ok(None) };
         self.look(&rule, self.early(&rule))
     }
 
-    /// Panics when frames are passed over at which a row ends. For tests and fuzzing.
+    /// Panics when [`Self::early`] skips a frame at which the row ends. For tests and fuzzing.
     pub(super) fn check_early(&self, open: Open) {
         let Some(rule) = self.rule(open) else { return };
         let (some, all) = (self.look(&rule, self.early(&rule)), self.look(&rule, (0, None)));
@@ -63,10 +62,10 @@ impl Segmenter {
         })
     }
 
-    /// Looks at the frames that come after the first and the `early` ones, the last of which begins at `before`.
+    /// Searches the frames after the first and the `early` ones; the last early frame begins at `before`.
     fn look(&self, rule: &Rule<'_>, (early, mut before): (usize, Option<i64>)) -> Result<Option<RowEnd>, Error> {
         let (lane, start) = (rule.lane, rule.start);
-        // Of a lane that was not the reference so far, more than the first frame may be stamped before the row.
+        // When the lane has only just become the reference, more than its first frame may be stamped before the row.
         for queued in lane.queue.iter().skip(early.saturating_add(1)).skip_while(|queued| queued.instant() <= start) {
             let here = queued.instant();
             if self.extent(rule, here).longest > rule.longest {
@@ -88,10 +87,10 @@ impl Segmenter {
         Ok(Some(rule.end(end, true)))
     }
 
-    /// How many frames after the first are no sync samples and over before the grid's next instant, so that the row ends at none of
-    /// them: they need no look of their own with each sample that comes. And where the last of them begins, if that is after the row's start.
+    /// Counts the frames after the first that are not sync samples and end before the grid's next instant. The row ends at none of them,
+    /// so a new sample does not make the search visit them again. Also says where the last of them begins, if after the row's start.
     ///
-    /// Lengths grow from frame to frame, so when all of these together are neither too long for a part nor for a segment, none is.
+    /// Lengths grow from frame to frame: when all these frames together fit a part and a segment, each of them does.
     fn early(&self, rule: &Rule<'_>) -> (usize, Option<i64>) {
         let lane = rule.lane;
         let is_early = |queued: &&Queued| !queued.sample.sync && queued.expected_end <= rule.due;
@@ -109,14 +108,14 @@ impl Segmenter {
         (count, Some(last).filter(|last| *last > rule.start))
     }
 
-    /// Whether a new segment begins with this frame.
+    /// Whether a new segment begins with this frame. Errors when the open segment waits too long for a sync sample.
     fn completes_segment(&self, rule: &Rule<'_>, queued: &Queued) -> Result<bool, Error> {
         let lane = rule.lane;
         let elapsed = queued.instant() - lane.at(rule.open.segment_start);
         let (target, half_frame) = (lane.ticks(self.targets.segment), lane.half_frame());
         if queued.sample.sync {
-            // The next sync sample is expected after the longest recent interval; while that is no regular one, as with
-            // encoders that put one at each change of scene, not before the usual half a segment.
+            // The next sync sample is expected after the longest recent interval. While the intervals are irregular, as with
+            // encoders that insert an IDR at each scene change, it is expected no sooner than after half a segment.
             let usual = if queued.regular { 0 } else { target / 2 };
             let next_too_late = elapsed + queued.longest_interval.max(usual) > target + half_frame;
             return Ok(elapsed >= target - half_frame || next_too_late);
@@ -128,8 +127,8 @@ impl Segmenter {
         Ok(false)
     }
 
-    /// Whether a new part begins with this frame: it is a sync sample, or nearer to the grid than the next one, and all parts are
-    /// long enough; or with the next one they would be too long.
+    /// Whether a new part begins with this frame. It does when the next frame would make a part too long. It also does when all parts are
+    /// long enough and the frame is a sync sample or nearer to the grid's instant than the next frame.
     fn ends_part(&self, rule: &Rule<'_>, queued: &Queued) -> bool {
         let next = queued.expected_end;
         if self.extent(rule, next).longest > rule.longest {
@@ -139,8 +138,8 @@ impl Segmenter {
         (nearest || queued.sample.sync) && self.extent(rule, queued.instant()).shortest >= rule.least
     }
 
-    /// What the parts of all renditions last when the row ends at `end`, in the reference's ticks. Those of other pictures are as long as
-    /// the reference's, but for their stamps; those of sound are known exactly, since its samples follow on one another.
+    /// The lengths of the parts of all renditions when the row ends at `end`, in the reference's ticks. Other video parts are as long as
+    /// the reference's, apart from rounded stamps. The lengths of audio parts are exact, because audio frames are contiguous.
     fn extent(&self, rule: &Rule<'_>, end: i64) -> Extent {
         let lane = rule.lane;
         let instant = lane.time(end);
@@ -170,7 +169,8 @@ impl Rule<'_> {
 }
 
 impl Open {
-    /// After a row that ended at `end`, with a frame that is a sync sample or not, of `frame` ticks.
+    /// The state after a row that ended at `end`. `begins_with_sync`: the next row begins with a video sync sample; `frame`: the usual
+    /// duration of a frame. The grid restarts also when the end is off the grid by more than `frame`.
     pub(super) fn after(self, end: RowEnd, part_target: Duration, begins_with_sync: bool, frame: Timestamp) -> Self {
         let segment_start = if end.completes_segment { end.instant } else { self.segment_start };
         let parts = self.grid_parts + 1;

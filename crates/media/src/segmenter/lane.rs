@@ -7,35 +7,36 @@ use super::meter::Meter;
 use super::{BUFFERED_BYTES_MAX, BUFFERED_SAMPLES_MAX, MediaObject, RenditionConfig, RowEnd};
 use crate::{Error, PartIndex, Sample, Slot, Timescale, Timestamp, cmaf};
 
-/// A decode time this far behind the one before is an error; less is moved to just after it (duplicate stamps, NVENC's 1/3 ms).
+/// A decode time further than this behind the previous one is an error. One less far behind moves to just after the previous one
+/// (duplicate stamps, NVENC's 1/3 ms).
 const STEP_BACK_MAX: Duration = Duration::from_millis(500);
 
-/// The longest a sample may last. A source that pauses longer has a break in its timeline.
+/// Longest duration of a sample. A longer pause of the source is a break in its timeline.
 const SAMPLE_DURATION_MAX: Duration = Duration::from_secs(30);
 
 /// The furthest a presentation time may be from its decode time: 16 reordered frames at 2 frames a second.
 const COMPOSITION_OFFSET_MAX: Duration = Duration::from_secs(8);
 
-/// How many of the last intervals between sync samples predict the next one: a minute of GOPs of 2 s.
+/// How many recent intervals between sync samples predict the next one: a minute of 2 s GOPs.
 const INTERVALS_KEPT: usize = 32;
 
-/// A sample that waits, its times in the track's timescale.
+/// A sample that waits for its row, with times in the track's timescale.
 #[derive(Debug)]
 pub(super) struct Queued {
     /// Its decode time is [`Self::instant`]; strictly rising.
     pub(super) sample: Sample,
-    /// Where the sample ends, as far as was known when it came: does not depend on what came after it.
+    /// End of the sample as known when it arrived, in ticks; later samples do not change it.
     pub(super) expected_end: i64,
-    /// For sync samples: the longest of the last intervals between sync samples.
+    /// For sync samples: the longest of the recent intervals between sync samples, in ticks.
     pub(super) longest_interval: i64,
-    /// Whether those intervals are enough, and equal but for a frame, so that the next one will be too.
+    /// Whether there are [`INTERVALS_KEPT`] such intervals that differ by at most a frame, so that the next one is predictable.
     pub(super) regular: bool,
 }
 
 impl Queued {
-    /// Presentation instant of the cut before this sample, and its decode time in the track: the decode time that the encoder gave
-    /// it plus the encoder's reordering delay. For a sync sample this is exactly the presentation time, so that tracks of any
-    /// delay join there (ISO/IEC 23000-19); the composition offsets of pictures that are shown earlier are negative.
+    /// Presentation instant of a cut before this sample, and the sample's decode time in the track: the encoder's decode time plus the
+    /// encoder's reordering delay. For a sync sample this is exactly the presentation time, so that tracks with any delay join there
+    /// (ISO/IEC 23000-19). Pictures that are shown before that instant have negative composition offsets.
     pub(super) const fn instant(&self) -> i64 {
         self.sample.dts.ticks
     }
@@ -58,7 +59,7 @@ pub(super) struct Lane {
     pub(super) timescale: Timescale,
     pub(super) queue: VecDeque<Queued>,
     pub(super) shed: bool,
-    /// Pictures were lost: gaps, until a segment begins with a sync sample.
+    /// Pictures were lost: the lane emits gaps until a segment begins with a sync sample.
     lost: bool,
     /// The declared part target.
     part_longest: Duration,
@@ -121,7 +122,7 @@ impl Lane {
         self.newest_instant.map(|ticks| self.time(ticks))
     }
 
-    /// Half of a usual frame, in ticks.
+    /// Half of the usual frame duration, in ticks.
     pub(super) fn half_frame(&self) -> i64 {
         self.newest.map_or(0, |(_, duration)| self.nominal_frame().unwrap_or(duration) / 2)
     }
@@ -140,7 +141,7 @@ impl Lane {
         Error::Timing { rendition: self.config.rendition.clone(), decode_time, what }
     }
 
-    /// Checks and appends a sample; the one before gets its real duration. `begun` is false until the first row has a start.
+    /// Checks and appends a sample, and gives the previous one its real duration. `begun` is false until the first row has a start.
     pub(super) fn push(&mut self, mut sample: Sample, begun: bool) -> Result<(), Error> {
         if !begun && self.queue.is_empty() && self.is_video() && !sample.sync {
             return Ok(());
@@ -184,7 +185,7 @@ impl Lane {
         Ok(())
     }
 
-    /// The decode time, moved to just after the one before when it does not rise.
+    /// The decode time, moved to just after the previous one when it does not rise.
     fn check_video_step(&self, dts: i64) -> Result<i64, Error> {
         let Some((last, _)) = self.newest else { return Ok(dts) };
         let step = dts.saturating_sub(last);
@@ -209,7 +210,7 @@ impl Lane {
         }
     }
 
-    /// The instant of a sample; remembers the interval between sync samples.
+    /// The instant of a sample ([`Queued::instant`]); records the interval between sync samples.
     fn place(&mut self, pts: i64, dts: i64, sync: bool) -> i64 {
         if sync {
             self.delay = pts - dts;
@@ -225,20 +226,20 @@ impl Lane {
         instant
     }
 
-    /// The longest of the last intervals, and whether they are regular.
+    /// The longest of the recent intervals, and whether they are regular.
     fn intervals_seen(&self, frame: i64) -> (i64, bool) {
         let longest = self.intervals.iter().copied().max().unwrap_or(0);
         let shortest = self.intervals.iter().copied().min().unwrap_or(0);
         (longest, self.intervals.len() == INTERVALS_KEPT && longest - shortest <= frame)
     }
 
-    /// First sync sample at or after `earliest`, with half a frame of tolerance.
+    /// First sync sample at or after `earliest`, less half a frame of tolerance.
     pub(super) fn first_sync(&self, earliest: Timestamp) -> Option<&Queued> {
         let earliest = earliest.rescale(self.timescale).ticks - self.half_frame();
         self.queue.iter().find(|queued| queued.sample.sync && queued.instant() >= earliest)
     }
 
-    /// Drops what comes before the start of the first row.
+    /// Drops the samples before the start of the first row.
     pub(super) fn begin(&mut self, start: Timestamp) {
         let tolerance = if self.is_video() { self.half_frame() } else { 0 };
         while let Some(queued) = self.queue.front() {
@@ -251,8 +252,8 @@ impl Lane {
         }
     }
 
-    /// How many waiting samples of this lane, the `index`-th, belong to the row that ends at `end`; `None` when that cannot be said
-    /// yet. Once `finished`, nothing more comes, so it can.
+    /// How many waiting samples of this lane, the `index`-th, belong to the row that ends at `end`; `None` while later samples decide.
+    /// With `finished`, no more samples come, so the count is always known.
     pub(super) fn cut(&self, end: RowEnd, index: usize, finished: bool) -> Option<usize> {
         let all = finished.then_some(self.queue.len());
         if !self.is_video() {
@@ -262,7 +263,7 @@ impl Lane {
         if end.decided_by == index {
             return self.queue.iter().position(|queued| self.time(queued.instant()) >= end.instant).or(all);
         }
-        // Another rendition's frames may be stamped a little differently: the nearest frame is meant.
+        // The stamps of this rendition may differ slightly from the reference's: take the nearest frame.
         let target = self.at(end.instant);
         let near = |queued: &Queued| queued.instant() + (queued.expected_end - queued.instant()) / 2 >= target;
         let Some(nearest) = self.queue.iter().position(near) else { return all };
@@ -270,7 +271,7 @@ impl Lane {
         if !end.completes_segment {
             return Some(nearest);
         }
-        // A segment begins with the sync sample, if there is one that close.
+        // A segment begins with a sync sample if there is one within the tolerance.
         for (at, queued) in self.queue.iter().enumerate().skip(nearest) {
             if queued.instant() > target + tolerance {
                 return Some(nearest);
@@ -282,8 +283,8 @@ impl Lane {
         finished.then_some(nearest)
     }
 
-    /// Frames of a part of sound, of which so many begin before its row ends. The last of them is left to the next part where the part
-    /// would otherwise be longer than declared: around 0.2 s at 23.976 frames a second and 44.1 kHz.
+    /// Number of frames in an audio part when `beginning` frames begin before its row ends. The last frame moves to the next part where
+    /// the part would otherwise exceed the declared target: around 0.2 s at 23.976 frames a second and 44.1 kHz.
     fn sound_frames(&self, beginning: usize) -> usize {
         let Some(frame) = self.nominal_frame() else { return beginning };
         let ticks = |count: usize| i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(frame);
@@ -291,8 +292,8 @@ impl Lane {
         if too_long { beginning - 1 } else { beginning }
     }
 
-    /// For sound: how long its part is when the row ends at `end`. It is cut before the first frame that begins there or later, and
-    /// its frames follow on one another. `None` for pictures, and while nothing has come.
+    /// Length of an audio part when the row ends at `end`: audio frames are contiguous, and the cut is before the first frame that begins
+    /// at `end` or later. `None` for video, and before the first sample.
     pub(super) fn sound_until(&self, end: Timestamp) -> Option<Duration> {
         let frame = if self.is_video() { None } else { self.nominal_frame() }?;
         let (newest, duration) = self.newest?;
@@ -304,8 +305,8 @@ impl Lane {
         Some(self.time(i64::try_from(frames).unwrap_or(i64::MAX).saturating_mul(frame)).as_duration())
     }
 
-    /// How many of the next `count` samples the part gets: all, or, in a rendition that has lost pictures, so that one would last
-    /// longer than a part may, none, up to the next segment that begins with a sync sample.
+    /// How many of the next `count` samples the part gets: all or none. A video rendition has lost pictures when its samples would last
+    /// longer than a part may. It then gets none, and drops them, until a segment begins with a sync sample.
     pub(super) fn without_holes(&mut self, count: usize, part: PartIndex) -> usize {
         let samples = || self.queue.iter().take(count);
         if part == PartIndex(0) && samples().next().is_some_and(|first| first.sample.sync) {
@@ -322,7 +323,7 @@ impl Lane {
         0
     }
 
-    /// Packages the next `count` samples as a part; a gap when there are none. `start` and `end` are those of the row.
+    /// Packages the next `count` samples as a part, or a gap when there are none. `start` and `end` are the row's.
     pub(super) fn take_part(
         &mut self,
         count: usize,
@@ -416,13 +417,13 @@ impl Lane {
         }
     }
 
-    /// Gives the lane up.
+    /// Gives the rendition up: drops its samples, and every part is a gap from here on.
     pub(super) fn shed(&mut self) {
         self.shed = true;
         self.clear();
     }
 
-    /// Takes the lane up again: what comes has nothing to do with what came before, and the segment that is open stays a gap.
+    /// Resumes the rendition: new samples need not continue the old ones, and the open segment stays a gap.
     pub(super) fn restore(&mut self) {
         (self.shed, self.lost) = (false, true);
         (self.newest, self.newest_instant, self.last_sync) = (None, None, None);
@@ -433,7 +434,7 @@ impl Lane {
         self.lost
     }
 
-    /// Drops what waits.
+    /// Drops the waiting samples.
     pub(super) fn clear(&mut self) {
         self.queue = VecDeque::new();
         self.bytes = 0;
@@ -456,11 +457,11 @@ impl Lane {
     }
 }
 
-/// Has the picture that is shown last last until `end`, where the next sync sample is shown, and a neighbour so much more or less, so
-/// that what follows is decoded when it was.
+/// Extends or shortens the picture that is shown last so that it ends at `end`, where the next sync sample is shown. A neighbour takes
+/// the opposite change, so that the decode times of later samples stay.
 ///
-/// Durations are steps of decode times. Where a source rounds its stamps, the step at the picture shown last may be a millisecond off:
-/// players would see a gap or an overlap where renditions join. More than half a frame is no rounding, and stays.
+/// Durations are steps of decode times. Where a source rounds its stamps, the step at the picture shown last may be a millisecond off,
+/// and players would see a gap or an overlap where renditions join. A difference of more than half a frame is not rounding, and stays.
 fn last_shown_until(samples: &mut [Sample], end: i64) {
     let shown_last = samples.iter().enumerate().max_by_key(|(_, sample)| sample.pts.ticks);
     let Some((at, longer, half_frame)) = shown_last.map(|(at, last)| {

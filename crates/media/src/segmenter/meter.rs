@@ -14,7 +14,7 @@ pub(super) struct Meter {
     seconds: Ratio,
 }
 
-/// Ticks and their timescale, as a sum that does not round.
+/// A sum of ticks and their timescale, which does not round.
 #[derive(Debug, Clone, Copy, Default)]
 struct Ratio {
     ticks: u128,
@@ -26,18 +26,18 @@ impl Meter {
         Self { peak, mean, measured_peak: None, bits: 0, seconds: Ratio::default() }
     }
 
-    /// Goes on from what was measured of the same source before: its mean counts until there is another, its peak for good.
+    /// Continues an earlier measurement of the same source: its mean counts until the first segment, its peak for good.
     pub(super) fn resume(&mut self, peak: BitsPerSecond, mean: BitsPerSecond) {
         (self.measured_peak, self.mean) = (self.measured_peak.max(Some(peak.0.into())), mean);
     }
 
-    /// Whether [`Self::peak`] was measured.
+    /// Whether [`Self::peak`] is a measured value.
     pub(super) const fn is_measured(&self) -> bool {
         self.measured_peak.is_some()
     }
 
-    /// Adds a segment. One shorter than half the target counts for the mean alone: the peak is taken over spans of 0.5 to 1.5
-    /// target durations, and the last segment of a session may be a lone IDR.
+    /// Adds a segment. One shorter than half the target counts only for the mean: the specification takes the peak over spans of 0.5 to
+    /// 1.5 target durations, and the last segment of a session may be a lone IDR.
     pub(super) fn add(&mut self, bytes: u64, duration: Timestamp, segment_target: Duration) {
         let bits = u128::from(bytes) * 8;
         let (ticks, per_second) = (u128::from(duration.ticks.unsigned_abs()), u128::from(duration.timescale.get()));
@@ -48,12 +48,12 @@ impl Meter {
         }
     }
 
-    /// Largest bit rate of a segment so far; before the first one what was configured.
+    /// Largest bit rate of a segment so far; before the first one the configured peak.
     pub(super) fn peak(&self) -> BitsPerSecond {
         self.measured_peak.map_or(self.peak, |peak| BitsPerSecond(u64::try_from(peak).unwrap_or(u64::MAX)))
     }
 
-    /// Mean bit rate of all segments so far; before the first one what was configured.
+    /// Mean bit rate of all segments so far; before the first one the configured mean.
     pub(super) fn mean(&self) -> BitsPerSecond {
         (self.bits * self.seconds.per_second)
             .checked_div(self.seconds.ticks)

@@ -4,9 +4,9 @@
 //! video. Its frames decide the presentation instants at which every rendition is cut, so that all have the same segments and
 //! parts. A row is complete when every rendition has a sample past its end.
 //!
-//! Decode times are contiguous by construction: a sample lasts until the decode time of the next one, which is known, since
-//! a part is closed by the sample after it. Nothing is summed in rounded units, so nothing drifts. A sync sample is decoded when it is
-//! shown, whatever the encoder's reordering delay is.
+//! Decode times are contiguous by construction: a sample lasts until the decode time of the next one, which is known because that
+//! sample closes the part. No sum uses rounded units, so nothing drifts. A sync sample has its presentation time as decode time,
+//! whatever the encoder's reordering delay is.
 //!
 //! Deliberately does not hash, sign or name objects in URLs, and does not repair audio timelines: see [`crate::audio_clock`]. Pure.
 
@@ -24,7 +24,7 @@ use crate::{
     TrackConfig, cmaf,
 };
 
-/// How long segments and parts should be.
+/// Target durations of segments and parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Targets {
     /// Segment target: 4 s by default.
@@ -38,33 +38,33 @@ pub struct Targets {
 pub struct RenditionConfig {
     /// Its name.
     pub rendition: RenditionId,
-    /// What it carries.
+    /// Its content, for the init segment and the checkpoint.
     pub track: TrackConfig,
-    /// Configured maximum of the encoder: stated as the peak until the first segment was measured.
+    /// Configured maximum of the encoder: the stated peak until the first segment is measured.
     pub bandwidth_peak: BitsPerSecond,
-    /// Target of the encoder: stated as the mean until the first segment was measured.
+    /// Target of the encoder: the stated mean until the first segment is measured.
     pub bandwidth_mean: BitsPerSecond,
-    /// It has sync samples that the others have not: while there is another, it does not say where segments end.
+    /// The rendition has sync samples that the others lack. It becomes the reference only when no equally slow rendition can.
     pub has_more_sync: bool,
 }
 
-/// One step of all renditions: what one seal lists.
+/// The same part of all renditions: the content of one seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// Presentation time of its start on the session's timeline: the same instant in all renditions.
     pub start: Timestamp,
     /// Presentation time of its end: the start of the next row.
     pub end: Timestamp,
-    /// Segment that it belongs to.
+    /// Media sequence number of its segment.
     pub msn: MediaSequence,
     /// Its part within the segment.
     pub part: PartIndex,
-    /// Whether it is the last of its segment; then `objects` has the segments too.
+    /// Whether it is the last row of its segment; then `objects` has the segments too.
     pub completes_segment: bool,
     /// Checkpoint: all renditions with the bandwidth measured so far, sorted by name. In the first row and in those that
     /// complete a segment, otherwise empty.
     pub tracks: Vec<Track>,
-    /// The media objects, sorted by rendition, then slot: one part for every rendition, and one segment where one completes.
+    /// The media objects, sorted by rendition, then slot: one part for every rendition, and one segment each when the row completes it.
     pub objects: Vec<MediaObject>,
 }
 
@@ -73,32 +73,32 @@ pub struct Row {
 pub struct MediaObject {
     /// Rendition.
     pub rendition: RenditionId,
-    /// Part or segment, and its place.
+    /// Kind (part or segment) and place.
     pub slot: Slot,
     /// Presentation time of the start of the row, or, for a segment, of its first row.
     pub start: Timestamp,
-    /// Decode time of the first sample (`tfdt`), in the rendition's timescale, and its presentation time where it is a sync sample; of a
+    /// Decode time of the first sample (`tfdt`), in the rendition's timescale; equal to its presentation time for a sync sample. For a
     /// gap: `start` in that timescale.
     pub decode_time: Timestamp,
-    /// Sum of sample durations in the rendition's timescale, positive; of a gap: that of the row or segment.
+    /// Sum of sample durations in the rendition's timescale, positive. For a gap: the duration of the row or segment.
     pub duration: Timestamp,
     /// Starts with a sync sample. Always true for audio, false for a gap.
     pub independent: bool,
-    /// There are no bytes. A segment is a gap when any of its parts is one.
+    /// The object has no bytes. A segment is a gap when any of its parts is one.
     pub gap: bool,
-    /// Length in bytes: for a segment the sum of its parts' lengths, 0 for a gap.
+    /// Length in bytes: for a segment the sum of its parts' lengths, for a gap 0.
     pub length: u64,
-    /// Of a picture's part that is independent: bytes through the end of its first sample, which is a sync sample.
+    /// For an independent video part: bytes up to the end of its first sample, which is a sync sample.
     pub sync_length: Option<u64>,
-    /// The bytes of a part. Empty for a segment, which is exactly its parts' bytes one after the other.
+    /// The bytes of a part. Empty for a segment, whose bytes are those of its parts in order.
     pub bytes: Bytes,
 }
 
 impl MediaObject {
-    /// The first sample of a picture's part that begins with a sync sample.
+    /// The first sample of a video part that begins with a sync sample.
     pub fn sync_sample(&self) -> Option<Bytes> {
         let end = usize::try_from(self.sync_length?).ok()?;
-        // What comes before it is the `moof`, whose length stands in its first four bytes, and the header of the `mdat`.
+        // Before it come the `moof`, whose first four bytes are its length, and the header of the `mdat`.
         let moof = u32::from_be_bytes(*self.bytes.first_chunk()?);
         let start = usize::try_from(moof).ok()?.checked_add(cmaf::MDAT_HEADER_BYTES)?;
         (start..=self.bytes.len()).contains(&end).then(|| self.bytes.slice(start..end))
@@ -110,12 +110,12 @@ impl MediaObject {
 pub struct Lag {
     /// The rendition.
     pub rendition: RenditionId,
-    /// How far its newest sample is behind the newest of all.
+    /// How far its newest sample is behind the newest sample of all renditions.
     pub behind: Duration,
 }
 
-/// A rendition further behind than this is reported by [`Segmenter::lagging`], because it keeps all others from being live. More
-/// than what a session buffers before it begins (2.5 s) and an encoder's look-ahead (about 1 s) together.
+/// [`Segmenter::lagging`] reports a rendition that is further behind than this, because it delays all others. The limit exceeds a
+/// session's initial buffer (2.5 s) and an encoder's look-ahead (about 1 s) together.
 pub const LAG_MAX: Duration = Duration::from_secs(4);
 
 /// Most samples that wait per rendition: 17 s at 120 frames a second, well over [`LAG_MAX`].
@@ -125,36 +125,36 @@ pub const BUFFERED_SAMPLES_MAX: usize = 2_048;
 pub const BUFFERED_BYTES_MAX: usize = 64 << 20;
 
 /// How far a segment may exceed its target while it waits for a sync sample. EXTINF rounded to whole seconds must not exceed
-/// the target duration (RFC 8216bis, 4.4.3.1), which leaves half a second, less one long audio frame.
+/// the target duration (RFC 8216bis, 4.4.3.1). That leaves half a second, less one long audio frame.
 pub const SEGMENT_OVERSHOOT_MAX: Duration = Duration::from_millis(400);
 
-/// Part targets that may be aimed at, in milliseconds. At 200, and from 400 on, every usual frame rate gives regular parts of at least 85 %
-/// of what is declared; between, single ones are up to 7 % shorter.
+/// Part targets that a stream may aim at, in milliseconds. At 200, and from 400 on, every usual frame rate gives regular parts of at
+/// least 85 % of the declared target; in between, a few parts are up to 7 % shorter.
 pub const PART_TARGET_MS: std::ops::RangeInclusive<u64> = 200..=2_000;
 
-/// How much longer than what it aims at a part may be, in percent. Parts end between frames, so they scatter about the target: at 25
-/// frames a second around 0.5 s they last 0.48 and 0.52 s, their sound at 44.1 kHz up to 0.534 s; around 0.2 s sound at 44.1 kHz lasts
-/// 0.186 and 0.209 s, at 48 kHz up to 0.2133 s. 6.9 % is the least that holds the longest of them, and 9 % the most of which the
+/// How much a part may exceed the target that it aims at, in percent. Parts end between frames, so their lengths scatter about the
+/// target. Around 0.5 s at 25 frames a second they last 0.48 and 0.52 s, with audio at 44.1 kHz up to 0.534 s. Around 0.2 s, audio at
+/// 44.1 kHz lasts 0.186 and 0.209 s, at 48 kHz up to 0.2133 s. The longest of these needs at least 6.9 %, and up to 9 % the
 /// shortest still has [`PART_LEAST_PERCENT`].
 const PART_OVERSHOOT_PERCENT: u32 = 7;
 
-/// What a regular part has of the declared target at least, in percent (RFC 8216bis, 4.4.4.9).
+/// Least length of a regular part, in percent of the declared target (RFC 8216bis, 4.4.4.9).
 const PART_LEAST_PERCENT: u32 = 85;
 
 impl Targets {
-    /// The part target to declare (PART-TARGET): no part exceeds it, and regular ones have at least 85 % of it (RFC 8216bis,
-    /// 4.4.4.9). 7 % over the one aimed at, rounded up to a millisecond.
+    /// The part target to declare (PART-TARGET): the target aimed at plus 7 %, rounded up to a millisecond. No part exceeds it, and
+    /// regular parts have at least 85 % of it (RFC 8216bis, 4.4.4.9).
     pub const fn declared_part(&self) -> Duration {
         declared_part(self.part)
     }
 
-    /// What a regular part has at least.
+    /// Least length of a regular part.
     fn least_part(&self) -> Duration {
         self.declared_part() * PART_LEAST_PERCENT / 100
     }
 }
 
-/// As [`Targets::declared_part`], for the part target `aimed_at`, of at most a few minutes.
+/// As [`Targets::declared_part`], for the part target `aimed_at`, which is at most a few minutes.
 pub const fn declared_part(aimed_at: Duration) -> Duration {
     let nanos = aimed_at.as_nanos() * (100 + PART_OVERSHOOT_PERCENT) as u128;
     Duration::from_millis(nanos.div_ceil(100 * 1_000_000) as u64)
@@ -165,7 +165,7 @@ pub const fn declared_part(aimed_at: Duration) -> Duration {
 struct RowEnd {
     instant: Timestamp,
     completes_segment: bool,
-    /// The rendition whose frame begins exactly there: the reference when this was decided.
+    /// Index of the rendition whose frame begins exactly there: the reference at the time of the decision.
     decided_by: usize,
 }
 
@@ -174,7 +174,7 @@ struct RowEnd {
 struct Open {
     segment_start: Timestamp,
     part_start: Timestamp,
-    /// Where the grid of parts began, and how many of its parts are behind.
+    /// Where the grid of parts began, and how many of its parts have ended.
     grid_start: Timestamp,
     grid_parts: u32,
 }
@@ -189,7 +189,7 @@ pub struct Segmenter {
     reference: Option<usize>,
     /// `None` until all video renditions have a common sync sample.
     open: Option<Open>,
-    /// The end of the next row, once the reference has shown it.
+    /// The end of the next row, once the reference's frames have decided it.
     row_end: Option<RowEnd>,
     msn: MediaSequence,
     part: PartIndex,
@@ -200,7 +200,7 @@ pub struct Segmenter {
 impl Segmenter {
     /// A segmenter whose first segment is `first_msn`.
     ///
-    /// Errors when there is no rendition, a name twice, or targets that are not `0 < part <= segment <= 60 s`.
+    /// Errors without a rendition, with a name that occurs twice, and unless `0 < part <= segment <= 60 s`.
     pub fn new(targets: Targets, first_msn: MediaSequence, renditions: Vec<RenditionConfig>) -> Result<Self, Error> {
         const SEGMENT_TARGET_MAX: Duration = Duration::from_secs(60);
         if targets.part.is_zero() || targets.part > targets.segment || targets.segment > SEGMENT_TARGET_MAX {
@@ -231,7 +231,7 @@ impl Segmenter {
         Ok(segmenter)
     }
 
-    /// What was measured of the renditions so far: those of which a segment was long enough, with its bandwidth.
+    /// The renditions with a measured bandwidth: those that had a long enough segment.
     pub fn measured(&self) -> impl Iterator<Item = RenditionConfig> {
         self.lanes.iter().filter(|lane| lane.meter.is_measured()).map(|lane| RenditionConfig {
             bandwidth_peak: lane.meter.peak(),
@@ -240,8 +240,8 @@ impl Segmenter {
         })
     }
 
-    /// Goes on with what was [measured](Self::measured) of the same source in another session: the stated peak does not fall below it.
-    /// A rendition by the same name that carries something else is another source.
+    /// Continues what another session of the same source [measured](Self::measured): the stated peak does not fall below it. Ignored
+    /// when the rendition of that name has another track, which makes it another source.
     pub fn resume_measurement(&mut self, before: &RenditionConfig) {
         let same = |lane: &&mut Lane| lane.config.rendition == before.rendition && lane.config.track == before.track;
         if let Some(lane) = self.lanes.iter_mut().find(same) {
@@ -249,7 +249,7 @@ impl Segmenter {
         }
     }
 
-    /// What the first checkpoint states, and each that follows: all renditions with the bandwidth measured so far, sorted by name.
+    /// The content of a checkpoint: all renditions with the bandwidth measured so far, sorted by name.
     pub fn tracks(&self) -> Vec<Track> {
         let track = |lane: &Lane| Track {
             rendition: lane.config.rendition.clone(),
@@ -262,20 +262,20 @@ impl Segmenter {
         self.lanes.iter().map(track).collect()
     }
 
-    /// Takes the next sample of a rendition, in decode order; its times may be in any timescale. Samples of a shed rendition, and
-    /// those of a video rendition before its first sync sample, are dropped.
+    /// Takes the next sample of a rendition, in decode order; its times may be in any timescale. Drops samples of a shed rendition, and
+    /// those of a video rendition before its first sync sample.
     ///
-    /// Video decode times that repeat or step back by up to 0.5 s are moved to one tick after the one before; presentation times
-    /// are kept. Errors: an unknown rendition; times that cannot be ([`Error::Timing`]); a full buffer
-    /// ([`Error::BufferFull`]), before which [`Self::lagging`] has named who is to blame. A refused sample is lost, and with it the
-    /// timeline of its rendition: shed that one, or end the session.
+    /// A video decode time that repeats or steps back by up to 0.5 s moves to one tick after the previous one; the presentation time stays.
+    /// Errors: an unknown rendition; impossible times ([`Error::Timing`]); a full buffer ([`Error::BufferFull`]), before which
+    /// [`Self::lagging`] has named the cause. A refused sample is lost and breaks the timeline of its rendition: shed the rendition, or
+    /// end the session.
     pub fn push(&mut self, rendition: &RenditionId, sample: Sample) -> Result<(), Error> {
         let begun = self.open.is_some();
         let lane = self.lane_mut(rendition).ok_or_else(|| Error::UnknownRendition { rendition: rendition.clone() })?;
         if lane.shed { Ok(()) } else { lane.push(sample, begun) }
     }
 
-    /// Gives a rendition up: from the next row on it has gaps. Unknown names and repetition are ignored.
+    /// Gives a rendition up: from the next row on it has gaps. Ignores unknown names and repetition.
     pub fn shed(&mut self, rendition: &RenditionId) {
         if let Some(lane) = self.lane_mut(rendition) {
             lane.shed();
@@ -283,8 +283,8 @@ impl Segmenter {
         }
     }
 
-    /// A rendition that was given up goes on: its gaps end with the next segment that begins with one of its sync samples. The others do not
-    /// follow its frames until the session is over. Unknown names and repetition are ignored.
+    /// Resumes a rendition that was given up: its gaps end with the next segment that begins with one of its sync samples. It can become
+    /// the reference again only when another rendition is shed. Ignores unknown names and repetition.
     pub fn restore(&mut self, rendition: &RenditionId) {
         if let Some(lane) = self.lane_mut(rendition).filter(|lane| lane.shed) {
             lane.restore();
@@ -293,8 +293,8 @@ impl Segmenter {
 
     /// The next row, when it is complete. Call until `None` after each push.
     ///
-    /// Errors when the open segment cannot end ([`Error::SyncSampleLate`]) or a sample does not fit its box. The session is then
-    /// over: what follows is a new one.
+    /// Errors when the open segment cannot end ([`Error::SyncSampleLate`]), a part is too long ([`Error::PartTooLong`]) or a sample does
+    /// not fit its box. The session is then over: start a new one.
     pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
         let Some(open) = self.open.or_else(|| self.begin()) else { return Ok(None) };
         if self.row_end.is_none() {
@@ -306,8 +306,8 @@ impl Segmenter {
         }
     }
 
-    /// The end of the session: all rows that are left; the last one completes its segment. The reference says where the end is:
-    /// what other renditions have after it is dropped, what they lack is a gap.
+    /// Ends the session and returns the remaining rows; the last one completes its segment. The session ends where the reference does:
+    /// other renditions lose the samples after it, and have gaps for what they lack before it.
     pub fn finish(&mut self) -> Result<Vec<Row>, Error> {
         self.finished = true;
         let mut rows = Vec::new();
@@ -324,7 +324,7 @@ impl Segmenter {
     pub fn lagging(&self) -> Option<Lag> {
         let lanes = || self.lanes.iter().filter(|lane| !lane.shed);
         let newest = lanes().filter_map(Lane::newest_instant).max()?;
-        // One that has never sent anything is as far behind as the others reach back.
+        // A rendition that has never sent a sample counts from the oldest waiting sample of the others.
         let oldest = lanes().filter_map(|lane| lane.queue.front().map(|queued| lane.time(queued.instant()))).min();
         let behind = |lane: &Lane| {
             let reached = lane.newest_instant().or(oldest).unwrap_or(newest);
@@ -360,7 +360,7 @@ impl Segmenter {
         self.lanes.iter_mut().find(|lane| lane.config.rendition == *rendition)
     }
 
-    /// The slowest video, whose frames the others have too, as they have its sync samples; without video, the first audio.
+    /// Chooses the slowest video, because the others have its frames and sync samples too; without video, the first audio.
     fn choose_reference(&mut self) {
         let rank = |lane: &Lane| match &lane.config.track {
             TrackConfig::Video { frame_rate_millihertz: 0, .. } => (0, u32::MAX),
@@ -373,12 +373,12 @@ impl Segmenter {
             .map(|(index, _)| index);
     }
 
-    /// Finds the first sync sample that all video renditions have, and drops what comes before it.
+    /// Finds the first sync sample that all video renditions have, and drops the samples before it.
     fn begin(&mut self) -> Option<Open> {
         let reference = self.lanes.get(self.reference?)?;
         let mut start = reference.time(reference.queue.front()?.instant());
         let videos = || self.lanes.iter().filter(|lane| lane.is_video() && !lane.shed);
-        // Each round moves the start to a later sync sample of some rendition, so the rounds are bounded by the buffers.
+        // Each round moves the start to a later sync sample of some rendition, so the buffers bound the number of rounds.
         loop {
             let mut latest = start;
             for lane in videos() {
@@ -394,7 +394,7 @@ impl Segmenter {
             start = latest;
         }
         if reference.is_video() {
-            // The reference's own instant, from which those of the others differ by less than half a frame.
+            // The reference's own instant; those of the others differ by less than half a frame.
             start = reference.time(reference.first_sync(start)?.instant());
         }
         for lane in &mut self.lanes {
@@ -415,7 +415,7 @@ impl Segmenter {
         let mut objects = Vec::with_capacity(self.lanes.len() * 2);
         let part_longest = self.targets.declared_part();
         for (index, lane) in self.lanes.iter_mut().enumerate() {
-            // A shed rendition has nothing, so a gap.
+            // A shed rendition has no samples, so its part is a gap.
             let count = lane.cut(end, index, self.finished).unwrap_or(0);
             let count = lane.without_holes(count, part);
             let object = lane.take_part(count, Slot::Part { msn, part }, (open.part_start, instant))?;

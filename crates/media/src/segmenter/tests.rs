@@ -39,7 +39,7 @@ fn config(text: &str, track: TrackConfig) -> RenditionConfig {
 
 fn sample(timescale: Timescale, dts: i64, pts: i64, duration: i64, sync: bool) -> Sample {
     let at = |ticks| Timestamp::new(ticks, timescale);
-    // The bytes say which sample it is.
+    // The bytes identify the sample.
     let data = Bytes::copy_from_slice(&dts.to_be_bytes());
     Sample { pts: at(pts), dts: at(dts), duration: at(duration), sync, data }
 }
@@ -96,8 +96,8 @@ fn cut(renditions: Vec<(RenditionConfig, Vec<Sample>)>) -> Vec<Row> {
     rows
 }
 
-/// Rows follow one another, objects are sorted and aligned, decode times are contiguous, segments are the sum of their parts, and the
-/// parts hold exactly the samples that were put in.
+/// Checks that rows are contiguous, objects sorted and aligned, decode times contiguous, segments the sum of their parts, and that the
+/// parts hold exactly the samples pushed.
 fn check_rows(rows: &[Row], tracks: &[(RenditionId, Vec<Sample>)]) {
     for (row, next) in rows.iter().zip(rows.iter().skip(1)) {
         assert_eq!(row.end, next.start);
@@ -148,7 +148,7 @@ fn check_rendition(rows: &[Row], id: &RenditionId, samples: &[Sample]) {
     }
 }
 
-/// Where the boxes say that the first sample ends, when it is the sync sample of a picture.
+/// End of the first sample by the boxes, when it is a video sync sample.
 fn first_sync_sample_end(part: &MediaObject) -> Option<u64> {
     if part.gap || part.rendition == name("audio") {
         return None;
@@ -183,7 +183,7 @@ fn part_durations<'a>(rows: &'a [Row], id: &'a RenditionId) -> impl Iterator<Ite
 
 #[test]
 fn segments_end_where_all_have_a_sync_sample_and_parts_may_begin_with_more() {
-    // The one with more is the first by name, and its extra sync samples lie where segments might end.
+    // The rendition with more comes first by name, and its extra sync samples are where segments might end.
     let more = RenditionConfig { has_more_sync: true, ..video("360p", 30_000) };
     let rows = cut(vec![
         (more, frames(3_000, 30, 30, false)),
@@ -443,7 +443,7 @@ proptest! {
         }
     }
 
-    /// Whatever comes in, in whatever order, nothing panics and the invariants hold.
+    /// Samples with any times, in any order, cause no panic, and the invariants hold.
     #[test]
     fn hostile_samples_do_not_panic(
         steps in prop::collection::vec((0_usize..3, -100_000_i64..400_000, -100_000_i64..100_000, -10_i64..100_000, any::<bool>()), 1..200),

@@ -1,4 +1,4 @@
-//! Queries out of bytes, and what they are answered at the end of some playlist.
+//! Reads the input as a query, and answers it at the end of some playlist.
 #![no_main]
 
 #[path = "../../tests/support/mod.rs"]

@@ -1,4 +1,4 @@
-//! Logs out of bytes, and viewers who hold every playlist to the rules.
+//! Reads the input as a log, with viewers who check every playlist against the rules.
 #![no_main]
 
 #[path = "../../tests/support/mod.rs"]

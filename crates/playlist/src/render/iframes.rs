@@ -1,4 +1,4 @@
-//! The I-frame playlist of a picture rendition (RFC 8216bis 4.4.3.6), for scrubbing: the first picture of each segment. Pure.
+//! The I-frame playlist of a video rendition (RFC 8216bis 4.4.3.6), for scrubbing: the first picture of each segment. Pure.
 
 use media::RenditionId;
 
@@ -6,14 +6,14 @@ use super::media::{Extent, Place, header, reports, skippable};
 use super::tags::{Text, Version};
 use crate::Listing;
 
-/// Bytes to set aside for the header and the reports, and for a segment.
+/// Bytes to reserve for the header and the reports, and for each segment.
 const CAPACITY_BYTES: [usize; 2] = [1_536, 192];
 
-/// Renders the I-frame playlist of a rendition; `None` when there is no such rendition, it has no pictures, or no segment is complete
+/// Renders the I-frame playlist of a rendition; `None` when there is no such rendition, it has no video, or no segment is complete
 /// yet.
 ///
-/// It lists what the media playlist lists as complete, in the same places. A segment whose first picture is not there, or not known,
-/// is a gap.
+/// It lists the complete segments of the media playlist, in the same places. A segment without a first picture, or with one of unknown
+/// length, is a gap.
 pub fn iframes<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, extent: Extent) -> Option<String> {
     let listing: Listing<'_> = listing.into();
     let timeline = listing.timeline;
@@ -54,7 +54,7 @@ pub fn iframes<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, ext
     Some(text.finish())
 }
 
-/// Whether a rendition has an I-frame playlist: it has pictures, or had some that are still listed.
+/// Whether a rendition has an I-frame playlist: it is video now, or was in a segment that is still listed.
 pub(super) fn exist(listing: &Listing<'_>, rendition: &RenditionId) -> bool {
     let is_shown = || listing.listed().any(|segment| segment.summary(rendition).sync_length.is_some());
     listing.timeline.states_pictures(rendition) || is_shown()

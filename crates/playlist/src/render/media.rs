@@ -1,4 +1,4 @@
-//! The media playlist of one rendition (RFC 8216bis 4.4.3 to 4.4.5): whole segments, and near the end their parts too. Pure.
+//! The media playlist of one rendition (RFC 8216bis 4.4.3 to 4.4.5): segments, and near the end their parts too. Pure.
 
 use media::{Epoch, MediaSequence, PartIndex, RenditionId, Slot};
 
@@ -7,23 +7,23 @@ use super::tags::{Text, Version};
 use crate::timeline::{Segment, extinf_micros, part_micros};
 use crate::{Listing, Settings, Timeline};
 
-/// How much of a playlist is wanted.
+/// How much of a playlist the client wants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Extent {
     /// All of it.
     #[default]
     Full,
-    /// A playlist delta update (6.2.5.1): what is older than the skip boundary is left out. The whole where nothing is.
+    /// A playlist delta update (6.2.5.1): without the segments older than the skip boundary; the full playlist when there are none.
     Delta,
 }
 
-/// Bytes to set aside for the header, for a segment, and for a part, a hint or a report.
+/// Bytes to reserve for the header, for a segment, and for a part, a hint or a report.
 const CAPACITY_BYTES: [usize; 3] = [512, 160, 96];
 
 /// Renders the media playlist of a rendition; `None` when there is no such rendition, or no segment is complete yet.
 ///
-/// It begins with the first complete segment: clients without parts refuse a playlist without segments. After that, a row is listed
-/// as soon as it is there.
+/// The playlist exists from the first complete segment on: clients without support for parts refuse a playlist without segments. From
+/// then on it lists each row as soon as the row is there.
 pub fn media<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, extent: Extent) -> Option<String> {
     let listing: Listing<'_> = listing.into();
     let first = listing.listed().next()?;
@@ -56,8 +56,8 @@ pub fn media<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, exten
     finish(text, &listing, rendition)
 }
 
-/// What stands at the head of every playlist of a stream: the same as long as it lives, but for the two counters (6.2.1). EXT-X-SERVER-CONTROL
-/// is the same in all playlists (6.2.4).
+/// The head of every playlist of a stream: constant while the stream lives, except for the two counters (6.2.1).
+/// EXT-X-SERVER-CONTROL is the same in all playlists (6.2.4).
 pub(super) fn header(text: &mut Text, settings: &Settings, first: &Segment) {
     text.target_duration(settings.target_duration_s);
     text.server_control(settings);
@@ -65,15 +65,16 @@ pub(super) fn header(text: &mut Text, settings: &Settings, first: &Segment) {
     text.discontinuity_sequence(first.discontinuity.0.saturating_sub(u64::from(first.after_break)));
 }
 
-/// The epoch whose init segment applies, as a playlist grows. A delta update states it anew for the first segment that is not skipped: a client
-/// may know it from within the skipped ones (6.2.5.1), but Shaka 5 does not look there, and plays one rendition with another's init segment.
+/// The epoch whose init segment applies at the current line. A delta update repeats EXT-X-MAP for the first segment after the skipped
+/// ones. A client may take it from the skipped segments (6.2.5.1), but Shaka 5 does not, and plays one rendition with another's init
+/// segment.
 #[derive(Debug, Default)]
 pub(super) struct Place(Option<Epoch>);
 
 impl Place {
-    /// The tags that apply to a segment and to all of its parts, and so stand before both (4.4.4.9). EXT-X-MAP applies until the next
-    /// one (4.4.4.5), and so to gaps too: each epoch states its own, also where it does not have the rendition. What applies to a segment
-    /// then does not change when those before it leave (6.2.1).
+    /// Writes the tags that apply to a segment and to all its parts, and so come before both (4.4.4.9). EXT-X-MAP applies until the next
+    /// one (4.4.4.5), and so to gaps too. Each epoch states its own, even when it lacks the rendition, so that the EXT-X-MAP of a segment
+    /// does not change when earlier segments leave (6.2.1).
     pub(super) fn write(&mut self, text: &mut Text, segment: &Segment, rendition: &RenditionId) {
         let epoch = segment.key.epoch;
         if segment.after_break {
@@ -96,7 +97,7 @@ fn parts(text: &mut Text, settings: &Settings, segment: &Segment, rendition: &Re
     }
 }
 
-/// A complete segment. Whether it is a gap is known when it ends, so EXT-X-GAP comes after the parts: playlists only grow (6.2.1).
+/// A complete segment. Only its end tells whether it is a gap, so EXT-X-GAP comes after the parts: playlists only grow (6.2.1).
 fn whole(text: &mut Text, segment: &Segment, rendition: &RenditionId) {
     let summary = segment.summary(rendition);
     if summary.gap {
@@ -106,7 +107,7 @@ fn whole(text: &mut Text, segment: &Segment, rendition: &RenditionId) {
     text.segment(segment.key.epoch, segment.key.msn);
 }
 
-/// What stands after all segments.
+/// Writes the lines after all segments.
 fn finish(mut text: Text, listing: &Listing<'_>, rendition: &RenditionId) -> Option<String> {
     let timeline = listing.timeline;
     if let Some(hint) = timeline.hint() {
@@ -119,7 +120,8 @@ fn finish(mut text: Text, listing: &Listing<'_>, rendition: &RenditionId) -> Opt
     Some(text.finish())
 }
 
-/// How far every other playlist is than this one, `own` (B.1). I-frame playlists have no parts: the last segment is their last.
+/// Writes a rendition report of every playlist except this one, `own` (B.1). I-frame playlists have no parts: a report names their last
+/// segment.
 pub(super) fn reports(text: &mut Text, listing: &Listing<'_>, own: (&RenditionId, &str)) -> Option<()> {
     let files = listing.files();
     let ((msn, part), whole) = (last_part(listing.timeline)?, listing.listed().next_back()?.key.msn);
@@ -140,8 +142,8 @@ fn last_part(timeline: &Timeline) -> Option<(MediaSequence, PartIndex)> {
     Some((newest.key.msn, PartIndex(newest.parts().saturating_sub(1))))
 }
 
-/// How many segments are further from the end of the last segment than the skip boundary (4.4.3.8): those that end before it. None once
-/// the stream has ended: then delta updates are not given (6.2.5.1).
+/// Number of segments further from the end of the last segment than the skip boundary (4.4.3.8): those that end before it. 0 once the
+/// stream has ended, when there are no delta updates (6.2.5.1).
 pub(super) fn skippable(listing: &Listing<'_>, rendition: &RenditionId) -> usize {
     if listing.timeline.is_ended() {
         return 0;
@@ -159,8 +161,8 @@ pub(super) fn skippable(listing: &Listing<'_>, rendition: &RenditionId) -> usize
     left
 }
 
-/// How many segments at the front are listed without parts: those that begin further than three target durations from the end
-/// (4.4.4.9). Measured in parts, so that a segment does not come closer again when its own duration is known.
+/// Number of segments at the front that are listed without parts: those that begin more than three target durations before the end
+/// (4.4.4.9). Measured in parts, so that a segment does not move closer again when its sealed duration is known.
 fn listed_whole(listing: &Listing<'_>, rendition: &RenditionId) -> usize {
     let Settings { target_duration_s, part_target_ms, .. } = listing.timeline.settings();
     let limit = u64::from(target_duration_s) * 3_000_000;

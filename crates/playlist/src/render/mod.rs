@@ -1,4 +1,4 @@
-//! Playlists as text (RFC 8216bis). Pure functions of what is listed; which tags there are is in `tags`.
+//! Playlists as text (RFC 8216bis): pure functions of a listing. `tags` has one function per tag.
 
 mod iframes;
 mod media;

@@ -1,4 +1,4 @@
-//! The multivariant playlist (RFC 8216bis 4.4.6), from the newest checkpoint, as it is or with content steering. Pure.
+//! The multivariant playlist (RFC 8216bis 4.4.6), from the newest checkpoint, with or without content steering. Pure.
 
 use media::{BitsPerSecond, Format, Track};
 
@@ -6,42 +6,42 @@ use super::tags::{First, IFrames, Text, Variant, Version};
 use crate::Listing;
 use crate::timeline::micros;
 
-/// GROUP-ID of the sound renditions; with content steering the pathway's name comes after it.
+/// GROUP-ID of the audio renditions; with content steering, the pathway's name follows it.
 const AUDIO_GROUP: &str = "audio";
 
-/// Players that know nothing of the network start with the variant that stands first: it should be the one of about 2 Mbit/s (HLS
-/// authoring specification for Apple devices, default variants).
+/// Mean bit rate of the variant to list first. Players that do not know the network yet start with the first variant, which should have
+/// about 2 Mbit/s (HLS authoring specification for Apple devices, default variants).
 const START_BITS_PER_SECOND: u64 = 2_000_000;
 
-/// Ways to the same renditions that a player may take, and may be steered between (RFC 8216bis 4.4.6.6 and 7).
+/// Content steering: the pathways to the same renditions, between which a server may steer a player (RFC 8216bis 4.4.6.6 and 7).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Steering {
-    /// Where the steering manifest is, relative to the playlist.
+    /// URI of the steering manifest, relative to the playlist.
     pub server_uri: String,
-    /// The one to begin with first.
+    /// The pathways; players begin with the first.
     pub pathways: Vec<Pathway>,
 }
 
-/// One of them.
+/// A pathway of content steering: one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pathway {
     /// PATHWAY-ID: `[A-Za-z0-9._-]`.
     pub id: String,
-    /// What its URIs begin with: the directory of the multivariant playlist on another host, with a slash at its end. Empty
-    /// for where the playlist itself came from.
+    /// Prefix of its URIs: the directory of the multivariant playlist on another host, with a slash at its end. Empty for the host that
+    /// served the playlist.
     pub base: String,
 }
 
 /// Renders the multivariant playlist; `None` until there is a segment to list.
 ///
-/// A variant is a picture rendition with the sound, or, where there is no picture, a sound rendition. Renditions whose newest
-/// segment is a gap are left out, unless all are. The one to start with stands first, then the highest bandwidth.
+/// A variant is a video rendition with the audio renditions, or, without video, an audio rendition. It leaves out renditions whose
+/// newest segment is a gap, unless all are gaps. The variant to start with comes first, then the others by falling bandwidth.
 pub fn multivariant<'a>(listing: impl Into<Listing<'a>>) -> Option<String> {
     render(listing.into(), None)
 }
 
-/// The same, once for each pathway. Variants and renditions have the same stable names on all of them: those of the renditions,
-/// and with `-iframes` after them those of their I-frame playlists.
+/// The same, once for each pathway. The stable names of variants and renditions are the same on all pathways: the rendition's name, and
+/// for its I-frame playlist that name with `-iframes` appended.
 pub fn steered<'a>(listing: impl Into<Listing<'a>>, steering: &Steering) -> Option<String> {
     render(listing.into(), Some(steering))
 }
@@ -62,7 +62,7 @@ fn render(listing: Listing<'_>, steering: Option<&Steering>) -> Option<String> {
     Some(text.finish())
 }
 
-/// What variants are made of, the one to start with first, and the sound that goes with all.
+/// The main track of each variant, the one to start with first, and the audio that goes with all.
 fn selection<'a>(listing: &Listing<'a>) -> Option<(Vec<&'a Track>, Vec<&'a Track>)> {
     let timeline = listing.timeline;
     let newest = timeline.listed().next_back()?;
@@ -82,7 +82,7 @@ fn selection<'a>(listing: &Listing<'a>) -> Option<(Vec<&'a Track>, Vec<&'a Track
     Some((main, sound))
 }
 
-/// All renditions, the way that a pathway leads to them.
+/// Writes all renditions and variants of one pathway.
 fn one_way(text: &mut Text, listing: &Listing<'_>, (main, sound): (&[&Track], &[&Track]), way: Option<&Pathway>) {
     let files = listing.files();
     let group = way.map_or_else(|| AUDIO_GROUP.to_owned(), |pathway| format!("{AUDIO_GROUP}-{}", pathway.id));
@@ -100,7 +100,7 @@ fn one_way(text: &mut Text, listing: &Listing<'_>, (main, sound): (&[&Track], &[
     }
 }
 
-/// BANDWIDTH and AVERAGE-BANDWIDTH are those of the picture plus the most demanding sound (4.4.6.2); CODECS has every format.
+/// BANDWIDTH and AVERAGE-BANDWIDTH are the video's plus the highest of the audio (4.4.6.2); CODECS has every format.
 fn variant<'a>(track: &'a Track, sound: &[&Track], group: &'a str) -> Variant<'a> {
     let most = |rate: fn(&Track) -> BitsPerSecond| sound.iter().map(|track| rate(track).0).max().unwrap_or(0);
     let mut codecs = vec![track.codec.as_str()];
@@ -127,7 +127,7 @@ fn picture(track: &Track) -> Option<(u32, u32, u32)> {
     }
 }
 
-/// What the I-frame playlist of a rendition needs (4.4.6.3), as the window shows it; `None` where it has none to list.
+/// EXT-X-I-FRAME-STREAM-INF of a rendition (4.4.6.3), measured over the listed segments; `None` when they have no I-frame.
 fn i_frames<'a>(listing: &Listing<'_>, track: &'a Track) -> Option<IFrames<'a>> {
     let (width, height, _) = picture(track)?;
     let (mut peak, mut bits, mut duration) = (None, 0_u64, 0_u64);
@@ -141,7 +141,7 @@ fn i_frames<'a>(listing: &Listing<'_>, track: &'a Track) -> Option<IFrames<'a>> 
     Some(IFrames { rendition: &track.rendition, peak, mean, codec: &track.codec, size: (width, height) })
 }
 
-/// Rounded up, so that what is stated is never exceeded.
+/// Bits per second, rounded up so that the stream never exceeds the stated rate.
 fn per_second(bits: u64, micros: u64) -> BitsPerSecond {
     BitsPerSecond(bits.saturating_mul(1_000_000).div_ceil(micros))
 }

@@ -21,7 +21,7 @@ pub(super) enum Version {
     Skip = 9,
 }
 
-/// Text of a playlist as it grows, line by line.
+/// The text of a playlist, written line by line.
 #[derive(Debug, Default)]
 pub(super) struct Text(String);
 
@@ -34,8 +34,8 @@ impl Text {
         text
     }
 
-    /// EXT-X-INDEPENDENT-SEGMENTS (4.4.2.1): the gate admits no segment that does not start with a sync sample. In a multivariant playlist
-    /// it speaks for all media playlists, which should not repeat it.
+    /// EXT-X-INDEPENDENT-SEGMENTS (4.4.2.1): the fold refuses a segment that does not start with a sync sample. In a multivariant playlist
+    /// the tag holds for all media playlists, which should not repeat it.
     pub(super) fn independent_segments(&mut self) {
         self.line(format_args!("#EXT-X-INDEPENDENT-SEGMENTS"));
     }
@@ -68,13 +68,13 @@ impl Text {
         self.line(format_args!("#EXT-X-ENDLIST"));
     }
 
-    /// EXT-X-PART-INF (4.4.3.7): longer than any part, the same as long as the stream lives.
+    /// EXT-X-PART-INF (4.4.3.7): no part is longer; constant while the stream lives.
     pub(super) fn part_inf(&mut self, settings: &Settings) {
         self.line(format_args!("#EXT-X-PART-INF:PART-TARGET={}", Millis(settings.part_target_ms)));
     }
 
-    /// EXT-X-SERVER-CONTROL (4.4.3.8). The skip boundary is six target durations and HOLD-BACK three, the least there may be;
-    /// PART-HOLD-BACK is three part targets, which it should be (two is the least).
+    /// EXT-X-SERVER-CONTROL (4.4.3.8). The skip boundary is six target durations and HOLD-BACK three, both the least allowed.
+    /// PART-HOLD-BACK is three part targets, as recommended (two is the least).
     pub(super) fn server_control(&mut self, settings: &Settings) {
         let target_ms = settings.target_duration_s.saturating_mul(1_000);
         let [skip, hold_back] = [6, 3].map(|times| Millis(target_ms.saturating_mul(times)));
@@ -90,7 +90,7 @@ impl Text {
         self.line(format_args!("#EXT-X-I-FRAMES-ONLY"));
     }
 
-    /// EXTINF (4.4.4.1) of a segment that lasts `duration`, with microseconds.
+    /// EXTINF (4.4.4.1) of a segment of this duration, in seconds with six decimals.
     pub(super) fn duration(&mut self, duration: Timestamp) {
         self.line(format_args!("#EXTINF:{},", Micros(extinf_micros(duration))));
     }
@@ -140,7 +140,7 @@ impl Text {
         self.line(format_args!("#EXT-X-SKIP:SKIPPED-SEGMENTS={segments}"));
     }
 
-    /// EXT-X-PRELOAD-HINT (4.4.5.3) of the next part. Never of an init segment: another one comes with another epoch only.
+    /// EXT-X-PRELOAD-HINT (4.4.5.3) of the next part. Never of an init segment: only another epoch brings another one.
     pub(super) fn preload_hint(&mut self, hint: &Hint) {
         let Hint { epoch, msn, part } = *hint;
         self.line(format_args!("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{epoch}/{}\"", Slot::Part { msn, part }));
@@ -163,7 +163,7 @@ impl Text {
         }
     }
 
-    /// EXT-X-MEDIA (4.4.6.1) of a sound rendition.
+    /// EXT-X-MEDIA (4.4.6.1) of an audio rendition.
     pub(super) fn audio(
         &mut self,
         (group, first): (&str, First),
@@ -184,8 +184,8 @@ impl Text {
         ));
     }
 
-    /// EXT-X-STREAM-INF (4.4.6.2) and the URI of its playlist. Pictures are in standard range and carry no captions that we know of: said,
-    /// because what is not said a client may look for.
+    /// EXT-X-STREAM-INF (4.4.6.2) and the URI of its playlist. It states that video has standard dynamic range and no captions that we know
+    /// of: a client may search for anything that is not stated.
     pub(super) fn variant(&mut self, variant: &Variant<'_>, files: Files, way: Option<&Pathway>) {
         let Variant { rendition, peak, mean, codecs, .. } = variant;
         let mut attributes = format!("BANDWIDTH={peak},AVERAGE-BANDWIDTH={mean},CODECS=\"{codecs}\"");
@@ -222,7 +222,7 @@ impl Text {
     }
 }
 
-/// What the URIs of a pathway begin with.
+/// Prefix of the URIs of a pathway.
 fn base(way: Option<&Pathway>) -> &str {
     way.map_or("", |pathway| &pathway.base)
 }
@@ -262,7 +262,7 @@ pub(super) enum First {
     No,
 }
 
-/// What EXT-X-STREAM-INF says.
+/// The attributes of EXT-X-STREAM-INF.
 #[derive(Debug)]
 pub(super) struct Variant<'a> {
     pub(super) rendition: &'a RenditionId,
@@ -274,7 +274,7 @@ pub(super) struct Variant<'a> {
     pub(super) audio_group: Option<&'a str>,
 }
 
-/// What EXT-X-I-FRAME-STREAM-INF says.
+/// The attributes of EXT-X-I-FRAME-STREAM-INF.
 #[derive(Debug)]
 pub(super) struct IFrames<'a> {
     pub(super) rendition: &'a RenditionId,

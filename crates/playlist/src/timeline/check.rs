@@ -1,4 +1,4 @@
-//! What a seal may say, given the timeline so far: a playlist must be renderable from it. Pure.
+//! Checks a seal against the timeline so far: valid playlists must be renderable from it. Pure.
 
 use media::{Epoch, LogSequence, MediaSequence, PartIndex, RenditionId, Slot, Timescale, Timestamp};
 use seal::limits::PARTS_MAX;
@@ -9,15 +9,15 @@ use super::{Settings, Timeline};
 /// How a seal contradicts the log before it, or itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Contradiction {
-    /// Not the next one.
+    /// The seal is not the next one.
     #[error("seal {found} does not follow seal {head}")]
     Sequence {
-        /// Newest applied.
+        /// Newest seal applied.
         head: LogSequence,
-        /// What came.
+        /// The seal given.
         found: LogSequence,
     },
-    /// An epoch opens without saying what its renditions are, or goes back.
+    /// An epoch opens without stating its renditions or goes back, or a seal continues an ended one.
     #[error("epoch {epoch} opens at seal {sequence} without a checkpoint, or goes back")]
     Epoch {
         /// The epoch.
@@ -25,13 +25,13 @@ pub enum Contradiction {
         /// The seal.
         sequence: LogSequence,
     },
-    /// Parts or segments are not those of all renditions at one place.
+    /// The parts or segments do not cover all renditions at one place.
     #[error("seal {sequence} does not advance all renditions alike (RFC 8216bis 6.2.4)")]
     Row {
         /// The seal.
         sequence: LogSequence,
     },
-    /// Not the next part or segment.
+    /// The seal lists another part than the next one, or one beyond [`PARTS_MAX`].
     #[error("seal {sequence} lists {msn}.{part} where {expected_msn}.{expected_part} comes next (RFC 8216bis 6.2.1)")]
     Place {
         /// The seal.
@@ -45,7 +45,7 @@ pub enum Contradiction {
         /// Part that comes next.
         expected_part: PartIndex,
     },
-    /// A segment that does not start with a sync sample (EXT-X-INDEPENDENT-SEGMENTS).
+    /// A segment does not start with a sync sample (EXT-X-INDEPENDENT-SEGMENTS).
     #[error("segment {msn} of {rendition} does not start with a sync sample")]
     Independent {
         /// Segment.
@@ -53,7 +53,7 @@ pub enum Contradiction {
         /// Rendition.
         rendition: RenditionId,
     },
-    /// A segment longer than EXT-X-TARGETDURATION allows (RFC 8216bis 4.4.3.1).
+    /// A segment is longer than EXT-X-TARGETDURATION allows (RFC 8216bis 4.4.3.1).
     #[error("segment {msn} of {rendition} is longer than the target duration of {target_duration_s} s")]
     Duration {
         /// Segment.
@@ -63,7 +63,7 @@ pub enum Contradiction {
         /// Configured.
         target_duration_s: u32,
     },
-    /// A part longer than PART-TARGET (RFC 8216bis 4.4.4.9).
+    /// A part is longer than PART-TARGET (RFC 8216bis 4.4.4.9).
     #[error("part {msn}.{part} of {rendition} is longer than the part target of {part_target_ms} ms")]
     PartDuration {
         /// Segment.
@@ -85,7 +85,7 @@ pub enum Contradiction {
     },
 }
 
-/// Media sequence number with which the epoch that `body` opens starts.
+/// Media sequence number at which the epoch that `body` opens starts.
 pub(super) fn first_msn(body: &SealBody) -> MediaSequence {
     let msn = body.objects.iter().find_map(|object| match object.slot {
         Slot::Part { msn, .. } | Slot::Segment { msn } | Slot::Image { msn } => Some(msn),
@@ -119,7 +119,7 @@ pub(super) fn seal(timeline: &Timeline, body: &SealBody) -> Result<(), Contradic
             .is_none_or(|first| objects.iter().all(|object| (object.slot, object.start) == (first.slot, first.start)));
         same_place && objects.iter().map(|object| &object.rendition).eq(names.iter().copied())
     };
-    // What a rendition is belongs to its epoch, and so does which there are.
+    // The renditions and their properties are constant within an epoch.
     let restated = newest.filter(|_| !opens).is_some_and(|newest| {
         !newest.renditions.iter().map(|rendition| &rendition.track.rendition).eq(names.iter().copied())
     });
@@ -135,7 +135,7 @@ fn of_kind(body: &SealBody, kind: impl Fn(Slot) -> bool) -> Vec<&Object> {
     body.objects.iter().filter(|object| kind(object.slot)).collect()
 }
 
-/// The parts come next, start segments independently, and leave the segment within the target duration.
+/// Checks that the parts come next, start segments with a sync sample, and keep the segment within the target duration.
 fn row(timeline: &Timeline, body: &SealBody, parts: &[&Object]) -> Result<(), Contradiction> {
     let (expected_msn, expected_part) = timeline.expected(body.epoch);
     for object in parts {
@@ -158,7 +158,7 @@ fn row(timeline: &Timeline, body: &SealBody, parts: &[&Object]) -> Result<(), Co
     Ok(())
 }
 
-/// No segment is longer than the target duration (4.4.3.1).
+/// Checks that the segment is not longer than the target duration (4.4.3.1).
 fn listable(timeline: &Timeline, object: &Object, duration: Timestamp) -> Result<(), Contradiction> {
     let target_duration_s = timeline.settings.target_duration_s;
     let (Slot::Part { msn, .. } | Slot::Segment { msn } | Slot::Image { msn }) = object.slot else { return Ok(()) };
@@ -168,7 +168,7 @@ fn listable(timeline: &Timeline, object: &Object, duration: Timestamp) -> Result
     Err(Contradiction::Duration { msn, rendition: object.rendition.clone(), target_duration_s })
 }
 
-/// A sealed segment is exactly its parts.
+/// Checks that a sealed segment is exactly its parts.
 fn sum(timeline: &Timeline, body: &SealBody, segment: &Object, parts: &[&Object]) -> Result<(), Contradiction> {
     let Slot::Segment { msn } = segment.slot else { return Ok(()) };
     let wrong = || Contradiction::Sum { msn, rendition: segment.rendition.clone() };
@@ -178,7 +178,7 @@ fn sum(timeline: &Timeline, body: &SealBody, segment: &Object, parts: &[&Object]
     let gap = before.gap || part.gap;
     let length = if gap { Some(0) } else { before.length.checked_add(part.length) };
     let same = segment.gap == gap && Some(segment.length) == length && part_msn == msn;
-    // A gap lasts as long as its rows, which round on their own.
+    // The sealed duration of a gap is that of its rows, which is rounded separately from the sum of the parts.
     let duration = before.duration.plus(part.duration);
     if gap {
         listable(timeline, segment, segment.duration)?;
@@ -192,7 +192,7 @@ struct Before {
     gap: bool,
 }
 
-/// What the open segment has of the object's rendition already.
+/// What the open segment already has of the object's rendition.
 fn before(timeline: &Timeline, body: &SealBody, object: &Object) -> Before {
     let nothing = Before { duration: Timestamp::zero(object.duration.timescale), length: 0, gap: false };
     let open = timeline.open().filter(|open| open.key.epoch == body.epoch);
@@ -204,7 +204,7 @@ fn before(timeline: &Timeline, body: &SealBody, object: &Object) -> Before {
     })
 }
 
-/// Rounded as RFC 8216bis 4.4.3.1 compares: to the nearest second, halves up.
+/// Rounds as the comparison of RFC 8216bis 4.4.3.1: to the nearest second, halves up.
 fn round_to_seconds(duration: Timestamp) -> i64 {
     duration.rescale(Timescale::new(1).expect("not zero")).ticks
 }

@@ -1,6 +1,6 @@
 //! The timeline: playlist state as a fold over admitted seals.
 //!
-//! `apply` either takes a whole seal or, when it contradicts what came before, leaves the state as it was. Pure.
+//! `apply` either takes a whole seal or, when the seal contradicts the log before it, leaves the state unchanged. Pure.
 
 mod check;
 mod segment;
@@ -20,22 +20,22 @@ pub use segment::{Part, Row, Segment, SegmentKey};
 /// segments.
 pub const WINDOW_SEGMENTS_MIN: usize = 6;
 
-/// Segments kept above the window while what would remain is shorter than three target durations (RFC 8216bis 6.2.2): sessions
+/// Most segments kept above the window while the rest would be shorter than three target durations (RFC 8216bis 6.2.2): sessions
 /// that break off again and again leave segments of one part each.
 const SHORT_SEGMENTS_MAX: usize = 64;
 
-/// Seals behind the head that a new epoch can build on at the furthest. What is older is kept as playlists need it.
+/// How many seals behind the head a new epoch can build on. Of older seals the timeline keeps only what playlists need.
 const BACK_MAX: u64 = HISTORY_MAX as u64;
 
-/// What is configured and the same on all nodes of a cluster, because it shows in playlists.
+/// Configuration that shows in playlists, and so is the same on all nodes of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// EXT-X-TARGETDURATION in seconds: never changes while a stream lives (RFC 8216bis 6.2.1). Default 4.
+    /// EXT-X-TARGETDURATION in seconds; constant while a stream lives (RFC 8216bis 6.2.1). Default 4.
     pub target_duration_s: u32,
     /// Closed segments that a playlist lists; at least [`WINDOW_SEGMENTS_MIN`]. Default 12.
     pub window_segments: usize,
-    /// PART-TARGET in milliseconds, as declared: no part is longer, and it never changes either (RFC 8216bis 4.4.3.7). Default 535,
-    /// which half a second is declared as ([`media::segmenter::declared_part`]).
+    /// Declared PART-TARGET in milliseconds: no part is longer; constant while a stream lives (RFC 8216bis 4.4.3.7). Default 535, the
+    /// declared target for parts of half a second ([`media::segmenter::declared_part`]).
     pub part_target_ms: u32,
 }
 
@@ -45,7 +45,7 @@ impl Default for Settings {
     }
 }
 
-/// The renditions of an epoch, as the log stated them.
+/// The renditions of an epoch, as a checkpoint seal stated them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The seal that stated them.
@@ -54,18 +54,18 @@ pub struct Checkpoint {
     pub epoch: Epoch,
     /// Sorted by name.
     pub renditions: Vec<Rendition>,
-    /// No segment of the epoch was opened yet.
+    /// No segment of the epoch has been opened yet.
     fresh: bool,
 }
 
-/// What a seal changed, apart from what it added.
+/// The effects of a seal on playlists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// Segments that left the playlists at the front: they stay available for a while (RFC 8216bis 6.2.2).
+    /// Segments that left the playlists at the front; they stay available for a while (RFC 8216bis 6.2.2).
     pub removed: Vec<SegmentKey>,
-    /// The segments that playlists list have changed, or the renditions: the multivariant playlist too may read otherwise now.
+    /// The listed segments or the renditions changed, so the multivariant playlist may have changed too.
     pub relisted: bool,
-    /// A part was added to the open segment.
+    /// The seal added a part to the open segment.
     pub extended: bool,
 }
 
@@ -73,21 +73,21 @@ pub struct Effects {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
     settings: Settings,
-    /// Newest last; empty until the log reached one.
+    /// Newest last; empty until the log reaches one.
     checkpoints: VecDeque<Checkpoint>,
     /// In order; all but the last are closed.
     segments: VecDeque<Segment>,
     /// The newest seal that was applied.
     head: Option<LogSequence>,
     ended: Option<LogSequence>,
-    /// Microseconds that are listed: of each closed segment those of its shortest rendition.
+    /// Microseconds of all listed segments, each as long as its EXTINF in its shortest rendition.
     listed_micros: u64,
-    /// Media sequence number of the first segment, also when there is none now.
+    /// Media sequence number of the first segment, or of the next one while there is none.
     floor: MediaSequence,
 }
 
 impl Timeline {
-    /// An empty timeline. A window smaller than [`WINDOW_SEGMENTS_MIN`] counts as that.
+    /// An empty timeline. A window smaller than [`WINDOW_SEGMENTS_MIN`] is raised to it.
     pub fn new(settings: Settings) -> Self {
         let window_segments = settings.window_segments.max(WINDOW_SEGMENTS_MIN);
         Self {
@@ -107,7 +107,7 @@ impl Timeline {
     /// takes only the checkpoint); seals before that change nothing.
     ///
     /// # Errors
-    /// When the seal contradicts what came before; then nothing has changed.
+    /// When the seal contradicts the log before it; the state then stays unchanged.
     pub fn apply(&mut self, body: &SealBody) -> Result<Effects, Contradiction> {
         if self.checkpoints.is_empty() {
             return self.start(body);
@@ -116,8 +116,8 @@ impl Timeline {
         Ok(self.take(body))
     }
 
-    /// Forgets what seals after `sequence` did: the next session builds on that one. What left the playlists at the front in the
-    /// meantime does not come back. Returns the segments that are gone altogether.
+    /// Undoes the seals after `sequence`, because the next session builds on that one. Segments that left the playlists at the front in the
+    /// meantime do not come back. Returns the segments that are gone altogether.
     pub fn void_after(&mut self, sequence: LogSequence) -> Vec<SegmentKey> {
         if self.head.is_none_or(|head| head <= sequence) {
             return Vec::new();
@@ -125,8 +125,8 @@ impl Timeline {
         let before: Vec<SegmentKey> = self.segments.iter().map(Segment::key).collect();
         self.checkpoints.retain(|checkpoint| checkpoint.sequence <= sequence);
         if self.checkpoints.is_empty() {
-            // Void reaches back beyond what is kept: start anew, at the epoch that follows. Rows that were dropped are before the
-            // oldest checkpoint.
+            // The void part begins before everything kept: start over at the epoch that follows. Dropped rows are before the oldest
+            // checkpoint.
             *self = Self::new(self.settings);
             return before;
         }
@@ -141,7 +141,7 @@ impl Timeline {
         before.into_iter().filter(|key| self.segments.iter().all(|segment| segment.key != *key)).collect()
     }
 
-    /// What was configured.
+    /// The configuration, with the window at least [`WINDOW_SEGMENTS_MIN`].
     pub const fn settings(&self) -> Settings {
         self.settings
     }
@@ -156,13 +156,13 @@ impl Timeline {
         self.checkpoints.back()
     }
 
-    /// The seal at which a late joiner has to start to come to the same playlists.
+    /// The seal from which a late joiner has to start to get the same playlists.
     pub fn oldest_needed(&self) -> Option<LogSequence> {
         let newest = self.checkpoints.back().map(|checkpoint| checkpoint.sequence);
         self.segments.front().map(|segment| segment.checkpoint).or(newest)
     }
 
-    /// Whether the session was ended by a seal, and no other followed.
+    /// Whether a seal ended the session, and no other session followed.
     pub const fn is_ended(&self) -> bool {
         self.ended.is_some()
     }
@@ -182,7 +182,7 @@ impl Timeline {
         self.segments.len() - usize::from(self.open().is_some())
     }
 
-    /// The first segment of each epoch that there are segments of.
+    /// The first segment of each epoch that has segments.
     fn first_of_epochs(&self) -> impl Iterator<Item = &Segment> {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -203,7 +203,7 @@ impl Timeline {
         renditions.any(|stated| stated.track.rendition == *rendition)
     }
 
-    /// Whether the newest epoch has a rendition of pictures by this name.
+    /// Whether the newest epoch has a video rendition of this name.
     pub(crate) fn states_pictures(&self, rendition: &RenditionId) -> bool {
         let tracks =
             self.checkpoint().into_iter().flat_map(|checkpoint| &checkpoint.renditions).map(|stated| &stated.track);
@@ -223,17 +223,17 @@ impl Timeline {
         })
     }
 
-    /// What comes next (RFC 8216bis 4.4.5.3); nothing after the end.
+    /// The next part, for EXT-X-PRELOAD-HINT (RFC 8216bis 4.4.5.3); `None` after the end.
     ///
-    /// It is a part of the newest epoch, in an outage a gap: only the beginning of another epoch, which nobody can foresee, puts
-    /// something else in its place.
+    /// It is a part of the newest epoch, in an outage a gap. Only the beginning of another epoch, which no node can foresee, puts another
+    /// part in its place.
     pub(crate) fn hint(&self) -> Option<Hint> {
         let epoch = self.checkpoint().filter(|_| !self.is_ended())?.epoch;
         let (msn, part) = self.expected(epoch);
         Some(Hint { epoch, msn, part })
     }
 
-    /// Names of all renditions that have a playlist: those of the newest epoch, and those that the window still shows.
+    /// Names of all renditions that have a playlist: those of the newest epoch, and those still in the window.
     pub fn renditions(&self) -> BTreeSet<&RenditionId> {
         let newest = self.checkpoint().into_iter().flat_map(|checkpoint| &checkpoint.renditions);
         let shown = self.first_of_epochs().flat_map(Segment::renditions);
@@ -332,7 +332,7 @@ impl Timeline {
     fn open_epoch(&mut self, body: &SealBody, effects: &mut Effects) {
         effects.relisted |= self.close(body.sequence, &[]);
         if self.ended.take().is_some() {
-            // A stream that comes back after its end starts with an empty window; its numbers go on.
+            // A stream that returns after its end starts with an empty window; its media sequence numbers continue.
             self.floor = self.expected(body.epoch).0;
             effects.removed.extend(self.segments.drain(..).map(|segment| segment.key));
             self.listed_micros = 0;
@@ -341,7 +341,7 @@ impl Timeline {
         self.checkpoints.push_back(checkpoint_of(body, true));
     }
 
-    /// Adds the seal's row; whether it has one.
+    /// Adds the seal's row; returns whether it has one.
     fn add_row(&mut self, body: &SealBody) -> bool {
         let mut parts = body.objects.iter().filter_map(|object| match object.slot {
             Slot::Part { msn, part } => Some((msn, part, object)),
@@ -371,7 +371,7 @@ impl Timeline {
         true
     }
 
-    /// Closes the open segment as sealed, or, when the session broke off, as its parts are; whether there was one.
+    /// Closes the open segment: as sealed, or, when the session broke off, from its parts. Returns whether there was one.
     fn close(&mut self, by: LogSequence, sealed: &[&Object]) -> bool {
         let Some(open) = self.segments.back_mut().filter(|segment| !segment.is_closed()) else { return false };
         open.close(by, sealed);
@@ -379,7 +379,7 @@ impl Timeline {
         true
     }
 
-    /// Drops what is only needed to go back in the log, where it is too old for that.
+    /// Drops rows and checkpoints that only [`Self::void_after`] needs, once no epoch can build on seals so old.
     fn compact(&mut self) {
         let Some(horizon) = self.head.and_then(|head| head.0.checked_sub(BACK_MAX)).map(LogSequence) else { return };
         let compacted = self.segments.partition_point(|segment| segment.rows.is_empty());
@@ -420,7 +420,7 @@ fn checkpoint_of(body: &SealBody, fresh: bool) -> Checkpoint {
     Checkpoint { sequence: body.sequence, epoch: body.epoch, renditions: body.checkpoint.clone(), fresh }
 }
 
-/// Sound is shown at its decode time; the first picture of a row, which may be decoded at another time, when the row begins.
+/// Audio is presented at its decode time. Video is presented from the start of its row; the decode time may differ from it.
 fn part_of(object: &Object, is_sound: bool) -> Part {
     Part {
         rendition: object.rendition.clone(),

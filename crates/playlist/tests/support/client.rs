@@ -1,5 +1,5 @@
-//! A client's reading of media playlists, and how it applies delta updates. Knows exactly the tags that we write, each where it may
-//! stand; anything else is a panic.
+//! Reads media playlists as a client does, and applies delta updates. It knows exactly the tags that we write, each in its allowed
+//! place; anything else is a panic.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub(crate) struct Playlist {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub(crate) msn: u64,
-    /// EXT-X-DISCONTINUITY stands before it.
+    /// EXT-X-DISCONTINUITY precedes it.
     pub(crate) breaks: bool,
     /// The EXT-X-MAP that applies.
     pub(crate) map: Option<String>,
@@ -53,7 +53,7 @@ pub(crate) struct Part {
     pub(crate) gap: bool,
 }
 
-/// Which tag comes next is a matter of where the last one stands.
+/// The place of a line, which decides the tags that may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum At {
     Start,
@@ -87,12 +87,12 @@ impl Playlist {
         self.segments.last().expect("a playlist lists a segment").msn
     }
 
-    /// Where the next part stands.
+    /// The place of the next part.
     pub(crate) fn end(&self) -> (u64, usize) {
         (self.last() + 1, self.open.as_ref().map_or(0, |open| open.parts.len()))
     }
 
-    /// What applying a delta update to this playlist, an older one, comes to; `None` when it does not reach (6.3.7).
+    /// Applies a delta update to this older playlist; `None` when this one does not reach far enough (6.3.7).
     pub(crate) fn merge(&self, delta: &Self) -> Option<Self> {
         let first = self.segments.first()?.msn;
         let kept = delta.msn..delta.msn + delta.skipped;
@@ -101,10 +101,10 @@ impl Playlist {
         }
         let mut merged = Self { skipped: 0, segments: vec![], ..delta.clone() };
         for segment in self.segments.iter().filter(|segment| kept.contains(&segment.msn)) {
-            // Parts that old are not listed any more.
+            // Playlists no longer list parts that old.
             merged.segments.push(Segment { parts: vec![], ..segment.clone() });
         }
-        // Nothing is inherited from what was skipped: each segment's map stands in the delta update itself.
+        // Nothing is inherited from skipped segments: the delta update itself has each segment's map.
         merged.segments.extend(delta.segments.iter().cloned());
         Some(merged)
     }
@@ -113,7 +113,7 @@ impl Playlist {
 struct Reader {
     at: At,
     playlist: Playlist,
-    /// The segment whose URI has not come yet.
+    /// The segment whose URI line has not come yet.
     next: Option<Segment>,
     map: Option<String>,
 }

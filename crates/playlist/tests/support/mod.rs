@@ -1,5 +1,5 @@
-//! What tests and fuzz targets share: an ingest's hand that writes seal logs, scripts for it out of bytes, a client that reads
-//! playlists, and the rules it holds them to.
+//! Shared by tests and fuzz targets: a writer of seal logs, scripts for it from bytes, a client that reads playlists, and the rules
+//! against which it checks them.
 #![allow(clippy::unwrap_used, dead_code, unused_imports, reason = "helpers of tests, not all used in each")]
 
 pub(crate) mod client;
@@ -17,7 +17,7 @@ use seal::SealBody;
 
 pub(crate) use writer::{Ladder, Row, Writer, ladder};
 
-/// Folds a log; every step holds the invariants.
+/// Folds a log, and checks the invariants at every step.
 pub(crate) fn fold(log: &[SealBody]) -> Timeline {
     fold_with(log, Settings::default())
 }

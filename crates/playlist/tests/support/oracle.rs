@@ -1,11 +1,11 @@
-//! What 6.2.5.2 and 6.2.6 say of requests, worked out from the text of a playlist.
+//! The answers to requests by 6.2.5.2 and 6.2.6, worked out from the text of a playlist.
 
 use media::{Epoch, MediaSequence, PartIndex, Slot};
 use playlist::reload::{Answer, Directives, Edge, Presence, TooFar};
 
 use super::client::Playlist;
 
-/// Every request near the end of the playlist, and far from it, is answered as the text says.
+/// Checks that every request, near the end of the playlist and far from it, gets the answer that follows from the text.
 pub(crate) fn check(edge: &Edge, playlist: &Playlist) {
     let last = playlist.last();
     let near = last.saturating_sub(2)..=last + 4;
@@ -51,7 +51,7 @@ fn contains(playlist: &Playlist, msn: u64, part: Option<u32>) -> bool {
     if msn == open {
         return (part as usize) < parts;
     }
-    // All segments but the last complete one have others after them.
+    // All segments except the last complete one have others after them.
     msn < playlist.last()
         || (msn == playlist.last()
             && (parts > 0 || (part as usize) < playlist.segments.last().expect("it is there").parts.len()))
@@ -75,7 +75,7 @@ fn objects(edge: &Edge, playlist: &Playlist) {
     let newest = playlist.open.as_ref().or(playlist.segments.last()).expect("it lists something");
     let uri = newest.parts.first().map_or(&newest.uri, |part| &part.uri);
     let epoch = uri.split_once('/').unwrap().0.parse::<u64>().unwrap();
-    // A playlist of a rendition that gets nothing more has no hints; the other renditions' have.
+    // The playlist of a rendition without further parts has no hints; those of other renditions have.
     if playlist.hints.is_empty() && !playlist.ended {
         return;
     }

@@ -8,10 +8,10 @@ use playlist::{Listing, Past, Segment, SegmentKey, Timeline, render};
 use super::client::Playlist;
 use super::rules;
 
-/// How much is kept: two minutes.
+/// Length of the recording.
 const WINDOW: Duration = Duration::from_secs(120);
 
-/// What is recorded, and what the playlist of one rendition read last.
+/// The recording, and the last text of one rendition's playlist.
 #[derive(Default)]
 pub(crate) struct Recorder {
     past: Past,
@@ -22,7 +22,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// An epoch opens: what came after `after` is void.
+    /// An epoch opens: seals after `after` are void.
     pub(crate) fn opens(&mut self, timeline: &Timeline, after: LogSequence, was_ended: bool) {
         let Some(newest) = timeline.checkpoint() else { return };
         self.past.void(newest.epoch, after);
@@ -31,13 +31,13 @@ impl Recorder {
         }
     }
 
-    /// The log went back: viewers begin anew.
+    /// The log went back: viewers start over.
     pub(crate) fn void_after(&mut self, timeline: &Timeline) {
         self.closed = timeline.listed().next_back().map(Segment::key);
         self.seen = None;
     }
 
-    /// Records what is complete now, and lets viewers reload.
+    /// Records the newly completed segments, and lets viewers reload.
     pub(crate) fn follow(&mut self, timeline: &Timeline) {
         let newest = timeline.listed().rev().take_while(|segment| Some(segment.key()) > self.closed);
         let closed: Vec<Segment> = newest.map(|segment| segment.kept(|_| true)).collect();
@@ -49,7 +49,7 @@ impl Recorder {
         self.past.trim(WINDOW);
         self.past.join(timeline);
         self.past.check_invariants();
-        // These viewers are in no hurry.
+        // These viewers reload only now and then.
         self.seals += 1;
         if self.seals.is_multiple_of(5) || timeline.is_ended() {
             self.reload(timeline);

@@ -1,10 +1,10 @@
-//! What RFC 8216bis says of one playlist, of two in a row, and of all renditions at once.
+//! The rules of RFC 8216bis for one playlist, for two in a row, and for all renditions at once.
 
 use std::collections::BTreeMap;
 
 use super::client::{Part, Playlist, Segment, seconds};
 
-/// What holds of a playlist by itself.
+/// The rules for a playlist by itself.
 pub(crate) fn alone(playlist: &Playlist) {
     let Playlist { target_s, part_target, segments, open, ended, .. } = playlist;
     header(playlist);
@@ -58,13 +58,13 @@ fn parts(segment: &Segment, target: u64) {
     }
 }
 
-/// How far a segment may be from the sum of its parts, in microseconds: each is rounded, and a little longer than its media. A gap lasts as long as its row, and sound before
-/// and after it up to a frame more or less.
+/// How far a segment may be from the sum of its parts, in microseconds, because each is rounded and listed a little longer than its media. A
+/// gap lasts as long as its row; the audio before and after it may last up to a frame more or less.
 fn tolerance(segment: &Segment) -> u64 {
     if segment.gap { 25_000 * 12 } else { 6 + 3 * segment.parts.len() as u64 }
 }
 
-/// Parts are listed of segments that begin within three target durations of the end, whole segments at a time (4.4.4.9).
+/// Playlists list parts only of segments that begin within three target durations of the end (4.4.4.9).
 fn parts_near_the_end(playlist: &Playlist) {
     let limit = 3 * playlist.target_s * 1_000_000;
     let mut distance = open_length(playlist);
@@ -136,7 +136,7 @@ fn segment_follows(old: &Segment, new: &Segment) {
     assert!(new.parts == old.parts || new.parts.is_empty(), "4.4.4.9: parts leave together: {old:?} {new:?}");
 }
 
-/// What was hinted is the next part, unless another epoch has begun instead (4.4.5.3).
+/// The hinted part is the next one, unless another epoch has begun instead (4.4.5.3).
 fn hints_hold(old: &Playlist, new: &Playlist) {
     let Some((_, hinted)) = old.hints.first() else { return };
     let (msn, part) = old.end();
@@ -151,7 +151,7 @@ fn hints_hold(old: &Playlist, new: &Playlist) {
     assert!(next.uri == *hinted || segment.breaks, "4.4.5.3: {next:?} came instead of {hinted}");
 }
 
-/// A frame of sound at 44.1 kHz, in milliseconds, rounded up.
+/// An audio frame at 44.1 kHz, in milliseconds, rounded up.
 const FRAME_MS: u64 = 24;
 
 /// Milliseconds since midnight of `2026-01-01T00:00:00.000Z`.
@@ -176,7 +176,7 @@ pub(crate) fn alike(playlists: &BTreeMap<String, Playlist>, i_frames: &BTreeMap<
     let pictures = playlists.iter().find(|(name, _)| *name != "audio").map_or(first, |(_, playlist)| playlist);
     for (name, playlist) in playlists {
         assert_eq!(shape(playlist), shape(first), "6.2.4: {name} is not like the others");
-        // Sound begins with its first frame from there on.
+        // Audio begins with its first frame at or after that instant.
         let apart = if name == "audio" { 0..=FRAME_MS } else { 0..=0 };
         for (date, picture) in dates(playlist).into_iter().zip(dates(pictures)) {
             let later = date.checked_sub(picture);
@@ -187,7 +187,7 @@ pub(crate) fn alike(playlists: &BTreeMap<String, Playlist>, i_frames: &BTreeMap<
     for (name, playlist) in playlists {
         let last = playlist.open.as_ref().or(playlist.segments.last()).expect("it lists something");
         ends.push((format!("../{name}/index.m3u8"), last.msn, Some(last.parts.len() as u64 - 1)));
-        // It has no parts.
+        // An I-frame playlist has no parts.
         ends.extend(i_frames.get(name).map(|i_frames| (format!("../{name}/iframes.m3u8"), i_frames.last(), None)));
     }
     let media = playlists.iter().map(|(name, playlist)| (format!("../{name}/index.m3u8"), playlist));
@@ -198,7 +198,7 @@ pub(crate) fn alike(playlists: &BTreeMap<String, Playlist>, i_frames: &BTreeMap<
     }
 }
 
-/// What comes next is hinted in all renditions, be it a gap (4.4.5.3, B.1).
+/// All renditions hint the next part, even when it is a gap (4.4.5.3, B.1).
 pub(crate) fn hints(playlists: &BTreeMap<String, Playlist>) {
     for (name, playlist) in playlists {
         let last = playlist.open.as_ref().or(playlist.segments.last()).expect("it lists something");
@@ -211,7 +211,7 @@ pub(crate) fn hints(playlists: &BTreeMap<String, Playlist>) {
     }
 }
 
-/// An I-frame playlist has what its media playlist has as complete, in the same places.
+/// An I-frame playlist has the complete segments of its media playlist, in the same places.
 pub(crate) fn i_frames_are_alike(media: &Playlist, i_frames: &Playlist) {
     assert!(is_i_frames(i_frames));
     assert_eq!((i_frames.msn, i_frames.discontinuity), (media.msn, media.discontinuity));

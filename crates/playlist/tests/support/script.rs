@@ -1,5 +1,5 @@
-//! Logs out of bytes: each byte string is a script for an ingest, so that a fuzzer's input, a failing case of a property and a file of
-//! the corpus are the same thing.
+//! Logs from bytes: each byte string is a script for an ingest. So a fuzzer's input, a failing case of a property and a file of the
+//! corpus are the same thing.
 
 use media::{Digest, Epoch, LogSequence, MediaSequence, PartIndex, RenditionId, Slot, Timescale, Timestamp};
 use playlist::Settings;
@@ -7,31 +7,31 @@ use seal::{SealBody, SealKind};
 
 use super::writer::{Ladder, PART, Row, Writer, ladder};
 
-/// Most seals of a script: enough for the window to slide many times over, and for what is too old to be forgotten.
+/// Most seals of a script: enough for the window to slide many times over, and for the timeline to forget old seals.
 const SEALS_MAX: usize = 400;
 /// Shortest regular row in ticks of 90 kHz: with one audio frame less it still has 85 % of the part target.
 const ROW_MIN: i64 = 43_200;
-/// A segment that is this long is completed, in ticks of 90 kHz.
+/// The script completes a segment of this length, in ticks of 90 kHz.
 const SEGMENT_MAX: i64 = 39 * 9_000;
 
 /// What happens to a stream.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
     Seal(SealBody),
-    /// What came after is void: the next seal builds on this one.
+    /// Later seals are void: the next seal builds on this one.
     VoidAfter(LogSequence),
-    /// A seal that contradicts the log, more likely than not.
+    /// A seal that probably contradicts the log.
     Tampered(SealBody),
-    /// A node joins late, and comes to the same playlists.
+    /// A node joins late, and gets the same playlists.
     Join,
 }
 
-/// A script: what is configured, and what happens.
+/// A script: configuration and events.
 #[derive(Debug, Clone)]
 pub(crate) struct Script {
     pub(crate) settings: Settings,
     pub(crate) events: Vec<Event>,
-    /// The log without what is void.
+    /// The log without void seals.
     pub(crate) log: Vec<SealBody>,
 }
 
@@ -115,19 +115,19 @@ fn step(writer: &mut Writer, bytes: &mut Bytes<'_>) -> Option<Event> {
     None
 }
 
-/// A row within the rules that an ingest keeps.
+/// A row within the rules of an ingest.
 fn row(writer: &mut Writer, gaps: u32, bytes: &mut Bytes<'_>) {
     let shape = bytes.next();
     let (open, rows) = writer.open();
     let wanted = shape.is_multiple_of(4);
     let completes = wanted || open >= SEGMENT_MAX - PART || rows >= 12;
     let long = ROW_MIN + i64::from(shape / 4) * (PART - ROW_MIN) / 63;
-    // The last row of a segment may be short, if its sound has a frame.
+    // The last row of a segment may be short, if its audio has a frame.
     let ticks = if completes && shape % 8 == 4 { 4_000 } else { long };
     writer.write(Row { ticks, completes, gaps });
 }
 
-/// The next seal, or the one before again, with a field changed.
+/// The next seal, or the previous one again, with a changed field.
 fn tampered(writer: &Writer, bytes: &mut Bytes<'_>) -> Option<SealBody> {
     let mut next = writer.clone();
     if next.is_ended() {

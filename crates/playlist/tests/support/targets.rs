@@ -1,4 +1,4 @@
-//! What fuzz targets do with bytes; tests do the same with random bytes and with the corpus.
+//! The bodies of the fuzz targets; tests run them on random bytes and on the corpus.
 
 use playlist::reload::{Answer, BadDirective, Directives};
 use playlist::render::Extent;
@@ -40,9 +40,9 @@ pub(crate) fn log(bytes: &[u8]) {
     join(&stream.timeline, &script.log, went_back);
 }
 
-/// A node that joins at the oldest seal that is needed comes to the same playlists.
+/// A node that joins at the oldest needed seal gets the same playlists.
 fn join(timeline: &Timeline, log: &[seal::SealBody], went_back: bool) {
-    // While the log has gone back, and the new epoch has not begun, there is nothing to compare.
+    // When the log has gone back and the new epoch has not begun, there is nothing to compare.
     let Some(from) = timeline.oldest_needed().filter(|_| timeline.head() == log.last().map(|body| body.sequence))
     else {
         return;
@@ -53,7 +53,7 @@ fn join(timeline: &Timeline, log: &[seal::SealBody], went_back: bool) {
     late.check_invariants();
     let front = |timeline: &Timeline| timeline.listed().next().map(|segment| segment.key());
     if went_back && front(&late) != front(timeline) {
-        // What left at the front for what is void now does not come back.
+        // Segments that left at the front because of seals now void do not come back.
         return;
     }
     assert_eq!(texts(&late), texts(timeline));
@@ -70,7 +70,7 @@ fn texts(timeline: &Timeline) -> Vec<Option<String>> {
     media.chain([render::multivariant(timeline)]).collect()
 }
 
-/// Reads a query, and answers it at some edge: the first byte says at which.
+/// Reads a query, and answers it at some edge, which the first byte selects.
 pub(crate) fn directives(bytes: &[u8]) {
     let (edge, query) = bytes.split_first().unwrap_or((&0, &[]));
     let Ok(query) = std::str::from_utf8(query) else { return };
@@ -87,7 +87,7 @@ pub(crate) fn directives(bytes: &[u8]) {
 fn understood(query: &str, directives: &Directives, edge: u8) {
     let Directives { msn, part, extent } = *directives;
     assert!(part.is_none() || msn.is_some());
-    // Said plainly, it is the same.
+    // The plain form of the query means the same.
     let mut plain = Vec::new();
     plain.extend(msn.map(|msn| format!("_HLS_msn={msn}")));
     plain.extend(part.map(|part| format!("_HLS_part={part}")));

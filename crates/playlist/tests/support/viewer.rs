@@ -1,4 +1,4 @@
-//! Viewers of all renditions of a stream, who see every playlist and hold it to the rules.
+//! Viewers of all renditions of a stream, who check every playlist against the rules.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::{delta, full, i_frames, oracle, rules};
 /// A stream and its viewers.
 pub(crate) struct Stream {
     pub(crate) timeline: Timeline,
-    /// What each rendition's playlist read last.
+    /// The last playlist of each rendition.
     seen: BTreeMap<String, Playlist>,
     /// An older one of each, to which delta updates are applied.
     older: BTreeMap<String, Playlist>,
@@ -45,7 +45,7 @@ impl Stream {
         self.recorder.follow(&self.timeline);
     }
 
-    /// A new session builds on an older seal: what viewers saw after it is void, and they begin anew.
+    /// A new session builds on an older seal: later seals are void, and viewers start over.
     pub(crate) fn void_after(&mut self, sequence: LogSequence) {
         self.timeline.void_after(sequence);
         self.timeline.check_invariants();
@@ -74,7 +74,7 @@ impl Stream {
                 rules::follows(seen, playlist);
             }
         }
-        // One rendition after the other: they are alike, and a fuzzer is better off with more logs.
+        // One rendition per reload: they are alike, and a fuzzer gains more from more logs.
         let turn = usize::try_from(self.reloads).unwrap() % now.len().max(1);
         if let Some((name, playlist)) = now.iter().nth(turn) {
             self.delta(name, playlist);
@@ -89,7 +89,7 @@ impl Stream {
         self.seen = now;
     }
 
-    /// Applying a delta update comes to exactly the playlist (6.2.5.1, 6.3.7).
+    /// Applying a delta update gives exactly the playlist (6.2.5.1, 6.3.7).
     fn delta(&self, name: &str, now: &Playlist) {
         let name_of = super::rendition(name);
         let text = delta(&self.timeline, &name_of).expect("where there is a playlist there is a delta");
@@ -120,7 +120,7 @@ impl Stream {
         assert_eq!(Playlist { version: full.version, ..merged }, *full, "6.2.5.1");
     }
 
-    /// Who was told to wait is not refused later, and the answers are those that the text gives.
+    /// A request that was told to wait is not refused later, and answers follow from the text.
     fn requests(&mut self, now: &Playlist) {
         let edge = self.timeline.edge().expect("there is a playlist");
         oracle::check(&edge, now);
@@ -139,7 +139,7 @@ impl Stream {
     }
 }
 
-/// What is skipped is further from the end of the last segment than the skip boundary, and nothing else is (4.4.3.8).
+/// Exactly the segments further from the end of the last segment than the skip boundary are skipped (4.4.3.8).
 fn rules_of_skipping(delta: &Playlist, full: &Playlist) {
     assert_eq!((delta.msn, delta.discontinuity, &delta.constants), (full.msn, full.discontinuity, &full.constants));
     let boundary = super::client::seconds(&full.control["CAN-SKIP-UNTIL"]);

@@ -12,7 +12,7 @@ pub(crate) const START: UnixMillis = UnixMillis(1_767_225_600_000);
 /// Half a second of 90 kHz.
 pub(crate) const PART: i64 = 45_000;
 
-/// A session's ladder: names of video renditions by height, and the sample rate of the sound, if there is any.
+/// A session's ladder: heights of the video renditions, and the sample rate of the audio, if there is any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ladder {
     pub(crate) heights: Vec<u32>,
@@ -43,7 +43,7 @@ pub(crate) struct Row {
     pub(crate) gaps: u32,
 }
 
-/// Where the log stands after a seal.
+/// The state of the log after a seal.
 #[derive(Debug, Clone)]
 struct State {
     ladder: Ladder,
@@ -58,7 +58,7 @@ struct State {
     gaps: u32,
 }
 
-/// An ingest's hand.
+/// Writes the log of one stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     pub(crate) log: Vec<SealBody>,
@@ -104,7 +104,7 @@ impl Writer {
         self.write(Row { ticks, completes, gaps: gap.map_or(0, |gap| 1 << gap) })
     }
 
-    /// The encoder is gone, for as long as `rows`.
+    /// An outage of the encoder that lasts `rows` rows.
     pub(crate) fn outage(&mut self, rows: usize) -> &mut Self {
         (0..rows).for_each(|_| {
             let completes = self.open().1 >= 7;
@@ -152,7 +152,7 @@ impl Writer {
         self
     }
 
-    /// Completes the segment that is open, if one is.
+    /// Completes the open segment, if there is one.
     pub(crate) fn finish_segment(&mut self) -> &mut Self {
         if self.state.rows > 0 { self.row(PART, true, None) } else { self }
     }
@@ -164,7 +164,7 @@ impl Writer {
         self
     }
 
-    /// A new session that builds on what is there.
+    /// A new session that builds on the newest seal.
     pub(crate) fn reconnect(&mut self, ladder: Ladder) -> &mut Self {
         let State { epoch, msn, discontinuity, rows, opened, .. } = self.state;
         // An epoch that never had a seal is no discontinuity.
@@ -174,7 +174,7 @@ impl Writer {
         self
     }
 
-    /// A new session that builds on the newest seal but `back`: what came after that one is void. Says after which.
+    /// A new session that builds on the seal `back` places before the newest; later seals are void. Returns the sequence it builds on.
     pub(crate) fn reconnect_before(&mut self, back: usize, ladder: Ladder) -> LogSequence {
         let kept = self.log.len().saturating_sub(back).max(1);
         let epoch = self.state.epoch;
@@ -188,7 +188,7 @@ impl Writer {
 
     pub(crate) fn end(&mut self) -> &mut Self {
         let State { msn, rows, .. } = self.state;
-        // Where the log stands after it: past the segment that was open.
+        // After it the log continues past the segment that was open.
         (self.state.msn, self.state.rows, self.state.ended) = (msn + u64::from(rows > 0), 0, true);
         self.push(SealKind::End, vec![], vec![])
     }
@@ -198,7 +198,7 @@ impl Writer {
         rate.map_or(Timescale::VIDEO, |rate| Timescale::new(rate).unwrap())
     }
 
-    /// Pictures are cut where it is said, sound before its first frame of 1024 samples from there on.
+    /// Cuts video at the given tick, and audio before its first frame of 1024 samples at or after it.
     fn cut(&self, name: &str, ticks: i64) -> i64 {
         let at = Timestamp::new(ticks, Timescale::VIDEO).rescale(self.scale(name)).ticks;
         if name == "audio" { (at + 1023) / 1024 * 1024 } else { at }

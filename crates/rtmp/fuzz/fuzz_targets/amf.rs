@@ -1,4 +1,4 @@
-//! AMF 0 out of bytes, read and written again.
+//! Reads the input as AMF 0, and writes it again.
 #![no_main]
 
 #[path = "../../tests/support/mod.rs"]

@@ -1,4 +1,4 @@
-//! Bodies of media messages out of bytes.
+//! Reads the input as bodies of media messages.
 #![no_main]
 
 #[path = "../../tests/support/mod.rs"]

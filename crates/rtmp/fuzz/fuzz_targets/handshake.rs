@@ -1,4 +1,4 @@
-//! Handshakes out of bytes, in pieces.
+//! Reads the input as a handshake that arrives in pieces.
 #![no_main]
 
 #[path = "../../tests/support/mod.rs"]

@@ -1,4 +1,4 @@
-//! Connections out of bytes, in pieces, answered as the server does.
+//! Reads the input as a connection that arrives in pieces, and answers as the server does.
 #![no_main]
 
 #[path = "../../tests/support/mod.rs"]

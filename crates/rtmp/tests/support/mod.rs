@@ -1,4 +1,4 @@
-//! What tests and fuzz targets share: what is done with bytes, and the rules that must hold whatever they are.
+//! Shared by tests and fuzz targets: the handling of input bytes, and the rules that must hold for any bytes.
 #![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests, not all used in each")]
 
 pub(crate) mod seeds;

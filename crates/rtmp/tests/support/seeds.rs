@@ -1,26 +1,26 @@
-//! Cuts a captured session into what fuzzing starts from.
+//! Cuts a captured session into seeds for fuzzing.
 
 use rtmp::{Event, Protocol, amf, chunk::ChunkReader};
 
 /// C0, C1 and C2.
 const HANDSHAKE_BYTES: usize = 1 + 1536 + 1536;
-/// What is kept of a session after its handshake: all commands, metadata, configurations, and the first pictures and sounds.
+/// Bytes kept of a session after its handshake: all commands, metadata, configurations, and the first pictures and audio frames.
 const SESSION_BYTES_MAX: usize = 8 * 1024;
-/// What is kept of the body of a media message.
+/// Bytes kept of the body of a media message.
 const BODY_BYTES_MAX: usize = 96;
-/// Bodies that are kept of each kind.
+/// Bodies kept of each kind.
 const BODIES_MAX: usize = 4;
 
 /// One file of a corpus.
 pub(crate) struct Seed {
-    /// Which target it is for.
+    /// Name of its fuzz target.
     pub(crate) target: &'static str,
     /// Name of the file.
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The seeds of a capture: what `client` sent, from its first byte on.
+/// The seeds of a capture, which holds everything that `client` sent.
 pub(crate) fn cut(client: &str, capture: &[u8]) -> Vec<Seed> {
     let (handshake, session) = capture.split_at(HANDSHAKE_BYTES);
     let seed = |target, name: &str, bytes: Vec<u8>| Seed { target, name: format!("{client}{name}"), bytes };

@@ -1,4 +1,4 @@
-//! What fuzz targets do with bytes; tests do the same with the corpus.
+//! The bodies of the fuzz targets; tests run them on the corpus.
 
 use bytes::Bytes;
 use rtmp::handshake::{Handshake, HandshakeError, RANDOM_BYTES};
@@ -6,17 +6,17 @@ use rtmp::{Event, Protocol, amf, flv};
 
 /// C1, S1, C2 and S2 each.
 const PACKET_BYTES: usize = 1536;
-/// Most that is said in answer to one byte that completes a message, and to each byte: the answer to `connect` in its shortest form.
+/// Most bytes of an answer to one byte that completes a message (the answer to the shortest `connect`), and per input byte.
 const ANSWER_BYTES_MAX: usize = 1024;
 const ANSWER_BYTES_PER_BYTE_MAX: usize = 32;
 
-/// A step of 0 is everything at once.
+/// Cuts bytes into pieces of `step`; a step of 0 gives everything at once.
 fn pieces(bytes: &[u8], step: u8) -> impl Iterator<Item = &[u8]> {
     let step = if step == 0 { bytes.len().max(1) } else { usize::from(step) };
     bytes.chunks(step)
 }
 
-/// A handshake: the first byte is the length of the pieces in which the others come. However they are cut, they mean the same.
+/// A handshake. The first byte is the length of the pieces in which the others arrive; the cuts must not change the result.
 pub(crate) fn handshake(bytes: &[u8]) {
     let Some((step, bytes)) = bytes.split_first() else { return };
     assert_eq!(shake(bytes, *step), shake(bytes, 0), "pieces change what is said");
@@ -41,14 +41,14 @@ fn shake(bytes: &[u8], step: u8) -> Result<(Vec<u8>, Option<Vec<u8>>), Handshake
 }
 
 /// A connection after its handshake, answered as the server does. The first byte is the length of the pieces in which the rest
-/// comes, the second says whether `publish` is accepted.
+/// arrives; the second decides whether the server accepts `publish`.
 pub(crate) fn session(bytes: &[u8]) {
     let [step, mood, bytes @ ..] = bytes else { return };
     let is_welcome = mood & 1 == 0;
     assert_eq!(serve(bytes, *step, is_welcome), serve(bytes, 0, is_welcome), "pieces change what is meant");
 }
 
-/// Everything that happened, in words.
+/// Serves the connection, and returns everything that happened as text.
 fn serve(bytes: &[u8], step: u8, is_welcome: bool) -> Vec<String> {
     let (mut protocol, mut seen) = (Protocol::new(), Vec::new());
     for piece in pieces(bytes, step) {
@@ -78,7 +78,7 @@ fn serve(bytes: &[u8], step: u8, is_welcome: bool) -> Vec<String> {
     seen
 }
 
-/// Whether the server closes the connection after that.
+/// Answers an event; returns whether the server then closes the connection.
 fn answer(protocol: &mut Protocol, event: &Event, is_welcome: bool) -> bool {
     match event {
         Event::Connect { .. } => protocol.accept_connect(),
@@ -106,9 +106,9 @@ fn words(event: Event) -> String {
     }
 }
 
-/// AMF 0. What was read reads the same when it is written again.
+/// AMF 0. Values that were read are the same after writing and reading them again.
 pub(crate) fn amf(bytes: &[u8]) {
-    /// Strings of 64 KiB and more are cut when written, and a byte that is no UTF-8 is written as three.
+    /// Writing cuts strings of 64 KiB and more, and turns a byte that is not UTF-8 into three.
     const WRITTEN_WHOLE_MAX: usize = 21_000;
     let Ok(values) = amf::decode(bytes) else { return };
     if bytes.len() <= WRITTEN_WHOLE_MAX {
@@ -118,7 +118,7 @@ pub(crate) fn amf(bytes: &[u8]) {
     }
 }
 
-/// Bodies of media messages, each taken for a picture and for sound. An error says something.
+/// Bodies of media messages, each read as video and as audio. An error has a text.
 pub(crate) fn flv(bytes: &[u8]) {
     let body = Bytes::copy_from_slice(bytes);
     for read in [flv::video(&body), flv::audio(&body)] {

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::{PUBLIC_KEY_BYTES, SEED_BYTES, SIGNATURE_BYTES};
 
-/// The library failed: out of random numbers or memory.
+/// The library failed, for want of random numbers or memory, or it refused a public key.
 #[derive(Debug)]
 pub(crate) struct Failed;
 
@@ -28,7 +28,7 @@ impl PrivateKey {
     }
 }
 
-/// A public key, read once and used for many verifications.
+/// A public key, parsed once for many verifications.
 #[derive(Clone)]
 pub(crate) struct VerifyingKey(ParsedPublicKey);
 

@@ -1,6 +1,6 @@
-//! ML-DSA-44 (FIPS 204) with an empty context: the one place that knows the cryptographic library.
+//! ML-DSA-44 (FIPS 204) with an empty context: the only module that knows the cryptographic library.
 //!
-//! A second library (for WASM) is another file with the same items; nothing outside this module names one.
+//! A second library (for WASM) would be another file with the same items; no code outside this module names a library.
 
 mod aws_lc;
 

@@ -7,11 +7,11 @@ use media::{Digest, Epoch, LogSequence};
 use crate::limits::HISTORY_MAX;
 use crate::{Head, Sealed};
 
-/// A place in the log that is remembered.
+/// A place in the log that the chain remembers.
 #[derive(Debug, Clone)]
 pub(super) enum Entry {
     Seal(Sealed),
-    /// The one that a restarted node goes on after: its seal is not at hand.
+    /// The place after which a restarted node continues: only its head is known, not its seal.
     Resumed(Head),
 }
 
@@ -52,7 +52,7 @@ impl Entry {
     }
 }
 
-/// The newest [`HISTORY_MAX`] entries, each right after the one before.
+/// The newest [`HISTORY_MAX`] entries, in log order without holes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct History(VecDeque<Entry>);
 
@@ -73,7 +73,7 @@ impl History {
         self.0.get(usize::try_from(index).ok()?)
     }
 
-    /// The first entry of this epoch that is remembered.
+    /// The oldest remembered entry of this epoch.
     pub(super) fn first_of(&self, epoch: Epoch) -> Option<&Entry> {
         self.0.iter().find(|entry| entry.epoch() == epoch)
     }
@@ -82,7 +82,7 @@ impl History {
         self.0.iter()
     }
 
-    /// Takes out what comes after this sequence.
+    /// Removes and returns the entries after this sequence.
     pub(super) fn truncate_after(&mut self, sequence: LogSequence) -> Vec<Entry> {
         let kept = self.0.iter().take_while(|entry| entry.sequence() <= sequence).count();
         self.0.split_off(kept).into()

@@ -1,4 +1,4 @@
-//! Beginning in the middle: a chain takes over the tail of a peer's log. Pure.
+//! Starts in the middle of a log: a chain takes over the tail of a peer's log. Pure.
 
 use media::{LogSequence, Now};
 
@@ -9,15 +9,14 @@ use crate::{Head, Refusal, RefusalReason, Sealed};
 use super::history::Entry;
 
 impl Chain {
-    /// Takes over a log from its tail: verified seals in log order, the first of which is a checkpoint, without holes. One seal is a tail too.
+    /// Takes over a log from its tail: one or more verified seals in log order, without holes, the first of which is a checkpoint.
     ///
-    /// The steps state the whole tail, the first seal as [`Step::Extend`]: a fold begins anew with them. A chain that has a head
-    /// already takes only a tail that leads to it or past it, so an old log is never joined, however it was signed. On an error
-    /// nothing has changed.
+    /// The steps give the whole tail, the first seal as [`Step::Extend`]; the fold starts over with them. A chain that already has a head
+    /// takes only a tail that leads to it or past it, so it never joins an old log, however that was signed. An error changes nothing.
     ///
-    /// Refuses with `Identity` another stream's; with `Chain` a tail that is empty, too long, has holes, does not begin with a
-    /// checkpoint or ends before the head; with `Epoch` one that ends in an older epoch than the head's; with
-    /// `Equivocation` one that has another seal where the head stands.
+    /// Refuses with `Identity` another stream's tail; with `Chain` a tail that is empty, too long, has holes, does not begin with a
+    /// checkpoint or ends before the head; with `Epoch` a tail that ends in an older epoch than the head's; with `Equivocation` a tail
+    /// with a different seal at the head's place.
     pub fn join(&mut self, tail: Vec<Sealed>, now: Now) -> Result<Outcome, Refusal> {
         let mut tail = tail.into_iter();
         let Some(first) = tail.next().filter(|_| tail.len() < TAIL_MAX) else {
@@ -55,14 +54,14 @@ impl Chain {
         Ok(outcome)
     }
 
-    /// Whether this is the seal at the head, or one that can only come after it.
+    /// Whether this is the seal at the head, or can only be one after it.
     fn passes(&self, sealed: &Sealed, begins: LogSequence) -> Result<bool, Refusal> {
         let Some(head) = &self.head else { return Ok(true) };
         let body = sealed.body();
         if sealed.digest() == head.digest || body.epoch > head.epoch {
             return Ok(true);
         }
-        // Past the head without having met it: right only when the tail begins there.
+        // The tail is past the head without having met it: right only when it begins after the head.
         let past = body.epoch == head.epoch && body.sequence >= head.sequence;
         if past && begins <= head.sequence {
             return Err(refusal(sealed, RefusalReason::Equivocation, "another seal than the one at the head"));

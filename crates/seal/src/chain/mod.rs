@@ -1,11 +1,11 @@
-//! The chain: puts the verified seals of one stream in log order, whatever order they come in. Pure.
+//! The chain: puts the verified seals of one stream in log order, whatever order they arrive in. Pure.
 //!
-//! Owns what "extends the log" means (`docs/design/log.md`): repeats, holes, forks, and epochs that void what came after the seal
-//! they build on. Deliberately knows neither signatures (a [`Sealed`] is verified) nor media bytes: a seal that is a
-//! [`Step`] here is admitted by the gate only when its bytes are there too.
+//! Owns the rule for what extends the log (`docs/design/log.md`): repeats, holes, forks, and epochs that void the seals after the one
+//! they build on. Deliberately knows neither signatures (a [`Sealed`] is verified) nor media bytes: the gate admits the seal of a
+//! [`Step`] only when its bytes are there too.
 //!
-//! A chain without a head takes nothing in before it has joined a log ([`Chain::join`]) or resumed one
-//! ([`Chain::resume`]): where to begin is the caller's decision, since an old log proves itself just as well as a new one.
+//! A chain without a head extends nothing until it has joined a log ([`Chain::join`]) or resumed one ([`Chain::resume`]). The caller
+//! decides where to begin, because an old log verifies just as well as a new one.
 
 mod history;
 mod join;
@@ -20,23 +20,23 @@ use crate::limits::{BUFFERED_MAX, BUFFERED_WAIT_MAX, EVIDENCE_MAX, HISTORY_MAX};
 use crate::{Head, Refusal, RefusalReason, Sealed};
 use history::{Entry, History};
 
-/// What happens to a chain.
+/// An event for a chain.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A verified seal came, from wherever.
+    /// A verified seal arrived, from any source.
     Seal(Sealed),
     /// A deadline passed.
     Tick,
-    /// Catch-up has asked everyone and got nothing that fills the hole: what waits is refused.
+    /// Catch-up asked every peer, and none fills the hole: the chain refuses the waiting seals.
     GiveUp,
 }
 
-/// What the fold has to do next. Steps come in log order.
+/// A change for the fold to apply. Steps come in log order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// This seal is the next of the log.
     Extend(Sealed),
-    /// A new epoch begins. What is in the log after `void_after` is void; this seal stands there instead.
+    /// A new epoch begins. The log's seals after `void_after` are void; this seal takes their place.
     OpenEpoch {
         /// First seal of the epoch.
         sealed: Sealed,
@@ -46,7 +46,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The seal that is now the newest of the log.
+    /// The seal that the step makes the newest of the log.
     pub fn sealed(&self) -> &Sealed {
         match self {
             Self::Extend(sealed) | Self::OpenEpoch { sealed, .. } => sealed,
@@ -54,29 +54,29 @@ impl Step {
     }
 }
 
-/// What became of the seal that came.
+/// The chain's decision about the seal of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is in the log now: the first of the steps.
+    /// The seal is now in the log: it is the first of the steps.
     Extended,
-    /// It is, or was, in the log already, waits already, or is from before what the chain remembers.
+    /// The seal is or was in the log, already waits, or is older than the chain remembers.
     Duplicate,
-    /// It waits for seals before it: see [`Chain::missing`].
+    /// The seal waits for seals before it: see [`Chain::missing`].
     Buffered,
-    /// It is refused.
+    /// The chain refused the seal.
     Refused(Refusal),
-    /// No seal came.
+    /// The input was not a seal.
     Nothing,
 }
 
-/// Everything that follows from one input.
+/// All results of one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// Of the seal that came.
+    /// Decision about the seal of the input.
     pub verdict: Verdict,
-    /// New in the log, in log order; more than one when it was what others waited for.
+    /// New in the log, in log order; more than one when waiting seals follow the new one.
     pub steps: Vec<Step>,
-    /// Seals that waited and are refused now.
+    /// Seals that waited and are now refused.
     pub refused: Vec<(Sealed, Refusal)>,
 }
 
@@ -86,29 +86,29 @@ impl Outcome {
     }
 }
 
-/// What to catch up with, so that waiting seals find their place.
+/// What catch-up has to fetch so that waiting seals find their place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// The seals of a peer's log from `from` on, up to and without `until`. When a peer's log begins later than `from`, its
-    /// tail is to be joined instead.
+    /// The seals of a peer's log from `from` up to `until`, exclusive. When the peer's log begins later than `from`, join its tail
+    /// instead.
     Range {
-        /// First that is needed.
+        /// First seal that is needed.
         from: LogSequence,
-        /// First that is there.
+        /// First seal that is already here.
         until: LogSequence,
     },
-    /// What is remembered here does not reach back far enough: a peer's whole log, to be joined ([`Chain::join`]).
+    /// A peer's whole log, to [join](Chain::join): the chain's history does not reach back far enough.
     Tail,
 }
 
-/// Proof that a signer said two things about one place in the log.
+/// Proof that two validly signed seals contradict each other about one sequence or slot.
 #[derive(Debug, Clone)]
 pub struct Evidence {
     /// The seal that is in the log; `None` when only its digest survived a restart.
     pub held: Option<Sealed>,
     /// Digest of the seal that is in the log.
     pub held_digest: Digest,
-    /// The other one.
+    /// The seal that contradicts it.
     pub other: Sealed,
 }
 
@@ -121,30 +121,30 @@ struct Waiting {
 /// Where a seal belongs.
 enum Place {
     Duplicate,
-    /// Right after this entry of the log, if it fits.
+    /// Directly after this entry of the log, if it fits.
     After(LogSequence),
     Waits,
-    /// Against what this seal says.
+    /// It contradicts this entry.
     Fork(Option<Entry>),
     Refused(RefusalReason, &'static str),
 }
 
-/// The seal log of one stream, as far as it is known here: the newest seals, and those that wait.
+/// The seal log of one stream as known here: the newest seals, and those that wait.
 #[derive(Debug, Clone)]
 pub struct Chain {
     stream: StreamId,
     head: Option<Head>,
-    /// The newest of the log, without holes, ending at the head.
+    /// The newest entries of the log, without holes, ending at the head.
     history: History,
-    /// Verified seals whose place is not known yet. Lower epochs and sequences are worth more.
+    /// Verified seals whose place is not known yet. A full map drops the highest epoch and sequence first.
     waiting: BTreeMap<(Epoch, LogSequence), Waiting>,
-    /// Digests of seals that were in the log and are void: late repeats of them are no attack.
+    /// Digests of seals that were in the log and are now void: a late repeat of one is not an attack.
     voided: VecDeque<Digest>,
     evidence: Vec<Evidence>,
 }
 
 impl Chain {
-    /// A chain that knows nothing yet. Seals that come before [`Chain::join`] wait.
+    /// A chain without a head. Seals that arrive before [`Chain::join`] wait.
     pub fn new(stream: StreamId) -> Self {
         Self {
             stream,
@@ -156,7 +156,7 @@ impl Chain {
         }
     }
 
-    /// A chain that goes on after a seal admitted before a restart, and takes nothing older.
+    /// A chain that continues after a seal admitted before a restart, and takes nothing older.
     pub fn resume(head: Head) -> Self {
         let mut chain = Self::new(head.stream.clone());
         chain.history.push(Entry::Resumed(head.clone()));
@@ -179,23 +179,23 @@ impl Chain {
         &self.evidence
     }
 
-    /// Seals that wait for others.
+    /// Number of seals that wait for others.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// What to catch up with; `None` while nothing waits.
+    /// What catch-up has to fetch; `None` while nothing waits.
     pub fn missing(&self) -> Option<Missing> {
         let (Some(head), Some(oldest)) = (&self.head, self.history.oldest()) else {
             return (!self.waiting.is_empty()).then_some(Missing::Tail);
         };
-        // Later epochs first: they may have made void what seals of this one wait for, so that no peer has it any more.
+        // Later epochs first: they may have voided the seals that this epoch waits for, so that no peer has them any more.
         let first = |later: bool| {
             let keys = self.waiting.keys().filter(|(epoch, _)| (*epoch > head.epoch) == later);
             keys.map(|(_, sequence)| *sequence).min()
         };
         let until = first(true).or_else(|| first(false))?;
-        // When it stands where our log has something else, the epochs part somewhere in what is remembered.
+        // A later epoch that begins inside our log parts from it somewhere in the history.
         let beyond = until > head.sequence.next();
         let from = if beyond { head.sequence.next() } else { oldest.next() };
         Some(if from < until { Missing::Range { from, until } } else { Missing::Tail })
@@ -206,7 +206,7 @@ impl Chain {
         self.waiting.values().map(|waiting| waiting.since.saturating_add(BUFFERED_WAIT_MAX)).min()
     }
 
-    /// Takes an input. Whatever it is, seals that have waited for [`BUFFERED_WAIT_MAX`] are refused on the way.
+    /// Takes an input. Every input also refuses seals that have waited for [`BUFFERED_WAIT_MAX`].
     pub fn apply(&mut self, input: Input, now: Now) -> Outcome {
         let mut outcome = match input {
             Input::Seal(sealed) => self.seal(sealed, now),
@@ -214,12 +214,12 @@ impl Chain {
             Input::Tick => Outcome::of(Verdict::Nothing),
             Input::GiveUp => {
                 let mut outcome = Outcome::of(Verdict::Nothing);
-                self.refuse_waiting(&mut outcome, "what comes before it is nowhere to be had", |_| true);
+                self.refuse_waiting(&mut outcome, "no peer has the seal before it", |_| true);
                 outcome
             }
         };
         let late = |waiting: &Waiting| waiting.since.saturating_add(BUFFERED_WAIT_MAX) <= now.elapsed;
-        self.refuse_waiting(&mut outcome, "what comes before it did not come in time", late);
+        self.refuse_waiting(&mut outcome, "the seal before it did not arrive in time", late);
         outcome
     }
 
@@ -304,7 +304,7 @@ impl Chain {
         Place::After(base)
     }
 
-    /// Appends a seal after `base`, and makes void what stood there.
+    /// Appends a seal after `base`, and voids the entries that were there.
     fn extend(&mut self, base: LogSequence, sealed: Sealed) -> Result<Step, (Sealed, Refusal)> {
         let Some(before) = self.history.at(base).map(Entry::head) else {
             let refusal = refusal(&sealed, RefusalReason::Chain, "builds on a seal that is not here");
@@ -327,7 +327,7 @@ impl Chain {
         Ok(if opens { Step::OpenEpoch { sealed, void_after: base } } else { Step::Extend(sealed) })
     }
 
-    /// The seal of the same epoch that states one of these slots with another digest.
+    /// The entry of the same epoch that states one of the seal's slots with another digest.
     fn restates(&self, sealed: &Sealed) -> Option<Entry> {
         let contradicts = |held: &Sealed| {
             held.body().epoch == sealed.body().epoch
@@ -341,7 +341,7 @@ impl Chain {
         self.history.iter().find(|entry| entry.sealed().is_some_and(contradicts)).cloned()
     }
 
-    /// Takes what waited for the new head.
+    /// Takes the seals that waited for the new head.
     fn drain(&mut self, outcome: &mut Outcome) {
         while let Some((base, sealed)) = self.next_waiting() {
             match self.extend(base, sealed) {
@@ -362,7 +362,7 @@ impl Chain {
                     let refusal = self.fork(held, sealed.clone());
                     outcome.refused.push((sealed, refusal));
                 }
-                // Void before it found its place: nothing is wrong with it.
+                // Void before it found its place: not a fault.
                 Place::Refused(RefusalReason::Epoch, _) | Place::Duplicate | Place::Waits | Place::After(_) => {}
                 Place::Refused(reason, why) => {
                     let refusal = refusal(&sealed, reason, why);
@@ -372,7 +372,7 @@ impl Chain {
         }
     }
 
-    /// A waiting seal whose place is known now: of a later epoch first, since it voids what else might follow.
+    /// A waiting seal whose place is now known; later epochs first, because they void others that might follow.
     fn next_waiting(&mut self) -> Option<(LogSequence, Sealed)> {
         let found = self.waiting.iter().rev().find_map(|(key, waiting)| match self.place(&waiting.sealed) {
             Place::After(base) => Some((*key, base)),
@@ -393,7 +393,7 @@ impl Chain {
         }
         if self.waiting.len() >= BUFFERED_MAX {
             match self.waiting.last_key_value() {
-                // The furthest away is the least useful, and catch-up brings it again.
+                // The furthest seal is the least useful, and catch-up fetches it again.
                 Some((last, _)) if key < *last => drop(self.waiting.pop_last()),
                 _ => return Verdict::Refused(refusal(&sealed, RefusalReason::Chain, "too many seals wait before it")),
             }
@@ -403,7 +403,7 @@ impl Chain {
     }
 
     fn fork(&mut self, held: Option<Entry>, other: Sealed) -> Refusal {
-        let refusal = refusal(&other, RefusalReason::Equivocation, "another seal said otherwise about the same place");
+        let refusal = refusal(&other, RefusalReason::Equivocation, "it contradicts another seal about the same place");
         if let Some(held) = held {
             let known = |e: &Evidence| (e.held_digest, e.other.digest()) == (held.digest(), other.digest());
             if self.evidence.len() < EVIDENCE_MAX && !self.evidence.iter().any(known) {

@@ -9,7 +9,7 @@ use crate::limits::{BUFFERED_MAX, BUFFERED_WAIT_MAX, EVIDENCE_MAX, HISTORY_MAX};
 use crate::tests::author::{Author, KEY, digest, now, stream};
 use crate::{Head, RefusalReason, Sealed, sign_seal};
 
-/// A chain with the log that a fold of its steps has.
+/// A chain, and the log that a fold of its steps gives.
 struct Node {
     chain: Chain,
     log: Vec<Sealed>,
@@ -74,7 +74,7 @@ fn session(rows: usize) -> (Author, Vec<Sealed>) {
     (author, seals)
 }
 
-/// The same place, said otherwise.
+/// Another seal for the same place.
 fn rival(author: &Author) -> Sealed {
     let mut author = author.clone();
     let mut body = author.next_body();
@@ -245,7 +245,7 @@ fn epoch_that_was_missed_is_caught_up_with() {
     let mut node = Node::joined(&first);
     assert_eq!(node.give(&third[0]).verdict, Verdict::Buffered);
     let missing = node.chain.missing();
-    // Where epoch 2 left the log of epoch 1 is not known, so all that is remembered is asked for.
+    // The chain does not know where epoch 2 left the log of epoch 1, so it asks for everything that it remembers.
     assert_eq!(missing, Some(Missing::Range { from: LogSequence(1), until: third[0].body().sequence }));
     let log = [&first[..6], &second[..], &third[..]].concat();
     for sealed in &log[1..9] {
@@ -362,7 +362,7 @@ fn restarted_node_takes_nothing_older() {
     assert_eq!(node.join(&second[..3]).unwrap_err().reason, RefusalReason::Chain);
     assert_eq!(node.give(&second[4]).steps, [Step::Extend(second[4].clone())]);
 
-    // The window is filled again from a peer, whose log leads to the head.
+    // The node fills its window again from a peer whose log leads to the head.
     let log = [&first[..], &second[..]].concat();
     assert_eq!(node.join(&log[3..]).unwrap().steps.len(), 12);
     assert_eq!(node.log, log[3..]);
@@ -396,7 +396,7 @@ fn log_is_joined_at_a_checkpoint_and_without_holes() {
     for bad in [&seals[1..], &seals[..0], &[seals[3].clone(), seals[5].clone()][..]] {
         assert_eq!(join(bad).unwrap_err().reason, RefusalReason::Chain);
     }
-    // What came before the join waits for it.
+    // Seals that came before the join wait for it.
     let mut node = Node { chain: Chain::new(stream()), log: Vec::new(), time_ms: 0 };
     assert_eq!(node.give(&seals[4]).verdict, Verdict::Buffered);
     assert_eq!(node.chain.missing(), Some(Missing::Tail));
@@ -433,7 +433,7 @@ fn history_is_bounded() {
     let mut node = Node::joined(&seals[..1]);
     seals[1..].iter().for_each(|sealed| drop(node.give(sealed)));
     assert_eq!(node.give(&seals[0]).verdict, Verdict::Duplicate);
-    // An epoch that builds on what is forgotten needs a peer's log.
+    // An epoch that builds on a forgotten seal needs a peer's log.
     let second = Author::after(&Head::of(&seals[3]), 2).rows(2);
     assert_eq!(node.give(&second[0]).verdict, Verdict::Buffered);
     assert_eq!(node.chain.missing(), Some(Missing::Tail));
@@ -449,7 +449,7 @@ struct Session {
     ends: bool,
 }
 
-/// All seals ever made, in the order they were, and the log they amount to.
+/// All seals ever made, in order, and the resulting log.
 fn history(sessions: &[Session]) -> (Vec<Sealed>, Vec<Sealed>) {
     let (mut all, mut log) = (Vec::new(), Vec::<Sealed>::new());
     let mut epoch = 0;
@@ -475,7 +475,7 @@ fn sessions() -> impl Strategy<Value = Vec<Session>> {
     vec(one.prop_map(|(back, skip, rows, ends)| Session { back, skip, rows, ends }), 1..5)
 }
 
-/// What the bus makes of the seals: each is delivered 0 to 2 times, up to `displacement` places late.
+/// The seals as the bus delivers them: each 0 to 2 times, up to `displacement` places late.
 fn delivery(all: &[Sealed], fate: &[(u8, usize)]) -> Vec<Sealed> {
     let mut queue = Vec::new();
     for (index, sealed) in all.iter().enumerate() {
@@ -523,7 +523,7 @@ proptest! {
         let restart = at.index(delivered.len() + 1);
         for (index, sealed) in delivered.iter().enumerate() {
             if index == restart {
-                // A restart: only the head is kept, and the log behind it is what was admitted.
+                // A restart keeps only the head; the log before it is the admitted one.
                 node.chain = Chain::resume(node.chain.head().unwrap().clone());
             }
             let outcome = node.give(sealed);

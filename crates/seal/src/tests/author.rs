@@ -1,4 +1,4 @@
-//! A well-behaved ingest: makes the seals of sessions that follow one another.
+//! A well-behaved ingest: makes the seals of consecutive sessions.
 
 use std::sync::LazyLock;
 
@@ -68,7 +68,7 @@ pub(crate) struct Author {
     pub(crate) head: Option<Head>,
     opening: bool,
     rows: i64,
-    /// Makes the media, and so the digests, of two authors differ.
+    /// Makes the media of two authors differ, and so their digests.
     pub(crate) salt: u8,
 }
 
@@ -82,7 +82,7 @@ impl Author {
         Self { epoch, head: None, opening: true, rows: 0, salt: 0 }
     }
 
-    /// A new session that builds on this place.
+    /// A new session that builds on this head.
     pub(crate) fn after(head: &Head, epoch: u64) -> Self {
         Self { epoch, head: Some(head.clone()), opening: true, rows: 0, salt: 0 }
     }
@@ -179,7 +179,7 @@ impl Author {
         Rendition { track, init: digest(format!("{name} init {}", self.epoch)), init_length: 800 }
     }
 
-    /// Signs a body and goes on after it.
+    /// Signs a body and continues after it.
     pub(crate) fn sign(&mut self, body: &SealBody) -> Sealed {
         let sealed = sign_seal(body, &*KEY).unwrap();
         self.head = Some(Head::of(&sealed));

@@ -1,4 +1,4 @@
-//! What a seal may say on its own, each rule broken once.
+//! The rules for one seal on its own, each broken once.
 
 use media::{
     Digest, DiscontinuitySequence, Epoch, Format, LogSequence, MediaSequence, PartIndex, Slot, Timestamp, UnixMillis,
@@ -11,7 +11,7 @@ use crate::limits::{
 };
 use crate::{Error, Freshness, Object, RefusalReason, SealBody, SealKind, cose, encode_body, sign_seal};
 
-/// An author does not sign it, and a node does not take it from one who does.
+/// An author refuses to sign the body, and a node refuses it from an author who does.
 #[track_caller]
 fn refused_as(what: &str, body: &SealBody, reason: RefusalReason) {
     match sign_seal(body, &*KEY) {
@@ -121,7 +121,7 @@ fn wall_clock_of_the_media_is_near_when_it_was_sealed() {
     for (what, origin) in [("1970", 0), ("the far future", i64::MAX), ("the far past", i64::MIN)] {
         let mut body = middle();
         body.origin = UnixMillis(origin);
-        // Without a clock an author cannot tell.
+        // Signing has no clock, so it cannot refuse this.
         let sealed = sign_seal(&body, &*KEY).unwrap();
         let refusal = keyring().verify(sealed.raw(), &stream(), now(0).wall, Freshness::Live).unwrap_err();
         assert_eq!(refusal.reason, RefusalReason::Implausible, "{what}");
@@ -266,7 +266,7 @@ fn more_renditions_than_a_ladder_has_are_refused() {
     body.objects.truncate(2 * RENDITIONS_MAX);
     sign_seal(&body, &*KEY).unwrap();
 
-    // Rows that complete nothing have no checkpoint that would bound them.
+    // Rows that complete no segment have no checkpoint that would bound them.
     let mut many = middle();
     let part = many.objects[0].clone();
     let rendition = |n: usize| media::RenditionId::new(&format!("r{n:03}")).unwrap();

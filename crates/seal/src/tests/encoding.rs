@@ -1,4 +1,4 @@
-//! Decode(encode(x)) = x, and nothing else decodes.
+//! decode(encode(x)) = x, and no other bytes decode.
 
 use bytes::Bytes;
 use media::{
@@ -111,7 +111,7 @@ proptest! {
         prop_assert_eq!(decode_body(&bytes).unwrap(), body);
     }
 
-    /// A changed body either does not decode, or says something else: no two encodings say the same.
+    /// A changed body either does not decode or decodes to another body: no body has two encodings.
     #[test]
     fn one_statement_has_one_encoding(body in body(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = encode_body(&body);
@@ -131,7 +131,7 @@ proptest! {
         let mut keyring = keyring();
         let mut whole = bytes.clone();
         if tail {
-            // Past the header, so that what follows is looked at too.
+            // A valid header first, so that the reader gets to the bytes after it.
             whole = Author::new().row().raw()[..26].to_vec();
             whole.extend_from_slice(&bytes);
         }
@@ -201,7 +201,7 @@ fn another_envelope_around_the_same_seal_is_malformed() {
     }
 }
 
-/// Signed all the same: a canonical encoding is demanded of the key's owner too.
+/// A valid signature does not help: the key's owner must use the canonical encoding too.
 #[test]
 fn signed_but_not_canonical_body_is_malformed() {
     let body = Author::new().next_body();
@@ -246,7 +246,7 @@ fn signed_but_not_canonical_body_is_malformed() {
     }
 }
 
-/// The one key that may be left out: there or not there is no second way to say the same.
+/// The only optional key: its presence does not give a body a second encoding.
 #[test]
 fn optional_length_of_a_sync_sample_has_one_spelling() {
     let mut body = Author::new().next_body();

@@ -1,4 +1,4 @@
-//! What may follow a place in the log, asked directly: the chain sorts most of this out before it asks.
+//! What may follow a head, tested directly: the chain decides most of these cases before it asks the head.
 
 use media::{LogSequence, MediaSequence};
 
@@ -28,7 +28,7 @@ fn head_admits_only_what_follows_it() {
     unopened.objects.retain(|object| object.slot != media::Slot::Init);
     refused(&head, &unopened, RefusalReason::Implausible);
 
-    // An epoch is opened once: the same rows with init segments again.
+    // An epoch opens only once: here its rows come with init segments again.
     let closed = Head { next_part: media::PartIndex(0), ..head.clone() };
     let again = Author::after(&closed, 1).next_body();
     let again = SealBody { discontinuity: head.discontinuity, session: head.session, ..again };

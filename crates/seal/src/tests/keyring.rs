@@ -1,4 +1,4 @@
-//! Who may seal what (cases, section 1): each attack is refused under its own reason.
+//! Keys and grants: the keyring refuses each attack under its own reason.
 
 use media::{ClusterId, NodeId, StreamId, UnixMillis};
 
@@ -116,7 +116,7 @@ fn revoked_node_has_no_key_that_counts_and_others_keep_theirs() {
     assert_eq!(keyring.keys_of(&i1, START).collect::<Vec<_>>(), [KEY.key_id()]);
     assert_eq!(keyring.keys_of(&i1, grant().not_after).count(), 0, "a grant that is over is none");
     assert!(!keyring.is_node_revoked(&i1));
-    // Its name alone: not one of its keys is on the list.
+    // Only the node is on the list, and none of its keys.
     assert_eq!(keyring.apply_revocations(&revocations(1, vec![KeyId::of_node(&i1)])), Ok(true));
     assert!(keyring.is_node_revoked(&i1) && !keyring.is_node_revoked(&NodeId::new("i2").unwrap()));
     refused(verify(&keyring, &sealed, START), RefusalReason::Key);
@@ -146,7 +146,7 @@ fn revoked_key_is_refused_for_good_and_older_lists_too() {
     refused(keyring.apply_revocations(&revocations(2, vec![])), RefusalReason::Key);
     refused(verify(&keyring, &sealed, START), RefusalReason::Key);
 
-    // After a restart, from what was kept on disk.
+    // After a restart, from the list on disk.
     let (version, kept) = keyring.revocations().unwrap();
     assert_eq!(version, 2);
     let mut again = empty();
@@ -183,7 +183,7 @@ fn statements_of_one_kind_are_not_taken_for_another() {
 
 #[test]
 fn grants_are_bounded_and_expired_ones_make_room() {
-    // The keys need not be ones that anybody has: any 1312 bytes are a public key.
+    // Nobody needs the private keys: any 1312 bytes are a public key.
     let nth = |n: usize| {
         let mut public_key = KEY.public_key_bytes();
         public_key[100..108].copy_from_slice(&n.to_be_bytes());

@@ -1,4 +1,4 @@
-//! Tests of more than one module.
+//! Tests that span modules.
 
 pub(crate) mod author;
 mod content;

@@ -1,4 +1,4 @@
-//! The same answers from other implementations: `fips204` for ML-DSA-44, `coset` for COSE, NIST's vectors for both ML-DSAs.
+//! Comparison with other implementations: `fips204` for ML-DSA-44, `coset` for COSE, NIST's vectors for both ML-DSAs.
 
 use std::path::PathBuf;
 
@@ -76,7 +76,7 @@ fn seal_made_by_coset_and_the_oracle_verifies() {
     verify(unprotected.to_tagged_vec().unwrap()).expect_err("with an unprotected header");
 }
 
-/// NIST's ACVP vectors, which the published source of the oracle carries, from where cargo keeps it.
+/// NIST's ACVP vectors, from the oracle's published source in cargo's home.
 fn vectors(set: &str) -> serde_json::Value {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home =
@@ -122,7 +122,7 @@ fn nist_key_generation_vectors_hold() {
 }
 
 /// ACVP ML-DSA-sigVer-FIPS204. These vectors sign without the two bytes that FIPS 204 puts before a message when the context is
-/// empty, and aws-lc-rs has no such interface: they hold the oracle to NIST, and the oracle holds us, on the same keys.
+/// empty, and aws-lc-rs has no such interface. So the vectors check the oracle, and the oracle checks us on the same keys.
 #[test]
 #[allow(deprecated, reason = "the oracle's interface for these vectors")]
 fn nist_signature_vectors_hold_for_the_oracle() {

@@ -1,4 +1,4 @@
-//! Renditions that have nothing for a while.
+//! Renditions without samples for a while.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn rendition_that_loses_pictures_is_a_gap_until_a_segment_begins_and_the_others_
     let configs = vec![video("720p", 30_000), video("360p", 30_000)];
     let mut segmenter = Segmenter::new(TARGETS, MediaSequence(0), configs).unwrap();
     let tracks = [(name("720p"), lossy), (name("360p"), frames(3_000, 60, 20, false))];
-    // The one that loses nothing is the reference when both rates are equal and its name comes first.
+    // The rendition without loss is the reference, because both rates are equal and its name comes first.
     let rows = run(&mut segmenter, &tracks);
     let gaps: Vec<_> = rows.iter().map(|row| row.objects.iter().filter(|o| o.gap).count()).collect();
     assert_eq!(rows.len(), 40);
@@ -87,7 +87,7 @@ fn restored_rendition_ends_its_gaps_where_a_segment_begins() {
     for row in &rows {
         let part = |id: &str| row.objects.iter().find(|object| object.rendition == name(id)).unwrap();
         let begins = row.start.rescale(Timescale::VIDEO).ticks - START;
-        // From the row that was open on, to the next segment after the IDR.
+        // From the row that was open until the next segment after the IDR.
         let is_away = (150_000..12 * 90_000).contains(&begins);
         assert_eq!((part("720p").gap, part("360p").gap), (false, is_away), "{begins}");
         assert!(row.part.0 > 0 || is_away || part("360p").independent, "a segment begins with a sync sample");

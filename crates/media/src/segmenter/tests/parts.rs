@@ -32,8 +32,8 @@ fn cut_for(targets: Targets, renditions: Vec<(RenditionConfig, Vec<Sample>)>) ->
 const RATES: [(i64, i64); 8] =
     [(24_000, 1_001), (24, 1), (25, 1), (30_000, 1_001), (30, 1), (50, 1), (60_000, 1_001), (60, 1)];
 
-/// RFC 8216bis, 4.4.4.9: no part is longer than the declared target, and regular ones have 85 % of it. Without exception for sound,
-/// all of whose parts are independent.
+/// RFC 8216bis, 4.4.4.9: no part is longer than the declared target, and regular ones have 85 % of it. Audio gets no exception, because
+/// all its parts are independent.
 #[test]
 fn regular_parts_have_85_to_100_percent_of_the_declared_target_at_all_usual_rates() {
     let usual =
@@ -79,7 +79,7 @@ fn idr_in_the_middle_of_a_segment_begins_a_part_at_25_frames_a_second() {
     assert_eq!(millis, [480, 520, 480, 520]);
 }
 
-/// Where the boxes say that a part's samples are decoded, first shown, and shown to the end.
+/// By its boxes: a part's decode time, first presentation time, and end of presentation.
 fn shown(part: &MediaObject) -> (i64, i64, i64) {
     let moof = Moof::decode(&mut part.bytes.as_ref()).unwrap();
     let start = i64::try_from(moof.traf[0].tfdt.as_ref().unwrap().base_media_decode_time).unwrap();
@@ -92,7 +92,7 @@ fn shown(part: &MediaObject) -> (i64, i64, i64) {
     (start, first, end)
 }
 
-/// ISO/IEC 23000-19: a track of any reordering delay joins on where a sync sample begins a part.
+/// ISO/IEC 23000-19: a track with any reordering delay joins where a sync sample begins a part.
 #[test]
 fn sync_sample_at_the_start_of_a_part_is_decoded_when_it_is_shown_and_follows_on_the_pictures_before() {
     // RTMP's whole milliseconds, of 29.97 frames a second; the last three of 64 frames are decoded in another order than shown.
