@@ -9,7 +9,7 @@ use super::Rendered;
 
 /// The content security policy of the page; the development server of the web app reads the same file.
 pub(super) static CONTENT_SECURITY_POLICY: &str = include_str!("../../../web/csp.txt");
-/// Files below it have a hash of what they hold in their names.
+/// Files below it have a hash of their contents in their names.
 const HASHED: &str = "assets/";
 const INDEX: &str = "index.html";
 
