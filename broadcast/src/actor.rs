@@ -50,7 +50,7 @@ impl std::fmt::Debug for Handle {
     }
 }
 
-/// What is served, by stream, and who waits for more of it. Reading takes no lock.
+/// The views that are served, by stream, and the requests that wait for more. Reading takes no lock.
 #[derive(Clone, Default)]
 pub struct Views {
     streams: Arc<ArcSwap<BTreeMap<StreamId, Arc<Shown>>>>,
@@ -97,7 +97,7 @@ impl Views {
         self.lobby.waiting()
     }
 
-    /// Lets those who wait look at the clock every [`SWEEP_INTERVAL`], until `shutdown`; then sends them away.
+    /// Every [`SWEEP_INTERVAL`], lets those who wait look at the clock; on `shutdown`, sends them away.
     pub(crate) async fn keep_time(self, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
         loop {
@@ -169,7 +169,7 @@ impl Handle {
         }
     }
 
-    /// What is served.
+    /// The views that are served.
     pub fn views(&self) -> &Views {
         &self.views
     }
@@ -226,7 +226,7 @@ impl Actor {
         Self::spawn_keeping(gate, Kept::default(), clock, shutdown)
     }
 
-    /// As [`Actor::spawn`], and what the gate wants kept goes to `kept`.
+    /// As [`Actor::spawn`]; outputs that must not be lost go to `kept`.
     pub(crate) fn spawn_keeping(
         gate: Gate,
         kept: Kept,
@@ -455,7 +455,7 @@ mod tests {
             let answer = handle.push(Input::Seal { stream, raw, source: Source::Put(node("i1")) }).await.unwrap();
             assert!(matches!(answer, Answer::Refused(_)));
         };
-        // A view can be seen just before those who wait are woken; whoever is answered comes after both.
+        // A view can be seen just before those who wait are woken. A push is answered after both.
         refused().await;
         let mut waiter = handle.views().wait(&studio.stream, clock).unwrap();
         refused().await;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::direct::is_base_url;
 use crate::dvr;
 
-/// Longest that a viewer can go back, in seconds: a day. A playlist of it has two megabytes.
+/// Longest `dvr_window_s`: a day. A playlist of a day has two megabytes.
 const DVR_WINDOW_S_MAX: u64 = 86_400;
 
 /// Lowest egress capacity, in bits per second: nobody could watch with less, so a lower value was meant in another unit.

@@ -132,7 +132,7 @@ async fn fence(
     let id = StreamId::new(&stream).map_err(|_| (StatusCode::NOT_FOUND, "no such stream\n"))?;
     match plane.handle.push(Input::Fence { stream: id, peer }).await.map_err(|_| STOPPING)? {
         Answer::Full => Err((StatusCode::SERVICE_UNAVAILABLE, "too much waits\n")),
-        Answer::Refused(_) => Err((StatusCode::FORBIDDEN, "this node is revoked\n")),
+        Answer::Refused(_) => Err((StatusCode::FORBIDDEN, "the node that asks is revoked\n")),
         _ => head(State(plane), Path(stream)).await,
     }
 }
@@ -184,14 +184,14 @@ fn ingest(peer: &Peer) -> Result<NodeId, Refusal> {
 
 fn content_length(headers: &HeaderMap, max: u64) -> Result<usize, Refusal> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let length = length.ok_or((StatusCode::LENGTH_REQUIRED, "say how long it is\n"))?;
+    let length = length.ok_or((StatusCode::LENGTH_REQUIRED, "content-length is required\n"))?;
     let fits = usize::try_from(length).ok().filter(|_| length <= max);
     fits.ok_or((StatusCode::PAYLOAD_TOO_LARGE, "longer than any part or seal\n"))
 }
 
 /// Reads a body of exactly `length` bytes within [`BODY_TIMEOUT`], and shows each piece to `seen`.
 async fn read(body: Body, length: usize, mut seen: impl FnMut(&[u8])) -> Result<Bytes, Refusal> {
-    let wrong = (StatusCode::BAD_REQUEST, "body is not as long as it said\n");
+    let wrong = (StatusCode::BAD_REQUEST, "the body is not as long as content-length says\n");
     let mut body = body;
     let mut bytes = BytesMut::with_capacity(length);
     let whole = async {
@@ -264,7 +264,7 @@ fn respond(answer: Answer) -> Response {
     }
 }
 
-/// A seal that has no place in the log is a conflict; everything else is wrong in itself.
+/// A seal that has no place in the log is a conflict; anything else is invalid in itself.
 fn refused_status(reason: AlertReason) -> StatusCode {
     match reason {
         AlertReason::Epoch | AlertReason::Chain | AlertReason::Equivocation => StatusCode::CONFLICT,

@@ -148,7 +148,7 @@ impl Disk {
             for (path, bytes) in files {
                 if let Err(error) = files::atomic_write(&path, &bytes, files::MODE_PUBLIC) {
                     metrics::counter!("broadcast_disk_failures_total").increment(1);
-                    tracing::warn!(%error, "what must survive a restart was not written");
+                    tracing::warn!(%error, "a head or the revocation list was not written: it does not survive a restart");
                 }
             }
         });

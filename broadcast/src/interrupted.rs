@@ -78,7 +78,7 @@ mod tests {
         SavedHead { head: Head::of(&row.sealed), raw: row.sealed.raw().clone(), inits: Vec::new() }
     }
 
-    /// What is interrupted, when the node starts so long after the newest row of the stream.
+    /// What counts as interrupted when the node starts this long after the newest row of the stream.
     fn after(row: &Row, silence: Duration) -> Interrupted {
         let (name, saved) = (stream("demo"), saved(row));
         let start = saved.head.start.map_or(Duration::ZERO, |start| start.as_duration());

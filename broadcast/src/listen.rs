@@ -157,7 +157,7 @@ impl Listener {
         if self.policy.heard(policy, self.context.clock.now())
             && self.draining.swap(is_drained, Ordering::Relaxed) != is_drained
         {
-            tracing::info!(node = %self.context.id, is_drained, "the operator's word");
+            tracing::info!(node = %self.context.id, is_drained, "the operator's policy changed whether this node drains");
         }
     }
 

@@ -110,7 +110,7 @@ impl Broadcast {
         let https_url = self.config.https_url.clone().unwrap_or_else(|| format!("https://{}", self.https_address()));
         let data_url = self.config.data_url.clone().unwrap_or_else(|| format!("https://{}", self.data_address()));
         let Self { config, context, gate, disk, dvr, https, data, ready } = self;
-        // Whatever ends this node ends all of it.
+        // Whatever ends one part of this node ends all of it.
         let shutdown = shutdown.child_token();
         let _ends_with_this = shutdown.clone().drop_guard();
         let (sessions, grants) = (Arc::<Board<SessionInfo>>::default(), Arc::<ArcSwap<Vec<Bytes>>>::default());
@@ -206,7 +206,7 @@ impl Broadcast {
     }
 }
 
-/// Tells the gate what is wrong with the node's own disk: the gate counts and reports it.
+/// Reports damage on the node's own disk to the gate, which counts it and publishes alerts.
 async fn report(mut refused: mpsc::Receiver<Refused>, gate: Handle, shutdown: CancellationToken) {
     loop {
         let refused = tokio::select! {

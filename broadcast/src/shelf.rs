@@ -82,7 +82,7 @@ impl NodeShelf {
         })
     }
 
-    /// A stream that other nodes own and nobody has asked this one for, as its ingest announced it.
+    /// Summary of a stream that other nodes own and no viewer has asked this one for, as its ingest announced it.
     fn announced(&self, session: SessionInfo) -> StreamSummary {
         StreamSummary {
             poster: Some(poster_of(&session.stream)),

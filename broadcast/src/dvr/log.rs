@@ -1,8 +1,7 @@
 //! The seals of a recording, on disk: `{root}/{stream}/seals/{number}.cbor`, CBOR sequences (RFC 8742) of seals as they travel,
 //! in the order in which they were admitted.
 //!
-//! A file is only appended to, and no more after a restart, so a crash cuts off only the end of one file. What is read is not
-//! verified here.
+//! A file is only appended to, and never after a restart, so a crash cuts off only the end of one file. What is read is not verified here.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -46,7 +45,7 @@ pub(super) struct SealLog {
 }
 
 impl SealLog {
-    /// The log in a stream's directory; goes on in a new file after `first_number`.
+    /// The log in a stream's directory; its first new file has the number `first_number`.
     pub(super) fn new(stream: &Path, first_number: u64) -> Self {
         let (pieces, known) = (VecDeque::new(), VecDeque::new());
         Self { directory: stream.join(DIRECTORY), pieces, open: None, next_number: first_number, known }

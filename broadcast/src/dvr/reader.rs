@@ -108,7 +108,7 @@ impl Dvr {
         self.0.recordings.load().contains_key(stream)
     }
 
-    /// Whether an object is kept: what is on disk of it was whole when it was written.
+    /// Whether an object is kept: its file was whole when it was written.
     pub fn keeps(&self, name: &ObjectName) -> bool {
         self.recording(&name.stream).is_some_and(|recording| recording.tape().find(name).is_some())
     }

@@ -72,7 +72,7 @@ impl Feed {
         }
     }
 
-    /// One whose other end nobody reads, and how much waits there.
+    /// A feed whose other end nobody reads, and how many messages wait in it.
     #[cfg(test)]
     pub(super) fn unread() -> (Self, impl Fn() -> usize) {
         let (messages, inputs) = mpsc::channel(ROWS_MAX);

@@ -116,7 +116,7 @@ impl Reel {
         }
         tape.set_live(self.live_since.is_some());
         if let Err(error) = self.sweep(&tape) {
-            tracing::warn!(directory = %self.files.directory().display(), %error, "a recording is not tidied up");
+            tracing::warn!(directory = %self.files.directory().display(), %error, "unneeded files of a recording are not removed");
         }
         let recording = Arc::new(Recording::new(self.files.clone(), tape));
         self.state = State::Ready(recording.clone());

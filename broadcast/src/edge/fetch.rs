@@ -53,7 +53,7 @@ struct State {
     /// By name and digest: all who wait for a fetch want the same bytes.
     under_way: HashMap<(ObjectName, Digest), Fetching>,
     sources: Sources,
-    /// Who owns which stream.
+    /// Owners of each stream.
     owners: HashMap<StreamId, Vec<NodeId>>,
 }
 

@@ -88,7 +88,7 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Where requests and pushes are noted, and where they see what is followed. Cheap to clone.
+/// Takes notes of requests and pushes, and shows what is followed. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Attention(Arc<Shared>);
 
@@ -263,7 +263,7 @@ impl Follower {
         match ears::Ears::open(&self.context, &self.gate, stream).await {
             Ok(ears) => _ = self.ears.insert(stream.clone(), ears),
             // An owner is pushed to, and an edge asks owners for the log whenever it is silent.
-            Err(error) => tracing::warn!(%stream, error = format!("{error:#}"), "cannot listen to a stream"),
+            Err(error) => tracing::warn!(%stream, error = format!("{error:#}"), "cannot subscribe to a stream"),
         }
     }
 

@@ -214,7 +214,7 @@ impl Stream {
         }
     }
 
-    /// Asks for what is missing, if it is time.
+    /// Ends the join when it is over, and asks a peer for missing seals when it is time.
     pub(super) fn catch_up(&mut self, shared: &mut Shared) {
         let now = shared.now.elapsed;
         if let Some(joining) = &self.catch_up.joining {
@@ -246,7 +246,7 @@ impl Stream {
         shared.outputs.push(Output::PullLog { id, peer, stream: self.id.clone(), from });
     }
 
-    /// When a peer is to be asked for the log; `None` when there is no reason to, or nobody.
+    /// When to ask a peer for the log; `None` when there is no reason to ask, or no peer.
     fn ask_at(&self, shared: &Shared) -> Option<Duration> {
         if shared.peers.is_empty() || self.catch_up.under_way.is_some() {
             return None;
@@ -285,7 +285,7 @@ impl Stream {
         let place = first.body().sequence;
         match self.join_tail(vec![first], shared) {
             Ok(()) => {
-                let detail = format!("stream {}: seals before {place} are nowhere to be had; going on there", self.id);
+                let detail = format!("stream {}: no peer has the seals before {place}: the log goes on there", self.id);
                 self.refuse(AlertReason::Chain, detail, shared);
             }
             Err(refusal) => self.refuse(reason_of(refusal.reason), refusal.detail, shared),

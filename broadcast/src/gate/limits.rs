@@ -55,7 +55,7 @@ pub const PEERS_WAIT_MAX: Duration = Duration::from_millis(1500);
 pub const JOIN_SEALS_MAX: usize = 128;
 /// Verified seals that wait for their bytes: more than a whole window, which is what a late joiner pulls.
 pub const PENDING_SEALS_MAX: usize = 4096;
-/// A stream without a new seal for this long, ended or not, leaves the memory; what is on disk stays.
+/// A stream without a new seal for this long, ended or not, is dropped from memory; what is on disk stays.
 pub const STREAM_IDLE_MAX: Duration = Duration::from_secs(600);
 /// A hole in the log that nobody filled for this long is given up: the stream goes on at the next checkpoint. Bytes are given
 /// up after [`OBJECT_DEADLINE`].

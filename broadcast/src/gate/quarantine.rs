@@ -65,8 +65,8 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
-    /// Stores bytes until a seal names them. The same bytes under the same name are stored once. Who sends them again is told
-    /// that they are here, and still waits for their seal, so their time begins anew.
+    /// Stores bytes until a seal names them. The same bytes under the same name are stored once. Sending them again restarts
+    /// their time, because the sender is told that they are here and still waits for their seal.
     ///
     /// # Errors
     /// When a bound is reached; says which.

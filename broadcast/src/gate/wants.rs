@@ -1,4 +1,4 @@
-//! Bytes that verified seals name and that are not here: who is asked for them, and when. Pure.
+//! Bytes that verified seals name and that are not here: which node is asked for them, and when. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

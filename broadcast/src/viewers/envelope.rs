@@ -31,7 +31,7 @@ pub(super) async fn enveloped(viewers: Viewers, request: Request<Body>) -> http:
         site.traffic.count_request();
     }
     let mut response = if url_length(&request) > URL_BYTES_MAX {
-        respond::refuse(StatusCode::URI_TOO_LONG, "the URL is longer than any of ours\n")
+        respond::refuse(StatusCode::URI_TOO_LONG, "the URL is longer than any URL of this server\n")
     } else if request.method() == Method::OPTIONS {
         options()
     } else {

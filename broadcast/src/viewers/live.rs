@@ -1,6 +1,6 @@
 //! The streams' URLs: playlists, media objects and the seal log.
 //!
-//! A request for what is about to come waits here, until the shelf has it, or says that it never will.
+//! A request for what is about to come waits here until the shelf has it, or says that it will never come.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ pub(super) async fn dvr_multivariant(site: Shared, stream: Names<StreamId>, requ
 
 fn variants(State(site): Shared, Names(stream): Names<StreamId>, reach: Reach, request: &Request<Body>) -> Response {
     let text = match &site.settings.direct {
-        // Recordings come through a balancer, which knows who has them.
+        // Viewers fetch recordings through a balancer, which knows which nodes have them.
         Some(direct) if reach == Reach::Live => {
             site.shelf.steered(&stream, &direct.listed(&site.settings.node, &stream)).map(Rendered::new)
         }
@@ -114,7 +114,7 @@ async fn rendition_playlist(
 /// How a playlist was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answered {
-    /// From a certain place on: whoever asks for the same later may get the same answer.
+    /// By a blocking reload: the same request may get the same answer later.
     Blocking,
     AsItIs,
 }

@@ -145,7 +145,9 @@ fn described(meta: Meta, tag: &str) -> HeaderMap {
 fn precondition(request: &Request<Body>, headers: &HeaderMap, tag: &str) -> Option<Response> {
     match conditions::evaluate(request.headers(), tag) {
         Verdict::Proceed => None,
-        Verdict::Failed => Some(refuse(StatusCode::PRECONDITION_FAILED, "the object is another one by now\n")),
+        Verdict::Failed => {
+            Some(refuse(StatusCode::PRECONDITION_FAILED, "the object has none of the tags in if-match\n"))
+        }
         Verdict::NotModified => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -151,7 +151,7 @@ pub struct Viewers {
 }
 
 impl Viewers {
-    /// Serves what is on the shelf.
+    /// Serves the content of `shelf`.
     ///
     /// # Panics
     /// Never: names of nodes can stand in a header.
@@ -173,7 +173,7 @@ impl Viewers {
         Self { site, router }
     }
 
-    /// Answers a request by its route. What players ask for all the time goes straight to its handler, which the router would find as well.
+    /// Answers a request by its route. What players ask for all the time goes straight to its handler, without the router.
     pub(super) async fn routed(self, asked: Option<Asked>, request: Request<Body>) -> Response {
         match asked {
             Some(Asked { stream, rendition: Some(rendition), thing: Some(thing) }) if is_read(&request) => {
