@@ -7,7 +7,7 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("broadcast_dvr_reads_total", "Recorded media read from the disk, by result."),
     (
         "broadcast_dvr_rows_dropped_total",
-        "Rows not recorded because the disk was slow or gone, or too many streams were recorded.",
+        "Rows not recorded: the disk was slow or gone, or there were too many streams.",
     ),
     ("broadcast_dvr_segments_cut_total", "Recorded segments removed early because room was short."),
     ("broadcast_dvr_short", "Whether recordings have less room than their window needs, by node."),

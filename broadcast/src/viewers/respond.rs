@@ -145,9 +145,7 @@ fn described(meta: Meta, tag: &str) -> HeaderMap {
 fn precondition(request: &Request<Body>, headers: &HeaderMap, tag: &str) -> Option<Response> {
     match conditions::evaluate(request.headers(), tag) {
         Verdict::Proceed => None,
-        Verdict::Failed => {
-            Some(refuse(StatusCode::PRECONDITION_FAILED, "the object has none of the tags in if-match\n"))
-        }
+        Verdict::Failed => Some(refuse(StatusCode::PRECONDITION_FAILED, "the object has no tag of if-match\n")),
         Verdict::NotModified => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
