@@ -5,10 +5,7 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("broadcast_disk_failures_total", "Heads and revocation lists that could not be written."),
     ("broadcast_dvr_bytes", "Bytes of disk that recordings take, by node."),
     ("broadcast_dvr_reads_total", "Recorded media read from the disk, by result."),
-    (
-        "broadcast_dvr_rows_dropped_total",
-        "Rows not recorded: the disk was slow or gone, or there were too many streams.",
-    ),
+    ("broadcast_dvr_rows_dropped_total", "Rows not recorded: slow or missing disk, or too many streams."),
     ("broadcast_dvr_segments_cut_total", "Recorded segments removed early because room was short."),
     ("broadcast_dvr_short", "Whether recordings have less room than their window needs, by node."),
     ("broadcast_dvr_write_failures_total", "Recordings that could not be written."),
