@@ -1,4 +1,4 @@
-//! Builds the web app when it is not there or older than its sources, and puts it where the crate embeds it from.
+//! Builds the web app when it is missing or older than its sources, and puts it where the crate embeds it from.
 //!
 //! Cargo runs this again only when a source of the web app changed, because only sources are named below: not `dist`, which
 //! this may write itself.
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::SystemTime;
 
-/// What the app is built from, within `web`. A directory stands for all in it.
+/// Sources of the app, within `web`. A directory stands for all in it.
 const SOURCES: [&str; 7] =
     ["src", "public", "index.html", "package.json", "package-lock.json", "vite.config.ts", "tsconfig.json"];
 /// Set by cargo for this script; Node's tools read them as something else.
@@ -128,7 +128,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The page and every script and style that it names are there: a build that was cut off is not embedded.
+/// Checks that the page and every script and style that it names are there: a build that was cut off is not embedded.
 fn check(embedded: &Path) -> Result<()> {
     let index = embedded.join("index.html");
     let page = fs::read_to_string(&index).map_err(|error| format!("cannot read {}: {error}", index.display()))?;

@@ -1,7 +1,8 @@
-//! The gate's thread: feeds the pure gate with what comes in, and does what it says.
+//! The gate's thread: feeds inputs to the pure gate, and carries out its outputs.
 //!
-//! Signatures and digests are computed here, on a thread of their own, so that they never hold up the reactor that serves
-//! viewers; inputs wait in bounded queues. Nothing here polls: the thread sleeps until an input comes or a deadline passes.
+//! Signatures are verified and segments hashed here, on a thread of their own, so that they never hold up the reactor that
+//! serves viewers. Inputs wait in bounded queues. Nothing here polls: the thread sleeps until an input comes or a deadline
+//! passes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +27,7 @@ const INPUTS_MAX: usize = 1024;
 /// Effects that wait for the shell: pulls and alerts.
 const EFFECTS_MAX: usize = 4096;
 
-/// How often those who wait for a stream that stands still look at the clock: how much longer than they should they may wait.
+/// How often requests that wait for a stream look at the clock while it stands still. They may wait longer than they should by this much.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 struct Job {
@@ -49,12 +50,12 @@ impl std::fmt::Debug for Handle {
     }
 }
 
-/// What is served, by stream, and who waits for more of it. Reading takes no lock.
+/// The views that are served, by stream, and the requests that wait for more. Reading takes no lock.
 #[derive(Clone, Default)]
 pub struct Views {
     streams: Arc<ArcSwap<BTreeMap<StreamId, Arc<Shown>>>>,
     lobby: Lobby,
-    /// Some stream has its first playlists.
+    /// Notified when a stream gets its first playlists.
     appeared: Arc<watch::Sender<()>>,
 }
 
@@ -83,7 +84,7 @@ impl Views {
     /// A place to wait for another view of a stream, for as long as a blocking reload may (RFC 8216bis 6.2.5.2).
     ///
     /// # Errors
-    /// When there is none.
+    /// When the stream has no playlists here, all places are taken, or the node is stopping.
     pub fn wait(&self, stream: &StreamId, clock: Clock) -> Result<Waiter, NoPlace> {
         let streams = self.streams.load();
         let shown = streams.get(stream).ok_or(NoPlace::Gone)?;
@@ -96,7 +97,7 @@ impl Views {
         self.lobby.waiting()
     }
 
-    /// Lets those who wait look at the clock once in a while, until `shutdown`; then sends them away.
+    /// Every [`SWEEP_INTERVAL`], lets those who wait look at the clock; on `shutdown`, sends them away.
     pub(crate) async fn keep_time(self, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
         loop {
@@ -117,8 +118,7 @@ impl Views {
         }
     }
 
-    /// Replaces the view of a stream, and returns the one before: it may hold the last of many megabytes, which take
-    /// milliseconds to give back.
+    /// Replaces the view of a stream, and returns the one before: dropping it may free many megabytes, which takes milliseconds.
     #[must_use]
     fn publish(&self, view: Arc<StreamView>) -> Option<Arc<StreamView>> {
         let streams = self.streams.load();
@@ -128,7 +128,7 @@ impl Views {
             if before.playlists.is_none() && playlists.is_some() {
                 self.appeared.send_replace(());
             }
-            // Refusals alone wake nobody: else whoever sends nonsense could.
+            // Refusals alone wake nobody: otherwise anybody who sends nonsense could wake all.
             if before.seals_admitted != log
                 || before.playlists.as_ref().map(Arc::as_ptr) != playlists.as_ref().map(Arc::as_ptr)
             {
@@ -169,12 +169,12 @@ impl Handle {
         }
     }
 
-    /// What is served.
+    /// The views that are served.
     pub fn views(&self) -> &Views {
         &self.views
     }
 
-    /// What was going on when the node went down.
+    /// Streams that were live when the node went down.
     pub(crate) const fn interrupted(&self) -> &Interrupted {
         &self.interrupted
     }
@@ -196,7 +196,7 @@ impl Handle {
 #[error("the gate has stopped")]
 pub struct Stopped;
 
-/// Where the gate's thread puts what must not be lost: nothing of it waits for the shell.
+/// Where the gate's thread puts outputs that must not be lost: they do not go through the shell's bounded queue.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Kept {
     /// Heads and the revocation list; `None` when nothing is to survive a restart.
@@ -212,7 +212,7 @@ pub(crate) struct Kept {
 pub struct Actor {
     /// The way in.
     pub handle: Handle,
-    /// Pulls to be started and refusals to be said; everything else is done already.
+    /// Pulls to start and refusals to publish; the thread itself carries out all other outputs.
     pub effects: mpsc::Receiver<Output>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -226,7 +226,7 @@ impl Actor {
         Self::spawn_keeping(gate, Kept::default(), clock, shutdown)
     }
 
-    /// As [`Actor::spawn`], and what the gate wants kept goes to `kept`.
+    /// As [`Actor::spawn`]; outputs that must not be lost go to `kept`.
     pub(crate) fn spawn_keeping(
         gate: Gate,
         kept: Kept,
@@ -249,7 +249,7 @@ impl Actor {
         Ok(Self { handle, effects: effects_out, thread })
     }
 
-    /// Splits off what outlives the effects: wait for it after the shutdown.
+    /// Splits off the thread, which outlives the effects: join it after the shutdown.
     pub fn into_parts(self) -> (Handle, mpsc::Receiver<Output>, std::thread::JoinHandle<()>) {
         (self.handle, self.effects, self.thread)
     }
@@ -261,7 +261,7 @@ struct Outside {
     kept: Kept,
     views: Views,
     heads: Arc<Board<Bytes>>,
-    /// Pulls that the shell had no room for: to the gate they are under way, so there are no more than it starts at once.
+    /// Pulls that the shell had no room for. The gate counts them as under way, so they are no more than it starts at once.
     not_started: VecDeque<PullId>,
 }
 
@@ -283,7 +283,7 @@ async fn run(
         let job = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            // Once the shell has room, and one for one, so that what the gate asks for instead finds it.
+            // Fail one pull for each place that gets free in the shell, so that the pull which the gate starts instead finds room.
             Some(id) = outside.failed_pull() => {
                 Job { input: Input::Pulled { id, result: Pulled::Failed(None) }, answer: None }
             }
@@ -302,7 +302,7 @@ async fn run(
                 effect => outside.effect(effect),
             }
         }
-        // Last, so that whoever is answered finds published what follows from the push. The pusher may have gone; its bytes stay.
+        // Answer last, so that a pusher finds published what follows from its push. The pusher may have gone; its bytes stay.
         if let Some((answer, given)) = job.answer.zip(given) {
             let _ = answer.send(given);
         }
@@ -359,7 +359,7 @@ impl Outside {
         }
     }
 
-    /// The shell is too slow or gone. A pull that is not started has failed; an alert is left out, and is counted already.
+    /// The shell is too slow or gone. A pull that is not started fails; an alert is lost, but its refusal is counted already.
     fn dropped(&mut self, error: mpsc::error::TrySendError<Output>) {
         metrics::counter!("broadcast_effects_dropped_total").increment(1);
         let (mpsc::error::TrySendError::Full(effect) | mpsc::error::TrySendError::Closed(effect)) = error;
@@ -368,8 +368,7 @@ impl Outside {
         }
     }
 
-    /// The oldest pull that was not started, as soon as the shell has room for another; `None` when there is none. Nothing is
-    /// lost when it is not waited for.
+    /// The oldest pull that was not started, as soon as the shell has room for another; `None` when there is none. Safe to cancel.
     async fn failed_pull(&mut self) -> Option<PullId> {
         if !self.not_started.is_empty() {
             // The shell is gone only when the node stops.
@@ -456,7 +455,7 @@ mod tests {
             let answer = handle.push(Input::Seal { stream, raw, source: Source::Put(node("i1")) }).await.unwrap();
             assert!(matches!(answer, Answer::Refused(_)));
         };
-        // A view can be seen just before those who wait are woken; whoever is answered comes after both.
+        // A view can be seen just before those who wait are woken. A push is answered after both.
         refused().await;
         let mut waiter = handle.views().wait(&studio.stream, clock).unwrap();
         refused().await;

@@ -1,4 +1,4 @@
-//! Alerts: every refusal is counted, and said on the bus as often as helps.
+//! Alerts: sums refusals up, so that each kind of them goes out on the bus at most once in 5 s.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use messages::{Alert, AlertReason};
 
 use gate::Refused;
 
-/// The first refusal of a stream and reason is said at once; what follows is summed up this often.
+/// The first refusal of a stream and reason is published at once; later ones are summed up and published this often.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
-/// Streams and reasons that are told apart; beyond that the stream is left out.
+/// Pairs of stream and reason that are told apart; beyond that, the stream is left out.
 const KINDS_MAX: usize = 512;
 
 /// Sums refusals up. Pure.
@@ -47,7 +47,7 @@ impl Alerts {
         Some(self.alert(key, wall, refused.detail, 1))
     }
 
-    /// What was summed up since it was last said; kinds that did not come again are forgotten.
+    /// Alerts that are due, each with its count since the last one. Kinds that did not come again are forgotten.
     pub(crate) fn flush(&mut self, now: Duration, wall: UnixMillis) -> Vec<Alert> {
         let due = |kind: &Kind| kind.said_at + INTERVAL <= now;
         self.kinds.retain(|_, kind| !due(kind) || kind.count > 0);

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::direct::is_base_url;
 use crate::dvr;
 
-/// Longest that a viewer can go back, in seconds: a day. A playlist of it has two megabytes.
+/// Longest `dvr_window_s`: a day. A playlist of a day has two megabytes.
 const DVR_WINDOW_S_MAX: u64 = 86_400;
 
-/// Least that a node may send, in bits per second: with less nobody could watch, and it was meant in another unit.
+/// Lowest egress capacity, in bits per second: nobody could watch with less, so a lower value was meant in another unit.
 const EGRESS_CAPACITY_MIN: u64 = 1_000_000;
 
 /// Configuration of a broadcast node.
@@ -27,10 +27,10 @@ pub struct Config {
     pub https_listen: SocketAddr,
     /// The data plane (mutual TLS, HTTP/2): ingests push here, other broadcast nodes pull. Default: `127.0.0.1:0`.
     pub data_listen: SocketAddr,
-    /// Base URL that viewers and load balancers reach this node by; `{hostname}` in it is the machine's or container's name (in
-    /// `data_url`, too). Default: `https://` and the address that was bound.
+    /// Base URL by which viewers and load balancers reach this node. `{hostname}` in it, and in `data_url`, stands for the name
+    /// of the machine or container. Default: `https://` and the address that was bound.
     pub https_url: Option<String>,
-    /// Base URL that other nodes reach the data plane by. Default: `https://` and the address that was bound.
+    /// Base URL by which other nodes reach the data plane. Default: `https://` and the address that was bound.
     pub data_url: Option<String>,
     /// File with the authority's public key (ML-DSA-44, 1312 bytes): the trust anchor. Default: `root.pub`. Set by the program
     /// that runs the role, from the setting that all roles share.
@@ -38,32 +38,33 @@ pub struct Config {
     pub root_key: PathBuf,
     /// EXT-X-TARGETDURATION in seconds: the segment target of the ingests, 1 to 30; the same on all nodes. Default: 4.
     pub target_duration_s: u32,
-    /// The part target that the ingests aim at, in milliseconds, 200 to 2000; the same on all nodes. What is declared is
-    /// [`media::segmenter::declared_part`] of it. Default: 500. Set by the program that runs the role, from the setting that ingest and
-    /// broadcast share.
+    /// The part target of the ingests, in milliseconds, 200 to 2000; the same on all nodes. Playlists declare
+    /// [`media::segmenter::declared_part`] of it. Default: 500. Set by the program that runs the role, from the setting that
+    /// ingest and broadcast share.
     #[serde(skip)]
     pub part_target_ms: u64,
     /// Segments that a playlist lists, 6 to 64; the same on all nodes. Default: 12.
     pub window_segments: usize,
-    /// Media that this node keeps in memory at most, all streams together, in bytes. Default: 2 GiB.
+    /// Most bytes of media that this node keeps in memory, all streams together; at least 64 MiB. Default: 2 GiB.
     pub media_bytes_max: u64,
-    /// Viewers' connections at once; one more is closed at once, so that a load balancer tries another node. Each takes a file
-    /// descriptor, and some 60 kB of memory with a request that waits. Default: 16384.
+    /// Most connections of viewers at once. Further ones are closed at once, so that a load balancer tries another node. Each
+    /// takes a file descriptor, and some 60 kB of memory with a request that waits. Default: 16384.
     pub connections_max: usize,
-    /// What a viewer can go back, in seconds: that much of each stream is on disk below the node's data directory and listed in
-    /// `dvr.m3u8`. 0 records nothing; else at least what the live playlist lists, at most a day. Twice as much is on disk, because what
-    /// has left a playlist stays as long as that was. Default: 0.
+    /// How far back a viewer can go, in seconds. That much of each stream is on disk below the node's data directory and listed
+    /// in `dvr.m3u8`. 0 records nothing; other values are at least what the live playlist lists, and at most a day. The disk
+    /// holds twice as much, because a segment that has left a playlist stays for as long again as that playlist was. Default:
+    /// 0.
     pub dvr_window_s: u64,
-    /// What all recordings of this node take of the disk at most, in bytes, at least 64 MiB. Where that is less than they need, the
-    /// oldest goes. Besides, 2 GiB of the disk stay free. Default: 64 GiB.
+    /// Most bytes of disk that all recordings of this node take; at least 64 MiB. When they need more, the oldest segments go.
+    /// Besides, 2 GiB of the disk stay free. Default: 64 GiB.
     pub dvr_bytes_max: u64,
-    /// Whether browsers are sent straight to nodes, by content steering (RFC 8216bis 7), and come through a balancer for the page and
-    /// when a node fails only; the same on all nodes. Default: false.
+    /// Whether browsers reach nodes directly, by content steering (RFC 8216bis 7), and use a balancer for the page, for
+    /// steering and when a node fails; the same on all nodes. Default: false.
     pub direct: bool,
-    /// Base URL that browsers reach this node by, with `direct`: a name of its own, for which its certificate is good; `{hostname}` in
-    /// it is the machine's or container's name. Default: `https_url`.
+    /// Base URL by which browsers reach this node with `direct`: a host name of its own, for which its certificate is valid;
+    /// `{hostname}` in it is the machine's or container's name. Default: `https_url`.
     pub public_url: Option<String>,
-    /// What this node may send to viewers at most, in bits per second, at least 1,000,000. Default: not known.
+    /// Most that this node can send to viewers, in bits per second; at least 1,000,000. Default: not known.
     pub egress_capacity: Option<u64>,
 }
 
@@ -94,7 +95,7 @@ impl Config {
     /// Checks it as a whole, before anything is bound.
     ///
     /// # Errors
-    /// Names the first field that is out of range as it stands in `sealcast.toml`.
+    /// Names the first field that is out of range, as it is written in `sealcast.toml`.
     pub fn check(&self) -> Result<()> {
         ensure!(
             (1..=30).contains(&self.target_duration_s),
@@ -165,7 +166,7 @@ impl Config {
         })
     }
 
-    /// What shows in playlists.
+    /// Settings of the playlists that this node renders.
     pub fn playlist(&self) -> playlist::Settings {
         let Self { target_duration_s, window_segments, part_target_ms, .. } = *self;
         let declared = declared_part(Duration::from_millis(part_target_ms));

@@ -31,9 +31,9 @@ use gate::{Answer, Holding, Input, Source};
 const REQUESTS_PER_PEER: usize = 64;
 /// Bytes on their way in from one node at once: the rows of two seconds of a 100 Mbit/s ladder.
 const BYTES_PER_PEER: usize = 32 * 1024 * 1024;
-/// Nodes that may push at once; one more is told to come later.
+/// Nodes that may push at once; one more gets 429.
 const PUSHING_PEERS_MAX: usize = 64;
-/// Longest wait for an object whose seal is on its way here: a row and some.
+/// Longest wait of an edge for an object that this owner is about to admit: a row and some.
 const SOON_MAX: Duration = Duration::from_millis(1_500);
 /// Time for a whole body: a part is half a second of media.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ struct Share {
     _bytes: OwnedSemaphorePermit,
 }
 
-/// A push that is not taken.
+/// Status and text of a request that is refused.
 type Refusal = (StatusCode, &'static str);
 
 pub(crate) fn router(handle: Handle, attention: Attention, clock: Clock) -> axum::Router {
@@ -71,7 +71,7 @@ pub(crate) fn router(handle: Handle, attention: Attention, clock: Clock) -> axum
         .with_state(DataPlane { handle, clock, attention, budgets: Arc::default() })
 }
 
-/// An object's name out of its path; it has one spelling.
+/// The object that a path names; each has one spelling.
 fn name((stream, rendition, epoch, slot): (String, String, String, String)) -> Result<ObjectName, Refusal> {
     let parse = || {
         let name = ObjectName {
@@ -122,7 +122,7 @@ async fn head(State(plane): State<DataPlane>, Path(stream): Path<String>) -> Res
     Ok(response)
 }
 
-/// The head, and nothing comes after it until its asker has opened an epoch.
+/// Fences the log and answers with its head: nothing comes after that until the asker has opened an epoch, or is taken for gone.
 async fn fence(
     State(plane): State<DataPlane>,
     Extension(peer): Extension<Peer>,
@@ -132,7 +132,7 @@ async fn fence(
     let id = StreamId::new(&stream).map_err(|_| (StatusCode::NOT_FOUND, "no such stream\n"))?;
     match plane.handle.push(Input::Fence { stream: id, peer }).await.map_err(|_| STOPPING)? {
         Answer::Full => Err((StatusCode::SERVICE_UNAVAILABLE, "too much waits\n")),
-        Answer::Refused(_) => Err((StatusCode::FORBIDDEN, "this node is revoked\n")),
+        Answer::Refused(_) => Err((StatusCode::FORBIDDEN, "the node that asks is revoked\n")),
         _ => head(State(plane), Path(stream)).await,
     }
 }
@@ -184,14 +184,14 @@ fn ingest(peer: &Peer) -> Result<NodeId, Refusal> {
 
 fn content_length(headers: &HeaderMap, max: u64) -> Result<usize, Refusal> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let length = length.ok_or((StatusCode::LENGTH_REQUIRED, "say how long it is\n"))?;
+    let length = length.ok_or((StatusCode::LENGTH_REQUIRED, "content-length is required\n"))?;
     let fits = usize::try_from(length).ok().filter(|_| length <= max);
     fits.ok_or((StatusCode::PAYLOAD_TOO_LARGE, "longer than any part or seal\n"))
 }
 
-/// Reads a body of exactly `length` bytes, in time, showing each piece as it comes.
+/// Reads a body of exactly `length` bytes within [`BODY_TIMEOUT`], and shows each piece to `seen`.
 async fn read(body: Body, length: usize, mut seen: impl FnMut(&[u8])) -> Result<Bytes, Refusal> {
-    let wrong = (StatusCode::BAD_REQUEST, "body is not as long as it said\n");
+    let wrong = (StatusCode::BAD_REQUEST, "the body is not as long as content-length says\n");
     let mut body = body;
     let mut bytes = BytesMut::with_capacity(length);
     let whole = async {
@@ -209,11 +209,11 @@ async fn read(body: Body, length: usize, mut seen: impl FnMut(&[u8])) -> Result<
 }
 
 impl DataPlane {
-    /// An object once it is admitted: an edge may have its seal from the bus before its bytes are here. `None` when it is not
-    /// what comes next either.
+    /// An object, once it is admitted: an edge may have its seal from the bus before its bytes are here. `None` when it is not
+    /// what comes next, or when this node is an edge itself.
     async fn admitted(&self, name: &ObjectName) -> Option<Bytes> {
         loop {
-            // Entered before it looks: else what happens in between would be missed.
+            // Take the place before looking: otherwise a change in between would be missed.
             let place = self.handle.views().wait(&name.stream, self.clock);
             let view = self.handle.views().get(&name.stream)?;
             if let Some((_, bytes)) = view.media.get(name.epoch, &name.rendition, name.slot) {
@@ -233,7 +233,7 @@ impl DataPlane {
         let busy = (StatusCode::TOO_MANY_REQUESTS, "too much at once\n");
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
         if !budgets.contains_key(peer) && budgets.len() >= PUSHING_PEERS_MAX {
-            // Whoever has all of its budget back has nothing on its way.
+            // A node whose budget is all free has no push under way.
             budgets.retain(|_, budget| budget.requests.available_permits() < REQUESTS_PER_PEER);
             if budgets.len() >= PUSHING_PEERS_MAX {
                 return Err(busy);
@@ -264,7 +264,7 @@ fn respond(answer: Answer) -> Response {
     }
 }
 
-/// A seal that has no place in the log is a conflict; everything else is wrong in itself.
+/// A seal that has no place in the log is a conflict; anything else is invalid in itself.
 fn refused_status(reason: AlertReason) -> StatusCode {
     match reason {
         AlertReason::Epoch | AlertReason::Chain | AlertReason::Equivocation => StatusCode::CONFLICT,

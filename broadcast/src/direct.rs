@@ -1,4 +1,4 @@
-//! Direct delivery: the broadcast nodes that browsers reach under names of their own, as their presence says. Pure but for the
+//! Direct delivery: the broadcast nodes that browsers reach under names of their own, by their presence. Pure but for the
 //! snapshot that requests read.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct Neighbour {
     pub node: NodeId,
     /// Its base URL, `https://HOST:PORT`.
     pub url: String,
-    /// It takes nobody new.
+    /// It takes no new viewers.
     pub is_draining: bool,
     /// Streams that it has, as owner or as edge.
     pub streams: Vec<StreamId>,
@@ -30,12 +30,12 @@ pub struct Neighbour {
 pub struct Neighbours(Arc<ArcSwap<Vec<Neighbour>>>);
 
 impl Neighbours {
-    /// Some that stay: for tests.
+    /// A fixed list, for tests.
     pub fn of(neighbours: Vec<Neighbour>) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(neighbours)))
     }
 
-    /// Shows those of the view that browsers reach, while they are there.
+    /// Takes from the view the nodes that browsers reach, as long as they are not offline.
     pub(crate) fn follow(&self, view: &Membership, now: Now) {
         let nodes = view.members().filter(|member| member.presence.role == Role::Broadcast);
         let shown = nodes.filter_map(|member| {
@@ -63,13 +63,14 @@ impl Neighbours {
         self.0.load_full()
     }
 
-    /// Whether a node is known to take nobody new.
+    /// Whether a node is known to take no new viewers.
     pub fn drains(&self, node: &NodeId) -> bool {
         self.0.load().iter().any(|neighbour| neighbour.node == *node && neighbour.is_draining)
     }
 
-    /// Where else a viewer of `node` could go for a stream, best first: nodes that have it, and of these an order of its own for
-    /// each node and stream, so that the viewers of a node that dies do not all go to the same one.
+    /// Other nodes that a viewer of `node` could use for a stream, best first: those that have the stream come before the
+    /// others. Each node and stream has its own order among them, so that the viewers of a node that dies do not all go to the
+    /// same one.
     pub fn others(&self, node: &NodeId, stream: &StreamId) -> Vec<Neighbour> {
         let usable = |other: &&Neighbour| other.node != *node && !other.is_draining;
         let mut others: Vec<Neighbour> = self.0.load().iter().filter(usable).cloned().collect();
@@ -81,8 +82,8 @@ impl Neighbours {
     }
 }
 
-/// Whether it is `https://HOST` or `https://HOST:PORT`, and nothing that means something in a header or a playlist: it comes over
-/// the bus, and goes into both.
+/// Whether the URL is `https://HOST` or `https://HOST:PORT`, without anything that has a meaning in a header or a playlist: it
+/// comes over the bus, and goes into both.
 pub fn is_base_url(url: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
     let authority = url.strip_prefix("https://").filter(|_| url.len() <= URL_BYTES_MAX);

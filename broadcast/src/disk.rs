@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 use gate::SavedHead;
 use gate::limits::HEADS_MAX;
 
-/// Heads of logs that go on within a segment are written at most this often: a disk that syncs slowly must not fall behind a hundred
-/// streams. What a crash takes of one is no older session, and no end of a segment that was whole: both are written at once.
+/// Heads within a segment are written at most this often: a disk that syncs slowly must not fall behind a hundred streams.
+/// Heads of a new epoch and of a whole segment are written at once, so a crash loses neither.
 const INTERVAL: Duration = Duration::from_secs(2);
 const HEAD_SUFFIX: &str = ".head";
 const REVOKED_FILE: &str = "revoked.cose";
 
-/// Writes what the gate says, the newest only.
+/// Writes heads and the revocation list, the newest of each only.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     heads: PathBuf,
@@ -37,9 +37,9 @@ pub(crate) struct Disk {
 #[derive(Debug, Default)]
 struct Waiting {
     files: BTreeMap<PathBuf, Bytes>,
-    /// Those that do not wait.
+    /// Files that are written at once.
     urgent: BTreeMap<PathBuf, Bytes>,
-    /// Of the newest head of each stream, written or waiting, its epoch and the segment that is open; as many as there are files.
+    /// Epoch and open segment of each stream's newest head, written or waiting; as many as there are files.
     places: BTreeMap<StreamId, (Epoch, MediaSequence)>,
 }
 
@@ -52,7 +52,7 @@ impl Disk {
         Ok(Self { heads, revoked, waiting: Arc::default(), notify: Arc::default() })
     }
 
-    /// Reads all heads. One that is not what was written is an error: going on without it would let an old session in.
+    /// Reads all heads. A damaged head is an error: going on without it would let an old session in.
     pub(crate) fn heads(&self) -> Result<BTreeMap<StreamId, SavedHead>> {
         let mut heads = BTreeMap::new();
         let entries =
@@ -60,7 +60,7 @@ impl Disk {
         for entry in entries.take(2 * HEADS_MAX) {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str());
-            // A dot first: a temporary file of a write that was cut short.
+            // Anything else is a temporary file, `.NAME.HEX.tmp`, of a write that was cut short.
             let Some(stream) = name.and_then(|name| name.strip_suffix(HEAD_SUFFIX)) else { continue };
             let bytes = Bytes::from(files::read_bounded(&path)?);
             let saved = SavedHead::from_bytes(&bytes).map_err(|refusal| {
@@ -76,7 +76,7 @@ impl Disk {
         Ok(heads)
     }
 
-    /// The newest revocation list that was seen.
+    /// The newest revocation list that was saved.
     pub(crate) fn revocations(&self) -> Result<Option<Bytes>> {
         self.revoked.exists().then(|| files::read_bounded(&self.revoked).map(Bytes::from)).transpose()
     }
@@ -117,7 +117,8 @@ impl Disk {
         self.write(true).await;
     }
 
-    /// Ready when something waits, and either must not or has had its `rest`: then, which is told by `true`, all is written.
+    /// Resolves when files have to be written: to `false` when an urgent one waits, to `true`, which means all, when others
+    /// wait and `rest` is over.
     async fn due(&self, mut rest: Pin<&mut Sleep>) -> bool {
         loop {
             let (is_urgent, waits) = {
@@ -147,7 +148,7 @@ impl Disk {
             for (path, bytes) in files {
                 if let Err(error) = files::atomic_write(&path, &bytes, files::MODE_PUBLIC) {
                     metrics::counter!("broadcast_disk_failures_total").increment(1);
-                    tracing::warn!(%error, "what must survive a restart was not written");
+                    tracing::warn!(%error, "a head or the revocation list was not written: it does not survive a restart");
                 }
             }
         });

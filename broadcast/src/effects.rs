@@ -1,4 +1,4 @@
-//! What the gate wants done: pulls from peers, and alerts.
+//! Carries out what the gate leaves to the shell: pulls from peers, and alerts.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const PULLS_MAX: usize = 256;
 /// Alerts that wait for a broker; further ones are dropped and stay counted.
 const ALERTS_MAX: usize = 256;
 
-/// Does what the gate says.
+/// Starts pulls and publishes alerts.
 pub(crate) struct Effects {
     context: Context,
     handle: Handle,
@@ -100,7 +100,7 @@ fn send(alerts: &mpsc::Sender<Alert>, alert: Alert) {
     }
 }
 
-/// Says alerts on the bus, one after the other: it may be away for a while.
+/// Publishes alerts on the bus, one after the other; the bus may be away for a while.
 async fn say(context: Context, mut alerts: mpsc::Receiver<Alert>) {
     while let Some(alert) = alerts.recv().await {
         let topic = context.prefix.name(&Topic::Alerts);

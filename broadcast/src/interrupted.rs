@@ -1,8 +1,8 @@
-//! Streams that were going on when this node went down, and that nobody has any more, because everybody went down with it.
+//! Interrupted streams: they were live when this node went down, and no node has them now, because all went down together.
 //!
-//! Their encoders are about to come back. Until then the node has nothing of them, and yet they are not absent: many players give
-//! up for good at a 404 (hls.js at one of the sound). Owns which streams these are, and for how long; who asks for one is made to wait
-//! by [`crate::follow`].
+//! Their encoders are about to come back. Until then the node has nothing of them, but must not call them absent: many players
+//! give up for good at a 404 (hls.js at one of the sound). Owns which streams these are, and for how long; [`crate::follow`]
+//! makes requests for them wait.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use tokio::sync::watch;
 
 use gate::SavedHead;
 
-/// A stream that was silent for longer when the node started was over; and the node waits for so long after it: the grace of ingests,
-/// unless they are told otherwise.
+/// A stream that was silent for longer than this when the node started had ended. The node waits as long for the others, from
+/// its start: it is the ingests' default grace.
 const INTERRUPTED_MAX: Duration = Duration::from_secs(30);
 
 /// The streams. Cheap to clone.
@@ -26,7 +26,7 @@ pub(crate) struct Interrupted {
 }
 
 impl Interrupted {
-    /// Those whose log was open, and fresh, by the newest seals that this node had admitted.
+    /// Streams whose log was open and fresh, by the newest seals that this node had admitted.
     pub(crate) fn of<'a>(heads: impl Iterator<Item = (&'a StreamId, &'a SavedHead)>, now: Now) -> Self {
         let was_going_on = |saved: &SavedHead| {
             let head = &saved.head;
@@ -42,12 +42,12 @@ impl Interrupted {
         self.streams.borrow().contains(stream)
     }
 
-    /// Changes whenever one is interrupted no longer.
+    /// Changes whenever a stream is interrupted no longer.
     pub(crate) fn changes(&self) -> watch::Receiver<BTreeSet<StreamId>> {
         self.streams.subscribe()
     }
 
-    /// Another node has these.
+    /// Takes out the streams that another node has.
     pub(crate) fn are_elsewhere<'a>(&self, streams: impl IntoIterator<Item = &'a StreamId>) {
         self.streams.send_if_modified(|interrupted| {
             let before = interrupted.len();
@@ -56,7 +56,7 @@ impl Interrupted {
         });
     }
 
-    /// Time has passed.
+    /// Takes all streams out when their time is over.
     pub(crate) fn tick(&self, elapsed: Duration) {
         if elapsed >= self.until {
             self.streams.send_if_modified(|streams| !std::mem::take(streams).is_empty());
@@ -78,7 +78,7 @@ mod tests {
         SavedHead { head: Head::of(&row.sealed), raw: row.sealed.raw().clone(), inits: Vec::new() }
     }
 
-    /// What is interrupted, when the node starts so long after the newest row of the stream.
+    /// What counts as interrupted when the node starts this long after the newest row of the stream.
     fn after(row: &Row, silence: Duration) -> Interrupted {
         let (name, saved) = (stream("demo"), saved(row));
         let start = saved.head.start.map_or(Duration::ZERO, |start| start.as_duration());

@@ -1,4 +1,4 @@
-//! What the node hears on the bus besides its streams: grants, presence, policy, sessions. Anything else is counted and forgotten.
+//! Bus messages other than those of followed streams: grants, revocations, presence, policy, sessions. What cannot be parsed is refused.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::peers::Addresses;
 use gate::Input;
 use gate::limits::{HEADS_MAX, PEERS_MAX};
 
-/// How often it is looked whether peers have fallen silent, and streams are not asked for any more.
+/// How often the node looks whether peers have fallen silent, and whether streams are not asked for any more.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
 /// Sessions that are remembered, to list what this node does not hold.
 const SESSIONS_MAX: usize = HEADS_MAX;
@@ -34,7 +34,7 @@ pub(crate) struct Ears {
     sessions: Subscription,
 }
 
-/// Where what is heard goes.
+/// Passes on what the subscriptions deliver.
 pub(crate) struct Listener {
     pub(crate) context: Context,
     pub(crate) handle: Handle,
@@ -43,7 +43,7 @@ pub(crate) struct Listener {
     pub(crate) follower: Follower,
     /// The operator has drained this node.
     pub(crate) draining: Arc<AtomicBool>,
-    /// Something came by the bus since the start.
+    /// Whether a message came by the bus since the start.
     pub(crate) has_heard: Arc<AtomicBool>,
     pub(crate) view: Membership,
     pub(crate) policy: Standing,
@@ -65,7 +65,7 @@ impl Ears {
 }
 
 impl Listener {
-    /// Hears until `shutdown`, or until the bus or the gate is gone. What others rest on comes first: keys before seals.
+    /// Runs until `shutdown`, or until the bus or the gate is gone. Keys come first, because seals rest on them.
     pub(crate) async fn run(mut self, mut ears: Ears, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK_INTERVAL);
         loop {
@@ -99,7 +99,7 @@ impl Listener {
         };
         let raw = message.payload;
         match topic {
-            // Empty: the broker forgets what it had retained.
+            // An empty payload clears a retained message.
             _ if raw.is_empty() => None,
             Topic::Key(_) => Some(Input::Grant(raw)),
             Topic::Revoked => Some(Input::Revocations(raw)),
@@ -130,7 +130,7 @@ impl Listener {
 
     async fn session(&mut self, session: SessionInfo) {
         self.follower.session(&session).await;
-        // An older session never replaces a newer one: brokers repeat what they keep.
+        // An older session never replaces a newer one: brokers repeat what they retain.
         let known = self.sessions.get(&session.stream);
         if known.as_ref().is_some_and(|known| known.epoch > session.epoch) {
             return;
@@ -151,17 +151,17 @@ impl Listener {
         self.tell_peers().await;
     }
 
-    /// The last word about this node stands, also when nobody says it any more.
+    /// The last policy about this node stands, even when nobody publishes it any more.
     fn policy(&mut self, policy: Policy) {
         let is_drained = policy.drained.contains(&self.context.id);
         if self.policy.heard(policy, self.context.clock.now())
             && self.draining.swap(is_drained, Ordering::Relaxed) != is_drained
         {
-            tracing::info!(node = %self.context.id, is_drained, "the operator's word");
+            tracing::info!(node = %self.context.id, is_drained, "the operator's policy changed whether this node drains");
         }
     }
 
-    /// Tells the gate who is there, when that changed.
+    /// Tells the gate which peers are there, when that changed.
     async fn tell_peers(&mut self) {
         let now = self.context.clock.now();
         self.view.expire(now);

@@ -110,7 +110,7 @@ impl Broadcast {
         let https_url = self.config.https_url.clone().unwrap_or_else(|| format!("https://{}", self.https_address()));
         let data_url = self.config.data_url.clone().unwrap_or_else(|| format!("https://{}", self.data_address()));
         let Self { config, context, gate, disk, dvr, https, data, ready } = self;
-        // Whatever ends this node ends all of it.
+        // Whatever ends one part of this node ends all of it.
         let shutdown = shutdown.child_token();
         let _ends_with_this = shutdown.clone().drop_guard();
         let (sessions, grants) = (Arc::<Board<SessionInfo>>::default(), Arc::<ArcSwap<Vec<Bytes>>>::default());
@@ -125,7 +125,7 @@ impl Broadcast {
             clients: Clients::new(Arc::clone(&context.identity), Role::Broadcast),
             addresses: addresses.clone(),
         };
-        // Half as much as for the streams that it owns.
+        // An edge's cache gets half as much as the streams that the node owns.
         let fetched = (context.clock, config.media_bytes_max / 2);
         let fetcher = Fetcher::new(context.id.clone(), peers.clone(), handle.clone(), fetched);
         let follower = Follower::new(context.clone(), handle.clone(), fetcher.clone());
@@ -190,7 +190,7 @@ impl Broadcast {
         tasks.spawn(ending(listener.run(ears, shutdown.clone())));
         tasks.spawn(ending(effects.run(outputs, shutdown.clone())));
         tasks.spawn(ending(disk.run(shutdown.clone())));
-        // The recorder ends after the gate, whose feed is the last from here on.
+        // The recorder ends after the gate, which has the last feed from here on.
         let recorder = recorder.map(|dvr::Parts { refused, thread, .. }| {
             tasks.spawn(ending(report(refused, damage, shutdown.clone())));
             thread
@@ -199,14 +199,14 @@ impl Broadcast {
         let ended = first_error(tasks, &shutdown).await;
         ready.set(false);
         let _ = presence.await;
-        // It was told to end; what it still has to do takes milliseconds.
+        // The threads were told to end; what they still have to do takes milliseconds.
         let threads = [Some(gate_thread), recorder];
         let _ = tokio::task::spawn_blocking(move || threads.map(|thread| thread.map(JoinHandle::join))).await;
         ended
     }
 }
 
-/// Tells the gate what is wrong with the node's own disk: it counts refusals, and has them said.
+/// Reports damage on the node's own disk to the gate, which counts it and publishes alerts.
 async fn report(mut refused: mpsc::Receiver<Refused>, gate: Handle, shutdown: CancellationToken) {
     loop {
         let refused = tokio::select! {
@@ -220,7 +220,8 @@ async fn report(mut refused: mpsc::Receiver<Refused>, gate: Handle, shutdown: Ca
     }
 }
 
-/// A viewer who comes when no file may be opened any more waits for nothing, and nothing in the log would say why.
+/// Warns when connections could use up the files that may be open: a viewer who comes then waits in vain, and nothing in the
+/// log would say why.
 fn warn_of_few_files(connections_max: usize) {
     let limit = files::open_files_limit();
     let wanted = u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
@@ -229,8 +230,7 @@ fn warn_of_few_files(connections_max: usize) {
     }
 }
 
-/// A log without a new seal for so long has no ingest any more: one that has a stream seals a row or a gap every half second, until
-/// its end.
+/// A log without a new seal for this long has no ingest any more: an ingest seals a row or a gap every half second, until the stream ends.
 const STANDSTILL: Duration = Duration::from_secs(15);
 
 /// What the node says of itself on the bus.
@@ -268,8 +268,8 @@ impl Said {
     }
 }
 
-/// Whether a node says that it owns what it holds. Not one that is still filling its window; and a node that is to be left, which stays
-/// until others own its streams, not of what nobody takes over: what has ended, or what no ingest has any more.
+/// Whether the node says that it owns a stream. It does not while it still fills its window. A node that drains stays until
+/// others own its streams, so it leaves out those that nobody takes over: ended ones, and those that no ingest has any more.
 fn is_owned(view: &StreamView, state: NodeState, now: UnixMillis) -> bool {
     let stands_still = view.ended || now.since(view.admitted_at) >= STANDSTILL;
     view.media.is_whole() && !(state == NodeState::Draining && stands_still)

@@ -25,7 +25,7 @@ use crate::viewers::{
 /// A stream whose newest seal is older than this is not live, whatever its session says: twenty rows.
 const LIVE_AGE_MAX_MS: i64 = 10_000;
 
-/// What a broadcast node has to show.
+/// The shelf of a broadcast node.
 pub(crate) struct NodeShelf {
     pub(crate) node: NodeId,
     pub(crate) clock: Clock,
@@ -36,16 +36,16 @@ pub(crate) struct NodeShelf {
     pub(crate) grants: Arc<ArcSwap<Vec<Bytes>>>,
     /// Recordings; `None` when nothing is recorded.
     pub(crate) dvr: Option<Dvr>,
-    /// Whom it is told that viewers ask for a stream.
+    /// Where viewers' requests for streams are noted.
     pub(crate) attention: Attention,
-    /// Something came by the bus since the start.
+    /// Whether a message came by the bus since the start.
     pub(crate) has_heard: Arc<AtomicBool>,
-    /// What of a stream is at its owners.
+    /// Fetches what an edge does not have from the owners.
     pub(crate) fetcher: Fetcher,
 }
 
 impl NodeShelf {
-    /// Looks at the playlists of a stream that go back as far as is wanted.
+    /// Looks at the live or the DVR playlists of a stream.
     fn shown<T>(&self, stream: &StreamId, reach: Reach, look: impl FnOnce(Shown<'_>) -> T) -> Option<T> {
         let playlists = self.views.get(stream)?.playlists.clone()?;
         match reach {
@@ -63,7 +63,7 @@ impl NodeShelf {
         let session = self.sessions.get(&view.stream);
         let body = newest.body();
         let image = view.media.newest_image();
-        // Its owners record it, if this node would: they are configured alike, and a balancer asks them.
+        // The owners of an edge's stream record it if this node would: nodes are configured alike, and a balancer asks the owners.
         let is_edge = view.holding == Holding::Edge;
         let said = session.as_ref().filter(|session| session.epoch >= body.epoch).map(|session| session.state);
         Some(StreamSummary {
@@ -82,7 +82,7 @@ impl NodeShelf {
         })
     }
 
-    /// A stream that other nodes own and nobody has asked this one for, as its ingest announced it.
+    /// Summary of a stream that other nodes own and no viewer has asked this one for, as its ingest announced it.
     fn announced(&self, session: SessionInfo) -> StreamSummary {
         StreamSummary {
             poster: Some(poster_of(&session.stream)),
@@ -111,7 +111,7 @@ impl NodeShelf {
         }))
     }
 
-    /// What the log says comes before what the bus says: an end is signed, a session's word is not.
+    /// The log comes before the bus: an end is signed, what a session says is not.
     fn state(&self, view: &StreamView, said: Option<SessionState>) -> SessionState {
         let UnixMillis(now) = self.clock.wall();
         let is_fresh = now.saturating_sub(view.admitted_at.0) <= LIVE_AGE_MAX_MS;
@@ -160,7 +160,7 @@ impl Shelf for NodeShelf {
         if view.media.lacks(name.epoch, &name.rendition) && view.playlists.as_ref().is_some_and(is_listed) {
             return Look::Here(Object::nothing());
         }
-        // Playlists of before a log that broke off are shown until the next epoch has made up for it; what they hint never comes.
+        // Playlists from before a log broke off are shown until the next epoch has made up for it; what they hint never comes.
         let is_open = view.newest().is_some_and(|newest| newest.body().epoch <= name.epoch);
         let is_hinted = |playlists: &Arc<Playlists>| playlists.hints(name.epoch, &name.rendition, name.slot);
         if is_open && view.playlists.as_ref().is_some_and(is_hinted) { Look::Soon } else { Look::Absent }
@@ -176,8 +176,8 @@ impl Shelf for NodeShelf {
     }
 
     fn is_elsewhere(&self, stream: &StreamId) -> bool {
-        // What has just left the playlists an owner that came late never had; others may. Before the bus was heard, any stream may
-        // be one of others.
+        // An owner that came late never had what has just left the playlists; others may. Until a message came by the bus,
+        // others may own any stream.
         match self.sessions.get(stream) {
             Some(session) => session.owners.is_empty() || session.owners.iter().any(|owner| *owner != self.node),
             None => self.attention.holding(stream).is_none() && !self.has_heard.load(Ordering::Relaxed),

@@ -1,4 +1,4 @@
-//! Nodes say the same thing: two side by side, one that comes late, one that was restarted, with and without its disk.
+//! Nodes serve the same bytes: two side by side, one that comes late, one that was restarted, with and without its disk.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -36,7 +36,7 @@ async fn playlists_of_all_nodes_are_the_same_bytes() {
     ingest.play(&[&b1, &b2, &b3], &mut studio).await;
     assert_alike(&[&b1, &b2, &b3], &studio).await;
 
-    // And with an empty one.
+    // Now with an empty disk.
     b1.stop().await;
     std::fs::remove_dir_all(zone.directory.path().join("b1")).unwrap();
     let b1 = zone.node("b1").await;
@@ -66,7 +66,7 @@ async fn lone_node_goes_on_after_a_restart() {
     ingest.play(&[&b1], &mut studio).await;
     b1.stop().await;
     let b1 = zone.node("b1").await;
-    // The rest of a segment brings the checkpoint, the next one is listed.
+    // The rest of the segment brings a checkpoint; the next segment is listed.
     for row in studio.segment(zone.now()) {
         ingest.push(&[&b1], &row).await;
     }

@@ -1,4 +1,4 @@
-//! Attacks with media bytes. Each is refused, counted under its reason, said on `alerts` and never served; and the node plays on.
+//! Attacks with media bytes. Each is refused, counted under its reason, published on `alerts` and never served, and the stream plays on.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -26,7 +26,7 @@ fn part<'r>(row: &'r Row, rendition: &str) -> &'r (ObjectName, Bytes) {
     row.objects.iter().find(is_it).unwrap()
 }
 
-/// Changes that leave the length, and changes that do not.
+/// Changes that keep the length, and changes that do not.
 fn spoiled(good: &Bytes) -> Vec<Bytes> {
     let flip = |at: usize| {
         let mut bytes = good.to_vec();
@@ -48,7 +48,7 @@ async fn changed_bytes() {
     let evil = zone.ingest("i2", &studio).await;
     let row = studio.row(zone.now());
     let (name, good) = part(&row, "1080p");
-    // Before the seal is known they wait, as they might be right; the seal then tells.
+    // Before their seal is known, the bytes wait, because they might be right; then the seal tells.
     let bad = spoiled(good);
     assert_eq!(evil.put(&node, name, &bad[1]).await, StatusCode::CREATED);
     ingest.publish_seal(&row).await;
@@ -59,7 +59,7 @@ async fn changed_bytes() {
     assert_eq!(evil.put(&node, name, &Bytes::new()).await, StatusCode::UNPROCESSABLE_ENTITY);
     let pulled = ingest.client.get(format!("{}{name}", node.data)).send().await.unwrap();
     assert_eq!(pulled.status(), StatusCode::NOT_FOUND, "nothing is served before it is admitted");
-    // A viewer who asks for it now, because it is hinted, waits for what is right.
+    // A viewer who asks for the hinted object now waits for the right bytes.
     let (client, url) = (node.client.clone(), format!("{}{name}", node.https));
     let waits = tokio::spawn(async move { client.get(url).send().await.unwrap().bytes().await.unwrap() });
     node.waiting(1).await;
@@ -92,7 +92,7 @@ async fn flood_of_bytes_without_a_seal() {
     let megabytes = Bytes::from(vec![7; 4 * 1024 * 1024]);
     let mut full = 0;
     for n in 0..40_u32 {
-        // A different slot each time, as far ahead as there are numbers.
+        // A different slot each time, a million segments ahead.
         let path = format!("/live/demo/1080p/1/{}.0.m4s", 1_000_000 + n);
         full += usize::from(evil.put_at(&node, &path, &megabytes).await == StatusCode::TOO_MANY_REQUESTS);
     }
@@ -103,7 +103,7 @@ async fn flood_of_bytes_without_a_seal() {
     let mut other = Studio::new("other", zone.now());
     let honest = zone.ingest("i1", &other).await;
     honest.play(&[&node], &mut other).await;
-    // What nobody sealed is dropped in time, and the flooded stream plays on.
+    // Bytes that nobody sealed are dropped in time, and the flooded stream plays on.
     zone.alerted(&node, AlertReason::Deadline).await;
     ingest.play(&[&node], &mut studio).await;
 }
@@ -142,7 +142,7 @@ async fn pushes_that_are_none_of_an_ingests_business() {
     let huge = Bytes::from(vec![0; 17 * 1024 * 1024]);
     let status = ingest.put_at(&node, "/live/demo/1080p/1/9.0.m4s", &huge).await;
     assert!([StatusCode::PAYLOAD_TOO_LARGE, StatusCode::SERVICE_UNAVAILABLE].contains(&status), "{status}");
-    // Another broadcast node may pull, but not push; and without a certificate nobody gets in at all.
+    // Another broadcast node may pull, but not push; without a certificate, nobody may connect.
     let stranger = zone.stranger("evil", "https://127.0.0.1:9".to_owned()).await;
     let client = stranger.identity.http_client(Server::Any(Role::Broadcast)).unwrap();
     let request = client.put(format!("{}/live/demo/1080p/1/9.0.m4s", node.data)).body("x");
@@ -156,7 +156,7 @@ async fn pushes_that_are_none_of_an_ingests_business() {
     ingest.play(&[&node], &mut studio).await;
 }
 
-/// Trusts the zone's authority, and has nothing to show.
+/// A client that trusts the zone's authority and has no certificate.
 fn without_certificate(zone: &Zone) -> rustls::ClientConfig {
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();

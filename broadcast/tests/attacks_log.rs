@@ -1,4 +1,4 @@
-//! Attacks with seals that were good once: replays, forks, and a bus that does what it likes. The log is what counts.
+//! Attacks with seals that were valid once: replays, forks, and a bus that loses, repeats and reorders. The log decides.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -19,7 +19,7 @@ async fn zone_with(names: &[&str]) -> (Zone, Vec<Node>) {
     (zone, nodes)
 }
 
-/// A session, and another one so long that nothing of the first is remembered but that it was older.
+/// A session, and a later one so long that nodes remember of the first only that it was older.
 async fn two_sessions(zone: &Zone, nodes: &[&Node], studio: &mut Studio, ingest: &Ingest) -> Vec<Row> {
     let mut old = Vec::new();
     for row in studio.segment(zone.now()) {
@@ -57,13 +57,13 @@ async fn whole_old_session_replayed() {
     let old = two_sessions(&zone, &all, &mut studio, &ingest).await;
     let evil = zone.ingest("i2", &studio).await;
 
-    // While it runs.
+    // While the node runs.
     let before = nodes[0].sequence(&studio.stream).await;
     replay(&evil, &nodes[0], &old).await;
     zone.alerted(&nodes[0], AlertReason::Epoch).await;
     assert_eq!(nodes[0].sequence(&studio.stream).await, before);
 
-    // Restarted with its disk; wiped, with a peer that is up. The retained head is the old session's, too.
+    // Restarted with its disk; then wiped, with a peer that is up. The retained head is the old session's, too.
     for wiped in [false, true] {
         nodes.remove(0).stop().await;
         if wiped {
@@ -125,7 +125,7 @@ async fn bus_swaps_drops_and_repeats_seals() {
     let mut studio = Studio::new("demo", zone.now());
     let ingest = zone.ingest("i1", &studio).await;
     ingest.play(&all, &mut studio).await;
-    // Backwards, each twice, and one of them never: b1 alone is told of it, over the data plane.
+    // The bus delivers backwards and each seal twice, and loses one: b1 alone gets that one, over the data plane.
     let rows = studio.segment(zone.now());
     for row in &rows {
         ingest.put_objects(&all, row).await;
@@ -192,7 +192,7 @@ async fn garbage_on_every_topic_and_everything_twice() {
     for node in &all {
         zone.alerted(node, AlertReason::Malformed).await;
     }
-    // Everything that was good, once more, in reverse.
+    // Everything that was valid, once more, in reverse order.
     let rows = studio.segment(zone.now());
     for row in &rows {
         ingest.push(&all, row).await;

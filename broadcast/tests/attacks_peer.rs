@@ -1,4 +1,4 @@
-//! A hostile broadcast peer: certified, announced on the bus, and lying. What it answers is refused, and the next peer is asked.
+//! A hostile broadcast peer: certified, announced on the bus, and lying. Its answers are refused, and the next peer is asked.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -17,9 +17,9 @@ use node::CancellationToken;
 use support::{Zone, assert_alike, listed};
 use testkit::studio::Studio;
 
-/// Segments that are played at least, for a peer whose lie nobody speaks of.
+/// Segments that are played at least, for a peer whose lie raises no alert.
 const SEGMENTS_MIN: u32 = 3;
-/// Segments after which the peer must have been asked: it says every second that it is there.
+/// Segments after which the peer must have been asked: it announces itself every second.
 const SEGMENTS_MAX: u32 = 300;
 
 /// What the peer answers to everything.
@@ -50,7 +50,7 @@ impl Lie {
         }
     }
 
-    /// What the honest node says about it.
+    /// The alert that the honest node gives about it.
     fn reason(self) -> Option<AlertReason> {
         match self {
             Self::OtherBytes | Self::Page | Self::Endless => Some(AlertReason::Digest),
@@ -81,7 +81,7 @@ async fn play_with(lie: Lie) {
     let mut studio = Studio::new("demo", zone.now());
     let ingest = zone.ingest("i1", &studio).await;
     ingest.play(&[&b1, &b2], &mut studio).await;
-    // b2 gets seals, but no bytes: it has to ask, and once it has heard of the liar, about half of its questions go there first.
+    // b2 gets seals, but no bytes, so it has to pull. Once it knows of the liar, it asks the liar first for about half of them.
     let found_out = || lie.reason().is_none_or(|reason| zone.has_alerted(&b2, reason));
     let mut segments = 0;
     while segments < SEGMENTS_MIN || !found_out() {

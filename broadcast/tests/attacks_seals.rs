@@ -1,4 +1,4 @@
-//! Attacks with seals and grants. Each is refused, counted under its reason and said on `alerts`; and the node plays on.
+//! Attacks with seals and grants. Each is refused, counted under its reason and published on `alerts`, and the stream plays on.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -25,7 +25,7 @@ fn seals(name: &str) -> Topic {
     Topic::Seals(stream(name))
 }
 
-/// What the node answers when the seal is pushed to it: the same rules as for the bus.
+/// The node's answer when the seal is pushed to it: the same rules as for the bus.
 async fn push(ingest: &Ingest, node: &Node, stream: &StreamId, raw: &Bytes) -> (StatusCode, String) {
     let request = ingest.client.put(format!("{}/live/{stream}/seals", node.data)).body(raw.clone());
     let response = request.send().await.unwrap();
@@ -37,7 +37,7 @@ async fn one_bit_anywhere() {
     let (zone, node, mut studio, ingest) = start().await;
     let row = studio.row(zone.now());
     let good = row.sealed.raw().clone();
-    // Every byte of the envelope's head and header, then the payload and the signature in steps.
+    // Change every byte of the envelope's head and header, then the payload and the signature in steps.
     let places = (0..40).chain((40..good.len()).step_by(97)).chain([good.len() - 1]);
     for (n, at) in places.enumerate() {
         let mut bad = good.to_vec();
@@ -54,7 +54,7 @@ async fn one_bit_anywhere() {
         ("huge claimed length", b"\xd2\x84\x5b\x7f\xff\xff\xff\xff\xff\xff\xff".to_vec()),
         ("deep nesting", vec![0x81; 60_000]),
         ("untagged", good[1..].to_vec()),
-        // The same length in more bytes than it needs: not canonical.
+        // The same length, encoded in more bytes than it needs: not canonical.
         ("long form of a length", [b"\xd2\x84\x58\x16", &good[3..]].concat()),
         ("unprotected header", {
             let mut bad = good.to_vec();
@@ -67,7 +67,7 @@ async fn one_bit_anywhere() {
     }
     let ten_megabytes = Bytes::from(vec![0xd2; 10 * 1024 * 1024]);
     assert!(ingest.put_at(&node, "/live/demo/seals", &ten_megabytes).await.is_client_error());
-    // As large as the bus takes it.
+    // The largest message that the bus takes.
     ingest.publish_raw(&seals("demo"), Bytes::from(vec![0xd2; 200 * 1024]), false).await;
     zone.alerted(&node, AlertReason::Malformed).await;
     zone.alerted(&node, AlertReason::Signature).await;
@@ -129,7 +129,7 @@ async fn revoked_key_stays_revoked() {
     let newer = zone.authority.revoke(2, &[&thief.key], zone.now());
     let older = zone.authority.revoke(1, &[], zone.now());
     zone.publish(&zone.control, &Topic::Revoked, newer, true).await;
-    // Not the newest seal: that one is known by its bytes, and not verified again.
+    // Not the newest seal: the gate knows that one by its bytes, and does not verify it again.
     let row = &rows[0];
     eventually("the key is revoked", async || {
         push(&evil, &node, &thief.stream, row.sealed.raw()).await.1 == "refused: key\n"
@@ -140,7 +140,7 @@ async fn revoked_key_stays_revoked() {
     zone.publish_key(&zone.authority.grant(&thief.key, zone.now()), &thief).await;
     zone.alerted(&node, AlertReason::Key).await;
     refused(&evil, &node, row, "key", "revoked").await;
-    // Not even after a restart, though the broker has only the older list now.
+    // Nor do they after a restart, although the broker has only the older list now.
     node.stop().await;
     let node = zone.node("b1").await;
     zone.publish_key(&zone.authority.grant(&thief.key, zone.now()), &thief).await;
@@ -157,7 +157,7 @@ async fn revoked_node_pushes_nothing_and_holds_up_no_log() {
     let evil = zone.ingest("i2", &studio).await;
     let i2 = seal::KeyId::of_node(&evil.context.id);
     zone.publish(&zone.control, &Topic::Revoked, zone.authority.revoke_ids(1, vec![i2], zone.now()), true).await;
-    // Bytes that anybody else might push before their seal.
+    // Bytes that another node could push before their seal.
     let path = "/live/other/1080p/1/0.0.m4s";
     eventually("its pushes are refused", async || {
         evil.put_at(&node, path, &Bytes::from_static(b"x")).await == StatusCode::UNPROCESSABLE_ENTITY
@@ -166,7 +166,7 @@ async fn revoked_node_pushes_nothing_and_holds_up_no_log() {
     zone.alerted(&node, AlertReason::Key).await;
     let fence = evil.client.post(format!("{}/live/{}/fence", node.data, studio.stream));
     assert_eq!(fence.send().await.unwrap().status(), StatusCode::FORBIDDEN);
-    // What another node's key has sealed is refused when this one brings it, and taken from the other.
+    // A seal signed with another node's key is refused when the revoked node pushes it, and taken from the other.
     let row = studio.row(zone.now());
     assert_eq!(push(&evil, &node, &studio.stream, row.sealed.raw()).await.1, "refused: key\n");
     ingest.push(&[&node], &row).await;
@@ -251,7 +251,7 @@ fn forge(body: &SealBody, key: &SealingKey) -> Bytes {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_envelope_is_right_in_itself() {
-    // So that the test above fails for the reason it means.
+    // Shows that the test above fails for the reason that it names.
     let zone = Zone::start().await;
     let mut studio = Studio::new("demo", zone.now());
     let (body, _) = studio.body(zone.now());

@@ -41,7 +41,7 @@ impl Scene {
         self.node.admitted(&row).await;
     }
 
-    /// The same requests in both versions of HTTP, under way; all of them wait.
+    /// Sends the same requests in both versions of HTTP; all of them wait.
     async fn blocked(&self, paths: &[&str]) -> Blocked {
         let mut answers = Vec::new();
         for viewer in &self.viewers {
@@ -61,7 +61,7 @@ impl Scene {
         two
     }
 
-    /// Asks for what must be answered at once: nobody waits.
+    /// Asks for what must be answered at once, without a wait.
     async fn status(&self, path: &str) -> u16 {
         self.get(path).await.status
     }
@@ -89,7 +89,7 @@ async fn blocked_playlist_comes_with_the_part_it_waits_for() {
     scene.row().await;
     let now = scene.get(PLAYLIST).await;
     assert!(now.text().contains("URI=\"1/2.1.m4s\"") && !now.text().contains("1/2.2.m4s\",INDEPENDENT"));
-    // Those who wait for the whole segment go on waiting.
+    // Requests that wait for the whole segment go on waiting.
     scene.node.waiting(2).await;
     for _ in 2..PARTS {
         scene.row().await;
@@ -115,7 +115,7 @@ async fn what_is_there_is_answered_at_once_and_whole() {
         assert_eq!((answer.status, answer.text()), (200, now.text()), "{query}");
         assert_eq!(answer.header("cache-control"), "public, max-age=24", "{query}");
     }
-    // A part after the last one of its segment is the first one of the next.
+    // The part after the last one of a segment is the first of the next.
     assert_eq!(scene.get(&format!("{PLAYLIST}?_HLS_msn=1&_HLS_part=8")).await.text(), now.text());
 }
 
@@ -168,8 +168,8 @@ async fn absurd_directives_are_400_and_unknown_names_404_at_once() {
         "/live/demo/nothing/index.m3u8?_HLS_msn=2&_HLS_part=1",
         "/live/demo/nothing/1/2.1.m4s",
         "/live/other/1080p/1/2.1.m4s",
-        // No playlist of a node that is a little ahead names it: more than three seconds behind the hint, of another epoch than
-        // this one and the next, whole beyond the next.
+        // No playlist of a node that is a little ahead can name these: more than three seconds beyond the hint, of an epoch
+        // other than this one and the next, or a whole segment beyond the next.
         "/live/demo/1080p/1/2.7.m4s",
         "/live/demo/1080p/1/3.6.m4s",
         "/live/demo/1080p/1/4.0.m4s",
@@ -194,7 +194,7 @@ async fn hinted_part_is_sent_the_moment_it_is_admitted() {
     let blocked = scene.blocked(&[&paths[0], &paths[1]]).await;
     let row = scene.studio.row(scene.zone.now());
     scene.ingest.put_objects(&[&scene.node], &row).await;
-    // The bytes are here, and nobody has signed for them yet.
+    // The bytes are here, but nobody has sealed them yet.
     scene.node.waiting(4).await;
     scene.ingest.publish_seal(&row).await;
     for (answer, path) in blocked.answers().await.iter().zip(paths.iter().cycle()) {
@@ -216,7 +216,7 @@ async fn hint_of_an_epoch_that_was_replaced_is_not_found_and_playlists_go_on() {
     let answers = blocked.answers().await;
     for answers in answers.chunks(2) {
         assert_eq!((answers[0].status, answers[0].header("cache-control")), (404, "no-store"));
-        // The part that was waited for will never be; the segment after it is there (6.2.5.2).
+        // The part that is waited for never comes, but the segment after it is there (6.2.5.2).
         assert_eq!((answers[1].status, answers[1].text()), (200, now.text()));
     }
 }
@@ -231,7 +231,7 @@ async fn hint_of_a_log_that_is_void_is_not_found_while_playlists_still_show_it()
     let shown = scene.get(PLAYLIST).await;
     assert!(shown.text().contains("TYPE=PART,URI=\"1/3.2.m4s\""));
     let blocked = scene.blocked(&["/live/demo/1080p/1/3.2.m4s"]).await;
-    // The next session builds on a row from before the segment that is open here.
+    // The next session builds on a row before the segment that is open here.
     other.reconnect(scene.zone.now());
     let row = other.row(scene.zone.now());
     scene.ingest.push(&[&scene.node], &row).await;
@@ -252,7 +252,7 @@ async fn during_an_outage_the_next_gap_is_hinted_and_the_next_epoch_is_waited_fo
     let text = scene.get(PLAYLIST).await.text().to_owned();
     assert!(text.contains("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"1/2.2.m4s\""), "{text}");
     assert!(!text.contains("TYPE=MAP"), "nobody can foresee the next epoch: {text}");
-    // Whoever waited for a hint, or does not know what a gap is, gets what there is of it.
+    // A client that waited for a hint, or does not know EXT-X-GAP, gets an empty body for a gap.
     let part = scene.get("/live/demo/1080p/1/2.1.m4s").await;
     assert_eq!((part.status, part.body.len()), (200, 0), "a gap has no bytes");
     let cut_short = "/live/demo/1080p/1/2.m4s";
@@ -280,7 +280,7 @@ async fn during_an_outage_the_next_gap_is_hinted_and_the_next_epoch_is_waited_fo
 #[tokio::test(flavor = "multi_thread")]
 async fn end_answers_everybody_and_directives_are_ignored_after_it() {
     let mut scene = Scene::start().await;
-    // So many that a delta update leaves something out.
+    // Enough segments for a delta update to leave some out.
     for _ in 0..8 * PARTS {
         scene.row().await;
     }
@@ -372,7 +372,7 @@ async fn two_thousand_who_wait_are_answered_by_one_admission() {
 async fn nodes_say_the_same_bytes_part_by_part() {
     let mut scene = Scene::start().await;
     let b2 = scene.zone.node("b2").await;
-    // It joins in the middle of a segment, and shows what is complete since.
+    // The node joins in the middle of a segment, and shows what is complete since then.
     let rows: Vec<_> = (0..2 * PARTS - 1).map(|_| scene.studio.row(scene.zone.now())).collect();
     for row in &rows {
         scene.ingest.push(&[&scene.node, &b2], row).await;
@@ -391,7 +391,7 @@ async fn nodes_say_the_same_bytes_part_by_part() {
     }
 }
 
-/// All nodes went down, and are back before the encoder is.
+/// All nodes went down, and come back before the encoder does.
 #[tokio::test(flavor = "multi_thread")]
 async fn interrupted_stream_is_waited_for_and_never_absent() {
     let Scene { zone, node, ingest, mut studio, .. } = Scene::start().await;

@@ -1,4 +1,4 @@
-//! Owners and edges over real sockets: two nodes have the bytes, the others fetch what their viewers want.
+//! Owners and edges over real sockets: two nodes have the bytes, and the others fetch what their viewers want.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -81,7 +81,7 @@ async fn edge_follows_for_its_viewers_and_fetches_each_object_once() {
         objects += 1;
     }
     assert_eq!(stage.pulls().await, objects, "one pull for each");
-    // Segments are put together from the parts that are here.
+    // Segments are assembled from the parts that are here.
     listed(&[edge], &stage.studio, &stage.rows).await;
     assert_eq!(stage.pulls().await, objects);
 
@@ -188,11 +188,11 @@ async fn owner_that_does_not_answer_is_asked_last_from_then_on() {
         }
         objects.len()
     };
-    // A node that nobody has heard of yet counts as failed for a while.
+    // A node that has not announced itself yet counts as failed for a while.
     while asked.load(Ordering::SeqCst) == 0 {
         fetch().await;
     }
-    // The edges ask it one after the other, and all that arrives at once is asked for at once: after that, no more.
+    // The edges ask it one after the other. Requests that arrive together are pulled together; after that, no more are.
     for _round in 0..4 {
         let before = asked.load(Ordering::SeqCst);
         let objects = fetch().await;
@@ -203,7 +203,7 @@ async fn owner_that_does_not_answer_is_asked_last_from_then_on() {
     panic!("still asked, {} times by now", asked.load(Ordering::SeqCst));
 }
 
-/// Serves rubbish at the address of a node of another name, whose presence names it as the data plane of `b2`.
+/// Serves wrong bytes at the address of a node with another name, whose presence names it as the data plane of `b2`.
 async fn edge_does_not_ask(identity: impl AsyncFnOnce(&Zone) -> Arc<node::tls::Identity>) {
     let zone = Zone::start().await;
     let mut studio = Studio::new("demo", zone.now());

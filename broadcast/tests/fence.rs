@@ -13,16 +13,16 @@ use node::tls::Server;
 use support::{Ingest, Node, Zone, listed};
 use testkit::studio::{Row, Studio};
 
-/// Shorter than any fence holds, if nothing lifts it: 4 s.
+/// Shorter than a fence holds if nothing lifts it: 4 s.
 const HOLDS: Duration = Duration::from_secs(3);
 
-/// Asks a node for the fence: what it answers, and the head that it names.
+/// Asks a node for the fence; returns its answer, and the head that it names.
 async fn fence(client: &reqwest::Client, node: &Node, studio: &Studio) -> (StatusCode, Bytes) {
     let asked = client.post(format!("{}/live/{}/fence", node.data, studio.stream)).send().await.unwrap();
     (asked.status(), asked.bytes().await.unwrap())
 }
 
-/// The seal of a row as pushed with its bytes: once it is answered, the gate has it.
+/// Pushes a row's bytes and seal: once this is answered, the gate has them.
 async fn put(ingest: &Ingest, node: &Node, row: &Row) {
     ingest.put_objects(&[node], row).await;
     let path = format!("/live/{}/seals", row.sealed.body().stream);
@@ -38,14 +38,14 @@ async fn fenced_log_does_not_grow_until_an_epoch_opens_or_its_asker_is_gone() {
     let ingest = zone.ingest("i1", &studio).await;
     ingest.play(&[&b1], &mut studio).await;
 
-    // A broadcast node may not: nothing is held back.
+    // A broadcast node may not ask: nothing is held back.
     let stranger = zone.identity("b2").await.http_client(Server::Any(Role::Broadcast)).unwrap();
     assert_eq!(fence(&stranger, &b1, &studio).await.0, StatusCode::FORBIDDEN);
     let mut head = studio.row(zone.now());
     put(&ingest, &b1, &head).await;
     b1.admitted(&head).await;
 
-    // An ingest may. What comes now waits, however complete; and goes on when no epoch was opened for seconds.
+    // An ingest may. What comes now waits, however complete, and is admitted after some seconds without a new epoch.
     loop {
         let began = zone.clock.elapsed();
         let (status, told) = fence(&ingest.client, &b1, &studio).await;
@@ -53,7 +53,7 @@ async fn fenced_log_does_not_grow_until_an_epoch_opens_or_its_asker_is_gone() {
         let late = studio.row(zone.now());
         put(&ingest, &b1, &late).await;
         let shown = b1.sequence(&studio.stream).await;
-        // On a machine that slept meanwhile the fence may be over: once more.
+        // If the machine slept meanwhile, the fence may be over: ask again.
         let held = zone.clock.elapsed().saturating_sub(began) < HOLDS;
         assert!(!held || shown == Some(head.sealed.body().sequence.0), "{shown:?} while fenced");
         b1.admitted(&late).await;
@@ -63,7 +63,7 @@ async fn fenced_log_does_not_grow_until_an_epoch_opens_or_its_asker_is_gone() {
         }
     }
 
-    // The epoch that the fence was asked for builds on what was told, and is shown at once; what came late is void.
+    // The epoch that the fence was asked for builds on the head that was told, and is shown at once; what came late is void.
     let mut taker = studio.fork();
     let (status, told) = fence(&ingest.client, &b1, &studio).await;
     assert_eq!((status, &told), (StatusCode::OK, head.sealed.raw()));

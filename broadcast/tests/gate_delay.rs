@@ -1,6 +1,6 @@
-//! The way to measure what the gate adds between "bytes and seal are here" and "listed", in process.
+//! A way to measure, in process, the time that the gate adds between "bytes and seal are here" and "listed".
 //!
-//! The figure itself belongs to `bench` and a release build; here only that twenty renditions go through, and that a row is
+//! `bench` gives the figure, in a release build. This test only shows that twenty renditions go through, and that a row is
 //! listed by the time its seal's push is answered.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -24,7 +24,7 @@ async fn twenty_renditions_are_listed_as_soon_as_they_are_complete() {
     let authority = Authority::new();
     let mut studio = Studio::new("demo", clock.wall());
     studio.renditions = (0..20).map(|n| format!("{}p", 100 + n)).collect();
-    // Half a second at 2 Mbit/s.
+    // A part of half a second at 2 Mbit/s.
     studio.part_bytes = 125_000;
     let keyring = Keyring::new(cluster(), authority.root.public_key().unwrap());
     let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 1 << 30 };
@@ -34,7 +34,7 @@ async fn twenty_renditions_are_listed_as_soon_as_they_are_complete() {
     let drain = tokio::spawn(async move { while effects.recv().await.is_some() {} });
     handle.send(Input::Grant(authority.grant(&studio.key, clock.wall()))).await.unwrap();
 
-    // The first seal of a stream waits a moment for peers, which there are none of here.
+    // The first seal of a stream waits a moment for peers; there are none here.
     let first = studio.row(clock.wall());
     for (name, bytes) in &first.objects {
         let (name, digest, bytes) = (name.clone(), sha256(bytes), bytes.clone());

@@ -42,7 +42,7 @@ impl Scene {
         self.node.admitted(&row).await;
     }
 
-    /// The answer, which is the same in both versions of HTTP.
+    /// The answer, which must be the same in both versions of HTTP.
     async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         let [one, two] = &self.viewers;
         let (mut one, mut two) = (one.get(path, headers).await, two.get(path, headers).await);
@@ -54,7 +54,7 @@ impl Scene {
     }
 }
 
-/// What a client makes of a delta update and the playlist it had before (RFC 8216bis 6.3.7).
+/// The playlist that a client makes of a delta update and of the playlist it had before (RFC 8216bis 6.3.7).
 fn merged(before: &str, delta: &str) -> String {
     let skipped = delta.lines().find_map(|line| line.strip_prefix("#EXT-X-SKIP:SKIPPED-SEGMENTS=")).unwrap();
     let number =
@@ -71,7 +71,7 @@ fn merged(before: &str, delta: &str) -> String {
             segments.push(String::new());
         }
     }
-    // Parts, of which only those near the end are listed, and the map are no part of what was skipped.
+    // Parts, which are listed only near the end, and the map do not count as skipped.
     let mut kept: String = segments.into_iter().skip(removed).take(skipped.parse().unwrap()).collect();
     kept = kept.lines().filter(|line| !line.starts_with("#EXT-X-PART:")).map(|line| format!("{line}\n")).collect();
     let map = before.lines().find(|line| line.starts_with("#EXT-X-MAP:")).unwrap();
@@ -79,7 +79,7 @@ fn merged(before: &str, delta: &str) -> String {
         kept = format!("{map}\n{kept}");
     }
     let line = format!("#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}\n");
-    // The delta update states the map for what it lists; there is only one here.
+    // The delta update states the map for the segments that it lists; there is only one map here.
     let delta = delta.replacen(&format!("{map}\n"), "", 1);
     delta.replace(&line, &kept).replace("#EXT-X-VERSION:9\n", "#EXT-X-VERSION:6\n")
 }
@@ -97,7 +97,7 @@ async fn delta_update_merged_with_the_playlist_before_is_the_whole() {
         assert_ne!(delta.header("etag"), whole.header("etag"));
         whole.text().clone_into(&mut before);
     }
-    // Anything else is no wish for one.
+    // Any other value does not ask for a delta update.
     for query in ["_HLS_skip=NO", "_HLS_skip", "_HLS_skip=yes", "_hls_skip=YES"] {
         assert_eq!(scene.get(&format!("{PLAYLIST}?{query}"), &[]).await.text(), before, "{query}");
     }
@@ -126,7 +126,7 @@ async fn lifetimes_are_those_that_caches_may_rely_on() {
             (200, kept, urgency),
             "{path}"
         );
-        // What comes from a node has no age: it is no cache (RFC 8216bis, C).
+        // A node's answer has no `age`, because a node is no cache (RFC 8216bis, C).
         assert!(!answer.headers.contains_key("age") && !answer.headers.contains_key("expires"));
         let again = scene.get(path, &[("if-none-match", answer.header("etag"))]).await;
         assert_eq!((again.status, again.body.len(), again.header("cache-control")), (304, 0, kept), "{path}");
@@ -182,7 +182,7 @@ async fn iframe_playlist_lists_ranges_that_are_there_and_waits_for_segments() {
         assert_eq!((picture.status, picture.body.len()), (206, length));
     }
     assert_eq!(ranges.len(), uris.len());
-    // It has no parts: who names one waits for the segment (6.2.5.2).
+    // An I-frame playlist has no parts: a request that names one waits for the segment (6.2.5.2).
     let waits = [format!("{path}?_HLS_msn=3"), format!("{path}?_HLS_msn=3&_HLS_part=1")];
     let waits = waits.map(|path| {
         let viewer = scene.viewers[1].clone();

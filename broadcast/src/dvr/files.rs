@@ -1,8 +1,9 @@
 //! The files of a recording: where they are, and how they are written and read.
 //!
 //! `{root}/{stream}/{epoch}/{msn}/{rendition}.m4s` has exactly the bytes of that segment, as far as they have come;
-//! `{rendition}.jpg` beside it those of its image, and `{root}/{stream}/{epoch}/{rendition}.mp4` those of an init segment. A segment's directory goes as a whole. Nothing is synced:
-//! what a power failure leaves is proven when it is read, like everything else.
+//! `{rendition}.jpg` beside it has those of its image, and `{root}/{stream}/{epoch}/{rendition}.mp4` those of an init segment.
+//! A segment's directory is removed as a whole. Nothing is synced: what a power failure leaves is checked when it is read, like
+//! everything else.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -64,7 +65,7 @@ impl Files {
         file.write_all_at(bytes, at)
     }
 
-    /// Writes an object that is a file of its own, unless it is there.
+    /// Writes an object that is a file of its own, unless a file of its length is there.
     pub(super) fn write_whole(
         &self,
         epoch: Epoch,
@@ -89,7 +90,7 @@ impl Files {
         path.and_then(|path| fs::metadata(path).ok()).map_or(0, |metadata| metadata.len())
     }
 
-    /// Makes the directory of a segment, which says that it is kept although there may be no bytes of it.
+    /// Makes the directory of a segment, which shows that the segment is kept, even if it has no bytes.
     pub(super) fn make(&self, key: SegmentKey) -> io::Result<()> {
         fs::create_dir_all(self.segment(key))
     }
@@ -139,7 +140,7 @@ impl Files {
     }
 }
 
-/// The number that is the name of a directory.
+/// The number in a directory's name.
 fn number(entry: &fs::DirEntry) -> Option<u64> {
     if !entry.file_type().ok()?.is_dir() {
         return None;
@@ -147,7 +148,7 @@ fn number(entry: &fs::DirEntry) -> Option<u64> {
     entry.file_name().to_str()?.parse().ok()
 }
 
-/// What is not there any more is removed.
+/// A file that is missing counts as removed.
 fn gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

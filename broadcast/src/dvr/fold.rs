@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 /// Epochs whose init segments are remembered: the one that is open, and the one that it closes.
 const EPOCHS_MAX: usize = 2;
 
-/// What bytes have to be to be the object that seals name.
+/// What proves that bytes are the object that seals name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Proof {
     /// Sealed as a whole.
@@ -36,7 +36,7 @@ impl Proof {
         }
     }
 
-    /// The digest of the whole, where these are the right bytes.
+    /// SHA-256 of all the bytes, if they are the right ones.
     pub(super) fn check(&self, bytes: &[u8]) -> Option<Digest> {
         let sha256 = |bytes: &[u8]| Digest(Sha256::digest(bytes).into());
         match self {
@@ -61,7 +61,7 @@ impl Proof {
 pub(super) struct Closed {
     /// As playlists list it.
     pub(super) segment: Segment,
-    /// What there are bytes of, besides init segments: the segment in its renditions, and what else belongs to it.
+    /// Objects that have bytes, init segments apart: the segment in its renditions, and its image.
     pub(super) objects: Vec<(RenditionId, Slot, Proof)>,
     /// The init segments of its epoch.
     pub(super) inits: Vec<(RenditionId, Proof)>,
@@ -74,15 +74,15 @@ pub(super) struct Closed {
 /// What follows from a seal.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
-    /// Where the parts of its row belong: the segment, and how many bytes of it come before, by rendition.
+    /// Where the row's parts belong: the segment, and for each rendition the offset in it, in bytes.
     pub(super) row: Option<(SegmentKey, Vec<(RenditionId, u64)>)>,
     /// Segments that are closed now.
     pub(super) closed: Vec<Closed>,
-    /// It opens this epoch, on this seal: what came after that is void.
+    /// It opens this epoch on this seal: what the log had after that is void.
     pub(super) voided: Option<(Epoch, LogSequence)>,
     /// A stream that had ended begins again: playlists start with this epoch.
     pub(super) reopened: bool,
-    /// It does not follow what was folded before: the fold began anew.
+    /// It does not follow what was folded before: the fold started again.
     pub(super) anew: bool,
 }
 
@@ -115,11 +115,11 @@ impl Fold {
             self.begin_anew();
             taken.anew = true;
             places = self.places(body);
-            // What cannot even begin a fold changes nothing; the next checkpoint does.
+            // A seal that cannot begin a fold changes nothing; the next checkpoint does.
             _ = self.timeline.apply(body);
         }
         if taken.anew && taken.voided.is_none() {
-            // Where it stands in the log, nothing of an older epoch can.
+            // Nothing of an older epoch can stand at its place in the log.
             taken.voided = body.sequence.0.checked_sub(1).map(|before| (body.epoch, LogSequence(before)));
         }
         let added = self.timeline.segments().next_back().filter(|newest| {
@@ -167,7 +167,7 @@ impl Fold {
         }
     }
 
-    /// How many bytes of its segment come before each part of the seal's row.
+    /// Offset of each part of the seal's row in its segment, in bytes.
     fn places(&self, body: &SealBody) -> Vec<(RenditionId, u64)> {
         let open = self.timeline.open().filter(|open| open.key().epoch == body.epoch);
         let rows = open.map_or(&[][..], Segment::rows);
@@ -208,7 +208,7 @@ impl Fold {
     }
 }
 
-/// Whether an object is kept with a segment: itself, and what was made of it.
+/// Whether an object is kept with a segment: the segment itself, and its image.
 fn belongs(slot: Slot, key: SegmentKey) -> bool {
     match slot {
         Slot::Init | Slot::Part { .. } => false,

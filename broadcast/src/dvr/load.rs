@@ -1,8 +1,8 @@
-//! A recording is read back: its seals are verified like those of any log, and folded again.
+//! Reads a recording back: verifies its seals like those of any log, and folds them again.
 //!
-//! The disk is not trusted. Each seal has to verify under the keys in force now and to follow the one before; where that fails,
-//! or seals are missing, the recording goes on at the next checkpoint. Media are not read here, only whether they are there:
-//! their bytes are checked when a viewer asks for them.
+//! The disk is not trusted. Each seal has to verify under the keys in force now and to follow the one before. Where that fails,
+//! or seals are missing, the recording goes on at the next checkpoint. Media are not read here; only their files are looked
+//! for. Their bytes are checked when a viewer asks for them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,10 +19,10 @@ use super::tape::{Spans, Tape};
 use super::{Missing, is_passing, settle};
 use gate::{Refused, reason_of};
 
-/// Refusals of one recording that are said; further ones are counted in the last.
+/// Refusals of one recording that are reported; the last of them counts the others.
 const REFUSALS_MAX: usize = 8;
 
-/// What is to be read.
+/// A recording to be read.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) stream: StreamId,
@@ -37,9 +37,9 @@ pub(super) struct Job {
 /// What to do about seals of keys that have no grant here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Grants come by the bus, and may come yet: leave it for now.
+    /// Leave the recording for now: grants come by the bus, and may still come.
     WaitForGrants,
-    /// Go on without.
+    /// Read it without those seals.
     GoOn,
 }
 
@@ -53,10 +53,10 @@ pub(super) struct Loaded {
     pub(super) refused: Vec<Refused>,
 }
 
-/// Reads a recording. `None` when it has seals of a key that has no grant here, and that is to be waited for.
+/// Reads a recording. `None` when it has seals of a key that has no grant here, and the grant is to be waited for.
 ///
 /// # Errors
-/// When it cannot be read for a reason that says nothing of what is there.
+/// When it cannot be listed, or a temporary error keeps it from being read.
 pub(super) fn load(job: &Job, keyring: &Keyring, now: Now) -> io::Result<Option<Loaded>> {
     let mut reader = Reader {
         job,
@@ -105,7 +105,7 @@ pub(super) fn load(job: &Job, keyring: &Keyring, now: Now) -> io::Result<Option<
 /// A seal that does not verify.
 struct Unverified {
     refusal: Refusal,
-    /// The key that it names, where that may yet be granted, and the seal that it says it follows.
+    /// The key that it names, if that may still be granted, and the digest of the seal that it says it follows.
     lacking: Option<(KeyId, Digest)>,
 }
 
@@ -131,8 +131,8 @@ struct Reader<'j> {
 }
 
 impl Reader<'_> {
-    /// Whether the grant of a seal's key is to be waited for: when a seal of that key comes right after another. A seal that was
-    /// damaged on disk may name any key; the one after it does not name the damaged one.
+    /// Whether to wait for the grant of a seal's key: when two seals of that key follow one another. A seal that was damaged on
+    /// disk may name any key, but the seal after it does not name the damaged one.
     fn is_to_wait(&mut self, unverified: &Unverified, raw: &Bytes) -> bool {
         let Some((key, previous)) = unverified.lacking else { return false };
         let before = self.lacking.replace((key, seal::digest(raw)));
@@ -178,7 +178,7 @@ impl Reader<'_> {
             known.pop_front();
         }
         let mut taken = fold.take(&sealed, void_after);
-        // Older segments than any that is there have had their time.
+        // Segments that are older than any on disk have expired.
         taken.closed.retain(|closed| !tape.is_empty() || self.job.files.has(closed.segment.key()));
         // Directories of what is not kept are swept later.
         tape.follow(settle(taken, &self.job.files), Missing::IsGap, sealed.body().issued_at);

@@ -1,8 +1,7 @@
 //! The seals of a recording, on disk: `{root}/{stream}/seals/{number}.cbor`, CBOR sequences (RFC 8742) of seals as they travel,
 //! in the order in which they were admitted.
 //!
-//! A file is only ever appended to, and never again after a restart; so what a crash cuts off is the end of one file. Whether
-//! what is read is worth anything is not decided here.
+//! A file is only appended to, and never after a restart, so a crash cuts off only the end of one file. What is read is not verified here.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -14,13 +13,13 @@ use media::{Digest, LogSequence, MediaSequence, UnixMillis};
 use seal::Sealed;
 use seal::limits::{SEAL_BYTES_MAX, TAIL_MAX};
 
-/// Seals of a file: two minutes of half-second rows. What is damaged costs no more than the rest of a file.
+/// Seals of a file: two minutes of half-second rows. Damage costs no more than the rest of a file.
 const SEALS_PER_FILE: usize = 256;
 /// Longest file that is read.
 const FILE_BYTES_MAX: u64 = (SEALS_PER_FILE * SEAL_BYTES_MAX) as u64;
 /// Most files of a stream: a day, twice over. More is not ours.
 const FILES_MAX: usize = 4 * 1024;
-/// Newest seals that are known not to be written again when a log is joined anew.
+/// Newest seals that are remembered, so that they are not written again when a log is joined anew.
 const KNOWN_MAX: usize = TAIL_MAX;
 const DIRECTORY: &str = "seals";
 const SUFFIX: &str = ".cbor";
@@ -46,7 +45,7 @@ pub(super) struct SealLog {
 }
 
 impl SealLog {
-    /// The log in a stream's directory; goes on in a new file after `first_number`.
+    /// The log in a stream's directory; its first new file has the number `first_number`.
     pub(super) fn new(stream: &Path, first_number: u64) -> Self {
         let (pieces, known) = (VecDeque::new(), VecDeque::new());
         Self { directory: stream.join(DIRECTORY), pieces, open: None, next_number: first_number, known }
@@ -74,7 +73,7 @@ impl SealLog {
         }
         let written = self.write(sealed);
         if written.is_err() {
-            // Whatever is there of it is the end of that file.
+            // What there is of the seal ends that file: the next seal goes into a new one.
             self.open = None;
             return written;
         }
@@ -114,7 +113,7 @@ impl SealLog {
         Ok(())
     }
 
-    /// What it takes of the disk.
+    /// Bytes of disk that the log takes.
     pub(super) fn bytes(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.bytes).sum()
     }

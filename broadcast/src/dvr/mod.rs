@@ -1,8 +1,8 @@
-//! DVR: hours of a stream on disk, to go back to.
+//! DVR: keeps hours of a stream on disk, so that viewers can go back.
 //!
-//! Owns the recording of what the gate admitted, its seals included; how long it is kept and how much of it; what proves it when
-//! it is read; and what a playlist of hours lists in front of the live one ([`playlist::Past`]). Deliberately never holds up the
-//! gate: what the disk does not take in time is missing afterwards.
+//! Owns the recording of what the gate admitted, its seals included; how long and how much of it is kept; what proves it when
+//! it is read; and what a playlist of hours lists in front of the live one ([`playlist::Past`]). Deliberately never holds up
+//! the gate: what the disk does not take in time is missing afterwards.
 //!
 //! - `fold`: from seals to closed segments and what proves their bytes. Pure.
 //! - `tape`: what is kept of one stream, and until when. Pure.
@@ -39,46 +39,44 @@ pub use recorder::{Feed, Parts, Recorder};
 /// Space that is left free on the disk, in bytes: what the rest of the node writes for a long while.
 pub const DISK_FREE_BYTES_MIN: u64 = 2 * 1024 * 1024 * 1024;
 
-/// How long the grants of older keys are waited for, once a stream is live: a control node that comes up with this one.
+/// How long a live stream's recording waits for the grants of older keys: enough for a control node that starts with this one.
 pub const GRANTS_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// What a recorder is told when it is made.
+/// Settings of a recorder.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The node, for metrics.
     pub node: NodeId,
     /// Directory of all recordings.
     pub root: PathBuf,
-    /// What shows in playlists.
+    /// Settings of the playlists.
     pub playlist: playlist::Settings,
-    /// What playlists list. Twice as much is on disk, because what has left a playlist stays as long as that was (RFC 8216bis
-    /// 6.2.2).
+    /// How far back playlists go. Twice as much is on disk, because what has left a playlist stays as long as that was (RFC 8216bis 6.2.2).
     pub window: Duration,
-    /// What all streams together take of the disk at most, in bytes.
+    /// Most bytes of disk that all streams take together.
     pub bytes_max: u64,
-    /// What is left free on the disk, in bytes.
+    /// Bytes of disk that are left free.
     pub free_bytes_min: u64,
-    /// How long a recording whose keys are not known is left unread once its stream is live; then it goes on without what they
-    /// signed.
+    /// How long a recording with unknown keys stays unread once its stream is live. After that, it is read without what those keys signed.
     pub grants_wait_max: Duration,
 }
 
-/// Whether an error is the machine's for the moment, and says nothing of the file: too many are open, or memory is short.
+/// Whether an error is temporary and says nothing about the file: too many files are open, or memory is short.
 fn is_passing(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::INTR))
 }
 
-/// What to make of a segment that was closed while its bytes are not on disk.
+/// What to do with a closed segment whose bytes are not on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Missing {
-    /// It is listed as a gap: nobody has seen anything else.
+    /// List it as a gap: nobody has seen anything else.
     IsGap,
-    /// It is a hole: the live playlist lists it as what it is.
+    /// Leave a hole: the live playlist lists it as what it is.
     IsHole,
 }
 
-/// What follows from a seal for what is kept, once it is known which files there are.
+/// What a seal changes in what is kept, once it is known which files exist.
 #[derive(Debug)]
 struct Settled {
     voided: Option<(Epoch, LogSequence)>,
@@ -88,13 +86,13 @@ struct Settled {
     closed: Vec<(Closed, bool)>,
 }
 
-/// Looks which files of closed segments are whole. What is not there any more is left out of them.
+/// Looks which files of closed segments are whole, and leaves out the objects whose files are not.
 fn settle(taken: Taken, files: &Files) -> Settled {
     let reopened = taken.row.filter(|_| taken.reopened);
     let closed = taken.closed.into_iter().map(|mut closed| {
         let is_whole = take_whole(&mut closed, files);
         if closed.objects.is_empty() {
-            // So that it is known later that it was kept. If that fails, it begins later after the next restart.
+            // The directory shows later that the segment was kept. If it cannot be made, the recording begins later after the next restart.
             _ = files.make(closed.segment.key());
         }
         (closed, is_whole)
@@ -103,7 +101,7 @@ fn settle(taken: Taken, files: &Files) -> Settled {
     Settled { voided: taken.voided, begins_at, closed: closed.collect() }
 }
 
-/// Leaves in a closed segment the objects that are on disk; whether none of its media is missing.
+/// Leaves in a closed segment only the objects that are on disk; returns whether none of its media is missing.
 fn take_whole(closed: &mut Closed, files: &Files) -> bool {
     let key = closed.segment.key();
     let Closed { objects, inits, .. } = closed;

@@ -1,7 +1,7 @@
-//! Viewers' way to recordings: what playlists list before the live ones, and media from disk.
+//! Viewers' access to recordings: what playlists list before the live ones, and media from disk.
 //!
-//! Every byte is checked against its seal each time it is read, on threads that may block. A file that is not what it has to be
-//! is never served: it is refused, and its object is gone.
+//! Every byte is checked against its seal each time it is read, on threads that may block. A file with other bytes is never
+//! served: it is refused, and its object is absent from then on.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,16 +24,16 @@ use gate::Refused;
 
 /// Files that are read at once: more would only make a disk seek.
 const READS_MAX: usize = 16;
-/// Media from disk in memory at most, in bytes: on their way to viewers, and those that were asked for last. Sixty segments of 4 s
-/// at 8 Mbit/s.
+/// Most bytes of media from disk that are in memory: on their way to viewers, and those that were asked for last. Sixty
+/// segments of 4 s at 8 Mbit/s.
 const MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// Media that stay in memory after they were read, in bytes: whoever goes back, goes back to where others do.
+/// Bytes of media that stay in memory after they were read: viewers go back to where others do.
 const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Objects that stay in memory: init segments and images are small.
 const CACHE_ENTRIES_MAX: usize = 1024;
 /// How long a request waits for its turn.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
-/// What a permit of memory stands for.
+/// Bytes that a permit of `memory` stands for.
 const PERMIT_BYTES: usize = 1024;
 
 /// What became of a request for an object.
@@ -59,7 +59,7 @@ impl Recording {
         Self { files, tape: Mutex::new(tape) }
     }
 
-    /// What is kept. Nobody reads or writes files while they hold it.
+    /// What is kept. Hold the lock briefly, and never while reading or writing files.
     pub(super) fn tape(&self) -> MutexGuard<'_, Tape> {
         self.tape.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,7 +80,7 @@ struct Inner {
 }
 
 impl Dvr {
-    /// Without recordings yet; what is refused of those to come is said to `refused`.
+    /// A DVR without recordings yet; refusals of those to come go to `refused`.
     pub(super) fn new(window: Duration, refused: mpsc::Sender<Refused>) -> Self {
         Self(Arc::new(Inner {
             window,
@@ -92,12 +92,13 @@ impl Dvr {
         }))
     }
 
-    /// What playlists list at most.
+    /// How far back playlists go at most.
     pub fn window(&self) -> Duration {
         self.0.window
     }
 
-    /// What a playlist lists before that of `timeline`, which is about to be shown; `None` while the recording is not read back.
+    /// What a DVR playlist lists before the live one of `timeline`, which is about to be shown; `None` while the recording is
+    /// not read back.
     pub fn past(&self, stream: &StreamId, timeline: &Timeline) -> Option<Arc<Past>> {
         Some(self.recording(stream)?.tape().past(timeline))
     }
@@ -107,7 +108,7 @@ impl Dvr {
         self.0.recordings.load().contains_key(stream)
     }
 
-    /// Whether an object is kept: what is on disk of it was whole when it was written.
+    /// Whether an object is kept: its file was whole when it was written.
     pub fn keeps(&self, name: &ObjectName) -> bool {
         self.recording(&name.stream).is_some_and(|recording| recording.tape().find(name).is_some())
     }
@@ -155,7 +156,7 @@ impl Dvr {
             Err(_) => return Read::Busy,
         };
         let mut tape = recording.tape();
-        // What has left in the meantime, or stands for other bytes now, is no fault.
+        // An object that was removed in the meantime, or has other bytes now, is no fault.
         if tape.find(name) == Some(proof) {
             tape.lose(name);
             drop(tape);
@@ -201,7 +202,7 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// What was read last, and what is being read: whoever asks for the same gets the same.
+/// What was read last, and what is being read: requests for the same object share one read.
 #[derive(Debug, Default)]
 struct Cache {
     entries: BTreeMap<ObjectName, Entry>,
@@ -236,7 +237,7 @@ impl Cache {
         cell
     }
 
-    /// Drops a failure, so that the next one tries again.
+    /// Drops a failed read, so that the next request tries again.
     fn forget(&mut self, name: &ObjectName, cell: &Arc<OnceCell<Read>>) {
         if self.entries.get(name).is_some_and(|entry| Arc::ptr_eq(&entry.cell, cell)) {
             self.remove(name);

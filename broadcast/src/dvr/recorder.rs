@@ -1,7 +1,7 @@
-//! The recorder's thread: writes what the gate admitted, reads recordings back, and removes what has had its time.
+//! The recorder's thread: writes what the gate admitted, has recordings read back, and removes what has expired.
 //!
-//! Nothing waits for it. What it cannot take in time is left out, and counted. It never syncs: 50 MB/s go to the page cache, and
-//! what a power failure leaves of them is proven when it is read. Nothing is shown as kept before its files are whole.
+//! Nothing waits for it. What it cannot take in time is left out, and counted. It never syncs: 50 MB/s go to the page cache,
+//! and each read checks what a power failure left of them. Nothing is shown as kept before its files are whole.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,17 +28,17 @@ use gate::{Admitted, Refused};
 
 /// Rows that wait to be written: ten seconds of half-second rows of 50 streams.
 const ROWS_MAX: usize = 1024;
-/// Places among them that rows leave to what is rare and must not be lost: the gate forgets 64 streams at most at once.
+/// Places in that queue that rows leave free for what is rare and must not be lost: the gate forgets at most 128 streams at once.
 const PLACES_KEPT: usize = 128;
 /// Bytes that wait to be written: five seconds of 50 streams of 8 Mbit/s. The live window holds most of them anyway.
 const ROWS_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// Refusals that wait to be said.
+/// Refusals that wait to be reported.
 const REFUSALS_MAX: usize = 64;
-/// How often it is looked what has had its time, and how much of the disk is free.
+/// How often expired segments are removed and the free space of the disk is measured.
 const TICK: Duration = Duration::from_secs(1);
-/// How long after it was cut a window counts as short of room.
+/// How long recordings count as short of room after a window was cut.
 const SHORT_FOR: Duration = Duration::from_secs(60);
-/// Recordings of a node: as many streams as it holds in memory, and those that were held before and have not had their time.
+/// Recordings of a node: of as many streams as it holds in memory, and of those that were held before and have not expired.
 const STREAMS_MAX: usize = 256;
 
 enum Message {
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Message {
 }
 
 impl Feed {
-    /// A seal was admitted.
+    /// Hands over an admitted seal with its bytes; drops and counts it when there is no room.
     pub fn admitted(&self, stream: StreamId, admitted: Admitted) {
         let bytes = length(&admitted);
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -72,22 +72,22 @@ impl Feed {
         }
     }
 
-    /// One whose other end nobody reads, and how much waits there.
+    /// A feed whose other end nobody reads, and how many messages wait in it.
     #[cfg(test)]
     pub(super) fn unread() -> (Self, impl Fn() -> usize) {
         let (messages, inputs) = mpsc::channel(ROWS_MAX);
         (Self { messages, waiting_bytes: Arc::default() }, move || inputs.len())
     }
 
-    /// The gate does not hold the stream any more.
+    /// Says that the gate does not hold the stream any more.
     pub fn forget(&self, stream: StreamId) {
-        // Rows leave room for it.
+        // Rows leave [`PLACES_KEPT`] places free for this.
         _ = self.messages.try_send(Message::Forget(stream));
     }
 
-    /// The grants in force, and the revocation list last.
+    /// Hands over the grants in force, and the revocation list last.
     pub fn grants(&self, grants: Vec<Bytes>) {
-        // When there is no room, the next ones come with the next.
+        // If there is no room, the next message has all of them again.
         _ = self.messages.try_send(Message::Grants(grants));
     }
 }
@@ -110,7 +110,7 @@ fn read_back(
     }
 }
 
-/// Everything that the thread has.
+/// State of the recorder's thread.
 pub struct Recorder {
     settings: Settings,
     spans: Spans,
@@ -121,7 +121,7 @@ pub struct Recorder {
     space: Space,
     messages: mpsc::Receiver<Message>,
     waiting_bytes: Arc<AtomicU64>,
-    /// Counts what was learned of keys.
+    /// How often grants came, to see whether some came after a recording was asked for.
     keys: u64,
     jobs: std::sync::mpsc::SyncSender<(Job, Keyring)>,
     loads: mpsc::Receiver<(StreamId, io::Result<Option<Loaded>>)>,
@@ -138,22 +138,22 @@ impl std::fmt::Debug for Recorder {
     }
 }
 
-/// A recorder's ends.
+/// Handles of a running recorder.
 #[derive(Debug)]
 pub struct Parts {
-    /// For viewers.
+    /// What viewers read recordings with.
     pub dvr: Dvr,
-    /// For the gate; the thread ends when it is dropped, once everything is written.
+    /// What the gate writes to. The thread ends when the last clone is dropped, once everything is written.
     pub feed: Feed,
-    /// What was refused of what is on disk.
+    /// Refusals of what is on disk.
     pub refused: mpsc::Receiver<Refused>,
-    /// To be waited for at the end.
+    /// The thread, to be joined at the end.
     pub thread: std::thread::JoinHandle<()>,
 }
 
 impl Recorder {
-    /// Starts the thread; recordings of before are read back in the background, under the keys of `keyring` and what is granted
-    /// later.
+    /// Starts the thread. Recordings of earlier runs are read back in the background, under the keys of `keyring` and those
+    /// that are granted later.
     ///
     /// # Errors
     /// When the directory, the thread or its runtime cannot be made.
@@ -216,7 +216,7 @@ impl Recorder {
         }
     }
 
-    /// What earlier runs left.
+    /// Adds the recordings that earlier runs left.
     fn find_recordings(&mut self) {
         let entries = match std::fs::read_dir(&self.settings.root) {
             Ok(entries) => entries,
@@ -234,7 +234,7 @@ impl Recorder {
         }
     }
 
-    /// Takes in a stream that is not known yet; its recording of before, if there is one, is still to be read.
+    /// Adds a stream that is not known yet. Its earlier recording, if there is one, is still to be read.
     fn add(&mut self, stream: &StreamId) -> io::Result<()> {
         let files = Files::new(&self.settings.root, stream);
         let numbers = log::numbers(files.directory())?;
@@ -281,11 +281,11 @@ impl Recorder {
     fn grants(&mut self, grants: &[Bytes]) {
         let now = self.clock.wall();
         if let Some(list) = grants.last() {
-            // It is a grant when there is no list.
+            // Without a list, the last item is a grant.
             _ = self.keyring.apply_revocations(list);
         }
         for grant in grants {
-            // The gate took it; and whatever is not a grant makes nothing valid.
+            // The gate has accepted it; and an item that is not a grant makes nothing valid.
             _ = self.keyring.add_grant(grant, now);
         }
         self.keys += 1;
@@ -322,7 +322,7 @@ impl Recorder {
         self.note_failure(stream, written);
     }
 
-    /// Says once that writing fails, and once that it works again.
+    /// Logs once that writing fails, and once that it works again.
     fn note_failure(&mut self, stream: &StreamId, written: io::Result<()>) {
         let node = &self.settings.node;
         match written {
@@ -344,12 +344,12 @@ impl Recorder {
         let now = self.clock.wall();
         let Some(reel) = self.reels.get_mut(stream) else { return };
         let loaded = loaded.unwrap_or_else(|error| {
-            // It is asked for again like one that lacks a grant: nothing that may be needed is swept meanwhile.
+            // It is read again like one that lacks a grant; meanwhile nothing that may be needed is swept.
             tracing::warn!(node = %self.settings.node, %stream, %error, "a recording cannot be read back now");
             None
         });
         let Some(mut loaded) = loaded else {
-            // If a grant has come in the meantime, it may be the one.
+            // A grant that has come in the meantime may be the missing one.
             let State::Unread { asked, .. } = &mut reel.state else { return };
             if asked.take() != Some(self.keys) {
                 self.ask(stream, Patience::WaitForGrants);
@@ -366,13 +366,13 @@ impl Recorder {
         self.dvr.publish(stream, Some(recording));
     }
 
-    /// What has had its time goes; and it is looked how much may stay.
+    /// Removes what has expired, measures the disk, and makes room.
     fn tick(&mut self) {
         let now = self.clock.now();
         let (wait_max, kept) = (self.settings.grants_wait_max, self.spans.window + self.spans.linger());
         let waited_for = |reel: &Reel| match reel.live_since {
             Some(since) => since + wait_max <= now.elapsed,
-            // All of it has had its time, whoever signed it.
+            // All of it has expired, whoever signed it.
             None => reel.left_at.plus(kept) <= now.wall,
         };
         let impatient: Vec<StreamId> =
@@ -397,7 +397,7 @@ impl Recorder {
         self.say(used);
     }
 
-    /// Streams that are not held and of which nothing is left.
+    /// Removes streams that are not held and of which nothing is left.
     fn forget_empty(&mut self) {
         let is_over = |reel: &Reel| {
             let is_empty = matches!(&reel.state, State::Ready(recording) if recording.tape().is_empty());
@@ -446,7 +446,7 @@ impl Recorder {
         fits
     }
 
-    /// Says once that there is too little room, and in figures how it stands.
+    /// Logs once that there is too little room, and sets the gauges.
     #[expect(clippy::cast_precision_loss, reason = "gauges; exact to 2^53 bytes")]
     fn say(&mut self, used: u64) {
         let node = self.settings.node.to_string();

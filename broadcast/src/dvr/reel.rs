@@ -26,9 +26,9 @@ pub(super) struct Reel {
     pub(super) fold: Fold,
     pub(super) files: Files,
     pub(super) log: SealLog,
-    /// Files of seals from this one on are new.
+    /// Number of the first file of seals that this run writes.
     pub(super) first_number: u64,
-    /// When the older ones were last written.
+    /// When the files of earlier runs were last written.
     pub(super) left_at: UnixMillis,
     pub(super) state: State,
     /// The epoch that is being written.
@@ -41,10 +41,10 @@ pub(super) struct Reel {
 
 #[derive(Debug)]
 pub(super) enum State {
-    /// What there was before the start is not read back yet; this has come since.
+    /// The recording of earlier runs is not read back yet; these seals came since.
     Unread {
         since: Vec<(Sealed, Option<LogSequence>)>,
-        /// It is being read, with the keys of this number.
+        /// It is being read, with the keys as of this count ([`super::recorder`]).
         asked: Option<u64>,
     },
     /// Everything is known.
@@ -116,14 +116,14 @@ impl Reel {
         }
         tape.set_live(self.live_since.is_some());
         if let Err(error) = self.sweep(&tape) {
-            tracing::warn!(directory = %self.files.directory().display(), %error, "a recording is not tidied up");
+            tracing::warn!(directory = %self.files.directory().display(), %error, "unneeded files of a recording are not removed");
         }
         let recording = Arc::new(Recording::new(self.files.clone(), tape));
         self.state = State::Ready(recording.clone());
         recording
     }
 
-    /// Removes what is on disk and nobody knows of.
+    /// Removes what is on disk and nothing refers to.
     fn sweep(&self, tape: &Tape) -> io::Result<()> {
         let (segments, epochs) = self.files.list()?;
         let open = self.fold.open();
@@ -153,14 +153,14 @@ impl Reel {
         removed.and(oldest.map_or(Ok(()), |oldest| self.log.forget_before(oldest)))
     }
 
-    /// Gives up the oldest segment.
+    /// Removes the oldest segment, to make room.
     pub(super) fn evict(&mut self) -> io::Result<()> {
         let State::Ready(recording) = &self.state else { return Ok(()) };
         let evicted = recording.tape().evict();
         self.remove(evicted.as_slice())
     }
 
-    /// What it takes of the disk.
+    /// Bytes of disk that the recording takes.
     pub(super) fn bytes(&self) -> u64 {
         let kept = match &self.state {
             State::Ready(recording) => recording.tape().bytes(),

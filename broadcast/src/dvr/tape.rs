@@ -1,7 +1,7 @@
 //! What is kept of one stream: which segments, until when, and what proves their bytes. Pure.
 //!
 //! A segment is *listed* as long as the window has room for it. Then it *lingers*, because whoever holds a playlist that listed
-//! it may still ask for it (RFC 8216bis 6.2.2), and then it goes.
+//! it may still ask for it (RFC 8216bis 6.2.2), and then it is removed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use playlist::{Past, SegmentKey, Timeline};
 use super::fold::{Closed, Proof};
 use super::{Missing, Settled};
 
-/// What a file or a directory takes of a disk at least.
+/// Bytes that a file or a directory takes of a disk at least.
 const BLOCK_BYTES: u64 = 4096;
 
-/// An object that there is a file of.
+/// An object that has a file.
 #[derive(Debug)]
 struct Object {
     rendition: RenditionId,
@@ -32,7 +32,7 @@ struct Kept {
     by: LogSequence,
     /// When that was signed.
     at: UnixMillis,
-    /// When it goes, once it is not listed any more.
+    /// When it is removed, unless it is listed then.
     expires: UnixMillis,
     bytes: u64,
 }
@@ -40,21 +40,21 @@ struct Kept {
 /// How long things are kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spans {
-    /// What playlists list.
+    /// How far back playlists go.
     pub(super) window: Duration,
     /// EXT-X-TARGETDURATION.
     pub(super) target: Duration,
 }
 
 impl Spans {
-    /// How long a segment stays after it has left the playlists: the longest that listed it, and the segment (RFC 8216bis 6.2.2);
-    /// the second is for clocks and requests under way.
+    /// How long a segment stays after it has left the playlists: as long as the longest that listed it, and the segment itself
+    /// (RFC 8216bis 6.2.2). The second target duration is for clocks and requests under way.
     pub(super) fn linger(&self) -> Duration {
         self.window + 2 * self.target
     }
 }
 
-/// How much is wanted of the space that a segment takes.
+/// Whose space is taken first when room is short: the lesser first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Worth {
     /// It has left the playlists.
@@ -138,16 +138,16 @@ impl Tape {
         void.into_iter().filter_map(|key| self.drop_segment(key)).collect()
     }
 
-    /// Whether the gate holds the stream.
+    /// Notes whether the gate holds the stream.
     pub(super) fn set_live(&mut self, is_live: bool) {
         self.is_live = is_live;
     }
 
-    /// What has been there for long enough; it is not kept any more.
+    /// Drops what has expired, and returns it.
     pub(super) fn expire(&mut self, now: UnixMillis) -> Vec<SegmentKey> {
         let mut expired = Vec::new();
         while let Some((key, kept)) = self.kept.first_key_value() {
-            // While playlists are served that list it, it stays, however long the stream has stood still.
+            // A segment stays while playlists that list it are served, however long the stream has stood still.
             if kept.expires > now || (self.is_live && self.past.has(*key)) {
                 break;
             }
@@ -163,7 +163,7 @@ impl Tape {
         Some((if self.past.has(*key) { Worth::Listed } else { Worth::Lingers }, kept.at))
     }
 
-    /// Gives up the oldest segment, to make room.
+    /// Drops the oldest segment, to make room.
     pub(super) fn evict(&mut self) -> Option<SegmentKey> {
         let key = *self.kept.first_key_value()?.0;
         self.remove(key)
@@ -187,7 +187,7 @@ impl Tape {
         }
     }
 
-    /// Its file is not what it has to be: it is not here any more.
+    /// Drops an object whose file does not have the right bytes.
     pub(super) fn lose(&mut self, name: &ObjectName) {
         match name.slot {
             Slot::Init => {
@@ -209,7 +209,7 @@ impl Tape {
         self.past.clone()
     }
 
-    /// The oldest media sequence number of which there is something, so that the seals from there on are needed.
+    /// The oldest media sequence number that is kept: the seals from there on are needed.
     pub(super) fn oldest_msn(&self) -> Option<MediaSequence> {
         self.kept.keys().map(|key| key.msn).min()
     }
@@ -226,12 +226,12 @@ impl Tape {
         self.kept.is_empty()
     }
 
-    /// What it takes of the disk.
+    /// Bytes of disk that the segments take.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// How much its playlists list.
+    /// Duration of what its playlists list.
     pub(super) fn length(&self) -> Duration {
         self.past.length()
     }
@@ -253,7 +253,7 @@ impl Tape {
         }
     }
 
-    /// Takes a segment out of the playlists, with all before it, and off the disk.
+    /// Drops a segment, and takes it and all before it out of the playlists.
     fn remove(&mut self, key: SegmentKey) -> Option<SegmentKey> {
         if self.past.has(key) {
             Arc::make_mut(&mut self.past).begin_at(key.msn.next());

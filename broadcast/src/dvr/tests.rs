@@ -1,4 +1,4 @@
-//! Recordings, on a real disk: what is kept, what is listed, and that nothing else is ever read.
+//! Recordings on a real disk: what is kept, what is listed, and that nothing else is ever read.
 
 mod damage;
 mod record;
@@ -22,12 +22,12 @@ use crate::viewers::Object;
 use gate::{Admitted, Refused};
 use testkit::studio::{self, Authority, Row, Studio, cluster, node};
 
-/// Longest that anything here is waited for.
+/// Longest wait for any condition here.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A segment of the studio.
 const SEGMENT: Duration = Duration::from_secs(4);
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
@@ -163,7 +163,7 @@ impl Deck {
         render::media(listing, &studio::rendition(rendition), Extent::Full).expect("there is something to list")
     }
 
-    /// Media sequence numbers that are listed, but for gaps.
+    /// Media sequence numbers that are listed, gaps left out.
     fn listed(&self, rendition: &str) -> Vec<u64> {
         let playlist = parse(&self.playlist(rendition));
         let media =
@@ -179,7 +179,7 @@ impl Deck {
         }
     }
 
-    /// Waits until everything was written, and ends.
+    /// Waits until everything is written, and ends the recorder.
     fn stop(self) -> Dvr {
         let Self { dvr, feed, thread, .. } = self;
         drop(feed);
@@ -220,7 +220,7 @@ fn number(uri: &str) -> u64 {
     uri.rsplit('/').next().and_then(|name| name.strip_suffix(".m4s")).and_then(|n| n.parse().ok()).expect("a segment")
 }
 
-/// What the bytes of all segments of some rows have to be.
+/// The bytes that each segment of these rows must have.
 fn segments(rows: &[Row]) -> BTreeMap<ObjectName, Vec<u8>> {
     let mut segments: BTreeMap<ObjectName, Vec<u8>> = BTreeMap::new();
     for (name, bytes) in rows.iter().flat_map(|row| &row.objects) {

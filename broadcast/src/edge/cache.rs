@@ -1,11 +1,11 @@
-//! Bytes that an edge has fetched: the newest that fit, each checked before it came in. Pure.
+//! Bytes that an edge has fetched: the newest that fit, each checked before it is stored. Pure.
 
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use media::{Digest, ObjectName, StreamId};
 
-/// What was fetched. What came first goes first: a live window slides.
+/// Fetched objects. The oldest leave first, because a live window slides.
 #[derive(Debug)]
 pub(crate) struct Cache {
     objects: HashMap<ObjectName, (Digest, Bytes)>,
@@ -15,7 +15,7 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// An empty one of at most `bytes_max` bytes.
+    /// An empty cache of at most `bytes_max` bytes.
     pub(crate) fn new(bytes_max: u64) -> Self {
         Self { objects: HashMap::new(), order: VecDeque::new(), bytes: 0, bytes_max }
     }
@@ -42,14 +42,14 @@ impl Cache {
         }
     }
 
-    /// Forgets what is not to be kept.
+    /// Drops the objects for which `keep` is false.
     pub(crate) fn retain(&mut self, keep: impl Fn(&ObjectName) -> bool) {
         self.order.retain(&keep);
         self.objects.retain(|name, _| keep(name));
         self.bytes = self.objects.values().map(|(_, bytes)| length(bytes)).sum();
     }
 
-    /// Forgets a stream.
+    /// Drops all objects of a stream.
     pub(crate) fn forget(&mut self, stream: &StreamId) {
         self.retain(|name| name.stream != *stream);
     }

@@ -21,18 +21,18 @@ use crate::actor::Handle;
 use crate::peers::Peers;
 use gate::{Absent, Input, Media, Pulled, Refused, StreamView};
 
-/// Pulls at once; the others wait for their turn, the first who asked first.
+/// Pulls at once; the others wait for their turn in the order in which they asked.
 const PULLS_MAX: usize = 128;
 /// Objects that are being fetched, those that wait for their turn included: the windows of some streams.
 const UNDER_WAY_MAX: usize = 8 * 1024;
 /// How long an object is tried for, as a whole: longer than an owner that has just got the seal takes to get the bytes.
 const FETCH_MAX: Duration = Duration::from_secs(5);
-/// How long an owner may take before another is asked besides: a part crosses a continent in less.
+/// How long an owner may take before another is asked as well: a part crosses a continent in less.
 const HEDGE_AFTER: Duration = Duration::from_millis(600);
 /// Pause after all owners were asked in vain.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
 
-/// Many wait for one outcome.
+/// One fetch, for all who wait for it.
 type Fetching = Shared<BoxFuture<'static, Option<Bytes>>>;
 
 /// Fetches objects. Cheap to clone; clones share what was fetched.
@@ -50,10 +50,10 @@ struct Inner {
 
 struct State {
     cache: Cache,
-    /// By name and digest: whoever waits for one fetch is given its bytes.
+    /// By name and digest: all who wait for a fetch want the same bytes.
     under_way: HashMap<(ObjectName, Digest), Fetching>,
     sources: Sources,
-    /// Who owns which stream.
+    /// Owners of each stream.
     owners: HashMap<StreamId, Vec<NodeId>>,
 }
 
@@ -86,12 +86,12 @@ impl Fetcher {
         serde_json::json!({ "pulls": pulls, "cache_bytes": bytes })
     }
 
-    /// Who owns a stream from now on.
+    /// Sets the owners of a stream.
     pub(crate) fn owned_by(&self, stream: &StreamId, owners: Vec<NodeId>) {
         self.state().owners.insert(stream.clone(), owners);
     }
 
-    /// The stream is not followed any more.
+    /// Forgets a stream that is not followed any more.
     pub(crate) fn forget(&self, stream: &StreamId) {
         let mut state = self.state();
         state.owners.remove(stream);
@@ -122,7 +122,7 @@ impl Fetcher {
                 _ if state.under_way.len() >= UNDER_WAY_MAX => return None,
                 _ => {
                     let (fetcher, name, pieces) = (self.clone(), key.0.clone(), state.pieces(&key.0, &view.media));
-                    // A task of its own: whoever asked first may hang up.
+                    // A task of its own, because whoever asked first may hang up.
                     let task = tokio::spawn(async move { fetcher.fetch(name, absent, pieces).await });
                     let fetching = task.map(|ended| ended.ok().flatten()).boxed().shared();
                     state.under_way.insert(key, fetching.clone());
@@ -138,7 +138,7 @@ impl Fetcher {
             Some(pieces) => joined(pieces, absent.digest).await,
             None => None,
         };
-        // A part that was cut out of a segment is a slice: kept, it would keep all of the segment.
+        // A part that was cut out of a segment is a slice: in the cache, it would keep the whole segment.
         let is_cut = joined.is_some() && matches!(name.slot, Slot::Part { .. });
         let found = match joined {
             Some(bytes) => Some(bytes),
@@ -153,7 +153,7 @@ impl Fetcher {
         found
     }
 
-    /// Asks the owners, round after round, the wait for a turn included.
+    /// Asks the owners, round after round, for [`FETCH_MAX`] at most, the wait for a turn included.
     async fn pull(&self, name: &ObjectName, absent: &Absent) -> Option<Bytes> {
         let rounds = async {
             let _turn = self.0.turns.acquire().await.ok()?;
@@ -170,7 +170,7 @@ impl Fetcher {
         found
     }
 
-    /// Asks each owner once: the next when one has failed, or besides when it takes long.
+    /// Asks each owner once: the next one when an owner has failed, or in addition when it takes [`HEDGE_AFTER`].
     async fn round(&self, name: &ObjectName, absent: &Absent) -> Option<Bytes> {
         let owners = {
             let state = self.state();
@@ -181,7 +181,7 @@ impl Fetcher {
         let mut newest = owners.next()?;
         let mut asked = FuturesUnordered::new();
         asked.push(self.ask(newest.clone(), name, absent));
-        // Those that took so long that another was asked: whoever is overtaken is asked last for a while.
+        // Owners that took so long that another was asked: one that is overtaken is asked last for a while.
         let mut late: Vec<NodeId> = Vec::new();
         loop {
             let next = tokio::select! {
@@ -217,7 +217,7 @@ impl Fetcher {
         late.for_each(|owner| state.sources.failed(owner, now));
     }
 
-    /// Whom it asked, and what that answered: bytes that have the digest that is sealed.
+    /// Asks an owner. Returns it, with its bytes if they have the sealed digest.
     async fn ask(&self, owner: NodeId, name: &ObjectName, absent: &Absent) -> (NodeId, Option<Bytes>) {
         let asked_at = self.0.clock.elapsed();
         metrics::counter!("broadcast_edge_pulls_total").increment(1);
@@ -237,14 +237,14 @@ impl Fetcher {
         if let Some((reason, why)) = why {
             let detail = format!("{name}: owner {owner}: {why}");
             let refused = Refused { reason, stream: Some(name.stream.clone()), detail };
-            // The gate counts it and has it said; it is gone only when the node stops.
+            // The gate counts and reports it; it is gone only when the node stops.
             let _ = self.0.gate.send(Input::Damaged(refused)).await;
         }
         (owner, None)
     }
 }
 
-/// Pieces as one, if they are what was sealed. Hashes off the async threads.
+/// Joins pieces, if together they have the sealed digest. Hashes off the async threads.
 async fn joined(mut pieces: Vec<Bytes>, digest: Digest) -> Option<Bytes> {
     let joined = tokio::task::spawn_blocking(move || {
         let bytes = if pieces.len() == 1 { pieces.pop() } else { Some(pieces.concat().into()) };
@@ -254,7 +254,7 @@ async fn joined(mut pieces: Vec<Bytes>, digest: Digest) -> Option<Bytes> {
 }
 
 impl State {
-    /// What an object can be made of that is here already: a segment of its parts, a part of its segment.
+    /// Pieces in the cache that an object can be made of: the parts of a segment, or a slice of a part's segment.
     fn pieces(&self, name: &ObjectName, media: &Media) -> Option<Vec<Bytes>> {
         match name.slot {
             Slot::Segment { .. } => self.parts_of(name, media),
@@ -263,14 +263,14 @@ impl State {
         }
     }
 
-    /// The parts of a segment all of whose parts are here.
+    /// The parts of a segment, if the cache has all of them.
     fn parts_of(&self, name: &ObjectName, media: &Media) -> Option<Vec<Bytes>> {
         let parts = media.parts_elsewhere(name)?;
         let name_of = |part: &Absent| ObjectName { slot: part.slot, ..name.clone() };
         parts.iter().map(|part| self.cache.get(&name_of(part), part.digest)).collect()
     }
 
-    /// A part of a segment that is here.
+    /// A part, cut out of its segment, if the cache has that.
     fn cut_out(&self, name: &ObjectName, media: &Media) -> Option<Bytes> {
         let Slot::Part { msn, .. } = name.slot else { return None };
         let of = ObjectName { slot: Slot::Segment { msn }, ..name.clone() };

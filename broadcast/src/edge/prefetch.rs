@@ -16,7 +16,7 @@ use gate::StreamView;
 /// Pause after there was no place to wait: the room is full of viewers.
 const CROWDED_PAUSE: Duration = Duration::from_millis(200);
 
-/// Follows one stream until `stop`.
+/// Fetches ahead for one stream until `stop`.
 pub(crate) async fn run(
     (fetcher, views, clock): (Fetcher, Views, Clock),
     stream: StreamId,
@@ -48,7 +48,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Begins to fetch what is new of the renditions that somebody watches; the newest seal that was looked at.
+/// Starts to fetch the new parts of renditions that somebody watches; returns the newest seal that it looked at.
 fn ahead(
     fetcher: &Fetcher,
     view: &Arc<StreamView>,
@@ -57,7 +57,7 @@ fn ahead(
     clock: Clock,
 ) -> LogSequence {
     let Some(newest) = view.newest().map(|newest| newest.body().sequence) else { return done };
-    // Whatever is older, a viewer who comes late asks for himself.
+    // A viewer who comes late asks for what is older.
     let from = if done == LogSequence(0) { LogSequence(newest.0.saturating_sub(1)) } else { done };
     let now = clock.elapsed();
     let is_watched = |rendition: &RenditionId| followed.is_watched(rendition, now);
@@ -70,7 +70,7 @@ fn ahead(
                 slot: absent.slot,
             };
             let (fetcher, view, absent) = (fetcher.clone(), Arc::clone(view), absent.clone());
-            // Bounded by the parts of the new rows; whoever asks for one of them waits for the same pull.
+            // Bounded by the parts of the new rows; a request for one of them waits for the same pull.
             tokio::spawn(async move { fetcher.get(name, absent, &view).await });
         }
     }

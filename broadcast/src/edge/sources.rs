@@ -7,14 +7,14 @@ use media::NodeId;
 
 /// How long an owner that failed is asked last.
 const FAILED_FOR: Duration = Duration::from_secs(3);
-/// Owners whose distance is remembered; more are as near as any.
+/// Owners whose distance is remembered; others count as near.
 const KNOWN_MAX: usize = 256;
-/// Share of the newest answer in what is remembered.
+/// Weight of the newest answer in the distance that is remembered.
 const NEWEST_SHARE: f64 = 0.2;
-/// Owners that answer within this are equally near: which of them is asked, the edge's own name decides, so that edges spread.
+/// Owners that answer within this are equally near. The edge's name then decides which is asked first, so that edges spread over owners.
 const NEAR: Duration = Duration::from_millis(4);
 
-/// How far owners are.
+/// How long owners take to answer, and which of them failed.
 #[derive(Debug)]
 pub(crate) struct Sources {
     me: NodeId,
@@ -40,7 +40,7 @@ impl Sources {
         known.failed_at = None;
     }
 
-    /// An owner did not answer, or with what was not asked for.
+    /// An owner did not answer, was overtaken by another, or sent other bytes.
     pub(crate) fn failed(&mut self, node: &NodeId, now: Duration) {
         if let Some(known) = self.know(node) {
             known.failed_at = Some(now);
@@ -60,7 +60,7 @@ impl Sources {
             let known = self.known.get(node);
             let failed = known.and_then(|known| known.failed_at).is_some_and(|at| now.saturating_sub(at) < FAILED_FOR);
             let distance = known.and_then(|known| known.distance).unwrap_or_default();
-            // Doublings: what is a little further away is not worth leaving the others alone for.
+            // Classes of distance double in width: an owner that is only a little further away gets its share of requests.
             let class = distance.as_micros().checked_div(NEAR.as_micros()).map_or(0, |times| (times + 1).ilog2());
             (failed, class, spread(&self.me, node))
         };
@@ -70,7 +70,7 @@ impl Sources {
     }
 }
 
-/// Another order for each edge, always the same.
+/// An order of owners that differs from edge to edge, and is always the same on one.
 fn spread(me: &NodeId, owner: &NodeId) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();

@@ -1,4 +1,4 @@
-//! What is heard of one stream: its head and its seals, to the gate.
+//! The bus subscriptions of one stream: hands its head and its seals to the gate.
 
 use anyhow::Result;
 use bus::Message;
@@ -32,7 +32,7 @@ impl Ears {
                     message = seals.recv() => message.map(|message| (message, Source::Bus)),
                 };
                 let Some((Message { payload: raw, .. }, source)) = heard else { return };
-                // Empty: the broker forgets what it had retained.
+                // An empty payload clears a retained message.
                 let input = Input::Seal { stream: stream.clone(), raw: raw.clone(), source };
                 if !raw.is_empty() && gate.send(input).await.is_err() {
                     return;
@@ -42,7 +42,7 @@ impl Ears {
         Ok(Self { stop, task })
     }
 
-    /// Ends them. Nothing is handed to the gate any more once this returns.
+    /// Ends the subscriptions. Once this returns, nothing more is handed to the gate.
     pub(super) async fn close(self) {
         self.stop.cancel();
         // It ends with its token; a panic in it has been reported by the runtime.

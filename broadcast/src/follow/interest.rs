@@ -1,4 +1,4 @@
-//! Which streams a node has to do with, and how: what ingests say, what they push, and what viewers ask for, folded. Pure.
+//! Which streams a node holds, and how: a fold of announced sessions, pushes and viewers' requests. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,24 +11,22 @@ use gate::limits::STREAM_IDLE_MAX;
 
 /// How long an edge follows a stream that nobody asks for: longer than any player pauses between two requests.
 pub(crate) const EDGE_IDLE_MAX: Duration = Duration::from_secs(30);
-/// How long a node that was pushed to is an owner, whatever the session says, or while none has come: an ingest pushes a row every
-/// half second, and it is told of every two ([`super::PUSHED_INTERVAL`]).
+/// How long a push makes the node an owner, whatever the session says, or while none has come. An ingest pushes a row every
+/// half second, and [`Interest`] is told of it every two seconds ([`super::PUSHED_INTERVAL`]).
 const PUSHED_MAX: Duration = Duration::from_secs(6);
 /// Streams that a node follows as an edge at once: the rest of what a gate holds is for those that it owns.
 const EDGES_MAX: usize = gate::limits::STREAMS_MAX / 2;
-/// Streams that are kept in mind: as many as have a head on disk.
+/// Streams that are remembered: as many as have a head on disk.
 pub(crate) const STREAMS_MAX: usize = gate::limits::HEADS_MAX;
 
 /// What has to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Follow a stream in this way from now on.
+    /// Hold a stream in this way from now on.
     Follow {
-        /// Stream.
         stream: StreamId,
-        /// How.
         holding: Holding,
-        /// Who owns it.
+        /// Nodes that own it; this one among them when it does.
         owners: Vec<NodeId>,
     },
     /// Do not follow it any more.
@@ -61,7 +59,7 @@ impl Known {
         let is_named = self.epoch.is_some() && (self.owners.is_empty() || self.owners.contains(me));
         let is_over = match (self.ended_at, self.held) {
             (None, _) => false,
-            // Its end is shown for a while by those who had it.
+            // Nodes that own it show its end for a while.
             (Some(at), Some(Holding::Owner)) => now.saturating_sub(at) >= STREAM_IDLE_MAX,
             (Some(_), _) => true,
         };
@@ -78,7 +76,7 @@ impl Interest {
         Self { me, streams: BTreeMap::new() }
     }
 
-    /// An ingest says what session a stream has. An older session never replaces a newer one: brokers repeat what they keep.
+    /// An ingest announced a session of a stream. An older session never replaces a newer one: brokers repeat what they retain.
     pub(crate) fn session(&mut self, info: &SessionInfo, now: Duration) -> Option<Change> {
         let known = self.known(&info.stream)?;
         if known.epoch.is_some_and(|epoch| epoch > info.epoch) {
@@ -102,7 +100,7 @@ impl Interest {
 
     /// A viewer asked for a stream.
     pub(crate) fn wanted(&mut self, stream: &StreamId, now: Duration) -> Option<Change> {
-        // Who asks for what no session was ever announced of leaves nothing behind.
+        // A request for a stream of which no session was announced leaves nothing behind.
         let edges = self.streams.values().filter(|known| known.held == Some(Holding::Edge)).count();
         let known = self.streams.get_mut(stream)?;
         if known.held.is_none() && edges >= EDGES_MAX {
@@ -153,7 +151,7 @@ impl Interest {
         let known = self.streams.get_mut(stream)?;
         let mut holding = known.holding(&self.me, now);
         if known.held == Some(Holding::Owner) && holding.is_none() && known.ended_at.is_none() {
-            // Its viewers are still here: they find an edge where the owner was.
+            // Its viewers are still here: the node serves them as an edge.
             known.wanted_at = Some(now);
             holding = Some(Holding::Edge);
         }

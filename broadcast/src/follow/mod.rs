@@ -1,7 +1,7 @@
-//! Following streams: which ones this node has to do with, its ears on the bus for each, and what viewers are watching.
+//! Follows streams: which ones this node holds, its bus subscriptions for each, and what its viewers watch.
 //!
-//! Owns the subscriptions of streams and the decision when one is begun and given up ([`interest`]). What is followed is the
-//! gate's; what an edge fetches is [`crate::edge`]'s.
+//! Owns the subscriptions of streams, and decides when the node begins and stops to follow one ([`interest`]). The gate holds
+//! what is followed; [`crate::edge`] fetches bytes for an edge.
 
 mod ears;
 mod interest;
@@ -26,25 +26,25 @@ use crate::interrupted::Interrupted;
 use gate::{Holding, Input};
 use interest::{Change, Interest};
 
-/// Words from viewers and pushes that wait to be heard; further ones are said again with the next request.
+/// Words of requests and pushes that wait for the follower; one that finds no room is repeated with the next request or push.
 const WORDS_MAX: usize = 1024;
 /// Requests that wait for a stream that was not followed before.
 const NEWCOMERS_MAX: usize = 16 * 1024;
-/// How long they wait: a log comes from an owner in tens of milliseconds, and a frozen one is passed over after a second.
+/// How long such a request waits: a log comes from an owner in tens of milliseconds, and a frozen owner is passed over after a second.
 const NEWCOMER_WAIT_MAX: Duration = Duration::from_secs(4);
-/// How long they wait for one whose session is over: its owners show its end for a while.
+/// How long it waits for a stream whose session is over: its owners show its end for a while.
 const ENDED_WAIT_MAX: Duration = Duration::from_secs(1);
-/// How long they wait for one that was interrupted: for an encoder that asks again every 2 s, and what is learnt of it before its
-/// stream goes on; less than the 10 s after which hls.js takes a server for dead.
+/// How long it waits for an interrupted stream: for an encoder that tries again every 2 s, and for what is learnt of it before
+/// its stream goes on. Less than the 10 s after which hls.js takes a server for dead.
 const INTERRUPTED_WAIT_MAX: Duration = Duration::from_secs(6);
-/// A rendition is watched for so long after it was last asked for: a player reloads its playlist every target duration at least.
+/// How long a rendition counts as watched after the last request for it: a player reloads its playlist at least once per target duration.
 const WATCHED_FOR: Duration = Duration::from_secs(12);
-/// Renditions whose watching is remembered, for each stream.
+/// Renditions of a stream whose last request is remembered.
 const RENDITIONS_MAX: usize = seal::limits::RENDITIONS_MAX;
-/// A push is told of this often while it goes on.
+/// While an ingest pushes a stream, the follower is told of it this often.
 const PUSHED_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is said to whoever decides what is followed.
+/// What requests and pushes tell the follower.
 #[derive(Debug)]
 enum Word {
     Wanted(StreamId),
@@ -66,7 +66,7 @@ impl Followed {
         Self { holding, asked_ms, pushed_ms, watched: Mutex::default() }
     }
 
-    /// Whether somebody has asked for a rendition of late.
+    /// Whether the rendition was asked for within [`WATCHED_FOR`].
     pub(crate) fn is_watched(&self, rendition: &RenditionId, now: Duration) -> bool {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.get(rendition).is_some_and(|at| now.saturating_sub(*at) < WATCHED_FOR)
@@ -88,13 +88,13 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What viewers and pushes tell, and what is followed for them. Cheap to clone.
+/// Takes notes of requests and pushes, and shows what is followed. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Attention(Arc<Shared>);
 
 struct Shared {
     followed: ArcSwap<BTreeMap<StreamId, Arc<Followed>>>,
-    /// Streams of which a session was announced, and how it stands.
+    /// State of the newest session that was announced of each stream.
     known: ArcSwap<BTreeMap<StreamId, SessionState>>,
     words: mpsc::Sender<Word>,
     newcomers: Arc<Semaphore>,
@@ -104,8 +104,8 @@ struct Shared {
 }
 
 impl Attention {
-    /// A viewer asks for something of a stream. When that is not here but at other nodes, or was interrupted, resolves once its playlists
-    /// are here, or were waited for long enough; `None` when there is nothing to wait for.
+    /// Notes that a viewer asks for a stream. When the stream is at other nodes only, or was interrupted, the future resolves
+    /// once its playlists are here, or once the wait is over; `None` when there is nothing to wait for.
     pub(crate) fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>) -> Option<BoxFuture<'static, ()>> {
         let shared = &self.0;
         let was_interrupted = shared.interrupted.contains(stream);
@@ -138,12 +138,12 @@ impl Attention {
                     _ = changes.wait_for(|streams| !streams.contains(&stream)), if was_interrupted => {}
                 }
             };
-            // Late is answered like absent.
+            // A stream that comes too late is answered like an absent one.
             let _ = tokio::time::timeout(wait_max, there).await;
         }))
     }
 
-    /// An ingest pushes a stream.
+    /// Notes that an ingest pushes a stream.
     pub(crate) fn pushed(&self, stream: &StreamId) {
         let now = millis(self.0.clock.elapsed());
         let followed = self.0.followed.load();
@@ -162,12 +162,12 @@ impl Attention {
         self.0.interrupted.contains(stream) && !self.0.has_playlists(stream)
     }
 
-    /// What this node does with a stream; `None` when nothing.
+    /// Whether this node is an owner or an edge of a stream; `None` when it does not follow it.
     pub(crate) fn holding(&self, stream: &StreamId) -> Option<Holding> {
         self.0.followed.load().get(stream).map(|followed| followed.holding)
     }
 
-    /// Whether there was room; if not, it is said again with the next request or push.
+    /// Tells the follower; `false` when there is no room. The next request or push then repeats the word.
     fn say(&self, word: Word) -> bool {
         self.0.words.try_send(word).is_ok()
     }
@@ -179,7 +179,7 @@ impl Shared {
     }
 }
 
-/// Decides what is followed, and follows it.
+/// Decides which streams the node follows, and follows them.
 pub(crate) struct Follower {
     attention: Attention,
     words: mpsc::Receiver<Word>,
@@ -212,7 +212,7 @@ impl Follower {
         self.attention.clone()
     }
 
-    /// Waits for a word of viewers or pushes, and does what it asks for. Cancelling loses nothing but the word.
+    /// Waits for a word of a request or a push, and acts on it. Cancelling loses at most that word.
     pub(crate) async fn heed(&mut self) {
         let Some(word) = self.words.recv().await else { return std::future::pending().await };
         let now = self.context.clock.elapsed();
@@ -223,7 +223,7 @@ impl Follower {
         self.change(change).await;
     }
 
-    /// An ingest says what session a stream has.
+    /// Takes a session that an ingest announced.
     pub(crate) async fn session(&mut self, info: &SessionInfo) {
         let change = self.interest.session(info, self.context.clock.elapsed());
         let known = self.attention.0.known.load();
@@ -235,7 +235,7 @@ impl Follower {
         self.change(change).await;
     }
 
-    /// Gives up what nobody asks for any more.
+    /// Stops following what nobody asks for any more, and subscribes again where that failed.
     pub(crate) async fn tick(&mut self) {
         let followed = self.attention.0.followed.load_full();
         let asked = |stream: &StreamId| {
@@ -262,8 +262,8 @@ impl Follower {
     async fn listen(&mut self, stream: &StreamId) {
         match ears::Ears::open(&self.context, &self.gate, stream).await {
             Ok(ears) => _ = self.ears.insert(stream.clone(), ears),
-            // Its owners push to it, or are asked for the log whenever it is silent.
-            Err(error) => tracing::warn!(%stream, error = format!("{error:#}"), "cannot listen to a stream"),
+            // An owner is pushed to, and an edge asks owners for the log whenever it is silent.
+            Err(error) => tracing::warn!(%stream, error = format!("{error:#}"), "cannot subscribe to a stream"),
         }
     }
 
@@ -305,7 +305,7 @@ impl Follower {
         tracing::debug!(%stream, "not followed any more");
         self.publish(|all| _ = all.remove(&stream));
         if let Some(ears) = self.ears.remove(&stream) {
-            // Else a seal that it still hands over would begin the stream again.
+            // Otherwise a seal that is still handed over would make the stream again.
             ears.close().await;
         }
         self.prefetching.remove(&stream);
@@ -320,7 +320,7 @@ impl Follower {
     }
 }
 
-/// Subscribes; names the filter that cannot be.
+/// Subscribes; an error names the filter.
 pub(crate) async fn subscribe(context: &Context, rest: &str) -> Result<bus::Subscription> {
     use anyhow::Context as _;
     let filter = context.prefix.filter(rest);

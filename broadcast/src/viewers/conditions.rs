@@ -3,14 +3,14 @@
 use http::HeaderMap;
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 
-/// What the preconditions of a GET or HEAD come to.
+/// Result of the preconditions of a GET or HEAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Answer as if there were none.
     Proceed,
     /// The client has it: 304.
     NotModified,
-    /// The client wants another state than there is: 412.
+    /// The state that the client requires is not the current one: 412.
     Failed,
 }
 

@@ -15,15 +15,15 @@ use super::traffic::Metered;
 
 /// Longest path and query in bytes: the longest of ours, with three names of 64 bytes and two numbers, has some 300.
 const URL_BYTES_MAX: usize = 1024;
-/// Methods there are.
+/// Methods that all routes answer.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
-/// How long a browser may remember that it may ask, in seconds: the most that any browser takes.
+/// How long a browser may cache the answer to a preflight, in seconds: the most that any browser takes.
 const PREFLIGHT_AGE_S: HeaderValue = HeaderValue::from_static("86400");
-/// Headers that a player on another site may read, apart from those that it always may.
+/// Headers that a player on another site may read, besides those that it always may.
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("accept-ranges, age, content-length, content-range, date, etag, x-sealcast-node");
 
-/// Goes around all routes.
+/// Wraps all routes.
 pub(super) async fn enveloped(viewers: Viewers, request: Request<Body>) -> http::Response<Metered> {
     let site = viewers.site.clone();
     let is_head = request.method() == Method::HEAD;
@@ -31,7 +31,7 @@ pub(super) async fn enveloped(viewers: Viewers, request: Request<Body>) -> http:
         site.traffic.count_request();
     }
     let mut response = if url_length(&request) > URL_BYTES_MAX {
-        respond::refuse(StatusCode::URI_TOO_LONG, "the URL is longer than any of ours\n")
+        respond::refuse(StatusCode::URI_TOO_LONG, "the URL is longer than any URL of this server\n")
     } else if request.method() == Method::OPTIONS {
         options()
     } else {
@@ -43,14 +43,14 @@ pub(super) async fn enveloped(viewers: Viewers, request: Request<Body>) -> http:
         response.headers_mut().insert(ALLOW, METHODS);
     }
     if response.status() == StatusCode::NOT_MODIFIED {
-        // The router says 0; a 304 could only repeat the length of the 200 (RFC 9110, 8.6).
+        // The router sets 0; a 304 could only repeat the length of the 200 (RFC 9110, 8.6).
         response.headers_mut().remove(CONTENT_LENGTH);
     }
     common(response.headers_mut(), &site);
     response.map(|body| Metered::new(if is_head { Body::empty() } else { body }, site.traffic.clone()))
 }
 
-/// Joins a stream that is at other nodes, if that is what is asked for, and says what others may have.
+/// Waits while a stream comes from other nodes or is interrupted, and marks a 404 that another node may answer better.
 async fn attended(viewers: Viewers, request: Request<Body>) -> Response {
     let site = viewers.site.clone();
     let asked = Asked::parse(request.uri().path());
@@ -72,7 +72,7 @@ async fn attended(viewers: Viewers, request: Request<Body>) -> Response {
     response
 }
 
-/// What balancers ask to see whether the node answers; browsers ask for the page itself.
+/// Whether a balancer probes the node; browsers ask for the page with GET.
 fn is_probe(request: &Request<Body>) -> bool {
     request.method() == Method::HEAD && request.uri().path() == "/"
 }

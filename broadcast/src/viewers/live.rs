@@ -1,6 +1,6 @@
 //! The streams' URLs: playlists, media objects and the seal log.
 //!
-//! A request for what is about to come waits here, until the shelf has it, or says that it never will.
+//! A request for what is about to come waits here until the shelf has it, or says that it will never come.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use super::respond::{self, Meta};
 use super::routes::{CBOR_SEQUENCE, Kept, Kind, Names, Shared, Site};
 use super::{Object, OnDisk, Reach};
 
-/// Most bytes of seals in one answer; a client asks on from the sequence after the last one it got. A window of 60 s of
+/// Most bytes of seals in one answer; a client continues from the sequence after the last one it got. A window of 60 s of
 /// half-second seals has some 0.5 MB.
 const SEALS_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Its rendition has sound only, and is labelled so.
+/// Name of the rendition that has sound only; its objects are `audio/mp4`.
 const AUDIO_RENDITION: &str = "audio";
 
 const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
@@ -44,7 +44,7 @@ pub(super) async fn dvr_multivariant(site: Shared, stream: Names<StreamId>, requ
 
 fn variants(State(site): Shared, Names(stream): Names<StreamId>, reach: Reach, request: &Request<Body>) -> Response {
     let text = match &site.settings.direct {
-        // Recordings come through a balancer, which knows who has them.
+        // Viewers fetch recordings through a balancer, which knows which nodes have them.
         Some(direct) if reach == Reach::Live => {
             site.shelf.steered(&stream, &direct.listed(&site.settings.node, &stream)).map(Rendered::new)
         }
@@ -56,7 +56,7 @@ fn variants(State(site): Shared, Names(stream): Names<StreamId>, reach: Reach, r
     }
 }
 
-/// The steering manifest (RFC 8216bis 7.1). It is kept by nobody: which node answers it is what it says.
+/// The steering manifest (RFC 8216bis 7.1). No cache keeps it, because it begins with the node that answers.
 pub(super) async fn steering(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
     let found = site.settings.direct.as_ref().zip(site.shelf.stream(&stream));
     let Some((direct, detail)) = found else { return respond::refuse(StatusCode::NOT_FOUND, NO_STEERING) };
@@ -66,7 +66,7 @@ pub(super) async fn steering(State(site): Shared, Names(stream): Names<StreamId>
     respond::text(&request, &Rendered::new(text), meta)
 }
 
-/// What is said where there is no playlist.
+/// Text of the 404 where there is no playlist.
 const fn absent(reach: Reach) -> &'static str {
     match reach {
         Reach::Live => NO_PLAYLIST,
@@ -115,7 +115,7 @@ async fn rendition_playlist(
 /// How a playlist was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answered {
-    /// From a certain place on: whoever asks for the same may have the same.
+    /// By a blocking reload: the same request may get the same answer later.
     Blocking,
     AsItIs,
 }
@@ -129,7 +129,7 @@ fn playlist(site: &Site, request: &Request<Body>, text: &Rendered, answered: Ans
     respond::text(request, text, Meta { kind: Kind::Playlist, content_type: PLAYLIST, kept })
 }
 
-/// Waits until what is looked for is there, or is known never to come.
+/// Waits until `look` finds something, or until it is known that nothing will come.
 async fn settled<T>(
     site: &Site,
     stream: &StreamId,
@@ -145,7 +145,7 @@ async fn settled<T>(
             Look::Soon => {}
         }
         match &mut waiter {
-            // It looks once more with a place: else it would miss what happened in between.
+            // Look once more with a place: otherwise a change in between would be missed.
             None => match site.shelf.wait(stream) {
                 Ok(place) => waiter = Some(place),
                 Err(why) => return Err(respond::no_place(why, absent)),
@@ -185,7 +185,7 @@ pub(super) async fn media_object(site: Arc<Site>, name: ObjectName, request: Req
     }
 }
 
-/// An object out of memory, as soon as it is there, or from wherever else it is kept.
+/// An object from memory, as soon as it is there; otherwise from disk or from another node.
 async fn found(site: &Site, name: &ObjectName) -> Result<Object, Response> {
     let refusal = match settled(site, &name.stream, NO_OBJECT, || site.shelf.object(name)).await {
         Ok(object) => return Ok(object),
@@ -246,7 +246,7 @@ fn from_sequence(query: &str) -> Option<LogSequence> {
     }
 }
 
-/// How many items come to at most `bytes_max`; one at least, so that a client always gets on.
+/// How many items fit into `bytes_max`; at least one, so that a client always makes progress.
 fn fitting(items: &[Bytes], bytes_max: usize) -> usize {
     let mut total = 0_usize;
     let fits = items.iter().take_while(|item| {

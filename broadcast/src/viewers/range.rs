@@ -12,14 +12,14 @@ pub(super) enum Wanted {
     Whole,
     /// These bytes; never empty.
     Part(Range<usize>),
-    /// Bytes that there are not: 416.
+    /// Bytes that the object does not have: 416.
     Unsatisfiable,
 }
 
 /// Reads the `Range` header for an object of `length` bytes.
 pub(super) fn wanted(headers: &HeaderMap, length: usize) -> Wanted {
     if length == 0 {
-        // A gap: there is no part of nothing, and a server may ignore ranges (RFC 9110, 14.2). FFmpeg asks for all of a segment as one.
+        // A gap has no bytes to choose from, and a server may ignore ranges (RFC 9110, 14.2). FFmpeg asks for a whole segment as a range.
         return Wanted::Whole;
     }
     let mut given = headers.get_all(RANGE).iter();

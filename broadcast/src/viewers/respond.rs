@@ -1,6 +1,6 @@
-//! Answers: a thing the node has, and what the request's headers make of it.
+//! Responses, made of what a route answers and of the request's headers.
 //!
-//! Owns validators, ranges, encodings and lengths; what is answered, and for how long it may be kept, the routes say. Pure.
+//! Owns validators, ranges, encodings and lengths. The routes decide what is answered and how long it may be kept. Pure.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -20,10 +20,10 @@ use super::range::{self, Wanted};
 use super::routes::{Kept, Kind, PRIORITY, cache_control, priority};
 use super::{NoPlace, Object};
 
-/// Seconds after which whoever found no place, or nothing new, may try again.
+/// Seconds after which a client that found no place, or nothing new, may try again.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
 
-/// How an answer is described.
+/// What a route decides about its answer.
 #[derive(Debug, Clone)]
 pub(super) struct Meta {
     pub(super) kind: Kind,
@@ -106,14 +106,14 @@ pub(super) fn refuse(status: StatusCode, line: impl Into<Bytes>) -> Response {
     of_kind(Kind::Refusal, with_status(status, headers, line.into()))
 }
 
-/// A refusal that may be none in a moment.
+/// A 503, for what may work in a moment.
 pub(super) fn unavailable(line: &'static str) -> Response {
     let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, line);
     response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_S);
     response
 }
 
-/// Why a request does not wait, or no longer; `absent` says that there is nothing to wait for.
+/// The refusal of a request that may not wait, or no longer; `absent` is its text when there is nothing to wait for.
 pub(super) fn no_place(why: NoPlace, absent: &'static str) -> Response {
     match why {
         NoPlace::Gone => refuse(StatusCode::NOT_FOUND, absent),
@@ -145,7 +145,7 @@ fn described(meta: Meta, tag: &str) -> HeaderMap {
 fn precondition(request: &Request<Body>, headers: &HeaderMap, tag: &str) -> Option<Response> {
     match conditions::evaluate(request.headers(), tag) {
         Verdict::Proceed => None,
-        Verdict::Failed => Some(refuse(StatusCode::PRECONDITION_FAILED, "the object is another one by now\n")),
+        Verdict::Failed => Some(refuse(StatusCode::PRECONDITION_FAILED, "the object has no tag of if-match\n")),
         Verdict::NotModified => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;

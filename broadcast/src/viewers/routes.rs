@@ -24,12 +24,12 @@ use super::{Direct, Shelf, StreamDetail, StreamSummary, Traffic, envelope, live,
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const CBOR_SEQUENCE: HeaderValue = HeaderValue::from_static("application/cbor-seq");
 
-/// What the routes are told of the node.
+/// Settings of the viewers' side of a node.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The node's name: in every answer, as `x-sealcast-node`.
     pub node: NodeId,
-    /// EXT-X-TARGETDURATION in seconds, of which a playlist may be kept for half.
+    /// EXT-X-TARGETDURATION in seconds. A playlist may be kept for half of it.
     pub target_duration_s: u32,
     /// How viewers reach nodes directly; `None` where all come through a balancer.
     pub direct: Option<Direct>,
@@ -38,16 +38,16 @@ pub struct Settings {
 /// How long an answer may be kept by the viewer and by caches in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
-    /// Another byte would have another name.
+    /// The bytes under this name never change.
     ForEver,
-    /// A playlist, or what else changes with each segment: half a target duration (RFC 8216bis, B.1), so that no viewer is a segment
-    /// behind for it.
+    /// A playlist, or whatever else changes with each segment: half a target duration (RFC 8216bis, B.1), so that caching puts
+    /// no viewer a segment behind.
     Playlist {
         /// EXT-X-TARGETDURATION in seconds.
         target_duration_s: u32,
     },
-    /// A playlist that was asked for from a certain part on: six target durations (RFC 8216bis, B.1). Who asks for it later has
-    /// asked for what it has, and then asks for the next.
+    /// A playlist that was asked for from a certain part on: six target durations (RFC 8216bis, B.1). A client that asks for it
+    /// later gets what it asked for, and then asks for the next.
     BlockingReload {
         /// EXT-X-TARGETDURATION in seconds.
         target_duration_s: u32,
@@ -56,12 +56,12 @@ pub(super) enum Kept {
     OneSecond,
     /// May be kept, and is to be asked about each time.
     Revalidated,
-    /// Refusals. RFC 8216bis, B.1 would let caches keep them for one to four target durations: that is for one origin. Here what is
-    /// not on a node yet may be on the next one, or in a moment.
+    /// Refusals. RFC 8216bis, B.1 lets caches keep them for one to four target durations, which suits a single origin. Here,
+    /// what a node does not have may be on the next node, or come in a moment.
     Never,
 }
 
-/// Every `Cache-Control` there is.
+/// Every `Cache-Control` comes from here.
 pub(super) fn cache_control(kept: Kept) -> HeaderValue {
     match kept {
         Kept::ForEver => HeaderValue::from_static("public, max-age=31536000, immutable"),
@@ -103,7 +103,7 @@ impl Kind {
     pub(super) const ALL: [Self; 8] =
         [Self::Playlist, Self::Sound, Self::Picture, Self::Image, Self::Api, Self::Seals, Self::Web, Self::Refusal];
 
-    /// For metrics.
+    /// Label in metrics.
     pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Playlist => "playlist",
@@ -120,8 +120,8 @@ impl Kind {
 /// The header of RFC 9218.
 pub(super) const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
-/// Every `Priority` there is: the urgency of an answer among those of its connection (RFC 9218, 4.1; RFC 8216bis, B.1: playlists
-/// have 1, media 2 to 6, and no bit rate goes before a lower one). Sound is small and is missed first.
+/// Every `Priority` comes from here: the urgency of an answer among those of its connection (RFC 9218, 4.1; RFC 8216bis, B.1:
+/// playlists have 1, media 2 to 6, and no bit rate goes before a lower one). Sound is small and is missed first.
 pub(super) const fn priority(kind: Kind) -> HeaderValue {
     HeaderValue::from_static(match kind {
         Kind::Playlist | Kind::Refusal => "u=1",
@@ -152,7 +152,7 @@ pub struct Viewers {
 }
 
 impl Viewers {
-    /// Serves what is on the shelf.
+    /// Serves the content of `shelf`.
     ///
     /// # Panics
     /// Never: names of nodes can stand in a header.
@@ -174,8 +174,7 @@ impl Viewers {
         Self { site, router }
     }
 
-    /// Has a request answered by its route. What players ask for all the time goes straight to its handler, which the router would
-    /// find as well.
+    /// Answers a request by its route. What players ask for all the time goes straight to its handler, without the router.
     pub(super) async fn routed(self, asked: Option<Asked>, request: Request<Body>) -> Response {
         match asked {
             Some(Asked { stream, rendition: Some(rendition), thing: Some(thing) }) if is_read(&request) => {
@@ -209,7 +208,7 @@ fn is_read(request: &Request<Body>) -> bool {
 pub(super) struct Asked {
     pub(super) stream: StreamId,
     pub(super) rendition: Option<RenditionId>,
-    /// What players ask for all the time, if it is that.
+    /// Set when it is one of the things that players ask for all the time.
     thing: Option<Thing>,
 }
 
@@ -264,7 +263,7 @@ fn not_found() -> Response {
     respond::refuse(StatusCode::NOT_FOUND, "there is nothing at this URL\n")
 }
 
-/// Path parameters, checked. A name that cannot be is not found, like one that is not there.
+/// Checked path parameters. A name that cannot exist is not found, like one that does not.
 pub(super) struct Names<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Site>> for Names<T> {
@@ -283,9 +282,9 @@ async fn page(State(site): Shared, request: Request<Body>) -> Response {
 }
 
 async fn watch(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
-    // Whether there is such a stream, the page finds out: it may begin while the page is open.
+    // The page finds out whether there is such a stream: it may begin while the page is open.
     let mut response = web_file(&site, &request, web::index());
-    // The page's first request comes along while its script is on its way (RFC 8288; preload as HTML has it).
+    // The browser sends the page's first request while the page's script is loading (RFC 8288; preload as in HTML).
     let playlist = format!("</live/{stream}/index.m3u8>; rel=preload; as=fetch; crossorigin");
     let link = HeaderValue::try_from(playlist).expect("a stream's name is letters, digits, `-` and `_`");
     response.headers_mut().insert(LINK, link);
@@ -323,11 +322,11 @@ fn web_file(site: &Site, request: &Request<Body>, file: &'static web::File) -> R
     response
 }
 
-/// Nodes besides this one that a page may load from: each stands in its policy twice, and headers of 8 KiB are what servers and
-/// browsers agree on.
+/// Nodes besides this one that a page may load from. Each stands in its policy twice, and servers and browsers agree on headers
+/// of up to 8 KiB.
 const PAGE_NODES_MAX: usize = 32;
 
-/// With direct delivery the page may also load from the nodes that there are.
+/// With direct delivery, the page may also load from this node's public URL and from the other nodes.
 fn content_security_policy(direct: Option<&Direct>) -> HeaderValue {
     let plain = web::CONTENT_SECURITY_POLICY.trim_ascii();
     let Some(direct) = direct else { return HeaderValue::from_static(plain) };

@@ -1,8 +1,8 @@
 //! What the viewers' routes need of the node: admitted things only, as snapshots.
 //!
-//! Owns the shapes that cross from the node's store to HTTP. Deliberately has no word of gates, seals in quarantine or
-//! sockets. Every method answers from a snapshot at once: it neither waits nor blocks, and an unknown name costs a look-up
-//! and leaves nothing behind. Who has to wait looks again whenever a [`Waiter`] is woken; what is on disk is a future.
+//! Owns the shapes that cross from the node's store to HTTP. Deliberately knows nothing of gates, quarantine or sockets. Each
+//! method answers at once from a snapshot: it neither waits nor blocks, and an unknown name costs one look-up and leaves
+//! nothing behind. A request that has to wait looks again whenever its [`Waiter`] is woken; a read from disk is a future.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -28,7 +28,7 @@ pub trait Shelf: Send + Sync + 'static {
     /// The live multivariant playlist with content steering; `None` like the plain one.
     fn steered(&self, stream: &StreamId, steering: &Steering) -> Option<String>;
 
-    /// A playlist of a rendition, once it is as is asked for.
+    /// A playlist of a rendition, once it has what `wanted` asks for.
     fn playlist(
         &self,
         stream: &StreamId,
@@ -37,40 +37,40 @@ pub trait Shelf: Send + Sync + 'static {
         wanted: &Directives,
     ) -> Look<Playlist>;
 
-    /// An admitted media object. Absent when it is unknown, not hinted either, or gone.
+    /// An admitted media object. Absent when it is unknown and not hinted, or when it is gone.
     fn object(&self, name: &ObjectName) -> Look<Object>;
 
     /// Where the newest image of a stream is; `None` when there is none.
     fn poster(&self, stream: &StreamId) -> Option<ObjectName>;
 
-    /// An object that is absent from memory, and may be on disk or at another node; `None` when it is not.
+    /// An object that is absent from memory and may be on disk or at another node; `None` when it is at neither.
     fn kept(&self, name: &ObjectName) -> Option<Reading>;
 
-    /// Notes that somebody asks for a stream. When it is at other nodes only, or is interrupted, a future that resolves once it is
-    /// here as well, or was waited for long enough.
+    /// Notes that a viewer asks for a stream. When the stream is at other nodes only, or is interrupted, returns a future that
+    /// resolves once it is here, or once the wait is over.
     fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>) -> Option<Coming>;
 
-    /// Whether other nodes own the stream, too, and may have what this one has not.
+    /// Whether other nodes own the stream, too, and may have what this one lacks.
     fn is_elsewhere(&self, stream: &StreamId) -> bool;
 
-    /// Whether nobody has the stream now, and it is about to go on.
+    /// Whether no node has the stream now, although it is about to go on.
     fn is_interrupted(&self, stream: &StreamId) -> bool;
 
     /// A place to wait for a stream.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is none; says why.
     fn wait(&self, stream: &StreamId) -> Result<Waiter, NoPlace>;
 
-    /// Admitted seals as they were signed, in log order, from `from` on, or from the oldest kept when that is older. The
-    /// shelf may cut a long answer off at the end, never in the middle. Empty when `from` is after the newest; `None` when
-    /// the stream is unknown.
+    /// Admitted seals as they were signed, in log order, from `from` on, or from the oldest kept when `from` is older. The
+    /// shelf may cut a long answer off at the end, never in the middle. Empty when `from` is after the newest; `None` when the
+    /// stream is unknown.
     fn seals(&self, stream: &StreamId, from: LogSequence) -> Option<Vec<Bytes>>;
 
     /// All streams whose playlists this node has, and those that are live at other nodes, sorted by name.
     fn streams(&self) -> Vec<StreamSummary>;
 
-    /// One of them.
+    /// A stream whose playlists this node has; `None` for any other.
     fn stream(&self, stream: &StreamId) -> Option<StreamDetail>;
 
     /// The signed grants (COSE) of the keys that signed admitted seals and, when there is one, the signed revocation list
@@ -96,7 +96,7 @@ pub type Reading = Pin<Box<dyn Future<Output = OnDisk> + Send>>;
 /// What the disk, or another node, has of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnDisk {
-    /// This, and it was checked.
+    /// The object; its digest was compared with the seal's.
     Here(Object),
     /// Nothing.
     Absent,
@@ -114,8 +114,8 @@ pub struct Object {
 }
 
 impl Object {
-    /// What there is of a gap. Players that do not know EXT-X-GAP (hlsdemux2) ask for it all the same, and fail when they are
-    /// refused it; others were told of a part to come (Shaka), and blame the rendition.
+    /// The empty object of a gap. Players that do not know EXT-X-GAP (hlsdemux2) ask for it all the same, and fail when it is
+    /// refused. Others (Shaka) ask because a hint announced the part, and blame the rendition.
     pub fn nothing() -> Self {
         Self { bytes: Bytes::new(), digest: Digest(Sha256::digest([]).into()) }
     }
@@ -140,11 +140,11 @@ pub struct StreamSummary {
     pub thumbnails: Option<String>,
     /// Its renditions, as the newest checkpoint states them.
     pub renditions: Vec<RenditionSummary>,
-    /// Where it can be watched from an earlier point on; `None` when it is not recorded.
+    /// Its recording; `None` when it is not recorded.
     pub dvr: Option<DvrSummary>,
 }
 
-/// Where a stream can be watched from an earlier point on.
+/// The recording of a stream, to watch it from an earlier point on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DvrSummary {
     /// The path of its multivariant playlist.

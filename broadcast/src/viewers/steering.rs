@@ -1,8 +1,8 @@
 //! Content steering (RFC 8216bis 7): which nodes a direct viewer may take, and in which order. Pure.
 //!
-//! A viewer asks for the multivariant playlist and the steering manifest where the page came from, at a balancer: the node that
-//! the balancer sends it to says "me first". So a balancer that leaves a node alone, because it drains, is silent or is full,
-//! steers that node's direct viewers away from it as well.
+//! A viewer asks for the multivariant playlist and the steering manifest at a balancer, where the page came from. The node that
+//! answers them puts itself first. So a balancer that avoids a node, because it drains, is silent or is full, steers that
+//! node's direct viewers away from it as well.
 
 use std::collections::BTreeMap;
 
@@ -13,21 +13,22 @@ use serde::Serialize;
 use super::RenditionSummary;
 use crate::direct::{Neighbour, Neighbours};
 
-/// Pathway of relative URIs: through whatever answered for the page. No node is called so, since names do not begin with a dot.
+/// Pathway of relative URIs: they lead to the server that the page came from. No node has this name, because names of nodes do
+/// not begin with a dot.
 const BALANCER: &str = ".balancer";
-/// How long a steering manifest holds, in seconds: a player whose node dies does not wait for that, one whose node drains does.
+/// How long a steering manifest is valid, in seconds. A player whose node drains waits that long; one whose node dies does not.
 const TTL_S: u32 = 5;
-/// Pathways of nodes that a player is told of: this node, one to go to at once when it fails, and some for when both do.
+/// Nodes that a player is told of: this one, one to use at once when it fails, and some for when both fail.
 const NODES_MAX: usize = 6;
-/// Of these in the playlist itself: each repeats all variants.
+/// Nodes that the playlist itself lists: each repeats all variants.
 const LISTED: usize = 2;
 
-/// Direct delivery, as a node does it.
+/// Settings of direct delivery on this node.
 #[derive(Debug, Clone)]
 pub struct Direct {
     /// The base URL that browsers reach this node by.
     pub url: String,
-    /// The nodes that there are.
+    /// All nodes that browsers reach directly.
     pub neighbours: Neighbours,
 }
 
@@ -61,7 +62,7 @@ struct Replacement {
 }
 
 impl Direct {
-    /// What the multivariant playlist lists.
+    /// Pathways and steering URI of the multivariant playlist.
     pub(super) fn listed(&self, node: &NodeId, stream: &StreamId) -> Steering {
         let mut nodes = self.nodes(node, stream);
         nodes.truncate(LISTED);
@@ -97,7 +98,7 @@ impl Direct {
         serde_json::to_string(&manifest).expect("text and numbers have a JSON form")
     }
 
-    /// The nodes that a player may take, the one to begin with first: this one, unless it drains.
+    /// Nodes that a player may use, the one to begin with first: this one, unless it drains.
     fn nodes(&self, node: &NodeId, stream: &StreamId) -> Vec<(NodeId, String)> {
         let own = (!self.neighbours.drains(node)).then(|| (node.clone(), self.url.clone()));
         let others = self.neighbours.others(node, stream).into_iter().map(|Neighbour { node, url, .. }| (node, url));
@@ -105,13 +106,14 @@ impl Direct {
     }
 }
 
-/// Where to ask for the manifest when the playlist lists these nodes. Beside the playlist: at the balancer, which outlives nodes.
+/// URI of the manifest for a playlist that lists these nodes. It is relative to the playlist, so it leads to the balancer,
+/// which outlives nodes.
 fn steering_uri<'a>(listed: impl Iterator<Item = &'a NodeId>) -> String {
     let names: Vec<&str> = listed.map(NodeId::as_str).collect();
     format!("steering.json?listed={}", names.join(","))
 }
 
-/// The nodes that `listed` of a query names; what is no name of a node is left out.
+/// The nodes that the query's `listed` names; invalid names are left out.
 fn listed_in(query: &str) -> Vec<NodeId> {
     let names = query.split('&').find_map(|pair| pair.strip_prefix("listed=")).unwrap_or_default();
     let names = names.split("%2C").flat_map(|names| names.split(','));
@@ -123,8 +125,8 @@ fn base(url: &str, stream: &StreamId) -> String {
     format!("{url}/live/{stream}/")
 }
 
-/// All playlists below another base, under the names that [`playlist::render::steered`] gives them. A host alone would not do: it
-/// comes without a port.
+/// URIs of all playlists below another base, by the names that [`playlist::render::steered`] gives them. Replacing the host
+/// alone is not enough: a host comes without a port.
 fn replacement(base: &str, renditions: &[RenditionSummary]) -> Replacement {
     let has_pictures = renditions.iter().any(|rendition| rendition.width.is_some());
     let (mut per_variant_uris, mut per_rendition_uris) = (BTreeMap::new(), BTreeMap::new());

@@ -1,7 +1,7 @@
 //! What a node sends to viewers: counters for presence and metrics, and the body that feeds them.
 //!
-//! Counts bytes when the connection takes them, not when an answer is made: what a viewer who left did not get is not
-//! egress. Knows nobody's address and has no label per viewer.
+//! Counts bytes when the connection takes them, not when an answer is made: bytes that a viewer who left did not get are not
+//! egress. Knows no viewer's address and has no label per viewer.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,7 @@ pub struct Traffic {
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
 impl Default for Traffic {
-    /// The process's metrics recorder is there by now, if it will be: looking a counter up costs more than counting.
+    /// Looks the counters up once, because that costs more than counting. The process's metrics recorder, if it has one, is there by now.
     fn default() -> Self {
         let counter = |kind: Kind, class: &'static str| metrics::counter!("viewers_requests_total", "answer" => kind.label(), "status" => class);
         Self {
@@ -157,7 +157,7 @@ impl HttpBody for Metered {
         let inner = self.inner.size_hint();
         let mut hint = SizeHint::new();
         if self.is_end_stream() {
-            // From a hint of nothing a length of 0 would be written, which a 204 must not have and in a 304 would say that of
+            // An exact hint of 0 would become a length of 0, which a 204 must not have, and which in a 304 would be the length of
             // the 200 (RFC 9110, 8.6). Answers with bodies state their lengths themselves.
             return hint;
         }

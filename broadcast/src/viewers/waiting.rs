@@ -1,7 +1,7 @@
 //! Requests that wait for something to be admitted: blocking playlist reload (RFC 8216bis 6.2.5.2) and hinted objects (6.2.6).
 //!
 //! A request that waits is a future with a place in the waiting room of its stream: no thread, no timer of its own, no copy of
-//! anything. Owns how many may wait and for how long; what is waited for, the one who waits looks up whenever it is woken.
+//! anything. Owns how many may wait and for how long. The waiter itself looks for what it waits for whenever it is woken.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ struct Shared {
 }
 
 impl Lobby {
-    /// Nobody waits any longer: whoever is woken from now on is sent away.
+    /// Ends all waiting: every request that is woken from now on is sent away.
     pub fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
     }
@@ -38,31 +38,31 @@ impl Lobby {
     }
 }
 
-/// Where requests wait for a stream. Who waits in a room that is dropped is woken.
+/// Where requests wait for a stream. Dropping a room wakes those who wait in it.
 #[derive(Debug)]
 pub struct Room {
     lobby: Lobby,
     waiting: Arc<AtomicUsize>,
     woken: watch::Sender<()>,
-    /// Since the last [`Room::sweep`] somebody was woken.
+    /// Whether [`Room::wake`] was called since the last [`Room::sweep`].
     is_fresh: AtomicBool,
 }
 
 impl Room {
-    /// An empty one.
+    /// An empty room.
     pub fn new(lobby: Lobby) -> Self {
         let (woken, _) = watch::channel(());
         Self { lobby, waiting: Arc::default(), woken, is_fresh: AtomicBool::new(false) }
     }
 
-    /// Something changed: everybody looks.
+    /// Wakes all who wait, because something changed.
     pub fn wake(&self) {
         self.is_fresh.store(true, Ordering::Relaxed);
         self.woken.send_replace(());
     }
 
-    /// Time has passed: if nothing woke them since the last time, those who wait look whether they have waited too long. Called
-    /// about once a second, so that nobody needs a timer of their own.
+    /// Wakes all who wait, unless something did since the last sweep, so that they look whether they have waited too long.
+    /// Called about once a second, so that no waiter needs a timer of its own.
     pub fn sweep(&self) {
         let is_fresh = self.is_fresh.swap(false, Ordering::Relaxed);
         if !is_fresh && self.waiting.load(Ordering::Relaxed) > 0 {
@@ -70,7 +70,7 @@ impl Room {
         }
     }
 
-    /// A place in it until `wait_max` from now.
+    /// A place in the room until `wait_max` from now.
     ///
     /// # Errors
     /// When all are taken, or the node is stopping.
@@ -97,11 +97,11 @@ pub enum NoPlace {
     Taken,
     /// Nothing new came for three target durations.
     Late,
-    /// The node is stopping: another can do better.
+    /// The node is stopping: another one can answer.
     Stopping,
 }
 
-/// One who waits. Gives its place back when it is dropped: whoever hangs up makes room.
+/// A request that waits. Dropping it gives its place back, so a client that hangs up makes room.
 #[derive(Debug)]
 pub struct Waiter {
     woken: watch::Receiver<()>,

@@ -9,7 +9,7 @@ use gate::Rendered;
 
 /// The content security policy of the page; the development server of the web app reads the same file.
 pub(super) static CONTENT_SECURITY_POLICY: &str = include_str!("../../../web/csp.txt");
-/// Files below it have a hash of what they hold in their names.
+/// Files below it have a hash of their contents in their names.
 const HASHED: &str = "assets/";
 const INDEX: &str = "index.html";
 
@@ -22,7 +22,7 @@ struct Built;
 pub(super) struct File {
     pub(super) rendered: Rendered,
     pub(super) content_type: HeaderValue,
-    /// Its name says what is in it, so it never changes.
+    /// Its name has a hash of its contents, so it never changes.
     pub(super) is_hashed: bool,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn index() -> &'static File {
     file(INDEX).expect("the build does not end without an index page")
 }
 
-/// A file by its path, without a slash at the start. A look-up in what is embedded: no path leads anywhere else.
+/// A file by its path, without a leading slash. It is looked up among the embedded files, so no path leads anywhere else.
 pub(super) fn file(path: &str) -> Option<&'static File> {
     FILES.get(path)
 }

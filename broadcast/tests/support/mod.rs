@@ -24,10 +24,10 @@ use testkit::studio::{Authority, Row, Studio, cluster, node};
 use tokio::task::JoinHandle;
 use viewer::Viewer;
 
-/// Longest that anything here is waited for.
+/// Longest wait for any condition here.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let wait = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
@@ -115,7 +115,7 @@ impl Zone {
         self.node_with(name, |_| {}).await
     }
 
-    /// As [`Zone::node`], configured otherwise.
+    /// As [`Zone::node`], with another configuration.
     pub async fn node_with(&self, name: &str, configure: impl FnOnce(&mut Config)) -> Node {
         let bus_shutdown = self.shutdown.child_token();
         let context = self.context(name, Role::Broadcast, &bus_shutdown).await;
@@ -171,7 +171,7 @@ impl Zone {
         who.bus.publish(Message { topic, payload, retain }).await.unwrap();
     }
 
-    /// A node that is not ours: it says on the bus that its data plane is at `data`.
+    /// A node that the test plays: it announces on the bus that its data plane is at `data`.
     pub async fn stranger(&self, name: &str, data: String) -> Context {
         let context = self.context(name, Role::Broadcast, &self.shutdown).await;
         let presence = Presence {
@@ -217,7 +217,7 @@ impl Zone {
         self.alerts.lock().unwrap().iter().any(|alert| alert.node == by.id && alert.reason == reason)
     }
 
-    /// Waits for an alert of a node for a reason.
+    /// Waits until a node has given an alert for a reason.
     pub async fn alerted(&self, by: &Node, reason: AlertReason) {
         let what = format!("alert {}", reason.label());
         eventually(&what, async || self.has_alerted(by, reason)).await;
@@ -300,12 +300,12 @@ impl Node {
         (status == StatusCode::OK).then(|| String::from_utf8(text.to_vec()).unwrap())
     }
 
-    /// Waits until so many requests wait here.
-    /// What `/status` says of it.
+    /// What `/status` says of this node.
     pub async fn status(&self) -> serde_json::Value {
         json(&self.ops, "/status").await["nodes"][self.id.as_str()].take()
     }
 
+    /// Waits until so many requests wait on this node.
     pub async fn waiting(&self, requests: usize) {
         let id = self.id.to_string();
         eventually(&format!("{requests} requests wait"), async || {
@@ -335,7 +335,7 @@ impl Node {
         json["verified"]["sequence"].as_u64()
     }
 
-    /// Ends it as Ctrl-C does.
+    /// Ends the node as Ctrl-C does.
     pub async fn stop(self) {
         self.shutdown.cancel();
         tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
@@ -350,7 +350,7 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Says who owns the stream; nobody named means every node.
+    /// Announces who owns the stream; with nobody named, every node does.
     pub async fn announce(&self, studio: &Studio, owners: &[&Node]) {
         let owners: Vec<NodeId> = owners.iter().map(|node| node.id.clone()).collect();
         self.announce_to(studio, &owners).await;
@@ -406,7 +406,7 @@ impl Ingest {
         self.publish_seal(row).await;
     }
 
-    /// Pushes a segment, and waits until all nodes list and serve it, alike.
+    /// Pushes a segment, and waits until all nodes list it and serve the same bytes.
     pub async fn play(&self, nodes: &[&Node], studio: &mut Studio) {
         let rows = studio.segment(self.context.clock.wall());
         for row in &rows {
@@ -433,7 +433,7 @@ pub async fn listed(nodes: &[&Node], studio: &Studio, rows: &[Row]) {
     }
 }
 
-/// All playlists of these nodes are the same bytes.
+/// Asserts that all playlists of these nodes are the same bytes.
 pub async fn assert_alike(nodes: &[&Node], studio: &Studio) {
     let mut paths = vec![format!("/live/{}/index.m3u8", studio.stream)];
     for name in &studio.renditions {

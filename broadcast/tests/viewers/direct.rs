@@ -1,4 +1,4 @@
-//! Direct delivery: what a node says of the others.
+//! Direct delivery: what a node tells viewers about the other nodes.
 
 use broadcast::direct::{Neighbour, Neighbours};
 use broadcast::viewers::Direct;

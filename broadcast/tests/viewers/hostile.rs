@@ -1,4 +1,4 @@
-//! Requests that no viewer makes: nothing panics, nothing is a 500, nothing but ours is served.
+//! Requests that no viewer makes: nothing panics, no answer is a 500, and nothing but our own content is served.
 
 use std::sync::{Arc, LazyLock};
 
@@ -23,7 +23,7 @@ fn app() -> Viewers {
 
 static APP: LazyLock<Viewers> = LazyLock::new(app);
 
-/// Status and length of the body, which must be the length that the headers say.
+/// Status and length of the body, which must be the length that the headers state.
 fn ask(request: Request<Body>) -> (u16, usize) {
     ask_of(&APP, request)
 }

@@ -1,4 +1,4 @@
-//! The viewers' side over real TLS, in HTTP/2 and HTTP/1.1, on a shelf of fixed things.
+//! The viewers' side over real TLS, in HTTP/2 and HTTP/1.1, on a shelf with fixed content.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod api;

@@ -1,4 +1,4 @@
-//! Playlists: short-lived, compressed for who takes that, validated by strong tags.
+//! Playlists: short-lived, compressed for clients that accept it, validated by strong tags.
 
 use crate::shelf::{MEDIA_PLAYLIST, MULTIVARIANT};
 use crate::site::Site;

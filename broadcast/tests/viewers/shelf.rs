@@ -1,4 +1,4 @@
-//! A shelf of fixed things: real playlists, bytes with a pattern.
+//! A shelf with fixed content: real playlists, and bytes with a pattern.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +85,7 @@ impl Shelf for Fixed {
     }
 
     fn steered(&self, stream: &StreamId, steering: &Steering) -> Option<String> {
-        // What it is made of is tested where it is made.
+        // Its content is tested where it is made.
         is_demo(stream).then(|| format!("{MULTIVARIANT}# {}\n", steering.server_uri))
     }
 

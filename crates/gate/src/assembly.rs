@@ -1,5 +1,5 @@
-//! Segments in the making: their bytes are put together and hashed part by part, and a part that is next is hashed when its
-//! bytes come, so that little is left to do once its seal is here. Pure.
+//! Open segments, assembled and hashed part by part. The next part is hashed when its bytes come, so that little is left to do
+//! once its seal is here. Pure.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::stream::SlotBytes;
 
-/// Largest first allocation for a segment: 4 s at 32 Mbit/s. Larger ones grow.
+/// Largest first allocation for a segment, in bytes: 4 s at 32 Mbit/s. Buffers of larger segments grow.
 const BUFFER_BYTES_FIRST: usize = 16 * 1024 * 1024;
 
 #[derive(Debug, Default)]
@@ -43,20 +43,20 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    /// Forgets what was begun.
+    /// Drops the open segment and what was hashed ahead.
     pub(super) fn clear(&mut self) {
         self.close();
         self.foreseen.clear();
     }
 
-    /// Ends the open segment. What was foreseen of the next one stays.
+    /// Ends the open segment. What was hashed ahead of the next one stays.
     fn close(&mut self) {
         self.key = None;
         self.lanes.clear();
     }
 
-    /// Bytes came that may be the next part of a rendition. The first that claim a place are hashed, so nobody can make this
-    /// cost more than one part for each.
+    /// Hashes bytes that may be the next part of a rendition. Only the first that claim a place are hashed, so an attacker
+    /// makes this cost at most one part for each place.
     pub(super) fn foresee(&mut self, name: &ObjectName, digest: Digest, bytes: &Bytes) {
         let Slot::Part { msn, part } = name.slot else { return };
         let key = SegmentKey { epoch: name.epoch, msn };
@@ -78,7 +78,7 @@ impl Assembly {
 
     /// Takes the parts of a row. When the row completes its segment, returns the whole segments.
     ///
-    /// Those that it has not seen all parts of are left out.
+    /// Segments of which it has not seen all parts are left out.
     ///
     /// # Errors
     /// When a segment's digest is not that of its parts' bytes; says which.
@@ -93,13 +93,13 @@ impl Assembly {
             if self.key != Some(key) {
                 self.close();
                 self.key = Some(key);
-                // Else the names of what never came would fill the map for good.
+                // Otherwise names of parts that never come would fill the map for good.
                 self.foreseen.retain(|_, foreseen| foreseen.key == key);
             }
             let expected = self.lengths.get(rendition).copied().unwrap_or(0).min(BUFFER_BYTES_FIRST);
             let lane = self.lanes.entry(rendition.clone()).or_default();
             if lane.buffer.is_empty() {
-                // A tenth more than the one before: rarely copied again, and little is wasted.
+                // A tenth more than the segment before: rarely copied again, and little is wasted.
                 lane.buffer.reserve(expected.saturating_add(expected / 10).max(bytes.len()));
             }
             let foreseen = self.foreseen.remove(rendition);
@@ -115,7 +115,7 @@ impl Assembly {
             let Slot::Segment { msn } = object.slot else { continue };
             let mut lane = self.lanes.remove(&object.rendition).unwrap_or_default();
             if lane.parts < parts(body, &object.rendition) {
-                // It was begun while the node was an edge, or before it joined: put together where its parts are.
+                // The segment began while the node was an edge, or before it joined: [`super::store`] assembles it where its parts are.
                 continue;
             }
             let digest = Digest(lane.hasher.finalize().into());
@@ -123,7 +123,7 @@ impl Assembly {
                 return Err(format!("segment {msn} of {} is not its parts' bytes", object.rendition));
             }
             self.lengths.insert(object.rendition.clone(), lane.buffer.len());
-            // It stays for two windows.
+            // The segment stays for two windows.
             lane.buffer.shrink_to_fit();
             whole.insert(object.rendition.clone(), (digest, Bytes::from(lane.buffer)));
         }

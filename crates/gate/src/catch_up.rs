@@ -1,4 +1,4 @@
-//! The log, as far as it is missing: joining a stream that is new here, filling holes, and asking when nothing comes. Pure.
+//! Fetches what is missing of a log: joins a stream that is new here, fills holes, and asks peers when nothing comes. Pure.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,14 +15,13 @@ use super::limits::{
 use super::stream::{Stream, opens_epoch};
 use super::{Answer, Holding, Output, Pull, PullId, Shared, reason_of};
 
-/// A stream that is new here: peers are asked before its first seal is trusted, since an old session proves itself just as
-/// well as the one that is live.
+/// A stream that is new here. Peers are asked before its first seal is trusted, because an old session verifies as well as the live one.
 #[derive(Debug)]
 pub(super) struct Joining {
     since: Duration,
-    /// Nothing of the log has ever been here.
+    /// The chain has no head, not even a saved one.
     is_new: bool,
-    /// Seals that came in the meantime, and when the first of them did.
+    /// Seals that came meanwhile; `seals_since` is when the first of them did.
     seals: Vec<Sealed>,
     seals_since: Option<Duration>,
     asked: BTreeSet<NodeId>,
@@ -37,11 +36,11 @@ pub(super) struct CatchUp {
     under_way: Option<PullId>,
     asked: usize,
     next_ask: Duration,
-    /// Since when the chain waits for something.
+    /// Since when the chain lacks seals.
     missing_since: Option<Duration>,
-    /// When the newest seal came.
+    /// When the log last grew, or the join began.
     pub(super) progress_at: Duration,
-    /// It was joined in vain before any seal came: then peers are asked once more when the first one does.
+    /// The join found nothing, and no seal had come: peers are asked again when the first seal comes.
     is_blind: bool,
 }
 
@@ -50,7 +49,7 @@ impl Joining {
         shared.now.elapsed >= self.over_at(shared)
     }
 
-    /// When it is over, unless something comes before.
+    /// When the join ends, unless an input changes that.
     fn over_at(&self, shared: &Shared) -> Duration {
         let end = self.since + JOIN_WAIT_MAX;
         let all_answered = match (self.under_way.is_empty(), self.asked.is_empty()) {
@@ -62,12 +61,12 @@ impl Joining {
         answered.max(self.beginning_until().unwrap_or(answered)).min(end)
     }
 
-    /// Until when the others are waited for, once one has answered; it has verified seals.
+    /// Until when the other peers are waited for; `None` until one has answered with verified seals.
     fn answered_until(&self) -> Option<Duration> {
         (!self.tails.is_empty()).then_some(self.since + JOIN_ANSWERED_WAIT_MAX)
     }
 
-    /// Until when the first seal of an epoch is waited for, where nothing is here but later ones.
+    /// Until when an epoch's first seal is waited for; `None` unless only later seals are here.
     fn beginning_until(&self) -> Option<Duration> {
         let begins = || self.seals.iter().any(|sealed| opens_epoch(sealed.body()));
         let is_sought = self.is_new && self.tails.is_empty() && !begins();
@@ -96,7 +95,7 @@ impl Stream {
         self.ask_all(shared);
     }
 
-    /// Asks the peers that were not asked yet for their whole log.
+    /// Asks each source that was not asked yet for its whole log.
     pub(super) fn ask_all(&mut self, shared: &mut Shared) {
         let Some(joining) = &mut self.catch_up.joining else { return };
         for peer in &self.sources {
@@ -109,7 +108,7 @@ impl Stream {
         }
     }
 
-    /// A verified seal came while peers are asked.
+    /// Holds a verified seal back while the stream is being joined; gives it back otherwise.
     pub(super) fn hold_back(&mut self, sealed: Sealed, shared: &mut Shared) -> Result<Answer, Sealed> {
         if self.catch_up.is_blind {
             self.start_join(shared);
@@ -126,7 +125,7 @@ impl Stream {
         Ok(Answer::Stored)
     }
 
-    /// A peer's answer: seals as they came, oldest first; none when it had nothing or failed.
+    /// `raw` is a peer's answer, oldest seal first; empty when the peer had nothing or failed.
     pub(super) fn pulled_log(&mut self, id: PullId, peer: &NodeId, raw: &[Bytes], shared: &mut Shared) {
         let seals = self.verify_log(peer, raw, shared);
         if let Some(joining) = &mut self.catch_up.joining {
@@ -180,7 +179,7 @@ impl Stream {
         seals
     }
 
-    /// Begins anew with the tail of a log, if it leads past what was seen here.
+    /// Starts again at the first checkpoint of the tail, if the tail leads past what was seen here.
     pub(super) fn join_tail(&mut self, mut tail: Vec<Sealed>, shared: &mut Shared) -> Result<(), seal::Refusal> {
         let first = tail.iter().position(|sealed| !sealed.body().checkpoint.is_empty());
         tail.drain(..first.unwrap_or(tail.len()));
@@ -205,7 +204,7 @@ impl Stream {
             }
         }
         if self.chain.head().is_none() {
-            // Nobody knows it: begin with the newest session that came.
+            // No peer knows the log: begin with the newest session that came.
             let newest = joining.seals.iter().map(|sealed| sealed.body().epoch).max();
             joining.seals.sort_by_key(|sealed| (Some(sealed.body().epoch) != newest, sealed.body().sequence));
         }
@@ -215,7 +214,7 @@ impl Stream {
         }
     }
 
-    /// Asks for what is missing, if it is time.
+    /// Ends the join when it is over, and asks a peer for missing seals when it is time.
     pub(super) fn catch_up(&mut self, shared: &mut Shared) {
         let now = shared.now.elapsed;
         if let Some(joining) = &self.catch_up.joining {
@@ -247,7 +246,7 @@ impl Stream {
         shared.outputs.push(Output::PullLog { id, peer, stream: self.id.clone(), from });
     }
 
-    /// When a peer is to be asked for the log; `None` when there is no reason to, or nobody.
+    /// When to ask a peer for the log; `None` when there is no reason to ask, or no peer.
     fn ask_at(&self, shared: &Shared) -> Option<Duration> {
         if shared.peers.is_empty() || self.catch_up.under_way.is_some() {
             return None;
@@ -262,12 +261,12 @@ impl Stream {
         hole.into_iter().chain(silence).min().map(|at| at.max(self.catch_up.next_ask))
     }
 
-    /// When a hole is given up: nothing has come that the log could go on with.
+    /// When a hole is given up: [`STUCK_MAX`] after it was noticed, or after the log last grew.
     fn stuck_at(&self) -> Option<Duration> {
         self.catch_up.missing_since.map(|since| since.max(self.catch_up.progress_at) + STUCK_MAX)
     }
 
-    /// A hole that nobody can fill: the log goes on at the first checkpoint after it.
+    /// Gives up a hole that nobody can fill: the log continues at the first checkpoint after it.
     fn skip_hole(&mut self, shared: &mut Shared) {
         self.catch_up.missing_since = Some(shared.now.elapsed);
         let given_up = self.chain.apply(ChainInput::GiveUp, shared.now).refused;
@@ -286,7 +285,7 @@ impl Stream {
         let place = first.body().sequence;
         match self.join_tail(vec![first], shared) {
             Ok(()) => {
-                let detail = format!("stream {}: seals before {place} are nowhere to be had; going on there", self.id);
+                let detail = format!("stream {}: no peer has the seals before {place}: the log goes on there", self.id);
                 self.refuse(AlertReason::Chain, detail, shared);
             }
             Err(refusal) => self.refuse(reason_of(refusal.reason), refusal.detail, shared),

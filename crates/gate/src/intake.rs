@@ -1,4 +1,4 @@
-//! What comes in: seals, bytes, grants, and answers of peers. Every refusal is counted here. Pure.
+//! Takes what comes in: seals, bytes, grants, and answers of peers. Pure.
 
 use bytes::Bytes;
 use media::{Digest, NodeId, ObjectName, Slot, StreamId};
@@ -10,7 +10,7 @@ use super::limits::{STRANGERS_MAX, STRANGERS_WAIT_MAX};
 use super::store::length;
 use super::{Answer, Gate, Output, Pull, PullId, Pulled, Source, Stranger, reason_of};
 
-/// Where the key's id stands in an envelope that is well formed: nothing rests on it but whether a seal waits.
+/// Where a well-formed envelope has its key id. It decides only whether a seal waits for a grant.
 const KEY_AT: std::ops::Range<usize> = 9..25;
 
 impl Gate {
@@ -37,7 +37,7 @@ impl Gate {
         }
     }
 
-    /// Whether a push comes from a node that the authority has revoked. Its certificate is as good as before.
+    /// Whether the authority has revoked the node. Its TLS certificate still verifies, so pushes are checked here.
     pub(super) fn is_revoked(&self, peer: &NodeId) -> bool {
         self.shared.keyring.is_node_revoked(peer)
     }
@@ -55,7 +55,7 @@ impl Gate {
         self.shared.keyring.verify(raw, stream, self.shared.now.wall, freshness)
     }
 
-    /// Keeps a seal that lacks nothing but a grant for its key; gives the refusal's detail back for all others.
+    /// Keeps a seal that lacks only a grant for its key; otherwise returns the refusal's detail.
     fn hold(&mut self, stream: &StreamId, raw: &Bytes, source: Source, refusal: Refusal) -> Result<(), String> {
         let key = raw.get(KEY_AT).and_then(|key| key.try_into().ok()).map(KeyId);
         let lacks_grant = refusal.reason == RefusalReason::Key
@@ -70,7 +70,7 @@ impl Gate {
         Ok(())
     }
 
-    /// A grant came: seals that waited for it are looked at again, in the order in which they came.
+    /// Verifies the seals that wait for a grant again, in the order in which they came.
     fn look_again(&mut self) {
         for stranger in std::mem::take(&mut self.strangers) {
             match self.verify(&stranger.stream, &stranger.raw, &stranger.source) {
@@ -81,7 +81,7 @@ impl Gate {
         }
     }
 
-    /// Refuses the seals whose key was granted nothing in time.
+    /// Refuses seals whose grant did not arrive in time.
     pub(super) fn refuse_strangers(&mut self) {
         let now = self.shared.now.elapsed;
         while let Some(stranger) = self.strangers.pop_front_if(|stranger| stranger.deadline <= now) {
@@ -98,7 +98,7 @@ impl Gate {
             Slot::Init => INIT_BYTES_MAX,
             Slot::Part { .. } => PART_BYTES_MAX,
             Slot::Image { .. } => IMAGE_BYTES_MAX,
-            // It is its parts.
+            // Nobody pushes a segment: it is made of its parts.
             Slot::Segment { .. } => 0,
         };
         if bytes.is_empty() || length(&bytes) > bytes_max {
@@ -123,8 +123,8 @@ impl Gate {
                     self.refuse(AlertReason::Digest, &name.stream, detail);
                     return Answer::Refused(AlertReason::Digest);
                 }
-                // It would be acknowledged and thrown away, now or with its seal: whoever pushes makes an owner of this node in a
-                // moment.
+                // An edge must not acknowledge bytes that it throws away, now or with their seal. The push makes this node an owner
+                // in a moment.
                 _ if stream.is_edge() => return Answer::Full,
                 Some(named) if named.is_settled => return Answer::Known,
                 Some(_) => {
@@ -239,7 +239,7 @@ impl Gate {
         self.shared.refuse(reason, Some(stream), detail);
     }
 
-    /// Room for more media: what has left the playlists goes first.
+    /// Whether `bytes` more fit. If not, drops what has left the playlists first.
     fn make_room(&mut self, bytes: u64) -> bool {
         let max = self.shared.settings.media_bytes_max;
         let fits = |gate: &Self| {

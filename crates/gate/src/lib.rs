@@ -1,8 +1,8 @@
-//! The gate: what is admitted, what is refused, and what has to be fetched for it.
+//! The gate decides which seals and bytes a node admits or refuses, and what it has to fetch.
 //!
 //! Owns verification, the order of admission, the quarantine, admitted media and playlists of all streams of a node. It is a
-//! pure core: [`Gate::apply`] takes an input and the time, and says what is to be done; sockets, the bus and the disk are the
-//! shell's. Nothing that was not admitted is in a [`StreamView`].
+//! pure core: [`Gate::apply`] takes an input and the time, and returns what the shell has to do; sockets, the bus and the disk
+//! are the shell's. A [`StreamView`] holds only what was admitted.
 
 mod assembly;
 mod catch_up;
@@ -41,92 +41,94 @@ pub enum Source {
     Bus,
     /// Topic `streams/{stream}/head`: retained, so it may be old.
     Head,
-    /// Pushed over the data plane by this node.
+    /// Pushed over the data plane by the ingest named here.
     Put(NodeId),
 }
 
 /// What a node does with a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holding {
-    /// Has all of its bytes: a seal is admitted once they are here.
+    /// The node has all bytes of the stream. A seal is admitted once its bytes are here.
     Owner,
-    /// Has its log, which is admitted as it verifies; bytes are fetched when a viewer wants them, and checked then.
+    /// The node has only the log. A seal is admitted once it is verified; bytes are fetched, and checked, when a viewer asks for them.
     Edge,
 }
 
 /// What a peer answered to a pull.
 #[derive(Debug, Clone)]
 pub enum Pulled {
-    /// Bytes, and their digest.
+    /// An object.
     Object {
-        /// SHA-256 of the bytes.
+        /// SHA-256 of `bytes`, computed on receipt.
         digest: Digest,
-        /// The bytes.
+        /// The body of the peer's answer.
         bytes: Bytes,
     },
     /// Seals, oldest first.
     Log(Vec<Bytes>),
-    /// Nothing of use: why, for the alert; `None` for a plain "not here".
+    /// Nothing usable. The reason and detail for an alert; `None` when the peer does not have it or is not reachable, which is no fault.
     Failed(Option<(AlertReason, String)>),
 }
 
-/// What happens to a gate.
+/// An input of the gate.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A seal was presented as one of `stream`.
+    /// A seal arrived for `stream`; it is not verified yet.
     Seal {
         /// Stream whose topic or path it came on.
         stream: StreamId,
-        /// The seal as it came.
+        /// The signed envelope as received.
         raw: Bytes,
-        /// From where.
+        /// Topic or node that it came from.
         source: Source,
     },
     /// Bytes were pushed.
     Object {
-        /// Name under which.
+        /// The name that the pusher gives them.
         name: ObjectName,
-        /// Their SHA-256.
+        /// SHA-256 of `bytes`, computed on receipt.
         digest: Digest,
-        /// The bytes.
+        /// The body of the push.
         bytes: Bytes,
-        /// By whom.
+        /// The ingest that pushed them.
         peer: NodeId,
     },
     /// A pull ended.
     Pulled {
-        /// Which.
+        /// The pull, as named in [`Output::PullObject`] or [`Output::PullLog`].
         id: PullId,
-        /// How.
+        /// What the peer answered.
         result: Pulled,
     },
-    /// A grant came.
+    /// A grant came; it is not verified yet.
     Grant(Bytes),
-    /// A revocation list came.
+    /// A revocation list came; it is not verified yet.
     Revocations(Bytes),
-    /// The other broadcast nodes that are there now.
+    /// The other broadcast nodes that are present now; the gate takes at most [`limits::PEERS_MAX`].
     Peers(Vec<NodeId>),
-    /// The node has to do with a stream, in this way, from now on.
+    /// The node owns a stream, or follows it as an edge, from now on.
     Follow {
-        /// Stream.
+        /// The stream to hold.
         stream: StreamId,
-        /// How.
+        /// As an owner or as an edge.
         holding: Holding,
-        /// Who owns it, this node or not: they are asked before others.
+        /// Its owners, which may include this node. They are asked before other peers.
         owners: Vec<NodeId>,
     },
-    /// The node has nothing to do with a stream any more. Its head stays.
+    /// The node drops a stream. Only its head stays.
     Unfollow(StreamId),
-    /// An ingest is about to open an epoch of this stream: nothing extends its log until one opens, or until [`limits::FENCE_MAX`] is over.
+    /// An ingest is about to open an epoch of this stream. No seal is admitted until a newer epoch opens, or until
+    /// [`limits::FENCE_MAX`] is over.
     Fence {
-        /// Whose log.
+        /// The stream whose log is fenced.
         stream: StreamId,
-        /// Who asks.
+        /// The ingest that asks.
         peer: NodeId,
     },
-    /// A message from the bus that cannot be read: the kind of message it was supposed to be.
+    /// A bus message could not be parsed; the payload names the expected kind.
     Garbage(&'static str),
-    /// What was admitted before is not on the node's own disk as it was written.
+    /// A refusal found outside the gate, which counts and reports it: a damaged recording on this node's disk, or an owner's
+    /// faulty answer to an edge.
     Damaged(Refused),
     /// A deadline passed.
     Tick,
@@ -135,7 +137,7 @@ pub enum Input {
 /// Answer to a push, or to a fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// Taken: admitted, or in quarantine until its seal comes.
+    /// Taken: it is admitted now, or waits for its seal or its bytes.
     Stored,
     /// It was here already.
     Known,
@@ -145,14 +147,14 @@ pub enum Answer {
     Full,
 }
 
-/// Number of a pull.
+/// Number of a pull; a gate uses each once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PullId(pub u64);
 
 /// What the shell has to do.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// Answer to the input at hand.
+    /// Answer the push or the fence that is the current input.
     Respond(Answer),
     /// Serve this from now on.
     Publish(Arc<StreamView>),
@@ -160,44 +162,44 @@ pub enum Output {
     Forget(StreamId),
     /// Fetch an object.
     PullObject {
-        /// To be given back.
+        /// Number to return in [`Input::Pulled`].
         id: PullId,
-        /// From whom.
+        /// Peer to ask.
         peer: NodeId,
-        /// Which.
+        /// Object to fetch.
         name: ObjectName,
-        /// How long it is, in bytes: anything longer is wrong.
+        /// Length in bytes that the seal states; any other is wrong.
         length: u64,
     },
     /// Fetch the log of a stream.
     PullLog {
-        /// To be given back.
+        /// Number to return in [`Input::Pulled`].
         id: PullId,
-        /// From whom.
+        /// Peer to ask.
         peer: NodeId,
-        /// Whose log.
+        /// Stream whose log is wanted.
         stream: StreamId,
-        /// First seal of interest.
+        /// Sequence of the first seal that is wanted.
         from: LogSequence,
     },
-    /// Count this and say it on `alerts`.
+    /// Count this refusal, and publish it on `alerts`.
     Refused(Refused),
-    /// A seal was admitted, with these bytes. Only where that is asked for ([`Gate::record`]).
+    /// A seal of an owned stream was admitted, with these bytes. Only after [`Gate::record`].
     Admitted(StreamId, Box<Admitted>),
     /// Keep this on disk.
     SaveHead(StreamId, SavedHead),
     /// Keep this revocation list on disk.
     SaveRevocations(Bytes),
-    /// The grants in force, and the revocation list last: for whoever checks a log from outside.
+    /// The grants in force, and the revocation list last, for readers that verify a log outside the gate.
     Grants(Vec<Bytes>),
 }
 
-/// A refusal.
+/// A refusal, for the counters and `alerts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Under which it is counted.
+    /// Label under which it is counted.
     pub reason: AlertReason,
-    /// Stream concerned.
+    /// `None` when it concerns no single stream.
     pub stream: Option<StreamId>,
     /// One line for a person.
     pub detail: String,
@@ -206,11 +208,11 @@ pub struct Refused {
 /// A seal that was admitted, and the bytes that became visible with it.
 #[derive(Debug, Clone)]
 pub struct Admitted {
-    /// The seal.
+    /// The verified seal.
     pub sealed: Sealed,
-    /// It opens an epoch that builds on this seal: what came after that is void.
+    /// The seal that its epoch builds on, when it opens one: what the log had after that is void.
     pub void_after: Option<LogSequence>,
-    /// Init segments, parts and images that it lists; none of what lies before the checkpoint at which the node begins.
+    /// Init segments, parts and images that it lists; nothing from before the checkpoint at which the node joined the log.
     pub bytes: Vec<(RenditionId, Slot, Bytes)>,
 }
 
@@ -219,15 +221,15 @@ pub struct Admitted {
 pub struct SavedHead {
     /// Place in the log.
     pub head: Head,
-    /// The seal itself.
+    /// The seal as it travels.
     pub raw: Bytes,
-    /// Init segments of its epoch: the ingest pushes them once only. Left out when they are longer than
-    /// [`limits::SAVED_INITS_BYTES_MAX`] together.
+    /// Init segments of its epoch, kept because the ingest pushes them only once. Empty when together they exceed
+    /// [`limits::SAVED_INITS_BYTES_MAX`].
     pub inits: Vec<Bytes>,
 }
 
 impl SavedHead {
-    /// For the disk: the head, the seal and each init segment, each after its length in 4 bytes.
+    /// For the disk: the head, the seal and each init segment, each after its length as 4 bytes, big endian.
     pub fn to_bytes(&self) -> Bytes {
         let head = self.head.to_bytes();
         let mut bytes = Vec::new();
@@ -260,25 +262,25 @@ impl SavedHead {
     }
 }
 
-/// What the gate is told when it is made.
+/// Settings of the gate, fixed when it is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// What shows in playlists.
+    /// Settings of all playlists.
     pub playlist: playlist::Settings,
-    /// Media held at most, in bytes.
+    /// Most bytes of media that all streams and the quarantine hold together.
     pub media_bytes_max: u64,
 }
 
-/// Whether somebody records what is admitted.
+/// Whether a recorder takes what is admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Recorded {
-    /// Everything is an [`Output::Admitted`].
+    /// Each admitted seal of an owned stream is an [`Output::Admitted`].
     Yes,
-    /// Nothing is.
+    /// None is.
     No,
 }
 
-/// What a stream shares with the others while an input is worked on.
+/// State that all streams share.
 #[derive(Debug)]
 struct Shared {
     settings: Settings,
@@ -286,7 +288,7 @@ struct Shared {
     keyring: Keyring,
     quarantine: Quarantine,
     peers: Vec<NodeId>,
-    /// Since when there are no peers, or no more of them are waited for.
+    /// When the first input came: from then on, joins wait for peers to appear.
     started: Option<Duration>,
     pulls: HashMap<PullId, Pull>,
     next_pull: u64,
@@ -306,10 +308,10 @@ enum Pull {
 #[derive(Debug)]
 pub struct Gate {
     streams: BTreeMap<StreamId, Stream>,
-    /// How streams are held, also while nothing of them is in memory.
+    /// How each followed stream is held, and by which owners; kept while the stream is not in memory, too.
     followed: BTreeMap<StreamId, (Holding, Vec<NodeId>)>,
     heads: BTreeMap<StreamId, SavedHead>,
-    /// Order in which heads came, to drop the oldest.
+    /// Streams in the order of their first heads; beyond [`HEADS_MAX`], the oldest is dropped.
     heads_order: VecDeque<StreamId>,
     /// Seals whose key has no grant yet.
     strangers: VecDeque<Stranger>,
@@ -327,7 +329,7 @@ struct Stranger {
 }
 
 impl Gate {
-    /// A gate that trusts what `keyring` does, and goes on after `heads`.
+    /// A gate that verifies with `keyring` and continues each log after its head in `heads`.
     pub fn new(settings: Settings, keyring: Keyring, heads: BTreeMap<StreamId, SavedHead>) -> Self {
         let heads_order = heads.keys().cloned().collect();
         let now = Now { elapsed: Duration::ZERO, wall: media::UnixMillis(0) };
@@ -354,12 +356,12 @@ impl Gate {
         }
     }
 
-    /// From now on, says of all that is admitted what it was.
+    /// From now on, each admitted seal of an owned stream is an [`Output::Admitted`].
     pub fn record(&mut self) {
         self.shared.recorded = Recorded::Yes;
     }
 
-    /// Takes an input; says what is to be done. An answer to a push is always among it.
+    /// Takes an input and returns what the shell has to do. A push or a fence always gets an [`Output::Respond`].
     pub fn apply(&mut self, input: Input, now: Now) -> Vec<Output> {
         self.shared.now = now;
         self.shared.started.get_or_insert(now.elapsed);
@@ -411,12 +413,12 @@ impl Gate {
         streams.chain(self.shared.quarantine.next_deadline()).chain(strangers).min()
     }
 
-    /// The newest admitted seals of all streams that are remembered.
+    /// The newest admitted seal of each stream that is remembered.
     pub fn heads(&self) -> impl Iterator<Item = (&StreamId, &SavedHead)> {
         self.heads.iter()
     }
 
-    /// Streams held.
+    /// How many streams are in memory.
     pub fn streams(&self) -> usize {
         self.streams.len()
     }
@@ -449,7 +451,7 @@ impl Gate {
         self.leave(id);
     }
 
-    /// A stream, made when it is new here; `None` when there is no room for it.
+    /// The stream, made when it is new here; `None`, and a refusal, when [`limits::STREAMS_MAX`] others are held.
     fn stream(&mut self, id: StreamId) -> Option<(&mut Stream, &mut Shared)> {
         if !self.streams.contains_key(&id) && self.streams.len() >= limits::STREAMS_MAX {
             let detail = format!("{} streams are held already", limits::STREAMS_MAX);
@@ -473,7 +475,7 @@ impl Gate {
         Some((stream, &mut self.shared))
     }
 
-    /// Nothing of the stream stays in memory but its head.
+    /// Drops the stream from memory; its head stays.
     fn leave(&mut self, id: &StreamId) {
         if let Some(stream) = self.streams.remove(id) {
             self.shared.media_bytes -= stream.media_bytes();
@@ -481,7 +483,7 @@ impl Gate {
         }
     }
 
-    /// Everything that is due, and what became visible.
+    /// Does what is due, and publishes what changed.
     fn work(&mut self) {
         self.refuse_strangers();
         let shared = &mut self.shared;
@@ -494,7 +496,7 @@ impl Gate {
             }
             shared.refuse(AlertReason::Deadline, Some(&name.stream), detail);
         }
-        // Those that nothing came for, and that wait for nothing yet, are as they were.
+        // Streams without an input and without a deadline that is due are unchanged.
         for stream in self.streams.values_mut().filter(|stream| stream.due().is_some_and(|due| due <= elapsed)) {
             stream.work(shared);
         }

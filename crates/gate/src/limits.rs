@@ -9,7 +9,7 @@ pub const STREAMS_MAX: usize = 128;
 pub const HEADS_MAX: usize = 4096;
 /// Broadcast peers that are known.
 pub const PEERS_MAX: usize = 1024;
-/// Peers that are asked about one stream whose owners are not known: more would not make an answer more likely.
+/// Peers that are asked about a stream whose owners are not present: more would not make an answer more likely.
 pub const SOURCES_MAX: usize = 16;
 
 /// Bytes without a seal, per sending node: four seconds of a ladder of 25 Mbit/s, ahead of its seals, with room.
@@ -39,25 +39,26 @@ pub const OBJECT_DEADLINE: Duration = Duration::from_secs(10);
 pub const SEAL_LATE_AFTER: Duration = Duration::from_millis(200);
 /// A live stream without a new seal for this long is asked for at peers: the bus may be down. Four rows.
 pub const SILENCE_MAX: Duration = Duration::from_secs(2);
-/// The same on an edge, which nobody pushes seals to: its viewers play three parts behind, and what an owner then says has to be
-/// there before they run dry. A row and a half.
+/// The same on an edge, to which nobody pushes seals. Its viewers play three parts behind, and an owner's answer has to be here
+/// before they run dry. A row and a half.
 pub const EDGE_SILENCE_MAX: Duration = Duration::from_millis(750);
-/// How long the answers of peers are waited for before the first seal of an unknown stream is trusted.
+/// How long a node waits for its peers' answers before it trusts the first seal of an unknown stream.
 pub const JOIN_WAIT_MAX: Duration = Duration::from_secs(5);
-/// How long the others are waited for once one has answered: a peer that hangs must not keep viewers waiting.
+/// How long a node waits for the other peers once one has answered: a peer that hangs must not keep viewers waiting.
 pub const JOIN_ANSWERED_WAIT_MAX: Duration = Duration::from_millis(700);
-/// How long a log of which later seals came first is waited for from its first one on: the bus hands the newest over at once, the ingest
-/// all in their order.
+/// How long a join waits for an epoch's first seal when later ones came before it: the bus delivers the newest at once, the
+/// ingest all of them in order.
 pub const BEGINNING_WAIT_MAX: Duration = Duration::from_secs(1);
-/// How long a node without peers waits for one to show, from its start.
+/// How long a node without peers waits for one to appear, from its start.
 pub const PEERS_WAIT_MAX: Duration = Duration::from_millis(1500);
 /// Seals that wait while a stream is joined: a minute of half-second rows.
 pub const JOIN_SEALS_MAX: usize = 128;
 /// Verified seals that wait for their bytes: more than a whole window, which is what a late joiner pulls.
 pub const PENDING_SEALS_MAX: usize = 4096;
-/// A stream without a new seal for this long, ended or not, leaves the memory; what is on disk stays.
+/// A stream without a new seal for this long, ended or not, is dropped from memory; what is on disk stays.
 pub const STREAM_IDLE_MAX: Duration = Duration::from_secs(600);
-/// A hole in the log, or bytes, that nobody had for this long are given up: the stream goes on at the next checkpoint.
+/// A hole in the log that nobody filled for this long is given up: the stream goes on at the next checkpoint. Bytes are given
+/// up after [`OBJECT_DEADLINE`].
 pub const STUCK_MAX: Duration = Duration::from_secs(10);
 /// How long an ingest may take to open an epoch, after a node told it where the log stands: it waits 2 s for the last node to answer.
 pub const FENCE_MAX: Duration = Duration::from_secs(4);
@@ -66,5 +67,5 @@ pub const SAVED_INITS_BYTES_MAX: u64 = 512 * 1024;
 /// Seals of keys without a grant that wait for one: an ingest seals as soon as it is granted, and the grant may come later than
 /// its first seals. A second of the rows of 64 streams.
 pub const STRANGERS_MAX: usize = 128;
-/// How long they wait.
+/// How long seals wait for the grant of their key.
 pub const STRANGERS_WAIT_MAX: Duration = Duration::from_secs(3);

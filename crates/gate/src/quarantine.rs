@@ -53,7 +53,7 @@ pub struct Full(pub &'static str);
 
 type Key = (ObjectName, Digest);
 
-/// Bytes by the name and digest that they have; different bytes for one name wait side by side until a seal tells.
+/// Bytes by name and digest. Different bytes for one name wait side by side until a seal tells which are right.
 #[derive(Debug, Default)]
 pub struct Quarantine {
     claims: BTreeMap<Key, Claim>,
@@ -65,8 +65,8 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
-    /// Takes bytes in. The same bytes under the same name are taken once; who sends them again still waits for their seal, and
-    /// is answered that they are here, so their time begins anew.
+    /// Stores bytes until a seal names them. The same bytes under the same name are stored once. Sending them again restarts
+    /// their time, because the sender is told that they are here and still waits for their seal.
     ///
     /// # Errors
     /// When a bound is reached; says which.
@@ -109,7 +109,7 @@ impl Quarantine {
         Ok(())
     }
 
-    /// Takes all that claims a name out: the bytes with the digest, and the others, which are wrong.
+    /// Removes all bytes that claim a name: returns those with `digest`, and the others, which are wrong.
     pub fn settle(&mut self, name: &ObjectName, digest: Digest) -> (Option<Claim>, Vec<Claim>) {
         let keys: Vec<Key> = self.claimants(name).map(|(key, _)| key.clone()).collect();
         let (mut right, mut wrong) = (None, Vec::new());
@@ -123,7 +123,7 @@ impl Quarantine {
         (right, wrong)
     }
 
-    /// Drops what waited too long; returns it.
+    /// Drops bytes that waited for [`QUARANTINE_WAIT_MAX`], and returns them.
     pub fn expire(&mut self, now: Duration) -> Vec<(ObjectName, Claim)> {
         let mut expired = Vec::new();
         while let Some((_, key)) = self.deadlines.first_key_value().filter(|((deadline, _), _)| *deadline <= now) {
@@ -140,7 +140,7 @@ impl Quarantine {
         self.deadlines.first_key_value().map(|((deadline, _), _)| *deadline)
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait, of all senders together.
     pub fn bytes(&self) -> u64 {
         self.total.bytes
     }

@@ -12,18 +12,15 @@ use sha2::{Digest as _, Sha256};
 /// A part with its bytes.
 #[derive(Debug, Clone)]
 pub(super) struct StoredPart {
-    /// Rendition.
     pub rendition: RenditionId,
-    /// SHA-256 of the bytes.
     pub digest: Digest,
-    /// The bytes.
     pub bytes: Bytes,
 }
 
-/// What a verified seal says of bytes that are not here, and that nothing waits for.
+/// What a verified seal says of bytes that are not here and that nothing waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absent {
-    /// Rendition.
+    /// Rendition that they belong to.
     pub rendition: RenditionId,
     /// Part, segment, image or init segment.
     pub slot: Slot,
@@ -40,13 +37,12 @@ pub(super) struct StoredRow {
     pub sequence: LogSequence,
     /// Index within the segment.
     pub part: PartIndex,
-    /// The parts.
     pub parts: Vec<StoredPart>,
-    /// Renditions whose part is a gap, by the seal.
+    /// Renditions whose part the seal lists as a gap.
     pub gaps: Vec<RenditionId>,
-    /// The image of the segment that it completes.
+    /// Image of the segment, in the row that completes it.
     pub image: Option<StoredPart>,
-    /// What it names and is elsewhere; nothing on an owner.
+    /// Objects that the seal names and that are not here. An owner has some only from its time as an edge, or where it joined mid-segment.
     pub absent: Vec<Absent>,
 }
 
@@ -67,12 +63,12 @@ pub(super) struct StoredSegment {
     /// Once it is closed: the segment of every rendition that has no gap in it.
     whole: BTreeMap<RenditionId, (Digest, Bytes)>,
     closed: bool,
-    /// When it may go.
+    /// When it may be dropped; `None` while playlists list it.
     expires: Option<Duration>,
 }
 
 impl StoredSegment {
-    /// The image, which came with the row that completed it.
+    /// The image, which comes with the row that completes the segment.
     fn image(&self) -> Option<&StoredPart> {
         self.rows.last()?.image.as_ref()
     }
@@ -87,7 +83,7 @@ impl StoredSegment {
         lengths
     }
 
-    /// Puts in what was elsewhere; and the segment, when it is the last of its parts that was missing.
+    /// Stores bytes that were elsewhere, and assembles the segment when no part is missing any more. `false` when they are not missed.
     fn restore(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes) -> bool {
         let is_it = |absent: &Absent| absent.rendition == name.rendition && absent.slot == name.slot;
         let Some(row) = self.rows.iter_mut().find(|row| row.absent.iter().any(is_it)) else { return false };
@@ -106,7 +102,7 @@ impl StoredSegment {
         true
     }
 
-    /// Puts a rendition's segment together once all of its parts are here, if it is what was sealed.
+    /// Assembles a rendition's segment once all its parts are here; keeps it only when it has the sealed digest.
     fn complete(&mut self, rendition: &RenditionId) {
         let of_it = |absent: &&Absent| absent.rendition == *rendition;
         let mut absent = self.rows.iter().flat_map(|row| &row.absent).filter(of_it);
@@ -127,14 +123,14 @@ impl StoredSegment {
         self.slice_parts();
     }
 
-    /// Puts a segment together from its parts: when the fold began anew in the middle of it.
+    /// Concatenates a rendition's parts, for a segment that [`super::assembly`] has not seen from its first part.
     fn assemble(&self, rendition: &RenditionId) -> (Digest, Bytes) {
         let parts = self.rows.iter().filter_map(|row| row.find(rendition)).map(|part| &part.bytes[..]);
         let bytes: Bytes = parts.collect::<Vec<_>>().concat().into();
         (Digest(Sha256::digest(&bytes).into()), bytes)
     }
 
-    /// Lets the parts of whole segments share its memory.
+    /// Makes the parts of whole segments slices of them.
     fn slice_parts(&mut self) {
         let mut rest: BTreeMap<&RenditionId, Bytes> =
             self.whole.iter().map(|(rendition, (_, bytes))| (rendition, bytes.clone())).collect();
@@ -150,7 +146,7 @@ impl StoredSegment {
     }
 }
 
-/// The media that a node serves of a stream: an immutable copy of it is what requests see.
+/// Media of a stream that a node serves. Requests see an immutable copy.
 #[derive(Debug, Clone, Default)]
 pub struct Media {
     segments: BTreeMap<SegmentKey, Arc<StoredSegment>>,
@@ -178,7 +174,7 @@ impl Media {
         }
     }
 
-    /// What is sealed of an object that is not here; `None` when it is here, or no admitted seal names it.
+    /// Sealed digest and length of an object that is not here; `None` when it is here, or when no admitted seal names it.
     pub fn elsewhere(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> Option<Absent> {
         let (Slot::Part { msn, .. } | Slot::Segment { msn } | Slot::Image { msn }) = slot else {
             return self.absent_inits.get(&(epoch, rendition.clone())).cloned();
@@ -188,7 +184,8 @@ impl Media {
         absent.find(|absent| absent.rendition == *rendition && absent.slot == slot).cloned()
     }
 
-    /// The parts of a rendition's segment that are elsewhere, in order; `None` while it is not complete, or when some part is none.
+    /// All parts of a rendition's segment, in order, when all are elsewhere; `None` while the segment is open, or when a part
+    /// is here or a gap.
     pub fn parts_elsewhere(&self, of: &ObjectName) -> Option<Vec<Absent>> {
         let (Slot::Part { msn, .. } | Slot::Segment { msn } | Slot::Image { msn }) = of.slot else { return None };
         let segment = self.segments.get(&SegmentKey { epoch: of.epoch, msn }).filter(|segment| segment.closed)?;
@@ -200,14 +197,14 @@ impl Media {
         segment.rows.iter().map(part).collect()
     }
 
-    /// What is elsewhere of the rows that seals after `sequence` list, oldest first.
+    /// Objects that are elsewhere and that seals after `sequence` name, oldest first.
     pub fn absent_after(&self, sequence: LogSequence) -> impl Iterator<Item = (Epoch, LogSequence, &Absent)> {
         let rows = self.segments.iter().flat_map(|(key, segment)| segment.rows.iter().map(|row| (key.epoch, row)));
         let newer = rows.filter(move |(_, row)| row.sequence > sequence);
         newer.flat_map(|(epoch, row)| row.absent.iter().map(move |absent| (epoch, row.sequence, absent)))
     }
 
-    /// Parts, images and init segments that are elsewhere, of what playlists list.
+    /// Init segments that are elsewhere, and parts and images that are elsewhere while playlists list them.
     pub(super) fn absent(&self) -> impl Iterator<Item = (Epoch, LogSequence, &Absent)> {
         let listed = self.segments.iter().filter(|(_, segment)| segment.expires.is_none());
         let rows = listed.flat_map(|(key, segment)| segment.rows.iter().map(|row| (key.epoch, row)));
@@ -217,7 +214,7 @@ impl Media {
         inits.chain(objects)
     }
 
-    /// Bytes that were elsewhere are here; `false` when they are not missed. Their digest was compared with the seal's.
+    /// Stores bytes that were elsewhere; `false` when they are not missed. The caller has compared their digest with the seal's.
     pub(super) fn restore(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes) -> bool {
         let (Slot::Part { msn, .. } | Slot::Segment { msn } | Slot::Image { msn }) = name.slot else {
             let is_missed = self.absent_inits.contains_key(&(name.epoch, name.rendition.clone()));
@@ -254,14 +251,14 @@ impl Media {
         }
     }
 
-    /// Whether an epoch that is here does not have the rendition: the rendition's playlist, if there is one, lists gaps in its place, with
-    /// an init segment of the epoch that nobody has sealed.
+    /// Whether an epoch that is here lacks the rendition. If the rendition has a playlist, it then lists gaps for that epoch,
+    /// with an init segment of the epoch that nobody has sealed.
     pub fn lacks(&self, epoch: Epoch, rendition: &RenditionId) -> bool {
         let mut names = self.inits.keys().chain(self.absent_inits.keys()).filter(|(of, _)| *of == epoch).peekable();
         names.peek().is_some() && names.all(|(_, name)| name != rendition)
     }
 
-    /// The newest image of a segment that has not left the playlists, here or elsewhere: where it stands, and whose it is.
+    /// The newest image, here or elsewhere, among the segments that playlists list: its segment and its rendition.
     pub fn newest_image(&self) -> Option<(SegmentKey, RenditionId)> {
         let mut listed = self.segments.iter().rev().filter(|(_, segment)| segment.expires.is_none());
         listed.find_map(|(key, segment)| {
@@ -279,7 +276,7 @@ impl Media {
         self.inits.iter().filter(move |((of, _), _)| *of == epoch).map(|(_, (_, bytes))| bytes)
     }
 
-    /// Bytes held.
+    /// Bytes held in parts, images and init segments.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -305,7 +302,7 @@ impl Media {
         segment.expires = None;
         let index = usize::try_from(row.part.0).unwrap_or(usize::MAX);
         match segment.rows.get_mut(index) {
-            // The fold began anew and comes by again: the same parts, unless they were elsewhere before.
+            // The timeline started again and reaches this row once more. Its parts are the same, unless they were elsewhere before.
             Some(known) if known.absent.is_empty() || !row.absent.is_empty() => {}
             Some(known) => {
                 self.bytes = self.bytes - known.length() + added;
@@ -321,15 +318,15 @@ impl Media {
         }
     }
 
-    /// The segment is complete: `whole` has those of its renditions that are assembled; the others, unless they have a gap among
-    /// their `parts`, are put together here.
+    /// The segment is complete. `whole` has the renditions that are assembled already; the others are assembled here, unless
+    /// one of their `rows` is a gap.
     pub(super) fn close(&mut self, key: SegmentKey, mut whole: BTreeMap<RenditionId, (Digest, Bytes)>, rows: usize) {
         let Some(segment) = self.segments.get_mut(&key).filter(|segment| !segment.closed) else { return };
         let segment = Arc::make_mut(segment);
         segment.closed = true;
         for (rendition, lengths) in segment.lengths(rows) {
             if segment.rows.iter().flat_map(|row| &row.absent).any(|absent| absent.rendition == rendition) {
-                // Its parts are not what was sealed as a whole.
+                // Its parts together do not have the digest that was sealed.
                 continue;
             }
             if segment.whole.contains_key(&rendition) {
@@ -350,7 +347,7 @@ impl Media {
         }
     }
 
-    /// Takes back what was listed by seals after `sequence`, unless it has left the playlists already.
+    /// Removes what seals after `sequence` list, unless it has left the playlists already.
     pub(super) fn void_after(&mut self, sequence: LogSequence) {
         for segment in self.segments.values_mut().filter(|segment| segment.expires.is_none()) {
             if segment.rows.last().is_some_and(|row| row.sequence > sequence) {
@@ -368,7 +365,7 @@ impl Media {
         self.segments.values().filter_map(|segment| segment.expires).min()
     }
 
-    /// Drops what may go; whether there was something.
+    /// Drops expired segments; returns whether there were any.
     pub(super) fn expire(&mut self, now: Duration) -> bool {
         let before = self.segments.len();
         self.segments.retain(|_, segment| segment.expires.is_none_or(|at| at > now));
@@ -378,13 +375,13 @@ impl Media {
         }
     }
 
-    /// Drops everything that has left the playlists before its time, to make room.
+    /// Drops all segments that have left the playlists, before they expire, to make room.
     pub(super) fn evict(&mut self) {
         self.segments.retain(|_, segment| segment.expires.is_none());
         self.recount();
     }
 
-    /// Drops init segments of epochs that have no segment here and are not current.
+    /// Drops init segments of epochs that have no segment here and are older than `current`.
     pub(super) fn keep_inits(&mut self, current: Option<Epoch>) {
         let epochs: std::collections::BTreeSet<Epoch> = self.segments.keys().map(|key| key.epoch).collect();
         let is_kept = |epoch: &Epoch| epochs.contains(epoch) || current.is_none_or(|current| *epoch >= current);

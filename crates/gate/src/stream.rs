@@ -1,7 +1,7 @@
 //! One stream: its log, the seals that wait for bytes, and what was admitted. Pure.
 //!
-//! Seals are admitted strictly in log order. A seal whose bytes are all here is folded into the timeline and its bytes become
-//! visible, at once and together; before that nothing of it is.
+//! Seals are admitted strictly in log order. Once all bytes of a seal are here, it is folded into the timeline and its bytes
+//! become visible together; before that, none of them is visible.
 
 mod admit;
 mod fence;
@@ -29,13 +29,13 @@ use super::wants::Wants;
 use super::{Answer, Holding, SavedHead, Shared, reason_of};
 use fence::Fence;
 
-/// A seal in the log whose bytes are not all here.
+/// A seal of the log that is not admitted yet.
 #[derive(Debug)]
 struct Pending {
     sealed: Sealed,
-    /// It opens an epoch that builds on this seal.
+    /// The seal that its epoch builds on, when it opens one.
     void_after: Option<LogSequence>,
-    /// The fold begins anew with it.
+    /// The timeline starts again with it.
     anew: bool,
     bytes: SlotBytes,
     missing: usize,
@@ -52,7 +52,7 @@ pub(super) struct Named {
     pub(super) is_settled: bool,
 }
 
-/// Whether what is enqueued is folded, or stands before the first checkpoint.
+/// Whether the log has reached a checkpoint: seals before the first one need no bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ground {
     Sought,
@@ -68,9 +68,9 @@ pub(super) struct Stream {
     pending_bytes: u64,
     wants: Wants,
     pub(super) holding: Holding,
-    /// Who has its bytes.
+    /// Nodes that own the stream.
     owners: Vec<NodeId>,
-    /// Who is asked for what is missing, as long as neither owners nor peers change.
+    /// Nodes that are asked for what is missing; chosen again when owners or peers change.
     pub(super) sources: Vec<NodeId>,
     ground: Ground,
     /// A seal contradicted the log: only a new epoch helps.
@@ -81,21 +81,21 @@ pub(super) struct Stream {
     media: Media,
     log: VecDeque<Sealed>,
     saved: Option<SavedHead>,
-    /// Playlists are shown once this seal is admitted: before, the window is filling.
+    /// Playlists are shown once this seal is admitted; until then the window is filling.
     show_from: LogSequence,
-    /// The end of the playlists that are shown: another end is shown when it is not before this one.
+    /// Where the playlists that are shown end; `show` decides which other end may replace it.
     shown: Option<Edge>,
     playlists: Option<Arc<Playlists>>,
     seals_admitted: u64,
     admitted_at: UnixMillis,
     refused: BTreeMap<AlertReason, u64>,
-    /// Bytes that [`Shared::media_bytes`] has for this stream.
+    /// The stream's share of [`Shared::media_bytes`].
     counted: u64,
     is_changed: bool,
     /// What playlists list has changed.
     is_relisted: bool,
     is_saved: bool,
-    /// When there is something to do; the beginning of time when something came.
+    /// When [`Stream::work`] has something to do; zero when an input came.
     due: Option<Duration>,
 }
 
@@ -146,12 +146,11 @@ impl Stream {
         stream
     }
 
-    /// Something came: it is worked on with this input.
+    /// An input came: [`Stream::work`] runs for it.
     pub(super) fn touch(&mut self) {
         self.due = Some(Duration::ZERO);
     }
 
-    /// When there is something to do.
     pub(super) fn due(&self) -> Option<Duration> {
         self.due
     }
@@ -178,7 +177,7 @@ impl Stream {
         }
     }
 
-    /// Whether nothing of the log has come since the node was started: its head is all that there is, if that.
+    /// Whether no seal is admitted or pending here: at most the saved head is known.
     pub(super) fn is_bare(&self) -> bool {
         self.seals_admitted == 0 && self.pending.is_empty()
     }
@@ -212,7 +211,7 @@ impl Stream {
         let is_buffered = matches!(outcome.verdict, Verdict::Buffered);
         self.steps(outcome, shared);
         if let Some(opening) = opening.filter(|_| is_buffered) {
-            // What it builds on was lost by everybody but its author. Should it not lead past what was seen here, it goes on waiting.
+            // Everybody but its author lost the seal that it builds on. If it does not lead past what was seen here, it stays buffered.
             let _ = self.join_tail(vec![opening], shared);
         }
         answer
@@ -229,7 +228,7 @@ impl Stream {
         }
     }
 
-    /// The chain took over a log from its tail: the fold starts again with it. What is here of its bytes is used.
+    /// The chain took over a log from its tail: the timeline starts again with it, and uses the bytes that are here.
     pub(super) fn begin_anew(&mut self, outcome: Outcome, shared: &mut Shared) {
         self.drop_pending(|_| false);
         self.blocked = false;
@@ -250,7 +249,7 @@ impl Stream {
         }
     }
 
-    /// Lines a seal up for admission, with the bytes that are here; notes those that are not.
+    /// Queues a seal for admission with the bytes that are here, and notes those that are missing.
     fn enqueue(&mut self, step: Step, first_try: Duration, shared: &mut Shared) {
         let (sealed, void_after) = match step {
             Step::Extend(sealed) => (sealed, None),
@@ -312,7 +311,7 @@ impl Stream {
         objects.map(|object| (object.rendition.clone(), object.slot, object.digest, object.length)).collect()
     }
 
-    /// Takes what a verified seal names out of the quarantine, although nothing is done with it.
+    /// Removes the objects that a verified seal names from the quarantine, where this node has no use for them.
     fn settle_unneeded(&mut self, body: &SealBody, shared: &mut Shared) {
         for object in body.objects.iter().filter(|object| !matches!(object.slot, Slot::Segment { .. })) {
             let (stream, rendition) = (self.id.clone(), object.rendition.clone());
@@ -321,7 +320,7 @@ impl Stream {
         }
     }
 
-    /// Bytes that are here already: admitted before, or in quarantine. Wrong ones that claim the name are refused.
+    /// Bytes that are here already: in quarantine, admitted, or saved with the head. Quarantined bytes with another digest are refused.
     fn find(&mut self, name: &ObjectName, digest: Digest, shared: &mut Shared) -> Option<Bytes> {
         let (right, wrong) = shared.quarantine.settle(name, digest);
         for claim in wrong {
@@ -354,7 +353,7 @@ impl Stream {
         Some(Named { digest, is_settled: true })
     }
 
-    /// The bytes of a wanted object came; `digest` was compared.
+    /// Bytes of a wanted object came; the caller has compared `digest` with the seal.
     pub(super) fn fill(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes, now: Duration) {
         let Some(want) = self.wants.came(name, now) else { return };
         let pending = self.pending.iter_mut().find(|pending| pending.sealed.body().sequence == want.sequence);
@@ -367,7 +366,7 @@ impl Stream {
         }
     }
 
-    /// Bytes came that may be what the next seal names.
+    /// Bytes came that the next seal may name: they are hashed ahead.
     pub(super) fn foresee(&mut self, name: &ObjectName, digest: Digest, bytes: &Bytes) {
         self.assembly.foresee(name, digest, bytes);
     }
@@ -415,19 +414,19 @@ impl Stream {
         self.due = self.next_deadline(shared);
     }
 
-    /// Whether this is its newest verified seal once more: each comes from the ingest, and twice from the bus.
+    /// Whether this is the newest verified seal again: each comes from the ingest, and twice from the bus.
     pub(super) fn has_newest(&self, raw: &Bytes) -> bool {
         let newest = self.pending.back().map(|pending| &pending.sealed).or_else(|| self.log.back());
         self.catch_up.joining.is_none() && newest.is_some_and(|newest| newest.raw() == raw)
     }
 
-    /// Bytes that nobody has are reported; the stream goes on at the next checkpoint that was sealed after them.
+    /// Reports bytes that nobody has, and continues at the next checkpoint after them; returns whether it did.
     fn give_up_overdue(&mut self, shared: &mut Shared) -> bool {
         let overdue = self.wants.overdue(shared.now.elapsed);
         for name in &overdue {
             self.refuse(AlertReason::Deadline, format!("{name}: nobody had these bytes in time"), shared);
         }
-        // What was admitted without them goes on without them.
+        // Rows that were admitted without these bytes do not wait for them.
         let waits = self.pending.front().is_some_and(|first| first.missing > 0);
         if overdue.is_empty() || !waits {
             return false;
@@ -442,12 +441,12 @@ impl Stream {
             .collect();
         let steps = kept.into_iter().map(Step::Extend).collect();
         let outcome = Outcome { verdict: Verdict::Nothing, steps, refused: Vec::new() };
-        // The bytes that wait are found again where they are.
+        // `requeue` keeps the bytes that pending seals have.
         self.requeue(outcome, shared);
         true
     }
 
-    /// Lines the same seals up again, of which the first is where the fold begins anew.
+    /// Queues these seals again; the timeline starts again with the first of them.
     fn requeue(&mut self, outcome: Outcome, shared: &mut Shared) {
         let mut kept: Vec<(ObjectName, Digest, Bytes)> = Vec::new();
         for pending in std::mem::take(&mut self.pending) {

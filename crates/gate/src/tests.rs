@@ -48,7 +48,7 @@ impl Bench {
         }
     }
 
-    /// A gate that knows the studio's key, and has waited in vain for peers.
+    /// A gate that has the grant of the studio's key, and has waited in vain for peers.
     fn with(authority: &Authority, studio: &Studio) -> Self {
         let mut bench = Self::new(authority, BTreeMap::new());
         bench.apply(Input::Grant(authority.grant(&studio.key, START)));

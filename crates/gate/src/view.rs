@@ -24,16 +24,16 @@ pub enum Lists {
     IFrames,
 }
 
-/// What a look at the shelf finds.
+/// What a look at the admitted media finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look<T> {
-    /// This.
+    /// It was found.
     Here(T),
-    /// Nothing yet; it is about to come.
+    /// It is not here yet, and is about to come.
     Soon,
-    /// Nothing, and nothing says that it will come.
+    /// It is not here, and nothing says that it will come.
     Absent,
-    /// Nothing, and it is asked for before anybody can know of it.
+    /// It is not here, and the request is too far ahead to wait.
     TooFar(TooFar),
 }
 
@@ -49,7 +49,7 @@ pub struct Playlist {
 /// A stream, as it is served.
 #[derive(Debug, Clone)]
 pub struct StreamView {
-    /// Stream.
+    /// Stream that this is a view of.
     pub stream: StreamId,
     /// Its playlists, once there is a segment.
     pub playlists: Option<Arc<Playlists>>,
@@ -61,7 +61,7 @@ pub struct StreamView {
     pub head: Option<Bytes>,
     /// Renditions of the newest checkpoint.
     pub tracks: Vec<media::Track>,
-    /// What this node does with it.
+    /// Whether this node is its owner or an edge.
     pub holding: Holding,
     /// Whether a seal has ended it.
     pub ended: bool,
@@ -69,36 +69,34 @@ pub struct StreamView {
     pub admitted_at: UnixMillis,
     /// Seals admitted since this node holds the stream.
     pub seals_admitted: u64,
-    /// What was refused, by reason.
+    /// Number of refusals, by reason.
     pub refused: BTreeMap<AlertReason, u64>,
 }
 
-/// The playlists of a stream at one place in its log. Each is rendered when somebody asks for it, and once: twenty renditions in
-/// two extents cost nothing in the rows for which nobody does.
+/// The playlists of a stream at one place in its log. Each is rendered once, when a request first asks for it: twenty
+/// renditions in two extents cost nothing in rows for which nobody asks.
 #[derive(Debug)]
 pub struct Playlists {
     timeline: Timeline,
     edge: Edge,
     live: Texts,
-    /// Those that go back further, once somebody has asked for one of them.
+    /// The DVR playlists, once a request has asked for one.
     long: OnceLock<(Arc<Past>, Texts)>,
 }
 
-/// What was rendered.
+/// Playlists, each rendered on its first request.
 #[derive(Debug)]
 struct Texts {
     multivariant: OnceLock<Option<Rendered>>,
     renditions: BTreeMap<RenditionId, RenditionTexts>,
 }
 
-/// What was rendered of one rendition.
 #[derive(Debug, Default)]
 struct RenditionTexts {
     media: Extents,
     iframes: Extents,
 }
 
-/// What was rendered of one playlist.
 #[derive(Debug, Default)]
 struct Extents {
     full: OnceLock<Option<Rendered>>,
@@ -126,7 +124,7 @@ impl Texts {
 }
 
 impl Playlists {
-    /// Those of a timeline as it is; `None` while it has none.
+    /// The playlists of a timeline; `None` while it has none.
     pub(super) fn of(timeline: &Timeline) -> Option<Self> {
         let (edge, live) = (timeline.edge()?, Texts::of(timeline.into()));
         Some(Self { timeline: timeline.clone(), edge, live, long: OnceLock::new() })
@@ -137,35 +135,36 @@ impl Playlists {
         &self.edge
     }
 
-    /// The live ones.
+    /// The live playlists.
     pub fn live(&self) -> Shown<'_> {
         Shown { listing: (&self.timeline).into(), edge: &self.edge, texts: &self.live }
     }
 
-    /// Those that go back as far as `past` says, which is asked once: they end where the live ones do. `None` when it does not know.
+    /// The DVR playlists, which put `past` before the live ones and end where these do. `past` is called on the first request;
+    /// `None` when it has no answer.
     pub fn long(&self, past: impl FnOnce(&Timeline) -> Option<Arc<Past>>) -> Option<Shown<'_>> {
         if self.long.get().is_none() {
             let past = past(&self.timeline)?;
             let texts = Texts::of(Listing::with_past(&self.timeline, &past));
-            // Another may have been faster.
+            // Another thread may have been faster.
             _ = self.long.set((past, texts));
         }
         let (past, texts) = self.long.get()?;
         Some(Shown { listing: Listing::with_past(&self.timeline, past), edge: &self.edge, texts })
     }
 
-    /// Whether a rendition has one.
+    /// Whether the live playlists include a rendition.
     pub fn has(&self, rendition: &RenditionId) -> bool {
         self.live.renditions.contains_key(rendition)
     }
 
-    /// Whether they say of an object that is not here that it is about to come (RFC 8216bis 6.2.6).
+    /// Whether an object that is not here is about to come, by the live playlists (RFC 8216bis 6.2.6).
     pub fn hints(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> bool {
         self.has(rendition) && self.edge.object(epoch, slot) == Presence::Wait
     }
 }
 
-/// Playlists that list the same.
+/// The live or the DVR playlists: all end at the same place in the log.
 #[derive(Debug, Clone, Copy)]
 pub struct Shown<'a> {
     listing: Listing<'a>,
@@ -180,7 +179,7 @@ impl<'a> Shown<'a> {
         text.as_ref()
     }
 
-    /// The same with content steering, which changes with the nodes that there are: not kept.
+    /// The multivariant playlist with content steering; not cached, because its pathways change with the nodes.
     pub fn steered(&self, steering: &Steering) -> Option<String> {
         render::steered(self.listing, steering)
     }
@@ -197,13 +196,13 @@ impl<'a> Shown<'a> {
         texts.iframes.get(extent, || render::iframes(self.listing, rendition, extent))
     }
 
-    /// A playlist of a rendition for whoever asks for what is `wanted` of it (RFC 8216bis 6.2.5).
+    /// Answers a request for a rendition's playlist by its delivery directives (RFC 8216bis 6.2.5).
     pub fn reload(&self, rendition: &RenditionId, lists: Lists, wanted: &Directives) -> Look<Playlist> {
         match lists {
             Lists::Media if !self.texts.renditions.contains_key(rendition) => Look::Absent,
             Lists::Media => self.answer(wanted, || self.media(rendition, wanted.extent)),
             Lists::IFrames => self.iframes(rendition, wanted.extent).map_or(Look::Absent, |text| {
-                // It has no parts that could be waited for.
+                // An I-frame playlist has no parts to wait for.
                 self.answer(&Directives { part: None, ..*wanted }, || Some(text))
             }),
         }
@@ -221,7 +220,7 @@ impl<'a> Shown<'a> {
 }
 
 impl StreamView {
-    /// Admitted seals from `from` on, or from the oldest kept when that is older, as they travel.
+    /// Admitted seals from `from` on, or from the oldest that is kept when `from` is older, as they travel.
     pub fn seals(&self, from: LogSequence) -> Vec<Bytes> {
         let start = self.log.partition_point(|sealed| sealed.body().sequence < from);
         self.log.get(start..).unwrap_or_default().iter().map(|sealed| sealed.raw().clone()).collect()

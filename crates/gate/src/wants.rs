@@ -1,4 +1,4 @@
-//! Bytes that verified seals name and that are not here: who is asked for them, and when. Pure.
+//! Bytes that verified seals name and that are not here: which node is asked for them, and when. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(super) struct Want {
     pub(super) length: u64,
     /// The seal that names it.
     pub(super) sequence: LogSequence,
-    /// When it was sealed, or something before it in the log came.
+    /// When its seal came, or when bytes of this or an earlier seal last came.
     since: Duration,
     next_try: Duration,
     tried: usize,
@@ -31,7 +31,7 @@ pub(super) struct Wants {
 }
 
 impl Wants {
-    /// Notes a missing object; it is pulled from `first_try` on, unless it comes by itself.
+    /// Notes a missing object; it is pulled from `first_try` on, unless it is pushed before.
     pub(super) fn add(
         &mut self,
         name: ObjectName,
@@ -58,15 +58,15 @@ impl Wants {
         self.wants.get(name)
     }
 
-    /// It is here, or not wanted any more.
+    /// Removes a want: the object is here, or nobody needs it any more.
     pub(super) fn forget(&mut self, name: &ObjectName) -> Option<Want> {
         let want = self.wants.remove(name)?;
         self.in_flight -= usize::from(want.in_flight);
         Some(want)
     }
 
-    /// Its bytes came. An ingest pushes in log order, row by row: what was sealed later has its time from now on, however far behind
-    /// its seal that is.
+    /// Removes a want whose bytes came. An ingest pushes in log order, row by row, so the deadline of what was sealed later
+    /// starts again now, however far behind its seal that is.
     pub(super) fn came(&mut self, name: &ObjectName, now: Duration) -> Option<Want> {
         let came = self.forget(name)?;
         self.wants.values_mut().filter(|want| want.sequence >= came.sequence).for_each(|want| want.since = now);
@@ -91,14 +91,14 @@ impl Wants {
         self.wants.len()
     }
 
-    /// Asks for it as soon as possible.
+    /// Makes the next pull of the object due now.
     pub(super) fn now(&mut self, name: &ObjectName, now: Duration) {
         if let Some(want) = self.wants.get_mut(name) {
             want.next_try = want.next_try.min(now);
         }
     }
 
-    /// Asks for everything as soon as possible: there are new peers to ask.
+    /// Makes the next pull of everything that was tried before due now: there are new peers to ask.
     pub(super) fn peers_changed(&mut self, now: Duration) {
         for want in self.wants.values_mut().filter(|want| want.tried > 0) {
             want.next_try = want.next_try.min(now);

@@ -1,4 +1,4 @@
-//! An ingest's hand: sealed rows of media with real signatures, and everything about them that a test may want to spoil.
+//! What an ingest makes: sealed rows of media with real signatures, each detail of which a test may change.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ impl Authority {
         Self { root: RootKey::generate().unwrap() }
     }
 
-    /// A grant for all streams, from an hour ago for a day.
+    /// A grant for all streams, valid from an hour before `now` for a day.
     pub fn grant(&self, key: &SealingKey, now: UnixMillis) -> Bytes {
         self.sign(&Self::statement(key, now))
     }
@@ -148,7 +148,7 @@ impl Studio {
         self.take(&body, objects)
     }
 
-    /// A row whose body was changed before it was signed. The log goes on after it as if it had not been.
+    /// A row whose body was changed before it was signed. The log then goes on as if this row did not exist.
     pub fn spoiled(&mut self, now: UnixMillis, spoil: impl FnOnce(&mut SealBody)) -> Row {
         let place = self.place.clone();
         let (mut body, objects) = self.body(now);
@@ -158,7 +158,7 @@ impl Studio {
         row
     }
 
-    /// The next row while the encoder is away: gaps in every rendition. The segment goes on in the next epoch only.
+    /// The next row while the encoder is away: gaps in every rendition. The segment continues only in the next epoch.
     pub fn gap(&mut self, now: UnixMillis) -> Row {
         let (mut body, _) = self.body(now);
         for object in &mut body.objects {
@@ -189,7 +189,7 @@ impl Studio {
         (self.place.part..self.parts).map(|_| self.row(now)).collect()
     }
 
-    /// A new session that builds on what is there.
+    /// A new session that builds on the log so far.
     pub fn reconnect(&mut self, now: UnixMillis) {
         self.place.msn += u64::from(self.place.part > 0);
         let place = &mut self.place;
@@ -222,7 +222,7 @@ impl Studio {
         self.take(&body, Vec::new())
     }
 
-    /// What the next row says, before it is signed, and its bytes.
+    /// Body of the next row, before it is signed, and its bytes.
     pub fn body(&mut self, now: UnixMillis) -> (SealBody, Vec<(ObjectName, Bytes)>) {
         let place = self.place.clone();
         let completes = place.part + 1 == self.parts;

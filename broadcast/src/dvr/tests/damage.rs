@@ -1,4 +1,4 @@
-//! The disk is not trusted: whatever is done to a recording, no wrong byte is read.
+//! The disk is not trusted: whatever is done to a recording, no wrong byte is served.
 
 use std::sync::LazyLock;
 
@@ -11,15 +11,15 @@ use super::*;
 /// What a crash or somebody else does to a file.
 #[derive(Debug, Clone)]
 enum Damage {
-    /// It ends early.
+    /// The file ends early.
     Cut(prop::sample::Index),
-    /// A byte is another one.
+    /// One byte differs.
     Flip(prop::sample::Index, u8),
-    /// It goes on with something else.
+    /// Other bytes follow its own.
     Grow(Vec<u8>),
-    /// It is gone.
+    /// The file is missing.
     Remove,
-    /// It has the bytes of another.
+    /// It has the bytes of another file.
     Replace(prop::sample::Index),
 }
 
@@ -33,7 +33,7 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// A recording as it was left, and what is right.
+/// A recording as it was left, and the right bytes.
 struct Template {
     disk: Disk,
     rows: Vec<Row>,
@@ -56,7 +56,7 @@ static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
     deck.stop();
     let inits = more[0].objects.iter().filter(|(name, _)| name.slot == Slot::Init).cloned().collect::<Vec<_>>();
     rows.append(&mut more);
-    // A gate that begins anew fetches the init segments.
+    // A gate that starts again fetches the init segments.
     let mut more = history(&mut studio, 14, now);
     more[0].objects.extend(inits);
     Template { disk, rows, more }
@@ -106,7 +106,7 @@ fn spoil(files: &[PathBuf], file: &Path, damage: &Damage) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
-    /// Also what `kill -9` leaves: any file may end anywhere.
+    /// This includes what `kill -9` leaves: any file may end anywhere.
     #[test]
     fn nothing_wrong_is_ever_read_and_recording_goes_on(
         wounds in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), damage()), 1..12),
@@ -127,7 +127,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut deck = disk.start();
-            // When no file of seals is left, nothing proves what else there is: it goes, and there is no recording to wait for.
+            // Without any file of seals, nothing proves the rest: it is removed, and there is no recording to wait for.
             eventually("the recording is read back or gone", || {
                 is_live_at_once || deck.dvr.has(&studio::stream("demo")) || !disk.root().join("demo").exists()
             })
@@ -145,7 +145,7 @@ proptest! {
                     assert_eq!(object.digest, studio::sha256(right), "{name}");
                 }
             }
-            // Once more: what was refused is gone, and nothing else is.
+            // Read everything again: what was refused is gone, and nothing else is.
             for (name, right) in &right {
                 if let Some(object) = deck.read(name).await {
                     assert_eq!(&object.bytes[..], &right[..], "{name}");
@@ -183,7 +183,7 @@ async fn damaged_seal_that_names_a_key_nobody_has_is_not_waited_for() {
     deck.take_all(&more);
     deck.kept(1, 7).await;
     for (name, right) in segments(&rows).into_iter().chain(segments(&more)) {
-        // The segment is proven by the row that completes it: a hole before that takes it along.
+        // The row that completes the segment proves it: a hole before that row loses the segment, too.
         let is_lost = matches!(name.slot, Slot::Segment { msn: MediaSequence(2 | 4) });
         assert_eq!(deck.read(&name).await.map(|object| object.bytes), (!is_lost).then(|| right.into()), "{name}");
     }
@@ -253,7 +253,7 @@ async fn tampered_file_is_refused_and_never_served() {
     let refused = deck.refused.recv().await.unwrap();
     assert_eq!((refused.reason, refused.stream), (AlertReason::Digest, Some(studio::stream("demo"))));
     assert!(refused.detail.contains("/live/demo/360p/1/1.m4s"), "{}", refused.detail);
-    // It is put right again: too late, nobody looks any more.
+    // The file is repaired, but too late: nobody reads it any more.
     bytes[700] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
     assert!(deck.read(&name).await.is_none());
@@ -289,7 +289,7 @@ async fn seals_of_a_key_that_was_revoked_are_refused_after_a_restart() {
 #[tokio::test]
 async fn valid_log_of_another_stream_or_time_is_not_taken_for_this_one() {
     let (disk, _, rows) = left_behind(3);
-    // Its directory, under another name; and its oldest seals once more, at the end.
+    // Copy its directory to another name, and append its oldest seals once more.
     copy(&disk.root().join("demo"), &disk.root().join("other"));
     let first = disk.root().join("demo/seals/0000000000.cbor");
     std::fs::copy(&first, disk.root().join("demo/seals/0000000007.cbor")).unwrap();

@@ -50,9 +50,9 @@ fn what_has_left_the_playlists_lingers_as_long_as_they_were() {
         gone.extend(tape.expire(at).into_iter().map(|key| (n, key.msn.0)));
         tape.check_invariants();
     }
-    // It is listed for 12 segments, for as many it may be asked for, and 2 target durations longer.
+    // A segment is listed for 12 segments, may be asked for as long again, and stays for 2 target durations more.
     assert_eq!(gone, (26..40).map(|n| (n, u64::from(n) - 26)).collect::<Vec<_>>());
-    // Nothing new comes: what is listed stays while the playlist is served, and goes when it is not.
+    // When nothing new comes, what is listed stays while the playlist is served, and goes when it is not.
     let later = now.plus(SEGMENT * 1000);
     assert_eq!(tape.expire(later).len(), 14);
     assert_eq!(tape.length(), SEGMENT * 12);
@@ -92,7 +92,7 @@ async fn what_a_new_epoch_voids_is_void_on_disk_too() {
     let rows = history(&mut studio, 2, now);
     let half: Vec<Row> = (0..3).map(|_| studio.row(now)).collect();
     let mut other = studio.fork();
-    // The session goes on for two segments, of which the next one does not know.
+    // The session goes on for two segments that the next session does not know.
     let lost: Vec<Row> = (0..13).map(|_| studio.row(now)).collect();
     let mut deck = disk.start();
     deck.take_all(rows.iter().chain(&half).chain(&lost));
@@ -167,7 +167,7 @@ async fn oldest_gives_way_when_there_is_no_room_and_the_newest_stays() {
     assert!((8..20).contains(&past), "{past} segments fit");
     let used: u64 = disk.files().values().sum();
     assert!(used <= disk.bytes_max, "{used} of {}", disk.bytes_max);
-    // The live window is longer than what fits: it is served from memory.
+    // The live window is longer than what fits on disk: it is served from memory.
     assert!(deck.read(&segment("360p", 1, 59)).await.is_some());
     assert!(deck.read(&segment("360p", 1, 20)).await.is_none());
 }
@@ -180,7 +180,7 @@ async fn disk_that_others_have_filled_is_left_to_them() {
     let mut studio = disk.studio(now);
     let rows = history(&mut studio, 13, now);
     let mut deck = disk.start();
-    // The first look at the disk comes before the first row.
+    // The disk is measured before the first row.
     deck.take_all(&rows);
     deck.loaded().await;
     assert_eq!(deck.listed("360p"), (1..13).collect::<Vec<_>>(), "the live window");
@@ -197,7 +197,7 @@ async fn what_cannot_be_written_is_missing_and_nothing_else() {
     let mut deck = disk.start();
     deck.take_all(&rows[..8]);
     deck.kept(1, 0).await;
-    // A file stands where the directory of segment 3 is to be.
+    // A file has the name of segment 3's directory, so the directory cannot be made.
     std::fs::write(disk.root().join("demo/1/3"), "in the way").unwrap();
     deck.take_all(&rows[8..]);
     deck.kept(1, 19).await;

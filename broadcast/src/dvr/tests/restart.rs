@@ -1,4 +1,4 @@
-//! Recordings that are read back.
+//! Recordings that are read back after a restart.
 
 use super::*;
 
@@ -22,7 +22,7 @@ async fn restart_resumes_with_identical_playlists_and_media() {
     let (_, rows, before) = recorded(&mut disk, 40).await;
     let mut deck = disk.start();
     deck.loaded().await;
-    // A peer that was not restarted hands its window on.
+    // A peer that was not restarted hands over its window.
     for row in &rows {
         _ = deck.timeline.apply(row.sealed.body());
     }
@@ -56,10 +56,10 @@ async fn session_that_breaks_off_with_the_node_leaves_no_hole() {
 async fn rows_that_come_while_it_is_read_back_are_not_lost() {
     let mut disk = Disk::new(SEGMENT * 30);
     let (mut studio, mut rows, _) = recorded(&mut disk, 14).await;
-    // The keys of the recording are not known yet: it cannot be read.
+    // The keys of the recording are not known yet, so it cannot be read.
     let mut deck = disk.start_knowing(Keyring::new(cluster(), disk.authority.root.public_key().unwrap()));
     let mut more: Vec<Row> = (0..7 + 16).map(|_| studio.row(disk.clock.wall())).collect();
-    // The gate begins at a checkpoint: of what is before it has the seals only.
+    // The gate begins at a checkpoint: it has only the seals of what is before that.
     more[..7].iter_mut().for_each(|row| row.objects.clear());
     deck.take_all(&more);
     assert!(deck.past().is_none());
@@ -147,7 +147,7 @@ async fn what_has_had_its_time_meanwhile_goes_with_its_seals() {
     let mut disk = Disk::new(SEGMENT * 24);
     let (_, rows, _) = recorded(&mut disk, 60).await;
     assert_eq!(disk.media_files().len(), 3 * 61);
-    // What was closed more than two windows and two target durations ago: before segment 24.
+    // Segments before 24 were closed more than two windows and two target durations ago.
     disk.clock = Clock::new().shifted(60_000);
     let deck = disk.start();
     deck.loaded().await;

@@ -70,7 +70,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Tells whoever records what was admitted.
+    /// Hands an admitted seal and its bytes to the recorder, if there is one and the node owns the stream.
     fn hand_on(&self, sealed: &Sealed, void_after: Option<LogSequence>, bytes: &SlotBytes, shared: &mut Shared) {
         if shared.recorded == Recorded::Yes && self.holding == Holding::Owner {
             let bytes = bytes.iter().map(|((rendition, slot), (_, bytes))| (rendition.clone(), *slot, bytes.clone()));
@@ -96,7 +96,7 @@ impl Stream {
             self.is_relisted = true;
         }
         if self.timeline.head() != Some(sequence) {
-            // It builds on something that was never admitted here: the epoch stands on its own.
+            // The seal that it builds on was never admitted here: the epoch stands on its own.
             self.fold_anew(shared);
         }
         self.assembly.clear();
@@ -119,8 +119,9 @@ impl Stream {
         }
     }
 
-    /// Until when what leaves the playlists now stays: the segment and the longest playlist that listed it (RFC 8216bis 6.2.2), of
-    /// segments that round to the target duration.
+    /// When segments that leave the playlists now may be dropped: after the duration of a segment and of the longest playlist
+    /// that listed it (RFC 8216bis 6.2.2). Segments last up to half a second more than the target duration, to which they
+    /// round.
     fn leaves_at(&self, shared: &Shared) -> Duration {
         let settings = self.timeline.settings();
         let segments = u32::try_from(settings.window_segments).unwrap_or(u32::MAX).saturating_add(1);

@@ -1,4 +1,4 @@
-//! The fence of an ingest that is about to open an epoch: what it is told of the log stays true until it has. Pure.
+//! The fence of an ingest that is about to open an epoch: until it has, the head that it was told stays the newest admitted seal. Pure.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use super::super::Shared;
 use super::super::limits::FENCE_MAX;
 use super::Stream;
 
-/// Nothing extends this epoch.
+/// Holds admission back.
 #[derive(Debug)]
 pub(super) struct Fence {
-    /// The newest when it was asked for; `None` when there was none, and nothing is held back.
+    /// Newest epoch when the fence was asked for. `None` when there was none: then the first seal lifts the fence.
     epoch: Option<Epoch>,
     until: Duration,
 }
 
 impl Stream {
-    /// From now on nothing extends the log: until an epoch opens, or [`FENCE_MAX`] is over and its asker is taken for gone. Seals and bytes
-    /// are taken as always, and wait.
+    /// From now on no seal is admitted, until a newer epoch opens, or until [`FENCE_MAX`] is over and the asker counts as gone.
+    /// Seals and bytes are still taken, and wait.
     pub(crate) fn fence(&mut self, shared: &Shared) {
         let epoch = self.chain.head().map(|head| head.epoch);
         self.fence = Some(Fence { epoch, until: shared.now.elapsed + FENCE_MAX });
     }
 
-    /// A seal of this epoch lines up: one that is newer than the fence has opened on what was found.
+    /// A seal of `epoch` is queued. If that is newer than the fence, it builds on what the asker was told: the fence is lifted.
     pub(super) fn lift_fence(&mut self, epoch: Epoch) {
         self.fence.take_if(|fence| fence.epoch < Some(epoch));
     }

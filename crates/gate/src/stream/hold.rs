@@ -1,4 +1,4 @@
-//! What the node does with the stream: owns it, or follows its log as an edge; and who is asked for what is missing. Pure.
+//! How the node holds the stream, as owner or edge, and which nodes it asks for what is missing. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use super::super::{Holding, Shared};
 use super::{SlotBytes, Stream};
 
 impl Stream {
-    /// Takes the stream in another way from now on. An edge that becomes an owner wants what is elsewhere, while the log goes on: it has
-    /// no effect on playlists. An owner that becomes an edge waits for nothing any more, and keeps the bytes that it has.
+    /// Holds the stream as `holding` from now on. An edge that becomes an owner fetches what is elsewhere while the log goes
+    /// on; its playlists do not change. An owner that becomes an edge stops waiting for bytes, and keeps those that it has.
     pub(crate) fn hold(&mut self, holding: Holding, owners: Vec<NodeId>, shared: &mut Shared) {
         self.owners = owners;
         self.choose_sources(shared);
@@ -28,7 +28,7 @@ impl Stream {
         self.ask_all(shared);
     }
 
-    /// Wants the bytes of what was admitted without.
+    /// Wants the bytes of all objects that were admitted without them.
     fn want_absent(&mut self, shared: &Shared) {
         let now = shared.now.elapsed;
         let absent: Vec<_> =
@@ -45,7 +45,7 @@ impl Stream {
         self.pending.iter_mut().for_each(|pending| pending.missing = 0);
     }
 
-    /// Forgets wishes for what has left the playlists.
+    /// Drops wants for what has left the playlists.
     pub(super) fn trim_wants(&mut self) {
         let Self { wants, media, pending, .. } = self;
         let waits = |sequence| pending.iter().any(|pending| pending.sealed.body().sequence == sequence);
@@ -58,14 +58,14 @@ impl Stream {
         self.holding == Holding::Edge
     }
 
-    /// Says anew who is asked for what is missing: the owners that are there; peers when none is.
+    /// Chooses which nodes are asked for what is missing: the owners that are present, or peers when none is.
     pub(super) fn choose_sources(&mut self, shared: &Shared) {
         let owners: Vec<NodeId> = shared.peers.iter().filter(|peer| self.owners.contains(peer)).cloned().collect();
         self.sources =
             if owners.is_empty() { shared.peers.iter().take(SOURCES_MAX).cloned().collect() } else { owners };
     }
 
-    /// Takes the bytes that came for a row, and notes of the others where they would stand.
+    /// Makes a row of the bytes that came, and notes the objects that are elsewhere.
     pub(super) fn row_of(
         &self,
         body: &SealBody,
@@ -82,7 +82,7 @@ impl Stream {
             image: None,
             absent: Vec::new(),
         };
-        // An owner that lacks parts of the segment from when it was an edge puts it together when they are here.
+        // An owner that lacks parts from its time as an edge assembles the segment when they are here.
         let lacks = |object: &&seal::Object| match self.holding {
             Holding::Edge => object.slot != Slot::Init,
             Holding::Owner => matches!(object.slot, Slot::Segment { .. }) && !whole.contains_key(&object.rendition),
@@ -106,7 +106,7 @@ impl Stream {
         row
     }
 
-    /// Init segments that an edge learns of.
+    /// On an edge, notes the init segments that a checkpoint names.
     pub(super) fn note_inits(&mut self, body: &SealBody) {
         if self.holding == Holding::Owner {
             return;
@@ -118,7 +118,7 @@ impl Stream {
         }
     }
 
-    /// Whether an object is sealed, and elsewhere: then nothing waits for its bytes.
+    /// What is sealed of an object that is elsewhere; nothing waits for its bytes.
     pub(super) fn elsewhere(&self, name: &ObjectName) -> Option<Absent> {
         self.media.elsewhere(name.epoch, &name.rendition, name.slot)
     }

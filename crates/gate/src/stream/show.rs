@@ -12,8 +12,8 @@ use super::super::view::{Playlists, StreamView};
 use super::super::{Output, SavedHead, Shared};
 use super::Stream;
 
-/// Segments that playlists may wait for a new epoch to make up for, when what they showed is void. One that is further behind is
-/// shown as it is: the log was lost, and waiting would be an outage.
+/// When shown segments are void, playlists wait until the new epoch has made up for them, if these are no more than this. A
+/// timeline that is further behind is shown as it is: the log was lost, and waiting would be an outage.
 const VOID_SEGMENTS_MAX: u64 = 6;
 
 /// Whether playlists that end at `edge` would take back some of what was shown.
@@ -28,7 +28,7 @@ impl Stream {
         let epoch = newest.body().epoch;
         let mut inits: Vec<Bytes> = self.media.inits(epoch).cloned().collect();
         if inits.is_empty() {
-            // Before the first checkpoint after a restart: those from before it.
+            // Before the first checkpoint after a restart, the saved ones still apply.
             let before = self.saved.iter().filter(|saved| saved.head.epoch == epoch);
             inits = before.flat_map(|saved| saved.inits.clone()).collect();
         }
@@ -37,7 +37,7 @@ impl Stream {
         Some(SavedHead { head: Head::of(newest), raw: newest.raw().clone(), inits })
     }
 
-    /// Says what is visible now, if that changed; and the newest admitted seal, if that did.
+    /// Publishes the view, if it changed; returns the newest admitted seal, if that changed.
     pub(crate) fn publish(&mut self, shared: &mut Shared) -> Option<SavedHead> {
         if !std::mem::take(&mut self.is_changed) {
             return None;
@@ -65,7 +65,8 @@ impl Stream {
         saved
     }
 
-    /// Shows what has changed. Playlists never go back: what was shown and is void stays until the log has passed it again.
+    /// Shows the playlists, if what they list changed. They do not go back: what was shown and is void stays until the log has
+    /// passed it again.
     fn show(&mut self) {
         let is_filled = self.timeline.head().is_some_and(|head| head >= self.show_from);
         let edge = self.timeline.edge().filter(|_| is_filled && self.is_relisted);

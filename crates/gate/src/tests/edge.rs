@@ -1,4 +1,4 @@
-//! Edges: the log without the bytes, and the way from edge to owner and back.
+//! Edges: the log without its bytes, and how an edge becomes an owner and back.
 
 use media::{Epoch, MediaSequence, Slot};
 
@@ -112,7 +112,7 @@ fn log_goes_on_while_an_edge_that_became_owner_fills_its_window() {
             assert!(next > place, "what comes is shown, and playlists do not go back");
             place = next;
             bench.wait(Duration::from_millis(500));
-            // One pull at a time is answered, with what there is.
+            // One pull at a time is answered, with the bytes if the test has them.
             if let Some(Output::PullObject { id, name, .. }) = bench.pulls.pop() {
                 let found = rows.iter().flat_map(|row| &row.objects).find(|(known, _)| *known == name);
                 let result = match found {

@@ -1,4 +1,4 @@
-//! What the log has to say about seals: sessions, forks, restarts.
+//! How the log judges seals: sessions, forks, restarts.
 
 use super::super::Holding;
 use super::super::limits::FENCE_MAX;
@@ -32,7 +32,7 @@ fn old_session_is_not_replayed_into_a_restarted_gate() {
     assert_eq!(again.admitted(), 0);
     assert!(again.reasons().contains(&AlertReason::Epoch));
     assert_eq!(again.playlist("360p"), None);
-    // It goes on where it was.
+    // The log goes on where it was.
     let more = studio.segment(again.wall());
     again.take_all(&more);
     let more = studio.segment(again.wall());
@@ -47,7 +47,7 @@ fn log_whose_newest_seals_only_its_author_has_goes_on_with_the_next_session_at_o
     let mut bench = Bench::with(&authority, &studio);
     let rows = studio.segment(bench.wall());
     bench.take_all(&rows);
-    // A head is written now and then.
+    // A head is saved only now and then.
     let saved = bench.saved.clone();
     for _ in 0..2 {
         let rows = studio.segment(bench.wall());
@@ -69,7 +69,7 @@ fn log_whose_newest_seals_only_its_author_has_goes_on_with_the_next_session_at_o
     assert_eq!(again.refused, []);
 }
 
-/// The bus hands over the newest seal at once, the ingest its first ones a moment later.
+/// The bus delivers the newest seal at once, the ingest its first ones a moment later.
 #[test]
 fn log_whose_newest_seal_comes_first_is_here_from_its_beginning() {
     let authority = Authority::new();
@@ -146,7 +146,7 @@ fn what_was_told_to_who_opens_an_epoch_stays_true_until_it_has() {
     let mut bench = Bench::with(&authority, &studio);
     let rows = studio.segment(bench.wall());
     bench.take_all(&rows);
-    // One seal is here without its bytes; others come later, of an ingest that wakes.
+    // One seal is here without its bytes; later ones come from an ingest that wakes up.
     let late = studio.row(bench.wall());
     bench.seal(&late);
     let (admitted, mut other) = (bench.admitted(), studio.fork());
@@ -157,7 +157,7 @@ fn what_was_told_to_who_opens_an_epoch_stays_true_until_it_has() {
     bench.take_all(&void);
     bench.wait(FENCE_MAX / 2);
     assert_eq!(bench.admitted(), admitted);
-    // It builds on a seal that waits; what is after that was never shown.
+    // The new epoch builds on a seal that waits; what comes after that seal was never shown.
     other.reconnect(bench.wall());
     let rows = other.segment(bench.wall());
     bench.take_all(&rows);
@@ -208,7 +208,7 @@ fn fence_holds_up_no_epoch_at_a_node_that_has_nothing_of_the_log_or_its_head_alo
     again.apply(Input::Grant(authority.grant(&studio.key, START)));
     again.now = bench.now;
     fence(&mut again, &studio.stream);
-    // What it builds on never came here.
+    // The seal that it builds on never came here.
     studio.segment(again.wall());
     studio.reconnect(again.wall());
     let rows = studio.segment(again.wall());

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::PullId;
 
-/// Gates that reach one another.
+/// Gates that reach each other.
 struct Cluster {
     gates: Vec<(NodeId, Bench)>,
     now: Duration,
@@ -152,7 +152,7 @@ fn wiped_node_does_not_take_an_old_session_while_peers_are_up() {
     let old = studio.segment(START);
     cluster.everyone(|bench| bench.take_all(&old));
     studio.reconnect(START);
-    // So long that the old session has left the window of the log.
+    // Long enough for the old session to leave the window of the log.
     for _ in 0..14 {
         let new = studio.segment(START);
         cluster.everyone(|bench| bench.take_all(&new));
@@ -247,8 +247,8 @@ fn fates() -> impl Strategy<Value = Vec<[Fate; 2]>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
-    /// Whatever the bus loses, repeats and reorders, and whichever bytes reach only one node: both come to the same playlists,
-    /// never go back on the way, and nobody is accused.
+    /// Whatever the bus loses, repeats and reorders, and whichever bytes reach only one node, both nodes come to the same
+    /// playlists, never go back on the way, and accuse nobody.
     #[test]
     fn all_nodes_agree_whatever_the_bus_does(fates in fates(), breaks in prop::collection::btree_set(8_usize..60, 0..3)) {
         let (_, mut studio, mut cluster) = setup(&["b1", "b2"]);
@@ -263,7 +263,7 @@ proptest! {
             cluster.gates[n % 2].1.objects(&row);
             for (index, fate) in fate.iter().enumerate() {
                 let bench = &mut cluster.gates[index].1;
-                // A node that hears of a stream when nobody has its first seal begins at the next checkpoint: its window is shorter.
+                // A node that hears of a stream when nobody has its first seal begins at the next checkpoint, so its window is shorter.
                 let fate = if n == 0 && index == 0 { &Fate::Delivered } else { fate };
                 match fate {
                     Fate::Delivered => bench.take(&row),
@@ -288,11 +288,11 @@ proptest! {
         }
         let rows = studio.segment(START);
         cluster.everyone(|bench| bench.take_all(&rows));
-        // Each may miss what only the other has, in turns: every turn takes a round of asking.
+        // Each may lack what only the other has, in turns: every turn takes a round of pulls.
         cluster.wait(Duration::from_secs(20));
         cluster.assert_alike();
         for (_, bench) in &mut cluster.gates {
-            // Bytes from before the place where a node joined are dropped in the end; that accuses nobody of a lie.
+            // Bytes from before the place where a node joined are dropped in the end, which accuses nobody.
             prop_assert!(bench.reasons().iter().all(|reason| *reason == AlertReason::Deadline));
         }
     }

@@ -14,7 +14,7 @@ fn setup() -> (Studio, Bench) {
     (studio, bench)
 }
 
-/// Good media is admitted, whatever was tried before.
+/// Shows that good media is still admitted, whatever was tried before.
 fn still_alive(studio: &mut Studio, bench: &mut Bench) {
     let before = bench.admitted();
     let rows = studio.segment(bench.wall());
@@ -152,7 +152,7 @@ fn changed_bytes_are_refused_before_and_after_their_seal() {
         .collect();
     spoiled.push([&good[..], b"x"].concat().into());
     spoiled.push(good.slice(..good.len() - 1));
-    // Before: they wait, and are refused when the seal says otherwise. After: at once.
+    // Before their seal, the bytes wait, and are refused when the seal names others; after it, they are refused at once.
     for bad in spoiled.iter().take(3) {
         bench.object_from("evil", &name, bad);
     }
@@ -165,7 +165,7 @@ fn changed_bytes_are_refused_before_and_after_their_seal() {
     bench.object_from("evil", &name, &Bytes::new());
     assert_eq!(bench.reasons(), vec![AlertReason::Digest; spoiled.len() + 1]);
     bench.objects(&row);
-    // Now that it is admitted, too.
+    // After the seal is admitted, too.
     bench.object_from("evil", &name, &spoiled[0]);
     assert_eq!(bench.reasons(), [AlertReason::Digest]);
     assert_eq!(bench.view().media.get(name.epoch, &name.rendition, name.slot).unwrap().1, good);
@@ -224,7 +224,7 @@ fn bytes_that_come_in_log_order_are_waited_for_however_far_behind_their_seals() 
         bench.objects(row);
     }
     assert_eq!((bench.admitted(), bench.reasons()), (u64::try_from(rows.len()).unwrap(), vec![]));
-    // What was passed over is not: later bytes say that it does not come any more.
+    // Bytes that later ones overtook are given up after the deadline: they do not come any more.
     let rows: Vec<Row> = (0..3).flat_map(|_| studio.segment(bench.wall())).collect();
     rows.iter().for_each(|row| bench.seal(row));
     for row in rows.iter().skip(1) {
@@ -261,7 +261,7 @@ fn quarantine_is_bounded_per_peer_and_others_are_not_held_up() {
     }
     assert!(bench.gate.shared.quarantine.bytes() <= QUARANTINE_BYTES_PER_PEER);
     assert!(bench.reasons().iter().all(|reason| *reason == AlertReason::Quarantine));
-    // Not even for another node's bytes of the same stream.
+    // Another node's bytes of the same stream still find room.
     bench.object_from("i2", &name(1_000), &megabytes);
     assert_eq!(bench.answers.last(), Some(&Answer::Stored));
     still_alive(&mut studio, &mut bench);
@@ -419,7 +419,7 @@ fn seals_that_overtake_their_grant_wait_for_it() {
     assert!(bench.playlist("360p").unwrap().contains("1/0.m4s"));
     assert_eq!(bench.reasons(), []);
     still_alive(&mut studio, &mut bench);
-    // A key that is never granted is refused in the end, however many seals it signs.
+    // A key that never gets a grant is refused in the end, however many seals it signs.
     let mut thief = Studio::new("demo", START);
     for _ in 0..200 {
         let row = thief.row(bench.wall());
@@ -435,7 +435,7 @@ fn bytes_that_were_hashed_too_early_spoil_nothing() {
     let (mut studio, mut bench) = setup();
     still_alive(&mut studio, &mut bench);
     for row in studio.segment(bench.wall()) {
-        // Each claims the next place before the right bytes come.
+        // Wrong bytes claim each place before the right ones come.
         for (name, _) in &row.objects {
             bench.object_from("evil", name, &Bytes::from_static(b"not the right ones"));
         }
