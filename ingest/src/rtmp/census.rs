@@ -1,13 +1,13 @@
-//! Who is connected: connections per address, and in total. Pure.
+//! Counts connections, per address and in total. Pure.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bits of an IPv6 address that tell one network from another: whoever has one address there has all of them.
+/// Bits of an IPv6 address that name its network: a host that has one address of a network can have all of them.
 const IPV6_NETWORK_BITS: u32 = 64;
 
-/// All connections of a server, on whichever port.
+/// All connections of a server, on all its ports.
 #[derive(Debug)]
 pub(super) struct Census {
     counts: Mutex<HashMap<IpAddr, usize>>,
@@ -15,7 +15,7 @@ pub(super) struct Census {
     each_max: usize,
 }
 
-/// One counted connection: until it is dropped.
+/// One connection, which counts until this is dropped.
 #[derive(Debug)]
 pub(super) struct Counted {
     census: Arc<Census>,
@@ -56,7 +56,7 @@ impl Drop for Counted {
     }
 }
 
-/// What is counted as one address.
+/// The address that a connection counts for.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

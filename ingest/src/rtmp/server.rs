@@ -21,29 +21,29 @@ use crate::session::hub::Hub;
 
 /// Wait after `accept` failed (out of file descriptors, for one), so that it does not spin.
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
-/// How long connections may take to say goodbye.
+/// How long connections may take to end at shutdown.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
-/// The bound listeners: one for RTMP, and one for RTMP over TLS where there is one.
+/// The bound listeners: one for RTMP, and one for RTMP over TLS if it is configured.
 pub(crate) struct Server {
     plain: Door,
     secure: Option<Door>,
     desk: Arc<Desk>,
 }
 
-/// A listener, and what stands before RTMP there.
+/// A listener, with or without TLS in front of RTMP.
 struct Door {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
 }
 
-/// What both have in common.
+/// What both listeners share.
 struct Desk {
     rules: Rules,
     census: Arc<Census>,
     clock: Clock,
-    /// When publishers are looked at.
+    /// When publishers are read.
     beat: Beat,
 }
 
@@ -99,7 +99,7 @@ impl Server {
     }
 }
 
-/// Accepts at one door until `shutdown`, each connection in a task of its own.
+/// Accepts connections at one listener until `shutdown`, each in a task of its own.
 async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracker, shutdown: &CancellationToken) {
     loop {
         let accepted = tokio::select! {
@@ -124,7 +124,7 @@ async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracke
                 continue;
             }
         };
-        // Answers are small and waited for.
+        // Answers are small, and the peer waits for them.
         let _ = socket.set_nodelay(true);
         metrics::counter!("ingest_connections_total").increment(1);
         let (desk, hub, tls, closing) = (Arc::clone(desk), Arc::clone(hub), door.tls.clone(), shutdown.clone());
@@ -132,7 +132,7 @@ async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracke
             let _counted = counted;
             tokio::select! {
                 end = desk.serve(socket, address, tls, hub) => report(address, &end, &desk.rules.refusals),
-                // Publishers are told by their streams; whoever has not got that far, or does not listen, is cut.
+                // Streams tell their publishers. Connections that do not publish yet, or do not listen, are cut.
                 () = async { closing.cancelled().await; tokio::time::sleep(CLOSE_WAIT).await } => {}
             }
         });
@@ -158,7 +158,7 @@ impl Desk {
     }
 }
 
-/// Counts and says why a connection ended; of strangers not each time.
+/// Counts and logs why a connection ended; of strangers, not every end is logged.
 fn report(address: SocketAddr, end: &End, refusals: &Refusals) {
     let End { closed, stream } = end;
     let Some(reason) = closed.label() else {
