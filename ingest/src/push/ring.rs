@@ -105,7 +105,7 @@ impl Ring {
         self.inits.clone()
     }
 
-    /// Bytes of all entries, seals included; [`Self::inits`] do not count.
+    /// Bytes of all entries, seals included; kept init segments do not count.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
