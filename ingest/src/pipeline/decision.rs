@@ -10,7 +10,7 @@ use super::memory::Known;
 use super::plan::SourceFormat;
 use super::{AudioFormat, AudioPacket, Config, PassThrough, VideoFormat, VideoPacket, ticks};
 
-/// When so many bytes are held back, the start is decided with what is there: 2.5 s of 100 Mbit/s.
+/// When this many bytes are held back, the start is decided with what is there: 2.5 s of 100 Mbit/s.
 const BYTES_MAX: usize = 32 << 20;
 
 /// The same, in packets.

@@ -133,7 +133,7 @@ impl Feed {
             match reason {
                 _ if idr => self.end_run(reason),
                 BreakReason::AudioFormat if carries => self.carry_on(reason)?,
-                // Old parameter sets do not fit these pictures any more.
+                // Old parameter sets no longer fit these pictures.
                 BreakReason::VideoFormat | BreakReason::VideoAppeared => return Ok(()),
                 _ => {}
             }

@@ -192,11 +192,11 @@ pub enum Output {
     Break(BreakReason),
     /// The input ended and all samples are out. The last output.
     Ended,
-    /// The pipeline cannot go on. The last output.
+    /// The pipeline cannot continue. The last output.
     Failed(Error),
 }
 
-/// Why a pipeline cannot go on.
+/// Why a pipeline cannot continue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No rung fits, because the source is too small or too large.

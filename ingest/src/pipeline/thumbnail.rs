@@ -35,7 +35,7 @@ const QUANTIZERS: [usize; 3] = [4, 10, 24];
 /// Shortest time between two thumbnails of a stream. Pages that show streams look for a new one every 8 s.
 pub const EVERY: Duration = Duration::from_secs(7);
 
-/// Pictures that may wait: one each of so many streams.
+/// Pictures that may wait: one each of this many streams.
 const WAITING_MAX: usize = 64;
 
 /// A picture to be made small.

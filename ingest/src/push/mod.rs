@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     conflict: watch::Sender<Option<Place>>,
     /// Index of the next entry to publish on the bus.
     published: watch::Sender<u64>,
-    /// Who owns the stream.
+    /// The owners of the stream.
     placed: watch::Sender<Placed>,
 }
 
@@ -142,7 +142,7 @@ impl Pusher {
         self.shared.conflict.subscribe()
     }
 
-    /// Who owns the stream.
+    /// The owners of the stream.
     pub(crate) fn placed(&self) -> watch::Receiver<Placed> {
         self.shared.placed.subscribe()
     }
