@@ -1,8 +1,8 @@
 //! This node's standing with the authority: its sealing key, the grant for it, the keyring, and the table of stream keys.
 //!
-//! Owns the private key (made here on the first start, never sent) and the polling of control, at the configured addresses and
-//! nowhere else: whoever answers there decides what is published. No publisher is accepted before
-//! there is a valid grant and a table.
+//! Owns the private key (made here on the first start, never sent) and the polling of control. It polls only the configured
+//! addresses, because whoever answers there decides what is published. No publisher is accepted before there is a valid grant and
+//! a table.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,30 +21,30 @@ use crate::keys::{KeyTable, StreamEntry};
 
 /// File of the sealing key's seed, in the node's data directory; mode 0600.
 const KEY_FILE: &str = "sealing.key";
-/// How often the table of stream keys is read when nothing says that it changed.
+/// How often the table of stream keys is read when no message says that it changed.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// Waits between attempts while control does not answer: from the first, doubling, to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Longest request to control.
+/// Time limit of a request to control.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest table of stream keys, in bytes: [`crate::keys::STREAMS_MAX`] entries of at most 200 bytes.
 const TABLE_BYTES_MAX: usize = 2_000_000;
-/// How much of the reason for a refusal is passed on to the log, in characters.
+/// Most characters of the reason for a refusal that are logged.
 const REASON_CHARS_MAX: usize = 300;
-/// A grant is renewed when less than this share of its life is left.
+/// A grant is renewed when less than 1 / `RENEW_SHARE` of its life is left.
 const RENEW_SHARE: i64 = 3;
 
 /// The standing. One for the role, shared by all streams.
 pub(crate) struct Authority {
     context: node::Context,
-    /// Reaches nodes of role control alone.
+    /// Connects to nodes of the role control only.
     http: reqwest::Client,
     control: Vec<String>,
     key: SealingKey,
     keyring: Mutex<Keyring>,
-    /// None before control has answered. One that is there stays while control is away.
+    /// `None` before control has answered. The table stays while control is away.
     table: watch::Sender<Option<Arc<KeyTable>>>,
-    /// Until when the grant holds.
+    /// When the grant expires; `None` without one.
     granted_until: watch::Sender<Option<UnixMillis>>,
 }
 
@@ -52,7 +52,7 @@ impl Authority {
     /// Reads or makes the sealing key, and reads the trust anchor.
     ///
     /// # Errors
-    /// When either file cannot be read, or is not what it should be; names the path.
+    /// When either file cannot be read or is not valid; names the path.
     pub(crate) fn load(context: &node::Context, root_key: &Path, control: &[String]) -> Result<Arc<Self>> {
         let anchor = files::read_bounded(root_key)?;
         let root = RootPublicKey::from_bytes(&anchor)
@@ -85,17 +85,17 @@ impl Authority {
         self.table.borrow().clone()
     }
 
-    /// The same, whenever control has answered.
+    /// The table, sent again whenever control has answered.
     pub(crate) fn tables(&self) -> watch::Receiver<Option<Arc<KeyTable>>> {
         self.table.subscribe()
     }
 
-    /// Signs. Errors when the body breaks a rule, which is a bug here.
+    /// Signs a seal. Errors when the body breaks a rule, which is a bug here.
     pub(crate) fn sign(&self, body: &SealBody) -> Result<Sealed, seal::Error> {
         seal::sign_seal(body, &self.key)
     }
 
-    /// Checks a seal of this stream that came from a node; says so when it is refused.
+    /// Checks a seal of this stream that came from a node; logs a refusal.
     pub(crate) fn verify(&self, cose: &Bytes, stream: &StreamId) -> Option<Sealed> {
         self.check(cose, stream)
             .inspect_err(|refusal| tracing::warn!(%stream, %refusal, "head of the log refused"))
@@ -112,7 +112,7 @@ impl Authority {
         look(&mut self.keyring.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Gets and renews the grant, reads the table, and takes grants and revocations off the bus. Until `shutdown`.
+    /// Gets and renews the grant, reads the table, and takes grants and revocations from the bus, until `shutdown`.
     pub(crate) async fn run(self: Arc<Self>, ready: node::ops::ReadyFlag, shutdown: CancellationToken) -> Result<()> {
         let bus = &self.context.bus;
         let mut grants = bus.subscribe(&self.context.prefix.filter("keys/+")).await?;
@@ -213,7 +213,7 @@ impl Authority {
         Ok(())
     }
 
-    /// Whichever way it came, from control or as the bus remembers it: the own grant in the keyring is the one that holds.
+    /// Takes over the expiry of our grant in the keyring, whether the grant came from control or from the bus.
     fn note_own_grant(&self) {
         let key = self.key.key_id();
         let until = self.with_keyring(|keyring| keyring.grant(&key).map(|grant| grant.not_after));
@@ -239,7 +239,7 @@ fn zeroize_on_drop(bytes: Vec<u8>) -> zeroize::Zeroizing<Vec<u8>> {
     zeroize::Zeroizing::new(bytes)
 }
 
-/// Sends a request; the whole body when the answer is a success and no longer than `bytes_max`.
+/// Sends a request and returns the whole body of the answer, which has to be a success and no longer than `bytes_max`.
 async fn bounded_body(request: reqwest::RequestBuilder, bytes_max: usize) -> Result<Bytes> {
     bounded_answer(request, bytes_max).await?.context("answered 404 Not Found")
 }

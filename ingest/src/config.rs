@@ -29,8 +29,8 @@ pub struct Config {
     pub rtmps_listen: Option<SocketAddr>,
     /// RTMP application that publishers name in their URL. Default `live`.
     pub application: String,
-    /// Base URLs of the control nodes' data planes (`https://host:port`), tried in order; at least one. Nothing that comes by
-    /// the bus names a control node. In the file: `control` at its top level.
+    /// Base URLs of the control nodes' data planes (`https://host:port`), tried in order; at least one. The bus never names a
+    /// control node. In the file: `control` at its top level.
     #[serde(skip)]
     pub control: Vec<String>,
     /// File with the root public key: the trust anchor of all grants. Default `root.pub`. In the file: `root_key` at its
@@ -39,18 +39,18 @@ pub struct Config {
     pub root_key: PathBuf,
     /// How long a stream waits for its publisher to come back before it ends, in seconds, at most a day. Default 30.
     pub reconnect_grace_seconds: u64,
-    /// How long a publisher has to be silent before another with the same key takes over, in seconds, 1 to 3600: with 0, two with one
-    /// key would throw each other out for ever. Default 5.
+    /// How long a publisher has to be silent before another with the same key may take over, in seconds, 1 to 3600. Default 5. (With 0,
+    /// two publishers with one key would close each other for ever.)
     pub takeover_silence_seconds: u64,
     /// What viewers get while a stream waits for its publisher: `"gap"`, or `"slate"`, a still picture with silence. Default `gap`.
     pub outage: DuringOutage,
-    /// The slate's picture: a PNG or JPEG. Default none: a calm dark one, which needs no file.
+    /// The slate's picture: a PNG or JPEG file. Default: none; the slate is then a calm dark picture.
     pub slate_picture: Option<PathBuf>,
     /// RTMP connections at once, with and without TLS, 1 to 10,000. Default 200.
     pub connections_max: usize,
     /// RTMP connections at once from one IPv4 address or one IPv6 network (/64), 1 to 10,000. Default 20.
     pub connections_per_address_max: usize,
-    /// How long a connection may take from its begin, TLS included, to an accepted `publish`, in seconds, 1 to 3600. Default 10.
+    /// How long a connection may take from its start, TLS included, to an accepted `publish`, in seconds, 1 to 3600. Default 10.
     pub handshake_seconds: u64,
     /// How long a publisher may send nothing before it is closed, in seconds, 1 to 3600. Default 20.
     pub idle_seconds: u64,
@@ -80,7 +80,7 @@ pub enum DuringOutage {
     Slate,
 }
 
-/// Most nodes that are pushed to by their number; more are all.
+/// Largest number that `owners` may have; more nodes need `"all"`.
 const OWNERS_MAX: usize = 16;
 
 /// `owners` as it stands in the file.
@@ -179,7 +179,7 @@ impl Config {
         self.pipeline.check().map_err(|error| anyhow::anyhow!("role.ingest.pipeline.{error}"))
     }
 
-    /// Reads the slate's picture; `None` where none is shown. The error names the file. Blocks for the disk.
+    /// Reads the slate's picture; `None` if no slate is configured. The error names the file. Blocks for the disk.
     pub(crate) fn slate(&self) -> anyhow::Result<Option<Picture>> {
         match (self.outage, &self.slate_picture) {
             (DuringOutage::Gap, _) => Ok(None),

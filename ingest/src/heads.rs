@@ -1,4 +1,4 @@
-//! Where the log of a stream stands: asked of the broadcast nodes, and kept on our own disk for when none answers.
+//! Finds where the log of a stream stands: asks the broadcast nodes, and keeps the position on our own disk in case none answers.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -18,14 +18,14 @@ use crate::authority::{Authority, read_answer};
 use crate::nodes::{DataPlane, Nodes};
 use crate::session::log::LogPosition;
 
-/// How long the nodes may take to answer. The pipeline looks at the first 2.5 s of a session before anything is sealed, so this
-/// delays nothing.
+/// How long the nodes may take to answer. The pipeline holds back the first 2.5 s of a session before anything is sealed, so this
+/// wait delays nothing.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Longest epoch file, in bytes: 20 digits, and a line end by whoever edited it.
+/// Longest epoch file, in bytes: 20 digits, and a line end that an editor may have added.
 const EPOCH_BYTES_MAX: usize = 32;
 
-/// A file of ours says nothing that can be relied on: without it an epoch might be used a second time.
+/// One of our files is unreadable or damaged. Without it, an epoch might be used a second time.
 #[derive(Debug, thiserror::Error)]
 #[error("{} cannot be relied on: {detail}", path.display())]
 pub(crate) struct Unreliable {
@@ -39,7 +39,7 @@ impl Unreliable {
     }
 }
 
-/// Positions of all streams of this node.
+/// Finds and keeps the log positions of all streams of this node.
 #[derive(Debug, Clone)]
 pub(crate) struct Heads {
     directory: PathBuf,
@@ -52,8 +52,8 @@ pub(crate) struct Heads {
 pub(crate) enum Ask {
     /// Where the log stands now.
     Head,
-    /// Where it stands until we open an epoch: an ingest that was taken for gone may wake meanwhile, and what it says then would be shown
-    /// and void.
+    /// Where the log stands, and stays until we open an epoch. Without the fence, an ingest that was taken for gone could wake meanwhile,
+    /// and viewers would see what it seals and then lose it.
     Fence,
 }
 
@@ -64,12 +64,12 @@ struct NodeHead {
     is_remembered: bool,
 }
 
-/// What was found.
+/// What the nodes and our own disk say about a log.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Found {
     /// Newest position that a node has admitted.
     pub(crate) admitted: Option<LogPosition>,
-    /// That node has been started since, and has nothing but the position: it wrote that down now and then, and showed more.
+    /// That node has restarted since and has nothing but the position. It wrote the position down only now and then, so it showed more.
     pub(crate) is_remembered: bool,
     /// Newest position on our own disk.
     pub(crate) kept: Option<LogPosition>,
@@ -78,8 +78,8 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// What a new session builds on: the newest that a node has admitted; our own when no node answered, or when it is newer than
-    /// what nodes remember: they have no media either that could go on.
+    /// The position that a new session builds on: the newest that a node has admitted. Our own counts when no node has admitted any,
+    /// or when it is newer than what a restarted node remembers: that node has no media that could continue either.
     pub(crate) fn base(&self) -> Option<LogPosition> {
         let kept = self.kept.filter(|_| self.admitted.is_none() || self.is_remembered);
         [self.admitted, kept].into_iter().flatten().max_by_key(LogPosition::place)
@@ -112,7 +112,7 @@ impl Heads {
             Some(Err(refusal)) if matches!(refusal.reason, RefusalReason::Malformed | RefusalReason::Signature) => {
                 return Err(Unreliable::new(&self.head_path(stream), &refusal).into());
             }
-            // Intact, but of a key that nobody vouches for any more.
+            // The seal is intact, but its key is no longer trusted.
             Some(Err(refusal)) => {
                 tracing::warn!(%stream, %refusal, "kept head of the log refused");
                 None
@@ -127,7 +127,7 @@ impl Heads {
             let sealed = authority.verify(&head.cose, stream)?;
             Some((LogPosition::after(&sealed), head.is_remembered))
         });
-        // Of nodes at the same place, one that has its memory counts.
+        // Of nodes at the same place, one that has not restarted counts.
         let newest = positions.max_by_key(|(position, is_remembered)| (position.place(), !is_remembered));
         Ok(Found {
             admitted: newest.map(|(position, _)| position),
@@ -137,7 +137,7 @@ impl Heads {
         })
     }
 
-    /// The largest epoch used and the newest seal, as far as kept. Blocks for the disk.
+    /// The largest epoch used and the newest seal, if they were kept. Blocks for the disk.
     fn on_disk(&self, stream: &StreamId) -> Result<(Option<Epoch>, Option<Bytes>), Unreliable> {
         let path = self.epoch_path(stream);
         let epoch = read(&path, EPOCH_BYTES_MAX)?.map(|bytes| {
@@ -173,7 +173,7 @@ impl Heads {
         Some(cose.map(|cose| NodeHead { cose, is_remembered }))
     }
 
-    /// Before the first seal of an epoch: never again will this node use it, whatever happens. Blocks for the disk.
+    /// Keeps the number of an epoch before its first seal, so that this node never uses the epoch again. Blocks for the disk.
     pub(crate) fn keep_epoch(&self, stream: &StreamId, epoch: Epoch) -> Result<()> {
         files::atomic_write(&self.epoch_path(stream), epoch.to_string().as_bytes(), files::MODE_PUBLIC)
     }

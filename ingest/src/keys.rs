@@ -1,4 +1,4 @@
-//! Stream keys: which key publishes which stream. A key is reduced to its SHA-256 digest as soon as it is read off the
+//! Stream keys: which key publishes which stream. A key is reduced to its SHA-256 digest as soon as it is read from the
 //! network, so it can be neither logged nor kept. Pure.
 
 use std::collections::BTreeMap;
@@ -46,10 +46,10 @@ pub(crate) struct StreamEntry {
     pub(crate) key_sha256: String,
 }
 
-/// What became of a key that published a stream once.
+/// State of a key that was once admitted to a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It still does.
+    /// It is still the stream's key.
     Valid,
     /// The stream has another key.
     KeyChanged,

@@ -1,7 +1,7 @@
 //! The ingest role: RTMP in, sealed CMAF out.
 //!
 //! Owns the RTMP server, the sessions of streams, the encoder ladder, sealing and pushing. Deliberately keeps nothing for viewers
-//! and serves none: what it makes is pushed to broadcast nodes, and its seals go over the bus.
+//! and serves none: it pushes its media to broadcast nodes and its seals over the bus.
 
 mod authority;
 mod config;

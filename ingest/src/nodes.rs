@@ -1,5 +1,5 @@
-//! The nodes of the cluster, as their presence on the bus says: whom to push to. A presence is a claim: connections to a node are
-//! bound to its name and role. Where control is, the configuration says and nobody else.
+//! Follows the nodes of the cluster by their presence on the bus, to know where to push. A presence is a claim: connections to a node
+//! are bound to its name and role. Only the configuration says where control is.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use node::CancellationToken;
 use node::clock::Clock;
 use tokio::sync::watch;
 
-/// Nodes that are kept in mind, of each role.
+/// Most broadcast nodes that are known at once.
 const NODES_MAX: usize = cluster::NODES_MAX;
 /// Longest base URL of a data plane, in bytes.
 const URL_BYTES_MAX: usize = 256;
@@ -25,16 +25,16 @@ const URL_BYTES_MAX: usize = 256;
 pub(crate) struct BroadcastNode {
     /// Base URL of its data plane, without a slash at the end.
     pub(crate) data: String,
-    /// What it says of itself.
+    /// State that its presence states.
     pub(crate) state: NodeState,
-    /// Tells a restarted node from the one before.
+    /// When its process was started; a restarted node has another time.
     pub(crate) started_at: UnixMillis,
 }
 
 /// Where a node's data plane is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DataPlane {
-    /// Whose it is: the client to reach it with is this node's.
+    /// The node whose data plane it is; HTTP clients are bound to one node.
     pub(crate) node: NodeId,
     /// Base URL, without a slash at the end.
     pub(crate) url: String,
@@ -51,7 +51,7 @@ pub(crate) struct Nodes {
     clock: Clock,
 }
 
-/// What owners are chosen by.
+/// The view and the policy that owners are chosen by.
 #[derive(Debug, Default)]
 struct Cluster {
     view: Membership,
@@ -86,7 +86,7 @@ impl Nodes {
         Ok(nodes)
     }
 
-    /// Takes a message into the view of the cluster; the presence, if it is one.
+    /// Takes a message into the view of the cluster. Returns the presence if the message is one that the view has accepted.
     fn hear(&self, topic: &Topic, message: &Message) -> Option<Presence> {
         let now = self.clock.now();
         match topic {
@@ -119,13 +119,13 @@ impl Nodes {
         look(&mut self.cluster.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Decides who a stream is pushed to from now on.
+    /// Decides which nodes a stream is pushed to from now on.
     pub(crate) fn place(&self, owned: &mut Owned, stream: &StreamId, replicas: Replicas) -> Placed {
         let now = self.clock.now();
         self.with(|cluster| owned.decide((&cluster.view, cluster.policy.policy(now)), stream, replicas, now))
     }
 
-    /// When an ingest was started; `None` when it is not there, as far as the bus says.
+    /// When an ingest was started; `None` when it is not online, as far as the bus says.
     pub(crate) fn ingest_started_at(&self, id: &NodeId) -> Option<UnixMillis> {
         let now = self.clock.now();
         self.with(|cluster| {
@@ -135,7 +135,7 @@ impl Nodes {
         })
     }
 
-    /// Place of an ingest among all that were seen, whatever their state, itself included; and how many they are.
+    /// Rank of an ingest, by name, among all that were seen in whatever state, itself included; and their number.
     pub(crate) fn rank_of_ingest(&self, id: &NodeId) -> (u64, u64) {
         self.with(|cluster| {
             let ingests = || cluster.view.members().filter(|member| member.presence.role == Role::Ingest);
@@ -150,12 +150,12 @@ impl Nodes {
         self.broadcast.clone()
     }
 
-    /// Data planes of the broadcast nodes that are there.
+    /// Data planes of the broadcast nodes that are not offline.
     pub(crate) fn online(&self) -> Vec<DataPlane> {
         there(&self.broadcast.borrow()).collect()
     }
 
-    /// Data planes of at most `max` broadcast nodes that are there: of these, or of any when none of these is.
+    /// Data planes of at most `max` broadcast nodes that are not offline: of `wanted` ones, or of any when all of `wanted` are offline.
     pub(crate) fn some(&self, wanted: &[NodeId], max: usize) -> Vec<DataPlane> {
         let map = self.broadcast.borrow();
         let named: Vec<_> = there(&map).filter(|plane| wanted.contains(&plane.node)).take(max).collect();
@@ -168,7 +168,7 @@ fn there(map: &Map) -> impl Iterator<Item = DataPlane> {
     online.map(|(id, node)| DataPlane { node: id.clone(), url: node.data.clone() })
 }
 
-/// Takes a presence in. An offline message carries no URL: the one known stays.
+/// Takes a presence into the map. An offline message carries no URL: the known one stays.
 fn note(map: &watch::Sender<Map>, presence: Presence) {
     map.send_if_modified(|map| {
         let known = map.get(&presence.node);

@@ -39,7 +39,8 @@ impl Ingest {
     /// Checks the configuration and binds the listeners.
     ///
     /// # Errors
-    /// When a value is out of range, no control node is configured, the slate's picture cannot be shown, or the address is taken; names which.
+    /// When a value is out of range, no control node is configured, the slate's picture cannot be shown, or the address is taken; names
+    /// which.
     pub async fn load(config: Config, context: node::Context) -> Result<Self> {
         config.check()?;
         anyhow::ensure!(
@@ -65,8 +66,8 @@ impl Ingest {
         self.server.secure_address()
     }
 
-    /// Serves until `shutdown`. Then publishers are closed, what was encoded is sealed and pushed, and the logs stay open: a
-    /// publisher that comes back within the grace, here after a restart or at another ingest, goes on with its stream.
+    /// Serves until `shutdown`. Then it closes its publishers, and seals and pushes what was encoded. The logs stay open: a publisher
+    /// that comes back within the grace, here after a restart or at another ingest, continues its stream.
     ///
     /// # Errors
     /// When the root key or the sealing key cannot be read, or the bus is closed.
@@ -105,7 +106,7 @@ impl Ingest {
             shutdown.cancelled(),
         );
         let () = served;
-        // Says offline; a panic in it has been reported by the runtime.
+        // The task announces that this node is offline; the runtime has reported any panic in it.
         let _ = presence.await;
         granted
     }

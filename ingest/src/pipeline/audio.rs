@@ -1,4 +1,4 @@
-//! The sound's way through the pipeline.
+//! The sound of a run: passed through or encoded anew, with sample-exact times.
 
 use media::audio_clock::AudioClock;
 use media::segmenter::RenditionConfig;
@@ -7,17 +7,17 @@ use media::{BitsPerSecond, RenditionId, Sample, Timescale, Timestamp, TrackConfi
 use super::transcode::Transcoder;
 use super::{AUDIO_RENDITION, AudioFormat, AudioPacket, BreakReason, Error};
 
-/// Sound this far behind the pictures is not coming: silence takes its place, up to here, so that segments go on.
+/// Sound that is further behind the pictures counts as missing: silence takes its place up to this point, so that segments can end.
 const LATE_MAX: Timestamp = Timestamp::new(1_000, Timescale::MILLIS);
 
-/// Stated for sound that is passed through, until it was measured.
+/// Bit rate stated for sound that is passed through, until it was measured.
 const PASSED_BITS_PER_SECOND: u64 = 192_000;
 
 /// MPEG-4 audio object type of AAC-LC.
 const AAC_LC: u8 = 2;
 
-/// Frames of slower sound are so long that its parts would not be as long as declared. And it may have SBR that nobody announced: only a
-/// decoder notices.
+/// Sound of a lower rate is encoded anew: its frames are so long that parts would not have the declared length. It may also have SBR that
+/// is not announced, which only a decoder notices.
 const PASSED_SAMPLE_RATE_HZ_MIN: u32 = 44_100;
 
 enum Path {
@@ -64,7 +64,7 @@ impl AudioTrack {
         Ok(Self { path, clock, start, frame, track })
     }
 
-    /// What the run's [`super::Output::Tracks`] says of it.
+    /// Its entry in the run's [`super::Output::Tracks`].
     pub(super) const fn config(&self) -> &RenditionConfig {
         &self.track
     }
@@ -88,7 +88,7 @@ impl AudioTrack {
         Ok(())
     }
 
-    /// The pictures have come to `decode_time`: fills up with silence when the sound does not come along.
+    /// Video has reached `decode_time`: fills up with silence if sound is too far behind.
     pub(super) fn follow(&mut self, decode_time: Timestamp, take: &mut dyn FnMut(Sample)) {
         let until = decode_time.minus(LATE_MAX);
         if self.clock.next().is_some_and(|next| next < until) {

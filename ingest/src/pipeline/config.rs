@@ -1,4 +1,4 @@
-//! What of the pipeline can be configured. Pure.
+//! Configuration of the pipeline. Pure.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The rungs, 1 to 8. Default none named: chosen to fit the source and the cores. Rungs above the source's size are left out:
-    /// nothing is upscaled.
+    /// The rungs, 1 to 8. Default: none named; then they are chosen to fit the source and the cores. Rungs above the source's size are
+    /// left out: nothing is upscaled.
     pub rungs: Option<Vec<RungConfig>>,
     /// Whether the largest rung may be the source itself. Default `auto`.
     pub pass_through: PassThrough,
@@ -22,11 +22,12 @@ pub struct Config {
     /// How much of these cores one stream may use, in percent, 1 to 100. Default 40: the rest is for the other roles, viewers
     /// and peaks.
     pub cpu_share_percent: u32,
-    /// Longest distance of IDRs of encoded rungs in milliseconds, 500 to 4000; a distance of whole parts is used. Beside a source that is
-    /// passed through, they also have one where it has one; where a rung has half its frame rate, only there. Default 1000.
+    /// Longest interval between IDRs of encoded rungs in milliseconds, 500 to 4000, rounded down to whole parts. Beside a source that is
+    /// passed through, they also have an IDR wherever the source has one; if a rung has half the source's frame rate, only there.
+    /// Default 1000.
     pub keyframe_interval_ms: u32,
-    /// How long the start of a run is held back to learn the source's keyframe interval and frame rate, in milliseconds,
-    /// 500 to 5000. Default 2500. It ends as soon as both are known.
+    /// How long the start of a run is held back at most to learn the source's keyframe interval and frame rate, in milliseconds,
+    /// 500 to 5000. Default 2500. The run starts as soon as both are known.
     pub decision_ms: u32,
     /// What to do when the encoders are slower than the input. Default `live`.
     pub pace: Pace,
@@ -61,9 +62,9 @@ impl Default for Config {
 pub struct InvalidConfig {
     /// Key in the configuration.
     pub field: &'static str,
-    /// What it says.
+    /// The value given.
     pub value: u64,
-    /// What it may say.
+    /// The values allowed.
     pub range: &'static str,
 }
 
@@ -88,8 +89,7 @@ impl Config {
         Ok(())
     }
 
-    /// `keyframe_interval_ms` in 90 kHz ticks, cut down to whole parts, of which it has at least one: an IDR within a part makes nothing
-    /// independent.
+    /// `keyframe_interval_ms` in 90 kHz ticks, rounded down to whole parts, at least one: an IDR within a part makes no part independent.
     pub(super) fn keyframe_ticks(&self) -> i64 {
         let part = self.picture_ticks_max().max(1);
         (i64::from(self.keyframe_interval_ms) * 90 / part).max(1) * part
@@ -154,7 +154,7 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// Frames that x264 looks ahead with it for rate control; `None` where it does not.
+    /// Frames that x264 looks ahead for rate control with this preset; `None` if it does not.
     pub(super) const fn lookahead_frames(self) -> Option<u32> {
         match self {
             Self::Ultrafast | Self::Superfast => None,

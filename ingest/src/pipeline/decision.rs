@@ -1,4 +1,4 @@
-//! The start of a run: what is held back until it is known what the source is, and what is learnt from it. Pure.
+//! The start of a run: holds packets back until the source is known, and learns the source from them. Pure.
 
 use std::collections::VecDeque;
 
@@ -10,19 +10,21 @@ use super::memory::Known;
 use super::plan::SourceFormat;
 use super::{AudioFormat, AudioPacket, Config, PassThrough, VideoFormat, VideoPacket, ticks};
 
-/// The start is decided with what is there when this much is held back: 2.5 s of 100 Mbit/s.
+/// When this many bytes are held back, the start is decided with what is there: 2.5 s of 100 Mbit/s.
 const BYTES_MAX: usize = 32 << 20;
 
 /// The same, in packets.
 const PACKETS_MAX: usize = 4_096;
 
-/// No decision before this: the frame rate needs some frames, and the sound some time to come. In 90 kHz ticks.
+/// No decision comes earlier: the frame rate needs some frames, and sound may come a little later. In 90 kHz ticks.
 const DECISION_TICKS_MIN: i64 = 45_000;
 
-/// What was held back for so long is shown where viewers have gaps meanwhile; of more, only the newest. In 90 kHz ticks.
+/// Longest span of held-back pictures that is shown after another run, when viewers had gaps meanwhile. Of a longer span, only the
+/// newest is shown. In 90 kHz ticks.
 const SHOWN_TICKS_MAX: i64 = DECISION_TICKS_MIN + 9_000;
 
-/// Keyframes closer than this are not passed through: all rungs would have to follow, at several times their bits. 90 kHz ticks.
+/// A source whose keyframes are closer is not passed through: all rungs would have to follow it, at several times their bits. In
+/// 90 kHz ticks.
 const KEYFRAME_TICKS_MIN: i64 = 45_000;
 
 /// Longest time without an IDR in a passed-through run before it breaks: a segment of 4 s has to end, and ends at an IDR. 90 kHz ticks.
@@ -31,7 +33,7 @@ pub(super) const KEYFRAME_TICKS_MAX: i64 = 4_200 * 90;
 /// Highest level passed through: 5.2 is what players on phones and televisions decode.
 const LEVEL_MAX: u8 = 52;
 
-/// Frame rates that a measured one is taken for when it is within 1 %, in frames per 1000 s.
+/// A measured frame rate within 1 % of one of these is taken for it. In frames per 1000 s.
 const COMMON_RATES: [u32; 9] = [15_000, 23_976, 24_000, 25_000, 29_970, 30_000, 50_000, 59_940, 60_000];
 
 /// A picture or sound in the order of arrival.
@@ -52,7 +54,7 @@ pub(super) struct Decision {
     pub(super) audio: Option<AudioFormat>,
     /// All that was held back; the first picture is an IDR.
     pub(super) packets: VecDeque<Packet>,
-    /// What the decoder will make of them, if that is known.
+    /// Size and format of the decoded pictures, if known.
     pub(super) pictures: Option<Pictures>,
     /// What the encoder says of its settings.
     pub(super) settings: Option<Bytes>,
@@ -60,12 +62,12 @@ pub(super) struct Decision {
     pub(super) shown_from: Option<i64>,
 }
 
-/// What a start follows on.
+/// What came before a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
-    /// Nothing: nobody waits, and all that is held back is shown.
+    /// Nothing: no viewer waits, and everything held back is shown.
     Nothing,
-    /// Another run: while the start is held back viewers have gaps, in place of what is held back.
+    /// Another run: while the start is held back, viewers have gaps in its place.
     Run,
 }
 
@@ -134,13 +136,13 @@ impl Start {
         self.first.map_or(0, |first| self.newest - first)
     }
 
-    /// What is known of the source, if it is this one: its encoder says nothing else of its settings.
+    /// What is known of the source, unless its encoder states other settings now.
     pub(super) fn recognise(&self, known: Option<Known>) -> Option<Known> {
         known.filter(|known| known.is_of(self.settings.as_ref()))
     }
 
-    /// Whether enough is known. With `video` or `audio` absent the other is waited for the whole time, [after](After) another run for a
-    /// moment: encoders say at once what they are about to send. Of a source that is `known` nothing else has to be learnt.
+    /// Whether enough is known. While `video` or `audio` is absent, the start waits for it the whole time; [after](After) another run only
+    /// for a moment, because encoders announce at once what they will send. A source that is `known` needs nothing else.
     pub(super) fn ready(
         &self,
         video: Option<&VideoFormat>,
@@ -168,7 +170,7 @@ impl Start {
         seen >= DECISION_TICKS_MIN && is_complete(true) && (intervals || !possible)
     }
 
-    /// Leaves out what gaps have taken the place of: a picture that is passed through begins with its newest keyframe, any other with the
+    /// Leaves out what gaps have replaced. A source that is passed through begins with its newest keyframe; any other begins with the
     /// newest picture, whose time is returned.
     fn skip_to_newest(&mut self, pass_through: bool) -> Option<i64> {
         let times = || self.pictures().map(|(packet, _)| ticks(packet.pts));
@@ -183,7 +185,7 @@ impl Start {
         None
     }
 
-    /// Decides. Empty when there is nothing to start with yet.
+    /// Decides what the run starts with; `None` when there is nothing to start with yet.
     pub(super) fn decide(
         mut self,
         video: Option<&VideoFormat>,
@@ -203,7 +205,7 @@ impl Start {
         let passes = |source: &SourceFormat| source.pass_through && config.pass_through == PassThrough::Auto;
         let shown_from =
             video.as_ref().filter(|_| after == After::Run).and_then(|(source, _)| self.skip_to_newest(passes(source)));
-        // Sound that is announced and does not come yet is silence, so that it needs no new run when it comes.
+        // Announced sound that has not come yet is silence, so that no new run is needed when it comes.
         let audio = audio.cloned();
         Some(Decision { video, audio, packets: self.packets, pictures, settings: self.settings, shown_from })
     }
@@ -213,7 +215,7 @@ impl Start {
             self.pictures().map(|(packet, idr)| (ticks(packet.dts), idr, packet.data.len())).collect();
         let span = times.first().zip(times.last()).map_or(0, |(first, last)| last.0 - first.0);
         let frame_rate_millihertz = frame_rate(format.frame_rate_millihertz(), span, times.len());
-        // The last picture's own time is not in the span; leaving its bytes out keeps the quotient right.
+        // The span does not contain the duration of the last picture, so its bytes are left out, too.
         let bytes: usize = times.iter().rev().skip(1).map(|(_, _, length)| length).sum();
         let bits = u64::try_from(bytes).unwrap_or(0).saturating_mul(8 * 90_000);
         let bit_rate = u64::try_from(span).ok().and_then(|span| bits.checked_div(span)).unwrap_or(0);
@@ -251,19 +253,19 @@ pub(super) fn can_pass_through(config: &avc::DecoderConfig) -> bool {
         && config.height() > 0
 }
 
-/// At least one whole keyframe interval was seen, and all were sensible.
+/// Whether at least one whole keyframe interval was seen, and all are within the limits.
 fn regular(idrs: &[i64]) -> bool {
     let mut intervals = idrs.windows(2).filter_map(|pair| Some(pair.last()? - pair.first()?));
     idrs.len() > 1 && intervals.all(|ticks| (KEYFRAME_TICKS_MIN..=KEYFRAME_TICKS_MAX).contains(&ticks))
 }
 
-/// No picture lasts longer than a part may.
+/// Whether no picture lasts longer than a part may.
 fn paces(times: &[(i64, bool, usize)], picture_ticks_max: i64) -> bool {
     let mut spans = times.iter().zip(times.iter().skip(1)).map(|(one, next)| next.0 - one.0);
     spans.all(|ticks| ticks <= picture_ticks_max)
 }
 
-/// Frames per 1000 seconds from `count` pictures over `span` ticks; what the parameter sets say when that is near.
+/// Frames per 1000 seconds from `count` pictures over `span` ticks; the rate in the parameter sets if that is near.
 fn frame_rate(stated: Option<u32>, span: i64, count: usize) -> u32 {
     let intervals = i64::try_from(count).unwrap_or(0) - 1;
     let measured = if span > 0 && intervals > 0 {

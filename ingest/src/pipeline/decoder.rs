@@ -1,4 +1,4 @@
-//! The picture's decoder: H.264, HEVC or AV1. Decodes once for all rungs; survives anything that calls itself a packet.
+//! The decoder of video: H.264, HEVC or AV1. Decodes once for all rungs; survives any bytes in a packet.
 
 use ffmpeg_next as ffmpeg;
 
@@ -29,7 +29,7 @@ impl Decoder {
             count: threads.max(1),
             ..threading::Config::default()
         });
-        // After a lost keyframe a damaged picture is better than none for a whole GOP: the timeline goes on.
+        // After a lost keyframe, damaged pictures are better than none for a whole GOP: the timeline goes on.
         context.set_flags(ffmpeg::codec::Flags::OUTPUT_CORRUPT);
         let mut decoder = context.decoder();
         decoder.set_packet_time_base(ffmpeg::Rational(1, 90_000));
@@ -37,13 +37,13 @@ impl Decoder {
         Ok(Self { decoder })
     }
 
-    /// Leaves blocks' edges as they are from here on: a picture that others are predicted from would then be wrong.
+    /// Skips the deblocking filter from here on. Only for single pictures: those predicted from an unfiltered picture would be wrong.
     pub(super) fn skip_loop_filter(&mut self) {
         self.decoder.skip_loop_filter(ffmpeg::Discard::All);
     }
 
-    /// Decodes a packet, which is a keyframe or not, and hands over the pictures that came out, in presentation order. Garbage is counted,
-    /// not reported.
+    /// Decodes a packet and hands over the pictures that came out, in presentation order. `idr` says whether it is a keyframe. Counts
+    /// garbage and does not report it.
     pub(super) fn push(
         &mut self,
         packet: &VideoPacket,
@@ -57,17 +57,17 @@ impl Decoder {
         if self.decoder.send_packet(&raw).is_err() {
             count(&shared.packets_refused);
             if idr {
-                // What follows counts its order from this one on: to a decoder that has not seen it, all of it would be too late to
-                // be shown, up to the next keyframe.
+                // The pictures that follow count their order from this keyframe. A decoder that has not seen it would take them all for
+                // too late to show, up to the next keyframe.
                 self.decoder.flush();
             }
         }
         self.receive(shared, take);
     }
 
-    /// The pictures still inside. Afterwards it takes no more packets.
+    /// Hands over the pictures still inside. Afterwards it takes no more packets.
     pub(super) fn finish(&mut self, shared: &Shared, take: &mut dyn FnMut(frame::Video)) {
-        // An error means that it is finished already.
+        // An error means that the decoder is finished already.
         let _ = self.decoder.send_eof();
         self.receive(shared, take);
     }
@@ -79,7 +79,7 @@ impl Decoder {
                 Ok(()) => {}
                 Err(ffmpeg::Error::Other { .. } | ffmpeg::Error::Eof) => return,
                 Err(_) => {
-                    // A decoding error of an earlier packet, told by a frame thread: the next call goes on behind it.
+                    // A frame thread reports a decoding error of an earlier packet; the next call continues after it.
                     count(&shared.packets_refused);
                     continue;
                 }
@@ -93,7 +93,7 @@ impl Decoder {
     }
 }
 
-/// One that decodes by itself: FFmpeg's own only drives hardware.
+/// A software decoder of AV1, because FFmpeg's own decoder only drives hardware.
 fn av1_decoder() -> Option<ffmpeg::Codec> {
     ["libdav1d", "libaom-av1"].into_iter().find_map(ffmpeg::decoder::find_by_name)
 }

@@ -16,22 +16,22 @@ use super::plan::{Rung, encode_micros, threads};
 use super::shared::Shared;
 use super::{Config, Error, Output, ShedReason, ffi, queue};
 
-/// What may wait in front of an encoder, in milliseconds: together with the decoder's delay it keeps an encoded rung less than half of
-/// [`media::segmenter::LAG_MAX`] behind the source at any frame rate.
+/// How much may wait in front of an encoder, in milliseconds. With this limit and the decoder's delay, an encoded rung stays less than
+/// half of [`media::segmenter::LAG_MAX`] behind the source at any frame rate.
 const QUEUE_MILLIS: u32 = 400;
 
-/// What x264 may look ahead, in milliseconds: 2 frames at 30 a second. All renditions wait for it, so it is in every viewer's latency. Two
-/// frames more are worth 0.1 to 0.2 dB (SSIM) at the ladder's bit rates, and `veryfast`'s other six as much again.
+/// How far x264 may look ahead, in milliseconds: 2 frames at 30 a second. All renditions wait for it, so it adds to every viewer's
+/// latency. Two frames more are worth 0.1 to 0.2 dB (SSIM) at the ladder's bit rates, and `veryfast`'s other six as much again.
 const LOOKAHEAD_MILLIS: u32 = 70;
 
-/// The same in pictures, at least and at most: 24 are 0.4 s at 60 frames a second, 75 MB of 1080p.
+/// How many pictures may wait in front of an encoder, at least and at most: 24 are 0.4 s at 60 frames a second, 75 MB of 1080p.
 const QUEUE_FRAMES_MIN: u32 = 2;
 pub(super) const QUEUE_FRAMES_MAX: u32 = 24;
 
-/// Pictures inside x264 at most, whose times are remembered; its lookahead is 10 (`veryfast`) to 40 (`medium`) frames.
+/// Most pictures inside x264 whose times are kept; its lookahead is 10 (`veryfast`) to 40 (`medium`) frames.
 const FRAMES_INSIDE_MAX: usize = 256;
 
-/// Keyframes come from us alone: x264's own limit is out of reach.
+/// Only we place keyframes: x264 never reaches its own limit.
 const KEYFRAME_INTERVAL_FRAMES_MAX: &str = "100000";
 
 /// What the encoder has to know of the pictures that it gets.
@@ -47,9 +47,9 @@ pub(super) struct PictureFormat {
 
 /// An opened encoder.
 ///
-/// x264 runs without B-frames: at `veryfast` 720p three of them measured 1.25 times the CPU, and they delay by two to three frames; decode
-/// times are then simply the presentation times. Its time base is one frame, so that rate control and the VUI see the nominal frame
-/// rate; the exact presentation times go around it.
+/// x264 runs without B-frames: at `veryfast` 720p three of them took 1.25 times the CPU, and they delay by two to three frames. So decode
+/// times are the presentation times. The time base is one frame, so that rate control and the VUI see the nominal frame rate; the exact
+/// presentation times bypass x264.
 pub(super) struct Encoder {
     encoder: ffmpeg::encoder::Video,
     track: TrackConfig,
@@ -93,9 +93,9 @@ impl Encoder {
         options.set("forced-idr", "1");
         options.set("bf", "0");
         options.set("flags", "+cgop+global_header");
-        // Else it keeps every picture until the next one has told how long it lasts. The time base is one frame, so each lasts 1.
+        // Otherwise x264 holds every picture until the next one shows how long it lasts. The time base is one frame, so each lasts 1.
         options.set("x264-params", "force-cfr=1");
-        // The fastest presets look nowhere; the others at most so far.
+        // The fastest presets do not look ahead; for the others, this limits how far they do.
         if let Some(usual) = config.preset.lookahead_frames() {
             let lookahead = usual.min(frames(frame_rate_millihertz, LOOKAHEAD_MILLIS));
             options.set("rc-lookahead", &lookahead.to_string());
@@ -107,7 +107,7 @@ impl Encoder {
         Ok(Self { encoder, track, frame_rate_millihertz, first_pts: None, last_index: -1, inside: VecDeque::new() })
     }
 
-    /// What its init segment needs.
+    /// The track that its init segment is made of.
     pub(super) fn track(&self) -> &TrackConfig {
         &self.track
     }
@@ -215,7 +215,7 @@ impl EncoderThread {
         Ok(Self { queue: sender, thread })
     }
 
-    /// Ends the input and waits until all samples are out. Says what failed, if anything did.
+    /// Ends the input and waits until all samples are out. Returns what failed, if anything did.
     pub(super) fn finish(self) -> Option<String> {
         drop(self.queue);
         self.thread.join().unwrap_or_else(|_| Some("the encoder thread panicked".to_owned()))

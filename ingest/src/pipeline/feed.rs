@@ -13,8 +13,7 @@ use super::{
     Outputs, PACKET_BYTES_MAX, Pace, PassThrough, VideoFormat, VideoPacket, outputs,
 };
 
-/// Pictures without one that can be decoded: so long is waited before the pipeline gives up. OBS sends a keyframe every 8.3 s when
-/// it is left to itself.
+/// How long the pipeline waits for a keyframe that can be decoded before it gives up. OBS sends a keyframe every 8.3 s by default.
 const NO_KEYFRAME_SECONDS_MAX: u64 = 20;
 
 pub(super) fn start(config: Config, memory: Memory) -> Result<(Feeder, Outputs), Error> {
@@ -60,7 +59,7 @@ struct Feed {
     state: State,
     format: Option<VideoFormat>,
     audio: Option<AudioFormat>,
-    /// The run has to break, as soon as the next one can start.
+    /// Why the run has to break as soon as the next one can start.
     pending: Option<BreakReason>,
 }
 
@@ -77,7 +76,7 @@ impl Feed {
             self.context.flush();
         }
         if let State::Starting(_) = &self.state {
-            // Shorter than a decision takes: whatever it is, it is shown.
+            // The input is shorter than a decision takes. It is shown, whatever it is.
             self.decide()?;
         }
         if let State::Running(run) = std::mem::take(&mut self.state) {
@@ -134,7 +133,7 @@ impl Feed {
             match reason {
                 _ if idr => self.end_run(reason),
                 BreakReason::AudioFormat if carries => self.carry_on(reason)?,
-                // Old parameter sets do not fit these pictures any more.
+                // Old parameter sets no longer fit these pictures.
                 BreakReason::VideoFormat | BreakReason::VideoAppeared => return Ok(()),
                 _ => {}
             }
@@ -217,7 +216,7 @@ impl Feed {
         }
     }
 
-    /// Ends the run; the next one starts with the next picture, whatever it is, when the decoder can go on.
+    /// Ends the run. The next one starts with the next picture, whatever it is, if it can take over the decoder; otherwise with an IDR.
     fn carry_on(&mut self, reason: BreakReason) -> Result<(), Error> {
         self.pending = None;
         let State::Running(run) = std::mem::take(&mut self.state) else { return Ok(()) };
@@ -226,7 +225,7 @@ impl Feed {
         tracing::info!(%reason, "run ended");
         self.context.say(Output::Break(reason));
         if carried.is_none() {
-            // It has to show once more that it can be passed through.
+            // The source has to show once more that it can be passed through.
             self.context.memory.set(None);
         }
         if let Some(carried) = carried {
@@ -237,7 +236,7 @@ impl Feed {
         Ok(())
     }
 
-    /// What the start follows on. What is not live has no viewers who wait.
+    /// What came before the start. A pipeline that is not live has no viewers who wait.
     fn after(&self) -> After {
         let is_live = self.context.config.pace == Pace::Live;
         if is_live && self.context.memory.has_begun() { After::Run } else { After::Nothing }

@@ -63,13 +63,13 @@ pub(super) fn reference(frame: &frame::Video) -> Result<frame::Video, ffmpeg::Er
     if code < 0 { Err(ffmpeg::Error::from(code)) } else { Ok(own) }
 }
 
-/// Tells an encoder with fixed quality which one this picture gets.
+/// Sets the quality of this picture, for encoders with fixed quality.
 pub(super) fn set_quality(frame: &mut frame::Video, quality: i32) {
     // SAFETY: the frame is alive and borrowed alone; `quality` is a plain field.
     unsafe { (*frame.as_mut_ptr()).quality = quality }
 }
 
-/// Says which shape the pixels of a picture have.
+/// Sets the pixel aspect ratio of a picture.
 pub(super) fn set_aspect(frame: &mut frame::Video, aspect: ffmpeg::Rational) {
     // SAFETY: the frame is alive and borrowed alone; `sample_aspect_ratio` is a plain field.
     unsafe { (*frame.as_mut_ptr()).sample_aspect_ratio = aspect.into() }

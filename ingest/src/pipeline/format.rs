@@ -1,10 +1,10 @@
-//! How the publisher's picture is coded. Pure.
+//! Format of the publisher's video. Pure.
 
 use bytes::Bytes;
 use media::{av1, avc, hevc};
 use rtmp::flv::VideoCodec;
 
-/// Parameter sets of the publisher's picture. H.264 may be passed through; the others are decoded and encoded again.
+/// Parameter sets of the publisher's video. H.264 may be passed through; the others are decoded and encoded again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VideoFormat {
     /// H.264, with length prefixes.
@@ -16,7 +16,7 @@ pub enum VideoFormat {
 }
 
 impl VideoFormat {
-    /// How it is coded.
+    /// The codec, as FLV names it.
     pub const fn codec(&self) -> VideoCodec {
         match self {
             Self::Avc(_) => VideoCodec::Avc,
@@ -43,7 +43,7 @@ impl VideoFormat {
         }
     }
 
-    /// Frames in 1000 s, where the parameter sets say so.
+    /// Frames per 1000 s, if the parameter sets state them.
     pub fn frame_rate_millihertz(&self) -> Option<u32> {
         self.avc().and_then(avc::DecoderConfig::frame_rate_millihertz)
     }
@@ -66,7 +66,7 @@ impl VideoFormat {
         }
     }
 
-    /// The record, as decoders take it.
+    /// The decoder configuration record.
     pub(super) fn encode(&self) -> Bytes {
         match self {
             Self::Avc(config) => config.encode(),
@@ -75,7 +75,7 @@ impl VideoFormat {
         }
     }
 
-    /// Those of H.264, the only ones that may be passed through.
+    /// The parameter sets of H.264, the only codec that may be passed through.
     pub(super) const fn avc(&self) -> Option<&avc::DecoderConfig> {
         if let Self::Avc(config) = self { Some(config) } else { None }
     }

@@ -1,4 +1,4 @@
-//! Where the encoded rungs have their IDRs: one decision for all of them, by presentation time. Pure.
+//! Places the IDRs of the encoded rungs: one decision for all of them, by presentation time. Pure.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ const WAITING_MAX: usize = 64;
 /// What to do with a decoded picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placement {
-    /// Encode it as whatever the encoder likes except an IDR.
+    /// Encode it as the encoder likes, but not as an IDR.
     Free,
     /// Encode it as IDR.
     Idr,
@@ -36,12 +36,12 @@ pub(super) enum IdrPlacer {
 }
 
 impl IdrPlacer {
-    /// The first picture, and then one every `interval`.
+    /// Places an IDR at the first picture, and then one every `interval`.
     pub(super) fn grid(interval: i64, frame_ticks: i64) -> Self {
         Self::Grid { interval: interval.max(1), tolerance: (frame_ticks / 2).clamp(0, interval.max(1) / 2), next: None }
     }
 
-    /// Where the source has one.
+    /// Places an IDR where the source has one.
     pub(super) const fn source() -> Self {
         Self::Source { waiting: VecDeque::new() }
     }
@@ -86,8 +86,8 @@ impl IdrPlacer {
     }
 }
 
-/// Decides which pictures of the encoded rungs are IDRs besides those of a source that is passed through: a player that changes to an encoded
-/// rung then begins at most an interval before the present, with pictures that it has not decoded yet.
+/// Places IDRs of the encoded rungs between those of a source that is passed through. A player that changes to an encoded rung then
+/// begins at most an interval before the present, with pictures that it has not decoded yet.
 #[derive(Debug)]
 pub(super) struct ExtraPlacer {
     interval: i64,
@@ -96,12 +96,12 @@ pub(super) struct ExtraPlacer {
 }
 
 impl ExtraPlacer {
-    /// None is further than `interval` from the one before.
+    /// No IDR is further than `interval` from the one before.
     pub(super) const fn new(interval: i64) -> Self {
         Self { interval, last_idr: None, last: None }
     }
 
-    /// Places the next picture; `idr` when it is one already. True for an IDR.
+    /// Places the next picture; `idr` when it is an IDR already. Returns whether it is to be an IDR.
     pub(super) fn place(&mut self, pts: i64, idr: bool) -> bool {
         // A picture less than half a frame early is on time.
         let frame = self.last.replace(pts).map_or(0, |last| pts.saturating_sub(last));

@@ -1,4 +1,5 @@
-//! The encoded part of a run: one decoder, a cascade of scalers, an encoder thread per rung, and who is shed when they are too slow.
+//! The encoded part of a run: one decoder, a cascade of scalers, an encoder thread per rung, and the choice of the rung to shed when they
+//! are too slow.
 
 use std::sync::Arc;
 
@@ -21,20 +22,20 @@ use super::scaler::Scaler;
 use super::shared::{Shared, count};
 use super::{BreakReason, Config, ENQUEUE_WAIT_MAX, Error, Output, Pace, ShedReason, VideoPacket, ticks};
 
-/// A picture is shown again when it would last longer than so much of what it may, in percent: a rung of half the frame rate has not got every
-/// picture.
+/// A picture is repeated when it would last longer than this share of the limit, in percent. The margin is for rungs of half the frame
+/// rate, which do not get every picture.
 const FILL_PERCENT: i64 = 90;
 
-/// How often a picture is shown again per part, where the source pauses.
+/// How often a picture is repeated per part while the source pauses.
 const REPEATS_PER_PART: i64 = 4;
 
-/// How often at most: half a minute of the shortest parts.
+/// How often a picture is repeated at most: half a minute of the shortest parts.
 const REPEATS_MAX: i64 = 600;
 
 /// A rung at work.
 struct Active {
     rung: Rung,
-    /// What its init segment was made of.
+    /// The track that its init segment was made of.
     track: TrackConfig,
     /// `None` when the picture above has its size and format already.
     scaler: Option<Scaler>,
@@ -86,7 +87,7 @@ impl Pictures {
         Self { size: (frame.width(), frame.height()), decoded: frame.format(), format }
     }
 
-    /// Width of a pixel by its height; 0 where it is not known.
+    /// Width of a pixel divided by its height; 0 if not known.
     pub(super) const fn aspect(&self) -> ffmpeg::Rational {
         self.format.aspect
     }
@@ -97,7 +98,7 @@ pub(super) struct EncodeLadder {
     pub(super) decoder: Decoder,
     pub(super) pictures: Pictures,
     pub(super) placer: IdrPlacer,
-    /// `None` where the placer's IDRs have to do.
+    /// `None` if there are no IDRs besides the placer's.
     extra: Option<ExtraPlacer>,
     active: Vec<Active>,
     away: Vec<Away>,
@@ -133,7 +134,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl EncodeLadder {
-    /// Opens all encoders and starts their threads; says what their renditions are.
+    /// Opens all encoders and starts their threads; returns their renditions.
     pub(super) fn start(
         parts: Parts<'_>,
         config: &Arc<Config>,
@@ -141,7 +142,7 @@ impl EncodeLadder {
         shared: &Arc<Shared>,
     ) -> Result<(Self, Vec<RenditionConfig>), Error> {
         let Parts { decoder, pictures, placer, rungs, others, not_before } = parts;
-        // A rung of half the source's frame rate says where segments end, and may not have more IDRs than the source.
+        // A rung of half the source's frame rate decides where segments end, and may not have more IDRs than the source.
         let has_extra = others == Others::PassedThrough && rungs.iter().all(|rung| rung.cadence == Cadence::Every);
         let mut tracks = Vec::new();
         let mut active = Vec::new();
@@ -229,7 +230,7 @@ impl EncodeLadder {
             if !(idr && self.has_room) {
                 return Ok(());
             }
-            // What the decoder still has of the time before it rested is not shown.
+            // Pictures that the decoder still holds from before it rested are not shown.
             self.not_before = self.last_pts.take().unwrap_or(self.not_before).max(ticks(packet.pts).saturating_sub(1));
             self.newest = None;
             self.bring_back();
@@ -261,7 +262,7 @@ impl EncodeLadder {
             return Ok(());
         };
         if pts <= self.last_pts.unwrap_or(self.not_before) {
-            // Shown in the run before, or a time that does not rise.
+            // The picture was shown in the run before, or its time does not rise.
             count(&self.shared.frames_skipped);
             return Ok(());
         }
@@ -271,7 +272,7 @@ impl EncodeLadder {
         Ok(())
     }
 
-    /// Shows the newest picture again where the source pauses for longer than a picture may last: parts cannot be longer.
+    /// Repeats the newest picture while the source pauses for longer than a picture may last, because parts cannot be longer.
     fn fill(&mut self, until: i64) {
         let Some(last) = self.last_pts.filter(|last| until.saturating_sub(*last) > self.picture_ticks_max) else {
             return;
@@ -310,7 +311,7 @@ impl EncodeLadder {
         let idr = idr || std::mem::take(&mut self.idr_owed);
         let pts = frame.pts().unwrap_or_default();
         let idr = self.extra.as_mut().map_or(idr, |extra| extra.place(pts, idr));
-        // What the source's picture was must not matter to the encoder.
+        // The picture type of the source must not matter to the encoder.
         frame.set_kind(if idr { picture::Type::I } else { picture::Type::None });
         self.odd = !idr && !self.odd;
         let mut above = Arc::new(frame);
@@ -324,7 +325,7 @@ impl EncodeLadder {
                 Some(scaler) => scaler.scale(&above),
             };
             let Ok(own) = own else {
-                // Out of memory is the one way here: the picture is lost to this rung and those below.
+                // Only a lack of memory leads here. This rung and those below lose the picture.
                 count(&self.shared.frames_skipped);
                 self.idr_owed |= idr;
                 break;
@@ -339,10 +340,10 @@ impl EncodeLadder {
         }
     }
 
-    /// A rung did not take a picture: without it, it has a hole, and an IDR may be in the hole.
+    /// Handles a rung that did not take a picture: its stream has a hole, and an IDR may be in the hole.
     fn stuck(&mut self, rendition: &RenditionId, reason: ShedReason, idr: bool) {
         if reason == ShedReason::EncoderFailed || self.may_shed() {
-            // The one that is stuck goes; the ladder's cost is looked at when the whole of it is behind.
+            // The rung that is stuck goes. Costs only matter when the whole ladder is behind.
             self.shed(rendition, reason);
         } else {
             count(&self.shared.frames_skipped);
@@ -376,7 +377,7 @@ impl EncodeLadder {
         }
     }
 
-    /// Gives a rung up. Returns when its last sample is out. Unknown ones are ignored.
+    /// Sheds a rung. Returns when its last sample is out. Ignores unknown rungs.
     pub(super) fn shed(&mut self, rendition: &RenditionId, reason: ShedReason) {
         let Some(index) = self.active.iter().position(|active| active.rung.rendition == *rendition) else { return };
         let Active { rung, track, thread, .. } = self.active.remove(index);
@@ -391,7 +392,7 @@ impl EncodeLadder {
         if self.output.send(Output::Shed { rendition: rendition.clone(), reason }).is_err() {
             self.shared.abort();
         }
-        // The one below now scales from further up. Without memory for that it goes too.
+        // The rung below now scales from a larger one. While there is no memory for that, the smallest rung is shed, too.
         while let Err(error) = self.connect_scalers() {
             let Some(below) = self.active.pop() else { return };
             tracing::warn!(rendition = %below.rung.rendition, %error, "rung shed");
@@ -403,7 +404,7 @@ impl EncodeLadder {
         }
     }
 
-    /// Has the cheapest rung that is away go on with the picture that comes next, an IDR. One that cannot stays away.
+    /// Restores the cheapest rung that is away, from the next picture on, which is an IDR. If that fails, it stays away for the whole run.
     fn bring_back(&mut self) {
         self.has_room = false;
         self.room.came_back(self.at);
@@ -444,12 +445,12 @@ impl EncodeLadder {
     pub(super) fn finish(mut self) {
         let mut frames = Vec::new();
         self.decoder.finish(&self.shared, &mut |frame| frames.push(frame));
-        // A picture of another format at the very end has nowhere to go.
+        // A picture of another format at the very end is dropped.
         let _ = frames.into_iter().try_for_each(|frame| self.picture(frame));
         self.into_decoder();
     }
 
-    /// Drains all encoders; the decoder goes on in the next run.
+    /// Drains all encoders and returns the decoder for the next run.
     pub(super) fn into_decoder(self) -> Decoder {
         for active in self.active {
             if let Some(error) = active.thread.finish() {
@@ -482,9 +483,9 @@ struct Load {
     waiting: bool,
 }
 
-/// Which rung is shed when the ladder is behind live, of rungs from the largest down: the most expensive one, because that
-/// frees most; of those whose queues are filling, if any are, because those are slow; and not the ladder's top, because it is what
-/// the publisher sent, unless it alone is slow.
+/// Chooses the rung to shed when the ladder is behind live, of rungs from the largest down. It is the most expensive one, because that
+/// frees most. If queues are filling, only their rungs count, because those are slow. The top is spared if it is what the publisher
+/// sent ([`Others::None`]), unless it alone is slow.
 fn victim(loads: &[Load], others: Others) -> Option<usize> {
     let any_waiting = loads.iter().any(|load| load.waiting);
     let top_spared = others == Others::None;

@@ -1,20 +1,20 @@
-//! When a ladder is too slow: the rule, in media time. Pure.
+//! The rule for when a ladder is too slow, in media time. Pure.
 
 use media::{Timescale, Timestamp};
 
 /// Lag at which a rung is shed at once. A run starts up to 2.5 s behind, because its start was held back, and catches up from there.
 pub(super) const LAG_MAX_MS: i64 = 4_000;
 
-/// Lag that is no lag: the queues' own depth and the decoder's reordering.
+/// Lag that is normal: the depth of the queues and the decoder's reordering.
 pub(super) const LAG_SETTLED_MS: i64 = 1_000;
 
-/// How often, in media time, a lag above [`LAG_SETTLED_MS`] has to have become smaller.
+/// How often, in media time, a lag above [`LAG_SETTLED_MS`] has to have shrunk.
 pub(super) const CHECK_EVERY_MS: i64 = 5_000;
 
-/// By how much it has to have become smaller.
+/// By how much it has to have shrunk.
 pub(super) const PROGRESS_MIN_MS: i64 = 250;
 
-/// After a shed: media time for the others to catch up in before the next.
+/// Media time that the other rungs have to catch up after a shed, before the next one.
 pub(super) const GRACE_MS: i64 = 2_000;
 
 /// Watches how far the feed thread is behind the newest input.

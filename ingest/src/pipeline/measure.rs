@@ -1,4 +1,4 @@
-//! A file through the pipeline: for benchmarks, and by hand.
+//! Runs a file through the pipeline, for benchmarks and for checks by hand.
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,8 +31,8 @@ pub struct Measured {
     pub counters: Counters,
 }
 
-/// Feeds a file (H.264, HEVC or AV1 in MP4, or H.264 in FLV, with or without AAC) through a pipeline as fast as it goes ([`Pace::Wait`], whatever the
-/// configuration says) and returns what came out and what it cost. Blocks; call it from a thread.
+/// Feeds a file (H.264, HEVC or AV1 in MP4, or H.264 in FLV, with or without AAC) through a pipeline as fast as it goes and returns what
+/// came out and what it cost. Always uses [`Pace::Wait`]. Blocks; call it from a thread.
 pub fn encode_file(path: &Path, config: &Config) -> Result<Measured, Error> {
     let config = Config { pace: Pace::Wait, ..config.clone() };
     let inputs = read_file(path)?;

@@ -1,4 +1,4 @@
-//! What a pipeline knows of its source from before: of the run before, or of the publisher's last connection. Pure.
+//! What a pipeline knows of its source from the run before, or from the publisher's last connection. Pure.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,22 +20,22 @@ struct Inner {
     has_begun: bool,
 }
 
-/// What was learnt from a source with these parameter sets. They say nothing of its frame rate and its keyframes, but a source that
-/// comes back with the same ones, and whose encoder says nothing else of its settings, is the same encoder with the same settings.
+/// What was learnt from a source with these parameter sets. They do not tell its frame rate and its keyframes. But a source that comes
+/// back with the same parameter sets, and whose encoder states no other settings, is the same encoder with the same settings.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) format: VideoFormat,
     pub(super) source: SourceFormat,
-    /// What the encoder said of its settings, in words of its own.
+    /// What the encoder stated about its settings, as it wrote it.
     pub(super) settings: Option<Bytes>,
-    /// What the decoder makes of it; `None` when nothing was decoded.
+    /// Size and format of its decoded pictures; `None` when nothing was decoded.
     pub(super) pictures: Option<Pictures>,
-    /// It has sound.
+    /// Whether it has sound.
     pub(super) sound: bool,
 }
 
 impl Known {
-    /// Whether a source with the same parameter sets, of whose settings its encoder says this, is that source.
+    /// Whether a source with the same parameter sets, whose encoder states these settings or none, is that source.
     pub(super) fn is_of(&self, settings: Option<&Bytes>) -> bool {
         settings.is_none() || settings == self.settings.as_ref()
     }
@@ -60,8 +60,8 @@ impl Memory {
         self.inner().has_begun
     }
 
-    /// A publisher comes back, the picture of whose last connection was not passed through any more, for this reason. After a pause it is
-    /// as good as before; otherwise it has to show once more that it can be.
+    /// A publisher comes back whose video was no longer passed through, for the reason `ended`. After a pause, it may be passed through
+    /// again; otherwise the source has to show once more that it can be.
     pub(crate) fn begin_again(&self, ended: &BreakReason) {
         let mut inner = self.inner();
         match (&mut inner.known, ended) {
@@ -75,7 +75,7 @@ impl Memory {
         self.inner().known.as_ref().map(|known| known.source)
     }
 
-    /// Shape of that source's pixels; square where it was not decoded.
+    /// Shape of that source's pixels; square if it was not decoded.
     pub(crate) fn pixel_aspect(&self) -> PixelAspect {
         let pictures = self.inner().known.as_ref().and_then(|known| known.pictures);
         pictures.map_or(PixelAspect::SQUARE, |pictures| PixelAspect::of(pictures.aspect()))

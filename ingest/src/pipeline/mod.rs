@@ -9,7 +9,7 @@
 //!                                                 bounded ▼ Output
 //! ```
 //!
-//! What comes out is a row of *runs*. A run starts with [`Output::Tracks`], goes on with samples, and ends with
+//! The output is a sequence of *runs*. A run starts with [`Output::Tracks`], continues with samples, and ends with
 //! [`Output::Break`] (the next run follows, in a new epoch), [`Output::Ended`] or [`Output::Failed`]. In a run all video
 //! renditions start at the same presentation time with an IDR, have their IDRs at the same presentation times (a shed one up
 //! to where it was shed), and the sound starts there too, to within a frame.
@@ -54,8 +54,9 @@ pub use outputs::Outputs;
 pub use plan::{Cadence, Ladder, Rung, RungKind, SourceFormat, plan};
 use shared::Shared;
 
-/// Batches of inputs that may wait for the feed thread: what came between two looks at a publisher's socket each, so 16 s with parts of
-/// 0.5 s. The lag rule sheds long before it is full; when it is full, [`Feeder::send`] waits, and so the publisher is held back.
+/// Batches of inputs that may wait for the feed thread. Each is what came between two reads of a publisher's socket, so this is 16 s with
+/// parts of 0.5 s. The lag rule sheds long before the queue is full. When it is full, [`Feeder::send`] waits and so holds the publisher
+/// back.
 pub const INPUT_DEPTH: usize = 256;
 
 /// Batches of outputs that may wait for the session: about 3 s of a five-rendition ladder, whose encoders send each sample alone.
@@ -73,7 +74,7 @@ pub const AUDIO_RENDITION: &str = "audio";
 /// How sound is coded in the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AudioFormat {
-    /// AAC: AAC-LC is passed through, other object types are encoded anew.
+    /// AAC. AAC-LC of at least 44.1 kHz without SBR is passed through; other AAC is encoded anew.
     Aac(media::aac::AudioSpecificConfig),
     /// MPEG-1/2 layer III; encoded anew.
     Mp3,
@@ -99,38 +100,38 @@ pub struct AudioPacket {
     pub data: Bytes,
 }
 
-/// What goes in.
+/// An input of a pipeline.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Parameter sets. The same again changes nothing; others end the run at the next keyframe.
     VideoConfig(VideoFormat),
-    /// Sound format. The same again changes nothing; another one, or the first after the run began, ends the run at the next IDR.
+    /// Sound format. The same again changes nothing. Another one, or the first after the run began, ends the run: at the next picture if
+    /// all rungs are encoded, at the next IDR if the source is passed through, and at the next sound frame if there is no video.
     AudioConfig(AudioFormat),
     /// A picture.
     Video(VideoPacket),
     /// Sound.
     Audio(AudioPacket),
-    /// The timeline jumped (the clock of the input broke): what follows has nothing to do with what came before. Ends the run
-    /// now; the next one starts with the next IDR.
+    /// The clock of the input broke, and the timeline jumped. Ends the run now; the next one starts with the next IDR.
     Break,
 }
 
-/// Why a run ended although the publisher goes on. Each is a new epoch.
+/// Why a run ended while the publisher continues. The next run is a new epoch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BreakReason {
     /// Parameter sets changed: another size, profile or level.
     #[error("the picture format changed")]
     VideoFormat,
-    /// Sound came late, or its format changed.
+    /// Sound appeared after the run had begun, or its format changed.
     #[error("the sound format changed")]
     AudioFormat,
     /// Pictures came after the run had begun with sound alone.
     #[error("pictures appeared")]
     VideoAppeared,
-    /// The passed-through source left too long a time without an IDR; the next run is encoded.
+    /// The passed-through source had no IDR for too long; the next run is encoded.
     #[error("the source has no keyframe for {0} ms, it cannot be passed through any more")]
     KeyframesIrregular(i64),
-    /// The passed-through source left too long a time between two pictures; the next run is encoded, where the one before is shown again.
+    /// The passed-through source paused too long between two pictures; the next run is encoded, where the last picture is repeated.
     #[error("the source had no picture for {0} ms, it cannot be passed through any more")]
     Paused(i64),
     /// [`Feeder::encode_anew`]; the next run is encoded.
@@ -144,13 +145,13 @@ pub enum BreakReason {
     AudioClock(i64),
 }
 
-/// Why a rung was given up.
+/// Why a rung was shed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ShedReason {
     /// Its encoder took no frame for [`ENQUEUE_WAIT_MAX`].
     #[error("encoder stuck")]
     EncoderStuck,
-    /// All in all the ladder is slower than real time.
+    /// The ladder as a whole is slower than real time.
     #[error("behind live")]
     BehindLive,
     /// Its encoder failed.
@@ -161,13 +162,14 @@ pub enum ShedReason {
     Requested,
 }
 
-/// What comes out.
+/// An output of a pipeline.
 #[derive(Debug)]
 pub enum Output {
     /// A run starts with these renditions: pictures from the largest down, then sound.
     Tracks(Vec<RenditionConfig>),
-    /// A sample. Video: 90 kHz, 4-byte length prefixes unless passed through with others; audio: its sample rate. Per rendition
-    /// in decode order, decode times strictly rising, the first a sync sample.
+    /// A sample. Video has a timescale of 90 kHz and 4-byte length prefixes, unless it is passed through with others; sound has the
+    /// timescale of its sample rate. Per rendition, samples come in decode order, decode times rise strictly, and the first is a sync
+    /// sample.
     Sample {
         /// Rendition.
         rendition: RenditionId,
@@ -181,7 +183,7 @@ pub enum Output {
         /// Why.
         reason: ShedReason,
     },
-    /// A rendition that was shed goes on as it was, with an IDR.
+    /// A rendition that was shed continues as before, with an IDR.
     Restored {
         /// Rendition.
         rendition: RenditionId,
@@ -190,14 +192,14 @@ pub enum Output {
     Break(BreakReason),
     /// The input ended and all samples are out. The last output.
     Ended,
-    /// The pipeline cannot go on. The last output.
+    /// The pipeline cannot continue. The last output.
     Failed(Error),
 }
 
-/// Why a pipeline cannot go on.
+/// Why a pipeline cannot continue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Nothing fits: the source is too small or too large, or the ladder of the configuration is above the source.
+    /// No rung fits, because the source is too small or too large.
     #[error("no rung fits a source of {width}x{height}")]
     NoRung {
         /// Source width in pixels.
@@ -210,10 +212,10 @@ pub enum Error {
     Ffmpeg {
         /// What was tried.
         what: &'static str,
-        /// FFmpeg's words.
+        /// FFmpeg's error message.
         detail: String,
     },
-    /// No picture that could be decoded.
+    /// No keyframe came that could be decoded.
     #[error("no keyframe that can be decoded within {0} s")]
     NoKeyframe(u64),
     /// A thread could not be started, or panicked.
@@ -237,11 +239,11 @@ pub struct Counters {
     pub frames_skipped: u64,
     /// Rungs shed.
     pub rungs_shed: u64,
-    /// In the newest run the source's picture is a rendition as it comes.
+    /// Whether the newest run passes the source's video through.
     pub passes_through: bool,
 }
 
-/// The way into a pipeline. Dropping it ends the input: the pipeline then drains and says [`Output::Ended`].
+/// The input of a pipeline. Dropping it ends the input: the pipeline then drains and sends [`Output::Ended`].
 #[derive(Debug)]
 pub struct Feeder {
     input: mpsc::Sender<Vec<Input>>,
@@ -254,8 +256,8 @@ pub struct Feeder {
 pub struct Stopped;
 
 impl Feeder {
-    /// Hands inputs over, for which the feed thread wakes once; waits while [`INPUT_DEPTH`] batches are waiting. Cancel-safe: a cancelled
-    /// call sent nothing.
+    /// Hands inputs over as one batch, for which the feed thread wakes once. Waits while [`INPUT_DEPTH`] batches are waiting. Cancel-safe:
+    /// a cancelled call has sent nothing.
     pub async fn send(&self, inputs: Vec<Input>) -> Result<(), Stopped> {
         inputs.iter().for_each(|input| self.shared.note(input));
         self.input.send(inputs).await.map_err(|_| Stopped)
@@ -267,13 +269,13 @@ impl Feeder {
         self.input.blocking_send(vec![input]).map_err(|_| Stopped)
     }
 
-    /// Gives a rung up because whoever reads the output says that it holds up the others. Answered with [`Output::Shed`].
+    /// Sheds a rung that delays the others, at the request of the output's reader. Answered with [`Output::Shed`].
     pub fn shed(&self, rendition: &RenditionId) {
         self.shared.request_shed(rendition);
     }
 
-    /// Ends a run, the `run`-th that began ([`Output::Tracks`], counted from 1), because whoever reads the output cannot cut it into
-    /// segments; the next one is encoded, or begins with a keyframe. Nothing when that run is over already.
+    /// Ends the `run`-th run (counted by [`Output::Tracks`], from 1), because the output's reader cannot cut it into segments. The next one
+    /// is encoded, or begins with a keyframe. Does nothing when that run is over already.
     pub fn encode_anew(&self, run: u64) {
         self.shared.give_up(run);
     }
@@ -293,13 +295,13 @@ pub fn start(config: Config) -> Result<(Feeder, Outputs), Error> {
     start_again(config, Memory::default())
 }
 
-/// As [`start`], for a stream whose last pipeline had the same memory: what was learnt of the source is not learnt again, so that a
-/// publisher that comes back is sealed from its first picture on.
+/// As [`start`], with the memory of the stream's last pipeline: the pipeline does not learn the source again, so that a publisher that
+/// comes back is sealed from its first picture on.
 pub fn start_again(config: Config, memory: Memory) -> Result<(Feeder, Outputs), Error> {
     feed::start(config, memory)
 }
 
-/// FFmpeg's libraries can be used from here on; they keep quiet.
+/// Initialises FFmpeg's libraries; they log fatal errors only.
 fn init() -> Result<(), Error> {
     ffmpeg_next::init()
         .map_err(|error| Error::Ffmpeg { what: "cannot initialise FFmpeg", detail: error.to_string() })?;

@@ -1,5 +1,5 @@
-//! The way out of a pipeline: outputs travel in batches, because to be woken for each sample costs more than a sample that is passed
-//! through does.
+//! The output channel of a pipeline. Outputs travel in batches, because waking the reader for each sample costs more than passing the
+//! sample through.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,14 +8,14 @@ use tokio::sync::mpsc;
 
 use super::Output;
 
-/// Samples of the feed thread that travel together at most; usually they are those of a batch of inputs.
+/// Most samples of the feed thread that travel together; usually they are those of a batch of inputs.
 const KEPT_MAX: usize = 64;
 
 /// Nobody reads the outputs any more.
 #[derive(Debug)]
 pub(super) struct Closed;
 
-/// What comes out of a pipeline, in order.
+/// The outputs of a pipeline, in order.
 #[derive(Debug)]
 pub struct Outputs {
     batches: mpsc::Receiver<Vec<Output>>,
@@ -55,7 +55,7 @@ impl Outputs {
 pub(super) struct Sender(mpsc::Sender<Vec<Output>>);
 
 impl Sender {
-    /// Waits while the way out is full.
+    /// Sends an output; waits while the channel is full.
     pub(super) fn send(&self, output: Output) -> Result<(), Closed> {
         self.0.blocking_send(vec![output]).map_err(|_| Closed)
     }
@@ -65,7 +65,7 @@ impl Sender {
     }
 }
 
-/// Sends outputs of the feed thread, whose samples wait for each other.
+/// Sends outputs of the feed thread, and its samples in batches.
 #[derive(Debug, Clone)]
 pub(super) struct Collector {
     sender: Sender,
@@ -83,19 +83,19 @@ impl Collector {
         if waits { Ok(()) } else { self.flush() }
     }
 
-    /// Sends what was kept; waits while the way out is full.
+    /// Sends what was kept; waits while the channel is full.
     pub(super) fn flush(&self) -> Result<(), Closed> {
         let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
         if kept.is_empty() { Ok(()) } else { self.sender.0.blocking_send(kept).map_err(|_| Closed) }
     }
 
-    /// For other threads.
+    /// The sender for other threads.
     pub(super) const fn sender(&self) -> &Sender {
         &self.sender
     }
 }
 
-/// A way out in which `depth` batches may wait.
+/// A channel in which `depth` batches may wait.
 pub(super) fn channel(depth: usize) -> (Collector, Outputs) {
     let (sender, batches) = mpsc::channel(depth);
     let collector = Collector { sender: Sender(sender), kept: Arc::default() };

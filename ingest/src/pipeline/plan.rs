@@ -8,7 +8,7 @@ use super::{Config, Error, PassThrough, Preset};
 /// Short sides that the default ladder picks from, in pixels.
 const DEFAULT_SHORT_SIDES: [u32; 4] = [1_080, 720, 480, 360];
 
-/// The next rung down is at most this part of the one above, in percent of the short side: closer ones are not worth their CPU.
+/// The next rung down has at most this much of the short side of the one above, in percent: closer rungs are not worth their CPU.
 const RUNG_STEP_PERCENT_MAX: u32 = 85;
 
 /// Smallest and largest accepted side of a source, in pixels (x264's and H.264 level 6.2's own limits are near).
@@ -31,8 +31,9 @@ const ENCODE_MICROS_PER_MEGAPIXEL: u64 = 15_500;
 const DECODE_MICROS_PER_MEGAPIXEL: u64 = 3_000;
 const SCALE_MICROS_PER_MEGAPIXEL: u64 = 1_300;
 
-/// What decoding takes relative to H.264, in percent: as FFmpeg's decoders did with the same 720p and 1080p pictures of 3 and 6 Mbit/s, on
-/// one thread of an x86-64 processor (HEVC 147 and 152). AV1 took 83 and 90, by dav1d; film grain, which those had not, takes the rest.
+/// Cost of decoding relative to H.264, in percent. Measured with FFmpeg's decoders and the same 720p and 1080p pictures of 3 and 6 Mbit/s,
+/// on one thread of an x86-64 processor: HEVC 147 and 152, AV1 (dav1d) 83 and 90. The rest of AV1's share is for film grain, which
+/// those pictures did not have.
 const DECODE_PERCENT_HEVC: u64 = 150;
 const DECODE_PERCENT_AV1: u64 = 100;
 
@@ -45,7 +46,7 @@ const THREADS_MAX: usize = 4;
 /// Mean bit rate of a 1920x1080 rung at 30 frames a second; other sizes follow with the power 3/4 of their pixels.
 const BITS_PER_SECOND_1080P30: f64 = 4_500_000.0;
 
-/// The least a picture gets.
+/// Lowest bit rate of a rung, unless it is configured.
 const BITS_PER_SECOND_MIN: u64 = 150_000;
 
 /// What is known of the source when the ladder is planned.
@@ -59,13 +60,13 @@ pub struct SourceFormat {
     pub height: u32,
     /// Frames per 1000 seconds; 0 when not known.
     pub frame_rate_millihertz: u32,
-    /// Measured bit rate; 0 when not known. No rung gets more.
+    /// Measured bit rate; 0 when not known. A rung without a configured bit rate gets no more.
     pub bit_rate: BitsPerSecond,
     /// Whether codec, profile and keyframe interval allow passing it through.
     pub pass_through: bool,
 }
 
-/// How a rung comes about.
+/// How a rung is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RungKind {
     /// The source's own samples.
@@ -98,7 +99,7 @@ pub struct Rung {
     pub cadence: Cadence,
     /// Frames per 1000 seconds; 0 when not known.
     pub frame_rate_millihertz: u32,
-    /// Mean bit rate aimed at.
+    /// Target of the mean bit rate.
     pub bit_rate: BitsPerSecond,
 }
 
@@ -113,12 +114,12 @@ impl Rung {
         self.bit_rate.0
     }
 
-    /// BANDWIDTH until segments were measured. A 4 s segment stays below 125 % of it with boxes included: 120 % of the mean.
+    /// BANDWIDTH until segments were measured: 120 % of the mean. A 4 s segment stays below 125 % of it with boxes included.
     pub fn bandwidth_peak(&self) -> BitsPerSecond {
         BitsPerSecond(self.bit_rate.0.saturating_mul(12) / 10)
     }
 
-    /// Pixels a second that are encoded: what it costs, up to a factor.
+    /// Pixels encoded per second, to which the cost is proportional.
     pub fn pixel_rate(&self) -> u64 {
         match self.kind {
             RungKind::PassThrough => 0,
@@ -136,11 +137,11 @@ pub struct Ladder {
     pub cost_millis: u64,
 }
 
-/// Plans the ladder. `cores` is what [`Config::cores_found`] says; it matters for the default ladder only, a configured one is taken
+/// Plans the ladder. `cores` is what [`Config::cores_found`] returns. It matters for the default ladder only: a configured one is taken
 /// as it is, without the rungs above the source.
 ///
 /// The default ladder holds the largest rung that fits the budget together with the smallest, then as many as fit, larger
-/// first. The smallest alone is always there, whatever the machine.
+/// first. There is always one rung, whatever the machine: the smallest, or a source that is passed through alone.
 ///
 /// Errors with [`Error::NoRung`] when the source is smaller than 32 or larger than 8192 pixels on a side.
 pub fn plan(source: SourceFormat, cores: usize, config: &Config) -> Result<Ladder, Error> {
@@ -165,7 +166,7 @@ pub fn plan(source: SourceFormat, cores: usize, config: &Config) -> Result<Ladde
     Ok(Ladder { rungs, cost_millis })
 }
 
-/// All rungs that could be, from the largest down, no name twice.
+/// All possible rungs, from the largest down, no name twice.
 fn candidates(source: SourceFormat, pass_through: bool, config: &Config) -> Vec<Rung> {
     let source_short = source.width.min(source.height);
     let mut rungs = Vec::new();
@@ -192,7 +193,7 @@ fn candidates(source: SourceFormat, pass_through: bool, config: &Config) -> Vec<
             rungs.extend(encoded_rung(source, short_side, kbit));
         }
     }
-    // A configured ladder that is all above the source still shows something: the source's own size.
+    // If all configured rungs are above the source, it is encoded in its own size.
     if rungs.is_empty() {
         rungs.extend(encoded_rung(source, source_short, None));
     }
@@ -303,8 +304,8 @@ pub(super) fn decode_micros(source: SourceFormat) -> u64 {
     decoded * (DECODE_MICROS_PER_MEGAPIXEL * percent / 100) / 1_000_000
 }
 
-/// Threads for work of `micros` CPU microseconds per second: each is kept at most half busy, for machines that are slower than the cost
-/// model's and scenes that are heavier. One where one will do: each more is a frame of delay.
+/// Threads for work of `micros` CPU microseconds per second. Each is at most half busy, to leave room for machines that are slower than
+/// the cost model's and for heavier scenes. No more than needed, because each further thread is a frame of delay.
 pub(super) fn threads(micros: u64, cores: usize) -> usize {
     let wanted = usize::try_from(micros.div_ceil(THREAD_MICROS)).unwrap_or(THREADS_MAX);
     wanted.clamp(1, cores.clamp(1, THREADS_MAX))

@@ -1,5 +1,5 @@
-//! A bounded queue between two threads whose sender can wait for a bounded time. (The standard library's `sync_channel` cannot
-//! yet, and the wait's length is what shedding is decided by.)
+//! A bounded queue between two threads whose sender can wait for a bounded time. (The standard library's `sync_channel` cannot, and
+//! shedding depends on the length of this wait.)
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -35,12 +35,12 @@ pub(super) struct Sender<T>(Arc<Inner<T>>);
 #[derive(Debug)]
 pub(super) struct Receiver<T>(Arc<Inner<T>>);
 
-/// Why an item was not sent; it is given back.
+/// Why an item was not sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused<T> {
-    /// Still full after the wait.
+    /// Still full after the wait; the item is given back.
     Full(T),
-    /// Nobody receives.
+    /// Nobody receives; the item is dropped.
     Closed,
 }
 

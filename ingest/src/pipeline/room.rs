@@ -1,16 +1,16 @@
-//! When a rung that was shed comes back: the rule, in media time. Pure.
+//! The rule for when a rung that was shed comes back, in media time. Pure.
 
 use media::{Timescale, Timestamp};
 
 use super::lag::LAG_SETTLED_MS;
 
-/// For how long there has to be room before a rung comes back.
+/// How long there has to be room before a rung comes back.
 const ROOM_MS: i64 = 30_000;
 
-/// The same, once it was shed again and again.
+/// The same at most, for a rung that was shed again and again.
 const ROOM_MAX_MS: i64 = 8 * 60_000;
 
-/// Who is shed again sooner than this after it came back waits twice as long.
+/// A rung that is shed again sooner than this after it came back waits twice as long.
 const STAYED_MS: i64 = 2 * 60_000;
 
 /// Watches whether there is room for a rung that was shed.
@@ -31,8 +31,8 @@ impl Default for RoomWatch {
 }
 
 impl RoomWatch {
-    /// Whether a rung may come back, when the picture being worked on is at `at`, the newest that came in at `newest`, and pictures wait
-    /// for an encoder or not.
+    /// Whether a rung may come back. `at` is the time of the picture in work, `newest` that of the newest input; `is_busy` when pictures
+    /// wait for an encoder.
     pub(super) fn observe(&mut self, at: Timestamp, newest: Timestamp, is_busy: bool) -> bool {
         let at = millis(at);
         let has_room = !is_busy && millis(newest).saturating_sub(at) <= LAG_SETTLED_MS;
@@ -70,7 +70,7 @@ mod tests {
         Timestamp::new(seconds * 1_000, Timescale::MILLIS)
     }
 
-    /// The second from `from` on at which a rung may come back, of those in which nothing is behind.
+    /// The first second from `from` on at which a rung comes back while nothing is behind.
     fn comes_back(watch: &mut RoomWatch, from: i64) -> i64 {
         let second = (from..from + 3_600).find(|second| watch.observe(s(*second), s(*second), false)).unwrap();
         watch.came_back(s(second));

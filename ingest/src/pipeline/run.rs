@@ -34,7 +34,7 @@ impl Context {
         }
     }
 
-    /// Hands on what was said.
+    /// Sends the outputs that were collected.
     pub(super) fn flush(&self) {
         if self.output.flush().is_err() {
             self.shared.abort();
@@ -42,7 +42,7 @@ impl Context {
     }
 }
 
-/// The source's own samples.
+/// Hands out the source's own samples.
 struct PassedThrough {
     rendition: RenditionId,
     avc: avc::DecoderConfig,
@@ -53,7 +53,7 @@ struct PassedThrough {
     picture_ticks_max: i64,
 }
 
-/// Pictures that were decoded before the run began, to know their format.
+/// Pictures that were decoded before the run began, to learn their format.
 struct Ahead {
     packets: usize,
     frames: Vec<ffmpeg_next::frame::Video>,
@@ -78,7 +78,7 @@ impl Ahead {
     }
 }
 
-/// A decoder that goes on from one run into the next.
+/// A decoder that the next run takes over, and what is known of its source.
 pub(super) struct Carried {
     decoder: Decoder,
     pictures: Pictures,
@@ -100,11 +100,11 @@ pub(super) struct Run {
     settings: Option<Bytes>,
 }
 
-/// A run could not start.
+/// Why a run could not start.
 pub(super) enum NotStarted {
-    /// None of its pictures could be decoded: another start may do.
+    /// None of its pictures could be decoded; a later start may succeed.
     NoPicture,
-    /// It never will.
+    /// No start can succeed.
     Failed(Error),
 }
 
@@ -115,8 +115,8 @@ impl From<Error> for NotStarted {
 }
 
 impl Run {
-    /// Starts a run: plans the ladder, decodes until the picture format is known, opens the encoders and says what its tracks are.
-    /// The held-back packets come back, to be handed in like all others.
+    /// Starts a run: plans the ladder, decodes until the picture format is known, opens the encoders and sends the tracks. Returns the
+    /// held-back packets, which are handed in like all others.
     pub(super) fn start(context: &Context, decision: Decision) -> Result<(Self, VecDeque<Packet>), NotStarted> {
         let Decision { video, audio, packets, pictures: known, settings, shown_from } = decision;
         let Some((source, format)) = video else {
@@ -159,7 +159,7 @@ impl Run {
         Ok((run, packets))
     }
 
-    /// Starts a run with the decoder of the one before: encoded, from the next picture on.
+    /// Starts a run with the decoder of the one before. All its rungs are encoded, from the next picture on.
     pub(super) fn resume(context: &Context, carried: Carried, audio: Option<&AudioFormat>) -> Result<Self, Error> {
         let Carried { decoder, pictures, source, format, settings, not_before } = carried;
         let source = SourceFormat { pass_through: false, ..source };
@@ -217,7 +217,7 @@ impl Run {
         })
     }
 
-    /// What was learnt of the source is of use to the next run, in this pipeline or another.
+    /// Keeps what was learnt of the source for the next run, in this pipeline or another.
     pub(super) fn remember(&self) {
         let Some((source, format)) = self.video.clone() else { return };
         let pictures = self.ladder.as_ref().map(|ladder| ladder.pictures);
@@ -230,7 +230,7 @@ impl Run {
         self.video.is_some()
     }
 
-    /// Whether it can break between any two pictures, because its decoder goes on in the next run.
+    /// Whether it can break between any two pictures, because the next run can take over its decoder.
     pub(super) fn can_carry(&self) -> bool {
         self.passed.is_none() && self.ladder.is_some()
     }
@@ -261,7 +261,7 @@ impl Run {
     fn encode(&mut self, packet: &VideoPacket, idr: bool) -> Result<(), BreakReason> {
         let Some(ladder) = &mut self.ladder else { return Ok(()) };
         let Some(ahead) = &mut self.ahead else { return ladder.packet(packet, idr) };
-        // This one was decoded before the run began; the pictures are handed over when the last of these is.
+        // This packet was decoded before the run began. The pictures are handed over with the last such packet.
         if idr {
             ladder.placer.source_idr(ticks(packet.pts));
         }
@@ -289,7 +289,7 @@ impl Run {
         }
     }
 
-    /// Drains everything but the decoder, which can go on in the next run; `None` when there is none.
+    /// Drains everything but the decoder, which the next run can take over; `None` when there is none.
     pub(super) fn finish_and_carry(self) -> Option<Carried> {
         let not_before = self.passed.as_ref().map(|passed| passed.last_pts);
         let (source, format) = self.video?;
@@ -317,7 +317,7 @@ impl PassedThrough {
             return Err(BreakReason::Paused(paused / 90));
         }
         let Ok(data) = self.avc.strip_parameter_sets(&packet.data) else {
-            // Lengths that do not add up: no player could read it.
+            // Its length prefixes do not add up, so no player could read it.
             count(&context.shared.packets_refused);
             return Ok(());
         };
@@ -353,7 +353,7 @@ fn passed_track(rung: &Rung, avc: &avc::DecoderConfig) -> RenditionConfig {
             timescale: Timescale::VIDEO,
             frame_rate_millihertz: rung.frame_rate_millihertz,
         },
-        // Nobody limits the source: half as much again as its start had, until segments were measured.
+        // Nothing limits the source. Until segments were measured, this states half as much again as its start had.
         bandwidth_peak: BitsPerSecond(rung.bit_rate.0.saturating_mul(3) / 2),
         bandwidth_mean: rung.bit_rate,
         has_more_sync: false,

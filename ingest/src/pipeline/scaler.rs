@@ -25,7 +25,7 @@ pub(super) struct Scaler {
 }
 
 impl Scaler {
-    /// From a picture like `like` to `width` x `height` of `format`.
+    /// A scaler from one pixel format, width and height to another.
     pub(super) fn new(from: (Pixel, u32, u32), to: (Pixel, u32, u32)) -> Result<Self, Error> {
         let context = scaling::Context::get(from.0, from.1, from.2, to.0, to.1, to.2, FILTER)
             .map_err(|error| Error::Ffmpeg { what: "cannot make a scaler", detail: error.to_string() })?;

@@ -61,7 +61,7 @@ impl Shared {
         self.aborted.load(Ordering::Relaxed)
     }
 
-    /// A run begins, in which the source is a rendition as it comes, or is not.
+    /// A run begins; `passes_through` says whether the source itself is one of its renditions.
     pub(super) fn begins(&self, passes_through: bool) {
         self.passes_through.store(passes_through, Ordering::Relaxed);
         self.runs.fetch_add(1, Ordering::Relaxed);
@@ -71,7 +71,7 @@ impl Shared {
         self.given_up.store(run, Ordering::Relaxed);
     }
 
-    /// Whether the run that goes on has to end; says so once.
+    /// Whether the current run has to end; `true` only once.
     pub(super) fn take_given_up(&self) -> bool {
         let run = self.given_up.swap(0, Ordering::Relaxed);
         run > 0 && run == self.runs.load(Ordering::Relaxed)

@@ -1,6 +1,6 @@
-//! The slate: a still picture in place of a publisher who is away, encoded once as a publisher would send it.
+//! The slate: a still picture in place of a publisher that is away, encoded once as a publisher would send it.
 //!
-//! One GOP is made and repeated by whoever sends it; it goes through the pipeline like anything that is published. The picture is read at
+//! This module makes one GOP, which its sender repeats; it goes through the pipeline like published media. The picture is read at
 //! start-up, so that a file that cannot be shown is found then, and not during an outage.
 
 use std::fs::File;
@@ -34,11 +34,11 @@ const FRAME_RATES_MILLIHERTZ: (u32, u32) = (5_000, 120_000);
 const FRAME_RATE_ASSUMED_MILLIHERTZ: u32 = 30_000;
 /// Longest time from one keyframe to the next.
 const KEYFRAME_INTERVAL_MAX: Duration = Duration::from_secs(2);
-/// Most bits a second of a slate: it stands still. Its GOP is at most twice as many bits, 750 KB.
+/// Highest bit rate of a slate, which stands still. Its GOP has at most twice as many bits, 750 KB.
 const BITS_PER_SECOND_MAX: u64 = 3_000_000;
 const BITS_PER_SECOND_MIN: u64 = 150_000;
 
-/// Darkness of the calm picture from its top to its bottom, and its colour: a little blue.
+/// Luma of the calm picture at its top and its bottom, and its chroma: a little blue.
 const DARK: (usize, usize) = (44, 24);
 const TINT: [u8; 2] = [131, 126];
 /// Brightness of the three dots in its middle.
@@ -78,7 +78,7 @@ impl From<ffmpeg::Error> for PictureError {
     }
 }
 
-/// What is shown: a picture out of a file, or the calm dark one that needs none.
+/// The picture of a slate: from a file, or the calm dark one that needs none.
 #[derive(Default)]
 pub struct Picture(Option<frame::Video>);
 
@@ -93,7 +93,7 @@ impl Picture {
     /// Reads a PNG or JPEG. Blocks for the disk.
     ///
     /// # Errors
-    /// Says what is wrong with the file; whose it is says the caller.
+    /// When the file cannot be shown; says why, and the caller names the file.
     pub fn read(path: &Path) -> Result<Self, PictureError> {
         let file = File::open(path)?;
         if !file.metadata()?.is_file() {
@@ -154,7 +154,7 @@ impl Picture {
     }
 }
 
-/// What is wrong with a file is said once, by us.
+/// Silences FFmpeg while `decode` runs: we report what is wrong with a file, and once is enough.
 fn quietly<T>(decode: impl FnOnce() -> T) -> T {
     ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
     let decoded = decode();
@@ -172,7 +172,7 @@ fn scaled(picture: &frame::Video, (width, height): (u32, u32)) -> Result<frame::
     Ok(scaled)
 }
 
-/// The largest even size of this shape that has room.
+/// The largest even size of this shape that fits into `room`.
 fn within((wide, high): (u64, u64), room: (u32, u32)) -> (u32, u32) {
     let [room_wide, room_high] = [room.0, room.1].map(|side| u64::from(side.max(2)));
     let (wide, high) = if wide * room_high >= high * room_wide {
@@ -199,11 +199,11 @@ fn darken(ground: &mut frame::Video) {
     }
 }
 
-/// Three dots in the middle: it waits.
+/// Draws three dots in the middle, as a sign that the stream waits.
 fn dots(ground: &mut frame::Video, PixelAspect(wide, high): PixelAspect) {
     let (width, height, stride) = (index(ground.width()), index(ground.height()), ground.stride(0).max(1));
     let (wide, high) = (index(wide), index(high));
-    // In columns.
+    // The radius is in columns.
     let radius = (width.min(height) / 50).max(2);
     let luma = ground.data_mut(0);
     for dot in [0, 1, 2] {
@@ -246,7 +246,7 @@ pub struct Slate {
     pub gop: Vec<Bytes>,
     /// Frames per 1000 s.
     pub frame_rate_millihertz: u32,
-    /// For the pipeline that shows it: nothing has to be learnt of it.
+    /// Memory for the pipeline that shows it, so that it has nothing to learn.
     pub memory: Memory,
 }
 
@@ -257,17 +257,17 @@ impl std::fmt::Debug for Slate {
     }
 }
 
-/// Width and height of a pixel, in relation to each other: sources of 4:3 or 16:9 in 720 columns have some that are not square.
+/// Width and height of a pixel, as a ratio: sources of 4:3 or 16:9 in 720 columns have pixels that are not square.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PixelAspect(u32, u32);
 
 impl PixelAspect {
     /// Largest side of a pixel: as in H.264 (E.2.1), so that products of sides fit.
     const SIDE_MAX: u32 = 65_535;
-    /// What is meant where nothing is said.
+    /// The ratio when none is stated.
     pub const SQUARE: Self = Self(1, 1);
 
-    /// As FFmpeg has it, where 0 is unknown.
+    /// From FFmpeg's ratio, where 0 means unknown.
     pub(super) fn of(ratio: Rational) -> Self {
         let side = |side: i32| u32::try_from(side).ok().filter(|side| (1..=Self::SIDE_MAX).contains(side));
         side(ratio.numerator()).zip(side(ratio.denominator())).map_or(Self::SQUARE, |(wide, high)| Self(wide, high))
@@ -285,14 +285,14 @@ impl PixelAspect {
     }
 }
 
-/// What a slate stands in for.
+/// The source that a slate replaces.
 #[derive(Debug, Clone, Copy)]
 pub struct Likeness {
     /// The source as it was published: a slate has its size and frame rate, and so the same ladder.
     pub source: SourceFormat,
     /// Shape of its pixels.
     pub aspect: PixelAspect,
-    /// With sound.
+    /// Whether it has sound.
     pub sound: bool,
     /// Longest segment: each begins with a keyframe.
     pub segment: Duration,
@@ -321,7 +321,7 @@ impl Slate {
     }
 }
 
-/// The source that a slate is: even, and at a frame rate that a playlist can have.
+/// The source format of a slate: with even sides, and a frame rate within the limits.
 fn source(like: SourceFormat) -> SourceFormat {
     let rate = if like.frame_rate_millihertz == 0 { FRAME_RATE_ASSUMED_MILLIHERTZ } else { like.frame_rate_millihertz };
     SourceFormat {

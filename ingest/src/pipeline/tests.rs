@@ -51,7 +51,7 @@ fn config(rungs: &[u32], pass_through: PassThrough) -> Config {
     Config { rungs, pass_through, pace: Pace::Wait, preset: Preset::Ultrafast, cores: 2, ..Config::default() }
 }
 
-/// One run as it came out.
+/// The outputs of one run.
 #[derive(Debug, Default)]
 struct Seen {
     tracks: Vec<RenditionConfig>,
@@ -83,13 +83,13 @@ impl Seen {
         self.of(rendition).iter().filter(|sample| sample.sync).map(|sample| sample.pts.ticks).collect()
     }
 
-    /// Those that the first rendition has too. Beside a source that is passed through, encoded ones have more.
+    /// IDRs that the first rendition has, too. Beside a source that is passed through, encoded renditions have more.
     fn idrs(&self, rendition: &str) -> Vec<i64> {
         let first = self.videos().first().map(|first| self.all_idrs(first)).unwrap_or_default();
         self.all_idrs(rendition).into_iter().filter(|pts| first.contains(pts)).collect()
     }
 
-    /// What every rendition of every run has to be.
+    /// Checks what every rendition of every run has to be.
     fn check(&self, directory: &TempDir) {
         for track in &self.tracks {
             let name = track.rendition.as_str();
@@ -103,7 +103,7 @@ impl Seen {
     }
 }
 
-/// Has `ffmpeg` decode a rendition as it would be packaged, and say nothing.
+/// Checks that `ffmpeg` decodes a rendition, as it would be packaged, without a warning.
 fn decodes(directory: &TempDir, track: &RenditionConfig, samples: &[&Sample]) {
     let mut samples: Vec<Sample> = samples.iter().map(|sample| (*sample).clone()).collect();
     for index in 1..samples.len() {
@@ -136,7 +136,7 @@ fn feed(config: Config, inputs: Vec<Input>) -> (Vec<Seen>, Counters) {
     (runs, shared.counters())
 }
 
-/// As live as it gets without a clock: three seconds are sent, and then no more than 133 ms ahead of what comes out of a rendition.
+/// As live as possible without a clock: sends three seconds, and then stays at most 133 ms ahead of the output of a rendition.
 fn feed_live((feeder, mut outputs): (Feeder, Outputs), inputs: Vec<Input>, rendition: &str) -> Vec<Seen> {
     let time = |input: &Input| if let Input::Video(packet) = input { Some(ticks(packet.dts)) } else { None };
     let mut until = inputs.iter().find_map(time).unwrap() + 3 * 90_000;
@@ -234,7 +234,7 @@ fn passed_through_source_keeps_its_bytes_and_sets_the_idrs() {
     assert_eq!(passed.len(), source.len());
     for (sample, packet) in passed.iter().zip(&source) {
         assert_eq!((sample.pts, sample.dts), (packet.pts, packet.dts));
-        // FLV from ffmpeg repeats nothing in band: the bytes are the very same.
+        // FLV from ffmpeg repeats no parameter sets in band, so the bytes are the same.
         assert_eq!(sample.data, packet.data);
     }
     let idrs = run.idrs("360p");
@@ -367,7 +367,7 @@ fn run_that_is_given_up_breaks_and_the_next_one_is_encoded() {
     let (feeder, mut outputs) = start(config(&[180], PassThrough::Auto)).unwrap();
     let mut inputs = read_file(&path).unwrap().into_iter();
     let mut runs = Vec::new();
-    // The run begins before half of it is there, and has come some way when it is asked.
+    // The run begins before half of the input is there, and has made some progress when it is given up.
     for input in inputs.by_ref().take(400) {
         feeder.send_blocking(input).unwrap();
         while let Some(output) = outputs.try_recv() {
@@ -405,7 +405,7 @@ fn encoded_rung_stays_near_a_slow_source() {
             }
             let start = run.idrs("180p")[0];
             let lag = newest[0].unwrap_or(start) - newest[1].unwrap_or(start);
-            // The segmenter gives a rendition up that is 2 s behind; half of it is for a busy machine.
+            // The segmenter sheds a rendition that is 2 s behind; half of that is reserved for a busy machine.
             assert!(lag <= 90_000 * 5 / 4, "{preset}: {lag} ticks behind");
         }
     }
@@ -467,7 +467,7 @@ fn lost_source_idr_is_stood_in_for_at_its_time() {
     });
     let mut idrs: Vec<_> = idrs.collect();
     assert_eq!(idrs.len(), 6);
-    // An IDR by its header, and nothing in it.
+    // This is an IDR by its header, with no content.
     idrs[3].data = Bytes::from_static(&[0, 0, 0, 3, 0x65, 0x80, 0x00]);
     let (runs, counters) = feed(config(&[180, 90], PassThrough::Auto), inputs);
     let run = one(runs);
@@ -485,6 +485,6 @@ fn dropped_receiver_stops_the_threads() {
     let (feeder, outputs) = start(config(&[180, 90], PassThrough::Never)).unwrap();
     drop(outputs);
     let mut inputs = read_file(&path).unwrap().into_iter().cycle();
-    // It takes no input any more, sooner or later; if it did for ever, this test would not end.
+    // Sooner or later the pipeline takes no more input; otherwise this test would not end.
     while feeder.send_blocking(inputs.next().unwrap()) == Ok(()) {}
 }

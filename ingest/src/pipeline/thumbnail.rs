@@ -1,10 +1,10 @@
 //! Thumbnails: one sync sample in, a small JPEG out, on one thread for all streams.
 //!
-//! Works on what was packaged already, so passed-through and encoded renditions are alike to it, and nobody ever waits for it: a picture that
-//! comes while the one before is not done, or that is not done when its segment ends, has no thumbnail, and one that cannot be decoded neither.
-//! One picture of the smallest rendition every [`EVERY`], as often as anybody looks: 2 ms of CPU, 40 ms where nothing but 1080p is there.
-//! Rejected: one per segment, a quarter of the cost of a small picture that is passed through in segments of 2 s; a thread per stream, each
-//! of which keeps what its decoder has touched.
+//! Works on packaged samples, so passed-through and encoded renditions are alike, and nothing ever waits for it. A picture has no
+//! thumbnail if it comes before the one before is done, if it is not done when its segment ends, or if it cannot be decoded.
+//! A stream has one of its smallest rendition every [`EVERY`], as often as viewers look: 2 ms of CPU, or 40 ms if there is only 1080p.
+//! Rejected: one per segment, at a quarter of the cost of passing a small picture through in segments of 2 s; a thread per stream,
+//! because each keeps the memory that its decoder has touched.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -32,10 +32,10 @@ pub const BYTES_MAX: usize = 40_000;
 /// Qualities, from the best down: quantizers of FFmpeg's MJPEG encoder, 2 to 31.
 const QUANTIZERS: [usize; 3] = [4, 10, 24];
 
-/// A stream has no two thumbnails closer to one another: what shows streams looks for a new one every 8 s.
+/// Shortest time between two thumbnails of a stream. Pages that show streams look for a new one every 8 s.
 pub const EVERY: Duration = Duration::from_secs(7);
 
-/// Pictures that may wait: one of each of so many streams.
+/// Pictures that may wait: one each of this many streams.
 const WAITING_MAX: usize = 64;
 
 /// A picture to be made small.
@@ -46,26 +46,26 @@ struct Work<K> {
     made: Arc<Mutex<Made<K>>>,
 }
 
-/// What became of what a stream asked for.
+/// State of the thumbnails that a stream has asked for.
 #[derive(Debug)]
 struct Made<K> {
     is_busy: bool,
     newest: Option<(K, Bytes)>,
-    /// When the newest was asked for, on a steady clock; of those that could not be made nothing is left.
+    /// When the newest was asked for, on a monotonic clock; `None` after one that could not be made.
     asked_at: Option<Duration>,
 }
 
-/// The thread. It ends when this and all [`Thumbnails`] of it are dropped.
+/// The thread that makes thumbnails. It ends when this and all [`Thumbnails`] of it are dropped.
 #[derive(Debug)]
 pub struct Thumbnailer<K> {
     work: SyncSender<Work<K>>,
 }
 
 impl<K: PartialEq + Send + 'static> Thumbnailer<K> {
-    /// Starts it.
+    /// Starts the thread.
     ///
     /// # Errors
-    /// When there can be no thread.
+    /// When the thread cannot be started.
     pub fn start() -> Result<Self, Error> {
         let (work, received) = sync_channel(WAITING_MAX);
         std::thread::Builder::new()
@@ -90,14 +90,14 @@ pub struct Thumbnails<K> {
 }
 
 impl<K: PartialEq + Send + 'static> Thumbnails<K> {
-    /// Asks for the thumbnail of a sync sample: H.264 with length prefixes, as `avc` says. Never waits. Nothing comes of it until [`EVERY`]
-    /// after the last one, nor before that is made, so that no stream takes the others' turns. `now` is on a steady clock.
+    /// Asks for the thumbnail of a sync sample: H.264 with length prefixes, as `avc` says. Never waits. Does nothing until [`EVERY`] after
+    /// the last one, or while that is not done, so that no stream takes the others' turns. `now` is on a monotonic clock.
     pub fn ask(&self, now: Duration, key: K, avc: &Arc<avc::DecoderConfig>, idr: Bytes) {
         let mut made = lock(&self.made);
         let is_due = made.asked_at.is_none_or(|at| now.saturating_sub(at) >= EVERY);
         if !made.is_busy && is_due {
             let work = Work { key, avc: Arc::clone(avc), idr, made: Arc::clone(&self.made) };
-            // Full or gone: no thumbnail.
+            // If the queue is full or the thread gone, there is no thumbnail.
             made.is_busy = self.work.try_send(work).is_ok();
             if made.is_busy {
                 made.asked_at = Some(now);
@@ -118,7 +118,7 @@ fn lock<K>(made: &Mutex<Made<K>>) -> MutexGuard<'_, Made<K>> {
 
 fn thread<K: Send>(work: &Receiver<Work<K>>) {
     while let Ok(Work { key, avc, idr, made }) = work.recv() {
-        // Publishers' bytes go through a lot of code; what fails here costs a thumbnail.
+        // Publishers' bytes go through a lot of code; a panic in it costs one thumbnail.
         let outcome = catch_unwind(AssertUnwindSafe(|| thumbnail(&avc, idr)));
         let mut made = lock(&made);
         made.is_busy = false;
@@ -139,7 +139,7 @@ fn thumbnail(avc: &avc::DecoderConfig, idr: Bytes) -> Result<Bytes, Error> {
     let none = |what| Error::Ffmpeg { what, detail: "no picture".to_owned() };
     let (shared, mut picture) = (Shared::default(), None);
     let mut decoder = Decoder::open(&VideoFormat::Avc(avc.clone()), 1)?;
-    // Its blocks' edges do not show at this size.
+    // Block edges do not show at this size.
     decoder.skip_loop_filter();
     let at = Timestamp::zero(Timescale::VIDEO);
     let mut take = |frame| _ = picture.get_or_insert(frame);
@@ -159,7 +159,7 @@ fn thumbnail(avc: &avc::DecoderConfig, idr: Bytes) -> Result<Bytes, Error> {
 fn small(picture: &frame::Video) -> Result<frame::Video, Error> {
     let failed = |error: ffmpeg::Error| Error::Ffmpeg { what: "cannot scale a thumbnail", detail: error.to_string() };
     let full = picture.color_range() == ffmpeg::color::Range::JPEG;
-    // FFmpeg tells full range by the format.
+    // FFmpeg's scaler recognises full range by the pixel format.
     let from = if full && picture.format() == Pixel::YUV420P { Pixel::YUVJ420P } else { picture.format() };
     let (width, height) = size(picture.width(), picture.height(), picture.aspect_ratio());
     let (own_width, own_height, to) = (picture.width(), picture.height(), Pixel::YUVJ420P);
@@ -207,7 +207,7 @@ fn jpeg(picture: &frame::Video, quantizer: usize) -> Result<Bytes, Error> {
     packet.data().map(Bytes::copy_from_slice).ok_or_else(|| failed(ffmpeg::Error::InvalidData))
 }
 
-/// What FFmpeg multiplies a quantizer with to get a `quality`.
+/// FFmpeg's factor from a quantizer to a `quality`.
 const FF_QP2LAMBDA: i32 = 118;
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ const FRAME_SAMPLES: usize = 1_024;
 /// Samples of one channel that may wait for a full frame: one second. More than a frame waits only inside [`Transcoder::push`].
 const WAITING_SAMPLES_MAX: usize = 48_000;
 
-/// The stamps are believed again when they are this far from where the samples say, in output samples: 50 ms.
+/// A stamp counts again when it is further than this from the time that the samples give, in output samples: 50 ms.
 const STAMP_SKEW_MAX: i64 = 2_400;
 
 const FORMAT: SampleFormat = SampleFormat::F32(Type::Planar);
@@ -80,7 +80,7 @@ impl Transcoder {
         Ok(AudioSpecificConfig::parse(&ffi::extradata(&self.encoder))?)
     }
 
-    /// Takes a frame; gives AAC frames with their times. What cannot be decoded leaves a hole, which the audio clock fills.
+    /// Takes a frame and returns AAC frames with their times. A frame that cannot be decoded leaves a hole, which the audio clock fills.
     pub(super) fn push(&mut self, packet: &AudioPacket) -> Vec<(Timestamp, Bytes)> {
         let stamp = packet.pts.rescale(timescale()).ticks;
         let mut raw = ffmpeg::Packet::copy(&packet.data);

@@ -1,4 +1,4 @@
-//! Seals onto the bus, in log order, and once more after a broker came back.
+//! Publishes seals on the bus in log order, and the newest ones again after a broker connects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use node::CancellationToken;
 
 use super::Shared;
 
-/// Seals that are sent again when a broker connects: what it may have taken and lost with its memory, and what it missed.
-/// Receivers drop what they have.
+/// Seals that are published again when a broker connects: it may have missed them, or lost them with its memory. Receivers drop
+/// duplicates.
 const REPEAT_ENTRIES: u64 = 64;
-/// Wait after a refusal by the bus, before the same seal is tried again.
+/// Wait between a failed publish and the next attempt with the same seal.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(shared: Arc<Shared>, bus: Arc<dyn Bus>, prefix: Prefix, shutdown: CancellationToken) {

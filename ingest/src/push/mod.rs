@@ -1,8 +1,8 @@
-//! Pushing: bytes to the owners of a stream over HTTP/2, seals to the bus and, besides, to the owners themselves.
+//! Pushes a stream: media bytes to its owners over HTTP/2, and seals both to the bus and to the owners.
 //!
-//! Owns delivery, and who the owners are: one task per owner and one for the bus, each with its own place in the stream's [`Ring`], so that one that is slow
-//! or away holds up nobody. A node that was away goes on where it was, as far back as the ring reaches. Deliberately knows
-//! nothing of what it carries.
+//! Owns delivery and the choice of owners. One task per owner and one for the bus each have their own cursor into the stream's
+//! [`Ring`], so a slow or absent receiver delays no other. A node that was away continues at its cursor, as far back as the ring
+//! reaches. Deliberately knows nothing of what it carries.
 
 mod bus;
 mod node_task;
@@ -25,10 +25,10 @@ pub(crate) use ring::{RING_ENTRIES_MAX, Ring, RingEntry};
 
 use crate::nodes::{BroadcastNode, Nodes};
 
-/// How often it is decided who owns a stream. What nodes hold they say every 2 s.
+/// How often the owners of a stream are chosen. Nodes report what they hold every 2 s.
 const PLACE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What pushing is done with.
+/// What a [`Pusher`] needs to reach its receivers.
 #[derive(Clone)]
 pub(crate) struct Links {
     pub(crate) context: node::Context,
@@ -46,21 +46,21 @@ pub(crate) type Place = (Epoch, LogSequence);
 pub(crate) struct Shared {
     stream: StreamId,
     ring: Mutex<Ring>,
-    /// [`Ring::end`]: tells the tasks that there is more.
+    /// [`Ring::end`]; wakes the tasks when an entry is added.
     end: watch::Sender<u64>,
     /// Newest seal all of whose bytes a node has acknowledged.
     acknowledged: watch::Sender<Option<Place>>,
-    /// Newest seal that a node said has no place in the log.
+    /// Newest seal that a node refused because it has no place in the log (409).
     conflict: watch::Sender<Option<Place>>,
-    /// Index of the next entry for the bus.
+    /// Index of the next entry to publish on the bus.
     published: watch::Sender<u64>,
-    /// Who owns the stream.
+    /// The owners of the stream.
     placed: watch::Sender<Placed>,
 }
 
 impl Shared {
     fn with_ring<T>(&self, look: impl FnOnce(&mut Ring) -> T) -> T {
-        // A panic while it was held can only have come out of the allocator; the ring is whole.
+        // Only the allocator can panic while the lock is held, so the ring is consistent.
         look(&mut self.ring.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -91,7 +91,7 @@ pub(crate) struct Pusher {
 }
 
 impl Pusher {
-    /// Starts the tasks, for rows as long as `part`. They end with [`Pusher::finish`] or `shutdown`.
+    /// Starts the tasks, for rows as long as `part`. They end with [`Pusher::finish`].
     pub(crate) fn start(stream: StreamId, part: Duration, links: Links) -> Self {
         let shared = Arc::new(Shared {
             stream,
@@ -128,7 +128,7 @@ impl Pusher {
         self.shared.acknowledged.subscribe()
     }
 
-    /// Whether everything that no node has acknowledged is still in the ring: then it is pushed until one has.
+    /// Whether the ring still holds every entry that no node has acknowledged. Then the tasks push them until a node has.
     pub(crate) fn will_deliver(&self) -> bool {
         let acknowledged = *self.shared.acknowledged.borrow();
         self.shared.with_ring(|ring| {
@@ -137,12 +137,12 @@ impl Pusher {
         })
     }
 
-    /// The newest seal that some node said has no place in the log: the log goes on elsewhere.
+    /// The newest seal that a node refused because it has no place in the log: another ingest continues the log.
     pub(crate) fn conflict(&self) -> watch::Receiver<Option<Place>> {
         self.shared.conflict.subscribe()
     }
 
-    /// Who owns the stream.
+    /// The owners of the stream.
     pub(crate) fn placed(&self) -> watch::Receiver<Placed> {
         self.shared.placed.subscribe()
     }
@@ -152,26 +152,26 @@ impl Pusher {
         self.shared.with_ring(|ring| ring.bytes())
     }
 
-    /// Waits until every entry is on the bus, and some node has all bytes, as far as a broker and nodes are there. The caller
-    /// bounds the wait.
+    /// Waits until some node has acknowledged the seal `newest` and every entry is on the bus. Without a node or a broker this does
+    /// not return: the caller bounds the wait.
     pub(crate) async fn delivered(&self, newest: Place) {
         let mut acknowledged = self.shared.acknowledged.subscribe();
         let mut published = self.shared.published.subscribe();
         let end = *self.shared.end.borrow();
-        // An error means that the tasks are gone: there is nothing more to wait for.
+        // An error means that the tasks are gone, so there is nothing to wait for.
         let _ = acknowledged.wait_for(|place| place.is_some_and(|place| place >= newest)).await;
         let _ = published.wait_for(|index| *index >= end).await;
     }
 
-    /// Ends the tasks; what was not delivered by now is not.
+    /// Ends the tasks. Entries that are not delivered yet are dropped.
     pub(crate) async fn finish(self) {
         self.shutdown.cancel();
-        // It ends with its token, and a panic in it has been reported by the runtime.
+        // The task ends with its token, and the runtime has reported any panic in it.
         let _ = self.task.await;
     }
 }
 
-/// One task for the bus, and one for every owner.
+/// Keeps one task for the bus and one for every owner.
 struct Receivers {
     shared: Arc<Shared>,
     links: Links,
@@ -183,7 +183,7 @@ struct Receivers {
 /// A node that is pushed to.
 struct Receiver {
     node: watch::Sender<BroadcastNode>,
-    /// Cancelled when it is dropped: it is no owner any more.
+    /// Dropping it cancels the node's task, when the node is no longer an owner.
     _stop: tokio_util::sync::DropGuard,
 }
 
@@ -207,7 +207,7 @@ impl Receivers {
             tokio::select! {
                 changed = nodes.changed() => if changed.is_err() { break },
                 _ = ticks.tick() => {}
-                // Those that have ended are forgotten.
+                // Removes tasks that have ended.
                 Some(_) = self.tasks.join_next() => {}
                 () = self.shutdown.cancelled() => break,
             }
@@ -216,7 +216,7 @@ impl Receivers {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Lets those go that are no receivers any more, and tells the others where their node is.
+    /// Stops the tasks of nodes that are no longer receivers, starts those of new ones, and gives the others their node's current state.
     fn serve(&mut self, nodes: &BTreeMap<NodeId, BroadcastNode>, receivers: &[NodeId]) {
         self.known.retain(|id, _| receivers.contains(id));
         for (id, seen) in receivers.iter().filter_map(|id| nodes.get_key_value(id)) {

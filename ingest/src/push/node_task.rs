@@ -1,4 +1,4 @@
-//! Bytes and seals to one broadcast node, entry by entry, in log order.
+//! Pushes bytes and seals to one broadcast node, entry by entry, in log order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use super::Shared;
 use super::ring::{Found, RingEntry};
 use crate::nodes::BroadcastNode;
 
-/// Longest request: a part of a 10 Mbit/s rung takes milliseconds; after this the connection is not worth waiting for.
+/// Time limit of one request. A part of a 10 Mbit/s rung takes milliseconds, so a connection that needs longer is not worth the wait.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
-/// Attempts for one object or seal while the node answers that it cannot take it now; then the whole entry is tried again, unless it has
-/// left the ring meanwhile.
+/// Attempts for one object or seal while the node answers that it is busy. Then the whole entry is tried again, unless it has left the
+/// ring meanwhile.
 const BUSY_ATTEMPTS_MAX: u32 = 4;
 /// Waits between attempts: from the first, doubling, to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -30,7 +30,7 @@ enum Outcome {
     Acknowledged,
     /// Refused for good.
     Refused,
-    /// Not taken now, but the node is there.
+    /// The node answered, but cannot take it now.
     Busy,
     /// No answer.
     Unreachable,
@@ -99,8 +99,8 @@ impl NodeTask {
         }
     }
 
-    /// Where a node that is new, or was restarted, begins: with everything when no other node has it, else with what is new
-    /// (the rest it pulls from its peers).
+    /// The first entry for a node that is new or was restarted: the oldest one in the ring that no node has acknowledged. The node
+    /// pulls older entries from its peers.
     fn first_entry(&self) -> u64 {
         let acknowledged = *self.shared.acknowledged.borrow();
         self.shared.with_ring(|ring| {
@@ -110,10 +110,10 @@ impl NodeTask {
         })
     }
 
-    /// Sends one entry; the cursor that comes after. A node that does not answer, or has no room, is waited out, for the seal
-    /// as for the objects: the ring moves on meanwhile, and bounds how much is kept for it.
+    /// Sends one entry and returns the next cursor. While the node does not answer or has no room, for the seal or an object, the
+    /// cursor stays. The ring moves on meanwhile, which bounds how much is kept for the node.
     async fn deliver(&mut self, node: &BroadcastNode, found: &Found) -> u64 {
-        // The seal goes first, and nothing waits for its answer.
+        // The seal goes first, and the objects do not wait for its answer.
         let (seal, objects) = tokio::join!(self.put_seal(node, &found.entry), self.put_all(node, &found.entry.objects));
         if matches!(seal.1, Some(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)) {
             self.takes_seals = false;
@@ -123,7 +123,7 @@ impl NodeTask {
             self.shared.acknowledge(place(&found.entry));
         }
         match objects.max(seal) {
-            // What it refuses it will refuse again; its peers may have taken it.
+            // The node would refuse it again; its peers may have taken it.
             Outcome::Acknowledged | Outcome::Refused => found.index.saturating_add(1),
             Outcome::Busy | Outcome::Unreachable => {
                 tokio::time::sleep(BACKOFF.1).await;
@@ -144,7 +144,7 @@ impl NodeTask {
         (outcome, status)
     }
 
-    /// All objects at once (one connection carries them); the worst outcome counts.
+    /// Sends all objects concurrently over one connection and returns the worst outcome.
     async fn put_all(&self, node: &BroadcastNode, objects: &[(ObjectName, Bytes)]) -> Outcome {
         let outcomes = join_all(objects.iter().map(|(name, bytes)| async move {
             let (outcome, _) = self.put(node, &name.to_string(), bytes).await;
@@ -154,7 +154,7 @@ impl NodeTask {
         outcomes.into_iter().max().unwrap_or(Outcome::Acknowledged)
     }
 
-    /// One object or seal, with the status of the last answer.
+    /// Sends one object or seal. Returns the status of the last answer, too; `None` without one, or after the last busy attempt.
     async fn put(&self, node: &BroadcastNode, path: &str, bytes: &Bytes) -> (Outcome, Option<StatusCode>) {
         let url = format!("{}{path}", node.data);
         let mut wait = BACKOFF.0;
@@ -167,7 +167,7 @@ impl NodeTask {
             count(outcome, bytes.len());
             match outcome {
                 Outcome::Busy if attempt < BUSY_ATTEMPTS_MAX => {}
-                // Once more at once: a connection that was closed while idle shows only now.
+                // One retry: a connection that was closed while idle fails only now.
                 Outcome::Unreachable if attempt == 1 => {}
                 Outcome::Acknowledged => return (outcome, status),
                 _ => {

@@ -1,7 +1,7 @@
-//! The newest entries of a stream's log with their bytes: what is pushed, and pushed again to a node that was away. Pure.
+//! Keeps the newest entries of a stream's log with their bytes, to push them, and to push them again to a node that was away. Pure.
 //!
-//! Every receiver (each broadcast node, and the bus) has a cursor of its own into the ring, so none waits for another; one
-//! that falls further behind than the ring reaches loses its place and pulls the rest from its peers.
+//! Every receiver (each broadcast node, and the bus) has its own cursor into the ring, so none waits for another. A node that falls
+//! further behind than the ring reaches pulls the missing entries from its peers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use media::{Epoch, LogSequence, ObjectName, Slot};
 
 /// Bytes of media kept per stream: a window of 48 s of a 10 Mbit/s ladder.
 pub(crate) const RING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Time of entries kept per stream: a window of 48 s, and the segment that is open. What a node shows of a stream that no other node has
-/// is in it; and more would be media that is kept twice.
+/// Media time kept per stream: a window of 48 s and the open segment. So the ring has all that a node shows, even if no other node has
+/// the stream; keeping more would only keep media twice.
 const RING_SPAN: Duration = Duration::from_secs(52);
-/// Entries kept per stream at most: those of the shortest parts, of 0.2 s.
+/// Entries kept per stream at most: [`RING_SPAN`] in the shortest parts, 0.2 s.
 pub(crate) const RING_ENTRIES_MAX: usize = 260;
 
 /// A sealed entry, ready to be sent.
@@ -27,7 +27,7 @@ pub(crate) struct RingEntry {
     pub(crate) sequence: LogSequence,
     /// The seal itself (COSE).
     pub(crate) seal: Bytes,
-    /// What it names and has to be sent: init segments and parts.
+    /// The named objects that are pushed: init segments, parts and thumbnails.
     pub(crate) objects: Vec<(ObjectName, Bytes)>,
 }
 
@@ -37,14 +37,14 @@ impl RingEntry {
     }
 }
 
-/// What a cursor finds.
+/// An entry that a cursor found.
 #[derive(Debug)]
 pub(crate) struct Found {
     /// The entry.
     pub(crate) entry: Arc<RingEntry>,
-    /// Its index; the cursor goes on with the one after.
+    /// Its index; the cursor continues after it.
     pub(crate) index: u64,
-    /// Entries that fell out of the ring before the cursor came to them.
+    /// Entries that left the ring before the cursor reached them.
     pub(crate) missed: u64,
 }
 
@@ -55,19 +55,19 @@ pub(crate) struct Ring {
     entries_max: usize,
     first: u64,
     bytes: usize,
-    /// Init segments of the newest epoch: a node that comes later than their entry left the ring needs them all the same.
+    /// Init segments of the newest epoch, for a node that arrives after their entry has left the ring.
     inits: Vec<(ObjectName, Bytes)>,
 }
 
 impl Ring {
-    /// For rows as long as `part`.
+    /// A ring for rows as long as `part`.
     pub(crate) fn new(part: Duration) -> Self {
         let rows = RING_SPAN.as_millis().div_ceil(part.as_millis().max(1));
         let entries_max = usize::try_from(rows).unwrap_or(usize::MAX).clamp(1, RING_ENTRIES_MAX);
         Self { entries: VecDeque::new(), entries_max, first: 0, bytes: 0, inits: Vec::new() }
     }
 
-    /// Puts an entry in; the oldest leave when a bound is reached. The newest always stays.
+    /// Adds an entry and drops the oldest ones beyond the limits. The newest always stays.
     pub(crate) fn push(&mut self, entry: RingEntry) {
         let inits: Vec<_> = entry.objects.iter().filter(|(name, _)| name.slot == Slot::Init).cloned().collect();
         if !inits.is_empty() {
@@ -82,7 +82,7 @@ impl Ring {
         }
     }
 
-    /// The entry at `index`, or the oldest there is when that one has left the ring.
+    /// The entry at `index`, or the oldest if that one has left the ring; `None` from [`Self::end`] on.
     pub(crate) fn at(&self, index: u64) -> Option<Found> {
         let at = index.max(self.first);
         let offset = usize::try_from(at.saturating_sub(self.first)).ok()?;
@@ -90,7 +90,7 @@ impl Ring {
         Some(Found { entry, index: at, missed: at.saturating_sub(index) })
     }
 
-    /// Index that the next entry will have.
+    /// Index of the next entry to be added.
     pub(crate) fn end(&self) -> u64 {
         self.first.saturating_add(u64::try_from(self.entries.len()).unwrap_or(u64::MAX))
     }
@@ -105,7 +105,7 @@ impl Ring {
         self.inits.clone()
     }
 
-    /// Bytes held.
+    /// Bytes of all entries, seals included; kept init segments do not count.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }

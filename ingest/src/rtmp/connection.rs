@@ -19,13 +19,13 @@ use crate::session::hub::{Denied, Ending, Hub, MediaMessage, Publication};
 
 /// Bytes read at once from a publisher.
 const READ_BYTES: usize = 64 * 1024;
-/// Bytes read at once before: handshake and commands, from whoever found the port.
+/// Bytes read at once before `publish`: handshake and commands, from anyone who found the port.
 const READ_BYTES_UNPUBLISHED: usize = 4 * 1024;
 /// Longest wait for the peer to take what we write: answers of a few hundred bytes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a refused peer may take to read why, before the connection is cut.
 const LINGER: Duration = Duration::from_secs(1);
-/// Media messages that do not parse in one connection, before it is closed.
+/// Media messages of one connection that may fail to parse before it is closed.
 const BROKEN_TAGS_MAX: u32 = 100;
 
 /// Why a connection ended.
@@ -40,19 +40,19 @@ pub(super) enum Closed {
     /// The peer was told why.
     #[error("refused: {0}")]
     Refused(String),
-    /// What it sent is not TLS, or not as it has to be.
+    /// What it sent is not TLS, or its TLS handshake failed.
     #[error("no TLS: {0}")]
     Tls(String),
     /// What it sent is not RTMP.
     #[error("not valid RTMP: {0}")]
     Invalid(String),
-    /// It went beyond a limit: the name under which that is counted, and what to tell an operator.
+    /// It exceeded a limit: the name that the limit is counted under, and the text for the operator.
     #[error("{1}")]
     Limit(&'static str, String),
 }
 
 impl Closed {
-    /// Under what the end is counted in `ingest_refused_total`; `None` for one that is nobody's fault, or counted when it was told.
+    /// The label under which `ingest_refused_total` counts the end; `None` if it is nobody's fault, or was counted when the peer was told.
     pub(super) const fn label(&self) -> Option<&'static str> {
         match self {
             Self::Gone | Self::Unpublished | Self::Refused(_) => None,
@@ -62,7 +62,7 @@ impl Closed {
         }
     }
 
-    /// A TLS handshake that failed. Who hangs up in the middle of it is only gone.
+    /// A TLS handshake that failed. A peer that hung up during it is only [gone](Self::Gone).
     pub(super) fn from_tls(error: &std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::InvalidData | std::io::ErrorKind::Other => Self::Tls(error.to_string()),
@@ -70,7 +70,7 @@ impl Closed {
         }
     }
 
-    /// Slower than `limit`.
+    /// The peer was slower than `limit`; `what` did not happen in time.
     pub(super) fn late(label: &'static str, what: &str, limit: Duration) -> Self {
         Self::Limit(label, format!("{what} within {} s", limit.as_secs_f64()))
     }
@@ -97,7 +97,7 @@ impl From<std::io::Error> for Closed {
     }
 }
 
-/// How a connection ended, and whose it was.
+/// How a connection ended, and the stream that it published.
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) closed: Closed,
@@ -106,20 +106,20 @@ pub(super) struct End {
 }
 
 impl From<Closed> for End {
-    /// Of a stranger.
+    /// The end of a stranger's connection.
     fn from(closed: Closed) -> Self {
         Self { closed, stream: None }
     }
 }
 
-/// Times and names that a connection needs to know, and what strangers share.
+/// Time limits and the application that a connection has to know, and the log of refusals that all connections share.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
-    /// From the connection's begin, TLS included, to an accepted `publish`; and from the end of one to the next.
+    /// Longest time from the connection's start, TLS included, to an accepted `publish`; also from the end of one to the next.
     pub(super) handshake: Duration,
-    /// Without a byte, afterwards.
+    /// Longest time without a byte after that.
     pub(super) idle: Duration,
-    /// The one application there is.
+    /// The only application that publishers may name.
     pub(super) application: String,
     /// Which refusals are logged.
     pub(super) refusals: Arc<Refusals>,
@@ -136,7 +136,7 @@ pub(super) struct Connection<S> {
     broken_tags: u32,
     /// Whether the handshake is over.
     is_greeted: bool,
-    /// The stream of the `publish` that was accepted, the last one.
+    /// The stream of the last `publish` that was accepted.
     published: Option<StreamId>,
     /// The application that the peer connected to, when it is not ours.
     unknown_application: Option<String>,
@@ -158,14 +158,14 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         }
     }
 
-    /// Serves the connection until it ends. `spent`: how long it took to get here.
+    /// Serves the connection until it ends. `spent` is how long its TLS handshake took.
     pub(super) async fn run(mut self, spent: Duration) -> End {
         let limit = self.rules.handshake;
         let mut left = limit.saturating_sub(spent);
         let ended = loop {
             match timeout(left, self.until_publish()).await {
                 Ok(Ok(publication)) => match self.media(publication).await {
-                    // It may publish again, or is about to close, and takes it for an error when we are first.
+                    // The peer may publish again or is about to close. If we closed first, it would report an error.
                     Closed::Unpublished => left = limit,
                     closed => break closed,
                 },
@@ -178,12 +178,12 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         if matches!(ended, Closed::Refused(_)) {
             self.linger().await;
         }
-        // TLS has a word for the end, and clients report an error that do not hear it.
+        // TLS announces the end (`close_notify`), and clients that do not receive it report an error.
         let _ = timeout(LINGER, self.socket.shutdown()).await;
         End { closed: ended, stream: self.published }
     }
 
-    /// Handshake (5.2), the first time, and commands, up to an accepted `publish`.
+    /// Does the handshake (5.2) the first time, and takes commands up to an accepted `publish`.
     async fn until_publish(&mut self) -> Result<Publication, Closed> {
         if !self.is_greeted {
             let rest = self.handshake().await?;
@@ -220,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         }
     }
 
-    /// One event before `publish` is accepted.
+    /// Handles one event before `publish` is accepted.
     async fn command(&mut self, event: Event) -> Result<Option<Publication>, Closed> {
         match event {
             Event::Connect { app } => {
@@ -265,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         }
     }
 
-    /// From `publish` to the end.
+    /// Forwards media from `publish` to the end of the publication.
     async fn media(&mut self, publication: Publication) -> Closed {
         let link = publication.link();
         tokio::select! {
@@ -307,7 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         }
     }
 
-    /// A tag that cannot be used: another codec ends the publication, one that is cut off is left out.
+    /// Passes a tag on. An unsupported codec ends the publication; a truncated tag is left out, up to [`BROKEN_TAGS_MAX`] times.
     async fn tag(&mut self, body: Result<flv::Body, flv::FlvError>) -> Result<flv::Body, Closed> {
         match body {
             Ok(body) => Ok(body),
@@ -341,7 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         self.tell(label, text).await
     }
 
-    /// The same for a publisher that was accepted; what an operator may do was said by its stream.
+    /// The same for a publisher that was accepted. Its stream has already logged what an operator may do.
     async fn let_go(&mut self, stream: &StreamId, ending: Ending, text: String) -> Closed {
         let label = ending.label();
         tracing::info!(%stream, address = %self.address, reason = label, text, "publisher let go");
@@ -367,7 +367,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         }
         let written = async {
             self.socket.write_all(bytes).await?;
-            // TLS may keep the end of it.
+            // TLS may still hold the last bytes.
             self.socket.flush().await
         };
         timeout(WRITE_TIMEOUT, written)
@@ -376,9 +376,10 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Closing with unread data makes TCP throw away what the peer has not read yet, so its data is read, and dropped, first.
+    /// Reads and drops the peer's data before the connection closes: closing with unread data makes TCP discard what the peer has not
+    /// read yet.
     async fn linger(&mut self) {
-        // When it cannot be done, there is nobody to read the reason.
+        // If this fails, nobody is there to read the reason.
         let _ = timeout(LINGER, self.socket.shutdown()).await;
         let drained = async {
             while self.socket.read(&mut self.buffer).await? > 0 {}
@@ -389,13 +390,13 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
     }
 }
 
-/// What a peer is told that names another application, and what is logged of it: whoever leaves the application out of a URL sends
-/// the stream key in its place.
+/// The text for a peer that names another application, and the text for the log. The log does not name it: a publisher that leaves the
+/// application out of its URL sends the stream key in its place.
 fn other_application(app: &str, ours: &str) -> (String, String) {
     (format!("No application {app:?} here: publish to /{ours}."), format!("Another application than /{ours}."))
 }
 
-/// Nothing that a peer sends may end more than its own connection: a panic in here is an error of the connection.
+/// Makes a panic in `step` an error of the connection, because nothing that a peer sends may end more than its own connection.
 fn guarded<T, E: Into<Closed>>(step: impl FnOnce() -> Result<T, E>) -> Result<T, Closed> {
     match catch_unwind(AssertUnwindSafe(step)) {
         Ok(Ok(value)) => Ok(value),

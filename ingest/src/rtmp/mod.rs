@@ -1,6 +1,6 @@
-//! The shell around the `rtmp` crate: sockets, deadlines, counts, and the way of media from there to the hub.
+//! The shell around the `rtmp` crate: sockets, deadlines, counts, and the handover of media to the hub.
 //!
-//! Deliberately knows nothing of what becomes of the media.
+//! Deliberately knows nothing of what the hub does with the media.
 
 mod connection;
 mod paced;

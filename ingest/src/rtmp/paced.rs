@@ -1,8 +1,8 @@
-//! A publisher's socket, which is looked at some times a part and not with each packet.
+//! A publisher's socket that is read a few times per part, and not with each packet.
 //!
-//! Encoders send 80 messages a second, each in a packet of its own, and to be woken for each costs more than the media does. So once
-//! media comes, the socket leaves the reactor and is read at moments that all publishers of the process share: a thread is woken once for
-//! all of them, and what they have brought goes its way together. Owns when to look; deliberately knows nothing of what is read.
+//! Encoders send 80 messages a second, each in its own packet, and waking a thread for each costs more than the media does. So once
+//! media comes, the socket leaves the reactor and is read at moments that all publishers of the process share. One wake serves
+//! all of them, and their media travels on together. Owns when to read; deliberately knows nothing of what is read.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
-/// Looks at a publisher in the time of a part. A part is later by an eighth of its length at most, by half of that on average.
+/// Reads of a publisher's socket per part. They delay a part by an eighth of its length at most, and by half of that on average.
 const LOOKS_PER_PART: u32 = 8;
 
-/// The moments of all publishers: multiples of an interval.
+/// The moments at which all publishers are read: multiples of an interval.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Beat {
     clock: Clock,
@@ -27,7 +27,7 @@ pub(super) struct Beat {
 }
 
 impl Beat {
-    /// For parts of that length.
+    /// The beat for parts of this length.
     pub(super) fn new(clock: Clock, part: Duration) -> Self {
         let every_ms = u64::try_from((part / LOOKS_PER_PART).as_millis()).unwrap_or(u64::MAX);
         Self { clock, every_ms: every_ms.max(1) }
@@ -45,16 +45,16 @@ fn after(now: Duration, every_ms: u64) -> Duration {
     Duration::from_millis(beats.saturating_mul(every_ms))
 }
 
-/// What can be told that media comes from here on.
+/// A socket that changes to paced reads when media begins.
 pub(super) trait Pace {
-    /// From now on it is read at the beats.
+    /// Reads only at the beats from now on.
     ///
     /// # Errors
     /// When the socket cannot leave the reactor.
     fn pace(&mut self) -> io::Result<()>;
 }
 
-/// A connection of a stranger, and then of a publisher.
+/// The socket of a stranger, and after [`Pace::pace`] of a publisher.
 #[derive(Debug)]
 pub(super) struct PublisherSocket {
     beat: Beat,
@@ -76,7 +76,7 @@ struct Paced {
     socket: std::net::TcpStream,
     beat: Beat,
     sleep: Pin<Box<Sleep>>,
-    /// All that had come was read: nothing is looked at before `sleep` is over.
+    /// All data was read: the socket is not read again before `sleep` is over.
     is_resting: bool,
 }
 
@@ -111,7 +111,7 @@ impl Paced {
         self.is_resting = true;
     }
 
-    /// Ready when it is time to look.
+    /// Ready when it is time to read.
     fn poll_beat(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_resting {
             ready!(self.sleep.as_mut().poll(cx));
@@ -120,7 +120,7 @@ impl Paced {
         Poll::Ready(())
     }
 
-    /// Does `io` once it can be done.
+    /// Does `io`, and again at each beat while it would block.
     fn poll_io(
         &mut self,
         cx: &mut Context<'_>,
@@ -128,7 +128,7 @@ impl Paced {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_beat(cx));
-            // As the reactor's sockets do: who sends as fast as it is read leaves the thread to others now and then.
+            // As the reactor's sockets do: a peer that sends as fast as it is read must leave the thread to other tasks now and then.
             let budget = ready!(tokio::task::coop::poll_proceed(cx));
             match io(&self.socket) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.rest(),
@@ -146,7 +146,7 @@ impl Paced {
         let length = space.len();
         let read = ready!(self.poll_io(cx, |mut socket| socket.read(space)))?;
         if read < length {
-            // There is no more.
+            // No more data is there.
             self.rest();
         }
         buffer.advance(read);
@@ -154,7 +154,7 @@ impl Paced {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // Answers do not wait for a beat, unless the peer takes none.
+        // Answers do not wait for a beat, unless the peer takes no data.
         let was_resting = std::mem::replace(&mut self.is_resting, false);
         let written = self.poll_io(cx, |mut socket| socket.write(bytes));
         self.is_resting |= was_resting;

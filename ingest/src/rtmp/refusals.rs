@@ -1,4 +1,4 @@
-//! What is logged of connections that came to nothing: whoever finds the port could fill the disk with lines. Metrics count each.
+//! Bounds the log of refused connections: anyone who finds the port could fill the disk with lines. Metrics count every refusal.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use node::CancellationToken;
 use node::clock::Clock;
 use node::sparse::Sparse;
 
-/// How often it is looked whether there is something to sum up.
+/// How often refusals are summed up, if there are any.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Refusals of the last minute.
@@ -18,7 +18,7 @@ pub(super) struct Refusals {
     sparse: Mutex<Sparse<Kind>>,
 }
 
-/// Of each, the first in a minute is logged.
+/// A kind of refusal; the first of each in a minute is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     /// As in `ingest_refused_total`.
@@ -31,13 +31,13 @@ impl Refusals {
         Self { clock, sparse: Mutex::default() }
     }
 
-    /// Whether this refusal is to be logged. What is not is summed up later.
+    /// Whether to log this refusal. Refusals that are not logged are summed up later.
     pub(super) fn is_first(&self, reason: &'static str, address: SocketAddr) -> bool {
         let family = if address.ip().to_canonical().is_ipv4() { "IPv4" } else { "IPv6" };
         self.lock().is_first(Kind { reason, family }, self.clock.elapsed())
     }
 
-    /// Sums up until `shutdown`.
+    /// Sums up refusals until `shutdown`.
     pub(super) async fn sum_up(&self, shutdown: &CancellationToken) {
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
         loop {
@@ -56,7 +56,7 @@ impl Refusals {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Sparse<Kind>> {
-        // Who panicked left the counts as they were.
+        // A panic leaves the counts as they were.
         self.sparse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

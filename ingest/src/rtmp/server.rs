@@ -18,28 +18,28 @@ use super::refusals::Refusals;
 use crate::Config;
 use crate::session::hub::Hub;
 
-/// How long connections may take to say goodbye.
+/// How long connections may take to end at shutdown.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
-/// The bound listeners: one for RTMP, and one for RTMP over TLS where there is one.
+/// The bound listeners: one for RTMP, and one for RTMP over TLS if it is configured.
 pub(crate) struct Server {
     plain: Door,
     secure: Option<Door>,
     desk: Arc<Desk>,
 }
 
-/// A listener, and what stands before RTMP there.
+/// A listener, with or without TLS in front of RTMP.
 struct Door {
     acceptor: Acceptor,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
 }
 
-/// What both have in common.
+/// What both listeners share.
 struct Desk {
     rules: Rules,
     clock: Clock,
-    /// When publishers are looked at.
+    /// When publishers are read.
     beat: Beat,
 }
 
@@ -96,7 +96,7 @@ impl Server {
     }
 }
 
-/// Accepts at one door until `shutdown`, each connection in a task of its own.
+/// Accepts connections at one listener until `shutdown`, each in a task of its own.
 async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracker, shutdown: &CancellationToken) {
     let refused = |limit: Limit, address| {
         let limit = limit.label();
@@ -116,7 +116,7 @@ async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracke
             let _slot = slot;
             tokio::select! {
                 end = desk.serve(socket, address, tls, hub) => report(address, &end, &desk.rules.refusals),
-                // Publishers are told by their streams; whoever has not got that far, or does not listen, is cut.
+                // Streams tell their publishers. Connections that do not publish yet, or do not listen, are cut.
                 () = async { closing.cancelled().await; tokio::time::sleep(CLOSE_WAIT).await } => {}
             }
         });
@@ -144,7 +144,7 @@ impl Desk {
     }
 }
 
-/// Counts and says why a connection ended; of strangers not each time.
+/// Counts and logs why a connection ended; of strangers, not every end is logged.
 fn report(address: SocketAddr, end: &End, refusals: &Refusals) {
     let End { closed, stream } = end;
     let Some(reason) = closed.label() else {

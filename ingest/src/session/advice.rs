@@ -1,8 +1,8 @@
-//! What a streamer should know of the stream, in plain words and with the way out. Pure.
+//! Warns a streamer of problems with the stream, in plain words and with a remedy. Pure.
 //!
-//! Each warning has a condition with two bounds (a figure has to get well again by more than it got bad) and two patiences: how
-//! long the condition has to hold before the warning is shown, and for how long it has to be gone before the warning goes. So none
-//! of them flickers.
+//! Each warning has a condition with two bounds: the figure at which a warning goes is better than the one at which it comes. It also has
+//! two patiences: how long the condition has to hold before the warning is shown, and how long it has to be gone before the warning
+//! goes. So no warning flickers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -13,14 +13,14 @@ use messages::{InputReport, Severity, VideoInput, Warning};
 
 use crate::pipeline::BreakReason;
 
-/// For how long an event is shown.
+/// How long an event is shown.
 const EVENT_SHOWN: Duration = Duration::from_secs(60);
 /// Reconnects are counted over this long.
 const RECONNECT_WINDOW: Duration = Duration::from_secs(600);
-/// Changes of a counter that are remembered.
+/// Rises of a counter that are kept.
 const CHANGES_MAX: usize = 64;
 
-/// What there is to say, the most important first.
+/// Kinds of warnings, the most important first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     NoPicture,
@@ -95,10 +95,10 @@ impl Kind {
         }
     }
 
-    /// How long it has to hold before it is shown, and be gone before it goes.
+    /// How long the condition has to hold before the warning is shown, and be gone before it goes.
     const fn patience(self) -> (Duration, Duration) {
         let (shown, gone) = match self {
-            // Counted over a time of their own, or steady by nature.
+            // These count over their own windows, or are steady by nature.
             Self::ClockJumped | Self::Damaged | Self::Reconnects | Self::RungsShed => (0, 0),
             Self::PassThroughEnded | Self::ClockOffset | Self::Transcoded => (0, 0),
             Self::AudioTranscoded | Self::NoPicture => (0, 0),
@@ -113,27 +113,27 @@ impl Kind {
 /// What is seen of a publisher at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen<'a> {
-    /// Figures; its own warnings are not looked at.
+    /// The report with the figures; its warnings are ignored.
     pub(super) report: &'a InputReport,
-    /// Bit rate of the picture, as announced.
+    /// Bit rate of video that the encoder announced.
     pub(super) announced_bit_rate: Option<BitsPerSecond>,
-    /// Rungs given up in the epoch that runs.
+    /// Rungs that are shed in the current epoch.
     pub(super) shed: &'a [String],
-    /// Why its picture is not passed through any more.
+    /// Why video is no longer passed through.
     pub(super) pass_through_ended: Option<&'a BreakReason>,
-    /// How much later the sound's stamps are where they have another zero than the picture's, in milliseconds.
+    /// How much later the stamps of sound are than those of video, in milliseconds, when the two count from different zeros.
     pub(super) zero_offset_ms: i64,
-    /// How long the publisher has been connected; none while it is away.
+    /// How long the publisher has been connected; `None` while it is away.
     pub(super) connected_for: Option<Duration>,
-    /// Since when there was no picture; none before the first.
+    /// How long ago the newest picture came; `None` before the first.
     pub(super) picture_silent_for: Option<Duration>,
-    /// Since when there was no sound; none before the first.
+    /// How long ago the newest sound came; `None` before the first.
     pub(super) sound_silent_for: Option<Duration>,
-    /// The keyframe interval that is known was seen whole.
+    /// Whether a keyframe interval was seen whole.
     pub(super) interval_is_whole: bool,
 }
 
-/// Makes warnings of what is seen.
+/// Derives warnings from what is seen.
 #[derive(Debug, Default)]
 pub(super) struct Advisor {
     conditions: BTreeMap<Kind, Condition>,
@@ -143,7 +143,7 @@ pub(super) struct Advisor {
     fullest: Fullest,
 }
 
-/// The highest bit rate of a picture since its publisher connected.
+/// The highest bit rate of video since its publisher connected.
 #[derive(Debug, Default)]
 struct Fullest {
     connected_at: Option<UnixMillis>,
@@ -168,7 +168,7 @@ struct Condition {
 }
 
 impl Condition {
-    /// Takes note of whether the condition holds, and what to say of it.
+    /// Takes the warning's text while the condition holds, and `None` while it does not.
     fn observe(&mut self, said: Option<String>, patience: (Duration, Duration), now: Now) {
         match said {
             Some(text) => {
@@ -191,7 +191,7 @@ impl Condition {
     }
 }
 
-/// When a counter rose. One that went back has begun anew.
+/// When a counter rose. A counter that fell has started anew.
 #[derive(Debug, Default)]
 struct Changes {
     value: u64,
@@ -213,7 +213,7 @@ impl Changes {
     }
 }
 
-/// Events counted over their times, and what was reached before.
+/// Events within their windows, and the highest bit rate so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct Before {
     jumps: u64,
@@ -223,7 +223,7 @@ struct Before {
 }
 
 impl Advisor {
-    /// Takes note of what is seen, and says what there is to say. To be called every second or two.
+    /// Takes what is seen and returns the warnings to show. Called every second or two.
     pub(super) fn observe(&mut self, seen: &Seen<'_>, now: Now) -> Vec<Warning> {
         let report = seen.report;
         let before = Before {
@@ -235,7 +235,7 @@ impl Advisor {
         for kind in Kind::ALL {
             let condition = self.conditions.entry(kind).or_default();
             if seen.connected_for.is_none() && kind != Kind::Reconnects {
-                // Who is away sends nothing that could be judged, and comes back as somebody else.
+                // A publisher that is away sends nothing to judge, and starts anew when it returns.
                 *condition = Condition::default();
                 continue;
             }
@@ -255,7 +255,7 @@ impl Advisor {
     }
 }
 
-/// What is to be said of a kind, if its condition holds; `shown` asks for the bound at which it gets well.
+/// The text of a warning if its condition holds. `shown` selects the bound at which a warning that is shown goes.
 fn said(kind: Kind, seen: &Seen<'_>, before: Before, shown: bool) -> Option<String> {
     let report = seen.report;
     match kind {
@@ -272,7 +272,7 @@ fn said(kind: Kind, seen: &Seen<'_>, before: Before, shown: bool) -> Option<Stri
         Kind::BitRateHigh => bit_rate_high(report.video.as_ref()?.bit_rate, seen.announced_bit_rate?, shown),
         Kind::RungsShed => rungs_shed(seen.shed),
         Kind::PassThroughEnded => {
-            // It may have begun anew, with a source whose keyframes are as they should be again.
+            // Pass-through may have started again, with a source whose keyframes are regular.
             let is_encoded = report.video.as_ref().is_some_and(|video| !video.passed_through);
             pass_through_ended(seen.pass_through_ended.filter(|_| is_encoded)?)
         }
@@ -403,7 +403,7 @@ fn skew(video_ahead_ms: i64, shown: bool) -> Option<String> {
     })
 }
 
-/// Only a fall is told: a picture that never needed what was announced is an easy one.
+/// Warns only of a fall: a picture that never needed the announced rate is easy to encode.
 fn bit_rate_low(is: BitsPerSecond, fullest: BitsPerSecond, announced: BitsPerSecond, shown: bool) -> Option<String> {
     let fell = percent(fullest, announced)? >= 80 && percent(is, announced)? < if shown { 50 } else { 40 };
     fell.then(|| {

@@ -1,4 +1,4 @@
-//! What the bus is told of a stream: its session, and who owns it; again whenever one of them changes.
+//! Announces a stream on the bus: its session and its owners, again whenever one of them changes.
 //!
 //! Owns the retained session message and the alert of a degraded stream. Media waits for none of it.
 
@@ -13,12 +13,12 @@ use node::Context;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How long a message may be waited for while no broker is there: the bus remembers the newest retained one.
+/// How long a message may wait while no broker is there. The bus remembers the newest retained one.
 const SAY_WAIT: Duration = Duration::from_millis(100);
-/// How long the last word may take.
+/// How long the last message may take.
 const FINISH_WAIT: Duration = Duration::from_millis(500);
 
-/// Says what a stream is. Ends with [`Announcer::finish`].
+/// Announces one stream. Ends with [`Announcer::finish`].
 pub(super) struct Announcer {
     session: watch::Sender<Option<SessionInfo>>,
     task: JoinHandle<()>,
@@ -31,20 +31,20 @@ impl Announcer {
         Self { session, task }
     }
 
-    /// The session is this from now on. Its owners are filled in.
+    /// Announces this session from now on, with its owners filled in.
     pub(super) fn say(&self, session: SessionInfo) {
         self.session.send_replace(Some(session));
     }
 
-    /// Says nothing from now on.
+    /// Announces nothing from now on.
     pub(super) fn fall_silent(&self) {
         self.session.send_replace(None);
     }
 
-    /// Waits until the newest was said, within a bound.
+    /// Waits until the newest session is announced, for [`FINISH_WAIT`] at most.
     pub(super) async fn finish(self) {
         drop(self.session);
-        // It has said it, or no broker is there: the bus sends it when one is.
+        // If no broker is there, the bus sends the message when one connects.
         let _ = tokio::time::timeout(FINISH_WAIT, self.task).await;
     }
 }
@@ -55,7 +55,7 @@ async fn run(context: Context, mut session: watch::Receiver<Option<SessionInfo>>
         let now = placed.borrow_and_update().clone();
         let is_over = session.has_changed().is_err();
         let said = session.borrow_and_update().clone();
-        // Nobody named would mean everybody.
+        // An empty list of owners would name every node.
         if let Some(info) = said.filter(|_| !now.receivers.is_empty()) {
             let stream = info.stream.clone();
             let info = SessionInfo {
@@ -75,14 +75,14 @@ async fn run(context: Context, mut session: watch::Receiver<Option<SessionInfo>>
             return;
         }
         tokio::select! {
-            // An error is the end, which is seen above once the newest was said.
+            // An error means the end, which the loop sees above after it has announced the newest.
             _ = session.changed() => {}
             changed = placed.changed() => if changed.is_err() { _ = session.changed().await },
         }
     }
 }
 
-/// Says on `alerts` that something about a stream needs a look.
+/// Sends an alert about a stream on the topic `alerts`.
 pub(super) async fn alert(context: &Context, stream: &StreamId, reason: AlertReason, detail: String) {
     let (at, node) = (context.clock.wall(), context.id.clone());
     let alert = Alert { at, node, stream: Some(stream.clone()), reason, detail, count: 1 };

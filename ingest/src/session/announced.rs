@@ -1,4 +1,4 @@
-//! What an encoder says of itself in `onMetaData`: shown, and compared with what comes. Nothing relies on it. Pure.
+//! What an encoder says of itself in `onMetaData`. It is shown and compared with the media; nothing relies on it. Pure.
 
 use media::BitsPerSecond;
 use rtmp::amf::Value;
@@ -13,16 +13,16 @@ const BIT_RATES: std::ops::RangeInclusive<f64> = 16.0..=200_000.0;
 /// What an encoder announced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Announced {
-    /// What it calls itself.
+    /// Name of the encoder, by itself.
     pub(crate) encoder: Option<String>,
-    /// Frames in 1000 s.
+    /// Frame rate, in thousandths of a hertz.
     pub(crate) frame_rate_millihertz: Option<u32>,
-    /// Of the picture.
+    /// Bit rate of video.
     pub(crate) bit_rate: Option<BitsPerSecond>,
 }
 
 impl Announced {
-    /// Reads the object of `onMetaData`. What is missing, of another type, or cannot be, is not announced.
+    /// Reads the object of `onMetaData`. A value that is missing, of another type or out of range counts as not announced.
     pub(crate) fn of(metadata: &Value) -> Self {
         let within = |name: &str, range: std::ops::RangeInclusive<f64>| {
             metadata.get(name).and_then(Value::as_number).filter(|number| range.contains(number))
@@ -37,13 +37,13 @@ impl Announced {
     }
 }
 
-/// Thousand times a number of a range above, rounded.
+/// A thousand times a number from a range above, rounded.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the ranges are positive and small")]
 fn thousandths(number: f64) -> u64 {
     (number * 1_000.0).round() as u64
 }
 
-/// One line that a terminal shows as it is.
+/// The name as one line without control characters, so that a terminal shows it as it is.
 fn plain(name: &str) -> String {
     name.chars().filter(|char| !char.is_control()).take(NAME_CHARS_MAX).collect::<String>().trim().to_owned()
 }

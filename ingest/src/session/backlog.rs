@@ -1,4 +1,4 @@
-//! The newest media of a publisher that stands by, ready to go on with where another ingest stopped. Pure.
+//! Keeps the newest media of a publisher while this ingest stands by, to continue where another ingest stops. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use media::{RenditionId, Sample, Timescale, Timestamp, TrackConfig};
 
 /// How much is kept, in media time: longer than it takes to notice that the other ingest is gone.
 const KEPT: Timestamp = Timestamp::new(8_000, Timescale::MILLIS);
-/// How much is kept, in bytes, of all renditions: 8 s of 60 Mbit/s. Beyond it the oldest goes.
+/// How much is kept, in bytes, of all renditions: 8 s of 60 Mbit/s. Beyond it the oldest is dropped.
 const BYTES_MAX: usize = 64 << 20;
-/// How far before the point asked for may be begun: clocks of encoders differ by this much, and a frame shown twice is better
-/// than two seconds without a picture.
+/// How far before the requested point media may begin: the clocks of encoders differ by this much, and a frame shown twice is
+/// better than two seconds without a picture.
 const EARLY_MAX: Timestamp = Timestamp::new(300, Timescale::MILLIS);
 
 /// Media of one run of the pipeline.
@@ -28,19 +28,19 @@ struct Lane {
     samples: VecDeque<Sample>,
 }
 
-/// What goes on from a point on.
+/// Media that continues from a point on.
 #[derive(Debug)]
 pub(super) struct Resumed {
     /// All renditions of the run.
     pub(super) renditions: Vec<RenditionConfig>,
-    /// Those that were given up meanwhile.
+    /// Those that are shed.
     pub(super) shed: Vec<RenditionId>,
     /// In decode order; the first of each rendition is a sync sample.
     pub(super) samples: Vec<(RenditionId, Sample)>,
 }
 
 impl Backlog {
-    /// Of a run with these renditions.
+    /// The empty backlog of a run with these renditions.
     pub(super) fn new(renditions: Vec<RenditionConfig>) -> Self {
         let lane = |config: &RenditionConfig| {
             let is_picture = matches!(config.track, TrackConfig::Video { .. });
@@ -50,7 +50,7 @@ impl Backlog {
         Self { renditions, lanes, bytes: 0 }
     }
 
-    /// Takes a sample; drops what is too old. Whether it may be the last that was missing for a beginning.
+    /// Takes a sample and drops what is too old. `true` when [`Self::resume`] may succeed now that this sample has come.
     pub(super) fn push(&mut self, rendition: &RenditionId, sample: Sample) -> bool {
         let has_pictures = self.lanes.values().any(|lane| lane.is_picture);
         let Some(lane) = self.lanes.get_mut(rendition) else { return false };
@@ -68,21 +68,21 @@ impl Backlog {
         may_begin
     }
 
-    /// A rendition was given up.
+    /// A rendition was shed.
     pub(super) fn shed(&mut self, rendition: &RenditionId) {
         if let Some(lane) = self.lanes.remove(rendition) {
             self.bytes = self.bytes.saturating_sub(lane.bytes());
         }
     }
 
-    /// A rendition of pictures that was given up goes on.
+    /// A rendition of video that was shed is restored.
     pub(super) fn restore(&mut self, rendition: &RenditionId) {
         let lane = Lane { is_picture: true, samples: VecDeque::new() };
         self.lanes.entry(rendition.clone()).or_insert(lane);
     }
 
-    /// Everything from the first instant on, not before `from`, at which all renditions can begin. `None`, and all is kept, when
-    /// it has not come yet.
+    /// Everything from the first instant at which all renditions can begin, no earlier than [`EARLY_MAX`] before `from`. `None` when that
+    /// instant has not come yet; then everything is kept.
     pub(super) fn resume(&mut self, from: Option<Timestamp>) -> Option<Resumed> {
         let start = self.start(from)?;
         let mut samples = Vec::new();
@@ -117,12 +117,12 @@ impl Lane {
         self.samples.iter().map(|sample| sample.data.len()).sum()
     }
 
-    /// When what comes after the oldest group of samples begins.
+    /// When the second group of samples begins; each group begins with a sync sample.
     fn second_sync(&self) -> Option<Timestamp> {
         self.samples.iter().skip(1).find(|sample| sample.sync).map(|sample| sample.pts)
     }
 
-    /// Drops the samples up to the next one that can begin. Says how many bytes they had.
+    /// Drops the samples before the next sync sample. Returns how many bytes they had.
     fn drop_group(&mut self) -> usize {
         let mut bytes = 0;
         while let Some(sample) = self.samples.pop_front() {

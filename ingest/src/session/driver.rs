@@ -1,4 +1,4 @@
-//! One stream from its first publisher to its end: publishers in, pipeline, epochs, and the waiting between publishers.
+//! Drives one stream from its first publisher to its end: publishers, their pipelines, epochs, and the waits between publishers.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -24,10 +24,11 @@ use crate::pipeline::{self, Feeder, Output, Outputs};
 
 mod stand_in;
 
-/// How long an ingest that has lost its publisher says nothing, where another may have the same stream: what it says would be void when
-/// that one goes on.
+/// How long an ingest that has lost its publisher seals nothing when another may have the same stream. Its seals would be void once the
+/// other one continues the log.
 const YIELD: Duration = Duration::from_secs(2);
-/// How long the pipeline may take to hand out what it has, once its publisher is gone. A few frames per rung: well below this.
+/// How long the pipeline may take to hand out its last samples once its publisher is gone. They are a few frames per rung, which take
+/// far less.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// The same when the role shuts down, which has 3 s for everything.
 const DRAIN_SHUTDOWN_MAX: Duration = Duration::from_millis(1_200);
@@ -40,7 +41,7 @@ struct Publishing {
     feed: JoinHandle<()>,
 }
 
-/// What an output of the pipeline leaves to be waited for.
+/// What the driver waits for after an output of the pipeline.
 enum Next {
     /// The next one.
     Output,
@@ -58,19 +59,19 @@ pub(super) struct Driver {
     writer: Writer,
     announcer: Announcer,
     rivals: Rivals,
-    /// The renditions of the pipeline's run, and which of them it has given up.
+    /// The renditions of the pipeline's run, and those of them that it has shed.
     renditions: (Vec<RenditionConfig>, Vec<RenditionId>),
-    /// The run has begun, and its epoch begins with the first sample: gaps go up to there.
+    /// The run has begun, but its epoch opens with the first sample; gaps are sealed until then.
     is_beginning: bool,
-    /// What the publisher has sent lately, while another ingest has the stream.
+    /// The newest samples of the publisher, while another ingest seals the stream.
     backlog: Option<Backlog>,
-    /// What was learnt of its source.
+    /// What the pipeline has learnt about the source.
     memory: pipeline::Memory,
-    /// Runs of the pipeline that have begun.
+    /// Runs of the current pipeline that have begun.
     runs: u64,
-    /// What takes the place of a publisher who has gone, in a moment.
+    /// The slate that will take the place of a publisher that has gone.
     slate: Option<stand_in::Coming>,
-    /// It has taken its place.
+    /// The slate is shown.
     is_standing_in: bool,
 }
 
@@ -116,7 +117,7 @@ impl Driver {
                 self.announce(state);
             }
             if shutdown.is_cancelled() {
-                // The log stays open: whoever publishes within the grace, here or elsewhere, goes on with it.
+                // The log stays open: a publisher within the grace, here or elsewhere, continues it.
                 break;
             }
             let (_, deadline) = self.hub.state(&self.stream);
@@ -150,7 +151,7 @@ impl Driver {
         self.hub.services.links.nodes.rank_of_ingest(&self.hub.services.context.id).1 == 1
     }
 
-    /// The grace is over. `true` when the stream is forgotten, `false` when somebody publishes it again already.
+    /// Seals the end of the stream after its grace. `false` when somebody publishes it again already.
     async fn end(&mut self) -> bool {
         tracing::info!("stream ended");
         self.writer.end().await;
@@ -161,7 +162,7 @@ impl Driver {
         forgotten
     }
 
-    /// One publisher, from its first message to the last sample of its pipeline.
+    /// Runs one publisher, from its first message to the last sample of its pipeline.
     async fn publish(&mut self, publisher: NewPublisher) {
         let link = Arc::clone(&publisher.link);
         let Publishing { mut outputs, mut incoming, feeder, mut feed } = match self.begin(publisher) {
@@ -240,7 +241,7 @@ impl Driver {
         Ok(Publishing { outputs, incoming, feeder: way_in, feed })
     }
 
-    /// One output of the pipeline.
+    /// Handles one output of the pipeline.
     async fn output(&mut self, output: Output, incoming: &Incoming, feeder: &Weak<Feeder>, link: &Link) -> Next {
         let result = match output {
             Output::Tracks(renditions) => {
@@ -286,7 +287,7 @@ impl Driver {
         Self::next(result, link)
     }
 
-    /// The pipeline has given a rung up.
+    /// The pipeline has shed a rung.
     async fn shed(&mut self, rendition: RenditionId, reason: pipeline::ShedReason) -> Result<()> {
         self.stats.shed(&rendition, &reason.to_string());
         tracing::warn!(%rendition, %reason, "rung shed");
@@ -302,7 +303,7 @@ impl Driver {
         shed
     }
 
-    /// The pipeline has taken a rung up again.
+    /// The pipeline has restored a rung.
     fn restore(&mut self, rendition: &RenditionId) {
         metrics::counter!("ingest_rungs_restored_total").increment(1);
         self.stats.restored(rendition);
@@ -314,7 +315,7 @@ impl Driver {
         self.announce(self.state_with_media());
     }
 
-    /// What comes after this outcome. Where the publisher cannot go on it is told why.
+    /// What the driver waits for after this outcome. After an error it closes the link and tells the publisher why.
     fn next(outcome: Result<()>, link: &Link) -> Next {
         let Err(error) = outcome else { return Next::Output };
         if error.is::<Unreliable>() {
@@ -328,7 +329,7 @@ impl Driver {
         Next::Publisher
     }
 
-    /// Begins the epoch of a run whose first sample is there.
+    /// Opens the epoch of a run whose first sample has come.
     async fn begin_epoch(&mut self, origin: UnixMillis, start: Timestamp) -> Result<()> {
         self.is_beginning = false;
         let (renditions, shed) = self.renditions.clone();
@@ -353,12 +354,12 @@ impl Driver {
         Ok(())
     }
 
-    /// While there is media: a slate is none of a publisher.
+    /// The state while there is media. Media of a slate is not the publisher's, so its stream stays `Reconnecting`.
     const fn state_with_media(&self) -> SessionState {
         if self.is_standing_in { SessionState::Reconnecting } else { SessionState::Live }
     }
 
-    /// Leaves the stream to another ingest, if it has it.
+    /// Leaves the stream to the other ingest if our duty is to stand by.
     fn stand_by(&mut self) {
         if self.rivals.duty() == Duty::Standby {
             self.writer.abandon();
@@ -366,7 +367,7 @@ impl Driver {
         }
     }
 
-    /// It has become our turn, or another's, while a publisher is there.
+    /// Handles a change of duty while a publisher is connected.
     async fn turn(&mut self, incoming: &Incoming, feeder: &Weak<Feeder>) -> Result<()> {
         match self.rivals.duty() {
             Duty::Standby => {
@@ -381,13 +382,13 @@ impl Driver {
         }
     }
 
-    /// Goes on where another ingest has stopped, once there is media from there on.
+    /// Continues the log where another ingest stopped, once the backlog has media from there on.
     async fn take_over(&mut self, incoming: &Incoming, feeder: &Weak<Feeder>) -> Result<()> {
         let Some(backlog) = self.backlog.as_mut().filter(|_| self.rivals.duty() == Duty::Active) else {
             return Ok(());
         };
         let origin = incoming.origin();
-        // Anew at each try: whoever was taken for gone may have gone on.
+        // Ask again at each try: an ingest that was taken for gone may have continued the log.
         self.writer.look_for_base(Ask::Fence);
         let from = self.writer.reached().await?;
         let from = from.map(|reached| Timestamp::new(reached.0.saturating_sub(origin.0), Timescale::MILLIS));
@@ -412,7 +413,7 @@ impl Driver {
         let Err(error) = pushed else { return Ok(()) };
         match (error.downcast_ref(), feeder) {
             (Some(media::Error::SyncSampleLate { .. } | media::Error::PartTooLong { .. }), Some(feeder)) => {
-                // A keyframe that was left out, a pause: the source's doing. Its next run is encoded, and cut where we like.
+                // The source left out a keyframe or paused. We encode its next run, so we choose where segments end.
                 tracing::warn!(error = format!("{error:#}"), "epoch ends: the source is encoded from here");
                 self.writer.close_epoch().await;
                 feeder.encode_anew(self.runs);
@@ -422,11 +423,11 @@ impl Driver {
         }
     }
 
-    /// Tells the bus how the stream is.
+    /// Announces the state of the stream on the bus.
     fn announce(&self, state: SessionState) {
         let Some((epoch, session)) = self.writer.session() else { return };
         if self.rivals.duty() == Duty::Standby || self.writer.is_superseded() {
-            // Another ingest has the stream, and says so.
+            // Another ingest has the stream and announces it.
             return self.announcer.fall_silent();
         }
         self.announcer.say(SessionInfo {

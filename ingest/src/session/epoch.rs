@@ -1,4 +1,4 @@
-//! The epochs of a stream, one after the other: samples into rows, rows into seals, seals to the nodes and the bus.
+//! Writes the epochs of a stream, one after the other: samples become rows, rows become seals, seals go to the nodes and the bus.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,22 +23,22 @@ use crate::heads::{Ask, Found};
 use crate::pipeline::thumbnail::{Thumbnailer, Thumbnails};
 use crate::push::{Place, Pusher, RING_ENTRIES_MAX, RingEntry};
 
-/// How long the end of the role waits for some node to have the newest bytes: they are a few parts.
+/// How long shutdown waits until some node has the newest bytes, which are a few parts.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
-/// How long the end of a stream does: nobody waits for it, and nodes that are slow may be a minute behind.
+/// How long the end of a stream waits for the same. Nothing depends on this wait, and slow nodes may be a minute behind.
 const END_WAIT: Duration = Duration::from_secs(60);
-/// Own positions that are kept to build on, should the newest not be acknowledged: as many as the ring has entries.
+/// Own positions that are kept to build on if the newest is not acknowledged: as many as the ring has entries.
 const POSITIONS_MAX: usize = RING_ENTRIES_MAX;
 
-/// Renditions of sources whose bandwidth is remembered: two ladders of the longest kind.
+/// Renditions whose measured bandwidth is kept: two ladders of the greatest length.
 const MEASURED_MAX: usize = 20;
 
-/// Rows whose lag is remembered. The middle one counts: those that come at once when a run begins or is drained say nothing of it.
+/// Rows whose lag is kept. Their median counts, because rows that come at once when a run begins or drains say nothing about the lag.
 const LAGS_KEPT: usize = 8;
 /// Gaps are not held back longer than this, whatever the lag was.
 const LAG_KEPT_MAX: Duration = Duration::from_secs(4);
 
-/// Which thumbnail of a stream.
+/// Identifies a thumbnail of a stream.
 pub(crate) type ThumbnailKey = (Epoch, MediaSequence, RenditionId);
 
 /// Writes the log of one stream.
@@ -47,40 +47,40 @@ pub(super) struct Writer {
     stream: StreamId,
     stats: Arc<StreamStats>,
     pusher: Option<Pusher>,
-    /// Asking the nodes, since the publisher connected.
+    /// The question to the nodes where the log stands, from when the publisher connected.
     asking: Option<JoinHandle<Result<Found>>>,
-    /// What they answered, until an epoch is built on it.
+    /// The nodes' answer, until an epoch is built on it.
     found: Option<Found>,
     /// Newest last.
     positions: VecDeque<LogPosition>,
     epoch: Option<(Epoch, SessionId)>,
     log: Option<EpochLog>,
-    /// The pictures' renditions, from the smallest up.
+    /// The renditions of video, from the smallest up.
     pictures: Vec<(RenditionId, Arc<avc::DecoderConfig>)>,
     thumbnails: Option<Thumbnails<ThumbnailKey>>,
     segmenter: Option<Segmenter>,
-    /// Where another ingest has stopped: the presentation time, and so the decode time, that the first sample is moved to.
+    /// Where another ingest stopped: the first sample is moved to this presentation time, which is also its decode time.
     resume: Option<Timestamp>,
-    /// How much later the times of this publisher are on the log's timeline.
+    /// Added to this publisher's times, to place them on the log's timeline.
     shift: Timestamp,
-    /// Where the epoch's rows have come to.
+    /// How far the epoch's rows have come.
     progress: Option<Progress>,
-    /// Where the media of the newest epoch that is over ended; gaps are not counted in.
+    /// Where the media of the newest epoch that is over ended, without gaps.
     media_end: Option<Timestamp>,
-    /// What was measured of the stream's sources, the newest last: another epoch of the same one states no less.
+    /// Bandwidths measured for the stream's sources, the newest last, so that another epoch of the same source states no less.
     measured: VecDeque<RenditionConfig>,
-    /// The epoch's media has ended, and no other has begun.
+    /// Set while the epoch's media has ended and no other epoch has begun.
     outage: Option<Outage>,
 }
 
-/// The newest row of an epoch, as far as an outage goes on from it.
+/// What an outage has to know of the newest row of an epoch.
 #[derive(Debug)]
 struct Progress {
     tracks: Vec<Track>,
     end: Timestamp,
     segment_start: Timestamp,
     next: (MediaSequence, PartIndex),
-    /// How long after their media time the newest rows were sealed; the newest last.
+    /// How long after their media time the newest rows were sealed, the newest last.
     lags: VecDeque<Duration>,
 }
 
@@ -111,12 +111,12 @@ impl Writer {
         }
     }
 
-    /// The newest epoch and its session; `None` before the first, and once the stream was left to another ingest.
+    /// The newest epoch and its session; `None` before the first, and after the stream was left to another ingest.
     pub(super) fn session(&self) -> Option<(Epoch, SessionId)> {
         self.log.as_ref().and(self.epoch)
     }
 
-    /// Who owns the stream.
+    /// The owners of the stream.
     pub(super) fn placed(&self) -> watch::Receiver<Placed> {
         self.pusher.as_ref().map_or_else(|| watch::Sender::new(Placed::default()).subscribe(), Pusher::placed)
     }
@@ -126,12 +126,12 @@ impl Writer {
         self.pusher.as_ref().map_or_else(|| watch::Sender::new(None).subscribe(), Pusher::conflict)
     }
 
-    /// Where the media ended that the next publisher goes on from; `None` before any.
+    /// Where the media of the last epoch ended and the next publisher continues; `None` before any.
     pub(super) const fn media_end(&self) -> Option<Timestamp> {
         self.media_end
     }
 
-    /// Starts asking the nodes where the log stands; [`Self::open_epoch`] takes the answer. Times of what comes are as they are.
+    /// Starts to ask the nodes where the log stands; [`Self::open_epoch`] takes the answer. Resets the shift of times.
     pub(super) fn look_for_base(&mut self, ask: Ask) {
         let (hub, stream) = (Arc::clone(&self.hub), self.stream.clone());
         let find = async move { hub.services.heads.find(&stream, ask, &hub.services.authority).await };
@@ -139,7 +139,7 @@ impl Writer {
         (self.found, self.shift) = (None, Timestamp::zero(Timescale::VIDEO));
     }
 
-    /// Wall clock that the log has come to, once the nodes have answered. `None` when it is new.
+    /// Waits for the nodes' answer and returns the wall clock that the log has reached; `None` when the log is new.
     pub(super) async fn reached(&mut self) -> Result<Option<UnixMillis>> {
         if let Some(asked) = self.asking.take() {
             self.found = Some(asked.await.context("the log was not looked for")??);
@@ -147,8 +147,8 @@ impl Writer {
         Ok(self.found.and_then(|found| found.base()?.reached))
     }
 
-    /// Begins an epoch that builds on the newest position whose bytes some node has or will have. Gaps are sealed before, up to the
-    /// media, if its wall clock is known.
+    /// Begins an epoch that builds on the newest position whose bytes some node has or will have. Before that, seals gaps up to
+    /// `media_from`, the wall clock of the first media, if it is known.
     pub(super) async fn open_epoch(
         &mut self,
         renditions: Vec<RenditionConfig>,
@@ -163,7 +163,7 @@ impl Writer {
             None => found.base(),
         };
         let ours = self.epoch.map(|(epoch, _)| epoch);
-        // Our own media goes on where it was; after another's, the first sample does.
+        // After our own epoch, times continue as they are. After another ingest's, the first sample is moved to where that one stopped.
         self.resume = base.filter(|base| Some(base.epoch) != ours).and_then(|base| base.decoded);
         let context = &self.hub.services.context;
         let (mine, among) = self.hub.services.links.nodes.rank_of_ingest(&context.id);
@@ -189,8 +189,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The newest of our own seals, as long as its bytes come to the nodes, be they ever so slow: what it left out would be void,
-    /// and be pushed in vain. Else the newest whose bytes some node has; the newest of all when no node is there to have them.
+    /// The newest of our own seals, as long as its bytes still reach the nodes, however slowly: seals that the next epoch left out
+    /// would be void and pushed in vain. Else the newest whose bytes some node has. Without any node, the newest of all.
     fn own_base(&self) -> Option<LogPosition> {
         let newest = *self.positions.back()?;
         let pusher = self.pusher.as_ref()?;
@@ -221,19 +221,19 @@ impl Writer {
         self.rows().await
     }
 
-    /// A rendition that holds up the others.
+    /// A rendition that delays the others.
     pub(super) fn lagging(&self) -> Option<RenditionId> {
         self.segmenter.as_ref()?.lagging().map(|lag| lag.rendition)
     }
 
-    /// Gives a rendition up: gaps from here on.
+    /// Sheds a rendition: it has gaps from here on.
     pub(super) async fn shed(&mut self, rendition: &RenditionId) -> Result<()> {
         let Some(segmenter) = &mut self.segmenter else { return Ok(()) };
         segmenter.shed(rendition);
         self.rows().await
     }
 
-    /// A rendition that was given up goes on.
+    /// Restores a rendition that was shed.
     pub(super) fn restore(&mut self, rendition: &RenditionId) {
         if let Some(segmenter) = &mut self.segmenter {
             segmenter.restore(rendition);
@@ -247,7 +247,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Seals what is left of the epoch; from then on there are gaps to be sealed. Nothing when there is none open.
+    /// Seals what is left of the epoch; from then on gaps are due. Does nothing when no epoch is open.
     pub(super) async fn close_epoch(&mut self) {
         let Some(mut segmenter) = self.segmenter.take() else { return };
         let sealed: Result<()> = async {
@@ -264,7 +264,7 @@ impl Writer {
         self.begin_outage();
     }
 
-    /// Keeps what was measured for the next epoch of the same source.
+    /// Keeps the measured bandwidths for the next epoch of the same source.
     fn keep_measured(&mut self, segmenter: &Segmenter) {
         for measured in segmenter.measured() {
             let is_same =
@@ -277,7 +277,7 @@ impl Writer {
         }
     }
 
-    /// Another ingest has the stream: what is open stays as it is, and nothing more is said of it.
+    /// Leaves the stream to another ingest: the open epoch stays as it is, and nothing more is sealed.
     pub(super) fn abandon(&mut self) {
         (self.segmenter, self.log, self.progress, self.outage) = (None, None, None, None);
         self.positions.clear();
@@ -295,12 +295,12 @@ impl Writer {
         self.outage = Some(Outage::new(stand, services.config.targets(), services.context.clock.now()));
     }
 
-    /// Whether an epoch of ours has ended, and nothing has taken its place, here or elsewhere.
+    /// Whether an epoch of ours has ended and no other has taken its place, here or elsewhere.
     pub(super) fn is_out(&self) -> bool {
         self.outage.is_some() && !self.is_superseded()
     }
 
-    /// When [`Self::gaps`] has something to do. Nothing once a node has said that the log goes on elsewhere.
+    /// When [`Self::gaps`] has something to do; `None` without an outage, or once a node has refused our seal.
     pub(super) fn next_gap(&self, quiet_until: Option<Duration>) -> Option<Duration> {
         let outage = self.outage.as_ref().filter(|_| !self.is_superseded())?;
         Some(outage.next_deadline(quiet_until))
@@ -329,7 +329,7 @@ impl Writer {
         }
     }
 
-    /// Whether a node said that our newest seal has no place in the log: the publisher has gone on at another ingest.
+    /// Whether a node refused our newest seal because it has no place in the log: another ingest continues the stream.
     pub(super) fn is_superseded(&self) -> bool {
         let conflict = self.pusher.as_ref().and_then(|pusher| *pusher.conflict().borrow());
         conflict.zip(self.positions.back()).is_some_and(|(conflict, newest)| conflict >= newest.place())
@@ -348,7 +348,7 @@ impl Writer {
         }
     }
 
-    /// Waits for the last bytes to arrive, no longer than for a moment once the role shuts down, and ends delivery.
+    /// Waits until some node has the last bytes, then ends delivery. Once the role shuts down, waits for [`FLUSH_WAIT`] at most.
     pub(super) async fn finish(mut self) {
         let Some(pusher) = self.pusher.take() else { return };
         if let Some(newest) = self.positions.back() {
@@ -358,9 +358,9 @@ impl Writer {
                 tokio::time::sleep(FLUSH_WAIT).await;
             };
             let mut conflict = pusher.conflict();
-            // The log goes on without them: somebody publishes the stream again.
+            // Another ingest continues the log without these bytes.
             let is_void = |refused: &Option<Place>| refused.is_some_and(|(epoch, _)| epoch == newest.place().0);
-            // Whether they came or not, this is the end.
+            // Delivery ends here, whether the bytes arrived or not.
             tokio::select! {
                 _ = conflict.wait_for(is_void) => {}
                 () = pusher.delivered(newest.place()) => {}
@@ -388,7 +388,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Remembers where an outage would go on. Says how long after its end the row is sealed.
+    /// Notes where an outage would continue. Returns how long after its end the row is sealed.
     fn note(&mut self, row: &Row, now: UnixMillis) -> Duration {
         let origin = self.log.as_ref().map_or(now, EpochLog::origin);
         let lag = now.since(origin.plus(row.end.as_duration()));
@@ -419,11 +419,11 @@ impl Writer {
         lag
     }
 
-    /// Has the first picture of a segment made into its thumbnail, if it is time for one, and takes the one that is ready. Never waits.
+    /// Asks for a thumbnail of the first picture of a segment, if one is due, and takes a finished one. Never waits.
     fn image(&self, row: &Row) -> Option<Image> {
         let (thumbnails, (epoch, _)) = (self.thumbnails.as_ref()?, self.epoch?);
         if row.part == PartIndex(0) {
-            // The smallest rendition that has it: least to decode.
+            // The smallest rendition that has the picture, because it costs least to decode.
             let found = self.pictures.iter().find_map(|(rendition, avc)| {
                 let part = row.objects.iter().find(|object| object.rendition == *rendition && !object.gap)?;
                 Some((rendition, avc, part.sync_sample()?))
@@ -442,8 +442,8 @@ impl Writer {
         })
     }
 
-    /// Signs an entry and sends it on its way; `keep` writes it to the disk as the newest, before anybody can see it. Done where a segment
-    /// opens, an epoch that builds on what is kept has a media sequence number that was never shown, whenever this process dies.
+    /// Signs an entry and pushes it. `keep` first writes it to the disk as the newest. Because this is done where a segment opens, an
+    /// epoch that builds on the kept seal has a media sequence number that was never shown, whenever this process dies.
     async fn seal(&mut self, entry: Entry, keep: bool) -> Result<()> {
         let Entry { body, objects } = entry;
         let sealed = self.hub.services.authority.sign(&body).context("seal cannot be signed")?;
@@ -460,7 +460,7 @@ impl Writer {
             let raw = raw.clone();
             let kept = self.keep(move |heads, stream| heads.keep_head(stream, &raw)).await;
             if let Err(error) = kept {
-                // Only matters when this node restarts while no broadcast node is there that remembers.
+                // Only matters if this node restarts while no broadcast node that knows the log is there.
                 tracing::warn!(error = format!("{error:#}"), "newest seal cannot be kept");
             }
         }
@@ -486,7 +486,7 @@ fn median(lags: VecDeque<Duration>) -> Duration {
     lags.get(lags.len() / 2).copied().unwrap_or_default()
 }
 
-/// The renditions that are pictures, from the smallest up.
+/// The renditions of video, from the smallest up.
 fn pictures(tracks: &[(RenditionId, TrackConfig)]) -> Vec<(RenditionId, Arc<avc::DecoderConfig>)> {
     let picture = |(rendition, track): &(RenditionId, TrackConfig)| match track {
         TrackConfig::Video { avc, .. } => Some((rendition.clone(), Arc::new(avc.clone()))),

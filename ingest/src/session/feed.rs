@@ -1,4 +1,4 @@
-//! From a publisher's connection into the pipeline: one task per publisher.
+//! Feeds a publisher's messages into the pipeline: one task per publisher.
 //!
 //! Owns what counts as silence: [`Heard`] is pure, the task around it is not.
 
@@ -14,27 +14,25 @@ use super::input::InputMapper;
 use super::stats::StreamStats;
 use crate::pipeline::{Feeder, Input};
 
-/// A publisher that is connected and sends no picture for this long is away: gaps take its place, and what comes later is a new epoch. Less is a
-/// hiccup of its network, after which all that was held up comes; a player has a second and a half in hand.
+/// A publisher that is connected and sends no picture for this long is away: gaps take its place, and later media begins a new
+/// epoch. A shorter silence is a hiccup of its network, after which all delayed media comes; a player has 1.5 s buffered.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
-/// Messages that are looked at together: what a fast publisher sends between two looks at its socket, and some.
+/// Messages that are handled together: more than a fast publisher sends between two reads of its socket.
 const AT_ONCE_MAX: usize = 32;
 
-/// How long the next run of a publisher may take to its first sample, in which no gap is sealed: most runs follow on one another within a
-/// few pictures.
+/// How long gaps wait for the first sample of a publisher's next run. Most runs follow each other within a few pictures.
 const NEXT_RUN_MAX: Duration = Duration::from_secs(1);
 
-/// What the driver has to know of what comes in.
+/// What the driver has to know of a publisher's media.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Flow {
     /// Wall clock of the timeline's zero.
     pub(super) origin: UnixMillis,
-    /// Since when media has been coming that can be played: from a keyframe on, or from the first sound where there are no
-    /// pictures.
+    /// Since when playable media has been coming: from a keyframe on, or from the first sound if there is no video.
     pub(super) since: Option<Duration>,
 }
 
-/// The driver's end of what comes in.
+/// The driver's end of [`watch()`].
 #[derive(Debug)]
 pub(super) struct Incoming {
     flow: watch::Receiver<Flow>,
@@ -42,7 +40,7 @@ pub(super) struct Incoming {
     ended: bool,
 }
 
-/// Both ends of what the driver has to know.
+/// Both ends of the channel that carries a [`Flow`] to the driver.
 pub(super) fn watch() -> (watch::Sender<Flow>, Incoming) {
     let (sender, flow) = watch::channel(Flow::default());
     (sender, Incoming { flow, broke_at: None, ended: false })
@@ -59,14 +57,14 @@ impl Incoming {
         self.broke_at = Some(now);
     }
 
-    /// Until when gaps wait for the next run of a publisher that sends media all the while. A publisher that has just come is not waited
-    /// for: gaps go on until its first sample is there.
+    /// Until when gaps wait for the next run of a publisher that keeps sending media. Gaps do not wait for a publisher that has just
+    /// come: they go on until its first sample.
     pub(super) fn quiet_until(&self) -> Option<Duration> {
         let since = self.flow.borrow().since?;
         Some(self.broke_at.filter(|broke_at| *broke_at > since)?.saturating_add(NEXT_RUN_MAX))
     }
 
-    /// Resolves when what comes in has changed; never once nothing does any more.
+    /// Resolves when the flow has changed; never once the feed has ended.
     pub(super) async fn changed(&mut self) {
         self.ended = self.ended || self.flow.changed().await.is_err();
         if self.ended {
@@ -83,7 +81,7 @@ struct Heard {
 }
 
 impl Heard {
-    /// Takes note of a message. Says when media begins with it.
+    /// Takes note of a message. Returns `now` if playable media may begin with it.
     fn hear(&mut self, body: &Body, now: Duration) -> Option<Duration> {
         let (picture, begins) = match body {
             Body::Video { key, .. } => (true, *key),
@@ -101,21 +99,21 @@ impl Heard {
         begins.then_some(now)
     }
 
-    /// It is away.
+    /// Notes that the publisher is away.
     const fn away(&mut self) {
         self.last = None;
     }
 
-    /// When its silence becomes an outage: pictures count where there were any. `None` while nothing was heard.
+    /// When its silence becomes an outage. If there were pictures, only they count. `None` while nothing was heard.
     fn silent_at(&self) -> Option<Duration> {
         self.last.map(|last| last.saturating_add(SILENCE_MAX))
     }
 }
 
-/// From the connection into the pipeline. Ends, and ends the pipeline's input, when the connection does.
+/// The task between connection and pipeline. When the connection ends, it ends, and with it the pipeline's input.
 pub(super) struct Feed {
     pub(super) media: mpsc::Receiver<MediaMessage>,
-    /// End of the media before it.
+    /// End of the media before this publisher's.
     pub(super) after: Option<Timestamp>,
     pub(super) feeder: Arc<Feeder>,
     pub(super) flow: watch::Sender<Flow>,
@@ -166,7 +164,7 @@ impl Feed {
                 });
             }
             inputs.iter().for_each(|input| self.stats.format(input));
-            // Nothing came out where parameter sets are repeated.
+            // Repeated parameter sets yield no input.
             if !inputs.is_empty() && self.feeder.send(std::mem::take(&mut inputs)).await.is_err() {
                 return;
             }

@@ -24,11 +24,12 @@ use crate::pipeline::thumbnail::Thumbnailer;
 use crate::push::Links;
 use crate::{Config, pipeline};
 
-/// Messages of a publisher that may wait: about 2 s. Then the connection is not read any further, and TCP holds the sender back.
+/// Messages of a publisher that may wait: about 2 s of media. When the queue is full, the connection is not read, so TCP holds the
+/// sender back.
 const MEDIA_DEPTH: usize = 256;
-/// Publishers of a stream that may wait for the one before to be drained: one takes over, and one takes over from that one.
+/// Publishers of a stream that may wait while the one before drains: one takes over, and another may take over from that one.
 const PUBLISHERS_DEPTH: usize = 4;
-/// Streams at once. Encoding bounds them long before.
+/// Streams at once. Encoding limits them far earlier.
 const STREAMS_MAX: usize = 256;
 
 /// Why a publisher is not admitted.
@@ -67,26 +68,26 @@ impl Denied {
 /// One message of a publisher.
 #[derive(Debug)]
 pub(crate) struct MediaMessage {
-    /// Milliseconds modulo 2^32.
+    /// RTMP timestamp: milliseconds modulo 2^32.
     pub(crate) stamp_ms: u32,
-    /// What it says.
+    /// Parsed FLV body of the message.
     pub(crate) body: flv::Body,
 }
 
-/// Why a stream lets its publisher go.
+/// Why a stream closes its publisher's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It was silent, and another one has come.
+    /// It was silent, and another publisher took over.
     TakenOver,
-    /// Its stream has another key now.
+    /// Its stream has a new key.
     KeyChanged,
     /// Its stream was deleted.
     Deleted,
-    /// What it sends is of no use.
+    /// Its media cannot be decoded, encoded or packaged.
     Media,
     /// The role is shutting down.
     Stopping,
-    /// Trouble of our own.
+    /// This ingest failed.
     Failed,
 }
 
@@ -103,7 +104,7 @@ impl Ending {
         }
     }
 
-    /// What RTMP calls it. Encoders try again after what is not theirs to mend.
+    /// `code` of the RTMP `onStatus`. `NetStream.Failed` is for what the encoder cannot mend: encoders try again after it.
     pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::TakenOver | Self::KeyChanged | Self::Deleted | Self::Media => "NetStream.Publish.BadName",
@@ -112,7 +113,7 @@ impl Ending {
     }
 }
 
-/// What the connection and the stream know of each other.
+/// State that a connection and its stream share.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     heard_ms: AtomicU64,
@@ -124,7 +125,7 @@ pub(crate) struct Link {
 impl Link {
     /// Asks the connection to close, telling the publisher why. The first reason counts.
     pub(crate) fn close(&self, ending: Ending, words: &str) {
-        // Set before: then that reason stands.
+        // An error means that a reason is set already; it stands.
         let _ = self.reason.set((ending, words.to_owned()));
         self.close.cancel();
     }
@@ -143,7 +144,7 @@ impl Link {
         self.heard_ms.store(millis(elapsed), Ordering::Relaxed);
     }
 
-    /// How long nothing was heard; zero while it is us who do not listen.
+    /// How long the publisher has sent nothing; zero while it waits for us to take a message.
     fn silent_for(&self, elapsed: Duration) -> Duration {
         if self.held_back.load(Ordering::Relaxed) {
             return Duration::ZERO;
@@ -156,13 +157,13 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A publisher, as the driver gets it.
+/// A publisher as its driver receives it.
 pub(super) struct NewPublisher {
     pub(super) media: mpsc::Receiver<MediaMessage>,
     pub(super) link: Arc<Link>,
 }
 
-/// A publisher's hold on its stream. Dropping it says that the connection is gone.
+/// A publisher's hold on its stream. Dropping it reports that the connection is gone.
 pub(crate) struct Publication {
     stream: StreamId,
     publisher: PublisherId,
@@ -172,27 +173,25 @@ pub(crate) struct Publication {
 }
 
 impl Publication {
-    /// The stream.
     pub(crate) fn stream(&self) -> &StreamId {
         &self.stream
     }
 
-    /// The link.
     pub(crate) fn link(&self) -> Arc<Link> {
         Arc::clone(&self.link)
     }
 
-    /// Bytes came in.
+    /// Notes that the connection has received bytes.
     pub(crate) fn heard(&self) {
         self.link.heard(self.hub.services.context.clock.elapsed());
     }
 
-    /// The encoder said this of itself.
+    /// Takes the encoder's `onMetaData`.
     pub(crate) fn announced(&self, metadata: &rtmp::amf::Value) {
         self.hub.announced(&self.stream, Announced::of(metadata));
     }
 
-    /// Hands a message on; waits while the stream has too many. `false` when the stream takes no more.
+    /// Hands a message to the stream; waits while its queue is full. `false` when the stream takes no more.
     pub(crate) async fn send(&self, message: MediaMessage) -> bool {
         self.link.held_back.store(true, Ordering::Relaxed);
         let sent = self.media.send(message).await.is_ok();
@@ -208,7 +207,7 @@ impl Drop for Publication {
     }
 }
 
-/// What all streams use.
+/// What all streams share.
 pub(crate) struct Services {
     pub(crate) config: Config,
     pub(crate) pipeline: pipeline::Config,
@@ -216,22 +215,22 @@ pub(crate) struct Services {
     pub(crate) authority: Arc<Authority>,
     pub(crate) heads: Heads,
     pub(crate) links: Links,
-    /// What is shown while a stream waits for its publisher; `None` is gaps.
+    /// The slate shown while a stream waits for its publisher; `None` means gaps.
     pub(crate) slate: Option<Arc<pipeline::slate::Picture>>,
-    /// `None` when there can be none: a stream without thumbnails is better than none.
+    /// `None` when thumbnails cannot be made; streams then go without them.
     pub(crate) thumbnails: Option<Thumbnailer<ThumbnailKey>>,
 }
 
 struct Channel {
     lifecycle: Lifecycle,
-    /// The newest publisher's.
+    /// Link of the newest publisher.
     link: Arc<Link>,
     key: KeyDigest,
     publishers: mpsc::Sender<NewPublisher>,
     stats: Arc<StreamStats>,
 }
 
-/// All streams.
+/// All streams of this ingest.
 pub(crate) struct Hub {
     pub(super) services: Services,
     channels: Mutex<HashMap<StreamId, Channel>>,
@@ -252,7 +251,7 @@ impl Hub {
     }
 
     fn channels(&self) -> MutexGuard<'_, HashMap<StreamId, Channel>> {
-        // Nothing that holds it can leave it half changed.
+        // No holder of the lock can leave the map half changed.
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -266,7 +265,7 @@ impl Hub {
             return Err(Denied::NotReady(reason));
         }
         let mut channels = self.channels();
-        // Read under the lock: whoever is admitted by an older table is seen when the newer one is looked through.
+        // Read under the lock, so that `check_keys` with a newer table sees every publisher admitted by an older one.
         let table = self.services.authority.table().ok_or(Denied::NotReady("No table of stream keys yet."))?;
         let stream = table.stream_of(key).ok_or(Denied::WrongKey)?.clone();
         let publisher = PublisherId(self.next_publisher.fetch_add(1, Ordering::Relaxed));
@@ -278,7 +277,7 @@ impl Hub {
         channels.retain(|_, channel| !channel.publishers.is_closed());
         if let Some(channel) = channels.get_mut(&stream) {
             let silent_for = channel.link.silent_for(now.elapsed);
-            // Before the lifecycle is told, so that a full queue changes nothing.
+            // Reserved before the lifecycle changes, so that a full queue changes nothing.
             let room = channel.publishers.try_reserve().map_err(|_| Denied::Busy)?;
             match channel.lifecycle.admit(publisher, silent_for) {
                 Admission::Refuse => return Err(Denied::Busy),
@@ -318,10 +317,10 @@ impl Hub {
         Channel { lifecycle, link, key, publishers, stats }
     }
 
-    /// Lets publishers go whose keys are not valid any more, whenever control has said which are. Without end.
+    /// Closes publishers whose keys are no longer valid, after each table of keys from control. Never returns.
     pub(crate) async fn follow_keys(&self) {
         let mut tables = self.services.authority.tables();
-        // Its sender is as old as we are.
+        // The sender lives as long as `self`: `services.authority` owns it.
         while tables.changed().await.is_ok() {
             let table = tables.borrow_and_update().clone();
             if let Some(table) = table {
@@ -354,7 +353,7 @@ impl Hub {
         }
     }
 
-    /// How often a publisher of the stream came back.
+    /// Publishers of the stream that were admitted after the first.
     pub(super) fn reconnects(&self, stream: &StreamId) -> u64 {
         self.channels().get(stream).map_or(0, |channel| channel.lifecycle.reconnects())
     }
@@ -366,13 +365,13 @@ impl Hub {
         })
     }
 
-    /// Whether the grace of a stream is over; says so once.
+    /// Whether the grace of a stream is over; `true` only once.
     pub(super) fn expire(&self, stream: &StreamId) -> bool {
         let now = self.services.context.clock.elapsed();
         self.channels().get_mut(stream).is_some_and(|channel| channel.lifecycle.expire(now))
     }
 
-    /// Forgets an ended stream, unless somebody publishes it again.
+    /// Forgets an ended stream; `false` when somebody publishes it again.
     pub(super) fn forget(&self, stream: &StreamId) -> bool {
         let mut channels = self.channels();
         let ended = channels.get(stream).is_none_or(|channel| channel.lifecycle.state() == SessionState::Ended);
@@ -400,7 +399,7 @@ impl Hub {
         serde_json::json!({ "streams": streams })
     }
 
-    /// Waits until all drivers have ended; `shutdown` has been cancelled before.
+    /// Waits until all drivers have ended. The caller has cancelled `shutdown` before.
     pub(crate) async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;

@@ -1,4 +1,4 @@
-//! From what a publisher sends to what the pipeline takes: parameter sets, one timeline, codecs. Pure.
+//! Turns a publisher's messages into inputs of the pipeline: parameter sets, codecs, one timeline. Pure.
 
 use bytes::Bytes;
 use media::input_clock::{BASE_OFFSET_MILLIS, InputClock, Media};
@@ -7,7 +7,7 @@ use rtmp::flv::{Body, VideoCodec};
 
 use crate::pipeline::{AudioFormat, AudioPacket, Input, VideoFormat, VideoPacket};
 
-/// After a break the timeline goes on this much later than the newest time seen, so that no time comes twice.
+/// After a break the timeline continues this long after the newest time, so that no time comes twice.
 const BREAK_GAP_MILLIS: i64 = 1_000;
 
 /// Why a publisher has to stop.
@@ -18,10 +18,10 @@ pub(crate) enum InputError {
     Media(#[from] media::Error),
 }
 
-/// Keyframe intervals that are remembered: one after a scene change says nothing of the longest.
+/// Keyframe intervals that are kept, because one that a scene change cut short says nothing about the longest.
 const KEYFRAME_INTERVALS_KEPT: usize = 4;
 
-/// What was seen of a publisher's media.
+/// Figures of a publisher's media.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct InputCounters {
     /// Access units.
@@ -32,33 +32,33 @@ pub(crate) struct InputCounters {
     pub(crate) video_bytes: u64,
     /// Bytes of sound frames.
     pub(crate) audio_bytes: u64,
-    /// Frames that came before their parameter sets, or alone at another time.
+    /// Frames left out: they came before their parameter sets, or a single stamp jumped.
     pub(crate) dropped: u64,
     /// Jumps of the clock.
     pub(crate) breaks: u64,
-    /// Newest times on the session's timeline, in milliseconds.
+    /// Newest decode time of video on the session's timeline, in milliseconds.
     pub(crate) video_ms: Option<i64>,
-    /// See [`Self::video_ms`].
+    /// The same of sound.
     pub(crate) audio_ms: Option<i64>,
-    /// The newest keyframe's time.
+    /// Decode time of the newest keyframe, in milliseconds.
     pub(crate) keyframe_ms: Option<i64>,
-    /// Times from one keyframe to the next, the newest ones, in milliseconds; 0 where there are fewer.
+    /// The newest keyframe intervals, newest first, in milliseconds; 0 where there are fewer.
     pub(crate) keyframe_intervals_ms: [i64; KEYFRAME_INTERVALS_KEPT],
-    /// Largest time from decoding to showing a picture since the parameter sets came, in milliseconds.
+    /// Largest composition time offset since the parameter sets came, in milliseconds.
     pub(crate) reorder_ms: i32,
-    /// How much later the sound's stamps are than the picture's where they do not count from the same zero, in milliseconds.
+    /// How much later the stamps of sound are than those of video, in milliseconds, when the two count from different zeros.
     pub(crate) zero_offset_ms: i64,
 }
 
 impl InputCounters {
-    /// The longest of the newest keyframe intervals; while the newest is open and longer, how long it is by now. In milliseconds.
+    /// The longest of the newest keyframe intervals, in milliseconds. The open interval counts with its length so far.
     pub(crate) fn keyframe_interval_ms(&self) -> Option<u64> {
         let open = self.video_ms.zip(self.keyframe_ms).map_or(0, |(now, since)| now.saturating_sub(since));
         let known = self.keyframe_intervals_ms.iter().copied().max().unwrap_or(0);
         u64::try_from(known.max(open)).ok().filter(|ms| *ms > 0 && self.keyframe_ms.is_some())
     }
 
-    /// Whether an interval from keyframe to keyframe was seen whole.
+    /// Whether at least one interval from keyframe to keyframe was seen whole.
     pub(crate) fn has_whole_interval(&self) -> bool {
         self.keyframe_intervals_ms.iter().any(|ms| *ms > 0)
     }
@@ -83,19 +83,19 @@ impl InputCounters {
     }
 }
 
-/// A frame as it came.
+/// A frame as it arrived.
 #[derive(Debug)]
 struct Frame {
     media: Media,
     stamp_ms: u32,
-    /// When it came.
+    /// When it arrived.
     at: UnixMillis,
     composition_ms: i32,
     key: bool,
     data: Bytes,
 }
 
-/// The parameter sets that count.
+/// The parameter sets in force.
 #[derive(Debug)]
 struct Video {
     codec: VideoCodec,
@@ -103,11 +103,11 @@ struct Video {
     format: VideoFormat,
 }
 
-/// Inputs of one publisher.
+/// Maps the messages of one publisher.
 #[derive(Debug, Default)]
 pub(crate) struct InputMapper {
     clock: InputClock,
-    /// Added to the clock's times: where the timeline stands after breaks.
+    /// Added to the clock's times, to place them on the timeline after breaks.
     shift_ms: i64,
     newest_ms: i64,
     anchored: bool,
@@ -115,21 +115,21 @@ pub(crate) struct InputMapper {
     video: Option<Video>,
     audio: Option<aac::AudioSpecificConfig>,
     mp3: bool,
-    /// A frame whose stamp jumped. It waits for the next one: one alone is a slip of the encoder, two are its clock.
+    /// A frame whose stamp jumped. It waits for a second one: one alone is a slip of the encoder, two mean that its clock jumped.
     stray: Option<Frame>,
     counters: InputCounters,
 }
 
 impl InputMapper {
-    /// The timeline goes on where the media of the epoch before ended, whatever time went by since: players that measure what they
-    /// have buffered by decode times would wait until times that began anew had caught up.
+    /// Starts the timeline at `end`, where the media of the epoch before ended, however long ago. Some players measure their buffer by
+    /// decode times: if times began anew, these players would wait until the times had caught up.
     pub(crate) fn after(end: Option<Timestamp>) -> Self {
         let start_ms =
             end.map_or(BASE_OFFSET_MILLIS, |end| end.rescale(Timescale::MILLIS).ticks.max(BASE_OFFSET_MILLIS));
         Self { shift_ms: start_ms.saturating_sub(BASE_OFFSET_MILLIS), ..Self::default() }
     }
 
-    /// Wall clock of the timeline's zero: from when the first frame, or the first after a break, arrived.
+    /// Wall clock of the timeline's zero, by the arrival of the first frame, or of the first after a break.
     pub(crate) const fn origin(&self) -> UnixMillis {
         self.origin
     }
@@ -138,7 +138,8 @@ impl InputMapper {
         self.counters
     }
 
-    /// Takes one message; at most three inputs come out (a break, the frame that jumped, and the one that follows it).
+    /// Takes one message and returns the inputs that it yields: at most four (the MP3 format, a break, the frame that jumped, and the
+    /// one that follows it).
     pub(crate) fn push(&mut self, stamp_ms: u32, body: Body, now: UnixMillis) -> Result<Vec<Input>, InputError> {
         match body {
             Body::Nothing => Ok(Vec::new()),
@@ -165,7 +166,7 @@ impl InputMapper {
         }
     }
 
-    /// The same parameter sets again, as encoders send them every few seconds, are nothing.
+    /// Ignores parameter sets that repeat, as encoders send them every few seconds.
     fn video_config(&mut self, codec: VideoCodec, record: Bytes) -> Result<Vec<Input>, InputError> {
         if self.video.as_ref().is_some_and(|known| known.codec == codec && known.record == record) {
             return Ok(Vec::new());
@@ -180,7 +181,7 @@ impl InputMapper {
         Ok(vec![Input::VideoConfig(format)])
     }
 
-    /// The same format again, in the same words or in others, is nothing.
+    /// Ignores a format that repeats, even if it is encoded differently.
     fn audio_config(&mut self, config: &[u8]) -> Result<Vec<Input>, InputError> {
         let parsed = aac::AudioSpecificConfig::parse(config)?;
         if self.audio.as_ref() == Some(&parsed) {
@@ -190,7 +191,7 @@ impl InputMapper {
         Ok(vec![Input::AudioConfig(AudioFormat::Aac(parsed))])
     }
 
-    /// One more frame that cannot be used.
+    /// Counts a frame that cannot be used.
     fn dropped(&mut self) -> Vec<Input> {
         self.counters.dropped = self.counters.dropped.saturating_add(1);
         Vec::new()
@@ -221,7 +222,7 @@ impl InputMapper {
         }
     }
 
-    /// What follows is on another clock.
+    /// Starts a new clock for the frames that follow.
     fn broke(&mut self) {
         self.clock = InputClock::new();
         self.shift_ms = self.newest_ms.saturating_add(BREAK_GAP_MILLIS).saturating_sub(BASE_OFFSET_MILLIS);
@@ -231,7 +232,7 @@ impl InputMapper {
         (counters.keyframe_ms, counters.video_ms, counters.audio_ms) = (None, None, None);
     }
 
-    /// A frame at its time on the clock.
+    /// The input for a frame whose time on the clock is `clock_ms`.
     fn placed(&mut self, frame: Frame, clock_ms: i64) -> Input {
         let Frame { media, at, composition_ms, key, data, .. } = frame;
         let ms = clock_ms.saturating_add(self.shift_ms);
@@ -395,12 +396,12 @@ mod tests {
         let sound = || Body::Audio(Bytes::from_static(b"raw"));
         mapper.push(60_000, frame(IDR, 0), NOW).unwrap();
         mapper.push(60_000, sound(), NOW).unwrap();
-        // Stamped 0, as some encoders do with a frame now and then; the sound between does not count.
+        // Some encoders stamp a frame with 0 now and then. The sound in between does not count.
         assert!(mapper.push(0, frame(NOT_IDR, 0), NOW).unwrap().is_empty());
         assert_eq!(names(&mapper.push(60_021, sound(), NOW).unwrap()), ["audio"]);
         assert_eq!(video_times(&mapper.push(60_066, frame(NOT_IDR, 0), NOW).unwrap()), [(10_066, 10_066)]);
         assert_eq!((mapper.counters().breaks, mapper.counters().dropped), (0, 1));
-        // The picture's clock and the sound's jump together.
+        // The clocks of video and sound jump together.
         assert!(mapper.push(5_000_000, frame(IDR, 0), NOW).unwrap().is_empty());
         assert_eq!(names(&mapper.push(5_000_003, sound(), NOW).unwrap()), ["break", "video", "audio"]);
         assert_eq!(mapper.counters().breaks, 1);
@@ -420,7 +421,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the stamps, the timeline does not go back by more than encoders step, and nothing is held for long.
+        /// Whatever the stamps, no time is negative or more than 20 s beyond the newest, and each frame is passed on, held as the stray
+        /// or counted as dropped.
         #[test]
         fn any_stamps_give_one_timeline(stamps in prop::collection::vec((any::<bool>(), prop_oneof![4 => 0_u32..20_000, 1 => any::<u32>()]), 1..200)) {
             let mut mapper = InputMapper::after(None);

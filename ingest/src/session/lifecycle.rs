@@ -13,7 +13,7 @@ pub(crate) struct PublisherId(pub(crate) u64);
 pub(crate) enum Admission {
     /// Nobody else is there.
     Accept,
-    /// The one before has been silent for too long: close it, accept this one.
+    /// The live publisher has been silent for too long: close it and accept this one.
     TakeOver,
     /// Another publisher is live.
     Refuse,
@@ -53,14 +53,14 @@ impl Lifecycle {
         admission
     }
 
-    /// A publisher's connection is gone. Nothing when it is no longer the live one.
+    /// A publisher's connection is gone. Changes nothing when it is no longer the live one.
     pub(crate) fn gone(&mut self, publisher: PublisherId, now: Duration) {
         if self.phase == Phase::Live(publisher) {
             self.phase = Phase::Reconnecting { until: now.saturating_add(self.grace) };
         }
     }
 
-    /// Whether the grace is over by now; says so once, and the stream is then ended.
+    /// Whether the grace is over by now; `true` only once. The stream has then ended.
     pub(crate) fn expire(&mut self, now: Duration) -> bool {
         let over = matches!(self.phase, Phase::Reconnecting { until } if until <= now);
         if over {
@@ -83,7 +83,7 @@ impl Lifecycle {
         }
     }
 
-    /// How often a publisher came back.
+    /// Publishers admitted after the first.
     pub(crate) const fn reconnects(&self) -> u64 {
         self.reconnects
     }

@@ -16,7 +16,7 @@ use seal::limits::IMAGE_BYTES_MAX;
 use seal::{Head, Object, Rendition, SealBody, SealKind, Sealed};
 use sha2::{Digest as _, Sha256};
 
-/// The most that an epoch's wall clock is moved so that it does not go back; more is a clock that was set, and stays as it is.
+/// The most that an epoch's wall clock is moved so that it does not go back. A larger difference means that a clock was set; it stays.
 const WALL_MOVE_MAX: Duration = Duration::from_secs(60);
 
 /// Where a log stands: what the first seal of the next epoch builds on.
@@ -24,7 +24,7 @@ const WALL_MOVE_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct LogPosition {
     /// Epoch of the newest seal.
     pub(crate) epoch: Epoch,
-    /// Its place.
+    /// Its sequence number.
     pub(crate) sequence: LogSequence,
     /// Its digest.
     pub(crate) digest: Digest,
@@ -32,16 +32,16 @@ pub(crate) struct LogPosition {
     pub(crate) first_msn: MediaSequence,
     /// Its discontinuity sequence number.
     pub(crate) discontinuity: DiscontinuitySequence,
-    /// Wall clock that its media has come to; `None` when the seal has none.
+    /// Wall clock that its media has reached; `None` when the seal has no media.
     pub(crate) reached: Option<UnixMillis>,
-    /// Decode time that its media has come to, on its epoch's timeline.
+    /// Decode time that its media has reached, on its epoch's timeline.
     pub(crate) decoded: Option<Timestamp>,
-    /// Whether it has media that is no gap.
+    /// Whether it has a part that is no gap.
     pub(crate) has_media: bool,
 }
 
 impl LogPosition {
-    /// After this seal.
+    /// The position after this seal.
     pub(crate) fn after(sealed: &Sealed) -> Self {
         let head = Head::of(sealed);
         Self {
@@ -102,7 +102,8 @@ struct Init {
     timestamp: Timestamp,
 }
 
-/// What a row becomes: the statement, and the bytes that it names (init segments and parts; segments are their parts).
+/// What a row becomes: the body of a seal, and the bytes that it names (init segments, parts and thumbnails; the bytes of a segment are
+/// those of its parts).
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) body: SealBody,
@@ -117,12 +118,12 @@ pub(crate) struct EpochLog {
     previous: Digest,
     discontinuity: DiscontinuitySequence,
     next_msn: MediaSequence,
-    /// The epoch's media begins no earlier.
+    /// The epoch's media begins no earlier, by the wall clock.
     not_before: Option<UnixMillis>,
     segment_open: bool,
     started: bool,
     inits: BTreeMap<RenditionId, Init>,
-    /// Digest under way of the open segment, per rendition.
+    /// Digest of the open segment so far, per rendition.
     segments: BTreeMap<RenditionId, Sha256>,
 }
 
@@ -163,7 +164,7 @@ impl EpochLog {
         self.next_msn
     }
 
-    /// States a row, with the image of the segment that it completes, if there is one.
+    /// Makes the entry of a row, with the thumbnail of the segment that it completes, if there is one.
     pub(crate) fn row(&mut self, row: Row, image: Option<Image>, issued_at: UnixMillis) -> Entry {
         let first = !std::mem::replace(&mut self.started, true);
         let mut objects = Vec::new();
@@ -198,8 +199,8 @@ impl EpochLog {
         Entry { body: self.body(SealKind::Media, issued_at, checkpoint, objects), objects: bytes }
     }
 
-    /// The wall clock does not go back from one epoch to the next: the origin is moved so that the first row begins where the media
-    /// before has ended, if it would be earlier. By more than a row or two only when clocks were set.
+    /// Moves the origin so that the wall clock does not go back from one epoch to the next: the first row begins no earlier than the media
+    /// before ended. It moves by more than a row or two only when clocks were set.
     fn begin(&mut self, start: Timestamp) {
         let starts = self.identity.origin.plus(start.as_duration());
         if let Some(behind) = self.not_before.map(|reached| reached.since(starts)).filter(|b| *b <= WALL_MOVE_MAX) {
@@ -207,7 +208,7 @@ impl EpochLog {
         }
     }
 
-    /// All times that are stated from now on are this much later on the timeline, and the same by the wall clock. Before the first row.
+    /// All times from now on are this much later on the timeline, and the same by the wall clock. Called before the first row.
     pub(crate) fn shift(&mut self, by: Timestamp) {
         self.identity.origin.0 = self.identity.origin.0.saturating_sub(by.rescale(Timescale::MILLIS).ticks);
     }
@@ -217,12 +218,12 @@ impl EpochLog {
         self.identity.origin
     }
 
-    /// Whether a row was stated.
+    /// Whether a row has become an entry.
     pub(crate) const fn has_started(&self) -> bool {
         self.started
     }
 
-    /// States the end of the stream. A segment left open counts as closed.
+    /// Makes the entry of the stream's end. A segment left open counts as closed.
     pub(crate) fn end(&mut self, issued_at: UnixMillis) -> Entry {
         if std::mem::take(&mut self.segment_open) {
             self.next_msn = self.next_msn.next();
@@ -230,7 +231,7 @@ impl EpochLog {
         Entry { body: self.body(SealKind::End, issued_at, Vec::new(), Vec::new()), objects: Vec::new() }
     }
 
-    /// The entry stated last is signed: the next one builds on it.
+    /// Takes the signed entry that was made last; the next one builds on it.
     pub(crate) fn sealed(&mut self, sealed: &Sealed) {
         self.previous = sealed.digest();
         self.next_sequence = sealed.body().sequence.next();
@@ -268,7 +269,7 @@ impl EpochLog {
         tracks.into_iter().filter_map(with_init).collect()
     }
 
-    /// Digest of an object: of a part its bytes', of a segment that of all its parts' bytes, of a gap none.
+    /// Digest of an object: of a part, over its bytes; of a segment, over the bytes of all its parts; none for a gap.
     fn digest(&mut self, object: &MediaObject) -> Digest {
         match object.slot {
             _ if object.gap => Digest::NONE,
@@ -304,7 +305,7 @@ fn init_object(rendition: &RenditionId, init: &Init) -> Object {
     }
 }
 
-/// What is stated of an image: `None` when its segment is not completed here, or is a gap.
+/// The object of a thumbnail; `None` when its segment is not completed here or is a gap, or when its length is out of range.
 fn image_object(image: &Image, msn: MediaSequence, objects: &[Object]) -> Option<Object> {
     let length = length(&image.bytes);
     let whole = objects
@@ -486,7 +487,7 @@ mod tests {
         assert_eq!(pushed, [name(Slot::Part { msn, part }), name(Slot::Image { msn })]);
         let stated = entry.body.objects.last().unwrap();
         assert_eq!((stated.slot, stated.digest, stated.length), (Slot::Image { msn }, sha256(b"jpeg"), 4));
-        // Sound has no picture, so the key's owner may not say so; all else of the statement holds.
+        // Sound has no picture, so signing refuses the image; the rest of the body is valid.
         let refusal = seal::sign_seal(&entry.body, &key).unwrap_err().to_string();
         assert!(refusal.contains("image of sound"), "{refusal}");
         let entry = log.row(row(&log, 1, None, Some(0)), image(), NOW);

@@ -1,8 +1,8 @@
-//! Streams at this ingest: who publishes, what becomes of it, and the seal log that it ends up in.
+//! Streams at this ingest: their publishers, their sessions and their seal logs.
 //!
-//! Owns the life of a stream (live, reconnecting, ended), its epochs and its log, and whose turn it is where several ingests have the same
-//! stream. [`lifecycle`], [`input`], [`advice`], [`announced`], [`log`], [`outage`], [`slate`], [`turn`] and [`backlog`] are pure;
-//! [`hub`], [`driver`] and [`rivals`] are the shell around them.
+//! Owns the life of a stream (live, reconnecting, ended), its epochs and its log. Also decides whose turn it is when several ingests
+//! have the same stream. [`lifecycle`], [`input`], [`advice`], [`announced`], [`log`], [`outage`], [`slate`], [`turn`] and
+//! [`backlog`] are pure; [`hub`], [`driver`] and [`rivals`] are the shell around them.
 
 mod advice;
 mod announce;

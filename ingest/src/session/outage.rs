@@ -1,9 +1,9 @@
-//! What is sealed while the publisher is away: gaps in all renditions, row after row, as fast as time goes by. Pure.
+//! Makes the rows that are sealed while the publisher is away: gaps in all renditions, in real time. Pure.
 //!
-//! An epoch whose media has ended goes on with rows without bytes, so that playlists go on and players wait at the live edge instead
-//! of giving up. Each row comes as long after its media time as the rows before the outage did, so that there is no pause in the
-//! row of rows. Gaps end where the media of the next epoch begins, by the wall clock: nothing is told twice, and a viewer's
-//! distance from live stays what it was.
+//! An epoch whose media has ended continues with rows without bytes. So playlists keep growing, and players wait at the live edge instead
+//! of giving up. Each row comes as long after its media time as the rows before the outage did, so there is no pause between
+//! rows. Gaps end where the media of the next epoch begins by the wall clock: no time occurs twice, and a viewer's distance
+//! from live stays the same.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use bytes::Bytes;
 use media::segmenter::{MediaObject, Row, Targets};
 use media::{MediaSequence, Now, PartIndex, RenditionId, Slot, Timescale, Timestamp, Track, UnixMillis};
 
-/// A rest this short is not told: a playlist has no use for a segment of two hundredths of a second.
+/// The shortest rest of a segment that becomes a gap: a playlist has no use for 20 ms.
 const REST_MIN: Timestamp = Timestamp::new(20, Timescale::MILLIS);
 
-/// Rows between the newest gap and the next epoch's media at most: what an encoder is behind live, in parts of 0.2 s.
+/// Most rows between the newest gap and the next epoch's media: the time that an encoder is behind live, in parts of 0.2 s.
 const LAST_ROWS_MAX: usize = 16;
 
 /// Where the log stands when the outage begins.
@@ -32,7 +32,7 @@ pub(super) struct Stand {
     pub(super) msn: MediaSequence,
     /// The next row's part.
     pub(super) part: PartIndex,
-    /// How long after its media time a row was sealed, before the outage.
+    /// How long after their media time rows were sealed before the outage.
     pub(super) lag: Duration,
 }
 
@@ -57,7 +57,7 @@ impl Outage {
         Self { targets, stand, due, rows: 0 }
     }
 
-    /// When [`Self::row`] will have something: not before `quiet_until`, while the next epoch may begin at any moment.
+    /// When [`Self::row`] will return a row: not before `quiet_until`, because until then the next epoch may begin at any moment.
     pub(super) fn next_deadline(&self, quiet_until: Option<Duration>) -> Duration {
         self.due.max(quiet_until.unwrap_or_default())
     }
@@ -72,15 +72,14 @@ impl Outage {
         Some(self.take(end, Segment::ByTarget))
     }
 
-    /// The rows that lead up to the media of the next epoch, which begins now; the last is shorter than the others. None where no
-    /// gap was sealed before.
+    /// The rows up to the media of the next epoch, which begins now; the last one may be shorter. Empty when no gap was sealed before.
     pub(super) fn last_rows(mut self, media_from: Option<UnixMillis>) -> Vec<Row> {
         let Some(media_from) = media_from.filter(|_| self.rows > 0) else { return Vec::new() };
         let mut rows = Vec::new();
         while rows.len() < LAST_ROWS_MAX {
             let rest = media_from.0.saturating_sub(wall(&self.stand, self.stand.end).0);
             let rest = Timestamp::new(rest, Timescale::MILLIS).rescale(self.stand.end.timescale);
-            // Within an open segment it closes that; alone it would be a segment of its own, and has to be worth it.
+            // In an open segment the rest closes that segment. Otherwise it is a segment of its own, which takes at least half a part.
             let least = if self.stand.part == PartIndex(0) { half(self.part()) } else { REST_MIN };
             if rest < least {
                 break;
@@ -124,7 +123,7 @@ impl Outage {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Segment {
-    /// The segment ends where another row would make it longer than it should be.
+    /// The segment ends where another row would make it longer than its target.
     ByTarget,
     /// The segment ends with this row.
     Ends,
@@ -180,7 +179,7 @@ mod tests {
         }
     }
 
-    /// Media ended at 20 s, in the wall clock's terms at ORIGIN + 20 s.
+    /// Media ended at 20 s, which is ORIGIN + 20 s by the wall clock.
     fn stand(lag_ms: u64) -> Stand {
         Stand {
             tracks: vec![track("720p", 90_000), track("audio", 44_100)],
@@ -203,7 +202,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Rows until `until`, with the times at which they came.
+    /// Rows up to `until`, with the times at which they came, in milliseconds.
     fn rows(outage: &mut Outage, until: Duration, quiet_until: Option<Duration>) -> Vec<(u64, Row)> {
         let mut all = Vec::new();
         loop {
@@ -254,7 +253,7 @@ mod tests {
     #[test]
     fn gaps_go_on_until_the_media_of_the_next_epoch_is_there_and_end_where_it_begins() {
         let mut outage = Outage::new(stand(300), TARGETS, now(20_250));
-        // A publisher is back at 22.13 s; its first sample is there 200 ms later.
+        // A publisher is back at 22.13 s; its first sample comes 200 ms later.
         assert_eq!(
             places(&rows(&mut outage, at(22_330), None)),
             [(20_800, 5, 0), (21_300, 5, 1), (21_800, 5, 2), (22_300, 5, 3)]
@@ -296,8 +295,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the times, rows follow on one another, none is longer than a part, no segment longer than its target, and none
-        /// reaches into the media of the next epoch.
+        /// Whatever the times, rows are contiguous and no row is longer than a part. No segment exceeds its target by more than a part,
+        /// and no row reaches into the media of the next epoch.
         #[test]
         fn gaps_are_contiguous_and_bounded(
             lag in 0_u64..3_000, noticed in 0_u64..10_000, away in 0_u64..60_000, part in prop::sample::select(vec![200_u64, 333, 500, 2_000]),

@@ -1,6 +1,6 @@
-//! What the streamer is told of the stream: figures and warnings every two seconds, on the bus, at `/status` and in metrics.
+//! Reports on a stream for its streamer: figures and warnings every two seconds, on the bus, at `/status` and in metrics.
 //!
-//! Owns the task that says it. [`Meter`] and [`report`] are pure. Media waits for none of it.
+//! Owns the task that reports. [`Meter`] and [`report`] are pure. Media waits for none of it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use super::stats::{Publisher, StreamStats};
 use super::turn::Duty;
 use crate::pipeline::AudioFormat;
 
-/// How often it is said.
+/// How often a report is made.
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
-/// Looks back that rates are measured over: 8 s, four keyframe intervals as they should be, so that pictures of all sizes are in it.
+/// Reports that rates are measured over: 8 s, four keyframe intervals of the recommended length, so that pictures of all sizes count.
 const LOOKS: usize = 4;
-/// How long a message may be waited for while no broker is there.
+/// How long a message may wait while no broker is there.
 const SAY_WAIT: Duration = Duration::from_millis(100);
 
 /// Ends the reports when it is dropped.
@@ -69,7 +69,7 @@ async fn run(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) {
         let Ok(payload) = serde_json::to_vec(&said) else { continue };
         let topic = context.prefix.name(&Topic::Input(stream.clone()));
         let message = Message { topic, payload: payload.into(), retain: false };
-        // What is not said now is said again in two seconds.
+        // After a failure, the next report comes in two seconds.
         let _ = tokio::time::timeout(SAY_WAIT, context.bus.publish(message)).await;
     }
 }
@@ -83,7 +83,7 @@ struct Rates {
     pace_permille: Option<u32>,
 }
 
-/// Measures rates from counters that are looked at now and then.
+/// Measures rates from the counters that it is shown with each report.
 #[derive(Debug, Default)]
 struct Meter {
     looks: VecDeque<(Duration, InputCounters)>,
@@ -133,7 +133,7 @@ fn between(before: Option<i64>, after: Option<i64>) -> Option<u64> {
     u64::try_from(after?.saturating_sub(before?)).ok()
 }
 
-/// Whose report it is.
+/// What a report says besides the publisher's figures.
 struct About {
     stream: StreamId,
     ingest: NodeId,
@@ -142,7 +142,7 @@ struct About {
     reconnects: u64,
 }
 
-/// What is said of a publisher, without warnings.
+/// The report on a publisher, without warnings.
 fn report(about: About, publisher: &Publisher, rates: Rates) -> InputReport {
     let Publisher { connected, gone, slate, announced, input, pipeline, video, audio, samples_refused, .. } = publisher;
     let video = video.as_ref().map(|format| VideoInput {
@@ -208,7 +208,7 @@ fn seen<'a>(report: &'a InputReport, publisher: &'a Publisher, shed: &'a [String
     }
 }
 
-/// Figures by stream. There are as many as streams were published since the start, and operators make those; one that is over has zeros.
+/// Sets a stream's gauges. Every stream that was published since the start has them, and operators create the streams. `None` sets zeros.
 #[expect(clippy::cast_precision_loss, reason = "for display")]
 fn gauges(stream: &StreamId, report: Option<&InputReport>) {
     let here = report.filter(|report| report.connected_at.is_some());
@@ -240,7 +240,7 @@ mod tests {
         Now { elapsed: Duration::from_secs(seconds), wall: UnixMillis(0) }
     }
 
-    /// A publisher that has been there for `seconds`, at 30 frames and 250,000 bytes a second of its own time.
+    /// A publisher that has been connected for `seconds`, at 30 frames and 250,000 bytes a second of its own time.
     fn publisher(seconds: i64) -> Publisher {
         let count = u64::try_from(seconds).unwrap();
         let input = InputCounters {
@@ -268,7 +268,7 @@ mod tests {
             };
             assert_eq!(rates, expected, "{seconds}");
         }
-        // The next eight seconds bring four seconds of media: over the looks since the one at 4 s, and then those since the last at 60 s.
+        // The next eight seconds bring four seconds of media. The last look measures from the one at 60 s on.
         let mut last = Rates::default();
         for step in 1..=4_u32 {
             last = meter.look(&publisher(60 + i64::from(step)), at(160 + 2 * u64::from(step)).elapsed);

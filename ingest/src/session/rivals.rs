@@ -1,7 +1,7 @@
-//! What other ingests do with a stream, as the bus and the broadcast nodes say: the shell around [`Turn`].
+//! Follows what other ingests do with a stream, on the bus and at the broadcast nodes: the shell around [`Turn`].
 //!
-//! While another ingest is at work, the nodes are asked how far its log has come, and not the bus: an ingest that reaches the bus and
-//! no node serves nobody.
+//! While another ingest is at work, this one asks the nodes how far its log has come. It does not ask the bus: an ingest that reaches
+//! the bus and no node serves nobody.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use super::log::LogPosition;
 use super::turn::{Duty, Turn};
 use crate::push::Place;
 
-/// How often it is looked whether the other ingest is still there.
+/// How often this ingest checks whether the other one is still there.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often nodes are asked how far the log has come.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
-/// Nodes that are asked.
+/// Most nodes that are asked at a time.
 const ASKED_MAX: usize = 4;
 
-/// Whose turn it is. Dropping it ends the task.
+/// This ingest's duty at one stream. Dropping it ends the task that follows the others.
 pub(super) struct Rivals {
     duty: watch::Receiver<Duty>,
     ours: watch::Sender<Option<Epoch>>,
@@ -58,15 +58,15 @@ impl Rivals {
         *self.duty.borrow()
     }
 
-    /// The same, for those who show it.
+    /// The duty and its changes, for `/status` and reports.
     pub(super) fn watch(&self) -> watch::Receiver<Duty> {
         self.duty.clone()
     }
 
-    /// Resolves when that has changed.
+    /// Resolves when the duty has changed.
     pub(super) async fn changed(&mut self) {
         if self.duty.changed().await.is_err() {
-            // It has ended with the bus; what was said last stands.
+            // The task has ended with the bus; the last duty stands.
             std::future::pending::<()>().await;
         }
     }
@@ -81,7 +81,7 @@ struct Watching {
     hub: Arc<Hub>,
     stream: StreamId,
     turn: Turn,
-    /// Of the newest session that was heard of.
+    /// Owners of the newest session that was heard of.
     owners: Vec<NodeId>,
     asked: JoinSet<Option<LogPosition>>,
     asked_at: Option<Duration>,
@@ -132,7 +132,7 @@ impl Watching {
     }
 
     fn hear(&mut self, payload: &[u8], now: Duration) {
-        // Whoever may write here is an ingest (the broker's rules); what it says is only about who begins.
+        // The broker's rules let only ingests write here, and the message decides no more than which ingest begins.
         let Ok(session) = serde_json::from_slice::<SessionInfo>(payload) else { return };
         if session.stream == self.stream {
             let process = self.hub.services.links.nodes.ingest_started_at(&session.ingest);
@@ -156,7 +156,7 @@ impl Watching {
         }
     }
 
-    /// Asks nodes how far the log has come; one that does not answer holds up no other.
+    /// Asks nodes how far the log has come; one that does not answer delays no other.
     fn ask(&mut self) {
         if self.asked.len() >= ASKED_MAX * 2 {
             return;

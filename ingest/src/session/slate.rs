@@ -1,6 +1,6 @@
-//! What is sent in place of a publisher who is away, and when: the slate's pictures and silence, in real time. Pure.
+//! Makes the messages of the slate, which takes the place of a publisher that is away: pictures and silence, in real time. Pure.
 //!
-//! Stands where an encoder would: the same messages, stamped as an encoder stamps them, so that all that follows is the ordinary way.
+//! The messages and their stamps are like those of an encoder, so everything behind them works as usual.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::hub::MediaMessage;
 use crate::pipeline::Memory;
 use crate::pipeline::slate::Slate;
 
-/// How long a publisher has to be away before the slate is shown; there are gaps until then. Encoders that lose their connection are
-/// back in less, and each beginning and end of a slate is a discontinuity for viewers.
+/// How long a publisher has to be away before the slate is shown; until then there are gaps. Encoders that lose their connection
+/// come back sooner, and each beginning and end of a slate is a discontinuity for viewers.
 pub(super) const BEGINS_AFTER: Duration = Duration::from_secs(2);
 
 /// Silence in the format of what was published.
@@ -32,14 +32,14 @@ pub(super) struct Reel {
     silence: Option<Silence>,
     /// When it began, on the monotonic clock.
     began: Duration,
-    /// Of the parameter sets, how many were sent.
+    /// Formats (of sound and video) that were sent.
     configs: usize,
     pictures: u64,
     sounds: u64,
 }
 
 impl Reel {
-    /// Begins now. Without sound where there was none.
+    /// A reel that begins at `began`; without sound if the publisher had none.
     pub(super) fn new(slate: Slate, sound: Option<&AudioSpecificConfig>, began: Duration) -> Self {
         let silence = sound.and_then(|aac| {
             Some(Silence {
@@ -52,12 +52,12 @@ impl Reel {
         Self { slate, silence, began, configs: 0, pictures: 0, sounds: 0 }
     }
 
-    /// What the pipeline that shows it has to know.
+    /// Memory for the pipeline that shows the slate.
     pub(super) fn memory(&self) -> Memory {
         self.slate.memory.clone()
     }
 
-    /// When [`Self::message`] will have something.
+    /// When [`Self::message`] will return a message.
     pub(super) fn next_deadline(&self) -> Duration {
         let next = self.next_sound().map_or(self.next_picture(), |sound| sound.min(self.next_picture()));
         self.began.saturating_add(next)
@@ -84,7 +84,7 @@ impl Reel {
         Some(MediaMessage { stamp_ms, body })
     }
 
-    /// Both formats come before anything else.
+    /// The next format that was not sent yet: sound, then video. Formats come before anything else.
     fn config(&mut self) -> Option<Body> {
         let picture = Body::VideoConfig(VideoCodec::Avc, self.slate.record.clone());
         let sound = self.silence.as_ref().map(|silence| Body::AudioConfig(silence.config.clone()));
@@ -111,7 +111,7 @@ impl Reel {
     }
 }
 
-/// `count` divided by a rate in hertz. Never rounds up, and does not add up what it rounds.
+/// `count` divided by a rate in hertz, rounded down. `count` is a total, so rounding errors do not add up.
 fn span(count: u64, hertz: u64) -> Duration {
     let nanos = u128::from(count).saturating_mul(1_000_000_000) / u128::from(hertz);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))

@@ -20,16 +20,16 @@ use crate::pipeline::{AudioFormat, BreakReason, Counters, Input, VideoFormat};
 pub(crate) struct StreamStats {
     started_at: UnixMillis,
     inner: Mutex<Inner>,
-    /// Who owns the stream.
+    /// The owners of the stream.
     placed: OnceLock<watch::Receiver<Placed>>,
-    /// Whether this ingest seals it.
+    /// This ingest's duty.
     duty: OnceLock<watch::Receiver<Duty>>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     publisher: Publisher,
-    /// What was said of it last.
+    /// The newest report on the publisher.
     report: Option<InputReport>,
     epoch: Option<Epoch>,
     sequence: Option<LogSequence>,
@@ -39,25 +39,25 @@ struct Inner {
     rungs: BTreeMap<RenditionId, Rung>,
 }
 
-/// What is known of the newest publisher.
+/// Figures of the newest publisher.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Publisher {
-    /// Since when it is connected; none once it is gone.
+    /// When it connected; `None` once it is gone.
     pub(super) connected: Option<Now>,
-    /// Since when it is gone; none while it is connected.
+    /// When it left; `None` while it is connected.
     pub(super) gone: Option<UnixMillis>,
     /// The slate is shown in its place.
     pub(super) slate: bool,
-    /// Why its picture is not passed through any more.
+    /// Why its video is no longer passed through.
     pub(super) pass_through_ended: Option<BreakReason>,
     pub(super) announced: Announced,
     pub(super) input: InputCounters,
     pub(super) pipeline: Counters,
     pub(super) video: Option<VideoFormat>,
     pub(super) audio: Option<AudioFormat>,
-    /// When a picture, and when sound, came last; readings of the monotonic clock.
+    /// When the newest picture and the newest sound came, by the monotonic clock.
     pub(super) heard: (Option<Duration>, Option<Duration>),
-    /// Samples that did not fit where they came.
+    /// Samples that the segmenter refused because of their times.
     pub(super) samples_refused: u64,
 }
 
@@ -72,19 +72,19 @@ impl StreamStats {
         Self { started_at, inner: Mutex::default(), placed: OnceLock::new(), duty: OnceLock::new() }
     }
 
-    /// Shows who owns the stream, besides.
+    /// Has `/status` show the owners of the stream.
     pub(crate) fn follow(&self, placed: watch::Receiver<Placed>) {
-        // There is one pusher for each stream.
+        // Set once, because each stream has one pusher.
         _ = self.placed.set(placed);
     }
 
-    /// Shows whether it is our turn, besides.
+    /// Has `/status` show this ingest's duty.
     pub(super) fn follow_duty(&self, duty: watch::Receiver<Duty>) {
-        // There is one driver for each stream.
+        // Set once, because each stream has one driver.
         _ = self.duty.set(duty);
     }
 
-    /// Whose turn it is.
+    /// This ingest's duty.
     pub(super) fn duty(&self) -> Duty {
         self.duty.get().map_or(Duty::Active, |duty| *duty.borrow())
     }
@@ -98,7 +98,7 @@ impl StreamStats {
         self.started_at
     }
 
-    /// What came in so far.
+    /// Takes the counters of the publisher's input so far.
     pub(crate) fn input(&self, counters: InputCounters, pipeline: Counters, now: Duration) {
         self.with(|Inner { publisher, .. }| {
             let before = std::mem::replace(&mut publisher.input, counters);
@@ -112,7 +112,7 @@ impl StreamStats {
         });
     }
 
-    /// Takes note of a format; of anything else nothing.
+    /// Takes note of a format; ignores other inputs.
     pub(crate) fn format(&self, input: &Input) {
         match input {
             Input::VideoConfig(format) => self.with(|inner| inner.publisher.video = Some(format.clone())),
@@ -121,12 +121,12 @@ impl StreamStats {
         }
     }
 
-    /// What the encoder says of itself; the one before it, if there was one, has no more to say.
+    /// Takes what the encoder says of itself, in place of what the one before said.
     pub(crate) fn announced(&self, announced: Announced) {
         self.with(|inner| inner.publisher.announced = announced);
     }
 
-    /// A publisher begins: what was seen is its own.
+    /// A publisher begins: its figures start anew, except for what it announced.
     pub(crate) fn new_publisher(&self, now: Now) {
         self.with(|inner| {
             let announced = std::mem::take(&mut inner.publisher.announced);
@@ -139,13 +139,13 @@ impl StreamStats {
         self.with(|inner| (inner.publisher.connected, inner.publisher.gone) = (None, Some(now)));
     }
 
-    /// A run of its pipeline broke; what that has to do with pass-through is taken note of.
+    /// A run of its pipeline broke. Notes whether that ends pass-through, or allows it again.
     pub(super) fn broke(&self, reason: &BreakReason) {
         self.with(|Inner { publisher, .. }| match reason {
             BreakReason::Paused(_) | BreakReason::KeyframesIrregular(_) | BreakReason::Unsegmentable => {
                 publisher.pass_through_ended = Some(reason.clone());
             }
-            // Another source, which is looked at anew; keyframes are not believed in again.
+            // A new source is judged anew, but irregular keyframes rule out pass-through until the publisher reconnects.
             BreakReason::VideoFormat => {
                 publisher.pass_through_ended.take_if(|ended| !matches!(ended, BreakReason::KeyframesIrregular(_)));
             }
@@ -153,12 +153,12 @@ impl StreamStats {
         });
     }
 
-    /// Why the newest publisher's picture was not passed through any more.
+    /// Why the newest publisher's video is no longer passed through.
     pub(super) fn pass_through_ended(&self) -> Option<BreakReason> {
         self.with(|inner| inner.publisher.pass_through_ended.clone())
     }
 
-    /// What is known of the newest publisher, and the rungs that were given up in the epoch that runs.
+    /// Figures of the newest publisher, and the rungs that are shed in the current epoch.
     pub(super) fn publisher(&self) -> (Publisher, Vec<String>) {
         self.with(|inner| {
             let shed = inner.rungs.iter().filter(|(_, rung)| rung.shed.is_some()).map(|(name, _)| name.to_string());
@@ -166,7 +166,7 @@ impl StreamStats {
         })
     }
 
-    /// What was said of the publisher.
+    /// Keeps the newest report on the publisher.
     pub(super) fn reported(&self, report: InputReport) {
         self.with(|inner| inner.report = Some(report));
     }
@@ -200,7 +200,7 @@ impl StreamStats {
         self.with(|inner| inner.acknowledged = Some(sequence));
     }
 
-    /// A sample did not fit where it came.
+    /// Counts a sample that the segmenter refused because of its times.
     pub(crate) fn sample_refused(&self) {
         self.with(|Inner { publisher, .. }| publisher.samples_refused = publisher.samples_refused.saturating_add(1));
     }
@@ -210,7 +210,7 @@ impl StreamStats {
         self.with(|inner| inner.publisher.slate = shown);
     }
 
-    /// A rung was given up.
+    /// A rung was shed.
     pub(crate) fn shed(&self, rendition: &RenditionId, reason: &str) {
         self.with(|inner| {
             if let Some(rung) = inner.rungs.get_mut(rendition) {
@@ -219,7 +219,7 @@ impl StreamStats {
         });
     }
 
-    /// A rung that was given up goes on.
+    /// A rung that was shed is restored.
     pub(super) fn restored(&self, rendition: &RenditionId) {
         self.with(|inner| {
             if let Some(rung) = inner.rungs.get_mut(rendition) {
@@ -228,7 +228,7 @@ impl StreamStats {
         });
     }
 
-    /// The renditions of the epoch, without those given up.
+    /// The renditions of the epoch, without those that are shed.
     pub(crate) fn ladder(&self) -> Vec<Track> {
         self.with(|inner| {
             inner.rungs.values().filter(|rung| rung.shed.is_none()).map(|rung| rung.track.clone()).collect()

@@ -1,21 +1,21 @@
-//! Which of several ingests seals a stream: one does, the others stand by with the same media. Pure.
+//! Decides whether this ingest seals a stream: of several ingests one does, and the others stand by with the same media. Pure.
 //!
-//! The log decides and not a vote: nodes take the newest epoch and refuse all older ones. This core only keeps ingests from taking a stream
-//! from one another without need. Who finds another one at work stands by, and has its turn when that one has ended, is gone, or
-//! no media of it arrives at the nodes any more.
+//! The log decides, not a vote: nodes take the newest epoch and refuse all older ones. This core only keeps ingests from taking a
+//! stream from each other without need. An ingest that finds another at work stands by. Its turn comes when the other one has ended,
+//! is gone, or brings no more media to the nodes.
 
 use std::time::Duration;
 
 use media::{Epoch, LogSequence, NodeId, UnixMillis};
 use messages::{SessionInfo, SessionState};
 
-/// Another ingest whose log has brought no media to any node for this long has lost its turn. Players have a second and a half in hand,
-/// and a part comes every half second.
+/// Another ingest loses its turn when its log has brought no media to any node for this long. Players have 1.5 s buffered, and a part
+/// comes every 0.5 s.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
-/// An ingest that is gone, or has lost its publisher, is waited for this long: what it sealed last is at the nodes by then, and goes
-/// before what we seal.
+/// How long we wait for an ingest that is gone or has lost its publisher. By then the nodes have its last seals, which come before
+/// ours in the log.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Who has not looked for this long was asleep, and cannot tell what went on meanwhile.
+/// An ingest that has not looked for this long was asleep, and cannot tell what happened meanwhile.
 const ASLEEP: Duration = Duration::from_secs(1);
 
 /// What an ingest does with the media of its publisher.
@@ -42,9 +42,9 @@ impl Duty {
 struct Other {
     ingest: NodeId,
     epoch: Epoch,
-    /// Since when it has no publisher. What it seals meanwhile is a slate, or gaps.
+    /// Since when it has no publisher. Meanwhile it seals a slate or gaps.
     away_since: Option<Duration>,
-    /// Tells the process that said so from one that was started in its place.
+    /// When its process was started: a process that has taken its place since has another time.
     process: Option<UnixMillis>,
     heard_at: Duration,
 }
@@ -57,9 +57,9 @@ pub(super) struct Turn {
     ours: Option<Epoch>,
     other: Option<Other>,
     newest: Option<(Epoch, LogSequence)>,
-    /// When the nodes had new media of another ingest; since when there has been one, before they had any.
+    /// When the nodes last had new media of another ingest; before any, when we began to stand by.
     media_at: Duration,
-    /// It has become our turn, and no epoch of ours has begun yet.
+    /// It is our turn, and no epoch of ours has begun yet.
     is_pending: bool,
     looked_at: Option<Duration>,
 }
@@ -89,12 +89,12 @@ impl Turn {
         (self.ours, self.is_pending) = (Some(epoch), false);
     }
 
-    /// Whether it matters what the nodes have of another's log.
+    /// Whether the nodes have to be asked how far another ingest's log has come.
     pub(super) fn is_watching(&self) -> bool {
         self.duty == Duty::Standby || self.is_pending
     }
 
-    /// The bus says who has the stream; `process` is when that ingest was started, if it is known.
+    /// Takes a session message from the bus. `process` is when its ingest was started, if known.
     pub(super) fn heard(&mut self, session: &SessionInfo, process: Option<UnixMillis>, now: Duration) {
         if session.ingest == self.me || self.other.as_ref().is_some_and(|other| session.epoch < other.epoch) {
             return;
@@ -110,7 +110,7 @@ impl Turn {
         self.other = Some(other);
     }
 
-    /// A node has refused what we sealed: the log goes on elsewhere.
+    /// A node has refused our seal: another ingest continues the log.
     pub(super) fn superseded(&mut self, now: Duration) {
         if self.duty == Duty::Active {
             self.stand_by(now);
@@ -135,8 +135,8 @@ impl Turn {
         }
     }
 
-    /// Whether it is our turn by now; `process` says when an ingest was started, and `None` of one that is not there. `true` when the
-    /// duty has changed.
+    /// Decides whether it is our turn by now; `true` when the duty has changed. `process` tells when an ingest was started, or `None`
+    /// if it is not there.
     pub(super) fn decide(&mut self, process: impl Fn(&NodeId) -> Option<UnixMillis>, now: Duration) -> bool {
         let asleep = self.looked_at.replace(now).map_or(Duration::ZERO, |before| now.saturating_sub(before));
         if asleep >= ASLEEP {
@@ -155,7 +155,7 @@ impl Turn {
         let last_sign = match &self.other {
             None => self.media_at,
             Some(Other { away_since: None, heard_at, .. }) => self.media_at.max(*heard_at),
-            // Media that was on its way then is waited for, and the slate that follows is not.
+            // Wait for the media that was on its way then, and not for the slate that follows.
             Some(Other { away_since: Some(since), .. }) => self.media_at.clamp(*since, since.saturating_add(SETTLE)),
         };
         let silent = now.saturating_sub(self.media_at) >= SILENCE_MAX;
@@ -168,8 +168,8 @@ impl Turn {
     }
 }
 
-/// The first epoch from `first` on that no other ingest takes: of `among` ingests, the one in place `mine` takes every `among`-th. Two that
-/// open one at the same moment then never open the same, and nodes know which is newer.
+/// The first epoch from `first` on that is ours: of `among` ingests, the one with rank `mine` takes every `among`-th epoch. So two ingests
+/// that open an epoch at the same moment never open the same one, and nodes know which is newer.
 pub(super) fn own_epoch(first: Epoch, mine: u64, among: u64) -> Epoch {
     let among = among.max(1);
     let ahead = (mine % among + among - first.0 % among) % among;
@@ -226,7 +226,7 @@ mod tests {
         turn
     }
 
-    /// Looks every quarter of a second up to a time; when it became our turn.
+    /// Decides every 250 ms and returns when it became our turn, in milliseconds.
     fn looks(turn: &mut Turn, process: fn(&NodeId) -> Option<UnixMillis>, (from, to): (u64, u64)) -> Option<u64> {
         (from..=to).step_by(250).find(|ms| turn.decide(process, at(*ms)))
     }
@@ -265,7 +265,7 @@ mod tests {
         let reconnecting = |epoch| session("i1", epoch, SessionState::Reconnecting);
         turn.heard(&reconnecting(4), None, at(1_000));
         turn.advanced(place(4, 9), true, at(1_250));
-        // The slate comes, in an epoch of its own, sooner than we look.
+        // The slate opens an epoch of its own before we look.
         turn.heard(&reconnecting(5), None, at(2_000));
         turn.advanced(place(5, 10), true, at(2_200));
         assert_eq!(turn.duty(), Duty::Standby);

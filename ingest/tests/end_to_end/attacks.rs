@@ -1,4 +1,4 @@
-//! Publishers that may not, and peers that are none.
+//! Publishers without the right to publish, and peers that are no publishers.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -79,7 +79,7 @@ async fn silent_publisher_is_taken_over() {
     let cluster = Cluster::start(|_| {}).await;
     let silent = SilentPublisher::connect(&cluster).await;
     let clock = Clock::new();
-    // As OBS does: tries again, and is refused until the first has been silent for long enough.
+    // Like OBS, the second publisher tries again, and is refused until the first has been silent for long enough.
     let mut refused = 0;
     loop {
         let output = cluster.publish(&cluster.url("live", KEY), 4).end().await;
@@ -137,20 +137,20 @@ async fn hostile_connections_leave_the_server_serving() {
         &noise,
         // Set chunk size 0x7FFFFFFF, then a message of 16 MB that never comes.
         b"\x02\0\0\0\0\0\x04\x01\0\0\0\0\x7F\xFF\xFF\xFF\x03\0\0\0\xFF\xFF\xFF\x14\0\0\0\0aaaa",
-        // A message that is shortened while under way: underflow in other readers.
+        // A message that is shortened halfway, which makes other readers underflow.
         &[b"\x03\0\0\0\0\x01\x2C\x14\0\0\0\0".as_slice(), &[0; 128], b"\x43\0\0\0\0\0\x01\x14\0"].concat(),
         // A command with one value, then one with none.
         b"\x03\0\0\0\0\0\x04\x14\0\0\0\0\x02\0\x01x",
         b"\x03\0\0\0\0\0\0\x14\0\0\0\0",
         // @setDataFrame alone.
         b"\x03\0\0\0\0\0\x10\x12\0\0\0\0\x02\0\x0D@setDataFrame",
-        // Objects in objects, 16,000 deep.
+        // Objects nested 16,000 deep.
         &[
             b"\x02\0\0\0\0\0\x04\x01\0\0\0\0\0\x01\0\0\x03\0\0\0\0\xFA\0\x14\0\0\0\0".as_slice(),
             &b"\x03\0\x01a".repeat(16_000),
         ]
         .concat(),
-        // Compressed header first.
+        // A compressed chunk header as the first one.
         b"\xC3",
     ];
     for bytes in after_handshake {

@@ -1,4 +1,4 @@
-//! A publisher of another implementation than the server's own, byte by byte where it has to be.
+//! A publisher with another implementation of RTMP (`rml_rtmp`), and raw bytes where a test needs them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::cluster::{Cluster, KEY};
 
-/// Connects, and ends the handshake; what came after it is returned too.
+/// Connects and completes the handshake; also returns the bytes that came after it.
 pub(crate) async fn handshake(address: std::net::SocketAddr) -> std::io::Result<(TcpStream, Vec<u8>)> {
     let mut socket = TcpStream::connect(address).await?;
     let mut handshake = Handshake::new(PeerType::Client);
@@ -32,7 +32,7 @@ pub(crate) async fn handshake(address: std::net::SocketAddr) -> std::io::Result<
     }
 }
 
-/// Publishes, and then sends what it is told to, or nothing: another implementation than the server's own.
+/// Publishes, and then sends only what a test tells it to.
 pub(crate) struct SilentPublisher {
     pub(crate) socket: TcpStream,
     session: ClientSession,
@@ -81,7 +81,7 @@ impl SilentPublisher {
         self.handle(vec![packet]).await;
     }
 
-    /// What the server still says before it closes.
+    /// What the server still sends before it closes.
     pub(crate) async fn read_to_end(mut self) -> String {
         let mut rest = Vec::new();
         let ended = tokio::time::timeout(Duration::from_secs(10), self.socket.read_to_end(&mut rest)).await;

@@ -35,13 +35,13 @@ pub(crate) struct Cluster {
     pub(crate) receiver: Arc<Receiver>,
     pub(crate) control: Arc<Control>,
     pub(crate) rtmp: SocketAddr,
-    /// Where RTMP over TLS is served, when it is.
+    /// Where RTMP over TLS is served, if it is.
     pub(crate) rtmps: Option<SocketAddr>,
     pub(crate) ops: Arc<Ops>,
     sessions: watch::Receiver<Vec<SessionInfo>>,
     config: Config,
     authority: Authority,
-    /// The control node, on the bus.
+    /// Context of the control node, for its messages on the bus.
     pub(crate) c1: Option<Context>,
     broker: SocketAddr,
     broker_task: Option<(CancellationToken, JoinHandle<()>)>,
@@ -57,17 +57,17 @@ struct Served {
     shutdown: CancellationToken,
 }
 
-/// The authority, as far as an ingest sees it.
+/// Control, as far as an ingest sees it.
 pub(crate) struct Control {
     root: RootKey,
     clock: node::clock::Clock,
     receiver: Arc<Receiver>,
     pub(crate) grants: AtomicBool,
-    /// Keys of the stream `demo`: one, or none where it was deleted. `None` while control answers nothing of use.
+    /// Keys of the stream `demo`: one, or none when it was deleted. `None` while control answers with an error.
     pub(crate) table: Mutex<Option<Vec<String>>>,
-    /// Questions for the table.
+    /// Requests for the table.
     pub(crate) asked: AtomicUsize,
-    /// Those that had no answer.
+    /// Those of them that were answered with an error.
     pub(crate) unanswered: AtomicUsize,
     granted: Mutex<usize>,
 }
@@ -164,7 +164,7 @@ impl Cluster {
             .route("/cluster/v1/streams", get(streams))
             .with_state(Arc::clone(&cluster.control));
         let c1 = cluster.serve("c1", Role::Control, router).await;
-        // By name, so that it sorts behind all addresses.
+        // A host name, so that it sorts behind all addresses.
         cluster.config.control = vec![cluster.nodes["c1"].url.replace("127.0.0.1", "localhost")];
         change(&mut cluster.config);
         cluster.c1 = Some(c1);
@@ -199,7 +199,7 @@ impl Cluster {
         self.serve_until(name, role, router, here).await
     }
 
-    /// A node says that it is gone.
+    /// Has a node say that it is gone.
     pub(crate) fn leave(&self, name: &str) {
         self.nodes[name].shutdown.cancel();
     }
@@ -224,12 +224,12 @@ impl Cluster {
         context
     }
 
-    /// Serves with an identity that is another node's than the one that is expected there; the URL.
+    /// Serves with the identity of another node than the one that is expected there; returns the URL.
     pub(crate) async fn impersonate(&mut self, stolen: &Identity, router: Router) -> String {
         self.serve_over(stolen.server_mutual(), router).await
     }
 
-    /// Serves as long as the cluster is there; the URL.
+    /// Serves as long as the cluster is there; returns the URL.
     pub(crate) async fn serve_over(&mut self, tls: Arc<ServerConfig>, router: Router) -> String {
         let here = self.shutdown.child_token();
         self.serve_here(tls, router, here).await
@@ -242,7 +242,7 @@ impl Cluster {
         BrokerCertificate::load(&brokers.issue_in(&directory, &"broker".parse().unwrap(), None, &[]).unwrap()).unwrap()
     }
 
-    /// From now on whatever the brokers' authority signed has a chain to what nodes trust.
+    /// From now on, certificates of the brokers' authority have a chain to what nodes trust.
     pub(crate) fn trust_brokers_as_nodes(&self) {
         let read = |name: &str| std::fs::read_to_string(self.file(name)).unwrap();
         let both = format!("{}{}", read("certs/ca.pem"), read("certs/broker-ca.pem"));
@@ -258,7 +258,7 @@ impl Cluster {
         url
     }
 
-    /// Says of a node, with its own login, what its presence is to be. The broker keeps it.
+    /// Publishes a presence for a node, with the node's own login. The broker retains it.
     pub(crate) async fn say_presence(&self, name: &str, own: Role, claimed: Role, data: String) -> Context {
         let context = self.context(name, own).await;
         let presence = Presence {
@@ -280,7 +280,7 @@ impl Cluster {
         context
     }
 
-    /// Control says that streams have changed, until the ingest has asked for them so often more.
+    /// Has control say that streams have changed, until the ingest has asked for them `times` more times.
     pub(crate) async fn streams_are_asked_for(&self, times: usize) {
         let context = self.c1.as_ref().unwrap();
         let topic = context.prefix.name(&Topic::CatalogueUpdate);
@@ -296,7 +296,7 @@ impl Cluster {
         tokio::time::timeout(std::time::Duration::from_secs(20), asked).await.expect("control is not asked");
     }
 
-    /// Seals and sessions off the bus.
+    /// Collects seals and sessions from the bus.
     async fn listen(&mut self, context: &Context) {
         let mut seals = context.bus.subscribe(&context.prefix.filter("streams/+/seals")).await.unwrap();
         let mut sessions = context.bus.subscribe(&context.prefix.filter("streams/+/session")).await.unwrap();
@@ -304,7 +304,7 @@ impl Cluster {
         self.sessions = seen;
         let (receiver, context) = (Arc::clone(&self.receiver), context.clone());
         self.tasks.push(tokio::spawn(async move {
-            // The bus lasts as long as it is heard, also when the node itself has left.
+            // This keeps the bus client alive, even when the node itself has left.
             let _bus = context;
             loop {
                 tokio::select! {
@@ -352,7 +352,7 @@ impl Cluster {
         self.launch_ingest().await;
     }
 
-    /// Clean shutdown of the ingest alone; how long it took.
+    /// Shuts only the ingest down, cleanly; returns how long it took.
     pub(crate) async fn stop_ingest(&mut self) -> std::time::Duration {
         let clock = node::clock::Clock::new();
         let (token, task) = self.ingest.take().unwrap();
@@ -361,14 +361,14 @@ impl Cluster {
         clock.elapsed()
     }
 
-    /// The broker is gone, with all it had in memory.
+    /// Stops the broker, with all that it had in memory.
     pub(crate) async fn stop_broker(&mut self) {
         let (token, task) = self.broker_task.take().unwrap();
         token.cancel();
         task.await.unwrap();
     }
 
-    /// An empty broker at the same address.
+    /// Starts an empty broker at the same address.
     pub(crate) async fn start_broker(&mut self) {
         let (_, task) = broker(self.broker).await;
         self.broker_task = Some(task);
@@ -389,12 +389,12 @@ impl Cluster {
         self.session_where(&format!("{state:?}"), |session| session.state == state).await
     }
 
-    /// All that was said of the stream's session, in order.
+    /// All session messages of the stream, in order.
     pub(crate) fn sessions(&self) -> Vec<SessionInfo> {
         self.sessions.borrow().clone()
     }
 
-    /// The newest session, once something holds of it.
+    /// Waits until `holds` is true for the newest session, and returns it.
     pub(crate) async fn session_where(&self, what: &str, holds: impl Fn(&SessionInfo) -> bool) -> SessionInfo {
         let mut sessions = self.sessions.clone();
         let found = sessions.wait_for(|seen| seen.last().is_some_and(&holds));
@@ -414,7 +414,7 @@ impl Cluster {
             .unwrap_or_else(|_| panic!("in vain: {what}"));
     }
 
-    /// How many were refused for `reason`, in this process.
+    /// Connections refused for `reason`, in this process.
     pub(crate) async fn refused(&self, reason: &str) -> u64 {
         self.counted(&format!("ingest_refused_total{{reason=\"{reason}\"}}")).await
     }
@@ -437,7 +437,7 @@ impl Cluster {
         serde_json::from_slice::<serde_json::Value>(&body).unwrap()["nodes"][node].clone()
     }
 
-    /// Another ingest says what session the stream has, and nothing else.
+    /// Has another ingest announce a session of the stream, and nothing else.
     pub(crate) async fn say_session(&self, session: &SessionInfo) {
         let context = self.context(session.ingest.as_str(), Role::Ingest).await;
         let topic = context.prefix.name(&Topic::Session(session.stream.clone()));
@@ -445,12 +445,12 @@ impl Cluster {
         context.bus.publish(bus::Message { topic, payload, retain: true }).await.unwrap();
     }
 
-    /// Waits until at least so many were refused for `reason`.
+    /// Waits until at least `count` connections were refused for `reason`.
     pub(crate) async fn eventually_refused(&self, reason: &str, count: u64) {
         self.eventually_counted(&format!("ingest_refused_total{{reason=\"{reason}\"}}"), count).await;
     }
 
-    /// Waits until a counter has come so far.
+    /// Waits until a counter has reached `count`.
     pub(crate) async fn eventually_counted(&self, name: &str, count: u64) {
         let wait = async {
             let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
@@ -462,7 +462,7 @@ impl Cluster {
         assert!(waited.is_ok(), "{name} was not counted");
     }
 
-    /// An identity of the cluster's authority, to see with what a server shows.
+    /// An identity from the cluster's authority, with which a client can see a server's certificate.
     pub(crate) fn identity(&self, name: &str) -> Identity {
         self.identity_of(name, Role::Broadcast)
     }
@@ -472,7 +472,7 @@ impl Cluster {
         Identity::load(&paths).unwrap()
     }
 
-    /// Another certificate for the ingest, in place of its own.
+    /// Replaces the certificate of the ingest.
     pub(crate) fn renew_certificate(&self) {
         let id: NodeId = "i1".parse().unwrap();
         self.authority.issue_anew(&self.file("certs"), &id, Some(Role::Ingest), &[]).unwrap();
@@ -482,7 +482,7 @@ impl Cluster {
         format!("rtmp://{}/{application}/{key}", self.rtmp)
     }
 
-    /// ffmpeg publishing a test picture and a tone.
+    /// Starts ffmpeg, which publishes a test picture and a tone.
     pub(crate) fn publish(&self, url: &str, seconds: u32) -> Publisher {
         self.publish_with(url, seconds, &["-g", "60"])
     }
@@ -503,7 +503,7 @@ impl Cluster {
         Publisher { child }
     }
 
-    /// What `/status` says of the stream, once it is as it should be.
+    /// Waits until `holds` is true for the stream's entry in `/status`, and returns it.
     pub(crate) async fn status_where(
         &self,
         what: &str,

@@ -1,4 +1,4 @@
-//! Servers with a certificate of the cluster that are not the node that the ingest means.
+//! Servers that have a certificate of the cluster, but are not the node that the ingest expects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,7 +35,7 @@ async fn count(State(reached): State<Arc<Reached>>, body: Bytes) {
     reached.bytes.fetch_add(body.len(), Ordering::SeqCst);
 }
 
-/// Control as a thief would have it: `demo` has the thief's key.
+/// Control as a thief would run it: `demo` has the thief's key.
 fn forged_control(reached: &Arc<Reached>) -> Router {
     async fn table(State(reached): State<Arc<Reached>>) -> String {
         reached.questions.fetch_add(1, Ordering::SeqCst);
@@ -106,7 +106,7 @@ async fn broker_at_the_address_of_control_gets_no_question() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn media_is_pushed_to_nobody_but_the_node_that_owns_the_stream() {
-    // The one has another name than the owner, the other another role.
+    // The first has another name than the owner, the second has another role.
     for (name, role) in [("b4", Role::Broadcast), ("i2", Role::Ingest)] {
         let mut cluster = Cluster::start(|_| {}).await;
         let reached = Arc::<Reached>::default();

@@ -15,7 +15,7 @@ async fn closed(socket: &mut TcpStream) {
     assert!(ended.is_ok(), "connection left open");
 }
 
-/// A whole message on chunk stream `id`, its payload not included.
+/// Chunk header of a message on chunk stream `id`; its payload has to follow.
 fn header(id: u8, length: u32, kind: u8) -> Vec<u8> {
     [&[id, 0, 0, 0], &length.to_be_bytes()[1..], &[kind, 0, 0, 0, 0]].concat()
 }
@@ -60,7 +60,7 @@ async fn peer_that_goes_beyond_a_limit_is_closed_and_counted_under_its_name() {
     for (reason, bytes) in beyond() {
         let before = cluster.refused(reason).await;
         let (mut socket, _) = handshake(cluster.rtmp).await.unwrap();
-        // Closed while bytes are on their way, it may be reset.
+        // The connection may be reset if it is closed while bytes are on their way.
         let _ = socket.write_all(&bytes).await;
         closed(&mut socket).await;
         cluster.eventually_refused(reason, before + 1).await;
@@ -90,7 +90,7 @@ async fn slow_peer_is_closed_and_counted_by_what_it_was_slow_at() {
     closed(&mut mute).await;
     silent.read_to_end().await;
 
-    // Asks, and does not read the answers.
+    // This peer asks, and does not read the answers.
     let mut deaf = SilentPublisher::connect(&cluster).await;
     let ask = b"\x02\0\x09FCPublish\0\x40\0\0\0\0\0\0\0\x05\x02\0\x01a";
     let asks = [header(3, ask.len() as u32, 20), ask.to_vec()].concat().repeat(1_000);
@@ -122,7 +122,7 @@ async fn connection_beyond_those_of_its_address_is_closed_at_once_and_counted() 
         closed(&mut one_more).await;
         assert_eq!(cluster.refused(reason).await, before + 1);
         drop(held);
-        // Those that went are not counted any more, once the server has noticed.
+        // Connections that went no longer count, once the server has noticed.
         let again = async { while handshake(cluster.rtmp).await.is_err() {} };
         assert!(tokio::time::timeout(Duration::from_secs(5), again).await.is_ok(), "nobody is let in any more");
         cluster.stop().await;

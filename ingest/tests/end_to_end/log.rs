@@ -8,7 +8,7 @@ use seal::{Head, SealKind, Sealed};
 use crate::cluster::Cluster;
 use crate::receiver::Receiver;
 
-/// Every seal follows the one before, within an epoch and from one epoch to the next, and names bytes that are there.
+/// Checks that every seal follows the one before, within an epoch and from one epoch to the next, and names bytes that are there.
 pub(crate) fn check(receiver: &Receiver) -> Vec<Sealed> {
     assert_eq!(receiver.refused(), Vec::<String>::new());
     let seals = receiver.seals();
@@ -24,7 +24,7 @@ pub(crate) fn check(receiver: &Receiver) -> Vec<Sealed> {
     seals
 }
 
-/// First part of each segment of an epoch, in order.
+/// Media sequence numbers of the segments whose first part is in these seals, in order.
 pub(crate) fn segments(seals: &[Sealed]) -> Vec<MediaSequence> {
     let objects = seals.iter().flat_map(|sealed| &sealed.body().objects);
     let mut all: Vec<_> = objects
@@ -45,7 +45,7 @@ pub(crate) fn renditions(seals: &[Sealed]) -> Vec<RenditionId> {
     first.body().checkpoint.iter().map(|rendition| rendition.track.rendition.clone()).collect()
 }
 
-/// Init segment and all parts of one rendition of one epoch, decoded by ffmpeg without a word; seconds of media.
+/// Checks that ffmpeg decodes one rendition of one epoch (init segment and all parts) without a warning; returns the seconds of media.
 pub(crate) fn decode(cluster: &Cluster, seals: &[Sealed], rendition: &RenditionId) -> f64 {
     let epoch = seals[0].body().epoch;
     let mut file = Vec::new();

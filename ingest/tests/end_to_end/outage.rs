@@ -1,4 +1,4 @@
-//! Publishers that fail and come back: what is sealed meanwhile, and what the playlists make of it.
+//! Publishers that fail and come back: what the ingest seals meanwhile, and the playlists that follow from it.
 
 use std::process::Command;
 
@@ -26,14 +26,14 @@ fn newest(seals: &[Sealed]) -> Epoch {
     seals.last().unwrap().body().epoch
 }
 
-/// Wall clock at which a row begins, and at which it has ended.
+/// Wall clock at which a row begins, and at which it ends.
 fn span(sealed: &Sealed) -> (UnixMillis, UnixMillis) {
     let origin = sealed.body().origin;
     let part = parts(sealed).next().unwrap();
     (origin.plus(part.start.as_duration()), origin.plus(part.start.plus(part.duration).as_duration()))
 }
 
-/// Playlists take every row, and the wall clock of what they list never goes back.
+/// Checks that playlists take every row, and that the wall clock of what they list never goes back.
 fn fold(seals: &[Sealed]) -> Timeline {
     let part_target = media::segmenter::declared_part(std::time::Duration::from_millis(500));
     let part_target_ms = u32::try_from(part_target.as_millis()).unwrap();
@@ -79,14 +79,14 @@ async fn killed_publisher_leaves_gaps_until_it_is_back_and_its_last_segment_stay
     assert!(seals[..media].iter().all(|sealed| sealed.body().epoch == Epoch(1) && !is_gap(sealed)));
     assert!(seals[media..rest].iter().all(|sealed| sealed.body().epoch == Epoch(1) && is_gap(sealed)));
     assert!(seals[rest].body().epoch == Epoch(2));
-    // What was received was closed early, and is no gap.
+    // The segment that was received in part was closed early, and is no gap.
     let last = seals[media - 1].body();
     let whole: Vec<_> = last.objects.iter().filter(|object| matches!(object.slot, Slot::Segment { .. })).collect();
     assert!(!whole.is_empty() && whole.iter().all(|segment| !segment.gap));
-    // By the wall clock nothing is missing between the gaps and the media that follows, but what came before its first keyframe.
+    // By the wall clock, only the media before the first keyframe is missing between the gaps and the media that follows.
     let between = span(&seals[rest]).0.0 - span(&seals[rest - 1]).1.0;
     assert!((0..=500).contains(&between), "{between} ms");
-    // Decode times go on from where the media ended, whatever time went by.
+    // Decode times continue where the media ended, however long the outage.
     for part in parts(&seals[rest]) {
         let same = |before: &&Object| before.rendition == part.rendition;
         let before = parts(&seals[media - 1]).find(same).unwrap();
@@ -153,7 +153,7 @@ async fn stream_that_was_left_to_another_ingest_is_not_announced_as_ended() {
         ..ours.clone()
     };
     cluster.say_session(&other(7)).await;
-    // It stands by, has its turn because that ingest is not there, and nothing to go on with until its grace is over.
+    // The ingest stands by, then has its turn because the other one is not there. It has nothing to seal until its grace is over.
     cluster.status_where("its end", serde_json::Value::is_null).await;
     cluster.stop_ingest().await;
     cluster.say_session(&other(8)).await;
@@ -164,7 +164,7 @@ async fn stream_that_was_left_to_another_ingest_is_not_announced_as_ended() {
     cluster.stop().await;
 }
 
-/// A grace in which the slate is shown; the source is passed through, and encoded once besides.
+/// Configures a grace in which the slate is shown. The source is passed through, and encoded as one more rung.
 fn with_slate(config: &mut ingest::Config) {
     config.reconnect_grace_seconds = 30;
     config.outage = ingest::DuringOutage::Slate;
@@ -176,7 +176,7 @@ fn of_epoch(seals: &[Sealed], epoch: u64) -> Vec<Sealed> {
     seals.iter().filter(|sealed| sealed.body().epoch == Epoch(epoch)).cloned().collect()
 }
 
-/// Renditions with their codecs' formats, as the first checkpoint says.
+/// Renditions with their formats, from the first checkpoint.
 fn formats(seals: &[Sealed]) -> Vec<(String, String)> {
     let first = seals.iter().find(|sealed| !sealed.body().checkpoint.is_empty()).unwrap();
     let of =
@@ -215,7 +215,7 @@ async fn slate_is_shown_while_the_publisher_is_away_and_gives_way_when_it_is_bac
     assert_eq!(epochs.iter().map(|epoch| epoch[0].body().discontinuity.0).collect::<Vec<_>>(), [0, 1, 2]);
     let numbers: Vec<u64> = log::segments(&seals).into_iter().map(|msn| msn.0).collect();
     assert_eq!(numbers, (0..u64::try_from(numbers.len()).unwrap()).collect::<Vec<_>>());
-    // Gaps for two seconds, and then none while there is the slate.
+    // There are gaps for two seconds, and then none while the slate is shown.
     assert!((2..=8).contains(&gaps(epochs[0])), "{} gaps", gaps(epochs[0]));
     let shown = epochs[1].iter().rposition(|sealed| !is_gap(sealed)).unwrap() + 1;
     assert_eq!(gaps(&epochs[1][..shown]), 0);

@@ -1,4 +1,4 @@
-//! Who is pushed to: so many nodes as own a stream, and another in place of one that is gone.
+//! Streams are pushed to the configured number of owners, and to another node in place of an owner that is gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use node::CancellationToken;
 
 use crate::cluster::{Cluster, KEY};
 
-/// A node that takes everything, and counts it.
+/// A node that accepts and counts every push.
 struct Node {
     pushes: Arc<AtomicUsize>,
     here: CancellationToken,

@@ -1,4 +1,4 @@
-//! Publishers that mean well.
+//! Publishers with the right key, and what the ingest seals of their streams.
 
 use std::sync::atomic::Ordering;
 
@@ -50,7 +50,7 @@ async fn reconnect_within_the_grace_goes_on_with_the_same_log() {
     let again = cluster.session(SessionState::Reconnecting).await;
     assert_eq!((again.epoch, again.started_at), (Epoch(2), first.started_at));
 
-    // A restart of the ingest within the grace goes on too: its log was left open.
+    // A restart of the ingest within the grace continues the stream, too, because its log was left open.
     let took = cluster.stop_ingest().await;
     assert!(took.as_secs() < 3, "{took:?}");
     cluster.start_ingest().await;
@@ -86,7 +86,7 @@ async fn encoded_ladder_decodes_on_every_rung() {
         config.pipeline.preset = ingest::pipeline::Preset::Ultrafast;
     })
     .await;
-    // OBS's default: a keyframe every 250 frames, too few to be passed through.
+    // OBS's default is a keyframe every 250 frames, too few for pass-through.
     let output = cluster.publish_with(&cluster.url("live", KEY), 6, &["-g", "250"]).end().await;
     assert!(output.status.success(), "{}", text(&output));
     cluster.session(SessionState::Reconnecting).await;
@@ -178,13 +178,13 @@ async fn broker_replaced_by_an_empty_one_costs_no_seal() {
     cluster.receiver.wait_for("seals", |r| r.bus_seals() >= 3).await;
     cluster.stop_broker().await;
     let known = cluster.receiver.put_seals();
-    // The nodes go on without a broker: the seals come with the bytes.
+    // The nodes continue without a broker, because seals come over HTTP, too.
     cluster.receiver.wait_for("seals over HTTP", |r| r.put_seals() >= known + 4).await;
     assert!(cluster.receiver.seals().len() > cluster.receiver.bus_seals());
     cluster.start_broker().await;
     assert!(publisher.end().await.status.success());
     cluster.session(SessionState::Reconnecting).await;
-    // What the empty broker got before its subscribers were back is lost on the bus, and only there.
+    // Messages that the empty broker received before its subscribers were back are lost, but only on the bus.
     cluster.receiver.wait_for("the newest seal on the bus", |r| r.bus_has_newest()).await;
     cluster.receiver.wait_for("all bytes", |r| r.seals().iter().all(|s| r.complete(s))).await;
     log::check(&cluster.receiver);
@@ -238,7 +238,7 @@ async fn streamer_is_told_of_pass_through_that_ended_and_has_it_again_with_the_n
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keyframe_that_is_left_out_costs_one_discontinuity_and_no_connection() {
     let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 1).await;
-    // A segment should end at 8 s.
+    // The keyframe at 8 s, where a segment should end, is missing.
     let keyframes = ["-g", "1000", "-keyint_min", "1000", "-force_key_frames", "0,2,4,6,10,12,14"];
     let output = cluster.publish_with(&cluster.url("live", KEY), 16, &keyframes).end().await;
     assert!(output.status.success(), "{}", text(&output));
@@ -254,7 +254,7 @@ async fn keyframe_that_is_left_out_costs_one_discontinuity_and_no_connection() {
     let places: Vec<_> = epochs.iter().map(|epoch| (epoch[0].body().epoch, epoch[0].body().discontinuity.0)).collect();
     assert_eq!(places, [(Epoch(1), 0), (Epoch(2), 1)]);
     let lengths: Vec<f64> = epochs.iter().map(|epoch| log::decode(&cluster, epoch, &"180p".parse().unwrap())).collect();
-    // Nothing is decoded here, so the second epoch begins with a keyframe: with the one after the next, which shows that they are regular
+    // Nothing is decoded here, so the second epoch begins with a keyframe: the second after the break, which shows that they are regular
     // again.
     assert!((8.0..9.0).contains(&lengths[0]) && (3.9..8.0).contains(&lengths[1]), "{lengths:?}");
     cluster.stop().await;

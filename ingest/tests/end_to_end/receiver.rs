@@ -1,4 +1,4 @@
-//! A broadcast node, as far as an ingest sees one: it takes bytes and seals, checks them, and says where its log stands.
+//! A broadcast node, as far as an ingest sees one: it takes bytes and seals, checks them, and tells where its log stands.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,7 +72,7 @@ impl Receiver {
         self.keyring.lock().unwrap().add_grant(cose, self.clock.wall()).unwrap();
     }
 
-    /// A seal off the bus, or by HTTP. All have to verify.
+    /// Takes a seal from the bus. All seals have to verify.
     pub(crate) fn take_bus_seal(&self, raw: &Bytes) {
         if let Some(place) = self.take_seal(raw) {
             self.inner().bus_seals.insert(place);
@@ -83,7 +83,7 @@ impl Receiver {
         self.inner().bus_seals.len()
     }
 
-    /// Whether the newest seal came over the bus too.
+    /// Whether the newest seal came over the bus, too.
     pub(crate) fn bus_has_newest(&self) -> bool {
         let inner = self.inner();
         inner.seals.last_key_value().is_some_and(|(place, _)| inner.bus_seals.contains(place))
@@ -127,7 +127,7 @@ impl Receiver {
         self.inner().objects.get(&name.to_string()).cloned()
     }
 
-    /// Waits until what is here is as wanted.
+    /// Waits until `wanted` is true for what has arrived.
     pub(crate) async fn wait_for(&self, what: &str, mut wanted: impl FnMut(&Self) -> bool) {
         let mut changed = self.changed.subscribe();
         let wait = async {
@@ -143,7 +143,7 @@ impl Receiver {
         }
     }
 
-    /// Whether all bytes that a seal names are here and have the digests it names.
+    /// Whether all bytes that a seal names are here, with the digests that it names.
     pub(crate) fn complete(&self, sealed: &Sealed) -> bool {
         let body = sealed.body();
         let mut objects = body.objects.iter().filter(|object| !object.gap);
@@ -164,7 +164,7 @@ impl Receiver {
         })
     }
 
-    /// A segment: exactly its parts.
+    /// Bytes of a segment, which are those of its parts.
     fn segment(&self, name: &ObjectName, msn: media::MediaSequence) -> Option<Bytes> {
         let parts = (0..).map(|part| {
             let slot = Slot::Part { msn, part: media::PartIndex(part) };

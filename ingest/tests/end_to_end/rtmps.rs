@@ -1,4 +1,4 @@
-//! RTMP over TLS: the same server behind another door.
+//! RTMP over TLS: the same server at another listener.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ async fn tls(cluster: &Cluster) -> TlsStream<TcpStream> {
     client.connect("localhost".try_into().unwrap(), socket).await.unwrap()
 }
 
-/// What the server shows.
+/// The certificate that the server shows.
 fn certificate(socket: &TlsStream<TcpStream>) -> Vec<u8> {
     socket.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
@@ -42,7 +42,7 @@ async fn stream_that_ffmpeg_sends_over_tls_is_sealed_and_decodes() {
     let seals = log::check(&cluster.receiver);
     let seconds = log::decode(&cluster, &seals, &"audio".parse().unwrap());
     assert!((7.8..8.2).contains(&seconds), "{seconds}");
-    // Both doors lead to the same streams.
+    // Both listeners lead to the same streams.
     let output = cluster.publish(&cluster.url("live", KEY), 3).end().await;
     assert!(output.status.success(), "{}", text(&output));
     cluster.stop().await;
@@ -94,7 +94,7 @@ async fn limits_hold_before_tls_is_there_and_count_for_both_doors() {
     }
     assert_eq!(cluster.refused("connections_per_address").await, many + 2);
 
-    // Without TLS, and with TLS and nothing more: the same deadline.
+    // The deadline is the same without a TLS handshake and after one with nothing behind it.
     let ended = async {
         let _ = mute.read_to_end(&mut rest).await;
         assert!(

@@ -1,4 +1,4 @@
-//! Thumbnails: decoded by ffmpeg, and told by the clock in the picture to show what they should.
+//! Thumbnails: ffmpeg decodes them, and the clock in the picture proves that they show what they should.
 
 use std::path::Path;
 use std::process::Command;
@@ -29,7 +29,7 @@ fn clock_of(path: &Path) -> (UnixMillis, String) {
     (time.unwrap_or_else(|| panic!("no clock in {file}")), what)
 }
 
-/// Images in the log: rendition, segment, and where they are.
+/// Names of the images in the log.
 fn images(seals: &[Sealed]) -> Vec<ObjectName> {
     let named = seals.iter().flat_map(|sealed| sealed.body().objects.iter().map(move |object| (sealed, object)));
     let images = named.filter(|(_, object)| matches!(object.slot, Slot::Image { .. }));

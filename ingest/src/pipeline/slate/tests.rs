@@ -18,7 +18,7 @@ fn avc(slate: &Slate) -> avc::DecoderConfig {
     avc::DecoderConfig::parse(&slate.record).unwrap()
 }
 
-/// Pictures of the GOP sent `times` times over.
+/// Decoded pictures of the GOP, sent `times` times.
 fn decoded(slate: &Slate, times: usize) -> Vec<frame::Video> {
     let (shared, mut pictures) = (Shared::default(), Vec::new());
     let mut decoder = Decoder::open(&VideoFormat::Avc(avc(slate)), 1).unwrap();
@@ -85,7 +85,7 @@ fn picture_of_a_file_is_shown_whole_in_the_middle() {
 fn slate_of_an_anamorphic_source_has_its_pixels_and_shows_a_square_as_one() {
     let directory = tempfile::tempdir().unwrap();
     let square = Picture::read(&file(&directory, "square.png", "200x200", "white")).unwrap();
-    // 4:3 in 720 columns: a picture that is as wide as high has 9 columns for 8 lines.
+    // 4:3 in 720 columns: a square has 9 columns for 8 lines.
     let aspect = PixelAspect::of(Rational(8, 9));
     let likeness = Likeness { aspect, ..likeness(720, 480, 30_000) };
     let slate = Slate::encode(&square, likeness, &Config::default()).unwrap();

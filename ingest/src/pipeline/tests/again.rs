@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A pipeline that follows on a run of a source, which is no longer than it takes to know it.
+/// The memory after a run of a source that is just long enough to know it.
 fn after(path: &Path) -> Memory {
     let memory = Memory::default();
     let run = one(feed_again(&memory, read_file(path).unwrap()));
@@ -10,7 +10,7 @@ fn after(path: &Path) -> Memory {
     memory
 }
 
-/// The runs that come of these inputs. Small and alone, so that there is nothing to shed.
+/// The runs of these inputs, with one small rung, so that there is nothing to shed.
 fn feed_again(memory: &Memory, inputs: Vec<Input>) -> Vec<Seen> {
     let config = Config { pace: Pace::Live, ..config(&[180], PassThrough::Auto) };
     feed_live(start_again(config, memory.clone()).unwrap(), inputs, "180p")
@@ -39,7 +39,7 @@ fn source_with_fewer_keyframes_than_before_is_encoded_from_the_start() {
     let run = one(feed_again(&after(&before), read_file(&now).unwrap()));
     run.check(&directory);
     let source = source_packets(&now);
-    // What gaps have taken the place of is not shown late: 2.5 s in which a second keyframe might have come.
+    // Media that gaps have replaced is not shown late: the 2.5 s in which a second keyframe might have come.
     let held = run.of("180p")[0].pts.ticks - ticks(source[0].pts);
     assert!((2 * 90_000..3 * 90_000).contains(&held), "{held}");
     assert_eq!(run.of("180p").len(), source.iter().filter(|p| ticks(p.pts) >= run.of("180p")[0].pts.ticks).count());
@@ -68,7 +68,7 @@ fn track_that_was_there_before_is_waited_for_half_a_second_and_no_longer() {
         let inputs = without(read_file(&path).unwrap(), leaves);
         let (feeder, mut outputs) =
             start_again(Config { pace: Pace::Live, ..config(&[180], PassThrough::Auto) }, memory).unwrap();
-        // The input goes on: only what has come in 0.7 s can make it start now.
+        // The input has not ended: only the 0.7 s that have come can make the run start now.
         let frames = if names == ["180p"] { 22 } else { 33 };
         inputs.iter().take(frames).for_each(|input| feeder.send_blocking(input.clone()).unwrap());
         let first = outputs.blocking_recv();

@@ -1,6 +1,6 @@
-//! Stamps as encoders really send them, from RTMP's milliseconds to rows: what a seal would list.
+//! Stamps as encoders really send them, from RTMP's milliseconds to the rows that a seal would list.
 //!
-//! Frames are no pictures: they say in their bytes when they were, so that what comes out can be compared with what went in.
+//! Frames contain no media: their bytes hold their times, so that output can be compared with input.
 
 use media::segmenter::{MediaObject, Row, Targets};
 use media::{MediaSequence, Segmenter, Slot, UnixMillis};
@@ -14,17 +14,17 @@ const TARGETS: Targets = Targets { segment: Duration::from_secs(4), part: Durati
 const AVCC: &str = "0142c00dffe100166742c00dda0507ec0440000003004000000f03c50aa801000468ce0fc8";
 const AAC_HZ: i64 = 44_100;
 const FRAME_SAMPLES: i64 = 1_024;
-/// Bytes of a picture: length, NAL header, and when it was.
+/// Bytes of a picture: length, NAL header, and its time.
 const PICTURE_BYTES: usize = 13;
 /// Bytes of a sound frame.
 const SOUND_BYTES: usize = 8;
 
-/// A source whose picture and sound are stamped by one clock, in rounded milliseconds.
+/// A source whose video and sound are stamped by one clock, in rounded milliseconds.
 #[derive(Clone, Copy)]
 struct Source {
     /// Frames in 1001 s.
     frames: i64,
-    /// A keyframe every so many.
+    /// Pictures from one keyframe to the next.
     gop: i64,
     /// How much faster than its nominal rate the sound's crystal is, in parts per million.
     ppm: i64,
@@ -32,7 +32,7 @@ struct Source {
 
 const NTSC: Source = Source { frames: 30_000, gop: 60, ppm: 0 };
 
-/// A frame of a source: when it was, in microseconds since the begin.
+/// A frame of a source, with its time in microseconds since the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Frame {
     is_video: bool,
@@ -76,18 +76,18 @@ fn body(frame: Frame, composition_ms: i32) -> Body {
     Body::Video { codec: VideoCodec::Avc, composition_ms, key: frame.key, data }
 }
 
-/// What the segmenter made of one run.
+/// The segmenter's output of one run.
 #[derive(Debug, Default)]
 struct Cut {
     rows: u64,
-    /// Presentation times of its begin and end, in milliseconds.
+    /// Presentation times of its beginning and end, in milliseconds.
     span_ms: Option<(i64, i64)>,
     broke: Option<BreakReason>,
     /// The last segment's length, while it is open.
     segment_ms: i64,
-    /// Least and largest difference between when a frame is shown and when it was, in microseconds: picture, sound.
+    /// Smallest and largest difference between a frame's presentation time and its own time, in microseconds: video, sound.
     off_us: [Option<(i64, i64)>; 2],
-    /// Frames that came out: picture, sound; silence counts.
+    /// Frames that came out: video, sound; silence counts.
     frames: [u64; 2],
     /// Shortest and longest time from a picture to the next one, in 90 kHz ticks.
     picture_ticks: Option<(i64, i64)>,
@@ -99,7 +99,7 @@ fn widen(range: &mut Option<(i64, i64)>, value: i64) {
 }
 
 impl Cut {
-    /// What must hold of every row, whatever the stamps.
+    /// Checks what must hold for every row, whatever the stamps.
     fn row(&mut self, row: &Row) {
         let ms = |time: Timestamp| time.rescale(Timescale::MILLIS).ticks;
         let (start, end) = (ms(row.start), ms(row.end));
@@ -120,7 +120,7 @@ impl Cut {
         self.rows += 1;
     }
 
-    /// Compares the frames of a part with when they were.
+    /// Compares the presentation times of a part's frames with their own times.
     fn part(&mut self, object: &MediaObject) {
         let is_video = object.rendition.as_str() != AUDIO_RENDITION;
         let moof = usize::try_from(u32::from_be_bytes(*object.bytes.first_chunk().unwrap())).unwrap();
@@ -132,7 +132,7 @@ impl Cut {
             return;
         }
         for (number, sample) in (0..count).zip(samples) {
-            // Silence has other bytes, and says nothing of a time.
+            // Silence has other bytes, without a time.
             let Ok(when) = sample.try_into().map(i64::from_be_bytes) else { continue };
             let ticks = object.decode_time.ticks + number * FRAME_SAMPLES;
             let shown_us = i128::from(ticks) * 1_000_000 / i128::from(AAC_HZ);
@@ -140,7 +140,7 @@ impl Cut {
         }
     }
 
-    /// Compares a picture with when it was.
+    /// Compares the presentation time of a picture with its own time.
     fn picture(&mut self, sample: &Sample, before: Option<Timestamp>) {
         let when = i64::from_be_bytes(*sample.data.last_chunk().unwrap());
         widen(&mut self.off_us[0], sample.pts.ticks * 100 / 9 - when);
@@ -150,7 +150,7 @@ impl Cut {
     }
 }
 
-/// Cuts what a pipeline makes of messages, each a stamp and a body.
+/// Segments the output of a pipeline for these messages, each a stamp and a body.
 fn cut(messages: impl Iterator<Item = (u32, Body)> + Send + 'static) -> Vec<Cut> {
     let config = Config { decision_ms: 2_500, ..config(&[], PassThrough::Auto) };
     let (feeder, mut outputs) = start(config).unwrap();
@@ -187,7 +187,7 @@ fn cut(messages: impl Iterator<Item = (u32, Body)> + Send + 'static) -> Vec<Cut>
                     match open.next_row() {
                         Ok(Some(row)) => cut.row(&row),
                         Ok(None) => break,
-                        // As the session does it.
+                        // The session does the same.
                         Err(media::Error::SyncSampleLate { .. }) => {
                             open.finish().unwrap().iter().for_each(|row| cut.row(row));
                             segmenter = None;
@@ -225,20 +225,20 @@ fn breaks(cuts: &[Cut]) -> Vec<Option<BreakReason>> {
     cuts.iter().map(|cut| cut.broke.clone()).collect()
 }
 
-/// How far apart picture and sound are at most where they are shown, against how far they were, in microseconds.
+/// The most by which presentation moves video and sound apart, in microseconds.
 fn apart_us(cut: &Cut) -> i64 {
     let [(picture_least, picture_most), (sound_least, sound_most)] = cut.off_us.map(Option::unwrap);
     (sound_most - picture_least).max(picture_most - sound_least)
 }
 
-/// One AAC frame, and a millisecond for the stamps.
+/// Length of one AAC frame in microseconds, and a millisecond for the stamps.
 const FRAME_US: i64 = FRAME_SAMPLES * 1_000_000 / AAC_HZ + 1_000;
 
 #[test]
 fn day_of_input_keeps_picture_and_sound_within_one_audio_frame() {
     const DAY_SECONDS: i64 = 86_400;
-    // Ten pictures a second leave time for all 3.7 million frames of sound. The stamps wrap at noon; the crystal of the sound is 30 ppm
-    // off, which are 2.6 s in a day.
+    // Ten pictures a second leave time for all 3.7 million frames of sound. The stamps wrap at noon. The crystal of the sound is 30 ppm
+    // off, which makes 2.6 s in a day.
     let source = Source { frames: 10_010, gop: 20, ppm: 30 };
     let start = (1 << 32) - DAY_SECONDS * 500;
     let cuts = cut(source.frames(DAY_SECONDS).map(move |frame| (wrapped(start + frame.ms()), body(frame, 0))));
@@ -268,7 +268,7 @@ fn jump_of_the_clock_is_one_discontinuity_of_all_renditions() {
 
 #[test]
 fn wrap_stray_and_equal_stamps_break_nothing() {
-    // Wraps after 25 s; every hundredth frame is stamped as the one before it, and one picture and one sound have stamp 0.
+    // Stamps wrap after 25 s. Every hundredth frame is stamped 10 ms early, and one picture and one sound frame have a stray stamp.
     let start = (1 << 32) - 25_000;
     let stamp = move |(number, frame): (usize, Frame)| {
         let ms = match number % 100 {
@@ -287,12 +287,12 @@ fn wrap_stray_and_equal_stamps_break_nothing() {
 
 #[test]
 fn keyframe_that_is_left_out_is_one_discontinuity() {
-    // At 8 s a segment should end.
+    // The keyframe at 8 s, where a segment should end, is missing.
     let messages = NTSC.frames(30).filter(|frame| !(frame.is_video && (8_000..8_020).contains(&frame.ms())));
     let cuts = cut(messages.map(|frame| (wrapped(frame.ms()), body(frame, 0))));
     assert_eq!(breaks(&cuts), [Some(BreakReason::Unsegmentable), None]);
     let spans: Vec<_> = cuts.iter().map(|cut| cut.span_ms.unwrap()).collect();
-    // The source runs ahead of what comes out by what the queues hold, here where nothing is in real time.
+    // Nothing is in real time here, so the source runs ahead of the output by what the queues hold.
     assert!(spans[0].1 - spans[0].0 >= 8_400 && spans[1].1 >= 39_900, "{spans:?}");
     assert!(cuts.iter().all(|cut| apart_us(cut) <= FRAME_US));
 }
@@ -309,7 +309,7 @@ fn sound_that_counts_from_another_zero_is_put_beside_the_picture() {
 
 #[test]
 fn negative_composition_times_are_kept() {
-    // P, B, B: decoded 0 1 2 3, shown 0 3 1 2, with no delay to keep the difference positive.
+    // P, B, B: decoded 0 1 2 3, shown 0 3 1 2, without a delay that would keep the difference positive.
     let composition = |number: i64| [0, 67, -33, -33][usize::try_from(number % 4).unwrap()];
     let mut pictures = 0;
     let messages = NTSC.frames(12).map(move |frame| {
@@ -355,7 +355,7 @@ fn variable_frame_rate_has_parts_of_the_usual_length() {
     });
     let cuts = cut(messages);
     assert_eq!(breaks(&cuts), [None]);
-    // Between 85 % and all of the declared 535 ms (RFC 8216bis, 4.4.4.9), but for the last.
+    // All parts but the last have between 85 % and all of the declared 535 ms (RFC 8216bis, 4.4.4.9).
     assert!((38..=44).contains(&cuts[0].rows), "{} parts in 20 s", cuts[0].rows);
     assert!(apart_us(&cuts[0]) <= FRAME_US, "{:?}", cuts[0].off_us);
 }

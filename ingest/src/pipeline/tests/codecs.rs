@@ -5,7 +5,7 @@ use rtmp::flv::VideoCodec;
 use super::tags::{Form, codec, inputs, tags};
 use super::*;
 
-/// x265 as it comes: open GOPs (CRA pictures from the second keyframe on) and B-frames.
+/// x265 with its defaults: open GOPs (CRA pictures from the second keyframe on) and B-frames.
 const HEVC: &str = "-c:v libx265 -x265-params log-level=none:keyint=30:min-keyint=30 -tag:v hvc1";
 const AV1: &str = "-c:v libsvtav1 -preset 12 -g 30";
 
@@ -57,7 +57,7 @@ fn publisher_that_is_joined_at_an_open_gop_starts_with_its_cra_picture() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=4", HEVC);
     let mut inputs = inputs(tags(&path, Form::FourCc, 0));
-    // The first keyframe is lost, and what depends on it.
+    // The first keyframe is lost, and so is all that depends on it.
     let idr = inputs.iter().position(|input| matches!(input, Input::Video(_))).unwrap();
     inputs.remove(idr);
     let run = one(feed(config(&[180], PassThrough::Auto), inputs).0);
@@ -79,7 +79,7 @@ fn other_parameter_sets_and_another_codec_are_one_break_each() {
     for (number, (name, picture, options)) in (0_u32..).zip(clips) {
         let path = clip(&directory, name, picture, options);
         let more = tags(&path, Form::FourCc, 1_000 + 3_100 * number);
-        // The same sound goes on: its header is the same again.
+        // Sound continues unchanged: its header repeats.
         all.extend(more);
     }
     let (runs, _) = feed(config(&[180, 90], PassThrough::Auto), inputs(all));

@@ -4,15 +4,15 @@
 use super::tags::{Form, Tag, inputs, tags};
 use super::*;
 
-/// As `conformance/testdata/README.md` has it.
+/// Directory of the captures that `conformance/testdata/README.md` describes.
 const TESTDATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/testdata");
 /// Samples of one channel in a frame, after SBR.
 const FRAME_SAMPLES: usize = 2_048;
 /// Rate after SBR.
 const RATE_HZ: usize = 48_000;
-/// One frame of what comes out, in milliseconds.
+/// Length of a frame of the output, in milliseconds.
 const AAC_FRAME_MS: i64 = 22;
-/// What the core cannot have, and what it has.
+/// Filters for what the AAC-LC core cannot contain, and for what it contains.
 const ABOVE: &str = "highpass=f=12200,highpass=f=12200,highpass=f=12200";
 const BELOW: &str = "lowpass=f=6000,lowpass=f=6000";
 
@@ -42,7 +42,7 @@ fn decoded(path: &Path, filter: &str) -> [Vec<f64>; 2] {
     [0, 1].map(|channel| samples.iter().skip(channel).step_by(2).copied().collect())
 }
 
-/// In dB of full scale.
+/// Loudness in dB of full scale.
 fn loudness(samples: &[f64]) -> f64 {
     let squares: f64 = samples.iter().map(|sample| sample * sample).sum();
     10.0 * (squares / f64::from(u32::try_from(samples.len()).unwrap())).log10()
@@ -58,10 +58,10 @@ fn pitch(samples: &[f64]) -> Vec<i64> {
         .collect()
 }
 
-/// By how many milliseconds `heard` is behind `sent`: where their tones differ least.
+/// By how many milliseconds `heard` is behind `sent`: the delay at which their tones differ least.
 fn delay_ms(sent: &[i64], heard: &[i64]) -> i64 {
     let apart = |delay: i64| -> i64 {
-        // Between the ends of both, where each has something.
+        // The range in which both have a tone.
         let of = |pitch: &[i64], ms: i64| pitch[usize::try_from(ms).unwrap()];
         (300..7_000).map(|ms| of(sent, ms).abs_diff(of(heard, ms + delay)).cast_signed()).sum()
     };
@@ -99,7 +99,7 @@ fn he_aac_plays_with_its_upper_band_in_time_however_it_is_signalled() {
         let end = |samples: &[&Sample]| samples.last().map(|last| last.pts.plus(last.duration)).unwrap();
         let ms = |later: Timestamp, sooner: Timestamp| later.minus(sooner).rescale(Timescale::MILLIS).ticks;
         let (begins, ends) = (ms(heard[0].pts, seen[0].pts), ms(end(&heard), end(&seen)));
-        // The last frame that came, of 43 ms, is still in the encoder.
+        // The last input frame, of 43 ms, is still in the encoder.
         assert!(begins.abs() <= AAC_FRAME_MS && ends.abs() <= 3 * AAC_FRAME_MS, "{what}: {begins} ms, {ends} ms");
 
         let played = directory.path().join(format!("{AUDIO_RENDITION}.mp4"));

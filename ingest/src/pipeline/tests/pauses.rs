@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Everything from `at` on comes `by` later: the source had nothing to show.
+/// Delays all pictures from `at_ms` on by `by_ms`, as if the source had paused; leaves sound out.
 fn paused(inputs: Vec<Input>, at_ms: i64, by_ms: i64) -> Vec<Input> {
     let (at, by) = (Timestamp::new(at_ms, Timescale::MILLIS), Timestamp::new(by_ms, Timescale::MILLIS));
     let late = |input: Input| match &input {
@@ -42,7 +42,7 @@ fn passed_through_source_that_pauses_is_encoded_from_there() {
     assert!(matches!(runs[0].broke, Some(BreakReason::Paused(1_000..=1_100))), "{:?}", runs[0].broke);
     runs.iter().for_each(|run| run.check(&directory));
     assert_eq!(runs[0].of("180p").len() + runs[1].of("90p").len(), 240, "no picture is lost");
-    // Where nothing is decoded, the next IDR has to come.
+    // If nothing is decoded, the next run waits for an IDR.
     let (runs, _) = feed(config(&[180], PassThrough::Auto), inputs);
     assert_eq!((runs.len(), runs[1].names()), (2, vec!["180p"]));
     assert_eq!(runs[1].of("180p").len(), 90, "from the keyframe at 5 s on");
@@ -92,7 +92,7 @@ fn source_that_is_known_starts_with_its_first_keyframe() {
             for input in sound.into_iter().chain(few.filter(|input| !matches!(input, Input::AudioConfig(_)))) {
                 feeder.send_blocking(input).unwrap();
             }
-            // The input goes on: only what is known can make it start now.
+            // The input has not ended: only a known source can make the run start now.
             let first = outputs.blocking_recv();
             let Some(Output::Tracks(tracks)) = first else { panic!("{first:?}") };
             let formats: Vec<_> = tracks.iter().map(|track| (track.rendition.clone(), track.track.clone())).collect();
@@ -117,10 +117,10 @@ fn sound_of_long_frames_is_encoded_anew() {
     assert_eq!(sample_rate_hz, 48_000);
 }
 
-/// Pictures that are inside the pipeline while the input pauses: what each viewer's latency has of it.
+/// Counts the pictures inside the pipeline while the input pauses, which is the pipeline's share of each viewer's latency.
 #[test]
 fn encoded_rung_is_a_lookahead_behind_its_source_and_no_more() {
-    /// By then it would have come.
+    /// Longer than any output takes.
     const LONG: Duration = Duration::from_secs(20);
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=640x360:rate=30:duration=4", "-g 60 -bf 0");
@@ -130,7 +130,7 @@ fn encoded_rung_is_a_lookahead_behind_its_source_and_no_more() {
         let (feeder, mut outputs) = start(config).unwrap();
         let inputs = read_file(&path).unwrap();
         let pictures = inputs.iter().filter(|input| matches!(input, Input::Video(_))).count();
-        // The feeder stays: the input does not end, it only pauses.
+        // The feeder is kept, because the input only pauses and does not end.
         let sender = std::thread::spawn(move || {
             inputs.into_iter().try_for_each(|input| feeder.send_blocking(input)).unwrap();
             feeder

@@ -14,7 +14,7 @@ fn stuck_rung_is_shed_and_the_others_go_on() {
     let (mut sent, mut passed) = (0_usize, 0_usize);
     let mut feeder = Some(feeder);
     while runs.last().is_none_or(|run: &Seen| run.end.is_none()) {
-        // As live as it gets without a clock: never more than 3 s ahead of what comes out.
+        // As live as possible without a clock: never more than 3 s ahead of the output.
         while let Some(feeder) = feeder.as_ref().filter(|_| sent < passed + 90) {
             let Some(input) = inputs.next() else { break };
             sent += usize::from(matches!(input, Input::Video(_)));

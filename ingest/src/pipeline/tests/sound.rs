@@ -21,14 +21,14 @@ fn format(run: &Seen) -> (u32, u8) {
     (sample_rate_hz, channels)
 }
 
-/// From the begin of the first sample to the end of the last, in milliseconds.
+/// From the start of the first sample to the end of the last, in milliseconds.
 fn length_ms(run: &Seen, rendition: &str) -> i64 {
     let samples = run.of(rendition);
     let (first, last) = (samples.first().unwrap(), samples.last().unwrap());
     last.pts.plus(last.duration).minus(first.pts).rescale(Timescale::MILLIS).ticks
 }
 
-/// Ten seconds after the begin. Priming comes before it, at -21 ms.
+/// Whether a message comes 10 to 20 s after the beginning. The upper bound excludes priming, whose stamp is -21 ms modulo 2^32.
 fn is_late(tag: &Tag) -> bool {
     (10_000..20_000).contains(&tag.stamp_ms)
 }
@@ -97,7 +97,7 @@ fn sound_of_another_rate_or_other_channels_is_one_break() {
 fn longer_header_that_says_the_same_breaks_nothing() {
     let directory = TempDir::new().unwrap();
     let mut all = messages(&directory, 4, "-ar 48000 -ac 2", 0);
-    // xiu's issue 110: two bytes, then more.
+    // As in xiu's issue 110: a header of two bytes, then longer ones.
     let header = all.iter_mut().find(|tag| !tag.is_video).unwrap();
     *header = Tag::aac(0, true, &[0x11, 0x90]);
     let at = all.iter().position(|tag| (2_000..3_000).contains(&tag.stamp_ms)).unwrap();
@@ -126,7 +126,7 @@ fn sbr_that_is_announced_over_a_fast_core_is_not_passed_through() {
     let directory = TempDir::new().unwrap();
     let mut all = messages(&directory, 2, "-ar 48000 -ac 2", 0);
     let header = all.iter_mut().find(|tag| !tag.is_video).unwrap();
-    // Behind AAC-LC: SBR, 96 kHz.
+    // The header announces SBR of 96 kHz after AAC-LC.
     *header = Tag::aac(0, true, &[0x11, 0x90, 0x56, 0xe5, 0x80]);
     let run = one(run_all(all));
     run.check(&directory);

@@ -1,4 +1,4 @@
-//! Files as RTMP messages: what an encoder would send of them, byte for byte.
+//! Files as RTMP messages, as an encoder would send them, byte for byte.
 
 use media::UnixMillis;
 use rtmp::flv::{self, VideoCodec};
@@ -6,12 +6,12 @@ use rtmp::flv::{self, VideoCodec};
 use super::*;
 use crate::session::input::InputMapper;
 
-/// Which form of the picture's tags an encoder sends.
+/// Which form of video tags an encoder sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// FLV's own, with a codec number.
     Legacy,
-    /// By FourCC; access units without composition time as such.
+    /// Enhanced RTMP's, with a FourCC; access units whose composition time is 0 leave it out.
     FourCc,
 }
 
@@ -47,7 +47,7 @@ fn video_tag(format: &VideoFormat, form: Form, packet: u8, key: bool, compositio
     }
 }
 
-/// The messages of a file, its first time at `start_ms`.
+/// The messages of a file; its first stamp is `start_ms`.
 pub(super) fn tags(path: &Path, form: Form, start_ms: u32) -> Vec<Tag> {
     let ms = |time: Timestamp| time.rescale(Timescale::MILLIS).ticks;
     let stamp = |time: Timestamp| start_ms.wrapping_add_signed(i32::try_from(ms(time) - 10_000).unwrap());
@@ -73,7 +73,7 @@ pub(super) fn tags(path: &Path, form: Form, start_ms: u32) -> Vec<Tag> {
     tags
 }
 
-/// What the pipeline is given of messages, on one timeline.
+/// The pipeline's inputs for these messages, on one timeline.
 pub(super) fn inputs(tags: impl IntoIterator<Item = Tag>) -> Vec<Input> {
     let mut mapper = InputMapper::after(None);
     let mut inputs = Vec::new();
@@ -84,7 +84,7 @@ pub(super) fn inputs(tags: impl IntoIterator<Item = Tag>) -> Vec<Input> {
     inputs
 }
 
-/// Codec of the picture's tags.
+/// Codec of the video tags.
 pub(super) fn codec(tags: &[Tag]) -> VideoCodec {
     let config = tags.iter().filter(|tag| tag.is_video).find_map(|tag| match flv::video(&tag.body) {
         Ok(flv::Body::VideoConfig(codec, _)) => Some(codec),

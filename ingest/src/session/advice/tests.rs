@@ -2,7 +2,7 @@ use messages::{AudioInput, Drops};
 
 use super::*;
 
-/// A publisher with nothing to complain about.
+/// The report on a publisher without problems.
 fn well() -> InputReport {
     InputReport {
         stream: "hall".parse().unwrap(),
@@ -63,7 +63,7 @@ fn kinds(warnings: &[Warning]) -> Vec<&str> {
     warnings.iter().map(|warning| warning.kind.as_str()).collect()
 }
 
-/// What is said once the same was seen for a minute.
+/// The warnings after the same was seen for a minute.
 fn settled(seen: &Seen<'_>) -> Vec<Warning> {
     let mut advisor = Advisor::default();
     (0..30).fold(Vec::new(), |_, step| advisor.observe(seen, now(2 * step)))
@@ -122,7 +122,7 @@ fn bit_rate_that_has_fallen_is_said_and_a_picture_that_never_needed_more_is_not(
     let fell = (1..30).fold(Vec::new(), |_, step| advisor.observe(&seen(&easy), now(2 * step)));
     assert_eq!(kinds(&fell), ["bit_rate_low"]);
     assert!(fell[0].text.starts_with("picture has fallen to 0.4 Mbit/s where 2.5 were announced"), "{}", fell[0].text);
-    // Who comes next has its own beginning.
+    // The highest bit rate of the next publisher starts anew.
     let other = InputReport { connected_at: Some(UnixMillis(1)), ..easy };
     let left = (30..60).fold(Vec::new(), |_, step| advisor.observe(&seen(&other), now(2 * step)));
     assert!(left.is_empty(), "{left:?}");
@@ -174,7 +174,7 @@ fn warning_that_is_near_its_bound_does_not_flicker() {
     let mut advisor = Advisor::default();
     let mut shown = Vec::new();
     for step in 0..60 {
-        // To and fro over the bound of 90 %, and never well.
+        // The rate crosses the bound of 90 % to and fro, and never reaches 95 %.
         let rate = if step % 2 == 0 { 26_500 } else { 28_000 };
         let report = video(|video| video.frame_rate_millihertz = Some(rate));
         shown.push(!advisor.observe(&seen(&report), now(2 * step)).is_empty());

@@ -1,4 +1,4 @@
-//! The slate in place of a publisher who is away: a publisher of our own, which gives way to any other at once.
+//! Shows the slate in place of a publisher that is away. The slate acts as a publisher of our own that gives way to any other at once.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -19,12 +19,12 @@ use crate::session::slate::{BEGINS_AFTER, Reel};
 use crate::session::stats::StreamStats;
 use crate::session::turn::Duty;
 
-/// How long the pipeline may take to hand out what it has when the slate ends. A publisher who is back waits so long at most.
+/// How long the pipeline may take to hand out its last samples when the slate ends. A publisher that is back waits this long at most.
 const DRAIN_MAX: Duration = Duration::from_millis(150);
-/// Messages that may wait, as for a publisher's.
+/// Messages of the slate that may wait, as many as of a publisher.
 const MEDIA_DEPTH: usize = 256;
 
-/// A slate that is on its way. Dropping it calls it off.
+/// A slate that is being prepared. Dropping it cancels it.
 pub(super) struct Coming(JoinHandle<Option<Reel>>);
 
 impl Drop for Coming {
@@ -33,7 +33,7 @@ impl Drop for Coming {
     }
 }
 
-/// Resolves when a slate is there, or does not come after all; never where none is on its way.
+/// Resolves when the slate is ready, with `None` if it failed. Never resolves when none is being prepared.
 pub(super) async fn come(coming: &mut Option<Coming>) -> Option<Reel> {
     let Some(Coming(task)) = coming else { return std::future::pending().await };
     let reel = task.await;
@@ -41,7 +41,7 @@ pub(super) async fn come(coming: &mut Option<Coming>) -> Option<Reel> {
     reel.ok().flatten()
 }
 
-/// A slate at work.
+/// A slate that is shown.
 struct Showing {
     outputs: Outputs,
     incoming: Incoming,
@@ -59,8 +59,8 @@ impl Drop for Showing {
 }
 
 impl Driver {
-    /// The slate for a publisher who has just gone, in a moment. `None` where none is shown, another ingest has the stream, or no picture
-    /// was published that it could stand in for.
+    /// Prepares the slate for a publisher that has just gone. `None` when no slate is configured, another ingest has the stream, or the
+    /// publisher sent no video that the slate could replace.
     pub(super) fn prepare_slate(&self) -> Option<Coming> {
         let services = &self.hub.services;
         let picture = services.slate.clone().filter(|_| self.writer.is_out())?;
@@ -74,7 +74,7 @@ impl Driver {
         let segment = services.config.targets().segment;
         let likeness = Likeness { source, aspect: self.memory.pixel_aspect(), sound: sound.is_some(), segment };
         let (config, clock) = (services.pipeline.clone(), services.context.clock);
-        // Another ingest may have the same stream, and goes on with it sooner than that.
+        // Another ingest that has the same stream continues it before this wait ends.
         let wait = if self.is_alone() { BEGINS_AFTER } else { BEGINS_AFTER.saturating_add(YIELD) };
         let at = clock.elapsed().saturating_add(wait);
         let task = async move {
@@ -86,8 +86,8 @@ impl Driver {
         Some(Coming(tokio::spawn(tracing::Instrument::in_current_span(task))))
     }
 
-    /// Shows the slate until somebody publishes, who is handed back, or there is no more to wait for. Does nothing where another ingest
-    /// has the stream, or it does not wait any more.
+    /// Shows the slate until a publisher comes, which it returns, or the grace ends. Does nothing when another ingest has the stream, or
+    /// the stream no longer waits for a publisher.
     pub(super) async fn stand_in(
         &mut self,
         reel: Reel,
@@ -111,7 +111,7 @@ impl Driver {
         publisher
     }
 
-    /// Starts the pipeline of a slate, and the tasks that feed it. What comes in is none of the publisher's figures.
+    /// Starts the pipeline of a slate and the tasks that feed it. Its input does not count in the publisher's figures.
     fn show(&mut self, reel: Reel) -> Result<Showing, pipeline::Error> {
         let context = &self.hub.services.context;
         let config = self.hub.services.pipeline.clone();
@@ -175,10 +175,10 @@ impl Driver {
         self.output(output, incoming, feeder, link).await
     }
 
-    /// Seals what is left of the slate, in a moment.
+    /// Seals what is left of the slate, within [`DRAIN_MAX`].
     async fn end_slate(&mut self, mut showing: Showing) {
         showing.reel.abort();
-        // One that has not begun does not begin any more.
+        // If the slate's epoch has not opened yet, it no longer does.
         self.is_beginning = false;
         let clock = self.hub.services.context.clock;
         let until = clock.elapsed().saturating_add(DRAIN_MAX);
@@ -202,7 +202,7 @@ impl Driver {
     }
 }
 
-/// Sends what is due, until nobody takes it.
+/// Sends the messages that are due, until the receiver is gone.
 async fn roll(mut reel: Reel, media: mpsc::Sender<MediaMessage>, clock: Clock) {
     loop {
         tokio::time::sleep_until(clock.instant(reel.next_deadline())).await;
