@@ -4,6 +4,7 @@
 
 mod cluster;
 mod haproxy;
+mod running;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::blocked::viewer::Viewer;
 use crate::{Figure, median};
 use cluster::PARTS;
 
-pub(crate) use cluster::{Cluster, PLAYLIST, PLAYLIST_BYTES, SEGMENT, SEGMENT_BYTES, serve};
+pub(crate) use cluster::{Cluster, PLAYLIST, PLAYLIST_BYTES, SEGMENT_BYTES, serve};
+pub(crate) use running::SEGMENT;
 
 /// Viewers who wait for each part, when delay is measured.
 const VIEWERS: usize = 20;

@@ -12,7 +12,7 @@ use broadcast::actor::Actor;
 use gate::{Gate, Input, Settings, Source};
 use node::CancellationToken;
 use node::clock::Clock;
-use playlist::render::Extent;
+use playlist::reload::Extent;
 use seal::Keyring;
 use testkit::studio::{self, Authority, PARTS, Studio, cluster, node, sha256};
 

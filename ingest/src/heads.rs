@@ -15,8 +15,8 @@ use node::tls::Clients;
 use seal::RefusalReason;
 
 use crate::authority::{Authority, read_answer};
+use crate::log_position::LogPosition;
 use crate::nodes::{DataPlane, Nodes};
-use crate::session::log::LogPosition;
 
 /// How long the nodes may take to answer. The pipeline holds back the first 2.5 s of a session before anything is sealed, so this
 /// wait delays nothing.

@@ -8,6 +8,7 @@ mod config;
 mod heads;
 mod help;
 mod keys;
+mod log_position;
 mod nodes;
 pub mod pipeline;
 mod push;

@@ -91,7 +91,7 @@ impl Ingest {
                 .inspect_err(|error| tracing::warn!(%error, "streams have no thumbnails"))
                 .ok(),
         };
-        let hub = Hub::new(services, shutdown.clone());
+        let hub = Hub::new(services, crate::session::drive, shutdown.clone());
         let shown = Arc::downgrade(&hub);
         context
             .ops

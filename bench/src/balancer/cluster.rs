@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,13 +27,12 @@ use tokio::sync::watch;
 
 use super::Which;
 use super::haproxy::Haproxy;
+use super::running::{Running, SEGMENT};
 use crate::blocked::viewer::Viewer;
 use crate::role::{Orders, PASSWORD, cpu_seconds, resident_bytes};
 
 pub(crate) const PLAYLIST: &str = "/live/bench/v/index.m3u8";
 pub(super) const PARTS: &str = "/live/bench/v/1";
-/// It is there at once.
-pub(crate) const SEGMENT: &str = "/live/bench/v/2/0.m4s";
 pub(crate) const PLAYLIST_BYTES: usize = 2_000;
 pub(crate) const SEGMENT_BYTES: usize = 2_200_000;
 /// Half a second at 1 Mbit/s; the bench's viewer takes no more than 64 KiB at once.
@@ -127,16 +126,6 @@ pub(crate) struct Cluster {
     ours: (Running, SocketAddr),
     haproxy: (Running, SocketAddr),
     _shutdown: tokio_util::sync::DropGuard,
-}
-
-/// A balancer's process, killed by its own pid at the end.
-pub(super) struct Running(pub(super) Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Cluster {

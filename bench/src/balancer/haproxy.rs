@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 use node::tls::IdentityPaths;
 
-use super::cluster::{Running, SEGMENT};
+use super::running::{Running, SEGMENT};
 
 pub(super) struct Haproxy<'a> {
     pub(super) node: SocketAddr,

@@ -6,7 +6,6 @@
 
 mod cache;
 mod fetch;
-pub(crate) mod prefetch;
 mod sources;
 
 pub(crate) use fetch::Fetcher;

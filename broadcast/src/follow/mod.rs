@@ -5,6 +5,7 @@
 
 mod ears;
 mod interest;
+mod prefetch;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use node::{CancellationToken, Context};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::actor::{Handle, Views};
-use crate::edge::{Fetcher, prefetch};
+use crate::edge::Fetcher;
 use crate::interrupted::Interrupted;
 use gate::{Holding, Input};
 use interest::{Change, Interest};

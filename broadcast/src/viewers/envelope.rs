@@ -7,10 +7,13 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use node::http::ELSEWHERE;
+use node::http::{Application, ELSEWHERE};
 
+use super::asked::Asked;
+use super::caching::Kind;
 use super::respond;
-use super::routes::{Asked, Kind, Site, Viewers};
+use super::routes::Viewers;
+use super::site::Site;
 use super::traffic::Metered;
 
 /// Longest path and query in bytes: the longest of ours, with three names of 64 bytes and two numbers, has some 300.
@@ -22,6 +25,14 @@ const PREFLIGHT_AGE_S: HeaderValue = HeaderValue::from_static("86400");
 /// Headers that a player on another site may read, besides those that it always may.
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("accept-ranges, age, content-length, content-range, date, etag, x-sealcast-node");
+
+impl Application for Viewers {
+    type Body = Metered;
+
+    fn answer(self, request: Request<Body>) -> impl Future<Output = http::Response<Metered>> + Send + 'static {
+        enveloped(self, request)
+    }
+}
 
 /// Wraps all routes.
 pub(super) async fn enveloped(viewers: Viewers, request: Request<Body>) -> http::Response<Metered> {

@@ -10,11 +10,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use gate::{Lists, Look, Rendered};
 use http::{HeaderValue, Request, StatusCode};
-use media::{Epoch, LogSequence, ObjectName, RenditionId, Slot, StreamId};
+use media::{LogSequence, ObjectName, RenditionId, Slot, StreamId};
 use playlist::reload::Directives;
 
+use super::asked::object_place;
+use super::caching::{Kept, Kind};
 use super::respond::{self, Meta};
-use super::routes::{CBOR_SEQUENCE, Kept, Kind, Names, Shared, Site};
+use super::site::{CBOR_SEQUENCE, Names, Shared, Site};
 use super::{Object, OnDisk, Reach};
 
 /// Most bytes of seals in one answer; a client continues from the sequence after the last one it got. A window of 60 s of
@@ -210,14 +212,6 @@ pub(super) async fn poster(State(site): Shared, Names(stream): Names<StreamId>, 
         Ok(image) => respond::media(&request, image, Meta { kind: Kind::Image, content_type: JPEG, kept }),
         Err(refusal) => refusal,
     }
-}
-
-/// Where an object is in its rendition. `None` unless it is spelled as [`ObjectName`] prints it, so that an object has one URL in
-/// every cache.
-pub(super) fn object_place(epoch: &str, slot: &str) -> Option<(Epoch, Slot)> {
-    let (spelled, slot) = (epoch, Slot::parse(slot)?);
-    let epoch: Epoch = spelled.parse().ok()?;
-    (epoch.to_string() == spelled).then_some((epoch, slot))
 }
 
 pub(super) async fn seals(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {

@@ -3,6 +3,8 @@
 //! Owns the contract URLs, their headers, the web app and the JSON descriptions. Deliberately cannot see anything that was
 //! not admitted: it works on a [`Shelf`], and admits, stores and pulls nothing itself.
 
+mod asked;
+mod caching;
 mod conditions;
 mod encoding;
 mod envelope;
@@ -11,15 +13,17 @@ mod range;
 mod respond;
 mod routes;
 mod shelf;
+mod site;
 mod steering;
 mod traffic;
 mod waiting;
 mod web;
 
-pub use routes::{Settings, Viewers};
+pub use routes::Viewers;
 pub use shelf::{
     Coming, DvrSummary, Object, OnDisk, Reach, Reading, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified,
 };
+pub use site::Settings;
 pub use steering::Direct;
 pub use traffic::{Metered, Rates, Traffic};
 pub use waiting::{Lobby, NoPlace, Room, WAITING_PER_NODE_MAX, WAITING_PER_STREAM_MAX, Waiter};

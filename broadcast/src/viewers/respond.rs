@@ -14,10 +14,10 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use node::http::STOPPING;
 
+use super::caching::{Kept, Kind, PRIORITY, cache_control, priority};
 use super::conditions::{self, Verdict};
 use super::encoding::accepts_gzip;
 use super::range::{self, Wanted};
-use super::routes::{Kept, Kind, PRIORITY, cache_control, priority};
 use super::{NoPlace, Object};
 
 /// Seconds after which a client that found no place, or nothing new, may try again.

@@ -14,7 +14,7 @@ use http::StatusCode;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use media::{BitsPerSecond, Now};
 
-use super::routes::Kind;
+use super::caching::Kind;
 
 /// Largest piece handed to a connection at once, in bytes: large enough that an HTTP/1.1 connection sends much in one call, small enough
 /// that a slow viewer's segment is counted as it goes out. Pieces are slices; nothing is copied.

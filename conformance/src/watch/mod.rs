@@ -11,6 +11,7 @@ mod prober;
 mod secure;
 mod tools;
 mod transport;
+mod trust;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,8 @@ pub use fetch::Cookies;
 use fetch::{Fetcher, Wish, resolve};
 use poll::{Kept, Poller};
 use prober::{PROBES_MAX, Prober};
-pub use transport::{Ask, Network, Reply, Transport, Trust};
+pub use transport::{Ask, Network, Reply, Transport};
+pub use trust::Trust;
 
 /// More media playlists than this in one multivariant playlist are not watched.
 const RENDITIONS_MAX: usize = 64;

@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
 
-use super::transport::{Trust, authorities};
+use super::trust::{Trust, authorities};
 use crate::observation::Tls;
 
 /// A handshake that takes longer is given up.

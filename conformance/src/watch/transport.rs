@@ -1,6 +1,5 @@
 //! How requests reach a server. Behind a trait, so that a run can be played in virtual time against an origin in the same process.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,26 +10,13 @@ use futures_util::stream::BoxStream;
 use reqwest::Client;
 
 use super::secure;
+use super::trust::{Trust, authorities};
 use crate::observation::Tls;
 
 /// More header fields than this are not kept.
 const HEADERS_MAX: usize = 64;
-/// Where Debian and its relatives keep the authorities that the machine trusts.
-const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// A connection that takes longer is not made.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// Whose certificates are believed.
-#[derive(Debug, Clone, Default)]
-pub enum Trust {
-    /// The machine's authorities.
-    #[default]
-    System,
-    /// Those, and the ones in this PEM file.
-    Authority(std::path::PathBuf),
-    /// Any certificate: the server's name is not checked.
-    Anyone,
-}
 
 /// A GET request.
 #[derive(Debug, Clone)]
@@ -68,18 +54,6 @@ pub trait Transport: Send + Sync {
 pub struct Network {
     client: Client,
     trust: Trust,
-}
-
-/// Certificates of the machine and of `trust`.
-pub(super) fn authorities(trust: &Trust) -> anyhow::Result<Vec<Vec<u8>>> {
-    let mut pems = Vec::new();
-    if Path::new(SYSTEM_AUTHORITIES).exists() {
-        pems.push(std::fs::read(SYSTEM_AUTHORITIES).with_context(|| format!("cannot read {SYSTEM_AUTHORITIES}"))?);
-    }
-    if let Trust::Authority(path) = trust {
-        pems.push(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?);
-    }
-    Ok(pems)
 }
 
 impl Network {

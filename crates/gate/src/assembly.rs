@@ -10,8 +10,6 @@ use seal::SealBody;
 use seal::limits::RENDITIONS_MAX;
 use sha2::{Digest as _, Sha256};
 
-use super::stream::SlotBytes;
-
 /// Largest first allocation for a segment, in bytes: 4 s at 32 Mbit/s. Buffers of larger segments grow.
 const BUFFER_BYTES_FIRST: usize = 16 * 1024 * 1024;
 
@@ -31,6 +29,9 @@ struct Foreseen {
     /// State of the segment's hash after the part.
     hasher: Sha256,
 }
+
+/// The bytes of a seal's objects, with their digests.
+pub(crate) type SlotBytes = BTreeMap<(RenditionId, Slot), (Digest, Bytes)>;
 
 /// The open segment of all renditions.
 #[derive(Debug, Default)]

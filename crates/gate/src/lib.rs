@@ -5,7 +5,6 @@
 //! are the shell's. A [`StreamView`] holds only what was admitted.
 
 mod assembly;
-mod catch_up;
 mod intake;
 pub mod limits;
 mod quarantine;

@@ -4,6 +4,7 @@
 //! become visible together; before that, none of them is visible.
 
 mod admit;
+mod catch_up;
 mod fence;
 mod hold;
 mod show;
@@ -20,13 +21,13 @@ use playlist::reload::Edge;
 use seal::{Chain, Input as ChainInput, Outcome, SealBody, Sealed, Step, Verdict};
 use sha2::{Digest as _, Sha256};
 
-use super::assembly::Assembly;
-use super::catch_up::CatchUp;
+use super::assembly::{Assembly, SlotBytes};
 use super::limits::{PENDING_SEALS_MAX, PULL_AFTER, STREAM_IDLE_MAX};
 use super::store::{Media, length};
 use super::view::Playlists;
 use super::wants::Wants;
 use super::{Answer, Holding, SavedHead, Shared, reason_of};
+use catch_up::CatchUp;
 use fence::Fence;
 
 /// A seal of the log that is not admitted yet.
@@ -40,9 +41,6 @@ struct Pending {
     bytes: SlotBytes,
     missing: usize,
 }
-
-/// The bytes of a seal's objects, with their digests.
-pub(super) type SlotBytes = BTreeMap<(RenditionId, Slot), (Digest, Bytes)>;
 
 /// An object that a verified seal names.
 #[derive(Debug, Clone, Copy)]

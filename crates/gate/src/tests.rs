@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use media::{NodeId, Now, ObjectName, StreamId, UnixMillis};
 use messages::AlertReason;
-use playlist::render::Extent;
+use playlist::reload::Extent;
 use seal::Keyring;
 use testkit::studio::{self, Authority, Row, START, Studio, cluster, node, sha256, stream};
 

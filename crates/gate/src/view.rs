@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use media::{Epoch, LogSequence, RenditionId, Slot, StreamId, UnixMillis};
 use messages::AlertReason;
-use playlist::reload::{Answer, Directives, Edge, Presence, TooFar};
-use playlist::render::{self, Extent, Steering};
+use playlist::reload::{Answer, Directives, Edge, Extent, Presence, TooFar};
+use playlist::render::{self, Steering};
 use playlist::{Listing, Past, Timeline};
 use seal::Sealed;
 

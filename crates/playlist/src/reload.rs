@@ -7,7 +7,16 @@ use std::time::Duration;
 use media::{Epoch, MediaSequence, PartIndex, Slot};
 
 use crate::Settings;
-use crate::render::Extent;
+
+/// How much of a playlist the client wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    #[default]
+    Full,
+    /// A playlist delta update (6.2.5.1): without the segments older than the skip boundary; the full playlist when there are none.
+    Delta,
+}
 
 /// The delivery directives of a playlist request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

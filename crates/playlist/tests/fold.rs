@@ -60,7 +60,7 @@ proptest! {
                 let parsed = m3u8_rs::parse_media_playlist_res(text.as_bytes()).unwrap();
                 prop_assert_eq!(parsed.end_list, timeline.is_ended());
             }
-            if let Some(text) = render::iframes(&timeline, name, render::Extent::Full) {
+            if let Some(text) = render::iframes(&timeline, name, playlist::reload::Extent::Full) {
                 let parsed = m3u8_rs::parse_media_playlist_res(text.as_bytes()).unwrap();
                 prop_assert!(parsed.i_frames_only);
                 prop_assert_eq!(parsed.segments.len(), timeline.listed().len());

@@ -7,7 +7,8 @@ mod support;
 use std::path::PathBuf;
 
 use playlist::Timeline;
-use playlist::render::{self, Extent, Pathway, Steering};
+use playlist::reload::Extent;
+use playlist::render::{self, Pathway, Steering};
 use support::client::Playlist;
 use support::writer::PART;
 use support::{Writer, delta, fold, full, ladder, rendition, rules};

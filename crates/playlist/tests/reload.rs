@@ -7,8 +7,8 @@ mod support;
 use std::time::Duration;
 
 use playlist::Settings;
+use playlist::reload::Extent;
 use playlist::reload::{Answer, BadDirective, Directives, Edge, TooFar};
-use playlist::render::Extent;
 use support::writer::PART;
 use support::{Writer, fold, fold_with, ladder};
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use media::{Digest, Format, LogSequence, MediaSequence, PartIndex, Slot, Timestamp, Track, UnixMillis};
 
-use crate::keyring::Freshness;
 use crate::limits::{
     CATCH_UP_AGE_MAX, CLOCK_AHEAD_MAX, CODEC_BYTES_MAX, COUNTER_MAX, IMAGE_BYTES_MAX, INIT_BYTES_MAX, LIVE_AGE_MAX,
     OBJECT_BYTES_MAX, OBJECTS_MAX, ORIGIN_DRIFT_MAX, PART_BYTES_MAX, PART_DURATION_MAX, PARTS_MAX, PICTURE_SIDE_MAX,
@@ -211,7 +210,7 @@ fn match_checkpoint(body: &SealBody, group: &Group<'_>) -> Result<(), Refusal> {
     let picture = matches!(rendition.track.format, Format::Video { .. });
     let sync_ok = picture || group.part.is_none_or(|part| part.sync_length.is_none());
     ensure(sync_ok, "a sync sample's length where every sample is one")?;
-    ensure(picture || group.image.is_none(), "an image of an audio rendition")
+    ensure(picture || group.image.is_none(), "an image of sound")
 }
 
 fn timescale_ok(object: &Object, rendition: &Rendition) -> bool {
@@ -252,6 +251,15 @@ fn object(object: &Object) -> Result<(), Refusal> {
     let apart = start.minus(*decode_time);
     let apart = apart.max(Timestamp::zero(apart.timescale).minus(apart));
     ensure(apart.as_duration() <= SEGMENT_DURATION_MAX, "decode time far from presentation time")
+}
+
+/// How a seal arrived, which limits its age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// Live from its author: at most [`crate::limits::LIVE_AGE_MAX`] old.
+    Live,
+    /// In catch-up, as part of a log: at most [`crate::limits::CATCH_UP_AGE_MAX`] old.
+    CatchUp,
 }
 
 /// Checks the time of issue against the clock, and against the wall clock that the seal gives its media.

@@ -5,20 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use media::{ClusterId, NodeId, StreamId, UnixMillis};
 
+use crate::content::Freshness;
 use crate::cose::{self, Envelope};
 use crate::limits::{CLOCK_AHEAD_MAX, GRANT_BYTES_MAX, GRANTS_MAX, REVOCATIONS_BYTES_MAX, SEAL_BYTES_MAX};
 use crate::{
     Grant, KeyId, PublicKey, Refusal, RefusalReason, RevocationList, RootPublicKey, Sealed, content, encoding,
 };
-
-/// How a seal arrived, which limits its age.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// Live from its author: at most [`crate::limits::LIVE_AGE_MAX`] old.
-    Live,
-    /// In catch-up, as part of a log: at most [`crate::limits::CATCH_UP_AGE_MAX`] old.
-    CatchUp,
-}
 
 #[derive(Debug, Clone)]
 struct Granted {

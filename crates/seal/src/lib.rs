@@ -23,12 +23,13 @@ mod wire;
 
 pub use body::{Object, Rendition, SealBody, SealKind};
 pub use chain::{Chain, Evidence, Input, Missing, Outcome, Step, Verdict};
+pub use content::Freshness;
 pub use encoding::{decode_body, encode_body};
 pub use error::{Error, Refusal, RefusalReason};
 pub use grant::{Grant, RevocationList, StreamPattern, sign_grant, sign_revocations};
 pub use head::{Head, HeadTrack};
 pub use key::{KeyId, PublicKey, RootKey, RootPublicKey, SealingKey, Signer};
-pub use keyring::{Freshness, Keyring};
+pub use keyring::Keyring;
 pub use sealed::{Sealed, digest, peek, sign_seal};
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::ladder::Pictures;
+use super::pixel_aspect::PixelAspect;
 use super::plan::SourceFormat;
-use super::slate::PixelAspect;
 use super::{BreakReason, VideoFormat};
 
 /// Shared by the pipelines of one stream, one after the other.

@@ -36,6 +36,7 @@ mod lag;
 mod measure;
 mod memory;
 mod outputs;
+mod pixel_aspect;
 mod plan;
 mod queue;
 mod room;

@@ -15,7 +15,8 @@ use tokio::time::timeout;
 use super::paced::Pace;
 use super::refusals::Refusals;
 use crate::keys::KeyDigest;
-use crate::session::hub::{Denied, Ending, Hub, MediaMessage, Publication};
+use crate::session::hub::{Denied, Hub, Publication};
+use crate::session::publication::{Ending, MediaMessage};
 
 /// Bytes read at once from a publisher.
 const READ_BYTES: usize = 64 * 1024;

@@ -1,5 +1,6 @@
 //! Drives one stream from its first publisher to its end: publishers, their pipelines, epochs, and the waits between publishers.
 
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use super::announce::{self, Announcer};
 use super::backlog::{Backlog, Resumed};
 use super::epoch::Writer;
 use super::feed::{self, Feed, Incoming};
-use super::hub::{Ending, Hub, Link, NewPublisher};
+use super::hub::{Hub, Opened};
+use super::publication::{Ending, Link, NewPublisher};
 use super::report;
 use super::rivals::Rivals;
 use super::stats::StreamStats;
@@ -52,7 +54,7 @@ enum Next {
 }
 
 /// The task of one stream.
-pub(super) struct Driver {
+struct Driver {
     hub: Arc<Hub>,
     stream: StreamId,
     stats: Arc<StreamStats>,
@@ -75,8 +77,14 @@ pub(super) struct Driver {
     is_standing_in: bool,
 }
 
+/// Runs a stream, as [`super::hub::Drive`] has it.
+pub(crate) fn drive(hub: Arc<Hub>, opened: Opened) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    let Opened { stream, stats, first, publishers } = opened;
+    Box::pin(Driver::new(hub, stream, stats).run(first, publishers))
+}
+
 impl Driver {
-    pub(super) fn new(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
+    fn new(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
         let writer = Writer::new(&hub, stream.clone(), Arc::clone(&stats));
         let announcer = Announcer::start(hub.services.context.clone(), writer.placed());
         let rivals = Rivals::start(Arc::clone(&hub), stream.clone(), writer.conflict());
@@ -102,7 +110,7 @@ impl Driver {
 
     /// Runs until the stream has ended or the role shuts down.
     #[tracing::instrument(name = "stream", skip_all, fields(stream = %self.stream))]
-    pub(super) async fn run(mut self, first: NewPublisher, mut publishers: mpsc::Receiver<NewPublisher>) {
+    async fn run(mut self, first: NewPublisher, mut publishers: mpsc::Receiver<NewPublisher>) {
         let shutdown = self.hub.shutdown.clone();
         let clock = self.hub.services.context.clock;
         let (mut next, mut quiet_until) = (Some(first), None);

@@ -14,12 +14,13 @@ use media::{
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::hub::Hub;
-use super::log::{Entry, EpochIdentity, EpochLog, Image, LogPosition};
+use super::hub::{Hub, ThumbnailKey};
+use super::log::{Entry, EpochIdentity, EpochLog, Image};
 use super::outage::{Outage, Stand};
 use super::stats::StreamStats;
 use super::turn::own_epoch;
 use crate::heads::{Ask, Found};
+use crate::log_position::LogPosition;
 use crate::pipeline::thumbnail::{Thumbnailer, Thumbnails};
 use crate::push::{Place, Pusher, RING_ENTRIES_MAX, RingEntry};
 
@@ -37,9 +38,6 @@ const MEASURED_MAX: usize = 20;
 const LAGS_KEPT: usize = 8;
 /// Gaps are not held back longer than this, whatever the lag was.
 const LAG_KEPT_MAX: Duration = Duration::from_secs(4);
-
-/// Identifies a thumbnail of a stream.
-pub(crate) type ThumbnailKey = (Epoch, MediaSequence, RenditionId);
 
 /// Writes the log of one stream.
 pub(super) struct Writer {

@@ -9,8 +9,9 @@ use media::{Timestamp, UnixMillis};
 use rtmp::flv::Body;
 use tokio::sync::{mpsc, watch};
 
-use super::hub::{Ending, Hub, Link, MediaMessage};
+use super::hub::Hub;
 use super::input::InputMapper;
+use super::publication::{Ending, Link, MediaMessage};
 use super::stats::StreamStats;
 use crate::pipeline::{Feeder, Input};
 

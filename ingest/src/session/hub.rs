@@ -1,21 +1,20 @@
-//! All streams of this ingest: admits publishers, and runs one [`Driver`] per stream.
+//! All streams of this ingest: admits publishers, and starts the task of each stream.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use media::StreamId;
+use media::{Epoch, MediaSequence, RenditionId, StreamId};
 use messages::SessionState;
 use node::CancellationToken;
-use rtmp::flv;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::announced::Announced;
-use super::driver::Driver;
-use super::epoch::ThumbnailKey;
 use super::lifecycle::{Admission, Lifecycle, PublisherId};
+use super::publication::{Ending, Link, MediaMessage, NewPublisher};
 use super::stats::StreamStats;
 use crate::authority::Authority;
 use crate::heads::Heads;
@@ -65,104 +64,6 @@ impl Denied {
     }
 }
 
-/// One message of a publisher.
-#[derive(Debug)]
-pub(crate) struct MediaMessage {
-    /// RTMP timestamp: milliseconds modulo 2^32.
-    pub(crate) stamp_ms: u32,
-    /// Parsed FLV body of the message.
-    pub(crate) body: flv::Body,
-}
-
-/// Why a stream closes its publisher's connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// It was silent, and another publisher took over.
-    TakenOver,
-    /// Its stream has a new key.
-    KeyChanged,
-    /// Its stream was deleted.
-    Deleted,
-    /// Its media cannot be decoded, encoded or packaged.
-    Media,
-    /// The role is shutting down.
-    Stopping,
-    /// This ingest failed.
-    Failed,
-}
-
-impl Ending {
-    /// Label of the metric.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::TakenOver => "taken_over",
-            Self::KeyChanged => "key_changed",
-            Self::Deleted => "stream_deleted",
-            Self::Media => "media",
-            Self::Stopping => "stopping",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// `code` of the RTMP `onStatus`. `NetStream.Failed` is for what the encoder cannot mend: encoders try again after it.
-    pub(crate) const fn code(self) -> &'static str {
-        match self {
-            Self::TakenOver | Self::KeyChanged | Self::Deleted | Self::Media => "NetStream.Publish.BadName",
-            Self::Stopping | Self::Failed => "NetStream.Failed",
-        }
-    }
-}
-
-/// State that a connection and its stream share.
-#[derive(Debug, Default)]
-pub(crate) struct Link {
-    heard_ms: AtomicU64,
-    held_back: AtomicBool,
-    close: CancellationToken,
-    reason: OnceLock<(Ending, String)>,
-}
-
-impl Link {
-    /// Asks the connection to close, telling the publisher why. The first reason counts.
-    pub(crate) fn close(&self, ending: Ending, words: &str) {
-        // An error means that a reason is set already; it stands.
-        let _ = self.reason.set((ending, words.to_owned()));
-        self.close.cancel();
-    }
-
-    /// Resolves when the connection has to close.
-    pub(crate) async fn closed(&self) {
-        self.close.cancelled().await;
-    }
-
-    /// Why it has to close, and the words for it.
-    pub(crate) fn reason(&self) -> (Ending, &str) {
-        self.reason.get().map_or((Ending::Failed, "Closed."), |(ending, words)| (*ending, words))
-    }
-
-    fn heard(&self, elapsed: Duration) {
-        self.heard_ms.store(millis(elapsed), Ordering::Relaxed);
-    }
-
-    /// How long the publisher has sent nothing; zero while it waits for us to take a message.
-    fn silent_for(&self, elapsed: Duration) -> Duration {
-        if self.held_back.load(Ordering::Relaxed) {
-            return Duration::ZERO;
-        }
-        Duration::from_millis(millis(elapsed).saturating_sub(self.heard_ms.load(Ordering::Relaxed)))
-    }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A publisher as its driver receives it.
-pub(super) struct NewPublisher {
-    pub(super) media: mpsc::Receiver<MediaMessage>,
-    pub(super) link: Arc<Link>,
-}
-
 /// A publisher's hold on its stream. Dropping it reports that the connection is gone.
 pub(crate) struct Publication {
     stream: StreamId,
@@ -207,6 +108,9 @@ impl Drop for Publication {
     }
 }
 
+/// Identifies a thumbnail of a stream.
+pub(crate) type ThumbnailKey = (Epoch, MediaSequence, RenditionId);
+
 /// What all streams share.
 pub(crate) struct Services {
     pub(crate) config: Config,
@@ -230,22 +134,36 @@ struct Channel {
     stats: Arc<StreamStats>,
 }
 
+/// A stream that has its first publisher.
+pub(crate) struct Opened {
+    pub(super) stream: StreamId,
+    pub(super) stats: Arc<StreamStats>,
+    pub(super) first: NewPublisher,
+    /// Those who publish it later.
+    pub(super) publishers: mpsc::Receiver<NewPublisher>,
+}
+
+/// Runs a stream until it has ended or the role shuts down.
+pub(crate) type Drive = fn(Arc<Hub>, Opened) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// All streams of this ingest.
 pub(crate) struct Hub {
     pub(super) services: Services,
     channels: Mutex<HashMap<StreamId, Channel>>,
     next_publisher: AtomicU64,
     pub(super) shutdown: CancellationToken,
+    drive: Drive,
     tasks: TaskTracker,
 }
 
 impl Hub {
-    pub(crate) fn new(services: Services, shutdown: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(services: Services, drive: Drive, shutdown: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             services,
             channels: Mutex::default(),
             next_publisher: AtomicU64::new(1),
             shutdown,
+            drive,
             tasks: TaskTracker::new(),
         })
     }
@@ -312,8 +230,8 @@ impl Hub {
         let (publishers, received) = mpsc::channel(PUBLISHERS_DEPTH);
         let stats = Arc::new(StreamStats::new(self.services.context.clock.wall()));
         let link = Arc::clone(&first.link);
-        let driver = Driver::new(Arc::clone(self), stream.clone(), Arc::clone(&stats));
-        self.tasks.spawn(driver.run(first, received));
+        let opened = Opened { stream: stream.clone(), stats: Arc::clone(&stats), first, publishers: received };
+        self.tasks.spawn((self.drive)(Arc::clone(self), opened));
         Channel { lifecycle, link, key, publishers, stats }
     }
 

@@ -16,8 +16,11 @@ pub(crate) mod input;
 mod lifecycle;
 pub(crate) mod log;
 mod outage;
+pub(crate) mod publication;
 mod report;
 mod rivals;
 mod slate;
 mod stats;
 mod turn;
+
+pub(crate) use driver::drive;

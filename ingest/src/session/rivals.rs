@@ -16,8 +16,8 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::DropGuard;
 
 use super::hub::{Hub, Services};
-use super::log::LogPosition;
 use super::turn::{Duty, Turn};
+use crate::log_position::LogPosition;
 use crate::push::Place;
 
 /// How often this ingest checks whether the other one is still there.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use media::aac::{AudioSpecificConfig, silent_frame};
 use rtmp::flv::{Body, VideoCodec};
 
-use super::hub::MediaMessage;
+use super::publication::MediaMessage;
 use crate::pipeline::Memory;
 use crate::pipeline::slate::Slate;
 

@@ -11,7 +11,8 @@ use seal::{SealBody, Sealed};
 
 use super::super::store::length;
 use super::super::{Admitted, Holding, Output, Recorded, Shared};
-use super::{Pending, SlotBytes, Stream, opens_epoch};
+use super::{Pending, Stream, opens_epoch};
+use crate::assembly::SlotBytes;
 
 impl Stream {
     /// Admits what is complete, in log order.

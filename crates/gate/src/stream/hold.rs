@@ -10,7 +10,8 @@ use seal::SealBody;
 use super::super::limits::SOURCES_MAX;
 use super::super::store::{Absent, StoredPart, StoredRow};
 use super::super::{Holding, Shared};
-use super::{SlotBytes, Stream};
+use super::Stream;
+use crate::assembly::SlotBytes;
 
 impl Stream {
     /// Holds the stream as `holding` from now on. An edge that becomes an owner fetches what is elsewhere while the log goes

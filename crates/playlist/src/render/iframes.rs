@@ -2,9 +2,10 @@
 
 use media::RenditionId;
 
-use super::media::{Extent, Place, header, reports, skippable};
+use super::common::{MapState, has_iframes, header, reports, skippable};
 use super::tags::{Text, Version};
 use crate::Listing;
+use crate::reload::Extent;
 
 /// Bytes to reserve for the header and the reports, and for each segment.
 const CAPACITY_BYTES: [usize; 2] = [1_536, 192];
@@ -18,7 +19,7 @@ pub fn iframes<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, ext
     let listing: Listing<'_> = listing.into();
     let timeline = listing.timeline;
     let first = listing.listed().next()?;
-    if !exist(&listing, rendition) {
+    if !has_iframes(&listing, rendition) {
         return None;
     }
     let skipped = match extent {
@@ -33,9 +34,9 @@ pub fn iframes<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, ext
     if skipped > 0 {
         text.skip(skipped);
     }
-    let mut place = Place::default();
+    let mut map = MapState::default();
     for segment in listing.listed().skip(skipped) {
-        place.write(&mut text, segment, rendition);
+        map.write(&mut text, segment, rendition);
         let summary = segment.summary(rendition);
         let picture = summary.sync_length.filter(|_| !summary.gap);
         if picture.is_none() {
@@ -52,10 +53,4 @@ pub fn iframes<'a>(listing: impl Into<Listing<'a>>, rendition: &RenditionId, ext
         text.end_list();
     }
     Some(text.finish())
-}
-
-/// Whether a rendition has an I-frame playlist: it is video now, or was in a segment that is still listed.
-pub(super) fn exist(listing: &Listing<'_>, rendition: &RenditionId) -> bool {
-    let is_shown = || listing.listed().any(|segment| segment.summary(rendition).sync_length.is_some());
-    listing.timeline.states_pictures(rendition) || is_shown()
 }

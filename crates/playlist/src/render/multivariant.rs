@@ -2,6 +2,7 @@
 
 use media::{BitsPerSecond, Format, Track};
 
+use super::steering::{Pathway, Steering};
 use super::tags::{First, IFrames, Text, Variant, Version};
 use crate::Listing;
 use crate::timeline::micros;
@@ -12,25 +13,6 @@ const AUDIO_GROUP: &str = "audio";
 /// Mean bit rate of the variant to list first. Players that do not know the network yet start with the first variant, which should have
 /// about 2 Mbit/s (HLS authoring specification for Apple devices, default variants).
 const START_BITS_PER_SECOND: u64 = 2_000_000;
-
-/// Content steering: the pathways to the same renditions, between which a server may steer a player (RFC 8216bis 4.4.6.6 and 7).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Steering {
-    /// URI of the steering manifest, relative to the playlist.
-    pub server_uri: String,
-    /// The pathways; players begin with the first.
-    pub pathways: Vec<Pathway>,
-}
-
-/// A pathway of content steering: one host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pathway {
-    /// PATHWAY-ID: `[A-Za-z0-9._-]`.
-    pub id: String,
-    /// Prefix of its URIs: the directory of the multivariant playlist on another host, with a slash at its end. Empty for the host that
-    /// served the playlist.
-    pub base: String,
-}
 
 /// Renders the multivariant playlist; `None` until there is a segment to list.
 ///

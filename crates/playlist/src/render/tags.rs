@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use media::{BitsPerSecond, Epoch, MediaSequence, PartIndex, RenditionId, Slot, Timestamp, UnixMillis};
 
-use super::multivariant::Pathway;
+use super::steering::Pathway;
 use crate::Settings;
 use crate::listing::Files;
 use crate::reload::Hint;

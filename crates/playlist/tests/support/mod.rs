@@ -37,15 +37,19 @@ pub(crate) fn rendition(name: &str) -> RenditionId {
 
 /// The whole media playlist of a rendition.
 pub(crate) fn full(timeline: &Timeline, rendition: &RenditionId) -> Option<String> {
-    render::media(timeline, rendition, render::Extent::Full)
+    render::media(timeline, rendition, playlist::reload::Extent::Full)
 }
 
 /// The I-frame playlist of a rendition.
-pub(crate) fn i_frames(timeline: &Timeline, rendition: &RenditionId, extent: render::Extent) -> Option<String> {
+pub(crate) fn i_frames(
+    timeline: &Timeline,
+    rendition: &RenditionId,
+    extent: playlist::reload::Extent,
+) -> Option<String> {
     render::iframes(timeline, rendition, extent)
 }
 
 /// The playlist delta update of a rendition.
 pub(crate) fn delta(timeline: &Timeline, rendition: &RenditionId) -> Option<String> {
-    render::media(timeline, rendition, render::Extent::Delta)
+    render::media(timeline, rendition, playlist::reload::Extent::Delta)
 }

@@ -60,7 +60,10 @@ impl Recorder {
         let listing = Listing::with_past(timeline, &self.past);
         let Some(name) = listing.renditions().into_iter().next() else { return };
         let text = |extent| render::media(listing, name, extent).map(|text| Playlist::parse(&text));
-        let (Some(now), Some(delta)) = (text(render::Extent::Full), text(render::Extent::Delta)) else { return };
+        let (Some(now), Some(delta)) = (text(playlist::reload::Extent::Full), text(playlist::reload::Extent::Delta))
+        else {
+            return;
+        };
         rules::alone(&now);
         if let Some((_, seen)) = self.seen.take().filter(|(seen, _)| seen == name.as_str()) {
             rules::follows(&seen, &now);
@@ -68,7 +71,7 @@ impl Recorder {
                 assert_eq!(Playlist { version: now.version, ..merged }, now, "6.2.5.1");
             }
         }
-        if let Some(text) = render::iframes(listing, name, render::Extent::Full) {
+        if let Some(text) = render::iframes(listing, name, playlist::reload::Extent::Full) {
             rules::i_frames_are_alike(&now, &Playlist::parse(&text));
         }
         self.seen = Some((name.to_string(), now));

@@ -1,7 +1,7 @@
 //! The bodies of the fuzz targets; tests run them on random bytes and on the corpus.
 
+use playlist::reload::Extent;
 use playlist::reload::{Answer, BadDirective, Directives};
-use playlist::render::Extent;
 use playlist::{Timeline, render};
 
 use super::script::{Event, Script};

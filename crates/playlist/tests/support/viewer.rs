@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use media::LogSequence;
+use playlist::reload::Extent;
 use playlist::reload::{Answer, Directives};
-use playlist::render::Extent;
 use playlist::{Settings, Timeline};
 use seal::SealBody;
 

@@ -1,5 +1,6 @@
 use std::process::Command;
 
+use ffmpeg::Rational;
 use media::Timestamp;
 
 use super::super::decoder::Decoder;

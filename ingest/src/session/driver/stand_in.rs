@@ -14,7 +14,7 @@ use crate::heads::Ask;
 use crate::pipeline::slate::{Likeness, Slate};
 use crate::pipeline::{self, Feeder, Output, Outputs};
 use crate::session::feed::{self, Feed, Incoming};
-use crate::session::hub::{Link, MediaMessage, NewPublisher};
+use crate::session::publication::{Link, MediaMessage, NewPublisher};
 use crate::session::slate::{BEGINS_AFTER, Reel};
 use crate::session::stats::StreamStats;
 use crate::session::turn::Duty;

@@ -8,16 +8,16 @@ use media::{LogSequence, NodeId};
 use messages::AlertReason;
 use seal::{Freshness, Input as ChainInput, Missing, RefusalReason, Sealed};
 
-use super::limits::{
+use super::{Stream, opens_epoch};
+use crate::limits::{
     BEGINNING_WAIT_MAX, EDGE_SILENCE_MAX, JOIN_ANSWERED_WAIT_MAX, JOIN_SEALS_MAX, JOIN_WAIT_MAX, PEERS_WAIT_MAX,
     PULL_ROUND_PAUSE, SEAL_LATE_AFTER, SILENCE_MAX, STUCK_MAX,
 };
-use super::stream::{Stream, opens_epoch};
-use super::{Answer, Holding, Output, Pull, PullId, Shared, reason_of};
+use crate::{Answer, Holding, Output, Pull, PullId, Shared, reason_of};
 
 /// A stream that is new here. Peers are asked before its first seal is trusted, because an old session verifies as well as the live one.
 #[derive(Debug)]
-pub(super) struct Joining {
+pub(crate) struct Joining {
     since: Duration,
     /// The chain has no head, not even a saved one.
     is_new: bool,
@@ -31,15 +31,15 @@ pub(super) struct Joining {
 
 /// Catching up with a log that was joined.
 #[derive(Debug, Default)]
-pub(super) struct CatchUp {
-    pub(super) joining: Option<Joining>,
+pub(crate) struct CatchUp {
+    pub(crate) joining: Option<Joining>,
     under_way: Option<PullId>,
     asked: usize,
     next_ask: Duration,
     /// Since when the chain lacks seals.
     missing_since: Option<Duration>,
     /// When the log last grew, or the join began.
-    pub(super) progress_at: Duration,
+    pub(crate) progress_at: Duration,
     /// The join found nothing, and no seal had come: peers are asked again when the first seal comes.
     is_blind: bool,
 }
@@ -79,7 +79,7 @@ impl Joining {
 }
 
 impl Stream {
-    pub(super) fn start_join(&mut self, shared: &mut Shared) {
+    pub(crate) fn start_join(&mut self, shared: &mut Shared) {
         self.catch_up.is_blind = false;
         let since = shared.now.elapsed;
         self.catch_up.joining = Some(Joining {
@@ -96,7 +96,7 @@ impl Stream {
     }
 
     /// Asks each source that was not asked yet for its whole log.
-    pub(super) fn ask_all(&mut self, shared: &mut Shared) {
+    pub(crate) fn ask_all(&mut self, shared: &mut Shared) {
         let Some(joining) = &mut self.catch_up.joining else { return };
         for peer in &self.sources {
             if joining.asked.insert(peer.clone()) {
@@ -109,7 +109,7 @@ impl Stream {
     }
 
     /// Holds a verified seal back while the stream is being joined; gives it back otherwise.
-    pub(super) fn hold_back(&mut self, sealed: Sealed, shared: &mut Shared) -> Result<Answer, Sealed> {
+    pub(crate) fn hold_back(&mut self, sealed: Sealed, shared: &mut Shared) -> Result<Answer, Sealed> {
         if self.catch_up.is_blind {
             self.start_join(shared);
         }
@@ -126,7 +126,7 @@ impl Stream {
     }
 
     /// `raw` is a peer's answer, oldest seal first; empty when the peer had nothing or failed.
-    pub(super) fn pulled_log(&mut self, id: PullId, peer: &NodeId, raw: &[Bytes], shared: &mut Shared) {
+    pub(crate) fn pulled_log(&mut self, id: PullId, peer: &NodeId, raw: &[Bytes], shared: &mut Shared) {
         let seals = self.verify_log(peer, raw, shared);
         if let Some(joining) = &mut self.catch_up.joining {
             if joining.under_way.remove(&id) && !seals.is_empty() {
@@ -180,7 +180,7 @@ impl Stream {
     }
 
     /// Starts again at the first checkpoint of the tail, if the tail leads past what was seen here.
-    pub(super) fn join_tail(&mut self, mut tail: Vec<Sealed>, shared: &mut Shared) -> Result<(), seal::Refusal> {
+    pub(crate) fn join_tail(&mut self, mut tail: Vec<Sealed>, shared: &mut Shared) -> Result<(), seal::Refusal> {
         let first = tail.iter().position(|sealed| !sealed.body().checkpoint.is_empty());
         tail.drain(..first.unwrap_or(tail.len()));
         let outcome = self.chain.join(tail, shared.now)?;
@@ -215,7 +215,7 @@ impl Stream {
     }
 
     /// Ends the join when it is over, and asks a peer for missing seals when it is time.
-    pub(super) fn catch_up(&mut self, shared: &mut Shared) {
+    pub(crate) fn catch_up(&mut self, shared: &mut Shared) {
         let now = shared.now.elapsed;
         if let Some(joining) = &self.catch_up.joining {
             if joining.is_over(shared) {
@@ -295,7 +295,7 @@ impl Stream {
         }
     }
 
-    pub(super) fn catch_up_deadline(&self, shared: &Shared) -> Option<Duration> {
+    pub(crate) fn catch_up_deadline(&self, shared: &Shared) -> Option<Duration> {
         if let Some(joining) = &self.catch_up.joining {
             return Some(joining.over_at(shared));
         }

@@ -7,9 +7,9 @@ use media::{LogSequence, ObjectName, RenditionId, Slot, StreamId};
 use node::CancellationToken;
 use node::clock::Clock;
 
-use super::Fetcher;
+use super::Followed;
 use crate::actor::Views;
-use crate::follow::Followed;
+use crate::edge::Fetcher;
 use crate::viewers::NoPlace;
 use gate::StreamView;
 

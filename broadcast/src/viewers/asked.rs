@@ -1,0 +1,42 @@
+//! What the path of a request is about. Pure.
+
+use media::{Epoch, RenditionId, Slot, StreamId};
+
+/// What a path is about.
+pub(super) struct Asked {
+    pub(super) stream: StreamId,
+    pub(super) rendition: Option<RenditionId>,
+    /// Set when it is one of the things that players ask for all the time.
+    pub(super) thing: Option<Thing>,
+}
+
+pub(super) enum Thing {
+    MediaPlaylist,
+    Object(Epoch, Slot),
+}
+
+impl Asked {
+    /// `None` when it is not about a stream.
+    pub(super) fn parse(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/live/").or_else(|| path.strip_prefix("/api/v1/streams/"))?;
+        let (stream, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let (rendition, thing) = match rest.split_once('/') {
+            None => (None, None),
+            Some((rendition, "index.m3u8")) => (RenditionId::new(rendition).ok(), Some(Thing::MediaPlaylist)),
+            Some((rendition, rest)) => {
+                let object = rest.split_once('/').and_then(|(epoch, slot)| object_place(epoch, slot));
+                (RenditionId::new(rendition).ok(), object.map(|(epoch, slot)| Thing::Object(epoch, slot)))
+            }
+        };
+        let is_live = path.starts_with("/live/");
+        Some(Self { stream: StreamId::new(stream).ok()?, rendition, thing: thing.filter(|_| is_live) })
+    }
+}
+
+/// Where an object is in its rendition. `None` unless it is spelled as [`ObjectName`] prints it, so that an object has one URL in
+/// every cache.
+pub(super) fn object_place(epoch: &str, slot: &str) -> Option<(Epoch, Slot)> {
+    let (spelled, slot) = (epoch, Slot::parse(slot)?);
+    let epoch: Epoch = spelled.parse().ok()?;
+    (epoch.to_string() == spelled).then_some((epoch, slot))
+}
