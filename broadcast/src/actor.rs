@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::Disk;
-use crate::dvr::Feed;
+use crate::dvr::RecorderQueue;
 use crate::interrupted::Interrupted;
 use crate::viewers::{Lobby, NoPlace, Room, Waiter};
 use gate::limits::HEADS_MAX;
@@ -198,13 +198,13 @@ pub struct Stopped;
 
 /// Where the gate's thread puts outputs that must not be lost: they do not go through the shell's bounded queue.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Kept {
+pub(crate) struct Durable {
     /// Heads and the revocation list; `None` when nothing is to survive a restart.
     pub(crate) disk: Option<Disk>,
     /// The grants in force, and the revocation list last.
     pub(crate) grants: Arc<ArcSwap<Vec<Bytes>>>,
     /// Everything that is admitted; `None` when nothing is recorded.
-    pub(crate) recorder: Option<Feed>,
+    pub(crate) recorder: Option<RecorderQueue>,
 }
 
 /// A gate on a thread of its own.
@@ -223,13 +223,13 @@ impl Actor {
     /// # Errors
     /// When the thread or its runtime cannot be made.
     pub fn spawn(gate: Gate, clock: Clock, shutdown: CancellationToken) -> std::io::Result<Self> {
-        Self::spawn_keeping(gate, Kept::default(), clock, shutdown)
+        Self::spawn_keeping(gate, Durable::default(), clock, shutdown)
     }
 
     /// As [`Actor::spawn`]; outputs that must not be lost go to `kept`.
     pub(crate) fn spawn_keeping(
         gate: Gate,
-        kept: Kept,
+        kept: Durable,
         clock: Clock,
         shutdown: CancellationToken,
     ) -> std::io::Result<Self> {
@@ -258,7 +258,7 @@ impl Actor {
 /// Where the gate's outputs go.
 struct Outside {
     effects: mpsc::Sender<Output>,
-    kept: Kept,
+    kept: Durable,
     views: Views,
     heads: Arc<Board<Bytes>>,
     /// Pulls that the shell had no room for. The gate counts them as under way, so they are no more than it starts at once.
@@ -311,7 +311,7 @@ async fn run(
 }
 
 impl Outside {
-    fn new(effects: mpsc::Sender<Output>, kept: Kept, handle: &Handle) -> Self {
+    fn new(effects: mpsc::Sender<Output>, kept: Durable, handle: &Handle) -> Self {
         let (views, heads) = (handle.views.clone(), handle.heads.clone());
         Self { effects, kept, views, heads, not_started: VecDeque::new() }
     }
@@ -478,7 +478,7 @@ mod tests {
         let (effects, mut drained) = mpsc::channel(1);
         let interrupted = Interrupted::of(gate.heads(), clock.now());
         let handle = Handle { jobs, views: Views::default(), heads: Arc::default(), interrupted };
-        let kept = Kept::default();
+        let kept = Durable::default();
         let outside = Outside::new(effects, kept.clone(), &handle);
         let actor = tokio::spawn(run(gate, clock, inputs, outside, shutdown.clone()));
 

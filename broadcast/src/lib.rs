@@ -5,6 +5,7 @@
 
 pub mod actor;
 mod alerts;
+mod bus_subscriptions;
 mod config;
 mod data_plane;
 pub mod direct;
@@ -13,12 +14,11 @@ pub mod dvr;
 mod edge;
 mod effects;
 mod follow;
-mod help;
 mod interrupted;
-mod listen;
+mod metrics;
+mod node_snapshots;
 mod peers;
 mod role;
-mod shelf;
 pub mod viewers;
 
 pub use config::Config;

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cluster::Membership;
-use cluster::policy::Standing;
+use cluster::policy::PolicyInForce;
 use media::{BitsPerSecond, UnixMillis};
 use messages::{NodeState, Role, SessionInfo};
 use node::clock::Clock;
@@ -24,16 +24,16 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::actor::{Actor, Board, Handle, Kept};
+use crate::actor::{Actor, Board, Durable, Handle};
+use crate::bus_subscriptions::{BusSubscriptions, Listener};
 use crate::direct::Neighbours;
 use crate::disk::Disk;
 use crate::dvr::{self, Recorder};
 use crate::edge::Fetcher;
 use crate::effects::Effects;
 use crate::follow::Follower;
-use crate::listen::{Ears, Listener};
+use crate::node_snapshots::NodeSnapshots;
 use crate::peers::{Addresses, Peers};
-use crate::shelf::NodeShelf;
 use crate::{Config, data_plane, viewers};
 use gate::{Gate, Holding, Input, Refused, Settings, StreamView};
 
@@ -61,7 +61,7 @@ impl Broadcast {
     /// Names the configuration field, the file or the address.
     pub async fn load(config: Config, context: Context) -> Result<Self> {
         config.check()?;
-        node::ops::describe(crate::help::HELP);
+        node::ops::describe(crate::metrics::HELP);
         let ready = context.ops.ready(context.id.as_str());
         let root_path = &config.root_key;
         let root = files::read_bounded(root_path).context("the authority's public key (root_key) is needed")?;
@@ -117,7 +117,7 @@ impl Broadcast {
         let record = |(settings, keyring)| Recorder::spawn(settings, keyring, context.clock).context("cannot record");
         let recorder = dvr.map(record).transpose()?;
         let feed = recorder.as_ref().map(|recorder| recorder.feed.clone());
-        let kept = Kept { disk: Some(disk.clone()), grants: grants.clone(), recorder: feed };
+        let kept = Durable { disk: Some(disk.clone()), grants: grants.clone(), recorder: feed };
         let (handle, outputs, gate_thread) =
             Actor::spawn_keeping(gate, kept, context.clock, shutdown.clone())?.into_parts();
         let addresses = Addresses::default();
@@ -131,7 +131,7 @@ impl Broadcast {
         let follower = Follower::new(context.clone(), handle.clone(), fetcher.clone());
         let attention = follower.attention();
         let (draining, has_heard) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let shelf = Arc::new(NodeShelf {
+        let snapshots = Arc::new(NodeSnapshots {
             node: context.id.clone(),
             clock: context.clock,
             views: handle.views().clone(),
@@ -143,7 +143,7 @@ impl Broadcast {
             has_heard: has_heard.clone(),
         });
         let (views, damage) = (handle.views().clone(), handle.clone());
-        let ears = Ears::open(&context).await?;
+        let ears = BusSubscriptions::open(&context).await?;
         let neighbours = Neighbours::default();
         let listener = Listener {
             context: context.clone(),
@@ -154,7 +154,7 @@ impl Broadcast {
             draining: draining.clone(),
             has_heard,
             view: Membership::default(),
-            policy: Standing::default(),
+            policy: PolicyInForce::default(),
             told: Vec::new(),
             neighbours: neighbours.clone(),
         };
@@ -166,7 +166,7 @@ impl Broadcast {
             target_duration_s: config.target_duration_s,
             direct: public.clone().map(|url| viewers::Direct { url, neighbours }),
         };
-        let viewers = viewers::Viewers::new(settings, shelf, traffic.clone());
+        let viewers = viewers::Viewers::new(settings, snapshots, traffic.clone());
 
         let egress_capacity = config.egress_capacity;
         let said = Said { handle: handle.clone(), traffic, https_url, data_url, public, egress_capacity, draining };

@@ -30,19 +30,19 @@ pub use config::{Config, StreamConfig};
 
 /// A control node that is bound, and serves once it runs.
 pub struct Control {
-    shared: Arc<Shared>,
+    shared: Arc<ControlState>,
     listener: TcpListener,
     address: SocketAddr,
     ready: node::ops::ReadyFlag,
 }
 
 /// What all requests share.
-struct Shared {
+struct ControlState {
     node: node::Context,
     catalogue: Catalogue,
     authority: Authority,
     view: View,
-    standing: policy::Standing,
+    standing: policy::PolicyStore,
 }
 
 impl Control {
@@ -65,8 +65,8 @@ impl Control {
         let listener = acceptor::bind(config.data_listen, "role.control.data_listen").await?;
         let address = listener.local_addr().context("the data plane has no address")?;
         let ready = node.ops.ready(&format!("{}: serves", node.id));
-        let standing = policy::Standing::load(node.data.join("policy.json"))?;
-        let shared = Arc::new(Shared { view: View::default(), node, catalogue, authority, standing });
+        let standing = policy::PolicyStore::load(node.data.join("policy.json"))?;
+        let shared = Arc::new(ControlState { view: View::default(), node, catalogue, authority, standing });
         Ok(Self { shared, listener, address, ready })
     }
 
@@ -129,7 +129,7 @@ async fn configure(catalogue: &Catalogue, stream: &StreamConfig, node: &node::Co
     Ok(())
 }
 
-impl Shared {
+impl ControlState {
     /// Publishes every grant and the revocation list on the bus, which publishes them again to a broker that was replaced.
     async fn publish_standing(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut connected = self.node.bus.connected();

@@ -12,13 +12,13 @@ use node::files::{self, MODE_PUBLIC};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
-use crate::Shared;
+use crate::ControlState;
 
 /// Drained nodes that are remembered; more than any cluster has.
 const DRAINED_MAX: usize = cluster::NODES_MAX;
 
 /// The policy, and where it is kept.
-pub(crate) struct Standing {
+pub(crate) struct PolicyStore {
     path: PathBuf,
     policy: Mutex<Policy>,
     /// Held while the file is written, so that readers of the policy do not wait for the disk.
@@ -35,7 +35,7 @@ pub(crate) enum Wish {
     Undrain,
 }
 
-impl Standing {
+impl PolicyStore {
     /// Reads what was kept; nothing is drained when there is no file.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Standing {
 }
 
 /// Publishes the policy at once when it changes, and every 2 s, until `shutdown`.
-pub(crate) async fn say(shared: &Shared, shutdown: &CancellationToken) -> Result<()> {
+pub(crate) async fn say(shared: &ControlState, shutdown: &CancellationToken) -> Result<()> {
     let mut ticks = tokio::time::interval(cluster::policy::INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -110,16 +110,16 @@ mod tests {
     fn drained_node_stays_drained_over_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let (path, b1) = (directory.path().join("policy.json"), NodeId::new("b1").unwrap());
-        let standing = Standing::load(path.clone()).unwrap();
+        let standing = PolicyStore::load(path.clone()).unwrap();
         assert!(standing.wish(&b1, Wish::Drain, UnixMillis(1)).unwrap());
         assert!(!standing.wish(&b1, Wish::Drain, UnixMillis(2)).unwrap(), "it is already");
-        let again = Standing::load(path.clone()).unwrap();
+        let again = PolicyStore::load(path.clone()).unwrap();
         assert!(again.is_drained(&b1));
         assert_eq!(again.lock().version, 1);
         assert!(again.wish(&b1, Wish::Undrain, UnixMillis(3)).unwrap());
         assert_eq!(again.lock().version, 2);
         assert!(!again.is_drained(&b1));
         std::fs::write(&path, "{").unwrap();
-        assert!(format!("{:#}", Standing::load(path).err().unwrap()).contains("policy.json"));
+        assert!(format!("{:#}", PolicyStore::load(path).err().unwrap()).contains("policy.json"));
     }
 }

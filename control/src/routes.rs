@@ -26,7 +26,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::policy::Wish;
 use crate::view::{NodeInfo, OperatorState};
-use crate::{Shared, authority};
+use crate::{ControlState, authority};
 
 /// Longest request body in bytes: a public key has 1312, a stream's name and key some 250.
 const BODY_BYTES_MAX: usize = 4_096;
@@ -74,7 +74,7 @@ impl From<authority::Error> for Refusal {
     }
 }
 
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
+pub(crate) fn router(shared: Arc<ControlState>) -> Router {
     let admin = Router::new()
         .route("/streams", get(list_streams).post(create_stream))
         .route("/streams/{stream}", get(show_stream).delete(delete_stream))
@@ -113,7 +113,7 @@ async fn only(State(roles): State<&'static [Role]>, request: Request, next: Next
 }
 
 /// Refuses revoked nodes: their certificates still verify.
-async fn not_revoked(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+async fn not_revoked(State(shared): State<Arc<ControlState>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.node.as_ref());
     match peer {
         Some((node, _)) if shared.authority.is_revoked(node) => {
@@ -125,7 +125,7 @@ async fn not_revoked(State(shared): State<Arc<Shared>>, request: Request, next: 
 }
 
 async fn grant(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ControlState>>,
     Extension(peer): Extension<Peer>,
     public_key: Bytes,
 ) -> Result<Response, Refusal> {
@@ -143,7 +143,7 @@ struct TableEntry {
     key_sha256: String,
 }
 
-async fn stream_table(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<TableEntry>>, Refusal> {
+async fn stream_table(State(shared): State<Arc<ControlState>>) -> Result<Json<Vec<TableEntry>>, Refusal> {
     let entry = |stream: Stream| TableEntry {
         key_sha256: hex::encode(Sha256::digest(stream.key.expose().as_bytes())),
         name: stream.name,
@@ -166,7 +166,7 @@ struct StreamView {
     holders: usize,
 }
 
-fn view(shared: &Shared, stream: Stream) -> Json<StreamView> {
+fn view(shared: &ControlState, stream: Stream) -> Json<StreamView> {
     let mut inputs = shared.view.inputs(&stream.name, shared.node.clock.now()).into_iter();
     Json(StreamView {
         input: inputs.next(),
@@ -183,7 +183,7 @@ fn stream_name(text: &str) -> Result<StreamId, Refusal> {
     StreamId::new(text).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
-async fn list_streams(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<StreamView>>, Refusal> {
+async fn list_streams(State(shared): State<Arc<ControlState>>) -> Result<Json<Vec<StreamView>>, Refusal> {
     let streams = shared.catalogue.streams().await?;
     Ok(Json(streams.into_iter().map(|stream| view(&shared, stream).0).collect()))
 }
@@ -195,7 +195,7 @@ struct NewStream {
 }
 
 async fn create_stream(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ControlState>>,
     Json(new): Json<NewStream>,
 ) -> Result<(StatusCode, Json<StreamView>), Refusal> {
     let name = stream_name(&new.name)?;
@@ -206,12 +206,18 @@ async fn create_stream(
     Ok((StatusCode::CREATED, view(&shared, stream)))
 }
 
-async fn show_stream(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<StreamView>, Refusal> {
+async fn show_stream(
+    State(shared): State<Arc<ControlState>>,
+    Path(name): Path<String>,
+) -> Result<Json<StreamView>, Refusal> {
     let stream = shared.catalogue.stream(&stream_name(&name)?).await?;
     Ok(view(&shared, stream))
 }
 
-async fn rotate_key(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<StreamView>, Refusal> {
+async fn rotate_key(
+    State(shared): State<Arc<ControlState>>,
+    Path(name): Path<String>,
+) -> Result<Json<StreamView>, Refusal> {
     let name = stream_name(&name)?;
     shared.catalogue.set_key(&name, &StreamKey::random()).await?;
     tracing::info!(stream = %name, "stream has a new key");
@@ -219,7 +225,10 @@ async fn rotate_key(State(shared): State<Arc<Shared>>, Path(name): Path<String>)
     Ok(view(&shared, shared.catalogue.stream(&name).await?))
 }
 
-async fn delete_stream(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
+async fn delete_stream(
+    State(shared): State<Arc<ControlState>>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Refusal> {
     let name = stream_name(&name)?;
     shared.catalogue.delete_stream(&name).await?;
     tracing::info!(stream = %name, "stream deleted");
@@ -227,11 +236,11 @@ async fn delete_stream(State(shared): State<Arc<Shared>>, Path(name): Path<Strin
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn list_keys(State(shared): State<Arc<Shared>>) -> Json<Vec<authority::GrantInfo>> {
+async fn list_keys(State(shared): State<Arc<ControlState>>) -> Json<Vec<authority::GrantInfo>> {
     Json(shared.authority.grant_infos())
 }
 
-async fn revoke_key(State(shared): State<Arc<Shared>>, Path(key): Path<String>) -> Result<StatusCode, Refusal> {
+async fn revoke_key(State(shared): State<Arc<ControlState>>, Path(key): Path<String>) -> Result<StatusCode, Refusal> {
     let list = shared.authority.revoke(&key, shared.node.clock.wall())?;
     tracing::warn!(key, "key revoked");
     shared.publish(&Topic::Revoked, list).await;
@@ -249,7 +258,7 @@ struct RevokedView {
 }
 
 async fn revoke_node(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ControlState>>,
     Path(name): Path<String>,
 ) -> Result<Json<RevokedView>, Refusal> {
     let node = NodeId::new(&name).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
@@ -268,7 +277,7 @@ async fn revoke_node(
     Ok(Json(RevokedView { node, keys }))
 }
 
-fn nodes(shared: &Shared) -> Vec<NodeInfo> {
+fn nodes(shared: &ControlState) -> Vec<NodeInfo> {
     let operator = |node: &NodeId| OperatorState {
         drained: shared.standing.is_drained(node),
         revoked: shared.authority.is_revoked(node),
@@ -276,12 +285,12 @@ fn nodes(shared: &Shared) -> Vec<NodeInfo> {
     shared.view.nodes(operator, shared.node.clock.now())
 }
 
-async fn list_nodes(State(shared): State<Arc<Shared>>) -> Json<Vec<NodeInfo>> {
+async fn list_nodes(State(shared): State<Arc<ControlState>>) -> Json<Vec<NodeInfo>> {
     Json(nodes(&shared))
 }
 
 /// Finds a node that is present, or was a while ago.
-fn known(shared: &Shared, name: &str) -> Result<NodeInfo, Refusal> {
+fn known(shared: &ControlState, name: &str) -> Result<NodeInfo, Refusal> {
     let found = nodes(shared).into_iter().find(|info| info.presence.node.as_str() == name);
     found.ok_or_else(|| {
         let detail = format!("no node {name:?} has been seen; `sealcast node list` shows those that have");
@@ -289,12 +298,15 @@ fn known(shared: &Shared, name: &str) -> Result<NodeInfo, Refusal> {
     })
 }
 
-async fn show_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<NodeInfo>, Refusal> {
+async fn show_node(
+    State(shared): State<Arc<ControlState>>,
+    Path(name): Path<String>,
+) -> Result<Json<NodeInfo>, Refusal> {
     Ok(Json(known(&shared, &name)?))
 }
 
 /// Finds a broadcast node that is present, or was a while ago: other roles have nothing to drain.
-fn broadcast_node(shared: &Shared, name: &str) -> Result<NodeInfo, Refusal> {
+fn broadcast_node(shared: &ControlState, name: &str) -> Result<NodeInfo, Refusal> {
     let info = known(shared, name)?;
     if info.presence.role == Role::Broadcast {
         return Ok(info);
@@ -303,7 +315,10 @@ fn broadcast_node(shared: &Shared, name: &str) -> Result<NodeInfo, Refusal> {
     Err(Refusal(StatusCode::BAD_REQUEST, detail))
 }
 
-async fn drain_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<NodeInfo>, Refusal> {
+async fn drain_node(
+    State(shared): State<Arc<ControlState>>,
+    Path(name): Path<String>,
+) -> Result<Json<NodeInfo>, Refusal> {
     let info = broadcast_node(&shared, &name)?;
     let takes_over = |other: &NodeInfo| {
         other.presence.role == Role::Broadcast && other.presence.node != info.presence.node && other.is_usable()
@@ -315,12 +330,15 @@ async fn drain_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>)
     wish(shared, info, Wish::Drain).await
 }
 
-async fn undrain_node(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Result<Json<NodeInfo>, Refusal> {
+async fn undrain_node(
+    State(shared): State<Arc<ControlState>>,
+    Path(name): Path<String>,
+) -> Result<Json<NodeInfo>, Refusal> {
     let info = broadcast_node(&shared, &name)?;
     wish(shared, info, Wish::Undrain).await
 }
 
-async fn wish(shared: Arc<Shared>, info: NodeInfo, wish: Wish) -> Result<Json<NodeInfo>, Refusal> {
+async fn wish(shared: Arc<ControlState>, info: NodeInfo, wish: Wish) -> Result<Json<NodeInfo>, Refusal> {
     let (keeper, node, now) = (Arc::clone(&shared), info.presence.node.clone(), shared.node.clock.wall());
     let kept = tokio::task::spawn_blocking(move || keeper.standing.wish(&node, wish, now)).await;
     match kept.map_err(anyhow::Error::from).flatten() {

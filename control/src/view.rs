@@ -10,7 +10,7 @@ use media::{NodeId, Now, StreamId};
 use messages::{InputReport, Presence, SessionInfo, Topic};
 use node::CancellationToken;
 
-use crate::Shared;
+use crate::ControlState;
 
 /// Most sessions that are remembered: one for each stream that the catalogue can hold.
 const SESSIONS_MAX: usize = 10_000;
@@ -170,7 +170,7 @@ fn is_fresh(heard: Duration, now: Now) -> bool {
 }
 
 /// Updates the view from the bus until `shutdown`.
-pub(crate) async fn follow(shared: Arc<Shared>, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn follow(shared: Arc<ControlState>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let node = &shared.node;
     let mut presences = node.bus.subscribe(&node.prefix.filter("nodes/+")).await?;
     let mut sessions = node.bus.subscribe(&node.prefix.filter("streams/+/session")).await?;

@@ -48,7 +48,7 @@ pub(crate) struct StreamEntry {
 
 /// State of a key that was once admitted to a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum KeyState {
     /// It is still the stream's key.
     Valid,
     /// The stream has another key.
@@ -88,11 +88,11 @@ impl KeyTable {
     }
 
     /// Whether a key that published this stream still does.
-    pub(crate) fn standing(&self, stream: &StreamId, key: &KeyDigest) -> Standing {
+    pub(crate) fn standing(&self, stream: &StreamId, key: &KeyDigest) -> KeyState {
         match self.keys.get(stream) {
-            Some(digest) if digest.matches(key) => Standing::Valid,
-            Some(_) => Standing::KeyChanged,
-            None => Standing::Deleted,
+            Some(digest) if digest.matches(key) => KeyState::Valid,
+            Some(_) => KeyState::KeyChanged,
+            None => KeyState::Deleted,
         }
     }
 
@@ -125,10 +125,10 @@ mod tests {
     fn key_stands_until_its_stream_has_another_or_is_gone() {
         let table = |key: &[u8], name: &str| KeyTable::new(vec![entry(name, &hex(&Sha256::digest(key)))]).0;
         let (hall, secret) = ("hall".parse().unwrap(), KeyDigest::of("secret"));
-        assert_eq!(table(b"secret", "hall").standing(&hall, &secret), Standing::Valid);
-        assert_eq!(table(b"another", "hall").standing(&hall, &secret), Standing::KeyChanged);
-        assert_eq!(table(b"secret", "stage").standing(&hall, &secret), Standing::Deleted, "another stream's now");
-        assert_eq!(KeyTable::default().standing(&hall, &secret), Standing::Deleted);
+        assert_eq!(table(b"secret", "hall").standing(&hall, &secret), KeyState::Valid);
+        assert_eq!(table(b"another", "hall").standing(&hall, &secret), KeyState::KeyChanged);
+        assert_eq!(table(b"secret", "stage").standing(&hall, &secret), KeyState::Deleted, "another stream's now");
+        assert_eq!(KeyTable::default().standing(&hall, &secret), KeyState::Deleted);
     }
 
     #[test]

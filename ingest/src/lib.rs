@@ -6,14 +6,14 @@
 mod authority;
 mod config;
 mod heads;
-mod help;
 mod keys;
 mod log_position;
+mod metrics;
 mod nodes;
 pub mod pipeline;
 mod push;
 mod role;
-mod rtmp;
+mod rtmp_server;
 mod session;
 
 pub use config::{Config, DuringOutage};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bus::Message;
 use cluster::Membership;
 use cluster::owners::Replicas;
-use cluster::policy::Standing;
+use cluster::policy::PolicyInForce;
 use cluster::replicas::{Owned, Placed};
 use media::{NodeId, StreamId, UnixMillis};
 use messages::{NodeState, Policy, Presence, Role, Topic};
@@ -55,7 +55,7 @@ pub(crate) struct Nodes {
 #[derive(Debug, Default)]
 struct Cluster {
     view: Membership,
-    policy: Standing,
+    policy: PolicyInForce,
 }
 
 impl Nodes {

@@ -13,7 +13,7 @@ use crate::heads::Heads;
 use crate::nodes::Nodes;
 use crate::pipeline::thumbnail::Thumbnailer;
 use crate::push::Links;
-use crate::rtmp::Server;
+use crate::rtmp_server::Server;
 use crate::session::hub::{Hub, Services};
 use crate::{Config, pipeline};
 
@@ -50,7 +50,7 @@ impl Ingest {
         );
         let named = config.clone();
         let slate = tokio::task::spawn_blocking(move || named.slate()).await??.map(Arc::new);
-        node::ops::describe(crate::help::HELP);
+        node::ops::describe(crate::metrics::HELP);
         let server = Server::bind(&config, &context).await?;
         let ready = context.ops.ready(context.id.as_str());
         Ok(Self { server, config, context, ready, slate })

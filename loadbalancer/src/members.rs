@@ -58,7 +58,7 @@ pub(crate) enum Among {
 struct State {
     view: Membership,
     resolved: BTreeMap<NodeId, Resolved>,
-    policy: policy::Standing,
+    policy: policy::PolicyInForce,
 }
 
 /// The view, shared by all requests. The lock is held for one selection, never across an await.

@@ -36,9 +36,9 @@ const PROBES_MAX: usize = 3 * 1_024;
 
 /// The probes' own connection to a node.
 #[derive(Default)]
-struct Connection(Mutex<Option<Kept>>);
+struct Connection(Mutex<Option<ProbeConnection>>);
 
-struct Kept {
+struct ProbeConnection {
     sender: SendRequest<Empty<Bytes>>,
     _driver: AbortOnDropHandle<()>,
 }
@@ -106,7 +106,7 @@ impl Connection {
             // The probes show how it ended.
             let _ = connection.await;
         });
-        *kept = Some(Kept { sender: sender.clone(), _driver: AbortOnDropHandle::new(driver) });
+        *kept = Some(ProbeConnection { sender: sender.clone(), _driver: AbortOnDropHandle::new(driver) });
         Ok(sender)
     }
 

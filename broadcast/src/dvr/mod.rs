@@ -34,7 +34,7 @@ use files::Files;
 use fold::{Closed, Taken};
 
 pub use reader::{Dvr, Read};
-pub use recorder::{Feed, Parts, Recorder};
+pub use recorder::{Parts, Recorder, RecorderQueue};
 
 /// Space that is left free on the disk, in bytes: what the rest of the node writes for a long while.
 pub const DISK_FREE_BYTES_MIN: u64 = 2 * 1024 * 1024 * 1024;

@@ -49,7 +49,7 @@ enum Message {
 
 /// The gate's way to the recorder: never waits. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Feed {
+pub struct RecorderQueue {
     messages: mpsc::Sender<Message>,
     waiting_bytes: Arc<AtomicU64>,
 }
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Message {
     }
 }
 
-impl Feed {
+impl RecorderQueue {
     /// Hands over an admitted seal with its bytes; drops and counts it when there is no room.
     pub fn admitted(&self, stream: StreamId, admitted: Admitted) {
         let bytes = length(&admitted);
@@ -144,7 +144,7 @@ pub struct Parts {
     /// What viewers read recordings with.
     pub dvr: Dvr,
     /// What the gate writes to. The thread ends when the last clone is dropped, once everything is written.
-    pub feed: Feed,
+    pub feed: RecorderQueue,
     /// Refusals of what is on disk.
     pub refused: mpsc::Receiver<Refused>,
     /// The thread, to be joined at the end.
@@ -165,7 +165,7 @@ impl Recorder {
         let (read, loads) = mpsc::channel(1);
         let waiting_bytes = Arc::<AtomicU64>::default();
         let dvr = Dvr::new(settings.window, refused.clone());
-        let feed = Feed { messages, waiting_bytes: waiting_bytes.clone() };
+        let feed = RecorderQueue { messages, waiting_bytes: waiting_bytes.clone() };
         let target = Duration::from_secs(settings.playlist.target_duration_s.into());
         let recorder = Self {
             spans: Spans { window: settings.window, target },

@@ -26,7 +26,7 @@ struct Object {
 
 /// A segment that is on disk.
 #[derive(Debug)]
-struct Kept {
+struct RecordedSegment {
     objects: Vec<Object>,
     /// The seal that closed it.
     by: LogSequence,
@@ -67,7 +67,7 @@ pub(super) enum Worth {
 #[derive(Debug)]
 pub(super) struct Tape {
     spans: Spans,
-    kept: BTreeMap<SegmentKey, Kept>,
+    kept: BTreeMap<SegmentKey, RecordedSegment>,
     inits: BTreeMap<Epoch, Vec<(RenditionId, Proof)>>,
     past: Arc<Past>,
     bytes: u64,
@@ -123,7 +123,7 @@ impl Tape {
         let expires = at.plus(self.spans.window + self.spans.linger());
         self.drop_segment(key);
         self.bytes += bytes;
-        self.kept.insert(key, Kept { objects, by, at, expires, bytes });
+        self.kept.insert(key, RecordedSegment { objects, by, at, expires, bytes });
         self.inits.insert(key.epoch, inits);
         let left = Arc::make_mut(&mut self.past).trim(self.spans.window);
         self.linger(left, now);

@@ -126,7 +126,7 @@ impl Disk {
 /// A running recorder, and a node's live timeline beside it.
 struct Deck {
     dvr: Dvr,
-    feed: Feed,
+    feed: RecorderQueue,
     refused: mpsc::Receiver<Refused>,
     thread: std::thread::JoinHandle<()>,
     timeline: Timeline,

@@ -3,9 +3,9 @@
 //! Owns the subscriptions of streams, and decides when the node begins and stops to follow one ([`interest`]). The gate holds
 //! what is followed; [`crate::edge`] fetches bytes for an edge.
 
-mod ears;
 mod interest;
 mod prefetch;
+mod subscriptions;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +47,7 @@ const PUSHED_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What requests and pushes tell the follower.
 #[derive(Debug)]
-enum Word {
+enum Request {
     Wanted(StreamId),
     Pushed(StreamId),
 }
@@ -91,13 +91,13 @@ fn millis(span: Duration) -> u64 {
 
 /// Takes notes of requests and pushes, and shows what is followed. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Attention(Arc<Shared>);
+pub(crate) struct Attention(Arc<AttentionState>);
 
-struct Shared {
+struct AttentionState {
     followed: ArcSwap<BTreeMap<StreamId, Arc<Followed>>>,
     /// State of the newest session that was announced of each stream.
     known: ArcSwap<BTreeMap<StreamId, SessionState>>,
-    words: mpsc::Sender<Word>,
+    requests: mpsc::Sender<Request>,
     newcomers: Arc<Semaphore>,
     interrupted: Interrupted,
     views: Views,
@@ -113,7 +113,7 @@ impl Attention {
         match shared.followed.load().get(stream) {
             Some(followed) if followed.holding == Holding::Owner && !was_interrupted => return None,
             Some(followed) => followed.watch(rendition, shared.clock.elapsed()),
-            None if shared.known.load().contains_key(stream) => _ = self.say(Word::Wanted(stream.clone())),
+            None if shared.known.load().contains_key(stream) => _ = self.say(Request::Wanted(stream.clone())),
             None if was_interrupted => {}
             None => return None,
         }
@@ -153,7 +153,7 @@ impl Attention {
             let at = told.load(Ordering::Relaxed);
             at > 0 && now.saturating_sub(at) < millis(PUSHED_INTERVAL)
         };
-        if !told.is_some_and(is_fresh) && self.say(Word::Pushed(stream.clone())) {
+        if !told.is_some_and(is_fresh) && self.say(Request::Pushed(stream.clone())) {
             told.iter().for_each(|told| told.store(now, Ordering::Relaxed));
         }
     }
@@ -169,12 +169,12 @@ impl Attention {
     }
 
     /// Tells the follower; `false` when there is no room. The next request or push then repeats the word.
-    fn say(&self, word: Word) -> bool {
-        self.0.words.try_send(word).is_ok()
+    fn say(&self, word: Request) -> bool {
+        self.0.requests.try_send(word).is_ok()
     }
 }
 
-impl Shared {
+impl AttentionState {
     fn has_playlists(&self, stream: &StreamId) -> bool {
         self.views.get(stream).is_some_and(|view| view.playlists.is_some())
     }
@@ -183,30 +183,30 @@ impl Shared {
 /// Decides which streams the node follows, and follows them.
 pub(crate) struct Follower {
     attention: Attention,
-    words: mpsc::Receiver<Word>,
+    requests: mpsc::Receiver<Request>,
     interest: Interest,
     context: Context,
     gate: Handle,
     fetcher: Fetcher,
-    ears: BTreeMap<StreamId, ears::Ears>,
+    subscriptions: BTreeMap<StreamId, subscriptions::StreamSubscriptions>,
     prefetching: BTreeMap<StreamId, tokio_util::sync::DropGuard>,
 }
 
 impl Follower {
     pub(crate) fn new(context: Context, gate: Handle, fetcher: Fetcher) -> Self {
-        let (words, heard) = mpsc::channel(WORDS_MAX);
-        let attention = Attention(Arc::new(Shared {
+        let (requests, heard) = mpsc::channel(WORDS_MAX);
+        let attention = Attention(Arc::new(AttentionState {
             followed: ArcSwap::default(),
             known: ArcSwap::default(),
-            words,
+            requests,
             newcomers: Arc::new(Semaphore::new(NEWCOMERS_MAX)),
             interrupted: gate.interrupted().clone(),
             views: gate.views().clone(),
             clock: context.clock,
         }));
         let interest = Interest::new(context.id.clone());
-        let (ears, prefetching) = (BTreeMap::new(), BTreeMap::new());
-        Self { attention, words: heard, interest, context, gate, fetcher, ears, prefetching }
+        let (subscriptions, prefetching) = (BTreeMap::new(), BTreeMap::new());
+        Self { attention, requests: heard, interest, context, gate, fetcher, subscriptions, prefetching }
     }
 
     pub(crate) fn attention(&self) -> Attention {
@@ -215,11 +215,11 @@ impl Follower {
 
     /// Waits for a word of a request or a push, and acts on it. Cancelling loses at most that word.
     pub(crate) async fn heed(&mut self) {
-        let Some(word) = self.words.recv().await else { return std::future::pending().await };
+        let Some(word) = self.requests.recv().await else { return std::future::pending().await };
         let now = self.context.clock.elapsed();
         let change = match word {
-            Word::Wanted(stream) => self.interest.wanted(&stream, now),
-            Word::Pushed(stream) => self.interest.pushed(&stream, now),
+            Request::Wanted(stream) => self.interest.wanted(&stream, now),
+            Request::Pushed(stream) => self.interest.pushed(&stream, now),
         };
         self.change(change).await;
     }
@@ -248,7 +248,7 @@ impl Follower {
         }
         let now_followed = self.attention.0.followed.load_full();
         for stream in now_followed.keys() {
-            if !self.ears.contains_key(stream) {
+            if !self.subscriptions.contains_key(stream) {
                 self.listen(stream).await;
             }
         }
@@ -261,8 +261,8 @@ impl Follower {
     }
 
     async fn listen(&mut self, stream: &StreamId) {
-        match ears::Ears::open(&self.context, &self.gate, stream).await {
-            Ok(ears) => _ = self.ears.insert(stream.clone(), ears),
+        match subscriptions::StreamSubscriptions::open(&self.context, &self.gate, stream).await {
+            Ok(subscriptions) => _ = self.subscriptions.insert(stream.clone(), subscriptions),
             // An owner is pushed to, and an edge asks owners for the log whenever it is silent.
             Err(error) => tracing::warn!(%stream, error = format!("{error:#}"), "cannot subscribe to a stream"),
         }
@@ -281,7 +281,7 @@ impl Follower {
         self.fetcher.owned_by(&stream, owners.clone());
         // The gate is gone only when the node stops.
         let _ = self.gate.send(Input::Follow { stream: stream.clone(), holding, owners }).await;
-        if !self.ears.contains_key(&stream) {
+        if !self.subscriptions.contains_key(&stream) {
             self.listen(&stream).await;
         }
         let is_new = self.attention.holding(&stream) != Some(holding);
@@ -305,9 +305,9 @@ impl Follower {
     async fn unfollow(&mut self, stream: StreamId) {
         tracing::debug!(%stream, "not followed any more");
         self.publish(|all| _ = all.remove(&stream));
-        if let Some(ears) = self.ears.remove(&stream) {
+        if let Some(subscriptions) = self.subscriptions.remove(&stream) {
             // Otherwise a seal that is still handed over would make the stream again.
-            ears.close().await;
+            subscriptions.close().await;
         }
         self.prefetching.remove(&stream);
         self.fetcher.forget(&stream);

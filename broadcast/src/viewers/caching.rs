@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 
 /// How long an answer may be kept by the viewer and by caches in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(super) enum CacheLifetime {
     /// The bytes under this name never change.
     ForEver,
     /// A playlist, or whatever else changes with each segment: half a target duration (RFC 8216bis, B.1), so that caching puts
@@ -29,14 +29,14 @@ pub(super) enum Kept {
 }
 
 /// Every `Cache-Control` comes from here.
-pub(super) fn cache_control(kept: Kept) -> HeaderValue {
+pub(super) fn cache_control(kept: CacheLifetime) -> HeaderValue {
     match kept {
-        Kept::ForEver => HeaderValue::from_static("public, max-age=31536000, immutable"),
-        Kept::Playlist { target_duration_s } => for_seconds((target_duration_s / 2).max(1)),
-        Kept::BlockingReload { target_duration_s } => for_seconds(target_duration_s.saturating_mul(6)),
-        Kept::OneSecond => HeaderValue::from_static("public, max-age=1"),
-        Kept::Revalidated => HeaderValue::from_static("no-cache"),
-        Kept::Never => HeaderValue::from_static("no-store"),
+        CacheLifetime::ForEver => HeaderValue::from_static("public, max-age=31536000, immutable"),
+        CacheLifetime::Playlist { target_duration_s } => for_seconds((target_duration_s / 2).max(1)),
+        CacheLifetime::BlockingReload { target_duration_s } => for_seconds(target_duration_s.saturating_mul(6)),
+        CacheLifetime::OneSecond => HeaderValue::from_static("public, max-age=1"),
+        CacheLifetime::Revalidated => HeaderValue::from_static("no-cache"),
+        CacheLifetime::Never => HeaderValue::from_static("no-store"),
     }
 }
 
@@ -106,13 +106,13 @@ mod tests {
 
     #[test]
     fn playlist_is_kept_for_half_a_target_duration_and_media_for_ever() {
-        let playlist = |target_duration_s| cache_control(Kept::Playlist { target_duration_s });
+        let playlist = |target_duration_s| cache_control(CacheLifetime::Playlist { target_duration_s });
         assert_eq!(playlist(4), "public, max-age=2");
         assert_eq!(playlist(5), "public, max-age=2");
         assert_eq!(playlist(1), "public, max-age=1");
-        assert_eq!(cache_control(Kept::BlockingReload { target_duration_s: 4 }), "public, max-age=24");
-        assert_eq!(cache_control(Kept::ForEver), "public, max-age=31536000, immutable");
-        assert_eq!(cache_control(Kept::Never), "no-store");
+        assert_eq!(cache_control(CacheLifetime::BlockingReload { target_duration_s: 4 }), "public, max-age=24");
+        assert_eq!(cache_control(CacheLifetime::ForEver), "public, max-age=31536000, immutable");
+        assert_eq!(cache_control(CacheLifetime::Never), "no-store");
     }
 
     #[test]

@@ -67,16 +67,16 @@ async fn attended(viewers: Viewers, request: Request<Body>) -> Response {
     let asked = Asked::parse(request.uri().path());
     let stream = asked.as_ref().map(|asked| asked.stream.clone());
     if let Some(asked) = &asked
-        && let Some(coming) = site.shelf.attend(&asked.stream, asked.rendition.as_ref())
+        && let Some(coming) = site.snapshots.attend(&asked.stream, asked.rendition.as_ref())
     {
         coming.await;
     }
     let mut response = viewers.routed(asked, request).await;
     if let Some(stream) = stream.filter(|_| response.status() == StatusCode::NOT_FOUND) {
-        if site.shelf.is_interrupted(&stream) {
+        if site.snapshots.is_interrupted(&stream) {
             response = respond::unavailable("the stream was interrupted, and is about to go on\n");
         }
-        if site.shelf.is_elsewhere(&stream) {
+        if site.snapshots.is_elsewhere(&stream) {
             response.headers_mut().insert(ELSEWHERE, HeaderValue::from_static(""));
         }
     }

@@ -1,6 +1,6 @@
 //! The streams' URLs: playlists, media objects and the seal log.
 //!
-//! A request for what is about to come waits here until the shelf has it, or says that it will never come.
+//! A request for what is about to come waits here until the snapshots have it, or say that it will never come.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use media::{LogSequence, ObjectName, RenditionId, Slot, StreamId};
 use playlist::reload::Directives;
 
 use super::asked::object_place;
-use super::caching::{Kept, Kind};
+use super::caching::{CacheLifetime, Kind};
 use super::respond::{self, Meta};
 use super::site::{CBOR_SEQUENCE, Names, Shared, Site};
 use super::{Object, OnDisk, Reach};
@@ -48,9 +48,9 @@ fn variants(State(site): Shared, Names(stream): Names<StreamId>, reach: Reach, r
     let text = match &site.settings.direct {
         // Viewers fetch recordings through a balancer, which knows which nodes have them.
         Some(direct) if reach == Reach::Live => {
-            site.shelf.steered(&stream, &direct.listed(&site.settings.node, &stream)).map(Rendered::new)
+            site.snapshots.steered(&stream, &direct.listed(&site.settings.node, &stream)).map(Rendered::new)
         }
-        _ => site.shelf.multivariant(&stream, reach),
+        _ => site.snapshots.multivariant(&stream, reach),
     };
     match text {
         Some(text) => playlist(&site, request, &text, Answered::AsItIs),
@@ -60,11 +60,11 @@ fn variants(State(site): Shared, Names(stream): Names<StreamId>, reach: Reach, r
 
 /// The steering manifest (RFC 8216bis 7.1). No cache keeps it, because it begins with the node that answers.
 pub(super) async fn steering(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
-    let found = site.settings.direct.as_ref().zip(site.shelf.stream(&stream));
+    let found = site.settings.direct.as_ref().zip(site.snapshots.stream(&stream));
     let Some((direct, detail)) = found else { return respond::refuse(StatusCode::NOT_FOUND, NO_STEERING) };
     let query = request.uri().query().unwrap_or_default();
     let text = direct.manifest((&site.settings.node, &stream), query, &detail.summary.renditions);
-    let meta = Meta { kind: Kind::Playlist, content_type: STEERING, kept: Kept::Never };
+    let meta = Meta { kind: Kind::Playlist, content_type: STEERING, kept: CacheLifetime::Never };
     respond::text(&request, &Rendered::new(text), meta)
 }
 
@@ -105,7 +105,9 @@ async fn rendition_playlist(
         Ok(wanted) => wanted,
         Err(bad) => return respond::refuse(StatusCode::BAD_REQUEST, format!("{bad}\n")),
     };
-    match settled(&site, &stream, absent(which.1), || site.shelf.playlist(&stream, &rendition, which, &wanted)).await {
+    match settled(&site, &stream, absent(which.1), || site.snapshots.playlist(&stream, &rendition, which, &wanted))
+        .await
+    {
         Ok(found) => {
             let answered = if wanted.msn.is_some() && !found.is_ended { Answered::Blocking } else { Answered::AsItIs };
             playlist(&site, &request, &found.text, answered)
@@ -125,8 +127,8 @@ enum Answered {
 fn playlist(site: &Site, request: &Request<Body>, text: &Rendered, answered: Answered) -> Response {
     let target_duration_s = site.settings.target_duration_s;
     let kept = match answered {
-        Answered::Blocking => Kept::BlockingReload { target_duration_s },
-        Answered::AsItIs => Kept::Playlist { target_duration_s },
+        Answered::Blocking => CacheLifetime::BlockingReload { target_duration_s },
+        Answered::AsItIs => CacheLifetime::Playlist { target_duration_s },
     };
     respond::text(request, text, Meta { kind: Kind::Playlist, content_type: PLAYLIST, kept })
 }
@@ -148,7 +150,7 @@ async fn settled<T>(
         }
         match &mut waiter {
             // Look once more with a place: otherwise a change in between would be missed.
-            None => match site.shelf.wait(stream) {
+            None => match site.snapshots.wait(stream) {
                 Ok(place) => waiter = Some(place),
                 Err(why) => return Err(respond::no_place(why, absent)),
             },
@@ -182,18 +184,18 @@ pub(super) async fn media_object(site: Arc<Site>, name: ObjectName, request: Req
         _ => (Kind::Picture, VIDEO),
     };
     match found(&site, &name).await {
-        Ok(object) => respond::media(&request, object, Meta { kind, content_type, kept: Kept::ForEver }),
+        Ok(object) => respond::media(&request, object, Meta { kind, content_type, kept: CacheLifetime::ForEver }),
         Err(refusal) => refusal,
     }
 }
 
 /// An object from memory, as soon as it is there; otherwise from disk or from another node.
 async fn found(site: &Site, name: &ObjectName) -> Result<Object, Response> {
-    let refusal = match settled(site, &name.stream, NO_OBJECT, || site.shelf.object(name)).await {
+    let refusal = match settled(site, &name.stream, NO_OBJECT, || site.snapshots.object(name)).await {
         Ok(object) => return Ok(object),
         Err(refusal) => refusal,
     };
-    let Some(reading) = site.shelf.kept(name).filter(|_| refusal.status() == StatusCode::NOT_FOUND) else {
+    let Some(reading) = site.snapshots.kept(name).filter(|_| refusal.status() == StatusCode::NOT_FOUND) else {
         return Err(refusal);
     };
     match reading.await {
@@ -204,8 +206,8 @@ async fn found(site: &Site, name: &ObjectName) -> Result<Object, Response> {
 }
 
 pub(super) async fn poster(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
-    let kept = Kept::Playlist { target_duration_s: site.settings.target_duration_s };
-    let Some(name) = site.shelf.poster(&stream) else {
+    let kept = CacheLifetime::Playlist { target_duration_s: site.settings.target_duration_s };
+    let Some(name) = site.snapshots.poster(&stream) else {
         return respond::refuse(StatusCode::NOT_FOUND, "this node has no image of such a stream\n");
     };
     match found(&site, &name).await {
@@ -219,11 +221,11 @@ pub(super) async fn seals(State(site): Shared, Names(stream): Names<StreamId>, r
         let line = "from: give one sequence number of the log, in digits, such as ?from=120\n";
         return respond::refuse(StatusCode::BAD_REQUEST, line);
     };
-    let Some(mut seals) = site.shelf.seals(&stream, from) else {
+    let Some(mut seals) = site.snapshots.seals(&stream, from) else {
         return respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream\n");
     };
     seals.truncate(fitting(&seals, SEALS_BYTES_MAX));
-    let meta = Meta { kind: Kind::Seals, content_type: CBOR_SEQUENCE, kept: Kept::OneSecond };
+    let meta = Meta { kind: Kind::Seals, content_type: CBOR_SEQUENCE, kept: CacheLifetime::OneSecond };
     respond::sequence(seals, meta)
 }
 

@@ -1,7 +1,7 @@
 //! What viewers see: the HTTPS side of a broadcast node.
 //!
 //! Owns the contract URLs, their headers, the web app and the JSON descriptions. Deliberately cannot see anything that was
-//! not admitted: it works on a [`Shelf`], and admits, stores and pulls nothing itself.
+//! not admitted: it works on a [`Snapshots`], and admits, stores and pulls nothing itself.
 
 mod asked;
 mod caching;
@@ -12,18 +12,19 @@ mod live;
 mod range;
 mod respond;
 mod routes;
-mod shelf;
 mod site;
+mod snapshots;
 mod steering;
 mod traffic;
 mod waiting;
 mod web;
 
 pub use routes::Viewers;
-pub use shelf::{
-    Coming, DvrSummary, Object, OnDisk, Reach, Reading, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified,
-};
 pub use site::Settings;
+pub use snapshots::{
+    Coming, DvrSummary, Object, OnDisk, Reach, Reading, RenditionSummary, Snapshots, StreamDetail, StreamSummary,
+    Verified,
+};
 pub use steering::Direct;
 pub use traffic::{Metered, Rates, Traffic};
 pub use waiting::{Lobby, NoPlace, Room, WAITING_PER_NODE_MAX, WAITING_PER_STREAM_MAX, Waiter};

@@ -14,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use node::http::STOPPING;
 
-use super::caching::{Kept, Kind, PRIORITY, cache_control, priority};
+use super::caching::{CacheLifetime, Kind, PRIORITY, cache_control, priority};
 use super::conditions::{self, Verdict};
 use super::encoding::accepts_gzip;
 use super::range::{self, Wanted};
@@ -28,7 +28,7 @@ const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
 pub(super) struct Meta {
     pub(super) kind: Kind,
     pub(super) content_type: HeaderValue,
-    pub(super) kept: Kept,
+    pub(super) kept: CacheLifetime,
 }
 
 /// Text: compressed when the client takes that.
@@ -102,7 +102,7 @@ pub(super) fn sequence(items: Vec<Bytes>, meta: Meta) -> Response {
 pub(super) fn refuse(status: StatusCode, line: impl Into<Bytes>) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, cache_control(Kept::Never));
+    headers.insert(CACHE_CONTROL, cache_control(CacheLifetime::Never));
     of_kind(Kind::Refusal, with_status(status, headers, line.into()))
 }
 

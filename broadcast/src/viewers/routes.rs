@@ -16,10 +16,10 @@ use node::http::Application;
 use serde::Serialize;
 
 use super::asked::{Asked, Thing};
-use super::caching::{Kept, Kind};
+use super::caching::{CacheLifetime, Kind};
 use super::respond::{self, Meta};
 use super::site::{CBOR_SEQUENCE, Names, Settings, Shared, Site, not_found};
-use super::{Direct, Shelf, StreamDetail, StreamSummary, Traffic, live, web};
+use super::{Direct, Snapshots, StreamDetail, StreamSummary, Traffic, live, web};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -31,15 +31,15 @@ pub struct Viewers {
 }
 
 impl Viewers {
-    /// Serves the content of `shelf`.
+    /// Serves the content of `snapshots`.
     ///
     /// # Panics
     /// Never: names of nodes can stand in a header.
-    pub fn new(settings: Settings, shelf: Arc<dyn Shelf>, traffic: Arc<Traffic>) -> Self {
+    pub fn new(settings: Settings, snapshots: Arc<dyn Snapshots>, traffic: Arc<Traffic>) -> Self {
         let node =
             HeaderValue::from_str(settings.node.as_str()).expect("names are ASCII letters, digits and punctuation");
         let openapi = Rendered::new(include_str!("openapi.json"));
-        let site = Arc::new(Site { shelf, settings, traffic, node, openapi });
+        let site = Arc::new(Site { snapshots, settings, traffic, node, openapi });
         let mut router = Router::new();
         for (path, methods) in table() {
             router = router.route(path, methods);
@@ -128,7 +128,7 @@ async fn root_file(State(site): Shared, Names(path): Names<String>, request: Req
 }
 
 fn web_file(site: &Site, request: &Request<Body>, file: &'static web::File) -> Response {
-    let kept = if file.is_hashed { Kept::ForEver } else { Kept::Revalidated };
+    let kept = if file.is_hashed { CacheLifetime::ForEver } else { CacheLifetime::Revalidated };
     let meta = Meta { kind: Kind::Web, content_type: file.content_type.clone(), kept };
     let mut response = respond::text(request, &file.rendered, meta);
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, content_security_policy(site.settings.direct.as_ref()));
@@ -184,11 +184,11 @@ const fn is_live(state: SessionState) -> bool {
 
 async fn streams(State(site): Shared, request: Request<Body>) -> Response {
     let described = |stream: StreamSummary| Described { live: is_live(stream.state), stream };
-    json(&request, &Listing { streams: site.shelf.streams().into_iter().map(described).collect() })
+    json(&request, &Listing { streams: site.snapshots.streams().into_iter().map(described).collect() })
 }
 
 async fn stream(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
-    match site.shelf.stream(&stream) {
+    match site.snapshots.stream(&stream) {
         Some(stream) => {
             json::<Described<StreamDetail>>(&request, &Described { live: is_live(stream.summary.state), stream })
         }
@@ -198,17 +198,17 @@ async fn stream(State(site): Shared, Names(stream): Names<StreamId>, request: Re
 
 fn json<T: Serialize>(request: &Request<Body>, value: &T) -> Response {
     let text = serde_json::to_vec(value).expect("names, numbers and lists have a JSON form");
-    let meta = Meta { kind: Kind::Api, content_type: JSON, kept: Kept::OneSecond };
+    let meta = Meta { kind: Kind::Api, content_type: JSON, kept: CacheLifetime::OneSecond };
     respond::text(request, &Rendered::new(text), meta)
 }
 
 async fn grants(State(site): Shared) -> Response {
-    let meta = Meta { kind: Kind::Api, content_type: CBOR_SEQUENCE, kept: Kept::OneSecond };
-    respond::sequence(site.shelf.grants(), meta)
+    let meta = Meta { kind: Kind::Api, content_type: CBOR_SEQUENCE, kept: CacheLifetime::OneSecond };
+    respond::sequence(site.snapshots.grants(), meta)
 }
 
 async fn openapi(State(site): Shared, request: Request<Body>) -> Response {
-    let meta = Meta { kind: Kind::Api, content_type: JSON, kept: Kept::Revalidated };
+    let meta = Meta { kind: Kind::Api, content_type: JSON, kept: CacheLifetime::Revalidated };
     respond::text(&request, &site.openapi, meta)
 }
 

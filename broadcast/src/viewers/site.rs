@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 use media::NodeId;
 use serde::de::DeserializeOwned;
 
-use super::{Direct, Shelf, Traffic, respond};
+use super::{Direct, Snapshots, Traffic, respond};
 
 pub(super) const CBOR_SEQUENCE: HeaderValue = HeaderValue::from_static("application/cbor-seq");
 
@@ -27,7 +27,7 @@ pub struct Settings {
 
 /// What all routes share.
 pub(super) struct Site {
-    pub(super) shelf: Arc<dyn Shelf>,
+    pub(super) snapshots: Arc<dyn Snapshots>,
     pub(super) settings: Settings,
     pub(super) traffic: Arc<Traffic>,
     pub(super) node: HeaderValue,

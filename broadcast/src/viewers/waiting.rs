@@ -18,10 +18,10 @@ pub const WAITING_PER_NODE_MAX: usize = 2 * WAITING_PER_STREAM_MAX;
 
 /// What the waiting rooms of a node share. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Lobby(Arc<Shared>);
+pub struct Lobby(Arc<LobbyState>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct LobbyState {
     waiting: Arc<AtomicUsize>,
     closed: AtomicBool,
 }
@@ -79,8 +79,8 @@ impl Room {
             return Err(NoPlace::Stopping);
         }
         let places = (
-            Place::take(&self.waiting, WAITING_PER_STREAM_MAX).ok_or(NoPlace::Taken)?,
-            Place::take(&self.lobby.0.waiting, WAITING_PER_NODE_MAX).ok_or(NoPlace::Taken)?,
+            WaitingSlot::take(&self.waiting, WAITING_PER_STREAM_MAX).ok_or(NoPlace::Taken)?,
+            WaitingSlot::take(&self.lobby.0.waiting, WAITING_PER_NODE_MAX).ok_or(NoPlace::Taken)?,
         );
         let woken = self.woken.subscribe();
         let lobby = self.lobby.clone();
@@ -108,7 +108,7 @@ pub struct Waiter {
     clock: Clock,
     until: Duration,
     lobby: Lobby,
-    _places: (Place, Place),
+    _places: (WaitingSlot, WaitingSlot),
 }
 
 impl Waiter {
@@ -129,9 +129,9 @@ impl Waiter {
 
 /// One of a bounded number of places.
 #[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
+struct WaitingSlot(Arc<AtomicUsize>);
 
-impl Place {
+impl WaitingSlot {
     fn take(taken: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
         let more = |taken| (taken < max).then_some(taken + 1);
         taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
@@ -139,7 +139,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for WaitingSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

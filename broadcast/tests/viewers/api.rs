@@ -2,8 +2,8 @@
 
 use reqwest::Method;
 
-use crate::shelf::{SEAL_BYTES, SEALS, seal};
 use crate::site::Site;
+use crate::snapshots::{SEAL_BYTES, SEALS, seal};
 
 #[tokio::test]
 async fn log_is_a_sequence_of_seals_from_where_it_is_asked_for() {

@@ -4,8 +4,8 @@ use broadcast::direct::{Neighbour, Neighbours};
 use broadcast::viewers::Direct;
 use media::NodeId;
 
-use crate::shelf::MULTIVARIANT;
 use crate::site::Site;
+use crate::snapshots::MULTIVARIANT;
 
 fn direct() -> Direct {
     let neighbour = |name: &str| Neighbour {

@@ -10,8 +10,8 @@ use media::NodeId;
 use node::http::Application as _;
 use proptest::prelude::*;
 
-use crate::shelf::{Fixed, SEGMENT, SEGMENT_BYTES};
 use crate::site::Site;
+use crate::snapshots::{Fixed, SEGMENT, SEGMENT_BYTES};
 
 static RUNTIME: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().unwrap());

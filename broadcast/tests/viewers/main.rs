@@ -1,4 +1,4 @@
-//! The viewers' side over real TLS, in HTTP/2 and HTTP/1.1, on a shelf with fixed content.
+//! The viewers' side over real TLS, in HTTP/2 and HTTP/1.1, on snapshots with fixed content.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod api;
@@ -6,6 +6,6 @@ mod direct;
 mod hostile;
 mod media_objects;
 mod playlists;
-mod shelf;
 mod site;
+mod snapshots;
 mod web_app;

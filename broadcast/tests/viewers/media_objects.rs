@@ -2,8 +2,8 @@
 
 use reqwest::Method;
 
-use crate::shelf::{IMAGE, POSTER, SEGMENT, SEGMENT_BYTES, bytes_of};
 use crate::site::Site;
+use crate::snapshots::{IMAGE, POSTER, SEGMENT, SEGMENT_BYTES, bytes_of};
 
 #[tokio::test]
 async fn object_is_immutable_and_the_same_in_both_versions_of_http() {

@@ -1,7 +1,7 @@
 //! Playlists: short-lived, compressed for clients that accept it, validated by strong tags.
 
-use crate::shelf::{MEDIA_PLAYLIST, MULTIVARIANT};
 use crate::site::Site;
+use crate::snapshots::{MEDIA_PLAYLIST, MULTIVARIANT};
 
 const MEDIA_URL: &str = "/live/demo/720p/index.m3u8";
 

@@ -13,7 +13,7 @@ use reqwest::{Client, Method, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::DropGuard;
 
-use crate::shelf::Fixed;
+use crate::snapshots::Fixed;
 
 pub(crate) struct Site {
     base: String,

@@ -18,12 +18,12 @@ static NONE: Policy = Policy { version: 0, at: UnixMillis(0), weights: BTreeMap:
 
 /// The newest policy, and when it was last received.
 #[derive(Debug, Clone, Default)]
-pub struct Standing {
+pub struct PolicyInForce {
     policy: Policy,
     heard_at: Option<Duration>,
 }
 
-impl Standing {
+impl PolicyInForce {
     /// Takes a policy, and returns whether it is in force now. A lower version is an old copy, unless the policy in force has expired: a
     /// control node that was set up again counts from the beginning.
     pub fn heard(&mut self, policy: Policy, now: Now) -> bool {
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn old_copy_does_not_replace_a_newer_policy() {
-        let mut standing = Standing::default();
+        let mut standing = PolicyInForce::default();
         assert!(standing.heard(policy(5), at(0)));
         assert!(!standing.heard(policy(4), at(1_000)));
         assert!(standing.heard(policy(5), at(2_000)), "it is said again and again");
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn policy_that_nobody_says_any_more_expires() {
-        let mut standing = Standing::default();
+        let mut standing = PolicyInForce::default();
         standing.heard(policy(5), at(0));
         assert_eq!(standing.policy(at(10_000)).version, 5);
         assert_eq!(standing.policy(at(10_001)), &Policy::default());

@@ -6,9 +6,9 @@ use messages::AlertReason;
 use seal::limits::{IMAGE_BYTES_MAX, INIT_BYTES_MAX, PART_BYTES_MAX};
 use seal::{Freshness, KeyId, Refusal, RefusalReason, Sealed};
 
-use super::limits::{STRANGERS_MAX, STRANGERS_WAIT_MAX};
+use super::limits::{UNGRANTED_MAX, UNGRANTED_WAIT_MAX};
 use super::store::length;
-use super::{Answer, Gate, Output, Pull, PullId, Pulled, Source, Stranger, reason_of};
+use super::{Answer, Gate, Output, Pull, PullId, Pulled, Source, UngrantedSeal, reason_of};
 
 /// Where a well-formed envelope has its key id. It decides only whether a seal waits for a grant.
 const KEY_AT: std::ops::Range<usize> = 9..25;
@@ -60,32 +60,32 @@ impl Gate {
         let key = raw.get(KEY_AT).and_then(|key| key.try_into().ok()).map(KeyId);
         let lacks_grant = refusal.reason == RefusalReason::Key
             && key.is_some_and(|key| self.shared.keyring.grant(&key).is_none())
-            && self.strangers.len() < STRANGERS_MAX;
+            && self.ungranted.len() < UNGRANTED_MAX;
         if !lacks_grant {
             return Err(refusal.detail);
         }
-        let deadline = self.shared.now.elapsed + STRANGERS_WAIT_MAX;
+        let deadline = self.shared.now.elapsed + UNGRANTED_WAIT_MAX;
         let (stream, raw) = (stream.clone(), raw.clone());
-        self.strangers.push_back(Stranger { deadline, stream, raw, source, detail: refusal.detail });
+        self.ungranted.push_back(UngrantedSeal { deadline, stream, raw, source, detail: refusal.detail });
         Ok(())
     }
 
     /// Verifies the seals that wait for a grant again, in the order in which they came.
     fn look_again(&mut self) {
-        for stranger in std::mem::take(&mut self.strangers) {
-            match self.verify(&stranger.stream, &stranger.raw, &stranger.source) {
-                Ok(sealed) => _ = self.verified(stranger.stream, sealed),
-                Err(refusal) if refusal.reason == RefusalReason::Key => self.strangers.push_back(stranger),
-                Err(refusal) => self.refuse(reason_of(refusal.reason), &stranger.stream, refusal.detail),
+        for ungranted_seal in std::mem::take(&mut self.ungranted) {
+            match self.verify(&ungranted_seal.stream, &ungranted_seal.raw, &ungranted_seal.source) {
+                Ok(sealed) => _ = self.verified(ungranted_seal.stream, sealed),
+                Err(refusal) if refusal.reason == RefusalReason::Key => self.ungranted.push_back(ungranted_seal),
+                Err(refusal) => self.refuse(reason_of(refusal.reason), &ungranted_seal.stream, refusal.detail),
             }
         }
     }
 
     /// Refuses seals whose grant did not arrive in time.
-    pub(super) fn refuse_strangers(&mut self) {
+    pub(super) fn refuse_ungranted(&mut self) {
         let now = self.shared.now.elapsed;
-        while let Some(stranger) = self.strangers.pop_front_if(|stranger| stranger.deadline <= now) {
-            self.refuse(AlertReason::Key, &stranger.stream, stranger.detail);
+        while let Some(ungranted_seal) = self.ungranted.pop_front_if(|ungranted_seal| ungranted_seal.deadline <= now) {
+            self.refuse(AlertReason::Key, &ungranted_seal.stream, ungranted_seal.detail);
         }
     }
 

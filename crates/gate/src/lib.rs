@@ -281,7 +281,7 @@ enum Recorded {
 
 /// State that all streams share.
 #[derive(Debug)]
-struct Shared {
+struct GateContext {
     settings: Settings,
     recorded: Recorded,
     keyring: Keyring,
@@ -313,13 +313,13 @@ pub struct Gate {
     /// Streams in the order of their first heads; beyond [`HEADS_MAX`], the oldest is dropped.
     heads_order: VecDeque<StreamId>,
     /// Seals whose key has no grant yet.
-    strangers: VecDeque<Stranger>,
-    shared: Shared,
+    ungranted: VecDeque<UngrantedSeal>,
+    shared: GateContext,
 }
 
 /// A seal that waits for the grant of its key.
 #[derive(Debug)]
-struct Stranger {
+struct UngrantedSeal {
     deadline: Duration,
     stream: StreamId,
     raw: Bytes,
@@ -332,7 +332,7 @@ impl Gate {
     pub fn new(settings: Settings, keyring: Keyring, heads: BTreeMap<StreamId, SavedHead>) -> Self {
         let heads_order = heads.keys().cloned().collect();
         let now = Now { elapsed: Duration::ZERO, wall: media::UnixMillis(0) };
-        let shared = Shared {
+        let shared = GateContext {
             settings,
             recorded: Recorded::No,
             keyring,
@@ -350,7 +350,7 @@ impl Gate {
             followed: BTreeMap::new(),
             heads,
             heads_order,
-            strangers: VecDeque::new(),
+            ungranted: VecDeque::new(),
             shared,
         }
     }
@@ -408,8 +408,8 @@ impl Gate {
     /// When [`Input::Tick`] is due, on the clock of [`Now::elapsed`].
     pub fn next_deadline(&self) -> Option<Duration> {
         let streams = self.streams.values().filter_map(Stream::due);
-        let strangers = self.strangers.front().map(|stranger| stranger.deadline);
-        streams.chain(self.shared.quarantine.next_deadline()).chain(strangers).min()
+        let ungranted = self.ungranted.front().map(|ungranted_seal| ungranted_seal.deadline);
+        streams.chain(self.shared.quarantine.next_deadline()).chain(ungranted).min()
     }
 
     /// The newest admitted seal of each stream that is remembered.
@@ -426,7 +426,7 @@ impl Gate {
     pub fn check_invariants(&self) {
         self.shared.quarantine.check_invariants();
         assert!(self.streams.len() <= limits::STREAMS_MAX);
-        assert!(self.heads.len() <= HEADS_MAX && self.strangers.len() <= limits::STRANGERS_MAX);
+        assert!(self.heads.len() <= HEADS_MAX && self.ungranted.len() <= limits::UNGRANTED_MAX);
         let media: u64 = self.streams.values().map(Stream::media_bytes).sum();
         assert_eq!(self.shared.media_bytes, media, "media of all streams are counted");
         for stream in self.streams.values() {
@@ -446,12 +446,12 @@ impl Gate {
 
     fn unfollow(&mut self, id: &StreamId) {
         self.followed.remove(id);
-        self.strangers.retain(|stranger| stranger.stream != *id);
+        self.ungranted.retain(|ungranted_seal| ungranted_seal.stream != *id);
         self.leave(id);
     }
 
     /// The stream, made when it is new here; `None`, and a refusal, when [`limits::STREAMS_MAX`] others are held.
-    fn stream(&mut self, id: StreamId) -> Option<(&mut Stream, &mut Shared)> {
+    fn stream(&mut self, id: StreamId) -> Option<(&mut Stream, &mut GateContext)> {
         if !self.streams.contains_key(&id) && self.streams.len() >= limits::STREAMS_MAX {
             let detail = format!("{} streams are held already", limits::STREAMS_MAX);
             self.refuse(AlertReason::Quarantine, &id, detail);
@@ -468,7 +468,7 @@ impl Gate {
     }
 
     /// A stream that is held already.
-    fn held(&mut self, id: &StreamId) -> Option<(&mut Stream, &mut Shared)> {
+    fn held(&mut self, id: &StreamId) -> Option<(&mut Stream, &mut GateContext)> {
         let stream = self.streams.get_mut(id)?;
         stream.touch();
         Some((stream, &mut self.shared))
@@ -484,7 +484,7 @@ impl Gate {
 
     /// Does what is due, and publishes what changed.
     fn work(&mut self) {
-        self.refuse_strangers();
+        self.refuse_ungranted();
         let shared = &mut self.shared;
         let elapsed = shared.now.elapsed;
         for (name, claim) in shared.quarantine.expire(elapsed) {
@@ -520,7 +520,7 @@ impl Gate {
     }
 }
 
-impl Shared {
+impl GateContext {
     fn refuse(&mut self, reason: AlertReason, stream: Option<&StreamId>, detail: String) {
         self.outputs.push(Output::Refused(Refused { reason, stream: stream.cloned(), detail }));
     }

@@ -66,6 +66,6 @@ pub const FENCE_MAX: Duration = Duration::from_secs(4);
 pub const SAVED_INITS_BYTES_MAX: u64 = 512 * 1024;
 /// Seals of keys without a grant that wait for one: an ingest seals as soon as it is granted, and the grant may come later than
 /// its first seals. A second of the rows of 64 streams.
-pub const STRANGERS_MAX: usize = 128;
+pub const UNGRANTED_MAX: usize = 128;
 /// How long seals wait for the grant of their key.
-pub const STRANGERS_WAIT_MAX: Duration = Duration::from_secs(3);
+pub const UNGRANTED_WAIT_MAX: Duration = Duration::from_secs(3);

@@ -26,7 +26,7 @@ use super::limits::{PENDING_SEALS_MAX, PULL_AFTER, STREAM_IDLE_MAX};
 use super::store::{Media, length};
 use super::view::Playlists;
 use super::wants::Wants;
-use super::{Answer, Holding, SavedHead, Shared, reason_of};
+use super::{Answer, GateContext, Holding, SavedHead, reason_of};
 use catch_up::CatchUp;
 use fence::Fence;
 
@@ -87,7 +87,7 @@ pub(super) struct Stream {
     seals_admitted: u64,
     admitted_at: UnixMillis,
     refused: BTreeMap<AlertReason, u64>,
-    /// The stream's share of [`Shared::media_bytes`].
+    /// The stream's share of [`GateContext::media_bytes`].
     counted: u64,
     is_changed: bool,
     /// What playlists list has changed.
@@ -106,7 +106,7 @@ impl Stream {
         id: StreamId,
         saved: Option<SavedHead>,
         (holding, owners): (Holding, Vec<NodeId>),
-        shared: &mut Shared,
+        shared: &mut GateContext,
     ) -> Self {
         let chain = saved.as_ref().map_or_else(|| Chain::new(id.clone()), |saved| Chain::resume(saved.head.clone()));
         let mut stream = Self {
@@ -162,13 +162,13 @@ impl Stream {
         self.is_changed = true;
     }
 
-    pub(super) fn refuse(&mut self, reason: AlertReason, detail: String, shared: &mut Shared) {
+    pub(super) fn refuse(&mut self, reason: AlertReason, detail: String, shared: &mut GateContext) {
         self.count(reason);
         shared.refuse(reason, Some(&self.id), detail);
     }
 
     /// A verified seal came.
-    pub(super) fn seal(&mut self, sealed: Sealed, shared: &mut Shared) -> Answer {
+    pub(super) fn seal(&mut self, sealed: Sealed, shared: &mut GateContext) -> Answer {
         match self.hold_back(sealed, shared) {
             Ok(answer) => answer,
             Err(sealed) => self.offer(sealed, shared),
@@ -181,7 +181,7 @@ impl Stream {
     }
 
     /// Gives a verified seal to the chain.
-    pub(super) fn offer(&mut self, sealed: Sealed, shared: &mut Shared) -> Answer {
+    pub(super) fn offer(&mut self, sealed: Sealed, shared: &mut GateContext) -> Answer {
         if self.chain.head().is_none() && !sealed.body().checkpoint.is_empty() {
             return match self.chain.join(vec![sealed], shared.now) {
                 Ok(outcome) => {
@@ -215,7 +215,7 @@ impl Stream {
         answer
     }
 
-    fn steps(&mut self, outcome: Outcome, shared: &mut Shared) {
+    fn steps(&mut self, outcome: Outcome, shared: &mut GateContext) {
         for (_, refusal) in outcome.refused {
             self.refuse(reason_of(refusal.reason), refusal.detail, shared);
         }
@@ -227,7 +227,7 @@ impl Stream {
     }
 
     /// The chain took over a log from its tail: the timeline starts again with it, and uses the bytes that are here.
-    pub(super) fn begin_anew(&mut self, outcome: Outcome, shared: &mut Shared) {
+    pub(super) fn begin_anew(&mut self, outcome: Outcome, shared: &mut GateContext) {
         self.drop_pending(|_| false);
         self.blocked = false;
         self.ground = Ground::Sought;
@@ -248,7 +248,7 @@ impl Stream {
     }
 
     /// Queues a seal for admission with the bytes that are here, and notes those that are missing.
-    fn enqueue(&mut self, step: Step, first_try: Duration, shared: &mut Shared) {
+    fn enqueue(&mut self, step: Step, first_try: Duration, shared: &mut GateContext) {
         let (sealed, void_after) = match step {
             Step::Extend(sealed) => (sealed, None),
             Step::OpenEpoch { sealed, void_after } => {
@@ -288,7 +288,7 @@ impl Stream {
     }
 
     /// The objects whose bytes must be here before the seal is admitted.
-    fn needs(&mut self, body: &SealBody, shared: &mut Shared) -> Vec<(RenditionId, Slot, Digest, u64)> {
+    fn needs(&mut self, body: &SealBody, shared: &mut GateContext) -> Vec<(RenditionId, Slot, Digest, u64)> {
         let opens = opens_epoch(body);
         if self.ground == Ground::Sought && !opens {
             // A checkpoint in the middle of an epoch: its init segments are needed from here on, its row is not.
@@ -310,7 +310,7 @@ impl Stream {
     }
 
     /// Removes the objects that a verified seal names from the quarantine, where this node has no use for them.
-    fn settle_unneeded(&mut self, body: &SealBody, shared: &mut Shared) {
+    fn settle_unneeded(&mut self, body: &SealBody, shared: &mut GateContext) {
         for object in body.objects.iter().filter(|object| !matches!(object.slot, Slot::Segment { .. })) {
             let (stream, rendition) = (self.id.clone(), object.rendition.clone());
             let name = ObjectName { stream, rendition, epoch: body.epoch, slot: object.slot };
@@ -319,7 +319,7 @@ impl Stream {
     }
 
     /// Bytes that are here already: in quarantine, admitted, or saved with the head. Quarantined bytes with another digest are refused.
-    fn find(&mut self, name: &ObjectName, digest: Digest, shared: &mut Shared) -> Option<Bytes> {
+    fn find(&mut self, name: &ObjectName, digest: Digest, shared: &mut GateContext) -> Option<Bytes> {
         let (right, wrong) = shared.quarantine.settle(name, digest);
         for claim in wrong {
             let detail =
@@ -369,15 +369,15 @@ impl Stream {
         self.assembly.foresee(name, digest, bytes);
     }
 
-    pub(super) fn pull_now(&mut self, name: &ObjectName, shared: &Shared) {
+    pub(super) fn pull_now(&mut self, name: &ObjectName, shared: &GateContext) {
         self.wants.now(name, shared.now.elapsed);
     }
 
-    pub(super) fn pull_failed(&mut self, name: &ObjectName, shared: &Shared) {
+    pub(super) fn pull_failed(&mut self, name: &ObjectName, shared: &GateContext) {
         self.wants.failed(name, shared.now.elapsed, self.sources.len());
     }
 
-    pub(super) fn peers_changed(&mut self, shared: &mut Shared) {
+    pub(super) fn peers_changed(&mut self, shared: &mut GateContext) {
         self.choose_sources(shared);
         self.wants.peers_changed(shared.now.elapsed);
         self.ask_all(shared);
@@ -391,7 +391,7 @@ impl Stream {
     }
 
     /// Does what is due: the chain's deadlines, catching up, admission, pulls, expiry.
-    pub(super) fn work(&mut self, shared: &mut Shared) {
+    pub(super) fn work(&mut self, shared: &mut GateContext) {
         let now = shared.now.elapsed;
         if self.chain.next_deadline().is_some_and(|at| at <= now) {
             let outcome = self.chain.apply(ChainInput::Tick, shared.now);
@@ -419,7 +419,7 @@ impl Stream {
     }
 
     /// Reports bytes that nobody has, and continues at the next checkpoint after them; returns whether it did.
-    fn give_up_overdue(&mut self, shared: &mut Shared) -> bool {
+    fn give_up_overdue(&mut self, shared: &mut GateContext) -> bool {
         let overdue = self.wants.overdue(shared.now.elapsed);
         for name in &overdue {
             self.refuse(AlertReason::Deadline, format!("{name}: nobody had these bytes in time"), shared);
@@ -445,7 +445,7 @@ impl Stream {
     }
 
     /// Queues these seals again; the timeline starts again with the first of them.
-    fn requeue(&mut self, outcome: Outcome, shared: &mut Shared) {
+    fn requeue(&mut self, outcome: Outcome, shared: &mut GateContext) {
         let mut kept: Vec<(ObjectName, Digest, Bytes)> = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
             let (stream, epoch) = (&self.id, pending.sealed.body().epoch);
@@ -463,14 +463,14 @@ impl Stream {
         }
     }
 
-    pub(super) fn evict(&mut self, shared: &mut Shared) {
+    pub(super) fn evict(&mut self, shared: &mut GateContext) {
         self.media.evict();
         self.trim_wants();
         self.is_changed = true;
         self.recount(shared);
     }
 
-    fn recount(&mut self, shared: &mut Shared) {
+    fn recount(&mut self, shared: &mut GateContext) {
         let bytes = self.media.bytes() + self.pending_bytes;
         shared.media_bytes = shared.media_bytes - self.counted + bytes;
         self.counted = bytes;
@@ -484,7 +484,7 @@ impl Stream {
         self.catch_up.joining.is_none() && self.catch_up.progress_at + STREAM_IDLE_MAX <= now
     }
 
-    pub(super) fn next_deadline(&self, shared: &Shared) -> Option<Duration> {
+    pub(super) fn next_deadline(&self, shared: &GateContext) -> Option<Duration> {
         let idle = self.catch_up.progress_at + STREAM_IDLE_MAX;
         let others =
             [self.catch_up_deadline(shared), self.wants.next_deadline(self.sources.len()), self.media.next_expiry()];

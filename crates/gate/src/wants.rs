@@ -6,7 +6,7 @@ use std::time::Duration;
 use media::{Digest, LogSequence, NodeId, ObjectName};
 
 use super::limits::{OBJECT_DEADLINE, PULL_ROUND_PAUSE, PULLS_PER_STREAM};
-use super::{Output, Pull, Shared};
+use super::{GateContext, Output, Pull};
 
 /// One missing object.
 #[derive(Debug, Clone)]
@@ -117,7 +117,7 @@ impl Wants {
     }
 
     /// Starts the pulls that are due, at one of `sources` each.
-    pub(super) fn pull(&mut self, sources: &[NodeId], shared: &mut Shared) {
+    pub(super) fn pull(&mut self, sources: &[NodeId], shared: &mut GateContext) {
         let now = shared.now.elapsed;
         if sources.is_empty() {
             return;

@@ -205,7 +205,7 @@ impl Start {
         let passes = |source: &SourceFormat| source.pass_through && config.pass_through == PassThrough::Auto;
         let shown_from =
             video.as_ref().filter(|_| after == After::Run).and_then(|(source, _)| self.skip_to_newest(passes(source)));
-        // Announced sound that has not come yet is silence, so that no new run is needed when it comes.
+        // EncoderMetadata sound that has not come yet is silence, so that no new run is needed when it comes.
         let audio = audio.cloned();
         Some(Decision { video, audio, packets: self.packets, pictures, settings: self.settings, shown_from })
     }

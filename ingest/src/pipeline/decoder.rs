@@ -5,7 +5,7 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg::codec::threading;
 use ffmpeg::frame;
 
-use super::shared::{Shared, count};
+use super::pipeline_state::{PipelineState, count};
 use super::{Error, VideoFormat, VideoPacket, ffi, ticks};
 
 /// A decoder for one set of parameter sets.
@@ -48,7 +48,7 @@ impl Decoder {
         &mut self,
         packet: &VideoPacket,
         idr: bool,
-        shared: &Shared,
+        shared: &PipelineState,
         take: &mut dyn FnMut(frame::Video),
     ) {
         let mut raw = ffmpeg::Packet::copy(&packet.data);
@@ -66,13 +66,13 @@ impl Decoder {
     }
 
     /// Hands over the pictures still inside. Afterwards it takes no more packets.
-    pub(super) fn finish(&mut self, shared: &Shared, take: &mut dyn FnMut(frame::Video)) {
+    pub(super) fn finish(&mut self, shared: &PipelineState, take: &mut dyn FnMut(frame::Video)) {
         // An error means that the decoder is finished already.
         let _ = self.decoder.send_eof();
         self.receive(shared, take);
     }
 
-    fn receive(&mut self, shared: &Shared, take: &mut dyn FnMut(frame::Video)) {
+    fn receive(&mut self, shared: &PipelineState, take: &mut dyn FnMut(frame::Video)) {
         loop {
             let mut frame = frame::Video::empty();
             match self.decoder.receive_frame(&mut frame) {

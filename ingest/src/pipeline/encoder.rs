@@ -12,8 +12,8 @@ use ffmpeg::{Dictionary, frame};
 use media::{RenditionId, Sample, Timescale, Timestamp, TrackConfig, avc};
 
 use super::outputs::Sender;
+use super::pipeline_state::PipelineState;
 use super::plan::{Rung, encode_micros, threads};
-use super::shared::Shared;
 use super::{Config, Error, Output, ShedReason, ffi, queue};
 
 /// How much may wait in front of an encoder, in milliseconds. With this limit and the decoder's delay, an encoded rung stays less than
@@ -203,7 +203,7 @@ impl EncoderThread {
         encoder: Encoder,
         handicap: Option<Duration>,
         output: Sender,
-        shared: Arc<Shared>,
+        shared: Arc<PipelineState>,
     ) -> Result<Self, Error> {
         let depth = frames(encoder.frame_rate_millihertz, QUEUE_MILLIS).clamp(QUEUE_FRAMES_MIN, QUEUE_FRAMES_MAX);
         let (sender, receiver) = queue::bounded(usize::try_from(depth).unwrap_or(1));
@@ -236,7 +236,7 @@ fn run(
     queue: &queue::Receiver<Arc<frame::Video>>,
     handicap: Option<Duration>,
     output: &Sender,
-    shared: &Shared,
+    shared: &PipelineState,
 ) -> Option<String> {
     let mut take = |sample| {
         let sent = output.send(Output::Sample { rendition: rendition.clone(), sample }).is_ok();

@@ -6,32 +6,33 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::decision::{After, Packet, Start};
+use super::pipeline_state::{PipelineState, count};
 use super::run::{Carried, Context, NotStarted, Run};
-use super::shared::{Shared, count};
 use super::{
-    AudioFormat, AudioPacket, BreakReason, Config, Error, Feeder, INPUT_DEPTH, Input, Memory, OUTPUT_DEPTH, Output,
-    Outputs, PACKET_BYTES_MAX, Pace, PassThrough, VideoFormat, VideoPacket, outputs,
+    AudioFormat, AudioPacket, BreakReason, Config, Error, INPUT_DEPTH, Input, Memory, OUTPUT_DEPTH, Output, Outputs,
+    PACKET_BYTES_MAX, Pace, PassThrough, PipelineInput, VideoFormat, VideoPacket, outputs,
 };
 
 /// How long the pipeline waits for a keyframe that can be decoded before it gives up. OBS sends a keyframe every 8.3 s by default.
 const NO_KEYFRAME_SECONDS_MAX: u64 = 20;
 
-pub(super) fn start(config: Config, memory: Memory) -> Result<(Feeder, Outputs), Error> {
+pub(super) fn start(config: Config, memory: Memory) -> Result<(PipelineInput, Outputs), Error> {
     config.check().map_err(|error| Error::Thread(error.to_string()))?;
     super::init()?;
     let (input, inputs) = mpsc::channel(INPUT_DEPTH);
     let (output, outputs) = outputs::channel(OUTPUT_DEPTH);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(PipelineState::default());
     let context = Context { config: Arc::new(config), output, shared: Arc::clone(&shared), memory };
     std::thread::Builder::new()
         .name("feed".to_owned())
         .spawn(move || thread(&context, inputs))
         .map_err(|error| Error::Thread(format!("cannot start the feed thread: {error}")))?;
-    Ok((Feeder { input, shared }, outputs))
+    Ok((PipelineInput { input, shared }, outputs))
 }
 
 fn thread(context: &Context, mut inputs: mpsc::Receiver<Vec<Input>>) {
-    let mut feed = Feed { context: context.clone(), state: State::default(), format: None, audio: None, pending: None };
+    let mut feed =
+        FeedThread { context: context.clone(), state: State::default(), format: None, audio: None, pending: None };
     // Publishers' bytes go through a lot of code; a panic in it ends this stream, not the node.
     let outcome = catch_unwind(AssertUnwindSafe(|| feed.all(&mut inputs)));
     let last = match outcome {
@@ -54,7 +55,7 @@ impl Default for State {
     }
 }
 
-struct Feed {
+struct FeedThread {
     context: Context,
     state: State,
     format: Option<VideoFormat>,
@@ -63,7 +64,7 @@ struct Feed {
     pending: Option<BreakReason>,
 }
 
-impl Feed {
+impl FeedThread {
     fn all(&mut self, inputs: &mut mpsc::Receiver<Vec<Input>>) -> Result<(), Error> {
         'inputs: while let Some(batch) = inputs.blocking_recv() {
             for input in batch {

@@ -15,11 +15,11 @@ use super::encoder::{Encoder, EncoderThread, PictureFormat, refusal_reason};
 use super::idr::{ExtraPlacer, IdrPlacer, Placement};
 use super::lag::LagWatch;
 use super::outputs::Sender;
+use super::pipeline_state::{PipelineState, count};
 use super::plan::{Cadence, Rung};
 use super::queue::Refused;
 use super::room::RoomWatch;
 use super::scaler::Scaler;
-use super::shared::{Shared, count};
 use super::{BreakReason, Config, ENQUEUE_WAIT_MAX, Error, Output, Pace, ShedReason, VideoPacket, ticks};
 
 /// A picture is repeated when it would last longer than this share of the limit, in percent. The margin is for rungs of half the frame
@@ -105,7 +105,7 @@ pub(super) struct EncodeLadder {
     others: Others,
     config: Arc<Config>,
     output: Sender,
-    shared: Arc<Shared>,
+    shared: Arc<PipelineState>,
     lag: LagWatch,
     room: RoomWatch,
     /// There is room for a rung that is away.
@@ -139,7 +139,7 @@ impl EncodeLadder {
         parts: Parts<'_>,
         config: &Arc<Config>,
         output: &Sender,
-        shared: &Arc<Shared>,
+        shared: &Arc<PipelineState>,
     ) -> Result<(Self, Vec<RenditionConfig>), Error> {
         let Parts { decoder, pictures, placer, rungs, others, not_before } = parts;
         // A rung of half the source's frame rate decides where segments end, and may not have more IDRs than the source.
@@ -465,7 +465,7 @@ fn enqueue(
     thread: &EncoderThread,
     mut picture: Arc<frame::Video>,
     pace: Pace,
-    shared: &Shared,
+    shared: &PipelineState,
 ) -> Result<(), Refused<Arc<frame::Video>>> {
     loop {
         match thread.queue.send(picture, ENQUEUE_WAIT_MAX) {

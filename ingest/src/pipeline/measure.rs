@@ -39,7 +39,7 @@ pub fn encode_file(path: &Path, config: &Config) -> Result<Measured, Error> {
     let last =
         inputs.iter().filter_map(|input| if let Input::Video(packet) = input { Some(packet.dts) } else { None }).max();
     let before = cpu_time();
-    let (feeder, mut outputs) = super::start(config)?;
+    let (pipeline_input, mut outputs) = super::start(config)?;
     let reader = std::thread::spawn(move || {
         let mut measured = Measured::default();
         let mut failure = None;
@@ -66,12 +66,12 @@ pub fn encode_file(path: &Path, config: &Config) -> Result<Measured, Error> {
         failure.map_or(Ok(measured), Err)
     });
     for input in inputs {
-        if feeder.send_blocking(input).is_err() {
+        if pipeline_input.send_blocking(input).is_err() {
             break;
         }
     }
-    let shared = std::sync::Arc::clone(&feeder.shared);
-    drop(feeder);
+    let shared = std::sync::Arc::clone(&pipeline_input.shared);
+    drop(pipeline_input);
     let outcome = reader.join().map_err(|_| Error::Thread("the reader panicked".to_owned()))?;
     let mut measured = outcome?;
     measured.cpu = cpu_time().saturating_sub(before);

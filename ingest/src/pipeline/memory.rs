@@ -9,7 +9,7 @@ use super::pixel_aspect::PixelAspect;
 use super::plan::SourceFormat;
 use super::{BreakReason, VideoFormat};
 
-/// Shared by the pipelines of one stream, one after the other.
+/// PipelineState by the pipelines of one stream, one after the other.
 #[derive(Debug, Clone, Default)]
 pub struct Memory(Arc<Mutex<Inner>>);
 

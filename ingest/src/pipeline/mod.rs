@@ -4,7 +4,7 @@
 //! Deliberately knows nothing of RTMP, segments, seals or sockets, and reads no clock: it follows the timestamps it is given.
 //!
 //! ```text
-//! Feeder ──bounded──▶ feed thread: audio, pass-through, decoder, scalers ──bounded──▶ encoder thread per rung
+//! PipelineInput ──bounded──▶ feed thread: audio, pass-through, decoder, scalers ──bounded──▶ encoder thread per rung
 //!                                  └──────────────────────┬───────────────────────────────────┘
 //!                                                 bounded ▼ Output
 //! ```
@@ -36,13 +36,13 @@ mod lag;
 mod measure;
 mod memory;
 mod outputs;
+mod pipeline_state;
 mod pixel_aspect;
 mod plan;
 mod queue;
 mod room;
 mod run;
 mod scaler;
-mod shared;
 pub mod slate;
 pub mod thumbnail;
 mod transcode;
@@ -52,11 +52,11 @@ pub use format::VideoFormat;
 pub use measure::{Measured, encode_file, read_file};
 pub use memory::Memory;
 pub use outputs::Outputs;
+use pipeline_state::PipelineState;
 pub use plan::{Cadence, Ladder, Rung, RungKind, SourceFormat, plan};
-use shared::Shared;
 
 /// Batches of inputs that may wait for the feed thread. Each is what came between two reads of a publisher's socket, so this is 16 s with
-/// parts of 0.5 s. The lag rule sheds long before the queue is full. When it is full, [`Feeder::send`] waits and so holds the publisher
+/// parts of 0.5 s. The lag rule sheds long before the queue is full. When it is full, [`PipelineInput::send`] waits and so holds the publisher
 /// back.
 pub const INPUT_DEPTH: usize = 256;
 
@@ -135,7 +135,7 @@ pub enum BreakReason {
     /// The passed-through source paused too long between two pictures; the next run is encoded, where the last picture is repeated.
     #[error("the source had no picture for {0} ms, it cannot be passed through any more")]
     Paused(i64),
-    /// [`Feeder::encode_anew`]; the next run is encoded.
+    /// [`PipelineInput::encode_anew`]; the next run is encoded.
     #[error("the source's keyframes leave no place to end a segment, it cannot be passed through any more")]
     Unsegmentable,
     /// [`Input::Break`].
@@ -158,7 +158,7 @@ pub enum ShedReason {
     /// Its encoder failed.
     #[error("encoder failed")]
     EncoderFailed,
-    /// [`Feeder::shed`].
+    /// [`PipelineInput::shed`].
     #[error("asked for")]
     Requested,
 }
@@ -227,7 +227,7 @@ pub enum Error {
     Media(#[from] media::Error),
 }
 
-/// What is counted over the life of a pipeline. Read at any time with [`Feeder::counters`].
+/// What is counted over the life of a pipeline. Read at any time with [`PipelineInput::counters`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Pictures decoded.
@@ -246,9 +246,9 @@ pub struct Counters {
 
 /// The input of a pipeline. Dropping it ends the input: the pipeline then drains and sends [`Output::Ended`].
 #[derive(Debug)]
-pub struct Feeder {
+pub struct PipelineInput {
     input: mpsc::Sender<Vec<Input>>,
-    shared: Arc<Shared>,
+    shared: Arc<PipelineState>,
 }
 
 /// The pipeline stopped before its input ended: its last output says why.
@@ -256,7 +256,7 @@ pub struct Feeder {
 #[error("the pipeline has stopped")]
 pub struct Stopped;
 
-impl Feeder {
+impl PipelineInput {
     /// Hands inputs over as one batch, for which the feed thread wakes once. Waits while [`INPUT_DEPTH`] batches are waiting. Cancel-safe:
     /// a cancelled call has sent nothing.
     pub async fn send(&self, inputs: Vec<Input>) -> Result<(), Stopped> {
@@ -264,7 +264,7 @@ impl Feeder {
         self.input.send(inputs).await.map_err(|_| Stopped)
     }
 
-    /// As [`Feeder::send`], for threads. Panics inside an async context.
+    /// As [`PipelineInput::send`], for threads. Panics inside an async context.
     pub fn send_blocking(&self, input: Input) -> Result<(), Stopped> {
         self.shared.note(&input);
         self.input.blocking_send(vec![input]).map_err(|_| Stopped)
@@ -287,18 +287,18 @@ impl Feeder {
     }
 }
 
-/// Starts a pipeline. Its outputs must be read while inputs are sent (both sides are bounded: a task that awaits [`Feeder::send`] and
+/// Starts a pipeline. Its outputs must be read while inputs are sent (both sides are bounded: a task that awaits [`PipelineInput::send`] and
 /// only then reads would wait for itself).
 ///
-/// Spawns its feed thread; encoder threads follow with each run. They end when the [`Feeder`] is dropped (after
+/// Spawns its feed thread; encoder threads follow with each run. They end when the [`PipelineInput`] is dropped (after
 /// draining), or when the receiver is (at once).
-pub fn start(config: Config) -> Result<(Feeder, Outputs), Error> {
+pub fn start(config: Config) -> Result<(PipelineInput, Outputs), Error> {
     start_again(config, Memory::default())
 }
 
 /// As [`start`], with the memory of the stream's last pipeline: the pipeline does not learn the source again, so that a publisher that
 /// comes back is sealed from its first picture on.
-pub fn start_again(config: Config, memory: Memory) -> Result<(Feeder, Outputs), Error> {
+pub fn start_again(config: Config, memory: Memory) -> Result<(PipelineInput, Outputs), Error> {
     feed::start(config, memory)
 }
 

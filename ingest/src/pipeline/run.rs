@@ -14,8 +14,8 @@ use super::idr::IdrPlacer;
 use super::ladder::{EncodeLadder, Others, Parts, Pictures};
 use super::memory::Known;
 use super::outputs::Collector;
+use super::pipeline_state::{PipelineState, count};
 use super::plan::{Ladder, Rung, RungKind, SourceFormat, decode_micros, plan, threads};
-use super::shared::{Shared, count};
 use super::{AudioFormat, AudioPacket, BreakReason, Config, Error, Memory, Output, VideoFormat, VideoPacket, ticks};
 
 /// What a run needs from the feed thread.
@@ -23,7 +23,7 @@ use super::{AudioFormat, AudioPacket, BreakReason, Config, Error, Memory, Output
 pub(super) struct Context {
     pub(super) config: Arc<Config>,
     pub(super) output: Collector,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<PipelineState>,
     pub(super) memory: Memory,
 }
 
@@ -64,7 +64,7 @@ impl Ahead {
     fn decode<'a>(
         decoder: &mut Decoder,
         pictures: impl Iterator<Item = (&'a VideoPacket, bool)>,
-        shared: &Shared,
+        shared: &PipelineState,
     ) -> Self {
         let mut ahead = Self { packets: 0, frames: Vec::new() };
         for (packet, idr) in pictures {

@@ -125,9 +125,10 @@ fn decodes(directory: &TempDir, track: &RenditionConfig, samples: &[&Sample]) {
 
 /// Feeds inputs through a pipeline; returns its runs.
 fn feed(config: Config, inputs: Vec<Input>) -> (Vec<Seen>, Counters) {
-    let (feeder, mut outputs) = start(config).unwrap();
-    let shared = Arc::clone(&feeder.shared);
-    let sender = std::thread::spawn(move || inputs.into_iter().try_for_each(|input| feeder.send_blocking(input)));
+    let (pipeline_input, mut outputs) = start(config).unwrap();
+    let shared = Arc::clone(&pipeline_input.shared);
+    let sender =
+        std::thread::spawn(move || inputs.into_iter().try_for_each(|input| pipeline_input.send_blocking(input)));
     let mut runs: Vec<Seen> = Vec::new();
     while let Some(output) = outputs.blocking_recv() {
         see(&mut runs, output);
@@ -137,16 +138,20 @@ fn feed(config: Config, inputs: Vec<Input>) -> (Vec<Seen>, Counters) {
 }
 
 /// As live as possible without a clock: sends three seconds, and then stays at most 133 ms ahead of the output of a rendition.
-fn feed_live((feeder, mut outputs): (Feeder, Outputs), inputs: Vec<Input>, rendition: &str) -> Vec<Seen> {
+fn feed_live(
+    (pipeline_input, mut outputs): (PipelineInput, Outputs),
+    inputs: Vec<Input>,
+    rendition: &str,
+) -> Vec<Seen> {
     let time = |input: &Input| if let Input::Video(packet) = input { Some(ticks(packet.dts)) } else { None };
     let mut until = inputs.iter().find_map(time).unwrap() + 3 * 90_000;
-    let (mut feeder, mut inputs, mut runs) = (Some(feeder), inputs.into_iter().peekable(), Vec::new());
+    let (mut pipeline_input, mut inputs, mut runs) = (Some(pipeline_input), inputs.into_iter().peekable(), Vec::new());
     while runs.last().is_none_or(|run: &Seen| run.end.is_none()) {
         while let Some(input) = inputs.next_if(|input| time(input).is_none_or(|at| at < until)) {
-            feeder.as_ref().unwrap().send_blocking(input).unwrap();
+            pipeline_input.as_ref().unwrap().send_blocking(input).unwrap();
         }
         if inputs.peek().is_none() {
-            feeder = None;
+            pipeline_input = None;
         }
         let Some(output) = outputs.blocking_recv() else { break };
         if let Output::Sample { rendition: name, sample } = &output
@@ -364,12 +369,12 @@ fn source_that_stops_having_keyframes_is_encoded_from_there() {
 fn run_that_is_given_up_breaks_and_the_next_one_is_encoded() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=8", "-bf 0 -g 30 -keyint_min 30");
-    let (feeder, mut outputs) = start(config(&[180], PassThrough::Auto)).unwrap();
+    let (pipeline_input, mut outputs) = start(config(&[180], PassThrough::Auto)).unwrap();
     let mut inputs = read_file(&path).unwrap().into_iter();
     let mut runs = Vec::new();
     // The run begins before half of the input is there, and has made some progress when it is given up.
     for input in inputs.by_ref().take(400) {
-        feeder.send_blocking(input).unwrap();
+        pipeline_input.send_blocking(input).unwrap();
         while let Some(output) = outputs.try_recv() {
             see(&mut runs, output);
         }
@@ -377,8 +382,8 @@ fn run_that_is_given_up_breaks_and_the_next_one_is_encoded() {
     while runs.first().is_none_or(|run: &Seen| run.samples.is_empty()) {
         see(&mut runs, outputs.blocking_recv().unwrap());
     }
-    feeder.encode_anew(1);
-    let sender = std::thread::spawn(move || inputs.try_for_each(|input| feeder.send_blocking(input)));
+    pipeline_input.encode_anew(1);
+    let sender = std::thread::spawn(move || inputs.try_for_each(|input| pipeline_input.send_blocking(input)));
     while let Some(output) = outputs.blocking_recv() {
         see(&mut runs, output);
     }
@@ -482,9 +487,9 @@ fn lost_source_idr_is_stood_in_for_at_its_time() {
 fn dropped_receiver_stops_the_threads() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=6", "-g 30");
-    let (feeder, outputs) = start(config(&[180, 90], PassThrough::Never)).unwrap();
+    let (pipeline_input, outputs) = start(config(&[180, 90], PassThrough::Never)).unwrap();
     drop(outputs);
     let mut inputs = read_file(&path).unwrap().into_iter().cycle();
     // Sooner or later the pipeline takes no more input; otherwise this test would not end.
-    while feeder.send_blocking(inputs.next().unwrap()) == Ok(()) {}
+    while pipeline_input.send_blocking(inputs.next().unwrap()) == Ok(()) {}
 }

@@ -20,7 +20,7 @@ use ffmpeg::{Rational, codec, frame};
 use media::{Timescale, Timestamp, avc};
 
 use super::decoder::Decoder;
-use super::shared::Shared;
+use super::pipeline_state::PipelineState;
 use super::{Error, VideoFormat, VideoPacket, ffi};
 
 /// Longest side of a thumbnail in pixels.
@@ -137,7 +137,7 @@ fn thread<K: Send>(work: &Receiver<Work<K>>) {
 /// The JPEG of a sync sample.
 fn thumbnail(avc: &avc::DecoderConfig, idr: Bytes) -> Result<Bytes, Error> {
     let none = |what| Error::Ffmpeg { what, detail: "no picture".to_owned() };
-    let (shared, mut picture) = (Shared::default(), None);
+    let (shared, mut picture) = (PipelineState::default(), None);
     let mut decoder = Decoder::open(&VideoFormat::Avc(avc.clone()), 1)?;
     // Block edges do not show at this size.
     decoder.skip_loop_filter();

@@ -7,7 +7,7 @@ use bus::{Bus, Message};
 use messages::{Prefix, Topic};
 use node::CancellationToken;
 
-use super::Shared;
+use super::StreamPush;
 
 /// Seals that are published again when a broker connects: it may have missed them, or lost them with its memory. Receivers drop
 /// duplicates.
@@ -15,7 +15,7 @@ const REPEAT_ENTRIES: u64 = 64;
 /// Wait between a failed publish and the next attempt with the same seal.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 
-pub(super) async fn run(shared: Arc<Shared>, bus: Arc<dyn Bus>, prefix: Prefix, shutdown: CancellationToken) {
+pub(super) async fn run(shared: Arc<StreamPush>, bus: Arc<dyn Bus>, prefix: Prefix, shutdown: CancellationToken) {
     let seals = prefix.name(&Topic::Seals(shared.stream.clone()));
     let head = prefix.name(&Topic::Head(shared.stream.clone()));
     let mut end = shared.end.subscribe();

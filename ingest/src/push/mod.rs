@@ -39,41 +39,41 @@ pub(crate) struct Links {
 }
 
 /// Place of a seal in the log.
-pub(crate) type Place = (Epoch, LogSequence);
+pub(crate) type LogPlace = (Epoch, LogSequence);
 
 /// What the tasks of one stream share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct StreamPush {
     stream: StreamId,
     ring: Mutex<Ring>,
     /// [`Ring::end`]; wakes the tasks when an entry is added.
     end: watch::Sender<u64>,
     /// Newest seal all of whose bytes a node has acknowledged.
-    acknowledged: watch::Sender<Option<Place>>,
+    acknowledged: watch::Sender<Option<LogPlace>>,
     /// Newest seal that a node refused because it has no place in the log (409).
-    conflict: watch::Sender<Option<Place>>,
+    conflict: watch::Sender<Option<LogPlace>>,
     /// Index of the next entry to publish on the bus.
     published: watch::Sender<u64>,
     /// The owners of the stream.
     placed: watch::Sender<Placed>,
 }
 
-impl Shared {
+impl StreamPush {
     fn with_ring<T>(&self, look: impl FnOnce(&mut Ring) -> T) -> T {
         // Only the allocator can panic while the lock is held, so the ring is consistent.
         look(&mut self.ring.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn acknowledge(&self, place: Place) {
+    fn acknowledge(&self, place: LogPlace) {
         raise(&self.acknowledged, place);
     }
 
-    fn conflicts(&self, place: Place) {
+    fn conflicts(&self, place: LogPlace) {
         raise(&self.conflict, place);
     }
 }
 
-fn raise(newest: &watch::Sender<Option<Place>>, place: Place) {
+fn raise(newest: &watch::Sender<Option<LogPlace>>, place: LogPlace) {
     newest.send_if_modified(|newest| {
         let newer = newest.is_none_or(|newest| newest < place);
         if newer {
@@ -85,7 +85,7 @@ fn raise(newest: &watch::Sender<Option<Place>>, place: Place) {
 
 /// Delivery of one stream.
 pub(crate) struct Pusher {
-    shared: Arc<Shared>,
+    shared: Arc<StreamPush>,
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -93,7 +93,7 @@ pub(crate) struct Pusher {
 impl Pusher {
     /// Starts the tasks, for rows as long as `part`. They end with [`Pusher::finish`].
     pub(crate) fn start(stream: StreamId, part: Duration, links: Links) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(StreamPush {
             stream,
             ring: Mutex::new(Ring::new(part)),
             end: watch::Sender::new(0),
@@ -124,7 +124,7 @@ impl Pusher {
     }
 
     /// The newest seal all of whose bytes some node has acknowledged.
-    pub(crate) fn acknowledged(&self) -> watch::Receiver<Option<Place>> {
+    pub(crate) fn acknowledged(&self) -> watch::Receiver<Option<LogPlace>> {
         self.shared.acknowledged.subscribe()
     }
 
@@ -138,7 +138,7 @@ impl Pusher {
     }
 
     /// The newest seal that a node refused because it has no place in the log: another ingest continues the log.
-    pub(crate) fn conflict(&self) -> watch::Receiver<Option<Place>> {
+    pub(crate) fn conflict(&self) -> watch::Receiver<Option<LogPlace>> {
         self.shared.conflict.subscribe()
     }
 
@@ -154,7 +154,7 @@ impl Pusher {
 
     /// Waits until some node has acknowledged the seal `newest` and every entry is on the bus. Without a node or a broker this does
     /// not return: the caller bounds the wait.
-    pub(crate) async fn delivered(&self, newest: Place) {
+    pub(crate) async fn delivered(&self, newest: LogPlace) {
         let mut acknowledged = self.shared.acknowledged.subscribe();
         let mut published = self.shared.published.subscribe();
         let end = *self.shared.end.borrow();
@@ -173,7 +173,7 @@ impl Pusher {
 
 /// Keeps one task for the bus and one for every owner.
 struct Receivers {
-    shared: Arc<Shared>,
+    shared: Arc<StreamPush>,
     links: Links,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,

@@ -11,7 +11,7 @@ use node::CancellationToken;
 use reqwest::StatusCode;
 use tokio::sync::watch;
 
-use super::Shared;
+use super::StreamPush;
 use super::ring::{Found, RingEntry};
 use crate::nodes::BroadcastNode;
 
@@ -38,7 +38,7 @@ enum Outcome {
 
 pub(super) struct NodeTask {
     id: NodeId,
-    shared: Arc<Shared>,
+    shared: Arc<StreamPush>,
     http: reqwest::Client,
     node: watch::Receiver<BroadcastNode>,
     shutdown: CancellationToken,
@@ -49,7 +49,7 @@ pub(super) struct NodeTask {
 impl NodeTask {
     pub(super) fn new(
         id: NodeId,
-        shared: Arc<Shared>,
+        shared: Arc<StreamPush>,
         http: reqwest::Client,
         node: watch::Receiver<BroadcastNode>,
         shutdown: CancellationToken,
@@ -182,7 +182,7 @@ impl NodeTask {
     }
 }
 
-pub(super) fn place(entry: &RingEntry) -> super::Place {
+pub(super) fn place(entry: &RingEntry) -> super::LogPlace {
     (entry.epoch, entry.sequence)
 }
 

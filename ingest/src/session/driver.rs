@@ -11,18 +11,18 @@ use messages::{AlertReason, SessionInfo, SessionState};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::announce::{self, Announcer};
+use super::access_unit_feed::{self, AccessUnitFeed, Incoming};
+use super::announcer::{self, Announcer};
 use super::backlog::{Backlog, Resumed};
 use super::epoch::Writer;
-use super::feed::{self, Feed, Incoming};
 use super::hub::{Hub, Opened};
+use super::peer_ingests::PeerIngests;
 use super::publication::{Ending, Link, NewPublisher};
 use super::report;
-use super::rivals::Rivals;
 use super::stats::StreamStats;
 use super::turn::Duty;
 use crate::heads::{Ask, Unreliable};
-use crate::pipeline::{self, Feeder, Output, Outputs};
+use crate::pipeline::{self, Output, Outputs, PipelineInput};
 
 mod stand_in;
 
@@ -39,7 +39,7 @@ const DRAIN_SHUTDOWN_MAX: Duration = Duration::from_millis(1_200);
 struct Publishing {
     outputs: Outputs,
     incoming: Incoming,
-    feeder: Weak<Feeder>,
+    pipeline_input: Weak<PipelineInput>,
     feed: JoinHandle<()>,
 }
 
@@ -60,7 +60,7 @@ struct Driver {
     stats: Arc<StreamStats>,
     writer: Writer,
     announcer: Announcer,
-    rivals: Rivals,
+    peer_ingests: PeerIngests,
     /// The renditions of the pipeline's run, and those of them that it has shed.
     renditions: (Vec<RenditionConfig>, Vec<RenditionId>),
     /// The run has begun, but its epoch opens with the first sample; gaps are sealed until then.
@@ -87,8 +87,8 @@ impl Driver {
     fn new(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
         let writer = Writer::new(&hub, stream.clone(), Arc::clone(&stats));
         let announcer = Announcer::start(hub.services.context.clone(), writer.placed());
-        let rivals = Rivals::start(Arc::clone(&hub), stream.clone(), writer.conflict());
-        stats.follow_duty(rivals.watch());
+        let peer_ingests = PeerIngests::start(Arc::clone(&hub), stream.clone(), writer.conflict());
+        stats.follow_duty(peer_ingests.watch());
         let (renditions, memory) = Default::default();
         let (backlog, slate, is_beginning, is_standing_in) = (None, None, false, false);
         Self {
@@ -97,7 +97,7 @@ impl Driver {
             stats,
             writer,
             announcer,
-            rivals,
+            peer_ingests,
             renditions,
             is_beginning,
             backlog,
@@ -145,7 +145,7 @@ impl Driver {
                         next = self.stand_in(reel, &mut publishers).await;
                     }
                 }
-                () = self.rivals.changed() => self.stand_by(),
+                () = self.peer_ingests.changed() => self.stand_by(),
                 () = shutdown.cancelled() => {}
             }
         }
@@ -173,7 +173,7 @@ impl Driver {
     /// Runs one publisher, from its first message to the last sample of its pipeline.
     async fn publish(&mut self, publisher: NewPublisher) {
         let link = Arc::clone(&publisher.link);
-        let Publishing { mut outputs, mut incoming, feeder, mut feed } = match self.begin(publisher) {
+        let Publishing { mut outputs, mut incoming, pipeline_input, mut feed } = match self.begin(publisher) {
             Ok(publishing) => publishing,
             Err(error) => {
                 tracing::error!(%error, "pipeline does not start");
@@ -188,10 +188,10 @@ impl Driver {
             let next = tokio::select! {
                 output = outputs.recv() => {
                     let Some(output) = output else { break };
-                    self.output(output, &incoming, &feeder, &link).await
+                    self.output(output, &incoming, &pipeline_input, &link).await
                 }
-                () = self.rivals.changed() => {
-                    let turned = self.turn(&incoming, &feeder).await;
+                () = self.peer_ingests.changed() => {
+                    let turned = self.turn(&incoming, &pipeline_input).await;
                     Self::next(turned, &link)
                 }
                 () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
@@ -235,42 +235,48 @@ impl Driver {
         if let Some(ended) = self.stats.pass_through_ended() {
             self.memory.begin_again(&ended);
         }
-        let (feeder, outputs) = pipeline::start_again(config, self.memory.clone())?;
+        let (pipeline_input, outputs) = pipeline::start_again(config, self.memory.clone())?;
         tracing::info!("publisher begins");
         metrics::gauge!("ingest_publishers").increment(1.0);
         self.stats.new_publisher(self.hub.services.context.clock.now());
         self.writer.look_for_base(Ask::Head);
         self.runs = 0;
-        let feeder = Arc::new(feeder);
-        let way_in = Arc::downgrade(&feeder);
-        let (flow, incoming) = feed::watch();
+        let pipeline_input = Arc::new(pipeline_input);
+        let way_in = Arc::downgrade(&pipeline_input);
+        let (flow, incoming) = access_unit_feed::watch();
         let (hub, stats, after) = (Arc::clone(&self.hub), Arc::clone(&self.stats), self.writer.media_end());
-        let feed = tokio::spawn(Feed { media, after, feeder, flow, link, hub, stats }.run());
-        Ok(Publishing { outputs, incoming, feeder: way_in, feed })
+        let feed = tokio::spawn(AccessUnitFeed { media, after, pipeline_input, flow, link, hub, stats }.run());
+        Ok(Publishing { outputs, incoming, pipeline_input: way_in, feed })
     }
 
     /// Handles one output of the pipeline.
-    async fn output(&mut self, output: Output, incoming: &Incoming, feeder: &Weak<Feeder>, link: &Link) -> Next {
+    async fn output(
+        &mut self,
+        output: Output,
+        incoming: &Incoming,
+        pipeline_input: &Weak<PipelineInput>,
+        link: &Link,
+    ) -> Next {
         let result = match output {
             Output::Tracks(renditions) => {
                 self.runs = self.runs.saturating_add(1);
                 self.renditions = (renditions.clone(), Vec::new());
-                let is_active = self.rivals.duty() == Duty::Active;
+                let is_active = self.peer_ingests.duty() == Duty::Active;
                 self.backlog = (!is_active).then(|| Backlog::new(renditions));
                 self.is_beginning = is_active;
                 Ok(())
             }
             Output::Sample { rendition, sample } if self.backlog.is_some() => {
                 let may_begin = self.backlog.as_mut().is_some_and(|backlog| backlog.push(&rendition, sample));
-                if may_begin { self.take_over(incoming, feeder).await } else { Ok(()) }
+                if may_begin { self.take_over(incoming, pipeline_input).await } else { Ok(()) }
             }
             Output::Sample { rendition, sample } if self.is_beginning => {
                 match self.begin_epoch(incoming.origin(), sample.pts).await {
-                    Ok(()) => self.sample(&rendition, sample, feeder).await,
+                    Ok(()) => self.sample(&rendition, sample, pipeline_input).await,
                     failed => failed,
                 }
             }
-            Output::Sample { rendition, sample } => self.sample(&rendition, sample, feeder).await,
+            Output::Sample { rendition, sample } => self.sample(&rendition, sample, pipeline_input).await,
             Output::Shed { rendition, reason } => self.shed(rendition, reason).await,
             Output::Restored { rendition } => {
                 self.restore(&rendition);
@@ -306,7 +312,7 @@ impl Driver {
         }
         let detail = format!("rung {rendition} shed: {reason}");
         self.renditions.1.push(rendition);
-        announce::alert(&self.hub.services.context, &self.stream, AlertReason::RungShed, detail).await;
+        announcer::alert(&self.hub.services.context, &self.stream, AlertReason::RungShed, detail).await;
         self.announce(self.state_with_media());
         shed
     }
@@ -356,7 +362,7 @@ impl Driver {
     ) -> Result<()> {
         self.writer.open_epoch(renditions, origin, media_from).await?;
         if let Some((epoch, _)) = self.writer.session() {
-            self.rivals.opened(epoch);
+            self.peer_ingests.opened(epoch);
         }
         self.announce(self.state_with_media());
         Ok(())
@@ -369,15 +375,15 @@ impl Driver {
 
     /// Leaves the stream to the other ingest if our duty is to stand by.
     fn stand_by(&mut self) {
-        if self.rivals.duty() == Duty::Standby {
+        if self.peer_ingests.duty() == Duty::Standby {
             self.writer.abandon();
             self.announcer.fall_silent();
         }
     }
 
     /// Handles a change of duty while a publisher is connected.
-    async fn turn(&mut self, incoming: &Incoming, feeder: &Weak<Feeder>) -> Result<()> {
-        match self.rivals.duty() {
+    async fn turn(&mut self, incoming: &Incoming, pipeline_input: &Weak<PipelineInput>) -> Result<()> {
+        match self.peer_ingests.duty() {
             Duty::Standby => {
                 self.stand_by();
                 let (renditions, shed) = &self.renditions;
@@ -386,13 +392,13 @@ impl Driver {
                 (self.backlog, self.is_beginning) = (Some(backlog), false);
                 Ok(())
             }
-            Duty::Active => self.take_over(incoming, feeder).await,
+            Duty::Active => self.take_over(incoming, pipeline_input).await,
         }
     }
 
     /// Continues the log where another ingest stopped, once the backlog has media from there on.
-    async fn take_over(&mut self, incoming: &Incoming, feeder: &Weak<Feeder>) -> Result<()> {
-        let Some(backlog) = self.backlog.as_mut().filter(|_| self.rivals.duty() == Duty::Active) else {
+    async fn take_over(&mut self, incoming: &Incoming, pipeline_input: &Weak<PipelineInput>) -> Result<()> {
+        let Some(backlog) = self.backlog.as_mut().filter(|_| self.peer_ingests.duty() == Duty::Active) else {
             return Ok(());
         };
         let origin = incoming.origin();
@@ -407,24 +413,29 @@ impl Driver {
             self.writer.shed(&rendition).await?;
         }
         for (rendition, sample) in samples {
-            self.sample(&rendition, sample, feeder).await?;
+            self.sample(&rendition, sample, pipeline_input).await?;
         }
         Ok(())
     }
 
-    async fn sample(&mut self, rendition: &RenditionId, sample: Sample, feeder: &Weak<Feeder>) -> Result<()> {
+    async fn sample(
+        &mut self,
+        rendition: &RenditionId,
+        sample: Sample,
+        pipeline_input: &Weak<PipelineInput>,
+    ) -> Result<()> {
         let pushed = self.writer.sample(rendition, sample).await;
-        let feeder = feeder.upgrade();
-        if let (Some(lagging), Some(feeder)) = (self.writer.lagging(), &feeder) {
-            feeder.shed(&lagging);
+        let pipeline_input = pipeline_input.upgrade();
+        if let (Some(lagging), Some(pipeline_input)) = (self.writer.lagging(), &pipeline_input) {
+            pipeline_input.shed(&lagging);
         }
         let Err(error) = pushed else { return Ok(()) };
-        match (error.downcast_ref(), feeder) {
-            (Some(media::Error::SyncSampleLate { .. } | media::Error::PartTooLong { .. }), Some(feeder)) => {
+        match (error.downcast_ref(), pipeline_input) {
+            (Some(media::Error::SyncSampleLate { .. } | media::Error::PartTooLong { .. }), Some(pipeline_input)) => {
                 // The source left out a keyframe or paused. We encode its next run, so we choose where segments end.
                 tracing::warn!(error = format!("{error:#}"), "epoch ends: the source is encoded from here");
                 self.writer.close_epoch().await;
-                feeder.encode_anew(self.runs);
+                pipeline_input.encode_anew(self.runs);
                 Ok(())
             }
             _ => Err(error),
@@ -434,7 +445,7 @@ impl Driver {
     /// Announces the state of the stream on the bus.
     fn announce(&self, state: SessionState) {
         let Some((epoch, session)) = self.writer.session() else { return };
-        if self.rivals.duty() == Duty::Standby || self.writer.is_superseded() {
+        if self.peer_ingests.duty() == Duty::Standby || self.writer.is_superseded() {
             // Another ingest has the stream and announces it.
             return self.announcer.fall_silent();
         }

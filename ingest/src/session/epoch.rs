@@ -22,7 +22,7 @@ use super::turn::own_epoch;
 use crate::heads::{Ask, Found};
 use crate::log_position::LogPosition;
 use crate::pipeline::thumbnail::{Thumbnailer, Thumbnails};
-use crate::push::{Place, Pusher, RING_ENTRIES_MAX, RingEntry};
+use crate::push::{LogPlace, Pusher, RING_ENTRIES_MAX, RingEntry};
 
 /// How long shutdown waits until some node has the newest bytes, which are a few parts.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
@@ -120,7 +120,7 @@ impl Writer {
     }
 
     /// The newest of our seals that a node refused.
-    pub(super) fn conflict(&self) -> watch::Receiver<Option<Place>> {
+    pub(super) fn conflict(&self) -> watch::Receiver<Option<LogPlace>> {
         self.pusher.as_ref().map_or_else(|| watch::Sender::new(None).subscribe(), Pusher::conflict)
     }
 
@@ -357,7 +357,7 @@ impl Writer {
             };
             let mut conflict = pusher.conflict();
             // Another ingest continues the log without these bytes.
-            let is_void = |refused: &Option<Place>| refused.is_some_and(|(epoch, _)| epoch == newest.place().0);
+            let is_void = |refused: &Option<LogPlace>| refused.is_some_and(|(epoch, _)| epoch == newest.place().0);
             // Delivery ends here, whether the bytes arrived or not.
             tokio::select! {
                 _ = conflict.wait_for(is_void) => {}

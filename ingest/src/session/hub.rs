@@ -12,13 +12,13 @@ use node::CancellationToken;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::announced::Announced;
+use super::encoder_metadata::EncoderMetadata;
 use super::lifecycle::{Admission, Lifecycle, PublisherId};
 use super::publication::{Ending, Link, MediaMessage, NewPublisher};
 use super::stats::StreamStats;
 use crate::authority::Authority;
 use crate::heads::Heads;
-use crate::keys::{KeyDigest, KeyTable, Standing};
+use crate::keys::{KeyDigest, KeyState, KeyTable};
 use crate::pipeline::thumbnail::Thumbnailer;
 use crate::push::Links;
 use crate::{Config, pipeline};
@@ -89,7 +89,7 @@ impl Publication {
 
     /// Takes the encoder's `onMetaData`.
     pub(crate) fn announced(&self, metadata: &rtmp::amf::Value) {
-        self.hub.announced(&self.stream, Announced::of(metadata));
+        self.hub.announced(&self.stream, EncoderMetadata::of(metadata));
     }
 
     /// Hands a message to the stream; waits while its queue is full. `false` when the stream takes no more.
@@ -207,7 +207,7 @@ impl Hub {
             }
             room.send(new);
             (channel.link, channel.key) = (Arc::clone(&link), *key);
-            channel.stats.announced(Announced::default());
+            channel.stats.announced(EncoderMetadata::default());
         } else {
             if channels.len() >= STREAMS_MAX {
                 return Err(Denied::Full);
@@ -250,9 +250,9 @@ impl Hub {
     fn check_keys(&self, table: &KeyTable) {
         for (stream, channel) in self.channels().iter() {
             let (ending, words) = match table.standing(stream, &channel.key) {
-                Standing::Valid => continue,
-                Standing::KeyChanged => (Ending::KeyChanged, "The stream key was changed."),
-                Standing::Deleted => (Ending::Deleted, "The stream was deleted."),
+                KeyState::Valid => continue,
+                KeyState::KeyChanged => (Ending::KeyChanged, "The stream key was changed."),
+                KeyState::Deleted => (Ending::Deleted, "The stream was deleted."),
             };
             channel.link.close(ending, words);
         }
@@ -265,7 +265,7 @@ impl Hub {
         }
     }
 
-    fn announced(&self, stream: &StreamId, announced: Announced) {
+    fn announced(&self, stream: &StreamId, announced: EncoderMetadata) {
         if let Some(channel) = self.channels().get(stream) {
             channel.stats.announced(announced);
         }

@@ -10,7 +10,7 @@ use messages::InputReport;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::announced::Announced;
+use super::encoder_metadata::EncoderMetadata;
 use super::input::InputCounters;
 use super::turn::Duty;
 use crate::pipeline::{AudioFormat, BreakReason, Counters, Input, VideoFormat};
@@ -50,7 +50,7 @@ pub(super) struct Publisher {
     pub(super) slate: bool,
     /// Why its video is no longer passed through.
     pub(super) pass_through_ended: Option<BreakReason>,
-    pub(super) announced: Announced,
+    pub(super) announced: EncoderMetadata,
     pub(super) input: InputCounters,
     pub(super) pipeline: Counters,
     pub(super) video: Option<VideoFormat>,
@@ -122,7 +122,7 @@ impl StreamStats {
     }
 
     /// Takes what the encoder says of itself, in place of what the one before said.
-    pub(crate) fn announced(&self, announced: Announced) {
+    pub(crate) fn announced(&self, announced: EncoderMetadata) {
         self.with(|inner| inner.publisher.announced = announced);
     }
 

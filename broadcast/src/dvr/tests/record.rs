@@ -217,7 +217,7 @@ fn gate_never_waits_for_the_disk() {
     let disk = Disk::new(SEGMENT * 20);
     let mut studio = Studio::new("demo", disk.clock.wall());
     let row = studio.row(disk.clock.wall());
-    let (feed, received) = Feed::unread();
+    let (feed, received) = RecorderQueue::unread();
     for _ in 0..5_000 {
         feed.admitted(row.sealed.body().stream.clone(), admitted(&row, None));
     }

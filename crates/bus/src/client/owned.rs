@@ -8,13 +8,13 @@ use crate::{Message, OWNED_BYTES_MAX, OWNED_TOPICS_MAX};
 
 /// Position of a message in the order in which this node publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Place(u64);
+pub(super) struct PublishOrder(u64);
 
 /// A message on its way out.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
     pub(super) message: Message,
-    pub(super) place: Place,
+    pub(super) place: PublishOrder,
     /// How often it was sent on a connection that then broke.
     pub(super) sent: u8,
 }
@@ -22,15 +22,15 @@ pub(super) struct Outgoing {
 /// The newest retained message of each topic, up to named bounds; beyond them the one published longest ago is forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Owned {
-    topics: HashMap<String, (Place, Bytes)>,
+    topics: HashMap<String, (PublishOrder, Bytes)>,
     bytes: usize,
-    last: Place,
+    last: PublishOrder,
 }
 
 impl Owned {
     /// Notes a message, and returns it with its place, ready to send.
     pub(super) fn note(&mut self, message: Message) -> Outgoing {
-        self.last = Place(self.last.0 + 1);
+        self.last = PublishOrder(self.last.0 + 1);
         let place = self.last;
         if message.retain {
             self.forget(&message.topic);
@@ -54,7 +54,7 @@ impl Owned {
     }
 
     /// Everything, oldest first, and the place of the newest message noted.
-    pub(super) fn all(&self) -> (Vec<Outgoing>, Place) {
+    pub(super) fn all(&self) -> (Vec<Outgoing>, PublishOrder) {
         let message =
             |topic: &String, payload: &Bytes| Message { topic: topic.clone(), payload: payload.clone(), retain: true };
         let mut all: Vec<_> = self
@@ -86,7 +86,7 @@ mod tests {
         let (all, horizon) = owned.all();
         let all: Vec<_> = all.into_iter().map(|outgoing| outgoing.message).collect();
         assert_eq!(all, [retained("b", "2"), retained("a", "4"), retained("d", "")]);
-        assert_eq!(horizon, Place(5));
+        assert_eq!(horizon, PublishOrder(5));
     }
 
     #[test]

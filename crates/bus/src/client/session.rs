@@ -25,7 +25,7 @@ use tokio_util::codec::{Encoder, FramedRead};
 
 use super::context::{BusContext, LinkError, Login};
 use super::endpoint::Endpoint;
-use super::owned::{Outgoing, Place};
+use super::owned::{Outgoing, PublishOrder};
 use super::subscriptions::Wanted;
 use crate::codec::Codec;
 use crate::{Message, PACKET_BYTES_MAX, Wire};
@@ -236,7 +236,7 @@ struct Sender<'a> {
     /// Sent before the messages in the queue.
     replay: VecDeque<Outgoing>,
     /// `replay` holds every retained message up to this place or a newer one, so the queue's copies are skipped.
-    horizon: Place,
+    horizon: PublishOrder,
     acks: mpsc::Receiver<u16>,
 }
 
@@ -330,7 +330,7 @@ async fn next<'f>(
     flight: &'f Flight,
     replay: &mut VecDeque<Outgoing>,
     queue: &mut mpsc::Receiver<Outgoing>,
-    horizon: Place,
+    horizon: PublishOrder,
 ) -> Option<(Outgoing, SemaphorePermit<'f>)> {
     let permit = flight.room.acquire().await.expect("the semaphore is never closed");
     if let Some(outgoing) = replay.pop_front() {

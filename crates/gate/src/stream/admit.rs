@@ -10,13 +10,13 @@ use playlist::{SegmentKey, Timeline};
 use seal::{SealBody, Sealed};
 
 use super::super::store::length;
-use super::super::{Admitted, Holding, Output, Recorded, Shared};
+use super::super::{Admitted, GateContext, Holding, Output, Recorded};
 use super::{Pending, Stream, opens_epoch};
 use crate::assembly::SlotBytes;
 
 impl Stream {
     /// Admits what is complete, in log order.
-    pub(super) fn admit(&mut self, shared: &mut Shared) {
+    pub(super) fn admit(&mut self, shared: &mut GateContext) {
         while self.may_admit(shared.now.elapsed) {
             let Some(pending) = self.pending.pop_front() else { break };
             let bytes: u64 = pending.bytes.values().map(|(_, bytes)| length(bytes)).sum();
@@ -29,7 +29,7 @@ impl Stream {
         }
     }
 
-    fn admit_one(&mut self, pending: Pending, shared: &mut Shared) -> Result<(), (AlertReason, String)> {
+    fn admit_one(&mut self, pending: Pending, shared: &mut GateContext) -> Result<(), (AlertReason, String)> {
         let Pending { sealed, void_after, anew, bytes, .. } = pending;
         let body = sealed.body();
         if anew {
@@ -72,7 +72,7 @@ impl Stream {
     }
 
     /// Hands an admitted seal and its bytes to the recorder, if there is one and the node owns the stream.
-    fn hand_on(&self, sealed: &Sealed, void_after: Option<LogSequence>, bytes: &SlotBytes, shared: &mut Shared) {
+    fn hand_on(&self, sealed: &Sealed, void_after: Option<LogSequence>, bytes: &SlotBytes, shared: &mut GateContext) {
         if shared.recorded == Recorded::Yes && self.holding == Holding::Owner {
             let bytes = bytes.iter().map(|((rendition, slot), (_, bytes))| (rendition.clone(), *slot, bytes.clone()));
             let admitted = Admitted { sealed: sealed.clone(), void_after, bytes: bytes.collect() };
@@ -80,7 +80,7 @@ impl Stream {
         }
     }
 
-    fn fold_anew(&mut self, shared: &Shared) {
+    fn fold_anew(&mut self, shared: &GateContext) {
         let gone = self.leaves_at(shared);
         let keys: Vec<SegmentKey> = self.media.keys().copied().collect();
         keys.into_iter().for_each(|key| self.media.expire_at(key, gone));
@@ -89,7 +89,7 @@ impl Stream {
         self.log.clear();
     }
 
-    fn void_after(&mut self, sequence: LogSequence, shared: &Shared) {
+    fn void_after(&mut self, sequence: LogSequence, shared: &GateContext) {
         if self.timeline.head().is_some_and(|head| head > sequence) {
             self.timeline.void_after(sequence);
             self.media.void_after(sequence);
@@ -123,7 +123,7 @@ impl Stream {
     /// When segments that leave the playlists now may be dropped: after the duration of a segment and of the longest playlist
     /// that listed it (RFC 8216bis 6.2.2). Segments last up to half a second more than the target duration, to which they
     /// round.
-    fn leaves_at(&self, shared: &Shared) -> Duration {
+    fn leaves_at(&self, shared: &GateContext) -> Duration {
         let settings = self.timeline.settings();
         let segments = u32::try_from(settings.window_segments).unwrap_or(u32::MAX).saturating_add(1);
         shared.now.elapsed

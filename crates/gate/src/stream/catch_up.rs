@@ -13,7 +13,7 @@ use crate::limits::{
     BEGINNING_WAIT_MAX, EDGE_SILENCE_MAX, JOIN_ANSWERED_WAIT_MAX, JOIN_SEALS_MAX, JOIN_WAIT_MAX, PEERS_WAIT_MAX,
     PULL_ROUND_PAUSE, SEAL_LATE_AFTER, SILENCE_MAX, STUCK_MAX,
 };
-use crate::{Answer, Holding, Output, Pull, PullId, Shared, reason_of};
+use crate::{Answer, GateContext, Holding, Output, Pull, PullId, reason_of};
 
 /// A stream that is new here. Peers are asked before its first seal is trusted, because an old session verifies as well as the live one.
 #[derive(Debug)]
@@ -45,12 +45,12 @@ pub(crate) struct CatchUp {
 }
 
 impl Joining {
-    fn is_over(&self, shared: &Shared) -> bool {
+    fn is_over(&self, shared: &GateContext) -> bool {
         shared.now.elapsed >= self.over_at(shared)
     }
 
     /// When the join ends, unless an input changes that.
-    fn over_at(&self, shared: &Shared) -> Duration {
+    fn over_at(&self, shared: &GateContext) -> Duration {
         let end = self.since + JOIN_WAIT_MAX;
         let all_answered = match (self.under_way.is_empty(), self.asked.is_empty()) {
             (false, _) => end,
@@ -73,13 +73,13 @@ impl Joining {
         self.seals_since.filter(|_| is_sought).map(|since| since + BEGINNING_WAIT_MAX)
     }
 
-    fn peers_until(&self, shared: &Shared) -> Duration {
+    fn peers_until(&self, shared: &GateContext) -> Duration {
         shared.started.unwrap_or(self.since) + PEERS_WAIT_MAX
     }
 }
 
 impl Stream {
-    pub(crate) fn start_join(&mut self, shared: &mut Shared) {
+    pub(crate) fn start_join(&mut self, shared: &mut GateContext) {
         self.catch_up.is_blind = false;
         let since = shared.now.elapsed;
         self.catch_up.joining = Some(Joining {
@@ -96,7 +96,7 @@ impl Stream {
     }
 
     /// Asks each source that was not asked yet for its whole log.
-    pub(crate) fn ask_all(&mut self, shared: &mut Shared) {
+    pub(crate) fn ask_all(&mut self, shared: &mut GateContext) {
         let Some(joining) = &mut self.catch_up.joining else { return };
         for peer in &self.sources {
             if joining.asked.insert(peer.clone()) {
@@ -109,7 +109,7 @@ impl Stream {
     }
 
     /// Holds a verified seal back while the stream is being joined; gives it back otherwise.
-    pub(crate) fn hold_back(&mut self, sealed: Sealed, shared: &mut Shared) -> Result<Answer, Sealed> {
+    pub(crate) fn hold_back(&mut self, sealed: Sealed, shared: &mut GateContext) -> Result<Answer, Sealed> {
         if self.catch_up.is_blind {
             self.start_join(shared);
         }
@@ -126,7 +126,7 @@ impl Stream {
     }
 
     /// `raw` is a peer's answer, oldest seal first; empty when the peer had nothing or failed.
-    pub(crate) fn pulled_log(&mut self, id: PullId, peer: &NodeId, raw: &[Bytes], shared: &mut Shared) {
+    pub(crate) fn pulled_log(&mut self, id: PullId, peer: &NodeId, raw: &[Bytes], shared: &mut GateContext) {
         let seals = self.verify_log(peer, raw, shared);
         if let Some(joining) = &mut self.catch_up.joining {
             if joining.under_way.remove(&id) && !seals.is_empty() {
@@ -165,7 +165,7 @@ impl Stream {
     }
 
     /// The seals of a peer's answer up to the first that does not verify.
-    fn verify_log(&mut self, peer: &NodeId, raw: &[Bytes], shared: &mut Shared) -> Vec<Sealed> {
+    fn verify_log(&mut self, peer: &NodeId, raw: &[Bytes], shared: &mut GateContext) -> Vec<Sealed> {
         let mut seals = Vec::with_capacity(raw.len());
         for cose in raw {
             match shared.keyring.verify(cose, &self.id, shared.now.wall, Freshness::CatchUp) {
@@ -180,7 +180,7 @@ impl Stream {
     }
 
     /// Starts again at the first checkpoint of the tail, if the tail leads past what was seen here.
-    pub(crate) fn join_tail(&mut self, mut tail: Vec<Sealed>, shared: &mut Shared) -> Result<(), seal::Refusal> {
+    pub(crate) fn join_tail(&mut self, mut tail: Vec<Sealed>, shared: &mut GateContext) -> Result<(), seal::Refusal> {
         let first = tail.iter().position(|sealed| !sealed.body().checkpoint.is_empty());
         tail.drain(..first.unwrap_or(tail.len()));
         let outcome = self.chain.join(tail, shared.now)?;
@@ -188,7 +188,7 @@ impl Stream {
         Ok(())
     }
 
-    fn end_join(&mut self, shared: &mut Shared) {
+    fn end_join(&mut self, shared: &mut GateContext) {
         let Some(mut joining) = self.catch_up.joining.take() else { return };
         for id in &joining.under_way {
             shared.pulls.remove(id);
@@ -215,7 +215,7 @@ impl Stream {
     }
 
     /// Ends the join when it is over, and asks a peer for missing seals when it is time.
-    pub(crate) fn catch_up(&mut self, shared: &mut Shared) {
+    pub(crate) fn catch_up(&mut self, shared: &mut GateContext) {
         let now = shared.now.elapsed;
         if let Some(joining) = &self.catch_up.joining {
             if joining.is_over(shared) {
@@ -247,7 +247,7 @@ impl Stream {
     }
 
     /// When to ask a peer for the log; `None` when there is no reason to ask, or no peer.
-    fn ask_at(&self, shared: &Shared) -> Option<Duration> {
+    fn ask_at(&self, shared: &GateContext) -> Option<Duration> {
         if shared.peers.is_empty() || self.catch_up.under_way.is_some() {
             return None;
         }
@@ -267,7 +267,7 @@ impl Stream {
     }
 
     /// Gives up a hole that nobody can fill: the log continues at the first checkpoint after it.
-    fn skip_hole(&mut self, shared: &mut Shared) {
+    fn skip_hole(&mut self, shared: &mut GateContext) {
         self.catch_up.missing_since = Some(shared.now.elapsed);
         let given_up = self.chain.apply(ChainInput::GiveUp, shared.now).refused;
         let mut waiting: Vec<Sealed> = given_up.iter().map(|(sealed, _)| sealed.clone()).collect();
@@ -295,7 +295,7 @@ impl Stream {
         }
     }
 
-    pub(crate) fn catch_up_deadline(&self, shared: &Shared) -> Option<Duration> {
+    pub(crate) fn catch_up_deadline(&self, shared: &GateContext) -> Option<Duration> {
         if let Some(joining) = &self.catch_up.joining {
             return Some(joining.over_at(shared));
         }

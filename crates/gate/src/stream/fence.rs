@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use media::Epoch;
 
-use super::super::Shared;
+use super::super::GateContext;
 use super::super::limits::FENCE_MAX;
 use super::Stream;
 
@@ -19,7 +19,7 @@ pub(super) struct Fence {
 impl Stream {
     /// From now on no seal is admitted, until a newer epoch opens, or until [`FENCE_MAX`] is over and the asker counts as gone.
     /// Seals and bytes are still taken, and wait.
-    pub(crate) fn fence(&mut self, shared: &Shared) {
+    pub(crate) fn fence(&mut self, shared: &GateContext) {
         let epoch = self.chain.head().map(|head| head.epoch);
         self.fence = Some(Fence { epoch, until: shared.now.elapsed + FENCE_MAX });
     }

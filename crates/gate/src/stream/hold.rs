@@ -9,14 +9,14 @@ use seal::SealBody;
 
 use super::super::limits::SOURCES_MAX;
 use super::super::store::{Absent, StoredPart, StoredRow};
-use super::super::{Holding, Shared};
+use super::super::{GateContext, Holding};
 use super::Stream;
 use crate::assembly::SlotBytes;
 
 impl Stream {
     /// Holds the stream as `holding` from now on. An edge that becomes an owner fetches what is elsewhere while the log goes
     /// on; its playlists do not change. An owner that becomes an edge stops waiting for bytes, and keeps those that it has.
-    pub(crate) fn hold(&mut self, holding: Holding, owners: Vec<NodeId>, shared: &mut Shared) {
+    pub(crate) fn hold(&mut self, holding: Holding, owners: Vec<NodeId>, shared: &mut GateContext) {
         self.owners = owners;
         self.choose_sources(shared);
         if std::mem::replace(&mut self.holding, holding) != holding {
@@ -30,7 +30,7 @@ impl Stream {
     }
 
     /// Wants the bytes of all objects that were admitted without them.
-    fn want_absent(&mut self, shared: &Shared) {
+    fn want_absent(&mut self, shared: &GateContext) {
         let now = shared.now.elapsed;
         let absent: Vec<_> =
             self.media.absent().map(|(epoch, sequence, absent)| (epoch, sequence, absent.clone())).collect();
@@ -60,7 +60,7 @@ impl Stream {
     }
 
     /// Chooses which nodes are asked for what is missing: the owners that are present, or peers when none is.
-    pub(super) fn choose_sources(&mut self, shared: &Shared) {
+    pub(super) fn choose_sources(&mut self, shared: &GateContext) {
         let owners: Vec<NodeId> = shared.peers.iter().filter(|peer| self.owners.contains(peer)).cloned().collect();
         self.sources =
             if owners.is_empty() { shared.peers.iter().take(SOURCES_MAX).cloned().collect() } else { owners };

@@ -9,7 +9,7 @@ use seal::Head;
 use super::super::limits::SAVED_INITS_BYTES_MAX;
 use super::super::store::length;
 use super::super::view::{Playlists, StreamView};
-use super::super::{Output, SavedHead, Shared};
+use super::super::{GateContext, Output, SavedHead};
 use super::Stream;
 
 /// When shown segments are void, playlists wait until the new epoch has made up for them, if these are no more than this. A
@@ -38,7 +38,7 @@ impl Stream {
     }
 
     /// Publishes the view, if it changed; returns the newest admitted seal, if that changed.
-    pub(crate) fn publish(&mut self, shared: &mut Shared) -> Option<SavedHead> {
+    pub(crate) fn publish(&mut self, shared: &mut GateContext) -> Option<SavedHead> {
         if !std::mem::take(&mut self.is_changed) {
             return None;
         }

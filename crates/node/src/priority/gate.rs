@@ -16,10 +16,10 @@ use super::{Hint, Priority};
 
 /// One HTTP/2 connection, as its responses see it. Clones are the same connection.
 #[derive(Debug, Clone, Default)]
-pub struct Connection(Arc<Shared>);
+pub struct Connection(Arc<ConnectionState>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct ConnectionState {
     state: Mutex<State>,
     /// The task that drives the connection.
     driver: AtomicWaker,
@@ -65,7 +65,7 @@ impl Connection {
     }
 }
 
-impl Shared {
+impl ConnectionState {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,7 +100,7 @@ impl State {
 /// One request's response. Before it [begins](Response::begin) it runs freely; a blocked request costs the others nothing.
 #[derive(Debug)]
 pub struct Response {
-    connection: Arc<Shared>,
+    connection: Arc<ConnectionState>,
     task: Arc<AtomicWaker>,
     key: OnceLock<Key>,
 }

@@ -119,7 +119,7 @@ struct Waiting {
 }
 
 /// Where a seal belongs.
-enum Place {
+enum Fit {
     Duplicate,
     /// Directly after this entry of the log, if it fits.
     After(LogSequence),
@@ -237,11 +237,11 @@ impl Chain {
             return Outcome::of(Verdict::Refused(refusal));
         }
         match self.place(&sealed) {
-            Place::Duplicate => Outcome::of(Verdict::Duplicate),
-            Place::Waits => Outcome::of(self.wait(sealed, now)),
-            Place::Fork(held) => Outcome::of(Verdict::Refused(self.fork(held, sealed))),
-            Place::Refused(reason, why) => Outcome::of(Verdict::Refused(refusal(&sealed, reason, why))),
-            Place::After(base) => {
+            Fit::Duplicate => Outcome::of(Verdict::Duplicate),
+            Fit::Waits => Outcome::of(self.wait(sealed, now)),
+            Fit::Fork(held) => Outcome::of(Verdict::Refused(self.fork(held, sealed))),
+            Fit::Refused(reason, why) => Outcome::of(Verdict::Refused(refusal(&sealed, reason, why))),
+            Fit::After(base) => {
                 let mut outcome = Outcome::of(Verdict::Extended);
                 match self.extend(base, sealed) {
                     Ok(step) => {
@@ -255,53 +255,53 @@ impl Chain {
         }
     }
 
-    fn place(&self, sealed: &Sealed) -> Place {
-        let Some(head) = &self.head else { return Place::Waits };
+    fn place(&self, sealed: &Sealed) -> Fit {
+        let Some(head) = &self.head else { return Fit::Waits };
         let body = sealed.body();
         if self.voided.contains(&sealed.digest()) {
-            return Place::Duplicate;
+            return Fit::Duplicate;
         }
         if let Some(held) = self.history.at(body.sequence) {
             if held.digest() == sealed.digest() {
-                return Place::Duplicate;
+                return Fit::Duplicate;
             }
             if held.epoch() == body.epoch {
-                return Place::Fork(Some(held.clone()));
+                return Fit::Fork(Some(held.clone()));
             }
         }
         match body.epoch.cmp(&head.epoch) {
-            std::cmp::Ordering::Less => Place::Refused(RefusalReason::Epoch, "older epoch than one seen"),
+            std::cmp::Ordering::Less => Fit::Refused(RefusalReason::Epoch, "older epoch than one seen"),
             std::cmp::Ordering::Equal => self.place_in_epoch(head, sealed),
             std::cmp::Ordering::Greater => self.place_epoch(head, sealed),
         }
     }
 
-    fn place_in_epoch(&self, head: &Head, sealed: &Sealed) -> Place {
+    fn place_in_epoch(&self, head: &Head, sealed: &Sealed) -> Fit {
         let body = sealed.body();
         if self.history.oldest().is_some_and(|oldest| body.sequence < oldest) {
-            return Place::Duplicate;
+            return Fit::Duplicate;
         }
         if content::opens_epoch(body) {
             // Two sessions claim one epoch.
-            return Place::Fork(self.history.first_of(body.epoch).cloned());
+            return Fit::Fork(self.history.first_of(body.epoch).cloned());
         }
         match body.sequence.cmp(&head.sequence.next()) {
-            std::cmp::Ordering::Less => Place::Refused(RefusalReason::Chain, "from before its epoch began"),
-            std::cmp::Ordering::Equal => Place::After(head.sequence),
-            std::cmp::Ordering::Greater => Place::Waits,
+            std::cmp::Ordering::Less => Fit::Refused(RefusalReason::Chain, "from before its epoch began"),
+            std::cmp::Ordering::Equal => Fit::After(head.sequence),
+            std::cmp::Ordering::Greater => Fit::Waits,
         }
     }
 
-    fn place_epoch(&self, head: &Head, sealed: &Sealed) -> Place {
+    fn place_epoch(&self, head: &Head, sealed: &Sealed) -> Fit {
         let body = sealed.body();
         let Some(base) = body.sequence.0.checked_sub(1).map(LogSequence) else {
-            return Place::Refused(RefusalReason::Chain, "begins another log");
+            return Fit::Refused(RefusalReason::Chain, "begins another log");
         };
         let names = |held: &Entry| held.digest() == body.previous;
         if !content::opens_epoch(body) || base > head.sequence || !self.history.at(base).is_some_and(names) {
-            return Place::Waits;
+            return Fit::Waits;
         }
-        Place::After(base)
+        Fit::After(base)
     }
 
     /// Appends a seal after `base`, and voids the entries that were there.
@@ -353,18 +353,18 @@ impl Chain {
         for key in keys {
             let Some(waiting) = self.waiting.get(&key) else { continue };
             let place = self.place(&waiting.sealed);
-            if matches!(place, Place::Waits) {
+            if matches!(place, Fit::Waits) {
                 continue;
             }
             let Some(Waiting { sealed, .. }) = self.waiting.remove(&key) else { continue };
             match place {
-                Place::Fork(held) => {
+                Fit::Fork(held) => {
                     let refusal = self.fork(held, sealed.clone());
                     outcome.refused.push((sealed, refusal));
                 }
                 // Void before it found its place: not a fault.
-                Place::Refused(RefusalReason::Epoch, _) | Place::Duplicate | Place::Waits | Place::After(_) => {}
-                Place::Refused(reason, why) => {
+                Fit::Refused(RefusalReason::Epoch, _) | Fit::Duplicate | Fit::Waits | Fit::After(_) => {}
+                Fit::Refused(reason, why) => {
                     let refusal = refusal(&sealed, reason, why);
                     outcome.refused.push((sealed, refusal));
                 }
@@ -375,7 +375,7 @@ impl Chain {
     /// A waiting seal whose place is now known; later epochs first, because they void others that might follow.
     fn next_waiting(&mut self) -> Option<(LogSequence, Sealed)> {
         let found = self.waiting.iter().rev().find_map(|(key, waiting)| match self.place(&waiting.sealed) {
-            Place::After(base) => Some((*key, base)),
+            Fit::After(base) => Some((*key, base)),
             _ => None,
         });
         let (key, base) = found?;
@@ -425,7 +425,7 @@ impl Chain {
             let body = waiting.sealed.body();
             assert_eq!((body.epoch, body.sequence), (*epoch, *sequence));
             assert_eq!(body.stream, self.stream);
-            assert!(matches!(self.place(&waiting.sealed), Place::Waits), "what has its place does not wait");
+            assert!(matches!(self.place(&waiting.sealed), Fit::Waits), "what has its place does not wait");
         }
         assert!(
             self.voided.iter().all(|void| self.history.iter().all(|entry| entry.digest() != *void)),

@@ -4,8 +4,8 @@ use ffmpeg::Rational;
 use media::Timestamp;
 
 use super::super::decoder::Decoder;
-use super::super::shared::Shared;
-use super::super::{Feeder, Input, Output, VideoPacket};
+use super::super::pipeline_state::PipelineState;
+use super::super::{Input, Output, PipelineInput, VideoPacket};
 use super::*;
 
 fn likeness(width: u32, height: u32, frame_rate_millihertz: u32) -> Likeness {
@@ -21,7 +21,7 @@ fn avc(slate: &Slate) -> avc::DecoderConfig {
 
 /// Decoded pictures of the GOP, sent `times` times.
 fn decoded(slate: &Slate, times: usize) -> Vec<frame::Video> {
-    let (shared, mut pictures) = (Shared::default(), Vec::new());
+    let (shared, mut pictures) = (PipelineState::default(), Vec::new());
     let mut decoder = Decoder::open(&VideoFormat::Avc(avc(slate)), 1).unwrap();
     let count = slate.gop.len() * times;
     for (number, data) in (0..).zip(slate.gop.iter().cycle().take(count)) {
@@ -135,11 +135,11 @@ fn file_that_cannot_be_shown_is_refused_with_a_reason() {
     assert_eq!(said(&small), "is 8x8 pixels: sides of 16 to 8192 can be shown");
 }
 
-fn send(feeder: &Feeder, slate: &Slate, frames: usize) {
-    feeder.send_blocking(Input::VideoConfig(VideoFormat::Avc(avc(slate)))).unwrap();
+fn send(pipeline_input: &PipelineInput, slate: &Slate, frames: usize) {
+    pipeline_input.send_blocking(Input::VideoConfig(VideoFormat::Avc(avc(slate)))).unwrap();
     for (number, data) in (0..).zip(slate.gop.iter().cycle().take(frames)) {
         let at = Timestamp::new(900_000 + number * 3_000, media::Timescale::VIDEO);
-        feeder.send_blocking(Input::Video(VideoPacket { pts: at, dts: at, data: data.clone() })).unwrap();
+        pipeline_input.send_blocking(Input::Video(VideoPacket { pts: at, dts: at, data: data.clone() })).unwrap();
     }
 }
 
@@ -151,12 +151,12 @@ fn pipeline_has_nothing_to_learn_of_a_slate_and_makes_the_ladder_of_its_source()
         let mut likeness = likeness(640, 360, 30_000);
         likeness.source.pass_through = pass_through;
         let slate = Slate::encode(&Picture::default(), likeness, &config).unwrap();
-        let (feeder, mut outputs) = super::super::start_again(config.clone(), slate.memory.clone()).unwrap();
-        send(&feeder, &slate, 1);
+        let (pipeline_input, mut outputs) = super::super::start_again(config.clone(), slate.memory.clone()).unwrap();
+        send(&pipeline_input, &slate, 1);
         let Some(Output::Tracks(tracks)) = outputs.blocking_recv() else { panic!("a run begins with its tracks") };
         let names: Vec<_> = tracks.iter().map(|track| track.rendition.to_string()).collect();
         assert_eq!(names, ["360p", "180p"], "with the first picture");
-        drop(feeder);
+        drop(pipeline_input);
         while let Some(output) = outputs.blocking_recv() {
             assert!(!matches!(output, Output::Break(_) | Output::Failed(_) | Output::Shed { .. }), "{output:?}");
         }

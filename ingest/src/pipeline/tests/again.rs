@@ -66,15 +66,15 @@ fn track_that_was_there_before_is_waited_for_half_a_second_and_no_longer() {
     for (names, leaves) in [(["180p"], is_sound as fn(&Input) -> bool), (["audio"], |input| !is_sound(input))] {
         let memory = after(&path);
         let inputs = without(read_file(&path).unwrap(), leaves);
-        let (feeder, mut outputs) =
+        let (pipeline_input, mut outputs) =
             start_again(Config { pace: Pace::Live, ..config(&[180], PassThrough::Auto) }, memory).unwrap();
         // The input has not ended: only the 0.7 s that have come can make the run start now.
         let frames = if names == ["180p"] { 22 } else { 33 };
-        inputs.iter().take(frames).for_each(|input| feeder.send_blocking(input.clone()).unwrap());
+        inputs.iter().take(frames).for_each(|input| pipeline_input.send_blocking(input.clone()).unwrap());
         let first = outputs.blocking_recv();
         let Some(Output::Tracks(tracks)) = first else { panic!("{first:?}") };
         assert_eq!(tracks.iter().map(|track| track.rendition.as_str()).collect::<Vec<_>>(), names);
-        drop(feeder);
+        drop(pipeline_input);
         let mut samples = 0;
         while let Some(output) = outputs.blocking_recv() {
             samples += usize::from(matches!(output, Output::Sample { .. }));

@@ -153,16 +153,16 @@ impl Cut {
 /// Segments the output of a pipeline for these messages, each a stamp and a body.
 fn cut(messages: impl Iterator<Item = (u32, Body)> + Send + 'static) -> Vec<Cut> {
     let config = Config { decision_ms: 2_500, ..config(&[], PassThrough::Auto) };
-    let (feeder, mut outputs) = start(config).unwrap();
-    let feeder = Arc::new(feeder);
-    let way_back = Arc::downgrade(&feeder);
+    let (pipeline_input, mut outputs) = start(config).unwrap();
+    let pipeline_input = Arc::new(pipeline_input);
+    let way_back = Arc::downgrade(&pipeline_input);
     let sender = std::thread::spawn(move || {
         let mut mapper = InputMapper::after(None);
         let avcc = Body::VideoConfig(VideoCodec::Avc, hex(AVCC));
         let headers = [(0, avcc), (0, Body::AudioConfig(Bytes::from_static(&[0x12, 0x10])))];
         for (stamp, body) in headers.into_iter().chain(messages) {
             for input in mapper.push(stamp, body, UnixMillis(1_700_000_000_000)).unwrap() {
-                feeder.send_blocking(input).unwrap();
+                pipeline_input.send_blocking(input).unwrap();
             }
         }
     });

@@ -55,9 +55,10 @@ fn source_that_paused_is_passed_through_again_when_it_connects_again() {
     let inputs = paused(read_file(&path).unwrap(), 14_500, 1_000);
     let memory = Memory::default();
     let passes = |inputs: Vec<Input>| {
-        let (feeder, mut outputs) = start_again(config(&[90], PassThrough::Auto), memory.clone()).unwrap();
-        let shared = Arc::clone(&feeder.shared);
-        let sender = std::thread::spawn(move || inputs.into_iter().try_for_each(|input| feeder.send_blocking(input)));
+        let (pipeline_input, mut outputs) = start_again(config(&[90], PassThrough::Auto), memory.clone()).unwrap();
+        let shared = Arc::clone(&pipeline_input.shared);
+        let sender =
+            std::thread::spawn(move || inputs.into_iter().try_for_each(|input| pipeline_input.send_blocking(input)));
         while outputs.blocking_recv().is_some() {}
         sender.join().unwrap().ok();
         shared.counters().passes_through
@@ -81,7 +82,7 @@ fn source_that_is_known_starts_with_its_first_keyframe() {
         let inputs = read_file(&path).unwrap();
         let mut expected = Vec::new();
         for (known, pictures) in [(false, usize::MAX), (true, 1)] {
-            let (feeder, mut outputs) = start_again(config(), memory.clone()).unwrap();
+            let (pipeline_input, mut outputs) = start_again(config(), memory.clone()).unwrap();
             let mut left = pictures;
             let few = inputs.iter().cloned().take_while(|input| {
                 let more = left > 0;
@@ -90,7 +91,7 @@ fn source_that_is_known_starts_with_its_first_keyframe() {
             });
             let sound = inputs.iter().find(|input| matches!(input, Input::AudioConfig(_))).cloned();
             for input in sound.into_iter().chain(few.filter(|input| !matches!(input, Input::AudioConfig(_)))) {
-                feeder.send_blocking(input).unwrap();
+                pipeline_input.send_blocking(input).unwrap();
             }
             // The input has not ended: only a known source can make the run start now.
             let first = outputs.blocking_recv();
@@ -100,7 +101,7 @@ fn source_that_is_known_starts_with_its_first_keyframe() {
                 assert_eq!(formats, expected);
             }
             expected = formats;
-            drop(feeder);
+            drop(pipeline_input);
             while outputs.blocking_recv().is_some() {}
         }
     }
@@ -127,13 +128,13 @@ fn encoded_rung_is_a_lookahead_behind_its_source_and_no_more() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for (preset, behind) in [(Preset::Superfast, 0), (Preset::Veryfast, 2), (Preset::Medium, 2)] {
         let config = Config { preset, ..config(&[180, 90], PassThrough::Auto) };
-        let (feeder, mut outputs) = start(config).unwrap();
+        let (pipeline_input, mut outputs) = start(config).unwrap();
         let inputs = read_file(&path).unwrap();
         let pictures = inputs.iter().filter(|input| matches!(input, Input::Video(_))).count();
-        // The feeder is kept, because the input only pauses and does not end.
+        // The pipeline keeps its input, which only pauses and does not end.
         let sender = std::thread::spawn(move || {
-            inputs.into_iter().try_for_each(|input| feeder.send_blocking(input)).unwrap();
-            feeder
+            inputs.into_iter().try_for_each(|input| pipeline_input.send_blocking(input)).unwrap();
+            pipeline_input
         });
         let mut left = ["180p", "90p"].map(|name| (name, pictures - behind)).to_vec();
         while let Some((last, _)) = left.iter().find(|(_, count)| *count > 0) {
@@ -146,8 +147,8 @@ fn encoded_rung_is_a_lookahead_behind_its_source_and_no_more() {
                 *count -= 1;
             }
         }
-        let feeder = sender.join().unwrap();
-        drop(feeder);
+        let pipeline_input = sender.join().unwrap();
+        drop(pipeline_input);
         let mut rest = 0;
         while let Some(output) = outputs.blocking_recv() {
             rest += usize::from(matches!(output, Output::Sample { rendition, .. } if rendition.as_str() == "90p"));

@@ -8,20 +8,20 @@ fn stuck_rung_is_shed_and_the_others_go_on() {
     let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=6", "-g 60 -bf 0");
     let handicap = Some(("120p".to_owned(), Duration::from_millis(900)));
     let config = Config { pace: Pace::Live, handicap, ..config(&[120, 90], PassThrough::Auto) };
-    let (feeder, mut outputs) = start(config).unwrap();
+    let (pipeline_input, mut outputs) = start(config).unwrap();
     let mut runs = Vec::new();
     let mut inputs = read_file(&path).unwrap().into_iter();
     let (mut sent, mut passed) = (0_usize, 0_usize);
-    let mut feeder = Some(feeder);
+    let mut pipeline_input = Some(pipeline_input);
     while runs.last().is_none_or(|run: &Seen| run.end.is_none()) {
         // As live as possible without a clock: never more than 3 s ahead of the output.
-        while let Some(feeder) = feeder.as_ref().filter(|_| sent < passed + 90) {
+        while let Some(pipeline_input) = pipeline_input.as_ref().filter(|_| sent < passed + 90) {
             let Some(input) = inputs.next() else { break };
             sent += usize::from(matches!(input, Input::Video(_)));
-            feeder.send_blocking(input).unwrap();
+            pipeline_input.send_blocking(input).unwrap();
         }
         if inputs.as_slice().is_empty() {
-            feeder = None;
+            pipeline_input = None;
         }
         let Some(output) = outputs.blocking_recv() else { break };
         if let Output::Sample { rendition, .. } = &output {
@@ -65,12 +65,13 @@ fn rung_that_was_shed_comes_back_with_an_idr_once_there_has_been_room() {
 fn rung_is_shed_when_its_reader_says_so_but_never_the_last() {
     let directory = TempDir::new().unwrap();
     let path = clip(&directory, "in.mp4", "testsrc2=size=320x180:rate=30:duration=3", "-g 30");
-    let (feeder, mut outputs) = start(config(&[180, 90], PassThrough::Never)).unwrap();
+    let (pipeline_input, mut outputs) = start(config(&[180, 90], PassThrough::Never)).unwrap();
     for name in ["180p", "90p", "nobody"] {
-        feeder.shed(&RenditionId::new(name).unwrap());
+        pipeline_input.shed(&RenditionId::new(name).unwrap());
     }
     let inputs = read_file(&path).unwrap();
-    let sender = std::thread::spawn(move || inputs.into_iter().try_for_each(|input| feeder.send_blocking(input)));
+    let sender =
+        std::thread::spawn(move || inputs.into_iter().try_for_each(|input| pipeline_input.send_blocking(input)));
     let mut runs = Vec::new();
     while let Some(output) = outputs.blocking_recv() {
         see(&mut runs, output);

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use super::{Driver, Next, YIELD};
 use crate::heads::Ask;
 use crate::pipeline::slate::{Likeness, Slate};
-use crate::pipeline::{self, Feeder, Output, Outputs};
-use crate::session::feed::{self, Feed, Incoming};
+use crate::pipeline::{self, Output, Outputs, PipelineInput};
+use crate::session::access_unit_feed::{self, AccessUnitFeed, Incoming};
 use crate::session::publication::{Link, MediaMessage, NewPublisher};
 use crate::session::slate::{BEGINS_AFTER, Reel};
 use crate::session::stats::StreamStats;
@@ -45,7 +45,7 @@ pub(super) async fn come(coming: &mut Option<Coming>) -> Option<Reel> {
 struct Showing {
     outputs: Outputs,
     incoming: Incoming,
-    feeder: Weak<Feeder>,
+    pipeline_input: Weak<PipelineInput>,
     link: Arc<Link>,
     reel: JoinHandle<()>,
     feed: JoinHandle<()>,
@@ -94,7 +94,7 @@ impl Driver {
         publishers: &mut mpsc::Receiver<NewPublisher>,
     ) -> Option<NewPublisher> {
         let waits = self.hub.state(&self.stream).0 == SessionState::Reconnecting;
-        if !waits || self.rivals.duty() == Duty::Standby || !self.writer.is_out() {
+        if !waits || self.peer_ingests.duty() == Duty::Standby || !self.writer.is_out() {
             return None;
         }
         let mut showing = match self.show(reel) {
@@ -115,18 +115,20 @@ impl Driver {
     fn show(&mut self, reel: Reel) -> Result<Showing, pipeline::Error> {
         let context = &self.hub.services.context;
         let config = self.hub.services.pipeline.clone();
-        let (feeder, outputs) = pipeline::start_again(config, reel.memory())?;
+        let (pipeline_input, outputs) = pipeline::start_again(config, reel.memory())?;
         self.runs = 0;
         let (sender, media) = mpsc::channel(MEDIA_DEPTH);
         let reel = tokio::spawn(roll(reel, sender, context.clock));
         let stats = Arc::new(StreamStats::new(context.clock.wall()));
         self.writer.look_for_base(Ask::Head);
-        let (feeder, link) = (Arc::new(feeder), Arc::new(Link::default()));
-        let way_in = Arc::downgrade(&feeder);
-        let (flow, incoming) = feed::watch();
+        let (pipeline_input, link) = (Arc::new(pipeline_input), Arc::new(Link::default()));
+        let way_in = Arc::downgrade(&pipeline_input);
+        let (flow, incoming) = access_unit_feed::watch();
         let (hub, after) = (Arc::clone(&self.hub), self.writer.media_end());
-        let feed = tokio::spawn(Feed { media, after, feeder, flow, link: Arc::clone(&link), hub, stats }.run());
-        Ok(Showing { outputs, incoming, feeder: way_in, link, reel, feed })
+        let feed = tokio::spawn(
+            AccessUnitFeed { media, after, pipeline_input, flow, link: Arc::clone(&link), hub, stats }.run(),
+        );
+        Ok(Showing { outputs, incoming, pipeline_input: way_in, link, reel, feed })
     }
 
     async fn run_slate(
@@ -134,7 +136,7 @@ impl Driver {
         showing: &mut Showing,
         publishers: &mut mpsc::Receiver<NewPublisher>,
     ) -> Option<NewPublisher> {
-        let Showing { outputs, incoming, feeder, link, .. } = showing;
+        let Showing { outputs, incoming, pipeline_input, link, .. } = showing;
         let clock = self.hub.services.context.clock;
         let shutdown = self.hub.shutdown.clone();
         let (_, deadline) = self.hub.state(&self.stream);
@@ -145,12 +147,12 @@ impl Driver {
                 publisher = publishers.recv() => return publisher,
                 () = shutdown.cancelled() => return None,
                 () = tokio::time::sleep_until(clock.instant(deadline.unwrap_or_default())) => return None,
-                () = self.rivals.changed() => match self.rivals.duty() {
+                () = self.peer_ingests.changed() => match self.peer_ingests.duty() {
                     Duty::Active => Next::Output,
                     Duty::Standby => return None,
                 },
                 output = outputs.recv() => {
-                    self.slate_output(output?, incoming, feeder, link).await
+                    self.slate_output(output?, incoming, pipeline_input, link).await
                 }
                 () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
                     self.writer.gaps(incoming.quiet_until()).await;
@@ -166,13 +168,19 @@ impl Driver {
         }
     }
 
-    async fn slate_output(&mut self, output: Output, incoming: &Incoming, feeder: &Weak<Feeder>, link: &Link) -> Next {
+    async fn slate_output(
+        &mut self,
+        output: Output,
+        incoming: &Incoming,
+        pipeline_input: &Weak<PipelineInput>,
+        link: &Link,
+    ) -> Next {
         if matches!(output, Output::Tracks(_)) {
             tracing::info!("slate is shown");
             metrics::counter!("ingest_slates_total").increment(1);
             self.stats.slate(true);
         }
-        self.output(output, incoming, feeder, link).await
+        self.output(output, incoming, pipeline_input, link).await
     }
 
     /// Seals what is left of the slate, within [`DRAIN_MAX`].
@@ -182,13 +190,13 @@ impl Driver {
         self.is_beginning = false;
         let clock = self.hub.services.context.clock;
         let until = clock.elapsed().saturating_add(DRAIN_MAX);
-        while self.rivals.duty() == Duty::Active {
+        while self.peer_ingests.duty() == Duty::Active {
             let output = tokio::select! {
                 output = showing.outputs.recv() => output,
                 () = tokio::time::sleep_until(clock.instant(until)) => None,
             };
             let Some(output) = output.filter(|output| !matches!(output, Output::Tracks(_))) else { break };
-            match self.output(output, &showing.incoming, &showing.feeder, &showing.link).await {
+            match self.output(output, &showing.incoming, &showing.pipeline_input, &showing.link).await {
                 Next::Output => {}
                 Next::Epoch | Next::Publisher => break,
             }

@@ -21,13 +21,13 @@ const LOOKS_PER_PART: u32 = 8;
 
 /// The moments at which all publishers are read: multiples of an interval.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Beat {
+pub(super) struct PollClock {
     clock: Clock,
     every_ms: u64,
 }
 
-impl Beat {
-    /// The beat for parts of this length.
+impl PollClock {
+    /// The clock for parts of this length.
     pub(super) fn new(clock: Clock, part: Duration) -> Self {
         let every_ms = u64::try_from((part / LOOKS_PER_PART).as_millis()).unwrap_or(u64::MAX);
         Self { clock, every_ms: every_ms.max(1) }
@@ -57,7 +57,7 @@ pub(super) trait Pace {
 /// The socket of a stranger, and after [`Pace::pace`] of a publisher.
 #[derive(Debug)]
 pub(super) struct PublisherSocket {
-    beat: Beat,
+    poll_clock: PollClock,
     state: State,
 }
 
@@ -74,15 +74,15 @@ enum State {
 #[derive(Debug)]
 struct Paced {
     socket: std::net::TcpStream,
-    beat: Beat,
+    poll_clock: PollClock,
     sleep: Pin<Box<Sleep>>,
     /// All data was read: the socket is not read again before `sleep` is over.
     is_resting: bool,
 }
 
 impl PublisherSocket {
-    pub(super) const fn new(socket: TcpStream, beat: Beat) -> Self {
-        Self { beat, state: State::Strange(socket) }
+    pub(super) const fn new(socket: TcpStream, poll_clock: PollClock) -> Self {
+        Self { poll_clock, state: State::Strange(socket) }
     }
 }
 
@@ -90,8 +90,13 @@ impl Pace for PublisherSocket {
     fn pace(&mut self) -> io::Result<()> {
         self.state = match std::mem::replace(&mut self.state, State::Lost) {
             State::Strange(socket) => {
-                let sleep = Box::pin(tokio::time::sleep_until(self.beat.next()));
-                State::Paced(Paced { socket: socket.into_std()?, beat: self.beat, sleep, is_resting: false })
+                let sleep = Box::pin(tokio::time::sleep_until(self.poll_clock.next()));
+                State::Paced(Paced {
+                    socket: socket.into_std()?,
+                    poll_clock: self.poll_clock,
+                    sleep,
+                    is_resting: false,
+                })
             }
             other => other,
         };
@@ -107,7 +112,7 @@ impl Pace for Box<TlsStream<PublisherSocket>> {
 
 impl Paced {
     fn rest(&mut self) {
-        self.sleep.as_mut().reset(self.beat.next());
+        self.sleep.as_mut().reset(self.poll_clock.next());
         self.is_resting = true;
     }
 
@@ -120,7 +125,7 @@ impl Paced {
         Poll::Ready(())
     }
 
-    /// Does `io`, and again at each beat while it would block.
+    /// Does `io`, and again at each poll while it would block.
     fn poll_io(
         &mut self,
         cx: &mut Context<'_>,
@@ -154,7 +159,7 @@ impl Paced {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // Answers do not wait for a beat, unless the peer takes no data.
+        // Answers do not wait for the next poll, unless the peer takes no data.
         let was_resting = std::mem::replace(&mut self.is_resting, false);
         let written = self.poll_io(cx, |mut socket| socket.write(bytes));
         self.is_resting |= was_resting;
@@ -213,7 +218,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
-        (peer, PublisherSocket::new(socket, Beat::new(Clock::new(), part)))
+        (peer, PublisherSocket::new(socket, PollClock::new(Clock::new(), part)))
     }
 
     #[test]
@@ -222,7 +227,7 @@ mod tests {
         for (now, next) in [(0, 40), (39, 40), (40, 80), (41, 80), (1_000_000, 1_000_040)] {
             assert_eq!(after(ms(now), 40), ms(next));
         }
-        assert_eq!(Beat::new(Clock::new(), Duration::ZERO).every_ms, 1);
+        assert_eq!(PollClock::new(Clock::new(), Duration::ZERO).every_ms, 1);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bus::{Message, Subscription};
-use cluster::policy::Standing;
+use cluster::policy::PolicyInForce;
 use cluster::{Health, Membership};
 use media::NodeId;
 use messages::{Policy, Presence, Role, SessionInfo, SessionState, Topic};
@@ -27,7 +27,7 @@ const TICK_INTERVAL: Duration = Duration::from_secs(1);
 const SESSIONS_MAX: usize = HEADS_MAX;
 
 /// The subscriptions of a broadcast node that last as long as it does.
-pub(crate) struct Ears {
+pub(crate) struct BusSubscriptions {
     keys: Subscription,
     nodes: Subscription,
     policy: Subscription,
@@ -46,13 +46,13 @@ pub(crate) struct Listener {
     /// Whether a message came by the bus since the start.
     pub(crate) has_heard: Arc<AtomicBool>,
     pub(crate) view: Membership,
-    pub(crate) policy: Standing,
+    pub(crate) policy: PolicyInForce,
     pub(crate) told: Vec<NodeId>,
     /// Where browsers reach the nodes, this one included.
     pub(crate) neighbours: Neighbours,
 }
 
-impl Ears {
+impl BusSubscriptions {
     /// Subscribes. Works while no broker is there.
     pub(crate) async fn open(context: &Context) -> Result<Self> {
         Ok(Self {
@@ -66,7 +66,7 @@ impl Ears {
 
 impl Listener {
     /// Runs until `shutdown`, or until the bus or the gate is gone. Keys come first, because seals rest on them.
-    pub(crate) async fn run(mut self, mut ears: Ears, shutdown: CancellationToken) {
+    pub(crate) async fn run(mut self, mut ears: BusSubscriptions, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK_INTERVAL);
         loop {
             let heard = tokio::select! {

@@ -1,4 +1,4 @@
-//! The viewers' shelf: what the gate published, in the shapes that the viewers' routes take.
+//! The viewers' snapshots: what the gate published, in the shapes that the viewers' routes take.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ use crate::dvr::{self, Dvr};
 use crate::edge::Fetcher;
 use crate::follow::Attention;
 use crate::viewers::{
-    Coming, DvrSummary, NoPlace, Object, OnDisk, Reach, Reading, RenditionSummary, Shelf, StreamDetail, StreamSummary,
-    Verified, Waiter,
+    Coming, DvrSummary, NoPlace, Object, OnDisk, Reach, Reading, RenditionSummary, Snapshots, StreamDetail,
+    StreamSummary, Verified, Waiter,
 };
 
 /// A stream whose newest seal is older than this is not live, whatever its session says: twenty rows.
 const LIVE_AGE_MAX_MS: i64 = 10_000;
 
-/// The shelf of a broadcast node.
-pub(crate) struct NodeShelf {
+/// The snapshots of a broadcast node.
+pub(crate) struct NodeSnapshots {
     pub(crate) node: NodeId,
     pub(crate) clock: Clock,
     pub(crate) views: Views,
@@ -44,7 +44,7 @@ pub(crate) struct NodeShelf {
     pub(crate) fetcher: Fetcher,
 }
 
-impl NodeShelf {
+impl NodeSnapshots {
     /// Looks at the live or the DVR playlists of a stream.
     fn shown<T>(&self, stream: &StreamId, reach: Reach, look: impl FnOnce(Shown<'_>) -> T) -> Option<T> {
         let playlists = self.views.get(stream)?.playlists.clone()?;
@@ -129,7 +129,7 @@ fn poster_of(stream: &StreamId) -> String {
     format!("/live/{stream}/poster.jpg")
 }
 
-impl Shelf for NodeShelf {
+impl Snapshots for NodeSnapshots {
     fn multivariant(&self, stream: &StreamId, reach: Reach) -> Option<Rendered> {
         self.shown(stream, reach, |shown| shown.multivariant().cloned())?
     }

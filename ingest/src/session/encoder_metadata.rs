@@ -12,7 +12,7 @@ const BIT_RATES: std::ops::RangeInclusive<f64> = 16.0..=200_000.0;
 
 /// What an encoder announced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Announced {
+pub(crate) struct EncoderMetadata {
     /// Name of the encoder, by itself.
     pub(crate) encoder: Option<String>,
     /// Frame rate, in thousandths of a hertz.
@@ -21,7 +21,7 @@ pub(crate) struct Announced {
     pub(crate) bit_rate: Option<BitsPerSecond>,
 }
 
-impl Announced {
+impl EncoderMetadata {
     /// Reads the object of `onMetaData`. A value that is missing, of another type or out of range counts as not announced.
     pub(crate) fn of(metadata: &Value) -> Self {
         let within = |name: &str, range: std::ops::RangeInclusive<f64>| {
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn what_obs_announces_is_read() {
-        let announced = Announced::of(&metadata(&[
+        let announced = EncoderMetadata::of(&metadata(&[
             ("encoder", Value::text("obs-output module (libobs version 29.1.3)")),
             ("framerate", Value::Number(29.97)),
             ("videodatarate", Value::Number(2_500.0)),
@@ -73,16 +73,16 @@ mod tests {
     fn what_cannot_be_is_not_announced() {
         for (rate, bits) in [(0.0, 0.0), (f64::NAN, f64::INFINITY), (-30.0, -1.0), (1e300, 1e300)] {
             let numbers = [("framerate", Value::Number(rate)), ("videodatarate", Value::Number(bits))];
-            assert_eq!(Announced::of(&metadata(&numbers)), Announced::default(), "{rate} {bits}");
+            assert_eq!(EncoderMetadata::of(&metadata(&numbers)), EncoderMetadata::default(), "{rate} {bits}");
         }
-        assert_eq!(Announced::of(&metadata(&[("framerate", Value::text("30"))])), Announced::default());
-        assert_eq!(Announced::of(&Value::Null), Announced::default());
+        assert_eq!(EncoderMetadata::of(&metadata(&[("framerate", Value::text("30"))])), EncoderMetadata::default());
+        assert_eq!(EncoderMetadata::of(&Value::Null), EncoderMetadata::default());
     }
 
     #[test]
     fn name_of_the_encoder_cannot_write_on_a_terminal() {
         let name = format!("\u{1b}[2J{}\r\n", "x".repeat(100));
-        let announced = Announced::of(&metadata(&[("encoder", Value::text(&name))]));
+        let announced = EncoderMetadata::of(&metadata(&[("encoder", Value::text(&name))]));
         let shown = announced.encoder.unwrap();
         assert!(shown.starts_with("[2Jx") && shown.chars().count() <= NAME_CHARS_MAX, "{shown:?}");
         assert!(!shown.chars().any(char::is_control));

@@ -11,12 +11,12 @@ use crate::actor::Handle;
 use gate::{Input, Source};
 
 /// The subscriptions of a stream, until they are closed or the bus is.
-pub(super) struct Ears {
+pub(super) struct StreamSubscriptions {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Ears {
+impl StreamSubscriptions {
     /// Subscribes. Works while no broker is there.
     pub(super) async fn open(context: &Context, gate: &Handle, stream: &StreamId) -> Result<Self> {
         let mut heads = subscribe(context, &Topic::Head(stream.clone()).to_string()).await?;

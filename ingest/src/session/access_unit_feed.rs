@@ -13,7 +13,7 @@ use super::hub::Hub;
 use super::input::InputMapper;
 use super::publication::{Ending, Link, MediaMessage};
 use super::stats::StreamStats;
-use crate::pipeline::{Feeder, Input};
+use crate::pipeline::{Input, PipelineInput};
 
 /// A publisher that is connected and sends no picture for this long is away: gaps take its place, and later media begins a new
 /// epoch. A shorter silence is a hiccup of its network, after which all delayed media comes; a player has 1.5 s buffered.
@@ -112,18 +112,18 @@ impl Heard {
 }
 
 /// The task between connection and pipeline. When the connection ends, it ends, and with it the pipeline's input.
-pub(super) struct Feed {
+pub(super) struct AccessUnitFeed {
     pub(super) media: mpsc::Receiver<MediaMessage>,
     /// End of the media before this publisher's.
     pub(super) after: Option<Timestamp>,
-    pub(super) feeder: Arc<Feeder>,
+    pub(super) pipeline_input: Arc<PipelineInput>,
     pub(super) flow: watch::Sender<Flow>,
     pub(super) link: Arc<Link>,
     pub(super) hub: Arc<Hub>,
     pub(super) stats: Arc<StreamStats>,
 }
 
-impl Feed {
+impl AccessUnitFeed {
     pub(super) async fn run(mut self) {
         let clock = self.hub.services.context.clock;
         let mut mapper = InputMapper::after(self.after);
@@ -137,7 +137,7 @@ impl Feed {
                     tracing::warn!(silence = ?SILENCE_MAX, "publisher sends nothing: gaps take its place");
                     heard.away();
                     self.flow.send_modify(|flow| flow.since = None);
-                    if self.feeder.send(vec![Input::Break]).await.is_err() {
+                    if self.pipeline_input.send(vec![Input::Break]).await.is_err() {
                         return;
                     }
                     continue;
@@ -166,14 +166,14 @@ impl Feed {
             }
             inputs.iter().for_each(|input| self.stats.format(input));
             // Repeated parameter sets yield no input.
-            if !inputs.is_empty() && self.feeder.send(std::mem::take(&mut inputs)).await.is_err() {
+            if !inputs.is_empty() && self.pipeline_input.send(std::mem::take(&mut inputs)).await.is_err() {
                 return;
             }
             if let Some(error) = refused {
                 tracing::warn!(%error, "publisher's media is not accepted");
                 return self.link.close(Ending::Media, &format!("This media is not accepted: {error}."));
             }
-            self.stats.input(mapper.counters(), self.feeder.counters(), now.elapsed);
+            self.stats.input(mapper.counters(), self.pipeline_input.counters(), now.elapsed);
         }
     }
 }

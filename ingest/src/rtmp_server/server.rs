@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Closed, Connection, End, Rules};
-use super::paced::{Beat, PublisherSocket};
+use super::paced::{PollClock, PublisherSocket};
 use super::refusals::Refusals;
 use crate::Config;
 use crate::session::hub::Hub;
@@ -23,27 +23,27 @@ const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
 /// The bound listeners: one for RTMP, and one for RTMP over TLS if it is configured.
 pub(crate) struct Server {
-    plain: Door,
-    secure: Option<Door>,
-    desk: Arc<Desk>,
+    plain: Listener,
+    secure: Option<Listener>,
+    state: Arc<ServerState>,
 }
 
 /// A listener, with or without TLS in front of RTMP.
-struct Door {
+struct Listener {
     acceptor: Acceptor,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
 }
 
 /// What both listeners share.
-struct Desk {
+struct ServerState {
     rules: Rules,
     clock: Clock,
     /// When publishers are read.
-    beat: Beat,
+    poll_clock: PollClock,
 }
 
-impl Door {
+impl Listener {
     async fn open(listen: SocketAddr, setting: &str, tls: Option<TlsAcceptor>, census: &Arc<Census>) -> Result<Self> {
         let listener = acceptor::bind(listen, setting).await?;
         Ok(Self { address: listener.local_addr()?, acceptor: Acceptor::new(listener, Arc::clone(census)), tls })
@@ -57,11 +57,11 @@ impl Server {
         let secure = match config.rtmps_listen {
             Some(listen) => {
                 let tls = context.identity.server_publishers().into();
-                Some(Door::open(listen, "rtmps_listen", Some(tls), &census).await?)
+                Some(Listener::open(listen, "rtmps_listen", Some(tls), &census).await?)
             }
             None => None,
         };
-        let desk = Desk {
+        let state = ServerState {
             rules: Rules {
                 handshake: Duration::from_secs(config.handshake_seconds),
                 idle: Duration::from_secs(config.idle_seconds),
@@ -69,10 +69,10 @@ impl Server {
                 refusals: Arc::new(Refusals::new(context.clock)),
             },
             clock: context.clock,
-            beat: Beat::new(context.clock, config.targets().part),
+            poll_clock: PollClock::new(context.clock, config.targets().part),
         };
-        let plain = Door::open(config.rtmp_listen, "rtmp_listen", None, &census).await?;
-        Ok(Self { plain, secure, desk: Arc::new(desk) })
+        let plain = Listener::open(config.rtmp_listen, "rtmp_listen", None, &census).await?;
+        Ok(Self { plain, secure, state: Arc::new(state) })
     }
 
     /// Where it listens for RTMP.
@@ -82,40 +82,46 @@ impl Server {
 
     /// Where it listens for RTMP over TLS, if it does.
     pub(crate) fn secure_address(&self) -> Option<SocketAddr> {
-        self.secure.as_ref().map(|door| door.address)
+        self.secure.as_ref().map(|listener| listener.address)
     }
 
     /// Accepts until `shutdown`; then waits a moment for the connections to end.
     pub(crate) async fn run(self, hub: Arc<Hub>, shutdown: CancellationToken) {
         let tasks = TaskTracker::new();
-        let doors = std::iter::once(self.plain).chain(self.secure);
-        let accepting = doors.map(|door| accept(door, &self.desk, &hub, &tasks, &shutdown));
-        tokio::join!(futures_util::future::join_all(accepting), self.desk.rules.refusals.sum_up(&shutdown));
+        let listeners = std::iter::once(self.plain).chain(self.secure);
+        let accepting = listeners.map(|listener| accept(listener, &self.state, &hub, &tasks, &shutdown));
+        tokio::join!(futures_util::future::join_all(accepting), self.state.rules.refusals.sum_up(&shutdown));
         tasks.close();
         tasks.wait().await;
     }
 }
 
 /// Accepts connections at one listener until `shutdown`, each in a task of its own.
-async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracker, shutdown: &CancellationToken) {
+async fn accept(
+    listener: Listener,
+    state: &Arc<ServerState>,
+    hub: &Arc<Hub>,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
     let refused = |limit: Limit, address| {
         let limit = limit.label();
         metrics::counter!("ingest_refused_total", "reason" => limit).increment(1);
-        if desk.rules.refusals.is_first(limit, address) {
+        if state.rules.refusals.is_first(limit, address) {
             tracing::warn!(%address, limit, "too many connections: closed");
         }
     };
     loop {
         let Accepted { stream: socket, address, slot } = tokio::select! {
-            accepted = door.acceptor.accept(refused) => accepted,
+            accepted = listener.acceptor.accept(refused) => accepted,
             () = shutdown.cancelled() => return,
         };
         metrics::counter!("ingest_connections_total").increment(1);
-        let (desk, hub, tls, closing) = (Arc::clone(desk), Arc::clone(hub), door.tls.clone(), shutdown.clone());
+        let (state, hub, tls, closing) = (Arc::clone(state), Arc::clone(hub), listener.tls.clone(), shutdown.clone());
         tasks.spawn(async move {
             let _slot = slot;
             tokio::select! {
-                end = desk.serve(socket, address, tls, hub) => report(address, &end, &desk.rules.refusals),
+                end = state.serve(socket, address, tls, hub) => report(address, &end, &state.rules.refusals),
                 // Streams tell their publishers. Connections that do not publish yet, or do not listen, are cut.
                 () = async { closing.cancelled().await; tokio::time::sleep(CLOSE_WAIT).await } => {}
             }
@@ -123,11 +129,11 @@ async fn accept(door: Door, desk: &Arc<Desk>, hub: &Arc<Hub>, tasks: &TaskTracke
     }
 }
 
-impl Desk {
+impl ServerState {
     /// Serves a connection until it ends, its TLS handshake included.
     async fn serve(&self, socket: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, hub: Arc<Hub>) -> End {
         let (rules, begun) = (self.rules.clone(), self.clock.elapsed());
-        let socket = PublisherSocket::new(socket, self.beat);
+        let socket = PublisherSocket::new(socket, self.poll_clock);
         let Some(tls) = tls else {
             return Connection::new(socket, address, hub, rules).run(Duration::ZERO).await;
         };

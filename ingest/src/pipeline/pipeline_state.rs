@@ -1,4 +1,4 @@
-//! What the feeder, the feed thread and the encoder threads share: counters, requests, and how far the input has come.
+//! What the input, the feed thread and the encoder threads share: counters, requests, and how far the input has come.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -10,9 +10,9 @@ use super::{Counters, Input};
 /// Requests to shed that may wait: there are never more rungs.
 const SHED_REQUESTS_MAX: usize = 16;
 
-/// Shared state of one pipeline.
+/// State of one pipeline.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct PipelineState {
     newest_dts: AtomicI64,
     aborted: AtomicBool,
     shed_requests: Mutex<Vec<RenditionId>>,
@@ -28,7 +28,7 @@ pub(super) struct Shared {
     given_up: AtomicU64,
 }
 
-impl Shared {
+impl PipelineState {
     /// Remembers how far the input has come, before it is queued, so that a full queue counts as lag too.
     pub(super) fn note(&self, input: &Input) {
         if let Input::Video(packet) = input {

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use super::{NoPlace, Waiter};
 
 /// What a node has admitted, as its viewers may see it.
-pub trait Shelf: Send + Sync + 'static {
+pub trait Snapshots: Send + Sync + 'static {
     /// The multivariant playlist; `None` when the stream is unknown or has no rendition yet.
     fn multivariant(&self, stream: &StreamId, reach: Reach) -> Option<Rendered>;
 
@@ -63,7 +63,7 @@ pub trait Shelf: Send + Sync + 'static {
     fn wait(&self, stream: &StreamId) -> Result<Waiter, NoPlace>;
 
     /// Admitted seals as they were signed, in log order, from `from` on, or from the oldest kept when `from` is older. The
-    /// shelf may cut a long answer off at the end, never in the middle. Empty when `from` is after the newest; `None` when the
+    /// snapshots may cut a long answer off at the end, never in the middle. Empty when `from` is after the newest; `None` when the
     /// stream is unknown.
     fn seals(&self, stream: &StreamId, from: LogSequence) -> Option<Vec<Bytes>>;
 

@@ -1,9 +1,9 @@
-//! A shelf with fixed content: real playlists, and bytes with a pattern.
+//! Snapshots with fixed content: real playlists, and bytes with a pattern.
 
 use std::collections::BTreeMap;
 
 use broadcast::viewers::{
-    Coming, NoPlace, Object, Reach, Reading, RenditionSummary, Shelf, StreamDetail, StreamSummary, Verified, Waiter,
+    Coming, NoPlace, Object, Reach, Reading, RenditionSummary, Snapshots, StreamDetail, StreamSummary, Verified, Waiter,
 };
 use bytes::Bytes;
 use gate::{Lists, Look, Playlist, Rendered};
@@ -79,7 +79,7 @@ fn is_demo(stream: &StreamId) -> bool {
     stream.as_str() == "demo"
 }
 
-impl Shelf for Fixed {
+impl Snapshots for Fixed {
     fn multivariant(&self, stream: &StreamId, _: Reach) -> Option<Rendered> {
         is_demo(stream).then(|| Rendered::new(MULTIVARIANT))
     }

@@ -18,7 +18,7 @@ use tokio_util::sync::DropGuard;
 use super::hub::{Hub, Services};
 use super::turn::{Duty, Turn};
 use crate::log_position::LogPosition;
-use crate::push::Place;
+use crate::push::LogPlace;
 
 /// How often this ingest checks whether the other one is still there.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -28,15 +28,15 @@ const ASK_INTERVAL: Duration = Duration::from_millis(500);
 const ASKED_MAX: usize = 4;
 
 /// This ingest's duty at one stream. Dropping it ends the task that follows the others.
-pub(super) struct Rivals {
+pub(super) struct PeerIngests {
     duty: watch::Receiver<Duty>,
     ours: watch::Sender<Option<Epoch>>,
     _stop: DropGuard,
 }
 
-impl Rivals {
+impl PeerIngests {
     /// `conflict` is the newest of our seals that a node refused.
-    pub(super) fn start(hub: Arc<Hub>, stream: StreamId, conflict: watch::Receiver<Option<Place>>) -> Self {
+    pub(super) fn start(hub: Arc<Hub>, stream: StreamId, conflict: watch::Receiver<Option<LogPlace>>) -> Self {
         let (duty, ours) = (watch::Sender::new(Duty::Active), watch::Sender::new(None));
         let stop = CancellationToken::new();
         let watching = Watching {
@@ -89,7 +89,7 @@ struct Watching {
 }
 
 impl Watching {
-    async fn run(mut self, mut conflict: watch::Receiver<Option<Place>>, mut ours: watch::Receiver<Option<Epoch>>) {
+    async fn run(mut self, mut conflict: watch::Receiver<Option<LogPlace>>, mut ours: watch::Receiver<Option<Epoch>>) {
         let context = &self.hub.services.context;
         let (clock, topic) = (context.clock, context.prefix.name(&Topic::Session(self.stream.clone())));
         let mut sessions: Subscription = match context.bus.subscribe(&topic).await {
