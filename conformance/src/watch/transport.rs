@@ -1,4 +1,4 @@
-//! How requests reach a server. Behind a trait, so that a run can be played in virtual time against an origin in the same process.
+//! Carries requests to a server. It is a trait, so that tests can run in virtual time against an origin in the same process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,22 +13,22 @@ use reqwest::Client;
 use super::secure;
 use crate::observation::Tls;
 
-/// More header fields than this are not kept.
+/// Most header fields that are kept.
 const HEADERS_MAX: usize = 64;
-/// Where Debian and its relatives keep the authorities that the machine trusts.
+/// Authorities that this machine trusts, as Debian stores them.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// A connection that takes longer is not made.
+/// Longest wait for a connection.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Whose certificates are believed.
+/// Which certificates are accepted.
 #[derive(Debug, Clone, Default)]
 pub enum Trust {
     /// The machine's authorities.
     #[default]
     System,
-    /// Those, and the ones in this PEM file.
+    /// The machine's authorities, and those in this PEM file.
     Authority(std::path::PathBuf),
-    /// Any certificate: the server's name is not checked.
+    /// Any certificate, with any name.
     Anyone,
 }
 
@@ -41,7 +41,7 @@ pub struct Ask {
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// An answer, as its head is there.
+/// An answer whose head has arrived.
 pub struct Reply {
     /// Status code.
     pub status: u16,
@@ -53,13 +53,13 @@ pub struct Reply {
     pub body: BoxStream<'static, anyhow::Result<Bytes>>,
 }
 
-/// Carries requests. Redirects are not followed here.
+/// Carries requests. Does not follow redirects.
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Sends a request, and waits for the head of the answer.
     async fn send(&self, ask: Ask) -> anyhow::Result<Reply>;
 
-    /// What TLS the server of an https URL agrees to.
+    /// The TLS that the server of an https URL agrees to.
     async fn tls(&self, url: &str) -> Option<Tls>;
 }
 
@@ -83,9 +83,9 @@ pub(super) fn authorities(trust: &Trust) -> anyhow::Result<Vec<Vec<u8>>> {
 }
 
 impl Network {
-    /// A client that believes those certificates.
+    /// A client that accepts these certificates.
     pub fn new(trust: &Trust) -> anyhow::Result<Self> {
-        // The provider is the process's: a second call finds it set, which is as good.
+        // The provider is set once per process; an error means that it is set already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut builder = Client::builder()
             .use_rustls_tls()
