@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
 
-// The policy the broadcast node serves the page with; `vite preview` uses the same one.
+// The broadcast node serves the page with this policy; `vite preview` uses it, too.
 const contentSecurityPolicy = readFileSync(new URL('./csp.txt', import.meta.url), 'utf8').trim();
 
 // A local cluster with a self-made certificate, so the proxy does not check it. Development only.
@@ -10,8 +10,8 @@ const node = { target: process.env.SEALCAST_NODE ?? 'https://127.0.0.1:8443', se
 const proxy = { '/api': node, '/live': node };
 
 /**
- * hls.js is built from its sources, without what our page does not use: a third less of the player's script to load and compile. The names are
- * those of its own build; what is true is kept.
+ * hls.js is built from its sources, without the features that this page does not use: the player's script is a third smaller to load and
+ * compile. The names are those of hls.js's own build; features with `true` are kept.
  */
 const hlsFeatures = {
   __VERSION__: JSON.stringify(
@@ -37,8 +37,8 @@ export default defineConfig({
   resolve: { alias: [{ find: /^hls\.js$/, replacement: hlsSources }] },
   build: {
     target: 'es2022',
-    // Every asset is a file of its own with a hash in its name: cacheable for ever, and no data:
-    // URLs, which the content security policy does not allow.
+    // Every asset is a file of its own with a hash in its name: it is cacheable for ever, and there are
+    // no data: URLs, which the content security policy does not allow.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 800,

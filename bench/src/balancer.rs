@@ -1,6 +1,6 @@
-//! What a load balancer costs a viewer who waits for a part: the delay that it adds, its CPU and its memory; ours and HAProxy in
-//! front of the same node. The node is a stand-in that holds requests back, so that nothing but the balancers differs; it, its
-//! viewers and the broker run here, each balancer in a process of its own.
+//! What a load balancer costs a viewer who waits for a part: its added delay, its CPU and its memory. Sealcast's balancer and
+//! HAProxy run in front of the same node, each in a process of its own. The node is a stand-in that holds requests back, so that
+//! only the balancers differ. The node, its viewers and the broker run in this process.
 
 mod cluster;
 mod haproxy;
@@ -20,30 +20,30 @@ use cluster::PARTS;
 pub(crate) use cluster::{Cluster, PLAYLIST, PLAYLIST_BYTES, SEGMENT_BYTES, serve};
 pub(crate) use running::SEGMENT;
 
-/// Viewers who wait for each part, when delay is measured.
+/// Viewers who wait for each part when delay is measured.
 const VIEWERS: usize = 20;
 /// Parts of a round.
 const PARTS_PER_ROUND: usize = 60;
-/// Playlists that each viewer asks for in a round, one after the other.
+/// Playlists that each viewer requests in a round, one after the other.
 const PLAYLISTS_PER_ROUND: usize = 400;
 /// Viewers who wait when memory is measured.
 const CROWD: usize = 2_000;
-/// Viewers that connect at once.
+/// Most viewers that connect at the same time.
 const CONNECTING_MAX: usize = 64;
-/// How long memory is left alone before it is read.
+/// Pause before memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How long all of a crowd may take to wait.
+/// Longest time until the requests of the whole crowd wait on the node.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// What one way to the node came to.
+/// Results of one way to the node: straight, or through one of the balancers.
 #[derive(Debug, Default)]
 struct Way {
-    /// From the release of a part to its last byte, in milliseconds.
+    /// Times from the release of a part to its last byte, in milliseconds.
     delays: Vec<f64>,
-    /// CPU of the balancer, in microseconds for each part and for each playlist, a round each.
+    /// CPU of the balancer in microseconds per part and per playlist, one value for each round.
     part_cpu: Vec<f64>,
     playlist_cpu: Vec<f64>,
-    /// Memory of the balancer for each viewer of the crowd, in bytes, and its connections to the node then.
+    /// Memory of the balancer per viewer of the crowd, in bytes, and its connections to the node at that time.
     waiting_bytes: f64,
     connections: usize,
 }
@@ -75,7 +75,7 @@ async fn run(rounds: usize) -> anyhow::Result<Vec<Figure>> {
     Ok(figures(&direct, &ours, &theirs))
 }
 
-/// A balancer.
+/// Which of the two balancers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Which {
     Ours,
@@ -157,7 +157,7 @@ async fn round(cluster: &mut Cluster, which: Option<Which>, way: &mut Way) -> an
     Ok(())
 }
 
-/// Lets all viewers wait for the next part, and releases it. Returns when each had it, in milliseconds.
+/// Releases the next part once all viewers wait for it. Returns each viewer's delay, in milliseconds.
 #[expect(clippy::disallowed_methods, reason = "measures real time")]
 async fn part(cluster: &mut Cluster, viewers: Vec<Viewer>) -> anyhow::Result<(Vec<f64>, Vec<Viewer>)> {
     let next = cluster.next_part();
@@ -206,7 +206,7 @@ async fn crowd(cluster: &mut Cluster, which: Which, way: &mut Way) -> anyhow::Re
     Ok(())
 }
 
-/// Viewers who have asked once.
+/// Connects viewers, each of which has sent one request.
 async fn connect(cluster: &Cluster, address: SocketAddr, count: usize) -> anyhow::Result<Vec<Viewer>> {
     let tls = Arc::new(cluster.viewers.clone());
     let mut connecting = JoinSet::new();

@@ -1,5 +1,5 @@
-//! Many viewers blocked on the next part of one stream of one node: how soon after it was admitted each has its playlist, what a
-//! viewer who waits costs in memory besides its connection, and whether CPU is in proportion to what is sent.
+//! Many viewers blocked on the next part of one stream of one node. Measures how soon after the push of the seal each has its
+//! playlist, how much memory a waiting viewer needs besides its connection, and whether CPU is in proportion to the bytes sent.
 
 mod arrival;
 mod server;
@@ -24,31 +24,31 @@ pub(crate) use server::{Addresses, Idle, serve};
 
 /// Bytes of a part: half a second at 1.6 Mbit/s.
 const PART_BYTES: usize = 100_000;
-/// Segments before anybody comes, so that playlists are as long as they get.
+/// Segments before viewers come, so that playlists are as long as they get.
 const SEGMENTS: usize = 13;
-/// Rows that are measured: each viewer gets so many playlists.
+/// Rows that are measured; each viewer gets one playlist per row.
 const ROWS: usize = 40;
-/// Cadence of the rows.
+/// Interval between rows.
 const ROW: Duration = Duration::from_millis(500);
-/// Viewers that connect at once.
+/// Most viewers that connect at the same time.
 const CONNECTING_MAX: usize = 64;
-/// How long memory is left alone before it is read.
+/// Pause before memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
-/// A fifth of the viewers: what CPU is compared with.
+/// CPU is compared with that of a run with this fraction of the viewers.
 const FEWER: usize = 5;
-/// Files that the viewers' process has open besides their connections.
+/// Open files of the viewers' process besides their connections.
 const OTHER_FILES: u64 = 256;
 
-/// What one run came to.
+/// Results of one run.
 struct Run {
     viewers: usize,
-    /// From the seal's push to the arrival of the last byte of each answer, in milliseconds, sorted.
+    /// Times from the push of the seal to the arrival of the last byte of each answer, in milliseconds, sorted.
     delays: Vec<f64>,
-    /// Bytes of memory that a connection takes that asks as often as it will, and does not wait.
+    /// Bytes of memory per connection that has sent all its first requests and does not wait.
     connection: f64,
-    /// And what it takes more while it waits.
+    /// Additional bytes per connection while it waits.
     waiting: f64,
-    /// And after all rows.
+    /// Additional bytes per connection after all rows.
     served: f64,
     cpu_s: f64,
     bytes: usize,
@@ -66,7 +66,7 @@ pub(crate) fn measure(viewers: usize) -> anyhow::Result<Vec<Figure>> {
     Ok(figures(&few, &many))
 }
 
-/// Viewers have machines of their own: here they leave the cores to the server, whenever it wants them.
+/// Lowers the priority of this process: real viewers have their own machines, so here the server gets the cores first.
 pub(crate) fn step_back() -> anyhow::Result<()> {
     let this = std::process::id().to_string();
     let status = Command::new("renice").args(["-n", "19", "-p", &this]).stdout(Stdio::null()).status()?;
@@ -175,7 +175,7 @@ async fn run(child: Idle, viewers: usize) -> anyhow::Result<Run> {
     })
 }
 
-/// Viewers who have asked as often as they will, so that their connections are as large as they get.
+/// Connects viewers, which send enough requests that their connections are as large as they get.
 async fn connect(server: &Server, playlist: &str, viewers: usize) -> anyhow::Result<Vec<Viewer>> {
     let tls = Arc::new(server.viewers.clone());
     let mut connecting = JoinSet::new();
@@ -200,7 +200,7 @@ async fn connect(server: &Server, playlist: &str, viewers: usize) -> anyhow::Res
     Ok(connected)
 }
 
-/// The clock of the kernel's stamps.
+/// Now, by the clock of the kernel's timestamps.
 #[expect(clippy::disallowed_methods, reason = "measures real time")]
 pub(crate) fn since_1970() -> anyhow::Result<Duration> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?)
@@ -215,7 +215,7 @@ fn place_of(row: &Row) -> (u64, u32) {
     row.objects.iter().find_map(place).expect("a row has parts")
 }
 
-/// Asks for each place in turn, and says when the answer had arrived and how long it was. Ends when something went wrong.
+/// Requests the playlist for each place in turn, and sends the arrival and the length of the answer. Ends with an error.
 async fn watch_on(
     mut viewer: Viewer,
     playlist: String,

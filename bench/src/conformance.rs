@@ -1,5 +1,5 @@
-//! The checker's rows for Sealcast and its peers: the same ffmpeg source pushed into each, one after the other, each set up as its
-//! own documentation does it.
+//! The checker's rows for Sealcast and its peers. Each server is set up as in its own documentation, and gets the same ffmpeg
+//! source, one after the other.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,12 @@ use serde_json::Value;
 use crate::origin::{RTMP_MODULE, free_port, wait_until};
 use crate::startup::{self, Running};
 
-/// Runs before the checker comes, so that windows are full.
+/// Time that a stream runs before the checker comes, so that windows are full.
 const SETTLE: Duration = Duration::from_secs(40);
-/// What a machine that also encodes may add to timings.
+/// Tolerance for timings on a machine that also encodes.
 const SLACK: Duration = Duration::from_millis(250);
 
-/// A server with the source in it; ends with its owner, the source first.
+/// A server with the source. When this is dropped, the source ends first.
 struct Server {
     name: &'static str,
     url: String,
@@ -31,7 +31,7 @@ struct Server {
     _directory: tempfile::TempDir,
 }
 
-/// Checks all of them, and writes the Markdown table.
+/// Checks all servers, and writes the Markdown table.
 pub(crate) fn table(seconds: u64) -> anyhow::Result<String> {
     let mut reports: Vec<(&str, Result<Report, String>)> = Vec::new();
     for (name, start) in [
@@ -64,7 +64,7 @@ fn check(server: &Server, seconds: u64) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// One line a row: what each of them does. Below it why, for what fails.
+/// One line per row with the verdict on each server; below the table, the reasons of failures.
 fn render(reports: &[(&str, Result<Report, String>)]) -> anyhow::Result<String> {
     let mut text = String::from("| row |");
     for (name, _) in reports {
@@ -109,7 +109,7 @@ fn render(reports: &[(&str, Result<Report, String>)]) -> anyhow::Result<String> 
     Ok(text)
 }
 
-/// The source: 720p30, a keyframe every two seconds and B-frames, as OBS sends it.
+/// The source: 720p30 with a keyframe every two seconds and B-frames, as OBS sends it.
 fn ffmpeg(to: &[&str]) -> anyhow::Result<Running> {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30"]);
@@ -141,7 +141,7 @@ fn nginx(directory: &Path, config: &str) -> anyhow::Result<Running> {
     spawn(&mut command).context("nginx is missing: scripts/setup.sh test")
 }
 
-/// The part of nginx's configuration that serves files: with the media types and the compression that HLS wants.
+/// The part of nginx's configuration that serves files, with the media types and the compression for HLS.
 fn files(directory: &Path, http: u16) -> String {
     let dir = directory.display();
     format!(
@@ -179,7 +179,7 @@ fn sealcast() -> anyhow::Result<Server> {
     })
 }
 
-/// nginx with its RTMP module on its own: RTMP and HTTP ports, and what keeps it running.
+/// Starts nginx with its RTMP module and no source. Returns its RTMP and HTTP ports, and a guard that ends it.
 pub(crate) fn nginx_server(directory: &Path, playlist_s: u32) -> anyhow::Result<(u16, u16, Running)> {
     ensure!(Path::new(RTMP_MODULE).exists(), "{RTMP_MODULE} is missing: scripts/setup.sh test");
     let (rtmp, http, dir) = (free_port()?, free_port()?, directory.display());
@@ -230,7 +230,7 @@ fn ffmpeg_muxer() -> anyhow::Result<Server> {
     })
 }
 
-/// What xiu 0.14 does not start without, or not make HLS without.
+/// Settings without which xiu 0.14 does not start, or makes no HLS.
 const XIU_EXTRA: &str = "[authsecret]
 key = \"none\"
 password = \"none\"
@@ -242,7 +242,7 @@ region = \"none\"
 prefix = \"none\"
 ";
 
-/// xiu on its own: RTMP and HTTP ports, and what keeps it running.
+/// Starts xiu without a source. Returns its RTMP and HTTP ports, and a guard that ends it.
 pub(crate) fn xiu_server(directory: &Path) -> anyhow::Result<(u16, u16, Running)> {
     let binary = std::env::var_os("XIU").map_or_else(|| PathBuf::from("xiu"), PathBuf::from);
     let (rtmp, http) = (free_port()?, free_port()?);

@@ -1,4 +1,4 @@
-//! The cases of `conformance rtmp` for Sealcast and its peers, one server after the other, each set up as its own documentation does it.
+//! The cases of `conformance rtmp` for Sealcast and its peers, one server after the other, each set up as in its own documentation.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,16 +13,16 @@ use serde_json::Value;
 use crate::conformance::{nginx_server, xiu_server};
 use crate::startup::{self, Running};
 
-/// Cases side by side.
+/// Cases that run side by side.
 const PARALLEL: usize = 12;
-/// Media that may be missing: a segment of xiu's, which does not list one that is not whole.
+/// Media that may be missing at the end: one segment of xiu's, which does not list an incomplete one.
 const KEEPS_BACK: Duration = Duration::from_secs(6);
-/// Servers side by side, where each case has its own.
+/// Servers that run side by side when each case has its own.
 const ALONE_PARALLEL: usize = 6;
-/// Long enough that nothing of a case leaves it.
+/// Length of playlists in seconds, so that nothing of a case leaves them.
 const PLAYLIST_S: u32 = 60;
 
-/// A server that waits for publishers; ends with its owner.
+/// A server that waits for publishers; it ends when this is dropped.
 struct Server {
     name: &'static str,
     settings: Settings,
@@ -33,8 +33,8 @@ struct Server {
 
 type Start = fn() -> anyhow::Result<Server>;
 
-/// Runs all cases against all of them, and writes the Markdown table. What fails is run once more, each on a server of its own, and that
-/// counts: a server that one case ends would fail all others with it.
+/// Runs all cases against all servers, and writes the Markdown table. A case that fails runs once more on a server of its own, and
+/// that result counts: a case that crashes a server would otherwise fail all others with it.
 pub(crate) fn table() -> anyhow::Result<String> {
     let mut columns: Vec<(&str, Result<Vec<Judged>, String>)> = Vec::new();
     for (name, start) in [("Sealcast", sealcast as Start), ("nginx-rtmp", nginx_rtmp), ("xiu", xiu)] {
@@ -72,7 +72,7 @@ fn run_on(server: &Server, cases: Vec<Case>) -> anyhow::Result<Vec<Judged>> {
     tokio::runtime::Runtime::new()?.block_on(run::run(&server.settings, network, cases, each))
 }
 
-/// One line a case.
+/// The table, with one line per case.
 fn render(cases: &[Case], columns: &[(&str, Result<Vec<Judged>, String>)]) -> anyhow::Result<String> {
     let mut text = String::from("| case | what is sent | expected |");
     columns.iter().try_for_each(|(name, _)| write!(text, " {name} |"))?;

@@ -1,6 +1,6 @@
-//! Viewers who open the page at the same moment on a busy machine: when each has its picture, and how long it stands still after it. The
-//! source is a film as OBS sends it; what the ingest sheds under such a load is part of it. Once with encoders beside that keep all cores
-//! busy, and once on a cluster of separate processes whose two ingests are both published to.
+//! Viewers who open the page at the same moment on a busy machine: when each has its picture, and how long the picture then stands
+//! still. The source is a film as OBS sends it; the rungs that the ingest sheds under the load are part of the result. One run has
+//! encoders beside it that keep all cores busy. The other is a cluster of separate processes with publishers on both of its ingests.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,11 @@ use crate::support::publish::{busy_encoders, film, publish};
 use crate::support::{Up, text};
 use crate::viewer::{Browser, Viewer};
 
-/// Who comes, and what keeps the machine busy.
+/// How many viewers come, and what keeps the machine busy.
 struct Crowd {
     name: &'static str,
     viewers: usize,
-    /// Encoders beside, a core each.
+    /// Encoders that run beside the cluster, one core each.
     encoders: usize,
 }
 
@@ -27,12 +27,12 @@ const BESIDE_ENCODERS: Crowd = Crowd { name: "`sealcast up`, two encoders beside
 const ON_A_CLUSTER: Crowd = Crowd { name: "control, 2 ingests, 3 nodes and a balancer", viewers: 3, encoders: 0 };
 
 const FILM_SECONDS: u32 = 30;
-/// Each viewer stays so long after its first picture, in seconds: two segments.
+/// Stay of each viewer after its first picture, in seconds: two segments.
 const WATCH_SECONDS: f64 = 8.0;
-/// What each viewer should have: its picture, and no longer standstill after it, in milliseconds.
+/// Longest times that each viewer should see, until its picture and of a standstill after it, in milliseconds.
 const PICTURE_MS_MAX: f64 = 3_000.0;
 const STALL_MS_MAX: f64 = 500.0;
-/// Longer than this, nothing may stand while the cluster serves.
+/// No standstill may be longer than this while the cluster serves, in milliseconds.
 const FROZEN_MS: f64 = 3_000.0;
 
 pub(crate) fn measure(rounds: usize, seed: u64) -> anyhow::Result<Vec<Figure>> {
@@ -64,13 +64,13 @@ async fn on_a_cluster(rounds: usize, seed: u64) -> anyhow::Result<Figure> {
     let base = ready("lb", "https");
     playlist(&cluster.http, &base, STREAM, "audio", 3).await;
     let figure = ON_A_CLUSTER.comes(&base, rounds, seed).await;
-    // Publishers end before what they publish to.
+    // Publishers end before the ingests.
     drop(publishers);
     figure
 }
 
 impl Crowd {
-    /// So many rounds of the page and of hls.js, in turns, from a server with the stream `hall`.
+    /// Runs `rounds` of the page and of hls.js in turns, on a server with the stream `hall`.
     async fn comes(&self, base: &str, rounds: usize, seed: u64) -> anyhow::Result<Figure> {
         let lines = [
             ("our page", Viewer::Page(format!("{base}/watch/{STREAM}"))),

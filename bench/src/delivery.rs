@@ -1,7 +1,7 @@
-//! What delivering to viewers costs the server that does it: its CPU alone, for the same bytes, against a named peer. `h2load` asks
-//! ours and theirs in turn, over TLS 1.3 with AES-128-GCM; the median of the rounds counts.
+//! CPU that a server needs to deliver to viewers, for the same bytes, against a named peer. `h2load` loads Sealcast and the peer in
+//! turn, over TLS 1.3 with AES-128-GCM; the median of the rounds counts.
 //!
-//! A [`Pair`] is a server of ours, its peer and the [`Row`]s that both are asked for. Who adds a pair adds it to [`pairs`].
+//! A [`Pair`] is a server of Sealcast's, its peer, and the [`Row`]s that are requested of both. [`pairs`] lists all pairs.
 
 mod balancer;
 mod load;
@@ -14,45 +14,45 @@ use load::Load;
 
 use crate::{Figure, median};
 
-/// Both servers of a pair, and what they are asked for.
+/// Both servers of a pair, and what is requested of them.
 struct Pair {
     ours: Server,
     peer: Server,
     rows: Vec<Row>,
 }
 
-/// A server on this machine. It ends with its owner.
+/// A server on this machine. It ends when this is dropped.
 struct Server {
     name: &'static str,
     address: SocketAddr,
-    /// The processes whose CPU time is the server's, without those of servers behind it.
+    /// Processes whose CPU time counts for the server, without those of servers behind it.
     processes: Vec<u32>,
-    /// What has to live as long as the server serves.
+    /// Keeps alive what the server needs.
     _running: Box<dyn std::any::Any>,
 }
 
-/// One thing that is asked for many times in one way.
+/// One object that is requested many times over one protocol.
 struct Row {
     what: String,
     path: String,
     protocol: Protocol,
-    /// How many times, in each round.
+    /// Requests in each round.
     requests: u32,
     unit: Unit,
-    /// The ratio that is wanted.
+    /// The wanted ratio, as the table prints it.
     wanted: &'static str,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Protocol {
     Http1,
-    /// With so many streams at once on each connection.
+    /// HTTP/2 with this many streams at once on each connection.
     Http2 {
         streams: u32,
     },
 }
 
-/// What is counted for a second of CPU.
+/// What is counted per second of CPU.
 #[derive(Debug, Clone, Copy)]
 enum Unit {
     /// Bytes of bodies.
@@ -60,7 +60,7 @@ enum Unit {
     Requests,
 }
 
-/// Every pair there is, started one after the other.
+/// Functions that start each pair; they run one after the other.
 fn pairs() -> Vec<fn() -> anyhow::Result<Pair>> {
     vec![node::pair, balancer::pair]
 }
@@ -81,10 +81,10 @@ pub(crate) fn measure(rounds: usize) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// What a server did for a second of its CPU.
+/// Bytes or requests that a server delivers per second of its CPU.
 fn rate(server: &Server, row: &Row) -> anyhow::Result<f64> {
     let load = Load { address: server.address, path: &row.path, protocol: row.protocol };
-    // Buffers, caches and session tickets are as they will be.
+    // Warm up buffers, caches and session tickets.
     load.run(row.requests / 20 + 1)?;
     let before = server.cpu_seconds()?;
     let bytes = load.run(row.requests)?;

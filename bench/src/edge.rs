@@ -1,4 +1,4 @@
-//! Growing by nodes that own nothing: a crowd on a cold edge, and what four nodes send for the CPU of one.
+//! Scaling by nodes that own no stream: a crowd on a cold edge, and how much four nodes send per CPU second compared with one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use crate::{Figure, median};
 
 /// Bytes of a part: half a second at 870 kbit/s, the 360p rung.
 const PART_BYTES: usize = 54_000;
-/// Segments before anybody comes: a whole window.
+/// Segments before viewers come: a whole window.
 const SEGMENTS: usize = 13;
 /// Viewers of the crowd.
 const CROWD: usize = 1_000;
-/// Within this they arrive, evenly.
+/// Time over which they arrive, evenly.
 const ARRIVAL: Duration = Duration::from_secs(1);
-/// Viewers who take segments as fast as they come, when bytes for CPU are measured.
+/// Viewers who load segments as fast as they can, when bytes per CPU second are measured.
 const TAKERS: usize = 64;
-/// Segments that each of them takes in a round.
+/// Segments that each of them loads in a round.
 const TAKEN: usize = 40;
-/// How long a source runs before its pushes are counted, and for how long they are.
+/// How long a source runs before its pushes count, and how long they count.
 const SETTLE: Duration = Duration::from_secs(12);
 const PUSHING: Duration = Duration::from_secs(24);
 /// Rounds of one node and of four.
@@ -41,7 +41,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// What the ingest sends to nodes for the same source, with two of them and with eight.
+/// Bit rate that the ingest pushes for the same source to a cluster of two nodes and of eight.
 fn pushes() -> anyhow::Result<Figure> {
     let few = pushed(2)?;
     let many = pushed(8)?;
@@ -54,7 +54,7 @@ fn pushes() -> anyhow::Result<Figure> {
     })
 }
 
-/// Bits a second that `sealcast up` with so many nodes pushes.
+/// Bits per second that `sealcast up` with this many nodes pushes.
 #[expect(clippy::disallowed_methods, reason = "measures real time")]
 fn pushed(nodes: u16) -> anyhow::Result<f64> {
     let directory = tempfile::tempdir()?;
@@ -77,11 +77,11 @@ fn pushed(nodes: u16) -> anyhow::Result<f64> {
     Ok(bytes * 8.0 / took.as_secs_f64())
 }
 
-/// What one of the crowd saw, in milliseconds since it came.
+/// What one viewer of the crowd saw, in milliseconds since it came.
 struct Seen {
-    /// First byte of its first segment.
+    /// Arrival of the first byte of its first segment.
     first: f64,
-    /// And its last one.
+    /// Arrival of the last byte of that segment.
     last: f64,
 }
 
@@ -137,7 +137,7 @@ async fn crowd() -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// A viewer from its connect to the end of its first segment.
+/// Runs a viewer from its connect to the end of its first segment.
 async fn join(address: SocketAddr, tls: Arc<rustls::ClientConfig>, base: &str, segment: &str) -> anyhow::Result<Seen> {
     let came = since_1970()?;
     let mut viewer = Viewer::connect(address, tls).await?;
@@ -155,7 +155,7 @@ async fn efficiency() -> anyhow::Result<Figure> {
     let directory = tempfile::tempdir()?;
     let fleet = Fleet::start(directory.path(), (4, 2), PART_BYTES, SEGMENTS).await?;
     let (mut one, mut four) = (Vec::new(), Vec::new());
-    // Not counted: edges fetch what they have not got.
+    // This round does not count, because edges fetch the segments in it.
     round(&fleet, 4).await?;
     for _ in 0..ROUNDS {
         one.push(round(&fleet, 1).await?);
@@ -172,7 +172,7 @@ async fn efficiency() -> anyhow::Result<Figure> {
     })
 }
 
-/// Lets viewers take segments of the first `nodes` nodes; the bytes they got for each second of the nodes' CPU.
+/// Lets viewers load segments from the first `nodes` nodes. Returns the bytes they got per second of the nodes' CPU.
 async fn round(fleet: &Fleet, nodes: usize) -> anyhow::Result<f64> {
     let serving: Vec<_> = fleet.nodes.iter().take(nodes).collect();
     let cpu = || fleet.nodes.iter().map(crate::fleet::Node::cpu).sum::<anyhow::Result<f64>>();

@@ -1,5 +1,5 @@
-//! The death of a broadcast node as viewers see it: killed and frozen, behind a load balancer and under a direct viewer. A cluster of
-//! plain processes; no named peer.
+//! The death of a broadcast node as viewers see it: killed and frozen, behind a load balancer and with a viewer straight on the node.
+//! The cluster is plain processes; there is no named peer.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,14 +20,14 @@ use crate::support::publish::{Clip, clip, publish};
 use crate::support::{Process, text};
 
 const NODES: [&str; 3] = ["b1", "b2", "b3"];
-/// Viewers come from so many addresses, or all of them would be on one node.
+/// Number of addresses that viewers come from; from one address, all of them would be on one node.
 const ADDRESSES: usize = 50;
 /// How long viewers watch before the node dies, and after.
 const BEFORE: Duration = Duration::from_secs(8);
 const AFTER: Duration = Duration::from_secs(15);
-/// A viewer that has no answer by then has none.
+/// Longest wait of a viewer for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The direct viewer's page, and how many of its reports, one a second, are read before and after.
+/// Time that the direct viewer's page runs, and number of its reports (one per second) that are read before and after.
 const PAGE_SECONDS: u32 = 60;
 const REPORTS: usize = 10;
 
@@ -47,11 +47,11 @@ impl Death {
     }
 }
 
-/// One request of a viewer.
+/// The outcome of one request of a viewer.
 struct Answer {
     viewer: usize,
     at: Duration,
-    /// The node that answered, or what went wrong.
+    /// The node that answered, or the error.
     by: Result<String, String>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn measure(viewers: usize) -> anyhow::Result<Vec<Figure>> {
     })
 }
 
-/// A cluster with a stream.
+/// A cluster with a live stream.
 struct Stage {
     cluster: Cluster,
     nodes: BTreeMap<String, Node>,
@@ -161,7 +161,7 @@ async fn behind_a_balancer(death: Death, viewers: usize) -> anyhow::Result<Figur
     })
 }
 
-/// Takes in answers for a while. Returns what went wrong.
+/// Passes answers to `good` for a while. Returns the errors.
 async fn collect(
     arrived: &mut mpsc::Receiver<Answer>,
     time: Duration,
@@ -187,7 +187,7 @@ fn busiest(last: &BTreeMap<usize, String>) -> Option<String> {
     counts.into_iter().max_by_key(|(_, count)| *count).map(|(node, _)| node.to_owned())
 }
 
-/// One address of the loopback network. No cookies: the address alone keeps a viewer where it is.
+/// A client with its own address of the loopback network. Without cookies, only the address keeps a viewer on its node.
 fn client(ca: &[u8], address: usize) -> anyhow::Result<reqwest::Client> {
     let [.., high, low] = (u32::try_from(address)? + 2).to_be_bytes();
     Ok(reqwest::Client::builder()
@@ -199,7 +199,7 @@ fn client(ca: &[u8], address: usize) -> anyhow::Result<reqwest::Client> {
         .build()?)
 }
 
-/// A low-latency player's requests: the playlist with the next part, over and over.
+/// Sends a low-latency player's requests: again and again the playlist with the next part.
 async fn watch(
     viewer: usize,
     (http, base): (reqwest::Client, String),
@@ -227,7 +227,7 @@ async fn ask(http: &reqwest::Client, url: &str) -> anyhow::Result<(String, Strin
     Ok((node, answer.text().await?))
 }
 
-/// The directives for what comes after the last part: `…URI="1/4.5.m4s"` is part 5 of 4.
+/// The delivery directives for the part after the last one in `text`: `…URI="1/4.5.m4s"` is part 5 of segment 4.
 fn after(text: &str) -> Option<String> {
     let line = text.lines().rev().find(|line| line.starts_with("#EXT-X-PART:"))?;
     let uri = line.split("URI=\"").nth(1)?.split('"').next()?;
@@ -236,7 +236,7 @@ fn after(text: &str) -> Option<String> {
     Some(format!("?_HLS_msn={msn}&_HLS_part={}", part + 1))
 }
 
-/// Our page in a browser, playing straight from a node that dies.
+/// Sealcast's page in a browser, which plays straight from a node that dies.
 async fn direct(death: Death) -> anyhow::Result<Figure> {
     let mut stage = Stage::set("\n[role.broadcast]\ndirect = true\n").await;
     let mut browser = Browser::open(&format!("{}/watch/{STREAM}", stage.base), PAGE_SECONDS);

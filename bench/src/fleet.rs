@@ -1,4 +1,4 @@
-//! Broadcast nodes in processes of their own around one broker, and the hand that pushes a made-up stream to its owners.
+//! Broadcast nodes in processes of their own around one broker, and the code that pushes a synthetic stream to its owners.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::blocked::{Addresses, Idle};
 use crate::log::{Author, Row};
 use crate::role::{Orders, PASSWORD, cpu_seconds};
 
-/// A node that is not there, or lists nothing, after this long has failed.
+/// Longest wait for a node to start and to list media.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -29,7 +29,7 @@ pub(crate) struct Node {
     pub(crate) addresses: Addresses,
 }
 
-/// All of them, and a stream of one rendition.
+/// The nodes, and a stream of one rendition.
 pub(crate) struct Fleet {
     pub(crate) nodes: Vec<Node>,
     owners: usize,
@@ -42,26 +42,26 @@ pub(crate) struct Fleet {
 }
 
 impl Node {
-    /// What `/status` says of it.
+    /// The node's entry in `/status` of its ops plane.
     pub(crate) async fn status(&self) -> anyhow::Result<Value> {
         let status = reqwest::Client::new().get(format!("http://{}/status", self.addresses.ops)).send().await?;
         let mut status: Value = serde_json::from_slice(&status.bytes().await?)?;
         Ok(status["nodes"][&self.name].take())
     }
 
-    /// Its process.
+    /// Process id of the node.
     pub(crate) fn pid(&self) -> u32 {
         self.child.pid()
     }
 
-    /// CPU time since it was started, in seconds.
+    /// CPU time of the node since its start, in seconds.
     pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
         cpu_seconds(self.child.pid())
     }
 }
 
 impl Fleet {
-    /// Starts so many nodes, of which the first own the stream, and pushes its first segments.
+    /// Starts `count` nodes, of which the first `owners` own the stream, and pushes its first segments.
     pub(crate) async fn start(
         directory: &Path,
         (count, owners): (usize, usize),
@@ -117,7 +117,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// The next row, to all owners, and its seal to the bus.
+    /// Pushes the next row to all owners, and publishes its seal on the bus.
     pub(crate) async fn push_row(&mut self) -> anyhow::Result<()> {
         let row = self.author.next(self.clock.wall())?;
         for node in self.nodes.iter().take(self.owners) {
@@ -169,7 +169,7 @@ async fn say(who: &Context, topic: &Topic, payload: bytes::Bytes) -> anyhow::Res
     Ok(())
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 #[expect(clippy::disallowed_methods, reason = "measures real time")]
 async fn wait(what: &str, holds: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let began = Instant::now();

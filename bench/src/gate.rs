@@ -1,4 +1,4 @@
-//! Delay that the gate adds: from "seal and bytes are here" to "listed", with 20 renditions.
+//! Delay that the gate adds, from the arrival of seal and bytes until the row is listed, with 20 renditions.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const RENDITIONS: u32 = 20;
 const PART_BYTES: usize = 150_000;
 /// Rows measured: 400 s of a stream.
 const ROWS: usize = 800;
-/// A row that takes longer has failed.
+/// Longest wait for a row.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
 pub(crate) fn measure() -> anyhow::Result<Vec<Figure>> {
@@ -49,7 +49,7 @@ async fn run() -> anyhow::Result<Vec<Figure>> {
         let listed = || handle.views().get(&author.stream)?.newest().map(|newest| newest.digest());
         let mut first = tokio::time::interval(Duration::from_millis(1));
         while listed() != Some(row.sealed.digest()) {
-            // Only the first row of a stream is not there with the answer: it waits for peers that could know more.
+            // The answer to a push comes when the row is listed, except for a stream's first row, which waits for peers that may know more.
             ensure!(delays.is_empty() && began.elapsed() < WAIT_MAX, "the row was not listed");
             first.tick().await;
         }

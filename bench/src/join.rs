@@ -1,12 +1,12 @@
-//! Time to first frame of viewers that come at random moments. Peer: nginx-rtmp with a keyframe and a fragment each second.
+//! Time to the first frame of viewers that come at random moments. Peer: nginx-rtmp with a keyframe and a fragment each second.
 
 use crate::Figure;
 use crate::joins::{self, Joins, Moments};
 use crate::origin::{Cut, LADDER, Origin};
 
-/// A viewer stays so long after its first frame, in seconds: long enough to see that it moves.
+/// Stay of each viewer after its first frame, in seconds: long enough to see that the picture moves.
 const WATCH_SECONDS: f64 = 1.0;
-/// Ours and theirs take turns so often.
+/// Number of turns of each server.
 const TURNS: usize = 2;
 const PEER: Cut = Cut { fragment_s: 1, keyframe_ms: 1_000 };
 

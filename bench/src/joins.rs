@@ -1,14 +1,14 @@
-//! What latency and joins share: viewers that come at random moments, and statistics over them.
+//! Viewers that come at random moments, and statistics over them, for `latency`, `join` and `crowd`.
 
 use std::time::Duration;
 
 use crate::origin::Origin;
 use crate::viewer::{Browser, Seen, Viewer};
 
-/// A join comes up to this long after the one before has left: a whole segment, so that every place in one is as likely.
+/// Longest pause between a viewer's leave and the next join: a whole segment, so that every position in one is equally likely.
 const GAP_MAX: Duration = Duration::from_secs(4);
 
-/// Moments that look random and come again with the same seed (SplitMix64).
+/// Pseudo-random moments, which repeat with the same seed (SplitMix64).
 pub(crate) struct Moments(u64);
 
 impl Moments {
@@ -16,7 +16,7 @@ impl Moments {
         Self(seed)
     }
 
-    /// The next pause, evenly spread over [`GAP_MAX`].
+    /// The next pause, evenly distributed over [`GAP_MAX`].
     pub(crate) fn pause(&mut self) -> Duration {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -28,7 +28,7 @@ impl Moments {
     }
 }
 
-/// Joins of one kind: what was watched, and what was seen.
+/// Joins of one kind: the name of what was watched, and what each viewer saw.
 pub(crate) struct Joins {
     pub(crate) name: String,
     pub(crate) seen: Vec<Seen>,
@@ -39,7 +39,7 @@ impl Joins {
         Self { name: name.to_owned(), seen: Vec::new() }
     }
 
-    /// One viewer more, for `seconds`.
+    /// Runs one more viewer, for `seconds`.
     pub(crate) async fn add(&mut self, browser: &mut Browser, viewer: &Viewer, seconds: f64) -> anyhow::Result<()> {
         let seen = browser.watch(viewer, seconds).await?;
         eprintln!("{}: {}", self.name, describe(&seen));
@@ -47,7 +47,7 @@ impl Joins {
         Ok(())
     }
 
-    /// A viewer more in each browser, all at once.
+    /// Runs one more viewer in each browser, all at once.
     pub(crate) async fn add_all(
         &mut self,
         browsers: &mut [Browser],
@@ -62,7 +62,7 @@ impl Joins {
         Ok(())
     }
 
-    /// A value of each join; joins without one count as endless.
+    /// A value of each join; joins without one count as infinite.
     pub(crate) fn each(&self, value: impl Fn(&Seen) -> Option<f64>) -> Spread {
         let mut values: Vec<f64> = self.seen.iter().map(|seen| value(seen).unwrap_or(f64::INFINITY)).collect();
         values.sort_by(f64::total_cmp);
@@ -83,7 +83,7 @@ impl Joins {
     }
 }
 
-/// A turn of one server: `count` joins of each line, the lines alternating, in a browser of its own.
+/// One turn of a server, in a browser of its own: `count` joins of each line, with the lines alternating.
 pub(crate) async fn turn(
     origin: &Origin,
     moments: &mut Moments,
@@ -102,7 +102,7 @@ pub(crate) async fn turn(
     browser.close().await
 }
 
-/// One join in a line, for who watches the measurement.
+/// One join as a line of text, for whoever watches the measurement.
 fn describe(seen: &Seen) -> String {
     let ages = seen.ages();
     let at = |age: Option<&f64>| age.map_or_else(|| "-".to_owned(), |age| format!("{age:.2}"));
@@ -132,11 +132,11 @@ fn describe(seen: &Seen) -> String {
     line
 }
 
-/// Values in rising order.
+/// Values in ascending order.
 pub(crate) struct Spread(Vec<f64>);
 
 impl Spread {
-    /// Nearest rank: the smallest value that this share (0 to 100) of all does not exceed.
+    /// Percentile by nearest rank: the smallest value that `percent` (0 to 100) of all values do not exceed.
     fn at(&self, percent: usize) -> f64 {
         let rank = (self.0.len() * percent).div_ceil(100).max(1);
         self.0.get(rank - 1).copied().unwrap_or(f64::NAN)
@@ -151,7 +151,7 @@ impl Spread {
     }
 }
 
-/// The machine's load over the last minute: figures of a busy machine say little.
+/// The machine's load average over the last minute, because figures of a busy machine mean little.
 pub(crate) fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or("?").to_owned()

@@ -72,7 +72,7 @@ fn ours_once(clip: &Path, config: &Config) -> anyhow::Result<f64> {
     Ok(measured.cpu.as_secs_f64())
 }
 
-/// The same encodes by the command line: decode once, one scaler per rung, the same x264 settings.
+/// The same encodes by ffmpeg's command line: decode once, one scaler per rung, the same x264 settings.
 fn ffmpeg_once(clip: &Path) -> anyhow::Result<f64> {
     let mut graph = format!("[0:v]split={}", RUNGS.len());
     for (side, _) in RUNGS {

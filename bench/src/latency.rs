@@ -1,4 +1,4 @@
-//! Glass to glass: how old the picture on the screen is by the clock in it, over joins at random moments; and how often it
+//! Glass to glass: the age of the picture on the screen by the clock in it, over joins at random moments, and how often the picture
 //! stands still. Peer: nginx-rtmp with 2 s fragments and the same source, browser and hls.js.
 
 use crate::Figure;
@@ -6,13 +6,13 @@ use crate::joins::{self, Joins, Moments, load};
 use crate::origin::{Cut, LADDER, Origin};
 use crate::viewer::Browser;
 
-/// Each join is watched so long after its first frame, in seconds.
+/// Stay of each viewer after its first frame, in seconds.
 const WATCH_SECONDS: f64 = 10.0;
-/// Ours and theirs take turns so often.
+/// Number of turns of each server.
 const TURNS: usize = 2;
-/// Two fifths of the default part, and the source's own picture.
+/// Parts of two fifths of the default, and one rung, which is the source passed through.
 const LOW_LATENCY: &str = "part_target_ms = 200\n[role.ingest.pipeline]\nrungs = [{ short_side = 720 }]\n";
-/// What nginx-rtmp is usually set to for low latency.
+/// nginx-rtmp's usual settings for low latency.
 const PEER: Cut = Cut { fragment_s: 2, keyframe_ms: 2_000 };
 
 pub(crate) fn measure(joins: usize, seed: u64) -> anyhow::Result<Vec<Figure>> {
@@ -66,7 +66,7 @@ fn figure(ours: &Joins, peer: &Joins, bound: &'static str) -> Figure {
     }
 }
 
-/// One viewer of each kind for `seconds`: how often the picture stood still.
+/// How often the picture stands still for one viewer of each kind in `seconds`.
 pub(crate) fn stalls(seconds: u64) -> anyhow::Result<Vec<Figure>> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let origin = Origin::sealcast(LADDER)?;

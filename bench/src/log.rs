@@ -1,4 +1,4 @@
-//! A made-up stream for measurements: real keys, real seals, arbitrary bytes as media.
+//! A synthetic stream for measurements: real keys, real seals, arbitrary bytes as media.
 
 use bytes::Bytes;
 use media::{
@@ -10,20 +10,20 @@ use seal::{
     StreamPattern,
 };
 
-/// Parts of a segment: 4 s in half seconds.
+/// Parts of a segment: a segment has 4 s, a part half a second.
 const PARTS: u32 = 8;
-/// Ticks of a part.
+/// Duration of a part, in ticks.
 const PART_TICKS: i64 = 45_000;
 /// Bytes of an init segment.
 const INIT_BYTES: usize = 700;
 
-/// One row: its seal, and the bytes that are pushed.
+/// One row: its seal, and the objects to push.
 pub(crate) struct Row {
     pub(crate) sealed: Sealed,
     pub(crate) objects: Vec<(ObjectName, Bytes)>,
 }
 
-/// Writes the log of one stream.
+/// Makes the rows of one stream's log.
 pub(crate) struct Author {
     key: SealingKey,
     pub(crate) root: RootPublicKey,
@@ -31,7 +31,7 @@ pub(crate) struct Author {
     pub(crate) keyring: Keyring,
     pub(crate) stream: StreamId,
     renditions: Vec<RenditionId>,
-    /// Bytes of the parts to come.
+    /// Bytes of each part to come.
     pub(crate) part_bytes: usize,
     now: UnixMillis,
     previous: Digest,

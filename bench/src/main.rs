@@ -1,5 +1,5 @@
-//! Figures, measured side by side with the named peer in one run. Machines are noisy: ours and theirs alternate, the median
-//! of the rounds counts, and the ratio is what is printed. Nothing here decides whether a test passes.
+//! Measures Sealcast side by side with named peers. Machines are noisy, so both sides alternate, the median of the rounds counts,
+//! and the table prints the ratio. Nothing here decides whether a test passes.
 
 mod balancer;
 mod blocked;
@@ -30,7 +30,7 @@ mod viewer;
 
 use clap::{Parser, ValueEnum};
 
-/// The one of the binary that is measured.
+/// The same allocator as in the measured binary.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -56,19 +56,19 @@ impl Figure {
   make bench
   target/release/bench ladder gate")]
 struct Arguments {
-    /// What to measure; everything when none is named.
+    /// What to measure. Without names: everything, except what runs only when asked for.
     #[arg(value_enum)]
     what: Vec<What>,
     /// Rounds of each side; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Viewers that `blocked` lets wait; a tenth of them watch in `failover`.
+    /// Viewers that wait in `blocked`; a tenth of them watch in `failover`.
     #[arg(long, default_value_t = 5000)]
     viewers: usize,
-    /// Runs the node of `blocked`, which starts itself so.
+    /// Runs the node of `blocked`, which starts itself with this flag.
     #[arg(long, hide = true)]
     blocked_node: bool,
-    /// Runs the load balancer of `balancer`, which starts itself so.
+    /// Runs the load balancer of `balancer`, which starts itself with this flag.
     #[arg(long, hide = true)]
     balancer: Option<String>,
     /// How long `conformance` watches each server, in seconds.
@@ -80,22 +80,22 @@ struct Arguments {
     /// How long `network` watches each player on each network, in seconds.
     #[arg(long, default_value_t = 60.0)]
     network_seconds: f64,
-    /// Only networks of `network` whose name contains this, and only our side.
+    /// Measure only networks of `network` whose name contains this, and only Sealcast.
     #[arg(long)]
     only_network: Option<String>,
-    /// Viewers of each kind that `latency` and `join` let come.
+    /// Number of joins of each kind in `latency` and `join`.
     #[arg(long, default_value_t = 20)]
     joins: usize,
-    /// Where the random moments of the joins begin; the same seed gives the same moments.
+    /// Seed of the random moments of the joins; the same seed gives the same moments.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How often the crowd of `crowd` comes.
+    /// Number of times that the crowd of `crowd` comes.
     #[arg(long, default_value_t = 10)]
     crowd_rounds: usize,
     /// How long `stalls` watches each player, in seconds.
     #[arg(long, default_value_t = 600)]
     stalls_seconds: u64,
-    /// How long `players` lets each play at the least between two events, in seconds.
+    /// Shortest time that `players` lets each player play between two events, in seconds.
     #[arg(long, default_value_t = 45)]
     players_seconds: u32,
 }
@@ -108,15 +108,15 @@ enum What {
     Blocked,
     /// Viewers blocked on the next part through a load balancer, against HAProxy.
     Balancer,
-    /// CPU of a server for what viewers get, against nginx.
+    /// CPU that a server needs to deliver to viewers, against nginx, and against HAProxy for the load balancer.
     Delivery,
-    /// Seal verifications a second.
+    /// Seal verifications per second.
     Signatures,
-    /// Delay from "seal and bytes are here" to "listed".
+    /// Delay from the arrival of seal and bytes until the playlist lists them.
     Gate,
-    /// `sealcast up` to its ready file.
+    /// Time from `sealcast up` to its ready file.
     Startup,
-    /// Memory of the all-in-one over time.
+    /// Memory of `sealcast up` over time.
     Memory,
     /// Age of the picture on a viewer's screen, against nginx-rtmp.
     Latency,
@@ -124,27 +124,28 @@ enum What {
     Join,
     /// How often the picture stands still.
     Stalls,
-    /// Viewers who come at once while encoders keep all cores busy. When asked for: eight minutes.
+    /// Viewers who join at once while encoders keep all cores busy. Only when asked for: eight minutes.
     Crowd,
-    /// A crowd on a cold edge, and bytes for CPU of one node and of four.
+    /// A crowd on a cold edge, and bytes sent per CPU second by one node and by four.
     Edge,
-    /// Players behind slow, changing, lossy and pausing networks, against the same on nginx-rtmp's HLS. As root, when asked for: half an hour.
+    /// Players behind slow, changing, lossy and pausing networks, against the same players on nginx-rtmp's HLS. Needs root. Only when asked
+    /// for: half an hour.
     Network,
-    /// Streams on owners, simulated with a thousand nodes.
+    /// Placement of streams on owners, simulated with a thousand nodes.
     Placement,
-    /// Publishers passed through: how many a core takes, and their memory, against nginx-rtmp and xiu. When asked for: five minutes.
+    /// Publishers passed through: how many a core carries, and their memory, against nginx-rtmp and xiu. Only when asked for: five minutes.
     Publishers,
-    /// A broadcast node is killed, or frozen: what viewers see of it. When asked for: two minutes.
+    /// What viewers see when a broadcast node is killed or frozen. Only when asked for: two minutes.
     Failover,
-    /// Players that people have, through reconnect, switch and death of nodes: five minutes, when asked for.
+    /// Common players, through a reconnect, a switch of rung and the death of nodes. Only when asked for: five minutes.
     Players,
-    /// The checker's rows for Sealcast, nginx-rtmp, ffmpeg's HLS muxer and xiu: a table of its own, when asked for alone.
+    /// The checker's rows for Sealcast, nginx-rtmp, ffmpeg's HLS muxer and xiu. A table of its own; only when asked for alone.
     Conformance,
-    /// What Sealcast, nginx-rtmp and xiu make of `conformance rtmp`: a table of its own, when asked for alone.
+    /// Results of `conformance rtmp` for Sealcast, nginx-rtmp and xiu. A table of its own; only when asked for alone.
     Contribution,
 }
 
-/// Of the viewers of `blocked`, so many watch in `failover`, where each has its own loop.
+/// `failover` has the viewers of `blocked` divided by this, because each viewer there runs its own loop.
 const FAILOVER_SHARE: usize = 10;
 
 const ALL: [What; 13] = [
@@ -183,7 +184,7 @@ fn main() -> anyhow::Result<()> {
     println!("| what | Sealcast | peer | ratio | bound |\n|---|---|---|---|---|");
     for what in wanted {
         let figures = match what {
-            // No figures: their tables are printed when one is asked for alone.
+            // These have no figures: each prints its own table when it is asked for alone.
             What::Conformance | What::Contribution => Vec::new(),
             What::Ladder => ladder::measure(arguments.rounds)?,
             What::Blocked => blocked::measure(arguments.viewers)?,
@@ -211,7 +212,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The middle one.
+/// The middle value (of an even number, the upper one); NaN for none.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

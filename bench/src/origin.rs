@@ -1,4 +1,4 @@
-//! What viewers are pointed at: `sealcast up`, or nginx-rtmp, each with the same test picture.
+//! Servers for viewers: `sealcast up`, or nginx-rtmp, each with the same test picture.
 
 use std::fmt::Write as _;
 use std::net::TcpStream;
@@ -14,44 +14,44 @@ use crate::viewer::Viewer;
 
 /// nginx's RTMP module as Debian installs it.
 pub(crate) const RTMP_MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
-/// A stream that is not there after this long has failed.
+/// Longest wait for a stream to appear.
 const STREAM_WAIT_MAX: Duration = Duration::from_secs(90);
-/// Runs before viewers come, so that playlists are as long as any player wants them.
+/// Time that a stream runs before viewers come, so that playlists are as long as any player wants them.
 const SETTLE: Duration = Duration::from_secs(25);
-/// Between two viewers on different networks, so that what the one left under way does not reach the other.
+/// Pause between two viewers on different networks, so that packets under way to the one do not reach the other.
 pub(crate) const SETTLE_BETWEEN: Duration = Duration::from_secs(3);
 const LOOPBACK: &str = "127.0.0.1";
-/// The rungs of [`LADDER`] as nginx-rtmp gets them: name, height, kbit/s of picture.
+/// The rungs of [`LADDER`] for nginx-rtmp: name, height, kbit/s of video.
 const PEER_RUNGS: [(&str, u32, u32); 3] = [("low", 360, 866), ("mid", 480, 1_334), ("hi", 720, 2_450)];
-/// A look at something that will be there in a moment.
+/// Interval between two looks at something that is about to happen.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Three rungs, all of them encoded; segments, parts and keyframes as by default.
+/// Three encoded rungs; segments, parts and keyframes have their defaults.
 pub(crate) const LADDER: &str = "[role.ingest.pipeline]
 rungs = [{ short_side = 720 }, { short_side = 480 }, { short_side = 360 }]
 pass_through = \"never\"
 ";
 
-/// A picture that needs all the bits it is given, on every rung, as a film does: on `sealcast up`, and for `source`.
+/// Settings for a picture that needs all its bits on every rung, as a film does: for `sealcast up`, and below for `source`.
 pub(crate) const FILM: &str = "[test_source]\nbit_rate = 4_000_000\ngrain = 24\n";
 const FILM_FLAGS: &[&str] = &["--bit-rate", "4000000", "--grain", "24"];
 
-/// How nginx-rtmp cuts.
+/// How nginx-rtmp cuts fragments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cut {
     /// `hls_fragment`, in seconds.
     pub(crate) fragment_s: u32,
-    /// Distance of the source's keyframes, in milliseconds.
+    /// The source's keyframe interval, in milliseconds.
     pub(crate) keyframe_ms: u32,
 }
 
-/// A server with a live stream in it; ends with its owner.
+/// A server with a live stream; it ends when this is dropped.
 pub(crate) struct Origin {
     _children: Vec<Running>,
     _directory: tempfile::TempDir,
-    /// The multivariant (or only) playlist.
+    /// URL of the multivariant (or only) playlist.
     pub(crate) playlist: String,
-    /// The page that plays it.
+    /// URL of the page that plays it.
     pub(crate) page: Option<String>,
 }
 
@@ -61,7 +61,7 @@ impl Origin {
         Self::sealcast_at(LOOPBACK, toml)
     }
 
-    /// The same, with viewers coming to another address of this machine.
+    /// As [`Origin::sealcast`], with viewers at another address of this machine.
     pub(crate) fn sealcast_at(host: &str, toml: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         std::fs::write(directory.path().join("sealcast.toml"), toml)?;
@@ -77,12 +77,12 @@ impl Origin {
         })
     }
 
-    /// nginx with its RTMP module, over plain HTTP, with the picture that `sealcast up` shows.
+    /// nginx with its RTMP module, over plain HTTP, with the same picture as `sealcast up`.
     pub(crate) fn nginx(cut: Cut) -> anyhow::Result<Self> {
         Self::nginx_with(LOOPBACK, cut, None)
     }
 
-    /// The same with [`FILM`] and a ladder, which its documentation has `ffmpeg` make.
+    /// The same with [`FILM`] and a ladder, which `ffmpeg` encodes as in the module's documentation.
     pub(crate) fn nginx_film_ladder(host: &str, cut: Cut) -> anyhow::Result<Self> {
         Self::nginx_with(host, cut, Some(FILM_FLAGS))
     }
@@ -118,23 +118,23 @@ impl Origin {
         })
     }
 
-    /// Our page.
+    /// A viewer of Sealcast's page.
     pub(crate) fn page(&self) -> anyhow::Result<Viewer> {
         Ok(Viewer::Page(self.page.clone().context("this server has no page")?))
     }
 
-    /// Shaka and nothing else.
+    /// A viewer with Shaka alone.
     pub(crate) fn shaka(&self) -> Viewer {
         Viewer::Shaka(self.playlist.clone())
     }
 
-    /// hls.js and nothing else.
+    /// A viewer with hls.js alone.
     pub(crate) fn hls_js(&self) -> Viewer {
         Viewer::HlsJs(self.playlist.clone())
     }
 }
 
-/// Where an nginx is.
+/// Directory, host and ports of an nginx.
 struct Place<'a> {
     directory: &'a Path,
     host: &'a str,
@@ -142,7 +142,7 @@ struct Place<'a> {
     http: u16,
 }
 
-/// One decoder and an encoder a rung, with keyframes at the same times, as nginx-rtmp's documentation has it for `hls_variant`.
+/// One decoder and one encoder per rung, with keyframes at the same times, as in nginx-rtmp's documentation of `hls_variant`.
 fn ladder_encoder(rtmp: u16, cut: Cut) -> Command {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-i", &format!("rtmp://127.0.0.1:{rtmp}/live/demo")]);
@@ -158,7 +158,7 @@ fn ladder_encoder(rtmp: u16, cut: Cut) -> Command {
     command
 }
 
-/// As its documentation sets it up for HLS, on free ports.
+/// Configuration for HLS as in nginx-rtmp's documentation, on free ports.
 fn nginx_conf(place: &Place<'_>, cut: Cut, ladder: bool) -> anyhow::Result<String> {
     let Place { host, rtmp, http, .. } = place;
     let dir = place.directory.display();
@@ -190,7 +190,7 @@ fn spawn(command: &mut Command) -> anyhow::Result<Running> {
     Ok(Running(child))
 }
 
-/// A port that was free a moment ago: nginx cannot be asked for one.
+/// A port that was free a moment ago, because nginx cannot choose one itself.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

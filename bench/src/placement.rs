@@ -1,5 +1,5 @@
-//! Placement of streams on owners, simulated: how even it is, what a change moves, and how soon all is well again. The nodes say what they
-//! hold every two seconds, as real ones do, so whoever decides in between decides by what they said last.
+//! Simulates the placement of streams on owners: how even it is, how much a change moves, and how soon it settles. Nodes state what
+//! they hold only once per tick, as real ones do every two seconds, so decisions in between rest on their last statements.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use crate::Figure;
 
 const NODES: usize = 1_000;
 const STREAMS: usize = 100_000;
-/// Streams that begin between two presences.
+/// Streams that begin between two presence messages.
 const BEGIN_PER_TICK: usize = 1_000;
-/// More rounds than this are no convergence.
+/// After this many rounds, placement counts as not converging.
 const ROUNDS_MAX: usize = 50;
 
 struct Simulation {
@@ -79,7 +79,7 @@ impl Simulation {
         })
     }
 
-    /// Everybody says what they hold.
+    /// All nodes state what they hold.
     fn tick(&mut self) {
         let mut held: BTreeMap<&NodeId, Vec<StreamId>> = BTreeMap::new();
         for (stream, owners) in &self.owners {
@@ -103,7 +103,7 @@ impl Simulation {
         }
     }
 
-    /// Nodes change; then all streams are decided again, tick after tick, until nothing moves any more.
+    /// Changes the state of nodes; then decides all streams again, tick after tick, until nothing moves.
     fn set(&mut self, which: &[usize], state: NodeState) -> String {
         let mut lost = 0;
         for at in which {

@@ -1,4 +1,4 @@
-//! Players that people have, through a reconnect of the encoder, a rendition switch and the death of their nodes: the scenario of
+//! Common players, through a reconnect of the encoder, a switch of rung and the death of their nodes: the scenario of
 //! `sealcast/tests/players.rs`, for minutes.
 
 use crate::Figure;
@@ -6,10 +6,10 @@ use crate::joins::load;
 use crate::support::players::Kind;
 use crate::support::players::scenario::{Script, Verdict, play};
 
-/// As segments are when nothing else is configured.
+/// The default duration of segments.
 const SEGMENT_SECONDS: u32 = 4;
 
-/// All players at once, each for `seconds` at the least between the events.
+/// Runs all players at once, each for at least `seconds` between the events.
 pub(crate) fn measure(seconds: f64) -> anyhow::Result<Vec<Figure>> {
     let verdicts = tokio::runtime::Runtime::new()?
         .block_on(play(&Kind::OTHERS, Script { seconds, segment_seconds: SEGMENT_SECONDS }));

@@ -1,9 +1,9 @@
-//! Publishers passed through: how many a core takes, against nginx-rtmp and xiu, and what memory one costs.
+//! Publishers passed through: how many a core carries, against nginx-rtmp and xiu, and how much memory each needs.
 //!
-//! Each server makes HLS of what it is sent: ours on its whole way (`sealcast up` with one broadcast node: sealed, pushed, verified and
-//! listed, thumbnails too), the others as their documentation sets them up. Ours once as it comes, with parts of half a second for low
-//! latency, and once with parts as long as the segments that the others write. CPU counts between two numbers of publishers, so that what
-//! a server does for none is left out.
+//! Each server makes HLS of what publishers send. Sealcast does all its work (`sealcast up` with one broadcast node: sealed, pushed,
+//! verified and listed, with thumbnails); the peers are set up as in their documentation. Sealcast runs once with its default parts of
+//! half a second for low latency, and once with parts as long as the peers' segments. The CPU per publisher is the difference between
+//! two numbers of publishers, which excludes what a server does without any.
 
 mod crowd;
 
@@ -21,56 +21,57 @@ use crate::role::{cpu_seconds, resident_bytes};
 use crate::startup::{self, Running};
 use crowd::{Crowd, Door, Media, key};
 
-/// Publishers at once, first and then.
+/// Numbers of publishers at once, in this order.
 const COUNTS: [usize; 2] = [20, 60];
-/// After publishers came, before CPU counts: everything is decided and listed.
+/// Wait between the arrival of publishers and the count of CPU, until every stream is decided and listed.
 const SETTLE: Duration = Duration::from_secs(12);
-/// CPU counts over so long.
+/// Time over which CPU counts.
 const COUNTED: Duration = Duration::from_secs(20);
-/// Until nothing is kept for longer any more: the window, as long again for those who still play what left it (RFC 8216 6.2.2), and some.
+/// Time after which a node holds as much as it ever will: the window, as long again for players of what has left it (RFC 8216
+/// 6.2.2), and a margin.
 const FULL: Duration = Duration::from_secs(125);
-/// Window of a playlist, ours and theirs.
+/// Window of a playlist in seconds, of all servers.
 const WINDOW_S: u32 = 48;
-/// Our parts and segments in milliseconds: as they come, and both as long as the segments of the others.
+/// Sealcast's parts and segments in milliseconds: the defaults, and both as long as the peers' segments.
 const LENGTHS_MS: [(u32, u32); 2] = [(500, 4_000), (2_000, 2_000)];
-/// Media for the longest of all.
+/// Media for the longest run.
 const MEDIA: Duration = Duration::from_secs(200);
-/// Publishers and what else connects.
+/// Limit of connections in each server's settings: the publishers, and room.
 const CONNECTIONS_MAX: usize = 200;
 
-/// A server that takes publishers; ends with its owner.
+/// A server that takes publishers; it ends when this is dropped.
 struct Server {
     name: &'static str,
     door: Door,
     /// Longest wait before CPU counts with all publishers.
     full: Duration,
-    /// Where ours says how it is.
+    /// URL of Sealcast's ops plane; none for peers.
     ops: Option<String>,
     running: Running,
     directory: tempfile::TempDir,
 }
 
-/// What a server needed.
+/// What a server needs for its publishers.
 struct Cost {
-    /// Seconds of CPU a second, with each of [`COUNTS`].
+    /// CPU seconds per second, with each of [`COUNTS`].
     cpu: [f64; 2],
-    /// Resident bytes with none, and with all.
+    /// Resident bytes without publishers, and with all.
     resident: [u64; 2],
-    /// What ours says that it holds.
+    /// What Sealcast reports that it holds.
     held: Held,
 }
 
-/// Bytes of media by their place.
+/// Bytes of media per publisher, by where they are.
 #[derive(Debug, Clone, Copy, Default)]
 struct Held {
     /// At the broadcast node.
     node: f64,
-    /// At the ingest, for nodes that come back.
+    /// At the ingest, kept for nodes that come back.
     ring: f64,
 }
 
 impl Cost {
-    /// Of one publisher, in seconds of CPU a second.
+    /// CPU of one publisher, in seconds per second.
     fn slope(&self) -> f64 {
         let ([few, many], [few_cpu, many_cpu]) = (COUNTS.map(|count| count as f64), self.cpu);
         (many_cpu - few_cpu) / (many - few)
@@ -93,7 +94,7 @@ impl Cost {
 }
 
 pub(crate) fn measure() -> anyhow::Result<Vec<Figure>> {
-    // The client that asks ours how it is wants one, though it asks without TLS.
+    // The HTTP client for the ops plane needs a TLS provider, though it asks without TLS.
     node::tls::provider();
     let media = Media::make(MEDIA)?;
     let [short, long] = LENGTHS_MS;
@@ -163,7 +164,7 @@ fn cost(server: &Server, media: &Media) -> anyhow::Result<Cost> {
     Ok(cost)
 }
 
-/// CPU seconds a second.
+/// CPU of a process over [`COUNTED`], in seconds per second.
 #[expect(clippy::disallowed_methods, reason = "measures real time")]
 fn counted(pid: u32) -> anyhow::Result<f64> {
     let (began, before) = (Instant::now(), cpu_seconds(pid)?);
@@ -172,7 +173,7 @@ fn counted(pid: u32) -> anyhow::Result<f64> {
 }
 
 impl Server {
-    /// How many streams have a playlist.
+    /// Number of streams that have a playlist.
     fn listed(&self) -> anyhow::Result<usize> {
         match &self.ops {
             Some(ops) => Ok(nodes(&status(ops)?).filter(|stream| stream["sequence"].is_u64()).count()),
@@ -180,7 +181,7 @@ impl Server {
         }
     }
 
-    /// Bytes of media that each publisher has here, as far as the server says so.
+    /// Mean bytes of media per publisher, as Sealcast reports them; 0 for peers.
     fn held(&self) -> anyhow::Result<Held> {
         let Some(ops) = &self.ops else { return Ok(Held::default()) };
         let status = status(ops)?;
@@ -196,7 +197,7 @@ impl Server {
     }
 }
 
-/// The streams of the one broadcast node.
+/// Streams of the broadcast node in a status report.
 fn nodes(status: &Value) -> impl Iterator<Item = &Value> {
     status["nodes"]["b1"]["streams"].as_array().into_iter().flatten()
 }
@@ -206,7 +207,7 @@ fn status(ops: &str) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(&tokio::runtime::Runtime::new()?.block_on(text)?)?)
 }
 
-/// Playlists in a directory and those below it.
+/// Number of playlists in a directory and its subdirectories.
 fn playlists(directory: &Path) -> anyhow::Result<usize> {
     let mut count = 0;
     for entry in std::fs::read_dir(directory)? {

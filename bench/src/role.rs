@@ -1,4 +1,4 @@
-//! A role in a process of its own, so that its memory and CPU are its alone: what the process is told, and what it begins with.
+//! Starts a role in a process of its own, so that its memory and CPU can be measured alone.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::Author;
 
-/// Everybody's at the broker.
+/// Password of all users of the broker.
 pub(crate) const PASSWORD: &str = "bench";
 
-/// What the process is told.
+/// What the parent tells the process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Orders {
-    /// Its name.
+    /// Name of the node.
     pub(crate) name: String,
     pub(crate) directory: std::path::PathBuf,
     pub(crate) broker: SocketAddr,
@@ -25,7 +25,7 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    /// What the role begins with.
+    /// The context with which the role starts.
     pub(crate) async fn context(
         &self,
         role: Role,
@@ -62,7 +62,7 @@ pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     Ok(kibibytes * 1024)
 }
 
-/// CPU time of a process since it was started, in seconds.
+/// CPU time of a process since its start, in seconds.
 pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, rest) = stat.rsplit_once(')').context("no name")?;

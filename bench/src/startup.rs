@@ -1,4 +1,4 @@
-//! `sealcast up`: how long until everything serves, and how much memory it takes over time.
+//! Measures `sealcast up`: the time until everything serves, and memory over time.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -8,10 +8,10 @@ use anyhow::{Context as _, ensure};
 
 use crate::{Figure, median};
 
-/// A start that takes longer has failed.
+/// Longest wait for a start.
 const START_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// The process, killed by its own pid at the end.
+/// The process, killed when this is dropped.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
@@ -25,7 +25,7 @@ pub(crate) fn start(directory: &Path, flags: &[&str]) -> anyhow::Result<(Running
     start_at("127.0.0.1", directory, flags)
 }
 
-/// With viewers coming to `host`; everything else is on loopback.
+/// Starts `sealcast up` with viewers at `host`; everything else is on loopback.
 #[expect(clippy::disallowed_methods, reason = "measures real time")]
 pub(crate) fn start_at(host: &str, directory: &Path, flags: &[&str]) -> anyhow::Result<(Running, Duration)> {
     let binary = std::env::current_exe()?.with_file_name("sealcast");
@@ -49,7 +49,7 @@ pub(crate) fn start_at(host: &str, directory: &Path, flags: &[&str]) -> anyhow::
     Ok((running, began.elapsed()))
 }
 
-/// With a fresh data directory, and with one that has certificates.
+/// Start with a fresh data directory, and with one that has certificates already.
 pub(crate) fn ready(rounds: usize) -> anyhow::Result<Vec<Figure>> {
     let (mut fresh, mut again) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
@@ -73,7 +73,7 @@ pub(crate) fn ready(rounds: usize) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// Resident memory of everything in one process with a 1080p ladder.
+/// Resident memory of `sealcast up` with a 1080p ladder.
 pub(crate) fn memory(seconds: u64) -> anyhow::Result<Vec<Figure>> {
     let directory = tempfile::tempdir()?;
     std::fs::write(

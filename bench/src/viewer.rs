@@ -1,5 +1,4 @@
-//! Viewers in headless Chromium, through `bench/viewer/driver.mjs`. What they saw comes back as numbers; judging them is the
-//! callers' work.
+//! Runs viewers in headless Chromium, through `bench/viewer/driver.mjs`. They report numbers, which the callers judge.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -11,21 +10,21 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// What a viewer may take beyond the time it was asked to stay: first frame, opening and closing.
+/// Longest time of a viewer beyond its stay, for the first frame, opening and closing.
 const OVERHEAD_MAX: Duration = Duration::from_secs(60);
-/// How long the browser may take to close.
+/// Longest time for the browser to close.
 const CLOSE_MAX: Duration = Duration::from_secs(15);
-/// The uncounted first viewer stays so long, in seconds.
+/// Stay of the first viewer, which does not count, in seconds.
 const WARM_UP_SECONDS: f64 = 2.0;
 
-/// What is opened.
+/// What a viewer opens.
 #[derive(Debug, Clone)]
 pub(crate) enum Viewer {
     /// A page with a player of its own.
     Page(String),
     /// hls.js with its defaults, given this multivariant playlist.
     HlsJs(String),
-    /// Shaka with its defaults and its low-latency mode, given the same.
+    /// Shaka with its defaults and its low-latency mode, given this multivariant playlist.
     Shaka(String),
 }
 
@@ -43,19 +42,19 @@ impl Viewer {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Seen {
-    /// From the start of the navigation (a page) or `loadSource` (a bare player) to the first frame on screen.
+    /// Time from the start of the navigation (a page) or from `loadSource` (a bare player) to the first frame on screen.
     pub(crate) first_frame_ms: Option<f64>,
-    /// And to the second one: it moves.
+    /// Time from there to the second frame on screen, which shows that the picture moves.
     pub(crate) second_frame_ms: Option<f64>,
-    /// Frames read: shown at, media time, clock in the picture; milliseconds, the first and the last since 1970.
+    /// Readings of frames: time on screen, media time, clock in the picture. In milliseconds; the first and the last are since 1970.
     readings: Vec<(f64, f64, f64)>,
     /// Standstills of 300 ms and more.
     pub(crate) stalls: Vec<Stall>,
-    /// What the player called an error.
+    /// Errors that the player reported.
     pub(crate) errors: Vec<Value>,
     /// Distance to the live edge as the player computes it.
     pub(crate) player_latency_seconds: Option<f64>,
-    /// What our page shows as glass to glass at the end.
+    /// Glass to glass as Sealcast's page shows it at the end.
     pub(crate) page_glass_to_glass_seconds: Option<f64>,
     /// Height of the picture at the end, in pixels.
     pub(crate) level: Option<f64>,
@@ -71,12 +70,12 @@ pub(crate) struct Stall {
 }
 
 impl Seen {
-    /// Ages of the frames on screen, in seconds, in the order of showing.
+    /// Ages of the frames on screen, in seconds, in order.
     pub(crate) fn ages(&self) -> Vec<f64> {
         self.readings.iter().map(|(shown, _, clock)| (shown - clock) / 1e3).collect()
     }
 
-    /// All standstills together.
+    /// Duration of all standstills.
     pub(crate) fn stalled_seconds(&self) -> f64 {
         self.stalls.iter().fold(0.0, |total, stall| total + stall.ms) / 1e3
     }
@@ -86,8 +85,8 @@ impl Seen {
         self.stalls.iter().fold(0.0, |longest, stall| stall.ms.max(longest))
     }
 
-    /// How much media time and picture disagree over time, in milliseconds: 0 when the player's timeline never moved and
-    /// each clock was read from the very frame it is counted for.
+    /// How much the difference of media time and picture clock varies, in milliseconds: 0 when the player's timeline never moved and
+    /// each clock was read from exactly the frame that it counts for.
     pub(crate) fn timeline_shift_ms(&self) -> f64 {
         let offsets = self.readings.iter().map(|(_, media, clock)| clock - media);
         let (low, high) =
@@ -96,7 +95,7 @@ impl Seen {
     }
 }
 
-/// One browser, warm: its first viewer is not counted.
+/// A warm browser: its first viewer does not count.
 pub(crate) struct Browser {
     child: Child,
     requests: ChildStdin,
@@ -104,12 +103,12 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Starts the browser and lets a first viewer come and go.
+    /// Starts the browser and runs a first viewer in it.
     pub(crate) async fn open(first: &Viewer) -> anyhow::Result<Self> {
         Self::start(Command::new("node"), first).await
     }
 
-    /// The same in a network namespace.
+    /// As [`Browser::open`], in a network namespace.
     pub(crate) async fn open_in(namespace: &str, first: &Viewer) -> anyhow::Result<Self> {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace, "node"]);
@@ -132,10 +131,10 @@ impl Browser {
         Ok(browser)
     }
 
-    /// One viewer from the beginning; it stays `seconds` after its first frame.
+    /// Runs one viewer, which stays `seconds` after its first frame.
     ///
     /// # Errors
-    /// When the browser fails. A viewer that sees nothing is not an error.
+    /// When the browser fails. It is not an error when a viewer sees nothing.
     pub(crate) async fn watch(&mut self, viewer: &Viewer, seconds: f64) -> anyhow::Result<Seen> {
         self.requests.write_all(format!("{}\n", viewer.request(seconds)).as_bytes()).await?;
         let limit = OVERHEAD_MAX + Duration::from_secs_f64(seconds);
@@ -147,7 +146,7 @@ impl Browser {
         Ok(serde_json::from_value(answer)?)
     }
 
-    /// Closes it.
+    /// Closes the browser.
     pub(crate) async fn close(self) -> anyhow::Result<()> {
         let Self { mut child, requests, answers } = self;
         drop((requests, answers));

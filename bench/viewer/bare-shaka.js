@@ -1,4 +1,4 @@
-/** Shaka as its documentation starts it, and nothing around it. `loadedAtMs` is when it is given the URL. */
+/** Shaka alone, started as in its documentation. `loadedAtMs` is the time at which it gets the URL. */
 
 const url = new URLSearchParams(location.search).get('url');
 const video = document.querySelector('video');

@@ -3,14 +3,14 @@
  *
  *   node bench/viewer/driver.mjs
  *
- * Reads one request a line from standard input, and answers each with one line of JSON when its viewer has left:
+ * Reads one request per line from standard input, and answers each with one line of JSON when its viewer has left:
  *
  *   {"page": URL, "seconds": S}                          a page that brings its own player
  *   {"hlsJs": URL, "seconds": S}                         hls.js with its defaults and nothing else, given a playlist
  *   {"shaka": URL, "seconds": S}                         Shaka with its defaults and its low-latency mode, given a playlist
  *
- * The viewer stays S seconds after its first frame. The answer is what `instrument.js` saw, or {"failed": why}.
- * Ends with standard input. The browser is a child of this process and goes with it.
+ * The viewer stays S seconds after its first frame. The answer is the report of `instrument.js`, or {"failed": why}.
+ * Ends when standard input is closed. The browser is a child of this process and ends with it.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -32,7 +32,7 @@ const FLAGS = [
   '--autoplay-policy=no-user-gesture-required',
 ];
 const VIEWPORT = { width: 1280, height: 800 };
-/** A viewer without a first frame after this long has failed, milliseconds. */
+/** Longest wait for a viewer's first frame, milliseconds. */
 const FIRST_FRAME_MS_MAX = 30_000;
 
 const here = (name) => new URL(name, import.meta.url);
@@ -62,7 +62,7 @@ const browser = await chromium.launch({ executablePath, args: FLAGS });
 
 async function watch({ page: address, hlsJs, shaka, seconds }) {
   const bare = `${origin}/${shaka ? 'shaka' : ''}?${new URLSearchParams({ url: hlsJs ?? shaka })}`;
-  // The development cluster's certificate is signed by its own authority.
+  // The cluster's own authority signs its certificate, which the browser does not trust.
   const context = await browser.newContext({ viewport: VIEWPORT, ignoreHTTPSErrors: true });
   try {
     const page = await context.newPage();

@@ -1,20 +1,20 @@
 /**
- * Runs before a page's own scripts and measures its video element from outside, whatever plays there:
- * when the first frame was on screen, how old each frame is by the clock in its picture, and when it stood still.
+ * Runs before a page's own scripts and measures its video element, whatever player drives it: when the first
+ * frame was on screen, how old each frame is by the clock in its picture, and when the picture stood still.
  *
- * The clock is the block rows of the test source (`source/src/clock.rs`): milliseconds since 1970 of the same machine's clock.
+ * The test source (`source/src/clock.rs`) draws the clock as rows of blocks: milliseconds since 1970 by this machine's clock.
  */
 (() => {
   const CELLS = 48;
   const TIME_BITS = 42;
   const ROW_DIVISOR = 18;
-  /** Of 255; the source promises 50 of 219. */
+  /** Smallest difference between the two blocks of a bit, of 255; the source promises 50 of 219. */
   const CONTRAST_MIN = 50;
   /** Pixels of the copy per block; the two in its middle are read. */
   const CELL_PIXELS = 4;
-  /** Every so many-th frame is read: reading all would cost as much as decoding. */
+  /** One in this many frames is read, because reading all would cost as much as decoding. */
   const FRAMES_PER_READING = 4;
-  /** A shorter standstill is not seen by a viewer, milliseconds. */
+  /** Shortest standstill that viewers see, milliseconds. */
   const STALL_MS_MIN = 300;
   const SAMPLE_MS = 100;
 
@@ -49,14 +49,14 @@
   }
 
   const bench = {
-    /** When a bare player was given its URL; 0 is the start of the navigation. By `performance.now()`. */
+    /** When a bare player got its URL, by `performance.now()`; for a page 0, the start of the navigation. */
     loadedAtMs: 0,
     firstFrameMs: null,
     secondFrameMs: null,
     frames: 0,
-    /** Pixels of height of all frames, added up. */
+    /** Sum of the heights of all frames, pixels. */
     heights: 0,
-    /** One entry a reading: [shown at, media time, clock, all in milliseconds; shown at and clock since 1970]. */
+    /** One entry per reading: [time on screen, media time, clock], in milliseconds; the first and the last since 1970. */
     readings: [],
     unreadable: 0,
     stalls: [],
@@ -101,7 +101,7 @@
     video.requestVideoFrameCallback((_, metadata) => onFrame(video, metadata));
   }
 
-  // A picture that stands while sound goes on moves the position: frames are what counts.
+  // Audio moves the position even when the picture stands still, so count frames.
   let frames = 0;
   let movedAtMs = 0;
   let stall = null;
@@ -129,6 +129,6 @@
     video.requestVideoFrameCallback((_, metadata) => onFrame(video, metadata));
     setInterval(() => sample(video), SAMPLE_MS);
   }
-  // Media events do not bubble, but are captured on their way down.
+  // Media events do not bubble, but a capturing listener gets them.
   document.addEventListener('loadstart', ({ target }) => attach(target), true);
 })();

@@ -1,4 +1,4 @@
-//! The command line: names, help and examples, and what is done in their order.
+//! The command line: names, help and examples, and the commands.
 
 mod rtmp;
 
@@ -15,14 +15,14 @@ use crate::report::{Colour, Report};
 use crate::rows::ROWS;
 use crate::watch::{Cookies, Network, Settings, Tools, Trust, observe};
 
-/// A MUST is broken.
+/// Exit status when a MUST is broken.
 const FAILED: u8 = 1;
-/// The command line is wrong, or there is nothing to check.
+/// Exit status when the command line is wrong, or there is nothing to check.
 const UNREACHABLE: u8 = 2;
-/// Nobody watches for longer than a day.
+/// Longest run: a day.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3_600);
 
-/// Checks servers from outside: streams as a strict client sees them, and what they make of publishers.
+/// Checks streaming servers from outside: their HLS as a strict client sees it, and how they treat RTMP publishers.
 #[derive(Debug, Parser)]
 #[command(
     name = "conformance",
@@ -45,15 +45,15 @@ struct Cli {
 enum Command {
     /// Watch an HLS stream and check it against RFC 8216bis and Apple's authoring specification.
     Hls(HlsFlags),
-    /// List what is checked.
+    /// List the rows that `hls` checks.
     Rows,
-    /// Publish what encoders and strangers really send to an RTMP server, and check what becomes of it.
+    /// Publish what encoders and strangers really send to an RTMP server, and check what the server lists.
     Rtmp(rtmp::Flags),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:
   conformance completion bash > /etc/bash_completion.d/conformance")]
     Completion {
-        /// Which shell.
+        /// Shell to complete for.
         shell: clap_complete::Shell,
     },
 }
@@ -71,28 +71,28 @@ struct HlsFlags {
     /// How long to watch: seconds, or a number with s, m or h.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
     duration: Duration,
-    /// How long requests that were begun, and those that are due after the end, may still take.
+    /// How long requests that are under way or due at the end may still take.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     row_timeout: Duration,
-    /// Write the report as JSON to a file; - is standard output, then without the table.
+    /// Write the report as JSON to a file. With -, print the JSON instead of the table.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Report these rows only: numbers and ranges, such as 1-8,34.
+    /// Report only these rows: numbers and ranges, such as 1-8,34.
     #[arg(long, value_name = "ROWS")]
     only: Option<String>,
-    /// PEM file of the authority behind the server's certificate, besides those of the machine.
+    /// PEM file of the authority behind the server's certificate, in addition to the authorities that this machine trusts.
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
     /// Accept any certificate.
     #[arg(long)]
     insecure: bool,
-    /// How far timings may be off because machine and network are busy, besides the round trip.
+    /// Tolerance for timings when machine and network are busy, in addition to the round trip.
     #[arg(long, value_name = "TIME", default_value = "150ms", value_parser = time)]
     slack: Duration,
-    /// Ignore cookies, as a shared cache does; players keep them.
+    /// Ignore cookies, as a shared cache does. Players keep them.
     #[arg(long)]
     no_cookies: bool,
-    /// Do not show segments to ffprobe and ffmpeg.
+    /// Do not check segments with ffprobe and ffmpeg.
     #[arg(long)]
     no_tools: bool,
 }
@@ -184,13 +184,13 @@ fn trust(ca: Option<&PathBuf>, insecure: bool) -> Trust {
 
 fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads may have seen enough, as `head` does.
+        // The reader, such as `head`, may have read enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to standard output"),
     }
 }
 
-/// `60`, `60s`, `5m`, `1h`, `500ms`.
+/// Parses a time: `60`, `60s`, `5m`, `1h`, `500ms`.
 fn time(text: &str) -> anyhow::Result<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().with_context(|| format!("{text:?} is no time"))?;
@@ -205,7 +205,7 @@ fn time(text: &str) -> anyhow::Result<Duration> {
     Ok(span)
 }
 
-/// `1-8,34`.
+/// Parses row numbers: `1-8,34`.
 fn rows(text: &str) -> anyhow::Result<Vec<u8>> {
     let mut wanted = Vec::new();
     for item in text.split(',') {

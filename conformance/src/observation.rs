@@ -1,6 +1,6 @@
-//! Everything that was seen of a stream during a run: playlists in all their versions, objects, answers, and when.
+//! The record of a run: all versions of a stream's playlists, objects and answers, with their times.
 //!
-//! Owns the record. Deliberately knows neither how it was taken nor what it means: the shell fills it, the rows judge it. Pure.
+//! Owns the record, and neither takes nor judges it: the shell fills it, and the rows judge it. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ pub type At = Duration;
 /// An HTTP answer without its body.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
-    /// What was asked for.
+    /// URL of the request.
     pub url: String,
     /// When the request was sent.
     pub asked: At,
-    /// When the first byte of the body was there; the end when there was none.
+    /// When the first byte of the body arrived; the end of the answer when there was none.
     pub first_byte: At,
-    /// When the last byte was there.
+    /// When the last byte arrived.
     pub done: At,
     /// Status code; 0 when there was no answer.
     pub status: u16,
@@ -31,9 +31,9 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// Bytes of the body as transferred.
     pub length: u64,
-    /// Why it is not whole, if it is not.
+    /// Why the answer is not complete, if it is not.
     pub problem: Option<String>,
-    /// Redirects on the way: status and where to.
+    /// Redirects on the way: status and target.
     pub redirects: Vec<(u16, String)>,
 }
 
@@ -44,7 +44,7 @@ impl Answer {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// 200 or 206, and whole.
+    /// Whether it is a complete 200 or 206.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         matches!(self.status, 200 | 206) && self.problem.is_none()
@@ -68,7 +68,7 @@ impl Answer {
         self.done.saturating_sub(self.first_byte)
     }
 
-    /// What to say of it as evidence: status, or why there is none.
+    /// The outcome as evidence: the status, and what went wrong.
     #[must_use]
     pub fn outcome(&self) -> String {
         match (&self.problem, self.status) {
@@ -94,12 +94,12 @@ impl Answer {
     }
 }
 
-/// How a playlist was asked for.
+/// Which delivery directives a request for a playlist had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// Without directives.
+    /// None.
     Plain,
-    /// With `_HLS_msn`, and maybe `_HLS_part`.
+    /// `_HLS_msn`, and perhaps `_HLS_part`.
     Blocking {
         /// `_HLS_msn`.
         msn: u64,
@@ -111,24 +111,24 @@ pub enum Asked {
 /// A request for a media playlist.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// How it was asked for.
+    /// Its directives.
     pub asked: Asked,
-    /// What came back.
+    /// The answer.
     pub answer: Answer,
-    /// What the playlist reached to; none when it was not one.
+    /// End of the playlist; none when the body was no playlist.
     pub end: Option<Position>,
-    /// It had EXT-X-ENDLIST.
+    /// Whether the playlist had EXT-X-ENDLIST.
     pub ended: bool,
 }
 
-/// A version of a media playlist: different from the one before it.
+/// A version of a media playlist, which differs from the one before it.
 #[derive(Debug, Clone)]
 pub struct Version {
-    /// When it was there.
+    /// When it arrived.
     pub at: At,
-    /// When the request that brought it was sent.
+    /// When its request was sent.
     pub sent: At,
-    /// How it was asked for.
+    /// Directives of its request.
     pub asked: Asked,
     /// The playlist.
     pub playlist: Arc<MediaPlaylist>,
@@ -139,18 +139,18 @@ pub struct Version {
 pub struct Fetch {
     /// The answer.
     pub answer: Answer,
-    /// What was in it.
+    /// The media in it.
     pub content: Content,
     /// Digest of its bytes.
     pub digest: u64,
 }
 
-/// What `ffprobe` and `ffmpeg` say of a segment with its media initialization section.
+/// What `ffprobe` and `ffmpeg` report about a segment with its media initialization section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Probed {
     /// Streams.
     pub streams: Vec<ProbedStream>,
-    /// What the decoder complained about when the segment was decoded alone.
+    /// Complaints of the decoder when the segment was decoded alone.
     pub decoder: Vec<String>,
 }
 
@@ -179,10 +179,10 @@ pub struct ProbedStream {
     pub sample_rate: Option<u64>,
 }
 
-/// A media segment and what happened to it.
+/// A media segment over the run.
 #[derive(Debug, Clone)]
 pub struct SegmentSeen {
-    /// With its tags, as first listed with a URI.
+    /// The segment and its tags, as first listed with a URI.
     pub tags: Segment,
     /// Absolute URL.
     pub url: String,
@@ -190,21 +190,21 @@ pub struct SegmentSeen {
     pub init: Option<String>,
     /// When it was first seen listed.
     pub listed: At,
-    /// It was there in the first version already, so `listed` is not when it was added.
+    /// Whether the first version listed it already, so that `listed` is not when it was added.
     pub from_start: bool,
-    /// When it was first missing.
+    /// When a version first lacked it.
     pub removed: Option<At>,
-    /// Its download when it was listed.
+    /// Its download while it was listed.
     pub fetch: Option<Fetch>,
-    /// A second download, to compare speeds with, when the first one was slow.
+    /// A second download, to compare speeds, when the first one was slow.
     pub again: Option<Answer>,
     /// A download after it was removed.
     pub late: Option<Answer>,
-    /// What the tools say of it.
+    /// What the tools report about it.
     pub probed: Option<Probed>,
 }
 
-/// A partial segment and what happened to it.
+/// A partial segment over the run.
 #[derive(Debug, Clone)]
 pub struct PartSeen {
     /// Its tag, as first listed.
@@ -213,17 +213,17 @@ pub struct PartSeen {
     pub url: String,
     /// When it was first seen listed.
     pub listed: At,
-    /// It was there in the first version already.
+    /// Whether the first version listed it already.
     pub from_start: bool,
-    /// When its tag was first missing.
+    /// When a version first lacked its tag.
     pub removed: Option<At>,
-    /// Its download when it was listed.
+    /// Its download while it was listed.
     pub fetch: Option<Fetch>,
     /// A download long after its tag was removed.
     pub late: Option<Answer>,
 }
 
-/// A preload hint and the request that was made for it at once.
+/// A preload hint, and the request that was sent for it at once.
 #[derive(Debug, Clone)]
 pub struct HintSeen {
     /// The tag.
@@ -232,9 +232,9 @@ pub struct HintSeen {
     pub url: String,
     /// When it was first seen.
     pub listed: At,
-    /// What the playlist reached to then.
+    /// End of the playlist at that time.
     pub end: Option<Position>,
-    /// The request, if one was made.
+    /// The request, if one was sent.
     pub fetch: Option<Fetch>,
 }
 
@@ -243,11 +243,11 @@ pub struct HintSeen {
 pub struct InitSeen {
     /// Its download.
     pub answer: Answer,
-    /// What it says.
+    /// Its content.
     pub init: Init,
 }
 
-/// Where a media playlist stands in the multivariant playlist.
+/// How the multivariant playlist refers to a media playlist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// There is no multivariant playlist.
@@ -260,14 +260,14 @@ pub enum Role {
     Media(usize),
 }
 
-/// A media playlist over time, with everything it listed.
+/// A media playlist over the run, with everything that it listed.
 #[derive(Debug, Clone, Default)]
 pub struct RenditionSeen {
-    /// Its URI as written, for people.
+    /// Its URI as written, as a name in reports.
     pub name: String,
     /// Absolute URL.
     pub url: String,
-    /// Where it stands in the multivariant playlist.
+    /// References to it in the multivariant playlist.
     pub roles: Vec<Role>,
     /// Requests, in order of time.
     pub loads: Vec<Load>,
@@ -281,12 +281,12 @@ pub struct RenditionSeen {
     pub inits: BTreeMap<String, InitSeen>,
     /// Preload hints in order.
     pub hints: Vec<HintSeen>,
-    /// Objects that were not downloaded because too many downloads were under way.
+    /// Number of objects that were not downloaded because too many downloads were under way.
     pub left_out: usize,
 }
 
 impl RenditionSeen {
-    /// It is an I-frame playlist.
+    /// Whether it is an I-frame playlist.
     #[must_use]
     pub fn is_iframes(&self) -> bool {
         self.roles.iter().any(|role| matches!(role, Role::Iframes(_)))
@@ -298,15 +298,15 @@ impl RenditionSeen {
         self.versions.last().map(|version| &version.playlist)
     }
 
-    /// Versions that were obtained alike, in order: plain and blocking requests may be answered by different caches, so only
-    /// within each can "never goes back" be expected.
+    /// Versions of plain and of blocking requests, each in order. Different caches may answer the two kinds, so a playlist must not go
+    /// back only within each kind.
     #[must_use]
     pub fn chains(&self) -> [Vec<&Version>; 2] {
         let (plain, blocking) = self.versions.iter().partition(|version| version.asked == Asked::Plain);
         [plain, blocking]
     }
 
-    /// The chain that saw the most, for timing.
+    /// The versions with the finest timing: blocking ones after the first plain one, or else plain ones.
     #[must_use]
     pub fn finest(&self) -> Vec<&Version> {
         let [plain, blocking] = self.chains();
@@ -320,12 +320,12 @@ impl RenditionSeen {
     }
 }
 
-/// What a probe asked.
+/// What a probe requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// `_HLS_msn` of a segment that is listed.
+    /// `_HLS_msn` of a listed segment.
     Listed,
-    /// `_HLS_msn` of a segment that is not listed any more.
+    /// `_HLS_msn` of a removed segment.
     Removed,
     /// `_HLS_part` without `_HLS_msn`.
     PartAlone,
@@ -333,11 +333,11 @@ pub enum Question {
     Beyond(u64),
     /// `_HLS_part` beyond the Advance Part Limit, in the segment after the open one.
     BeyondPart,
-    /// The part after the last one of a finished segment.
+    /// The part after the last part of a finished segment.
     OverPart,
     /// `_HLS_skip=YES`.
     Delta,
-    /// An object that nobody hinted.
+    /// An object that does not exist and was not hinted.
     Unknown,
     /// `_HLS_msn` far beyond the end of an ended playlist.
     Ended,
@@ -350,33 +350,33 @@ pub enum Question {
 pub struct Probe {
     /// Index of the rendition.
     pub rendition: usize,
-    /// What was asked.
+    /// The request.
     pub question: Question,
-    /// What the playlist was just before.
+    /// The playlist just before the probe.
     pub before: Arc<MediaPlaylist>,
     /// The answer.
     pub answer: Answer,
     /// The playlist in it.
     pub body: Option<Arc<MediaPlaylist>>,
-    /// What the playlist was just after.
+    /// The playlist just after the probe.
     pub after: Option<Arc<MediaPlaylist>>,
 }
 
-/// The connection's security.
+/// TLS of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// As negotiated.
+    /// Negotiated version.
     pub version: String,
-    /// Protocol agreed on, such as `h2`.
+    /// Negotiated application protocol (ALPN), such as `h2`.
     pub protocol: Option<String>,
 }
 
-/// Everything seen in a run.
+/// The whole record of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Observation {
-    /// What was asked for.
+    /// URL to check.
     pub url: String,
-    /// How long it was watched.
+    /// How long the run lasted.
     pub lasted: Duration,
     /// The answer to the first request.
     pub first: Answer,
@@ -388,11 +388,11 @@ pub struct Observation {
     pub probes: Vec<Probe>,
     /// TLS, when the URL is https.
     pub tls: Option<Tls>,
-    /// Why `ffprobe` and `ffmpeg` were not used, if they were not.
+    /// Why `ffprobe` and `ffmpeg` were not used, if so.
     pub tools_missing: Option<String>,
-    /// How far timings may be off: round trip, scheduling, polling interval.
+    /// Tolerance for timings: round trip and scheduling.
     pub slack: Duration,
-    /// How long lies between two plain requests for a playlist.
+    /// Interval between two plain requests for a playlist.
     pub interval: Duration,
 }
 
@@ -417,19 +417,19 @@ impl Observation {
         self.renditions.iter().filter_map(|rendition| Some((rendition, rendition.last()?)))
     }
 
-    /// A playlist without ENDLIST was seen.
+    /// Whether a playlist began without EXT-X-ENDLIST.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.firsts().any(|(_, playlist)| !playlist.ended)
     }
 
-    /// Partial segments were seen or announced.
+    /// Whether any playlist lists or announces partial segments.
     #[must_use]
     pub fn is_low_latency(&self) -> bool {
         self.versions().any(|(_, version)| version.playlist.low_latency())
     }
 
-    /// Downloads of segments, with rendition and number.
+    /// Downloads of segments, with rendition and media sequence number.
     pub fn fetched(&self) -> impl Iterator<Item = (&RenditionSeen, u64, &SegmentSeen, &Fetch)> {
         self.renditions.iter().flat_map(|rendition| {
             rendition.segments.iter().filter_map(move |(msn, seen)| Some((rendition, *msn, seen, seen.fetch.as_ref()?)))

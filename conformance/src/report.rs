@@ -17,7 +17,7 @@ pub struct Judged {
     pub rule: &'static str,
     /// The most binding of its rules.
     pub level: Level,
-    /// What is said about it.
+    /// The verdict on it.
     #[serde(flatten)]
     pub verdict: Verdict,
 }
@@ -31,23 +31,23 @@ pub struct Report {
     pub watched_seconds: f64,
     /// Media playlists.
     pub renditions: Vec<String>,
-    /// How far timings may be off, in seconds.
+    /// Tolerance for timings, in seconds.
     pub slack_seconds: f64,
     /// Rows in the order of their numbers.
     pub rows: Vec<Judged>,
 }
 
-/// Whether colours are wanted.
+/// Whether the table has colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
-    /// Escape sequences of a terminal.
+    /// Escape sequences for a terminal.
     Ansi,
     /// Plain text.
     None,
 }
 
 impl Report {
-    /// Judges the rows whose numbers are wanted; all when none are named.
+    /// Judges the wanted rows by number; all rows if `wanted` is empty.
     #[must_use]
     pub fn of(observation: &Observation, wanted: &[u8]) -> Self {
         let rows = ROWS.iter().filter(|row| wanted.is_empty() || wanted.contains(&row.number));
@@ -68,19 +68,19 @@ impl Report {
         }
     }
 
-    /// How many rows have that outcome.
+    /// Number of rows with this outcome.
     #[must_use]
     pub fn count(&self, status: Status) -> usize {
         self.rows.iter().filter(|judged| judged.verdict.status == status).count()
     }
 
-    /// No MUST is broken.
+    /// Whether no MUST is broken.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.count(Status::Fail) == 0
     }
 
-    /// The table.
+    /// The report as a table.
     #[must_use]
     pub fn text(&self, colour: Colour) -> String {
         let mut text = format!(
@@ -116,7 +116,7 @@ impl Report {
     }
 }
 
-/// The outcome, as wide as the widest.
+/// The name of the outcome, padded to the widest one, and coloured if wanted.
 fn painted(status: Status, colour: Colour) -> String {
     let name = format!("{:<4}", status.name());
     let code = match status {

@@ -1,4 +1,4 @@
-//! What is said about a row, and how it comes about. Pure.
+//! Verdicts on rows, and the findings that lead to them. Pure.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::observation::Observation;
 
-/// More evidence than this for one row is only counted.
+/// Most evidence that is kept of a row; more is only counted.
 const EVIDENCE_MAX: usize = 8;
 
-/// More findings than this are not told apart.
+/// Most findings of a row that are checked for repetition.
 const KNOWN_MAX: usize = 4_096;
 
 /// How binding a rule is.
@@ -25,7 +25,7 @@ pub enum Level {
 /// The outcome of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Status {
-    /// Everything that could be seen keeps the rules.
+    /// All that was seen keeps the rules.
     #[serde(rename = "PASS")]
     Pass,
     /// A SHOULD is broken, and no MUST.
@@ -34,16 +34,16 @@ pub enum Status {
     /// A MUST is broken.
     #[serde(rename = "FAIL")]
     Fail,
-    /// It does not apply to this stream.
+    /// The row does not apply to this stream.
     #[serde(rename = "N/A")]
     NotApplicable,
-    /// It applies, but could not be seen.
+    /// The row applies, but the run showed nothing of it.
     #[serde(rename = "SKIP")]
     Skip,
 }
 
 impl Status {
-    /// As printed.
+    /// The name as printed.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -56,14 +56,14 @@ impl Status {
     }
 }
 
-/// A broken rule, with what shows it.
+/// A broken rule, and what shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// How binding the rule is.
     pub level: Level,
     /// Its section: `D` for RFC 8216bis, `A` for Apple's authoring specification.
     pub section: String,
-    /// Playlist line, URL, numbers.
+    /// What shows it: playlist line, URL, numbers.
     pub text: String,
 }
 
@@ -72,11 +72,11 @@ pub struct Evidence {
 pub struct Verdict {
     /// The outcome.
     pub status: Status,
-    /// What was looked at, or why nothing was.
+    /// What was checked, or why nothing was.
     pub note: String,
     /// Broken rules.
     pub evidence: Vec<Evidence>,
-    /// Further broken rules that are not listed.
+    /// Number of further broken rules, beyond `evidence`.
     pub more: usize,
 }
 
@@ -91,22 +91,22 @@ pub struct Row {
     pub rule: &'static str,
     /// The most binding of its rules.
     pub level: Level,
-    /// The judgement: a pure function of what was seen.
+    /// Judges the row: a pure function of the record.
     pub judge: fn(&Observation) -> Verdict,
 }
 
-/// Collects what a row finds.
+/// Collects the findings of a row.
 #[derive(Debug, Default)]
 pub struct Findings {
     evidence: Vec<Evidence>,
     more: usize,
     looked_at: Vec<String>,
-    /// What was found already: the same thing in many versions of a playlist counts once.
+    /// Findings so far: the same fault in many versions of a playlist counts once.
     known: BTreeSet<String>,
 }
 
 impl Findings {
-    /// Nothing found yet.
+    /// No findings yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -122,7 +122,7 @@ impl Findings {
         self.add(Level::Should, section, text.into());
     }
 
-    /// Says how many of what were looked at. None of anything means that nothing could be seen.
+    /// Records how many of what were checked. If nothing was, the row could not be seen.
     pub fn looked_at(&mut self, count: usize, what: &str) {
         if count > 0 {
             self.looked_at.push(format!("{count} {what}"));
@@ -139,7 +139,7 @@ impl Findings {
             return;
         }
         self.more += 1;
-        // A failure is not to be lost behind warnings.
+        // Warnings must not crowd out a failure.
         if level == Level::Must
             && let Some(lesser) = self.evidence.iter().rposition(|found| found.level == Level::Should)
         {
@@ -148,7 +148,7 @@ impl Findings {
         }
     }
 
-    /// The outcome; SKIP with `unseen` when nothing was looked at and nothing found.
+    /// The verdict; SKIP with the note `unseen` when nothing was checked and nothing found.
     #[must_use]
     pub fn verdict(self, unseen: &str) -> Verdict {
         let worst = self.evidence.iter().map(|found| found.level).max();
@@ -163,13 +163,13 @@ impl Findings {
 }
 
 impl Verdict {
-    /// The row does not apply, and why.
+    /// The verdict that the row does not apply, with the reason.
     #[must_use]
     pub fn not_applicable(why: impl Into<String>) -> Self {
         Self { status: Status::NotApplicable, note: why.into(), evidence: Vec::new(), more: 0 }
     }
 
-    /// The row could not be seen, and why.
+    /// The verdict that the run showed nothing of the row, with the reason.
     #[must_use]
     pub fn skip(why: impl Into<String>) -> Self {
         Self { status: Status::Skip, note: why.into(), evidence: Vec::new(), more: 0 }

@@ -1,4 +1,4 @@
-//! `sealcast stream|node|key`: asks the control node, with a certificate that may.
+//! `sealcast stream|node|key`: asks the control node, with a certificate of the role control.
 
 pub(crate) mod node;
 pub(crate) mod stream;
@@ -34,7 +34,7 @@ impl AdminFile {
         data.join("admin.json")
     }
 
-    /// Writes it.
+    /// Writes the file to the data directory.
     ///
     /// # Errors
     /// When the directory cannot be written.
@@ -54,7 +54,7 @@ impl AdminFile {
     }
 }
 
-/// A way to ask control.
+/// A connection to control's administration API.
 struct Admin {
     http: reqwest::Client,
     base: String,
@@ -66,7 +66,7 @@ impl Admin {
         let settings = settings::read(flags.config.as_deref())?;
         let data = flags.data.clone().unwrap_or(settings.data);
         let file = AdminFile::read(&data)?;
-        // The control node that wrote the file showed it the identity that it serves with.
+        // The process that wrote the file named the identity that its control node serves with.
         let identity = Identity::load(&file.identity)?;
         let http = identity.http_client(Server::Node(Role::Control, identity.node().clone()))?;
         Ok(Self { http, base: format!("{}/cluster/v1/admin", file.control), json: flags.json })
@@ -93,7 +93,7 @@ impl Admin {
         serde_json::from_str(&text).context("the answer of control is not JSON")
     }
 
-    /// Prints JSON as it is, or what `human` makes of it.
+    /// Prints the answer as JSON, or as the text that `human` makes of it.
     fn print(&self, answer: &Value, human: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         if self.json {
@@ -109,7 +109,7 @@ fn field<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or("-")
 }
 
-/// Rows under a heading, in aligned columns.
+/// Formats rows under a heading, in aligned columns.
 fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());

@@ -1,4 +1,5 @@
-//! `sealcast capacity`: how much a number of viewers takes, for whoever plans machines and lines. Pure but for the printing.
+//! `sealcast capacity`: estimates what a number of viewers needs, for operators who plan machines and networks. Pure except for the
+//! printing.
 
 use std::io::Write as _;
 use std::str::FromStr;
@@ -8,16 +9,17 @@ use serde::Serialize;
 
 use crate::cli::CapacityFlags;
 
-/// What goes over the line for a byte of media: playlists, HTTP/2, TLS 1.3, TCP/IP and Ethernet frames. Parts of half a second are small.
+/// Bytes on the network for each byte of media. The rest is playlists, HTTP/2, TLS 1.3, TCP/IP and Ethernet frames, for small parts of
+/// half a second.
 const LINE_FACTOR: f64 = 1.06;
-/// Resident memory of a viewer's connection with requests that wait, in bytes (`bench blocked`, rounded up).
+/// Resident memory of a viewer's connection with blocked requests, in bytes (measured by `bench blocked`, rounded up).
 const VIEWER_BYTES: u64 = 60_000;
-/// Connections that a node takes by default (`role.broadcast.connections_max`).
+/// Default limit of viewers' connections to a node (`role.broadcast.connections_max`).
 const CONNECTIONS_MAX: u64 = 16_384;
-/// Rungs of a ladder.
+/// Most rungs of a ladder.
 const RUNGS_MAX: usize = 16;
 
-/// A rung as it is typed: `1080p=4500`, the bit rate in kbit/s.
+/// A rung; the command line spells it `1080p=4500`, with the bit rate in kbit/s.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Rung {
     name: String,
@@ -37,54 +39,54 @@ impl FromStr for Rung {
     }
 }
 
-/// What is asked.
+/// What the flags ask for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Question {
     pub viewers: u64,
     pub rungs: Vec<Rung>,
-    /// Of the viewers, in percent, for each rung.
+    /// Relative number of viewers of each rung; the sum is the whole.
     pub shares: Vec<u32>,
     pub audio_kbit: u32,
-    /// Lines of a node, in Gbit/s.
+    /// Speeds of a node's network to plan for, in Gbit/s.
     pub nics: Vec<f64>,
-    /// Share of a line that is used, in percent.
+    /// Largest share of its network that a node uses, in percent.
     pub fill_percent: u32,
     pub owners: u64,
 }
 
-/// A line of the table: who watches what.
+/// A line of the table: all viewers watch the same rung, or the mix of rungs that the shares give.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Line {
     pub watched: String,
-    /// Bits per second on the line, for one viewer.
+    /// Bits per second on the network for one viewer.
     pub bits_per_viewer: f64,
-    /// Bits per second of all viewers.
+    /// Bits per second on the network for all viewers.
     pub egress_bits: f64,
     pub nodes: Vec<Nodes>,
 }
 
-/// What it takes with one kind of line.
+/// The nodes needed with one speed of network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Nodes {
     pub nic_gbit: f64,
     pub viewers_per_node: u64,
-    /// Without one to spare.
+    /// Without a spare node.
     pub nodes: u64,
 }
 
-/// The whole answer.
+/// The answer to a [`Question`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Plan {
     pub lines: Vec<Line>,
-    /// What an ingest sends to the owners of one stream, in bits per second.
+    /// Bits per second that an ingest sends to the owners of one stream.
     pub push_bits: f64,
-    /// What an edge fetches of one stream at most, in bits per second.
+    /// Most bits per second that an edge fetches of one stream.
     pub edge_bits: f64,
     /// Memory of all viewers' connections, in bytes.
     pub viewer_bytes: u64,
 }
 
-/// The plan for a question.
+/// Computes the plan for a question.
 pub(crate) fn plan(question: &Question) -> Plan {
     let bits = |kbit: u32| f64::from(kbit) * 1_000.0;
     let on_line = |rung: &Rung| (bits(rung.kbit_per_second) + bits(question.audio_kbit)) * LINE_FACTOR;
@@ -124,7 +126,7 @@ impl Question {
     /// Reads the flags.
     ///
     /// # Errors
-    /// Names the flag that makes no sense.
+    /// When a flag is not valid; names it.
     fn read(flags: &CapacityFlags) -> anyhow::Result<Self> {
         let rungs: Vec<Rung> =
             flags.ladder.split(',').map(str::parse).collect::<anyhow::Result<_>>().context("--ladder")?;
@@ -208,7 +210,7 @@ fn bytes_in_gigabytes(bytes: u64) -> f64 {
 /// `sealcast capacity`
 ///
 /// # Errors
-/// When a flag makes no sense; names it.
+/// When a flag is not valid; names it.
 pub(crate) fn run(flags: &CapacityFlags) -> anyhow::Result<()> {
     let question = Question::read(flags)?;
     let plan = plan(&question);
@@ -241,7 +243,7 @@ mod tests {
         let plan = plan(&question);
         let line = &plan.lines[0];
         assert!((line.bits_per_viewer - 5.3e6).abs() < 1.0 && (line.egress_bits - 26.5e9).abs() < 1e4);
-        // 70 % of a gigabit carries 132 of 5.3 Mbit/s, and of ten 1,320.
+        // 70 % of 1 Gbit/s carries 132 viewers of 5.3 Mbit/s each, and 70 % of 10 Gbit/s carries 1,320.
         let nodes: Vec<_> = line.nodes.iter().map(|nodes| (nodes.viewers_per_node, nodes.nodes)).collect();
         assert_eq!(nodes, [(132, 38), (1_320, 4)]);
         assert!((plan.push_bits - 2.0 * 5.3e6).abs() < 1.0);

@@ -1,4 +1,4 @@
-//! The command line: names, help and examples. What the commands do is elsewhere.
+//! The grammar of the command line: names, help texts and examples. Other modules carry the commands out.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Command as Grammar, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-/// Live streaming in which every piece of media is signed, and checked before a viewer can see it.
+/// Live streaming that signs every piece of media, and checks it before a viewer can see it.
 #[derive(Debug, Parser)]
 #[command(
     name = "sealcast",
@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// The command line of this process. One that makes no sense ends it, and says what was wrong.
+    /// Parses the command line of this process. If it is not valid, prints what is wrong and exits.
     pub(crate) fn of_process() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
             let given: Vec<OsString> = std::env::args_os().collect();
@@ -34,7 +34,7 @@ impl Cli {
     }
 }
 
-/// A value that is not valid and came from the environment is reported by the name of its variable, too: the flag was never typed.
+/// Adds the name of the environment variable to an error about a value that came from the environment: nobody typed the flag.
 fn with_variable(
     mut error: clap::Error,
     given: &[OsString],
@@ -58,14 +58,14 @@ fn with_variable(
     error
 }
 
-/// The variables that a flag has in a command and those below it.
+/// Environment variables of the flag `long` in `command` and its subcommands.
 fn variables(command: &Grammar, long: &str) -> Vec<String> {
     let own = command.get_arguments().filter(|argument| argument.get_long() == Some(long));
     let own = own.filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned()));
     own.chain(command.get_subcommands().flat_map(|below| variables(below, long))).collect()
 }
 
-/// A switch, as a variable says it. An empty one says nothing.
+/// Parses an environment variable that stands for a switch. An empty variable leaves the switch off.
 fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "t" | "true" | "y" | "yes" | "on" => Ok(true),
@@ -78,9 +78,9 @@ fn switch(text: &str) -> Result<bool, String> {
 pub(crate) enum Command {
     /// Run every role in one process: bus, control, ingest, broadcast nodes, load balancer and a test source.
     Up(UpFlags),
-    /// Run one ingest node: takes RTMP, encodes, seals and pushes.
+    /// Run one ingest node: it takes RTMP, encodes, seals, and pushes to broadcast nodes.
     Ingest(RoleFlags),
-    /// Run one broadcast node: checks seals and media, and serves viewers.
+    /// Run one broadcast node: it checks seals and media, and serves viewers.
     Broadcast(RoleFlags),
     /// Run one load balancer in front of the broadcast nodes.
     Loadbalancer(RoleFlags),
@@ -88,23 +88,23 @@ pub(crate) enum Command {
     Control(RoleFlags),
     /// Push a test pattern or a file to an RTMP server.
     Source(SourceFlags),
-    /// Streams and their keys.
+    /// Manage streams and their keys.
     #[command(subcommand)]
     Stream(StreamCommand),
-    /// Nodes of the cluster.
+    /// Show, drain and revoke nodes of the cluster.
     #[command(subcommand)]
     Node(NodeCommand),
-    /// Sealing keys of ingest nodes.
+    /// List and revoke the sealing keys of ingest nodes.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Say what a number of viewers takes: egress, nodes by their network, memory.
+    /// Estimate what a number of viewers needs: egress, nodes for each speed of network, memory.
     Capacity(CapacityFlags),
-    /// Check a stream by hand.
+    /// Check a stream's seals by hand.
     #[command(subcommand)]
     Seal(SealCommand),
-    /// Make the cluster's certificate authority, certificates, broker passwords and access rules.
+    /// Make and renew the cluster's certificate authority, certificates, broker passwords and access rules.
     Certs(CertsFlags),
-    /// Ask a node on this machine whether it serves: for health checks. Ends with success if it does.
+    /// Ask a node on this machine whether it serves, for health checks. The exit status is 0 if it does.
     #[command(after_help = "Example:
   sealcast health --ops 127.0.0.1:9090")]
     Health(HealthFlags),
@@ -112,73 +112,73 @@ pub(crate) enum Command {
     #[command(after_help = "Example:
   sealcast completion bash > /etc/bash_completion.d/sealcast")]
     Completion {
-        /// Which shell.
+        /// Shell to complete for.
         shell: clap_complete::Shell,
     },
 }
 
-/// Where the settings come from. A flag wins over its environment variable, which wins over the file.
+/// Flags that all roles share. A flag wins over its environment variable, which wins over the configuration file.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Common {
     /// Configuration file [default: ./sealcast.toml, if there is one].
     #[arg(long, env = "SEALCAST_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Directory of everything that is kept [default: ./data].
+    /// Directory for all files that Sealcast keeps [default: ./data].
     #[arg(long, env = "SEALCAST_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Where the ops plane listens: /healthz, /readyz, /metrics, /status [default: 127.0.0.1:9090].
+    /// Address of the ops plane: /healthz, /readyz, /metrics, /status [default: 127.0.0.1:9090].
     #[arg(long, env = "SEALCAST_OPS_LISTEN", value_name = "ADDR")]
     pub ops_listen: Option<SocketAddr>,
     /// File to write once everything serves: one JSON object with every address.
     #[arg(long, env = "SEALCAST_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
-    /// How long the pieces are in which media reaches low-latency players, in milliseconds, 200 to 2000; the same on all ingest and
-    /// broadcast nodes [default: 500].
+    /// Duration of a part, the unit in which media reaches low-latency players, in milliseconds, 200 to 2000; the same on all ingest
+    /// and broadcast nodes [default: 500].
     #[arg(long, env = "SEALCAST_PART_TARGET_MS", value_name = "MS")]
     pub part_target_ms: Option<u64>,
     /// Log level: error, warn, info, debug, trace, or a filter such as `info,ingest=debug`.
     #[arg(long, env = "SEALCAST_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
-    /// How it is logged.
+    /// Format of the log.
     #[arg(long, env = "SEALCAST_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
-/// How logs are written.
+/// Format of log lines on standard error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// A line for a person.
+    /// Lines for people to read.
     #[default]
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 #[derive(Debug, Clone, Default, Args)]
-#[command(after_help = "Addresses with port 0 ask for a free port; --ready-file tells which it became.")]
+#[command(after_help = "Port 0 asks the system for a free port; the file of --ready-file names the port.")]
 pub(crate) struct UpFlags {
     #[command(flatten)]
     pub common: Common,
-    /// Where RTMP listens [default: 0.0.0.0:1935].
+    /// Address where publishers connect by RTMP [default: 0.0.0.0:1935].
     #[arg(long, env = "SEALCAST_RTMP_LISTEN", value_name = "ADDR")]
     pub rtmp_listen: Option<SocketAddr>,
-    /// Where RTMP over TLS (rtmps://) listens [default: nowhere].
+    /// Address where publishers connect by RTMP over TLS (rtmps://) [default: none].
     #[arg(long, env = "SEALCAST_RTMPS_LISTEN", value_name = "ADDR")]
     pub rtmps_listen: Option<SocketAddr>,
-    /// Where viewers connect, by HTTPS [default: 0.0.0.0:8443].
+    /// Address where viewers connect by HTTPS [default: 0.0.0.0:8443].
     #[arg(long, env = "SEALCAST_HTTPS_LISTEN", value_name = "ADDR")]
     pub https_listen: Option<SocketAddr>,
-    /// Where the embedded MQTT broker listens [default: 127.0.0.1:1883].
+    /// Address of the embedded MQTT broker [default: 127.0.0.1:1883].
     #[arg(long, env = "SEALCAST_MQTT_LISTEN", value_name = "ADDR")]
     pub mqtt_listen: Option<SocketAddr>,
-    /// How many broadcast nodes to run, 1 to 16 [default: 2].
+    /// Number of broadcast nodes to run, 1 to 16 [default: 2].
     #[arg(long, env = "SEALCAST_BROADCAST", value_name = "N")]
     pub broadcast: Option<u16>,
-    /// How far viewers can go back, in seconds, 0 for not at all: that much of each stream is on disk, twice, on each broadcast node
+    /// How far viewers can go back, in seconds; 0 turns DVR off. Each broadcast node keeps twice as much of each stream on disk
     /// [default: 0].
     #[arg(long, env = "SEALCAST_DVR_WINDOW_S", value_name = "S")]
     pub dvr_window_s: Option<u64>,
-    /// Leave the test picture out.
+    /// Do not publish the test picture.
     #[arg(long, env = "SEALCAST_NO_SOURCE", value_parser = switch)]
     pub no_source: bool,
 }
@@ -190,15 +190,15 @@ pub(crate) struct RoleFlags {
     /// Name of this node, unique in the cluster.
     #[arg(long, env = "SEALCAST_ID", value_name = "NAME")]
     pub id: Option<String>,
-    /// Directory of identities, as `sealcast certs cluster` makes one for each role: this node is one of them that no other process
-    /// has, or the one of its name. For containers that are scaled.
+    /// Directory of identities that `sealcast certs cluster` made for the role. The node takes the one of its name, or else the first
+    /// that no other process has. For containers that are scaled.
     #[arg(long, env = "SEALCAST_IDENTITIES", value_name = "DIR")]
     pub identities: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct HealthFlags {
-    /// Where the node's ops plane listens.
+    /// Address of the node's ops plane.
     #[arg(long, env = "SEALCAST_OPS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9090")]
     pub ops: SocketAddr,
     /// Ask whether the process lives (/healthz), not whether it serves (/readyz).
@@ -215,7 +215,7 @@ pub(crate) struct SourceFlags {
     pub source: source::Flags,
 }
 
-/// How an administration command reaches the control node.
+/// How an administration command reaches the control node, and how it prints the answer.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AdminFlags {
     /// Configuration file [default: ./sealcast.toml, if there is one].
@@ -231,19 +231,19 @@ pub(crate) struct AdminFlags {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StreamCommand {
-    /// List all streams, with what comes in and how many warnings there are.
+    /// List all streams, with the state of their input and the number of warnings.
     List {
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Make a stream and print its key.
+    /// Create a stream and print its key.
     Create {
         /// Name of the stream: letters, digits, '-', '_' and '.'.
         name: String,
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Show a stream and its key, what comes in from its publisher, and what the streamer should change.
+    /// Show a stream and its key, its input, and what the streamer should change.
     #[command(after_help = "Examples:
   sealcast stream show assembly-hall                                          bit rate, frame rate, keyframes, skew, warnings
   sealcast stream show assembly-hall --watch                                  again every two seconds, without the key
@@ -257,14 +257,14 @@ pub(crate) enum StreamCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Give a stream a new key, and disconnect whoever publishes with the old one.
+    /// Give a stream a new key, and disconnect a publisher that uses the old one.
     RotateKey {
         /// Name of the stream.
         name: String,
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Delete a stream and its key, and disconnect whoever publishes it.
+    /// Delete a stream and its key, and disconnect its publisher.
     Delete {
         /// Name of the stream.
         name: String,
@@ -275,44 +275,44 @@ pub(crate) enum StreamCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
-    /// List the nodes and what they bear.
+    /// List the nodes and their load.
     List {
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Show a node: what it bears, what it owns.
+    /// Show a node's load and the streams that it owns.
     Show {
         /// Name of the node.
         name: String,
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Take a broadcast node out of service: its viewers go to others with their next request, its streams get other owners.
+    /// Take a broadcast node out of service: its viewers move to other nodes with their next request, and its streams get other owners.
     #[command(after_help = "Example:
   sealcast node drain b2 --wait && systemctl stop sealcast-b2")]
     Drain {
         /// Name of the node.
         name: String,
-        /// Wait until it serves nobody any more, two minutes at most.
+        /// Wait until the node serves almost no requests and owns no stream, for two minutes at most.
         #[arg(long)]
         wait: bool,
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Trust a node no more: control gives its certificate nothing, and nothing that its keys sign is admitted, on any node. For a
-    /// machine, folder or disk that somebody else may have. It cannot be undone: the certificate stays good for months, and
-    /// whoever has it would be trusted again. The machine that takes over gets another name.
-    #[command(after_help = "Example, after ingest1 was broken into:
+    /// Stop trusting a node, for good. Control refuses its certificate, and no node admits what its keys sign. Use it when somebody
+    /// else may have the machine, its folder or its disk. It cannot be undone, because the certificate stays valid for months and a
+    /// thief would be trusted again. Give the machine that takes over another name.
+    #[command(after_help = "Example, after a break-in on ingest1:
   sealcast node revoke ingest1
   rm certs/ingest/ingest1.*                                   its broker password, too
   sealcast certs cluster --node ingest3=ingest                another name; send the broker SIGHUP after it")]
     Revoke {
-        /// Name of the node; it need not be there.
+        /// Name of the node; the node need not be running.
         name: String,
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Bring a drained node back.
+    /// Bring a drained node back into service.
     Undrain {
         /// Name of the node.
         name: String,
@@ -326,22 +326,22 @@ pub(crate) enum NodeCommand {
   sealcast capacity --viewers 5000
   sealcast capacity --viewers 800 --ladder 720p=2450,360p=870 --shares 70,30 --nics 1,2.5")]
 pub(crate) struct CapacityFlags {
-    /// Viewers at once, all streams together.
+    /// Viewers at the same time, of all streams together.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub viewers: u64,
     /// Rungs and their bit rates in kbit/s, the largest first.
     #[arg(long, value_name = "NAME=KBIT,…", default_value = "1080p=4500,720p=2450,480p=1330,360p=870")]
     pub ladder: String,
-    /// How many of the viewers watch each rung, as parts of a whole [default: half of them the first, half of the rest the next …].
+    /// Relative number of viewers of each rung [default: half of the viewers watch the first rung, half of the rest the next …].
     #[arg(long, value_name = "N,…")]
     pub shares: Option<String>,
-    /// Bit rate of the sound in kbit/s.
+    /// Bit rate of the audio in kbit/s.
     #[arg(long, value_name = "KBIT", default_value_t = 128)]
     pub audio: u32,
-    /// Networks of a broadcast node to plan with, in Gbit/s.
+    /// Speeds of a broadcast node's network to plan for, in Gbit/s.
     #[arg(long, value_name = "GBIT,…", default_value = "1,10,25")]
     pub nics: String,
-    /// How much of its network a node is to use, in percent.
+    /// Largest share of its network that a node uses, in percent.
     #[arg(long, value_name = "PERCENT", default_value_t = 70, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub fill: u8,
     /// Nodes that own each stream (role.ingest.owners).
@@ -354,12 +354,12 @@ pub(crate) struct CapacityFlags {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// List the sealing keys that were granted.
+    /// List the sealing keys that have grants.
     List {
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Revoke a sealing key: nothing it signs is admitted any more, on any node.
+    /// Revoke a sealing key: no node admits anything that it signs.
     Revoke {
         /// Id of the key, 32 hexadecimal digits.
         key: String,
@@ -370,9 +370,9 @@ pub(crate) enum KeyCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SealCommand {
-    /// Download a stream's seal log and check every signature, the chain and, with --media, every byte it names.
+    /// Download a stream's seal log and check every signature, the chain and, with --media, the media that it names.
     Verify(VerifyFlags),
-    /// Print what a seal in a file says, without checking it.
+    /// Print the seals in a file, without checking them.
     Show {
         /// File with one or more seals, as downloaded from /live/{stream}/seals.
         file: PathBuf,
@@ -385,16 +385,16 @@ pub(crate) enum SealCommand {
 pub(crate) struct VerifyFlags {
     /// URL of the stream: https://HOST:PORT/live/STREAM.
     pub url: String,
-    /// The root public key that you trust. Ask the operator for it; do not take it from the server that you check.
+    /// Root public key that you trust. Ask the operator for it; do not take it from the server that you check.
     #[arg(long, value_name = "FILE")]
     pub root: PathBuf,
-    /// Name of the cluster, as the seals must name it.
+    /// Name of the cluster that the seals must name.
     #[arg(long, default_value = "sealcast")]
     pub cluster: String,
-    /// PEM file of the authority behind the server's certificate, besides those of the machine.
+    /// PEM file of the authority behind the server's certificate, in addition to the authorities that this machine trusts.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// Download the media too, and compare their SHA-256 with what the seals name.
+    /// Also download the media, and compare its SHA-256 with the digests in the seals.
     #[arg(long)]
     pub media: bool,
     /// Print JSON.
@@ -413,16 +413,16 @@ pub(crate) struct VerifyFlags {
 pub(crate) struct CertsFlags {
     #[command(subcommand)]
     pub command: Option<CertsCommand>,
-    /// Directory of the authority: ca.pem and ca.key are made there when missing.
+    /// Directory of the authority; ca.pem and ca.key are made there if they are missing.
     #[arg(long, value_name = "DIR", default_value = "certs")]
     pub dir: PathBuf,
-    /// What the node does.
+    /// Role of the node.
     #[arg(long, value_enum, required = true)]
     pub role: Option<RoleName>,
     /// Name of the node.
     #[arg(long, value_name = "NAME", required = true)]
     pub id: Option<String>,
-    /// Further host names or addresses of the node; may be given several times.
+    /// Another host name or address of the node; may be given several times.
     #[arg(long = "name", value_name = "HOST")]
     pub names: Vec<String>,
 }
@@ -430,59 +430,59 @@ pub(crate) struct CertsFlags {
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum CertsCommand {
     /// Make all that a cluster needs, in one folder for each role: certificates, passwords and access rules of the brokers, and
-    /// the key that balancers share. What is there stays; what ends soon is renewed.
+    /// the key that balancers share. Existing files stay, and certificates that expire soon are renewed.
     #[command(after_help = "Examples:
   sealcast certs cluster --node control=control --node ingest1..2=ingest --node b1..4=broadcast --node lb1..2=loadbalancer \\
       --broker mosquitto --name lb1..2=streaming-cluster.test --name b1=broadcast1.streaming-cluster.test
   Give a machine the folder of its role (certs/broadcast, certs/broker, …), and keep certs/ca.key to yourself.")]
     Cluster(ClusterFlags),
-    /// Renew certificates that end within 30 days, as they are. Nodes read them again while they run.
+    /// Renew certificates that expire within 30 days, for the same nodes and names. Nodes read them again while they run.
     #[command(after_help = "Example:
   sealcast certs renew --dir certs")]
     Renew(RenewFlags),
     /// Replace the authority while the cluster runs, in three steps.
-    #[command(after_help = "Example, with time in between for every machine to be given its new files:
-  sealcast certs rotate --dir certs --step trust     all trust the next authority, too
-  sealcast certs rotate --dir certs --step issue     it signs new certificates for all nodes
-  sealcast certs rotate --dir certs --step forget    nobody trusts the old one any more")]
+    #[command(after_help = "Example; between the steps, give every machine its new files:
+  sealcast certs rotate --dir certs --step trust     all nodes trust the next authority, too
+  sealcast certs rotate --dir certs --step issue     the next authority signs new certificates for all nodes
+  sealcast certs rotate --dir certs --step forget    no node trusts the old authority any more")]
     Rotate(RotateFlags),
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClusterFlags {
-    /// Directory of the authority and of the folders.
+    /// Directory of the authority and of the roles' folders.
     #[arg(long, value_name = "DIR", default_value = "certs")]
     pub dir: PathBuf,
-    /// A node and its role, or several: `b1..4=broadcast`. May be given several times.
+    /// A node, or a range of nodes, and their role: `b1..4=broadcast`. May be given several times.
     #[arg(long = "node", value_name = "NAME=ROLE", required = true)]
     pub nodes: Vec<String>,
-    /// A broker, by the name that nodes reach it by; may be given several times.
+    /// Name by which nodes reach a broker; may be given several times.
     #[arg(long = "broker", value_name = "NAME")]
     pub brokers: Vec<String>,
-    /// A host name or address besides, of a node or broker; may be given several times.
+    /// Another host name or address of a node or broker; may be given several times.
     #[arg(long = "name", value_name = "NAME=HOST")]
     pub names: Vec<String>,
-    /// What stands before every MQTT topic.
+    /// Prefix of every MQTT topic.
     #[arg(long, value_name = "PREFIX", default_value = "sealcast/v1")]
     pub prefix: String,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RenewFlags {
-    /// Directory of the authority, and of the folders if there are any.
+    /// Directory of the authority, and of the roles' folders if there are any.
     #[arg(long, value_name = "DIR", default_value = "certs")]
     pub dir: PathBuf,
-    /// All of them, however long they are valid.
+    /// Renew all certificates, however long they are valid.
     #[arg(long)]
     pub all: bool,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RotateFlags {
-    /// Directory of the authority, and of the folders if there are any.
+    /// Directory of the authority, and of the roles' folders if there are any.
     #[arg(long, value_name = "DIR", default_value = "certs")]
     pub dir: PathBuf,
-    /// Which of the three.
+    /// Which of the three steps.
     #[arg(long, value_enum)]
     pub step: RotateStep,
 }
@@ -495,7 +495,7 @@ pub(crate) enum RotateStep {
     Forget,
 }
 
-/// A role, as typed.
+/// A role, as the command line spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RoleName {
     Ingest,
@@ -519,7 +519,8 @@ impl From<RoleName> for messages::Role {
 mod tests {
     use super::*;
 
-    /// What is said when this is typed, and these variables are set. clap is not shown the variables: it reads the process's own.
+    /// The error text for `arguments`, of which the user typed `typed`, with these variables set. clap does not see `variables`, because
+    /// it reads the environment of the process.
     fn said(arguments: &[&str], typed: &[&str], variables: &[(&str, &str)]) -> String {
         let error = Cli::try_parse_from(arguments).unwrap_err();
         let typed: Vec<OsString> = typed.iter().map(OsString::from).collect();

@@ -1,4 +1,4 @@
-//! `sealcast health`: what a container's health check asks.
+//! `sealcast health`: for the health check of a container.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::cli::HealthFlags;
 /// Longest wait for an answer from this machine.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// Asks the ops plane.
+/// Asks the ops plane whether the node is ready or, with `--live`, alive.
 ///
 /// # Errors
-/// When nothing answers there, or the node does not serve.
+/// When nothing answers, or the answer is not a success.
 pub(crate) async fn run(flags: &HealthFlags) -> anyhow::Result<()> {
     node::tls::provider();
-    // A listener on all interfaces is asked on this one.
+    // If the node listens on all interfaces, ask on loopback.
     let base = crate::ready::url("http", flags.ops);
     let url = format!("{base}/{}", if flags.live { "healthz" } else { "readyz" });
     let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_WAIT_MAX).build()?;

@@ -19,7 +19,7 @@ use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
 
-/// Thousands of connections are made and served on any thread: the system's allocator has them wait for one another.
+/// Any thread makes and serves any of thousands of connections; with the system's allocator, threads wait for one another.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -33,14 +33,14 @@ fn main() -> std::process::ExitCode {
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            // One line: what failed, then why, outermost first.
+            // One line: what failed, then the causes, outermost first.
             eprintln!("sealcast: {error:#}");
             std::process::ExitCode::FAILURE
         }
     }
 }
 
-/// A command whose answer nobody reads to its end, as with `head`, has done its work.
+/// Treats a broken pipe as success: the reader, such as `head`, has read all that it wants.
 fn printed(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
     outcome.or_else(|error| match error.downcast_ref::<std::io::Error>() {
         Some(unread) if unread.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,4 +1,4 @@
-//! The certificate that viewers and publishers see, when it is not the node's own: files of somebody else's making, or from an ACME server.
+//! The public certificate that viewers and publishers see instead of the node's own: from the operator's files, or from an ACME server.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use node::tls::PublicPaths;
 
 use crate::settings;
 
-/// Has a node that viewers connect to show what the settings say. The returned part has to run.
+/// Sets the public certificate of a node that viewers connect to. The caller runs the returned ACME client.
 ///
 /// # Errors
-/// Names the field or file.
+/// When the settings or a file are not valid; names the field or file.
 pub(crate) fn load(settings: &settings::File, context: &node::Context) -> anyhow::Result<Option<Acme>> {
     show_files(settings, context)?;
     let acme = settings.acme.clone().map(|config| {
@@ -21,11 +21,12 @@ pub(crate) fn load(settings: &settings::File, context: &node::Context) -> anyhow
     acme.transpose()
 }
 
-/// Has a node that publishers connect to show the same. It asks no ACME server for anything, since those connect to the viewers'
-/// port; it shows what another node obtains: the one whose directory is `obtained_by`, or any that shares `acme.state` with this one.
+/// Sets the public certificate of a node that publishers connect to. The node asks no ACME server, because an ACME server connects to
+/// the viewers' port. It shows the certificate that another node obtains: the node whose data directory is `obtained_by`, or any
+/// node that shares `acme.state` with it.
 ///
 /// # Errors
-/// Names the field or file.
+/// When the settings or a file are not valid; names the field or file.
 pub(crate) fn show(
     settings: &settings::File,
     context: &node::Context,

@@ -1,4 +1,4 @@
-//! The ready file: what a program that started us needs to know, written once everything serves.
+//! The ready file: tells the program that started Sealcast every address, once everything serves.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Serialize;
 
-/// One JSON object. Addresses that listen on all interfaces are given as loopback.
+/// One JSON object. Addresses that listen on all interfaces appear as loopback.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Ready {
     pub rtmp: Option<String>,
@@ -20,14 +20,14 @@ pub(crate) struct Ready {
     pub pid: u32,
 }
 
-/// A broadcast node.
+/// A broadcast node's name, and its base URL for viewers.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct BroadcastNode {
     pub id: String,
     pub https: String,
 }
 
-/// A stream and its key.
+/// A stream and its key, which `Debug` does not show.
 #[derive(Clone, Serialize)]
 pub(crate) struct StreamKey {
     pub name: String,
@@ -41,7 +41,7 @@ impl std::fmt::Debug for StreamKey {
 }
 
 impl Ready {
-    /// Nothing but the process itself.
+    /// The process id and no address.
     pub(crate) fn new() -> Self {
         Self {
             rtmp: None,
@@ -56,7 +56,7 @@ impl Ready {
         }
     }
 
-    /// Writes the file at once (a reader never sees half of it). It holds stream keys, so only its owner can read it.
+    /// Writes the file atomically, so that a reader never sees half of it. It holds stream keys, so only its owner can read it.
     ///
     /// # Errors
     /// When the file cannot be written; names it.

@@ -1,4 +1,4 @@
-//! Writes `docs/reference` from the configuration's types and the command line's grammar, so that it lists every key and flag there is.
+//! Generates pages of `docs/reference` from the configuration's types and the command line's grammar, so that they list every key and flag.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::cli::Cli;
 use crate::settings::File;
 
-/// Set, the test writes the files instead of comparing them.
+/// Environment variable: if it is set, the test writes the files instead of comparing them.
 const UPDATE: &str = "SEALCAST_UPDATE_REFERENCE";
 
 const CONFIGURATION: &str = "# Configuration
@@ -31,7 +31,7 @@ const COMMAND_LINE: &str = "# Command line
 This page is generated from the code by `make reference`.
 ";
 
-/// A table of the file: its heading, and its keys.
+/// A table of the configuration file: its heading, its description and a row for each key.
 struct Table {
     heading: String,
     text: String,
@@ -54,19 +54,19 @@ fn configuration() -> String {
     page
 }
 
-/// The schema that a reference points to.
+/// Follows a `$ref` of a schema.
 fn resolved<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
     let named = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix('#'));
     named.and_then(|path| root.pointer(path)).unwrap_or(schema)
 }
 
-/// What a schema is besides null.
+/// The schema without its alternative `null`, as for an `Option`.
 fn inner<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
     let schema = resolved(schema, root);
     alternatives(schema).and_then(|all| all.first().copied()).map_or(schema, |one| resolved(one, root))
 }
 
-/// Adds a table and those below it; `text` says what the keys are for.
+/// Adds a table and the tables below it; `text` is its description.
 fn collect(path: &str, heading: &str, (text, schema): (String, &Value), root: &Value, tables: &mut Vec<Table>) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
     let place = tables.len();
@@ -94,20 +94,20 @@ fn has_keys(schema: &Value) -> bool {
     schema.get("properties").and_then(Value::as_object).is_some_and(|keys: &Map<String, Value>| !keys.is_empty())
 }
 
-/// The description on one line, with the link targets of rustdoc as plain code.
+/// A schema's description on one line, with rustdoc links as plain code.
 fn prose(schema: &Value) -> String {
     let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace("[`", "`").replace("`]", "`").replace('|', "\\|")
 }
 
-/// The alternatives of a schema that are not null.
+/// Alternatives of a schema other than `null`.
 fn alternatives(schema: &Value) -> Option<Vec<&Value>> {
     let is_null = |one: &&Value| one.get("type").and_then(Value::as_str) == Some("null");
     let all = schema.get("anyOf").or_else(|| schema.get("allOf")).and_then(Value::as_array)?;
     Some(all.iter().filter(|one| !is_null(one)).collect())
 }
 
-/// The words that may stand there, each with its meaning.
+/// The values of an enum, each with its meaning.
 fn words(schema: &Value) -> String {
     let words = schema.get("oneOf").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let meanings = words.iter().filter_map(|word| {
@@ -117,7 +117,7 @@ fn words(schema: &Value) -> String {
     meanings.collect::<Vec<_>>().join(" ")
 }
 
-/// What may stand there.
+/// The kind of value of a key, in words.
 fn kind(schema: &Value, root: &Value) -> String {
     let schema = resolved(schema, root);
     if let Some(all) = alternatives(schema) {
@@ -135,7 +135,7 @@ fn kind(schema: &Value, root: &Value) -> String {
     }
     let name = match schema.get("type") {
         Some(Value::String(name)) => name.as_str(),
-        // An option: what it is besides null.
+        // An `Option`: its type other than null.
         Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or(""),
         _ => "",
     };
@@ -154,7 +154,7 @@ fn list<'a>(words: impl Iterator<Item = &'a Value>) -> String {
 
 fn command_line() -> String {
     let mut page = COMMAND_LINE.to_owned();
-    // Neither the width of a terminal nor what stands in the environment may show.
+    // The page must not depend on the width of the terminal or on the environment.
     let mut grammar = Cli::command().term_width(0);
     grammar.build();
     describe(&mut grammar, &mut page);

@@ -23,7 +23,7 @@ use crate::{public, settings, signals, up};
 /// Runs the role until Ctrl-C, SIGTERM, or a failure.
 ///
 /// # Errors
-/// A configuration that makes no sense, a taken port, or what ended the role.
+/// When the configuration is not valid or a port is taken; else the error that ended the role.
 pub(crate) async fn run(role: Role, flags: &RoleFlags) -> anyhow::Result<()> {
     let mut settings = settings::for_role(flags)?;
     up::start_logging(flags.common.log_format, &flags.common.log)?;
@@ -59,7 +59,7 @@ pub(crate) async fn run(role: Role, flags: &RoleFlags) -> anyhow::Result<()> {
     outcome
 }
 
-/// The identity that no other process has, if the configuration says to look for one.
+/// Claims an identity, if `node.identities` is set, and writes it to the settings.
 fn take_identity(role: Role, settings: &mut settings::File) -> anyhow::Result<Option<Claim>> {
     let Some(directory) = &settings.node.identities else { return Ok(None) };
     let claim = claim(directory, &settings.data, role, settings.node.id.as_ref())?;
@@ -105,7 +105,7 @@ async fn context(
     Ok((ops, setup.start(bus_shutdown).await?))
 }
 
-/// Binds the role and sets it to run.
+/// Binds the role, adds its task to `parts`, and its addresses to `ready`.
 async fn load(
     role: Role,
     settings: &settings::File,
@@ -152,7 +152,7 @@ async fn load(
             let mut config = settings.role.loadbalancer.clone();
             config.https_listen = settings.https_listen;
             if config.sticky_key.is_none() {
-                // The one that all balancers were given, where there is one.
+                // The key that all balancers share, if there is one.
                 let shared = settings.node.identities.as_ref().map(|directory| directory.join("sticky.key"));
                 config.sticky_key = shared.filter(|path| path.exists());
             }
@@ -177,7 +177,7 @@ async fn load(
     Ok(())
 }
 
-/// Puts the root public key where other nodes look for it, if the configuration names a directory that is there for it.
+/// Copies the root public key to where other nodes look for it (`root_key`), if that directory exists.
 fn publish_root_key(made: &Path, wanted: &Path) -> anyhow::Result<()> {
     let is_elsewhere = wanted.parent().is_some_and(|parent| !parent.as_os_str().is_empty() && parent.is_dir());
     if !is_elsewhere || made == wanted {

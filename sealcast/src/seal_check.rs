@@ -1,5 +1,4 @@
-//! `sealcast seal`: check a stream from outside, with nothing but the root public key. What it trusts is that key; what the
-//! server says of itself is not asked for.
+//! `sealcast seal`: checks a stream from outside. It trusts nothing but the root public key, and does not ask the server for that.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -17,12 +16,12 @@ use crate::cli::{SealCommand, VerifyFlags};
 
 /// Longest wait for one answer of the server.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
-/// Longest answer of the server in bytes: a log of hours, or one segment.
+/// Longest answer of the server in bytes: a page of the log, or one segment.
 const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// Where Debian keeps the authorities that this machine trusts.
+/// Authorities that this machine trusts, as Debian stores them.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// What was checked, and came out right.
+/// What passed the checks.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     stream: String,
@@ -40,7 +39,7 @@ struct Report {
 /// Runs the command.
 ///
 /// # Errors
-/// What could not be fetched, or the first thing that is not as sealed.
+/// When something cannot be fetched, and for the first signature, seal or object that fails its check.
 pub(crate) async fn run(command: SealCommand) -> anyhow::Result<()> {
     match command {
         SealCommand::Verify(flags) => verify(&flags).await,
@@ -70,7 +69,7 @@ async fn verify(flags: &VerifyFlags) -> anyhow::Result<()> {
     let mut keyring = Keyring::new(ClusterId::new(&flags.cluster)?, root);
     take_grants(&mut keyring, &fetch(&http, &format!("{base}/api/v1/grants")).await?, now.wall)?;
     let seals = fetch_log(&http, &base, &stream, &keyring, now.wall).await?;
-    // The chain that a gate keeps: whatever it would refuse of this log is refused here.
+    // A gate keeps the same chain, so this refuses whatever a gate would refuse.
     Chain::new(stream.clone()).join(seals.clone(), now).context("the log is not one chain")?;
     let mut report = summary(&stream, &seals)?;
     if flags.media {
@@ -123,7 +122,7 @@ fn take_grants(keyring: &mut Keyring, sequence: &Bytes, now: UnixMillis) -> anyh
     let mut refusals = Vec::new();
     for item in seal::sequence::split(sequence) {
         let item = item?;
-        // The sequence holds grants and, last, the revocation list; either is worth what the root key says of it.
+        // The sequence holds grants and, last, the revocation list. The root key signs both.
         if let Err(refusal) = keyring.add_grant(&item, now)
             && keyring.apply_revocations(&item).is_err()
         {
@@ -181,7 +180,7 @@ fn summary(stream: &StreamId, seals: &[Sealed]) -> anyhow::Result<Report> {
     })
 }
 
-/// Downloads what the seals name. What has left the window may be gone; what is there must be as sealed.
+/// Downloads the objects that the seals name and compares digests. Objects that have left the window may be gone (404).
 async fn check_media(
     http: &reqwest::Client,
     base: &str,
@@ -191,7 +190,7 @@ async fn check_media(
 ) -> anyhow::Result<()> {
     let named =
         || seals.iter().flat_map(|sealed| sealed.body().objects.iter().map(|object| (sealed.body().epoch, object)));
-    // A segment is its parts' bytes, so its parts need no look of their own; those of the open segment do.
+    // A segment is the bytes of its parts, so only the parts of the open segment are checked on their own.
     let whole: BTreeSet<_> = named()
         .filter_map(|(epoch, object)| match object.slot {
             Slot::Segment { msn } => Some((epoch, &object.rendition, msn)),

@@ -10,47 +10,48 @@ use serde::Deserialize;
 
 use crate::cli::{Common, RoleFlags, UpFlags};
 
-/// Where the file is looked for when none is named.
+/// Configuration file that is read, if it exists, when the flags name none.
 pub(crate) const DEFAULT_FILE: &str = "sealcast.toml";
 
 /// Most broadcast nodes in one process: more would only share the same cores.
 pub(crate) const BROADCAST_MAX: u16 = 16;
 
-/// Fewest characters of a stream key given in the configuration, so that it cannot be guessed.
+/// Fewest bytes of a stream key in the configuration, so that nobody can guess it.
 pub(crate) const KEY_LENGTH_MIN: usize = 8;
 
 /// `sealcast.toml`. Every field may be left out.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct File {
-    /// Directory of everything that is kept. Default: `./data`.
+    /// Directory for all files that Sealcast keeps. Default: `./data`.
     pub data: PathBuf,
-    /// Name of the cluster; it stands in every seal. Default: `sealcast`.
+    /// Name of the cluster; every seal carries it. Default: `sealcast`.
     #[schemars(with = "String")]
     pub cluster: ClusterId,
-    /// Where RTMP listens. Default: `0.0.0.0:1935`.
+    /// Address where publishers connect by RTMP. Default: `0.0.0.0:1935`.
     pub rtmp_listen: SocketAddr,
-    /// Where RTMP over TLS listens. Default: nowhere.
+    /// Address where publishers connect by RTMP over TLS. Default: none.
     pub rtmps_listen: Option<SocketAddr>,
-    /// Where viewers connect. Default: `0.0.0.0:8443`.
+    /// Address where viewers connect by HTTPS. Default: `0.0.0.0:8443`.
     pub https_listen: SocketAddr,
-    /// Where the embedded broker listens (`sealcast up`). Default: `127.0.0.1:1883`.
+    /// Address of the embedded broker (`sealcast up`). Default: `127.0.0.1:1883`.
     pub mqtt_listen: SocketAddr,
-    /// Whether the embedded broker asks for TLS, with a certificate that `certs/broker-ca.pem` in the data directory vouches for; needed where it
-    /// listens beyond this machine. Default: false.
+    /// Whether the embedded broker requires TLS. `certs/broker-ca.pem` in the data directory is the authority of its certificate. Needed
+    /// where it listens beyond this machine. Default: false.
     pub mqtt_tls: bool,
-    /// Where the ops plane listens. Default: `127.0.0.1:9090`.
+    /// Address of the ops plane. Default: `127.0.0.1:9090`.
     pub ops_listen: SocketAddr,
-    /// Part target in milliseconds, 200 to 2000: how long the pieces are in which media reaches low-latency players. The same on all ingest
-    /// and broadcast nodes. Default: 500.
+    /// Part target in milliseconds, 200 to 2000: the duration of a part, the unit in which media reaches low-latency players. The same on
+    /// all ingest and broadcast nodes. Default: 500.
     pub part_target_ms: u64,
-    /// Broadcast nodes in one process (`sealcast up`), 1 to 16. Default: 2.
+    /// Number of broadcast nodes in one process (`sealcast up`), 1 to 16. Default: 2.
     pub broadcast: u16,
-    /// Leave the test picture out. Default: false.
+    /// Whether to leave the test picture out (`sealcast up`). Default: false.
     pub no_source: bool,
     /// File to write once everything serves. Default: none.
     pub ready_file: Option<PathBuf>,
-    /// Host names under which viewers reach the load balancer, and publishers the ingest, for their certificates (`sealcast up`). Default: none.
+    /// Host names by which viewers reach the load balancer, and publishers the ingest; their certificates get them (`sealcast up`).
+    /// Default: none.
     pub public_names: Vec<String>,
     /// Base URLs of the control nodes' data planes (single roles and administration). Default: none.
     pub control: Vec<String>,
@@ -58,11 +59,11 @@ pub(crate) struct File {
     pub root_key: PathBuf,
     /// Streams and their keys.
     pub streams: Vec<control::StreamConfig>,
-    /// Size and rate of the test picture.
+    /// Stream, size and rates of the test picture.
     pub test_source: TestSource,
-    /// Identity of a node that runs on its own; the public certificate counts for `sealcast up`, too.
+    /// Identity of a node that runs in its own process. The public certificate applies to `sealcast up`, too.
     pub node: Node,
-    /// Where the certificate that viewers see comes from (load balancers, broadcast nodes and `sealcast up`). Default: none.
+    /// ACME server that issues the certificate which viewers see (load balancers, broadcast nodes and `sealcast up`). Default: none.
     pub acme: Option<node::acme::Config>,
     /// The brokers (single roles only; `sealcast up` brings its own).
     pub bus: bus::Config,
@@ -102,7 +103,7 @@ impl Default for File {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TestSource {
-    /// Stream it goes to; made when there is none of the name. Default: `demo`.
+    /// Stream to publish to; it is created if it does not exist. Default: `demo`.
     #[schemars(with = "String")]
     pub stream: StreamId,
     /// Width in pixels, even. Default: 1280.
@@ -111,9 +112,9 @@ pub(crate) struct TestSource {
     pub height: u32,
     /// Frames per second. Default: 30.
     pub frame_rate: u32,
-    /// Bits per second of the picture. Default: 2,500,000.
+    /// Bits per second of the video. Default: 2,500,000.
     pub bit_rate: u64,
-    /// Film grain, 0 to 64: what makes the picture need its bits. Default: 0, none.
+    /// Film grain, 0 to 64. Grain makes the encoder spend the whole bit rate. Default: 0, none.
     pub grain: u8,
 }
 
@@ -130,7 +131,7 @@ impl Default for TestSource {
     }
 }
 
-/// Identity of a node that runs on its own.
+/// Identity of a node that runs in its own process.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Node {
@@ -143,17 +144,17 @@ pub(crate) struct Node {
     pub certificate: Option<PathBuf>,
     /// PEM file of the node's private key.
     pub private_key: Option<PathBuf>,
-    /// Directory with the identities of a role, one of which this node takes; instead of `id`, `ca`, `certificate` and `private_key`, and of `username`,
-    /// `password_file` and `ca` under `[bus]`. Default: none.
+    /// Directory with the identities of a role, one of which this node takes. It replaces `id`, `ca`, `certificate` and `private_key`,
+    /// and `username`, `password_file` and `ca` under `[bus]`. Default: none.
     pub identities: Option<PathBuf>,
-    /// PEM file of a certificate, with its intermediate ones, that viewers see who ask for one of its names; of an authority that
-    /// browsers trust. Default: none, they see the node's own.
+    /// PEM file of a certificate from an authority that browsers trust, with its intermediate certificates. Viewers that ask for one
+    /// of its names see it. Default: none, viewers see the node's own certificate.
     pub public_certificate: Option<PathBuf>,
-    /// PEM file of its private key.
+    /// PEM file of the private key of `public_certificate`.
     pub public_key: Option<PathBuf>,
 }
 
-/// Settings of each role. A node reads its own only.
+/// Settings of each role. A node reads only those of its own role.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Roles {
@@ -166,7 +167,7 @@ pub(crate) struct Roles {
 /// Reads the configuration file: the one named, or the default one if it exists.
 ///
 /// # Errors
-/// When the file named cannot be read, or has an unknown key or a value of the wrong kind (names file, line and key).
+/// When the named file cannot be read, or has an unknown key or a value of the wrong kind (names file, line and key).
 pub(crate) fn read(path: Option<&Path>) -> anyhow::Result<File> {
     let path = match path {
         Some(path) => path,
@@ -198,17 +199,17 @@ fn overlay(file: &mut File, common: &Common) {
 }
 
 impl File {
-    /// Hands what several roles share to each of them.
+    /// Copies the settings that several roles share to each of them.
     const fn share(&mut self) {
         self.role.ingest.part_target_ms = self.part_target_ms;
         self.role.broadcast.part_target_ms = self.part_target_ms;
     }
 }
 
-/// Settings of `sealcast up`.
+/// Reads the settings of `sealcast up`: the file, overlaid by the flags.
 ///
 /// # Errors
-/// As [`read`], and when values together make no sense.
+/// As [`read`], and when values contradict one another.
 pub(crate) fn for_up(flags: &UpFlags) -> anyhow::Result<File> {
     let mut file = read(flags.common.config.as_deref())?;
     overlay(&mut file, &flags.common);
@@ -241,7 +242,7 @@ pub(crate) fn for_up(flags: &UpFlags) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Settings of a single role.
+/// Reads the settings of a process with a single role: the file, overlaid by the flags.
 ///
 /// # Errors
 /// As [`read`], and when the node's name is missing or not valid.
@@ -260,7 +261,7 @@ pub(crate) fn for_role(flags: &RoleFlags) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// What must hold between values; the rest is in their types.
+/// Checks what must hold between values, and ranges that the types do not state.
 fn check(file: &File) -> anyhow::Result<()> {
     if file.broadcast == 0 || file.broadcast > BROADCAST_MAX {
         bail!(

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM become one shutdown token; what takes too long is cut.
+//! Ctrl-C and SIGTERM cancel one shutdown token; parts that take too long to end are aborted.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use node::CancellationToken;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-/// All parts have to end within this after the signal: 3 s less what the bus and the broker take after them.
+/// Longest time for all parts to end after the signal: 3 s, less the time that the bus and the broker need after them.
 pub(crate) const STOP_WAIT_MAX: Duration = Duration::from_millis(2_300);
 
 /// A token that is cancelled by Ctrl-C or SIGTERM.
@@ -30,10 +30,10 @@ pub(crate) fn shutdown() -> anyhow::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Waits for all parts. The first that ends, other than by `shutdown`, ends the others.
+/// Waits for all parts. If one ends before `shutdown`, the others end, too.
 ///
 /// # Errors
-/// The first error of a part, or that a part ended though nobody asked it to.
+/// The first error of a part, or that a part ended before `shutdown`.
 pub(crate) async fn join(mut parts: JoinSet<anyhow::Result<()>>, shutdown: &CancellationToken) -> anyhow::Result<()> {
     let first = tokio::select! {
         biased;

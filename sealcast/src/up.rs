@@ -26,16 +26,16 @@ use crate::cli::{LogFormat, UpFlags};
 use crate::ready::{BroadcastNode, Ready, StreamKey, url};
 use crate::{public, settings, signals};
 
-/// Everything has to serve within this, or the start has failed: the longest part waits for a grant over loopback.
+/// The start fails unless everything serves within this time. The slowest role is the ingest, which waits for a grant over loopback.
 const READY_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// User of the embedded broker that may only read: for `mosquitto_sub` and other onlookers.
+/// User of the embedded broker that may only subscribe, for `mosquitto_sub` and monitoring.
 const OBSERVER: &str = "observer";
 
 /// Runs until Ctrl-C, SIGTERM, or a part fails.
 ///
 /// # Errors
-/// A configuration that makes no sense, a taken port, a data directory in use, or the first error of a part.
+/// When the configuration is not valid, a port is taken or the data directory is in use; else the first error of a part.
 pub(crate) async fn run(flags: &UpFlags) -> anyhow::Result<()> {
     let settings = settings::for_up(flags)?;
     start_logging(flags.common.log_format, &flags.common.log)?;
@@ -57,7 +57,7 @@ pub(crate) fn start_logging(format: LogFormat, filter: &str) -> anyhow::Result<(
     node::logging::init(format, filter)
 }
 
-/// Keeps two processes off one data directory.
+/// Locks the data directory, so that no second process uses it.
 fn lock(data: &Path) -> anyhow::Result<File> {
     node::files::create_directory(data).with_context(|| format!("data directory {}", data.display()))?;
     let path = data.join("lock");
@@ -73,7 +73,7 @@ fn lock(data: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// All parts, bound and ready to run.
+/// All roles, the broker and the ops plane, bound and ready to run.
 struct Station {
     broker: EmbeddedBroker,
     ops: Arc<Ops>,
@@ -89,7 +89,7 @@ struct Station {
     bus_shutdown: CancellationToken,
 }
 
-/// What every node's start has in common.
+/// What the start of every node needs.
 struct Builder<'a> {
     settings: &'a settings::File,
     authority: Authority,
@@ -104,7 +104,7 @@ impl Builder<'_> {
         self.settings.data.join("bus").join(format!("{user}.password"))
     }
 
-    /// Gives a user of the broker a password, kept over restarts so that onlookers stay logged in.
+    /// Adds a user of the broker. Its password survives restarts, so that monitoring stays logged in.
     fn add_user(&mut self, name: &str, access: Access) -> anyhow::Result<()> {
         let path = self.password_path(name);
         let password = if path.exists() {
@@ -122,7 +122,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The embedded broker, for the users that were added. With TLS it shows a certificate of its own authority.
+    /// Binds the embedded broker for the added users. With TLS, its certificate comes from the brokers' authority.
     async fn broker(&mut self) -> anyhow::Result<EmbeddedBroker> {
         let config = bus::broker::Config {
             listen: self.settings.mqtt_listen,
@@ -179,7 +179,7 @@ const fn access(role: Role) -> Access {
 }
 
 impl Station {
-    /// Makes what is missing and binds everything. Nothing serves yet.
+    /// Makes missing keys and certificates, and binds everything. Nothing serves yet.
     async fn load(settings: &settings::File) -> anyhow::Result<Self> {
         let id = |name: &str| NodeId::new(name).expect("a valid name");
         let (control_id, ingest_id, balancer_id) = (id("control"), id("ingest"), id("loadbalancer"));
@@ -278,7 +278,7 @@ impl Station {
         })
     }
 
-    /// Runs all parts until `shutdown`; the broker ends last, so that the others' last words get out.
+    /// Runs all parts until `shutdown`. The broker ends last, so that the last messages of the others reach it.
     async fn run(self, settings: &settings::File, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self {
             broker,
@@ -297,7 +297,7 @@ impl Station {
         let broker_shutdown = CancellationToken::new();
         let broker = tokio::spawn(broker.run(broker_shutdown.clone()));
 
-        // The ingest ends first, so that its last row still finds the nodes: `downstream` is cancelled when it has ended.
+        // The ingest ends first, so that it can still push its last row: `downstream` is cancelled when the ingest has ended.
         let downstream = CancellationToken::new();
         let ingest_ended = downstream.clone().drop_guard();
         let mut parts = JoinSet::new();
@@ -349,7 +349,7 @@ fn test_source(settings: &settings::File, ready: &Ready) -> anyhow::Result<sourc
     })
 }
 
-/// Waits until everything serves, then says where.
+/// Waits until everything serves, then writes the ready file and prints the banner.
 async fn announce(
     ops: Arc<Ops>,
     settings: settings::File,
@@ -370,7 +370,7 @@ async fn announce(
     Ok(())
 }
 
-/// Where to watch, and what to type into OBS.
+/// Text that tells where to watch, and what to type into OBS.
 fn banner(ready: &Ready, settings: &settings::File) -> String {
     let (https, rtmp) = (ready.https.as_deref().unwrap_or_default(), ready.rtmp.as_deref().unwrap_or_default());
     let ca = ready.ca.as_deref().unwrap_or_default();

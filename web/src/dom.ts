@@ -1,8 +1,8 @@
-/** Builds DOM without markup strings, so nothing a server says is ever parsed as HTML. */
+/** Builds DOM without markup strings, so that nothing from a server is parsed as HTML. */
 
 type Child = Node | string | null | undefined | false;
 type Listener = (event: Event) => void;
-/** `on…` keys are listeners, booleans toggle the attribute, null leaves it out. */
+/** `on…` keys are listeners, booleans toggle the attribute, null omits it. */
 export type Props = Record<string, string | number | boolean | null | undefined | Listener>;
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -34,7 +34,7 @@ export function svg(tag: string, props: Props = {}, ...children: Child[]): SVGEl
   return element;
 }
 
-/** Writes only what changed: screen readers and text selections are not disturbed by equal text. */
+/** Writes text only if it changed, because a write disturbs screen readers and text selections. */
 export function setText(element: Element, value: string): void {
   if (element.textContent !== value) element.textContent = value;
 }

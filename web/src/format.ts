@@ -1,4 +1,4 @@
-/** Text for people. Pure. */
+/** Formats values as text for people. Pure. */
 
 import type { Rendition } from './api/types';
 
@@ -7,7 +7,7 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** `45 s`, `12 min`, `3 h 5 min`, `2 d 4 h`. Never negative: clocks of two machines differ. */
+/** `45 s`, `12 min`, `3 h 5 min`, `2 d 4 h`. Never negative, although clocks of two machines differ. */
 export function duration(ms: number): string {
   const span = Math.max(0, ms);
   if (span < MINUTE) return `${Math.floor(span / SECOND)} s`;
@@ -31,7 +31,7 @@ export function timeSpan(seconds: number): string {
   return hours === 0 ? `${minutes}:${two(whole % 60)}` : `${hours}:${two(minutes)}:${two(whole % 60)}`;
 }
 
-/** How far behind the live edge, for the live button: `2.1 s`, `−12:34`. */
+/** Distance to the live edge, for the live button: `2.1 s`, `−12:34`. */
 export function behindLive(seconds: number | null): string {
   if (seconds === null) return '–.– s';
   return seconds < 60 ? `${seconds.toFixed(1)} s` : `−${timeSpan(seconds)}`;
@@ -59,7 +59,7 @@ export function rungLabel(rung: {
   return `${side}p${fast ? Math.round(rung.frameRate ?? 0) : ''}`;
 }
 
-/** The best picture a ladder offers, or null when it has none. */
+/** The highest video rendition of a ladder, or null when it has none. */
 export function topRung(renditions: Rendition[]): Rendition | null {
   return renditions
     .filter((rendition) => rendition.height !== null)

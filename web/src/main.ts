@@ -1,4 +1,4 @@
-/** Picks the page by the address. Pages are real navigations: leaving one ends all that it started. */
+/** Picks the page by the path. Each page is a real navigation, so leaving it ends all that it started. */
 
 import { header, skipLink } from './components/header';
 import { homePage } from './pages/home';
@@ -10,7 +10,7 @@ import { restoreTheme } from './theme';
 
 async function start(): Promise<void> {
   const page = pageOf(location.pathname);
-  // Before all else: a join is mostly waiting for answers, and the player's code can come meanwhile.
+  // First of all, because a join mostly waits for answers, and the player's code can load meanwhile.
   const early =
     page.kind === 'watch' ? new EarlyJoin(livePlaylist(page.stream), rememberedBandwidth()) : null;
   const watch = page.kind === 'watch' ? import('./pages/watch') : null;
@@ -23,7 +23,7 @@ async function start(): Promise<void> {
       app.append(homePage());
       break;
     case 'watch': {
-      // The player is most of the code and only this page needs it.
+      // The player is most of the code, and only this page needs it.
       const loaded = await watch;
       if (loaded) app.append(loaded.watchPage(page.stream, early));
       break;

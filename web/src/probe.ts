@@ -1,4 +1,4 @@
-/** Publishes `window.sealcast`; its shape is documented in `sealcast.d.ts`. */
+/** Publishes `window.sealcast`; `sealcast.d.ts` documents its shape. */
 
 import type { SealcastPage, SealcastPlayer } from './sealcast';
 

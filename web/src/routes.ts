@@ -1,4 +1,4 @@
-/** Addresses of pages. Pure. */
+/** Paths of pages, playlists and pictures. Pure. */
 
 export type Page = { kind: 'home' } | { kind: 'watch'; stream: string } | { kind: 'not-found' };
 
@@ -13,12 +13,12 @@ export function pageOf(pathname: string): Page {
   }
 }
 
-/** The multivariant playlist of a stream. */
+/** Path of a stream's multivariant playlist. */
 export function livePlaylist(stream: string): string {
   return `/live/${encodeURIComponent(stream)}/index.m3u8`;
 }
 
-/** The newest picture of a stream; not every stream has one. */
+/** Path of a stream's newest picture; not every stream has one. */
 export function posterImage(stream: string): string {
   return `/live/${encodeURIComponent(stream)}/poster.jpg`;
 }

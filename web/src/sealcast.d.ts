@@ -1,4 +1,4 @@
-/** `window.sealcast`: the page's state for tests and for support. Read-only; every read is fresh. */
+/** `window.sealcast`: the page's state, for tests and support. Read-only; each read gives the current state. */
 
 import type { Verified } from './api/types';
 import type { Level, PlayerError, Span } from './player/engine';
@@ -8,7 +8,7 @@ import type { WatchdogStats } from './player/watchdog';
 
 export interface SealcastPage {
   readonly page: 'home' | 'watch' | 'other';
-  /** Home page: streams listed by the last answer; null before it. */
+  /** Home page: number of streams in the last answer; null before it, and on other pages. */
   readonly streamsListed: number | null;
   /** Watch page: the player. Null on other pages. */
   readonly player: SealcastPlayer | null;
@@ -17,12 +17,12 @@ export interface SealcastPage {
 export interface SealcastPlayer {
   readonly stream: string;
   readonly engine: 'hls.js' | 'native' | 'none';
-  /** What stands over the picture; `playing` means nothing does. */
+  /** What covers the picture; with `playing`, nothing does. */
   readonly view: ViewState;
-  /** What the node says of the stream. */
+  /** State of the stream by the node's last answer. */
   readonly api: ApiState;
   readonly phase: PlayerPhase;
-  /** Media time, seconds. Does not go back over a node switch or a reconnect. */
+  /** Media time, seconds. It does not go back when the player changes node or reconnects. */
   readonly currentTime: number;
   readonly paused: boolean;
   readonly muted: boolean;
@@ -38,20 +38,20 @@ export interface SealcastPlayer {
   readonly bufferSeconds: number;
   /** Index into `levels` of the rung on screen; -1 when unknown. */
   readonly level: number;
-  /** Where its playlist comes from, `https://b1.example.net:8443`; null when unknown. */
+  /** Origin of that rung's playlist, `https://b1.example.net:8443`; null when unknown. */
   readonly origin: string | null;
-  /** True when the rung is chosen by bandwidth. */
+  /** True when the bandwidth decides the rung. */
   readonly autoLevel: boolean;
   readonly levels: readonly Level[];
   /** Pixels of the picture being shown. */
   readonly videoWidth: number;
   readonly videoHeight: number;
-  /** Errors hls.js called fatal, healed ones included. A viewer of a healthy cluster sees 0. */
+  /** Errors that hls.js called fatal, with those recovered from. A viewer of a healthy cluster sees 0. */
   readonly fatalErrors: number;
   readonly nonFatalErrors: number;
   /** The newest errors, oldest first. */
   readonly errors: readonly PlayerError[];
-  /** Standstills of 300 ms and more after the first frame, seeks and pauses not counted. */
+  /** Standstills of at least 300 ms after the first frame, without seeks and pauses. */
   readonly stalls: {
     readonly count: number;
     readonly totalMs: number;
@@ -59,25 +59,25 @@ export interface SealcastPlayer {
     /** True while one is under way. */
     readonly now: boolean;
   };
-  /** What the page did about standstills while there was more to play. A viewer of a healthy cluster sees 0. */
+  /** Number of each of the watchdog's measures against standstills. A viewer of a healthy cluster sees 0. */
   readonly watchdog: WatchdogStats;
   /** Milliseconds from loading to the first moving frame; null before it. */
   readonly startupMs: number | null;
-  /** How long the first frame took, from navigation and from asking for the multivariant playlist; null before it. */
+  /** Time until the first frame, from the navigation and from the request for the multivariant playlist; null before it. */
   readonly firstFrame: FirstFrame | null;
-  /** The moments that the seek bar reaches, and the one on screen; null without a recording. */
+  /** The moments that the seek bar reaches, and the moment on screen; null without a recording. */
   readonly span: Span | null;
   /** Above 1 while catching up with the live edge. */
   readonly playbackRate: number;
   readonly droppedFrames: number;
   readonly decodedFrames: number;
-  /** How often the stream was loaded: 1, and 1 more for each return after an end or retry. */
+  /** How often the stream was loaded: 1, plus 1 for each return after its end and each retry. */
   readonly loads: number;
-  /** The node's own statement of what it verified; null while it has made none. */
+  /** The node's own statement of what it verified; null before the first. */
   readonly verified: Verified | null;
-  /** As the buttons do. */
+  /** The same actions as the buttons'. */
   readonly actions: {
-    /** -1 chooses by bandwidth. */
+    /** Chooses a rung by its index; -1 lets the bandwidth decide. */
     chooseLevel(index: number): void;
     seekToLive(): void;
     /** Milliseconds since 1970. */

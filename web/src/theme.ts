@@ -1,4 +1,4 @@
-/** Dark unless the viewer chose light; the choice stays on this device. */
+/** The theme: dark, unless the viewer chose light on this device. */
 
 export type Theme = 'dark' | 'light';
 
@@ -14,12 +14,12 @@ function show(theme: Theme): void {
   document.querySelector('meta[name="theme-color"]')?.setAttribute('content', BROWSER_BAR[theme]);
 }
 
-/** Storage may be refused (private windows); the theme then lasts as long as the page. */
+/** The browser may refuse storage (private windows); the choice then lasts as long as the page. */
 export function restoreTheme(): void {
   try {
     if (localStorage.getItem(KEY) === 'light') show('light');
   } catch {
-    // No storage: dark.
+    // Without storage, the theme is dark.
   }
 }
 
@@ -29,6 +29,6 @@ export function toggleTheme(): void {
   try {
     localStorage.setItem(KEY, theme);
   } catch {
-    // No storage: until the page is left.
+    // Without storage, the choice lasts until the viewer leaves the page.
   }
 }

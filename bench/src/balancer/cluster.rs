@@ -1,4 +1,4 @@
-//! The set-up of `balancer`: a node reduced to what a balancer sees of it, and the two balancers in front.
+//! The set-up of `balancer`: a node reduced to what a balancer sees of it, and the two balancers in front of it.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -35,15 +35,15 @@ pub(crate) const PLAYLIST: &str = "/live/bench/v/index.m3u8";
 pub(super) const PARTS: &str = "/live/bench/v/1";
 pub(crate) const PLAYLIST_BYTES: usize = 2_000;
 pub(crate) const SEGMENT_BYTES: usize = 2_200_000;
-/// Half a second at 1 Mbit/s; the bench's viewer takes no more than 64 KiB at once.
+/// Half a second at 1 Mbit/s; the bench's viewer takes at most 64 KiB at once.
 const PART_BYTES: usize = 60_000;
-/// Connections that a balancer takes at most: those of all viewers, and room.
+/// Limit of a balancer's connections: those of all viewers, and room.
 const CONNECTIONS_MAX: usize = 16_384;
-/// How long a balancer may take to find the node.
+/// Longest time for a balancer to find the node.
 const START_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 
-/// What the child does: it balances until nobody is at the other end of its input.
+/// The child: balances until its standard input is closed.
 pub(crate) fn serve(orders: &str) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let orders: Orders = serde_json::from_str(orders)?;
@@ -70,7 +70,7 @@ fn any_port() -> SocketAddr {
 
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// What the node holds back.
+/// The parts that the node holds back.
 #[derive(Debug, Clone)]
 struct Hold {
     released: watch::Sender<u64>,
@@ -117,7 +117,7 @@ fn priority(value: &'static str) -> (HeaderName, &'static str) {
     (HeaderName::from_static(node::priority::NAME), value)
 }
 
-/// All of it.
+/// The node, its broker and the balancers.
 pub(crate) struct Cluster {
     pub(super) viewers: rustls::ClientConfig,
     hold: Hold,
@@ -183,7 +183,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Resolves once a balancer has passed a request on.
+    /// Resolves once a balancer has passed a request on to the node.
     async fn found(&self, which: Which) {
         let once = async || {
             let mut viewer = Viewer::connect(self.address(Some(which)), Arc::new(self.viewers.clone())).await?;
@@ -210,12 +210,12 @@ impl Cluster {
         }
     }
 
-    /// CPU time of a balancer since it was started, in seconds.
+    /// CPU time of a balancer since its start, in seconds.
     pub(super) fn cpu(&self, which: Option<Which>) -> anyhow::Result<f64> {
         which.map_or(Ok(f64::NAN), |which| cpu_seconds(self.pid(which)))
     }
 
-    /// Memory of a balancer, in bytes.
+    /// Resident memory of a balancer, in bytes.
     pub(super) fn resident(&self, which: Which) -> anyhow::Result<u64> {
         resident_bytes(self.pid(which))
     }
@@ -228,7 +228,7 @@ impl Cluster {
         self.hold.released.send_replace(part);
     }
 
-    /// Resolves once so many requests wait on the node.
+    /// Resolves once `count` requests wait on the node.
     pub(super) async fn all_wait(&self, count: usize) {
         let mut waiting = self.hold.waiting.subscribe();
         let _ = waiting.wait_for(|waiting| *waiting == count).await;
@@ -238,7 +238,7 @@ impl Cluster {
         self.hold.connections.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Connections to the node that parts were asked on.
+    /// Number of connections to the node on which parts were requested.
     pub(super) fn connections(&self) -> usize {
         self.hold.connections.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

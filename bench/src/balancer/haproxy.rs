@@ -1,5 +1,5 @@
-//! HAProxy as Debian ships it: TLS and HTTP/2 towards viewers and towards the node, connections to it shared, viewers kept on
-//! their node by a cookie.
+//! HAProxy as Debian ships it: TLS and HTTP/2 towards viewers and the node, shared connections to the node, and a cookie that keeps
+//! viewers on their node.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(super) struct Haproxy<'a> {
 
 impl Haproxy<'_> {
     pub(super) fn start(&self) -> anyhow::Result<(Running, SocketAddr)> {
-        // It cannot bind port 0 and say which it got.
+        // HAProxy cannot bind port 0 and tell which port it got.
         let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let front = self.directory.join("haproxy.pem");
         let mut pem = std::fs::read(&self.identity.certificate)?;
@@ -37,7 +37,7 @@ impl Haproxy<'_> {
     }
 
     fn config(&self, listen: SocketAddr, front: &Path) -> String {
-        // h2load counts no answer without a reason phrase, which HTTP/2 has none of. Segments alone do better over HTTP/1.1 there.
+        // h2load does not count an answer without a reason phrase, which HTTP/2 lacks. Segments alone are faster over HTTP/1.1 to the node.
         let (node, front, ca) = (self.node, front.display(), self.identity.ca.display());
         format!(
             "global

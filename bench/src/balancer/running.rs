@@ -2,10 +2,10 @@
 
 use std::process::Child;
 
-/// It is there at once.
+/// The node answers a request for it at once.
 pub(crate) const SEGMENT: &str = "/live/bench/v/2/0.m4s";
 
-/// A balancer's process, killed by its own pid at the end.
+/// A balancer's process, killed when this is dropped.
 pub(super) struct Running(pub(super) Child);
 
 impl Drop for Running {

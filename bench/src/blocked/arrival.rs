@@ -1,7 +1,7 @@
-//! A TCP connection that knows when what it read had arrived, by the kernel's stamp (`SO_TIMESTAMPNS`).
+//! A TCP connection that knows when the bytes it read arrived, by the kernel's timestamp (`SO_TIMESTAMPNS`).
 //!
-//! Thousands of viewers on the machine of the server they watch wait for a core before they can look at the clock; what had
-//! arrived by then is not to be blamed on the server.
+//! Thousands of viewers share a machine with the server, and wait for a core before they can read the clock. That wait must not
+//! count against the server.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd as _;
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 pub(super) struct Stamped {
     stream: TcpStream,
-    /// When the newest bytes that were read had arrived, since 1970.
+    /// When the newest bytes that were read arrived, since 1970.
     arrived: Duration,
 }
 
@@ -31,7 +31,7 @@ impl Stamped {
     }
 }
 
-/// Reads what is there, and when the last of it came.
+/// Reads available bytes, and the time at which the last of them arrived.
 fn receive(stream: &TcpStream, into: &mut [u8]) -> io::Result<(usize, Option<Duration>)> {
     let mut control = nix::cmsg_space!(TimeSpec);
     let mut slices = [IoSliceMut::new(into)];

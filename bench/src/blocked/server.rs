@@ -1,5 +1,5 @@
-//! The server of `blocked`: a broadcast node in a process of its own, so that memory and CPU are its alone, and the hand that
-//! feeds it over the data plane.
+//! The server of `blocked`: a broadcast node in a process of its own, so that memory and CPU are only the node's, and the code that
+//! pushes to it over the data plane.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -22,13 +22,13 @@ use tokio::io::AsyncReadExt as _;
 use crate::log::{Author, Row};
 use crate::role::{Orders, PASSWORD, cpu_seconds, resident_bytes};
 
-/// A node that is not there, or lists nothing, after this long has failed.
+/// Longest wait for a node to start and to list media.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
-/// Connections that the node takes at most: those of all viewers, and room.
+/// Limit of the node's connections: those of all viewers, and room.
 const CONNECTIONS_MAX: usize = 65_536;
 
-/// Where the child is.
+/// Addresses of the child.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Addresses {
     pub(crate) https: SocketAddr,
@@ -36,7 +36,7 @@ pub(crate) struct Addresses {
     pub(crate) ops: SocketAddr,
 }
 
-/// What the child does: it reads its orders, and serves until nobody is at the other end of its input.
+/// The child: reads its orders from standard input, and serves until that is closed.
 pub(crate) fn serve() -> anyhow::Result<()> {
     node::files::raise_open_files_limit();
     let mut line = String::new();
@@ -65,7 +65,7 @@ pub(crate) fn serve() -> anyhow::Result<()> {
     })
 }
 
-/// A child that waits for its orders.
+/// A child process that waits for its orders.
 pub(crate) struct Idle(Child);
 
 impl Idle {
@@ -74,7 +74,7 @@ impl Idle {
         Ok(Self(command.arg("--blocked-node").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
     }
 
-    /// Gives it its orders, and waits until it serves.
+    /// Sends the child its orders, and waits until it serves.
     pub(crate) async fn begin(&mut self, orders: &Orders) -> anyhow::Result<Addresses> {
         let mut input = self.0.stdin.as_ref().context("no input")?;
         writeln!(input, "{}", serde_json::to_string(orders)?)?;
@@ -86,7 +86,7 @@ impl Idle {
         serde_json::from_str(&line.await??).context("the node did not start")
     }
 
-    /// Its process.
+    /// Process id of the child.
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
@@ -99,7 +99,7 @@ impl Drop for Idle {
     }
 }
 
-/// The child, a broker for it, and the stream that is pushed to it.
+/// The child, its broker, and the stream that is pushed to it.
 pub(super) struct Server {
     child: Idle,
     pub(super) https: SocketAddr,
@@ -113,7 +113,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts all of it, and pushes the first segments.
+    /// Starts them, and pushes the first segments.
     pub(super) async fn start(
         mut child: Idle,
         directory: &Path,
@@ -196,12 +196,12 @@ impl Server {
         }
     }
 
-    /// Resident memory, in bytes.
+    /// Resident memory of the child, in bytes.
     pub(super) fn resident(&self) -> anyhow::Result<u64> {
         resident_bytes(self.child.pid())
     }
 
-    /// CPU time since it was started, in seconds.
+    /// CPU time of the child since its start, in seconds.
     pub(super) fn cpu(&self) -> anyhow::Result<f64> {
         cpu_seconds(self.child.pid())
     }

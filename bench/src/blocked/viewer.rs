@@ -1,5 +1,5 @@
-//! A viewer as cheap as can be: one TLS connection, and as much HTTP/2 (RFC 9113) as it takes to ask for a playlist and to see
-//! that all of it came. Five thousand of a real client would measure the client.
+//! The cheapest possible viewer: one TLS connection, and just enough HTTP/2 (RFC 9113) to request a playlist and to see that the
+//! whole answer arrived. With five thousand real clients, the bench would measure the clients.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// `:status: 200` in the static table of HPACK (RFC 7541, A).
 const STATUS_200: u8 = 0x88;
-/// The window of the connection that a viewer grants once and for all.
+/// Flow-control window that a viewer grants once for the connection and each stream.
 const WINDOW: u32 = 0x7fff_0000;
 
 pub(crate) struct Viewer {
@@ -45,7 +45,7 @@ impl Viewer {
         let stream = TlsConnector::from(tls).connect(ServerName::try_from(AUTHORITY)?, stream).await?;
         let mut viewer = Self { stream, next_id: 1, read: Vec::new(), began: Duration::ZERO };
         let mut opening = PREFACE.to_vec();
-        // SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113, 6.5.2): nothing waits for this client.
+        // SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113, 6.5.2), so that flow control never delays the server.
         let mut settings = vec![0, 4];
         settings.extend_from_slice(&WINDOW.to_be_bytes());
         frame(&mut opening, SETTINGS, 0, 0, &settings);
@@ -54,9 +54,9 @@ impl Viewer {
         Ok(viewer)
     }
 
-    /// Asks; [`Viewer::answer`] waits for what comes.
+    /// Sends a request; [`Viewer::answer`] waits for the answer.
     pub(crate) async fn ask(&mut self, path: &str) -> anyhow::Result<()> {
-        // :method GET and :scheme https; :path, :authority; accept-encoding "gzip, deflate": names and values of the static table.
+        // From the static table: `:method: GET`, `:scheme: https`, names of `:path` and `:authority`, `accept-encoding: gzip, deflate`.
         let mut block = vec![0x82, 0x87];
         literal(&mut block, 0x04, path)?;
         literal(&mut block, 0x01, AUTHORITY)?;
@@ -68,7 +68,7 @@ impl Viewer {
         Ok(())
     }
 
-    /// Bytes on the wire, before TLS, of the answer to the newest request.
+    /// Waits for the answer to the newest request. Returns its bytes in HTTP/2, before TLS.
     pub(crate) async fn answer(&mut self) -> anyhow::Result<usize> {
         let mut bytes = 0;
         loop {
@@ -96,12 +96,12 @@ impl Viewer {
         }
     }
 
-    /// When the last of the newest answer had arrived at this machine, since 1970.
+    /// When the last byte of the newest answer arrived at this machine, since 1970.
     pub(crate) fn arrived(&self) -> Duration {
         self.stream.get_ref().0.arrived()
     }
 
-    /// When the first of the newest answer had arrived, since 1970.
+    /// When the header of the newest answer arrived, since 1970.
     pub(crate) fn began(&self) -> Duration {
         self.began
     }
@@ -112,7 +112,7 @@ impl Viewer {
         Ok(self.stream.write_all(&bytes).await?)
     }
 
-    /// The next whole frame: type, flags, stream and payload.
+    /// Takes the next whole frame from the buffer: type, flags, stream and payload.
     fn frame(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
         let header: [u8; HEADER_BYTES] = *self.read.first_chunk()?;
         let [a, b, c, kind, flags, id @ ..] = header;
@@ -131,7 +131,7 @@ fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, id: u32, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// A field that is not indexed, with a name of the static table (RFC 7541, 6.2.2).
+/// Appends a literal field without indexing, with a name of the static table (RFC 7541, 6.2.2).
 fn literal(block: &mut Vec<u8>, name: u8, value: &str) -> anyhow::Result<()> {
     let length = u8::try_from(value.len()).ok().filter(|length| *length < 127).context("too long for this client")?;
     block.extend_from_slice(&[name, length]);

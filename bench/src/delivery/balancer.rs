@@ -1,4 +1,4 @@
-//! The load balancer against HAProxy, each in front of the same node, which runs here and is not counted.
+//! The load balancer against HAProxy, each in front of the same node, which runs in this process and does not count.
 
 use super::{Pair, Protocol, Row, Server, Unit};
 use crate::balancer::{Cluster, PLAYLIST, PLAYLIST_BYTES, SEGMENT, SEGMENT_BYTES, Which};

@@ -1,4 +1,4 @@
-//! `h2load` (nghttp2): the viewers.
+//! Viewers, by `h2load` of nghttp2.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -17,11 +17,11 @@ pub(super) struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Asks so many times, and returns the bytes of the bodies. Each answer has to be a 2xx.
+    /// Sends this many requests, and returns the bytes of the bodies. Fails unless each answer is a 2xx.
     pub(super) fn run(&self, requests: u32) -> anyhow::Result<u64> {
         let mut command = Command::new("h2load");
         command.args(["--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--clients", &CONNECTIONS.to_string()]);
-        // One request for each connection at the least.
+        // At least one request per connection.
         let requests = requests.max(CONNECTIONS);
         command.args(["--requests", &requests.to_string()]);
         match self.protocol {
@@ -41,7 +41,7 @@ impl Load<'_> {
     }
 }
 
-/// Of `traffic: 2.05GB (2200012345) total, 12.3KB (12345) headers (space savings 0.00%), 2.05GB (2200000000) data`.
+/// The last number in `traffic: 2.05GB (2200012345) total, 12.3KB (12345) headers (space savings 0.00%), 2.05GB (2200000000) data`.
 fn body_bytes(said: &str) -> Option<u64> {
     let traffic = said.lines().find(|line| line.starts_with("traffic: "))?;
     let (before, _) = traffic.strip_suffix(" data")?.rsplit_once(')')?;

@@ -1,4 +1,4 @@
-//! nginx as Debian ships it, set up for static files as its documentation says, with as many workers as there are cores.
+//! nginx as Debian ships it, set up for static files as in its documentation, with as many workers as there are cores.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -10,7 +10,7 @@ use node::tls::IdentityPaths;
 use super::Server;
 use crate::origin::{free_port, wait_until};
 
-/// The master, which is told to stop, so that its workers do as well.
+/// nginx's master process. On drop it gets the command to stop, so that its workers stop, too.
 struct Master {
     child: Child,
     stop: Command,
@@ -50,13 +50,13 @@ pub(super) fn start(directory: &Path, root: &Path, identity: &IdentityPaths) -> 
     Ok(Server { name: "nginx", address, processes, _running: Box::new(master) })
 }
 
-/// The processes that a process has started.
+/// Process ids of the children of a process.
 fn workers(pid: u32) -> Vec<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
-/// No cache of open files: a playlist is another file every half second.
+/// nginx's configuration. It has no cache of open files, because a live playlist is a new file every half second.
 fn conf(directory: &Path, root: &Path, identity: &IdentityPaths, address: SocketAddr) -> String {
     let (dir, root) = (directory.display(), root.display());
     let (certificate, key) = (identity.certificate.display(), identity.key.display());

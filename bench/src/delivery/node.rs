@@ -1,4 +1,4 @@
-//! A broadcast node with a made-up stream against nginx with the same bytes in files.
+//! A broadcast node with a synthetic stream, against nginx with the same bytes in files.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use node::tls;
 use super::{Pair, Protocol, Row, Server, Unit, nginx};
 use crate::fleet::Fleet;
 
-/// Segments of the window; their parts are of two sizes, so that a segment has 2.2 MB and a part of the newest one 232 kB.
+/// Segments of the window. Their parts have two sizes, so that a segment has 2.2 MB and a part of the newest one 232 kB.
 const SEGMENTS: usize = 12;
 const PART_BYTES: usize = 275_000;
 const NEWEST_PART_BYTES: usize = 232_000;
@@ -63,7 +63,7 @@ pub(super) fn pair() -> anyhow::Result<Pair> {
     Ok(Pair { ours, peer, rows })
 }
 
-/// A node whose newest segment is over, and has been followed by a part.
+/// Starts a node whose newest segment is complete, and followed by one part.
 async fn start(directory: &Path) -> anyhow::Result<Fleet> {
     let mut fleet = Fleet::start(directory, (1, 1), PART_BYTES, SEGMENTS).await?;
     fleet.author.part_bytes = NEWEST_PART_BYTES;
@@ -72,7 +72,7 @@ async fn start(directory: &Path) -> anyhow::Result<Fleet> {
     Ok(fleet)
 }
 
-/// Writes what the node serves at a path to a file of the same path under `root`. Returns its length.
+/// Copies what the node serves at `path` to a file of the same path under `root`. Returns its length in bytes.
 async fn copy(fleet: &Fleet, path: &str, root: &Path) -> anyhow::Result<usize> {
     let node = fleet.nodes.first().context("there is one node")?;
     let client = reqwest::Client::builder().use_preconfigured_tls(fleet.viewers.clone()).build()?;

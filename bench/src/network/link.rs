@@ -1,5 +1,5 @@
-//! A network between this machine and a viewer: a namespace of the viewer's own, two TUN devices, and a thread each way that hands packets
-//! on as a [`Shape`] says. TCP on both sides is the kernel's, so loss and delay do to it what they do to viewers.
+//! A network between this machine and a viewer: a network namespace for the viewer, two TUN devices, and threads that hand on packets
+//! in each direction as a [`Shape`] says. Both sides use the kernel's TCP, so loss and delay act on it as on real viewers.
 
 use std::process::Command;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -11,20 +11,20 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 
 use super::shaper::{OPEN, Shape, Shaper};
 
-/// Where servers listen, and the viewer's own address.
+/// Address where servers listen, and the viewer's address.
 pub(crate) const SERVER: &str = "10.99.0.1";
 const VIEWER: &str = "10.99.0.2";
 const NEAR: &str = "sealcast-near";
 const FAR: &str = "sealcast-far";
-/// Packets of at most this size travel: the device's MTU.
+/// Longest packet: the device's MTU.
 const PACKET_BYTES_MAX: usize = 1_500;
-/// Packets under way in one direction: more than fit into the queue and the delay at any rate used here.
+/// Most packets under way in one direction: more than fit into the queue and the delay at any rate used here.
 const PACKETS_MAX: usize = 8_192;
 
-/// One direction, and when its shape came into force.
+/// One direction, and the time at which its shape took effect.
 type Way = Arc<Mutex<(Shaper, Instant)>>;
 
-/// The link. It needs root, exists once at a time, and its namespace goes with it.
+/// The link. It needs root, can exist once at a time, and deletes its namespace when it is dropped.
 pub(crate) struct Link {
     pub(crate) namespace: String,
     down: Way,
@@ -32,11 +32,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// An open link to a new namespace.
+    /// Opens a link without limits to a new namespace.
     pub(crate) fn open() -> anyhow::Result<Self> {
         let namespace = format!("sealcast-viewer-{}", std::process::id());
         ip(&["netns", "add", &namespace]).context("network namespaces need root")?;
-        // From here on the namespace is deleted on every way out.
+        // From here on, every return deletes the namespace.
         let link = Self { namespace, down: way(OPEN), up: way(OPEN) };
         let (near, far) = (device(NEAR)?, device(FAR)?);
         let within = |arguments: &[&str]| ip(&[&["-n", &link.namespace], arguments].concat());
@@ -51,14 +51,14 @@ impl Link {
         Ok(link)
     }
 
-    /// From now on packets to the viewer, and from it, are treated so.
+    /// Sets the shapes for packets to the viewer and from it, from now on.
     pub(crate) fn shape(&self, down: Shape, up: Shape) {
         for (way, shape) in [(&self.down, down), (&self.up, up)] {
             *way.lock().unwrap_or_else(PoisonError::into_inner) = (Shaper::new(shape, 1), now());
         }
     }
 
-    /// Bytes that the viewer got since the shape came into force.
+    /// Bytes that the viewer got since its shape took effect.
     pub(crate) fn received_bytes(&self) -> u64 {
         self.down.lock().unwrap_or_else(PoisonError::into_inner).0.bytes
     }
@@ -90,7 +90,8 @@ fn ip(arguments: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Two threads that end with the process, or with a device: one takes packets and says when they arrive, one waits until then.
+/// Starts two threads, which end with the process or with a device. One takes packets and decides when they arrive; the other delivers
+/// them at that time.
 fn hand_on(from: Arc<SyncDevice>, to: Arc<SyncDevice>, way: Way) {
     let (sender, receiver) = sync_channel(PACKETS_MAX);
     std::thread::spawn(move || take(&from, &way, &sender));
@@ -117,7 +118,7 @@ fn deliver(to: &SyncDevice, receiver: &Receiver<(Instant, Vec<u8>)>) {
         if wait > Duration::ZERO {
             std::thread::sleep(wait);
         }
-        // A packet that the device does not take is lost, as on any link.
+        // A packet that the device refuses is lost, as on any link.
         let _ = to.send(&packet);
     }
 }

@@ -1,5 +1,5 @@
-//! Viewers behind real networks: how often the picture stands still, how old it is, and how large. Peer: the same player on nginx-rtmp's HLS
-//! with the same ladder, in the same run. The picture has grain, so that each rung takes the bits it may, as with a film.
+//! Viewers behind simulated access networks: how often the picture stands still, how old it is, and how large. Peer: the same player on
+//! nginx-rtmp's HLS with the same ladder, in the same run. The picture has grain, so that each rung needs its whole bit rate.
 
 mod link;
 mod shaper;
@@ -13,10 +13,10 @@ use crate::viewer::{Browser, Seen, Viewer};
 use link::{Link, SERVER};
 use shaper::{OPEN, Shape};
 
-/// As nginx-rtmp's users set it up for low latency.
+/// nginx-rtmp's usual settings for low latency.
 const PEER: Cut = Cut { fragment_s: 2, keyframe_ms: 2_000 };
 
-/// A network: what it does to packets for the viewer, and to those from it.
+/// A network: its shapes for packets to the viewer, and from it.
 struct Network {
     name: &'static str,
     down: Shape,
@@ -27,7 +27,7 @@ const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// Half of the round trip of an ordinary access line, on every network that has no other.
+/// Delay of an ordinary access line in one direction, for every network that has no other.
 const NEAR: Shape = Shape { delay: millis(10), ..OPEN };
 
 const NETWORKS: [Network; 4] = [
@@ -49,7 +49,7 @@ const NETWORKS: [Network; 4] = [
     },
 ];
 
-/// What one viewer of one network saw.
+/// What one viewer on one network saw.
 struct Watched {
     player: &'static str,
     network: usize,
@@ -57,7 +57,7 @@ struct Watched {
     megabits_a_second: f64,
 }
 
-/// Each player on each network for `seconds`, ours first. With `only`, networks whose name contains it, without the peer.
+/// Runs each player on each network for `seconds`, first on Sealcast. With `only`: just networks whose name contains it, and no peer.
 pub(crate) fn measure(seconds: f64, only: Option<&str>) -> anyhow::Result<Vec<Figure>> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let link = Link::open()?;
@@ -113,7 +113,7 @@ fn words(Watched { seen, megabits_a_second, .. }: &Watched) -> String {
     )
 }
 
-/// Our page has no counterpart there: it is set beside their hls.js.
+/// Compares a result with the peer's. Sealcast's page has no counterpart, so it is compared with hls.js on the peer.
 fn figure(ours: &Watched, theirs: &[Watched]) -> Figure {
     let player = if ours.player == "our page" { "hls.js" } else { ours.player };
     let peer = theirs.iter().find(|their| their.network == ours.network && their.player == player);

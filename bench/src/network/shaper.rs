@@ -1,30 +1,30 @@
-//! What a link does to packets in one direction: rate, queue, delay, loss and pauses. Pure: `now` comes in, the time of arrival goes out.
+//! Simulates one direction of a link: rate, queue, delay, loss and pauses. Pure: `now` comes in, the time of arrival goes out.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A queue that holds more drops what comes last, as a router does: a second at 1.2 Mbit/s.
+/// Capacity of the queue: a second at 1.2 Mbit/s. A full queue drops new packets, as a router does.
 const QUEUE_BYTES_MAX: u64 = 150_000;
 
-/// One direction of a link. Times count from the moment at which the shape came into force.
+/// Properties of one direction of a link. Times count from the moment at which the shape takes effect.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) bits_per_second: u64,
-    /// A lower rate that takes turns with the other, and how long each turn lasts.
+    /// A lower rate that alternates with `bits_per_second`, and how long each lasts.
     pub(crate) falls_to: Option<(u64, Duration)>,
-    /// From the end of the queue to the other side.
+    /// Time from the end of the queue to the other side.
     pub(crate) delay: Duration,
     pub(crate) lost_per_mille: u64,
-    /// Nothing leaves the queue for so long, once in each so long: `(length, period)`.
+    /// Pauses in which nothing leaves the queue: `(length, period)`.
     pub(crate) pause: Option<(Duration, Duration)>,
 }
 
-/// As fast as the machine.
+/// A link that is as fast as the machine.
 pub(crate) const OPEN: Shape =
     Shape { bits_per_second: 1_000_000_000, falls_to: None, delay: Duration::ZERO, lost_per_mille: 0, pause: None };
 
 impl Shape {
-    /// Bits a second at a moment.
+    /// Bits per second at a moment.
     fn rate(&self, now: Duration) -> u64 {
         match self.falls_to {
             Some((low, turn)) if (now.as_nanos() / turn.as_nanos()) % 2 == 1 => low,
@@ -32,7 +32,7 @@ impl Shape {
         }
     }
 
-    /// The moment itself, or the end of the pause that it falls into.
+    /// The end of the pause that `now` falls into, else `now`.
     fn after_pause(&self, now: Duration) -> Duration {
         let Some((length, period)) = self.pause else { return now };
         let into = Duration::from_nanos((now.as_nanos() % period.as_nanos()) as u64);
@@ -40,17 +40,17 @@ impl Shape {
     }
 }
 
-/// A link under way.
+/// The state of one direction of a link.
 #[derive(Debug)]
 pub(crate) struct Shaper {
     shape: Shape,
-    /// What waits: when it leaves, and its bytes. Bounded by [`QUEUE_BYTES_MAX`].
+    /// Waiting packets: when each leaves, and its bytes. Bounded by [`QUEUE_BYTES_MAX`].
     queue: VecDeque<(Duration, u64)>,
     queued_bytes: u64,
-    /// When all that was taken has left the queue.
+    /// When all accepted packets have left the queue.
     free_at: Duration,
     random: u64,
-    /// Bytes that arrived, or will.
+    /// Bytes of all accepted packets.
     pub(crate) bytes: u64,
 }
 
@@ -59,7 +59,7 @@ impl Shaper {
         Self { shape, queue: VecDeque::new(), queued_bytes: 0, free_at: Duration::ZERO, random: seed, bytes: 0 }
     }
 
-    /// A packet came: when it arrives on the other side, or `None` when it is lost. Arrivals never overtake each other.
+    /// Takes a packet. Returns when it arrives on the other side, or `None` when it is lost. Packets never overtake one another.
     pub(crate) fn pass(&mut self, now: Duration, bytes: usize) -> Option<Duration> {
         let bytes = bytes as u64;
         while let Some((_, left)) = self.queue.pop_front_if(|(leaves, _)| *leaves <= now) {
@@ -77,7 +77,7 @@ impl Shaper {
         Some(leaves + self.shape.delay)
     }
 
-    /// 0 to 999 (SplitMix64).
+    /// A random number of 0 to 999 (SplitMix64).
     fn draw(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
@@ -94,7 +94,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Offers packets of 1,000 bytes at a steady pace; the arrivals.
+    /// Sends packets of 1,000 bytes at a steady pace, and returns their arrivals.
     fn offer(shape: Shape, packets_a_second: u32, seconds: u32) -> Vec<Duration> {
         let mut shaper = Shaper::new(shape, 1);
         (0..packets_a_second * seconds).filter_map(|n| shaper.pass(SECOND * n / packets_a_second, 1_000)).collect()

@@ -1,4 +1,4 @@
-//! Publishers who send one clip in real time over and over, as encoders do: each message when it is due, in a write of its own.
+//! Publishers that send one clip in a loop in real time, as encoders do: each message when it is due, in a write of its own.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use tokio::task::JoinHandle;
 
 /// Length of the clip.
 const CLIP_MS: i64 = 16_000;
-/// Its keyframes' distance: publishers come spread over so long, so that not all of their segments end at once.
+/// The clip's keyframe interval. Publishers arrive spread over this time, so that not all of their segments end at once.
 const SPREAD: Duration = Duration::from_secs(2);
 
 /// Media for some minutes, written once for all publishers.
 #[derive(Debug, Clone)]
 pub(super) struct Media {
     act: Act,
-    /// Payload of its messages.
+    /// Bit rate of the messages' payload.
     pub(super) bits_per_second: f64,
 }
 
 impl Media {
-    /// The clip, made anew, as often as it takes for `length`.
+    /// Makes the clip, and repeats it until it is at least `length` long.
     pub(super) fn make(length: Duration) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let clip = Clips::new(directory.path()).get(Name::Loop)?;
@@ -31,7 +31,7 @@ impl Media {
         let bytes: usize = once.0.iter().map(|message| message.body.len()).sum();
         let mut take = Take::default();
         for round in 0..=i64::try_from(length.as_millis())? / CLIP_MS {
-            // Parameter sets come once.
+            // Parameter sets are sent only once.
             let again = once.clone().only(|message| round == 0 || message.frame);
             take.0.extend(again.each(|message| later(message, round * CLIP_MS)).0);
         }
@@ -61,7 +61,7 @@ pub(super) struct Door {
     pub(super) application: &'static str,
 }
 
-/// Publishers at work, on one thread of their own. They leave with it.
+/// Publishers at work, on one thread of their own. They leave when this is dropped.
 #[derive(Debug)]
 pub(super) struct Crowd {
     runtime: tokio::runtime::Runtime,
@@ -74,7 +74,7 @@ impl Crowd {
         Ok(Self { runtime, publishers: Vec::new() })
     }
 
-    /// Lets publishers come until there are `count`, under the keys that [`key`] gives them.
+    /// Adds publishers until there are `count`, with the stream keys of [`key`].
     pub(super) fn grow(&mut self, count: usize, door: &Door, media: &Media) {
         let (first, address) = (self.publishers.len(), &door.address);
         let many = u32::try_from(count.saturating_sub(first).max(1)).unwrap_or(1);
@@ -90,7 +90,7 @@ impl Crowd {
         }
     }
 
-    /// All of them are still at it.
+    /// Checks that all of them still publish.
     pub(super) fn check(&mut self) -> anyhow::Result<()> {
         let gone = self.publishers.iter().position(JoinHandle::is_finished);
         let Some(number) = gone else { return Ok(()) };
@@ -100,7 +100,7 @@ impl Crowd {
     }
 }
 
-/// The key, and the name of the stream, of a publisher.
+/// Stream key of a publisher, which is also the name of its stream.
 pub(super) fn key(number: usize) -> String {
     format!("passed-{number}")
 }

@@ -1,4 +1,4 @@
-//! `conformance rtmp`: flags, and what is printed.
+//! `conformance rtmp`: its flags and its output.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use crate::rtmp::cases::{self, Case};
 use crate::rtmp::run::{self, Judged, KEY, PARALLEL_MAX, Settings};
 use crate::watch::Network;
 
-/// What is run, where, and how it is shown.
+/// Which cases run, on which server, and how the outcome is printed.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   conformance rtmp --list
@@ -37,22 +37,22 @@ pub(super) struct Flags {
     /// URL of the stream's multivariant or media playlist; {key} in it becomes the key.
     #[arg(long, value_name = "URL", required_unless_present = "list")]
     hls: Option<String>,
-    /// PEM file of the authority behind the playlist's certificate, besides those of the machine.
+    /// PEM file of the authority behind the playlist's certificate, in addition to the authorities that this machine trusts.
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
     /// Accept any certificate.
     #[arg(long)]
     insecure: bool,
-    /// Run these cases only: a name, or the beginning of some. Can be given several times.
+    /// Run only this case, or the cases whose names begin with this. Can be given several times.
     #[arg(long = "case", value_name = "NAME")]
     cases: Vec<String>,
-    /// Cases side by side, as far as there are keys.
+    /// Most cases that run side by side, as far as there are keys.
     #[arg(long, value_name = "N", default_value_t = 8)]
     parallel: usize,
-    /// Media that may be missing because the server lists no segment before it is whole: seconds, or a number with s or ms.
+    /// Media that may be missing because the server lists only complete segments: seconds, or a number with s or ms.
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = time)]
     keeps_back: Duration,
-    /// List the cases, and run none.
+    /// List the cases without running them.
     #[arg(long)]
     list: bool,
     /// Print the outcome as JSON instead of lines.
@@ -60,7 +60,7 @@ pub(super) struct Flags {
     json: bool,
 }
 
-/// Runs the cases.
+/// Runs the command.
 pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     let cases = wanted(&flags.cases)?;
     if flags.list {
@@ -95,7 +95,7 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(if passed == all.len() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// Cases whose names are given, or begin with what is given; all when nothing is.
+/// Cases whose names begin with one of `names`; all cases without names.
 fn wanted(names: &[String]) -> anyhow::Result<Vec<Case>> {
     let mut cases = cases::all();
     for name in names {

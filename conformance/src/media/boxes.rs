@@ -1,6 +1,6 @@
-//! ISO BMFF boxes of untrusted bytes. Pure.
+//! Reads ISO BMFF boxes from untrusted bytes. Pure.
 
-/// More boxes than this on one level are not looked at.
+/// Most boxes that are read on one level.
 const BOXES_MAX: usize = 20_000;
 
 /// A four-character code.
@@ -17,12 +17,12 @@ impl std::fmt::Display for FourCc {
     }
 }
 
-/// A box: its kind, its body, and where it stands.
+/// A box: its type, its body and its position.
 #[derive(Debug, Clone, Copy)]
 pub struct Box<'a> {
     /// Its type.
     pub kind: FourCc,
-    /// What follows its header.
+    /// The bytes after its header.
     pub body: &'a [u8],
     /// Offset of its header from the start of the bytes walked.
     pub start: usize,
@@ -31,7 +31,7 @@ pub struct Box<'a> {
 }
 
 impl<'a> Box<'a> {
-    /// Whether it is of that kind.
+    /// Whether it has this type.
     #[must_use]
     pub fn is(&self, kind: &[u8; 4]) -> bool {
         &self.kind.0 == kind
@@ -43,20 +43,20 @@ impl<'a> Box<'a> {
         walk(self.body.get(skip..).unwrap_or(&[])).0
     }
 
-    /// The first child of that kind.
+    /// The first child of this type, of a box without fields of its own.
     #[must_use]
     pub fn child(&self, kind: &[u8; 4]) -> Option<Box<'a>> {
         self.children(0).into_iter().find(|found| found.is(kind))
     }
 
-    /// Its fields, for reading.
+    /// A reader of its fields.
     #[must_use]
     pub fn fields(&self) -> Fields<'a> {
         Fields(self.body)
     }
 }
 
-/// The boxes side by side in `bytes`; and what is wrong when they do not fill it.
+/// The boxes side by side in `bytes`, and the fault if they do not fill `bytes`.
 #[must_use]
 pub fn walk(bytes: &[u8]) -> (Vec<Box<'_>>, Option<String>) {
     let mut found = Vec::new();
@@ -82,14 +82,14 @@ pub fn walk(bytes: &[u8]) -> (Vec<Box<'_>>, Option<String>) {
     (found, None)
 }
 
-/// Whether the bytes start as boxes do.
+/// Whether the bytes start with a box that media starts with.
 #[must_use]
 pub fn looks_like(bytes: &[u8]) -> bool {
     const FIRST: [&[u8; 4]; 9] = [b"ftyp", b"styp", b"moof", b"moov", b"sidx", b"emsg", b"prft", b"mdat", b"free"];
     bytes.get(4..8).is_some_and(|kind| FIRST.iter().any(|first| first.as_slice() == kind))
 }
 
-/// Reads big-endian fields one after the other; none when the bytes end.
+/// Reads big-endian fields one after the other; gives none at the end of the bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Fields<'a>(pub &'a [u8]);
 

@@ -1,21 +1,21 @@
-//! Sample entries as CODECS strings (RFC 6381). Pure.
+//! Reads sample entries, and names their formats as in CODECS (RFC 6381). Pure.
 
 use super::boxes::{Box, Fields, FourCc};
 
-/// What a sample entry says of its track.
+/// What a sample entry states about its track.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Format as in CODECS; the bare four-character code when its parameters are not known here.
+    /// Format as in CODECS; only the four-character code if this module does not know its parameters.
     pub codec: String,
     /// Picture size in pixels.
     pub size: Option<(u16, u16)>,
     /// Channels and samples per second.
     pub sound: Option<(u16, u32)>,
-    /// Bytes of a NAL unit's length.
+    /// Size in bytes of a NAL unit's length field.
     pub nal_length: Option<usize>,
 }
 
-/// Reads a sample entry of a picture (`vide`), sound (`soun`) or other track.
+/// Reads a sample entry of a video (`vide`), audio (`soun`) or other track.
 pub(super) fn entry(handler: FourCc, sample_entry: &Box<'_>) -> Entry {
     match &handler.0 {
         b"vide" => picture(sample_entry).unwrap_or_default(),
@@ -45,7 +45,7 @@ fn picture(sample_entry: &Box<'_>) -> Option<Entry> {
     Some(entry)
 }
 
-/// ISO/IEC 14496-15, annex E.3.
+/// CODECS string of HEVC (ISO/IEC 14496-15, annex E.3).
 fn hevc(kind: FourCc, body: &[u8]) -> Option<String> {
     let mut fields = Fields(body);
     fields.u8()?;

@@ -8,7 +8,7 @@ use super::codec;
 use super::nal::{self, Family};
 use super::{digest, ticks};
 
-/// More samples than this in one segment are not looked at: an hour of sound is below it.
+/// Most samples that are read of one segment: more than an hour of audio has.
 const SAMPLES_MAX: usize = 200_000;
 
 /// A track as the media initialization section describes it.
@@ -20,13 +20,13 @@ pub struct Track {
     pub handler: FourCc,
     /// Ticks per second.
     pub timescale: u32,
-    /// As in CODECS.
+    /// Format as in CODECS.
     pub codec: String,
     /// Picture size in pixels.
     pub size: Option<(u16, u16)>,
     /// Channels and samples per second.
     pub sound: Option<(u16, u32)>,
-    /// Digest of the sample descriptions: another one means other parameters.
+    /// Digest of the sample descriptions; it changes with their parameters.
     pub description: u64,
     nal_length: Option<usize>,
     default_duration: u32,
@@ -35,13 +35,13 @@ pub struct Track {
 }
 
 impl Track {
-    /// Whether it is picture.
+    /// Whether it is video.
     #[must_use]
     pub fn is_picture(&self) -> bool {
         &self.handler.0 == b"vide"
     }
 
-    /// Whether it is sound.
+    /// Whether it is audio.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         &self.handler.0 == b"soun"
@@ -59,16 +59,16 @@ impl Track {
 /// A media initialization section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Init {
-    /// Tracks by track_ID order of appearance.
+    /// Tracks in order of appearance.
     pub tracks: Vec<Track>,
-    /// What contradicts 3.1.2.
+    /// Violations of 3.1.2.
     pub faults: Vec<String>,
     /// Digest of all bytes.
     pub digest: u64,
 }
 
 impl Init {
-    /// Reads one.
+    /// Reads a media initialization section.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         let (boxes, fault) = walk(bytes);
@@ -99,7 +99,7 @@ impl Init {
         init
     }
 
-    /// The track of that number.
+    /// The track with this track_ID.
     #[must_use]
     pub fn track(&self, id: u32) -> Option<&Track> {
         self.tracks.iter().find(|track| track.id == id)
@@ -116,7 +116,7 @@ impl Init {
             [b'i', b's', b'o', version] => {
                 (b'6'..=b'9').contains(version) || version.is_ascii_lowercase() && *version != b'm'
             }
-            // CMAF (ISO/IEC 23000-19) builds on iso6 and higher.
+            // CMAF brands (ISO/IEC 23000-19) imply iso6 or higher.
             [b'c', b'm', b'f', _] => true,
             _ => false,
         };
@@ -203,7 +203,7 @@ impl Init {
         })
     }
 
-    /// Sample tables must be empty.
+    /// Checks that the sample tables are empty.
     fn tables(&mut self, id: u32, table: &Box<'_>) {
         for (kind, at) in [(b"stts", 4), (b"stsc", 4), (b"stsz", 8), (b"stco", 4)] {
             let count = table.child(kind).and_then(|found| Fields(found.body.get(at..)?).u32());
@@ -232,9 +232,9 @@ pub struct Sample {
     pub size: u32,
     /// Presentation minus decode time, in ticks.
     pub offset: i32,
-    /// Marked as a sync sample.
+    /// Whether its flags mark it as a sync sample.
     pub sync: bool,
-    /// Whether its NAL units hold an IDR picture, where that can be told.
+    /// Whether its NAL units hold an IDR picture; none when unknown.
     pub idr: Option<bool>,
     /// Digest of its bytes.
     pub digest: u64,
@@ -249,7 +249,7 @@ pub struct Fragment {
     pub duration: u64,
 }
 
-/// What a segment or part holds of one track.
+/// The samples of one track in a segment or part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Run {
     /// Its fragments in order.
@@ -265,14 +265,14 @@ impl Run {
         self.fragments.first()?.decode_time
     }
 
-    /// Decode time behind its last sample.
+    /// Decode time at the end of its last sample.
     #[must_use]
     pub fn end(&self) -> Option<u64> {
         let last = self.fragments.last()?;
         last.decode_time?.checked_add(last.duration)
     }
 
-    /// In ticks.
+    /// Duration in ticks.
     #[must_use]
     pub fn duration(&self) -> u64 {
         self.fragments.iter().map(|fragment| fragment.duration).fold(0, u64::saturating_add)
@@ -282,14 +282,14 @@ impl Run {
 /// A segment or part: movie fragments with their media data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fragments {
-    /// By track_ID.
+    /// Samples by track_ID.
     pub tracks: BTreeMap<u32, Run>,
-    /// What contradicts 3.1.2.
+    /// Violations of 3.1.2.
     pub faults: Vec<String>,
 }
 
 impl Fragments {
-    /// Reads fragments; with the media initialization section, defaults and formats are known.
+    /// Reads fragments. Defaults and formats come from the media initialization section, if it is given.
     #[must_use]
     pub fn read(bytes: &[u8], init: Option<&Init>) -> Self {
         let (boxes, fault) = walk(bytes);
@@ -307,7 +307,7 @@ impl Fragments {
         read
     }
 
-    /// How long the picture, or else the longest track, plays.
+    /// Duration of the video, or else of the longest track.
     #[must_use]
     pub fn duration(&self, init: &Init) -> Option<Duration> {
         let spans = self.tracks.iter().filter_map(|(id, run)| {
@@ -317,7 +317,7 @@ impl Fragments {
         spans.max().map(|(_, span)| span)
     }
 
-    /// The first track of the picture, or else of anything.
+    /// The first video track, or else the first track.
     #[must_use]
     pub fn main<'a>(&'a self, init: &'a Init) -> Option<(&'a Track, &'a Run)> {
         let mut found = self.tracks.iter().filter_map(|(id, run)| Some((init.track(*id)?, run)));
@@ -370,7 +370,7 @@ impl Fragments {
     }
 }
 
-/// What applies to samples that say nothing themselves.
+/// Values for samples that state none themselves.
 struct Defaults {
     duration: u32,
     size: u32,
@@ -406,7 +406,7 @@ fn trun_samples(
         let offset = given(0x800)?.map_or(0, u32::cast_signed);
         let flags = first_flags.take().or(own_flags).unwrap_or(defaults.flags);
         let end = data.checked_add(usize::try_from(size).ok()?)?;
-        // An I-frame segment may leave out what follows the I-frame (3.1.2), so bytes may be missing.
+        // An I-frame segment may omit what follows the I-frame (3.1.2), so bytes may be missing.
         let body = bytes.get(*data..end);
         let idr = track.and_then(|track| {
             let units = nal::with_lengths(body?, track.nal_length?);

@@ -1,6 +1,6 @@
-//! Media, walked through byte by byte: boxes, transport stream packets, WebVTT. What is kept is a summary, not the bytes.
+//! Parses media: boxes, transport stream packets, WebVTT. Keeps a summary, not the bytes.
 //!
-//! Owns the formats. Deliberately does not decode, and does not say which faults matter. Pure.
+//! Owns the formats. Does not decode, and leaves it to the rows which faults matter. Pure.
 
 pub mod boxes;
 mod codec;
@@ -16,7 +16,7 @@ pub use fmp4::{Fragment, Init, Run, Sample, Track};
 pub use ts::Ts;
 pub use vtt::Vtt;
 
-/// What a segment or part holds.
+/// The content of a segment or part.
 #[derive(Debug, Clone, Default)]
 pub enum Content {
     /// Movie fragments.
@@ -25,13 +25,13 @@ pub enum Content {
     Ts(Ts),
     /// WebVTT.
     Vtt(Vtt),
-    /// Not looked into: encrypted, empty, or a format that is not known here.
+    /// Not parsed: encrypted, empty, or of an unknown format.
     #[default]
     Opaque,
 }
 
 impl Content {
-    /// Recognises the format by its first bytes.
+    /// Recognises the format by its first bytes, and parses it.
     #[must_use]
     pub fn read(bytes: &[u8], init: Option<&Init>) -> Self {
         if ts::looks_like(bytes) {
@@ -57,7 +57,7 @@ impl Content {
         }
     }
 
-    /// How long the media plays: of the picture when there is one, else of the longest track.
+    /// Duration of the video if there is any, else of the longest track.
     #[must_use]
     pub fn duration(&self, init: Option<&Init>) -> Option<Duration> {
         match self {
@@ -68,7 +68,7 @@ impl Content {
     }
 }
 
-/// Ticks of a timescale as a span. Saturates: the numbers are untrusted.
+/// Ticks of a timescale as a span. Saturates, because the numbers are untrusted.
 #[must_use]
 pub fn ticks(ticks: u64, timescale: u32) -> Duration {
     if timescale == 0 {
@@ -78,7 +78,7 @@ pub fn ticks(ticks: u64, timescale: u32) -> Duration {
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
 
-/// A digest to compare media samples with within one run; not for keeping.
+/// A digest to compare bytes within one run; it must not be stored.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();

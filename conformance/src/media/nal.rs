@@ -1,6 +1,6 @@
-//! Just enough of H.264 and H.265 to know whether a picture is an IDR picture. Pure.
+//! Just enough of H.264 and H.265 to tell whether a picture is an IDR picture. Pure.
 
-/// The family of a picture format.
+/// The family of a video format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     /// H.264: `avc1`, `avc3`.
@@ -9,7 +9,7 @@ pub(super) enum Family {
     Hevc,
 }
 
-/// What NAL units say of a sample: an IDR picture, another picture, or nothing.
+/// Whether the NAL units of a sample hold an IDR picture; none when they hold no picture.
 pub(super) fn idr<'a>(family: Family, units: impl Iterator<Item = &'a [u8]>) -> Option<bool> {
     let mut answer = None;
     for first in units.filter_map(|unit| unit.first().copied()) {
@@ -24,7 +24,7 @@ pub(super) fn idr<'a>(family: Family, units: impl Iterator<Item = &'a [u8]>) -> 
     answer
 }
 
-/// NAL units with a length before each, as in MP4.
+/// NAL units that each follow their length, as in MP4.
 pub(super) fn with_lengths(sample: &[u8], length_size: usize) -> impl Iterator<Item = &[u8]> {
     let mut rest = sample;
     std::iter::from_fn(move || {
@@ -36,7 +36,7 @@ pub(super) fn with_lengths(sample: &[u8], length_size: usize) -> impl Iterator<I
     })
 }
 
-/// NAL units behind start codes, as in transport streams. Only their first bytes matter here.
+/// NAL units that each follow a start code, as in transport streams. Only their first bytes matter here.
 pub(super) fn with_start_codes(sample: &[u8]) -> impl Iterator<Item = &[u8]> {
     sample.windows(3).enumerate().filter(|(_, code)| code == &[0, 0, 1]).filter_map(|(at, _)| sample.get(at + 3..))
 }

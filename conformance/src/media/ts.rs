@@ -1,4 +1,4 @@
-//! MPEG-2 transport streams (RFC 8216bis 3.1.1), as far as the rules speak of them. Pure.
+//! MPEG-2 transport streams (RFC 8216bis 3.1.1), as far as the rules need them. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,20 +7,20 @@ use super::nal::{self, Family};
 use super::ticks;
 
 const PACKET: usize = 188;
-/// More faults than this in one segment say nothing new.
+/// Most faults that are kept of one segment; more show nothing new.
 const FAULTS_MAX: usize = 16;
-/// Presentation timestamps wrap at 33 bits.
+/// Timestamps have 33 bits, so they wrap here.
 const WRAP: u64 = 1 << 33;
 const NULL_PID: u16 = 0x1fff;
 
-/// A PES packet's stamps.
+/// A PES packet's timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pes {
     /// Decode time in ticks of 90 kHz, modulo 2^33.
     pub dts: u64,
     /// Presentation time in ticks of 90 kHz, modulo 2^33.
     pub pts: u64,
-    /// It holds an IDR picture, where that can be told.
+    /// Whether it holds an IDR picture; none when unknown.
     pub idr: Option<bool>,
 }
 
@@ -34,19 +34,19 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Whether it is picture.
+    /// Whether it is video.
     #[must_use]
     pub fn is_picture(&self) -> bool {
         matches!(self.kind, 0x01 | 0x02 | 0x10 | 0x1b | 0x24)
     }
 
-    /// Whether it is sound.
+    /// Whether it is audio.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         matches!(self.kind, 0x03 | 0x04 | 0x0f | 0x11 | 0x81 | 0x87 | 0xc1 | 0xc2 | 0xcf)
     }
 
-    /// The family of its format, as CODECS names start.
+    /// The start of its format's name in CODECS.
     #[must_use]
     pub fn codec(&self) -> Option<&'static str> {
         match self.kind {
@@ -60,7 +60,7 @@ impl Stream {
         }
     }
 
-    /// From its first decode time to behind its last: the last interval is taken as long as the one before.
+    /// Duration from its first decode time to the end of its last packet, whose interval counts as long as the one before.
     #[must_use]
     pub fn duration(&self) -> Option<Duration> {
         let (first, last) = (self.pes.first()?, self.pes.last()?);
@@ -70,7 +70,7 @@ impl Stream {
     }
 }
 
-/// Ticks from one 33-bit stamp to a later one.
+/// Ticks from one 33-bit timestamp to a later one.
 #[must_use]
 pub fn later(from: u64, to: u64) -> u64 {
     (to + WRAP - from % WRAP) % WRAP
@@ -79,13 +79,13 @@ pub fn later(from: u64, to: u64) -> u64 {
 /// A transport stream segment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ts {
-    /// What contradicts the standard: lost synchronisation, counters that jump.
+    /// Violations of the standard: lost synchronisation, counters that jump.
     pub faults: Vec<String>,
     /// PIDs of the first two packets.
     pub first_pids: Vec<u16>,
     /// Programs of the PAT; none when there is no PAT.
     pub programs: Option<usize>,
-    /// PID of the PMT that was found.
+    /// PID of the PMT, if one was found.
     pub pmt: Option<u16>,
     /// Elementary streams by PID.
     pub streams: BTreeMap<u16, Stream>,
@@ -93,14 +93,14 @@ pub struct Ts {
     pub counters: BTreeMap<u16, (u8, u8)>,
 }
 
-/// Whether the bytes start as packets do.
+/// Whether the bytes start with a packet.
 #[must_use]
 pub fn looks_like(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0x47) && bytes.get(PACKET).is_none_or(|byte| *byte == 0x47) && bytes.len() >= PACKET
 }
 
 impl Ts {
-    /// Walks all packets.
+    /// Reads all packets.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         let mut ts = Self::default();
@@ -159,7 +159,7 @@ impl Ts {
                     self.pes(packet.pid, &done);
                 }
                 let held = payloads.entry(packet.pid).or_default();
-                // Without its start a PES packet says nothing.
+                // A PES packet without its start is useless.
                 if (packet.starts || !held.is_empty()) && held.len() < PES_BYTES_MAX {
                     held.extend_from_slice(payload);
                 }
@@ -172,7 +172,7 @@ impl Ts {
             self.counters.insert(packet.pid, (packet.counter, packet.counter));
             return;
         };
-        // A packet may be sent twice.
+        // A packet may be repeated with the same counter.
         if packet.counter != (last + 1) % 16 && packet.counter != last && !packet.discontinuity {
             self.fault(format!("packet {index}, PID {}: counter {last} is followed by {}", packet.pid, packet.counter));
         }
@@ -204,14 +204,14 @@ impl Ts {
         Some(())
     }
 
-    /// How long the picture, or else the longest stream, plays.
+    /// Duration of the video, or else of the longest stream.
     #[must_use]
     pub fn duration(&self) -> Option<Duration> {
         let spans = self.streams.values().filter_map(|stream| Some((stream.is_picture(), stream.duration()?)));
         spans.max().map(|(_, span)| span)
     }
 
-    /// The picture, or else the first stream with stamps.
+    /// The video, or else the first stream with timestamps.
     #[must_use]
     pub fn main(&self) -> Option<&Stream> {
         let stamped = || self.streams.values().filter(|stream| !stream.pes.is_empty());
@@ -243,7 +243,7 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// How many programs the PAT lists, and the PID of the first one's PMT.
+/// Number of programs in a PAT, and the PID of the first program's PMT.
 fn program_association(payload: &[u8]) -> (usize, Option<u16>) {
     let mut programs = Vec::new();
     for entry in section(payload, 8).unwrap_or(&[]).as_chunks::<4>().0 {
@@ -269,7 +269,7 @@ fn program_map(payload: &[u8]) -> Vec<(u16, u8)> {
     found
 }
 
-/// A section's body, after `header` bytes and without its CRC.
+/// Body of a section, after `header` bytes and without its CRC.
 fn section(payload: &[u8], header: usize) -> Option<&[u8]> {
     let pointer = usize::from(*payload.first()?);
     let section = payload.get(1 + pointer..)?;
@@ -277,7 +277,7 @@ fn section(payload: &[u8], header: usize) -> Option<&[u8]> {
     section.get(header..(3 + length).checked_sub(4)?.min(section.len()))
 }
 
-/// A 33-bit stamp in five bytes.
+/// Reads a 33-bit timestamp from five bytes.
 fn stamp(bytes: &[u8]) -> Option<u64> {
     let [a, b, c, d, e] = *<&[u8; 5]>::try_from(bytes).ok()?;
     let high = u64::from(a >> 1 & 0x07) << 30;

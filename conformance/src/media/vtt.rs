@@ -1,9 +1,9 @@
 //! WebVTT segments (RFC 8216bis 3.1.4). Pure.
 
-/// What a WebVTT segment says at its start.
+/// The header of a WebVTT segment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vtt {
-    /// It has an X-TIMESTAMP-MAP in its header.
+    /// Whether the header has an X-TIMESTAMP-MAP.
     pub timestamp_map: bool,
 }
 
@@ -14,7 +14,7 @@ pub fn looks_like(bytes: &[u8]) -> bool {
 }
 
 impl Vtt {
-    /// Reads the header: up to the first blank line.
+    /// Reads the header, up to the first blank line.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         const HEADER_BYTES_MAX: usize = 4_096;

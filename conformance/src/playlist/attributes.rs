@@ -1,20 +1,20 @@
-//! Attribute lists (RFC 8216bis 4.2), strictly.
+//! Attribute lists (RFC 8216bis 4.2), read strictly.
 //!
-//! Pure. Order and duplicates are kept: the rules speak of both.
+//! Pure. Keeps order and duplicates, because rules apply to both.
 
 use std::time::Duration;
 
 use super::decimal;
 
-/// More attributes than this in one tag are not looked at.
+/// Most attributes that are read of one tag.
 const ATTRIBUTES_MAX: usize = 64;
 
-/// A value as it stands: quoted or not.
+/// A value as written: quoted or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Between double quotes, which are not part of it.
+    /// The text between double quotes.
     Quoted(String),
-    /// Anything else.
+    /// A value without quotes.
     Plain(String),
 }
 
@@ -28,12 +28,12 @@ impl Value {
     }
 }
 
-/// A tag's attributes in the order in which they stand.
+/// The attributes of a tag, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes(Vec<(String, Value)>);
 
 impl Attributes {
-    /// Reads a list; returns what could be read, and what is wrong with it.
+    /// Reads a list. Returns the attributes that could be read, and its faults.
     #[must_use]
     pub fn read(list: &str) -> (Self, Vec<String>) {
         let (mut found, mut faults) = (Vec::<(String, Value)>::new(), Vec::new());
@@ -59,19 +59,19 @@ impl Attributes {
         (Self(found), faults)
     }
 
-    /// The first attribute of that name.
+    /// Value of the first attribute with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value)
     }
 
-    /// Its characters, quoted or not.
+    /// The text of a value, quoted or not.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name).map(Value::text)
     }
 
-    /// A quoted string; none when it stands without quotes.
+    /// A quoted string; none when it is not quoted.
     #[must_use]
     pub fn quoted(&self, name: &str) -> Option<&str> {
         match self.get(name) {
@@ -110,19 +110,19 @@ impl Attributes {
         matches!(self.get(name), Some(Value::Plain(text)) if text == "YES")
     }
 
-    /// All of them, in order.
+    /// All attributes, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Whether both say the same, whatever the order.
+    /// Whether both have the same names and values, in any order.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
         self.0.len() == other.0.len() && self.0.iter().all(|(name, value)| other.get(name) == Some(value))
     }
 }
 
-/// One value, and what follows the comma behind it.
+/// Reads one value. Returns it, and the text after the following comma.
 fn value<'a>(name: &str, text: &'a str, faults: &mut Vec<String>) -> (Value, &'a str) {
     if let Some(inside) = text.strip_prefix('"') {
         let Some((quoted, after)) = inside.split_once('"') else {

@@ -1,6 +1,6 @@
-//! Numbers, dates and byte ranges as playlists write them, read exactly.
+//! Exact parsing of numbers, dates and byte ranges in playlists.
 //!
-//! Pure. Seconds become a [`Duration`], never a float: sums of a thousand segments are compared with one frame.
+//! Pure. Seconds become a [`Duration`], never a float, because rows compare sums of a thousand segments with one frame.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ pub fn integer(text: &str) -> Option<u64> {
     digits.then(|| text.parse().ok()).flatten()
 }
 
-/// Counters beyond this are not believed: a browser could not count that far either, and sums stay far from their end.
+/// Largest accepted counter: a browser cannot count further either, and sums cannot overflow.
 pub const COUNTER_MAX: u64 = 1 << 53;
-/// Spans beyond this (thirty years) are not believed.
+/// Largest accepted span, about thirty years.
 const SECONDS_MAX: u64 = 1_000_000_000;
 
 /// A decimal integer that counts segments, parts or discontinuities.
@@ -22,7 +22,7 @@ pub fn counter(text: &str) -> Option<u64> {
     integer(text).filter(|number| *number <= COUNTER_MAX)
 }
 
-/// A decimal number of seconds, integer or with a point, exact to a nanosecond. More digits are cut off.
+/// A decimal number of seconds, with or without a fraction, exact to a nanosecond. Further digits are dropped.
 #[must_use]
 pub fn seconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -50,9 +50,9 @@ pub fn thousandths(text: &str) -> Option<u64> {
 /// `<n>[@<o>]` (4.4.4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteRange {
-    /// Bytes.
+    /// Length in bytes.
     pub length: u64,
-    /// First byte; none when it goes on where the one before ended.
+    /// First byte; none when the range follows the one before.
     pub offset: Option<u64>,
 }
 
@@ -67,7 +67,7 @@ impl ByteRange {
     }
 }
 
-/// A date and time, in microseconds since 1970 in UTC. Without a zone it is taken as UTC (4.4.4.6).
+/// A date and time, in microseconds since 1970 in UTC. Without a zone, it counts as UTC (4.4.4.6).
 #[must_use]
 pub fn date_time(text: &str) -> Option<i64> {
     let (date, time) = text.split_once(['T', 't'])?;
@@ -88,7 +88,7 @@ pub fn date_time(text: &str) -> Option<i64> {
     Some(seconds * 1_000_000 + i64::try_from(second.as_micros()).ok()?)
 }
 
-/// Splits the zone off: `Z`, `+hh:mm`, `+hhmm` or `+hh`, in minutes east.
+/// Splits off the zone, `Z`, `+hh:mm`, `+hhmm` or `+hh`; returns it in minutes east.
 fn zone(time: &str) -> Option<(&str, i64)> {
     if let Some(rest) = time.strip_suffix(['Z', 'z']) {
         return Some((rest, 0));

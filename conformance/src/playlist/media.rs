@@ -8,12 +8,12 @@ use super::tags::{Class, class, once};
 use super::text::{FAULTS_MAX, Fault, Kind, Text};
 use super::{Attributes, ByteRange, decimal};
 
-/// `EXT-X-MAP`: where the media initialization section is.
+/// `EXT-X-MAP`: location of the media initialization section.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Map {
     /// As written.
     pub uri: String,
-    /// The part of the resource, or all of it.
+    /// Byte range of the resource; none for all of it.
     pub range: Option<ByteRange>,
 }
 
@@ -45,12 +45,12 @@ pub struct Part {
     pub range: Option<ByteRange>,
 }
 
-/// A media segment with every tag that applies to it; or, without URI, the one that is still being made.
+/// A media segment with every tag that applies to it. Without a URI, it is the open segment, which lists only parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Segment {
     /// Line of its URI; of its first part when it has none yet.
     pub line: usize,
-    /// As written; empty when only parts are listed yet.
+    /// As written; empty while only parts are listed.
     pub uri: String,
     /// EXTINF.
     pub duration: Duration,
@@ -58,7 +58,7 @@ pub struct Segment {
     pub duration_text: String,
     /// EXT-X-BYTERANGE.
     pub range: Option<ByteRange>,
-    /// EXT-X-DISCONTINUITY stands before it.
+    /// Whether EXT-X-DISCONTINUITY stands before it.
     pub discontinuity: bool,
     /// EXT-X-GAP.
     pub gap: bool,
@@ -70,12 +70,12 @@ pub struct Segment {
     pub keys: Vec<Key>,
     /// EXT-X-PART tags before it.
     pub parts: Vec<Part>,
-    /// Tags that apply to the segment and stand after its first part (4.4.4.9 forbids it), with their lines.
+    /// Tags that apply to the segment but stand after its first part, which 4.4.4.9 forbids, with their lines.
     pub late_tags: Vec<(usize, String)>,
 }
 
 impl Segment {
-    /// Whether its bytes can be looked into: not encrypted as a whole or in its samples.
+    /// Whether its bytes can be parsed: neither the segment nor its samples are encrypted.
     #[must_use]
     pub fn clear(&self) -> bool {
         self.keys.iter().all(|key| key.method == "NONE")
@@ -119,7 +119,7 @@ pub struct Report {
     pub last_part: Option<u64>,
 }
 
-/// The end of a playlist: how far it reaches.
+/// Position of the end of a playlist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Media sequence number of the newest segment or part.
@@ -129,11 +129,11 @@ pub struct Position {
 }
 
 impl Position {
-    /// The segment itself is listed.
+    /// Value of `parts` when the segment itself is listed.
     pub const WHOLE: u64 = u64::MAX;
 }
 
-/// A media playlist, as far as it could be understood.
+/// A media playlist, as far as it could be parsed.
 #[derive(Debug, Clone, Default)]
 pub struct MediaPlaylist {
     /// The text it was read from.
@@ -142,9 +142,9 @@ pub struct MediaPlaylist {
     pub version: Option<u64>,
     /// EXT-X-TARGETDURATION in seconds.
     pub target_duration: Option<u64>,
-    /// EXT-X-MEDIA-SEQUENCE, if it is there.
+    /// EXT-X-MEDIA-SEQUENCE, if present.
     pub media_sequence: Option<u64>,
-    /// EXT-X-DISCONTINUITY-SEQUENCE, if it is there.
+    /// EXT-X-DISCONTINUITY-SEQUENCE, if present.
     pub discontinuity_sequence: Option<u64>,
     /// EXT-X-PLAYLIST-TYPE.
     pub playlist_type: Option<String>,
@@ -156,7 +156,7 @@ pub struct MediaPlaylist {
     pub part_target: Option<Duration>,
     /// EXT-X-SERVER-CONTROL.
     pub control: Option<Attributes>,
-    /// EXT-X-SKIP: then `segments` are only those that were not skipped.
+    /// EXT-X-SKIP; if present, `segments` lacks the skipped ones.
     pub skip: Option<Skip>,
     /// Segments with a URI.
     pub segments: Vec<Segment>,
@@ -184,7 +184,7 @@ impl MediaPlaylist {
         reader.finish()
     }
 
-    /// Media sequence number of the first segment, also of a skipped one.
+    /// Media sequence number of the first segment, even if it is skipped.
     #[must_use]
     pub fn first_msn(&self) -> u64 {
         self.media_sequence.unwrap_or(0)
@@ -205,25 +205,25 @@ impl MediaPlaylist {
             .map(move |(index, segment)| (first.saturating_add(u64::try_from(index).unwrap_or(u64::MAX)), segment))
     }
 
-    /// The same, and the open one.
+    /// As [`Self::numbered`], with the open segment at the end.
     pub fn numbered_with_open(&self) -> impl Iterator<Item = (u64, &Segment)> {
         self.numbered().chain(self.open.iter().map(|open| (self.next_msn(), open)))
     }
 
-    /// The segment of that number, if it is listed.
+    /// The segment with this media sequence number, if it is listed.
     #[must_use]
     pub fn segment(&self, msn: u64) -> Option<&Segment> {
         let index = msn.checked_sub(self.first_listed_msn())?;
         self.segments.get(usize::try_from(index).ok()?)
     }
 
-    /// Number of the segment that will be listed next.
+    /// Media sequence number of the segment that will be listed next.
     #[must_use]
     pub fn next_msn(&self) -> u64 {
         self.first_listed_msn().saturating_add(u64::try_from(self.segments.len()).unwrap_or(u64::MAX))
     }
 
-    /// How far it reaches; none when it is empty.
+    /// Its end; none when it is empty.
     #[must_use]
     pub fn end(&self) -> Option<Position> {
         if let Some(open) = &self.open {
@@ -236,13 +236,13 @@ impl MediaPlaylist {
             .map(|msn| Position { msn, parts: Position::WHOLE })
     }
 
-    /// The sum of its segments' durations (4.1), without skipped and open ones.
+    /// Sum of the durations of its segments (4.1), without skipped and open ones.
     #[must_use]
     pub fn duration(&self) -> Duration {
         self.segments.iter().map(|segment| segment.duration).sum()
     }
 
-    /// Target duration as a span; a second when it is not stated, so that nothing waits for ever.
+    /// Target duration, limited to 1 s to 1 h; 1 s when it is missing, so that nothing waits for ever.
     #[must_use]
     pub fn target(&self) -> Duration {
         Duration::from_secs(self.target_duration.unwrap_or(1).clamp(1, 3_600))
@@ -260,7 +260,7 @@ impl MediaPlaylist {
         numbers
     }
 
-    /// Date and time of each segment, by media sequence number: its own, or the one before it plus durations up to the next
+    /// Date and time of each segment, by media sequence number: its own, or that of an earlier segment plus durations, up to the next
     /// discontinuity.
     #[must_use]
     pub fn date_times(&self) -> BTreeMap<u64, i64> {
@@ -292,7 +292,7 @@ impl MediaPlaylist {
         self.control.as_ref()?.seconds("CAN-SKIP-UNTIL")
     }
 
-    /// Whether it makes use of partial segments.
+    /// Whether it uses partial segments.
     #[must_use]
     pub fn low_latency(&self) -> bool {
         self.part_target.is_some()
@@ -301,12 +301,12 @@ impl MediaPlaylist {
     }
 }
 
-/// Reads tags one after the other.
+/// State of reading tags one after the other.
 #[derive(Debug, Default)]
 struct Reader {
     playlist: MediaPlaylist,
     seen: BTreeMap<String, usize>,
-    /// The segment whose tags are being read.
+    /// The segment that the current tags belong to.
     next: Segment,
     next_has_tags: bool,
     has_extinf: bool,
@@ -566,7 +566,7 @@ impl Reader {
             let mut open = self.next;
             open.map = self.map;
             open.keys = self.keys;
-            // Tags alone (a discontinuity ahead of the first part) are not yet a segment.
+            // Tags alone, such as a discontinuity before the first part, are no segment yet.
             self.playlist.open = (!open.parts.is_empty()).then_some(open);
         }
         self.playlist

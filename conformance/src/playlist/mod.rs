@@ -1,6 +1,6 @@
-//! Playlists, read strictly: what is wrong is kept beside what was understood, with line numbers.
+//! Playlists, read strictly. The result keeps faults, with line numbers, beside what could be read.
 //!
-//! Owns the text, the tags and what they mean together. Deliberately does not say which faults matter: that is the rows' part. Pure.
+//! Owns the text, the tags and what they mean together. The rows decide which faults matter. Pure.
 
 pub mod attributes;
 pub mod decimal;
@@ -25,7 +25,7 @@ pub enum Flavour {
     Media,
 }
 
-/// Looks at the tags. A text with both kinds counts as media: the row about mixed playlists says so.
+/// Decides the kind by the tags. A text with tags of both kinds counts as media; a row reports mixed playlists.
 #[must_use]
 pub fn flavour(text: &Text) -> Flavour {
     let media = text.lines.iter().any(|line| match &line.kind {

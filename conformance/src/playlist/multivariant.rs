@@ -12,11 +12,11 @@ use super::{Attributes, decimal};
 pub struct Variant {
     /// Line of the tag.
     pub line: usize,
-    /// Everything the tag says.
+    /// Its attributes.
     pub attributes: Attributes,
     /// As written.
     pub uri: String,
-    /// It is an EXT-X-I-FRAME-STREAM-INF.
+    /// Whether the tag is EXT-X-I-FRAME-STREAM-INF.
     pub iframes: bool,
 }
 
@@ -38,7 +38,7 @@ impl Variant {
         self.attributes.quoted("CODECS").into_iter().flat_map(|codecs| codecs.split(',').map(str::trim))
     }
 
-    /// Whether CODECS names a picture format, or RESOLUTION says there is one.
+    /// Whether it has video: RESOLUTION is present, or CODECS names a video format.
     #[must_use]
     pub fn has_picture(&self) -> bool {
         const PICTURE: [&str; 10] = ["avc1", "avc3", "hvc1", "hev1", "dvh1", "dvhe", "av01", "vp08", "vp09", "mjpg"];
@@ -65,7 +65,7 @@ impl Variant {
 pub struct Rendition {
     /// Line of the tag.
     pub line: usize,
-    /// Everything the tag says.
+    /// Its attributes.
     pub attributes: Attributes,
 }
 
@@ -82,14 +82,14 @@ impl Rendition {
         self.attributes.quoted("GROUP-ID").unwrap_or("")
     }
 
-    /// URI, when it has a playlist of its own.
+    /// URI, if it has a playlist of its own.
     #[must_use]
     pub fn uri(&self) -> Option<&str> {
         self.attributes.quoted("URI")
     }
 }
 
-/// A multivariant playlist, as far as it could be understood.
+/// A multivariant playlist, as far as it could be parsed.
 #[derive(Debug, Clone, Default)]
 pub struct Multivariant {
     /// The text it was read from.
@@ -98,7 +98,7 @@ pub struct Multivariant {
     pub version: Option<u64>,
     /// EXT-X-INDEPENDENT-SEGMENTS.
     pub independent_segments: bool,
-    /// Variant streams, I-frame variant streams among them, in order.
+    /// Variant streams, with I-frame variant streams, in order.
     pub variants: Vec<Variant>,
     /// Alternative renditions.
     pub renditions: Vec<Rendition>,
@@ -193,7 +193,7 @@ impl Multivariant {
         }
     }
 
-    /// Variant streams that are not I-frame ones.
+    /// Variant streams without I-frame variant streams.
     pub fn regular(&self) -> impl Iterator<Item = &Variant> {
         self.variants.iter().filter(|variant| !variant.iframes)
     }

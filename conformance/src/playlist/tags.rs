@@ -1,13 +1,13 @@
-//! Which tag belongs where (RFC 8216bis 4.4). Pure.
+//! Which tags may stand in which playlist (RFC 8216bis 4.4). Pure.
 
 /// Where a tag may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// EXTM3U, EXT-X-VERSION: in both, once (4.4.1).
+    /// EXTM3U, EXT-X-VERSION: in either kind, once (4.4.1).
     Basic,
     /// In either kind, once (4.4.2).
     Either,
-    /// In either kind, as often as wanted: EXT-X-DEFINE (4.4.2.3).
+    /// EXT-X-DEFINE: in either kind, any number of times (4.4.2.3).
     Define,
     /// In media playlists, once (4.4.3).
     MediaPlaylist,
@@ -17,7 +17,7 @@ pub enum Class {
     Metadata,
     /// In multivariant playlists (4.4.6).
     Multivariant,
-    /// Not in the draft: ignored by clients (6.3.1).
+    /// Not in the draft; clients ignore it (6.3.1).
     Unknown,
 }
 
@@ -56,7 +56,7 @@ pub fn class(name: &str) -> Class {
     }
 }
 
-/// Whether a tag of this class and name may stand only once.
+/// Whether a tag of this name may stand only once.
 #[must_use]
 pub(super) fn once(name: &str) -> bool {
     match class(name) {

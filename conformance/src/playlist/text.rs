@@ -1,29 +1,29 @@
-//! A playlist as lines: what RFC 8216bis 4.1 says about the text itself, before any tag is understood.
+//! A playlist as lines: checks the rules of RFC 8216bis 4.1 about the text itself, before any tag is read.
 //!
-//! Pure. Keeps what is wrong beside what was read, so that one broken line does not hide the rest.
+//! Pure. Keeps faults beside what was read, so that one broken line does not hide the rest.
 
 use std::sync::Arc;
 
-/// A playlist longer than this is not read to its end: a day of one-second segments with every tag is below it.
+/// Most bytes that are read of a playlist: more than a day of one-second segments with every tag.
 pub const PLAYLIST_BYTES_MAX: usize = 16 << 20;
-/// More lines than this are not looked at.
+/// Most lines that are read of a playlist.
 pub const LINES_MAX: usize = 400_000;
-/// More faults than this in one playlist say nothing new.
+/// Most faults that are kept of one playlist; more show nothing new.
 pub const FAULTS_MAX: usize = 64;
 
-/// What is wrong with a playlist, and where.
+/// A fault of a playlist, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Line, from 1; 0 when it is about the playlist as a whole.
+    /// Line, from 1; 0 for the playlist as a whole.
     pub line: usize,
     /// What is wrong, with the text that shows it.
     pub what: String,
-    /// Section of RFC 8216bis that says so.
+    /// Section of RFC 8216bis with the broken rule.
     pub section: &'static str,
 }
 
 impl Fault {
-    /// As evidence: `line 7: …`.
+    /// The fault as evidence: `line 7: …`.
     #[must_use]
     pub fn evidence(&self) -> String {
         if self.line == 0 { self.what.clone() } else { format!("line {}: {}", self.line, self.what) }
@@ -33,13 +33,13 @@ impl Fault {
 /// What a line is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// `#EXT…`, with what stands after the first colon.
+    /// `#EXT…`, with the text after the first colon.
     Tag { name: String, value: Option<String> },
     /// A URI.
     Uri(String),
 }
 
-/// A line that says something: neither blank nor a comment.
+/// A line that is neither blank nor a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// Its number, from 1.
@@ -48,23 +48,23 @@ pub struct Line {
     pub kind: Kind,
 }
 
-/// A playlist's text, taken apart into lines.
+/// A playlist's text, split into lines.
 #[derive(Debug, Clone, Default)]
 pub struct Text {
-    /// As received, with what is not UTF-8 replaced.
+    /// As received; what is not UTF-8 is replaced.
     pub raw: Arc<str>,
-    /// The lines that say something.
+    /// The lines that are neither blank nor comments.
     pub lines: Vec<Line>,
-    /// What is wrong with the text as text (4.1).
+    /// Faults of the text as such (4.1).
     pub faults: Vec<Fault>,
-    /// It starts with the EXTM3U tag (4.4.1.1).
+    /// Whether it starts with the EXTM3U tag (4.4.1.1).
     pub starts_right: bool,
-    /// Its last line is ended by a line feed, as every line is (4.1). One that is not was cut off, or never finished.
+    /// Whether a line feed ends its last line, as every line (4.1). Without it, the text was cut off or is unfinished.
     pub ends_right: bool,
 }
 
 impl Text {
-    /// Takes bytes apart. Never fails: what cannot be understood is a fault.
+    /// Splits bytes into lines. Never fails: what cannot be read becomes a fault.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         let mut faults = Vec::new();
@@ -90,7 +90,7 @@ impl Text {
         Self { raw: raw.into(), lines, faults, starts_right, ends_right }
     }
 
-    /// All lines that are this tag.
+    /// All lines with this tag: number and value.
     pub fn tags<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = (usize, &'a str)> + 'a {
         self.lines.iter().filter_map(move |line| match &line.kind {
             Kind::Tag { name, value } if name == wanted => Some((line.number, value.as_deref().unwrap_or(""))),
@@ -98,13 +98,13 @@ impl Text {
         })
     }
 
-    /// Whether the tag is there at all.
+    /// Whether the playlist has this tag.
     #[must_use]
     pub fn has(&self, wanted: &str) -> bool {
         self.tags(wanted).next().is_some()
     }
 
-    /// The line as it stands in the playlist, for evidence.
+    /// A line as written, for evidence.
     #[must_use]
     pub fn line(&self, number: usize) -> &str {
         self.raw.split('\n').nth(number.saturating_sub(1)).unwrap_or("").trim_end_matches('\r')
@@ -138,7 +138,7 @@ fn read_line(number: usize, line: &str, lines: &mut Vec<Line>, faults: &mut Vec<
     }
 }
 
-/// A line short enough to be evidence.
+/// A line, shortened for evidence.
 #[must_use]
 pub fn shortened(line: &str) -> String {
     const CHARS_MAX: usize = 160;

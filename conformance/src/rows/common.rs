@@ -1,4 +1,4 @@
-//! What several rows look at. Pure.
+//! Helpers that several rows share. Pure.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ pub(super) fn us(microseconds: i64) -> String {
     format!("{sign}{}.{:03} s", whole / 1_000_000, whole / 1_000 % 1_000)
 }
 
-/// A playlist's line as evidence: which playlist, which line, what stands there.
+/// A playlist's line as evidence: playlist, number and text.
 pub(super) fn line(rendition: &RenditionSeen, playlist: &MediaPlaylist, number: usize) -> String {
     format!("{} line {number}: {}", rendition.name, shortened(playlist.text.line(number)))
 }
 
-/// Consecutive versions that were obtained alike.
+/// Pairs of consecutive versions from the same kind of request.
 pub(super) fn steps(rendition: &RenditionSeen) -> Vec<(&Version, &Version)> {
     let mut steps = Vec::new();
     for chain in rendition.chains() {
@@ -42,8 +42,8 @@ pub(super) fn apart(a: Duration, b: Duration) -> Duration {
     a.abs_diff(b)
 }
 
-/// The frame rate of a playlist's picture as the multivariant playlist states it, as the length of a frame; 1/24 s when it
-/// states none: no common rate has longer frames.
+/// Duration of a frame, from the frame rate that the multivariant playlist states for a playlist. Without one it is 1/24 s, because
+/// no common rate has longer frames.
 pub(super) fn frame(observation: &Observation, rendition: &RenditionSeen) -> Duration {
     use crate::observation::Role;
     let stated = rendition.roles.iter().filter_map(|role| {

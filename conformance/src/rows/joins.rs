@@ -1,4 +1,4 @@
-//! Where a player may change to a rendition: parts, or else segments, of pictures that begin with a sync sample. Pure.
+//! Places where a player may change to a rendition: video parts, or else segments, that begin with a sync sample. Pure.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use super::common::frame;
 use crate::media::{Content, Run, Track};
 use crate::observation::{Observation, RenditionSeen};
 
-/// Two joins further apart than this are not the same place of the stream.
+/// Two joins of the same place of the stream are less than this apart, in microseconds.
 const NEAR_US: i64 = 500_000;
 
-/// When pictures are decoded and shown, in microseconds of media time.
+/// Decode time and presentation time of frames, in microseconds of media time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
     pub(super) decoded: i64,
@@ -19,24 +19,24 @@ pub(super) struct Moment {
 /// A part or segment that begins with a sync sample.
 #[derive(Debug, Clone)]
 pub(super) struct Join {
-    /// What it is called, as evidence.
+    /// Its name as evidence.
     pub(super) name: String,
-    /// Decode time of its first sample; presentation time of the picture that is shown first.
+    /// Decode time of its first sample, and earliest presentation time of its samples.
     pub(super) start: Moment,
-    /// Where what comes before it in its own rendition ends; none where that was not downloaded, or belongs to another timeline.
+    /// End of the media before it in its own rendition; none if that was not downloaded, or belongs to another timeline.
     pub(super) before: Option<Moment>,
 }
 
-/// The joins of a rendition of pictures, in order.
+/// The joins of a video rendition, in order.
 pub(super) struct Joins {
     pub(super) name: String,
-    /// A frame as the multivariant playlist states it.
+    /// Duration of a frame, as [`frame`] gives it.
     pub(super) frame: Duration,
     all: Vec<Join>,
 }
 
 impl Joins {
-    /// Of every rendition of pictures in fMP4.
+    /// The joins of every video rendition in fMP4.
     pub(super) fn of(observation: &Observation) -> Vec<Self> {
         let of = |rendition: &RenditionSeen| {
             let all = joins(rendition);
@@ -46,7 +46,7 @@ impl Joins {
         observation.regular().filter_map(of).collect()
     }
 
-    /// Joins of this rendition, each with the one of another rendition at the same place of the stream.
+    /// Joins of this rendition, each with the join of another rendition at the same place of the stream.
     pub(super) fn with<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a Join, &'a Join)> {
         self.all.iter().filter_map(|join| {
             let distance = |their: &&Join| their.start.shown.abs_diff(join.start.shown);
@@ -78,12 +78,12 @@ fn joins(rendition: &RenditionSeen) -> Vec<Join> {
                 before = None;
                 continue;
             };
-            // What was not downloaded lies between, if the two are far apart.
+            // If the two are far apart, media that was not downloaded lies between them.
             before = before.filter(|end| end.decoded.abs_diff(span.start.decoded) < NEAR_US.unsigned_abs());
             if span.sync {
                 found.push(Join { name, start: span.start, before });
             }
-            // The picture that is shown last may have come in an earlier part.
+            // The frame that is shown last may be in an earlier part.
             let shown = before.map_or(span.end.shown, |end| end.shown.max(span.end.shown));
             before = Some(Moment { shown, ..span.end });
         }
@@ -91,7 +91,7 @@ fn joins(rendition: &RenditionSeen) -> Vec<Join> {
     found
 }
 
-/// A run of pictures.
+/// Times of the video in a part or segment.
 struct Span {
     sync: bool,
     start: Moment,

@@ -1,4 +1,4 @@
-//! The rows: what is checked, one pure function each, in the order of their numbers.
+//! The rows: what is checked, one pure function per row, in the order of their numbers.
 //!
 //! Sections: `D` is draft-pantos-hls-rfc8216bis-22, `A` is Apple's HLS authoring specification, `C` is CMAF (ISO/IEC 23000-19). Pure.
 

@@ -1,4 +1,4 @@
-//! Row 1: the text of playlists, and how they are recognised. Pure.
+//! Row 1: the text of playlists, and how clients recognise them. Pure.
 
 use crate::observation::{Answer, Observation};
 use crate::playlist::Text;
@@ -38,7 +38,7 @@ fn judge(observation: &Observation) -> Verdict {
     findings.verdict("no playlist was loaded")
 }
 
-/// By its path or by its media type (section 4).
+/// Checks that a playlist can be recognised by its path or its media type (section 4).
 fn recognisable(answer: &Answer, findings: &mut Findings) {
     let path = answer.url.split(['?', '#']).next().unwrap_or("");
     let by_path = path.ends_with(".m3u8") || path.ends_with(".m3u");

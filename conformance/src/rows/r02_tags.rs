@@ -1,4 +1,4 @@
-//! Row 2: tags where they belong and as often as allowed, attributes well-formed, the version that they need. Pure.
+//! Row 2: places and numbers of tags, form of attributes, and the version that they need. Pure.
 
 use super::common::line;
 use crate::observation::{Observation, RenditionSeen};
@@ -24,7 +24,7 @@ fn judge(observation: &Observation) -> Verdict {
         playlists += 1;
         judge_media(rendition, &version.playlist, &mut findings);
     }
-    // One of each is enough for a second opinion: what it reads is alike in all versions.
+    // For the second opinion, one version of each playlist is enough, because all versions look alike to it.
     for (rendition, playlist) in observation.lasts() {
         second_opinion(rendition, playlist, &mut findings);
     }
@@ -90,7 +90,7 @@ fn judge_media(rendition: &RenditionSeen, playlist: &MediaPlaylist, findings: &m
     }
 }
 
-/// The least version that a playlist needs (section 8), and because of what.
+/// The least version that a playlist needs (section 8), and the reason.
 fn needed_version(playlist: &MediaPlaylist) -> (u64, &'static str) {
     let text = &playlist.text;
     let key = |needle: &str| text.tags("EXT-X-KEY").any(|(_, value)| value.contains(needle));
@@ -110,8 +110,7 @@ fn needed_version(playlist: &MediaPlaylist) -> (u64, &'static str) {
     needs.iter().find(|(_, _, needed)| *needed).map_or((1, "what it holds"), |(version, why, _)| (*version, why))
 }
 
-/// What another reader of playlists makes of it. It knows no low-latency tags, so it is asked only whether it can read it, and
-/// how many segments there are.
+/// Reads the playlist with another parser. It knows no low-latency tags, so only its success and its number of segments count.
 fn second_opinion(rendition: &RenditionSeen, playlist: &MediaPlaylist, findings: &mut Findings) {
     match m3u8_rs::parse_media_playlist_res(playlist.text.raw.as_bytes()) {
         Ok(read) if read.segments.len() != playlist.segments.len() => findings.should(

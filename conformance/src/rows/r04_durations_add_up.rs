@@ -1,4 +1,4 @@
-//! Row 4: EXTINF says how long the media really is. Pure.
+//! Row 4: EXTINF states the real duration of the media. Pure.
 
 use std::time::Duration;
 
@@ -62,14 +62,13 @@ fn judge(observation: &Observation) -> Verdict {
     findings.verdict("no segment could be measured")
 }
 
-/// How long a segment's media is: up to where the next segment's begins if that is known, for transport streams do not state how
-/// long their last frame is.
+/// Duration of a segment's media. A transport stream does not state that of its last frame, which counts as the interval before it.
 fn length(rendition: &RenditionSeen, seen: &SegmentSeen) -> Option<Duration> {
     let fetch = seen.fetch.as_ref()?;
     fetch.content.duration(rendition.init_of(seen))
 }
 
-/// One frame of sound is as good as one of picture where there is no picture.
+/// Duration of a frame of audio, which is the tolerance where there is no video.
 fn sound_frame(rendition: &RenditionSeen, seen: &SegmentSeen) -> Duration {
     let (Some(Content::Fmp4(fragments)), Some(init)) =
         (seen.fetch.as_ref().map(|fetch| &fetch.content), rendition.init_of(seen))

@@ -1,4 +1,4 @@
-//! Row 5: what must never change between reloads. Pure.
+//! Row 5: values that must never change between reloads. Pure.
 
 use super::common::steps;
 use crate::observation::{Observation, RenditionSeen};
@@ -21,7 +21,7 @@ fn judge(observation: &Observation) -> Verdict {
             reloads += 1;
             compare(rendition, &before.playlist, &after.playlist, &mut findings);
         }
-        // The two chains are the same playlist, so they agree as well.
+        // Plain and blocking requests get the same playlist, so their versions must agree, too.
         let [plain, blocking] = rendition.chains();
         if let (Some(plain), Some(blocking)) = (plain.first(), blocking.first()) {
             compare(rendition, &plain.playlist, &blocking.playlist, &mut findings);

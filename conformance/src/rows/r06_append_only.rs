@@ -1,4 +1,4 @@
-//! Row 6: segments are appended at the end and removed at the front, and nothing else. Pure.
+//! Row 6: a playlist changes only by appending segments at the end and removing them at the front. Pure.
 
 use super::common::steps;
 use crate::observation::{Observation, RenditionSeen};
@@ -44,7 +44,7 @@ fn compare(rendition: &RenditionSeen, before: &MediaPlaylist, after: &MediaPlayl
     if after.skip.is_some() || before.skip.is_some() {
         return;
     }
-    // A segment that moved to another number shows as another URI under its number.
+    // A segment that moved to another number shows up as another URI under this number.
     let mut changed = 0;
     for (msn, segment) in after.numbered_with_open() {
         let earlier = before.segment(msn).or_else(|| before.open.as_ref().filter(|_| before.next_msn() == msn));
@@ -58,7 +58,7 @@ fn compare(rendition: &RenditionSeen, before: &MediaPlaylist, after: &MediaPlayl
     }
 }
 
-/// What changed of a segment that may not change, but for parts that leave and parts that are added to an open one.
+/// What changed of a segment, besides parts that leave and parts that are added to an open one.
 fn difference(before: &Segment, after: &Segment) -> Option<String> {
     if !before.uri.is_empty() {
         if before.uri != after.uri {
@@ -74,7 +74,7 @@ fn difference(before: &Segment, after: &Segment) -> Option<String> {
         if before.range != after.range || before.gap != after.gap {
             return Some("its byte range or gap changed".to_owned());
         }
-        // All of its parts were known, so they can only go, from the first one on.
+        // All of its parts were known, so parts can only leave, from the first one on.
         if !before
             .parts
             .iter()

@@ -1,4 +1,4 @@
-//! Row 7: a live playlist goes on in time. Pure.
+//! Row 7: a live playlist grows in time. Pure.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn judge(observation: &Observation) -> Verdict {
     findings.verdict("no new segment was seen, and the run was too short to miss one")
 }
 
-/// How long it took from one new segment to the next; without a number, from the last one to the end of the run.
+/// Time from one new segment to the next; without a number, from the last segment to the end of the run.
 pub(super) struct Wait {
     pub msn: Option<u64>,
     pub took: Duration,
@@ -49,7 +49,7 @@ fn is_polled(versions: &[&Version]) -> bool {
     versions.iter().skip(1).all(|version| version.asked == Asked::Plain)
 }
 
-/// Waits for segments, as far as the playlist was live.
+/// Waits for new segments while the playlist was live.
 pub(super) fn segment_waits(observation: &Observation, rendition: &RenditionSeen) -> Vec<Wait> {
     let versions = rendition.finest();
     let Some(first) = versions.first() else { return Vec::new() };
@@ -89,7 +89,7 @@ fn gaps_between_parts(observation: &Observation, rendition: &RenditionSeen, find
             continue;
         }
         seen += 1;
-        // A request that was sent late has itself to blame for what it waited before.
+        // The time before a request that the checker sent late does not count.
         let took = version.at.saturating_sub(at.max(version.sent));
         if took > target + slack {
             let part =

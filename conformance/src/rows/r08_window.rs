@@ -1,4 +1,4 @@
-//! Row 8: how much a live playlist holds. Pure.
+//! Row 8: how much media a live playlist holds. Pure.
 
 use super::common::{s, steps};
 use crate::observation::Observation;
@@ -38,7 +38,7 @@ fn judge(observation: &Observation) -> Verdict {
         }
         let Some(last) = rendition.last() else { continue };
         playlists += 1;
-        // A stream that has just begun has not had six yet.
+        // A stream that has just begun has fewer than six segments.
         let young = last.first_msn() == 0;
         if last.segments.len() < 6 && !young && !last.ended && last.skip.is_none() {
             findings.must("A8.11", format!("{}: {} segments", rendition.name, last.segments.len()));

@@ -1,4 +1,4 @@
-//! Row 9: what was removed from the playlist can still be downloaded for a while. Pure.
+//! Row 9: objects that have left the playlist can still be downloaded for a while. Pure.
 
 use super::common::s;
 use crate::observation::{Answer, Observation};
@@ -22,8 +22,8 @@ fn judge(observation: &Observation) -> Verdict {
         for (msn, seen) in &rendition.segments {
             let (Some(answer), Some(removed)) = (&seen.late, seen.removed) else { continue };
             segments += 1;
-            // It is owed for its own duration and that of the longest playlist that listed it, from its first listing on; when
-            // it left a window that had been full, half of its own duration is left of that.
+            // The server owes the segment for its own duration plus that of the longest playlist that listed it, from its first
+            // listing on. When it leaves a full window, half of its own duration is left.
             if let Some(what) = lost(answer) {
                 let after = answer.asked.saturating_sub(removed);
                 findings.must(

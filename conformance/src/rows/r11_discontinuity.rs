@@ -1,4 +1,4 @@
-//! Row 11: changes are announced by a discontinuity, at the same instants everywhere. Pure.
+//! Row 11: a discontinuity announces changes, at the same times in all renditions. Pure.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub(super) const ROW: Row = Row {
     judge,
 };
 
-/// What may not change without a discontinuity, one fact a line.
+/// Parameters that must not change without a discontinuity, one fact per entry.
 type Parameters = BTreeSet<String>;
 
 fn judge(observation: &Observation) -> Verdict {
@@ -52,12 +52,12 @@ fn judge(observation: &Observation) -> Verdict {
     findings.verdict(&unseen)
 }
 
-/// What a fact is about: its text up to the colon.
+/// The kind of a fact: its text up to the colon.
 fn kind(fact: &str) -> &str {
     fact.split(':').next().unwrap_or("")
 }
 
-/// Only segments that were probed have the facts that the tools know.
+/// Kinds that both have: only probed segments have the facts that the tools find.
 fn common_kinds<'a>(a: &'a Parameters, b: &'a Parameters) -> BTreeSet<&'a str> {
     let kinds = |facts: &'a Parameters| facts.iter().map(|fact| kind(fact)).collect::<BTreeSet<_>>();
     kinds(a).intersection(&kinds(b)).copied().collect()
@@ -95,7 +95,7 @@ fn parameters(rendition: &RenditionSeen, seen: &SegmentSeen) -> Option<Parameter
     Some(facts)
 }
 
-/// Each discontinuity of one rendition stands at the same date in every other one that covers it.
+/// Checks that each discontinuity of a rendition stands at the same date in every other rendition that covers it.
 fn same_instants(observation: &Observation, findings: &mut Findings) {
     let dates = |rendition: &RenditionSeen, only: bool| -> Vec<i64> {
         let listed = rendition.versions.iter().flat_map(|version| {

@@ -42,7 +42,7 @@ fn judge(observation: &Observation) -> Verdict {
             findings.must("A8.6", format!("{}: ended from the start, but no EXT-X-PLAYLIST-TYPE", rendition.name));
         }
     }
-    // The end is an end everywhere.
+    // The stream must end in all renditions.
     let regular = observation.regular().filter(|rendition| !rendition.versions.is_empty()).count();
     let over = observation.regular().filter(|rendition| rendition.last().is_some_and(|last| last.ended)).count();
     if over > 0 && over < regular {

@@ -17,9 +17,9 @@ pub(super) const ROW: Row = Row {
     judge,
 };
 
-/// How far a date may be off from the one before plus EXTINF: dates are written to a millisecond, and durations are rounded too.
+/// Largest difference between a date and the date before plus EXTINF. Dates have milliseconds, and durations are rounded, too.
 const DRIFT_US: i64 = 100_000;
-/// Overlaps up to this are allowed for drift of clocks (6.2.1).
+/// Largest overlap that is allowed for clock drift (6.2.1).
 const OVERLAP_US: i64 = 1_000_000;
 
 fn judge(observation: &Observation) -> Verdict {
@@ -86,7 +86,8 @@ fn within(
     }
 }
 
-/// Date minus media time, by discontinuity sequence number: the same in all renditions. How many renditions could be compared.
+/// Checks that date minus media time is the same in all renditions, by discontinuity sequence number. Returns how many could be
+/// compared.
 fn across(observation: &Observation, findings: &mut Findings) -> usize {
     let mut mapping = BTreeMap::<u64, (i64, String)>::new();
     let mut compared = 0;
@@ -116,7 +117,7 @@ fn across(observation: &Observation, findings: &mut Findings) -> usize {
     compared
 }
 
-/// Media time of a segment's first sample, in microseconds; only of fMP4, whose times do not wrap.
+/// Media time of a segment's first sample, in microseconds; only for fMP4, whose times do not wrap.
 fn media_time(rendition: &RenditionSeen, msn: u64) -> Option<i64> {
     let seen = rendition.segments.get(&msn)?;
     let Content::Fmp4(fragments) = &seen.fetch.as_ref()?.content else { return None };

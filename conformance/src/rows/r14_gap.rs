@@ -1,4 +1,4 @@
-//! Row 14: media that is not there is announced as a gap. Pure.
+//! Row 14: missing media is announced as a gap. Pure.
 
 use super::common::{line, s};
 use super::r07_on_time::segment_waits;
@@ -24,7 +24,7 @@ fn judge(observation: &Observation) -> Verdict {
             let playlist = &version.playlist;
             for (msn, segment) in playlist.numbered() {
                 let name = || line(rendition, playlist, segment.line);
-                // Parts leave from the front: what is left of them says little.
+                // Parts leave from the front, so only a complete list of them counts.
                 let whole = rendition.parts.keys().filter(|(of, _)| *of == msn).count() == segment.parts.len();
                 if !segment.gap && whole && all_gap(segment) {
                     findings.must("D6.2.1", format!("{}: all of its parts are gaps, it has no EXT-X-GAP", name()));

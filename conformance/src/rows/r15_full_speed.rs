@@ -1,4 +1,4 @@
-//! Row 15: what is listed can be had at once and at full speed; playlists change as a whole. Pure.
+//! Row 15: listed media is available at once and at full speed, and playlists change atomically. Pure.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ fn available(
     if answer.waited() > slack + duration / 2 {
         findings.must("D6.2.1", format!("{name}: the first byte came {} after it was asked for", s(answer.waited())));
     }
-    // Slow is what could have been faster: the second download tells what the link can do.
+    // A download is slow only if it could have been faster: the second download shows what the link can do.
     let Some(again) = again else { return };
     if answer.transfer() > again.transfer() * 3 + slack && answer.transfer() > duration / 3 {
         let (first, second) = (s(answer.transfer()), s(again.transfer()));
@@ -76,7 +76,7 @@ fn available(
     }
 }
 
-/// A playlist that was cut off, or seen half-written.
+/// Finds playlists that were cut off, or read half-written.
 fn atomic(rendition: &crate::observation::RenditionSeen, findings: &mut Findings) {
     for load in &rendition.loads {
         if load.answer.status == 200
@@ -91,7 +91,7 @@ fn atomic(rendition: &crate::observation::RenditionSeen, findings: &mut Findings
         if !text.ends_right {
             let tail: String = text.raw.chars().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect();
             let what = format!("{}: the last line is not ended: …{tail:?}", rendition.name);
-            // One that is never ended is a habit, one that sometimes is not was read half-written.
+            // If no version has a line feed at its end, that is the server's habit; if only some lack it, those were half-written.
             if ends > 0 { findings.must("D6.2.1", what) } else { findings.should("D4.1", what) }
         }
     }

@@ -15,7 +15,7 @@ pub(super) const ROW: Row = Row {
     judge,
 };
 
-/// IDR pictures at most this far apart (A1.13), and a frame.
+/// Longest distance of IDR pictures (A1.13), plus a frame.
 const APART_MAX: Duration = Duration::from_millis(2_050);
 
 fn judge(observation: &Observation) -> Verdict {
@@ -91,7 +91,7 @@ fn stamps(name: &str, stream: &ts::Stream, findings: &mut Findings) {
             last = Some(pes.pts);
         }
         let apart = ticks(ts::later(last.unwrap_or(pes.pts), pes.pts), 90_000);
-        // A picture shown before the IDR picture in front of it wraps around.
+        // The distance wraps for a picture that is shown before the IDR picture that precedes it.
         if apart > APART_MAX && apart < Duration::from_secs(3_600) {
             findings.should("A1.13", format!("{name}: {} after the last IDR picture", s(apart)));
             return;
@@ -99,7 +99,7 @@ fn stamps(name: &str, stream: &ts::Stream, findings: &mut Findings) {
     }
 }
 
-/// INDEPENDENT=YES says that there is an independent frame in the part, and every part with one should say so.
+/// Checks that a part with INDEPENDENT=YES has an independent frame, and that every part with one has the attribute.
 fn independent_parts(rendition: &RenditionSeen, findings: &mut Findings) -> usize {
     let mut parts = 0;
     for ((msn, index), seen) in &rendition.parts {

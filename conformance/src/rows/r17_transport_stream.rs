@@ -58,7 +58,7 @@ fn tables(name: &str, ts: &Ts, has_map: bool, findings: &mut Findings) {
             format!("{name}: the first two packets are of PIDs {:?}, not PAT and PMT", ts.first_pids),
         );
     }
-    // Null packets and tables say nothing of an elementary stream that is declared and then absent.
+    // The PMT must not declare an elementary stream that is absent.
     for (pid, stream) in &ts.streams {
         if stream.pes.is_empty() && (stream.is_picture() || stream.is_sound()) {
             findings.must(

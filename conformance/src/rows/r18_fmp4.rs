@@ -1,4 +1,4 @@
-//! Row 18: fragmented MP4 as it must be. Pure.
+//! Row 18: the structure of fragmented MP4. Pure.
 
 use crate::media::Content;
 use crate::observation::Observation;
@@ -38,7 +38,7 @@ fn judge(observation: &Observation) -> Verdict {
                 findings.must("A8.20", format!("{name}: no EXT-X-MAP applies to it"));
             }
             for fault in &fragments.faults {
-                // An I-frame segment may end behind the I-frame, in the midst of mdat.
+                // An I-frame segment may end after the I-frame, within mdat.
                 if !(rendition.is_iframes() && fault.starts_with("box mdat")) {
                     findings.must("D3.1.2", format!("{name}: {fault}"));
                 }

@@ -1,4 +1,4 @@
-//! Row 19: media times go on from segment to segment. Pure.
+//! Row 19: media times are continuous from segment to segment. Pure.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ fn fragments_join(name: &str, was: &fmp4::Fragments, is: &fmp4::Fragments, init:
     }
 }
 
-/// One tick is left for rounding.
+/// Checks that a segment begins where the one before ends, within one tick for rounding.
 fn join(name: &str, end: u64, start: u64, timescale: u32, findings: &mut Findings) {
     if end.abs_diff(start) > 1 {
         let word = if start > end { "late" } else { "early" };
@@ -96,7 +96,7 @@ fn streams_join(name: &str, was: &Ts, is: &Ts, findings: &mut Findings) {
         let interval = earlier.pes.len().checked_sub(2).and_then(|at| earlier.pes.get(at));
         let interval = interval.map_or(0, |before| ts::later(before.dts, last.dts));
         let step = ticks(ts::later(last.dts, first.dts), 90_000);
-        // Sound comes several frames to a packet, and not always as many.
+        // A packet of audio holds several frames, and not always the same number.
         let most = ticks(interval, 90_000) * 2 + Duration::from_millis(if stream.is_picture() { 10 } else { 300 });
         if interval > 0 && (step > most || step.is_zero()) {
             let what = format!("{name}, PID {pid}: its first stamp is {} after the last one before", s(step));

@@ -45,7 +45,7 @@ fn judge(observation: &Observation) -> Verdict {
     findings.verdict("no segment was downloaded with all of its parts")
 }
 
-/// All parts of a segment, if all were downloaded. Those that were there before the run began are not known to be all.
+/// All parts of a segment, if all were downloaded. Of a segment that began before the run, some parts may be unknown.
 fn parts(rendition: &RenditionSeen, msn: u64, count: usize) -> Option<Vec<&Content>> {
     let parts: Vec<_> = rendition.parts.range((msn, 0)..=(msn, u64::MAX)).map(|(_, seen)| seen).collect();
     if parts.is_empty() || parts.len() < count || parts.iter().any(|part| part.tag.gap) {

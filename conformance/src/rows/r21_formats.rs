@@ -1,4 +1,4 @@
-//! Row 21: which formats may be where. Pure.
+//! Row 21: the allowed formats. Pure.
 
 use crate::media::Content;
 use crate::observation::{Observation, Probed};
@@ -64,7 +64,7 @@ fn picture(name: &str, probed: &Probed, findings: &mut Findings) {
     for stream in probed.streams.iter().filter(|stream| stream.kind == "video") {
         if let Some((frames, seconds)) = stream.rate
             && frames > seconds.saturating_mul(60)
-            // A segment of one picture gives the tool nothing to measure.
+            // In a segment of one frame, the tool cannot measure the rate.
             && frames < seconds.saturating_mul(1_000)
         {
             findings.must("A1.19", format!("{name}: {frames}/{seconds} frames a second"));

@@ -1,4 +1,4 @@
-//! Row 22: renditions agree with each other, so that players can switch. Pure.
+//! Row 22: renditions match one another, so that players can switch. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,7 +71,7 @@ fn constants(
     }
 }
 
-/// Discontinuity sequence numbers and extents, by date.
+/// Compares discontinuity sequence numbers and windows of two renditions, by date.
 fn timelines(observation: &Observation, one: &RenditionSeen, other: &RenditionSeen, findings: &mut Findings) {
     let numbers = |rendition: &RenditionSeen| {
         let mut found = BTreeMap::<i64, u64>::new();
@@ -99,7 +99,7 @@ fn timelines(observation: &Observation, one: &RenditionSeen, other: &RenditionSe
     let (Some(a), Some(b)) = (one.last(), other.last()) else { return };
     let starts = |playlist: &MediaPlaylist| playlist.date_times().into_values().next();
     if let (Some(start), Some(their)) = (starts(a), starts(b)) {
-        // Both were loaded at different moments, up to a polling interval apart, in which a segment may have gone.
+        // The two were loaded up to a polling interval apart, in which a segment may have left.
         let allowed = a.target() * 2 + observation.slack + observation.interval;
         let allowed = i64::try_from(allowed.as_micros()).unwrap_or(i64::MAX);
         if (start - their).abs() > allowed {
@@ -109,17 +109,17 @@ fn timelines(observation: &Observation, one: &RenditionSeen, other: &RenditionSe
     }
 }
 
-/// Media times at which segments begin: the same in all renditions that number segments alike.
+/// Checks that segments begin at the same media times in all renditions. Returns how many were compared.
 fn boundaries(observation: &Observation, regular: &[&RenditionSeen], findings: &mut Findings) -> usize {
     let mut compared = 0;
     for (index, one) in regular.iter().enumerate() {
         let frame = frame(observation, one).max(Duration::from_millis(45)) + Duration::from_millis(1);
         for other in regular.iter().skip(index + 1) {
             let theirs = starts(other);
-            // What the other was not seen to have, at either end of the time watched, says nothing.
+            // Times outside of what was seen of the other rendition do not count.
             let (Some(first), Some(last)) = (theirs.values().min(), theirs.values().max()) else { continue };
             for (msn, at) in starts(one).into_iter().filter(|(_, at)| at >= first && at <= last) {
-                // By nearest start, for the numbers need not be alike.
+                // Compare with the nearest start, because media sequence numbers may differ.
                 let near = theirs.values().min_by_key(|their| their.abs_diff(at)).copied();
                 let Some(near) = near.filter(|near| near.abs_diff(at) < Duration::from_secs(1)) else { continue };
                 compared += 1;
@@ -169,7 +169,7 @@ fn aspect_ratio(observation: &Observation, findings: &mut Findings) {
         multivariant.variants.iter().filter_map(|variant| Some((&variant.uri, variant.resolution()?))).collect();
     let Some((first, (width, height))) = sizes.first().copied() else { return };
     for (uri, (w, h)) in &sizes {
-        // Even numbers of pixels make ratios differ a little.
+        // Sizes are rounded to even numbers of pixels, so that ratios differ a little.
         let (a, b) = (width.saturating_mul(*h), height.saturating_mul(*w));
         if a.abs_diff(b) > a / 50 {
             findings.should("A1.33", format!("{first} is {width}x{height}, {uri} is {w}x{h}"));

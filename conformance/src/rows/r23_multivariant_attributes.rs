@@ -1,4 +1,4 @@
-//! Row 23: what the multivariant playlist must say. Pure.
+//! Row 23: what the multivariant playlist must state. Pure.
 
 use crate::observation::Observation;
 use crate::playlist::{Multivariant, Variant};
@@ -60,7 +60,7 @@ fn attributes(variant: &Variant, findings: &mut Findings) {
     }
 }
 
-/// EXT-X-INDEPENDENT-SEGMENTS: in the multivariant playlist or in all media playlists of picture, not in both.
+/// Checks EXT-X-INDEPENDENT-SEGMENTS: in the multivariant playlist or in all video playlists, not in both.
 fn independent(observation: &Observation, multivariant: &Multivariant, findings: &mut Findings) {
     let mut with = Vec::new();
     let mut without = Vec::new();

@@ -1,4 +1,4 @@
-//! Row 24: CODECS names every format that is there. Pure.
+//! Row 24: CODECS names every format of the media. Pure.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ fn judge(observation: &Observation) -> Verdict {
                 findings.must("D6.2.4", format!("{name}, but the media is {present}"));
                 continue;
             };
-            // Of a transport stream only the family is known here.
+            // For a transport stream, only the family of the format is known here.
             if present.contains('.') {
                 findings.should("D6.2.4", format!("{name} says {near}, but the media is {present}"));
             }

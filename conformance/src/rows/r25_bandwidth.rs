@@ -1,4 +1,4 @@
-//! Row 25: BANDWIDTH and AVERAGE-BANDWIDTH say how much there is. Pure.
+//! Row 25: BANDWIDTH and AVERAGE-BANDWIDTH match the media. Pure.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) const ROW: Row = Row {
     judge,
 };
 
-/// An average over less than this says little: Apple speaks of an hour.
+/// An average over less than this means little; Apple's rule is about an hour.
 const LONG: Duration = Duration::from_secs(20 * 60);
 
 /// Bits per second.
@@ -83,7 +83,7 @@ fn percent(part: u64, whole: u64) -> u64 {
     part.saturating_mul(100).checked_div(whole).unwrap_or(u64::MAX)
 }
 
-/// The most that a rendition of the variant's audio group adds.
+/// The highest rate of a rendition in the variant's audio group.
 fn of_group(observation: &Observation, multivariant: &Multivariant, index: usize) -> Rate {
     let group = multivariant.variants.get(index).and_then(|variant| variant.attributes.quoted("AUDIO"));
     let members = observation.renditions.iter().filter(|rendition| {

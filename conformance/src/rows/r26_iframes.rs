@@ -1,4 +1,4 @@
-//! Row 26: I-frame playlists for scrubbing; alternative renditions of sound. Pure.
+//! Row 26: I-frame playlists for scrubbing, and alternative audio renditions. Pure.
 
 use std::collections::BTreeMap;
 

@@ -15,7 +15,7 @@ pub(super) const ROW: Row = Row {
     judge,
 };
 
-/// Durations are written with a few decimals.
+/// Tolerance, because durations are written with a few decimals.
 const ROUNDING: Duration = Duration::from_micros(10);
 
 fn judge(observation: &Observation) -> Verdict {
@@ -44,7 +44,7 @@ fn durations(rendition: &RenditionSeen, findings: &mut Findings) {
         if part.duration > target + ROUNDING {
             findings.must("D4.4.4.9", what());
         }
-        // Without a next one it may be the last part of all.
+        // Without a next part, it may be the last part of its segment.
         let next = rendition.parts.get(&(*msn, index + 1));
         let exempt = part.independent || part.gap || next.is_none_or(|next| next.tag.gap);
         if !exempt && part.duration + ROUNDING < target * 85 / 100 {
@@ -53,7 +53,7 @@ fn durations(rendition: &RenditionSeen, findings: &mut Findings) {
     }
 }
 
-/// Parts further than three target durations from the end should be gone.
+/// Checks that parts further than three target durations from the end are not listed.
 fn old(rendition: &RenditionSeen, playlist: &MediaPlaylist, findings: &mut Findings) {
     if playlist.ended {
         return;
@@ -61,7 +61,7 @@ fn old(rendition: &RenditionSeen, playlist: &MediaPlaylist, findings: &mut Findi
     let open: Duration = playlist.open.iter().flat_map(|open| open.parts.iter().map(|part| part.duration)).sum();
     let mut to_end = open;
     for (_, segment) in playlist.numbered().rev() {
-        // From the end of the segment to the end of the playlist: all of its parts are at least that far.
+        // The end of the segment counts: all of its parts are at least as far from the end of the playlist.
         if to_end > playlist.target() * 3
             && let Some(part) = segment.parts.first()
         {

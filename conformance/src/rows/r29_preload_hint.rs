@@ -57,13 +57,13 @@ fn present(rendition: &RenditionSeen, playlist: &MediaPlaylist, findings: &mut F
     }
 }
 
-/// The part that was added next is the one that was hinted. Says whether it could be seen.
+/// Checks that the part that was added next is the hinted one. Returns whether that part was seen.
 fn came_true(rendition: &RenditionSeen, hint: &HintSeen, findings: &mut Findings) -> bool {
     let Some(Position { msn, parts }) = hint.end else { return false };
     let next = if parts == Position::WHOLE { (msn + 1, 0) } else { (msn, parts) };
     let Some((&(msn, index), seen)) = rendition.parts.range(next..).next() else { return false };
     let start = seen.tag.range.and_then(|range| range.offset).unwrap_or(hint.tag.start);
-    // The plan may change (6.2.6): then there is a gap, or what comes next is behind a discontinuity that was not planned.
+    // The server's plan may change (6.2.6). Then a gap follows, or an unplanned discontinuity.
     let broken = index == 0 && discontinuity(rendition, msn);
     if !seen.tag.gap && !broken && (seen.url != hint.url || start != hint.tag.start) {
         let what =
@@ -73,7 +73,7 @@ fn came_true(rendition: &RenditionSeen, hint: &HintSeen, findings: &mut Findings
     true
 }
 
-/// When the next part has another media initialization section, that was to be hinted too.
+/// Checks that a new media initialization section of the next part was hinted, too.
 fn map_changes(rendition: &RenditionSeen, findings: &mut Findings) {
     let segments: Vec<_> = rendition.segments.iter().collect();
     for pair in segments.windows(2) {
@@ -93,7 +93,7 @@ fn map_changes(rendition: &RenditionSeen, findings: &mut Findings) {
     }
 }
 
-/// Whether a segment is known to begin with a discontinuity, finished or not.
+/// Whether a segment, finished or open, is known to begin with a discontinuity.
 fn discontinuity(rendition: &RenditionSeen, msn: u64) -> bool {
     rendition.versions.iter().rev().any(|version| {
         let mut segments = version.playlist.numbered_with_open();

@@ -1,4 +1,4 @@
-//! Row 30: a hinted object is waited for, and then sent at once. Pure.
+//! Row 30: the server holds a request for a hinted object, and sends the object at once when it is ready. Pure.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ fn part_request(observation: &Observation, name: &str, fetch: &Fetch, part: &Par
         findings.must("D6.2.6", what);
         return;
     }
-    // What the link can do shows in the download of the same part once it is there.
+    // The download of the same part once it is listed shows what the link can do.
     let listed = part.fetch.as_ref().filter(|listed| listed.answer.is_whole());
     let link = listed.map_or(Duration::ZERO, |listed| listed.answer.transfer());
     let allowed = link * 4 + observation.slack;

@@ -37,7 +37,7 @@ fn judge(observation: &Observation) -> Verdict {
     findings.verdict("no playlist was loaded")
 }
 
-/// The playlist that a report speaks of.
+/// The rendition that a report is about.
 fn subject<'a>(observation: &'a Observation, rendition: &RenditionSeen, report: &Report) -> Option<&'a RenditionSeen> {
     let url = reqwest::Url::parse(&rendition.url).ok()?.join(report.uri.as_deref()?).ok()?.to_string();
     observation.renditions.iter().find(|other| other.url == url)
@@ -54,7 +54,7 @@ fn complete(observation: &Observation, rendition: &RenditionSeen, version: &Vers
         let what = format!("{}: {count} reports for {}", rendition.name, other.name);
         match (other.is_iframes(), count) {
             (_, 1) => {}
-            // Whether an I-frame playlist has to report on the others is not said clearly.
+            // The draft does not say clearly whether an I-frame playlist has to report on the others.
             (false, _) if rendition.is_iframes() => findings.should("DB.1", what),
             (false, _) => findings.must("DB.1", what),
             (true, 0) if iframes_reported == 0 => {
@@ -85,7 +85,7 @@ fn one(
         findings.must("D4.4.5.4", format!("{}: there is no such playlist", name()));
         return;
     };
-    // An attribute that is left out has the value of the playlist that it stands in.
+    // An omitted attribute has the value of the playlist that contains the report.
     let own = playlist.end();
     let Some(msn) = report.last_msn.or(own.map(|end| end.msn)) else { return };
     let low_latency =
@@ -100,7 +100,7 @@ fn one(
     if low_latency && part.is_none() {
         findings.must("D4.4.5.4", format!("{}: no LAST-PART", name()));
     }
-    // What had been seen of the other playlist before this one was asked for, it reports at least.
+    // The report must reach at least what was seen of the other playlist before this request was sent.
     let known =
         other.versions.iter().take_while(|seen| seen.at < version.sent).filter_map(|seen| seen.playlist.end()).max();
     if let Some(known) = known

@@ -44,7 +44,7 @@ fn judge(observation: &Observation) -> Verdict {
     findings.verdict("no blocking request was answered during the run")
 }
 
-/// A request for what comes next.
+/// Checks a blocking request for the next part or segment.
 fn blocked(
     observation: &Observation,
     rendition: &RenditionSeen,
@@ -59,7 +59,7 @@ fn blocked(
     let target = rendition.last().map_or(Duration::from_secs(6), |last| last.target());
     let limit = target * 3 + observation.slack + Duration::from_millis(500);
     match (answer.status, load.end) {
-        // I-frame playlists only should block (6.2.5.2).
+        // For I-frame playlists, blocking is only a SHOULD (6.2.5.2).
         (200, Some(end)) if !reached(end, msn, part) && !load.ended => {
             let what = format!("{name}: answered after {} without it", s(answer.took()));
             if rendition.is_iframes() { findings.should(SECTION, what) } else { findings.must(SECTION, what) }
@@ -76,16 +76,16 @@ fn blocked(
     }
 }
 
-/// Whether a playlist up to `end` holds what was asked for.
+/// Whether a playlist up to `end` holds the requested segment or part.
 fn reached(end: Position, msn: u64, part: Option<u64>) -> bool {
     match part {
-        // Without a part the segment itself is meant.
+        // Without a part, the request is for the segment itself.
         None => end.msn > msn || (end.msn == msn && end.parts == Position::WHOLE),
         Some(part) => end.msn > msn || (end.msn == msn && (end.parts == Position::WHOLE || end.parts > part)),
     }
 }
 
-/// A probe of the matrix. Says whether it belongs to this row.
+/// Checks a probe of the matrix. Returns whether it belongs to this row.
 fn probed(observation: &Observation, probe: &Probe, findings: &mut Findings) -> bool {
     let answer = &probe.answer;
     let target = probe.before.target();
@@ -142,7 +142,7 @@ fn bad_request(
         return;
     }
     let what = format!("{name} ({why}): {} after {}, not 400 at once", answer.outcome(), s(answer.took()));
-    // A whole playlist without what was asked for breaks the MUST to wait; an error, or waiting, breaks a SHOULD.
+    // A playlist without the requested media breaks the MUST to wait; an error, or a wait, breaks a SHOULD.
     if answer.status == 200 && answer.took() < target {
         findings.must(SECTION, what);
     } else {

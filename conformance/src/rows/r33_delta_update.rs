@@ -1,4 +1,4 @@
-//! Row 33: a delta update is the full playlist, once merged. Pure.
+//! Row 33: a delta update gives the full playlist when it is merged. Pure.
 
 use super::common::s;
 use crate::observation::{Observation, Probe, Question};
@@ -56,7 +56,7 @@ fn judge(observation: &Observation) -> Verdict {
     findings.verdict(&format!("no delta update between two equal full playlists ({unsettled} tries)"))
 }
 
-/// The playlist was the same before and after, so the update is of that one.
+/// Checks a delta update of a playlist that was the same before and after it.
 fn delta(name: &str, probe: &Probe, findings: &mut Findings) {
     let full = &probe.before;
     let Some(update) = &probe.body else {
@@ -64,7 +64,7 @@ fn delta(name: &str, probe: &Probe, findings: &mut Findings) {
         return;
     };
     let Some(boundary) = full.skip_boundary() else { return };
-    // How many segments are further from the end of the last segment than the boundary.
+    // Count the segments that are further from the end of the last segment than the boundary.
     let mut to_end = std::time::Duration::ZERO;
     let mut skippable = full.segments.len();
     for segment in full.segments.iter().rev() {
@@ -74,7 +74,7 @@ fn delta(name: &str, probe: &Probe, findings: &mut Findings) {
         }
         skippable -= 1;
     }
-    // A segment that crosses the boundary begins beyond it, but ends within: it is not older than the boundary.
+    // A segment that crosses the boundary begins before it and ends after it, so it is not older than the boundary.
     let skippable_least = skippable.saturating_sub(1);
     let skipped = update.skip.map_or(0, |skip| usize::try_from(skip.segments).unwrap_or(usize::MAX));
     if skipped > skippable {
@@ -94,14 +94,14 @@ fn delta(name: &str, probe: &Probe, findings: &mut Findings) {
     }
 }
 
-/// The first line that a delta update has more, less or different than the full playlist behind what was skipped.
+/// The first line in which a delta update differs from the full playlist after the skipped segments.
 fn difference(full: &MediaPlaylist, update: &MediaPlaylist, skipped: usize) -> Option<String> {
     let last_skipped = skipped.checked_sub(1).and_then(|at| full.segments.get(at)).map(|segment| segment.line);
     let kept = |text: &Text, numbers: &dyn Fn(usize) -> bool| -> Vec<String> {
         let lines = text.lines.iter().filter(|line| numbers(line.number));
         lines.filter(|line| !is_of_the_update(&line.kind)).map(|line| text.line(line.number).to_owned()).collect()
     };
-    // The head of the playlist ends where the first tag of a segment stands.
+    // The head of the playlist ends before the first tag of a segment.
     let head_end =
         full.text.lines.iter().find(|line| begins_segments(&line.kind)).map_or(usize::MAX, |line| line.number);
     let expected = kept(&full.text, &|number| number < head_end || last_skipped.is_none_or(|last| number > last));
@@ -119,7 +119,7 @@ fn difference(full: &MediaPlaylist, update: &MediaPlaylist, skipped: usize) -> O
         .then(|| "the update has the lines of the full playlist in another order or number".to_owned())
 }
 
-/// A tag that stays in force may be repeated behind the skipped segments.
+/// Whether a line is a tag that stays in force, and so may be repeated after the skipped segments.
 fn carried_over(line: &str) -> bool {
     ["#EXT-X-MAP", "#EXT-X-KEY", "#EXT-X-BITRATE", "#EXT-X-PROGRAM-DATE-TIME"].iter().any(|tag| line.starts_with(tag))
 }

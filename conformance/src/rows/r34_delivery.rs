@@ -55,12 +55,12 @@ fn playlist(rendition: &RenditionSeen, load: &Load, low_latency: bool, findings:
     }
     match load.asked {
         Asked::Plain => lifetime(name, "plain", answer, target / 2, target, findings),
-        // "Should be cached for six target durations", so not for a few, and not for ever.
+        // The draft recommends to cache these for six target durations: neither much less nor much more.
         Asked::Blocking { .. } => lifetime(name, "blocking", answer, target * 6, target * 7, findings),
     }
 }
 
-/// Not shorter than wanted, but for whole seconds; and not longer than `most`.
+/// Checks that a cache lifetime is not shorter than `wanted`, apart from rounding to seconds, and not longer than `most`.
 fn lifetime(name: &str, kind: &str, answer: &Answer, wanted: Duration, most: Duration, findings: &mut Findings) {
     let what = |found: String| format!("{name}, {kind}: cached for {found}, recommended are {}", s(wanted));
     match answer.max_age() {
@@ -89,7 +89,7 @@ fn security(observation: &Observation, low_latency: bool, findings: &mut Finding
     }
 }
 
-/// RFC 9218: required with HTTP/3, recommended with HTTP/2; when used, with these urgencies.
+/// Checks priorities (RFC 9218): required with HTTP/3 and recommended with HTTP/2, with these urgencies.
 fn priorities(observation: &Observation, low_latency: bool, findings: &mut Findings) -> usize {
     if !low_latency {
         return 0;
@@ -128,14 +128,14 @@ fn media(rendition: &RenditionSeen) -> Vec<(String, &Answer)> {
     segment.chain(part).filter(|(_, answer)| answer.is_whole()).collect()
 }
 
-/// `u` of the Priority field; 3 when the field is there without it.
+/// `u` of the Priority field; 3 when the field lacks it.
 fn urgency(answer: &Answer) -> Option<u8> {
     let field = answer.header("priority")?;
     let stated = field.split(',').filter_map(|item| item.trim().strip_prefix("u=")).next();
     stated.map_or(Some(3), |urgency| urgency.parse().ok())
 }
 
-/// Media of a higher bit rate may not come before media of a lower one.
+/// Checks that media of a higher bit rate has no higher priority than media of a lower one.
 fn by_bandwidth(observation: &Observation, findings: &mut Findings) {
     let Some(multivariant) = &observation.multivariant else { return };
     let mut found: Vec<(u64, u8, &str)> = Vec::new();

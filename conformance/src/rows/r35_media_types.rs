@@ -1,4 +1,4 @@
-//! Row 35: no redirects for media, and the right media types. Pure.
+//! Row 35: media without redirects and with the right media types. Pure.
 
 use crate::media::Content;
 use crate::observation::{Answer, Observation, RenditionSeen};

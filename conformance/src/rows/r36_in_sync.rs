@@ -33,7 +33,7 @@ fn judge(observation: &Observation) -> Verdict {
         }
     }
     let mut compared = 0;
-    // Ends that are close to each other in date are the same instant: sound is cut at frames of its own.
+    // Ends with dates that are close together count as the same time, because audio is cut at its own frames.
     let near = i64::try_from((part / 3).as_micros()).unwrap_or(0);
     let all: Vec<_> =
         edges.into_iter().flat_map(|(date, seen)| seen.into_iter().map(move |(at, name)| (date, at, name))).collect();
@@ -57,7 +57,7 @@ fn judge(observation: &Observation) -> Verdict {
     findings.verdict("no two renditions were seen to reach the same date")
 }
 
-/// When each date was first reached, by blocking requests: plain polling is too coarse.
+/// When each date was first reached, by blocking requests, because plain polling is too coarse.
 fn first_seen(rendition: &RenditionSeen) -> BTreeMap<i64, At> {
     let mut seen = BTreeMap::new();
     let mut last: Option<Position> = None;
@@ -65,7 +65,7 @@ fn first_seen(rendition: &RenditionSeen) -> BTreeMap<i64, At> {
     for version in rendition.versions.iter().filter(|version| matches!(version.asked, Asked::Blocking { .. })) {
         let Some(end) = version.playlist.end() else { continue };
         let new = last.is_none_or(|last| end > last);
-        // What the first one reached may have been there for long.
+        // The end of the first version may have been listed for long.
         if new && !std::mem::take(&mut first) {
             let dates = version.playlist.date_times();
             let span: Duration = match end.parts {

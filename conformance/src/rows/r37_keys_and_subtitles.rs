@@ -1,4 +1,4 @@
-//! Row 37: encryption keys stay with their segments; subtitles are mapped to media times. Pure.
+//! Row 37: encryption keys stay with their segments, and subtitles have a mapping to media times. Pure.
 
 use super::common::steps;
 use crate::media::Content;

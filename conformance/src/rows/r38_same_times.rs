@@ -1,4 +1,4 @@
-//! Row 38: renditions of pictures begin their independent parts at the same presentation and decode times. Pure.
+//! Row 38: video renditions begin their independent parts at the same presentation and decode times. Pure.
 
 use super::common::us;
 use super::joins::Joins;
@@ -22,7 +22,7 @@ fn judge(observation: &Observation) -> Verdict {
     let mut compared = 0;
     for (index, one) in renditions.iter().enumerate() {
         for other in renditions.iter().skip(index + 1) {
-            // Frames of different rates begin up to half a frame apart, and stamps are rounded.
+            // With different frame rates, parts begin up to half a frame apart, and timestamps are rounded.
             let allowed = one.frame.max(other.frame).as_micros() / 2;
             for (mine, theirs) in one.with(other) {
                 compared += 1;

@@ -1,4 +1,4 @@
-//! Row 39: an independent part follows on what comes before it in any other rendition. Pure.
+//! Row 39: an independent part continues what comes before it in any other rendition. Pure.
 
 use super::common::us;
 use super::joins::{Joins, Moment};
@@ -25,7 +25,7 @@ fn judge(observation: &Observation) -> Verdict {
             if from == to {
                 continue;
             }
-            // Stamps are rounded to milliseconds.
+            // Timestamps are rounded to milliseconds.
             let allowed = one.frame.max(other.frame).as_micros() + 1_000;
             for (mine, theirs) in one.with(other) {
                 let Some(Moment { decoded, shown }) = mine.before else { continue };

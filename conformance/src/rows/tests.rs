@@ -1,4 +1,4 @@
-//! Rules that the broken origin does not break, each on playlists written down here.
+//! Tests of rules that the broken origin does not break, each on playlists in this file.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ fn text(text: &str) -> Arc<Text> {
     Arc::new(Text::read(text.as_bytes()))
 }
 
-/// A playlist that was seen to change like this, a version every two seconds.
+/// A record of a playlist with these versions, one every two seconds.
 fn watched(playlists: &[&str]) -> Observation {
     let mut rendition = RenditionSeen {
         name: "v".to_owned(),
@@ -35,7 +35,7 @@ fn judge(row: usize, observation: &Observation) -> Verdict {
     (ROWS[row - 1].judge)(observation)
 }
 
-/// What a row says of these playlists, and its first finding.
+/// Status of a row for these versions, and its first finding.
 fn says(row: usize, playlists: &[&str]) -> (Status, String) {
     let verdict = judge(row, &watched(playlists));
     (verdict.status, verdict.evidence.first().map_or(String::new(), |found| found.text.clone()))
@@ -98,7 +98,7 @@ fn a_playlist_that_stands_still_is_late() {
         (status, finding.as_str()),
         (Status::Fail, "v: segment 8 6.000 s after the one before, allowed are 3.000 s")
     );
-    // And nobody says that it is a gap.
+    // No tag declares it a gap.
     assert_eq!(says(14, &[&playlist, &playlist, &playlist, &longer]).0, Status::Warn);
 }
 
@@ -106,7 +106,7 @@ fn a_playlist_that_stands_still_is_late() {
 fn three_target_durations_are_left_after_a_removal() {
     let before = live(5, "", &["5.ts", "6.ts", "7.ts"]);
     assert_eq!(says(8, &[&before, &live(6, "", &["6.ts", "7.ts"])]).0, Status::Fail);
-    // Six segments are wanted of what is not new: Apple's rule, not the draft's.
+    // Apple's rule, not the draft's, requires six segments of a stream that is not new.
     let verdict = judge(8, &watched(&[&before, &live(6, "", &["6.ts", "7.ts", "8.ts"])]));
     assert_eq!(verdict.evidence.iter().map(|found| found.section.as_str()).collect::<Vec<_>>(), ["A8.11"]);
 }
@@ -152,7 +152,7 @@ fn hold_backs_have_their_least_values() {
     assert_eq!(says(28, &[&with("PART-HOLD-BACK=1.5,HOLD-BACK=6,CAN-SKIP-UNTIL=12")]).0, Status::Pass);
     for (control, section) in [
         ("PART-HOLD-BACK=0.9", "D4.4.3.8"),
-        // Twice is enough for the draft, not for Apple.
+        // Twice the part target is enough for the draft, but not for Apple.
         ("PART-HOLD-BACK=1.2", "A14.3"),
         ("PART-HOLD-BACK=1.5,HOLD-BACK=5.9", "D4.4.3.8"),
         ("PART-HOLD-BACK=1.5,CAN-SKIP-UNTIL=11.9", "D4.4.3.8"),

@@ -1,18 +1,18 @@
-//! AMF 0: writes any value, also such as no encoder should send, and reads what servers answer (Action Message Format, AMF 0). Pure.
+//! AMF 0 (Action Message Format): writes any value, even those that no encoder should send, and reads servers' answers. Pure.
 
-/// Values nested deeper than this in an answer are not read.
+/// Deepest nesting of values that is read in an answer.
 const DEPTH_MAX: usize = 8;
-/// Values in one answer that are read.
+/// Most values that are read in an answer.
 const VALUES_MAX: usize = 256;
 
-/// A value.
+/// A value, with the section of AMF 0 that specifies it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// 2.2.
     Number(f64),
     /// 2.3.
     Boolean(bool),
-    /// 2.4; longer than 65,535 bytes it is written as a long string (2.14).
+    /// 2.4. More than 65,535 bytes are written as a long string (2.14).
     Text(String),
     /// 2.5: an anonymous object.
     Object(Vec<(String, Value)>),
@@ -35,7 +35,7 @@ impl Value {
         Self::Text(text.to_owned())
     }
 
-    /// An object, or with `array` an ECMA array, of named values.
+    /// An object of named values.
     #[must_use]
     pub fn object<const N: usize>(properties: [(&str, Self); N]) -> Self {
         Self::Object(properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
@@ -129,7 +129,7 @@ fn name(out: &mut Vec<u8>, text: &str) {
     out.extend(text.bytes().take(usize::from(count)));
 }
 
-/// Reads as many values as can be read.
+/// Reads values until the bytes end or cannot be parsed.
 #[must_use]
 pub fn read(bytes: &[u8]) -> Vec<Value> {
     let mut reader = Reader { bytes, values: 0 };

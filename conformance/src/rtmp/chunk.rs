@@ -1,18 +1,18 @@
-//! The RTMP chunk stream with every choice of the writer left open (RTMP 1.0, section 5.3), and a reader for what servers answer. Pure.
+//! The RTMP chunk stream (RTMP 1.0, section 5.3): a writer with every choice open, and a reader for servers' answers. Pure.
 //!
-//! A writer of an encoder makes one good choice; this one can make all of them, the allowed ones and the others.
+//! The writer of an encoder makes one good choice; this one can make all choices, allowed or not.
 
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 
-/// Chunk size until the writer says otherwise (5.4.1).
+/// Chunk size in bytes before the first Set Chunk Size message (5.4.1).
 pub const CHUNK_BYTES_INITIAL: u32 = 128;
-/// A timestamp field of this value says that four more bytes follow (5.3.1.3).
+/// Value of a timestamp field that an extended timestamp of four bytes follows (5.3.1.3).
 const EXTENDED: u32 = 0x00FF_FFFF;
-/// Longest answer of a server that is read.
+/// Longest message of a server that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// Chunk streams of a server that are read.
+/// Most chunk streams of a server that are read.
 const ANSWER_STREAMS_MAX: usize = 32;
 
 /// Message types (5.4, 7.1).
@@ -49,9 +49,9 @@ pub struct Message {
 pub enum Headers {
     /// Type 0 with an absolute timestamp for each message.
     Whole,
-    /// Type 1 with a delta for each message but the first of a chunk stream, or one that goes back.
+    /// Type 1 with a delta for each message, except the first of a chunk stream and one whose time goes back.
     Deltas,
-    /// The same, and the delta always in the extended field, however small.
+    /// As `Deltas`, with every delta in the extended field, however small.
     ExtendedDeltas,
 }
 
@@ -60,7 +60,7 @@ pub enum Headers {
 pub enum Continuations {
     /// As specified.
     RepeatExtended,
-    /// As librtmp's forks of old did.
+    /// As old forks of librtmp.
     OmitExtended,
 }
 
@@ -69,7 +69,7 @@ pub enum Continuations {
 pub struct Style {
     /// Message headers.
     pub headers: Headers,
-    /// Type 3 chunks.
+    /// Extended timestamps in type 3 chunks.
     pub continuations: Continuations,
 }
 
@@ -79,7 +79,7 @@ impl Default for Style {
     }
 }
 
-/// What the reader remembers of a chunk stream, as far as the writer makes use of it.
+/// What the reader of a chunk stream remembers, as far as the writer uses it.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     stamp_ms: u32,
@@ -89,7 +89,7 @@ struct Known {
 /// Writes chunks.
 #[derive(Debug)]
 pub struct ChunkWriter {
-    /// Choices; may change between messages.
+    /// Its style, which may change between messages.
     pub style: Style,
     chunk_bytes: u32,
     known: BTreeMap<u32, Known>,
@@ -102,7 +102,7 @@ impl ChunkWriter {
         Self { style, chunk_bytes: CHUNK_BYTES_INITIAL, known: BTreeMap::new() }
     }
 
-    /// Says how long chunks are from here on (5.4.1), and makes them so; `size` 0 is written, and not obeyed.
+    /// Writes a Set Chunk Size message (5.4.1), and uses that size from here on. Writes a `size` of 0, too, but then uses 1.
     pub fn set_chunk_size(&mut self, size: u32) -> Vec<u8> {
         let body = Bytes::copy_from_slice(&size.to_be_bytes());
         let out = self.message(2, &Message { stamp_ms: 0, kind: kind::SET_CHUNK_SIZE, stream: 0, body });
@@ -110,18 +110,18 @@ impl ChunkWriter {
         out
     }
 
-    /// How long chunks are by now.
+    /// Current chunk size, in bytes.
     #[must_use]
     pub fn chunk_bytes(&self) -> usize {
         usize::try_from(self.chunk_bytes).unwrap_or(usize::MAX).max(1)
     }
 
-    /// A whole message on a chunk stream (2 to 65,599).
+    /// Bytes of a whole message on a chunk stream (2 to 65,599).
     pub fn message(&mut self, csid: u32, message: &Message) -> Vec<u8> {
         self.chunks(csid, message).concat()
     }
 
-    /// The chunks of a message, for who wants to put something between them.
+    /// The chunks of a message, for callers that put something between them.
     pub fn chunks(&mut self, csid: u32, message: &Message) -> Vec<Vec<u8>> {
         let (mut first, extended) = self.header(csid, message);
         let mut pieces = message.body.chunks(self.chunk_bytes());
@@ -133,7 +133,7 @@ impl ChunkWriter {
         out
     }
 
-    /// A type 3 chunk of a message whose header had that extended timestamp.
+    /// A type 3 chunk of a message whose header had the extended timestamp `extended`.
     #[must_use]
     pub fn continuation(&self, csid: u32, extended: Option<u32>, piece: &[u8]) -> Vec<u8> {
         let mut out = basic_header(3, csid);
@@ -151,7 +151,7 @@ impl ChunkWriter {
         let Message { stamp_ms, kind, stream, body } = message;
         let known = self.known.insert(csid, Known { stamp_ms: *stamp_ms, stream: *stream });
         let delta = known.filter(|known| known.stream == *stream).map(|known| stamp_ms.wrapping_sub(known.stamp_ms));
-        // A delta beyond half of the circle is one backward: only an absolute timestamp says so.
+        // A delta of 2^31 or more goes back in time, which only an absolute timestamp can express.
         let delta = delta.filter(|delta| self.style.headers != Headers::Whole && *delta < 1 << 31);
         let (format, time) = delta.map_or((0, *stamp_ms), |delta| (1, delta));
         let force = format == 1 && self.style.headers == Headers::ExtendedDeltas;
@@ -170,7 +170,7 @@ impl ChunkWriter {
     }
 }
 
-/// A header of type 0 that promises a body of `length` bytes, which nobody has to send.
+/// A header of type 0 that announces a body of `length` bytes, which need not follow.
 #[must_use]
 pub fn promise(csid: u32, stamp_ms: u32, kind: u8, length: u32) -> Vec<u8> {
     let mut out = basic_header(0, csid);
@@ -199,7 +199,7 @@ fn be24(value: u32) -> [u8; 3] {
     [a, b, c]
 }
 
-/// Reads what a server answers.
+/// Reads the messages of a server.
 #[derive(Debug)]
 pub struct ChunkReader {
     buffer: BytesMut,
@@ -222,7 +222,7 @@ impl Default for ChunkReader {
 }
 
 impl ChunkReader {
-    /// Takes bytes off the network; whole messages come out, as type and body. `None` when the server says what cannot be read.
+    /// Takes bytes from the network. Returns complete messages as type and body, or `None` when the bytes cannot be parsed.
     pub fn read(&mut self, bytes: &[u8]) -> Option<Vec<(u8, Vec<u8>)>> {
         self.buffer.extend_from_slice(bytes);
         let mut messages = Vec::new();
@@ -239,7 +239,7 @@ impl ChunkReader {
         Some(messages)
     }
 
-    /// One chunk: its length, and the message that it completes. `Some(None)`: more bytes are needed.
+    /// Reads one chunk: its length, and the message that it completes. `Some(None)` means that more bytes are needed.
     #[expect(clippy::type_complexity, reason = "of one caller")]
     fn chunk(&mut self) -> Option<Option<(usize, Option<(u8, Vec<u8>)>)>> {
         let Some(head) = Head::read(&self.buffer) else { return Some(None) };

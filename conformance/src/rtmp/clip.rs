@@ -1,4 +1,5 @@
-//! Real media, made once for a run by the `ffmpeg` command line: small pictures and a tone, taken apart into frames that scripts stamp anew.
+//! Real media, which the `ffmpeg` command line makes once per run: small pictures and a tone, split into frames to which scripts give
+//! new timestamps.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,30 +13,30 @@ use super::chunk::kind;
 use super::flv::{self, Packet};
 use crate::media::boxes;
 
-/// Which media.
+/// Name of a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Name {
-    /// 320x180 at 30 frames a second, a keyframe each second, AAC at 48 kHz in stereo. 22 s long; the others are 8 s unless said.
+    /// 320x180 at 30 frames per second, a keyframe each second, AAC at 48 kHz in stereo. 22 s; the others have 8 s unless stated.
     Normal,
     /// With B-frames.
     BFrames,
-    /// With keyframes that are no IDR.
+    /// With keyframes that are not IDR pictures.
     OpenGop,
     /// 256x144.
     Small,
     /// 180x320.
     Portrait,
-    /// As `Normal`, of another profile: other parameter sets.
+    /// As `Normal` in another profile, and so with other parameter sets.
     OtherSets,
-    /// 30000/1001 frames a second.
+    /// 30000/1001 frames per second.
     Rate2997,
-    /// 60000/1001 frames a second.
+    /// 60000/1001 frames per second.
     Rate5994,
-    /// A keyframe every 250 frames, as OBS sends when it is left to itself. 18 s.
+    /// A keyframe every 250 frames, as OBS sends by default. 18 s.
     Keyframes250,
-    /// A keyframe at the start and never again. 10 s.
+    /// A keyframe only at the start. 10 s.
     OneKeyframe,
-    /// Keyframes where scenes would change. 12 s.
+    /// Keyframes at irregular distances, as at changes of scene. 12 s.
     Irregular,
     /// Keyframes only.
     AllKeyframes,
@@ -47,43 +48,43 @@ pub enum Name {
     Sound44100,
     /// AAC at 48 kHz, mono.
     Mono,
-    /// HE-AAC at 48 kHz in stereo on a core at 24 kHz, which its header does not say.
+    /// HE-AAC at 48 kHz in stereo on a core at 24 kHz; its header states only the core.
     HeAac,
-    /// HE-AAC v2: the same, on a core of one channel.
+    /// HE-AAC v2: as `HeAac`, on a core of one channel.
     HeAacV2,
     /// MP3 at 44.1 kHz.
     Mp3,
-    /// 640x360 at 30 frames a second, a keyframe every 2 s, with its sound 600 kbit/s. 16 s: whole frames of both, so that it can be
-    /// sent over and over.
+    /// 640x360 at 30 frames per second, a keyframe every 2 s, 600 kbit/s with audio. 16 s, which are whole frames of video and audio, so
+    /// that it can be sent in a loop.
     Loop,
 }
 
-/// A picture.
+/// A frame of video.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    /// Decode time from the start of the clip.
+    /// Decode time from the start of the clip, milliseconds.
     pub at_ms: i64,
-    /// Presentation less decode time.
+    /// Presentation time minus decode time, milliseconds.
     pub composition_ms: i32,
-    /// The decoder can begin here, says the encoder.
+    /// Whether the encoder marked it as a keyframe.
     pub key: bool,
-    /// As it stands in a message.
+    /// Its bytes in a message, after the headers.
     pub data: Bytes,
 }
 
-/// A frame of sound.
+/// A frame of audio.
 #[derive(Debug, Clone)]
 pub struct Sound {
-    /// From the start of the clip.
+    /// Time from the start of the clip, milliseconds.
     pub at_ms: i64,
-    /// As it stands in a message.
+    /// Its bytes in a message, after the headers.
     pub data: Bytes,
 }
 
-/// Media.
+/// The media of a clip.
 #[derive(Debug, Clone, Default)]
 pub struct Clip {
-    /// Decoder configuration of the pictures.
+    /// Decoder configuration of the video.
     pub picture_config: Bytes,
     /// The pictures in decoding order.
     pub pictures: Vec<Picture>,
@@ -93,7 +94,7 @@ pub struct Clip {
     pub sounds: Vec<Sound>,
 }
 
-/// The clips of a run: each made when it is first asked for.
+/// The clips of a run. Each is made when it is first requested.
 #[derive(Debug)]
 pub struct Clips {
     directory: PathBuf,
@@ -101,13 +102,13 @@ pub struct Clips {
 }
 
 impl Clips {
-    /// Keeps what `ffmpeg` writes in that directory.
+    /// Makes clips in this directory.
     #[must_use]
     pub fn new(directory: &Path) -> Self {
         Self { directory: directory.to_owned(), made: Mutex::default() }
     }
 
-    /// A clip. Blocks while it is made, and all who ask meanwhile.
+    /// A clip. Blocks this caller and all others while a clip is made.
     pub fn get(&self, name: Name) -> anyhow::Result<Arc<Clip>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(clip) = made.get(&name) {
@@ -119,7 +120,7 @@ impl Clips {
     }
 }
 
-/// What is asked of the encoder of pictures.
+/// Settings of the video encoder.
 struct Recipe {
     size: &'static str,
     rate: &'static str,
@@ -130,7 +131,7 @@ struct Recipe {
 const X264: &str = "-c:v libx264 -preset ultrafast -g 30 -keyint_min 30 -sc_threshold 0 -b:v 250k";
 
 impl Recipe {
-    /// `None` for sound alone.
+    /// The settings for a clip; `None` for audio alone.
     fn of(name: Name) -> Option<Self> {
         let normal = Self { size: "320x180", rate: "30", seconds: 8, encoder: X264 };
         Some(match name {
@@ -189,7 +190,7 @@ impl Recipe {
     }
 }
 
-/// Rate, channels and encoder of the sound.
+/// Sample rate, channels and encoder of the audio; `None` without audio from the tone.
 fn tone(name: Name) -> Option<(u32, u32, &'static str)> {
     match name {
         Name::Hevc | Name::Av1 | Name::HeAac | Name::HeAacV2 => None,
@@ -220,7 +221,7 @@ fn make(directory: &Path, name: Name) -> anyhow::Result<Clip> {
         command.args(["-f", "lavfi", "-i", &format!("testsrc2=size={size}:rate={rate}:duration={seconds}")]);
     }
     if let Some((rate, channels, _)) = &tone {
-        // The same in each channel, whatever their number.
+        // All channels have the same tone.
         command.args(["-f", "lavfi", "-i", &format!("sine=frequency=440:sample_rate={rate}:duration={seconds}")]);
         command.args(["-ac", &channels.to_string()]);
     }
@@ -240,7 +241,7 @@ fn make(directory: &Path, name: Name) -> anyhow::Result<Clip> {
     Ok(clip)
 }
 
-/// An FLV file, taken apart.
+/// Reads a clip from an FLV file.
 fn file_of_tags(bytes: &Bytes) -> Clip {
     let mut clip = Clip::default();
     for tag in flv::tags(bytes) {
@@ -258,7 +259,7 @@ fn file_of_tags(bytes: &Bytes) -> Clip {
     clip
 }
 
-/// A fragmented MP4 file with one picture in each fragment, 30 a second, a keyframe each second, none reordered.
+/// Reads a clip from fragmented MP4 with one frame per fragment, 30 frames per second, a keyframe each second and no reordering.
 fn fragments(bytes: &Bytes) -> Clip {
     let mut clip = Clip::default();
     for found in boxes::walk(bytes).0 {
@@ -276,7 +277,7 @@ fn fragments(bytes: &Bytes) -> Clip {
     clip
 }
 
-/// The frames of an ADTS file without CRCs (ISO/IEC 14496-3, 1.A.2.2), each 2048 samples at 48 kHz.
+/// Reads the frames of an ADTS file without CRCs (ISO/IEC 14496-3, 1.A.2.2), each of 2048 samples at 48 kHz.
 fn adts(bytes: &Bytes, config: &'static [u8]) -> Clip {
     const HEADER_BYTES: usize = 7;
     let mut clip = Clip { sound_config: config.into(), ..Clip::default() };
@@ -293,7 +294,7 @@ fn adts(bytes: &Bytes, config: &'static [u8]) -> Clip {
     clip
 }
 
-/// The body of a box, wherever in `bytes` it stands: that of a decoder configuration is unlike anything else there.
+/// The body of a decoder configuration box, found by its type anywhere in `bytes`; nothing else there looks like it.
 fn record(bytes: &[u8], kind: &[u8; 4]) -> Option<Bytes> {
     let at = bytes.windows(4).position(|window| window == kind)?;
     let size = u32::from_be_bytes(*bytes.get(at.checked_sub(4)?..)?.first_chunk()?);

@@ -1,4 +1,4 @@
-//! Plays a script against a server. The shell: sockets and waiting, and nothing that judges.
+//! Plays a script against a server. A shell: it owns sockets and waiting, and judges nothing.
 
 use std::time::Duration;
 
@@ -19,27 +19,27 @@ use crate::watch::clock::Stopwatch;
 
 /// Longest wait for an answer to a command.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(15);
-/// Longest time that a server may take to read what is written; it may hold a publisher back.
+/// Longest time for a server to read what is written; it may slow a publisher down.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(20);
-/// Who is turned away for longer gives up.
+/// Longest time that a refused publisher retries, and that a slow handshake goes on.
 const RETRY_MAX: Duration = Duration::from_secs(40);
-/// What a server says and nobody has read yet.
+/// Most messages of a server that wait to be read.
 const HEARD_MAX: usize = 64;
-/// After the last byte, a refusal may still be on its way.
+/// Wait after the last byte, because a refusal may still be under way.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// How a publisher ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
-    /// It did all that it wanted.
+    /// It did everything in its script.
     Finished,
-    /// It was refused, and told why: code and description.
+    /// The server refused it with a reason: code and description.
     Told(String, String),
-    /// The connection was closed without a word.
+    /// The server closed the connection without a reason.
     Cut,
-    /// What it waited for did not come.
+    /// An awaited answer did not come.
     Unanswered,
-    /// There was no connection to be had.
+    /// It could not connect.
     Unreachable(String),
 }
 
@@ -56,16 +56,16 @@ impl std::fmt::Display for Ended {
     }
 }
 
-/// What became of a publisher.
+/// The outcome of a publisher.
 #[derive(Debug, Clone)]
 pub struct Happened {
-    /// How it ended, the last time it came.
+    /// How its last connection ended.
     pub ended: Ended,
-    /// It was let in at some time.
+    /// Whether its last connection was admitted.
     pub admitted: bool,
 }
 
-/// Plays all publishers of a script against the server at `address`; connections that are left open are closed at the end.
+/// Plays all publishers of a script against the server at `address`. Closes connections that publishers left open at the end.
 pub async fn play(address: &str, script: &Script) -> Vec<Happened> {
     let publishers = script.connections.iter().map(|connection| publisher(address, connection));
     let (happened, _left): (Vec<_>, Vec<_>) = join_all(publishers).await.into_iter().unzip();
@@ -90,7 +90,7 @@ async fn attempt(address: &str, connection: &Connection) -> (Happened, Option<Pe
         Ok(Err(error)) => return (Happened { ended: Ended::Unreachable(error.to_string()), admitted: false }, None),
         Err(_) => return (Happened { ended: Ended::Unanswered, admitted: false }, None),
     };
-    // Each write of a script is meant to be a packet.
+    // Each write of a script should be a packet of its own.
     let _ = socket.set_nodelay(true);
     let mut peer = Peer::new(socket);
     let mut leaves = false;
@@ -109,21 +109,21 @@ async fn attempt(address: &str, connection: &Connection) -> (Happened, Option<Pe
     (happened, leaves.then_some(peer))
 }
 
-/// What a server says.
+/// A message of a server.
 #[derive(Debug)]
 enum Heard {
     /// The answer to a transaction.
     Result(f64),
-    /// Publishing may begin.
+    /// `NetStream.Publish.Start`.
     Publishing,
-    /// Go away.
+    /// A refusal: code and description.
     Refusal(String, String),
 }
 
 struct Peer {
     reading: Option<OwnedReadHalf>,
     writing: OwnedWriteHalf,
-    /// Filled by a task, once the handshake is over; closed when the server closes.
+    /// Messages from the task that listens after the handshake; closed when the server closes the connection.
     heard: mpsc::Receiver<Heard>,
     listener: Option<JoinHandle<()>>,
     admitted: bool,
@@ -188,7 +188,7 @@ impl Peer {
         Ok(())
     }
 
-    /// A byte every so often, until the server has had enough of it.
+    /// Sends one byte per interval until the server closes the connection, or [`RETRY_MAX`] is over.
     async fn drip(&mut self, bytes: &[u8], every: Duration, reading: &mut OwnedReadHalf) -> Result<(), Ended> {
         let clock = Stopwatch::start();
         let mut buffer = vec![0; handshake::ANSWER_BYTES];
@@ -208,7 +208,7 @@ impl Peer {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Ended> {
         match timeout(WRITE_WAIT_MAX, self.writing.write_all(bytes)).await {
             Ok(Ok(())) => Ok(()),
-            // It may have said why.
+            // The server may have sent a reason.
             Ok(Err(_)) => Err(self.farewell().await),
             Err(_) => Err(Ended::Unanswered),
         }
@@ -251,7 +251,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Waits; ends early when the server ends it.
+    /// Waits; ends early when the server refuses or closes.
     async fn listen_for(&mut self, span: Duration) -> Result<(), Ended> {
         let deadline = tokio::time::sleep(span);
         tokio::pin!(deadline);
@@ -270,12 +270,12 @@ impl Peer {
     async fn last_words(&mut self) -> Ended {
         match self.listen_for(LAST_WORDS).await {
             Err(told @ Ended::Told(..)) => told,
-            // It has been told that this is the end.
+            // The script has ended, so the server may close.
             _ => Ended::Finished,
         }
     }
 
-    /// What the server said before it closed.
+    /// The reason that the server sent before it closed, if any.
     async fn farewell(&mut self) -> Ended {
         match self.listen_for(LAST_WORDS).await {
             Err(told @ Ended::Told(..)) => told,
@@ -284,7 +284,7 @@ impl Peer {
     }
 }
 
-/// Reads what a server says until it says no more, or says what cannot be read.
+/// Reads messages of a server until the connection ends, or bytes cannot be parsed.
 async fn listen(mut reading: OwnedReadHalf, say: mpsc::Sender<Heard>) {
     let mut reader = ChunkReader::default();
     let mut buffer = vec![0; 4_096];

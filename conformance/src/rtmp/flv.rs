@@ -9,7 +9,7 @@ const FILE_HEADER_BYTES: usize = 13;
 /// Bytes of a tag's header (E.4.1).
 const TAG_HEADER_BYTES: usize = 11;
 
-/// What a body of a codec holds.
+/// What the body of a message holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packet {
     /// Parameter sets: the sequence header.
@@ -18,24 +18,24 @@ pub enum Packet {
     Frame,
 }
 
-/// How a picture's codec is written.
+/// How a video message names its codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pictures {
-    /// A codec number: 7 is AVC, 12 HEVC in the form that was never specified.
+    /// A codec number: 7 is AVC; 12 is HEVC, in a form that no specification has.
     Number(u8),
     /// Enhanced RTMP.
     FourCc([u8; 4]),
-    /// Enhanced RTMP, a multitrack packet with this one track.
+    /// Enhanced RTMP, a multitrack packet with only this track.
     Track([u8; 4], u8),
 }
 
-/// A video message. `composition_ms` is presentation less decode time.
+/// The body of a video message. `composition_ms` is presentation time minus decode time.
 #[must_use]
 pub fn video(codec: Pictures, packet: Packet, key: bool, composition_ms: i32, data: &[u8]) -> Bytes {
     let frame: u8 = if key { 1 } else { 2 };
     let number = u8::from(packet == Packet::Frame);
     let [_, cts @ ..] = composition_ms.to_be_bytes();
-    // AV1 has no reordering that a container would have to know of.
+    // AV1 has no reordering that a container must know.
     let timed = |four_cc: [u8; 4]| packet == Packet::Frame && &four_cc != b"av01";
     let mut body = match codec {
         Pictures::Number(codec) => [&[frame << 4 | codec & 0x0F, number][..], &cts].concat(),
@@ -50,23 +50,23 @@ pub fn video(codec: Pictures, packet: Packet, key: bool, composition_ms: i32, da
     body.into()
 }
 
-/// How a sound's codec is written.
+/// How an audio message names its codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sounds {
-    /// AAC, as everybody sends it.
+    /// AAC, with its codec number.
     Aac,
     /// MP3.
     Mp3,
-    /// Enhanced RTMP, a multitrack packet with this one track.
+    /// Enhanced RTMP, a multitrack packet with only this track.
     Track([u8; 4], u8),
 }
 
-/// An audio message.
+/// The body of an audio message.
 #[must_use]
 pub fn audio(codec: Sounds, packet: Packet, data: &[u8]) -> Bytes {
     let number = u8::from(packet == Packet::Frame);
     let head = match codec {
-        // 44 kHz, 16 bit, stereo: fixed for AAC, whatever it is (E.4.2.1).
+        // 44 kHz, 16 bit, stereo: for AAC these fields are fixed (E.4.2.1).
         Sounds::Aac => vec![0xAF, number],
         Sounds::Mp3 => vec![0x2F],
         Sounds::Track(four_cc, track) => [&[0x95, number][..], &four_cc, &[track]].concat(),
@@ -79,13 +79,13 @@ pub fn audio(codec: Sounds, packet: Packet, data: &[u8]) -> Bytes {
 pub struct Tag {
     /// Message type.
     pub kind: u8,
-    /// Milliseconds.
+    /// Timestamp in milliseconds.
     pub stamp_ms: u32,
     /// Its body.
     pub body: Bytes,
 }
 
-/// The tags of an FLV file, up to where it is cut off.
+/// The complete tags of an FLV file, which may be cut off.
 #[must_use]
 pub fn tags(file: &Bytes) -> Vec<Tag> {
     let mut tags = Vec::new();
@@ -104,20 +104,20 @@ pub fn tags(file: &Bytes) -> Vec<Tag> {
     tags
 }
 
-/// A frame or a sequence header of a file's tag, taken apart.
+/// The fields of a tag with a frame or a sequence header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parts {
     /// Which of the two.
     pub packet: Packet,
-    /// It is marked as a keyframe.
+    /// Whether it is marked as a keyframe.
     pub key: bool,
-    /// Presentation less decode time.
+    /// Presentation time minus decode time.
     pub composition_ms: i32,
-    /// What is behind the headers.
+    /// The bytes after the headers.
     pub data: Bytes,
 }
 
-/// Takes a tag of AVC, AAC or MP3 apart; `None` for all others.
+/// Parses a tag of AVC, AAC or MP3; `None` for all others.
 #[must_use]
 pub fn parts(tag: &Tag) -> Option<Parts> {
     let first = *tag.body.first()?;

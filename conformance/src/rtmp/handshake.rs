@@ -1,4 +1,4 @@
-//! The publisher's side of the handshake: the simple one (RTMP 1.0, 5.2), and the one with digests that Flash Media Server brought. Pure.
+//! The publisher's side of the handshake: the simple one (RTMP 1.0, 5.2), and Flash Media Server's with digests. Pure.
 
 use aws_lc_rs::hmac;
 
@@ -6,9 +6,9 @@ use aws_lc_rs::hmac;
 pub const PACKET_BYTES: usize = 1536;
 /// Bytes of S0, S1 and S2 together.
 pub const ANSWER_BYTES: usize = 1 + 2 * PACKET_BYTES;
-/// What C1 is signed with: the part of the player's key that everybody knows.
+/// Key of C1's digest: the public part of the player's key.
 const PLAYER_KEY: &[u8] = b"Genuine Adobe Flash Player 001";
-/// And S1, by servers.
+/// Key of S1's digest: the public part of the server's key.
 const SERVER_KEY: &[u8] = b"Genuine Adobe Flash Media Server 001";
 /// The rest of both keys, for C2 and S2.
 const CRUD: [u8; 32] = [
@@ -21,16 +21,16 @@ const DIGEST_BYTES: usize = 32;
 /// Which handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Version zero, nothing signed, C2 echoes S1.
+    /// Version zero and no digests; C2 echoes S1.
     Simple,
-    /// C1 and C2 carry digests, at the first of the two places where they may stand.
+    /// C1 and C2 carry digests; C1 at the first of the two possible places.
     Digest,
 }
 
 /// C0 and C1.
 #[must_use]
 pub fn hello(kind: Kind) -> Vec<u8> {
-    // Neither random nor zeros: a server must not care.
+    // The filling is neither random nor zeros, which a server must accept.
     let filling = (0..PACKET_BYTES).map(|at| u8::try_from(at * 7 % 251).unwrap_or(0));
     let mut c1: Vec<u8> = filling.collect();
     c1[..4].copy_from_slice(&[0; 4]);
@@ -46,7 +46,7 @@ pub fn hello(kind: Kind) -> Vec<u8> {
     [&[3][..], &c1].concat()
 }
 
-/// C2, for the server's S0, S1 and S2. `None` when they are too short, or S1 is not signed though it has to be.
+/// C2, from the server's S0, S1 and S2. `None` when they are too short, or S1 lacks the digest that it needs.
 #[must_use]
 pub fn reply(kind: Kind, answer: &[u8]) -> Option<Vec<u8>> {
     let s1 = answer.get(1..=PACKET_BYTES)?;
@@ -67,12 +67,12 @@ pub fn reply(kind: Kind, answer: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Where the digest stands when it is in the first half, behind time and version.
+/// Offset of the digest at the first place, which is after time and version.
 fn digest_at(packet: &[u8]) -> usize {
     packet.iter().skip(8).take(4).map(|byte| usize::from(*byte)).sum::<usize>() % 728 + 12
 }
 
-/// Where it stands when it is in the second half.
+/// Offset of the digest at the second place, in the second half.
 fn second_digest_at(packet: &[u8]) -> usize {
     packet.iter().skip(772).take(4).map(|byte| usize::from(*byte)).sum::<usize>() % 728 + 776
 }
@@ -100,7 +100,7 @@ mod tests {
         let c1 = &hello[1..];
         let at = digest_at(c1);
         assert_eq!(digest(PLAYER_KEY, &[&c1[..at], &c1[at + 32..]].concat()), &c1[at..at + 32]);
-        // A server that signs at the second place.
+        // A server whose digest is at the second place.
         let mut answer = vec![1; ANSWER_BYTES];
         let at = second_digest_at(&answer[1..]) + 1;
         let s1 = [&answer[1..at], &answer[at + 32..=PACKET_BYTES]].concat();

@@ -1,4 +1,4 @@
-//! What came of a case, against what was expected. Pure.
+//! Compares the outcome of a case with the expectation. Pure.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,29 +9,29 @@ use super::probe::{Run, Track};
 use super::script::{Answer, Script};
 use super::watch::{Record, Rendition};
 
-/// More may be listed than was sent by this much: a server that shows an end twice.
+/// Most media that may be listed beyond what was sent, for a server that shows an end twice.
 const MEDIA_OVER_MAX: Duration = Duration::from_secs(3);
-/// Sound and picture of a run begin and end within this.
+/// Largest difference between the starts, and between the ends, of audio and video of a run, in seconds.
 const SKEW_SECONDS_MAX: f64 = 0.5;
-/// Media of a run lasts as long as it is listed, within this.
+/// Largest difference between the decoded and the listed duration of a run, in seconds.
 const LENGTH_SECONDS_OFF_MAX: f64 = 0.6;
-/// No segment is longer: OBS left to itself makes 8.3 s.
+/// Longest segment: OBS with its default settings makes 8.3 s.
 const SEGMENT_MAX: Duration = Duration::from_secs(15);
 
-/// What a server is expected to do.
+/// Expected behaviour of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It plays without a discontinuity.
+    /// The media plays without a discontinuity.
     Plays,
-    /// It plays with exactly one, at the same segment of all renditions.
+    /// The media plays with exactly one discontinuity, at the same segment of all renditions.
     PlaysWithOneDiscontinuity,
-    /// It plays, and has reason for one discontinuity, or not.
+    /// The media plays with one discontinuity or none.
     PlaysWithAtMostOneDiscontinuity,
-    /// The publisher is told why not, or closed, and nothing of it is listed.
+    /// The server refuses the publisher with a reason, or closes the connection, and lists nothing of it.
     Refused,
-    /// One of the two, and no third thing.
+    /// Either as `Plays`, or as `Refused`.
     PlaysOrRefused,
-    /// What becomes of this publisher is up to the server.
+    /// The server may do anything with this publisher, as long as it still serves the next one.
     Survives,
 }
 
@@ -48,35 +48,35 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What of the media is sent.
+/// Which media a case sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shows {
-    /// Pictures and sound, from the start.
+    /// Video and audio from the start.
     Both,
-    /// Pictures, and sound from later on.
+    /// Video, and audio that begins later.
     SoundLater,
-    /// Pictures alone.
+    /// Video alone.
     Pictures,
-    /// Sound alone.
+    /// Audio alone.
     Sound,
 }
 
-/// All that is known of a case when it is over.
+/// All that is known of a case at its end.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
-    /// What was done.
+    /// What the publishers did.
     pub script: &'a Script,
-    /// What became of each publisher.
+    /// How each publisher ended.
     pub happened: &'a [Happened],
-    /// What was listed.
+    /// What the server listed.
     pub record: &'a Record,
-    /// What it decodes to.
+    /// Decoded runs of each rendition.
     pub runs: &'a [Vec<Run>],
     /// Media that may be missing.
     pub keeps_back: Duration,
 }
 
-/// What came, in a few words.
+/// A summary of what happened.
 #[must_use]
 pub fn came(evidence: Evidence<'_>) -> String {
     let turned_away = evidence.happened.iter().find(|happened| happened.ended != Ended::Finished);
@@ -89,7 +89,7 @@ pub fn came(evidence: Evidence<'_>) -> String {
     turned_away.map_or_else(|| played.clone(), |happened| format!("{played}; {}", happened.ended))
 }
 
-/// What is not as expected; empty when all is.
+/// Returns the differences from the expectation; empty for none.
 #[must_use]
 pub fn judge(outcome: Outcome, shows: Shows, evidence: Evidence<'_>) -> Vec<String> {
     match outcome {
@@ -148,22 +148,22 @@ fn played(allowed: std::ops::RangeInclusive<usize>, shows: Shows, evidence: Evid
     faults
 }
 
-/// From the first to the last segment of a case that has media, in whatever rendition.
+/// Media sequence numbers of the first and the last segment with media, in any rendition.
 fn span(record: &Record) -> Option<(u64, u64)> {
     let segments = record.renditions.values().flat_map(|rendition| &rendition.segments);
     let media = || segments.clone().filter(|(_, segment)| !segment.gap).map(|(msn, _)| *msn);
     Some((media().min()?, media().max()?))
 }
 
-/// Media sequence numbers of discontinuities within the media of a case. The one it may begin with is not of it; a rendition that
-/// comes later, or goes, has gaps on the other side.
+/// Media sequence numbers of discontinuities within the media of a case. A discontinuity at its start does not count. A rendition
+/// that comes later or leaves has gaps on the other side.
 fn discontinuities(record: &Record, rendition: &Rendition) -> BTreeSet<u64> {
     let Some((first, last)) = span(record) else { return BTreeSet::new() };
     let within = rendition.segments.iter().filter(|(msn, _)| **msn > first && **msn <= last);
     within.filter(|(_, segment)| segment.discontinuity).map(|(msn, _)| *msn).collect()
 }
 
-/// Those of the rendition that has most.
+/// Number of discontinuities, of the rendition with most.
 fn discontinuity_count(record: &Record) -> usize {
     record.renditions.values().map(|rendition| discontinuities(record, rendition).len()).max().unwrap_or(0)
 }
@@ -178,8 +178,8 @@ fn listed(rendition: &Rendition) -> Vec<String> {
     faults
 }
 
-/// All renditions have their discontinuities at the same segments, as far as they list the same ones: with a change of format some
-/// come and others go.
+/// Checks that all renditions have their discontinuities at the same segments, as far as they list the same ones: at a change of
+/// format, some renditions come and others leave.
 fn same_instants(record: &Record) -> Option<String> {
     let renditions: Vec<_> = record.renditions.values().filter(|rendition| !rendition.segments.is_empty()).collect();
     let misses = |one: &Rendition, other: &Rendition| {
@@ -217,7 +217,7 @@ fn decoded(shows: Shows, renditions: &[Vec<Run>]) -> Vec<String> {
     faults
 }
 
-/// Sound and picture of each run begin and end together.
+/// Checks that audio and video of each run begin and end together.
 fn in_step(renditions: &[Vec<Run>]) -> Vec<String> {
     let tracks =
         |kind| -> Vec<Track> { renditions.iter().flatten().filter_map(|run| run.tracks.get(kind)).copied().collect() };
@@ -253,7 +253,7 @@ mod tests {
         Script::of(Connection { begins: Duration::ZERO, retry: None, answer, media, acts: Vec::new() })
     }
 
-    /// A rendition of segments of 2 s, with discontinuities at those numbers.
+    /// A rendition of segments of 2 s, with discontinuities at these numbers.
     fn rendition(segments: u64, discontinuities: &[u64]) -> Rendition {
         let segment = |msn| Segment {
             duration: Duration::from_secs(2),

@@ -1,9 +1,9 @@
-//! `conformance rtmp`: a publisher that can send anything, and what servers make of it.
+//! `conformance rtmp`: a publisher that can send anything, and checks of what servers do with it.
 //!
-//! Owns the question "does this server survive what encoders and strangers really send". The core is pure: [`amf`], [`chunk`],
-//! [`handshake`] and [`flv`] write bytes with every choice open, [`take`] and [`script`] put them together, [`cases`] are the table,
-//! [`judge`] compares. [`driver`], [`watch`], [`probe`] and [`run`] are the shell. Deliberately another implementation than any
-//! server's: what both got wrong would pass.
+//! Answers "does this server survive what encoders and strangers really send". The core is pure: [`amf`], [`chunk`],
+//! [`handshake`] and [`flv`] write bytes with every choice open, [`take`] and [`script`] combine them, [`cases`] is the table,
+//! [`judge`] compares. [`driver`], [`watch`], [`probe`] and [`run`] are the shell. It shares no code with any server, because a
+//! mistake in shared code would pass.
 
 pub mod amf;
 pub mod cases;

@@ -1,4 +1,4 @@
-//! What `ffprobe` makes of the media that a case brought forth: every frame decoded, in runs from one discontinuity to the next.
+//! Decodes every frame of a case's media with `ffprobe`, in runs from one discontinuity to the next.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -9,19 +9,19 @@ use tokio::process::Command;
 
 use super::watch::{Record, Rendition, Segment};
 
-/// A run that takes longer to decode is given up.
+/// Longest time to decode a run.
 const TOOL_WAIT_MAX: Duration = Duration::from_secs(60);
-/// More complaints than this say nothing new.
+/// Most complaints that are kept of a run; more show nothing new.
 const COMPLAINTS_MAX: usize = 3;
 
 /// Frames of one kind in a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Track {
-    /// Presentation time of the first, in seconds.
+    /// Presentation time of the first frame, in seconds.
     pub start: f64,
-    /// End of the last, in seconds.
+    /// End of the last frame, in seconds.
     pub end: f64,
-    /// How many.
+    /// Number of frames.
     pub frames: usize,
 }
 
@@ -30,13 +30,13 @@ pub struct Track {
 pub struct Run {
     /// Sum of their EXTINF.
     pub listed: Duration,
-    /// `video` and `audio`.
+    /// Tracks by kind: `video` and `audio`.
     pub tracks: BTreeMap<String, Track>,
-    /// What the decoders said.
+    /// Complaints of the decoders.
     pub complaints: Vec<String>,
 }
 
-/// Decodes everything: runs of each rendition, in order.
+/// Decodes everything. Returns the runs of each rendition, in order.
 pub async fn probe(record: &Record) -> anyhow::Result<Vec<Vec<Run>>> {
     let mut renditions = Vec::new();
     for rendition in record.renditions.values() {
@@ -49,7 +49,7 @@ pub async fn probe(record: &Record) -> anyhow::Result<Vec<Vec<Run>>> {
     Ok(renditions)
 }
 
-/// Segments with media, cut where a player has to begin anew.
+/// Segments with media, cut where a player's decoder has to start again.
 fn runs_of(rendition: &Rendition) -> Vec<Vec<&Segment>> {
     let mut runs: Vec<Vec<&Segment>> = Vec::new();
     let mut anew = true;

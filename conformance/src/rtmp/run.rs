@@ -1,4 +1,4 @@
-//! Cases against a server: side by side, each on a stream of its own, and a normal publisher after each.
+//! Runs cases against a server: side by side, each on a stream of its own, and a normal publisher after each.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -19,46 +19,46 @@ use super::script::{Script, Target};
 use super::watch::Watch;
 use crate::watch::Transport;
 
-/// Stands for the key in the URL of a playlist.
+/// Placeholder for the key in the URL of a playlist.
 pub const KEY: &str = "{key}";
-/// Stands for the name of the case in a key.
+/// Placeholder for the name of the case in a key.
 pub const CASE: &str = "{case}";
-/// Cases side by side at most.
+/// Most cases side by side.
 pub const PARALLEL_MAX: usize = 64;
 
-/// What was sent has to be listed after so long at the latest.
+/// Longest wait until the media of a case is listed.
 const LISTED_WAIT_MAX: Duration = Duration::from_secs(20);
-/// All is listed when nothing came for so long.
+/// All media counts as listed when nothing new came for this long.
 const CALM: Duration = Duration::from_millis(1_500);
-/// Media that is sent and not listed is waited for, but for so much.
+/// Most media that need not be waited for when it is sent and not listed.
 const WORTH_WAITING: Duration = Duration::from_millis(500);
-/// Of media that must not be listed, and of what may be anything.
+/// As [`CALM`], for cases whose media must not or need not be listed.
 const CALM_WITHOUT: Duration = Duration::from_secs(1);
-/// A normal publisher has to be let in and listed after so long at the latest.
+/// Longest wait until a normal publisher is admitted and listed.
 const NORMAL_WAIT_MAX: Duration = Duration::from_secs(45);
-/// It tries again after so long, as encoders do.
+/// Pause before it connects again, as encoders do.
 const NORMAL_RETRY: Duration = Duration::from_secs(2);
-/// A server that cannot be reached so often, one time after the other, is gone.
+/// A server that is unreachable this many times in a row counts as gone.
 const UNREACHABLE_MAX: u32 = 3;
-/// Decoders at once.
+/// Most decoders at once.
 const DECODERS_MAX: usize = 2;
 
-/// Where cases are run, and how.
+/// Where and how cases run.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `rtmp://HOST:PORT/APPLICATION`.
     pub url: String,
-    /// Stream keys. One with `{case}` in it serves all cases, each by its name; of others each serves one case at a time.
+    /// Stream keys. A key with `{case}` serves all cases, each by its name; any other key serves one case at a time.
     pub keys: Vec<String>,
     /// URL of the multivariant or media playlist of a stream, with `{key}` for its key.
     pub hls: String,
-    /// How many cases run side by side, where keys allow it.
+    /// Most cases that run side by side, as far as there are keys.
     pub parallel: usize,
-    /// Media that may be missing: what a server drops before the first keyframe, and does not list because a segment is not whole.
+    /// Media that may be missing: what a server drops before the first keyframe, and the last segment if it is not complete.
     pub keeps_back: Duration,
 }
 
-/// What came of a case.
+/// The outcome of a case.
 #[derive(Debug, Clone, Serialize)]
 pub struct Judged {
     /// Name of the case.
@@ -67,20 +67,20 @@ pub struct Judged {
     pub what: &'static str,
     /// What was expected.
     pub expected: String,
-    /// What came.
+    /// What happened.
     pub came: String,
-    /// What is not as expected.
+    /// What differs from the expectation.
     pub faults: Vec<String>,
 }
 
 impl Judged {
-    /// All is as expected.
+    /// Whether all is as expected.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.faults.is_empty()
     }
 
-    /// One line.
+    /// The outcome as a line, with a line for each fault.
     #[must_use]
     pub fn line(&self) -> String {
         let verdict = if self.passed() { "PASS" } else { "FAIL" };
@@ -93,7 +93,7 @@ impl Judged {
     }
 }
 
-/// A server, taken apart into what is needed.
+/// The server, and what cases share.
 struct Server {
     address: String,
     application: String,
@@ -106,7 +106,7 @@ struct Server {
     _directory: tempfile::TempDir,
 }
 
-/// Runs cases, and hands out what came of each as it is over. Fails when the settings cannot be used.
+/// Runs cases, and reports the outcome of each when it ends. Fails when the settings cannot be used.
 pub async fn run(
     settings: &Settings,
     transport: Arc<dyn Transport>,
@@ -183,8 +183,8 @@ impl Server {
         })
     }
 
-    /// One case with a key. One of `many` leaves nothing to be taken for the next one's: the normal publisher is gone, and all that it sent
-    /// is listed.
+    /// Runs one case with a key. With `many` cases on the key, waits at the end until the normal publisher has left and all its media is
+    /// listed, so that the next case does not count it.
     async fn case(self: &Arc<Self>, case: Case, key: &str, many: bool) -> anyhow::Result<Judged> {
         let target = Target { application: self.application.clone(), url: self.url.clone(), key: key.to_owned() };
         let (script, normal) = (self.written(case, &target).await?, self.written(NORMAL, &target).await?);
@@ -216,14 +216,14 @@ impl Server {
         Ok(Judged { case: case.name, what: case.what, expected, came, faults })
     }
 
-    /// Scripts need clips, and those take a moment.
+    /// Writes the script of a case, on a thread that may block, because clips take a moment to make.
     async fn written(self: &Arc<Self>, case: Case, target: &Target) -> anyhow::Result<Script> {
         let (server, target) = (Arc::clone(self), target.clone());
         let write = move || (case.script)(&Studio { clips: &server.clips, target: &target });
         tokio::task::spawn_blocking(write).await?.with_context(|| format!("case {}", case.name))
     }
 
-    /// Whether a normal publisher is let in with the same key and listed; what was wrong otherwise.
+    /// Publishes normally with the same key. Returns the fault if that is not admitted and listed.
     async fn takes(&self, normal: &Script, watch: &Watch) -> Option<String> {
         let before = watch.media();
         let publisher = async {

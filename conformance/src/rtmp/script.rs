@@ -1,4 +1,4 @@
-//! What publishers do, as data: bytes, moments, and what is waited for. Pure; the driver plays it.
+//! What publishers do, as data: bytes, times, and awaited answers. Pure; the driver plays it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::take::Take;
 
 /// Chunk stream of commands.
 const COMMAND_CSID: u32 = 3;
-/// Message stream that servers give out first.
+/// Id of the first message stream that servers assign.
 const FIRST_STREAM: u32 = 1;
 
 /// Transaction of `connect`.
@@ -19,25 +19,25 @@ pub const CONNECT: u32 = 1;
 /// Transaction of `createStream`.
 pub const CREATE: u32 = 4;
 
-/// How fast the handshake is written.
+/// How the handshake is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
     /// In one piece.
     Whole,
     /// Byte by byte, each in a packet of its own.
     Bytewise,
-    /// A byte every so often, and it never ends.
+    /// One byte per interval, so that the handshake does not end in time.
     Drip(Duration),
 }
 
-/// What is waited for before a script goes on.
+/// What a script waits for before it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Awaited {
-    /// The answer to that transaction.
+    /// The answer to this transaction.
     Result(u32),
     /// `NetStream.Publish.Start`.
     Publishing,
-    /// A refusal, or the end of the connection.
+    /// A refusal or the end of the connection, at most for this long.
     End(Duration),
 }
 
@@ -46,67 +46,67 @@ pub enum Awaited {
 pub enum Act {
     /// The handshake.
     Shake(handshake::Kind, Pace),
-    /// Bytes, at once.
+    /// Sends bytes at once.
     Write(Bytes),
-    /// Waiting.
+    /// Waits for an answer.
     Await(Awaited),
-    /// Bytes with their moments, in milliseconds from the start of this act.
+    /// Sends bytes, each at its time in milliseconds from the start of this act.
     Media(Vec<(u64, Bytes)>),
-    /// Nothing.
+    /// Sends nothing for this long.
     Pause(Duration),
-    /// The connection stays open to the end of the case, and nothing more is sent: a cable was pulled.
+    /// Sends nothing more, and leaves the connection open to the end of the case, as when a cable is pulled.
     Leave,
 }
 
-/// What has to become of a publisher.
+/// How the server has to treat a publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// It is let in, and may stay.
+    /// The server admits it, and lets it stay.
     Admitted,
-    /// It is told why not, or closed.
+    /// The server refuses it with a reason, or closes the connection.
     Refused,
-    /// That is up to the server.
+    /// The server may do either.
     Any,
 }
 
 /// One publisher.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// When it comes, from the start of the case.
+    /// When it connects, from the start of the case.
     pub begins: Duration,
-    /// It comes again so long after it was turned away, as encoders do.
+    /// How long after a refusal it connects again, as encoders do; `None` for never.
     pub retry: Option<Duration>,
-    /// What has to become of it.
+    /// How the server has to treat it.
     pub answer: Answer,
-    /// How much media it sends.
+    /// Duration of the media that it sends.
     pub media: Duration,
     /// What it does.
     pub acts: Vec<Act>,
 }
 
 impl Connection {
-    /// Later.
+    /// Sets when it connects, in milliseconds from the start of the case.
     #[must_use]
     pub const fn beginning(mut self, at_ms: u64) -> Self {
         self.begins = Duration::from_millis(at_ms);
         self
     }
 
-    /// With another fate.
+    /// Sets how the server has to treat it.
     #[must_use]
     pub const fn answered(mut self, answer: Answer) -> Self {
         self.answer = answer;
         self
     }
 
-    /// With the length of that take, where its bytes were written by hand.
+    /// Adds the length of a take whose bytes the case writes itself.
     #[must_use]
     pub fn sending(mut self, take: &Take) -> Self {
         self.media += Duration::from_millis(take.length_ms());
         self
     }
 
-    /// That tries again.
+    /// Makes it connect again this long after a refusal.
     #[must_use]
     pub const fn retrying(mut self, after: Duration) -> Self {
         self.retry = Some(after);
@@ -114,7 +114,7 @@ impl Connection {
     }
 }
 
-/// All publishers of a case. They run side by side.
+/// All publishers of a case, which run side by side.
 #[derive(Debug, Clone)]
 pub struct Script {
     /// In any order.
@@ -122,13 +122,13 @@ pub struct Script {
 }
 
 impl Script {
-    /// One publisher.
+    /// A script with one publisher.
     #[must_use]
     pub fn of(connection: Connection) -> Self {
         Self { connections: vec![connection] }
     }
 
-    /// Media that has to be listed: that of all who are let in.
+    /// Duration of the media that has to be listed: that of all publishers to be admitted.
     #[must_use]
     pub fn media(&self) -> Duration {
         let admitted = self.connections.iter().filter(|connection| connection.answer == Answer::Admitted);
@@ -147,22 +147,22 @@ pub struct Target {
     pub key: String,
 }
 
-/// Choices of a publisher besides its media.
+/// A publisher's options besides its media.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Headers and continuations.
+    /// How chunks are written.
     pub style: Style,
     /// Which handshake.
     pub handshake: handshake::Kind,
-    /// And how fast.
+    /// How it is written.
     pub pace: Pace,
-    /// Chunk size in bytes; `None` leaves it at 128 without a word.
+    /// Chunk size in bytes; `None` leaves it at 128 and sends no message about it.
     pub chunk_bytes: Option<u32>,
-    /// Says `releaseStream`.
+    /// Whether to send `releaseStream`.
     pub release: bool,
-    /// Says `FCPublish`, and `FCUnpublish` at the end.
+    /// Whether to send `FCPublish`, and `FCUnpublish` at the end.
     pub fc_publish: bool,
-    /// Sends the metadata that fits the normal clip, with `@setDataFrame`.
+    /// Whether to send the metadata of the normal clip, with `@setDataFrame`.
     pub metadata: bool,
 }
 
@@ -183,9 +183,9 @@ impl Default for Options {
 /// Writes one publisher's acts.
 #[derive(Debug)]
 pub struct Wire {
-    /// The chunk stream, for who wants to write something odd.
+    /// The chunk writer, for cases that write something unusual.
     pub chunks: ChunkWriter,
-    /// Message stream that is published on.
+    /// Id of the message stream to publish on.
     pub stream: u32,
     options: Options,
     acts: Vec<Act>,
@@ -193,14 +193,14 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A publisher that has not said anything yet.
+    /// A publisher that only shakes hands.
     #[must_use]
     pub fn new(options: Options) -> Self {
         let acts = vec![Act::Shake(options.handshake, options.pace)];
         Self { chunks: ChunkWriter::new(options.style), stream: FIRST_STREAM, options, acts, media: Duration::ZERO }
     }
 
-    /// One that is let in to publish under the target's key.
+    /// A publisher that connects, and publishes with the target's key.
     #[must_use]
     pub fn publishing(options: Options, target: &Target) -> Self {
         let mut wire = Self::new(options);
@@ -210,12 +210,12 @@ impl Wire {
         wire
     }
 
-    /// Any act.
+    /// Adds an act.
     pub fn act(&mut self, act: Act) {
         self.acts.push(act);
     }
 
-    /// A command on a message stream.
+    /// Sends a command on a message stream.
     pub fn command(&mut self, stream: u32, values: &[Value]) {
         let body = amf::write(values).into();
         let message = Message { stamp_ms: 0, kind: kind::COMMAND, stream, body };
@@ -223,7 +223,7 @@ impl Wire {
         self.acts.push(Act::Write(bytes.into()));
     }
 
-    /// `connect`, and its answer.
+    /// Sends `connect`, and waits for the answer.
     pub fn connect(&mut self, target: &Target) {
         let object = Value::object([
             ("app", Value::text(&target.application)),
@@ -240,13 +240,13 @@ impl Wire {
         self.acts.push(Act::Await(Awaited::Result(CONNECT)));
     }
 
-    /// `createStream`, and its answer.
+    /// Sends `createStream`, and waits for the answer.
     pub fn create(&mut self) {
         self.command(0, &[Value::text("createStream"), number(CREATE), Value::Null]);
         self.acts.push(Act::Await(Awaited::Result(CREATE)));
     }
 
-    /// `releaseStream` and `FCPublish` where wanted, and `publish` with its answer.
+    /// Sends `releaseStream` and `FCPublish` if wanted, then `publish`, and waits for its answer.
     pub fn publish(&mut self, key: &str) {
         let key = Value::text(key);
         if self.options.release {
@@ -259,7 +259,7 @@ impl Wire {
         self.acts.push(Act::Await(Awaited::Publishing));
     }
 
-    /// The bytes of a take.
+    /// Sends a take, after the metadata if wanted.
     pub fn media(&mut self, take: &Take) {
         self.media += Duration::from_millis(take.length_ms());
         let mut timed: Vec<(u64, Bytes)> = Vec::new();
@@ -278,14 +278,14 @@ impl Wire {
         self.chunks.message(message.csid, &self.message(message)).into()
     }
 
-    /// A message as it stands on the wire.
+    /// A timed message as a message on the wire.
     #[must_use]
     pub fn message(&self, message: &super::take::Timed) -> Message {
         let (stamp_ms, body) = (message.wire_stamp(), message.body.clone());
         Message { stamp_ms, kind: message.kind, stream: self.stream, body }
     }
 
-    /// `FCUnpublish` and `deleteStream`.
+    /// Sends `FCUnpublish` if wanted, and `deleteStream`.
     pub fn unpublish(&mut self, key: &str) {
         if self.options.fc_publish {
             self.command(0, &[Value::text("FCUnpublish"), number(6), Value::Null, Value::text(key)]);
@@ -293,14 +293,14 @@ impl Wire {
         self.command(0, &[Value::text("deleteStream"), number(7), Value::Null, number(self.stream)]);
     }
 
-    /// The publisher.
+    /// The finished publisher, which has to be admitted.
     #[must_use]
     pub fn connection(self) -> Connection {
         Connection { begins: Duration::ZERO, retry: None, answer: Answer::Admitted, media: self.media, acts: self.acts }
     }
 }
 
-/// A number.
+/// An AMF number.
 #[must_use]
 pub fn number(value: u32) -> Value {
     Value::Number(f64::from(value))

@@ -1,4 +1,4 @@
-//! What a script sends once it may publish: media with its moments and its stamps, free to be bent. Pure.
+//! What a script sends once it may publish: media with send times and timestamps, which cases may change. Pure.
 
 use bytes::Bytes;
 
@@ -7,17 +7,17 @@ use super::chunk::kind;
 use super::clip::Clip;
 use super::flv::{self, Packet, Pictures, Sounds};
 
-/// Chunk stream of sound and metadata, as librtmp has it.
+/// Chunk stream of audio and metadata, as in librtmp.
 const AUDIO_CSID: u32 = 4;
-/// Chunk stream of pictures.
+/// Chunk stream of video.
 const VIDEO_CSID: u32 = 6;
 
-/// A message with its moment.
+/// A message with its time.
 #[derive(Debug, Clone)]
 pub struct Timed {
-    /// When it is sent, from the moment at which publishing is allowed.
+    /// When it is sent, in milliseconds from the moment at which publishing is allowed.
     pub at_ms: i64,
-    /// Its stamp; modulo 2^32 on the wire.
+    /// Its timestamp in milliseconds; modulo 2^32 on the wire.
     pub stamp_ms: i64,
     /// Chunk stream.
     pub csid: u32,
@@ -25,7 +25,7 @@ pub struct Timed {
     pub kind: u8,
     /// Payload.
     pub body: Bytes,
-    /// It is a frame, and no sequence header.
+    /// Whether it is a frame, and not a sequence header or metadata.
     pub frame: bool,
 }
 
@@ -34,7 +34,7 @@ pub struct Timed {
 pub struct Take(pub Vec<Timed>);
 
 impl Take {
-    /// The first pictures of a clip from `from_ms` to `to_ms` of the script, behind their sequence header.
+    /// The video of a clip from its start, after its sequence header, sent from `from_ms` to `to_ms` of the script.
     #[must_use]
     pub fn pictures(clip: &Clip, codec: Pictures, from_ms: i64, to_ms: i64) -> Self {
         let config = flv::video(codec, Packet::Config, true, 0, &clip.picture_config);
@@ -45,13 +45,13 @@ impl Take {
         Self::of(kind::VIDEO, VIDEO_CSID, Some(config), frames, from_ms, to_ms)
     }
 
-    /// The first pictures of a clip, as AVC has always been sent.
+    /// As [`Self::pictures`], for AVC with its codec number.
     #[must_use]
     pub fn avc(clip: &Clip, from_ms: i64, to_ms: i64) -> Self {
         Self::pictures(clip, Pictures::Number(7), from_ms, to_ms)
     }
 
-    /// The first sound of a clip, behind its sequence header where it has one.
+    /// The audio of a clip from its start, after its sequence header if there is one.
     #[must_use]
     pub fn sound(clip: &Clip, codec: Sounds, from_ms: i64, to_ms: i64) -> Self {
         let config = (!clip.sound_config.is_empty()).then(|| flv::audio(codec, Packet::Config, &clip.sound_config));
@@ -59,13 +59,13 @@ impl Take {
         Self::of(kind::AUDIO, AUDIO_CSID, config, frames, from_ms, to_ms)
     }
 
-    /// The first AAC of a clip.
+    /// As [`Self::sound`], for AAC.
     #[must_use]
     pub fn aac(clip: &Clip, from_ms: i64, to_ms: i64) -> Self {
         Self::sound(clip, Sounds::Aac, from_ms, to_ms)
     }
 
-    /// Pictures and sound of a clip.
+    /// AVC and AAC of a clip.
     #[must_use]
     pub fn both(clip: &Clip, from_ms: i64, to_ms: i64) -> Self {
         Self::avc(clip, from_ms, to_ms).and(Self::aac(clip, from_ms, to_ms))
@@ -104,7 +104,7 @@ impl Take {
         Self(messages)
     }
 
-    /// Both, in the order of their moments; this one first where they are equal.
+    /// Merges both in the order of their times; where times are equal, this one comes first.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.0.extend(other.0);
@@ -112,7 +112,7 @@ impl Take {
         self
     }
 
-    /// With changed stamps.
+    /// Changes the timestamps.
     #[must_use]
     pub fn stamped(self, stamp: impl Fn(&Timed) -> i64) -> Self {
         self.each(|mut message| {
@@ -121,25 +121,25 @@ impl Take {
         })
     }
 
-    /// With all stamps later by that much.
+    /// Adds `by_ms` to all timestamps.
     #[must_use]
     pub fn later(self, by_ms: i64) -> Self {
         self.stamped(|message| message.stamp_ms.saturating_add(by_ms))
     }
 
-    /// With changed messages.
+    /// Changes each message.
     #[must_use]
     pub fn each(self, change: impl Fn(Timed) -> Timed) -> Self {
         Self(self.0.into_iter().map(change).collect())
     }
 
-    /// Without some messages.
+    /// Keeps only the wanted messages.
     #[must_use]
     pub fn only(self, wanted: impl Fn(&Timed) -> bool) -> Self {
         Self(self.0.into_iter().filter(wanted).collect())
     }
 
-    /// How long its media is: to a frame's length behind the last frame.
+    /// Duration of its media in milliseconds, with 33 ms for the last frame.
     #[must_use]
     pub fn length_ms(&self) -> u64 {
         let last = self.0.iter().filter(|message| message.frame).map(|message| message.at_ms).max();
@@ -148,10 +148,10 @@ impl Take {
 }
 
 impl Timed {
-    /// The stamp as it stands on the wire.
+    /// The timestamp on the wire.
     #[must_use]
     pub const fn wire_stamp(&self) -> u32 {
-        // Modulo 2^32 is what is meant.
+        // Timestamps wrap at 2^32.
         self.stamp_ms.rem_euclid(1 << 32) as u32
     }
 }

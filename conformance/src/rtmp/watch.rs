@@ -1,4 +1,4 @@
-//! Watches what a server lists and serves while a case runs. The shell around [`Record`], which is pure.
+//! Watches what a server lists and serves while a case runs. A shell around [`Record`], which is pure.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,15 +14,15 @@ use crate::playlist::{Flavour, MediaPlaylist, Multivariant, Text, flavour};
 use crate::watch::clock::Stopwatch;
 use crate::watch::{Ask, Transport};
 
-/// How often playlists are looked at.
+/// Interval at which playlists are loaded.
 const POLL: Duration = Duration::from_millis(400);
-/// An answer that takes longer is given up.
+/// Longest wait for an answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
-/// A body that is longer is not read.
+/// Longest body that is read, in bytes.
 const BODY_BYTES_MAX: usize = 8 << 20;
-/// Renditions of a stream that are watched.
+/// Most renditions of a stream that are watched.
 const RENDITIONS_MAX: usize = 8;
-/// Segments of a rendition that are kept.
+/// Most segments of a rendition that are kept.
 const SEGMENTS_MAX: usize = 400;
 
 /// A segment as it was listed, and its bytes.
@@ -30,13 +30,13 @@ const SEGMENTS_MAX: usize = 400;
 pub struct Segment {
     /// EXTINF.
     pub duration: Duration,
-    /// EXT-X-DISCONTINUITY stands before it.
+    /// Whether EXT-X-DISCONTINUITY stands before it.
     pub discontinuity: bool,
     /// EXT-X-GAP.
     pub gap: bool,
-    /// Its media initialization section, where it has one.
+    /// Its media initialization section, if it has one.
     pub init: Option<Bytes>,
-    /// Its bytes, once they are here.
+    /// Its bytes, once they are downloaded.
     pub bytes: Option<Bytes>,
 }
 
@@ -45,20 +45,20 @@ pub struct Segment {
 pub struct Rendition {
     /// The first media sequence number of this case.
     pub base: u64,
-    /// What follows on the newest segment.
+    /// Media sequence number after the newest segment.
     pub next: u64,
     /// EXT-X-TARGETDURATION.
     pub target: Duration,
     /// Segments of this case by media sequence number.
     pub segments: BTreeMap<u64, Segment>,
-    /// Media that only parts are listed of yet.
+    /// Duration of the open segment's parts.
     pub open: Duration,
-    /// What was wrong with it.
+    /// Faults of the playlist.
     pub faults: Vec<String>,
 }
 
 impl Rendition {
-    /// Media that is listed, gaps left out.
+    /// Duration of the listed media, without gaps.
     #[must_use]
     pub fn media(&self) -> Duration {
         self.segments.values().filter(|segment| !segment.gap).map(|segment| segment.duration).sum::<Duration>()
@@ -66,23 +66,23 @@ impl Rendition {
     }
 }
 
-/// All that was seen since the case began.
+/// What a server has listed since the case began.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
     /// By URL.
     pub renditions: BTreeMap<String, Rendition>,
-    /// How often all playlists were looked at.
+    /// How often all playlists were loaded.
     pub looks: u64,
 }
 
 impl Record {
-    /// Media of the rendition that has most.
+    /// Duration of the listed media, of the rendition with most.
     #[must_use]
     pub fn media(&self) -> Duration {
         self.renditions.values().map(Rendition::media).max().unwrap_or_default()
     }
 
-    /// Whether a segment's bytes are still on their way.
+    /// Whether the bytes of a segment are still missing.
     fn incomplete(&self) -> bool {
         self.renditions
             .values()
@@ -90,7 +90,7 @@ impl Record {
             .any(|segment| !segment.gap && segment.bytes.is_none())
     }
 
-    /// Takes note of a playlist: what it lists and was not known, as media sequence numbers with URI and MAP.
+    /// Records a playlist. Returns new segments, as media sequence numbers with URI and the URI of EXT-X-MAP.
     fn note(&mut self, url: &str, playlist: &MediaPlaylist, first: bool) -> Vec<(u64, String, Option<String>)> {
         let rendition = self.renditions.entry(url.to_owned()).or_default();
         rendition.target = playlist.target();
@@ -122,7 +122,7 @@ impl Record {
                 fresh.push((msn, segment.uri.clone(), segment.map.as_ref().map(|map| map.uri.clone())));
             }
         }
-        // What stood open before the case belongs to what was before.
+        // A segment that was open before the case does not belong to it.
         let open = playlist.open.as_ref().filter(|_| !first && playlist.next_msn() >= rendition.base);
         rendition.open = open
             .map_or(Duration::ZERO, |open| open.parts.iter().filter(|part| !part.gap).map(|part| part.duration).sum());
@@ -143,7 +143,7 @@ impl Drop for Watch {
 }
 
 impl Watch {
-    /// Begins: what is listed by now is not of this case.
+    /// Begins to watch. What is listed already does not belong to this case.
     pub async fn begin(transport: Arc<dyn Transport>, url: String) -> Self {
         let record = Arc::new(Mutex::new(Record::default()));
         let mut watcher = Watcher { transport, url, record: Arc::clone(&record), inits: BTreeMap::new(), first: true };
@@ -164,13 +164,13 @@ impl Watch {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Media that is listed by now.
+    /// Duration of the media that is listed so far.
     #[must_use]
     pub fn media(&self) -> Duration {
         self.lock().media()
     }
 
-    /// Waits until nothing more comes for `calm`, and at least `wanted` is listed; for `patience` at the longest.
+    /// Waits until at least `wanted` is listed and nothing new came for `calm`, but not longer than `patience`.
     pub async fn settle(&self, wanted: Duration, calm: Duration, patience: Duration) -> Record {
         let mut ticks = tokio::time::interval(POLL);
         let clock = Stopwatch::start();
@@ -182,7 +182,7 @@ impl Watch {
                 (seen, since) = (now, (clock.now(), self.lock().looks));
             }
             let record = self.lock();
-            // A look that was under way when something came may have missed its other half.
+            // A load that was under way at the newest change may have missed part of it, so two more must follow.
             let looked = record.looks >= since.1.saturating_add(2);
             if record.media() >= wanted && looked && clock.now() >= since.0 + calm && !record.incomplete() {
                 break;
@@ -191,12 +191,12 @@ impl Watch {
         self.lock().clone()
     }
 
-    /// Media of all renditions: changes when that of any does.
+    /// Sum of the media of all renditions, which changes with any of them.
     fn seen(&self) -> Duration {
         self.lock().renditions.values().map(Rendition::media).sum()
     }
 
-    /// Waits until more media is listed than that; `false` when it does not come in time.
+    /// Waits until more than `media` is listed; `false` when `patience` runs out.
     pub async fn more_than(&self, media: Duration, patience: Duration) -> bool {
         let came = async {
             let mut looks = tokio::time::interval(POLL);
@@ -240,7 +240,7 @@ impl Watcher {
         record.looks = record.looks.saturating_add(1);
     }
 
-    /// Media playlists that there are, with their URLs.
+    /// The media playlists, as URLs and bodies.
     async fn playlists(&self) -> Vec<(String, Bytes)> {
         let Some(body) = self.get(&self.url).await else { return Vec::new() };
         let text = Arc::new(Text::read(&body));
@@ -274,7 +274,7 @@ impl Watcher {
         Some(bytes)
     }
 
-    /// The body of a 200, whole and in time; `None` otherwise.
+    /// The body of a complete 200 that comes in time; `None` otherwise.
     async fn get(&self, url: &str) -> Option<Bytes> {
         let ask = Ask { url: url.to_owned(), headers: Vec::new() };
         let answer = async {

@@ -21,7 +21,7 @@ impl Stopwatch {
         self.0.elapsed()
     }
 
-    /// Waits until that time of the run.
+    /// Waits until this time of the run.
     pub(crate) async fn until(&self, at: At) {
         tokio::time::sleep(at.saturating_sub(self.now())).await;
     }

@@ -1,23 +1,23 @@
-//! Cookies, as players keep them: a load balancer may tell its viewers apart by one (RFC 8216bis, section 12).
+//! Cookies, as players keep them, because a load balancer may identify its viewers by a cookie (RFC 8216bis, section 12).
 //!
-//! Only what a check needs: by host, without paths and lifetimes.
+//! Only as much as a check needs: cookies by host, without paths and lifetimes.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use reqwest::Url;
 
-/// Further cookies are not kept.
+/// Most cookies that are kept.
 const COOKIES_MAX: usize = 32;
-/// A longer cookie is not kept.
+/// Longest cookie that is kept.
 const COOKIE_BYTES_MAX: usize = 4_096;
 
-/// By host and name.
+/// Cookies by host and name.
 #[derive(Debug, Default)]
 pub(super) struct Jar(Mutex<BTreeMap<(String, String), String>>);
 
 impl Jar {
-    /// What an answer sets.
+    /// Keeps the cookies that an answer sets.
     pub(super) fn keep(&self, url: &str, headers: &[(String, String)]) {
         let Some(host) = host(url) else { return };
         let mut cookies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -31,7 +31,7 @@ impl Jar {
         }
     }
 
-    /// What a request to that URL carries.
+    /// The Cookie field for a request to this URL, if any.
     pub(super) fn header(&self, url: &str) -> Option<String> {
         let host = host(url)?;
         let cookies = self.0.lock().unwrap_or_else(PoisonError::into_inner);

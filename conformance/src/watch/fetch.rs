@@ -1,4 +1,4 @@
-//! Requests with a limit on everything, timed.
+//! Timed requests, with a limit on everything.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -15,28 +15,28 @@ use super::transport::{Ask, Reply, Transport};
 use crate::observation::Answer;
 use crate::playlist::text::PLAYLIST_BYTES_MAX;
 
-/// An object larger than this is not read to its end: ten seconds at 50 Mbit/s.
+/// Most bytes that are read of an object: ten seconds at 50 Mbit/s.
 const OBJECT_BYTES_MAX: usize = 64 << 20;
-/// Redirects that are followed before giving up.
+/// Most redirects that are followed.
 const REDIRECTS_MAX: usize = 5;
 
 /// Whether the server's cookies are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cookies {
-    /// And sent back, as players do.
+    /// Keep them and send them back, as players do.
     Keep,
-    /// Each request stands alone, as behind a shared cache.
+    /// Ignore them, as behind a shared cache.
     Ignore,
 }
 
-/// What to ask for.
+/// What to request besides the URL.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wish {
     /// First byte and length.
     pub range: Option<(u64, u64)>,
-    /// It is a text: gzip is asked for and undone.
+    /// Whether it is text, which is requested with gzip and decompressed.
     pub text: bool,
-    /// An answer that takes longer is given up.
+    /// Longest wait for the answer.
     pub wait_max: Duration,
 }
 
@@ -44,17 +44,17 @@ pub(super) struct Wish {
 #[derive(Debug, Clone)]
 pub(super) struct Got {
     pub answer: Answer,
-    /// With gzip undone.
+    /// The body, decompressed.
     pub body: Bytes,
-    /// The URL after redirects, which relative URIs are relative to.
+    /// The URL after redirects, which is the base of relative URIs.
     pub url: String,
 }
 
-/// Asks. Cheap to clone.
+/// Sends requests. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Fetcher {
     pub transport: Arc<dyn Transport>,
-    /// None when cookies are not kept.
+    /// `None` when cookies are ignored.
     jar: Option<Arc<Jar>>,
     pub clock: Stopwatch,
 }
@@ -64,7 +64,7 @@ impl Fetcher {
         Self { transport, jar: (cookies == Cookies::Keep).then(Arc::default), clock }
     }
 
-    /// Asks for a URL. What goes wrong stands in the answer.
+    /// Requests a URL. The answer states what goes wrong.
     pub(super) async fn get(&self, url: &str, wish: Wish) -> Got {
         let mut answer = Answer { url: url.to_owned(), asked: self.clock.now(), ..Answer::default() };
         let mut body = BytesMut::new();
@@ -151,12 +151,12 @@ fn decoded(answer: &mut Answer, body: Bytes, wish: Wish) -> Bytes {
     text.into()
 }
 
-/// An absolute URL of a URI in a playlist (RFC 3986, 5.2).
+/// Absolute URL of a URI in a playlist (RFC 3986, 5.2).
 pub(super) fn resolve(base: &str, uri: &str) -> String {
     Url::parse(base).and_then(|base| base.join(uri)).map_or_else(|_| uri.to_owned(), |url| url.to_string())
 }
 
-/// A playlist URL with delivery directives behind its own query, in order.
+/// A playlist URL with delivery directives, in order, after its own query.
 pub(super) fn with_directives(url: &str, directives: &[(&str, String)]) -> String {
     let Ok(mut parsed) = Url::parse(url) else { return url.to_owned() };
     let mut query = parsed.query().unwrap_or("").to_owned();

@@ -1,6 +1,6 @@
 //! The shell: watches a stream for a while and fills the [`Observation`].
 //!
-//! Owns requests, timing and limits. Deliberately judges nothing.
+//! Owns requests, timing and limits. Judges nothing.
 
 pub(crate) mod clock;
 mod cookies;
@@ -30,9 +30,9 @@ use prober::{PROBES_MAX, Prober};
 pub use transport::{Ask, Network, Reply, Transport};
 pub use trust::Trust;
 
-/// More media playlists than this in one multivariant playlist are not watched.
+/// Most media playlists of one multivariant playlist that are watched.
 const RENDITIONS_MAX: usize = 64;
-/// The whole time that the tools may take.
+/// Longest time for all runs of the tools together.
 const TOOLS_WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// What to watch, and for how long.
@@ -42,26 +42,26 @@ pub struct Settings {
     pub url: String,
     /// How long to watch.
     pub duration: Duration,
-    /// How much longer to wait for requests that were begun, and for what is asked late.
+    /// How much longer to wait at the end for requests that are under way or due.
     pub row_timeout: Duration,
     /// Whether the server's cookies are kept.
     pub cookies: Cookies,
-    /// Whether segments are shown to `ffprobe` and `ffmpeg`.
+    /// Whether `ffprobe` and `ffmpeg` check segments.
     pub tools: Tools,
-    /// How far timings may be off because machine and network are busy, besides the round trip.
+    /// Tolerance for timings when machine and network are busy, in addition to the round trip.
     pub slack: Duration,
 }
 
-/// Whether segments are shown to `ffprobe` and `ffmpeg`.
+/// Whether `ffprobe` and `ffmpeg` check segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tools {
-    /// If they are there.
+    /// Yes, if they are installed.
     Use,
-    /// Not in this run.
+    /// No.
     Leave,
 }
 
-/// Watches. Fails only if there is nothing to watch.
+/// Watches a stream. Fails only if there is nothing to watch.
 pub async fn observe(transport: Arc<dyn Transport>, settings: &Settings) -> anyhow::Result<Observation> {
     let clock = Stopwatch::start();
     let fetcher = Fetcher::new(transport, settings.cookies, clock);
@@ -103,7 +103,7 @@ pub async fn observe(transport: Arc<dyn Transport>, settings: &Settings) -> anyh
     Ok(observation)
 }
 
-/// The media playlists of a multivariant playlist: URL, URI as written, roles. Each once.
+/// The media playlists of a multivariant playlist, each once: URL, URI as written, roles.
 fn listed(multivariant: &Multivariant, base: &str) -> Vec<(String, String, Vec<Role>)> {
     let mut found: Vec<(String, String, Vec<Role>)> = Vec::new();
     let variants = multivariant.variants.iter().enumerate().map(|(index, variant)| {
@@ -133,7 +133,7 @@ async fn watch(
     let began = fetcher.clock.now();
     let until = began + settings.duration;
     let mut probed: Vec<_> = listed.iter().enumerate().map(|(index, (url, _, _))| (index, url.clone())).collect();
-    // I-frame playlists last: the first one is asked the whole matrix.
+    // I-frame playlists come last, because the first playlist gets the whole matrix of probes.
     probed.sort_by_key(|(index, _)| {
         listed.get(*index).is_some_and(|(_, _, roles)| matches!(roles.first(), Some(Role::Iframes(_))))
     });
@@ -198,7 +198,7 @@ async fn second_opinions(rendition: &mut RenditionSeen, kept: Vec<Kept>, clock: 
     }
 }
 
-/// Half of the plain requests for playlists are answered within this.
+/// Round trip: the median time of plain requests for playlists.
 fn round_trip(observation: &Observation) -> Duration {
     let plain = observation.renditions.iter().flat_map(|rendition| &rendition.loads);
     let mut took: Vec<_> = plain

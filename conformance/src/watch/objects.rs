@@ -12,35 +12,35 @@ use crate::media::{Content, Init, digest};
 use crate::observation::{Answer, Fetch, InitSeen};
 use crate::playlist::{ByteRange, Map, Segment};
 
-/// More media initialization sections than this in one rendition are not looked at.
+/// Most media initialization sections that are read of one rendition.
 const INITS_MAX: usize = 256;
-/// A download whose bytes take longer to arrive is made a second time, to know how fast it could have been.
+/// A transfer that takes longer than this is repeated, to know how fast it could have been.
 const SLOW: Duration = Duration::from_millis(200);
 
 /// A media initialization section and its bytes.
 pub(super) type Loaded = Arc<(InitSeen, Bytes)>;
 
-/// Where a media initialization section is.
+/// Location of a media initialization section.
 #[derive(Debug, Clone)]
 pub(super) struct InitRef {
-    /// What it is known under.
+    /// Its key in the record.
     pub key: String,
     url: String,
     range: Option<(u64, u64)>,
 }
 
-/// Where an object is, and how to read it.
+/// Location of an object, and how to read it.
 #[derive(Debug, Clone)]
 pub(super) struct Object {
     pub url: String,
     pub range: Option<(u64, u64)>,
     pub map: Option<InitRef>,
-    /// Not encrypted.
+    /// Whether it is not encrypted.
     pub clear: bool,
 }
 
 impl Object {
-    /// A segment, or with another URI and range a part of it.
+    /// A segment or, with another URI and range, a part of it.
     pub(super) fn new(base: &str, uri: &str, range: Option<ByteRange>, of: &Segment) -> Self {
         let map = of.map.as_ref().map(|map| {
             let url = resolve(base, &map.uri);
@@ -69,7 +69,7 @@ impl Inits {
         Self { fetcher, cells: Mutex::default() }
     }
 
-    /// The one of that object, loaded now if it was not before.
+    /// The media initialization section of an object; loads it if it is not loaded yet.
     pub(super) async fn of(&self, object: &Object, wait_max: Duration) -> Option<Loaded> {
         let InitRef { key, url, range } = object.map.as_ref()?;
         let cell = {
@@ -87,13 +87,13 @@ impl Inits {
         Some(cell.get_or_init(load).await.clone())
     }
 
-    /// Everything that was loaded.
+    /// All loaded media initialization sections, by key.
     pub(super) fn seen(&self) -> BTreeMap<String, InitSeen> {
         let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         cells.iter().filter_map(|(key, cell)| Some((key.clone(), cell.get()?.0.clone()))).collect()
     }
 
-    /// The bytes of one.
+    /// Bytes of the media initialization section with this key.
     pub(super) fn bytes(&self, key: &str) -> Option<Bytes> {
         let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         Some(cells.get(key)?.get()?.1.clone())
@@ -107,7 +107,7 @@ pub(super) struct Downloaded {
     pub again: Option<Answer>,
 }
 
-/// Downloads an object and walks through it.
+/// Downloads an object and parses it.
 pub(super) async fn download(fetcher: &Fetcher, inits: &Inits, object: &Object, wait_max: Duration) -> Downloaded {
     let wish = Wish { range: object.range, text: false, wait_max };
     let Got { answer, body, .. } = fetcher.get(&object.url, wish).await;

@@ -1,4 +1,4 @@
-//! Watches one media playlist: reloads it, notes every version, and downloads what it lists.
+//! Watches one media playlist: reloads it, records every version, and downloads what it lists.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use crate::media::Content;
 use crate::observation::{Answer, Asked, At, HintSeen, Load, PartSeen, RenditionSeen, Role, SegmentSeen, Version};
 use crate::playlist::{MediaPlaylist, Position, Segment, Text};
 
-/// Downloads under way at once for one rendition; what is listed beyond is counted, not loaded.
+/// Most downloads under way at once for one rendition. Further objects are counted, but not loaded.
 const JOBS_MAX: usize = 48;
-/// Lines of all versions together that are kept, about 400 bytes each; beyond them the oldest versions are forgotten.
+/// Most lines of all versions together, about 400 bytes each; beyond it, the oldest versions are dropped.
 const LINES_KEPT_MAX: usize = 300_000;
-/// Requests that are remembered.
+/// Most requests that are recorded.
 const LOADS_MAX: usize = 20_000;
-/// Segments of the first version that are downloaded: the newest of a live playlist, the first of an ended one.
+/// Number of segments of the first version that are downloaded: the newest of a live playlist, the first of an ended one.
 const START_SEGMENTS: usize = 3;
 const ENDED_SEGMENTS: usize = 12;
-/// Removed parts that are downloaded late, per rendition.
+/// Most removed parts that are downloaded late, per rendition.
 const LATE_PARTS_MAX: usize = 6;
-/// Removed segments that are downloaded late, per rendition.
+/// Most removed segments that are downloaded late, per rendition.
 const LATE_SEGMENTS_MAX: usize = 8;
-/// Segments whose bytes are kept for the tools.
+/// Most segments whose bytes are kept for the tools.
 const KEPT_MAX: usize = 2;
-/// The same for transport streams, where each segment describes itself.
+/// The same for transport streams, in which each segment states its own format.
 const KEPT_TS_MAX: usize = 24;
 const KEPT_BYTES_MAX: usize = 48 << 20;
 
@@ -39,7 +39,7 @@ pub(super) struct Kept {
     pub bytes: Bytes,
 }
 
-/// What became known.
+/// Results of downloads.
 enum Done {
     Segment { msn: u64, downloaded: Downloaded },
     LateSegment { msn: u64, answer: Answer },
@@ -48,7 +48,7 @@ enum Done {
     Hint { index: usize, downloaded: Downloaded },
 }
 
-/// What is to be done later.
+/// Downloads that are due later.
 #[derive(Clone, Copy)]
 enum Later {
     Segment(u64),
@@ -60,7 +60,7 @@ pub(super) struct Poller {
     inits: Arc<Inits>,
     seen: RenditionSeen,
     jobs: JoinSet<Done>,
-    /// By time, and a number that tells equal times apart.
+    /// Keyed by time, and by a number that distinguishes equal times.
     later: BTreeMap<(At, usize), Later>,
     later_count: usize,
     kept: Vec<(u64, Bytes)>,
@@ -121,7 +121,7 @@ impl Poller {
         self.finish().await
     }
 
-    /// What to ask for next.
+    /// The next request.
     fn next(&self, last: &MediaPlaylist) -> (Asked, Option<Position>) {
         let end = last.end();
         let plain_due = self.fetcher.clock.now() >= self.last_plain + last.target();
@@ -136,7 +136,7 @@ impl Poller {
         (asked, end)
     }
 
-    /// Asks for the playlist, and does what falls due while waiting. None when the run ends first.
+    /// Loads the playlist, and does what falls due meanwhile. None when the run ends first.
     async fn load(&mut self, asked: Asked) -> Option<(Answer, Option<Arc<MediaPlaylist>>)> {
         let target = self.seen.last().map_or(Duration::from_secs(6), |last| last.target());
         let url = match asked {
@@ -172,7 +172,7 @@ impl Poller {
         }
     }
 
-    /// Notes an answer. Says whether it brought nothing new.
+    /// Records an answer. Returns whether it brought nothing new.
     fn note(&mut self, asked: Asked, answer: Answer, playlist: Option<Arc<MediaPlaylist>>) -> bool {
         let (at, sent) = (answer.done, answer.asked);
         if self.seen.loads.len() < LOADS_MAX {
@@ -290,7 +290,7 @@ impl Poller {
     }
 
     fn removed_parts(&mut self, playlist: &MediaPlaylist, at: At) {
-        // Just before three target durations are over, so that the answer is judged while it is owed.
+        // Just before three target durations are over, while the server still owes the part.
         let late_at = at + playlist.target() * 27 / 10;
         let gone = self.seen.parts.iter_mut().filter(|((msn, index), seen)| {
             let listed = || usize::try_from(*index).ok().and_then(|index| playlist.segment(*msn)?.parts.get(index));
@@ -303,7 +303,7 @@ impl Poller {
                 late.push(*key);
             }
         }
-        // One of each segment is enough.
+        // One part of each segment is enough.
         late.dedup_by_key(|(msn, _)| *msn);
         for key in late {
             if self.late_parts < LATE_PARTS_MAX && late_at < self.until + self.grace {
@@ -436,7 +436,7 @@ impl Poller {
         }
     }
 
-    /// Waits for what is under way, and for what falls due soon.
+    /// Waits for downloads that are under way or fall due soon.
     async fn finish(mut self) -> (RenditionSeen, Vec<Kept>) {
         let clock = self.fetcher.clock;
         let end = clock.now() + self.grace;
@@ -463,8 +463,7 @@ impl Poller {
     }
 }
 
-/// How long lies between two plain requests: well below the reload time of players (6.3.4), so that changes are seen when they
-/// happen.
+/// Interval between two plain requests: well below the reload time of players (6.3.4), so that changes are seen when they happen.
 pub(super) fn interval(target: Duration) -> Duration {
     (target / 4).clamp(Duration::from_millis(150), Duration::from_secs(1))
 }

@@ -1,4 +1,4 @@
-//! Asks what a player would not ask: directives at their limits, objects that are not there.
+//! Sends requests that a player would not send: directives at their limits, objects that do not exist.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::fetch::{Fetcher, Wish, resolve, with_directives};
 use crate::observation::{Answer, At, Probe, Question};
 use crate::playlist::{MediaPlaylist, Position, Text};
 
-/// How often a delta update is tried between two equal full playlists.
+/// Most attempts to get a delta update between two equal full playlists.
 const DELTA_TRIES: usize = 6;
 
 /// The playlists to probe: index and URL.
@@ -18,17 +18,17 @@ pub(super) struct Prober {
     pub fetcher: Fetcher,
     pub playlists: Vec<(usize, String)>,
     pub until: At,
-    /// Where probes go, one by one, so that a server that keeps the last one waiting costs only that.
+    /// Takes probes one by one, so that a server that does not answer one costs only that one.
     pub probes: mpsc::Sender<Probe>,
 }
 
-/// Probes of a run at most.
+/// Most probes of a run.
 pub(super) const PROBES_MAX: usize = 256;
 
 type Read = Arc<MediaPlaylist>;
 
 impl Prober {
-    /// Asks everything that can be asked.
+    /// Sends all probes.
     pub(super) async fn run(self) {
         if let Some((index, url)) = self.playlists.first() {
             self.matrix(*index, url).await;
@@ -40,7 +40,7 @@ impl Prober {
         }
     }
 
-    /// Asks once more what an ended playlist has to ignore, when the stream ended during the run.
+    /// If the stream ended during the run, sends the probes that an ended playlist has to ignore.
     pub(super) async fn after_the_end(&self) {
         for (index, url) in &self.playlists {
             let (_, Some(before)) = self.load(url, Duration::from_secs(10)).await else { return };
@@ -59,7 +59,7 @@ impl Prober {
     }
 
     fn note(&self, probe: Probe) {
-        // A full channel means more playlists than probes are kept for.
+        // The channel is full when there are more playlists than probes can be kept for.
         let _ = self.probes.try_send(probe);
     }
 
@@ -110,10 +110,10 @@ impl Prober {
         let (_, Some(before)) = self.load(url, wait).await else { return };
         let Some(end) = before.end() else { return };
         let open = if end.parts == Position::WHOLE { end.msn + 1 } else { end.msn };
-        // Of the segment after the open one: the open one may be finished by now, and then any part is one of the next.
+        // Use the segment after the open one. The open one may be finished by now, and then any part number belongs to the next.
         let far = [("_HLS_msn", (open + 1).to_string()), ("_HLS_part", "1000".to_owned())];
         self.ask(index, Question::BeyondPart, url, &before, &far).await;
-        // The moment when a segment is whole and the next one has no part yet: then its "next part" is part 0 of the next.
+        // When a segment is complete and the next one has no part yet, its "next part" is part 0 of the next segment.
         let whole = with_directives(url, &[("_HLS_msn", open.to_string())]);
         let (_, Some(before)) = self.load(&whole, 4 * before.target() + Duration::from_secs(3)).await else { return };
         let last = before.numbered().next_back().map(|(msn, segment)| (msn, segment.parts.len()));
@@ -125,7 +125,7 @@ impl Prober {
         }
     }
 
-    /// A name beside the newest segment that nobody gave.
+    /// Requests a name beside the newest segment that does not exist.
     async fn unknown(&self, index: usize, url: &str, before: &Read) {
         let Some(segment) = before.segments.last() else { return };
         let base = resolve(url, &segment.uri);

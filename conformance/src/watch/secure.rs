@@ -1,4 +1,4 @@
-//! What TLS the server agrees to, by a handshake of its own: the HTTP client does not tell.
+//! Finds the TLS version that the server agrees to, by a handshake of its own, because the HTTP client does not tell.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use super::trust::{Trust, authorities};
 use crate::observation::Tls;
 
-/// A handshake that takes longer is given up.
+/// Longest wait for a handshake.
 const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Makes a handshake with the server of an https URL.
@@ -49,7 +49,7 @@ pub(super) async fn look(url: &str, trust: &Trust) -> anyhow::Result<Tls> {
     })
 }
 
-/// Believes every certificate: what `--insecure` asks for.
+/// Accepts every certificate, for `--insecure`.
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 

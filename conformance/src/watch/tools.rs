@@ -9,12 +9,12 @@ use tokio::process::Command;
 
 use crate::observation::{Probed, ProbedStream};
 
-/// A tool that takes longer is ended.
+/// Longest time for a run of a tool.
 const TOOL_WAIT_MAX: Duration = Duration::from_secs(20);
-/// More complaints of the decoder than this say nothing new.
+/// Most complaints of the decoder that are kept; more show nothing new.
 const COMPLAINTS_MAX: usize = 4;
 
-/// Why the tools cannot be used, if they cannot.
+/// Why the tools cannot be used; none if they can.
 pub(super) async fn missing() -> Option<String> {
     for tool in ["ffprobe", "ffmpeg"] {
         let mut command = Command::new(tool);
@@ -28,7 +28,7 @@ pub(super) async fn missing() -> Option<String> {
     None
 }
 
-/// What the tools say of a segment behind its media initialization section.
+/// What the tools report about a segment after its media initialization section.
 pub(super) async fn probe(init: Option<&Bytes>, segment: &Bytes) -> anyhow::Result<Probed> {
     let file = tempfile::NamedTempFile::new()?;
     let mut whole = init.map(|init| init.to_vec()).unwrap_or_default();
@@ -39,7 +39,7 @@ pub(super) async fn probe(init: Option<&Bytes>, segment: &Bytes) -> anyhow::Resu
     let streams = run(ffprobe).await?.stdout;
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-v", "error", "-nostdin", "-threads", "1", "-i"]).arg(file.path());
-    // Stamps that do not rise for the null muxer say nothing about the decoder.
+    // Passthrough, because complaints of the null muxer about timestamps that do not rise are not the decoder's.
     ffmpeg.args(["-map", "0:v?", "-map", "0:a?", "-fps_mode", "passthrough", "-f", "null", "-"]);
     let said = String::from_utf8_lossy(&run(ffmpeg).await?.stderr).into_owned();
     let decoder = said.lines().filter(|line| !line.contains("null")).take(COMPLAINTS_MAX).map(str::to_owned).collect();

@@ -1,4 +1,4 @@
-//! How requests reach a server. Behind a trait, so that a run can be played in virtual time against an origin in the same process.
+//! Carries requests to a server. It is a trait, so that tests can run in virtual time against an origin in the same process.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use super::secure;
 use super::trust::{Trust, authorities};
 use crate::observation::Tls;
 
-/// More header fields than this are not kept.
+/// Most header fields that are kept.
 const HEADERS_MAX: usize = 64;
-/// A connection that takes longer is not made.
+/// Longest wait for a connection.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A GET request.
@@ -27,7 +27,7 @@ pub struct Ask {
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// An answer, as its head is there.
+/// An answer whose head has arrived.
 pub struct Reply {
     /// Status code.
     pub status: u16,
@@ -39,13 +39,13 @@ pub struct Reply {
     pub body: BoxStream<'static, anyhow::Result<Bytes>>,
 }
 
-/// Carries requests. Redirects are not followed here.
+/// Carries requests. Does not follow redirects.
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Sends a request, and waits for the head of the answer.
     async fn send(&self, ask: Ask) -> anyhow::Result<Reply>;
 
-    /// What TLS the server of an https URL agrees to.
+    /// The TLS that the server of an https URL agrees to.
     async fn tls(&self, url: &str) -> Option<Tls>;
 }
 
@@ -57,9 +57,9 @@ pub struct Network {
 }
 
 impl Network {
-    /// A client that believes those certificates.
+    /// A client that accepts these certificates.
     pub fn new(trust: &Trust) -> anyhow::Result<Self> {
-        // The provider is the process's: a second call finds it set, which is as good.
+        // The provider is set once per process; an error means that it is set already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut builder = Client::builder()
             .use_rustls_tls()

@@ -4,18 +4,18 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-/// Where Debian and its relatives keep the authorities that the machine trusts.
+/// Authorities that this machine trusts, as Debian stores them.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Whose certificates are believed.
+/// Which certificates are accepted.
 #[derive(Debug, Clone, Default)]
 pub enum Trust {
     /// The machine's authorities.
     #[default]
     System,
-    /// Those, and the ones in this PEM file.
+    /// The machine's authorities, and those in this PEM file.
     Authority(std::path::PathBuf),
-    /// Any certificate: the server's name is not checked.
+    /// Any certificate, with any name.
     Anyone,
 }
 

@@ -1,4 +1,4 @@
-//! `sealcast node …`: who is there, and taking a broadcast node out of service and back.
+//! `sealcast node …`: lists and shows nodes, takes broadcast nodes out of service and back, and revokes nodes.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use serde_json::Value;
 use super::{Admin, field, items, table};
 use crate::cli::NodeCommand;
 
-/// How often `drain --wait` looks.
+/// How often `drain --wait` asks control.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a drained node is given to become quiet: its viewers go with their next request, and those that steer themselves
-/// within a TTL of the steering manifest.
+/// Longest wait for a drained node to become quiet. Its viewers leave with their next request, or, with content steering, within
+/// the TTL of the steering manifest.
 const QUIET_WAIT_MAX: Duration = Duration::from_secs(120);
-/// Requests a second below which a node counts as quiet: fewer than three low-latency viewers make. Monitoring asks, too.
+/// Requests per second below which a node counts as quiet. Three low-latency viewers make more; the rest is left for monitoring.
 const QUIET_REQUESTS: f64 = 10.0;
-/// Bits a second below which a node counts as quiet.
+/// Bits per second below which a node counts as quiet.
 const QUIET_EGRESS: f64 = 200_000.0;
 
 /// `sealcast node …`
@@ -71,7 +71,7 @@ fn path(name: &str, rest: &str) -> anyhow::Result<String> {
     Ok(format!("/nodes/{}{rest}", media::NodeId::new(name)?))
 }
 
-/// What `node list` says of its health: the operator's word comes first.
+/// Health as `node list` shows it: what the operator decided comes before what the node reports.
 fn health(node: &Value) -> &str {
     let is_drained = node["drained"] == true && node["health"] != "offline";
     match () {
@@ -89,7 +89,7 @@ fn row(node: &Value) -> Vec<String> {
     let load = &node["load"];
     let count = |list: &Value| items(list).len().to_string();
     if node["health"] == "offline" {
-        // What it bore when it was last heard is of no use to anybody.
+        // The last load of a node that is gone means nothing.
         let known = ["node", "role", "health"].map(|name| field(node, name).to_owned());
         return known.into_iter().chain(std::iter::repeat_n("-".to_owned(), 7)).collect();
     }
@@ -149,7 +149,7 @@ fn shown(node: &Value) -> String {
     lines.iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect()
 }
 
-/// Waits until a drained node serves next to nobody, and says how it goes.
+/// Waits until a drained node is quiet, and reports progress on standard error.
 async fn quiet(admin: &Admin, name: &str) -> anyhow::Result<()> {
     let clock = Clock::new();
     let mut looks = tokio::time::interval(LOOK_INTERVAL);

@@ -1,4 +1,4 @@
-//! `sealcast stream …`: streams and their keys, and what comes in from their publishers.
+//! `sealcast stream …`: streams, their keys, and the state of their input.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use serde_json::Value;
 use super::{Admin, field, items, table};
 use crate::cli::StreamCommand;
 
-/// How often `--watch` looks: the ingest says as often what comes in.
+/// How often `--watch` asks control: as often as the ingest reports on its input.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// Columns of a warning, its indent included.
+/// Most columns of a line of a warning, with its indent.
 const TEXT_COLUMNS: usize = 100;
-/// Where the second column begins.
+/// Column where the values begin.
 const INDENT: usize = 14;
-/// Goes to the upper left corner and forgets what is there (ECMA-48, CUP and ED).
+/// Moves the cursor to the upper left corner and erases the screen (ECMA-48, CUP and ED).
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// `sealcast stream …`
@@ -57,7 +57,7 @@ pub(crate) async fn run(command: StreamCommand) -> anyhow::Result<()> {
     }
 }
 
-/// Once, or again and again until Ctrl-C. The key is shown once only: a screen that stands open is seen by others.
+/// Shows a stream once, or repeatedly until Ctrl-C. Only the former shows the key, because others may see a screen that stays open.
 async fn show(name: &str, watch: bool, admin: &Admin) -> anyhow::Result<()> {
     let path = format!("/streams/{}", checked(name)?);
     if !watch {
@@ -78,7 +78,7 @@ async fn show(name: &str, watch: bool, admin: &Admin) -> anyhow::Result<()> {
     }
 }
 
-/// A name that is safe in a path.
+/// Checks that a stream's name is valid, and so is safe in a URL path.
 fn checked(name: &str) -> anyhow::Result<media::StreamId> {
     Ok(media::StreamId::new(name)?)
 }
@@ -95,7 +95,7 @@ fn with_key(stream: &Value) -> String {
     line("stream", field(stream, "name")) + &line("stream key", field(stream, "key")) + &line("state", &state(stream))
 }
 
-/// State of a stream, and how many nodes hold it where those are too few.
+/// State of a stream, and how many nodes hold it if those are too few.
 fn state(stream: &Value) -> String {
     let state = stream["session"]["state"].as_str().unwrap_or("never published");
     let (holders, wanted) =
@@ -126,7 +126,7 @@ fn row(stream: &Value) -> Vec<String> {
     [field(stream, "name").to_owned(), state(stream)].into_iter().chain(known).collect()
 }
 
-/// What comes in, and what should be looked at.
+/// The report on a stream's input, with its warnings.
 fn input(stream: &Value) -> String {
     let Some(report) = report(stream) else { return String::new() };
     let mut text = line("ingest", &format!("{}, publisher {}", report.ingest, whereabouts(stream, &report)));
@@ -143,7 +143,7 @@ fn input(stream: &Value) -> String {
     text + &warnings(&report.warnings)
 }
 
-/// Where the publisher is, since when, and what viewers see where it is missed.
+/// Since when the publisher is connected or away, and what viewers see while it is away.
 fn whereabouts(stream: &Value, report: &InputReport) -> String {
     if let Some(since) = report.connected_at {
         return format!("connected since {since}");
@@ -220,7 +220,7 @@ fn frame_rate(video: &VideoInput) -> String {
     }
 }
 
-/// What people call a codec, by its name of RFC 6381.
+/// Common name of a codec, from its RFC 6381 string.
 fn codec_name(codec: &str) -> &str {
     match codec.split('.').next().unwrap_or_default() {
         "avc1" => "H.264",
@@ -265,13 +265,13 @@ fn warnings(warnings: &[Warning]) -> String {
     }
 }
 
-/// `12:00:00Z`
+/// Time of day in UTC, as `12:00:00Z`.
 fn time_of_day(at: UnixMillis) -> String {
     let text = at.to_string();
     text.get(11..19).map_or_else(|| text.clone(), |time| format!("{time}Z"))
 }
 
-/// Lines of at most [`TEXT_COLUMNS`], the second and later ones below the first.
+/// Wraps text to lines of at most [`TEXT_COLUMNS`], with all lines after the first indented to align with it.
 fn wrapped(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

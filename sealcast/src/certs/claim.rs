@@ -1,5 +1,5 @@
-//! Which node a process is, when many start alike: it takes the first identity of its role that no other process has, and keeps
-//! it as long as it runs. For containers that are scaled; the folder is what `sealcast certs cluster` made for the role.
+//! Gives each of many identical containers an identity of its own. A process takes the first identity of its role that no other
+//! process has, and keeps it while it runs. `sealcast certs cluster` makes the folder of identities for the role.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,25 +9,25 @@ use media::NodeId;
 use messages::Role;
 use node::tls::{self, BROKER_CA_FILE, IdentityPaths, NODE_CA_FILE};
 
-/// An identity that is ours until this is dropped, or the process ends, however it ends.
+/// An identity that belongs to this process until the claim is dropped or the process ends. A file lock holds it.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    /// The node.
+    /// Name of the node.
     pub id: NodeId,
-    /// Its files.
+    /// Files of its certificate, private key and authority.
     pub identity: IdentityPaths,
-    /// The authority of the brokers.
+    /// PEM file of the brokers' authority.
     pub broker_ca: PathBuf,
-    /// Its password for the brokers.
+    /// File of its password for the brokers.
     pub password_file: PathBuf,
     _lock: File,
 }
 
-/// Takes an identity; `wanted` is the only one that will do, if it is given. Who has which is told by locks on files in `locks`, so
-/// that nobody need be able to write where the identities are.
+/// Takes a free identity, or only the one named `wanted` if it is given. Processes lock files in `locks`, so that `directory` can be
+/// read-only.
 ///
 /// # Errors
-/// When all are taken or none is there.
+/// When all identities are taken, none exists, or a lock file cannot be written.
 pub(crate) fn claim(directory: &Path, locks: &Path, role: Role, wanted: Option<&NodeId>) -> anyhow::Result<Claim> {
     let mut ids = identities(directory, role)?;
     ids.retain(|id| wanted.is_none_or(|wanted| wanted == id));
@@ -65,7 +65,7 @@ fn taken(directory: &Path, id: NodeId, lock: File) -> Claim {
     Claim { broker_ca, password_file: file("password"), identity, id, _lock: lock }
 }
 
-/// The nodes of this role, in the order of their numbers.
+/// Nodes of this role in the directory, in the order of their numbers.
 fn identities(directory: &Path, role: Role) -> anyhow::Result<Vec<NodeId>> {
     let entries = std::fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
     let mut found = Vec::new();

@@ -1,8 +1,8 @@
-//! `sealcast certs cluster`: one folder for each role, so that a machine is given what its role needs and nothing of the others.
+//! `sealcast certs cluster`: makes one folder for each role, so that a machine gets what its role needs and no secrets of other roles.
 //!
-//! In each folder of a role: `ca.pem` and `broker-ca.pem`, and for each node `{node}.pem`, `{node}.key` and `{node}.password`. The
-//! balancers' folder has the sticky key besides. The brokers' has their certificates, `broker-ca.pem`, and Mosquitto's `passwords`
-//! (hashes) and `acl`. Beside the folders are the two authorities, whose keys open everything.
+//! The folder of a role holds `ca.pem` and `broker-ca.pem`, and for each node `{node}.pem`, `{node}.key` and `{node}.password`. The
+//! balancers' folder also holds the sticky key. The brokers' folder holds their certificates, `broker-ca.pem`, and Mosquitto's
+//! `passwords` (hashes) and `acl`. Beside the folders are the two authorities, whose private keys must stay with the operator.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,21 +18,21 @@ use node::tls::Authority;
 use super::{brokers, folder};
 use crate::cli::{ClusterFlags, RoleName};
 
-/// Most nodes of one call: a mistyped range must not fill the disk.
+/// Most nodes of one call, so that a mistyped range does not fill the disk.
 const NODES_MAX: usize = 1_024;
-/// Roles that have a folder of their own.
+/// Roles that have a folder; brokers have another.
 const ROLES: [Role; 4] = [Role::Control, Role::Ingest, Role::Broadcast, Role::LoadBalancer];
-/// A user of the brokers that may only read.
+/// A user of the brokers that may only subscribe.
 const OBSERVER: &str = "observer";
 
-/// A node, what it does (nothing: it is a broker) and the names it is reached by.
+/// A node or, without a role, a broker; `names` are its host names and addresses.
 struct Entry {
     id: NodeId,
     role: Option<Role>,
     names: Vec<String>,
 }
 
-/// Makes what is missing, renews what ends soon, and prints where things are.
+/// Makes missing files, renews certificates that expire soon, and prints where the files are.
 ///
 /// # Errors
 /// When a node, name or role is not valid, or the directory cannot be written.
@@ -51,7 +51,7 @@ pub(super) fn run(flags: &ClusterFlags) -> anyhow::Result<()> {
             user(&directory, id, (*role).into())?;
         }
     }
-    // The brokers know all nodes there are, not only those of this call.
+    // The brokers get users for all nodes in the folders, not only for those of this call.
     let mut users = Vec::new();
     for role in ROLES {
         let directory = flags.dir.join(folder(Some(role)));
@@ -75,7 +75,7 @@ pub(super) fn run(flags: &ClusterFlags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Nodes that have a password in a folder, by name; none when there is no folder.
+/// Nodes that have a password in a folder, sorted by name; none if the folder does not exist.
 fn nodes_in(directory: &Path) -> anyhow::Result<Vec<NodeId>> {
     if !directory.exists() {
         return Ok(Vec::new());
@@ -91,7 +91,7 @@ fn nodes_in(directory: &Path) -> anyhow::Result<Vec<NodeId>> {
     Ok(nodes)
 }
 
-/// A name is one node's: two with different rights would log in to the brokers as one.
+/// Refuses a name that a node of another role has: both would log in to the brokers as one user, with one set of rights.
 fn ensure_no_other_role(directory: &Path, id: &NodeId, role: Option<Role>) -> anyhow::Result<()> {
     for other in ROLES.into_iter().filter(|other| Some(*other) != role) {
         let path = password_path(&directory.join(folder(Some(other))), id);
@@ -145,7 +145,7 @@ fn entries(flags: &ClusterFlags) -> anyhow::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// `b1` is one node, `b1..16` are `b1` to `b16`.
+/// Expands a range: `b1` is one node, `b1..16` are `b1` to `b16`.
 fn expand(range: &str) -> anyhow::Result<Vec<NodeId>> {
     let Some((first, last)) = range.split_once("..") else { return Ok(vec![NodeId::new(range)?]) };
     let stem = first.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -160,7 +160,7 @@ fn expand(range: &str) -> anyhow::Result<Vec<NodeId>> {
     (from..=to).map(|number| Ok(NodeId::new(&format!("{stem}{number}"))?)).collect()
 }
 
-/// A user with the password that is there, or a new one of 128 bits.
+/// A user with its existing password, or with a new one of 128 random bits.
 fn user(directory: &Path, id: &NodeId, access: Access) -> anyhow::Result<User> {
     let path = password_path(directory, id);
     if !path.exists() {
@@ -173,7 +173,7 @@ fn user(directory: &Path, id: &NodeId, access: Access) -> anyhow::Result<User> {
     Ok(User { name: id.to_string(), password, access })
 }
 
-/// Where a node's password for the brokers is.
+/// File of a node's password for the brokers.
 pub(super) fn password_path(directory: &Path, id: &NodeId) -> PathBuf {
     directory.join(format!("{id}.password"))
 }

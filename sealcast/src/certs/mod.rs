@@ -1,4 +1,4 @@
-//! `sealcast certs`: the cluster's authority, and all that nodes need to believe one another and to log in to the broker.
+//! `sealcast certs`: the cluster's authorities, and all that nodes need to trust one another and to log in to the brokers.
 
 pub(crate) mod claim;
 mod cluster;
@@ -13,7 +13,7 @@ use node::tls::{Authority, BROKER_CA_FILE};
 
 use crate::cli::{CertsCommand, CertsFlags};
 
-/// Makes what is missing and prints the paths.
+/// Runs the subcommand, or makes one node's certificate and prints the paths.
 ///
 /// # Errors
 /// When a name is not valid or the directory cannot be written.
@@ -36,8 +36,8 @@ fn one(flags: &CertsFlags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the authority of the brokers, or makes it: a cluster that is older than it has brokers that the nodes' authority signed.
-/// Brings its certificate to every folder there is. Says what has to be done when it is new.
+/// Opens or makes the brokers' authority, and copies its certificate to every existing folder. In an older cluster, the nodes'
+/// authority signed the brokers' certificates; there, this prints what the operator has to do.
 fn brokers(directory: &Path) -> anyhow::Result<Authority> {
     let is_new = !directory.join(BROKER_CA_FILE).exists();
     let is_upgrade = is_new && has_keys(&directory.join(folder(None)));
@@ -55,7 +55,7 @@ fn brokers(directory: &Path) -> anyhow::Result<Authority> {
     Ok(brokers)
 }
 
-/// Whether a folder has a private key in it; it may be there and empty, as a volume of a container is.
+/// Whether a folder holds a private key. The folder may be empty, as a new volume of a container is.
 fn has_keys(folder: &Path) -> bool {
     let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.any(|entry| entry.path().extension().is_some_and(|extension| extension == "key"))
@@ -66,6 +66,6 @@ fn folder(role: Option<Role>) -> String {
     role.map_or_else(|| "broker".to_owned(), |role| role.to_string())
 }
 
-/// All of them.
+/// Folders of all roles, and of the brokers (`None`).
 const FOLDERS: [Option<Role>; 5] =
     [Some(Role::Ingest), Some(Role::Broadcast), Some(Role::LoadBalancer), Some(Role::Control), None];

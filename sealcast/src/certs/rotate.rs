@@ -1,4 +1,4 @@
-//! `sealcast certs renew` and `rotate`: new certificates for old, and a new authority for an old one, while the nodes run.
+//! `sealcast certs renew` and `rotate`: replace certificates and the authorities while the nodes run.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use node::tls::{self, Authority, BROKER_CA_FILE, NODE_CA_FILE};
 use super::{FOLDERS, brokers, folder};
 use crate::cli::{RenewFlags, RotateFlags, RotateStep};
 
-/// Renews what ends soon; with `--all` everything.
+/// Renews certificates that expire soon, or all of them with `--all`.
 ///
 /// # Errors
 /// When there is no authority, or a directory cannot be written.
@@ -22,7 +22,7 @@ pub(super) fn renew(flags: &RenewFlags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One step of the three.
+/// Takes one of the three steps.
 ///
 /// # Errors
 /// When there is no authority, the steps are out of order, or a directory cannot be written.
@@ -40,7 +40,7 @@ pub(super) fn rotate(flags: &RotateFlags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The authority of the nodes, and that of the brokers where there are any.
+/// The authority of the nodes, and that of the brokers if the cluster has any.
 struct Authorities {
     nodes: Authority,
     brokers: Option<Authority>,
@@ -62,7 +62,8 @@ fn step(authority: Authority, step: RotateStep) -> anyhow::Result<Authority> {
     Ok(authority)
 }
 
-/// Makes the certificates below `directory` again that cannot stay, and brings those of the authorities to every folder. Returns how many.
+/// Issues again the certificates in `directory` and its folders that cannot stay, or all, and copies the authorities' certificates to
+/// every folder. Returns the number of certificates that changed.
 fn issue_again(authorities: &Authorities, directory: &Path, all: bool) -> anyhow::Result<usize> {
     let mut renewed = 0;
     let folders = FOLDERS.iter().map(|role| directory.join(folder(*role))).filter(|folder| folder.is_dir());
@@ -77,7 +78,7 @@ fn issue_again(authorities: &Authorities, directory: &Path, all: bool) -> anyhow
     Ok(renewed)
 }
 
-/// The certificates in a folder, those of authorities left out.
+/// Certificates in a folder, without those of the authorities, sorted by path.
 fn certificates(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut found = Vec::new();
@@ -93,7 +94,7 @@ fn certificates(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// As it was, for the same node and names.
+/// Issues one certificate again for the same node and names, if it cannot stay or with `all`. Returns whether it changed.
 fn again(authorities: &Authorities, folder: &Path, path: &Path, all: bool) -> anyhow::Result<bool> {
     let before = files::read_bounded(path)?;
     let leaf = tls::parse_certificates(&before, path)?.swap_remove(0);

@@ -1,11 +1,11 @@
-/** The two questions the page asks a broadcast node. Same origin, no credentials, bounded waits. */
+/** The page's two API requests to a broadcast node: same origin, with its cookies, bounded waits. */
 
 import { readStream, readStreams, type StreamDetail, type StreamSummary } from './types';
 
-/** An answer that takes longer counts as none; the next poll asks again, perhaps another node. */
+/** Longest wait for an answer, milliseconds; the next poll may reach another node. */
 const REQUEST_TIMEOUT_MS = 6_000;
 
-/** The node answered, and knows no such stream. */
+/** The node answered that it knows no such stream. */
 export class NotFound extends Error {}
 
 async function getJson(path: string, signal: AbortSignal): Promise<unknown> {

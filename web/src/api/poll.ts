@@ -1,9 +1,9 @@
-/** Asks again and again, one request at a time, slower while nobody looks and while nobody answers. */
+/** Polls with one request at a time, more slowly while the page is hidden or requests fail. */
 
 export interface PollOptions<T> {
   ask: (signal: AbortSignal) => Promise<T>;
   onAnswer: (answer: T) => void;
-  /** `failures` counts failed requests in a row, from 1. */
+  /** `failures` is the number of failed requests in a row, from 1. */
   onFailure: (error: unknown, failures: number) => void;
   /** Milliseconds between the end of one request and the start of the next. */
   intervalMs: number;
@@ -12,15 +12,15 @@ export interface PollOptions<T> {
 }
 
 export interface Poll {
-  /** Asks at once, unless a request is under way. */
+  /** Sends a request at once, unless one is under way. */
   now(): void;
   stop(): void;
 }
 
-/** Longest wait between two requests while they fail, milliseconds. */
+/** Longest wait between two requests while they fail, milliseconds; a longer interval stays. */
 const BACKOFF_MS_MAX = 10_000;
 
-/** Milliseconds until the next request. Pure. */
+/** Milliseconds until the next request, after `failures` failed requests in a row. Pure. */
 export function nextDelayMs(intervalMs: number, failures: number): number {
   return Math.min(intervalMs * 2 ** Math.min(failures, 8), Math.max(BACKOFF_MS_MAX, intervalMs));
 }

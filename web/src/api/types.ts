@@ -1,6 +1,6 @@
 /**
- * What a broadcast node says about streams (`/api/v1/streams`), and the readers that turn untrusted
- * JSON into it. Pure. A malformed entry is left out of a list; a malformed single answer is an error.
+ * Types of a broadcast node's answers about streams (`/api/v1/streams`), and readers that turn untrusted
+ * JSON into them. Pure. Lists omit malformed entries; a malformed single answer is an error.
  */
 
 /** State of a stream as the node sees it. `reconnecting`: the session broke and its grace period runs. */
@@ -31,11 +31,11 @@ export interface StreamSummary {
   /** The ingest node that seals the stream. */
   ingest: string;
   renditions: Rendition[];
-  /** Address of the newest picture; null when there is none. */
+  /** Path of the newest picture; null when there is none. */
   poster: string | null;
 }
 
-/** What the broadcast node's gate checked, as the node itself reports it. */
+/** What the gate of the broadcast node checked, as the node itself reports it. */
 export interface Verified {
   /** The broadcast node that checked. */
   node: string;
@@ -57,9 +57,9 @@ export interface Verified {
   refused: Record<string, number>;
 }
 
-/** Hours of the stream that can be gone back to. */
+/** The recording of the stream. */
 export interface Dvr {
-  /** Its multivariant playlist. */
+  /** Path of its multivariant playlist. */
   url: string;
   windowSeconds: number;
 }
@@ -67,19 +67,19 @@ export interface Dvr {
 export interface StreamDetail extends StreamSummary {
   /** Null when the node keeps no more than the live window. */
   dvr: Dvr | null;
-  /** Address of a segment's picture, with `{epoch}` and `{msn}` to be filled in; null when there are none. */
+  /** Path of a segment's picture, with the placeholders `{epoch}` and `{msn}`; null when there are no pictures. */
   thumbnails: string | null;
   /** Null until the node has admitted a seal of this stream. */
   verified: Verified | null;
 }
 
-/** More streams than a page can show are cut off, so a broken answer cannot fill the page. */
+/** Most streams read from an answer, so that a broken answer cannot fill the page. */
 export const STREAMS_MAX = 500;
-/** A ladder has a handful of rungs; anything past this is not a ladder. */
+/** Most renditions read of a stream; a ladder has far fewer. */
 export const RENDITIONS_MAX = 32;
-/** Reasons for refusal are a closed set of about ten. */
+/** Most reasons for refusal read; nodes know about ten. */
 const REFUSAL_REASONS_MAX = 32;
-/** Longest text taken from an answer, characters. */
+/** Longest text read from an answer, characters. */
 const TEXT_LENGTH_MAX = 256;
 
 type Json = Record<string, unknown>;
@@ -92,7 +92,7 @@ function text(value: unknown): string | null {
   return typeof value === 'string' && value.length > 0 ? value.slice(0, TEXT_LENGTH_MAX) : null;
 }
 
-/** An address on this origin; anything else is not asked for. */
+/** A path on this origin; null for any other URL, which the page must not request. */
 function path(value: unknown): string | null {
   const address = text(value);
   return address !== null && /^\/(?!\/)/.test(address) ? address : null;
@@ -151,7 +151,7 @@ function readSummary(value: unknown): StreamSummary | null {
   };
 }
 
-/** Null unless node, digest, key and sequence are all there: half a statement is not shown as one. */
+/** Null unless node, digest, key and sequence are all present: the page does not show half a statement. */
 export function readVerified(value: unknown): Verified | null {
   if (!isObject(value)) return null;
   const node = text(value.node);

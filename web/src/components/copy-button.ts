@@ -1,12 +1,12 @@
-/** Copies a text and says so, also to a screen reader. */
+/** A button that copies a text and says so, also to a screen reader. */
 
 import { h } from '../dom';
 import { icon } from './icons';
 
-/** How long "Copied" stands, milliseconds. */
+/** How long "Copied" is shown, milliseconds. */
 const COPIED_MS = 1_600;
 
-/** `text` is asked for at the click, so a value that changes is copied as it is then. */
+/** `text` is called at the click, so that the button copies the current value. */
 export function copyButton(label: string, text: () => string, caption?: string): HTMLButtonElement {
   const status = h('span', { class: 'visually-hidden', role: 'status' });
   const shown = caption ? h('span', {}, caption) : null;

@@ -1,4 +1,4 @@
-/** The bar on top of every page: name and theme. */
+/** The bar at the top of every page, with the name and the theme switch. */
 
 import { h } from '../dom';
 import faviconUrl from '../icons/favicon.svg';
@@ -36,7 +36,7 @@ export function header(): HTMLElement {
   );
 }
 
-/** Lets a keyboard user pass the header. */
+/** A link that lets a keyboard user skip the header. */
 export function skipLink(): HTMLElement {
   return h('a', { href: '#main', class: 'skip' }, 'Skip to content');
 }

@@ -1,4 +1,4 @@
-/** The icons in use, 24 × 24, drawn with the current colour. */
+/** The icons of the page, 24 × 24, drawn in the current colour. */
 
 import { svg } from '../dom';
 
@@ -23,7 +23,7 @@ const PATHS = {
 
 export type IconName = keyof typeof PATHS;
 
-/** Decorative: what it means stands in text beside it or in the button's label. */
+/** A decorative icon; the text beside it or the button's label gives its meaning. */
 export function icon(name: IconName, className = 'icon'): SVGElement {
   return svg(
     'svg',

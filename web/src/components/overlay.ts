@@ -1,4 +1,4 @@
-/** What stands over the picture when it does not move, and says why. */
+/** Covers a picture that does not move, and says why it does not. */
 
 import { h } from '../dom';
 import type { ViewState } from '../player/view-state';

@@ -1,4 +1,4 @@
-/** The picture alone. It plays before its controls are there, which are much code and not needed for the first frame. */
+/** The video without controls. It plays before the controls load, which are much code and not needed for the first frame. */
 
 import { h } from '../dom';
 
@@ -14,7 +14,7 @@ export function picture(stream: string, poster: string): HTMLVideoElement {
   return video;
 }
 
-/** The place of the player on the page while there are no controls, of the same size as with them. */
+/** The player's place on the page before the controls have loaded; it has the same size as with them. */
 export function bareStage(video: HTMLVideoElement): HTMLElement {
   return h('div', { class: 'stage' }, h('div', { class: 'player' }, video));
 }

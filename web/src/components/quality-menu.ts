@@ -1,4 +1,4 @@
-/** The button that says which rung is on screen, and the menu behind it: automatic, or one rung. */
+/** The button that shows the current rung, and its menu: automatic, or one rung. */
 
 import { h, setHidden, setText } from '../dom';
 import { bitrate, rungLabel } from '../format';
@@ -68,7 +68,7 @@ export function qualityMenu(choose: (index: number) => void, onToggle: (open: bo
       End: () => items().at(-1)?.focus(),
     };
     const action = actions[event.key];
-    // The player listens for arrows and letters too; inside the menu they belong to the menu.
+    // The player also listens for arrows and letters; inside the menu, they belong to the menu.
     event.stopPropagation();
     if (!action) return;
     event.preventDefault();

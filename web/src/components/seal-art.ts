@@ -1,11 +1,11 @@
-/** A rosette drawn from a stream's name, so that every stream has a picture of its own without a thumbnail. */
+/** Draws a rosette from a stream's name, so that a stream without a thumbnail has a picture of its own. */
 
 import { svg } from '../dom';
 
 const SIZE = 200;
 const STEPS = 360;
 
-/** FNV-1a with a final mix, 32 bit: names that are alike look different. Not for anything secret. Pure. */
+/** FNV-1a with a final mix, 32 bits, so that similar names look different. Not for secrets. Pure. */
 export function hash(text: string): number {
   let value = 0x811c9dc5;
   for (const char of text) {

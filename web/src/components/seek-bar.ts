@@ -1,37 +1,37 @@
-/** The bar over what can be gone back to: by mouse, finger or keyboard, with the picture and the time of the moment pointed at. */
+/** The seek bar of a recording, for mouse, finger and keyboard. It previews the picture and the time of the moment under the pointer. */
 
 import { h, setHidden, setText } from '../dom';
 import { clockTime, timeSpan } from '../format';
 import type { Span } from '../player/engine';
 
-/** What keys move by, seconds. */
+/** Steps of the arrow keys, and of Page Up and Page Down, seconds. */
 const STEP_SECONDS = 10;
 const LEAP_SECONDS = 60;
 
 export interface SeekBarActions {
   seekTo(dateMs: number): void;
   seekToLive(): void;
-  /** The picture of a moment; null when there is none, or none yet. */
+  /** URL of the picture of a moment, milliseconds since 1970; null when there is none, or none yet. */
   thumbnail(dateMs: number): string | null;
 }
 
 export interface SeekBar {
   element: HTMLElement;
-  /** Null hides it. */
+  /** Draws the span; null hides the bar. */
   update(span: Span | null): void;
 }
 
-/** Where on the bar a moment is, 0 to 1. Pure. */
+/** Position of a moment on the bar, 0 to 1. Pure. */
 export function fraction({ startMs, endMs }: Span, dateMs: number): number {
   return endMs > startMs ? Math.min(1, Math.max(0, (dateMs - startMs) / (endMs - startMs))) : 1;
 }
 
-/** The moment at a place on the bar. Pure. */
+/** The moment at a position on the bar, 0 to 1. Pure. */
 export function momentAt({ startMs, endMs }: Span, place: number): number {
   return startMs + Math.min(1, Math.max(0, place)) * (endMs - startMs);
 }
 
-/** The moment a key asks for; null when it is not a key of the bar's. `live` is the edge. Pure. */
+/** The moment that a key seeks to; `live` is the live edge, null a key that the bar ignores. Pure. */
 export function keyMoment(key: string, span: Span): number | 'live' | null {
   const from = span.positionMs ?? span.endMs;
   const steps: Record<string, number> = {
@@ -112,7 +112,7 @@ export function seekBar(actions: SeekBarActions): SeekBar {
   };
   element.addEventListener('pointerup', (event) => end(event, true));
   element.addEventListener('pointercancel', (event) => end(event, false));
-  // The player pauses at a click on the picture; this is none.
+  // The player pauses at a click on the picture; a click on the bar must not reach it.
   element.addEventListener('click', (event) => event.stopPropagation());
   element.addEventListener('keydown', (event) => {
     const moment = span && keyMoment(event.key, span);

@@ -1,4 +1,4 @@
-/** What stands around the picture: controls, live button, latency, seek bar, overlays. */
+/** What surrounds the picture: controls, live button, latency, seek bar, overlays. */
 
 import '../player/chrome';
 import { h, setHidden, setText } from '../dom';
@@ -48,12 +48,12 @@ function liveButton(onClick: () => void): {
   };
 }
 
-/** Nothing that takes keys itself; a click on an empty place gives the focus to `main`. */
+/** True when the focused element takes no keys itself. A click on empty space gives `main` the focus. */
 function isIdle(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target === document.body || target.id === 'main');
 }
 
-/** Keys that work on the whole page, not only when the player has the focus. */
+/** Adds the keys that work on the whole page, not only when the player has the focus. */
 function pageKeys(controller: HTMLElement, video: HTMLVideoElement, actions: StageActions): void {
   const keys: Record<string, () => void> = {
     l: actions.seekToLive,
@@ -67,7 +67,7 @@ function pageKeys(controller: HTMLElement, video: HTMLVideoElement, actions: Sta
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const key = event.key.toLowerCase();
     const inPlayer = controller.contains(event.target as Node);
-    // Inside the player Media Chrome handles its own keys; only `l` is ours there.
+    // Inside the player, Media Chrome handles its own keys, so only `l` is handled here.
     if (inPlayer ? key === 'l' : isIdle(event.target)) keys[key]?.();
   });
 }
@@ -97,7 +97,7 @@ export function stage(video: HTMLVideoElement, actions: StageActions): Stage {
     class: 'player',
     autohide: AUTOHIDE_SECONDS,
     defaultstreamtype: 'live',
-    // Who pauses goes on where they were; what is left of the window the player decides.
+    // After a pause, playback resumes where it was; `player.ts` decides what to do when that has left the window.
     noautoseektolive: true,
     novolumepref: true,
     nosubtitleslangpref: true,

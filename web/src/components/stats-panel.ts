@@ -1,4 +1,4 @@
-/** What the player measures, for the curious and for support. */
+/** The panel with the player's measurements, for the curious and for support. */
 
 import { h, setHidden, setText } from '../dom';
 import { bitrate, rungLabel, seconds } from '../format';
@@ -15,7 +15,7 @@ export function stallsText({ count, totalMs }: { count: number; totalMs: number 
   return count === 0 ? 'none' : `${count} (${(totalMs / 1000).toFixed(1)} s in all)`;
 }
 
-/** `2 nudges, 1 reload`. Pure. */
+/** The watchdog's measures as text: `2 nudges, 1 reload`. Pure. */
 export function watchdogText({ nudges, reloads, remakes }: WatchdogStats): string {
   const counted = (count: number, noun: string): string[] =>
     count === 0 ? [] : [`${count} ${noun}${count === 1 ? '' : 's'}`];
@@ -23,14 +23,14 @@ export function watchdogText({ nudges, reloads, remakes }: WatchdogStats): strin
   return all.join(', ') || 'none';
 }
 
-/** `2.1 s (aim 1.6 s)`. Pure. */
+/** Latency and target as text: `2.1 s (aim 1.6 s)`. Pure. */
 export function behindText(latency: number | null, target: number | null): string {
   return latency === null || target === null
     ? seconds(latency)
     : `${seconds(latency)} (aim ${seconds(target)})`;
 }
 
-/** The lines, in this order, and what a line's title explains. */
+/** The lines in their order, each with the text of its tooltip. */
 const LINES = {
   'Glass to glass': 'From the clock in the picture to this screen, by this device’s clock',
   'Behind the live edge': 'How far now, and how far the player aims to be',
@@ -55,7 +55,7 @@ export function statsPanel(): StatsPanel {
     rows.set(name, { row, value });
     list.append(row);
   }
-  /** Null takes the line away. */
+  /** Sets the text of a line; null hides the line. */
   const set = (name: Line, text: string | null): void => {
     const line = rows.get(name);
     if (!line) return;

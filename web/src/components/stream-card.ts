@@ -1,4 +1,4 @@
-/** One stream on the home page. */
+/** The card of one stream on the home page. */
 
 import type { StreamSummary } from '../api/types';
 import { h } from '../dom';
@@ -15,7 +15,7 @@ export function watchPath(stream: string): string {
   return `/watch/${encodeURIComponent(stream)}`;
 }
 
-/** `Live for 12 min`, or what else there is to say. Pure. */
+/** The text about a stream's state: `Live for 12 min`. Pure. */
 export function cardLine(stream: StreamSummary, nowMs: number): string {
   const rungs = stream.renditions.filter((rendition) => rendition.height !== null).length;
   const ladder = rungs === 0 ? '' : `${rungs} ${rungs === 1 ? 'quality' : 'qualities'}`;
@@ -28,15 +28,15 @@ export function cardLine(stream: StreamSummary, nowMs: number): string {
   return [when, stream.state === 'ended' ? '' : ladder].filter(Boolean).join(' · ');
 }
 
-/** How long a picture on a card stands, milliseconds: two segments or so. */
+/** How long a card shows a picture, milliseconds: about two segments. */
 export const POSTER_MS = 8_000;
 
-/** The address of the picture now: another one after a while, so that the browser asks again. Pure. */
+/** URL of the picture now. It changes every `POSTER_MS`, so that the browser fetches the picture again. Pure. */
 export function posterAt(poster: string, nowMs: number): string {
   return `${poster}?at=${Math.floor(nowMs / POSTER_MS)}`;
 }
 
-/** The newest picture over the drawn one, which stays where there is none. */
+/** The newest picture, which covers the drawn one. Without a newest picture, the drawn one stays visible. */
 function posterImage(poster: string, nowMs: number): HTMLImageElement {
   const image = h('img', {
     class: 'card-poster',
@@ -51,7 +51,7 @@ function posterImage(poster: string, nowMs: number): HTMLImageElement {
   return image;
 }
 
-/** Asks for newer pictures of the cards below `root`. The old one stands until the new one is there. */
+/** Fetches newer pictures for the cards below `root`. An old picture stays until the new one has loaded. */
 export function refreshPosters(root: ParentNode, nowMs: number): void {
   for (const image of root.querySelectorAll<HTMLImageElement>('img[data-poster]')) {
     const url = posterAt(image.dataset.poster ?? '', nowMs);

@@ -1,4 +1,4 @@
-/** The node's statement of what it checked: a badge, and a panel with the particulars. */
+/** Shows the node's statement of what it checked: a badge, and a panel with the details. */
 
 import type { Verified } from '../api/types';
 import { h, setHidden, setText } from '../dom';
@@ -8,12 +8,12 @@ import { icon } from './icons';
 
 export type VerifiedState = 'checking' | 'verified' | 'stale' | 'none';
 
-/** A live stream seals twice a second; without a new seal for this long the statement is old. Milliseconds. */
+/** Without a new seal for this long, the statement is stale, because a live stream has about two seals a second. Milliseconds. */
 export const STALE_MS = 15_000;
 
 /**
- * `verified` only while the node goes on admitting seals, or rightly has none to admit.
- * `sinceNewSealMs`: since this page last saw the log grow. Pure.
+ * State of the badge. It is `verified` only while the node admits new seals, or while the stream is not live.
+ * `sinceNewSealMs` is the time since this page last saw the log grow. Pure.
  */
 export function verifiedState(
   verified: Verified | null,
@@ -46,7 +46,7 @@ export function refusedTotal(verified: Verified): number {
   return Object.values(verified.refused).reduce((sum, number) => sum + number, 0);
 }
 
-/** `2 digest, 1 signature`, or an empty text. Pure. */
+/** Refusals as text: `2 digest, 1 signature`, or an empty text. Pure. */
 export function refusedReasons(verified: Verified): string {
   return Object.entries(verified.refused)
     .filter(([, number]) => number > 0)
@@ -58,7 +58,7 @@ export function refusedReasons(verified: Verified): string {
 export interface VerifiedPanel {
   badge: HTMLElement;
   panel: HTMLElement;
-  /** `absent`: there is no stream of this name, so there is nothing to say. */
+  /** Draws the statement. With `absent`, no stream has this name, and there is nothing to say. */
   update(verified: Verified | null, state: VerifiedState | 'absent'): void;
 }
 

@@ -1,4 +1,4 @@
-/** `/`: what is live now, what has ended, and what a streamer does when there is nothing. */
+/** `/`: live streams, ended streams, and instructions for the streamer when there are none. */
 
 import { fetchStreams } from '../api/client';
 import { poll } from '../api/poll';
@@ -11,10 +11,10 @@ import { publishHome } from '../probe';
 
 const POLL_MS = 4_000;
 const POLL_HIDDEN_MS = 30_000;
-/** Ended streams shown; the newest. */
+/** Most ended streams shown; the newest come first. */
 const ENDED_SHOWN_MAX = 12;
 
-/** Live first, then broken sessions, newest first; ended ones apart. Pure. */
+/** Sorts live streams first, then reconnecting ones, each newest first; ended streams are apart. Pure. */
 export function arrange(streams: StreamSummary[]): { live: StreamSummary[]; ended: StreamSummary[] } {
   const rank = { live: 0, reconnecting: 1, ended: 2 } as const;
   const sorted = [...streams].sort(
@@ -44,7 +44,7 @@ function codeLine(label: string, text: string): HTMLElement {
 }
 
 function emptyState(): HTMLElement {
-  // The API does not carry the ingest's address: this is the default one, and the page says so.
+  // The API does not tell the ingest's address. This is the default one, and the page says so.
   const server = `rtmp://${location.hostname}:1935/live`;
   return h(
     'div',
@@ -100,7 +100,7 @@ export function homePage(): HTMLElement {
     setHidden(empty, groups.live.length > 0);
     setHidden(liveSection, groups.live.length === 0);
     setHidden(endedSection, groups.ended.length === 0);
-    // Redrawn only when something a viewer sees has changed, so that focus stays where it is.
+    // Redraw only when something visible has changed, so that the focus stays.
     const next = JSON.stringify([groups, Math.floor(now / 60_000)]);
     if (next === shown) return;
     shown = next;

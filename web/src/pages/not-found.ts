@@ -1,4 +1,4 @@
-/** Any other address. */
+/** The page for any other path. */
 
 import { h } from '../dom';
 

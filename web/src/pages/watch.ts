@@ -1,4 +1,4 @@
-/** `/watch/{stream}`: plays it, and shows what the node says it verified. */
+/** `/watch/{stream}`: plays the stream, and shows what the node says it verified. */
 
 import { fetchStream, NotFound } from '../api/client';
 import { poll } from '../api/poll';
@@ -21,11 +21,11 @@ import { livePlaylist, posterImage } from '../routes';
 
 const POLL_MS = 2_000;
 const POLL_HIDDEN_MS = 10_000;
-/** The node is asked about the stream after the first picture; when there is none, after so long. Milliseconds. */
+/** The page asks the node about the stream after the first picture, or at the latest after this time. Milliseconds. */
 const FIRST_POLL_MS = 1_000;
-/** The controls come with the first picture; when there is none, after so long. Milliseconds. */
+/** The controls appear after the first picture, or at the latest after this time. Milliseconds. */
 const DRESS_MS = 1_000;
-/** How often the numbers on the page change, milliseconds. */
+/** Interval at which the page redraws its numbers, milliseconds. */
 const DRAW_MS = 500;
 
 /** `Live for 12 min · 1080p60 · 4 qualities · ingest i1`. Pure. */
@@ -73,7 +73,7 @@ class Watch {
     setInterval(() => this.#draw(), DRAW_MS);
   }
 
-  /** Puts the controls around the picture: after the first frame, because they take longer to make than it. */
+  /** Puts the controls around the picture. They come after the first frame, because they take longer to make. */
   async #dress(): Promise<void> {
     if (this.#isDressed) return;
     this.#isDressed = true;
@@ -139,12 +139,12 @@ class Watch {
     this.#react();
   }
 
-  /** A node that keeps no more than the live window has no recording; one that just began has one as soon as it says so. */
+  /** Follows the node's statement on DVR: without DVR there is no recording, and it may begin later. */
   #record({ dvr, thumbnails }: StreamDetail): void {
     if (dvr?.url === this.#recording?.url) return;
     this.#recording = dvr && new Recording(dvr, thumbnails);
     this.#player.setRecording(this.#recording);
-    // So that the bar is as long as what is kept.
+    // The index makes the seek bar as long as the recording.
     void this.#recording?.refresh().catch(() => undefined);
   }
 

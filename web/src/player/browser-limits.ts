@@ -1,18 +1,18 @@
-/** What the viewer's browser cannot do, in words for the viewer, so that nobody takes it for a fault of the stream. Pure, but for `abilities`. */
+/** Tells the viewer what the browser cannot do, so that nobody takes it for a fault of the stream. Pure, except for `abilities`. */
 
-/** What a browser has of what the page uses. */
+/** The features of the browser that the page uses. */
 export interface BrowserAbilities {
-  /** Media Source Extensions, of either kind: the page's player runs, not the browser's own. */
+  /** Media Source Extensions, plain or managed: the page's player can run instead of the browser's own. */
   mediaSource: boolean;
-  /** It decodes the pictures (H.264) and sound (AAC) that every stream has. */
+  /** It decodes the video (H.264) and audio (AAC) that every stream has. */
   avc: boolean;
-  /** The browser's own player takes HLS. */
+  /** The browser's own player plays HLS. */
   nativeHls: boolean;
-  /** `requestVideoFrameCallback`: it tells when a picture is on screen. */
+  /** `requestVideoFrameCallback`, which tells when a frame is on screen. */
   frameTimes: boolean;
 }
 
-/** Why nothing plays; null where something can. */
+/** Why the browser cannot play any stream; null when it can. */
 export function cannotPlay({ mediaSource, avc, nativeHls }: BrowserAbilities): string | null {
   if ((mediaSource && avc) || nativeHls) return null;
   return mediaSource
@@ -20,7 +20,7 @@ export function cannotPlay({ mediaSource, avc, nativeHls }: BrowserAbilities): s
     : 'This browser cannot play HLS. A current Chrome, Edge, Firefox or Safari can.';
 }
 
-/** What is missing while it plays, a sentence each. */
+/** What is missing although the browser plays, one sentence each. */
 export function browserLimits(abilities: BrowserAbilities): string[] {
   if (cannotPlay(abilities) !== null) return [];
   const limits: string[] = [];
@@ -35,7 +35,7 @@ export function browserLimits(abilities: BrowserAbilities): string[] {
   return limits;
 }
 
-/** Asks the browser: reads `MediaSource` and the element. */
+/** Reads the abilities from `MediaSource` and the element. */
 export function abilities(video: HTMLVideoElement): BrowserAbilities {
   const source: typeof MediaSource | undefined =
     globalThis.MediaSource ?? (globalThis as { ManagedMediaSource?: typeof MediaSource }).ManagedMediaSource;

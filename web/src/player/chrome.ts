@@ -1,4 +1,4 @@
-/** The player controls in use from Media Chrome, ready for the page's content security policy. */
+/** The controls of Media Chrome that the page uses, made to work under its content security policy. */
 
 import MediaControlBar from 'media-chrome/media-control-bar';
 import MediaController from 'media-chrome/media-controller';

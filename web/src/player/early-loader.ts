@@ -1,4 +1,4 @@
-/** hls.js's loader, with the answers that were fetched ahead (`early.ts`) in front of the network. */
+/** hls.js's loader, which first looks among the answers that `early.ts` fetched, and then asks the network. */
 
 import Hls, {
   type HlsConfig,
@@ -11,15 +11,15 @@ import type { EarlyAnswer, EarlyJoin } from './early';
 
 type LoaderClass = HlsConfig['loader'];
 
-/** A playlist as the network had it, so that its age comes out right. */
+/** Reports a playlist's real times, so that hls.js computes its age correctly. */
 function notePlaylist(stats: LoaderStats, { body, askedMs, firstMs, endMs }: EarlyAnswer): void {
   stats.loading = { start: askedMs, first: firstMs, end: endMs };
   stats.loaded = stats.total = body.byteLength;
 }
 
 /**
- * Media as if it had come just now with the bandwidth that was guessed. It shared the connection with the others and with the
- * page's code, and then waited to be asked for: measured as it was, it would tell of a slow connection.
+ * Reports media as if it had arrived just now at the guessed bandwidth. It shared the connection with other objects and the page's
+ * code, and then waited for hls.js, so its real times would suggest a slow connection.
  */
 function noteMedia(stats: LoaderStats, { body }: EarlyAnswer, bitsPerSecond: number): void {
   const end = performance.now();
@@ -28,10 +28,10 @@ function noteMedia(stats: LoaderStats, { body }: EarlyAnswer, bitsPerSecond: num
   stats.loaded = stats.total = body.byteLength;
 }
 
-/** A loader that asks `early` first. hls.js makes one for each request, and may abort or destroy it at any time. */
+/** A loader class that asks `early` first. hls.js makes a loader for each request, and may abort or destroy it at any time. */
 export function earlyLoader(early: EarlyJoin): LoaderClass {
   return class extends Hls.DefaultConfig.loader {
-    /** What to do when hls.js aborts while the answer is under way; null when nothing is. */
+    /** Handles an abort by hls.js while an early answer is under way; null when none is. */
     #abort: (() => void) | null = null;
 
     override load(
@@ -47,7 +47,7 @@ export function earlyLoader(early: EarlyJoin): LoaderClass {
       this.context = context;
       const abort = (): void => callbacks.onAbort?.(this.stats, context, null);
       this.#abort = abort;
-      /** Runs once, and not after an abort. */
+      /** Runs `next` once, and not after an abort. */
       const settle = (next: () => void): void => {
         if (this.#abort !== abort) return;
         this.#abort = null;

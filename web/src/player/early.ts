@@ -1,20 +1,20 @@
 /**
- * Fetches what joining a stream takes, before the player is there to ask for it: the multivariant playlist, the media playlists of the
- * first rung and its sound, their init segments, and the parts from the last picture that can be decoded alone. All that needs
- * no answer goes out together, while the browser still reads the player's code; hls.js then finds its first requests answered.
+ * Fetches what a join needs, before the player's code is loaded: the multivariant playlist, the media playlists of the first rung and
+ * its audio, their init segments, and the parts from the last independent one that is far enough from the end. Requests that do not
+ * depend on one another go out together, while the browser still parses the player's code; hls.js then finds its first requests answered.
  *
- * What goes wrong here is not an error: hls.js asks again itself.
+ * A failure here is not an error: hls.js requests the object again itself.
  */
 
 import { edgeDistance } from './hls-config';
 import { JOIN_SECONDS, joinObjects, partRules, startVariant, variants } from './join-plan';
 
-/** What is not here by then, hls.js asks for itself. Milliseconds. */
+/** Longest wait for the early answers; after it, hls.js requests the objects itself. Milliseconds. */
 const EARLY_MS_MAX = 3_000;
 
 export interface EarlyAnswer {
   body: ArrayBuffer;
-  /** By `performance.now()`: asked, first byte, last byte. */
+  /** Times of the request, the first byte and the last byte, by `performance.now()`. */
   askedMs: number;
   firstMs: number;
   endMs: number;
@@ -34,13 +34,13 @@ export class EarlyJoin {
   readonly #signal = AbortSignal.timeout(EARLY_MS_MAX);
   /** When the first request went out, by `performance.now()`. */
   readonly startedMs = performance.now();
-  /** The bandwidth that the rung was chosen for. */
+  /** The bandwidth for which the rung was chosen. */
   readonly bitsPerSecond: number;
   /** The multivariant playlist's URL. */
   readonly url: string;
-  /** The rung fetched ahead: its playlist's URL. Null until the multivariant playlist is there. */
+  /** Playlist URL of the rung that is fetched ahead; null before the multivariant playlist. */
   variant: string | null = null;
-  /** How far behind the end of its playlist to begin, seconds; null while that is not there, or has no parts. */
+  /** How far before the end of that playlist to start, seconds; null before the playlist, or if it has no parts. */
   beginSeconds: number | null = null;
 
   constructor(url: string, bitsPerSecond: number) {
@@ -49,14 +49,14 @@ export class EarlyJoin {
     void this.#run().catch(() => undefined);
   }
 
-  /** The answer to a request of hls.js's, once; null when it was not asked for ahead. */
+  /** Hands out the early answer for a URL, once; null when that URL was not fetched early. */
   take(url: string): Promise<EarlyAnswer> | null {
     const found = this.#answers.get(url) ?? null;
     this.#answers.delete(url);
     return found;
   }
 
-  /** What was not taken is let go of. */
+  /** Drops the answers that nobody took. */
   end(): void {
     this.#answers.clear();
   }

@@ -1,4 +1,4 @@
-/** What the page needs from whatever plays HLS: hls.js, or the browser itself. */
+/** The interface of what plays HLS: hls.js, or the browser itself. */
 
 export interface Level {
   /** Rendition name, `720p`. */
@@ -10,44 +10,44 @@ export interface Level {
   bitrate: number;
 }
 
-/** Wall-clock moments of what the playlist lists, milliseconds since 1970. */
+/** Wall-clock range of the media that a playlist lists, milliseconds since 1970. */
 export interface Span {
   startMs: number;
   /** The live edge. */
   endMs: number;
-  /** What is on screen; null when nothing is. */
+  /** The moment on screen; null when nothing is. */
   positionMs: number | null;
 }
 
 /** Where to begin in a recording. */
 export interface Begin {
-  /** Media time from the begin of its playlist, seconds, when that was last read. */
+  /** Media time from the start of its playlist, as last read, seconds. */
   offsetSeconds: number;
-  /** The moment meant, milliseconds since 1970. */
+  /** The wanted moment, milliseconds since 1970. */
   dateMs: number;
 }
 
 export interface EngineStats {
   /** Index into `levels` of the rung on screen; -1 when unknown. */
   level: number;
-  /** Where its playlist comes from, `https://b1.example.net:8443`; null when unknown. */
+  /** Origin of that rung's playlist, `https://b1.example.net:8443`; null when unknown. */
   origin: string | null;
-  /** True when the rung is chosen by bandwidth. */
+  /** True when the bandwidth decides the rung. */
   auto: boolean;
   levels: Level[];
   /** Distance from the playhead to the live edge, seconds; null when unknown. */
   latencySeconds: number | null;
   /** The distance the player aims for, seconds; null when unknown. */
   targetSeconds: number | null;
-  /** From the moment stamped by the ingest (EXT-X-PROGRAM-DATE-TIME) to the screen, by this device's clock. */
+  /** Seconds from the ingest's EXT-X-PROGRAM-DATE-TIME to the screen, by this device's clock; null when unknown or implausible. */
   endToEndSeconds: number | null;
-  /** Null while no playlist is there, or when it has no dates. */
+  /** Null before the first playlist, or when it has no dates. */
   span: Span | null;
   /** Bandwidth estimate, bit/s; null when unknown. */
   bandwidth: number | null;
-  /** Where the newest listed media ends, seconds of media time; null when nothing is listed. */
+  /** Media time at which the newest listed media ends, seconds; null when nothing is listed. */
   newestSeconds: number | null;
-  /** When media last came, finished or not, by `performance.now()`; null when that is not known. */
+  /** When bytes of media last arrived, by `performance.now()`; null when unknown. */
   receivedAtMs: number | null;
   /** True once the playlist says that nothing follows (EXT-X-ENDLIST). */
   endOfStream: boolean;
@@ -71,36 +71,36 @@ export const ERRORS_KEPT = 32;
 
 export interface Engine {
   readonly kind: 'hls.js' | 'native';
-  /** From the live edge, or from a moment of a recording. */
+  /** Loads a playlist and plays from its live edge or, with `begin`, from a moment of a recording. */
   load(url: string, begin: Begin | null): void;
-  /** -1 chooses by bandwidth. */
+  /** Chooses a rung by its index; -1 lets the bandwidth decide. */
   chooseLevel(index: number): void;
-  /** Jumps to the live edge, as near as is safe. */
+  /** Seeks to the live edge, as near as is safe. */
   seekToLive(): void;
-  /** Jumps to a moment; false when the playlist does not list it. */
+  /** Seeks to a moment, milliseconds since 1970; false when the playlist cannot serve it. */
   seekToDate(dateMs: number): boolean;
-  /** The picture stood still: stay a little further from the edge for a while. */
+  /** Reports a stall: the engine stays a little further from the live edge for a while. */
   onStall(): void;
-  /** Begins to load again: at the live edge, or where the picture stands. */
+  /** Loads again: at the live edge, or from the position of the picture. */
   reload(atEdge: boolean): void;
   stats(): EngineStats;
   destroy(): void;
 }
 
 export interface EngineEvents {
-  /** The engine could not help itself; the stream does not play any more. */
+  /** Recovery failed, and the stream does not play any more. */
   onGaveUp(): void;
   /** Rungs, the chosen rung or the end of the stream changed. */
   onChange(): void;
 }
 
-/** `/live/demo/720p/index.m3u8` is rendition `720p`. */
+/** Name of the rendition in a playlist's URL: `/live/demo/720p/index.m3u8` is `720p`. */
 export function renditionName(playlistUrl: string): string | null {
   const parts = playlistUrl.split(/[?#]/, 1)[0]?.split('/') ?? [];
   return parts.at(-2) || null;
 }
 
-/** The end-to-end delay is shown only when the two clocks can be right. Seconds. */
+/** The end-to-end delay in seconds, or null when the two clocks cannot both be right. */
 export function plausibleDelay(seconds: number): number | null {
   return Number.isFinite(seconds) && seconds > -1 && seconds < 600 ? Math.max(0, seconds) : null;
 }

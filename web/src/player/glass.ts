@@ -1,8 +1,8 @@
-/** Looks at the picture now and then for the clock in it (`picture-clock.ts`). Draws a thin strip only, and little often. */
+/** Reads the clock in the picture (`picture-clock.ts`) now and then. To save work, it draws only a thin strip, and rarely. */
 
 import { GlassToGlass, readPictureClock, STRIP_HEIGHT, STRIP_PIXELS } from './picture-clock';
 
-/** Between two looks while there is a clock, and while there is none. Milliseconds. */
+/** Intervals between two readings while the picture has a clock, and while it has none. Milliseconds. */
 const LOOK_MS = 500;
 const LOOK_RARELY_MS = 5_000;
 

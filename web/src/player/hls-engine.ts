@@ -1,4 +1,4 @@
-/** Plays with hls.js on Media Source Extensions, and heals what hls.js reports as fatal. */
+/** Plays with hls.js on Media Source Extensions, and recovers from errors that hls.js reports as fatal. */
 
 import Hls, { type ErrorData, ErrorTypes, Events, type LevelDetails } from 'hls.js';
 import { rememberBandwidth, rememberedBandwidth } from './bandwidth';
@@ -27,15 +27,15 @@ import { patientRises } from './rises';
 import { leaveShedRungs } from './shed-rungs';
 import { watchTransfers } from './transfers';
 
-/** A change of the target that is worth telling hls.js, seconds. */
+/** Smallest change of the target latency that is passed on to hls.js, seconds. */
 const TARGET_STEP = 0.05;
 
-/** A begin this far from the moment meant is not corrected, milliseconds. */
+/** Largest distance between the first picture and the wanted moment that is not corrected, milliseconds. */
 const BEGIN_ERROR_MS_MAX = 1_500;
-/** Less than this is left to the playback rate; and what stays loaded ahead. Seconds. */
+/** Smallest skip after a join (the playback rate catches up less), and the least that stays buffered after it. Seconds. */
 const SETTLE_SECONDS = 0.4;
 const SETTLE_RESERVE_SECONDS = 1;
-/** Further back the live playlist is not used, milliseconds. */
+/** A seek further behind the live edge uses the recording instead of the live playlist, milliseconds. */
 const SEEK_BACK_MS_MAX = 30_000;
 
 export class HlsEngine implements Engine {
@@ -44,7 +44,7 @@ export class HlsEngine implements Engine {
   readonly #events: EngineEvents;
   readonly #recovery = new Recovery();
   readonly #target = new LiveTarget();
-  /** What was fetched before this was there; used once. */
+  /** What was fetched before the player's code was loaded; used once. */
   #early: EarlyJoin | null;
   #hls: Hls | null = null;
   #url = '';
@@ -52,11 +52,11 @@ export class HlsEngine implements Engine {
   #begin: Begin | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #loadedOnce = false;
-  /** No frame yet: what was aimed for to begin with stands. */
+  /** No frame yet: the target latency stays as it was at the start of the join. */
   #isJoining = true;
-  /** When a playlist was last answered, by `performance.now()`. */
+  /** When a media playlist was last loaded, by `performance.now()`. */
   #heardAtMs = 0;
-  /** When media last came, by `performance.now()`. */
+  /** When bytes of media last arrived, by `performance.now()`. */
   #receivedAtMs = 0;
   #endOfStream = false;
   #wantedHeight: number | null = null;
@@ -68,7 +68,7 @@ export class HlsEngine implements Engine {
     this.#video = video;
     this.#early = early;
     this.#events = events;
-    // A picture that stands still on purpose is not pulled to the live edge; when it goes on, what is gone is gone.
+    // hls.js must not seek a paused picture to the live edge. After the pause it may, when the position is too far behind.
     for (const event of ['pause', 'play']) video.addEventListener(event, () => this.#keepInWindow());
   }
 
@@ -82,7 +82,7 @@ export class HlsEngine implements Engine {
   chooseLevel(index: number): void {
     if (!this.#hls) return;
     this.#wantedHeight = this.#hls.levels[index]?.height ?? null;
-    // nextLevel keeps what is buffered until the new rung is there: no stall on a switch.
+    // nextLevel keeps the buffer until the new rung has loaded, so that a switch does not stall.
     this.#hls.nextLevel = index;
     this.#events.onChange();
   }
@@ -95,7 +95,7 @@ export class HlsEngine implements Engine {
   seekToDate(dateMs: number): boolean {
     const details = this.#hls?.latestLevelDetails ?? null;
     const endMs = spanOf(details, null)?.endMs ?? Number.NEGATIVE_INFINITY;
-    // The oldest of the live window would be gone in a moment.
+    // The oldest media of the live window leaves it too soon to play.
     if (!this.#begin && endMs - dateMs > SEEK_BACK_MS_MAX) return false;
     const position = positionOf(details, dateMs);
     if (position !== null) this.#video.currentTime = position;
@@ -168,7 +168,7 @@ export class HlsEngine implements Engine {
   }
 
   #start(): void {
-    // A player that is made anew knows its link better than the last visit did.
+    // The bandwidth that this player measured is better than what the last visit stored.
     const measured = this.#hls?.bandwidthEstimate ?? Number.NaN;
     this.destroy();
     this.#loadedOnce = false;
@@ -210,7 +210,7 @@ export class HlsEngine implements Engine {
     hls.loadSource(early?.url ?? this.#url);
   }
 
-  /** A join that took long begins further behind than it should: what is loaded already is passed over, before anybody watches. */
+  /** A slow join begins too far behind the live edge. Skips buffered media with the first picture, when a jump does not disturb yet. */
   #settle(hls: Hls): void {
     if (hls !== this.#hls || this.#begin) return;
     this.#isJoining = false;
@@ -231,7 +231,7 @@ export class HlsEngine implements Engine {
       : LIVE_DISTANCE_TARGETS_MAX;
   }
 
-  /** The recording's window may have moved on between reading its index and loading it. */
+  /** Corrects the starting point in a recording, whose window may have moved between reading its index and loading it. */
   #correct(): void {
     const begin = this.#begin;
     const shownMs = this.#hls?.playingDate?.getTime();
@@ -242,7 +242,7 @@ export class HlsEngine implements Engine {
   #onPlaylist(details: LevelDetails): void {
     this.#heardAtMs = performance.now();
     if (!this.#loadedOnce && !details.live && !this.#begin) {
-      // The stream ended before we came: there is nothing to join.
+      // The stream ended before this viewer joined: there is nothing to play.
       this.#hls?.stopLoad();
     }
     this.#loadedOnce = true;
@@ -265,8 +265,8 @@ export class HlsEngine implements Engine {
   }
 
   /**
-   * Starts on the rung that was fetched ahead. A stream that was loaded again keeps the rung the viewer chose, when it still
-   * has it.
+   * Starts on the rung that was fetched ahead. When a stream loads again, the rung that the viewer chose stays, if the stream
+   * still has it.
    */
   #onLevels(early: EarlyJoin | null): void {
     const hls = this.#hls;

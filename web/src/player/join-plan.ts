@@ -1,18 +1,18 @@
 /**
- * What joining a live stream loads first, from its playlists. Reads the few tags it takes; hls.js reads the rest. Pure.
+ * Plans what a join of a live stream loads first, from its playlists. Reads only the tags that this needs; hls.js reads the rest. Pure.
  */
 
 import { BANDWIDTH_SHARE } from './hls-config';
 
 export interface Variant {
   url: string;
-  /** Bits per second, peak. */
+  /** Peak bits per second. */
   bandwidth: number;
-  /** The playlist of its sound, when that is a rendition of its own. */
+  /** URL of the audio rendition's playlist; null when audio is not a rendition of its own. */
   audio: string | null;
 }
 
-/** Objects fetched ahead for a rendition, at most: an init segment, and the parts of two GOPs of 2 s. */
+/** Most objects fetched ahead for a rendition: an init segment, and the parts of two GOPs of 2 s. */
 export const EARLY_OBJECTS_MAX = 10;
 
 function attribute(line: string, name: string): string | null {
@@ -24,7 +24,7 @@ function absolute(uri: string | null, base: string): string | null {
   return uri !== null && URL.canParse(uri, base) ? new URL(uri, base).href : null;
 }
 
-/** The sound of each group: the default one, else the first. */
+/** Audio playlist of each group: the default rendition, else the first. */
 function audioPlaylists(lines: string[], base: string): Map<string, string> {
   const found = new Map<string, string>();
   for (const line of lines) {
@@ -36,7 +36,7 @@ function audioPlaylists(lines: string[], base: string): Map<string, string> {
   return found;
 }
 
-/** The variants of a multivariant playlist, in its order; with content steering, those of the pathway that it begins with. */
+/** The variants of a multivariant playlist, in its order; with content steering, only those of the initial pathway. */
 export function variants(text: string, base: string): Variant[] {
   const lines = text.split('\n').map((line) => line.trim());
   const steering = lines.find((line) => line.startsWith('#EXT-X-CONTENT-STEERING:'));
@@ -57,7 +57,7 @@ export function variants(text: string, base: string): Variant[] {
   return found;
 }
 
-/** The best rung that the bandwidth carries, as hls.js chooses its first, else the smallest. */
+/** The best rung that the bandwidth carries, else the smallest. hls.js chooses its first rung in the same way. */
 export function startVariant(all: Variant[], bitsPerSecond: number): Variant | null {
   const sorted = [...all].sort((a, b) => a.bandwidth - b.bandwidth);
   return (
@@ -92,10 +92,10 @@ function listedParts(text: string, base: string): ListedPart[] {
   return parts;
 }
 
-/** Seconds from the playlist to the first frame. So much nearer to the edge a join begins, to be where it aims when it plays. */
+/** Seconds from the playlist to the first frame. A join begins this much nearer to the edge, to be at its target when it plays. */
 export const JOIN_SECONDS = 0.25;
 
-/** What a live playlist with parts says of its edge, seconds; null for any other. */
+/** Hold-back and target of a live playlist with parts, seconds; null for any other playlist. */
 export function partRules(text: string): { partHoldBack: number; partTarget: number } | null {
   const control = /^#EXT-X-SERVER-CONTROL:.*$/m.exec(text)?.[0] ?? '';
   const info = /^#EXT-X-PART-INF:.*$/m.exec(text)?.[0] ?? '';
@@ -105,8 +105,8 @@ export function partRules(text: string): { partHoldBack: number; partTarget: num
 }
 
 /**
- * What a player that starts so many seconds behind the end loads first, in this order: the init segment and the parts from the last
- * one that is independent and not after that place. Nothing for a playlist without parts.
+ * URLs that a player loads first if it starts `behindSeconds` before the end: the init segment, and the parts from the last
+ * independent one that begins no later than that. Empty for a playlist without parts.
  */
 export function joinObjects(text: string, base: string, behindSeconds: number): string[] {
   const parts = listedParts(text, base);
@@ -120,7 +120,7 @@ export function joinObjects(text: string, base: string, behindSeconds: number): 
   const from = parts.slice(first);
   const init = from[0]?.init ?? null;
   if (init === null || !from[0]?.isIndependent) return [];
-  // Another init segment later on belongs to another epoch; a gap has no bytes. Both are hls.js's business.
+  // Another init segment belongs to another epoch, and a gap has no bytes. hls.js handles both.
   const end = from.findIndex((part) => part.isGap || part.init !== init);
   const urls = (end < 0 ? from : from.slice(0, end)).map(({ url }) => url);
   return [init, ...urls].slice(0, EARLY_OBJECTS_MAX);

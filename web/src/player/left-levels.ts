@@ -1,20 +1,21 @@
 /**
- * Keeps what hls.js 1.7.4 cannot use from its loading of sound.
+ * Keeps playlists that hls.js 1.7.4 failed to merge from its loading of audio.
  *
- * A delta update that arrives while hls.js leaves its level is not merged, and has nothing where segments were skipped. The loading of
- * pictures drops it; that of sound takes it for the pictures' playlist and fails on the first segment. It fails inside the event that
- * announces the next picture's loading, which then never ends: no picture follows. To be left out when hls.js drops it for both.
+ * hls.js does not merge a delta update that arrives while it leaves that level, so the playlist has holes where segments were skipped.
+ * The loading of video drops such a playlist. The loading of audio takes it for the video's playlist and fails on the first segment. It
+ * throws within the event that announces the next load of video, which then never ends: no picture follows. Remove this when hls.js
+ * drops the playlist for both.
  */
 
 import type Hls from 'hls.js';
 import { Events, type LevelLoadedData } from 'hls.js';
 
-/** What was known of the level already, where an answer could not be merged with it. */
+/** Replaces a delta update that could not be merged by the level's previous playlist. */
 function keepKnown(_: Events.LEVEL_LOADED, data: LevelLoadedData): void {
   if (data.details.deltaUpdateFailed && data.levelInfo.details) data.details = data.levelInfo.details;
 }
 
-/** To be called once the loading of pictures listens and before that of sound does. */
+/** Call this after the loading of video has registered its listeners, and before the loading of audio does. */
 export function keepKnownPlaylists(hls: Hls): void {
   hls.on(Events.LEVEL_LOADED, keepKnown);
 }

@@ -1,23 +1,23 @@
 /**
- * How far behind the live edge the player stays: `edgeDistance` at least, more on a link that takes long to bring a part, more after a
- * stall, and slowly back. Pure.
+ * Decides how far behind the live edge the player stays: at least `edgeDistance`, and more where parts take long to transfer or after a
+ * stall. The distance shrinks slowly when playback stays calm. Pure.
  */
 
-/** Added after each stall, and at most, seconds. */
+/** Reserve added after each stall, and its maximum, seconds. */
 export const STEP_SECONDS = 0.5;
 export const RESERVE_SECONDS_MAX = 3;
-/** After so long without a stall the reserve begins to shrink, and by so much in each such time. */
+/** For each `CALM_MS` without a stall, the reserve shrinks by `RETURN_SECONDS`. */
 export const CALM_MS = 60_000;
 export const RETURN_SECONDS = 0.25;
 
 /**
- * A link that brings a part in this time or less has no part in the distance, seconds; beyond it, the distance has room for a link that
- * becomes so many times slower from one moment to the next.
+ * Transfers of parts up to `TRANSFER_SECONDS_FREE` add nothing to the distance. Longer ones add enough for a link that suddenly becomes
+ * `SLOWER_FACTOR` times slower, up to `LINK_SECONDS_MAX`.
  */
 const TRANSFER_SECONDS_FREE = 0.05;
 const SLOWER_FACTOR = 4;
 const LINK_SECONDS_MAX = 1.5;
-/** Weight of a transfer that took longer than those before it, and of one that did not: quick to learn, slow to forget. */
+/** Weight in the mean of a transfer longer than the mean, and of any other: quick to learn, slow to forget. */
 const LONGER_WEIGHT = 0.2;
 const SHORTER_WEIGHT = 0.05;
 
@@ -27,7 +27,7 @@ export class LiveTarget {
   #quietSinceMs = 0;
   #transferSeconds = 0;
 
-  /** The least distance to aim for (`edgeDistance`), seconds. */
+  /** Sets the least distance to aim for (`edgeDistance`), seconds. */
   setFloor(seconds: number): void {
     this.#floor = seconds;
   }
@@ -37,7 +37,7 @@ export class LiveTarget {
     this.#quietSinceMs = nowMs;
   }
 
-  /** A part came, and was this long under way from its first byte to its last, seconds. */
+  /** Records the time from the first byte of a part to its last, seconds. */
   onPart(transferSeconds: number): void {
     const longer = transferSeconds - this.#transferSeconds;
     this.#transferSeconds += longer * (longer > 0 ? LONGER_WEIGHT : SHORTER_WEIGHT);
@@ -61,12 +61,12 @@ export class LiveTarget {
   }
 }
 
-/** Further behind its target than this, a player that is to be live jumps; nearer, it plays a little faster. Seconds. */
+/** Further behind its target than this, a live player jumps; nearer, it plays a little faster. Seconds. */
 export const JUMP_SECONDS = 6;
-/** This much behind the target is still "live", seconds. */
+/** A player counts as live up to this far behind the target, seconds. */
 export const LIVE_SLACK_SECONDS = 2;
 
-/** A jump takes a moment to show in the figures; the next one not before. Milliseconds. */
+/** Shortest time between two jumps, because a jump takes a moment to show in the latency. Milliseconds. */
 const JUMP_EVERY_MS = 5_000;
 
 export interface EdgeInputs {
@@ -78,14 +78,14 @@ export interface EdgeInputs {
 }
 
 /**
- * Whether the viewer watches live, or is behind by choice. Who pauses or goes back is left alone; who fell behind without asking
- * for it (sleep, a long stall) is brought back.
+ * Tracks whether the viewer watches live, or is behind by choice. A viewer who pauses or seeks back stays behind; a viewer who fell
+ * behind for another reason (sleep, a long stall) is brought back.
  */
 export class EdgeKeeper {
   #chosen = false;
   #jumpedAtMs = Number.NEGATIVE_INFINITY;
 
-  /** The viewer paused, or went back. */
+  /** The viewer paused, or seeked back. */
   onBehind(): void {
     this.#chosen = true;
   }

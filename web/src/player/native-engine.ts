@@ -1,4 +1,4 @@
-/** Plays with the browser's own HLS, where Media Source Extensions are missing (older iPhones). */
+/** Plays with the browser's own HLS player, where Media Source Extensions are missing (older iPhones). */
 
 import {
   type Begin,
@@ -11,7 +11,7 @@ import {
 } from './engine';
 import { Recovery } from './recovery';
 
-/** Distance to the edge after a jump, seconds: the element does not tell what the playlist asks for. */
+/** Distance to the live edge after a seek to it, seconds: the element does not expose the playlist's hold-back. */
 const LIVE_DISTANCE_SECONDS = 4;
 
 type DatedVideo = HTMLVideoElement & { getStartDate?: () => Date };
@@ -49,7 +49,7 @@ export class NativeEngine implements Engine {
     this.#start();
   }
 
-  /** The browser chooses; it offers no way to say otherwise. */
+  /** Does nothing: the browser chooses the rung, and offers no control. */
   chooseLevel(): void {}
 
   seekToLive(): void {
@@ -66,7 +66,7 @@ export class NativeEngine implements Engine {
     return true;
   }
 
-  /** The browser sees to its buffer itself. */
+  /** Does nothing: the browser manages its buffer itself. */
   onStall(): void {}
 
   reload(atEdge: boolean): void {
@@ -133,7 +133,7 @@ export class NativeEngine implements Engine {
       status: null,
     });
     if (this.#errors.length > ERRORS_KEPT) this.#errors.shift();
-    // The element has no half measures: whatever broke, the cure is to load again.
+    // The element offers no smaller remedy than to load again.
     const action = this.#recovery.onFatal('other', performance.now(), false);
     clearTimeout(this.#retry);
     if (action.kind === 'reload') this.#retry = setTimeout(() => this.#start(), action.afterMs);

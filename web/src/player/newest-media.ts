@@ -1,19 +1,19 @@
-/** Where the newest media ends that a playlist lists, gaps left out. Pure. */
+/** Finds where the newest listed media ends, without gaps. Pure. */
 
-/** What is used of hls.js's `Part` and `Fragment`: seconds on the player's timeline. */
+/** The fields used of hls.js's `Part` and `Fragment`; seconds on the player's timeline. */
 interface Listed {
   end: number;
   gap?: boolean;
 }
 
-/** What is used of hls.js's `LevelDetails`. */
+/** The fields used of hls.js's `LevelDetails`. */
 export interface ListedMedia {
   live: boolean;
   fragments: readonly (Listed | null)[];
   partList: readonly Listed[] | null;
 }
 
-/** A live playlist that was not answered for so long is taken to have grown since: its loading has stopped. Seconds. */
+/** A live playlist that has not loaded for longer than this counts as growing since, because its loading has stopped. Seconds. */
 export const UNHEARD_SECONDS_MAX = 4;
 
 function mediaEnd({ fragments, partList }: ListedMedia): number | null {
@@ -21,7 +21,7 @@ function mediaEnd({ fragments, partList }: ListedMedia): number | null {
   return partList?.findLast(isMedia)?.end ?? fragments.findLast(isMedia)?.end ?? null;
 }
 
-/** Of several playlists of one stream, seconds; null when none lists media. */
+/** The latest end of media in several playlists of one stream, seconds; null when none lists media. */
 export function newestMedia(
   playlists: readonly (ListedMedia | null | undefined)[],
   unheardSeconds: number,

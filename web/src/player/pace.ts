@@ -1,36 +1,36 @@
-/** How fast a live stream is played, so that it stays as far behind the live edge as it should. Pure: distances come in, a rate goes out. */
+/** Chooses the playback rate that keeps a live stream at its target latency. Pure: distances come in, a rate goes out. */
 
-/** Speed while catching up with the live edge. In steps of 5 %; one step is not heard in speech. */
+/** Highest rate while catching up with the live edge. Rates are multiples of 5 %, a difference that is not heard in speech. */
 const CATCH_UP_RATE = 1.05;
-/** The same after a join, which may begin up to a part too far behind; and for how long, milliseconds. */
+/** The same for the first `JOIN_MS` milliseconds, because a join may begin up to a part too far behind. */
 const JOIN_RATE = 1.15;
 const JOIN_MS = 10_000;
-/** Speed while falling back to a greater distance, and when there is next to nothing loaded to do it with. */
+/** Rate while falling back to a greater distance, and the rate while almost nothing is buffered to do so. */
 const FALL_BACK_RATE = 0.95;
 const SAVING_RATE = 0.85;
-/** Next to nothing: half a part, seconds. A browser lets sound run on alone where pictures are used up, which gains no distance at all. */
+/** "Almost nothing": half a part, seconds. When video has run out, a browser plays audio on alone, which gains no distance. */
 const SAVING_SECONDS = 0.25;
-/** Nearer to the aim than this, the rate is 1; a rate once taken holds until the aim is reached. Seconds. */
+/** Up to this much nearer than the target, the rate stays 1. Once below 1, it stays there until the target is reached. Seconds. */
 const SLACK_SECONDS = 0.1;
-/** With less than this loaded ahead nothing is played faster, seconds. */
+/** Playback is faster only with more than this buffered ahead, seconds. */
 const AHEAD_SECONDS_MIN = 1;
-/** Further behind than this, a viewer is not brought back by speed, seconds. */
+/** Further behind the target than this, playback is not faster, seconds. */
 const BEHIND_SECONDS_MAX = 5;
-/** Steepness of the catching up: half a second behind gives 1.2, a tenth 1.05. */
+/** Steepness of the rate over the distance: half a second behind gives 1.2, a tenth 1.05. */
 const STEEPNESS = 0.75;
 const STEP = 0.05;
 
 export interface Distance {
-  /** Seconds behind the live edge, and the aim. */
+  /** Seconds behind the live edge, and the target. */
   latencySeconds: number;
   targetSeconds: number;
-  /** Loaded ahead, seconds. */
+  /** Seconds buffered ahead. */
   bufferSeconds: number;
-  /** Since the first picture, milliseconds. */
+  /** Milliseconds since the first picture. */
   playedMs: number;
 }
 
-/** The rate to play at, given the one that is played at now. */
+/** The next playback rate; `now` is the current one. */
 export function pace(
   now: number,
   { latencySeconds, targetSeconds, bufferSeconds, playedMs }: Distance,

@@ -1,8 +1,8 @@
 /**
- * Leaves a node that fails for another one at once, where the playlist lists several (content steering, RFC 8216bis 7).
+ * Leaves a failing node for another one at once, where the playlist lists several pathways (content steering, RFC 8216bis 7).
  *
- * hls.js alone tries each rung of a pathway, each with all its retries, before it takes another pathway: right for a server that
- * lacks a file, and far longer than the buffer lasts when the server is gone. Where there is nowhere else to go it retries as ever.
+ * hls.js alone tries each rung of a pathway, each with all its retries, before it takes another pathway. That suits a server that lacks
+ * a file; when the server is gone, it takes far longer than the buffer lasts. Without another pathway, hls.js retries as usual.
  */
 
 import Hls, {
@@ -14,9 +14,9 @@ import Hls, {
   type NetworkErrorAction,
 } from 'hls.js';
 
-/** hls.js comes back to a pathway no sooner, milliseconds. */
+/** How long hls.js stays away from a failed pathway, milliseconds. */
 const PENALTY_MS = 300_000;
-/** hls.js's `NetworkErrorAction.SendAlternateToPenaltyBox` and `ErrorActionFlags.MoveAllAlternatesMatchingHost`: types only. */
+/** `NetworkErrorAction.SendAlternateToPenaltyBox` and `ErrorActionFlags.MoveAllAlternatesMatchingHost`: hls.js exports their types only. */
 const PENALTY_BOX = 2 as NetworkErrorAction.SendAlternateToPenaltyBox;
 const WHOLE_HOST = 1 as ErrorActionFlags.MoveAllAlternatesMatchingHost;
 
@@ -31,27 +31,27 @@ const FAILURES = new Set<string>([
   ErrorDetails.AUDIO_TRACK_LOAD_ERROR,
 ]);
 
-/** Whether an error tells that the server is gone or cannot serve, not that it lacks one thing. Pure. */
+/** Whether an error means that the server is gone or cannot serve, not that one object is missing. Pure. */
 export function isServerGone(details: string, status: number): boolean {
   return TIMEOUTS.has(details) || (FAILURES.has(details) && (status === 0 || status >= 500));
 }
 
-/** What is known when something failed. */
+/** A failed request, and the pathways at that time. */
 export interface Failure {
-  /** The pathway in use, and all there are. */
+  /** The pathway in use, and all pathways. */
   current: string;
   all: readonly string[];
-  /** Where the pathway in use leads, and where the request went that failed. */
+  /** Origins of the pathway in use and of the failed request. */
   currentOrigin: string;
   failedOrigin: string;
   nowMs: number;
 }
 
-/** Which pathways have failed. Pure: time comes in. */
+/** Remembers which pathways have failed. Pure: time comes in. */
 export class FailedPathways {
   readonly #failedAtMs = new Map<string, number>();
 
-  /** Whether to leave the pathway in use; remembers that it failed. Not for requests that had gone elsewhere before. */
+  /** Whether to leave the pathway in use; if so, remembers that it failed. Late failures of an earlier pathway do not count. */
   leave({ current, all, currentOrigin, failedOrigin, nowMs }: Failure): boolean {
     if (currentOrigin !== failedOrigin) return false;
     const isOpen = (pathway: string): boolean =>
@@ -66,7 +66,7 @@ function origin(url: string | undefined): string {
   return url !== undefined && URL.canParse(url) ? new URL(url).origin : '';
 }
 
-/** hls.js's decisions about errors, with that. Its own listener comes first, and that of content steering after this one. */
+/** hls.js's error controller, which also leaves failed pathways. This listener runs after its own, and before content steering's. */
 export function leavingErrors(): typeof ErrorController {
   return class extends Hls.DefaultConfig.errorController {
     constructor(hls: Hls) {

@@ -1,22 +1,22 @@
 /**
- * Reads the wall clock that Sealcast's test source draws into its picture, so that the page can say how old a picture is.
+ * Reads the wall clock that Sealcast's test source draws into its picture, so that the page can show how old a picture is.
  *
- * The blocks stand in two rows along the lower edge, `CELLS` a row over the whole width, each an eighteenth of the height; the lower
- * row is the upper one inverted. From the left: white, black, 42 bits of milliseconds since 1970, highest first, and 4 bits
- * of check sum. The same layout as `source/src/clock.rs`. Pure: pixels come in.
+ * The clock is two rows of blocks along the lower edge. Each row has `CELLS` blocks over the whole width, and an eighteenth of the
+ * height; the lower row is the inverse of the upper one. From the left: white, black, 42 bits of milliseconds since 1970, highest bit
+ * first, and 4 bits of check sum. `source/src/clock.rs` draws this layout. Pure: pixels come in.
  */
 
 /** Blocks in a row. */
 export const CELLS = 48;
-/** Both rows together are this part of the picture's height. */
+/** Height of both rows together, as a share of the picture's height. */
 export const STRIP_HEIGHT = 2 / 18;
-/** Pixels the strip is scaled to before it is read: five a block across, eight a row. */
+/** Size in pixels to which the strip is scaled before it is read: blocks of five by eight. */
 export const STRIP_PIXELS = { width: CELLS * 5, height: 16 } as const;
 
 const TIME_BITS = 42;
-/** Two blocks of a bit differ at least by this (of 255); an ordinary picture has some that do not. */
+/** Smallest difference between the two blocks of a bit, of 255. An ordinary picture has blocks that differ less. */
 const CONTRAST_MIN = 58;
-/** Pixels around a block's middle that count, to each side. */
+/** Pixels to each side of a block's middle that are read. */
 const REACH = 1;
 
 function brightness(rgba: Uint8ClampedArray, width: number, x: number, y: number): number {
@@ -30,12 +30,12 @@ function brightness(rgba: Uint8ClampedArray, width: number, x: number, y: number
   return sum / (2 * REACH + 1) ** 2;
 }
 
-/** Remainder of division by 13, plus one: as the source computes it. */
+/** Check sum of the source: the remainder of a division by 13, plus one. */
 function checkSum(milliseconds: number): number {
   return (milliseconds % 13) + 1;
 }
 
-/** Milliseconds since 1970 from the strip's pixels (RGBA, rows from the top), or null when there is no clock in them. */
+/** Milliseconds since 1970 from the strip's pixels (RGBA, rows from the top), or null when they show no clock. */
 export function readPictureClock(rgba: Uint8ClampedArray, width: number, height: number): number | null {
   if (width < CELLS * 3 || height < 6 || rgba.length < 4 * width * height) return null;
   const bits: number[] = [];
@@ -47,7 +47,7 @@ export function readPictureClock(rgba: Uint8ClampedArray, width: number, height:
     bits.push(above > below ? 1 : 0);
   }
   if (bits[0] !== 1 || bits[1] !== 0) return null;
-  // 42 bits are more than bit operators take, and exact in a double.
+  // Bit operators take 32 bits only; a double holds 42 bits exactly.
   const number = (from: number, to: number): number =>
     bits.slice(from, to).reduce((sum, bit) => 2 * sum + bit, 0);
   const milliseconds = number(2, 2 + TIME_BITS);
@@ -55,7 +55,7 @@ export function readPictureClock(rgba: Uint8ClampedArray, width: number, height:
 }
 
 export interface ClockReading {
-  /** What the picture said, milliseconds since 1970; null when it said nothing. */
+  /** The clock in the picture, milliseconds since 1970; null without a clock. */
   clockMs: number | null;
   /** Media time of that picture, seconds. */
   mediaTime: number;
@@ -63,25 +63,25 @@ export interface ClockReading {
   shownAtMs: number;
 }
 
-/** Two readings agree when the clock in the picture went on as the media did, within this. Milliseconds. */
+/** Two readings agree when the clock in the picture advanced as the media time did, within this. Milliseconds. */
 const AGREEMENT_MS = 250;
-/** So many pictures in a row without a clock, and there is none. */
+/** After this many pictures in a row without a clock, the stream has none. */
 const MISSES_MAX = 4;
-/** A delay outside of these is a clock that is wrong, or not a clock. Seconds. */
+/** Range of plausible delays; outside of it, the clock is wrong or not a clock. Seconds. */
 const DELAY_SECONDS = { min: -1, max: 600 };
 
-/** Turns readings into a delay, and believes none that stands alone: ordinary video never shows one. Pure. */
+/** Turns readings into a delay. A reading counts only if the one before agrees, which does not happen in ordinary video. Pure. */
 export class GlassToGlass {
   #last: { clockMs: number; mediaTime: number } | null = null;
   #seconds: number | null = null;
   #misses = 0;
 
-  /** From the camera (the source's clock) to this screen, seconds; null when the picture has no clock. */
+  /** Delay from the source's clock to this screen, seconds; null when the picture has no clock. */
   get seconds(): number | null {
     return this.#seconds;
   }
 
-  /** True when looking again soon is worth it. */
+  /** True when the next reading should come soon. */
   get seen(): boolean {
     return this.#misses < MISSES_MAX;
   }
@@ -101,7 +101,7 @@ export class GlassToGlass {
     this.#seconds = Math.abs(drift) <= AGREEMENT_MS ? Math.max(0, delay) : null;
   }
 
-  /** Another stream, or none. */
+  /** Forgets the readings, for another stream or none. */
   reset(): void {
     this.#last = null;
     this.#seconds = null;

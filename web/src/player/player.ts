@@ -1,4 +1,4 @@
-/** One video element, one engine, and the phase they are in. Knows nothing of the page around it. */
+/** Owns one video element, one engine and the playback phase. Does not touch the page around them. */
 
 import { abilities } from './browser-limits';
 import type { EarlyJoin } from './early';
@@ -13,18 +13,18 @@ import { StallMeter, type StallStats } from './stalls';
 import type { PlayerPhase } from './view-state';
 import { type Measure, nudgeTarget, Watchdog, type WatchdogStats } from './watchdog';
 
-/** How often the position is looked at, milliseconds: finer than the shortest stall that counts. */
+/** Interval at which the position is sampled, milliseconds: shorter than the shortest stall that counts. */
 const SAMPLE_MS = 100;
 
-/** A moment this near to the live edge is the live edge, milliseconds. */
+/** A seek to a moment this near to the live edge goes to the live edge, milliseconds. */
 const LIVE_MS = 8_000;
-/** What was paused for longer may have left the live window when it goes on, milliseconds. */
+/** After a longer pause, the position may have left the live window, milliseconds. */
 const PAUSE_MS_MAX = 20_000;
 
-/** With less than this loaded ahead of both, pictures or sound are used up, seconds. */
+/** With less than this buffered ahead, video or audio has run out, seconds. */
 const DRY_SECONDS = 0.05;
 
-/** Nobody expects the picture to move; nor while it starts. */
+/** Phases in which the picture is not expected to move at all; `STILL` adds the start. */
 const OVER: ReadonlySet<PlayerPhase> = new Set(['idle', 'finished', 'failed']);
 const STILL: ReadonlySet<PlayerPhase> = new Set([...OVER, 'starting']);
 
@@ -46,11 +46,11 @@ const NO_STATS: EngineStats = {
   errors: [],
 };
 
-/** How long the first frame took, milliseconds; null before it. */
+/** Time until the first frame, milliseconds. */
 export interface FirstFrame {
-  /** Since the page was navigated to. */
+  /** Since the navigation to the page. */
   sinceNavigationMs: number;
-  /** Since the multivariant playlist was asked for. */
+  /** Since the request for the multivariant playlist. */
   sincePlaylistMs: number;
 }
 
@@ -62,7 +62,7 @@ export class Player {
   readonly #edge = new EdgeKeeper();
   readonly #glass: GlassMeter;
   readonly #timer: ReturnType<typeof setInterval>;
-  /** What was fetched before this was there; the first load uses it up. */
+  /** What was fetched before the player's code was loaded; the first load uses it up. */
   #early: EarlyJoin | null;
   #engine: Engine | null = null;
   #phase: PlayerPhase = 'idle';
@@ -73,17 +73,17 @@ export class Player {
   #firstFrame: FirstFrame | null = null;
   #liveUrl = '';
   #recording: Recording | null = null;
-  /** The moment that is being gone to, while nothing of it is on screen; milliseconds since 1970. */
+  /** Target of a seek, until the picture from there is on screen; milliseconds since 1970. */
   #goingToMs: number | null = null;
-  /** What is on screen is still from before that. */
+  /** The recording's index is being read for the seek; the old picture plays on. */
   #isAsking = false;
   #isRecording = false;
-  /** Where the picture is, and how many of its frames were shown by then. */
+  /** Media time of the picture in seconds, and the frames shown by then. */
   #shown = { position: 0, frames: 0 };
-  /** Where the picture stood when the watchdog began to act, seconds. */
+  /** Media time of the picture when the watchdog began to act, seconds. */
   #stoodAt = 0;
   #paused: { atMs: number; positionMs: number } | null = null;
-  /** As it was last known: it stands while a recording loads. */
+  /** The last known span; it stays while a recording loads. */
   #span: Span | null = null;
 
   constructor(video: HTMLVideoElement, early: EarlyJoin | null, onChange: () => void) {
@@ -116,7 +116,7 @@ export class Player {
     return this.#firstFrame;
   }
 
-  /** From the clock in the picture to this screen, seconds; null when the picture has none. */
+  /** Delay from the clock in the picture to this screen, seconds; null when the picture has no clock. */
   get glassToGlassSeconds(): number | null {
     return this.#phase === 'playing' ? this.#glass.seconds : null;
   }
@@ -155,7 +155,7 @@ export class Player {
     return latencySeconds <= (targetSeconds ?? latencySeconds) + LIVE_SLACK_SECONDS;
   }
 
-  /** Loads from the start, also after an end or a failure. Returns false when this browser cannot play HLS. */
+  /** Loads the stream anew, also after its end or a failure. Returns false when this browser cannot play HLS. */
   load(url: string): boolean {
     const early = this.#early;
     this.#early = null;
@@ -173,12 +173,12 @@ export class Player {
     return true;
   }
 
-  /** What can be gone back to, beyond the live window; null when nothing can. */
+  /** Sets the recording for seeks behind the live window; null when there is none. */
   setRecording(recording: Recording | null): void {
     this.#recording = recording;
   }
 
-  /** The moments that can be gone to, and the one on screen; null when that is not known, or there is no recording. */
+  /** The moments that a seek can reach, and the moment on screen; null when unknown or without a recording. */
   span(): Span | null {
     if (!this.#recording) return null;
     const { span } = this.stats();
@@ -191,7 +191,7 @@ export class Player {
     return this.#span && { ...this.#span, positionMs: this.#goingToMs ?? this.#span.positionMs };
   }
 
-  /** Goes to a moment, milliseconds since 1970. What the playlist lists is a seek; further back the recording is loaded. */
+  /** Seeks to a moment, milliseconds since 1970, within the playlist in use or else by loading the recording. */
   async seekTo(dateMs: number): Promise<void> {
     this.#paused = null;
     const { span } = this.stats();
@@ -212,14 +212,14 @@ export class Player {
   async #loadRecording(recording: Recording, dateMs: number): Promise<void> {
     this.#isAsking = true;
     const offsetSeconds = await recording.offset(dateMs).catch(() => null);
-    // Another moment was chosen meanwhile, or the live edge.
+    // Meanwhile the viewer chose another moment, or the live edge.
     if (!this.#isAsking || (this.#goingToMs ?? dateMs) !== dateMs) return;
     this.#isAsking = false;
     if (offsetSeconds === null) this.#goingToMs = null;
     else this.#switchTo(recording.url, { offsetSeconds, dateMs });
   }
 
-  /** There is nothing to play: gives up what was begun, until the next load. */
+  /** Stops loading, because there is nothing to play, until the next load. */
   stop(): void {
     this.#engine?.destroy();
     this.#engine = null;
@@ -227,7 +227,7 @@ export class Player {
   }
 
   async play(): Promise<void> {
-    // Refused by the browser's autoplay policy: the controls then show the play button.
+    // When the browser's autoplay policy refuses, the controls show the play button.
     await this.video.play().catch(() => undefined);
     this.#update();
   }
@@ -269,7 +269,7 @@ export class Player {
     return null;
   }
 
-  /** From the live edge of `url`, or from a moment of a recording. */
+  /** Plays from the live edge of `url`, or from a moment of a recording. */
   #switchTo(url: string, begin: Begin | null): void {
     this.#isRecording = begin !== null;
     this.#phase = 'starting';
@@ -287,7 +287,7 @@ export class Player {
     this.#paused = positionMs === null ? null : { atMs: performance.now(), positionMs };
   }
 
-  /** Goes on where it was paused, when that is in the recording only by now. */
+  /** Resumes a long pause from the recording, because its position may have left the live window. */
   #onPlay(): void {
     const paused = this.#paused;
     this.#paused = null;
@@ -307,13 +307,13 @@ export class Player {
     if (this.#phase === 'idle' || this.#phase === 'failed') return this.#phase;
     if (video.ended) return 'finished';
     if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) {
-      // The stream had ended before it was joined.
+      // The stream ended before this viewer joined.
       if (this.#startupMs === null && this.stats().endOfStream) return 'finished';
       return this.#startupMs === null || this.#phase === 'starting' ? 'starting' : 'waiting';
     }
     if (video.paused) return 'paused';
     if (video.readyState < HTMLMediaElement.HAVE_FUTURE_DATA || this.#meter.stats().now) {
-      // The end of the stream ran dry without the element saying so.
+      // At the end of the stream the buffer may run out without an `ended` event.
       return this.stats().endOfStream && this.bufferSeconds() < 0.2 ? 'finished' : 'waiting';
     }
     return 'playing';
@@ -336,14 +336,14 @@ export class Player {
     const isActing = this.#watchdog.isActing;
     this.#meter.sample({
       nowMs: performance.now(),
-      // What the watchdog does moves the position, and is no picture that moves.
+      // While the watchdog acts, its seeks move the position, but the picture does not play.
       position: isActing ? this.#stoodAt : this.#picturePosition(),
       shouldMove: isActing || (this.#isExpected() && !video.seeking && !STILL.has(this.#phase)),
     });
     const after = this.#meter.stats();
     if (after.count > before.count) this.#engine?.onStall();
     if (before.now !== after.now) this.#update();
-    // Who asked to go back is not live, though the picture still is.
+    // A viewer who seeks back is no longer live, though the picture still is.
     if (this.#phase !== 'playing' || this.#isAsking) return;
     const { latencySeconds, targetSeconds } = this.stats();
     const inputs = { nowMs: performance.now(), latencySeconds, targetSeconds, paused: video.paused };
@@ -351,7 +351,7 @@ export class Player {
     video.playbackRate = this.#pace(latencySeconds, targetSeconds);
   }
 
-  /** Who is behind by choice stays there. */
+  /** Playback rate. It is 1 for a viewer who is behind by choice. */
   #pace(latencySeconds: number | null, targetSeconds: number | null): number {
     const isBehind = this.#isRecording || this.#edge.isBehind || this.stats().endOfStream;
     if (isBehind || latencySeconds === null || targetSeconds === null || this.#startupMs === null) return 1;
@@ -363,7 +363,7 @@ export class Player {
     });
   }
 
-  /** Media time of the picture: sound may go on alone for seconds where pictures are missing. */
+  /** Media time of the picture, seconds. Audio may play on alone for seconds where video is missing. */
   #picturePosition(): number {
     const { currentTime } = this.video;
     const frames = this.video.getVideoPlaybackQuality().totalVideoFrames;
@@ -374,7 +374,7 @@ export class Player {
     return this.#shown.position;
   }
 
-  /** Whether there is a picture that may be expected to move. */
+  /** Whether the picture should move: not paused, not over, and media is left to play. */
   #isExpected(): boolean {
     return !this.video.paused && !this.video.ended && !OVER.has(this.#phase) && !this.#atDryEnd();
   }
@@ -411,7 +411,7 @@ export class Player {
     }
   }
 
-  /** A new player, at the live edge or at the moment of the recording that is on screen. */
+  /** Makes the player anew, at the live edge or at the recording's moment on screen. */
   #remake(): void {
     const positionMs = this.stats().span?.positionMs ?? null;
     if (!this.#isRecording) this.#switchTo(this.#liveUrl, null);

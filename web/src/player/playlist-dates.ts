@@ -1,19 +1,19 @@
-/** From wall-clock moments to places on hls.js's timeline and back, by EXT-X-PROGRAM-DATE-TIME. Pure. */
+/** Converts between wall-clock moments and hls.js's timeline, by EXT-X-PROGRAM-DATE-TIME. Pure. */
 
 import type { Span } from './engine';
 
-/** What is used of hls.js's `Fragment`. */
+/** The fields used of hls.js's `Fragment`. */
 interface DatedSegment {
-  /** Place on the timeline, and length, seconds. */
+  /** Position on the timeline, and duration, seconds. */
   start: number;
   duration: number;
   programDateTime: number | null;
 }
 
-/** What is used of hls.js's `LevelDetails`. */
+/** The fields used of hls.js's `LevelDetails`. */
 export interface DatedPlaylist {
   fragments: DatedSegment[];
-  /** The segment that has only parts yet. */
+  /** The open segment, which has only parts so far. */
   fragmentHint?: DatedSegment | undefined;
 }
 
@@ -25,7 +25,7 @@ function endMs({ programDateTime, duration }: DatedSegment): number | null {
   return programDateTime === null ? null : programDateTime + 1_000 * duration;
 }
 
-/** What a playlist lists, from its dates; null when it has none. */
+/** The wall-clock range of a playlist; null when it has no dates. */
 export function spanOf(playlist: DatedPlaylist | null, positionMs: number | null): Span | null {
   if (!playlist) return null;
   const all = segments(playlist);
@@ -35,7 +35,7 @@ export function spanOf(playlist: DatedPlaylist | null, positionMs: number | null
   return startMs === null || end === null ? null : { startMs, endMs: end, positionMs };
 }
 
-/** Where a moment is, seconds; at the next segment when there is none at it. Null when the playlist does not reach to it. */
+/** Position of a moment on the timeline, seconds; in a hole, that of the next segment. Null when the playlist does not reach it. */
 export function positionOf(playlist: DatedPlaylist | null, dateMs: number): number | null {
   if (!playlist) return null;
   const all = segments(playlist);

@@ -1,8 +1,8 @@
 /**
- * hls.js's audio, without its wait at the start.
+ * hls.js's loading of audio, without its wait at the start.
  *
- * Sound waits until the first picture has told where the stream's times begin, and hls.js 1.7.4 then only looks again at its next two
- * timer ticks of 100 ms each while it loads parts: 40 to 200 ms of every join. Here it looks at once. To be left out when hls.js does so.
+ * Audio waits until the first video tells where the stream's timestamps begin. hls.js 1.7.4 then goes on only at its next two timer ticks
+ * of 100 ms each while it loads parts, which costs 40 to 200 ms of every join. Here it goes on at once. Remove this when hls.js does so.
  */
 
 import Hls, {
@@ -20,7 +20,7 @@ export function promptAudio(): typeof AudioStreamController | undefined {
   return class extends Base {
     override onInitPtsFound(event: Events.INIT_PTS_FOUND, data: InitPTSFoundData): void {
       super.onInitPtsFound(event, data);
-      // From "waiting" to "idle", and from "idle" to loading.
+      // The first tick goes from "waiting" to "idle", the second from "idle" to loading.
       this.tick();
       this.tick();
     }

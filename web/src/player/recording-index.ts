@@ -1,10 +1,10 @@
-/** What is kept of a stream, segment by segment, from a media playlist: to find a moment, and its picture. Pure. */
+/** Index of a recording's segments, read from a media playlist, to find a moment and its picture. Pure. */
 
 export interface Entry {
-  /** Wall clock at its begin, milliseconds since 1970. */
+  /** Wall clock at its start, milliseconds since 1970. */
   startMs: number;
   durationMs: number;
-  /** Media time from the begin of the playlist, seconds. */
+  /** Media time from the start of the playlist, seconds. */
   offsetSeconds: number;
   epoch: number;
   /** Media sequence number. */
@@ -12,13 +12,13 @@ export interface Entry {
   isGap: boolean;
 }
 
-/** A day of segments of two seconds. */
+/** Most entries: a day of segments of two seconds. */
 const ENTRIES_MAX = 43_200;
 
-/** `7/1234.m4s` is segment 1234 of epoch 7. */
+/** URI of a segment: `7/1234.m4s` is segment 1234 of epoch 7. */
 const SEGMENT = /(\d+)\/(\d+)\.m4s(?:\?.*)?$/;
 
-/** The closed segments of a playlist, oldest first. Parts are not of interest here. */
+/** The closed segments of a playlist, oldest first, without parts. */
 export function readIndex(text: string): Entry[] {
   const entries: Entry[] = [];
   let dateMs: number | null = null;
@@ -42,7 +42,7 @@ export function readIndex(text: string): Entry[] {
         isGap,
       });
     }
-    // Without a date of its own, a segment follows the one before.
+    // A segment without a date begins where the one before ends.
     if (dateMs !== null) dateMs += durationMs;
     offsetMs += durationMs;
     durationMs = 0;
@@ -52,7 +52,7 @@ export function readIndex(text: string): Entry[] {
   return entries;
 }
 
-/** The segment at a moment, or the next one where there is none at it; null after the last. */
+/** The segment at a moment or, in a hole, the next one; null after the last. */
 export function entryAt(entries: Entry[], atMs: number): Entry | null {
   let low = 0;
   let high = entries.length;
@@ -65,13 +65,13 @@ export function entryAt(entries: Entry[], atMs: number): Entry | null {
   return entries[low] ?? null;
 }
 
-/** Media time of a moment from the begin of the playlist, seconds; null after the last segment. */
+/** Media time of a moment from the start of the playlist, seconds; null after the last segment. */
 export function offsetAt(entries: Entry[], atMs: number): number | null {
   const entry = entryAt(entries, atMs);
   return entry && entry.offsetSeconds + Math.max(0, atMs - entry.startMs) / 1_000;
 }
 
-/** The picture of a segment, from the address the node gives for all of them; null for a gap, which has none. */
+/** URL of a segment's picture, from the node's template; null for a gap, which has none. */
 export function thumbnailUrl(template: string, entry: Entry): string | null {
   if (entry.isGap) return null;
   return template.replace('{epoch}', String(entry.epoch)).replace('{msn}', String(entry.msn));

@@ -1,10 +1,10 @@
-/** The recording of a stream (DVR): where it is, and what moments it has. Asks the node; `recording-index.ts` reads. */
+/** The recording of a stream (DVR): its URL and its index, which this fetches from the node and `recording-index.ts` parses. */
 
 import type { Dvr } from '../api/types';
 import { variants } from './join-plan';
 import { type Entry, entryAt, offsetAt, readIndex, thumbnailUrl } from './recording-index';
 
-/** What is older is asked for again before it is used, milliseconds. */
+/** An index older than this is fetched again before use, milliseconds. */
 const INDEX_MS_MAX = 30_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 
@@ -18,7 +18,7 @@ async function text(url: string): Promise<string> {
 }
 
 export class Recording {
-  /** Its multivariant playlist. */
+  /** URL of its multivariant playlist. */
   readonly url: string;
   readonly #windowMs: number;
   readonly #thumbnails: string | null;
@@ -32,20 +32,20 @@ export class Recording {
     this.#thumbnails = thumbnails;
   }
 
-  /** The first moment that is kept, when the live edge is at `liveMs`; milliseconds since 1970. Null before the index is there. */
+  /** The first moment of the window when the live edge is at `liveMs`, milliseconds since 1970. Null before the index has loaded. */
   startMs(liveMs: number): number | null {
     const first = this.#entries[0];
     return first ? Math.max(first.startMs, liveMs - this.#windowMs) : null;
   }
 
-  /** The picture of a moment, as far as it is known; an old index is asked for again meanwhile. */
+  /** URL of the picture of a moment, by the index so far; null when unknown. Also starts to refresh an old index. */
   thumbnail(atMs: number): string | null {
     void this.refresh().catch(() => undefined);
     const entry = entryAt(this.#entries, atMs) ?? this.#entries.at(-1);
     return entry && this.#thumbnails !== null ? thumbnailUrl(this.#thumbnails, entry) : null;
   }
 
-  /** Media time of a moment from the begin of the recording, seconds; null when it is not in it. */
+  /** Media time of a moment from the start of the recording, seconds; null when the recording does not reach it. */
   async offset(atMs: number): Promise<number | null> {
     await this.refresh();
     return offsetAt(this.#entries, atMs);
@@ -61,7 +61,7 @@ export class Recording {
 
   async #read(): Promise<void> {
     const base = new URL(this.url, location.href).href;
-    // All renditions have the same segments; the smallest playlist is as good as any.
+    // All renditions have the same segments, so any playlist will do.
     const rung = variants(await text(base), base)[0];
     if (!rung) return;
     this.#entries = readIndex(await text(rung.url));

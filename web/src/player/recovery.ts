@@ -3,16 +3,16 @@
 export type FatalKind = 'network' | 'media' | 'other';
 
 export type Action =
-  /** Start loading again where it stopped. */
+  /** Load again from where loading stopped. */
   | { kind: 'resume'; afterMs: number }
   /** Rebuild the decoder and keep the position. */
   | { kind: 'recover-media' }
-  /** Throw the player away and load the stream from the start. */
+  /** Make a new player and load the stream from the start. */
   | { kind: 'reload'; afterMs: number }
   /** Tell the viewer, who may try again. */
   | { kind: 'give-up' };
 
-/** A second media error within this time means rebuilding the decoder was not enough. Milliseconds. */
+/** After a second media error within this time, rebuilding the decoder is not enough. Milliseconds. */
 const MEDIA_AGAIN_MS = 5_000;
 /** Errors older than this are forgotten. Milliseconds. */
 export const MEMORY_MS = 120_000;

@@ -1,24 +1,24 @@
-/** Counts the moments at which a picture that should move does not. Pure: time and position come in. */
+/** Counts standstills of a picture that should move. Pure: time and position come in. */
 
 export interface StallSample {
   /** Milliseconds on any steady clock. */
   nowMs: number;
   /** Media time, seconds. */
   position: number;
-  /** True when nobody asked the picture to stand still: not paused, seeking or finished. */
+  /** True when the picture should move: not paused, seeking or finished. */
   shouldMove: boolean;
 }
 
 export interface StallStats {
   count: number;
-  /** All stalls together, the one under way included, milliseconds. */
+  /** Duration of all stalls, with the one under way, milliseconds. */
   totalMs: number;
   longestMs: number;
   /** True while a stall is under way. */
   now: boolean;
 }
 
-/** A shorter standstill is not seen by a viewer, and samples are this coarse. Milliseconds. */
+/** Viewers do not see a shorter standstill, and samples are not finer. Milliseconds. */
 export const STALL_MS_MIN = 300;
 
 export class StallMeter {
@@ -30,7 +30,7 @@ export class StallMeter {
   #longestMs = 0;
   #currentMs = 0;
 
-  /** Starting up is not a stall: counting begins with the first movement. */
+  /** Takes a sample. The start is not a stall: counting begins with the first movement. */
   sample({ nowMs, position, shouldMove }: StallSample): void {
     const first = this.#position === null;
     const moved = !first && position !== this.#position;

@@ -2,11 +2,11 @@
  * Lets Media Chrome's elements keep their styles under `style-src 'self'`.
  *
  * They write `<style>` into their shadow roots, which a strict content security policy refuses
- * (muxinc/media-chrome issue 898). Constructed style sheets are not inline styles, so here the CSS
- * is taken out of the markup and adopted instead. Called once, before the first element is made.
+ * (muxinc/media-chrome issue 898). Constructed style sheets are not inline styles, so this module takes
+ * the CSS out of the markup and adopts it instead. Call it once, before the first element is made.
  */
 
-/** What Media Chrome asks its shadow root for when it wants a rule of its own to write to. */
+/** Selector by which Media Chrome looks for a style sheet to write its own rules to. */
 const STYLE_SELECTOR = 'style:not([media])';
 
 const sheets = new Map<string, CSSStyleSheet>();
@@ -22,8 +22,8 @@ function sheetFor(css: string): CSSStyleSheet {
 }
 
 /**
- * Parses markup without bringing it to life (inert, so no style is refused), and takes the CSS out.
- * Nested declarative shadow roots are left out too: their elements make their own, and adopt their own.
+ * Parses markup in an inert template, where no style is refused, and takes the CSS out. Drops nested
+ * declarative shadow roots, too: their elements make and style their own.
  */
 function parse(html: string): { content: DocumentFragment; css: string[] } {
   const template = document.createElement('template');

@@ -1,46 +1,45 @@
 /**
- * What each part says of the link, for the choice of a rung.
+ * Measures the link with each part, for the choice of a rung.
  *
- * hls.js 1.7.4 loads the parts of a segment one after the other on one level, looks at its rules for slow loading during the first of them
- * only, and averages over seconds of transfers: behind a link that fell from 8 to 1.2 Mbit/s it stayed on 2.9 Mbit/s for 5 to 20 s, and
- * when the link was back it took as long to believe that. Here one part that comes too slowly is enough to leave its rung, and a few quick
- * ones in a row to think better of the link. A part under way is taken to its end, because most of it waits in the link's queue already;
- * what would follow it is not asked for.
+ * hls.js 1.7.4 loads the parts of a segment one after the other on one level, applies its rules for slow loading only to the first of
+ * them, and averages over seconds of transfers. When a link fell from 8 to 1.2 Mbit/s, it stayed on 2.9 Mbit/s for 5 to 20 s, and took as
+ * long to rise again after the link recovered. Here, one slow part is enough to leave its rung, and a few quick parts in a row raise the
+ * estimate. A part under way loads to its end, because most of it already waits in the link's queue; the parts after it are not requested.
  */
 
 import type Hls from 'hls.js';
 import { Events, type Fragment, type Part } from 'hls.js';
 import { BANDWIDTH_SHARE } from './hls-config';
 
-/** How often a part under way is looked at, milliseconds. */
+/** Interval at which a part under way is sampled, milliseconds. */
 const LOOK_MS = 50;
-/** A part says something of its link after this share of its duration: a window of TCP that has to grow first takes some. */
+/** A part measures its link only after this share of its duration, because TCP's window has to grow first. */
 const TELLING_SHARE = 0.5;
-/** What came in this many looks is the link as it is now. */
+/** Number of samples that measure the current rate of the link. */
 const RECENT_LOOKS = 4;
-/** A part that takes so many times its duration is too slow. */
+/** A part that takes longer than this multiple of its duration is too slow. */
 const SLOW_FACTOR = 1.2;
 
-/** So many parts in a row that came faster than the estimate, by this factor at least, raise it. */
+/** This many parts in a row raise the estimate, if each was faster than the estimate by this factor. */
 const QUICK_PARTS = 6;
 const QUICK_FACTOR = 1.5;
-/** A transfer shorter than this is no measure, milliseconds: what the browser had already takes no time. */
+/** Transfers count as at least this long, milliseconds: what the browser has buffered already takes no time. */
 const TRANSFER_MS_MIN = 50;
 
-/** A part on its way, or arrived. */
+/** A part that is under way or has arrived. */
 export interface Transfer {
   bytes: number;
-  /** Bytes in all; 0 while that is not known. */
+  /** Length of the part in bytes; 0 while unknown. */
   total: number;
-  /** Since its first byte, milliseconds. */
+  /** Milliseconds since its first byte. */
   ms: number;
-  /** What came lately, bits per second; 0 in a pause. */
+  /** Current rate, bits per second; 0 in a pause. */
   recent: number;
 }
 
 /**
- * What the link carries, in bits per second, when that is too little for a part of `seconds` at `bitsPerSecond`; null when it is enough, or
- * not to be told yet. A link that pauses for a moment has not become slow. Pure.
+ * The rate of the link in bits per second, if it is too slow for parts of `seconds` at `bitsPerSecond`; null when it is fast enough, or
+ * when it is too early to tell. A link that pauses for a moment is not slow. Pure.
  */
 export function tooSlow(transfer: Transfer, seconds: number, bitsPerSecond: number): number | null {
   const { bytes, total, ms, recent } = transfer;
@@ -52,11 +51,11 @@ export function tooSlow(transfer: Transfer, seconds: number, bitsPerSecond: numb
   return elapsed + (bits - bytes * 8) / recent > most ? recent : null;
 }
 
-/** Rates of the newest parts, bits per second. */
+/** Raises the estimate after a row of quick parts. */
 export class QuickParts {
   #rates: number[] = [];
 
-  /** A part came; what the link carries, when that is clearly more than the estimate. */
+  /** Records a part. Returns the link's rate in bits per second, if it is clearly above the estimate; else null. */
   add({ bytes, ms }: Pick<Transfer, 'bytes' | 'ms'>, estimate: number): number | null {
     this.#rates.push((bytes * 8_000) / Math.max(ms, TRANSFER_MS_MIN));
     this.#rates = this.#rates.slice(-QUICK_PARTS);
@@ -65,7 +64,7 @@ export class QuickParts {
   }
 }
 
-/** The highest level below `from` that leaves some of the link free, else the lowest. Levels ascend. Pure. */
+/** The highest level below `from` that leaves some of the link free, else the lowest. `bitrates` ascend. Pure. */
 export function levelBelow(bitrates: readonly number[], from: number, bitsPerSecond: number): number {
   const fits = bitrates.findLastIndex(
     (bitrate, level) => level < from && bitrate <= bitsPerSecond * BANDWIDTH_SHARE,
@@ -73,11 +72,11 @@ export function levelBelow(bitrates: readonly number[], from: number, bitsPerSec
   return Math.max(fits, 0);
 }
 
-/** Watches the parts of pictures as they come; `onBytes` hears that some came. Ends with `hls`. */
+/** Watches the transfers of video parts until `hls` is destroyed. Calls `onBytes` when bytes arrive. */
 export function watchTransfers(hls: Hls, onBytes: () => void): void {
   const quick = new QuickParts();
   let loading: Fragment | null = null;
-  /** Bytes of the part under way at the newest looks. */
+  /** Bytes loaded of the part under way, at each of the newest samples. */
   let looks: number[] = [];
   let lookedAtMs = 0;
 
@@ -97,7 +96,7 @@ export function watchTransfers(hls: Hls, onBytes: () => void): void {
 
   const look = (): void => {
     const nowMs = performance.now();
-    // A page that had no time has not heard of what came meanwhile.
+    // After a late sample, the rate since the one before is unknown: the page was busy.
     const isLate = nowMs - lookedAtMs > 2 * LOOK_MS;
     lookedAtMs = nowMs;
     const stats = loading?.loader?.stats;
@@ -107,7 +106,7 @@ export function watchTransfers(hls: Hls, onBytes: () => void): void {
     }
     const before = looks.at(-1) ?? 0;
     if (stats.loaded !== before) onBytes();
-    // Another part, or looks that were too far apart to tell.
+    // Start again with another part, or when samples are too far apart.
     looks = isLate || stats.loaded < before ? [stats.loaded] : [...looks, stats.loaded].slice(-RECENT_LOOKS);
     if (looks.length < RECENT_LOOKS) return;
     const recent = ((stats.loaded - (looks[0] ?? 0)) * 8_000) / ((RECENT_LOOKS - 1) * LOOK_MS);
@@ -123,7 +122,7 @@ export function watchTransfers(hls: Hls, onBytes: () => void): void {
     const rate = quick.add(transfer, hls.bandwidthEstimate);
     if (rate !== null) hls.bandwidthEstimate = rate;
     judge(frag, transfer);
-    // The next part of the same level is asked for right after this.
+    // hls.js requests the next part of the same level right after this.
     setTimeout(() => hls.loadLevel !== frag.level && frag.abortRequests(), 0);
   };
   hls.on(Events.FRAG_LOADING, (_, { frag }) => {

@@ -1,10 +1,10 @@
-/** What the watch page shows over the picture, and when it loads the stream again. Pure. */
+/** Decides what the watch page shows over the picture, and when it loads the stream again. Pure. */
 
-/** What the node says; `unknown` before its first answer, `unreachable` when it stopped answering. */
+/** State of the stream by the node; `unknown` before the first answer, `unreachable` when the node does not answer. */
 export type ApiState = 'unknown' | 'unreachable' | 'missing' | 'live' | 'reconnecting' | 'ended';
 
 /**
- * What the player does. `idle`: nothing loaded. `starting`: no frame yet. `waiting`: ran dry.
+ * State of the player. `idle`: nothing loaded. `starting`: no frame yet. `waiting`: the buffer ran out.
  * `finished`: played to the end of the stream. `failed`: recovery gave up.
  */
 export type PlayerPhase = 'idle' | 'starting' | 'playing' | 'paused' | 'waiting' | 'finished' | 'failed';
@@ -21,15 +21,15 @@ export type ViewState =
 export interface ViewInputs {
   api: ApiState;
   player: PlayerPhase;
-  /** Requests to the node that failed in a row. */
+  /** Number of requests to the node that failed in a row. */
   apiFailures: number;
 }
 
-/** So many failed polls in a row without a picture are an error, not "connecting". About ten seconds. */
+/** After this many failed polls in a row without a picture, show an error instead of "connecting". About ten seconds. */
 export const API_FAILURES_TO_ERROR = 3;
 
 export function viewState({ api, player, apiFailures }: ViewInputs): ViewState {
-  // A picture that moves is never covered: the node's word may be seconds older than the picture.
+  // Nothing covers a moving picture: the node's answer may be seconds older than the picture.
   if (player === 'playing' || player === 'paused') return 'playing';
   if (api === 'missing') return 'offline';
   if (api === 'ended') return 'ended';
@@ -41,7 +41,7 @@ export function viewState({ api, player, apiFailures }: ViewInputs): ViewState {
   return 'connecting';
 }
 
-/** A line over the moving picture, for what the viewer will notice in a moment. */
+/** A line over the moving picture, about what the viewer is about to notice; null for none. */
 export function banner({ api, player }: ViewInputs): string | null {
   if (player !== 'playing') return null;
   return api === 'reconnecting' ? 'The streamer is reconnecting…' : null;
@@ -58,20 +58,20 @@ export interface LoadInputs {
   finishedForMs: number | null;
 }
 
-/** The node may report `live` for a moment after the playlist ended; a same-epoch return waits this long. */
+/** The node may report `live` for a moment after the playlist has ended, so a return in the same epoch waits this long. */
 export const RETURN_GRACE_MS = 6_000;
 
 /** True when the player should load the stream from the start: the first time, or because it came back. */
 export function shouldLoad(inputs: LoadInputs): boolean {
   const there = inputs.api === 'live' || inputs.api === 'reconnecting';
-  // The node is asked after the first picture: until it has spoken, the stream is taken to be there.
+  // The page asks the node only after the first picture. Until then, assume that the stream exists.
   if (inputs.player === 'idle') return there || inputs.api === 'unreachable' || inputs.api === 'unknown';
   if (!there || inputs.endedEpoch === null) return false;
   if (inputs.epoch !== null && inputs.epoch > inputs.endedEpoch) return true;
   return inputs.finishedForMs !== null && inputs.finishedForMs >= RETURN_GRACE_MS;
 }
 
-/** True when what was begun without asking is to be given up: the node says that there is nothing to play. */
+/** True when a load that began before the node's answer must stop, because the node says that there is nothing to play. */
 export function shouldStop({ api, player }: Pick<LoadInputs, 'api' | 'player'>): boolean {
   return (api === 'missing' || api === 'ended') && player === 'starting';
 }

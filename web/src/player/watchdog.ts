@@ -1,37 +1,37 @@
 /**
- * Decides what to do about a picture that stands still although there is more to play. Whatever stops a player, it does not stop for
- * good: first the picture is nudged, then loading begins again, then the player is made anew. Pure: time and positions come in.
+ * Decides what to do about a picture that stands still although there is more to play. Whatever the cause, the measures escalate: a
+ * nudge of the position, then loading again, then a new player. Pure: time and positions come in.
  */
 
-/** Play on from the next thing loaded; load again; make the player anew. */
+/** `nudge`: seek to the next buffered media. `reload`: load again. `remake`: make the player anew. */
 export type Measure = 'nudge' | 'reload' | 'remake';
 
-/** How long a picture stands still before each measure, milliseconds. A new player shows its first picture within 3 s of the standstill. */
+/** Length of a standstill before each measure, milliseconds. A new player shows its first picture within 3 s of the standstill. */
 const STEPS: readonly (readonly [Measure, number])[] = [
   ['nudge', 1_000],
   ['reload', 1_400],
   ['remake', 1_800],
 ];
 /**
- * Before the first picture and while the viewer seeks, each step takes so many times longer: on a machine that is slow for everybody, a
- * join that is begun again takes longer still.
+ * Before the first picture and during a seek, each step waits this many times longer: on a slow machine, starting a join again only
+ * makes it longer.
  */
 const BEGINNING_FACTOR = 5;
-/** Patience doubles with each new player, up to this factor: a standstill of 14 s before the next one. */
+/** The waits double with each new player, up to this factor: then a standstill of 14 s comes before the next new player. */
 const PATIENCE_MAX = 8;
-/** A picture that has moved for so long is well again, and patience is as it was. Milliseconds. */
+/** After the picture has moved for this long, the waits are as short as at first. Milliseconds. */
 const CALM_MS = 10_000;
-/** A position that changes so soon after a measure was moved by the measure. Milliseconds. */
+/** A change of position this soon after a measure comes from the measure itself. Milliseconds. */
 const SETTLE_MS = 300;
-/** A picture that moves for so long after a measure plays by itself. Milliseconds. */
+/** A picture that moves for this long after a measure plays by itself. Milliseconds. */
 const MOVING_MS = 200;
-/** Samples further apart than this say nothing: the page was asleep, or throttled. Milliseconds. */
+/** Samples further apart than this do not count: the page was asleep or throttled. Milliseconds. */
 const SAMPLE_GAP_MS_MAX = 1_000;
-/** Less than this is not worth a measure: a part is still to come. Seconds. */
+/** With less new media than this, no measure is taken: the next part is still to come. Seconds. */
 const NEWER_SECONDS_MIN = 0.5;
 /**
- * With less than this loaded ahead, media that came lately is a slow network at work. What is under way would be thrown away: loading again
- * waits for up to so long, and a new player twice that. Seconds and milliseconds.
+ * With fewer seconds buffered than `ENOUGH_SECONDS`, media that arrived within `GROWTH_MS` shows a slow network. A reload would throw
+ * away what is under way, so it waits for up to `SLOW_MS_MAX`, and a new player for twice that.
  */
 const ENOUGH_SECONDS = 1;
 const GROWTH_MS = 1_000;
@@ -40,16 +40,16 @@ const SLOW_MS_MAX = 2_500;
 export interface StandstillSample {
   /** Milliseconds on any steady clock. */
   nowMs: number;
-  /** Media time, and what is loaded from there on without a hole, seconds. */
+  /** Media time, and what is buffered from there on without a hole, seconds. */
   position: number;
   bufferSeconds: number;
-  /** When media last came, finished or not; null when that is not known. */
+  /** When bytes of media last arrived, also of an unfinished part, by the same clock; null when unknown. */
   receivedAtMs: number | null;
-  /** Where the newest listed media ends, seconds of media time; null when nothing is listed. */
+  /** Media time at which the newest listed media ends, seconds; null when nothing is listed. */
   newest: number | null;
-  /** False while nobody expects the picture to move: paused, over, not visible. */
+  /** False while the picture is not expected to move: paused, over, or not visible. */
   shouldMove: boolean;
-  /** No picture yet, or the viewer seeks. */
+  /** True before the first picture and during a seek of the viewer. */
   isBeginning: boolean;
 }
 
@@ -62,12 +62,12 @@ export interface WatchdogStats {
 export class Watchdog {
   readonly #count: Record<Measure, number> = { nudge: 0, reload: 0, remake: 0 };
   #last: StandstillSample | null = null;
-  /** Since when the picture stands, and since when it moves. */
+  /** Since when the picture stands still, and since when it moves. */
   #stillSinceMs = 0;
   #movingSinceMs = 0;
   #grewAtMs = Number.NEGATIVE_INFINITY;
   #actedAtMs = Number.NEGATIVE_INFINITY;
-  /** The step of `STEPS` that comes next. */
+  /** Index in `STEPS` of the next measure. */
   #step = 0;
   #patience = 1;
   #isActing = false;
@@ -82,7 +82,7 @@ export class Watchdog {
     return { nudges: nudge, reloads: reload, remakes: remake };
   }
 
-  /** What to do now; null for nothing. */
+  /** Returns the measure to take now; null for none. */
   sample(now: StandstillSample): Measure | null {
     const last = this.#last;
     this.#last = now;
@@ -120,7 +120,7 @@ export class Watchdog {
 
   #hasNewer({ newest, position, nowMs }: StandstillSample): boolean {
     if (newest !== null && newest - position > NEWER_SECONDS_MIN) return true;
-    // There is nothing to play: the time does not count. A player that is being made anew has no list yet.
+    // Without newer media the time does not count. While a new player starts, it does: that player has no playlist yet.
     if (!this.#isActing) this.#stillSinceMs = nowMs;
     return false;
   }
@@ -146,7 +146,7 @@ export class Watchdog {
   }
 }
 
-/** Where to play on: a little further in what is loaded, or at the next thing loaded; null when there is nothing. Pure. */
+/** Where to seek: a little further in the current range, or to the next buffered range; null without either. Pure. */
 export function nudgeTarget(ranges: readonly (readonly [number, number])[], position: number): number | null {
   const STEP_SECONDS = 0.1;
   const isInside = ranges.some(([start, end]) => start <= position && position + 2 * STEP_SECONDS < end);

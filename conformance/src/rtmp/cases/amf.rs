@@ -1,4 +1,4 @@
-//! Metadata, which says what it likes.
+//! Metadata with arbitrary content.
 
 use super::{Case, LENGTH_MS, MIDDLE_MS, Studio};
 use crate::rtmp::amf::Value;
@@ -62,13 +62,13 @@ pub(super) const CASES: [Case; 10] = [
     .expecting(Outcome::Survives),
 ];
 
-/// The normal take, with metadata at those moments and no other.
+/// The normal take with only this metadata, each at its time in milliseconds.
 fn with(studio: &Studio<'_>, metadata: &[(i64, Value)]) -> anyhow::Result<Script> {
     let said = metadata.iter().fold(Take::default(), |said, (at_ms, values)| said.and(Take::metadata(*at_ms, values)));
     studio.script(Options { metadata: false, ..Options::default() }, said.and(studio.both(LENGTH_MS)?))
 }
 
-/// Normal metadata with other values, or more of them.
+/// Normal metadata with changed or additional values.
 fn changed(values: &[(&str, Value)]) -> Value {
     let Value::EcmaArray(mut properties) = normal_metadata() else { return Value::Null };
     properties.retain(|(name, _)| values.iter().all(|(changed, _)| changed != name));

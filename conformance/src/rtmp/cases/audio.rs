@@ -1,4 +1,4 @@
-//! Sound: absent, alone, late, and of changing formats.
+//! Audio: absent, alone, late, and of changing formats.
 
 use bytes::Bytes;
 
@@ -10,17 +10,17 @@ use crate::rtmp::judge::{Outcome, Shows};
 use crate::rtmp::script::{Options, Script};
 use crate::rtmp::take::Take;
 
-/// When late sound comes.
+/// When late audio begins.
 const LATE_MS: i64 = 10_000;
-/// How long that case sends.
+/// How long the case with late audio sends.
 const LATE_LENGTH_MS: i64 = 16_000;
-/// AAC-LC, 48 kHz, stereo in two bytes, and in four: behind it the marker of an extension that does not come (ISO/IEC 14496-3, 1.6.6.1).
+/// AAC-LC, 48 kHz, stereo in two bytes, and in four, which add the marker of an absent extension (ISO/IEC 14496-3, 1.6.6.1).
 const LC_2_BYTES: &[u8] = &[0x11, 0x90];
 const LC_4_BYTES: &[u8] = &[0x11, 0x90, 0x56, 0xE5];
-/// HE-AAC: SBR on a core of AAC-LC at 24 kHz in stereo, 48 kHz after it (1.6.5.2: hierarchical, and backward compatible).
+/// HE-AAC: SBR to 48 kHz on a core of AAC-LC at 24 kHz in stereo, signalled hierarchically and backward compatibly (1.6.5.2).
 const HE_AAC: &[u8] = &[0x2B, 0x11, 0x88, 0x00];
 const HE_AAC_COMPATIBLE: &[u8] = &[0x13, 0x10, 0x56, 0xE5, 0x98];
-/// HE-AAC v2: the same with parametric stereo on a core of one channel.
+/// HE-AAC v2: as HE-AAC, with parametric stereo on a core of one channel.
 const HE_AAC_V2: &[u8] = &[0xEB, 0x09, 0x88, 0x00];
 
 pub(super) const CASES: [Case; 13] = [
@@ -81,7 +81,7 @@ pub(super) const CASES: [Case; 13] = [
     }),
 ];
 
-/// Sound of another clip, and from the middle on the normal one.
+/// Audio of another clip, and from the middle on of the normal one.
 fn switch(studio: &Studio<'_>, from: Name) -> anyhow::Result<Script> {
     let normal = studio.clips.get(Name::Normal)?;
     let before = Take::aac(&*studio.clips.get(from)?, 0, MIDDLE_MS);
@@ -89,7 +89,7 @@ fn switch(studio: &Studio<'_>, from: Name) -> anyhow::Result<Script> {
     studio.script(Options::default(), take)
 }
 
-/// Pictures with the sound of that clip, under another header if one is given.
+/// Video with the audio of this clip, with another sequence header if one is given.
 fn he_aac(studio: &Studio<'_>, name: Name, header: Option<&'static [u8]>) -> anyhow::Result<Script> {
     let mut clip = Clip::clone(&*studio.clips.get(name)?);
     clip.sound_config = header.map_or(clip.sound_config, Bytes::from_static);

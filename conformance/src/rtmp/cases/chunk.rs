@@ -8,13 +8,13 @@ use crate::rtmp::judge::Outcome;
 use crate::rtmp::script::{Act, Answer, Awaited, Options, Script, Wire};
 use crate::rtmp::take::Timed;
 
-/// Largest time that fits the three-byte field, less one.
+/// First time that needs the extended timestamp field, in milliseconds (5.3.1.3).
 const EXTENDED: i64 = 0x00FF_FFFF;
-/// How long before a wrap those cases begin.
+/// How long before a limit of timestamps cases begin.
 const BEFORE_WRAP_MS: i64 = 15_000;
-/// And how long they send.
+/// How long these cases send.
 const WRAP_LENGTH_MS: i64 = 19_000;
-/// The time from which on all stamps are extended ones.
+/// Start of a case in which all timestamps are extended.
 const LATE_MS: i64 = 20_000_000;
 
 const WHOLE: Style = Style { headers: Headers::Whole, continuations: Continuations::RepeatExtended };
@@ -141,7 +141,7 @@ fn styled(style: Style) -> Options {
     Options { style, ..Options::default() }
 }
 
-/// Chunks that pictures do not fit into.
+/// Options with chunks that are smaller than most frames of video.
 fn small_chunks(style: Style) -> Options {
     Options { style, chunk_bytes: Some(512), ..Options::default() }
 }
@@ -158,7 +158,7 @@ fn on_streams(studio: &Studio<'_>, audio: u32, video: u32) -> anyhow::Result<Scr
     studio.script(Options::default(), studio.both(LENGTH_MS)?.each(moved))
 }
 
-/// Something stands behind the first chunk of every tenth picture; it may change the length of those that follow.
+/// Inserts `between` after the first chunk of every tenth message, if more chunks follow; it may change the size of those.
 fn between_chunks(studio: &Studio<'_>, mut between: impl FnMut(&mut Wire, usize) -> Vec<u8>) -> anyhow::Result<Script> {
     let mut wire = Wire::publishing(small_chunks(DELTAS), studio.target);
     let take = studio.both(LENGTH_MS)?;

@@ -1,4 +1,4 @@
-//! Other codecs, and other ways to say which (Enhanced RTMP v2).
+//! Other codecs, and other ways to name them (Enhanced RTMP v2).
 
 use std::time::Duration;
 

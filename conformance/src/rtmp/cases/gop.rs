@@ -1,4 +1,4 @@
-//! Distances of keyframes.
+//! Keyframe intervals.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(super) const CASES: [Case; 5] = [
     }),
 ];
 
-/// A take, and half of it once more behind it.
+/// A take, and half of it again after it.
 fn twice(take: &Take, length_ms: i64) -> Take {
     let again = take.clone().each(|mut message| {
         (message.at_ms, message.stamp_ms) = (message.at_ms + length_ms, message.stamp_ms + length_ms);

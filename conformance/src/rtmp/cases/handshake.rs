@@ -1,4 +1,4 @@
-//! The handshake (RTMP 1.0, 5.2), and the commands before the first picture.
+//! The handshake (RTMP 1.0, 5.2), and the commands before the first frame.
 
 use std::time::Duration;
 

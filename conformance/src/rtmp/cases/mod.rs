@@ -1,7 +1,7 @@
 //! The cases: what encoders and strangers really send, and what a server is expected to do with it.
 //!
-//! Each is a small entry: its name, its area, what is sent, what is expected, and how it is written. A wrap of 33-bit PES stamps is
-//! none of them: RTMP has stamps of 32 bits in milliseconds, and what a server makes of them in transport streams is its own affair.
+//! Each case is a small entry: its name, its area, what is sent, what is expected, and its script. No case covers the wrap of 33-bit
+//! PES timestamps: RTMP's timestamps are 32-bit milliseconds, and each server maps them to transport streams in its own way.
 
 mod amf;
 mod audio;
@@ -21,7 +21,7 @@ use super::take::Take;
 
 /// How long most cases send.
 const LENGTH_MS: i64 = 8_000;
-/// Where something happens in their middle.
+/// When something happens in the middle of a case.
 const MIDDLE_MS: i64 = 4_000;
 
 /// A case.
@@ -35,16 +35,16 @@ pub struct Case {
     pub what: &'static str,
     /// What is expected.
     pub outcome: Outcome,
-    /// What there is to be seen and heard.
+    /// Which media it sends.
     pub shows: Shows,
-    /// How long it sends at about, in seconds: long ones are begun first.
+    /// About how long it sends, in seconds; long cases start first.
     pub seconds: u32,
-    /// How it is written.
+    /// Writes its script.
     pub script: fn(&Studio<'_>) -> anyhow::Result<Script>,
 }
 
 impl Case {
-    /// A case with pictures and sound that plays.
+    /// A case with video and audio that has to play.
     const fn new(
         area: &'static str,
         name: &'static str,
@@ -87,36 +87,36 @@ pub fn all() -> Vec<Case> {
     areas.concat()
 }
 
-/// A normal publisher, as after each case: long enough for any server to list something of it.
+/// A normal publisher, which also follows each case: long enough for any server to list some of it.
 pub(super) const NORMAL: Case =
     Case::new("", "normal", "a normal publisher", |studio| studio.script(Options::default(), studio.both(16_000)?));
 
 /// What scripts are written with.
 #[derive(Debug, Clone, Copy)]
 pub struct Studio<'a> {
-    /// Media.
+    /// Clips to send.
     pub clips: &'a Clips,
-    /// Where it goes.
+    /// Where to publish.
     pub target: &'a Target,
 }
 
 impl Studio<'_> {
-    /// The normal clip, up to there.
+    /// The normal clip up to `to_ms`.
     fn both(&self, to_ms: i64) -> anyhow::Result<Take> {
         Ok(Take::both(&*self.clips.get(Name::Normal)?, 0, to_ms))
     }
 
-    /// The pictures of a clip with the normal sound.
+    /// The video of a clip with the normal audio, up to `to_ms`.
     fn pictures(&self, name: Name, to_ms: i64) -> anyhow::Result<Take> {
         Ok(Take::avc(&*self.clips.get(name)?, 0, to_ms).and(self.sound(to_ms)?))
     }
 
-    /// The normal sound alone.
+    /// The normal audio alone, up to `to_ms`.
     fn sound(&self, to_ms: i64) -> anyhow::Result<Take> {
         Ok(Take::aac(&*self.clips.get(Name::Normal)?, 0, to_ms))
     }
 
-    /// One publisher that sends a take and says goodbye.
+    /// A publisher that sends a take and unpublishes.
     fn connection(&self, options: Options, take: &Take) -> Connection {
         let mut wire = Wire::publishing(options, self.target);
         wire.media(take);
@@ -124,7 +124,7 @@ impl Studio<'_> {
         wire.connection()
     }
 
-    /// The same, alone.
+    /// A script with only that publisher.
     #[expect(clippy::needless_pass_by_value, reason = "scripts are written in one expression")]
     fn script(&self, options: Options, take: Take) -> anyhow::Result<Script> {
         Ok(Script::of(self.connection(options, &take)))

@@ -1,4 +1,4 @@
-//! Publishers that come, go, and meet.
+//! Publishers that come, leave, and compete for a stream.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) const CASES: [Case; 5] = [
             pulled.media(&studio.both(MIDDLE_MS)?);
             pulled.act(Act::Leave);
             let back = studio.connection(Options::default(), &studio.both(LENGTH_MS)?);
-            // What the first one sent last may be lost with it.
+            // The last media of the first publisher may be lost with it.
             let back = back.beginning(6_000).retrying(RETRY);
             Ok(Script { connections: vec![pulled.connection(), back] })
         },

@@ -1,4 +1,4 @@
-//! Clocks that jump, stand still, or do not agree.
+//! Timestamps that jump, stand still, or disagree.
 
 use super::{Case, LENGTH_MS, MIDDLE_MS, Studio};
 use crate::rtmp::chunk::{Headers, Style, kind};
@@ -6,7 +6,7 @@ use crate::rtmp::judge::Outcome;
 use crate::rtmp::script::{Options, Script};
 use crate::rtmp::take::Timed;
 
-/// Two hours: room to go back.
+/// Two hours, which leave room to go back.
 const LATE_MS: i64 = 7_200_000;
 /// A day.
 const DAY_MS: i64 = 86_400_000;

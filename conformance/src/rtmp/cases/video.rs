@@ -1,4 +1,4 @@
-//! Pictures: reordered, of uneven rates, of changing formats.
+//! Video: reordered frames, uneven rates, changing formats.
 
 use super::{Case, LENGTH_MS, MIDDLE_MS, Studio};
 use crate::rtmp::chunk::kind;
@@ -8,7 +8,7 @@ use crate::rtmp::judge::Outcome;
 use crate::rtmp::script::{Options, Script};
 use crate::rtmp::take::{Take, Timed};
 
-/// How far composition times are moved so that they become negative: more than a reordered picture is ahead.
+/// Shift that makes composition times negative: more than a reordered frame is ahead, in milliseconds.
 const BACK_MS: i32 = 100;
 
 pub(super) const CASES: [Case; 11] = [
@@ -59,14 +59,14 @@ fn clip(studio: &Studio<'_>, name: Name) -> anyhow::Result<Script> {
     studio.script(Options::default(), studio.pictures(name, LENGTH_MS)?)
 }
 
-/// The normal pictures, and from the middle on those of another clip.
+/// The normal video, and from the middle on that of another clip.
 fn switch(studio: &Studio<'_>, to: Name) -> anyhow::Result<Script> {
     let before = Take::avc(&*studio.clips.get(Name::Normal)?, 0, MIDDLE_MS);
     let after = Take::avc(&*studio.clips.get(to)?, MIDDLE_MS, LENGTH_MS);
     studio.script(Options::default(), before.and(after).and(studio.sound(LENGTH_MS)?))
 }
 
-/// The parameter sets of a decoder configuration record (ISO/IEC 14496-15, 5.3.3.1), each behind its length in four bytes.
+/// The parameter sets of a decoder configuration record (ISO/IEC 14496-15, 5.3.3.1), each after its length in four bytes.
 fn parameter_sets(record: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut at = 5;
