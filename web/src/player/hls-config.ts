@@ -108,9 +108,9 @@ export interface EdgeRules {
 }
 
 /**
-* The player is nearer than this only where the playlist recommends it, seconds. With 0.2 s parts, joins nearer than that began with a
-* wait and ended further away.
-*/
+ * The player is nearer than this only where the playlist recommends it, seconds. With 0.2 s parts, joins nearer than that began with a
+ * wait and ended further away.
+ */
 const NEARER_SECONDS_MIN = 1.2;
 
 /**
