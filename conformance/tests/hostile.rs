@@ -1,4 +1,4 @@
-//! Servers may send anything: whatever is read is read to its end, and judged, without a panic.
+//! Servers may send anything: the checker reads and judges it without a panic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use conformance::playlist::{MediaPlaylist, Multivariant, Text};
 use conformance::report::Report;
 use proptest::prelude::*;
 
-/// Lines that mean something, so that random playlists are not only noise.
+/// Meaningful lines, so that random playlists are not only noise.
 fn line() -> impl Strategy<Value = String> {
     let number = prop_oneof![Just(0_u64), Just(1), 0_u64..100, Just(u64::MAX)];
     let attribute = "[A-Z-]{1,12}=(\"[a-z./0-9@]{0,12}\"|[0-9.]{0,12}|YES|NONE|)";
@@ -62,7 +62,7 @@ fn text() -> impl Strategy<Value = Arc<Text>> {
     prop_oneof![4 => lines, 1 => noise].prop_map(|bytes| Arc::new(Text::read(&bytes)))
 }
 
-/// Bytes that start as media do.
+/// Bytes that start like media.
 fn media() -> impl Strategy<Value = Vec<u8>> {
     let kinds = prop_oneof![
         Just(*b"ftyp"),
@@ -109,7 +109,7 @@ fn answer(at: Duration, status: u16) -> Answer {
     Answer { url: "https://x.test/a".to_owned(), asked: at, first_byte: at, done: at, status, ..Answer::default() }
 }
 
-/// A rendition that showed these playlists one after the other, and this media for everything.
+/// The record of a rendition with these playlists in order, and with these bytes as all media.
 fn rendition(index: usize, texts: &[Arc<Text>], bytes: &[u8], init: &Init) -> RenditionSeen {
     let mut seen = RenditionSeen {
         name: format!("r{index}"),

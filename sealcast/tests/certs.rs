@@ -1,4 +1,4 @@
-//! `sealcast certs`: what it makes for a cluster, and how that is renewed and replaced.
+//! `sealcast certs`: the files that it makes for a cluster, and how it renews and replaces them.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use support::sealcast;
 
-/// Runs it in a directory; what it printed, or why it failed.
+/// Runs `sealcast certs` in a directory. Returns its output, or its error.
 fn certs(directory: &Path, arguments: &[&str]) -> Result<String, String> {
     let output = sealcast().arg("certs").args(arguments).current_dir(directory).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -31,7 +31,7 @@ const CLUSTER: [&str; 12] = [
     "--name=b1..3=*.streaming-cluster.test",
 ];
 
-/// All files below a directory, by their paths in it.
+/// Contents of all files below a directory, by their relative paths.
 fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut left = vec![directory.to_owned()];
@@ -51,7 +51,7 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn a_cluster_is_made_once_and_each_role_has_its_own_folder() {
     let directory = tempfile::tempdir().unwrap();
-    // As a volume of docker-compose is: there, and empty.
+    // An empty directory, as a new volume of docker-compose.
     std::fs::create_dir_all(directory.path().join("certs/broker")).unwrap();
     let said = certs(directory.path(), &CLUSTER).unwrap();
     assert!(!said.contains("of their own now"), "there is nothing to bring up to date: {said}");
@@ -73,13 +73,13 @@ fn a_cluster_is_made_once_and_each_role_has_its_own_folder() {
     let password = std::fs::read_to_string(all.join("broadcast/b2.password")).unwrap();
     assert!(passwords.contains("b2:$7$") && !passwords.contains(&password), "hashes only");
 
-    // One node more changes nothing for those that are there.
+    // Another node changes nothing for the existing ones.
     certs(directory.path(), &[&CLUSTER[..], &["--node", "b4=broadcast"]].concat()).unwrap();
     let more = files(directory.path());
     assert!(more.contains_key(Path::new("certs/broadcast/b4.pem")));
     assert!(made.iter().all(|(path, bytes)| path.starts_with("certs/broker") || more.get(path) == Some(bytes)));
 
-    // Alone, too: the brokers go on knowing all others.
+    // Also when a call names only the new node, the brokers still know all others.
     certs(directory.path(), &["cluster", "--node", "b5=broadcast"]).unwrap();
     let passwords = std::fs::read_to_string(all.join("broker/passwords")).unwrap();
     let acl = std::fs::read_to_string(all.join("broker/acl")).unwrap();
@@ -151,7 +151,7 @@ fn certificates_are_renewed_and_the_authority_replaced_with_their_names() {
     assert_eq!(&now[Path::new("certs/broadcast/broker-ca.pem")], for_brokers);
 }
 
-/// As `sealcast certs cluster` made it when one authority signed nodes and brokers.
+/// The files of an older cluster, in which one authority signs nodes and brokers.
 fn with_one_authority() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     certs(directory.path(), &CLUSTER).unwrap();

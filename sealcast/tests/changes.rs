@@ -1,6 +1,6 @@
-//! Players as their makers deliver them change rendition again and again, in the middle of segments and at their ends, and play on.
+//! Unmodified players change rendition again and again, within segments and at their ends, and play on.
 //!
-//! Sources reorder pictures by nothing, or by two or three B-frames; the top rendition is passed through, or all are encoded.
+//! Sources have no B-frames, or two or three in a row; the top rendition is passed through, or all renditions are encoded.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;
@@ -14,14 +14,14 @@ use support::publish::{Clip, clip, publish};
 use support::{Up, turn};
 
 const KEY: &str = "for-this-test-only";
-/// A change comes every 6.5 s on average, by bandwidth every 15 s; machines that run tests are busy.
+/// Longest wait for a change. They come every 6.5 s on average, by bandwidth every 15 s, and machines that run tests are busy.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(40);
 
-/// The clip is short, because where it begins again the times of pictures shift by some milliseconds. Encoders that measure the time of each
-/// picture send such times always.
+/// The clip is short, because the times of pictures shift by some milliseconds where it begins again. Encoders that measure the time of each
+/// picture always send such times.
 const CLIP_SECONDS: u32 = 7;
 
-/// What is published, and what becomes of it.
+/// How the stream is published and encoded.
 #[derive(Debug, Clone, Copy)]
 struct Stream {
     b_frames: u32,
@@ -39,7 +39,7 @@ impl Stream {
     }
 }
 
-/// How a player did.
+/// The outcome of a player.
 #[derive(Debug)]
 struct Changed {
     mid_segment: u64,
@@ -47,7 +47,7 @@ struct Changed {
     longest_still_ms: u64,
 }
 
-/// Has each player change rendition so often, or until so many changes fell in the middle of a segment, all on one stream.
+/// Has each player change rendition, until all changes are done or enough of them fell within a segment. All play one stream.
 async fn change(stream: Stream, kinds: &[Kind], changes: Changes, mid_segment_enough: u64) -> Vec<(Kind, Changed)> {
     let _turn = turn().await;
     let directory = tempfile::tempdir().unwrap();
@@ -67,7 +67,7 @@ async fn change(stream: Stream, kinds: &[Kind], changes: Changes, mid_segment_en
         let over = |now: &Progress| enough(&now.changes) || !now.errors.is_empty();
         player.until("changes", patience, over).await.unwrap_or_else(|why| panic!("{why}"));
         assert_eq!(player.progress().errors, [""; 0], "{kind:?}");
-        // What the last change does to the picture shows only when what it brought is played.
+        // The effect of the last change on the picture shows only when its media is played.
         player.plays("the last change", 5.0, support::PATIENCE).await.unwrap_or_else(|why| panic!("{why}"));
         let now = player.progress();
         assert_eq!(now.errors, [""; 0], "{kind:?}");
@@ -85,15 +85,16 @@ const fn told(count: u32) -> Changes {
     Changes { count, by: By::Choice }
 }
 
-/// A player that waits for what it believes to have stands still for five seconds; a busy machine costs less than two.
+/// Longest standstill. A player that waits for media that it believes to have stands still for five seconds; a busy machine costs less
+/// than two.
 const STILL_MS_MAX: u64 = 2_000;
-/// What viewers may see where nothing else runs.
+/// Longest standstill on a machine on which nothing else runs.
 const SOAK_STILL_MS_MAX: u64 = 250;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn players_play_on_after_changes_in_the_middle_of_segments() {
     let stream = Stream { b_frames: 3, pass_through: "auto" };
-    // Half of all changes fall there.
+    // Half of all changes fall within a segment.
     for (kind, changed) in change(stream, &[Kind::HlsJs, Kind::Shaka], told(20), 3).await {
         assert!(changed.mid_segment >= 3, "{}: {changed:?}", kind.name());
         assert!(changed.longest_still_ms <= STILL_MS_MAX, "{}: {changed:?}", kind.name());

@@ -1,4 +1,4 @@
-//! Publishers that come and go, strangers, and peers that fell silent: nothing of them stays. The full count is
+//! Publishers that come and go, strangers, and peers that fall silent leave nothing behind. A full run is
 //! `SEALCAST_CHURN_CYCLES=10000 cargo test --release -p sealcast --test churn -- --nocapture`.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 /// What OBS 29 sent in its first 2.5 s, with stream key `for-this-test-only`.
 const OBS: &[u8] = include_bytes!("../../crates/rtmp/testdata/obs-29-x264-bframes.rtmp");
 const KEY: &[u8] = b"for-this-test-only";
-/// What is sent of it: the commands, a keyframe, and some pictures; the last of them is cut off.
+/// Bytes of it that are sent: the commands, a keyframe, and some frames, of which the last is cut off.
 const SESSION_BYTES: usize = 20_000;
 /// C0, C1 and C2.
 const HANDSHAKE_BYTES: usize = 1 + 2 * 1536;
@@ -24,26 +24,26 @@ const HANDSHAKE_BYTES: usize = 1 + 2 * 1536;
 const STREAMS: usize = 4;
 /// Publishes in `make test`.
 const CYCLES: usize = 150;
-/// Publishes before memory is first looked at, or a tenth of all if that is more: until windows are full. The ingest keeps 104 log
-/// entries of a stream, and each publish makes one.
+/// Publishes before memory is first read, or a tenth of all if that is more, to fill the windows. The ingest keeps 104 log entries of a
+/// stream, and each publish makes one.
 const WARM_CYCLES_MIN: usize = 100;
-/// Over how long a long run is publishing before memory is first looked at: a node keeps what has left a playlist for 58 s.
+/// How long a long run publishes before memory is first read, because a node keeps what has left a playlist for 58 s.
 const WARM_MIN: Duration = Duration::from_secs(75);
-/// Over how long memory is looked at: the last publisher's encoder has its end in it, and so has what the allocator gives back late.
+/// How long memory is read, so that the last publisher's encoder ends and the allocator returns memory within it.
 const LOOK: Duration = Duration::from_secs(3);
-/// By how much memory may grow once all windows are full, in bytes.
+/// Largest growth of memory once all windows are full, in bytes.
 const GROWTH_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// How much more it may grow while they fill: the log entries of so many publishes have this many bytes each.
+/// Additional growth per publish while windows fill: the bytes of a log entry.
 const ENTRY_BYTES_MAX: u64 = 256 * 1024;
-/// Publishes by which all windows are full: 104 log entries of each stream.
+/// Number of publishes after which all windows are full: 104 log entries of each stream.
 const FILLED_AFTER: usize = 104 * STREAMS;
-/// Descriptors that come and go by themselves: connections between nodes.
+/// Descriptors that come and go anyway, for connections between nodes.
 const SPARE_DESCRIPTORS: usize = 8;
 const STRANGERS: usize = 1_000;
 const SILENT: usize = 200;
-/// Time for handshake and commands, and for silence of a publisher, in the settings of this test.
+/// Limit of the time for handshake and commands, and of a publisher's silence, in the settings of this test.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Longest wait for a peer to be closed that has to be.
+/// Longest wait until a peer is closed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn settings() -> String {
@@ -57,7 +57,7 @@ fn settings() -> String {
     )
 }
 
-/// As long as the one in the capture.
+/// A key as long as the one in the capture.
 fn key(stream: usize) -> String {
     format!("for-this-test-{stream:04}")
 }
@@ -81,7 +81,7 @@ fn footprint(pid: u32) -> (u64, usize) {
     (kib * 1024, std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count())
 }
 
-/// The least memory and descriptors that a process had over [`LOOK`]; says so.
+/// The least memory and descriptors of a process over [`LOOK`]; prints them.
 async fn look(pid: u32, what: &str) -> (u64, usize) {
     let mut ticks = tokio::time::interval(LOOK / 30);
     let mut least = footprint(pid);
@@ -94,10 +94,10 @@ async fn look(pid: u32, what: &str) -> (u64, usize) {
     least
 }
 
-/// Sends everything, hangs up, and reads what is said to it.
+/// Sends all bytes, closes its side, and reads the answer.
 async fn say(rtmp: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut socket = TcpStream::connect(rtmp).await.unwrap();
-    // Who is closed in the middle of it has been answered, too.
+    // A connection that the server closes meanwhile has been answered, too.
     let _ = socket.write_all(bytes).await;
     let _ = socket.shutdown().await;
     let mut answer = Vec::new();
@@ -106,7 +106,7 @@ async fn say(rtmp: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// Publishes and stops, `cycles` times in all, and says how many were refused because the one before was still there.
+/// Publishes and stops, `cycles` times in all. Returns how many were refused because the publisher before was still there.
 async fn churn(rtmp: SocketAddr, cycles: usize) -> usize {
     let mut publishers = JoinSet::new();
     for stream in 0..STREAMS {
@@ -140,7 +140,7 @@ fn strange(n: usize) -> Vec<u8> {
     }
 }
 
-/// Peers that say something and nothing more, and whose end of the connection stays: what a server sees of a half-open one.
+/// Peers that send something and then nothing, on connections that stay open, as half-open ones look to a server.
 async fn half_open(rtmp: SocketAddr) -> Vec<TcpStream> {
     let mut sockets = Vec::new();
     for n in 0..SILENT {
@@ -191,7 +191,7 @@ async fn publishers_strangers_and_half_open_connections_leave_nothing_behind() {
     assert!(after.0 <= before.0 + GROWTH_BYTES_MAX + filling, "memory grew by {} bytes", after.0 - before.0);
     assert!(after.1 <= before.1 + SPARE_DESCRIPTORS, "{} descriptors, {} before", after.1, before.1);
 
-    // And it still takes a publisher.
+    // The server still takes a publisher.
     let file = clip(up.directory.path(), Clip::default());
     let _publisher = publish(&file, &up.rtmp(), &up.key("hall"));
     assert!(!media::multivariant(&up.http, &up.https(), "hall").await.variants.is_empty());

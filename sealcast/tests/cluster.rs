@@ -1,4 +1,4 @@
-//! A cluster of plain processes around a real Mosquitto, and what happens to a viewer when machines die.
+//! A cluster of plain processes around a real Mosquitto: what viewers see when machines die.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;

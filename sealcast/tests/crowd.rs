@@ -1,4 +1,4 @@
-//! Viewers who come all at once, on a machine that has more to do than it can: the ingest sheds rungs under them.
+//! Viewers who come all at once on an overloaded machine, on which the ingest sheds rungs while they watch.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;
@@ -11,13 +11,13 @@ use support::{PATIENCE, Up};
 
 const VIEWERS: usize = 4;
 const ROUNDS: usize = 2;
-/// More than this machine has cores to spare, so that it is busy.
+/// More encoders than the machine has free cores, so that it is busy.
 const ENCODERS: usize = 2;
-/// Each plays so much from its first picture on. A rung that goes is gone within it.
+/// Time that each plays from its first picture on, within which rungs are shed.
 const PLAY_SECONDS: f64 = 12.0;
-/// Reports come every second: a position that moved by more has jumped.
+/// Between two reports, a second apart, a position that moves by more than this has jumped.
 const JUMP_SECONDS: f64 = 3.0;
-/// A page is open for so long at the most.
+/// Longest time that a page is open.
 const OPEN_SECONDS: u32 = 150;
 
 #[tokio::test(flavor = "multi_thread")]

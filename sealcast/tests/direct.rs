@@ -1,4 +1,4 @@
-//! Viewers who are sent straight to the broadcast nodes, and what happens to them when those die.
+//! Viewers who are sent straight to the broadcast nodes: what they see when nodes die.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;
@@ -12,11 +12,11 @@ use support::media::playlist;
 use support::publish::{Clip, clip, publish};
 use support::text;
 
-/// Reports, one a second, within which a viewer whose node is killed has to play from elsewhere.
+/// Number of reports, one per second, within which a viewer of a killed node has to play from another node.
 const MOVED_WITHIN: usize = 5;
 
-/// Longest standstill of the picture over all of it, in milliseconds: what a viewer may see of a node's death. `bench failover` measures it; here
-/// everything is a debug build that shares the cores with a browser.
+/// Longest standstill of the picture that a node's death may cause, in milliseconds. `bench failover` measures it; here, everything is a
+/// debug build that shares the cores with a browser.
 const STALL_MS_MAX: f64 = 5_000.0;
 
 fn https(node: &Node) -> String {
@@ -47,7 +47,7 @@ async fn direct_viewer_plays_from_a_node_and_goes_on_elsewhere_when_it_is_killed
     let mut browser = Browser::open(&format!("{base}/watch/{STREAM}"), 75);
     browser.until_playing().await;
     browser.for_seconds(5).await;
-    // The second one that it goes to may be one that the playlist did not list, but the steering manifest.
+    // The second node that it moves to may be listed only in the steering manifest, not in the playlist.
     for _ in 0..2 {
         let before = origin(&browser);
         let is_there = |node: &Node| https(node) == before;
@@ -55,7 +55,7 @@ async fn direct_viewer_plays_from_a_node_and_goes_on_elsewhere_when_it_is_killed
         nodes.remove(dying).process.kill();
         browser.for_seconds(MOVED_WITHIN).await;
         assert_ne!(origin(&browser), before);
-        // Nodes that did not have the stream have to take it over first.
+        // Nodes without the stream have to take it over first.
         for node in &nodes {
             playlist(&cluster.http, &https(node), STREAM, "audio", 2).await;
         }
@@ -64,7 +64,7 @@ async fn direct_viewer_plays_from_a_node_and_goes_on_elsewhere_when_it_is_killed
     assert_undisturbed(browser).await;
 }
 
-/// hls.js alone leaves a pathway when sound cannot be loaded; without sound it stays for as long as it retries.
+/// hls.js itself leaves a pathway when audio cannot be loaded. Without audio, it stays as long as it retries.
 #[tokio::test(flavor = "multi_thread")]
 async fn direct_viewer_of_a_stream_without_sound_goes_on_as_well() {
     let _turn = support::turn().await;
@@ -94,7 +94,7 @@ async fn direct_viewer_of_a_stream_without_sound_goes_on_as_well() {
     assert_undisturbed(browser).await;
 }
 
-/// Ends it: nothing went wrong that a viewer would have seen.
+/// Ends the browser, and checks that a viewer saw no disturbance.
 async fn assert_undisturbed(browser: Browser) {
     let Report(reports) = browser.stop().await;
     let (last, player) = (reports.last().unwrap(), &reports.last().unwrap()["player"]);

@@ -1,4 +1,4 @@
-//! DVR as a viewer and an operator meet it: hours behind the live edge, a process that is killed, a disk that lies.
+//! DVR for viewers and operators: far behind the live edge, after a process is killed, and with a damaged disk.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;
@@ -13,7 +13,7 @@ use support::media::{decode, get, get_bytes, multivariant, parse, playlist, rend
 use support::publish::{Clip, clip, publish};
 use support::{PATIENCE, Up, eventually_async};
 
-/// The shortest live window there is, so that media leave it soon: six segments of two seconds.
+/// The shortest possible live window, so that media leaves it soon: six segments of two seconds.
 const SETTINGS: &str = r#"
 [[streams]]
 name = "hall"
@@ -30,16 +30,16 @@ target_duration_s = 2
 window_segments = 6
 "#;
 const FLAGS: [&str; 5] = ["--no-source", "--broadcast", "1", "--dvr-window-s", "3600"];
-/// Segments that have left the live window before the node is killed.
+/// Number of segments that have left the live window before the node is killed.
 const GONE: u64 = 10;
-/// The one whose file is damaged.
+/// Index of the segment whose file is damaged.
 const DAMAGED: usize = 3;
-/// Longest between two packets of the picture: a frame at 30 a second, in RTMP's milliseconds.
+/// Longest distance of two video packets: a frame at 30 per second, in RTMP's milliseconds.
 const FRAME_SECONDS_MAX: f64 = 0.0345;
-/// Longest between two packets of the sound: an AAC frame at 48 kHz.
+/// Longest distance of two audio packets: an AAC frame at 48 kHz.
 const SOUND_SECONDS_MAX: f64 = 0.0214;
 
-/// What a viewer has of the stream.
+/// A viewer of the recording.
 struct Viewer<'u> {
     up: &'u Up,
 }
@@ -61,7 +61,7 @@ impl Viewer<'_> {
         self.up.http.get(self.url(&format!("{rendition}/{uri}"))).send().await.unwrap().status()
     }
 
-    /// Everything that a recording lists, in one file; and each object by its URI.
+    /// Downloads everything that a recording lists. Returns it in one file, and each object by its URI.
     async fn download(&self, rendition: &str, listed: &[MediaSegment]) -> (PathBuf, BTreeMap<String, Vec<u8>>) {
         let map = listed[0].map.as_ref().expect("the first segment has a map").uri.clone();
         let mut objects = BTreeMap::from([(map.clone(), self.bytes(rendition, &map).await)]);
@@ -90,7 +90,7 @@ fn times(file: &Path) -> Vec<f64> {
     times
 }
 
-/// FFmpeg as a viewer who goes back to the begin of a recording and watches some seconds of it.
+/// FFmpeg as a viewer who goes back to the start of a recording and watches some seconds.
 fn watch_from_the_start(url: &str, seconds: u32) {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-xerror", "-live_start_index", "0", "-i", url, "-t", &seconds.to_string()])
@@ -114,14 +114,14 @@ fn listed(playlist: &MediaPlaylist) -> Vec<(String, f32)> {
 async fn what_left_the_live_window_is_there_from_the_start_also_after_kill_9_and_never_wrong() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("sealcast.toml"), SETTINGS).unwrap();
-    // Longer than it is published: where a file begins again, its own timeline has a jump.
+    // The file is longer than its publishing, because its timeline jumps where it begins again.
     let file = clip(directory.path(), Clip { seconds: 90, ..Clip::default() });
     let up = Up::start_in(directory, &FLAGS).await;
     let publisher = publish(&file, &up.rtmp(), &up.key("hall"));
     let names = renditions(&multivariant(&up.http, &up.https(), "hall").await);
     let viewer = Viewer { up: &up };
 
-    // The live playlist has gone on, the recording still begins where the stream did.
+    // The live window has moved on, and the recording still begins where the stream did.
     eventually_async("the live window to go on", PATIENCE, async || {
         let live = playlist(&up.http, &up.https(), "hall", "audio", 1).await;
         (live.media_sequence >= GONE).then_some(())
@@ -158,7 +158,7 @@ async fn what_left_the_live_window_is_there_from_the_start_also_after_kill_9_and
         before.insert(name.clone(), (listed(&recorded), objects));
     }
 
-    // `kill -9`; and what somebody does to the disk meanwhile.
+    // `kill -9`, and damage to the disk meanwhile.
     let Up { mut process, directory, .. } = up;
     process.kill();
     drop(publisher);
@@ -191,7 +191,7 @@ async fn what_left_the_live_window_is_there_from_the_start_also_after_kill_9_and
             }
         }
     }
-    // The rest goes on, the other renditions of that segment and the newest segments too.
+    // Everything else is still served, such as the other renditions of that segment and the newest segments.
     let live = playlist(&up.http, &up.https(), "hall", "240p", 1).await;
     let newest = live.segments.last().unwrap().uri.clone();
     assert!(!viewer.bytes("240p", &newest).await.is_empty());

@@ -1,4 +1,4 @@
-//! What a streamer is shown of the stream, from a real publisher to the command line.
+//! The report on a stream's input, from a real publisher to the command line.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;
@@ -10,11 +10,11 @@ use std::time::Duration;
 use serde_json::Value;
 use support::{Process, Up, eventually_async, sealcast};
 
-/// The stream of the configuration.
+/// Configuration of the stream.
 const STREAM: &str = "[[streams]]\nname = \"hall\"\nkey = \"for-this-test-only\"\n\
     [[role.ingest.pipeline.rungs]]\nshort_side = 180\n";
 
-/// An encoder that is left to itself: a keyframe every 250 frames, no sound.
+/// Publishes as an encoder with default settings: a keyframe every 250 frames, and no audio.
 fn publish(rtmp: &str, key: &str) -> Process {
     let mut command = Command::new("ffmpeg");
     command

@@ -1,4 +1,4 @@
-//! Players that people have, each through a reconnect of the encoder, a rendition switch and the death of its node.
+//! Common players, each through a reconnect of the encoder, a switch of rung and the death of its node.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;
@@ -6,11 +6,11 @@ mod support;
 use support::players::Kind;
 use support::players::scenario::{Script, Verdict, play};
 
-/// Short segments, so that players begin near the end and buffer little: each event has been on every screen after so many seconds.
+/// Segments are short, so that players begin near the end and buffer little: each event reaches every screen within these seconds.
 const SCRIPT: Script = Script { seconds: 8.0, segment_seconds: 2 };
 
-/// Stalls of our page a step, at the most: an encoder that comes back and a death of a node may show, and a busy machine. A broken player has
-/// one a second.
+/// Most stalls of Sealcast's page per step. A returning encoder, the death of a node and a busy machine may show; a broken player has
+/// one stall per second.
 const STALLS_MAX: u64 = 6;
 
 /// Five steps of a minute each.
@@ -21,8 +21,8 @@ async fn every_player_plays_on_through_reconnect_switch_and_death_of_its_node() 
     let _turn = support::turn().await;
     for verdict in play(&Kind::OTHERS, SCRIPT).await {
         assert_played_on(&verdict);
-        // Nothing is missing but what was hinted when its encoder went away (RFC 8216bis, 6.2.6): hls.js does not mind, Shaka reports it,
-        // goes to another rendition and on.
+        // Only objects may be missing that were hinted when the encoder went away (RFC 8216bis, 6.2.6). hls.js ignores them; Shaka
+        // reports them, changes rendition and plays on.
         let complaints = &verdict.progress.complaints;
         let missing = complaints.iter().filter(|said| said.contains(",404]") || said.contains(" 404 "));
         assert!(missing.clone().all(|said| said.contains("/1/")), "{}\n{}", verdict.kind.name(), complaints.join("\n"));

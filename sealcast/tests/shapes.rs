@@ -1,5 +1,5 @@
-//! Sessions of another shape on one stream, one after the other within the grace: with sound, without, with sound again, sound alone,
-//! and with fewer keyframes. Polled from outside by the checker, which believes nothing of ours.
+//! Sessions of different shapes on one stream, one after the other within the grace: with audio, without, with audio again, audio alone,
+//! and with fewer keyframes. The checker polls from outside, and shares no code with Sealcast.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;
@@ -17,7 +17,7 @@ use conformance::watch::{Cookies, Network, Settings, Tools, Trust, observe};
 use support::{PATIENCE, Process, Up, eventually_async};
 
 const STREAM: &str = "shapes";
-/// Two renditions of pictures, short segments, and a window that slides.
+/// Two video renditions, short segments, and a sliding window.
 const SETTINGS: &str = "[[streams]]
 name = \"shapes\"
 key = \"shapes-key\"
@@ -30,19 +30,19 @@ preset = \"ultrafast\"
 target_duration_s = 2
 window_segments = 6
 ";
-/// Pictures whose first two seconds are easy, so that what is measured later is more than their start lets expect.
+/// Video whose first two seconds are easy to encode, so that the measured bit rate becomes more than its start suggests.
 const PICTURE: &str = "testsrc2=size=320x180:rate=30,noise=alls=40:allf=t:enable='gt(t,2)'";
 const SOUND: &str = "sine=440:sample_rate=48000";
-/// What sound adds to a variant's BANDWIDTH at most, where there is any.
+/// Most that audio adds to a variant's BANDWIDTH.
 const SOUND_BITS_MAX: u64 = 240_000;
-/// How long all of it is watched.
+/// How long the stream is watched.
 const WATCHED: Duration = Duration::from_secs(36);
-/// How far timings may be off on a machine that does all of this at once: what is looked for are five part targets of nothing.
+/// Tolerance for timings on a machine that does all of this at once; the faults of interest are five part targets without media.
 const SLACK: Duration = Duration::from_secs(1);
-/// Append only, on time, discontinuities, hints.
+/// Rows about append-only playlists, timeliness, discontinuities and hints.
 const ROWS: [u8; 5] = [6, 7, 10, 11, 29];
 
-/// One publisher, from its first message to its end.
+/// Runs one publisher to its end.
 async fn publish(up: &Up, seconds: u32, keyframes: Option<u32>, sound: bool) {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error"]);
@@ -63,7 +63,7 @@ async fn publish(up: &Up, seconds: u32, keyframes: Option<u32>, sound: bool) {
     assert!(ended.success(), "{ended}");
 }
 
-/// Notes BANDWIDTH of the largest rendition as the multivariant playlist states it, in order. Without end.
+/// Records BANDWIDTH of the largest rendition in the multivariant playlist, in order. Never ends.
 async fn note_bandwidth(up: &Up, stated: &Mutex<Vec<u64>>) {
     let url = format!("{}/live/{STREAM}/index.m3u8", up.https());
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
@@ -78,7 +78,7 @@ async fn note_bandwidth(up: &Up, stated: &Mutex<Vec<u64>>) {
     }
 }
 
-/// The EXT-X-MAP that applies to a listed segment never changes, be it a gap (RFC 8216bis 6.2.1).
+/// Checks that the EXT-X-MAP of a listed segment never changes, even for a gap (RFC 8216bis 6.2.1).
 fn maps_stay(rendition: &RenditionSeen) {
     let mut maps: BTreeMap<u64, Option<String>> = BTreeMap::new();
     for version in rendition.versions.iter().filter(|version| version.playlist.skip.is_none()) {
@@ -90,7 +90,7 @@ fn maps_stay(rendition: &RenditionSeen) {
     }
 }
 
-/// What is hinted becomes the next part, or another epoch begins in its place (4.4.5.3).
+/// Checks that each hint becomes the next part, or another epoch begins in its place (4.4.5.3). Returns how many could be checked.
 fn hints_come_true(rendition: &RenditionSeen) -> usize {
     let breaks = |msn: u64| {
         let mut versions = rendition.versions.iter();
@@ -163,7 +163,7 @@ async fn playlists_go_on_whatever_shape_the_next_session_has() {
         maps_stay(rendition);
         assert!(hints_come_true(rendition) > 40, "{}", rendition.name);
     }
-    // What was measured of the source is stated by its next sessions, and was more than its beginning let expect.
+    // The next sessions state what was measured of the source, which was more than its start suggested.
     let stated = stated.into_inner().unwrap();
     let (before, after) = (&stated[..again.start], &stated[again]);
     let peak = before.iter().max().unwrap();

@@ -1,4 +1,4 @@
-//! Two ingests that are sent the same stream: one seals it, the other stands by, and no viewer ever sees both.
+//! Two ingests that get the same stream: one seals it, the other stands by, and no viewer ever sees both.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;
@@ -16,13 +16,13 @@ use support::{PATIENCE, Process, eventually_async, text};
 
 const INGESTS: [&str; 2] = ["ingest", "ingest2"];
 
-/// Both ingests with a publisher each, two nodes, and a balancer.
+/// Two ingests with a publisher each, two nodes, and a balancer.
 struct Stage {
     cluster: Cluster,
     ingests: BTreeMap<&'static str, (Node, Process)>,
     nodes: Vec<Node>,
     base: String,
-    /// What the publishers send.
+    /// The file that the publishers send.
     file: PathBuf,
     _others: (Node, Node),
 }
@@ -32,7 +32,7 @@ impl Stage {
         Self::set_with("").await
     }
 
-    /// With settings of the ingests.
+    /// Starts the cluster, with additional settings of the ingests.
     async fn set_with(ingest: &str) -> Self {
         let mut cluster = Cluster::start().await;
         let settings =
@@ -49,7 +49,7 @@ impl Stage {
         stage
     }
 
-    /// Starts an ingest, and what publishes to it.
+    /// Starts an ingest and its publisher.
     async fn begin(&mut self, id: &'static str) {
         let node = self.cluster.node(id).await;
         self.publish(id, node);
@@ -60,12 +60,12 @@ impl Stage {
         self.ingests.insert(id, (node, publisher));
     }
 
-    /// The publisher of an ingest goes away.
+    /// Kills the publisher of an ingest.
     fn leave(&mut self, id: &str) {
         self.ingests.get_mut(id).unwrap().1.kill();
     }
 
-    /// And comes back.
+    /// Starts the publisher of an ingest again.
     fn come_back(&mut self, id: &'static str) {
         let (node, _) = self.ingests.remove(id).unwrap();
         self.publish(id, node);
@@ -75,7 +75,7 @@ impl Stage {
         playlist(&self.cluster.http, &self.base, STREAM, "360p", segments).await
     }
 
-    /// Waits until the playlist has gone on by so many segments.
+    /// Waits until the playlist has `segments` more segments.
     async fn goes_on(&self, segments: u64) -> MediaPlaylist {
         let from = end(&self.playlist(1).await);
         self.until(&format!("{segments} more segments"), |playlist| end(playlist) >= from + segments).await
@@ -90,7 +90,7 @@ impl Stage {
         .await
     }
 
-    /// What an ingest says of the stream.
+    /// A field of an ingest's status of the stream.
     async fn status(&self, ingest: &str, field: &str) -> Option<serde_json::Value> {
         let ops = text(&self.ingests[ingest].0.ready, "ops");
         let status: serde_json::Value =
@@ -118,7 +118,7 @@ impl Stage {
         .await;
     }
 
-    /// Waits until a node is known to the authority, and so has been told by the broker of all others.
+    /// Waits until control knows a node, which then has heard of all others from the broker.
     async fn until_known(&self, id: &str) {
         eventually_async(&format!("{id} to be known"), PATIENCE, async || {
             let mut command = tokio::process::Command::from(support::sealcast());
@@ -134,7 +134,7 @@ impl Stage {
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
-    /// All nodes list the same, and nothing twice.
+    /// Waits until both nodes serve the same playlist.
     async fn nodes_agree(&self) {
         let url = |node: &Node| format!("{}/live/{STREAM}/360p/index.m3u8", text(&node.ready["broadcast"][0], "https"));
         eventually_async("nodes to say the same", PATIENCE, async || {
@@ -148,7 +148,7 @@ impl Stage {
     }
 }
 
-/// Number after the newest segment.
+/// Media sequence number after the newest segment.
 fn end(playlist: &MediaPlaylist) -> u64 {
     playlist.media_sequence + playlist.segments.len() as u64
 }
@@ -201,7 +201,7 @@ async fn ingest_that_was_frozen_finds_the_stream_taken_and_stands_by() {
     stage.nodes_agree().await;
 }
 
-/// Split brain: without a broker neither hears of the other, and both are sure that it is their turn.
+/// Split brain: without a broker, neither ingest hears of the other, and both become active.
 #[tokio::test(flavor = "multi_thread")]
 async fn ingests_that_do_not_hear_of_each_other_are_parted_by_the_nodes() {
     let _turn = support::turn().await;
@@ -221,11 +221,11 @@ async fn ingests_that_do_not_hear_of_each_other_are_parted_by_the_nodes() {
     stage.nodes_agree().await;
 }
 
-/// The slate is media to nodes and players. To an ingest with a publisher it is none; and who stands by shows none.
+/// For nodes and players, the slate is media. It yields to an ingest with a publisher, and a standby ingest shows none.
 #[tokio::test(flavor = "multi_thread")]
 async fn slate_is_shown_by_the_active_ingest_alone_and_gives_way_to_a_publisher_at_the_other() {
     let _turn = support::turn().await;
-    // No grace ends meanwhile.
+    // The grace is long enough not to end meanwhile.
     let mut stage = Stage::set_with("outage = \"slate\"\nreconnect_grace_seconds = 600\n").await;
     stage.begin("ingest2").await;
     stage.until_duties(["active", "standby"]).await;
@@ -259,7 +259,7 @@ async fn slate_is_shown_by_the_active_ingest_alone_and_gives_way_to_a_publisher_
     stage.nodes_agree().await;
 }
 
-/// What one ingest brought goes on where the other's stopped.
+/// Checks that the media of one ingest continues where the other's stopped.
 fn assert_no_gap_and_no_step_back(playlist: &MediaPlaylist) {
     let gaps =
         playlist.segments.iter().filter(|segment| segment.unknown_tags.iter().any(|tag| tag.tag == "X-GAP")).count();

@@ -1,4 +1,4 @@
-//! `sealcast up` as a newcomer meets it: one command, a real publisher, every rendition decoded, a real browser.
+//! `sealcast up` for a new user: one command, a real publisher, every rendition decoded, a real browser.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
 mod support;
@@ -11,7 +11,7 @@ use support::media::{decode, download, get, multivariant, playlist, renditions, 
 use support::publish::{Clip, clip, publish};
 use support::{PATIENCE, Process, Up, eventually_async, sealcast};
 
-/// Sound and picture may be apart by one AAC frame at 48 kHz, and one video frame at 30 a second.
+/// Largest skew of audio and video: one AAC frame at 48 kHz, plus one video frame at 30 per second.
 const SKEW_SECONDS_MAX: f64 = 0.0214 + 0.0334;
 
 const NO_SOURCE: [&str; 1] = ["--no-source"];
@@ -67,7 +67,7 @@ async fn file_from_ffmpeg_is_watchable_on_every_rendition_and_its_log_verifies()
     let report: serde_json::Value = serde_json::from_slice(&verified.stdout).unwrap();
     assert!(report["media_checked"].as_u64().unwrap() >= 9, "{report}");
 
-    // Another root key trusts none of it.
+    // With another root key, nothing verifies.
     let other = seal::RootKey::generate().unwrap().public_key().unwrap();
     let other_path = up.directory.path().join("other.pub");
     std::fs::write(&other_path, other.as_bytes()).unwrap();
@@ -91,7 +91,7 @@ async fn test_source_is_watchable_in_a_browser_through_the_balancer() {
     playlist(&up.http, &base, "demo", "audio", 1).await;
     let report = support::browser::watch(&format!("{base}/watch/demo"), 25).await;
     report.assert_played_well(15.0);
-    // The test picture is easy, and has been on the air for long enough to be judged.
+    // The test picture is easy to encode, and has been live for long enough to be judged.
     let shown =
         sealcast().args(["stream", "show", "demo", "--json"]).current_dir(up.directory.path()).output().unwrap();
     let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
@@ -110,7 +110,7 @@ async fn both_nodes_serve_the_same_bytes() {
         up.ready["broadcast"].as_array().unwrap().iter().map(|node| support::text(node, "https")).collect();
     assert_eq!(nodes.len(), 2);
     playlist(&up.http, &nodes[0], "hall", "audio", 2).await;
-    // Each node is at its own place in the log for moments; at the same place they say the same.
+    // For moments, each node is at its own place in the log; at the same place, they serve the same.
     let path = "/live/hall/audio/index.m3u8";
     let same = eventually_async("both nodes at the same place", Duration::from_secs(20), async || {
         let (a, b) = (
@@ -143,7 +143,7 @@ async fn ctrl_c_ends_it_and_a_second_start_goes_on_with_the_log() {
     up.stop().await;
 }
 
-/// The last number that a playlist has shown something of, be it a part.
+/// Media sequence number of the newest listed segment or part.
 fn newest_shown(text: &str) -> u64 {
     let number = |uri: &str| uri.split('/').nth(1)?.split('.').next()?.parse::<u64>().ok();
     let parts = text.lines().filter(|line| line.starts_with("#EXT-X-PART:"));
@@ -166,7 +166,7 @@ async fn killed_and_started_anew_it_gives_no_number_to_other_media_than_before()
         if let Some(shown) = shown {
             assert!(first.media_sequence > shown, "{shown} was shown, and {} is its second one", first.media_sequence);
         }
-        // Dies when the first part of a segment has just been shown.
+        // Kill it when the first part of a segment has just been listed.
         let open = first.media_sequence + 3;
         shown = eventually_async("a segment that is open", PATIENCE, async || {
             let shown = newest_shown(&get(&up.http, &url).await?);
@@ -215,7 +215,7 @@ async fn streams_are_administered_while_it_runs() {
     assert!(ok && keys.contains("ingest"), "{keys}");
 }
 
-/// Asks for the playlist after the newest one, again and again, until nobody answers.
+/// Requests the next playlist again and again with blocking reloads, until there is no answer.
 async fn watch(http: reqwest::Client, playlist: String) {
     while let Some(text) = get(&http, &playlist).await {
         let number = |tag: &str| text.lines().find_map(|line| line.strip_prefix(tag)?.parse::<usize>().ok());
@@ -285,7 +285,7 @@ async fn publisher_whose_key_was_rotated_or_stream_deleted_is_let_go() {
         let mut publisher = publish(&file, &up.rtmp(), key);
         eventually_async("the key to be taken", PATIENCE, async || {
             if publisher.has_ended().is_some() {
-                // The ingest hears of a new key in a moment.
+                // The ingest hears of a new key only after a moment.
                 publisher = publish(&file, &up.rtmp(), key);
             }
             get(&up.http, &url).await.filter(|text| text.contains(shows)).map(drop)
@@ -310,7 +310,7 @@ async fn publisher_whose_key_was_rotated_or_stream_deleted_is_let_go() {
     up.stop().await;
 }
 
-/// Runs to the end and returns what it said on standard error: it has to fail, in one line.
+/// Runs `sealcast up`, which has to fail, and returns its one line on standard error.
 fn refusal(directory: &std::path::Path, arguments: &[&str]) -> String {
     let output = sealcast().arg("up").args(arguments).current_dir(directory).output().unwrap();
     assert!(!output.status.success());
@@ -367,7 +367,7 @@ async fn file_that_is_published_over_tls_is_watchable() {
 async fn broker_that_is_told_to_asks_for_tls_and_everything_serves() {
     let directory = with_stream("mqtt_tls = true\n");
     let up = Up::start_in(directory, &["--no-source", "--broadcast", "1"]).await;
-    // Ready means that the balancer heard of a node on the bus.
+    // The cluster is ready only after the balancer has heard of a node on the bus.
     let broker = up.ready["mqtt"][0].as_str().unwrap();
     let address = broker.strip_prefix("mqtts://").unwrap();
     let (host, port) = address.split_once(':').unwrap();

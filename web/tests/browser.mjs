@@ -1,19 +1,19 @@
 /**
- * Plays a stream in a browser without a screen and reports what the player does.
+ * Plays a stream in a headless browser and reports what the player does.
  *
  *   node tests/browser.mjs URL [--browser chromium|firefox|webkit] [--player page|hls.js|shaka] [--config JSON]
  *                          [--changes N [--narrow]] [--seconds N] [--size WIDTHxHEIGHT] [--screenshot FILE] [--level NAME]
  *
- * With `--player page` (the default) the URL is a page of Sealcast. With the others it is a multivariant playlist, played by
- * that player as its makers deliver it (`tests/players/`), with `--config` on top; `--changes` has it change rendition so often:
- * it is told to, or, in Chromium with `--narrow`, its link becomes narrow and wide, and it finds out.
+ * With `--player page` (the default) the URL is a page of Sealcast. With the others it is a multivariant playlist, which
+ * that unmodified player plays (`tests/players/`), with `--config` in addition. With `--changes` it changes rendition N times:
+ * by command, or, in Chromium with `--narrow`, because its link becomes narrow and wide.
  *
- * Writes one line of JSON a second to standard output: `window.sealcast` as `src/sealcast.d.ts`
- * describes it, its getters read, plus `cspViolations` and `pageErrors`. How long the join took stands in
- * `player.firstFrame`: from navigation and from asking for the playlist, milliseconds. Ends after N seconds (default 20),
- * or on SIGTERM, with the last line. Status 0 when the stream played, 1 when it never did, 2 on a wrong call.
- * Each line of standard input is a height: the rung of that height is played from then on.
- * What is good enough (errors, stalls) is for the caller to judge.
+ * Writes one line of JSON per second to standard output: `window.sealcast` as `src/sealcast.d.ts`
+ * describes it, with the values of its getters, plus `cspViolations` and `pageErrors`. `player.firstFrame` is the time
+ * of the join: from navigation and from the request for the playlist, milliseconds. Ends after N seconds (default 20),
+ * or on SIGTERM, with a last line. Status 0 when the stream played, 1 when it never did, 2 on a wrong call.
+ * Each line of standard input is a height: the player plays the rung of that height from then on.
+ * The caller judges errors and stalls.
  */
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -48,7 +48,7 @@ if (!url || !width || !height || !PLAYERS.includes(values.player) || !NAMES.incl
   process.exit(2);
 }
 
-/** Serves `tests/players` and what it imports, as it is; its address. */
+/** Serves `tests/players` and its imports, unmodified. Returns the address. */
 async function servePlayers() {
   const { createServer } = await import('vite');
   const server = await createServer({

@@ -4,7 +4,7 @@ import type { EarlyAnswer, EarlyJoin } from '../src/player/early';
 
 const URL_AHEAD = 'https://node/live/demo/720p/index.m3u8';
 
-/** Requests that went to the network. */
+/** URLs of requests that went to the network. */
 const sent: string[] = [];
 
 class FakeRequest {

@@ -61,7 +61,7 @@ describe('startVariant', () => {
   it('is_the_best_that_the_bandwidth_carries', () => {
     expect(startVariant(all, 5_000_000)?.bandwidth).toBe(3_000_000);
     expect(startVariant(all, 3_000_000)?.bandwidth).toBe(900_000);
-    // What is left of the bandwidth is for catching up.
+    // The rest of the bandwidth is for catching up.
     expect(startVariant(all, 3_700_000)?.bandwidth).toBe(900_000);
   });
 
@@ -104,7 +104,7 @@ describe('partRules', () => {
 describe('joinObjects', () => {
   it('begins_at_the_last_independent_part_before_the_place', () => {
     expect(names(playlist(3, 1))).toEqual(['init.mp4', '2.2.m4s', '2.3.m4s', '3.0.m4s']);
-    // 1.5 s behind the end is within part 2.3, which needs 2.2.
+    // 1.5 s before the end is within part 2.3, which depends on 2.2.
     expect(names(playlist(3, 2))).toEqual(['init.mp4', '2.2.m4s', '2.3.m4s', '3.0.m4s', '3.1.m4s']);
     expect(names(playlist(3, 1), 0.2)).toEqual(['init.mp4', '3.0.m4s']);
   });

@@ -2,7 +2,7 @@ import Hls, { Events, type LevelDetails, type LevelLoadedData } from 'hls.js';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { roundedVideo } from '../src/player/part-edges';
 
-/** A delta update of a level that was left: nothing stands for the segments that it skips. */
+/** An unmerged delta update of a level that was left: it has holes for the segments that it skips. */
 const orphan = () => ({ live: true, fragments: [null, { start: 4 }], skippedSegments: 1 });
 
 describe('a delta update of a level that was left', () => {

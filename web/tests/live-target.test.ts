@@ -30,13 +30,13 @@ describe('LiveTarget', () => {
   it('leaves_room_on_a_link_that_takes_long_to_bring_a_part', () => {
     const target = new LiveTarget();
     target.setFloor(1.5);
-    // A machine beside, with a hiccup: nothing.
+    // A server nearby with one slow part adds nothing.
     for (const seconds of [0.01, 0.02, 0.2, 0.01, 0.02]) target.onPart(seconds);
     expect(target.seconds(0)).toBe(1.5);
-    // 2.9 of 8 Mbit/s: room for a fall to a quarter.
+    // A rung of 2.9 Mbit/s on a link of 8 Mbit/s leaves room for a fall to a quarter.
     for (let part = 0; part < 40; part += 1) target.onPart(0.18);
     expect(target.seconds(0)).toBeCloseTo(1.5 + 4 * 0.13);
-    // A link that has fallen: no more than so much.
+    // On a link that has fallen, the distance has a limit.
     for (let part = 0; part < 40; part += 1) target.onPart(3);
     expect(target.seconds(0)).toBe(3);
     for (let part = 0; part < 400; part += 1) target.onPart(0.02);

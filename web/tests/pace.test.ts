@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { pace } from '../src/player/pace';
 
-/** Joined long ago, with plenty loaded, and so far behind its aim. */
+/** A viewer who joined long ago, with much media buffered, `behind` seconds behind the target. */
 const at = (behind: number, more: object = {}) => ({
   latencySeconds: 2 + behind,
   targetSeconds: 2,

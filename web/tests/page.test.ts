@@ -4,11 +4,11 @@ import { launch, readPlayer, untilPlayedTo } from './support/chromium';
 import type { Rendition } from './support/media';
 import { Origin } from './support/origin';
 
-/** The origin has so much to play, and a test waits at most so long. */
+/** Length of the origin's media, and the longest time of a test. */
 const SECONDS = 60;
 const TEST_MS_MAX = 1_000 * SECONDS;
 
-/** At the event `hang`, what the player has made takes no more media and never says so: the freeze that nothing but a new player ends. */
+/** At the event `hang`, existing source buffers silently take no more media: a freeze that only a new player ends. */
 function hangOnDemand(): void {
   const hung = new WeakSet<SourceBuffer>();
   const made = new Set<SourceBuffer>();
@@ -72,7 +72,7 @@ describe('the watch page', { timeout: TEST_MS_MAX }, () => {
         .map(({ name }) => /(?<rung>\d+p)\/0\/(?<segment>\d+)(?:\.\d+)?\.m4s$/.exec(name)?.groups)
         .filter((found) => found !== undefined),
     );
-    // Each segment is of one rung.
+    // All parts of a segment are of one rung.
     const rungs = new Map<string, Set<string>>();
     for (const { rung = '', segment = '' } of loaded) {
       rungs.set(segment, (rungs.get(segment) ?? new Set()).add(rung));
@@ -83,7 +83,7 @@ describe('the watch page', { timeout: TEST_MS_MAX }, () => {
   });
 
   it('leaves_a_shed_rung_at_once_while_a_rise_waits', async () => {
-    // Enough for the best rung, but for the first choice.
+    // The link carries the best rung, but the first choice uses this lower estimate.
     await page.addInitScript(() => localStorage.setItem('sealcast-bandwidth', '900000'));
     await page.goto(origin.page);
     await page.waitForFunction(() => (window.sealcast?.player?.decodedFrames ?? 0) > 5);
@@ -98,7 +98,7 @@ describe('the watch page', { timeout: TEST_MS_MAX }, () => {
       const all = performance.getEntriesByType('resource');
       return all.filter(({ name, startTime }) => name.includes(url) && startTime > since).length;
     }, `/${rung}/index.m3u8`);
-    // The rise would wait for six more parts, and so for as many playlists.
+    // Otherwise the rise would wait for six more parts, and so for six playlists.
     expect(reloads).toBeLessThan(3);
     const after = await readPlayer(page, 'level', 'fatalErrors');
     expect(after.level).not.toBe(0);

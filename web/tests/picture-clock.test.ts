@@ -3,7 +3,7 @@ import { CELLS, GlassToGlass, readPictureClock, STRIP_PIXELS } from '../src/play
 
 const TIME = 1_795_246_245_678;
 
-/** The blocks of a time, as the source draws them. */
+/** The blocks for a time, as the source draws them. */
 function cells(time: number): boolean[] {
   const bits = `10${time.toString(2).padStart(42, '0')}${((time % 13) + 1).toString(2).padStart(4, '0')}`;
   return [...bits].map((bit) => bit === '1');
@@ -12,7 +12,7 @@ function cells(time: number): boolean[] {
 interface Look {
   white?: number;
   black?: number;
-  /** Added to every pixel, different in each. */
+  /** Largest noise that is added to the pixels. */
   noise?: number;
 }
 

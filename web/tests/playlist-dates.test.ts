@@ -7,7 +7,7 @@ const segment = (start: number, atMs: number | null, duration = 4) => ({
   duration,
   programDateTime: atMs,
 });
-/** Two segments, an hour without the stream, one segment, and one that is still being made. */
+/** Two segments, an hour without the stream, one segment, and an open one. */
 const playlist = {
   fragments: [segment(100, T), segment(104, T + 4_000), segment(108, T + 3_600_000)],
   fragmentHint: segment(112, T + 3_604_000, 1.5),

@@ -12,7 +12,7 @@ describe('endsSegment', () => {
   it('is_false_in_the_middle_of_one_and_beyond_all', () => {
     expect(endsSegment(7.8, details)).toBe(false);
     expect(endsSegment(8.5, details)).toBe(false);
-    // One picture is missing.
+    // One frame is missing.
     expect(endsSegment(7.967, details)).toBe(false);
     expect(endsSegment(1, details)).toBe(false);
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { isShed, openGap } from '../src/player/shed-rungs';
 
-/** Parts of half a second from zero on: `m` is media, `g` a gap. */
+/** Parts of half a second, from time zero on: `m` is media, `g` a gap. */
 const parts = (kinds: string) =>
   [...kinds].map((kind, index) => ({ start: index / 2, end: (index + 1) / 2, gap: kind === 'g' }));
 

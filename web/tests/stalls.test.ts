@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { STALL_MS_MIN, StallMeter } from '../src/player/stalls';
 
-/** Feeds samples 100 ms apart: a number is a position, `p` stands still on purpose. */
+/** Feeds samples 100 ms apart: a number is a position, `p` is a pause. */
 function run(samples: (number | 'p')[]): StallMeter {
   const meter = new StallMeter();
   let position = 0;

@@ -27,7 +27,7 @@ describe('tooSlow', () => {
     expect(
       tooSlow({ bytes: 40_000, total: BYTES, ms: 400, recent: 8_000_000 }, HALF_SECOND, RUNG),
     ).toBeNull();
-    // One that does not end is slow, too.
+    // A part that does not end is slow, too.
     expect(tooSlow({ bytes: 4_000, total: BYTES, ms: 640, recent: 0 }, HALF_SECOND, RUNG)).toBe(50_000);
   });
 
@@ -39,7 +39,7 @@ describe('tooSlow', () => {
 });
 
 describe('QuickParts', () => {
-  /** 60 kB in so long. */
+  /** A part of 60 kB that takes `ms`. */
   const part = (ms: number) => ({ bytes: 60_000, ms });
 
   it('believes_six_quick_parts_in_a_row', () => {

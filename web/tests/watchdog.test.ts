@@ -3,7 +3,7 @@ import { type Measure, nudgeTarget, type StandstillSample, Watchdog } from '../s
 
 const SAMPLE_MS = 100;
 
-/** Samples every 100 ms; what was done, and when. */
+/** Feeds a sample every 100 ms, and records the measures and their times. */
 class Watched {
   readonly watchdog = new Watchdog();
   readonly done: [Measure, number][] = [];
@@ -17,7 +17,7 @@ class Watched {
     isBeginning: false,
   };
 
-  /** For so long, with this from the begin on; `speed` is how fast the picture moves. */
+  /** Feeds samples for `forMs`, with `change` from the start on; the picture moves at `speed`. */
   run(forMs: number, speed: number, change: Partial<StandstillSample> = {}): this {
     for (let at = 0; at < forMs; at += SAMPLE_MS) {
       const { nowMs, position, newest } = this.#sample;
@@ -32,7 +32,7 @@ class Watched {
     return this;
   }
 
-  /** The measures alone. */
+  /** The measures without their times. */
   get measures(): Measure[] {
     return this.done.map(([measure]) => measure);
   }

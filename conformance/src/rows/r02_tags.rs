@@ -1,4 +1,4 @@
-//! Row 2: places and numbers of tags, form of attributes, and the version that they need. Pure.
+//! Row 2: place and count of tags, form of attributes, and the version that they need. Pure.
 
 use super::common::line;
 use crate::observation::{Observation, RenditionSeen};

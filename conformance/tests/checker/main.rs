@@ -1,7 +1,7 @@
-//! The checker against an origin that is right, and against origins that are each wrong in one thing.
+//! Tests the checker against a correct origin, and against origins with one fault each.
 //!
-//! A live origin goes by the clock. Faults are played in virtual time, without a network, so that nothing depends on how busy the
-//! machine is; what only a network shows is played over HTTPS, with much slack.
+//! A live origin goes by the clock. Faults run in virtual time and without a network, so that nothing depends on the machine's load.
+//! What only a network shows runs over HTTPS, with much slack.
 
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 #![allow(unreachable_pub, reason = "the origin's modules are one program with the tests")]
@@ -36,7 +36,7 @@ fn clips() -> Arc<Clips> {
     CLIPS.get_or_init(|| Arc::new(Clips::encode())).clone()
 }
 
-/// In this process and in virtual time.
+/// Runs the checker in this process and in virtual time.
 fn virtually(kind: Kind, broken: Break) -> Report {
     let clips = clips();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -47,7 +47,7 @@ fn virtually(kind: Kind, broken: Break) -> Report {
     })
 }
 
-/// Over HTTPS.
+/// Runs the checker over HTTPS.
 async fn really(kind: Kind) -> Report {
     let origin = Origin::start(kind, Break::None, clips()).await;
     let network = Arc::new(Network::new(&Trust::Authority(origin.ca.clone())).unwrap());
@@ -90,18 +90,18 @@ async fn an_origin_without_fault_passes_over_https_with_the_tools() {
     for report in [&low_latency, &transport] {
         assert_eq!(with(report, &[Status::Fail, Status::Warn]), rows(&[]), "{}", report.text(Colour::None));
     }
-    // What a network, TLS and the tools tell.
+    // Rows that need a network, TLS and the tools.
     assert!(passed(&low_latency).is_superset(&rows(&[16, 21, 34])), "{}", low_latency.text(Colour::None));
 }
 
-/// A fault, its row, and rows that it cannot but break too.
+/// A fault, its row, and rows that it unavoidably breaks, too.
 type Case = (Kind, Break, u8, &'static [u8]);
 
 const CASES: [Case; 51] = [
     (Kind::LowLatency, Break::ByteOrderMark, 1, &[]),
     (Kind::LowLatency, Break::TwoTargets, 2, &[]),
     (Kind::LowLatency, Break::MixedKinds, 2, &[]),
-    // The dates go on as they were.
+    // The dates stay unchanged.
     (Kind::LowLatency, Break::LongExtinf, 3, &[13]),
     (Kind::LowLatency, Break::InaccurateExtinf, 4, &[]),
     (Kind::LowLatency, Break::PartTargetChanges, 5, &[]),
@@ -109,19 +109,19 @@ const CASES: [Case; 51] = [
     (Kind::LowLatency, Break::Stall, 7, &[]),
     (Kind::LowLatency, Break::ShortWindow, 8, &[]),
     (Kind::LowLatency, Break::RemovedGone, 9, &[]),
-    // Numbers that go wrong give segments other numbers than those that dates are compared by.
+    // Dates are compared by discontinuity sequence number, which is wrong.
     (Kind::LowLatency, Break::DiscontinuityNotCounted, 10, &[13]),
     (Kind::LowLatency, Break::UnannouncedResolution, 11, &[]),
     (Kind::LowLatency, Break::EventType, 12, &[]),
     (Kind::LowLatency, Break::DatesDiffer, 13, &[]),
     (Kind::LowLatency, Break::PartsOfGap, 14, &[]),
     (Kind::LowLatency, Break::ListedTooEarly, 15, &[]),
-    // A line that is cut is a bad line.
+    // A cut line is also a bad line.
     (Kind::LowLatency, Break::CutOff, 15, &[2, 31, 33]),
     (Kind::LowLatency, Break::NoIdr, 16, &[]),
     (Kind::Transport, Break::CountersRestart, 17, &[]),
     (Kind::LowLatency, Break::MovieDuration, 18, &[]),
-    // A variant that jumps is apart from the other one.
+    // A variant that jumps also differs from the other one.
     (Kind::LowLatency, Break::DecodeTimeJumps, 19, &[38]),
     (Kind::LowLatency, Break::PartLacksSample, 20, &[]),
     (Kind::LowLatency, Break::TwoSounds, 21, &[]),
@@ -133,7 +133,7 @@ const CASES: [Case; 51] = [
     (Kind::LowLatency, Break::ShortParts, 27, &[]),
     (Kind::LowLatency, Break::ShortHoldBack, 28, &[]),
     (Kind::LowLatency, Break::NoHints, 29, &[]),
-    // What was wrongly hinted becomes a part later, so it was owed.
+    // A wrongly hinted object becomes a part later, so the server owed it.
     (Kind::LowLatency, Break::WrongHints, 29, &[30]),
     (Kind::LowLatency, Break::HintTrickles, 30, &[]),
     (Kind::LowLatency, Break::NoReports, 31, &[]),
@@ -148,7 +148,7 @@ const CASES: [Case; 51] = [
     (Kind::LowLatency, Break::Redirects, 35, &[]),
     (Kind::LowLatency, Break::SoundLate, 36, &[]),
     (Kind::LowLatency, Break::DecodedEarly, 38, &[]),
-    // Two frames and a half: more than a frame, too.
+    // Two and a half frames are also more than one frame.
     (Kind::LowLatency, Break::DecodedMuchEarlier, 38, &[39]),
     (Kind::LowLatency, Break::ShownEarly, 39, &[]),
     (Kind::Plain, Break::KeyVanishes, 37, &[]),
@@ -166,7 +166,7 @@ fn each_fault_fails_its_row_and_no_other() {
     );
     let next = AtomicUsize::new(0);
     let wrong = Mutex::new(Vec::new());
-    // A run takes a second of work and no waiting.
+    // A run takes a second of CPU and does not wait.
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
@@ -180,7 +180,7 @@ fn each_fault_fails_its_row_and_no_other() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What is wrong with the verdicts on a fault, if anything is.
+/// What is wrong with the verdicts on a fault; none if nothing is.
 fn judged((kind, broken, row, also): &Case) -> Option<String> {
     let report = virtually(*kind, *broken);
     let failed = with(&report, &[Status::Fail]);

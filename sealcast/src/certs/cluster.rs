@@ -2,7 +2,7 @@
 //!
 //! The folder of a role holds `ca.pem` and `broker-ca.pem`, and for each node `{node}.pem`, `{node}.key` and `{node}.password`. The
 //! balancers' folder also holds the sticky key. The brokers' folder holds their certificates, `broker-ca.pem`, and Mosquitto's
-//! `passwords` (hashes) and `acl`. Beside the folders are the two authorities, whose private keys must stay with the operator.
+//! `passwords` (hashes) and `acl`. Beside the folders are the two authorities, whose private keys give access to everything.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

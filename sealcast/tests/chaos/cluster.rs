@@ -1,5 +1,5 @@
-//! A cluster of real processes in which everything can be hurt: two Mosquittos, control, two ingests, three broadcast nodes and
-//! two balancers, with a link of the test's own in front of each thing that others reach it by.
+//! A cluster of real processes that the test can disturb in every way: two Mosquittos, control, two ingests, three broadcast nodes
+//! and two balancers. A link of the test's stands in front of each listener that others connect to.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ use crate::support::{Process, client, eventually, sealcast};
 
 pub const STREAM: &str = "hall";
 pub const KEY: &str = "for-this-test-only";
-/// What is published: picture as it comes, and sound.
+/// Renditions of the stream: the video as published, and audio.
 pub const RENDITIONS: [&str; 2] = ["360p", "audio"];
 pub const OWNERS: usize = 2;
 pub const BROADCAST: [&str; 3] = ["b1", "b2", "b3"];
@@ -34,10 +34,10 @@ const NODES: [(&str, &str); 8] = [
 ];
 const BROKERS: usize = 2;
 
-/// Size of the disk of a node that may be filled.
+/// Size in bytes of a node's disk that can be filled.
 const DISK_BYTES: usize = 4 << 20;
 
-/// Below the ports that systems give to outgoing connections: one that a killed node leaves is there when it returns.
+/// Ports below those that systems give to outgoing connections, so that a killed node finds its port free when it returns.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
@@ -55,11 +55,11 @@ fn free_address() -> SocketAddr {
     panic!("no free port in {PORTS:?}");
 }
 
-/// A tmpfs of a node's own, so that it can be full; unmounted with its owner.
+/// A tmpfs for one node, which can be filled; unmounted when this is dropped.
 struct Disk(PathBuf);
 
 impl Disk {
-    /// None where the test may not mount.
+    /// Mounts it; none if the test may not mount.
     fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir_all(at).expect("a directory");
         let options = format!("size={DISK_BYTES},mode=700");
@@ -79,13 +79,13 @@ impl Drop for Disk {
     }
 }
 
-/// One node: its process, and the ways to it.
+/// One node: its process, and the links to it.
 pub struct Node {
     pub role: &'static str,
     process: Option<Process>,
-    /// Its own listener: HTTPS of viewers, or RTMP.
+    /// Address of its listener for viewers' HTTPS, or for RTMP.
     listen: SocketAddr,
-    /// Its data plane's own listener.
+    /// Address of its data plane's listener.
     data: SocketAddr,
     to_data: Option<Link>,
     to_viewers: Option<Link>,
@@ -93,7 +93,7 @@ pub struct Node {
     disk: Option<Disk>,
 }
 
-/// A broker, and where it listens.
+/// A broker, and its address.
 struct Broker {
     process: Option<Process>,
     address: SocketAddr,
@@ -104,11 +104,11 @@ pub struct Cluster {
     brokers: Vec<Broker>,
     pub directory: tempfile::TempDir,
     pub http: reqwest::Client,
-    /// Whether disks can be filled here.
+    /// Whether nodes have disks that can be filled.
     pub has_disks: bool,
 }
 
-/// What a node's clock shows.
+/// How a node's wall clock is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WallClock {
     Right,
@@ -119,7 +119,7 @@ pub enum WallClock {
 }
 
 impl WallClock {
-    /// How libfaketime is told.
+    /// The setting for libfaketime.
     const fn shift(self) -> Option<&'static str> {
         match self {
             Self::Right => None,
@@ -130,7 +130,7 @@ impl WallClock {
 }
 
 impl Cluster {
-    /// Starts all of it; each node is ready when the next one starts.
+    /// Starts the cluster; each node is ready before the next one starts.
     pub async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut certs = sealcast();
@@ -183,7 +183,7 @@ impl Cluster {
         let log = std::fs::File::options().create(true).append(true).open(self.path(&format!("{id}.log")));
         command.stderr(log.expect("a log file"));
         if let Some(shift) = clock.shift() {
-            // Timers go by the monotonic clock, which stays as it is.
+            // Timers use the monotonic clock, which stays right.
             command.env("LD_PRELOAD", faketime()).env("FAKETIME", shift).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
             command.env("FAKETIME_NO_CACHE", "1");
         }
@@ -239,7 +239,7 @@ impl Cluster {
         toml
     }
 
-    /// Where a node's own listener is: not through a link.
+    /// Base URL of a node's own listener, past its link.
     pub fn https(&self, id: &str) -> String {
         format!("https://{}", self.nodes[id].listen)
     }
@@ -248,7 +248,7 @@ impl Cluster {
         format!("rtmp://{}/live", self.nodes[id].listen)
     }
 
-    /// What an ingest does with the stream: `active`, or `standby` with a publisher. None while it has none.
+    /// Duty of an ingest for the stream: `active`, or `standby` with a publisher. None while it has no publisher.
     pub async fn duty(&self, id: &str) -> Option<String> {
         let ready = std::fs::read(self.path(&format!("{id}.ready.json"))).ok()?;
         let ready: Value = serde_json::from_slice(&ready).ok()?;
@@ -267,22 +267,22 @@ impl Cluster {
         self.nodes[id].process.as_ref().expect("it runs").signal(signal);
     }
 
-    /// What others reach its data plane by.
+    /// Sets the link to its data plane.
     pub fn data_link(&self, id: &str, mode: Mode) {
         self.nodes[id].to_data.as_ref().expect("a broadcast node").set(mode);
     }
 
-    /// What viewers and balancers reach it by.
+    /// Sets the link by which viewers and balancers reach it.
     pub fn viewers_link(&self, id: &str, mode: Mode) {
         self.nodes[id].to_viewers.as_ref().expect("a broadcast node").set(mode);
     }
 
-    /// Its connections to one broker.
+    /// Sets its link to one broker.
     pub fn bus_link(&self, id: &str, broker: usize, mode: Mode) {
         self.nodes[id].to_brokers[broker].set(mode);
     }
 
-    /// All connections of all nodes to a broker.
+    /// Sets the links of all nodes to one broker.
     pub fn broker_links(&self, broker: usize, mode: Mode) {
         for id in self.nodes.keys() {
             self.bus_link(id, broker, mode);
@@ -291,7 +291,7 @@ impl Cluster {
 
     pub fn fill_disk(&self, id: &str) {
         let disk = self.nodes[id].disk.as_ref().expect("it has one");
-        // The error is what is wanted: no space left.
+        // This write must fail, because no space is left.
         let _ = std::fs::write(disk.filler(), vec![0; 2 * DISK_BYTES]);
         assert!(std::fs::write(disk.0.join("more"), [0; 8192]).is_err(), "the disk is full");
         let _ = std::fs::remove_file(disk.0.join("more"));
@@ -304,7 +304,7 @@ impl Cluster {
         std::fs::remove_file(disk.filler()).expect("it is there");
     }
 
-    /// A broker keeps nothing: what it forgets, the nodes say again.
+    /// Starts a broker, which keeps nothing: nodes publish again what it forgets.
     pub async fn start_broker(&mut self, broker: usize) {
         let files = self.path("certs/broker");
         let Broker { process, address } = &mut self.brokers[broker];
@@ -328,7 +328,7 @@ impl Cluster {
         self.brokers[broker].process = None;
     }
 
-    /// SIGTERM, and its end.
+    /// Sends SIGTERM, and waits for its end.
     pub async fn stop_broker(&mut self, broker: usize) {
         self.signal_broker(broker, "TERM");
         let process = self.brokers[broker].process.as_mut().expect("it runs");
@@ -340,14 +340,14 @@ impl Cluster {
         self.brokers[broker].process.as_ref().expect("it runs").signal(signal);
     }
 
-    /// Ends all processes and keeps their logs; where they are.
+    /// Ends all processes and keeps their logs. Returns the directory.
     pub fn keep(self) -> PathBuf {
         let Self { nodes, brokers, directory, .. } = self;
         drop((nodes, brokers));
         directory.keep()
     }
 
-    /// `sealcast node …` as an operator says it; what it printed, or what it complained of.
+    /// Runs `sealcast node …` as an operator. Returns its output, or its error.
     pub async fn admin(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = tokio::process::Command::from(sealcast());
         command.arg("node").args(arguments).current_dir(self.directory.path()).kill_on_drop(true);
@@ -356,7 +356,7 @@ impl Cluster {
         if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }
     }
 
-    /// Broadcast nodes that are there, not drained, and say that they hold the stream; none while control misses a node.
+    /// Broadcast nodes that are online, not drained, and hold the stream; none while control lacks a node.
     pub async fn holders(&self) -> Option<Vec<String>> {
         let nodes: Value = serde_json::from_str(&self.admin(&["list", "--json"]).await.ok()?).ok()?;
         let there = nodes.as_array()?.iter().filter(|node| node["health"] == "online" && node["drained"] == false);
@@ -373,7 +373,7 @@ impl Cluster {
     }
 }
 
-/// Where Debian has the library that shows a program another time.
+/// Path of libfaketime, which shows a program another time, on Debian.
 fn faketime() -> PathBuf {
     let found = std::fs::read_dir("/usr/lib").expect("it is there").filter_map(|entry| {
         let path = entry.ok()?.path().join("faketime/libfaketimeMT.so.1");

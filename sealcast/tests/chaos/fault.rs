@@ -1,4 +1,4 @@
-//! What is done to the cluster, how it ends, and what viewers may notice of it.
+//! Faults of the cluster, how they end, and what viewers may notice of them.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use rand::{Rng, SeedableRng as _, rngs::StdRng};
 use super::cluster::{BROADCAST, Cluster, WallClock};
 use crate::support::link::Mode;
 
-/// Bytes a second of a link that is too slow for what is published (some 110 kB/s), and not dead.
+/// Bytes per second of a link that is too slow for the stream (some 110 kB/s), but not dead.
 const SLOW: u32 = 60_000;
-/// Longest wait for `node drain --wait`, which itself gives up after two minutes and says what the node still does.
+/// Longest wait for `node drain --wait`, which itself gives up after two minutes and reports what the node still does.
 const DRAIN_MAX: Duration = Duration::from_secs(130);
 
-/// Stands for the broadcast node that the player has its media from when the fault comes.
+/// Placeholder for the broadcast node that serves the player when the fault comes.
 const FEEDING: &str = "feeding";
-/// Stands for an owner of the stream, another one if there is one.
+/// Placeholder for an owner of the stream, other than `FEEDING` if possible.
 const OWNER: &str = "owner";
-/// Stands for a node that is none.
+/// Placeholder for a node that is not an owner.
 const EDGE: &str = "edge";
-/// Stands for the ingest that seals the stream.
+/// Placeholder for the ingest that seals the stream.
 const ACTIVE: &str = "active";
-/// Stands for the other one.
+/// Placeholder for the other ingest.
 const STANDBY: &str = "standby";
 
-/// Who plays which part when a fault comes.
+/// Which node each placeholder means when a fault comes.
 #[derive(Debug, Clone)]
 pub struct Cast {
     pub feeding: &'static str,
@@ -47,13 +47,13 @@ impl Cast {
         found.unwrap_or(&self.feeding)
     }
 
-    /// Viewers, or what feeds their node, depend on it.
+    /// Whether viewers, or what feeds their node, depend on this node.
     fn depends_on(&self, id: &str) -> bool {
         self.feeding == id || self.active == id || self.owners.contains(&id)
     }
 }
 
-/// Which brokers.
+/// Which of the two brokers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Brokers {
     First,
@@ -80,20 +80,20 @@ pub enum Way {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// `kill -9`, and a new start.
+    /// `kill -9`, and a new start at the end.
     Killed(&'static str),
-    /// SIGSTOP, and SIGCONT.
+    /// SIGSTOP, and SIGCONT at the end.
     Frozen(&'static str),
-    /// A link of a broadcast node is not as it should be.
+    /// A link of a broadcast node is disturbed.
     Link(&'static str, Way, Mode),
-    /// A node hears nothing of any broker.
+    /// Nothing passes between a node and any broker.
     Deaf(&'static str),
     DiskFull(&'static str),
-    /// `kill -9`, and a start with a wrong clock; then the same with the right one.
+    /// `kill -9`, and a start with a wrong clock; at the end, the same with the right clock.
     Clock(&'static str, WallClock),
     /// Killed, and an empty one in its place at the end.
     BrokerKilled(Brokers),
-    /// Stopped as an operator does: it says every node's last will before it goes.
+    /// Stopped by SIGTERM, as an operator does: it publishes every node's last will before it ends.
     BrokerStopped(Brokers),
     /// Killed, and an empty one in its place at once.
     BrokerWiped(Brokers),
@@ -107,14 +107,14 @@ pub enum Fault {
 pub enum Allowed {
     /// Nothing.
     Nothing,
-    /// One stall that is short: what they were fed by is gone.
+    /// One short stall, because what served them is gone.
     OneStall,
-    /// Stalls while it lasts: the way to a node that lives is too narrow, which no balancer sees.
+    /// Stalls while the fault lasts: the link to a live node is too narrow, which no balancer sees.
     Outage,
 }
 
 impl Fault {
-    /// The same, on those who play the parts now.
+    /// This fault, with placeholders replaced by nodes.
     pub fn on(self, cast: &Cast) -> Self {
         match self {
             Self::Killed(id) => Self::Killed(cast.node(id)),
@@ -128,14 +128,14 @@ impl Fault {
         }
     }
 
-    /// What viewers may notice of it, once it is clear whom it hits.
+    /// What viewers may notice of this fault, without placeholders.
     pub fn allowed(self, cast: &Cast) -> Allowed {
         match self {
             Self::Link(id, Way::Viewers, Mode::Slow(_)) if cast.depends_on(id) => Allowed::Outage,
             Self::Killed(id) | Self::Frozen(id) | Self::Clock(id, _) | Self::Link(id, ..) if cast.depends_on(id) => {
                 Allowed::OneStall
             }
-            // The player has to find out by itself.
+            // The player has to notice this by itself.
             Self::Frozen("lb2") => Allowed::OneStall,
             _ => Allowed::Nothing,
         }
@@ -215,13 +215,13 @@ impl Fault {
     }
 }
 
-/// A fault, and how many seconds it lasts beyond what it takes to bring it about.
+/// A fault, and how many seconds it lasts after it is in effect.
 pub type Step = (Fault, u64);
 
-/// What an operator does.
+/// The drain of a node by an operator.
 pub const DRAINED: Step = (Fault::Drained(FEEDING), 0);
 
-/// Each fault once, role by role; but for [`DRAINED`].
+/// Each fault once, role by role, except [`DRAINED`].
 pub fn each(has_disks: bool) -> Vec<Step> {
     use Brokers::{Both, First, Second};
     use Fault::*;
@@ -273,10 +273,10 @@ pub fn each(has_disks: bool) -> Vec<Step> {
     steps
 }
 
-/// So many faults in an order of chance; the same for the same seed.
+/// `count` random faults; the same for the same seed.
 pub fn sequence(seed: u64, count: usize, has_disks: bool) -> Vec<Step> {
     let mut random = StdRng::seed_from_u64(seed);
-    // Drawn with the disks in any case, so that a seed means the same everywhere.
+    // Draw as if there were disks, so that a seed means the same on every machine.
     let all = each(true);
     let drawn: Vec<Step> = (0..count)
         .map(|_| {

@@ -1,4 +1,4 @@
-//! What everybody was told, put side by side: playlists that contradict one another, logs that fork, bytes that nobody sealed. Pure.
+//! Compares everything that was served, and finds playlists that contradict one another, logs that fork, and bytes without a seal. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use seal::Sealed;
 
 use super::playlist::{Listing, Place};
 
-/// Findings that are kept; more say nothing new.
+/// Most findings that are kept; more show nothing new.
 const FINDINGS_MAX: usize = 20;
 
-/// Who said something: an observer, and the node or balancer it asked.
+/// Source of a statement: an observer, and the node or balancer that it asked.
 pub type Source = String;
 
 #[derive(Debug, PartialEq, Clone)]
@@ -22,7 +22,7 @@ struct SegmentFacts {
     gap: Option<bool>,
 }
 
-/// Everything said so far.
+/// Everything that was served so far.
 #[derive(Debug, Default)]
 pub struct Ledger {
     segments: BTreeMap<(String, u64), (SegmentFacts, Source)>,
@@ -50,7 +50,7 @@ impl Ledger {
         &self.findings
     }
 
-    /// A playlist of a rendition. What is listed under a number or a URI is so for ever and for everybody, and no source goes back.
+    /// Takes a playlist of a rendition. What a number or a URI means must never change, from any source, and no source may go back.
     pub fn listed(&mut self, source: &str, rendition: &str, listing: &Listing) {
         for segment in &listing.segments {
             let (uri, extinf) = segment.whole.clone().unzip();
@@ -111,7 +111,7 @@ impl Ledger {
         }
     }
 
-    /// One URI is at one place.
+    /// Checks that a URI stands only at one place.
     fn named(&mut self, source: &str, rendition: &str, uri: &str, place: Place) {
         let before = *self.uris.entry((rendition.to_owned(), uri.to_owned())).or_insert(place);
         if before != place {
@@ -119,7 +119,7 @@ impl Ledger {
         }
     }
 
-    /// A seal that was verified under the root key.
+    /// Takes a seal that was verified under the root key.
     pub fn sealed(&mut self, source: &str, stream: &media::StreamId, sealed: &Sealed) {
         let (body, digest) = (sealed.body(), sealed.digest().to_string());
         let place = (body.epoch, body.sequence);
@@ -138,13 +138,13 @@ impl Ledger {
         self.compare();
     }
 
-    /// Bytes that were served under a path.
+    /// Takes bytes that were served under a path.
     pub fn served(&mut self, source: &str, path: &str, bytes: &[u8]) {
         self.served.insert(path.to_owned(), (bytes.to_vec(), source.to_owned()));
         self.compare();
     }
 
-    /// Compares what was served with what was sealed.
+    /// Compares served bytes with seals.
     fn compare(&mut self) {
         let ready: Vec<String> = self.served.keys().filter(|path| self.sealed.contains_key(*path)).cloned().collect();
         for path in ready {
@@ -157,13 +157,13 @@ impl Ledger {
         }
     }
 
-    /// Paths that were served and that no seal seen so far names.
+    /// Served paths that no seal names so far.
     pub fn unsealed(&self) -> Vec<String> {
         let unsealed = self.served.iter().filter(|(path, (bytes, _))| !self.is_sealed_in_parts(path, bytes));
         unsealed.map(|(path, (_, source))| format!("{path} from {source}")).collect()
     }
 
-    /// A segment whose session broke off is sealed in its parts only.
+    /// Whether the parts of a segment are sealed, as when a session breaks off within it.
     fn is_sealed_in_parts(&self, path: &str, bytes: &[u8]) -> bool {
         let Some(segment) = path.strip_suffix(".m4s") else { return false };
         let mut rest = bytes;
@@ -179,18 +179,18 @@ impl Ledger {
         rest.is_empty()
     }
 
-    /// Where a source is.
+    /// End of a source's newest playlist.
     pub fn end(&self, source: &str, rendition: &str) -> Option<Place> {
         self.ends.get(&(source.to_owned(), rendition.to_owned())).map(|(_, end)| *end)
     }
 
-    /// The farthest that any source was.
+    /// The furthest end of any source.
     pub fn newest(&self, rendition: &str) -> Option<Place> {
         self.ends.iter().filter(|((_, of), _)| of == rendition).map(|(_, (_, end))| *end).max()
     }
 }
 
-/// Both said something, and not the same.
+/// Whether both are present and different.
 fn differ<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
     matches!((one, other), (Some(one), Some(other)) if one != other)
 }
@@ -205,7 +205,7 @@ mod tests {
         #EXT-X-PART:DURATION=0.500000,URI=\"2/8.0.m4s\",INDEPENDENT=YES\n#EXT-X-PART:DURATION=0.500000,URI=\"2/8.1.m4s\"\n\
         #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"2/8.2.m4s\"\n";
 
-    /// What is found when one node lists this and another one that.
+    /// Number of findings when one node lists `one` and another `other`.
     fn found(one: &str, other: &str) -> usize {
         let mut ledger = Ledger::default();
         for (source, text) in [("b1", one), ("b2", other)] {

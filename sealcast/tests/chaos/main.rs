@@ -1,8 +1,9 @@
-//! Chaos: a cluster of real processes is hurt in every way that we know, while viewers watch and everything that is said is compared.
+//! Chaos: the tests disturb a cluster of real processes in every known way, while viewers watch and the ledger compares all that is
+//! served.
 //!
-//! What has to hold throughout: no byte is served that is not sealed; no playlist contradicts another one, of whatever node, or goes
-//! back; players stall at most once for a fault, shortly, and only when what feeds them dies. After each fault, without
-//! anybody's help, all nodes say the same again and as many as wanted hold the stream.
+//! What has to hold throughout: every served byte is sealed. No playlist contradicts another one, of any node, or goes back. Players
+//! stall at most once and briefly per fault, and only when what serves them dies. After each fault, without help, all nodes agree
+//! again, and as many as wanted hold the stream.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 #![allow(unreachable_pub, reason = "modules of a test")]
 
@@ -19,10 +20,10 @@ mod support;
 
 use run::Run;
 
-/// Faults of the sequence of chance.
+/// Number of faults in the random sequence.
 const SEQUENCE: usize = 6;
 
-/// `SEALCAST_CHAOS_ONLY=Frozen` runs those only whose names contain it, and the last one.
+/// `SEALCAST_CHAOS_ONLY=Frozen` runs only faults whose names contain it, and the last one.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_alone_leaves_the_stream_whole() {
     let _turn = support::turn().await;
@@ -35,7 +36,7 @@ async fn each_fault_alone_leaves_the_stream_whole() {
     run.finish().await;
 }
 
-/// Replayed with `SEALCAST_CHAOS_SEED=N cargo test -p sealcast --test chaos chance`.
+/// Replay with `SEALCAST_CHAOS_SEED=N cargo test -p sealcast --test chaos chance`.
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_in_an_order_of_chance_leave_the_stream_whole() {
     let _turn = support::turn().await;

@@ -1,4 +1,4 @@
-//! Who looks on besides the player: one that asks every node for its playlists and its log, past all links, and a real browser.
+//! Observers besides the player: one that loads playlists and log from every node, past all links, and a real browser.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,24 +18,24 @@ use super::ledger::Ledger;
 use super::playlist::Listing;
 use crate::support::browser::{self, Browser};
 
-/// Between two looks at a node: few enough requests that a drained node counts as quiet.
+/// Interval between two looks at a node, so long that a drained node counts as quiet.
 const LOOK_INTERVAL: Duration = Duration::from_millis(900);
-/// A node that is frozen says nothing.
+/// Longest wait for an answer, because a frozen node does not answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
-/// What has left the playlists is in the memory of those that were there: of nodes that were all killed within the last minute, none
-/// may have it any more.
+/// The row about removed segments does not count. Nodes hold these in memory, and if all were killed within the last minute, none has
+/// them any more.
 const REMOVED_SEGMENTS: u8 = 9;
-/// The row that wants several bit rates (A9.9): one is published, which leaves the machine to the rest.
+/// The row that requires several bit rates (A9.9). The test has only one, to leave the machine to the rest.
 const SEVERAL_BIT_RATES: u8 = 23;
-/// How long the checker watches, and what it may add to that.
+/// How long the checker watches, and how much longer it may take.
 const CHECK_LASTS: Duration = Duration::from_secs(12);
 const CHECK_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How far timings may be off on a machine that does all of this at once.
+/// Tolerance for timings on a machine that does all of this at once.
 const CHECK_SLACK: Duration = Duration::from_secs(1);
-/// Longer than any run.
+/// How long the browser stays, in seconds: longer than any run.
 const BROWSER_SECONDS: u32 = 1_200;
 
-/// Looks at all nodes until the set of tasks ends.
+/// Observes all nodes until the set of tasks ends.
 pub fn look_on(cluster: &Cluster, ledger: &Arc<Mutex<Ledger>>, tasks: &mut JoinSet<()>) {
     let root = std::fs::read(cluster.path("data/control/root.pub")).expect("control made it");
     let root = RootPublicKey::from_bytes(&root).expect("a root key");
@@ -64,7 +64,7 @@ struct Looker {
     keyring: Keyring,
     stream: StreamId,
     clock: Clock,
-    /// Sequence number of the seal that is asked for next.
+    /// Sequence number of the next seal to load.
     next: u64,
 }
 
@@ -113,7 +113,7 @@ impl Looker {
                     self.with(|ledger, id| ledger.sealed(id, &self.stream, &sealed));
                 }
                 Err(refusal) => {
-                    // A node that knows no grants yet says none; it is asked again.
+                    // A node that has no grants yet serves none; ask again later.
                     if self.keyring.grants().next().is_some() {
                         let what = format!("{} serves a seal that does not verify: {refusal}", self.id);
                         self.with(|ledger, _| ledger.find(what));
@@ -131,13 +131,13 @@ impl Looker {
     async fn grants(&mut self) {
         let Some(grants) = self.get("/api/v1/grants").await else { return };
         for item in seal::sequence::split(&grants).flatten() {
-            // The last one is the list of revocations.
+            // The last item is the revocation list.
             let _ = self.keyring.add_grant(&item, self.clock.wall());
         }
     }
 }
 
-/// What `conformance hls URL` finds that breaks a MUST.
+/// Rows in which `conformance hls URL` finds a broken MUST.
 pub async fn broken_rules(url: &str, ca: &Path) -> Vec<String> {
     let settings = Settings {
         url: url.to_owned(),
@@ -157,7 +157,7 @@ pub async fn broken_rules(url: &str, ca: &Path) -> Vec<String> {
     failed.map(|row| format!("row {} {}: {:?}", row.row, row.name, row.verdict.evidence)).collect()
 }
 
-/// A page that is open throughout.
+/// A page that stays open throughout.
 pub struct Page {
     reader: JoinHandle<Browser>,
     stop: oneshot::Sender<()>,
@@ -180,7 +180,7 @@ impl Page {
     }
 
     pub async fn close(self) -> browser::Report {
-        // An error means that it has failed, which the next line says.
+        // An error means that the browser has failed, which the next line reports.
         let _ = self.stop.send(());
         self.reader.await.expect("the browser lived").stop().await
     }

@@ -1,5 +1,5 @@
-//! A low-latency player without a screen: blocking reloads and parts of both renditions over HTTP/2, through two balancers of which it
-//! takes the other one when one fails; a buffer of PART-HOLD-BACK, played by the wall clock.
+//! A low-latency player without a screen. It loads both renditions with blocking reloads and parts over HTTP/2, and changes to the other
+//! of two balancers when one fails. It buffers PART-HOLD-BACK, and plays by the clock.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,31 +12,31 @@ use super::cluster::{RENDITIONS, STREAM};
 use super::ledger::Ledger;
 use super::playlist::{Listing, Place};
 
-/// Longest wait for an answer. A blocking reload takes a part's time, 0.5 s; players give up on a server not much later.
+/// Longest wait for an answer. A blocking reload takes a part's duration, 0.5 s, and players give up on a server not much later.
 const ANSWER_WAIT_MAX: Duration = Duration::from_millis(1_300);
-/// Between rounds through both balancers.
+/// Pause between rounds through both balancers.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
-/// Longest that something listed may be 404: a node that just came back fetches it first.
+/// Longest time that a listed object may be 404, because a node that just came back fetches it first.
 const ABSENT_MAX: Duration = Duration::from_secs(3);
 
-/// The picture stood still.
+/// A standstill of the picture.
 #[derive(Debug, Clone, Copy)]
 pub struct Stall {
-    /// When, on the player's clock.
+    /// When it began, by the player's clock.
     pub at: Duration,
     pub length: Duration,
 }
 
-/// What is buffered of each rendition, and what was played of it.
+/// The buffer of each rendition in seconds, and the playback.
 #[derive(Debug, Default)]
 struct Screen {
     buffered: [f64; RENDITIONS.len()],
-    /// When the first picture would have been shown, had nothing ever stalled: none while nothing plays.
+    /// Time of the first picture, shifted by all stalls so far; none while nothing plays.
     playing_since: Option<f64>,
-    /// Since when it waits, and what had been played by then.
+    /// Since when it waits, and the seconds played by then.
     waiting: Option<(f64, f64)>,
     stalls: Vec<Stall>,
-    /// Whether it is to go as near to the edge as it began, with the next part.
+    /// Whether it seeks to its initial distance from the live edge with the next part.
     seeks: bool,
 }
 
@@ -45,7 +45,7 @@ impl Screen {
         self.buffered.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
-    /// More of a rendition came.
+    /// Takes more media of a rendition.
     fn fill(&mut self, rendition: usize, seconds: f64, now: f64, hold_back: f64) {
         self.run(now);
         let before = self.media();
@@ -58,7 +58,7 @@ impl Screen {
             return;
         }
         let (waits_since, played) = self.waiting.unwrap_or((now, 0.0));
-        // A little less than it began with is enough: what came after an outage may be short of a part.
+        // A little less than its initial buffer is enough, because media after an outage may lack a part.
         if media - played < hold_back * 0.95 {
             return;
         }
@@ -69,7 +69,7 @@ impl Screen {
         }
     }
 
-    /// Plays up to now.
+    /// Plays up to `now`.
     fn run(&mut self, now: f64) {
         let media = self.media();
         if let Some(since) = self.playing_since.filter(|since| now - since > media) {
@@ -78,11 +78,11 @@ impl Screen {
     }
 }
 
-/// What the tasks of the player share.
+/// State that the player's tasks share.
 pub struct Player {
     http: reqwest::Client,
     balancers: [String; 2],
-    /// The balancer it takes now, and its cookie.
+    /// The current balancer, and its cookie.
     at: Mutex<(usize, Option<String>)>,
     screen: Mutex<Screen>,
     clock: Clock,
@@ -97,7 +97,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Player {
-    /// Begins to play; ends when the set of tasks does.
+    /// Starts to play; ends with the set of tasks.
     pub fn start(
         http: reqwest::Client,
         balancers: [String; 2],
@@ -119,7 +119,7 @@ impl Player {
         self.clock.elapsed()
     }
 
-    /// Stalls that began since then; one that still goes on is among them.
+    /// Stalls that began since then, with one that still lasts.
     pub fn stalls_since(&self, since: Duration) -> Vec<Stall> {
         let mut screen = lock(&self.screen);
         let now = self.clock.elapsed();
@@ -131,20 +131,20 @@ impl Player {
         screen.stalls.iter().copied().chain(going_on).filter(|stall| stall.at >= since).collect()
     }
 
-    /// The node that it has its media from.
+    /// The node that serves its media.
     pub fn node(&self) -> String {
         lock(&self.node).clone()
     }
 
-    /// Goes to PART-HOLD-BACK from the edge, as players do in the long run who fell back.
+    /// Seeks to PART-HOLD-BACK from the live edge, as players that fell back do in the long run.
     pub async fn seek(&self, patience: Duration) {
         lock(&self.screen).seeks = true;
         let mut seen = self.parts.subscribe();
-        // Where nothing comes there is nowhere to go.
+        // Without media there is nowhere to seek to.
         let _ = tokio::time::timeout(patience, seen.wait_for(|_| !lock(&self.screen).seeks)).await;
     }
 
-    /// Waits for so many parts more.
+    /// Waits for this many more parts.
     pub async fn plays_on(&self, parts: u64, patience: Duration) -> bool {
         let mut seen = self.parts.subscribe();
         let goal = *seen.borrow() + parts;
@@ -193,11 +193,11 @@ impl Player {
         }
     }
 
-    /// What is new of a segment, fetched; the seconds of each piece.
+    /// Fetches what is new of a segment. Returns the seconds of each piece.
     async fn segment(&self, rendition: &str, segment: &super::playlist::Segment, skipped: usize) -> Vec<f64> {
         let mut seconds = Vec::new();
         if segment.parts.is_empty() {
-            // Its parts are not listed any more. What was played of it counts twice then, which is less than what was missed.
+            // Its parts are not listed any more. What was played of it then counts twice, which is less than what was missed.
             if let (Some((uri, _)), false) = (&segment.whole, segment.gap) {
                 self.object(rendition, uri).await;
             }
@@ -210,14 +210,14 @@ impl Player {
             }
             seconds.push(part.seconds());
         }
-        // The whole segment as well, as those fetch it who know nothing of parts.
+        // Also fetch the whole segment, as players without support for parts do.
         if let (Some((uri, _)), false, true) = (&segment.whole, segment.gap, segment.msn.is_multiple_of(4)) {
             self.object(rendition, uri).await;
         }
         seconds
     }
 
-    /// Fetches what is listed: every node has it, or gets it.
+    /// Fetches a listed object, which every node has or gets.
     async fn object(&self, rendition: &str, uri: &str) {
         let path = format!("/live/{STREAM}/{rendition}/{uri}");
         let since = self.clock.elapsed();
@@ -230,7 +230,7 @@ impl Player {
         lock(&self.ledger).find(format!("{path} is listed, and was 404 for {ABSENT_MAX:?}"));
     }
 
-    /// Asks one balancer, and when that fails the other, until there is an answer. None is a 404.
+    /// Asks one balancer and, if it fails, the other, until one answers. None is a 404.
     async fn fetch(&self, path: &str) -> Option<(Vec<u8>, String)> {
         loop {
             for _ in 0..self.balancers.len() {
@@ -241,7 +241,7 @@ impl Player {
                 }
                 match self.answer(request).await {
                     Ok(answer) => return answer,
-                    // Whoever notices first changes; the others follow.
+                    // The first task that notices changes the balancer, and the others follow.
                     Err(()) => {
                         let mut now = lock(&self.at);
                         if now.0 == at {
@@ -272,7 +272,7 @@ impl Player {
     }
 }
 
-/// Where one begins who plays PART-HOLD-BACK behind: at the newest part that is that far from the end.
+/// Where a player at PART-HOLD-BACK begins: at the newest part that is that far from the end.
 fn begin(listing: &Listing) -> Place {
     let mut behind = 0.0;
     for segment in listing.segments.iter().rev() {
@@ -292,7 +292,7 @@ mod tests {
 
     const HOLD_BACK: f64 = 1.5;
 
-    /// Both renditions get a part of half a second at each of these times.
+    /// A screen that gets a part of half a second of both renditions at each of these times.
     fn played(times: &[f64]) -> Screen {
         let mut screen = Screen::default();
         for now in times {
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn parts_that_come_late_stall_from_when_the_buffer_is_empty_until_it_is_full() {
-        // 1.5 s are there at 0, so it stands from 1.5; at 2.5 all is there again.
+        // 1.5 s are buffered at 0, so it stands still from 1.5; at 2.5, enough is buffered again.
         assert_eq!(stalls(&[0.0, 0.0, 0.0, 2.5, 2.5, 2.5]), [(1.5, 1.0)]);
         assert_eq!(stalls(&[0.0, 0.0, 0.0, 2.0, 2.5, 3.0]), [(1.5, 1.5)]);
     }

@@ -1,12 +1,12 @@
-//! A low-latency media playlist as a client reads it: line by line, and nothing believed that is not written there. Pure.
+//! A low-latency media playlist as a client reads it, line by line and without assumptions. Pure.
 
-/// A media segment, or the parts so far of the one that is not whole yet.
+/// A media segment; if it is open, its parts so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Segment {
     pub msn: u64,
-    /// Absolute number of discontinuities before it and at it.
+    /// Discontinuity sequence number: discontinuities before it and at it, since the stream began.
     pub discontinuity: u64,
-    /// URI and EXTINF as written; none while it is not whole.
+    /// URI and EXTINF as written; none while it is open.
     pub whole: Option<(String, String)>,
     pub date: Option<String>,
     pub map: Option<String>,
@@ -17,7 +17,7 @@ pub struct Segment {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
     pub uri: String,
-    /// As written.
+    /// DURATION as written.
     pub duration: String,
     pub gap: bool,
 }
@@ -34,7 +34,7 @@ impl Segment {
     }
 }
 
-/// What a media playlist says.
+/// The content of a media playlist.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     pub media_sequence: u64,
@@ -49,7 +49,7 @@ impl Listing {
     /// Reads a playlist without skipped segments.
     ///
     /// # Errors
-    /// Says what is not a playlist's.
+    /// When something is not part of a playlist; names it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.lines();
         if lines.next() != Some("#EXTM3U") {
@@ -97,7 +97,7 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Where it ends: the place that comes next.
+    /// The place after its end.
     pub fn end(&self) -> Place {
         match self.segments.last() {
             Some(segment) if segment.whole.is_none() => (segment.msn, segment.parts.len()),

@@ -1,4 +1,4 @@
-//! An encoder that is started again whenever it ends, as a person or a service manager does.
+//! An encoder that is started again whenever it ends, as by a person or a service manager.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::support::publish::publish;
 
-/// How soon it is seen that it has ended.
+/// Interval at which its end is noticed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Publishes until it is dropped.

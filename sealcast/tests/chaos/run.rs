@@ -1,4 +1,4 @@
-//! A run: faults one after the other, everybody looking on, and what has to hold throughout and after each.
+//! A run: faults one after the other under observation, and checks of what has to hold throughout and after each.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,19 +15,19 @@ use crate::support::media::playlist;
 use crate::support::publish::{Clip, clip};
 use crate::support::{PATIENCE, eventually_async};
 
-/// Longest from the end of a fault until all nodes say the same again and as many as wanted hold the stream.
+/// Longest time from the end of a fault until all nodes agree again, and as many as wanted hold the stream.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
-/// What a stall may be that is allowed.
+/// Longest allowed stall.
 const STALL_MAX: Duration = Duration::from_secs(2);
-/// What a machine with two cores that does much else may add to the stalls of a fault, or make of nothing.
+/// Stall that a busy machine with two cores may add to that of a fault, or cause without one.
 const NOISE_MAX: Duration = Duration::from_millis(1_500);
-/// A source that was away: its own start and the publisher's are added to the fault.
+/// Longest outage of a source beyond the fault: its own start and the publisher's.
 const OUTAGE_MAX: Duration = Duration::from_secs(20);
-/// Longest wait for a part to begin anew from.
+/// Longest wait for a part to seek to.
 const SEEK_WAIT_MAX: Duration = Duration::from_secs(10);
-/// Parts of all renditions together that there are in a second.
+/// Parts per second of all renditions together.
 const PARTS_PER_SECOND: u64 = 4;
-/// How often it is asked whether all is well again.
+/// Interval at which recovery is checked.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 pub struct Run {
@@ -41,7 +41,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// A cluster with a publisher and viewers who play.
+    /// Starts a cluster with publishers and viewers that play.
     pub async fn start() -> Self {
         let cluster = Cluster::start().await;
         if !cluster.has_disks {
@@ -57,7 +57,7 @@ impl Run {
         let mut onlookers = JoinSet::new();
         look_on(&cluster, &ledger, &mut onlookers);
         let player = Player::start(cluster.http.clone(), balancers.clone(), ledger.clone(), &mut onlookers);
-        // The page has one balancer only, like any page: the other one is hurt.
+        // The page uses one balancer only, as any page; faults hit the other one.
         let page = Page::open(&format!("{}/watch/{STREAM}", balancers[1])).await;
         let mut run = Self { cluster, ledger, player, page, publishers, onlookers, broken: Vec::new() };
         run.recover("the start", Duration::ZERO).await;
@@ -72,11 +72,11 @@ impl Run {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One fault from its begin until all is well again.
+    /// Runs one fault from its start until the cluster has recovered.
     pub async fn suffer(&mut self, (fault, seconds): Step) {
         let cast = self.cast().await;
         let fault = fault.on(&cast);
-        // What was lost of the distance to the edge is not to help it now.
+        // A larger distance to the live edge from an earlier fault must not help the player now.
         self.player.seek(SEEK_WAIT_MAX).await;
         let since = self.player.now();
         fault.inject(&mut self.cluster).await;
@@ -84,7 +84,7 @@ impl Run {
         if fault.allowed(&cast) == Allowed::Outage {
             tokio::time::sleep(lasts).await;
         } else {
-            // Time is what the player plays; it may have to wait for it.
+            // The fault lasts for what the player plays, which may have to wait for media.
             self.player.plays_on(seconds * PARTS_PER_SECOND, lasts + STALL_MAX + NOISE_MAX).await;
         }
         let healed = self.player.now();
@@ -94,7 +94,7 @@ impl Run {
         eprintln!("chaos: {fault:?} of {cast:?}: {:.1} s", (self.player.now() - since).as_secs_f64());
     }
 
-    /// Who feeds the player, and who owns the stream.
+    /// Finds the nodes that serve the player, seal and own the stream.
     async fn cast(&self) -> Cast {
         let known = |id: &String| BROADCAST.iter().find(|node| **node == id.as_str()).copied();
         let owners = eventually_async("control to say who owns the stream", PATIENCE, async || {
@@ -115,7 +115,7 @@ impl Run {
         Cast { feeding, owners, active, standby }
     }
 
-    /// Waits until all nodes go on beyond where any was, and the stream has its owners.
+    /// Waits until all nodes are beyond the furthest of them, and the stream has its owners.
     async fn recover(&mut self, after: &str, healed: Duration) {
         let goals: Vec<_> = RENDITIONS.iter().map(|rendition| self.ledger().newest(rendition)).collect();
         let (mut behind, mut holders) = (String::new(), Vec::new());
@@ -128,7 +128,7 @@ impl Run {
                     continue;
                 }
                 holders = self.cluster.holders().await.unwrap_or_default();
-                // A node that was an owner says so for half a minute more.
+                // A former owner still states the stream for half a minute.
                 if holders.len() >= OWNERS {
                     return;
                 }
@@ -148,7 +148,7 @@ impl Run {
         }
     }
 
-    /// The nodes that are not beyond the goals yet.
+    /// The nodes that have not passed the goals yet.
     fn behind(&self, goals: &[Option<super::playlist::Place>]) -> String {
         let ledger = self.ledger();
         let mut behind = Vec::new();
@@ -181,11 +181,11 @@ impl Run {
         }
     }
 
-    /// Suffers a fault while the stream is checked against the specification.
+    /// Runs a fault while the checker checks the stream against the specification.
     pub async fn suffer_checked(&mut self, step: Step) {
         let url = format!("{}/live/{STREAM}/index.m3u8", self.cluster.https("lb2"));
         let ca = self.cluster.path("certs/ca.pem");
-        // On a thread of its own: it waits for FFmpeg's tools, and nothing else is to wait with it.
+        // On a thread of its own, because it waits for FFmpeg's tools, and nothing else must wait with it.
         let checker = std::thread::spawn(move || {
             tokio::runtime::Runtime::new().expect("a runtime").block_on(broken_rules(&url, &ca))
         });
@@ -199,9 +199,9 @@ impl Run {
         self.broken.push(what);
     }
 
-    /// Ends it, and panics when something did not hold.
+    /// Ends the run, and panics if something did not hold.
     pub async fn finish(mut self) {
-        // The newest bytes may be there before their seal was asked for.
+        // The newest bytes may have been fetched before their seals were.
         let served = self.ledger().unsealed();
         let unproved = || {
             let unsealed = self.ledger().unsealed();

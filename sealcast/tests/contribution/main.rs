@@ -1,8 +1,8 @@
-//! Contribution: what encoders and strangers really send, with bytes on a socket, to a real `sealcast up`; each case has its expected
-//! outcome, and after each the same stream takes a normal publisher.
+//! Contribution: sends to a real `sealcast up` what encoders and strangers really send. Each case has its expected outcome, and after
+//! each case, the same stream takes a normal publisher.
 //!
-//! The cases are those of `conformance rtmp`. An ingest that is killed in the middle of a segment is not among them, because they know
-//! nothing of processes: that is `killed_ingest_comes_back_and_the_playlist_goes_on_with_one_discontinuity` in `cluster.rs`.
+//! The cases are those of `conformance rtmp`. They cannot kill an ingest in the middle of a segment;
+//! `killed_ingest_comes_back_and_the_playlist_goes_on_with_one_discontinuity` in `cluster.rs` does.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 #![allow(unreachable_pub, reason = "modules of a test")]
 
@@ -18,11 +18,11 @@ use conformance::rtmp::run::{self, Judged, Settings};
 use conformance::watch::{Network, Trust};
 use support::Up;
 
-/// Cases side by side: most of them wait most of the time, and two cores have to keep up with the others.
+/// Cases that run side by side: most of them wait most of the time, and two cores have to keep up with the others.
 const PARALLEL: usize = 10;
 /// Media that may be missing.
 const KEEPS_BACK: Duration = Duration::from_secs(2);
-/// Segments are short, so that a discontinuity is listed soon; sources are passed through, and what cannot be is encoded small.
+/// Segments are short, so that a discontinuity is listed soon. Sources are passed through, or encoded small if they cannot be.
 const SETTINGS: &str = "[role.ingest]
 segment_ms = 2000
 connections_per_address_max = 200
@@ -31,7 +31,7 @@ rungs = [{ short_side = 180 }]
 preset = \"ultrafast\"
 ";
 
-/// A `sealcast up` with a stream for each case: one must not find what another left behind.
+/// Starts `sealcast up` with a stream for each case, so that no case finds what another left behind.
 async fn start(cases: &[Case]) -> Up {
     let directory = tempfile::tempdir().unwrap();
     let mut toml = SETTINGS.to_owned();
@@ -54,7 +54,7 @@ async fn outcomes(up: &Up, cases: Vec<Case>) -> Vec<Judged> {
     run::run(&settings, network, cases, |judged| eprintln!("{}", judged.line())).await.unwrap()
 }
 
-/// `SEALCAST_CASE=timing cargo test -p sealcast --test contribution` runs those only whose names begin so.
+/// `SEALCAST_CASE=timing cargo test -p sealcast --test contribution` runs only cases whose names begin with `timing`.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_sent_has_its_outcome_and_the_next_publisher_is_taken() {
     let _turn = support::turn().await;

@@ -1,8 +1,8 @@
-//! OBS Studio itself, streaming to a real `sealcast up`, with a real hls.js playing throughout: how it is shown, what becomes of the
-//! stream when OBS or the server is cut off, killed or stopped, and what OBS makes of a refusal.
+//! OBS Studio itself streams to a real `sealcast up`, while a real hls.js plays. The tests check how the stream is shown, what happens
+//! to it when OBS or the server is cut off, killed or stopped, and how OBS takes a refusal.
 //!
-//! Not part of `make test`: `make obs-test` installs OBS and an X server that needs no screen. Timing is the design's: 30 s of grace,
-//! takeover after 5 s of silence; only segments are shorter, so that a discontinuity is listed soon.
+//! Not part of `make test`: `make obs-test` installs OBS and an X server that needs no screen. Timing is the default: 30 s of grace,
+//! takeover after 5 s of silence. Only segments are shorter, so that a discontinuity is listed soon.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 #![allow(unreachable_pub, reason = "modules of a test")]
 
@@ -25,7 +25,7 @@ use support::publish::{Clip, clip};
 use support::{PATIENCE, Up, eventually_async, sealcast, text};
 
 const KEY: &str = "for-this-test-only";
-/// A ladder of OBS's own picture, passed through, and a small rung that is encoded.
+/// A ladder of OBS's own video, passed through, and a small encoded rung.
 const SETTINGS: &str = r#"[[streams]]
 name = "hall"
 key = "for-this-test-only"
@@ -37,33 +37,33 @@ target_duration_s = 2
 rungs = [{ short_side = 360 }, { short_side = 180, kbit_per_second = 200 }]
 preset = "ultrafast"
 "#;
-/// Seconds that the picture has to move after each event.
+/// Time that the picture has to move after each event, in seconds.
 const PLAYS_SECONDS: f64 = 4.0;
-/// Segments that have to follow after the last event without another discontinuity.
+/// Number of segments that have to follow the last event without another discontinuity.
 const SEGMENTS_AFTER: u64 = 3;
-/// OBS's own patience with a connection that takes nothing is 15 s, once its buffers are full.
+/// Longest wait until OBS notices a dead connection. Once its buffers are full, OBS waits for 15 s.
 const OBS_NOTICES_MAX: Duration = Duration::from_secs(90);
 
 const DISCONNECTED: &str = "Disconnected from rtmp://";
 const CONNECTED: &str = "successful\n";
 
-/// hls.js gives a playlist two more tries, and counts those of all levels together: when nobody listens, it changes level twice within
-/// 50 ms, each with a try at once, and calls the third fatal (seen with 1.7.4). While there is no server, no server can help; so
-/// whoever integrates it has to allow for more.
+/// hls.js repeats the load of a playlist twice, and counts the repetitions of all levels together. When no server listens, hls.js 1.7.4
+/// changes level twice within 50 ms, each with an immediate load, and calls the third failure fatal. An integrator has to allow more
+/// for the time without a server.
 const PATIENT: &str = r#"{ "playlistLoadPolicy": { "default": {
     "maxTimeToFirstByteMs": 10000, "maxLoadTimeMs": 20000,
     "timeoutRetry": { "maxNumRetry": 2, "retryDelayMs": 0, "maxRetryDelayMs": 0 },
     "errorRetry": { "maxNumRetry": 8, "retryDelayMs": 1000, "maxRetryDelayMs": 8000 }
 } } }"#;
 
-/// A server, and what OBS reaches it through.
+/// A server, and the link by which OBS reaches it.
 struct Stage {
     up: Up,
     link: Link,
     display: Display,
     clip: PathBuf,
     onlooker: Onlooker,
-    /// How many of them there have been.
+    /// Number of OBS instances so far.
     studios: usize,
 }
 
@@ -90,12 +90,12 @@ impl Stage {
         obs
     }
 
-    /// hls.js as its makers deliver it, on what comes now.
+    /// Starts an unmodified hls.js on the live stream.
     async fn player(&mut self) -> Player {
         self.player_with("{}").await
     }
 
-    /// The same, with a configuration on top.
+    /// As [`Stage::player`], with additional configuration.
     async fn player_with(&mut self, config: &str) -> Player {
         self.onlooker.until("three segments", PATIENCE, |playlist| playlist.segments.len() >= 3).await;
         let url = format!("{}/live/hall/index.m3u8", self.up.https());
@@ -104,7 +104,7 @@ impl Stage {
         player
     }
 
-    /// Waits until there have been so many discontinuities, and the player has gone on.
+    /// Waits until there were `wanted` discontinuities, and the player has played on.
     async fn goes_on(&mut self, what: &str, wanted: u64, player: &mut Player) {
         let before = end(&self.onlooker.newest());
         let there = |playlist: &_| discontinuities(playlist) >= wanted && end(playlist) > before;
@@ -114,7 +114,7 @@ impl Stage {
         player.plays(what, PLAYS_SECONDS, PATIENCE).await.unwrap();
     }
 
-    /// More segments come, and nothing was said that contradicts anything.
+    /// Checks that more segments come without another discontinuity, and that no playlist contradicted another.
     async fn settles(&mut self, wanted: u64, player: &Player) {
         let goal = end(&self.onlooker.newest()) + SEGMENTS_AFTER;
         let playlist = self.onlooker.until("more segments", PATIENCE, |playlist| end(playlist) >= goal).await;
@@ -130,7 +130,7 @@ impl Stage {
         );
     }
 
-    /// What comes in, as `sealcast stream show` has it.
+    /// The report on the stream's input, from `sealcast stream show`.
     fn input(&self) -> Value {
         let shown = self.run(&["stream", "show", "hall", "--json"]);
         serde_json::from_str::<Value>(&shown).unwrap()["input"].take()
@@ -142,7 +142,7 @@ impl Stage {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// How many publishers were refused for a reason.
+    /// Number of publishers that were refused for this reason.
     async fn refused(&self, reason: &str) -> u64 {
         let ops = format!("{}/metrics", text(&self.up.ready, "ops"));
         let metrics = self.up.http.get(ops).send().await.unwrap().text().await.unwrap();
@@ -158,7 +158,7 @@ async fn obs_is_shown_as_it_is_and_played_with_picture_and_sound() {
     let mut stage = Stage::set().await;
     let obs = stage.obs(KEY).await;
     let mut player = stage.player().await;
-    // A busy machine may be warned of being slow, and of nothing that is OBS's.
+    // A busy machine may get a warning that it is slow, but no warning about OBS.
     let input = eventually_async("figures without a warning", PATIENCE, async || {
         let input = stage.input();
         let settled = input["video"]["keyframe_interval_ms"].is_u64() && input["warnings"] == serde_json::json!([]);
@@ -210,7 +210,7 @@ async fn obs_that_is_cut_off_comes_back_by_itself_each_time() {
             obs.says(CONNECTED, connected, PATIENCE).await;
             wanted += 1;
             stage.goes_on(&format!("{mode:?} {time}"), wanted, &mut player).await;
-            // Whoever is still connected and was not silent for 5 s is not put out, so that OBS asks again.
+            // With `Forgotten`, the old connection stays open. Until it has been silent for 5 s, OBS is refused and connects again.
             if mode != Mode::Forgotten {
                 assert_eq!(stage.refused("busy").await, refused, "{mode:?}");
             }

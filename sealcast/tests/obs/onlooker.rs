@@ -1,4 +1,4 @@
-//! Reads a media playlist over and over, as players do, and holds each against what was said before.
+//! Loads a media playlist again and again, as players do, and compares each with those before.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::support::media::{get, parse};
 
 const EVERY: Duration = Duration::from_millis(250);
 
-/// The newest playlist, and what contradicts an older one.
+/// The newest playlist, and contradictions to older ones.
 #[derive(Debug, Default)]
 pub struct Seen {
     pub newest: MediaPlaylist,
@@ -20,12 +20,12 @@ pub struct Seen {
     pub faults: Vec<String>,
 }
 
-/// Number after the newest segment.
+/// Media sequence number after the newest segment.
 pub fn end(playlist: &MediaPlaylist) -> u64 {
     playlist.media_sequence + playlist.segments.len() as u64
 }
 
-/// Those that have been, and those that are listed.
+/// Number of discontinuities so far, removed and listed.
 pub fn discontinuities(playlist: &MediaPlaylist) -> u64 {
     playlist.discontinuity_sequence + playlist.segments.iter().filter(|segment| segment.discontinuity).count() as u64
 }
@@ -50,7 +50,7 @@ impl Seen {
     }
 }
 
-/// It ends with its owner.
+/// Watches a playlist until this is dropped.
 pub struct Onlooker {
     seen: watch::Receiver<Seen>,
     task: JoinHandle<()>,
@@ -63,7 +63,7 @@ impl Onlooker {
             let mut tick = interval(EVERY);
             loop {
                 tick.tick().await;
-                // There may be no server at all for a while; what it says then is what counts.
+                // There may be no server for a while; only its answers count.
                 if let Some(text) = get(&http, &url).await {
                     sender.send_modify(|seen| seen.look(parse(&text)));
                 }
@@ -72,7 +72,7 @@ impl Onlooker {
         Self { seen, task }
     }
 
-    /// Waits for a playlist of which this holds.
+    /// Waits for a playlist that fulfils the condition.
     pub async fn until(
         &mut self,
         what: &str,

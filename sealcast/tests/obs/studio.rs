@@ -1,4 +1,4 @@
-//! OBS Studio without a screen: its profile, what it says, and how it is told to stop.
+//! OBS Studio without a screen: its profile, its log, and how the test stops it.
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -10,10 +10,10 @@ use serde_json::json;
 
 use crate::support::{PATIENCE, Process, eventually, eventually_async};
 
-/// An X server of its own, without a screen and without a card.
+/// An X server without a screen or a graphics card.
 pub struct Display {
     process: Process,
-    /// As in `DISPLAY`.
+    /// Value of `DISPLAY`.
     name: String,
 }
 
@@ -33,7 +33,7 @@ impl Display {
 }
 
 impl Drop for Display {
-    /// It removes its lock file and its socket when it is asked to end.
+    /// SIGTERM, so that it removes its lock file and its socket.
     fn drop(&mut self) {
         self.process.signal("TERM");
     }
@@ -46,7 +46,7 @@ pub struct Obs {
 }
 
 impl Obs {
-    /// Starts it in a home of its own, to stream a file over and over.
+    /// Starts OBS with its own home directory, to stream a file in a loop.
     pub fn start(display: &Display, home: PathBuf, clip: &Path, server: &str, key: &str) -> Self {
         configure(&home, clip, server, key);
         let log = File::create(home.join("log")).unwrap();
@@ -56,7 +56,7 @@ impl Obs {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("LANG", "C.UTF-8");
         command.envs([("HOME", &home), ("XDG_CONFIG_HOME", &home), ("XDG_RUNTIME_DIR", &home.join("run"))]);
         command.env("DISPLAY", &display.name).env("LIBGL_ALWAYS_SOFTWARE", "1");
-        // It would ask its makers for a newer list of services.
+        // Without a proxy that refuses, OBS would look for a newer list of services on the Internet.
         command.env("https_proxy", "http://127.0.0.1:9");
         command.stdout(log.try_clone().unwrap()).stderr(log);
         Self { process: Process::spawn("OBS (is it installed? make setup-obs)", &mut command), home }
@@ -66,12 +66,12 @@ impl Obs {
         String::from_utf8_lossy(&std::fs::read(self.home.join("log")).unwrap()).into_owned()
     }
 
-    /// How often it has said this.
+    /// How often its log has this text.
     pub fn said(&self, what: &str) -> usize {
         self.log().matches(what).count()
     }
 
-    /// Waits until it has said this more often than `before`.
+    /// Waits until its log has this text more often than `before`.
     pub async fn says(&self, what: &str, before: usize, patience: Duration) {
         let heard = async || (self.said(what) > before).then_some(());
         let missing = format!("OBS to say {what:?}");
@@ -79,15 +79,15 @@ impl Obs {
         assert!(waited.is_ok(), "waited {patience:?} in vain for {missing}:\n{}", self.log());
     }
 
-    /// Stops the stream, as its button does. OBS itself does not always find its end after a signal.
+    /// Stops the stream, as its button does. OBS does not always end after a signal.
     pub async fn stop(self) {
         std::fs::write(self.home.join("stop"), "").unwrap();
         self.says("==== Streaming Stop ====", 0, PATIENCE).await;
     }
 }
 
-/// Writes what the first start and the settings dialogue would: 640x360 at 30 frames a second, a keyframe every 2 s, a second between
-/// attempts to reconnect.
+/// Writes what the first start and the settings dialogue would write: 640x360 at 30 frames per second, a keyframe every 2 s, a second
+/// between attempts to reconnect.
 fn configure(home: &Path, clip: &Path, server: &str, key: &str) {
     let settings = home.join("obs-studio");
     let profile = settings.join("basic/profiles/test");
@@ -114,7 +114,7 @@ fn configure(home: &Path, clip: &Path, server: &str, key: &str) {
     write(profile.join("streamEncoder.json"), &encoder.to_string());
     let service = json!({"type": "rtmp_custom", "settings": {"server": server, "key": key}});
     write(profile.join("service.json"), &service.to_string());
-    // A signal would ask whether to end the stream, in a window that nobody sees.
+    // On a signal, OBS would ask in an invisible window whether to end the stream.
     let script = home.join("stop.lua");
     let stop = json!(home.join("stop"));
     write(

@@ -59,14 +59,14 @@ impl Browser {
         assert!(played.unwrap_or(false), "waited in vain for the page {what}: {:?}", self.reports.last());
     }
 
-    /// Reads this many reports more.
+    /// Reads this many more reports, one per second.
     pub async fn for_seconds(&mut self, seconds: usize) {
         for _ in 0..seconds {
             assert!(self.next().await.is_some(), "the browser ended early: {:?}", self.reports.last());
         }
     }
 
-    /// Ends it now, with a last report.
+    /// Ends the browser now, with a last report.
     pub async fn stop(self) -> Report {
         if let Some(id) = self.child.id() {
             let _ = std::process::Command::new("kill").args(["-TERM", &id.to_string()]).status();
@@ -92,8 +92,8 @@ impl Report {
         self.0.last().expect("the browser reported")
     }
 
-    /// Played for at least this long, without a fatal error or a page error. One stall of two seconds is what a machine that does much
-    /// else may cost; `bench stalls` counts them.
+    /// Asserts that the page played for at least this long, without a fatal error or a page error. A busy machine may cost one stall of two
+    /// seconds; `bench stalls` counts stalls.
     pub fn assert_played_well(&self, seconds: f64) {
         let last = self.last();
         let player = &last["player"];

@@ -1,4 +1,4 @@
-//! A cluster of plain processes, one role each, around a real Mosquitto, with what `sealcast certs cluster` makes.
+//! A cluster of plain processes, one role each, around a real Mosquitto, with the certificates of `sealcast certs cluster`.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -15,12 +15,12 @@ pub struct Cluster {
     pub broker: Process,
     broker_address: SocketAddr,
     control: Option<String>,
-    /// Settings of every node beyond those it needs, in TOML.
+    /// Additional settings of every node, in TOML.
     pub settings: String,
     pub http: reqwest::Client,
 }
 
-/// One node's process, and what its ready file says.
+/// One node's process, and its ready file.
 pub struct Node {
     pub process: Process,
     pub ready: Value,
@@ -28,7 +28,7 @@ pub struct Node {
 
 /// A stream that the cluster is configured with.
 pub const STREAM: &str = "hall";
-/// Its key.
+/// Key of that stream.
 pub const KEY: &str = "for-this-test-only";
 
 /// Nodes that the broker knows: name and role.
@@ -110,7 +110,7 @@ urls = ["mqtts://{broker}"]
         path
     }
 
-    /// What a node logged.
+    /// The log of a node.
     pub fn log(&self, id: &str) -> String {
         std::fs::read_to_string(self.path(&format!("{id}.log"))).unwrap_or_default()
     }
@@ -123,12 +123,12 @@ urls = ["mqtts://{broker}"]
     }
 }
 
-/// A port that was free a moment ago: Mosquitto cannot be asked for one.
+/// A port that was free a moment ago, because Mosquitto cannot choose one itself.
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
-/// Mosquitto over TLS, with passwords and access rules, without persistence: what it forgets, the nodes say again.
+/// Starts Mosquitto with TLS, passwords and access rules, but without persistence: nodes publish again what it forgets.
 fn start_mosquitto(directory: &Path, address: SocketAddr) -> Process {
     let files = directory.join("certs/broker");
     let config = files.join("mosquitto.conf");

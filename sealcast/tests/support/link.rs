@@ -1,4 +1,4 @@
-//! A way between two programs that the test can cut, close, narrow and heal: a TCP relay on a port of its own.
+//! A connection between two programs that the test can cut, close, narrow and heal: a TCP relay on a port of its own.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Bytes that go through at once.
+/// Most bytes that pass at once.
 const PIECE_BYTES: usize = 8 * 1024;
 
 /// What a link does with bytes.
@@ -17,19 +17,19 @@ const PIECE_BYTES: usize = 8 * 1024;
 pub enum Mode {
     /// They pass, as fast as the machine allows.
     Pass,
-    /// Nothing passes, and nobody is told: what is under way stays under way, as with packets that are lost.
+    /// Nothing passes, and neither side is told. Bytes under way pass later, as when lost packets are sent again.
     Blackhole,
-    /// Connections end at once with a reset, new ones too.
+    /// Existing and new connections end at once with a reset.
     Reset,
-    /// As `Reset` for who connects; who is connected to is never told.
+    /// As `Reset` for the side that connects; the other side is never told.
     Forgotten,
-    /// Nothing passes any more, and nobody is ever told: connections of now stay dead whatever comes later.
+    /// Nothing passes, and neither side is ever told: existing connections stay dead even in a later mode.
     Dead,
-    /// So many bytes pass in a second, in each direction of each connection.
+    /// This many bytes pass per second, in each direction of each connection.
     Slow(u32),
 }
 
-/// The relay; TLS goes from end to end. It ends with its owner.
+/// The relay, which ends when this is dropped. TLS goes from end to end.
 pub struct Link {
     pub address: SocketAddr,
     mode: watch::Sender<Mode>,
@@ -72,7 +72,7 @@ async fn relay(mut near: TcpStream, target: SocketAddr, mut mode: watch::Receive
     let cut = {
         let (from_near, to_near) = near.split();
         let (from_far, to_far) = far.split();
-        // Either side's end is the end: a half-closed HTTP connection carries nothing more.
+        // The end of either side ends the connection: a half-closed HTTP connection carries nothing more.
         tokio::select! {
             () = pump(from_near, to_far, mode.clone()) => None,
             () = pump(from_far, to_near, mode.clone()) => None,
@@ -93,9 +93,9 @@ async fn relay(mut near: TcpStream, target: SocketAddr, mut mode: watch::Receive
     }
 }
 
-/// Waits until something passes.
+/// Waits until bytes may pass.
 async fn passing(mode: &mut watch::Receiver<Mode>) {
-    // An error means that the link is gone, and with it this task.
+    // An error means that the link is gone, which ends this task, too.
     let _ = mode.wait_for(|mode| *mode != Mode::Blackhole).await;
 }
 
@@ -103,7 +103,7 @@ async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut mode: watch::Re
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         let read = from.read(&mut piece).await;
-        // What came is not there before it can pass; neither is the end.
+        // Neither bytes nor the end of the stream may pass before the link lets them.
         passing(&mut mode).await;
         let Ok(length @ 1..) = read else { return };
         let now = *mode.borrow();

@@ -1,4 +1,4 @@
-//! What a viewer's program does: read playlists, fetch media, decode.
+//! The work of a viewer's program: reads playlists, fetches media, decodes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub async fn get_bytes(http: &reqwest::Client, url: &str) -> Vec<u8> {
     answer.bytes().await.unwrap_or_else(|error| panic!("{url}: {error}")).to_vec()
 }
 
-/// The multivariant playlist, once there is one.
+/// Waits for the multivariant playlist.
 pub async fn multivariant(http: &reqwest::Client, base: &str, stream: &str) -> MasterPlaylist {
     let url = format!("{base}/live/{stream}/index.m3u8");
     let text = eventually_async(&url, PATIENCE, async || get(http, &url).await).await;
@@ -34,7 +34,7 @@ pub fn renditions(master: &MasterPlaylist) -> BTreeSet<String> {
     variants.chain(audio).map(|uri| uri.split('/').next().unwrap_or_default().to_owned()).collect()
 }
 
-/// A media playlist, once it lists `segments` at least.
+/// Waits for a media playlist that lists at least `segments`.
 pub async fn playlist(
     http: &reqwest::Client,
     base: &str,
@@ -54,7 +54,7 @@ pub fn parse(text: &str) -> MediaPlaylist {
     m3u8_rs::parse_media_playlist_res(text.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// The first segments of a rendition in one file, as a player would append them.
+/// The init segment and the first segments of a rendition in one file, as a player would append them.
 pub async fn download(http: &reqwest::Client, base: &str, stream: &str, rendition: &str, segments: usize) -> Vec<u8> {
     let playlist = playlist(http, base, stream, rendition, segments).await;
     let root = format!("{base}/live/{stream}/{rendition}");
@@ -66,7 +66,7 @@ pub async fn download(http: &reqwest::Client, base: &str, stream: &str, renditio
     all
 }
 
-/// Decodes everything; panics with FFmpeg's words when it complains of anything.
+/// Decodes everything; panics with FFmpeg's output if there is any.
 pub fn decode(file: &Path) {
     let output = Command::new("ffmpeg")
         .args(["-v", "warning", "-xerror", "-i"])

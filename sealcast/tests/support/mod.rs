@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: processes that end with the test, an HTTPS client, real publishers, a real browser.
+//! Shared by the end-to-end tests: processes that end with the test, an HTTPS client, real publishers, a real browser.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 pub mod browser;
@@ -17,7 +17,7 @@ use serde_json::Value;
 /// Longest wait for anything that should happen; generous, because machines that run tests are busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A child process that is killed, by its own pid, when the test ends, however it ends.
+/// A child process that is killed when this is dropped, and so at every end of a test.
 pub struct Process {
     child: Child,
     pub name: String,
@@ -78,12 +78,12 @@ impl Drop for Process {
 
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Tests of one file that encode take turns: each expects a machine that can keep up with it.
+/// A lock for the tests of one file that encode: each expects a machine that can keep up with it.
 pub async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
-/// The program under test; for `bench`, which is no test of its package, the one beside it.
+/// The program under test; for `bench`, which is not a test of this package, the one beside it.
 pub fn sealcast() -> Command {
     let beside = || std::env::current_exe().expect("a path").with_file_name("sealcast");
     let program = option_env!("CARGO_BIN_EXE_sealcast").map_or_else(beside, PathBuf::from);
@@ -103,7 +103,7 @@ pub struct Up {
 }
 
 impl Up {
-    /// Listeners that the flags do not name are on free ports.
+    /// Starts `sealcast up`. Listeners that the flags do not name get free ports.
     pub async fn start(flags: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().expect("a temporary directory"), flags).await
     }
@@ -142,7 +142,7 @@ impl Up {
         text(entry, "key")
     }
 
-    /// Ctrl-C; the process has to end by itself, with success.
+    /// Sends Ctrl-C. The process has to end by itself, with success.
     pub async fn stop(mut self) -> tempfile::TempDir {
         self.process.interrupt();
         let status = self.process.ended(Duration::from_secs(10)).await.expect("it ends after Ctrl-C");
@@ -156,7 +156,7 @@ pub fn text(value: &Value, field: &str) -> String {
     value[field].as_str().unwrap_or_else(|| panic!("no {field} in {value}")).to_owned()
 }
 
-/// Waits for a ready file, or fails with the process.
+/// Waits for a ready file; fails if the process ends first.
 pub async fn read_ready(path: &Path, process: &mut Process) -> Value {
     eventually("the ready file", || {
         if let Some(status) = process.has_ended() {
@@ -172,7 +172,7 @@ pub fn client(ca: &Path) -> reqwest::Client {
     client_of(ca, |builder| builder)
 }
 
-/// The same, made in another way.
+/// As [`client`], with a changed builder.
 pub fn client_of(ca: &Path, way: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> reqwest::Client {
     let pem = std::fs::read(ca).unwrap_or_else(|error| panic!("{}: {error}", ca.display()));
     let ca = reqwest::Certificate::from_pem(&pem).expect("a certificate");
@@ -186,12 +186,12 @@ pub fn client_of(ca: &Path, way: impl FnOnce(reqwest::ClientBuilder) -> reqwest:
         .expect("a client")
 }
 
-/// Tries until there is an answer; panics with `what` when there is none in time.
+/// Tries until there is an answer; panics with `what` when [`PATIENCE`] runs out.
 pub async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     eventually_async(what, PATIENCE, async || probe()).await
 }
 
-/// Tries until there is an answer; panics with `what` when there is none in time.
+/// Tries until there is an answer; panics with `what` when `patience` runs out.
 pub async fn eventually_async<T>(what: &str, patience: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let wait = async {
         let mut tick = tokio::time::interval(Duration::from_millis(50));

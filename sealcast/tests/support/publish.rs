@@ -5,14 +5,14 @@ use std::process::{Command, Stdio};
 
 use super::Process;
 
-/// What the file shows.
+/// Properties of the file.
 #[derive(Clone, Copy)]
 pub struct Clip {
     pub size: &'static str,
     pub frame_rate: &'static str,
     pub keyframe_seconds: u32,
     pub seconds: u32,
-    /// B-frames between two others, at the most.
+    /// Most B-frames in a row.
     pub b_frames: u32,
 }
 
@@ -22,7 +22,7 @@ impl Default for Clip {
     }
 }
 
-/// Encodes a file with picture and tone.
+/// Encodes a file with video and a tone.
 pub fn clip(directory: &Path, clip: Clip) -> PathBuf {
     let Clip { size, frame_rate, keyframe_seconds, seconds, b_frames } = clip;
     let path = directory.join(format!("clip-{size}-{keyframe_seconds}-{seconds}-{b_frames}.flv"));
@@ -42,7 +42,7 @@ pub fn clip(directory: &Path, clip: Clip) -> PathBuf {
     path
 }
 
-/// Publishes a file in real time, over and over.
+/// Publishes a file in real time, in a loop.
 pub fn publish(file: &Path, rtmp: &str, key: &str) -> Process {
     let mut command = Command::new("ffmpeg");
     command
@@ -53,7 +53,7 @@ pub fn publish(file: &Path, rtmp: &str, key: &str) -> Process {
     Process::spawn("ffmpeg", &mut command)
 }
 
-/// Encodes a clip that costs as much as a film and comes as OBS sends it by default: 720p30, 4 Mbit/s, B-frames.
+/// Encodes a clip that is as hard to encode as a film, as OBS sends it by default: 720p30, 4 Mbit/s, B-frames.
 pub fn film(directory: &Path, seconds: u32) -> PathBuf {
     let path = directory.join(format!("film-{seconds}.flv"));
     let picture = format!("testsrc2=size=1280x720:rate=30:duration={seconds},noise=alls=12:allf=t");
@@ -70,7 +70,7 @@ pub fn film(directory: &Path, seconds: u32) -> PathBuf {
     path
 }
 
-/// Encoders that take all the time of so many cores that they get.
+/// Starts encoders that use as much time of `count` cores as they get.
 pub fn busy_encoders(count: usize) -> Vec<Process> {
     let encode = || {
         let mut command = Command::new("ffmpeg");

@@ -1,6 +1,6 @@
 /**
- * A player as its makers deliver it, on a page without anything else: what others will play our streams with.
- * Publishes what it sees as `window.sealcast.player`, in the shape of our own page where there is something to say.
+ * An unmodified player alone on a page, as others may play Sealcast's streams. Publishes its state as
+ * `window.sealcast.player`, in the shape of Sealcast's page as far as it applies.
  */
 
 import Hls, { Events } from 'hls.js';
@@ -8,19 +8,19 @@ import { GlassMeter } from '../../src/player/glass';
 import { StallMeter } from '../../src/player/stalls';
 import { Changes } from './changes';
 
-/** How often the position is looked at, milliseconds. */
+/** Interval at which the position is sampled, milliseconds. */
 const SAMPLE_MS = 100;
 
 interface Failure {
-  /** What the player cannot go on from by itself. */
+  /** Whether the player cannot recover by itself. */
   fatal: boolean;
   details: string;
 }
 
 interface Bare {
-  /** Seconds behind the live edge, as the player sees it. */
+  /** Seconds behind the live edge, as the player computes it. */
   latency(): number | null;
-  /** Seconds it aims for. */
+  /** Target latency, seconds. */
   target(): number | null;
   /** Height of the rung on screen. */
   height(): number | null;
@@ -30,18 +30,18 @@ interface Bare {
   chooseHeight(height: number): void;
   /** BANDWIDTH of the rung of this height; 0 while it is unknown. */
   bitsPerSecond(height: number): number;
-  /** Loads the rung of this height from now on, and plays what is buffered: as a change for the sake of bandwidth does. */
+  /** Loads the rung of this height from now on, and plays the buffer first, as on a change by bandwidth. */
   loadHeight(height: number): void;
 }
 
 interface ShakaError {
   severity: number;
   code: number;
-  /** Of a request: its URL, and the status. */
+  /** For a request: its URL, and the status. */
   data?: unknown[];
 }
 
-/** What is used of Shaka, which comes as a plain script. */
+/** The parts of Shaka that are used; it comes as a plain script. */
 interface Shaka {
   polyfill: { installAll(): void };
   Player: new () => {
@@ -55,10 +55,10 @@ interface Shaka {
   };
 }
 declare const shaka: Shaka;
-/** Of the driver, for `narrow` links: bits a second, or no limit. */
+/** Function of the driver that limits the link, for `narrow`: bits per second, or null for no limit. */
 declare const linkTo: (bitsPerSecond: number | null) => Promise<void>;
 
-/** Gives the link the BANDWIDTH of the rung above this height, which leaves too little to stay there; no limit for the highest rung. */
+/** Limits the link to the BANDWIDTH of the rung above this height, too little to stay on that rung; no limit for the highest rung. */
 function narrowTo(bare: Bare, height: number): void {
   const above = bare.heights().filter((each) => each > height);
   void linkTo(above.length === 0 ? null : bare.bitsPerSecond(Math.min(...above)));
@@ -100,7 +100,7 @@ function playShaka(
 ): Bare {
   shaka.polyfill.installAll();
   const player = new shaka.Player();
-  // Of a live stream Shaka says CRITICAL first, then lowers that and retries: what counts is the severity that is left.
+  // For a live stream, Shaka first reports CRITICAL, then lowers the severity and retries, so the final severity counts.
   const onError = (error: ShakaError): void =>
     queueMicrotask(() => {
       const about = error.code ? JSON.stringify(error.data?.slice(0, 2)) : String(error);
@@ -114,7 +114,7 @@ function playShaka(
     await video.play();
   };
   load().catch((error: unknown) => onError(error as ShakaError));
-  // A rendition whose segment is missing is not on the list for a second: then the choice waits, as a viewer does before the menu.
+  // A rendition with a missing segment is not listed for a second. The choice then waits, as a viewer would.
   let wanted: number | null = null;
   const select = (height: number, clearBuffer: boolean): void => {
     const track = player.getVariantTracks().find((each) => each.height === height);
@@ -150,7 +150,7 @@ function start(video: HTMLVideoElement): void {
     firstFrame = { sinceNavigationMs: shownMs, sincePlaylistMs: shownMs - askedMs };
   });
   const failed = (failure: Failure): void => void errors.push({ at: Date.now(), ...failure });
-  // What the browser's own pipeline says of it: players name only the kind.
+  // The message of the browser's own pipeline, because players report only the kind of error.
   video.addEventListener('error', () =>
     failed({ fatal: true, details: `media element: ${video.error?.code} ${video.error?.message}` }),
   );

@@ -1,14 +1,14 @@
 /**
- * Changes of rendition while a player plays: asks for them at random moments, and sees in what the browser requested where they fell.
- * Nothing here asks the player what it did.
+ * Changes of rendition while a player plays. They come at random moments, and the browser's requests show where they happened; the
+ * player itself is not asked.
  */
 
 /**
- * A change is asked for this long after the one before was seen, milliseconds: moments in all places of a segment, and never two in one,
- * because nobody's measured bandwidth falls and rises that fast.
+ * Time from the last seen change to the next one, milliseconds. It covers all positions in a segment, and never gives two changes in
+ * one segment, because measured bandwidth does not fall and rise that fast.
  */
 const PAUSE_MS = { min: 4_500, max: 8_500 };
-/** After this long without a change to be seen, another is asked for, milliseconds: players find out slowly that a link is wide again. */
+/** Longest wait for a change to show before the next one, milliseconds: players notice slowly that a link is wide again. */
 const UNSEEN_MS_MAX = 30_000;
 /** `/live/{stream}/{rendition}/{epoch}/{msn}.m4s` or `{msn}.{part}.m4s`. */
 const MEDIA = /\/([^/]+)\/\d+\/(\d+)(?:\.(\d+))?\.m4s$/;
@@ -19,7 +19,7 @@ export interface ChangeStats {
   midSegment: number;
   /** Changes that began with a segment. */
   atSegment: number;
-  /** The longest that the picture stood still since the first change was asked for, milliseconds. */
+  /** Longest standstill of the picture since the first change, milliseconds. */
   longestStillMs: number;
   /** The first standstills of a quarter of a second or more. */
   standstills: Standstill[];
@@ -56,7 +56,7 @@ export class Changes {
   readonly #heights: () => number[];
   readonly #change: (height: number) => void;
   #rendition: string | null = null;
-  /** The height that was asked for last, or the first on screen. */
+  /** The last chosen height, or the first on screen. */
   #height = 0;
   #nextAtMs: number | null = null;
   #began = false;
@@ -72,7 +72,7 @@ export class Changes {
   #standstill: Standstill | null = null;
   #requests: string[] = [];
 
-  /** Asks for so many changes, from rung to rung; 0 only looks on. */
+  /** Makes this many changes, from rung to rung; with 0, it only observes. */
   constructor(asked: number, heights: () => number[], change: (height: number) => void) {
     this.#asked = asked;
     this.#heights = heights;
@@ -86,10 +86,10 @@ export class Changes {
     return { ...this.#stats, longestStillMs: Math.round(this.#stats.longestStillMs) };
   }
 
-  /** To be called often, once there is a picture. */
+  /** Call this often, once there is a picture. */
   look(nowMs: number, video: HTMLVideoElement): void {
     const { videoHeight } = video;
-    // Sound may go on alone: frames are what counts.
+    // Audio may play on alone, so count frames.
     const frames = video.getVideoPlaybackQuality().totalVideoFrames;
     if (frames !== this.#frames) {
       this.#frames = frames;
@@ -103,7 +103,7 @@ export class Changes {
     if (this.#seen >= this.#asked || nowMs < this.#nextAtMs || heights.length < 2) return;
     this.#height ||= videoHeight;
     this.#began = true;
-    // When the change is seen another moment is drawn; none is where the player had gone there by itself.
+    // A seen change draws a new moment. None is seen if the player had changed to that rung by itself.
     this.#nextAtMs = nowMs + UNSEEN_MS_MAX;
     this.#height = heights[(heights.indexOf(this.#height) + 1) % heights.length] ?? this.#height;
     this.#change(this.#height);

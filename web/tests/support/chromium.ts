@@ -15,7 +15,7 @@ export async function launch(): Promise<Browser> {
   });
 }
 
-/** What the page says of its player now. */
+/** Reads fields of the page's player. */
 export function readPlayer<K extends keyof SealcastPlayer>(
   page: Page,
   ...names: K[]

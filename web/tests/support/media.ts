@@ -1,4 +1,4 @@
-/** Media for the tests' own origin: a ladder of fragmented MP4, cut into parts of half a second by ffmpeg. */
+/** Media for the tests' origin: a ladder of fragmented MP4, cut into parts of half a second by ffmpeg. */
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -18,11 +18,11 @@ export interface Rendition {
   name: string;
   init: Buffer;
   parts: Buffer[];
-  /** Of each part, seconds. */
+  /** Durations of the parts, seconds. */
   durations: number[];
 }
 
-/** Small pictures: it is the names and bit rates in playlists that make a ladder. */
+/** The ladder. Pictures are small, because only names and bit rates in playlists matter. */
 export const RUNGS = [
   { name: '360p', width: 160, height: 90, bandwidth: 800_000 },
   { name: '480p', width: 240, height: 136, bandwidth: 1_500_000 },
@@ -71,7 +71,7 @@ async function picture(file: string, rung: (typeof RUNGS)[number], seconds: numb
   };
 }
 
-/** Frames of sound do not fit into half a second: a part has one more or one less. */
+/** Audio. Its frames do not divide half a second, so parts differ by one frame. */
 async function sound(file: string, seconds: number): Promise<Rendition> {
   const source = `sine=frequency=440:sample_rate=${SAMPLE_RATE}`;
   const codec = ['-c:a', 'aac', '-b:a', '64k', '-frag_duration', '1000'];
@@ -88,7 +88,7 @@ async function sound(file: string, seconds: number): Promise<Rendition> {
   return { name: 'audio', init: made.init, parts, durations };
 }
 
-/** So many seconds of each rung, and of sound. */
+/** Makes this many seconds of each rung and of audio. */
 export async function makeMedia(seconds: number): Promise<Rendition[]> {
   const directory = await mkdtemp(join(tmpdir(), 'sealcast-media-'));
   const file = (name: string): string => join(directory, `${name}.mp4`);

@@ -1,6 +1,6 @@
 /**
- * A live stream for the page whose playlists a test can bend, where a real cluster would have to be overloaded by chance. Serves the
- * built page besides, and answers as a broadcast node does: blocking reloads, delta updates, parts of the newest segments.
+ * A live stream for the page. A test can change its playlists, for which a real cluster would have to be overloaded by chance. It also
+ * serves the built page, and answers as a broadcast node does: blocking reloads, delta updates, parts of the newest segments.
  */
 
 import { once } from 'node:events';
@@ -15,10 +15,10 @@ import { makeMedia, PART_SECONDS, type Rendition, RUNGS } from './media';
 
 const STREAM = 'made';
 const PARTS_PER_SEGMENT = 8;
-/** Segments with parts, and in a delta update. */
+/** Number of segments with parts, and of segments in a delta update. */
 const SEGMENTS_WITH_PARTS = 3;
 const SEGMENTS_IN_DELTA = 6;
-/** Parts that are there when the stream is first asked for. */
+/** Parts that exist when the stream is first requested. */
 const PARTS_BEFORE = 28;
 
 const TYPES: Record<string, string> = {
@@ -48,7 +48,7 @@ export class Origin {
   readonly #media: ReadonlyMap<string, Rendition>;
   readonly #server: Server;
   readonly #bornMs = Date.now() - 1_000 * PARTS_BEFORE * PART_SECONDS;
-  /** Of rungs that were shed: the first part that is a gap. */
+  /** The first part that is a gap, for each shed rung. */
   readonly #shed = new Map<string, number>();
 
   private constructor(media: Rendition[]) {
@@ -59,7 +59,7 @@ export class Origin {
     });
   }
 
-  /** What there is to play for so many seconds; several streams may play it. */
+  /** Makes media that plays for this many seconds; several streams may share it. */
   static media(seconds: number): Promise<Rendition[]> {
     return makeMedia(PARTS_BEFORE * PART_SECONDS + seconds);
   }
@@ -75,7 +75,7 @@ export class Origin {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/watch/${STREAM}`;
   }
 
-  /** From the next part on, this rung is gaps, and the multivariant playlist does not list it. */
+  /** Sheds a rung: its parts are gaps from the next one on, and the multivariant playlist does not list it. */
   shed(name: string): void {
     this.#shed.set(name, this.#partsThere());
   }

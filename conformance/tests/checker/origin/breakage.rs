@@ -1,4 +1,4 @@
-//! What an origin can be told to do wrong. Each breaks one row.
+//! Faults that an origin can have. Each breaks one row.
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,15 +15,15 @@ pub enum Break {
     LongExtinf,
     /// Row 4: EXTINF is 8 % off.
     InaccurateExtinf,
-    /// Row 5: PART-TARGET grows in the midst of the run.
+    /// Row 5: PART-TARGET grows during the run.
     PartTargetChanges,
     /// Row 6: the URI of a listed segment changes.
     UriChanges,
-    /// Row 7: everything stands still for three seconds.
+    /// Row 7: nothing new comes for three seconds.
     Stall,
     /// Row 8: five segments.
     ShortWindow,
-    /// Row 9: what leaves the playlist is gone.
+    /// Row 9: objects that leave the playlist are gone.
     RemovedGone,
     /// Row 10: a discontinuity leaves the playlist uncounted.
     DiscontinuityNotCounted,
@@ -33,15 +33,15 @@ pub enum Break {
     EventType,
     /// Row 13: dates of one variant are 0.3 s off.
     DatesDiffer,
-    /// Row 14: a gap segment whose parts are no gaps.
+    /// Row 14: a gap segment whose parts are not gaps.
     PartsOfGap,
-    /// Row 15: segments are there only some time after they were listed.
+    /// Row 15: segments are available only some time after they are listed.
     ListedTooEarly,
     /// Row 15: playlists are cut off now and then.
     CutOff,
-    /// Row 16: segments of one variant begin with no IDR picture.
+    /// Row 16: segments of one variant begin without an IDR picture.
     NoIdr,
-    /// Row 17: counters start anew in each segment.
+    /// Row 17: continuity counters start again in each segment.
     CountersRestart,
     /// Row 18: the movie header has a duration.
     MovieDuration,
@@ -55,9 +55,9 @@ pub enum Break {
     ControlDiffers,
     /// Row 23: no FRAME-RATE.
     NoFrameRate,
-    /// Row 24: CODECS without the sound's.
+    /// Row 24: CODECS without the audio format.
     CodecsIncomplete,
-    /// Row 25: BANDWIDTH is a quarter of what it is.
+    /// Row 25: BANDWIDTH is a quarter of the real one.
     LowBandwidth,
     /// Row 26: no I-frame playlists.
     NoIframes,
@@ -91,13 +91,13 @@ pub enum Break {
     UrgentMedia,
     /// Row 35: media is redirected.
     Redirects,
-    /// Row 36: the sound comes eight parts later.
+    /// Row 36: audio comes eight parts later.
     SoundLate,
     /// Row 38: decode times of one variant are three quarters of a frame before the presentation times.
     DecodedEarly,
-    /// Rows 38 and 39: they are two frames and a half before them, as with pictures that are reordered.
+    /// Rows 38 and 39: they are two and a half frames before them, as with reordered pictures.
     DecodedMuchEarlier,
-    /// Row 39: the last pictures of segments of one variant are shown early, which leaves a gap.
+    /// Row 39: the last frames of segments of one variant are shown early, which leaves a gap.
     ShownEarly,
     /// Row 37: the key of listed segments vanishes.
     KeyVanishes,

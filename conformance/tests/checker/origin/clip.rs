@@ -1,11 +1,11 @@
-//! Eight seconds of picture and sound, encoded once by ffmpeg, as samples.
+//! Eight seconds of video and audio, encoded once by ffmpeg, as samples.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use conformance::media::boxes::walk;
 
-/// Frames of picture and of sound in the clip: a whole number of both, so that it can be repeated for ever.
+/// Length of the clip in seconds: a whole number of video and audio frames, so that it can be repeated for ever.
 pub const SECONDS: u64 = 8;
 pub const PICTURE_RATE: u64 = 25;
 pub const SOUND_RATE: u64 = 48_000;
@@ -18,7 +18,7 @@ pub struct Clip {
     pub samples: Vec<Vec<u8>>,
     pub timescale: u64,
     pub frame_ticks: u64,
-    /// A sync sample stands at each multiple of this.
+    /// A sync sample stands at each multiple of this index.
     pub sync_every: u64,
 }
 
@@ -32,7 +32,7 @@ pub struct Clips {
     pub sound: Clip,
     /// The initialization section of a file with two audio tracks.
     pub two_sounds: Vec<u8>,
-    /// The same pictures with sound as a transport stream, from keyframe to keyframe.
+    /// Video and audio as segments of a transport stream, from keyframe to keyframe.
     pub transport: Vec<Vec<u8>>,
 }
 
@@ -94,7 +94,7 @@ impl Clip {
         }
     }
 
-    /// The sample at that place of the endless repetition.
+    /// The sample at this index of the endlessly repeated clip.
     pub fn sample(&self, index: u64) -> &[u8] {
         let count = u64::try_from(self.samples.len()).unwrap();
         &self.samples[usize::try_from(index % count).unwrap()]
@@ -104,13 +104,13 @@ impl Clip {
 fn ffmpeg(arguments: &[&str], path: &Path) {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin", "-y"]).args(arguments);
-    // One frame in each fragment: `mdat` by `mdat` the samples can be taken out.
+    // With one frame per fragment, each `mdat` is a sample.
     command.args(["-movflags", "+frag_every_frame+empty_moov+default_base_moof", "-use_editlist", "0"]);
     let status = command.arg(path).stdin(Stdio::null()).status().expect("ffmpeg is there");
     assert!(status.success(), "ffmpeg {arguments:?}");
 }
 
-/// A transport stream of half a minute, cut at its keyframes, with PAT and PMT in front of each.
+/// A transport stream of 40 s, cut at its keyframes, with PAT and PMT before each.
 fn transport(directory: &Path, sine: &str) -> Vec<Vec<u8>> {
     let path = directory.join("all.ts");
     let picture = format!("testsrc2=size=160x90:rate={PICTURE_RATE}:duration=40");
@@ -119,14 +119,14 @@ fn transport(directory: &Path, sine: &str) -> Vec<Vec<u8>> {
     command.args(["-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &sine]);
     command.args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-bf", "0", "-g", "25"]);
     command.args(["-keyint_min", "25", "-sc_threshold", "0", "-c:a", "aac", "-b:a", "64k"]);
-    // The service description would come before the PAT: far less often than it matters here.
+    // Otherwise, the service description would come before the PAT; it is rare enough not to matter here.
     command.args(["-mpegts_flags", "+pat_pmt_at_frames", "-sdt_period", "1000", "-muxdelay", "0"]).arg(&path);
     assert!(command.stdin(Stdio::null()).status().expect("ffmpeg is there").success());
     let bytes = std::fs::read(&path).unwrap();
     let packets: Vec<&[u8]> = bytes.chunks_exact(188).filter(|packet| pid(packet) != 0x11).collect();
     let mut segments: Vec<Vec<u8>> = Vec::new();
     for (index, packet) in packets.iter().enumerate() {
-        // PAT, PMT, and a packet of picture that says that it can be begun with.
+        // PAT, PMT, and a video packet that is marked as a random access point.
         let opens = pid(packet) == 0
             && packets
                 .get(index + 2)

@@ -1,4 +1,4 @@
-//! A small origin of live HLS: right in everything, or told to be wrong in one thing.
+//! A small origin of live HLS: correct, or with one fault.
 
 pub mod breakage;
 pub mod clip;
@@ -31,7 +31,7 @@ pub enum Kind {
     Transport,
 }
 
-/// An origin on the network; it stops when it is dropped.
+/// An origin on the network, which stops when this is dropped.
 pub struct Origin {
     pub url: String,
     /// The authority behind its certificate.
@@ -46,12 +46,12 @@ impl Drop for Origin {
     }
 }
 
-/// What requests see.
+/// State that requests share.
 pub struct Station {
     pub kind: Kind,
     pub timeline: Timeline,
     began: Instant,
-    /// Objects that were asked for before.
+    /// Objects that were requested before.
     pub asked: std::sync::Mutex<std::collections::BTreeSet<String>>,
 }
 
@@ -62,7 +62,7 @@ impl Station {
 }
 
 impl Station {
-    /// An origin without a network, which begins now.
+    /// Makes an origin without a network, which begins now.
     #[expect(clippy::disallowed_methods, reason = "a live origin goes by the clock")]
     pub fn new(kind: Kind, broken: Break, clips: Arc<Clips>) -> Self {
         let last_msn = (kind == Kind::Ending).then_some(15);
@@ -72,7 +72,7 @@ impl Station {
 }
 
 impl Origin {
-    /// Starts one on a free port.
+    /// Starts an origin on a free port.
     pub async fn start(kind: Kind, broken: Break, clips: Arc<Clips>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ca = directory.path().join("ca.pem");

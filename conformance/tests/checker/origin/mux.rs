@@ -1,32 +1,32 @@
-//! Writes movie fragments: with another library than the one that the checker reads them with.
+//! Writes movie fragments with a library, so that the checker's own code does not prove itself.
 
 use bytes::BytesMut;
 use mp4_atom::{Encode as _, Mfhd, Moof, Tfdt, Tfhd, Traf, Trun, TrunEntry};
 
 use super::clip::Clip;
 
-/// How a fragment is to be wrong.
+/// Faults of a fragment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wrong {
     /// Leave the last sample out.
     pub lacks_last: bool,
-    /// The first picture says that it is no IDR picture.
+    /// The first picture is marked as not IDR.
     pub not_idr: bool,
     /// Ticks added to the decode time.
     pub late_ticks: u64,
-    /// Ticks that samples are decoded before they are shown.
+    /// Ticks from decode time to presentation time of samples.
     pub reordered_ticks: u64,
-    /// Ticks that the last two samples are shown too early.
+    /// Ticks by which the last two samples are shown too early.
     pub last_early_ticks: u64,
 }
 
-/// A fragment, and how many of its bytes reach through its first sample.
+/// A fragment, and its length through the end of its first sample.
 pub struct Fragment {
     pub bytes: Vec<u8>,
     pub first_sample_end: usize,
 }
 
-/// The samples `from..to` of a clip; decode times begin at `base` ticks.
+/// A fragment with the samples `from..to` of a clip; decode times begin at `base` ticks.
 pub fn fragment(clip: &Clip, from: u64, to: u64, base: u64, wrong: Wrong) -> Fragment {
     const SYNC: u32 = 0x0200_0000;
     const NOT_SYNC: u32 = 0x0101_0000;
@@ -77,7 +77,7 @@ pub fn fragment(clip: &Clip, from: u64, to: u64, base: u64, wrong: Wrong) -> Fra
     Fragment { bytes: bytes.to_vec(), first_sample_end: data + samples.first().map_or(0, Vec::len) }
 }
 
-/// Turns every IDR slice of a sample into another slice.
+/// Turns every IDR slice of a sample into a non-IDR slice.
 fn disguise(sample: &mut [u8]) {
     let mut at = 0;
     while at + 5 <= sample.len() {

@@ -1,4 +1,4 @@
-//! The origin's playlists.
+//! Renders the origin's playlists.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use super::timeline::{GAP, PARTS_PER_SEGMENT, Rendition, Timeline, WRONG_FROM, e
 
 /// Segments in a playlist.
 const WINDOW: u64 = 12;
-/// Parts are listed of so many of the newest segments.
+/// Number of the newest segments that list parts.
 const WITH_PARTS: u64 = 3;
-/// Segments younger than this are never skipped: CAN-SKIP-UNTIL is six seconds.
+/// Number of the newest segments that are never skipped: CAN-SKIP-UNTIL is six seconds.
 const NOT_SKIPPED: u64 = 6;
 
-/// What a playlist is rendered from.
+/// Input of a playlist.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     pub timeline: &'a Timeline,
@@ -32,13 +32,13 @@ fn seconds(span: Duration) -> String {
 }
 
 fn date(milliseconds: u64) -> String {
-    // All of it happens within the first hours of 2026.
+    // All dates are in the first hours of 2026.
     let since = milliseconds - 1_767_225_600_000;
     let (s, ms) = (since / 1_000, since % 1_000);
     format!("2026-01-01T{:02}:{:02}:{:02}.{ms:03}Z", s / 3_600, s / 60 % 60, s % 60)
 }
 
-/// First and next segment, and where parts end.
+/// First and next segment, and the end of parts.
 pub struct Window {
     pub first: u64,
     pub next: u64,
@@ -118,7 +118,7 @@ impl<'a> View<'a> {
 
     fn numbers(&self, text: &mut String, window: &Window, skipped: u64) {
         let mut sequence = epoch(window.first);
-        // The discontinuity of the first segment is still listed with it.
+        // The discontinuity of the first segment is still listed, so it does not count.
         if window.first > 0 && epoch(window.first) != epoch(window.first - 1) {
             sequence -= 1;
         }
@@ -131,7 +131,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What stands before a segment's parts.
+    /// Writes the tags before a segment's parts.
     fn tags(&self, text: &mut String, rendition: Rendition, msn: u64, first: bool) {
         let opens = msn > 0 && epoch(msn) != epoch(msn - 1);
         if opens {
@@ -246,7 +246,7 @@ impl<'a> View<'a> {
         text
     }
 
-    /// Delta updates are of the same text, without a tag if that is asked for.
+    /// A delta update; without a tag if that is the fault.
     pub fn delta(&self, rendition: Rendition, iframes: bool) -> String {
         let text = if iframes { self.iframes(rendition, Extent::Delta) } else { self.media(rendition, Extent::Delta) };
         if !self.broken(Break::DeltaLacksTag) || !text.contains("#EXT-X-SKIP") {
@@ -291,7 +291,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// The same without anything of low latency; with subtitles, and one variant behind a key.
+/// Playlists without low latency, with subtitles and one encrypted variant.
 impl View<'_> {
     pub fn plain_multivariant(&self) -> String {
         let with_subtitles = self.multivariant().replace("AUDIO=\"sound\"", "AUDIO=\"sound\",SUBTITLES=\"text\"");
@@ -311,7 +311,7 @@ impl View<'_> {
             if low_latency.iter().any(|tag| line.starts_with(tag)) {
                 continue;
             }
-            // The tags of the open segment stand in front of its parts, which are not listed here.
+            // Drop the tags of the open segment, whose parts are not listed here.
             open |= line.ends_with(&date(self.timeline.date_ms(rendition, window.next)));
             if open {
                 continue;
@@ -342,7 +342,7 @@ impl View<'_> {
         text
     }
 
-    /// Transport streams: sound and picture in one.
+    /// A playlist of transport streams with video and audio.
     pub fn transport(&self) -> String {
         let window = self.window(Rendition::Low);
         let mut text = format!(

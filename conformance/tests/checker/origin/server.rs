@@ -1,4 +1,4 @@
-//! HTTPS, HTTP/2, and who gets what when.
+//! The origin's HTTPS and HTTP/2, and the answers to requests.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::render::{Extent, View};
 use super::timeline::{PART_MS, PARTS_AT_START, PARTS_PER_SEGMENT, Rendition, is_gap};
 use super::{Kind, Station};
 
-/// How far ahead parts may be asked for: 3 / PART-TARGET.
+/// How many parts ahead clients may request: 3 / PART-TARGET.
 const ADVANCE_PARTS: u64 = 13;
 const TARGET: Duration = Duration::from_secs(1);
 
@@ -56,7 +56,7 @@ fn router(station: Arc<Station>) -> axum::Router {
     axum::Router::new().fallback(answer).with_state(station)
 }
 
-/// The same answers without a network between: what takes no time here takes none, so that a run can be played in virtual time.
+/// The same answers without a network. Nothing here takes real time, so that a run can use virtual time.
 pub struct InProcess(axum::Router);
 
 impl InProcess {
@@ -137,7 +137,7 @@ fn playlist(
     (common, [(header::CONTENT_ENCODING, "gzip")], encoder.finish().unwrap()).into_response()
 }
 
-/// `_HLS_msn`, `_HLS_part` and whether `_HLS_skip` was given.
+/// `_HLS_msn`, `_HLS_part`, and whether `_HLS_skip` is present.
 fn directives(query: &str) -> (Option<u64>, Option<u64>, bool) {
     let value = |name: &str| {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -147,7 +147,7 @@ fn directives(query: &str) -> (Option<u64>, Option<u64>, bool) {
     (number("_HLS_msn"), number("_HLS_part"), value("_HLS_skip").is_some())
 }
 
-/// A media playlist as RFC 8216bis 6.2.5 wants it.
+/// Answers a request for a media playlist (RFC 8216bis 6.2.5).
 async fn reload(station: &Station, headers: &HeaderMap, rendition: Rendition, iframes: bool, query: &str) -> Response {
     let (msn, part, skip) = directives(query);
     let timeline = &station.timeline;
@@ -160,7 +160,7 @@ async fn reload(station: &Station, headers: &HeaderMap, rendition: Rendition, if
     }
     if let Some(msn) = msn.filter(|_| !ended && !broken(Break::NoWait)) {
         let finished = |msn: u64| msn < listed / PARTS_PER_SEGMENT;
-        // The part that completes it; an index past the end of a finished segment is part 0 of the next.
+        // A segment needs the part that completes it. An index past the end of a finished segment is part 0 of the next.
         let needed = match part {
             None => (msn + 1) * PARTS_PER_SEGMENT,
             Some(index) if index >= PARTS_PER_SEGMENT && finished(msn) => (msn + 1) * PARTS_PER_SEGMENT + 1,
@@ -188,7 +188,7 @@ async fn reload(station: &Station, headers: &HeaderMap, rendition: Rendition, if
     playlist(station, headers, render, cache)
 }
 
-/// An initialization section, a segment or a part.
+/// Answers a request for a media initialization section, a segment or a part.
 async fn media(
     station: &Station,
     headers: &HeaderMap,
@@ -224,7 +224,7 @@ async fn media(
         return StatusCode::NOT_FOUND.into_response();
     }
     if timeline.broken == Break::ListedTooEarly && part.is_none() {
-        // Not there for the first who asks.
+        // The first request gets a 404.
         let first = station.asked.lock().unwrap().insert(format!("{}/{object}", rendition.name()));
         if first && needed > PARTS_AT_START {
             return StatusCode::NOT_FOUND.into_response();
@@ -240,7 +240,7 @@ async fn media(
     body(station, headers, rendition, bytes)
 }
 
-/// Half of it now, the rest much later.
+/// Sends half of the bytes at once, and the rest much later.
 fn trickle(bytes: &[u8]) -> Response {
     let (head, tail) = bytes.split_at(bytes.len() / 2);
     let pieces = [(Duration::ZERO, head.to_vec()), (Duration::from_millis(2_500), tail.to_vec())];

@@ -1,4 +1,4 @@
-//! What the origin has made by a certain time: a pure function of it.
+//! The media of the origin as a pure function of time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use super::mux::{Fragment, Wrong, fragment};
 
 pub const PARTS_PER_SEGMENT: u64 = 5;
 pub const PART_MS: u64 = 200;
-/// Parts that are there when the origin starts: a full window.
+/// Parts that exist when the origin starts: a full window.
 pub const PARTS_AT_START: u64 = 14 * PARTS_PER_SEGMENT;
-/// New epochs begin with these segments: one leaves the playlist during a run, one is added.
+/// Segments with which new epochs begin: one leaves the playlist during a run, one is added.
 pub const EPOCH_STARTS: [u64; 2] = [3, 16];
 /// This segment is a gap.
 pub const GAP: u64 = 18;
-/// From this segment on one variant is wrong, if it is to be.
+/// First segment with a fault, for faults of one variant.
 pub const WRONG_FROM: u64 = 15;
 /// Decode times of an epoch begin this many seconds after those of the one before.
 const EPOCH_SECONDS: u64 = 1_000;
@@ -50,12 +50,12 @@ impl Rendition {
     }
 }
 
-/// What is on the air.
+/// The stream.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     pub clips: Arc<Clips>,
     pub broken: Break,
-    /// Ends with this segment.
+    /// Last segment of a stream that ends.
     pub last_msn: Option<u64>,
 }
 
@@ -68,7 +68,7 @@ pub fn is_gap(msn: u64) -> bool {
 }
 
 impl Timeline {
-    /// Parts that are listed by that time of the run.
+    /// Number of parts that are listed at this time of the run.
     pub fn parts_at(&self, now: Duration, rendition: Rendition) -> u64 {
         let mut elapsed = u64::try_from(now.as_millis()).unwrap();
         if self.broken == Break::Stall && elapsed > 2_500 {
@@ -87,7 +87,7 @@ impl Timeline {
 
     fn clip(&self, rendition: Rendition, msn: u64) -> &Clip {
         match rendition {
-            // Another resolution, for one segment.
+            // One segment has another resolution.
             Rendition::High if self.broken == Break::UnannouncedResolution && msn == WRONG_FROM => &self.clips.low,
             Rendition::Low => &self.clips.low,
             Rendition::High => &self.clips.high,
@@ -95,7 +95,7 @@ impl Timeline {
         }
     }
 
-    /// Number of the sample with which a part begins: sound frames do not fit into parts.
+    /// Index of the first sample of a part. Audio frames do not divide parts evenly.
     fn first_sample(&self, rendition: Rendition, part: u64) -> u64 {
         if rendition.is_sound() { (part * 75).div_ceil(8) } else { part * 5 }
     }
@@ -153,7 +153,7 @@ impl Timeline {
             not_idr: due && self.broken == Break::NoIdr && part.is_multiple_of(PARTS_PER_SEGMENT),
             late_ticks: if due && self.broken == Break::DecodeTimeJumps { self.clips.high.frame_ticks } else { 0 },
             lacks_last: false,
-            // From the beginning: the decode times of a variant go on.
+            // This fault holds from the start, so that the decode times of the variant are continuous.
             reordered_ticks: match (rendition, self.broken) {
                 (Rendition::High, Break::DecodedEarly) => self.clips.high.frame_ticks * 3 / 4,
                 (Rendition::High, Break::DecodedMuchEarlier) => self.clips.high.frame_ticks * 5 / 2,
@@ -180,7 +180,7 @@ impl Timeline {
         parts.flat_map(|part| self.fragment(rendition, part, self.wrong(rendition, part)).bytes).collect()
     }
 
-    /// Bytes of a segment through the end of its first picture.
+    /// Length in bytes of a segment's start, through the end of its first picture.
     pub fn iframe_length(&self, rendition: Rendition, msn: u64) -> usize {
         let first = msn * PARTS_PER_SEGMENT;
         self.fragment(rendition, first, self.wrong(rendition, first)).first_sample_end

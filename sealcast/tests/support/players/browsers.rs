@@ -1,4 +1,4 @@
-//! Players in browsers, through `web/tests/browser.mjs`: hls.js and Shaka as their makers deliver them, and our page.
+//! Players in browsers, through `web/tests/browser.mjs`: unmodified hls.js and Shaka, and Sealcast's page.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use tokio::process::Command;
 
 use super::{By, Changes, Kind, Player, Progress};
 
-/// Longer than any test.
+/// How long the browser stays, in seconds: longer than any test.
 const SECONDS: &str = "86400";
 
-/// Player and browser, as `browser.mjs` calls them; nothing for players that need no browser.
+/// Names of player and browser in `browser.mjs`; none for players that need no browser.
 const fn names(kind: Kind) -> Option<(&'static str, &'static str)> {
     match kind {
         Kind::HlsJs => Some(("hls.js", "chromium")),
@@ -40,7 +40,7 @@ pub(super) fn start(kind: Kind, url: &str, config: &str, changes: Changes) -> Pl
     Player::spawn(kind, &mut command, report, |now, line| now.complain(line))
 }
 
-/// `window.sealcast` once a second. What they go on from by themselves is a complaint, what they call fatal an error.
+/// Reads `window.sealcast`, once a second. Errors that a player recovers from are complaints; fatal ones are errors.
 fn report(now: &mut Progress, line: &str) {
     let Ok(report) = serde_json::from_str::<Value>(line) else { return now.complain(line) };
     let player = &report["player"];

@@ -1,4 +1,4 @@
-//! The way between one player and the load balancer, as wide as the test wants it.
+//! The connection between one player and the load balancer, with a bandwidth that the test sets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-/// Bytes that go through at once.
+/// Most bytes that pass at once.
 const PIECE_BYTES: usize = 8 * 1024;
 
-/// A TCP relay on a free port of 127.0.0.1. Bytes pass as they are; TLS goes from end to end.
+/// A TCP relay on a free port of 127.0.0.1. Bytes pass unchanged; TLS goes from end to end.
 pub struct Link {
     pub address: SocketAddr,
     bits_per_second: Arc<AtomicU64>,
@@ -21,7 +21,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// As wide as the machine allows.
+    /// Opens a relay without a limit.
     pub async fn open(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -37,7 +37,7 @@ impl Link {
         Self { address, bits_per_second, accept }
     }
 
-    /// What all connections together may receive; 0 is without a limit.
+    /// Limits what all connections together may receive, in bits per second; 0 is no limit.
     pub fn limit(&self, bits_per_second: u64) {
         self.bits_per_second.store(bits_per_second, Ordering::Relaxed);
     }
@@ -69,7 +69,7 @@ async fn relay(viewer: TcpStream, target: SocketAddr, rate: Arc<AtomicU64>, turn
             to_viewer.write_all(&piece[..length]).await?;
         }
     };
-    // Either side's end is the end: a half-closed HTTP connection carries nothing more.
+    // The end of either side ends the connection: a half-closed HTTP connection carries nothing more.
     tokio::select! {
         _ = up => {}
         _ = down => {}

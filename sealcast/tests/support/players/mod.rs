@@ -1,5 +1,5 @@
-//! Players as viewers have them, each told of our certificate authority in its own way, and what each says of itself
-//! while it plays.
+//! Common players, each of which trusts the test's certificate authority in its own way, and what each reports while it
+//! plays.
 
 mod browsers;
 mod link;
@@ -17,12 +17,12 @@ use tokio::sync::watch;
 
 pub use link::Link;
 
-/// Complaints kept of one player; more say nothing new.
+/// Most complaints that are kept of one player; more show nothing new.
 const COMPLAINTS_MAX: usize = 200;
-/// A jump of the position by more than this is not playing, in seconds.
+/// A step of the position by more than this is a jump, in seconds.
 const STEP_SECONDS_MAX: f64 = 2.0;
 
-/// The players, named as in the table.
+/// The players, by their names in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     HlsJs,
@@ -31,18 +31,18 @@ pub enum Kind {
     Ffplay,
     GStreamer,
     Vlc,
-    /// Our own page, in Chromium.
+    /// Sealcast's page in Chromium.
     PageInChromium,
-    /// And in Firefox.
+    /// Sealcast's page in Firefox.
     PageInFirefox,
-    /// And in WebKitGTK, the nearest to Safari on this system.
+    /// Sealcast's page in WebKitGTK, the nearest to Safari on this system.
     PageInWebKit,
 }
 
 impl Kind {
-    /// Players of others.
+    /// Players other than Sealcast's page.
     pub const OTHERS: [Self; 6] = [Self::HlsJs, Self::Shaka, Self::Ffmpeg, Self::Ffplay, Self::GStreamer, Self::Vlc];
-    /// Our own, in each browser.
+    /// Sealcast's page in each browser.
     pub const PAGES: [Self; 3] = [Self::PageInChromium, Self::PageInFirefox, Self::PageInWebKit];
 
     pub const fn name(self) -> &'static str {
@@ -59,7 +59,7 @@ impl Kind {
         }
     }
 
-    /// Whether it changes rendition, told or by bandwidth; the others stay with the one they began with.
+    /// Whether it can change rendition, by command or bandwidth; the others stay with their first one.
     pub const fn adapts(self) -> bool {
         !matches!(self, Self::Ffmpeg | Self::Ffplay)
     }
@@ -68,9 +68,9 @@ impl Kind {
 /// What makes a player change rendition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// It is told to.
+    /// The test tells it to.
     Choice,
-    /// Its link is too narrow for what it plays, and then wide again.
+    /// Its link becomes too narrow for what it plays, and then wide again.
     Bandwidth,
 }
 
@@ -85,29 +85,29 @@ impl Changes {
     const NONE: Self = Self { count: 0, by: By::Choice };
 }
 
-/// What a player has said of itself so far.
+/// What a player has reported so far.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
-    /// Seconds of picture that it showed (or of media time, where it does not count pictures).
+    /// Seconds of video that it has shown (or of media time, if it does not count frames).
     pub played_seconds: f64,
-    /// Its own count of the same, where it may begin anew.
+    /// Its own count of the same, if it may start again.
     counted_seconds: f64,
-    /// Position in its own media time, where it tells.
+    /// Position in its own media time, if it tells.
     pub position_seconds: Option<f64>,
-    /// Height of the picture, where it tells.
+    /// Height of the picture, if it tells.
     pub height: Option<u64>,
-    /// Pictures that came too late, or stalls: what it calls imperfect.
+    /// Number of imperfections that it reports: late frames, or stalls.
     pub imperfections: u64,
-    /// Lines and events that it calls errors or warnings, oldest first.
+    /// Errors and warnings that it reports, oldest first.
     pub complaints: Vec<String>,
-    /// Those that it calls errors, and that are no matter of this machine (no D-Bus, no keyboard) or of a connection that ended.
+    /// Errors that it reports, without those about this machine (no D-Bus, no keyboard) or about a connection that ended.
     pub errors: Vec<String>,
-    /// A node died in the middle of a response, and the player reads on where the next begins: FFmpeg does, and may not find its way
-    /// in the boxes again.
+    /// A node died in the middle of a response, and the player went on reading at the start of the next one. FFmpeg does so, and may not
+    /// find the box boundaries again.
     pub cut: bool,
-    /// Its changes of rendition, as `web/tests/players/changes.ts` has seen them.
+    /// Its changes of rendition, as `web/tests/players/changes.ts` saw them.
     pub changes: serde_json::Value,
-    /// It said or showed that it gave up.
+    /// Whether it gave up.
     pub failed: bool,
 }
 
@@ -118,7 +118,7 @@ impl Progress {
         }
     }
 
-    /// How often it said what; complaints that differ by numbers only are one kind.
+    /// Number of complaints of each kind; complaints of a kind differ only by numbers.
     pub fn kinds_of_complaints(&self) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();
         for complaint in &self.complaints {
@@ -133,14 +133,14 @@ impl Progress {
         self.errors.push(line.trim().to_owned());
     }
 
-    /// So much was played since it began to count; a number lower than the one before means that it has begun anew.
+    /// Takes the player's count of played seconds; a count lower than the one before means that it has started again.
     fn counted(&mut self, seconds: f64) {
         let before = if seconds < self.counted_seconds { 0.0 } else { self.counted_seconds };
         self.played_seconds += seconds - before;
         self.counted_seconds = seconds;
     }
 
-    /// A new position: steps forward are playing, jumps are not.
+    /// Takes a new position: small steps forward count as played, jumps do not.
     fn at(&mut self, position: f64) {
         let step = position - self.position_seconds.unwrap_or(position);
         if (0.0..STEP_SECONDS_MAX).contains(&step) {
@@ -150,7 +150,7 @@ impl Progress {
     }
 }
 
-/// A running player; it ends with its owner.
+/// A running player, which ends when this is dropped.
 pub struct Player {
     pub kind: Kind,
     child: Child,
@@ -158,11 +158,12 @@ pub struct Player {
     stdin: Option<tokio::process::ChildStdin>,
 }
 
-/// How a line changes what is known of the player.
+/// Reads a line of output into the progress.
 type Read = fn(&mut Progress, &str);
 
 impl Player {
-    /// Starts it on a stream of a balancer or node at `base`, as `https://HOST:PORT`; `ca` is the authority's PEM file, `home` a directory of its own.
+    /// Starts a player on a stream of the balancer or node at `base` (`https://HOST:PORT`). `ca` is the authority's PEM file, `home` a
+    /// directory for the player.
     pub fn start(kind: Kind, base: &str, stream: &str, ca: &Path, home: &Path) -> Self {
         std::fs::create_dir_all(home).expect("a directory");
         let url = &format!("{base}/live/{stream}/index.m3u8");
@@ -178,17 +179,17 @@ impl Player {
         }
     }
 
-    /// hls.js with a configuration of its integrator's on top.
+    /// Starts hls.js with additional configuration, as an integrator may set it.
     pub fn hls_js(url: &str, config: &str) -> Self {
         browsers::start(Kind::HlsJs, url, config, Changes::NONE)
     }
 
-    /// A player in a browser that changes rendition.
+    /// Starts a player in a browser, which changes rendition.
     pub fn changing(kind: Kind, url: &str, changes: Changes) -> Self {
         browsers::start(kind, url, "{}", changes)
     }
 
-    /// Runs the command and reads what it says, line by line, with a reader for each output.
+    /// Runs the command and reads its outputs line by line, each with its reader.
     fn spawn(kind: Kind, command: &mut Command, stdout: Read, stderr: Read) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|error| {
@@ -201,7 +202,7 @@ impl Player {
         Self { kind, child, progress, stdin }
     }
 
-    /// Writes a question to its console over and over, until it has ended.
+    /// Writes a question to its console again and again, until it ends.
     fn ask(&mut self, question: &'static [u8], every: Duration) {
         let mut stdin = self.stdin.take().expect("it is piped");
         tokio::spawn(async move {
@@ -212,7 +213,7 @@ impl Player {
         });
     }
 
-    /// Asks it for the rendition of this height; false when it cannot be told.
+    /// Tells it to play the rendition of this height; false if it takes no such command.
     pub async fn choose(&mut self, height: u64) -> bool {
         let is_told = browsers::drives(self.kind);
         let Some(stdin) = self.stdin.as_mut().filter(|_| is_told) else { return false };
@@ -226,7 +227,7 @@ impl Player {
     /// Waits until the condition holds.
     ///
     /// # Errors
-    /// Says what it waited for in vain, and what the player said last.
+    /// When the wait is over: names what it waited for, and what the player reported last.
     pub async fn until(
         &mut self,
         what: &str,
@@ -245,7 +246,7 @@ impl Player {
         Err(format!("{what}: not after {:.1} s of playing{ended}: {tail}", now.played_seconds))
     }
 
-    /// Waits until it has played so much more.
+    /// Waits until it has played `seconds` more.
     ///
     /// # Errors
     /// As [`Player::until`].
@@ -255,7 +256,7 @@ impl Player {
     }
 }
 
-/// Reads an output to its end. Status lines that overwrite each other are lines too.
+/// Reads an output to its end. Status lines that overwrite one another count as lines.
 async fn follow(mut output: impl AsyncRead + Unpin, progress: watch::Sender<Progress>, read: Read) {
     let mut line = Vec::new();
     let mut buffer = [0; 4096];

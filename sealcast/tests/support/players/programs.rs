@@ -7,17 +7,17 @@ use tokio::process::Command;
 
 use super::{Kind, Player, Progress};
 
-/// Pictures a second of what is published.
+/// Frame rate of what is published.
 const FRAMES_PER_SECOND: f64 = 30.0;
 
-/// What FFmpeg prints before a line when asked for levels.
+/// Levels that FFmpeg prints before errors.
 const FFMPEG_ERRORS: [&str; 3] = ["[error]", "[fatal]", "[panic]"];
 
-/// What FFmpeg calls errors and is none of the stream: connections that end with a node, and the timing of its own output.
+/// Errors of FFmpeg's that are not the stream's: connections that end with a node, and the timing of its own output.
 const FFMPEG_OTHER_ERRORS: [&str; 2] = ["[tls @", "[null @"];
 
-/// What VLC calls errors and is none of the stream: no desktop; connections and requests that end with a node; and what it says
-/// when it ends at a break and begins again, or comes late on a busy machine.
+/// Errors of VLC's that are not the stream's: no desktop, connections and requests that end with a node, and messages when it
+/// ends at a break and starts again, or is late on a busy machine.
 const VLC_OTHER_ERRORS: [&str; 10] = [
     "interface error:",
     "libvlc error:",
@@ -31,10 +31,10 @@ const VLC_OTHER_ERRORS: [&str; 10] = [
     "buffer deadlock prevented",
 ];
 
-/// How often VLC is asked.
+/// Interval at which VLC is asked for its figures.
 const VLC_ASKED_EVERY: Duration = Duration::from_secs(1);
 
-/// Decodes everything as it comes.
+/// Decodes everything as it arrives.
 pub(super) fn ffmpeg(url: &str, ca: &Path) -> Player {
     let mut command = Command::new("ffmpeg");
     command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "repeat+level+warning", "-progress", "pipe:1"]);
@@ -63,7 +63,7 @@ fn ffmpeg_says(now: &mut Progress, line: &str) {
     }
 }
 
-/// Plays in time, with SDL's drivers that show nothing.
+/// Plays in real time, with SDL's dummy drivers.
 pub(super) fn ffplay(url: &str, ca: &Path) -> Player {
     let mut command = Command::new("ffplay");
     command.env("SDL_VIDEODRIVER", "dummy").env("SDL_AUDIODRIVER", "dummy");
@@ -72,7 +72,7 @@ pub(super) fn ffplay(url: &str, ca: &Path) -> Player {
     Player::spawn(Kind::Ffplay, &mut command, |_, _| (), ffplay_says)
 }
 
-/// `  41.00 A-V:  0.007 fd=   3 aq=    2KB vq=   55KB sq=    0B f=0/0`
+/// Reads `  41.00 A-V:  0.007 fd=   3 aq=    2KB vq=   55KB sq=    0B f=0/0`.
 fn ffplay_says(now: &mut Progress, line: &str) {
     if let Some((position, rest)) = line.split_once(" A-V:").or_else(|| line.split_once(" M-")) {
         if let Ok(position) = position.trim().parse::<f64>() {
@@ -85,8 +85,8 @@ fn ffplay_says(now: &mut Progress, line: &str) {
     }
 }
 
-/// playbin3 with the newest demuxer that is installed. GStreamer reads the system's authorities and can be told of no other, so it is
-/// given a view of the file system in which ours is the system's.
+/// playbin3 with the newest installed demuxer. GStreamer trusts only the system's authorities, so it runs in a mount namespace in which
+/// the test's authority is the system's.
 pub(super) fn gstreamer(url: &str, ca: &Path) -> Player {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
@@ -96,7 +96,7 @@ pub(super) fn gstreamer(url: &str, ca: &Path) -> Player {
     Player::spawn(Kind::GStreamer, &mut command, gstreamer_says, gstreamer_says)
 }
 
-/// `/GstPlayBin3:…: last-message = rendered: 465, dropped: 0, current: 30.00, average: 30.13`, and caps as they change.
+/// Reads `/GstPlayBin3:…: last-message = rendered: 465, dropped: 0, current: 30.00, average: 30.13`, and caps as they change.
 fn gstreamer_says(now: &mut Progress, line: &str) {
     let number = |after: &str| -> Option<u64> {
         let digits = line.split_once(after)?.1;
@@ -115,12 +115,12 @@ fn gstreamer_says(now: &mut Progress, line: &str) {
     }
 }
 
-/// Asked for its figures over its own console. VLC does not run as root, so it runs as nobody in particular. It chooses by measured
-/// rate: left alone it keeps a rendition for minutes, however slow the way has become.
+/// VLC, which reports its figures on its console. It refuses to run as root, so it runs as another user. It chooses renditions by the
+/// measured rate: by itself it keeps one for minutes, however slow the link has become.
 ///
-/// VLC 3 cannot pass an encoder's return in place, whatever server the stream comes from: it knows one EXT-X-MAP in a playlist, starts its
-/// demuxer anew at EXT-X-DISCONTINUITY without the init segment, and asks for segments that are gaps. With `--repeat` it begins the
-/// stream again by itself until the break lies behind it.
+/// VLC 3 cannot play across an encoder's return, from any server. It knows only one EXT-X-MAP in a playlist, restarts its demuxer at
+/// EXT-X-DISCONTINUITY without the init segment, and requests segments that are gaps. With `--repeat`, it starts the stream again by
+/// itself until the break is behind it.
 pub(super) fn vlc(url: &str, ca: &Path, home: &Path) -> Player {
     let trusted = home.join("trusted");
     std::fs::create_dir_all(&trusted).expect("a directory");
@@ -135,7 +135,7 @@ pub(super) fn vlc(url: &str, ca: &Path, home: &Path) -> Player {
     player
 }
 
-/// `| frames displayed :      105`, `| Video resolution: 640x360`, `[00007f…] http stream error: …`
+/// Reads `| frames displayed :      105`, `| Video resolution: 640x360`, `[00007f…] http stream error: …`.
 fn vlc_says(now: &mut Progress, line: &str) {
     let value = line.split_once(':').map(|(_, value)| value.trim());
     if line.contains("frames displayed") {

@@ -1,4 +1,4 @@
-//! What every player is put through: an encoder that reconnects, a rendition switch, and nodes that are killed.
+//! The scenario for every player: an encoder that reconnects, a rendition switch, and nodes that are killed.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,9 +13,9 @@ use super::super::publish::{Clip, clip, publish};
 use super::super::text;
 use super::{Kind, Link, Player, Progress};
 
-/// How long each stretch of playing may take beyond its length.
+/// Longest time that each step may take beyond the time that it plays.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Wide enough for the small rendition and its sound, too narrow for the large one, in bits per second.
+/// Bandwidth that carries the small rendition with audio, but not the large one, in bits per second.
 const NARROW: u64 = 450_000;
 /// Heights of the two renditions.
 const LARGE: u64 = 360;
@@ -25,17 +25,17 @@ const NODES: [&str; 2] = ["b1", "b2"];
 /// The authority's certificate in the cluster's directory.
 const CA: &str = "certs/ca.pem";
 
-/// How long it takes.
+/// Durations of the scenario.
 #[derive(Debug, Clone, Copy)]
 pub struct Script {
-    /// What each player plays at the least after each event, in seconds.
+    /// Shortest time that each player plays after each event, in seconds.
     pub seconds: f64,
-    /// Length of segments, in seconds: how far from the end players begin, and buffer ahead, follows from it.
+    /// Duration of segments, in seconds. It decides how far from the end players begin, and how much they buffer.
     pub segment_seconds: u32,
 }
 
 impl Script {
-    /// A ladder of the publisher's 360p, passed through, and a rendition of a fifth of its bits.
+    /// A ladder of the publisher's 360p, passed through, and a rendition with a fifth of its bit rate.
     fn settings(self) -> String {
         let Self { segment_seconds, .. } = self;
         format!(
@@ -45,24 +45,24 @@ impl Script {
     }
 }
 
-/// Something that a player came through.
+/// A step that a player passed.
 #[derive(Debug)]
 pub struct Step {
     pub name: &'static str,
-    /// What it played meanwhile, in seconds.
+    /// Seconds that it played meanwhile.
     pub played_seconds: f64,
-    /// What was imperfect meanwhile.
+    /// Imperfections meanwhile.
     pub imperfections: u64,
-    /// What it called errors meanwhile.
+    /// Errors meanwhile.
     pub errors: usize,
 }
 
-/// How one player did.
+/// The outcome of one player.
 pub struct Verdict {
     pub kind: Kind,
-    /// Steps that it came through, in order.
+    /// Steps that it passed, in order.
     pub passed: Vec<Step>,
-    /// The first that it did not, and why; the rest was not tried.
+    /// The first step that it failed, and why; later steps were not tried.
     pub broke: Option<String>,
     pub progress: Progress,
 }
@@ -89,7 +89,7 @@ struct Viewer {
     ca: PathBuf,
     home: PathBuf,
     passed: Vec<Step>,
-    /// As it was when the last of them ended.
+    /// Its progress at the end of the last step.
     before: Progress,
     broke: Option<String>,
 }
@@ -129,8 +129,8 @@ impl Viewer {
         self.before = now;
     }
 
-    /// The small rendition and the large one again. A player that cannot be told gets a narrow way until the small one is on the screen,
-    /// and a wide one again; when it believes that is its own affair, some take minutes.
+    /// Switches to the small rendition, and back to the large one. A player that takes no command gets a narrow link until the small one is
+    /// on the screen, and then a wide link; it may rise later, because some players take minutes for that.
     async fn switch(&mut self, seconds: f64) {
         if self.broke.is_some() || !self.player.kind.adapts() {
             return;
@@ -167,12 +167,12 @@ impl Viewer {
     }
 }
 
-/// All viewers at once.
+/// Runs a step of all viewers at once.
 async fn all(viewers: &mut [Viewer], name: &'static str, seconds: f64) {
     join_all(viewers.iter_mut().map(|viewer| viewer.step(name, seconds))).await;
 }
 
-/// Puts the players through it, at once and on one cluster.
+/// Runs the scenario with all players at once, on one cluster.
 pub async fn play(kinds: &[Kind], script: Script) -> Vec<Verdict> {
     let Script { seconds, .. } = script;
     let mut cluster = Cluster::start().await;
@@ -216,13 +216,13 @@ pub async fn play(kinds: &[Kind], script: Script) -> Vec<Verdict> {
 
     join_all(viewers.iter_mut().map(|viewer| viewer.switch(seconds))).await;
 
-    // After the first death all viewers are on the node that is left, wherever the balancer had put them; so each loses one at the least.
+    // After the first death, all viewers are on the remaining node, so that each viewer loses at least one node.
     let [first, second] = NODES;
     nodes.remove(first).expect("a node of this cluster").process.kill();
     all(&mut viewers, "a node killed", seconds).await;
     nodes.insert(first, cluster.node(first).await);
     let returned = text(&nodes[first].ready["broadcast"][0], "https");
-    // It has all that players of the other one may ask for.
+    // Wait until the returned node has all that players of the other node may request.
     let left = text(&nodes[second].ready["broadcast"][0], "https");
     let listed = playlist(&cluster.http, &left, STREAM, "audio", 3).await.segments.len();
     playlist(&cluster.http, &returned, STREAM, "audio", listed).await;
