@@ -38,10 +38,10 @@ pub struct Config {
     #[serde(skip)]
     pub root_key: PathBuf,
     /// How long a stream waits for its publisher to come back before it ends, in seconds, at most a day. Default 30.
-    pub reconnect_grace_seconds: u64,
+    pub reconnect_grace_s: u64,
     /// How long a publisher has to be silent before another with the same key may take over, in seconds, 1 to 3600. Default 5. (With 0,
     /// two publishers with one key would close each other for ever.)
-    pub takeover_silence_seconds: u64,
+    pub takeover_silence_s: u64,
     /// What viewers get while a stream waits for its publisher: `"gap"`, or `"slate"`, a still picture with silence. Default `gap`.
     pub outage: DuringOutage,
     /// The slate's picture: a PNG or JPEG file. Default: none; the slate is then a calm dark picture.
@@ -51,9 +51,9 @@ pub struct Config {
     /// RTMP connections at once from one IPv4 address or one IPv6 network (/64), 1 to 10,000. Default 20.
     pub connections_per_address_max: usize,
     /// How long a connection may take from its start, TLS included, to an accepted `publish`, in seconds, 1 to 3600. Default 10.
-    pub handshake_seconds: u64,
+    pub handshake_s: u64,
     /// How long a publisher may send nothing before it is closed, in seconds, 1 to 3600. Default 20.
-    pub idle_seconds: u64,
+    pub idle_s: u64,
     /// Segment target in milliseconds, at most 60,000 and 64 parts. Default 4000.
     pub segment_ms: u64,
     /// Part target in milliseconds, 200 to 2000 and at most `segment_ms`; the same on all ingest and broadcast nodes. Default 500. In the
@@ -113,14 +113,14 @@ impl Default for Config {
             application: "live".to_owned(),
             control: Vec::new(),
             root_key: PathBuf::from("root.pub"),
-            reconnect_grace_seconds: 30,
-            takeover_silence_seconds: 5,
+            reconnect_grace_s: 30,
+            takeover_silence_s: 5,
             outage: DuringOutage::Gap,
             slate_picture: None,
             connections_max: 200,
             connections_per_address_max: 20,
-            handshake_seconds: 10,
-            idle_seconds: 20,
+            handshake_s: 10,
+            idle_s: 20,
             segment_ms: 4000,
             part_target_ms: 500,
             owners: Replicas::default(),
@@ -140,10 +140,10 @@ impl Config {
             anyhow::ensure!((1..=10_000).contains(&value), "role.ingest.{field} = {value} is not in 1 to 10000");
         }
         let seconds = [
-            ("reconnect_grace_seconds", self.reconnect_grace_seconds, 0, 86_400),
-            ("takeover_silence_seconds", self.takeover_silence_seconds, 1, 3_600),
-            ("handshake_seconds", self.handshake_seconds, 1, 3_600),
-            ("idle_seconds", self.idle_seconds, 1, 3_600),
+            ("reconnect_grace_s", self.reconnect_grace_s, 0, 86_400),
+            ("takeover_silence_s", self.takeover_silence_s, 1, 3_600),
+            ("handshake_s", self.handshake_s, 1, 3_600),
+            ("idle_s", self.idle_s, 1, 3_600),
         ];
         for (field, value, low, high) in seconds {
             anyhow::ensure!((low..=high).contains(&value), "role.ingest.{field} = {value} is not in {low} to {high}");
@@ -196,11 +196,11 @@ impl Config {
     }
 
     pub(crate) const fn reconnect_grace(&self) -> Duration {
-        Duration::from_secs(self.reconnect_grace_seconds)
+        Duration::from_secs(self.reconnect_grace_s)
     }
 
     pub(crate) const fn takeover_silence(&self) -> Duration {
-        Duration::from_secs(self.takeover_silence_seconds)
+        Duration::from_secs(self.takeover_silence_s)
     }
 }
 
@@ -218,11 +218,11 @@ mod tests {
     fn errors_name_the_key_in_the_file() {
         Config::default().check().unwrap();
         assert!(error(|c| c.connections_max = 0).starts_with("role.ingest.connections_max = 0 "));
-        assert!(error(|c| c.idle_seconds = 0).starts_with("role.ingest.idle_seconds = 0 "));
-        let grace = error(|c| c.reconnect_grace_seconds = 99_999_999);
-        assert_eq!(grace, "role.ingest.reconnect_grace_seconds = 99999999 is not in 0 to 86400");
-        let silence = error(|c| c.takeover_silence_seconds = 0);
-        assert_eq!(silence, "role.ingest.takeover_silence_seconds = 0 is not in 1 to 3600");
+        assert!(error(|c| c.idle_s = 0).starts_with("role.ingest.idle_s = 0 "));
+        let grace = error(|c| c.reconnect_grace_s = 99_999_999);
+        assert_eq!(grace, "role.ingest.reconnect_grace_s = 99999999 is not in 0 to 86400");
+        let silence = error(|c| c.takeover_silence_s = 0);
+        assert_eq!(silence, "role.ingest.takeover_silence_s = 0 is not in 1 to 3600");
         assert!(error(|c| c.part_target_ms = 199).starts_with("part_target_ms = 199 "));
         assert!(error(|c| c.application.clear()).starts_with("role.ingest.application "));
         assert!(error(|c| c.control.push("http://c1".to_owned())).starts_with("control = \"http://c1\" "));

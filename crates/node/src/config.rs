@@ -7,6 +7,9 @@ use serde::de::DeserializeOwned;
 /// Most single-letter edits between an unknown key and the one it was meant to be.
 const SUGGESTION_EDITS_MAX: usize = 3;
 
+/// Endings of keys that were written otherwise once: a time in seconds ends in `_s`, as one in milliseconds ends in `_ms`.
+const RENAMED: [(&str, &str); 1] = [("_seconds", "_s")];
+
 /// Placeholder for the machine's name, see [`with_host_name`].
 const HOST_NAME: &str = "{hostname}";
 
@@ -60,6 +63,10 @@ fn explain(message: &str, keys: &str) -> String {
     let Some(key) = quoted.next() else { return message };
     let known: Vec<&str> = quoted.filter(|name| !name.is_empty()).collect();
     let full = if keys.is_empty() { key.to_owned() } else { format!("{keys}.{key}") };
+    let renamed = RENAMED.iter().find_map(|(old, new)| Some(format!("{}{new}", key.strip_suffix(old)?)));
+    if let Some(name) = renamed.filter(|name| known.contains(&name.as_str())) {
+        return format!("unknown key `{full}` (its name is `{name}` now)");
+    }
     let nearest = known.iter().map(|name| (edits(key, name), *name)).min();
     match nearest {
         Some((distance, name)) if distance <= SUGGESTION_EDITS_MAX.min(key.len() / 2) => {
@@ -108,6 +115,7 @@ mod tests {
     struct Inner {
         rtmp_listen: String,
         threads: u16,
+        reconnect_grace_s: u64,
     }
 
     fn error(text: &str) -> String {
@@ -128,6 +136,14 @@ mod tests {
         assert_eq!(error("x = 1"), format!("etc/sealcast.toml:1: unknown key `x` {known}"));
         let inline = error("ingest = { thread = 1 }");
         assert_eq!(inline, "etc/sealcast.toml:1: unknown key `ingest.thread` (did you mean `threads`?)");
+    }
+
+    #[test]
+    fn old_name_of_a_key_leads_to_the_new_one() {
+        let old = error("[ingest]\nreconnect_grace_seconds = 30\n");
+        let expected = "unknown key `ingest.reconnect_grace_seconds` (its name is `reconnect_grace_s` now)";
+        assert_eq!(old, format!("etc/sealcast.toml:2: {expected}"));
+        assert!(error("[ingest]\nidle_seconds = 30\n").contains("(known here: "));
     }
 
     #[test]

@@ -63,8 +63,8 @@ impl Server {
         };
         let state = ServerState {
             rules: Rules {
-                handshake: Duration::from_secs(config.handshake_seconds),
-                idle: Duration::from_secs(config.idle_seconds),
+                handshake: Duration::from_secs(config.handshake_s),
+                idle: Duration::from_secs(config.idle_s),
                 application: config.application.clone(),
                 refusals: Arc::new(Refusals::new(context.clock)),
             },

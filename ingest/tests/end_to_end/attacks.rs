@@ -13,7 +13,7 @@ use crate::client::{SilentPublisher, handshake};
 use crate::cluster::{Cluster, KEY, text};
 use crate::log;
 
-/// Default of `takeover_silence_seconds`.
+/// Default of `takeover_silence_s`.
 const TAKEOVER_SILENCE: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,7 +102,7 @@ async fn publisher_is_let_go_when_its_key_is_not_valid_any_more_and_not_while_co
         (vec!["another".to_owned()], "key_changed", "The stream key was changed."),
         (vec![], "stream_deleted", "The stream was deleted."),
     ] {
-        let cluster = Cluster::start(|config| config.idle_seconds = 120).await;
+        let cluster = Cluster::start(|config| config.idle_s = 120).await;
         let publisher = SilentPublisher::connect(&cluster).await;
         let control = &cluster.control;
         *control.table.lock().unwrap() = None;
@@ -119,7 +119,7 @@ async fn publisher_is_let_go_when_its_key_is_not_valid_any_more_and_not_while_co
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_connections_leave_the_server_serving() {
     let cluster = Cluster::start(|config| {
-        config.handshake_seconds = 2;
+        config.handshake_s = 2;
         config.connections_per_address_max = 12;
     })
     .await;

@@ -146,8 +146,8 @@ impl Cluster {
             config: Config {
                 rtmp_listen: loopback(),
                 root_key,
-                reconnect_grace_seconds: 3,
-                takeover_silence_seconds: 1,
+                reconnect_grace_s: 3,
+                takeover_silence_s: 1,
                 ..Config::default()
             },
             authority,

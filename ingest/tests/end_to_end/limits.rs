@@ -72,8 +72,8 @@ async fn peer_that_goes_beyond_a_limit_is_closed_and_counted_under_its_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_peer_is_closed_and_counted_by_what_it_was_slow_at() {
     let cluster = Cluster::start(|config| {
-        config.handshake_seconds = 2;
-        config.idle_seconds = 2;
+        config.handshake_s = 2;
+        config.idle_s = 2;
     })
     .await;
     let reasons = ["handshake_time", "publish_time", "idle_time", "write_time"];

@@ -60,7 +60,7 @@ fn signal(publisher: &Publisher, name: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_publisher_leaves_gaps_until_it_is_back_and_its_last_segment_stays_whole() {
-    let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 30).await;
+    let cluster = Cluster::start(|config| config.reconnect_grace_s = 30).await;
     let url = cluster.url("live", KEY);
     let mut publisher = cluster.publish(&url, 60);
     cluster.receiver.wait_for("a segment, and a part of the next", |r| r.seals().len() >= 10).await;
@@ -126,7 +126,7 @@ async fn publisher_that_hangs_leaves_gaps_and_goes_on_in_a_new_epoch() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gaps_end_with_the_grace() {
-    let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 3).await;
+    let cluster = Cluster::start(|config| config.reconnect_grace_s = 3).await;
     let mut publisher = cluster.publish(&cluster.url("live", KEY), 60);
     cluster.receiver.wait_for("some rows", |r| r.seals().len() >= 12).await;
     publisher.child.kill().await.unwrap();
@@ -141,7 +141,7 @@ async fn gaps_end_with_the_grace() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stream_that_was_left_to_another_ingest_is_not_announced_as_ended() {
-    let mut cluster = Cluster::start(|config| config.reconnect_grace_seconds = 8).await;
+    let mut cluster = Cluster::start(|config| config.reconnect_grace_s = 8).await;
     let mut publisher = cluster.publish(&cluster.url("live", KEY), 60);
     cluster.receiver.wait_for("some rows", |r| r.seals().len() >= 6).await;
     publisher.child.kill().await.unwrap();
@@ -166,7 +166,7 @@ async fn stream_that_was_left_to_another_ingest_is_not_announced_as_ended() {
 
 /// Configures a grace in which the slate is shown. The source is passed through, and encoded as one more rung.
 fn with_slate(config: &mut ingest::Config) {
-    config.reconnect_grace_seconds = 30;
+    config.reconnect_grace_s = 30;
     config.outage = ingest::DuringOutage::Slate;
     let rung = |short_side| ingest::pipeline::RungConfig { short_side, kbit_per_second: None };
     config.pipeline.rungs = Some([180, 90].map(rung).into());
@@ -251,7 +251,7 @@ async fn publisher_that_is_back_at_once_makes_no_slate() {
 async fn slate_ends_with_the_grace() {
     let cluster = Cluster::start(|config| {
         with_slate(config);
-        config.reconnect_grace_seconds = 6;
+        config.reconnect_grace_s = 6;
     })
     .await;
     let mut publisher = cluster.publish(&cluster.url("live", KEY), 60);

@@ -11,7 +11,7 @@ use crate::log;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn published_stream_is_sealed_pushed_and_decodes() {
-    let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 1).await;
+    let cluster = Cluster::start(|config| config.reconnect_grace_s = 1).await;
     let publisher = cluster.publish(&cluster.url("live", KEY), 7);
     let live = cluster.session(SessionState::Live).await;
     assert_eq!((live.epoch, live.ingest.as_str()), (Epoch(1), "i1"));
@@ -41,7 +41,7 @@ async fn published_stream_is_sealed_pushed_and_decodes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reconnect_within_the_grace_goes_on_with_the_same_log() {
-    let mut cluster = Cluster::start(|config| config.reconnect_grace_seconds = 20).await;
+    let mut cluster = Cluster::start(|config| config.reconnect_grace_s = 20).await;
     let url = cluster.url("live", KEY);
     assert!(cluster.publish(&url, 5).end().await.status.success());
     let first = cluster.session(SessionState::Reconnecting).await;
@@ -136,7 +136,7 @@ async fn seal_that_a_node_had_no_room_for_comes_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn next_epoch_builds_on_rows_that_a_slow_node_has_not_taken_yet() {
-    let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 20).await;
+    let cluster = Cluster::start(|config| config.reconnect_grace_s = 20).await;
     let url = cluster.url("live", KEY);
     let publisher = cluster.publish(&url, 6);
     let receiver = &cluster.receiver;
@@ -156,7 +156,7 @@ async fn next_epoch_builds_on_rows_that_a_slow_node_has_not_taken_yet() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_node_gets_the_rest_of_a_stream_that_has_ended() {
-    let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 1).await;
+    let cluster = Cluster::start(|config| config.reconnect_grace_s = 1).await;
     let publisher = cluster.publish(&cluster.url("live", KEY), 5);
     let receiver = &cluster.receiver;
     receiver.wait_for("some bytes", |r| r.seals().iter().filter(|s| r.complete(s)).count() >= 2).await;
@@ -211,7 +211,7 @@ async fn status_shows_what_comes_in() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streamer_is_told_of_pass_through_that_ended_and_has_it_again_with_the_next_connection() {
     let cluster = Cluster::start(|config| {
-        config.reconnect_grace_seconds = 60;
+        config.reconnect_grace_s = 60;
         let rung = |short_side| ingest::pipeline::RungConfig { short_side, kbit_per_second: None };
         config.pipeline.rungs = Some([180, 90].map(rung).to_vec());
     })
@@ -237,7 +237,7 @@ async fn streamer_is_told_of_pass_through_that_ended_and_has_it_again_with_the_n
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keyframe_that_is_left_out_costs_one_discontinuity_and_no_connection() {
-    let cluster = Cluster::start(|config| config.reconnect_grace_seconds = 1).await;
+    let cluster = Cluster::start(|config| config.reconnect_grace_s = 1).await;
     // The keyframe at 8 s, where a segment should end, is missing.
     let keyframes = ["-g", "1000", "-keyint_min", "1000", "-force_key_frames", "0,2,4,6,10,12,14"];
     let output = cluster.publish_with(&cluster.url("live", KEY), 16, &keyframes).end().await;

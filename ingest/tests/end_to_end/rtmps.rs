@@ -52,7 +52,7 @@ async fn stream_that_ffmpeg_sends_over_tls_is_sealed_and_decodes() {
 async fn renewed_certificate_is_shown_without_a_restart_and_open_connections_go_on() {
     let cluster = Cluster::start(|config| {
         config.rtmps_listen = Some(loopback());
-        config.handshake_seconds = 60;
+        config.handshake_s = 60;
     })
     .await;
     let mut open = tls(&cluster).await;
@@ -77,7 +77,7 @@ async fn renewed_certificate_is_shown_without_a_restart_and_open_connections_go_
 async fn limits_hold_before_tls_is_there_and_count_for_both_doors() {
     let cluster = Cluster::start(|config| {
         config.rtmps_listen = Some(loopback());
-        config.handshake_seconds = 2;
+        config.handshake_s = 2;
         config.connections_per_address_max = 3;
     })
     .await;
