@@ -14,6 +14,7 @@ use media::{StreamId, UnixMillis};
 use messages::Role;
 use node::tls::Server;
 use node::{CancellationToken, files};
+use seal::limits::CLOCK_AHEAD_MAX;
 use seal::{Freshness, Keyring, RootPublicKey, SealBody, Sealed, SealingKey, Signer as _};
 use tokio::sync::watch;
 
@@ -34,6 +35,9 @@ const REASON_CHARS_MAX: usize = 300;
 /// A grant is renewed when less than 1 / `RENEW_SHARE` of its life is left.
 const RENEW_SHARE: i64 = 3;
 
+/// What a publisher is told by an ingest whose grant, by its own clock, is not valid yet.
+const CLOCK_BEHIND: &str = "The clock of this ingest is behind that of its control node: set it, then try again.";
+
 /// The standing. One for the role, shared by all streams.
 pub(crate) struct Authority {
     context: node::Context,
@@ -44,8 +48,8 @@ pub(crate) struct Authority {
     keyring: Mutex<Keyring>,
     /// `None` before control has answered. The table stays while control is away.
     table: watch::Sender<Option<Arc<KeyTable>>>,
-    /// When the grant expires; `None` without one.
-    granted_until: watch::Sender<Option<UnixMillis>>,
+    /// From when and until when the grant is valid; `None` without one.
+    granted: watch::Sender<Option<(UnixMillis, UnixMillis)>>,
 }
 
 impl Authority {
@@ -66,15 +70,17 @@ impl Authority {
             control: control.iter().map(|url| url.trim_end_matches('/').to_owned()).collect(),
             key,
             table: watch::Sender::new(None),
-            granted_until: watch::Sender::new(None),
+            granted: watch::Sender::new(None),
         }))
     }
 
     /// Why no publisher can be accepted now; `None` when one can.
     pub(crate) fn not_ready(&self, now: UnixMillis) -> Option<&'static str> {
-        match *self.granted_until.borrow() {
+        match *self.granted.borrow() {
             None => Some("This ingest has no grant to seal yet: try again in a moment."),
-            Some(until) if until <= now => Some("This ingest's grant to seal has expired: try again in a moment."),
+            // Nodes would refuse its seals, and it could verify no other ingest's: it would take every stream for dead.
+            Some((from, _)) if now.plus(CLOCK_AHEAD_MAX) < from => Some(CLOCK_BEHIND),
+            Some((_, until)) if until <= now => Some("This ingest's grant to seal has expired: try again in a moment."),
             Some(_) if self.table.borrow().is_none() => Some("This ingest does not know the stream keys yet."),
             Some(_) => None,
         }
@@ -213,13 +219,15 @@ impl Authority {
         Ok(())
     }
 
-    /// Takes over the expiry of our grant in the keyring, whether the grant came from control or from the bus.
+    /// Takes over the validity of our grant in the keyring, whether the grant came from control or from the bus.
     fn note_own_grant(&self) {
         let key = self.key.key_id();
-        let until = self.with_keyring(|keyring| keyring.grant(&key).map(|grant| grant.not_after));
-        let changed = self.granted_until.send_if_modified(|known| std::mem::replace(known, until) != until);
-        if let Some(until) = until.filter(|_| changed) {
-            tracing::info!(%key, %until, "granted to seal");
+        let granted = self.with_keyring(|keyring| keyring.grant(&key).map(|grant| (grant.not_before, grant.not_after)));
+        let changed = self.granted.send_if_modified(|known| std::mem::replace(known, granted) != granted);
+        let Some((from, until)) = granted.filter(|_| changed) else { return };
+        tracing::info!(%key, %until, "granted to seal");
+        if self.not_ready(self.context.clock.wall()) == Some(CLOCK_BEHIND) {
+            tracing::error!(%from, "the clock of this ingest is behind that of control: no publisher is accepted until it is set");
         }
     }
 }

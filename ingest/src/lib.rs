@@ -5,16 +5,19 @@
 
 mod authority;
 mod config;
-mod heads;
+mod intake;
 mod keys;
-mod log_position;
+mod log;
 mod metrics;
 mod nodes;
 pub mod pipeline;
 mod push;
+mod report;
 mod role;
 mod rtmp_server;
 mod session;
+mod slate;
+mod standby;
 
 pub use config::{Config, DuringOutage};
 pub use role::Ingest;

@@ -9,12 +9,14 @@ use node::CancellationToken;
 use node::tls::Clients;
 
 use crate::authority::Authority;
-use crate::heads::Heads;
+use crate::intake::hub::{Drive, Hub, Patience};
+use crate::log::heads::Heads;
 use crate::nodes::Nodes;
 use crate::pipeline::thumbnail::Thumbnailer;
 use crate::push::Links;
+use crate::report::stats::StatusBoard;
 use crate::rtmp_server::Server;
-use crate::session::hub::{Hub, Services};
+use crate::session::{Handles, drive};
 use crate::{Config, pipeline};
 
 /// An ingest node: its listener is bound, nothing runs yet.
@@ -79,10 +81,12 @@ impl Ingest {
         let authority = Authority::load(&context, &config.root_key, &config.control)?;
         let heads = Heads::new(&context.data, clients.clone(), nodes.clone())?;
         let links = Links { context: context.clone(), clients, nodes, replicas: config.owners };
-        let services = Services {
-            pipeline: pipeline::Config { part_target: config.targets().part, ..config.pipeline.clone() },
-            config,
+        let (targets, board) = (config.targets(), StatusBoard::default());
+        let patience = Patience { grace: config.reconnect_grace(), takeover_silence: config.takeover_silence() };
+        let handles = Arc::new(Handles {
             context: context.clone(),
+            targets,
+            pipeline: pipeline::Config { part_target: targets.part, ..config.pipeline.clone() },
             authority: Arc::clone(&authority),
             heads,
             links,
@@ -90,12 +94,12 @@ impl Ingest {
             thumbnails: Thumbnailer::start()
                 .inspect_err(|error| tracing::warn!(%error, "streams have no thumbnails"))
                 .ok(),
-        };
-        let hub = Hub::new(services, crate::session::drive, shutdown.clone());
-        let shown = Arc::downgrade(&hub);
-        context
-            .ops
-            .status(context.id.as_str(), move || shown.upgrade().map_or(serde_json::Value::Null, |hub| hub.status()));
+            board: board.clone(),
+            shutdown: shutdown.clone(),
+        });
+        let drive: Drive = Box::new(move |opened| Box::pin(drive(Arc::clone(&handles), opened)));
+        let hub = Hub::new(Arc::clone(&authority), context.clock, patience, drive, shutdown.clone());
+        context.ops.status(context.id.as_str(), move || board.json());
         let (served, granted, _, ()) = tokio::join!(
             async {
                 server.run(Arc::clone(&hub), shutdown.clone()).await;

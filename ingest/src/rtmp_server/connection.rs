@@ -14,9 +14,9 @@ use tokio::time::timeout;
 
 use super::paced::Pace;
 use super::refusals::Refusals;
+use crate::intake::hub::{Denied, Hub, Publication};
+use crate::intake::publication::{Ending, MediaMessage};
 use crate::keys::KeyDigest;
-use crate::session::hub::{Denied, Hub, Publication};
-use crate::session::publication::{Ending, MediaMessage};
 
 /// Bytes read at once from a publisher.
 const READ_BYTES: usize = 64 * 1024;

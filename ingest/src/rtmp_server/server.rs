@@ -16,7 +16,7 @@ use super::connection::{Closed, Connection, End, Rules};
 use super::paced::{PollClock, PublisherSocket};
 use super::refusals::Refusals;
 use crate::Config;
-use crate::session::hub::Hub;
+use crate::intake::hub::Hub;
 
 /// How long connections may take to end at shutdown.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);

@@ -1,464 +1,470 @@
-//! Drives one stream from its first publisher to its end: publishers, their pipelines, epochs, and the waits between publishers.
+//! The shell of a stream's [`Session`]: one loop that hands in what happens and carries out what the session says.
 
-use std::pin::Pin;
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use anyhow::Result;
-use media::segmenter::RenditionConfig;
-use media::{RenditionId, Sample, StreamId, Timescale, Timestamp, UnixMillis};
-use messages::{AlertReason, SessionInfo, SessionState};
-use tokio::sync::mpsc;
+use anyhow::{Context as _, Result};
+use media::segmenter::Targets;
+use media::{SessionId, StreamId, Timestamp, aac};
+use node::CancellationToken;
+use node::clock::Clock;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::access_unit_feed::{self, AccessUnitFeed, Incoming};
-use super::announcer::{self, Announcer};
-use super::backlog::{Backlog, Resumed};
-use super::epoch::Writer;
-use super::hub::{Hub, Opened};
-use super::peer_ingests::PeerIngests;
-use super::publication::{Ending, Link, NewPublisher};
-use super::report;
-use super::stats::StreamStats;
-use super::turn::Duty;
-use crate::heads::{Ask, Unreliable};
-use crate::pipeline::{self, Output, Outputs, PipelineInput};
+use super::machine::Session;
+use super::phase::{Input, Output, Source};
+use crate::authority::Authority;
+use crate::intake::access_unit_feed::{AccessUnitFeed, Flow};
+use crate::intake::figures::Figures;
+use crate::intake::hub::{Attendance, Opened};
+use crate::intake::publication::{Link, MediaMessage, NewPublisher};
+use crate::log::heads::{Ask, Found, Heads};
+use crate::log::writer::{Ground, Seal, ThumbnailKey, Writer};
+use crate::pipeline::slate::{Likeness, Picture, Slate};
+use crate::pipeline::thumbnail::Thumbnailer;
+use crate::pipeline::{self, Outputs, PipelineInput};
+use crate::push::{Links, LogPlace, Pusher};
+use crate::report::announcer::{self, Announcer};
+use crate::report::reporter;
+use crate::report::stats::{StatusBoard, StreamStats};
+use crate::slate::Reel;
+use crate::standby::peer_ingests::{PeerIngests, Peers};
 
-mod stand_in;
+/// How long shutdown waits until some node has the newest bytes, which are a few parts.
+const FLUSH_WAIT: Duration = Duration::from_millis(500);
+/// How long the end of a stream waits for the same. Nothing depends on this wait, and slow nodes may be a minute behind.
+const END_WAIT: Duration = Duration::from_secs(60);
+/// Messages of the slate that may wait, as many as of a publisher.
+const SLATE_DEPTH: usize = 256;
 
-/// How long an ingest that has lost its publisher seals nothing when another may have the same stream. Its seals would be void once the
-/// other one continues the log.
-const YIELD: Duration = Duration::from_secs(2);
-/// How long the pipeline may take to hand out its last samples once its publisher is gone. They are a few frames per rung, which take
-/// far less.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// The same when the role shuts down, which has 3 s for everything.
-const DRAIN_SHUTDOWN_MAX: Duration = Duration::from_millis(1_200);
+/// What the streams' tasks work with.
+pub(crate) struct Handles {
+    pub(crate) context: node::Context,
+    pub(crate) targets: Targets,
+    pub(crate) pipeline: pipeline::Config,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) heads: Heads,
+    pub(crate) links: Links,
+    /// The slate shown while a stream waits for its publisher; `None` means gaps.
+    pub(crate) slate: Option<Arc<Picture>>,
+    /// `None` when thumbnails cannot be made; streams then go without them.
+    pub(crate) thumbnails: Option<Thumbnailer<ThumbnailKey>>,
+    pub(crate) board: StatusBoard,
+    pub(crate) shutdown: CancellationToken,
+}
 
-/// A publisher at work.
-struct Publishing {
+/// A pipeline at work, and what feeds it. Dropping it ends both.
+struct Running {
+    source: Source,
     outputs: Outputs,
-    incoming: Incoming,
     pipeline_input: Weak<PipelineInput>,
-    feed: JoinHandle<()>,
+    flow: watch::Receiver<Flow>,
+    feed: AbortOnDropHandle<()>,
+    has_feed: bool,
+    /// Sends the slate's messages.
+    reel: Option<AbortOnDropHandle<()>>,
 }
 
-/// What the driver waits for after an output of the pipeline.
-enum Next {
-    /// The next one.
-    Output,
-    /// The next epoch of this publisher.
-    Epoch,
-    /// The next publisher.
-    Publisher,
+/// The slate of a publisher that is away.
+enum NextSlate {
+    None,
+    Coming(AbortOnDropHandle<Option<Reel>>),
+    Ready(Reel),
 }
 
-/// The task of one stream.
 struct Driver {
-    hub: Arc<Hub>,
+    handles: Arc<Handles>,
     stream: StreamId,
     stats: Arc<StreamStats>,
-    writer: Writer,
+    figures: Arc<Figures>,
+    session: Session,
+    attendance: Attendance,
+    publishers: mpsc::Receiver<NewPublisher>,
+    /// The publisher that is to be started.
+    waiting: Option<NewPublisher>,
+    /// Link of the newest publisher that was started.
+    link: Arc<Link>,
+    running: Option<Running>,
+    /// What the pipelines have learnt about the source.
+    memory: pipeline::Memory,
+    slate: NextSlate,
+    /// The question to the nodes where the log stands.
+    asked: Option<JoinHandle<Result<Found>>>,
+    /// The session waits for the answer.
+    wants_ground: bool,
+    has_peers: bool,
+    conflict: watch::Receiver<Option<LogPlace>>,
+    pusher: Pusher,
     announcer: Announcer,
     peer_ingests: PeerIngests,
-    /// The renditions of the pipeline's run, and those of them that it has shed.
-    renditions: (Vec<RenditionConfig>, Vec<RenditionId>),
-    /// The run has begun, but its epoch opens with the first sample; gaps are sealed until then.
-    is_beginning: bool,
-    /// The newest samples of the publisher, while another ingest seals the stream.
-    backlog: Option<Backlog>,
-    /// What the pipeline has learnt about the source.
-    memory: pipeline::Memory,
-    /// Runs of the current pipeline that have begun.
-    runs: u64,
-    /// The slate that will take the place of a publisher that has gone.
-    slate: Option<stand_in::Coming>,
-    /// The slate is shown.
-    is_standing_in: bool,
+    is_stopping: bool,
+    is_over: bool,
 }
 
-/// Runs a stream, as [`super::hub::Drive`] has it.
-pub(crate) fn drive(hub: Arc<Hub>, opened: Opened) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    let Opened { stream, stats, first, publishers } = opened;
-    Box::pin(Driver::new(hub, stream, stats).run(first, publishers))
+/// Runs a stream until it has ended or the role shuts down.
+#[tracing::instrument(name = "stream", skip_all, fields(stream = %opened.stream))]
+pub(crate) async fn drive(handles: Arc<Handles>, opened: Opened) {
+    let Opened { stream, figures, attendance, first, publishers } = opened;
+    let context = handles.context.clone();
+    let stats = Arc::new(StreamStats::new(context.clock.wall(), Arc::clone(&figures), attendance.watch()));
+    let listed = handles.board.list(&stream, &stats);
+    let reporter = reporter::start(context, stream.clone(), Arc::clone(&stats));
+    let mut driver = Driver::new(handles, (stream, stats, figures), attendance, (first, publishers));
+    driver.run().await;
+    drop((reporter, listed));
+    driver.finish().await;
 }
 
 impl Driver {
-    fn new(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Self {
-        let writer = Writer::new(&hub, stream.clone(), Arc::clone(&stats));
-        let announcer = Announcer::start(hub.services.context.clone(), writer.placed());
-        let peer_ingests = PeerIngests::start(Arc::clone(&hub), stream.clone(), writer.conflict());
+    fn new(
+        handles: Arc<Handles>,
+        (stream, stats, figures): (StreamId, Arc<StreamStats>, Arc<Figures>),
+        attendance: Attendance,
+        (first, publishers): (NewPublisher, mpsc::Receiver<NewPublisher>),
+    ) -> Self {
+        let context = &handles.context;
+        let pusher = Pusher::start(stream.clone(), handles.targets.part, handles.links.clone());
+        stats.follow(pusher.placed());
+        let announcer = Announcer::start(context.clone(), pusher.placed());
+        let peers = Peers {
+            context: context.clone(),
+            nodes: handles.links.nodes.clone(),
+            heads: handles.heads.clone(),
+            authority: Arc::clone(&handles.authority),
+        };
+        let peer_ingests = PeerIngests::start(peers, stream.clone(), pusher.conflict());
         stats.follow_duty(peer_ingests.watch());
-        let (renditions, memory) = Default::default();
-        let (backlog, slate, is_beginning, is_standing_in) = (None, None, false, false);
+        let authority = Arc::clone(&handles.authority);
+        let thumbnails = handles.thumbnails.as_ref().map(Thumbnailer::stream);
+        let sign = Arc::new(move |body: &_| authority.sign(body));
+        let log = Writer::new(context.cluster.clone(), stream.clone(), handles.targets, sign, thumbnails);
+        let session = Session::new(stream.clone(), context.id.clone(), log, Arc::clone(&stats));
         Self {
-            hub,
             stream,
             stats,
-            writer,
+            figures,
+            session,
+            attendance,
+            publishers,
+            link: Arc::clone(&first.link),
+            waiting: Some(first),
+            running: None,
+            memory: pipeline::Memory::default(),
+            slate: NextSlate::None,
+            asked: None,
+            wants_ground: false,
+            has_peers: false,
+            conflict: pusher.conflict(),
+            pusher,
             announcer,
             peer_ingests,
-            renditions,
-            is_beginning,
-            backlog,
-            memory,
-            runs: 0,
-            slate,
-            is_standing_in,
+            is_stopping: false,
+            is_over: false,
+            handles,
         }
     }
 
-    /// Runs until the stream has ended or the role shuts down.
-    #[tracing::instrument(name = "stream", skip_all, fields(stream = %self.stream))]
-    async fn run(mut self, first: NewPublisher, mut publishers: mpsc::Receiver<NewPublisher>) {
-        let shutdown = self.hub.shutdown.clone();
-        let clock = self.hub.services.context.clock;
-        let (mut next, mut quiet_until) = (Some(first), None);
-        let reporter = report::start(Arc::clone(&self.hub), self.stream.clone(), Arc::clone(&self.stats));
+    async fn run(&mut self) {
+        let mut input = Input::Publisher;
         loop {
-            if let Some(publisher) = next.take() {
-                self.slate = None;
-                self.publish(publisher).await;
-                self.slate = self.prepare_slate();
-                quiet_until = (!self.is_alone()).then(|| clock.elapsed().saturating_add(YIELD));
-                let (state, _) = self.hub.state(&self.stream);
-                self.announce(state);
+            let (state, deadline) = self.attendance.now();
+            self.apply(Input::Attendance(state, deadline)).await;
+            let has_peers = self.has_peers();
+            if std::mem::replace(&mut self.has_peers, has_peers) != has_peers {
+                self.apply(Input::Peers(has_peers)).await;
             }
-            if shutdown.is_cancelled() {
-                // The log stays open: a publisher within the grace, here or elsewhere, continues it.
-                break;
+            self.apply(input).await;
+            if self.is_over {
+                return;
             }
-            let (_, deadline) = self.hub.state(&self.stream);
-            let gap = self.writer.next_gap(quiet_until);
-            tokio::select! {
-                publisher = publishers.recv() => next = publisher,
-                () = tokio::time::sleep_until(clock.instant(deadline.unwrap_or_default())), if deadline.is_some() => {
-                    if self.hub.expire(&self.stream) && self.end().await {
-                        break;
-                    }
-                }
-                () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
-                    self.writer.gaps(quiet_until).await;
-                }
-                reel = stand_in::come(&mut self.slate) => {
-                    if let Some(reel) = reel {
-                        next = self.stand_in(reel, &mut publishers).await;
-                    }
-                }
-                () = self.peer_ingests.changed() => self.stand_by(),
-                () = shutdown.cancelled() => {}
-            }
+            input = self.next_input().await;
         }
-        drop(reporter);
-        self.announcer.finish().await;
-        self.writer.finish().await;
     }
 
-    /// Whether there is no other ingest.
-    fn is_alone(&self) -> bool {
-        self.hub.services.links.nodes.rank_of_ingest(&self.hub.services.context.id).1 == 1
-    }
-
-    /// Seals the end of the stream after its grace. `false` when somebody publishes it again already.
-    async fn end(&mut self) -> bool {
-        tracing::info!("stream ended");
-        self.writer.end().await;
-        let forgotten = self.hub.forget(&self.stream);
-        if forgotten {
-            self.announce(SessionState::Ended);
-        }
-        forgotten
-    }
-
-    /// Runs one publisher, from its first message to the last sample of its pipeline.
-    async fn publish(&mut self, publisher: NewPublisher) {
-        let link = Arc::clone(&publisher.link);
-        let Publishing { mut outputs, mut incoming, pipeline_input, mut feed } = match self.begin(publisher) {
-            Ok(publishing) => publishing,
-            Err(error) => {
-                tracing::error!(%error, "pipeline does not start");
-                return link.close(Ending::Failed, &format!("The encoder does not start: {error}."));
-            }
-        };
-        let clock = self.hub.services.context.clock;
-        let shutdown = self.hub.shutdown.clone();
-        let (mut drain_until, mut stopping) = (None, false);
-        loop {
-            let gap = self.writer.next_gap(incoming.quiet_until());
-            let next = tokio::select! {
-                output = outputs.recv() => {
-                    let Some(output) = output else { break };
-                    self.output(output, &incoming, &pipeline_input, &link).await
-                }
-                () = self.peer_ingests.changed() => {
-                    let turned = self.turn(&incoming, &pipeline_input).await;
-                    Self::next(turned, &link)
-                }
-                () = tokio::time::sleep_until(clock.instant(gap.unwrap_or_default())), if gap.is_some() => {
-                    self.writer.gaps(incoming.quiet_until()).await;
-                    Next::Output
-                }
-                () = incoming.changed() => Next::Output,
-                _ = &mut feed, if drain_until.is_none() => {
-                    drain_until = Some(clock.elapsed().saturating_add(DRAIN_MAX));
-                    Next::Output
-                }
-                () = shutdown.cancelled(), if !stopping => {
-                    stopping = true;
-                    link.close(Ending::Stopping, "This ingest is shutting down.");
-                    drain_until = Some(clock.elapsed().saturating_add(DRAIN_SHUTDOWN_MAX));
-                    Next::Output
-                }
-                () = tokio::time::sleep_until(clock.instant(drain_until.unwrap_or_default())), if drain_until.is_some() => {
-                    tracing::warn!("pipeline did not drain in time: its last samples are lost");
-                    Next::Publisher
-                }
-            };
-            match next {
-                Next::Output => {}
-                Next::Epoch => incoming.broke(clock.elapsed()),
-                Next::Publisher => break,
+    /// Hands in an input, carries out what the session says, and hands in the answers.
+    async fn apply(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for output in self.session.apply(input, self.clock().now()) {
+                inputs.extend(self.carry_out(output).await);
             }
         }
-        metrics::gauge!("ingest_publishers").decrement(1.0);
-        feed.abort();
-        (self.backlog, self.is_beginning) = (None, false);
-        self.stats.publisher_gone(self.hub.services.context.clock.wall());
-        self.writer.close_epoch().await;
-        tracing::info!("publisher is gone");
+    }
+
+    fn clock(&self) -> Clock {
+        self.handles.context.clock
+    }
+
+    fn has_peers(&self) -> bool {
+        self.handles.links.nodes.rank_of_ingest(&self.handles.context.id).1 > 1
+    }
+
+    /// Waits for the next thing that happens.
+    async fn next_input(&mut self) -> Input {
+        let (takes_publisher, takes_media) = (self.session.takes_publisher(), self.session.takes_media());
+        let deadline = self.session.next_deadline();
+        let due = self.clock().instant(deadline.unwrap_or_default());
+        let Self { publishers, running, asked, conflict, .. } = self;
+        tokio::select! {
+            Some(publisher) = publishers.recv(), if takes_publisher => {
+                self.waiting = Some(publisher);
+                Input::Publisher
+            }
+            input = running_input(running, takes_media) => input,
+            found = found(asked), if self.wants_ground => {
+                self.wants_ground = false;
+                Input::Ground(found.map(|found| self.on_ground(found)))
+            }
+            () = self.peer_ingests.changed() => Input::Duty(self.peer_ingests.duty()),
+            Ok(()) = conflict.changed() => match *conflict.borrow_and_update() {
+                Some(place) => Input::Refused(place),
+                None => Input::Tick,
+            },
+            // The loop hands in what it is now.
+            () = self.attendance.changed() => Input::Tick,
+            reel = next_reel(&mut self.slate) => {
+                self.slate = reel.map_or(NextSlate::None, NextSlate::Ready);
+                Input::SlateReady
+            }
+            () = tokio::time::sleep_until(due), if deadline.is_some() => Input::Tick,
+            () = self.handles.shutdown.cancelled(), if !self.is_stopping => {
+                self.is_stopping = true;
+                Input::Shutdown
+            }
+        }
+    }
+
+    /// Carries out one output. Returns the answer, if the session wants one at once.
+    async fn carry_out(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::Seal(seal) => self.seal(seal).await,
+            Output::Ask(ask) => self.ask(ask),
+            Output::Ground if self.asked.is_some() => self.wants_ground = true,
+            Output::Ground => return Some(Input::Ground(Ok(self.on_ground(Found::default())))),
+            Output::KeepEpoch(epoch) => {
+                let kept = self.keep(move |heads, stream| heads.keep_epoch(stream, epoch)).await;
+                return Some(Input::EpochKept(kept.map(|()| epoch)));
+            }
+            Output::Start { source: Source::Publisher, after } => {
+                return self.waiting.take().map(|publisher| Input::Started(self.start(publisher, after)));
+            }
+            Output::Start { source: Source::Slate, after } => return Some(Input::Started(self.show_slate(after))),
+            Output::StopSlate => self.running.iter_mut().for_each(|running| running.reel = None),
+            Output::Stop => self.stop(),
+            Output::Close(ending, words) => {
+                // A slate has no connection; the link is that of the publisher before.
+                if self.running.as_ref().is_none_or(|running| running.source == Source::Publisher) {
+                    self.link.close(ending, &words);
+                }
+            }
+            Output::Shed(rendition) => self.with_pipeline(|input| input.shed(&rendition)),
+            Output::EncodeAnew(run) => self.with_pipeline(|input| input.encode_anew(run)),
+            Output::Opened(epoch) => self.peer_ingests.opened(epoch),
+            Output::Announce(session) => self.announcer.say(session),
+            Output::FallSilent => self.announcer.fall_silent(),
+            Output::Alert(reason, detail) => {
+                announcer::alert(&self.handles.context, &self.stream, reason, detail).await;
+            }
+            Output::PrepareSlate { wait, sound } => {
+                self.slate = self.prepare_slate(wait, sound).map_or(NextSlate::None, NextSlate::Coming);
+            }
+            Output::DropSlate => self.slate = NextSlate::None,
+            Output::Expire => return Some(Input::Expired(self.attendance.expire())),
+            Output::Forget => return Some(Input::Forgotten(self.attendance.forget())),
+            Output::Finish => self.is_over = true,
+        }
+        None
+    }
+
+    fn with_pipeline(&self, ask: impl FnOnce(&PipelineInput)) {
+        if let Some(input) = self.running.as_ref().and_then(|running| running.pipeline_input.upgrade()) {
+            ask(&input);
+        }
+    }
+
+    async fn seal(&mut self, seal: Seal) {
+        metrics::counter!("ingest_seals_total").increment(1);
+        let sequence = seal.sequence();
+        if seal.is_kept {
+            let raw = seal.entry.seal.clone();
+            let kept = self.keep(move |heads, stream| heads.keep_head(stream, &raw)).await;
+            if let Err(error) = kept {
+                // Only matters if this node restarts while no broadcast node that knows the log is there.
+                tracing::warn!(error = format!("{error:#}"), "newest seal cannot be kept");
+            }
+        }
+        self.pusher.push(seal.entry);
+        let Some(row) = seal.row else { return };
+        if row.is_gap {
+            metrics::counter!("ingest_gaps_total").increment(1);
+        }
+        self.stats.sealed(sequence, &row.tracks, self.pusher.ring_bytes(), row.lag);
+        if let Some((_, acknowledged)) = *self.pusher.acknowledged().borrow() {
+            self.stats.acknowledged(acknowledged);
+        }
+    }
+
+    /// Writes to the disk, off the async threads.
+    async fn keep(&self, write: impl FnOnce(&Heads, &StreamId) -> Result<()> + Send + 'static) -> Result<()> {
+        let (heads, stream) = (self.handles.heads.clone(), self.stream.clone());
+        tokio::task::spawn_blocking(move || write(&heads, &stream)).await?
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let (handles, stream) = (Arc::clone(&self.handles), self.stream.clone());
+        let find = async move { handles.heads.find(&stream, ask, &handles.authority).await };
+        self.asked = Some(tokio::spawn(find));
+    }
+
+    fn on_ground(&self, found: Found) -> Ground {
+        let nodes = &self.handles.links.nodes;
+        Ground {
+            found,
+            rank: nodes.rank_of_ingest(&self.handles.context.id),
+            has_nodes: !nodes.online().is_empty(),
+            will_deliver: self.pusher.will_deliver(),
+            acknowledged: *self.pusher.acknowledged().borrow(),
+            session: SessionId(rand::random()),
+        }
     }
 
     /// Starts the pipeline of a publisher, and the task that feeds it.
-    fn begin(&mut self, publisher: NewPublisher) -> Result<Publishing, pipeline::Error> {
+    fn start(&mut self, publisher: NewPublisher, after: Option<Timestamp>) -> Result<(), pipeline::Error> {
         let NewPublisher { media, link } = publisher;
-        let config = self.hub.services.pipeline.clone();
+        self.link = Arc::clone(&link);
         if let Some(ended) = self.stats.pass_through_ended() {
             self.memory.begin_again(&ended);
         }
-        let (pipeline_input, outputs) = pipeline::start_again(config, self.memory.clone())?;
+        let started = pipeline::start_again(self.handles.pipeline.clone(), self.memory.clone())?;
         tracing::info!("publisher begins");
         metrics::gauge!("ingest_publishers").increment(1.0);
-        self.stats.new_publisher(self.hub.services.context.clock.now());
-        self.writer.look_for_base(Ask::Head);
-        self.runs = 0;
+        self.figures.begin(self.clock().now());
+        let figures = Arc::clone(&self.figures);
+        self.running = Some(self.feed(Source::Publisher, started, media, after, (link, figures)));
+        Ok(())
+    }
+
+    /// Starts the pipeline of the slate and the tasks that feed it. Its input does not count in the publisher's figures.
+    fn show_slate(&mut self, after: Option<Timestamp>) -> Result<(), pipeline::Error> {
+        let NextSlate::Ready(reel) = std::mem::replace(&mut self.slate, NextSlate::None) else {
+            return Err(pipeline::Error::Thread("the slate is gone".to_owned()));
+        };
+        let started = pipeline::start_again(self.handles.pipeline.clone(), reel.memory())?;
+        let (sender, media) = mpsc::channel(SLATE_DEPTH);
+        let reel = AbortOnDropHandle::new(tokio::spawn(roll(reel, sender, self.clock())));
+        let running = self.feed(Source::Slate, started, media, after, Default::default());
+        self.running = Some(Running { reel: Some(reel), ..running });
+        Ok(())
+    }
+
+    fn feed(
+        &self,
+        source: Source,
+        (pipeline_input, outputs): (PipelineInput, Outputs),
+        media: mpsc::Receiver<MediaMessage>,
+        after: Option<Timestamp>,
+        (link, figures): (Arc<Link>, Arc<Figures>),
+    ) -> Running {
         let pipeline_input = Arc::new(pipeline_input);
         let way_in = Arc::downgrade(&pipeline_input);
-        let (flow, incoming) = access_unit_feed::watch();
-        let (hub, stats, after) = (Arc::clone(&self.hub), Arc::clone(&self.stats), self.writer.media_end());
-        let feed = tokio::spawn(AccessUnitFeed { media, after, pipeline_input, flow, link, hub, stats }.run());
-        Ok(Publishing { outputs, incoming, pipeline_input: way_in, feed })
+        let (flow, flowing) = watch::channel(Flow::default());
+        let clock = self.clock();
+        let feed = AccessUnitFeed { media, after, pipeline_input, flow, link, clock, figures };
+        let feed = AbortOnDropHandle::new(tokio::spawn(feed.run()));
+        Running { source, outputs, pipeline_input: way_in, flow: flowing, feed, has_feed: true, reel: None }
     }
 
-    /// Handles one output of the pipeline.
-    async fn output(
-        &mut self,
-        output: Output,
-        incoming: &Incoming,
-        pipeline_input: &Weak<PipelineInput>,
-        link: &Link,
-    ) -> Next {
-        let result = match output {
-            Output::Tracks(renditions) => {
-                self.runs = self.runs.saturating_add(1);
-                self.renditions = (renditions.clone(), Vec::new());
-                let is_active = self.peer_ingests.duty() == Duty::Active;
-                self.backlog = (!is_active).then(|| Backlog::new(renditions));
-                self.is_beginning = is_active;
-                Ok(())
-            }
-            Output::Sample { rendition, sample } if self.backlog.is_some() => {
-                let may_begin = self.backlog.as_mut().is_some_and(|backlog| backlog.push(&rendition, sample));
-                if may_begin { self.take_over(incoming, pipeline_input).await } else { Ok(()) }
-            }
-            Output::Sample { rendition, sample } if self.is_beginning => {
-                match self.begin_epoch(incoming.origin(), sample.pts).await {
-                    Ok(()) => self.sample(&rendition, sample, pipeline_input).await,
-                    failed => failed,
-                }
-            }
-            Output::Sample { rendition, sample } => self.sample(&rendition, sample, pipeline_input).await,
-            Output::Shed { rendition, reason } => self.shed(rendition, reason).await,
-            Output::Restored { rendition } => {
-                self.restore(&rendition);
-                Ok(())
-            }
-            Output::Break(reason) => {
-                tracing::info!(%reason, "epoch ends");
-                if !self.is_standing_in {
-                    self.stats.broke(&reason);
-                }
-                (self.backlog, self.is_beginning) = (None, false);
-                self.writer.close_epoch().await;
-                return Next::Epoch;
-            }
-            Output::Ended => return Next::Publisher,
-            Output::Failed(error) => {
-                tracing::warn!(%error, "pipeline failed");
-                link.close(Ending::Media, &format!("This cannot be encoded: {error}."));
-                return Next::Publisher;
-            }
+    fn stop(&mut self) {
+        let Some(running) = self.running.take() else { return };
+        if running.source == Source::Publisher {
+            metrics::gauge!("ingest_publishers").decrement(1.0);
+            self.figures.end(self.clock().wall());
+        }
+    }
+
+    /// Encodes the slate once its publisher has been away for `wait`. `None` when no slate is configured, or nothing is known of the source.
+    fn prepare_slate(
+        &self,
+        wait: Duration,
+        sound: Option<aac::AudioSpecificConfig>,
+    ) -> Option<AbortOnDropHandle<Option<Reel>>> {
+        let picture = self.handles.slate.clone()?;
+        let (source, aspect) = (self.memory.source()?, self.memory.pixel_aspect());
+        let likeness = Likeness { source, aspect, sound: sound.is_some(), segment: self.handles.targets.segment };
+        let (config, clock) = (self.handles.pipeline.clone(), self.clock());
+        let at = clock.elapsed().saturating_add(wait);
+        let task = async move {
+            tokio::time::sleep_until(clock.instant(at)).await;
+            let encoded = tokio::task::spawn_blocking(move || Slate::encode(&picture, likeness, &config)).await;
+            let slate = encoded.ok()?.inspect_err(|error| tracing::warn!(%error, "no slate: gaps go on")).ok()?;
+            Some(Reel::new(slate, sound.as_ref(), clock.elapsed()))
         };
-        Self::next(result, link)
+        Some(AbortOnDropHandle::new(tokio::spawn(tracing::Instrument::in_current_span(task))))
     }
 
-    /// The pipeline has shed a rung.
-    async fn shed(&mut self, rendition: RenditionId, reason: pipeline::ShedReason) -> Result<()> {
-        self.stats.shed(&rendition, &reason.to_string());
-        tracing::warn!(%rendition, %reason, "rung shed");
-        metrics::counter!("ingest_rungs_shed_total").increment(1);
-        let shed = self.writer.shed(&rendition).await;
-        if let Some(backlog) = &mut self.backlog {
-            backlog.shed(&rendition);
-        }
-        let detail = format!("rung {rendition} shed: {reason}");
-        self.renditions.1.push(rendition);
-        announcer::alert(&self.hub.services.context, &self.stream, AlertReason::RungShed, detail).await;
-        self.announce(self.state_with_media());
-        shed
-    }
-
-    /// The pipeline has restored a rung.
-    fn restore(&mut self, rendition: &RenditionId) {
-        metrics::counter!("ingest_rungs_restored_total").increment(1);
-        self.stats.restored(rendition);
-        self.writer.restore(rendition);
-        if let Some(backlog) = &mut self.backlog {
-            backlog.restore(rendition);
-        }
-        self.renditions.1.retain(|shed| shed != rendition);
-        self.announce(self.state_with_media());
-    }
-
-    /// What the driver waits for after this outcome. After an error it closes the link and tells the publisher why.
-    fn next(outcome: Result<()>, link: &Link) -> Next {
-        let Err(error) = outcome else { return Next::Output };
-        if error.is::<Unreliable>() {
-            tracing::error!(error = format!("{error:#}"), "publisher refused: an epoch might be used twice");
-            let words = "This ingest cannot tell where the log of this stream stands; its own log says why.";
-            link.close(Ending::Failed, words);
-            return Next::Publisher;
-        }
-        tracing::warn!(error = format!("{error:#}"), "epoch cannot go on: the publisher has to connect again");
-        link.close(Ending::Media, &format!("This cannot be packaged: {error:#}."));
-        Next::Publisher
-    }
-
-    /// Opens the epoch of a run whose first sample has come.
-    async fn begin_epoch(&mut self, origin: UnixMillis, start: Timestamp) -> Result<()> {
-        self.is_beginning = false;
-        let (renditions, shed) = self.renditions.clone();
-        self.open_epoch(renditions, origin, Some(origin.plus(start.as_duration()))).await?;
-        for rendition in &shed {
-            self.writer.shed(rendition).await?;
-        }
-        Ok(())
-    }
-
-    async fn open_epoch(
-        &mut self,
-        renditions: Vec<RenditionConfig>,
-        origin: UnixMillis,
-        media_from: Option<UnixMillis>,
-    ) -> Result<()> {
-        self.writer.open_epoch(renditions, origin, media_from).await?;
-        if let Some((epoch, _)) = self.writer.session() {
-            self.peer_ingests.opened(epoch);
-        }
-        self.announce(self.state_with_media());
-        Ok(())
-    }
-
-    /// The state while there is media. Media of a slate is not the publisher's, so its stream stays `Reconnecting`.
-    const fn state_with_media(&self) -> SessionState {
-        if self.is_standing_in { SessionState::Reconnecting } else { SessionState::Live }
-    }
-
-    /// Leaves the stream to the other ingest if our duty is to stand by.
-    fn stand_by(&mut self) {
-        if self.peer_ingests.duty() == Duty::Standby {
-            self.writer.abandon();
-            self.announcer.fall_silent();
-        }
-    }
-
-    /// Handles a change of duty while a publisher is connected.
-    async fn turn(&mut self, incoming: &Incoming, pipeline_input: &Weak<PipelineInput>) -> Result<()> {
-        match self.peer_ingests.duty() {
-            Duty::Standby => {
-                self.stand_by();
-                let (renditions, shed) = &self.renditions;
-                let mut backlog = Backlog::new(renditions.clone());
-                shed.iter().for_each(|rendition| backlog.shed(rendition));
-                (self.backlog, self.is_beginning) = (Some(backlog), false);
-                Ok(())
+    /// Waits until some node has the last bytes, then ends delivery. Once the role shuts down, waits for [`FLUSH_WAIT`] at most.
+    async fn finish(self) {
+        let Self { announcer, pusher, session, handles, .. } = self;
+        announcer.finish().await;
+        if let Some(newest) = session.newest() {
+            let moment = async {
+                handles.shutdown.cancelled().await;
+                tokio::time::sleep(FLUSH_WAIT).await;
+            };
+            let mut conflict = pusher.conflict();
+            // Another ingest continues the log without these bytes.
+            let is_void = |refused: &Option<LogPlace>| refused.is_some_and(|(epoch, _)| epoch == newest.0);
+            // Delivery ends here, whether the bytes arrived or not.
+            tokio::select! {
+                _ = conflict.wait_for(is_void) => {}
+                () = pusher.delivered(newest) => {}
+                () = moment => {}
+                () = tokio::time::sleep(END_WAIT) => {}
             }
-            Duty::Active => self.take_over(incoming, pipeline_input).await,
+        }
+        pusher.finish().await;
+    }
+}
+
+/// The next thing that happens in a pipeline or its feed; never resolves without one.
+async fn running_input(running: &mut Option<Running>, takes_media: bool) -> Input {
+    let Some(Running { outputs, flow, feed, has_feed, .. }) = running else { return std::future::pending().await };
+    tokio::select! {
+        // What is known of the media comes before the media.
+        biased;
+        Ok(()) = flow.changed() => Input::Flow(*flow.borrow_and_update()),
+        output = outputs.recv(), if takes_media => Input::Media(output),
+        _ = feed, if *has_feed => {
+            *has_feed = false;
+            Input::FeedEnded
         }
     }
+}
 
-    /// Continues the log where another ingest stopped, once the backlog has media from there on.
-    async fn take_over(&mut self, incoming: &Incoming, pipeline_input: &Weak<PipelineInput>) -> Result<()> {
-        let Some(backlog) = self.backlog.as_mut().filter(|_| self.peer_ingests.duty() == Duty::Active) else {
-            return Ok(());
-        };
-        let origin = incoming.origin();
-        // Ask again at each try: an ingest that was taken for gone may have continued the log.
-        self.writer.look_for_base(Ask::Fence);
-        let from = self.writer.reached().await?;
-        let from = from.map(|reached| Timestamp::new(reached.0.saturating_sub(origin.0), Timescale::MILLIS));
-        let Some(Resumed { renditions, shed, samples }) = backlog.resume(from) else { return Ok(()) };
-        self.backlog = None;
-        self.open_epoch(renditions, origin, None).await?;
-        for rendition in shed {
-            self.writer.shed(&rendition).await?;
-        }
-        for (rendition, sample) in samples {
-            self.sample(&rendition, sample, pipeline_input).await?;
-        }
-        Ok(())
-    }
+/// The nodes' answer; never resolves when they are not asked.
+async fn found(asked: &mut Option<JoinHandle<Result<Found>>>) -> Result<Found> {
+    let Some(task) = asked else { return std::future::pending().await };
+    let found = task.await;
+    *asked = None;
+    found.context("the log was not looked for")?
+}
 
-    async fn sample(
-        &mut self,
-        rendition: &RenditionId,
-        sample: Sample,
-        pipeline_input: &Weak<PipelineInput>,
-    ) -> Result<()> {
-        let pushed = self.writer.sample(rendition, sample).await;
-        let pipeline_input = pipeline_input.upgrade();
-        if let (Some(lagging), Some(pipeline_input)) = (self.writer.lagging(), &pipeline_input) {
-            pipeline_input.shed(&lagging);
-        }
-        let Err(error) = pushed else { return Ok(()) };
-        match (error.downcast_ref(), pipeline_input) {
-            (Some(media::Error::SyncSampleLate { .. } | media::Error::PartTooLong { .. }), Some(pipeline_input)) => {
-                // The source left out a keyframe or paused. We encode its next run, so we choose where segments end.
-                tracing::warn!(error = format!("{error:#}"), "epoch ends: the source is encoded from here");
-                self.writer.close_epoch().await;
-                pipeline_input.encode_anew(self.runs);
-                Ok(())
+/// The slate once it is ready, with `None` if it failed; never resolves when none is being prepared.
+async fn next_reel(slate: &mut NextSlate) -> Option<Reel> {
+    let NextSlate::Coming(task) = slate else { return std::future::pending().await };
+    task.await.ok().flatten()
+}
+
+/// Sends the messages that are due, until the receiver is gone.
+async fn roll(mut reel: Reel, media: mpsc::Sender<MediaMessage>, clock: Clock) {
+    loop {
+        tokio::time::sleep_until(clock.instant(reel.next_deadline())).await;
+        while let Some(message) = reel.message(clock.elapsed()) {
+            if media.send(message).await.is_err() {
+                return;
             }
-            _ => Err(error),
         }
-    }
-
-    /// Announces the state of the stream on the bus.
-    fn announce(&self, state: SessionState) {
-        let Some((epoch, session)) = self.writer.session() else { return };
-        if self.peer_ingests.duty() == Duty::Standby || self.writer.is_superseded() {
-            // Another ingest has the stream and announces it.
-            return self.announcer.fall_silent();
-        }
-        self.announcer.say(SessionInfo {
-            stream: self.stream.clone(),
-            epoch,
-            session,
-            ingest: self.hub.services.context.id.clone(),
-            state,
-            started_at: self.stats.started_at(),
-            ladder: self.stats.ladder(),
-            owners: Vec::new(),
-            replicas: 0,
-        });
     }
 }

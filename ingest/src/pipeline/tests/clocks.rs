@@ -7,7 +7,7 @@ use media::{MediaSequence, Segmenter, Slot, UnixMillis};
 use rtmp::flv::{Body, VideoCodec};
 
 use super::*;
-use crate::session::input::InputMapper;
+use crate::intake::input::InputMapper;
 
 const TARGETS: Targets = Targets { segment: Duration::from_secs(4), part: Duration::from_millis(500) };
 /// An `avcC` of x264: baseline, 320x240. It says nothing of B-frames, which do not matter here.

@@ -4,7 +4,7 @@ use media::UnixMillis;
 use rtmp::flv::{self, VideoCodec};
 
 use super::*;
-use crate::session::input::InputMapper;
+use crate::intake::input::InputMapper;
 
 /// Which form of video tags an encoder sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

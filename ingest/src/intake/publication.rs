@@ -101,7 +101,7 @@ fn millis(span: Duration) -> u64 {
 }
 
 /// A publisher as its driver receives it.
-pub(super) struct NewPublisher {
-    pub(super) media: mpsc::Receiver<MediaMessage>,
-    pub(super) link: Arc<Link>,
+pub(crate) struct NewPublisher {
+    pub(crate) media: mpsc::Receiver<MediaMessage>,
+    pub(crate) link: Arc<Link>,
 }

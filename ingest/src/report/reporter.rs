@@ -12,11 +12,11 @@ use messages::{AudioInput, Drops, InputReport, Severity, Topic, VideoInput};
 use tokio_util::sync::CancellationToken;
 
 use super::advice::{Advisor, Seen};
-use super::hub::Hub;
-use super::input::InputCounters;
-use super::stats::{Publisher, StreamStats};
-use super::turn::Duty;
+use super::stats::{SessionFigures, StreamStats};
+use crate::intake::figures::PublisherFigures;
+use crate::intake::input::InputCounters;
 use crate::pipeline::AudioFormat;
+use crate::standby::turn::Duty;
 
 /// How often a report is made.
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ const LOOKS: usize = 4;
 const SAY_WAIT: Duration = Duration::from_millis(100);
 
 /// Ends the reports when it is dropped.
-pub(super) struct Reporter(CancellationToken);
+pub(crate) struct Reporter(CancellationToken);
 
 impl Drop for Reporter {
     fn drop(&mut self) {
@@ -35,35 +35,34 @@ impl Drop for Reporter {
 }
 
 /// Reports on a stream until the [`Reporter`] is dropped.
-pub(super) fn start(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) -> Reporter {
+pub(crate) fn start(context: node::Context, stream: StreamId, stats: Arc<StreamStats>) -> Reporter {
     let ended = CancellationToken::new();
     let until = ended.clone();
     tokio::spawn(async move {
-        until.run_until_cancelled(run(hub, stream.clone(), stats)).await;
+        until.run_until_cancelled(run(context, stream.clone(), stats)).await;
         gauges(&stream, None);
     });
     Reporter(ended)
 }
 
-async fn run(hub: Arc<Hub>, stream: StreamId, stats: Arc<StreamStats>) {
-    let context = &hub.services.context;
+async fn run(context: node::Context, stream: StreamId, stats: Arc<StreamStats>) {
     let (mut meter, mut advisor) = (Meter::default(), Advisor::default());
     let mut ticks = tokio::time::interval(REPORT_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let now = context.clock.now();
-        let (publisher, shed) = stats.publisher();
+        let (publisher, session) = stats.publisher();
         let rates = meter.look(&publisher, now.elapsed);
         let about = About {
             stream: stream.clone(),
             ingest: context.id.clone(),
             at: now.wall,
             standby: stats.duty() == Duty::Standby,
-            reconnects: hub.reconnects(&stream),
+            reconnects: stats.reconnects(),
         };
-        let mut said = report(about, &publisher, rates);
-        said.warnings = advisor.observe(&seen(&said, &publisher, &shed, now), now);
+        let mut said = report(about, &publisher, &session, rates);
+        said.warnings = advisor.observe(&seen(&said, &publisher, &session, now), now);
         gauges(&stream, Some(&said));
         stats.reported(said.clone());
         let Ok(payload) = serde_json::to_vec(&said) else { continue };
@@ -92,7 +91,7 @@ struct Meter {
 
 impl Meter {
     /// Rates up to `now`, from at most [`LOOKS`] looks before; those of another publisher, or before a jump of the clock, do not count.
-    fn look(&mut self, publisher: &Publisher, now: Duration) -> Rates {
+    fn look(&mut self, publisher: &PublisherFigures, now: Duration) -> Rates {
         let connected = publisher.connected.map(|connected| connected.elapsed);
         let counters = publisher.input;
         let is_new =
@@ -143,8 +142,8 @@ struct About {
 }
 
 /// The report on a publisher, without warnings.
-fn report(about: About, publisher: &Publisher, rates: Rates) -> InputReport {
-    let Publisher { connected, gone, slate, announced, input, pipeline, video, audio, samples_refused, .. } = publisher;
+fn report(about: About, publisher: &PublisherFigures, session: &SessionFigures, rates: Rates) -> InputReport {
+    let PublisherFigures { connected, gone, announced, input, pipeline, video, audio, .. } = publisher;
     let video = video.as_ref().map(|format| VideoInput {
         codec: format.codec_string(),
         width: format.width(),
@@ -175,7 +174,7 @@ fn report(about: About, publisher: &Publisher, rates: Rates) -> InputReport {
         reconnects: about.reconnects,
         connected_at: connected.map(|connected| connected.wall),
         away_since: *gone,
-        slate: *slate,
+        slate: session.slate,
         encoder: announced.encoder.clone(),
         bit_rate: BitsPerSecond(rates.video.0.saturating_add(rates.audio.0)),
         pace_permille: rates.pace_permille,
@@ -184,7 +183,7 @@ fn report(about: About, publisher: &Publisher, rates: Rates) -> InputReport {
         video_ahead_of_audio_ms: input.skew_ms(),
         drops: Drops {
             early: input.dropped,
-            refused: pipeline.packets_refused.saturating_add(*samples_refused),
+            refused: pipeline.packets_refused.saturating_add(session.samples_refused),
             concealed: pipeline.frames_concealed,
             skipped: pipeline.frames_skipped,
         },
@@ -193,13 +192,18 @@ fn report(about: About, publisher: &Publisher, rates: Rates) -> InputReport {
     }
 }
 
-fn seen<'a>(report: &'a InputReport, publisher: &'a Publisher, shed: &'a [String], now: Now) -> Seen<'a> {
+fn seen<'a>(
+    report: &'a InputReport,
+    publisher: &'a PublisherFigures,
+    session: &'a SessionFigures,
+    now: Now,
+) -> Seen<'a> {
     let since = |then: Option<Duration>| then.map(|then| now.elapsed.saturating_sub(then));
     Seen {
         report,
         announced_bit_rate: publisher.announced.bit_rate,
-        shed,
-        pass_through_ended: publisher.pass_through_ended.as_ref(),
+        shed: &session.shed,
+        pass_through_ended: session.pass_through_ended.as_ref(),
         zero_offset_ms: publisher.input.zero_offset_ms,
         connected_for: since(publisher.connected.map(|connected| connected.elapsed)),
         picture_silent_for: since(publisher.heard.0),
@@ -241,7 +245,7 @@ mod tests {
     }
 
     /// A publisher that has been connected for `seconds`, at 30 frames and 250,000 bytes a second of its own time.
-    fn publisher(seconds: i64) -> Publisher {
+    fn publisher(seconds: i64) -> PublisherFigures {
         let count = u64::try_from(seconds).unwrap();
         let input = InputCounters {
             video_frames: 30 * count,
@@ -251,7 +255,7 @@ mod tests {
             audio_ms: Some(9_980 + 1_000 * seconds),
             ..InputCounters::default()
         };
-        Publisher { connected: Some(at(100)), input, ..Publisher::default() }
+        PublisherFigures { connected: Some(at(100)), input, ..PublisherFigures::default() }
     }
 
     #[test]
@@ -287,8 +291,11 @@ mod tests {
         let mut after = publisher(4);
         after.input.breaks = 1;
         assert_ne!(meter.look(&after, at(104).elapsed), Rates::default());
-        let other = Publisher { connected: Some(at(105)), ..publisher(1) };
+        let other = PublisherFigures { connected: Some(at(105)), ..publisher(1) };
         assert_eq!(meter.look(&other, at(106).elapsed), Rates::default());
-        assert_eq!(meter.look(&Publisher { connected: None, ..publisher(9) }, at(108).elapsed), Rates::default());
+        assert_eq!(
+            meter.look(&PublisherFigures { connected: None, ..publisher(9) }, at(108).elapsed),
+            Rates::default()
+        );
     }
 }

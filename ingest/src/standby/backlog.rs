@@ -16,7 +16,7 @@ const EARLY_MAX: Timestamp = Timestamp::new(300, Timescale::MILLIS);
 
 /// Media of one run of the pipeline.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub(crate) struct Backlog {
     renditions: Vec<RenditionConfig>,
     lanes: BTreeMap<RenditionId, Lane>,
     bytes: usize,
@@ -30,18 +30,18 @@ struct Lane {
 
 /// Media that continues from a point on.
 #[derive(Debug)]
-pub(super) struct Resumed {
+pub(crate) struct Resumed {
     /// All renditions of the run.
-    pub(super) renditions: Vec<RenditionConfig>,
+    pub(crate) renditions: Vec<RenditionConfig>,
     /// Those that are shed.
-    pub(super) shed: Vec<RenditionId>,
+    pub(crate) shed: Vec<RenditionId>,
     /// In decode order; the first of each rendition is a sync sample.
-    pub(super) samples: Vec<(RenditionId, Sample)>,
+    pub(crate) samples: Vec<(RenditionId, Sample)>,
 }
 
 impl Backlog {
     /// The empty backlog of a run with these renditions.
-    pub(super) fn new(renditions: Vec<RenditionConfig>) -> Self {
+    pub(crate) fn new(renditions: Vec<RenditionConfig>) -> Self {
         let lane = |config: &RenditionConfig| {
             let is_picture = matches!(config.track, TrackConfig::Video { .. });
             (config.rendition.clone(), Lane { is_picture, samples: VecDeque::new() })
@@ -51,7 +51,7 @@ impl Backlog {
     }
 
     /// Takes a sample and drops what is too old. `true` when [`Self::resume`] may succeed now that this sample has come.
-    pub(super) fn push(&mut self, rendition: &RenditionId, sample: Sample) -> bool {
+    pub(crate) fn push(&mut self, rendition: &RenditionId, sample: Sample) -> bool {
         let has_pictures = self.lanes.values().any(|lane| lane.is_picture);
         let Some(lane) = self.lanes.get_mut(rendition) else { return false };
         let may_begin = sample.sync && lane.is_picture == has_pictures;
@@ -69,21 +69,21 @@ impl Backlog {
     }
 
     /// A rendition was shed.
-    pub(super) fn shed(&mut self, rendition: &RenditionId) {
+    pub(crate) fn shed(&mut self, rendition: &RenditionId) {
         if let Some(lane) = self.lanes.remove(rendition) {
             self.bytes = self.bytes.saturating_sub(lane.bytes());
         }
     }
 
     /// A rendition of video that was shed is restored.
-    pub(super) fn restore(&mut self, rendition: &RenditionId) {
+    pub(crate) fn restore(&mut self, rendition: &RenditionId) {
         let lane = Lane { is_picture: true, samples: VecDeque::new() };
         self.lanes.entry(rendition.clone()).or_insert(lane);
     }
 
     /// Everything from the first instant at which all renditions can begin, no earlier than [`EARLY_MAX`] before `from`. `None` when that
     /// instant has not come yet; then everything is kept.
-    pub(super) fn resume(&mut self, from: Option<Timestamp>) -> Option<Resumed> {
+    pub(crate) fn resume(&mut self, from: Option<Timestamp>) -> Option<Resumed> {
         let start = self.start(from)?;
         let mut samples = Vec::new();
         let mut shed: Vec<RenditionId> = self.renditions.iter().map(|config| config.rendition.clone()).collect();

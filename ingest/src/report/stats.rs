@@ -1,24 +1,68 @@
 //! Figures of one stream, for `/status` and metrics.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use cluster::replicas::Placed;
-use media::{Epoch, LogSequence, Now, RenditionId, Track, UnixMillis};
+use media::{Epoch, LogSequence, RenditionId, StreamId, Track, UnixMillis};
 use messages::InputReport;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::encoder_metadata::EncoderMetadata;
-use super::input::InputCounters;
-use super::turn::Duty;
-use crate::pipeline::{AudioFormat, BreakReason, Counters, Input, VideoFormat};
+use crate::intake::figures::{Figures, PublisherFigures};
+use crate::intake::lifecycle::Lifecycle;
+use crate::pipeline::BreakReason;
+use crate::standby::turn::Duty;
+
+/// The streams of this ingest, as `/status` shows them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StatusBoard(Arc<Mutex<BTreeMap<StreamId, Weak<StreamStats>>>>);
+
+/// Takes a stream off the board when it is dropped.
+pub(crate) struct Listed {
+    board: StatusBoard,
+    stream: StreamId,
+    stats: Weak<StreamStats>,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let mut board = self.board.lock();
+        // The next task of the same stream may have taken the place already.
+        if board.get(&self.stream).is_some_and(|listed| listed.ptr_eq(&self.stats)) {
+            board.remove(&self.stream);
+        }
+    }
+}
+
+impl StatusBoard {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Weak<StreamStats>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows a stream until the [`Listed`] is dropped.
+    pub(crate) fn list(&self, stream: &StreamId, stats: &Arc<StreamStats>) -> Listed {
+        let stats = Arc::downgrade(stats);
+        self.lock().insert(stream.clone(), stats.clone());
+        Listed { board: self.clone(), stream: stream.clone(), stats }
+    }
+
+    /// All streams.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let board = self.lock();
+        let streams: BTreeMap<_, _> =
+            board.iter().filter_map(|(stream, stats)| Some((stream.to_string(), stats.upgrade()?.json()))).collect();
+        json!({ "streams": streams })
+    }
+}
 
 /// Figures of one stream. Shared by its tasks and `/status`.
 #[derive(Debug)]
 pub(crate) struct StreamStats {
     started_at: UnixMillis,
+    figures: Arc<Figures>,
+    lifecycle: watch::Receiver<Lifecycle>,
     inner: Mutex<Inner>,
     /// The owners of the stream.
     placed: OnceLock<watch::Receiver<Placed>>,
@@ -28,7 +72,7 @@ pub(crate) struct StreamStats {
 
 #[derive(Debug, Default)]
 struct Inner {
-    publisher: Publisher,
+    session: SessionFigures,
     /// The newest report on the publisher.
     report: Option<InputReport>,
     epoch: Option<Epoch>,
@@ -39,26 +83,17 @@ struct Inner {
     rungs: BTreeMap<RenditionId, Rung>,
 }
 
-/// Figures of the newest publisher.
+/// What became of the newest publisher's media.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Publisher {
-    /// When it connected; `None` once it is gone.
-    pub(super) connected: Option<Now>,
-    /// When it left; `None` while it is connected.
-    pub(super) gone: Option<UnixMillis>,
-    /// The slate is shown in its place.
+pub(super) struct SessionFigures {
+    /// The slate is shown in the publisher's place.
     pub(super) slate: bool,
     /// Why its video is no longer passed through.
     pub(super) pass_through_ended: Option<BreakReason>,
-    pub(super) announced: EncoderMetadata,
-    pub(super) input: InputCounters,
-    pub(super) pipeline: Counters,
-    pub(super) video: Option<VideoFormat>,
-    pub(super) audio: Option<AudioFormat>,
-    /// When the newest picture and the newest sound came, by the monotonic clock.
-    pub(super) heard: (Option<Duration>, Option<Duration>),
     /// Samples that the segmenter refused because of their times.
     pub(super) samples_refused: u64,
+    /// The rungs that are shed in the current epoch.
+    pub(super) shed: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -68,8 +103,9 @@ struct Rung {
 }
 
 impl StreamStats {
-    pub(crate) fn new(started_at: UnixMillis) -> Self {
-        Self { started_at, inner: Mutex::default(), placed: OnceLock::new(), duty: OnceLock::new() }
+    pub(crate) fn new(started_at: UnixMillis, figures: Arc<Figures>, lifecycle: watch::Receiver<Lifecycle>) -> Self {
+        let (inner, placed, duty) = Default::default();
+        Self { started_at, figures, lifecycle, inner, placed, duty }
     }
 
     /// Has `/status` show the owners of the stream.
@@ -79,7 +115,7 @@ impl StreamStats {
     }
 
     /// Has `/status` show this ingest's duty.
-    pub(super) fn follow_duty(&self, duty: watch::Receiver<Duty>) {
+    pub(crate) fn follow_duty(&self, duty: watch::Receiver<Duty>) {
         // Set once, because each stream has one driver.
         _ = self.duty.set(duty);
     }
@@ -98,72 +134,42 @@ impl StreamStats {
         self.started_at
     }
 
-    /// Takes the counters of the publisher's input so far.
-    pub(crate) fn input(&self, counters: InputCounters, pipeline: Counters, now: Duration) {
-        self.with(|Inner { publisher, .. }| {
-            let before = std::mem::replace(&mut publisher.input, counters);
-            publisher.pipeline = pipeline;
-            if counters.video_frames != before.video_frames {
-                publisher.heard.0 = Some(now);
-            }
-            if counters.audio_frames != before.audio_frames {
-                publisher.heard.1 = Some(now);
-            }
-        });
+    /// Publishers that were admitted after the first.
+    pub(super) fn reconnects(&self) -> u64 {
+        self.lifecycle.borrow().reconnects()
     }
 
-    /// Takes note of a format; ignores other inputs.
-    pub(crate) fn format(&self, input: &Input) {
-        match input {
-            Input::VideoConfig(format) => self.with(|inner| inner.publisher.video = Some(format.clone())),
-            Input::AudioConfig(format) => self.with(|inner| inner.publisher.audio = Some(format.clone())),
-            Input::Video(_) | Input::Audio(_) | Input::Break => {}
-        }
-    }
-
-    /// Takes what the encoder says of itself, in place of what the one before said.
-    pub(crate) fn announced(&self, announced: EncoderMetadata) {
-        self.with(|inner| inner.publisher.announced = announced);
-    }
-
-    /// A publisher begins: its figures start anew, except for what it announced.
-    pub(crate) fn new_publisher(&self, now: Now) {
-        self.with(|inner| {
-            let announced = std::mem::take(&mut inner.publisher.announced);
-            inner.publisher = Publisher { connected: Some(now), announced, ..Publisher::default() };
-        });
-    }
-
-    /// The publisher is gone.
-    pub(crate) fn publisher_gone(&self, now: UnixMillis) {
-        self.with(|inner| (inner.publisher.connected, inner.publisher.gone) = (None, Some(now)));
+    /// A publisher begins: nothing has become of its media yet.
+    pub(crate) fn new_publisher(&self) {
+        self.with(|inner| inner.session = SessionFigures::default());
     }
 
     /// A run of its pipeline broke. Notes whether that ends pass-through, or allows it again.
-    pub(super) fn broke(&self, reason: &BreakReason) {
-        self.with(|Inner { publisher, .. }| match reason {
+    pub(crate) fn broke(&self, reason: &BreakReason) {
+        self.with(|Inner { session, .. }| match reason {
             BreakReason::Paused(_) | BreakReason::KeyframesIrregular(_) | BreakReason::Unsegmentable => {
-                publisher.pass_through_ended = Some(reason.clone());
+                session.pass_through_ended = Some(reason.clone());
             }
             // A new source is judged anew, but irregular keyframes rule out pass-through until the publisher reconnects.
             BreakReason::VideoFormat => {
-                publisher.pass_through_ended.take_if(|ended| !matches!(ended, BreakReason::KeyframesIrregular(_)));
+                session.pass_through_ended.take_if(|ended| !matches!(ended, BreakReason::KeyframesIrregular(_)));
             }
             _ => {}
         });
     }
 
     /// Why the newest publisher's video is no longer passed through.
-    pub(super) fn pass_through_ended(&self) -> Option<BreakReason> {
-        self.with(|inner| inner.publisher.pass_through_ended.clone())
+    pub(crate) fn pass_through_ended(&self) -> Option<BreakReason> {
+        self.with(|inner| inner.session.pass_through_ended.clone())
     }
 
-    /// Figures of the newest publisher, and the rungs that are shed in the current epoch.
-    pub(super) fn publisher(&self) -> (Publisher, Vec<String>) {
-        self.with(|inner| {
+    /// Figures of the newest publisher, and what became of its media.
+    pub(super) fn publisher(&self) -> (PublisherFigures, SessionFigures) {
+        let session = self.with(|inner| {
             let shed = inner.rungs.iter().filter(|(_, rung)| rung.shed.is_some()).map(|(name, _)| name.to_string());
-            (inner.publisher.clone(), shed.collect())
-        })
+            SessionFigures { shed: shed.collect(), ..inner.session.clone() }
+        });
+        (self.figures.now(), session)
     }
 
     /// Keeps the newest report on the publisher.
@@ -202,12 +208,12 @@ impl StreamStats {
 
     /// Counts a sample that the segmenter refused because of its times.
     pub(crate) fn sample_refused(&self) {
-        self.with(|Inner { publisher, .. }| publisher.samples_refused = publisher.samples_refused.saturating_add(1));
+        self.with(|Inner { session, .. }| session.samples_refused = session.samples_refused.saturating_add(1));
     }
 
     /// Whether the slate is shown.
-    pub(super) fn slate(&self, shown: bool) {
-        self.with(|inner| inner.publisher.slate = shown);
+    pub(crate) fn slate(&self, shown: bool) {
+        self.with(|inner| inner.session.slate = shown);
     }
 
     /// A rung was shed.
@@ -220,7 +226,7 @@ impl StreamStats {
     }
 
     /// A rung that was shed is restored.
-    pub(super) fn restored(&self, rendition: &RenditionId) {
+    pub(crate) fn restored(&self, rendition: &RenditionId) {
         self.with(|inner| {
             if let Some(rung) = inner.rungs.get_mut(rendition) {
                 rung.shed = None;
@@ -238,11 +244,15 @@ impl StreamStats {
     /// As `/status` shows it.
     pub(crate) fn json(&self) -> serde_json::Value {
         let placed = self.placed.get().map(|placed| placed.borrow().clone()).unwrap_or_default();
+        let lifecycle = self.lifecycle.borrow().clone();
+        let PublisherFigures { input, pipeline, .. } = self.figures.now();
         self.with(|inner| {
             let rungs: Vec<_> =
                 inner.rungs.values().map(|rung| json!({ "track": rung.track, "shed": rung.shed })).collect();
-            let Publisher { input, pipeline, samples_refused, .. } = &inner.publisher;
             json!({
+                "state": lifecycle.state(),
+                "duty": self.duty().name(),
+                "reconnects": lifecycle.reconnects(),
                 "started_at": self.started_at,
                 "epoch": inner.epoch,
                 "sequence": inner.sequence,
@@ -261,11 +271,11 @@ impl StreamStats {
                     "frames_skipped": pipeline.frames_skipped,
                     "frames_concealed": pipeline.frames_concealed,
                     "packets_refused": pipeline.packets_refused,
-                    "samples_refused": samples_refused,
+                    "samples_refused": inner.session.samples_refused,
                     "rungs_shed": pipeline.rungs_shed,
                 },
                 "rungs": rungs,
-                "slate": inner.publisher.slate,
+                "slate": inner.session.slate,
                 "owners": placed.receivers,
                 "replicas": { "holding": placed.holding, "wanted": placed.wanted, "degraded": placed.is_degraded },
             })

@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::DropGuard;
 
-use super::hub::{Hub, Services};
 use super::turn::{Duty, Turn};
-use crate::log_position::LogPosition;
+use crate::authority::Authority;
+use crate::log::heads::Heads;
+use crate::log::position::LogPosition;
+use crate::nodes::Nodes;
 use crate::push::LogPlace;
 
 /// How often this ingest checks whether the other one is still there.
@@ -27,8 +29,17 @@ const ASK_INTERVAL: Duration = Duration::from_millis(500);
 /// Most nodes that are asked at a time.
 const ASKED_MAX: usize = 4;
 
+/// What it takes to follow the other ingests.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    pub(crate) context: node::Context,
+    pub(crate) nodes: Nodes,
+    pub(crate) heads: Heads,
+    pub(crate) authority: Arc<Authority>,
+}
+
 /// This ingest's duty at one stream. Dropping it ends the task that follows the others.
-pub(super) struct PeerIngests {
+pub(crate) struct PeerIngests {
     duty: watch::Receiver<Duty>,
     ours: watch::Sender<Option<Epoch>>,
     _stop: DropGuard,
@@ -36,12 +47,12 @@ pub(super) struct PeerIngests {
 
 impl PeerIngests {
     /// `conflict` is the newest of our seals that a node refused.
-    pub(super) fn start(hub: Arc<Hub>, stream: StreamId, conflict: watch::Receiver<Option<LogPlace>>) -> Self {
+    pub(crate) fn start(peers: Peers, stream: StreamId, conflict: watch::Receiver<Option<LogPlace>>) -> Self {
         let (duty, ours) = (watch::Sender::new(Duty::Active), watch::Sender::new(None));
         let stop = CancellationToken::new();
         let watching = Watching {
-            turn: Turn::new(hub.services.context.id.clone()),
-            hub,
+            turn: Turn::new(peers.context.id.clone()),
+            peers,
             stream,
             owners: Vec::new(),
             asked: JoinSet::new(),
@@ -54,17 +65,17 @@ impl PeerIngests {
     }
 
     /// What to do with the media that comes in.
-    pub(super) fn duty(&self) -> Duty {
+    pub(crate) fn duty(&self) -> Duty {
         *self.duty.borrow()
     }
 
     /// The duty and its changes, for `/status` and reports.
-    pub(super) fn watch(&self) -> watch::Receiver<Duty> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Duty> {
         self.duty.clone()
     }
 
     /// Resolves when the duty has changed.
-    pub(super) async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         if self.duty.changed().await.is_err() {
             // The task has ended with the bus; the last duty stands.
             std::future::pending::<()>().await;
@@ -72,13 +83,13 @@ impl PeerIngests {
     }
 
     /// We have opened an epoch.
-    pub(super) fn opened(&self, epoch: Epoch) {
+    pub(crate) fn opened(&self, epoch: Epoch) {
         self.ours.send_replace(Some(epoch));
     }
 }
 
 struct Watching {
-    hub: Arc<Hub>,
+    peers: Peers,
     stream: StreamId,
     turn: Turn,
     /// Owners of the newest session that was heard of.
@@ -90,7 +101,7 @@ struct Watching {
 
 impl Watching {
     async fn run(mut self, mut conflict: watch::Receiver<Option<LogPlace>>, mut ours: watch::Receiver<Option<Epoch>>) {
-        let context = &self.hub.services.context;
+        let context = &self.peers.context;
         let (clock, topic) = (context.clock, context.prefix.name(&Topic::Session(self.stream.clone())));
         let mut sessions: Subscription = match context.bus.subscribe(&topic).await {
             Ok(sessions) => sessions,
@@ -135,14 +146,14 @@ impl Watching {
         // The broker's rules let only ingests write here, and the message decides no more than which ingest begins.
         let Ok(session) = serde_json::from_slice::<SessionInfo>(payload) else { return };
         if session.stream == self.stream {
-            let process = self.hub.services.links.nodes.ingest_started_at(&session.ingest);
+            let process = self.peers.nodes.ingest_started_at(&session.ingest);
             self.turn.heard(&session, process, now);
             self.owners = session.owners;
         }
     }
 
     fn decide(&mut self, now: Duration) {
-        let nodes = &self.hub.services.links.nodes;
+        let nodes = &self.peers.nodes;
         self.turn.decide(|ingest| nodes.ingest_started_at(ingest), now);
         let duty = self.turn.duty();
         let is_new = |before: &mut Duty| std::mem::replace(before, duty) != duty;
@@ -161,12 +172,9 @@ impl Watching {
         if self.asked.len() >= ASKED_MAX * 2 {
             return;
         }
-        for plane in self.hub.services.links.nodes.some(&self.owners, ASKED_MAX) {
-            let (hub, stream) = (Arc::clone(&self.hub), self.stream.clone());
-            self.asked.spawn(async move {
-                let Services { heads, authority, .. } = &hub.services;
-                heads.admitted_by(plane, &stream, authority).await
-            });
+        for plane in self.peers.nodes.some(&self.owners, ASKED_MAX) {
+            let (Peers { heads, authority, .. }, stream) = (self.peers.clone(), self.stream.clone());
+            self.asked.spawn(async move { heads.admitted_by(plane, &stream, &authority).await });
         }
     }
 }

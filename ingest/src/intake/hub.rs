@@ -1,27 +1,24 @@
 //! All streams of this ingest: admits publishers, and starts the task of each stream.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use media::{Epoch, MediaSequence, RenditionId, StreamId};
+use media::StreamId;
 use messages::SessionState;
 use node::CancellationToken;
-use tokio::sync::mpsc;
+use node::clock::Clock;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::encoder_metadata::EncoderMetadata;
+use super::figures::Figures;
 use super::lifecycle::{Admission, Lifecycle, PublisherId};
 use super::publication::{Ending, Link, MediaMessage, NewPublisher};
-use super::stats::StreamStats;
 use crate::authority::Authority;
-use crate::heads::Heads;
 use crate::keys::{KeyDigest, KeyState, KeyTable};
-use crate::pipeline::thumbnail::Thumbnailer;
-use crate::push::Links;
-use crate::{Config, pipeline};
 
 /// Messages of a publisher that may wait: about 2 s of media. When the queue is full, the connection is not read, so TCP holds the
 /// sender back.
@@ -84,7 +81,7 @@ impl Publication {
 
     /// Notes that the connection has received bytes.
     pub(crate) fn heard(&self) {
-        self.link.heard(self.hub.services.context.clock.elapsed());
+        self.link.heard(self.hub.clock.elapsed());
     }
 
     /// Takes the encoder's `onMetaData`.
@@ -108,58 +105,100 @@ impl Drop for Publication {
     }
 }
 
-/// Identifies a thumbnail of a stream.
-pub(crate) type ThumbnailKey = (Epoch, MediaSequence, RenditionId);
-
-/// What all streams share.
-pub(crate) struct Services {
-    pub(crate) config: Config,
-    pub(crate) pipeline: pipeline::Config,
-    pub(crate) context: node::Context,
-    pub(crate) authority: Arc<Authority>,
-    pub(crate) heads: Heads,
-    pub(crate) links: Links,
-    /// The slate shown while a stream waits for its publisher; `None` means gaps.
-    pub(crate) slate: Option<Arc<pipeline::slate::Picture>>,
-    /// `None` when thumbnails cannot be made; streams then go without them.
-    pub(crate) thumbnails: Option<Thumbnailer<ThumbnailKey>>,
+/// How long a stream waits for whom.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// How long a stream waits for its publisher to come back.
+    pub(crate) grace: Duration,
+    /// A publisher that has been silent for this long may be replaced by another with the same key.
+    pub(crate) takeover_silence: Duration,
 }
 
 struct Channel {
-    lifecycle: Lifecycle,
+    lifecycle: watch::Sender<Lifecycle>,
     /// Link of the newest publisher.
     link: Arc<Link>,
     key: KeyDigest,
     publishers: mpsc::Sender<NewPublisher>,
-    stats: Arc<StreamStats>,
+    figures: Arc<Figures>,
 }
 
 /// A stream that has its first publisher.
 pub(crate) struct Opened {
-    pub(super) stream: StreamId,
-    pub(super) stats: Arc<StreamStats>,
-    pub(super) first: NewPublisher,
+    pub(crate) stream: StreamId,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) attendance: Attendance,
+    pub(crate) first: NewPublisher,
     /// Those who publish it later.
-    pub(super) publishers: mpsc::Receiver<NewPublisher>,
+    pub(crate) publishers: mpsc::Receiver<NewPublisher>,
+}
+
+/// Whether somebody publishes a stream, as the stream's task sees it.
+pub(crate) struct Attendance {
+    hub: Arc<Hub>,
+    stream: StreamId,
+    lifecycle: watch::Receiver<Lifecycle>,
+}
+
+impl Attendance {
+    /// The lifecycle and its changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<Lifecycle> {
+        self.lifecycle.clone()
+    }
+
+    /// State of the stream, and when its grace ends.
+    pub(crate) fn now(&mut self) -> (SessionState, Option<Duration>) {
+        let lifecycle = self.lifecycle.borrow_and_update();
+        (lifecycle.state(), lifecycle.next_deadline())
+    }
+
+    /// Resolves when [`Self::now`] says something new.
+    pub(crate) async fn changed(&mut self) {
+        if self.lifecycle.changed().await.is_err() {
+            // The stream is forgotten; its state stays as it is.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether the grace of the stream is over; `true` only once.
+    pub(crate) fn expire(&self) -> bool {
+        self.hub.expire(&self.stream)
+    }
+
+    /// Forgets the stream, which has ended; `false` when somebody publishes it again.
+    pub(crate) fn forget(&self) -> bool {
+        self.hub.forget(&self.stream)
+    }
 }
 
 /// Runs a stream until it has ended or the role shuts down.
-pub(crate) type Drive = fn(Arc<Hub>, Opened) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Drive = Box<dyn Fn(Opened) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// All streams of this ingest.
 pub(crate) struct Hub {
-    pub(super) services: Services,
+    authority: Arc<Authority>,
+    clock: Clock,
+    patience: Patience,
     channels: Mutex<HashMap<StreamId, Channel>>,
     next_publisher: AtomicU64,
-    pub(super) shutdown: CancellationToken,
+    shutdown: CancellationToken,
     drive: Drive,
     tasks: TaskTracker,
 }
 
 impl Hub {
-    pub(crate) fn new(services: Services, drive: Drive, shutdown: CancellationToken) -> Arc<Self> {
+    /// Without streams; `drive` is the task of each.
+    pub(crate) fn new(
+        authority: Arc<Authority>,
+        clock: Clock,
+        patience: Patience,
+        drive: Drive,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            services,
+            authority,
+            clock,
+            patience,
             channels: Mutex::default(),
             next_publisher: AtomicU64::new(1),
             shutdown,
@@ -178,13 +217,13 @@ impl Hub {
         if self.shutdown.is_cancelled() {
             return Err(Denied::Stopping);
         }
-        let now = self.services.context.clock.now();
-        if let Some(reason) = self.services.authority.not_ready(now.wall) {
+        let now = self.clock.now();
+        if let Some(reason) = self.authority.not_ready(now.wall) {
             return Err(Denied::NotReady(reason));
         }
         let mut channels = self.channels();
         // Read under the lock, so that `check_keys` with a newer table sees every publisher admitted by an older one.
-        let table = self.services.authority.table().ok_or(Denied::NotReady("No table of stream keys yet."))?;
+        let table = self.authority.table().ok_or(Denied::NotReady("No table of stream keys yet."))?;
         let stream = table.stream_of(key).ok_or(Denied::WrongKey)?.clone();
         let publisher = PublisherId(self.next_publisher.fetch_add(1, Ordering::Relaxed));
         let link = Arc::new(Link::default());
@@ -197,7 +236,12 @@ impl Hub {
             let silent_for = channel.link.silent_for(now.elapsed);
             // Reserved before the lifecycle changes, so that a full queue changes nothing.
             let room = channel.publishers.try_reserve().map_err(|_| Denied::Busy)?;
-            match channel.lifecycle.admit(publisher, silent_for) {
+            let mut admission = Admission::Refuse;
+            channel.lifecycle.send_if_modified(|lifecycle| {
+                admission = lifecycle.admit(publisher, silent_for);
+                admission != Admission::Refuse
+            });
+            match admission {
                 Admission::Refuse => return Err(Denied::Busy),
                 Admission::TakeOver => {
                     tracing::warn!(%stream, ?silent_for, "a new publisher takes over from a silent one");
@@ -207,7 +251,7 @@ impl Hub {
             }
             room.send(new);
             (channel.link, channel.key) = (Arc::clone(&link), *key);
-            channel.stats.announced(EncoderMetadata::default());
+            channel.figures.announced(EncoderMetadata::default());
         } else {
             if channels.len() >= STREAMS_MAX {
                 return Err(Denied::Full);
@@ -225,20 +269,22 @@ impl Hub {
         key: KeyDigest,
         first: NewPublisher,
     ) -> Channel {
-        let config = &self.services.config;
-        let lifecycle = Lifecycle::new(publisher, config.reconnect_grace(), config.takeover_silence());
+        let Patience { grace, takeover_silence } = self.patience;
+        let lifecycle = watch::Sender::new(Lifecycle::new(publisher, grace, takeover_silence));
         let (publishers, received) = mpsc::channel(PUBLISHERS_DEPTH);
-        let stats = Arc::new(StreamStats::new(self.services.context.clock.wall()));
+        let figures = Arc::<Figures>::default();
         let link = Arc::clone(&first.link);
-        let opened = Opened { stream: stream.clone(), stats: Arc::clone(&stats), first, publishers: received };
-        self.tasks.spawn((self.drive)(Arc::clone(self), opened));
-        Channel { lifecycle, link, key, publishers, stats }
+        let attendance = Attendance { hub: Arc::clone(self), stream: stream.clone(), lifecycle: lifecycle.subscribe() };
+        let opened =
+            Opened { stream: stream.clone(), figures: Arc::clone(&figures), attendance, first, publishers: received };
+        self.tasks.spawn((self.drive)(opened));
+        Channel { lifecycle, link, key, publishers, figures }
     }
 
     /// Closes publishers whose keys are no longer valid, after each table of keys from control. Never returns.
     pub(crate) async fn follow_keys(&self) {
-        let mut tables = self.services.authority.tables();
-        // The sender lives as long as `self`: `services.authority` owns it.
+        let mut tables = self.authority.tables();
+        // The sender lives as long as `self`: `authority` owns it.
         while tables.changed().await.is_ok() {
             let table = tables.borrow_and_update().clone();
             if let Some(table) = table {
@@ -259,62 +305,32 @@ impl Hub {
     }
 
     fn gone(&self, stream: &StreamId, publisher: PublisherId) {
-        let now = self.services.context.clock.elapsed();
-        if let Some(channel) = self.channels().get_mut(stream) {
-            channel.lifecycle.gone(publisher, now);
+        let now = self.clock.elapsed();
+        if let Some(channel) = self.channels().get(stream) {
+            channel.lifecycle.send_if_modified(|lifecycle| lifecycle.gone(publisher, now));
         }
     }
 
     fn announced(&self, stream: &StreamId, announced: EncoderMetadata) {
         if let Some(channel) = self.channels().get(stream) {
-            channel.stats.announced(announced);
+            channel.figures.announced(announced);
         }
     }
 
-    /// Publishers of the stream that were admitted after the first.
-    pub(super) fn reconnects(&self, stream: &StreamId) -> u64 {
-        self.channels().get(stream).map_or(0, |channel| channel.lifecycle.reconnects())
+    fn expire(&self, stream: &StreamId) -> bool {
+        let now = self.clock.elapsed();
+        let channels = self.channels();
+        channels.get(stream).is_some_and(|channel| channel.lifecycle.send_if_modified(|it| it.expire(now)))
     }
 
-    /// State of a stream, and when its grace ends.
-    pub(super) fn state(&self, stream: &StreamId) -> (SessionState, Option<Duration>) {
-        self.channels().get(stream).map_or((SessionState::Ended, None), |channel| {
-            (channel.lifecycle.state(), channel.lifecycle.next_deadline())
-        })
-    }
-
-    /// Whether the grace of a stream is over; `true` only once.
-    pub(super) fn expire(&self, stream: &StreamId) -> bool {
-        let now = self.services.context.clock.elapsed();
-        self.channels().get_mut(stream).is_some_and(|channel| channel.lifecycle.expire(now))
-    }
-
-    /// Forgets an ended stream; `false` when somebody publishes it again.
-    pub(super) fn forget(&self, stream: &StreamId) -> bool {
+    fn forget(&self, stream: &StreamId) -> bool {
         let mut channels = self.channels();
-        let ended = channels.get(stream).is_none_or(|channel| channel.lifecycle.state() == SessionState::Ended);
+        let has_ended = |channel: &Channel| channel.lifecycle.borrow().state() == SessionState::Ended;
+        let ended = channels.get(stream).is_none_or(has_ended);
         if ended {
             channels.remove(stream);
         }
         ended
-    }
-
-    /// Streams as `/status` shows them.
-    pub(crate) fn status(&self) -> serde_json::Value {
-        let channels = self.channels();
-        let streams: BTreeMap<_, _> = channels
-            .iter()
-            .map(|(stream, channel)| {
-                let mut status = channel.stats.json();
-                if let Some(object) = status.as_object_mut() {
-                    object.insert("state".to_owned(), serde_json::json!(channel.lifecycle.state()));
-                    object.insert("duty".to_owned(), channel.stats.duty().name().into());
-                    object.insert("reconnects".to_owned(), channel.lifecycle.reconnects().into());
-                }
-                (stream.to_string(), status)
-            })
-            .collect();
-        serde_json::json!({ "streams": streams })
     }
 
     /// Waits until all drivers have ended. The caller has cancelled `shutdown` before.

@@ -20,7 +20,7 @@ const ASLEEP: Duration = Duration::from_secs(1);
 
 /// What an ingest does with the media of its publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Duty {
+pub(crate) enum Duty {
     /// Seals it.
     Active,
     /// Keeps the newest of it ready.
@@ -29,7 +29,7 @@ pub(super) enum Duty {
 
 impl Duty {
     /// As `/status` shows it.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Standby => "standby",
@@ -51,7 +51,7 @@ struct Other {
 
 /// The turn of this ingest at one stream. Times are readings of one monotonic clock.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     me: NodeId,
     duty: Duty,
     ours: Option<Epoch>,
@@ -66,7 +66,7 @@ pub(super) struct Turn {
 
 impl Turn {
     /// A stream of which nothing is known.
-    pub(super) const fn new(me: NodeId) -> Self {
+    pub(crate) const fn new(me: NodeId) -> Self {
         Self {
             me,
             duty: Duty::Active,
@@ -80,22 +80,22 @@ impl Turn {
     }
 
     /// What to do now.
-    pub(super) const fn duty(&self) -> Duty {
+    pub(crate) const fn duty(&self) -> Duty {
         self.duty
     }
 
     /// We have opened an epoch.
-    pub(super) fn opened(&mut self, epoch: Epoch) {
+    pub(crate) fn opened(&mut self, epoch: Epoch) {
         (self.ours, self.is_pending) = (Some(epoch), false);
     }
 
     /// Whether the nodes have to be asked how far another ingest's log has come.
-    pub(super) fn is_watching(&self) -> bool {
+    pub(crate) fn is_watching(&self) -> bool {
         self.duty == Duty::Standby || self.is_pending
     }
 
     /// Takes a session message from the bus. `process` is when its ingest was started, if known.
-    pub(super) fn heard(&mut self, session: &SessionInfo, process: Option<UnixMillis>, now: Duration) {
+    pub(crate) fn heard(&mut self, session: &SessionInfo, process: Option<UnixMillis>, now: Duration) {
         if session.ingest == self.me || self.other.as_ref().is_some_and(|other| session.epoch < other.epoch) {
             return;
         }
@@ -111,7 +111,7 @@ impl Turn {
     }
 
     /// A node has refused our seal: another ingest continues the log.
-    pub(super) fn superseded(&mut self, now: Duration) {
+    pub(crate) fn superseded(&mut self, now: Duration) {
         if self.duty == Duty::Active {
             self.stand_by(now);
         }
@@ -122,7 +122,7 @@ impl Turn {
     }
 
     /// The nodes' log has come to `place`, with media or with a gap.
-    pub(super) fn advanced(&mut self, place: (Epoch, LogSequence), has_media: bool, now: Duration) {
+    pub(crate) fn advanced(&mut self, place: (Epoch, LogSequence), has_media: bool, now: Duration) {
         if self.newest.is_none_or(|newest| newest < place) {
             self.newest = Some(place);
             if has_media {
@@ -137,7 +137,7 @@ impl Turn {
 
     /// Decides whether it is our turn by now; `true` when the duty has changed. `process` tells when an ingest was started, or `None`
     /// if it is not there.
-    pub(super) fn decide(&mut self, process: impl Fn(&NodeId) -> Option<UnixMillis>, now: Duration) -> bool {
+    pub(crate) fn decide(&mut self, process: impl Fn(&NodeId) -> Option<UnixMillis>, now: Duration) -> bool {
         let asleep = self.looked_at.replace(now).map_or(Duration::ZERO, |before| now.saturating_sub(before));
         if asleep >= ASLEEP {
             self.media_at = self.media_at.saturating_add(asleep);
@@ -168,18 +168,9 @@ impl Turn {
     }
 }
 
-/// The first epoch from `first` on that is ours: of `among` ingests, the one with rank `mine` takes every `among`-th epoch. So two ingests
-/// that open an epoch at the same moment never open the same one, and nodes know which is newer.
-pub(super) fn own_epoch(first: Epoch, mine: u64, among: u64) -> Epoch {
-    let among = among.max(1);
-    let ahead = (mine % among + among - first.0 % among) % among;
-    Epoch(first.0.saturating_add(ahead))
-}
-
 #[cfg(test)]
 mod tests {
     use media::SessionId;
-    use proptest::prelude::*;
 
     use super::*;
 
@@ -325,17 +316,5 @@ mod tests {
         let mut turn = Turn::new(id("i2"));
         turn.superseded(at(1_000));
         assert_eq!(looks(&mut turn, gone, (1_000, 9_000)), Some(3_500), "nobody brings media");
-    }
-
-    proptest! {
-        #[test]
-        fn ingests_never_take_the_same_epoch(first in 0_u64..1_000, other in 0_u64..1_000, among in 1_u64..8, mine in 0_u64..8) {
-            let mine = mine % among;
-            let epoch = own_epoch(Epoch(first), mine, among);
-            prop_assert!(epoch.0 >= first && epoch.0 < first + among);
-            for next in (0..among).filter(|next| *next != mine) {
-                prop_assert_ne!(own_epoch(Epoch(other), next, among), epoch);
-            }
-        }
     }
 }

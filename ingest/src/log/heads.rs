@@ -14,8 +14,8 @@ use node::http::REMEMBERED;
 use node::tls::Clients;
 use seal::RefusalReason;
 
+use super::position::LogPosition;
 use crate::authority::{Authority, read_answer};
-use crate::log_position::LogPosition;
 use crate::nodes::{DataPlane, Nodes};
 
 /// How long the nodes may take to answer. The pipeline holds back the first 2.5 s of a session before anything is sealed, so this

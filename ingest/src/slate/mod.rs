@@ -8,13 +8,13 @@ use bytes::Bytes;
 use media::aac::{AudioSpecificConfig, silent_frame};
 use rtmp::flv::{Body, VideoCodec};
 
-use super::publication::MediaMessage;
+use crate::intake::publication::MediaMessage;
 use crate::pipeline::Memory;
 use crate::pipeline::slate::Slate;
 
 /// How long a publisher has to be away before the slate is shown; until then there are gaps. Encoders that lose their connection
 /// come back sooner, and each beginning and end of a slate is a discontinuity for viewers.
-pub(super) const BEGINS_AFTER: Duration = Duration::from_secs(2);
+pub(crate) const BEGINS_AFTER: Duration = Duration::from_secs(2);
 
 /// Silence in the format of what was published.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ struct Silence {
 
 /// What an encoder with a still picture would send.
 #[derive(Debug)]
-pub(super) struct Reel {
+pub(crate) struct Reel {
     slate: Slate,
     silence: Option<Silence>,
     /// When it began, on the monotonic clock.
@@ -40,7 +40,7 @@ pub(super) struct Reel {
 
 impl Reel {
     /// A reel that begins at `began`; without sound if the publisher had none.
-    pub(super) fn new(slate: Slate, sound: Option<&AudioSpecificConfig>, began: Duration) -> Self {
+    pub(crate) fn new(slate: Slate, sound: Option<&AudioSpecificConfig>, began: Duration) -> Self {
         let silence = sound.and_then(|aac| {
             Some(Silence {
                 config: aac.encode(),
@@ -53,18 +53,18 @@ impl Reel {
     }
 
     /// Memory for the pipeline that shows the slate.
-    pub(super) fn memory(&self) -> Memory {
+    pub(crate) fn memory(&self) -> Memory {
         self.slate.memory.clone()
     }
 
     /// When [`Self::message`] will return a message.
-    pub(super) fn next_deadline(&self) -> Duration {
+    pub(crate) fn next_deadline(&self) -> Duration {
         let next = self.next_sound().map_or(self.next_picture(), |sound| sound.min(self.next_picture()));
         self.began.saturating_add(next)
     }
 
     /// The next message, if it is due.
-    pub(super) fn message(&mut self, now: Duration) -> Option<MediaMessage> {
+    pub(crate) fn message(&mut self, now: Duration) -> Option<MediaMessage> {
         if self.next_deadline() > now {
             return None;
         }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media::{Timestamp, UnixMillis};
+use node::clock::Clock;
 use rtmp::flv::Body;
 use tokio::sync::{mpsc, watch};
 
-use super::hub::Hub;
+use super::figures::Figures;
 use super::input::InputMapper;
 use super::publication::{Ending, Link, MediaMessage};
-use super::stats::StreamStats;
 use crate::pipeline::{Input, PipelineInput};
 
 /// A publisher that is connected and sends no picture for this long is away: gaps take its place, and later media begins a new
@@ -21,57 +21,15 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// Messages that are handled together: more than a fast publisher sends between two reads of its socket.
 const AT_ONCE_MAX: usize = 32;
 
-/// How long gaps wait for the first sample of a publisher's next run. Most runs follow each other within a few pictures.
-const NEXT_RUN_MAX: Duration = Duration::from_secs(1);
-
-/// What the driver has to know of a publisher's media.
+/// What the stream's task has to know of a publisher's media.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Flow {
+pub(crate) struct Flow {
     /// Wall clock of the timeline's zero.
-    pub(super) origin: UnixMillis,
+    pub(crate) origin: UnixMillis,
+    /// Time on the timeline from which that holds: where the clock broke last. `None` from the beginning.
+    pub(crate) from: Option<Timestamp>,
     /// Since when playable media has been coming: from a keyframe on, or from the first sound if there is no video.
-    pub(super) since: Option<Duration>,
-}
-
-/// The driver's end of [`watch()`].
-#[derive(Debug)]
-pub(super) struct Incoming {
-    flow: watch::Receiver<Flow>,
-    broke_at: Option<Duration>,
-    ended: bool,
-}
-
-/// Both ends of the channel that carries a [`Flow`] to the driver.
-pub(super) fn watch() -> (watch::Sender<Flow>, Incoming) {
-    let (sender, flow) = watch::channel(Flow::default());
-    (sender, Incoming { flow, broke_at: None, ended: false })
-}
-
-impl Incoming {
-    /// Wall clock of the timeline's zero.
-    pub(super) fn origin(&self) -> UnixMillis {
-        self.flow.borrow().origin
-    }
-
-    /// A run ended while the connection goes on.
-    pub(super) const fn broke(&mut self, now: Duration) {
-        self.broke_at = Some(now);
-    }
-
-    /// Until when gaps wait for the next run of a publisher that keeps sending media. Gaps do not wait for a publisher that has just
-    /// come: they go on until its first sample.
-    pub(super) fn quiet_until(&self) -> Option<Duration> {
-        let since = self.flow.borrow().since?;
-        Some(self.broke_at.filter(|broke_at| *broke_at > since)?.saturating_add(NEXT_RUN_MAX))
-    }
-
-    /// Resolves when the flow has changed; never once the feed has ended.
-    pub(super) async fn changed(&mut self) {
-        self.ended = self.ended || self.flow.changed().await.is_err();
-        if self.ended {
-            std::future::pending::<()>().await;
-        }
-    }
+    pub(crate) since: Option<Duration>,
 }
 
 /// When something was heard of a publisher.
@@ -112,20 +70,20 @@ impl Heard {
 }
 
 /// The task between connection and pipeline. When the connection ends, it ends, and with it the pipeline's input.
-pub(super) struct AccessUnitFeed {
-    pub(super) media: mpsc::Receiver<MediaMessage>,
+pub(crate) struct AccessUnitFeed {
+    pub(crate) media: mpsc::Receiver<MediaMessage>,
     /// End of the media before this publisher's.
-    pub(super) after: Option<Timestamp>,
-    pub(super) pipeline_input: Arc<PipelineInput>,
-    pub(super) flow: watch::Sender<Flow>,
-    pub(super) link: Arc<Link>,
-    pub(super) hub: Arc<Hub>,
-    pub(super) stats: Arc<StreamStats>,
+    pub(crate) after: Option<Timestamp>,
+    pub(crate) pipeline_input: Arc<PipelineInput>,
+    pub(crate) flow: watch::Sender<Flow>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) clock: Clock,
+    pub(crate) figures: Arc<Figures>,
 }
 
 impl AccessUnitFeed {
-    pub(super) async fn run(mut self) {
-        let clock = self.hub.services.context.clock;
+    pub(crate) async fn run(mut self) {
+        let clock = self.clock;
         let mut mapper = InputMapper::after(self.after);
         let mut heard = Heard::default();
         let (mut messages, mut inputs) = (Vec::new(), Vec::new());
@@ -150,21 +108,26 @@ impl AccessUnitFeed {
             let mut refused = None;
             for MediaMessage { stamp_ms, body } in messages.drain(..) {
                 let begins = heard.hear(&body, now.elapsed);
-                match mapper.push(stamp_ms, body, now.wall) {
-                    Ok(mapped) => inputs.extend(mapped),
+                let starts = match mapper.push(stamp_ms, body, now.wall) {
+                    Ok(mapped) => {
+                        let starts = mapped.iter().find_map(time);
+                        inputs.extend(mapped);
+                        starts
+                    }
                     Err(error) => {
                         refused = Some(error);
                         break;
                     }
-                }
+                };
                 let origin = mapper.origin();
                 self.flow.send_if_modified(|flow| {
                     let before = *flow;
-                    *flow = Flow { origin, since: flow.since.or(begins) };
+                    let from = if before.origin == origin { before.from } else { starts };
+                    *flow = Flow { origin, from, since: flow.since.or(begins) };
                     before != *flow
                 });
             }
-            inputs.iter().for_each(|input| self.stats.format(input));
+            inputs.iter().for_each(|input| self.figures.format(input));
             // Repeated parameter sets yield no input.
             if !inputs.is_empty() && self.pipeline_input.send(std::mem::take(&mut inputs)).await.is_err() {
                 return;
@@ -173,8 +136,17 @@ impl AccessUnitFeed {
                 tracing::warn!(%error, "publisher's media is not accepted");
                 return self.link.close(Ending::Media, &format!("This media is not accepted: {error}."));
             }
-            self.stats.input(mapper.counters(), self.pipeline_input.counters(), now.elapsed);
+            self.figures.input(mapper.counters(), self.pipeline_input.counters(), now.elapsed);
         }
+    }
+}
+
+/// When a packet is shown or decoded, whichever is earlier.
+fn time(input: &Input) -> Option<Timestamp> {
+    match input {
+        Input::Video(packet) => Some(packet.pts.min(packet.dts)),
+        Input::Audio(packet) => Some(packet.pts),
+        Input::VideoConfig(_) | Input::AudioConfig(_) | Input::Break => None,
     }
 }
 
@@ -222,18 +194,6 @@ mod tests {
         alone.hear(&sound(), now(0));
         alone.hear(&sound(), now(2_000));
         assert_eq!(alone.silent_at(), Some(Duration::from_millis(5_000)));
-    }
-
-    #[test]
-    fn gaps_wait_for_a_run_that_starts_anew_and_for_nobody_else() {
-        let (flow, mut incoming) = watch();
-        assert_eq!(incoming.quiet_until(), None, "connected, and silent");
-        flow.send_modify(|flow| flow.since = Some(now(10_000)));
-        assert_eq!(incoming.quiet_until(), None, "its first sample is not there yet");
-        incoming.broke(now(60_000));
-        assert_eq!(incoming.quiet_until(), Some(now(61_000)));
-        flow.send_modify(|flow| flow.since = None);
-        assert_eq!(incoming.quiet_until(), None, "silent, so it broke");
     }
 
     #[test]

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use media::segmenter::{MediaObject, Row};
 use media::{
     ClusterId, Digest, DiscontinuitySequence, Epoch, LogSequence, MediaSequence, ObjectName, RenditionId, SessionId,
-    Slot, StreamId, Timescale, Timestamp, Track, TrackConfig, UnixMillis, cmaf,
+    Slot, StreamId, Timestamp, Track, TrackConfig, UnixMillis, cmaf,
 };
 use seal::limits::IMAGE_BYTES_MAX;
 use seal::{Object, Rendition, SealBody, SealKind, Sealed};
 use sha2::{Digest as _, Sha256};
 
-use crate::log_position::LogPosition;
+use super::position::LogPosition;
 
 /// The most that an epoch's wall clock is moved so that it does not go back. A larger difference means that a clock was set; it stays.
 const WALL_MOVE_MAX: Duration = Duration::from_secs(60);
@@ -154,11 +154,6 @@ impl EpochLog {
         if let Some(behind) = self.not_before.map(|reached| reached.since(starts)).filter(|b| *b <= WALL_MOVE_MAX) {
             self.identity.origin = self.identity.origin.plus(behind);
         }
-    }
-
-    /// All times from now on are this much later on the timeline, and the same by the wall clock. Called before the first row.
-    pub(crate) fn shift(&mut self, by: Timestamp) {
-        self.identity.origin.0 = self.identity.origin.0.saturating_sub(by.rescale(Timescale::MILLIS).ticks);
     }
 
     /// Wall clock of presentation time zero.

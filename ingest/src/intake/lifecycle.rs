@@ -27,7 +27,7 @@ enum Phase {
 }
 
 /// State of one stream at this ingest. Times are readings of one monotonic clock ([`media::Now::elapsed`]).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Lifecycle {
     phase: Phase,
     grace: Duration,
@@ -53,11 +53,13 @@ impl Lifecycle {
         admission
     }
 
-    /// A publisher's connection is gone. Changes nothing when it is no longer the live one.
-    pub(crate) fn gone(&mut self, publisher: PublisherId, now: Duration) {
-        if self.phase == Phase::Live(publisher) {
+    /// A publisher's connection is gone. Changes nothing, and returns `false`, when it is no longer the live one.
+    pub(crate) fn gone(&mut self, publisher: PublisherId, now: Duration) -> bool {
+        let was_live = self.phase == Phase::Live(publisher);
+        if was_live {
             self.phase = Phase::Reconnecting { until: now.saturating_add(self.grace) };
         }
+        was_live
     }
 
     /// Whether the grace is over by now; `true` only once. The stream has then ended.

@@ -19,30 +19,30 @@ const SAY_WAIT: Duration = Duration::from_millis(100);
 const FINISH_WAIT: Duration = Duration::from_millis(500);
 
 /// Announces one stream. Ends with [`Announcer::finish`].
-pub(super) struct Announcer {
+pub(crate) struct Announcer {
     session: watch::Sender<Option<SessionInfo>>,
     task: JoinHandle<()>,
 }
 
 impl Announcer {
-    pub(super) fn start(context: Context, placed: watch::Receiver<Placed>) -> Self {
+    pub(crate) fn start(context: Context, placed: watch::Receiver<Placed>) -> Self {
         let session = watch::Sender::new(None);
         let task = tokio::spawn(run(context, session.subscribe(), placed));
         Self { session, task }
     }
 
     /// Announces this session from now on, with its owners filled in.
-    pub(super) fn say(&self, session: SessionInfo) {
+    pub(crate) fn say(&self, session: SessionInfo) {
         self.session.send_replace(Some(session));
     }
 
     /// Announces nothing from now on.
-    pub(super) fn fall_silent(&self) {
+    pub(crate) fn fall_silent(&self) {
         self.session.send_replace(None);
     }
 
     /// Waits until the newest session is announced, for [`FINISH_WAIT`] at most.
-    pub(super) async fn finish(self) {
+    pub(crate) async fn finish(self) {
         drop(self.session);
         // If no broker is there, the bus sends the message when one connects.
         let _ = tokio::time::timeout(FINISH_WAIT, self.task).await;
@@ -83,7 +83,7 @@ async fn run(context: Context, mut session: watch::Receiver<Option<SessionInfo>>
 }
 
 /// Sends an alert about a stream on the topic `alerts`.
-pub(super) async fn alert(context: &Context, stream: &StreamId, reason: AlertReason, detail: String) {
+pub(crate) async fn alert(context: &Context, stream: &StreamId, reason: AlertReason, detail: String) {
     let (at, node) = (context.clock.wall(), context.id.clone());
     let alert = Alert { at, node, stream: Some(stream.clone()), reason, detail, count: 1 };
     say(context, Topic::Alerts, serde_json::to_vec(&alert), false).await;
