@@ -171,7 +171,7 @@ impl Cluster {
         self.nodes.get_mut(id).expect("a node of this cluster")
     }
 
-    /// Starts a node, and waits until it serves.
+    /// Starts a node, and waits until it serves, or says that it cannot.
     pub async fn start_node(&mut self, id: &str, clock: WallClock) {
         let config = self.path(&format!("{id}.toml"));
         std::fs::write(&config, self.config(id)).expect("written");
@@ -192,7 +192,9 @@ impl Cluster {
             if process.has_ended().is_some() {
                 panic!("{id} ended before it was ready:\n{}", self.log_tail(id));
             }
-            ready_file.exists().then_some(())
+            // An ingest whose clock is behind accepts nobody, and says so.
+            let is_behind = clock == WallClock::Behind && self.log_tail(id).contains("clock of this ingest is behind");
+            (ready_file.exists() || is_behind).then_some(())
         })
         .await;
         self.node(id).process = Some(process);
