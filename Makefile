@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= playlist/log playlist/directives rtmp/handshake rtmp/session rtmp/amf rtmp/flv
 
 .DEFAULT_GOAL := help
-.PHONY: help reference run build test check unit soak fuzz bench obs-test compose-test web fmt clean setup setup-test setup-obs setup-bench
+.PHONY: help reference run build test check unit soak fuzz audit bench obs-test compose-test web fmt clean setup setup-test setup-obs setup-bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,10 @@ fuzz: ## fuzz playlists (random logs and queries) and RTMP (random bytes), FUZZ_
 		cd $(CURDIR)/crates/$$crate && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$name \
 			$(abspath $(TARGET))/fuzz-corpus/$$target fuzz/corpus/$$name -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
+
+audit: ## look for published advisories against what we depend on; needs the network and `cargo install cargo-audit`
+	$(CARGO) audit
+	npm --prefix web audit
 
 bench: setup-bench build ## measure Sealcast side by side with the named peers; takes about 20 minutes
 	$(TARGET)/release/bench

@@ -3,7 +3,7 @@
 //   2. each crate imports crates of lower layers only: roles never import one another, nothing imports the binary, and product code
 //      imports no test code; black boxes (see below) import none of our crates;
 //   3. every third-party crate comes from the crates registry, has a licence on the list, and is not on the ban list.
-// Advisories are not checked here, because their database is not part of the registry. Where it can be reached, run `cargo audit`.
+// Advisories are not checked here, because their database is not part of the registry: `make audit` does, where it can be reached.
 import { execFileSync } from "node:child_process";
 
 const PURE = ["media", "seal", "playlist", "gate", "messages", "cluster", "rtmp"];
