@@ -51,7 +51,7 @@ fn settings() -> String {
     let seconds = LIMIT.as_secs();
     format!(
         "{}[[streams]]\nname = \"hall\"\nkey = \"{}\"\n[role.ingest]\nconnections_max = 2000\nconnections_per_address_max = 2000\n\
-         handshake_s = {seconds}\nidle_seconds = {seconds}\n[[role.ingest.pipeline.rungs]]\nshort_side = 360\n",
+         handshake_s = {seconds}\nidle_s = {seconds}\n[[role.ingest.pipeline.rungs]]\nshort_side = 360\n",
         streams.collect::<String>(),
         std::str::from_utf8(KEY).unwrap(),
     )

@@ -226,7 +226,7 @@ async fn ingests_that_do_not_hear_of_each_other_are_parted_by_the_nodes() {
 async fn slate_is_shown_by_the_active_ingest_alone_and_gives_way_to_a_publisher_at_the_other() {
     let _turn = support::turn().await;
     // The grace is long enough not to end meanwhile.
-    let mut stage = Stage::set_with("outage = \"slate\"\nreconnect_grace_seconds = 600\n").await;
+    let mut stage = Stage::set_with("outage = \"slate\"\nreconnect_grace_s = 600\n").await;
     stage.begin("ingest2").await;
     stage.until_duties(["active", "standby"]).await;
     stage.leave("ingest2");
