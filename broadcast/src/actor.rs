@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::disk::Disk;
 use crate::dvr::RecorderQueue;
 use crate::interrupted::Interrupted;
-use crate::viewers::{Lobby, NoPlace, Room, Waiter};
+use crate::viewers::{NoPlace, NodeWaiters, StreamWaiters, Waiter};
 use gate::limits::HEADS_MAX;
 use gate::{Answer, Gate, Input, Output, PullId, Pulled, StreamView};
 
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Handle {
 #[derive(Clone, Default)]
 pub struct Views {
     streams: Arc<ArcSwap<BTreeMap<StreamId, Arc<Shown>>>>,
-    lobby: Lobby,
+    waiters: NodeWaiters,
     /// Notified when a stream gets its first playlists.
     appeared: Arc<watch::Sender<()>>,
 }
@@ -62,7 +62,7 @@ pub struct Views {
 /// One stream.
 struct Shown {
     view: ArcSwap<StreamView>,
-    room: Room,
+    waiters: StreamWaiters,
 }
 
 impl Views {
@@ -89,12 +89,12 @@ impl Views {
         let streams = self.streams.load();
         let shown = streams.get(stream).ok_or(NoPlace::Gone)?;
         let patience = shown.view.load().playlists.as_ref().ok_or(NoPlace::Gone)?.edge().patience();
-        shown.room.enter(clock, patience)
+        shown.waiters.enter(clock, patience)
     }
 
     /// Requests that wait now.
     pub fn waiting(&self) -> usize {
-        self.lobby.waiting()
+        self.waiters.waiting()
     }
 
     /// Every [`SWEEP_INTERVAL`], lets those who wait look at the clock; on `shutdown`, sends them away.
@@ -106,10 +106,10 @@ impl Views {
                 _ = ticks.tick() => false,
             };
             if is_over {
-                self.lobby.close();
+                self.waiters.close();
             }
             for shown in self.streams.load().values() {
-                if is_over { shown.room.wake() } else { shown.room.sweep() }
+                if is_over { shown.waiters.wake() } else { shown.waiters.sweep() }
             }
             metrics::gauge!("viewers_waiting").set(self.waiting() as f64);
             if is_over {
@@ -132,13 +132,13 @@ impl Views {
             if before.seals_admitted != log
                 || before.playlists.as_ref().map(Arc::as_ptr) != playlists.as_ref().map(Arc::as_ptr)
             {
-                shown.room.wake();
+                shown.waiters.wake();
             }
             return Some(before);
         }
         let (mut streams, has_playlists) = (BTreeMap::clone(&streams), view.playlists.is_some());
-        let (stream, room) = (view.stream.clone(), Room::new(self.lobby.clone()));
-        streams.insert(stream, Arc::new(Shown { view: ArcSwap::new(view), room }));
+        let (stream, waiters) = (view.stream.clone(), StreamWaiters::new(self.waiters.clone()));
+        streams.insert(stream, Arc::new(Shown { view: ArcSwap::new(view), waiters }));
         self.streams.store(Arc::new(streams));
         if has_playlists {
             self.appeared.send_replace(());

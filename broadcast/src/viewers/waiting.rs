@@ -1,6 +1,6 @@
 //! Requests that wait for something to be admitted: blocking playlist reload (RFC 8216bis 6.2.5.2) and hinted objects (6.2.6).
 //!
-//! A request that waits is a future with a place in the waiting room of its stream: no thread, no timer of its own, no copy of
+//! A request that waits is a future with a place among the waiters of its stream: no thread, no timer of its own, no copy of
 //! anything. Owns how many may wait and for how long. The waiter itself looks for what it waits for whenever it is woken.
 
 use std::sync::Arc;
@@ -16,17 +16,17 @@ pub const WAITING_PER_STREAM_MAX: usize = 32 * 1024;
 /// Requests that wait on a node at once: two streams at their bounds. Each takes some kilobytes.
 pub const WAITING_PER_NODE_MAX: usize = 2 * WAITING_PER_STREAM_MAX;
 
-/// What the waiting rooms of a node share. Cheap to clone.
+/// The requests that wait on a node. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Lobby(Arc<LobbyState>);
+pub struct NodeWaiters(Arc<NodeWaitersState>);
 
 #[derive(Debug, Default)]
-struct LobbyState {
+struct NodeWaitersState {
     waiting: Arc<AtomicUsize>,
     closed: AtomicBool,
 }
 
-impl Lobby {
+impl NodeWaiters {
     /// Ends all waiting: every request that is woken from now on is sent away.
     pub fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
@@ -38,21 +38,21 @@ impl Lobby {
     }
 }
 
-/// Where requests wait for a stream. Dropping a room wakes those who wait in it.
+/// The requests that wait for one stream. Dropping it wakes them.
 #[derive(Debug)]
-pub struct Room {
-    lobby: Lobby,
+pub struct StreamWaiters {
+    node: NodeWaiters,
     waiting: Arc<AtomicUsize>,
     woken: watch::Sender<()>,
-    /// Whether [`Room::wake`] was called since the last [`Room::sweep`].
+    /// Whether [`StreamWaiters::wake`] was called since the last [`StreamWaiters::sweep`].
     is_fresh: AtomicBool,
 }
 
-impl Room {
-    /// An empty room.
-    pub fn new(lobby: Lobby) -> Self {
+impl StreamWaiters {
+    /// Nobody waits yet.
+    pub fn new(node: NodeWaiters) -> Self {
         let (woken, _) = watch::channel(());
-        Self { lobby, waiting: Arc::default(), woken, is_fresh: AtomicBool::new(false) }
+        Self { node, waiting: Arc::default(), woken, is_fresh: AtomicBool::new(false) }
     }
 
     /// Wakes all who wait, because something changed.
@@ -70,21 +70,21 @@ impl Room {
         }
     }
 
-    /// A place in the room until `wait_max` from now.
+    /// A place among the waiters until `wait_max` from now.
     ///
     /// # Errors
     /// When all are taken, or the node is stopping.
     pub fn enter(&self, clock: Clock, wait_max: Duration) -> Result<Waiter, NoPlace> {
-        if self.lobby.0.closed.load(Ordering::Acquire) {
+        if self.node.0.closed.load(Ordering::Acquire) {
             return Err(NoPlace::Stopping);
         }
         let places = (
             WaitingSlot::take(&self.waiting, WAITING_PER_STREAM_MAX).ok_or(NoPlace::Taken)?,
-            WaitingSlot::take(&self.lobby.0.waiting, WAITING_PER_NODE_MAX).ok_or(NoPlace::Taken)?,
+            WaitingSlot::take(&self.node.0.waiting, WAITING_PER_NODE_MAX).ok_or(NoPlace::Taken)?,
         );
         let woken = self.woken.subscribe();
-        let lobby = self.lobby.clone();
-        Ok(Waiter { woken, clock, until: clock.elapsed().saturating_add(wait_max), lobby, _places: places })
+        let node = self.node.clone();
+        Ok(Waiter { woken, clock, until: clock.elapsed().saturating_add(wait_max), node, _places: places })
     }
 }
 
@@ -107,12 +107,12 @@ pub struct Waiter {
     woken: watch::Receiver<()>,
     clock: Clock,
     until: Duration,
-    lobby: Lobby,
+    node: NodeWaiters,
     _places: (WaitingSlot, WaitingSlot),
 }
 
 impl Waiter {
-    /// Waits until there may be something new since it entered or was last woken. `false` when the room is gone, and another has
+    /// Waits until there may be something new since it entered or was last woken. `false` when [`StreamWaiters`] is gone, and another has
     /// to be found.
     pub async fn woken(&mut self) -> bool {
         self.woken.changed().await.is_ok()
@@ -120,7 +120,7 @@ impl Waiter {
 
     /// Why it should wait no longer, if so.
     pub fn is_over(&self) -> Option<NoPlace> {
-        if self.lobby.0.closed.load(Ordering::Acquire) {
+        if self.node.0.closed.load(Ordering::Acquire) {
             return Some(NoPlace::Stopping);
         }
         (self.clock.elapsed() >= self.until).then_some(NoPlace::Late)
@@ -155,57 +155,57 @@ mod tests {
 
     #[test]
     fn who_waits_is_woken_by_a_change_and_by_nothing_else() {
-        let room = Room::new(Lobby::default());
-        room.wake();
-        let mut waiter = room.enter(Clock::new(), LONG).unwrap();
+        let waiters = StreamWaiters::new(NodeWaiters::default());
+        waiters.wake();
+        let mut waiter = waiters.enter(Clock::new(), LONG).unwrap();
         assert_eq!(waiter.woken().now_or_never(), None, "what was before it entered it has seen");
-        room.wake();
-        room.wake();
+        waiters.wake();
+        waiters.wake();
         assert_eq!(waiter.woken().now_or_never(), Some(true));
         assert_eq!(waiter.woken().now_or_never(), None);
-        drop(room);
+        drop(waiters);
         assert_eq!(waiter.woken().now_or_never(), Some(false));
     }
 
     #[test]
     fn places_of_a_stream_and_of_the_node_are_bounded_and_given_back() {
-        let lobby = Lobby::default();
-        let rooms = [(); 3].map(|()| Room::new(lobby.clone()));
-        let enter = |room: &Room| room.enter(Clock::new(), LONG);
-        let mut waiters: Vec<Waiter> = (0..WAITING_PER_STREAM_MAX).map(|_| enter(&rooms[0]).unwrap()).collect();
-        assert_eq!(enter(&rooms[0]).unwrap_err(), NoPlace::Taken);
-        waiters.extend((0..WAITING_PER_STREAM_MAX).map(|_| enter(&rooms[1]).unwrap()));
-        assert_eq!(lobby.waiting(), WAITING_PER_NODE_MAX);
-        assert_eq!(enter(&rooms[2]).unwrap_err(), NoPlace::Taken);
+        let node = NodeWaiters::default();
+        let streams = [(); 3].map(|()| StreamWaiters::new(node.clone()));
+        let enter = |waiters: &StreamWaiters| waiters.enter(Clock::new(), LONG);
+        let mut waiters: Vec<Waiter> = (0..WAITING_PER_STREAM_MAX).map(|_| enter(&streams[0]).unwrap()).collect();
+        assert_eq!(enter(&streams[0]).unwrap_err(), NoPlace::Taken);
+        waiters.extend((0..WAITING_PER_STREAM_MAX).map(|_| enter(&streams[1]).unwrap()));
+        assert_eq!(node.waiting(), WAITING_PER_NODE_MAX);
+        assert_eq!(enter(&streams[2]).unwrap_err(), NoPlace::Taken);
         waiters.pop();
-        assert!(enter(&rooms[0]).is_err(), "what found no place on the node took none of the stream's");
-        assert!(enter(&rooms[2]).is_ok());
+        assert!(enter(&streams[0]).is_err(), "what found no place on the node took none of the stream's");
+        assert!(enter(&streams[2]).is_ok());
         waiters.clear();
-        assert_eq!(lobby.waiting(), 0);
-        assert!(enter(&rooms[0]).is_ok());
+        assert_eq!(node.waiting(), 0);
+        assert!(enter(&streams[0]).is_ok());
     }
 
     #[test]
     fn sweep_wakes_those_whom_nothing_woke_and_who_waited_too_long_sees_it() {
-        let room = Room::new(Lobby::default());
-        let mut waiter = room.enter(Clock::new(), LONG).unwrap();
-        room.wake();
+        let waiters = StreamWaiters::new(NodeWaiters::default());
+        let mut waiter = waiters.enter(Clock::new(), LONG).unwrap();
+        waiters.wake();
         assert_eq!(waiter.woken().now_or_never(), Some(true));
-        room.sweep();
+        waiters.sweep();
         assert_eq!(waiter.woken().now_or_never(), None);
-        room.sweep();
+        waiters.sweep();
         assert_eq!(waiter.woken().now_or_never(), Some(true));
         assert_eq!(waiter.is_over(), None);
-        assert_eq!(room.enter(Clock::new(), Duration::ZERO).unwrap().is_over(), Some(NoPlace::Late));
+        assert_eq!(waiters.enter(Clock::new(), Duration::ZERO).unwrap().is_over(), Some(NoPlace::Late));
     }
 
     #[test]
     fn closing_sends_everybody_away() {
-        let lobby = Lobby::default();
-        let room = Room::new(lobby.clone());
-        let waiter = room.enter(Clock::new(), LONG).unwrap();
-        lobby.close();
+        let node = NodeWaiters::default();
+        let waiters = StreamWaiters::new(node.clone());
+        let waiter = waiters.enter(Clock::new(), LONG).unwrap();
+        node.close();
         assert_eq!(waiter.is_over(), Some(NoPlace::Stopping));
-        assert_eq!(room.enter(Clock::new(), LONG).unwrap_err(), NoPlace::Stopping);
+        assert_eq!(waiters.enter(Clock::new(), LONG).unwrap_err(), NoPlace::Stopping);
     }
 }

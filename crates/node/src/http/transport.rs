@@ -39,17 +39,17 @@ struct Records {
     tls: ServerConnection,
     /// Bytes, before encryption, that were written since all was last sent.
     unsent_bytes: usize,
-    room: Room,
+    limit: CollectLimit,
 }
 
 /// How much may be collected: more for a peer that takes everything at once, little for one that reads slowly and would hold it. Pure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Room {
+struct CollectLimit {
     bytes: usize,
     bytes_max: usize,
 }
 
-impl Room {
+impl CollectLimit {
     const fn new(flush: Flush) -> Self {
         let bytes_max = match flush {
             Flush::ByProtocol => COLLECTED_BYTES_MAX,
@@ -74,9 +74,9 @@ impl Room {
 impl Transport {
     /// Takes over after the handshake.
     pub fn new(tcp: TcpStream, mut tls: ServerConnection, flush: Flush) -> Self {
-        let room = Room::new(flush);
-        tls.set_buffer_limit(Some(room.bytes));
-        let records = Records { tcp, tls, unsent_bytes: 0, room };
+        let limit = CollectLimit::new(flush);
+        tls.set_buffer_limit(Some(limit.bytes));
+        let records = Records { tcp, tls, unsent_bytes: 0, limit };
         Self { records: Arc::new(Mutex::new(records)), flush }
     }
 
@@ -107,21 +107,21 @@ impl Records {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.give(self.room.after_blocking());
+                    self.give(self.limit.after_blocking());
                     return Poll::Pending;
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
         let sent_bytes = std::mem::take(&mut self.unsent_bytes);
-        self.give(self.room.after_sending(sent_bytes));
+        self.give(self.limit.after_sending(sent_bytes));
         Poll::Ready(Ok(sent_bytes))
     }
 
-    fn give(&mut self, room: Room) {
-        if room != self.room {
-            self.room = room;
-            self.tls.set_buffer_limit(Some(room.bytes));
+    fn give(&mut self, limit: CollectLimit) {
+        if limit != self.limit {
+            self.limit = limit;
+            self.tls.set_buffer_limit(Some(limit.bytes));
         }
     }
 
@@ -248,19 +248,19 @@ mod tests {
 
     #[test]
     fn room_grows_for_a_peer_that_takes_all_at_once_and_is_lost_by_one_that_does_not() {
-        let mut room = Room::new(Flush::ByProtocol);
-        room = room.after_sending(COLLECTED_BYTES - 1);
-        assert_eq!(room.bytes, COLLECTED_BYTES, "it had not needed more");
+        let mut limit = CollectLimit::new(Flush::ByProtocol);
+        limit = limit.after_sending(COLLECTED_BYTES - 1);
+        assert_eq!(limit.bytes, COLLECTED_BYTES, "it had not needed more");
         for expected in [2, 4, 4] {
-            room = room.after_sending(room.bytes);
-            assert_eq!(room.bytes, expected * COLLECTED_BYTES);
+            limit = limit.after_sending(limit.bytes);
+            assert_eq!(limit.bytes, expected * COLLECTED_BYTES);
         }
-        assert_eq!(room.after_blocking(), Room::new(Flush::ByProtocol));
+        assert_eq!(limit.after_blocking(), CollectLimit::new(Flush::ByProtocol));
     }
 
     #[test]
     fn room_does_not_grow_where_responses_take_turns() {
-        let room = Room::new(Flush::ByDriver);
-        assert_eq!(room.after_sending(room.bytes), room);
+        let limit = CollectLimit::new(Flush::ByDriver);
+        assert_eq!(limit.after_sending(limit.bytes), limit);
     }
 }
