@@ -42,6 +42,18 @@ pub enum Health {
     Offline,
 }
 
+impl Health {
+    /// Its name in `/status` and in what control answers.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Draining => "draining",
+            Self::Suspect => "suspect",
+            Self::Offline => "offline",
+        }
+    }
+}
+
 /// A node in the view.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
