@@ -1,17 +1,18 @@
-//! Bus messages other than those of followed streams: grants, revocations, presence, policy, sessions. What cannot be parsed is refused.
+//! Bus messages other than those of followed streams: grants, revocations, sessions, and what the view of the cluster learns from
+//! presences and the policy. The gate counts what cannot be parsed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bus::{Message, Subscription};
-use cluster::policy::PolicyInForce;
-use cluster::{Health, Membership};
+use cluster::Health;
 use media::NodeId;
 use messages::{Policy, Presence, Role, SessionInfo, SessionState, Topic};
 use node::Context;
+use node::cluster_view::{self, ClusterView, Malformed, Topics, Update};
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::{Board, Handle};
@@ -29,9 +30,14 @@ const SESSIONS_MAX: usize = HEADS_MAX;
 /// The subscriptions of a broadcast node that last as long as it does.
 pub(crate) struct BusSubscriptions {
     keys: Subscription,
-    nodes: Subscription,
-    policy: Subscription,
+    cluster: cluster_view::Subscription,
     sessions: Subscription,
+}
+
+/// What a subscription delivers.
+enum Heard {
+    Message(Message),
+    Cluster(Update),
 }
 
 /// Passes on what the subscriptions deliver.
@@ -45,20 +51,21 @@ pub(crate) struct Listener {
     pub(crate) draining: Arc<AtomicBool>,
     /// Whether a message came by the bus since the start.
     pub(crate) has_heard: Arc<AtomicBool>,
-    pub(crate) view: Membership,
-    pub(crate) policy: PolicyInForce,
+    pub(crate) cluster: ClusterView,
     pub(crate) told: Vec<NodeId>,
     /// Where browsers reach the nodes, this one included.
     pub(crate) neighbours: Neighbours,
 }
 
 impl BusSubscriptions {
-    /// Subscribes. Works while no broker is there.
-    pub(crate) async fn open(context: &Context) -> Result<Self> {
+    /// Subscribes, for the view of the cluster too. Works while no broker is there.
+    pub(crate) async fn open(context: &Context, cluster: &ClusterView) -> Result<Self> {
         Ok(Self {
             keys: subscribe(context, "keys/#").await?,
-            nodes: subscribe(context, "nodes/+").await?,
-            policy: subscribe(context, "policy").await?,
+            cluster: cluster
+                .subscribe(context, Topics::NodesAndPolicy)
+                .await
+                .context("cannot subscribe to presences and the policy")?,
             sessions: subscribe(context, "streams/+/session").await?,
         })
     }
@@ -66,16 +73,15 @@ impl BusSubscriptions {
 
 impl Listener {
     /// Runs until `shutdown`, or until the bus or the gate is gone. Keys come first, because seals rest on them.
-    pub(crate) async fn run(mut self, mut ears: BusSubscriptions, shutdown: CancellationToken) {
+    pub(crate) async fn run(mut self, mut subscriptions: BusSubscriptions, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK_INTERVAL);
         loop {
             let heard = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                message = ears.keys.recv() => message,
-                message = ears.nodes.recv() => message,
-                message = ears.policy.recv() => message,
-                message = ears.sessions.recv() => message,
+                message = subscriptions.keys.recv() => message.map(Heard::Message),
+                update = subscriptions.cluster.next() => update.map(Heard::Cluster),
+                message = subscriptions.sessions.recv() => message.map(Heard::Message),
                 () = self.follower.heed() => continue,
                 _ = ticks.tick() => {
                     self.tell_peers().await;
@@ -84,16 +90,20 @@ impl Listener {
                     continue;
                 }
             };
-            let Some(message) = heard else { return };
+            let Some(heard) = heard else { return };
             self.has_heard.store(true, Ordering::Relaxed);
-            let Some(input) = self.hear(message).await else { continue };
+            let input = match heard {
+                Heard::Message(message) => self.message(message).await,
+                Heard::Cluster(update) => self.update(update).await,
+            };
+            let Some(input) = input else { continue };
             if self.handle.send(input).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn hear(&mut self, message: Message) -> Option<Input> {
+    async fn message(&mut self, message: Message) -> Option<Input> {
         let Ok(topic) = self.context.prefix.parse(&message.topic) else {
             return Some(Input::Garbage("a topic of ours"));
         };
@@ -103,13 +113,6 @@ impl Listener {
             _ if raw.is_empty() => None,
             Topic::Key(_) => Some(Input::Grant(raw)),
             Topic::Revoked => Some(Input::Revocations(raw)),
-            Topic::Policy => match serde_json::from_slice::<Policy>(&raw) {
-                Ok(policy) => {
-                    self.policy(policy);
-                    None
-                }
-                Err(_) => Some(Input::Garbage("the policy")),
-            },
             Topic::Session(stream) => match serde_json::from_slice::<SessionInfo>(&raw) {
                 Ok(session) if session.stream == stream => {
                     self.session(session).await;
@@ -117,15 +120,21 @@ impl Listener {
                 }
                 _ => Some(Input::Garbage("the session of its stream")),
             },
-            Topic::Node(node) => match serde_json::from_slice::<Presence>(&raw) {
-                Ok(presence) if presence.node == node => {
-                    self.presence(presence).await;
-                    None
-                }
-                _ => Some(Input::Garbage("the presence of its node")),
-            },
             _ => None,
         }
+    }
+
+    /// Acts on what a message did to the view of the cluster.
+    async fn update(&mut self, update: Update) -> Option<Input> {
+        match update {
+            Update::Presence { presence, .. } => self.presence(&presence).await,
+            Update::Policy(policy) => self.policy(&policy),
+            Update::Unchanged => {}
+            Update::Malformed(Malformed::Topic) => return Some(Input::Garbage("a topic of ours")),
+            Update::Malformed(Malformed::Presence) => return Some(Input::Garbage("the presence of its node")),
+            Update::Malformed(Malformed::Policy) => return Some(Input::Garbage("the policy")),
+        }
+        None
     }
 
     async fn session(&mut self, session: SessionInfo) {
@@ -143,39 +152,36 @@ impl Listener {
         }
     }
 
-    async fn presence(&mut self, presence: Presence) {
+    async fn presence(&mut self, presence: &Presence) {
         if presence.node != self.context.id {
             self.handle.interrupted().are_elsewhere(presence.streams.iter().chain(&presence.edges));
         }
-        self.view.heard(presence, self.context.clock.now());
         self.tell_peers().await;
     }
 
     /// The last policy about this node stands, even when nobody publishes it any more.
-    fn policy(&mut self, policy: Policy) {
+    fn policy(&self, policy: &Policy) {
         let is_drained = policy.drained.contains(&self.context.id);
-        if self.policy.heard(policy, self.context.clock.now())
-            && self.draining.swap(is_drained, Ordering::Relaxed) != is_drained
-        {
+        if self.draining.swap(is_drained, Ordering::Relaxed) != is_drained {
             tracing::info!(node = %self.context.id, is_drained, "the operator's policy changed whether this node drains");
         }
     }
 
     /// Tells the gate which peers are there, when that changed.
     async fn tell_peers(&mut self) {
-        let now = self.context.clock.now();
-        self.view.expire(now);
-        self.neighbours.follow(&self.view, now);
-        let peers = self.view.members().filter(|member| {
-            let presence = &member.presence;
-            let is_peer = presence.role == Role::Broadcast && presence.node != self.context.id;
-            is_peer && self.view.health(member, now) != Health::Offline
+        let peers: BTreeMap<NodeId, String> = self.cluster.look(|cluster| {
+            self.neighbours.follow(cluster.members, cluster.now);
+            let peers = cluster.members.members().filter(|member| {
+                let presence = &member.presence;
+                let is_peer = presence.role == Role::Broadcast && presence.node != self.context.id;
+                is_peer && cluster.health(member) != Health::Offline
+            });
+            let reachable = peers.filter_map(|member| {
+                let url = member.presence.data.clone().filter(|url| url.starts_with("https://"))?;
+                Some((member.presence.node.clone(), url))
+            });
+            reachable.take(PEERS_MAX).collect()
         });
-        let reachable = peers.filter_map(|member| {
-            let url = member.presence.data.clone().filter(|url| url.starts_with("https://"))?;
-            Some((member.presence.node.clone(), url))
-        });
-        let peers: BTreeMap<NodeId, String> = reachable.take(PEERS_MAX).collect();
         let nodes: Vec<NodeId> = peers.keys().cloned().collect();
         self.addresses.set(peers);
         if nodes != self.told {

@@ -9,11 +9,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use cluster::Membership;
-use cluster::policy::PolicyInForce;
 use media::{BitsPerSecond, UnixMillis};
 use messages::{NodeState, Role, SessionInfo};
 use node::clock::Clock;
+use node::cluster_view::ClusterView;
 use node::http::Limits;
 use node::ops::ReadyFlag;
 use node::presence::PresenceParts;
@@ -143,7 +142,8 @@ impl Broadcast {
             has_heard: has_heard.clone(),
         });
         let (views, damage) = (handle.views().clone(), handle.clone());
-        let ears = BusSubscriptions::open(&context).await?;
+        let cluster = ClusterView::new(context.clock);
+        let subscriptions = BusSubscriptions::open(&context, &cluster).await?;
         let neighbours = Neighbours::default();
         let listener = Listener {
             context: context.clone(),
@@ -153,8 +153,7 @@ impl Broadcast {
             follower,
             draining: draining.clone(),
             has_heard,
-            view: Membership::default(),
-            policy: PolicyInForce::default(),
+            cluster,
             told: Vec::new(),
             neighbours: neighbours.clone(),
         };
@@ -187,7 +186,7 @@ impl Broadcast {
             shutdown.clone(),
         ));
         tasks.spawn(ending(views.keep_time(shutdown.clone())));
-        tasks.spawn(ending(listener.run(ears, shutdown.clone())));
+        tasks.spawn(ending(listener.run(subscriptions, shutdown.clone())));
         tasks.spawn(ending(effects.run(outputs, shutdown.clone())));
         tasks.spawn(ending(disk.run(shutdown.clone())));
         // The recorder ends after the gate, which has the last feed from here on.

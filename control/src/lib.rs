@@ -6,6 +6,7 @@
 
 mod authority;
 mod config;
+mod nodes;
 mod policy;
 mod routes;
 mod view;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use catalogue::{Catalogue, Stream, StreamKey};
 use media::StreamId;
 use messages::Topic;
+use node::cluster_view::ClusterView;
 use node::{CancellationToken, Redacted};
 use tokio::net::TcpListener;
 
@@ -41,6 +43,9 @@ struct ControlState {
     node: node::Context,
     catalogue: Catalogue,
     authority: Authority,
+    /// The nodes.
+    cluster: ClusterView,
+    /// The streams.
     view: View,
     standing: policy::PolicyStore,
 }
@@ -66,7 +71,8 @@ impl Control {
         let address = listener.local_addr().context("the data plane has no address")?;
         let ready = node.ops.ready(&format!("{}: serves", node.id));
         let standing = policy::PolicyStore::load(node.data.join("policy.json"))?;
-        let shared = Arc::new(ControlState { view: View::default(), node, catalogue, authority, standing });
+        let cluster = ClusterView::new(node.clock);
+        let shared = Arc::new(ControlState { cluster, view: View::default(), node, catalogue, authority, standing });
         Ok(Self { shared, listener, address, ready })
     }
 

@@ -24,8 +24,8 @@ use node::http::Peer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::nodes::{NodeInfo, OperatorState};
 use crate::policy::Wish;
-use crate::view::{NodeInfo, OperatorState};
 use crate::{ControlState, authority};
 
 /// Longest request body in bytes: a public key has 1312, a stream's name and key some 250.
@@ -172,7 +172,7 @@ fn view(shared: &ControlState, stream: Stream) -> Json<StreamView> {
         input: inputs.next(),
         standby: inputs.collect(),
         session: shared.view.session(&stream.name),
-        holders: shared.view.holders(&stream.name, shared.node.clock.now()),
+        holders: crate::nodes::holders(&shared.cluster, &stream.name),
         key: stream.key.expose().to_owned(),
         created_at: stream.created_at.0,
         name: stream.name,
@@ -282,7 +282,7 @@ fn nodes(shared: &ControlState) -> Vec<NodeInfo> {
         drained: shared.standing.is_drained(node),
         revoked: shared.authority.is_revoked(node),
     };
-    shared.view.nodes(operator, shared.node.clock.now())
+    crate::nodes::all(&shared.cluster, operator)
 }
 
 async fn list_nodes(State(shared): State<Arc<ControlState>>) -> Json<Vec<NodeInfo>> {

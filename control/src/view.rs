@@ -1,14 +1,14 @@
-//! What control learns about the cluster from the bus: nodes, and the sessions of streams. For display only.
+//! What control learns about streams from the bus: their sessions, and the reports of ingests about their input. For display only.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bus::Message;
-use cluster::{Health, Membership};
 use media::{NodeId, Now, StreamId};
-use messages::{InputReport, Presence, SessionInfo, Topic};
+use messages::{InputReport, SessionInfo, Topic};
 use node::CancellationToken;
+use node::cluster_view::{Malformed, Topics, Update};
 
 use crate::ControlState;
 
@@ -28,38 +28,9 @@ pub(crate) struct View {
 
 #[derive(Default)]
 struct State {
-    members: Membership,
     sessions: BTreeMap<StreamId, SessionInfo>,
     /// The input report of each ingest, and when it was heard.
     inputs: BTreeMap<StreamId, BTreeMap<NodeId, (Duration, InputReport)>>,
-}
-
-/// What the operator has decided about a node.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
-pub(crate) struct OperatorState {
-    /// It takes no viewers and no streams.
-    pub(crate) drained: bool,
-    /// It is not trusted any more.
-    pub(crate) revoked: bool,
-}
-
-/// A node, for display.
-#[derive(Debug, serde::Serialize)]
-pub(crate) struct NodeInfo {
-    health: &'static str,
-    #[serde(flatten)]
-    operator: OperatorState,
-    /// What is left of its scarcest resource, 0 to 1: of its cores, or of its egress where that is configured.
-    headroom: f64,
-    #[serde(flatten)]
-    pub(crate) presence: Presence,
-}
-
-impl NodeInfo {
-    /// Whether it takes viewers and streams.
-    pub(crate) fn is_usable(&self) -> bool {
-        self.health == "online" && !self.operator.drained && !self.operator.revoked
-    }
 }
 
 impl View {
@@ -84,44 +55,8 @@ impl View {
         reports
     }
 
-    /// How many nodes that are not offline hold a stream.
-    pub(crate) fn holders(&self, stream: &StreamId, now: Now) -> usize {
-        self.with(|state| {
-            let online = state.members.members().filter(|member| state.members.health(member, now) != Health::Offline);
-            online.filter(|member| member.presence.streams.contains(stream)).count()
-        })
-    }
-
-    /// All nodes, by name, with the operator's decision about each.
-    pub(crate) fn nodes(&self, operator: impl Fn(&NodeId) -> OperatorState, now: Now) -> Vec<NodeInfo> {
-        self.with(|state| {
-            let info = |member: &cluster::Member| NodeInfo {
-                operator: operator(&member.presence.node),
-                headroom: cluster::placement::headroom(&member.presence.load),
-                health: match state.members.health(member, now) {
-                    Health::Online => "online",
-                    Health::Draining => "draining",
-                    Health::Suspect => "suspect",
-                    Health::Offline => "offline",
-                },
-                presence: member.presence.clone(),
-            };
-            state.members.members().map(info).collect()
-        })
-    }
-
     fn take(&self, topic: &Topic, message: &Message, now: Now) {
         match topic {
-            Topic::Node(node) => {
-                if let Ok(presence) = serde_json::from_slice::<Presence>(&message.payload)
-                    && presence.node == *node
-                {
-                    self.with(|state| {
-                        state.members.heard(presence, now);
-                        state.members.expire(now);
-                    });
-                }
-            }
             Topic::Session(stream) => {
                 if let Ok(session) = serde_json::from_slice::<SessionInfo>(&message.payload)
                     && session.stream == *stream
@@ -169,24 +104,34 @@ fn is_fresh(heard: Duration, now: Now) -> bool {
     now.elapsed.saturating_sub(heard) <= REPORT_SHOWN
 }
 
-/// Updates the view from the bus until `shutdown`.
+/// Updates the view of streams, and that of nodes, until `shutdown`.
 pub(crate) async fn follow(shared: Arc<ControlState>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let node = &shared.node;
-    let mut presences = node.bus.subscribe(&node.prefix.filter("nodes/+")).await?;
+    // The policy is control's own.
+    let mut nodes = shared.cluster.subscribe(node, Topics::Nodes).await?;
     let mut sessions = node.bus.subscribe(&node.prefix.filter("streams/+/session")).await?;
     let mut inputs = node.bus.subscribe(&node.prefix.filter("streams/+/input")).await?;
     loop {
         let message = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            Some(message) = presences.recv() => message,
+            Some(update) = nodes.next() => {
+                if update == Update::Malformed(Malformed::Topic) {
+                    count_malformed();
+                }
+                continue;
+            }
             Some(message) = sessions.recv() => message,
             Some(message) = inputs.recv() => message,
         };
         match node.prefix.parse(&message.topic) {
             Ok(topic) => shared.view.take(&topic, &message, node.clock.now()),
-            Err(_) => metrics::counter!("control_messages_malformed_total").increment(1),
+            Err(_) => count_malformed(),
         }
     }
+}
+
+fn count_malformed() {
+    metrics::counter!("control_messages_malformed_total").increment(1);
 }
 
 #[cfg(test)]

@@ -1,18 +1,15 @@
-//! Follows the nodes of the cluster by their presence on the bus, to know where to push. A presence is a claim: connections to a node
-//! are bound to its name and role. Only the configuration says where control is.
+//! The nodes of the cluster as the ingest uses them: which to push to, where their data planes are, and which ingests there are. A
+//! presence is a claim: connections to a node are bound to its name and role. Only the configuration says where control is.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use bus::Message;
-use cluster::Membership;
 use cluster::owners::Replicas;
-use cluster::policy::PolicyInForce;
 use cluster::replicas::{Owned, Placed};
 use media::{NodeId, StreamId, UnixMillis};
-use messages::{NodeState, Policy, Presence, Role, Topic};
+use messages::{NodeState, Presence, Role};
 use node::CancellationToken;
-use node::clock::Clock;
+use node::cluster_view::{ClusterView, Topics, Update};
 use tokio::sync::watch;
 
 /// Most broadcast nodes that are known at once.
@@ -46,99 +43,45 @@ type Map = Arc<BTreeMap<NodeId, BroadcastNode>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Nodes {
     broadcast: watch::Receiver<Map>,
-    /// Held for one look, never across an await.
-    cluster: Arc<Mutex<Cluster>>,
-    clock: Clock,
-}
-
-/// The view and the policy that owners are chosen by.
-#[derive(Debug, Default)]
-struct Cluster {
-    view: Membership,
-    policy: PolicyInForce,
+    cluster: ClusterView,
 }
 
 impl Nodes {
-    /// Listens to presence and policy until `shutdown`.
+    /// Follows presences and the policy until `shutdown`.
     pub(crate) async fn start(context: &node::Context, shutdown: CancellationToken) -> anyhow::Result<Self> {
-        let mut presences = context.bus.subscribe(&context.prefix.filter("nodes/+")).await?;
-        let mut policies = context.bus.subscribe(&context.prefix.filter("policy")).await?;
+        let cluster = ClusterView::new(context.clock);
+        let mut updates = cluster.subscribe(context, Topics::NodesAndPolicy).await?;
         let broadcast = watch::Sender::new(Map::default());
-        let clock = context.clock;
-        let cluster = Arc::<Mutex<Cluster>>::default();
-        let nodes = Self { broadcast: broadcast.subscribe(), cluster, clock };
-        let (prefix, heard) = (context.prefix.clone(), nodes.clone());
-        tokio::spawn(async move {
-            loop {
-                let message = tokio::select! {
-                    () = shutdown.cancelled() => return,
-                    message = presences.recv() => message,
-                    message = policies.recv() => message,
-                };
-                let Some(message) = message else { return };
-                let Ok(topic) = prefix.parse(&message.topic) else { continue };
-                let Some(presence) = heard.hear(&topic, &message) else { continue };
-                if presence.role == Role::Broadcast {
-                    note(&broadcast, presence);
+        let nodes = Self { broadcast: broadcast.subscribe(), cluster };
+        tokio::spawn(shutdown.run_until_cancelled_owned(async move {
+            while let Some(update) = updates.next().await {
+                if let Update::Presence { presence, .. } = update
+                    && presence.role == Role::Broadcast
+                {
+                    note(&broadcast, *presence);
                 }
             }
-        });
+        }));
         Ok(nodes)
-    }
-
-    /// Takes a message into the view of the cluster. Returns the presence if the message is one that the view has accepted.
-    fn hear(&self, topic: &Topic, message: &Message) -> Option<Presence> {
-        let now = self.clock.now();
-        match topic {
-            Topic::Policy => {
-                let policy: Policy = serde_json::from_slice(&message.payload).ok()?;
-                self.with(|cluster| cluster.policy.heard(policy, now));
-                None
-            }
-            Topic::Node(node) => {
-                let presence: Presence = serde_json::from_slice(&message.payload).ok()?;
-                // A node speaks for itself only, whatever the broker let through.
-                if presence.node != *node {
-                    return None;
-                }
-                // The last will of a process that was replaced meanwhile says nothing about its successor.
-                let is_taken = self.with(|cluster| {
-                    cluster.view.heard(presence.clone(), now);
-                    cluster.view.expire(now);
-                    let known =
-                        cluster.view.get(node).map(|member| (member.presence.started_at, member.presence.state));
-                    known == Some((presence.started_at, presence.state))
-                });
-                is_taken.then_some(presence)
-            }
-            _ => None,
-        }
-    }
-
-    fn with<T>(&self, look: impl FnOnce(&mut Cluster) -> T) -> T {
-        look(&mut self.cluster.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Decides which nodes a stream is pushed to from now on.
     pub(crate) fn place(&self, owned: &mut Owned, stream: &StreamId, replicas: Replicas) -> Placed {
-        let now = self.clock.now();
-        self.with(|cluster| owned.decide((&cluster.view, cluster.policy.policy(now)), stream, replicas, now))
+        self.cluster.look(|cluster| owned.decide((cluster.members, cluster.policy), stream, replicas, cluster.now))
     }
 
     /// When an ingest was started; `None` when it is not online, as far as the bus says.
     pub(crate) fn ingest_started_at(&self, id: &NodeId) -> Option<UnixMillis> {
-        let now = self.clock.now();
-        self.with(|cluster| {
-            cluster.view.expire(now);
-            let found = cluster.view.online(Role::Ingest, now).find(|member| member.presence.node == *id);
-            found.map(|member| member.presence.started_at)
+        self.cluster.look(|cluster| {
+            let mut online = cluster.members.online(Role::Ingest, cluster.now);
+            online.find(|member| member.presence.node == *id).map(|member| member.presence.started_at)
         })
     }
 
     /// Rank of an ingest, by name, among all that were seen in whatever state, itself included; and their number.
     pub(crate) fn rank_of_ingest(&self, id: &NodeId) -> (u64, u64) {
-        self.with(|cluster| {
-            let ingests = || cluster.view.members().filter(|member| member.presence.role == Role::Ingest);
+        self.cluster.look(|cluster| {
+            let ingests = || cluster.members.members().filter(|member| member.presence.role == Role::Ingest);
             let others = || ingests().map(|member| &member.presence.node).filter(|other| *other != id);
             let before = others().filter(|other| *other < id).count();
             (u64::try_from(before).unwrap_or(0), u64::try_from(others().count()).unwrap_or(0).saturating_add(1))
@@ -184,4 +127,41 @@ fn note(map: &watch::Sender<Map>, presence: Presence) {
         Arc::make_mut(map).insert(presence.node, node);
         true
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_that_stops_keeps_its_data_plane_until_it_names_another() {
+        let say = |state, data: Option<&str>| Presence {
+            node: NodeId::new("b1").unwrap(),
+            role: Role::Broadcast,
+            state,
+            at: UnixMillis(2),
+            started_at: UnixMillis(1),
+            https: None,
+            data: data.map(str::to_owned),
+            public: None,
+            load: messages::Load::default(),
+            streams: Vec::new(),
+            edges: Vec::new(),
+        };
+        let map = watch::Sender::new(Map::default());
+        let seen = |map: &watch::Sender<Map>| {
+            let map = map.borrow();
+            let nodes: Vec<_> = map.values().map(|node| (node.data.clone(), node.state)).collect();
+            (nodes, there(&map).count())
+        };
+        note(&map, say(NodeState::Offline, None));
+        note(&map, say(NodeState::Online, Some("http://127.0.0.1:9201")));
+        assert_eq!(seen(&map), (vec![], 0), "no data plane, and one without TLS");
+        note(&map, say(NodeState::Online, Some("https://127.0.0.1:9201/")));
+        assert_eq!(seen(&map), (vec![("https://127.0.0.1:9201".to_owned(), NodeState::Online)], 1));
+        note(&map, say(NodeState::Offline, None));
+        assert_eq!(seen(&map), (vec![("https://127.0.0.1:9201".to_owned(), NodeState::Offline)], 0));
+        note(&map, say(NodeState::Draining, Some("https://127.0.0.1:9301")));
+        assert_eq!(seen(&map), (vec![("https://127.0.0.1:9301".to_owned(), NodeState::Draining)], 1));
+    }
 }

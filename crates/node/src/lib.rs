@@ -1,10 +1,11 @@
-//! The shell around every role: clock, configuration, certificates, listeners, ops plane, presence, logging.
+//! The shell around every role: clock, configuration, certificates, listeners, ops plane, presence, view of the cluster, logging.
 //!
 //! This crate owns everything that touches the machine on behalf of a role: a role keeps only its own work, and the pure crates touch
 //! nothing. It deliberately knows no role, and nothing of seals, playlists or RTMP.
 
 pub mod acme;
 pub mod clock;
+pub mod cluster_view;
 pub mod config;
 mod context;
 pub mod files;
