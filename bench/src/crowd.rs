@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
+use testkit::cluster::{Cluster, KEY, STREAM};
+use testkit::hls::playlist;
+use testkit::publish::{busy_encoders, film, publish};
+use testkit::sealcast::{Up, text};
 
-use crate::Figure;
 use crate::joins::{Joins, Moments, load};
-use crate::support::cluster::{Cluster, KEY, STREAM};
-use crate::support::media::playlist;
-use crate::support::publish::{busy_encoders, film, publish};
-use crate::support::{Up, text};
 use crate::viewer::{Browser, Viewer};
+use crate::{Figure, startup};
 
 /// How many viewers come, and what keeps the machine busy.
 struct Crowd {
@@ -47,13 +47,13 @@ async fn on_one_process(rounds: usize, seed: u64) -> anyhow::Result<Figure> {
     let directory = tempfile::tempdir()?;
     let film = film(directory.path(), FILM_SECONDS);
     std::fs::write(directory.path().join("sealcast.toml"), "[[streams]]\nname = \"hall\"\nkey = \"bench-only\"\n")?;
-    let up = Up::start_in(directory, &["--no-source"]).await;
+    let up = Up::start_in(startup::sealcast()?, directory, &["--no-source"]).await;
     let _publisher = publish(&film, &up.rtmp(), &up.key("hall"));
     BESIDE_ENCODERS.comes(&up.https(), rounds, seed).await
 }
 
 async fn on_a_cluster(rounds: usize, seed: u64) -> anyhow::Result<Figure> {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = Cluster::start(startup::sealcast()?).await;
     let film = film(cluster.directory.path(), FILM_SECONDS);
     let mut nodes = BTreeMap::new();
     for id in ["control", "b1", "b2", "b3", "ingest", "ingest2", "lb"] {

@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use node::clock::Clock;
+use testkit::browser::Browser;
+use testkit::cluster::{Cluster, KEY, Node, STREAM};
+use testkit::hls::playlist;
+use testkit::process::Process;
+use testkit::publish::{Clip, clip, publish};
+use testkit::sealcast::text;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::Figure;
 use crate::joins::load;
-use crate::support::browser::Browser;
-use crate::support::cluster::{Cluster, KEY, Node, STREAM};
-use crate::support::media::playlist;
-use crate::support::publish::{Clip, clip, publish};
-use crate::support::{Process, text};
+use crate::{Figure, startup};
 
 const NODES: [&str; 3] = ["b1", "b2", "b3"];
 /// Number of addresses that viewers come from; from one address, all of them would be on one node.
@@ -77,8 +78,8 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(settings: &str) -> Self {
-        let mut cluster = Cluster::start().await;
+    async fn set(settings: &str) -> anyhow::Result<Self> {
+        let mut cluster = Cluster::start(startup::sealcast()?).await;
         cluster.settings.push_str(settings);
         let control = cluster.node("control").await;
         let mut nodes = BTreeMap::new();
@@ -90,7 +91,7 @@ impl Stage {
         let publisher = publish(&file, &text(&ingest.ready, "rtmp"), KEY);
         let base = text(&balancer.ready, "https");
         playlist(&cluster.http, &base, STREAM, "audio", 2).await;
-        Self { cluster, nodes, base, _others: (control, ingest, balancer, publisher) }
+        Ok(Self { cluster, nodes, base, _others: (control, ingest, balancer, publisher) })
     }
 
     fn strike(&mut self, node: &str, death: Death) -> anyhow::Result<()> {
@@ -107,7 +108,7 @@ impl Stage {
 }
 
 async fn behind_a_balancer(death: Death, viewers: usize) -> anyhow::Result<Figure> {
-    let mut stage = Stage::set("").await;
+    let mut stage = Stage::set("").await?;
     let clock = Clock::new();
     let (answers, mut arrived) = mpsc::channel(viewers.max(1) * 4);
     let mut watching = JoinSet::new();
@@ -238,7 +239,7 @@ fn after(text: &str) -> Option<String> {
 
 /// Sealcast's page in a browser, which plays straight from a node that dies.
 async fn direct(death: Death) -> anyhow::Result<Figure> {
-    let mut stage = Stage::set("\n[role.broadcast]\ndirect = true\n").await;
+    let mut stage = Stage::set("\n[role.broadcast]\ndirect = true\n").await?;
     let mut browser = Browser::open(&format!("{}/watch/{STREAM}", stage.base), PAGE_SECONDS);
     browser.until_playing().await;
     browser.for_seconds(REPORTS).await;

@@ -24,8 +24,6 @@ mod publishers;
 mod role;
 mod signatures;
 mod startup;
-#[path = "../../sealcast/tests/support/mod.rs"]
-mod support;
 mod viewer;
 
 use clap::{Parser, ValueEnum};

@@ -1,18 +1,22 @@
 //! Common players, through a reconnect of the encoder, a switch of rung and the death of their nodes: the scenario of
 //! `sealcast/tests/players.rs`, for minutes.
 
-use crate::Figure;
+use testkit::players::Kind;
+use testkit::players::scenario::{Script, Verdict, play};
+
 use crate::joins::load;
-use crate::support::players::Kind;
-use crate::support::players::scenario::{Script, Verdict, play};
+use crate::{Figure, startup};
 
 /// The default duration of segments.
 const SEGMENT_SECONDS: u32 = 4;
 
 /// Runs all players at once, each for at least `seconds` between the events.
 pub(crate) fn measure(seconds: f64) -> anyhow::Result<Vec<Figure>> {
-    let verdicts = tokio::runtime::Runtime::new()?
-        .block_on(play(&Kind::OTHERS, Script { seconds, segment_seconds: SEGMENT_SECONDS }));
+    let verdicts = tokio::runtime::Runtime::new()?.block_on(play(
+        startup::sealcast()?,
+        &Kind::OTHERS,
+        Script { seconds, segment_seconds: SEGMENT_SECONDS },
+    ));
     Ok(verdicts.iter().map(figure).collect())
 }
 

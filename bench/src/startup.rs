@@ -1,6 +1,6 @@
 //! Measures `sealcast up`: the time until everything serves, and memory over time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,11 @@ impl Drop for Running {
     }
 }
 
+/// Path to the program under measurement, which `make build` puts beside this one.
+pub(crate) fn sealcast() -> anyhow::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name("sealcast"))
+}
+
 pub(crate) fn start(directory: &Path, flags: &[&str]) -> anyhow::Result<(Running, Duration)> {
     start_at("127.0.0.1", directory, flags)
 }
@@ -28,11 +33,10 @@ pub(crate) fn start(directory: &Path, flags: &[&str]) -> anyhow::Result<(Running
 /// Starts `sealcast up` with viewers at `host`; everything else is on loopback.
 #[expect(clippy::disallowed_methods, reason = "measures real time")]
 pub(crate) fn start_at(host: &str, directory: &Path, flags: &[&str]) -> anyhow::Result<(Running, Duration)> {
-    let binary = std::env::current_exe()?.with_file_name("sealcast");
     let ready = directory.join("ready.json");
     let _ = std::fs::remove_file(&ready);
     let began = Instant::now();
-    let mut command = Command::new(binary);
+    let mut command = Command::new(sealcast()?);
     command.arg("up").current_dir(directory).args(["--ready-file", "ready.json", "--log", "warn"]).args(flags);
     for listener in ["--rtmp-listen", "--mqtt-listen", "--ops-listen"] {
         command.args([listener, "127.0.0.1:0"]);

@@ -1,29 +1,28 @@
 //! `sealcast up` with `[acme]`: viewers see a certificate of the ACME server's authority.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-#[path = "../../crates/node/tests/acme/pebble.rs"]
-mod pebble;
-mod support;
-
 use std::net::SocketAddr;
 
-use pebble::{NAMES, Server, free_port, within};
-use support::{Process, eventually_async, read_ready, sealcast};
+use testkit::pebble::{NAMES, Server};
+use testkit::process::{Process, free_port};
+use testkit::sealcast::{self, read_ready};
+use testkit::wait::{PATIENCE, eventually_async, within};
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn viewers_of_an_acme_name_need_trust_nothing_of_ours() {
     let directory = tempfile::tempdir().unwrap();
     let port = free_port();
     let server = Server::start(port).await;
-    let config = server.config(&directory.path().join("acme"));
     let toml = format!(
-        "[acme]\ndirectory = \"{}\"\nnames = {:?}\nca = {:?}\n",
-        config.directory,
-        config.names,
+        "[acme]\ndirectory = \"{}\"\nnames = {NAMES:?}\nca = {:?}\n",
+        server.url(),
         server.ca().display().to_string()
     );
     std::fs::write(directory.path().join("sealcast.toml"), toml).unwrap();
-    let mut command = sealcast();
+    let mut command = sealcast::command(SEALCAST);
     command.arg("up").current_dir(directory.path()).args([
         "--no-source",
         "--broadcast",
@@ -48,6 +47,6 @@ async fn viewers_of_an_acme_name_need_trust_nothing_of_ours() {
         .unwrap();
     let page = format!("https://{}:{port}/", NAMES[0]);
     let watch = async || viewer.get(&page).send().await.ok().filter(|answer| answer.status().is_success());
-    eventually_async("the page under its name", support::PATIENCE, watch).await;
+    eventually_async("the page under its name", PATIENCE, watch).await;
     assert!(directory.path().join("data/loadbalancer/acme/certificate.pem").exists());
 }

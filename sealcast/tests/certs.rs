@@ -1,17 +1,18 @@
 //! `sealcast certs`: the files that it makes for a cluster, and how it renews and replaces them.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use support::sealcast;
+use testkit::sealcast;
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 /// Runs `sealcast certs` in a directory. Returns its output, or its error.
 fn certs(directory: &Path, arguments: &[&str]) -> Result<String, String> {
-    let output = sealcast().arg("certs").args(arguments).current_dir(directory).output().unwrap();
+    let output = sealcast::command(SEALCAST).arg("certs").args(arguments).current_dir(directory).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
@@ -200,7 +201,7 @@ fn node_of_a_cluster_with_one_authority_says_how_to_go_on() {
     );
     for (config, what) in [(by_folder, "broker-ca.pem is missing"), (by_file, "ca.pem is the authority of the nodes")] {
         std::fs::write(directory.path().join("node.toml"), config).unwrap();
-        let mut command = sealcast();
+        let mut command = sealcast::command(SEALCAST);
         command.args(["broadcast", "--config", "node.toml", "--ops-listen", "127.0.0.1:0"]);
         let output = command.current_dir(directory.path()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -223,7 +224,7 @@ fn the_example_of_access_rules_is_what_is_made() {
 
 #[test]
 fn health_is_failure_where_nothing_answers() {
-    let output = sealcast().args(["health", "--ops", "127.0.0.1:1"]).output().unwrap();
+    let output = sealcast::command(SEALCAST).args(["health", "--ops", "127.0.0.1:1"]).output().unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("nothing answers at http://127.0.0.1:1/readyz"));
 }

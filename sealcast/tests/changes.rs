@@ -3,15 +3,17 @@
 //! Sources have no B-frames, or two or three in a row; the top rendition is passed through, or all renditions are encoded.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-mod support;
-
 use std::time::Duration;
 
 use serde_json::Value;
-use support::media::playlist;
-use support::players::{By, Changes, Kind, Player, Progress};
-use support::publish::{Clip, clip, publish};
-use support::{Up, turn};
+use testkit::hls::playlist;
+use testkit::players::{By, Changes, Kind, Player, Progress};
+use testkit::publish::{Clip, clip, publish};
+use testkit::sealcast::Up;
+use testkit::wait::{PATIENCE, turn};
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 const KEY: &str = "for-this-test-only";
 /// Longest wait for a change. They come every 6.5 s on average, by bandwidth every 15 s, and machines that run tests are busy.
@@ -53,7 +55,7 @@ async fn change(stream: Stream, kinds: &[Kind], changes: Changes, mid_segment_en
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("sealcast.toml"), stream.settings()).unwrap();
     let file = clip(directory.path(), Clip { b_frames: stream.b_frames, seconds: CLIP_SECONDS, ..Clip::default() });
-    let up = Up::start_in(directory, &["--no-source"]).await;
+    let up = Up::start_in(SEALCAST, directory, &["--no-source"]).await;
     let _publisher = publish(&file, &up.rtmp(), KEY);
     playlist(&up.http, &up.https(), "hall", "240p", 3).await;
     let url = format!("{}/live/hall/index.m3u8", up.https());
@@ -63,12 +65,12 @@ async fn change(stream: Stream, kinds: &[Kind], changes: Changes, mid_segment_en
         let enough = |report: &Value| {
             seen(report).is_some_and(|(mid, at)| mid >= mid_segment_enough || mid + at >= u64::from(changes.count))
         };
-        let patience = CHANGE_PATIENCE * changes.count + support::PATIENCE;
+        let patience = CHANGE_PATIENCE * changes.count + PATIENCE;
         let over = |now: &Progress| enough(&now.changes) || !now.errors.is_empty();
         player.until("changes", patience, over).await.unwrap_or_else(|why| panic!("{why}"));
         assert_eq!(player.progress().errors, [""; 0], "{kind:?}");
         // The effect of the last change on the picture shows only when its media is played.
-        player.plays("the last change", 5.0, support::PATIENCE).await.unwrap_or_else(|why| panic!("{why}"));
+        player.plays("the last change", 5.0, PATIENCE).await.unwrap_or_else(|why| panic!("{why}"));
         let now = player.progress();
         assert_eq!(now.errors, [""; 0], "{kind:?}");
         let (mid_segment, at_segment) = seen(&now.changes).unwrap();

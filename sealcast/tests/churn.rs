@@ -2,16 +2,19 @@
 //! `SEALCAST_CHURN_CYCLES=10000 cargo test --release -p sealcast --test churn -- --nocapture`.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-mod support;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use support::publish::{Clip, clip, publish};
-use support::{Up, eventually_async, media};
+use testkit::hls::multivariant;
+use testkit::publish::{Clip, clip, publish};
+use testkit::sealcast::Up;
+use testkit::wait::eventually_async;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 /// What OBS 29 sent in its first 2.5 s, with stream key `for-this-test-only`.
 const OBS: &[u8] = include_bytes!("../../crates/rtmp/testdata/obs-29-x264-bframes.rtmp");
@@ -157,7 +160,7 @@ async fn publishers_strangers_and_half_open_connections_leave_nothing_behind() {
     let cycles = std::env::var("SEALCAST_CHURN_CYCLES").map_or(CYCLES, |count| count.parse().unwrap());
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("sealcast.toml"), settings()).unwrap();
-    let up = Up::start_in(directory, &["--no-source", "--broadcast", "1", "--log", "error"]).await;
+    let up = Up::start_in(SEALCAST, directory, &["--no-source", "--broadcast", "1", "--log", "error"]).await;
     let rtmp: SocketAddr = up.rtmp().trim_start_matches("rtmp://").trim_end_matches("/live").parse().unwrap();
     let (pid, clock) = (up.process.id(), node::clock::Clock::new());
     let mut warm = WARM_CYCLES_MIN.max(cycles / 10);
@@ -194,6 +197,6 @@ async fn publishers_strangers_and_half_open_connections_leave_nothing_behind() {
     // The server still takes a publisher.
     let file = clip(up.directory.path(), Clip::default());
     let _publisher = publish(&file, &up.rtmp(), &up.key("hall"));
-    assert!(!media::multivariant(&up.http, &up.https(), "hall").await.variants.is_empty());
+    assert!(!multivariant(&up.http, &up.https(), "hall").await.variants.is_empty());
     up.stop().await;
 }

@@ -1,20 +1,23 @@
 //! A cluster of plain processes around a real Mosquitto: what viewers see when machines die.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-mod support;
-
 use std::time::Duration;
 
-use support::browser::Browser;
-use support::cluster::{Cluster, KEY, STREAM};
-use support::media::{get, parse, playlist};
-use support::publish::{Clip, clip, publish};
-use support::{PATIENCE, eventually_async, text};
+use testkit::browser::Browser;
+use testkit::cluster::{Cluster, KEY, STREAM};
+use testkit::hls::{parse, playlist};
+use testkit::http::get;
+use testkit::publish::{Clip, clip, publish};
+use testkit::sealcast::text;
+use testkit::wait::{PATIENCE, eventually_async, turn};
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn viewer_plays_on_when_its_node_is_killed_and_when_the_broker_is_replaced() {
-    let _turn = support::turn().await;
-    let mut cluster = Cluster::start().await;
+    let _turn = turn().await;
+    let mut cluster = Cluster::start(SEALCAST).await;
     let _control = cluster.node("control").await;
     let mut nodes = [("b1", cluster.node("b1").await), ("b2", cluster.node("b2").await)];
     let ingest = cluster.node("ingest").await;
@@ -44,8 +47,8 @@ async fn viewer_plays_on_when_its_node_is_killed_and_when_the_broker_is_replaced
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_ingest_comes_back_and_the_playlist_goes_on_with_one_discontinuity() {
-    let _turn = support::turn().await;
-    let mut cluster = Cluster::start().await;
+    let _turn = turn().await;
+    let mut cluster = Cluster::start(SEALCAST).await;
     let _control = cluster.node("control").await;
     let node = cluster.node("b1").await;
     let mut ingest = cluster.node("ingest").await;
@@ -73,8 +76,8 @@ async fn killed_ingest_comes_back_and_the_playlist_goes_on_with_one_discontinuit
 
 #[tokio::test(flavor = "multi_thread")]
 async fn node_that_joins_late_says_the_same_as_one_that_was_there() {
-    let _turn = support::turn().await;
-    let mut cluster = Cluster::start().await;
+    let _turn = turn().await;
+    let mut cluster = Cluster::start(SEALCAST).await;
     let _control = cluster.node("control").await;
     let early = cluster.node("b1").await;
     let ingest = cluster.node("ingest").await;

@@ -1,13 +1,15 @@
 //! Viewers who come all at once on an overloaded machine, on which the ingest sheds rungs while they watch.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-mod support;
-
 use futures_util::future::join_all;
-use support::browser::Browser;
-use support::media::multivariant;
-use support::publish::{busy_encoders, film, publish};
-use support::{PATIENCE, Up};
+use testkit::browser::Browser;
+use testkit::hls::multivariant;
+use testkit::publish::{busy_encoders, film, publish};
+use testkit::sealcast::Up;
+use testkit::wait::PATIENCE;
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 const VIEWERS: usize = 4;
 const ROUNDS: usize = 2;
@@ -26,7 +28,7 @@ async fn every_viewer_of_a_crowd_plays_on_while_the_machine_is_busy() {
     let film = film(directory.path(), 10);
     let toml = "[[streams]]\nname = \"hall\"\nkey = \"for-this-test-only\"\n";
     std::fs::write(directory.path().join("sealcast.toml"), toml).unwrap();
-    let up = Up::start_in(directory, &["--no-source"]).await;
+    let up = Up::start_in(SEALCAST, directory, &["--no-source"]).await;
     let _publisher = publish(&film, &up.rtmp(), &up.key("hall"));
     multivariant(&up.http, &up.https(), "hall").await;
     let page = format!("{}/watch/hall", up.https());

@@ -1,16 +1,18 @@
 //! Viewers who are sent straight to the broadcast nodes: what they see when nodes die.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-mod support;
-
 use std::process::{Command, Stdio};
 
 use serde_json::json;
-use support::browser::{Browser, Report};
-use support::cluster::{Cluster, KEY, Node, STREAM};
-use support::media::playlist;
-use support::publish::{Clip, clip, publish};
-use support::text;
+use testkit::browser::{Browser, Report};
+use testkit::cluster::{Cluster, KEY, Node, STREAM};
+use testkit::hls::playlist;
+use testkit::publish::{Clip, clip, publish};
+use testkit::sealcast::text;
+use testkit::wait::turn;
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 /// Number of reports, one per second, within which a viewer of a killed node has to play from another node.
 const MOVED_WITHIN: usize = 5;
@@ -29,8 +31,8 @@ fn origin(browser: &Browser) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn direct_viewer_plays_from_a_node_and_goes_on_elsewhere_when_it_is_killed() {
-    let _turn = support::turn().await;
-    let mut cluster = Cluster::start().await;
+    let _turn = turn().await;
+    let mut cluster = Cluster::start(SEALCAST).await;
     cluster.settings.push_str("\n[role.broadcast]\ndirect = true\n");
     let _control = cluster.node("control").await;
     let mut nodes = Vec::new();
@@ -67,8 +69,8 @@ async fn direct_viewer_plays_from_a_node_and_goes_on_elsewhere_when_it_is_killed
 /// hls.js itself leaves a pathway when audio cannot be loaded. Without audio, it stays as long as it retries.
 #[tokio::test(flavor = "multi_thread")]
 async fn direct_viewer_of_a_stream_without_sound_goes_on_as_well() {
-    let _turn = support::turn().await;
-    let mut cluster = Cluster::start().await;
+    let _turn = turn().await;
+    let mut cluster = Cluster::start(SEALCAST).await;
     cluster.settings.push_str("\n[role.broadcast]\ndirect = true\n");
     let _control = cluster.node("control").await;
     let mut nodes = vec![cluster.node("b1").await, cluster.node("b2").await];

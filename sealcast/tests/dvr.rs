@@ -1,17 +1,20 @@
 //! DVR for viewers and operators: far behind the live edge, after a process is killed, and with a damaged disk.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use m3u8_rs::{MediaPlaylist, MediaSegment};
 use reqwest::StatusCode;
-use support::media::{decode, get, get_bytes, multivariant, parse, playlist, renditions};
-use support::publish::{Clip, clip, publish};
-use support::{PATIENCE, Up, eventually_async};
+use testkit::hls::{decode, multivariant, parse, playlist, renditions};
+use testkit::http::{get, get_bytes};
+use testkit::publish::{Clip, clip, publish};
+use testkit::sealcast::Up;
+use testkit::wait::{PATIENCE, eventually_async};
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 /// The shortest possible live window, so that media leaves it soon: six segments of two seconds.
 const SETTINGS: &str = r#"
@@ -116,7 +119,7 @@ async fn what_left_the_live_window_is_there_from_the_start_also_after_kill_9_and
     std::fs::write(directory.path().join("sealcast.toml"), SETTINGS).unwrap();
     // The file is longer than its publishing, because its timeline jumps where it begins again.
     let file = clip(directory.path(), Clip { seconds: 90, ..Clip::default() });
-    let up = Up::start_in(directory, &FLAGS).await;
+    let up = Up::start_in(SEALCAST, directory, &FLAGS).await;
     let publisher = publish(&file, &up.rtmp(), &up.key("hall"));
     let names = renditions(&multivariant(&up.http, &up.https(), "hall").await);
     let viewer = Viewer { up: &up };
@@ -172,7 +175,7 @@ async fn what_left_the_live_window_is_there_from_the_start_also_after_kill_9_and
     bytes[middle] ^= 1;
     std::fs::write(&path, bytes).unwrap();
 
-    let up = Up::start_in(directory, &FLAGS).await;
+    let up = Up::start_in(SEALCAST, directory, &FLAGS).await;
     let _publisher = publish(&file, &up.rtmp(), &up.key("hall"));
     let viewer = Viewer { up: &up };
     for (name, (segments, objects)) in &before {

@@ -1,14 +1,17 @@
 //! The report on a stream's input, from a real publisher to the command line.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{Process, Up, eventually_async, sealcast};
+use testkit::process::Process;
+use testkit::sealcast::{self, Up};
+use testkit::wait::eventually_async;
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 /// Configuration of the stream.
 const STREAM: &str = "[[streams]]\nname = \"hall\"\nkey = \"for-this-test-only\"\n\
@@ -26,7 +29,7 @@ fn publish(rtmp: &str, key: &str) -> Process {
 }
 
 fn run(directory: &Path, arguments: &[&str]) -> String {
-    let output = sealcast().args(arguments).current_dir(directory).output().unwrap();
+    let output = sealcast::command(SEALCAST).args(arguments).current_dir(directory).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -41,7 +44,7 @@ fn warning(input: &Value, kind: &str) -> Option<String> {
 async fn streamer_with_a_long_keyframe_interval_is_told_so_and_what_to_set() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("sealcast.toml"), STREAM).unwrap();
-    let up = Up::start_in(directory, &["--no-source"]).await;
+    let up = Up::start_in(SEALCAST, directory, &["--no-source"]).await;
     let directory = up.directory.path();
     assert!(run(directory, &["stream", "show", "hall"]).contains("never published"));
     let publisher = publish(&up.rtmp(), &up.key("hall"));
@@ -69,7 +72,7 @@ async fn streamer_with_a_long_keyframe_interval_is_told_so_and_what_to_set() {
     let list = run(directory, &["stream", "list"]);
     assert!(list.contains("H.264 320x180"), "{list}");
 
-    let ops = support::text(&up.ready, "ops");
+    let ops = sealcast::text(&up.ready, "ops");
     let get = async |path: &str| up.http.get(format!("{ops}{path}")).send().await.unwrap().text().await.unwrap();
     let status: Value = serde_json::from_str(&get("/status").await).unwrap();
     let shown = status["nodes"]

@@ -1,10 +1,12 @@
 //! Common players, each through a reconnect of the encoder, a switch of rung and the death of its node.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-mod support;
+use testkit::players::Kind;
+use testkit::players::scenario::{Script, Verdict, play};
+use testkit::wait::turn;
 
-use support::players::Kind;
-use support::players::scenario::{Script, Verdict, play};
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 /// Segments are short, so that players begin near the end and buffer little: each event reaches every screen within these seconds.
 const SCRIPT: Script = Script { seconds: 8.0, segment_seconds: 2 };
@@ -18,8 +20,8 @@ const SOAK: Script = Script { seconds: 60.0, segment_seconds: 4 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_player_plays_on_through_reconnect_switch_and_death_of_its_node() {
-    let _turn = support::turn().await;
-    for verdict in play(&Kind::OTHERS, SCRIPT).await {
+    let _turn = turn().await;
+    for verdict in play(SEALCAST, &Kind::OTHERS, SCRIPT).await {
         assert_played_on(&verdict);
         // Only objects may be missing that were hinted when the encoder went away (RFC 8216bis, 6.2.6). hls.js ignores them; Shaka
         // reports them, changes rendition and plays on.
@@ -31,16 +33,16 @@ async fn every_player_plays_on_through_reconnect_switch_and_death_of_its_node() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn page_plays_on_through_the_same_in_firefox_and_webkit() {
-    let _turn = support::turn().await;
-    play(&[Kind::PageInFirefox, Kind::PageInWebKit], SCRIPT).await.iter().for_each(assert_page_played_on);
+    let _turn = turn().await;
+    play(SEALCAST, &[Kind::PageInFirefox, Kind::PageInWebKit], SCRIPT).await.iter().for_each(assert_page_played_on);
 }
 
 /// Five minutes of playing in each browser, with the events between them.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "soak: takes about eight minutes"]
 async fn soak_page_plays_for_minutes_in_every_browser() {
-    let _turn = support::turn().await;
-    play(&Kind::PAGES, SOAK).await.iter().for_each(assert_page_played_on);
+    let _turn = turn().await;
+    play(SEALCAST, &Kind::PAGES, SOAK).await.iter().for_each(assert_page_played_on);
 }
 
 fn assert_played_on(verdict: &Verdict) {

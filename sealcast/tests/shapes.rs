@@ -2,8 +2,6 @@
 //! and with fewer keyframes. The checker polls from outside, and shares no code with Sealcast.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -14,7 +12,12 @@ use conformance::playlist::Position;
 use conformance::report::Report;
 use conformance::verdict::Status;
 use conformance::watch::{Cookies, Network, Settings, Tools, Trust, observe};
-use support::{PATIENCE, Process, Up, eventually_async};
+use testkit::process::Process;
+use testkit::sealcast::Up;
+use testkit::wait::{PATIENCE, eventually_async};
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 const STREAM: &str = "shapes";
 /// Two video renditions, short segments, and a sliding window.
@@ -121,7 +124,7 @@ async fn newest_epoch(up: &Up) -> u64 {
 async fn playlists_go_on_whatever_shape_the_next_session_has() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("sealcast.toml"), SETTINGS).unwrap();
-    let up = Up::start_in(directory, &["--no-source", "--broadcast", "1"]).await;
+    let up = Up::start_in(SEALCAST, directory, &["--no-source", "--broadcast", "1"]).await;
     let network = Arc::new(Network::new(&Trust::Authority(up.ca())).unwrap());
     let url = format!("{}/live/{STREAM}/index.m3u8", up.https());
     let settings = Settings {

@@ -1,18 +1,22 @@
 //! Two ingests that get the same stream: one seals it, the other stands by, and no viewer ever sees both.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
 use m3u8_rs::MediaPlaylist;
-use support::browser::Browser;
-use support::cluster::{Cluster, KEY, Node, STREAM};
-use support::media::{get, parse, playlist};
-use support::publish::{Clip, clip, publish};
-use support::{PATIENCE, Process, eventually_async, text};
+use testkit::browser::Browser;
+use testkit::cluster::{Cluster, KEY, Node, STREAM};
+use testkit::hls::{parse, playlist};
+use testkit::http::get;
+use testkit::process::Process;
+use testkit::publish::{Clip, clip, publish};
+use testkit::sealcast::{self, text};
+use testkit::wait::{PATIENCE, eventually_async, turn};
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 const INGESTS: [&str; 2] = ["ingest", "ingest2"];
 
@@ -34,7 +38,7 @@ impl Stage {
 
     /// Starts the cluster, with additional settings of the ingests.
     async fn set_with(ingest: &str) -> Self {
-        let mut cluster = Cluster::start().await;
+        let mut cluster = Cluster::start(SEALCAST).await;
         let settings =
             format!("\n[role.ingest]\nsegment_ms = 2000\n{ingest}\n[role.broadcast]\ntarget_duration_s = 2\n");
         cluster.settings.push_str(&settings);
@@ -121,7 +125,7 @@ impl Stage {
     /// Waits until control knows a node, which then has heard of all others from the broker.
     async fn until_known(&self, id: &str) {
         eventually_async(&format!("{id} to be known"), PATIENCE, async || {
-            let mut command = tokio::process::Command::from(support::sealcast());
+            let mut command = tokio::process::Command::from(sealcast::command(SEALCAST));
             command.args(["node", "list"]).current_dir(self.cluster.directory.path());
             let listed = command.output().await.ok()?;
             String::from_utf8_lossy(&listed.stdout).contains(id).then_some(())
@@ -159,7 +163,7 @@ fn discontinuities(playlist: &MediaPlaylist) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn standby_goes_on_when_the_active_ingest_is_killed_and_the_old_one_coming_back_changes_nothing() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let mut stage = Stage::set().await;
     stage.begin("ingest2").await;
     stage.until_duties(["active", "standby"]).await;
@@ -188,7 +192,7 @@ async fn standby_goes_on_when_the_active_ingest_is_killed_and_the_old_one_coming
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ingest_that_was_frozen_finds_the_stream_taken_and_stands_by() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let mut stage = Stage::set().await;
     stage.begin("ingest2").await;
     stage.until_duties(["active", "standby"]).await;
@@ -204,7 +208,7 @@ async fn ingest_that_was_frozen_finds_the_stream_taken_and_stands_by() {
 /// Split brain: without a broker, neither ingest hears of the other, and both become active.
 #[tokio::test(flavor = "multi_thread")]
 async fn ingests_that_do_not_hear_of_each_other_are_parted_by_the_nodes() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let mut stage = Stage::set().await;
     let second = stage.cluster.node("ingest2").await;
     stage.until_known("ingest2").await;
@@ -224,7 +228,7 @@ async fn ingests_that_do_not_hear_of_each_other_are_parted_by_the_nodes() {
 /// For nodes and players, the slate is media. It yields to an ingest with a publisher, and a standby ingest shows none.
 #[tokio::test(flavor = "multi_thread")]
 async fn slate_is_shown_by_the_active_ingest_alone_and_gives_way_to_a_publisher_at_the_other() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     // The grace is long enough not to end meanwhile.
     let mut stage = Stage::set_with("outage = \"slate\"\nreconnect_grace_s = 600\n").await;
     stage.begin("ingest2").await;

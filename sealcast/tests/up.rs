@@ -1,15 +1,20 @@
 //! `sealcast up` for a new user: one command, a real publisher, every rendition decoded, a real browser.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::media::{decode, download, get, multivariant, playlist, renditions, span};
-use support::publish::{Clip, clip, publish};
-use support::{PATIENCE, Process, Up, eventually_async, sealcast};
+use testkit::browser;
+use testkit::hls::{decode, download, multivariant, playlist, renditions, span};
+use testkit::http::{client, client_of, get};
+use testkit::process::Process;
+use testkit::publish::{Clip, clip, publish};
+use testkit::sealcast::{self, Up, read_ready, text};
+use testkit::wait::{PATIENCE, eventually_async, turn};
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 /// Largest skew of audio and video: one AAC frame at 48 kHz, plus one video frame at 30 per second.
 const SKEW_SECONDS_MAX: f64 = 0.0214 + 0.0334;
@@ -25,9 +30,9 @@ fn with_stream(toml: &str) -> tempfile::TempDir {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn file_from_ffmpeg_is_watchable_on_every_rendition_and_its_log_verifies() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let ladder = "[[role.ingest.pipeline.rungs]]\nshort_side = 360\n[[role.ingest.pipeline.rungs]]\nshort_side = 240\n";
-    let up = Up::start_in(with_stream(ladder), &NO_SOURCE).await;
+    let up = Up::start_in(SEALCAST, with_stream(ladder), &NO_SOURCE).await;
     let file = clip(up.directory.path(), Clip::default());
     let _publisher = publish(&file, &up.rtmp(), &up.key("hall"));
 
@@ -55,7 +60,7 @@ async fn file_from_ffmpeg_is_watchable_on_every_rendition_and_its_log_verifies()
     assert!(apart(spans.iter().map(|span| span.0).collect()) <= SKEW_SECONDS_MAX, "they start apart: {spans:?}");
     assert!(apart(spans.iter().map(|span| span.1).collect()) <= SKEW_SECONDS_MAX, "they end apart: {spans:?}");
 
-    let verified = sealcast()
+    let verified = sealcast::command(SEALCAST)
         .args(["seal", "verify", "--media", "--json", "--ca"])
         .arg(up.ca())
         .arg("--root")
@@ -71,7 +76,7 @@ async fn file_from_ffmpeg_is_watchable_on_every_rendition_and_its_log_verifies()
     let other = seal::RootKey::generate().unwrap().public_key().unwrap();
     let other_path = up.directory.path().join("other.pub");
     std::fs::write(&other_path, other.as_bytes()).unwrap();
-    let refused = sealcast()
+    let refused = sealcast::command(SEALCAST)
         .args(["seal", "verify", "--ca"])
         .arg(up.ca())
         .arg("--root")
@@ -85,15 +90,18 @@ async fn file_from_ffmpeg_is_watchable_on_every_rendition_and_its_log_verifies()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn test_source_is_watchable_in_a_browser_through_the_balancer() {
-    let _turn = support::turn().await;
-    let up = Up::start(&[]).await;
+    let _turn = turn().await;
+    let up = Up::start(SEALCAST, &[]).await;
     let base = up.https();
     playlist(&up.http, &base, "demo", "audio", 1).await;
-    let report = support::browser::watch(&format!("{base}/watch/demo"), 25).await;
+    let report = browser::watch(&format!("{base}/watch/demo"), 25).await;
     report.assert_played_well(15.0);
     // The test picture is easy to encode, and has been live for long enough to be judged.
-    let shown =
-        sealcast().args(["stream", "show", "demo", "--json"]).current_dir(up.directory.path()).output().unwrap();
+    let shown = sealcast::command(SEALCAST)
+        .args(["stream", "show", "demo", "--json"])
+        .current_dir(up.directory.path())
+        .output()
+        .unwrap();
     let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
     let warnings = shown["input"]["warnings"].as_array().unwrap();
     assert!(warnings.iter().all(|warning| !warning["kind"].as_str().unwrap().starts_with("bit_rate")), "{shown}");
@@ -102,12 +110,11 @@ async fn test_source_is_watchable_in_a_browser_through_the_balancer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_nodes_serve_the_same_bytes() {
-    let _turn = support::turn().await;
-    let up = Up::start_in(with_stream(""), &NO_SOURCE).await;
+    let _turn = turn().await;
+    let up = Up::start_in(SEALCAST, with_stream(""), &NO_SOURCE).await;
     let file = clip(up.directory.path(), Clip::default());
     let _publisher = publish(&file, &up.rtmp(), &up.key("hall"));
-    let nodes: Vec<String> =
-        up.ready["broadcast"].as_array().unwrap().iter().map(|node| support::text(node, "https")).collect();
+    let nodes: Vec<String> = up.ready["broadcast"].as_array().unwrap().iter().map(|node| text(node, "https")).collect();
     assert_eq!(nodes.len(), 2);
     playlist(&up.http, &nodes[0], "hall", "audio", 2).await;
     // For moments, each node is at its own place in the log; at the same place, they serve the same.
@@ -126,8 +133,8 @@ async fn both_nodes_serve_the_same_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_ends_it_and_a_second_start_goes_on_with_the_log() {
-    let _turn = support::turn().await;
-    let up = Up::start_in(with_stream(""), &NO_SOURCE).await;
+    let _turn = turn().await;
+    let up = Up::start_in(SEALCAST, with_stream(""), &NO_SOURCE).await;
     let file = clip(up.directory.path(), Clip::default());
     let publisher = publish(&file, &up.rtmp(), &up.key("hall"));
     let before = playlist(&up.http, &up.https(), "hall", "audio", 2).await;
@@ -135,7 +142,7 @@ async fn ctrl_c_ends_it_and_a_second_start_goes_on_with_the_log() {
     drop(publisher);
     let directory = up.stop().await;
 
-    let up = Up::start_in(directory, &NO_SOURCE).await;
+    let up = Up::start_in(SEALCAST, directory, &NO_SOURCE).await;
     assert_eq!(up.key("hall"), key);
     let _publisher = publish(&file, &up.rtmp(), &key);
     let after = playlist(&up.http, &up.https(), "hall", "audio", 1).await;
@@ -154,9 +161,9 @@ fn newest_shown(text: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_and_started_anew_it_gives_no_number_to_other_media_than_before() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let settings = "role.ingest.segment_ms = 2000\nrole.broadcast.target_duration_s = 2";
-    let mut up = Up::start_in(with_stream(settings), &NO_SOURCE).await;
+    let mut up = Up::start_in(SEALCAST, with_stream(settings), &NO_SOURCE).await;
     let file = clip(up.directory.path(), Clip::default());
     let mut shown = None;
     for _ in 0..3 {
@@ -177,17 +184,17 @@ async fn killed_and_started_anew_it_gives_no_number_to_other_media_than_before()
         let Up { mut process, directory, .. } = up;
         process.kill();
         drop(publisher);
-        up = Up::start_in(directory, &NO_SOURCE).await;
+        up = Up::start_in(SEALCAST, directory, &NO_SOURCE).await;
     }
     up.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_are_administered_while_it_runs() {
-    let _turn = support::turn().await;
-    let up = Up::start(&NO_SOURCE).await;
+    let _turn = turn().await;
+    let up = Up::start(SEALCAST, &NO_SOURCE).await;
     let run = |arguments: &[&str]| {
-        let output = sealcast().args(arguments).current_dir(up.directory.path()).output().unwrap();
+        let output = sealcast::command(SEALCAST).args(arguments).current_dir(up.directory.path()).output().unwrap();
         (
             output.status.success(),
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
@@ -201,11 +208,11 @@ async fn streams_are_administered_while_it_runs() {
     assert!(!ok && bad.contains("not valid"), "{bad}");
     let key = serde_json::from_str::<serde_json::Value>(&run(&["stream", "show", "hall", "--json"]).1).unwrap();
     let file = clip(up.directory.path(), Clip::default());
-    let _publisher = publish(&file, &up.rtmp(), &support::text(&key, "key"));
+    let _publisher = publish(&file, &up.rtmp(), &text(&key, "key"));
     playlist(&up.http, &up.https(), "hall", "audio", 1).await;
     let (ok, nodes) = run(&["node", "list"]);
     assert!(ok && nodes.contains("broadcast") && nodes.contains("online"), "{nodes}");
-    let mut unread = sealcast();
+    let mut unread = sealcast::command(SEALCAST);
     unread.args(["node", "list"]).current_dir(up.directory.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut unread = unread.spawn().unwrap();
     drop(unread.stdout.take());
@@ -228,26 +235,26 @@ async fn watch(http: reqwest::Client, playlist: String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn regular_end_warns_of_nothing_though_viewers_watch() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let directory = tempfile::tempdir().unwrap();
     let small = "[test_source]\nwidth = 320\nheight = 180\nbit_rate = 200_000\n";
     std::fs::write(directory.path().join("sealcast.toml"), small).unwrap();
     let log = directory.path().join("log");
-    let mut command = sealcast();
+    let mut command = sealcast::command(SEALCAST);
     command.args(["up", "--ready-file", "ready.json"]).current_dir(directory.path());
     for listener in ["--rtmp-listen", "--https-listen", "--mqtt-listen", "--ops-listen"] {
         command.args([listener, "127.0.0.1:0"]);
     }
     let mut process = Process::spawn("sealcast up", command.stderr(std::fs::File::create(&log).unwrap()));
-    let ready = support::read_ready(&directory.path().join("ready.json"), &mut process).await;
-    let base = support::text(&ready, "https");
-    let ca = directory.path().join(support::text(&ready, "ca"));
-    let http = support::client(&ca);
+    let ready = read_ready(&directory.path().join("ready.json"), &mut process).await;
+    let base = text(&ready, "https");
+    let ca = directory.path().join(text(&ready, "ca"));
+    let http = client(&ca);
     multivariant(&http, &base, "demo").await;
 
-    let idle = support::client_of(&ca, |builder| builder.http1_only());
+    let idle = client_of(&ca, |builder| builder.http1_only());
     get(&idle, &format!("{base}/live/demo/audio/index.m3u8")).await.unwrap();
-    let viewers: Vec<_> = [http, support::client_of(&ca, |builder| builder.http1_only())]
+    let viewers: Vec<_> = [http, client_of(&ca, |builder| builder.http1_only())]
         .into_iter()
         .flat_map(|http| ["180p", "audio"].map(|name| (http.clone(), format!("{base}/live/demo/{name}/index.m3u8"))))
         .map(|(http, playlist)| tokio::spawn(watch(http, playlist)))
@@ -266,15 +273,15 @@ async fn regular_end_warns_of_nothing_though_viewers_watch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publisher_whose_key_was_rotated_or_stream_deleted_is_let_go() {
-    let _turn = support::turn().await;
-    let up = Up::start(&NO_SOURCE).await;
+    let _turn = turn().await;
+    let up = Up::start(SEALCAST, &NO_SOURCE).await;
     let run = |arguments: &[&str]| {
-        let output = sealcast().args(arguments).current_dir(up.directory.path()).output().unwrap();
+        let output = sealcast::command(SEALCAST).args(arguments).current_dir(up.directory.path()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    let key = |json: String| support::text(&serde_json::from_str(&json).unwrap(), "key");
-    let ops = support::text(&up.ready, "ops");
+    let key = |json: String| text(&serde_json::from_str(&json).unwrap(), "key");
+    let ops = text(&up.ready, "ops");
     let let_go = async |reason: &str| {
         let metrics = get(&up.http, &format!("{ops}/metrics")).await.unwrap();
         metrics.contains(&format!("ingest_refused_total{{reason=\"{reason}\"}} 1\n"))
@@ -312,7 +319,7 @@ async fn publisher_whose_key_was_rotated_or_stream_deleted_is_let_go() {
 
 /// Runs `sealcast up`, which has to fail, and returns its one line on standard error.
 fn refusal(directory: &std::path::Path, arguments: &[&str]) -> String {
-    let output = sealcast().arg("up").args(arguments).current_dir(directory).output().unwrap();
+    let output = sealcast::command(SEALCAST).arg("up").args(arguments).current_dir(directory).output().unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("sealcast: ")).collect();
@@ -351,11 +358,11 @@ fn help_and_completion_are_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn file_that_is_published_over_tls_is_watchable() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let flags = ["--no-source", "--broadcast", "1", "--rtmps-listen", "127.0.0.1:0"];
-    let up = Up::start_in(with_stream(""), &flags).await;
+    let up = Up::start_in(SEALCAST, with_stream(""), &flags).await;
     let file = clip(up.directory.path(), Clip::default());
-    let rtmps = support::text(&up.ready, "rtmps");
+    let rtmps = text(&up.ready, "rtmps");
     assert!(rtmps.starts_with("rtmps://127.0.0.1:") && rtmps.ends_with("/live"), "{rtmps}");
     let _publisher = publish(&file, &rtmps, &up.key("hall"));
     let master = multivariant(&up.http, &up.https(), "hall").await;
@@ -366,7 +373,7 @@ async fn file_that_is_published_over_tls_is_watchable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn broker_that_is_told_to_asks_for_tls_and_everything_serves() {
     let directory = with_stream("mqtt_tls = true\n");
-    let up = Up::start_in(directory, &["--no-source", "--broadcast", "1"]).await;
+    let up = Up::start_in(SEALCAST, directory, &["--no-source", "--broadcast", "1"]).await;
     // The cluster is ready only after the balancer has heard of a node on the bus.
     let broker = up.ready["mqtt"][0].as_str().unwrap();
     let address = broker.strip_prefix("mqtts://").unwrap();
@@ -380,7 +387,7 @@ async fn broker_that_is_told_to_asks_for_tls_and_everything_serves() {
     let heard = onlooker(&["--cafile", &up.directory.path().join("data/certs/broker-ca.pem").display().to_string()]);
     assert!(String::from_utf8_lossy(&heard.stdout).contains("\"b1\""), "{heard:?}");
     assert!(!onlooker(&[]).status.success(), "without TLS");
-    let metrics = get(&up.http, &format!("{}/metrics", support::text(&up.ready, "ops"))).await.unwrap();
+    let metrics = get(&up.http, &format!("{}/metrics", text(&up.ready, "ops"))).await.unwrap();
     assert!(metrics.contains("tls_certificate_end_seconds{node=\"b1\",certificate=\"node\"}"), "{metrics}");
     up.stop().await;
 }

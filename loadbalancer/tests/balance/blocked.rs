@@ -11,11 +11,11 @@ use axum::{Extension, Router};
 use futures_util::StreamExt as _;
 use node::http::{Limits, Peer};
 use reqwest::StatusCode;
+use testkit::viewer::{Viewer, length};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 
 use crate::cluster::{Cluster, NODES, first_answer, within};
-use crate::viewer::{Viewer, length};
 
 /// More than the windows of a connection to a node, and all buffers on the way, hold.
 const LARGE_BYTES: usize = 8 << 20;

@@ -13,6 +13,3 @@ mod rotation;
 mod silent;
 mod stays;
 mod sticky;
-#[expect(dead_code, reason = "the tests of the listener use all of it")]
-#[path = "../../../crates/node/tests/https/viewer.rs"]
-mod viewer;

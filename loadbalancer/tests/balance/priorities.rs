@@ -8,10 +8,10 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::routing::get;
 use node::http::Limits;
+use testkit::viewer::{Viewer, length};
 use tokio::task::JoinHandle;
 
 use crate::cluster::{Cluster, NODES, first_answer, within};
-use crate::viewer::{Viewer, length};
 
 const SEGMENT_BYTES: usize = 2 << 20;
 const SOUND_BYTES: usize = 1 << 19;

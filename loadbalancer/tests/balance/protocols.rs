@@ -10,10 +10,10 @@ use axum::{Extension, Router};
 use bus::broker::Access;
 use node::http::{Limits, Peer};
 use reqwest::StatusCode;
+use testkit::viewer::{Viewer, length};
 use tokio::sync::watch;
 
 use crate::cluster::{Cluster, NODES, first_answer, within};
-use crate::viewer::{Viewer, length};
 
 const SEGMENT: &str = "/live/demo/v/1/0.m4s";
 /// Requests that go to one node over HTTP/1.1 at once.

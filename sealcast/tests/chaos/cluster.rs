@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-
-use crate::support::link::{Link, Mode};
-use crate::support::{Process, client, eventually, sealcast};
+use testkit::http::client;
+use testkit::link::{Link, Mode};
+use testkit::process::Process;
+use testkit::sealcast;
+use testkit::wait::eventually;
 
 pub const STREAM: &str = "hall";
 pub const KEY: &str = "for-this-test-only";
@@ -133,7 +135,7 @@ impl Cluster {
     /// Starts the cluster; each node is ready before the next one starts.
     pub async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut certs = sealcast();
+        let mut certs = sealcast::command(crate::SEALCAST);
         certs.args(["certs", "cluster", "--broker", "mosquitto", "--dir"]).arg(directory.path().join("certs"));
         for (id, role) in NODES {
             certs.arg("--node").arg(format!("{id}={role}"));
@@ -177,7 +179,7 @@ impl Cluster {
         std::fs::write(&config, self.config(id)).expect("written");
         let ready_file = self.path(&format!("{id}.ready.json"));
         let _ = std::fs::remove_file(&ready_file);
-        let mut command = sealcast();
+        let mut command = sealcast::command(crate::SEALCAST);
         command.arg(self.nodes[id].role).args(["--id", id, "--log", "info", "--ops-listen", "127.0.0.1:0"]);
         command.arg("--config").arg(&config).arg("--ready-file").arg(&ready_file).current_dir(self.directory.path());
         let log = std::fs::File::options().create(true).append(true).open(self.path(&format!("{id}.log")));
@@ -351,7 +353,7 @@ impl Cluster {
 
     /// Runs `sealcast node …` as an operator. Returns its output, or its error.
     pub async fn admin(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = tokio::process::Command::from(sealcast());
+        let mut command = tokio::process::Command::from(sealcast::command(crate::SEALCAST));
         command.arg("node").args(arguments).current_dir(self.directory.path()).kill_on_drop(true);
         let output = command.output().await.expect("sealcast starts");
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

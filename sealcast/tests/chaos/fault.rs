@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rand::seq::IndexedRandom as _;
 use rand::{Rng, SeedableRng as _, rngs::StdRng};
+use testkit::link::Mode;
 
 use super::cluster::{BROADCAST, Cluster, WallClock};
-use crate::support::link::Mode;
 
 /// Bytes per second of a link that is too slow for the stream (some 110 kB/s), but not dead.
 const SLOW: u32 = 60_000;

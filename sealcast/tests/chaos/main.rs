@@ -15,10 +15,12 @@ mod player;
 mod playlist;
 mod publisher;
 mod run;
-#[path = "../support/mod.rs"]
-mod support;
 
 use run::Run;
+use testkit::wait::turn;
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 /// Number of faults in the random sequence.
 const SEQUENCE: usize = 6;
@@ -26,7 +28,7 @@ const SEQUENCE: usize = 6;
 /// `SEALCAST_CHAOS_ONLY=Frozen` runs only faults whose names contain it, and the last one.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_alone_leaves_the_stream_whole() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let mut run = Run::start().await;
     let only = std::env::var("SEALCAST_CHAOS_ONLY").unwrap_or_default();
     for step in fault::each(run.has_disks()).into_iter().filter(|step| format!("{:?}", step.0).contains(&only)) {
@@ -39,7 +41,7 @@ async fn each_fault_alone_leaves_the_stream_whole() {
 /// Replay with `SEALCAST_CHAOS_SEED=N cargo test -p sealcast --test chaos chance`.
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_in_an_order_of_chance_leave_the_stream_whole() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let seed = std::env::var("SEALCAST_CHAOS_SEED").ok().map(|text| text.parse().expect("a number"));
     let seed = seed.unwrap_or_else(rand::random::<u64>);
     eprintln!("chaos: SEALCAST_CHAOS_SEED={seed}");

@@ -10,13 +10,13 @@ use conformance::watch::{Cookies, Network, Settings, Tools, Trust, observe};
 use media::{ClusterId, StreamId};
 use node::clock::Clock;
 use seal::{Freshness, Keyring, RootPublicKey};
+use testkit::browser::{self, Browser};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::cluster::{BROADCAST, Cluster, RENDITIONS, STREAM};
 use super::ledger::Ledger;
 use super::playlist::Listing;
-use crate::support::browser::{self, Browser};
 
 /// Interval between two looks at a node, so long that a drained node counts as quiet.
 const LOOK_INTERVAL: Duration = Duration::from_millis(900);

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use testkit::publish::publish;
 use tokio::task::JoinHandle;
-
-use crate::support::publish::publish;
 
 /// Interval at which its end is noticed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);

@@ -3,6 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use testkit::hls::playlist;
+use testkit::publish::{Clip, clip};
+use testkit::wait::{PATIENCE, eventually_async};
 use tokio::task::JoinSet;
 
 use super::cluster::{BROADCAST, Cluster, INGESTS, KEY, OWNERS, RENDITIONS, STREAM};
@@ -11,9 +14,6 @@ use super::ledger::Ledger;
 use super::onlookers::{Page, broken_rules, look_on};
 use super::player::{Player, Stall};
 use super::publisher::Publisher;
-use crate::support::media::playlist;
-use crate::support::publish::{Clip, clip};
-use crate::support::{PATIENCE, eventually_async};
 
 /// Longest time from the end of a fault until all nodes agree again, and as many as wanted hold the stream.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(30);

@@ -6,9 +6,6 @@
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 #![allow(unreachable_pub, reason = "modules of a test")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +13,11 @@ use std::time::Duration;
 use conformance::rtmp::cases::{self, Case};
 use conformance::rtmp::run::{self, Judged, Settings};
 use conformance::watch::{Network, Trust};
-use support::Up;
+use testkit::sealcast::Up;
+use testkit::wait::turn;
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 /// Cases that run side by side: most of them wait most of the time, and two cores have to keep up with the others.
 const PARALLEL: usize = 10;
@@ -39,7 +40,7 @@ async fn start(cases: &[Case]) -> Up {
         write!(toml, "[[streams]]\nname = \"check-{0}\"\nkey = \"check-{0}\"\n", case.name).unwrap();
     }
     std::fs::write(directory.path().join("sealcast.toml"), toml).unwrap();
-    Up::start_in(directory, &["--no-source", "--broadcast", "1"]).await
+    Up::start_in(SEALCAST, directory, &["--no-source", "--broadcast", "1"]).await
 }
 
 async fn outcomes(up: &Up, cases: Vec<Case>) -> Vec<Judged> {
@@ -57,7 +58,7 @@ async fn outcomes(up: &Up, cases: Vec<Case>) -> Vec<Judged> {
 /// `SEALCAST_CASE=timing cargo test -p sealcast --test contribution` runs only cases whose names begin with `timing`.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_sent_has_its_outcome_and_the_next_publisher_is_taken() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let only = std::env::var("SEALCAST_CASE").unwrap_or_default();
     let cases: Vec<Case> = cases::all().into_iter().filter(|case| case.name.starts_with(&only)).collect();
     let up = start(&cases).await;
@@ -71,7 +72,7 @@ async fn whatever_is_sent_has_its_outcome_and_the_next_publisher_is_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outcome_that_does_not_come_is_noticed() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let wrong = [
         ("handshake-simple", cases::Outcome::PlaysWithOneDiscontinuity, "discontinuities: 0"),
         ("timing-back-1-h", cases::Outcome::Plays, "discontinuities: 1"),

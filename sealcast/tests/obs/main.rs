@@ -8,8 +8,6 @@
 
 mod onlooker;
 mod studio;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,12 +15,16 @@ use std::time::Duration;
 use onlooker::{Onlooker, discontinuities, end};
 use serde_json::Value;
 use studio::{Display, Obs};
-use support::browser::Browser;
-use support::link::{Link, Mode};
-use support::media::{decode, download};
-use support::players::Player;
-use support::publish::{Clip, clip};
-use support::{PATIENCE, Up, eventually_async, sealcast, text};
+use testkit::browser::Browser;
+use testkit::hls::{decode, download};
+use testkit::link::{Link, Mode};
+use testkit::players::Player;
+use testkit::publish::{Clip, clip};
+use testkit::sealcast::{self, Up, text};
+use testkit::wait::{PATIENCE, eventually_async, turn};
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
 
 const KEY: &str = "for-this-test-only";
 /// A ladder of OBS's own video, passed through, and a small encoded rung.
@@ -73,7 +75,7 @@ impl Stage {
         std::fs::write(directory.path().join("sealcast.toml"), SETTINGS).unwrap();
         let display = Display::start(directory.path()).await;
         let clip = clip(directory.path(), Clip::default());
-        let up = Up::start_in(directory, &["--no-source"]).await;
+        let up = Up::start_in(SEALCAST, directory, &["--no-source"]).await;
         let target = up.rtmp().trim_start_matches("rtmp://").trim_end_matches("/live").parse().unwrap();
         let link = Link::open(target).await;
         let onlooker = Onlooker::start(up.http.clone(), format!("{}/live/hall/360p/index.m3u8", up.https()));
@@ -137,7 +139,8 @@ impl Stage {
     }
 
     fn run(&self, arguments: &[&str]) -> String {
-        let output = sealcast().args(arguments).current_dir(self.up.directory.path()).output().unwrap();
+        let output =
+            sealcast::command(SEALCAST).args(arguments).current_dir(self.up.directory.path()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -154,7 +157,7 @@ impl Stage {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OBS: make obs-test"]
 async fn obs_is_shown_as_it_is_and_played_with_picture_and_sound() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let mut stage = Stage::set().await;
     let obs = stage.obs(KEY).await;
     let mut player = stage.player().await;
@@ -195,7 +198,7 @@ async fn obs_is_shown_as_it_is_and_played_with_picture_and_sound() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OBS: make obs-test"]
 async fn obs_that_is_cut_off_comes_back_by_itself_each_time() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let mut stage = Stage::set().await;
     let obs = stage.obs(KEY).await;
     let mut player = stage.player().await;
@@ -224,7 +227,7 @@ async fn obs_that_is_cut_off_comes_back_by_itself_each_time() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OBS: make obs-test"]
 async fn obs_that_is_killed_goes_on_within_the_grace_and_one_that_was_stopped_begins_anew_after_it() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let mut stage = Stage::set().await;
     let mut obs = stage.obs(KEY).await;
     let mut player = stage.player().await;
@@ -255,7 +258,7 @@ async fn obs_that_is_killed_goes_on_within_the_grace_and_one_that_was_stopped_be
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OBS: make obs-test"]
 async fn obs_comes_back_by_itself_when_everything_was_killed_and_started_anew() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let mut stage = Stage::set().await;
     let obs = stage.obs(KEY).await;
     let mut player = stage.player_with(PATIENT).await;
@@ -264,7 +267,8 @@ async fn obs_comes_back_by_itself_when_everything_was_killed_and_started_anew() 
     let connected = obs.said(CONNECTED);
     let Up { mut process, directory, .. } = stage.up;
     process.kill();
-    stage.up = Up::start_in(directory, &["--no-source", "--rtmp-listen", &rtmp, "--https-listen", &https]).await;
+    stage.up =
+        Up::start_in(SEALCAST, directory, &["--no-source", "--rtmp-listen", &rtmp, "--https-listen", &https]).await;
     obs.says(CONNECTED, connected, PATIENCE).await;
     stage.goes_on("killed server", 1, &mut player).await;
     stage.settles(1, &player).await;
@@ -275,7 +279,7 @@ async fn obs_comes_back_by_itself_when_everything_was_killed_and_started_anew() 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OBS: make obs-test"]
 async fn obs_says_why_it_is_refused_and_nobody_else_is_harmed() {
-    let _turn = support::turn().await;
+    let _turn = turn().await;
     let mut stage = Stage::set().await;
     let obs = stage.obs(KEY).await;
     let mut player = stage.player().await;

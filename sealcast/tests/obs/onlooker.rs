@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use m3u8_rs::MediaPlaylist;
+use testkit::hls::parse;
+use testkit::http::get;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, interval, timeout};
-
-use crate::support::media::{get, parse};
 
 const EVERY: Duration = Duration::from_millis(250);
 

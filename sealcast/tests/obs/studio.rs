@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
-
-use crate::support::{PATIENCE, Process, eventually, eventually_async};
+use testkit::process::Process;
+use testkit::wait::{PATIENCE, eventually, eventually_async};
 
 /// An X server without a screen or a graphics card.
 pub struct Display {

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "tests; clippy knows only functions marked as such")]
 
-mod pebble;
-
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -21,7 +19,8 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use pebble::{NAMES, Server, within};
+use testkit::pebble::{NAMES, Server};
+use testkit::wait::within;
 
 const YEAR_MS: i64 = 365 * 86_400_000;
 
@@ -64,8 +63,18 @@ impl Drop for Balancer {
     }
 }
 
+fn config(server: &Server, state: &Path) -> acme::Config {
+    acme::Config {
+        directory: server.url(),
+        names: NAMES.map(str::to_owned).to_vec(),
+        email: Some("operator@streaming-cluster.test".to_owned()),
+        ca: Some(server.ca()),
+        state: Some(state.to_owned()),
+    }
+}
+
 fn acme(server: &Server, balancer: &Balancer, state: &Path, clock: Clock) -> Acme {
-    Acme::load(server.config(state), Arc::clone(&balancer.identity), clock, state).unwrap()
+    Acme::load(config(server, state), Arc::clone(&balancer.identity), clock, state).unwrap()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -94,11 +103,11 @@ async fn a_certificate_is_obtained_shown_to_viewers_and_renewed_in_time() {
     }
     assert_eq!(std::fs::read_dir(state.join("challenges")).unwrap().count(), 0, "nobody asks any more");
 
-    within("nothing", acme.step()).await.unwrap();
+    within("a step that has nothing to do", acme.step()).await.unwrap();
     assert_eq!(balancer.shown_to(NAMES[0], &root).await.unwrap(), first, "it is good for years");
     // Pebble's certificates are valid for five years.
     let late =
-        Acme::load(server.config(&state), Arc::clone(&balancer.identity), Clock::new().shifted(4 * YEAR_MS), &state);
+        Acme::load(config(&server, &state), Arc::clone(&balancer.identity), Clock::new().shifted(4 * YEAR_MS), &state);
     within("the renewal", late.unwrap().step()).await.unwrap();
     assert_ne!(balancer.shown_to(NAMES[0], &root).await.unwrap(), first);
 }

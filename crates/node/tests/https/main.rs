@@ -5,7 +5,6 @@
 mod patience;
 mod priorities;
 mod rotation;
-mod viewer;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

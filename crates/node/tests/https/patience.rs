@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::get;
+use testkit::viewer::{Viewer, length};
 use tokio::sync::Notify;
 
-use super::viewer::{Viewer, length};
 use super::{Limits, Plane, Server};
 
 /// Less than any timeout of a listener, so that pings are answered in between.

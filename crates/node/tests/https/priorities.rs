@@ -8,9 +8,9 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Path;
 use axum::routing::get;
+use testkit::viewer::{Viewer, length};
 use tokio::sync::mpsc;
 
-use super::viewer::{Viewer, length};
 use super::{Limits, Plane, Server, within};
 
 const SEGMENT_BYTES: usize = 8 << 20;

@@ -18,14 +18,14 @@ const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
 /// A DATA frame (RFC 9113, 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Data {
-    pub(crate) stream: u32,
-    pub(crate) length: usize,
-    pub(crate) end: bool,
+pub struct Data {
+    pub stream: u32,
+    pub length: usize,
+    pub end: bool,
 }
 
 /// The viewer's side of the connection.
-pub(crate) struct Viewer {
+pub struct Viewer {
     requests: http2::SendRequest<Body>,
     next_stream: u32,
     wire: Arc<Mutex<Wire>>,
@@ -33,7 +33,7 @@ pub(crate) struct Viewer {
 
 impl Viewer {
     /// Connects, with a window of this size for each response that is not read.
-    pub(crate) async fn connect(address: SocketAddr, mut tls: rustls::ClientConfig, window_bytes: u32) -> Self {
+    pub async fn connect(address: SocketAddr, mut tls: rustls::ClientConfig, window_bytes: u32) -> Self {
         tls.alpn_protocols = vec![b"h2".to_vec()];
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).unwrap();
@@ -53,7 +53,7 @@ impl Viewer {
     }
 
     /// Sends a request; returns its stream and the answer to come.
-    pub(crate) async fn get(
+    pub async fn get(
         &mut self,
         path: &str,
         priority: Option<&str>,
@@ -70,22 +70,22 @@ impl Viewer {
     }
 
     /// Whether the server has closed the connection, as far as the viewer has read.
-    pub(crate) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.requests.is_closed()
     }
 
     /// Whether the viewer reads from its connection.
-    pub(crate) fn read(&self, reads: bool) {
+    pub fn read(&self, reads: bool) {
         self.read_bytes(if reads { usize::MAX } else { 0 });
     }
 
     /// Lets the viewer read this many bytes, and up to a TLS record more.
-    pub(crate) fn read_bytes(&self, bytes: usize) {
+    pub fn read_bytes(&self, bytes: usize) {
         self.change(|wire| wire.may_read_bytes = bytes);
     }
 
     /// The viewer's machine is gone: its connection closes without GOAWAY.
-    pub(crate) fn vanish(&self) {
+    pub fn vanish(&self) {
         self.change(|wire| wire.gone = true);
     }
 
@@ -101,12 +101,12 @@ impl Viewer {
     }
 
     /// The DATA frames that came, in their order.
-    pub(crate) fn data(&self) -> Vec<Data> {
+    pub fn data(&self) -> Vec<Data> {
         self.wire.lock().unwrap().data.clone()
     }
 
     /// Bytes of `streams` that came before `stream` ended.
-    pub(crate) fn bytes_before_the_end_of(&self, stream: u32, streams: &[u32]) -> usize {
+    pub fn bytes_before_the_end_of(&self, stream: u32, streams: &[u32]) -> usize {
         let data = self.data();
         let end = data.iter().position(|frame| frame.stream == stream && frame.end).expect("the stream has ended");
         data[..end].iter().filter(|frame| streams.contains(&frame.stream)).map(|frame| frame.length).sum()
@@ -114,7 +114,7 @@ impl Viewer {
 }
 
 /// Length of a body, read to its end.
-pub(crate) async fn length(answer: hyper::Response<hyper::body::Incoming>) -> usize {
+pub async fn length(answer: hyper::Response<hyper::body::Incoming>) -> usize {
     axum::body::to_bytes(Body::new(answer.into_body()), usize::MAX).await.unwrap().len()
 }
 

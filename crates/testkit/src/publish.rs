@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Process;
+use crate::process::Process;
 
 /// Properties of the file.
 #[derive(Clone, Copy)]

@@ -1,11 +1,9 @@
 //! Players in browsers, through `web/tests/browser.mjs`: unmodified hls.js and Shaka, and Sealcast's page.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
-use tokio::process::Command;
 
 use super::{By, Changes, Kind, Player, Progress};
+use crate::browser::command;
 
 /// How long the browser stays, in seconds: longer than any test.
 const SECONDS: &str = "86400";
@@ -29,14 +27,12 @@ pub(super) const fn drives(kind: Kind) -> bool {
 
 pub(super) fn start(kind: Kind, url: &str, config: &str, changes: Changes) -> Player {
     let (player, browser) = names(kind).expect("a player that runs in a browser");
-    let mut command = Command::new("node");
-    command.args(["tests/browser.mjs", url, "--player", player, "--browser", browser]);
-    command.args(["--seconds", SECONDS, "--size", "1280x800"]);
+    let mut command = command(url);
+    command.args(["--player", player, "--browser", browser, "--seconds", SECONDS]);
     command.args(["--config", config, "--changes", &changes.count.to_string()]);
     if changes.by == By::Bandwidth {
         command.arg("--narrow");
     }
-    command.current_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../web"));
     Player::spawn(kind, &mut command, report, |now, line| now.complain(line))
 }
 

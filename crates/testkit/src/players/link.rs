@@ -14,15 +14,15 @@ use tokio::task::JoinHandle;
 const PIECE_BYTES: usize = 8 * 1024;
 
 /// A TCP relay on a free port of 127.0.0.1. Bytes pass unchanged; TLS goes from end to end.
-pub struct Link {
-    pub address: SocketAddr,
+pub(super) struct Link {
+    pub(super) address: SocketAddr,
     bits_per_second: Arc<AtomicU64>,
     accept: JoinHandle<()>,
 }
 
 impl Link {
     /// Opens a relay without a limit.
-    pub async fn open(target: SocketAddr) -> Self {
+    pub(super) async fn open(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let bits_per_second = Arc::new(AtomicU64::new(0));
@@ -38,7 +38,7 @@ impl Link {
     }
 
     /// Limits what all connections together may receive, in bits per second; 0 is no limit.
-    pub fn limit(&self, bits_per_second: u64) {
+    pub(super) fn limit(&self, bits_per_second: u64) {
         self.bits_per_second.store(bits_per_second, Ordering::Relaxed);
     }
 }

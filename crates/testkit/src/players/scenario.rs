@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::super::cluster::{Cluster, KEY, STREAM};
-use super::super::media::playlist;
-use super::super::publish::{Clip, clip, publish};
-use super::super::text;
-use super::{Kind, Link, Player, Progress};
+use super::link::Link;
+use super::{Kind, Player, Progress};
+use crate::cluster::{Cluster, KEY, STREAM};
+use crate::hls::playlist;
+use crate::publish::{Clip, clip, publish};
+use crate::sealcast::text;
 
 /// Longest time that each step may take beyond the time that it plays.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -172,10 +173,10 @@ async fn all(viewers: &mut [Viewer], name: &'static str, seconds: f64) {
     join_all(viewers.iter_mut().map(|viewer| viewer.step(name, seconds))).await;
 }
 
-/// Runs the scenario with all players at once, on one cluster.
-pub async fn play(kinds: &[Kind], script: Script) -> Vec<Verdict> {
+/// Runs the scenario with all players at once, on one cluster of the `sealcast` at `program`.
+pub async fn play(program: impl AsRef<Path>, kinds: &[Kind], script: Script) -> Vec<Verdict> {
     let Script { seconds, .. } = script;
-    let mut cluster = Cluster::start().await;
+    let mut cluster = Cluster::start(program).await;
     cluster.settings = script.settings();
     let _control = cluster.node("control").await;
     let mut nodes = BTreeMap::new();

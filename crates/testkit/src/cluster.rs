@@ -7,10 +7,15 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{Process, client, eventually, read_ready, sealcast, text};
+use crate::http::client;
+use crate::process::{Process, free_port};
+use crate::sealcast::{self, read_ready, text};
+use crate::wait::eventually;
 
 /// A broker, an authority, and the processes of the nodes.
 pub struct Cluster {
+    /// Path to `sealcast`.
+    program: PathBuf,
     pub directory: tempfile::TempDir,
     pub broker: Process,
     broker_address: SocketAddr,
@@ -43,10 +48,11 @@ const NODES: [(&str, &str); 7] = [
 ];
 
 impl Cluster {
-    /// Starts Mosquitto and makes all certificates.
-    pub async fn start() -> Self {
+    /// Makes all certificates with the `sealcast` at `program`, and starts Mosquitto.
+    pub async fn start(program: impl AsRef<Path>) -> Self {
+        let program = program.as_ref().to_owned();
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut certs = sealcast();
+        let mut certs = sealcast::command(&program);
         certs.args(["certs", "cluster", "--broker", "mosquitto", "--dir"]).arg(directory.path().join("certs"));
         for (id, role) in NODES {
             certs.arg("--node").arg(format!("{id}={role}"));
@@ -57,7 +63,7 @@ impl Cluster {
         let broker = start_mosquitto(directory.path(), broker_address);
         eventually("Mosquitto to listen", || std::net::TcpStream::connect(broker_address).ok()).await;
         let http = client(&directory.path().join("certs/ca.pem"));
-        Self { directory, broker, broker_address, control: None, settings: String::new(), http }
+        Self { program, directory, broker, broker_address, control: None, settings: String::new(), http }
     }
 
     /// Starts a node and waits until it serves.
@@ -66,7 +72,7 @@ impl Cluster {
         let config = self.write_config(id, role);
         let ready_file = self.path(&format!("{id}.ready.json"));
         let _ = std::fs::remove_file(&ready_file);
-        let mut command = sealcast();
+        let mut command = sealcast::command(&self.program);
         command.arg(role).args(["--id", id, "--log", "info", "--ops-listen", "127.0.0.1:0", "--config"]).arg(&config);
         command.arg("--ready-file").arg(&ready_file).current_dir(self.directory.path());
         command.stderr(std::fs::File::create(self.path(&format!("{id}.log"))).expect("a log file"));
@@ -121,11 +127,6 @@ urls = ["mqtts://{broker}"]
         self.broker = start_mosquitto(self.directory.path(), self.broker_address);
         eventually("Mosquitto to listen", || std::net::TcpStream::connect(self.broker_address).ok()).await;
     }
-}
-
-/// A port that was free a moment ago, because Mosquitto cannot choose one itself.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
 /// Starts Mosquitto with TLS, passwords and access rules, but without persistence: nodes publish again what it forgets.

@@ -1,11 +1,12 @@
 //! A real browser: headless Chromium through `web/tests/browser.mjs`, which reports what the player does.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
+
+use crate::wait::PATIENCE;
 
 /// A page that is open and plays.
 pub struct Browser {
@@ -14,15 +15,18 @@ pub struct Browser {
     pub reports: Vec<Value>,
 }
 
-fn web() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../web")
+/// The program that opens `url` in a browser; further arguments may follow.
+pub(crate) fn command(url: &str) -> Command {
+    let mut command = Command::new("node");
+    command.args(["tests/browser.mjs", url, "--size", "1280x800"]);
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web"));
+    command
 }
 
 impl Browser {
     pub fn open(url: &str, seconds: u32) -> Self {
-        let mut child = Command::new("node")
-            .args(["tests/browser.mjs", url, "--seconds", &seconds.to_string(), "--size", "1280x800"])
-            .current_dir(web())
+        let mut child = command(url)
+            .args(["--seconds", &seconds.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -55,7 +59,7 @@ impl Browser {
             }
             false
         };
-        let played = tokio::time::timeout(super::PATIENCE, playing).await;
+        let played = tokio::time::timeout(PATIENCE, playing).await;
         assert!(played.unwrap_or(false), "waited in vain for the page {what}: {:?}", self.reports.last());
     }
 

@@ -1,4 +1,4 @@
-//! The work of a viewer's program: reads playlists, fetches media, decodes.
+//! The work of a viewer's program: it reads playlists, fetches media and decodes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,19 +6,8 @@ use std::process::Command;
 
 use m3u8_rs::{MasterPlaylist, MediaPlaylist};
 
-use super::{PATIENCE, eventually_async};
-
-/// Fetches text; `None` unless 200.
-pub async fn get(http: &reqwest::Client, url: &str) -> Option<String> {
-    let answer = http.get(url).send().await.ok()?;
-    if answer.status() == reqwest::StatusCode::OK { answer.text().await.ok() } else { None }
-}
-
-pub async fn get_bytes(http: &reqwest::Client, url: &str) -> Vec<u8> {
-    let answer = http.get(url).send().await.unwrap_or_else(|error| panic!("{url}: {error}"));
-    assert_eq!(answer.status(), reqwest::StatusCode::OK, "{url}");
-    answer.bytes().await.unwrap_or_else(|error| panic!("{url}: {error}")).to_vec()
-}
+use crate::http::{get, get_bytes};
+use crate::wait::{PATIENCE, eventually_async};
 
 /// Waits for the multivariant playlist.
 pub async fn multivariant(http: &reqwest::Client, base: &str, stream: &str) -> MasterPlaylist {

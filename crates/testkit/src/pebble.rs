@@ -1,51 +1,45 @@
 //! Pebble, the test server of ACME's makers (Debian's `pebble`), and a name server that leads all names to this machine.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
 
-use media::NodeId;
-use node::acme;
-use node::clock::Clock;
-use node::tls::Authority;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::process::{Child, Command};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The names that certificates are for.
-pub(crate) const NAMES: [&str; 2] = ["streaming-cluster.test", "live.streaming-cluster.test"];
+use crate::http::client_of;
+use crate::process::free_port;
+use crate::wait::within;
 
-pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("did not happen: {what}"))
-}
+/// The certificate of its own listeners, which is its own authority.
+const CERTIFICATE: &str = "pebble.pem";
+/// The names that certificates are for.
+pub const NAMES: [&str; 2] = ["streaming-cluster.test", "live.streaming-cluster.test"];
 
 /// Pebble, and a name server that leads all names to this machine.
-pub(crate) struct Server {
+pub struct Server {
     directory: TempDir,
     port: u16,
     management: u16,
     _child: Child,
 }
 
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
 impl Server {
     /// Pebble looks for the names' listener on port `asks`, in place of 443.
-    pub(crate) async fn start(asks: u16) -> Self {
+    pub async fn start(asks: u16) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::ensure_for_brokers(directory.path(), &Clock::new()).unwrap();
-        let own = authority.issue_in(directory.path(), &NodeId::new("pebble").unwrap(), None, &[]).unwrap();
+        let own = rcgen::generate_simple_self_signed([Ipv4Addr::LOCALHOST.to_string()]).unwrap();
+        let (certificate, key) = (directory.path().join(CERTIFICATE), directory.path().join("pebble.key"));
+        std::fs::write(&certificate, own.cert.pem()).unwrap();
+        std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
         let (port, management) = (free_port(), free_port());
         let config = serde_json::json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{port}"),
             "managementListenAddress": format!("127.0.0.1:{management}"),
-            "certificate": own.certificate,
-            "privateKey": own.key,
+            "certificate": certificate,
+            "privateKey": key,
             "httpPort": free_port(),
             "tlsPort": asks,
         }});
@@ -64,7 +58,7 @@ impl Server {
             .spawn()
             .expect("pebble is installed: scripts/setup.sh test");
         let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
-        within("Pebble listens", async {
+        within("Pebble to be ready", async {
             while let Some(line) = log.next_line().await.unwrap() {
                 if line.contains("ACME directory available") {
                     return;
@@ -78,7 +72,7 @@ impl Server {
         let server = Self { directory, port, management, _child: child };
         // Pebble logs that before its listeners exist, and opens them one after the other.
         for port in [server.port, server.management] {
-            within("Pebble answers", async {
+            within("Pebble to listen", async {
                 while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
                     tokio::task::yield_now().await;
                 }
@@ -88,27 +82,21 @@ impl Server {
         server
     }
 
-    pub(crate) fn ca(&self) -> PathBuf {
-        self.directory.path().join("broker-ca.pem")
+    /// The URL at which ACME clients begin (RFC 8555, section 7.1.1).
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}/dir", self.port)
+    }
+
+    /// The authority of Pebble's own listeners.
+    pub fn ca(&self) -> PathBuf {
+        self.directory.path().join(CERTIFICATE)
     }
 
     /// The authority with which it signs.
-    pub(crate) async fn root(&self) -> Vec<u8> {
-        node::tls::provider();
-        let own = reqwest::Certificate::from_pem(&std::fs::read(self.ca()).unwrap()).unwrap();
-        let client = reqwest::Client::builder().use_rustls_tls().add_root_certificate(own).no_proxy().build().unwrap();
+    pub async fn root(&self) -> Vec<u8> {
+        let client = client_of(&self.ca(), |builder| builder.no_proxy());
         let url = format!("https://127.0.0.1:{}/roots/0", self.management);
         client.get(url).send().await.unwrap().bytes().await.unwrap().to_vec()
-    }
-
-    pub(crate) fn config(&self, state: &Path) -> acme::Config {
-        acme::Config {
-            directory: format!("https://127.0.0.1:{}/dir", self.port),
-            names: NAMES.map(str::to_owned).to_vec(),
-            email: Some("operator@streaming-cluster.test".to_owned()),
-            ca: Some(self.ca()),
-            state: Some(state.to_owned()),
-        }
     }
 }
 

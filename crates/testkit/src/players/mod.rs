@@ -15,8 +15,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-pub use link::Link;
-
 /// Most complaints that are kept of one player; more show nothing new.
 const COMPLAINTS_MAX: usize = 200;
 /// A step of the position by more than this is a jump, in seconds.
