@@ -440,6 +440,8 @@ async fn running_input(running: &mut Option<Running>, takes_media: bool) -> Inpu
             *has_feed = false;
             Input::FeedEnded
         }
+        // The feed has ended, and an epoch that is being opened takes no media.
+        else => std::future::pending().await,
     }
 }
 
