@@ -40,21 +40,30 @@ enum Heard {
     Cluster(Update),
 }
 
+/// What the node learns from the bus, for its other parts. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct FromBus {
+    /// Where the peers' data planes are.
+    pub(crate) addresses: Addresses,
+    /// Sessions of streams, for display only.
+    pub(crate) sessions: Arc<Board<SessionInfo>>,
+    /// Where browsers reach the nodes, this one included.
+    pub(crate) neighbours: Neighbours,
+    /// Whether the operator has drained this node.
+    pub(crate) draining: Arc<AtomicBool>,
+    /// Whether a message came by the bus since the start.
+    pub(crate) has_heard: Arc<AtomicBool>,
+}
+
 /// Passes on what the subscriptions deliver.
 pub(crate) struct Listener {
     pub(crate) context: Context,
     pub(crate) handle: Handle,
-    pub(crate) addresses: Addresses,
-    pub(crate) sessions: Arc<Board<SessionInfo>>,
     pub(crate) follower: Follower,
-    /// The operator has drained this node.
-    pub(crate) draining: Arc<AtomicBool>,
-    /// Whether a message came by the bus since the start.
-    pub(crate) has_heard: Arc<AtomicBool>,
     pub(crate) cluster: ClusterView,
+    pub(crate) from_bus: FromBus,
+    /// The peers that the gate was told of last.
     pub(crate) told: Vec<NodeId>,
-    /// Where browsers reach the nodes, this one included.
-    pub(crate) neighbours: Neighbours,
 }
 
 impl BusSubscriptions {
@@ -91,7 +100,7 @@ impl Listener {
                 }
             };
             let Some(heard) = heard else { return };
-            self.has_heard.store(true, Ordering::Relaxed);
+            self.from_bus.has_heard.store(true, Ordering::Relaxed);
             let input = match heard {
                 Heard::Message(message) => self.message(message).await,
                 Heard::Cluster(update) => self.update(update).await,
@@ -140,15 +149,15 @@ impl Listener {
     async fn session(&mut self, session: SessionInfo) {
         self.follower.session(&session).await;
         // An older session never replaces a newer one: brokers repeat what they retain.
-        let known = self.sessions.get(&session.stream);
+        let known = self.from_bus.sessions.get(&session.stream);
         if known.as_ref().is_some_and(|known| known.epoch > session.epoch) {
             return;
         }
         let is_gone = session.state == SessionState::Ended && self.handle.views().get(&session.stream).is_none();
         if is_gone {
-            self.sessions.remove(&session.stream);
+            self.from_bus.sessions.remove(&session.stream);
         } else {
-            self.sessions.set(session.stream.clone(), session, SESSIONS_MAX);
+            self.from_bus.sessions.set(session.stream.clone(), session, SESSIONS_MAX);
         }
     }
 
@@ -162,7 +171,7 @@ impl Listener {
     /// The last policy about this node stands, even when nobody publishes it any more.
     fn policy(&self, policy: &Policy) {
         let is_drained = policy.drained.contains(&self.context.id);
-        if self.draining.swap(is_drained, Ordering::Relaxed) != is_drained {
+        if self.from_bus.draining.swap(is_drained, Ordering::Relaxed) != is_drained {
             tracing::info!(node = %self.context.id, is_drained, "the operator's policy changed whether this node drains");
         }
     }
@@ -170,7 +179,7 @@ impl Listener {
     /// Tells the gate which peers are there, when that changed.
     async fn tell_peers(&mut self) {
         let peers: BTreeMap<NodeId, String> = self.cluster.look(|cluster| {
-            self.neighbours.follow(cluster.members, cluster.now);
+            self.from_bus.neighbours.follow(cluster.members, cluster.now);
             let peers = cluster.members.members().filter(|member| {
                 let presence = &member.presence;
                 let is_peer = presence.role == Role::Broadcast && presence.node != self.context.id;
@@ -183,7 +192,7 @@ impl Listener {
             reachable.take(PEERS_MAX).collect()
         });
         let nodes: Vec<NodeId> = peers.keys().cloned().collect();
-        self.addresses.set(peers);
+        self.from_bus.addresses.set(peers);
         if nodes != self.told {
             self.told.clone_from(&nodes);
             // The gate is gone only when the node stops.

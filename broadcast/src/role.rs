@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use media::{BitsPerSecond, UnixMillis};
-use messages::{NodeState, Role, SessionInfo};
+use messages::{NodeState, Role};
 use node::clock::Clock;
 use node::cluster_view::ClusterView;
 use node::http::Limits;
@@ -23,18 +23,17 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::actor::{Actor, Board, Durable, Handle};
-use crate::bus_subscriptions::{BusSubscriptions, Listener};
-use crate::direct::Neighbours;
+use crate::actor::{Actor, Durable, Handle};
+use crate::bus_subscriptions::{BusSubscriptions, FromBus, Listener};
 use crate::disk::Disk;
-use crate::dvr::{self, Recorder};
+use crate::dvr::{self, Dvr, Recorder};
 use crate::edge::Fetcher;
 use crate::effects::Effects;
-use crate::follow::Follower;
+use crate::follow::{Attention, Follower};
 use crate::node_snapshots::NodeSnapshots;
-use crate::peers::{Addresses, Peers};
+use crate::peers::Peers;
 use crate::{Config, data_plane, viewers};
-use gate::{Gate, Holding, Input, Refused, Settings, StreamView};
+use gate::{Gate, Holding, Input, Output, Refused, Settings, StreamView};
 
 /// Files besides viewers' connections: those to peers, ingests and brokers, and the process's own.
 const OTHER_FILES: u64 = 512;
@@ -101,97 +100,43 @@ impl Broadcast {
         self.data.local_addr().expect("a bound listener has an address")
     }
 
+    /// The base URLs under which others reach this node.
+    fn urls(&self) -> Urls {
+        let https = self.config.https_url.clone().unwrap_or_else(|| format!("https://{}", self.https_address()));
+        let data = self.config.data_url.clone().unwrap_or_else(|| format!("https://{}", self.data_address()));
+        let public = self.config.direct.then(|| self.config.public_url.clone().unwrap_or_else(|| https.clone()));
+        Urls { https, data, public }
+    }
+
     /// Serves until `shutdown`.
     ///
     /// # Errors
     /// When a listener fails, or the bus takes no subscription.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let https_url = self.config.https_url.clone().unwrap_or_else(|| format!("https://{}", self.https_address()));
-        let data_url = self.config.data_url.clone().unwrap_or_else(|| format!("https://{}", self.data_address()));
+        let urls = self.urls();
         let Self { config, context, gate, disk, dvr, https, data, ready } = self;
         // Whatever ends one part of this node ends all of it.
         let shutdown = shutdown.child_token();
         let _ends_with_this = shutdown.clone().drop_guard();
-        let (sessions, grants) = (Arc::<Board<SessionInfo>>::default(), Arc::<ArcSwap<Vec<Bytes>>>::default());
-        let record = |(settings, keyring)| Recorder::spawn(settings, keyring, context.clock).context("cannot record");
-        let recorder = dvr.map(record).transpose()?;
-        let feed = recorder.as_ref().map(|recorder| recorder.feed.clone());
-        let kept = Durable { disk: Some(disk.clone()), grants: grants.clone(), recorder: feed };
-        let (handle, outputs, gate_thread) =
-            Actor::spawn_keeping(gate, kept, context.clock, shutdown.clone())?.into_parts();
-        let addresses = Addresses::default();
-        let peers = Peers {
-            clients: Clients::new(Arc::clone(&context.identity), Role::Broadcast),
-            addresses: addresses.clone(),
-        };
-        // An edge's cache gets half as much as the streams that the node owns.
-        let fetched = (context.clock, config.media_bytes_max / 2);
-        let fetcher = Fetcher::new(context.id.clone(), peers.clone(), handle.clone(), fetched);
-        let follower = Follower::new(context.clone(), handle.clone(), fetcher.clone());
-        let attention = follower.attention();
-        let (draining, has_heard) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let snapshots = Arc::new(NodeSnapshots {
-            node: context.id.clone(),
-            clock: context.clock,
-            views: handle.views().clone(),
-            sessions: sessions.clone(),
-            grants,
-            dvr: recorder.as_ref().map(|recorder| recorder.dvr.clone()),
-            attention: attention.clone(),
-            fetcher: fetcher.clone(),
-            has_heard: has_heard.clone(),
-        });
-        let (views, damage) = (handle.views().clone(), handle.clone());
+        let Threads { handle, outputs, grants, recorder, gate } =
+            Threads::start(gate, disk.clone(), dvr, context.clock, &shutdown)?;
+        let (handles, follower) = Handles::new(config, context, handle, urls);
+        let Handles { context, handle, peers, .. } = &handles;
         let cluster = ClusterView::new(context.clock);
-        let subscriptions = BusSubscriptions::open(&context, &cluster).await?;
-        let neighbours = Neighbours::default();
-        let listener = Listener {
-            context: context.clone(),
-            handle: handle.clone(),
-            addresses,
-            sessions,
-            follower,
-            draining: draining.clone(),
-            has_heard,
-            cluster,
-            told: Vec::new(),
-            neighbours: neighbours.clone(),
-        };
-        let effects = Effects::new(context.clone(), handle.clone(), peers);
-        let traffic = Arc::new(viewers::Traffic::default());
-        let public = config.direct.then(|| config.public_url.clone().unwrap_or_else(|| https_url.clone()));
-        let settings = viewers::Settings {
-            node: context.id.clone(),
-            target_duration_s: config.target_duration_s,
-            direct: public.clone().map(|url| viewers::Direct { url, neighbours }),
-        };
-        let viewers = viewers::Viewers::new(settings, snapshots, traffic.clone());
+        let subscriptions = BusSubscriptions::open(context, &cluster).await?;
+        let listener = handles.listener(follower, cluster);
+        let effects = Effects::new(context.clone(), handle.clone(), peers.clone());
+        let viewers = handles.viewers(grants, recorder.as_ref().map(|recorder| recorder.dvr.clone()));
 
-        let egress_capacity = config.egress_capacity;
-        let said = Said { handle: handle.clone(), traffic, https_url, data_url, public, egress_capacity, draining };
-        let clock = context.clock;
-        let parts = move || said.parts(clock);
-        context.ops.status(context.id.as_str(), status_of(handle.clone(), fetcher.clone()));
-        let presence = presence::spawn(&context, parts, shutdown.clone());
+        let presence = handles.announce(&shutdown);
         let mut tasks = JoinSet::new();
-        let public = context.identity.server_public();
-        let limits = Limits { name: "viewers", connections_max: config.connections_max, ..Limits::default() };
-        tasks.spawn(http::serve_tls(https, public, viewers, limits, shutdown.clone()));
-        let mutual = context.identity.server_mutual();
-        tasks.spawn(http::serve_tls(
-            data,
-            mutual,
-            data_plane::router(handle, attention, clock),
-            Limits::default(),
-            shutdown.clone(),
-        ));
-        tasks.spawn(ending(views.keep_time(shutdown.clone())));
+        handles.serve(&mut tasks, (https, viewers), data, &shutdown);
+        tasks.spawn(ending(handle.views().clone().keep_time(shutdown.clone())));
         tasks.spawn(ending(listener.run(subscriptions, shutdown.clone())));
         tasks.spawn(ending(effects.run(outputs, shutdown.clone())));
         tasks.spawn(ending(disk.run(shutdown.clone())));
-        // The recorder ends after the gate, which has the last feed from here on.
-        let recorder = recorder.map(|dvr::Parts { refused, thread, .. }| {
-            tasks.spawn(ending(report(refused, damage, shutdown.clone())));
+        let recorder = recorder.map(|RecorderParts { refused, thread, .. }| {
+            tasks.spawn(ending(report(refused, handle.clone(), shutdown.clone())));
             thread
         });
         ready.set(true);
@@ -199,9 +144,158 @@ impl Broadcast {
         ready.set(false);
         let _ = presence.await;
         // The threads were told to end; what they still have to do takes milliseconds.
-        let threads = [Some(gate_thread), recorder];
+        let threads = [Some(gate), recorder];
         let _ = tokio::task::spawn_blocking(move || threads.map(|thread| thread.map(JoinHandle::join))).await;
         ended
+    }
+}
+
+/// Base URLs of this node.
+struct Urls {
+    /// For viewers.
+    https: String,
+    /// Of the data plane.
+    data: String,
+    /// Under which browsers reach the node directly; `None` where all viewers come through a balancer.
+    public: Option<String>,
+}
+
+/// The threads of the gate and of the recorder, and the ways to them.
+struct Threads {
+    handle: Handle,
+    /// Pulls to start and refusals to publish.
+    outputs: mpsc::Receiver<Output>,
+    /// The grants in force, and the revocation list last.
+    grants: Arc<ArcSwap<Vec<Bytes>>>,
+    /// `None` when nothing is recorded.
+    recorder: Option<RecorderParts>,
+    gate: JoinHandle<()>,
+}
+
+/// What is left of a recorder once the gate has its feed: the recorder ends after the gate.
+struct RecorderParts {
+    dvr: Dvr,
+    refused: mpsc::Receiver<Refused>,
+    thread: JoinHandle<()>,
+}
+
+impl Threads {
+    /// Starts both threads. The gate's ends with `shutdown`, and the recorder's after it.
+    fn start(
+        gate: Gate,
+        disk: Disk,
+        dvr: Option<(dvr::Settings, Keyring)>,
+        clock: Clock,
+        shutdown: &CancellationToken,
+    ) -> Result<Self> {
+        let record = |(settings, keyring)| Recorder::spawn(settings, keyring, clock).context("cannot record");
+        let (feed, recorder) = match dvr.map(record).transpose()? {
+            Some(dvr::Parts { dvr, feed, refused, thread }) => {
+                (Some(feed), Some(RecorderParts { dvr, refused, thread }))
+            }
+            None => (None, None),
+        };
+        let grants = Arc::<ArcSwap<Vec<Bytes>>>::default();
+        let kept = Durable { disk: Some(disk), grants: grants.clone(), recorder: feed };
+        let (handle, outputs, gate) = Actor::spawn_keeping(gate, kept, clock, shutdown.clone())?.into_parts();
+        Ok(Self { handle, outputs, grants, recorder, gate })
+    }
+}
+
+/// What the parts of a running node share.
+struct Handles {
+    config: Config,
+    context: Context,
+    urls: Urls,
+    handle: Handle,
+    peers: Peers,
+    fetcher: Fetcher,
+    attention: Attention,
+    from_bus: FromBus,
+    traffic: Arc<viewers::Traffic>,
+}
+
+impl Handles {
+    /// Joins the gate to the other nodes: it pulls from them, and follows streams. The follower belongs to the bus's listener.
+    fn new(config: Config, context: Context, handle: Handle, urls: Urls) -> (Self, Follower) {
+        let from_bus = FromBus::default();
+        let peers = Peers {
+            clients: Clients::new(Arc::clone(&context.identity), Role::Broadcast),
+            addresses: from_bus.addresses.clone(),
+        };
+        // An edge's cache gets half as much as the streams that the node owns.
+        let fetched = (context.clock, config.media_bytes_max / 2);
+        let fetcher = Fetcher::new(context.id.clone(), peers.clone(), handle.clone(), fetched);
+        let follower = Follower::new(context.clone(), handle.clone(), fetcher.clone());
+        let (attention, traffic) = (follower.attention(), Arc::default());
+        (Self { config, context, urls, handle, peers, fetcher, attention, from_bus, traffic }, follower)
+    }
+
+    /// Passes on what the bus delivers.
+    fn listener(&self, follower: Follower, cluster: ClusterView) -> Listener {
+        Listener {
+            context: self.context.clone(),
+            handle: self.handle.clone(),
+            follower,
+            cluster,
+            from_bus: self.from_bus.clone(),
+            told: Vec::new(),
+        }
+    }
+
+    /// The viewers' pages, over what the gate publishes.
+    fn viewers(&self, grants: Arc<ArcSwap<Vec<Bytes>>>, dvr: Option<Dvr>) -> viewers::Viewers {
+        let snapshots = NodeSnapshots {
+            node: self.context.id.clone(),
+            clock: self.context.clock,
+            views: self.handle.views().clone(),
+            sessions: self.from_bus.sessions.clone(),
+            grants,
+            dvr,
+            attention: self.attention.clone(),
+            fetcher: self.fetcher.clone(),
+            has_heard: self.from_bus.has_heard.clone(),
+        };
+        let neighbours = self.from_bus.neighbours.clone();
+        let settings = viewers::Settings {
+            node: self.context.id.clone(),
+            target_duration_s: self.config.target_duration_s,
+            direct: self.urls.public.clone().map(|url| viewers::Direct { url, neighbours }),
+        };
+        viewers::Viewers::new(settings, Arc::new(snapshots), self.traffic.clone())
+    }
+
+    /// Shows the node's state: in `/status`, and to the cluster as a presence until `shutdown`.
+    fn announce(&self, shutdown: &CancellationToken) -> tokio::task::JoinHandle<()> {
+        let said = Said {
+            handle: self.handle.clone(),
+            traffic: self.traffic.clone(),
+            https_url: self.urls.https.clone(),
+            public: self.urls.public.clone(),
+            data_url: self.urls.data.clone(),
+            egress_capacity: self.config.egress_capacity,
+            draining: self.from_bus.draining.clone(),
+        };
+        let (context, clock) = (&self.context, self.context.clock);
+        context.ops.status(context.id.as_str(), status_of(self.handle.clone(), self.fetcher.clone()));
+        presence::spawn(context, move || said.parts(clock), shutdown.clone())
+    }
+
+    /// Serves viewers on `https`, and the data plane on `data`.
+    fn serve(
+        &self,
+        tasks: &mut JoinSet<Result<()>>,
+        (https, viewers): (TcpListener, viewers::Viewers),
+        data: TcpListener,
+        shutdown: &CancellationToken,
+    ) {
+        let identity = &self.context.identity;
+        let connections_max = self.config.connections_max;
+        let limits = Limits { name: "viewers", connections_max, ..Limits::default() };
+        tasks.spawn(http::serve_tls(https, identity.server_public(), viewers, limits, shutdown.clone()));
+        let data_plane = data_plane::router(self.handle.clone(), self.attention.clone(), self.context.clock);
+        let limits = Limits::default();
+        tasks.spawn(http::serve_tls(data, identity.server_mutual(), data_plane, limits, shutdown.clone()));
     }
 }
 
@@ -323,7 +417,7 @@ mod tests {
     use media::Now;
 
     use super::*;
-    use gate::{Output, Source};
+    use gate::Source;
     use testkit::studio::{self, Authority, Row, START, Studio, cluster, node, sha256};
 
     #[test]
