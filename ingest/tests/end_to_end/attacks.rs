@@ -1,5 +1,6 @@
 //! Publishers without the right to publish, and peers that are no publishers.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -126,15 +127,51 @@ async fn hostile_connections_leave_the_server_serving() {
     let publisher = cluster.publish(&cluster.url("live", KEY), 8);
     cluster.session(SessionState::Live).await;
 
+    let slow = slow_connections(cluster.rtmp, 4).await;
+    send_noise_and_broken_messages(cluster.rtmp).await;
+    for socket in slow {
+        is_closed(socket, "a connection whose handshake is late").await;
+    }
+    let closed = closed_at_once(cluster.rtmp, 20).await;
+    assert!(closed >= 8, "{closed} of 20 were closed at once");
+
+    assert!(publisher.end().await.status.success(), "the publisher noticed");
+    cluster.session(SessionState::Reconnecting).await;
+    cluster.receiver.wait_for("all bytes", |r| r.seals().iter().all(|s| r.complete(s))).await;
+    let seals = log::check(&cluster.receiver);
+    let seconds = log::decode(&cluster, &seals, &"audio".parse().unwrap());
+    assert!((7.8..8.2).contains(&seconds), "{seconds}");
+    cluster.stop().await;
+}
+
+/// Connections that send the first byte of their handshake, and nothing more.
+async fn slow_connections(rtmp: SocketAddr, count: usize) -> Vec<TcpStream> {
     let mut slow = Vec::new();
-    for _ in 0..4 {
-        let mut socket = TcpStream::connect(cluster.rtmp).await.unwrap();
+    for _ in 0..count {
+        let mut socket = TcpStream::connect(rtmp).await.unwrap();
         socket.write_all(&[3]).await.unwrap();
         slow.push(socket);
     }
+    slow
+}
+
+/// Sends noise in place of a handshake; and after a handshake, noise and messages that break the protocol.
+async fn send_noise_and_broken_messages(rtmp: SocketAddr) {
     let noise: Vec<u8> = (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let after_handshake: [&[u8]; 8] = [
-        &noise,
+    for bytes in [noise.clone()].into_iter().chain(broken_messages()) {
+        let mut socket = TcpStream::connect(rtmp).await.unwrap();
+        socket.write_all(&noise).await.ok();
+        drop(socket);
+        let Ok((mut socket, _)) = handshake(rtmp).await else { continue };
+        socket.write_all(&bytes).await.ok();
+        socket.shutdown().await.ok();
+        is_closed(socket, "a connection after a broken message").await;
+    }
+}
+
+/// What a server must not trip over after the handshake.
+fn broken_messages() -> Vec<Vec<u8>> {
+    let messages: [&[u8]; 7] = [
         // Set chunk size 0x7FFFFFFF, then a message of 16 MB that never comes.
         b"\x02\0\0\0\0\0\x04\x01\0\0\0\0\x7F\xFF\xFF\xFF\x03\0\0\0\xFF\xFF\xFF\x14\0\0\0\0aaaa",
         // A message that is shortened halfway, which makes other readers underflow.
@@ -153,27 +190,21 @@ async fn hostile_connections_leave_the_server_serving() {
         // A compressed chunk header as the first one.
         b"\xC3",
     ];
-    for bytes in after_handshake {
-        let mut socket = TcpStream::connect(cluster.rtmp).await.unwrap();
-        socket.write_all(&noise).await.ok();
-        drop(socket);
-        let Ok((mut socket, _)) = handshake(cluster.rtmp).await else { continue };
-        socket.write_all(bytes).await.ok();
-        socket.shutdown().await.ok();
-        let mut rest = Vec::new();
-        let ended = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut rest)).await;
-        assert!(ended.is_ok(), "connection left open");
-    }
-    // The slow ones are cut at the deadline.
-    for mut socket in slow {
-        let mut rest = Vec::new();
-        let ended = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut rest)).await;
-        assert!(ended.is_ok(), "slow connection left open");
-    }
-    // More connections than one address may have.
+    messages.map(<[u8]>::to_vec).to_vec()
+}
+
+/// Waits until the server closes the connection: the deadline of the handshake passes meanwhile.
+async fn is_closed(mut socket: TcpStream, what: &str) {
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "{what} is left open");
+}
+
+/// How many of `count` connections of one address the server closes at once.
+async fn closed_at_once(rtmp: SocketAddr, count: usize) -> usize {
     let mut many = Vec::new();
-    for _ in 0..20 {
-        many.push(TcpStream::connect(cluster.rtmp).await.unwrap());
+    for _ in 0..count {
+        many.push(TcpStream::connect(rtmp).await.unwrap());
     }
     let mut closed = 0;
     for socket in &mut many {
@@ -182,14 +213,5 @@ async fn hostile_connections_leave_the_server_serving() {
             closed += 1;
         }
     }
-    assert!(closed >= 8, "{closed} of 20 were closed at once");
-    drop(many);
-
-    assert!(publisher.end().await.status.success(), "the publisher noticed");
-    cluster.session(SessionState::Reconnecting).await;
-    cluster.receiver.wait_for("all bytes", |r| r.seals().iter().all(|s| r.complete(s))).await;
-    let seals = log::check(&cluster.receiver);
-    let seconds = log::decode(&cluster, &seals, &"audio".parse().unwrap());
-    assert!((7.8..8.2).contains(&seconds), "{seconds}");
-    cluster.stop().await;
+    closed
 }

@@ -72,6 +72,29 @@ pub(crate) struct Control {
     granted: Mutex<usize>,
 }
 
+impl Control {
+    /// Grants, and knows the stream `demo` with the key [`KEY`].
+    fn new(root: RootKey, clock: node::clock::Clock, receiver: Arc<Receiver>) -> Arc<Self> {
+        Arc::new(Self {
+            root,
+            clock,
+            receiver,
+            grants: AtomicBool::new(true),
+            table: Mutex::new(Some(vec![KEY.to_owned()])),
+            asked: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(0),
+            granted: Mutex::default(),
+        })
+    }
+
+    fn router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/cluster/v1/grants", post(grant))
+            .route("/cluster/v1/streams", get(streams))
+            .with_state(Arc::clone(self))
+    }
+}
+
 async fn grant(State(control): State<Arc<Control>>, public_key: Bytes) -> Result<Bytes, StatusCode> {
     if !control.grants.load(Ordering::SeqCst) {
         return Err(StatusCode::SERVICE_UNAVAILABLE);
@@ -106,39 +129,44 @@ async fn streams(State(control): State<Arc<Control>>) -> Result<String, StatusCo
 }
 
 impl Cluster {
+    /// A cluster whose ingest is ready: control `c1`, the receiver as `b1`, and the ingest `i1`, with a configuration that `change` may
+    /// alter.
     pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> Self {
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
+        let mut cluster = Self::without_nodes().await;
+        let router = cluster.control.router();
+        let c1 = cluster.serve("c1", Role::Control, router).await;
+        // A host name, so that it sorts behind all addresses.
+        cluster.config.control = vec![cluster.nodes["c1"].url.replace("127.0.0.1", "localhost")];
+        change(&mut cluster.config);
+        cluster.c1 = Some(c1);
+        let router = cluster.receiver.router();
+        let b1 = cluster.serve("b1", Role::Broadcast, router).await;
+        cluster.listen(&b1).await;
+        cluster.start_ingest().await;
+        cluster
+    }
+
+    /// A broker that runs, and the keys and certificates of a cluster.
+    async fn without_nodes() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let shutdown = CancellationToken::new();
         let clock = node::clock::Clock::new();
         let authority = Authority::ensure(&directory.path().join("certs"), &clock).unwrap();
         let root = RootKey::generate().unwrap();
         let anchor = root.public_key().unwrap();
         let root_key = directory.path().join("root.pub");
         std::fs::write(&root_key, anchor.as_bytes()).unwrap();
-        let receiver = Receiver::new(Keyring::new("test".parse().unwrap(), anchor));
-
-        let (broker, broker_task) = broker(loopback()).await;
         std::fs::write(directory.path().join("password"), "secret").unwrap();
-
-        let control = Arc::new(Control {
-            root,
-            clock,
-            receiver: Arc::clone(&receiver),
-            grants: AtomicBool::new(true),
-            table: Mutex::new(Some(vec![KEY.to_owned()])),
-            asked: AtomicUsize::new(0),
-            unanswered: AtomicUsize::new(0),
-            granted: Mutex::default(),
-        });
+        let receiver = Receiver::new(Keyring::new("test".parse().unwrap(), anchor));
+        let (broker, broker_task) = broker(loopback()).await;
         let (_, seen) = watch::channel(Vec::new());
-        let mut cluster = Self {
+        Self {
             directory,
+            control: Control::new(root, clock, Arc::clone(&receiver)),
             receiver,
-            control,
             rtmp: loopback(),
             rtmps: None,
             ops: Ops::new(),
@@ -154,25 +182,11 @@ impl Cluster {
             c1: None,
             broker,
             broker_task: Some(broker_task),
-            shutdown,
+            shutdown: CancellationToken::new(),
             ingest: None,
             tasks: Vec::new(),
             nodes: BTreeMap::new(),
-        };
-        let router = Router::new()
-            .route("/cluster/v1/grants", post(grant))
-            .route("/cluster/v1/streams", get(streams))
-            .with_state(Arc::clone(&cluster.control));
-        let c1 = cluster.serve("c1", Role::Control, router).await;
-        // A host name, so that it sorts behind all addresses.
-        cluster.config.control = vec![cluster.nodes["c1"].url.replace("127.0.0.1", "localhost")];
-        change(&mut cluster.config);
-        cluster.c1 = Some(c1);
-        let router = cluster.receiver.router();
-        let b1 = cluster.serve("b1", Role::Broadcast, router).await;
-        cluster.listen(&b1).await;
-        cluster.start_ingest().await;
-        cluster
+        }
     }
 
     async fn context(&self, name: &str, role: Role) -> Context {
