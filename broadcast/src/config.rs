@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use media::NodeId;
 use media::segmenter::{PART_TARGET_MS, declared_part};
+use node::config::HOST_NAME;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -140,8 +141,9 @@ impl Config {
             );
         }
         if let Some(url) = &self.public_url {
+            // The machine's name takes the placeholder's place when the node starts.
             ensure!(
-                is_base_url(url),
+                is_base_url(&url.replace(HOST_NAME, "host")),
                 "role.broadcast.public_url = {url:?}: use https://HOST or https://HOST:PORT, and nothing after it"
             );
         }

@@ -333,6 +333,17 @@ mod tests {
     }
 
     #[test]
+    fn configurations_of_docker_compose_are_valid() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/compose");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "toml")).collect();
+        assert!(files.len() >= 2, "{files:?}");
+        for file in files {
+            parse(&std::fs::read_to_string(&file).unwrap()).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+        }
+    }
+
+    #[test]
     fn example_is_valid_and_says_the_defaults() {
         let example = parse(include_str!("../../sealcast.example.toml")).unwrap();
         let default = File::default();

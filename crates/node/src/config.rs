@@ -11,7 +11,7 @@ const SUGGESTION_EDITS_MAX: usize = 3;
 const RENAMED: [(&str, &str); 1] = [("_seconds", "_s")];
 
 /// Placeholder for the machine's name, see [`with_host_name`].
-const HOST_NAME: &str = "{hostname}";
+pub const HOST_NAME: &str = "{hostname}";
 
 /// Reads a TOML text that came from `path`.
 ///
