@@ -39,7 +39,8 @@ pub(crate) async fn run(role: Role, flags: &RoleFlags) -> anyhow::Result<()> {
     ready.mqtt.clone_from(&settings.bus.urls);
     let mut parts = JoinSet::new();
     parts.spawn(ops_server.run(shutdown.clone()));
-    load(role, &settings, context, &mut ready, &mut parts, &shutdown).await?;
+    let mut loader = Loader { settings: &settings, ready: &mut ready, parts: &mut parts, shutdown: &shutdown };
+    loader.load(role, context).await?;
 
     let (ready_file, stopping) = (settings.ready_file.clone(), shutdown.clone());
     parts.spawn(async move {
@@ -105,76 +106,96 @@ async fn context(
     Ok((ops, setup.start(bus_shutdown).await?))
 }
 
-/// Binds the role, adds its task to `parts`, and its addresses to `ready`.
-async fn load(
-    role: Role,
-    settings: &settings::File,
-    context: node::Context,
-    ready: &mut Ready,
-    parts: &mut JoinSet<anyhow::Result<()>>,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<()> {
-    if matches!(role, Role::Broadcast | Role::LoadBalancer)
-        && let Some(acme) = public::load(settings, &context)?
-    {
-        let stopping = shutdown.clone();
-        parts.spawn(async move {
-            acme.run(stopping).await;
-            Ok(())
-        });
-    }
-    match role {
-        Role::Ingest => {
-            let mut config = settings.role.ingest.clone();
-            config.rtmp_listen = settings.rtmp_listen;
-            config.rtmps_listen = settings.rtmps_listen;
-            config.control.clone_from(&settings.control);
-            config.root_key.clone_from(&settings.root_key);
-            let application = config.application.clone();
-            public::show(settings, &context, None)?;
-            let ingest = Ingest::load(config, context).await?;
-            ready.rtmps = ingest.rtmps_address().map(|address| format!("{}/{application}", url("rtmps", address)));
-            ready.rtmp = Some(format!("{}/{application}", url("rtmp", ingest.rtmp_address())));
-            parts.spawn(ingest.run(shutdown.clone()));
-        }
-        Role::Broadcast => {
-            let mut config = settings.role.broadcast.clone();
-            config.root_key.clone_from(&settings.root_key);
-            for url in [&mut config.https_url, &mut config.data_url, &mut config.public_url].into_iter().flatten() {
-                *url = node::config::with_host_name(url)?;
-            }
-            let id = context.id.to_string();
-            let broadcast = Broadcast::load(config, context).await?;
-            ready.broadcast.push(BroadcastNode { id, https: url("https", broadcast.https_address()) });
-            parts.spawn(broadcast.run(shutdown.clone()));
-        }
-        Role::LoadBalancer => {
-            let mut config = settings.role.loadbalancer.clone();
-            config.https_listen = settings.https_listen;
-            if config.sticky_key.is_none() {
-                // The key that all balancers share, if there is one.
-                let shared = settings.node.identities.as_ref().map(|directory| directory.join("sticky.key"));
-                config.sticky_key = shared.filter(|path| path.exists());
-            }
-            let balancer = LoadBalancer::load(config, context).await?;
-            ready.https = Some(url("https", balancer.https_address()));
-            parts.spawn(balancer.run(shutdown.clone()));
-        }
-        Role::Control => {
-            let mut config = settings.role.control.clone();
-            config.streams.extend(settings.streams.iter().cloned());
-            let control = Control::load(config, context).await?;
-            publish_root_key(&control.root_public_key_path(), &settings.root_key)?;
-            let identity = IdentityPaths {
-                certificate: settings.node.certificate.clone().context("was there to start with")?,
-                key: settings.node.private_key.clone().context("was there to start with")?,
-                ca: settings.node.ca.clone().context("was there to start with")?,
-            };
-            AdminFile { control: url("https", control.data_address()), identity }.write(&settings.data)?;
-            parts.spawn(control.run(shutdown.clone()));
+/// Binds a role, adds its task to `parts`, and its addresses to `ready`.
+struct Loader<'a> {
+    settings: &'a settings::File,
+    ready: &'a mut Ready,
+    parts: &'a mut JoinSet<anyhow::Result<()>>,
+    shutdown: &'a CancellationToken,
+}
+
+impl Loader<'_> {
+    async fn load(&mut self, role: Role, context: node::Context) -> anyhow::Result<()> {
+        match role {
+            Role::Ingest => self.ingest(context).await,
+            Role::Broadcast => self.broadcast(context).await,
+            Role::LoadBalancer => self.balancer(context).await,
+            Role::Control => self.control(context).await,
         }
     }
-    Ok(())
+
+    async fn ingest(&mut self, context: node::Context) -> anyhow::Result<()> {
+        let settings = self.settings;
+        let mut config = settings.role.ingest.clone();
+        config.rtmp_listen = settings.rtmp_listen;
+        config.rtmps_listen = settings.rtmps_listen;
+        config.control.clone_from(&settings.control);
+        config.root_key.clone_from(&settings.root_key);
+        let application = config.application.clone();
+        public::show(settings, &context, None)?;
+        let ingest = Ingest::load(config, context).await?;
+        self.ready.rtmps = ingest.rtmps_address().map(|address| format!("{}/{application}", url("rtmps", address)));
+        self.ready.rtmp = Some(format!("{}/{application}", url("rtmp", ingest.rtmp_address())));
+        self.parts.spawn(ingest.run(self.shutdown.clone()));
+        Ok(())
+    }
+
+    async fn broadcast(&mut self, context: node::Context) -> anyhow::Result<()> {
+        self.show_to_viewers(&context)?;
+        let mut config = self.settings.role.broadcast.clone();
+        config.root_key.clone_from(&self.settings.root_key);
+        for url in [&mut config.https_url, &mut config.data_url, &mut config.public_url].into_iter().flatten() {
+            *url = node::config::with_host_name(url)?;
+        }
+        let id = context.id.to_string();
+        let broadcast = Broadcast::load(config, context).await?;
+        self.ready.broadcast.push(BroadcastNode { id, https: url("https", broadcast.https_address()) });
+        self.parts.spawn(broadcast.run(self.shutdown.clone()));
+        Ok(())
+    }
+
+    async fn balancer(&mut self, context: node::Context) -> anyhow::Result<()> {
+        self.show_to_viewers(&context)?;
+        let mut config = self.settings.role.loadbalancer.clone();
+        config.https_listen = self.settings.https_listen;
+        if config.sticky_key.is_none() {
+            // The key that all balancers share, if there is one.
+            let shared = self.settings.node.identities.as_ref().map(|directory| directory.join("sticky.key"));
+            config.sticky_key = shared.filter(|path| path.exists());
+        }
+        let balancer = LoadBalancer::load(config, context).await?;
+        self.ready.https = Some(url("https", balancer.https_address()));
+        self.parts.spawn(balancer.run(self.shutdown.clone()));
+        Ok(())
+    }
+
+    async fn control(&mut self, context: node::Context) -> anyhow::Result<()> {
+        let settings = self.settings;
+        let mut config = settings.role.control.clone();
+        config.streams.extend(settings.streams.iter().cloned());
+        let control = Control::load(config, context).await?;
+        publish_root_key(&control.root_public_key_path(), &settings.root_key)?;
+        let identity = IdentityPaths {
+            certificate: settings.node.certificate.clone().context("was there to start with")?,
+            key: settings.node.private_key.clone().context("was there to start with")?,
+            ca: settings.node.ca.clone().context("was there to start with")?,
+        };
+        AdminFile { control: url("https", control.data_address()), identity }.write(&settings.data)?;
+        self.parts.spawn(control.run(self.shutdown.clone()));
+        Ok(())
+    }
+
+    /// Sets the public certificate that viewers see, and runs the ACME client that obtains it, if one does.
+    fn show_to_viewers(&mut self, context: &node::Context) -> anyhow::Result<()> {
+        if let Some(acme) = public::load(self.settings, context)? {
+            let stopping = self.shutdown.clone();
+            self.parts.spawn(async move {
+                acme.run(stopping).await;
+                Ok(())
+            });
+        }
+        Ok(())
+    }
 }
 
 /// Copies the root public key to where other nodes look for it (`root_key`), if that directory exists.

@@ -3,7 +3,6 @@
 //! The roles speak to each other exactly as in a cluster of many machines: over MQTT, and over HTTP with mutual TLS.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +79,7 @@ struct Station {
     ops_server: OpsServer,
     control: Control,
     ingest: Ingest,
-    broadcast: Vec<(NodeId, Broadcast)>,
+    broadcast: Vec<Broadcast>,
     balancer: LoadBalancer,
     acme: Option<node::acme::Acme>,
     source: Option<source::Source>,
@@ -89,67 +88,92 @@ struct Station {
     bus_shutdown: CancellationToken,
 }
 
-/// What the start of every node needs.
+/// The names of all nodes.
+struct Names {
+    control: NodeId,
+    ingest: NodeId,
+    balancer: NodeId,
+    broadcast: Vec<NodeId>,
+}
+
+impl Names {
+    fn new(broadcast: u16) -> Self {
+        let id = |name: &str| NodeId::new(name).expect("a valid name");
+        let (control, ingest, balancer) = (id("control"), id("ingest"), id("loadbalancer"));
+        Self { control, ingest, balancer, broadcast: (1..=broadcast).map(|n| id(&format!("b{n}"))).collect() }
+    }
+
+    /// The users of the broker: all nodes, and the observer.
+    fn users(&self) -> impl Iterator<Item = (&str, Access)> {
+        let nodes =
+            [(&self.control, Access::Control), (&self.ingest, Access::Ingest), (&self.balancer, Access::LoadBalancer)];
+        let nodes = nodes.into_iter().chain(self.broadcast.iter().map(|node| (node, Access::Broadcast)));
+        nodes.map(|(node, access)| (node.as_str(), access)).chain([(OBSERVER, Access::Observer)])
+    }
+}
+
+/// A user of the broker. Its password survives restarts, so that monitoring stays logged in.
+fn user(settings: &settings::File, name: &str, access: Access) -> anyhow::Result<User> {
+    let path = password_path(settings, name);
+    let password = if path.exists() {
+        String::from_utf8(node::files::read_bounded(&path)?)
+            .with_context(|| format!("{} is not text", path.display()))?
+            .trim()
+            .to_owned()
+    } else {
+        let password = hex::encode(rand::random::<[u8; 16]>());
+        node::files::create_private_directory(&settings.data.join("bus"))?;
+        node::files::atomic_write(&path, password.as_bytes(), 0o600)?;
+        password
+    };
+    Ok(User { name: name.to_owned(), password, access })
+}
+
+fn password_path(settings: &settings::File, user: &str) -> PathBuf {
+    settings.data.join("bus").join(format!("{user}.password"))
+}
+
+/// Binds the embedded broker. With TLS, its certificate comes from the brokers' authority.
+async fn load_broker(
+    settings: &settings::File,
+    users: Vec<User>,
+    authority: &Authority,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<EmbeddedBroker> {
+    let config = bus::broker::Config { listen: settings.mqtt_listen, users, ..bus::broker::Config::default() };
+    let broker = EmbeddedBroker::load(config).await?;
+    if !settings.mqtt_tls {
+        return Ok(broker);
+    }
+    let name = NodeId::new("broker").expect("a valid name");
+    let paths = authority.issue_in(&settings.data.join("certs"), &name, None, &settings.public_names)?;
+    let certificate = BrokerCertificate::load(&paths)?;
+    tokio::spawn(Arc::clone(&certificate).follow(shutdown.clone()));
+    Ok(broker.with_tls(certificate.server()))
+}
+
+/// Loads the nodes one after the other, and notes their addresses.
 struct Builder<'a> {
     settings: &'a settings::File,
+    names: Names,
     authority: Authority,
     brokers: Authority,
-    users: Vec<User>,
     ops: Arc<Ops>,
     bus_shutdown: CancellationToken,
+    /// Addresses and stream keys of the parts that are loaded.
+    ready: Ready,
 }
 
 impl Builder<'_> {
-    fn password_path(&self, user: &str) -> PathBuf {
-        self.settings.data.join("bus").join(format!("{user}.password"))
-    }
-
-    /// Adds a user of the broker. Its password survives restarts, so that monitoring stays logged in.
-    fn add_user(&mut self, name: &str, access: Access) -> anyhow::Result<()> {
-        let path = self.password_path(name);
-        let password = if path.exists() {
-            String::from_utf8(node::files::read_bounded(&path)?)
-                .with_context(|| format!("{} is not text", path.display()))?
-                .trim()
-                .to_owned()
-        } else {
-            let password = hex::encode(rand::random::<[u8; 16]>());
-            node::files::create_private_directory(&self.settings.data.join("bus"))?;
-            node::files::atomic_write(&path, password.as_bytes(), 0o600)?;
-            password
-        };
-        self.users.push(User { name: name.to_owned(), password, access });
-        Ok(())
-    }
-
-    /// Binds the embedded broker for the added users. With TLS, its certificate comes from the brokers' authority.
-    async fn broker(&mut self) -> anyhow::Result<EmbeddedBroker> {
-        let config = bus::broker::Config {
-            listen: self.settings.mqtt_listen,
-            users: std::mem::take(&mut self.users),
-            ..bus::broker::Config::default()
-        };
-        let broker = EmbeddedBroker::load(config).await?;
-        if !self.settings.mqtt_tls {
-            return Ok(broker);
-        }
-        let directory = self.settings.data.join("certs");
-        let name = NodeId::new("broker").expect("a valid name");
-        let paths = self.brokers.issue_in(&directory, &name, None, &self.settings.public_names)?;
-        let certificate = BrokerCertificate::load(&paths)?;
-        tokio::spawn(Arc::clone(&certificate).follow(self.bus_shutdown.clone()));
-        Ok(broker.with_tls(certificate.server()))
-    }
-
-    async fn context(&self, id: &NodeId, role: Role, broker: SocketAddr) -> anyhow::Result<node::Context> {
+    async fn context(&self, id: &NodeId, role: Role) -> anyhow::Result<node::Context> {
         let is_met_by_strangers = matches!(role, Role::LoadBalancer | Role::Ingest);
         let names: &[String] = if is_met_by_strangers { &self.settings.public_names } else { &[] };
         let identity = self.authority.issue(id, role, names)?;
         let bus = bus::Config {
-            urls: vec![bus_url(self.settings, broker)],
+            urls: self.ready.mqtt.clone(),
             ca: Some(self.brokers.ca_path()),
             username: Some(id.to_string()),
-            password_file: Some(self.password_path(id.as_str())),
+            password_file: Some(password_path(self.settings, id.as_str())),
             ..bus::Config::default()
         };
         let setup = node::Setup {
@@ -163,105 +187,97 @@ impl Builder<'_> {
         };
         setup.start(self.bus_shutdown.clone()).await
     }
-}
 
-fn bus_url(settings: &settings::File, broker: SocketAddr) -> String {
-    url(if settings.mqtt_tls { "mqtts" } else { "mqtt" }, broker)
-}
+    /// Loads control with the configured streams, and with the stream of the test picture.
+    async fn control(&mut self) -> anyhow::Result<Control> {
+        let settings = self.settings;
+        let mut config = settings.role.control.clone();
+        config.streams.extend(settings.streams.iter().cloned());
+        if !settings.no_source && !config.streams.iter().any(|s| s.name == settings.test_source.stream) {
+            config.streams.push(control::StreamConfig { name: settings.test_source.stream.clone(), key: None });
+        }
+        let control = Control::load(config, self.context(&self.names.control, Role::Control).await?).await?;
+        let keys = control.stream_keys().await?.into_iter();
+        self.ready.streams =
+            keys.map(|(name, key)| StreamKey { name: name.to_string(), key: key.into_inner() }).collect();
+        Ok(control)
+    }
 
-const fn access(role: Role) -> Access {
-    match role {
-        Role::Ingest => Access::Ingest,
-        Role::Broadcast => Access::Broadcast,
-        Role::LoadBalancer => Access::LoadBalancer,
-        Role::Control => Access::Control,
+    /// How administration from this machine reaches control.
+    fn admin(&self, control: &Control) -> anyhow::Result<AdminFile> {
+        let identity = self.authority.issue(&self.names.control, Role::Control, &[])?;
+        Ok(AdminFile { control: url("https", control.data_address()), identity })
+    }
+
+    async fn broadcast(&mut self, control: &Control) -> anyhow::Result<Vec<Broadcast>> {
+        let mut nodes = Vec::with_capacity(self.names.broadcast.len());
+        for id in &self.names.broadcast {
+            let mut config = self.settings.role.broadcast.clone();
+            config.root_key = control.root_public_key_path();
+            let node = Broadcast::load(config, self.context(id, Role::Broadcast).await?).await?;
+            self.ready.broadcast.push(BroadcastNode { id: id.to_string(), https: url("https", node.https_address()) });
+            nodes.push(node);
+        }
+        Ok(nodes)
+    }
+
+    async fn ingest(&mut self, control: &Control) -> anyhow::Result<Ingest> {
+        let settings = self.settings;
+        let mut config = settings.role.ingest.clone();
+        let application = config.application.clone();
+        config.rtmp_listen = settings.rtmp_listen;
+        config.rtmps_listen = settings.rtmps_listen;
+        config.owners = config.owners.at_most(self.names.broadcast.len());
+        config.control = vec![url("https", control.data_address())];
+        config.root_key = control.root_public_key_path();
+        let context = self.context(&self.names.ingest, Role::Ingest).await?;
+        public::show(settings, &context, Some(&settings.data.join(self.names.balancer.as_str())))?;
+        let ingest = Ingest::load(config, context).await?;
+        let address = |scheme, address| format!("{}/{application}", url(scheme, address));
+        self.ready.rtmp = Some(address("rtmp", ingest.rtmp_address()));
+        self.ready.rtmps = ingest.rtmps_address().map(|at| address("rtmps", at));
+        Ok(ingest)
+    }
+
+    /// Loads the balancer, and the ACME client that obtains its public certificate.
+    async fn balancer(&mut self) -> anyhow::Result<(LoadBalancer, Option<node::acme::Acme>)> {
+        let mut config = self.settings.role.loadbalancer.clone();
+        config.https_listen = self.settings.https_listen;
+        let context = self.context(&self.names.balancer, Role::LoadBalancer).await?;
+        let acme = public::load(self.settings, &context)?;
+        let balancer = LoadBalancer::load(config, context).await?;
+        self.ready.https = Some(url("https", balancer.https_address()));
+        Ok((balancer, acme))
     }
 }
 
 impl Station {
     /// Makes missing keys and certificates, and binds everything. Nothing serves yet.
     async fn load(settings: &settings::File) -> anyhow::Result<Self> {
-        let id = |name: &str| NodeId::new(name).expect("a valid name");
-        let (control_id, ingest_id, balancer_id) = (id("control"), id("ingest"), id("loadbalancer"));
-        let broadcast_ids: Vec<NodeId> = (1..=settings.broadcast).map(|n| id(&format!("b{n}"))).collect();
-
+        let names = Names::new(settings.broadcast);
         let ops = Ops::new();
         let ops_server = ops.load(settings.ops_listen).await?;
         let certs = settings.data.join("certs");
-        let mut builder = Builder {
-            settings,
-            authority: Authority::ensure(&certs, &node::clock::Clock::new())?,
-            brokers: Authority::ensure_for_brokers(&certs, &node::clock::Clock::new())?,
-            users: Vec::new(),
-            ops: Arc::clone(&ops),
-            bus_shutdown: CancellationToken::new(),
-        };
-        let nodes = [(&control_id, Role::Control), (&ingest_id, Role::Ingest), (&balancer_id, Role::LoadBalancer)];
-        for (node, role) in nodes.into_iter().chain(broadcast_ids.iter().map(|node| (node, Role::Broadcast))) {
-            builder.add_user(node.as_str(), access(role))?;
-        }
-        builder.add_user(OBSERVER, Access::Observer)?;
-        let broker = builder.broker().await?;
-        let bus = broker.address();
-
-        let mut config = settings.role.control.clone();
-        config.streams.extend(settings.streams.iter().cloned());
-        if !settings.no_source && !config.streams.iter().any(|s| s.name == settings.test_source.stream) {
-            config.streams.push(control::StreamConfig { name: settings.test_source.stream.clone(), key: None });
-        }
-        let control = Control::load(config, builder.context(&control_id, Role::Control, bus).await?).await?;
-        let control_url = url("https", control.data_address());
-        let root_key = control.root_public_key_path();
-
-        let mut broadcast = Vec::with_capacity(broadcast_ids.len());
-        for node in broadcast_ids {
-            let mut config = settings.role.broadcast.clone();
-            config.root_key = root_key.clone();
-            let context = builder.context(&node, Role::Broadcast, bus).await?;
-            broadcast.push((node, Broadcast::load(config, context).await?));
-        }
-
-        let mut config = settings.role.ingest.clone();
-        let application = config.application.clone();
-        config.rtmp_listen = settings.rtmp_listen;
-        config.rtmps_listen = settings.rtmps_listen;
-        config.owners = config.owners.at_most(broadcast.len());
-        config.control = vec![control_url.clone()];
-        config.root_key = root_key;
-        let context = builder.context(&ingest_id, Role::Ingest, bus).await?;
-        public::show(settings, &context, Some(&settings.data.join(balancer_id.as_str())))?;
-        let ingest = Ingest::load(config, context).await?;
-
-        let mut config = settings.role.loadbalancer.clone();
-        config.https_listen = settings.https_listen;
-        let context = builder.context(&balancer_id, Role::LoadBalancer, bus).await?;
-        let acme = public::load(settings, &context)?;
-        let balancer = LoadBalancer::load(config, context).await?;
-
-        let streams: Vec<StreamKey> = control
-            .stream_keys()
-            .await?
-            .into_iter()
-            .map(|(name, key)| StreamKey { name: name.to_string(), key: key.into_inner() })
-            .collect();
+        let authority = Authority::ensure(&certs, &node::clock::Clock::new())?;
+        let brokers = Authority::ensure_for_brokers(&certs, &node::clock::Clock::new())?;
+        let bus_shutdown = CancellationToken::new();
+        let users = names.users().map(|(name, access)| user(settings, name, access)).collect::<anyhow::Result<_>>()?;
+        let broker = load_broker(settings, users, &brokers, &bus_shutdown).await?;
         let ready = Ready {
-            rtmp: Some(format!("{}/{application}", url("rtmp", ingest.rtmp_address()))),
-            rtmps: ingest.rtmps_address().map(|address| format!("{}/{application}", url("rtmps", address))),
-            https: Some(url("https", balancer.https_address())),
-            mqtt: vec![bus_url(settings, bus)],
+            mqtt: vec![url(if settings.mqtt_tls { "mqtts" } else { "mqtt" }, broker.address())],
             ops: Some(url("http", ops_server.address())),
-            ca: Some(builder.authority.ca_path().display().to_string()),
-            broadcast: broadcast
-                .iter()
-                .map(|(id, node)| BroadcastNode { id: id.to_string(), https: url("https", node.https_address()) })
-                .collect(),
-            streams,
+            ca: Some(authority.ca_path().display().to_string()),
             ..Ready::new()
         };
-        let source = (!settings.no_source).then(|| test_source(settings, &ready)).transpose()?;
-        let admin =
-            AdminFile { control: control_url, identity: builder.authority.issue(&control_id, Role::Control, &[])? };
-        let bus_shutdown = builder.bus_shutdown;
+
+        let mut nodes = Builder { settings, names, authority, brokers, ops: Arc::clone(&ops), bus_shutdown, ready };
+        let control = nodes.control().await?;
+        let broadcast = nodes.broadcast(&control).await?;
+        let ingest = nodes.ingest(&control).await?;
+        let (balancer, acme) = nodes.balancer().await?;
+        let source = (!settings.no_source).then(|| test_source(settings, &nodes.ready)).transpose()?;
+        let admin = nodes.admin(&control)?;
+        let Builder { ready, bus_shutdown, .. } = nodes;
         Ok(Self {
             broker,
             ops,
@@ -311,7 +327,7 @@ impl Station {
         }
         parts.spawn(ops_server.run(downstream.clone()));
         parts.spawn(control.run(downstream.clone()));
-        for (_, node) in broadcast {
+        for node in broadcast {
             parts.spawn(node.run(downstream.clone()));
         }
         if let Some(acme) = acme {
