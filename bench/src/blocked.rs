@@ -123,21 +123,10 @@ async fn run(child: Idle, viewers: usize) -> anyhow::Result<Run> {
     let idle = server.resident()?;
 
     let mut row = server.next_row()?;
-    let (places, place) = watch::channel(place_of(&row));
-    let (answered, mut answers) = mpsc::unbounded_channel();
-    let mut watching = JoinSet::new();
-    for viewer in connected {
-        watching.spawn(watch_on(viewer, playlist.clone(), place.clone(), answered.clone()));
-    }
-    drop(answered);
-    let all_wait =
-        |status: &serde_json::Value| status["nodes"]["b1"]["waiting"].as_u64() == u64::try_from(viewers).ok();
-    tokio::select! {
-        waited = server.wait("all viewers wait", all_wait) => waited?,
-        Some(ended) = watching.join_next() => bail!("a viewer gave up: {:#}", ended?),
-    }
+    let mut blocked = BlockedViewers::new(connected, &playlist, &row);
+    blocked.all_wait(&server).await?;
     tokio::time::sleep(SETTLE).await;
-    let blocked = server.resident()?;
+    let waiting = server.resident()?;
 
     let (mut delays, mut bytes) = (Vec::with_capacity(viewers * ROWS), 0);
     let cpu = server.cpu()?;
@@ -148,27 +137,24 @@ async fn run(child: Idle, viewers: usize) -> anyhow::Result<Run> {
         let began = since_1970()?;
         server.push_seal(&row).await?;
         for _ in 0..viewers {
-            let (at, length): (Duration, usize) = tokio::select! {
-                Some(answer) = answers.recv() => answer,
-                Some(ended) = watching.join_next() => bail!("a viewer gave up: {:#}", ended?),
-            };
+            let (at, length) = blocked.answer().await?;
             delays.push(at.saturating_sub(began).as_secs_f64() * 1e3);
             bytes += length;
         }
         row = server.next_row()?;
-        places.send_replace(place_of(&row));
-        server.wait("all viewers wait again", all_wait).await?;
+        blocked.places.send_replace(place_of(&row));
+        blocked.all_wait(&server).await?;
     }
     let cpu_s = server.cpu()? - cpu;
     let served = server.resident()?;
-    watching.shutdown().await;
+    blocked.tasks.shutdown().await;
     delays.sort_by(f64::total_cmp);
     let each = |bytes: u64, before: u64| bytes.saturating_sub(before) as f64 / viewers as f64;
     Ok(Run {
         viewers,
         delays,
         connection: each(idle, alone),
-        waiting: each(blocked, idle),
+        waiting: each(waiting, idle),
         served: each(served, idle),
         cpu_s,
         bytes,
@@ -198,6 +184,46 @@ async fn connect(server: &Server, playlist: &str, viewers: usize) -> anyhow::Res
         connected.push(viewer??);
     }
     Ok(connected)
+}
+
+/// Viewers that request the playlist with one row after the other, before the node has it.
+struct BlockedViewers {
+    count: usize,
+    /// The row that they request.
+    places: watch::Sender<(u64, u32)>,
+    answers: mpsc::UnboundedReceiver<(Duration, usize)>,
+    tasks: JoinSet<anyhow::Error>,
+}
+
+impl BlockedViewers {
+    /// The viewers request the playlist with `row`.
+    fn new(connected: Vec<Viewer>, playlist: &str, row: &Row) -> Self {
+        let (places, place) = watch::channel(place_of(row));
+        let (answered, answers) = mpsc::unbounded_channel();
+        let (count, mut tasks) = (connected.len(), JoinSet::new());
+        for viewer in connected {
+            tasks.spawn(watch_on(viewer, playlist.to_owned(), place.clone(), answered.clone()));
+        }
+        Self { count, places, answers, tasks }
+    }
+
+    /// Waits until the node holds a request of each.
+    async fn all_wait(&mut self, server: &Server) -> anyhow::Result<()> {
+        let count = u64::try_from(self.count)?;
+        let all = |status: &serde_json::Value| status["nodes"]["b1"]["waiting"].as_u64() == Some(count);
+        tokio::select! {
+            waited = server.wait("all viewers wait", all) => waited,
+            Some(ended) = self.tasks.join_next() => bail!("a viewer gave up: {:#}", ended?),
+        }
+    }
+
+    /// The arrival and the length of the next answer.
+    async fn answer(&mut self) -> anyhow::Result<(Duration, usize)> {
+        tokio::select! {
+            Some(answer) = self.answers.recv() => Ok(answer),
+            Some(ended) = self.tasks.join_next() => bail!("a viewer gave up: {:#}", ended?),
+        }
+    }
 }
 
 /// Now, by the clock of the kernel's timestamps.

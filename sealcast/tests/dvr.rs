@@ -1,7 +1,7 @@
 //! DVR for viewers and operators: far behind the live edge, after a process is killed, and with a damaged disk.
 #![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -113,6 +113,85 @@ fn listed(playlist: &MediaPlaylist) -> Vec<(String, f32)> {
     playlist.segments.iter().map(|segment| (segment.uri.clone(), segment.duration)).collect()
 }
 
+/// A rendition as it was recorded before the node was killed.
+struct Recorded {
+    segments: Vec<(String, f32)>,
+    /// All listed objects, by their URIs.
+    objects: BTreeMap<String, Vec<u8>>,
+}
+
+impl Viewer<'_> {
+    async fn wait_until_media_left_the_live_window(&self) {
+        eventually_async("the live window to go on", PATIENCE, async || {
+            let live = playlist(&self.up.http, &self.up.https(), "hall", "audio", 1).await;
+            (live.media_sequence >= GONE).then_some(())
+        })
+        .await;
+    }
+
+    /// The stream's summary and the recording's multivariant playlist lead to all renditions, from their start.
+    async fn assert_recording_is_found(&self, names: &BTreeSet<String>) {
+        let summary = get(&self.up.http, &format!("{}/api/v1/streams/hall", self.up.https())).await.unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+        assert_eq!(summary["dvr"], serde_json::json!({"url": "/live/hall/dvr.m3u8", "window_s": 3_600}));
+        let multivariant = get(&self.up.http, &self.url("dvr.m3u8")).await.unwrap();
+        assert!(names.iter().all(|name| multivariant.contains(&format!("{name}/dvr.m3u8"))), "{multivariant}");
+        let iframes = parse(&get(&self.up.http, &self.url("240p/dvr-iframes.m3u8")).await.unwrap());
+        assert!(iframes.i_frames_only && iframes.media_sequence == 0 && iframes.segments.len() as u64 > GONE);
+    }
+
+    /// A rendition is recorded from the start of the stream, decodes, and its timeline has no jump.
+    async fn assert_recorded_whole(&self, name: &str) -> Recorded {
+        let live = playlist(&self.up.http, &self.up.https(), "hall", name, 1).await;
+        let recorded = self.recorded(name).await.unwrap();
+        assert_eq!(recorded.media_sequence, 0);
+        assert!(recorded.segments.len() as u64 >= live.media_sequence + live.segments.len() as u64);
+        let oldest = &recorded.segments[0].uri;
+        assert!(live.segments.iter().all(|segment| segment.uri != *oldest), "{oldest} has left the live window");
+        let (first, _) = self.download(name, &recorded.segments[..1]).await;
+        decode(&first);
+        let (whole, objects) = self.download(name, &recorded.segments).await;
+        decode(&whole);
+        let longest = if name == "audio" { SOUND_SECONDS_MAX } else { FRAME_SECONDS_MAX };
+        let times = times(&whole);
+        let jump = times.windows(2).find(|pair| pair[1] - pair[0] > longest);
+        assert!(jump.is_none(), "{name}: the timeline jumps at {jump:?}");
+        let sum: f32 = recorded.segments.iter().map(|segment| segment.duration).sum();
+        let spans = times.last().unwrap() - times[0];
+        assert!((spans - f64::from(sum)).abs() < 0.1, "{name}: {spans} s of packets, {sum} s listed");
+        Recorded { segments: listed(&recorded), objects }
+    }
+
+    /// A rendition that was recorded before is still listed and served, except for the object at `damaged`, and goes on.
+    async fn assert_recording_goes_on(&self, name: &str, before: &Recorded, damaged: Option<&str>) {
+        let Recorded { segments, objects } = before;
+        let newest = segments.len() as u64;
+        let after = eventually_async("the recording to go on", PATIENCE, async || {
+            self.recorded(name).await.filter(|after| after.segments.len() as u64 > newest + 3)
+        })
+        .await;
+        assert_eq!(after.media_sequence, 0);
+        assert_eq!(&listed(&after)[..segments.len()], segments, "{name}: the same segments are listed again");
+        for (uri, bytes) in objects {
+            if damaged == Some(uri) {
+                assert_eq!(self.status(name, uri).await, StatusCode::NOT_FOUND, "wrong bytes are never served");
+            } else {
+                assert_eq!(self.bytes(name, uri).await, *bytes, "{name}/{uri}");
+            }
+        }
+    }
+}
+
+/// Flips a bit in the file of a recorded object of the rendition 240p, which held `bytes`.
+fn damage(directory: &Path, uri: &str, bytes: &[u8]) {
+    let path = directory.join("data/b1/dvr/hall").join(uri).with_extension("").join("240p.m4s");
+    let mut kept = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(kept, bytes);
+    let middle = kept.len() / 2;
+    kept[middle] ^= 1;
+    std::fs::write(&path, kept).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_left_the_live_window_is_there_from_the_start_also_after_kill_9_and_never_wrong() {
     let directory = tempfile::tempdir().unwrap();
@@ -123,81 +202,32 @@ async fn what_left_the_live_window_is_there_from_the_start_also_after_kill_9_and
     let publisher = publish(&file, &up.rtmp(), &up.key("hall"));
     let names = renditions(&multivariant(&up.http, &up.https(), "hall").await);
     let viewer = Viewer { up: &up };
-
-    // The live window has moved on, and the recording still begins where the stream did.
-    eventually_async("the live window to go on", PATIENCE, async || {
-        let live = playlist(&up.http, &up.https(), "hall", "audio", 1).await;
-        (live.media_sequence >= GONE).then_some(())
-    })
-    .await;
-    let summary = get(&up.http, &format!("{}/api/v1/streams/hall", up.https())).await.unwrap();
-    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
-    assert_eq!(summary["dvr"], serde_json::json!({"url": "/live/hall/dvr.m3u8", "window_s": 3_600}));
-    let multivariant = get(&up.http, &viewer.url("dvr.m3u8")).await.unwrap();
-    assert!(names.iter().all(|name| multivariant.contains(&format!("{name}/dvr.m3u8"))), "{multivariant}");
-    let iframes = parse(&get(&up.http, &viewer.url("240p/dvr-iframes.m3u8")).await.unwrap());
-    assert!(iframes.i_frames_only && iframes.media_sequence == 0 && iframes.segments.len() as u64 > GONE);
+    viewer.wait_until_media_left_the_live_window().await;
+    viewer.assert_recording_is_found(&names).await;
     watch_from_the_start(&viewer.url("dvr.m3u8"), 20);
-
     let mut before = BTreeMap::new();
     for name in &names {
-        let live = playlist(&up.http, &up.https(), "hall", name, 1).await;
-        let recorded = viewer.recorded(name).await.unwrap();
-        assert_eq!(recorded.media_sequence, 0);
-        assert!(recorded.segments.len() as u64 >= live.media_sequence + live.segments.len() as u64);
-        let oldest = &recorded.segments[0].uri;
-        assert!(live.segments.iter().all(|segment| segment.uri != *oldest), "{oldest} has left the live window");
-        let (first, _) = viewer.download(name, &recorded.segments[..1]).await;
-        decode(&first);
-        let (whole, objects) = viewer.download(name, &recorded.segments).await;
-        decode(&whole);
-        let longest = if name == "audio" { SOUND_SECONDS_MAX } else { FRAME_SECONDS_MAX };
-        let times = times(&whole);
-        let jump = times.windows(2).find(|pair| pair[1] - pair[0] > longest);
-        assert!(jump.is_none(), "{name}: the timeline jumps at {jump:?}");
-        let sum: f32 = recorded.segments.iter().map(|segment| segment.duration).sum();
-        let spans = times.last().unwrap() - times[0];
-        assert!((spans - f64::from(sum)).abs() < 0.1, "{name}: {spans} s of packets, {sum} s listed");
-        before.insert(name.clone(), (listed(&recorded), objects));
+        before.insert(name.as_str(), viewer.assert_recorded_whole(name).await);
     }
 
     // `kill -9`, and damage to the disk meanwhile.
     let Up { mut process, directory, .. } = up;
     process.kill();
     drop(publisher);
-    let kept = directory.path().join("data/b1/dvr/hall");
-    let damaged = before["240p"].0[DAMAGED].0.clone();
-    let path = kept.join(&damaged);
-    let path = path.with_extension("").join("240p.m4s");
-    let mut bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(bytes, before["240p"].1[&damaged]);
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    let small = &before["240p"];
+    let damaged = small.segments[DAMAGED].0.as_str();
+    damage(directory.path(), damaged, &small.objects[damaged]);
 
     let up = Up::start_in(SEALCAST, directory, &FLAGS).await;
     let _publisher = publish(&file, &up.rtmp(), &up.key("hall"));
     let viewer = Viewer { up: &up };
-    for (name, (segments, objects)) in &before {
-        let newest = segments.len() as u64;
-        let after = eventually_async("the recording to go on", PATIENCE, async || {
-            viewer.recorded(name).await.filter(|after| after.segments.len() as u64 > newest + 3)
-        })
-        .await;
-        assert_eq!(after.media_sequence, 0);
-        assert_eq!(&listed(&after)[..segments.len()], segments, "{name}: the same segments are listed again");
-        for (uri, bytes) in objects {
-            if *uri == damaged && name == "240p" {
-                assert_eq!(viewer.status(name, uri).await, StatusCode::NOT_FOUND, "wrong bytes are never served");
-            } else {
-                assert_eq!(viewer.bytes(name, uri).await, *bytes, "{name}/{uri}");
-            }
-        }
+    for (name, before) in &before {
+        viewer.assert_recording_goes_on(name, before, (*name == "240p").then_some(damaged)).await;
     }
-    // Everything else is still served, such as the other renditions of that segment and the newest segments.
+    // The damage costs no other object: the newest segment of the same rendition is still served.
     let live = playlist(&up.http, &up.https(), "hall", "240p", 1).await;
-    let newest = live.segments.last().unwrap().uri.clone();
-    assert!(!viewer.bytes("240p", &newest).await.is_empty());
-    assert_eq!(viewer.status("240p", &damaged).await, StatusCode::NOT_FOUND);
+    let newest = &live.segments.last().unwrap().uri;
+    assert!(!viewer.bytes("240p", newest).await.is_empty());
+    assert_eq!(viewer.status("240p", damaged).await, StatusCode::NOT_FOUND);
     up.stop().await;
 }

@@ -13,12 +13,13 @@ mod tools;
 mod transport;
 mod trust;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::observation::{Observation, RenditionSeen, Role};
 use crate::playlist::{Flavour, Multivariant, Text, flavour};
@@ -124,6 +125,9 @@ fn listed(multivariant: &Multivariant, base: &str) -> Vec<(String, String, Vec<R
     found
 }
 
+/// A media playlist that was watched, and the segments of it that are kept for the tools.
+type Watched = (RenditionSeen, Vec<Kept>);
+
 async fn watch(
     settings: &Settings,
     fetcher: &Fetcher,
@@ -132,46 +136,63 @@ async fn watch(
 ) -> anyhow::Result<()> {
     let began = fetcher.clock.now();
     let until = began + settings.duration;
-    let mut probed: Vec<_> = listed.iter().enumerate().map(|(index, (url, _, _))| (index, url.clone())).collect();
-    // I-frame playlists come last, because the first playlist gets the whole matrix of probes.
-    probed.sort_by_key(|(index, _)| {
-        listed.get(*index).is_some_and(|(_, _, roles)| matches!(roles.first(), Some(Role::Iframes(_))))
-    });
-    let (probes, mut probed_so_far) = mpsc::channel(PROBES_MAX);
-    let prober = Prober { fetcher: fetcher.clone(), playlists: probed, until, probes };
+    let (probes, mut probed) = mpsc::channel(PROBES_MAX);
+    let prober = Prober { fetcher: fetcher.clone(), playlists: to_probe(&listed), until, probes };
     let mut pollers = JoinSet::new();
     for (index, (url, name, roles)) in listed.into_iter().enumerate() {
         let poller = Poller::new(fetcher.clone(), url, name, roles, until, settings.row_timeout);
         pollers.spawn(async move { (index, poller.run().await) });
     }
-    let mut probing = tokio::spawn(prober.clone().run());
-    let mut seen: Vec<(usize, (RenditionSeen, Vec<Kept>))> = Vec::new();
-    while let Some(done) = pollers.join_next().await {
-        seen.push(done.context("a poller broke")?);
-    }
-    seen.sort_by_key(|(index, _)| *index);
+    let probing = tokio::spawn(prober.clone().run());
+    let watched = in_order(pollers).await?;
     observation.lasted = fetcher.clock.now().saturating_sub(began);
-    let probing_wait = settings.row_timeout.max(Duration::from_secs(1));
-    if tokio::time::timeout(probing_wait, &mut probing).await.is_err() {
-        probing.abort();
-    }
-    let ended_now = |(_, (rendition, _)): &(usize, (RenditionSeen, Vec<Kept>))| {
-        rendition.last().is_some_and(|last| last.ended)
-            && rendition.versions.first().is_some_and(|first| !first.playlist.ended)
-    };
-    if seen.iter().any(ended_now) {
-        let _ = tokio::time::timeout(probing_wait, prober.after_the_end()).await;
-    }
-    while let Ok(probe) = probed_so_far.try_recv() {
+    finish_probing(&prober, probing, settings.row_timeout, &watched).await;
+    while let Ok(probe) = probed.try_recv() {
         observation.probes.push(probe);
     }
     let tools_end = fetcher.clock.now() + TOOLS_WAIT_MAX;
-    for (_, (mut rendition, kept)) in seen {
+    for (mut rendition, kept) in watched {
         if observation.tools_missing.is_none() {
             second_opinions(&mut rendition, kept, fetcher.clock, tools_end).await;
         }
         observation.renditions.push(rendition);
     }
+    ensure_something_loaded(observation)
+}
+
+/// Index and URL of each playlist. I-frame playlists come last, because the first playlist gets the whole matrix of probes.
+fn to_probe(listed: &[(String, String, Vec<Role>)]) -> Vec<(usize, String)> {
+    let (iframes, others): (Vec<_>, Vec<_>) =
+        listed.iter().enumerate().partition(|(_, (_, _, roles))| matches!(roles.first(), Some(Role::Iframes(_))));
+    others.into_iter().chain(iframes).map(|(index, (url, _, _))| (index, url.clone())).collect()
+}
+
+/// What all pollers saw, in the order of their playlists.
+async fn in_order(mut pollers: JoinSet<(usize, Watched)>) -> anyhow::Result<Vec<Watched>> {
+    let mut watched = BTreeMap::new();
+    while let Some(done) = pollers.join_next().await {
+        let (index, seen) = done.context("a poller broke")?;
+        watched.insert(index, seen);
+    }
+    Ok(watched.into_values().collect())
+}
+
+/// Waits a while for probes that are under way, then sends those for playlists that ended meanwhile.
+async fn finish_probing(prober: &Prober, mut probing: JoinHandle<()>, row_timeout: Duration, watched: &[Watched]) {
+    let wait_max = row_timeout.max(Duration::from_secs(1));
+    if tokio::time::timeout(wait_max, &mut probing).await.is_err() {
+        probing.abort();
+    }
+    let ended_meanwhile = |(rendition, _): &Watched| {
+        rendition.last().is_some_and(|last| last.ended)
+            && rendition.versions.first().is_some_and(|first| !first.playlist.ended)
+    };
+    if watched.iter().any(ended_meanwhile) {
+        let _ = tokio::time::timeout(wait_max, prober.after_the_end()).await;
+    }
+}
+
+fn ensure_something_loaded(observation: &Observation) -> anyhow::Result<()> {
     ensure!(
         observation.firsts().next().is_some(),
         "none of the media playlists of {} could be loaded: {}",

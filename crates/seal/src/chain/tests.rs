@@ -279,18 +279,37 @@ fn other_session_within_an_epoch_is_refused() {
     node.refused(&author.sign(&body), RefusalReason::Identity);
 }
 
+/// A change that breaks a rule, with the rule's name.
+type Break = (&'static str, fn(&mut crate::SealBody));
+
+/// Gives each broken row of `author` to a node that has `seals`.
+fn assert_implausible(seals: &[Sealed], author: &Author, breaks: &[Break]) {
+    for (what, break_rule) in breaks {
+        let mut body = author.next_body();
+        break_rule(&mut body);
+        let mut node = Node::joined(seals);
+        match node.give(&author.clone().sign(&body)).verdict {
+            Verdict::Refused(refusal) => assert_eq!(refusal.reason, RefusalReason::Implausible, "{what}: {refusal}"),
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+}
+
+/// Moves the parts of a row to another segment.
+fn move_parts(body: &mut crate::SealBody, to: MediaSequence) {
+    body.next_msn = to;
+    for object in &mut body.objects {
+        if let Slot::Part { msn, .. } = &mut object.slot {
+            *msn = to;
+        }
+    }
+}
+
 #[test]
 fn media_that_do_not_go_on_where_the_log_stops_are_implausible() {
-    type Break = fn(&mut crate::SealBody);
-    let rules: [(&str, Break); 6] = [
-        ("MSN jump", |body| {
-            body.next_msn = MediaSequence(5);
-            body.objects.iter_mut().for_each(|object| {
-                if let Slot::Part { msn, .. } = &mut object.slot {
-                    *msn = MediaSequence(5);
-                }
-            });
-        }),
+    let (author, seals) = session(6);
+    let breaks: [Break; 6] = [
+        ("MSN jump", |body| move_parts(body, MediaSequence(5))),
         ("part left out", |body| {
             body.objects.iter_mut().for_each(|object| {
                 if let Slot::Part { part, .. } = &mut object.slot {
@@ -306,39 +325,19 @@ fn media_that_do_not_go_on_where_the_log_stops_are_implausible() {
         }),
         ("rendition left out", |body| body.objects.retain(|object| object.rendition.as_str() != "audio")),
     ];
-    let (author, seals) = session(6);
-    for (what, break_rule) in rules {
-        let mut body = author.next_body();
-        break_rule(&mut body);
-        let mut node = Node::joined(&seals);
-        match node.give(&author.clone().sign(&body)).verdict {
-            Verdict::Refused(refusal) => assert_eq!(refusal.reason, RefusalReason::Implausible, "{what}: {refusal}"),
-            other => panic!("{what}: {other:?}"),
-        }
-    }
+    assert_implausible(&seals, &author, &breaks);
+}
+
+#[test]
+fn epoch_that_does_not_go_on_where_the_log_stops_is_implausible() {
+    let (_, seals) = session(6);
     let head = Head::of(&seals[5]);
-    let rules: [(&str, Break); 3] = [
+    let breaks: [Break; 3] = [
         ("no discontinuity", |body| body.discontinuity.0 -= 1),
         ("two discontinuities", |body| body.discontinuity.0 += 1),
-        ("MSN goes back", |body| {
-            body.next_msn = MediaSequence(1);
-            body.objects.iter_mut().for_each(|object| {
-                if let Slot::Part { msn, .. } = &mut object.slot {
-                    *msn = MediaSequence(1);
-                }
-            });
-        }),
+        ("MSN goes back", |body| move_parts(body, MediaSequence(1))),
     ];
-    for (what, break_rule) in rules {
-        let author = Author::after(&head, 2);
-        let mut body = author.next_body();
-        break_rule(&mut body);
-        let mut node = Node::joined(&seals);
-        match node.give(&author.clone().sign(&body)).verdict {
-            Verdict::Refused(refusal) => assert_eq!(refusal.reason, RefusalReason::Implausible, "{what}: {refusal}"),
-            other => panic!("{what}: {other:?}"),
-        }
-    }
+    assert_implausible(&seals, &Author::after(&head, 2), &breaks);
     let mut node = Node::joined(&seals);
     node.refused(&Author::after(&head, 1_000_000).row(), RefusalReason::Implausible);
     assert_eq!(node.give(&Author::after(&head, 7).row()).verdict, Verdict::Extended, "epochs may be skipped");
