@@ -1,5 +1,8 @@
 //! Shared by tests and fuzz targets: a writer of seal logs, scripts for it from bytes, a client that reads playlists, and the rules
 //! against which it checks them.
+//!
+//! The fuzz targets include this module by its path. Fuzz targets are a workspace of their own with its own lock file. In `testkit`,
+//! the module would make each of their builds compile the HTTP clients of other tests, too.
 #![allow(clippy::unwrap_used, dead_code, unused_imports, reason = "helpers of tests, not all used in each")]
 
 pub(crate) mod client;
