@@ -55,7 +55,7 @@ async fn run() -> anyhow::Result<Vec<Figure>> {
         }
         delays.push(began.elapsed().as_secs_f64() * 1e3);
         while let Ok(output) = outputs.try_recv() {
-            ensure!(!matches!(output, Output::Refused(_)), "{output:?}");
+            ensure!(!matches!(output, Output::Effect(Effect::Refused(_))), "{output:?}");
         }
     }
     delays.remove(0);

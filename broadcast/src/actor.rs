@@ -20,7 +20,7 @@ use crate::dvr::RecorderQueue;
 use crate::interrupted::Interrupted;
 use crate::viewers::{NoPlace, NodeWaiters, StreamWaiters, Waiter};
 use gate::limits::HEADS_MAX;
-use gate::{Answer, Gate, Input, Output, PullId, Pulled, StreamView};
+use gate::{Admitted, Answer, Effect, Gate, Input, Output, PullId, Pulled, SavedHead, StreamView};
 
 /// Inputs that wait. A part of each of 20 renditions of 50 streams, and their seals; more is back-pressure.
 const INPUTS_MAX: usize = 1024;
@@ -213,7 +213,7 @@ pub struct Actor {
     /// The way in.
     pub handle: Handle,
     /// Pulls to start and refusals to publish; the thread itself carries out all other outputs.
-    pub effects: mpsc::Receiver<Output>,
+    pub effects: mpsc::Receiver<Effect>,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -250,14 +250,14 @@ impl Actor {
     }
 
     /// Splits off the thread, which outlives the effects: join it after the shutdown.
-    pub fn into_parts(self) -> (Handle, mpsc::Receiver<Output>, std::thread::JoinHandle<()>) {
+    pub fn into_parts(self) -> (Handle, mpsc::Receiver<Effect>, std::thread::JoinHandle<()>) {
         (self.handle, self.effects, self.thread)
     }
 }
 
 /// Where the gate's outputs go.
 struct Outside {
-    effects: mpsc::Sender<Output>,
+    effects: mpsc::Sender<Effect>,
     kept: Durable,
     views: Views,
     heads: Arc<Board<Bytes>>,
@@ -297,9 +297,13 @@ async fn run(
         for output in gate.apply(job.input, clock.now()) {
             match output {
                 Output::Publish(view) => retired.extend(outside.views.publish(view)),
-                Output::Forget(stream) => outside.forget(stream),
                 Output::Respond(answer) => given = Some(answer),
-                effect => outside.effect(effect),
+                Output::Forget(stream) => outside.forget(stream),
+                Output::SaveHead(stream, saved) => outside.save_head(stream, saved),
+                Output::SaveRevocations(list) => outside.save_revocations(list),
+                Output::Grants(grants) => outside.grants(grants),
+                Output::Admitted(stream, admitted) => outside.admitted(stream, *admitted),
+                Output::Effect(effect) => outside.effect(effect),
             }
         }
         // Answer last, so that a pusher finds published what follows from its push. The pusher may have gone; its bytes stay.
@@ -311,7 +315,7 @@ async fn run(
 }
 
 impl Outside {
-    fn new(effects: mpsc::Sender<Output>, kept: Durable, handle: &Handle) -> Self {
+    fn new(effects: mpsc::Sender<Effect>, kept: Durable, handle: &Handle) -> Self {
         let (views, heads) = (handle.views.clone(), handle.heads.clone());
         Self { effects, kept, views, heads, not_started: VecDeque::new() }
     }
@@ -323,47 +327,46 @@ impl Outside {
         }
     }
 
-    fn effect(&mut self, effect: Output) {
-        match effect {
-            Output::SaveHead(stream, saved) => {
-                if let Some(disk) = &self.kept.disk {
-                    disk.save_head(&stream, &saved);
-                }
-                self.heads.set(stream, saved.raw, HEADS_MAX);
-            }
-            Output::SaveRevocations(list) => {
-                if let Some(disk) = &self.kept.disk {
-                    disk.save_revocations(list);
-                }
-            }
-            Output::Grants(grants) => {
-                if let Some(recorder) = &self.kept.recorder {
-                    recorder.grants(grants.clone());
-                }
-                self.kept.grants.store(Arc::new(grants));
-            }
-            Output::Admitted(stream, admitted) => {
-                if let Some(recorder) = &self.kept.recorder {
-                    recorder.admitted(stream, *admitted);
-                }
-            }
-            effect => {
-                if let Output::Refused(refused) = &effect {
-                    let label = refused.reason.label();
-                    metrics::counter!("broadcast_refusals_total", "reason" => label).increment(1);
-                }
-                if let Err(error) = self.effects.try_send(effect) {
-                    self.dropped(error);
-                }
-            }
+    fn save_head(&self, stream: StreamId, saved: SavedHead) {
+        if let Some(disk) = &self.kept.disk {
+            disk.save_head(&stream, &saved);
+        }
+        self.heads.set(stream, saved.raw, HEADS_MAX);
+    }
+
+    fn save_revocations(&self, list: Bytes) {
+        if let Some(disk) = &self.kept.disk {
+            disk.save_revocations(list);
+        }
+    }
+
+    fn grants(&self, grants: Vec<Bytes>) {
+        if let Some(recorder) = &self.kept.recorder {
+            recorder.grants(grants.clone());
+        }
+        self.kept.grants.store(Arc::new(grants));
+    }
+
+    fn admitted(&self, stream: StreamId, admitted: Admitted) {
+        if let Some(recorder) = &self.kept.recorder {
+            recorder.admitted(stream, admitted);
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        if let Effect::Refused(refused) = &effect {
+            metrics::counter!("broadcast_refusals_total", "reason" => refused.reason.label()).increment(1);
+        }
+        if let Err(error) = self.effects.try_send(effect) {
+            self.dropped(error);
         }
     }
 
     /// The shell is too slow or gone. A pull that is not started fails; an alert is lost, but its refusal is counted already.
-    fn dropped(&mut self, error: mpsc::error::TrySendError<Output>) {
+    fn dropped(&mut self, error: mpsc::error::TrySendError<Effect>) {
         metrics::counter!("broadcast_effects_dropped_total").increment(1);
         let (mpsc::error::TrySendError::Full(effect) | mpsc::error::TrySendError::Closed(effect)) = error;
-        if let Output::PullObject { id, .. } | Output::PullLog { id, .. } = effect {
+        if let Effect::PullObject { id, .. } | Effect::PullLog { id, .. } = effect {
             self.not_started.push_back(id);
         }
     }
@@ -492,12 +495,12 @@ mod tests {
         assert_eq!(handle.push(Input::Seal { stream: studio.stream.clone(), raw, source }).await, Ok(Answer::Stored));
         assert_eq!(kept.grants.load().len(), 1);
 
-        assert!(matches!(drained.recv().await, Some(Output::Refused(_))));
+        assert!(matches!(drained.recv().await, Some(Effect::Refused(_))));
         // The logs that nobody fetched have failed, so the stream goes on without; then one pull at a time finds room.
         let mut missing: BTreeSet<ObjectName> = row.objects.iter().map(|(name, _)| name.clone()).collect();
         let all_asked = async {
             while !missing.is_empty() {
-                if let Some(Output::PullObject { name, .. }) = drained.recv().await {
+                if let Some(Effect::PullObject { name, .. }) = drained.recv().await {
                     missing.remove(&name);
                 }
             }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::actor::Handle;
 use crate::alerts::{self, Alerts};
 use crate::peers::Peers;
-use gate::{Input, Output, Pulled};
+use gate::{Effect, Input, Pulled};
 
 /// Pulls at once, all streams together; the others wait for their turn, within the bounds of the gate's pulls.
 const PULLS_MAX: usize = 256;
@@ -32,7 +32,7 @@ impl Effects {
     }
 
     /// Works until `shutdown`; pulls that are under way are cut off then.
-    pub(crate) async fn run(self, mut outputs: mpsc::Receiver<Output>, shutdown: CancellationToken) {
+    pub(crate) async fn run(self, mut effects: mpsc::Receiver<Effect>, shutdown: CancellationToken) {
         let (alert, waiting) = mpsc::channel(ALERTS_MAX);
         let mut tasks = JoinSet::new();
         tasks.spawn(say(self.context.clone(), waiting));
@@ -40,18 +40,18 @@ impl Effects {
         let mut ticks = tokio::time::interval(alerts::INTERVAL);
         let clock = self.context.clock;
         loop {
-            let output = tokio::select! {
+            let effect = tokio::select! {
                 () = shutdown.cancelled() => return,
                 Some(_) = tasks.join_next() => continue,
                 _ = ticks.tick() => {
                     alerts.flush(clock.elapsed(), clock.wall()).into_iter().for_each(|summed| send(&alert, summed));
                     continue;
                 }
-                output = outputs.recv() => output,
+                effect = effects.recv() => effect,
             };
-            match output {
+            match effect {
                 None => return,
-                Some(Output::Refused(refused)) => {
+                Some(Effect::Refused(refused)) => {
                     let label = refused.reason.label();
                     tracing::debug!(node = %self.context.id, reason = label, detail = refused.detail, "refused");
                     if let Some(first) = alerts.add(refused, clock.elapsed(), clock.wall()) {
@@ -59,24 +59,14 @@ impl Effects {
                         send(&alert, first);
                     }
                 }
-                Some(Output::PullObject { id, peer, name, length }) => {
+                Some(Effect::PullObject { id, peer, name, length }) => {
                     let peers = self.peers.clone();
                     self.pull(&mut tasks, id, async move { peers.object(&peer, &name, length).await });
                 }
-                Some(Output::PullLog { id, peer, stream, from }) => {
+                Some(Effect::PullLog { id, peer, stream, from }) => {
                     let peers = self.peers.clone();
                     self.pull(&mut tasks, id, async move { peers.log(&peer, &stream, from).await });
                 }
-                // Done by the gate's thread.
-                Some(
-                    Output::Respond(_)
-                    | Output::Publish(_)
-                    | Output::Forget(_)
-                    | Output::SaveHead(..)
-                    | Output::SaveRevocations(_)
-                    | Output::Grants(_)
-                    | Output::Admitted(..),
-                ) => {}
             }
         }
     }

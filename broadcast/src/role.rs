@@ -33,7 +33,7 @@ use crate::follow::{Attention, Follower};
 use crate::node_snapshots::NodeSnapshots;
 use crate::peers::Peers;
 use crate::{Config, data_plane, viewers};
-use gate::{Gate, Holding, Input, Output, Refused, Settings, StreamView};
+use gate::{Effect, Gate, Holding, Input, Output, Refused, Settings, StreamView};
 
 /// Files besides viewers' connections: those to peers, ingests and brokers, and the process's own.
 const OTHER_FILES: u64 = 512;
@@ -164,7 +164,7 @@ struct Urls {
 struct Threads {
     handle: Handle,
     /// Pulls to start and refusals to publish.
-    outputs: mpsc::Receiver<Output>,
+    outputs: mpsc::Receiver<Effect>,
     /// The grants in force, and the revocation list last.
     grants: Arc<ArcSwap<Vec<Bytes>>>,
     /// `None` when nothing is recorded.

@@ -76,7 +76,7 @@ pub enum DuringOutage {
     /// Nothing: their players wait.
     #[default]
     Gap,
-    /// A still picture, from two seconds on.
+    /// A still picture, after two seconds, or four where there is another ingest.
     Slate,
 }
 

@@ -94,7 +94,7 @@ pub enum Input {
     },
     /// A pull ended.
     Pulled {
-        /// The pull, as named in [`Output::PullObject`] or [`Output::PullLog`].
+        /// The pull, as named in [`Effect::PullObject`] or [`Effect::PullLog`].
         id: PullId,
         /// What the peer answered.
         result: Pulled,
@@ -150,7 +150,7 @@ pub enum Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PullId(pub u64);
 
-/// What the shell has to do.
+/// What has to be done. The thread of the gate does it at once, in this order, except for effects.
 #[derive(Debug, Clone)]
 pub enum Output {
     /// Answer the push or the fence that is the current input.
@@ -159,6 +159,21 @@ pub enum Output {
     Publish(Arc<StreamView>),
     /// Serve nothing of this stream any more.
     Forget(StreamId),
+    /// A seal of an owned stream was admitted, with these bytes. Only after [`Gate::record`].
+    Admitted(StreamId, Box<Admitted>),
+    /// Keep this on disk.
+    SaveHead(StreamId, SavedHead),
+    /// Keep this revocation list on disk.
+    SaveRevocations(Bytes),
+    /// The grants in force, and the revocation list last, for readers that verify a log outside the gate.
+    Grants(Vec<Bytes>),
+    /// Have the shell do this, whenever it can.
+    Effect(Effect),
+}
+
+/// What the shell around the gate's thread does: it speaks to peers and to the bus, and the gate does not wait for it.
+#[derive(Debug, Clone)]
+pub enum Effect {
     /// Fetch an object.
     PullObject {
         /// Number to return in [`Input::Pulled`].
@@ -183,14 +198,6 @@ pub enum Output {
     },
     /// Count this refusal, and publish it on `alerts`.
     Refused(Refused),
-    /// A seal of an owned stream was admitted, with these bytes. Only after [`Gate::record`].
-    Admitted(StreamId, Box<Admitted>),
-    /// Keep this on disk.
-    SaveHead(StreamId, SavedHead),
-    /// Keep this revocation list on disk.
-    SaveRevocations(Bytes),
-    /// The grants in force, and the revocation list last, for readers that verify a log outside the gate.
-    Grants(Vec<Bytes>),
 }
 
 /// A refusal, for the counters and `alerts`.
@@ -522,7 +529,8 @@ impl Gate {
 
 impl GateContext {
     fn refuse(&mut self, reason: AlertReason, stream: Option<&StreamId>, detail: String) {
-        self.outputs.push(Output::Refused(Refused { reason, stream: stream.cloned(), detail }));
+        let refused = Refused { reason, stream: stream.cloned(), detail };
+        self.outputs.push(Output::Effect(Effect::Refused(refused)));
     }
 
     fn start_pull(&mut self, pull: Pull) -> PullId {

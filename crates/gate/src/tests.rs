@@ -16,7 +16,7 @@ use playlist::reload::Extent;
 use seal::Keyring;
 use testkit::studio::{self, Authority, Row, START, Studio, cluster, node, sha256, stream};
 
-use super::{Answer, Gate, Input, Output, Pulled, SavedHead, Settings, Source, StreamView};
+use super::{Answer, Effect, Gate, Input, Output, Pulled, SavedHead, Settings, Source, StreamView};
 
 fn at(elapsed: Duration) -> Now {
     Now { elapsed, wall: START.plus(elapsed) }
@@ -29,7 +29,7 @@ struct Bench {
     views: BTreeMap<StreamId, Arc<StreamView>>,
     refused: Vec<AlertReason>,
     answers: Vec<Answer>,
-    pulls: Vec<Output>,
+    pulls: Vec<Effect>,
     saved: BTreeMap<StreamId, SavedHead>,
 }
 
@@ -66,9 +66,9 @@ impl Bench {
                 Output::Respond(answer) => self.answers.push(answer),
                 Output::Publish(view) => _ = self.views.insert(view.stream.clone(), view),
                 Output::Forget(stream) => _ = self.views.remove(&stream),
-                Output::Refused(refused) => self.refused.push(refused.reason),
+                Output::Effect(Effect::Refused(refused)) => self.refused.push(refused.reason),
                 Output::SaveHead(stream, head) => _ = self.saved.insert(stream, head),
-                Output::PullObject { .. } | Output::PullLog { .. } => self.pulls.push(output),
+                Output::Effect(pull) => self.pulls.push(pull),
                 Output::SaveRevocations(_) | Output::Grants(_) | Output::Admitted(..) => {}
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use media::{Digest, LogSequence, NodeId, ObjectName};
 
 use super::limits::{OBJECT_DEADLINE, PULL_ROUND_PAUSE, PULLS_PER_STREAM};
-use super::{GateContext, Output, Pull};
+use super::{Effect, GateContext, Output, Pull};
 
 /// One missing object.
 #[derive(Debug, Clone)]
@@ -135,7 +135,8 @@ impl Wants {
             want.in_flight = true;
             self.in_flight += 1;
             let id = shared.start_pull(Pull::Object { name: name.clone(), peer: peer.clone() });
-            shared.outputs.push(Output::PullObject { id, peer, name: name.clone(), length: want.length });
+            let pull = Effect::PullObject { id, peer, name: name.clone(), length: want.length };
+            shared.outputs.push(Output::Effect(pull));
         }
     }
 

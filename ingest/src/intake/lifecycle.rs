@@ -20,7 +20,7 @@ pub(crate) enum Admission {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum Attended {
     Live(PublisherId),
     Reconnecting { until: Duration },
     Ended,
@@ -29,7 +29,7 @@ enum Phase {
 /// State of one stream at this ingest. Times are readings of one monotonic clock ([`media::Now::elapsed`]).
 #[derive(Debug, Clone)]
 pub(crate) struct Lifecycle {
-    phase: Phase,
+    phase: Attended,
     grace: Duration,
     takeover_silence: Duration,
     reconnects: u64,
@@ -38,50 +38,50 @@ pub(crate) struct Lifecycle {
 impl Lifecycle {
     /// A stream whose first publisher is accepted.
     pub(crate) const fn new(first: PublisherId, grace: Duration, takeover_silence: Duration) -> Self {
-        Self { phase: Phase::Live(first), grace, takeover_silence, reconnects: 0 }
+        Self { phase: Attended::Live(first), grace, takeover_silence, reconnects: 0 }
     }
 
     /// A publisher with the right key asks. `silent_for` is how long the live one, if any, has sent nothing.
     pub(crate) fn admit(&mut self, publisher: PublisherId, silent_for: Duration) -> Admission {
         let admission = match self.phase {
-            Phase::Live(_) if silent_for < self.takeover_silence => return Admission::Refuse,
-            Phase::Live(_) => Admission::TakeOver,
-            Phase::Reconnecting { .. } | Phase::Ended => Admission::Accept,
+            Attended::Live(_) if silent_for < self.takeover_silence => return Admission::Refuse,
+            Attended::Live(_) => Admission::TakeOver,
+            Attended::Reconnecting { .. } | Attended::Ended => Admission::Accept,
         };
         self.reconnects = self.reconnects.saturating_add(1);
-        self.phase = Phase::Live(publisher);
+        self.phase = Attended::Live(publisher);
         admission
     }
 
     /// A publisher's connection is gone. Changes nothing, and returns `false`, when it is no longer the live one.
     pub(crate) fn gone(&mut self, publisher: PublisherId, now: Duration) -> bool {
-        let was_live = self.phase == Phase::Live(publisher);
+        let was_live = self.phase == Attended::Live(publisher);
         if was_live {
-            self.phase = Phase::Reconnecting { until: now.saturating_add(self.grace) };
+            self.phase = Attended::Reconnecting { until: now.saturating_add(self.grace) };
         }
         was_live
     }
 
     /// Whether the grace is over by now; `true` only once. The stream has then ended.
     pub(crate) fn expire(&mut self, now: Duration) -> bool {
-        let over = matches!(self.phase, Phase::Reconnecting { until } if until <= now);
+        let over = matches!(self.phase, Attended::Reconnecting { until } if until <= now);
         if over {
-            self.phase = Phase::Ended;
+            self.phase = Attended::Ended;
         }
         over
     }
 
     /// When to call [`Self::expire`].
     pub(crate) const fn next_deadline(&self) -> Option<Duration> {
-        if let Phase::Reconnecting { until } = self.phase { Some(until) } else { None }
+        if let Attended::Reconnecting { until } = self.phase { Some(until) } else { None }
     }
 
     /// State, as the bus and `/status` show it.
     pub(crate) const fn state(&self) -> SessionState {
         match self.phase {
-            Phase::Live(_) => SessionState::Live,
-            Phase::Reconnecting { .. } => SessionState::Reconnecting,
-            Phase::Ended => SessionState::Ended,
+            Attended::Live(_) => SessionState::Live,
+            Attended::Reconnecting { .. } => SessionState::Reconnecting,
+            Attended::Ended => SessionState::Ended,
         }
     }
 

@@ -154,7 +154,10 @@ impl ServerState {
 fn report(address: SocketAddr, end: &End, refusals: &Refusals) {
     let End { closed, stream } = end;
     let Some(reason) = closed.label() else {
-        tracing::debug!(%address, %closed, "connection ended");
+        match stream {
+            Some(stream) => tracing::info!(%stream, %address, %closed, "publisher's connection ended"),
+            None => tracing::debug!(%address, %closed, "connection ended"),
+        }
         return;
     };
     metrics::counter!("ingest_refused_total", "reason" => reason).increment(1);

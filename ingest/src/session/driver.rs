@@ -1,4 +1,4 @@
-//! The shell of a stream's [`Session`]: one loop that hands in what happens and carries out what the session says.
+//! The shell of a stream's [`StreamMachine`]: one loop that hands in what happens and carries out what the session says.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::machine::Session;
+use super::machine::StreamMachine;
 use super::phase::{Input, Output, Source};
 use crate::authority::Authority;
 use crate::intake::access_unit_feed::{AccessUnitFeed, Flow};
@@ -79,7 +79,7 @@ struct Driver {
     stream: StreamId,
     stats: Arc<StreamStats>,
     figures: Arc<Figures>,
-    session: Session,
+    session: StreamMachine,
     attendance: Attendance,
     publishers: mpsc::Receiver<NewPublisher>,
     /// The publisher that is to be started.
@@ -140,7 +140,7 @@ impl Driver {
         let thumbnails = handles.thumbnails.as_ref().map(Thumbnailer::stream);
         let sign = Arc::new(move |body: &_| authority.sign(body));
         let log = Writer::new(context.cluster.clone(), stream.clone(), handles.targets, sign, thumbnails);
-        let session = Session::new(stream.clone(), context.id.clone(), log, Arc::clone(&stats));
+        let session = StreamMachine::new(stream.clone(), context.id.clone(), log, Arc::clone(&stats));
         Self {
             stream,
             stats,

@@ -1,8 +1,8 @@
 //! What happens to a stream from its first publisher to its end: publishers come and go, the encoder drops, another ingest takes over, a
 //! slate stands in. Pure.
 //!
-//! [`Session`] is a state machine: [`Session::apply`] takes an [`Input`] and returns the [`Output`]s that the shell carries out, in order.
-//! Its [`Phase`] says who publishes, and [`Media`] where that publisher's samples go: nowhere yet, to the log, or to the backlog. Nothing
+//! [`StreamMachine::apply`] takes an [`Input`] and returns the [`Output`]s that the shell carries out, in order. The [`Phase`] says who
+//! publishes, and [`Media`](super::phase::Media) where that publisher's samples go: nowhere yet, to the log, or to the backlog. Nothing
 //! here waits. Where an answer is needed, there is a state for the wait, and the answer is an input.
 
 use std::sync::Arc;
@@ -34,7 +34,7 @@ const DRAIN_SHUTDOWN_MAX: Duration = Duration::from_millis(1_200);
 const DRAIN_SLATE_MAX: Duration = Duration::from_millis(150);
 
 /// One stream at this ingest.
-pub(super) struct Session {
+pub(super) struct StreamMachine {
     stream: StreamId,
     ingest: NodeId,
     phase: Phase,
@@ -54,7 +54,7 @@ pub(super) struct Session {
     outputs: Vec<Output>,
 }
 
-impl Session {
+impl StreamMachine {
     /// A stream that nobody publishes yet.
     pub(super) fn new(stream: StreamId, ingest: NodeId, log: Writer, stats: Arc<StreamStats>) -> Self {
         Self {

@@ -13,7 +13,7 @@ use crate::limits::{
     BEGINNING_WAIT_MAX, EDGE_SILENCE_MAX, JOIN_ANSWERED_WAIT_MAX, JOIN_SEALS_MAX, JOIN_WAIT_MAX, PEERS_WAIT_MAX,
     PULL_ROUND_PAUSE, SEAL_LATE_AFTER, SILENCE_MAX, STUCK_MAX,
 };
-use crate::{Answer, GateContext, Holding, Output, Pull, PullId, reason_of};
+use crate::{Answer, Effect, GateContext, Holding, Output, Pull, PullId, reason_of};
 
 /// A stream that is new here. Peers are asked before its first seal is trusted, because an old session verifies as well as the live one.
 #[derive(Debug)]
@@ -103,7 +103,8 @@ impl Stream {
                 let id = shared.start_pull(Pull::Log { stream: self.id.clone(), peer: peer.clone() });
                 joining.under_way.insert(id);
                 let from = LogSequence(0);
-                shared.outputs.push(Output::PullLog { id, peer: peer.clone(), stream: self.id.clone(), from });
+                let pull = Effect::PullLog { id, peer: peer.clone(), stream: self.id.clone(), from };
+                shared.outputs.push(Output::Effect(pull));
             }
         }
     }
@@ -243,7 +244,8 @@ impl Stream {
         self.catch_up.asked += 1;
         let id = shared.start_pull(Pull::Log { stream: self.id.clone(), peer: peer.clone() });
         self.catch_up.under_way = Some(id);
-        shared.outputs.push(Output::PullLog { id, peer, stream: self.id.clone(), from });
+        let pull = Effect::PullLog { id, peer, stream: self.id.clone(), from };
+        shared.outputs.push(Output::Effect(pull));
     }
 
     /// When to ask a peer for the log; `None` when there is no reason to ask, or no peer.

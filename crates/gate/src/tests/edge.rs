@@ -46,7 +46,7 @@ fn edge_whose_bus_falls_silent_asks_an_owner_before_its_viewers_run_dry() {
     assert!(bench.pulls.is_empty());
     bench.wait(Duration::from_secs(1));
     assert!(
-        matches!(bench.pulls.as_slice(), [Output::PullLog { peer, .. }] if *peer == node("b1")),
+        matches!(bench.pulls.as_slice(), [Effect::PullLog { peer, .. }] if *peer == node("b1")),
         "{:?}",
         bench.pulls
     );
@@ -77,7 +77,7 @@ fn edge_that_becomes_owner_fetches_its_window_and_shows_the_same_meanwhile() {
     assert_eq!(bench.playlist("360p"), listed);
     let mut asked = 0;
     while let Some(pull) = bench.pulls.pop() {
-        let Output::PullObject { id, peer, name, .. } = pull else { continue };
+        let Effect::PullObject { id, peer, name, .. } = pull else { continue };
         assert_eq!(peer, node("b1"), "the owner is asked");
         let (_, bytes) = rows.iter().flat_map(|row| &row.objects).find(|(known, _)| *known == name).unwrap();
         bench.apply(Input::Pulled { id, result: Pulled::Object { digest: sha256(bytes), bytes: bytes.clone() } });
@@ -113,7 +113,7 @@ fn log_goes_on_while_an_edge_that_became_owner_fills_its_window() {
             place = next;
             bench.wait(Duration::from_millis(500));
             // One pull at a time is answered, with the bytes if the test has them.
-            if let Some(Output::PullObject { id, name, .. }) = bench.pulls.pop() {
+            if let Some(Effect::PullObject { id, name, .. }) = bench.pulls.pop() {
                 let found = rows.iter().flat_map(|row| &row.objects).find(|(known, _)| *known == name);
                 let result = match found {
                     Some((_, bytes)) => Pulled::Object { digest: sha256(bytes), bytes: bytes.clone() },
@@ -139,7 +139,7 @@ fn segment_that_was_begun_as_an_edge_is_whole_however_soon_its_parts_come() {
         follow(&mut bench, Holding::Owner);
         let fill = |bench: &mut Bench| {
             while let Some(pull) = bench.pulls.pop() {
-                let Output::PullObject { id, name, .. } = pull else { continue };
+                let Effect::PullObject { id, name, .. } = pull else { continue };
                 let (_, bytes) = rows.iter().flat_map(|row| &row.objects).find(|(known, _)| *known == name).unwrap();
                 bench.apply(Input::Pulled {
                     id,
@@ -204,7 +204,7 @@ fn stream_that_was_joined_in_vain_asks_again_before_it_believes_its_first_seal()
     let row = studio.row(bench.wall());
     bench.seal(&row);
     assert_eq!(bench.admitted(), 0);
-    assert!(matches!(&bench.pulls[..], [Output::PullLog { peer, .. }] if *peer == node("b1")));
+    assert!(matches!(&bench.pulls[..], [Effect::PullLog { peer, .. }] if *peer == node("b1")));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn edge_whose_stream_was_silent_for_long_is_an_edge_when_it_goes_on() {
         bench.wait(Duration::from_secs(6));
     }
     assert_eq!(bench.view().holding, Holding::Edge);
-    assert!(bench.pulls.iter().all(|pull| !matches!(pull, Output::PullObject { .. })));
+    assert!(bench.pulls.iter().all(|pull| !matches!(pull, Effect::PullObject { .. })));
 }
 
 #[test]

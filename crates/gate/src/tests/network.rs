@@ -61,19 +61,19 @@ impl Cluster {
         panic!("pulls without end");
     }
 
-    fn answer(&self, pull: &Output) -> (PullId, Pulled) {
+    fn answer(&self, pull: &Effect) -> (PullId, Pulled) {
         let view = |peer: &NodeId, stream: &StreamId| {
             let found = self.gates.iter().find(|(name, _)| name == peer);
             found.and_then(|(_, bench)| bench.views.get(stream).cloned())
         };
         let lie = |peer: &NodeId| self.liar.as_ref().filter(|(name, _)| name == peer).map(|(_, lie)| lie.clone());
         match pull {
-            Output::PullObject { id, peer, name, .. } => {
+            Effect::PullObject { id, peer, name, .. } => {
                 let held = view(peer, &name.stream).and_then(|v| v.media.get(name.epoch, &name.rendition, name.slot));
                 let truth = held.map_or(Pulled::Failed(None), |(digest, bytes)| Pulled::Object { digest, bytes });
                 (*id, lie(peer).unwrap_or(truth))
             }
-            Output::PullLog { id, peer, stream, from } => {
+            Effect::PullLog { id, peer, stream, from } => {
                 let truth = view(peer, stream).map_or(Pulled::Failed(None), |view| Pulled::Log(view.seals(*from)));
                 (*id, lie(peer).unwrap_or(truth))
             }

@@ -6,7 +6,7 @@ use media::{Now, RenditionId, Sample, Timescale, Timestamp, UnixMillis};
 use messages::AlertReason;
 
 use super::super::phase::{FirstSamples, Ladder, Media, Output, Phase, Source};
-use super::Session;
+use super::StreamMachine;
 use crate::intake::publication::Ending;
 use crate::log::heads::{Ask, Unreliable};
 use crate::log::writer::{Ground, Opening};
@@ -14,7 +14,7 @@ use crate::pipeline::{self, Output as Coded};
 use crate::standby::backlog::{Backlog, Resumed};
 use crate::standby::turn::Duty;
 
-impl Session {
+impl StreamMachine {
     /// Handles an output of the pipeline.
     pub(super) fn coded(&mut self, coded: Coded, now: Now) {
         let Phase::On(run) = &mut self.phase else { return };

@@ -13,7 +13,7 @@ use messages::SessionState;
 use seal::{Head, KeyId, SealKind, Sealed};
 use tokio::sync::watch;
 
-use super::super::machine::Session;
+use super::super::machine::StreamMachine;
 use super::super::phase::{Input, Output, Source};
 use crate::intake::access_unit_feed::Flow;
 use crate::intake::lifecycle::{Lifecycle, PublisherId};
@@ -151,7 +151,7 @@ impl Pipeline {
 }
 
 pub(super) struct World {
-    pub(super) session: Session,
+    pub(super) session: StreamMachine,
     now: Now,
     pub(super) signed: Arc<Mutex<Vec<Sealed>>>,
     /// What the nodes have admitted, of us and of the other ingest.
@@ -198,7 +198,7 @@ impl World {
         let (grace, silence) = (Duration::from_secs(20), Duration::from_secs(5));
         let lifecycle = watch::Sender::new(Lifecycle::new(PublisherId(1), grace, silence));
         let stats = StreamStats::new(UnixMillis(WALL), Arc::default(), lifecycle.subscribe());
-        let session = Session::new(stream(), "i1".parse().unwrap(), writer(sign), Arc::new(stats));
+        let session = StreamMachine::new(stream(), "i1".parse().unwrap(), writer(sign), Arc::new(stats));
         let mut world = Self {
             session,
             now: Now { elapsed: Duration::from_secs(100), wall: UnixMillis(WALL) },
