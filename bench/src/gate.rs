@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ::gate::{Answer, Gate, Input, Output, Settings, Source};
+use ::gate::{Answer, Effect, Gate, Input, Settings, Source};
 use anyhow::{Context as _, ensure};
 use broadcast::actor::Actor;
 use media::NodeId;
@@ -31,7 +31,7 @@ async fn run() -> anyhow::Result<Vec<Figure>> {
     let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 2 << 30 };
     let gate = Gate::new(settings, author.keyring.clone(), BTreeMap::new());
     let shutdown = CancellationToken::new();
-    let (handle, mut outputs, thread) = Actor::spawn(gate, clock, shutdown.clone())?.into_parts();
+    let (handle, mut effects, thread) = Actor::spawn(gate, clock, shutdown.clone())?.into_parts();
     handle.send(Input::Peers(Vec::new())).await?;
     let peer = NodeId::new("ingest")?;
     let mut delays = Vec::with_capacity(ROWS);
@@ -54,8 +54,8 @@ async fn run() -> anyhow::Result<Vec<Figure>> {
             first.tick().await;
         }
         delays.push(began.elapsed().as_secs_f64() * 1e3);
-        while let Ok(output) = outputs.try_recv() {
-            ensure!(!matches!(output, Output::Effect(Effect::Refused(_))), "{output:?}");
+        while let Ok(effect) = effects.try_recv() {
+            ensure!(!matches!(effect, Effect::Refused(_)), "{effect:?}");
         }
     }
     delays.remove(0);

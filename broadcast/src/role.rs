@@ -33,7 +33,7 @@ use crate::follow::{Attention, Follower};
 use crate::node_snapshots::NodeSnapshots;
 use crate::peers::Peers;
 use crate::{Config, data_plane, viewers};
-use gate::{Effect, Gate, Holding, Input, Output, Refused, Settings, StreamView};
+use gate::{Effect, Gate, Holding, Input, Refused, Settings, StreamView};
 
 /// Files besides viewers' connections: those to peers, ingests and brokers, and the process's own.
 const OTHER_FILES: u64 = 512;
@@ -417,7 +417,7 @@ mod tests {
     use media::Now;
 
     use super::*;
-    use gate::Source;
+    use gate::{Output, Source};
     use testkit::studio::{self, Authority, Row, START, Studio, cluster, node, sha256};
 
     #[test]
