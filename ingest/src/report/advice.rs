@@ -20,7 +20,8 @@ const RECONNECT_WINDOW: Duration = Duration::from_secs(600);
 /// Rises of a counter that are kept.
 const CHANGES_MAX: usize = 64;
 
-/// Kinds of warnings, the most important first.
+/// Kinds of warnings, the most important first: the streamer sees them in this order. A new kind also belongs in [`Kind::ALL`]; then the
+/// compiler names the places that are left, but for its severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     NoPicture,
