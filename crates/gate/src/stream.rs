@@ -1,103 +1,54 @@
-//! One stream: its log, the seals that wait for bytes, and what was admitted. Pure.
+//! One stream: how its seals go from the chain through waiting for their bytes to the playlists that viewers see. Pure.
 //!
 //! Seals are admitted strictly in log order. Once all bytes of a seal are here, it is folded into the timeline and its bytes
-//! become visible together; before that, none of them is visible.
+//! become visible together; before that, none of them is visible. Each step owns its state, and no other file reaches into it:
+//! [`catch_up`] fetches seals, [`pending`] holds those that lack bytes, [`admitted`] is the log so far, [`shown`] what is listed.
 
-mod admit;
+mod admitted;
 mod catch_up;
 mod fence;
-mod hold;
-mod show;
+mod holders;
+mod pending;
+mod shown;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use media::{Digest, LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId, UnixMillis};
+use media::{Digest, NodeId, ObjectName, Slot, StreamId};
 use messages::AlertReason;
-use playlist::Timeline;
-use playlist::reload::Edge;
 use seal::{Chain, Input as ChainInput, Outcome, SealBody, Sealed, Step, Verdict};
-use sha2::{Digest as _, Sha256};
 
-use super::assembly::{Assembly, SlotBytes};
-use super::limits::{PENDING_SEALS_MAX, PULL_AFTER, STREAM_IDLE_MAX};
-use super::store::{Media, length};
-use super::view::Playlists;
-use super::wants::Wants;
-use super::{Answer, GateContext, Holding, SavedHead, reason_of};
+use super::limits::{PULL_AFTER, STREAM_IDLE_MAX};
+use super::view::StreamView;
+use super::{Admitted, Answer, GateContext, Holding, Output, Recorded, SavedHead, reason_of};
+use admitted::AdmittedLog;
 use catch_up::CatchUp;
-use fence::Fence;
-
-/// A seal of the log that is not admitted yet.
-#[derive(Debug)]
-struct Pending {
-    sealed: Sealed,
-    /// The seal that its epoch builds on, when it opens one.
-    void_after: Option<LogSequence>,
-    /// The timeline starts again with it.
-    anew: bool,
-    bytes: SlotBytes,
-    missing: usize,
-}
-
-/// An object that a verified seal names.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Named {
-    pub(super) digest: Digest,
-    /// Its bytes are here, or are not waited for.
-    pub(super) is_settled: bool,
-}
-
-/// Whether the log has reached a checkpoint: seals before the first one need no bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ground {
-    Sought,
-    Found,
-}
+use holders::Holders;
+pub(super) use pending::Named;
+use pending::{Filled, Pending, PendingSeal, has_bytes};
+use shown::ShownPlaylists;
 
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(super) id: StreamId,
-    pub(super) chain: Chain,
-    pub(super) catch_up: CatchUp,
-    pending: VecDeque<Pending>,
-    pending_bytes: u64,
-    wants: Wants,
-    pub(super) holding: Holding,
-    /// Nodes that own the stream.
-    owners: Vec<NodeId>,
-    /// Nodes that are asked for what is missing; chosen again when owners or peers change.
-    pub(super) sources: Vec<NodeId>,
-    ground: Ground,
-    /// A seal contradicted the log: only a new epoch helps.
-    blocked: bool,
-    fence: Option<Fence>,
-    timeline: Timeline,
-    assembly: Assembly,
-    media: Media,
-    log: VecDeque<Sealed>,
-    saved: Option<SavedHead>,
-    /// Playlists are shown once this seal is admitted; until then the window is filling.
-    show_from: LogSequence,
-    /// Where the playlists that are shown end; `show` decides which other end may replace it.
-    shown: Option<Edge>,
-    playlists: Option<Arc<Playlists>>,
-    seals_admitted: u64,
-    admitted_at: UnixMillis,
+    id: StreamId,
+    chain: Chain,
+    holders: Holders,
+    catch_up: CatchUp,
+    pending: Pending,
+    admitted: AdmittedLog,
+    shown: ShownPlaylists,
     refused: BTreeMap<AlertReason, u64>,
     /// The stream's share of [`GateContext::media_bytes`].
     counted: u64,
+    /// The view has to be published.
     is_changed: bool,
-    /// What playlists list has changed.
-    is_relisted: bool,
-    is_saved: bool,
     /// When [`Stream::work`] has something to do; zero when an input came.
     due: Option<Duration>,
 }
 
-pub(super) fn opens_epoch(body: &SealBody) -> bool {
+fn opens_epoch(body: &SealBody) -> bool {
     body.objects.iter().any(|object| object.slot == Slot::Init)
 }
 
@@ -112,34 +63,16 @@ impl Stream {
         let mut stream = Self {
             id,
             chain,
+            holders: Holders::new(holding, owners, &shared.peers),
             catch_up: CatchUp::default(),
-            pending: VecDeque::new(),
-            pending_bytes: 0,
-            wants: Wants::default(),
-            holding,
-            owners,
-            sources: Vec::new(),
-            ground: Ground::Sought,
-            blocked: false,
-            fence: None,
-            timeline: Timeline::new(shared.settings.playlist),
-            assembly: Assembly::default(),
-            media: Media::default(),
-            log: VecDeque::new(),
-            saved,
-            show_from: LogSequence(0),
-            shown: None,
-            playlists: None,
-            seals_admitted: 0,
-            admitted_at: UnixMillis(0),
+            pending: Pending::default(),
+            admitted: AdmittedLog::new(shared.settings.playlist, saved),
+            shown: ShownPlaylists::default(),
             refused: BTreeMap::new(),
             counted: 0,
             is_changed: true,
-            is_relisted: false,
-            is_saved: true,
             due: Some(Duration::ZERO),
         };
-        stream.choose_sources(shared);
         stream.start_join(shared);
         stream
     }
@@ -175,17 +108,12 @@ impl Stream {
         }
     }
 
-    /// Whether no seal is admitted or pending here: at most the saved head is known.
-    pub(super) fn is_bare(&self) -> bool {
-        self.seals_admitted == 0 && self.pending.is_empty()
-    }
-
     /// Gives a verified seal to the chain.
     pub(super) fn offer(&mut self, sealed: Sealed, shared: &mut GateContext) -> Answer {
         if self.chain.head().is_none() && !sealed.body().checkpoint.is_empty() {
             return match self.chain.join(vec![sealed], shared.now) {
                 Ok(outcome) => {
-                    self.begin_anew(outcome, shared);
+                    self.start_log(outcome, shared);
                     Answer::Stored
                 }
                 Err(refusal) => {
@@ -221,26 +149,23 @@ impl Stream {
         }
         let first_try = shared.now.elapsed + PULL_AFTER;
         for step in outcome.steps {
-            self.catch_up.progress_at = shared.now.elapsed;
-            self.enqueue(step, first_try, shared);
+            self.catch_up.progress(shared.now.elapsed);
+            self.enqueue(step, false, first_try, shared);
         }
     }
 
-    /// The chain took over a log from its tail: the timeline starts again with it, and uses the bytes that are here.
-    pub(super) fn begin_anew(&mut self, outcome: Outcome, shared: &mut GateContext) {
-        self.drop_pending(|_| false);
-        self.blocked = false;
-        self.ground = Ground::Sought;
-        let steps = outcome.steps;
-        self.show_from = steps.last().map_or(LogSequence(0), |last| last.sealed().body().sequence);
-        self.catch_up.progress_at = shared.now.elapsed;
-        let mut anew = true;
-        for step in steps {
-            self.enqueue(step, shared.now.elapsed, shared);
-            if let Some(first) = self.pending.back_mut().filter(|_| anew) {
-                first.anew = true;
-                anew = false;
-            }
+    /// The chain took over a log from its tail: playlists start again once all of the tail is admitted.
+    fn start_log(&mut self, outcome: Outcome, shared: &mut GateContext) {
+        self.shown.wait_for(outcome.steps.last().map(|last| last.sealed().body().sequence));
+        self.begin_anew(outcome, shared);
+    }
+
+    /// The timeline starts again with these seals, and uses the bytes that are here.
+    fn begin_anew(&mut self, outcome: Outcome, shared: &mut GateContext) {
+        self.pending.begin_anew();
+        self.catch_up.progress(shared.now.elapsed);
+        for (n, step) in outcome.steps.into_iter().enumerate() {
+            self.enqueue(step, n == 0, shared.now.elapsed, shared);
         }
         for (_, refusal) in outcome.refused {
             self.refuse(reason_of(refusal.reason), refusal.detail, shared);
@@ -248,73 +173,42 @@ impl Stream {
     }
 
     /// Queues a seal for admission with the bytes that are here, and notes those that are missing.
-    fn enqueue(&mut self, step: Step, first_try: Duration, shared: &mut GateContext) {
+    fn enqueue(&mut self, step: Step, anew: bool, first_try: Duration, shared: &mut GateContext) {
         let (sealed, void_after) = match step {
             Step::Extend(sealed) => (sealed, None),
             Step::OpenEpoch { sealed, void_after } => {
-                self.drop_pending(|sequence| sequence <= void_after);
-                self.blocked = false;
+                self.pending.void_after(void_after);
                 (sealed, Some(void_after))
             }
         };
-        self.lift_fence(sealed.body().epoch);
-        if self.blocked {
-            return;
-        }
-        if self.pending.len() >= PENDING_SEALS_MAX {
-            self.blocked = true;
-            let detail = format!("stream {}: {PENDING_SEALS_MAX} seals wait for their bytes", self.id);
-            self.refuse(AlertReason::Quarantine, detail, shared);
-            return;
-        }
-        let needs = self.needs(sealed.body(), shared);
-        let sequence = sealed.body().sequence;
         let epoch = sealed.body().epoch;
-        let mut pending = Pending { sealed, void_after, anew: false, bytes: BTreeMap::new(), missing: 0 };
-        for (rendition, slot, digest, bytes_length) in needs {
-            let name = ObjectName { stream: self.id.clone(), rendition, epoch, slot };
-            match self.find(&name, digest, shared) {
-                Some(bytes) => {
-                    self.pending_bytes += length(&bytes);
-                    pending.bytes.insert((name.rendition, slot), (digest, bytes));
-                }
-                None => {
-                    pending.missing += 1;
-                    self.wants.add(name, (digest, bytes_length), sequence, shared.now.elapsed, first_try);
-                }
+        self.pending.lift_fence(epoch);
+        match self.pending.accepts() {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(full) => return self.refuse(AlertReason::Quarantine, format!("stream {}: {full}", self.id), shared),
+        }
+        let named = |rendition, slot| ObjectName { stream: self.id.clone(), rendition, epoch, slot };
+        let needs = self.pending.needs(sealed.body(), self.holders.here());
+        let needs: Vec<_> = needs.into_iter().map(|need| (named(need.rendition.clone(), need.slot), need)).collect();
+        // What a seal names and this node has no use for leaves the quarantine.
+        for object in sealed.body().objects.iter().filter(|object| has_bytes(object)) {
+            let name = named(object.rendition.clone(), object.slot);
+            if !needs.iter().any(|(needed, _)| *needed == name) {
+                shared.quarantine.settle(&name, object.digest);
             }
         }
-        self.pending.push_back(pending);
-    }
-
-    /// The objects whose bytes must be here before the seal is admitted.
-    fn needs(&mut self, body: &SealBody, shared: &mut GateContext) -> Vec<(RenditionId, Slot, Digest, u64)> {
-        let opens = opens_epoch(body);
-        if self.ground == Ground::Sought && !opens {
-            // A checkpoint in the middle of an epoch: its init segments are needed from here on, its row is not.
-            if !body.checkpoint.is_empty() {
-                self.ground = Ground::Found;
+        let mut pending = PendingSeal::new(sealed, void_after, anew);
+        let mut missing = Vec::new();
+        for (name, need) in needs {
+            match self.find(&name, need.digest, shared) {
+                Some(bytes) => _ = pending.bytes.insert((name.rendition, name.slot), (need.digest, bytes)),
+                None => missing.push((name, need)),
             }
-            self.settle_unneeded(body, shared);
-            let inits = body.checkpoint.iter().filter(|_| self.holding == Holding::Owner);
-            return inits.map(|r| (r.track.rendition.clone(), Slot::Init, r.init, r.init_length)).collect();
         }
-        self.ground = Ground::Found;
-        if self.holding == Holding::Edge {
-            self.settle_unneeded(body, shared);
-            return Vec::new();
-        }
-        let has_bytes = |object: &&seal::Object| !object.gap && !matches!(object.slot, Slot::Segment { .. });
-        let objects = body.objects.iter().filter(has_bytes);
-        objects.map(|object| (object.rendition.clone(), object.slot, object.digest, object.length)).collect()
-    }
-
-    /// Removes the objects that a verified seal names from the quarantine, where this node has no use for them.
-    fn settle_unneeded(&mut self, body: &SealBody, shared: &mut GateContext) {
-        for object in body.objects.iter().filter(|object| !matches!(object.slot, Slot::Segment { .. })) {
-            let (stream, rendition) = (self.id.clone(), object.rendition.clone());
-            let name = ObjectName { stream, rendition, epoch: body.epoch, slot: object.slot };
-            shared.quarantine.settle(&name, object.digest);
+        self.pending.push(pending);
+        for (name, need) in missing {
+            self.pending.miss(name, &need, shared.now.elapsed, first_try);
         }
     }
 
@@ -329,65 +223,76 @@ impl Stream {
         if let Some(claim) = right {
             return Some(claim.bytes);
         }
-        let admitted = self.media.get(name.epoch, &name.rendition, name.slot);
-        let admitted = admitted.filter(|(held, _)| *held == digest).map(|(_, bytes)| bytes);
-        admitted.or_else(|| {
-            let mut saved = self.saved.iter().filter(|_| name.slot == Slot::Init).flat_map(|saved| &saved.inits);
-            saved.find(|init| Digest(Sha256::digest(init).into()) == digest).cloned()
-        })
+        let admitted = self.admitted.get(name).filter(|(held, _)| *held == digest).map(|(_, bytes)| bytes);
+        let saved = || (name.slot == Slot::Init).then(|| self.admitted.saved_init(digest)).flatten();
+        admitted.or_else(saved)
     }
 
     /// What a verified seal says about an object; `None` when none names it.
     pub(super) fn named(&self, name: &ObjectName) -> Option<Named> {
-        if let Some(want) = self.wants.get(name) {
-            return Some(Named { digest: want.digest, is_settled: false });
-        }
-        let key = (name.rendition.clone(), name.slot);
-        let waiting = self.pending.iter().filter(|pending| pending.sealed.body().epoch == name.epoch);
-        let digest = waiting.filter_map(|pending| pending.bytes.get(&key)).map(|(digest, _)| *digest).next();
-        let digest = digest
-            .or_else(|| self.media.get(name.epoch, &name.rendition, name.slot).map(|(digest, _)| digest))
-            .or_else(|| self.elsewhere(name).map(|absent| absent.digest))?;
-        Some(Named { digest, is_settled: true })
+        let settled = |digest| Named { digest, is_settled: true };
+        let admitted = || self.admitted.get(name).map(|(digest, _)| settled(digest));
+        let elsewhere = || self.admitted.elsewhere(name).map(|absent| settled(absent.digest));
+        self.pending.named(name).or_else(admitted).or_else(elsewhere)
     }
 
     /// Bytes of a wanted object came; the caller has compared `digest` with the seal.
     pub(super) fn fill(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes, now: Duration) {
-        let Some(want) = self.wants.came(name, now) else { return };
-        let pending = self.pending.iter_mut().find(|pending| pending.sealed.body().sequence == want.sequence);
-        if let Some(pending) = pending {
-            pending.missing -= 1;
-            self.pending_bytes += length(&bytes);
-            pending.bytes.insert((name.rendition.clone(), name.slot), (digest, bytes));
-        } else if self.media.restore(name, digest, bytes) {
-            self.is_changed = true;
+        match self.pending.fill(name, digest, bytes, now) {
+            Filled::Admitted(bytes) => self.is_changed |= self.admitted.restore(name, digest, bytes),
+            Filled::Pending | Filled::Unwanted => {}
         }
     }
 
     /// Bytes came that the next seal may name: they are hashed ahead.
     pub(super) fn foresee(&mut self, name: &ObjectName, digest: Digest, bytes: &Bytes) {
-        self.assembly.foresee(name, digest, bytes);
+        self.admitted.foresee(name, digest, bytes);
     }
 
     pub(super) fn pull_now(&mut self, name: &ObjectName, shared: &GateContext) {
-        self.wants.now(name, shared.now.elapsed);
+        self.pending.pull_now(name, shared.now.elapsed);
     }
 
     pub(super) fn pull_failed(&mut self, name: &ObjectName, shared: &GateContext) {
-        self.wants.failed(name, shared.now.elapsed, self.sources.len());
+        self.pending.pull_failed(name, shared.now.elapsed, self.holders.sources().len());
     }
 
     pub(super) fn peers_changed(&mut self, shared: &mut GateContext) {
-        self.choose_sources(shared);
-        self.wants.peers_changed(shared.now.elapsed);
+        self.holders.peers_changed(&shared.peers);
+        self.pending.sources_changed(shared.now.elapsed);
         self.ask_all(shared);
     }
 
-    fn drop_pending(&mut self, keep: impl Fn(LogSequence) -> bool + Copy) {
-        self.pending.retain(|pending| keep(pending.sealed.body().sequence));
-        self.wants.retain(keep);
-        let bytes = self.pending.iter().flat_map(|pending| pending.bytes.values());
-        self.pending_bytes = bytes.map(|(_, bytes)| length(bytes)).sum();
+    /// Holds the stream as `holding` from now on. An edge that becomes an owner fetches what is elsewhere while the log goes
+    /// on; its playlists do not change. An owner that becomes an edge stops waiting for bytes, and keeps those that it has.
+    pub(super) fn hold(&mut self, holding: Holding, owners: Vec<NodeId>, shared: &mut GateContext) {
+        if self.holders.change(holding, owners, &shared.peers) {
+            match holding {
+                Holding::Owner => self.want_absent(shared.now.elapsed),
+                Holding::Edge => self.pending.want_nothing(),
+            }
+            self.is_changed = true;
+        }
+        self.ask_all(shared);
+    }
+
+    /// Wants the bytes of all objects that were admitted without them.
+    fn want_absent(&mut self, now: Duration) {
+        for (epoch, sequence, absent) in self.admitted.absent() {
+            let (stream, rendition) = (self.id.clone(), absent.rendition);
+            let name = ObjectName { stream, rendition, epoch, slot: absent.slot };
+            self.pending.want_later(name, (absent.digest, absent.length), sequence, now);
+        }
+    }
+
+    pub(super) fn is_edge(&self) -> bool {
+        self.holders.here() == Holding::Edge
+    }
+
+    /// From now on no seal is admitted, until a newer epoch opens, or until [`super::limits::FENCE_MAX`] is over and the asker
+    /// counts as gone.
+    pub(super) fn fence(&mut self, shared: &GateContext) {
+        self.pending.fence(self.chain.head().map(|head| head.epoch), shared.now.elapsed);
     }
 
     /// Does what is due: the chain's deadlines, catching up, admission, pulls, expiry.
@@ -402,9 +307,8 @@ impl Stream {
         if self.give_up_overdue(shared) {
             self.admit(shared);
         }
-        self.wants.pull(&self.sources, shared);
-        if self.media.expire(now) {
-            self.media.keep_inits(self.timeline.checkpoint().map(|checkpoint| checkpoint.epoch));
+        self.pending.pull(self.holders.sources(), shared);
+        if self.admitted.expire(now) {
             self.trim_wants();
             self.is_changed = true;
         }
@@ -412,66 +316,85 @@ impl Stream {
         self.due = self.next_deadline(shared);
     }
 
-    /// Whether this is the newest verified seal again: each comes from the ingest, and twice from the bus.
-    pub(super) fn has_newest(&self, raw: &Bytes) -> bool {
-        let newest = self.pending.back().map(|pending| &pending.sealed).or_else(|| self.log.back());
-        self.catch_up.joining.is_none() && newest.is_some_and(|newest| newest.raw() == raw)
-    }
-
-    /// Reports bytes that nobody has, and continues at the next checkpoint after them; returns whether it did.
-    fn give_up_overdue(&mut self, shared: &mut GateContext) -> bool {
-        let overdue = self.wants.overdue(shared.now.elapsed);
-        for name in &overdue {
-            self.refuse(AlertReason::Deadline, format!("{name}: nobody had these bytes in time"), shared);
-        }
-        // Rows that were admitted without these bytes do not wait for them.
-        let waits = self.pending.front().is_some_and(|first| first.missing > 0);
-        if overdue.is_empty() || !waits {
-            return false;
-        }
-        let later = self.pending.iter().skip(1).filter(|pending| !pending.sealed.body().checkpoint.is_empty());
-        let Some(from) = later.map(|pending| pending.sealed.body().sequence).next() else { return false };
-        let kept: Vec<Sealed> = self
-            .pending
-            .iter()
-            .map(|pending| pending.sealed.clone())
-            .filter(|sealed| sealed.body().sequence >= from)
-            .collect();
-        let steps = kept.into_iter().map(Step::Extend).collect();
-        let outcome = Outcome { verdict: Verdict::Nothing, steps, refused: Vec::new() };
-        // `requeue` keeps the bytes that pending seals have.
-        self.requeue(outcome, shared);
-        true
-    }
-
-    /// Queues these seals again; the timeline starts again with the first of them.
-    fn requeue(&mut self, outcome: Outcome, shared: &mut GateContext) {
-        let mut kept: Vec<(ObjectName, Digest, Bytes)> = Vec::new();
-        for pending in std::mem::take(&mut self.pending) {
-            let (stream, epoch) = (&self.id, pending.sealed.body().epoch);
-            kept.extend(pending.bytes.into_iter().map(|((rendition, slot), (digest, bytes))| {
-                (ObjectName { stream: stream.clone(), rendition, epoch, slot }, digest, bytes)
-            }));
-        }
-        let show_from = self.show_from;
-        self.begin_anew(outcome, shared);
-        self.show_from = show_from;
-        for (name, digest, bytes) in kept {
-            if self.wants.get(&name).is_some_and(|want| want.digest == digest) {
-                self.fill(&name, digest, bytes, shared.now.elapsed);
+    /// Admits what is complete, in log order.
+    fn admit(&mut self, shared: &mut GateContext) {
+        while let Some(pending) = self.pending.pop_complete(shared.now.elapsed) {
+            if let Err((reason, detail)) = self.admit_one(pending, shared) {
+                self.pending.block();
+                self.refuse(reason, format!("stream {}: {detail}", self.id), shared);
             }
         }
     }
 
+    fn admit_one(&mut self, pending: PendingSeal, shared: &mut GateContext) -> Result<(), (AlertReason, String)> {
+        let is_recorded = shared.recorded == Recorded::Yes && self.holders.here() == Holding::Owner;
+        let record = is_recorded.then(|| {
+            let bytes = pending.bytes.iter().map(|((name, slot), (_, bytes))| (name.clone(), *slot, bytes.clone()));
+            let (sealed, void_after) = (pending.sealed.clone(), pending.void_after);
+            Box::new(Admitted { sealed, void_after, bytes: bytes.collect() })
+        });
+        let folded = self.admitted.fold(pending, self.holders.here(), shared.now)?;
+        if let Some(admitted) = record {
+            shared.outputs.push(Output::Admitted(self.id.clone(), admitted));
+        }
+        if folded.is_relisted {
+            self.shown.relist();
+        }
+        if folded.is_trimmed {
+            self.trim_wants();
+        }
+        self.is_changed = true;
+        Ok(())
+    }
+
+    /// Drops wants for what has left the playlists.
+    fn trim_wants(&mut self) {
+        self.pending.trim(|name| self.admitted.elsewhere(name).is_some());
+    }
+
+    /// Whether this is the newest verified seal again: each comes from the ingest, and twice from the bus.
+    pub(super) fn has_newest(&self, raw: &Bytes) -> bool {
+        let newest = self.pending.newest().or_else(|| self.admitted.newest());
+        !self.catch_up.is_joining() && newest.is_some_and(|newest| newest.raw() == raw)
+    }
+
+    /// Whether no seal is admitted or pending here: at most the saved head is known.
+    fn is_bare(&self) -> bool {
+        self.admitted.count() == 0 && self.pending.is_empty()
+    }
+
+    /// Reports bytes that nobody has, and continues at the next checkpoint after them; returns whether it did.
+    fn give_up_overdue(&mut self, shared: &mut GateContext) -> bool {
+        let overdue = self.pending.overdue(shared.now.elapsed);
+        for name in &overdue {
+            self.refuse(AlertReason::Deadline, format!("{name}: nobody had these bytes in time"), shared);
+        }
+        if overdue.is_empty() {
+            return false;
+        }
+        // Rows that were admitted without these bytes do not wait for them.
+        let Some(kept) = self.pending.seals_from_next_checkpoint() else { return false };
+        let bytes = self.pending.take_bytes(&self.id);
+        let steps = kept.into_iter().map(Step::Extend).collect();
+        self.begin_anew(Outcome { verdict: Verdict::Nothing, steps, refused: Vec::new() }, shared);
+        for (name, digest, bytes) in bytes {
+            let is_wanted = self.pending.named(&name).is_some_and(|named| !named.is_settled && named.digest == digest);
+            if is_wanted {
+                self.fill(&name, digest, bytes, shared.now.elapsed);
+            }
+        }
+        true
+    }
+
     pub(super) fn evict(&mut self, shared: &mut GateContext) {
-        self.media.evict();
+        self.admitted.evict();
         self.trim_wants();
         self.is_changed = true;
         self.recount(shared);
     }
 
     fn recount(&mut self, shared: &mut GateContext) {
-        let bytes = self.media.bytes() + self.pending_bytes;
+        let bytes = self.admitted.media().bytes() + self.pending.bytes();
         shared.media_bytes = shared.media_bytes - self.counted + bytes;
         self.counted = bytes;
     }
@@ -480,35 +403,56 @@ impl Stream {
         self.counted
     }
 
+    /// When the stream leaves memory, unless its log grows before; `None` while it is joined.
+    fn idle_at(&self) -> Option<Duration> {
+        (!self.catch_up.is_joining()).then(|| self.catch_up.progress_at() + STREAM_IDLE_MAX)
+    }
+
     pub(super) fn is_idle(&self, now: Duration) -> bool {
-        self.catch_up.joining.is_none() && self.catch_up.progress_at + STREAM_IDLE_MAX <= now
+        self.idle_at().is_some_and(|at| at <= now)
     }
 
     pub(super) fn next_deadline(&self, shared: &GateContext) -> Option<Duration> {
-        let idle = self.catch_up.progress_at + STREAM_IDLE_MAX;
-        let others =
-            [self.catch_up_deadline(shared), self.wants.next_deadline(self.sources.len()), self.media.next_expiry()];
-        let others = others.into_iter().chain([self.fence_deadline()]);
-        others.flatten().chain(self.catch_up.joining.is_none().then_some(idle)).min()
+        let pending = self.pending.next_deadline(self.holders.sources().len());
+        let deadlines = [self.catch_up_deadline(shared), pending, self.admitted.next_expiry(), self.idle_at()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Publishes the view, if it changed; returns the newest admitted seal, if that changed.
+    pub(super) fn publish(&mut self, shared: &mut GateContext) -> Option<SavedHead> {
+        if !std::mem::take(&mut self.is_changed) {
+            return None;
+        }
+        self.shown.show(self.admitted.timeline());
+        let saved = self.admitted.save();
+        if let Some(saved) = &saved {
+            shared.outputs.push(Output::SaveHead(self.id.clone(), saved.clone()));
+        }
+        shared.outputs.push(Output::Publish(Arc::new(StreamView {
+            stream: self.id.clone(),
+            playlists: self.shown.playlists(),
+            media: self.admitted.media().clone(),
+            log: self.admitted.seals(),
+            head: self.admitted.head(),
+            tracks: self.admitted.tracks(),
+            holding: self.holders.here(),
+            ended: self.admitted.timeline().is_ended(),
+            admitted_at: self.admitted.at(),
+            seals_admitted: self.admitted.count(),
+            refused: self.refused.clone(),
+        })));
+        saved
     }
 
     pub(super) fn check_invariants(&self, now: Duration) {
         self.chain.check_invariants();
-        self.timeline.check_invariants();
-        self.media.check_invariants();
-        self.wants.check_invariants();
-        let missing: usize = self.pending.iter().map(|pending| pending.missing).sum();
-        let later = self.wants.names().filter(|name| self.elsewhere(name).is_some()).count();
-        assert_eq!(missing + later, self.wants.len(), "what is missing is wanted");
-        assert!(self.pending.len() <= PENDING_SEALS_MAX);
-        let sequences = self.pending.iter().map(|pending| pending.sealed.body().sequence);
-        assert!(sequences.is_sorted_by(|a, b| a < b), "pending seals are in log order");
-        assert!(!self.may_admit(now), "what is complete is admitted");
+        self.admitted.check_invariants();
+        self.pending.check_invariants(now, |name| self.admitted.elsewhere(name).is_some());
     }
 
     /// The place of the part that comes after what playlists show.
     #[cfg(test)]
     pub(super) fn shown_place(&self) -> Option<(media::MediaSequence, media::PartIndex)> {
-        self.shown.map(|edge| edge.place())
+        self.shown.place()
     }
 }

@@ -17,7 +17,7 @@ use crate::{Answer, Effect, GateContext, Holding, Output, Pull, PullId, reason_o
 
 /// A stream that is new here. Peers are asked before its first seal is trusted, because an old session verifies as well as the live one.
 #[derive(Debug)]
-pub(crate) struct Joining {
+struct Joining {
     since: Duration,
     /// The chain has no head, not even a saved one.
     is_new: bool,
@@ -29,19 +29,73 @@ pub(crate) struct Joining {
     tails: Vec<Vec<Sealed>>,
 }
 
+/// How the stream gets its log.
+#[derive(Debug, Default)]
+pub(super) struct CatchUp {
+    phase: Phase,
+    /// When the log last grew, or the join began.
+    progress_at: Duration,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Joining(Joining),
+    Joined(Joined),
+}
+
 /// Catching up with a log that was joined.
 #[derive(Debug, Default)]
-pub(crate) struct CatchUp {
-    pub(crate) joining: Option<Joining>,
+struct Joined {
     under_way: Option<PullId>,
+    /// Pulls so far: sources are asked in turn.
     asked: usize,
     next_ask: Duration,
     /// Since when the chain lacks seals.
     missing_since: Option<Duration>,
-    /// When the log last grew, or the join began.
-    pub(crate) progress_at: Duration,
     /// The join found nothing, and no seal had come: peers are asked again when the first seal comes.
     is_blind: bool,
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self::Joined(Joined::default())
+    }
+}
+
+impl CatchUp {
+    pub(super) fn is_joining(&self) -> bool {
+        matches!(self.phase, Phase::Joining(_))
+    }
+
+    pub(super) const fn progress_at(&self) -> Duration {
+        self.progress_at
+    }
+
+    fn joining(&mut self) -> Option<&mut Joining> {
+        match &mut self.phase {
+            Phase::Joining(joining) => Some(joining),
+            Phase::Joined(_) => None,
+        }
+    }
+
+    fn joined(&mut self) -> Option<&mut Joined> {
+        match &mut self.phase {
+            Phase::Joined(joined) => Some(joined),
+            Phase::Joining(_) => None,
+        }
+    }
+
+    /// The log grew.
+    pub(super) fn progress(&mut self, now: Duration) {
+        self.progress_at = now;
+    }
+}
+
+impl Joined {
+    /// When a hole is given up: [`STUCK_MAX`] after it was noticed, or after the log last grew.
+    fn stuck_at(&self, progress_at: Duration) -> Option<Duration> {
+        self.missing_since.map(|since| since.max(progress_at) + STUCK_MAX)
+    }
 }
 
 impl Joining {
@@ -79,10 +133,9 @@ impl Joining {
 }
 
 impl Stream {
-    pub(crate) fn start_join(&mut self, shared: &mut GateContext) {
-        self.catch_up.is_blind = false;
+    pub(super) fn start_join(&mut self, shared: &mut GateContext) {
         let since = shared.now.elapsed;
-        self.catch_up.joining = Some(Joining {
+        let phase = Phase::Joining(Joining {
             since,
             is_new: self.chain.head().is_none(),
             seals: Vec::new(),
@@ -91,14 +144,14 @@ impl Stream {
             under_way: BTreeSet::new(),
             tails: Vec::new(),
         });
-        self.catch_up.progress_at = since;
+        self.catch_up = CatchUp { phase, progress_at: since };
         self.ask_all(shared);
     }
 
     /// Asks each source that was not asked yet for its whole log.
-    pub(crate) fn ask_all(&mut self, shared: &mut GateContext) {
-        let Some(joining) = &mut self.catch_up.joining else { return };
-        for peer in &self.sources {
+    pub(super) fn ask_all(&mut self, shared: &mut GateContext) {
+        let Some(joining) = self.catch_up.joining() else { return };
+        for peer in self.holders.sources() {
             if joining.asked.insert(peer.clone()) {
                 let id = shared.start_pull(Pull::Log { stream: self.id.clone(), peer: peer.clone() });
                 joining.under_way.insert(id);
@@ -110,11 +163,11 @@ impl Stream {
     }
 
     /// Holds a verified seal back while the stream is being joined; gives it back otherwise.
-    pub(crate) fn hold_back(&mut self, sealed: Sealed, shared: &mut GateContext) -> Result<Answer, Sealed> {
-        if self.catch_up.is_blind {
+    pub(super) fn hold_back(&mut self, sealed: Sealed, shared: &mut GateContext) -> Result<Answer, Sealed> {
+        if self.catch_up.joined().is_some_and(|joined| joined.is_blind) {
             self.start_join(shared);
         }
-        let Some(joining) = &mut self.catch_up.joining else { return Err(sealed) };
+        let Some(joining) = self.catch_up.joining() else { return Err(sealed) };
         if joining.seals.contains(&sealed) {
             return Ok(Answer::Known);
         }
@@ -129,16 +182,25 @@ impl Stream {
     /// `raw` is a peer's answer, oldest seal first; empty when the peer had nothing or failed.
     pub(crate) fn pulled_log(&mut self, id: PullId, peer: &NodeId, raw: &[Bytes], shared: &mut GateContext) {
         let seals = self.verify_log(peer, raw, shared);
-        if let Some(joining) = &mut self.catch_up.joining {
-            if joining.under_way.remove(&id) && !seals.is_empty() {
-                joining.tails.push(seals);
+        match &mut self.catch_up.phase {
+            Phase::Joining(joining) => {
+                if joining.under_way.remove(&id) && !seals.is_empty() {
+                    joining.tails.push(seals);
+                }
             }
-            return;
+            Phase::Joined(joined) if joined.under_way == Some(id) => {
+                joined.under_way = None;
+                let pause = self.take_log(seals, shared);
+                if let Some(joined) = self.catch_up.joined() {
+                    joined.next_ask = shared.now.elapsed + pause;
+                }
+            }
+            Phase::Joined(_) => {}
         }
-        if self.catch_up.under_way != Some(id) {
-            return;
-        }
-        self.catch_up.under_way = None;
+    }
+
+    /// Takes a peer's answer; returns for how long no other is asked.
+    fn take_log(&mut self, seals: Vec<Sealed>, shared: &mut GateContext) -> Duration {
         let before = self.chain.head().map(|head| head.digest);
         let begins_late = |seals: &[Sealed]| {
             let first = seals.first().map(|sealed| sealed.body().sequence);
@@ -149,20 +211,19 @@ impl Stream {
             }
         };
         if begins_late(&seals) && self.join_tail(seals.clone(), shared).is_ok() {
-            self.catch_up.next_ask = shared.now.elapsed;
-            return;
+            return Duration::ZERO;
         }
         for sealed in seals {
             self.offer(sealed, shared);
         }
-        let all_asked = self.catch_up.asked.checked_rem(self.sources.len()).is_none_or(|rest| rest == 0);
+        let (asked, sources) = (self.catch_up.joined().map_or(0, |joined| joined.asked), self.holders.sources().len());
+        let all_asked = asked.checked_rem(sources).is_none_or(|rest| rest == 0);
         let progress = self.chain.head().map(|head| head.digest) != before;
-        let pause = match self.chain.missing() {
+        match self.chain.missing() {
             _ if progress || !all_asked => Duration::ZERO,
             Some(_) => PULL_ROUND_PAUSE,
             None => SILENCE_MAX,
-        };
-        self.catch_up.next_ask = shared.now.elapsed + pause;
+        }
     }
 
     /// The seals of a peer's answer up to the first that does not verify.
@@ -181,16 +242,16 @@ impl Stream {
     }
 
     /// Starts again at the first checkpoint of the tail, if the tail leads past what was seen here.
-    pub(crate) fn join_tail(&mut self, mut tail: Vec<Sealed>, shared: &mut GateContext) -> Result<(), seal::Refusal> {
+    pub(super) fn join_tail(&mut self, mut tail: Vec<Sealed>, shared: &mut GateContext) -> Result<(), seal::Refusal> {
         let first = tail.iter().position(|sealed| !sealed.body().checkpoint.is_empty());
         tail.drain(..first.unwrap_or(tail.len()));
         let outcome = self.chain.join(tail, shared.now)?;
-        self.begin_anew(outcome, shared);
+        self.start_log(outcome, shared);
         Ok(())
     }
 
     fn end_join(&mut self, shared: &mut GateContext) {
-        let Some(mut joining) = self.catch_up.joining.take() else { return };
+        let Phase::Joining(mut joining) = std::mem::take(&mut self.catch_up.phase) else { return };
         for id in &joining.under_way {
             shared.pulls.remove(id);
         }
@@ -209,30 +270,33 @@ impl Stream {
             let newest = joining.seals.iter().map(|sealed| sealed.body().epoch).max();
             joining.seals.sort_by_key(|sealed| (Some(sealed.body().epoch) != newest, sealed.body().sequence));
         }
-        self.catch_up.is_blind = self.is_bare() && joining.seals.is_empty();
+        let is_blind = self.is_bare() && joining.seals.is_empty();
+        self.catch_up.phase = Phase::Joined(Joined { is_blind, ..Joined::default() });
         for sealed in joining.seals {
             self.offer(sealed, shared);
         }
     }
 
     /// Ends the join when it is over, and asks a peer for missing seals when it is time.
-    pub(crate) fn catch_up(&mut self, shared: &mut GateContext) {
+    pub(super) fn catch_up(&mut self, shared: &mut GateContext) {
         let now = shared.now.elapsed;
-        if let Some(joining) = &self.catch_up.joining {
-            if joining.is_over(shared) {
-                self.end_join(shared);
-            } else {
-                return;
-            }
+        if self.catch_up.joining().is_some_and(|joining| joining.is_over(shared)) {
+            self.end_join(shared);
         }
-        match self.chain.missing() {
-            Some(_) => _ = self.catch_up.missing_since.get_or_insert(now),
-            None => self.catch_up.missing_since = None,
-        }
-        if self.stuck_at().is_some_and(|at| at <= now) {
+        let (is_missing, progress_at) = (self.chain.missing().is_some(), self.catch_up.progress_at);
+        let Some(joined) = self.catch_up.joined() else { return };
+        joined.missing_since = is_missing.then(|| joined.missing_since.unwrap_or(now));
+        if joined.stuck_at(progress_at).is_some_and(|at| at <= now) {
+            joined.missing_since = Some(now);
             self.skip_hole(shared);
         }
-        if self.ask_at(shared).is_none_or(|at| at > now) {
+        self.ask(shared);
+    }
+
+    /// Asks the next source for the log from where seals are missing, if it is time.
+    fn ask(&mut self, shared: &mut GateContext) {
+        let Phase::Joined(joined) = &self.catch_up.phase else { return };
+        if self.ask_at(joined, shared).is_none_or(|at| at > shared.now.elapsed) {
             return;
         }
         let from = match self.chain.missing() {
@@ -240,37 +304,33 @@ impl Stream {
             Some(Missing::Tail) => LogSequence(0),
             None => self.chain.head().map_or(LogSequence(0), |head| head.sequence.next()),
         };
-        let Some(peer) = self.sources.get(self.catch_up.asked % self.sources.len().max(1)).cloned() else { return };
-        self.catch_up.asked += 1;
+        let Phase::Joined(joined) = &mut self.catch_up.phase else { return };
+        let sources = self.holders.sources();
+        let Some(peer) = sources.get(joined.asked % sources.len().max(1)).cloned() else { return };
+        joined.asked += 1;
         let id = shared.start_pull(Pull::Log { stream: self.id.clone(), peer: peer.clone() });
-        self.catch_up.under_way = Some(id);
+        joined.under_way = Some(id);
         let pull = Effect::PullLog { id, peer, stream: self.id.clone(), from };
         shared.outputs.push(Output::Effect(pull));
     }
 
     /// When to ask a peer for the log; `None` when there is no reason to ask, or no peer.
-    fn ask_at(&self, shared: &GateContext) -> Option<Duration> {
-        if shared.peers.is_empty() || self.catch_up.under_way.is_some() {
+    fn ask_at(&self, joined: &Joined, shared: &GateContext) -> Option<Duration> {
+        if shared.peers.is_empty() || joined.under_way.is_some() {
             return None;
         }
-        let hole = self.catch_up.missing_since.map(|since| since + SEAL_LATE_AFTER);
+        let hole = joined.missing_since.map(|since| since + SEAL_LATE_AFTER);
         let is_live = self.chain.head().is_some_and(|head| head.kind == seal::SealKind::Media);
-        let silence_max = match self.holding {
+        let silence_max = match self.holders.here() {
             Holding::Owner => SILENCE_MAX,
             Holding::Edge => EDGE_SILENCE_MAX,
         };
         let silence = is_live.then_some(self.catch_up.progress_at + silence_max);
-        hole.into_iter().chain(silence).min().map(|at| at.max(self.catch_up.next_ask))
-    }
-
-    /// When a hole is given up: [`STUCK_MAX`] after it was noticed, or after the log last grew.
-    fn stuck_at(&self) -> Option<Duration> {
-        self.catch_up.missing_since.map(|since| since.max(self.catch_up.progress_at) + STUCK_MAX)
+        hole.into_iter().chain(silence).min().map(|at| at.max(joined.next_ask))
     }
 
     /// Gives up a hole that nobody can fill: the log continues at the first checkpoint after it.
     fn skip_hole(&mut self, shared: &mut GateContext) {
-        self.catch_up.missing_since = Some(shared.now.elapsed);
         let given_up = self.chain.apply(ChainInput::GiveUp, shared.now).refused;
         let mut waiting: Vec<Sealed> = given_up.iter().map(|(sealed, _)| sealed.clone()).collect();
         waiting.sort_by_key(|sealed| (sealed.body().epoch, sealed.body().sequence));
@@ -297,10 +357,13 @@ impl Stream {
         }
     }
 
-    pub(crate) fn catch_up_deadline(&self, shared: &GateContext) -> Option<Duration> {
-        if let Some(joining) = &self.catch_up.joining {
-            return Some(joining.over_at(shared));
+    pub(super) fn catch_up_deadline(&self, shared: &GateContext) -> Option<Duration> {
+        match &self.catch_up.phase {
+            Phase::Joining(joining) => Some(joining.over_at(shared)),
+            Phase::Joined(joined) => {
+                let stuck = joined.stuck_at(self.catch_up.progress_at);
+                self.ask_at(joined, shared).into_iter().chain(stuck).chain(self.chain.next_deadline()).min()
+            }
         }
-        self.ask_at(shared).into_iter().chain(self.stuck_at()).chain(self.chain.next_deadline()).min()
     }
 }
