@@ -22,7 +22,6 @@ pub(crate) use running::SEGMENT;
 
 /// Viewers who wait for each part when delay is measured.
 const VIEWERS: usize = 20;
-/// Parts of a round.
 const PARTS_PER_ROUND: usize = 60;
 /// Playlists that each viewer requests in a round, one after the other.
 const PLAYLISTS_PER_ROUND: usize = 400;

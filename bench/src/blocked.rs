@@ -39,7 +39,6 @@ const FEWER: usize = 5;
 /// Open files of the viewers' process besides their connections.
 const OTHER_FILES: u64 = 256;
 
-/// Results of one run.
 struct Run {
     viewers: usize,
     /// Times from the push of the seal to the arrival of the last byte of each answer, in milliseconds, sorted.

@@ -16,7 +16,7 @@ use crate::{Figure, median};
 const PART_BYTES: usize = 54_000;
 /// Segments before viewers come: a whole window.
 const SEGMENTS: usize = 13;
-/// Viewers of the crowd.
+/// Viewers who arrive on the cold edge.
 const CROWD: usize = 1_000;
 /// Time over which they arrive, evenly.
 const ARRIVAL: Duration = Duration::from_secs(1);

@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PAGE_SECONDS: u32 = 60;
 const REPORTS: usize = 10;
 
-/// How a node dies.
+/// How a node dies: by SIGKILL, or frozen by SIGSTOP.
 #[derive(Debug, Clone, Copy)]
 enum Death {
     Killed,

@@ -22,7 +22,7 @@ use crate::role::{Orders, PASSWORD, cpu_seconds};
 const WAIT_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 
-/// One broadcast node.
+/// A broadcast node in a process of its own.
 pub(crate) struct Node {
     name: String,
     child: Idle,

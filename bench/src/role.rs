@@ -17,7 +17,6 @@ pub(crate) const PASSWORD: &str = "bench";
 /// What the parent tells the process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Orders {
-    /// Name of the node.
     pub(crate) name: String,
     pub(crate) directory: std::path::PathBuf,
     pub(crate) broker: SocketAddr,

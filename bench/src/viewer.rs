@@ -75,7 +75,6 @@ impl Seen {
         self.readings.iter().map(|(shown, _, clock)| (shown - clock) / 1e3).collect()
     }
 
-    /// Duration of all standstills.
     pub(crate) fn stalled_seconds(&self) -> f64 {
         self.stalls.iter().fold(0.0, |total, stall| total + stall.ms) / 1e3
     }
@@ -146,7 +145,7 @@ impl Browser {
         Ok(serde_json::from_value(answer)?)
     }
 
-    /// Closes the browser.
+    /// Closes the browser; fails when it does not end within [`CLOSE_MAX`].
     pub(crate) async fn close(self) -> anyhow::Result<()> {
         let Self { mut child, requests, answers } = self;
         drop((requests, answers));

@@ -15,7 +15,7 @@ pub type At = Duration;
 /// An HTTP answer without its body.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
-    /// URL of the request.
+    /// URL of the request, before redirects.
     pub url: String,
     /// When the request was sent.
     pub asked: At,
@@ -38,7 +38,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The field's value.
+    /// Value of the first field with this name, which is in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
@@ -111,9 +111,7 @@ pub enum Asked {
 /// A request for a media playlist.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// Its directives.
     pub asked: Asked,
-    /// The answer.
     pub answer: Answer,
     /// End of the playlist; none when the body was no playlist.
     pub end: Option<Position>,
@@ -130,16 +128,13 @@ pub struct Version {
     pub sent: At,
     /// Directives of its request.
     pub asked: Asked,
-    /// The playlist.
     pub playlist: Arc<MediaPlaylist>,
 }
 
 /// A download of an object.
 #[derive(Debug, Clone, Default)]
 pub struct Fetch {
-    /// The answer.
     pub answer: Answer,
-    /// The media in it.
     pub content: Content,
     /// Digest of its bytes.
     pub digest: u64,
@@ -148,7 +143,6 @@ pub struct Fetch {
 /// What `ffprobe` and `ffmpeg` report about a segment with its media initialization section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Probed {
-    /// Streams.
     pub streams: Vec<ProbedStream>,
     /// Complaints of the decoder when the segment was decoded alone.
     pub decoder: Vec<String>,
@@ -165,13 +159,12 @@ pub struct ProbedStream {
     pub tag: String,
     /// Picture size in pixels.
     pub size: Option<(u64, u64)>,
-    /// Sample aspect ratio.
+    /// Sample aspect ratio, width to height.
     pub sample_aspect: Option<(u64, u64)>,
     /// `progressive`, `tt`, …
     pub field_order: Option<String>,
     /// Frames per second, as a fraction.
     pub rate: Option<(u64, u64)>,
-    /// Channels.
     pub channels: Option<u64>,
     /// `stereo`, …
     pub channel_layout: Option<String>,
@@ -226,7 +219,6 @@ pub struct PartSeen {
 /// A preload hint, and the request that was sent for it at once.
 #[derive(Debug, Clone)]
 pub struct HintSeen {
-    /// The tag.
     pub tag: Hint,
     /// Absolute URL.
     pub url: String,
@@ -238,12 +230,11 @@ pub struct HintSeen {
     pub fetch: Option<Fetch>,
 }
 
-/// A media initialization section.
+/// A media initialization section, loaded once for all objects that name it.
 #[derive(Debug, Clone, Default)]
 pub struct InitSeen {
-    /// Its download.
     pub answer: Answer,
-    /// Its content.
+    /// Empty unless the answer is whole.
     pub init: Init,
 }
 
@@ -279,7 +270,7 @@ pub struct RenditionSeen {
     pub parts: BTreeMap<(u64, u64), PartSeen>,
     /// Media initialization sections by URL and byte range.
     pub inits: BTreeMap<String, InitSeen>,
-    /// Preload hints in order.
+    /// Preload hints in the order in which they were first seen, one for each URL and start.
     pub hints: Vec<HintSeen>,
     /// Number of objects that were not downloaded because too many downloads were under way.
     pub left_out: usize,
@@ -292,7 +283,7 @@ impl RenditionSeen {
         self.roles.iter().any(|role| matches!(role, Role::Iframes(_)))
     }
 
-    /// The newest version.
+    /// The version that arrived last; none when no playlist was loaded.
     #[must_use]
     pub fn last(&self) -> Option<&Arc<MediaPlaylist>> {
         self.versions.last().map(|version| &version.playlist)
@@ -348,24 +339,21 @@ pub enum Question {
 /// A probe and its answer.
 #[derive(Debug, Clone)]
 pub struct Probe {
-    /// Index of the rendition.
+    /// Index in [`Observation::renditions`].
     pub rendition: usize,
-    /// The request.
     pub question: Question,
     /// The playlist just before the probe.
     pub before: Arc<MediaPlaylist>,
-    /// The answer.
     pub answer: Answer,
-    /// The playlist in it.
+    /// The playlist in the answer; none unless the status is 200 and the answer is whole.
     pub body: Option<Arc<MediaPlaylist>>,
     /// The playlist just after the probe.
     pub after: Option<Arc<MediaPlaylist>>,
 }
 
-/// TLS of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// Negotiated version.
+    /// Negotiated version, such as `TLSv1_3`.
     pub version: String,
     /// Negotiated application protocol (ALPN), such as `h2`.
     pub protocol: Option<String>,
@@ -384,7 +372,6 @@ pub struct Observation {
     pub multivariant: Option<Arc<Multivariant>>,
     /// Media playlists.
     pub renditions: Vec<RenditionSeen>,
-    /// Probes in order.
     pub probes: Vec<Probe>,
     /// TLS, when the URL is https.
     pub tls: Option<Tls>,

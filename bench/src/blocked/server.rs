@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Limit of the node's connections: those of all viewers, and room.
 const CONNECTIONS_MAX: usize = 65_536;
 
-/// Addresses of the child.
+/// Where the child listens: for viewers, for pushes, and for its ops plane.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Addresses {
     pub(crate) https: SocketAddr,

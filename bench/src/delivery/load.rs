@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 use super::Protocol;
 
-/// Connections at once.
+/// Clients of `h2load`, each with one connection.
 const CONNECTIONS: u32 = 8;
 
 pub(super) struct Load<'a> {

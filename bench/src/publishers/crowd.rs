@@ -9,7 +9,7 @@ use conformance::rtmp::script::{Act, Options, Script, Target, Wire};
 use conformance::rtmp::take::Take;
 use tokio::task::JoinHandle;
 
-/// Length of the clip.
+/// Length of the clip `Name::Loop`.
 const CLIP_MS: i64 = 16_000;
 /// The clip's keyframe interval. Publishers arrive spread over this time, so that not all of their segments end at once.
 const SPREAD: Duration = Duration::from_secs(2);
@@ -57,7 +57,6 @@ fn wire(target: &Target) -> Wire {
 pub(super) struct Door {
     /// Host and port.
     pub(super) address: String,
-    /// RTMP application.
     pub(super) application: &'static str,
 }
 

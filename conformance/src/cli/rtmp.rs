@@ -60,7 +60,7 @@ pub(super) struct Flags {
     json: bool,
 }
 
-/// Runs the command.
+/// Lists the wanted cases or runs them; the exit status is `FAILED` unless all pass.
 pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     let cases = wanted(&flags.cases)?;
     if flags.list {

@@ -3,7 +3,7 @@
 /// Most boxes that are read on one level.
 const BOXES_MAX: usize = 20_000;
 
-/// A four-character code.
+/// A four-character code; `Display` shows unprintable bytes as `?`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FourCc(pub [u8; 4]);
 
@@ -20,13 +20,12 @@ impl std::fmt::Display for FourCc {
 /// A box: its type, its body and its position.
 #[derive(Debug, Clone, Copy)]
 pub struct Box<'a> {
-    /// Its type.
     pub kind: FourCc,
     /// The bytes after its header.
     pub body: &'a [u8],
     /// Offset of its header from the start of the bytes walked.
     pub start: usize,
-    /// Length of its header.
+    /// Length of its header in bytes: 16 with a 64-bit size, else 8.
     pub header: usize,
 }
 
@@ -94,7 +93,7 @@ pub fn looks_like(bytes: &[u8]) -> bool {
 pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// The next `n` bytes.
+    /// The next `n` bytes; takes nothing when fewer are left.
     pub fn take(&mut self, n: usize) -> Option<&'a [u8]> {
         let (head, tail) = (self.0.get(..n)?, self.0.get(n..)?);
         self.0 = tail;
@@ -105,27 +104,22 @@ impl<'a> Fields<'a> {
         self.take(N)?.try_into().ok()
     }
 
-    /// One byte.
     pub fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    /// Two bytes.
     pub fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_be_bytes)
     }
 
-    /// Four bytes.
     pub fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// Eight bytes.
     pub fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// A four-character code.
     pub fn four_cc(&mut self) -> Option<FourCc> {
         self.array().map(FourCc)
     }

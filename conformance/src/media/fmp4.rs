@@ -35,13 +35,11 @@ pub struct Track {
 }
 
 impl Track {
-    /// Whether it is video.
     #[must_use]
     pub fn is_picture(&self) -> bool {
         &self.handler.0 == b"vide"
     }
 
-    /// Whether it is audio.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         &self.handler.0 == b"soun"
@@ -223,7 +221,6 @@ fn duration(found: &Box<'_>, skip: usize) -> Option<u64> {
     fields.by_version(version)
 }
 
-/// A media sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     /// In ticks.
@@ -236,11 +233,11 @@ pub struct Sample {
     pub sync: bool,
     /// Whether its NAL units hold an IDR picture; none when unknown.
     pub idr: Option<bool>,
-    /// Digest of its bytes.
+    /// Digest of its bytes; 0 when they are missing, as an I-frame segment may omit them.
     pub digest: u64,
 }
 
-/// A track fragment.
+/// A track fragment (`traf`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fragment {
     /// tfdt, in ticks; none when it is absent.
@@ -252,9 +249,7 @@ pub struct Fragment {
 /// The samples of one track in a segment or part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Run {
-    /// Its fragments in order.
     pub fragments: Vec<Fragment>,
-    /// Its samples in order.
     pub samples: Vec<Sample>,
 }
 

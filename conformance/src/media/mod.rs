@@ -19,11 +19,8 @@ pub use vtt::Vtt;
 /// The content of a segment or part.
 #[derive(Debug, Clone, Default)]
 pub enum Content {
-    /// Movie fragments.
     Fmp4(fmp4::Fragments),
-    /// A transport stream.
     Ts(Ts),
-    /// WebVTT.
     Vtt(Vtt),
     /// Not parsed: encrypted, empty, or of an unknown format.
     #[default]
@@ -46,7 +43,7 @@ impl Content {
         Self::Opaque
     }
 
-    /// Name of the format.
+    /// `fMP4`, `MPEG-TS`, `WebVTT` or `unknown`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

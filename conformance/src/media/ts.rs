@@ -34,13 +34,13 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Whether it is video.
+    /// Whether `kind` is video: MPEG-1, MPEG-2, MPEG-4 part 2, H.264 or H.265.
     #[must_use]
     pub fn is_picture(&self) -> bool {
         matches!(self.kind, 0x01 | 0x02 | 0x10 | 0x1b | 0x24)
     }
 
-    /// Whether it is audio.
+    /// Whether `kind` is audio: MPEG, AAC, AC-3 or E-AC-3, the last three also encrypted.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         matches!(self.kind, 0x03 | 0x04 | 0x0f | 0x11 | 0x81 | 0x87 | 0xc1 | 0xc2 | 0xcf)
@@ -100,7 +100,7 @@ pub fn looks_like(bytes: &[u8]) -> bool {
 }
 
 impl Ts {
-    /// Reads all packets.
+    /// Reads all packets up to the first that is none; `faults` has what breaks the standard.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         let mut ts = Self::default();

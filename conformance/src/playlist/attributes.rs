@@ -110,7 +110,7 @@ impl Attributes {
         matches!(self.get(name), Some(Value::Plain(text)) if text == "YES")
     }
 
-    /// All attributes, in order.
+    /// All attributes in the order of the tag, with those that are given twice.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }

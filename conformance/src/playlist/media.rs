@@ -162,9 +162,9 @@ pub struct MediaPlaylist {
     pub segments: Vec<Segment>,
     /// The segment of which only parts are listed.
     pub open: Option<Segment>,
-    /// Preload hints.
+    /// EXT-X-PRELOAD-HINT tags, in order.
     pub hints: Vec<Hint>,
-    /// Rendition reports.
+    /// EXT-X-RENDITION-REPORT tags, in order.
     pub reports: Vec<Report>,
     /// What is wrong with its tags (4.4).
     pub faults: Vec<Fault>,

@@ -12,7 +12,6 @@ use super::{Attributes, decimal};
 pub struct Variant {
     /// Line of the tag.
     pub line: usize,
-    /// Its attributes.
     pub attributes: Attributes,
     /// As written.
     pub uri: String,
@@ -65,18 +64,17 @@ impl Variant {
 pub struct Rendition {
     /// Line of the tag.
     pub line: usize,
-    /// Its attributes.
     pub attributes: Attributes,
 }
 
 impl Rendition {
-    /// TYPE.
+    /// TYPE; empty when absent.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.attributes.text("TYPE").unwrap_or("")
     }
 
-    /// GROUP-ID.
+    /// GROUP-ID; empty when absent or unquoted.
     #[must_use]
     pub fn group(&self) -> &str {
         self.attributes.quoted("GROUP-ID").unwrap_or("")
@@ -100,7 +98,7 @@ pub struct Multivariant {
     pub independent_segments: bool,
     /// Variant streams, with I-frame variant streams, in order.
     pub variants: Vec<Variant>,
-    /// Alternative renditions.
+    /// EXT-X-MEDIA tags, in order.
     pub renditions: Vec<Rendition>,
     /// What is wrong with its tags.
     pub faults: Vec<Fault>,
@@ -198,7 +196,7 @@ impl Multivariant {
         self.variants.iter().filter(|variant| !variant.iframes)
     }
 
-    /// I-frame variant streams.
+    /// I-frame variant streams: EXT-X-I-FRAME-STREAM-INF.
     pub fn iframes(&self) -> impl Iterator<Item = &Variant> {
         self.variants.iter().filter(|variant| variant.iframes)
     }

@@ -35,7 +35,6 @@ impl Fault {
 pub enum Kind {
     /// `#EXT…`, with the text after the first colon.
     Tag { name: String, value: Option<String> },
-    /// A URI.
     Uri(String),
 }
 
@@ -44,7 +43,6 @@ pub enum Kind {
 pub struct Line {
     /// Its number, from 1.
     pub number: usize,
-    /// What it is.
     pub kind: Kind,
 }
 
