@@ -9,15 +9,12 @@ use crate::verdict::{Level, Status, Verdict};
 /// A row with its verdict.
 #[derive(Debug, Clone, Serialize)]
 pub struct Judged {
-    /// Its number.
     pub row: u8,
-    /// Its name.
     pub name: &'static str,
-    /// Its sections.
+    /// Sections of its rules, as in [`crate::verdict::Row::rule`].
     pub rule: &'static str,
     /// The most binding of its rules.
     pub level: Level,
-    /// The verdict on it.
     #[serde(flatten)]
     pub verdict: Verdict,
 }
@@ -25,11 +22,10 @@ pub struct Judged {
 /// The outcome of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// What was checked.
     pub url: String,
     /// How long it was watched, in seconds.
     pub watched_seconds: f64,
-    /// Media playlists.
+    /// Names of the media playlists: their URIs as written.
     pub renditions: Vec<String>,
     /// Tolerance for timings, in seconds.
     pub slack_seconds: f64,

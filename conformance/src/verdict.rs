@@ -70,11 +70,10 @@ pub struct Evidence {
 /// A row's outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// The outcome.
     pub status: Status,
     /// What was checked, or why nothing was.
     pub note: String,
-    /// Broken rules.
+    /// At most `EVIDENCE_MAX` broken rules; when there are more, a MUST displaces a SHOULD.
     pub evidence: Vec<Evidence>,
     /// Number of further broken rules, beyond `evidence`.
     pub more: usize,
@@ -83,11 +82,9 @@ pub struct Verdict {
 /// A rule or a group of them: one row of the table.
 #[derive(Clone, Copy)]
 pub struct Row {
-    /// Its number.
     pub number: u8,
-    /// Its name.
     pub name: &'static str,
-    /// Its sections.
+    /// Sections of its rules, separated by commas, with the letters of [`Evidence::section`].
     pub rule: &'static str,
     /// The most binding of its rules.
     pub level: Level,
@@ -106,18 +103,17 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// No findings yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A MUST is broken.
+    /// Records a broken MUST; the same section and text count only once.
     pub fn must(&mut self, section: &str, text: impl Into<String>) {
         self.add(Level::Must, section, text.into());
     }
 
-    /// A SHOULD is broken.
+    /// Records a broken SHOULD; the same section and text count only once.
     pub fn should(&mut self, section: &str, text: impl Into<String>) {
         self.add(Level::Should, section, text.into());
     }

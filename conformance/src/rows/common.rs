@@ -6,7 +6,7 @@ use crate::observation::{Observation, RenditionSeen, Version};
 use crate::playlist::MediaPlaylist;
 use crate::playlist::text::shortened;
 
-/// A span as evidence.
+/// A span as evidence, in seconds with three decimals.
 pub(super) fn s(span: Duration) -> String {
     format!("{:.3} s", span.as_secs_f64())
 }

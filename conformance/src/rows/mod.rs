@@ -46,7 +46,7 @@ mod r39_joins_on;
 
 use crate::verdict::Row;
 
-/// All rows.
+/// All rows, in the order of their numbers.
 pub const ROWS: [Row; 39] = [
     r01_text::ROW,
     r02_tags::ROW,

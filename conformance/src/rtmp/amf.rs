@@ -29,7 +29,6 @@ pub enum Value {
 }
 
 impl Value {
-    /// A string.
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self::Text(text.to_owned())

@@ -21,9 +21,7 @@ pub mod kind {
     pub const SET_CHUNK_SIZE: u8 = 1;
     /// Protocol control: abort message.
     pub const ABORT: u8 = 2;
-    /// Audio.
     pub const AUDIO: u8 = 8;
-    /// Video.
     pub const VIDEO: u8 = 9;
     /// Data in AMF 0: metadata.
     pub const DATA: u8 = 18;
@@ -31,16 +29,14 @@ pub mod kind {
     pub const COMMAND: u8 = 20;
 }
 
-/// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Milliseconds modulo 2^32.
     pub stamp_ms: u32,
     /// Message type.
     pub kind: u8,
-    /// Message stream.
+    /// Message stream ID.
     pub stream: u32,
-    /// Payload.
     pub body: Bytes,
 }
 
@@ -64,10 +60,9 @@ pub enum Continuations {
     OmitExtended,
 }
 
-/// Choices of a writer.
+/// How a [`ChunkWriter`] writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
-    /// Message headers.
     pub headers: Headers,
     /// Extended timestamps in type 3 chunks.
     pub continuations: Continuations,
@@ -86,7 +81,7 @@ struct Known {
     stream: u32,
 }
 
-/// Writes chunks.
+/// Splits messages into chunks, and remembers the last timestamp of each chunk stream.
 #[derive(Debug)]
 pub struct ChunkWriter {
     /// Its style, which may change between messages.

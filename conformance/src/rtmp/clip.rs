@@ -13,12 +13,10 @@ use super::chunk::kind;
 use super::flv::{self, Packet};
 use crate::media::boxes;
 
-/// Name of a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Name {
     /// 320x180 at 30 frames per second, a keyframe each second, AAC at 48 kHz in stereo. 22 s; the others have 8 s unless stated.
     Normal,
-    /// With B-frames.
     BFrames,
     /// With keyframes that are not IDR pictures.
     OpenGop,
@@ -38,7 +36,6 @@ pub enum Name {
     OneKeyframe,
     /// Keyframes at irregular distances, as at changes of scene. 12 s.
     Irregular,
-    /// Keyframes only.
     AllKeyframes,
     /// HEVC, without sound.
     Hevc,
@@ -90,7 +87,6 @@ pub struct Clip {
     pub pictures: Vec<Picture>,
     /// AudioSpecificConfig; empty for MP3.
     pub sound_config: Bytes,
-    /// The sound.
     pub sounds: Vec<Sound>,
 }
 

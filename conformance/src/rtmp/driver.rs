@@ -39,7 +39,7 @@ pub enum Ended {
     Cut,
     /// An awaited answer did not come.
     Unanswered,
-    /// It could not connect.
+    /// The connection failed, with the system's error; no answer in time is [`Self::Unanswered`].
     Unreachable(String),
 }
 

@@ -14,7 +14,6 @@ const TAG_HEADER_BYTES: usize = 11;
 pub enum Packet {
     /// Parameter sets: the sequence header.
     Config,
-    /// A frame.
     Frame,
 }
 
@@ -55,7 +54,7 @@ pub fn video(codec: Pictures, packet: Packet, key: bool, composition_ms: i32, da
 pub enum Sounds {
     /// AAC, with its codec number.
     Aac,
-    /// MP3.
+    /// MP3, with its codec number.
     Mp3,
     /// Enhanced RTMP, a multitrack packet with only this track.
     Track([u8; 4], u8),
@@ -79,9 +78,7 @@ pub fn audio(codec: Sounds, packet: Packet, data: &[u8]) -> Bytes {
 pub struct Tag {
     /// Message type.
     pub kind: u8,
-    /// Timestamp in milliseconds.
     pub stamp_ms: u32,
-    /// Its body.
     pub body: Bytes,
 }
 

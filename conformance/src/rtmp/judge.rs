@@ -64,7 +64,6 @@ pub enum Shows {
 /// All that is known of a case at its end.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
-    /// What the publishers did.
     pub script: &'a Script,
     /// How each publisher ended.
     pub happened: &'a [Happened],

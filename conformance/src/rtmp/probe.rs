@@ -21,7 +21,6 @@ pub struct Track {
     pub start: f64,
     /// End of the last frame, in seconds.
     pub end: f64,
-    /// Number of frames.
     pub frames: usize,
 }
 

@@ -40,7 +40,7 @@ const NORMAL_WAIT_MAX: Duration = Duration::from_secs(45);
 const NORMAL_RETRY: Duration = Duration::from_secs(2);
 /// A server that is unreachable this many times in a row counts as gone.
 const UNREACHABLE_MAX: u32 = 3;
-/// Most decoders at once.
+/// Most cases whose media is decoded at the same time.
 const DECODERS_MAX: usize = 2;
 
 /// Where and how cases run.
@@ -61,11 +61,9 @@ pub struct Settings {
 /// The outcome of a case.
 #[derive(Debug, Clone, Serialize)]
 pub struct Judged {
-    /// Name of the case.
     pub case: &'static str,
     /// What is sent.
     pub what: &'static str,
-    /// What was expected.
     pub expected: String,
     /// What happened.
     pub came: String,

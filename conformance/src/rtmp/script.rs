@@ -22,7 +22,6 @@ pub const CREATE: u32 = 4;
 /// How the handshake is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// In one piece.
     Whole,
     /// Byte by byte, each in a packet of its own.
     Bytewise,
@@ -44,11 +43,9 @@ pub enum Awaited {
 /// A step of a publisher.
 #[derive(Debug, Clone)]
 pub enum Act {
-    /// The handshake.
     Shake(handshake::Kind, Pace),
     /// Sends bytes at once.
     Write(Bytes),
-    /// Waits for an answer.
     Await(Awaited),
     /// Sends bytes, each at its time in milliseconds from the start of this act.
     Media(Vec<(u64, Bytes)>),
@@ -69,7 +66,7 @@ pub enum Answer {
     Any,
 }
 
-/// One publisher.
+/// One publisher, which may connect several times.
 #[derive(Debug, Clone)]
 pub struct Connection {
     /// When it connects, from the start of the case.
@@ -80,7 +77,7 @@ pub struct Connection {
     pub answer: Answer,
     /// Duration of the media that it sends.
     pub media: Duration,
-    /// What it does.
+    /// Its steps, in order.
     pub acts: Vec<Act>,
 }
 
@@ -139,7 +136,6 @@ impl Script {
 /// Where to publish.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Name of the application.
     pub application: String,
     /// The URL without the key.
     pub url: String,
@@ -150,11 +146,8 @@ pub struct Target {
 /// A publisher's options besides its media.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// How chunks are written.
     pub style: Style,
-    /// Which handshake.
     pub handshake: handshake::Kind,
-    /// How it is written.
     pub pace: Pace,
     /// Chunk size in bytes; `None` leaves it at 128 and sends no message about it.
     pub chunk_bytes: Option<u32>,
@@ -210,7 +203,6 @@ impl Wire {
         wire
     }
 
-    /// Adds an act.
     pub fn act(&mut self, act: Act) {
         self.acts.push(act);
     }
@@ -300,7 +292,6 @@ impl Wire {
     }
 }
 
-/// An AMF number.
 #[must_use]
 pub fn number(value: u32) -> Value {
     Value::Number(f64::from(value))

@@ -23,7 +23,6 @@ pub struct Timed {
     pub csid: u32,
     /// Message type.
     pub kind: u8,
-    /// Payload.
     pub body: Bytes,
     /// Whether it is a frame, and not a sequence header or metadata.
     pub frame: bool,
@@ -71,7 +70,7 @@ impl Take {
         Self::avc(clip, from_ms, to_ms).and(Self::aac(clip, from_ms, to_ms))
     }
 
-    /// One message.
+    /// One message that is not a frame; its timestamp is its time.
     #[must_use]
     pub fn one(at_ms: i64, kind: u8, body: Bytes) -> Self {
         let csid = if kind == kind::VIDEO { VIDEO_CSID } else { AUDIO_CSID };
@@ -112,7 +111,7 @@ impl Take {
         self
     }
 
-    /// Changes the timestamps.
+    /// Gives each message the timestamp that `stamp` returns; when it is sent stays the same.
     #[must_use]
     pub fn stamped(self, stamp: impl Fn(&Timed) -> i64) -> Self {
         self.each(|mut message| {
@@ -127,7 +126,7 @@ impl Take {
         self.stamped(|message| message.stamp_ms.saturating_add(by_ms))
     }
 
-    /// Changes each message.
+    /// Replaces each message by what `change` returns.
     #[must_use]
     pub fn each(self, change: impl Fn(Timed) -> Timed) -> Self {
         Self(self.0.into_iter().map(change).collect())

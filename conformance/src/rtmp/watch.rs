@@ -53,7 +53,7 @@ pub struct Rendition {
     pub segments: BTreeMap<u64, Segment>,
     /// Duration of the open segment's parts.
     pub open: Duration,
-    /// Faults of the playlist.
+    /// Where the media sequence went back.
     pub faults: Vec<String>,
 }
 

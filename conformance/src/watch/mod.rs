@@ -41,7 +41,6 @@ const TOOLS_WAIT_MAX: Duration = Duration::from_secs(120);
 pub struct Settings {
     /// A multivariant or media playlist.
     pub url: String,
-    /// How long to watch.
     pub duration: Duration,
     /// How much longer to wait at the end for requests that are under way or due.
     pub row_timeout: Duration,

@@ -121,7 +121,7 @@ impl Poller {
         self.finish().await
     }
 
-    /// The next request.
+    /// Directives of the next request, and the end of `last`.
     fn next(&self, last: &MediaPlaylist) -> (Asked, Option<Position>) {
         let end = last.end();
         let plain_due = self.fetcher.clock.now() >= self.last_plain + last.target();

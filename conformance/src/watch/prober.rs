@@ -28,7 +28,7 @@ pub(super) const PROBES_MAX: usize = 256;
 type Read = Arc<MediaPlaylist>;
 
 impl Prober {
-    /// Sends all probes.
+    /// Probes the first playlist with the whole matrix, and then each one with delta updates.
     pub(super) async fn run(self) {
         if let Some((index, url)) = self.playlists.first() {
             self.matrix(*index, url).await;

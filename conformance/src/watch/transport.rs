@@ -29,7 +29,6 @@ pub struct Ask {
 
 /// An answer whose head has arrived.
 pub struct Reply {
-    /// Status code.
     pub status: u16,
     /// `HTTP/1.1`, `HTTP/2.0`, …
     pub http: String,

@@ -24,7 +24,6 @@ const LENGTH_MS: i64 = 8_000;
 /// When something happens in the middle of a case.
 const MIDDLE_MS: i64 = 4_000;
 
-/// A case.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     /// Name, for `--case`.
@@ -35,11 +34,9 @@ pub struct Case {
     pub what: &'static str,
     /// What is expected.
     pub outcome: Outcome,
-    /// Which media it sends.
     pub shows: Shows,
     /// About how long it sends, in seconds; long cases start first.
     pub seconds: u32,
-    /// Writes its script.
     pub script: fn(&Studio<'_>) -> anyhow::Result<Script>,
 }
 
@@ -94,9 +91,7 @@ pub(super) const NORMAL: Case =
 /// What scripts are written with.
 #[derive(Debug, Clone, Copy)]
 pub struct Studio<'a> {
-    /// Clips to send.
     pub clips: &'a Clips,
-    /// Where to publish.
     pub target: &'a Target,
 }
 

@@ -8,7 +8,6 @@ use crate::rtmp::take::Timed;
 
 /// Two hours, which leave room to go back.
 const LATE_MS: i64 = 7_200_000;
-/// A day.
 const DAY_MS: i64 = 86_400_000;
 
 pub(super) const CASES: [Case; 9] = [
