@@ -43,9 +43,8 @@ struct ControlState {
     node: node::Context,
     catalogue: Catalogue,
     authority: Authority,
-    /// The nodes.
     cluster: ClusterView,
-    /// The streams.
+    /// Sessions and input reports of the streams, from the bus.
     view: View,
     standing: policy::PolicyStore,
 }

@@ -14,7 +14,7 @@ pub(crate) struct OperatorState {
     pub(crate) revoked: bool,
 }
 
-/// A node, for display.
+/// A node as the routes under `/nodes` show it.
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct NodeInfo {
     health: &'static str,

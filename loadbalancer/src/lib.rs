@@ -119,7 +119,7 @@ impl LoadBalancer {
         Ok(Self { listener, address, connections_max: config.connections_max, members, sticky, ready, node })
     }
 
-    /// Where viewers connect.
+    /// Where viewers connect; the actual port when `https_listen` has port 0.
     pub fn https_address(&self) -> SocketAddr {
         self.address
     }

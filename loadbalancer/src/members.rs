@@ -241,7 +241,7 @@ fn count_malformed(what: Malformed) {
     }
 }
 
-/// The address behind `https://HOST:PORT`.
+/// The first address behind `https://HOST:PORT`; none when the name does not resolve in time.
 async fn resolve(url: &str) -> Option<SocketAddr> {
     let authority = url.strip_prefix("https://")?.trim_end_matches('/');
     let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(authority)).await.ok()?.ok()?;

@@ -458,7 +458,6 @@ fn is_refusal(error: &Error) -> bool {
         && !matches!(error.etype(), ErrorType::H2Downgrade | ErrorType::InvalidH2)
 }
 
-/// Whether the connection ended.
 fn is_closed(error: &Error) -> bool {
     [ErrorType::ConnectionClosed, ErrorType::ReadError, ErrorType::WriteError].contains(error.etype())
 }

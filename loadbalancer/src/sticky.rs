@@ -13,7 +13,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use media::{NAME_BYTES_MAX, NodeId};
 
-/// Name of the cookie.
 pub const COOKIE: &str = "sealcast_node";
 
 /// Length of the key in bytes.
@@ -38,7 +37,6 @@ pub struct Token {
 pub struct StickyKey(hmac::Key);
 
 impl StickyKey {
-    /// Wraps a key.
     pub fn new(key: &[u8; KEY_BYTES]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
@@ -73,7 +71,7 @@ impl StickyKey {
         tag.as_ref().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
     }
 
-    /// The token as text.
+    /// The token as text, signed with this key: the value of the cookie.
     pub fn seal(&self, token: &Token) -> String {
         let mut bytes = token.viewer.to_be_bytes().to_vec();
         bytes.extend_from_slice(token.node.as_str().as_bytes());

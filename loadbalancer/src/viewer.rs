@@ -19,7 +19,6 @@ pub(crate) fn current() -> Option<Arc<Connection>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
-/// A viewer's open connection.
 pub(crate) struct Connection {
     members: Arc<Members>,
     state: Mutex<State>,

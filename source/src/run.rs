@@ -26,7 +26,6 @@ const LATE_MAX: Duration = Duration::from_millis(500);
 /// The beeps follow the wall clock when it has moved by more than this against the monotonic one; each smaller correction would click.
 const CLOCK_SET_MICROS_MIN: u64 = 20_000;
 
-/// A configured source.
 #[derive(Debug)]
 pub struct Source {
     config: Config,

@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 /// How often a wait checks for shutdown.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Monotonic time.
 #[expect(clippy::disallowed_methods, reason = "this is the black box's clock: it shares none with the cluster")]
 pub(crate) fn monotonic() -> Instant {
     Instant::now()

@@ -1,6 +1,5 @@
 //! The tone: a short beep at the start of each second of the wall clock, a higher one at the start of each minute. Pure.
 
-/// Samples per second.
 pub(crate) const SAMPLE_RATE_HZ: u32 = 48_000;
 
 /// Length of a beep in milliseconds.

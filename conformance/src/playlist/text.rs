@@ -34,7 +34,10 @@ impl Fault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// `#EXT…`, with the text after the first colon.
-    Tag { name: String, value: Option<String> },
+    Tag {
+        name: String,
+        value: Option<String>,
+    },
     Uri(String),
 }
 

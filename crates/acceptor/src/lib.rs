@@ -53,14 +53,12 @@ pub struct Acceptor {
 pub struct Accepted {
     /// The connection, with Nagle's algorithm off: what Sealcast sends is small and waited for.
     pub stream: TcpStream,
-    /// The peer's address.
     pub address: SocketAddr,
     /// Keep it as long as the connection: it is one of those that the limits count.
     pub slot: Slot,
 }
 
 impl Acceptor {
-    /// Takes a bound listener.
     pub const fn new(listener: TcpListener, census: Arc<Census>) -> Self {
         Self { listener, census }
     }

@@ -48,7 +48,6 @@ pub const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
 /// Longest that [`Bus::publish`] waits for room in a queue, or for a broker to reconnect.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Full name of the topic, with the prefix (see [`messages::Prefix::name`]).
@@ -64,18 +63,10 @@ pub struct Message {
 pub enum BusError {
     /// No broker took it within [`PUBLISH_WAIT_MAX`].
     #[error("no MQTT broker took the message on {topic} in time")]
-    Unreachable {
-        /// Its topic.
-        topic: String,
-    },
+    Unreachable { topic: String },
     /// Longer than [`PAYLOAD_BYTES_MAX`].
     #[error("message of {bytes} bytes on {topic} is longer than {PAYLOAD_BYTES_MAX} bytes")]
-    TooLarge {
-        /// Its topic.
-        topic: String,
-        /// Its length.
-        bytes: usize,
-    },
+    TooLarge { topic: String, bytes: usize },
     /// Topic name or filter is not valid in MQTT, or longer than is allowed here.
     #[error("{0:?} is not a valid MQTT topic")]
     InvalidTopic(String),

@@ -43,7 +43,7 @@ impl StreamKey {
         Self(Zeroizing::new(bytes.iter().map(character).collect()))
     }
 
-    /// The key itself.
+    /// The key in clear text, which `Debug` hides.
     pub fn expose(&self) -> &str {
         &self.0
     }

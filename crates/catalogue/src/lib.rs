@@ -45,7 +45,6 @@ pub enum Error {
     /// A row holds a name or key that this version does not allow.
     #[error("the catalogue holds a stream that this version cannot read: {0}")]
     Unreadable(String),
-    /// The database failed.
     #[error("the catalogue's database failed")]
     Database(#[from] sqlx::Error),
     /// The tables could not be brought up to date.

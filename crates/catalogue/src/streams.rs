@@ -9,7 +9,6 @@ use crate::{Catalogue, Error, STREAMS_MAX, StreamKey};
 /// A stream as the catalogue stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
-    /// Name.
     pub name: StreamId,
     /// Key of its publisher.
     pub key: StreamKey,

@@ -70,7 +70,6 @@ pub struct Member {
 /// Result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// The node answered.
     Answered,
     /// The node did not answer in time.
     Missed,
@@ -221,7 +220,7 @@ impl Membership {
         self.members.values()
     }
 
-    /// One member.
+    /// A member by name, even one that is offline.
     pub fn get(&self, node: &NodeId) -> Option<&Member> {
         self.members.get(node)
     }

@@ -41,7 +41,7 @@ pub struct Viewer<'a> {
     pub watched_on: Option<&'a NodeId>,
     /// The node to which the viewer was sent before.
     pub sticky: Option<&'a NodeId>,
-    /// The requested stream.
+    /// The requested stream; none when the request names none.
     pub stream: Option<&'a StreamId>,
 }
 

@@ -78,7 +78,7 @@ impl Browser {
         self.finish().await
     }
 
-    /// Reads to the end.
+    /// Collects reports until the browser has ended.
     pub async fn finish(mut self) -> Report {
         while self.next().await.is_some() {}
         self.child.wait().await.expect("the browser ends");

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::process::Process;
 
-/// Properties of the file.
+/// Properties of the file that [`clip`] makes.
 #[derive(Clone, Copy)]
 pub struct Clip {
     pub size: &'static str,

@@ -40,7 +40,6 @@ pub fn sha256(bytes: &[u8]) -> Digest {
     Digest(Sha256::digest(bytes).into())
 }
 
-/// The authority.
 pub struct Authority {
     pub root: RootKey,
 }
@@ -184,7 +183,7 @@ impl Studio {
         self.take(&body, objects)
     }
 
-    /// A whole segment.
+    /// The rows up to the end of the segment.
     pub fn segment(&mut self, now: UnixMillis) -> Vec<Row> {
         (self.place.part..self.parts).map(|_| self.row(now)).collect()
     }

@@ -12,7 +12,6 @@ use node::tls::{self, BROKER_CA_FILE, IdentityPaths, NODE_CA_FILE};
 /// An identity that belongs to this process until the claim is dropped or the process ends. A file lock holds it.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    /// Name of the node.
     pub id: NodeId,
     /// Files of its certificate, private key and authority.
     pub identity: IdentityPaths,

@@ -107,7 +107,7 @@ impl EmbeddedBroker {
         self
     }
 
-    /// Where it listens.
+    /// Where it listens; the actual port when `listen` has port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -408,7 +408,7 @@ impl Writer {
     }
 }
 
-/// The writing loop.
+/// Writes answers first, then deliveries while the window has room, until an error or until `answers` closes.
 async fn write(
     writer: &mut Writer,
     admission: &Admission,

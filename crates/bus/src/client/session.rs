@@ -227,7 +227,7 @@ impl Flight {
     }
 }
 
-/// The writing loop.
+/// Writes subscriptions, acknowledgements, pings and messages, until shutdown or an error.
 struct Sender<'a> {
     writer: Writer,
     flight: &'a Flight,
@@ -344,7 +344,7 @@ async fn next<'f>(
     }
 }
 
-/// The reading loop.
+/// Reads until an error, or until nothing comes for one and a half times `keep_alive`.
 async fn receive(
     mut reader: FramedRead<ReadHalf<Box<dyn Wire>>, Codec>,
     keep_alive: Duration,

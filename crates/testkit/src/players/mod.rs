@@ -105,7 +105,7 @@ pub struct Progress {
     pub cut: bool,
     /// Its changes of rendition, as `web/tests/players/changes.ts` saw them.
     pub changes: serde_json::Value,
-    /// Whether it gave up.
+    /// Whether it ended, at an error or at what it took for the end of the stream.
     pub failed: bool,
 }
 
