@@ -345,7 +345,7 @@ pub struct Probe {
     /// The playlist just before the probe.
     pub before: Arc<MediaPlaylist>,
     pub answer: Answer,
-    /// The playlist in the answer; none unless the status is 200 and the answer is whole.
+    /// The playlist in the answer; none for [`Question::Unknown`], and unless the answer is a whole 200.
     pub body: Option<Arc<MediaPlaylist>>,
     /// The playlist just after the probe.
     pub after: Option<Arc<MediaPlaylist>>,

@@ -23,7 +23,7 @@ const GRANTS_DIRECTORY: &str = "grants";
 /// A grant is valid from this long before its request, because nodes' clocks differ.
 const BACKDATE: Duration = Duration::from_secs(60);
 
-/// A grant as the route `/keys` lists it.
+/// A grant as `/cluster/v1/admin/keys` lists it.
 #[derive(Debug, Clone, serde::Serialize)]
 pub(crate) struct GrantInfo {
     pub(crate) key: String,

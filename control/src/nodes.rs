@@ -14,7 +14,7 @@ pub(crate) struct OperatorState {
     pub(crate) revoked: bool,
 }
 
-/// A node as the routes under `/nodes` show it.
+/// A node as the routes under `/cluster/v1/admin/nodes` show it.
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct NodeInfo {
     health: &'static str,

@@ -34,10 +34,8 @@ impl Fault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// `#EXT…`, with the text after the first colon.
-    Tag {
-        name: String,
-        value: Option<String>,
-    },
+    Tag { name: String, value: Option<String> },
+    /// Any other text, as written.
     Uri(String),
 }
 

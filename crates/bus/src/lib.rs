@@ -63,10 +63,18 @@ pub struct Message {
 pub enum BusError {
     /// No broker took it within [`PUBLISH_WAIT_MAX`].
     #[error("no MQTT broker took the message on {topic} in time")]
-    Unreachable { topic: String },
+    Unreachable {
+        /// Full name, with the prefix.
+        topic: String,
+    },
     /// Longer than [`PAYLOAD_BYTES_MAX`].
     #[error("message of {bytes} bytes on {topic} is longer than {PAYLOAD_BYTES_MAX} bytes")]
-    TooLarge { topic: String, bytes: usize },
+    TooLarge {
+        /// Full name, with the prefix.
+        topic: String,
+        /// Length of the payload.
+        bytes: usize,
+    },
     /// Topic name or filter is not valid in MQTT, or longer than is allowed here.
     #[error("{0:?} is not a valid MQTT topic")]
     InvalidTopic(String),
