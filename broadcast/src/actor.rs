@@ -59,7 +59,6 @@ pub struct Views {
     appeared: Arc<watch::Sender<()>>,
 }
 
-/// One stream.
 struct Shown {
     view: ArcSwap<StreamView>,
     waiters: StreamWaiters,
@@ -92,7 +91,7 @@ impl Views {
         shown.waiters.enter(clock, patience)
     }
 
-    /// Requests that wait now.
+    /// Requests that wait now, of all streams.
     pub fn waiting(&self) -> usize {
         self.waiters.waiting()
     }
@@ -210,7 +209,6 @@ pub(crate) struct Durable {
 /// A gate on a thread of its own.
 #[derive(Debug)]
 pub struct Actor {
-    /// The way in.
     pub handle: Handle,
     /// Pulls to start and refusals to publish; the thread itself carries out all other outputs.
     pub effects: mpsc::Receiver<Effect>,

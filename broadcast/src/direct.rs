@@ -15,7 +15,6 @@ const URL_BYTES_MAX: usize = 280;
 /// A broadcast node that browsers reach directly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Neighbour {
-    /// Its name.
     pub node: NodeId,
     /// Its base URL, `https://HOST:PORT`.
     pub url: String,

@@ -109,7 +109,6 @@ impl Files {
         Ok(bytes)
     }
 
-    /// Removes a segment.
     pub(super) fn remove(&self, key: SegmentKey) -> io::Result<()> {
         gone(fs::remove_dir_all(self.segment(key)))
     }

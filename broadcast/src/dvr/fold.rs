@@ -20,7 +20,6 @@ pub(super) enum Proof {
     Whole {
         /// Length in bytes.
         length: u64,
-        /// SHA-256.
         digest: Digest,
     },
     /// A segment whose session broke off: sealed in parts only, which follow one another.

@@ -42,14 +42,12 @@ pub const DISK_FREE_BYTES_MIN: u64 = 2 * 1024 * 1024 * 1024;
 /// How long a live stream's recording waits for the grants of older keys: enough for a control node that starts with this one.
 pub const GRANTS_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Settings of a recorder.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The node, for metrics.
     pub node: NodeId,
     /// Directory of all recordings.
     pub root: PathBuf,
-    /// Settings of the playlists.
     pub playlist: playlist::Settings,
     /// How far back playlists go. Twice as much is on disk, because what has left a playlist stays as long as that was (RFC 8216bis 6.2.2).
     pub window: Duration,

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-/// What recordings may take.
 #[derive(Debug)]
 pub(super) struct Space {
     bytes_max: u64,

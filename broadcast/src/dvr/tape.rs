@@ -59,7 +59,6 @@ impl Spans {
 pub(super) enum Worth {
     /// It has left the playlists.
     Lingers,
-    /// Playlists list it.
     Listed,
 }
 

@@ -54,7 +54,6 @@ impl Cache {
         self.retain(|name| name.stream != *stream);
     }
 
-    /// Bytes held.
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -53,7 +53,6 @@ struct State {
     /// By name and digest: all who wait for a fetch want the same bytes.
     under_way: HashMap<(ObjectName, Digest), Fetching>,
     sources: Sources,
-    /// Owners of each stream.
     owners: HashMap<StreamId, Vec<NodeId>>,
 }
 

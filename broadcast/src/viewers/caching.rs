@@ -47,7 +47,6 @@ fn for_seconds(seconds: u32) -> HeaderValue {
 /// What an answer is: a closed set, for metrics and priorities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A playlist.
     Playlist,
     /// A media object of a rendition that has sound only.
     Sound,

@@ -34,7 +34,7 @@ impl Application for Viewers {
     }
 }
 
-/// Wraps all routes.
+/// Counts the request and its answer, refuses long URLs, answers OPTIONS, and adds the headers that all answers have.
 pub(super) async fn enveloped(viewers: Viewers, request: Request<Body>) -> http::Response<Metered> {
     let site = viewers.site.clone();
     let is_head = request.method() == Method::HEAD;

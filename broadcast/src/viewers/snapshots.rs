@@ -98,7 +98,6 @@ pub type Reading = Pin<Box<dyn Future<Output = OnDisk> + Send>>;
 pub enum OnDisk {
     /// The object; its digest was compared with the seal's.
     Here(Object),
-    /// Nothing.
     Absent,
     /// Too much is being read already.
     Busy,
@@ -124,7 +123,6 @@ impl Object {
 /// A stream in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StreamSummary {
-    /// Its name.
     pub name: StreamId,
     /// State of its newest session.
     pub state: SessionState,
@@ -197,13 +195,12 @@ pub struct StreamDetail {
 /// What a node's gate checked of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verified {
-    /// The node that checked.
     pub node: NodeId,
     /// Place in the log of the newest admitted seal.
     pub sequence: LogSequence,
-    /// Its epoch.
+    /// Epoch of that seal.
     pub epoch: Epoch,
-    /// Its digest.
+    /// Digest of that seal.
     pub digest: Digest,
     /// Id of the key that signed it, in hexadecimal.
     pub key: String,

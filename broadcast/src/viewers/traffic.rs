@@ -57,7 +57,6 @@ struct Mark {
 /// What viewers ask and get, per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Rates {
-    /// Requests.
     pub requests_per_second: f64,
     /// Bits of bodies; headers and TLS come on top.
     pub egress: BitsPerSecond,

@@ -32,7 +32,7 @@ impl NodeWaiters {
         self.0.closed.store(true, Ordering::Release);
     }
 
-    /// Requests that wait now.
+    /// Requests that wait now, of all streams.
     pub fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::Relaxed)
     }
@@ -49,7 +49,6 @@ pub struct StreamWaiters {
 }
 
 impl StreamWaiters {
-    /// Nobody waits yet.
     pub fn new(node: NodeWaiters) -> Self {
         let (woken, _) = watch::channel(());
         Self { node, waiting: Arc::default(), woken, is_fresh: AtomicBool::new(false) }
@@ -93,7 +92,7 @@ impl StreamWaiters {
 pub enum NoPlace {
     /// The node does not hold the stream any more.
     Gone,
-    /// Too many wait already.
+    /// The stream or the node has as many as may wait.
     Taken,
     /// Nothing new came for three target durations.
     Late,
