@@ -96,7 +96,7 @@ impl AudioClock {
         self.silent_frames
     }
 
-    /// Frames dropped so far.
+    /// Frames dropped so far, because their stamps were more than a frame behind the timeline.
     pub const fn dropped_frames(&self) -> u64 {
         self.dropped_frames
     }

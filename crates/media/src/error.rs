@@ -28,18 +28,16 @@ pub enum Error {
     /// A sample names a rendition that is not one of the session.
     #[error("rendition {rendition} is not one of this session")]
     UnknownRendition {
-        /// The rendition.
+        /// As the sample names it.
         rendition: RenditionId,
     },
     /// A sample's times are impossible: a negative decode time, a decode time far from the previous one, a composition offset or
     /// duration out of range, or audio that does not start where the previous frame ended.
     #[error("rendition {rendition}, decode time {decode_time} ticks: {what}")]
     Timing {
-        /// The rendition.
         rendition: RenditionId,
         /// Decode time of the sample in ticks of the rendition's timescale.
         decode_time: i64,
-        /// What is wrong.
         what: &'static str,
     },
     /// The buffer of a rendition is full, because another rendition holds the row back. Shed that other one.
@@ -47,15 +45,12 @@ pub enum Error {
     BufferFull {
         /// The rendition that is full.
         rendition: RenditionId,
-        /// Samples waiting.
         samples: usize,
-        /// Their bytes.
         bytes: usize,
     },
     /// A part would exceed the declared part target, because the source pauses for longer between two frames.
     #[error("rendition {rendition} has a part of {length:?}, longer than declared")]
     PartTooLong {
-        /// The rendition.
         rendition: RenditionId,
         /// Duration that the part would have.
         length: Duration,

@@ -43,7 +43,6 @@ macro_rules! name {
                 Ok(Self(text.into()))
             }
 
-            /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -10,7 +10,6 @@ use crate::{Timescale, Timestamp};
 pub enum Media {
     /// Video (decode times).
     Video,
-    /// Audio.
     Audio,
 }
 
@@ -18,7 +17,6 @@ pub enum Media {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{media:?} time jumped by {by_millis} ms")]
 pub struct Break {
-    /// Track that jumped.
     pub media: Media,
     /// Size and direction of the jump in milliseconds.
     pub by_millis: i64,

@@ -7,24 +7,19 @@ use crate::{Epoch, MediaSequence, PartIndex, RenditionId, StreamId};
 /// The place of a media object in a rendition of one epoch. The order is init segment, parts, segments, thumbnails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
-    /// The init segment.
     Init,
     /// Part `part` of segment `msn`.
     Part {
-        /// Segment.
         msn: MediaSequence,
-        /// Part within it.
         part: PartIndex,
     },
     /// Segment `msn`: exactly the bytes of its parts, one after the other.
     Segment {
-        /// Segment.
         msn: MediaSequence,
     },
     /// The thumbnail of segment `msn`: its first picture as a JPEG. At most one rendition of a stream has thumbnails, and not for
     /// every segment.
     Image {
-        /// Segment.
         msn: MediaSequence,
     },
 }
@@ -63,13 +58,10 @@ impl Slot {
 /// The full name of a media object. The bytes under a name never change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
-    /// Stream.
     pub stream: StreamId,
-    /// Rendition.
     pub rendition: RenditionId,
     /// Epoch in which it was sealed.
     pub epoch: Epoch,
-    /// Place in the rendition.
     pub slot: Slot,
 }
 

@@ -43,7 +43,6 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// `ticks` of `timescale`.
     pub const fn new(ticks: i64, timescale: Timescale) -> Self {
         Self { ticks, timescale }
     }
@@ -170,7 +169,7 @@ impl fmt::Display for UnixMillis {
 pub struct Now {
     /// Monotonic time since an arbitrary start; clock adjustments do not affect it.
     pub elapsed: Duration,
-    /// Wall clock.
+    /// Wall clock; an adjustment may set it back.
     pub wall: UnixMillis,
 }
 

@@ -8,13 +8,11 @@ use crate::{BitsPerSecond, RenditionId, Timescale};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Track {
-    /// Name of the rendition.
     pub rendition: RenditionId,
     /// Codec as in the CODECS attribute (RFC 6381), such as `avc1.64001f` or `mp4a.40.2`.
     pub codec: String,
     /// Timescale of all its timestamps.
     pub timescale: Timescale,
-    /// Video or audio format.
     pub format: Format,
     /// Largest bit rate of a segment of this session so far; before the first segment the encoder's configured maximum.
     pub bandwidth_peak: BitsPerSecond,
@@ -22,11 +20,9 @@ pub struct Track {
     pub bandwidth_mean: BitsPerSecond,
 }
 
-/// Format of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Format {
-    /// Video.
     Video {
         /// Width in pixels, 1 to 16384.
         width: u32,
@@ -35,7 +31,6 @@ pub enum Format {
         /// Frames per 1000 seconds: 29970 is 29.97 frames a second. 0 when not known.
         frame_rate_millihertz: u32,
     },
-    /// Audio.
     Audio {
         /// Samples per second and channel.
         sample_rate_hz: u32,

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// It does not contain the publisher's address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InputReport {
-    /// Stream.
     pub stream: StreamId,
     /// Ingest node that sends the report.
     pub ingest: NodeId,
@@ -138,7 +137,6 @@ pub enum Severity {
 pub struct Warning {
     /// Identifier for programs: `keyframe_interval`, `no_audio`, …
     pub kind: String,
-    /// How much it matters.
     pub severity: Severity,
     /// One or two sentences.
     pub text: String,

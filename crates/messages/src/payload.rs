@@ -6,7 +6,6 @@ use std::fmt;
 use media::{BitsPerSecond, Epoch, NodeId, SessionId, StreamId, Track, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-/// Role of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -46,11 +45,8 @@ pub enum NodeState {
 /// Topic `nodes/{node}`, retained, every 2 s.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Presence {
-    /// The node.
     pub node: NodeId,
-    /// Its role.
     pub role: Role,
-    /// Its state.
     pub state: NodeState,
     /// Time of the message.
     pub at: UnixMillis,
@@ -65,7 +61,6 @@ pub struct Presence {
     /// Base URL under which browsers reach the node when it serves viewers directly (`https://b1.example.net:8443`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<String>,
-    /// Its load.
     #[serde(default)]
     pub load: Load,
     /// Streams that it owns and whose window it holds.
@@ -76,7 +71,6 @@ pub struct Presence {
     pub edges: Vec<StreamId>,
 }
 
-/// Load of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Load {
@@ -104,26 +98,22 @@ pub enum SessionState {
     Live,
     /// The publisher is gone, and may reconnect within the grace period.
     Reconnecting,
-    /// The session has ended.
     Ended,
 }
 
 /// Topic `streams/{stream}/session`, retained. For display and discovery: nothing that viewers receive depends on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionInfo {
-    /// Stream.
     pub stream: StreamId,
-    /// Epoch of the session.
     pub epoch: Epoch,
     /// Its random identity.
     pub session: SessionId,
     /// Ingest node of the session.
     pub ingest: NodeId,
-    /// State.
     pub state: SessionState,
     /// When the stream went live; unchanged by reconnects within the grace period.
     pub started_at: UnixMillis,
-    /// Its renditions.
+    /// Those that are shed are left out.
     pub ladder: Vec<Track>,
     /// Broadcast nodes to which the ingest pushes, by name. Empty when not known: then every node may be one.
     #[serde(default)]
@@ -154,7 +144,6 @@ pub enum AlertReason {
     Malformed,
     /// Key unknown, expired, not yet valid, revoked, or not granted this stream.
     Key,
-    /// Signature wrong.
     Signature,
     /// A seal of another cluster, stream or session; a server that is not the intended node.
     Identity,
@@ -206,10 +195,9 @@ pub struct Alert {
     pub at: UnixMillis,
     /// Node that raised the alert.
     pub node: NodeId,
-    /// Stream concerned, if any.
+    /// `None` when it concerns no single stream, or when the sender sums up too many of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamId>,
-    /// Reason.
     pub reason: AlertReason,
     /// One line for a person. Never a key or a viewer's address.
     pub detail: String,

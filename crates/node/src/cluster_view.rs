@@ -34,11 +34,9 @@ struct State {
 /// The cluster at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
-    /// All nodes.
     pub members: &'a Membership,
     /// The policy in force; the default one when there is none.
     pub policy: &'a Policy,
-    /// The moment.
     pub now: Now,
 }
 
@@ -84,7 +82,6 @@ pub enum Malformed {
     Topic,
     /// The presence of the node that its topic names.
     Presence,
-    /// A policy.
     Policy,
 }
 

@@ -18,13 +18,10 @@ use crate::{files, presence, tls};
 pub struct Context {
     /// Name, unique in the cluster.
     pub id: NodeId,
-    /// What it does.
     pub role: Role,
-    /// Cluster it belongs to.
     pub cluster: ClusterId,
     /// This node's own directory; it exists.
     pub data: PathBuf,
-    /// The bus.
     pub bus: Arc<dyn Bus>,
     /// Prefix of every topic.
     pub prefix: Prefix,
@@ -34,7 +31,6 @@ pub struct Context {
     pub identity: Arc<tls::Identity>,
     /// Where health, metrics and status are shown; shared by the roles of one process.
     pub ops: Arc<Ops>,
-    /// When this node started.
     pub started_at: UnixMillis,
 }
 
@@ -54,9 +50,7 @@ impl std::fmt::Debug for Context {
 pub struct Setup {
     /// Name, unique in the cluster.
     pub id: NodeId,
-    /// What it does.
     pub role: Role,
-    /// Cluster it belongs to.
     pub cluster: ClusterId,
     /// This node's own directory; made when it does not exist.
     pub data: PathBuf,

@@ -166,7 +166,7 @@ pub struct OpsServer {
 }
 
 impl OpsServer {
-    /// Where it listens.
+    /// Where it listens; for port 0, with the port that the system chose.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -12,12 +12,10 @@ use serde::Deserialize;
 pub struct Redacted<T>(T);
 
 impl<T> Redacted<T> {
-    /// Wraps a value.
     pub const fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// The value itself.
     pub const fn expose(&self) -> &T {
         &self.0
     }

@@ -36,7 +36,6 @@ pub struct Targets {
 /// One rendition of the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenditionConfig {
-    /// Its name.
     pub rendition: RenditionId,
     /// Its content, for the init segment and the checkpoint.
     pub track: TrackConfig,
@@ -71,7 +70,6 @@ pub struct Row {
 /// A media object, before it is hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaObject {
-    /// Rendition.
     pub rendition: RenditionId,
     /// Kind (part or segment) and place.
     pub slot: Slot,
@@ -108,7 +106,6 @@ impl MediaObject {
 /// A rendition that holds the others up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lag {
-    /// The rendition.
     pub rendition: RenditionId,
     /// How far its newest sample is behind the newest sample of all renditions.
     pub behind: Duration,
@@ -160,7 +157,6 @@ pub const fn declared_part(aimed_at: Duration) -> Duration {
     Duration::from_millis(nanos.div_ceil(100 * 1_000_000) as u64)
 }
 
-/// Where a row ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct RowEnd {
     instant: Timestamp,

@@ -3,7 +3,6 @@
 
 use axum::http::HeaderMap;
 
-/// Name of the field.
 pub const NAME: &str = "priority";
 
 /// Longest field that is read, in bytes, all its lines together; a longer one counts as absent. Ours has 5.

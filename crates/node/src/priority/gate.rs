@@ -250,12 +250,10 @@ impl<T> Paced<T> {
         Self { transport, connection, unflushed_bytes: 0 }
     }
 
-    /// The transport inside.
     pub fn get_ref(&self) -> &T {
         &self.transport
     }
 
-    /// The transport inside.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.transport
     }

@@ -153,7 +153,6 @@ impl Identity {
         &self.node
     }
 
-    /// What that node does.
     pub fn role(&self) -> Role {
         self.role
     }

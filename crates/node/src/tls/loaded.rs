@@ -19,7 +19,6 @@ use super::pair::Pair;
 use super::{node_of, parse_certificates, provider};
 use crate::files;
 
-/// Files of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityPaths {
