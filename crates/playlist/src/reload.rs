@@ -11,7 +11,6 @@ use crate::Settings;
 /// How much of a playlist the client wants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Extent {
-    /// All of it.
     #[default]
     Full,
     /// A playlist delta update (6.2.5.1): without the segments older than the skip boundary; the full playlist when there are none.

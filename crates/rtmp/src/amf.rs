@@ -56,7 +56,6 @@ impl fmt::Debug for Value {
 }
 
 impl Value {
-    /// A string value.
     pub fn text(text: &str) -> Self {
         Self::String(text.to_owned())
     }

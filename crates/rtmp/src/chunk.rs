@@ -52,9 +52,8 @@ pub struct Message {
     pub timestamp_ms: u32,
     /// Message type (5.4, 7.1).
     pub kind: u8,
-    /// Message stream.
+    /// Id of the message stream; 0 is the connection's own.
     pub stream: u32,
-    /// Payload.
     pub data: Bytes,
 }
 

@@ -14,7 +14,6 @@ pub enum VideoCodec {
     Avc,
     /// H.265.
     Hevc,
-    /// AV1.
     Av1,
 }
 
@@ -25,13 +24,11 @@ pub enum Body {
     VideoConfig(VideoCodec, Bytes),
     /// One access unit: length-prefixed NAL units, or, of AV1, the OBUs of a temporal unit.
     Video {
-        /// Codec.
         codec: VideoCodec,
         /// Presentation minus decode time, in milliseconds, -2^23 to 2^23-1.
         composition_ms: i32,
         /// The encoder's claim that this is a keyframe; only the data is reliable.
         key: bool,
-        /// NAL units or OBUs.
         data: Bytes,
     },
     /// AudioSpecificConfig.
@@ -52,7 +49,7 @@ pub enum FlvError {
     Codec {
         /// `video` or `audio`.
         kind: &'static str,
-        /// Its name.
+        /// For the publisher to read: `VP9 (vp09)`, `number 9`.
         codec: String,
     },
     /// Multitrack packets, with several tracks or one numbered track: the publisher has to send the plain form.

@@ -273,7 +273,7 @@ impl Protocol {
         self.invoke(0, &[Value::text("_result"), transaction, Value::Object(server), Value::Object(info)]);
     }
 
-    /// Lets the peer publish.
+    /// Answers `publish` with Stream Begin and `NetStream.Publish.Start`; media may come from here on.
     pub fn accept_publish(&mut self) {
         self.publishing = true;
         self.reader.allow_media();

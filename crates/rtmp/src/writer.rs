@@ -9,7 +9,6 @@ const CHUNK_BYTES_INITIAL: usize = 128;
 /// Longest message, in bytes, that a header can describe (5.3.1.2).
 const MESSAGE_BYTES_MAX: usize = 0x00FF_FFFF;
 
-/// Writes messages as chunks.
 #[derive(Debug)]
 pub(crate) struct ChunkWriter {
     chunk_bytes: usize,

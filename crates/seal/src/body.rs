@@ -15,9 +15,7 @@ pub struct SealBody {
     pub cluster: ClusterId,
     /// Stream whose log the seal extends.
     pub stream: StreamId,
-    /// Session that sealed it.
     pub session: SessionId,
-    /// Epoch of that session.
     pub epoch: Epoch,
     /// Place in the log, from 0; it continues across epochs.
     pub sequence: LogSequence,
@@ -32,7 +30,6 @@ pub struct SealBody {
     pub next_msn: MediaSequence,
     /// Discontinuity sequence number of the segments of this epoch.
     pub discontinuity: DiscontinuitySequence,
-    /// What this seal does.
     pub kind: SealKind,
     /// Checkpoint: all renditions of the epoch with their init segments, sorted by name. The first seal of an epoch states it, and every
     /// seal that completes a segment, so that a late joiner finds one within a segment. Empty in other seals.
@@ -41,10 +38,8 @@ pub struct SealBody {
     pub objects: Vec<Object>,
 }
 
-/// What a seal does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealKind {
-    /// Adds media.
     Media,
     /// Ends the session and, unless another session builds on it, the stream: playlists get EXT-X-ENDLIST. Its objects are the last ones.
     End,
@@ -64,7 +59,6 @@ pub struct Rendition {
 /// One media object, named by its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Rendition.
     pub rendition: RenditionId,
     /// Kind (init segment, part, segment or image) and place. A segment is exactly its parts' bytes, so nobody sends its bytes again.
     pub slot: Slot,

@@ -9,7 +9,6 @@ pub enum RefusalReason {
     Malformed,
     /// Key unknown, expired, not yet valid, revoked, or not granted this stream.
     Key,
-    /// Signature wrong.
     Signature,
     /// It belongs to another cluster, stream or session.
     Identity,
@@ -49,7 +48,6 @@ impl fmt::Display for RefusalReason {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
 pub struct Refusal {
-    /// Reason that metrics count.
     pub reason: RefusalReason,
     /// One line for a person. Names stream, epoch and sequence where they are known; never key material.
     pub detail: String,
@@ -93,7 +91,7 @@ pub enum Error {
     TooLarge {
         /// Bytes that it would have.
         length: usize,
-        /// The limit.
+        /// Bytes that it may have.
         max: usize,
     },
 }

@@ -50,7 +50,6 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Identity of the key.
     pub fn key_id(&self) -> KeyId {
         KeyId::of(&self.public_key)
     }

@@ -19,11 +19,8 @@ const HEAD_PAIRS: u64 = 13;
 /// restart. A head is not signed: read it only from the node's own disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// Stream.
     pub stream: StreamId,
-    /// Session of the seal.
     pub session: SessionId,
-    /// Epoch of the seal.
     pub epoch: Epoch,
     /// Place of the seal in the log.
     pub sequence: LogSequence,
@@ -48,9 +45,7 @@ pub struct Head {
 /// The properties of a rendition that are constant throughout an epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadTrack {
-    /// Its name.
     pub rendition: RenditionId,
-    /// Its timescale.
     pub timescale: Timescale,
     /// Digest of its init segment; [`Digest::NONE`] when its part was a gap that named none.
     pub init: Digest,

@@ -70,7 +70,6 @@ impl PublicKey {
         self.bytes.as_slice()
     }
 
-    /// Its identity.
     pub fn id(&self) -> KeyId {
         self.id
     }
@@ -172,7 +171,6 @@ private_key!(
 );
 
 impl SealingKey {
-    /// The public key.
     pub fn public_key(&self) -> Result<PublicKey, Error> {
         PublicKey::from_bytes(self.0.private.public_key())
     }
@@ -200,7 +198,6 @@ impl RootPublicKey {
         self.0.as_bytes()
     }
 
-    /// Its identity.
     pub fn id(&self) -> KeyId {
         self.0.id()
     }

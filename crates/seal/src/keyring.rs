@@ -137,7 +137,6 @@ impl Keyring {
         self.granted.iter().map(|(key, held)| (key, &held.raw))
     }
 
-    /// The cluster.
     pub fn cluster(&self) -> &ClusterId {
         &self.cluster
     }

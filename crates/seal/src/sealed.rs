@@ -27,7 +27,6 @@ impl Sealed {
         Self(Arc::new(Inner { body, raw, digest, key }))
     }
 
-    /// Its content.
     pub fn body(&self) -> &SealBody {
         &self.0.body
     }

@@ -20,67 +20,59 @@ pub enum Contradiction {
     /// An epoch opens without stating its renditions or goes back, or a seal continues an ended one.
     #[error("epoch {epoch} opens at seal {sequence} without a checkpoint, or goes back")]
     Epoch {
-        /// The epoch.
         epoch: Epoch,
-        /// The seal.
+        /// Place of the seal in the log.
         sequence: LogSequence,
     },
     /// The parts or segments do not cover all renditions at one place.
     #[error("seal {sequence} does not advance all renditions alike (RFC 8216bis 6.2.4)")]
     Row {
-        /// The seal.
+        /// Place of the seal in the log.
         sequence: LogSequence,
     },
     /// The seal lists another part than the next one, or one beyond [`PARTS_MAX`].
     #[error("seal {sequence} lists {msn}.{part} where {expected_msn}.{expected_part} comes next (RFC 8216bis 6.2.1)")]
     Place {
-        /// The seal.
+        /// Place of the seal in the log.
         sequence: LogSequence,
         /// Segment that it lists.
         msn: MediaSequence,
         /// Part that it lists.
         part: PartIndex,
-        /// Segment that comes next.
         expected_msn: MediaSequence,
-        /// Part that comes next.
         expected_part: PartIndex,
     },
     /// A segment does not start with a sync sample (EXT-X-INDEPENDENT-SEGMENTS).
     #[error("segment {msn} of {rendition} does not start with a sync sample")]
     Independent {
-        /// Segment.
         msn: MediaSequence,
-        /// Rendition.
+        /// The first rendition where this was found.
         rendition: RenditionId,
     },
     /// A segment is longer than EXT-X-TARGETDURATION allows (RFC 8216bis 4.4.3.1).
     #[error("segment {msn} of {rendition} is longer than the target duration of {target_duration_s} s")]
     Duration {
-        /// Segment.
         msn: MediaSequence,
-        /// Rendition.
+        /// The first rendition where this was found.
         rendition: RenditionId,
-        /// Configured.
+        /// EXT-X-TARGETDURATION, as configured.
         target_duration_s: u32,
     },
     /// A part is longer than PART-TARGET (RFC 8216bis 4.4.4.9).
     #[error("part {msn}.{part} of {rendition} is longer than the part target of {part_target_ms} ms")]
     PartDuration {
-        /// Segment.
         msn: MediaSequence,
-        /// Part.
         part: PartIndex,
-        /// Rendition.
+        /// The first rendition where this was found.
         rendition: RenditionId,
-        /// Configured.
+        /// PART-TARGET, as configured.
         part_target_ms: u32,
     },
     /// A segment is not the sum of its parts.
     #[error("segment {msn} of {rendition} is not the sum of its parts")]
     Sum {
-        /// Segment.
         msn: MediaSequence,
-        /// Rendition.
+        /// The first rendition where this was found.
         rendition: RenditionId,
     },
 }

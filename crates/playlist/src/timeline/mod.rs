@@ -50,7 +50,6 @@ impl Default for Settings {
 pub struct Checkpoint {
     /// The seal that stated them.
     pub sequence: LogSequence,
-    /// Epoch.
     pub epoch: Epoch,
     /// Sorted by name.
     pub renditions: Vec<Rendition>,

@@ -10,7 +10,6 @@ use seal::Object;
 pub struct SegmentKey {
     /// Epoch in which it was sealed.
     pub epoch: Epoch,
-    /// Its media sequence number.
     pub msn: MediaSequence,
 }
 
@@ -46,7 +45,6 @@ pub struct Row {
 /// A part of one rendition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Rendition.
     pub rendition: RenditionId,
     /// Presentation time of its first sample; for audio it may differ from the start of its row by up to a frame.
     pub start: Timestamp,
@@ -123,7 +121,6 @@ impl Segment {
         self.key
     }
 
-    /// Its media sequence number.
     pub(crate) const fn msn(&self) -> MediaSequence {
         self.key.msn
     }

@@ -164,7 +164,6 @@ impl Chain {
         chain
     }
 
-    /// The stream.
     pub fn stream(&self) -> &StreamId {
         &self.stream
     }
