@@ -40,7 +40,6 @@ impl KeyDigest {
 /// One line of the table, as control sends it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct StreamEntry {
-    /// Stream.
     pub(crate) name: StreamId,
     /// SHA-256 of its key, in hex.
     pub(crate) key_sha256: String,
@@ -57,7 +56,6 @@ pub(crate) enum KeyState {
     Deleted,
 }
 
-/// All keys.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct KeyTable {
     keys: BTreeMap<StreamId, KeyDigest>,
@@ -96,7 +94,6 @@ impl KeyTable {
         }
     }
 
-    /// Streams in the table.
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }

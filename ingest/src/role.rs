@@ -58,7 +58,7 @@ impl Ingest {
         Ok(Self { server, config, context, ready, slate })
     }
 
-    /// Where RTMP is served.
+    /// Where RTMP is served; for port 0, with the port that the system chose.
     pub fn rtmp_address(&self) -> SocketAddr {
         self.server.address()
     }

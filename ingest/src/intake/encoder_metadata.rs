@@ -10,7 +10,7 @@ const FRAME_RATES: std::ops::RangeInclusive<f64> = 1.0..=300.0;
 /// Bit rates that are believed, in kbit/s.
 const BIT_RATES: std::ops::RangeInclusive<f64> = 16.0..=200_000.0;
 
-/// What an encoder announced.
+/// What an encoder announced in `onMetaData`; `None` where it announced nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct EncoderMetadata {
     /// Name of the encoder, by itself.

@@ -25,7 +25,6 @@ pub(crate) struct PublisherFigures {
     pub(crate) heard: (Option<Duration>, Option<Duration>),
 }
 
-/// [`PublisherFigures`], shared.
 #[derive(Debug, Default)]
 pub(crate) struct Figures(Mutex<PublisherFigures>);
 
@@ -34,7 +33,6 @@ impl Figures {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What they are now.
     pub(crate) fn now(&self) -> PublisherFigures {
         self.with(|figures| figures.clone())
     }

@@ -40,7 +40,7 @@ pub(crate) enum Denied {
     /// Another publisher is live.
     #[error("This stream is being published already.")]
     Busy,
-    /// Too many streams.
+    /// This ingest has [`STREAMS_MAX`] streams already.
     #[error("This ingest has no room for another stream.")]
     Full,
     /// The role is shutting down.
@@ -49,7 +49,7 @@ pub(crate) enum Denied {
 }
 
 impl Denied {
-    /// Label of the metric.
+    /// Label `reason` of `ingest_refused_total`.
     pub(crate) const fn label(&self) -> &'static str {
         match self {
             Self::NotReady(_) => "not_ready",

@@ -26,11 +26,8 @@ const KEYFRAME_INTERVALS_KEPT: usize = 4;
 pub(crate) struct InputCounters {
     /// Access units.
     pub(crate) video_frames: u64,
-    /// Sound frames.
     pub(crate) audio_frames: u64,
-    /// Bytes of access units.
     pub(crate) video_bytes: u64,
-    /// Bytes of sound frames.
     pub(crate) audio_bytes: u64,
     /// Frames left out: they came before their parameter sets, or a single stamp jumped.
     pub(crate) dropped: u64,

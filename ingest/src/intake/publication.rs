@@ -35,7 +35,7 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// Label of the metric.
+    /// Label `reason` of `ingest_refused_total`.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::TakenOver => "taken_over",

@@ -37,11 +37,9 @@ pub(crate) struct EpochIdentity {
 pub(crate) struct Image {
     /// Rendition whose picture it is.
     pub(crate) rendition: RenditionId,
-    /// The JPEG.
     pub(crate) bytes: Bytes,
 }
 
-/// A rendition's init segment.
 #[derive(Debug, Clone)]
 struct Init {
     bytes: Bytes,

@@ -57,7 +57,6 @@ pub(crate) enum Ask {
     Fence,
 }
 
-/// A node's answer.
 #[derive(Debug)]
 struct NodeHead {
     cose: Bytes,

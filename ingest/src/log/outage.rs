@@ -36,7 +36,6 @@ pub(super) struct Stand {
     pub(super) lag: Duration,
 }
 
-/// An outage.
 #[derive(Debug)]
 pub(super) struct Outage {
     targets: Targets,

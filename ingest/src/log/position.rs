@@ -8,13 +8,10 @@ use seal::{Head, Object, SealBody, Sealed};
 pub(crate) struct LogPosition {
     /// Epoch of the newest seal.
     pub(crate) epoch: Epoch,
-    /// Its sequence number.
     pub(crate) sequence: LogSequence,
-    /// Its digest.
     pub(crate) digest: Digest,
     /// First free media sequence number: past the segment that it left open, if any.
     pub(crate) first_msn: MediaSequence,
-    /// Its discontinuity sequence number.
     pub(crate) discontinuity: DiscontinuitySequence,
     /// Wall clock that its media has reached; `None` when the seal has no media.
     pub(crate) reached: Option<UnixMillis>,

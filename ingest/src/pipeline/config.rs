@@ -62,9 +62,7 @@ impl Default for Config {
 pub struct InvalidConfig {
     /// Key in the configuration.
     pub field: &'static str,
-    /// The value given.
     pub value: u64,
-    /// The values allowed.
     pub range: &'static str,
 }
 

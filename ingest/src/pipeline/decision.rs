@@ -41,7 +41,6 @@ const COMMON_RATES: [u32; 9] = [15_000, 23_976, 24_000, 25_000, 29_970, 30_000, 
 pub(super) enum Packet {
     /// A picture, and whether it is an IDR.
     Video(VideoPacket, bool),
-    /// Sound.
     Audio(AudioPacket),
 }
 

@@ -172,7 +172,6 @@ impl Encoder {
     }
 }
 
-/// Frames in `millis`.
 const fn frames(frame_rate_millihertz: u32, millis: u32) -> u32 {
     (frame_rate_millihertz / 1_000).saturating_mul(millis) / 1_000
 }

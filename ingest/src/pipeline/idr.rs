@@ -10,7 +10,6 @@ const WAITING_MAX: usize = 64;
 pub(super) enum Placement {
     /// Encode it as the encoder likes, but not as an IDR.
     Free,
-    /// Encode it as IDR.
     Idr,
     /// The picture of the source's IDR at this presentation time was lost: encode this one there, as IDR, then again at its own time.
     Stand(i64),
@@ -19,9 +18,8 @@ pub(super) enum Placement {
 /// Decides for each picture. All times are presentation times in 90 kHz ticks.
 #[derive(Debug)]
 pub(super) enum IdrPlacer {
-    /// On a grid.
     Grid {
-        /// Distance.
+        /// From one grid point to the next.
         interval: i64,
         /// A picture this little before a grid point is on it: half a frame, so that rounded stamps do not shift IDRs by one.
         tolerance: i64,

@@ -25,9 +25,7 @@ pub struct Measured {
     pub media: Duration,
     /// Samples and bytes of each rendition, in the order of the tracks; of all runs together.
     pub renditions: Vec<(RenditionId, u64, u64)>,
-    /// Rungs shed.
     pub shed: Vec<RenditionId>,
-    /// Counters.
     pub counters: Counters,
 }
 

@@ -30,7 +30,6 @@ pub(super) struct Known {
     pub(super) settings: Option<Bytes>,
     /// Size and format of its decoded pictures; `None` when nothing was decoded.
     pub(super) pictures: Option<Pictures>,
-    /// Whether it has sound.
     pub(super) sound: bool,
 }
 

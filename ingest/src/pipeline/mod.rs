@@ -109,9 +109,7 @@ pub enum Input {
     /// Sound format. The same again changes nothing. Another one, or the first after the run began, ends the run: at the next picture if
     /// all rungs are encoded, at the next IDR if the source is passed through, and at the next sound frame if there is no video.
     AudioConfig(AudioFormat),
-    /// A picture.
     Video(VideoPacket),
-    /// Sound.
     Audio(AudioPacket),
     /// The clock of the input broke, and the timeline jumped. Ends the run now; the next one starts with the next IDR.
     Break,
@@ -155,7 +153,6 @@ pub enum ShedReason {
     /// The ladder as a whole is slower than real time.
     #[error("behind live")]
     BehindLive,
-    /// Its encoder failed.
     #[error("encoder failed")]
     EncoderFailed,
     /// [`PipelineInput::shed`].
@@ -172,21 +169,19 @@ pub enum Output {
     /// timescale of its sample rate. Per rendition, samples come in decode order, decode times rise strictly, and the first is a sync
     /// sample.
     Sample {
-        /// Rendition.
+        /// One of the newest [`Output::Tracks`].
         rendition: RenditionId,
-        /// The sample.
         sample: Sample,
     },
     /// No more samples of this rendition, unless it comes [back](Output::Restored).
     Shed {
-        /// Rendition.
+        /// One of the newest [`Output::Tracks`].
         rendition: RenditionId,
-        /// Why.
         reason: ShedReason,
     },
     /// A rendition that was shed continues as before, with an IDR.
     Restored {
-        /// Rendition.
+        /// One of the newest [`Output::Tracks`].
         rendition: RenditionId,
     },
     /// The run is over (all its samples are out); the next one starts with [`Output::Tracks`].
@@ -208,7 +203,6 @@ pub enum Error {
         /// Source height in pixels.
         height: u32,
     },
-    /// FFmpeg refused.
     #[error("{what}: {detail}")]
     Ffmpeg {
         /// What was tried.
@@ -230,7 +224,6 @@ pub enum Error {
 /// What is counted over the life of a pipeline. Read at any time with [`PipelineInput::counters`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Pictures decoded.
     pub frames_decoded: u64,
     /// Packets that the decoder refused.
     pub packets_refused: u64,
@@ -238,7 +231,6 @@ pub struct Counters {
     pub frames_concealed: u64,
     /// Pictures not encoded because their time did not rise, or the last encoder left was full.
     pub frames_skipped: u64,
-    /// Rungs shed.
     pub rungs_shed: u64,
     /// Whether the newest run passes the source's video through.
     pub passes_through: bool,

@@ -10,7 +10,6 @@ use super::{Counters, Input};
 /// Requests to shed that may wait: there are never more rungs.
 const SHED_REQUESTS_MAX: usize = 16;
 
-/// State of one pipeline.
 #[derive(Debug, Default)]
 pub(super) struct PipelineState {
     newest_dts: AtomicI64,

@@ -52,7 +52,6 @@ const BITS_PER_SECOND_MIN: u64 = 150_000;
 /// What is known of the source when the ladder is planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceFormat {
-    /// How it is coded.
     pub codec: VideoCodec,
     /// Width in pixels, after cropping.
     pub width: u32,
@@ -78,7 +77,6 @@ pub enum RungKind {
 /// Frames of the source that a rung takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cadence {
-    /// All.
     Every,
     /// Every second one, and those with an IDR.
     Half,
@@ -93,9 +91,7 @@ pub struct Rung {
     pub width: u32,
     /// Height in pixels; even when encoded.
     pub height: u32,
-    /// Encoded or passed through.
     pub kind: RungKind,
-    /// Which frames.
     pub cadence: Cadence,
     /// Frames per 1000 seconds; 0 when not known.
     pub frame_rate_millihertz: u32,
@@ -131,7 +127,6 @@ impl Rung {
 /// A ladder, from the largest rung down; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ladder {
-    /// The rungs.
     pub rungs: Vec<Rung>,
     /// What it costs, in CPU milliseconds per second of video.
     pub cost_millis: u64,

@@ -69,7 +69,6 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Items waiting.
     pub(super) fn len(&self) -> usize {
         self.0.lock().items.len()
     }

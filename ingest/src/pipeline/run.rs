@@ -88,7 +88,6 @@ pub(super) struct Carried {
     not_before: i64,
 }
 
-/// One run.
 pub(super) struct Run {
     context: Context,
     passed: Option<PassedThrough>,
@@ -225,7 +224,6 @@ impl Run {
         self.context.memory.set(Some(Known { format, source, settings, pictures, sound }));
     }
 
-    /// Whether it has pictures.
     pub(super) const fn has_video(&self) -> bool {
         self.video.is_some()
     }
@@ -235,7 +233,7 @@ impl Run {
         self.passed.is_none() && self.ladder.is_some()
     }
 
-    /// Takes a picture.
+    /// Takes a picture. An error ends the run, and the picture belongs to the next one.
     pub(super) fn video(&mut self, packet: &VideoPacket, idr: bool) -> Result<(), BreakReason> {
         for rendition in self.context.shared.take_shed_requests() {
             if let Some(ladder) = &mut self.ladder {
@@ -274,7 +272,7 @@ impl Run {
         Ok(())
     }
 
-    /// Takes sound.
+    /// Takes sound; a run without sound drops it. An error ends the run.
     pub(super) fn audio(&mut self, packet: &AudioPacket) -> Result<(), BreakReason> {
         let Some(audio) = &mut self.audio else { return Ok(()) };
         let rendition = audio.config().rendition.clone();

@@ -57,7 +57,6 @@ pub enum PictureError {
     /// More than 32 MiB.
     #[error("is larger than {} MiB", FILE_BYTES_MAX >> 20)]
     TooLarge,
-    /// Another format.
     #[error("is neither a PNG nor a JPEG")]
     Format,
     /// Damaged, or of a kind that FFmpeg does not know.
@@ -263,9 +262,7 @@ impl std::fmt::Debug for Slate {
 pub struct Likeness {
     /// The source as it was published: a slate has its size and frame rate, and so the same ladder.
     pub source: SourceFormat,
-    /// Shape of its pixels.
     pub aspect: PixelAspect,
-    /// Whether it has sound.
     pub sound: bool,
     /// Longest segment: each begins with a keyframe.
     pub segment: Duration,

@@ -185,7 +185,6 @@ fn size(width: u32, height: u32, aspect: Rational) -> (u32, u32) {
     (side(wide), side(high))
 }
 
-/// A picture as JPEG.
 fn jpeg(picture: &frame::Video, quantizer: usize) -> Result<Bytes, Error> {
     let failed = |error: ffmpeg::Error| Error::Ffmpeg { what: "cannot encode a thumbnail", detail: error.to_string() };
     let codec = ffmpeg::encoder::find(codec::Id::MJPEG).ok_or_else(|| failed(ffmpeg::Error::EncoderNotFound))?;

@@ -51,7 +51,7 @@ fn timescale() -> Timescale {
 }
 
 impl Transcoder {
-    /// Opens what `format` needs.
+    /// Opens the decoder of `format` and the AAC encoder. Errors when FFmpeg lacks one of them.
     pub(super) fn open(format: &AudioFormat) -> Result<Self, Error> {
         let (id, extradata) = match format {
             AudioFormat::Aac(aac) => (codec::Id::AAC, aac.encode()),

@@ -21,7 +21,6 @@ pub(crate) const RING_ENTRIES_MAX: usize = 260;
 /// A sealed entry, ready to be sent.
 #[derive(Debug)]
 pub(crate) struct RingEntry {
-    /// Epoch of the seal.
     pub(crate) epoch: Epoch,
     /// Its place in the log.
     pub(crate) sequence: LogSequence,
@@ -40,7 +39,6 @@ impl RingEntry {
 /// An entry that a cursor found.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// The entry.
     pub(crate) entry: Arc<RingEntry>,
     /// Its index; the cursor continues after it.
     pub(crate) index: u64,

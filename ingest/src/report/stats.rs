@@ -48,7 +48,7 @@ impl StatusBoard {
         Listed { board: self.clone(), stream: stream.clone(), stats }
     }
 
-    /// All streams.
+    /// All streams, as `/status` shows them.
     pub(crate) fn json(&self) -> serde_json::Value {
         let board = self.lock();
         let streams: BTreeMap<_, _> =
@@ -66,7 +66,6 @@ pub(crate) struct StreamStats {
     inner: Mutex<Inner>,
     /// The owners of the stream.
     placed: OnceLock<watch::Receiver<Placed>>,
-    /// This ingest's duty.
     duty: OnceLock<watch::Receiver<Duty>>,
 }
 
@@ -120,7 +119,7 @@ impl StreamStats {
         _ = self.duty.set(duty);
     }
 
-    /// This ingest's duty.
+    /// Active before [`Self::follow_duty`].
     pub(super) fn duty(&self) -> Duty {
         self.duty.get().map_or(Duty::Active, |duty| *duty.borrow())
     }
@@ -216,7 +215,6 @@ impl StreamStats {
         self.with(|inner| inner.session.slate = shown);
     }
 
-    /// A rung was shed.
     pub(crate) fn shed(&self, rendition: &RenditionId, reason: &str) {
         self.with(|inner| {
             if let Some(rung) = inner.rungs.get_mut(rendition) {

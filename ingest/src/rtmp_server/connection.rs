@@ -126,7 +126,6 @@ pub(super) struct Rules {
     pub(super) refusals: Arc<Refusals>,
 }
 
-/// One connection.
 pub(super) struct Connection<S> {
     socket: S,
     address: SocketAddr,

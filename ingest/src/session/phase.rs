@@ -56,7 +56,6 @@ pub(super) enum Input {
     Expired(bool),
     /// Answer to [`Output::Forget`].
     Forgotten(bool),
-    /// The role shuts down.
     Shutdown,
 }
 
@@ -73,7 +72,6 @@ pub(super) enum Output {
     KeepEpoch(Epoch),
     /// Start a pipeline for the publisher that waits, or for the slate that is ready. Its times begin at `after`.
     Start {
-        /// Whose.
         source: Source,
         /// End of the media before.
         after: Option<Timestamp>,
@@ -168,7 +166,6 @@ pub(super) enum Media {
     Beginning,
     /// An epoch is being opened with these samples; no others are taken meanwhile.
     Opening(Box<FirstSamples>),
-    /// To the log.
     Log,
     /// To the backlog, because another ingest seals the stream, or because the instant where this one continues has not come yet.
     Backlog(Backlog),

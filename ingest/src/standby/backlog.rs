@@ -33,7 +33,6 @@ struct Lane {
 pub(crate) struct Resumed {
     /// All renditions of the run.
     pub(crate) renditions: Vec<RenditionConfig>,
-    /// Those that are shed.
     pub(crate) shed: Vec<RenditionId>,
     /// In decode order; the first of each rendition is a sync sample.
     pub(crate) samples: Vec<(RenditionId, Sample)>,
@@ -68,7 +67,6 @@ impl Backlog {
         may_begin
     }
 
-    /// A rendition was shed.
     pub(crate) fn shed(&mut self, rendition: &RenditionId) {
         if let Some(lane) = self.lanes.remove(rendition) {
             self.bytes = self.bytes.saturating_sub(lane.bytes());

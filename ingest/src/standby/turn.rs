@@ -79,7 +79,6 @@ impl Turn {
         }
     }
 
-    /// What to do now.
     pub(crate) const fn duty(&self) -> Duty {
         self.duty
     }
