@@ -16,6 +16,9 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("broadcast_pushes_refused_total", "Pushes that were refused because the node's budget was used up, by reason."),
     ("broadcast_refusals_total", "Seals and media that the gate refused, by reason."),
     ("viewers_egress_bytes_total", "Bytes of response bodies that viewers' connections took."),
-    ("viewers_requests_total", "Viewers' requests, by kind of answer and class of status (labels `answer` and `status`)."),
+    (
+        "viewers_requests_total",
+        "Viewers' requests, by kind of answer and class of status (labels `answer` and `status`).",
+    ),
     ("viewers_waiting", "Requests that wait for the next part."),
 ];

@@ -141,7 +141,6 @@ pub enum Pace {
 /// x264's speed presets that are sensible for live encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "x264's own names")]
 pub enum Preset {
     Ultrafast,
     Superfast,
