@@ -170,3 +170,16 @@ fn without_certificate(zone: &Zone) -> rustls::ClientConfig {
     config.alpn_protocols = vec![b"h2".to_vec()];
     config
 }
+
+/// Minutes of seals whose bytes were pushed to nobody: as long as the network between ingest and nodes was down and the bus was not.
+/// The stream is back seconds after the bytes are, and not a deadline a segment later.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_outage_of_the_data_plane_ends_soon_after_it_heals() {
+    let (zone, node, mut studio, ingest) = start().await;
+    // A hundred seconds of media; nothing here depends on the pace at which seals come.
+    for _ in 0..200 {
+        ingest.publish_seal(&studio.row(zone.now())).await;
+    }
+    zone.alerted(&node, AlertReason::Deadline).await;
+    ingest.play(&[&node], &mut studio).await;
+}

@@ -363,24 +363,22 @@ impl Stream {
         self.admitted.count() == 0 && self.pending.is_empty()
     }
 
-    /// Reports bytes that nobody has, and continues at the next checkpoint after them; returns whether it did.
+    /// Reports bytes that nobody has, and continues at the first checkpoint behind all of them; returns whether it did. So a
+    /// stream whose bytes stayed away for minutes goes on with what is newest, seconds after they come again.
     fn give_up_overdue(&mut self, shared: &mut GateContext) -> bool {
-        let overdue = self.pending.overdue(shared.now.elapsed);
-        for name in &overdue {
+        let now = shared.now.elapsed;
+        for name in self.pending.overdue(now) {
             self.refuse(AlertReason::Deadline, format!("{name}: nobody had these bytes in time"), shared);
         }
-        if overdue.is_empty() {
-            return false;
-        }
-        // Rows that were admitted without these bytes do not wait for them.
-        let Some(kept) = self.pending.seals_from_next_checkpoint() else { return false };
-        let bytes = self.pending.take_bytes(&self.id);
+        let Some(kept) = self.pending.seals_behind_overdue(now) else { return false };
+        let (since, bytes) = (self.pending.missing_since(), self.pending.take_bytes(&self.id));
         let steps = kept.into_iter().map(Step::Extend).collect();
         self.begin_anew(Outcome { verdict: Verdict::Nothing, steps, refused: Vec::new() }, shared);
+        self.pending.backdate(&since);
         for (name, digest, bytes) in bytes {
             let is_wanted = self.pending.named(&name).is_some_and(|named| !named.is_settled && named.digest == digest);
             if is_wanted {
-                self.fill(&name, digest, bytes, shared.now.elapsed);
+                self.fill(&name, digest, bytes, now);
             }
         }
         true

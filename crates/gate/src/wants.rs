@@ -152,6 +152,24 @@ impl Wants {
             .collect()
     }
 
+    /// The newest seal that an object belongs to which is missing for too long.
+    pub(super) fn newest_overdue(&self, now: Duration) -> Option<LogSequence> {
+        let overdue = self.wants.values().filter(|want| want.since + OBJECT_DEADLINE <= now);
+        overdue.map(|want| want.sequence).max()
+    }
+
+    /// Since when each object is missing.
+    pub(super) fn since(&self) -> BTreeMap<ObjectName, Duration> {
+        self.wants.iter().map(|(name, want)| (name.clone(), want.since)).collect()
+    }
+
+    /// Objects that were missing before are missing since then.
+    pub(super) fn backdate(&mut self, since: &BTreeMap<ObjectName, Duration>) {
+        for (name, want) in &mut self.wants {
+            want.since = since.get(name).map_or(want.since, |since| want.since.min(*since));
+        }
+    }
+
     pub(super) fn next_deadline(&self, peers: usize) -> Option<Duration> {
         let may_pull = peers > 0 && self.in_flight < PULLS_PER_STREAM;
         let tries = self.wants.values().filter(|want| may_pull && !want.in_flight).map(|want| want.next_try);

@@ -1,6 +1,6 @@
 //! Verified seals that wait for their bytes, in log order, and what they miss. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -268,12 +268,26 @@ impl Pending {
         self.wants.overdue(now)
     }
 
-    /// The seals from the next checkpoint on, when the first lacks bytes; `None` when there is no such checkpoint.
-    pub(super) fn seals_from_next_checkpoint(&self) -> Option<Vec<Sealed>> {
-        self.seals.front().filter(|first| first.missing > 0)?;
-        let mut later = self.seals.iter().skip(1);
-        let start = 1 + later.position(|pending| !pending.sealed.body().checkpoint.is_empty())?;
-        Some(self.seals.iter().skip(start).map(|pending| pending.sealed.clone()).collect())
+    /// When the first seal lacks bytes that nobody had in time: the seals from the first checkpoint on that is behind all such
+    /// bytes. `None` when there is no such checkpoint yet. Seals that lack bytes for a shorter time go on waiting for them.
+    pub(super) fn seals_behind_overdue(&self, now: Duration) -> Option<Vec<Sealed>> {
+        let (newest, first) = (self.wants.newest_overdue(now)?, self.seals.front().filter(|first| first.missing > 0)?);
+        let is_start = |pending: &&PendingSeal| {
+            // Of a checkpoint in the middle of an epoch, the row itself is not needed.
+            pending.sequence() >= newest.max(first.sequence().next()) && !pending.sealed.body().checkpoint.is_empty()
+        };
+        let start = self.seals.iter().find(is_start)?.sequence();
+        let kept = self.seals.iter().filter(|pending| pending.sequence() >= start);
+        Some(kept.map(|pending| pending.sealed.clone()).collect())
+    }
+
+    /// Since when each object is missing, for [`Pending::backdate`] once the seals are queued again.
+    pub(super) fn missing_since(&self) -> BTreeMap<ObjectName, Duration> {
+        self.wants.since()
+    }
+
+    pub(super) fn backdate(&mut self, since: &BTreeMap<ObjectName, Duration>) {
+        self.wants.backdate(since);
     }
 
     /// Removes all seals; returns the bytes that they had.

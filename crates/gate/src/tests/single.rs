@@ -373,6 +373,58 @@ fn bytes_that_are_lost_for_good_cost_no_more_than_a_segment() {
     still_alive(&mut studio, &mut bench);
 }
 
+/// Where a row stands in the playlists.
+fn place_of(row: &Row) -> (MediaSequence, PartIndex) {
+    let parts = row.sealed.body().objects.iter().filter_map(|object| match object.slot {
+        Slot::Part { msn, part } => Some((msn, part)),
+        _ => None,
+    });
+    parts.max().expect("a row has parts")
+}
+
+#[test]
+fn minutes_without_bytes_cost_seconds_once_they_come_again() {
+    let (mut studio, mut bench) = setup();
+    still_alive(&mut studio, &mut bench);
+    let half = Duration::from_millis(500);
+    let place = |bench: &Bench| bench.gate.streams.values().next().and_then(|stream| stream.shown_place());
+    for _ in 0..600 {
+        let row = studio.row(bench.wall());
+        bench.seal(&row);
+        bench.wait(half);
+    }
+    let (healed, next) = (bench.now, studio.row(bench.wall()));
+    let newest = place_of(&next);
+    bench.take(&next);
+    while place(&bench) <= Some(newest) {
+        bench.wait(half);
+        let row = studio.row(bench.wall());
+        bench.take(&row);
+        assert!(bench.now - healed < Duration::from_secs(15), "{:?} of {newest:?}", place(&bench));
+    }
+    bench.refused.clear();
+    still_alive(&mut studio, &mut bench);
+}
+
+#[test]
+fn bytes_that_are_lost_before_a_checkpoint_that_is_long_in_coming_cost_no_more_than_that() {
+    let (mut studio, mut bench) = setup();
+    (studio.parts, bench.gate.shared.settings.playlist.target_duration_s) = (40, 20);
+    let first = studio.segment(bench.wall());
+    bench.take_all(&first);
+    let lost = studio.row(bench.wall());
+    bench.seal(&lost);
+    // Twenty seconds to the next checkpoint: that is behind the deadline of the bytes.
+    for row in studio.segment(bench.wall()) {
+        bench.take(&row);
+        bench.wait(Duration::from_millis(500));
+    }
+    let rows = studio.segment(bench.wall());
+    bench.take_all(&rows);
+    let place = bench.gate.streams.values().next().and_then(|stream| stream.shown_place());
+    assert!(place >= Some(place_of(rows.last().unwrap())), "{place:?}");
+}
+
 #[test]
 fn memory_is_bounded_and_frees_what_left_the_playlists_first() {
     let (mut studio, mut bench) = setup();
