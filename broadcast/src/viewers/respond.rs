@@ -2,6 +2,8 @@
 //!
 //! Owns validators, ranges, encodings and lengths. The routes decide what is answered and how long it may be kept. Pure.
 
+use std::ops::Range;
+
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -22,6 +24,9 @@ use super::{NoPlace, Object};
 
 /// Seconds after which a client that found no place, or nothing new, may try again.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+
+/// Longest range that is copied, in bytes: more than a player asks for to read a segment's index.
+const COPIED_BYTES_MAX: usize = 64 * 1024;
 
 /// What a route decides about its answer.
 #[derive(Debug, Clone)]
@@ -76,7 +81,7 @@ fn ranged(request: &Request<Body>, object: Object, meta: Meta) -> Response {
         Wanted::Part(part) => {
             let last = part.end - 1;
             headers.insert(CONTENT_RANGE, printed(format!("bytes {}-{last}/{length}", part.start)));
-            with_status(StatusCode::PARTIAL_CONTENT, headers, object.bytes.slice(part))
+            with_status(StatusCode::PARTIAL_CONTENT, headers, slice(&object.bytes, part))
         }
         Wanted::Unsatisfiable => {
             let mut refusal = refuse(StatusCode::RANGE_NOT_SATISFIABLE, "the object has no such bytes\n");
@@ -85,6 +90,14 @@ fn ranged(request: &Request<Body>, object: Object, meta: Meta) -> Response {
             refusal
         }
     }
+}
+
+/// A range of an object. A small one is copied: as a slice it would keep the whole object in memory for as long as somebody reads it.
+fn slice(bytes: &Bytes, part: Range<usize>) -> Bytes {
+    if part.len() <= COPIED_BYTES_MAX && part.len() < bytes.len() {
+        return bytes.get(part).map(Bytes::copy_from_slice).unwrap_or_default();
+    }
+    bytes.slice(part)
 }
 
 /// Items one after the other, as they are: a CBOR sequence (RFC 8742).
@@ -174,4 +187,18 @@ fn with_status(status: StatusCode, mut headers: HeaderMap, bytes: Bytes) -> Resp
 
 fn printed(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("digits, names and punctuation in ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_range_does_not_keep_its_object_in_memory() {
+        let object = Bytes::from(vec![7; 4 * COPIED_BYTES_MAX]);
+        let small = slice(&object, 1..COPIED_BYTES_MAX);
+        assert!(object.is_unique() && small == object.get(1..COPIED_BYTES_MAX).unwrap());
+        let large = slice(&object, 1..COPIED_BYTES_MAX + 2);
+        assert!(!object.is_unique() && large == object.get(1..COPIED_BYTES_MAX + 2).unwrap());
+    }
 }

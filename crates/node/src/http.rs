@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::http2::{Driven, Requests};
 pub use self::transport::{Flush, Transport};
-use crate::priority::{self, Hint, Paced, Sliced};
+use crate::priority::{self, Hint, PROGRESS_BYTES_MIN, Paced, Progress, Sliced};
 use crate::{Redacted, tls};
 
 /// How long open requests may go on after shutdown begins. Together with the time that an ingest in the same process takes first, it is
@@ -59,8 +59,6 @@ const SEND_BUFFER_BYTES_MAX: usize = 2 * priority::AHEAD_BYTES_MAX;
 const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 /// The same on HTTP/1.1, where nothing could overtake a response anyway: more at once means fewer wake-ups.
 const HTTP1_UNSENT_BYTES_MAX: u32 = 256 * 1024;
-/// A response that sends fewer bytes than this in [`Limits::idle_timeout`] makes no progress: 9 kbit/s at the default.
-const PROGRESS_BYTES_MIN: u64 = 64 * 1024;
 /// Room for uploads on one stream and on one connection, in bytes: a part of the ladder, and all of it at once.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -89,7 +87,8 @@ pub struct Limits {
     /// Time for the first request after the handshake, and for each header block. Default: 10 s.
     pub header_timeout: Duration,
     /// A connection without a new request and without progress of a response for this long is asked to end; after as long again it is
-    /// cut. A blocked request has to be answered by then. Default: 60 s.
+    /// cut. So is one with a response that makes no progress, whatever else it asks for: its media would stay in memory. A blocked
+    /// request has to be answered by then. Default: 60 s.
     pub idle_timeout: Duration,
     /// Requests at once on one HTTP/2 connection. Default: 128.
     pub streams_max: u32,
@@ -330,13 +329,18 @@ impl<A: Application> Server<A> {
         }
     }
 
-    /// Resolves once nothing has happened for `wait` since `before`; each later wait is [`Limits::idle_timeout`].
+    /// Resolves once nothing has happened for `wait` since `before`, or responses that were open then stand still; each later wait
+    /// is [`Limits::idle_timeout`].
     async fn unused(&self, activity: &Activity, mut before: Seen, mut wait: Duration) {
         loop {
             tokio::time::sleep(wait).await;
             let now = activity.now();
-            if now.requests == before.requests && now.written_bytes - before.written_bytes < PROGRESS_BYTES_MIN {
+            let written_bytes = now.progress.written_bytes - before.progress.written_bytes;
+            if now.requests == before.requests && written_bytes < PROGRESS_BYTES_MIN {
                 return;
+            }
+            if activity.connection.stands_still_since(before.progress) {
+                return refused("stalled");
             }
             before = now;
             wait = self.limits.idle_timeout;
@@ -358,12 +362,12 @@ struct Activity {
 
 struct Seen {
     requests: u64,
-    written_bytes: u64,
+    progress: Progress,
 }
 
 impl Activity {
     fn now(&self) -> Seen {
-        Seen { requests: self.requests.load(Ordering::Relaxed), written_bytes: self.connection.written_bytes() }
+        Seen { requests: self.requests.load(Ordering::Relaxed), progress: self.connection.progress() }
     }
 }
 

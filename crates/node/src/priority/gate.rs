@@ -14,6 +14,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::scheduler::{Key, SLICE_BYTES_MAX, Scheduler, Step};
 use super::{Hint, Priority};
 
+/// A response that sends fewer bytes than this in a minute makes no progress: 9 kbit/s.
+pub const PROGRESS_BYTES_MIN: u64 = 64 * 1024;
+
+/// Where the responses of a connection were at some moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Bytes that had left for the operating system.
+    pub written_bytes: u64,
+    /// Responses that begin later are not open for long.
+    mark: u64,
+}
+
 /// One HTTP/2 connection, as its responses see it. Clones are the same connection.
 #[derive(Debug, Clone, Default)]
 pub struct Connection(Arc<ConnectionState>);
@@ -34,9 +46,18 @@ struct State {
 }
 
 impl Connection {
-    /// Bytes that have left for the operating system so far.
-    pub fn written_bytes(&self) -> u64 {
-        self.0.lock().written_bytes
+    /// Where the connection's responses are now, for [`Connection::stands_still_since`].
+    pub fn progress(&self) -> Progress {
+        let state = self.0.lock();
+        Progress { written_bytes: state.written_bytes, mark: state.scheduler.mark() }
+    }
+
+    /// Whether responses that had begun before, and have not ended, have sent less than [`PROGRESS_BYTES_MIN`] each. New requests
+    /// are no excuse: what such a response holds would stay in memory. Never on HTTP/1.1, which has no order of responses.
+    pub fn stands_still_since(&self, before: Progress) -> bool {
+        let state = self.0.lock();
+        let open = u64::try_from(state.scheduler.open_since(before.mark)).unwrap_or(u64::MAX);
+        state.written_bytes - before.written_bytes < open.saturating_mul(PROGRESS_BYTES_MIN)
     }
 
     /// Registers the task that writes the connection; it is woken when responses wait for it.

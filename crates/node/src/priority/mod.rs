@@ -16,5 +16,5 @@ mod gate;
 mod scheduler;
 
 pub use field::{Hint, NAME, Priority, Urgency};
-pub use gate::{Connection, Gated, Paced, Response, Sliced, current};
+pub use gate::{Connection, Gated, PROGRESS_BYTES_MIN, Paced, Progress, Response, Sliced, current};
 pub use scheduler::{AHEAD_BYTES_MAX, Key, SLICE_BYTES_MAX, Scheduler, Step};

@@ -88,6 +88,16 @@ impl Scheduler {
         (true, step)
     }
 
+    /// A mark in the order in which responses begin, for [`Scheduler::open_since`].
+    pub const fn mark(&self) -> u64 {
+        self.next
+    }
+
+    /// How many responses began before the mark and have not ended.
+    pub fn open_since(&self, mark: u64) -> usize {
+        self.responses.iter().filter(|response| response.key.0 < mark).count()
+    }
+
     /// Whether the response that has the turn may hand over another slice.
     pub fn has_room(&self) -> bool {
         self.closed || self.ahead_bytes < AHEAD_BYTES_MAX

@@ -104,6 +104,24 @@ async fn blocked_request_is_answered_however_long_it_may_block() {
 }
 
 #[tokio::test]
+async fn viewer_who_asks_on_and_on_and_reads_nothing_is_cut() {
+    let segment = || async { Bytes::from(vec![0x5a; SEGMENT_BYTES]) };
+    let server = Server::serve(Plane::Public, Limits::default(), Router::new().route("/segment", get(segment))).await;
+    // It reads its connection and answers pings, but its windows of HTTP/2 never open.
+    let mut viewer = Viewer::connect(server.address, server.stranger(&["h2"]), 0).await;
+    let clock = Clock::stop();
+    let mut held = Vec::new();
+    for asked in 0.. {
+        assert!(asked < 6, "a connection that pins its segments for minutes");
+        held.push(tokio::spawn(viewer.get("/segment", None).await.1));
+        clock.advance(Duration::from_secs(55)).await;
+        if viewer.is_closed() {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
 async fn slow_download_goes_on_and_one_that_stands_still_is_cut() {
     let segment = || async { Bytes::from(vec![0x5a; SEGMENT_BYTES]) };
     let (server, mut viewer, clock) = scene(Router::new().route("/segment", get(segment))).await;
