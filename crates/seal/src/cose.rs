@@ -5,7 +5,7 @@
 
 use crate::backend::SIGNATURE_BYTES;
 use crate::wire::{Reader, Writer};
-use crate::{Error, KeyId, Refusal, Signer};
+use crate::{Error, KeyId, PublicKey, Refusal, Signer};
 
 /// The first bytes of every envelope: tag 18 (`COSE_Sign1`), array of 4, byte string of 22.
 const ENVELOPE_HEAD: [u8; 3] = [0xd2, 0x84, 0x56];
@@ -20,10 +20,13 @@ const OVERHEAD_BYTES: usize = 3 + PROTECTED_BYTES + 1 + 5 + 3 + SIGNATURE_BYTES;
 
 /// A well-formed envelope. Trust nothing in it before its signature is verified.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Envelope<'b> {
-    pub(crate) key: KeyId,
-    pub(crate) payload: &'b [u8],
-    pub(crate) signature: &'b [u8],
+pub struct Envelope<'b> {
+    /// The key that claims to have signed.
+    pub key: KeyId,
+    /// The statement.
+    pub payload: &'b [u8],
+    /// ML-DSA-44 over [`to_be_signed`].
+    pub signature: &'b [u8],
 }
 
 fn protected(key: KeyId) -> [u8; PROTECTED_BYTES] {
@@ -35,14 +38,14 @@ fn protected(key: KeyId) -> [u8; PROTECTED_BYTES] {
 }
 
 /// The bytes to sign: the `Sig_structure` (RFC 9052, 4.4) with no external data.
-pub(crate) fn to_be_signed(key: KeyId, payload: &[u8]) -> Vec<u8> {
+pub fn to_be_signed(key: KeyId, payload: &[u8]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(payload.len().saturating_add(64));
     writer.array(4).text("Signature1").bytes(&protected(key)).bytes(&[]).bytes(payload);
     writer.finish()
 }
 
 /// Signs a payload. Errors, before signing, when the envelope could have more than `bytes_max` bytes.
-pub(crate) fn seal(payload: &[u8], signer: &impl Signer, bytes_max: usize) -> Result<Vec<u8>, Error> {
+pub fn seal(payload: &[u8], signer: &impl Signer, bytes_max: usize) -> Result<Vec<u8>, Error> {
     let length = payload.len().saturating_add(OVERHEAD_BYTES);
     if length > bytes_max {
         return Err(Error::TooLarge { length, max: bytes_max });
@@ -64,8 +67,13 @@ fn encode(envelope: &Envelope<'_>) -> Vec<u8> {
 }
 
 impl<'b> Envelope<'b> {
+    /// Whether the signature is that of `key` over the payload.
+    pub fn is_signed_by(&self, key: &PublicKey) -> bool {
+        self.key == key.id() && key.verify(&to_be_signed(self.key, self.payload), self.signature)
+    }
+
     /// Reads an envelope. Any other encoding of it, or more than `bytes_max` bytes, is malformed.
-    pub(crate) fn read(bytes: &'b [u8], bytes_max: usize) -> Result<Self, Refusal> {
+    pub fn read(bytes: &'b [u8], bytes_max: usize) -> Result<Self, Refusal> {
         if bytes.len() > bytes_max {
             return Err(Refusal::malformed(format!("{} bytes, at most {bytes_max} are allowed", bytes.len())));
         }

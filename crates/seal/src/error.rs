@@ -54,15 +54,18 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(reason: RefusalReason, detail: impl Into<String>) -> Self {
+    /// A refusal with a detail for a person.
+    pub fn new(reason: RefusalReason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
 
-    pub(crate) fn malformed(detail: impl Into<String>) -> Self {
+    /// Not the statement that it should be, or not in its one encoding.
+    pub fn malformed(detail: impl Into<String>) -> Self {
         Self::new(RefusalReason::Malformed, detail)
     }
 
-    pub(crate) fn implausible(detail: impl Into<String>) -> Self {
+    /// A number or a time is out of range.
+    pub fn implausible(detail: impl Into<String>) -> Self {
         Self::new(RefusalReason::Implausible, detail)
     }
 }

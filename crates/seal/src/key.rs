@@ -166,8 +166,12 @@ private_key!(
     SealingKey
 );
 private_key!(
-    /// The private key of the authority. It signs only grants and revocation lists.
+    /// The private key of the authority. It signs grants, revocation lists, and the root statements of the metadata log.
     RootKey
+);
+private_key!(
+    /// The private key with which a control node signs entries and heads of the metadata log. A root statement names its public key.
+    ControlKey
 );
 
 impl SealingKey {

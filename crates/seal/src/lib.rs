@@ -9,7 +9,7 @@ mod backend;
 mod body;
 mod chain;
 mod content;
-mod cose;
+pub mod cose;
 mod encoding;
 mod error;
 mod grant;
@@ -19,7 +19,7 @@ mod keyring;
 pub mod limits;
 mod sealed;
 pub mod sequence;
-mod wire;
+pub mod wire;
 
 pub use body::{Object, Rendition, SealBody, SealKind};
 pub use chain::{Chain, Evidence, Input, Missing, Outcome, Step, Verdict};
@@ -28,7 +28,7 @@ pub use encoding::{decode_body, encode_body};
 pub use error::{Error, Refusal, RefusalReason};
 pub use grant::{Grant, RevocationList, StreamPattern, sign_grant, sign_revocations};
 pub use head::{Head, HeadTrack};
-pub use key::{KeyId, PublicKey, RootKey, RootPublicKey, SealingKey, Signer};
+pub use key::{ControlKey, KeyId, PublicKey, RootKey, RootPublicKey, SealingKey, Signer};
 pub use keyring::Keyring;
 pub use sealed::{Sealed, digest, peek, sign_seal};
 

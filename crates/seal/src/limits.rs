@@ -9,6 +9,8 @@ pub const SEAL_BYTES_MAX: usize = 64 * 1024;
 pub const GRANT_BYTES_MAX: usize = 16 * 1024;
 /// Longest revocation list in bytes: [`REVOKED_MAX`] key ids of 17 bytes, and a signature.
 pub const REVOCATIONS_BYTES_MAX: usize = 128 * 1024;
+/// Length of an ML-DSA-44 public key (FIPS 204, table 2).
+pub const PUBLIC_KEY_BYTES: usize = 1312;
 /// Longest persisted [`crate::Head`] in bytes: [`RENDITIONS_MAX`] tracks of at most 110 bytes.
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 

@@ -4,11 +4,10 @@
 
 mod aws_lc;
 
+pub(crate) use crate::limits::PUBLIC_KEY_BYTES;
 pub(crate) use aws_lc::{PrivateKey, VerifyingKey, random_seed};
 
 /// Bytes of a seed (ξ in FIPS 204, algorithm 1).
 pub(crate) const SEED_BYTES: usize = 32;
-/// Bytes of a public key (FIPS 204, table 2).
-pub(crate) const PUBLIC_KEY_BYTES: usize = 1312;
 /// Bytes of a signature (FIPS 204, table 2).
 pub(crate) const SIGNATURE_BYTES: usize = 2420;

@@ -1,0 +1,400 @@
+//! What rows say, by kind. Pure.
+//!
+//! | kind | row | natural name |
+//! |---|---|---|
+//! | 1 | [`Cluster`] | `cluster` |
+//! | 2 | [`Member`] | the node |
+//! | 3 | [`Grant`] | the key |
+//! | 4 | [`Revocation`] | the node or key |
+//! | 5 | [`Anchor`] | stream and key |
+//! | 7 | [`StreamSettings`] | the stream |
+//! | 8 | [`NodePolicy`] | the node |
+//! | 11 | [`Tombstone`] | kind and name of what is gone |
+//!
+//! 6 (tenant), 9 (verifier) and 10 (recording) are taken; no version writes them yet.
+
+use media::{Digest, LogSequence, MediaSequence, NodeId, StreamId, UnixMillis};
+use messages::Role;
+use seal::limits::PUBLIC_KEY_BYTES;
+use seal::wire::{Reader, Writer};
+use seal::{KeyId, Refusal};
+
+use crate::fields::{Fields, FieldsWriter, MUST_UNDERSTAND};
+use crate::limits::{KEY_MACS_MAX, SCOPE_MAX, SPKI_MAX, TEXT_BYTES_MAX};
+
+/// What the whole cluster has to agree on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Part target in milliseconds.
+    pub part_target_ms: u64,
+    /// EXT-X-TARGETDURATION in seconds.
+    pub target_duration_s: u64,
+    /// Newest level that all members understand; control writes nothing above it.
+    pub level: u64,
+    /// How long a grant lasts, in hours, 1 to 720.
+    pub grant_hours: u64,
+}
+
+/// A node that belongs to the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name, which never returns once the member is gone.
+    pub node: NodeId,
+    /// What its certificate may be used for.
+    pub role: Role,
+    /// A streamer's own ingest: it gets only rows that concern it.
+    pub is_guest: bool,
+    /// SHA-256 of its certificate's SubjectPublicKeyInfo, and of the successor's; renewal keeps the key.
+    pub spki: Vec<Digest>,
+    /// Where viewers reach the node, when the operator said so.
+    pub public_url: Option<String>,
+    /// Newest level that its software understands.
+    pub level: u64,
+}
+
+/// What a key may seal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All streams of these pools.
+    Pools(Vec<String>),
+    /// These streams.
+    Streams(Vec<StreamId>),
+}
+
+/// A key that may seal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// ML-DSA-44, 1312 bytes.
+    pub public_key: Vec<u8>,
+    /// The ingest that has the private key.
+    pub node: NodeId,
+    /// What it may seal; at most [`SCOPE_MAX`] names.
+    pub scope: Scope,
+    /// A streamer's key, which may sign for a session of an ingest.
+    pub may_delegate: bool,
+    /// Valid from this time on.
+    pub from: UnixMillis,
+    /// Valid until this time, exclusive.
+    pub until: UnixMillis,
+}
+
+/// What a revocation takes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revoked {
+    /// A node: its certificate, and all keys that it has or will have.
+    Node(NodeId),
+    /// One sealing key.
+    Key(KeyId),
+}
+
+/// Nobody may trust this any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// What is taken back.
+    pub subject: Revoked,
+    /// Since when it may have been in wrong hands.
+    pub since: UnixMillis,
+    /// The operator's words.
+    pub reason: String,
+}
+
+/// The last seal of a revoked key that counts: a time could not say so, because thieves backdate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// The stream whose log it concerns.
+    pub stream: StreamId,
+    /// The key that was revoked.
+    pub key: KeyId,
+    /// Sequence of the last seal of the key that counts.
+    pub sequence: LogSequence,
+    /// Its digest.
+    pub digest: Digest,
+    /// Media sequence number at which the next epoch begins.
+    pub free_msn: MediaSequence,
+}
+
+/// A stream of the catalogue, without what is secret or guessable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// Its name.
+    pub name: StreamId,
+    /// Which ingests may seal it, by the pools of their grants.
+    pub pool: String,
+    /// HMAC-SHA-256 of its stream key, and of the successor, under the pepper that control gives to ingests.
+    pub key_macs: Vec<Digest>,
+    /// What people read; empty when nobody has said.
+    pub title: String,
+}
+
+/// What the operator wants of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePolicy {
+    /// The node.
+    pub node: NodeId,
+    /// It takes no new viewers and no new streams.
+    pub is_drained: bool,
+    /// Share of streams and viewers relative to others, in percent.
+    pub weight_percent: u64,
+}
+
+/// Something that is gone for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Kind of the row that was removed.
+    pub kind: u64,
+    /// Its natural name.
+    pub name: String,
+    /// When it was removed.
+    pub at: UnixMillis,
+}
+
+/// The body of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Kind 1.
+    Cluster(Cluster),
+    /// Kind 2.
+    Member(Member),
+    /// Kind 3.
+    Grant(Grant),
+    /// Kind 4.
+    Revocation(Revocation),
+    /// Kind 5.
+    Anchor(Anchor),
+    /// Kind 7.
+    Stream(StreamSettings),
+    /// Kind 8.
+    Policy(NodePolicy),
+    /// Kind 11.
+    Tombstone(Tombstone),
+    /// A kind, or a field, that this version does not know: it allows nothing.
+    NotUnderstood {
+        /// Number of the kind.
+        kind: u64,
+    },
+}
+
+/// Longest name of a pool, in bytes.
+const POOL_BYTES_MAX: usize = 64;
+
+impl Body {
+    /// Number of the row's kind.
+    pub const fn kind(&self) -> u64 {
+        match self {
+            Self::Cluster(_) => 1,
+            Self::Member(_) => 2,
+            Self::Grant(_) => 3,
+            Self::Revocation(_) => 4,
+            Self::Anchor(_) => 5,
+            Self::Stream(_) => 7,
+            Self::Policy(_) => 8,
+            Self::Tombstone(_) => 11,
+            Self::NotUnderstood { kind } => *kind,
+        }
+    }
+
+    /// What tells the row from others of its kind: at most one row has it. `None` where this version cannot say.
+    pub fn name(&self) -> Option<String> {
+        Some(match self {
+            Self::Cluster(_) => "cluster".to_owned(),
+            Self::Member(member) => member.node.to_string(),
+            Self::Grant(grant) => KeyId::of(&grant.public_key).to_string(),
+            Self::Revocation(revocation) => match &revocation.subject {
+                Revoked::Node(node) => format!("node/{node}"),
+                Revoked::Key(key) => format!("key/{key}"),
+            },
+            Self::Anchor(anchor) => format!("{}/{}", anchor.stream, anchor.key),
+            Self::Stream(stream) => stream.name.to_string(),
+            Self::Policy(policy) => policy.node.to_string(),
+            Self::Tombstone(tombstone) => format!("{}/{}", tombstone.kind, tombstone.name),
+            Self::NotUnderstood { .. } => return None,
+        })
+    }
+
+    /// Whether a name that was used once never returns.
+    pub(crate) const fn is_unique_for_good(kind: u64) -> bool {
+        kind == 2
+    }
+
+    /// The body's one encoding. Not for what this version does not understand.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let w = FieldsWriter::default();
+        match self {
+            Self::Cluster(cluster) => w
+                .put(1, |w| _ = w.uint(cluster.part_target_ms))
+                .put(2, |w| _ = w.uint(cluster.target_duration_s))
+                .put(3, |w| _ = w.uint(cluster.level))
+                .put(4, |w| _ = w.uint(cluster.grant_hours)),
+            Self::Member(member) => w
+                .put(1, |w| _ = w.text(member.node.as_str()))
+                .put(2, |w| _ = w.text(&member.role.to_string()))
+                .put(3, |w| _ = w.bool(member.is_guest))
+                .put(4, |w| digests(w, &member.spki))
+                .put_some(5, member.public_url.as_ref(), |w, url| _ = w.text(url))
+                .put(6, |w| _ = w.uint(member.level)),
+            Self::Grant(grant) => w
+                .put(1, |w| _ = w.bytes(&grant.public_key))
+                .put(2, |w| _ = w.text(grant.node.as_str()))
+                .put(3, |w| match &grant.scope {
+                    Scope::Pools(pools) => texts(w.array(2).uint(0), pools.iter().map(String::as_str)),
+                    Scope::Streams(streams) => texts(w.array(2).uint(1), streams.iter().map(StreamId::as_str)),
+                })
+                .put(4, |w| _ = w.bool(grant.may_delegate))
+                .put(5, |w| _ = w.int(grant.from.0))
+                .put(6, |w| _ = w.int(grant.until.0)),
+            Self::Revocation(revocation) => w
+                .put(1, |w| match &revocation.subject {
+                    Revoked::Node(node) => _ = w.array(2).uint(0).text(node.as_str()),
+                    Revoked::Key(key) => _ = w.array(2).uint(1).bytes(&key.0),
+                })
+                .put(2, |w| _ = w.int(revocation.since.0))
+                .put(3, |w| _ = w.text(&revocation.reason)),
+            Self::Anchor(anchor) => w
+                .put(1, |w| _ = w.text(anchor.stream.as_str()))
+                .put(2, |w| _ = w.bytes(&anchor.key.0))
+                .put(3, |w| _ = w.uint(anchor.sequence.0))
+                .put(4, |w| _ = w.bytes(&anchor.digest.0))
+                .put(5, |w| _ = w.uint(anchor.free_msn.0)),
+            Self::Stream(stream) => w
+                .put(1, |w| _ = w.text(stream.name.as_str()))
+                .put(2, |w| _ = w.text(&stream.pool))
+                .put(3, |w| digests(w, &stream.key_macs))
+                .put(64, |w| _ = w.text(&stream.title)),
+            Self::Policy(policy) => w
+                .put(1, |w| _ = w.text(policy.node.as_str()))
+                .put(2, |w| _ = w.bool(policy.is_drained))
+                .put(3, |w| _ = w.uint(policy.weight_percent)),
+            Self::Tombstone(tombstone) => w
+                .put(1, |w| _ = w.uint(tombstone.kind))
+                .put(2, |w| _ = w.text(&tombstone.name))
+                .put(3, |w| _ = w.int(tombstone.at.0)),
+            Self::NotUnderstood { .. } => w,
+        }
+        .finish()
+    }
+
+    /// Reads a body. What this version does not know is [`Body::NotUnderstood`], and no error.
+    ///
+    /// # Errors
+    /// When a known kind lacks a field, or a field is out of range.
+    pub(crate) fn decode(kind: u64, bytes: &[u8]) -> Result<Self, Refusal> {
+        let mut f = Fields::read(bytes)?;
+        let body = match kind {
+            1 => Self::Cluster(Cluster {
+                part_target_ms: f.take(1, Reader::uint)?,
+                target_duration_s: f.take(2, Reader::uint)?,
+                level: f.take(3, Reader::uint)?,
+                grant_hours: f.take(4, |r| within(r.uint()?, 1, 720, "grant_hours"))?,
+            }),
+            2 => Self::Member(Member {
+                node: f.take(1, Reader::node)?,
+                role: f.take(2, role)?,
+                is_guest: f.take(3, Reader::bool)?,
+                spki: f.take(4, |r| r.list(SPKI_MAX, Reader::digest))?,
+                public_url: f.find(5, text)?,
+                level: f.take(6, Reader::uint)?,
+            }),
+            3 => Self::Grant(Grant {
+                public_key: f.take(1, Reader::bytes_of::<PUBLIC_KEY_BYTES>)?.to_vec(),
+                node: f.take(2, Reader::node)?,
+                scope: f.take(3, scope)?,
+                may_delegate: f.take(4, Reader::bool)?,
+                from: UnixMillis(f.take(5, Reader::int)?),
+                until: UnixMillis(f.take(6, Reader::int)?),
+            }),
+            4 => Self::Revocation(Revocation {
+                subject: f.take(1, subject)?,
+                since: UnixMillis(f.take(2, Reader::int)?),
+                reason: f.take(3, text)?,
+            }),
+            5 => Self::Anchor(Anchor {
+                stream: f.take(1, Reader::stream)?,
+                key: KeyId(f.take(2, Reader::bytes_of)?),
+                sequence: LogSequence(f.take(3, Reader::uint)?),
+                digest: f.take(4, Reader::digest)?,
+                free_msn: MediaSequence(f.take(5, Reader::uint)?),
+            }),
+            7 => Self::Stream(StreamSettings {
+                name: f.take(1, Reader::stream)?,
+                pool: f.take(2, pool)?,
+                key_macs: f.take(3, |r| r.list(KEY_MACS_MAX, Reader::digest))?,
+                title: f.find(64, text)?.unwrap_or_default(),
+            }),
+            8 => Self::Policy(NodePolicy {
+                node: f.take(1, Reader::node)?,
+                is_drained: f.take(2, Reader::bool)?,
+                weight_percent: f.take(3, |r| within(r.uint()?, 0, 1_000, "weight_percent"))?,
+            }),
+            11 => Self::Tombstone(Tombstone {
+                kind: f.take(1, Reader::uint)?,
+                name: f.take(2, text)?,
+                at: UnixMillis(f.take(3, Reader::int)?),
+            }),
+            _ => return Ok(Self::NotUnderstood { kind }),
+        };
+        Ok(if f.are_understood() { body } else { Self::NotUnderstood { kind } })
+    }
+
+    /// Whether a node that does not understand the row has to tell its operator, because it may deny something for it.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::NotUnderstood { kind } if *kind < MUST_UNDERSTAND)
+    }
+}
+
+fn digests(w: &mut Writer, digests: &[Digest]) {
+    w.array(digests.len());
+    digests.iter().for_each(|digest| _ = w.bytes(&digest.0));
+}
+
+fn texts<'t>(w: &mut Writer, texts: impl ExactSizeIterator<Item = &'t str>) {
+    w.array(texts.len());
+    texts.for_each(|text| _ = w.text(text));
+}
+
+fn within(value: u64, least: u64, most: u64, what: &str) -> Result<u64, Refusal> {
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(Refusal::implausible(format!("{what} {value}: {least} to {most} are allowed")))
+}
+
+fn text(r: &mut Reader<'_>) -> Result<String, Refusal> {
+    let text = r.text()?;
+    if text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(Refusal::implausible("text that is too long, or has control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+fn pool(r: &mut Reader<'_>) -> Result<String, Refusal> {
+    let name = text(r)?;
+    if name.is_empty() || name.len() > POOL_BYTES_MAX || name == "*" {
+        return Err(Refusal::implausible(format!("pool {name:?}")));
+    }
+    Ok(name)
+}
+
+fn role(r: &mut Reader<'_>) -> Result<Role, Refusal> {
+    let name = r.text()?;
+    let roles = [Role::Ingest, Role::Broadcast, Role::LoadBalancer, Role::Control];
+    let role = roles.into_iter().find(|role| role.to_string() == name);
+    role.ok_or_else(|| Refusal::implausible(format!("role {name:.32?}")))
+}
+
+fn scope(r: &mut Reader<'_>) -> Result<Scope, Refusal> {
+    r.array_of(2)?;
+    match r.uint()? {
+        0 => r.list(SCOPE_MAX, pool).map(Scope::Pools),
+        1 => r.list(SCOPE_MAX, Reader::stream).map(Scope::Streams),
+        other => Err(Refusal::implausible(format!("scope {other} of a grant"))),
+    }
+}
+
+fn subject(r: &mut Reader<'_>) -> Result<Revoked, Refusal> {
+    r.array_of(2)?;
+    match r.uint()? {
+        0 => r.node().map(Revoked::Node),
+        1 => r.bytes_of().map(KeyId).map(Revoked::Key),
+        other => Err(Refusal::implausible(format!("revocation of kind {other}"))),
+    }
+}

@@ -1,0 +1,33 @@
+//! The metadata log: what a cluster agrees on at the pace of people, so that nobody can forge it, lose it or roll it back.
+//!
+//! Control appends entries under a key that a [`RootStatement`] names. Each entry writes or removes rows, names the chain value
+//! before it and the digest of all rows after it, and is a `COSE_Sign1` with ML-DSA-44 in the one encoding of the `seal` crate.
+//! Every node folds the log with a [`Replica`] and reads what counts through its [`View`]. A broker or peer can hold the log back,
+//! which [`Freshness`] shows, and can do nothing else. Deliberately knows no MQTT, HTTP or disk. Pure.
+
+mod author;
+mod body;
+mod entry;
+mod fields;
+mod freshness;
+mod ids;
+pub mod limits;
+mod replica;
+mod root;
+mod rows;
+mod state;
+mod view;
+
+pub use author::{Draft, Edit, SignedEntry};
+pub use body::{
+    Anchor, Body, Cluster, Grant, Member, NodePolicy, Revocation, Revoked, Scope, StreamSettings, Tombstone,
+};
+pub use entry::{Change, Entry, Head, Row, row_digest};
+pub use freshness::Freshness;
+pub use ids::{EntrySequence, LogId, RowId};
+pub use replica::{Evidence, Input, Output, Place, Replica};
+pub use root::{Branch, Control, RootStatement, RootStep, Roots, sign_root};
+pub use view::View;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! Limits of the metadata log, each with its reason.
+
+use std::time::Duration;
+
+/// Most keys of a root statement: two people who can replace each other, twice.
+pub const ROOT_KEYS_MAX: usize = 4;
+/// Most control keys of a root statement: two nodes, each with a successor, and room for those that are retired.
+pub const CONTROLS_MAX: usize = 16;
+/// Longest root statement in bytes: four root keys and sixteen control keys (26 kB), signed by eight keys of two versions.
+pub const ROOT_BYTES_MAX: usize = 320 * 1024;
+/// Longest entry in bytes, without its rows: [`CHANGES_MAX`] changes of 56 bytes, and a signature.
+pub const ENTRY_BYTES_MAX: usize = 24 * 1024;
+/// Most changes of one entry: a request of an operator changes a few rows, an import some hundred.
+pub const CHANGES_MAX: usize = 256;
+/// Longest row in bytes: the name, description and settings of a stream.
+pub const ROW_BYTES_MAX: usize = 16 * 1024;
+/// Most bytes of the rows of one entry: fits one MQTT message with its entry.
+pub const ROWS_BYTES_MAX: usize = 192 * 1024;
+/// Longest head in bytes.
+pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Buckets of the state digest: a Merkle tree of twelve levels, which a browser can walk.
+pub const BUCKETS: usize = 4096;
+/// Newest entries that a replica can take back, and whose chain values it knows: to tell a head of the past from a fork, and to
+/// follow a branch of the root. Days, at the pace of people.
+pub const HISTORY_MAX: usize = 4096;
+/// Most pieces of evidence that a replica keeps; the first are kept.
+pub const EVIDENCE_MAX: usize = 16;
+
+/// How far an entry or a head may be ahead of the own clock.
+pub const AHEAD_MAX: Duration = Duration::from_secs(30);
+/// A head older than this is stale: an operator is told.
+pub const STALE_AFTER: Duration = Duration::from_secs(30);
+/// A head older than this is critical.
+pub const CRITICAL_AFTER: Duration = Duration::from_secs(600);
+
+/// Most public-key digests of a member: the one in use, and its successor.
+pub const SPKI_MAX: usize = 2;
+/// Most pools or streams of a grant.
+pub const SCOPE_MAX: usize = 128;
+/// Most MACs of a stream's key: the one in use, and its successor.
+pub const KEY_MACS_MAX: usize = 2;
+/// Longest text field in bytes: titles, reasons and URLs.
+pub const TEXT_BYTES_MAX: usize = 1024;
+
+/// Most rows of each kind, by its number.
+pub const fn rows_max(kind: u64) -> usize {
+    match kind {
+        1 => 1,
+        2 | 3 | 8 => 4_096,
+        6 => 10_000,
+        4 | 9 => 65_536,
+        5 | 7 => 100_000,
+        10 | 11 => 2_000_000,
+        _ => 1_000,
+    }
+}

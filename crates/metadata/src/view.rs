@@ -1,0 +1,172 @@
+//! What the rows say, for those who enforce it. Pure.
+
+use media::{NodeId, StreamId, UnixMillis};
+use seal::KeyId;
+
+use crate::body::{Anchor, Cluster, Grant, Member, NodePolicy, Revocation, Revoked, StreamSettings};
+use crate::rows::{HeldRow, Rows, TOMBSTONE};
+use crate::{Body, EntrySequence, RowId};
+
+/// Kinds that give rights: those written after a fork do not count.
+const RIGHTS: [u64; 3] = [2, 3, 9];
+
+/// The rows of a replica, as they count now.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'r> {
+    rows: &'r Rows,
+    fork: Option<EntrySequence>,
+    other_revocations: &'r [Body],
+}
+
+impl<'r> View<'r> {
+    pub(crate) const fn new(rows: &'r Rows, fork: Option<EntrySequence>, other_revocations: &'r [Body]) -> Self {
+        Self { rows, fork, other_revocations }
+    }
+
+    /// First entry of which control signed two; `None` without a fork.
+    pub const fn fork(&self) -> Option<EntrySequence> {
+        self.fork
+    }
+
+    fn counts(&self, row: &HeldRow) -> bool {
+        !(RIGHTS.contains(&row.kind) && self.fork.is_some_and(|fork| row.sequence >= fork))
+    }
+
+    /// The row with this natural name, if it counts.
+    fn find(&self, kind: u64, name: &str) -> Option<&'r Body> {
+        self.rows.find(kind, name).map(|(_, row)| row).filter(|row| self.counts(row)).map(|row| &row.body)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&'r RowId, &'r Body)> {
+        let counts = *self;
+        self.rows.iter().filter(move |(_, row)| counts.counts(row)).map(|(id, row)| (id, &row.body))
+    }
+
+    /// Identity of the row with this natural name, whether it counts or not: whoever changes it needs it.
+    pub fn row_id(&self, kind: u64, name: &str) -> Option<RowId> {
+        self.rows.find(kind, name).map(|(id, _)| *id)
+    }
+
+    /// What the cluster agrees on; `None` before control has written it.
+    pub fn cluster(&self) -> Option<&'r Cluster> {
+        match self.find(1, "cluster")? {
+            Body::Cluster(cluster) => Some(cluster),
+            _ => None,
+        }
+    }
+
+    /// A member that is not revoked.
+    pub fn member(&self, node: &NodeId) -> Option<&'r Member> {
+        match self.find(2, node.as_str())? {
+            Body::Member(member) if !self.is_node_revoked(node) => Some(member),
+            _ => None,
+        }
+    }
+
+    /// Members that are not revoked.
+    pub fn members(&self) -> impl Iterator<Item = &'r Member> {
+        let view = *self;
+        self.all().filter_map(move |(_, body)| match body {
+            Body::Member(member) if !view.is_node_revoked(&member.node) => Some(member),
+            _ => None,
+        })
+    }
+
+    /// Whether a node of this name was a member once: the name never returns.
+    pub fn was_member(&self, node: &NodeId) -> bool {
+        self.find(TOMBSTONE, &format!("2/{node}")).is_some()
+    }
+
+    /// The grant of a key that nobody has revoked, whatever its times say.
+    pub fn grant(&self, key: &KeyId) -> Option<&'r Grant> {
+        match self.find(3, &key.to_string())? {
+            Body::Grant(grant) if !self.is_key_revoked(key) && !self.is_node_revoked(&grant.node) => Some(grant),
+            _ => None,
+        }
+    }
+
+    /// Grants in force at a time.
+    pub fn grants(&self, at: UnixMillis) -> impl Iterator<Item = &'r Grant> {
+        let view = *self;
+        self.all().filter_map(move |(_, body)| match body {
+            Body::Grant(grant) if grant.from <= at && at < grant.until => {
+                view.grant(&KeyId::of(&grant.public_key)).map(|_| grant)
+            }
+            _ => None,
+        })
+    }
+
+    fn revocation(&self, subject: &Revoked) -> Option<&'r Revocation> {
+        let name = match subject {
+            Revoked::Node(node) => format!("node/{node}"),
+            Revoked::Key(key) => format!("key/{key}"),
+        };
+        let ours = self.find(4, &name);
+        // Of a fork's two sides, the revocations of both count.
+        ours.into_iter().chain(self.other_revocations).find_map(|body| match body {
+            Body::Revocation(revocation) if revocation.subject == *subject => Some(revocation),
+            _ => None,
+        })
+    }
+
+    /// Whether nobody may trust the node or any of its keys.
+    pub fn is_node_revoked(&self, node: &NodeId) -> bool {
+        self.revocation(&Revoked::Node(node.clone())).is_some()
+    }
+
+    /// Whether nobody may trust the key.
+    pub fn is_key_revoked(&self, key: &KeyId) -> bool {
+        self.revocation(&Revoked::Key(*key)).is_some()
+    }
+
+    /// Revocations in force.
+    pub fn revocations(&self) -> impl Iterator<Item = &'r Revocation> {
+        let ours = self.all().map(|(_, body)| body).chain(self.other_revocations);
+        ours.filter_map(|body| match body {
+            Body::Revocation(revocation) => Some(revocation),
+            _ => None,
+        })
+    }
+
+    /// Where the log of a stream goes on after a key was revoked.
+    pub fn anchor(&self, stream: &StreamId, key: &KeyId) -> Option<&'r Anchor> {
+        match self.find(5, &format!("{stream}/{key}"))? {
+            Body::Anchor(anchor) => Some(anchor),
+            _ => None,
+        }
+    }
+
+    /// A stream of the catalogue.
+    pub fn stream(&self, name: &StreamId) -> Option<&'r StreamSettings> {
+        match self.find(7, name.as_str())? {
+            Body::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// All streams of the catalogue.
+    pub fn streams(&self) -> impl Iterator<Item = &'r StreamSettings> {
+        self.all().filter_map(|(_, body)| match body {
+            Body::Stream(stream) => Some(stream),
+            _ => None,
+        })
+    }
+
+    /// What the operator wants of a node; `None` when nothing was said.
+    pub fn policy(&self, node: &NodeId) -> Option<&'r NodePolicy> {
+        match self.find(8, node.as_str())? {
+            Body::Policy(policy) => Some(policy),
+            _ => None,
+        }
+    }
+
+    /// Rows that this version does not understand and that deny something until the software is renewed.
+    pub fn not_understood(&self) -> usize {
+        self.rows.iter().filter(|(_, row)| row.body.is_denied()).count()
+    }
+
+    /// Rows of all kinds.
+    pub fn rows(&self) -> usize {
+        self.rows.iter().count()
+    }
+}
