@@ -31,17 +31,16 @@ impl LastHeard {
         Self { at: started, said: None }
     }
 
-    /// A head that the replica has reached. An old head, played again, changes nothing, because its time does not rise.
-    pub(crate) fn hear(&mut self, said: UnixMillis, now: Now) {
-        if self.said.is_none_or(|before| said > before) {
+    /// A head that the replica has reached; returns whether it is news. An old one, played again, is none, because its time does
+    /// not rise.
+    pub(crate) fn hear(&mut self, said: UnixMillis, now: Now) -> bool {
+        let is_news = self.said.is_none_or(|before| said > before);
+        if is_news {
             self.said = Some(said);
             // A head that was held back for a minute is a minute old, however late it came.
             self.at = self.at.max(now.elapsed.saturating_sub(now.wall.since(said)));
         }
-    }
-
-    pub(crate) const fn said(&self) -> Option<UnixMillis> {
-        self.said
+        is_news
     }
 
     pub(crate) fn age(&self, now: Duration) -> Duration {

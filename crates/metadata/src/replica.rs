@@ -493,11 +493,8 @@ impl Replica {
             let detail = format!("control says another log up to entry {} than it wrote", head.sequence);
             return Err(refusal(RefusalReason::Equivocation, detail));
         }
-        if self.heard.said().is_none_or(|said| head.at > said) {
-            self.heard.hear(head.at, now);
-            if is_newest {
-                outputs.push(Output::StoreHead(raw));
-            }
+        if self.heard.hear(head.at, now) && is_newest {
+            outputs.push(Output::StoreHead(raw));
         }
         Ok(())
     }

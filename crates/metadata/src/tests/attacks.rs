@@ -131,6 +131,25 @@ fn rows_of_one_entry_do_not_fit_another() {
 }
 
 #[test]
+fn entry_that_leads_elsewhere_than_it_says_is_refused_and_leaves_nothing() {
+    let mut writer = Writer::new();
+    let good = writer.write(vec![write(member("b1"))], at(1));
+    let mut entry = entry::ReadEntry::read(&good.entry).unwrap().entry;
+    entry.state = media::Digest([1; 32]);
+    let wrong = SignedEntry { entry: entry.sign(&control_key(1)).unwrap(), rows: good.rows.clone() };
+    let mut reader = replica();
+    let empty = reader.state();
+    assert_eq!(refusals(&apply(&mut reader, &wrong, at(1))), [RefusalReason::Chain]);
+    // The right state does not help an entry that follows another log.
+    let mut entry = entry::ReadEntry::read(&good.entry).unwrap().entry;
+    entry.before = media::Digest([1; 32]);
+    let elsewhere = SignedEntry { entry: entry.sign(&control_key(1)).unwrap(), rows: good.rows.clone() };
+    assert_eq!(refusals(&apply(&mut reader, &elsewhere, at(1))), [RefusalReason::Chain]);
+    assert_eq!((reader.state(), reader.place().sequence), (empty, EntrySequence(0)));
+    assert!(apply(&mut reader, &good, at(1)).contains(&Output::Changed));
+}
+
+#[test]
 fn twin_cluster_of_the_same_name_and_root_key_is_another_log() {
     let twin = RootStatement { log: LogId([8; 16]), ..statement() };
     let mut twin_writer = Writer { replica: Replica::new(roots(), Duration::ZERO), ..Writer::new() };
@@ -199,6 +218,11 @@ fn control_that_signs_two_logs_is_found_out_and_its_rights_end_where_they_part()
         apply(&mut other, signed, at(6));
     }
     let outputs = other.apply(Input::Head(thief_head(&theirs, &writer)), at(6));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Forked(_))), "{outputs:?}");
+    // So does one of a place that is behind already.
+    let mut further = writer.replica.clone();
+    assert_eq!(further.place().sequence, EntrySequence(4));
+    let outputs = further.apply(Input::Head(thief_head(&theirs, &writer)), at(6));
     assert!(outputs.iter().any(|output| matches!(output, Output::Forked(_))), "{outputs:?}");
     // The root decides: its branch goes on from the last entry that counts.
     let branch = Branch { version: 2, sequence: EntrySequence(3), chain: writer_chain(&ours, &writer) };
