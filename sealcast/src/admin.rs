@@ -99,9 +99,19 @@ impl Admin {
         if self.json {
             writeln!(out, "{}", serde_json::to_string_pretty(answer)?)?;
         } else {
-            write!(out, "{}", human(answer))?;
+            write!(out, "{}", human(&printable(answer)))?;
         }
         Ok(())
+    }
+}
+
+/// The answer without control characters: some of its texts come from publishers and from the bus, and a terminal would obey them.
+fn printable(answer: &Value) -> Value {
+    match answer {
+        Value::String(text) => Value::String(text.replace(char::is_control, "\u{fffd}")),
+        Value::Array(values) => values.iter().map(printable).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), printable(value))).collect(),
+        other => other.clone(),
     }
 }
 
@@ -154,5 +164,20 @@ pub(crate) async fn key(command: KeyCommand) -> anyhow::Result<()> {
             let answer = admin.ask(Method::POST, &format!("/keys/{key}/revoke"), None).await?;
             admin.print(&answer, |_| format!("key {key} is revoked\n"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn texts_of_others_cannot_command_the_terminal() {
+        let answer = json!({"encoder": "OBS\u{1b}[2J\u{9b}31m", "bit_rate": 7, "warnings": [{"text": "a\rb"}]});
+        let clean =
+            json!({"encoder": "OBS\u{fffd}[2J\u{fffd}31m", "bit_rate": 7, "warnings": [{"text": "a\u{fffd}b"}]});
+        assert_eq!(printable(&answer), clean);
     }
 }

@@ -95,8 +95,8 @@ impl Drop for Slot {
     }
 }
 
-/// What is counted as one address.
-fn network(address: IpAddr) -> IpAddr {
+/// What is counted as one address: that of an IPv4 host, or the /64 network of an IPv6 one.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-pub use census::{Census, Limit, Slot};
+pub use census::{Census, Limit, Slot, network};
 
 /// Pause after a failed accept, such as for want of file descriptors: an immediate retry would burn a core.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);

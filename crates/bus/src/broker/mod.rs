@@ -9,6 +9,7 @@ mod gatekeeper;
 mod mosquitto;
 mod router;
 mod session;
+mod strangers;
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,9 +28,12 @@ use gatekeeper::Gatekeeper;
 pub use mosquitto::{mosquitto_acl, mosquitto_passwords};
 use router::Router;
 use session::Hub;
+use strangers::STRANGERS_MAX;
 
-/// Connections at once, logged in or not; a cluster that needs more nodes uses Mosquitto.
+/// Clients at once that have logged in; a cluster that needs more nodes uses Mosquitto.
 pub const CONNECTIONS_MAX: usize = 256;
+/// Filters with a wildcard of one connection: each is compared with every message. A node asks for ten.
+pub const PATTERNS_MAX: usize = 32;
 /// Topics with a retained message: a few for each stream, node and key.
 pub const RETAINED_MAX: usize = 8192;
 /// Filters of one connection: as many as the bus of a node may ask for. A broadcast node with 128 streams asks for 260: the head and the
@@ -95,9 +99,13 @@ impl EmbeddedBroker {
             router: Arc::new(Router::default()),
             gatekeeper: Arc::new(Gatekeeper::new(&config.users, &prefix)),
             tls: None,
+            strangers: Arc::default(),
+            clients: Census::of_all(CONNECTIONS_MAX),
             stop: CancellationToken::new(),
         };
-        Ok(Self { acceptor: Acceptor::new(listener, Census::of_all(CONNECTIONS_MAX)), address, hub })
+        // Strangers displace one another and clients are counted when they log in, so the listener itself has room for both.
+        let all = Census::of_all(2 * (CONNECTIONS_MAX + STRANGERS_MAX));
+        Ok(Self { acceptor: Acceptor::new(listener, all), address, hub })
     }
 
     /// Makes the broker serve TLS only.
@@ -123,10 +131,10 @@ impl EmbeddedBroker {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(_) = tasks.join_next() => {}
-                Accepted { stream, slot, .. } = self.acceptor.accept(refused) => {
+                Accepted { stream, address, slot } = self.acceptor.accept(refused) => {
                     let hub = self.hub.clone();
                     tasks.spawn(async move {
-                        if let Err(error) = session::serve(stream, hub).await {
+                        if let Err(error) = session::serve(stream, address.ip(), hub).await {
                             tracing::debug!(%error, "MQTT connection ended");
                         }
                         drop(slot);

@@ -11,7 +11,7 @@ use mqtt5_protocol::packet::subscribe::RetainHandling;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, RETAINED_BYTES_MAX, RETAINED_MAX, SUBSCRIPTIONS_MAX};
+use super::{PATTERNS_MAX, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, RETAINED_BYTES_MAX, RETAINED_MAX, SUBSCRIPTIONS_MAX};
 use crate::Message;
 
 /// Number of a connection; never used twice.
@@ -213,7 +213,10 @@ impl Router {
         // A newer connection has just replaced it: nobody is left to get an answer.
         let Some(connection) = connections.get_mut(&id) else { return Ok(()) };
         let is_known = connection.interests.contains(&interest.filter);
-        if !is_known && connection.interests.len() >= SUBSCRIPTIONS_MAX {
+        let is_pattern = interest.filter.contains(['+', '#']);
+        let is_full = connection.interests.len() >= SUBSCRIPTIONS_MAX
+            || (is_pattern && connection.interests.patterns.len() >= PATTERNS_MAX);
+        if !is_known && is_full {
             return Err(QuotaExceeded);
         }
         let send = match interest.retain_handling {
@@ -399,5 +402,17 @@ mod tests {
         router.subscribe(reader.id, interest("0")).unwrap();
         assert!(router.unsubscribe(reader.id, "0") && !router.unsubscribe(reader.id, "0"));
         router.subscribe(reader.id, interest("more")).unwrap();
+    }
+
+    #[test]
+    fn filters_with_a_wildcard_are_fewer() {
+        let router = Router::default();
+        let reader = router.enter("reader", None);
+        for number in 0..PATTERNS_MAX {
+            router.subscribe(reader.id, interest(&format!("{number}/#"))).unwrap();
+        }
+        assert_eq!(router.subscribe(reader.id, interest("more/+")), Err(QuotaExceeded));
+        router.subscribe(reader.id, interest("0/#")).unwrap();
+        router.subscribe(reader.id, interest("a topic")).unwrap();
     }
 }

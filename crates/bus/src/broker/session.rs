@@ -3,10 +3,11 @@
 //! As in the bus, reading and writing are two loops that do not wait for each other, and each wait has a limit.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use acceptor::HandshakeError;
+use acceptor::{Census, HandshakeError, Slot};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use mqtt5_protocol::packet::connack::ConnAckPacket;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::gatekeeper::Gatekeeper;
 use super::router::{Admission, Delivery, Interest, Leave, QuotaExceeded, Router};
+use super::strangers::Strangers;
 use crate::codec::{Codec, CodecError, VERSION_3_1_1, VERSION_5};
 
 use crate::{Message, PACKET_BYTES_MAX, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, Wire};
@@ -54,6 +56,10 @@ pub(super) struct Hub {
     pub(super) router: Arc<Router>,
     pub(super) gatekeeper: Arc<Gatekeeper>,
     pub(super) tls: Option<TlsAcceptor>,
+    /// Connections that have not logged in.
+    pub(super) strangers: Arc<Strangers>,
+    /// Those that have.
+    pub(super) clients: Arc<Census>,
     /// Cancelled when the broker stops.
     pub(super) stop: CancellationToken,
 }
@@ -67,6 +73,8 @@ pub(super) enum SessionError {
     Io(#[from] std::io::Error),
     #[error("silent for too long")]
     Silent,
+    #[error("not logged in yet, and another needed its place")]
+    Displaced,
     #[error("closed without a word")]
     Closed,
     #[error("login refused: {0:?}")]
@@ -85,10 +93,18 @@ impl From<HandshakeError> for SessionError {
 }
 
 /// Serves a connection from login to end.
-pub(super) async fn serve(stream: TcpStream, hub: Hub) -> Result<(), SessionError> {
-    let stream: Box<dyn Wire> = match &hub.tls {
-        None => Box::new(stream),
-        Some(tls) => Box::new(acceptor::handshake(tls, stream, LOGIN_WAIT_MAX).await?),
+pub(super) async fn serve(stream: TcpStream, address: IpAddr, hub: Hub) -> Result<(), SessionError> {
+    let stranger = hub.strangers.enter(address);
+    let handshake = async {
+        let stream: Box<dyn Wire> = match &hub.tls {
+            None => Box::new(stream),
+            Some(tls) => Box::new(acceptor::handshake(tls, stream, LOGIN_WAIT_MAX).await?),
+        };
+        Ok::<_, SessionError>(stream)
+    };
+    let stream = tokio::select! {
+        () = stranger.displaced.cancelled() => return Err(SessionError::Displaced),
+        stream = handshake => stream?,
     };
     let (read, write) = tokio::io::split(stream);
     let codec = Codec { packet_bytes_max: LOGIN_BYTES_MAX, version: VERSION_5 };
@@ -96,9 +112,11 @@ pub(super) async fn serve(stream: TcpStream, hub: Hub) -> Result<(), SessionErro
     let mut writer = Writer { wire: write, buffer: BytesMut::new(), version: VERSION_5, packet_bytes_max: usize::MAX };
     let login = tokio::select! {
         () = hub.stop.cancelled() => return Ok(()),
-        login = timeout(LOGIN_WAIT_MAX, log_in(&mut reader, &mut writer, &hub)) => login,
+        () = stranger.displaced.cancelled() => return Err(SessionError::Displaced),
+        login = timeout(LOGIN_WAIT_MAX, log_in(&mut reader, &mut writer, &hub, address)) => login,
     };
-    let (client, admission) = login.map_err(|_| SessionError::Silent)??;
+    let (client, admission, _slot) = login.map_err(|_| SessionError::Silent)??;
+    drop(stranger);
     let id = admission.id;
     let result = client.run(reader, writer, &hub, admission).await;
     let leave = if result.is_ok() || hub.stop.is_cancelled() { Leave::Properly } else { Leave::Vanished };
@@ -118,14 +136,19 @@ async fn log_in(
     reader: &mut FramedRead<ReadHalf<Box<dyn Wire>>, Codec>,
     writer: &mut Writer,
     hub: &Hub,
-) -> Result<(Client, Admission), SessionError> {
+    address: IpAddr,
+) -> Result<(Client, Admission, Slot), SessionError> {
     let Packet::Connect(connect) = reader.next().await.ok_or(SessionError::Closed)?? else {
         return Err(SessionError::Protocol(ReasonCode::ProtocolError));
     };
     writer.version = connect.protocol_version;
     reader.decoder_mut().version = connect.protocol_version;
-    let will = match check_login(&connect, hub) {
-        Ok(will) => will,
+    let checked = check_login(&connect, hub).and_then(|will| {
+        let slot = hub.clients.admit(address).map_err(|_| ReasonCode::ServerBusy)?;
+        Ok((will, slot))
+    });
+    let (will, slot) = match checked {
+        Ok(checked) => checked,
         Err(reason) => {
             writer.push(&Packet::ConnAck(connack(connect.protocol_version, reason)))?;
             writer.flush().await?;
@@ -166,7 +189,7 @@ async fn log_in(
     reader.decoder_mut().packet_bytes_max = PACKET_BYTES_MAX;
     tracing::debug!(user, client_id, "MQTT client is in");
     // MQTT 3.1.1 and older have no way to ask for a longer silence than one and a half (3.1.2.10).
-    Ok((Client { user, version, silence_max: granted * 3 / 2, window }, admission))
+    Ok((Client { user, version, silence_max: granted * 3 / 2, window }, admission, slot))
 }
 
 fn connack(version: u8, reason: ReasonCode) -> ConnAckPacket {

@@ -1,11 +1,13 @@
 //! Properties that only the embedded broker promises.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bus::broker::{Access, CONNECTIONS_MAX, Config, EmbeddedBroker, User};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -77,16 +79,44 @@ async fn connections_are_bounded_and_freed() {
     for _ in 0..CONNECTIONS_MAX * 2 {
         strangers.push(TcpStream::connect(broker.address()).await.unwrap());
     }
-    // Refused at once, not only when the time to log in is over.
-    let last = strangers.last_mut().unwrap();
-    let turned_away = tokio::time::timeout(Duration::from_secs(2), last.read_u8()).await;
+    // The oldest have lost their places at once, not only when the time to log in is over.
+    let first = strangers.first_mut().unwrap();
+    let turned_away = tokio::time::timeout(Duration::from_secs(2), first.read_u8()).await;
     assert!(matches!(turned_away, Ok(Err(_))), "{turned_away:?}");
+    // And a node gets in while the others are still there.
+    within("a node gets in beside strangers", broker.node("b2")).await;
     let mut own = node.subscribe("nodes/b1").await;
     node.publish("nodes/b1", "alive").await;
     assert_eq!(next(&mut own).await.1, "alive");
     drop(strangers);
     // There is room for a node again.
     within("a node gets in", broker.node("i1")).await;
+}
+
+/// A host without a password takes every place again as soon as it loses it; a node on another host gets in all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_that_come_back_at_once_keep_no_node_out() {
+    let broker = TestBroker::start(Kind::Embedded).await;
+    let address = broker.address();
+    let connected = Arc::new(AtomicUsize::new(0));
+    let stranger = |connected: Arc<AtomicUsize>| async move {
+        loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((Ipv4Addr::new(127, 0, 0, 9), 0).into()).unwrap();
+            if let Ok(mut stream) = socket.connect(address).await {
+                connected.fetch_add(1, Ordering::Relaxed);
+                let _closed = stream.read_u8().await;
+            }
+        }
+    };
+    let flood: Vec<_> = (0..2 * CONNECTIONS_MAX).map(|_| tokio::spawn(stranger(connected.clone()))).collect();
+    while connected.load(Ordering::Relaxed) < 4 * CONNECTIONS_MAX {
+        tokio::task::yield_now().await;
+    }
+    for name in ["b1", "i1", "l1"] {
+        within("a node gets in", broker.node(name)).await;
+    }
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// A person watches the bus with this: it speaks MQTT 3.1.1 by default.
