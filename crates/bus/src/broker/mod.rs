@@ -27,7 +27,7 @@ pub use access::{Access, User};
 use gatekeeper::Gatekeeper;
 pub use mosquitto::{mosquitto_acl, mosquitto_passwords};
 use router::Router;
-use session::Hub;
+use session::{Hub, SessionError};
 use strangers::STRANGERS_MAX;
 
 /// Clients at once that have logged in; a cluster that needs more nodes uses Mosquitto.
@@ -135,6 +135,9 @@ impl EmbeddedBroker {
                     let hub = self.hub.clone();
                     tasks.spawn(async move {
                         if let Err(error) = session::serve(stream, address.ip(), hub).await {
+                            if matches!(error, SessionError::Displaced) {
+                                refused(Limit::PerAddress, address);
+                            }
                             tracing::debug!(%error, "MQTT connection ended");
                         }
                         drop(slot);
