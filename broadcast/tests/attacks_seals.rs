@@ -151,6 +151,38 @@ async fn revoked_key_stays_revoked() {
     ingest.play(&[&node], &mut studio).await;
 }
 
+/// A seal was verified, and its bytes come after its key was revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn seal_that_waits_while_its_key_is_revoked_is_never_admitted() {
+    let (zone, node, mut studio, ingest) = start().await;
+    let mut thief = Studio::new("stolen", zone.now());
+    let evil = zone.ingest("i2", &thief).await;
+    let rows = thief.segment(zone.now());
+    for row in &rows {
+        evil.push(&[&node], row).await;
+    }
+    listed(&[&node], &thief, &rows).await;
+    let shown = node.sequence(&thief.stream).await;
+    let waits = thief.row(zone.now());
+    evil.publish_seal(&waits).await;
+    let (name, _) = &waits.objects[0];
+    eventually("the seal waits", async || {
+        evil.put(&node, name, &Bytes::from_static(b"other bytes")).await == StatusCode::UNPROCESSABLE_ENTITY
+    })
+    .await;
+    zone.publish(&zone.control, &Topic::Revoked, zone.authority.revoke(1, &[&thief.key], zone.now()), true).await;
+    eventually("the key is revoked", async || {
+        push(&evil, &node, &thief.stream, rows[0].sealed.raw()).await.1 == "refused: key\n"
+    })
+    .await;
+    let before = node.refused(&thief.stream).await["key"];
+    evil.put_objects(&[&node], &waits).await;
+    eventually("the seal is refused", async || node.refused(&thief.stream).await["key"] > before).await;
+    assert_eq!(node.sequence(&thief.stream).await, shown);
+    assert_eq!(node.get(&name.to_string()).await.0, StatusCode::NOT_FOUND);
+    ingest.play(&[&node], &mut studio).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn revoked_node_pushes_nothing_and_holds_up_no_log() {
     let (zone, node, mut studio, ingest) = start().await;

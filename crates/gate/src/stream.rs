@@ -316,10 +316,16 @@ impl Stream {
         self.due = self.next_deadline(shared);
     }
 
-    /// Admits what is complete, in log order.
+    /// Admits what is complete, in log order. A seal was verified when it came; its key may have been revoked since, while it
+    /// waited for bytes, for a peer or for an earlier seal.
     fn admit(&mut self, shared: &mut GateContext) {
         while let Some(pending) = self.pending.pop_complete(shared.now.elapsed) {
-            if let Err((reason, detail)) = self.admit_one(pending, shared) {
+            let (key, sequence) = (pending.sealed.key(), pending.sealed.body().sequence);
+            let admitted = match shared.keyring.grant(&key) {
+                Some(_) => self.admit_one(pending, shared),
+                None => Err((AlertReason::Key, format!("key {key} was revoked while seal {sequence} waited"))),
+            };
+            if let Err((reason, detail)) = admitted {
                 self.pending.block();
                 self.refuse(reason, format!("stream {}: {detail}", self.id), shared);
             }
