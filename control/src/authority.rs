@@ -172,6 +172,28 @@ impl Authority {
         })
     }
 
+    /// Takes a revocation list that this authority signed and does not know any more, because it was restored from a backup:
+    /// nodes have the newer list, and refuse every list that does not follow it. Returns whether it was newer.
+    ///
+    /// # Errors
+    /// When the list is not signed by this root key, or cannot be kept on disk.
+    pub(crate) fn adopt(&self, list: &Bytes) -> Result<bool, Error> {
+        self.with(|keyring| {
+            let version = |keyring: &Keyring| keyring.revocations().map_or(0, |(version, _)| version);
+            let (before, known) = (version(keyring), keyring.grants().map(|(key, _)| *key).collect::<Vec<_>>());
+            let mut newer = keyring.clone();
+            newer.apply_revocations(list)?;
+            if version(&newer) == before {
+                return Ok(false);
+            }
+            files::atomic_write(&self.directory.join(REVOCATIONS_FILE), list, files::MODE_PUBLIC)
+                .map_err(Error::File)?;
+            known.into_iter().filter(|key| newer.grant(key).is_none()).for_each(|key| self.remove_grant(key));
+            *keyring = newer;
+            Ok(true)
+        })
+    }
+
     /// Whether requests of a node are refused.
     pub(crate) fn is_revoked(&self, node: &NodeId) -> bool {
         self.with(|keyring| keyring.is_node_revoked(node))

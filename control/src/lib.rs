@@ -14,6 +14,7 @@ mod view;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bus::Message;
@@ -29,6 +30,10 @@ use crate::authority::Authority;
 use crate::view::View;
 
 pub use config::{Config, StreamConfig};
+
+/// How long control waits, once a broker is there, for the revocation list that the broker retains. It comes with the answer to the
+/// subscription, or not at all.
+const RETAINED_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// A control node that is bound, and serves once it runs.
 pub struct Control {
@@ -135,12 +140,18 @@ async fn configure(catalogue: &Catalogue, stream: &StreamConfig, node: &node::Co
 }
 
 impl ControlState {
-    /// Publishes every grant and the revocation list on the bus, which publishes them again to a broker that was replaced.
+    /// Publishes every grant and the revocation list on the bus, which publishes them again to a broker that was replaced. Before
+    /// that it takes from the bus a list that is newer than its own; so does it later, when a broker that has one comes back.
     async fn publish_standing(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let revoked = self.node.prefix.name(&Topic::Revoked);
+        let mut lists = self.node.bus.subscribe(&revoked).await?;
         let mut connected = self.node.bus.connected();
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             _ = connected.wait_for(|brokers| *brokers > 0) => {}
+        }
+        if let Ok(Some(message)) = tokio::time::timeout(RETAINED_WAIT_MAX, lists.recv()).await {
+            self.adopt(&message.payload);
         }
         for (key, grant) in self.authority.grants() {
             self.publish(&Topic::Key(key), grant).await;
@@ -148,7 +159,33 @@ impl ControlState {
         if let Some(list) = self.authority.revocations() {
             self.publish(&Topic::Revoked, list).await;
         }
-        Ok(())
+        loop {
+            let message = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                Some(message) = lists.recv() => message,
+            };
+            if self.adopt(&message.payload) {
+                self.publish(&Topic::Revoked, message.payload).await;
+            }
+        }
+    }
+
+    /// Takes a revocation list from the bus, if it is newer than ours; returns whether it was.
+    fn adopt(&self, list: &Bytes) -> bool {
+        match self.authority.adopt(list) {
+            Ok(false) => false,
+            Ok(true) => {
+                tracing::warn!(
+                    "the bus had a newer revocation list than this control node, and it is in force now: was this node restored from \
+                     a backup? Grants and streams of after the backup are missing here"
+                );
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a revocation list on the bus is none of ours, or older");
+                false
+            }
+        }
     }
 
     /// Publishes a retained message; a broker that is away gets it later from the bus.

@@ -56,6 +56,11 @@ impl Cluster {
 
     /// Runs a control node with one configured stream; returns its base URL.
     async fn control(&self) -> String {
+        self.control_until(self.all.clone()).await.0
+    }
+
+    /// The same until `end`; the task is done when the node has stopped.
+    async fn control_until(&self, end: CancellationToken) -> (String, tokio::task::JoinHandle<anyhow::Result<()>>) {
         let id = NodeId::new("c1").unwrap();
         let setup = node::Setup {
             id: id.clone(),
@@ -66,13 +71,12 @@ impl Cluster {
             identity: self.authority.issue(&id, Role::Control, &[]).unwrap(),
             ops: Ops::new(),
         };
-        let context = setup.start(self.all.clone()).await.unwrap();
+        let context = setup.start(end.clone()).await.unwrap();
         let key = Some(Redacted::new("for-this-test-only".to_owned()));
         let streams = vec![StreamConfig { name: StreamId::new("hall").unwrap(), key }];
         let control = Control::load(Config { streams, ..Config::default() }, context).await.unwrap();
         let base = format!("https://{}/cluster/v1", control.data_address());
-        tokio::spawn(control.run(self.all.clone()));
-        base
+        (base, tokio::spawn(control.run(end)))
     }
 
     /// An HTTP client with a certificate of this role.
@@ -299,4 +303,52 @@ async fn revoked_key_is_on_the_list_and_its_grant_is_gone_from_the_bus() {
     assert_eq!(json(&admin, Method::POST, url, None).await.0, StatusCode::NOT_FOUND);
     let again = ingest.post(format!("{base}/grants")).body(sealing.public_key_bytes()).send().await.unwrap();
     assert_eq!(again.status(), StatusCode::FORBIDDEN);
+}
+
+/// Revocations of after the backup are on the bus, and nodes refuse every list that does not follow them.
+#[tokio::test(flavor = "multi_thread")]
+async fn control_restored_from_a_backup_goes_on_with_the_newest_revocations() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.client("c2", Role::Control);
+    let revoke = async |base: &str, node: &str| {
+        let (status, answer) = json(&admin, Method::POST, format!("{base}/admin/nodes/{node}/revoke"), None).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    };
+    let end = cluster.all.child_token();
+    let (base, task) = cluster.control_until(end.clone()).await;
+    revoke(&base, "i1").await;
+    let file = cluster.directory.path().join("c1/revocations.cose");
+    let backup = std::fs::read(&file).unwrap();
+    revoke(&base, "i2").await;
+    revoke(&base, "i3").await;
+    end.cancel();
+    task.await.unwrap().unwrap();
+
+    std::fs::write(&file, backup).unwrap();
+    // A node that was there all the time.
+    let mut lists = cluster.listen("keys/revoked").await;
+    let mut keyring = cluster.keyring();
+    keyring.apply_revocations(&next(&mut lists).await.payload).unwrap();
+    let base = cluster.control().await;
+    let is_revoked = |node: &str| keyring.is_node_revoked(&NodeId::new(node).unwrap());
+    assert!(is_revoked("i1") && is_revoked("i2") && is_revoked("i3"));
+    // It refuses what was revoked after the backup, and what it revokes now counts everywhere.
+    let i3 = cluster.client("i3", Role::Ingest);
+    let refused = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            ticks.tick().await;
+            let key = SealingKey::generate().unwrap().public_key_bytes();
+            let answer = i3.post(format!("{base}/grants")).body(key).send().await.unwrap();
+            if answer.status() == StatusCode::FORBIDDEN {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused).await.expect("i3 is refused");
+    revoke(&base, "i4").await;
+    while !keyring.is_node_revoked(&NodeId::new("i4").unwrap()) {
+        keyring.apply_revocations(&next(&mut lists).await.payload).expect("no list is refused");
+    }
+    assert!(keyring.is_node_revoked(&NodeId::new("i2").unwrap()));
 }
