@@ -25,6 +25,7 @@ check: ## formatting, lints, dependency rules, TypeScript
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	node scripts/check-dependencies.mjs
 	node scripts/check-circles.mjs
+	node scripts/check-threat-model.mjs
 	node scripts/reference.mjs
 	npm --prefix web run --silent check
 	npm --prefix web run --silent test
