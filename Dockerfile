@@ -7,7 +7,7 @@ ARG BINARY=built
 FROM node:22-bookworm-slim AS web
 WORKDIR /src/web
 COPY web/package.json web/package-lock.json ./
-RUN npm install --no-save --no-audit --no-fund
+RUN npm ci --no-audit --no-fund
 COPY web ./
 RUN npm run --silent build
 

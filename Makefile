@@ -64,7 +64,7 @@ compose-test: build ## test the cluster of docker-compose.yml from nothing, with
 web: web/dist/index.html ## the web app, built into web/dist
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
-	npm --prefix web install --no-save --no-audit --no-fund
+	npm --prefix web ci --no-audit --no-fund
 	touch $@
 
 web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public web/index.html web/vite.config.ts -type f 2>/dev/null)

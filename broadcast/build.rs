@@ -42,9 +42,7 @@ fn embed() -> Result<()> {
     let dist = web.join("dist");
     if is_stale(&dist.join("index.html"), &sources)? {
         if !web.join("node_modules").exists() {
-            // Not `npm ci`: it refuses a lock file that lacks the packages of other platforms, which some registries do not have.
-            // Both install exactly what the lock file says.
-            npm(&web, &["install", "--no-save", "--no-audit", "--no-fund"])?;
+            npm(&web, &["ci", "--no-audit", "--no-fund"])?;
         }
         npm(&web, &["run", "--silent", "build"])?;
     }
