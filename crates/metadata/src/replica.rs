@@ -55,7 +55,7 @@ pub enum Output {
     StoreHead(Bytes),
     /// Forget entries after this one: the root has voided them.
     Rewind(EntrySequence),
-    /// The root has voided more than can be taken back: begin with an empty replica again.
+    /// Forget all entries: the root has voided more than can be taken back. The replica is empty now.
     StartAgain,
     /// Ask control or another node for entries from this one on.
     FetchEntries(EntrySequence),
@@ -254,36 +254,36 @@ impl Replica {
 
     /// Takes back the entries that the root has voided, and those of a wrong log.
     fn branch(&mut self, branch: Branch, outputs: &mut Vec<Output>) {
-        let chain_at = |replica: &Self| match branch.sequence {
-            EntrySequence(0) => Some(Digest::NONE),
-            sequence => replica.history.iter().find(|past| past.sequence == sequence).map(|past| past.chain),
-        };
-        let is_ahead = branch.sequence > self.place.sequence;
-        if is_ahead && self.fork.is_none() {
+        if branch.sequence > self.place.sequence && self.fork.is_none() {
             // The replica is behind; whatever it fetches has to lead to the branch.
             return;
         }
-        let is_reachable = branch.sequence.0 == 0 || self.history.iter().any(|past| past.sequence == branch.sequence);
-        if is_ahead || !is_reachable || chain_at(self) != Some(branch.chain) {
-            outputs.push(Output::StartAgain);
-            return;
+        let at_branch = self.history.iter().find(|past| past.sequence == branch.sequence);
+        if at_branch.is_none_or(|past| past.chain != branch.chain) {
+            return self.start_again(outputs);
         }
         let before = self.place.sequence;
         while let Some(past) = self.history.pop_back_if(|past| past.sequence > branch.sequence) {
             self.rows.take_back(past.undo);
         }
-        let newest = self.history.back();
-        self.place = newest.map_or(EMPTY, |past| Place { sequence: past.sequence, chain: past.chain, at: past.at });
-        if self.place.sequence != branch.sequence {
-            outputs.push(Output::StartAgain);
-            return;
+        if let Some(newest) = self.history.back() {
+            self.place = Place { sequence: newest.sequence, chain: newest.chain, at: newest.at };
         }
         (self.fork, self.ahead) = (None, None);
         self.other_revocations.clear();
         if before != branch.sequence {
             outputs.push(Output::Rewind(branch.sequence));
-            outputs.push(Output::Changed);
         }
+        outputs.push(Output::Changed);
+    }
+
+    /// Forgets all entries: the log that the root means is another one, or begins before all that can be taken back.
+    fn start_again(&mut self, outputs: &mut Vec<Output>) {
+        (self.place, self.rows) = (EMPTY, Rows::new());
+        (self.fork, self.ahead) = (None, None);
+        self.history.clear();
+        self.other_revocations.clear();
+        outputs.extend([Output::StartAgain, Output::Changed, Output::FetchEntries(EMPTY.sequence.next())]);
     }
 
     /// Asks for root statements, when control knows a newer one: it may name the key that is not known here.

@@ -108,13 +108,37 @@ fn branch_of_the_root_voids_what_a_thief_wrote() {
     let next_entry = control.write(vec![write(member("b9"))], at(7));
     assert!(apply(&mut reader, &next_entry, at(7)).contains(&Output::Changed));
     let mut newcomer = Replica::new(roots(), Duration::ZERO);
-    newcomer.apply(Input::Root(raw), at(8));
+    newcomer.apply(Input::Root(raw.clone()), at(8));
     for signed in control.entries.values() {
         assert!(apply(&mut newcomer, signed, at(8)).contains(&Output::Changed));
     }
     assert_eq!(newcomer.state(), reader.state());
+    // One that has restarted cannot take back what was before, and begins again.
+    let mut restarted = reader_after_restart(&writer);
+    let outputs = restarted.apply(Input::Root(raw.clone()), at(8));
+    let again = [Output::StoreRoot(raw), Output::StartAgain, Output::Changed, Output::FetchEntries(EntrySequence(1))];
+    assert_eq!(outputs, again);
+    assert!(restarted.view().rows() == 0 && restarted.place().sequence == EntrySequence(0));
+    for signed in control.entries.values() {
+        assert!(apply(&mut restarted, signed, at(8)).contains(&Output::Changed));
+    }
+    assert_eq!(restarted.state(), reader.state());
     // A later statement must not forget the branch.
     let forgetful = RootStatement { version: 3, branch: None, ..branched };
     let outputs = reader.apply(Input::Root(sign_root(&forgetful, &[&root_key(1)]).unwrap()), at(9));
     assert_eq!(refusals(&outputs), [RefusalReason::Chain]);
+}
+
+/// A replica of all that the writer has written, after a restart.
+fn reader_after_restart(writer: &Writer) -> Replica {
+    let mut rows = BTreeMap::new();
+    for signed in writer.entries.values() {
+        for raw in entry::split_rows(&signed.rows).unwrap() {
+            rows.insert(entry::Row::decode(raw).unwrap().id, Bytes::copy_from_slice(raw));
+        }
+    }
+    let mut roots = roots();
+    roots.take(&first_statement()).unwrap();
+    let newest = writer.entries.values().next_back().unwrap();
+    Replica::restore(roots, &newest.entry, rows.into_values(), at(5)).unwrap()
 }
