@@ -39,6 +39,10 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(20);
 const CHECK_WAIT_MAX: Duration = Duration::from_secs(120);
 /// Longest time for all of it; ends whatever hangs.
 const OBTAIN_WAIT_MAX: Duration = Duration::from_secs(300);
+/// Most orders in one go while the server refuses nonces (RFC 8555, section 6.5): it asks to be asked again, and counts no failure.
+const ORDERS_MAX: usize = 4;
+/// Problem type of such a refusal.
+const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
 /// Longest answer of the server, in bytes: a chain of certificates.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// What to check when a server does not accept that a name is ours.
@@ -172,7 +176,7 @@ impl Acme {
             return Ok(());
         }
         let Some(_lock) = self.lock()? else { return Ok(()) };
-        let obtained = tokio::time::timeout(OBTAIN_WAIT_MAX, self.obtain()).await;
+        let obtained = tokio::time::timeout(OBTAIN_WAIT_MAX, self.obtain_despite_nonces()).await;
         // Nobody asks for these answers any more. They reveal nothing, but need not stay.
         for name in &self.config.names {
             self.remove_answer(name);
@@ -209,6 +213,17 @@ impl Acme {
         }
     }
 
+    /// Orders again at once when the server refuses a nonce more often than the library asks again.
+    async fn obtain_despite_nonces(&self) -> Result<(String, zeroize::Zeroizing<String>)> {
+        let mut orders = 1;
+        loop {
+            match self.obtain().await {
+                Err(error) if orders < ORDERS_MAX && is_bad_nonce(&error) => orders += 1,
+                obtained => return obtained,
+            }
+        }
+    }
+
     /// The chain and its key, as PEM.
     async fn obtain(&self) -> Result<(String, zeroize::Zeroizing<String>)> {
         let account = self.account().await?;
@@ -224,7 +239,7 @@ impl Acme {
             Err(error) => {
                 let refused = self.refused(&mut order).await;
                 let refused = if refused.is_empty() { names } else { refused };
-                bail!("the server's check of {refused} failed: {error}; {LOOK_AT}");
+                return Err(error).with_context(|| format!("the server's check of {refused} failed; {LOOK_AT}"));
             }
         }
         let key = KeyPair::generate()?;
@@ -322,6 +337,12 @@ impl Acme {
     }
 }
 
+/// Whether the server refused a request for nothing but its nonce.
+fn is_bad_nonce(error: &anyhow::Error) -> bool {
+    let refused = error.chain().find_map(|cause| cause.downcast_ref::<instant_acme::Error>());
+    matches!(refused, Some(instant_acme::Error::Api(problem)) if problem.r#type.as_deref() == Some(BAD_NONCE))
+}
+
 /// Whether less than a third of its life is left.
 fn ends_soon(leaf: &CertificateDer<'_>, now_s: i64) -> bool {
     let Ok((_, parsed)) = X509Certificate::from_der(leaf) else { return true };
@@ -389,4 +410,22 @@ async fn ask(
     }
     let (parts, ()) = builder.body(())?.into_parts();
     Ok(BytesResponse { parts, body: Box::new(bytes.freeze()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(kind: &str) -> anyhow::Error {
+        let problem = serde_json::json!({ "type": kind, "detail": "no", "status": 400 });
+        let problem: instant_acme::Problem = serde_json::from_value(problem).unwrap();
+        anyhow::Error::from(instant_acme::Error::Api(problem)).context("the server refused an order for a.test")
+    }
+
+    #[test]
+    fn only_a_refused_nonce_is_asked_again_at_once() {
+        assert!(is_bad_nonce(&refusal(BAD_NONCE)));
+        assert!(!is_bad_nonce(&refusal("urn:ietf:params:acme:error:rateLimited")));
+        assert!(!is_bad_nonce(&anyhow::anyhow!("{BAD_NONCE}")));
+    }
 }
