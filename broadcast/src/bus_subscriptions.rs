@@ -10,9 +10,10 @@ use anyhow::{Context as _, Result};
 use bus::{Message, Subscription};
 use cluster::Health;
 use media::NodeId;
-use messages::{Policy, Presence, Role, SessionInfo, SessionState, Topic};
+use messages::{Presence, Role, SessionInfo, SessionState, Topic};
 use node::Context;
 use node::cluster_view::{self, ClusterView, Malformed, Topics, Update};
+use replica::Log;
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::{Board, Handle};
@@ -55,12 +56,23 @@ pub(crate) struct FromBus {
     pub(crate) has_heard: Arc<AtomicBool>,
 }
 
+impl FromBus {
+    /// Takes from the policy in force whether this node is drained.
+    pub(crate) fn note_policy(&self, node: &NodeId, cluster: &ClusterView) {
+        let is_drained = cluster.look(|cluster| cluster.policy.drained.contains(node));
+        if self.draining.swap(is_drained, Ordering::Relaxed) != is_drained {
+            tracing::info!(%node, is_drained, "the operator's policy changed whether this node drains");
+        }
+    }
+}
+
 /// Passes on what the subscriptions deliver.
 pub(crate) struct Listener {
     pub(crate) context: Context,
     pub(crate) handle: Handle,
     pub(crate) follower: Follower,
     pub(crate) cluster: ClusterView,
+    pub(crate) log: Arc<Log>,
     pub(crate) from_bus: FromBus,
     /// The peers that the gate was told of last.
     pub(crate) told: Vec<NodeId>,
@@ -137,7 +149,7 @@ impl Listener {
     async fn update(&mut self, update: Update) -> Option<Input> {
         match update {
             Update::Presence { presence, .. } => self.presence(&presence).await,
-            Update::Policy(policy) => self.policy(&policy),
+            Update::Policy(_) => self.from_bus.note_policy(&self.context.id, &self.cluster),
             Update::Unchanged => {}
             Update::Malformed(Malformed::Topic) => return Some(Input::Garbage("a topic of ours")),
             Update::Malformed(Malformed::Presence) => return Some(Input::Garbage("the presence of its node")),
@@ -168,18 +180,11 @@ impl Listener {
         self.tell_peers().await;
     }
 
-    /// The last policy about this node stands, even when nobody publishes it any more.
-    fn policy(&self, policy: &Policy) {
-        let is_drained = policy.drained.contains(&self.context.id);
-        if self.from_bus.draining.swap(is_drained, Ordering::Relaxed) != is_drained {
-            tracing::info!(node = %self.context.id, is_drained, "the operator's policy changed whether this node drains");
-        }
-    }
-
     /// Tells the gate which peers are there, when that changed.
     async fn tell_peers(&mut self) {
         let peers: BTreeMap<NodeId, String> = self.cluster.look(|cluster| {
-            self.from_bus.neighbours.follow(cluster.members, cluster.now);
+            let url_of = |node: &NodeId| self.log.look(|view| view.member(node)?.public_url.clone());
+            self.from_bus.neighbours.follow(cluster.members, url_of, cluster.now);
             let peers = cluster.members.members().filter(|member| {
                 let presence = &member.presence;
                 let is_peer = presence.role == Role::Broadcast && presence.node != self.context.id;

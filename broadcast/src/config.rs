@@ -37,6 +37,10 @@ pub struct Config {
     /// that runs the role, from the setting that all roles share.
     #[serde(skip)]
     pub root_key: PathBuf,
+    /// Base URLs of control nodes, to ask about the metadata log; presences name others. Default: none. Set by the program that runs
+    /// the role, from the setting that all roles share.
+    #[serde(skip)]
+    pub control: Vec<String>,
     /// EXT-X-TARGETDURATION in seconds: the segment target of the ingests, 1 to 30; the same on all nodes. Default: 4.
     pub target_duration_s: u32,
     /// The part target of the ingests, in milliseconds, 200 to 2000; the same on all nodes. Playlists declare
@@ -78,6 +82,7 @@ impl Default for Config {
             https_url: None,
             data_url: None,
             root_key: PathBuf::from("root.pub"),
+            control: Vec::new(),
             target_duration_s: 4,
             part_target_ms: 500,
             window_segments: 12,

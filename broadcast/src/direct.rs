@@ -1,5 +1,5 @@
-//! Direct delivery: the broadcast nodes that browsers reach under names of their own, by their presence. Pure but for the
-//! snapshot that requests read.
+//! Direct delivery: the broadcast nodes that browsers reach under names of their own. Their presences say that they are there, the
+//! metadata log says where. Pure but for the snapshot that requests read.
 
 use std::sync::Arc;
 
@@ -34,8 +34,9 @@ impl Neighbours {
         Self(Arc::new(ArcSwap::from_pointee(neighbours)))
     }
 
-    /// Takes from the view the nodes that browsers reach, as long as they are not offline.
-    pub(crate) fn follow(&self, view: &Membership, now: Now) {
+    /// Takes from the view the nodes that say that browsers reach them, as long as they are not offline. Where they are reached comes
+    /// from the metadata log, because a presence proves nothing.
+    pub(crate) fn follow(&self, view: &Membership, url_of: impl Fn(&NodeId) -> Option<String>, now: Now) {
         let nodes = view.members().filter(|member| member.presence.role == Role::Broadcast);
         let shown = nodes.filter_map(|member| {
             let presence = &member.presence;
@@ -46,7 +47,7 @@ impl Neighbours {
             };
             Some(Neighbour {
                 node: presence.node.clone(),
-                url: presence.public.clone().filter(|url| is_base_url(url))?,
+                url: presence.public.as_ref().and_then(|_| url_of(&presence.node)).filter(|url| is_base_url(url))?,
                 is_draining,
                 streams: presence.streams.iter().chain(&presence.edges).cloned().collect(),
             })
@@ -118,6 +119,11 @@ mod tests {
         Now { elapsed: Duration::from_secs(seconds), wall: UnixMillis(0) }
     }
 
+    /// What the metadata log says.
+    fn logged(node: &NodeId) -> Option<String> {
+        (node.as_str() != "b9").then(|| format!("https://{node}.example.net"))
+    }
+
     fn names(neighbours: &[Neighbour]) -> Vec<String> {
         neighbours.iter().map(|neighbour| neighbour.node.to_string()).collect()
     }
@@ -128,14 +134,25 @@ mod tests {
         view.heard(presence("b1", NodeState::Online, Some("https://b1.example.net"), &[]), at(0));
         view.heard(presence("b2", NodeState::Draining, Some("https://b2.example.net:8443"), &[]), at(3));
         view.heard(presence("b3", NodeState::Online, None, &[]), at(6));
-        shown.follow(&view, at(6));
+        shown.follow(&view, logged, at(6));
         assert_eq!(names(&shown.all()), ["b1", "b2"]);
         assert!(shown.drains(&NodeId::new("b2").unwrap()) && !shown.drains(&NodeId::new("b1").unwrap()));
-        shown.follow(&view, at(7));
+        shown.follow(&view, logged, at(7));
         assert_eq!(names(&shown.all()), ["b2"]);
         view.heard(presence("b2", NodeState::Offline, None, &[]), at(7));
-        shown.follow(&view, at(7));
+        shown.follow(&view, logged, at(7));
         assert_eq!(names(&shown.all()), [""; 0]);
+    }
+
+    #[test]
+    fn message_sends_viewers_nowhere_that_the_log_does_not_name() {
+        let (shown, mut view) = (Neighbours::default(), Membership::default());
+        for node in ["b1", "b9"] {
+            view.heard(presence(node, NodeState::Online, Some("https://evil.example"), &[]), at(0));
+        }
+        shown.follow(&view, logged, at(1));
+        let urls: Vec<String> = shown.all().iter().map(|neighbour| neighbour.url.clone()).collect();
+        assert_eq!(urls, ["https://b1.example.net"]);
     }
 
     #[test]
@@ -147,7 +164,7 @@ mod tests {
             let streams: &[&str] = if number % 2 == 0 { &["demo"] } else { &[] };
             view.heard(presence(&format!("b{number}"), state, Some(&url), streams), at(0));
         }
-        shown.follow(&view, at(0));
+        shown.follow(&view, logged, at(0));
         let demo = StreamId::new("demo").unwrap();
         let order = |node: &str| names(&shown.others(&NodeId::new(node).unwrap(), &demo));
         let mut of_b1 = order("b1");

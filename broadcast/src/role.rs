@@ -1,6 +1,7 @@
 //! The node as a whole: assembled from its parts, then driven.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -18,6 +19,7 @@ use node::ops::ReadyFlag;
 use node::presence::PresenceParts;
 use node::tls::Clients;
 use node::{CancellationToken, Context, files, http, presence};
+use replica::{Log, Membership, Report, Rules};
 use seal::{Keyring, RootPublicKey};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -50,6 +52,7 @@ pub struct Broadcast {
     https: TcpListener,
     data: TcpListener,
     ready: ReadyFlag,
+    log: Arc<Log>,
 }
 
 impl Broadcast {
@@ -65,7 +68,9 @@ impl Broadcast {
         let root = files::read_bounded(root_path).context("the authority's public key (root_key) is needed")?;
         let root =
             RootPublicKey::from_bytes(&root).with_context(|| format!("{} is not a root key", root_path.display()))?;
+        let log = Log::open(&context.data.join("metadata.db"), &context, root.clone()).await?;
         let mut keyring = Keyring::new(context.cluster.clone(), root);
+        keyring.withdraw(log.look(|view| view.revoked_keys()));
         let disk = Disk::open(&context.data)?;
         if let Some(list) = disk.revocations()? {
             let applied = keyring.apply_revocations(&list);
@@ -81,7 +86,7 @@ impl Broadcast {
         let https = acceptor::bind(config.https_listen, "role.broadcast.https_listen").await?;
         let data = acceptor::bind(config.data_listen, "role.broadcast.data_listen").await?;
         let dvr = dvr.map(|settings| (settings, keyring));
-        Ok(Self { config, context, gate, disk, dvr, https, data, ready })
+        Ok(Self { config, context, gate, disk, dvr, https, data, ready, log })
     }
 
     /// Where viewers are served.
@@ -114,17 +119,18 @@ impl Broadcast {
     /// When a listener fails, or the bus takes no subscription.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         let urls = self.urls();
-        let Self { config, context, gate, disk, dvr, https, data, ready } = self;
+        let Self { config, context, gate, disk, dvr, https, data, ready, log } = self;
         // Whatever ends one part of this node ends all of it.
         let shutdown = shutdown.child_token();
         let _ends_with_this = shutdown.clone().drop_guard();
         let Threads { handle, outputs, grants, recorder, gate } =
             Threads::start(gate, disk.clone(), dvr, context.clock, &shutdown)?;
-        let (handles, follower) = Handles::new(config, context, handle, urls);
+        let (handles, follower) = Handles::new(config, context, handle, (urls, log));
         let Handles { context, handle, peers, .. } = &handles;
         let cluster = ClusterView::new(context.clock);
         let subscriptions = BusSubscriptions::open(context, &cluster).await?;
-        let listener = handles.listener(follower, cluster);
+        let obeying = cluster.clone();
+        let listener = handles.listener(follower, cluster.clone());
         let effects = Effects::new(context.clone(), handle.clone(), peers.clone());
         let viewers = handles.viewers(grants, recorder.as_ref().map(|recorder| recorder.dvr.clone()));
 
@@ -133,6 +139,7 @@ impl Broadcast {
         handles.serve(&mut tasks, (https, viewers), data, &shutdown);
         tasks.spawn(ending(handle.views().clone().keep_time(shutdown.clone())));
         tasks.spawn(ending(listener.run(subscriptions, shutdown.clone())));
+        tasks.spawn(handles.membership(cluster).run(handles.obey(obeying), shutdown.clone()));
         tasks.spawn(ending(effects.run(outputs, shutdown.clone())));
         tasks.spawn(ending(disk.run(shutdown.clone())));
         let recorder = recorder.map(|RecorderParts { refused, thread, .. }| {
@@ -202,6 +209,9 @@ impl Threads {
     }
 }
 
+/// The gate has taken what the metadata log says.
+type Obeyed = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What the parts of a running node share.
 struct Handles {
     config: Config,
@@ -213,11 +223,12 @@ struct Handles {
     attention: Attention,
     from_bus: FromBus,
     traffic: Arc<viewers::Traffic>,
+    log: Arc<Log>,
 }
 
 impl Handles {
     /// Joins the gate to the other nodes: it pulls from them, and follows streams. The follower belongs to the bus's listener.
-    fn new(config: Config, context: Context, handle: Handle, urls: Urls) -> (Self, Follower) {
+    fn new(config: Config, context: Context, handle: Handle, (urls, log): (Urls, Arc<Log>)) -> (Self, Follower) {
         let from_bus = FromBus::default();
         let peers = Peers {
             clients: Clients::new(Arc::clone(&context.identity), Role::Broadcast),
@@ -228,7 +239,35 @@ impl Handles {
         let fetcher = Fetcher::new(context.id.clone(), peers.clone(), handle.clone(), fetched);
         let follower = Follower::new(context.clone(), handle.clone(), fetcher.clone());
         let (attention, traffic) = (follower.attention(), Arc::default());
-        (Self { config, context, urls, handle, peers, fetcher, attention, from_bus, traffic }, follower)
+        (Self { config, context, urls, handle, peers, fetcher, attention, from_bus, traffic, log }, follower)
+    }
+
+    /// The node's part in the metadata log.
+    fn membership(&self, cluster: ClusterView) -> Membership {
+        Membership {
+            log: Arc::clone(&self.log),
+            node: self.context.clone(),
+            cluster,
+            control: self.config.control.clone(),
+            report: Report::new(self.urls.public.clone()),
+            rules: Rules {
+                part_target_ms: Some(self.config.part_target_ms),
+                target_duration_s: Some(self.config.target_duration_s.into()),
+            },
+        }
+    }
+
+    /// What the node does when the metadata log changes: its gate takes what is revoked, and it drains or does not.
+    fn obey(&self, cluster: ClusterView) -> impl FnMut(&Log) -> Obeyed + Send + use<> {
+        let (gate, from_bus, node) = (self.handle.clone(), self.from_bus.clone(), self.context.id.clone());
+        move |log: &Log| {
+            from_bus.note_policy(&node, &cluster);
+            let (gate, withdrawn) = (gate.clone(), log.look(|view| view.revoked_keys()));
+            Box::pin(async move {
+                // The gate is gone only when the node stops.
+                let _ = gate.send(Input::Withdrawn(withdrawn)).await;
+            })
+        }
     }
 
     /// Passes on what the bus delivers.
@@ -238,6 +277,7 @@ impl Handles {
             handle: self.handle.clone(),
             follower,
             cluster,
+            log: Arc::clone(&self.log),
             from_bus: self.from_bus.clone(),
             told: Vec::new(),
         }
@@ -277,7 +317,8 @@ impl Handles {
             draining: self.from_bus.draining.clone(),
         };
         let (context, clock) = (&self.context, self.context.clock);
-        context.ops.status(context.id.as_str(), status_of(self.handle.clone(), self.fetcher.clone()));
+        let status = status_of(self.handle.clone(), self.fetcher.clone(), Arc::clone(&self.log));
+        context.ops.status(context.id.as_str(), status);
         presence::spawn(context, move || said.parts(clock), shutdown.clone())
     }
 
@@ -294,6 +335,7 @@ impl Handles {
         let limits = Limits { name: "viewers", connections_max, ..Limits::default() };
         tasks.spawn(http::serve_tls(https, identity.server_public(), viewers, limits, shutdown.clone()));
         let data_plane = data_plane::router(self.handle.clone(), self.attention.clone(), self.context.clock);
+        let data_plane = replica::only_members(data_plane.merge(replica::router(Arc::clone(&self.log))), &self.log);
         let limits = Limits::default();
         tasks.spawn(http::serve_tls(data, identity.server_mutual(), data_plane, limits, shutdown.clone()));
     }
@@ -369,7 +411,11 @@ fn is_owned(view: &StreamView, state: NodeState, now: UnixMillis) -> bool {
 }
 
 /// What `/status` shows of this node: its streams, what was admitted and what was refused.
-fn status_of(handle: Handle, fetcher: Fetcher) -> impl Fn() -> serde_json::Value + Send + Sync + 'static {
+fn status_of(
+    handle: Handle,
+    fetcher: Fetcher,
+    log: Arc<Log>,
+) -> impl Fn() -> serde_json::Value + Send + Sync + 'static {
     move || {
         let streams = handle.views().all().into_iter().map(|view| {
             serde_json::json!({
@@ -385,7 +431,13 @@ fn status_of(handle: Handle, fetcher: Fetcher) -> impl Fn() -> serde_json::Value
             })
         });
         let (streams, waiting) = (streams.collect::<Vec<_>>(), handle.views().waiting());
-        serde_json::json!({ "role": "broadcast", "streams": streams, "waiting": waiting, "edge": fetcher.status() })
+        serde_json::json!({
+            "role": "broadcast",
+            "streams": streams,
+            "waiting": waiting,
+            "edge": fetcher.status(),
+            "metadata": log.standing(),
+        })
     }
 }
 

@@ -76,7 +76,7 @@ pub(crate) struct Authority {
 
 impl Authority {
     /// Reads the files of an earlier start, or makes a new root key.
-    pub(crate) fn load(directory: &Path, cluster: &ClusterId, grant_days: u16) -> anyhow::Result<Self> {
+    pub(crate) fn load(directory: &Path, cluster: &ClusterId, grant_hours: u16) -> anyhow::Result<Self> {
         let root = root_key(&directory.join(ROOT_KEY_FILE))?;
         let public = root.public_key()?;
         let public_path = directory.join(ROOT_PUBLIC_FILE);
@@ -99,13 +99,23 @@ impl Authority {
                 std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             }
         }
-        let validity = Duration::from_secs(u64::from(grant_days) * 86_400);
+        let validity = Duration::from_secs(u64::from(grant_hours) * 3_600);
         let keyring = Mutex::new(keyring);
         Ok(Self { directory: directory.to_owned(), cluster: cluster.clone(), root, validity, keyring })
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Keyring) -> T) -> T {
         f(&mut self.keyring.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The root key.
+    pub(crate) const fn root(&self) -> &RootKey {
+        &self.root
+    }
+
+    /// Entries of the revocation list in force: keys, and [`KeyId::of_node`] of nodes.
+    pub(crate) fn revoked(&self) -> Vec<KeyId> {
+        self.with(|keyring| keyring.revoked().copied().collect())
     }
 
     pub(crate) fn root_public_key_path(&self) -> PathBuf {
@@ -142,14 +152,14 @@ impl Authority {
         Ok((key, signed))
     }
 
-    /// Revokes a key that was granted. Returns the new list.
-    pub(crate) fn revoke(&self, key: &str, now: UnixMillis) -> Result<Bytes, Error> {
+    /// Revokes a key that was granted. Returns its identity, and the new list.
+    pub(crate) fn revoke(&self, key: &str, now: UnixMillis) -> Result<(KeyId, Bytes), Error> {
         self.with(|keyring| {
             let known = keyring.grants().map(|(id, _)| *id).find(|id| id.to_string() == key);
             let id = known.ok_or_else(|| Error::Unknown(key.to_owned()))?;
             let signed = self.extend_list(keyring, [id], now)?;
             self.remove_grant(id);
-            Ok(signed)
+            Ok((id, signed))
         })
     }
 
@@ -233,6 +243,22 @@ impl Authority {
         self.with(|keyring| keyring.grants().map(|(key, raw)| (key.to_string(), raw.clone())).collect())
     }
 
+    /// Grants in force, as rows of the metadata log.
+    pub(crate) fn grant_rows(&self) -> Vec<metadata::Grant> {
+        self.with(|keyring| {
+            let held = keyring.grants().filter_map(|(key, _)| keyring.grant(key));
+            held.map(|grant| metadata::Grant {
+                public_key: grant.public_key.clone(),
+                node: grant.node.clone(),
+                scope: metadata::Scope::Pools(vec![crate::log::POOL.to_owned()]),
+                may_delegate: false,
+                from: grant.not_before,
+                until: grant.not_after,
+            })
+            .collect()
+        })
+    }
+
     /// Grants in force, for display.
     pub(crate) fn grant_infos(&self) -> Vec<GrantInfo> {
         self.with(|keyring| {
@@ -274,7 +300,7 @@ mod tests {
     use super::*;
 
     fn load(directory: &tempfile::TempDir) -> Authority {
-        Authority::load(directory.path(), &ClusterId::new("test").unwrap(), 7).unwrap()
+        Authority::load(directory.path(), &ClusterId::new("test").unwrap(), 24).unwrap()
     }
 
     fn now() -> UnixMillis {
@@ -305,7 +331,7 @@ mod tests {
         let node = NodeId::new("i1").unwrap();
         let (key, _) = authority.grant(node.clone(), &public, now()).unwrap();
         assert!(matches!(authority.revoke("00", now()), Err(Error::Unknown(_))));
-        let list = authority.revoke(&key.to_string(), now()).unwrap();
+        let (_, list) = authority.revoke(&key.to_string(), now()).unwrap();
         assert!(authority.grants().is_empty());
         let authority = load(&directory);
         assert_eq!(authority.revocations(), Some(list));

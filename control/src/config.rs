@@ -1,6 +1,7 @@
 //! Configuration of a control node.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use media::StreamId;
 use node::Redacted;
@@ -13,8 +14,22 @@ use serde::Deserialize;
 pub struct Config {
     /// Where ingests and operators connect (mutual TLS, HTTP/2). Default: `127.0.0.1:0`; port 0 asks for a free port.
     pub data_listen: SocketAddr,
-    /// How long a grant is valid, in days, 1 to 3650; ingests renew theirs in time. Default: 7.
-    pub grant_days: u16,
+    /// How long a grant is valid, in hours, 1 to 720. Ingests renew theirs at half of it, so control may be away for that long. Default:
+    /// 24.
+    pub grant_hours: u16,
+    /// Hosts under which viewers may reach broadcast nodes directly, besides the names in the nodes' certificates: a name, or `.` and a
+    /// domain for everything below it. Default: none.
+    pub public_hosts: Vec<String>,
+    /// PEM files with the certificates of nodes that belong to the cluster; read again when they change. A node that no file lists
+    /// has to be added (`sealcast node add`), unless its certificate is older than the cluster's metadata log and it comes within a
+    /// day of the log's beginning. Default: `members.pem` in the folder of identities, if it is there.
+    pub members: Vec<PathBuf>,
+    /// Part target of the cluster in milliseconds. Set by the program that runs the role, from the setting that all roles share.
+    #[serde(skip)]
+    pub part_target_ms: u64,
+    /// EXT-X-TARGETDURATION of the cluster in seconds. Set by the program that runs the role, from the broadcast nodes' setting.
+    #[serde(skip)]
+    pub target_duration_s: u32,
     /// Streams that control makes at the start if they do not exist. In the file: `[[streams]]` at its top level.
     #[serde(skip)]
     pub streams: Vec<StreamConfig>,
@@ -22,7 +37,15 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { data_listen: (Ipv4Addr::LOCALHOST, 0).into(), grant_days: 7, streams: Vec::new() }
+        Self {
+            data_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            grant_hours: 24,
+            public_hosts: Vec::new(),
+            members: Vec::new(),
+            part_target_ms: 500,
+            target_duration_s: 4,
+            streams: Vec::new(),
+        }
     }
 }
 
@@ -32,9 +55,21 @@ impl Config {
     /// # Errors
     /// Names the field that is out of range.
     pub fn check(&self) -> anyhow::Result<()> {
-        let days = self.grant_days;
-        anyhow::ensure!((1..=3_650).contains(&days), "role.control.grant_days = {days}: use 1 to 3650");
+        let hours = self.grant_hours;
+        anyhow::ensure!((1..=720).contains(&hours), "role.control.grant_hours = {hours}: use 1 to 720");
+        for host in &self.public_hosts {
+            let name = host.strip_prefix('.').unwrap_or(host);
+            anyhow::ensure!(
+                node::tls::is_host(name),
+                "role.control.public_hosts: {host:?} is no host name; use NAME, or .DOMAIN for everything below it"
+            );
+        }
         Ok(())
+    }
+
+    /// What all nodes have to agree on.
+    pub(crate) fn rules(&self) -> metadata::Cluster {
+        crate::log::cluster_row(self.part_target_ms, self.target_duration_s.into(), self.grant_hours.into())
     }
 }
 
@@ -58,8 +93,8 @@ mod tests {
     #[test]
     fn error_names_the_key_in_the_file() {
         Config::default().check().unwrap();
-        let error = |grant_days| Config { grant_days, ..Config::default() }.check().unwrap_err().to_string();
-        assert_eq!(error(0), "role.control.grant_days = 0: use 1 to 3650");
-        assert_eq!(error(3_651), "role.control.grant_days = 3651: use 1 to 3650");
+        let error = |grant_hours| Config { grant_hours, ..Config::default() }.check().unwrap_err().to_string();
+        assert_eq!(error(0), "role.control.grant_hours = 0: use 1 to 720");
+        assert_eq!(error(721), "role.control.grant_hours = 721: use 1 to 720");
     }
 }

@@ -6,6 +6,8 @@
 
 mod authority;
 mod config;
+mod log;
+mod members;
 mod nodes;
 mod policy;
 mod routes;
@@ -24,6 +26,7 @@ use media::StreamId;
 use messages::Topic;
 use node::cluster_view::ClusterView;
 use node::{CancellationToken, Redacted};
+use replica::{ControlIdentity, Log, Peers, Writer};
 use tokio::net::TcpListener;
 
 use crate::authority::Authority;
@@ -34,6 +37,9 @@ pub use config::{Config, StreamConfig};
 /// How long control waits, once a broker is there, for the revocation list that the broker retains. It comes with the answer to the
 /// subscription, or not at all.
 const RETAINED_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Pause after the log could not be written.
+const LOG_RETRY: Duration = Duration::from_secs(5);
 
 /// A control node that is bound, and serves once it runs.
 pub struct Control {
@@ -51,7 +57,14 @@ struct ControlState {
     cluster: ClusterView,
     /// Sessions and input reports of the streams, from the bus.
     view: View,
-    standing: policy::PolicyStore,
+    /// Writes the metadata log.
+    writer: Writer,
+    /// What all nodes have to agree on.
+    rules: metadata::Cluster,
+    /// Hosts under which nodes may be reached by viewers, besides the names in their certificates.
+    public_hosts: Vec<String>,
+    /// Files that list members.
+    members: Vec<PathBuf>,
 }
 
 impl Control {
@@ -63,6 +76,7 @@ impl Control {
         config.check()?;
         node::ops::describe(&[
             ("control_messages_malformed_total", "Messages on the bus that could not be read."),
+            ("control_not_admitted_total", "Nodes that said what they are and are no members."),
             ("control_revoked_refused_total", "Requests of revoked nodes, by node."),
         ]);
         let path = node.data.join("catalogue.db");
@@ -70,13 +84,25 @@ impl Control {
         for stream in &config.streams {
             configure(&catalogue, stream, &node).await.with_context(|| format!("configured stream {}", stream.name))?;
         }
-        let authority = Authority::load(&node.data, &node.cluster, config.grant_days)?;
+        let authority = Authority::load(&node.data, &node.cluster, config.grant_hours)?;
         let listener = acceptor::bind(config.data_listen, "role.control.data_listen").await?;
         let address = listener.local_addr().context("the data plane has no address")?;
         let ready = node.ops.ready(&format!("{}: serves", node.id));
-        let standing = policy::PolicyStore::load(node.data.join("policy.json"))?;
+        let log = Log::open(&node.data.join("metadata.db"), &node, authority.root().public_key()?).await?;
+        let identity = ControlIdentity { key_file: &node.data.join("metadata.key"), root: Some(authority.root()) };
+        let writer = Writer::open(log, &node, identity).await?;
         let cluster = ClusterView::new(node.clock);
-        let shared = Arc::new(ControlState { cluster, view: View::default(), node, catalogue, authority, standing });
+        let shared = Arc::new(ControlState {
+            cluster,
+            view: View::default(),
+            rules: config.rules(),
+            public_hosts: config.public_hosts,
+            members: config.members,
+            node,
+            catalogue,
+            authority,
+            writer,
+        });
         Ok(Self { shared, listener, address, ready })
     }
 
@@ -118,8 +144,18 @@ impl Control {
         );
         let follow = view::follow(Arc::clone(&shared), shutdown.clone());
         let publish = shared.publish_standing(&shutdown);
-        tokio::try_join!(serve, follow, publish, policy::say(&shared, &shutdown))?;
+        let log = shared.writer.log();
+        let status = Arc::clone(log);
+        shared.node.ops.status(
+            shared.node.id.as_str(),
+            move || serde_json::json!({ "role": "control", "metadata": status.standing() }),
+        );
+        let peers = Peers::new(&shared.node, shared.cluster.clone(), &[])?;
+        let keep_up = replica::keep_up(Arc::clone(log), shared.node.clone(), peers, shutdown.clone());
+        let (write, begin) = (shared.writer.run(&shutdown), shared.begin_log(&shutdown));
+        tokio::try_join!(serve, follow, publish, policy::say(&shared, &shutdown), keep_up, write, begin)?;
         shared.catalogue.close().await;
+        log.close().await;
         presence.await.context("the presence of the control node panicked")
     }
 }
@@ -140,6 +176,30 @@ async fn configure(catalogue: &Catalogue, stream: &StreamConfig, node: &node::Co
 }
 
 impl ControlState {
+    /// Brings the log up to date with the files of control, and then with the files that list members whenever these change. A log
+    /// that cannot be written keeps nobody from asking control.
+    async fn begin_log(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let write = async {
+            while let Err(error) = self.write_all().await {
+                tracing::error!(error = format!("{error:#}"), "the metadata log cannot be brought up to date");
+                tokio::time::sleep(LOG_RETRY).await;
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = write => {}
+        }
+        members::follow(self, shutdown).await;
+        Ok(())
+    }
+
+    async fn write_all(&self) -> anyhow::Result<()> {
+        members::add_self(self).await?;
+        policy::migrate(self).await?;
+        self.write_log().await?;
+        Ok(())
+    }
+
     /// Publishes every grant and the revocation list on the bus, which publishes them again to a broker that was replaced. Before
     /// that it takes from the bus a list that is newer than its own; so does it later, when a broker that has one comes back.
     async fn publish_standing(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
@@ -191,8 +251,8 @@ impl ControlState {
     /// Publishes a retained message; a broker that is away gets it later from the bus.
     async fn publish(&self, topic: &Topic, payload: Bytes) {
         let message = Message { topic: self.node.prefix.name(topic), payload, retain: true };
-        if let Err(error) = self.node.bus.publish(message).await {
-            tracing::warn!(%topic, %error, "not published now; it follows when a broker is back");
+        if !bus::offer(&*self.node.bus, message).await {
+            tracing::warn!(%topic, "not published now; it follows when a broker is back");
         }
     }
 
@@ -200,8 +260,8 @@ impl ControlState {
     async fn announce_change(&self) {
         let topic = self.node.prefix.name(&Topic::CatalogueUpdate);
         let payload = Bytes::from_static(br#"{"changed":"streams"}"#);
-        if let Err(error) = self.node.bus.publish(Message { topic, payload, retain: false }).await {
-            tracing::warn!(%error, "a change of streams is not announced; ingests see it when they next ask");
+        if !bus::offer(&*self.node.bus, Message { topic, payload, retain: false }).await {
+            tracing::warn!("a change of streams is not announced; ingests see it when they next ask");
         }
     }
 }

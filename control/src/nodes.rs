@@ -17,9 +17,9 @@ pub(crate) struct OperatorState {
 /// A node as the routes under `/cluster/v1/admin/nodes` show it.
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct NodeInfo {
-    health: &'static str,
+    pub(crate) health: &'static str,
     #[serde(flatten)]
-    operator: OperatorState,
+    pub(crate) operator: OperatorState,
     /// What is left of its scarcest resource, 0 to 1: of its cores, or of its egress where that is configured.
     headroom: f64,
     #[serde(flatten)]

@@ -4,11 +4,15 @@
 //! |---|---|---|
 //! | `POST /cluster/v1/grants` | ingest | body: ML-DSA-44 public key, 1312 bytes; answer: the grant (COSE) |
 //! | `GET /cluster/v1/streams` | ingest, control | names, and SHA-256 of the keys |
+//! | `POST /cluster/v1/metadata/self` | every node | what the node says of itself; makes it a member when it may be one, else 403 says why |
+//! | `GET /cluster/v1/metadata/…` | every node | the metadata log ([`replica::router`]) |
 //! | `…/cluster/v1/admin/…` | control | streams, keys and nodes, for `sealcast stream\|key\|node` |
 //!
 //! A node that was revoked gets 403 everywhere.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
@@ -20,12 +24,14 @@ use axum::{Json, Router};
 use catalogue::{Stream, StreamKey};
 use media::{NodeId, StreamId};
 use messages::{InputReport, Role, SessionInfo, Topic};
+use metadata::{EntrySequence, Revoked};
 use node::http::Peer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::log::{ACKNOWLEDGE_WAIT_MAX, ACKNOWLEDGE_WAIT_MIN, NotAdmitted, SelfReport};
+use crate::members::{self, Replace, Shown};
 use crate::nodes::{NodeInfo, OperatorState};
-use crate::policy::Wish;
 use crate::{ControlState, authority};
 
 /// Longest request body in bytes: a public key has 1312, a stream's name and key some 250.
@@ -83,6 +89,9 @@ pub(crate) fn router(shared: Arc<ControlState>) -> Router {
         .route("/keys/{key}/revoke", post(revoke_key))
         .route("/nodes", get(list_nodes))
         .route("/nodes/{node}", get(show_node))
+        .route("/nodes/{node}/add", post(add_node))
+        .route("/metadata", get(show_log))
+        .route("/metadata/branch", post(branch_log))
         .route("/nodes/{node}/drain", post(drain_node))
         .route("/nodes/{node}/undrain", post(undrain_node))
         .route("/nodes/{node}/revoke", post(revoke_node))
@@ -98,6 +107,8 @@ pub(crate) fn router(shared: Arc<ControlState>) -> Router {
     Router::new()
         .nest("/cluster/v1/admin", admin)
         .nest("/cluster/v1", ingest)
+        .route("/cluster/v1/metadata/self", post(report_self))
+        .merge(replica::router(Arc::clone(shared.writer.log())).with_state(()))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), not_revoked))
         .with_state(shared)
@@ -116,7 +127,7 @@ async fn only(State(roles): State<&'static [Role]>, request: Request, next: Next
 async fn not_revoked(State(shared): State<Arc<ControlState>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.node.as_ref());
     match peer {
-        Some((node, _)) if shared.authority.is_revoked(node) => {
+        Some((node, _)) if shared.is_revoked(node) => {
             metrics::counter!("control_revoked_refused_total", "node" => node.to_string()).increment(1);
             Refusal::from(authority::Error::NodeRevoked(node.clone())).into_response()
         }
@@ -132,8 +143,39 @@ async fn grant(
     let (node, _) = peer.node.ok_or_else(|| Refusal(StatusCode::FORBIDDEN, "no certificate".to_owned()))?;
     let (key, grant) = shared.authority.grant(node.clone(), &public_key, shared.node.clock.wall())?;
     tracing::info!(%key, %node, "key granted");
+    shared.write_grants().await;
     shared.publish(&Topic::Key(key.to_string()), grant.clone()).await;
     Ok(([(header::CONTENT_TYPE, "application/cose; cose-type=\"cose-sign1\"")], grant).into_response())
+}
+
+async fn report_self(
+    State(shared): State<Arc<ControlState>>,
+    Extension(peer): Extension<Peer>,
+    Json(report): Json<SelfReport>,
+) -> Result<Json<serde_json::Value>, Refusal> {
+    let none = || Refusal(StatusCode::FORBIDDEN, "no certificate".to_owned());
+    let (Some(node), Some(certificate)) = (peer.node, peer.certificate) else { return Err(none()) };
+    let shown = Shown::of(&certificate).ok_or_else(none)?;
+    let sequence = shared.admit(node, &shown, report).await?;
+    Ok(Json(serde_json::json!({ "sequence": sequence.0 })))
+}
+
+impl From<NotAdmitted> for Refusal {
+    fn from(why: NotAdmitted) -> Self {
+        if let NotAdmitted::Log(error) = &why {
+            tracing::error!(error = format!("{error:#}"), "the metadata log was not written");
+            return Self(StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}"));
+        }
+        tracing::warn!(%why, "a node is no member");
+        metrics::counter!("control_not_admitted_total").increment(1);
+        Self(StatusCode::FORBIDDEN, why.to_string())
+    }
+}
+
+/// The metadata log could not be written.
+fn not_logged(error: &anyhow::Error) -> Refusal {
+    tracing::error!(error = format!("{error:#}"), "the metadata log was not written");
+    Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}"))
 }
 
 /// A stream, as ingests know it: enough to recognise its key, not enough to use it.
@@ -202,7 +244,7 @@ async fn create_stream(
     let stream = Stream { name, key: StreamKey::random(), created_at: shared.node.clock.wall() };
     shared.catalogue.create_stream(&stream).await?;
     tracing::info!(stream = %stream.name, "stream made");
-    shared.announce_change().await;
+    shared.streams_changed().await.map_err(|error| not_logged(&error))?;
     Ok((StatusCode::CREATED, view(&shared, stream)))
 }
 
@@ -221,7 +263,7 @@ async fn rotate_key(
     let name = stream_name(&name)?;
     shared.catalogue.set_key(&name, &StreamKey::random()).await?;
     tracing::info!(stream = %name, "stream has a new key");
-    shared.announce_change().await;
+    shared.streams_changed().await.map_err(|error| not_logged(&error))?;
     Ok(view(&shared, shared.catalogue.stream(&name).await?))
 }
 
@@ -232,7 +274,7 @@ async fn delete_stream(
     let name = stream_name(&name)?;
     shared.catalogue.delete_stream(&name).await?;
     tracing::info!(stream = %name, "stream deleted");
-    shared.announce_change().await;
+    shared.streams_changed().await.map_err(|error| not_logged(&error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -240,13 +282,41 @@ async fn list_keys(State(shared): State<Arc<ControlState>>) -> Json<Vec<authorit
     Json(shared.authority.grant_infos())
 }
 
-async fn revoke_key(State(shared): State<Arc<ControlState>>, Path(key): Path<String>) -> Result<StatusCode, Refusal> {
-    let list = shared.authority.revoke(&key, shared.node.clock.wall())?;
+async fn revoke_key(
+    State(shared): State<Arc<ControlState>>,
+    Path(key): Path<String>,
+) -> Result<Json<AcknowledgedView>, Refusal> {
+    let began = shared.node.clock.elapsed();
+    let (id, list) = shared.authority.revoke(&key, shared.node.clock.wall())?;
     tracing::warn!(key, "key revoked");
     shared.publish(&Topic::Revoked, list).await;
     // An empty retained message makes the broker forget the grant.
     shared.publish(&Topic::Key(key), Bytes::new()).await;
-    Ok(StatusCode::NO_CONTENT)
+    let sequence = shared.write_revocations(vec![Revoked::Key(id)]).await.map_err(|error| not_logged(&error))?;
+    Ok(Json(acknowledged(&shared, sequence, began).await))
+}
+
+/// Which nodes have taken what was written.
+#[derive(Serialize)]
+struct AcknowledgedView {
+    /// Nodes that are there and have it.
+    acknowledged: Vec<NodeId>,
+    /// Nodes that are there and have not said so in time.
+    missing: Vec<NodeId>,
+}
+
+/// Waits for the nodes that are online to say that they have an entry. A command takes five seconds at most since it `began`.
+async fn acknowledged(shared: &ControlState, sequence: EntrySequence, began: Duration) -> AcknowledgedView {
+    let wait = ACKNOWLEDGE_WAIT_MAX.saturating_sub(shared.node.clock.elapsed().saturating_sub(began));
+    let online: BTreeSet<NodeId> = nodes(shared)
+        .into_iter()
+        .filter(|info| info.health != "offline" && !info.operator.revoked && info.presence.node != shared.node.id)
+        .map(|info| info.presence.node)
+        .collect();
+    let all = |have: &[NodeId]| online.iter().all(|node| have.contains(node));
+    let have = shared.writer.acknowledged(sequence, all, wait.max(ACKNOWLEDGE_WAIT_MIN)).await;
+    let (acknowledged, missing) = online.into_iter().partition(|node| have.contains(node));
+    AcknowledgedView { acknowledged, missing }
 }
 
 /// Answer to the revocation of a node.
@@ -255,12 +325,15 @@ struct RevokedView {
     node: NodeId,
     /// Its keys that were granted until now.
     keys: Vec<String>,
+    #[serde(flatten)]
+    acknowledged: AcknowledgedView,
 }
 
 async fn revoke_node(
     State(shared): State<Arc<ControlState>>,
     Path(name): Path<String>,
 ) -> Result<Json<RevokedView>, Refusal> {
+    let began = shared.node.clock.elapsed();
     let node = NodeId::new(&name).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
     if node == shared.node.id {
         let detail = format!("{node} is the control node that you ask: after this it would refuse you");
@@ -274,14 +347,15 @@ async fn revoke_node(
         // An empty retained message makes the broker forget the grant.
         shared.publish(&Topic::Key(key.clone()), Bytes::new()).await;
     }
-    Ok(Json(RevokedView { node, keys }))
+    let subjects =
+        [Revoked::Node(node.clone())].into_iter().chain(revoked.keys.into_iter().map(Revoked::Key)).collect();
+    let sequence = shared.write_revocations(subjects).await.map_err(|error| not_logged(&error))?;
+    let acknowledged = acknowledged(&shared, sequence, began).await;
+    Ok(Json(RevokedView { node, keys, acknowledged }))
 }
 
 fn nodes(shared: &ControlState) -> Vec<NodeInfo> {
-    let operator = |node: &NodeId| OperatorState {
-        drained: shared.standing.is_drained(node),
-        revoked: shared.authority.is_revoked(node),
-    };
+    let operator = |node: &NodeId| OperatorState { drained: shared.is_drained(node), revoked: shared.is_revoked(node) };
     crate::nodes::all(&shared.cluster, operator)
 }
 
@@ -327,7 +401,7 @@ async fn drain_node(
         let detail = format!("no other broadcast node is online to take over from {name}: add one, or undrain one");
         return Err(Refusal(StatusCode::CONFLICT, detail));
     }
-    wish(shared, info, Wish::Drain).await
+    wish(shared, info, true).await
 }
 
 async fn undrain_node(
@@ -335,22 +409,69 @@ async fn undrain_node(
     Path(name): Path<String>,
 ) -> Result<Json<NodeInfo>, Refusal> {
     let info = broadcast_node(&shared, &name)?;
-    wish(shared, info, Wish::Undrain).await
+    wish(shared, info, false).await
 }
 
-async fn wish(shared: Arc<ControlState>, info: NodeInfo, wish: Wish) -> Result<Json<NodeInfo>, Refusal> {
-    let (keeper, node, now) = (Arc::clone(&shared), info.presence.node.clone(), shared.node.clock.wall());
-    let kept = tokio::task::spawn_blocking(move || keeper.standing.wish(&node, wish, now)).await;
-    match kept.map_err(anyhow::Error::from).flatten() {
-        Ok(is_new) => {
-            if is_new {
-                tracing::info!(node = %info.presence.node, ?wish, "the operator drained or undrained a node");
-            }
-            Ok(Json(known(&shared, info.presence.node.as_str())?))
-        }
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "a change of the policy could not be written");
-            Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))
-        }
+async fn wish(shared: Arc<ControlState>, info: NodeInfo, is_drained: bool) -> Result<Json<NodeInfo>, Refusal> {
+    let node = info.presence.node;
+    if shared.write_drain(&node, is_drained).await.map_err(|error| not_logged(&error))? {
+        tracing::info!(%node, is_drained, "the operator drained or undrained a node");
     }
+    Ok(Json(known(&shared, node.as_str())?))
+}
+
+/// A node that the operator adds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewMember {
+    /// Its certificate, PEM.
+    certificate: String,
+}
+
+async fn add_node(
+    State(shared): State<Arc<ControlState>>,
+    Path(name): Path<String>,
+    Json(new): Json<NewMember>,
+) -> Result<Json<AcknowledgedView>, Refusal> {
+    let began = shared.node.clock.elapsed();
+    let invalid = |error: String| Refusal(StatusCode::BAD_REQUEST, error);
+    let node = NodeId::new(&name).map_err(|error| invalid(error.to_string()))?;
+    let listed =
+        members::read(new.certificate.as_bytes(), "the certificate").map_err(|error| invalid(format!("{error:#}")))?;
+    let [listed] = <[_; 1]>::try_from(listed).map_err(|_| invalid("give one certificate".to_owned()))?;
+    if listed.node != node {
+        return Err(invalid(format!("that is the certificate of {}, not of {node}", listed.node)));
+    }
+    let sequence = shared.add_members(vec![listed], Replace::Key).await?;
+    tracing::info!(%node, "the operator added a node");
+    Ok(Json(acknowledged(&shared, sequence, began).await))
+}
+
+/// The metadata log, as operators see it.
+#[derive(Serialize)]
+struct LogView {
+    #[serde(flatten)]
+    standing: replica::Standing,
+    /// State digest: nodes with the same have the same rows.
+    state: String,
+    /// Newest entry that control is known to have signed, where it is not here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    behind: Option<u64>,
+    /// What each node says that it has.
+    nodes: BTreeMap<NodeId, u64>,
+}
+
+async fn show_log(State(shared): State<Arc<ControlState>>) -> Json<LogView> {
+    let log = shared.writer.log();
+    Json(LogView {
+        standing: log.standing(),
+        state: hex::encode(log.state().0),
+        behind: log.behind().map(|sequence| sequence.0),
+        nodes: log.acknowledgements().into_iter().map(|(node, have)| (node, have.0)).collect(),
+    })
+}
+
+async fn branch_log(State(shared): State<Arc<ControlState>>) -> Result<Json<LogView>, Refusal> {
+    shared.writer.branch(shared.authority.root()).await.map_err(|error| not_logged(&error))?;
+    Ok(show_log(State(shared)).await)
 }

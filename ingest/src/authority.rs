@@ -4,6 +4,7 @@
 //! addresses, because whoever answers there decides what is published. No publisher is accepted before there is a valid grant and
 //! a table.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,8 +15,9 @@ use media::{StreamId, UnixMillis};
 use messages::Role;
 use node::tls::Server;
 use node::{CancellationToken, files};
+use replica::Log;
 use seal::limits::CLOCK_AHEAD_MAX;
-use seal::{Freshness, Keyring, RootPublicKey, SealBody, Sealed, SealingKey, Signer as _};
+use seal::{Freshness, KeyId, Keyring, RefusalReason, RootPublicKey, SealBody, Sealed, SealingKey, Signer as _};
 use tokio::sync::watch;
 
 use crate::keys::{KeyTable, StreamEntry};
@@ -32,8 +34,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const TABLE_BYTES_MAX: usize = 2_000_000;
 /// Most characters of the reason for a refusal that are logged.
 const REASON_CHARS_MAX: usize = 300;
-/// A grant is renewed when less than 1 / `RENEW_SHARE` of its life is left.
-const RENEW_SHARE: i64 = 3;
+/// A grant is renewed when less than 1 / `RENEW_SHARE` of its life is left: control may be away for that long.
+const RENEW_SHARE: i64 = 2;
 
 /// What a publisher is told by an ingest whose grant, by its own clock, is not valid yet.
 const CLOCK_BEHIND: &str = "The clock of this ingest is behind that of its control node: set it, then try again.";
@@ -44,23 +46,37 @@ pub(crate) struct Authority {
     /// Connects to nodes of the role control only.
     http: reqwest::Client,
     control: Vec<String>,
-    key: SealingKey,
+    /// Replaced when it is revoked and this node is not.
+    key: Mutex<Arc<SealingKey>>,
+    /// Who sealed what in the past.
+    log: Arc<Log>,
     keyring: Mutex<Keyring>,
     /// `None` before control has answered. The table stays while control is away.
     table: watch::Sender<Option<Arc<KeyTable>>>,
-    /// From when and until when the grant is valid; `None` without one.
-    granted: watch::Sender<Option<(UnixMillis, UnixMillis)>>,
+    /// `None` without a grant.
+    granted: watch::Sender<Option<Granted>>,
+}
+
+/// The grant of our key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) key: KeyId,
+    /// Valid from this time on.
+    from: UnixMillis,
+    /// Valid until this time.
+    until: UnixMillis,
 }
 
 impl Authority {
-    /// Reads or makes the sealing key, and reads the trust anchor.
+    /// Reads or makes the sealing key. `root` is the trust anchor.
     ///
     /// # Errors
-    /// When either file cannot be read or is not valid; names the path.
-    pub(crate) fn load(context: &node::Context, root_key: &Path, control: &[String]) -> Result<Arc<Self>> {
-        let anchor = files::read_bounded(root_key)?;
-        let root = RootPublicKey::from_bytes(&anchor)
-            .with_context(|| format!("{} is not a root public key", root_key.display()))?;
+    /// When the file cannot be read or is not valid; names the path.
+    pub(crate) fn load(
+        context: &node::Context,
+        (root, log): (RootPublicKey, Arc<Log>),
+        control: &[String],
+    ) -> Result<Arc<Self>> {
         let key = sealing_key(&context.data.join(KEY_FILE))?;
         tracing::info!(key = %key.key_id(), "sealing key ready");
         Ok(Arc::new(Self {
@@ -68,10 +84,27 @@ impl Authority {
             context: context.clone(),
             http: context.identity.http_client(Server::Any(Role::Control))?,
             control: control.iter().map(|url| url.trim_end_matches('/').to_owned()).collect(),
-            key,
+            key: Mutex::new(Arc::new(key)),
+            log,
             table: watch::Sender::new(None),
             granted: watch::Sender::new(None),
         }))
+    }
+
+    fn key(&self) -> Arc<SealingKey> {
+        Arc::clone(&self.key.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The grant of our key, sent again when it changes.
+    pub(crate) fn grants(&self) -> watch::Receiver<Option<Granted>> {
+        self.granted.subscribe()
+    }
+
+    /// Takes what the metadata log revokes.
+    pub(crate) fn withdraw(&self, withdrawn: BTreeSet<KeyId>) {
+        if self.with_keyring(|keyring| keyring.withdraw(withdrawn)) {
+            self.note_own_grant();
+        }
     }
 
     /// Why no publisher can be accepted now; `None` when one can.
@@ -79,8 +112,10 @@ impl Authority {
         match *self.granted.borrow() {
             None => Some("This ingest has no grant to seal yet: try again in a moment."),
             // Nodes would refuse its seals, and it could verify no other ingest's: it would take every stream for dead.
-            Some((from, _)) if now.plus(CLOCK_AHEAD_MAX) < from => Some(CLOCK_BEHIND),
-            Some((_, until)) if until <= now => Some("This ingest's grant to seal has expired: try again in a moment."),
+            Some(granted) if now.plus(CLOCK_AHEAD_MAX) < granted.from => Some(CLOCK_BEHIND),
+            Some(granted) if granted.until <= now => {
+                Some("This ingest's grant to seal has expired: try again in a moment.")
+            }
             Some(_) if self.table.borrow().is_none() => Some("This ingest does not know the stream keys yet."),
             Some(_) => None,
         }
@@ -98,20 +133,30 @@ impl Authority {
 
     /// Signs a seal. Errors when the body breaks a rule, which is a bug here.
     pub(crate) fn sign(&self, body: &SealBody) -> Result<Sealed, seal::Error> {
-        seal::sign_seal(body, &self.key)
+        seal::sign_seal(body, &*self.key())
     }
 
-    /// Checks a seal of this stream that came from a node; logs a refusal.
+    /// Checks a seal of this stream that came from a node, to go on after it; logs a refusal.
     pub(crate) fn verify(&self, cose: &Bytes, stream: &StreamId) -> Option<Sealed> {
         self.check(cose, stream)
             .inspect_err(|refusal| tracing::warn!(%stream, %refusal, "head of the log refused"))
             .ok()
     }
 
-    /// Checks a seal of this stream.
+    /// Checks a seal of this stream, to go on after it. A key that does not count any more still says where its log ends: nodes have
+    /// admitted that, and show it.
     pub(crate) fn check(&self, cose: &Bytes, stream: &StreamId) -> Result<Sealed, seal::Refusal> {
         let now = self.context.clock.wall();
-        self.with_keyring(|keyring| keyring.verify(cose, stream, now, Freshness::CatchUp))
+        let refusal = match self.with_keyring(|keyring| keyring.verify(cose, stream, now, Freshness::CatchUp)) {
+            Err(refusal) if refusal.reason == RefusalReason::Key => refusal,
+            checked => return checked,
+        };
+        let granted_once = seal::key_of(cose)
+            .and_then(|key| self.log.look(|view| view.any_grant(&key).map(|grant| grant.public_key.clone())));
+        match granted_once {
+            Some(public_key) => seal::verify_place(cose, &public_key, &self.context.cluster, stream),
+            None => Err(refusal),
+        }
     }
 
     fn with_keyring<T>(&self, look: impl FnOnce(&mut Keyring) -> T) -> T {
@@ -123,7 +168,7 @@ impl Authority {
         let bus = &self.context.bus;
         let mut grants = bus.subscribe(&self.context.prefix.filter("keys/+")).await?;
         let mut updates = bus.subscribe(&self.context.prefix.filter("catalogue/update")).await?;
-        let mut wait = RETRY.0;
+        let (mut wait, mut lost) = (RETRY.0, self.granted.subscribe());
         loop {
             let done = self.refresh().await;
             let pause = match &done {
@@ -146,6 +191,12 @@ impl Authority {
                     () = shutdown.cancelled() => return Ok(()),
                     Some(message) = grants.recv() => self.note_key_message(&message),
                     Some(_) = updates.recv() => break,
+                    // Without a grant, the next question has no time.
+                    Ok(()) = lost.changed() => {
+                        if lost.borrow_and_update().is_none() {
+                            break;
+                        }
+                    }
                     else => return Ok(()),
                 }
             }
@@ -180,6 +231,7 @@ impl Authority {
     }
 
     async fn refresh_from(&self, base: &str) -> Result<()> {
+        self.replace_revoked_key()?;
         if self.needs_grant() {
             self.request_grant(base).await?;
         }
@@ -195,10 +247,27 @@ impl Authority {
         Ok(())
     }
 
+    /// Makes another key when ours is revoked and this node is not. The old one stays on the disk, beside the new one.
+    fn replace_revoked_key(&self) -> Result<()> {
+        let old = self.key().key_id();
+        let is_due =
+            self.with_keyring(|keyring| keyring.is_revoked(&old) && !keyring.is_node_revoked(&self.context.id));
+        if !is_due {
+            return Ok(());
+        }
+        let path = self.context.data.join(KEY_FILE);
+        let aside = self.context.data.join(format!("{KEY_FILE}.{old}"));
+        std::fs::rename(&path, &aside).with_context(|| format!("cannot rename {}", path.display()))?;
+        let key = sealing_key(&path)?;
+        tracing::warn!(%old, new = %key.key_id(), kept = %aside.display(), "the sealing key is revoked, and replaced by a new one");
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+        Ok(())
+    }
+
     fn needs_grant(&self) -> bool {
         let now = self.context.clock.wall();
         self.with_keyring(|keyring| {
-            keyring.grant(&self.key.key_id()).is_none_or(|grant| {
+            keyring.grant(&self.key().key_id()).is_none_or(|grant| {
                 let life = grant.not_after.0.saturating_sub(grant.not_before.0);
                 grant.not_after.0.saturating_sub(now.0) < life.saturating_div(RENEW_SHARE)
             })
@@ -207,10 +276,10 @@ impl Authority {
 
     async fn request_grant(&self, base: &str) -> Result<()> {
         let url = format!("{base}/cluster/v1/grants");
-        let request = self.http.post(url).timeout(REQUEST_TIMEOUT).body(self.key.public_key_bytes());
+        let request = self.http.post(url).timeout(REQUEST_TIMEOUT).body(self.key().public_key_bytes());
         let cose = bounded_body(request, seal::limits::GRANT_BYTES_MAX).await?;
         let now = self.context.clock.wall();
-        let key = self.key.key_id();
+        let key = self.key().key_id();
         let granted = self
             .with_keyring(|keyring| keyring.add_grant(&cose, now))
             .map_err(|refusal| anyhow::anyhow!("grant refused: {refusal}"))?;
@@ -221,10 +290,13 @@ impl Authority {
 
     /// Takes over the validity of our grant in the keyring, whether the grant came from control or from the bus.
     fn note_own_grant(&self) {
-        let key = self.key.key_id();
-        let granted = self.with_keyring(|keyring| keyring.grant(&key).map(|grant| (grant.not_before, grant.not_after)));
+        let key = self.key().key_id();
+        let grant_of = |keyring: &mut Keyring| {
+            keyring.grant(&key).map(|grant| Granted { key, from: grant.not_before, until: grant.not_after })
+        };
+        let granted = self.with_keyring(grant_of);
         let changed = self.granted.send_if_modified(|known| std::mem::replace(known, granted) != granted);
-        let Some((from, until)) = granted.filter(|_| changed) else { return };
+        let Some(Granted { from, until, .. }) = granted.filter(|_| changed) else { return };
         tracing::info!(%key, %until, "granted to seal");
         if self.not_ready(self.context.clock.wall()) == Some(CLOCK_BEHIND) {
             tracing::error!(%from, "the clock of this ingest is behind that of control: no publisher is accepted until it is set");

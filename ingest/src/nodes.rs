@@ -65,6 +65,11 @@ impl Nodes {
         Ok(nodes)
     }
 
+    /// The view of the cluster.
+    pub(crate) const fn cluster(&self) -> &ClusterView {
+        &self.cluster
+    }
+
     /// Decides which nodes a stream is pushed to from now on.
     pub(crate) fn place(&self, owned: &mut Owned, stream: &StreamId, replicas: Replicas) -> Placed {
         self.cluster.look(|cluster| owned.decide((cluster.members, cluster.policy), stream, replicas, cluster.now))

@@ -1,12 +1,15 @@
 //! The role: binds, then runs.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use messages::Role;
 use node::CancellationToken;
 use node::tls::Clients;
+use replica::{Log, Membership, Report, Rules};
+use seal::RootPublicKey;
 
 use crate::authority::Authority;
 use crate::intake::hub::{Drive, Hub, Patience};
@@ -75,10 +78,28 @@ impl Ingest {
     /// When the root key or the sealing key cannot be read, or the bus is closed.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         let Self { server, config, context, ready, slate } = self;
+        // Whatever ends one part of this node ends all of it.
+        let shutdown = shutdown.child_token();
         let presence = node::presence::spawn(&context, node::presence::PresenceParts::default, shutdown.clone());
         let clients = Clients::new(Arc::clone(&context.identity), Role::Broadcast);
         let nodes = Nodes::start(&context, shutdown.clone()).await?;
-        let authority = Authority::load(&context, &config.root_key, &config.control)?;
+        let root = root_key(&config.root_key)?;
+        let log = Log::open(&context.data.join("metadata.db"), &context, root.clone()).await?;
+        let authority = Authority::load(&context, (root, Arc::clone(&log)), &config.control)?;
+        let membership = Membership {
+            log: Arc::clone(&log),
+            node: context.clone(),
+            cluster: nodes.cluster().clone(),
+            control: config.control.clone(),
+            report: Report::new(None),
+            rules: Rules { part_target_ms: Some(config.part_target_ms), target_duration_s: None },
+        };
+        let keyring = Arc::clone(&authority);
+        let obey = move |log: &Log| {
+            keyring.withdraw(log.look(|view| view.revoked_keys()));
+            std::future::ready(())
+        };
+        let membership = Box::pin(membership.run(obey, shutdown.clone()));
         let heads = Heads::new(&context.data, clients.clone(), nodes.clone())?;
         let links = Links { context: context.clone(), clients, nodes, replicas: config.owners };
         let (targets, board) = (config.targets(), StatusBoard::default());
@@ -99,19 +120,35 @@ impl Ingest {
         });
         let drive: Drive = Box::new(move |opened| Box::pin(drive(Arc::clone(&handles), opened)));
         let hub = Hub::new(Arc::clone(&authority), context.clock, patience, drive, shutdown.clone());
-        context.ops.status(context.id.as_str(), move || board.json());
-        let (served, granted, _, ()) = tokio::join!(
+        let standing = Arc::clone(&log);
+        context.ops.status(context.id.as_str(), move || {
+            let mut status = board.json();
+            status["metadata"] = serde_json::json!(standing.standing());
+            status
+        });
+        let (served, granted, _, member, ()) = tokio::join!(
             async {
                 server.run(Arc::clone(&hub), shutdown.clone()).await;
                 hub.finish().await;
             },
             authority.run(ready, shutdown.clone()),
             shutdown.run_until_cancelled(hub.follow_keys()),
+            async {
+                let ended = membership.await;
+                // A node that the cluster does not take ends.
+                shutdown.cancel();
+                ended
+            },
             shutdown.cancelled(),
         );
         let () = served;
         // The task announces that this node is offline; the runtime has reported any panic in it.
         let _ = presence.await;
-        granted
+        granted.and(member)
     }
+}
+
+fn root_key(path: &Path) -> Result<RootPublicKey> {
+    let anchor = node::files::read_bounded(path)?;
+    RootPublicKey::from_bytes(&anchor).with_context(|| format!("{} is not a root public key", path.display()))
 }

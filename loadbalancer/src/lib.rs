@@ -21,10 +21,13 @@ mod upstream;
 mod viewer;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use node::CancellationToken;
+use replica::{Log, Membership, Report, Rules};
+use seal::RootPublicKey;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
@@ -66,12 +69,24 @@ pub struct Config {
     pub connections_max: usize,
     /// File of the key that signs sticky tokens, 32 bytes; made when missing. Balancers that share it honour each other's
     /// tokens. Default: `sticky.key` in the folder of identities if there is one, else in the node's data directory.
-    pub sticky_key: Option<std::path::PathBuf>,
+    pub sticky_key: Option<PathBuf>,
+    /// File with the cluster's root public key: the trust anchor of the metadata log. Set by the program that runs the role.
+    #[serde(skip)]
+    pub root_key: PathBuf,
+    /// Base URLs of control nodes, to ask about the metadata log; presences name others. Set by the program that runs the role.
+    #[serde(skip)]
+    pub control: Vec<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { https_listen: (Ipv4Addr::UNSPECIFIED, 8443).into(), connections_max: 16_384, sticky_key: None }
+        Self {
+            https_listen: (Ipv4Addr::UNSPECIFIED, 8443).into(),
+            connections_max: 16_384,
+            sticky_key: None,
+            root_key: PathBuf::from("root.pub"),
+            control: Vec::new(),
+        }
     }
 }
 
@@ -100,6 +115,9 @@ pub struct LoadBalancer {
     sticky: StickyKey,
     ready: node::ops::ReadyFlag,
     node: node::Context,
+    /// `None` without a root key: the balancer then knows of no revocations, and believes messages about drained nodes.
+    log: Option<Arc<Log>>,
+    control: Vec<String>,
 }
 
 impl LoadBalancer {
@@ -116,7 +134,25 @@ impl LoadBalancer {
         let address = listener.local_addr().context("the public listener has no address")?;
         let members = Arc::new(Members::new(node.clock));
         let ready = node.ops.ready(&format!("{}: a broadcast node is there", node.id));
-        Ok(Self { listener, address, connections_max: config.connections_max, members, sticky, ready, node })
+        let log = match config.root_key.exists() {
+            true => Some(Log::open(&node.data.join("metadata.db"), &node, root_key(&config.root_key)?).await?),
+            false => {
+                let root_key = config.root_key.display();
+                tracing::warn!(%root_key, "no root key: this load balancer does not know which nodes are revoked; set root_key");
+                None
+            }
+        };
+        Ok(Self {
+            listener,
+            address,
+            connections_max: config.connections_max,
+            members,
+            sticky,
+            ready,
+            node,
+            log,
+            control: config.control,
+        })
     }
 
     /// Where viewers connect; the actual port when `https_listen` has port 0.
@@ -129,15 +165,20 @@ impl LoadBalancer {
     /// # Errors
     /// When the bus refuses the subscriptions.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { listener, address, connections_max, members, sticky, ready, node } = self;
+        let Self { listener, address, connections_max, members, sticky, ready, node, log, control } = self;
         let https = format!("https://{address}");
         let presence = node::presence::spawn(
             &node,
             move || node::presence::PresenceParts { https: Some(https.clone()), ..Default::default() },
             shutdown.clone(),
         );
-        let status = Arc::clone(&members);
-        node.ops.status(node.id.as_str(), move || status.status());
+        let (status, standing) = (Arc::clone(&members), log.clone());
+        node.ops.status(node.id.as_str(), move || {
+            let mut status = status.status();
+            status["metadata"] = serde_json::json!(standing.as_ref().map(|log| log.standing()));
+            status
+        });
+        let member = follow_log(log, control, (Arc::clone(&members), &node), shutdown.clone());
         let follow = members::follow(Arc::clone(&members), node.clone(), ready, shutdown.clone());
         let probes = probe::run(Arc::clone(&members), Arc::clone(&node.identity), node.clock, shutdown.clone());
         let balancer =
@@ -153,7 +194,30 @@ impl LoadBalancer {
             probes.await;
             Ok(())
         };
-        tokio::try_join!(follow, probes, serve)?;
+        tokio::try_join!(follow, probes, serve, member)?;
         presence.await.context("the presence of the load balancer panicked")
     }
+}
+
+fn root_key(path: &Path) -> anyhow::Result<RootPublicKey> {
+    let bytes = node::files::read_bounded(path)?;
+    RootPublicKey::from_bytes(&bytes).with_context(|| format!("{} is not a root public key", path.display()))
+}
+
+/// Keeps the metadata log up to date, and does what it says: viewers are sent to no node that is revoked or drained.
+async fn follow_log(
+    log: Option<Arc<Log>>,
+    control: Vec<String>,
+    (members, node): (Arc<Members>, &node::Context),
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(log) = log else { return Ok(()) };
+    let (node, cluster) = (node.clone(), members.cluster().clone());
+    let (report, rules) = (Report::new(None), Rules::default());
+    let membership = Membership { log, node, cluster, control, report, rules };
+    let obey = move |_: &Log| {
+        members.cut_revoked();
+        std::future::ready(())
+    };
+    membership.run(obey, shutdown).await
 }

@@ -69,6 +69,24 @@ impl Members {
         Self { cluster: ClusterView::new(clock), resolved: Mutex::default(), seats: Mutex::default(), clock }
     }
 
+    /// The view of the cluster.
+    pub(crate) const fn cluster(&self) -> &ClusterView {
+        &self.cluster
+    }
+
+    /// Cuts the connections to nodes that the view does not have any more.
+    pub(crate) fn cut_revoked(&self) {
+        self.cluster.look(|cluster| {
+            self.resolved().retain(|node, there| {
+                let is_there = cluster.members.get(node).is_some();
+                if !is_there {
+                    there.connections.cut();
+                }
+                is_there
+            });
+        });
+    }
+
     fn resolved(&self) -> MutexGuard<'_, BTreeMap<NodeId, Resolved>> {
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,7 @@
-//! `sealcast stream|node|key`: asks the control node, with a certificate of the role control.
+//! `sealcast stream|node|key|root`: asks the control node, with a certificate of the role control.
 
 pub(crate) mod node;
+pub(crate) mod root;
 pub(crate) mod stream;
 
 use std::io::Write as _;
@@ -162,7 +163,7 @@ pub(crate) async fn key(command: KeyCommand) -> anyhow::Result<()> {
                 bail!("{key:?} is not a key's id: use the 32 hexadecimal digits that `sealcast key list` shows");
             }
             let answer = admin.ask(Method::POST, &format!("/keys/{key}/revoke"), None).await?;
-            admin.print(&answer, |_| format!("key {key} is revoked\n"))
+            admin.print(&answer, |answer| format!("key {key} is revoked\n{}", node::acknowledged(answer)))
         }
     }
 }

@@ -97,6 +97,9 @@ pub(crate) enum Command {
     /// List and revoke the sealing keys of ingest nodes.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Show the metadata log, on which all nodes agree, and decide where it goes on.
+    #[command(subcommand)]
+    Root(RootCommand),
     /// Estimate what a number of viewers needs: egress, nodes for each speed of network, memory.
     Capacity(CapacityFlags),
     /// Check a stream's seals by hand.
@@ -287,6 +290,19 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
+    /// Make a node a member of the cluster, or give a member another key. `sealcast certs cluster` lists the nodes that it makes, and
+    /// `sealcast up` its own: they need this not.
+    #[command(after_help = "Example, for a node whose identity was made with `sealcast certs`:
+  sealcast node add b4 --certificate certs/b4.pem")]
+    Add {
+        /// Name of the node.
+        name: String,
+        /// Its certificate, a PEM file.
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
     /// Take a broadcast node out of service: its viewers move to other nodes with their next request, and its streams get other owners.
     #[command(after_help = "Example:
   sealcast node drain b2 --wait && systemctl stop sealcast-b2")]
@@ -316,6 +332,27 @@ pub(crate) enum NodeCommand {
     Undrain {
         /// Name of the node.
         name: String,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum RootCommand {
+    /// Show where the metadata log stands: on control, and on each node that asks it.
+    Show {
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// Have the root key void all entries of the metadata log that control does not have, and those of a fork. For a control that was
+    /// restored from a backup when no node has the entries that are missing, and after somebody used the key of control. What is void
+    /// has to be done again: streams, members, drains and revocations of after the backup.
+    #[command(after_help = "Example, after a restore, when control says that entries are missing and no node has them:
+  sealcast root branch --yes")]
+    Branch {
+        /// Do it: it cannot be undone.
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         admin: AdminFlags,
     },

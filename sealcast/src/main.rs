@@ -60,6 +60,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Node(command) => printed(admin::node::run(command).await),
         Command::Capacity(flags) => printed(capacity::run(&flags)),
         Command::Key(command) => printed(admin::key(command).await),
+        Command::Root(command) => printed(admin::root::run(command).await),
         Command::Seal(command) => printed(seal_check::run(command).await),
         Command::Certs(flags) => certs::run(&flags),
         Command::Health(flags) => health::run(&flags).await,

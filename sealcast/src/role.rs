@@ -15,6 +15,7 @@ use node::tls::IdentityPaths;
 use tokio::task::JoinSet;
 
 use crate::admin::AdminFile;
+use crate::certs::MEMBERS_FILE;
 use crate::certs::claim::{Claim, claim};
 use crate::cli::{RoleFlags, SourceFlags};
 use crate::ready::{BroadcastNode, Ready, url};
@@ -144,6 +145,7 @@ impl Loader<'_> {
         self.show_to_viewers(&context)?;
         let mut config = self.settings.role.broadcast.clone();
         config.root_key.clone_from(&self.settings.root_key);
+        config.control.clone_from(&self.settings.control);
         for url in [&mut config.https_url, &mut config.data_url, &mut config.public_url].into_iter().flatten() {
             *url = node::config::with_host_name(url)?;
         }
@@ -158,6 +160,8 @@ impl Loader<'_> {
         self.show_to_viewers(&context)?;
         let mut config = self.settings.role.loadbalancer.clone();
         config.https_listen = self.settings.https_listen;
+        config.root_key.clone_from(&self.settings.root_key);
+        config.control.clone_from(&self.settings.control);
         if config.sticky_key.is_none() {
             // The key that all balancers share, if there is one.
             let shared = self.settings.node.identities.as_ref().map(|directory| directory.join("sticky.key"));
@@ -173,6 +177,12 @@ impl Loader<'_> {
         let settings = self.settings;
         let mut config = settings.role.control.clone();
         config.streams.extend(settings.streams.iter().cloned());
+        config.part_target_ms = settings.part_target_ms;
+        config.target_duration_s = settings.role.broadcast.target_duration_s;
+        if config.members.is_empty() {
+            // The list that `certs cluster` makes, if there is one.
+            config.members.extend(settings.node.identities.as_ref().map(|directory| directory.join(MEMBERS_FILE)));
+        }
         let control = Control::load(config, context).await?;
         publish_root_key(&control.root_public_key_path(), &settings.root_key)?;
         let identity = IdentityPaths {

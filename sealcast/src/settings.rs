@@ -370,7 +370,7 @@ mod tests {
             ("[role.ingest]\npart_target_ms = 500", "part_target_ms"),
             ("part_target_ms = 2000\n[role.ingest]\nsegment_ms = 1000", "segment_ms = 1000"),
             ("[role.loadbalancer]\nconnections_max = 0", "1 to 1000000"),
-            ("[role.control]\ngrant_days = 0", "role.control.grant_days = 0: "),
+            ("[role.control]\ngrant_hours = 0", "role.control.grant_hours = 0: "),
             ("[role.ingest]\nreconnect_grace_s = 99999999", "role.ingest.reconnect_grace_s = 99999999 "),
             ("[role.ingest]\ntakeover_silence_s = 0", "role.ingest.takeover_silence_s = 0 "),
             ("[role.broadcast]\negress_capacity = 0", "role.broadcast.egress_capacity = 0: "),

@@ -17,10 +17,11 @@ use media::NodeId;
 use messages::Role;
 use node::CancellationToken;
 use node::ops::{Ops, OpsServer};
-use node::tls::{Authority, BrokerCertificate};
+use node::tls::{Authority, BrokerCertificate, IdentityPaths};
 use tokio::task::JoinSet;
 
 use crate::admin::AdminFile;
+use crate::certs::MEMBERS_FILE;
 use crate::cli::{LogFormat, UpFlags};
 use crate::ready::{BroadcastNode, Ready, StreamKey, url};
 use crate::{public, settings, signals};
@@ -103,12 +104,15 @@ impl Names {
         Self { control, ingest, balancer, broadcast: (1..=broadcast).map(|n| id(&format!("b{n}"))).collect() }
     }
 
+    fn nodes(&self) -> impl Iterator<Item = (&NodeId, Role)> {
+        let nodes =
+            [(&self.control, Role::Control), (&self.ingest, Role::Ingest), (&self.balancer, Role::LoadBalancer)];
+        nodes.into_iter().chain(self.broadcast.iter().map(|node| (node, Role::Broadcast)))
+    }
+
     /// The users of the broker: all nodes, and the observer.
     fn users(&self) -> impl Iterator<Item = (&str, Access)> {
-        let nodes =
-            [(&self.control, Access::Control), (&self.ingest, Access::Ingest), (&self.balancer, Access::LoadBalancer)];
-        let nodes = nodes.into_iter().chain(self.broadcast.iter().map(|node| (node, Access::Broadcast)));
-        nodes.map(|(node, access)| (node.as_str(), access)).chain([(OBSERVER, Access::Observer)])
+        self.nodes().map(|(node, role)| (node.as_str(), role.into())).chain([(OBSERVER, Access::Observer)])
     }
 }
 
@@ -165,10 +169,26 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    async fn context(&self, id: &NodeId, role: Role) -> anyhow::Result<node::Context> {
+    /// Makes the identity of a node.
+    fn identity(&self, id: &NodeId, role: Role) -> anyhow::Result<IdentityPaths> {
         let is_met_by_strangers = matches!(role, Role::LoadBalancer | Role::Ingest);
         let names: &[String] = if is_met_by_strangers { &self.settings.public_names } else { &[] };
-        let identity = self.authority.issue(id, role, names)?;
+        self.authority.issue(id, role, names)
+    }
+
+    /// Writes the file that says to control which nodes belong to the cluster: all of this process.
+    fn list_members(&self) -> anyhow::Result<PathBuf> {
+        let mut list = Vec::new();
+        for (id, role) in self.names.nodes() {
+            list.extend(node::files::read_bounded(&self.identity(id, role)?.certificate)?);
+        }
+        let path = self.settings.data.join("certs").join(MEMBERS_FILE);
+        node::files::atomic_write(&path, &list, node::files::MODE_PUBLIC)?;
+        Ok(path)
+    }
+
+    async fn context(&self, id: &NodeId, role: Role) -> anyhow::Result<node::Context> {
+        let identity = self.identity(id, role)?;
         let bus = bus::Config {
             urls: self.ready.mqtt.clone(),
             ca: Some(self.brokers.ca_path()),
@@ -193,6 +213,9 @@ impl Builder<'_> {
         let settings = self.settings;
         let mut config = settings.role.control.clone();
         config.streams.extend(settings.streams.iter().cloned());
+        config.part_target_ms = settings.part_target_ms;
+        config.target_duration_s = settings.role.broadcast.target_duration_s;
+        config.members = vec![self.list_members()?];
         if !settings.no_source && !config.streams.iter().any(|s| s.name == settings.test_source.stream) {
             config.streams.push(control::StreamConfig { name: settings.test_source.stream.clone(), key: None });
         }
@@ -205,7 +228,7 @@ impl Builder<'_> {
 
     /// How administration from this machine reaches control.
     fn admin(&self, control: &Control) -> anyhow::Result<AdminFile> {
-        let identity = self.authority.issue(&self.names.control, Role::Control, &[])?;
+        let identity = self.identity(&self.names.control, Role::Control)?;
         Ok(AdminFile { control: url("https", control.data_address()), identity })
     }
 
@@ -214,6 +237,7 @@ impl Builder<'_> {
         for id in &self.names.broadcast {
             let mut config = self.settings.role.broadcast.clone();
             config.root_key = control.root_public_key_path();
+            config.control = vec![url("https", control.data_address())];
             let node = Broadcast::load(config, self.context(id, Role::Broadcast).await?).await?;
             self.ready.broadcast.push(BroadcastNode { id: id.to_string(), https: url("https", node.https_address()) });
             nodes.push(node);
@@ -240,9 +264,11 @@ impl Builder<'_> {
     }
 
     /// Loads the balancer, and the ACME client that obtains its public certificate.
-    async fn balancer(&mut self) -> anyhow::Result<(LoadBalancer, Option<node::acme::Acme>)> {
+    async fn balancer(&mut self, control: &Control) -> anyhow::Result<(LoadBalancer, Option<node::acme::Acme>)> {
         let mut config = self.settings.role.loadbalancer.clone();
         config.https_listen = self.settings.https_listen;
+        config.root_key = control.root_public_key_path();
+        config.control = vec![url("https", control.data_address())];
         let context = self.context(&self.names.balancer, Role::LoadBalancer).await?;
         let acme = public::load(self.settings, &context)?;
         let balancer = LoadBalancer::load(config, context).await?;
@@ -274,7 +300,7 @@ impl Station {
         let control = nodes.control().await?;
         let broadcast = nodes.broadcast(&control).await?;
         let ingest = nodes.ingest(&control).await?;
-        let (balancer, acme) = nodes.balancer().await?;
+        let (balancer, acme) = nodes.balancer(&control).await?;
         let source = (!settings.no_source).then(|| test_source(settings, &nodes.ready)).transpose()?;
         let admin = nodes.admin(&control)?;
         let Builder { ready, bus_shutdown, .. } = nodes;

@@ -78,7 +78,12 @@ fn a_cluster_is_made_once_and_each_role_has_its_own_folder() {
     certs(directory.path(), &[&CLUSTER[..], &["--node", "b4=broadcast"]].concat()).unwrap();
     let more = files(directory.path());
     assert!(more.contains_key(Path::new("certs/broadcast/b4.pem")));
-    assert!(made.iter().all(|(path, bytes)| path.starts_with("certs/broker") || more.get(path) == Some(bytes)));
+    let list = Path::new("certs/control/members.pem");
+    let may_change = |path: &Path| path.starts_with("certs/broker") || path == list;
+    assert!(made.iter().all(|(path, bytes)| may_change(path) || more.get(path) == Some(bytes)));
+    let listed =
+        |files: &BTreeMap<PathBuf, Vec<u8>>| String::from_utf8_lossy(&files[list]).matches("BEGIN CERT").count();
+    assert_eq!((listed(&made), listed(&more)), (7, 8), "all nodes, and no broker");
 
     // Also when a call names only the new node, the brokers still know all others.
     certs(directory.path(), &["cluster", "--node", "b5=broadcast"]).unwrap();
@@ -126,7 +131,12 @@ fn certificates_are_renewed_and_the_authority_replaced_with_their_names() {
     assert!(certs(directory.path(), &["renew"]).unwrap().starts_with("0 "));
     assert_eq!(changed(&before), [""; 0]);
     assert!(certs(directory.path(), &["renew", "--all"]).unwrap().starts_with("8 "));
-    assert_eq!(changed(&before).len(), 16, "a certificate and a key each, and nothing else");
+    let now = changed(&before);
+    assert_eq!(now.len(), 9, "eight certificates, and the list of members: {now:?}");
+    assert!(
+        now.iter().all(|path| path.ends_with(".pem")),
+        "a node keeps its key: the cluster knows it by that: {now:?}"
+    );
     assert_eq!(names("b2"), named);
 
     let before = files(directory.path());
@@ -185,7 +195,7 @@ fn cluster_with_one_authority_for_all_is_given_one_for_brokers() {
             .filter(|(path, bytes)| now.get(*path) != Some(bytes))
             .map(|(path, _)| path.display().to_string())
             .collect();
-        assert_eq!(changed, ["certs/broker/mosquitto.key", "certs/broker/mosquitto.pem"], "nodes stay as they are");
+        assert_eq!(changed, ["certs/broker/mosquitto.pem"], "nodes stay as they are");
         assert!(!certs(directory.path(), arguments).unwrap().contains("of their own now"), "said once");
     }
 }

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use m3u8_rs::MediaPlaylist;
+use node::CancellationToken;
 use testkit::browser::Browser;
 use testkit::cluster::{Cluster, KEY, Node, STREAM};
 use testkit::hls::{parse, playlist};
@@ -81,8 +83,8 @@ impl Stage {
 
     /// Waits until the playlist has `segments` more segments.
     async fn goes_on(&self, segments: u64) -> MediaPlaylist {
-        let from = end(&self.playlist(1).await);
-        self.until(&format!("{segments} more segments"), |playlist| end(playlist) >= from + segments).await
+        let from = end_of(&self.playlist(1).await);
+        self.until(&format!("{segments} more segments"), |playlist| end_of(playlist) >= from + segments).await
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&MediaPlaylist) -> bool) -> MediaPlaylist {
@@ -153,7 +155,7 @@ impl Stage {
 }
 
 /// Media sequence number after the newest segment.
-fn end(playlist: &MediaPlaylist) -> u64 {
+fn end_of(playlist: &MediaPlaylist) -> u64 {
     playlist.media_sequence + playlist.segments.len() as u64
 }
 
@@ -203,6 +205,127 @@ async fn ingest_that_was_frozen_finds_the_stream_taken_and_stands_by() {
     let later = stage.goes_on(3).await;
     assert_eq!(discontinuities(&later), 1, "what the old one still had to say is void");
     stage.nodes_agree().await;
+}
+
+/// What viewers see of the stream while its ingest is shut out: the newest place, which never goes back, and the longest time without
+/// anything new.
+#[derive(Debug, Default)]
+struct Seen {
+    end: u64,
+    stood_still: Duration,
+    went_back: Option<(u64, u64)>,
+}
+
+impl Stage {
+    /// Watches the playlist until `end`.
+    async fn watch(http: reqwest::Client, url: String, end: CancellationToken) -> Seen {
+        let (mut seen, mut ticks) = (Seen::default(), tokio::time::interval(Duration::from_millis(100)));
+        let mut still = 0_u32;
+        while !end.is_cancelled() {
+            ticks.tick().await;
+            let Some(text) = get(&http, &url).await else { continue };
+            // Parts count, too.
+            let place = end_of(&parse(&text)) * 1_000 + text.matches("#EXT-X-PART:").count() as u64;
+            still = if place == seen.end { still + 1 } else { 0 };
+            seen.stood_still = seen.stood_still.max(Duration::from_millis(100) * still);
+            if place / 1_000 < seen.end / 1_000 {
+                seen.went_back = Some((seen.end / 1_000, place / 1_000));
+            }
+            seen.end = place;
+        }
+        seen
+    }
+
+    /// Runs `sealcast` on the control machine.
+    async fn admin(&self, args: &[&str]) -> String {
+        let mut command = tokio::process::Command::from(sealcast::command(SEALCAST));
+        let ran = command.args(args).current_dir(self.cluster.directory.path()).output().await.unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        assert!(ran.status.success(), "{args:?}: {said}");
+        said
+    }
+
+    /// Watches the playlist while `happens`.
+    async fn watched<T>(&self, happens: impl AsyncFnOnce(&Self) -> T) -> (T, Seen) {
+        let (url, end) = (format!("{}/live/{STREAM}/360p/index.m3u8", self.base), CancellationToken::new());
+        let watching = tokio::spawn(Self::watch(self.cluster.http.clone(), url, end.clone()));
+        let result = happens(self).await;
+        end.cancel();
+        (result, watching.await.unwrap())
+    }
+}
+
+/// The ingest makes another key by itself, and goes on in the log of the old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_whose_key_is_revoked_goes_on_with_another_and_viewers_see_one_discontinuity() {
+    let _turn = turn().await;
+    let stage = Stage::set().await;
+    let before = stage.goes_on(1).await;
+    let keys: serde_json::Value = serde_json::from_str(&stage.admin(&["key", "list", "--json"]).await).unwrap();
+    let key = text(&keys[0], "key");
+    let (after, seen) = stage
+        .watched(async |stage| {
+            let said = stage.admin(&["key", "revoke", &key]).await;
+            assert!(said.contains("4 of 4 other nodes have taken it"), "{said}");
+            stage.until("one discontinuity", |playlist| discontinuities(playlist) == 1).await;
+            stage.goes_on(3).await
+        })
+        .await;
+    eprintln!("a revoked key: {seen:?}");
+    assert_eq!(seen.went_back, None);
+    assert!(after.media_sequence >= before.media_sequence && discontinuities(&after) == 1);
+    assert_no_gap_and_no_step_back(&after);
+    stage.nodes_agree().await;
+    let data = stage.cluster.path("data/ingest");
+    assert!(data.join(format!("sealing.key.{key}")).exists() && data.join("sealing.key").exists());
+    let keys = stage.admin(&["key", "list"]).await;
+    assert!(!keys.contains(&key) && keys.contains("ingest"), "{keys}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revoked_ingest_is_followed_by_the_one_that_stands_by() {
+    let _turn = turn().await;
+    let mut stage = Stage::set().await;
+    stage.begin("ingest2").await;
+    stage.until_duties(["active", "standby"]).await;
+    stage.goes_on(1).await;
+    let (after, seen) = stage
+        .watched(async |stage| {
+            stage.admin(&["node", "revoke", "ingest"]).await;
+            stage.until("one discontinuity", |playlist| discontinuities(playlist) == 1).await;
+            stage.goes_on(3).await
+        })
+        .await;
+    eprintln!("a revoked ingest: {seen:?}");
+    assert_eq!(seen.went_back, None);
+    assert_eq!(discontinuities(&after), 1);
+    assert_no_gap_and_no_step_back(&after);
+    assert_eq!(stage.duty("ingest2").await.as_deref(), Some("active"));
+    stage.nodes_agree().await;
+}
+
+/// Without a broker, or with one that withholds it, a revocation comes by asking.
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_is_shut_out_while_no_broker_is_there() {
+    let _turn = turn().await;
+    let mut stage = Stage::set().await;
+    stage.goes_on(1).await;
+    stage.cluster.broker.kill();
+    let said = stage.admin(&["node", "revoke", "ingest"]).await;
+    assert!(said.contains("node ingest is revoked"), "{said}");
+    eventually_async("both nodes to refuse the ingest", PATIENCE, async || {
+        for id in ["b1", "b2"] {
+            let node = &stage.nodes[usize::from(id == "b2")];
+            let ops = text(&node.ready, "ops");
+            let metrics = get(&reqwest::Client::new(), &format!("{ops}/metrics")).await?;
+            let refused = metrics
+                .lines()
+                .any(|line| line.starts_with("metadata_nodes_refused_total") && line.contains("revoked"));
+            refused.then_some(())?;
+        }
+        Some(())
+    })
+    .await;
 }
 
 /// Split brain: without a broker, neither ingest hears of the other, and both become active.

@@ -111,6 +111,15 @@ pub trait Bus: Send + Sync + 'static {
     fn connected(&self) -> watch::Receiver<usize>;
 }
 
+/// As [`Bus::publish`], for those who do not wait for a broker that is not there: returns whether one took the message. A retained one is
+/// sent later all the same.
+pub async fn offer(bus: &dyn Bus, message: Message) -> bool {
+    let is_anybody_there = *bus.connected().borrow() > 0;
+    let wait = if is_anybody_there { PUBLISH_WAIT_MAX } else { Duration::ZERO };
+    // It is remembered before the first wait.
+    matches!(tokio::time::timeout(wait, bus.publish(message)).await, Ok(Ok(())))
+}
+
 /// Addresses of the brokers, and how to log in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -1,6 +1,6 @@
 //! The members of the cluster: a fold over presence messages, failures and time. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use media::{NodeId, Now};
@@ -104,6 +104,8 @@ pub struct Membership {
     members: BTreeMap<NodeId, Member>,
     /// When the newest message of any node came.
     newest: Duration,
+    /// Nodes that are not trusted any more, whatever they say.
+    revoked: BTreeSet<NodeId>,
 }
 
 impl Membership {
@@ -113,7 +115,8 @@ impl Membership {
     /// process must not remove it. Once the known process is gone, an earlier start means that its clock was set back.
     pub fn heard(&mut self, presence: Presence, now: Now) -> bool {
         self.wake(now);
-        if !self.members.contains_key(&presence.node) && self.members.len() >= NODES_MAX {
+        let is_new = !self.members.contains_key(&presence.node);
+        if self.revoked.contains(&presence.node) || (is_new && self.members.len() >= NODES_MAX) {
             return false;
         }
         let before = self.members.get(&presence.node);
@@ -199,6 +202,14 @@ impl Membership {
         was_silent != (member.missed >= PROBES_MISSED_MAX)
     }
 
+    /// Forgets these nodes, and hears them no more; others are heard again. Returns whether that changed anything.
+    pub fn revoke(&mut self, nodes: BTreeSet<NodeId>) -> bool {
+        let is_new = self.revoked != nodes;
+        self.revoked = nodes;
+        self.members.retain(|node, _| !self.revoked.contains(node));
+        is_new
+    }
+
     /// Forgets nodes that were last heard more than ten minutes ago.
     pub fn expire(&mut self, now: Now) {
         let bus = self.bus_clock(now);
@@ -235,6 +246,7 @@ impl Membership {
     pub fn check_invariants(&self) {
         assert!(self.members.len() <= NODES_MAX, "more nodes than allowed");
         for (id, member) in &self.members {
+            assert!(!self.revoked.contains(id), "a revoked node is no member");
             assert_eq!(*id, member.presence.node, "a member is kept under its own name");
             assert!(member.missed <= PROBES_MISSED_MAX, "more misses are counted than matter");
         }

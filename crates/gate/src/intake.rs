@@ -211,7 +211,7 @@ impl Gate {
         }
     }
 
-    fn show_grants(&mut self) {
+    pub(super) fn show_grants(&mut self) {
         let keyring = &self.shared.keyring;
         let list = keyring.revocations().map(|(_, raw)| raw.clone());
         let grants = keyring.grants().map(|(_, raw)| raw.clone()).chain(list).collect();

@@ -17,14 +17,14 @@ mod wants;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use media::{Digest, LogSequence, NodeId, Now, ObjectName, RenditionId, Slot, StreamId};
 use messages::AlertReason;
-use seal::{Head, Keyring, Refusal, RefusalReason, Sealed};
+use seal::{Head, KeyId, Keyring, Refusal, RefusalReason, Sealed};
 
 use limits::{HEADS_MAX, PEERS_MAX};
 pub use quarantine::Quarantine;
@@ -103,6 +103,8 @@ pub enum Input {
     Grant(Bytes),
     /// A revocation list came; it is not verified yet.
     Revocations(Bytes),
+    /// What the metadata log revokes: keys, and [`seal::KeyId::of_node`] of nodes. Replaces what it revoked before.
+    Withdrawn(BTreeSet<KeyId>),
     /// The other broadcast nodes that are present now; the gate takes at most [`limits::PEERS_MAX`].
     Peers(Vec<NodeId>),
     /// The node owns a stream, or follows it as an edge, from now on.
@@ -384,6 +386,11 @@ impl Gate {
             Input::Pulled { id, result } => self.pulled(id, result),
             Input::Grant(raw) => self.grant(&raw),
             Input::Revocations(raw) => self.revocations(&raw),
+            Input::Withdrawn(keys) => {
+                if self.shared.keyring.withdraw(keys) {
+                    self.show_grants();
+                }
+            }
             Input::Peers(mut peers) => {
                 peers.truncate(PEERS_MAX);
                 self.shared.peers = peers;

@@ -91,6 +91,10 @@ pub enum Topic {
     CatalogueRequest,
     /// `catalogue/{node}`: the whole catalogue, for one node.
     Catalogue(NodeId),
+    /// `metadata/log`: an entry of the metadata log, with its rows.
+    MetadataLog,
+    /// `metadata/head`: where the metadata log stands (COSE); retained.
+    MetadataHead,
     /// `alerts`: [`crate::Alert`].
     Alerts,
 }
@@ -109,6 +113,8 @@ impl fmt::Display for Topic {
             Self::CatalogueUpdate => f.write_str("catalogue/update"),
             Self::CatalogueRequest => f.write_str("catalogue/request"),
             Self::Catalogue(node) => write!(f, "catalogue/{node}"),
+            Self::MetadataLog => f.write_str("metadata/log"),
+            Self::MetadataHead => f.write_str("metadata/head"),
             Self::Alerts => f.write_str("alerts"),
         }
     }
@@ -129,6 +135,8 @@ impl Topic {
             (Some("catalogue"), Some("update"), None) => Self::CatalogueUpdate,
             (Some("catalogue"), Some("request"), None) => Self::CatalogueRequest,
             (Some("catalogue"), Some(node), None) => Self::Catalogue(NodeId::new(node)?),
+            (Some("metadata"), Some("log"), None) => Self::MetadataLog,
+            (Some("metadata"), Some("head"), None) => Self::MetadataHead,
             (Some("alerts"), None, None) => Self::Alerts,
             _ => return Err(InvalidTopic::Unknown),
         };
@@ -155,6 +163,8 @@ mod tests {
             "catalogue/update",
             "catalogue/request",
             "catalogue/b1",
+            "metadata/log",
+            "metadata/head",
             "alerts",
         ] {
             let name = prefix.filter(rest);

@@ -22,6 +22,16 @@ pub struct Edit {
     pub salt: [u8; 16],
 }
 
+impl Edit {
+    /// Longest that the row can be, in bytes; 0 when it is removed.
+    pub fn row_bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, |body| body.encode().len().saturating_add(ROW_OVERHEAD_BYTES))
+    }
+}
+
+/// Most bytes of a row beside its body: kind, identity, version and salt.
+const ROW_OVERHEAD_BYTES: usize = 64;
+
 /// The next entry, not signed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {

@@ -161,7 +161,10 @@ impl Row {
     }
 
     /// Reads a row. What it was made of is covered by its digest, so the reader need not compare encodings.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+    ///
+    /// # Errors
+    /// When it is malformed, or its kind and body do not belong together.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
         let mut r = Reader::new(bytes);
         r.array_of(5)?;
         let kind = r.uint()?;
@@ -194,6 +197,24 @@ pub(crate) fn split_rows(rows: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
         split.push(row);
     }
     Ok(split)
+}
+
+/// The rows that an entry writes, each as it travels, in the order of its changes; `None` for one that it removes. For whoever keeps
+/// rows: it checks no signature, so ask only for an entry that a [`crate::Replica`] has taken.
+///
+/// # Errors
+/// When the entry cannot be read, or has not as many rows as it names.
+pub fn row_writes(entry: &[u8], rows: &Bytes) -> Result<Vec<(RowId, Option<Bytes>)>, Refusal> {
+    let read = ReadEntry::read(entry)?;
+    let mut split = split_rows(rows)?.into_iter();
+    let write = |change: &Change| match change.digest {
+        None => Ok((change.id, None)),
+        Some(_) => {
+            let row = split.next().ok_or_else(|| Refusal::malformed("a row is missing"))?;
+            Ok((change.id, Some(rows.slice_ref(row))))
+        }
+    };
+    read.entry.changes.iter().map(write).collect()
 }
 
 /// Where the log stands, said anew every two seconds.

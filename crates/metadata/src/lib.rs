@@ -22,7 +22,7 @@ pub use author::{Draft, Edit, SignedEntry};
 pub use body::{
     Anchor, Body, Cluster, Grant, Member, NodePolicy, Revocation, Revoked, Scope, StreamSettings, Tombstone,
 };
-pub use entry::{Change, Entry, Head, Row, row_digest};
+pub use entry::{Change, Entry, Head, Row, row_digest, row_writes};
 pub use freshness::Freshness;
 pub use ids::{EntrySequence, LogId, RowId};
 pub use replica::{Evidence, Input, Output, Place, Replica};

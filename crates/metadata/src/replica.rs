@@ -117,6 +117,7 @@ pub struct Replica {
     /// A head ahead of the log: the nearest, so that one that lies far ahead hides none.
     ahead: Option<(Head, Bytes)>,
     heard: LastHeard,
+    heard_from: Option<([u8; 16], UnixMillis)>,
     freshness: Freshness,
     /// First entry of which control signed two.
     fork: Option<EntrySequence>,
@@ -135,6 +136,7 @@ impl Replica {
             history: VecDeque::new(),
             ahead: None,
             heard: LastHeard::new(now),
+            heard_from: None,
             freshness: Freshness::Fresh,
             fork: None,
             evidence: Vec::new(),
@@ -224,6 +226,16 @@ impl Replica {
     /// How fresh the replica is.
     pub fn freshness(&self, now: Duration) -> Freshness {
         self.heard.freshness(now)
+    }
+
+    /// Newest entry that control is known to have signed, where that is not here.
+    pub fn behind(&self) -> Option<EntrySequence> {
+        self.ahead.as_ref().map(|(head, _)| head.sequence)
+    }
+
+    /// Control's database as the newest head that counts names it, and that head's time.
+    pub const fn heard(&self) -> Option<([u8; 16], UnixMillis)> {
+        self.heard_from
     }
 
     /// Proofs that control signed two logs; at most [`EVIDENCE_MAX`].
@@ -493,8 +505,11 @@ impl Replica {
             let detail = format!("control says another log up to entry {} than it wrote", head.sequence);
             return Err(refusal(RefusalReason::Equivocation, detail));
         }
-        if self.heard.hear(head.at, now) && is_newest {
-            outputs.push(Output::StoreHead(raw));
+        if self.heard.hear(head.at, now) {
+            self.heard_from = Some((head.database, head.at));
+            if is_newest {
+                outputs.push(Output::StoreHead(raw));
+            }
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! What the rows say, for those who enforce it. Pure.
 
+use std::collections::BTreeSet;
+
 use media::{NodeId, StreamId, UnixMillis};
 use seal::KeyId;
 
 use crate::body::{Anchor, Cluster, Grant, Member, NodePolicy, Revocation, Revoked, StreamSettings};
 use crate::rows::{HeldRow, Rows, TOMBSTONE};
-use crate::{Body, EntrySequence, RowId};
+use crate::{Body, Edit, EntrySequence, RowId};
 
 /// Kinds that give rights: those written after a fork do not count.
 const RIGHTS: [u64; 3] = [2, 3, 9];
@@ -40,6 +42,28 @@ impl<'r> View<'r> {
     fn all(&self) -> impl Iterator<Item = (&'r RowId, &'r Body)> {
         let counts = *self;
         self.rows.iter().filter(move |(_, row)| counts.counts(row)).map(|(id, row)| (id, &row.body))
+    }
+
+    /// The edits that make the rows of some kinds say what is `wanted`, and nothing else: what differs is written, what is not wanted
+    /// removed. Rows that this version does not understand stay. `random` is asked for identities and salts.
+    pub fn edits_towards(&self, wanted: &[Body], kinds: &[u64], mut random: impl FnMut() -> [u8; 16]) -> Vec<Edit> {
+        let mut edits = Vec::new();
+        let mut named = BTreeSet::new();
+        for body in wanted {
+            let (kind, Some(name)) = (body.kind(), body.name()) else { continue };
+            let there = self.rows.find(kind, &name);
+            if there.is_none_or(|(_, row)| row.body != *body) {
+                let id = there.map_or_else(|| RowId(random()), |(id, _)| *id);
+                edits.push(Edit { id, kind, body: Some(body.clone()), salt: random() });
+            }
+            named.insert((kind, name));
+        }
+        let is_gone = |row: &HeldRow| {
+            kinds.contains(&row.kind) && row.body.name().is_some_and(|name| !named.contains(&(row.kind, name)))
+        };
+        let gone = self.rows.iter().filter(|(_, row)| is_gone(row));
+        edits.extend(gone.map(|(id, row)| Edit { id: *id, kind: row.kind, body: None, salt: [0; 16] }));
+        edits
     }
 
     /// Identity of the row with this natural name, whether it counts or not: whoever changes it needs it.
@@ -85,6 +109,22 @@ impl<'r> View<'r> {
         }
     }
 
+    /// The grant of a key, also one that was revoked or has ended: whoever has to know what the key signed needs it.
+    pub fn any_grant(&self, key: &KeyId) -> Option<&'r Grant> {
+        match self.rows.find(3, &key.to_string()).map(|(_, row)| &row.body)? {
+            Body::Grant(grant) => Some(grant),
+            _ => None,
+        }
+    }
+
+    /// All grants, also those that were revoked or have ended.
+    pub fn all_grants(&self) -> impl Iterator<Item = &'r Grant> {
+        self.rows.iter().filter_map(|(_, row)| match &row.body {
+            Body::Grant(grant) => Some(grant),
+            _ => None,
+        })
+    }
+
     /// Grants in force at a time.
     pub fn grants(&self, at: UnixMillis) -> impl Iterator<Item = &'r Grant> {
         let view = *self;
@@ -109,9 +149,9 @@ impl<'r> View<'r> {
         })
     }
 
-    /// Whether nobody may trust the node or any of its keys.
+    /// Whether nobody may trust the node or any of its keys. A revocation list of before the log names a node as [`KeyId::of_node`].
     pub fn is_node_revoked(&self, node: &NodeId) -> bool {
-        self.revocation(&Revoked::Node(node.clone())).is_some()
+        self.revocation(&Revoked::Node(node.clone())).is_some() || self.is_key_revoked(&KeyId::of_node(node))
     }
 
     /// Whether nobody may trust the key.
@@ -126,6 +166,29 @@ impl<'r> View<'r> {
             Body::Revocation(revocation) => Some(revocation),
             _ => None,
         })
+    }
+
+    /// Nodes that are revoked.
+    pub fn revoked_nodes(&self) -> BTreeSet<NodeId> {
+        let nodes = self.revocations().filter_map(|revocation| match &revocation.subject {
+            Revoked::Node(node) => Some(node.clone()),
+            Revoked::Key(_) => None,
+        });
+        nodes.collect()
+    }
+
+    /// Nodes that the operator has drained.
+    pub fn drained_nodes(&self) -> Vec<NodeId> {
+        self.policies().filter(|policy| policy.is_drained).map(|policy| policy.node.clone()).collect()
+    }
+
+    /// What is revoked, as a [`seal::Keyring`] takes it: keys, and [`KeyId::of_node`] of nodes.
+    pub fn revoked_keys(&self) -> BTreeSet<KeyId> {
+        let keys = self.revocations().map(|revocation| match &revocation.subject {
+            Revoked::Node(node) => KeyId::of_node(node),
+            Revoked::Key(key) => *key,
+        });
+        keys.collect()
     }
 
     /// Where the log of a stream goes on after a key was revoked.
@@ -158,6 +221,14 @@ impl<'r> View<'r> {
             Body::Policy(policy) => Some(policy),
             _ => None,
         }
+    }
+
+    /// What the operator wants of all nodes of which something was said.
+    pub fn policies(&self) -> impl Iterator<Item = &'r NodePolicy> {
+        self.all().filter_map(|(_, body)| match body {
+            Body::Policy(policy) => Some(policy),
+            _ => None,
+        })
     }
 
     /// Rows that this version does not understand and that deny something until the software is renewed.

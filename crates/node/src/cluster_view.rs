@@ -6,12 +6,13 @@
 //! A role makes a [`ClusterView`], and drives it with the [`Subscription`]: each call of [`Subscription::next`] folds one message
 //! into the view. So the view needs no task and no queue, and a role's own loop sees each message in its turn.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bus::{BusError, Message};
 use cluster::policy::PolicyInForce;
 use cluster::{Health, Member, Membership};
-use media::Now;
+use media::{NodeId, Now};
 use messages::{Policy, Prefix, Presence, Topic};
 
 use crate::Context;
@@ -120,6 +121,15 @@ impl ClusterView {
         self.with(|state, now| change(&mut state.members, now))
     }
 
+    /// Takes from the metadata log which nodes are drained, which from now on no message says, and which are revoked: these are not
+    /// heard any more. Returns whether other nodes are revoked than before.
+    pub fn take_log(&self, drained: Vec<NodeId>, revoked: BTreeSet<NodeId>) -> bool {
+        self.with(|state, _| {
+            state.policy.drained(drained);
+            state.members.revoke(revoked)
+        })
+    }
+
     /// Resolves when time alone changes the health of some node, as the view now stands; never, if only a message can change it.
     pub async fn until_health_changes(&self) {
         match self.look(|cluster| cluster.members.next_deadline(cluster.now)) {
@@ -200,7 +210,7 @@ mod tests {
     use std::time::Duration;
 
     use bus::broker::{Access, EmbeddedBroker, User};
-    use media::{ClusterId, NodeId, UnixMillis};
+    use media::{ClusterId, UnixMillis};
     use messages::{Load, NodeState, Role};
     use tokio_util::sync::CancellationToken;
 

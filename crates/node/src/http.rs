@@ -27,6 +27,7 @@ use hyper_util::service::TowerToHyperService;
 use media::NodeId;
 use messages::Role;
 use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -114,6 +115,8 @@ pub struct Peer {
     pub address: Redacted<SocketAddr>,
     /// Its node and role, from the client certificate that the handshake verified; `None` on a public listener.
     pub node: Option<(NodeId, Role)>,
+    /// That certificate; `None` on a public listener.
+    pub certificate: Option<Arc<CertificateDer<'static>>>,
 }
 
 /// What answers the requests of a listener.
@@ -231,7 +234,7 @@ impl<A: Application> Server<A> {
         for_viewers(&stream);
         let address = Redacted::new(address);
         let Some(tls) = &self.tls else {
-            return self.http1(stream, Peer { address, node: None }).await;
+            return self.http1(stream, Peer { address, node: None, certificate: None }).await;
         };
         let handshake = tokio::select! {
             () = self.shutdown.cancelled() => return,
@@ -245,8 +248,12 @@ impl<A: Application> Server<A> {
             }
             Err(HandshakeError::Late) => return refused("handshake_timeout"),
         };
-        let node = session.peer_certificates().and_then(|chain| chain.first()).and_then(tls::node_of);
-        let peer = Peer { address, node };
+        let certificate = session.peer_certificates().and_then(|chain| chain.first());
+        let peer = Peer {
+            address,
+            node: certificate.and_then(tls::node_of),
+            certificate: certificate.map(|certificate| Arc::new(certificate.clone().into_owned())),
+        };
         if session.alpn_protocol() == Some(b"h2") {
             self.http2(Transport::new(stream, session, Flush::ByDriver), peer).await;
         } else {

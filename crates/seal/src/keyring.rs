@@ -28,6 +28,8 @@ pub struct Keyring {
     granted: BTreeMap<KeyId, Granted>,
     revoked: BTreeSet<KeyId>,
     revocations: Option<(u64, Bytes)>,
+    /// Keys and nodes that the metadata log revokes, besides the list.
+    withdrawn: BTreeSet<KeyId>,
 }
 
 fn refuse<T>(reason: RefusalReason, detail: impl Into<String>) -> Result<T, Refusal> {
@@ -37,7 +39,14 @@ fn refuse<T>(reason: RefusalReason, detail: impl Into<String>) -> Result<T, Refu
 impl Keyring {
     /// An empty keyring under the root key of the node's configuration.
     pub fn new(cluster: ClusterId, root: RootPublicKey) -> Self {
-        Self { cluster, root, granted: BTreeMap::new(), revoked: BTreeSet::new(), revocations: None }
+        Self {
+            cluster,
+            root,
+            granted: BTreeMap::new(),
+            revoked: BTreeSet::new(),
+            revocations: None,
+            withdrawn: BTreeSet::new(),
+        }
     }
 
     /// Takes a grant and returns the identity of its key. Accepts a grant that it already holds. Keeps a grant that is not valid yet, and
@@ -55,7 +64,7 @@ impl Keyring {
         if grant.not_after <= now {
             return refuse(RefusalReason::Key, format!("grant of key {key} expired at {}", grant.not_after));
         }
-        if self.revoked.contains(&key) {
+        if self.is_revoked(&key) {
             return refuse(RefusalReason::Key, format!("key {key} is revoked"));
         }
         if self.is_node_revoked(&grant.node) {
@@ -99,10 +108,29 @@ impl Keyring {
             }
         }
         self.revoked = list.keys.into_iter().collect();
-        let revoked = &self.revoked;
-        self.granted.retain(|key, held| !revoked.contains(key) && !revoked.contains(&KeyId::of_node(&held.grant.node)));
+        self.forget_revoked();
         self.revocations = Some((list.version, Bytes::copy_from_slice(cose)));
         Ok(true)
+    }
+
+    /// Takes what the metadata log revokes, keys and [`KeyId::of_node`] of nodes, in place of what it revoked before; the list counts
+    /// besides. Returns whether that was new.
+    pub fn withdraw(&mut self, withdrawn: BTreeSet<KeyId>) -> bool {
+        let is_new = self.withdrawn != withdrawn;
+        self.withdrawn = withdrawn;
+        self.forget_revoked();
+        is_new
+    }
+
+    fn forget_revoked(&mut self) {
+        let (revoked, withdrawn) = (&self.revoked, &self.withdrawn);
+        let is_revoked = |key: &KeyId| revoked.contains(key) || withdrawn.contains(key);
+        self.granted.retain(|key, held| !is_revoked(key) && !is_revoked(&KeyId::of_node(&held.grant.node)));
+    }
+
+    /// Whether the list in force or the metadata log revokes this key.
+    pub fn is_revoked(&self, key: &KeyId) -> bool {
+        self.revoked.contains(key) || self.withdrawn.contains(key)
     }
 
     /// The signed revocation list in force, with its version. The caller keeps it on disk, so that the node refuses an older one after a
@@ -116,9 +144,10 @@ impl Keyring {
         self.revoked.iter()
     }
 
-    /// Whether the list in force names this node. If so, trust none of its keys and serve none of its requests.
+    /// Whether the list in force or the metadata log revokes this node. If so, trust none of its keys and serve none of its requests.
     pub fn is_node_revoked(&self, node: &NodeId) -> bool {
-        !self.revoked.is_empty() && self.revoked.contains(&KeyId::of_node(node))
+        let is_any_revoked = !self.revoked.is_empty() || !self.withdrawn.is_empty();
+        is_any_revoked && self.is_revoked(&KeyId::of_node(node))
     }
 
     /// The keys of a node whose grants are held and have not expired.
@@ -174,7 +203,7 @@ impl Keyring {
     }
 
     fn key(&self, key: KeyId, now: UnixMillis) -> Result<&Granted, Refusal> {
-        if self.revoked.contains(&key) {
+        if self.is_revoked(&key) {
             return refuse(RefusalReason::Key, format!("key {key} is revoked"));
         }
         let Some(held) = self.granted.get(&key) else {
@@ -204,6 +233,36 @@ impl Keyring {
         }
         refuse(RefusalReason::Identity, format!("of cluster {cluster}, this is {}", self.cluster))
     }
+}
+
+/// Reads a seal of this stream that was made with a key which may not count any more: its place in the log is where the next epoch
+/// goes on. Content and times are not checked; nothing of it may be shown.
+///
+/// Refuses with `Malformed` what is no seal, with `Key` one of another key, with `Signature` a wrong signature, and with `Identity` one
+/// of another cluster or stream.
+pub fn verify_place(
+    cose: &Bytes,
+    public_key: &[u8],
+    cluster: &ClusterId,
+    stream: &StreamId,
+) -> Result<Sealed, Refusal> {
+    let envelope = Envelope::read(cose, SEAL_BYTES_MAX)?;
+    let key = PublicKey::from_bytes(public_key).map_err(|error| Refusal::malformed(error.to_string()))?;
+    if envelope.key != key.id() {
+        return refuse(RefusalReason::Key, format!("signed by {}, not by {}", envelope.key, key.id()));
+    }
+    verify_signature(&envelope, &key)?;
+    let body = encoding::decode_body(envelope.payload)?;
+    if body.cluster != *cluster || body.stream != *stream {
+        let detail = format!("seal of stream {} of cluster {}", body.stream, body.cluster);
+        return refuse(RefusalReason::Identity, detail);
+    }
+    Ok(Sealed::new(body, cose.clone(), envelope.key))
+}
+
+/// The key that a seal names, whoever made it; `None` when it is no seal.
+pub fn key_of(cose: &[u8]) -> Option<KeyId> {
+    Envelope::read(cose, SEAL_BYTES_MAX).ok().map(|envelope| envelope.key)
 }
 
 fn verify_signature(envelope: &Envelope<'_>, key: &PublicKey) -> Result<(), Refusal> {

@@ -110,6 +110,8 @@ impl Watching {
                 return;
             }
         };
+        let mut grants = self.peers.authority.grants();
+        self.turn.keyed(grants.borrow_and_update().map(|granted| granted.key), clock.elapsed());
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -136,6 +138,10 @@ impl Watching {
                     Ok(()) => self.turn.opened(ours.borrow_and_update().unwrap_or_default()),
                     Err(_) => return,
                 },
+                Ok(()) = grants.changed() => {
+                    let key = grants.borrow_and_update().map(|granted| granted.key);
+                    self.turn.keyed(key, clock.elapsed());
+                }
                 _ = ticks.tick() => {}
             }
             self.decide(clock.elapsed());

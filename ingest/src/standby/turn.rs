@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use media::{Epoch, LogSequence, NodeId, UnixMillis};
 use messages::{SessionInfo, SessionState};
+use seal::KeyId;
 
 /// Another ingest loses its turn when its log has brought no media to any node for this long. Players have 1.5 s buffered, and a part
 /// comes every 0.5 s.
@@ -61,6 +62,10 @@ pub(crate) struct Turn {
     media_at: Duration,
     /// It is our turn, and no epoch of ours has begun yet.
     is_pending: bool,
+    /// Our key, if it counts.
+    key: Option<KeyId>,
+    /// We stand by only because our key did not count, and go on as soon as another does.
+    goes_on: bool,
     looked_at: Option<Duration>,
 }
 
@@ -75,12 +80,25 @@ impl Turn {
             newest: None,
             media_at: Duration::ZERO,
             is_pending: false,
+            key: None,
+            goes_on: false,
             looked_at: None,
         }
     }
 
     pub(crate) const fn duty(&self) -> Duty {
         self.duty
+    }
+
+    /// Our key counts, or does not any more (`None`), or we have another. Without one this ingest stands by; with another it goes on where
+    /// nodes have its log, if no other ingest has.
+    pub(crate) fn keyed(&mut self, key: Option<KeyId>, now: Duration) {
+        let is_lost = self.key.is_some() && self.key != key;
+        self.key = key;
+        if is_lost && self.duty == Duty::Active {
+            self.stand_by(now);
+            self.goes_on = true;
+        }
     }
 
     /// We have opened an epoch.
@@ -103,6 +121,7 @@ impl Turn {
         let away_since = (*state != SessionState::Live).then(|| before.unwrap_or(now));
         let other = Other { ingest: ingest.clone(), epoch: *epoch, away_since, process, heard_at: now };
         let is_newer = self.ours.is_none_or(|ours| ours < other.epoch);
+        self.goes_on &= away_since.is_some() || !is_newer;
         if away_since.is_none() && is_newer && self.duty == Duty::Active {
             self.stand_by(now);
         }
@@ -143,8 +162,12 @@ impl Turn {
             let away_since = self.other.as_mut().and_then(|other| other.away_since.as_mut());
             away_since.into_iter().for_each(|since| *since = since.saturating_add(asleep));
         }
-        if self.duty == Duty::Active {
+        if self.duty == Duty::Active || self.key.is_none() {
             return false;
+        }
+        if std::mem::take(&mut self.goes_on) {
+            (self.duty, self.is_pending) = (Duty::Active, true);
+            return true;
         }
         let is_at_work = self.other.as_mut().is_none_or(|other| {
             let process = process(&other.ingest);
@@ -199,6 +222,28 @@ mod tests {
         (Epoch(epoch), LogSequence(sequence))
     }
 
+    #[test]
+    fn ingest_whose_key_is_replaced_goes_on_at_once_and_not_where_another_has() {
+        let mut turn = Turn::new(id("i1"));
+        let key = |n| Some(KeyId([n; 16]));
+        turn.keyed(key(1), at(0));
+        turn.opened(Epoch(4));
+        turn.keyed(None, at(0));
+        assert_eq!(turn.duty(), Duty::Standby);
+        assert!(!turn.decide(there, at(60_000)), "however long it takes");
+        turn.keyed(key(2), at(60_100));
+        assert!(turn.decide(there, at(60_100)) && turn.duty() == Duty::Active);
+        // Both at once.
+        turn.keyed(key(3), at(60_200));
+        assert!(turn.duty() == Duty::Standby && turn.decide(there, at(60_200)));
+
+        turn.keyed(None, at(61_000));
+        turn.heard(&session("i2", 5, SessionState::Live), Some(UnixMillis(1)), at(62_000));
+        turn.keyed(key(4), at(62_100));
+        turn.advanced(place(5, 90), true, at(62_100));
+        assert!(!turn.decide(there, at(62_200)) && turn.duty() == Duty::Standby);
+    }
+
     #[expect(clippy::unnecessary_wraps, reason = "what is asked of the bus")]
     const fn there(_: &NodeId) -> Option<UnixMillis> {
         Some(UnixMillis(1))
@@ -211,6 +256,8 @@ mod tests {
     /// Stands by for `i1`, which has epoch 4.
     fn standing_by() -> Turn {
         let mut turn = Turn::new(id("i2"));
+        turn.keyed(Some(KeyId([2; 16])), at(0));
+        turn.keyed(Some(KeyId([2; 16])), at(0));
         turn.heard(&session("i1", 4, SessionState::Live), None, at(0));
         assert_eq!(turn.duty(), Duty::Standby);
         turn
@@ -298,6 +345,8 @@ mod tests {
     #[test]
     fn newer_epoch_of_another_takes_the_turn_and_an_older_one_does_not() {
         let mut turn = Turn::new(id("i2"));
+        turn.keyed(Some(KeyId([2; 16])), at(0));
+        turn.keyed(Some(KeyId([2; 16])), at(0));
         turn.heard(&session("i2", 9, SessionState::Live), None, at(0));
         turn.opened(Epoch(5));
         turn.heard(&session("i1", 4, SessionState::Live), None, at(0));
@@ -313,6 +362,7 @@ mod tests {
     #[test]
     fn ingest_that_a_node_refused_stands_by_though_it_has_not_heard_for_whom() {
         let mut turn = Turn::new(id("i2"));
+        turn.keyed(Some(KeyId([2; 16])), at(0));
         turn.superseded(at(1_000));
         assert_eq!(looks(&mut turn, gone, (1_000, 9_000)), Some(3_500), "nobody brings media");
     }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use ::node::clock::Clock;
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -56,8 +56,19 @@ pub(crate) async fn run(command: NodeCommand) -> anyhow::Result<()> {
             let revoked = admin.ask(Method::POST, &path(&name, "/revoke")?, None).await?;
             admin.print(&revoked, |revoked| {
                 let keys = items(&revoked["keys"]).len();
-                format!("node {name} is revoked, with {keys} keys; a machine that takes over needs another name\n")
+                let spread = acknowledged(revoked);
+                format!(
+                    "node {name} is revoked, with {keys} keys; a machine that takes over needs another name\n{spread}"
+                )
             })
+        }
+        NodeCommand::Add { name, certificate, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let text = ::node::files::read_bounded(&certificate)?;
+            let pem = String::from_utf8(text).with_context(|| format!("{} is not text", certificate.display()))?;
+            let body = serde_json::json!({ "certificate": pem });
+            let added = admin.ask(Method::POST, &path(&name, "/add")?, Some(body)).await?;
+            admin.print(&added, |added| format!("node {name} is a member\n{}", acknowledged(added)))
         }
         NodeCommand::Undrain { name, admin } => {
             let admin = Admin::connect(&admin)?;
@@ -65,6 +76,17 @@ pub(crate) async fn run(command: NodeCommand) -> anyhow::Result<()> {
             admin.print(&node, |_| format!("node {name} takes viewers and streams again\n"))
         }
     }
+}
+
+/// Which nodes have taken a change, for a person.
+pub(super) fn acknowledged(answer: &Value) -> String {
+    let names = |key: &str| items(&answer[key]).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+    let (taken, missing) = (items(&answer["acknowledged"]).len(), names("missing"));
+    let all = taken + items(&answer["missing"]).len();
+    if missing.is_empty() {
+        return format!("{taken} of {all} other nodes have taken it\n");
+    }
+    format!("{taken} of {all} other nodes have taken it; not yet: {missing} (they do as soon as they hear of it)\n")
 }
 
 fn path(name: &str, rest: &str) -> anyhow::Result<String> {

@@ -12,10 +12,10 @@ use bus::broker::{Access, User, mosquitto_acl, mosquitto_passwords};
 use media::NodeId;
 use messages::{Prefix, Role};
 use node::clock::Clock;
-use node::files::{self, MODE_SECRET};
+use node::files::{self, MODE_PUBLIC, MODE_SECRET};
 use node::tls::Authority;
 
-use super::{brokers, folder};
+use super::{MEMBERS_FILE, brokers, folder};
 use crate::cli::{ClusterFlags, RoleName};
 
 /// Most nodes of one call, so that a mistyped range does not fill the disk.
@@ -59,6 +59,7 @@ pub(super) fn run(flags: &ClusterFlags) -> anyhow::Result<()> {
             users.push(user(&directory, &id, role.into())?);
         }
     }
+    list_members(&flags.dir)?;
     let directory = flags.dir.join(folder(None));
     files::create_private_directory(&directory)?;
     signs_brokers.share(&directory)?;
@@ -73,6 +74,29 @@ pub(super) fn run(flags: &ClusterFlags) -> anyhow::Result<()> {
     }
     print(&flags.dir, &entries);
     Ok(())
+}
+
+/// Writes the list of all nodes' certificates for control nodes, which make members of them.
+pub(super) fn list_members(directory: &Path) -> anyhow::Result<()> {
+    let mut list = Vec::new();
+    for role in ROLES {
+        let folder = directory.join(folder(Some(role)));
+        for id in nodes_in(&folder)? {
+            let certificate = folder.join(format!("{id}.pem"));
+            if certificate.exists() {
+                list.extend(files::read_bounded(&certificate)?);
+            }
+        }
+    }
+    let control = directory.join(folder(Some(Role::Control)));
+    if !control.exists() {
+        return Ok(());
+    }
+    let path = control.join(MEMBERS_FILE);
+    if files::read_bounded(&path).ok().as_ref() == Some(&list) {
+        return Ok(());
+    }
+    files::atomic_write(&path, &list, MODE_PUBLIC)
 }
 
 /// Nodes that have a password in a folder, sorted by name; none if the folder does not exist.

@@ -13,6 +13,9 @@ use node::tls::{Authority, BROKER_CA_FILE};
 
 use crate::cli::{CertsCommand, CertsFlags};
 
+/// File with the certificates of all nodes, which control makes members of the cluster.
+pub(crate) const MEMBERS_FILE: &str = "members.pem";
+
 /// Runs the subcommand, or makes one node's certificate and prints the paths.
 ///
 /// # Errors

@@ -8,7 +8,8 @@ use node::clock::Clock;
 use node::files;
 use node::tls::{self, Authority, BROKER_CA_FILE, NODE_CA_FILE};
 
-use super::{FOLDERS, brokers, folder};
+use super::cluster::list_members;
+use super::{FOLDERS, MEMBERS_FILE, brokers, folder};
 use crate::cli::{RenewFlags, RotateFlags, RotateStep};
 
 /// Renews certificates that expire soon, or all of them with `--all`.
@@ -75,18 +76,20 @@ fn issue_again(authorities: &Authorities, directory: &Path, all: bool) -> anyhow
             renewed += usize::from(again(authorities, &folder, &path, all)?);
         }
     }
+    list_members(directory)?;
     Ok(renewed)
 }
 
-/// Certificates in a folder, without those of the authorities, sorted by path.
+/// Certificates of single nodes and brokers in a folder, sorted by path.
 fn certificates(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut found = Vec::new();
     for entry in entries {
         let path = entry?.path();
         let is_certificate = path.extension().is_some_and(|extension| extension == "pem");
-        let is_authority = path.file_name().is_some_and(|name| name == NODE_CA_FILE || name == BROKER_CA_FILE);
-        if is_certificate && !is_authority {
+        let others = [NODE_CA_FILE, BROKER_CA_FILE, MEMBERS_FILE];
+        let is_a_nodes = path.file_name().is_some_and(|name| others.iter().all(|other| name != *other));
+        if is_certificate && is_a_nodes {
             found.push(path);
         }
     }

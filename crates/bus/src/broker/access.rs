@@ -14,7 +14,7 @@ pub enum Access {
     Broadcast,
     /// Alerts, its own presence.
     LoadBalancer,
-    /// Keys, policy, catalogue, alerts, its own presence.
+    /// Keys, policy, catalogue, the metadata log, alerts, its own presence.
     Control,
     /// Nothing: for a person who only watches.
     Observer,
@@ -38,7 +38,7 @@ impl Access {
             Self::Ingest => &["streams/+/session", "streams/+/input", "streams/+/seals", "streams/+/head", "alerts"],
             Self::Broadcast => &["catalogue/request", "alerts"],
             Self::LoadBalancer => &["alerts"],
-            Self::Control => &["keys/+", "policy", "catalogue/+", "alerts"],
+            Self::Control => &["keys/+", "policy", "catalogue/+", "metadata/+", "alerts"],
             Self::Observer => return Vec::new(),
         };
         let mut filters: Vec<String> = shared.iter().map(|&filter| filter.to_owned()).collect();
@@ -90,6 +90,8 @@ mod tests {
             ("catalogue/request", &[Access::Control, Access::Broadcast]),
             ("catalogue/n1", &[Access::Control, Access::Broadcast]),
             ("catalogue/n2", &[Access::Control]),
+            ("metadata/log", &[Access::Control]),
+            ("metadata/head", &[Access::Control]),
             ("nodes/n1", &[Access::Ingest, Access::Broadcast, Access::LoadBalancer, Access::Control]),
             ("nodes/n2", &[]),
             ("alerts", &[Access::Ingest, Access::Broadcast, Access::LoadBalancer, Access::Control]),

@@ -37,7 +37,7 @@ pub const NODE_CA_FILE: &str = "ca.pem";
 /// File of the authority that signs brokers and nothing else, in each of its folders.
 pub const BROKER_CA_FILE: &str = "broker-ca.pem";
 /// Names that no node or broker can have: their files would replace an authority's.
-const RESERVED: [&str; 4] = ["ca", "next", "broker-ca", "broker-next"];
+const RESERVED: [&str; 5] = ["ca", "next", "broker-ca", "broker-next", "members"];
 
 /// What an authority signs. A cluster has one authority for nodes and one for brokers, so that neither can pass for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,7 +229,8 @@ impl Authority {
             None => return Ok(paths),
             Some(reason) => tracing::info!(%node, reason, "making a certificate"),
         }
-        let key = KeyPair::generate()?;
+        // A renewed certificate keeps its key: the cluster knows a node by it.
+        let key = read_key(&paths.key).or_else(|_| KeyPair::generate())?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         files::atomic_write(&paths.key, key.serialize_pem().as_bytes(), MODE_SECRET)?;
         files::atomic_write(&paths.certificate, certificate.pem().as_bytes(), MODE_PUBLIC)?;

@@ -21,7 +21,7 @@ mod server;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
-use media::NodeId;
+use media::{Digest, NodeId};
 use messages::Role;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
@@ -73,6 +73,19 @@ pub fn node_of(certificate: &CertificateDer<'_>) -> Option<(NodeId, Role)> {
     let (only, None) = (uris.next()?, uris.next()) else { return None };
     let (role, node) = only.split_once('/')?;
     Some((NodeId::new(node).ok()?, parse_role(role)?))
+}
+
+/// SHA-256 of the public key in a certificate, as its SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7). A renewed certificate has the same.
+pub fn spki_of(certificate: &CertificateDer<'_>) -> Option<Digest> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let digest = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, parsed.public_key().raw);
+    digest.as_ref().try_into().ok().map(Digest)
+}
+
+/// From when on a certificate is valid, in seconds since 1970: when it was made, less a day or so.
+pub fn valid_from_s(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.validity().not_before.timestamp())
 }
 
 /// Whether a certificate can name this: a host name, which may begin with `*.` as a wildcard, or an IP address.

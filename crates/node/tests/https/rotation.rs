@@ -121,17 +121,13 @@ async fn a_new_certificate_is_shown_to_new_viewers_and_nobody_is_cut() {
 async fn what_makes_no_sense_leaves_the_certificate_as_it_was() {
     let station = Station::start().await;
     let first = station.shown_to("localhost").await;
-    let old = std::fs::read(&station.paths.certificate).unwrap();
     station.renew();
     let new = std::fs::read(&station.paths.certificate).unwrap();
     let other = station.authority().issue(&node_id("b2"), Role::Broadcast, &[]).unwrap();
     let half = &new[..new.len() / 2];
-    for (bytes, why) in [
-        (&old[..], "is not the key of"),
-        (half, "b1.pem"),
-        (b"", "no certificate"),
-        (&std::fs::read(&other.certificate).unwrap(), "is not the key of"),
-    ] {
+    for (bytes, why) in
+        [(half, "b1.pem"), (b"", "no certificate"), (&std::fs::read(&other.certificate).unwrap(), "is not the key of")]
+    {
         std::fs::write(&station.paths.certificate, bytes).unwrap();
         let error = format!("{:#}", station.identity.reread().unwrap_err());
         assert!(error.contains(why), "{error}");

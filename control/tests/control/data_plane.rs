@@ -1,126 +1,17 @@
-//! The control node over real mutual TLS and a real bus: what each role may do, and what control tells the cluster.
-#![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
+//! What each role may do, and what control tells the cluster.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use bus::broker::{Access, EmbeddedBroker, User};
-use bus::{Message, Subscription};
 use bytes::Bytes;
-use control::{Config, Control, StreamConfig};
-use media::{ClusterId, NodeId, StreamId};
-use messages::{Prefix, Role};
-use node::ops::Ops;
+use media::NodeId;
+use messages::Role;
 use node::tls::{Authority, Identity, Server};
-use node::{CancellationToken, Redacted};
 use reqwest::{Client, Method, StatusCode};
-use seal::{Keyring, RootPublicKey, SealingKey, Signer as _};
+use seal::{SealingKey, Signer as _};
 use serde_json::Value;
 
-const PASSWORD: &str = "only for this test";
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Cluster {
-    directory: tempfile::TempDir,
-    authority: Authority,
-    broker: SocketAddr,
-    all: CancellationToken,
-}
-
-impl Cluster {
-    async fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::ensure(&directory.path().join("certs"), &node::clock::Clock::new()).unwrap();
-        std::fs::write(directory.path().join("password"), PASSWORD).unwrap();
-        let user = |name: &str, access| User { name: name.to_owned(), password: PASSWORD.to_owned(), access };
-        let config = bus::broker::Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            users: vec![user("c1", Access::Control), user("looker", Access::Observer)],
-            ..bus::broker::Config::default()
-        };
-        let broker = EmbeddedBroker::load(config).await.unwrap();
-        let address = broker.address();
-        let all = CancellationToken::new();
-        tokio::spawn(broker.run(all.clone()));
-        Self { directory, authority, broker: address, all }
-    }
-
-    fn bus(&self, user: &str) -> bus::Config {
-        bus::Config {
-            urls: vec![format!("mqtt://{}", self.broker)],
-            username: Some(user.to_owned()),
-            password_file: Some(self.directory.path().join("password")),
-            ..bus::Config::default()
-        }
-    }
-
-    /// Runs a control node with one configured stream; returns its base URL.
-    async fn control(&self) -> String {
-        self.control_until(self.all.clone()).await.0
-    }
-
-    /// The same until `end`; the task is done when the node has stopped.
-    async fn control_until(&self, end: CancellationToken) -> (String, tokio::task::JoinHandle<anyhow::Result<()>>) {
-        let id = NodeId::new("c1").unwrap();
-        let setup = node::Setup {
-            id: id.clone(),
-            role: Role::Control,
-            cluster: ClusterId::new("test").unwrap(),
-            data: self.directory.path().join("c1"),
-            bus: self.bus("c1"),
-            identity: self.authority.issue(&id, Role::Control, &[]).unwrap(),
-            ops: Ops::new(),
-        };
-        let context = setup.start(end.clone()).await.unwrap();
-        let key = Some(Redacted::new("for-this-test-only".to_owned()));
-        let streams = vec![StreamConfig { name: StreamId::new("hall").unwrap(), key }];
-        let control = Control::load(Config { streams, ..Config::default() }, context).await.unwrap();
-        let base = format!("https://{}/cluster/v1", control.data_address());
-        (base, tokio::spawn(control.run(end)))
-    }
-
-    /// An HTTP client with a certificate of this role.
-    fn client(&self, name: &str, role: Role) -> Client {
-        let paths = self.authority.issue(&NodeId::new(name).unwrap(), role, &[]).unwrap();
-        Identity::load(&paths).unwrap().http_client(Server::Node(Role::Control, NodeId::new("c1").unwrap())).unwrap()
-    }
-
-    async fn listen(&self, filter: &str) -> Subscription {
-        let bus = bus::connect(&self.bus("looker"), "looker", None, None, self.all.clone()).await.unwrap();
-        let subscription = bus.subscribe(&Prefix::default().filter(filter)).await.unwrap();
-        let all = self.all.clone();
-        // The bus lives as long as somebody holds it.
-        tokio::spawn(async move {
-            all.cancelled().await;
-            drop(bus);
-        });
-        subscription
-    }
-
-    fn keyring(&self) -> Keyring {
-        let root = std::fs::read(self.directory.path().join("c1/root.pub")).unwrap();
-        Keyring::new(ClusterId::new("test").unwrap(), RootPublicKey::from_bytes(&root).unwrap())
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.all.cancel();
-    }
-}
-
-async fn next(subscription: &mut Subscription) -> Message {
-    tokio::time::timeout(PATIENCE, subscription.recv()).await.expect("a message comes").expect("the bus is open")
-}
-
-async fn json(client: &Client, method: Method, url: String, body: Option<Value>) -> (StatusCode, Value) {
-    let request = client.request(method, url);
-    let request = if let Some(body) = body { request.json(&body) } else { request };
-    let answer = request.send().await.unwrap();
-    let status = answer.status();
-    let text = answer.text().await.unwrap();
-    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
-}
+use crate::cluster::{Cluster, PATIENCE, json, next};
+use crate::metadata::Follower;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ingest_is_granted_its_own_key_and_the_cluster_hears_of_it() {
@@ -227,7 +118,10 @@ async fn revoked_node_gets_nothing_for_its_certificate_and_its_seals_count_nowhe
     let (status, said) = json(&admin, Method::POST, revoke("i1"), None).await;
     assert_eq!(
         (status, said),
-        (StatusCode::OK, serde_json::json!({ "node": "i1", "keys": [first.key_id().to_string()] }))
+        (
+            StatusCode::OK,
+            serde_json::json!({ "node": "i1", "keys": [first.key_id().to_string()], "acknowledged": [], "missing": [] })
+        )
     );
     let list = next(&mut keys).await;
     assert_eq!(list.topic, "sealcast/v1/keys/revoked");
@@ -292,7 +186,7 @@ async fn revoked_key_is_on_the_list_and_its_grant_is_gone_from_the_bus() {
     next(&mut keys).await;
 
     let url = format!("{base}/admin/keys/{}/revoke", sealing.key_id());
-    assert_eq!(json(&admin, Method::POST, url.clone(), None).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(json(&admin, Method::POST, url.clone(), None).await.0, StatusCode::OK);
     let list = next(&mut keys).await;
     assert_eq!(list.topic, "sealcast/v1/keys/revoked");
     let mut keyring = cluster.keyring();
@@ -316,15 +210,20 @@ async fn control_restored_from_a_backup_goes_on_with_the_newest_revocations() {
     };
     let end = cluster.all.child_token();
     let (base, task) = cluster.control_until(end.clone()).await;
+    let b1 = Follower::start(&cluster, "b1", None).await;
+    b1.sees("b1", |view| view.member(&NodeId::new("b1").unwrap()).is_some()).await;
     revoke(&base, "i1").await;
-    let file = cluster.directory.path().join("c1/revocations.cose");
-    let backup = std::fs::read(&file).unwrap();
+    let files = ["revocations.cose", "metadata.db", "metadata.db-wal"]
+        .map(|name| cluster.directory.path().join("c1").join(name));
+    let backup = files.clone().map(|file| std::fs::read(file).unwrap());
     revoke(&base, "i2").await;
     revoke(&base, "i3").await;
     end.cancel();
     task.await.unwrap().unwrap();
 
-    std::fs::write(&file, backup).unwrap();
+    for (file, content) in files.iter().zip(backup) {
+        std::fs::write(file, content).unwrap();
+    }
     // A node that was there all the time.
     let mut lists = cluster.listen("keys/revoked").await;
     let mut keyring = cluster.keyring();

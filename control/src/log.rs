@@ -1,0 +1,322 @@
+//! What control writes into the metadata log: what all nodes have to agree on, members, revocations, streams and drained nodes.
+//!
+//! The log is where members and drains are kept. Streams and revocations are kept in the catalogue and by the authority, which have
+//! what the log must not show; each change there is brought into the log, and so is, at the start, what a crash left out.
+
+use std::time::Duration;
+
+use media::{NodeId, UnixMillis};
+use messages::Role;
+use metadata::{
+    Body, Cluster, Edit, EntrySequence, Grant, Member, NodePolicy, Revocation, Revoked, RowId, StreamSettings, View,
+};
+use seal::KeyId;
+use serde::Deserialize;
+
+use crate::ControlState;
+use crate::members::Shown;
+
+/// Level of the rows that this version writes and understands.
+const LEVEL: u64 = 1;
+/// Numbers of the kinds of rows that control keeps equal to the catalogue: streams.
+const STREAM: u64 = 7;
+const GRANT: u64 = 3;
+/// For how long a grant stays in the log after its end.
+const GRANT_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Pool of streams that nobody has put into another.
+pub(crate) const POOL: &str = "default";
+/// For how long after the log's beginning nodes need not be listed whose certificates are older.
+const BEGINNING: Duration = Duration::from_secs(86_400);
+/// How long a command waits for nodes to say that they have an entry.
+pub(crate) const ACKNOWLEDGE_WAIT_MAX: Duration = Duration::from_secs(4);
+/// The same when other things took long: nodes answer within half a second.
+pub(crate) const ACKNOWLEDGE_WAIT_MIN: Duration = Duration::from_millis(700);
+
+/// What a node says of itself when it starts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SelfReport {
+    /// Newest level of rows that its software understands.
+    pub(crate) level: u64,
+    /// Where browsers reach it, if they do.
+    #[serde(default)]
+    pub(crate) public_url: Option<String>,
+}
+
+/// Why a node is no member.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotAdmitted {
+    #[error(
+        "the name {node} belongs to another machine: its certificate has another key than the one that was first seen. Give this \
+         machine an identity with another name (sealcast certs cluster --node NAME=ROLE), or, if you gave {node} a new key on \
+         purpose: sealcast node add {node} --certificate {node}.pem"
+    )]
+    OtherKey { node: NodeId },
+    #[error("the name {node} belongs to a node of role {role}")]
+    OtherRole { node: NodeId, role: Role },
+    #[error("the name {node} was used by a node that was removed: give this machine an identity with another name")]
+    Gone { node: NodeId },
+    #[error(
+        "{node} is no member of this cluster: add it on the control machine (sealcast node add {node} --certificate {node}.pem), or \
+         list its certificate in a file of role.control.members"
+    )]
+    NotListed { node: NodeId },
+    #[error(
+        "viewers may not be sent to {url}: its host is no name of the certificate of {node}, and not below one of \
+         role.control.public_hosts"
+    )]
+    PublicUrl { node: NodeId, url: String },
+    #[error(transparent)]
+    Log(#[from] anyhow::Error),
+}
+
+fn random() -> [u8; 16] {
+    rand::random()
+}
+
+/// The edit that writes a row, in place of the one with its name.
+pub(crate) fn put(view: &View<'_>, body: Body) -> Option<Edit> {
+    let (kind, name) = (body.kind(), body.name()?);
+    let id = view.row_id(kind, &name).unwrap_or_else(|| RowId(random()));
+    Some(Edit { id, kind, body: Some(body), salt: random() })
+}
+
+impl ControlState {
+    /// Brings the log to what the configuration, the catalogue and the authority say.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read, or the log not written.
+    pub(crate) async fn write_log(&self) -> anyhow::Result<EntrySequence> {
+        let streams: Vec<Body> =
+            self.catalogue.streams().await?.into_iter().map(|stream| stream_row(stream.name)).collect();
+        let (cluster, now) = (self.rules.clone(), self.node.clock.wall());
+        let (revoked, grants) = (self.authority.revoked(), self.authority.grant_rows());
+        self.writer
+            .write(|view| {
+                let mut edits = view.edits_towards(&streams, &[STREAM], random);
+                if view.cluster() != Some(&cluster) {
+                    edits.extend(put(&view, Body::Cluster(cluster)));
+                }
+                edits.extend(grant_edits(&view, &grants, now));
+                let is_missing = |key: &KeyId| !is_revoked(&view, key);
+                let missing = revoked.into_iter().filter(is_missing);
+                edits.extend(missing.filter_map(|key| put(&view, revocation(Revoked::Key(key), now, ""))));
+                edits
+            })
+            .await
+    }
+
+    /// Brings new and renewed grants into the log. Seals are verified with the grants themselves, so a log that cannot be written holds
+    /// up nobody.
+    pub(crate) async fn write_grants(&self) {
+        let (grants, now) = (self.authority.grant_rows(), self.node.clock.wall());
+        if let Err(error) = self.writer.write(|view| grant_edits(&view, &grants, now)).await {
+            tracing::error!(error = format!("{error:#}"), "a grant is not in the metadata log yet");
+        }
+    }
+
+    /// Brings changed streams into the log, and tells ingests to read the table of keys again.
+    pub(crate) async fn streams_changed(&self) -> anyhow::Result<()> {
+        self.write_log().await?;
+        self.announce_change().await;
+        Ok(())
+    }
+
+    /// Writes that a node and its keys are revoked.
+    pub(crate) async fn write_revocations(&self, subjects: Vec<Revoked>) -> anyhow::Result<EntrySequence> {
+        let now = self.node.clock.wall();
+        let edits = |view: View<'_>| {
+            let rows = subjects.into_iter().map(|subject| revocation(subject, now, ""));
+            rows.filter(|row| row.name().is_some_and(|name| view.row_id(4, &name).is_none()))
+                .filter_map(|row| put(&view, row))
+                .collect()
+        };
+        self.writer.write(edits).await
+    }
+
+    /// Whether the operator has drained a node.
+    pub(crate) fn is_drained(&self, node: &NodeId) -> bool {
+        self.writer.log().look(|view| view.policy(node).is_some_and(|policy| policy.is_drained))
+    }
+
+    /// The nodes that the operator has drained.
+    pub(crate) fn drained(&self) -> Vec<NodeId> {
+        self.writer.log().look(|view| view.drained_nodes())
+    }
+
+    /// Drains a node, or ends that. Returns whether it changed anything.
+    pub(crate) async fn write_drain(&self, node: &NodeId, is_drained: bool) -> anyhow::Result<bool> {
+        let mut changes = false;
+        let edits = |view: View<'_>| {
+            let before = view.policy(node);
+            changes = before.is_some_and(|policy| policy.is_drained) != is_drained;
+            let weight_percent = before.map_or(100, |policy| policy.weight_percent);
+            let policy = NodePolicy { node: node.clone(), is_drained, weight_percent };
+            if changes { put(&view, Body::Policy(policy)).into_iter().collect() } else { Vec::new() }
+        };
+        self.writer.write(edits).await?;
+        Ok(changes)
+    }
+
+    /// Takes what a member says of itself, and makes a node a member that may become one without being listed: its certificate is
+    /// older than the log, which is younger than a day. A name belongs to one key; the handshake has verified the certificate.
+    pub(crate) async fn admit(
+        &self,
+        (node, role): (NodeId, Role),
+        shown: &Shown,
+        report: SelfReport,
+    ) -> Result<EntrySequence, NotAdmitted> {
+        if let Some(url) = &report.public_url
+            && !self.may_be_public(url, &shown.names)
+        {
+            return Err(NotAdmitted::PublicUrl { node, url: url.clone() });
+        }
+        let may_be_new = self.is_of_the_beginning(shown);
+        let refused = self.writer.log().look(|view| {
+            let node = node.clone();
+            match view.member(&node) {
+                _ if view.was_member(&node) => Some(NotAdmitted::Gone { node }),
+                Some(known) if known.role != role => Some(NotAdmitted::OtherRole { node, role: known.role }),
+                Some(known) if !known.spki.contains(&shown.spki) => Some(NotAdmitted::OtherKey { node }),
+                None if !may_be_new => Some(NotAdmitted::NotListed { node }),
+                _ => None,
+            }
+        });
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        let edits = |view: View<'_>| {
+            let known = view.member(&node);
+            // Two that ask at the same moment are told apart here: what was seen first stays.
+            let spki = known.map_or_else(|| vec![shown.spki], |known| known.spki.clone());
+            let SelfReport { level, public_url } = report;
+            let member = Member { node: node.clone(), role, is_guest: false, spki, public_url, level };
+            if known == Some(&member) { Vec::new() } else { put(&view, Body::Member(member)).into_iter().collect() }
+        };
+        Ok(self.writer.write(edits).await?)
+    }
+
+    /// Whether nobody could list the node before: no file lists any, the log is young, and the certificate older.
+    fn is_of_the_beginning(&self, shown: &Shown) -> bool {
+        let has_list = self.members.iter().any(|file| file.exists());
+        let began = self.writer.log().began();
+        let is_older = |began: UnixMillis| shown.valid_from_s <= began.0.saturating_div(1_000);
+        let is_young = |began: UnixMillis| self.node.clock.wall().since(began) < BEGINNING;
+        !has_list && began.is_some_and(|began| is_young(began) && is_older(began))
+    }
+
+    /// Whether viewers may be sent to a URL that a node names.
+    fn may_be_public(&self, url: &str, certificate_names: &[String]) -> bool {
+        let Some(host) = host_of(url) else { return false };
+        let is_named = certificate_names.iter().any(|name| is_name_of(host, name));
+        is_named || self.public_hosts.iter().any(|allowed| is_below(host, allowed))
+    }
+
+    /// Whether a node's requests are refused: the authority or the log has revoked it.
+    pub(crate) fn is_revoked(&self, node: &NodeId) -> bool {
+        self.authority.is_revoked(node) || self.writer.log().look(|view| view.is_node_revoked(node))
+    }
+}
+
+/// The edits that write grants, and remove those that ended long ago. A revoked one stays until then: where a log of its key ends has to
+/// be known for the next key to go on.
+fn grant_edits(view: &View<'_>, grants: &[Grant], now: UnixMillis) -> Vec<Edit> {
+    let key = |grant: &Grant| KeyId::of(&grant.public_key);
+    let is_new = |grant: &&Grant| view.any_grant(&key(grant)) != Some(grant);
+    let mut edits: Vec<Edit> =
+        grants.iter().filter(is_new).filter_map(|grant| put(view, Body::Grant(grant.clone()))).collect();
+    let over = view.all_grants().filter(|grant| now.since(grant.until) > GRANT_KEPT);
+    edits.extend(over.filter_map(|grant| {
+        let id = view.row_id(GRANT, &key(grant).to_string())?;
+        Some(Edit { id, kind: GRANT, body: None, salt: [0; 16] })
+    }));
+    edits
+}
+
+fn stream_row(name: media::StreamId) -> Body {
+    Body::Stream(StreamSettings { name, pool: POOL.to_owned(), key_macs: Vec::new(), title: String::new() })
+}
+
+fn revocation(subject: Revoked, since: UnixMillis, reason: &str) -> Body {
+    Body::Revocation(Revocation { subject, since, reason: reason.to_owned() })
+}
+
+/// Whether the log revokes an entry of the authority's list.
+fn is_revoked(view: &View<'_>, key: &KeyId) -> bool {
+    view.is_key_revoked(key)
+        || view.revocations().any(|revocation| match &revocation.subject {
+            Revoked::Node(node) => KeyId::of_node(node) == *key,
+            Revoked::Key(_) => false,
+        })
+}
+
+/// What all nodes have to agree on.
+pub(crate) const fn cluster_row(part_target_ms: u64, target_duration_s: u64, grant_hours: u64) -> Cluster {
+    Cluster { part_target_ms, target_duration_s, level: LEVEL, grant_hours }
+}
+
+/// The host of a URL `https://HOST` or `https://HOST:PORT`.
+fn host_of(url: &str) -> Option<&str> {
+    let authority = url.strip_prefix("https://")?;
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?.0,
+        None => authority.split(':').next()?,
+    };
+    let is_plain = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:".contains(&byte));
+    (is_plain && !authority.contains(['/', '?', '#', '@'])).then_some(host)
+}
+
+/// Whether a name of a certificate, which may begin with `*.`, is one of a host (RFC 9525, section 6.3).
+fn is_name_of(host: &str, name: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(domain) => {
+            host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(domain))
+        }
+        None => host.eq_ignore_ascii_case(name),
+    }
+}
+
+/// Whether a host is `allowed`, or below it where that begins with a dot.
+fn is_below(host: &str, allowed: &str) -> bool {
+    let (host, allowed) = (host.to_ascii_lowercase(), allowed.to_ascii_lowercase());
+    if allowed.starts_with('.') { host.ends_with(&allowed) && host.len() > allowed.len() } else { host == allowed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_base_url_has_a_host() {
+        for (url, host) in [
+            ("https://b1.example.org", Some("b1.example.org")),
+            ("https://b1.example.org:8443", Some("b1.example.org")),
+            ("https://[::1]:8443", Some("::1")),
+            ("http://b1.example.org", None),
+            ("https://", None),
+            ("https://a@evil.example", None),
+            ("https://b1.example.org/evil", None),
+            ("https://b1.example.org?x", None),
+        ] {
+            assert_eq!(host_of(url), host, "{url}");
+        }
+    }
+
+    #[test]
+    fn wildcard_of_a_certificate_stands_for_one_label() {
+        assert!(is_name_of("b1.example.org", "*.example.org") && is_name_of("B1.example.org", "b1.example.org"));
+        for host in ["example.org", ".example.org", "a.b1.example.org", "b1.example.net"] {
+            assert!(!is_name_of(host, "*.example.org"), "{host}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_allowed_by_name_or_below_a_suffix() {
+        assert!(is_below("b1.Example.org", ".example.org") && is_below("b1.example.org", "b1.example.org"));
+        for (host, allowed) in
+            [("evilexample.org", ".example.org"), (".example.org", ".example.org"), ("b1.example.org", "example.org")]
+        {
+            assert!(!is_below(host, allowed), "{host} {allowed}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Who belongs to the cluster: files that list certificates, what the operator adds, and nodes that say what they are.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use media::{Digest, NodeId};
+use messages::Role;
+use metadata::{Body, EntrySequence, Member};
+use node::{CancellationToken, files, tls};
+use rustls_pki_types::CertificateDer;
+
+use crate::ControlState;
+use crate::log::{NotAdmitted, put};
+
+/// How often the files are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a certificate says.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    /// SHA-256 of its public key.
+    pub(crate) spki: Digest,
+    /// Host names and addresses.
+    pub(crate) names: Vec<String>,
+    /// From when on it is valid, in seconds since 1970.
+    pub(crate) valid_from_s: i64,
+}
+
+impl Shown {
+    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        Some(Self {
+            spki: tls::spki_of(certificate)?,
+            names: tls::names_of(certificate),
+            valid_from_s: tls::valid_from_s(certificate)?,
+        })
+    }
+}
+
+/// A node that a file or the operator lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) node: NodeId,
+    pub(crate) role: Role,
+    pub(crate) spki: Digest,
+}
+
+/// What happens to a member whose key is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Replace {
+    /// The operator says so: the listed key counts from now on, and no other.
+    Key,
+    /// A file says so, which may be old: the member stays as it is.
+    Nothing,
+}
+
+/// The nodes to which the certificates of a PEM file belong; `name` says in errors which it is.
+///
+/// # Errors
+/// When the text holds no certificates, or one of them is no node's.
+pub(crate) fn read(pem: &[u8], name: &str) -> Result<Vec<Listed>> {
+    let certificates = tls::parse_certificates(pem, Path::new(name))?;
+    let listed = |certificate: &CertificateDer<'_>| {
+        let (node, role) = tls::node_of(certificate)?;
+        Some(Listed { node, role, spki: tls::spki_of(certificate)? })
+    };
+    certificates
+        .iter()
+        .map(|one| listed(one).with_context(|| format!("{name}: a certificate in it is no node's")))
+        .collect()
+}
+
+impl ControlState {
+    /// Makes listed nodes members.
+    ///
+    /// # Errors
+    /// When a name was used by a node that was removed, or by one of another role; or when the log cannot be written.
+    pub(crate) async fn add_members(
+        &self,
+        listed: Vec<Listed>,
+        replace: Replace,
+    ) -> Result<EntrySequence, NotAdmitted> {
+        let refused = self.writer.log().look(|view| {
+            listed.iter().find_map(|listed| {
+                let node = listed.node.clone();
+                if view.was_member(&node) {
+                    return Some(NotAdmitted::Gone { node });
+                }
+                let known = view.member(&node).filter(|known| known.role != listed.role)?;
+                Some(NotAdmitted::OtherRole { node, role: known.role })
+            })
+        });
+        if let Some(refused) = refused.filter(|_| replace == Replace::Key) {
+            return Err(refused);
+        }
+        let written = self.writer.write(|view| {
+            let row = |listed: Listed| {
+                let known = view.member(&listed.node);
+                let is_taken = view.was_member(&listed.node) || known.is_some_and(|known| known.role != listed.role);
+                let stays = known.is_some_and(|known| replace == Replace::Nothing || known.spki == [listed.spki]);
+                if is_taken || stays {
+                    return None;
+                }
+                let (public_url, level) = known.map_or((None, 0), |known| (known.public_url.clone(), known.level));
+                let Listed { node, role, spki } = listed;
+                put(&view, Body::Member(Member { node, role, is_guest: false, spki: vec![spki], public_url, level }))
+            };
+            listed.into_iter().filter_map(row).collect()
+        });
+        Ok(written.await?)
+    }
+}
+
+/// Makes this control node a member, which other nodes answer.
+pub(crate) async fn add_self(shared: &ControlState) -> Result<()> {
+    let certificate = shared.node.identity.certificate();
+    let spki = tls::spki_of(&certificate).context("the own certificate has a key")?;
+    let own = Listed { node: shared.node.id.clone(), role: Role::Control, spki };
+    shared.add_members(vec![own], Replace::Key).await?;
+    Ok(())
+}
+
+/// Adds the nodes that the files list, now and whenever a file changes, until `shutdown`.
+pub(crate) async fn follow(shared: &ControlState, shutdown: &CancellationToken) {
+    let mut seen: Vec<Option<Vec<u8>>> = vec![None; shared.members.len()];
+    loop {
+        for (path, seen) in shared.members.iter().zip(&mut seen) {
+            if let Err(error) = look(shared, path, seen).await {
+                tracing::error!(path = %path.display(), error = format!("{error:#}"), "the list of members was not taken");
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+        }
+    }
+}
+
+async fn look(shared: &ControlState, path: &Path, seen: &mut Option<Vec<u8>>) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let pem = files::read_bounded(path)?;
+    if seen.as_ref() == Some(&pem) {
+        return Ok(());
+    }
+    let listed = read(&pem, &path.display().to_string());
+    *seen = Some(pem);
+    shared.add_members(listed?, Replace::Nothing).await?;
+    Ok(())
+}

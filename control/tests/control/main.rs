@@ -1,0 +1,6 @@
+//! The control node over real mutual TLS and a real bus.
+#![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
+
+mod cluster;
+mod data_plane;
+mod metadata;

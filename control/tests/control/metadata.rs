@@ -1,0 +1,330 @@
+//! The metadata log over real sockets: nodes follow it, control is restored, doubled and refused, and strangers are no members.
+
+use std::sync::Arc;
+
+use control::Config;
+use media::NodeId;
+use messages::Role;
+use metadata::View;
+use node::cluster_view::{ClusterView, Topics};
+use node::presence::PresenceParts;
+use node::{CancellationToken, http, presence};
+use replica::{Log, Membership, Report, Rules};
+use reqwest::{Client, Method, StatusCode};
+use seal::RootPublicKey;
+use serde_json::json;
+
+use crate::cluster::{Cluster, PATIENCE, config, copy, json as ask};
+
+/// A broadcast node, as far as it has to do with the log.
+pub(crate) struct Follower {
+    log: Arc<Log>,
+    cluster: ClusterView,
+    end: CancellationToken,
+    /// Whether control has taken it, or why not.
+    joined: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Follower {
+    /// Starts it. Without a broker it has to be told where control is.
+    pub(crate) async fn start(cluster: &Cluster, name: &str, control: Option<&str>) -> Self {
+        let end = cluster.all.child_token();
+        let context = cluster.context(name, Role::Broadcast, control.is_none(), &end).await;
+        let root = std::fs::read(cluster.directory.path().join("c1/root.pub")).unwrap();
+        let root = RootPublicKey::from_bytes(&root).unwrap();
+        let log = Log::open(&context.data.join("metadata.db"), &context, root).await.unwrap();
+        let view = ClusterView::new(context.clock);
+        let mut updates = view.subscribe(&context, Topics::NodesAndPolicy).await.unwrap();
+        tokio::spawn(end.clone().run_until_cancelled_owned(async move { while updates.next().await.is_some() {} }));
+        let listener = acceptor::bind("127.0.0.1:0".parse().unwrap(), "data_listen").await.unwrap();
+        let data = format!("https://{}", listener.local_addr().unwrap());
+        let parts = move || PresenceParts { data: Some(data.clone()), ..PresenceParts::default() };
+        presence::spawn(&context, parts, end.clone());
+        let routes = replica::only_members(replica::router(Arc::clone(&log)), &log);
+        tokio::spawn(http::serve_tls(
+            listener,
+            context.identity.server_mutual(),
+            routes,
+            http::Limits::default(),
+            end.clone(),
+        ));
+        let control: Vec<String> =
+            control.into_iter().map(|base| base.trim_end_matches("/cluster/v1").to_owned()).collect();
+        let membership = Membership {
+            log: Arc::clone(&log),
+            node: context,
+            cluster: view.clone(),
+            control,
+            report: Report::new(None),
+            rules: Rules::default(),
+        };
+        let joined = tokio::spawn(membership.run(|_: &Log| std::future::ready(()), end.clone()));
+        Self { log, cluster: view, end, joined }
+    }
+
+    /// Waits until the rows are as `is_so` says.
+    pub(crate) async fn sees(&self, what: &str, is_so: impl Fn(View<'_>) -> bool) {
+        let mut changes = self.log.changes();
+        let seen = async {
+            while !self.log.look(&is_so) {
+                changes.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, seen)
+            .await
+            .unwrap_or_else(|_| panic!("in vain: {what}: {:?}", self.log.standing()));
+    }
+
+    async fn stop(self) {
+        self.end.cancel();
+        self.joined.await.unwrap().unwrap();
+    }
+}
+
+fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+fn admin(cluster: &Cluster) -> Client {
+    cluster.client("c1", Role::Control)
+}
+
+async fn revoke(cluster: &Cluster, base: &str, node: &str) -> serde_json::Value {
+    let url = format!("{base}/admin/nodes/{node}/revoke");
+    let (status, answer) = ask(&admin(cluster), Method::POST, url, None).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    answer
+}
+
+/// What a node says of itself to control; the status and what control answers.
+async fn report(client: &Client, base: &str, report: serde_json::Value) -> (StatusCode, String) {
+    let (status, answer) = ask(client, Method::POST, format!("{base}/metadata/self"), Some(report)).await;
+    (status, answer.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_join_follow_the_log_and_acknowledge_what_they_have() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let b1 = Follower::start(&cluster, "b1", None).await;
+    let b2 = Follower::start(&cluster, "b2", None).await;
+    for follower in [&b1, &b2] {
+        let has_all = |view: View<'_>| {
+            let members = ["c1", "b1", "b2"].iter().all(|name| view.member(&id(name)).is_some());
+            let stream = view.stream(&media::StreamId::new("hall").unwrap()).is_some();
+            members && stream && view.cluster().is_some_and(|rules| rules.part_target_ms == 500)
+        };
+        follower.sees("members, streams and rules", has_all).await;
+    }
+    let answer = revoke(&cluster, &base, "i9").await;
+    assert_eq!(answer["acknowledged"], json!(["b1", "b2"]), "{answer}");
+    assert_eq!(answer["missing"], json!([]));
+    b1.sees("the revocation", |view| view.is_node_revoked(&id("i9"))).await;
+    assert_eq!(b1.log.state(), b2.log.state());
+
+    // A node that is drained is drained on all nodes, and a restarted one knows it from its own disk.
+    let (status, _) = ask(&admin(&cluster), Method::POST, format!("{base}/admin/nodes/b2/drain"), None).await;
+    assert_eq!(status, StatusCode::OK);
+    b1.sees("the drain", |view| view.drained_nodes() == [id("b2")]).await;
+    let state = b1.log.state();
+    b1.stop().await;
+    let again = Follower::start(&cluster, "b1", Some("https://127.0.0.1:9")).await;
+    assert_eq!(again.log.state(), state, "nobody else is there");
+    let is_drained = || again.cluster.look(|cluster| cluster.policy.drained == [id("b2")]);
+    tokio::time::timeout(PATIENCE, async {
+        while !is_drained() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("no message says so, and the log does");
+}
+
+/// A broker that withholds everything: the node hears no message at all, and asks control.
+#[tokio::test(flavor = "multi_thread")]
+async fn revocation_that_no_broker_delivers_comes_by_asking() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let deaf = Follower::start(&cluster, "b1", Some(&base)).await;
+    deaf.sees("the log", |view| view.cluster().is_some()).await;
+    revoke(&cluster, &base, "i1").await;
+    deaf.sees("the revocation", |view| view.is_node_revoked(&id("i1"))).await;
+    assert_eq!(deaf.log.standing().freshness, "fresh");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn name_belongs_to_the_key_that_was_seen_first_until_the_operator_says_otherwise() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let b1 = Follower::start(&cluster, "b1", None).await;
+    b1.sees("b1", |view| view.member(&id("b1")).is_some()).await;
+
+    // Somebody has the authority's key, and signs another b1.
+    let certs = cluster.directory.path().join("certs");
+    let first = std::fs::read(certs.join("b1.key")).unwrap();
+    std::fs::remove_file(certs.join("b1.key")).unwrap();
+    let thief = cluster.client("b1", Role::Broadcast);
+    let (status, why) = report(&thief, &base, json!({ "level": 1 })).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(why.contains("b1 belongs to another machine"), "{why}");
+    // It is refused by members, too.
+    let b2 = Follower::start(&cluster, "b2", None).await;
+    b2.sees("b1", |view| view.member(&id("b1")).is_some()).await;
+    assert_ne!(std::fs::read(certs.join("b1.key")).unwrap(), first, "another key");
+
+    let pem = std::fs::read_to_string(certs.join("b1.pem")).unwrap();
+    let url = format!("{base}/admin/nodes/b1/add");
+    let (status, answer) = ask(&admin(&cluster), Method::POST, url.clone(), Some(json!({ "certificate": pem }))).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let (status, why) = report(&thief, &base, json!({ "level": 1 })).await;
+    assert_eq!(status, StatusCode::OK, "{why}");
+    let (status, why) =
+        ask(&admin(&cluster), Method::POST, url.replace("b1/add", "b3/add"), Some(json!({ "certificate": pem }))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(why.to_string().contains("that is the certificate of b1"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_that_no_list_names_is_no_member() {
+    let cluster = Cluster::start().await;
+    let certs = cluster.directory.path().join("certs");
+    let list = cluster.directory.path().join("members.pem");
+    cluster.client("b1", Role::Broadcast);
+    std::fs::copy(certs.join("b1.pem"), &list).unwrap();
+    let members = Config { members: vec![list.clone()], ..config() };
+    let (base, _control) = cluster.control_with(members, cluster.all.clone()).await;
+    let b1 = Follower::start(&cluster, "b1", None).await;
+    b1.sees("b1", |view| view.member(&id("b1")).is_some()).await;
+    let b2 = Follower::start(&cluster, "b2", None).await;
+    let why = tokio::time::timeout(PATIENCE, b2.joined).await.expect("it is refused").unwrap().unwrap_err().to_string();
+    assert!(why.starts_with("this cluster does not take b2: b2 is no member of this cluster: add it"), "{why}");
+
+    // The list grows, as `certs cluster` makes it.
+    let both = ["b1.pem", "b2.pem"].map(|name| std::fs::read_to_string(certs.join(name)).unwrap()).concat();
+    std::fs::write(&list, both).unwrap();
+    b1.sees("b2", |view| view.member(&id("b2")).is_some()).await;
+    let (status, why) = report(&cluster.client("b2", Role::Broadcast), &base, json!({ "level": 1 })).await;
+    assert_eq!(status, StatusCode::OK, "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_are_sent_only_to_hosts_that_the_certificate_or_the_operator_names() {
+    let cluster = Cluster::start().await;
+    let hosts = Config { public_hosts: vec![".cdn.example.org".to_owned()], ..config() };
+    let (base, _control) = cluster.control_with(hosts, cluster.all.clone()).await;
+    let b1 = cluster.client("b1", Role::Broadcast);
+    let url = |url: &str| json!({ "level": 1, "public_url": url });
+    for bad in [
+        "https://evil.example",
+        "http://b1.cdn.example.org",
+        "https://b1.cdn.example.org@evil.example",
+        "https://cdn.example.org",
+    ] {
+        let (status, why) = report(&b1, &base, url(bad)).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{bad}");
+        assert!(why.contains("viewers may not be sent to"), "{why}");
+    }
+    for good in ["https://localhost:8443", "https://b1.cdn.example.org:8443"] {
+        let (status, why) = report(&b1, &base, url(good)).await;
+        assert_eq!(status, StatusCode::OK, "{good}: {why}");
+    }
+    let b2 = Follower::start(&cluster, "b2", None).await;
+    let shown = |view: View<'_>| view.member(&id("b1")).and_then(|b1| b1.public_url.clone());
+    b2.sees("the newest URL", |view| shown(view).as_deref() == Some("https://b1.cdn.example.org:8443")).await;
+}
+
+/// A control that was restored from a backup takes what it has forgotten from the nodes, and goes on after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn control_restored_from_a_backup_takes_the_missing_entries_before_it_writes() {
+    let cluster = Cluster::start().await;
+    let end = cluster.all.child_token();
+    let (_, task) = cluster.control_until(end.clone()).await;
+    let b1 = Follower::start(&cluster, "b1", None).await;
+    b1.sees("b1", |view| view.member(&id("b1")).is_some()).await;
+    end.cancel();
+    task.await.unwrap().unwrap();
+    let (data, backup) = (cluster.directory.path().join("c1"), cluster.directory.path().join("backup"));
+    copy(&data, &backup);
+
+    let end = cluster.all.child_token();
+    let (base, task) = cluster.control_until(end.clone()).await;
+    for node in ["i1", "i2", "i3"] {
+        revoke(&cluster, &base, node).await;
+    }
+    b1.sees("i3", |view| view.is_node_revoked(&id("i3"))).await;
+    end.cancel();
+    task.await.unwrap().unwrap();
+
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&backup, &data);
+    let (base, _control) = cluster.control_until(cluster.all.clone()).await;
+    revoke(&cluster, &base, "i4").await;
+    b1.sees("i4", |view| view.is_node_revoked(&id("i4"))).await;
+    assert_eq!(b1.log.standing().fork, None);
+    assert!(b1.log.look(|view| ["i1", "i2", "i3"].iter().all(|node| view.is_node_revoked(&id(node)))));
+    let i3 = cluster.client("i3", Role::Ingest);
+    let grants = i3.post(format!("{base}/grants")).body(vec![0; 1312]).send().await.unwrap();
+    assert_eq!(grants.status(), StatusCode::FORBIDDEN, "control knows of it again");
+}
+
+/// Somebody copies the data directory of a control, and runs both.
+#[tokio::test(flavor = "multi_thread")]
+async fn second_control_with_a_copy_of_the_data_writes_nothing_and_ends() {
+    let cluster = Cluster::start().await;
+    let end = cluster.all.child_token();
+    let (_, task) = cluster.control_until(end.clone()).await;
+    let b1 = Follower::start(&cluster, "b1", None).await;
+    b1.sees("b1", |view| view.member(&id("b1")).is_some()).await;
+    end.cancel();
+    task.await.unwrap().unwrap();
+    let twin = cluster.twin();
+
+    let (base, _first) = cluster.control_until(cluster.all.clone()).await;
+    revoke(&cluster, &base, "i1").await;
+    let (_, second) = twin.control_until(twin.all.clone()).await;
+    let ended = tokio::time::timeout(PATIENCE, second).await.expect("the second control ends").unwrap();
+    let why = format!("{:#}", ended.unwrap_err());
+    assert!(why.contains("another control node writes the metadata log"), "{why}");
+    revoke(&cluster, &base, "i2").await;
+    b1.sees("i2", |view| view.is_node_revoked(&id("i2"))).await;
+    assert_eq!(b1.log.standing().fork, None);
+}
+
+/// A restored control that finds no node with the rest does not fork the log: it says so, and the root decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn restored_control_that_finds_nobody_writes_only_after_the_root_has_decided() {
+    let cluster = Cluster::start().await;
+    let end = cluster.all.child_token();
+    let (_, task) = cluster.control_until(end.clone()).await;
+    let b1 = Follower::start(&cluster, "b1", None).await;
+    b1.sees("b1", |view| view.member(&id("b1")).is_some()).await;
+    end.cancel();
+    task.await.unwrap().unwrap();
+    let (data, backup) = (cluster.directory.path().join("c1"), cluster.directory.path().join("backup"));
+    copy(&data, &backup);
+    let end = cluster.all.child_token();
+    let (base, task) = cluster.control_until(end.clone()).await;
+    revoke(&cluster, &base, "i1").await;
+    revoke(&cluster, &base, "i2").await;
+    b1.stop().await;
+    end.cancel();
+    task.await.unwrap().unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&backup, &data);
+
+    let (base, _control) = cluster.control_until(cluster.all.clone()).await;
+    let url = format!("{base}/admin/nodes/i3/revoke");
+    let (status, why) = ask(&admin(&cluster), Method::POST, url.clone(), None).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{why}");
+    assert!(why.to_string().contains("was it restored from a backup?"), "{why}");
+    let (status, log) = ask(&admin(&cluster), Method::POST, format!("{base}/admin/metadata/branch"), None).await;
+    assert_eq!((status, &log["root_version"]), (StatusCode::OK, &json!(2)), "{log}");
+    let (status, answer) = ask(&admin(&cluster), Method::POST, url, None).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    // The node comes back with entries that are void now, and goes on with the others.
+    let b1 = Follower::start(&cluster, "b1", None).await;
+    b1.sees("i3", |view| view.is_node_revoked(&id("i3"))).await;
+    let standing = b1.log.standing();
+    assert_eq!((standing.fork, standing.root_version), (None, 2));
+    assert!(!b1.log.look(|view| view.is_node_revoked(&id("i2"))), "what was given up is void");
+}
