@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use media::StreamId;
+use media::{Epoch, StreamId};
 use node::clock::Clock;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -182,6 +182,11 @@ impl Handle {
     pub fn head(&self, stream: &StreamId) -> Option<Bytes> {
         let held = self.views.get(stream).and_then(|view| view.head.clone());
         held.or_else(|| self.heads.get(stream))
+    }
+
+    /// The newest epoch of which a seal was admitted here.
+    pub fn epoch(&self, stream: &StreamId) -> Option<Epoch> {
+        Some(seal::peek(&self.head(stream)?).ok()?.1.epoch)
     }
 
     /// Whether the log of a stream is in memory, and not its head alone.

@@ -159,10 +159,14 @@ impl Listener {
     }
 
     async fn session(&mut self, session: SessionInfo) {
+        // Without a place in the catalogue, a stream takes none here: nobody may publish it.
+        let may_exist = self.log.look(|view| view.cluster().is_none() || view.stream(&session.stream).is_some());
+        if !may_exist {
+            metrics::counter!("broadcast_sessions_unknown_total").increment(1);
+            return;
+        }
         self.follower.session(&session).await;
-        // An older session never replaces a newer one: brokers repeat what they retain.
-        let known = self.from_bus.sessions.get(&session.stream);
-        if known.as_ref().is_some_and(|known| known.epoch > session.epoch) {
+        if !self.follower.is_newest(&session) {
             return;
         }
         let is_gone = session.state == SessionState::Ended && self.handle.views().get(&session.stream).is_none();

@@ -145,6 +145,34 @@ async fn bus_swaps_drops_and_repeats_seals() {
     assert_alike(&all, &studio).await;
 }
 
+/// Somebody with an ingest's password announces a session that no other could follow, if the highest epoch counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn invented_session_keeps_no_owner_from_the_real_one() {
+    let (zone, nodes) = zone_with(&["b1", "b2"]).await;
+    let [b1, b2] = &nodes[..] else { unreachable!("two nodes") };
+    let mut studio = Studio::new("demo", zone.now());
+    let evil = zone.ingest("i2", &Studio::new("other", zone.now())).await;
+    let session = serde_json::json!({
+        "stream": "demo", "epoch": u64::MAX, "session": "00".repeat(16), "ingest": "i2", "state": "live",
+        "started_at": 0, "ladder": [], "owners": ["b9"], "replicas": 2,
+    });
+    let invented = Bytes::from(session.to_string());
+    evil.publish_raw(&Topic::Session(studio.stream.clone()), invented.clone(), true).await;
+    let ingest = zone.ingest_owned("i1", &studio, &[b1, b2]).await;
+    let play = async |studio: &mut Studio| {
+        // Only what is announced tells b1 that the stream is its own: bytes are pushed to b2, and seals come by the bus.
+        let rows = studio.segment(zone.now());
+        for row in &rows {
+            ingest.put_objects(&[b2], row).await;
+            ingest.publish_seal(row).await;
+        }
+        listed(&[b1, b2], studio, &rows).await;
+    };
+    play(&mut studio).await;
+    evil.publish_raw(&Topic::Session(studio.stream.clone()), invented, true).await;
+    play(&mut studio).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn seals_without_bytes() {
     let (zone, nodes) = zone_with(&["b1"]).await;

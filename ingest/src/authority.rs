@@ -151,8 +151,8 @@ impl Authority {
             Err(refusal) if refusal.reason == RefusalReason::Key => refusal,
             checked => return checked,
         };
-        let granted_once = seal::key_of(cose)
-            .and_then(|key| self.log.look(|view| view.any_grant(&key).map(|grant| grant.public_key.clone())));
+        let signer = seal::peek(cose)?.0;
+        let granted_once = self.log.look(|view| view.any_grant(&signer).map(|grant| grant.public_key.clone()));
         match granted_once {
             Some(public_key) => seal::verify_place(cose, &public_key, &self.context.cluster, stream),
             None => Err(refusal),

@@ -8,6 +8,7 @@ use messages::{SessionInfo, SessionState};
 
 use gate::Holding;
 use gate::limits::STREAM_IDLE_MAX;
+use seal::limits::EPOCH_STEP_MAX;
 
 /// How long an edge follows a stream that nobody asks for: longer than any player pauses between two requests.
 pub(crate) const EDGE_IDLE_MAX: Duration = Duration::from_secs(30);
@@ -76,12 +77,14 @@ impl Interest {
         Self { me, streams: BTreeMap::new() }
     }
 
-    /// An ingest announced a session of a stream. An older session never replaces a newer one: brokers repeat what they retain.
-    pub(crate) fn session(&mut self, info: &SessionInfo, now: Duration) -> Option<Change> {
-        let known = self.known(&info.stream)?;
-        if known.epoch.is_some_and(|epoch| epoch > info.epoch) {
+    /// An ingest announced a session of a stream. `verified` is the newest epoch of which this node has a seal: an older session says
+    /// nothing, because brokers repeat what they retain, and one far ahead is invented. Of the others the last one counts: nobody has
+    /// signed them, so that one with a high epoch must not hide those that follow. Ingests repeat theirs.
+    pub(crate) fn session(&mut self, info: &SessionInfo, verified: Option<Epoch>, now: Duration) -> Option<Change> {
+        if !is_plausible(info.epoch, verified) {
             return None;
         }
+        let known = self.known(&info.stream)?;
         known.epoch = Some(info.epoch);
         let is_moved = known.owners != info.owners;
         known.owners.clone_from(&info.owners);
@@ -166,6 +169,11 @@ impl Interest {
     }
 }
 
+/// Whether a session may be the one that goes on now.
+fn is_plausible(epoch: Epoch, verified: Option<Epoch>) -> bool {
+    verified.is_none_or(|verified| verified <= epoch && epoch.0.saturating_sub(verified.0) <= EPOCH_STEP_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use media::{SessionId, UnixMillis};
@@ -214,9 +222,9 @@ mod tests {
         let mut owner = Interest::new(id("b1"));
         let mut edge = Interest::new(id("b3"));
         let live = session(1, &["b1", "b2"], SessionState::Live);
-        assert_eq!(holding(owner.session(&live, at(0))), Some(Holding::Owner));
-        assert_eq!(owner.session(&live, at(1)), None, "it is said again and again");
-        assert_eq!(edge.session(&live, at(0)), None);
+        assert_eq!(holding(owner.session(&live, None, at(0))), Some(Holding::Owner));
+        assert_eq!(owner.session(&live, None, at(1)), None, "it is said again and again");
+        assert_eq!(edge.session(&live, None, at(0)), None);
         assert_eq!(holding(edge.wanted(&hall(), at(1))), Some(Holding::Edge));
         assert_eq!(edge.tick(|_| Some(at(20)), at(40)), []);
         assert_eq!(edge.tick(nobody, at(50)), [Change::Unfollow(hall())]);
@@ -225,8 +233,8 @@ mod tests {
     #[test]
     fn owner_that_is_one_no_more_stays_an_edge_for_its_viewers() {
         let mut interest = Interest::new(id("b1"));
-        interest.session(&session(1, &["b1", "b2"], SessionState::Live), at(0));
-        let moved = interest.session(&session(1, &["b2", "b3"], SessionState::Live), at(100));
+        interest.session(&session(1, &["b1", "b2"], SessionState::Live), None, at(0));
+        let moved = interest.session(&session(1, &["b2", "b3"], SessionState::Live), None, at(100));
         let owners = vec![id("b2"), id("b3")];
         assert_eq!(moved, Some(Change::Follow { stream: hall(), holding: Holding::Edge, owners }));
         assert_eq!(interest.tick(nobody, at(131)), [Change::Unfollow(hall())]);
@@ -236,7 +244,7 @@ mod tests {
     fn whoever_is_pushed_to_is_an_owner_whatever_is_said() {
         let mut interest = Interest::new(id("b1"));
         assert_eq!(holding(interest.pushed(&hall(), at(0))), Some(Holding::Owner));
-        let moved = interest.session(&session(1, &["b2"], SessionState::Live), at(1));
+        let moved = interest.session(&session(1, &["b2"], SessionState::Live), None, at(1));
         assert_eq!(holding(moved), Some(Holding::Owner));
         assert!(interest.tick(nobody, at(5)).is_empty());
         assert_eq!(interest.tick(nobody, at(7)).len(), 1);
@@ -245,21 +253,38 @@ mod tests {
     #[test]
     fn nobody_named_means_everybody_and_an_old_session_nothing() {
         let mut interest = Interest::new(id("b1"));
-        assert_eq!(holding(interest.session(&session(5, &[], SessionState::Live), at(0))), Some(Holding::Owner));
+        let first = interest.session(&session(5, &[], SessionState::Live), None, at(0));
+        assert_eq!(holding(first), Some(Holding::Owner));
         let old = session(4, &["b2"], SessionState::Ended);
-        assert_eq!(interest.session(&old, at(1)), None);
+        assert_eq!(interest.session(&old, Some(Epoch(5)), at(1)), None);
         assert!(!interest.is_newest(&old) && interest.is_newest(&session(5, &[], SessionState::Ended)));
+    }
+
+    #[test]
+    fn invented_session_hides_no_real_one() {
+        let mut interest = Interest::new(id("b1"));
+        let invented = session(u64::MAX, &["b9"], SessionState::Ended);
+        assert_eq!(interest.session(&invented, None, at(0)), None);
+        let live = session(7, &["b1"], SessionState::Live);
+        assert_eq!(holding(interest.session(&live, None, at(1))), Some(Holding::Owner), "nobody has sealed the other");
+        let verified = Some(Epoch(7));
+        assert_eq!(interest.session(&invented, verified, at(2)), None);
+        assert!(interest.is_newest(&live), "far ahead of what was sealed");
+        let near = session(8, &["b9"], SessionState::Ended);
+        interest.session(&near, verified, at(3));
+        interest.session(&live, verified, at(4));
+        assert!(interest.is_newest(&live) && !interest.is_newest(&near), "until the ingest repeats its own");
     }
 
     #[test]
     fn ended_stream_is_shown_for_a_while_by_those_who_had_it() {
         let mut interest = Interest::new(id("b1"));
-        interest.session(&session(1, &["b1"], SessionState::Live), at(0));
-        assert_eq!(interest.session(&session(1, &["b1"], SessionState::Ended), at(10)), None);
+        interest.session(&session(1, &["b1"], SessionState::Live), None, at(0));
+        assert_eq!(interest.session(&session(1, &["b1"], SessionState::Ended), None, at(10)), None);
         assert!(interest.tick(nobody, at(600)).is_empty());
         assert_eq!(interest.tick(nobody, at(610)), [Change::Unfollow(hall())]);
         let mut restarted = Interest::new(id("b1"));
-        assert_eq!(restarted.session(&session(1, &["b1"], SessionState::Ended), at(0)), None);
+        assert_eq!(restarted.session(&session(1, &["b1"], SessionState::Ended), None, at(0)), None);
     }
 
     #[test]
@@ -269,12 +294,12 @@ mod tests {
         let mut followed = 0;
         for number in 0..2 * EDGES_MAX {
             info.stream = StreamId::new(&format!("s{number}")).unwrap();
-            interest.session(&info, at(0));
+            interest.session(&info, None, at(0));
             followed += usize::from(interest.wanted(&info.stream, at(0)).is_some());
         }
         assert_eq!(followed, EDGES_MAX);
         info.state = SessionState::Ended;
-        interest.session(&info, at(10));
+        interest.session(&info, None, at(10));
         interest.tick(nobody, at(611));
         assert_eq!((interest.is_known(&info.stream), interest.len()), (false, 2 * EDGES_MAX - 1));
     }

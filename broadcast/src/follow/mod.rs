@@ -226,7 +226,8 @@ impl Follower {
 
     /// Takes a session that an ingest announced.
     pub(crate) async fn session(&mut self, info: &SessionInfo) {
-        let change = self.interest.session(info, self.context.clock.elapsed());
+        let verified = self.gate.epoch(&info.stream);
+        let change = self.interest.session(info, verified, self.context.clock.elapsed());
         let known = self.attention.0.known.load();
         if self.interest.is_newest(info) && known.get(&info.stream) != Some(&info.state) {
             let mut known = BTreeMap::clone(&known);
@@ -234,6 +235,11 @@ impl Follower {
             self.attention.0.known.store(Arc::new(known));
         }
         self.change(change).await;
+    }
+
+    /// Whether that is the session that counts of its stream.
+    pub(crate) fn is_newest(&self, info: &SessionInfo) -> bool {
+        self.interest.is_newest(info)
     }
 
     /// Stops following what nobody asks for any more, and subscribes again where that failed.

@@ -260,11 +260,6 @@ pub fn verify_place(
     Ok(Sealed::new(body, cose.clone(), envelope.key))
 }
 
-/// The key that a seal names, whoever made it; `None` when it is no seal.
-pub fn key_of(cose: &[u8]) -> Option<KeyId> {
-    Envelope::read(cose, SEAL_BYTES_MAX).ok().map(|envelope| envelope.key)
-}
-
 fn verify_signature(envelope: &Envelope<'_>, key: &PublicKey) -> Result<(), Refusal> {
     let message = cose::to_be_signed(envelope.key, envelope.payload);
     if key.verify(&message, envelope.signature) {

@@ -29,7 +29,7 @@ pub use error::{Error, Refusal, RefusalReason};
 pub use grant::{Grant, RevocationList, StreamPattern, sign_grant, sign_revocations};
 pub use head::{Head, HeadTrack};
 pub use key::{ControlKey, KeyId, PublicKey, RootKey, RootPublicKey, SealingKey, Signer};
-pub use keyring::{Keyring, key_of, verify_place};
+pub use keyring::{Keyring, verify_place};
 pub use sealed::{Sealed, digest, peek, sign_seal};
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Announces a stream on the bus: its session and its owners, again whenever one of them changes.
+//! Announces a stream on the bus: its session and its owners, whenever one of them changes and every few seconds besides.
 //!
 //! Owns the retained session message and the alert of a degraded stream. Media waits for none of it.
 
@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 
 /// How long a message may wait while no broker is there. The bus remembers the newest retained one.
 const SAY_WAIT: Duration = Duration::from_millis(100);
+/// How often an unchanged session is announced again. Nobody signs it, and a node believes the last one.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the last message may take.
 const FINISH_WAIT: Duration = Duration::from_millis(500);
 
@@ -77,6 +79,7 @@ async fn run(context: Context, mut session: watch::Receiver<Option<SessionInfo>>
         tokio::select! {
             // An error means the end, which the loop sees above after it has announced the newest.
             _ = session.changed() => {}
+            () = tokio::time::sleep(REPEAT_INTERVAL) => {}
             changed = placed.changed() => if changed.is_err() { _ = session.changed().await },
         }
     }
