@@ -55,6 +55,10 @@ pub struct Config {
     /// Most connections of viewers at once. Further ones are closed at once, so that a load balancer tries another node. Each
     /// takes a file descriptor, and some 60 kB of memory with a request that waits. Default: 16384.
     pub connections_max: usize,
+    /// Connections from one address, or one IPv6 network of 64 bits, that stay when all are taken: of an address with more, the newest
+    /// gives way to a viewer from an address with fewer. Set it to `connections_max` where balancers are in front, which have one address
+    /// each, and no viewer comes directly. Default: half of `connections_max`.
+    pub connections_share: Option<usize>,
     /// How far back a viewer can go, in seconds. That much of each stream is on disk below the node's data directory and listed
     /// in `dvr.m3u8`. 0 records nothing; other values are at least what the live playlist lists, and at most a day. The disk
     /// holds twice as much, because a segment that has left a playlist stays for as long again as that playlist was. Default:
@@ -88,6 +92,7 @@ impl Default for Config {
             window_segments: 12,
             media_bytes_max: 2 * 1024 * 1024 * 1024,
             connections_max: 16_384,
+            connections_share: None,
             dvr_window_s: 0,
             dvr_bytes_max: 64 * 1024 * 1024 * 1024,
             direct: false,

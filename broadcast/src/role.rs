@@ -332,7 +332,8 @@ impl Handles {
     ) {
         let identity = &self.context.identity;
         let connections_max = self.config.connections_max;
-        let limits = Limits { name: "viewers", connections_max, ..Limits::default() };
+        let connections_share = self.config.connections_share.unwrap_or(connections_max / 2);
+        let limits = Limits { name: "viewers", connections_max, connections_share, ..Limits::default() };
         tasks.spawn(http::serve_tls(https, identity.server_public(), viewers, limits, shutdown.clone()));
         let data_plane = data_plane::router(self.handle.clone(), self.attention.clone(), self.context.clock);
         let data_plane = replica::only_members(data_plane.merge(replica::router(Arc::clone(&self.log))), &self.log);

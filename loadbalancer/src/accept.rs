@@ -31,13 +31,13 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     (balancer, members): (Balancer, Arc<Members>),
-    connections_max: usize,
+    (connections_max, connections_share): (usize, usize),
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let conf = Arc::new(server_conf(&balancer));
     let app = Arc::new(pingora::proxy::http_proxy(&conf, balancer));
     let tls = TlsAcceptor::from(tls);
-    let acceptor = Acceptor::new(listener, Census::of_all(connections_max));
+    let acceptor = Acceptor::new(listener, Census::fair(connections_max, connections_share));
     let refused = || metrics::counter!("loadbalancer_connections_refused_total").increment(1);
     let (stop, stopping) = watch::channel(false);
     let connections = TaskTracker::new();
@@ -49,9 +49,11 @@ pub(crate) async fn serve(
         let (app, tls, stopping) = (Arc::clone(&app), tls.clone(), stopping.clone());
         let viewer = viewer::Connection::new(Arc::clone(&members));
         connections.spawn(async move {
-            let _slot = slot;
             let _counted = Counted::new(metrics::gauge!("loadbalancer_viewers"));
-            viewer.scope(connection(stream, &tls, &app, stopping)).await;
+            tokio::select! {
+                () = viewer.scope(connection(stream, &tls, &app, stopping)) => {}
+                () = slot.displaced() => metrics::counter!("loadbalancer_connections_displaced_total").increment(1),
+            }
         });
     }
     drop(acceptor);

@@ -38,6 +38,10 @@ use crate::upstream::Trust;
 
 /// Help texts of this role's metrics, shown in `/metrics`.
 const HELP: &[(&str, &str)] = &[
+    (
+        "loadbalancer_connections_displaced_total",
+        "Viewers' connections ended for others, because their address had more than its share of all that there were.",
+    ),
     ("loadbalancer_connections_refused_total", "Viewers' connections that there was no room for."),
     ("loadbalancer_failed_requests_total", "Requests that no node answered."),
     ("loadbalancer_handshakes_failed_total", "TLS handshakes of viewers that failed."),
@@ -48,6 +52,7 @@ const HELP: &[(&str, &str)] = &[
     ),
     ("loadbalancer_probes_missed_total", "Probes that a node did not answer in time, by node."),
     ("loadbalancer_refused_full_total", "New viewers refused because all nodes send as much as they can."),
+    ("loadbalancer_refused_share_total", "Requests refused because too many of their address were under way."),
     ("loadbalancer_requests_total", "Viewers' requests, by class of status."),
     ("loadbalancer_retries_total", "Requests sent to another node after one had failed."),
     ("loadbalancer_upstream_failures_total", "Requests that a node failed before it answered, by node."),
@@ -67,6 +72,12 @@ pub struct Config {
     pub https_listen: SocketAddr,
     /// Viewers' connections at once, 1 to 1,000,000; one more is closed at once and counted. Default: 16384.
     pub connections_max: usize,
+    /// Connections from one address, or one IPv6 network of 64 bits, that stay when all are taken, 1 to 1,000,000. Of an address with
+    /// more, the newest gives way to a viewer from an address with fewer. Default: 1024, for as many viewers behind one router.
+    pub connections_share: usize,
+    /// Requests of one address, or one IPv6 network of 64 bits, that are under way at once, 1 to 1,000,000; one more gets 429. A viewer has
+    /// up to four. Default: 4096, for a thousand viewers behind one router.
+    pub requests_per_address_max: usize,
     /// File of the key that signs sticky tokens, 32 bytes; made when missing. Balancers that share it honour each other's
     /// tokens. Default: `sticky.key` in the folder of identities if there is one, else in the node's data directory.
     pub sticky_key: Option<PathBuf>,
@@ -83,6 +94,8 @@ impl Default for Config {
         Self {
             https_listen: (Ipv4Addr::UNSPECIFIED, 8443).into(),
             connections_max: 16_384,
+            connections_share: 1_024,
+            requests_per_address_max: 4_096,
             sticky_key: None,
             root_key: PathBuf::from("root.pub"),
             control: Vec::new(),
@@ -97,11 +110,13 @@ impl Config {
     /// Names the field that is out of range.
     pub fn check(&self) -> anyhow::Result<()> {
         let range = 1..=1_000_000;
-        anyhow::ensure!(
-            range.contains(&self.connections_max),
-            "role.loadbalancer.connections_max = {}: use 1 to 1000000",
-            self.connections_max
-        );
+        for (key, value) in [
+            ("connections_max", self.connections_max),
+            ("connections_share", self.connections_share),
+            ("requests_per_address_max", self.requests_per_address_max),
+        ] {
+            anyhow::ensure!(range.contains(&value), "role.loadbalancer.{key} = {value}: use 1 to 1000000");
+        }
         Ok(())
     }
 }
@@ -110,7 +125,9 @@ impl Config {
 pub struct LoadBalancer {
     listener: TcpListener,
     address: SocketAddr,
-    connections_max: usize,
+    /// Connections at once, and how many of an address no other displaces.
+    connections: (usize, usize),
+    requests_max: usize,
     members: Arc<Members>,
     sticky: StickyKey,
     ready: node::ops::ReadyFlag,
@@ -145,7 +162,8 @@ impl LoadBalancer {
         Ok(Self {
             listener,
             address,
-            connections_max: config.connections_max,
+            connections: (config.connections_max, config.connections_share),
+            requests_max: config.requests_per_address_max,
             members,
             sticky,
             ready,
@@ -165,7 +183,7 @@ impl LoadBalancer {
     /// # Errors
     /// When the bus refuses the subscriptions.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { listener, address, connections_max, members, sticky, ready, node, log, control } = self;
+        let Self { listener, address, connections, requests_max, members, sticky, ready, node, log, control } = self;
         let https = format!("https://{address}");
         let presence = node::presence::spawn(
             &node,
@@ -181,15 +199,14 @@ impl LoadBalancer {
         let member = follow_log(log, control, (Arc::clone(&members), &node), shutdown.clone());
         let follow = members::follow(Arc::clone(&members), node.clone(), ready, shutdown.clone());
         let probes = probe::run(Arc::clone(&members), Arc::clone(&node.identity), node.clock, shutdown.clone());
-        let balancer =
-            Balancer::new(Arc::clone(&members), sticky, Trust::new(Arc::clone(&node.identity)), shutdown.clone());
-        let serve = accept::serve(
-            listener,
-            node.identity.server_public(),
-            (balancer, members),
-            connections_max,
+        let balancer = Balancer::new(
+            Arc::clone(&members),
+            sticky,
+            (Trust::new(Arc::clone(&node.identity)), requests_max),
             shutdown.clone(),
         );
+        let serve =
+            accept::serve(listener, node.identity.server_public(), (balancer, members), connections, shutdown.clone());
         let probes = async {
             probes.await;
             Ok(())

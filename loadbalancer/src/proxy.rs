@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use acceptor::{Census, Slot};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::placement::Viewer;
@@ -39,6 +40,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 const RETRY_AFTER: &str = "2";
 /// `Retry-After` of a full cluster, in seconds: viewers come and go more slowly than nodes.
 const RETRY_AFTER_FULL: &str = "10";
+/// `Retry-After` of an address that asks for too much at once, in seconds: answers take moments.
+const RETRY_AFTER_SHARE: &str = "1";
+const TOO_MANY: &str = "Too many requests of your address wait for an answer. Try again in a moment.\n";
 const BUSY: &str = "No broadcast node can answer right now. Try again in a few seconds.\n";
 const FULL: &str = "All broadcast nodes send as much as they can. Try again in a moment.\n";
 const ABSENT: &str = "No broadcast node that can be reached has this.\n";
@@ -56,6 +60,8 @@ pub(crate) struct Balancer {
     sticky: StickyKey,
     trust: Trust,
     stopping: CancellationToken,
+    /// Requests of each address that are not answered yet.
+    requests: Arc<Census>,
 }
 
 /// What is known of one request.
@@ -80,6 +86,8 @@ pub(crate) struct Request {
     way: Way,
     /// Its place on an HTTP/1.1 connection to the node, kept until it has ended; `None` over HTTP/2.
     http1: Option<OwnedSemaphorePermit>,
+    /// Its place among the requests of the viewer's address.
+    counted: Option<Slot>,
 }
 
 /// Over which protocol a request goes to nodes.
@@ -139,8 +147,14 @@ impl Request {
 }
 
 impl Balancer {
-    pub(crate) fn new(members: Arc<Members>, sticky: StickyKey, trust: Trust, stopping: CancellationToken) -> Self {
-        Self { members, sticky, trust, stopping }
+    /// `requests_max` is how many requests of one address are under way at once.
+    pub(crate) fn new(
+        members: Arc<Members>,
+        sticky: StickyKey,
+        (trust, requests_max): (Trust, usize),
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { members, sticky, trust, stopping, requests: Census::new(usize::MAX, requests_max) }
     }
 
     /// The authority file that Pingora needs at its start; each connection gets the authorities of the moment.
@@ -205,6 +219,15 @@ impl ProxyHttp for Balancer {
             session.respond_error(400).await?;
             return Ok(true);
         }
+        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        match address.map(|address| self.requests.admit(address)).transpose() {
+            Ok(counted) => request.counted = counted,
+            Err(_) => {
+                metrics::counter!("loadbalancer_refused_share_total").increment(1);
+                respond(session, 429, TOO_MANY, RETRY_AFTER_SHARE).await?;
+                return Ok(true);
+            }
+        }
         session.set_write_timeout(Some(WRITE_TIMEOUT));
         request.way = Way::of(session.req_header());
         request.stream = stream_of(session.req_header().uri.path());
@@ -224,7 +247,6 @@ impl ProxyHttp for Balancer {
                 return Ok(true);
             }
             None => {
-                let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
                 // Players that keep no cookie, or get none, stay on their node by their seat.
                 let address = address.filter(|_| session.req_header().uri.path().starts_with("/live/"));
                 let seat = address.zip(connection).map(|(address, at)| at.seat(self.sticky.place(address)));
@@ -441,7 +463,7 @@ fn is_entry(path: &str) -> bool {
 /// A refusal of our own: one line for a person, and `Retry-After` with a status of 500 or more.
 async fn respond(session: &mut Session, status: u16, line: &'static str, retry_after_s: &str) -> Result<()> {
     let mut response = ResponseHeader::build(status, Some(4))?;
-    if status >= 500 {
+    if status >= 429 {
         response.insert_header(http::header::RETRY_AFTER, retry_after_s)?;
     }
     response.insert_header("content-type", "text/plain; charset=utf-8")?;

@@ -83,6 +83,9 @@ pub struct Limits {
     pub name: &'static str,
     /// Connections at once, handshakes included; one more is closed at once and counted. Default: 4096.
     pub connections_max: usize,
+    /// Connections from one address, or one /64 network, that stay when all are taken: of an address with more, the newest gives way to
+    /// one from an address with fewer. Default: as many as there are.
+    pub connections_share: usize,
     /// Time for the TLS handshake. Default: 5 s.
     pub handshake_timeout: Duration,
     /// Time for the first request after the handshake, and for each header block. Default: 10 s.
@@ -100,6 +103,7 @@ impl Default for Limits {
         Self {
             name: "data",
             connections_max: 4096,
+            connections_share: usize::MAX,
             handshake_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
@@ -175,7 +179,7 @@ async fn serve<A: Application>(
     shutdown: CancellationToken,
 ) -> Result<()> {
     let local = listener.local_addr().context("the listener has no address")?;
-    let acceptor = Acceptor::new(listener, Census::of_all(limits.connections_max));
+    let acceptor = Acceptor::new(listener, Census::fair(limits.connections_max, limits.connections_share));
     let open = metrics::gauge!("http_connections", "listener" => limits.name);
     let server = Arc::new(Server { tls, application, limits, shutdown });
     let mut connections = JoinSet::new();
@@ -230,7 +234,14 @@ struct Server<A> {
 }
 
 impl<A: Application> Server<A> {
-    async fn connection(self: Arc<Self>, Accepted { stream, address, slot: _slot }: Accepted) {
+    async fn connection(self: Arc<Self>, Accepted { stream, address, slot }: Accepted) {
+        tokio::select! {
+            () = self.serve(stream, address) => {}
+            () = slot.displaced() => refused("share"),
+        }
+    }
+
+    async fn serve(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) {
         for_viewers(&stream);
         let address = Redacted::new(address);
         let Some(tls) = &self.tls else {

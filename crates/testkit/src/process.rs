@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A child process that is killed when this is dropped, and so at every end of a test.
@@ -64,7 +65,17 @@ impl Drop for Process {
     }
 }
 
-/// A port that was free a moment ago, for programs that cannot choose one themselves.
+/// A port that was free a moment ago, for programs that cannot choose one themselves. It is below those that the system gives to
+/// connections, so none takes it meanwhile; each test process begins elsewhere, and gives out none twice.
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).expect("a free port").port()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let ports = std::iter::repeat_with(|| {
+        let turn = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + std::process::id().wrapping_mul(611).wrapping_add(turn) % COUNT;
+        u16::try_from(port).expect("a port")
+    });
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    ports.take(1_000).find(is_free).expect("a free port")
 }

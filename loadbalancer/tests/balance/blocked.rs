@@ -19,14 +19,14 @@ use crate::cluster::{Cluster, NODES, first_answer, within};
 
 /// More than the windows of a connection to a node, and all buffers on the way, hold.
 const LARGE_BYTES: usize = 8 << 20;
-const WINDOW_BYTES: u32 = 1 << 20;
+pub(crate) const WINDOW_BYTES: u32 = 1 << 20;
 
 /// Requests that a node holds back until they are released.
 #[derive(Clone)]
-struct Hold {
+pub(crate) struct Hold {
     name: &'static str,
     waiting: watch::Sender<usize>,
-    released: watch::Sender<bool>,
+    pub(crate) released: watch::Sender<bool>,
     connections: Arc<Mutex<BTreeSet<SocketAddr>>>,
 }
 
@@ -40,12 +40,12 @@ impl Drop for Waits {
 }
 
 impl Hold {
-    fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         let (waiting, released) = (watch::Sender::new(0), watch::Sender::new(false));
         Self { name, waiting, released, connections: Arc::default() }
     }
 
-    fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         let name = self.name;
         Router::new()
             .route("/live/demo/v/index.m3u8", get(Self::blocked))
@@ -77,7 +77,7 @@ impl Hold {
         Body::from_stream(pieces.map(|piece| Ok::<_, std::io::Error>(Bytes::from_static(piece.as_bytes()))))
     }
 
-    async fn waiting(&self, wanted: usize) {
+    pub(crate) async fn waiting(&self, wanted: usize) {
         let mut waiting = self.waiting.subscribe();
         let reached = waiting.wait_for(|waiting| *waiting == wanted);
         within(&format!("{wanted} requests wait on {}", self.name), reached).await.unwrap();

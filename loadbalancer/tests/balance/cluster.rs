@@ -87,11 +87,16 @@ impl Cluster {
 
     /// A balancer, and the handle that kills it. All balancers share a sticky key.
     pub(crate) async fn balancer_called(&self, name: &str) -> (SocketAddr, AbortHandle) {
+        self.balancer_with(name, Config::default()).await
+    }
+
+    /// The same, with other limits.
+    pub(crate) async fn balancer_with(&self, name: &str, limits: Config) -> (SocketAddr, AbortHandle) {
         let context = self.context(&NodeId::new(name).unwrap(), Role::LoadBalancer).await;
         let config = Config {
             https_listen: "127.0.0.1:0".parse().unwrap(),
             sticky_key: Some(self.directory.path().join("sticky.key")),
-            ..Config::default()
+            ..limits
         };
         let balancer = LoadBalancer::load(config, context).await.unwrap();
         let address = balancer.https_address();
