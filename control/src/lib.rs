@@ -5,6 +5,7 @@
 //! everything that is granted goes on.
 
 mod authority;
+mod certificate;
 mod config;
 mod log;
 mod members;

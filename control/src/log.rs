@@ -14,7 +14,7 @@ use seal::KeyId;
 use serde::Deserialize;
 
 use crate::ControlState;
-use crate::members::Shown;
+use crate::certificate::Shown;
 
 /// Level of the rows that this version writes and understands.
 const LEVEL: u64 = 1;

@@ -29,8 +29,9 @@ use node::http::Peer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::certificate::Shown;
 use crate::log::{ACKNOWLEDGE_WAIT_MAX, ACKNOWLEDGE_WAIT_MIN, NotAdmitted, SelfReport};
-use crate::members::{self, Replace, Shown};
+use crate::members::{self, Replace};
 use crate::nodes::{NodeInfo, OperatorState};
 use crate::{ControlState, authority};
 
