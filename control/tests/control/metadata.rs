@@ -127,6 +127,17 @@ async fn nodes_join_follow_the_log_and_acknowledge_what_they_have() {
     assert_eq!(status, StatusCode::OK);
     b1.sees("the drain", |view| view.drained_nodes() == [id("b2")]).await;
     let state = b1.log.state();
+    // It acknowledges what is on its disk.
+    let newest = b1.log.standing().sequence;
+    let acknowledged = async {
+        loop {
+            let (_, log) = ask(&admin(&cluster), Method::GET, format!("{base}/admin/metadata"), None).await;
+            if log["nodes"]["b1"].as_u64() >= Some(newest) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, acknowledged).await.expect("b1 acknowledges");
     b1.stop().await;
     let again = Follower::start(&cluster, "b1", Some("https://127.0.0.1:9")).await;
     assert_eq!(again.log.state(), state, "nobody else is there");

@@ -48,7 +48,7 @@ pub struct Log {
     /// Locked for one look or one change, never across an await.
     replica: Mutex<Replica>,
     /// The disk, in the order in which the replica takes inputs.
-    store: tokio::sync::Mutex<Keeper>,
+    store: Arc<tokio::sync::Mutex<Keeper>>,
     /// For questions, which need no order.
     reader: Store,
     /// The newest head that counts, for nodes that ask.
@@ -117,7 +117,7 @@ impl Log {
             replica: Mutex::new(*replica),
             reader: store.clone(),
             head: Mutex::default(),
-            store: tokio::sync::Mutex::new(Keeper { store, failed: false, head_kept_at: Duration::ZERO }),
+            store: Arc::new(tokio::sync::Mutex::new(Keeper { store, failed: false, head_kept_at: Duration::ZERO })),
             changed: watch::Sender::new(()),
             wanted: watch::Sender::default(),
             began: began.map(OnceLock::from).unwrap_or_default(),
@@ -219,14 +219,20 @@ impl Log {
         &self.reader
     }
 
-    /// Takes inputs in their order: into memory, then onto the disk in one transaction.
+    /// Takes inputs in their order: into memory, then onto the disk in one transaction. Goes on when the caller is cancelled: memory and
+    /// disk must not part.
     ///
     /// # Errors
     /// When the disk cannot be written. The replica in memory goes on, and is caught up again after a restart.
     pub(crate) async fn take(self: &Arc<Self>, inputs: Vec<Input>) -> Result<Vec<Output>> {
+        let this = Arc::clone(self);
+        tokio::spawn(async move { this.take_all(inputs).await }).await?
+    }
+
+    async fn take_all(self: Arc<Self>, inputs: Vec<Input>) -> Result<Vec<Output>> {
         let mut keeper = self.store.lock().await;
         let (mut outputs, version) = if inputs.len() > AT_ONCE_MAX {
-            let this = Arc::clone(self);
+            let this = Arc::clone(&self);
             tokio::task::spawn_blocking(move || this.apply(inputs)).await?
         } else {
             self.apply(inputs)
@@ -248,12 +254,16 @@ impl Log {
         })
     }
 
-    /// Drafts, signs and takes an entry; `draft` sees the replica, and nothing changes in between.
+    /// Drafts, signs and takes an entry; `draft` sees the replica, and nothing changes in between. Once drafted, the entry is kept even
+    /// when the caller is cancelled.
     ///
     /// # Errors
     /// When `draft` fails, the replica refuses the entry, or the disk cannot be written.
-    pub(crate) async fn append<T>(&self, draft: impl FnOnce(&mut Replica) -> Result<(T, Input)>) -> Result<T> {
-        let mut keeper = self.store.lock().await;
+    pub(crate) async fn append<T>(
+        self: &Arc<Self>,
+        draft: impl FnOnce(&mut Replica) -> Result<(T, Input)>,
+    ) -> Result<T> {
+        let mut keeper = Arc::clone(&self.store).lock_owned().await;
         keeper.ensure_whole()?;
         let now = self.clock.now();
         let (made, outputs, version) = self.with(|replica| {
@@ -264,10 +274,15 @@ impl Log {
         if let Some(refusal) = outputs.iter().find_map(refused) {
             anyhow::bail!("the metadata log refuses its own control node: {refusal}");
         }
-        let kept = keeper.keep(&outputs, version).await;
-        drop(keeper);
-        self.note(&outputs);
-        kept.map(|()| made)
+        let this = Arc::clone(self);
+        let keep = async move {
+            let kept = keeper.keep(&outputs, version).await;
+            drop(keeper);
+            this.note(&outputs);
+            kept
+        };
+        tokio::spawn(keep).await??;
+        Ok(made)
     }
 
     /// Begins anew with a snapshot, if it is ahead of what is here. Returns whether it was.
@@ -275,6 +290,11 @@ impl Log {
     /// # Errors
     /// With what is wrong with the snapshot.
     pub(crate) async fn take_snapshot(self: &Arc<Self>, entry: Bytes, rows: Vec<Bytes>) -> Result<bool> {
+        let this = Arc::clone(self);
+        tokio::spawn(async move { this.begin_with(entry, rows).await }).await?
+    }
+
+    async fn begin_with(self: Arc<Self>, entry: Bytes, rows: Vec<Bytes>) -> Result<bool> {
         let mut keeper = self.store.lock().await;
         let (now, before) = (self.clock.now(), self.with(|replica| replica.place().sequence));
         let (roots, newest, held) = (self.with(|replica| replica.roots().clone()), entry.clone(), rows.clone());
