@@ -66,6 +66,8 @@ struct ControlState {
     public_hosts: Vec<String>,
     /// Files that list members.
     members: Vec<PathBuf>,
+    /// Cancelled once the log has what the files say: before that nobody can tell who is a member.
+    begun: CancellationToken,
 }
 
 impl Control {
@@ -99,6 +101,7 @@ impl Control {
             rules: config.rules(),
             public_hosts: config.public_hosts,
             members: config.members,
+            begun: CancellationToken::new(),
             node,
             catalogue,
             authority,
@@ -180,8 +183,9 @@ impl ControlState {
     /// Brings the log up to date with the files of control, and then with the files that list members whenever these change. A log
     /// that cannot be written keeps nobody from asking control.
     async fn begin_log(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let mut seen = members::Seen::default();
         let write = async {
-            while let Err(error) = self.write_all().await {
+            while let Err(error) = self.write_all(&mut seen).await {
                 tracing::error!(error = format!("{error:#}"), "the metadata log cannot be brought up to date");
                 tokio::time::sleep(LOG_RETRY).await;
             }
@@ -190,12 +194,14 @@ impl ControlState {
             () = shutdown.cancelled() => return Ok(()),
             () = write => {}
         }
-        members::follow(self, shutdown).await;
+        self.begun.cancel();
+        members::follow(self, seen, shutdown).await;
         Ok(())
     }
 
-    async fn write_all(&self) -> anyhow::Result<()> {
+    async fn write_all(&self, seen: &mut members::Seen) -> anyhow::Result<()> {
         members::add_self(self).await?;
+        members::take_lists(self, seen).await;
         policy::migrate(self).await?;
         self.write_log().await?;
         Ok(())

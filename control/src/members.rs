@@ -100,17 +100,25 @@ pub(crate) async fn add_self(shared: &ControlState) -> Result<()> {
 }
 
 /// Adds the nodes that the files list, now and whenever a file changes, until `shutdown`.
-pub(crate) async fn follow(shared: &ControlState, shutdown: &CancellationToken) {
-    let mut seen: Vec<Option<Vec<u8>>> = vec![None; shared.members.len()];
+pub(crate) async fn follow(shared: &ControlState, mut seen: Seen, shutdown: &CancellationToken) {
     loop {
-        for (path, seen) in shared.members.iter().zip(&mut seen) {
-            if let Err(error) = look(shared, path, seen).await {
-                tracing::error!(path = %path.display(), error = format!("{error:#}"), "the list of members was not taken");
-            }
-        }
+        take_lists(shared, &mut seen).await;
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(LOOK_INTERVAL) => {}
+        }
+    }
+}
+
+/// What each file held when it was last taken.
+pub(crate) type Seen = Vec<Option<Vec<u8>>>;
+
+/// Takes the files that have changed.
+pub(crate) async fn take_lists(shared: &ControlState, seen: &mut Seen) {
+    seen.resize(shared.members.len(), None);
+    for (path, seen) in shared.members.iter().zip(seen) {
+        if let Err(error) = look(shared, path, seen).await {
+            tracing::error!(path = %path.display(), error = format!("{error:#}"), "the list of members was not taken");
         }
     }
 }

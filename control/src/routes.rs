@@ -157,6 +157,7 @@ async fn report_self(
     let none = || Refusal(StatusCode::FORBIDDEN, "no certificate".to_owned());
     let (Some(node), Some(certificate)) = (peer.node, peer.certificate) else { return Err(none()) };
     let shown = Shown::of(&certificate).ok_or_else(none)?;
+    shared.begun.cancelled().await;
     let sequence = shared.admit(node, &shown, report).await?;
     Ok(Json(serde_json::json!({ "sequence": sequence.0 })))
 }
