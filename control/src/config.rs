@@ -67,9 +67,14 @@ impl Config {
         Ok(())
     }
 
-    /// What all nodes have to agree on.
+    /// The rules that the whole cluster keeps, as the metadata log has them.
     pub(crate) fn rules(&self) -> metadata::Cluster {
-        crate::log::cluster_row(self.part_target_ms, self.target_duration_s.into(), self.grant_hours.into())
+        metadata::Cluster {
+            part_target_ms: self.part_target_ms,
+            target_duration_s: self.target_duration_s.into(),
+            level: crate::log::LEVEL,
+            grant_hours: self.grant_hours.into(),
+        }
     }
 }
 

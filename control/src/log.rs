@@ -8,7 +8,7 @@ use std::time::Duration;
 use media::{NodeId, UnixMillis};
 use messages::Role;
 use metadata::{
-    Body, Cluster, Edit, EntrySequence, Grant, Member, NodePolicy, Revocation, Revoked, RowId, StreamSettings, View,
+    Body, Edit, EntrySequence, Grant, Member, NodePolicy, Revocation, Revoked, RowId, StreamSettings, View, kind,
 };
 use seal::KeyId;
 use serde::Deserialize;
@@ -17,10 +17,7 @@ use crate::ControlState;
 use crate::certificate::Shown;
 
 /// Level of the rows that this version writes and understands.
-const LEVEL: u64 = 1;
-/// Numbers of the kinds of rows that control keeps equal to the catalogue: streams.
-const STREAM: u64 = 7;
-const GRANT: u64 = 3;
+pub(crate) const LEVEL: u64 = 1;
 /// For how long a grant stays in the log after its end.
 const GRANT_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// Pool of streams that nobody has put into another.
@@ -56,6 +53,10 @@ pub(crate) enum NotAdmitted {
     OtherRole { node: NodeId, role: Role },
     #[error("the name {node} was used by a node that was removed: give this machine an identity with another name")]
     Gone { node: NodeId },
+    #[error(
+        "{node} is revoked for good: give its machine an identity with another name (sealcast certs cluster --node NAME=ROLE)"
+    )]
+    Revoked { node: NodeId },
     #[error(
         "{node} is no member of this cluster: add it on the control machine (sealcast node add {node} --certificate {node}.pem), or \
          list its certificate in a file of role.control.members"
@@ -93,7 +94,7 @@ impl ControlState {
         let (revoked, grants) = (self.authority.revoked(), self.authority.grant_rows());
         self.writer
             .write(|view| {
-                let mut edits = view.edits_towards(&streams, &[STREAM], random);
+                let mut edits = view.edits_towards(&streams, &[kind::STREAM], random);
                 if view.cluster() != Some(&cluster) {
                     edits.extend(put(&view, Body::Cluster(cluster)));
                 }
@@ -127,7 +128,7 @@ impl ControlState {
         let now = self.node.clock.wall();
         let edits = |view: View<'_>| {
             let rows = subjects.into_iter().map(|subject| revocation(subject, now, ""));
-            rows.filter(|row| row.name().is_some_and(|name| view.row_id(4, &name).is_none()))
+            rows.filter(|row| row.name().is_some_and(|name| view.row_id(kind::REVOCATION, &name).is_none()))
                 .filter_map(|row| put(&view, row))
                 .collect()
         };
@@ -158,8 +159,11 @@ impl ControlState {
         Ok(changes)
     }
 
-    /// Takes what a member says of itself, and makes a node a member that may become one without being listed: its certificate is
-    /// older than the log, which is younger than a day. A name belongs to one key; the handshake has verified the certificate.
+    /// Takes what a member says of itself. Makes a node a member without being listed if its certificate is older than the log, and the
+    /// log younger than [`BEGINNING`]. A name belongs to one key; the handshake has verified the certificate.
+    ///
+    /// # Errors
+    /// When the node is no member and may not become one, when it names a URL that it may not, or when the log cannot be written.
     pub(crate) async fn admit(
         &self,
         (node, role): (NodeId, Role),
@@ -174,8 +178,9 @@ impl ControlState {
         let may_be_new = self.is_of_the_beginning(shown);
         let refused = self.writer.log().look(|view| {
             let node = node.clone();
-            match view.member(&node) {
+            match view.any_member(&node) {
                 _ if view.was_member(&node) => Some(NotAdmitted::Gone { node }),
+                _ if view.is_node_revoked(&node) => Some(NotAdmitted::Revoked { node }),
                 Some(known) if known.role != role => Some(NotAdmitted::OtherRole { node, role: known.role }),
                 Some(known) if !known.spki.contains(&shown.spki) => Some(NotAdmitted::OtherKey { node }),
                 None if !may_be_new => Some(NotAdmitted::NotListed { node }),
@@ -186,7 +191,7 @@ impl ControlState {
             return Err(refused);
         }
         let edits = |view: View<'_>| {
-            let known = view.member(&node);
+            let known = view.any_member(&node);
             // Two that ask at the same moment are told apart here: what was seen first stays.
             let spki = known.map_or_else(|| vec![shown.spki], |known| known.spki.clone());
             let SelfReport { level, public_url } = report;
@@ -227,8 +232,8 @@ fn grant_edits(view: &View<'_>, grants: &[Grant], now: UnixMillis) -> Vec<Edit> 
         grants.iter().filter(is_new).filter_map(|grant| put(view, Body::Grant(grant.clone()))).collect();
     let over = view.all_grants().filter(|grant| now.since(grant.until) > GRANT_KEPT);
     edits.extend(over.filter_map(|grant| {
-        let id = view.row_id(GRANT, &key(grant).to_string())?;
-        Some(Edit { id, kind: GRANT, body: None, salt: [0; 16] })
+        let id = view.row_id(kind::GRANT, &key(grant).to_string())?;
+        Some(Edit { id, kind: kind::GRANT, body: None, salt: [0; 16] })
     }));
     edits
 }
@@ -248,11 +253,6 @@ fn is_revoked(view: &View<'_>, key: &KeyId) -> bool {
             Revoked::Node(node) => KeyId::of_node(node) == *key,
             Revoked::Key(_) => false,
         })
-}
-
-/// What all nodes have to agree on.
-pub(crate) const fn cluster_row(part_target_ms: u64, target_duration_s: u64, grant_hours: u64) -> Cluster {
-    Cluster { part_target_ms, target_duration_s, level: LEVEL, grant_hours }
 }
 
 /// The host of a URL `https://HOST` or `https://HOST:PORT`.

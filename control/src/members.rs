@@ -53,7 +53,7 @@ impl ControlState {
     /// Makes listed nodes members.
     ///
     /// # Errors
-    /// When a name was used by a node that was removed, or by one of another role; or when the log cannot be written.
+    /// When the operator names a node that was removed, is revoked, or has another role; or when the log cannot be written.
     pub(crate) async fn add_members(
         &self,
         listed: Vec<Listed>,
@@ -62,11 +62,12 @@ impl ControlState {
         let refused = self.writer.log().look(|view| {
             listed.iter().find_map(|listed| {
                 let node = listed.node.clone();
-                if view.was_member(&node) {
-                    return Some(NotAdmitted::Gone { node });
+                match view.any_member(&node) {
+                    _ if view.was_member(&node) => Some(NotAdmitted::Gone { node }),
+                    _ if view.is_node_revoked(&node) => Some(NotAdmitted::Revoked { node }),
+                    Some(known) if known.role != listed.role => Some(NotAdmitted::OtherRole { node, role: known.role }),
+                    _ => None,
                 }
-                let known = view.member(&node).filter(|known| known.role != listed.role)?;
-                Some(NotAdmitted::OtherRole { node, role: known.role })
             })
         });
         if let Some(refused) = refused.filter(|_| replace == Replace::Key) {
@@ -74,8 +75,9 @@ impl ControlState {
         }
         let written = self.writer.write(|view| {
             let row = |listed: Listed| {
-                let known = view.member(&listed.node);
-                let is_taken = view.was_member(&listed.node) || known.is_some_and(|known| known.role != listed.role);
+                let known = view.any_member(&listed.node);
+                let is_gone = view.was_member(&listed.node) || view.is_node_revoked(&listed.node);
+                let is_taken = is_gone || known.is_some_and(|known| known.role != listed.role);
                 let stays = known.is_some_and(|known| replace == Replace::Nothing || known.spki == [listed.spki]);
                 if is_taken || stays {
                     return None;

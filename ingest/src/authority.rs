@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use media::{StreamId, UnixMillis};
 use messages::Role;
 use node::tls::Server;
@@ -341,10 +341,5 @@ pub(crate) async fn read_answer(mut answer: reqwest::Response, bytes_max: usize)
         let line: String = said.chars().take_while(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
         anyhow::bail!("answered {status}: {line}");
     }
-    let mut body = BytesMut::new();
-    while let Some(piece) = answer.chunk().await? {
-        anyhow::ensure!(body.len().saturating_add(piece.len()) <= bytes_max, "answer is longer than {bytes_max} bytes");
-        body.extend_from_slice(&piece);
-    }
-    Ok(Some(body.freeze()))
+    node::answer::body(answer, bytes_max).await.map(Some)
 }

@@ -105,17 +105,12 @@ async fn fetch(http: &reqwest::Client, url: &str) -> anyhow::Result<Bytes> {
 }
 
 async fn fetch_if_there(http: &reqwest::Client, url: &str) -> anyhow::Result<Option<Bytes>> {
-    let mut answer = http.get(url).send().await.with_context(|| format!("cannot fetch {url}"))?;
+    let answer = http.get(url).send().await.with_context(|| format!("cannot fetch {url}"))?;
     if answer.status() == reqwest::StatusCode::NOT_FOUND {
         return Ok(None);
     }
     ensure!(answer.status().is_success(), "{url}: {}", answer.status());
-    let mut body = Vec::new();
-    while let Some(piece) = answer.chunk().await.with_context(|| format!("cannot fetch {url}"))? {
-        ensure!(body.len() + piece.len() <= ANSWER_BYTES_MAX, "{url} is longer than {ANSWER_BYTES_MAX} bytes");
-        body.extend_from_slice(&piece);
-    }
-    Ok(Some(body.into()))
+    node::answer::body(answer, ANSWER_BYTES_MAX).await.map(Some)
 }
 
 fn take_grants(keyring: &mut Keyring, sequence: &Bytes, now: UnixMillis) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! The metadata log over real sockets: nodes follow it, control is restored, doubled and refused, and strangers are no members.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use control::Config;
@@ -94,6 +95,24 @@ async fn revoke(cluster: &Cluster, base: &str, node: &str) -> serde_json::Value 
     let (status, answer) = ask(&admin(cluster), Method::POST, url, None).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     answer
+}
+
+/// A control that has run once, and the broadcast node b1, which it made a member.
+async fn node_and_first_run(cluster: &Cluster) -> Follower {
+    let end = cluster.all.child_token();
+    let (_, task) = cluster.control_until(end.clone()).await;
+    let b1 = Follower::start(cluster, "b1", None).await;
+    b1.sees("b1", |view| view.member(&id("b1")).is_some()).await;
+    end.cancel();
+    task.await.unwrap().unwrap();
+    b1
+}
+
+/// Copies the data of control, which does not run. Returns where they are, and the copy.
+fn backed_up(cluster: &Cluster) -> (PathBuf, PathBuf) {
+    let (data, backup) = (cluster.directory.path().join("c1"), cluster.directory.path().join("backup"));
+    copy(&data, &backup);
+    (data, backup)
 }
 
 /// What a node says of itself to control; the status and what control answers.
@@ -195,6 +214,42 @@ async fn name_belongs_to_the_key_that_was_seen_first_until_the_operator_says_oth
     assert!(why.to_string().contains("that is the certificate of b1"), "{why}");
 }
 
+/// Revocation is for good: neither the operator, nor a list, nor the node itself writes the member again.
+#[tokio::test(flavor = "multi_thread")]
+async fn revoked_node_is_not_made_a_member_again() {
+    let cluster = Cluster::start().await;
+    let list = cluster.directory.path().join("members.pem");
+    let members = Config { members: vec![list.clone()], ..config() };
+    let b1 = cluster.client("b1", Role::Broadcast);
+    let certs = cluster.directory.path().join("certs");
+    let pem = std::fs::read_to_string(certs.join("b1.pem")).unwrap();
+    std::fs::write(&list, &pem).unwrap();
+    let end = cluster.all.child_token();
+    let (base, task) = cluster.control_with(members.clone(), end.clone()).await;
+    let (status, why) = report(&b1, &base, json!({ "level": 1 })).await;
+    assert_eq!(status, StatusCode::OK, "{why}");
+    revoke(&cluster, &base, "b1").await;
+
+    let url = format!("{base}/admin/nodes/b1/add");
+    let (status, why) = ask(&admin(&cluster), Method::POST, url, Some(json!({ "certificate": pem }))).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{why}");
+    assert!(why.to_string().contains("b1 is revoked for good"), "{why}");
+    let (status, why) = report(&b1, &base, json!({ "level": 1 })).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{why}");
+    let written = async |base: &str| {
+        let (_, log) = ask(&admin(&cluster), Method::GET, format!("{base}/admin/metadata"), None).await;
+        (log["sequence"].clone(), log["state"].clone())
+    };
+    let before = written(&base).await;
+    end.cancel();
+    task.await.unwrap().unwrap();
+    let (base, _control) = cluster.control_with(members, cluster.all.clone()).await;
+    // Control judges nobody before it has taken the lists.
+    let (status, why) = report(&cluster.client("b2", Role::Broadcast), &base, json!({ "level": 1 })).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{why}");
+    assert_eq!(written(&base).await, before, "the list writes nothing either");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn node_that_no_list_names_is_no_member() {
     let cluster = Cluster::start().await;
@@ -248,14 +303,8 @@ async fn viewers_are_sent_only_to_hosts_that_the_certificate_or_the_operator_nam
 #[tokio::test(flavor = "multi_thread")]
 async fn control_restored_from_a_backup_takes_the_missing_entries_before_it_writes() {
     let cluster = Cluster::start().await;
-    let end = cluster.all.child_token();
-    let (_, task) = cluster.control_until(end.clone()).await;
-    let b1 = Follower::start(&cluster, "b1", None).await;
-    b1.sees("b1", |view| view.member(&id("b1")).is_some()).await;
-    end.cancel();
-    task.await.unwrap().unwrap();
-    let (data, backup) = (cluster.directory.path().join("c1"), cluster.directory.path().join("backup"));
-    copy(&data, &backup);
+    let b1 = node_and_first_run(&cluster).await;
+    let (data, backup) = backed_up(&cluster);
 
     let end = cluster.all.child_token();
     let (base, task) = cluster.control_until(end.clone()).await;
@@ -282,12 +331,7 @@ async fn control_restored_from_a_backup_takes_the_missing_entries_before_it_writ
 #[tokio::test(flavor = "multi_thread")]
 async fn second_control_with_a_copy_of_the_data_writes_nothing_and_ends() {
     let cluster = Cluster::start().await;
-    let end = cluster.all.child_token();
-    let (_, task) = cluster.control_until(end.clone()).await;
-    let b1 = Follower::start(&cluster, "b1", None).await;
-    b1.sees("b1", |view| view.member(&id("b1")).is_some()).await;
-    end.cancel();
-    task.await.unwrap().unwrap();
+    let b1 = node_and_first_run(&cluster).await;
     let twin = cluster.twin();
 
     let (base, _first) = cluster.control_until(cluster.all.clone()).await;
@@ -305,14 +349,8 @@ async fn second_control_with_a_copy_of_the_data_writes_nothing_and_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_control_that_finds_nobody_writes_only_after_the_root_has_decided() {
     let cluster = Cluster::start().await;
-    let end = cluster.all.child_token();
-    let (_, task) = cluster.control_until(end.clone()).await;
-    let b1 = Follower::start(&cluster, "b1", None).await;
-    b1.sees("b1", |view| view.member(&id("b1")).is_some()).await;
-    end.cancel();
-    task.await.unwrap().unwrap();
-    let (data, backup) = (cluster.directory.path().join("c1"), cluster.directory.path().join("backup"));
-    copy(&data, &backup);
+    let b1 = node_and_first_run(&cluster).await;
+    let (data, backup) = backed_up(&cluster);
     let end = cluster.all.child_token();
     let (base, task) = cluster.control_until(end.clone()).await;
     revoke(&cluster, &base, "i1").await;

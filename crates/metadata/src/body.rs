@@ -20,6 +20,7 @@ use seal::wire::{Reader, Writer};
 use seal::{KeyId, Refusal};
 
 use crate::fields::{Fields, FieldsWriter, MUST_UNDERSTAND};
+use crate::kind;
 use crate::limits::{KEY_MACS_MAX, SCOPE_MAX, SPKI_MAX, TEXT_BYTES_MAX};
 
 /// What the whole cluster has to agree on.
@@ -181,14 +182,14 @@ impl Body {
     /// Number of the row's kind.
     pub const fn kind(&self) -> u64 {
         match self {
-            Self::Cluster(_) => 1,
-            Self::Member(_) => 2,
-            Self::Grant(_) => 3,
-            Self::Revocation(_) => 4,
-            Self::Anchor(_) => 5,
-            Self::Stream(_) => 7,
-            Self::Policy(_) => 8,
-            Self::Tombstone(_) => 11,
+            Self::Cluster(_) => kind::CLUSTER,
+            Self::Member(_) => kind::MEMBER,
+            Self::Grant(_) => kind::GRANT,
+            Self::Revocation(_) => kind::REVOCATION,
+            Self::Anchor(_) => kind::ANCHOR,
+            Self::Stream(_) => kind::STREAM,
+            Self::Policy(_) => kind::POLICY,
+            Self::Tombstone(_) => kind::TOMBSTONE,
             Self::NotUnderstood { kind } => *kind,
         }
     }
@@ -213,7 +214,7 @@ impl Body {
 
     /// Whether a name that was used once never returns.
     pub(crate) const fn is_unique_for_good(kind: u64) -> bool {
-        kind == 2
+        kind == kind::MEMBER
     }
 
     /// The body's one encoding. Not for what this version does not understand.
@@ -280,13 +281,13 @@ impl Body {
     pub(crate) fn decode(kind: u64, bytes: &[u8]) -> Result<Self, Refusal> {
         let mut f = Fields::read(bytes)?;
         let body = match kind {
-            1 => Self::Cluster(Cluster {
+            kind::CLUSTER => Self::Cluster(Cluster {
                 part_target_ms: f.take(1, Reader::uint)?,
                 target_duration_s: f.take(2, Reader::uint)?,
                 level: f.take(3, Reader::uint)?,
                 grant_hours: f.take(4, |r| within(r.uint()?, 1, 720, "grant_hours"))?,
             }),
-            2 => Self::Member(Member {
+            kind::MEMBER => Self::Member(Member {
                 node: f.take(1, Reader::node)?,
                 role: f.take(2, role)?,
                 is_guest: f.take(3, Reader::bool)?,
@@ -294,7 +295,7 @@ impl Body {
                 public_url: f.find(5, text)?,
                 level: f.take(6, Reader::uint)?,
             }),
-            3 => Self::Grant(Grant {
+            kind::GRANT => Self::Grant(Grant {
                 public_key: f.take(1, Reader::bytes_of::<PUBLIC_KEY_BYTES>)?.to_vec(),
                 node: f.take(2, Reader::node)?,
                 scope: f.take(3, scope)?,
@@ -302,30 +303,30 @@ impl Body {
                 from: UnixMillis(f.take(5, Reader::int)?),
                 until: UnixMillis(f.take(6, Reader::int)?),
             }),
-            4 => Self::Revocation(Revocation {
+            kind::REVOCATION => Self::Revocation(Revocation {
                 subject: f.take(1, subject)?,
                 since: UnixMillis(f.take(2, Reader::int)?),
                 reason: f.take(3, text)?,
             }),
-            5 => Self::Anchor(Anchor {
+            kind::ANCHOR => Self::Anchor(Anchor {
                 stream: f.take(1, Reader::stream)?,
                 key: KeyId(f.take(2, Reader::bytes_of)?),
                 sequence: LogSequence(f.take(3, Reader::uint)?),
                 digest: f.take(4, Reader::digest)?,
                 free_msn: MediaSequence(f.take(5, Reader::uint)?),
             }),
-            7 => Self::Stream(StreamSettings {
+            kind::STREAM => Self::Stream(StreamSettings {
                 name: f.take(1, Reader::stream)?,
                 pool: f.take(2, pool)?,
                 key_macs: f.take(3, |r| r.list(KEY_MACS_MAX, Reader::digest))?,
                 title: f.find(64, text)?.unwrap_or_default(),
             }),
-            8 => Self::Policy(NodePolicy {
+            kind::POLICY => Self::Policy(NodePolicy {
                 node: f.take(1, Reader::node)?,
                 is_drained: f.take(2, Reader::bool)?,
                 weight_percent: f.take(3, |r| within(r.uint()?, 0, 1_000, "weight_percent"))?,
             }),
-            11 => Self::Tombstone(Tombstone {
+            kind::TOMBSTONE => Self::Tombstone(Tombstone {
                 kind: f.take(1, Reader::uint)?,
                 name: f.take(2, text)?,
                 at: UnixMillis(f.take(3, Reader::int)?),

@@ -11,6 +11,7 @@ mod entry;
 mod fields;
 mod freshness;
 mod ids;
+pub mod kind;
 pub mod limits;
 mod replica;
 mod root;

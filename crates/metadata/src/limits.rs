@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::kind;
+
 /// Most keys of a root statement: two people who can replace each other, twice.
 pub const ROOT_KEYS_MAX: usize = 4;
 /// Most control keys of a root statement: two nodes, each with a successor, and room for those that are retired.
@@ -46,12 +48,12 @@ pub const TEXT_BYTES_MAX: usize = 1024;
 /// Most rows of each kind, by its number.
 pub const fn rows_max(kind: u64) -> usize {
     match kind {
-        1 => 1,
-        2 | 3 | 8 => 4_096,
-        6 => 10_000,
-        4 | 9 => 65_536,
-        5 | 7 => 100_000,
-        10 | 11 => 2_000_000,
+        kind::CLUSTER => 1,
+        kind::MEMBER | kind::GRANT | kind::POLICY => 4_096,
+        kind::TENANT => 10_000,
+        kind::REVOCATION | kind::VERIFIER => 65_536,
+        kind::ANCHOR | kind::STREAM => 100_000,
+        kind::RECORDING | kind::TOMBSTONE => 2_000_000,
         _ => 1_000,
     }
 }

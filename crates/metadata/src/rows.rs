@@ -7,7 +7,7 @@ use seal::Refusal;
 
 use crate::limits::rows_max;
 use crate::state::StateTree;
-use crate::{Body, EntrySequence, RowId};
+use crate::{Body, EntrySequence, RowId, kind};
 
 /// A row that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +27,20 @@ pub(crate) struct Rows {
     rows: BTreeMap<RowId, HeldRow>,
     names: BTreeMap<(u64, String), RowId>,
     counts: BTreeMap<u64, usize>,
+    /// Rows for which [`Body::is_denied`].
+    denied: usize,
     tree: StateTree,
 }
 
 impl Rows {
     pub(crate) fn new() -> Self {
-        Self { rows: BTreeMap::new(), names: BTreeMap::new(), counts: BTreeMap::new(), tree: StateTree::new() }
+        Self {
+            rows: BTreeMap::new(),
+            names: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            denied: 0,
+            tree: StateTree::new(),
+        }
     }
 
     /// State digest.
@@ -42,6 +50,16 @@ impl Rows {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&RowId, &HeldRow)> {
         self.rows.iter()
+    }
+
+    /// Rows of all kinds.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Rows that this version does not understand, and that deny something for it.
+    pub(crate) const fn denied(&self) -> usize {
+        self.denied
     }
 
     /// The row of a kind with a natural name.
@@ -87,12 +105,14 @@ impl Rows {
                     self.names.insert((row.kind, name), id);
                 }
                 *self.counts.entry(row.kind).or_default() += 1;
+                self.denied += usize::from(row.body.is_denied());
                 self.rows.insert(id, row)
             }
             None => self.rows.remove(&id),
         };
         if let Some(old) = &old {
             *self.counts.entry(old.kind).or_default() -= 1;
+            self.denied -= usize::from(old.body.is_denied());
             if let Some(name) = old.body.name() {
                 // The new row may have the same name.
                 let still = self.rows.get(&id).and_then(|row| row.body.name());
@@ -129,7 +149,7 @@ impl Rows {
         if self.names.get(&(kind, name.clone())).is_some_and(|other| other != id) {
             return refuse(format!("{name} is there already"));
         }
-        if Body::is_unique_for_good(kind) && self.names.contains_key(&(TOMBSTONE, format!("{kind}/{name}"))) {
+        if Body::is_unique_for_good(kind) && self.names.contains_key(&(kind::TOMBSTONE, format!("{kind}/{name}"))) {
             return refuse(format!("{name} was there once: use another name"));
         }
         Ok(())
@@ -143,7 +163,7 @@ impl Rows {
                 continue;
             }
             let name = old.body.name().unwrap_or_default();
-            if !self.names.contains_key(&(TOMBSTONE, format!("{}/{name}", old.kind))) {
+            if !self.names.contains_key(&(kind::TOMBSTONE, format!("{}/{name}", old.kind))) {
                 return Err(Refusal::implausible(format!("row {id}: {name} was removed without a tombstone")));
             }
         }
@@ -160,8 +180,10 @@ impl Rows {
             let there = self.rows.values().filter(|row| row.kind == *kind).count();
             assert!(there == *count && there <= rows_max(*kind), "rows of kind {kind} are counted");
         }
+        assert_eq!(
+            self.rows.values().filter(|row| row.body.is_denied()).count(),
+            self.denied,
+            "denied rows are counted"
+        );
     }
 }
-
-/// Kind of a tombstone.
-pub(crate) const TOMBSTONE: u64 = 11;

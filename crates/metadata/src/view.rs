@@ -6,11 +6,11 @@ use media::{NodeId, StreamId, UnixMillis};
 use seal::KeyId;
 
 use crate::body::{Anchor, Cluster, Grant, Member, NodePolicy, Revocation, Revoked, StreamSettings};
-use crate::rows::{HeldRow, Rows, TOMBSTONE};
-use crate::{Body, Edit, EntrySequence, RowId};
+use crate::rows::{HeldRow, Rows};
+use crate::{Body, Edit, EntrySequence, RowId, kind};
 
 /// Kinds that give rights: those written after a fork do not count.
-const RIGHTS: [u64; 3] = [2, 3, 9];
+const RIGHTS: [u64; 3] = [kind::MEMBER, kind::GRANT, kind::VERIFIER];
 
 /// The rows of a replica, as they count now.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +73,7 @@ impl<'r> View<'r> {
 
     /// What the cluster agrees on; `None` before control has written it.
     pub fn cluster(&self) -> Option<&'r Cluster> {
-        match self.find(1, "cluster")? {
+        match self.find(kind::CLUSTER, "cluster")? {
             Body::Cluster(cluster) => Some(cluster),
             _ => None,
         }
@@ -81,8 +81,16 @@ impl<'r> View<'r> {
 
     /// A member that is not revoked.
     pub fn member(&self, node: &NodeId) -> Option<&'r Member> {
-        match self.find(2, node.as_str())? {
+        match self.find(kind::MEMBER, node.as_str())? {
             Body::Member(member) if !self.is_node_revoked(node) => Some(member),
+            _ => None,
+        }
+    }
+
+    /// A member, also one that is revoked: the name belongs to it all the same.
+    pub fn any_member(&self, node: &NodeId) -> Option<&'r Member> {
+        match self.rows.find(kind::MEMBER, node.as_str()).map(|(_, row)| &row.body)? {
+            Body::Member(member) => Some(member),
             _ => None,
         }
     }
@@ -98,12 +106,12 @@ impl<'r> View<'r> {
 
     /// Whether a node of this name was a member once: the name never returns.
     pub fn was_member(&self, node: &NodeId) -> bool {
-        self.find(TOMBSTONE, &format!("2/{node}")).is_some()
+        self.find(kind::TOMBSTONE, &format!("{}/{node}", kind::MEMBER)).is_some()
     }
 
     /// The grant of a key that nobody has revoked, whatever its times say.
     pub fn grant(&self, key: &KeyId) -> Option<&'r Grant> {
-        match self.find(3, &key.to_string())? {
+        match self.find(kind::GRANT, &key.to_string())? {
             Body::Grant(grant) if !self.is_key_revoked(key) && !self.is_node_revoked(&grant.node) => Some(grant),
             _ => None,
         }
@@ -111,7 +119,7 @@ impl<'r> View<'r> {
 
     /// The grant of a key, also one that was revoked or has ended: whoever has to know what the key signed needs it.
     pub fn any_grant(&self, key: &KeyId) -> Option<&'r Grant> {
-        match self.rows.find(3, &key.to_string()).map(|(_, row)| &row.body)? {
+        match self.rows.find(kind::GRANT, &key.to_string()).map(|(_, row)| &row.body)? {
             Body::Grant(grant) => Some(grant),
             _ => None,
         }
@@ -141,7 +149,7 @@ impl<'r> View<'r> {
             Revoked::Node(node) => format!("node/{node}"),
             Revoked::Key(key) => format!("key/{key}"),
         };
-        let ours = self.find(4, &name);
+        let ours = self.find(kind::REVOCATION, &name);
         // Of a fork's two sides, the revocations of both count.
         ours.into_iter().chain(self.other_revocations).find_map(|body| match body {
             Body::Revocation(revocation) if revocation.subject == *subject => Some(revocation),
@@ -193,7 +201,7 @@ impl<'r> View<'r> {
 
     /// Where the log of a stream goes on after a key was revoked.
     pub fn anchor(&self, stream: &StreamId, key: &KeyId) -> Option<&'r Anchor> {
-        match self.find(5, &format!("{stream}/{key}"))? {
+        match self.find(kind::ANCHOR, &format!("{stream}/{key}"))? {
             Body::Anchor(anchor) => Some(anchor),
             _ => None,
         }
@@ -201,7 +209,7 @@ impl<'r> View<'r> {
 
     /// A stream of the catalogue.
     pub fn stream(&self, name: &StreamId) -> Option<&'r StreamSettings> {
-        match self.find(7, name.as_str())? {
+        match self.find(kind::STREAM, name.as_str())? {
             Body::Stream(stream) => Some(stream),
             _ => None,
         }
@@ -217,7 +225,7 @@ impl<'r> View<'r> {
 
     /// What the operator wants of a node; `None` when nothing was said.
     pub fn policy(&self, node: &NodeId) -> Option<&'r NodePolicy> {
-        match self.find(8, node.as_str())? {
+        match self.find(kind::POLICY, node.as_str())? {
             Body::Policy(policy) => Some(policy),
             _ => None,
         }
@@ -232,12 +240,12 @@ impl<'r> View<'r> {
     }
 
     /// Rows that this version does not understand and that deny something until the software is renewed.
-    pub fn not_understood(&self) -> usize {
-        self.rows.iter().filter(|(_, row)| row.body.is_denied()).count()
+    pub const fn not_understood(&self) -> usize {
+        self.rows.denied()
     }
 
     /// Rows of all kinds.
     pub fn rows(&self) -> usize {
-        self.rows.iter().count()
+        self.rows.len()
     }
 }

@@ -394,7 +394,7 @@ async fn ask(
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(axum::body::Body::new(body), ANSWER_BYTES_MAX).await?;
     let sent = client.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body).send();
-    let mut answer = sent.await.map_err(|error| {
+    let answer = sent.await.map_err(|error| {
         // reqwest's text leaves out the cause.
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         anyhow::anyhow!("{error}{cause}")
@@ -403,13 +403,9 @@ async fn ask(
     if let Some(headers) = builder.headers_mut() {
         headers.clone_from(answer.headers());
     }
-    let mut bytes = bytes::BytesMut::new();
-    while let Some(chunk) = answer.chunk().await? {
-        ensure!(bytes.len() + chunk.len() <= ANSWER_BYTES_MAX, "the server's answer does not end");
-        bytes.extend_from_slice(&chunk);
-    }
+    let body = crate::answer::body(answer, ANSWER_BYTES_MAX).await?;
     let (parts, ()) = builder.body(())?.into_parts();
-    Ok(BytesResponse { parts, body: Box::new(bytes.freeze()) })
+    Ok(BytesResponse { parts, body: Box::new(body) })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! nothing. It deliberately knows no role, and nothing of seals, playlists or RTMP.
 
 pub mod acme;
+pub mod answer;
 pub mod clock;
 pub mod cluster_view;
 pub mod config;

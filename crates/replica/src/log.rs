@@ -21,7 +21,7 @@ const AT_ONCE_MAX: usize = 8;
 /// Heads come every two seconds, and each write waits for the disk.
 const HEAD_INTERVAL_MIN: Duration = Duration::from_secs(30);
 
-/// Where a node stands in the log, as `/status` and `sealcast node list` show it.
+/// Where a node stands in the log, as `/status` shows it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Standing {
     /// Newest entry.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use media::NodeId;
 use messages::{NodeState, Presence, Role};
 use metadata::EntrySequence;
@@ -194,7 +194,7 @@ impl Peer {
         match answer.status() {
             status if status.is_success() => Ok(None),
             StatusCode::FORBIDDEN => {
-                let why = body_of(answer, REASON_BYTES_MAX).await?;
+                let why = node::answer::body(answer, REASON_BYTES_MAX).await?;
                 let why = String::from_utf8_lossy(&why);
                 Ok(Some(why.trim().chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect()))
             }
@@ -211,14 +211,5 @@ impl Peer {
 /// The body of a success, no longer than `bytes_max`.
 async fn body(answer: reqwest::Response, bytes_max: usize) -> Result<Bytes> {
     ensure!(answer.status().is_success(), "{} answered {}", answer.url(), answer.status());
-    body_of(answer, bytes_max).await
-}
-
-async fn body_of(mut answer: reqwest::Response, bytes_max: usize) -> Result<Bytes> {
-    let mut body = BytesMut::new();
-    while let Some(piece) = answer.chunk().await? {
-        ensure!(body.len().saturating_add(piece.len()) <= bytes_max, "answer is longer than {bytes_max} bytes");
-        body.extend_from_slice(&piece);
-    }
-    Ok(body.freeze())
+    node::answer::body(answer, bytes_max).await
 }

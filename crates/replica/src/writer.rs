@@ -286,7 +286,7 @@ fn next_statement(
         (Some(control), _) if control.not_after > now.plus(KEY_RENEWAL) => return Ok(None),
         (Some(control), Some(_)) => control.not_after = not_after,
         (Some(control), None) => {
-            tracing::warn!(key = %id, until = %control.not_after, "the root has to renew control's key: sealcast root renew");
+            tracing::warn!(key = %id, until = %control.not_after, "control's key for the metadata log ends soon: start control once with the root key in its data directory");
             return Ok(None);
         }
         (None, Some(_)) => statement.controls.push(control(EntrySequence(1))),

@@ -47,7 +47,7 @@ fn shown(log: &Value) -> String {
         ("root statement", number(&log["root_version"])),
     ];
     if let Some(fork) = log["fork"].as_u64() {
-        lines.push(("FORKED", format!("at entry {fork}: control signed two logs (docs/operate.md)")));
+        lines.push(("FORKED", format!("at entry {fork}: control signed two logs (docs/guide/operations.md)")));
     }
     if let Some(behind) = log["behind"].as_u64() {
         lines.push(("MISSING", format!("entries up to {behind}, which control has signed and does not have")));

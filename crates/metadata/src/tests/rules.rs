@@ -85,6 +85,7 @@ fn revoked_node_is_no_member_and_its_keys_seal_nothing() {
     assert!(view.grant(&key).is_none() && view.grants(at(2).wall).count() == 0);
     assert!(view.member(&node("i1")).is_none() && view.members().count() == 0);
     assert!(view.is_node_revoked(&node("i1")) && view.revocations().count() == 1);
+    assert!(view.any_member(&node("i1")).is_some(), "the name stays taken");
 }
 
 #[test]

@@ -1,0 +1,24 @@
+//! Numbers of the kinds of rows, which never change. Pure.
+
+/// [`crate::Cluster`]
+pub const CLUSTER: u64 = 1;
+/// [`crate::Member`]
+pub const MEMBER: u64 = 2;
+/// [`crate::Grant`]
+pub const GRANT: u64 = 3;
+/// [`crate::Revocation`]
+pub const REVOCATION: u64 = 4;
+/// [`crate::Anchor`]
+pub const ANCHOR: u64 = 5;
+/// A tenant; no version writes it yet.
+pub const TENANT: u64 = 6;
+/// [`crate::StreamSettings`]
+pub const STREAM: u64 = 7;
+/// [`crate::NodePolicy`]
+pub const POLICY: u64 = 8;
+/// A verifier of viewers' tokens; no version writes it yet.
+pub const VERIFIER: u64 = 9;
+/// A recording; no version writes it yet.
+pub const RECORDING: u64 = 10;
+/// [`crate::Tombstone`]
+pub const TOMBSTONE: u64 = 11;
