@@ -4,7 +4,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 UP_FLAGS ?=
 FUZZ_SECONDS ?= 300
-FUZZ_TARGETS ?= playlist/log playlist/directives rtmp/handshake rtmp/session rtmp/amf rtmp/flv
+FUZZ_TARGETS ?= playlist/log playlist/directives rtmp/handshake rtmp/session rtmp/amf rtmp/flv metadata/fold
 
 .DEFAULT_GOAL := help
 .PHONY: help reference run build test check unit soak fuzz audit bench obs-test compose-test web fmt clean setup setup-test setup-obs setup-bench
@@ -40,7 +40,7 @@ reference: ## write docs/reference from the code
 soak: setup-test web ## the long tests: hundreds of changes of rendition, minutes in every browser; takes an hour and a half
 	$(CARGO) test --workspace --locked -- --ignored soak_
 
-fuzz: ## fuzz playlists (random logs and queries) and RTMP (random bytes), FUZZ_SECONDS (300) each; needs `cargo install cargo-fuzz`
+fuzz: ## fuzz playlists (random logs and queries), RTMP (random bytes) and the metadata log (random statements of its control), FUZZ_SECONDS (300) each; needs `cargo install cargo-fuzz`
 	@for target in $(FUZZ_TARGETS); do \
 		crate=$${target%/*} name=$${target#*/} && \
 		mkdir -p $(abspath $(TARGET))/fuzz-corpus/$$target && \

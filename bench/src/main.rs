@@ -16,6 +16,7 @@ mod joins;
 mod ladder;
 mod latency;
 mod log;
+mod metadata;
 mod network;
 mod origin;
 mod placement;
@@ -112,6 +113,8 @@ enum What {
     Signatures,
     /// Delay from the arrival of seal and bytes until the playlist lists them.
     Gate,
+    /// How soon an entry of the metadata log is on all nodes, and how soon a new node has 100,000 rows.
+    Metadata,
     /// Time from `sealcast up` to its ready file.
     Startup,
     /// Memory of `sealcast up` over time.
@@ -146,10 +149,11 @@ enum What {
 /// `failover` has the viewers of `blocked` divided by this, because each viewer there runs its own loop.
 const FAILOVER_SHARE: usize = 10;
 
-const ALL: [What; 13] = [
+const ALL: [What; 14] = [
     What::Ladder,
     What::Signatures,
     What::Gate,
+    What::Metadata,
     What::Startup,
     What::Memory,
     What::Latency,
@@ -190,6 +194,7 @@ fn main() -> anyhow::Result<()> {
             What::Delivery => delivery::measure(arguments.rounds)?,
             What::Signatures => signatures::measure()?,
             What::Gate => gate::measure()?,
+            What::Metadata => metadata::measure()?,
             What::Edge => edge::measure()?,
             What::Network => network::measure(arguments.network_seconds, arguments.only_network.as_deref())?,
             What::Placement => placement::measure()?,
@@ -214,4 +219,11 @@ fn main() -> anyhow::Result<()> {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The smallest value that at least this share of all values do not exceed, by nearest rank; NaN for none.
+fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let rank = (share * values.len() as f64).ceil() as usize;
+    values.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }

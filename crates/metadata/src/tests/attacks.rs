@@ -48,25 +48,40 @@ thread_local! {
     static SCENE: (Writer, Replica, SignedEntry) = scene();
 }
 
+/// A replica refuses a mutated entry, or an entry with mutated rows, and stays where it is.
+fn is_refused(of_entry: bool, mutation: &Mutation) -> Result<(), TestCaseError> {
+    SCENE.with(|(_, reader, third)| {
+        let (entry, rows) = if of_entry {
+            (mutate(&third.entry, mutation), third.rows.clone())
+        } else {
+            (third.entry.clone(), mutate(&third.rows, mutation))
+        };
+        prop_assume!((&entry, &rows) != (&third.entry, &third.rows));
+        let mut reader = reader.clone();
+        let outputs = reader.apply(Input::Entry { entry, rows }, at(3));
+        prop_assert!(!refusals(&outputs).is_empty(), "{outputs:?}");
+        prop_assert_eq!(reader.place().sequence, EntrySequence(2));
+        prop_assert!(reader.view().fork().is_none());
+        Ok(())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100_000, ..ProptestConfig::default() })]
+
+    #[test]
+    #[ignore = "soak: half a minute"]
+    fn soak_hundred_thousand_mutated_entries_are_refused(of_entry in any::<bool>(), mutation in mutation()) {
+        is_refused(of_entry, &mutation)?;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
 
     #[test]
     fn mutated_entry_is_never_taken(of_entry in any::<bool>(), mutation in mutation()) {
-        SCENE.with(|(_, reader, third)| {
-            let (entry, rows) = if of_entry {
-                (mutate(&third.entry, &mutation), third.rows.clone())
-            } else {
-                (third.entry.clone(), mutate(&third.rows, &mutation))
-            };
-            prop_assume!((&entry, &rows) != (&third.entry, &third.rows));
-            let mut reader = reader.clone();
-            let outputs = reader.apply(Input::Entry { entry, rows }, at(3));
-            prop_assert!(!refusals(&outputs).is_empty(), "{outputs:?}");
-            prop_assert_eq!(reader.place().sequence, EntrySequence(2));
-            prop_assert!(reader.view().fork().is_none());
-            Ok(())
-        })?;
+        is_refused(of_entry, &mutation)?;
     }
 
     #[test]
