@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use media::{NodeId, UnixMillis};
+use media::{ClusterId, NodeId, UnixMillis};
 use messages::Role;
 use metadata::{
     Body, Edit, EntrySequence, Grant, Member, NodePolicy, Revocation, Revoked, RowId, StreamSettings, View, kind,
@@ -24,6 +24,8 @@ const GRANT_KEPT: Duration = Duration::from_secs(30 * 86_400);
 pub(crate) const POOL: &str = "default";
 /// For how long after the log's beginning nodes need not be listed whose certificates are older.
 const BEGINNING: Duration = Duration::from_secs(86_400);
+/// Most characters of what a node says of itself that a refusal repeats.
+const SHOWN_CHARS_MAX: usize = 64;
 /// How long a command waits for nodes to say that they have an entry.
 pub(crate) const ACKNOWLEDGE_WAIT_MAX: Duration = Duration::from_secs(4);
 /// The same when other things took long: nodes answer within half a second.
@@ -38,6 +40,18 @@ pub(crate) struct SelfReport {
     /// Where browsers reach it, if they do.
     #[serde(default)]
     pub(crate) public_url: Option<String>,
+    #[serde(default)]
+    pub(crate) trust: Option<Trust>,
+}
+
+/// What a node takes for its cluster.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trust {
+    /// Name of the cluster in its configuration.
+    pub(crate) cluster: String,
+    /// Identity of the root key in its `root.pub`.
+    pub(crate) root: String,
 }
 
 /// Why a node is no member.
@@ -57,6 +71,14 @@ pub(crate) enum NotAdmitted {
         "{node} is revoked for good: give its machine an identity with another name (sealcast certs cluster --node NAME=ROLE)"
     )]
     Revoked { node: NodeId },
+    #[error(
+        "{node} is configured for cluster {theirs:?}, and this is {ours}: set cluster = \"{ours}\" there, or the URL of its own control"
+    )]
+    OtherCluster { node: NodeId, theirs: String, ours: ClusterId },
+    #[error(
+        "{node} trusts root key {theirs:?}, and this cluster has {ours}: copy root.pub of the control machine to where root_key of {node} points"
+    )]
+    OtherRoot { node: NodeId, theirs: String, ours: KeyId },
     #[error(
         "{node} is no member of this cluster: add it on the control machine (sealcast node add {node} --certificate {node}.pem), or \
          list its certificate in a file of role.control.members"
@@ -170,6 +192,9 @@ impl ControlState {
         shown: &Shown,
         report: SelfReport,
     ) -> Result<EntrySequence, NotAdmitted> {
+        if let Some(trust) = &report.trust {
+            self.ensure_same_trust(&node, trust)?;
+        }
         if let Some(url) = &report.public_url
             && !self.may_be_public(url, &shown.names)
         {
@@ -194,11 +219,24 @@ impl ControlState {
             let known = view.any_member(&node);
             // Two that ask at the same moment are told apart here: what was seen first stays.
             let spki = known.map_or_else(|| vec![shown.spki], |known| known.spki.clone());
-            let SelfReport { level, public_url } = report;
+            let SelfReport { level, public_url, .. } = report;
             let member = Member { node: node.clone(), role, is_guest: false, spki, public_url, level };
             if known == Some(&member) { Vec::new() } else { put(&view, Body::Member(member)).into_iter().collect() }
         };
         Ok(self.writer.write(edits).await?)
+    }
+
+    /// Refuses a node of another cluster, and one that trusts another root key: it would wait for a log that it can believe, and say nothing.
+    fn ensure_same_trust(&self, node: &NodeId, trust: &Trust) -> Result<(), NotAdmitted> {
+        let (node, ours) = (node.clone(), &self.node.cluster);
+        if trust.cluster != ours.as_str() {
+            return Err(NotAdmitted::OtherCluster { node, theirs: shown(&trust.cluster), ours: ours.clone() });
+        }
+        let ours = KeyId::of(&self.authority.root().public_key_bytes());
+        if trust.root != ours.to_string() {
+            return Err(NotAdmitted::OtherRoot { node, theirs: shown(&trust.root), ours });
+        }
+        Ok(())
     }
 
     /// Whether nobody could list the node before: no file lists any, the log is young, and the certificate older.
@@ -221,6 +259,11 @@ impl ControlState {
     pub(crate) fn is_revoked(&self, node: &NodeId) -> bool {
         self.authority.is_revoked(node) || self.writer.log().look(|view| view.is_node_revoked(node))
     }
+}
+
+/// What a node has sent, short enough to be shown.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
 /// The edits that write grants, and remove those that ended long ago. A revoked one stays until then: where a log of its key ends has to

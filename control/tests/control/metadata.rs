@@ -29,10 +29,13 @@ pub(crate) struct Follower {
 impl Follower {
     /// Starts it. Without a broker it has to be told where control is.
     pub(crate) async fn start(cluster: &Cluster, name: &str, control: Option<&str>) -> Self {
+        let root = std::fs::read(cluster.directory.path().join("c1/root.pub")).unwrap();
+        Self::start_trusting(cluster, name, control, RootPublicKey::from_bytes(&root).unwrap()).await
+    }
+
+    async fn start_trusting(cluster: &Cluster, name: &str, control: Option<&str>, root: RootPublicKey) -> Self {
         let end = cluster.all.child_token();
         let context = cluster.context(name, Role::Broadcast, control.is_none(), &end).await;
-        let root = std::fs::read(cluster.directory.path().join("c1/root.pub")).unwrap();
-        let root = RootPublicKey::from_bytes(&root).unwrap();
         let log = Log::open(&context.data.join("metadata.db"), &context, root).await.unwrap();
         let view = ClusterView::new(context.clock);
         let mut updates = view.subscribe(&context, Topics::NodesAndPolicy).await.unwrap();
@@ -212,6 +215,24 @@ async fn name_belongs_to_the_key_that_was_seen_first_until_the_operator_says_oth
         ask(&admin(&cluster), Method::POST, url.replace("b1/add", "b3/add"), Some(json!({ "certificate": pem }))).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(why.to_string().contains("that is the certificate of b1"), "{why}");
+}
+
+/// A node that was given the root key or the name of another cluster ends with the reason; it would wait in silence otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn node_of_another_cluster_or_root_key_is_told_so() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let root = seal::RootKey::generate().unwrap().public_key().unwrap();
+    let stranger = Follower::start_trusting(&cluster, "b2", Some(&base), root).await;
+    let ended = tokio::time::timeout(PATIENCE, stranger.joined).await.expect("it is refused").unwrap();
+    let why = ended.unwrap_err().to_string();
+    assert!(why.contains("b2 trusts root key") && why.contains("copy root.pub of the control machine"), "{why}");
+
+    let b1 = cluster.client("b1", Role::Broadcast);
+    let trust = json!({ "cluster": "village", "root": "ab" });
+    let (status, why) = report(&b1, &base, json!({ "level": 1, "trust": trust })).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(why.contains("b1 is configured for cluster") && why.contains("and this is test: set cluster"), "{why}");
 }
 
 /// Revocation is for good: neither the operator, nor a list, nor the node itself writes the member again.

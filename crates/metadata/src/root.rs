@@ -256,6 +256,11 @@ impl Roots {
         Self { cluster, pinned, current: None, controls: Vec::new() }
     }
 
+    /// The root key that was given, not learned.
+    pub fn pinned(&self) -> KeyId {
+        self.pinned.id()
+    }
+
     /// The statement in force; `None` before the first.
     pub fn statement(&self) -> Option<&RootStatement> {
         self.current.as_ref().map(|(statement, _)| statement)

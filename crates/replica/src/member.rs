@@ -23,6 +23,15 @@ pub struct Report {
     level: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     public_url: Option<String>,
+    /// Cluster that it is configured for, and identity of the root key that it trusts: control says so when it has others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trust: Option<Trust>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Trust {
+    cluster: String,
+    root: String,
 }
 
 /// What a node is configured with and the whole cluster has to agree on; `None` where the role does not use it.
@@ -37,7 +46,7 @@ pub struct Rules {
 impl Report {
     /// `public_url` is where browsers reach the node, if they do.
     pub const fn new(public_url: Option<String>) -> Self {
-        Self { level: LEVEL, public_url }
+        Self { level: LEVEL, public_url, trust: None }
     }
 }
 
@@ -68,7 +77,9 @@ impl Membership {
         take: impl FnMut(&Log) -> F + Send,
         shutdown: CancellationToken,
     ) -> Result<()> {
-        let Self { log, node, cluster, control, report, rules } = self;
+        let Self { log, node, cluster, control, mut report, rules } = self;
+        let root = log.with(|replica| replica.roots().pinned().to_string());
+        report.trust = Some(Trust { cluster: node.cluster.to_string(), root });
         let peers = Peers::new(&node, cluster.clone(), &control)?;
         let id = node.id.clone();
         tokio::try_join!(
