@@ -58,7 +58,9 @@ pub(crate) async fn run(command: NodeCommand) -> anyhow::Result<()> {
                 let keys = items(&revoked["keys"]).len();
                 let spread = acknowledged(revoked);
                 format!(
-                    "node {name} is revoked, with {keys} keys; a machine that takes over needs another name\n{spread}"
+                    "node {name} is revoked, with {keys} keys; a machine that takes over needs another name\n{spread}\
+                     its login at Mosquitto stays, with which it can say things that nobody believes: take it away there, too \
+                     (mosquitto_passwd -D passwords {name}, and SIGHUP to mosquitto)\n"
                 )
             })
         }

@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
+use testkit::hostile_broker::{Deeds, HostileBroker};
 use testkit::http::client;
 use testkit::link::{Link, Mode};
 use testkit::process::Process;
@@ -95,10 +96,11 @@ pub struct Node {
     disk: Option<Disk>,
 }
 
-/// A broker, and its address.
+/// A broker, and its address. Nodes speak to the proxy in front of it, which has its certificate.
 struct Broker {
     process: Option<Process>,
     address: SocketAddr,
+    proxy: HostileBroker,
 }
 
 pub struct Cluster {
@@ -133,7 +135,7 @@ impl WallClock {
 
 impl Cluster {
     /// Starts the cluster; each node is ready before the next one starts.
-    pub async fn start() -> Self {
+    pub async fn start(seed: u64) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut certs = sealcast::command(crate::SEALCAST);
         certs.args(["certs", "cluster", "--broker", "mosquitto", "--dir"]).arg(directory.path().join("certs"));
@@ -142,7 +144,13 @@ impl Cluster {
         }
         assert!(certs.stdout(Stdio::null()).status().expect("sealcast starts").success());
         let http = client(&directory.path().join("certs/ca.pem"));
-        let brokers = (0..BROKERS).map(|_| Broker { process: None, address: free_address() }).collect();
+        let mut brokers = Vec::new();
+        for broker in 0..BROKERS {
+            let address = free_address();
+            let files = directory.path().join("certs/broker");
+            let proxy = HostileBroker::open(address, &files, seed.wrapping_add(broker as u64)).await;
+            brokers.push(Broker { process: None, address, proxy });
+        }
         let mut cluster = Self { nodes: BTreeMap::new(), brokers, directory, http, has_disks: true };
         for broker in 0..BROKERS {
             cluster.start_broker(broker).await;
@@ -152,7 +160,7 @@ impl Cluster {
             let is_broadcast = role == "broadcast";
             let mut to_brokers = Vec::new();
             for broker in &cluster.brokers {
-                to_brokers.push(Link::open(broker.address).await);
+                to_brokers.push(Link::open(broker.proxy.address).await);
             }
             let disk = Disk::mount(&cluster.path(&format!("data/{id}")));
             cluster.has_disks &= disk.is_some();
@@ -208,7 +216,7 @@ impl Cluster {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
-    fn config(&self, id: &str) -> String {
+    pub fn config(&self, id: &str) -> String {
         let node = &self.nodes[id];
         let urls: Vec<String> = node.to_brokers.iter().map(|link| format!("\"mqtts://{}\"", link.address)).collect();
         let control = match self.nodes.get("control") {
@@ -311,11 +319,10 @@ impl Cluster {
     /// Starts a broker, which keeps nothing: nodes publish again what it forgets.
     pub async fn start_broker(&mut self, broker: usize) {
         let files = self.path("certs/broker");
-        let Broker { process, address } = &mut self.brokers[broker];
+        let Broker { process, address, .. } = &mut self.brokers[broker];
         let config = files.join(format!("mosquitto-{broker}.conf"));
         let text = format!(
-            "per_listener_settings false\nlistener {port} {ip}\ncertfile {files}/mosquitto.pem\n\
-             keyfile {files}/mosquitto.key\nallow_anonymous false\npassword_file {files}/passwords\n\
+            "per_listener_settings false\nlistener {port} {ip}\nallow_anonymous false\npassword_file {files}/passwords\n\
              acl_file {files}/acl\nuser root\nlog_type error\nmax_packet_size 300000\n",
             port = address.port(),
             ip = address.ip(),
@@ -326,6 +333,24 @@ impl Cluster {
         let mut command = Command::new(program);
         *process = Some(Process::spawn("mosquitto", command.arg("-c").arg(&config).stderr(Stdio::null())));
         eventually("Mosquitto to listen", || std::net::TcpStream::connect(*address).ok()).await;
+    }
+
+    /// Has the proxy in front of a broker lie, or stop it.
+    pub fn set_hostile(&self, broker: usize, is_hostile: bool) {
+        let proxy = &self.brokers[broker].proxy;
+        proxy.set_hostile(is_hostile);
+        if !is_hostile {
+            eprintln!("chaos: broker {broker} has been hostile: {:?}", proxy.deeds);
+        }
+    }
+
+    /// Whether the proxies have done all that they can do, together.
+    pub fn were_hostile(&self) -> bool {
+        let did = |count: fn(&Deeds) -> &AtomicU64| {
+            self.brokers.iter().any(|broker| count(&broker.proxy.deeds).load(Ordering::Relaxed) > 0)
+        };
+        let lied = did(|deeds| &deeds.damaged) && did(|deeds| &deeds.invented);
+        lied && did(|deeds| &deeds.withheld) && did(|deeds| &deeds.repeated) && did(|deeds| &deeds.held_back)
     }
 
     pub fn kill_broker(&mut self, broker: usize) {
@@ -353,8 +378,13 @@ impl Cluster {
 
     /// Runs `sealcast node …` as an operator. Returns its output, or its error.
     pub async fn admin(&self, arguments: &[&str]) -> Result<String, String> {
+        self.run(&[&["node"], arguments].concat()).await
+    }
+
+    /// Runs `sealcast …` as an operator. Returns its output, or its error.
+    pub async fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = tokio::process::Command::from(sealcast::command(crate::SEALCAST));
-        command.arg("node").args(arguments).current_dir(self.directory.path()).kill_on_drop(true);
+        command.args(arguments).current_dir(self.directory.path()).kill_on_drop(true);
         let output = command.output().await.expect("sealcast starts");
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }

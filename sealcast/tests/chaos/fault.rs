@@ -99,7 +99,13 @@ pub enum Fault {
     BrokerWiped(Brokers),
     BrokerFrozen(Brokers),
     BrokerCut(Brokers),
+    /// Withholds, repeats, holds back, damages and invents messages.
+    BrokerHostile(Brokers),
     Drained(&'static str),
+    /// Control comes back from a backup that is older than what it has written.
+    ControlRestored,
+    /// A second control starts with a copy of the first one's data.
+    ControlDoubled,
 }
 
 /// What viewers may notice.
@@ -175,6 +181,11 @@ impl Fault {
             Self::BrokerCut(which) => {
                 which.indices().iter().for_each(|broker| cluster.broker_links(*broker, Mode::Blackhole));
             }
+            Self::BrokerHostile(which) => {
+                which.indices().iter().for_each(|broker| cluster.set_hostile(*broker, true));
+            }
+            Self::ControlRestored => cluster.restore_control().await,
+            Self::ControlDoubled => cluster.double_control().await,
             Self::Drained(id) => {
                 let drained = tokio::time::timeout(DRAIN_MAX, cluster.admin(&["drain", id, "--wait"])).await;
                 drained.expect("drain --wait returns").expect("the node becomes quiet");
@@ -203,12 +214,16 @@ impl Fault {
                     cluster.start_broker(*broker).await;
                 }
             }
-            Self::BrokerWiped(_) => {}
+            Self::BrokerWiped(_) | Self::ControlRestored | Self::ControlDoubled => {}
             Self::BrokerFrozen(which) => {
                 which.indices().iter().for_each(|broker| cluster.signal_broker(*broker, "CONT"));
             }
             Self::BrokerCut(which) => {
                 which.indices().iter().for_each(|broker| cluster.broker_links(*broker, Mode::Pass));
+            }
+            Self::BrokerHostile(which) => {
+                which.indices().iter().for_each(|broker| cluster.set_hostile(*broker, false));
+                assert!(which != Brokers::Both || cluster.were_hostile(), "nodes have heard nothing of the brokers");
             }
             Self::Drained(id) => _ = cluster.admin(&["undrain", id]).await.expect("control answers"),
         }
@@ -220,6 +235,9 @@ pub type Step = (Fault, u64);
 
 /// The drain of a node by an operator.
 pub const DRAINED: Step = (Fault::Drained(FEEDING), 0);
+
+/// Both brokers are in an attacker's hand for ten minutes.
+pub const HOSTILE: Step = (Fault::BrokerHostile(Brokers::Both), 600);
 
 /// Each fault once, role by role, except [`DRAINED`].
 pub fn each(has_disks: bool) -> Vec<Step> {
@@ -236,10 +254,14 @@ pub fn each(has_disks: bool) -> Vec<Step> {
         (BrokerWiped(Both), 1),
         (BrokerFrozen(Both), 2),
         (BrokerCut(Both), 4),
+        (BrokerHostile(First), 4),
+        (BrokerHostile(Both), 10),
         (Killed("control"), 1),
         (Frozen("control"), 1),
         (Clock("control", Ahead), 1),
         (Clock("control", Behind), 1),
+        (ControlRestored, 1),
+        (ControlDoubled, 1),
         (Killed("lb2"), 1),
         (Frozen("lb2"), 2),
         (Deaf("lb2"), 2),

@@ -8,6 +8,7 @@
 #![allow(unreachable_pub, reason = "modules of a test")]
 
 mod cluster;
+mod control;
 mod fault;
 mod ledger;
 mod onlookers;
@@ -29,7 +30,7 @@ const SEQUENCE: usize = 6;
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_alone_leaves_the_stream_whole() {
     let _turn = turn().await;
-    let mut run = Run::start().await;
+    let mut run = Run::start(seed()).await;
     let only = std::env::var("SEALCAST_CHAOS_ONLY").unwrap_or_default();
     for step in fault::each(run.has_disks()).into_iter().filter(|step| format!("{:?}", step.0).contains(&only)) {
         run.suffer(step).await;
@@ -42,12 +43,28 @@ async fn each_fault_alone_leaves_the_stream_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_in_an_order_of_chance_leave_the_stream_whole() {
     let _turn = turn().await;
-    let seed = std::env::var("SEALCAST_CHAOS_SEED").ok().map(|text| text.parse().expect("a number"));
-    let seed = seed.unwrap_or_else(rand::random::<u64>);
-    eprintln!("chaos: SEALCAST_CHAOS_SEED={seed}");
-    let mut run = Run::start().await;
+    let seed = seed();
+    let mut run = Run::start(seed).await;
     for step in fault::sequence(seed, SEQUENCE, run.has_disks()) {
         run.suffer(step).await;
     }
     run.finish().await;
+}
+
+/// Integrity always, and playing goes on, whatever the brokers say.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "soak: ten minutes"]
+async fn soak_hostile_brokers_for_ten_minutes_leave_the_stream_whole() {
+    let _turn = turn().await;
+    let mut run = Run::start(seed()).await;
+    run.suffer(fault::HOSTILE).await;
+    run.finish().await;
+}
+
+/// A seed that is shown, or the one of `SEALCAST_CHAOS_SEED`.
+fn seed() -> u64 {
+    let seed = std::env::var("SEALCAST_CHAOS_SEED").ok().map(|text| text.parse().expect("a number"));
+    let seed = seed.unwrap_or_else(rand::random::<u64>);
+    eprintln!("chaos: SEALCAST_CHAOS_SEED={seed}");
+    seed
 }

@@ -41,9 +41,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts a cluster with publishers and viewers that play.
-    pub async fn start() -> Self {
-        let cluster = Cluster::start().await;
+    /// Starts a cluster with publishers and viewers that play. The seed says what hostile brokers do.
+    pub async fn start(seed: u64) -> Self {
+        let cluster = Cluster::start(seed).await;
         if !cluster.has_disks {
             eprintln!("chaos: this user may not mount a tmpfs: full disks are NOT tested; run as root for them");
         }
