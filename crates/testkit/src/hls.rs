@@ -39,6 +39,18 @@ pub async fn playlist(
     .await
 }
 
+/// Waits until the node at `base` lists as many segments as `other` did, and its newest. A node that joins a stream lists old segments
+/// first, so their number alone says nothing.
+pub async fn catches_up(http: &reqwest::Client, base: &str, stream: &str, rendition: &str, other: &MediaPlaylist) {
+    let end = |playlist: &MediaPlaylist| playlist.media_sequence + playlist.segments.len() as u64;
+    let url = format!("{base}/live/{stream}/{rendition}/index.m3u8");
+    eventually_async(&format!("{url} to list segment {}", end(other) - 1), PATIENCE, async || {
+        let playlist = parse(&get(http, &url).await?);
+        (playlist.segments.len() >= other.segments.len() && end(&playlist) >= end(other)).then_some(())
+    })
+    .await;
+}
+
 pub fn parse(text: &str) -> MediaPlaylist {
     m3u8_rs::parse_media_playlist_res(text.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }

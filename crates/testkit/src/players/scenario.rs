@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::link::Link;
 use super::{Kind, Player, Progress};
 use crate::cluster::{Cluster, KEY, STREAM};
-use crate::hls::playlist;
+use crate::hls::{catches_up, playlist};
 use crate::publish::{Clip, clip, publish};
 use crate::sealcast::text;
 
@@ -225,8 +225,8 @@ pub async fn play(program: impl AsRef<Path>, kinds: &[Kind], script: Script) -> 
     let returned = text(&nodes[first].ready["broadcast"][0], "https");
     // Wait until the returned node has all that players of the other node may request.
     let left = text(&nodes[second].ready["broadcast"][0], "https");
-    let listed = playlist(&cluster.http, &left, STREAM, "audio", 3).await.segments.len();
-    playlist(&cluster.http, &returned, STREAM, "audio", listed).await;
+    let listed = playlist(&cluster.http, &left, STREAM, "audio", 3).await;
+    catches_up(&cluster.http, &returned, STREAM, "audio", &listed).await;
     nodes.remove(second).expect("a node of this cluster").process.kill();
     all(&mut viewers, "its node killed", seconds).await;
     viewers.into_iter().map(Viewer::verdict).collect()
