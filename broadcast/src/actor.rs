@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use media::{Epoch, StreamId};
 use node::clock::Clock;
+use seal::Compromised;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -305,6 +306,7 @@ async fn run(
                 Output::SaveHead(stream, saved) => outside.save_head(stream, saved),
                 Output::SaveRevocations(list) => outside.save_revocations(list),
                 Output::Grants(grants) => outside.grants(grants),
+                Output::Compromised(compromised) => outside.compromised(compromised),
                 Output::Admitted(stream, admitted) => outside.admitted(stream, *admitted),
                 Output::Effect(effect) => outside.effect(effect),
             }
@@ -348,6 +350,12 @@ impl Outside {
             recorder.grants(grants.clone());
         }
         self.kept.grants.store(Arc::new(grants));
+    }
+
+    fn compromised(&self, compromised: Compromised) {
+        if let Some(recorder) = &self.kept.recorder {
+            recorder.compromised(compromised);
+        }
     }
 
     fn admitted(&self, stream: StreamId, admitted: Admitted) {

@@ -185,7 +185,9 @@ impl Snapshots for NodeSnapshots {
     }
 
     fn is_interrupted(&self, stream: &StreamId) -> bool {
-        self.attention.is_interrupted(stream)
+        // The playlists were withdrawn, because a compromised key signed what they list.
+        let is_withdrawn = |view: &gate::StreamView| view.playlists.is_none() && view.seals_admitted > 0;
+        self.attention.is_interrupted(stream) || self.views.get(stream).is_some_and(|view| is_withdrawn(&view))
     }
 
     fn kept(&self, name: &ObjectName) -> Option<Reading> {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use media::{Digest, Epoch, LogSequence, RenditionId, Slot, UnixMillis};
 use playlist::{Segment, SegmentKey, Timeline};
-use seal::{SealBody, Sealed};
+use seal::{KeyId, SealBody, Sealed};
 use sha2::{Digest as _, Sha256};
 
 /// Epochs whose init segments are remembered: the one that is open, and the one that it closes.
@@ -68,6 +68,8 @@ pub(super) struct Closed {
     pub(super) by: LogSequence,
     /// When that was signed.
     pub(super) at: UnixMillis,
+    /// The key that signed its rows.
+    pub(super) key: KeyId,
 }
 
 /// What follows from a seal.
@@ -93,11 +95,13 @@ pub(super) struct Fold {
     closed: Option<SegmentKey>,
     /// Init segments of the newest epochs.
     inits: VecDeque<(Epoch, Vec<(RenditionId, Proof)>)>,
+    /// The key of the newest seal.
+    key: Option<KeyId>,
 }
 
 impl Fold {
     pub(super) fn new(settings: playlist::Settings) -> Self {
-        Self { timeline: Timeline::new(settings), closed: None, inits: VecDeque::new() }
+        Self { timeline: Timeline::new(settings), closed: None, inits: VecDeque::new(), key: None }
     }
 
     /// Takes the next admitted seal, which opens an epoch on `void_after` when that is there.
@@ -126,6 +130,7 @@ impl Fold {
         });
         taken.row = added.map(|segment| (segment.key(), places));
         taken.closed = self.newly_closed(sealed);
+        self.key = Some(sealed.key());
         taken
     }
 
@@ -203,7 +208,9 @@ impl Fold {
         }
         let inits = self.inits.iter().find(|(epoch, _)| *epoch == key.epoch);
         let inits = inits.map(|(_, inits)| inits.clone()).unwrap_or_default();
-        Closed { segment: segment.clone(), objects, inits, by: body.sequence, at: body.issued_at }
+        // The first seal of an epoch closes what the epoch before left open, perhaps under another key.
+        let key = self.key.filter(|_| segment.key().epoch != body.epoch).unwrap_or_else(|| sealed.key());
+        Closed { segment: segment.clone(), objects, inits, by: body.sequence, at: body.issued_at, key }
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use media::StreamId;
 use node::clock::Clock;
-use seal::Keyring;
+use seal::{Compromised, Keyring};
 use tokio::sync::mpsc;
 
 use super::Settings;
@@ -45,6 +45,7 @@ enum Message {
     Admitted(StreamId, Admitted),
     Forget(StreamId),
     Grants(Vec<Bytes>),
+    Compromised(Compromised),
 }
 
 /// The gate's way to the recorder: never waits. Cheap to clone.
@@ -90,6 +91,12 @@ impl RecorderQueue {
         // If there is no room, the next message has all of them again.
         _ = self.messages.try_send(Message::Grants(grants));
     }
+
+    /// Says which keys were in wrong hands. All of them, each time.
+    pub fn compromised(&self, compromised: Compromised) {
+        // Rows leave [`PLACES_KEPT`] places free for this.
+        _ = self.messages.try_send(Message::Compromised(compromised));
+    }
 }
 
 fn length(admitted: &Admitted) -> u64 {
@@ -126,6 +133,7 @@ pub struct Recorder {
     jobs: std::sync::mpsc::SyncSender<(Job, Keyring)>,
     loads: mpsc::Receiver<(StreamId, io::Result<Option<Loaded>>)>,
     refused: mpsc::Sender<Refused>,
+    compromised: Compromised,
     /// When a window was last cut short because there was no room for all of it.
     short_at: Option<Duration>,
     was_short: bool,
@@ -180,6 +188,7 @@ impl Recorder {
             loads,
             refused,
             keys: 0,
+            compromised: Compromised::default(),
             short_at: None,
             was_short: false,
             is_failing: false,
@@ -210,6 +219,7 @@ impl Recorder {
                     }
                     Some(Message::Forget(stream)) => self.set_live(&stream, None),
                     Some(Message::Grants(grants)) => self.grants(&grants),
+                    Some(Message::Compromised(compromised)) => self.erase(compromised),
                     None => return,
                 },
             }
@@ -240,7 +250,9 @@ impl Recorder {
         let numbers = log::numbers(files.directory())?;
         let first_number = numbers.last().map_or(0, |last| last + 1);
         let state = if numbers.is_empty() {
-            let recording = Arc::new(Recording::new(files.clone(), Tape::new(self.spans)));
+            let mut tape = Tape::new(self.spans);
+            tape.erase(self.compromised.clone());
+            let recording = Arc::new(Recording::new(files.clone(), tape));
             self.dvr.publish(stream, Some(recording.clone()));
             State::Ready(recording)
         } else {
@@ -291,6 +303,16 @@ impl Recorder {
         self.keys += 1;
         let streams: Vec<StreamId> = self.reels.keys().cloned().collect();
         streams.iter().for_each(|stream| self.ask(stream, Patience::WaitForGrants));
+    }
+
+    /// Removes what compromised keys signed. A recording that is still to be read back loses it then.
+    fn erase(&mut self, compromised: Compromised) {
+        for (stream, reel) in &mut self.reels {
+            if let Err(error) = reel.erase(&compromised) {
+                tracing::warn!(node = %self.settings.node, %stream, %error, "what a compromised key signed is not removed from the disk, and not served");
+            }
+        }
+        self.compromised = compromised;
     }
 
     fn set_live(&mut self, stream: &StreamId, since: Option<Duration>) {
@@ -362,6 +384,9 @@ impl Recorder {
             }
         }
         let recording = reel.adopt(loaded, now);
+        if let Err(error) = reel.erase(&self.compromised) {
+            tracing::warn!(node = %self.settings.node, %stream, %error, "what a compromised key signed is not removed from the disk, and not served");
+        }
         tracing::info!(node = %self.settings.node, %stream, listed = ?recording.tape().length(), "recording read back");
         self.dvr.publish(stream, Some(recording));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use media::{Epoch, LogSequence, Slot, UnixMillis};
 use playlist::SegmentKey;
-use seal::Sealed;
+use seal::{Compromised, Sealed};
 
 use super::files::Files;
 use super::fold::{Fold, Taken};
@@ -151,6 +151,13 @@ impl Reel {
         }
         let oldest = recording.tape().oldest_msn();
         removed.and(oldest.map_or(Ok(()), |oldest| self.log.forget_before(oldest)))
+    }
+
+    /// Removes what compromised keys signed, and everything before it.
+    pub(super) fn erase(&mut self, compromised: &Compromised) -> io::Result<()> {
+        let State::Ready(recording) = &self.state else { return Ok(()) };
+        let erased = recording.tape().erase(compromised.clone());
+        self.remove(&erased)
     }
 
     /// Removes the oldest segment, to make room.

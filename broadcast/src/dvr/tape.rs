@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use media::{Epoch, LogSequence, MediaSequence, ObjectName, RenditionId, Slot, UnixMillis};
 use playlist::{Past, SegmentKey, Timeline};
+use seal::{Compromised, KeyId};
 
 use super::fold::{Closed, Proof};
 use super::{Missing, Settled};
@@ -32,6 +33,8 @@ struct RecordedSegment {
     by: LogSequence,
     /// When that was signed.
     at: UnixMillis,
+    /// The key that signed its rows.
+    key: KeyId,
     /// When it is removed, unless it is listed then.
     expires: UnixMillis,
     bytes: u64,
@@ -72,12 +75,24 @@ pub(super) struct Tape {
     bytes: u64,
     /// The gate holds the stream, so that its playlists are served.
     is_live: bool,
+    compromised: Compromised,
 }
 
 impl Tape {
     pub(super) fn new(spans: Spans) -> Self {
         let (kept, inits) = (BTreeMap::new(), BTreeMap::new());
-        Self { spans, kept, inits, past: Arc::default(), bytes: 0, is_live: false }
+        Self { spans, kept, inits, past: Arc::default(), bytes: 0, is_live: false, compromised: Compromised::default() }
+    }
+
+    /// From now on, nothing is kept that a compromised key signed, and nothing before it. Returns what is not kept any more.
+    pub(super) fn erase(&mut self, compromised: Compromised) -> Vec<SegmentKey> {
+        self.compromised = compromised;
+        let is_bad = |kept: &RecordedSegment| self.compromised.covers(&kept.key, kept.at);
+        let Some(newest) = self.kept.iter().rev().find(|(_, kept)| is_bad(kept)).map(|(key, _)| *key) else {
+            return Vec::new();
+        };
+        let erased: Vec<SegmentKey> = self.kept.range(..=newest).map(|(key, _)| *key).collect();
+        erased.into_iter().filter_map(|key| self.remove(key)).collect()
     }
 
     /// Follows the log, as it was at `now`. Returns what is not kept any more.
@@ -107,8 +122,12 @@ impl Tape {
     /// Takes a closed segment whose objects are on disk; where the segment itself is not among them, it is listed as a gap.
     /// Returns what is not kept any more.
     fn insert(&mut self, closed: Closed, now: UnixMillis) -> Vec<SegmentKey> {
-        let Closed { segment, objects, inits, by, at } = closed;
+        let Closed { segment, objects, inits, by, at, key: signer } = closed;
         let key = segment.key();
+        if self.compromised.covers(&signer, at) {
+            Arc::make_mut(&mut self.past).begin_at(key.msn.next());
+            return vec![key];
+        }
         let whole = Slot::Segment { msn: key.msn };
         let has = |name: &RenditionId| objects.iter().any(|(rendition, slot, _)| (rendition, *slot) == (name, whole));
         if Arc::make_mut(&mut self.past).insert(segment.kept(has)).is_err() {
@@ -122,7 +141,7 @@ impl Tape {
         let expires = at.plus(self.spans.window + self.spans.linger());
         self.drop_segment(key);
         self.bytes += bytes;
-        self.kept.insert(key, RecordedSegment { objects, by, at, expires, bytes });
+        self.kept.insert(key, RecordedSegment { objects, by, at, key: signer, expires, bytes });
         self.inits.insert(key.epoch, inits);
         let left = Arc::make_mut(&mut self.past).trim(self.spans.window);
         self.linger(left, now);

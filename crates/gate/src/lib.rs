@@ -24,7 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use media::{Digest, LogSequence, NodeId, Now, ObjectName, RenditionId, Slot, StreamId};
 use messages::AlertReason;
-use seal::{Head, KeyId, Keyring, Refusal, RefusalReason, Sealed};
+use seal::{Compromised, Head, KeyId, Keyring, Refusal, RefusalReason, Sealed};
 
 use limits::{HEADS_MAX, PEERS_MAX};
 pub use quarantine::Quarantine;
@@ -105,6 +105,8 @@ pub enum Input {
     Revocations(Bytes),
     /// What the metadata log revokes: keys, and [`seal::KeyId::of_node`] of nodes. Replaces what it revoked before.
     Withdrawn(BTreeSet<KeyId>),
+    /// Revoked keys that were in wrong hands before: what they sealed since goes from playlists and memory.
+    Compromised(Compromised),
     /// The other broadcast nodes that are present now; the gate takes at most [`limits::PEERS_MAX`].
     Peers(Vec<NodeId>),
     /// The node owns a stream, or follows it as an edge, from now on.
@@ -169,6 +171,8 @@ pub enum Output {
     SaveRevocations(Bytes),
     /// The grants in force, and the revocation list last, for readers that verify a log outside the gate.
     Grants(Vec<Bytes>),
+    /// What these keys sealed is not served from recordings any more, either.
+    Compromised(Compromised),
     /// Have the shell do this, whenever it can.
     Effect(Effect),
 }
@@ -390,6 +394,13 @@ impl Gate {
                 if self.shared.keyring.withdraw(keys) {
                     self.show_grants();
                 }
+            }
+            Input::Compromised(compromised) => {
+                for stream in self.streams.values_mut() {
+                    stream.touch();
+                    stream.erase(&compromised, &mut self.shared);
+                }
+                self.shared.outputs.push(Output::Compromised(compromised));
             }
             Input::Peers(mut peers) => {
                 peers.truncate(PEERS_MAX);

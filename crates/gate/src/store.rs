@@ -361,6 +361,12 @@ impl Media {
         self.recount();
     }
 
+    /// Removes these segments, and everything that has left the playlists.
+    pub(super) fn erase(&mut self, keys: &[SegmentKey]) {
+        self.segments.retain(|key, segment| segment.expires.is_none() && !keys.contains(key));
+        self.recount();
+    }
+
     pub(super) fn next_expiry(&self) -> Option<Duration> {
         self.segments.values().filter_map(|segment| segment.expires).min()
     }

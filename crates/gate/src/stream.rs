@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use media::{Digest, NodeId, ObjectName, Slot, StreamId};
 use messages::AlertReason;
-use seal::{Chain, Input as ChainInput, Outcome, SealBody, Sealed, Step, Verdict};
+use seal::{Chain, Compromised, Input as ChainInput, Outcome, SealBody, Sealed, Step, Verdict};
 
 use super::limits::{PULL_AFTER, STREAM_IDLE_MAX};
 use super::view::StreamView;
@@ -388,6 +388,17 @@ impl Stream {
             }
         }
         true
+    }
+
+    /// Removes what compromised keys sealed, from playlists and memory.
+    pub(super) fn erase(&mut self, compromised: &Compromised, shared: &mut GateContext) {
+        if !self.admitted.erase(compromised) {
+            return;
+        }
+        self.shown.erase();
+        self.trim_wants();
+        self.is_changed = true;
+        self.recount(shared);
     }
 
     pub(super) fn evict(&mut self, shared: &mut GateContext) {

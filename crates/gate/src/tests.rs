@@ -69,7 +69,7 @@ impl Bench {
                 Output::Effect(Effect::Refused(refused)) => self.refused.push(refused.reason),
                 Output::SaveHead(stream, head) => _ = self.saved.insert(stream, head),
                 Output::Effect(pull) => self.pulls.push(pull),
-                Output::SaveRevocations(_) | Output::Grants(_) | Output::Admitted(..) => {}
+                Output::SaveRevocations(_) | Output::Grants(_) | Output::Admitted(..) | Output::Compromised(_) => {}
             }
         }
         self.gate.check_invariants();

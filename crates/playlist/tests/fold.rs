@@ -53,6 +53,34 @@ proptest! {
     }
 
     #[test]
+    fn what_is_dropped_at_the_front_changes_nothing_behind_it(bytes in bytes(), cut in 1_usize..200, dropped in 1_usize..200) {
+        let script = Script::read(&bytes);
+        prop_assume!(!script.log.is_empty());
+        let all = &script.log;
+        let cut = cut.min(all.len());
+        let dropped = all[dropped.min(cut) - 1].sequence;
+        let mut turned = fold(&all[..cut]);
+        turned.drop_through(dropped);
+        turned.check_invariants();
+        prop_assert!(turned.segments().all(|segment| segment.rows().iter().all(|row| row.sequence > dropped)));
+        for body in &all[cut..] {
+            let opens = body.objects.iter().any(|object| object.slot == Slot::Init);
+            let base = LogSequence(body.sequence.0.saturating_sub(1));
+            if opens && turned.head().is_some_and(|head| head > base) {
+                turned.void_after(base);
+            }
+            // An open segment that was dropped cannot be continued: the next one can be.
+            _ = turned.apply(body);
+            turned.check_invariants();
+        }
+        let straight = fold(all);
+        let keys = |timeline: &Timeline| timeline.listed().map(|segment| (segment.key(), segment.parts())).collect::<Vec<_>>();
+        if cut == all.len() || turned.head() == straight.head() {
+            prop_assert!(keys(&straight).ends_with(&keys(&turned)), "{:?} {:?}", keys(&straight), keys(&turned));
+        }
+    }
+
+    #[test]
     fn other_readers_take_it_too(bytes in bytes()) {
         let timeline = fold(&Script::read(&bytes).log);
         for name in timeline.renditions() {

@@ -8,6 +8,7 @@
 mod backend;
 mod body;
 mod chain;
+mod compromised;
 mod content;
 pub mod cose;
 mod encoding;
@@ -23,6 +24,7 @@ pub mod wire;
 
 pub use body::{Object, Rendition, SealBody, SealKind};
 pub use chain::{Chain, Evidence, Input, Missing, Outcome, Step, Verdict};
+pub use compromised::Compromised;
 pub use content::Freshness;
 pub use encoding::{decode_body, encode_body};
 pub use error::{Error, Refusal, RefusalReason};

@@ -1,5 +1,7 @@
 //! Recording: the window on disk, epochs, ends, and what there is no room for.
 
+use seal::Signer as _;
+
 use super::tape::Spans;
 use super::*;
 
@@ -225,4 +227,34 @@ fn gate_never_waits_for_the_disk() {
     assert!(rows <= 1024, "further rows are dropped");
     feed.forget(row.sealed.body().stream.clone());
     assert_eq!(received(), rows + 1, "what is not said again finds room");
+}
+
+#[tokio::test]
+async fn what_a_key_sealed_in_wrong_hands_is_erased_with_all_before_it_and_never_kept() {
+    let mut disk = Disk::new(SEGMENT * 30);
+    let now = disk.clock.wall();
+    let mut studio = disk.studio(now.minus(SEGMENT * 20));
+    let (bad, since) = (studio.key.key_id(), now.minus(SEGMENT * 15));
+    let rows = history(&mut studio, 10, now.minus(SEGMENT * 10));
+    let open = studio.row(now.minus(SEGMENT * 10));
+    studio.key = seal::SealingKey::generate().unwrap();
+    studio.reconnect(now.minus(SEGMENT * 10));
+    let later = history(&mut studio, 10, now);
+    let mut deck = disk.start();
+    deck.take_all(rows.iter().chain([&open]));
+    deck.kept(1, 9).await;
+    // The node's gate has erased it already.
+    deck.timeline.drop_through(open.sealed.body().sequence);
+    deck.feed.compromised(seal::Compromised([(bad, since)].into()));
+    eventually("the key's segments are gone", || !deck.dvr.keeps(&segment("360p", 1, 9))).await;
+    assert!(!deck.dvr.keeps(&segment("360p", 1, 0)), "nor anything before them");
+    // The segment that the key left open is closed by the seal of another, and is the key's all the same.
+    let (first, others) = later.split_first().unwrap();
+    deck.take_on(first, Some(open.sealed.body().sequence));
+    deck.take_all(others);
+    deck.kept(2, 20).await;
+    assert_eq!(deck.listed("360p"), (11..=20).collect::<Vec<_>>());
+    assert!(!deck.dvr.keeps(&segment("360p", 1, 10)));
+    let files: Vec<_> = disk.media_files().into_iter().filter(|path| path.to_string_lossy().contains("/1/")).collect();
+    assert_eq!(files, [PathBuf::new(); 0]);
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use media::{Digest, Epoch, LogSequence, Now, ObjectName, PartIndex, RenditionId, Slot, Track, UnixMillis};
 use messages::AlertReason;
 use playlist::{SegmentKey, Timeline};
-use seal::{Head, SealBody, Sealed};
+use seal::{Compromised, Head, SealBody, Sealed};
 use sha2::{Digest as _, Sha256};
 
 use super::opens_epoch;
@@ -92,12 +92,29 @@ impl AdmittedLog {
         self.count += 1;
         (self.at, self.is_saved) = (now.wall, false);
         self.seals.push_back(sealed);
+        self.forget_seals();
+        Ok(folded)
+    }
+
+    /// Drops seals that no late joiner needs; the newest stays.
+    fn forget_seals(&mut self) {
         let oldest = self.timeline.oldest_needed();
         let is_needed = |seal: &Sealed| oldest.is_some_and(|oldest| seal.body().sequence >= oldest);
         while self.seals.len() > 1 && self.seals.front().is_some_and(|first| !is_needed(first)) {
             self.seals.pop_front();
         }
-        Ok(folded)
+    }
+
+    /// Removes what a compromised key sealed, and everything before it: playlists begin behind the newest such row. Returns whether there
+    /// was any.
+    pub(super) fn erase(&mut self, compromised: &Compromised) -> bool {
+        let newest = self.seals.iter().rev().find(|sealed| compromised.covers_seal(sealed));
+        let Some(sequence) = newest.map(|sealed| sealed.body().sequence) else { return false };
+        let erased = self.timeline.drop_through(sequence);
+        self.media.erase(&erased);
+        self.assembly.clear();
+        self.forget_seals();
+        true
     }
 
     fn begin_anew(&mut self, now: Duration) {

@@ -39,6 +39,12 @@ impl ShownPlaylists {
         self.is_stale = true;
     }
 
+    /// Shows nothing of what was shown, because some of it must not be listed any more. Playlists come back with the next segment; they
+    /// still do not go back.
+    pub(super) fn erase(&mut self) {
+        (self.playlists, self.is_stale) = (None, true);
+    }
+
     /// Shows the playlists, if what they list changed. What was shown and is void stays until the log has passed it again.
     pub(super) fn show(&mut self, timeline: &Timeline) {
         let is_filled = timeline.head().is_some_and(|head| Some(head) >= self.from);

@@ -6,6 +6,7 @@ use crate::limits::{
     QUARANTINE_WAIT_MAX,
 };
 use media::{Digest, Epoch, MediaSequence, PartIndex, Slot};
+use seal::{Compromised, SealingKey, Signer as _};
 
 fn setup() -> (Studio, Bench) {
     let authority = Authority::new();
@@ -496,4 +497,88 @@ fn bytes_that_were_hashed_too_early_spoil_nothing() {
     assert_eq!(bench.reasons(), [AlertReason::Digest; 24]);
     assert!(bench.playlist("1080p").unwrap().contains("1/1.m4s"));
     still_alive(&mut studio, &mut bench);
+}
+
+/// A gate with five segments of one key, and when the third began.
+fn five_segments() -> (Authority, Studio, Bench, UnixMillis) {
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", START);
+    let mut bench = Bench::with(&authority, &studio);
+    let mut third = None;
+    for n in 0..5 {
+        bench.wait(Duration::from_secs(4));
+        if n == 2 {
+            third = Some(bench.wall());
+        }
+        let rows = studio.segment(bench.wall());
+        bench.take_all(&rows);
+    }
+    (authority, studio, bench, third.unwrap())
+}
+
+/// Revokes the studio's key, which was in wrong hands since a time.
+fn compromise(authority: &Authority, studio: &Studio, bench: &mut Bench, since: UnixMillis) {
+    bench.apply(Input::Revocations(authority.revoke(1, &[&studio.key], bench.wall())));
+    bench.apply(Input::Compromised(Compromised([(studio.key.key_id(), since)].into())));
+}
+
+/// The studio goes on with another key.
+fn replace_key(authority: &Authority, studio: &mut Studio, bench: &mut Bench) {
+    studio.key = SealingKey::generate().unwrap();
+    bench.apply(Input::Grant(authority.grant(&studio.key, START)));
+    studio.reconnect(bench.wall());
+}
+
+fn held(bench: &Bench) -> Vec<u64> {
+    let is_here = |msn: &u64| {
+        let slot = Slot::Segment { msn: MediaSequence(*msn) };
+        let get = |epoch| bench.view().media.get(Epoch(epoch), &studio::rendition("360p"), slot);
+        get(1).or_else(|| get(2)).is_some()
+    };
+    (0..20).filter(is_here).collect()
+}
+
+#[test]
+fn what_a_key_sealed_in_wrong_hands_is_withdrawn_and_the_log_goes_on_under_another() {
+    let (authority, mut studio, mut bench, third) = five_segments();
+    let open = studio.row(bench.wall());
+    bench.take(&open);
+    assert_eq!(held(&bench), [0, 1, 2, 3, 4]);
+    compromise(&authority, &studio, &mut bench, third);
+    assert_eq!((bench.playlist("360p"), held(&bench)), (None, vec![]));
+    let late = studio.fork().row(bench.wall());
+    bench.take(&late);
+    bench.wait(Duration::from_secs(4));
+    assert_eq!((bench.playlist("360p"), bench.reasons()), (None, vec![AlertReason::Key]));
+    replace_key(&authority, &mut studio, &mut bench);
+    still_alive(&mut studio, &mut bench);
+    let text = bench.playlist("360p").unwrap();
+    // The open segment was listed part by part: its number does not come again.
+    assert!(text.contains("#EXT-X-MEDIA-SEQUENCE:6\n") && !text.contains("1/4.m4s"), "{text}");
+    bench.gate.check_invariants();
+}
+
+#[test]
+fn what_another_key_sealed_behind_it_stays() {
+    let (authority, mut studio, mut bench, third) = five_segments();
+    let old = studio.fork();
+    replace_key(&authority, &mut studio, &mut bench);
+    still_alive(&mut studio, &mut bench);
+    still_alive(&mut studio, &mut bench);
+    let before = bench.playlist("360p").unwrap();
+    assert!(before.contains("1/0.m4s") && before.contains("2/6.m4s"), "{before}");
+    compromise(&authority, &old, &mut bench, third);
+    let text = bench.playlist("360p").unwrap();
+    assert!(text.contains("#EXT-X-MEDIA-SEQUENCE:5\n") && !text.contains("1/4.m4s"), "{text}");
+    assert_eq!(held(&bench), [5, 6]);
+    still_alive(&mut studio, &mut bench);
+    bench.gate.check_invariants();
+}
+
+#[test]
+fn what_a_key_sealed_before_it_was_in_wrong_hands_stays() {
+    let (authority, studio, mut bench, _) = five_segments();
+    let (before, now) = (bench.playlist("360p"), bench.wall());
+    compromise(&authority, &studio, &mut bench, now.plus(Duration::from_millis(1)));
+    assert_eq!((bench.playlist("360p"), held(&bench)), (before, vec![0, 1, 2, 3, 4]));
 }

@@ -123,9 +123,9 @@ impl Timeline {
         }
         let before: Vec<SegmentKey> = self.segments.iter().map(Segment::key).collect();
         self.checkpoints.retain(|checkpoint| checkpoint.sequence <= sequence);
-        if self.checkpoints.is_empty() {
+        if self.checkpoints.is_empty() || self.segments.is_empty() {
             // The void part begins before everything kept: start over at the epoch that follows. Dropped rows are before the oldest
-            // checkpoint.
+            // checkpoint, or were dropped with their segments ([`Self::drop_through`]).
             *self = Self::new(self.settings);
             return before;
         }
@@ -138,6 +138,21 @@ impl Timeline {
         self.ended.take_if(|ended| *ended > sequence);
         self.head = Some(sequence);
         before.into_iter().filter(|key| self.segments.iter().all(|segment| segment.key != *key)).collect()
+    }
+
+    /// Drops all segments at the front up to the one with the row of the seal `sequence`, whether it is closed or not. Playlists begin behind
+    /// it. Returns the segments that are gone.
+    pub fn drop_through(&mut self, sequence: LogSequence) -> Vec<SegmentKey> {
+        let mut removed = Vec::new();
+        // A segment without rows says only behind which checkpoint it begins.
+        let first = |segment: &Segment| segment.rows.first().map_or(segment.checkpoint, |row| row.sequence);
+        while let Some(segment) = self.segments.pop_front_if(|segment| first(segment) <= sequence) {
+            self.floor = segment.key.msn.next();
+            removed.push(segment.key);
+        }
+        self.listed_micros = self.listed().map(Segment::shortest_extinf_micros).sum();
+        self.forget_checkpoints();
+        removed
     }
 
     /// The configuration, with the window at least [`WINDOW_SEGMENTS_MIN`].
@@ -407,6 +422,11 @@ impl Timeline {
             self.floor = segment.key.msn.next();
             effects.removed.push(segment.key);
         }
+        self.forget_checkpoints();
+    }
+
+    /// Drops checkpoints that no segment needs any more; the newest stays.
+    fn forget_checkpoints(&mut self) {
         let oldest = self.oldest_needed();
         while self.checkpoints.len() > 1 && self.checkpoints.front().is_some_and(|first| Some(first.sequence) < oldest)
         {
