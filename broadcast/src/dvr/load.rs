@@ -1,6 +1,6 @@
 //! Reads a recording back: verifies its seals like those of any log, and folds them again.
 //!
-//! The disk is not trusted. Each seal has to verify under the keys in force now and to follow the one before. Where that fails,
+//! The disk is not trusted. Each seal has to be of a key that was granted when it sealed and is not revoked, and to follow the one before. Where that fails,
 //! or seals are missing, the recording goes on at the next checkpoint. Media are not read here; only their files are looked
 //! for. Their bytes are checked when a viewer asks for them.
 
@@ -37,7 +37,7 @@ pub(super) struct Job {
 /// What to do about seals of keys that have no grant here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Leave the recording for now: grants come by the bus, and may still come.
+    /// Leave the recording for now: the metadata log may still bring grants.
     WaitForGrants,
     /// Read it without those seals.
     GoOn,
@@ -110,8 +110,8 @@ struct Unverified {
 }
 
 fn verify(keyring: &Keyring, raw: &Bytes, job: &Job, now: Now) -> Result<Sealed, Unverified> {
-    keyring.verify(raw, &job.stream, now.wall, Freshness::CatchUp).map_err(|refusal| {
-        let is_unknown = |key: &KeyId| keyring.grant(key).is_none() && keyring.revoked().all(|revoked| revoked != key);
+    keyring.verify(raw, &job.stream, now.wall, Freshness::Recorded).map_err(|refusal| {
+        let is_unknown = |key: &KeyId| keyring.grant(key).is_none() && !keyring.is_revoked(key);
         let named = (refusal.reason == RefusalReason::Key).then(|| seal::peek(raw).ok()).flatten();
         let lacking = named.filter(|(key, _)| is_unknown(key)).map(|(key, body)| (key, body.previous));
         Unverified { refusal, lacking }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use media::StreamId;
 use node::clock::Clock;
 use seal::Keyring;
@@ -44,7 +43,7 @@ const STREAMS_MAX: usize = 256;
 enum Message {
     Admitted(StreamId, Admitted),
     Forget(StreamId),
-    Grants(Vec<Bytes>),
+    Keys(Arc<Keyring>),
 }
 
 /// The gate's way to the recorder: never waits. Cheap to clone.
@@ -85,10 +84,10 @@ impl RecorderQueue {
         _ = self.messages.try_send(Message::Forget(stream));
     }
 
-    /// Hands over the grants in force, and the revocation list last.
-    pub fn grants(&self, grants: Vec<Bytes>) {
+    /// Hands over the keys in force.
+    pub fn keys(&self, keyring: Arc<Keyring>) {
         // If there is no room, the next message has all of them again.
-        _ = self.messages.try_send(Message::Grants(grants));
+        _ = self.messages.try_send(Message::Keys(keyring));
     }
 }
 
@@ -98,7 +97,7 @@ fn length(admitted: &Admitted) -> u64 {
 
 /// Reads recordings back, one after the other.
 fn read_back(
-    jobs: &std::sync::mpsc::Receiver<(Job, Keyring)>,
+    jobs: &std::sync::mpsc::Receiver<(Job, Arc<Keyring>)>,
     read: &mpsc::Sender<(StreamId, io::Result<Option<Loaded>>)>,
     clock: Clock,
 ) {
@@ -115,15 +114,15 @@ pub struct Recorder {
     settings: Settings,
     spans: Spans,
     clock: Clock,
-    keyring: Keyring,
+    keyring: Arc<Keyring>,
     dvr: Dvr,
     reels: BTreeMap<StreamId, Reel>,
     space: Space,
     messages: mpsc::Receiver<Message>,
     waiting_bytes: Arc<AtomicU64>,
-    /// How often grants came, to see whether some came after a recording was asked for.
-    keys: u64,
-    jobs: std::sync::mpsc::SyncSender<(Job, Keyring)>,
+    /// How often keys came, to see whether some came after a recording was asked for.
+    keys_came: u64,
+    jobs: std::sync::mpsc::SyncSender<(Job, Arc<Keyring>)>,
     loads: mpsc::Receiver<(StreamId, io::Result<Option<Loaded>>)>,
     refused: mpsc::Sender<Refused>,
     /// When a window was last cut short because there was no room for all of it.
@@ -157,7 +156,7 @@ impl Recorder {
     ///
     /// # Errors
     /// When the directory, the thread or its runtime cannot be made.
-    pub fn spawn(settings: Settings, keyring: Keyring, clock: Clock) -> io::Result<Parts> {
+    pub fn spawn(settings: Settings, keyring: Arc<Keyring>, clock: Clock) -> io::Result<Parts> {
         std::fs::create_dir_all(&settings.root)?;
         let (messages, inputs) = mpsc::channel(ROWS_MAX);
         let (refused, refusals) = mpsc::channel(REFUSALS_MAX);
@@ -179,7 +178,7 @@ impl Recorder {
             jobs,
             loads,
             refused,
-            keys: 0,
+            keys_came: 0,
             short_at: None,
             was_short: false,
             is_failing: false,
@@ -209,7 +208,7 @@ impl Recorder {
                         self.admitted(&stream, &admitted);
                     }
                     Some(Message::Forget(stream)) => self.set_live(&stream, None),
-                    Some(Message::Grants(grants)) => self.grants(&grants),
+                    Some(Message::Keys(keyring)) => self.keys(keyring),
                     None => return,
                 },
             }
@@ -274,21 +273,13 @@ impl Recorder {
             patience,
         };
         if self.jobs.try_send((job, self.keyring.clone())).is_ok() {
-            *asked = Some(self.keys);
+            *asked = Some(self.keys_came);
         }
     }
 
-    fn grants(&mut self, grants: &[Bytes]) {
-        let now = self.clock.wall();
-        if let Some(list) = grants.last() {
-            // Without a list, the last item is a grant.
-            _ = self.keyring.apply_revocations(list);
-        }
-        for grant in grants {
-            // The gate has accepted it; and an item that is not a grant makes nothing valid.
-            _ = self.keyring.add_grant(grant, now);
-        }
-        self.keys += 1;
+    fn keys(&mut self, keyring: Arc<Keyring>) {
+        self.keyring = keyring;
+        self.keys_came += 1;
         let streams: Vec<StreamId> = self.reels.keys().cloned().collect();
         streams.iter().for_each(|stream| self.ask(stream, Patience::WaitForGrants));
     }
@@ -351,7 +342,7 @@ impl Recorder {
         let Some(mut loaded) = loaded else {
             // A grant that has come in the meantime may be the missing one.
             let State::Unread { asked, .. } = &mut reel.state else { return };
-            if asked.take() != Some(self.keys) {
+            if asked.take() != Some(self.keys_came) {
                 self.ask(stream, Patience::WaitForGrants);
             }
             return;

@@ -17,7 +17,7 @@ use media::{Digest, LogSequence, MediaSequence, NodeId, StreamId, UnixMillis};
 use messages::Role;
 use seal::limits::PUBLIC_KEY_BYTES;
 use seal::wire::{Reader, Writer};
-use seal::{KeyId, Refusal};
+use seal::{Grant, KeyId, Refusal, Scope};
 
 use crate::fields::{Fields, FieldsWriter, MUST_UNDERSTAND};
 use crate::kind;
@@ -51,32 +51,6 @@ pub struct Member {
     pub public_url: Option<String>,
     /// Newest level that its software understands.
     pub level: u64,
-}
-
-/// What a key may seal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// All streams of these pools.
-    Pools(Vec<String>),
-    /// These streams.
-    Streams(Vec<StreamId>),
-}
-
-/// A key that may seal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// ML-DSA-44, 1312 bytes.
-    pub public_key: Vec<u8>,
-    /// The ingest that has the private key.
-    pub node: NodeId,
-    /// What it may seal; at most [`SCOPE_MAX`] names.
-    pub scope: Scope,
-    /// A streamer's key, which may sign for a session of an ingest.
-    pub may_delegate: bool,
-    /// Valid from this time on.
-    pub from: UnixMillis,
-    /// Valid until this time, exclusive.
-    pub until: UnixMillis,
 }
 
 /// What a revocation takes back.

@@ -462,11 +462,11 @@ fn still_alive_after_idle(studio: &mut Studio, bench: &mut Bench) {
 fn seals_that_overtake_their_grant_wait_for_it() {
     let authority = Authority::new();
     let mut studio = Studio::new("demo", START);
-    let mut bench = Bench::new(&authority, BTreeMap::new());
+    let mut bench = Bench::new(BTreeMap::new());
     let rows = studio.segment(bench.wall());
     bench.take_all(&rows);
     assert_eq!((bench.gate.streams(), bench.refused.len()), (0, 0));
-    bench.apply(Input::Grant(authority.grant(&studio.key, START)));
+    bench.apply(Input::Keys(authority.grant(&studio, START)));
     bench.wait(Duration::from_secs(2));
     assert!(bench.playlist("360p").unwrap().contains("1/0.m4s"));
     assert_eq!(bench.reasons(), []);
