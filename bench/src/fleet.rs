@@ -15,6 +15,7 @@ use node::{CancellationToken, Context, Role, tls};
 use serde_json::Value;
 
 use crate::blocked::{Addresses, Idle};
+use crate::granter::Granter;
 use crate::log::{Author, Row};
 use crate::role::{Orders, PASSWORD, cpu_seconds};
 
@@ -38,6 +39,7 @@ pub(crate) struct Fleet {
     clock: Clock,
     pub(crate) author: Author,
     buses: Vec<Context>,
+    _granter: Granter,
     _shutdown: tokio_util::sync::DropGuard,
 }
 
@@ -72,7 +74,7 @@ impl Fleet {
         let children: anyhow::Result<Vec<Idle>> = names.iter().map(|_| Idle::spawn()).collect();
         let clock = Clock::new();
         let author = Author::new(1, part_bytes, clock.wall())?;
-        std::fs::write(directory.join("root.pub"), author.root.as_bytes())?;
+        std::fs::write(directory.join("root.pub"), author.root.public_key_bytes())?;
         let authority = tls::Authority::ensure(&directory.join("certs"), &clock)?;
         let user = |name: &str, access| broker::User { name: name.to_owned(), password: PASSWORD.to_owned(), access };
         let nodes = names.iter().map(|name| user(name, broker::Access::Broadcast));
@@ -91,7 +93,8 @@ impl Fleet {
         let shutdown = CancellationToken::new();
         tokio::spawn(broker.run(shutdown.clone()));
         let control = orders("control", Role::Control)?.context(Role::Control, &Ops::new(), &shutdown).await?;
-        say(&control, &Topic::Key(author.key_id()), author.grant.clone()).await?;
+        let granter = Granter::start(&control, &author.root, &shutdown).await?;
+        granter.grant(author.grant.clone()).await?;
         let to_ingest = orders("ingest", Role::Ingest)?;
         let ingest = to_ingest.context(Role::Ingest, &Ops::new(), &shutdown).await?;
         let session = session(&author.stream, names.get(..owners).context("more owners than nodes")?, &clock)?;
@@ -107,7 +110,8 @@ impl Fleet {
         viewers.alpn_protocols = vec![b"h2".to_vec()];
         let (pushes, buses) = (identity.http_client(tls::Server::Any(Role::Broadcast))?, vec![control, ingest]);
         let guard = shutdown.drop_guard();
-        let mut fleet = Self { nodes, owners, viewers, pushes, clock, author, buses, _shutdown: guard };
+        let mut fleet =
+            Self { nodes, owners, viewers, pushes, clock, author, buses, _granter: granter, _shutdown: guard };
         for _ in 0..segments * 8 {
             fleet.push_row().await?;
         }

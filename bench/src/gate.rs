@@ -29,7 +29,7 @@ async fn run() -> anyhow::Result<Vec<Figure>> {
     let clock = node::clock::Clock::new();
     let mut author = Author::new(RENDITIONS, PART_BYTES, clock.wall())?;
     let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 2 << 30 };
-    let gate = Gate::new(settings, author.keyring.clone(), BTreeMap::new());
+    let gate = Gate::new(settings, std::sync::Arc::new(author.keyring.clone()), BTreeMap::new());
     let shutdown = CancellationToken::new();
     let (handle, mut effects, thread) = Actor::spawn(gate, clock, shutdown.clone())?.into_parts();
     handle.send(Input::Peers(Vec::new())).await?;

@@ -5,10 +5,7 @@ use media::{
     BitsPerSecond, ClusterId, Digest, DiscontinuitySequence, Epoch, Format, LogSequence, MediaSequence, NodeId,
     ObjectName, PartIndex, RenditionId, SessionId, Slot, StreamId, Timescale, Timestamp, Track, UnixMillis,
 };
-use seal::{
-    Grant, Keyring, Object, Rendition, RootKey, RootPublicKey, SealBody, SealKind, Sealed, SealingKey, Signer as _,
-    StreamPattern,
-};
+use seal::{Grant, Keyring, Object, Rendition, Rights, RootKey, Scope, SealBody, SealKind, Sealed, SealingKey};
 
 /// Parts of a segment: a segment has 4 s, a part half a second.
 const PARTS: u32 = 8;
@@ -26,8 +23,8 @@ pub(crate) struct Row {
 /// Makes the rows of one stream's log.
 pub(crate) struct Author {
     key: SealingKey,
-    pub(crate) root: RootPublicKey,
-    pub(crate) grant: Bytes,
+    pub(crate) root: RootKey,
+    pub(crate) grant: Grant,
     pub(crate) keyring: Keyring,
     pub(crate) stream: StreamId,
     renditions: Vec<RenditionId>,
@@ -42,19 +39,16 @@ pub(crate) struct Author {
 impl Author {
     pub(crate) fn new(renditions: u32, part_bytes: usize, now: UnixMillis) -> anyhow::Result<Self> {
         let (root, key) = (RootKey::generate()?, SealingKey::generate()?);
-        let cluster = Self::cluster()?;
+        let stream = StreamId::new("bench")?;
         let grant = Grant {
-            cluster: cluster.clone(),
             public_key: key.public_key_bytes(),
             node: NodeId::new("ingest")?,
-            streams: vec![StreamPattern::All],
-            not_before: UnixMillis(now.0 - 60_000),
-            not_after: UnixMillis(now.0 + 86_400_000),
+            scope: Scope::Streams(vec![stream.clone()]),
+            may_delegate: false,
+            from: UnixMillis(now.0 - 60_000),
+            until: UnixMillis(now.0 + 86_400_000),
         };
-        let grant = seal::sign_grant(&grant, &root)?;
-        let root = root.public_key()?;
-        let mut keyring = Keyring::new(cluster, root.clone());
-        keyring.add_grant(&grant, now)?;
+        let keyring = Keyring::new(Self::cluster()?).with(Rights { grants: vec![grant.clone()], ..Rights::default() });
         let names: Result<Vec<_>, _> = (0..renditions).map(|n| RenditionId::new(&format!("r{n:02}"))).collect();
         let renditions = names?;
         Ok(Self {
@@ -63,7 +57,7 @@ impl Author {
             root,
             grant,
             keyring,
-            stream: StreamId::new("bench")?,
+            stream,
             renditions,
             part_bytes,
             now,
@@ -74,11 +68,6 @@ impl Author {
 
     pub(crate) fn cluster() -> anyhow::Result<ClusterId> {
         Ok(ClusterId::new("bench")?)
-    }
-
-    /// Id of the key that signs.
-    pub(crate) fn key_id(&self) -> String {
-        self.key.key_id().to_string()
     }
 
     /// The next row, made at `now`.

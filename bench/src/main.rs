@@ -11,6 +11,9 @@ mod edge;
 mod failover;
 mod fleet;
 mod gate;
+#[path = "../../crates/replica/tests/support/granter.rs"]
+#[allow(dead_code, unreachable_pub, reason = "not all of it is used here")]
+mod granter;
 mod join;
 mod joins;
 mod ladder;

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use media::{Epoch, StreamId};
 use node::clock::Clock;
-use seal::Compromised;
+use seal::Keyring;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -204,10 +204,8 @@ pub struct Stopped;
 /// Where the gate's thread puts outputs that must not be lost: they do not go through the shell's bounded queue.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Durable {
-    /// Heads and the revocation list; `None` when nothing is to survive a restart.
+    /// Heads; `None` when nothing is to survive a restart.
     pub(crate) disk: Option<Disk>,
-    /// The grants in force, and the revocation list last.
-    pub(crate) grants: Arc<ArcSwap<Vec<Bytes>>>,
     /// Everything that is admitted; `None` when nothing is recorded.
     pub(crate) recorder: Option<RecorderQueue>,
 }
@@ -304,9 +302,7 @@ async fn run(
                 Output::Respond(answer) => given = Some(answer),
                 Output::Forget(stream) => outside.forget(stream),
                 Output::SaveHead(stream, saved) => outside.save_head(stream, saved),
-                Output::SaveRevocations(list) => outside.save_revocations(list),
-                Output::Grants(grants) => outside.grants(grants),
-                Output::Compromised(compromised) => outside.compromised(compromised),
+                Output::Keys(keyring) => outside.keys(keyring),
                 Output::Admitted(stream, admitted) => outside.admitted(stream, *admitted),
                 Output::Effect(effect) => outside.effect(effect),
             }
@@ -339,22 +335,9 @@ impl Outside {
         self.heads.set(stream, saved.raw, HEADS_MAX);
     }
 
-    fn save_revocations(&self, list: Bytes) {
-        if let Some(disk) = &self.kept.disk {
-            disk.save_revocations(list);
-        }
-    }
-
-    fn grants(&self, grants: Vec<Bytes>) {
+    fn keys(&self, keyring: Arc<Keyring>) {
         if let Some(recorder) = &self.kept.recorder {
-            recorder.grants(grants.clone());
-        }
-        self.kept.grants.store(Arc::new(grants));
-    }
-
-    fn compromised(&self, compromised: Compromised) {
-        if let Some(recorder) = &self.kept.recorder {
-            recorder.compromised(compromised);
+            recorder.keys(keyring);
         }
     }
 
@@ -431,23 +414,21 @@ mod tests {
 
     use futures_util::FutureExt as _;
     use media::ObjectName;
-    use seal::Keyring;
 
     use super::*;
     use gate::{Settings, Source};
-    use testkit::studio::{Authority, Row, Studio, cluster, node, sha256};
+    use testkit::studio::{Authority, Row, Studio, node, sha256};
 
     #[tokio::test]
     async fn rows_wake_those_who_wait_and_refusals_do_not() {
         let (clock, shutdown) = (Clock::new(), CancellationToken::new());
         let authority = Authority::new();
-        let keyring = Keyring::new(cluster(), authority.root.public_key().unwrap());
         let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 1 << 30 };
-        let gate = Gate::new(settings, keyring, BTreeMap::new());
+        let gate = Gate::new(settings, Authority::nobody(), BTreeMap::new());
         let (handle, mut effects, _thread) = Actor::spawn(gate, clock, shutdown.clone()).unwrap().into_parts();
         tokio::spawn(async move { while effects.recv().await.is_some() {} });
         let mut studio = Studio::new("demo", clock.wall());
-        handle.send(Input::Grant(authority.grant(&studio.key, clock.wall()))).await.unwrap();
+        handle.send(Input::Keys(authority.grant(&studio, clock.wall()))).await.unwrap();
         let push = async |row: &Row| {
             for (name, bytes) in row.objects.clone() {
                 let digest = sha256(&bytes);
@@ -485,9 +466,8 @@ mod tests {
     async fn pulls_that_found_no_room_are_asked_again_and_what_must_be_kept_is() {
         let (clock, shutdown) = (Clock::new(), CancellationToken::new());
         let authority = Authority::new();
-        let keyring = Keyring::new(cluster(), authority.root.public_key().unwrap());
         let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 1 << 30 };
-        let gate = Gate::new(settings, keyring, BTreeMap::new());
+        let gate = Gate::new(settings, Authority::nobody(), BTreeMap::new());
         let (jobs, inputs) = mpsc::channel(INPUTS_MAX);
         let (effects, mut drained) = mpsc::channel(1);
         let interrupted = Interrupted::of(gate.heads(), clock.now());
@@ -500,11 +480,10 @@ mod tests {
         handle.send(Input::Garbage("a seal")).await.unwrap();
         handle.send(Input::Peers(vec![node("b2"), node("b3")])).await.unwrap();
         let mut studio = Studio::new("demo", clock.wall());
-        handle.send(Input::Grant(authority.grant(&studio.key, clock.wall()))).await.unwrap();
+        handle.send(Input::Keys(authority.grant(&studio, clock.wall()))).await.unwrap();
         let row = studio.row(clock.wall());
         let (raw, source) = (row.sealed.raw().clone(), Source::Put(node("i1")));
         assert_eq!(handle.push(Input::Seal { stream: studio.stream.clone(), raw, source }).await, Ok(Answer::Stored));
-        assert_eq!(kept.grants.load().len(), 1);
 
         assert!(matches!(drained.recv().await, Some(Effect::Refused(_))));
         // The logs that nobody fetched have failed, so the stream goes on without; then one pull at a time finds room.

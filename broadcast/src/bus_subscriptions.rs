@@ -1,4 +1,4 @@
-//! Bus messages other than those of followed streams: grants, revocations, sessions, and what the view of the cluster learns from
+//! Bus messages other than those of followed streams: sessions, and what the view of the cluster learns from
 //! presences and the policy. The gate counts what cannot be parsed.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,6 @@ const SESSIONS_MAX: usize = HEADS_MAX;
 
 /// The subscriptions of a broadcast node that last as long as it does.
 pub(crate) struct BusSubscriptions {
-    keys: Subscription,
     cluster: cluster_view::Subscription,
     sessions: Subscription,
 }
@@ -82,7 +81,6 @@ impl BusSubscriptions {
     /// Subscribes, for the view of the cluster too. Works while no broker is there.
     pub(crate) async fn open(context: &Context, cluster: &ClusterView) -> Result<Self> {
         Ok(Self {
-            keys: subscribe(context, "keys/#").await?,
             cluster: cluster
                 .subscribe(context, Topics::NodesAndPolicy)
                 .await
@@ -93,14 +91,13 @@ impl BusSubscriptions {
 }
 
 impl Listener {
-    /// Runs until `shutdown`, or until the bus or the gate is gone. Keys come first, because seals rest on them.
+    /// Runs until `shutdown`, or until the bus or the gate is gone.
     pub(crate) async fn run(mut self, mut subscriptions: BusSubscriptions, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK_INTERVAL);
         loop {
             let heard = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                message = subscriptions.keys.recv() => message.map(Heard::Message),
                 update = subscriptions.cluster.next() => update.map(Heard::Cluster),
                 message = subscriptions.sessions.recv() => message.map(Heard::Message),
                 () = self.follower.heed() => continue,
@@ -132,8 +129,6 @@ impl Listener {
         match topic {
             // An empty payload clears a retained message.
             _ if raw.is_empty() => None,
-            Topic::Key(_) => Some(Input::Grant(raw)),
-            Topic::Revoked => Some(Input::Revocations(raw)),
             Topic::Session(stream) => match serde_json::from_slice::<SessionInfo>(&raw) {
                 Ok(session) if session.stream == stream => {
                     self.session(session).await;

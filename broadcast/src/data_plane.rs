@@ -18,10 +18,11 @@ use media::{Digest, Epoch, LogSequence, NodeId, ObjectName, RenditionId, Slot, S
 use messages::{AlertReason, Role};
 use node::clock::Clock;
 use node::http::{Peer, REMEMBERED};
+use seal::Keyring;
 use seal::limits::{PART_BYTES_MAX, SEAL_BYTES_MAX};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::actor::Handle;
 use crate::follow::Attention;
@@ -35,6 +36,8 @@ const BYTES_PER_PEER: usize = 32 * 1024 * 1024;
 const PUSHING_PEERS_MAX: usize = 64;
 /// Longest wait of an edge for an object that this owner is about to admit: a row and some.
 const SOON_MAX: Duration = Duration::from_millis(1_500);
+/// How long a push waits for the entry that grants its sender a key.
+const GRANT_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Time for a whole body: a part is half a second of media.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -45,6 +48,7 @@ pub(crate) struct DataPlane {
     clock: Clock,
     attention: Attention,
     budgets: Arc<Mutex<HashMap<NodeId, Budget>>>,
+    keys: watch::Receiver<Arc<Keyring>>,
 }
 
 #[derive(Debug, Clone)]
@@ -62,13 +66,18 @@ struct Share {
 /// Status and text of a request that is refused.
 type Refusal = (StatusCode, &'static str);
 
-pub(crate) fn router(handle: Handle, attention: Attention, clock: Clock) -> axum::Router {
+pub(crate) fn router(
+    handle: Handle,
+    attention: Attention,
+    clock: Clock,
+    keys: watch::Receiver<Arc<Keyring>>,
+) -> axum::Router {
     axum::Router::new()
         .route("/live/{stream}/seals", get(seals).put(put_seal))
         .route("/live/{stream}/head", get(head))
         .route("/live/{stream}/fence", post(fence))
         .route("/live/{stream}/{rendition}/{epoch}/{slot}", get(object).merge(put(put_object)))
-        .with_state(DataPlane { handle, clock, attention, budgets: Arc::default() })
+        .with_state(DataPlane { handle, clock, attention, budgets: Arc::default(), keys })
 }
 
 /// The object that a path names; each has one spelling.
@@ -87,8 +96,13 @@ fn name((stream, rendition, epoch, slot): (String, String, String, String)) -> R
 
 type ObjectPath = Path<(String, String, String, String)>;
 
-async fn object(State(plane): State<DataPlane>, Path(path): ObjectPath) -> Result<Response, Refusal> {
+async fn object(
+    State(plane): State<DataPlane>,
+    Extension(peer): Extension<Peer>,
+    Path(path): ObjectPath,
+) -> Result<Response, Refusal> {
     let name = name(path)?;
+    plane.ensure_may_read(&peer, &name.stream).await?;
     let admitted = tokio::time::timeout(SOON_MAX, plane.admitted(&name)).await.ok().flatten();
     let bytes = admitted.ok_or((StatusCode::NOT_FOUND, "not admitted here\n"))?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
@@ -102,24 +116,27 @@ struct From {
 
 async fn seals(
     State(plane): State<DataPlane>,
+    Extension(peer): Extension<Peer>,
     Path(stream): Path<String>,
     Query(from): Query<From>,
 ) -> Result<Response, Refusal> {
-    let view = StreamId::new(&stream).ok().and_then(|stream| plane.handle.views().get(&stream));
-    let view = view.ok_or((StatusCode::NOT_FOUND, "no such stream here\n"))?;
+    let none = (StatusCode::NOT_FOUND, "no such stream here\n");
+    let stream = StreamId::new(&stream).map_err(|_| none)?;
+    plane.ensure_may_read(&peer, &stream).await?;
+    let view = plane.handle.views().get(&stream).ok_or(none)?;
     let seals = view.seals(LogSequence(from.from)).concat();
     Ok(([(header::CONTENT_TYPE, "application/cbor-seq")], seals).into_response())
 }
 
-async fn head(State(plane): State<DataPlane>, Path(stream): Path<String>) -> Result<Response, Refusal> {
-    let stream = StreamId::new(&stream).ok();
-    let head = stream.and_then(|stream| Some((plane.handle.has_log(&stream), plane.handle.head(&stream)?)));
-    let (has_log, raw) = head.ok_or((StatusCode::NOT_FOUND, "nothing admitted\n"))?;
-    let mut response = ([(header::CONTENT_TYPE, "application/cose")], raw).into_response();
-    if !has_log {
-        response.headers_mut().insert(REMEMBERED, HeaderValue::from_static(""));
-    }
-    Ok(response)
+async fn head(
+    State(plane): State<DataPlane>,
+    Extension(peer): Extension<Peer>,
+    Path(stream): Path<String>,
+) -> Result<Response, Refusal> {
+    let none = (StatusCode::NOT_FOUND, "nothing admitted\n");
+    let stream = StreamId::new(&stream).map_err(|_| none)?;
+    plane.ensure_may_read(&peer, &stream).await?;
+    plane.head(&stream).ok_or(none)
 }
 
 /// Fences the log and answers with its head: nothing comes after that until the asker has opened an epoch, or is taken for gone.
@@ -130,10 +147,11 @@ async fn fence(
 ) -> Result<Response, Refusal> {
     let peer = ingest(&peer)?;
     let id = StreamId::new(&stream).map_err(|_| (StatusCode::NOT_FOUND, "no such stream\n"))?;
-    match plane.handle.push(Input::Fence { stream: id, peer }).await.map_err(|_| STOPPING)? {
+    plane.ensure_granted(&peer, &id).await?;
+    match plane.handle.push(Input::Fence { stream: id.clone(), peer }).await.map_err(|_| STOPPING)? {
         Answer::Full => Err((StatusCode::SERVICE_UNAVAILABLE, "too much waits\n")),
         Answer::Refused(_) => Err((StatusCode::FORBIDDEN, "the node that asks is revoked\n")),
-        _ => head(State(plane), Path(stream)).await,
+        _ => plane.head(&id).ok_or((StatusCode::NOT_FOUND, "nothing admitted\n")),
     }
 }
 
@@ -146,6 +164,7 @@ async fn put_object(
 ) -> Result<Response, Refusal> {
     let peer = ingest(&peer)?;
     let name = name(path)?;
+    plane.ensure_granted(&peer, &name.stream).await?;
     plane.attention.pushed(&name.stream);
     let length = content_length(&headers, PART_BYTES_MAX)?;
     let _share = plane.share(&peer, length)?;
@@ -165,6 +184,7 @@ async fn put_seal(
 ) -> Result<Response, Refusal> {
     let peer = ingest(&peer)?;
     let stream = StreamId::new(&stream).map_err(|_| (StatusCode::NOT_FOUND, "no such stream\n"))?;
+    plane.ensure_granted(&peer, &stream).await?;
     plane.attention.pushed(&stream);
     let length = content_length(&headers, u64::try_from(SEAL_BYTES_MAX).unwrap_or(u64::MAX))?;
     let _share = plane.share(&peer, length)?;
@@ -227,6 +247,41 @@ impl DataPlane {
                 return None;
             }
         }
+    }
+
+    /// The newest seal of a stream; with a header when the log itself is not in memory.
+    fn head(&self, stream: &StreamId) -> Option<Response> {
+        let has_log = self.handle.has_log(stream);
+        let raw = self.handle.head(stream)?;
+        let mut response = ([(header::CONTENT_TYPE, "application/cose")], raw).into_response();
+        if !has_log {
+            response.headers_mut().insert(REMEMBERED, HeaderValue::from_static(""));
+        }
+        Some(response)
+    }
+
+    /// Ingests ask about the streams that they may seal, and no others; broadcast nodes about all.
+    async fn ensure_may_read(&self, peer: &Peer, stream: &StreamId) -> Result<(), Refusal> {
+        match &peer.node {
+            Some((node, Role::Ingest)) => self.ensure_granted(node, stream).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a node that has no key which may seal the stream: it pushes nothing of it, and fences nothing. One that was granted just
+    /// now is sometimes faster than the entry that says so.
+    async fn ensure_granted(&self, peer: &NodeId, stream: &StreamId) -> Result<(), Refusal> {
+        let is_granted = |keyring: &Arc<Keyring>| keyring.may_push(peer, stream, self.clock.wall());
+        let is_revoked = |keyring: &Arc<Keyring>| keyring.is_node_revoked(peer);
+        let mut keys = self.keys.clone();
+        let known = keys.wait_for(|keyring| is_granted(keyring) || is_revoked(keyring));
+        let is_known = tokio::time::timeout(GRANT_WAIT_MAX, known).await.is_ok_and(|known| known.is_ok());
+        if is_known && !is_revoked(&self.keys.borrow()) {
+            return Ok(());
+        }
+        metrics::counter!("broadcast_pushes_refused_total", "reason" => "not_granted").increment(1);
+        tracing::debug!(%peer, %stream, "a push is refused: the node has no grant for the stream");
+        Err((StatusCode::FORBIDDEN, "this node has no key that may seal this stream\n"))
     }
 
     fn share(&self, peer: &NodeId, bytes: usize) -> Result<Share, Refusal> {

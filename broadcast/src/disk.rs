@@ -23,13 +23,11 @@ use gate::limits::HEADS_MAX;
 /// Heads of a new epoch and of a whole segment are written at once, so a crash loses neither.
 const INTERVAL: Duration = Duration::from_secs(2);
 const HEAD_SUFFIX: &str = ".head";
-const REVOKED_FILE: &str = "revoked.cose";
 
-/// Writes heads and the revocation list, the newest of each only.
+/// Writes heads, the newest of each stream only.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     heads: PathBuf,
-    revoked: PathBuf,
     waiting: Arc<Mutex<Waiting>>,
     notify: Arc<Notify>,
 }
@@ -48,8 +46,7 @@ impl Disk {
     pub(crate) fn open(data: &Path) -> Result<Self> {
         let heads = data.join("heads");
         files::create_directory(&heads)?;
-        let revoked = data.join(REVOKED_FILE);
-        Ok(Self { heads, revoked, waiting: Arc::default(), notify: Arc::default() })
+        Ok(Self { heads, waiting: Arc::default(), notify: Arc::default() })
     }
 
     /// Reads all heads. A damaged head is an error: going on without it would let an old session in.
@@ -76,11 +73,6 @@ impl Disk {
         Ok(heads)
     }
 
-    /// The newest revocation list that was saved.
-    pub(crate) fn revocations(&self) -> Result<Option<Bytes>> {
-        self.revoked.exists().then(|| files::read_bounded(&self.revoked).map(Bytes::from)).transpose()
-    }
-
     pub(crate) fn save_head(&self, stream: &StreamId, saved: &SavedHead) {
         let (path, place) =
             (self.heads.join(format!("{stream}{HEAD_SUFFIX}")), (saved.head.epoch, saved.head.next_msn));
@@ -92,12 +84,6 @@ impl Disk {
             waiting.files.remove(&path);
             waiting.urgent.insert(path, saved.to_bytes());
         }
-        self.notify.notify_one();
-    }
-
-    pub(crate) fn save_revocations(&self, bytes: Bytes) {
-        let mut waiting = self.waiting();
-        waiting.urgent.insert(self.revoked.clone(), bytes);
         self.notify.notify_one();
     }
 
@@ -205,12 +191,6 @@ mod tests {
         assert!(!written(saved(1, 5, 1)).await, "the log goes on");
         assert!(written(saved(2, 6, 1)).await, "a new epoch");
         assert!(!written(saved(2, 7, 1)).await, "the log goes on");
-        let begun = clock.elapsed();
-        disk.save_revocations(Bytes::from_static(b"list"));
-        while disk.revocations().unwrap().is_none() {
-            sleep(Duration::from_millis(1)).await;
-        }
-        assert!(clock.elapsed() - begun < INTERVAL / 2);
         writer.abort();
     }
 }

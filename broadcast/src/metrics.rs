@@ -3,7 +3,7 @@
 pub(crate) const HELP: &[(&str, &str)] = &[
     ("broadcast_alerts_dropped_total", "Alerts that were dropped because too many waited for the bus."),
     ("broadcast_sessions_unknown_total", "Sessions that were announced of streams that the catalogue does not have."),
-    ("broadcast_disk_failures_total", "Heads and revocation lists that could not be written."),
+    ("broadcast_disk_failures_total", "Heads that could not be written."),
     ("broadcast_dvr_bytes", "Bytes of disk that recordings take, by node."),
     ("broadcast_dvr_reads_total", "Recorded media read from the disk, by result."),
     ("broadcast_dvr_rows_dropped_total", "Rows not recorded: slow or missing disk, or too many streams."),

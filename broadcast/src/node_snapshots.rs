@@ -32,8 +32,8 @@ pub(crate) struct NodeSnapshots {
     pub(crate) views: Views,
     /// Sessions as the bus tells of them: for display only.
     pub(crate) sessions: Arc<Board<SessionInfo>>,
-    /// Grants and the revocation list, as the gate holds them.
-    pub(crate) grants: Arc<ArcSwap<Vec<Bytes>>>,
+    /// What proves the grants in force.
+    pub(crate) grants: Arc<ArcSwap<Bytes>>,
     /// Recordings; `None` when nothing is recorded.
     pub(crate) dvr: Option<Dvr>,
     /// Where viewers' requests for streams are noted.
@@ -245,6 +245,6 @@ impl Snapshots for NodeSnapshots {
     }
 
     fn grants(&self) -> Vec<Bytes> {
-        self.grants.load().to_vec()
+        vec![Bytes::clone(&self.grants.load())]
     }
 }

@@ -22,7 +22,7 @@ use node::{CancellationToken, Context, files, http, presence};
 use replica::{Log, Membership, Report, Rules};
 use seal::{Keyring, RootPublicKey};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::actor::{Actor, Durable, Handle};
@@ -47,8 +47,10 @@ pub struct Broadcast {
     context: Context,
     gate: Gate,
     disk: Disk,
-    /// How to record, and the keys to read recordings back with.
-    dvr: Option<(dvr::Settings, Keyring)>,
+    /// How to record, if at all.
+    dvr: Option<dvr::Settings>,
+    /// The keys of the log, from now on.
+    keys: watch::Sender<Arc<Keyring>>,
     https: TcpListener,
     data: TcpListener,
     ready: ReadyFlag,
@@ -69,24 +71,19 @@ impl Broadcast {
         let root =
             RootPublicKey::from_bytes(&root).with_context(|| format!("{} is not a root key", root_path.display()))?;
         let log = Log::open(&context.data.join("metadata.db"), &context, root.clone()).await?;
-        let mut keyring = Keyring::new(context.cluster.clone(), root);
-        keyring.withdraw(log.look(|view| view.revoked_keys()));
+        let keyring = Arc::new(Keyring::new(context.cluster.clone()).with(log.look(|view| view.rights())));
         let disk = Disk::open(&context.data)?;
-        if let Some(list) = disk.revocations()? {
-            let applied = keyring.apply_revocations(&list);
-            applied.map_err(|refusal| anyhow::anyhow!("the revocation list on disk is refused: {refusal}"))?;
-        }
         let settings = Settings { playlist: config.playlist(), media_bytes_max: config.media_bytes_max };
         let dvr = config.dvr(&context.id, &context.data);
-        let mut gate = Gate::new(settings, keyring.clone(), disk.heads()?);
+        let mut gate = Gate::new(settings, Arc::clone(&keyring), disk.heads()?);
         if dvr.is_some() {
             gate.record();
         }
         warn_of_few_files(config.connections_max);
         let https = acceptor::bind(config.https_listen, "role.broadcast.https_listen").await?;
         let data = acceptor::bind(config.data_listen, "role.broadcast.data_listen").await?;
-        let dvr = dvr.map(|settings| (settings, keyring));
-        Ok(Self { config, context, gate, disk, dvr, https, data, ready, log })
+        let keys = watch::Sender::new(keyring);
+        Ok(Self { config, context, gate, disk, dvr, keys, https, data, ready, log })
     }
 
     /// Where viewers are served.
@@ -119,20 +116,21 @@ impl Broadcast {
     /// When a listener fails, or the bus takes no subscription.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         let urls = self.urls();
-        let Self { config, context, gate, disk, dvr, https, data, ready, log } = self;
+        let Self { config, context, gate, disk, dvr, keys, https, data, ready, log } = self;
         // Whatever ends one part of this node ends all of it.
         let shutdown = shutdown.child_token();
         let _ends_with_this = shutdown.clone().drop_guard();
-        let Threads { handle, outputs, grants, recorder, gate } =
+        let dvr = dvr.map(|settings| (settings, Arc::clone(&keys.borrow())));
+        let Threads { handle, outputs, recorder, gate } =
             Threads::start(gate, disk.clone(), dvr, context.clock, &shutdown)?;
-        let (handles, follower) = Handles::new(config, context, handle, (urls, log));
+        let (handles, follower) = Handles::new(config, context, handle, (urls, log, keys));
         let Handles { context, handle, peers, .. } = &handles;
         let cluster = ClusterView::new(context.clock);
         let subscriptions = BusSubscriptions::open(context, &cluster).await?;
         let obeying = cluster.clone();
         let listener = handles.listener(follower, cluster.clone());
         let effects = Effects::new(context.clone(), handle.clone(), peers.clone());
-        let viewers = handles.viewers(grants, recorder.as_ref().map(|recorder| recorder.dvr.clone()));
+        let viewers = handles.viewers(recorder.as_ref().map(|recorder| recorder.dvr.clone()));
 
         let presence = handles.announce(&shutdown);
         let mut tasks = JoinSet::new();
@@ -172,8 +170,6 @@ struct Threads {
     handle: Handle,
     /// Pulls to start and refusals to publish.
     outputs: mpsc::Receiver<Effect>,
-    /// The grants in force, and the revocation list last.
-    grants: Arc<ArcSwap<Vec<Bytes>>>,
     /// `None` when nothing is recorded.
     recorder: Option<RecorderParts>,
     gate: JoinHandle<()>,
@@ -191,7 +187,7 @@ impl Threads {
     fn start(
         gate: Gate,
         disk: Disk,
-        dvr: Option<(dvr::Settings, Keyring)>,
+        dvr: Option<(dvr::Settings, Arc<Keyring>)>,
         clock: Clock,
         shutdown: &CancellationToken,
     ) -> Result<Self> {
@@ -202,10 +198,9 @@ impl Threads {
             }
             None => (None, None),
         };
-        let grants = Arc::<ArcSwap<Vec<Bytes>>>::default();
-        let kept = Durable { disk: Some(disk), grants: grants.clone(), recorder: feed };
+        let kept = Durable { disk: Some(disk), recorder: feed };
         let (handle, outputs, gate) = Actor::spawn_keeping(gate, kept, clock, shutdown.clone())?.into_parts();
-        Ok(Self { handle, outputs, grants, recorder, gate })
+        Ok(Self { handle, outputs, recorder, gate })
     }
 }
 
@@ -224,11 +219,19 @@ struct Handles {
     from_bus: FromBus,
     traffic: Arc<viewers::Traffic>,
     log: Arc<Log>,
+    keys: watch::Sender<Arc<Keyring>>,
+    /// What proves the grants, for viewers.
+    grants: Arc<ArcSwap<Bytes>>,
 }
 
 impl Handles {
     /// Joins the gate to the other nodes: it pulls from them, and follows streams. The follower belongs to the bus's listener.
-    fn new(config: Config, context: Context, handle: Handle, (urls, log): (Urls, Arc<Log>)) -> (Self, Follower) {
+    fn new(
+        config: Config,
+        context: Context,
+        handle: Handle,
+        (urls, log, keys): (Urls, Arc<Log>, watch::Sender<Arc<Keyring>>),
+    ) -> (Self, Follower) {
         let from_bus = FromBus::default();
         let peers = Peers {
             clients: Clients::new(Arc::clone(&context.identity), Role::Broadcast),
@@ -239,7 +242,10 @@ impl Handles {
         let fetcher = Fetcher::new(context.id.clone(), peers.clone(), handle.clone(), fetched);
         let follower = Follower::new(context.clone(), handle.clone(), fetcher.clone());
         let (attention, traffic) = (follower.attention(), Arc::default());
-        (Self { config, context, urls, handle, peers, fetcher, attention, from_bus, traffic, log }, follower)
+        let grants = Arc::default();
+        let handles =
+            Self { config, context, urls, handle, peers, fetcher, attention, from_bus, traffic, log, keys, grants };
+        (handles, follower)
     }
 
     /// The node's part in the metadata log.
@@ -257,15 +263,28 @@ impl Handles {
         }
     }
 
-    /// What the node does when the metadata log changes: its gate takes what is revoked, and it drains or does not.
-    fn obey(&self, cluster: ClusterView) -> impl FnMut(&Log) -> Obeyed + Send + use<> {
+    /// What the node does when the metadata log changes: its gate and its data plane take the keys, and it drains or does not.
+    fn obey(&self, cluster: ClusterView) -> impl FnMut(&Arc<Log>) -> Obeyed + Send + use<> {
         let (gate, from_bus, node) = (self.handle.clone(), self.from_bus.clone(), self.context.id.clone());
-        move |log: &Log| {
+        let (keys, grants) = (self.keys.clone(), Arc::clone(&self.grants));
+        let (clock, mut shown) = (self.context.clock, Vec::new());
+        move |log: &Arc<Log>| {
             from_bus.note_policy(&node, &cluster);
-            let (gate, withdrawn) = (gate.clone(), log.look(|view| view.revoked_keys()));
+            let granted = log.look(|view| view.granted_rows(clock.wall()));
+            let is_to_show = std::mem::replace(&mut shown, granted.clone()) != granted;
+            let (gate, keys, grants, log) = (gate.clone(), keys.clone(), Arc::clone(&grants), Arc::clone(log));
             Box::pin(async move {
+                let keyring = Arc::new(keys.borrow().with(log.look(|view| view.rights())));
                 // The gate is gone only when the node stops.
-                let _ = gate.send(Input::Withdrawn(withdrawn)).await;
+                let _ = gate.send(Input::Keys(Arc::clone(&keyring))).await;
+                keys.send_replace(keyring);
+                if !is_to_show {
+                    return;
+                }
+                match log.proof_of_grants().await {
+                    Ok(proof) => grants.store(Arc::new(proof)),
+                    Err(error) => tracing::error!(error = format!("{error:#}"), "viewers cannot check new grants"),
+                }
             })
         }
     }
@@ -284,13 +303,13 @@ impl Handles {
     }
 
     /// The viewers' pages, over what the gate publishes.
-    fn viewers(&self, grants: Arc<ArcSwap<Vec<Bytes>>>, dvr: Option<Dvr>) -> viewers::Viewers {
+    fn viewers(&self, dvr: Option<Dvr>) -> viewers::Viewers {
         let snapshots = NodeSnapshots {
             node: self.context.id.clone(),
             clock: self.context.clock,
             views: self.handle.views().clone(),
             sessions: self.from_bus.sessions.clone(),
-            grants,
+            grants: Arc::clone(&self.grants),
             dvr,
             attention: self.attention.clone(),
             fetcher: self.fetcher.clone(),
@@ -335,7 +354,8 @@ impl Handles {
         let connections_share = self.config.connections_share.unwrap_or(connections_max / 2);
         let limits = Limits { name: "viewers", connections_max, connections_share, ..Limits::default() };
         tasks.spawn(http::serve_tls(https, identity.server_public(), viewers, limits, shutdown.clone()));
-        let data_plane = data_plane::router(self.handle.clone(), self.attention.clone(), self.context.clock);
+        let data_plane =
+            data_plane::router(self.handle.clone(), self.attention.clone(), self.context.clock, self.keys.subscribe());
         let data_plane = replica::only_members(data_plane.merge(replica::router(Arc::clone(&self.log))), &self.log);
         let limits = Limits::default();
         tasks.spawn(http::serve_tls(data, identity.server_mutual(), data_plane, limits, shutdown.clone()));
@@ -471,18 +491,17 @@ mod tests {
 
     use super::*;
     use gate::{Output, Source};
-    use testkit::studio::{self, Authority, Row, START, Studio, cluster, node, sha256};
+    use testkit::studio::{self, Authority, Row, START, Studio, node, sha256};
 
     #[test]
     fn node_that_is_to_be_left_does_not_own_what_nobody_takes_over() {
         let authority = Authority::new();
-        let keyring = Keyring::new(cluster(), authority.root.public_key().unwrap());
         let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 1 << 30 };
-        let mut gate = Gate::new(settings, keyring, BTreeMap::new());
+        let mut gate = Gate::new(settings, Authority::nobody(), BTreeMap::new());
         let mut studio = Studio::new("demo", START);
         let at =
             |seconds| Now { elapsed: Duration::from_secs(seconds), wall: START.plus(Duration::from_secs(seconds)) };
-        gate.apply(Input::Grant(authority.grant(&studio.key, START)), at(0));
+        gate.apply(Input::Keys(authority.grant(&studio, START)), at(0));
         gate.apply(Input::Tick, at(2));
         let mut take = |row: &Row, now: Now| {
             let stream = studio::stream("demo");

@@ -210,7 +210,7 @@ async fn garbage_on_every_topic_and_everything_twice() {
         for topic in [Topic::Seals(name.clone()), Topic::Head(name.clone()), Topic::Session(name.clone())] {
             ingest.publish_raw(&topic, bytes.clone(), true).await;
         }
-        for topic in [Topic::Key("00ff".into()), Topic::Key("x".into()), Topic::Revoked, Topic::Policy] {
+        for topic in [Topic::MetadataLog, Topic::MetadataHead, Topic::Policy] {
             zone.publish(&zone.control, &topic, bytes.clone(), true).await;
         }
         let presence = Topic::Node(zone.control.id.clone());

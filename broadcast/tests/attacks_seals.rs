@@ -8,9 +8,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use media::{LogSequence, MediaSequence, PartIndex, Slot, StreamId, UnixMillis};
 use messages::{AlertReason, Topic};
-use seal::{Grant, SealBody, SealingKey, Signer as _, StreamPattern};
+use metadata::Revoked;
+use seal::{Grant, Scope, SealBody, SealingKey, Signer as _};
 use support::{Ingest, Node, Zone, eventually, listed};
-use testkit::studio::{Authority, Studio, stream};
+use testkit::studio::{Studio, stream};
 
 async fn start() -> (Zone, Node, Studio, Ingest) {
     let zone = Zone::start().await;
@@ -80,32 +81,23 @@ async fn keys_without_a_right_to_it() {
     let (zone, node, mut studio, ingest) = start().await;
     let now = zone.now();
     type Change = fn(&mut Grant, UnixMillis);
-    let root = &zone.authority;
-    let other_root = Authority::new();
-    let changes: [(&str, Change, &Authority); 5] = [
-        ("another stream", |grant, _| grant.streams = vec![StreamPattern::Named(stream("other"))], root),
-        ("expired", |grant, now| grant.not_after = UnixMillis(now.0 - 1), root),
-        ("not yet valid", |grant, now| grant.not_before = UnixMillis(now.0 + 3_600_000), root),
-        ("another cluster", |grant, _| grant.cluster = media::ClusterId::new("other").unwrap(), root),
-        ("another root", |_, _| (), &other_root),
+    let changes: [(&str, Change); 3] = [
+        ("another stream", |grant, _| grant.scope = Scope::Streams(vec![stream("other")])),
+        ("expired", |grant, now| grant.until = UnixMillis(now.0 - 1)),
+        ("not yet valid", |grant, now| grant.from = UnixMillis(now.0 + 3_600_000)),
     ];
-    for (name, change, authority) in changes {
+    for (name, change) in changes {
         let mut thief = studio.fork();
         thief.key = SealingKey::generate().unwrap();
-        let mut grant = Authority::statement(&thief.key, now);
+        let mut grant = zone.statement("i1", &thief.key, &thief);
         change(&mut grant, now);
-        zone.publish_key(&authority.sign(&grant), &thief).await;
+        zone.granter.grant(grant).await.unwrap();
         let row = thief.row(zone.now());
         refused(&ingest, &node, &row, "key", name).await;
     }
-    // No grant at all, and one that the key signed for itself.
     let mut thief = studio.fork();
     thief.key = SealingKey::generate().unwrap();
     refused(&ingest, &node, &thief.row(zone.now()), "key", "no grant").await;
-    let own_root = seal::RootKey::from_seed_bytes(&thief.key.to_seed_bytes()).unwrap();
-    let grant = seal::sign_grant(&Authority::statement(&thief.key, now), &own_root).unwrap();
-    zone.publish_key(&grant, &thief).await;
-    refused(&ingest, &node, &thief.row(zone.now()), "key", "self-signed grant").await;
     zone.alerted(&node, AlertReason::Key).await;
     ingest.play(&[&node], &mut studio).await;
 }
@@ -126,24 +118,20 @@ async fn revoked_key_stays_revoked() {
         evil.push(&[&node], row).await;
     }
     listed(&[&node], &thief, &rows).await;
-    let newer = zone.authority.revoke(2, &[&thief.key], zone.now());
-    let older = zone.authority.revoke(1, &[], zone.now());
-    zone.publish(&zone.control, &Topic::Revoked, newer, true).await;
+    zone.granter.revoke(Revoked::Key(thief.key.key_id())).await.unwrap();
     // Not the newest seal: the gate knows that one by its bytes, and does not verify it again.
     let row = &rows[0];
     eventually("the key is revoked", async || {
         push(&evil, &node, &thief.stream, row.sealed.raw()).await.1 == "refused: key\n"
     })
     .await;
-    // An older list, and the old grant, change nothing.
-    zone.publish(&zone.control, &Topic::Revoked, older.clone(), true).await;
-    zone.publish_key(&zone.authority.grant(&thief.key, zone.now()), &thief).await;
+    // A new grant of the key changes nothing.
+    zone.grant("i2", &thief).await;
     zone.alerted(&node, AlertReason::Key).await;
     refused(&evil, &node, row, "key", "revoked").await;
-    // Nor do they after a restart, although the broker has only the older list now.
+    // Nor does it after a restart.
     node.stop().await;
     let node = zone.node("b1").await;
-    zone.publish_key(&zone.authority.grant(&thief.key, zone.now()), &thief).await;
     refused(&evil, &node, row, "key", "revoked, after a restart").await;
     for row in studio.segment(zone.now()) {
         ingest.push(&[&node], &row).await;
@@ -170,7 +158,7 @@ async fn seal_that_waits_while_its_key_is_revoked_is_never_admitted() {
         evil.put(&node, name, &Bytes::from_static(b"other bytes")).await == StatusCode::UNPROCESSABLE_ENTITY
     })
     .await;
-    zone.publish(&zone.control, &Topic::Revoked, zone.authority.revoke(1, &[&thief.key], zone.now()), true).await;
+    zone.granter.revoke(Revoked::Key(thief.key.key_id())).await.unwrap();
     eventually("the key is revoked", async || {
         push(&evil, &node, &thief.stream, rows[0].sealed.raw()).await.1 == "refused: key\n"
     })
@@ -187,20 +175,18 @@ async fn seal_that_waits_while_its_key_is_revoked_is_never_admitted() {
 async fn revoked_node_pushes_nothing_and_holds_up_no_log() {
     let (zone, node, mut studio, ingest) = start().await;
     let evil = zone.ingest("i2", &studio).await;
-    let i2 = seal::KeyId::of_node(&evil.context.id);
-    zone.publish(&zone.control, &Topic::Revoked, zone.authority.revoke_ids(1, vec![i2], zone.now()), true).await;
+    zone.granter.revoke(Revoked::Node(evil.context.id.clone())).await.unwrap();
     // Bytes that another node could push before their seal.
-    let path = "/live/other/1080p/1/0.0.m4s";
+    let path = "/live/demo/1080p/1/9.0.m4s";
     eventually("its pushes are refused", async || {
-        evil.put_at(&node, path, &Bytes::from_static(b"x")).await == StatusCode::UNPROCESSABLE_ENTITY
+        evil.put_at(&node, path, &Bytes::from_static(b"x")).await == StatusCode::FORBIDDEN
     })
     .await;
-    zone.alerted(&node, AlertReason::Key).await;
     let fence = evil.client.post(format!("{}/live/{}/fence", node.data, studio.stream));
     assert_eq!(fence.send().await.unwrap().status(), StatusCode::FORBIDDEN);
     // A seal signed with another node's key is refused when the revoked node pushes it, and taken from the other.
     let row = studio.row(zone.now());
-    assert_eq!(push(&evil, &node, &studio.stream, row.sealed.raw()).await.1, "refused: key\n");
+    assert_eq!(push(&evil, &node, &studio.stream, row.sealed.raw()).await.0, StatusCode::FORBIDDEN);
     ingest.push(&[&node], &row).await;
     node.admitted(&row).await;
 }
@@ -209,7 +195,7 @@ async fn revoked_node_pushes_nothing_and_holds_up_no_log() {
 async fn seal_of_another_stream_cluster_or_session() {
     let (zone, node, mut studio, ingest) = start().await;
     let mut other = Studio::new("other", zone.now());
-    zone.publish_key(&zone.authority.grant(&other.key, zone.now()), &other).await;
+    zone.grant("i1", &other).await;
     let row = other.row(zone.now());
     eventually("refused as another stream's", async || {
         push(&ingest, &node, &studio.stream, row.sealed.raw()).await.1 == "refused: identity\n"
@@ -287,8 +273,7 @@ async fn forged_envelope_is_right_in_itself() {
     let zone = Zone::start().await;
     let mut studio = Studio::new("demo", zone.now());
     let (body, _) = studio.body(zone.now());
-    let mut keyring = seal::Keyring::new(testkit::studio::cluster(), zone.authority.root.public_key().unwrap());
-    keyring.add_grant(&zone.authority.grant(&studio.key, zone.now()), zone.now()).unwrap();
+    let keyring = zone.authority.grant(&studio, zone.now());
     let raw = forge(&body, &studio.key);
     keyring.verify(&raw, &studio.stream, zone.now(), seal::Freshness::Live).unwrap();
 }

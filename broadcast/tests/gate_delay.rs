@@ -13,8 +13,7 @@ use gate::{Gate, Input, Settings, Source};
 use node::CancellationToken;
 use node::clock::Clock;
 use playlist::reload::Extent;
-use seal::Keyring;
-use testkit::studio::{self, Authority, PARTS, Studio, cluster, node, sha256};
+use testkit::studio::{self, Authority, PARTS, Studio, node, sha256};
 
 const SEGMENTS: u32 = 6;
 
@@ -26,13 +25,12 @@ async fn twenty_renditions_are_listed_as_soon_as_they_are_complete() {
     studio.renditions = (0..20).map(|n| format!("{}p", 100 + n)).collect();
     // A part of half a second at 2 Mbit/s.
     studio.part_bytes = 125_000;
-    let keyring = Keyring::new(cluster(), authority.root.public_key().unwrap());
     let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 1 << 30 };
-    let gate = Gate::new(settings, keyring, BTreeMap::new());
+    let gate = Gate::new(settings, Authority::nobody(), BTreeMap::new());
     let shutdown = CancellationToken::new();
     let (handle, mut effects, thread) = Actor::spawn(gate, clock, shutdown.clone()).unwrap().into_parts();
     let drain = tokio::spawn(async move { while effects.recv().await.is_some() {} });
-    handle.send(Input::Grant(authority.grant(&studio.key, clock.wall()))).await.unwrap();
+    handle.send(Input::Keys(authority.grant(&studio, clock.wall()))).await.unwrap();
 
     // The first seal of a stream waits a moment for peers; there are none here.
     let first = studio.row(clock.wall());

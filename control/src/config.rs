@@ -1,9 +1,10 @@
 //! Configuration of a control node.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use media::StreamId;
+use media::{NodeId, StreamId};
 use node::Redacted;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -24,6 +25,10 @@ pub struct Config {
     /// has to be added (`sealcast node add`), unless its certificate is older than the cluster's metadata log and it comes within a
     /// day of the log's beginning. Default: `members.pem` in the folder of identities, if it is there.
     pub members: Vec<PathBuf>,
+    /// Pools whose streams an ingest serves, by the ingest's name. Default: `default` for each; streams are in that pool, too, unless
+    /// `[[streams]]` says otherwise. The ingest of a streamer (`sealcast streamer add`) serves the streams that it was given.
+    #[schemars(with = "BTreeMap<String, Vec<String>>")]
+    pub ingest_pools: BTreeMap<NodeId, Vec<String>>,
     /// Part target of the cluster in milliseconds. Set by the program that runs the role, from the setting that all roles share.
     #[serde(skip)]
     pub part_target_ms: u64,
@@ -42,6 +47,7 @@ impl Default for Config {
             grant_hours: 24,
             public_hosts: Vec::new(),
             members: Vec::new(),
+            ingest_pools: BTreeMap::new(),
             part_target_ms: 500,
             target_duration_s: 4,
             streams: Vec::new(),
@@ -64,7 +70,24 @@ impl Config {
                 "role.control.public_hosts: {host:?} is no host name; use NAME, or .DOMAIN for everything below it"
             );
         }
+        let ingests =
+            self.ingest_pools.iter().map(|(node, pools)| (format!("role.control.ingest_pools.{node}"), pools));
+        for (key, pools) in ingests {
+            let few = pools.len() <= metadata::limits::SCOPE_MAX;
+            anyhow::ensure!(few && !pools.is_empty(), "{key}: name 1 to {} pools", metadata::limits::SCOPE_MAX);
+            pools.iter().try_for_each(|pool| check_pool(&key, pool))?;
+        }
+        for stream in &self.streams {
+            if let Some(pool) = &stream.pool {
+                check_pool(&format!("pool of stream {}", stream.name), pool)?;
+            }
+        }
         Ok(())
+    }
+
+    /// The pools of configured streams.
+    pub(crate) fn stream_pools(&self) -> BTreeMap<StreamId, String> {
+        self.streams.iter().filter_map(|stream| Some((stream.name.clone(), stream.pool.clone()?))).collect()
     }
 
     /// The rules that the whole cluster keeps, as the metadata log has them.
@@ -89,6 +112,17 @@ pub struct StreamConfig {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub key: Option<Redacted<String>>,
+    /// Which ingests serve it: those that have this pool in `role.control.ingest_pools`. Default: what it was, at first `default`.
+    #[serde(default)]
+    pub pool: Option<String>,
+}
+
+/// A pool's name; those with a slash are streamers'.
+fn check_pool(key: &str, pool: &str) -> anyhow::Result<()> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_one = !pool.is_empty() && pool.len() <= 64 && pool.bytes().all(is_name);
+    anyhow::ensure!(is_one, "{key}: {pool:?} is no name of a pool; use 1 to 64 letters, digits and ._-");
+    Ok(())
 }
 
 #[cfg(test)]
@@ -101,5 +135,13 @@ mod tests {
         let error = |grant_hours| Config { grant_hours, ..Config::default() }.check().unwrap_err().to_string();
         assert_eq!(error(0), "role.control.grant_hours = 0: use 1 to 720");
         assert_eq!(error(721), "role.control.grant_hours = 721: use 1 to 720");
+        let pools = |pools: &[&str]| {
+            let pools = pools.iter().map(|pool| (*pool).to_owned()).collect();
+            Config { ingest_pools: [(NodeId::new("i1").unwrap(), pools)].into(), ..Config::default() }.check()
+        };
+        pools(&["default", "music"]).unwrap();
+        for bad in [&[][..], &["*"], &["streamer/i2"], &[""]] {
+            assert!(pools(bad).unwrap_err().to_string().contains("role.control.ingest_pools.i1"), "{bad:?}");
+        }
     }
 }

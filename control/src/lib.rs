@@ -1,19 +1,21 @@
 //! The control role: the authority of a cluster.
 //!
-//! Owns the root key, the grants and the revocation list that it signs, the catalogue of streams and their keys, and the listener on
-//! which ingests ask for grants and operators administer the cluster. Deliberately out of the way of media: while control is down,
+//! Owns the key that signs the metadata log (grants and revocations among its rows), the catalogue of streams and their keys, and the
+//! listener on which ingests ask for grants and operators administer the cluster. Deliberately out of the way of media: while control is down,
 //! everything that is granted goes on.
 
-mod authority;
 mod certificate;
 mod config;
+mod grants;
 mod log;
 mod members;
 mod nodes;
 mod policy;
+mod root;
 mod routes;
 mod view;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,21 +25,17 @@ use anyhow::Context as _;
 use bus::Message;
 use bytes::Bytes;
 use catalogue::{Catalogue, Stream, StreamKey};
-use media::StreamId;
+use media::{NodeId, StreamId};
 use messages::Topic;
 use node::cluster_view::ClusterView;
 use node::{CancellationToken, Redacted};
 use replica::{ControlIdentity, Log, Peers, Writer};
 use tokio::net::TcpListener;
 
-use crate::authority::Authority;
+use crate::root::Root;
 use crate::view::View;
 
 pub use config::{Config, StreamConfig};
-
-/// How long control waits, once a broker is there, for the revocation list that the broker retains. It comes with the answer to the
-/// subscription, or not at all.
-const RETAINED_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Pause after the log could not be written.
 const LOG_RETRY: Duration = Duration::from_secs(5);
@@ -54,7 +52,7 @@ pub struct Control {
 struct ControlState {
     node: node::Context,
     catalogue: Catalogue,
-    authority: Authority,
+    root: Root,
     cluster: ClusterView,
     /// Sessions and input reports of the streams, from the bus.
     view: View,
@@ -64,6 +62,10 @@ struct ControlState {
     rules: metadata::Cluster,
     /// Hosts under which nodes may be reached by viewers, besides the names in their certificates.
     public_hosts: Vec<String>,
+    /// Pools that ingests serve, where these are others than the default one.
+    ingest_pools: BTreeMap<NodeId, Vec<String>>,
+    /// Pools of streams that the configuration puts into one.
+    stream_pools: BTreeMap<StreamId, String>,
     /// Files that list members.
     members: Vec<PathBuf>,
     /// Cancelled once the log has what the files say: before that nobody can tell who is a member.
@@ -87,24 +89,26 @@ impl Control {
         for stream in &config.streams {
             configure(&catalogue, stream, &node).await.with_context(|| format!("configured stream {}", stream.name))?;
         }
-        let authority = Authority::load(&node.data, &node.cluster, config.grant_hours)?;
+        let root = Root::load(&node.data)?;
         let listener = acceptor::bind(config.data_listen, "role.control.data_listen").await?;
         let address = listener.local_addr().context("the data plane has no address")?;
         let ready = node.ops.ready(&format!("{}: serves", node.id));
-        let log = Log::open(&node.data.join("metadata.db"), &node, authority.root().public_key()?).await?;
-        let identity = ControlIdentity { key_file: &node.data.join("metadata.key"), root: Some(authority.root()) };
+        let log = Log::open(&node.data.join("metadata.db"), &node, root.public().clone()).await?;
+        let identity = ControlIdentity { key_file: &node.data.join("metadata.key"), root: root.key() };
         let writer = Writer::open(log, &node, identity).await?;
         let cluster = ClusterView::new(node.clock);
         let shared = Arc::new(ControlState {
             cluster,
             view: View::default(),
             rules: config.rules(),
+            stream_pools: config.stream_pools(),
             public_hosts: config.public_hosts,
+            ingest_pools: config.ingest_pools,
             members: config.members,
             begun: CancellationToken::new(),
             node,
             catalogue,
-            authority,
+            root,
             writer,
         });
         Ok(Self { shared, listener, address, ready })
@@ -117,7 +121,7 @@ impl Control {
 
     /// File of the root public key: every other node's trust anchor.
     pub fn root_public_key_path(&self) -> PathBuf {
-        self.shared.authority.root_public_key_path()
+        self.shared.root.public_path().to_owned()
     }
 
     /// All streams and their keys, by name.
@@ -147,7 +151,6 @@ impl Control {
             shutdown.clone(),
         );
         let follow = view::follow(Arc::clone(&shared), shutdown.clone());
-        let publish = shared.publish_standing(&shutdown);
         let log = shared.writer.log();
         let status = Arc::clone(log);
         shared.node.ops.status(
@@ -157,7 +160,7 @@ impl Control {
         let peers = Peers::new(&shared.node, shared.cluster.clone(), &[])?;
         let keep_up = replica::keep_up(Arc::clone(log), shared.node.clone(), peers, shutdown.clone());
         let (write, begin) = (shared.writer.run(&shutdown), shared.begin_log(&shutdown));
-        tokio::try_join!(serve, follow, publish, policy::say(&shared, &shutdown), keep_up, write, begin)?;
+        tokio::try_join!(serve, follow, policy::say(&shared, &shutdown), keep_up, write, begin)?;
         shared.catalogue.close().await;
         log.close().await;
         presence.await.context("the presence of the control node panicked")
@@ -205,54 +208,6 @@ impl ControlState {
         policy::migrate(self).await?;
         self.write_log().await?;
         Ok(())
-    }
-
-    /// Publishes every grant and the revocation list on the bus, which publishes them again to a broker that was replaced. Before
-    /// that it takes from the bus a list that is newer than its own; so does it later, when a broker that has one comes back.
-    async fn publish_standing(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
-        let revoked = self.node.prefix.name(&Topic::Revoked);
-        let mut lists = self.node.bus.subscribe(&revoked).await?;
-        let mut connected = self.node.bus.connected();
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            _ = connected.wait_for(|brokers| *brokers > 0) => {}
-        }
-        if let Ok(Some(message)) = tokio::time::timeout(RETAINED_WAIT_MAX, lists.recv()).await {
-            self.adopt(&message.payload);
-        }
-        for (key, grant) in self.authority.grants() {
-            self.publish(&Topic::Key(key), grant).await;
-        }
-        if let Some(list) = self.authority.revocations() {
-            self.publish(&Topic::Revoked, list).await;
-        }
-        loop {
-            let message = tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                Some(message) = lists.recv() => message,
-            };
-            if self.adopt(&message.payload) {
-                self.publish(&Topic::Revoked, message.payload).await;
-            }
-        }
-    }
-
-    /// Takes a revocation list from the bus, if it is newer than ours; returns whether it was.
-    fn adopt(&self, list: &Bytes) -> bool {
-        match self.authority.adopt(list) {
-            Ok(false) => false,
-            Ok(true) => {
-                tracing::warn!(
-                    "the bus had a newer revocation list than this control node, and it is in force now: was this node restored from \
-                     a backup? Grants and streams of after the backup are missing here"
-                );
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a revocation list on the bus is none of ours, or older");
-                false
-            }
-        }
     }
 
     /// Publishes a retained message; a broker that is away gets it later from the bus.

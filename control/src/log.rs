@@ -1,25 +1,22 @@
 //! What control writes into the metadata log: what all nodes have to agree on, members, revocations, streams and drained nodes.
 //!
-//! The log is where members and drains are kept. Streams and revocations are kept in the catalogue and by the authority, which have
-//! what the log must not show; each change there is brought into the log, and so is, at the start, what a crash left out.
+//! The log is where members, grants, revocations, drains and the pools of streams are kept. Streams are kept in the catalogue, which
+//! has what the log must not show; each change there is brought into the log, and so is, at the start, what a crash left out.
 
 use std::time::Duration;
 
-use media::{ClusterId, NodeId, UnixMillis};
+use media::{ClusterId, NodeId, StreamId, UnixMillis};
 use messages::Role;
-use metadata::{
-    Body, Edit, EntrySequence, Grant, Member, NodePolicy, Revocation, Revoked, RowId, StreamSettings, View, kind,
-};
+use metadata::{Body, Edit, EntrySequence, Member, NodePolicy, Revocation, Revoked, RowId, StreamSettings, View, kind};
 use seal::KeyId;
 use serde::Deserialize;
 
 use crate::ControlState;
 use crate::certificate::Shown;
+use crate::grants::forget_old;
 
 /// Level of the rows that this version writes and understands.
 pub(crate) const LEVEL: u64 = 1;
-/// For how long a grant stays in the log after its end.
-const GRANT_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// Pool of streams that nobody has put into another.
 pub(crate) const POOL: &str = "default";
 /// For how long after the log's beginning nodes need not be listed whose certificates are older.
@@ -105,37 +102,35 @@ pub(crate) fn put(view: &View<'_>, body: Body) -> Option<Edit> {
 }
 
 impl ControlState {
-    /// Brings the log to what the configuration, the catalogue and the authority say.
+    /// Brings the log to what the configuration and the catalogue say.
     ///
     /// # Errors
     /// When the catalogue cannot be read, or the log not written.
     pub(crate) async fn write_log(&self) -> anyhow::Result<EntrySequence> {
-        let streams: Vec<Body> =
-            self.catalogue.streams().await?.into_iter().map(|stream| stream_row(stream.name)).collect();
+        let streams = self.catalogue.streams().await?;
         let (cluster, now) = (self.rules.clone(), self.node.clock.wall());
-        let (revoked, grants) = (self.authority.revoked(), self.authority.grant_rows());
         self.writer
             .write(|view| {
+                let streams: Vec<Body> =
+                    streams.into_iter().map(|stream| self.stream_row(&view, stream.name)).collect();
                 let mut edits = view.edits_towards(&streams, &[kind::STREAM], random);
                 if view.cluster() != Some(&cluster) {
                     edits.extend(put(&view, Body::Cluster(cluster)));
                 }
-                edits.extend(grant_edits(&view, &grants, now));
-                let is_missing = |key: &KeyId| !is_revoked(&view, key);
-                let missing = revoked.into_iter().filter(is_missing);
-                edits.extend(missing.filter_map(|key| put(&view, revocation(Revoked::Key(key), now, ""))));
+                edits.extend(forget_old(&view, now));
                 edits
             })
             .await
     }
 
-    /// Brings new and renewed grants into the log. Seals are verified with the grants themselves, so a log that cannot be written holds
-    /// up nobody.
-    pub(crate) async fn write_grants(&self) {
-        let (grants, now) = (self.authority.grant_rows(), self.node.clock.wall());
-        if let Err(error) = self.writer.write(|view| grant_edits(&view, &grants, now)).await {
-            tracing::error!(error = format!("{error:#}"), "a grant is not in the metadata log yet");
-        }
+    /// The row of a stream. Its pool is the configured one, or stays what it was.
+    fn stream_row(&self, view: &View<'_>, name: StreamId) -> Body {
+        let known = view.stream(&name);
+        let configured = self.stream_pools.get(&name).cloned();
+        let pool = configured.or_else(|| known.map(|known| known.pool.clone())).unwrap_or_else(|| POOL.to_owned());
+        let (key_macs, title) =
+            known.map_or_else(Default::default, |known| (known.key_macs.clone(), known.title.clone()));
+        Body::Stream(StreamSettings { name, pool, key_macs, title })
     }
 
     /// Brings changed streams into the log, and tells ingests to read the table of keys again.
@@ -143,18 +138,6 @@ impl ControlState {
         self.write_log().await?;
         self.announce_change().await;
         Ok(())
-    }
-
-    /// Writes that a node and its keys are revoked.
-    pub(crate) async fn write_revocations(&self, subjects: Vec<Revoked>) -> anyhow::Result<EntrySequence> {
-        let now = self.node.clock.wall();
-        let edits = |view: View<'_>| {
-            let rows = subjects.into_iter().map(|subject| revocation(subject, now, ""));
-            rows.filter(|row| row.name().is_some_and(|name| view.row_id(kind::REVOCATION, &name).is_none()))
-                .filter_map(|row| put(&view, row))
-                .collect()
-        };
-        self.writer.write(edits).await
     }
 
     /// Whether the operator has drained a node.
@@ -220,7 +203,8 @@ impl ControlState {
             // Two that ask at the same moment are told apart here: what was seen first stays.
             let spki = known.map_or_else(|| vec![shown.spki], |known| known.spki.clone());
             let SelfReport { level, public_url, .. } = report;
-            let member = Member { node: node.clone(), role, is_guest: false, spki, public_url, level };
+            let is_guest = known.is_some_and(|known| known.is_guest);
+            let member = Member { node: node.clone(), role, is_guest, spki, public_url, level };
             if known == Some(&member) { Vec::new() } else { put(&view, Body::Member(member)).into_iter().collect() }
         };
         Ok(self.writer.write(edits).await?)
@@ -232,8 +216,8 @@ impl ControlState {
         if trust.cluster != ours.as_str() {
             return Err(NotAdmitted::OtherCluster { node, theirs: shown(&trust.cluster), ours: ours.clone() });
         }
-        let ours = KeyId::of(&self.authority.root().public_key_bytes());
-        if trust.root != ours.to_string() {
+        let ours = self.root.public().id();
+        if trust.root != ours.to_string() && !self.writer.log().has_root_key(&trust.root) {
             return Err(NotAdmitted::OtherRoot { node, theirs: shown(&trust.root), ours });
         }
         Ok(())
@@ -255,9 +239,9 @@ impl ControlState {
         is_named || self.public_hosts.iter().any(|allowed| is_below(host, allowed))
     }
 
-    /// Whether a node's requests are refused: the authority or the log has revoked it.
+    /// Whether a node's requests are refused.
     pub(crate) fn is_revoked(&self, node: &NodeId) -> bool {
-        self.authority.is_revoked(node) || self.writer.log().look(|view| view.is_node_revoked(node))
+        self.writer.log().look(|view| view.is_node_revoked(node))
     }
 }
 
@@ -266,36 +250,8 @@ fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
-/// The edits that write grants, and remove those that ended long ago. A revoked one stays until then: where a log of its key ends has to
-/// be known for the next key to go on.
-fn grant_edits(view: &View<'_>, grants: &[Grant], now: UnixMillis) -> Vec<Edit> {
-    let key = |grant: &Grant| KeyId::of(&grant.public_key);
-    let is_new = |grant: &&Grant| view.any_grant(&key(grant)) != Some(grant);
-    let mut edits: Vec<Edit> =
-        grants.iter().filter(is_new).filter_map(|grant| put(view, Body::Grant(grant.clone()))).collect();
-    let over = view.all_grants().filter(|grant| now.since(grant.until) > GRANT_KEPT);
-    edits.extend(over.filter_map(|grant| {
-        let id = view.row_id(kind::GRANT, &key(grant).to_string())?;
-        Some(Edit { id, kind: kind::GRANT, body: None, salt: [0; 16] })
-    }));
-    edits
-}
-
-fn stream_row(name: media::StreamId) -> Body {
-    Body::Stream(StreamSettings { name, pool: POOL.to_owned(), key_macs: Vec::new(), title: String::new() })
-}
-
-fn revocation(subject: Revoked, since: UnixMillis, reason: &str) -> Body {
+pub(crate) fn revocation(subject: Revoked, since: UnixMillis, reason: &str) -> Body {
     Body::Revocation(Revocation { subject, since, reason: reason.to_owned() })
-}
-
-/// Whether the log revokes an entry of the authority's list.
-fn is_revoked(view: &View<'_>, key: &KeyId) -> bool {
-    view.is_key_revoked(key)
-        || view.revocations().any(|revocation| match &revocation.subject {
-            Revoked::Node(node) => KeyId::of_node(node) == *key,
-            Revoked::Key(_) => false,
-        })
 }
 
 /// The host of a URL `https://HOST` or `https://HOST:PORT`.

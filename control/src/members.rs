@@ -83,8 +83,9 @@ impl ControlState {
                     return None;
                 }
                 let (public_url, level) = known.map_or((None, 0), |known| (known.public_url.clone(), known.level));
+                let is_guest = known.is_some_and(|known| known.is_guest);
                 let Listed { node, role, spki } = listed;
-                put(&view, Body::Member(Member { node, role, is_guest: false, spki: vec![spki], public_url, level }))
+                put(&view, Body::Member(Member { node, role, is_guest, spki: vec![spki], public_url, level }))
             };
             listed.into_iter().filter_map(row).collect()
         });

@@ -2,8 +2,8 @@
 //!
 //! | route | role | does |
 //! |---|---|---|
-//! | `POST /cluster/v1/grants` | ingest | body: ML-DSA-44 public key, 1312 bytes; answer: the grant (COSE) |
-//! | `GET /cluster/v1/streams` | ingest, control | names, and SHA-256 of the keys |
+//! | `POST /cluster/v1/grants` | ingest | body: ML-DSA-44 public key, 1312 bytes; answer: the entry of the metadata log that grants it |
+//! | `GET /cluster/v1/streams` | ingest, control | names of the streams that the ingest serves, and SHA-256 of the keys |
 //! | `POST /cluster/v1/metadata/self` | every node | what the node says of itself; makes it a member when it may be one, else 403 says why |
 //! | `GET /cluster/v1/metadata/…` | every node | the metadata log ([`replica::router`]) |
 //! | `…/cluster/v1/admin/…` | control | streams, keys and nodes, for `sealcast stream\|key\|node` |
@@ -16,24 +16,25 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use catalogue::{Stream, StreamKey};
 use media::{NodeId, StreamId};
-use messages::{InputReport, Role, SessionInfo, Topic};
-use metadata::{EntrySequence, Revoked};
+use messages::{InputReport, Role, SessionInfo};
+use metadata::EntrySequence;
 use node::http::Peer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::ControlState;
 use crate::certificate::Shown;
+use crate::grants::{self, Misuse};
 use crate::log::{ACKNOWLEDGE_WAIT_MAX, ACKNOWLEDGE_WAIT_MIN, NotAdmitted, SelfReport};
 use crate::members::{self, Replace};
 use crate::nodes::{NodeInfo, OperatorState};
-use crate::{ControlState, authority};
 
 /// Longest request body in bytes: a public key has 1312, a stream's name and key some 250.
 const BODY_BYTES_MAX: usize = 4_096;
@@ -64,19 +65,18 @@ impl From<catalogue::Error> for Refusal {
     }
 }
 
-impl From<authority::Error> for Refusal {
-    fn from(error: authority::Error) -> Self {
-        use authority::Error as E;
+impl From<grants::Error> for Refusal {
+    fn from(error: grants::Error) -> Self {
+        use grants::Error as E;
         let status = match &error {
-            E::Revoked(_) | E::NodeRevoked(_) => StatusCode::FORBIDDEN,
+            E::Log(error) => return not_logged(error),
+            E::Revoked(_) | E::NodeRevoked(_) | E::NoMember(_) | E::OtherNode { .. } | E::NoStream(_) => {
+                StatusCode::FORBIDDEN
+            }
             E::TooManyKeys { .. } => StatusCode::TOO_MANY_REQUESTS,
             E::Unknown(_) => StatusCode::NOT_FOUND,
-            E::Seal(_) | E::Refusal(_) => StatusCode::BAD_REQUEST,
-            E::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            E::Seal(_) => StatusCode::BAD_REQUEST,
         };
-        if status.is_server_error() {
-            tracing::error!(error = &error as &dyn std::error::Error, "the authority failed");
-        }
         Self(status, error.to_string())
     }
 }
@@ -130,7 +130,7 @@ async fn not_revoked(State(shared): State<Arc<ControlState>>, request: Request, 
     match peer {
         Some((node, _)) if shared.is_revoked(node) => {
             metrics::counter!("control_revoked_refused_total", "node" => node.to_string()).increment(1);
-            Refusal::from(authority::Error::NodeRevoked(node.clone())).into_response()
+            Refusal::from(grants::Error::NodeRevoked(node.clone())).into_response()
         }
         _ => next.run(request).await,
     }
@@ -140,13 +140,10 @@ async fn grant(
     State(shared): State<Arc<ControlState>>,
     Extension(peer): Extension<Peer>,
     public_key: Bytes,
-) -> Result<Response, Refusal> {
+) -> Result<Json<serde_json::Value>, Refusal> {
     let (node, _) = peer.node.ok_or_else(|| Refusal(StatusCode::FORBIDDEN, "no certificate".to_owned()))?;
-    let (key, grant) = shared.authority.grant(node.clone(), &public_key, shared.node.clock.wall())?;
-    tracing::info!(%key, %node, "key granted");
-    shared.write_grants().await;
-    shared.publish(&Topic::Key(key.to_string()), grant.clone()).await;
-    Ok(([(header::CONTENT_TYPE, "application/cose; cose-type=\"cose-sign1\"")], grant).into_response())
+    let sequence = shared.grant(&node, &public_key).await?;
+    Ok(Json(serde_json::json!({ "sequence": sequence.0 })))
 }
 
 async fn report_self(
@@ -187,12 +184,19 @@ struct TableEntry {
     key_sha256: String,
 }
 
-async fn stream_table(State(shared): State<Arc<ControlState>>) -> Result<Json<Vec<TableEntry>>, Refusal> {
+async fn stream_table(
+    State(shared): State<Arc<ControlState>>,
+    Extension(peer): Extension<Peer>,
+) -> Result<Json<Vec<TableEntry>>, Refusal> {
+    let is_told = |stream: &Stream| match &peer.node {
+        Some((node, Role::Ingest)) => shared.serves(node, &stream.name),
+        _ => true,
+    };
     let entry = |stream: Stream| TableEntry {
         key_sha256: hex::encode(Sha256::digest(stream.key.expose().as_bytes())),
         name: stream.name,
     };
-    Ok(Json(shared.catalogue.streams().await?.into_iter().map(entry).collect()))
+    Ok(Json(shared.catalogue.streams().await?.into_iter().filter(is_told).map(entry).collect()))
 }
 
 /// A stream, as operators see it: with its key.
@@ -280,21 +284,33 @@ async fn delete_stream(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn list_keys(State(shared): State<Arc<ControlState>>) -> Json<Vec<authority::GrantInfo>> {
-    Json(shared.authority.grant_infos())
+async fn list_keys(State(shared): State<Arc<ControlState>>) -> Json<Vec<grants::GrantInfo>> {
+    Json(shared.grant_infos())
+}
+
+/// What is said with a revocation; nothing has to be.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revoke {
+    /// For how many seconds the key, or the node, may have been in wrong hands.
+    misused_for_s: Option<u32>,
+}
+
+impl Revoke {
+    fn misuse(said: Option<Json<Self>>) -> Misuse {
+        let seconds = said.and_then(|Json(revoke)| revoke.misused_for_s);
+        seconds.map_or(Misuse::None, |seconds| Misuse::For(Duration::from_secs(seconds.into())))
+    }
 }
 
 async fn revoke_key(
     State(shared): State<Arc<ControlState>>,
     Path(key): Path<String>,
+    said: Option<Json<Revoke>>,
 ) -> Result<Json<AcknowledgedView>, Refusal> {
     let began = shared.node.clock.elapsed();
-    let (id, list) = shared.authority.revoke(&key, shared.node.clock.wall())?;
+    let sequence = shared.revoke_key(&key, Revoke::misuse(said)).await?;
     tracing::warn!(key, "key revoked");
-    shared.publish(&Topic::Revoked, list).await;
-    // An empty retained message makes the broker forget the grant.
-    shared.publish(&Topic::Key(key), Bytes::new()).await;
-    let sequence = shared.write_revocations(vec![Revoked::Key(id)]).await.map_err(|error| not_logged(&error))?;
     Ok(Json(acknowledged(&shared, sequence, began).await))
 }
 
@@ -334,6 +350,7 @@ struct RevokedView {
 async fn revoke_node(
     State(shared): State<Arc<ControlState>>,
     Path(name): Path<String>,
+    said: Option<Json<Revoke>>,
 ) -> Result<Json<RevokedView>, Refusal> {
     let began = shared.node.clock.elapsed();
     let node = NodeId::new(&name).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
@@ -341,17 +358,9 @@ async fn revoke_node(
         let detail = format!("{node} is the control node that you ask: after this it would refuse you");
         return Err(Refusal(StatusCode::CONFLICT, detail));
     }
-    let revoked = shared.authority.revoke_node(&node, shared.node.clock.wall())?;
-    tracing::warn!(%node, keys = revoked.keys.len(), "node revoked");
-    shared.publish(&Topic::Revoked, revoked.list).await;
-    let keys: Vec<String> = revoked.keys.iter().map(ToString::to_string).collect();
-    for key in &keys {
-        // An empty retained message makes the broker forget the grant.
-        shared.publish(&Topic::Key(key.clone()), Bytes::new()).await;
-    }
-    let subjects =
-        [Revoked::Node(node.clone())].into_iter().chain(revoked.keys.into_iter().map(Revoked::Key)).collect();
-    let sequence = shared.write_revocations(subjects).await.map_err(|error| not_logged(&error))?;
+    let (sequence, keys) = shared.revoke_node(&node, Revoke::misuse(said)).await.map_err(|error| not_logged(&error))?;
+    tracing::warn!(%node, keys = keys.len(), "node revoked");
+    let keys = keys.iter().map(ToString::to_string).collect();
     let acknowledged = acknowledged(&shared, sequence, began).await;
     Ok(Json(RevokedView { node, keys, acknowledged }))
 }
@@ -474,6 +483,11 @@ async fn show_log(State(shared): State<Arc<ControlState>>) -> Json<LogView> {
 }
 
 async fn branch_log(State(shared): State<Arc<ControlState>>) -> Result<Json<LogView>, Refusal> {
-    shared.writer.branch(shared.authority.root()).await.map_err(|error| not_logged(&error))?;
+    let root = shared.root.key().ok_or_else(|| {
+        let why =
+            "the root key is not on this machine: run `sealcast root branch --key FILE` where its file is at hand";
+        Refusal(StatusCode::CONFLICT, why.to_owned())
+    })?;
+    shared.writer.branch(root).await.map_err(|error| not_logged(&error))?;
     Ok(show_log(State(shared)).await)
 }

@@ -1,10 +1,9 @@
 //! This node's standing with the authority: its sealing key, the grant for it, the keyring, and the table of stream keys.
 //!
 //! Owns the private key (made here on the first start, never sent) and the polling of control. It polls only the configured
-//! addresses, because whoever answers there decides what is published. No publisher is accepted before there is a valid grant and
-//! a table.
+//! addresses, because whoever answers there decides what is published. Control writes the grant into the metadata log, and this node
+//! takes it from there. No publisher is accepted before there is a valid grant and a table.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +16,8 @@ use node::tls::Server;
 use node::{CancellationToken, files};
 use replica::Log;
 use seal::limits::CLOCK_AHEAD_MAX;
-use seal::{Freshness, KeyId, Keyring, RefusalReason, RootPublicKey, SealBody, Sealed, SealingKey, Signer as _};
+use seal::{Freshness, KeyId, Keyring, RefusalReason, Rights, SealBody, Sealed, SealingKey, Signer as _};
+use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::keys::{KeyTable, StreamEntry};
@@ -32,6 +32,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest table of stream keys, in bytes: [`crate::keys::STREAMS_MAX`] entries of at most 200 bytes.
 const TABLE_BYTES_MAX: usize = 2_000_000;
+/// Longest answer about a grant, in bytes.
+const GRANTED_BYTES_MAX: usize = 1_024;
 /// Most characters of the reason for a refusal that are logged.
 const REASON_CHARS_MAX: usize = 300;
 /// A grant is renewed when less than 1 / `RENEW_SHARE` of its life is left: control may be away for that long.
@@ -50,11 +52,18 @@ pub(crate) struct Authority {
     key: Mutex<Arc<SealingKey>>,
     /// Who sealed what in the past.
     log: Arc<Log>,
-    keyring: Mutex<Keyring>,
+    keyring: Mutex<Arc<Keyring>>,
     /// `None` before control has answered. The table stays while control is away.
     table: watch::Sender<Option<Arc<KeyTable>>>,
     /// `None` without a grant.
     granted: watch::Sender<Option<Granted>>,
+}
+
+/// Control has written our grant.
+#[derive(Debug, Deserialize)]
+struct Written {
+    /// The entry that grants it.
+    sequence: u64,
 }
 
 /// The grant of our key.
@@ -68,19 +77,16 @@ pub(crate) struct Granted {
 }
 
 impl Authority {
-    /// Reads or makes the sealing key. `root` is the trust anchor.
+    /// Reads or makes the sealing key. `log` says which keys are granted.
     ///
     /// # Errors
     /// When the file cannot be read or is not valid; names the path.
-    pub(crate) fn load(
-        context: &node::Context,
-        (root, log): (RootPublicKey, Arc<Log>),
-        control: &[String],
-    ) -> Result<Arc<Self>> {
+    pub(crate) fn load(context: &node::Context, log: Arc<Log>, control: &[String]) -> Result<Arc<Self>> {
         let key = sealing_key(&context.data.join(KEY_FILE))?;
         tracing::info!(key = %key.key_id(), "sealing key ready");
-        Ok(Arc::new(Self {
-            keyring: Mutex::new(Keyring::new(context.cluster.clone(), root)),
+        let keyring = Keyring::new(context.cluster.clone()).with(log.look(|view| view.rights()));
+        let this = Self {
+            keyring: Mutex::new(Arc::new(keyring)),
             context: context.clone(),
             http: context.identity.http_client(Server::Any(Role::Control))?,
             control: control.iter().map(|url| url.trim_end_matches('/').to_owned()).collect(),
@@ -88,7 +94,9 @@ impl Authority {
             log,
             table: watch::Sender::new(None),
             granted: watch::Sender::new(None),
-        }))
+        };
+        this.note_own_grant();
+        Ok(Arc::new(this))
     }
 
     fn key(&self) -> Arc<SealingKey> {
@@ -100,11 +108,15 @@ impl Authority {
         self.granted.subscribe()
     }
 
-    /// Takes what the metadata log revokes.
-    pub(crate) fn withdraw(&self, withdrawn: BTreeSet<KeyId>) {
-        if self.with_keyring(|keyring| keyring.withdraw(withdrawn)) {
-            self.note_own_grant();
-        }
+    /// Takes what the metadata log says of keys.
+    pub(crate) fn take_rights(&self, rights: Rights) {
+        let next = Arc::new(self.keyring().with(rights));
+        *self.keyring.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        self.note_own_grant();
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keyring.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Why no publisher can be accepted now; `None` when one can.
@@ -147,7 +159,7 @@ impl Authority {
     /// admitted that, and show it.
     pub(crate) fn check(&self, cose: &Bytes, stream: &StreamId) -> Result<Sealed, seal::Refusal> {
         let now = self.context.clock.wall();
-        let refusal = match self.with_keyring(|keyring| keyring.verify(cose, stream, now, Freshness::CatchUp)) {
+        let refusal = match self.keyring().verify(cose, stream, now, Freshness::CatchUp) {
             Err(refusal) if refusal.reason == RefusalReason::Key => refusal,
             checked => return checked,
         };
@@ -159,14 +171,9 @@ impl Authority {
         }
     }
 
-    fn with_keyring<T>(&self, look: impl FnOnce(&mut Keyring) -> T) -> T {
-        look(&mut self.keyring.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Gets and renews the grant, reads the table, and takes grants and revocations from the bus, until `shutdown`.
+    /// Gets and renews the grant, and reads the table, until `shutdown`.
     pub(crate) async fn run(self: Arc<Self>, ready: node::ops::ReadyFlag, shutdown: CancellationToken) -> Result<()> {
         let bus = &self.context.bus;
-        let mut grants = bus.subscribe(&self.context.prefix.filter("keys/+")).await?;
         let mut updates = bus.subscribe(&self.context.prefix.filter("catalogue/update")).await?;
         let (mut wait, mut lost) = (RETRY.0, self.granted.subscribe());
         loop {
@@ -189,7 +196,6 @@ impl Authority {
                 tokio::select! {
                     () = &mut timer => break,
                     () = shutdown.cancelled() => return Ok(()),
-                    Some(message) = grants.recv() => self.note_key_message(&message),
                     Some(_) = updates.recv() => break,
                     // Without a grant, the next question has no time.
                     Ok(()) = lost.changed() => {
@@ -200,22 +206,6 @@ impl Authority {
                     else => return Ok(()),
                 }
             }
-        }
-    }
-
-    fn note_key_message(&self, message: &bus::Message) {
-        let now = self.context.clock.wall();
-        let revoked = self.context.prefix.name(&messages::Topic::Revoked);
-        let refused = self.with_keyring(|keyring| {
-            if message.topic == revoked {
-                keyring.apply_revocations(&message.payload).err()
-            } else {
-                keyring.add_grant(&message.payload, now).err()
-            }
-        });
-        match refused {
-            Some(refusal) => tracing::debug!(topic = message.topic, %refusal, "key message refused"),
-            None => self.note_own_grant(),
         }
     }
 
@@ -250,9 +240,8 @@ impl Authority {
     /// Makes another key when ours is revoked and this node is not. The old one stays on the disk, beside the new one.
     fn replace_revoked_key(&self) -> Result<()> {
         let old = self.key().key_id();
-        let is_due =
-            self.with_keyring(|keyring| keyring.is_revoked(&old) && !keyring.is_node_revoked(&self.context.id));
-        if !is_due {
+        let keyring = self.keyring();
+        if !keyring.is_revoked(&old) || keyring.is_node_revoked(&self.context.id) {
             return Ok(());
         }
         let path = self.context.data.join(KEY_FILE);
@@ -266,35 +255,27 @@ impl Authority {
 
     fn needs_grant(&self) -> bool {
         let now = self.context.clock.wall();
-        self.with_keyring(|keyring| {
-            keyring.grant(&self.key().key_id()).is_none_or(|grant| {
-                let life = grant.not_after.0.saturating_sub(grant.not_before.0);
-                grant.not_after.0.saturating_sub(now.0) < life.saturating_div(RENEW_SHARE)
-            })
+        self.keyring().grant(&self.key().key_id()).is_none_or(|grant| {
+            let life = grant.until.0.saturating_sub(grant.from.0);
+            grant.until.0.saturating_sub(now.0) < life.saturating_div(RENEW_SHARE)
         })
     }
 
     async fn request_grant(&self, base: &str) -> Result<()> {
         let url = format!("{base}/cluster/v1/grants");
         let request = self.http.post(url).timeout(REQUEST_TIMEOUT).body(self.key().public_key_bytes());
-        let cose = bounded_body(request, seal::limits::GRANT_BYTES_MAX).await?;
-        let now = self.context.clock.wall();
-        let key = self.key().key_id();
-        let granted = self
-            .with_keyring(|keyring| keyring.add_grant(&cose, now))
-            .map_err(|refusal| anyhow::anyhow!("grant refused: {refusal}"))?;
-        anyhow::ensure!(granted == key, "grant is for another key");
-        self.note_own_grant();
+        let answer = bounded_body(request, GRANTED_BYTES_MAX).await?;
+        let written: Written = serde_json::from_slice(&answer).context("the answer about the grant does not parse")?;
+        tracing::debug!(sequence = written.sequence, "the grant is in the metadata log");
+        // The bus brings the entry, unless something holds it back.
+        self.log.hurry();
         Ok(())
     }
 
-    /// Takes over the validity of our grant in the keyring, whether the grant came from control or from the bus.
+    /// Takes over the validity of our grant in the keyring.
     fn note_own_grant(&self) {
         let key = self.key().key_id();
-        let grant_of = |keyring: &mut Keyring| {
-            keyring.grant(&key).map(|grant| Granted { key, from: grant.not_before, until: grant.not_after })
-        };
-        let granted = self.with_keyring(grant_of);
+        let granted = self.keyring().grant(&key).map(|grant| Granted { key, from: grant.from, until: grant.until });
         let changed = self.granted.send_if_modified(|known| std::mem::replace(known, granted) != granted);
         let Some(Granted { from, until, .. }) = granted.filter(|_| changed) else { return };
         tracing::info!(%key, %until, "granted to seal");

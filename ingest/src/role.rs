@@ -84,8 +84,8 @@ impl Ingest {
         let clients = Clients::new(Arc::clone(&context.identity), Role::Broadcast);
         let nodes = Nodes::start(&context, shutdown.clone()).await?;
         let root = root_key(&config.root_key)?;
-        let log = Log::open(&context.data.join("metadata.db"), &context, root.clone()).await?;
-        let authority = Authority::load(&context, (root, Arc::clone(&log)), &config.control)?;
+        let log = Log::open(&context.data.join("metadata.db"), &context, root).await?;
+        let authority = Authority::load(&context, Arc::clone(&log), &config.control)?;
         let membership = Membership {
             log: Arc::clone(&log),
             node: context.clone(),
@@ -95,8 +95,8 @@ impl Ingest {
             rules: Rules { part_target_ms: Some(config.part_target_ms), target_duration_s: None },
         };
         let keyring = Arc::clone(&authority);
-        let obey = move |log: &Log| {
-            keyring.withdraw(log.look(|view| view.revoked_keys()));
+        let obey = move |log: &Arc<Log>| {
+            keyring.take_rights(log.look(|view| view.rights()));
             std::future::ready(())
         };
         let membership = Box::pin(membership.run(obey, shutdown.clone()));

@@ -232,7 +232,7 @@ async fn follow_log(
     let (node, cluster) = (node.clone(), members.cluster().clone());
     let (report, rules) = (Report::new(None), Rules::default());
     let membership = Membership { log, node, cluster, control, report, rules };
-    let obey = move |_: &Log| {
+    let obey = move |_: &Arc<Log>| {
         members.cut_revoked();
         std::future::ready(())
     };

@@ -157,12 +157,12 @@ pub(crate) async fn key(command: KeyCommand) -> anyhow::Result<()> {
                 table(&["KEY", "NODE", "VALID UNTIL"], &items(keys).iter().map(row).collect::<Vec<_>>())
             })
         }
-        KeyCommand::Revoke { key, admin } => {
+        KeyCommand::Revoke { key, misused_for, admin } => {
             let admin = Admin::connect(&admin)?;
             if key.is_empty() || !key.bytes().all(|b| b.is_ascii_hexdigit()) {
                 bail!("{key:?} is not a key's id: use the 32 hexadecimal digits that `sealcast key list` shows");
             }
-            let answer = admin.ask(Method::POST, &format!("/keys/{key}/revoke"), None).await?;
+            let answer = admin.ask(Method::POST, &format!("/keys/{key}/revoke"), node::misused(misused_for)).await?;
             admin.print(&answer, |answer| format!("key {key} is revoked\n{}", node::acknowledged(answer)))
         }
     }

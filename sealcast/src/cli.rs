@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Command as Grammar, CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -325,6 +326,10 @@ pub(crate) enum NodeCommand {
     Revoke {
         /// Name of the node; the node need not be running.
         name: String,
+        /// How long the node may have been in wrong hands, such as 45m, 2h or 3d. What it sealed since then leaves playlists, memory and
+        /// recordings on all nodes, with everything before it. Without this, what was admitted stays.
+        #[arg(long, value_name = "TIME", value_parser = time_span)]
+        misused_for: Option<Duration>,
         #[command(flatten)]
         admin: AdminFlags,
     },
@@ -396,10 +401,16 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Revoke a sealing key: no node admits anything that it signs.
+    /// Revoke a sealing key: no node admits anything that it signs. Its ingest makes itself another.
+    #[command(after_help = "Example, after somebody else may have had the key for two hours:
+  sealcast key revoke 0123456789abcdef0123456789abcdef --misused-for 2h")]
     Revoke {
         /// Id of the key, 32 hexadecimal digits.
         key: String,
+        /// How long the key may have been in wrong hands, such as 45m, 2h or 3d. What it sealed since then leaves playlists, memory and
+        /// recordings on all nodes, with everything before it. Without this, what was admitted stays.
+        #[arg(long, value_name = "TIME", value_parser = time_span)]
+        misused_for: Option<Duration>,
         #[command(flatten)]
         admin: AdminFlags,
     },
@@ -550,6 +561,21 @@ impl From<RoleName> for messages::Role {
             RoleName::Control => Self::Control,
         }
     }
+}
+
+/// Reads `90s`, `45m`, `2h` or `3d`.
+fn time_span(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no span of time: write a number with s, m, h or d, such as 45m or 2h");
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
+    number.checked_mul(seconds).map(|seconds| Duration::from_secs(seconds.into())).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! `sealcast seal`: checks a stream from outside. It trusts nothing but the root public key, and does not ask the server for that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use media::{ClusterId, ObjectName, Slot, StreamId, UnixMillis};
+use metadata::proof::ProvenGrant;
+use metadata::{Roots, Scope};
 use seal::limits::TAIL_MAX;
-use seal::{Chain, Freshness, Keyring, RootPublicKey, SealKind, Sealed};
+use seal::{Chain, Freshness, Keyring, Rights, RootPublicKey, SealKind, Sealed};
 use serde::Serialize;
 
 use crate::cli::{SealCommand, VerifyFlags};
@@ -29,11 +31,31 @@ struct Report {
     first_sequence: u64,
     last_sequence: u64,
     epochs: usize,
-    keys: Vec<String>,
+    /// Who let the keys of the seals sign, from the root on.
+    trust: Vec<Trust>,
     ended: bool,
     media_checked: usize,
     media_bytes: u64,
     media_gone: usize,
+}
+
+/// How the key of some seals is trusted.
+#[derive(Debug, Serialize)]
+struct Trust {
+    /// The root key that the command was given.
+    root: String,
+    /// Version of the newest root statement, which names the keys of control.
+    root_statement: u64,
+    /// The key of control that signed the grant.
+    control: String,
+    /// The entry of the metadata log that is the grant.
+    entry: u64,
+    /// The key that signed the seals.
+    key: String,
+    /// The ingest that has it.
+    ingest: String,
+    /// What the key may seal.
+    scope: String,
 }
 
 /// Runs the command.
@@ -66,12 +88,15 @@ async fn verify(flags: &VerifyFlags) -> anyhow::Result<()> {
     let http = client(flags.ca.as_deref())?;
     let now = node::clock::Clock::new().now();
 
-    let mut keyring = Keyring::new(ClusterId::new(&flags.cluster)?, root);
-    take_grants(&mut keyring, &fetch(&http, &format!("{base}/api/v1/grants")).await?, now.wall)?;
+    let mut roots = Roots::new(ClusterId::new(&flags.cluster)?, root);
+    let proof = fetch(&http, &format!("{base}/api/v1/grants")).await?;
+    let grants = proven_grants(&proof, &mut roots)?;
+    let keyring = keyring_for(&stream, &grants, &roots);
     let seals = fetch_log(&http, &base, &stream, &keyring, now.wall).await?;
     // A gate keeps the same chain, so this refuses whatever a gate would refuse.
     Chain::new(stream.clone()).join(seals.clone(), now).context("the log is not one chain")?;
     let mut report = summary(&stream, &seals)?;
+    report.trust = trust(&seals, &grants, &roots);
     if flags.media {
         check_media(&http, &base, &stream, &seals, &mut report).await?;
     }
@@ -113,22 +138,48 @@ async fn fetch_if_there(http: &reqwest::Client, url: &str) -> anyhow::Result<Opt
     node::answer::body(answer, ANSWER_BYTES_MAX).await.map(Some)
 }
 
-fn take_grants(keyring: &mut Keyring, sequence: &Bytes, now: UnixMillis) -> anyhow::Result<()> {
-    let mut refusals = Vec::new();
-    for item in seal::sequence::split(sequence) {
-        let item = item?;
-        // The sequence holds grants and, last, the revocation list. The root key signs both.
-        if let Err(refusal) = keyring.add_grant(&item, now)
-            && keyring.apply_revocations(&item).is_err()
-        {
-            refusals.push(refusal.to_string());
+/// The grants that a server proves to whoever has the root key.
+fn proven_grants(proof: &Bytes, roots: &mut Roots) -> anyhow::Result<Vec<ProvenGrant>> {
+    let grants = metadata::proof::read(proof, roots).context("the server proves no grants under this root key")?;
+    ensure!(!grants.is_empty(), "control has granted no key in cluster {}, as far as the server says", roots.cluster());
+    Ok(grants)
+}
+
+/// A keyring of proven grants. Which pool the stream is in is not proven: a grant of pools counts for it.
+fn keyring_for(stream: &StreamId, grants: &[ProvenGrant], roots: &Roots) -> Keyring {
+    let mut grants: Vec<seal::Grant> = grants.iter().map(|proven| proven.grant.clone()).collect();
+    for grant in &mut grants {
+        if let Scope::Pools(_) = grant.scope {
+            grant.scope = Scope::Streams(vec![stream.clone()]);
         }
     }
-    if keyring.grants().next().is_none() {
-        let why = if refusals.is_empty() { "the server has none".to_owned() } else { refusals.join("; ") };
-        bail!("no key is granted by this root key in cluster {}: {why}", keyring.cluster());
-    }
-    Ok(())
+    Keyring::new(roots.cluster().clone()).with(Rights { grants, ..Rights::default() })
+}
+
+/// How each key that signed a seal is trusted.
+fn trust(seals: &[Sealed], grants: &[ProvenGrant], roots: &Roots) -> Vec<Trust> {
+    let proven: BTreeMap<_, _> = grants.iter().map(|proven| (proven.grant.key_id(), proven)).collect();
+    let keys: BTreeSet<_> = seals.iter().map(Sealed::key).collect();
+    let trust = keys.into_iter().filter_map(|key| {
+        let proven = proven.get(&key)?;
+        let scope = match &proven.grant.scope {
+            Scope::Pools(pools) => format!("streams of pool {}", pools.join(", ")),
+            Scope::Streams(streams) => {
+                let names: Vec<&str> = streams.iter().map(StreamId::as_str).collect();
+                format!("streams {} alone", names.join(", "))
+            }
+        };
+        Some(Trust {
+            root: roots.pinned().to_string(),
+            root_statement: roots.version(),
+            control: proven.control.to_string(),
+            entry: proven.sequence.0,
+            key: key.to_string(),
+            ingest: proven.grant.node.to_string(),
+            scope,
+        })
+    });
+    trust.collect()
 }
 
 /// Downloads the log, page by page, and verifies every seal.
@@ -158,9 +209,6 @@ async fn fetch_log(
 fn summary(stream: &StreamId, seals: &[Sealed]) -> anyhow::Result<Report> {
     let (first, last) = (seals.first(), seals.last());
     let (first, last) = first.zip(last).context("the log is empty")?;
-    let mut keys: Vec<String> = seals.iter().map(|sealed| sealed.key().to_string()).collect();
-    keys.sort();
-    keys.dedup();
     let mut epochs: Vec<_> = seals.iter().map(|sealed| sealed.body().epoch).collect();
     epochs.dedup();
     Ok(Report {
@@ -169,7 +217,6 @@ fn summary(stream: &StreamId, seals: &[Sealed]) -> anyhow::Result<Report> {
         first_sequence: first.body().sequence.0,
         last_sequence: last.body().sequence.0,
         epochs: epochs.len(),
-        keys,
         ended: last.body().kind == SealKind::End,
         ..Report::default()
     })
@@ -229,10 +276,15 @@ fn print(report: &Report, flags: &VerifyFlags) -> anyhow::Result<()> {
     )?;
     writeln!(
         out,
-        "signatures  all verified: ML-DSA-44, key {}, granted by {}",
-        report.keys.join(", "),
+        "signatures  all verified: ML-DSA-44, under {} of this root key ({})",
+        if report.trust.len() == 1 { "one key".to_owned() } else { format!("{} keys", report.trust.len()) },
         flags.root.display()
     )?;
+    for Trust { root, root_statement, control, entry, key, ingest, scope } in &report.trust {
+        writeln!(out, "root        {root}, statement {root_statement}")?;
+        writeln!(out, "  control   {control}, entry {entry} of the metadata log")?;
+        writeln!(out, "    ingest  {key} of {ingest}, for {scope}")?;
+    }
     writeln!(out, "chain       unbroken{}", if report.ended { ", ended" } else { "" })?;
     if flags.media {
         writeln!(

@@ -217,7 +217,11 @@ impl Builder<'_> {
         config.target_duration_s = settings.role.broadcast.target_duration_s;
         config.members = vec![self.list_members()?];
         if !settings.no_source && !config.streams.iter().any(|s| s.name == settings.test_source.stream) {
-            config.streams.push(control::StreamConfig { name: settings.test_source.stream.clone(), key: None });
+            config.streams.push(control::StreamConfig {
+                name: settings.test_source.stream.clone(),
+                key: None,
+                pool: None,
+            });
         }
         let control = Control::load(config, self.context(&self.names.control, Role::Control).await?).await?;
         let keys = control.stream_keys().await?.into_iter();

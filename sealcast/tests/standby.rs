@@ -282,6 +282,33 @@ async fn ingest_whose_key_is_revoked_goes_on_with_another_and_viewers_see_one_di
     assert!(!keys.contains(&key) && keys.contains("ingest"), "{keys}");
 }
 
+/// The operator says that somebody else may have had the key: no node shows any more what it sealed, and the stream goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_sealed_in_wrong_hands_is_shown_by_no_node_any_more() {
+    let _turn = turn().await;
+    let stage = Stage::set().await;
+    let before = stage.goes_on(2).await;
+    let keys: serde_json::Value = serde_json::from_str(&stage.admin(&["key", "list", "--json"]).await).unwrap();
+    let key = text(&keys[0], "key");
+    let (_, seen) = stage
+        .watched(async |stage| {
+            stage.admin(&["key", "revoke", &key, "--misused-for", "1h"]).await;
+            stage.until("segments of another key only", |playlist| playlist.media_sequence >= end_of(&before)).await;
+            stage.goes_on(1).await
+        })
+        .await;
+    eprintln!("a key in wrong hands: {seen:?}");
+    assert_eq!(seen.went_back, None);
+    for node in &stage.nodes {
+        let root = format!("{}/live/{STREAM}/360p", text(&node.ready["broadcast"][0], "https"));
+        for segment in &before.segments {
+            let answer = stage.cluster.http.get(format!("{root}/{}", segment.uri)).send().await.unwrap();
+            assert_eq!(answer.status(), 404, "{root}/{}", segment.uri);
+        }
+    }
+    stage.nodes_agree().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn revoked_ingest_is_followed_by_the_one_that_stands_by() {
     let _turn = turn().await;

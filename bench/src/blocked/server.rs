@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use broadcast::{Broadcast, Config};
-use bus::Message;
 use bus::broker;
 use media::NodeId;
 use node::clock::Clock;
 use node::ops::Ops;
-use node::{CancellationToken, Role, tls};
+use node::{CancellationToken, Context, Role, tls};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
+use crate::granter::Granter;
 use crate::log::{Author, Row};
 use crate::role::{Orders, PASSWORD, cpu_seconds, resident_bytes};
 
@@ -109,6 +109,7 @@ pub(super) struct Server {
     pushes: reqwest::Client,
     clock: Clock,
     pub(super) author: Author,
+    _control: (Context, Granter),
     _shutdown: tokio_util::sync::DropGuard,
 }
 
@@ -122,7 +123,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let clock = Clock::new();
         let author = Author::new(1, part_bytes, clock.wall())?;
-        std::fs::write(directory.join("root.pub"), author.root.as_bytes())?;
+        std::fs::write(directory.join("root.pub"), author.root.public_key_bytes())?;
         let authority = tls::Authority::ensure(&directory.join("certs"), &clock)?;
         let user = |name: &str, access| broker::User { name: name.to_owned(), password: PASSWORD.to_owned(), access };
         let users = vec![user("b1", broker::Access::Broadcast), user("control", broker::Access::Control)];
@@ -143,15 +144,16 @@ impl Server {
         let ingest = tls::Identity::load(&orders("ingest", Role::Ingest)?.identity)?;
         tokio::spawn(broker.run(shutdown.clone()));
         let control = to_control.context(Role::Control, &Ops::new(), &shutdown).await?;
-        let topic = control.prefix.name(&messages::Topic::Key(author.key_id()));
-        control.bus.publish(Message { topic, payload: author.grant.clone(), retain: true }).await?;
+        let granter = Granter::start(&control, &author.root, &shutdown).await?;
+        granter.grant(author.grant.clone()).await?;
 
         let Addresses { https, data, ops } = child.begin(&to_child).await?;
         let mut viewers = ingest.client(tls::Server::Any(Role::Broadcast));
         viewers.alpn_protocols = vec![b"h2".to_vec()];
         let pushes = ingest.http_client(tls::Server::Any(Role::Broadcast))?;
         let _shutdown = shutdown.drop_guard();
-        let mut node = Self { child, https, data, ops, viewers, pushes, clock, author, _shutdown };
+        let mut node =
+            Self { child, https, data, ops, viewers, pushes, clock, author, _control: (control, granter), _shutdown };
         for _ in 0..segments * 8 {
             let row = node.author.next(clock.wall())?;
             node.push_bytes(&row).await?;

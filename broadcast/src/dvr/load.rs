@@ -1,11 +1,12 @@
 //! Reads a recording back: verifies its seals like those of any log, and folds them again.
 //!
-//! The disk is not trusted. Each seal has to verify under the keys in force now and to follow the one before. Where that fails,
+//! The disk is not trusted. Each seal has to be of a key that was granted when it sealed and is not revoked, and to follow the one before. Where that fails,
 //! or seals are missing, the recording goes on at the next checkpoint. Media are not read here; only their files are looked
 //! for. Their bytes are checked when a viewer asks for them.
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use media::{Digest, Epoch, LogSequence, MediaSequence, Now, StreamId};
@@ -37,7 +38,7 @@ pub(super) struct Job {
 /// What to do about seals of keys that have no grant here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Leave the recording for now: grants come by the bus, and may still come.
+    /// Leave the recording for now: the metadata log may still bring grants.
     WaitForGrants,
     /// Read it without those seals.
     GoOn,
@@ -57,7 +58,7 @@ pub(super) struct Loaded {
 ///
 /// # Errors
 /// When it cannot be listed, or a temporary error keeps it from being read.
-pub(super) fn load(job: &Job, keyring: &Keyring, now: Now) -> io::Result<Option<Loaded>> {
+pub(super) fn load(job: &Job, keyring: &Arc<Keyring>, now: Now) -> io::Result<Option<Loaded>> {
     let mut reader = Reader {
         job,
         now,
@@ -66,7 +67,7 @@ pub(super) fn load(job: &Job, keyring: &Keyring, now: Now) -> io::Result<Option<
         lacking: None,
         loaded: Loaded {
             fold: Fold::new(job.settings),
-            tape: Tape::new(job.spans),
+            tape: Tape::new(job.spans, Arc::clone(keyring)),
             pieces: Vec::new(),
             known: VecDeque::new(),
             refused: Vec::new(),
@@ -110,8 +111,8 @@ struct Unverified {
 }
 
 fn verify(keyring: &Keyring, raw: &Bytes, job: &Job, now: Now) -> Result<Sealed, Unverified> {
-    keyring.verify(raw, &job.stream, now.wall, Freshness::CatchUp).map_err(|refusal| {
-        let is_unknown = |key: &KeyId| keyring.grant(key).is_none() && keyring.revoked().all(|revoked| revoked != key);
+    keyring.verify(raw, &job.stream, now.wall, Freshness::Recorded).map_err(|refusal| {
+        let is_unknown = |key: &KeyId| keyring.grant(key).is_none() && !keyring.is_revoked(key);
         let named = (refusal.reason == RefusalReason::Key).then(|| seal::peek(raw).ok()).flatten();
         let lacking = named.filter(|(key, _)| is_unknown(key)).map(|(key, body)| (key, body.previous));
         Unverified { refusal, lacking }

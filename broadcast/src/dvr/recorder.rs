@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use media::StreamId;
 use node::clock::Clock;
-use seal::{Compromised, Keyring};
+use seal::Keyring;
 use tokio::sync::mpsc;
 
 use super::Settings;
@@ -44,8 +43,7 @@ const STREAMS_MAX: usize = 256;
 enum Message {
     Admitted(StreamId, Admitted),
     Forget(StreamId),
-    Grants(Vec<Bytes>),
-    Compromised(Compromised),
+    Keys(Arc<Keyring>),
 }
 
 /// The gate's way to the recorder: never waits. Cheap to clone.
@@ -86,16 +84,10 @@ impl RecorderQueue {
         _ = self.messages.try_send(Message::Forget(stream));
     }
 
-    /// Hands over the grants in force, and the revocation list last.
-    pub fn grants(&self, grants: Vec<Bytes>) {
+    /// Hands over the keys in force.
+    pub fn keys(&self, keyring: Arc<Keyring>) {
         // If there is no room, the next message has all of them again.
-        _ = self.messages.try_send(Message::Grants(grants));
-    }
-
-    /// Says which keys were in wrong hands. All of them, each time.
-    pub fn compromised(&self, compromised: Compromised) {
-        // Rows leave [`PLACES_KEPT`] places free for this.
-        _ = self.messages.try_send(Message::Compromised(compromised));
+        _ = self.messages.try_send(Message::Keys(keyring));
     }
 }
 
@@ -105,7 +97,7 @@ fn length(admitted: &Admitted) -> u64 {
 
 /// Reads recordings back, one after the other.
 fn read_back(
-    jobs: &std::sync::mpsc::Receiver<(Job, Keyring)>,
+    jobs: &std::sync::mpsc::Receiver<(Job, Arc<Keyring>)>,
     read: &mpsc::Sender<(StreamId, io::Result<Option<Loaded>>)>,
     clock: Clock,
 ) {
@@ -122,18 +114,17 @@ pub struct Recorder {
     settings: Settings,
     spans: Spans,
     clock: Clock,
-    keyring: Keyring,
+    keyring: Arc<Keyring>,
     dvr: Dvr,
     reels: BTreeMap<StreamId, Reel>,
     space: Space,
     messages: mpsc::Receiver<Message>,
     waiting_bytes: Arc<AtomicU64>,
-    /// How often grants came, to see whether some came after a recording was asked for.
-    keys: u64,
-    jobs: std::sync::mpsc::SyncSender<(Job, Keyring)>,
+    /// How often keys came, to see whether some came after a recording was asked for.
+    keys_came: u64,
+    jobs: std::sync::mpsc::SyncSender<(Job, Arc<Keyring>)>,
     loads: mpsc::Receiver<(StreamId, io::Result<Option<Loaded>>)>,
     refused: mpsc::Sender<Refused>,
-    compromised: Compromised,
     /// When a window was last cut short because there was no room for all of it.
     short_at: Option<Duration>,
     was_short: bool,
@@ -165,7 +156,7 @@ impl Recorder {
     ///
     /// # Errors
     /// When the directory, the thread or its runtime cannot be made.
-    pub fn spawn(settings: Settings, keyring: Keyring, clock: Clock) -> io::Result<Parts> {
+    pub fn spawn(settings: Settings, keyring: Arc<Keyring>, clock: Clock) -> io::Result<Parts> {
         std::fs::create_dir_all(&settings.root)?;
         let (messages, inputs) = mpsc::channel(ROWS_MAX);
         let (refused, refusals) = mpsc::channel(REFUSALS_MAX);
@@ -187,8 +178,7 @@ impl Recorder {
             jobs,
             loads,
             refused,
-            keys: 0,
-            compromised: Compromised::default(),
+            keys_came: 0,
             short_at: None,
             was_short: false,
             is_failing: false,
@@ -218,8 +208,7 @@ impl Recorder {
                         self.admitted(&stream, &admitted);
                     }
                     Some(Message::Forget(stream)) => self.set_live(&stream, None),
-                    Some(Message::Grants(grants)) => self.grants(&grants),
-                    Some(Message::Compromised(compromised)) => self.erase(compromised),
+                    Some(Message::Keys(keyring)) => self.keys(keyring),
                     None => return,
                 },
             }
@@ -250,9 +239,7 @@ impl Recorder {
         let numbers = log::numbers(files.directory())?;
         let first_number = numbers.last().map_or(0, |last| last + 1);
         let state = if numbers.is_empty() {
-            let mut tape = Tape::new(self.spans);
-            tape.erase(self.compromised.clone());
-            let recording = Arc::new(Recording::new(files.clone(), tape));
+            let recording = Arc::new(Recording::new(files.clone(), Tape::new(self.spans, Arc::clone(&self.keyring))));
             self.dvr.publish(stream, Some(recording.clone()));
             State::Ready(recording)
         } else {
@@ -286,33 +273,20 @@ impl Recorder {
             patience,
         };
         if self.jobs.try_send((job, self.keyring.clone())).is_ok() {
-            *asked = Some(self.keys);
+            *asked = Some(self.keys_came);
         }
     }
 
-    fn grants(&mut self, grants: &[Bytes]) {
-        let now = self.clock.wall();
-        if let Some(list) = grants.last() {
-            // Without a list, the last item is a grant.
-            _ = self.keyring.apply_revocations(list);
-        }
-        for grant in grants {
-            // The gate has accepted it; and an item that is not a grant makes nothing valid.
-            _ = self.keyring.add_grant(grant, now);
-        }
-        self.keys += 1;
-        let streams: Vec<StreamId> = self.reels.keys().cloned().collect();
-        streams.iter().for_each(|stream| self.ask(stream, Patience::WaitForGrants));
-    }
-
-    /// Removes what compromised keys signed. A recording that is still to be read back loses it then.
-    fn erase(&mut self, compromised: Compromised) {
+    fn keys(&mut self, keyring: Arc<Keyring>) {
+        self.keyring = keyring;
+        self.keys_came += 1;
         for (stream, reel) in &mut self.reels {
-            if let Err(error) = reel.erase(&compromised) {
-                tracing::warn!(node = %self.settings.node, %stream, %error, "what a compromised key signed is not removed from the disk, and not served");
+            if let Err(error) = reel.take_keys(&self.keyring) {
+                tracing::warn!(node = %self.settings.node, %stream, %error, "void segments are not removed from the disk, and not served");
             }
         }
-        self.compromised = compromised;
+        let streams: Vec<StreamId> = self.reels.keys().cloned().collect();
+        streams.iter().for_each(|stream| self.ask(stream, Patience::WaitForGrants));
     }
 
     fn set_live(&mut self, stream: &StreamId, since: Option<Duration>) {
@@ -373,7 +347,7 @@ impl Recorder {
         let Some(mut loaded) = loaded else {
             // A grant that has come in the meantime may be the missing one.
             let State::Unread { asked, .. } = &mut reel.state else { return };
-            if asked.take() != Some(self.keys) {
+            if asked.take() != Some(self.keys_came) {
                 self.ask(stream, Patience::WaitForGrants);
             }
             return;
@@ -384,8 +358,8 @@ impl Recorder {
             }
         }
         let recording = reel.adopt(loaded, now);
-        if let Err(error) = reel.erase(&self.compromised) {
-            tracing::warn!(node = %self.settings.node, %stream, %error, "what a compromised key signed is not removed from the disk, and not served");
+        if let Err(error) = reel.take_keys(&self.keyring) {
+            tracing::warn!(node = %self.settings.node, %stream, %error, "void segments are not removed from the disk, and not served");
         }
         tracing::info!(node = %self.settings.node, %stream, listed = ?recording.tape().length(), "recording read back");
         self.dvr.publish(stream, Some(recording));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use media::{Epoch, LogSequence, Slot, UnixMillis};
 use playlist::SegmentKey;
-use seal::{Compromised, Sealed};
+use seal::{Keyring, Sealed};
 
 use super::files::Files;
 use super::fold::{Fold, Taken};
@@ -153,10 +153,10 @@ impl Reel {
         removed.and(oldest.map_or(Ok(()), |oldest| self.log.forget_before(oldest)))
     }
 
-    /// Removes what compromised keys signed, and everything before it.
-    pub(super) fn erase(&mut self, compromised: &Compromised) -> io::Result<()> {
+    /// Removes what is void by these keys, and everything before it.
+    pub(super) fn take_keys(&mut self, keyring: &Arc<Keyring>) -> io::Result<()> {
         let State::Ready(recording) = &self.state else { return Ok(()) };
-        let erased = recording.tape().erase(compromised.clone());
+        let erased = recording.tape().take_keys(Arc::clone(keyring));
         self.remove(&erased)
     }
 

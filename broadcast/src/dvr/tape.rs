@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use media::{Epoch, LogSequence, MediaSequence, ObjectName, RenditionId, Slot, UnixMillis};
 use playlist::{Past, SegmentKey, Timeline};
-use seal::{Compromised, KeyId};
+use seal::{KeyId, Keyring};
 
 use super::fold::{Closed, Proof};
 use super::{Missing, Settled};
@@ -75,19 +75,19 @@ pub(super) struct Tape {
     bytes: u64,
     /// The gate holds the stream, so that its playlists are served.
     is_live: bool,
-    compromised: Compromised,
+    keyring: Arc<Keyring>,
 }
 
 impl Tape {
-    pub(super) fn new(spans: Spans) -> Self {
+    pub(super) fn new(spans: Spans, keyring: Arc<Keyring>) -> Self {
         let (kept, inits) = (BTreeMap::new(), BTreeMap::new());
-        Self { spans, kept, inits, past: Arc::default(), bytes: 0, is_live: false, compromised: Compromised::default() }
+        Self { spans, kept, inits, past: Arc::default(), bytes: 0, is_live: false, keyring }
     }
 
-    /// From now on, nothing is kept that a compromised key signed, and nothing before it. Returns what is not kept any more.
-    pub(super) fn erase(&mut self, compromised: Compromised) -> Vec<SegmentKey> {
-        self.compromised = compromised;
-        let is_bad = |kept: &RecordedSegment| self.compromised.covers(&kept.key, kept.at);
+    /// From now on, nothing is kept that is void by these keys, and nothing before it. Returns what is not kept any more.
+    pub(super) fn take_keys(&mut self, keyring: Arc<Keyring>) -> Vec<SegmentKey> {
+        self.keyring = keyring;
+        let is_bad = |kept: &RecordedSegment| self.keyring.is_void(&kept.key, kept.at);
         let Some(newest) = self.kept.iter().rev().find(|(_, kept)| is_bad(kept)).map(|(key, _)| *key) else {
             return Vec::new();
         };
@@ -124,7 +124,7 @@ impl Tape {
     fn insert(&mut self, closed: Closed, now: UnixMillis) -> Vec<SegmentKey> {
         let Closed { segment, objects, inits, by, at, key: signer } = closed;
         let key = segment.key();
-        if self.compromised.covers(&signer, at) {
+        if self.keyring.is_void(&signer, at) {
             Arc::make_mut(&mut self.past).begin_at(key.msn.next());
             return vec![key];
         }

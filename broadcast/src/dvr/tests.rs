@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::viewers::Object;
 use gate::{Admitted, Refused};
-use testkit::studio::{self, Authority, Row, Studio, cluster, node};
+use testkit::studio::{self, Authority, Row, Studio, node};
 
 /// Longest wait for any condition here.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 struct Disk {
     directory: tempfile::TempDir,
     authority: Authority,
-    keyring: Keyring,
+    keyring: Arc<Keyring>,
     clock: Clock,
     window: Duration,
     bytes_max: u64,
@@ -54,13 +54,12 @@ struct Disk {
 impl Disk {
     fn new(window: Duration) -> Self {
         let authority = Authority::new();
-        let keyring = Keyring::new(cluster(), authority.root.public_key().unwrap());
         let directory = tempfile::tempdir().unwrap();
         let clock = Clock::new();
         Self {
             directory,
             authority,
-            keyring,
+            keyring: Authority::nobody(),
             clock,
             window,
             bytes_max: 1 << 40,
@@ -72,7 +71,7 @@ impl Disk {
     /// An ingest whose key is granted.
     fn studio(&mut self, now: UnixMillis) -> Studio {
         let studio = Studio::new("demo", now);
-        self.keyring.add_grant(&self.authority.grant(&studio.key, self.clock.wall()), self.clock.wall()).unwrap();
+        self.keyring = self.authority.grant(&studio, self.clock.wall());
         studio
     }
 
@@ -96,7 +95,7 @@ impl Disk {
         self.start_knowing(self.keyring.clone())
     }
 
-    fn start_knowing(&self, keyring: Keyring) -> Deck {
+    fn start_knowing(&self, keyring: Arc<Keyring>) -> Deck {
         let Parts { dvr, feed, refused, thread } = Recorder::spawn(self.settings(), keyring, self.clock).unwrap();
         Deck { dvr, feed, refused, thread, timeline: Timeline::new(playlist::Settings::default()) }
     }

@@ -73,8 +73,7 @@ pub trait Snapshots: Send + Sync + 'static {
     /// A stream whose playlists this node has; `None` for any other.
     fn stream(&self, stream: &StreamId) -> Option<StreamDetail>;
 
-    /// The signed grants (COSE) of the keys that signed admitted seals and, when there is one, the signed revocation list
-    /// last.
+    /// What proves the grants, as [`replica::Log::proof_of_grants`] makes it.
     fn grants(&self) -> Vec<Bytes>;
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "helpers of tests, not all used in each")]
 
+#[path = "../../../crates/replica/tests/support/granter.rs"]
+pub mod granter;
 pub mod viewer;
 
 use std::collections::BTreeMap;
@@ -14,12 +16,14 @@ use broadcast::{Broadcast, Config};
 use bus::Message;
 use bus::broker;
 use bytes::Bytes;
+use granter::Granter;
 use http::StatusCode;
 use media::{NodeId, ObjectName, RenditionId, SessionId, StreamId, UnixMillis};
 use messages::{Alert, AlertReason, NodeState, Presence, Role, SessionInfo, SessionState, Topic};
 use node::clock::Clock;
 use node::ops::Ops;
 use node::{CancellationToken, Context, Setup, tls};
+use seal::{Grant, SealingKey};
 use testkit::studio::{Authority, Row, Studio, cluster, node};
 use tokio::task::JoinHandle;
 use viewer::Viewer;
@@ -52,8 +56,10 @@ pub struct Zone {
     broker: SocketAddr,
     shutdown: CancellationToken,
     root_key: PathBuf,
-    /// The control node: publishes grants.
+    /// The control node.
     pub control: Context,
+    /// Its metadata log, which grants keys.
+    pub granter: Granter,
 }
 
 /// Names that may log in to the broker.
@@ -91,6 +97,7 @@ impl Zone {
         std::fs::write(&root_key, authority.root.public_key().unwrap().as_bytes()).unwrap();
         let ops = Ops::new();
         let control = context(directory.path(), &certificates, &ops, address, "c1", Role::Control, &shutdown).await;
+        let granter = Granter::start(&control, &authority.root, &shutdown).await.unwrap();
         let alerts = Arc::<Mutex<Vec<Alert>>>::default();
         let mut heard = control.bus.subscribe(&control.prefix.filter("alerts")).await.unwrap();
         let list = alerts.clone();
@@ -99,7 +106,19 @@ impl Zone {
                 list.lock().unwrap().push(serde_json::from_slice(&message.payload).unwrap());
             }
         });
-        Self { directory, authority, clock, ops, alerts, certificates, broker: address, shutdown, root_key, control }
+        Self {
+            directory,
+            authority,
+            clock,
+            ops,
+            alerts,
+            certificates,
+            broker: address,
+            shutdown,
+            root_key,
+            control,
+            granter,
+        }
     }
 
     pub fn now(&self) -> UnixMillis {
@@ -139,7 +158,7 @@ impl Zone {
         [&b"http/1.1"[..], b"h2"].map(|protocol| Viewer::new(identity, protocol, node))
     }
 
-    /// An ingest, whose key is granted and known.
+    /// An ingest, whose key is granted.
     pub async fn ingest(&self, name: &str, studio: &Studio) -> Ingest {
         self.ingest_of(name, studio, &[]).await
     }
@@ -148,7 +167,7 @@ impl Zone {
     pub async fn ingest_of(&self, name: &str, studio: &Studio, owners: &[NodeId]) -> Ingest {
         let context = self.context(name, Role::Ingest, &self.shutdown).await;
         let client = context.identity.http_client(tls::Server::Any(Role::Broadcast)).unwrap();
-        self.publish_key(&self.authority.grant(&studio.key, self.now()), studio).await;
+        self.grant(name, studio).await;
         let ingest = Ingest { context, client };
         ingest.announce_to(studio, owners).await;
         ingest
@@ -160,10 +179,18 @@ impl Zone {
         self.ingest_of(name, studio, &owners).await
     }
 
-    pub async fn publish_key(&self, grant: &Bytes, studio: &Studio) {
+    /// Grants a node the stream of a studio: with the studio's key, or with another one if that is another node's.
+    pub async fn grant(&self, name: &str, studio: &Studio) {
         use seal::Signer as _;
-        let topic = Topic::Key(studio.key.key_id().to_string());
-        self.publish(&self.control, &topic, grant.clone(), true).await;
+        let holder = self.granter.log().look(|view| Some(view.any_grant(&studio.key.key_id())?.node.clone()));
+        let another = SealingKey::generate().unwrap();
+        let key = if holder.is_some_and(|holder| holder != node(name)) { &another } else { &studio.key };
+        self.granter.grant(self.statement(name, key, studio)).await.unwrap();
+    }
+
+    /// A grant of a studio's stream.
+    pub fn statement(&self, name: &str, key: &SealingKey, studio: &Studio) -> Grant {
+        Granter::statement(&node(name), key, vec![studio.stream.clone()], self.now())
     }
 
     pub async fn publish(&self, who: &Context, topic: &Topic, payload: Bytes, retain: bool) {

@@ -13,7 +13,6 @@ use node::ops::Ops;
 use node::tls::{Authority, Identity, Server};
 use node::{CancellationToken, Redacted};
 use reqwest::{Client, Method, StatusCode};
-use seal::{Keyring, RootPublicKey};
 use serde_json::Value;
 
 const PASSWORD: &str = "only for this test";
@@ -125,9 +124,13 @@ impl Cluster {
         subscription
     }
 
-    pub(crate) fn keyring(&self) -> Keyring {
-        let root = std::fs::read(self.directory.path().join("c1/root.pub")).unwrap();
-        Keyring::new(ClusterId::new("test").unwrap(), RootPublicKey::from_bytes(&root).unwrap())
+    /// A client of an ingest that has said what it is, and so is a member.
+    pub(crate) async fn ingest(&self, base: &str, name: &str) -> Client {
+        let client = self.client(name, Role::Ingest);
+        let said = serde_json::json!({ "level": 1 });
+        let (status, answer) = json(&client, Method::POST, format!("{base}/metadata/self"), Some(said)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        client
     }
 }
 
@@ -148,7 +151,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 /// One configured stream.
 pub(crate) fn config() -> Config {
     let key = Some(Redacted::new("for-this-test-only".to_owned()));
-    let streams = vec![StreamConfig { name: StreamId::new("hall").unwrap(), key }];
+    let streams = vec![StreamConfig { name: StreamId::new("hall").unwrap(), key, pool: None }];
     Config { streams, ..Config::default() }
 }
 

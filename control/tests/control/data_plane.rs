@@ -1,35 +1,78 @@
 //! What each role may do, and what control tells the cluster.
 
-use std::time::Duration;
-
-use bytes::Bytes;
-use media::NodeId;
+use control::StreamConfig;
+use media::{ClusterId, NodeId, StreamId};
 use messages::Role;
+use metadata::Scope;
 use node::tls::{Authority, Identity, Server};
 use reqwest::{Client, Method, StatusCode};
-use seal::{SealingKey, Signer as _};
+use seal::{Keyring, SealingKey, Signer as _};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, PATIENCE, json, next};
+use crate::cluster::{Cluster, json, next};
 use crate::metadata::Follower;
+
+/// Asks for a grant of a key.
+async fn ask(client: &Client, base: &str, key: &SealingKey) -> (StatusCode, String) {
+    let answer = client.post(format!("{base}/grants")).body(key.public_key_bytes()).send().await.unwrap();
+    (answer.status(), answer.text().await.unwrap_or_default())
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ingest_is_granted_its_own_key_and_the_cluster_hears_of_it() {
     let cluster = Cluster::start().await;
     let base = cluster.control().await;
-    let mut keys = cluster.listen("keys/+").await;
+    let b1 = Follower::start(&cluster, "b1", None).await;
     let sealing = SealingKey::generate().unwrap();
-    let ingest = cluster.client("i1", Role::Ingest);
-    let answer = ingest.post(format!("{base}/grants")).body(sealing.public_key_bytes()).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    let grant: Bytes = answer.bytes().await.unwrap();
+    let stranger = cluster.client("i1", Role::Ingest);
+    let (status, why) = ask(&stranger, &base, &sealing).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(why.contains("i1 is no member"), "{why}");
+    let ingest = cluster.ingest(&base, "i1").await;
+    let (status, answer) = ask(&ingest, &base, &sealing).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let (key, default) = (sealing.key_id(), Scope::Pools(vec!["default".to_owned()]));
+    b1.sees("the grant", |view| {
+        let grant = view.grant(&key);
+        grant.is_some_and(|grant| grant.node.as_str() == "i1" && grant.scope == default)
+    })
+    .await;
+    // The same key of the same node is granted already, and nobody else's.
+    assert_eq!(ask(&ingest, &base, &sealing).await, (StatusCode::OK, answer));
+    let other = cluster.ingest(&base, "i2").await;
+    let (status, why) = ask(&other, &base, &sealing).await;
+    assert!(status == StatusCode::FORBIDDEN && why.contains("belongs to node i1"), "{status}: {why}");
+}
 
-    let mut keyring = cluster.keyring();
-    let key = keyring.add_grant(&grant, node::clock::Clock::new().wall()).unwrap();
-    assert_eq!(key, sealing.key_id());
-    assert_eq!(keyring.grant(&key).unwrap().node.as_str(), "i1", "the certificate says whose key it is");
-    let heard = next(&mut keys).await;
-    assert_eq!((heard.topic, heard.payload), (format!("sealcast/v1/keys/{key}"), grant));
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_is_granted_the_pools_that_it_serves_and_told_of_no_other_stream() {
+    let cluster = Cluster::start().await;
+    let mut config = crate::cluster::config();
+    let stream =
+        |name: &str| StreamConfig { name: StreamId::new(name).unwrap(), key: None, pool: Some("music".to_owned()) };
+    config.streams.push(stream("choir"));
+    config.ingest_pools.insert(NodeId::new("i2").unwrap(), vec!["music".to_owned()]);
+    let (base, _) = cluster.control_with(config, cluster.all.clone()).await;
+    let b1 = Follower::start(&cluster, "b1", None).await;
+    for (node, pool, serves) in [("i1", "default", "hall"), ("i2", "music", "choir")] {
+        let (ingest, key) = (cluster.ingest(&base, node).await, SealingKey::generate().unwrap());
+        assert_eq!(ask(&ingest, &base, &key).await.0, StatusCode::OK);
+        let id = NodeId::new(node).unwrap();
+        b1.sees("the grant", |view| {
+            view.grant(&key.key_id()).is_some_and(|grant| grant.scope == Scope::Pools(vec![pool.to_owned()]))
+        })
+        .await;
+        b1.sees("what it may seal", |view| {
+            let keyring = Keyring::new(ClusterId::new("test").unwrap()).with(view.rights());
+            let may =
+                |stream: &str| keyring.may_push(&id, &StreamId::new(stream).unwrap(), node::clock::Clock::new().wall());
+            ["hall", "choir"].into_iter().all(|stream| may(stream) == (stream == serves))
+        })
+        .await;
+        let (_, table) = json(&ingest, Method::GET, format!("{base}/streams"), None).await;
+        let names: Vec<&str> = table.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+        assert_eq!(names, [serves]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +103,7 @@ async fn certificate_decides_what_a_caller_may_do() {
 async fn bad_key_is_refused_and_a_long_body_is_not_read() {
     let cluster = Cluster::start().await;
     let base = cluster.control().await;
-    let ingest = cluster.client("i1", Role::Ingest);
+    let ingest = cluster.ingest(&base, "i1").await;
     let refused = ingest.post(format!("{base}/grants")).body(vec![0; 100]).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
     let refused = ingest.post(format!("{base}/grants")).body(vec![0; 100_000]).send().await.unwrap();
@@ -72,7 +115,7 @@ async fn streams_are_made_shown_rotated_and_deleted_and_ingests_are_told() {
     let cluster = Cluster::start().await;
     let base = cluster.control().await;
     let mut updates = cluster.listen("catalogue/update").await;
-    let (admin, ingest) = (cluster.client("c2", Role::Control), cluster.client("i1", Role::Ingest));
+    let (admin, ingest) = (cluster.client("c2", Role::Control), cluster.ingest(&base, "i1").await);
     let stream = |name: &str| format!("{base}/admin/streams/{name}");
 
     let new = serde_json::json!({ "name": "choir" });
@@ -103,16 +146,9 @@ async fn streams_are_made_shown_rotated_and_deleted_and_ingests_are_told() {
 async fn revoked_node_gets_nothing_for_its_certificate_and_its_seals_count_nowhere() {
     let cluster = Cluster::start().await;
     let base = cluster.control().await;
-    let mut keys = cluster.listen("keys/+").await;
-    let (admin, stolen) = (cluster.client("c2", Role::Control), cluster.client("i1", Role::Ingest));
-    let ask = async |client: &Client, key: &SealingKey| {
-        let answer = client.post(format!("{base}/grants")).body(key.public_key_bytes()).send().await.unwrap();
-        (answer.status(), answer.bytes().await.unwrap())
-    };
-    let first = SealingKey::generate().unwrap();
-    let (status, grant) = ask(&stolen, &first).await;
-    assert_eq!(status, StatusCode::OK);
-    next(&mut keys).await;
+    let (admin, stolen) = (cluster.client("c2", Role::Control), cluster.ingest(&base, "i1").await);
+    let (first, other) = (SealingKey::generate().unwrap(), cluster.ingest(&base, "i2").await);
+    assert_eq!(ask(&stolen, &base, &first).await.0, StatusCode::OK);
 
     let revoke = |node: &str| format!("{base}/admin/nodes/{node}/revoke");
     let (status, said) = json(&admin, Method::POST, revoke("i1"), None).await;
@@ -123,23 +159,13 @@ async fn revoked_node_gets_nothing_for_its_certificate_and_its_seals_count_nowhe
             serde_json::json!({ "node": "i1", "keys": [first.key_id().to_string()], "acknowledged": [], "missing": [] })
         )
     );
-    let list = next(&mut keys).await;
-    assert_eq!(list.topic, "sealcast/v1/keys/revoked");
-    assert_eq!(next(&mut keys).await.payload, Bytes::new(), "the retained grant is cleared");
-    let now = node::clock::Clock::new().wall();
-    let mut keyring = cluster.keyring();
-    keyring.add_grant(&grant, now).unwrap();
-    keyring.apply_revocations(&list.payload).unwrap();
-    assert!(keyring.grant(&first.key_id()).is_none() && keyring.add_grant(&grant, now).is_err());
-
     // The thief makes another key, and the certificate still verifies.
-    let (status, why) = ask(&stolen, &SealingKey::generate().unwrap()).await;
+    let (status, why) = ask(&stolen, &base, &SealingKey::generate().unwrap()).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
-    assert!(String::from_utf8_lossy(&why).contains("node i1 is revoked"), "{why:?}");
+    assert!(why.contains("node i1 is revoked"), "{why}");
     let (status, _) = json(&stolen, Method::GET, format!("{base}/streams"), None).await;
     assert_eq!(status, StatusCode::FORBIDDEN, "nor does it read which keys publish");
-    let (status, _) = ask(&cluster.client("i2", Role::Ingest), &SealingKey::generate().unwrap()).await;
-    assert_eq!(status, StatusCode::OK);
+    assert_eq!(ask(&other, &base, &SealingKey::generate().unwrap()).await.0, StatusCode::OK);
 
     let (status, why) = json(&admin, Method::POST, revoke("c1"), None).await;
     assert_eq!(status, StatusCode::CONFLICT, "{why}");
@@ -152,16 +178,12 @@ async fn revoked_node_gets_nothing_for_its_certificate_and_its_seals_count_nowhe
 async fn flood_of_keys_from_one_node_takes_its_own_places_and_no_others() {
     let cluster = Cluster::start().await;
     let base = cluster.control().await;
-    let ask = async |client: &Client, key: &SealingKey| {
-        let answer = client.post(format!("{base}/grants")).body(key.public_key_bytes()).send().await.unwrap();
-        (answer.status(), answer.text().await.unwrap_or_default())
-    };
-    let (greedy, other) = (cluster.client("i1", Role::Ingest), cluster.client("i2", Role::Ingest));
+    let (greedy, other) = (cluster.ingest(&base, "i1").await, cluster.ingest(&base, "i2").await);
     let first = SealingKey::generate().unwrap();
-    assert_eq!(ask(&greedy, &first).await.0, StatusCode::OK);
+    assert_eq!(ask(&greedy, &base, &first).await.0, StatusCode::OK);
     let mut granted = 1;
     for _ in 0..20 {
-        let (status, why) = ask(&greedy, &SealingKey::generate().unwrap()).await;
+        let (status, why) = ask(&greedy, &base, &SealingKey::generate().unwrap()).await;
         if status == StatusCode::OK {
             granted += 1;
         } else {
@@ -170,84 +192,26 @@ async fn flood_of_keys_from_one_node_takes_its_own_places_and_no_others() {
         }
     }
     assert_eq!(granted, seal::limits::GRANTS_PER_NODE_MAX);
-    assert_eq!(ask(&greedy, &first).await.0, StatusCode::OK, "a key that has its place is granted again");
-    assert_eq!(ask(&other, &SealingKey::generate().unwrap()).await.0, StatusCode::OK);
+    assert_eq!(ask(&greedy, &base, &first).await.0, StatusCode::OK, "a key that has its place is granted again");
+    assert_eq!(ask(&other, &base, &SealingKey::generate().unwrap()).await.0, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revoked_key_is_on_the_list_and_its_grant_is_gone_from_the_bus() {
+async fn revoked_key_counts_nowhere_and_is_not_granted_again() {
     let cluster = Cluster::start().await;
     let base = cluster.control().await;
-    let mut keys = cluster.listen("keys/+").await;
+    let b1 = Follower::start(&cluster, "b1", None).await;
     let sealing = SealingKey::generate().unwrap();
-    let (admin, ingest) = (cluster.client("c2", Role::Control), cluster.client("i1", Role::Ingest));
-    let grant = ingest.post(format!("{base}/grants")).body(sealing.public_key_bytes()).send().await.unwrap();
-    let grant = grant.bytes().await.unwrap();
-    next(&mut keys).await;
+    let (admin, ingest) = (cluster.client("c2", Role::Control), cluster.ingest(&base, "i1").await);
+    assert_eq!(ask(&ingest, &base, &sealing).await.0, StatusCode::OK);
+    b1.sees("the grant", |view| view.grant(&sealing.key_id()).is_some()).await;
 
     let url = format!("{base}/admin/keys/{}/revoke", sealing.key_id());
     assert_eq!(json(&admin, Method::POST, url.clone(), None).await.0, StatusCode::OK);
-    let list = next(&mut keys).await;
-    assert_eq!(list.topic, "sealcast/v1/keys/revoked");
-    let mut keyring = cluster.keyring();
-    keyring.apply_revocations(&list.payload).unwrap();
-    assert!(keyring.add_grant(&grant, node::clock::Clock::new().wall()).is_err());
-    assert_eq!(next(&mut keys).await.payload, Bytes::new(), "the retained grant is cleared");
-
+    b1.sees("the revocation", |view| view.is_key_revoked(&sealing.key_id())).await;
+    b1.sees("no grant", |view| view.grant(&sealing.key_id()).is_none()).await;
     assert_eq!(json(&admin, Method::POST, url, None).await.0, StatusCode::NOT_FOUND);
-    let again = ingest.post(format!("{base}/grants")).body(sealing.public_key_bytes()).send().await.unwrap();
-    assert_eq!(again.status(), StatusCode::FORBIDDEN);
-}
-
-/// Revocations of after the backup are on the bus, and nodes refuse every list that does not follow them.
-#[tokio::test(flavor = "multi_thread")]
-async fn control_restored_from_a_backup_goes_on_with_the_newest_revocations() {
-    let cluster = Cluster::start().await;
-    let admin = cluster.client("c2", Role::Control);
-    let revoke = async |base: &str, node: &str| {
-        let (status, answer) = json(&admin, Method::POST, format!("{base}/admin/nodes/{node}/revoke"), None).await;
-        assert_eq!(status, StatusCode::OK, "{answer}");
-    };
-    let end = cluster.all.child_token();
-    let (base, task) = cluster.control_until(end.clone()).await;
-    let b1 = Follower::start(&cluster, "b1", None).await;
-    b1.sees("b1", |view| view.member(&NodeId::new("b1").unwrap()).is_some()).await;
-    revoke(&base, "i1").await;
-    let files = ["revocations.cose", "metadata.db", "metadata.db-wal"]
-        .map(|name| cluster.directory.path().join("c1").join(name));
-    let backup = files.clone().map(|file| std::fs::read(file).unwrap());
-    revoke(&base, "i2").await;
-    revoke(&base, "i3").await;
-    end.cancel();
-    task.await.unwrap().unwrap();
-
-    for (file, content) in files.iter().zip(backup) {
-        std::fs::write(file, content).unwrap();
-    }
-    // A node that was there all the time.
-    let mut lists = cluster.listen("keys/revoked").await;
-    let mut keyring = cluster.keyring();
-    keyring.apply_revocations(&next(&mut lists).await.payload).unwrap();
-    let base = cluster.control().await;
-    let is_revoked = |node: &str| keyring.is_node_revoked(&NodeId::new(node).unwrap());
-    assert!(is_revoked("i1") && is_revoked("i2") && is_revoked("i3"));
-    // It refuses what was revoked after the backup, and what it revokes now counts everywhere.
-    let i3 = cluster.client("i3", Role::Ingest);
-    let refused = async {
-        let mut ticks = tokio::time::interval(Duration::from_millis(50));
-        loop {
-            ticks.tick().await;
-            let key = SealingKey::generate().unwrap().public_key_bytes();
-            let answer = i3.post(format!("{base}/grants")).body(key).send().await.unwrap();
-            if answer.status() == StatusCode::FORBIDDEN {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, refused).await.expect("i3 is refused");
-    revoke(&base, "i4").await;
-    while !keyring.is_node_revoked(&NodeId::new("i4").unwrap()) {
-        keyring.apply_revocations(&next(&mut lists).await.payload).expect("no list is refused");
-    }
-    assert!(keyring.is_node_revoked(&NodeId::new("i2").unwrap()));
+    assert_eq!(ask(&ingest, &base, &sealing).await.0, StatusCode::FORBIDDEN);
+    let (_, keys) = json(&admin, Method::GET, format!("{base}/admin/keys"), None).await;
+    assert_eq!(keys, serde_json::json!([]));
 }

@@ -62,7 +62,7 @@ impl Follower {
             report: Report::new(None),
             rules: Rules::default(),
         };
-        let joined = tokio::spawn(membership.run(|_: &Log| std::future::ready(()), end.clone()));
+        let joined = tokio::spawn(membership.run(|_: &Arc<Log>| std::future::ready(()), end.clone()));
         Self { log, cluster: view, end, joined }
     }
 

@@ -1,10 +1,12 @@
-//! Takes what comes in: seals, bytes, grants, and answers of peers. Pure.
+//! Takes what comes in: seals, bytes, keys, and answers of peers. Pure.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use media::{Digest, NodeId, ObjectName, Slot, StreamId};
 use messages::AlertReason;
 use seal::limits::{IMAGE_BYTES_MAX, INIT_BYTES_MAX, PART_BYTES_MAX};
-use seal::{Freshness, KeyId, Refusal, RefusalReason, Sealed};
+use seal::{Freshness, KeyId, Keyring, Refusal, RefusalReason, Sealed};
 
 use super::limits::{UNGRANTED_MAX, UNGRANTED_WAIT_MAX};
 use super::store::length;
@@ -37,7 +39,7 @@ impl Gate {
         }
     }
 
-    /// Whether the authority has revoked the node. Its TLS certificate still verifies, so pushes are checked here.
+    /// Whether the metadata log has revoked the node: after its push was let in, too.
     pub(super) fn is_revoked(&self, peer: &NodeId) -> bool {
         self.shared.keyring.is_node_revoked(peer)
     }
@@ -198,38 +200,14 @@ impl Gate {
         }
     }
 
-    pub(super) fn grant(&mut self, raw: &Bytes) {
-        let now = self.shared.now.wall;
-        match self.shared.keyring.add_grant(raw, now) {
-            Ok(_) => {
-                self.show_grants();
-                self.look_again();
-            }
-            Err(refusal) => {
-                self.shared.refuse(reason_of(refusal.reason), None, format!("grant refused: {}", refusal.detail));
-            }
+    pub(super) fn take_keys(&mut self, keyring: Arc<Keyring>) {
+        self.shared.keyring = Arc::clone(&keyring);
+        for stream in self.streams.values_mut() {
+            stream.touch();
+            stream.erase(&mut self.shared);
         }
-    }
-
-    pub(super) fn show_grants(&mut self) {
-        let keyring = &self.shared.keyring;
-        let list = keyring.revocations().map(|(_, raw)| raw.clone());
-        let grants = keyring.grants().map(|(_, raw)| raw.clone()).chain(list).collect();
-        self.shared.outputs.push(Output::Grants(grants));
-    }
-
-    pub(super) fn revocations(&mut self, raw: &Bytes) {
-        match self.shared.keyring.apply_revocations(raw) {
-            Ok(true) => {
-                self.shared.outputs.push(Output::SaveRevocations(raw.clone()));
-                self.show_grants();
-            }
-            Ok(false) => {}
-            Err(refusal) => {
-                let detail = format!("revocation list refused: {}", refusal.detail);
-                self.shared.refuse(reason_of(refusal.reason), None, detail);
-            }
-        }
+        self.shared.outputs.push(Output::Keys(keyring));
+        self.look_again();
     }
 
     pub(super) fn refuse(&mut self, reason: AlertReason, stream: &StreamId, detail: String) {

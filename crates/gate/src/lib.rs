@@ -17,14 +17,14 @@ mod wants;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use media::{Digest, LogSequence, NodeId, Now, ObjectName, RenditionId, Slot, StreamId};
 use messages::AlertReason;
-use seal::{Compromised, Head, KeyId, Keyring, Refusal, RefusalReason, Sealed};
+use seal::{Head, Keyring, Refusal, RefusalReason, Sealed};
 
 use limits::{HEADS_MAX, PEERS_MAX};
 pub use quarantine::Quarantine;
@@ -99,14 +99,8 @@ pub enum Input {
         /// What the peer answered.
         result: Pulled,
     },
-    /// A grant came; it is not verified yet.
-    Grant(Bytes),
-    /// A revocation list came; it is not verified yet.
-    Revocations(Bytes),
-    /// What the metadata log revokes: keys, and [`seal::KeyId::of_node`] of nodes. Replaces what it revoked before.
-    Withdrawn(BTreeSet<KeyId>),
-    /// Revoked keys that were in wrong hands before: what they sealed since goes from playlists and memory.
-    Compromised(Compromised),
+    /// The metadata log says this of keys from now on.
+    Keys(Arc<Keyring>),
     /// The other broadcast nodes that are present now; the gate takes at most [`limits::PEERS_MAX`].
     Peers(Vec<NodeId>),
     /// The node owns a stream, or follows it as an edge, from now on.
@@ -167,12 +161,8 @@ pub enum Output {
     Admitted(StreamId, Box<Admitted>),
     /// Keep this on disk.
     SaveHead(StreamId, SavedHead),
-    /// Keep this revocation list on disk.
-    SaveRevocations(Bytes),
-    /// The grants in force, and the revocation list last, for readers that verify a log outside the gate.
-    Grants(Vec<Bytes>),
-    /// What these keys sealed is not served from recordings any more, either.
-    Compromised(Compromised),
+    /// The keys in force, for readers that verify a log outside the gate.
+    Keys(Arc<Keyring>),
     /// Have the shell do this, whenever it can.
     Effect(Effect),
 }
@@ -297,7 +287,7 @@ enum Recorded {
 struct GateContext {
     settings: Settings,
     recorded: Recorded,
-    keyring: Keyring,
+    keyring: Arc<Keyring>,
     quarantine: Quarantine,
     peers: Vec<NodeId>,
     /// When the first input came: from then on, joins wait for peers to appear.
@@ -342,7 +332,7 @@ struct UngrantedSeal {
 
 impl Gate {
     /// A gate that verifies with `keyring` and continues each log after its head in `heads`.
-    pub fn new(settings: Settings, keyring: Keyring, heads: BTreeMap<StreamId, SavedHead>) -> Self {
+    pub fn new(settings: Settings, keyring: Arc<Keyring>, heads: BTreeMap<StreamId, SavedHead>) -> Self {
         let heads_order = heads.keys().cloned().collect();
         let now = Now { elapsed: Duration::ZERO, wall: media::UnixMillis(0) };
         let shared = GateContext {
@@ -388,20 +378,7 @@ impl Gate {
                 self.shared.outputs.push(Output::Respond(answer));
             }
             Input::Pulled { id, result } => self.pulled(id, result),
-            Input::Grant(raw) => self.grant(&raw),
-            Input::Revocations(raw) => self.revocations(&raw),
-            Input::Withdrawn(keys) => {
-                if self.shared.keyring.withdraw(keys) {
-                    self.show_grants();
-                }
-            }
-            Input::Compromised(compromised) => {
-                for stream in self.streams.values_mut() {
-                    stream.touch();
-                    stream.erase(&compromised, &mut self.shared);
-                }
-                self.shared.outputs.push(Output::Compromised(compromised));
-            }
+            Input::Keys(keyring) => self.take_keys(keyring),
             Input::Peers(mut peers) => {
                 peers.truncate(PEERS_MAX);
                 self.shared.peers = peers;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use media::{Digest, NodeId, ObjectName, Slot, StreamId};
 use messages::AlertReason;
-use seal::{Chain, Compromised, Input as ChainInput, Outcome, SealBody, Sealed, Step, Verdict};
+use seal::{Chain, Input as ChainInput, Outcome, SealBody, Sealed, Step, Verdict};
 
 use super::limits::{PULL_AFTER, STREAM_IDLE_MAX};
 use super::view::StreamView;
@@ -390,9 +390,9 @@ impl Stream {
         true
     }
 
-    /// Removes what compromised keys sealed, from playlists and memory.
-    pub(super) fn erase(&mut self, compromised: &Compromised, shared: &mut GateContext) {
-        if !self.admitted.erase(compromised) {
+    /// Removes what is void since the keys have changed, from playlists and memory.
+    pub(super) fn erase(&mut self, shared: &mut GateContext) {
+        if !self.admitted.erase(&shared.keyring) {
             return;
         }
         self.shown.erase();

@@ -13,8 +13,7 @@ use bytes::Bytes;
 use media::{NodeId, Now, ObjectName, StreamId, UnixMillis};
 use messages::AlertReason;
 use playlist::reload::Extent;
-use seal::Keyring;
-use testkit::studio::{self, Authority, Row, START, Studio, cluster, node, sha256, stream};
+use testkit::studio::{self, Authority, Row, START, Studio, node, sha256, stream};
 
 use super::{Answer, Effect, Gate, Input, Output, Pulled, SavedHead, Settings, Source, StreamView};
 
@@ -34,11 +33,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(authority: &Authority, heads: BTreeMap<StreamId, SavedHead>) -> Self {
-        let keyring = Keyring::new(cluster(), authority.root.public_key().unwrap());
+    fn new(heads: BTreeMap<StreamId, SavedHead>) -> Self {
         let settings = Settings { playlist: playlist::Settings::default(), media_bytes_max: 256 * 1024 * 1024 };
         Self {
-            gate: Gate::new(settings, keyring, heads.clone()),
+            gate: Gate::new(settings, Authority::nobody(), heads.clone()),
             now: Duration::ZERO,
             views: BTreeMap::new(),
             refused: vec![],
@@ -50,8 +48,8 @@ impl Bench {
 
     /// A gate that has the grant of the studio's key, and has waited in vain for peers.
     fn with(authority: &Authority, studio: &Studio) -> Self {
-        let mut bench = Self::new(authority, BTreeMap::new());
-        bench.apply(Input::Grant(authority.grant(&studio.key, START)));
+        let mut bench = Self::new(BTreeMap::new());
+        bench.apply(Input::Keys(authority.grant(studio, START)));
         bench.wait(Duration::from_secs(2));
         bench
     }
@@ -69,7 +67,7 @@ impl Bench {
                 Output::Effect(Effect::Refused(refused)) => self.refused.push(refused.reason),
                 Output::SaveHead(stream, head) => _ = self.saved.insert(stream, head),
                 Output::Effect(pull) => self.pulls.push(pull),
-                Output::SaveRevocations(_) | Output::Grants(_) | Output::Admitted(..) | Output::Compromised(_) => {}
+                Output::Keys(_) | Output::Admitted(..) => {}
             }
         }
         self.gate.check_invariants();

@@ -79,10 +79,6 @@ pub enum Topic {
     Seals(StreamId),
     /// `streams/{stream}/head`: the newest seal (COSE); retained.
     Head(StreamId),
-    /// `keys/{key}`: a grant (COSE); retained. `key` is the key's id in hexadecimal.
-    Key(String),
-    /// `keys/revoked`: the revocation list (COSE); retained.
-    Revoked,
     /// `policy`: [`crate::Policy`]; retained.
     Policy,
     /// `catalogue/update`: a change of metadata.
@@ -107,8 +103,6 @@ impl fmt::Display for Topic {
             Self::Input(stream) => write!(f, "streams/{stream}/input"),
             Self::Seals(stream) => write!(f, "streams/{stream}/seals"),
             Self::Head(stream) => write!(f, "streams/{stream}/head"),
-            Self::Key(key) => write!(f, "keys/{key}"),
-            Self::Revoked => f.write_str("keys/revoked"),
             Self::Policy => f.write_str("policy"),
             Self::CatalogueUpdate => f.write_str("catalogue/update"),
             Self::CatalogueRequest => f.write_str("catalogue/request"),
@@ -129,8 +123,6 @@ impl Topic {
             (Some("streams"), Some(stream), Some("input")) => Self::Input(StreamId::new(stream)?),
             (Some("streams"), Some(stream), Some("seals")) => Self::Seals(StreamId::new(stream)?),
             (Some("streams"), Some(stream), Some("head")) => Self::Head(StreamId::new(stream)?),
-            (Some("keys"), Some("revoked"), None) => Self::Revoked,
-            (Some("keys"), Some(key), None) => Self::Key(NodeId::new(key)?.to_string()),
             (Some("policy"), None, None) => Self::Policy,
             (Some("catalogue"), Some("update"), None) => Self::CatalogueUpdate,
             (Some("catalogue"), Some("request"), None) => Self::CatalogueRequest,
@@ -157,8 +149,6 @@ mod tests {
             "streams/demo/input",
             "streams/demo/seals",
             "streams/demo/head",
-            "keys/00ff",
-            "keys/revoked",
             "policy",
             "catalogue/update",
             "catalogue/request",
@@ -178,7 +168,9 @@ mod tests {
         for name in ["", "sealcast", "sealcast/v1", "sealcast/v1/", "sealcast/v2/policy", "sealcast/v1x/policy"] {
             assert!(prefix.parse(name).is_err(), "{name:?}");
         }
-        for rest in ["streams/../seals", "streams/a/seals/b", "streams/a", "nodes/", "policy/x", "streams/a/other"] {
+        for rest in
+            ["streams/../seals", "streams/a/seals/b", "streams/a", "nodes/", "policy/x", "streams/a/other", "keys/00ff"]
+        {
             assert!(prefix.parse(&prefix.filter(rest)).is_err(), "{rest:?}");
         }
     }

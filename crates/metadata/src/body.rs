@@ -17,7 +17,7 @@ use media::{Digest, LogSequence, MediaSequence, NodeId, StreamId, UnixMillis};
 use messages::Role;
 use seal::limits::PUBLIC_KEY_BYTES;
 use seal::wire::{Reader, Writer};
-use seal::{KeyId, Refusal};
+use seal::{Grant, KeyId, Refusal, Scope};
 
 use crate::fields::{Fields, FieldsWriter, MUST_UNDERSTAND};
 use crate::kind;
@@ -53,32 +53,6 @@ pub struct Member {
     pub level: u64,
 }
 
-/// What a key may seal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// All streams of these pools.
-    Pools(Vec<String>),
-    /// These streams.
-    Streams(Vec<StreamId>),
-}
-
-/// A key that may seal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// ML-DSA-44, 1312 bytes.
-    pub public_key: Vec<u8>,
-    /// The ingest that has the private key.
-    pub node: NodeId,
-    /// What it may seal; at most [`SCOPE_MAX`] names.
-    pub scope: Scope,
-    /// A streamer's key, which may sign for a session of an ingest.
-    pub may_delegate: bool,
-    /// Valid from this time on.
-    pub from: UnixMillis,
-    /// Valid until this time, exclusive.
-    pub until: UnixMillis,
-}
-
 /// What a revocation takes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revoked {
@@ -93,7 +67,7 @@ pub enum Revoked {
 pub struct Revocation {
     /// What is taken back.
     pub subject: Revoked,
-    /// Since when it may have been in wrong hands.
+    /// Since when it may have been in wrong hands: what it signed with this time or a later one is void.
     pub since: UnixMillis,
     /// The operator's words.
     pub reason: String,

@@ -13,6 +13,7 @@ mod freshness;
 mod ids;
 pub mod kind;
 pub mod limits;
+pub mod proof;
 mod replica;
 mod root;
 mod rows;
@@ -20,14 +21,13 @@ mod state;
 mod view;
 
 pub use author::{Draft, Edit, SignedEntry};
-pub use body::{
-    Anchor, Body, Cluster, Grant, Member, NodePolicy, Revocation, Revoked, Scope, StreamSettings, Tombstone,
-};
+pub use body::{Anchor, Body, Cluster, Member, NodePolicy, Revocation, Revoked, StreamSettings, Tombstone};
 pub use entry::{Change, Entry, Head, Row, row_digest, row_writes};
 pub use freshness::Freshness;
 pub use ids::{EntrySequence, LogId, RowId};
 pub use replica::{Evidence, Input, Output, Place, Replica};
 pub use root::{Branch, Control, RootStatement, RootStep, Roots, sign_root};
+pub use seal::{Grant, Scope};
 pub use view::View;
 
 #[cfg(test)]

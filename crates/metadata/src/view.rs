@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use media::{NodeId, StreamId, UnixMillis};
-use seal::KeyId;
+use seal::{Grant, KeyId, Rights};
 
-use crate::body::{Anchor, Cluster, Grant, Member, NodePolicy, Revocation, Revoked, StreamSettings};
+use crate::body::{Anchor, Cluster, Member, NodePolicy, Revocation, Revoked, StreamSettings};
 use crate::rows::{HeldRow, Rows};
 use crate::{Body, Edit, EntrySequence, RowId, kind};
 
@@ -69,6 +69,11 @@ impl<'r> View<'r> {
     /// Identity of the row with this natural name, whether it counts or not: whoever changes it needs it.
     pub fn row_id(&self, kind: u64, name: &str) -> Option<RowId> {
         self.rows.find(kind, name).map(|(id, _)| *id)
+    }
+
+    /// The entry that wrote the row with this natural name, whether the row counts or not.
+    pub fn written_by(&self, kind: u64, name: &str) -> Option<EntrySequence> {
+        self.rows.find(kind, name).map(|(_, row)| row.sequence)
     }
 
     /// What the cluster agrees on; `None` before control has written it.
@@ -144,6 +149,15 @@ impl<'r> View<'r> {
         })
     }
 
+    /// Rows of the grants in force at a time, and the entries that wrote them.
+    pub fn granted_rows(&self, at: UnixMillis) -> Vec<(RowId, EntrySequence)> {
+        let row = |grant: &Grant| {
+            let (id, held) = self.rows.find(kind::GRANT, &grant.key_id().to_string())?;
+            Some((*id, held.sequence))
+        };
+        self.grants(at).filter_map(row).collect()
+    }
+
     fn revocation(&self, subject: &Revoked) -> Option<&'r Revocation> {
         let name = match subject {
             Revoked::Node(node) => format!("node/{node}"),
@@ -155,6 +169,11 @@ impl<'r> View<'r> {
             Body::Revocation(revocation) if revocation.subject == *subject => Some(revocation),
             _ => None,
         })
+    }
+
+    /// Since when something that is revoked may have been in wrong hands; `None` when it is not revoked.
+    pub fn revoked_since(&self, subject: &Revoked) -> Option<UnixMillis> {
+        self.revocation(subject).map(|revocation| revocation.since)
     }
 
     /// Whether nobody may trust the node or any of its keys. A revocation list of before the log names a node as [`KeyId::of_node`].
@@ -190,13 +209,22 @@ impl<'r> View<'r> {
         self.policies().filter(|policy| policy.is_drained).map(|policy| policy.node.clone()).collect()
     }
 
-    /// What is revoked, as a [`seal::Keyring`] takes it: keys, and [`KeyId::of_node`] of nodes.
-    pub fn revoked_keys(&self) -> BTreeSet<KeyId> {
-        let keys = self.revocations().map(|revocation| match &revocation.subject {
-            Revoked::Node(node) => KeyId::of_node(node),
-            Revoked::Key(key) => *key,
+    /// What is said about keys, as a [`seal::Keyring`] takes it.
+    pub fn rights(&self) -> Rights {
+        let mut rights = Rights::default();
+        for (_, body) in self.all() {
+            match body {
+                Body::Grant(grant) => rights.grants.push(grant.clone()),
+                Body::Stream(stream) => _ = rights.pools.insert(stream.name.clone(), stream.pool.clone()),
+                _ => {}
+            }
+        }
+        let revoked = self.revocations().map(|revocation| match &revocation.subject {
+            Revoked::Node(node) => (KeyId::of_node(node), revocation.since),
+            Revoked::Key(key) => (*key, revocation.since),
         });
-        keys.collect()
+        rights.revoked = revoked.collect();
+        rights
     }
 
     /// Where the log of a stream goes on after a key was revoked.

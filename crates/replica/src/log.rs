@@ -10,11 +10,11 @@ use bytes::Bytes;
 use media::{ClusterId, Digest, NodeId, UnixMillis};
 use metadata::{EntrySequence, Freshness, Input, Output, Replica, Roots, View};
 use node::clock::Clock;
-use seal::{Refusal, RootPublicKey};
+use seal::{KeyId, Refusal, RootPublicKey};
 use tokio::sync::watch;
 
 use crate::routes::Acknowledged;
-use crate::store::{Loaded, Store};
+use crate::store::{Entries, Loaded, Store};
 
 /// Inputs that are verified on the reactor; more go to a thread, because each takes a fraction of a millisecond.
 const AT_ONCE_MAX: usize = 8;
@@ -190,6 +190,15 @@ impl Log {
         Some(*self.began.get_or_init(|| first))
     }
 
+    /// Whether a root key with this identity, printed, is the one that this node was given, or one of the statement in force.
+    pub fn has_root_key(&self, key: &str) -> bool {
+        self.with(|replica| {
+            let roots = replica.roots();
+            let named = roots.statement().into_iter().flat_map(|statement| &statement.root_keys);
+            named.map(|key| KeyId::of(key)).chain([roots.pinned()]).any(|id| id.to_string() == key)
+        })
+    }
+
     /// Newest entry that control is known to have signed, where that is not here.
     pub fn behind(&self) -> Option<EntrySequence> {
         self.with(|replica| replica.behind())
@@ -203,6 +212,28 @@ impl Log {
     /// State digest of all rows: two nodes with one have the same rows.
     pub fn state(&self) -> Digest {
         self.with(|replica| replica.state())
+    }
+
+    /// What proves the grants in force to somebody who has the root key alone ([`metadata::proof`]). Leaves out a grant whose entry is
+    /// not kept any more; it is renewed before long.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub async fn proof_of_grants(&self) -> Result<Bytes> {
+        let now = self.clock.wall();
+        let mut grants = Vec::new();
+        for (id, sequence) in self.look(|view| view.granted_rows(now)) {
+            let Entries::Here(found) = self.reader.entries(sequence, 1, 0).await? else { continue };
+            let Some((entry, rows)) = found.into_iter().next() else { continue };
+            let row = metadata::row_writes(&entry, &rows)?.into_iter().find(|(written, _)| *written == id);
+            grants.extend(row.and_then(|(_, row)| Some((entry, row?))));
+        }
+        Ok(metadata::proof::join(&self.reader.roots(0).await?, &grants))
+    }
+
+    /// Asks other nodes for news, soon: control has said that it wrote something that is not here.
+    pub fn hurry(&self) {
+        self.wanted.send_modify(|wanted| wanted.has_news = true);
     }
 
     /// When time alone changes how fresh the log is.

@@ -74,7 +74,7 @@ impl Membership {
     /// When the bus takes no subscription, the cluster does not take the node, or is configured otherwise; for a person.
     pub async fn run<F: Future<Output = ()> + Send>(
         self,
-        take: impl FnMut(&Log) -> F + Send,
+        take: impl FnMut(&Arc<Log>) -> F + Send,
         shutdown: CancellationToken,
     ) -> Result<()> {
         let Self { log, node, cluster, control, mut report, rules } = self;
@@ -121,10 +121,10 @@ async fn join(report: Report, peers: Peers, node: NodeId, shutdown: Cancellation
 /// # Errors
 /// When the node is configured otherwise than the cluster; names what and how.
 async fn follow<F: Future<Output = ()> + Send>(
-    log: &Log,
+    log: &Arc<Log>,
     cluster: ClusterView,
     rules: Rules,
-    mut take: impl FnMut(&Log) -> F + Send,
+    mut take: impl FnMut(&Arc<Log>) -> F + Send,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let mut changes = log.changes();

@@ -260,6 +260,9 @@ pub enum Freshness {
     Live,
     /// In catch-up, as part of a log: at most [`crate::limits::CATCH_UP_AGE_MAX`] old.
     CatchUp,
+    /// From this node's own disk, where only admitted seals are written: as old as in catch-up, and of a key that was granted when it
+    /// sealed.
+    Recorded,
 }
 
 /// Checks the time of issue against the clock, and against the wall clock that the seal gives its media.
@@ -267,7 +270,7 @@ pub(crate) fn check_time(body: &SealBody, now: UnixMillis, freshness: Freshness)
     let issued = body.issued_at;
     let age_max = match freshness {
         Freshness::Live => LIVE_AGE_MAX,
-        Freshness::CatchUp => CATCH_UP_AGE_MAX,
+        Freshness::CatchUp | Freshness::Recorded => CATCH_UP_AGE_MAX,
     };
     ensure(issued <= now.plus(CLOCK_AHEAD_MAX), "issued in the future")?;
     ensure(now.minus(age_max) <= issued, "issued too long ago")?;

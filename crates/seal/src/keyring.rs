@@ -1,35 +1,30 @@
 //! The keyring: which keys may seal which streams; it verifies seals against them. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use media::{ClusterId, NodeId, StreamId, UnixMillis};
 
 use crate::content::Freshness;
 use crate::cose::{self, Envelope};
-use crate::limits::{CLOCK_AHEAD_MAX, GRANT_BYTES_MAX, GRANTS_MAX, REVOCATIONS_BYTES_MAX, SEAL_BYTES_MAX};
-use crate::{
-    Grant, KeyId, PublicKey, Refusal, RefusalReason, RevocationList, RootPublicKey, Sealed, content, encoding,
-};
+use crate::limits::{CLOCK_AHEAD_MAX, SEAL_BYTES_MAX};
+use crate::{Grant, KeyId, PublicKey, Refusal, RefusalReason, Rights, Scope, SealBody, Sealed, content, encoding};
 
 #[derive(Debug, Clone)]
 struct Granted {
     grant: Grant,
-    raw: Bytes,
     public_key: PublicKey,
 }
 
-/// The keys that the authority has granted and not revoked. Public keys come from grants under the root key, never from the statement
-/// under verification.
+/// The keys that the metadata log has granted and not revoked, and what they may seal. Public keys come from grants, never from the
+/// statement under verification. It does not change: another reading of the log is another keyring.
 #[derive(Debug, Clone)]
 pub struct Keyring {
     cluster: ClusterId,
-    root: RootPublicKey,
     granted: BTreeMap<KeyId, Granted>,
-    revoked: BTreeSet<KeyId>,
-    revocations: Option<(u64, Bytes)>,
-    /// Keys and nodes that the metadata log revokes, besides the list.
-    withdrawn: BTreeSet<KeyId>,
+    /// The keys of revoked nodes are among them.
+    revoked: BTreeMap<KeyId, UnixMillis>,
+    pools: BTreeMap<StreamId, String>,
 }
 
 fn refuse<T>(reason: RefusalReason, detail: impl Into<String>) -> Result<T, Refusal> {
@@ -37,133 +32,61 @@ fn refuse<T>(reason: RefusalReason, detail: impl Into<String>) -> Result<T, Refu
 }
 
 impl Keyring {
-    /// An empty keyring under the root key of the node's configuration.
-    pub fn new(cluster: ClusterId, root: RootPublicKey) -> Self {
-        Self {
-            cluster,
-            root,
-            granted: BTreeMap::new(),
-            revoked: BTreeSet::new(),
-            revocations: None,
-            withdrawn: BTreeSet::new(),
-        }
+    /// A keyring without any key, for before the log is known.
+    pub const fn new(cluster: ClusterId) -> Self {
+        Self { cluster, granted: BTreeMap::new(), revoked: BTreeMap::new(), pools: BTreeMap::new() }
     }
 
-    /// Takes a grant and returns the identity of its key. Accepts a grant that it already holds. Keeps a grant that is not valid yet, and
-    /// refuses its key until then.
-    ///
-    /// Refuses with `Malformed` what is not a grant; with `Signature` a wrong signature; with `Identity` a grant of another cluster.
-    /// Refuses with `Key` a grant under another root key, expired, revoked or of a revoked node, older than the one held, or beyond
-    /// [`GRANTS_MAX`].
-    pub fn add_grant(&mut self, cose: &[u8], now: UnixMillis) -> Result<KeyId, Refusal> {
-        let envelope = Envelope::read(cose, GRANT_BYTES_MAX)?;
-        self.verify_root(&envelope)?;
-        let grant = Grant::decode(envelope.payload)?;
-        let key = grant.key_id();
-        self.check_cluster(&grant.cluster)?;
-        if grant.not_after <= now {
-            return refuse(RefusalReason::Key, format!("grant of key {key} expired at {}", grant.not_after));
-        }
-        if self.is_revoked(&key) {
-            return refuse(RefusalReason::Key, format!("key {key} is revoked"));
-        }
-        if self.is_node_revoked(&grant.node) {
-            return refuse(RefusalReason::Key, format!("node {}, which has key {key}, is revoked", grant.node));
-        }
-        if let Some(held) = self.granted.get(&key) {
-            if held.grant == grant {
-                return Ok(key);
+    /// The keyring of other rights. Takes over the public keys that it has read already.
+    #[must_use]
+    pub fn with(&self, rights: Rights) -> Self {
+        let Rights { grants, mut revoked, pools } = rights;
+        let mut granted = BTreeMap::new();
+        for grant in grants {
+            let key = grant.key_id();
+            let its_node = if revoked.is_empty() { None } else { revoked.get(&KeyId::of_node(&grant.node)).copied() };
+            if let Some(since) = revoked.get(&key).copied().into_iter().chain(its_node).min() {
+                revoked.insert(key, since);
+                continue;
             }
-            if (grant.not_before, grant.not_after) <= (held.grant.not_before, held.grant.not_after) {
-                return refuse(RefusalReason::Key, format!("grant of key {key} is older than the one held"));
-            }
-        } else if self.granted.len() >= GRANTS_MAX {
-            self.granted.retain(|_, held| now < held.grant.not_after);
-            if self.granted.len() >= GRANTS_MAX {
-                return refuse(RefusalReason::Key, format!("{GRANTS_MAX} keys are granted already"));
-            }
+            let read = self.granted.get(&key).map(|held| held.public_key.clone());
+            // Bytes that are no key verify nothing.
+            let Some(public_key) = read.or_else(|| PublicKey::from_bytes(&grant.public_key).ok()) else { continue };
+            granted.insert(key, Granted { grant, public_key });
         }
-        let public_key = PublicKey::from_bytes(&grant.public_key).map_err(|e| Refusal::malformed(e.to_string()))?;
-        self.granted.insert(key, Granted { grant, raw: Bytes::copy_from_slice(cose), public_key });
-        Ok(key)
+        Self { cluster: self.cluster.clone(), granted, revoked, pools }
     }
 
-    /// Takes a revocation list, and returns whether it was new: the list in force may come again.
-    ///
-    /// Refuses with `Malformed` what is not a list; with `Signature` a wrong signature; with `Identity` a list of another cluster. Refuses
-    /// with `Key` a list under another root key, older than the one held, or different from the held one of the same version.
-    pub fn apply_revocations(&mut self, cose: &[u8]) -> Result<bool, Refusal> {
-        let envelope = Envelope::read(cose, REVOCATIONS_BYTES_MAX)?;
-        self.verify_root(&envelope)?;
-        let list = RevocationList::decode(envelope.payload)?;
-        self.check_cluster(&list.cluster)?;
-        if let Some((held, _)) = &self.revocations {
-            let same = list.version == *held && list.keys.iter().copied().collect::<BTreeSet<_>>() == self.revoked;
-            if same {
-                return Ok(false);
-            }
-            if list.version <= *held {
-                let detail = format!("revocation list {} after list {held} was seen", list.version);
-                return refuse(RefusalReason::Key, detail);
-            }
-        }
-        self.revoked = list.keys.into_iter().collect();
-        self.forget_revoked();
-        self.revocations = Some((list.version, Bytes::copy_from_slice(cose)));
-        Ok(true)
-    }
-
-    /// Takes what the metadata log revokes, keys and [`KeyId::of_node`] of nodes, in place of what it revoked before; the list counts
-    /// besides. Returns whether that was new.
-    pub fn withdraw(&mut self, withdrawn: BTreeSet<KeyId>) -> bool {
-        let is_new = self.withdrawn != withdrawn;
-        self.withdrawn = withdrawn;
-        self.forget_revoked();
-        is_new
-    }
-
-    fn forget_revoked(&mut self) {
-        let (revoked, withdrawn) = (&self.revoked, &self.withdrawn);
-        let is_revoked = |key: &KeyId| revoked.contains(key) || withdrawn.contains(key);
-        self.granted.retain(|key, held| !is_revoked(key) && !is_revoked(&KeyId::of_node(&held.grant.node)));
-    }
-
-    /// Whether the list in force or the metadata log revokes this key.
+    /// Whether this key is revoked.
     pub fn is_revoked(&self, key: &KeyId) -> bool {
-        self.revoked.contains(key) || self.withdrawn.contains(key)
+        self.revoked.contains_key(key)
     }
 
-    /// The signed revocation list in force, with its version. The caller keeps it on disk, so that the node refuses an older one after a
-    /// restart too.
-    pub fn revocations(&self) -> Option<(u64, &Bytes)> {
-        self.revocations.as_ref().map(|(version, raw)| (*version, raw))
+    /// Whether a seal counts for nothing although it was verified once: its key was revoked, and may have been in wrong hands when the seal
+    /// was made.
+    pub fn is_void(&self, key: &KeyId, issued_at: UnixMillis) -> bool {
+        self.revoked.get(key).is_some_and(|since| issued_at >= *since)
     }
 
-    /// The entries of the revocation list in force, sorted: keys, and [`KeyId::of_node`] of nodes.
-    pub fn revoked(&self) -> impl Iterator<Item = &KeyId> {
-        self.revoked.iter()
-    }
-
-    /// Whether the list in force or the metadata log revokes this node. If so, trust none of its keys and serve none of its requests.
+    /// Whether this node is revoked. If so, trust none of its keys and serve none of its requests.
     pub fn is_node_revoked(&self, node: &NodeId) -> bool {
-        let is_any_revoked = !self.revoked.is_empty() || !self.withdrawn.is_empty();
-        is_any_revoked && self.is_revoked(&KeyId::of_node(node))
+        !self.revoked.is_empty() && self.is_revoked(&KeyId::of_node(node))
     }
 
-    /// The keys of a node whose grants are held and have not expired.
-    pub fn keys_of(&self, node: &NodeId, now: UnixMillis) -> impl Iterator<Item = KeyId> {
-        let is_its = move |held: &Granted| held.grant.node == *node && now < held.grant.not_after;
-        self.granted.iter().filter(move |(_, held)| is_its(held)).map(|(key, _)| *key)
-    }
-
-    /// The held grant of a key, whether or not it is valid now.
+    /// The grant of a key that is not revoked, whether or not it is valid now.
     pub fn grant(&self, key: &KeyId) -> Option<&Grant> {
         self.granted.get(key).map(|held| &held.grant)
     }
 
-    /// All held grants, in their signed form.
-    pub fn grants(&self) -> impl Iterator<Item = (&KeyId, &Bytes)> {
-        self.granted.iter().map(|(key, held)| (key, &held.raw))
+    /// Whether a node has a key that may seal this stream now: only such a node may push it and fence its log.
+    pub fn may_push(&self, node: &NodeId, stream: &StreamId, now: UnixMillis) -> bool {
+        let is_valid = |grant: &Grant| grant.from <= now.plus(CLOCK_AHEAD_MAX) && now < grant.until;
+        let mut its = self.granted.values().map(|held| &held.grant).filter(|grant| grant.node == *node);
+        !self.is_node_revoked(node) && its.any(|grant| is_valid(grant) && self.covers(grant, stream))
+    }
+
+    fn covers(&self, grant: &Grant, stream: &StreamId) -> bool {
+        grant.scope.covers(stream, self.pools.get(stream).map(String::as_str))
     }
 
     pub fn cluster(&self) -> &ClusterId {
@@ -183,16 +106,17 @@ impl Keyring {
         freshness: Freshness,
     ) -> Result<Sealed, Refusal> {
         let envelope = Envelope::read(cose, SEAL_BYTES_MAX)?;
-        let held = self.key(envelope.key, now)?;
+        let held = match freshness {
+            Freshness::Live | Freshness::CatchUp => self.key(envelope.key, now)?,
+            Freshness::Recorded => self.held(envelope.key)?,
+        };
         verify_signature(&envelope, &held.public_key)?;
         let body = encoding::decode_body(envelope.payload)?;
         self.check_cluster(&body.cluster)?;
         if body.stream != *stream {
             return refuse(RefusalReason::Identity, format!("seal of stream {} presented as {stream}'s", body.stream));
         }
-        if !held.grant.allows(stream) {
-            return refuse(RefusalReason::Key, format!("key {} is not granted stream {stream}", envelope.key));
-        }
+        self.check_grant(&held.grant, &body, freshness)?;
         let located = |refusal: Refusal| {
             let detail = format!("stream {stream}, epoch {}, seal {}: {}", body.epoch, body.sequence, refusal.detail);
             Refusal::new(refusal.reason, detail)
@@ -202,29 +126,42 @@ impl Keyring {
         Ok(Sealed::new(body, cose.clone(), envelope.key))
     }
 
-    fn key(&self, key: KeyId, now: UnixMillis) -> Result<&Granted, Refusal> {
+    fn held(&self, key: KeyId) -> Result<&Granted, Refusal> {
         if self.is_revoked(&key) {
             return refuse(RefusalReason::Key, format!("key {key} is revoked"));
         }
-        let Some(held) = self.granted.get(&key) else {
-            return refuse(RefusalReason::Key, format!("key {key} has no grant"));
-        };
-        if held.grant.not_after <= now {
-            return refuse(RefusalReason::Key, format!("grant of key {key} expired at {}", held.grant.not_after));
+        let held = self.granted.get(&key);
+        held.ok_or_else(|| Refusal::new(RefusalReason::Key, format!("key {key} has no grant")))
+    }
+
+    fn key(&self, key: KeyId, now: UnixMillis) -> Result<&Granted, Refusal> {
+        let held = self.held(key)?;
+        if held.grant.until <= now {
+            return refuse(RefusalReason::Key, format!("grant of key {key} expired at {}", held.grant.until));
         }
-        // The authority's clock may be ahead of ours, and an ingest seals as soon as it has its grant.
-        if now.plus(CLOCK_AHEAD_MAX) < held.grant.not_before {
-            let from = held.grant.not_before;
+        // Control's clock may be ahead of ours, and an ingest seals as soon as it has its grant.
+        if now.plus(CLOCK_AHEAD_MAX) < held.grant.from {
+            let from = held.grant.from;
             return refuse(RefusalReason::Key, format!("grant of key {key} is not valid before {from}"));
         }
         Ok(held)
     }
 
-    fn verify_root(&self, envelope: &Envelope<'_>) -> Result<(), Refusal> {
-        if envelope.key != self.root.id() {
-            return refuse(RefusalReason::Key, format!("signed by {}, not by the root key", envelope.key));
+    /// Whether the grant covers the stream of a seal. A recording was admitted while the stream was in a pool that the key served, and
+    /// while the grant was valid: the log says only where the stream is now, and begins a renewed grant anew.
+    fn check_grant(&self, grant: &Grant, body: &SealBody, freshness: Freshness) -> Result<(), Refusal> {
+        let (key, stream) = (grant.key_id(), &body.stream);
+        let is_covered = match (freshness, &grant.scope) {
+            (Freshness::Recorded, Scope::Pools(_)) => true,
+            _ => self.covers(grant, stream),
+        };
+        if !is_covered {
+            return refuse(RefusalReason::Key, format!("key {key} is not granted stream {stream}"));
         }
-        verify_signature(envelope, &self.root.0)
+        if freshness == Freshness::Recorded && grant.until <= body.issued_at {
+            return refuse(RefusalReason::Key, format!("grant of key {key} had expired at {}", grant.until));
+        }
+        Ok(())
     }
 
     fn check_cluster(&self, cluster: &ClusterId) -> Result<(), Refusal> {

@@ -5,10 +5,6 @@ use std::time::Duration;
 /// Longest seal in bytes, envelope and signature included; checked before anything is read. A checkpoint row of [`RENDITIONS_MAX`]
 /// renditions needs 23 kB.
 pub const SEAL_BYTES_MAX: usize = 64 * 1024;
-/// Longest grant in bytes: public key and signature (3.7 kB) and [`GRANT_STREAMS_MAX`] names.
-pub const GRANT_BYTES_MAX: usize = 16 * 1024;
-/// Longest revocation list in bytes: [`REVOKED_MAX`] key ids of 17 bytes, and a signature.
-pub const REVOCATIONS_BYTES_MAX: usize = 128 * 1024;
 /// Length of an ML-DSA-44 public key (FIPS 204, table 2).
 pub const PUBLIC_KEY_BYTES: usize = 1312;
 /// Longest persisted [`crate::Head`] in bytes: [`RENDITIONS_MAX`] tracks of at most 110 bytes.
@@ -20,15 +16,8 @@ pub const RENDITIONS_MAX: usize = 32;
 pub const OBJECTS_MAX: usize = 3 * RENDITIONS_MAX + 1;
 /// Longest codec string in bytes (RFC 6381); AV1's full form has 38.
 pub const CODEC_BYTES_MAX: usize = 64;
-/// Most stream names in a grant; a key that needs more gets all with `*`.
-pub const GRANT_STREAMS_MAX: usize = 128;
-/// Most revoked keys and nodes in a list. The authority drops a key when its grants would have expired anyway.
-pub const REVOKED_MAX: usize = 4096;
-/// Most grants that a keyring holds: one for each ingest node and streamer's zone. Expired ones make room.
-pub const GRANTS_MAX: usize = 1024;
-
-/// Most keys of one node that are granted at once: one in use, its successor, and two that were lost with a disk. The authority
-/// enforces it, so that one certificate cannot take all [`GRANTS_MAX`] places.
+/// Most keys of one node that are granted at once: one in use, its successor, and two that were lost with a disk. Control
+/// enforces it, so that one certificate cannot take all places of the metadata log.
 pub const GRANTS_PER_NODE_MAX: usize = 4;
 
 /// How far another machine's clock may be ahead of ours.

@@ -1,6 +1,7 @@
 //! What an ingest makes: sealed rows of media with real signatures, each detail of which a test may change.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use media::{
@@ -8,8 +9,8 @@ use media::{
     ObjectName, PartIndex, RenditionId, SessionId, Slot, StreamId, Timescale, Timestamp, Track, UnixMillis,
 };
 use seal::{
-    Grant, Object, Rendition, RevocationList, RootKey, SealBody, SealKind, Sealed, SealingKey, Signer, StreamPattern,
-    sign_grant, sign_revocations, sign_seal,
+    Grant, Keyring, Object, Rendition, Rights, RootKey, Scope, SealBody, SealKind, Sealed, SealingKey, Signer as _,
+    sign_seal,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -40,42 +41,52 @@ pub fn sha256(bytes: &[u8]) -> Digest {
     Digest(Sha256::digest(bytes).into())
 }
 
+/// What the metadata log would say of keys. Each change returns the keyring of all that was said so far.
 pub struct Authority {
     pub root: RootKey,
+    rights: Mutex<Rights>,
 }
 
 impl Authority {
     pub fn new() -> Self {
-        Self { root: RootKey::generate().unwrap() }
+        Self { root: RootKey::generate().unwrap(), rights: Mutex::default() }
     }
 
-    /// A grant for all streams, valid from an hour before `now` for a day.
-    pub fn grant(&self, key: &SealingKey, now: UnixMillis) -> Bytes {
-        self.sign(&Self::statement(key, now))
+    /// No key at all.
+    pub fn nobody() -> Arc<Keyring> {
+        Arc::new(Keyring::new(cluster()))
     }
 
-    pub fn statement(key: &SealingKey, now: UnixMillis) -> Grant {
+    pub fn keyring(&self) -> Arc<Keyring> {
+        Arc::new(Keyring::new(cluster()).with(self.rights.lock().unwrap().clone()))
+    }
+
+    /// Grants a studio's key its stream, as that of `i1`, from an hour before `now` for a day.
+    pub fn grant(&self, studio: &Studio, now: UnixMillis) -> Arc<Keyring> {
+        self.rights.lock().unwrap().grants.push(Self::statement(studio, now));
+        self.keyring()
+    }
+
+    pub fn statement(studio: &Studio, now: UnixMillis) -> Grant {
         Grant {
-            cluster: cluster(),
-            public_key: key.public_key_bytes(),
+            public_key: studio.key.public_key_bytes(),
             node: node("i1"),
-            streams: vec![StreamPattern::All],
-            not_before: UnixMillis(now.0 - 3_600_000),
-            not_after: UnixMillis(now.0 + 86_400_000),
+            scope: Scope::Streams(vec![studio.stream.clone()]),
+            may_delegate: false,
+            from: UnixMillis(now.0 - 3_600_000),
+            until: UnixMillis(now.0 + 86_400_000),
         }
     }
 
-    pub fn sign(&self, grant: &Grant) -> Bytes {
-        sign_grant(grant, &self.root).unwrap()
+    /// Revokes a key; what it has signed stays.
+    pub fn revoke(&self, key: &SealingKey) -> Arc<Keyring> {
+        self.revoke_since(key, UnixMillis(i64::MAX))
     }
 
-    pub fn revoke(&self, version: u64, keys: &[&SealingKey], now: UnixMillis) -> Bytes {
-        self.revoke_ids(version, keys.iter().map(|key| key.key_id()).collect(), now)
-    }
-
-    pub fn revoke_ids(&self, version: u64, mut keys: Vec<seal::KeyId>, now: UnixMillis) -> Bytes {
-        keys.sort_unstable();
-        sign_revocations(&RevocationList { cluster: cluster(), version, issued_at: now, keys }, &self.root).unwrap()
+    /// Revokes a key that may have been in wrong hands since a time.
+    pub fn revoke_since(&self, key: &SealingKey, since: UnixMillis) -> Arc<Keyring> {
+        self.rights.lock().unwrap().revoked.insert(key.key_id(), since);
+        self.keyring()
     }
 }
 

@@ -41,6 +41,8 @@ async fn who_may_not_publish_is_told_why() {
 async fn nobody_publishes_before_there_is_a_grant() {
     let mut cluster = Cluster::start(|_| {}).await;
     cluster.stop_ingest().await;
+    // It makes another key.
+    std::fs::remove_file(cluster.file("i1/sealing.key")).unwrap();
     cluster.control.grants.store(false, Ordering::SeqCst);
     cluster.start_ingest().await;
     let output = cluster.publish(&cluster.url("live", KEY), 5).end().await;

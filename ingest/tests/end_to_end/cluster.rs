@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -19,13 +19,14 @@ use messages::{NodeState, Presence, Role, SessionInfo, SessionState, Topic};
 use node::ops::Ops;
 use node::tls::{Authority, BrokerCertificate, Identity};
 use node::{CancellationToken, Context, Setup, http};
-use seal::{Grant, Keyring, RootKey, StreamPattern};
+use seal::{Grant, Keyring, RootKey, Scope};
 use sha2::Digest as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt as _;
 
+use crate::granter::Granter;
 use crate::receiver::Receiver;
 
 pub(crate) const KEY: &str = "correct-horse";
@@ -60,6 +61,7 @@ struct Served {
 /// Control, as far as an ingest sees it.
 pub(crate) struct Control {
     root: RootKey,
+    granter: OnceLock<Granter>,
     clock: node::clock::Clock,
     receiver: Arc<Receiver>,
     pub(crate) grants: AtomicBool,
@@ -77,6 +79,7 @@ impl Control {
     fn new(root: RootKey, clock: node::clock::Clock, receiver: Arc<Receiver>) -> Arc<Self> {
         Arc::new(Self {
             root,
+            granter: OnceLock::new(),
             clock,
             receiver,
             grants: AtomicBool::new(true),
@@ -93,25 +96,32 @@ impl Control {
             .route("/cluster/v1/streams", get(streams))
             .with_state(Arc::clone(self))
     }
+
+    /// Begins the metadata log.
+    async fn begin(&self, context: &Context, shutdown: &CancellationToken) {
+        let granter = Granter::open(context, &self.root, shutdown).await.unwrap();
+        assert!(self.granter.set(granter).is_ok());
+    }
 }
 
-async fn grant(State(control): State<Arc<Control>>, public_key: Bytes) -> Result<Bytes, StatusCode> {
+async fn grant(State(control): State<Arc<Control>>, public_key: Bytes) -> Result<String, StatusCode> {
     if !control.grants.load(Ordering::SeqCst) {
         return Err(StatusCode::SERVICE_UNAVAILABLE);
     }
     let now = control.clock.wall();
     let grant = Grant {
-        cluster: "test".parse().unwrap(),
         public_key: public_key.to_vec(),
         node: "i1".parse().unwrap(),
-        streams: vec![StreamPattern::All],
-        not_before: UnixMillis(now.0 - 1_000),
-        not_after: UnixMillis(now.0 + 3_600_000),
+        scope: Scope::Streams(vec!["demo".parse().unwrap()]),
+        may_delegate: false,
+        from: UnixMillis(now.0 - 1_000),
+        until: UnixMillis(now.0 + 3_600_000),
     };
-    let cose = seal::sign_grant(&grant, &control.root).unwrap();
-    control.receiver.add_grant(&cose);
+    let granter = control.granter.get().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+    granter.grant(grant).await.unwrap();
+    control.receiver.take_keys(granter.log().look(|view| view.rights()));
     *control.granted.lock().unwrap() += 1;
-    Ok(cose)
+    Ok(r#"{"sequence": 1}"#.to_owned())
 }
 
 async fn streams(State(control): State<Arc<Control>>) -> Result<String, StatusCode> {
@@ -137,8 +147,12 @@ impl Cluster {
             .with_test_writer()
             .try_init();
         let mut cluster = Self::without_nodes().await;
-        let router = cluster.control.router();
-        let c1 = cluster.serve("c1", Role::Control, router).await;
+        let context = cluster.context("c1", Role::Control).await;
+        cluster.control.begin(&context, &cluster.shutdown.clone()).await;
+        let log = Arc::clone(cluster.control.granter.get().unwrap().log());
+        let router = cluster.control.router().merge(replica::router(log));
+        let here = cluster.shutdown.child_token();
+        let c1 = cluster.serve_as("c1", context, router, here).await;
         // A host name, so that it sorts behind all addresses.
         cluster.config.control = vec![cluster.nodes["c1"].url.replace("127.0.0.1", "localhost")];
         change(&mut cluster.config);
@@ -160,7 +174,7 @@ impl Cluster {
         let root_key = directory.path().join("root.pub");
         std::fs::write(&root_key, anchor.as_bytes()).unwrap();
         std::fs::write(directory.path().join("password"), "secret").unwrap();
-        let receiver = Receiver::new(Keyring::new("test".parse().unwrap(), anchor));
+        let receiver = Receiver::new(Keyring::new("test".parse().unwrap()));
         let (broker, broker_task) = broker(loopback()).await;
         let (_, seen) = watch::channel(Vec::new());
         Self {
@@ -226,6 +240,10 @@ impl Cluster {
         here: CancellationToken,
     ) -> Context {
         let context = self.context(name, role).await;
+        self.serve_as(name, context, router, here).await
+    }
+
+    async fn serve_as(&mut self, name: &str, context: Context, router: Router, here: CancellationToken) -> Context {
         let data = self.serve_here(context.identity.server_mutual(), router, here.clone()).await;
         self.nodes.insert(name.to_owned(), Served { url: data.clone(), shutdown: here.clone() });
         let parts = move || node::presence::PresenceParts { data: Some(data.clone()), ..Default::default() };

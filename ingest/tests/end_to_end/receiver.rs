@@ -10,7 +10,7 @@ use axum::extract::{OriginalUri, Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, put};
 use media::{Digest, Epoch, LogSequence, ObjectName, Slot};
-use seal::{Freshness, Keyring, Sealed};
+use seal::{Freshness, Keyring, Rights, Sealed};
 use sha2::Digest as _;
 use tokio::sync::watch;
 
@@ -68,8 +68,9 @@ impl Receiver {
         self.inner.lock().unwrap()
     }
 
-    pub(crate) fn add_grant(&self, cose: &[u8]) {
-        self.keyring.lock().unwrap().add_grant(cose, self.clock.wall()).unwrap();
+    pub(crate) fn take_keys(&self, rights: Rights) {
+        let mut keyring = self.keyring.lock().unwrap();
+        *keyring = keyring.with(rights);
     }
 
     /// Takes a seal from the bus. All seals have to verify.

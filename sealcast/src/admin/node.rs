@@ -51,9 +51,9 @@ pub(crate) async fn run(command: NodeCommand) -> anyhow::Result<()> {
                 format!("node {name} is drained: it takes no new viewers, and its streams go to other nodes\n")
             })
         }
-        NodeCommand::Revoke { name, admin } => {
+        NodeCommand::Revoke { name, misused_for, admin } => {
             let admin = Admin::connect(&admin)?;
-            let revoked = admin.ask(Method::POST, &path(&name, "/revoke")?, None).await?;
+            let revoked = admin.ask(Method::POST, &path(&name, "/revoke")?, misused(misused_for)).await?;
             admin.print(&revoked, |revoked| {
                 let keys = items(&revoked["keys"]).len();
                 let spread = acknowledged(revoked);
@@ -78,6 +78,11 @@ pub(crate) async fn run(command: NodeCommand) -> anyhow::Result<()> {
             admin.print(&node, |_| format!("node {name} takes viewers and streams again\n"))
         }
     }
+}
+
+/// What a revocation says of the time before it.
+pub(super) fn misused(misused_for: Option<Duration>) -> Option<Value> {
+    misused_for.map(|time| serde_json::json!({ "misused_for_s": time.as_secs() }))
 }
 
 /// Which nodes have taken a change, for a person.

@@ -8,8 +8,9 @@ use conformance::report::Report;
 use conformance::verdict::Status;
 use conformance::watch::{Cookies, Network, Settings, Tools, Trust, observe};
 use media::{ClusterId, StreamId};
+use metadata::Roots;
 use node::clock::Clock;
-use seal::{Freshness, Keyring, RootPublicKey};
+use seal::{Freshness, Keyring, Rights, RootPublicKey, Scope};
 use testkit::browser::{self, Browser};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -40,13 +41,15 @@ pub fn look_on(cluster: &Cluster, ledger: &Arc<Mutex<Ledger>>, tasks: &mut JoinS
     let root = std::fs::read(cluster.path("data/control/root.pub")).expect("control made it");
     let root = RootPublicKey::from_bytes(&root).expect("a root key");
     for id in BROADCAST {
-        let keyring = Keyring::new(ClusterId::new("sealcast").expect("a valid name"), root.clone());
+        let name = ClusterId::new("sealcast").expect("a valid name");
+        let (roots, keyring) = (Roots::new(name, root.clone()), None);
         let stream = StreamId::new(STREAM).expect("a valid name");
         let looker = Looker {
             id,
             base: cluster.https(id),
             http: cluster.http.clone(),
             ledger: ledger.clone(),
+            roots,
             keyring,
             stream,
             clock: Clock::new(),
@@ -61,7 +64,9 @@ struct Looker {
     base: String,
     http: reqwest::Client,
     ledger: Arc<Mutex<Ledger>>,
-    keyring: Keyring,
+    roots: Roots,
+    /// `None` before the node has proven a grant.
+    keyring: Option<Keyring>,
     stream: StreamId,
     clock: Clock,
     /// Sequence number of the next seal to load.
@@ -114,7 +119,7 @@ impl Looker {
                 }
                 Err(refusal) => {
                     // A node that has no grants yet serves none; ask again later.
-                    if self.keyring.grants().next().is_some() {
+                    if self.keyring.is_some() {
                         let what = format!("{} serves a seal that does not verify: {refusal}", self.id);
                         self.with(|ledger, _| ledger.find(what));
                     }
@@ -125,14 +130,21 @@ impl Looker {
     }
 
     fn verify(&self, item: &bytes::Bytes) -> Result<seal::Sealed, seal::Refusal> {
-        self.keyring.verify(item, &self.stream, self.clock.wall(), Freshness::CatchUp)
+        let none = || seal::Refusal::malformed("no keys are known yet");
+        let keyring = self.keyring.as_ref().ok_or_else(none)?;
+        keyring.verify(item, &self.stream, self.clock.wall(), Freshness::CatchUp)
     }
 
     async fn grants(&mut self) {
         let Some(grants) = self.get("/api/v1/grants").await else { return };
-        for item in seal::sequence::split(&grants).flatten() {
-            // The last item is the revocation list.
-            let _ = self.keyring.add_grant(&item, self.clock.wall());
+        let mut roots = self.roots.clone();
+        let Ok(proven) = metadata::proof::read(&grants, &mut roots) else { return };
+        let scope = Scope::Streams(vec![self.stream.clone()]);
+        let grants: Vec<_> =
+            proven.into_iter().map(|proven| seal::Grant { scope: scope.clone(), ..proven.grant }).collect();
+        if !grants.is_empty() {
+            let cluster = roots.cluster().clone();
+            self.keyring = Some(Keyring::new(cluster).with(Rights { grants, ..Rights::default() }));
         }
     }
 }

@@ -192,9 +192,8 @@ async fn damaged_seal_that_names_a_key_nobody_has_is_not_waited_for() {
 #[tokio::test]
 async fn keys_that_are_never_granted_are_waited_for_so_long_and_no_longer() {
     let (mut disk, mut studio, _) = left_behind(3);
-    let nobody = Keyring::new(cluster(), disk.authority.root.public_key().unwrap());
     disk.grants_wait_max = Duration::from_millis(1);
-    let mut deck = disk.start_knowing(nobody);
+    let mut deck = disk.start_knowing(Authority::nobody());
     let more = history(&mut studio, 3, disk.clock.wall());
     deck.take_all(&more);
     deck.loaded().await;
@@ -279,9 +278,7 @@ async fn file_that_is_gone_is_refused_too() {
 #[tokio::test]
 async fn seals_of_a_key_that_was_revoked_are_refused_after_a_restart() {
     let (disk, studio, _) = left_behind(3);
-    let mut keyring = disk.keyring.clone();
-    keyring.apply_revocations(&disk.authority.revoke(1, &[&studio.key], disk.clock.wall())).unwrap();
-    let mut deck = disk.start_knowing(keyring);
+    let mut deck = disk.start_knowing(disk.authority.revoke(&studio.key));
     assert_eq!(deck.refused.recv().await.unwrap().reason, AlertReason::Key);
     assert!(deck.read(&segment("360p", 1, 1)).await.is_none());
 }

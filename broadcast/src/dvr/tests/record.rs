@@ -1,7 +1,5 @@
 //! Recording: the window on disk, epochs, ends, and what there is no room for.
 
-use seal::Signer as _;
-
 use super::tape::Spans;
 use super::*;
 
@@ -38,8 +36,10 @@ fn what_has_left_the_playlists_lingers_as_long_as_they_were() {
     let now = UnixMillis(1_767_225_600_000);
     let (window, target) = (SEGMENT * 12, SEGMENT);
     let mut studio = Studio::new("demo", now);
-    let (mut fold, mut tape) =
-        (fold::Fold::new(playlist::Settings::default()), tape::Tape::new(Spans { window, target }));
+    let (mut fold, mut tape) = (
+        fold::Fold::new(playlist::Settings::default()),
+        tape::Tape::new(Spans { window, target }, Authority::nobody()),
+    );
     tape.set_live(true);
     let mut gone = Vec::new();
     for n in 0..40 {
@@ -234,7 +234,7 @@ async fn what_a_key_sealed_in_wrong_hands_is_erased_with_all_before_it_and_never
     let mut disk = Disk::new(SEGMENT * 30);
     let now = disk.clock.wall();
     let mut studio = disk.studio(now.minus(SEGMENT * 20));
-    let (bad, since) = (studio.key.key_id(), now.minus(SEGMENT * 15));
+    let (stolen, since) = (studio.fork(), now.minus(SEGMENT * 15));
     let rows = history(&mut studio, 10, now.minus(SEGMENT * 10));
     let open = studio.row(now.minus(SEGMENT * 10));
     studio.key = seal::SealingKey::generate().unwrap();
@@ -245,7 +245,7 @@ async fn what_a_key_sealed_in_wrong_hands_is_erased_with_all_before_it_and_never
     deck.kept(1, 9).await;
     // The node's gate has erased it already.
     deck.timeline.drop_through(open.sealed.body().sequence);
-    deck.feed.compromised(seal::Compromised([(bad, since)].into()));
+    deck.feed.keys(disk.authority.revoke_since(&stolen.key, since));
     eventually("the key's segments are gone", || !deck.dvr.keeps(&segment("360p", 1, 9))).await;
     assert!(!deck.dvr.keeps(&segment("360p", 1, 0)), "nor anything before them");
     // The segment that the key left open is closed by the seal of another, and is the key's all the same.

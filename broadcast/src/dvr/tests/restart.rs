@@ -57,13 +57,13 @@ async fn rows_that_come_while_it_is_read_back_are_not_lost() {
     let mut disk = Disk::new(SEGMENT * 30);
     let (mut studio, mut rows, _) = recorded(&mut disk, 14).await;
     // The keys of the recording are not known yet, so it cannot be read.
-    let mut deck = disk.start_knowing(Keyring::new(cluster(), disk.authority.root.public_key().unwrap()));
+    let mut deck = disk.start_knowing(Authority::nobody());
     let mut more: Vec<Row> = (0..7 + 16).map(|_| studio.row(disk.clock.wall())).collect();
     // The gate begins at a checkpoint: it has only the seals of what is before that.
     more[..7].iter_mut().for_each(|row| row.objects.clear());
     deck.take_all(&more);
     assert!(deck.past().is_none());
-    deck.feed.grants(vec![disk.authority.grant(&studio.key, disk.clock.wall())]);
+    deck.feed.keys(disk.authority.grant(&studio, disk.clock.wall()));
     deck.loaded().await;
     deck.kept(1, 16).await;
     assert_eq!(deck.listed("360p"), (0..14).chain(15..17).collect::<Vec<_>>());
@@ -163,16 +163,15 @@ async fn what_has_had_its_time_meanwhile_goes_with_its_seals() {
 async fn recording_of_keys_that_nobody_has_goes_when_its_time_is_over() {
     let mut disk = Disk::new(SEGMENT * 12);
     let _ = recorded(&mut disk, 14).await;
-    let nobody = || Keyring::new(cluster(), disk.authority.root.public_key().unwrap());
     let clock = disk.clock;
     // It stays for two windows and two target durations: 104 s.
     disk.clock = clock.shifted(60_000);
-    let mut deck = disk.start_knowing(nobody());
-    deck.feed.grants(vec![]);
+    let mut deck = disk.start_knowing(Authority::nobody());
+    deck.feed.keys(Authority::nobody());
     deck.stop();
     assert!(disk.root().join("demo/1/13").exists());
     disk.clock = clock.shifted(105_000);
-    deck = disk.start_knowing(nobody());
+    deck = disk.start_knowing(Authority::nobody());
     eventually("nothing is left of it", || !disk.root().join("demo").exists()).await;
     assert_eq!(deck.refused.recv().await.unwrap().reason, messages::AlertReason::Key);
 }

@@ -14,7 +14,7 @@ pub enum Access {
     Broadcast,
     /// Alerts, its own presence.
     LoadBalancer,
-    /// Keys, policy, catalogue, the metadata log, alerts, its own presence.
+    /// Policy, catalogue, the metadata log, alerts, its own presence.
     Control,
     /// Nothing: for a person who only watches.
     Observer,
@@ -38,7 +38,7 @@ impl Access {
             Self::Ingest => &["streams/+/session", "streams/+/input", "streams/+/seals", "streams/+/head", "alerts"],
             Self::Broadcast => &["catalogue/request", "alerts"],
             Self::LoadBalancer => &["alerts"],
-            Self::Control => &["keys/+", "policy", "catalogue/+", "metadata/+", "alerts"],
+            Self::Control => &["policy", "catalogue/+", "metadata/+", "alerts"],
             Self::Observer => return Vec::new(),
         };
         let mut filters: Vec<String> = shared.iter().map(|&filter| filter.to_owned()).collect();
@@ -77,14 +77,13 @@ mod tests {
     }
 
     #[test]
-    fn only_ingests_publish_seals_and_only_control_publishes_keys() {
+    fn only_ingests_publish_seals_and_only_control_publishes_the_metadata_log() {
         for (topic, who) in [
             ("streams/demo/seals", &[Access::Ingest][..]),
             ("streams/demo/head", &[Access::Ingest]),
             ("streams/demo/session", &[Access::Ingest]),
             ("streams/demo/input", &[Access::Ingest]),
-            ("keys/00ff", &[Access::Control]),
-            ("keys/revoked", &[Access::Control]),
+            ("keys/00ff", &[]),
             ("policy", &[Access::Control]),
             ("catalogue/update", &[Access::Control]),
             ("catalogue/request", &[Access::Control, Access::Broadcast]),

@@ -128,9 +128,9 @@ pub(crate) async fn an_empty_broker_is_filled_again_by_its_publishers(kind: Kind
     let mut broker = TestBroker::start(kind).await;
     let (ingest, control) = (broker.node("i1").await, broker.node("c1").await);
     ingest.retain("streams/demo/head", "1").await;
-    control.retain("keys/00ff", "grant").await;
-    control.retain("keys/0100", "withdrawn").await;
-    control.retain("keys/0100", "").await;
+    control.retain("metadata/head", "newest").await;
+    control.retain("metadata/other", "withdrawn").await;
+    control.retain("metadata/other", "").await;
     broker.kill().await;
     ingest.await_connected(0).await;
     // No broker takes the message, but the bus remembers it.
@@ -138,9 +138,9 @@ pub(crate) async fn an_empty_broker_is_filled_again_by_its_publishers(kind: Kind
     assert!(matches!(lost, Err(BusError::Unreachable { .. })), "{lost:?}");
     broker.replace().await;
     let node = broker.node("b1").await;
-    let (mut heads, mut keys) = (node.subscribe("streams/+/head").await, node.subscribe("keys/+").await);
+    let (mut heads, mut log) = (node.subscribe("streams/+/head").await, node.subscribe("metadata/+").await);
     assert_eq!(next(&mut heads).await.1, "2");
-    assert_eq!(next(&mut keys).await.1, "grant");
+    assert_eq!(next(&mut log).await.1, "newest");
 }
 
 pub(crate) async fn a_reader_that_does_not_read_holds_up_nobody(kind: Kind) {
@@ -203,7 +203,7 @@ pub(crate) async fn a_broadcast_node_may_not_seal_grant_or_speak_for_another(kin
     let (node, watcher) = (broker.node("b1").await, broker.node("eye").await);
     let mut all = watcher.subscribe_surely("#", &node, "alerts").await;
     for rest in
-        ["streams/demo/seals", "streams/demo/head", "streams/demo/session", "keys/00ff", "keys/revoked", "nodes/b2"]
+        ["streams/demo/seals", "streams/demo/head", "streams/demo/session", "metadata/log", "metadata/head", "nodes/b2"]
     {
         node.retain(rest, "forged").await;
     }
@@ -359,7 +359,7 @@ pub(crate) async fn a_node_hears_each_of_as_many_streams_as_it_can_hold(kind: Ki
     let broker = TestBroker::start(kind).await;
     let (node, ingest) = (broker.node("b1").await, broker.node("i1").await);
     let mut own = Vec::new();
-    for filter in ["keys/#", "nodes/+", "policy", "streams/+/session"] {
+    for filter in ["metadata/#", "nodes/+", "policy", "streams/+/session"] {
         own.push(node.subscribe(filter).await);
     }
     let mut streams = Vec::new();

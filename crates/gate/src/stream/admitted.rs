@@ -7,7 +7,7 @@ use bytes::Bytes;
 use media::{Digest, Epoch, LogSequence, Now, ObjectName, PartIndex, RenditionId, Slot, Track, UnixMillis};
 use messages::AlertReason;
 use playlist::{SegmentKey, Timeline};
-use seal::{Compromised, Head, SealBody, Sealed};
+use seal::{Head, Keyring, SealBody, Sealed};
 use sha2::{Digest as _, Sha256};
 
 use super::opens_epoch;
@@ -105,10 +105,10 @@ impl AdmittedLog {
         }
     }
 
-    /// Removes what a compromised key sealed, and everything before it: playlists begin behind the newest such row. Returns whether there
-    /// was any.
-    pub(super) fn erase(&mut self, compromised: &Compromised) -> bool {
-        let newest = self.seals.iter().rev().find(|sealed| compromised.covers_seal(sealed));
+    /// Removes what is void by these keys, and everything before it: playlists begin behind the newest such row. Returns whether there was
+    /// any.
+    pub(super) fn erase(&mut self, keyring: &Keyring) -> bool {
+        let newest = self.seals.iter().rev().find(|sealed| keyring.is_void(&sealed.key(), sealed.body().issued_at));
         let Some(sequence) = newest.map(|sealed| sealed.body().sequence) else { return false };
         let erased = self.timeline.drop_through(sequence);
         self.media.erase(&erased);

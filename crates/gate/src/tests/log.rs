@@ -23,8 +23,8 @@ fn old_session_is_not_replayed_into_a_restarted_gate() {
     let playlist = bench.playlist("360p").unwrap();
     assert!(bench.reasons().iter().all(|reason| *reason == AlertReason::Epoch));
     // After a restart with its disk.
-    let mut again = Bench::new(&authority, bench.saved.clone());
-    again.apply(Input::Grant(authority.grant(&studio.key, START)));
+    let mut again = Bench::new(bench.saved.clone());
+    again.apply(Input::Keys(authority.grant(&studio, START)));
     again.now = bench.now;
     again.wait(Duration::from_secs(2));
     again.take_all(&old);
@@ -57,8 +57,8 @@ fn log_whose_newest_seals_only_its_author_has_goes_on_with_the_next_session_at_o
     bench.take(&row);
     assert!(bench.playlist("360p").unwrap().contains("1/3.0.m4s"));
 
-    let mut again = Bench::new(&authority, saved);
-    again.apply(Input::Grant(authority.grant(&studio.key, START)));
+    let mut again = Bench::new(saved);
+    again.apply(Input::Keys(authority.grant(&studio, START)));
     again.now = bench.now;
     again.wait(Duration::from_secs(2));
     studio.reconnect(again.wall());
@@ -204,8 +204,8 @@ fn fence_holds_up_no_epoch_at_a_node_that_has_nothing_of_the_log_or_its_head_alo
     bench.take_all(&rows);
     assert_eq!(bench.admitted(), rows.len() as u64, "there was no log");
 
-    let mut again = Bench::new(&authority, bench.saved.clone());
-    again.apply(Input::Grant(authority.grant(&studio.key, START)));
+    let mut again = Bench::new(bench.saved.clone());
+    again.apply(Input::Keys(authority.grant(&studio, START)));
     again.now = bench.now;
     fence(&mut again, &studio.stream);
     // The seal that it builds on never came here.

@@ -26,9 +26,9 @@ impl Cluster {
     }
 
     fn join(&mut self, name: &str, authority: &Authority, studio: &Studio) {
-        let mut bench = Bench::new(authority, BTreeMap::new());
+        let mut bench = Bench::new(BTreeMap::new());
         bench.now = self.now;
-        bench.apply(Input::Grant(authority.grant(&studio.key, START)));
+        bench.apply(Input::Keys(authority.grant(studio, START)));
         self.gates.push((node(name), bench));
         self.introduce();
     }

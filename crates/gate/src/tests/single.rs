@@ -6,7 +6,7 @@ use crate::limits::{
     QUARANTINE_WAIT_MAX,
 };
 use media::{Digest, Epoch, MediaSequence, PartIndex, Slot};
-use seal::{Compromised, SealingKey, Signer as _};
+use seal::SealingKey;
 
 fn setup() -> (Studio, Bench) {
     let authority = Authority::new();
@@ -463,11 +463,11 @@ fn still_alive_after_idle(studio: &mut Studio, bench: &mut Bench) {
 fn seals_that_overtake_their_grant_wait_for_it() {
     let authority = Authority::new();
     let mut studio = Studio::new("demo", START);
-    let mut bench = Bench::new(&authority, BTreeMap::new());
+    let mut bench = Bench::new(BTreeMap::new());
     let rows = studio.segment(bench.wall());
     bench.take_all(&rows);
     assert_eq!((bench.gate.streams(), bench.refused.len()), (0, 0));
-    bench.apply(Input::Grant(authority.grant(&studio.key, START)));
+    bench.apply(Input::Keys(authority.grant(&studio, START)));
     bench.wait(Duration::from_secs(2));
     assert!(bench.playlist("360p").unwrap().contains("1/0.m4s"));
     assert_eq!(bench.reasons(), []);
@@ -518,14 +518,13 @@ fn five_segments() -> (Authority, Studio, Bench, UnixMillis) {
 
 /// Revokes the studio's key, which was in wrong hands since a time.
 fn compromise(authority: &Authority, studio: &Studio, bench: &mut Bench, since: UnixMillis) {
-    bench.apply(Input::Revocations(authority.revoke(1, &[&studio.key], bench.wall())));
-    bench.apply(Input::Compromised(Compromised([(studio.key.key_id(), since)].into())));
+    bench.apply(Input::Keys(authority.revoke_since(&studio.key, since)));
 }
 
 /// The studio goes on with another key.
 fn replace_key(authority: &Authority, studio: &mut Studio, bench: &mut Bench) {
     studio.key = SealingKey::generate().unwrap();
-    bench.apply(Input::Grant(authority.grant(&studio.key, START)));
+    bench.apply(Input::Keys(authority.grant(studio, START)));
     studio.reconnect(bench.wall());
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use media::{
     BitsPerSecond, ClusterId, Digest, DiscontinuitySequence, Epoch, Format, LogSequence, MediaSequence, NodeId, Now,
     PartIndex, RenditionId, SessionId, Slot, StreamId, Timescale, Timestamp, Track, UnixMillis,
@@ -10,8 +9,7 @@ use media::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Grant, Head, Keyring, Object, Rendition, RootKey, SealBody, SealKind, Sealed, SealingKey, StreamPattern,
-    sign_grant, sign_seal,
+    Grant, Head, Keyring, Object, Rendition, Rights, Scope, SealBody, SealKind, Sealed, SealingKey, sign_seal,
 };
 
 pub(crate) const START: UnixMillis = UnixMillis(1_780_000_000_000);
@@ -19,7 +17,6 @@ pub(crate) const PARTS: u32 = 4;
 const NAMES: [&str; 5] = ["1080p", "360p", "480p", "720p", "audio"];
 
 pub(crate) static KEY: LazyLock<SealingKey> = LazyLock::new(|| SealingKey::from_seed_bytes(&[7; 32]).unwrap());
-pub(crate) static ROOT: LazyLock<RootKey> = LazyLock::new(|| RootKey::from_seed_bytes(&[1; 32]).unwrap());
 
 pub(crate) fn cluster() -> ClusterId {
     ClusterId::new("test").unwrap()
@@ -35,23 +32,22 @@ pub(crate) fn now(millis: i64) -> Now {
 
 pub(crate) fn grant() -> Grant {
     Grant {
-        cluster: cluster(),
         public_key: KEY.public_key_bytes(),
         node: NodeId::new("i1").unwrap(),
-        streams: vec![StreamPattern::Named(stream())],
-        not_before: UnixMillis(START.0 - 3_600_000),
-        not_after: UnixMillis(START.0 + 86_400_000),
+        scope: Scope::Streams(vec![stream()]),
+        may_delegate: false,
+        from: UnixMillis(START.0 - 3_600_000),
+        until: UnixMillis(START.0 + 86_400_000),
     }
 }
 
-pub(crate) fn signed(grant: &Grant) -> Bytes {
-    sign_grant(grant, &ROOT).unwrap()
+/// A keyring that has these grants, and nothing else.
+pub(crate) fn granted(grants: Vec<Grant>) -> Keyring {
+    Keyring::new(cluster()).with(Rights { grants, ..Rights::default() })
 }
 
 pub(crate) fn keyring() -> Keyring {
-    let mut keyring = Keyring::new(cluster(), ROOT.public_key().unwrap());
-    keyring.add_grant(&signed(&grant()), START).unwrap();
-    keyring
+    granted(vec![grant()])
 }
 
 pub(crate) fn digest(of: impl AsRef<[u8]>) -> Digest {
