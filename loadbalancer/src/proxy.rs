@@ -270,7 +270,7 @@ impl ProxyHttp for Balancer {
             None => {
                 // Players that keep no cookie, or get none, stay on their node by their seat.
                 let address = address.filter(|_| session.req_header().uri.path().starts_with("/live/"));
-                let seat = address.zip(connection).map(|(address, at)| at.seat(self.sticky.place(address)));
+                let seat = address.zip(connection).map(|(address, at)| at.seat(|| self.sticky.place(address)));
                 placement.is_placed_by_address = seat.is_some();
                 (placement.key, placement.seated_on) = seat.unwrap_or_else(|| (rand::random(), None));
             }

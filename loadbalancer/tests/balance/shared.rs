@@ -1,7 +1,7 @@
 //! What many viewers want at the same moment is asked of a node once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -33,6 +33,8 @@ struct Origin {
     edition: Arc<AtomicUsize>,
     refuses: Arc<AtomicBool>,
     cache_control: &'static str,
+    /// The headers of the last request.
+    headers: Arc<Mutex<HeaderMap>>,
 }
 
 /// Counts a waiting request, until it is dropped.
@@ -48,7 +50,8 @@ impl Origin {
     fn new(name: &'static str) -> Self {
         let (asked, waiting, released) = (watch::Sender::new(0), watch::Sender::new(0), watch::Sender::new(false));
         let (edition, refuses) = (Arc::default(), Arc::default());
-        Self { name, asked, waiting, released, edition, refuses, cache_control: "public, max-age=24" }
+        let (cache_control, headers) = ("public, max-age=24", Arc::default());
+        Self { name, asked, waiting, released, edition, refuses, cache_control, headers }
     }
 
     fn router(&self) -> Router {
@@ -56,6 +59,7 @@ impl Origin {
     }
 
     async fn answer(State(origin): State<Self>, request: Request) -> Response {
+        origin.headers.lock().unwrap().clone_from(request.headers());
         origin.asked.send_modify(|asked| *asked += 1);
         let target = request.uri().path_and_query().unwrap().to_string();
         if target.contains("_HLS_msn") || target.contains(".m4s") {
@@ -277,6 +281,38 @@ async fn playlist_that_does_not_block_is_shared_and_never_older_than_its_bound()
         }
     }
     assert!(origin.asked() * 2 < answers, "{answers} answers, {} requests", origin.asked());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shared_request_carries_nothing_of_the_viewer_who_asked_first() {
+    let origin = Origin::new("b1");
+    let (cluster, url) = balanced(&origin).await;
+    let evil = [
+        ("cookie", "a=b"),
+        ("host", "evil.example"),
+        ("origin", "https://evil.example"),
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-host", "evil.example"),
+        ("priority", "u=0"),
+        ("cache-control", "no-cache"),
+    ];
+    for is_http1 in [true, false] {
+        let viewer = cluster.viewer_with(std::net::Ipv4Addr::LOCALHOST.into(), is_http1);
+        // HTTP/2 refuses a host that is not its authority.
+        let headers = if is_http1 { &evil[..] } else { &[evil[0], evil[2], evil[3], evil[4], evil[5], evil[6]] };
+        let path = format!("{PLAIN}?_HLS_skip={}", if is_http1 { "YES" } else { "no" });
+        all(vec![ask(&viewer, format!("{url}{path}"), headers)]).await;
+        let seen = origin.headers.lock().unwrap().clone();
+        let seen: Vec<_> = seen.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        for header in &seen {
+            assert!(
+                [("host", "sealcast"), ("accept-encoding", "identity"), ("x-forwarded-proto", "https")]
+                    .contains(header),
+                "{seen:?}"
+            );
+        }
+    }
+    assert_eq!(origin.asked(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
