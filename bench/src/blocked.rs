@@ -15,8 +15,8 @@ use media::{ObjectName, Slot};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::Figure;
 use crate::log::Row;
+use crate::{Figure, balancer};
 use server::Server;
 use viewer::Viewer;
 
@@ -51,18 +51,24 @@ struct Run {
     served: f64,
     cpu_s: f64,
     bytes: usize,
+    /// Requests that wait on the node while all viewers wait.
+    on_the_node: u64,
 }
 
 pub(crate) fn measure(viewers: usize) -> anyhow::Result<Vec<Figure>> {
     let open_files = node::files::raise_open_files_limit();
     let wanted = u64::try_from(viewers)? + OTHER_FILES;
     ensure!(open_files >= wanted, "{viewers} viewers need {wanted} open files, {open_files} are allowed: ulimit -n");
-    let [first, second] = [Idle::spawn()?, Idle::spawn()?];
+    let [first, second, third] = [Idle::spawn()?, Idle::spawn()?, Idle::spawn()?];
+    let balancer = balancer::idle()?;
     step_back()?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let few = runtime.block_on(run(first, viewers / FEWER))?;
-    let many = runtime.block_on(run(second, viewers))?;
-    Ok(figures(&few, &many))
+    let few = runtime.block_on(run(first, None, viewers / FEWER))?;
+    let many = runtime.block_on(run(second, None, viewers))?;
+    let balanced = runtime.block_on(run(third, Some(balancer), viewers))?;
+    let mut figures = figures(&few, &many);
+    figures.push(balanced.through_a_balancer());
+    Ok(figures)
 }
 
 /// Lowers the priority of this process: real viewers have their own machines, so here the server gets the cores first.
@@ -73,11 +79,38 @@ pub(crate) fn step_back() -> anyhow::Result<()> {
     Ok(())
 }
 
+impl Run {
+    /// The delay that this share of all answers did not exceed, in milliseconds.
+    fn delay(&self, share: f64) -> f64 {
+        let index = (self.delays.len() as f64 * share) as usize;
+        self.delays.get(index.min(self.delays.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+    }
+
+    fn delays(&self) -> String {
+        let [half, most, all] = [0.5, 0.99, 1.0].map(|share| self.delay(share));
+        format!("p50 {half:.1} ms, p99 {most:.1} ms, last {all:.1} ms")
+    }
+
+    fn through_a_balancer(&self) -> Figure {
+        let (each, viewers) = (self.cpu_s * 1e6 / self.delays.len() as f64, self.viewers);
+        Figure {
+            what: format!("the same {viewers} viewers, connected to a load balancer before that node"),
+            ours: format!(
+                "{}; {each:.0} us of CPU of the balancer a playlist; a viewer who waits {:.1} KB there, its connection {:.1} KB; \
+                 requests that wait on the node: {}",
+                self.delays(),
+                self.waiting / 1e3,
+                self.connection / 1e3,
+                self.on_the_node
+            ),
+            peer: "-".to_owned(),
+            ratio: None,
+            bound: "-",
+        }
+    }
+}
+
 fn figures(few: &Run, many: &Run) -> Vec<Figure> {
-    let at = |share: f64| {
-        let index = (many.delays.len() as f64 * share) as usize;
-        many.delays.get(index.min(many.delays.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
-    };
     let per_kilobyte = |run: &Run| run.cpu_s * 1e9 / run.bytes as f64;
     let figure = |what: String, ours: String, ratio, bound| Figure { what, ours, peer: "-".to_owned(), ratio, bound };
     let (now, before) = (per_kilobyte(many), per_kilobyte(few));
@@ -87,7 +120,7 @@ fn figures(few: &Run, many: &Run) -> Vec<Figure> {
                 "{} viewers blocked on a part: from the push of its seal to the arrival of the whole playlist",
                 many.viewers
             ),
-            format!("p50 {:.1} ms, p99 {:.1} ms, last {:.1} ms", at(0.5), at(0.99), at(1.0)),
+            many.delays(),
             None,
             "p99 <= 50 ms",
         ),
@@ -111,9 +144,13 @@ fn figures(few: &Run, many: &Run) -> Vec<Figure> {
     ]
 }
 
-async fn run(child: Idle, viewers: usize) -> anyhow::Result<Run> {
+/// Runs a node, and before it a balancer, if there is one: then memory and CPU are the balancer's.
+async fn run(child: Idle, balancer: Option<balancer::Running>, viewers: usize) -> anyhow::Result<Run> {
     let directory = tempfile::tempdir()?;
     let mut server = Server::start(child, directory.path(), PART_BYTES, SEGMENTS).await?;
+    if let Some(balancer) = balancer {
+        server.put_behind(balancer).await?;
+    }
     let playlist = format!("/live/{}/r00/index.m3u8", server.author.stream);
     tokio::time::sleep(SETTLE).await;
     let alone = server.resident()?;
@@ -126,6 +163,7 @@ async fn run(child: Idle, viewers: usize) -> anyhow::Result<Run> {
     blocked.all_wait(&server).await?;
     tokio::time::sleep(SETTLE).await;
     let waiting = server.resident()?;
+    let on_the_node = server.waiting_on_the_node().await?;
 
     let (mut delays, mut bytes) = (Vec::with_capacity(viewers * ROWS), 0);
     let cpu = server.cpu()?;
@@ -157,6 +195,7 @@ async fn run(child: Idle, viewers: usize) -> anyhow::Result<Run> {
         served: each(served, idle),
         cpu_s,
         bytes,
+        on_the_node,
     })
 }
 
@@ -206,12 +245,10 @@ impl BlockedViewers {
         Self { count, places, answers, tasks }
     }
 
-    /// Waits until the node holds a request of each.
+    /// Waits until the server holds a request of each.
     async fn all_wait(&mut self, server: &Server) -> anyhow::Result<()> {
-        let count = u64::try_from(self.count)?;
-        let all = |status: &serde_json::Value| status["nodes"]["b1"]["waiting"].as_u64() == Some(count);
         tokio::select! {
-            waited = server.wait("all viewers wait", all) => waited,
+            waited = server.holds(u64::try_from(self.count)?) => waited,
             Some(ended) = self.tasks.join_next() => bail!("a viewer gave up: {:#}", ended?),
         }
     }

@@ -70,9 +70,9 @@ struct Arguments {
     /// Runs the node of `blocked`, which starts itself with this flag.
     #[arg(long, hide = true)]
     blocked_node: bool,
-    /// Runs the load balancer of `balancer`, which starts itself with this flag.
+    /// Runs the load balancer of `balancer` and `blocked`, which start themselves with this flag.
     #[arg(long, hide = true)]
-    balancer: Option<String>,
+    balancer: bool,
     /// How long `conformance` watches each server, in seconds.
     #[arg(long, default_value_t = 60)]
     conformance_seconds: u64,
@@ -106,7 +106,7 @@ struct Arguments {
 enum What {
     /// CPU of the ingest's ladder against the ffmpeg command line.
     Ladder,
-    /// Viewers blocked on the next part: delay, memory, CPU.
+    /// Viewers blocked on the next part: delay, memory, CPU. First of one node, and then through a load balancer.
     Blocked,
     /// Viewers blocked on the next part through a load balancer, against HAProxy.
     Balancer,
@@ -174,8 +174,8 @@ fn main() -> anyhow::Result<()> {
     if arguments.blocked_node {
         return blocked::serve();
     }
-    if let Some(orders) = &arguments.balancer {
-        return balancer::serve(orders);
+    if arguments.balancer {
+        return balancer::serve();
     }
     if arguments.what == [What::Conformance] {
         print!("{}", conformance::table(arguments.conformance_seconds)?);

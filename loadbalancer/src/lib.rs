@@ -14,6 +14,8 @@ mod node_connections;
 mod probe;
 mod proof;
 mod proxy;
+mod request;
+mod sharing;
 pub mod sticky;
 mod target;
 mod transport;
@@ -33,6 +35,7 @@ use tokio::net::TcpListener;
 
 use crate::members::Members;
 use crate::proxy::Balancer;
+use crate::sharing::Sharing;
 use crate::sticky::StickyKey;
 use crate::upstream::Trust;
 
@@ -55,8 +58,14 @@ const HELP: &[(&str, &str)] = &[
     ("loadbalancer_refused_share_total", "Requests refused because too many of their address were under way."),
     ("loadbalancer_requests_total", "Viewers' requests, by class of status."),
     ("loadbalancer_retries_total", "Requests sent to another node after one had failed."),
+    (
+        "loadbalancer_shared_answers_total",
+        "Viewers' requests answered without a request of their own to a node: the answer was there (`kept`), or came for several \
+         (`awaited`).",
+    ),
     ("loadbalancer_upstream_failures_total", "Requests that a node failed before it answered, by node."),
     ("loadbalancer_viewers", "Viewers' open connections."),
+    ("loadbalancer_waiting", "Viewers' requests that wait for an answer that they share."),
     (
         "loadbalancer_wrong_servers_total",
         "Requests not sent because the server did not prove to be the node that was meant, by node.",
@@ -190,9 +199,11 @@ impl LoadBalancer {
             move || node::presence::PresenceParts { https: Some(https.clone()), ..Default::default() },
             shutdown.clone(),
         );
-        let (status, standing) = (Arc::clone(&members), log.clone());
+        let sharing = Sharing::new(node.clock);
+        let (status, standing, shared) = (Arc::clone(&members), log.clone(), Arc::clone(&sharing));
         node.ops.status(node.id.as_str(), move || {
             let mut status = status.status();
+            status["waiting"] = shared.waiting().into();
             status["metadata"] = serde_json::json!(standing.as_ref().map(|log| log.standing()));
             status
         });
@@ -203,7 +214,7 @@ impl LoadBalancer {
             Arc::clone(&members),
             sticky,
             (Trust::new(Arc::clone(&node.identity)), requests_max),
-            shutdown.clone(),
+            (sharing, shutdown.clone()),
         );
         let serve =
             accept::serve(listener, node.identity.server_public(), (balancer, members), connections, shutdown.clone());

@@ -96,11 +96,20 @@ impl Members {
         let owns = |presence: &Presence| viewer.stream.is_some_and(|stream| presence.streams.contains(stream));
         self.cluster.look(|cluster| {
             let resolved = self.resolved();
+            let target = |presence: &Presence| Some(resolved.get(&presence.node)?.target(&presence.node));
+            if tried.is_empty()
+                && among == Among::All
+                && let Some(member) = placement::stays(cluster.members, cluster.policy, viewer, cluster.now)
+                && let Some(target) = target(&member.presence)
+            {
+                // Most requests: there is nothing to choose.
+                return Some(target);
+            }
             placement::candidates(cluster.members, cluster.policy, viewer, cluster.now)
                 .into_iter()
                 .map(|member| &member.presence)
                 .filter(|presence| !tried.contains(&presence.node) && (among == Among::All || owns(presence)))
-                .find_map(|presence| Some(resolved.get(&presence.node)?.target(&presence.node)))
+                .find_map(target)
         })
     }
 

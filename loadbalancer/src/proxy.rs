@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use acceptor::{Census, Slot};
+use acceptor::Census;
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster::placement::Viewer;
-use http::Method;
-use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
-use media::{NodeId, StreamId};
+use http::StatusCode;
+use http::header::{AGE, CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
+use media::StreamId;
 use node::CancellationToken;
 use node::http::{ELSEWHERE, STOPPING};
 use node::priority::{self, Hint, Priority};
@@ -18,10 +17,12 @@ use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::{ALPN, HttpPeer};
 use pingora::{Error, ErrorType, Result, RetryType};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::members::{Among, Members};
 use crate::proof;
+use crate::request::{Request, Way};
+use crate::sharing::fetch::{self, Answer, Order, Source};
+use crate::sharing::{self, Asked, Key, Outcome, Question, Sharing};
 use crate::sticky::{self, StickyKey, Token};
 use crate::target::Target;
 use crate::upstream::{self, Trust};
@@ -32,6 +33,8 @@ const NODES_TRIED_MAX: usize = 4;
 /// Most tries of one request: a node whose connection has no room for it may be asked again on another, and when a node dies, hundreds of
 /// requests look for room at once.
 pub(crate) const TRIES_MAX: usize = 32;
+/// Most fetches that a viewer waits for, when nodes fail in the middle of their answers; after that it asks by itself.
+const FETCHES_MAX: usize = 3;
 /// Longest time in which a viewer may take nothing of a response that waits for it; more urgent responses of the same connection may come
 /// first.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -62,88 +65,9 @@ pub(crate) struct Balancer {
     stopping: CancellationToken,
     /// Requests of each address that are not answered yet.
     requests: Arc<Census>,
-}
-
-/// What is known of one request.
-#[derive(Default)]
-pub(crate) struct Request {
-    key: u64,
-    is_placed_by_address: bool,
-    /// The node that this connection watches the stream on.
-    watched_on: Option<NodeId>,
-    /// The node that the viewer's token names.
-    token: Option<NodeId>,
-    /// Without a token: the node that its seat had last.
-    seated_on: Option<NodeId>,
-    stream: Option<StreamId>,
-    among: Among,
-    tried: Vec<NodeId>,
-    /// The node that was tried last.
-    target: Option<Target>,
-    /// Kept until there is a connection to the node.
-    connecting: Option<OwnedSemaphorePermit>,
-    /// How it may go to nodes.
-    way: Way,
-    /// Its place on an HTTP/1.1 connection to the node, kept until it has ended; `None` over HTTP/2.
-    http1: Option<OwnedSemaphorePermit>,
-    /// Its place among the requests of the viewer's address.
-    counted: Option<Slot>,
-}
-
-/// Over which protocol a request goes to nodes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Way {
-    /// Over HTTP/2, where requests that nodes hold back cost a stream and not a connection.
-    #[default]
-    Shared,
-    /// Over HTTP/1.1 while the node has a place.
-    Own,
-}
-
-impl Way {
-    fn of(request: &RequestHeader) -> Self {
-        let is_blocking = request.uri.query().is_some_and(|query| query.contains("_HLS_msn"));
-        let is_own = request.method == Method::GET && request.uri.path().starts_with("/live/") && !is_blocking;
-        if is_own { Self::Own } else { Self::Shared }
-    }
-}
-
-impl Request {
-    /// Notes that the node has answered.
-    fn heard(&self) {
-        if let Some(target) = &self.target {
-            target.connections.heard();
-        }
-    }
-
-    /// Keeps the connection on this node. An owner that is asked for one object only does not become the viewer's node.
-    fn placed(&self, node: &NodeId) {
-        let Some(connection) = viewer::current().filter(|_| self.among == Among::All) else { return };
-        if let Some(stream) = &self.stream {
-            connection.placed(stream, node);
-        }
-        if self.is_placed_by_address {
-            connection.seated(node);
-        }
-    }
-
-    /// The node has nothing for the viewer, so nothing keeps the viewer there.
-    fn refused(&self) {
-        let connection = viewer::current().filter(|_| self.among == Among::All);
-        if let (Some(connection), Some(stream)) = (connection, &self.stream) {
-            connection.refused(stream);
-        }
-    }
-
-    fn viewer(&self) -> Viewer<'_> {
-        Viewer {
-            key: self.key,
-            is_placed_by_key: self.is_placed_by_address,
-            watched_on: self.watched_on.as_ref(),
-            sticky: self.token.as_ref().or(self.seated_on.as_ref()),
-            stream: self.stream.as_ref(),
-        }
-    }
+    /// What viewers share.
+    sharing: Arc<Sharing>,
+    answered: Answered,
 }
 
 impl Balancer {
@@ -152,9 +76,10 @@ impl Balancer {
         members: Arc<Members>,
         sticky: StickyKey,
         (trust, requests_max): (Trust, usize),
-        stopping: CancellationToken,
+        (sharing, stopping): (Arc<Sharing>, CancellationToken),
     ) -> Self {
-        Self { members, sticky, trust, stopping, requests: Census::new(usize::MAX, requests_max) }
+        let (requests, answered) = (Census::new(usize::MAX, requests_max), Answered::default());
+        Self { members, sticky, trust, stopping, requests, sharing, answered }
     }
 
     /// The authority file that Pingora needs at its start; each connection gets the authorities of the moment.
@@ -176,7 +101,7 @@ impl Balancer {
     /// The best node that was not tried, once there is room to connect to it.
     async fn choose(&self, request: &mut Request) -> Result<Target> {
         let pick = |request: &Request| {
-            let viewer = request.viewer();
+            let viewer = request.placement.viewer();
             // When no owner can be reached, the edge's answer stands: there is no such object.
             let status = if request.among == Among::Owners { 404 } else { 503 };
             let is_over = request.tried.len() >= NODES_TRIED_MAX;
@@ -199,6 +124,87 @@ impl Balancer {
             target = again;
         }
     }
+
+    /// Answers with what other viewers want of the same node, too. `false` when the request has to go to a node by itself.
+    async fn share(&self, session: &mut Session, request: &mut Request, question: Question) -> Result<bool> {
+        for _ in 0..FETCHES_MAX {
+            let Some(target) = self.members.pick(request.placement.viewer(), Among::All, &[]) else { return Ok(false) };
+            let key = Key { node: target.node, question: question.clone() };
+            let (mut waiting, first) = match self.sharing.ask(&key) {
+                Asked::Kept(answer) => {
+                    request.placed(&key.node);
+                    return self.deliver(session, request, &answer).await.map(|()| true);
+                }
+                Asked::Waits(waiting) => (waiting, None),
+                Asked::Begins(waiting, underway) => (waiting, Some(underway)),
+                Asked::Alone => return Ok(false),
+            };
+            request.placed(&key.node);
+            if let Some(underway) = first {
+                let fetch = fetch::Request::new(session, request.placement.clone(), &question).await;
+                let Some(fetch) = fetch else { return Ok(false) };
+                underway.begin(fetch);
+            }
+            let outcome = tokio::select! {
+                outcome = waiting.outcome() => outcome,
+                // It ends only when the viewer is gone.
+                gone = session.as_downstream_mut().read_body_or_idle(true) => {
+                    let error = gone.err().unwrap_or_else(|| Error::new(ErrorType::ConnectionClosed));
+                    return Err(error.into_down());
+                }
+            };
+            match outcome {
+                Outcome::Answer(answer) => return self.deliver(session, request, &answer).await.map(|()| true),
+                Outcome::Alone => return Ok(false),
+                Outcome::Broken => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sends a shared answer to one viewer, as if a node had answered this viewer alone.
+    async fn deliver(&self, session: &mut Session, request: &mut Request, answer: &Answer) -> Result<()> {
+        let mut head = Box::new(answer.head.clone());
+        let age_s = self.sharing.age(answer).as_secs();
+        if age_s > 0 {
+            // RFC 9111, 5.1: players count it in.
+            head.insert_header(AGE, age_s)?;
+        }
+        match &answer.source {
+            Some(Source { node, among }) => {
+                request.among = *among;
+                request.placed(node);
+                request.tried.push(node.clone());
+                self.begins(session, &mut head, request).await?;
+            }
+            None => self.answered.failed.increment(1),
+        }
+        session.write_response_header(head, false).await?;
+        if let Some(response_stream) = priority::current() {
+            response_stream.sent(answer.body.len());
+        }
+        session.write_response_body(Some(answer.body.clone()), true).await
+    }
+
+    /// A response to a viewer begins: it waits for its turn, and tells the viewer where it is.
+    async fn begins(&self, session: &Session, response: &mut ResponseHeader, request: &Request) -> Result<()> {
+        if let Some(response_stream) = priority::current() {
+            let (asked, said) = (Hint::of(&session.req_header().headers), Hint::of(&response.headers));
+            response_stream.begin(Priority::merged(asked, said)).await;
+        }
+        if response.status.is_client_error() || response.status.is_server_error() {
+            request.refused();
+        }
+        let Some(node) = request.tried.last() else { return Ok(()) };
+        // An owner is asked for one object only: the viewer stays where it is.
+        if request.among == Among::Owners || request.placement.token.as_ref() == Some(node) || is_shared(response) {
+            return Ok(());
+        }
+        let token = self.sticky.seal(&Token { viewer: request.placement.key, node: node.clone() });
+        let cookie = format!("{}={token}; Path=/; Secure; HttpOnly; SameSite=Lax", sticky::COOKIE);
+        response.append_header(SET_COOKIE, cookie)?;
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -209,7 +215,20 @@ impl ProxyHttp for Balancer {
         Request::default()
     }
 
+    fn allow_spawning_subrequest(&self, session: &Session, _request: &Request) -> bool {
+        session.subrequest_ctx.is_none() && sharing::is_playlist(session.req_header().uri.path())
+    }
+
     async fn request_filter(&self, session: &mut Session, request: &mut Request) -> Result<bool> {
+        if let Some(order) = Order::of(session) {
+            *request = Request {
+                placement: order.placement.clone(),
+                report: Some(Arc::clone(&order.report)),
+                way: Way::of(session.req_header()),
+                ..Request::default()
+            };
+            return Ok(false);
+        }
         if matches!(session.req_header().method.as_str(), "TRACE" | "CONNECT") {
             session.respond_error(405).await?;
             return Ok(true);
@@ -230,17 +249,19 @@ impl ProxyHttp for Balancer {
         }
         session.set_write_timeout(Some(WRITE_TIMEOUT));
         request.way = Way::of(session.req_header());
-        request.stream = stream_of(session.req_header().uri.path());
+        let stream = stream_of(session.req_header().uri.path());
         let cookies = session.req_header().headers.get_all(COOKIE);
         let token = cookies
             .iter()
             .filter_map(|value| sticky::from_cookies(value.to_str().ok()?))
             .find_map(|text| self.sticky.open(text));
         let connection = viewer::current();
-        request.watched_on = connection.as_ref().and_then(|at| at.watched_on(request.stream.as_ref()?));
-        let begins = request.watched_on.is_none() && is_entry(session.req_header().uri.path());
+        let watched_on = connection.as_ref().and_then(|at| at.watched_on(stream.as_ref()?));
+        let begins = watched_on.is_none() && is_entry(session.req_header().uri.path());
+        let placement = &mut request.placement;
+        (placement.stream, placement.watched_on) = (stream, watched_on);
         match token {
-            Some(Token { viewer, node }) => (request.key, request.token) = (viewer, Some(node)),
+            Some(Token { viewer, node }) => (placement.key, placement.token) = (viewer, Some(node)),
             None if begins && self.members.is_full() => {
                 metrics::counter!("loadbalancer_refused_full_total").increment(1);
                 respond(session, 503, FULL, RETRY_AFTER_FULL).await?;
@@ -249,12 +270,15 @@ impl ProxyHttp for Balancer {
             None => {
                 // Players that keep no cookie, or get none, stay on their node by their seat.
                 let address = address.filter(|_| session.req_header().uri.path().starts_with("/live/"));
-                let seat = address.zip(connection).map(|(address, at)| at.seat(self.sticky.place(address)));
-                request.is_placed_by_address = seat.is_some();
-                (request.key, request.seated_on) = seat.unwrap_or_else(|| (rand::random(), None));
+                let seat = address.zip(connection).map(|(address, at)| at.seat(|| self.sticky.place(address)));
+                placement.is_placed_by_address = seat.is_some();
+                (placement.key, placement.seated_on) = seat.unwrap_or_else(|| (rand::random(), None));
             }
         }
-        Ok(false)
+        match Question::of(session.req_header()) {
+            Some(question) => self.share(session, request, question).await,
+            None => Ok(false),
+        }
     }
 
     async fn upstream_peer(&self, _session: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
@@ -294,12 +318,14 @@ impl ProxyHttp for Balancer {
         &self,
         session: &mut Session,
         upstream: &mut RequestHeader,
-        _request: &mut Request,
+        request: &mut Request,
     ) -> Result<()> {
         // Whatever the viewer claims about its own address is replaced.
         upstream.remove_header("forwarded");
         upstream.remove_header("x-forwarded-for");
-        if let Some(address) = session.client_addr().and_then(|address| address.as_inet()) {
+        // What many wait for is no one's request.
+        let address = session.client_addr().filter(|_| request.report.is_none());
+        if let Some(address) = address.and_then(|address| address.as_inet()) {
             upstream.insert_header("x-forwarded-for", address.ip().to_canonical().to_string())?;
         }
         upstream.insert_header("x-forwarded-proto", "https")?;
@@ -319,7 +345,7 @@ impl ProxyHttp for Balancer {
             return Err(Error::new(NODE_IS_STOPPING).into_up());
         }
         if response.remove_header(&ELSEWHERE).is_some()
-            && self.members.pick(request.viewer(), Among::Owners, &request.tried).is_some()
+            && self.members.pick(request.placement.viewer(), Among::Owners, &request.tried).is_some()
         {
             request.among = Among::Owners;
             return Err(Error::new(NODE_IS_AN_EDGE).into_up());
@@ -333,21 +359,11 @@ impl ProxyHttp for Balancer {
         response: &mut ResponseHeader,
         request: &mut Request,
     ) -> Result<()> {
-        if let Some(response_stream) = priority::current() {
-            let (asked, said) = (Hint::of(&session.req_header().headers), Hint::of(&response.headers));
-            response_stream.begin(Priority::merged(asked, said)).await;
+        match (&request.report, request.tried.last()) {
+            // The filters of those who wait do the rest.
+            (Some(report), Some(node)) => report.answered(Source { node: node.clone(), among: request.among }),
+            _ => self.begins(session, response, request).await?,
         }
-        if response.status.is_client_error() || response.status.is_server_error() {
-            request.refused();
-        }
-        let Some(node) = request.tried.last() else { return Ok(()) };
-        // An owner is asked for one object only: the viewer stays where it is.
-        if request.among == Among::Owners || request.token.as_ref() == Some(node) || is_shared(response) {
-            return Ok(());
-        }
-        let token = self.sticky.seal(&Token { viewer: request.key, node: node.clone() });
-        let cookie = format!("{}={token}; Path=/; Secure; HttpOnly; SameSite=Lax", sticky::COOKIE);
-        response.append_header(SET_COOKIE, cookie)?;
         Ok(())
     }
 
@@ -414,7 +430,8 @@ impl ProxyHttp for Balancer {
         if status > 0 && session.response_written().is_none() {
             let line = if status == 404 { ABSENT } else { BUSY };
             if status != 404 {
-                metrics::counter!("loadbalancer_failed_requests_total").increment(1);
+                // Those who wait for it are counted one by one.
+                self.answered.failed.increment(u64::from(request.report.is_none()));
                 if !self.stopping.is_cancelled() {
                     tracing::warn!(status, tried = request.tried.len(), "a viewer's request failed");
                 }
@@ -426,9 +443,10 @@ impl ProxyHttp for Balancer {
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, _request: &mut Request) {
-        let status = session.response_written().map_or(0, |response| response.status.as_u16());
-        metrics::counter!("loadbalancer_requests_total", "class" => class(status)).increment(1);
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, request: &mut Request) {
+        if request.report.is_none() {
+            self.answered.count(session.response_written().map(|response| response.status));
+        }
     }
 
     fn suppress_error_log(&self, _session: &Session, _request: &Request, _error: &Error) -> bool {
@@ -490,12 +508,26 @@ fn is_shared(response: &ResponseHeader) -> bool {
     lines.flat_map(|line| line.split(',')).any(|directive| directive.trim().eq_ignore_ascii_case("public"))
 }
 
-const fn class(status: u16) -> &'static str {
-    match status {
-        100..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        500..=599 => "5xx",
-        _ => "none",
+/// Counts viewers' requests. The counters are looked up once, because that costs more than counting.
+struct Answered {
+    classes: [metrics::Counter; CLASSES.len()],
+    failed: metrics::Counter,
+}
+
+/// Classes of status, from 1xx on, as metrics call them; the last is for no answer.
+const CLASSES: [&str; 6] = ["2xx", "2xx", "3xx", "4xx", "5xx", "none"];
+
+impl Default for Answered {
+    fn default() -> Self {
+        let class = |class: &'static str| metrics::counter!("loadbalancer_requests_total", "class" => class);
+        Self { classes: CLASSES.map(class), failed: metrics::counter!("loadbalancer_failed_requests_total") }
+    }
+}
+
+impl Answered {
+    fn count(&self, status: Option<StatusCode>) {
+        let class = status.map(|status| usize::from(status.as_u16() / 100).wrapping_sub(1));
+        let [.., none] = &self.classes;
+        class.and_then(|class| self.classes.get(class)).unwrap_or(none).increment(1);
     }
 }

@@ -57,10 +57,11 @@ impl Connection {
         self.lock().watching.node(stream).cloned()
     }
 
-    /// Seats a viewer of this address. Returns its key for placement, and the node that its seat had last.
-    pub(crate) fn seat(&self, address: u64) -> (u64, Option<NodeId>) {
+    /// Seats a viewer, whose address is asked for once. Returns its key for placement, and the node that its seat had last.
+    pub(crate) fn seat(&self, address: impl FnOnce() -> u64) -> (u64, Option<NodeId>) {
         let mut state = self.lock();
         let seat = *state.seat.get_or_insert_with(|| {
+            let address = address();
             let id = self.members.join(address);
             Seat { id, key: id.map_or(address, SeatId::key) }
         });

@@ -1,6 +1,7 @@
 //! The set-up of `balancer`: a node reduced to what a balancer sees of it, and the two balancers in front of it.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use axum::extract::{self, State};
 use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
@@ -22,6 +23,7 @@ use node::http::{Limits, Peer};
 use node::ops::Ops;
 use node::presence::PresenceParts;
 use node::{CancellationToken, Role, tls};
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 
@@ -39,23 +41,38 @@ pub(crate) const SEGMENT_BYTES: usize = 2_200_000;
 const PART_BYTES: usize = 60_000;
 /// Limit of a balancer's connections: those of all viewers, and room.
 const CONNECTIONS_MAX: usize = 16_384;
+/// Where a balancer listens: for viewers, and its ops plane.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Listens {
+    pub(crate) https: SocketAddr,
+    pub(crate) ops: SocketAddr,
+}
+
 /// Longest time for a balancer to find the node.
 const START_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 
-/// The child: balances until its standard input is closed.
-pub(crate) fn serve(orders: &str) -> anyhow::Result<()> {
+/// The child: reads its orders from standard input, and balances until that is closed.
+pub(crate) fn serve() -> anyhow::Result<()> {
+    node::files::raise_open_files_limit();
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    let Ok(orders) = serde_json::from_str::<Orders>(&line) else { return Ok(()) };
     tokio::runtime::Runtime::new()?.block_on(async {
-        let orders: Orders = serde_json::from_str(orders)?;
         let shutdown = CancellationToken::new();
-        let context = orders.context(Role::LoadBalancer, &Ops::new(), &shutdown).await?;
+        let ops = Ops::new();
+        let context = orders.context(Role::LoadBalancer, &ops, &shutdown).await?;
         let config = loadbalancer::Config {
             https_listen: any_port(),
             connections_max: CONNECTIONS_MAX,
+            requests_per_address_max: CONNECTIONS_MAX,
             ..loadbalancer::Config::default()
         };
         let balancer = LoadBalancer::load(config, context).await?;
-        println!("{}", balancer.https_address());
+        let server = ops.load(any_port()).await?;
+        let listens = Listens { https: balancer.https_address(), ops: server.address() };
+        println!("{}", serde_json::to_string(&listens)?);
+        tokio::spawn(server.run(shutdown.clone()));
         let running = tokio::spawn(balancer.run(shutdown.clone()));
         let mut nothing = Vec::new();
         tokio::io::stdin().read_to_end(&mut nothing).await?;
@@ -167,12 +184,14 @@ impl Cluster {
 
         let mut viewers = context.identity.client(tls::Server::Any(Role::LoadBalancer));
         viewers.alpn_protocols = vec![b"h2".to_vec()];
+        let mut running = idle()?;
+        let listens = begin(&mut running, &for_ours).await?;
         let cluster = Self {
             viewers,
             hold,
             newest: AtomicU64::new(0),
             node: address,
-            ours: start_ours(&for_ours).await?,
+            ours: (running, listens.https),
             haproxy: Haproxy { node: address, identity: &for_ours.identity, directory }.start()?,
             _shutdown: shutdown.drop_guard(),
         };
@@ -244,20 +263,20 @@ impl Cluster {
     }
 }
 
-async fn start_ours(orders: &Orders) -> anyhow::Result<(Running, SocketAddr)> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(["--balancer", &serde_json::to_string(orders)?])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let out = child.stdout.take().context("no output")?;
-    let running = Running(child);
+/// A load balancer in a process of its own, which waits for its orders.
+pub(crate) fn idle() -> anyhow::Result<Running> {
+    let mut command = Command::new(std::env::current_exe()?);
+    Ok(Running(command.arg("--balancer").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
+}
+
+/// Sends a load balancer its orders, and waits until it serves.
+pub(crate) async fn begin(balancer: &mut Running, orders: &Orders) -> anyhow::Result<Listens> {
+    let mut input = balancer.0.stdin.as_ref().context("no input")?;
+    writeln!(input, "{}", serde_json::to_string(orders)?)?;
+    let out = balancer.0.stdout.take().context("no output")?;
     let line = tokio::task::spawn_blocking(move || {
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).map(|_| line)
     });
-    match line.await??.trim().parse() {
-        Ok(address) => Ok((running, address)),
-        Err(_) => bail!("the load balancer did not start"),
-    }
+    serde_json::from_str(&line.await??).context("the load balancer did not start")
 }

@@ -6,7 +6,13 @@ use std::process::Child;
 pub(crate) const SEGMENT: &str = "/live/bench/v/2/0.m4s";
 
 /// A balancer's process, killed when this is dropped.
-pub(super) struct Running(pub(super) Child);
+pub(crate) struct Running(pub(super) Child);
+
+impl Running {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
+use crate::balancer::{self, Listens, Running};
 use crate::granter::Granter;
 use crate::log::{Author, Row};
 use crate::role::{Orders, PASSWORD, cpu_seconds, resident_bytes};
@@ -102,10 +103,14 @@ impl Drop for Idle {
 /// The child, its broker, and the stream that is pushed to it.
 pub(super) struct Server {
     child: Idle,
+    balancer: Option<(Running, Listens)>,
+    /// Where viewers connect.
     pub(super) https: SocketAddr,
     data: SocketAddr,
     ops: SocketAddr,
     pub(super) viewers: rustls::ClientConfig,
+    identity: tls::Identity,
+    to_balancer: Orders,
     pushes: reqwest::Client,
     clock: Clock,
     pub(super) author: Author,
@@ -126,7 +131,11 @@ impl Server {
         std::fs::write(directory.join("root.pub"), author.root.public_key_bytes())?;
         let authority = tls::Authority::ensure(&directory.join("certs"), &clock)?;
         let user = |name: &str, access| broker::User { name: name.to_owned(), password: PASSWORD.to_owned(), access };
-        let users = vec![user("b1", broker::Access::Broadcast), user("control", broker::Access::Control)];
+        let users = vec![
+            user("b1", broker::Access::Broadcast),
+            user("control", broker::Access::Control),
+            user("lb", broker::Access::LoadBalancer),
+        ];
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let broker =
             broker::EmbeddedBroker::load(broker::Config { listen, users, ..broker::Config::default() }).await?;
@@ -141,6 +150,7 @@ impl Server {
             })
         };
         let (to_child, to_control) = (orders("b1", Role::Broadcast)?, orders("control", Role::Control)?);
+        let to_balancer = orders("lb", Role::LoadBalancer)?;
         let ingest = tls::Identity::load(&orders("ingest", Role::Ingest)?.identity)?;
         tokio::spawn(broker.run(shutdown.clone()));
         let control = to_control.context(Role::Control, &Ops::new(), &shutdown).await?;
@@ -148,12 +158,24 @@ impl Server {
         granter.grant(author.grant.clone()).await?;
 
         let Addresses { https, data, ops } = child.begin(&to_child).await?;
-        let mut viewers = ingest.client(tls::Server::Any(Role::Broadcast));
-        viewers.alpn_protocols = vec![b"h2".to_vec()];
+        let viewers = http2(&ingest, Role::Broadcast);
         let pushes = ingest.http_client(tls::Server::Any(Role::Broadcast))?;
         let _shutdown = shutdown.drop_guard();
-        let mut node =
-            Self { child, https, data, ops, viewers, pushes, clock, author, _control: (control, granter), _shutdown };
+        let mut node = Self {
+            child,
+            balancer: None,
+            https,
+            data,
+            ops,
+            viewers,
+            identity: ingest,
+            to_balancer,
+            pushes,
+            clock,
+            author,
+            _control: (control, granter),
+            _shutdown,
+        };
         for _ in 0..segments * 8 {
             let row = node.author.next(clock.wall())?;
             node.push_bytes(&row).await?;
@@ -162,6 +184,27 @@ impl Server {
         node.wait("the stream is listed", |status| status["nodes"]["b1"]["streams"][0]["sequence"].as_u64().is_some())
             .await?;
         Ok(node)
+    }
+
+    /// From now on, viewers connect to a balancer before the node.
+    pub(super) async fn put_behind(&mut self, mut balancer: Running) -> anyhow::Result<()> {
+        let listens = balancer::begin(&mut balancer, &self.to_balancer).await?;
+        self.https = listens.https;
+        self.viewers = http2(&self.identity, Role::LoadBalancer);
+        self.balancer = Some((balancer, listens));
+        let is_online = |status: &Value| status["nodes"]["lb"]["broadcast"][0]["health"] == "online";
+        wait(listens.ops, "the balancer finds the node", is_online).await
+    }
+
+    /// Resolves when this many requests of viewers wait on the balancer, or on the node if there is none.
+    pub(super) async fn holds(&self, requests: u64) -> anyhow::Result<()> {
+        let (name, ops) = self.balancer.as_ref().map_or(("b1", self.ops), |(_, listens)| ("lb", listens.ops));
+        wait(ops, "all viewers wait", |status| status["nodes"][name]["waiting"].as_u64() == Some(requests)).await
+    }
+
+    /// Requests that wait on the node.
+    pub(super) async fn waiting_on_the_node(&self) -> anyhow::Result<u64> {
+        status(self.ops).await?["nodes"]["b1"]["waiting"].as_u64().context("the node does not say how many wait")
     }
 
     pub(super) fn next_row(&mut self) -> anyhow::Result<Row> {
@@ -185,26 +228,43 @@ impl Server {
         Ok(())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "measures real time")]
-    pub(super) async fn wait(&self, what: &str, holds: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
-        let began = Instant::now();
-        loop {
-            let status = reqwest::Client::new().get(format!("http://{}/status", self.ops)).send().await?;
-            if holds(&serde_json::from_slice(&status.bytes().await?)?) {
-                return Ok(());
-            }
-            ensure!(began.elapsed() < WAIT_MAX, "in vain: {what}");
-            tokio::time::sleep(POLL).await;
-        }
+    async fn wait(&self, what: &str, holds: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
+        wait(self.ops, what, holds).await
     }
 
-    /// Resident memory of the child, in bytes.
+    fn pid(&self) -> u32 {
+        self.balancer.as_ref().map_or_else(|| self.child.pid(), |(balancer, _)| balancer.pid())
+    }
+
+    /// Resident memory of the process that viewers connect to, in bytes.
     pub(super) fn resident(&self) -> anyhow::Result<u64> {
-        resident_bytes(self.child.pid())
+        resident_bytes(self.pid())
     }
 
-    /// CPU time of the child since its start, in seconds.
+    /// CPU time of that process since its start, in seconds.
     pub(super) fn cpu(&self) -> anyhow::Result<f64> {
-        cpu_seconds(self.child.pid())
+        cpu_seconds(self.pid())
     }
+}
+
+/// How viewers connect to a role.
+fn http2(identity: &tls::Identity, role: Role) -> rustls::ClientConfig {
+    let mut tls = identity.client(tls::Server::Any(role));
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    tls
+}
+
+async fn status(ops: SocketAddr) -> anyhow::Result<Value> {
+    let status = reqwest::Client::new().get(format!("http://{ops}/status")).send().await?;
+    Ok(serde_json::from_slice(&status.bytes().await?)?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "measures real time")]
+async fn wait(ops: SocketAddr, what: &str, holds: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while !holds(&status(ops).await?) {
+        ensure!(began.elapsed() < WAIT_MAX, "in vain: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
 }

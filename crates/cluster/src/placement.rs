@@ -78,6 +78,13 @@ pub fn candidates<'a>(view: &'a Membership, policy: &Policy, viewer: Viewer<'_>,
     ranked.into_iter().map(|(_, _, member)| member).collect()
 }
 
+/// The node that already serves the viewer, while nothing sends the viewer elsewhere: then it comes first among the [`candidates`].
+pub fn stays<'a>(view: &'a Membership, policy: &Policy, viewer: Viewer<'_>, now: Now) -> Option<&'a Member> {
+    let member = view.get(viewer.watched_on?)?;
+    let may_stay = view.health(member, now) == Health::Online && !is_drained(member, policy);
+    (member.presence.role == Role::Broadcast && may_stay).then_some(member)
+}
+
 /// Whether no node can take another viewer: every node that takes new ones uses 95 % or more of its configured egress. A node
 /// without a configured capacity is never full. A cluster without nodes is not full but gone.
 pub fn is_full(view: &Membership, policy: &Policy, now: Now) -> bool {

@@ -97,9 +97,11 @@ async fn blocked_requests_of_many_viewers_share_few_connections_to_the_node() {
     }
     first_answer(&cluster.viewer(), &format!("https://{address}/")).await;
     let mut answers = Vec::new();
-    for viewer in &mut all {
-        for _ in 0..each {
-            answers.push(tokio::spawn(viewer.get("/live/demo/v/index.m3u8?_HLS_msn=1", None).await.1));
+    // What viewers want alike they would share.
+    for (index, viewer) in all.iter_mut().enumerate() {
+        for number in 0..each {
+            let path = format!("/live/demo/v/index.m3u8?_HLS_msn={}", index * each + number);
+            answers.push(tokio::spawn(viewer.get(&path, None).await.1));
         }
     }
     hold.waiting(viewers * each).await;
@@ -137,8 +139,8 @@ async fn viewer_that_goes_away_takes_its_request_back_from_the_node() {
     let path = "/live/demo/v/index.m3u8";
 
     let mut viewer = Viewer::connect(address, cluster.trust(), WINDOW_BYTES).await;
-    let (_, given_up) = viewer.get(path, None).await;
-    let (_, kept) = viewer.get(path, None).await;
+    let (_, given_up) = viewer.get(&format!("{path}?_HLS_msn=1"), None).await;
+    let (_, kept) = viewer.get(&format!("{path}?_HLS_msn=2"), None).await;
     hold.waiting(2).await;
     drop(given_up);
     hold.waiting(1).await;
@@ -174,8 +176,8 @@ async fn requests_blocked_on_a_node_that_dies_go_to_another_at_once() {
     let mut viewer = Viewer::connect(address, cluster.trust(), WINDOW_BYTES).await;
     let requests = 100;
     let mut answers = Vec::new();
-    for _ in 0..requests {
-        answers.push(tokio::spawn(viewer.get("/live/demo/v/index.m3u8", None).await.1));
+    for number in 0..requests {
+        answers.push(tokio::spawn(viewer.get(&format!("/live/demo/v/index.m3u8?_HLS_msn={number}"), None).await.1));
     }
     let [first, second] = &holds;
     let (here, there) = tokio::select! {
@@ -254,8 +256,8 @@ async fn request_that_a_node_has_no_room_for_is_asked_again_and_not_its_fault() 
     .await;
     let mut viewer = Viewer::connect(address, cluster.trust(), WINDOW_BYTES).await;
     let mut answers = Vec::new();
-    for _ in 0..50 {
-        answers.push(tokio::spawn(viewer.get("/live/demo/v/index.m3u8", None).await.1));
+    for number in 0..50 {
+        answers.push(tokio::spawn(viewer.get(&format!("/live/demo/v/index.m3u8?_HLS_msn={number}"), None).await.1));
     }
     for answer in answers {
         assert_eq!(within("an answer", answer).await.unwrap().status(), StatusCode::OK);

@@ -133,11 +133,25 @@ impl Cluster {
         within(&format!("{node} to be {health}"), becomes).await;
     }
 
-    async fn health_by(&self, balancer: &str, node: &str) -> Option<String> {
+    /// Waits until this many requests wait at the balancer for answers that they share.
+    pub(crate) async fn has_waiting(&self, requests: usize) {
+        let waits = async {
+            while self.status().await["nodes"]["lb"]["waiting"] != requests {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(&format!("{requests} requests to wait at the balancer"), waits).await;
+    }
+
+    async fn status(&self) -> serde_json::Value {
         let request = Request::get("/status").body(axum::body::Body::empty()).unwrap();
         let answer = self.balancer_ops.router().oneshot(request).await.unwrap();
         let status = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
-        let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+        serde_json::from_slice(&status).unwrap()
+    }
+
+    async fn health_by(&self, balancer: &str, node: &str) -> Option<String> {
+        let status = self.status().await;
         let nodes = status["nodes"][balancer]["broadcast"].as_array()?;
         let found = nodes.iter().find(|found| found["node"] == node)?;
         Some(found["health"].as_str().unwrap().to_owned())

@@ -10,6 +10,7 @@ mod pair;
 mod priorities;
 mod protocols;
 mod rotation;
+mod shared;
 mod shares;
 mod silent;
 mod stays;

@@ -12,7 +12,8 @@ use crate::cluster::{Cluster, NODES, first_answer, within};
 
 /// Where the greedy host is not.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-const WAITS: &str = "/live/demo/v/index.m3u8?_HLS_msn=1";
+/// Together with a number; requests for the same number would share an answer.
+const WAITS: &str = "/live/demo/v/index.m3u8?_HLS_msn=";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn host_that_holds_all_connections_gives_way_to_viewers_elsewhere() {
@@ -52,20 +53,20 @@ async fn host_that_asks_for_more_than_its_share_is_told_to_wait_and_others_are_n
     let _backend = cluster.node("b1", hold.router(), Limits::default()).await;
     let (greedy, viewer) = (cluster.viewer(), cluster.viewer_at(ELSEWHERE));
     first_answer(&greedy, &format!("https://{address}/")).await;
-    let url = format!("https://{address}{WAITS}");
-    let waiting: Vec<_> = (0..10).map(|_| tokio::spawn(greedy.get(&url).send())).collect();
+    let url = |number: u64| format!("https://{address}{WAITS}{number}");
+    let waiting: Vec<_> = (0..10).map(|number| tokio::spawn(greedy.get(url(number)).send())).collect();
     hold.waiting(10).await;
-    let refused = within("a refusal", greedy.get(&url).send()).await.unwrap();
+    let refused = within("a refusal", greedy.get(url(10)).send()).await.unwrap();
     assert_eq!(
         (refused.status(), refused.headers()["retry-after"].as_bytes()),
         (StatusCode::TOO_MANY_REQUESTS, &b"1"[..])
     );
-    let other = tokio::spawn(viewer.get(&url).send());
+    let other = tokio::spawn(viewer.get(url(11)).send());
     hold.waiting(11).await;
     hold.released.send_replace(true);
     for answer in waiting.into_iter().chain([other]) {
         assert_eq!(within("an answer", answer).await.unwrap().unwrap().status(), StatusCode::OK);
     }
-    let again = within("an answer", greedy.get(&url).send()).await.unwrap();
+    let again = within("an answer", greedy.get(url(12)).send()).await.unwrap();
     assert_eq!(again.status(), StatusCode::OK, "its share is free again");
 }

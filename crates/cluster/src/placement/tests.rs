@@ -83,6 +83,24 @@ fn viewer_stays_on_a_busy_node_and_leaves_one_that_drains_or_fails() {
 }
 
 #[test]
+fn node_that_a_viewer_stays_on_is_the_first_candidate_until_it_drains_or_fails() {
+    let mut view = cluster(&[("b1", 0.99), ("b2", 0.1)]);
+    let watched = NodeId::new("b1").unwrap();
+    let viewer = Viewer { key: 7, watched_on: Some(&watched), ..Viewer::default() };
+    let stays = |view: &Membership, policy: &Policy, now: Now| {
+        let stays = stays(view, policy, viewer, now).map(|member| member.presence.node.clone());
+        let first = candidates(view, policy, viewer, now)[0].presence.node.clone();
+        assert!(stays.is_none() || stays.as_ref() == Some(&first), "{stays:?} is not {first:?}");
+        stays
+    };
+    assert_eq!(stays(&view, &Policy::default(), at(0)), Some(watched.clone()));
+    assert_eq!(stays(&view, &drained(&["b1"]), at(0)), None);
+    assert!(super::stays(&view, &Policy::default(), Viewer::default(), at(0)).is_none());
+    view.failed(&watched, at(0));
+    assert_eq!(stays(&view, &Policy::default(), at(0)), None);
+}
+
+#[test]
 fn nodes_that_hold_the_stream_go_first_then_all_with_room_then_the_others() {
     let mut view = Membership::default();
     let demo = StreamId::new("demo").unwrap();
