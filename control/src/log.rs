@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use media::{ClusterId, NodeId, UnixMillis};
+use media::{ClusterId, Digest, NodeId, UnixMillis};
 use messages::Role;
 use metadata::{
     Body, Edit, EntrySequence, Grant, Member, NodePolicy, Revocation, Revoked, RowId, StreamSettings, View, kind,
@@ -110,8 +110,9 @@ impl ControlState {
     /// # Errors
     /// When the catalogue cannot be read, or the log not written.
     pub(crate) async fn write_log(&self) -> anyhow::Result<EntrySequence> {
-        let streams: Vec<Body> =
-            self.catalogue.streams().await?.into_iter().map(|stream| stream_row(stream.name)).collect();
+        let _in_order = self.logging.lock().await;
+        self.take_streams_after_restore().await?;
+        let streams: Vec<Body> = self.catalogue.streams().await?.into_iter().map(stream_row).collect();
         let (cluster, now) = (self.rules.clone(), self.node.clock.wall());
         let (revoked, grants) = (self.authority.revoked(), self.authority.grant_rows());
         self.writer
@@ -281,8 +282,9 @@ fn grant_edits(view: &View<'_>, grants: &[Grant], now: UnixMillis) -> Vec<Edit> 
     edits
 }
 
-fn stream_row(name: media::StreamId) -> Body {
-    Body::Stream(StreamSettings { name, pool: POOL.to_owned(), key_macs: Vec::new(), title: String::new() })
+fn stream_row(stream: catalogue::Stream) -> Body {
+    let key_macs = vec![Digest(stream.key.mac.0)];
+    Body::Stream(StreamSettings { name: stream.name, pool: POOL.to_owned(), key_macs, title: String::new() })
 }
 
 fn revocation(subject: Revoked, since: UnixMillis, reason: &str) -> Body {

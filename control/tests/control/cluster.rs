@@ -148,7 +148,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 /// One configured stream.
 pub(crate) fn config() -> Config {
     let key = Some(Redacted::new("for-this-test-only".to_owned()));
-    let streams = vec![StreamConfig { name: StreamId::new("hall").unwrap(), key }];
+    let streams = vec![StreamConfig { name: StreamId::new("hall").unwrap(), key, key_file: None }];
     Config { streams, ..Config::default() }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use media::NodeId;
-use messages::Role;
+use messages::{Role, StreamTable};
 use node::tls::{Authority, Identity, Server};
 use reqwest::{Client, Method, StatusCode};
 use seal::{SealingKey, Signer as _};
@@ -82,13 +82,20 @@ async fn streams_are_made_shown_rotated_and_deleted_and_ingests_are_told() {
     let (status, said) = json(&admin, Method::POST, format!("{base}/admin/streams"), Some(new)).await;
     assert_eq!((status, said), (StatusCode::CONFLICT, Value::String("there is a stream choir already\n".to_owned())));
 
-    let (_, table) = json(&ingest, Method::GET, format!("{base}/streams"), None).await;
-    let names: Vec<&str> = table.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["choir", "hall"]);
-    assert!(!table.to_string().contains(made["key"].as_str().unwrap()), "ingests get digests, not keys");
+    let (_, answer) = json(&ingest, Method::GET, format!("{base}/streams"), None).await;
+    let table: StreamTable = serde_json::from_value(answer.clone()).unwrap();
+    let key = made["key"].as_str().unwrap();
+    let recognised: Vec<(&str, bool)> =
+        table.streams.iter().map(|entry| (entry.name.as_str(), entry.key_mac == table.pepper.mac(key))).collect();
+    assert_eq!(recognised, [("choir", true), ("hall", false)]);
+    assert!(!answer.to_string().contains(key), "ingests get MACs, not keys");
 
     let (_, rotated) = json(&admin, Method::POST, stream("choir/rotate-key"), None).await;
     assert_ne!(rotated["key"], made["key"]);
+    let (_, shown) = json(&admin, Method::GET, stream("choir"), None).await;
+    assert!(
+        shown.get("key").is_none() && rotated["key"].as_str().unwrap().ends_with(shown["key_hint"].as_str().unwrap())
+    );
     next(&mut updates).await;
     let (status, _) = json(&admin, Method::DELETE, stream("choir"), None).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
@@ -96,7 +103,11 @@ async fn streams_are_made_shown_rotated_and_deleted_and_ingests_are_told() {
     let (status, _) = json(&admin, Method::GET, stream("choir"), None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (status, hall) = json(&admin, Method::GET, stream("hall"), None).await;
-    assert_eq!((status, hall["key"].as_str()), (StatusCode::OK, Some("for-this-test-only")));
+    assert_eq!(
+        (status, hall["key_hint"].as_str()),
+        (StatusCode::OK, Some("")),
+        "the hint of a short key would help a guesser"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
