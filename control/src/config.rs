@@ -108,13 +108,17 @@ pub struct StreamConfig {
     /// Name of the stream.
     #[schemars(with = "String")]
     pub name: StreamId,
-    /// Its key, 8 to 128 characters out of `[A-Za-z0-9._-]`. Default: control draws one at random, and keeps it.
+    /// Its key, 8 to 128 characters out of `[A-Za-z0-9._-]`. Default: `sealcast up` draws one at random, and keeps and shows it; a
+    /// separate control node gives one when asked (`sealcast stream rotate-key`).
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub key: Option<Redacted<String>>,
     /// Which ingests serve it: those that have this pool in `role.control.ingest_pools`. Default: what it was, at first `default`.
     #[serde(default)]
     pub pool: Option<String>,
+    /// File that keeps its key, in place of `key`; control makes it when it is missing. Set by the program that runs the role.
+    #[serde(skip)]
+    pub key_file: Option<PathBuf>,
 }
 
 /// A pool's name; those with a slash are streamers'.

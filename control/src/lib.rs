@@ -11,8 +11,10 @@ mod log;
 mod members;
 mod nodes;
 mod policy;
+mod restored;
 mod root;
 mod routes;
+mod stream_keys;
 mod view;
 
 use std::collections::BTreeMap;
@@ -24,15 +26,17 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bus::Message;
 use bytes::Bytes;
-use catalogue::{Catalogue, Stream, StreamKey};
+use catalogue::Catalogue;
 use media::{NodeId, StreamId};
-use messages::Topic;
+use messages::{Pepper, Topic};
 use node::cluster_view::ClusterView;
 use node::{CancellationToken, Redacted};
 use replica::{ControlIdentity, Log, Peers, Writer};
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 
 use crate::root::Root;
+use crate::stream_keys::KeyFiles;
 use crate::view::View;
 
 pub use config::{Config, StreamConfig};
@@ -46,6 +50,8 @@ pub struct Control {
     listener: TcpListener,
     address: SocketAddr,
     ready: node::ops::ReadyFlag,
+    /// Keys that the configuration or a file has.
+    known_keys: Vec<(StreamId, Redacted<String>)>,
 }
 
 /// What all requests share.
@@ -53,11 +59,16 @@ struct ControlState {
     node: node::Context,
     catalogue: Catalogue,
     root: Root,
+    /// The secret under which the catalogue keeps stream keys.
+    pepper: Pepper,
+    key_files: KeyFiles,
     cluster: ClusterView,
     /// Sessions and input reports of the streams, from the bus.
     view: View,
     /// Writes the metadata log.
     writer: Writer,
+    /// Held while the log is brought to what the catalogue says.
+    logging: Mutex<()>,
     /// What all nodes have to agree on.
     rules: metadata::Cluster,
     /// Hosts under which nodes may be reached by viewers, besides the names in their certificates.
@@ -85,10 +96,13 @@ impl Control {
             ("control_revoked_refused_total", "Requests of revoked nodes, by node."),
         ]);
         let path = node.data.join("catalogue.db");
-        let catalogue = Catalogue::open(&path).await.with_context(|| format!("catalogue {}", path.display()))?;
-        for stream in &config.streams {
-            configure(&catalogue, stream, &node).await.with_context(|| format!("configured stream {}", stream.name))?;
-        }
+        let pepper = stream_keys::pepper(&node.data)?;
+        let opened = Catalogue::open(&path, &pepper).await;
+        let (catalogue, were_clear) = opened.with_context(|| format!("catalogue {}", path.display()))?;
+        let (key_files, now) = (KeyFiles::new(&config.streams), node.clock.wall());
+        let configured = (&config.streams[..], &key_files);
+        let known = stream_keys::configure((&catalogue, &pepper), configured, &were_clear, now).await?;
+        let known_keys = known.into_iter().map(|(name, key)| (name, Redacted::new(key.expose().to_owned()))).collect();
         let root = Root::load(&node.data)?;
         let listener = acceptor::bind(config.data_listen, "role.control.data_listen").await?;
         let address = listener.local_addr().context("the data plane has no address")?;
@@ -109,9 +123,12 @@ impl Control {
             node,
             catalogue,
             root,
+            pepper,
+            key_files,
             writer,
+            logging: Mutex::default(),
         });
-        Ok(Self { shared, listener, address, ready })
+        Ok(Self { shared, listener, address, ready, known_keys })
     }
 
     /// Where ingests and operators connect (mutual TLS).
@@ -124,13 +141,9 @@ impl Control {
         self.shared.root.public_path().to_owned()
     }
 
-    /// All streams and their keys, by name.
-    ///
-    /// # Errors
-    /// When the catalogue cannot be read.
-    pub async fn stream_keys(&self) -> anyhow::Result<Vec<(StreamId, Redacted<String>)>> {
-        let streams = self.shared.catalogue.streams().await?;
-        Ok(streams.into_iter().map(|stream| (stream.name, Redacted::new(stream.key.expose().to_owned()))).collect())
+    /// The keys that the configuration or a file has. Control knows no others: the catalogue keeps MACs.
+    pub fn stream_keys(&self) -> &[(StreamId, Redacted<String>)] {
+        &self.known_keys
     }
 
     /// Serves until `shutdown`.
@@ -138,7 +151,7 @@ impl Control {
     /// # Errors
     /// When the listener fails for good or the bus refuses a subscription.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { shared, listener, address, ready } = self;
+        let Self { shared, listener, address, ready, known_keys: _ } = self;
         let data = format!("https://{address}");
         let parts = move || node::presence::PresenceParts { data: Some(data.clone()), ..Default::default() };
         let presence = node::presence::spawn(&shared.node, parts, shutdown.clone());
@@ -165,21 +178,6 @@ impl Control {
         log.close().await;
         presence.await.context("the presence of the control node panicked")
     }
-}
-
-/// Makes a configured stream, or sets its key to the configured one. Without a configured key, an existing stream keeps its own.
-async fn configure(catalogue: &Catalogue, stream: &StreamConfig, node: &node::Context) -> anyhow::Result<()> {
-    let key = stream.key.as_ref().map(|key| StreamKey::new(key.expose())).transpose()?;
-    match (catalogue.find_stream(&stream.name).await?, key) {
-        (Some(there), Some(key)) if there.key != key => catalogue.set_key(&stream.name, &key).await?,
-        (Some(_), _) => {}
-        (None, key) => {
-            let key = key.unwrap_or_else(StreamKey::random);
-            let stream = Stream { name: stream.name.clone(), key, created_at: node.clock.wall() };
-            catalogue.create_stream(&stream).await?;
-        }
-    }
-    Ok(())
 }
 
 impl ControlState {

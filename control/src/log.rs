@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use media::{ClusterId, NodeId, StreamId, UnixMillis};
+use media::{ClusterId, Digest, NodeId, UnixMillis};
 use messages::Role;
 use metadata::{Body, Edit, EntrySequence, Member, NodePolicy, Revocation, Revoked, RowId, StreamSettings, View, kind};
 use seal::KeyId;
@@ -107,12 +107,13 @@ impl ControlState {
     /// # Errors
     /// When the catalogue cannot be read, or the log not written.
     pub(crate) async fn write_log(&self) -> anyhow::Result<EntrySequence> {
+        let _in_order = self.logging.lock().await;
+        self.take_streams_after_restore().await?;
         let streams = self.catalogue.streams().await?;
         let (cluster, now) = (self.rules.clone(), self.node.clock.wall());
         self.writer
             .write(|view| {
-                let streams: Vec<Body> =
-                    streams.into_iter().map(|stream| self.stream_row(&view, stream.name)).collect();
+                let streams: Vec<Body> = streams.into_iter().map(|stream| self.stream_row(&view, stream)).collect();
                 let mut edits = view.edits_towards(&streams, &[kind::STREAM], random);
                 if view.cluster() != Some(&cluster) {
                     edits.extend(put(&view, Body::Cluster(cluster)));
@@ -124,12 +125,12 @@ impl ControlState {
     }
 
     /// The row of a stream. Its pool is the configured one, or stays what it was.
-    fn stream_row(&self, view: &View<'_>, name: StreamId) -> Body {
+    fn stream_row(&self, view: &View<'_>, stream: catalogue::Stream) -> Body {
+        let (name, key_macs) = (stream.name, vec![Digest(stream.key.mac.0)]);
         let known = view.stream(&name);
         let configured = self.stream_pools.get(&name).cloned();
         let pool = configured.or_else(|| known.map(|known| known.pool.clone())).unwrap_or_else(|| POOL.to_owned());
-        let (key_macs, title) =
-            known.map_or_else(Default::default, |known| (known.key_macs.clone(), known.title.clone()));
+        let title = known.map_or_else(Default::default, |known| known.title.clone());
         Body::Stream(StreamSettings { name, pool, key_macs, title })
     }
 

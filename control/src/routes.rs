@@ -3,7 +3,7 @@
 //! | route | role | does |
 //! |---|---|---|
 //! | `POST /cluster/v1/grants` | ingest | body: ML-DSA-44 public key, 1312 bytes; answer: the entry of the metadata log that grants it |
-//! | `GET /cluster/v1/streams` | ingest, control | names of the streams that the ingest serves, and SHA-256 of the keys |
+//! | `GET /cluster/v1/streams` | ingest, control | the pepper; names of the streams that the ingest serves, and MACs of their keys ([`messages::StreamTable`]) |
 //! | `POST /cluster/v1/metadata/self` | every node | what the node says of itself; makes it a member when it may be one, else 403 says why |
 //! | `GET /cluster/v1/metadata/…` | every node | the metadata log ([`replica::router`]) |
 //! | `…/cluster/v1/admin/…` | control | streams, keys and nodes, for `sealcast stream\|key\|node` |
@@ -23,11 +23,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use catalogue::{Stream, StreamKey};
 use media::{NodeId, StreamId};
-use messages::{InputReport, Role, SessionInfo};
+use messages::{InputReport, Role, SessionInfo, StreamEntry, StreamTable};
 use metadata::EntrySequence;
 use node::http::Peer;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::ControlState;
 use crate::certificate::Shown;
@@ -56,7 +55,7 @@ impl From<catalogue::Error> for Refusal {
             E::MisleadingName(_) => StatusCode::BAD_REQUEST,
             E::StreamExists(_) | E::KeyTaken(_) => StatusCode::CONFLICT,
             E::Full => StatusCode::INSUFFICIENT_STORAGE,
-            E::Unreadable(_) | E::Database(_) | E::Migration(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status.is_server_error() {
             tracing::error!(error = &error as &dyn std::error::Error, "the catalogue failed");
@@ -177,33 +176,33 @@ fn not_logged(error: &anyhow::Error) -> Refusal {
     Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}"))
 }
 
-/// A stream, as ingests know it: enough to recognise its key, not enough to use it.
-#[derive(Serialize)]
-struct TableEntry {
-    name: StreamId,
-    key_sha256: String,
-}
-
 async fn stream_table(
     State(shared): State<Arc<ControlState>>,
     Extension(peer): Extension<Peer>,
-) -> Result<Json<Vec<TableEntry>>, Refusal> {
+) -> Result<Json<StreamTable>, Refusal> {
+    if shared.catalogue.is_restored().await? {
+        // Ingests keep the table that they have; with this one they would disconnect publishers of streams that are only forgotten.
+        let detail = "control was restored from a backup, and does not know yet what it has forgotten of streams";
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, detail.to_owned()));
+    }
     let is_told = |stream: &Stream| match &peer.node {
         Some((node, Role::Ingest)) => shared.serves(node, &stream.name),
         _ => true,
     };
-    let entry = |stream: Stream| TableEntry {
-        key_sha256: hex::encode(Sha256::digest(stream.key.expose().as_bytes())),
-        name: stream.name,
-    };
-    Ok(Json(shared.catalogue.streams().await?.into_iter().filter(is_told).map(entry).collect()))
+    let entry = |stream: Stream| StreamEntry { name: stream.name, key_mac: stream.key.mac };
+    let streams = shared.catalogue.streams().await?.into_iter().filter(is_told).map(entry).collect();
+    Ok(Json(StreamTable { pepper: shared.pepper.clone(), streams }))
 }
 
-/// A stream, as operators see it: with its key.
+/// A stream, as operators see it.
 #[derive(Serialize)]
 struct StreamView {
     name: StreamId,
-    key: String,
+    /// Its key, in the answer to the request that made it and in no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// The key's last characters.
+    key_hint: String,
     created_at: i64,
     session: Option<SessionInfo>,
     /// The input report of the ingest that has the stream; `None` when there is no fresh one.
@@ -221,10 +220,23 @@ fn view(shared: &ControlState, stream: Stream) -> Json<StreamView> {
         standby: inputs.collect(),
         session: shared.view.session(&stream.name),
         holders: crate::nodes::holders(&shared.cluster, &stream.name),
-        key: stream.key.expose().to_owned(),
+        key: None,
+        key_hint: stream.key.hint,
         created_at: stream.created_at.0,
         name: stream.name,
     })
+}
+
+/// The view of a stream that has just got this key.
+fn view_with_key(shared: &ControlState, stream: Stream, key: &StreamKey) -> Json<StreamView> {
+    let Json(view) = view(shared, stream);
+    Json(StreamView { key: Some(key.expose().to_owned()), ..view })
+}
+
+/// A file could not be written.
+fn not_kept(error: &anyhow::Error) -> Refusal {
+    tracing::error!(error = format!("{error:#}"), "the file of a stream key was not written");
+    Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}"))
 }
 
 fn stream_name(text: &str) -> Result<StreamId, Refusal> {
@@ -247,11 +259,12 @@ async fn create_stream(
     Json(new): Json<NewStream>,
 ) -> Result<(StatusCode, Json<StreamView>), Refusal> {
     let name = stream_name(&new.name)?;
-    let stream = Stream { name, key: StreamKey::random(), created_at: shared.node.clock.wall() };
+    let key = StreamKey::random();
+    let stream = Stream { name, key: key.kept(&shared.pepper), created_at: shared.node.clock.wall() };
     shared.catalogue.create_stream(&stream).await?;
     tracing::info!(stream = %stream.name, "stream made");
     shared.streams_changed().await.map_err(|error| not_logged(&error))?;
-    Ok((StatusCode::CREATED, view(&shared, stream)))
+    Ok((StatusCode::CREATED, view_with_key(&shared, stream, &key)))
 }
 
 async fn show_stream(
@@ -266,11 +279,16 @@ async fn rotate_key(
     State(shared): State<Arc<ControlState>>,
     Path(name): Path<String>,
 ) -> Result<Json<StreamView>, Refusal> {
-    let name = stream_name(&name)?;
-    shared.catalogue.set_key(&name, &StreamKey::random()).await?;
+    let (name, key) = (stream_name(&name)?, StreamKey::random());
+    let _turn = shared.key_files.turn().await;
+    let mut stream = shared.catalogue.stream(&name).await?;
+    // First the file: at the next start it says which key the stream has.
+    shared.key_files.keep(&name, &key).map_err(|error| not_kept(&error))?;
+    stream.key = key.kept(&shared.pepper);
+    shared.catalogue.set_key(&name, &stream.key).await?;
     tracing::info!(stream = %name, "stream has a new key");
     shared.streams_changed().await.map_err(|error| not_logged(&error))?;
-    Ok(view(&shared, shared.catalogue.stream(&name).await?))
+    Ok(view_with_key(&shared, stream, &key))
 }
 
 async fn delete_stream(
@@ -278,7 +296,9 @@ async fn delete_stream(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Refusal> {
     let name = stream_name(&name)?;
+    let _turn = shared.key_files.turn().await;
     shared.catalogue.delete_stream(&name).await?;
+    shared.key_files.forget(&name).map_err(|error| not_kept(&error))?;
     tracing::info!(stream = %name, "stream deleted");
     shared.streams_changed().await.map_err(|error| not_logged(&error))?;
     Ok(StatusCode::NO_CONTENT)

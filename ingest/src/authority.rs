@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use media::{StreamId, UnixMillis};
-use messages::Role;
+use messages::{Role, StreamTable};
 use node::tls::Server;
 use node::{CancellationToken, files};
 use replica::Log;
@@ -20,7 +20,7 @@ use seal::{Freshness, KeyId, Keyring, RefusalReason, Rights, SealBody, Sealed, S
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::keys::{KeyTable, StreamEntry};
+use crate::keys::KeyTable;
 
 /// File of the sealing key's seed, in the node's data directory; mode 0600.
 const KEY_FILE: &str = "sealing.key";
@@ -227,10 +227,10 @@ impl Authority {
         }
         let url = format!("{base}/cluster/v1/streams");
         let body = bounded_body(self.http.get(url).timeout(REQUEST_TIMEOUT), TABLE_BYTES_MAX).await?;
-        let entries: Vec<StreamEntry> = serde_json::from_slice(&body).context("table of streams does not parse")?;
-        let (table, left_out) = KeyTable::new(entries);
+        let table: StreamTable = serde_json::from_slice(&body).context("table of streams does not parse")?;
+        let (table, left_out) = KeyTable::new(table);
         if left_out > 0 {
-            tracing::warn!(left_out, "streams were left out of the table: too many, or a key digest that is none");
+            tracing::warn!(left_out, "streams were left out of the table: too many");
         }
         tracing::debug!(streams = table.len(), "table of streams read");
         self.table.send_replace(Some(Arc::new(table)));

@@ -28,6 +28,9 @@ pub(crate) struct AdminFile {
     pub control: String,
     /// A certificate of the role control.
     pub identity: IdentityPaths,
+    /// Name of the cluster.
+    #[serde(default)]
+    pub cluster: Option<String>,
 }
 
 impl AdminFile {
@@ -43,7 +46,7 @@ impl AdminFile {
         ::node::files::atomic_write(&Self::path(data), &serde_json::to_vec_pretty(self)?, 0o600)
     }
 
-    fn read(data: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(data: &Path) -> anyhow::Result<Self> {
         let path = Self::path(data);
         let text = std::fs::read(&path).with_context(|| {
             format!(

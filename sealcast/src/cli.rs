@@ -108,6 +108,15 @@ pub(crate) enum Command {
     Seal(SealCommand),
     /// Make and renew the cluster's certificate authority, certificates, broker passwords and access rules.
     Certs(CertsFlags),
+    /// Write everything that control needs into one file, while control runs or not: database, keys, metadata log, and the certificates
+    /// if they lie in the data directory. Whoever reads the file can be your control node.
+    #[command(after_help = "Example:
+  sealcast backup /backup/control-1.tar --data /srv/live")]
+    Backup(BackupFlags),
+    /// Make a data directory from a backup. Overwrites nothing.
+    #[command(after_help = "Example:
+  sealcast restore /backup/control-1.tar --data /srv/live")]
+    Restore(RestoreFlags),
     /// Ask a node on this machine whether it serves, for health checks. The exit status is 0 if it does.
     #[command(after_help = "Example:
   sealcast health --ops 127.0.0.1:9090")]
@@ -233,6 +242,32 @@ pub(crate) struct AdminFlags {
     pub json: bool,
 }
 
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BackupFlags {
+    /// Archive to write (tar, mode 0600); it must not exist.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Configuration file [default: ./sealcast.toml, if there is one].
+    #[arg(long, env = "SEALCAST_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory of the control node on this machine [default: ./data].
+    #[arg(long, env = "SEALCAST_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RestoreFlags {
+    /// Archive of `sealcast backup`.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Configuration file [default: ./sealcast.toml, if there is one].
+    #[arg(long, env = "SEALCAST_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory to make; missing or empty [default: ./data].
+    #[arg(long, env = "SEALCAST_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum StreamCommand {
     /// List all streams, with the state of their input and the number of warnings.
@@ -240,28 +275,28 @@ pub(crate) enum StreamCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Create a stream and print its key.
+    /// Create a stream and print its key, which is not shown again.
     Create {
         /// Name of the stream: letters, digits, '-', '_' and '.'.
         name: String,
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Show a stream and its key, its input, and what the streamer should change.
+    /// Show a stream, its input, and what the streamer should change.
     #[command(after_help = "Examples:
   sealcast stream show assembly-hall                                          bit rate, frame rate, keyframes, skew, warnings
-  sealcast stream show assembly-hall --watch                                  again every two seconds, without the key
+  sealcast stream show assembly-hall --watch                                  again every two seconds
   sealcast stream show assembly-hall --json | jq '.input.warnings[].text'     for programs")]
     Show {
         /// Name of the stream.
         name: String,
-        /// Show it again every two seconds, without the key, until Ctrl-C.
+        /// Show it again every two seconds, until Ctrl-C.
         #[arg(long)]
         watch: bool,
         #[command(flatten)]
         admin: AdminFlags,
     },
-    /// Give a stream a new key, and disconnect a publisher that uses the old one.
+    /// Give a stream a new key, print it, and disconnect a publisher that uses the old one.
     RotateKey {
         /// Name of the stream.
         name: String,

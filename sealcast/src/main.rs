@@ -1,6 +1,7 @@
 //! The binary: parse, check, load, run, drain.
 
 mod admin;
+mod backup;
 mod capacity;
 mod certs;
 mod cli;
@@ -63,6 +64,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Root(command) => printed(admin::root::run(command).await),
         Command::Seal(command) => printed(seal_check::run(command).await),
         Command::Certs(flags) => certs::run(&flags),
+        Command::Backup(flags) => backup::backup(&flags).await,
+        Command::Restore(flags) => backup::restore(&flags).await,
         Command::Health(flags) => health::run(&flags).await,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sealcast", &mut std::io::stdout());

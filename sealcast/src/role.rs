@@ -190,7 +190,8 @@ impl Loader<'_> {
             key: settings.node.private_key.clone().context("was there to start with")?,
             ca: settings.node.ca.clone().context("was there to start with")?,
         };
-        AdminFile { control: url("https", control.data_address()), identity }.write(&settings.data)?;
+        let cluster = Some(settings.cluster.to_string());
+        AdminFile { control: url("https", control.data_address()), identity, cluster }.write(&settings.data)?;
         self.parts.spawn(control.run(self.shutdown.clone()));
         Ok(())
     }

@@ -208,7 +208,8 @@ impl Builder<'_> {
         setup.start(self.bus_shutdown.clone()).await
     }
 
-    /// Loads control with the configured streams, and with the stream of the test picture.
+    /// Loads control with the configured streams, and with the stream of the test picture. Their keys are shown at each start, so those
+    /// that nobody has configured are kept in files.
     async fn control(&mut self) -> anyhow::Result<Control> {
         let settings = self.settings;
         let mut config = settings.role.control.clone();
@@ -217,23 +218,24 @@ impl Builder<'_> {
         config.target_duration_s = settings.role.broadcast.target_duration_s;
         config.members = vec![self.list_members()?];
         if !settings.no_source && !config.streams.iter().any(|s| s.name == settings.test_source.stream) {
-            config.streams.push(control::StreamConfig {
-                name: settings.test_source.stream.clone(),
-                key: None,
-                pool: None,
-            });
+            let name = settings.test_source.stream.clone();
+            config.streams.push(control::StreamConfig { name, key: None, pool: None, key_file: None });
+        }
+        for stream in config.streams.iter_mut().filter(|stream| stream.key.is_none()) {
+            stream.key_file = Some(settings.data.join("stream-keys").join(format!("{}.key", stream.name)));
         }
         let control = Control::load(config, self.context(&self.names.control, Role::Control).await?).await?;
-        let keys = control.stream_keys().await?.into_iter();
+        let keys = control.stream_keys().iter();
         self.ready.streams =
-            keys.map(|(name, key)| StreamKey { name: name.to_string(), key: key.into_inner() }).collect();
+            keys.map(|(name, key)| StreamKey { name: name.to_string(), key: key.expose().clone() }).collect();
         Ok(control)
     }
 
     /// How administration from this machine reaches control.
     fn admin(&self, control: &Control) -> anyhow::Result<AdminFile> {
         let identity = self.identity(&self.names.control, Role::Control)?;
-        Ok(AdminFile { control: url("https", control.data_address()), identity })
+        let cluster = Some(self.settings.cluster.to_string());
+        Ok(AdminFile { control: url("https", control.data_address()), identity, cluster })
     }
 
     async fn broadcast(&mut self, control: &Control) -> anyhow::Result<Vec<Broadcast>> {
@@ -428,7 +430,7 @@ fn banner(ready: &Ready, settings: &settings::File) -> String {
         text.push_str(&format!("           or          {rtmps}\n"));
     }
     if ready.streams.is_empty() {
-        text.push_str("           Stream key  none yet: sealcast stream create NAME\n");
+        text.push_str("           Stream key  of a new stream: sealcast stream create NAME\n");
     }
     for stream in &ready.streams {
         let note = if !settings.no_source && stream.name == settings.test_source.stream.as_str() {

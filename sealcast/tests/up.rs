@@ -206,9 +206,16 @@ async fn streams_are_administered_while_it_runs() {
     assert!(!ok && again.contains("there is a stream hall already"), "{again}");
     let (ok, bad) = run(&["stream", "create", "../x"]);
     assert!(!ok && bad.contains("not valid"), "{bad}");
-    let key = serde_json::from_str::<serde_json::Value>(&run(&["stream", "show", "hall", "--json"]).1).unwrap();
+    let line = made.lines().find_map(|line| line.strip_prefix("stream key")).unwrap();
+    let key = line.split_whitespace().next().unwrap();
+    assert!(key.starts_with("scp_"), "{made}");
+    let (ok, shown) = run(&["stream", "show", "hall"]);
+    assert!(ok && !shown.contains(key) && shown.contains(&key[key.len() - 4..]), "{shown}");
+    assert!(shown.contains("sealcast stream rotate-key hall"), "{shown}");
+    let (ok, listed) = run(&["stream", "list"]);
+    assert!(ok && !listed.contains(key) && listed.contains(&format!("…{}", &key[key.len() - 4..])), "{listed}");
     let file = clip(up.directory.path(), Clip::default());
-    let _publisher = publish(&file, &up.rtmp(), &text(&key, "key"));
+    let _publisher = publish(&file, &up.rtmp(), key);
     playlist(&up.http, &up.https(), "hall", "audio", 1).await;
     let (ok, nodes) = run(&["node", "list"]);
     assert!(ok && nodes.contains("broadcast") && nodes.contains("online"), "{nodes}");
@@ -314,6 +321,22 @@ async fn publisher_whose_key_was_rotated_or_stream_deleted_is_let_go() {
     assert!(run(&["stream", "delete", "hall"]).contains("its publisher is disconnected"));
     assert!(owner.ended(PATIENCE).await.is_some(), "let go");
     assert!(let_go("stream_deleted").await);
+    up.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_that_up_draws_is_shown_at_each_start_and_follows_a_rotation() {
+    let _turn = turn().await;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("sealcast.toml"), "[[streams]]\nname = \"hall\"\n").unwrap();
+    let up = Up::start_in(SEALCAST, directory, &NO_SOURCE).await;
+    let drawn = up.key("hall");
+    let rotate = ["stream", "rotate-key", "hall", "--json"];
+    let output = sealcast::command(SEALCAST).args(rotate).current_dir(up.directory.path()).output().unwrap();
+    let rotated = text(&serde_json::from_slice(&output.stdout).unwrap(), "key");
+    assert!(drawn.starts_with("scp_") && rotated.starts_with("scp_") && drawn != rotated);
+    let up = Up::start_in(SEALCAST, up.stop().await, &NO_SOURCE).await;
+    assert_eq!(up.key("hall"), rotated);
     up.stop().await;
 }
 

@@ -151,7 +151,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 /// One configured stream.
 pub(crate) fn config() -> Config {
     let key = Some(Redacted::new("for-this-test-only".to_owned()));
-    let streams = vec![StreamConfig { name: StreamId::new("hall").unwrap(), key, pool: None }];
+    let streams = vec![StreamConfig { name: StreamId::new("hall").unwrap(), key, pool: None, key_file: None }];
     Config { streams, ..Config::default() }
 }
 

@@ -2,7 +2,7 @@
 
 use control::StreamConfig;
 use media::{ClusterId, NodeId, StreamId};
-use messages::Role;
+use messages::{Role, StreamTable};
 use metadata::Scope;
 use node::tls::{Authority, Identity, Server};
 use reqwest::{Client, Method, StatusCode};
@@ -48,8 +48,12 @@ async fn ingest_is_granted_its_own_key_and_the_cluster_hears_of_it() {
 async fn ingest_is_granted_the_pools_that_it_serves_and_told_of_no_other_stream() {
     let cluster = Cluster::start().await;
     let mut config = crate::cluster::config();
-    let stream =
-        |name: &str| StreamConfig { name: StreamId::new(name).unwrap(), key: None, pool: Some("music".to_owned()) };
+    let stream = |name: &str| StreamConfig {
+        name: StreamId::new(name).unwrap(),
+        key: None,
+        pool: Some("music".to_owned()),
+        key_file: None,
+    };
     config.streams.push(stream("choir"));
     config.ingest_pools.insert(NodeId::new("i2").unwrap(), vec!["music".to_owned()]);
     let (base, _) = cluster.control_with(config, cluster.all.clone()).await;
@@ -125,13 +129,20 @@ async fn streams_are_made_shown_rotated_and_deleted_and_ingests_are_told() {
     let (status, said) = json(&admin, Method::POST, format!("{base}/admin/streams"), Some(new)).await;
     assert_eq!((status, said), (StatusCode::CONFLICT, Value::String("there is a stream choir already\n".to_owned())));
 
-    let (_, table) = json(&ingest, Method::GET, format!("{base}/streams"), None).await;
-    let names: Vec<&str> = table.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["choir", "hall"]);
-    assert!(!table.to_string().contains(made["key"].as_str().unwrap()), "ingests get digests, not keys");
+    let (_, answer) = json(&ingest, Method::GET, format!("{base}/streams"), None).await;
+    let table: StreamTable = serde_json::from_value(answer.clone()).unwrap();
+    let key = made["key"].as_str().unwrap();
+    let recognised: Vec<(&str, bool)> =
+        table.streams.iter().map(|entry| (entry.name.as_str(), entry.key_mac == table.pepper.mac(key))).collect();
+    assert_eq!(recognised, [("choir", true), ("hall", false)]);
+    assert!(!answer.to_string().contains(key), "ingests get MACs, not keys");
 
     let (_, rotated) = json(&admin, Method::POST, stream("choir/rotate-key"), None).await;
     assert_ne!(rotated["key"], made["key"]);
+    let (_, shown) = json(&admin, Method::GET, stream("choir"), None).await;
+    assert!(
+        shown.get("key").is_none() && rotated["key"].as_str().unwrap().ends_with(shown["key_hint"].as_str().unwrap())
+    );
     next(&mut updates).await;
     let (status, _) = json(&admin, Method::DELETE, stream("choir"), None).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
@@ -139,7 +150,11 @@ async fn streams_are_made_shown_rotated_and_deleted_and_ingests_are_told() {
     let (status, _) = json(&admin, Method::GET, stream("choir"), None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (status, hall) = json(&admin, Method::GET, stream("hall"), None).await;
-    assert_eq!((status, hall["key"].as_str()), (StatusCode::OK, Some("for-this-test-only")));
+    assert_eq!(
+        (status, hall["key_hint"].as_str()),
+        (StatusCode::OK, Some("")),
+        "the hint of a short key would help a guesser"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use control::Config;
 use media::NodeId;
-use messages::Role;
+use messages::{Role, StreamTable};
 use metadata::View;
 use node::cluster_view::{ClusterView, Topics};
 use node::presence::PresenceParts;
@@ -346,6 +346,60 @@ async fn control_restored_from_a_backup_takes_the_missing_entries_before_it_writ
     let i3 = cluster.client("i3", Role::Ingest);
     let grants = i3.post(format!("{base}/grants")).body(vec![0; 1312]).send().await.unwrap();
     assert_eq!(grants.status(), StatusCode::FORBIDDEN, "control knows of it again");
+}
+
+/// What became of streams after the backup is in the log; their keys are there as MACs.
+#[tokio::test(flavor = "multi_thread")]
+async fn control_restored_from_a_backup_takes_streams_of_after_it_from_the_log() {
+    let cluster = Cluster::start().await;
+    let b1 = node_and_first_run(&cluster).await;
+    let (admin, ingest) = (cluster.client("c2", Role::Control), cluster.client("i1", Role::Ingest));
+    let post = async |url: String, body: Option<serde_json::Value>| {
+        let (status, made) = ask(&admin, Method::POST, url, body).await;
+        assert!(status.is_success(), "{made}");
+        made["key"].as_str().unwrap().to_owned()
+    };
+    let new = |name: &str| Some(json!({ "name": name }));
+    let end = cluster.all.child_token();
+    let (base, task) = cluster.control_until(end.clone()).await;
+    let leaked = post(format!("{base}/admin/streams"), new("rotated")).await;
+    post(format!("{base}/admin/streams"), new("deleted")).await;
+    let kept = post(format!("{base}/admin/streams"), new("kept")).await;
+    end.cancel();
+    task.await.unwrap().unwrap();
+    let (data, backup) = backed_up(&cluster);
+
+    let end = cluster.all.child_token();
+    let (base, task) = cluster.control_until(end.clone()).await;
+    let made = post(format!("{base}/admin/streams"), new("made")).await;
+    let rotated = post(format!("{base}/admin/streams/rotated/rotate-key"), None).await;
+    let url = format!("{base}/admin/streams/deleted");
+    assert_eq!(admin.delete(url).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    b1.sees("the deletion", |view| view.stream(&"deleted".parse().unwrap()).is_none()).await;
+    end.cancel();
+    task.await.unwrap().unwrap();
+
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&backup, &data);
+    catalogue::mark_restored(&data.join("catalogue.db")).await.unwrap();
+    let (base, _control) = cluster.control_until(cluster.all.clone()).await;
+    let mut refusals = 0;
+    let table = loop {
+        let answer = ingest.get(format!("{base}/streams")).send().await.unwrap();
+        if answer.status() == StatusCode::OK {
+            break answer.json::<StreamTable>().await.unwrap();
+        }
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "ingests go on with the table that they have");
+        refusals += 1;
+    };
+    assert!(refusals > 0);
+    let published = |key: &str| {
+        let entry = table.streams.iter().find(|entry| entry.key_mac == table.pepper.mac(key));
+        entry.map_or("nothing", |entry| entry.name.as_str())
+    };
+    assert_eq!([&made, &rotated, &kept, &leaked].map(|key| published(key)), ["made", "rotated", "kept", "nothing"]);
+    let names: Vec<&str> = table.streams.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, ["hall", "kept", "made", "rotated"], "and the deleted one stays deleted");
 }
 
 /// Somebody copies the data directory of a control, and runs both.

@@ -1,17 +1,24 @@
-//! Stream keys, which a streamer enters into OBS. Pure, except for drawing a random key.
+//! Stream keys, which a streamer enters into OBS, and what is kept of them. Pure, except for drawing a random key.
 
 use std::fmt;
 
+use messages::{KeyMac, Pepper};
 use zeroize::Zeroizing;
 
 /// Fewest characters of a key: one that a person chooses must not be easy to guess.
 pub const KEY_CHARS_MIN: usize = 8;
 /// Most characters of a key, which is part of a URL.
 pub const KEY_CHARS_MAX: usize = 128;
-/// Characters of a random key: 32 of 5 bits each are 160 bits.
+/// How a key begins that we draw. Whoever finds one in a log or a repository knows what it is.
+pub const KEY_PREFIX: &str = "scp_";
+/// Characters of a random key after its prefix: 32 of 5 bits each are 160 bits.
 const KEY_CHARS: usize = 32;
 /// 32 characters that people can tell apart at a glance.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// Characters of a key that its hint shows.
+const HINT_CHARS: usize = 4;
+/// Shorter keys have no hint: it would give away too much of them.
+const HINTED_CHARS_MIN: usize = 20;
 
 /// Why a key was refused. Does not hold the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,12 +47,22 @@ impl StreamKey {
     pub fn random() -> Self {
         let bytes: Zeroizing<[u8; KEY_CHARS]> = Zeroizing::new(rand::random());
         let character = |byte: &u8| char::from(ALPHABET[usize::from(byte % 32)]);
-        Self(Zeroizing::new(bytes.iter().map(character).collect()))
+        let mut key = Zeroizing::new(String::with_capacity(KEY_PREFIX.len() + KEY_CHARS));
+        key.push_str(KEY_PREFIX);
+        key.extend(bytes.iter().map(character));
+        Self(key)
     }
 
     /// The key in clear text, which `Debug` hides.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// What the catalogue keeps of it.
+    pub fn kept(&self, pepper: &Pepper) -> KeptKey {
+        let is_long = self.0.len() >= HINTED_CHARS_MIN;
+        let hint = self.0.len().checked_sub(HINT_CHARS).filter(|_| is_long).and_then(|from| self.0.get(from..));
+        KeptKey { mac: pepper.mac(&self.0), hint: hint.unwrap_or_default().to_owned() }
     }
 }
 
@@ -53,6 +70,14 @@ impl fmt::Debug for StreamKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("…")
     }
+}
+
+/// What is kept of a key: enough to recognise it, not enough to use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptKey {
+    pub mac: KeyMac,
+    /// The key's last four characters, by which people recognise it; empty for a key of fewer than 20.
+    pub hint: String,
 }
 
 #[cfg(test)]
@@ -63,7 +88,8 @@ mod tests {
     fn drawn_keys_are_valid_and_differ() {
         let (a, b) = (StreamKey::random(), StreamKey::random());
         assert_ne!(a, b);
-        assert_eq!(a.expose().len(), KEY_CHARS);
+        assert_eq!(a.expose().len(), KEY_PREFIX.len() + KEY_CHARS);
+        assert!(a.expose().starts_with("scp_"));
         assert_eq!(StreamKey::new(a.expose()), Ok(a.clone()));
         assert_eq!(format!("{a:?}"), "…");
     }
@@ -73,5 +99,13 @@ mod tests {
         for bad in ["", "short", "with space", "with/slash", "with?query=1", &"x".repeat(129)] {
             assert_eq!(StreamKey::new(bad), Err(InvalidKey), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn hint_shows_the_end_of_a_long_key_and_nothing_of_a_short_one() {
+        let pepper = Pepper::from_bytes(&[1; Pepper::BYTES]).unwrap();
+        let hint = |key: &str| StreamKey::new(key).unwrap().kept(&pepper).hint;
+        assert_eq!(hint("0123456789abcdefghij"), "ghij");
+        assert_eq!((hint("0123456789abcdefghi"), hint("12345678")), (String::new(), String::new()));
     }
 }

@@ -1,12 +1,14 @@
-//! MQTT topics and their JSON payloads: the messages between nodes, apart from seals and grants.
+//! MQTT topics and their JSON payloads, and the table of streams: the messages between nodes, apart from seals and grants.
 //!
-//! Owns the names and shapes of the control plane (`docs/reference/mqtt.md`). Deliberately knows nothing of MQTT itself (`bus` does).
+//! Owns the names and shapes of the control plane (`docs/reference/mqtt.md`), and how stream keys are recognised. Deliberately knows nothing of MQTT itself (`bus` does).
 //! Pure.
 
 mod input;
 mod payload;
+mod stream_table;
 mod topic;
 
 pub use input::{AudioInput, Drops, InputReport, Severity, VideoInput, Warning};
 pub use payload::{Alert, AlertReason, Load, NodeState, Policy, Presence, Role, SessionInfo, SessionState};
+pub use stream_table::{KeyMac, Pepper, StreamEntry, StreamTable};
 pub use topic::{InvalidTopic, Prefix, Topic};

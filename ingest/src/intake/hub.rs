@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use media::StreamId;
-use messages::SessionState;
+use messages::{KeyMac, SessionState};
 use node::CancellationToken;
 use node::clock::Clock;
+use rtmp::StreamKey;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +19,7 @@ use super::figures::Figures;
 use super::lifecycle::{Admission, Lifecycle, PublisherId};
 use super::publication::{Ending, Link, MediaMessage, NewPublisher};
 use crate::authority::Authority;
-use crate::keys::{KeyDigest, KeyState, KeyTable};
+use crate::keys::{KeyState, KeyTable};
 
 /// Messages of a publisher that may wait: about 2 s of media. When the queue is full, the connection is not read, so TCP holds the
 /// sender back.
@@ -118,7 +119,7 @@ struct Channel {
     lifecycle: watch::Sender<Lifecycle>,
     /// Link of the newest publisher.
     link: Arc<Link>,
-    key: KeyDigest,
+    key: KeyMac,
     publishers: mpsc::Sender<NewPublisher>,
     figures: Arc<Figures>,
 }
@@ -213,7 +214,7 @@ impl Hub {
     }
 
     /// Lets a publisher with this key publish its stream, or says why not.
-    pub(crate) fn admit(self: &Arc<Self>, key: &KeyDigest) -> Result<Publication, Denied> {
+    pub(crate) fn admit(self: &Arc<Self>, key: &StreamKey) -> Result<Publication, Denied> {
         if self.shutdown.is_cancelled() {
             return Err(Denied::Stopping);
         }
@@ -224,7 +225,8 @@ impl Hub {
         let mut channels = self.channels();
         // Read under the lock, so that `check_keys` with a newer table sees every publisher admitted by an older one.
         let table = self.authority.table().ok_or(Denied::NotReady("No table of stream keys yet."))?;
-        let stream = table.stream_of(key).ok_or(Denied::WrongKey)?.clone();
+        let (stream, key) = table.stream_of(key.expose()).ok_or(Denied::WrongKey)?;
+        let stream = stream.clone();
         let publisher = PublisherId(self.next_publisher.fetch_add(1, Ordering::Relaxed));
         let link = Arc::new(Link::default());
         link.heard(now.elapsed);
@@ -250,25 +252,19 @@ impl Hub {
                 Admission::Accept => {}
             }
             room.send(new);
-            (channel.link, channel.key) = (Arc::clone(&link), *key);
+            (channel.link, channel.key) = (Arc::clone(&link), key);
             channel.figures.announced(EncoderMetadata::default());
         } else {
             if channels.len() >= STREAMS_MAX {
                 return Err(Denied::Full);
             }
-            channels.insert(stream.clone(), self.open(&stream, publisher, *key, new));
+            channels.insert(stream.clone(), self.open(&stream, publisher, key, new));
         }
         drop(channels);
         Ok(Publication { stream, publisher, media, link, hub: Arc::clone(self) })
     }
 
-    fn open(
-        self: &Arc<Self>,
-        stream: &StreamId,
-        publisher: PublisherId,
-        key: KeyDigest,
-        first: NewPublisher,
-    ) -> Channel {
+    fn open(self: &Arc<Self>, stream: &StreamId, publisher: PublisherId, key: KeyMac, first: NewPublisher) -> Channel {
         let Patience { grace, takeover_silence } = self.patience;
         let lifecycle = watch::Sender::new(Lifecycle::new(publisher, grace, takeover_silence));
         let (publishers, received) = mpsc::channel(PUBLISHERS_DEPTH);

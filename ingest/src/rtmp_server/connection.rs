@@ -8,7 +8,7 @@ use std::time::Duration;
 use media::StreamId;
 use rand::RngCore as _;
 use rtmp::handshake::{Handshake, HandshakeError, RANDOM_BYTES};
-use rtmp::{Event, Protocol, ProtocolError, flv};
+use rtmp::{Event, Protocol, ProtocolError, StreamKey, flv};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
@@ -16,7 +16,6 @@ use super::paced::Pace;
 use super::refusals::Refusals;
 use crate::intake::hub::{Denied, Hub, Publication};
 use crate::intake::publication::{Ending, MediaMessage};
-use crate::keys::KeyDigest;
 
 /// Bytes read at once from a publisher.
 const READ_BYTES: usize = 64 * 1024;
@@ -228,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
                 self.unknown_application = (app != self.rules.application).then_some(app);
                 self.protocol.accept_connect();
             }
-            Event::Publish { key } => return self.publish(&KeyDigest::of(key.expose())).await.map(Some),
+            Event::Publish { key } => return self.publish(&key).await.map(Some),
             Event::Play => {
                 self.protocol.reject_play();
                 return Err(self.refuse("play", "play is not served".to_owned()).await);
@@ -238,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         Ok(None)
     }
 
-    async fn publish(&mut self, key: &KeyDigest) -> Result<Publication, Closed> {
+    async fn publish(&mut self, key: &StreamKey) -> Result<Publication, Closed> {
         if let Some(app) = &self.unknown_application {
             let (told, logged) = other_application(app, &self.rules.application);
             self.protocol.reject_publish("NetStream.Publish.BadName", &told);

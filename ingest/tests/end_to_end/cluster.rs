@@ -15,12 +15,11 @@ use axum::routing::{get, post};
 use bus::broker::{Access, EmbeddedBroker, User};
 use ingest::{Config, Ingest};
 use media::{NodeId, UnixMillis};
-use messages::{NodeState, Presence, Role, SessionInfo, SessionState, Topic};
+use messages::{NodeState, Pepper, Presence, Role, SessionInfo, SessionState, StreamEntry, StreamTable, Topic};
 use node::ops::Ops;
 use node::tls::{Authority, BrokerCertificate, Identity};
 use node::{CancellationToken, Context, Setup, http};
 use seal::{Grant, Keyring, RootKey, Scope};
-use sha2::Digest as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ServerConfig;
@@ -130,12 +129,14 @@ async fn streams(State(control): State<Arc<Control>>) -> Result<String, StatusCo
         control.unanswered.fetch_add(1, Ordering::SeqCst);
         return Err(StatusCode::INTERNAL_SERVER_ERROR);
     };
-    let entry = |key: &String| {
-        let digest = sha2::Sha256::digest(key.as_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!(r#"{{"name": "demo", "key_sha256": "{hex}"}}"#)
-    };
-    Ok(format!("[{}]", keys.iter().map(entry).collect::<Vec<_>>().join(",")))
+    Ok(table_of(&keys))
+}
+
+/// Control's answer with these keys, each of stream `demo`.
+pub(crate) fn table_of(keys: &[String]) -> String {
+    let pepper = Pepper::from_bytes(&[7; Pepper::BYTES]).unwrap();
+    let entry = |key: &String| StreamEntry { name: "demo".parse().unwrap(), key_mac: pepper.mac(key) };
+    serde_json::to_string(&StreamTable { streams: keys.iter().map(entry).collect(), pepper }).unwrap()
 }
 
 impl Cluster {

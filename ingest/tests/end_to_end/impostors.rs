@@ -8,9 +8,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::{get, post};
 use messages::{Role, SessionState};
-use sha2::Digest as _;
 
-use crate::cluster::{Cluster, KEY, text};
+use crate::cluster::{Cluster, KEY, table_of, text};
 use crate::log;
 
 /// A stream key of the thief's choice.
@@ -39,8 +38,7 @@ async fn count(State(reached): State<Arc<Reached>>, body: Bytes) {
 fn forged_control(reached: &Arc<Reached>) -> Router {
     async fn table(State(reached): State<Arc<Reached>>) -> String {
         reached.questions.fetch_add(1, Ordering::SeqCst);
-        let digest: String = sha2::Sha256::digest(STOLEN).iter().map(|byte| format!("{byte:02x}")).collect();
-        format!(r#"[{{"name": "demo", "key_sha256": "{digest}"}}]"#)
+        table_of(&[STOLEN.to_owned()])
     }
     Router::new()
         .route("/cluster/v1/streams", get(table))

@@ -30,8 +30,8 @@ pub(crate) async fn run(command: StreamCommand) -> anyhow::Result<()> {
             let admin = Admin::connect(&admin)?;
             let streams = admin.ask(Method::GET, "/streams", None).await?;
             admin.print(&streams, |streams| {
-                let heading = ["STREAM", "STATE", "INPUT", "BIT RATE", "WARNINGS"];
-                table(&heading, &items(streams).iter().map(row).collect::<Vec<_>>())
+                let heading = ["STREAM", "STATE", "INPUT", "BIT RATE", "WARNINGS", "KEY"];
+                table(&heading, &items(streams).iter().map(row).collect::<Vec<_>>()) + &key_advice("STREAM")
             })
         }
         StreamCommand::Create { name, admin } => {
@@ -57,20 +57,17 @@ pub(crate) async fn run(command: StreamCommand) -> anyhow::Result<()> {
     }
 }
 
-/// Shows a stream once, or repeatedly until Ctrl-C. Only the former shows the key, because others may see a screen that stays open.
+/// Shows a stream once, or repeatedly until Ctrl-C. Only the former says how to get a key.
 async fn show(name: &str, watch: bool, admin: &Admin) -> anyhow::Result<()> {
     let path = format!("/streams/{}", checked(name)?);
     if !watch {
         let stream = admin.ask(Method::GET, &path, None).await?;
-        return admin.print(&stream, |stream| format!("{}{}", with_key(stream), input(stream)));
+        return admin.print(&stream, |stream| format!("{}{}{}", with_hint(stream), input(stream), key_advice(name)));
     }
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     loop {
         looks.tick().await;
-        let mut stream = admin.ask(Method::GET, &path, None).await?;
-        if let Some(fields) = stream.as_object_mut() {
-            fields.remove("key");
-        }
+        let stream = admin.ask(Method::GET, &path, None).await?;
         let clear = if std::io::stdout().is_terminal() && !admin.json { CLEAR } else { "" };
         let shown = admin.print(&stream, |stream| format!("{clear}{}{}\n", head(stream), input(stream)));
         std::io::stdout().lock().flush()?;
@@ -91,8 +88,27 @@ fn head(stream: &Value) -> String {
     line("stream", field(stream, "name")) + &line("state", &state(stream))
 }
 
+/// A stream that has just got a key.
 fn with_key(stream: &Value) -> String {
-    line("stream", field(stream, "name")) + &line("stream key", field(stream, "key")) + &line("state", &state(stream))
+    let key = line("stream key", &format!("{}   keep it: it is not shown again", field(stream, "key")));
+    line("stream", field(stream, "name")) + &key + &line("state", &state(stream))
+}
+
+fn with_hint(stream: &Value) -> String {
+    line("stream", field(stream, "name")) + &line("stream key", &hint(stream)) + &line("state", &state(stream))
+}
+
+/// What people recognise a key by.
+fn hint(stream: &Value) -> String {
+    match stream["key_hint"].as_str() {
+        Some("") | None => "not shown".to_owned(),
+        Some(hint) => format!("…{hint}"),
+    }
+}
+
+/// How to get a key, which is shown only once.
+fn key_advice(stream: &str) -> String {
+    format!("a key is shown once, when it is made; for a new one: sealcast stream rotate-key {stream}\n")
 }
 
 /// State of a stream, and how many nodes hold it if those are too few.
@@ -123,7 +139,7 @@ fn row(stream: &Value) -> Vec<String> {
             [format, megabits(report.bit_rate.0), warnings.count().to_string()]
         },
     );
-    [field(stream, "name").to_owned(), state(stream)].into_iter().chain(known).collect()
+    [field(stream, "name").to_owned(), state(stream)].into_iter().chain(known).chain([hint(stream)]).collect()
 }
 
 /// The report on a stream's input, with its warnings.
@@ -294,7 +310,7 @@ mod tests {
 
     fn stream() -> Value {
         json!({
-            "name": "hall", "key": "secret", "holders": 2,
+            "name": "hall", "key": "secret", "key_hint": "cret", "holders": 2,
             "session": { "state": "live", "replicas": 2 },
             "input": {
                 "stream": "hall", "ingest": "ingest1", "at": 0, "connected_at": 1_700_000_000_000_i64, "reconnects": 1,
@@ -334,6 +350,8 @@ mod tests {
         }
         assert!(shown.lines().all(|line| line.chars().count() <= TEXT_COLUMNS), "{shown}");
         assert!(!shown.contains("secret") && with_key(&stream()).contains("secret"));
+        let shown = with_hint(&stream());
+        assert!(shown.contains("stream key    …cret\n") && !shown.contains("secret"), "{shown}");
     }
 
     #[test]
@@ -359,8 +377,8 @@ mod tests {
         away["input"]["slate"] = json!(true);
         assert!(input(&away).contains("22:13:32.000Z; viewers see the slate\n"), "{}", input(&away));
         assert!(shown.contains("warnings      none"), "{shown}");
-        assert_eq!(row(&away)[2..], ["-", "-", "-"]);
+        assert_eq!(row(&away)[2..], ["-", "-", "-", "…cret"]);
         assert_eq!(input(&json!({ "name": "hall", "input": null })), "");
-        assert_eq!(row(&stream()), ["hall", "live", "H.264 1280x720", "2.60 Mbit/s", "1"]);
+        assert_eq!(row(&stream()), ["hall", "live", "H.264 1280x720", "2.60 Mbit/s", "1", "…cret"]);
     }
 }

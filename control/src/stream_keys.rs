@@ -1,0 +1,187 @@
+//! The secrets around stream keys: the pepper under which the catalogue keeps them, and the files of keys that `sealcast up` shows at
+//! each start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use catalogue::{Catalogue, ClearKey, Stream, StreamKey};
+use media::{StreamId, UnixMillis};
+use messages::Pepper;
+use node::files;
+use tokio::sync::{Mutex, MutexGuard};
+use zeroize::Zeroizing;
+
+use crate::StreamConfig;
+
+/// File of the pepper in control's data directory; mode 0600. Without it, no stream key is recognised.
+pub(crate) const PEPPER_FILE: &str = "pepper.key";
+
+/// Reads the pepper, or makes it at the first start.
+///
+/// # Errors
+/// When the file cannot be read or written, or is no pepper; names it.
+pub(crate) fn pepper(directory: &Path) -> Result<Pepper> {
+    let path = directory.join(PEPPER_FILE);
+    if path.exists() {
+        let bytes = Zeroizing::new(files::read_bounded(&path)?);
+        let invalid =
+            || format!("{} is no pepper: it has {} bytes, not {}", path.display(), bytes.len(), Pepper::BYTES);
+        return Pepper::from_bytes(&bytes).with_context(invalid);
+    }
+    let bytes: Zeroizing<[u8; Pepper::BYTES]> = Zeroizing::new(rand::random());
+    files::atomic_write(&path, &bytes[..], files::MODE_SECRET)?;
+    Pepper::from_bytes(&bytes[..]).context("a pepper has 32 bytes")
+}
+
+/// Files that keep the keys of some configured streams, because somebody wants to read them again.
+#[derive(Debug, Default)]
+pub(crate) struct KeyFiles {
+    paths: BTreeMap<StreamId, PathBuf>,
+    configured: BTreeSet<StreamId>,
+    /// Held while file and catalogue change, so that two that give a stream a new key at once leave the same one in both.
+    changing: Mutex<()>,
+}
+
+impl KeyFiles {
+    pub(crate) fn new(streams: &[StreamConfig]) -> Self {
+        let path = |stream: &StreamConfig| Some((stream.name.clone(), stream.key_file.clone()?));
+        let configured = streams.iter().map(|stream| stream.name.clone()).collect();
+        Self { paths: streams.iter().filter_map(path).collect(), configured, changing: Mutex::default() }
+    }
+
+    /// Whether the configuration has a stream, which is then made at each start.
+    pub(crate) fn is_configured(&self, name: &StreamId) -> bool {
+        self.configured.contains(name)
+    }
+
+    /// Waits until nobody else changes a key.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// The key in the file of a stream, `None` when the stream has none. Without the file, it gets the key of before, or a new one.
+    fn key(&self, name: &StreamId, of_before: Option<&StreamKey>) -> Result<Option<StreamKey>> {
+        let Some(path) = self.paths.get(name) else { return Ok(None) };
+        if !path.exists() {
+            let key = of_before.cloned().unwrap_or_else(StreamKey::random);
+            self.keep(name, &key)?;
+            return Ok(Some(key));
+        }
+        let text = Zeroizing::new(files::read_bounded(path)?);
+        let key = std::str::from_utf8(&text).ok().and_then(|text| StreamKey::new(text.trim()).ok());
+        key.map(Some).with_context(|| format!("{} holds no stream key: remove it to get a new one", path.display()))
+    }
+
+    /// Keeps the new key of a stream, if the stream has a file.
+    pub(crate) fn keep(&self, name: &StreamId, key: &StreamKey) -> Result<()> {
+        let Some(path) = self.paths.get(name) else { return Ok(()) };
+        if let Some(directory) = path.parent() {
+            files::create_private_directory(directory)?;
+        }
+        files::atomic_write(path, key.expose().as_bytes(), files::MODE_SECRET)
+    }
+
+    /// Forgets the key of a stream that was deleted.
+    pub(crate) fn forget(&self, name: &StreamId) -> Result<()> {
+        match self.paths.get(name).map(std::fs::remove_file) {
+            Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove the file of the key of {name}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes the configured streams, and sets keys to the configured ones. Without one, an existing stream keeps its own. Returns the keys
+/// that the configuration or a file has.
+pub(crate) async fn configure(
+    (catalogue, pepper): (&Catalogue, &Pepper),
+    (streams, files): (&[StreamConfig], &KeyFiles),
+    were_clear: &[ClearKey],
+    now: UnixMillis,
+) -> Result<Vec<(StreamId, StreamKey)>> {
+    let mut known = Vec::new();
+    for stream in streams {
+        let of_before = were_clear.iter().find(|(name, _)| *name == stream.name).map(|(_, key)| key);
+        let key = configure_one((catalogue, pepper), (stream, files), of_before, now).await;
+        let key = key.with_context(|| format!("configured stream {}", stream.name))?;
+        known.extend(key.map(|key| (stream.name.clone(), key)));
+    }
+    Ok(known)
+}
+
+async fn configure_one(
+    (catalogue, pepper): (&Catalogue, &Pepper),
+    (stream, files): (&StreamConfig, &KeyFiles),
+    of_before: Option<&StreamKey>,
+    now: UnixMillis,
+) -> Result<Option<StreamKey>> {
+    let name = &stream.name;
+    let key = match &stream.key {
+        Some(key) => Some(StreamKey::new(key.expose())?),
+        None => files.key(name, of_before)?,
+    };
+    let kept = key.as_ref().map(|key| key.kept(pepper));
+    match (catalogue.find_stream(name).await?, kept) {
+        (Some(there), Some(kept)) if there.key != kept => catalogue.set_key(name, &kept).await?,
+        (Some(_), _) => {}
+        (None, Some(kept)) => {
+            catalogue.create_stream(&Stream { name: name.clone(), key: kept, created_at: now }).await?;
+        }
+        (None, None) => {
+            let key = StreamKey::random().kept(pepper);
+            catalogue.create_stream(&Stream { name: name.clone(), key, created_at: now }).await?;
+            tracing::info!(stream = %name, "stream made; its key is shown to nobody: `sealcast stream rotate-key {name}` gives it one");
+        }
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// What `sealcast up` showed before keys were kept as MACs, it goes on to show.
+    #[tokio::test]
+    async fn configured_stream_keeps_its_clear_key_in_its_file_and_the_file_decides() {
+        let directory = tempfile::tempdir().unwrap();
+        let pepper = pepper(directory.path()).unwrap();
+        let (catalogue, _) = Catalogue::open(&directory.path().join("catalogue.db"), &pepper).await.unwrap();
+        let stream = |name: &str| {
+            let key_file = Some(directory.path().join("keys").join(name));
+            StreamConfig { name: name.parse().unwrap(), key: None, pool: None, key_file }
+        };
+        let streams = [stream("old"), stream("new")];
+        let (files, old) = (KeyFiles::new(&streams), StreamKey::new("an-old-key").unwrap());
+        let were_clear = [(streams[0].name.clone(), old.clone())];
+        let start = async |were_clear: &[ClearKey]| {
+            let configured = (&streams[..], &files);
+            configure((&catalogue, &pepper), configured, were_clear, UnixMillis(0)).await.unwrap()
+        };
+        let known = start(&were_clear).await;
+        assert_eq!(known[0], were_clear[0]);
+        assert!(known[1].1.expose().starts_with("scp_"));
+        let path = directory.path().join("keys/old");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(start(&[]).await, known);
+        let rotated = StreamKey::random();
+        files.keep(&streams[0].name, &rotated).unwrap();
+        start(&[]).await;
+        assert_eq!(catalogue.stream(&streams[0].name).await.unwrap().key, rotated.kept(&pepper));
+    }
+
+    #[test]
+    fn pepper_is_made_once_and_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = pepper(directory.path()).unwrap();
+        assert_eq!(pepper(directory.path()).unwrap().expose(), first.expose());
+        let path = directory.path().join(PEPPER_FILE);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&path, "short").unwrap();
+        let said = pepper(directory.path()).unwrap_err().to_string();
+        assert!(said.ends_with("pepper.key is no pepper: it has 5 bytes, not 32"), "{said}");
+    }
+}

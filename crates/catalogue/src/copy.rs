@@ -1,0 +1,100 @@
+//! Copies of SQLite files that others write meanwhile, for backups. A copy of file and journal side by side may be of two moments.
+
+use std::path::Path;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
+
+use crate::{BUSY_WAIT_MAX, Error};
+
+/// Copies any SQLite file as of one moment, while others read and write it. `to` must not exist; it has no journal.
+///
+/// # Errors
+/// When `from` is no database or is damaged, or `to` cannot be written.
+pub async fn copy_database(from: &Path, to: &Path) -> Result<(), Error> {
+    let options = SqliteConnectOptions::new().filename(from).busy_timeout(BUSY_WAIT_MAX);
+    let mut source = SqliteConnection::connect_with(&options).await?;
+    let name =
+        to.to_str().ok_or_else(|| Error::Damaged(format!("{} is no name that SQLite can write", to.display())))?;
+    sqlx::query("VACUUM INTO $1").bind(name).execute(&mut source).await?;
+    source.close().await?;
+    check_database(to).await
+}
+
+/// Checks every page, index and constraint of an SQLite file.
+///
+/// # Errors
+/// When something is wrong; says what.
+pub async fn check_database(path: &Path) -> Result<(), Error> {
+    let options = SqliteConnectOptions::new().filename(path).immutable(true).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(3)").fetch_all(&mut connection).await?;
+    connection.close().await?;
+    if found == ["ok"] { Ok(()) } else { Err(Error::Damaged(found.join("; "))) }
+}
+
+/// Notes in a catalogue that it comes from a backup: the metadata log may know of changes that it does not have.
+///
+/// # Errors
+/// When the file is no catalogue of this version.
+pub async fn mark_restored(path: &Path) -> Result<(), Error> {
+    let mut connection = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await?;
+    sqlx::query("INSERT INTO settings (name, value) VALUES ('restored', 'yes') ON CONFLICT (name) DO NOTHING")
+        .execute(&mut connection)
+        .await?;
+    Ok(connection.close().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use media::{StreamId, UnixMillis};
+    use messages::Pepper;
+
+    use super::*;
+    use crate::{Catalogue, Stream, StreamKey};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn copy_under_writes_is_sound_and_has_all_that_was_written_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, pepper) = (directory.path().join("catalogue.db"), Pepper::from_bytes(&[7; 32]).unwrap());
+        let (catalogue, _) = Catalogue::open(&path, &pepper).await.unwrap();
+        let (written, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let write = async {
+            for n in 0.. {
+                let (name, key) = (StreamId::new(&format!("s{n}")).unwrap(), StreamKey::random().kept(&pepper));
+                catalogue.create_stream(&Stream { name, key, created_at: UnixMillis(0) }).await.unwrap();
+                written.store(n + 1, Ordering::SeqCst);
+                if is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+            }
+        };
+        let copy = async {
+            for n in 0..20 {
+                let before = written.load(Ordering::SeqCst);
+                let to = directory.path().join(format!("copy{n}.db"));
+                copy_database(&path, &to).await.unwrap();
+                let after = written.load(Ordering::SeqCst) + 1;
+                let copy = Catalogue::open(&to, &pepper).await.unwrap().0.streams().await.unwrap().len();
+                assert!((before..=after).contains(&copy), "{copy} streams, {before} to {after} were written");
+            }
+            is_over.store(true, Ordering::SeqCst);
+        };
+        tokio::join!(write, copy);
+    }
+
+    #[tokio::test]
+    async fn damaged_database_is_told_from_a_sound_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, pepper) = (directory.path().join("catalogue.db"), Pepper::from_bytes(&[7; 32]).unwrap());
+        Catalogue::open(&path, &pepper).await.unwrap().0.close().await;
+        check_database(&path).await.unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 64].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+        assert!(check_database(&path).await.is_err());
+    }
+}
