@@ -353,7 +353,7 @@ async fn control_restored_from_a_backup_takes_the_missing_entries_before_it_writ
 async fn control_restored_from_a_backup_takes_streams_of_after_it_from_the_log() {
     let cluster = Cluster::start().await;
     let b1 = node_and_first_run(&cluster).await;
-    let (admin, ingest) = (cluster.client("c2", Role::Control), cluster.client("i1", Role::Ingest));
+    let admin = cluster.client("c2", Role::Control);
     let post = async |url: String, body: Option<serde_json::Value>| {
         let (status, made) = ask(&admin, Method::POST, url, body).await;
         assert!(status.is_success(), "{made}");
@@ -385,7 +385,7 @@ async fn control_restored_from_a_backup_takes_streams_of_after_it_from_the_log()
     let (base, _control) = cluster.control_until(cluster.all.clone()).await;
     let mut refusals = 0;
     let table = loop {
-        let answer = ingest.get(format!("{base}/streams")).send().await.unwrap();
+        let answer = admin.get(format!("{base}/streams")).send().await.unwrap();
         if answer.status() == StatusCode::OK {
             break answer.json::<StreamTable>().await.unwrap();
         }
