@@ -28,7 +28,10 @@ async fn ingest_of_another_stream_pushes_nothing_and_fences_nothing() {
 
     let by_name = zone.ingest("i2", &Studio::new("other", zone.now())).await;
     let by_pool = zone.ingest("i3", &Studio::new("another", zone.now())).await;
-    let music = Grant { scope: Scope::Pools(vec!["music".to_owned()]), ..zone.statement("i3", &SealingKey::generate().unwrap(), &studio) };
+    let music = Grant {
+        scope: Scope::Pools(vec!["music".to_owned()]),
+        ..zone.statement("i3", &SealingKey::generate().unwrap(), &studio)
+    };
     zone.granter.grant(music).await.unwrap();
     for thief in [&by_name, &by_pool] {
         let next = studio.fork().row(zone.now());

@@ -190,7 +190,10 @@ impl Loader<'_> {
             key: settings.node.private_key.clone().context("was there to start with")?,
             ca: settings.node.ca.clone().context("was there to start with")?,
         };
-        AdminFile { control: url("https", control.data_address()), identity }.write(&settings.data)?;
+        let root_key = Some(control.root_key_path());
+        let bus = settings.bus.urls.clone();
+        let control_url = url("https", control.data_address());
+        AdminFile { control: control_url, identity, root_key, bus }.write(&settings.data)?;
         self.parts.spawn(control.run(self.shutdown.clone()));
         Ok(())
     }
