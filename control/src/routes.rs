@@ -351,6 +351,8 @@ async fn revoke_node(
     let (sequence, keys) = shared.revoke_node(&node).await.map_err(|error| not_logged(&error))?;
     tracing::warn!(%node, keys = keys.len(), "node revoked");
     let keys = keys.iter().map(ToString::to_string).collect();
+    // If it was a streamer, the shared ingests need the keys of its streams.
+    shared.announce_change().await;
     let acknowledged = acknowledged(&shared, sequence, began).await;
     Ok(Json(RevokedView { node, keys, acknowledged }))
 }

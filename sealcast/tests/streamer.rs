@@ -46,16 +46,10 @@ async fn streamer_seals_its_stream_at_its_own_machine_and_is_cut_off_when_it_is_
     // Her machine has nothing but the folder.
     let machine = here.join("anna");
     let ready_file = machine.join("ready.json");
+    let made = std::fs::read_to_string(machine.join("sealcast.toml")).unwrap();
+    std::fs::write(machine.join("sealcast.toml"), format!("rtmp_listen = \"127.0.0.1:0\"\n{made}")).unwrap();
     let mut command = sealcast::command(SEALCAST);
-    command.args([
-        "ingest",
-        "--rtmp-listen",
-        "127.0.0.1:0",
-        "--ops-listen",
-        "127.0.0.1:0",
-        "--ready-file",
-        "ready.json",
-    ]);
+    command.args(["ingest", "--ops-listen", "127.0.0.1:0", "--ready-file", "ready.json"]);
     let mut ingest = Process::spawn("the streamer's ingest", command.current_dir(&machine));
     let ready = read_ready(&ready_file, &mut ingest).await;
     let rtmp = text(&ready, "rtmp");
@@ -84,10 +78,13 @@ async fn streamer_seals_its_stream_at_its_own_machine_and_is_cut_off_when_it_is_
     })
     .await;
     drop(publisher);
-    let _publisher = publish(&file, &up.rtmp(), "key-of-the-choir");
+    // Like OBS, the encoder tries again until the shared ingest has the keys of the stream.
+    let mut publisher = publish(&file, &up.rtmp(), "key-of-the-choir");
     eventually_async("the shared ingest has the stream", Duration::from_secs(60), async || {
-        let shown = ok(here, &["stream", "show", "choir", "--json"]);
-        let shown: serde_json::Value = serde_json::from_str(&shown).ok()?;
+        if publisher.has_ended().is_some() {
+            publisher = publish(&file, &up.rtmp(), "key-of-the-choir");
+        }
+        let shown: serde_json::Value = serde_json::from_str(&ok(here, &["stream", "show", "choir", "--json"])).ok()?;
         (shown["session"]["ingest"] == "ingest").then_some(())
     })
     .await;

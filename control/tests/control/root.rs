@@ -104,6 +104,12 @@ async fn rotation_is_followed_by_all_nodes_and_takes_the_old_and_the_new_root_ke
     assert_eq!(offer(&admin, &base, sign_root(&later, &[&old]).unwrap()).await.0, StatusCode::CONFLICT);
     assert_eq!(offer(&admin, &base, sign_root(&later, &[&new]).unwrap()).await.0, StatusCode::OK);
     b1.reaches_root(version + 1).await;
+    // A node that takes several statements at once keeps each: it begins with them after a restart.
+    let b3 = Follower::start(&cluster, "b3", Some(&base)).await;
+    b3.reaches_root(version + 1).await;
+    b3.stop().await;
+    let alone = Follower::start(&cluster, "b3", Some("https://127.0.0.1:9/cluster/v1")).await;
+    alone.reaches_root(version + 1).await;
 }
 
 /// Nobody names the key of this control: it says what to do, and does not run.
