@@ -267,11 +267,11 @@ impl Handles {
     fn obey(&self, cluster: ClusterView) -> impl FnMut(&Arc<Log>) -> Obeyed + Send + use<> {
         let (gate, from_bus, node) = (self.handle.clone(), self.from_bus.clone(), self.context.id.clone());
         let (keys, grants) = (self.keys.clone(), Arc::clone(&self.grants));
-        let (clock, mut shown) = (self.context.clock, Vec::new());
+        let (clock, mut shown) = (self.context.clock, None);
         move |log: &Arc<Log>| {
             from_bus.note_policy(&node, &cluster);
-            let granted = log.look(|view| view.granted_rows(clock.wall()));
-            let is_to_show = std::mem::replace(&mut shown, granted.clone()) != granted;
+            let granted = (log.standing().root_version, log.look(|view| view.granted_rows(clock.wall())));
+            let is_to_show = shown.replace(granted.clone()) != Some(granted);
             let (gate, keys, grants, log) = (gate.clone(), keys.clone(), Arc::clone(&grants), Arc::clone(log));
             Box::pin(async move {
                 let keyring = Arc::new(keys.borrow().with(log.look(|view| view.rights())));

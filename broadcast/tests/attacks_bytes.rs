@@ -111,7 +111,7 @@ async fn flood_of_bytes_without_a_seal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn flood_of_slots() {
     let (zone, node, mut studio, ingest) = start().await;
-    let evil = zone.ingest("i2", &studio).await;
+    let evil = zone.ingest("i2", &Studio::new("flood", zone.now())).await;
     let mut full = 0;
     for n in 0..2_200_u32 {
         let path = format!("/live/flood/1080p/1/{n}.0.m4s");

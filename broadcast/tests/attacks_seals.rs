@@ -118,6 +118,9 @@ async fn revoked_key_stays_revoked() {
         evil.push(&[&node], row).await;
     }
     listed(&[&node], &thief, &rows).await;
+    // It has another key, with which it may push.
+    let other = zone.statement("i2", &SealingKey::generate().unwrap(), &thief);
+    zone.granter.grant(other).await.unwrap();
     zone.granter.revoke(Revoked::Key(thief.key.key_id())).await.unwrap();
     // Not the newest seal: the gate knows that one by its bytes, and does not verify it again.
     let row = &rows[0];
@@ -158,6 +161,9 @@ async fn seal_that_waits_while_its_key_is_revoked_is_never_admitted() {
         evil.put(&node, name, &Bytes::from_static(b"other bytes")).await == StatusCode::UNPROCESSABLE_ENTITY
     })
     .await;
+    // It has another key, with which it may push.
+    let other = zone.statement("i2", &SealingKey::generate().unwrap(), &thief);
+    zone.granter.grant(other).await.unwrap();
     zone.granter.revoke(Revoked::Key(thief.key.key_id())).await.unwrap();
     eventually("the key is revoked", async || {
         push(&evil, &node, &thief.stream, rows[0].sealed.raw()).await.1 == "refused: key\n"

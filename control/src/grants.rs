@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::ControlState;
 use crate::log::{POOL, put, revocation};
+use crate::streamers::returned;
 
 /// A grant is valid from this long before its request, because nodes' clocks differ.
 const BACKDATE: Duration = Duration::from_secs(60);
@@ -160,6 +161,15 @@ impl ControlState {
         Ok(Scope::Pools(pools.unwrap_or_else(|| vec![POOL.to_owned()])))
     }
 
+    /// The edits that make the grants in force say what their nodes may seal now: the configuration may have changed.
+    pub(crate) fn rescoped(&self, view: &View<'_>, now: UnixMillis) -> Vec<Edit> {
+        let edit = |grant: &Grant| {
+            let scope = self.scope_of(view, view.member(&grant.node)?).ok().filter(|scope| *scope != grant.scope)?;
+            put(view, Body::Grant(Grant { scope, ..grant.clone() }))
+        };
+        view.grants(now).filter_map(edit).collect()
+    }
+
     /// Whether a node may seal a stream, once it has a grant: it is told of no other.
     pub(crate) fn serves(&self, node: &NodeId, stream: &StreamId) -> bool {
         self.writer.log().look(|view| {
@@ -217,6 +227,8 @@ impl ControlState {
         });
         let subjects = keys.iter().copied().map(Revoked::Key).chain([Revoked::Node(node.clone())]);
         let sequence = self.write_revocations(subjects.collect(), misuse).await?;
+        // The streams of a streamer that is gone go back to the shared ingests.
+        let sequence = sequence.max(self.writer.write(|view| returned(&view, node)).await?);
         Ok((sequence, keys))
     }
 

@@ -15,6 +15,7 @@ mod restored;
 mod root;
 mod routes;
 mod stream_keys;
+mod streamers;
 mod view;
 
 use std::collections::BTreeMap;
@@ -108,8 +109,10 @@ impl Control {
         let address = listener.local_addr().context("the data plane has no address")?;
         let ready = node.ops.ready(&format!("{}: serves", node.id));
         let log = Log::open(&node.data.join("metadata.db"), &node, root.public().clone()).await?;
-        let identity = ControlIdentity { key_file: &node.data.join("metadata.key"), root: root.key() };
+        let root_key = root.key()?;
+        let identity = ControlIdentity { key_file: &node.data.join("metadata.key"), root: root_key.as_ref() };
         let writer = Writer::open(log, &node, identity).await?;
+        drop(root_key);
         let cluster = ClusterView::new(node.clock);
         let shared = Arc::new(ControlState {
             cluster,
@@ -139,6 +142,16 @@ impl Control {
     /// File of the root public key: every other node's trust anchor.
     pub fn root_public_key_path(&self) -> PathBuf {
         self.shared.root.public_path().to_owned()
+    }
+
+    /// File of the root key, whether it is there or not.
+    pub fn root_key_path(&self) -> PathBuf {
+        self.shared.root.key_path().to_owned()
+    }
+
+    /// The metadata log that this node writes.
+    pub fn log(&self) -> Arc<Log> {
+        Arc::clone(self.shared.writer.log())
     }
 
     /// The keys that the configuration or a file has. Control knows no others: the catalogue keeps MACs.

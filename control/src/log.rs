@@ -119,6 +119,7 @@ impl ControlState {
                     edits.extend(put(&view, Body::Cluster(cluster)));
                 }
                 edits.extend(forget_old(&view, now));
+                edits.extend(self.rescoped(&view, now));
                 edits
             })
             .await

@@ -12,7 +12,7 @@ const ROOT_KEY_FILE: &str = "root.key";
 const ROOT_PUBLIC_FILE: &str = "root.pub";
 
 pub(crate) struct Root {
-    key: Option<RootKey>,
+    key_path: PathBuf,
     public: RootPublicKey,
     public_path: PathBuf,
 }
@@ -44,12 +44,19 @@ impl Root {
         };
         let is_here = key.is_some();
         tracing::info!(root = %public.id(), path = %public_path.display(), is_here, "root key ready");
-        Ok(Self { key, public, public_path })
+        Ok(Self { key_path, public, public_path })
     }
 
-    /// The key; `None` when it lies elsewhere.
-    pub(crate) const fn key(&self) -> Option<&RootKey> {
-        self.key.as_ref()
+    /// The key, read now: it is taken away while control runs. `None` when it lies elsewhere.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is no key.
+    pub(crate) fn key(&self) -> anyhow::Result<Option<RootKey>> {
+        self.key_path.exists().then(|| read_key(&self.key_path)).transpose()
+    }
+
+    pub(crate) fn key_path(&self) -> &Path {
+        &self.key_path
     }
 
     /// The public key that nodes are configured to trust.
@@ -79,9 +86,10 @@ mod tests {
         let mode = std::fs::metadata(directory.path().join(ROOT_KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let again = Root::load(directory.path()).unwrap();
-        assert!(again.key().is_some() && again.public() == made.public());
+        assert!(again.key().unwrap().is_some() && again.public() == made.public());
         std::fs::remove_file(directory.path().join(ROOT_KEY_FILE)).unwrap();
         let without = Root::load(directory.path()).unwrap();
-        assert!(without.key().is_none() && without.public() == made.public());
+        assert!(without.key().unwrap().is_none() && again.key().unwrap().is_none());
+        assert_eq!(without.public(), made.public());
     }
 }

@@ -24,8 +24,10 @@ use axum::{Json, Router};
 use catalogue::{Stream, StreamKey};
 use media::{NodeId, StreamId};
 use messages::{InputReport, Role, SessionInfo, StreamEntry, StreamTable};
-use metadata::EntrySequence;
+use metadata::limits::ROOT_BYTES_MAX;
+use metadata::{EntrySequence, RootStatement};
 use node::http::Peer;
+use seal::KeyId;
 use serde::{Deserialize, Serialize};
 
 use crate::ControlState;
@@ -34,9 +36,13 @@ use crate::grants::{self, Misuse};
 use crate::log::{ACKNOWLEDGE_WAIT_MAX, ACKNOWLEDGE_WAIT_MIN, NotAdmitted, SelfReport};
 use crate::members::{self, Replace};
 use crate::nodes::{NodeInfo, OperatorState};
+use crate::streamers;
 
 /// Longest request body in bytes: a public key has 1312, a stream's name and key some 250.
 const BODY_BYTES_MAX: usize = 4_096;
+
+/// The same of a streamer: a certificate, and the names of its streams.
+const STREAMER_BYTES_MAX: usize = 64 * 1024;
 
 /// A refusal: one line for a person, and the status that says whose fault it is.
 struct Refusal(StatusCode, String);
@@ -87,11 +93,14 @@ pub(crate) fn router(shared: Arc<ControlState>) -> Router {
         .route("/streams/{stream}/rotate-key", post(rotate_key))
         .route("/keys", get(list_keys))
         .route("/keys/{key}/revoke", post(revoke_key))
+        .route("/streamers", get(list_streamers))
+        .route("/streamers/{node}", post(add_streamer).layer(DefaultBodyLimit::max(STREAMER_BYTES_MAX)))
         .route("/nodes", get(list_nodes))
         .route("/nodes/{node}", get(show_node))
         .route("/nodes/{node}/add", post(add_node))
         .route("/metadata", get(show_log))
         .route("/metadata/branch", post(branch_log))
+        .route("/metadata/root", get(show_root).post(take_root).layer(DefaultBodyLimit::max(ROOT_BYTES_MAX)))
         .route("/nodes/{node}/drain", post(drain_node))
         .route("/nodes/{node}/undrain", post(undrain_node))
         .route("/nodes/{node}/revoke", post(revoke_node))
@@ -381,6 +390,8 @@ async fn revoke_node(
     let (sequence, keys) = shared.revoke_node(&node, Revoke::misuse(said)).await.map_err(|error| not_logged(&error))?;
     tracing::warn!(%node, keys = keys.len(), "node revoked");
     let keys = keys.iter().map(ToString::to_string).collect();
+    // If it was a streamer, the shared ingests need the keys of its streams.
+    shared.announce_change().await;
     let acknowledged = acknowledged(&shared, sequence, began).await;
     Ok(Json(RevokedView { node, keys, acknowledged }))
 }
@@ -465,17 +476,55 @@ async fn add_node(
     Json(new): Json<NewMember>,
 ) -> Result<Json<AcknowledgedView>, Refusal> {
     let began = shared.node.clock.elapsed();
+    let listed = certificate_of(&name, &new.certificate)?;
+    let sequence = shared.add_members(vec![listed], Replace::Key).await?;
+    tracing::info!(node = name, "the operator added a node");
+    Ok(Json(acknowledged(&shared, sequence, began).await))
+}
+
+/// A streamer that the operator adds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewStreamer {
+    /// Certificate of its ingest, PEM.
+    certificate: String,
+    /// The streams that it seals from now on, and nobody else.
+    streams: Vec<String>,
+}
+
+/// Reads the certificate of the node that a request names.
+fn certificate_of(name: &str, pem: &str) -> Result<members::Listed, Refusal> {
     let invalid = |error: String| Refusal(StatusCode::BAD_REQUEST, error);
-    let node = NodeId::new(&name).map_err(|error| invalid(error.to_string()))?;
-    let listed =
-        members::read(new.certificate.as_bytes(), "the certificate").map_err(|error| invalid(format!("{error:#}")))?;
+    let node = NodeId::new(name).map_err(|error| invalid(error.to_string()))?;
+    let listed = members::read(pem.as_bytes(), "the certificate").map_err(|error| invalid(format!("{error:#}")))?;
     let [listed] = <[_; 1]>::try_from(listed).map_err(|_| invalid("give one certificate".to_owned()))?;
     if listed.node != node {
         return Err(invalid(format!("that is the certificate of {}, not of {node}", listed.node)));
     }
-    let sequence = shared.add_members(vec![listed], Replace::Key).await?;
-    tracing::info!(%node, "the operator added a node");
+    Ok(listed)
+}
+
+async fn add_streamer(
+    State(shared): State<Arc<ControlState>>,
+    Path(name): Path<String>,
+    Json(new): Json<NewStreamer>,
+) -> Result<Json<AcknowledgedView>, Refusal> {
+    let began = shared.node.clock.elapsed();
+    let listed = certificate_of(&name, &new.certificate)?;
+    let streams: Vec<StreamId> = new.streams.iter().map(|stream| stream_name(stream)).collect::<Result<_, _>>()?;
+    let sequence = shared.add_streamer(listed, &streams).await.map_err(|error| match error {
+        streamers::Error::NotAdmitted(why) => Refusal::from(why),
+        streamers::Error::NoStream(_) => Refusal(StatusCode::NOT_FOUND, error.to_string()),
+        _ => Refusal(StatusCode::CONFLICT, error.to_string()),
+    })?;
+    tracing::info!(node = name, streams = streams.len(), "the operator added a streamer");
+    // Shared ingests forget the keys of these streams.
+    shared.announce_change().await;
     Ok(Json(acknowledged(&shared, sequence, began).await))
+}
+
+async fn list_streamers(State(shared): State<Arc<ControlState>>) -> Json<Vec<streamers::StreamerView>> {
+    Json(shared.streamers())
 }
 
 /// The metadata log, as operators see it.
@@ -488,13 +537,30 @@ struct LogView {
     /// Newest entry that control is known to have signed, where it is not here.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<u64>,
+    /// Root keys that count, and how many of them have to sign.
+    root_keys: Vec<String>,
+    root_threshold: u64,
+    /// Whether the root key is on the control machine.
+    root_key_here: bool,
+    /// Until when the root lets this control node write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control_until: Option<i64>,
     /// What each node says that it has.
     nodes: BTreeMap<NodeId, u64>,
 }
 
 async fn show_log(State(shared): State<Arc<ControlState>>) -> Json<LogView> {
     let log = shared.writer.log();
+    let statement = shared.writer.root_statement().map(|(statement, _)| statement);
+    let own = shared.writer.public_key();
+    let until = |statement: &RootStatement| {
+        statement.controls.iter().find(|control| control.public_key == own).map(|control| control.not_after.0)
+    };
     Json(LogView {
+        control_until: statement.as_ref().and_then(until),
+        root_threshold: statement.as_ref().map_or(0, |statement| statement.threshold),
+        root_keys: statement.iter().flat_map(|s| &s.root_keys).map(|key| KeyId::of(key).to_string()).collect(),
+        root_key_here: shared.root.key_path().exists(),
         standing: log.standing(),
         state: hex::encode(log.state().0),
         behind: log.behind().map(|sequence| sequence.0),
@@ -503,11 +569,41 @@ async fn show_log(State(shared): State<Arc<ControlState>>) -> Json<LogView> {
 }
 
 async fn branch_log(State(shared): State<Arc<ControlState>>) -> Result<Json<LogView>, Refusal> {
-    let root = shared.root.key().ok_or_else(|| {
-        let why =
-            "the root key is not on this machine: run `sealcast root branch --key FILE` where its file is at hand";
+    let root = shared.root.key().map_err(|error| not_logged(&error))?.ok_or_else(|| {
+        let why = "the root key is not on the control machine: say where it is (sealcast root branch --yes --key FILE)";
         Refusal(StatusCode::CONFLICT, why.to_owned())
     })?;
-    shared.writer.branch(root).await.map_err(|error| not_logged(&error))?;
+    shared.writer.branch(&root).await.map_err(|error| not_logged(&error))?;
+    Ok(show_log(State(shared)).await)
+}
+
+/// What whoever has the root keys needs to make the next statement.
+#[derive(Serialize)]
+struct RootView {
+    /// The statement in force, signed; hexadecimal.
+    statement: String,
+    /// The key of this control node; hexadecimal.
+    control: String,
+    /// Newest entry that is here.
+    sequence: u64,
+    /// Its chain value; hexadecimal.
+    chain: String,
+}
+
+async fn show_root(State(shared): State<Arc<ControlState>>) -> Result<Json<RootView>, Refusal> {
+    let none = || Refusal(StatusCode::SERVICE_UNAVAILABLE, "there is no root statement yet".to_owned());
+    let (_, raw) = shared.writer.root_statement().ok_or_else(none)?;
+    let place = shared.writer.place();
+    Ok(Json(RootView {
+        statement: hex::encode(raw),
+        control: hex::encode(shared.writer.public_key()),
+        sequence: place.sequence.0,
+        chain: hex::encode(place.chain.0),
+    }))
+}
+
+async fn take_root(State(shared): State<Arc<ControlState>>, signed: Bytes) -> Result<Json<LogView>, Refusal> {
+    let refused = |error: anyhow::Error| Refusal(StatusCode::CONFLICT, format!("{error:#}"));
+    shared.writer.take_root(signed).await.map_err(refused)?;
     Ok(show_log(State(shared)).await)
 }

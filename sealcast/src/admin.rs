@@ -1,8 +1,9 @@
-//! `sealcast stream|node|key|root`: asks the control node, with a certificate of the role control.
+//! `sealcast stream|streamer|node|key|root`: asks the control node, with a certificate of the role control.
 
 pub(crate) mod node;
 pub(crate) mod root;
 pub(crate) mod stream;
+pub(crate) mod streamer;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 use ::node::tls::{Identity, IdentityPaths, Server};
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use media::ClusterId;
 use messages::Role;
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -31,6 +34,12 @@ pub(crate) struct AdminFile {
     /// Name of the cluster.
     #[serde(default)]
     pub cluster: Option<String>,
+    /// Where the root key lies on this machine, if it does.
+    #[serde(default)]
+    pub root_key: Option<PathBuf>,
+    /// Where the brokers are.
+    #[serde(default)]
+    pub bus: Vec<String>,
 }
 
 impl AdminFile {
@@ -63,26 +72,42 @@ struct Admin {
     http: reqwest::Client,
     base: String,
     json: bool,
+    data: PathBuf,
+    /// Base URL of control's data plane.
+    control: String,
+    bus: Vec<String>,
+    root_key: Option<PathBuf>,
+    cluster: ClusterId,
+    part_target_ms: u64,
 }
 
 impl Admin {
     fn connect(flags: &AdminFlags) -> anyhow::Result<Self> {
         let settings = settings::read(flags.config.as_deref())?;
+        let (cluster, part_target_ms) = (settings.cluster.clone(), settings.part_target_ms);
         let data = flags.data.clone().unwrap_or(settings.data);
         let file = AdminFile::read(&data)?;
         // The process that wrote the file named the identity that its control node serves with.
         let identity = Identity::load(&file.identity)?;
         let http = identity.http_client(Server::Node(Role::Control, identity.node().clone()))?;
-        Ok(Self { http, base: format!("{}/cluster/v1/admin", file.control), json: flags.json })
+        let AdminFile { control, root_key, bus, .. } = file;
+        let base = format!("{control}/cluster/v1/admin");
+        Ok(Self { http, base, json: flags.json, data, control, bus, root_key, cluster, part_target_ms })
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
-        let url = format!("{}{path}", self.base);
-        let mut request = self.http.request(method, &url).timeout(ANSWER_WAIT_MAX);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        self.answer(if let Some(body) = body { request.json(&body) } else { request }).await
+    }
+
+    /// As [`Admin::ask`], with a body that is no JSON.
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
+        self.answer(self.http.request(method, format!("{}{path}", self.base)).body(body)).await
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
         let answer = request
+            .timeout(ANSWER_WAIT_MAX)
             .send()
             .await
             .with_context(|| format!("control does not answer at {}: is it running?", self.base))?;

@@ -92,6 +92,9 @@ pub(crate) enum Command {
     /// Manage streams and their keys.
     #[command(subcommand)]
     Stream(StreamCommand),
+    /// Let streamers seal at their own machines, and take that back.
+    #[command(subcommand)]
+    Streamer(StreamerCommand),
     /// Show, drain and revoke nodes of the cluster.
     #[command(subcommand)]
     Node(NodeCommand),
@@ -313,6 +316,53 @@ pub(crate) enum StreamCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum StreamerCommand {
+    /// Make the identity of an ingest that a streamer runs beside the encoder, and give it streams. It seals these and nothing else, and
+    /// no shared ingest seals them. A streamer that is there has these streams from now on.
+    #[command(after_help = "Example:
+  sealcast stream create choir
+  sealcast streamer add anna --stream choir --out anna/
+  # on the streamer's machine, in that folder:
+  sealcast ingest")]
+    Add(StreamerFlags),
+    /// List the streamers and their streams.
+    List {
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// Stop trusting a streamer, for good, as `node revoke` does. Its streams are those of the shared ingests again.
+    Remove {
+        /// Name of the streamer.
+        name: String,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StreamerFlags {
+    /// Name of the streamer's ingest; no other node may have it, now or later.
+    pub name: String,
+    /// A stream that it seals; may be given several times.
+    #[arg(long = "stream", value_name = "STREAM", required = true)]
+    pub streams: Vec<String>,
+    /// Folder to make [default: streamer-NAME].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Directory of the authority [default: certs in the data directory, or ./certs].
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Where the streamer's machine reaches control [default: where this machine does].
+    #[arg(long, value_name = "URL")]
+    pub control: Option<String>,
+    /// Where it reaches a broker; may be given several times [default: where this machine does].
+    #[arg(long, value_name = "URL")]
+    pub bus: Vec<String>,
+    #[command(flatten)]
+    pub admin: AdminFlags,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
     /// List the nodes and their load.
     List {
@@ -384,6 +434,41 @@ pub(crate) enum RootCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
+    /// Make a root key, on any machine: FILE for whoever has to sign, mode 0600, and FILE.pub.
+    #[command(after_help = "Example, on a machine that is not on the network:
+  sealcast root make /media/stick/root2.key")]
+    Make {
+        /// File of the key; it must not exist yet.
+        file: PathBuf,
+    },
+    /// Take the root key off the control machine. Control goes on without it for as long as `root show` says.
+    #[command(after_help = "Example:
+  sealcast root export /media/stick/root.key")]
+    Export {
+        /// Where to put the key; it must not exist yet.
+        file: PathBuf,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// Make the next root statement: with other root keys, or with the same ones. In both cases control's key is named for another 400
+    /// days. The old root keys and the new ones sign it.
+    #[command(after_help = "Examples:
+  sealcast root rotate --key root.key                                    # control's key for another 400 days
+  sealcast root rotate --key root.key --new a.key --new b.key            # from now on, a or b signs
+  sealcast root rotate --key a.key --new a.key --new b.key --threshold 2 # from now on, both")]
+    Rotate {
+        /// File of a root key that counts now; as many as have to sign [default: the one on the control machine].
+        #[arg(long, value_name = "FILE")]
+        key: Vec<PathBuf>,
+        /// File of a root key that counts from now on [default: those that count now].
+        #[arg(long, value_name = "FILE")]
+        new: Vec<PathBuf>,
+        /// How many of the root keys have to sign from now on [default: 1 with --new, else as before].
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4))]
+        threshold: Option<u64>,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
     /// Have the root key void all entries of the metadata log that control does not have, and those of a fork. For a control that was
     /// restored from a backup when no node has the entries that are missing, and after somebody used the key of control. What is void
     /// has to be done again: streams, members, drains and revocations of after the backup.
@@ -393,6 +478,9 @@ pub(crate) enum RootCommand {
         /// Do it: it cannot be undone.
         #[arg(long)]
         yes: bool,
+        /// File of a root key; as many as have to sign [default: the one on the control machine].
+        #[arg(long, value_name = "FILE")]
+        key: Vec<PathBuf>,
         #[command(flatten)]
         admin: AdminFlags,
     },

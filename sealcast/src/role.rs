@@ -190,8 +190,9 @@ impl Loader<'_> {
             key: settings.node.private_key.clone().context("was there to start with")?,
             ca: settings.node.ca.clone().context("was there to start with")?,
         };
-        let cluster = Some(settings.cluster.to_string());
-        AdminFile { control: url("https", control.data_address()), identity, cluster }.write(&settings.data)?;
+        let (cluster, root_key) = (Some(settings.cluster.to_string()), Some(control.root_key_path()));
+        let (control_url, bus) = (url("https", control.data_address()), settings.bus.urls.clone());
+        AdminFile { control: control_url, identity, cluster, root_key, bus }.write(&settings.data)?;
         self.parts.spawn(control.run(self.shutdown.clone()));
         Ok(())
     }

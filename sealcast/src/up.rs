@@ -2,6 +2,7 @@
 //!
 //! The roles speak to each other exactly as in a cluster of many machines: over MQTT, and over HTTP with mutual TLS.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,15 +10,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use broadcast::Broadcast;
-use bus::broker::{Access, EmbeddedBroker, User};
+use bus::broker::{Access, EmbeddedBroker, Rules, Streamer, User};
 use control::Control;
 use ingest::Ingest;
 use loadbalancer::LoadBalancer;
-use media::NodeId;
+use media::{NodeId, StreamId};
 use messages::Role;
 use node::CancellationToken;
 use node::ops::{Ops, OpsServer};
 use node::tls::{Authority, BrokerCertificate, IdentityPaths};
+use replica::Log;
 use tokio::task::JoinSet;
 
 use crate::admin::AdminFile;
@@ -28,6 +30,9 @@ use crate::{public, settings, signals};
 
 /// The start fails unless everything serves within this time. The slowest role is the ingest, which waits for a grant over loopback.
 const READY_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How often the password of a streamer is looked for that control knows already.
+const PASSWORD_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// User of the embedded broker that may only subscribe, for `mosquitto_sub` and monitoring.
 const OBSERVER: &str = "observer";
@@ -137,6 +142,44 @@ fn password_path(settings: &settings::File, user: &str) -> PathBuf {
     settings.data.join("bus").join(format!("{user}.password"))
 }
 
+/// Tells the broker which nodes are revoked, and which streamers there are, now and whenever the metadata log changes, until `shutdown`.
+/// A streamer's password is where `sealcast streamer add` puts it.
+async fn follow_log(log: Arc<Log>, rules: Rules, data: PathBuf, shutdown: CancellationToken) {
+    let mut changes = log.changes();
+    loop {
+        let (revoked, guests) = log.look(|view| {
+            let mut guests: BTreeMap<NodeId, Vec<StreamId>> = view
+                .members()
+                .filter(|member| member.is_guest)
+                .map(|member| (member.node.clone(), Vec::new()))
+                .collect();
+            for stream in view.streams() {
+                let owner = stream.pool.strip_prefix("streamer/").and_then(|owner| NodeId::new(owner).ok());
+                if let Some(streams) = owner.and_then(|owner| guests.get_mut(&owner)) {
+                    streams.push(stream.name.clone());
+                }
+            }
+            (view.revoked_nodes(), guests)
+        });
+        let streamer = |(name, streams): (NodeId, Vec<StreamId>)| {
+            let path = data.join("bus").join(format!("{name}.password"));
+            let password = String::from_utf8(node::files::read_bounded(&path).ok()?).ok()?.trim().to_owned();
+            Some(Streamer { name: name.to_string(), password, streams })
+        };
+        let missing = guests.len();
+        let streamers: Vec<Streamer> = guests.into_iter().filter_map(streamer).collect();
+        let is_waiting = streamers.len() < missing;
+        rules.set_streamers(&streamers);
+        rules.set_revoked(&revoked);
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            Ok(()) = changes.changed() => {}
+            // Control knows a streamer before its password is written.
+            () = tokio::time::sleep(PASSWORD_LOOK_INTERVAL), if is_waiting => {}
+        }
+    }
+}
+
 /// Binds the embedded broker. With TLS, its certificate comes from the brokers' authority.
 async fn load_broker(
     settings: &settings::File,
@@ -234,8 +277,9 @@ impl Builder<'_> {
     /// How administration from this machine reaches control.
     fn admin(&self, control: &Control) -> anyhow::Result<AdminFile> {
         let identity = self.identity(&self.names.control, Role::Control)?;
-        let cluster = Some(self.settings.cluster.to_string());
-        Ok(AdminFile { control: url("https", control.data_address()), identity, cluster })
+        let (cluster, root_key) = (Some(self.settings.cluster.to_string()), Some(control.root_key_path()));
+        let (control_url, bus) = (url("https", control.data_address()), self.ready.mqtt.clone());
+        Ok(AdminFile { control: control_url, identity, cluster, root_key, bus })
     }
 
     async fn broadcast(&mut self, control: &Control) -> anyhow::Result<Vec<Broadcast>> {
@@ -343,6 +387,9 @@ impl Station {
             bus_shutdown,
         } = self;
         let broker_shutdown = CancellationToken::new();
+        let (log, rules) = (control.log(), broker.rules());
+        let following = follow_log(log, rules, settings.data.clone(), broker_shutdown.clone());
+        tokio::spawn(following);
         let broker = tokio::spawn(broker.run(broker_shutdown.clone()));
 
         // The ingest ends first, so that it can still push its last row: `downstream` is cancelled when the ingest has ended.

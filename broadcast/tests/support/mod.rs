@@ -63,13 +63,14 @@ pub struct Zone {
 }
 
 /// Names that may log in to the broker.
-const USERS: [(&str, broker::Access); 7] = [
+const USERS: [(&str, broker::Access); 8] = [
     ("b1", broker::Access::Broadcast),
     ("b2", broker::Access::Broadcast),
     ("b3", broker::Access::Broadcast),
     ("evil", broker::Access::Broadcast),
     ("i1", broker::Access::Ingest),
     ("i2", broker::Access::Ingest),
+    ("i3", broker::Access::Ingest),
     ("c1", broker::Access::Control),
 ];
 

@@ -4,3 +4,5 @@
 mod cluster;
 mod data_plane;
 mod metadata;
+mod root;
+mod streamers;

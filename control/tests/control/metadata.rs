@@ -79,7 +79,24 @@ impl Follower {
             .unwrap_or_else(|_| panic!("in vain: {what}: {:?}", self.log.standing()));
     }
 
-    async fn stop(self) {
+    /// Looks at the rows as they are now.
+    pub(crate) fn looks<T>(&self, look: impl FnOnce(View<'_>) -> T) -> T {
+        self.log.look(look)
+    }
+
+    /// Waits until it has a root statement of this version.
+    pub(crate) async fn reaches_root(&self, version: u64) {
+        let reached = async {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(50));
+            while self.log.standing().root_version < version {
+                ticks.tick().await;
+            }
+        };
+        let reached = tokio::time::timeout(PATIENCE, reached).await;
+        assert!(reached.is_ok(), "root statement {version} did not come: {:?}", self.log.standing());
+    }
+
+    pub(crate) async fn stop(self) {
         self.end.cancel();
         self.joined.await.unwrap().unwrap();
     }

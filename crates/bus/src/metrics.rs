@@ -3,6 +3,7 @@
 /// Each metric, and what `/metrics` says of it.
 pub const METRICS: &[(&str, &str)] = &[
     ("broker_connections_refused_total", "Connections that the embedded broker had no room for."),
+    ("broker_connections_cut_total", "Connections of revoked nodes that were cut."),
     ("broker_dropped_total", "Messages dropped because a subscriber did not take them."),
     ("broker_logins_refused_total", "Connections with a wrong name or password."),
     ("broker_publish_refused_total", "Messages on topics that their sender may not write."),

@@ -65,6 +65,11 @@ pub struct RootStatement {
 }
 
 impl RootStatement {
+    /// Makes it the draft of the next statement. A branch stays as it is, unless another one is put in its place.
+    pub fn begin_next(&mut self, at: UnixMillis) {
+        (self.version, self.at) = (self.version.saturating_add(1), at);
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_capacity(PUBLIC_KEY_BYTES * (self.root_keys.len() + self.controls.len()) + 512);
         w.preamble(PAIRS, LABEL);

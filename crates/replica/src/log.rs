@@ -142,7 +142,7 @@ impl Log {
         self.with(|replica| look(replica.view()))
     }
 
-    /// Sent whenever rows have changed.
+    /// Sent whenever rows have changed, or the root has made another statement.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
@@ -353,7 +353,7 @@ impl Log {
                 _ => {}
             }
         }
-        if outputs.iter().any(|output| matches!(output, Output::Changed)) {
+        if outputs.iter().any(|output| matches!(output, Output::Changed | Output::StoreRoot(_))) {
             self.changed.send_replace(());
             self.wanted.send_modify(|wanted| wanted.has_news = true);
         }

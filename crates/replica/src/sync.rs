@@ -133,7 +133,10 @@ async fn catch_up(log: &Arc<Log>, peer: &Peer) -> Result<()> {
     }
     if let Some(after) = missing.roots_after {
         let statements = peer.roots(after).await?;
-        log.take(statements.into_iter().map(Input::Root).collect()).await?;
+        // One by one: each is kept on disk under the version that is in force then.
+        for statement in statements {
+            log.take(vec![Input::Root(statement)]).await?;
+        }
         // It may be that the head could not be judged without them.
         if let Some(head) = peer.head(have).await? {
             missing.note(&log.take(vec![Input::Head(head)]).await?);

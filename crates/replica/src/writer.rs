@@ -11,7 +11,7 @@ use media::{NodeId, UnixMillis};
 use messages::Topic;
 use metadata::limits::{CHANGES_MAX, ROWS_BYTES_MAX};
 use metadata::{
-    Branch, Control, Edit, EntrySequence, Input, LogId, Replica, RootStatement, SignedEntry, View, sign_root,
+    Branch, Control, Edit, EntrySequence, Input, LogId, Place, Replica, RootStatement, SignedEntry, View, sign_root,
 };
 use node::{CancellationToken, files};
 use seal::{ControlKey, KeyId, RootKey};
@@ -188,19 +188,50 @@ impl Writer {
     ///
     /// # Errors
     /// When the root key may not sign alone, or the disk cannot be written.
-    pub async fn branch(&self, root: &RootKey) -> Result<EntrySequence> {
-        let _in_order = self.writing.lock().await;
-        let (statement, place) = self.log.with(|replica| (replica.roots().statement().cloned(), replica.place()));
-        let mut next = statement.context("there is no root statement")?;
+    pub async fn branch(&self, root: &RootKey) -> Result<()> {
+        let place = self.place();
+        let mut next = self.log.with(|replica| replica.roots().statement().cloned()).context("no root statement")?;
         ensure_alone_signs(&next, root)?;
-        (next.version, next.at) = (next.version.saturating_add(1), self.node.clock.wall());
+        next.begin_next(self.node.clock.wall());
         next.branch = Some(Branch { version: next.version, sequence: place.sequence, chain: place.chain });
-        let outputs = self.log.take(vec![Input::Root(sign_root(&next, &[root])?)]).await?;
+        self.take_root(sign_root(&next, &[root])?).await
+    }
+
+    /// The newest entry that is here.
+    pub fn place(&self) -> Place {
+        self.log.with(|replica| replica.place())
+    }
+
+    /// The root statement in force, signed.
+    pub fn root_statement(&self) -> Option<(RootStatement, Bytes)> {
+        self.log.with(|replica| {
+            let roots = replica.roots();
+            Some((roots.statement()?.clone(), roots.raw()?.clone()))
+        })
+    }
+
+    /// The public key that signs entries here.
+    pub fn public_key(&self) -> Vec<u8> {
+        self.key.public_key_bytes()
+    }
+
+    /// Takes a root statement that was signed where the root keys are, and tells the nodes.
+    ///
+    /// # Errors
+    /// When too few root keys have signed it, it is not the next one, or the disk cannot be written.
+    pub async fn take_root(&self, signed: Bytes) -> Result<()> {
+        let in_order = self.writing.lock().await;
+        let outputs = self.log.take(vec![Input::Root(signed)]).await?;
         if let Some(refusal) = outputs.iter().find_map(refused) {
             bail!("{refusal}");
         }
-        tracing::warn!(sequence = %place.sequence, "the root has voided all entries of the metadata log after this one");
-        Ok(place.sequence)
+        let version = self.log.with(|replica| replica.roots().version());
+        tracing::warn!(version, entry = %self.place().sequence, "the root has made another statement");
+        drop(in_order);
+        if let Err(error) = self.say_head().await {
+            tracing::warn!(error = format!("{error:#}"), "no head of the metadata log under the new root statement");
+        }
+        Ok(())
     }
 
     /// Nodes that have said that they have an entry, itself included: waits until `enough` of them have, or for at most `wait`.
@@ -281,19 +312,23 @@ fn next_statement(
             branch: None,
         }));
     };
+    // A root key that was replaced, or that needs others beside it, signs nothing here.
+    let root = root.filter(|root| ensure_alone_signs(&statement, root).is_ok());
     let of_key = statement.controls.iter_mut().find(|control| control.public_key == key);
     match (of_key, root) {
         (Some(control), _) if control.not_after > now.plus(KEY_RENEWAL) => return Ok(None),
         (Some(control), Some(_)) => control.not_after = not_after,
         (Some(control), None) => {
-            tracing::warn!(key = %id, until = %control.not_after, "control's key for the metadata log ends soon: start control once with the root key in its data directory");
+            tracing::warn!(key = %id, until = %control.not_after, "control's key for the metadata log ends soon: sealcast root rotate --key FILE, where the root key is");
             return Ok(None);
         }
         (None, Some(_)) => statement.controls.push(control(EntrySequence(1))),
-        (None, None) => bail!("the root has not named key {id} of this control node, and the root key is not here"),
+        (None, None) => bail!(
+            "the newest root statement does not name key {id} of this control node, and no root key that may sign alone is in its data \
+             directory: restore metadata.key from a backup, or start control once with root.key there"
+        ),
     }
-    ensure_alone_signs(&statement, root.context("matched above")?)?;
-    (statement.version, statement.at) = (statement.version.saturating_add(1), now);
+    statement.begin_next(now);
     Ok(Some(statement))
 }
 
@@ -301,7 +336,7 @@ fn next_statement(
 fn ensure_alone_signs(statement: &RootStatement, root: &RootKey) -> Result<()> {
     ensure!(
         statement.root_keys.contains(&root.public_key_bytes()) && statement.threshold == 1,
-        "the root key on this machine may not sign alone: sign the next root statement where the others are"
+        "this root key may not sign alone: sign the next root statement where the others are (sealcast root … --key FILE --key FILE)"
     );
     Ok(())
 }

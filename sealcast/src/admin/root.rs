@@ -1,16 +1,28 @@
-//! `sealcast root …`: shows the metadata log, and has the root key decide where it goes on.
+//! `sealcast root …`: shows the metadata log, and makes root statements where the root keys are. Statements are signed here, so that a
+//! root key need not be on the control machine, and control never sees it.
 
-use anyhow::ensure;
+use std::path::{Path, PathBuf};
+
+use ::node::clock::Clock;
+use ::node::files;
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use media::{Digest, UnixMillis};
+use metadata::{Branch, EntrySequence, RootStatement, Roots, sign_root};
 use reqwest::Method;
+use seal::{KeyId, RootKey};
 use serde_json::Value;
 
-use super::{Admin, field};
+use super::{Admin, field, items};
 use crate::cli::RootCommand;
+
+/// How long a key of control may write once the root has named it.
+const CONTROL_KEY_LIFE: std::time::Duration = std::time::Duration::from_secs(400 * 86_400);
 
 /// `sealcast root …`
 ///
 /// # Errors
-/// When control does not answer, or refuses.
+/// When control does not answer, or refuses; or when a key cannot be read, or does not count.
 pub(crate) async fn run(command: RootCommand) -> anyhow::Result<()> {
     match command {
         RootCommand::Show { admin } => {
@@ -18,7 +30,38 @@ pub(crate) async fn run(command: RootCommand) -> anyhow::Result<()> {
             let log = admin.ask(Method::GET, "/metadata", None).await?;
             admin.print(&log, shown)
         }
-        RootCommand::Branch { yes, admin } => {
+        RootCommand::Make { file } => make(&file),
+        RootCommand::Export { file, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let here = admin.root_key.as_deref().context("this data directory is not that of a control node")?;
+            export(here, &file)?;
+            let log = admin.ask(Method::GET, "/metadata", None).await?;
+            admin.print(&log, |log| {
+                format!(
+                    "the root key is in {} now, and not on this machine any more: keep a copy of it somewhere else\n{}",
+                    file.display(),
+                    until(log).map(|until| format!("control goes on without it until {until}\n")).unwrap_or_default()
+                )
+            })
+        }
+        RootCommand::Rotate { key, new, threshold, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let (keys, new) = (keys(&admin, &key)?, read_keys(&new)?);
+            let standing = Standing::ask(&admin, &keys).await?;
+            let next = standing.rotated(&new, threshold, Clock::new().wall())?;
+            let log = standing.sign(&admin, &next, keys.iter().chain(&new)).await?;
+            admin.print(&log, |log| {
+                let fingerprints: Vec<&str> = items(&log["root_keys"]).iter().filter_map(Value::as_str).collect();
+                format!(
+                    "root statement {} is in force: {} of these root keys sign from now on: {}\n{}",
+                    number(&log["root_version"]),
+                    number(&log["root_threshold"]),
+                    fingerprints.join(" "),
+                    until(log).map(|until| format!("control may write until {until}\n")).unwrap_or_default()
+                )
+            })
+        }
+        RootCommand::Branch { yes, key, admin } => {
             let admin = Admin::connect(&admin)?;
             let log = admin.ask(Method::GET, "/metadata", None).await?;
             let at = number(&log["sequence"]);
@@ -26,7 +69,14 @@ pub(crate) async fn run(command: RootCommand) -> anyhow::Result<()> {
                 yes,
                 "this voids for good what was written after entry {at}: look at `sealcast root show`, and give --yes if you mean it"
             );
-            let log = admin.ask(Method::POST, "/metadata/branch", None).await?;
+            let log = if key.is_empty() {
+                admin.ask(Method::POST, "/metadata/branch", None).await?
+            } else {
+                let keys = read_keys(&key)?;
+                let standing = Standing::ask(&admin, &keys).await?;
+                let next = standing.branched(Clock::new().wall());
+                standing.sign(&admin, &next, keys.iter()).await?
+            };
             admin.print(&log, |log| {
                 let version = number(&log["root_version"]);
                 format!("the metadata log goes on after entry {at}; root statement {version} says so\n")
@@ -35,8 +85,140 @@ pub(crate) async fn run(command: RootCommand) -> anyhow::Result<()> {
     }
 }
 
+/// Makes a root key that no statement names yet.
+fn make(file: &Path) -> anyhow::Result<()> {
+    let public = file.with_added_extension("pub");
+    for path in [file, &public] {
+        ensure!(!path.exists(), "{} is there already: give another name", path.display());
+    }
+    let key = RootKey::generate()?;
+    files::atomic_write(file, &key.to_seed_bytes(), files::MODE_SECRET)?;
+    files::atomic_write(&public, &key.public_key_bytes(), files::MODE_PUBLIC)?;
+    println!("root key     {}", file.display());
+    println!("public key   {}", public.display());
+    println!("fingerprint  {}", KeyId::of(&key.public_key_bytes()));
+    println!("It counts once the root keys of today say so: sealcast root rotate --key TODAY --new {}", file.display());
+    Ok(())
+}
+
+/// Moves the root key. The old file goes when the new one has been read back.
+fn export(here: &Path, file: &Path) -> anyhow::Result<()> {
+    ensure!(here.exists(), "the root key is not on this machine: {} is not there", here.display());
+    ensure!(!file.exists(), "{} is there already: give another name", file.display());
+    let key = read_key(here)?;
+    files::atomic_write(file, &key.to_seed_bytes(), files::MODE_SECRET)?;
+    let copied = read_key(file)?;
+    ensure!(copied.public_key_bytes() == key.public_key_bytes(), "{} was not written as it should be", file.display());
+    std::fs::remove_file(here).with_context(|| format!("cannot remove {}", here.display()))
+}
+
+fn read_key(path: &Path) -> anyhow::Result<RootKey> {
+    let seed = files::read_bounded(path)?;
+    RootKey::from_seed_bytes(&seed).with_context(|| format!("{} is not a root key", path.display()))
+}
+
+fn read_keys(paths: &[PathBuf]) -> anyhow::Result<Vec<RootKey>> {
+    paths.iter().map(|path| read_key(path)).collect()
+}
+
+/// The keys of these files; without any, the one on this machine.
+fn keys(admin: &Admin, paths: &[PathBuf]) -> anyhow::Result<Vec<RootKey>> {
+    if !paths.is_empty() {
+        return read_keys(paths);
+    }
+    let here = admin.root_key.as_deref().filter(|path| path.exists());
+    let here = here.context("the root key is not on this machine: say where it is (--key FILE)")?;
+    Ok(vec![read_key(here)?])
+}
+
+/// Where the log stands, as control says and the root keys confirm.
+struct Standing {
+    statement: RootStatement,
+    control: Vec<u8>,
+    branch_at: (EntrySequence, Digest),
+}
+
+impl Standing {
+    /// Asks control. Its word is checked: the statement has to be signed by one of these keys.
+    async fn ask(admin: &Admin, keys: &[RootKey]) -> anyhow::Result<Self> {
+        let said = admin.ask(Method::GET, "/metadata/root", None).await?;
+        let bytes = |name: &str| hex::decode(field(&said, name)).with_context(|| format!("{name} of control's answer"));
+        let signed = Bytes::from(bytes("statement")?);
+        let chain = <[u8; 32]>::try_from(bytes("chain")?).ok().context("chain of control's answer")?;
+        let statement = keys.iter().find_map(|key| {
+            let mut roots = Roots::new(admin.cluster.clone(), key.public_key().ok()?);
+            roots.take(&signed).ok()?;
+            roots.statement().cloned()
+        });
+        let statement = statement.context("none of these root keys has signed the newest root statement")?;
+        let branch_at = (EntrySequence(said["sequence"].as_u64().context("entry of control's answer")?), Digest(chain));
+        Ok(Self { statement, control: bytes("control")?, branch_at })
+    }
+
+    /// The next statement, with these root keys; without any, with the ones of today.
+    fn rotated(&self, new: &[RootKey], threshold: Option<u64>, now: UnixMillis) -> anyhow::Result<RootStatement> {
+        let mut next = self.statement.clone();
+        next.begin_next(now);
+        if !new.is_empty() {
+            next.root_keys = new.iter().map(RootKey::public_key_bytes).collect();
+            next.root_keys.sort();
+            next.threshold = 1;
+        }
+        next.threshold = threshold.unwrap_or(next.threshold);
+        let own = next.controls.iter_mut().find(|control| control.public_key == self.control);
+        let own = own.context(
+            "the newest root statement does not name the key of the control node that answers: if that is right, start it once with \
+             root.key in its data directory",
+        )?;
+        own.not_after = now.plus(CONTROL_KEY_LIFE);
+        Ok(next)
+    }
+
+    /// The next statement, which voids all entries after those that control has.
+    fn branched(&self, now: UnixMillis) -> RootStatement {
+        let mut next = self.statement.clone();
+        next.begin_next(now);
+        let (sequence, chain) = self.branch_at;
+        next.branch = Some(Branch { version: next.version, sequence, chain });
+        next
+    }
+
+    /// Signs a statement, and has control take it.
+    async fn sign<'k>(
+        &self,
+        admin: &Admin,
+        next: &RootStatement,
+        keys: impl Iterator<Item = &'k RootKey>,
+    ) -> anyhow::Result<Value> {
+        let mut signers: Vec<&RootKey> = Vec::new();
+        for key in keys {
+            if signers.iter().all(|signer| signer.public_key_bytes() != key.public_key_bytes()) {
+                signers.push(key);
+            }
+        }
+        let signed = |statement: &RootStatement| {
+            let named = signers.iter().filter(|key| statement.root_keys.contains(&key.public_key_bytes()));
+            u64::try_from(named.count()).unwrap_or(0)
+        };
+        for (which, statement) in [("counts now", &self.statement), ("is to count", next)] {
+            ensure!(
+                signed(statement) >= statement.threshold,
+                "{} of the root keys that {which} have to sign, and {} are given: add --key FILE for each",
+                statement.threshold,
+                signed(statement)
+            );
+        }
+        admin.send(Method::POST, "/metadata/root", sign_root(next, &signers)?).await
+    }
+}
+
 fn number(value: &Value) -> String {
     value.as_u64().map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+/// Until when control may write.
+fn until(log: &Value) -> Option<String> {
+    log["control_until"].as_i64().map(|until| UnixMillis(until).to_string())
 }
 
 fn shown(log: &Value) -> String {
@@ -46,6 +228,13 @@ fn shown(log: &Value) -> String {
         ("rows", number(&log["rows"])),
         ("root statement", number(&log["root_version"])),
     ];
+    let keys: Vec<&str> = items(&log["root_keys"]).iter().filter_map(Value::as_str).collect();
+    if !keys.is_empty() {
+        lines.push(("root keys", format!("{}; {} sign", keys.join(" "), number(&log["root_threshold"]))));
+        let place = if log["root_key_here"] == true { "on the control machine" } else { "elsewhere" };
+        lines.push(("root key", place.to_owned()));
+    }
+    lines.extend(until(log).map(|until| ("control until", format!("{until} (sealcast root rotate, before that)"))));
     if let Some(fork) = log["fork"].as_u64() {
         lines.push(("FORKED", format!("at entry {fork}: control signed two logs (docs/guide/operations.md)")));
     }
@@ -75,5 +264,22 @@ mod tests {
             text.contains("FORKED          at entry 5") && text.contains("MISSING         entries up to 9"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn root_key_is_moved_and_never_over_another_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (here, there) = (directory.path().join("root.key"), directory.path().join("stick.key"));
+        make(&here).unwrap();
+        let key = read_key(&here).unwrap();
+        std::fs::write(&there, "something").unwrap();
+        assert!(export(&here, &there).is_err() && here.exists());
+        std::fs::remove_file(&there).unwrap();
+        export(&here, &there).unwrap();
+        assert!(!here.exists());
+        assert_eq!(read_key(&there).unwrap().public_key_bytes(), key.public_key_bytes());
+        let why = export(&here, &directory.path().join("other")).unwrap_err().to_string();
+        assert!(why.contains("is not on this machine"), "{why}");
+        assert!(make(&there).is_err(), "a key that is there is not replaced");
     }
 }

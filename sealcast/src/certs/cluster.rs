@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use bus::broker::{Access, User, mosquitto_acl, mosquitto_passwords};
+use bus::broker::{Access, Streamer, User, mosquitto_acl, mosquitto_passwords};
 use media::NodeId;
 use messages::{Prefix, Role};
 use node::clock::Clock;
 use node::files::{self, MODE_PUBLIC, MODE_SECRET};
 use node::tls::Authority;
 
-use super::{MEMBERS_FILE, brokers, folder};
+use super::{MEMBERS_FILE, brokers, folder, streamers};
 use crate::cli::{ClusterFlags, RoleName};
 
 /// Most nodes of one call, so that a mistyped range does not fill the disk.
@@ -51,29 +51,39 @@ pub(super) fn run(flags: &ClusterFlags) -> anyhow::Result<()> {
             user(&directory, id, (*role).into())?;
         }
     }
-    // The brokers get users for all nodes in the folders, not only for those of this call.
-    let mut users = Vec::new();
-    for role in ROLES {
-        let directory = flags.dir.join(folder(Some(role)));
-        for id in nodes_in(&directory)? {
-            users.push(user(&directory, &id, role.into())?);
-        }
-    }
     list_members(&flags.dir)?;
     let directory = flags.dir.join(folder(None));
     files::create_private_directory(&directory)?;
     signs_brokers.share(&directory)?;
-    users.push(user(&flags.dir, &NodeId::new(OBSERVER)?, Access::Observer)?);
-    write_if_new(&directory.join("acl"), &mosquitto_acl(&users, &prefix))?;
-    let passwords = directory.join("passwords");
-    let existing = std::fs::read_to_string(&passwords).unwrap_or_default();
-    write_if_new(&passwords, &mosquitto_passwords(&users, &existing))?;
+    write_broker_rules(&flags.dir, &prefix)?;
     if entries.iter().any(|entry| entry.role == Some(Role::LoadBalancer)) {
         let path = flags.dir.join(folder(Some(Role::LoadBalancer))).join("sticky.key");
         loadbalancer::sticky::StickyKey::ensure(&path).with_context(|| format!("sticky key {}", path.display()))?;
     }
     print(&flags.dir, &entries);
     Ok(())
+}
+
+/// Writes Mosquitto's users and rules: of all nodes in the folders, and of all streamers.
+pub(super) fn write_broker_rules(directory: &Path, prefix: &Prefix) -> anyhow::Result<()> {
+    let mut users = Vec::new();
+    for role in ROLES {
+        let directory = directory.join(folder(Some(role)));
+        for id in nodes_in(&directory)? {
+            users.push(user(&directory, &id, role.into())?);
+        }
+    }
+    users.push(user(directory, &NodeId::new(OBSERVER)?, Access::Observer)?);
+    let streamers = streamers::all(directory)?;
+    let brokers = directory.join(folder(None));
+    write_if_new(&brokers.join("acl"), &mosquitto_acl(&users, &streamers, prefix))?;
+    let passwords = brokers.join("passwords");
+    let existing = std::fs::read_to_string(&passwords).unwrap_or_default();
+    // Their rights are in the other file.
+    let logins =
+        streamers.into_iter().map(|Streamer { name, password, .. }| User { name, password, access: Access::Observer });
+    users.extend(logins);
+    write_if_new(&passwords, &mosquitto_passwords(&users, &existing))
 }
 
 /// Writes the list of all nodes' certificates for control nodes, which make members of them.

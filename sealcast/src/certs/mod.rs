@@ -3,13 +3,16 @@
 pub(crate) mod claim;
 mod cluster;
 mod rotate;
+mod streamers;
 
 use std::path::Path;
 
 use media::NodeId;
 use messages::Role;
+
 use node::clock::Clock;
 use node::tls::{Authority, BROKER_CA_FILE};
+pub(crate) use streamers::streamer_password;
 
 use crate::cli::{CertsCommand, CertsFlags};
 

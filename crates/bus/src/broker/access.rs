@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use media::StreamId;
 use serde::{Deserialize, Serialize};
 
 /// What a user may publish. Every user may read all topics under the prefix.
@@ -47,6 +48,38 @@ impl Access {
             filters.push(format!("catalogue/{name}"));
         }
         filters
+    }
+}
+
+/// A streamer's own ingest. It publishes and reads what concerns its streams, and nothing else but its presence.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Streamer {
+    /// The node's id.
+    pub name: String,
+    /// Password, not empty. Never printed.
+    pub password: String,
+    /// Its streams.
+    pub streams: Vec<StreamId>,
+}
+
+impl Streamer {
+    /// Filters, below the prefix, of the topics that it may publish.
+    pub fn publishes(&self) -> Vec<String> {
+        let of =
+            |stream: &StreamId| ["session", "input", "seals", "head"].map(|kind| format!("streams/{stream}/{kind}"));
+        self.streams.iter().flat_map(of).chain([format!("nodes/{}", self.name)]).collect()
+    }
+
+    /// Filters, below the prefix, of the topics that it may read. The metadata log is among them: a replica needs all of it.
+    pub fn reads(&self) -> Vec<String> {
+        let common = ["nodes/+", "policy", "catalogue/update", "metadata/log", "metadata/head"].map(str::to_owned);
+        common.into_iter().chain(self.streams.iter().map(|stream| format!("streams/{stream}/+"))).collect()
+    }
+}
+
+impl fmt::Debug for Streamer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streamer").field("name", &self.name).field("streams", &self.streams).finish_non_exhaustive()
     }
 }
 
@@ -100,6 +133,30 @@ mod tests {
                 assert_eq!(may(access, topic), who.contains(&access), "{access:?} on {topic}");
             }
         }
+    }
+
+    #[test]
+    fn streamer_publishes_and_reads_what_concerns_its_streams() {
+        let streams = vec![StreamId::new("choir").unwrap()];
+        let anna = Streamer { name: "anna".into(), password: "secret".into(), streams };
+        let matches = |filters: &[String], topic: &str| {
+            filters.iter().any(|filter| mqtt5_protocol::topic_matches_filter(topic, filter))
+        };
+        for (topic, publishes, reads) in [
+            ("streams/choir/seals", true, true),
+            ("streams/choir/session", true, true),
+            ("nodes/anna", true, true),
+            ("nodes/b1", false, true),
+            ("metadata/head", false, true),
+            ("streams/hall/seals", false, false),
+            ("streams/hall/session", false, false),
+            ("alerts", false, false),
+            ("policy", false, true),
+        ] {
+            assert_eq!(matches(&anna.publishes(), topic), publishes, "{topic}");
+            assert_eq!(matches(&anna.reads(), topic), reads, "{topic}");
+        }
+        assert!(!format!("{anna:?}").contains("secret"));
     }
 
     #[test]

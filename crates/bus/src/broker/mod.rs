@@ -11,7 +11,7 @@ mod router;
 mod session;
 mod strangers;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use access::{Access, User};
+pub use access::{Access, Streamer, User};
 use gatekeeper::Gatekeeper;
 pub use mosquitto::{mosquitto_acl, mosquitto_passwords};
 use router::Router;
@@ -115,6 +115,11 @@ impl EmbeddedBroker {
         self
     }
 
+    /// What may be changed while it runs.
+    pub fn rules(&self) -> Rules {
+        Rules { router: Arc::clone(&self.hub.router), gatekeeper: Arc::clone(&self.hub.gatekeeper) }
+    }
+
     /// Where it listens; the actual port when `listen` has port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -153,6 +158,41 @@ impl EmbeddedBroker {
         }
         tracing::info!(address = %self.address, "MQTT broker stopped");
         Ok(())
+    }
+}
+
+/// Who may be connected, as far as it changes while the broker runs. Clones change the same broker.
+#[derive(Clone)]
+pub struct Rules {
+    router: Arc<Router>,
+    gatekeeper: Arc<Gatekeeper>,
+}
+
+impl std::fmt::Debug for Rules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rules").finish_non_exhaustive()
+    }
+}
+
+impl Rules {
+    /// Lets these streamers in, besides the users of the configuration, and cuts the connections of those that were let in before.
+    pub fn set_streamers(&self, streamers: &[Streamer]) {
+        self.gatekeeper.set_streamers(streamers);
+        self.cut();
+    }
+
+    /// Lets none of these nodes in any more, and cuts their connections.
+    pub fn set_revoked(&self, revoked: &BTreeSet<media::NodeId>) {
+        self.gatekeeper.set_revoked(revoked);
+        self.cut();
+    }
+
+    fn cut(&self) {
+        let cut = self.router.cut(|user| self.gatekeeper.is_shut_out(user));
+        if cut > 0 {
+            tracing::warn!(connections = cut, "connections of revoked nodes were cut");
+            metrics::counter!("broker_connections_cut_total").increment(u64::try_from(cut).unwrap_or(u64::MAX));
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use messages::Prefix;
 
-use super::User;
+use super::{Streamer, User};
 
 /// Iterations of PBKDF2, as many as `mosquitto_passwd` uses. Our passwords are random, so slow hashing would protect nothing.
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(101).expect("not zero");
@@ -17,12 +17,19 @@ const SALT_BYTES: usize = 12;
 const HASH_BYTES: usize = 64;
 
 /// The table of [`super::Access`] as the text of an `acl_file`.
-pub fn mosquitto_acl(users: &[User], prefix: &Prefix) -> String {
+pub fn mosquitto_acl(users: &[User], streamers: &[Streamer], prefix: &Prefix) -> String {
     let mut text = String::new();
     for user in users {
         text.push_str(&format!("user {}\ntopic read {}\n", user.name, prefix.filter("#")));
         for filter in user.access.publishes(&user.name) {
             text.push_str(&format!("topic write {}\n", prefix.filter(&filter)));
+        }
+        text.push('\n');
+    }
+    for streamer in streamers {
+        text.push_str(&format!("user {}\n", streamer.name));
+        for (right, filters) in [("read", streamer.reads()), ("write", streamer.publishes())] {
+            filters.iter().for_each(|filter| text.push_str(&format!("topic {right} {}\n", prefix.filter(filter))));
         }
         text.push('\n');
     }

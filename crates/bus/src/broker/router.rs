@@ -94,7 +94,7 @@ impl Outbox {
 pub(super) struct Admission {
     pub(super) id: ConnectionId,
     pub(super) outbox: Arc<Outbox>,
-    /// Cancelled when a newer connection has the same client id.
+    /// Cancelled when a newer connection has the same client id, and when the user is shut out.
     pub(super) replaced: CancellationToken,
 }
 
@@ -196,6 +196,17 @@ impl Router {
     /// Ends a connection; does nothing when a newer connection has already replaced it.
     pub(super) fn leave(&self, id: ConnectionId, leave: Leave) {
         self.lock().leave(id, leave);
+    }
+
+    /// Ends the connections of users that are shut out; returns how many. Their wills are published, as those of nodes that vanish.
+    pub(super) fn cut(&self, is_shut_out: impl Fn(&str) -> bool) -> usize {
+        let mut state = self.lock();
+        // A client's name begins with that of its user.
+        let user = |connection: &Connection| connection.client.split('/').next().unwrap_or_default().to_owned();
+        let cut = state.connections.iter().filter(|(_, connection)| is_shut_out(&user(connection)));
+        let cut: Vec<ConnectionId> = cut.map(|(id, _)| *id).collect();
+        cut.iter().for_each(|id| state.leave(*id, Leave::Vanished));
+        cut.len()
     }
 
     /// Hands a message to every matching subscription, and keeps it when it is retained.

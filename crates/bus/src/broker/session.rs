@@ -118,6 +118,11 @@ pub(super) async fn serve(stream: TcpStream, address: IpAddr, hub: Hub) -> Resul
     let (client, admission, _slot) = login.map_err(|_| SessionError::Silent)??;
     drop(stranger);
     let id = admission.id;
+    // It may have been shut out between its login and its admission.
+    if hub.gatekeeper.is_shut_out(&client.user) {
+        hub.router.leave(id, Leave::Vanished);
+        return Err(SessionError::Protocol(ReasonCode::NotAuthorized));
+    }
     let result = client.run(reader, writer, &hub, admission).await;
     let leave = if result.is_ok() || hub.stop.is_cancelled() { Leave::Properly } else { Leave::Vanished };
     hub.router.leave(id, leave);
@@ -340,7 +345,7 @@ impl Client {
                 retain_handling: options.retain_handling,
             };
             let valid = filter.len() <= TOPIC_BYTES_MAX && mqtt5_protocol::is_valid_topic_filter(filter);
-            let code = if !Gatekeeper::may_subscribe(filter) {
+            let code = if !Gatekeeper::may_subscribe(filter) || !hub.gatekeeper.may_read(&self.user, filter) {
                 SubAckReasonCode::NotAuthorized
             } else if !valid {
                 SubAckReasonCode::TopicFilterInvalid

@@ -286,7 +286,7 @@ pub(crate) fn find(program: &str) -> PathBuf {
 
 fn write_mosquitto_files(dir: &Path, port: u16, tls: Option<&Tls>) -> PathBuf {
     let file = |name: &str| dir.join(name);
-    std::fs::write(file("acl"), mosquitto_acl(&users(), &Prefix::default())).unwrap();
+    std::fs::write(file("acl"), mosquitto_acl(&users(), &[], &Prefix::default())).unwrap();
     std::fs::write(file("passwords"), mosquitto_passwords(&users(), "")).unwrap();
     let mut config = format!(
         "user root\nallow_anonymous false\nset_tcp_nodelay true\npassword_file {passwords}\nacl_file {acl}\n\

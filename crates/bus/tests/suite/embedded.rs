@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bus::broker::{Access, CONNECTIONS_MAX, Config, EmbeddedBroker, User};
+use bus::broker::{Access, CONNECTIONS_MAX, Config, EmbeddedBroker, Rules, Streamer, User};
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use crate::brokers::{Kind, Node, TestBroker, find, next, password, users, within};
+use crate::brokers::{Kind, Node, TestBroker, find, message, next, password, users, within};
 
 fn config() -> Config {
     Config { listen: (Ipv4Addr::LOCALHOST, 0).into(), users: users(), ..Config::default() }
@@ -145,4 +146,68 @@ async fn mosquitto_sub_reads_it_in_both_versions() {
     }
     let mut policy = control.subscribe("policy").await;
     assert_eq!(next(&mut policy).await.1, "{}");
+}
+
+/// A broker that serves, and what may be changed while it does.
+async fn ruled() -> (String, Rules, CancellationToken) {
+    let broker = EmbeddedBroker::load(config()).await.unwrap();
+    let (url, rules, shutdown) = (format!("mqtt://{}", broker.address()), broker.rules(), CancellationToken::new());
+    tokio::spawn(broker.run(shutdown.clone()));
+    (url, rules, shutdown)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revoked_node_is_cut_off_and_let_in_no_more() {
+    let (url, rules, shutdown) = ruled().await;
+    let (stolen, other) = (Node::connect("b1", &[url.clone()]).await, Node::connect("b2", &[url.clone()]).await);
+    let mut heard = other.subscribe_surely("nodes/+", &other, "nodes/b2").await;
+    rules.set_revoked(&[media::NodeId::new("b1").unwrap()].into());
+    stolen.await_connected(0).await;
+    // Its bus tries again and again, and is refused; what it says reaches nobody.
+    stolen.bus.publish(message("nodes/b1", "still here", false)).await.unwrap_err();
+    let again = Node::start("b1", &password("b1"), &[url.clone()], None, None).await;
+    again.bus.publish(message("nodes/b1", "still here", false)).await.unwrap_err();
+    other.publish("nodes/b2", "alone").await;
+    while next(&mut heard).await.1 != "alone" {}
+    shutdown.cancel();
+}
+
+/// A stolen streamer's ingest tries to announce, seal and read another stream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streamer_says_and_hears_what_concerns_its_streams_and_nothing_else() {
+    let (url, rules, shutdown) = ruled().await;
+    let streams = vec![media::StreamId::new("choir").unwrap()];
+    let anna = Streamer { name: "anna".to_owned(), password: password("anna"), streams };
+    rules.set_streamers(&[anna]);
+    let (thief, ingest) = (Node::connect("anna", &[url.clone()]).await, Node::connect("i1", &[url.clone()]).await);
+    let watcher = Node::connect("eye", &[url.clone()]).await;
+    let mut all = watcher.subscribe_surely("#", &thief, "nodes/anna").await;
+    for rest in
+        ["streams/hall/seals", "streams/hall/head", "streams/hall/session", "streams/hall/input", "alerts", "policy"]
+    {
+        thief.retain(rest, "forged").await;
+    }
+    for rest in ["streams/choir/seals", "streams/choir/session"] {
+        thief.publish(rest, "genuine").await;
+        assert_eq!(next(&mut all).await, (rest.to_owned(), "genuine".to_owned(), false));
+    }
+    // It may ask for its own streams, and gets nothing of others.
+    let mut own = thief.subscribe_surely("streams/choir/+", &ingest, "streams/choir/seals").await;
+    let mut others = Vec::new();
+    for rest in ["streams/+/seals", "#", "streams/hall/seals", "alerts"] {
+        others.push(thief.subscribe(rest).await);
+    }
+    ingest.publish("streams/hall/seals", "of the hall").await;
+    ingest.publish("alerts", "of the hall").await;
+    for _ in 0..2 {
+        ingest.publish("streams/choir/seals", "of the choir").await;
+        assert_eq!(next(&mut own).await.1, "of the choir");
+    }
+    for other in &mut others {
+        assert!(other.recv().now_or_never().is_none());
+    }
+    // Removed, it is cut off.
+    rules.set_streamers(&[]);
+    thief.await_connected(0).await;
+    shutdown.cancel();
 }

@@ -1,0 +1,119 @@
+//! Streamers: ingests that stand beside an encoder, and seal a few streams and no others. A streamer is a member that is a guest, and
+//! its streams are in a pool of its own, so that no shared ingest seals them.
+
+use media::{NodeId, StreamId};
+use messages::Role;
+use metadata::limits::SCOPE_MAX;
+use metadata::{Body, Edit, EntrySequence, Grant, Member, Scope, StreamSettings, View};
+use serde::Serialize;
+
+use crate::ControlState;
+use crate::grants::pool_of;
+use crate::log::{NotAdmitted, POOL, put};
+use crate::members::Listed;
+
+/// A streamer, as operators see it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct StreamerView {
+    node: NodeId,
+    streams: Vec<StreamId>,
+}
+
+/// Why a streamer was not added.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("there is no stream {0}: make it first (sealcast stream create {0})")]
+    NoStream(StreamId),
+    #[error("stream {stream} is that of streamer {owner}: remove that one first (sealcast streamer remove {owner})")]
+    Taken { stream: StreamId, owner: String },
+    #[error("name 1 to {SCOPE_MAX} streams")]
+    Count,
+    #[error("{0} is a shared ingest of this cluster: give the streamer another name")]
+    NoGuest(NodeId),
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+}
+
+impl ControlState {
+    /// Makes a node a streamer with these streams and no others; a streamer that is there has these from now on.
+    ///
+    /// # Errors
+    /// With the reason why the node or a stream cannot be had.
+    pub(crate) async fn add_streamer(&self, listed: Listed, streams: &[StreamId]) -> Result<EntrySequence, Error> {
+        let mut outcome = Ok(());
+        let edits = |view: View<'_>| {
+            outcome = check(&view, &listed, streams);
+            if outcome.is_err() {
+                return Vec::new();
+            }
+            let pool = pool_of(&listed.node);
+            let given = streams.iter().filter_map(|name| moved(&view, name, &pool));
+            let returned = its_streams(&view, &listed.node).into_iter().filter(|name| !streams.contains(name));
+            let returned: Vec<Edit> = returned.filter_map(|name| moved(&view, &name, POOL)).collect();
+            let (node, spki) = (listed.node.clone(), vec![listed.spki]);
+            let level = view.any_member(&node).map_or(0, |known| known.level);
+            let member = Member { node, role: Role::Ingest, is_guest: true, spki, public_url: None, level };
+            // Its keys seal the new streams at once, and nothing that it gave back.
+            let mut scope: Vec<StreamId> = streams.to_vec();
+            scope.sort();
+            let now = self.node.clock.wall();
+            let its = view.grants(now).filter(|grant| grant.node == listed.node);
+            let grants = its.map(|grant| Grant { scope: Scope::Streams(scope.clone()), ..grant.clone() });
+            let grants: Vec<Edit> = grants.filter_map(|grant| put(&view, Body::Grant(grant))).collect();
+            given.chain(returned).chain(grants).chain(put(&view, Body::Member(member))).collect()
+        };
+        let sequence = self.writer.write(edits).await.map_err(NotAdmitted::Log)?;
+        outcome.map(|()| sequence)
+    }
+
+    /// All streamers that are not revoked.
+    pub(crate) fn streamers(&self) -> Vec<StreamerView> {
+        self.writer.log().look(|view| {
+            let guests = view.members().filter(|member| member.is_guest);
+            guests
+                .map(|member| StreamerView { node: member.node.clone(), streams: its_streams(&view, &member.node) })
+                .collect()
+        })
+    }
+}
+
+fn check(view: &View<'_>, listed: &Listed, streams: &[StreamId]) -> Result<(), Error> {
+    let node = listed.node.clone();
+    if streams.is_empty() || streams.len() > SCOPE_MAX {
+        return Err(Error::Count);
+    }
+    match view.any_member(&node) {
+        _ if view.was_member(&node) => return Err(NotAdmitted::Gone { node }.into()),
+        _ if view.is_node_revoked(&node) => return Err(NotAdmitted::Revoked { node }.into()),
+        Some(known) if known.role != Role::Ingest || listed.role != Role::Ingest => {
+            return Err(NotAdmitted::OtherRole { node, role: known.role }.into());
+        }
+        Some(known) if !known.is_guest => return Err(Error::NoGuest(node)),
+        _ => {}
+    }
+    let own = pool_of(&node);
+    for name in streams {
+        let stream = view.stream(name).ok_or_else(|| Error::NoStream(name.clone()))?;
+        let other = stream.pool.strip_prefix("streamer/").filter(|_| stream.pool != own);
+        if let Some(owner) = other {
+            return Err(Error::Taken { stream: name.clone(), owner: owner.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn its_streams(view: &View<'_>, node: &NodeId) -> Vec<StreamId> {
+    let pool = pool_of(node);
+    view.streams().filter(|stream| stream.pool == pool).map(|stream| stream.name.clone()).collect()
+}
+
+/// The edits that give the streams of a streamer back to the shared ingests.
+pub(crate) fn returned(view: &View<'_>, node: &NodeId) -> Vec<Edit> {
+    its_streams(view, node).iter().filter_map(|name| moved(view, name, POOL)).collect()
+}
+
+/// The edit that puts a stream into a pool; `None` when it is there.
+fn moved(view: &View<'_>, name: &StreamId, pool: &str) -> Option<Edit> {
+    let stream = view.stream(name).filter(|stream| stream.pool != pool)?;
+    put(view, Body::Stream(StreamSettings { pool: pool.to_owned(), ..stream.clone() }))
+}
