@@ -6,9 +6,11 @@
 //! its address. Built on Pingora's proxy; the accept loop and the life cycle are ours (see [`accept`]).
 
 mod accept;
+mod answered;
 mod certificates;
 mod connect_limits;
 mod http2;
+mod kept;
 mod members;
 mod node_connections;
 mod probe;
