@@ -319,14 +319,13 @@ impl ProxyHttp for Balancer {
         &self,
         session: &mut Session,
         upstream: &mut RequestHeader,
-        request: &mut Request,
+        _request: &mut Request,
     ) -> Result<()> {
         // Whatever the viewer claims about its own address is replaced.
         upstream.remove_header("forwarded");
         upstream.remove_header("x-forwarded-for");
-        // What many wait for is no one's request.
-        let address = session.client_addr().filter(|_| request.report.is_none());
-        if let Some(address) = address.and_then(|address| address.as_inet()) {
+        // What many wait for has no address.
+        if let Some(address) = session.client_addr().and_then(|address| address.as_inet()) {
             upstream.insert_header("x-forwarded-for", address.ip().to_canonical().to_string())?;
         }
         upstream.insert_header("x-forwarded-proto", "https")?;
