@@ -293,9 +293,11 @@ async fn kept_playlist_that_a_viewer_does_not_take_at_once_arrives_whole_and_hol
     origin.released.send_replace(true);
     let mut viewer = Viewer::connect(url.trim_start_matches("https://").parse().unwrap(), cluster.trust(), 1_024).await;
     let whole = 200_000 + format!("b1 {BLOCKS} identity 0").len();
+    // The first one is asked of the node, the others are kept.
+    let (_, first) = viewer.get(BLOCKS, None).await;
+    assert_eq!(within("the first playlist", async { length(first.await).await }).await, whole);
     let mut heads = Vec::new();
-    for _ in 0..5 {
-        // The first one is asked of the node, the others are kept.
+    for _ in 0..4 {
         let (_, answer) = viewer.get(BLOCKS, None).await;
         heads.push(within("the head of an answer", answer).await);
     }
