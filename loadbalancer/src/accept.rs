@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::http2;
+use crate::kept::KeptPlaylists;
 use crate::members::Members;
 use crate::proxy::Balancer;
 use crate::transport::Transport;
@@ -35,6 +36,7 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let conf = Arc::new(server_conf(&balancer));
+    let kept = Arc::new(balancer.kept());
     let app = Arc::new(pingora::proxy::http_proxy(&conf, balancer));
     let tls = TlsAcceptor::from(tls);
     let acceptor = Acceptor::new(listener, Census::fair(connections_max, connections_share));
@@ -46,7 +48,7 @@ pub(crate) async fn serve(
             () = shutdown.cancelled() => break,
             accepted = acceptor.accept(|_, _| refused()) => accepted,
         };
-        let (app, tls, stopping) = (Arc::clone(&app), tls.clone(), stopping.clone());
+        let (app, tls, stopping) = ((Arc::clone(&app), Arc::clone(&kept)), tls.clone(), stopping.clone());
         let viewer = viewer::Connection::new(Arc::clone(&members));
         connections.spawn(async move {
             let _counted = Counted::new(metrics::gauge!("loadbalancer_viewers"));
@@ -80,7 +82,7 @@ fn server_conf(balancer: &Balancer) -> ServerConf {
 async fn connection(
     stream: tokio::net::TcpStream,
     tls: &TlsAcceptor,
-    app: &Arc<HttpProxy<Balancer>>,
+    (app, kept): &(Arc<HttpProxy<Balancer>>, Arc<KeptPlaylists>),
     stopping: watch::Receiver<bool>,
 ) {
     node::http::for_viewers(&stream);
@@ -90,7 +92,7 @@ async fn connection(
     };
     let transport = Transport::new(stream);
     if transport.is_http2() {
-        return http2::serve(transport, app, stopping).await;
+        return http2::serve(transport, (app, kept), stopping).await;
     }
     let mut next: Option<pingora::protocols::Stream> = Some(Box::new(transport));
     while let Some(stream) = next {

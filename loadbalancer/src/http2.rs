@@ -4,20 +4,23 @@
 //! connection go by urgency (RFC 9218): the proxy's filters say when a response begins and what it hands over.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use node::priority::{AHEAD_BYTES_MAX, Connection, Gated, SLICE_BYTES_MAX};
 use pingora::apps::HttpServerApp as _;
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{self, H2Accept, H2Options, HttpSession};
 use pingora::proxy::HttpProxy;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::proxy::Balancer;
+use crate::kept::KeptPlaylists;
+use crate::proxy::{Balancer, WRITE_TIMEOUT};
 use crate::transport::Transport;
 use crate::viewer;
 
@@ -39,7 +42,11 @@ const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves a connection until the viewer ends it, it is idle, or `stopping` changes; in the last case until its requests have ended.
-pub(crate) async fn serve(transport: Transport, app: &Arc<HttpProxy<Balancer>>, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    transport: Transport,
+    (app, kept): (&Arc<HttpProxy<Balancer>>, &KeptPlaylists),
+    mut stopping: watch::Receiver<bool>,
+) {
     let digest = Arc::new(transport.digest());
     let viewer = viewer::current().expect("a connection is served in its scope");
     let driver = Driver { records: transport.records(), order: Connection::default() };
@@ -62,6 +69,14 @@ pub(crate) async fn serve(transport: Transport, app: &Arc<HttpProxy<Balancer>>, 
         };
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
+                // A response that has begun goes by urgency, which the proxy's filters know.
+                let found = if driver.order.is_idle() { kept.answer(&viewer, session.req_header()) } else { None };
+                if let Some(found) = found {
+                    if let Some(rest) = send(session, found) {
+                        requests.spawn(Gated::new(&driver.order, rest));
+                    }
+                    continue;
+                }
                 let (app, stopping) = (app.clone(), stopping.clone());
                 let request = async move {
                     app.process_new_http(ServerSession::new_http2(session), &stopping).await;
@@ -72,9 +87,25 @@ pub(crate) async fn serve(transport: Transport, app: &Arc<HttpProxy<Balancer>>, 
             Ok(Some(H2Accept::Rejected) | None) | Err(_) => break,
         }
     }
+    driver.send_last();
     drop(http2);
     requests.detach_all();
 }
+
+/// Sends an answer on the task of the connection. Returns the rest, if the viewer does not take all of it at once.
+fn send(mut session: HttpSession, (head, body): (Box<ResponseHeader>, Bytes)) -> Option<Rest> {
+    session.set_write_timeout(Some(WRITE_TIMEOUT));
+    // It fails when the viewer has given the request up.
+    session.write_response_header(head, false).ok()?;
+    let mut rest: Rest = Box::pin(async move {
+        let _ = session.write_body(body, true).await;
+    });
+    // A task that goes on with it is polled anew, and woken then.
+    let is_sent = rest.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+    (!is_sent).then_some(rest)
+}
+
+type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Sends what the protocol has written: all that one pass makes, in one system call.
 struct Driver {
@@ -83,19 +114,31 @@ struct Driver {
 }
 
 impl Driver {
-    /// Runs a future that drives the protocol, and sends after each poll.
+    /// Runs a future that drives the protocol, and sends when nothing more is to be read: answers to requests that came together leave
+    /// together.
     async fn drive<F: Future>(&self, protocol: F) -> F::Output {
         let mut protocol = pin!(protocol);
         poll_fn(|cx| {
             self.order.driven_by(cx.waker());
             let polled = protocol.as_mut().poll(cx);
-            // If the viewer is gone, the protocol finds it out when it reads.
-            if let Poll::Ready(Ok(bytes)) = self.records.poll_send(cx) {
-                self.order.flushed(bytes);
+            if polled.is_pending() {
+                self.send(cx);
             }
             polled
         })
         .await
+    }
+
+    fn send(&self, cx: &mut Context<'_>) {
+        // If the viewer is gone, the protocol finds it out when it reads.
+        if let Poll::Ready(Ok(bytes)) = self.records.poll_send(cx) {
+            self.order.flushed(bytes);
+        }
+    }
+
+    /// Sends what the end of the connection has left.
+    fn send_last(&self) {
+        self.send(&mut Context::from_waker(Waker::noop()));
     }
 }
 

@@ -6,9 +6,11 @@
 //! its address. Built on Pingora's proxy; the accept loop and the life cycle are ours (see [`accept`]).
 
 mod accept;
+mod answered;
 mod certificates;
 mod connect_limits;
 mod http2;
+mod kept;
 mod members;
 mod node_connections;
 mod probe;
@@ -60,8 +62,7 @@ const HELP: &[(&str, &str)] = &[
     ("loadbalancer_retries_total", "Requests sent to another node after one had failed."),
     (
         "loadbalancer_shared_answers_total",
-        "Viewers' requests answered without a request of their own to a node: the answer was there (`kept`), or came for several \
-         (`awaited`).",
+        "Viewers' requests that needed none of their own to a node, because an answer was kept or awaited by several (label `how`).",
     ),
     ("loadbalancer_upstream_failures_total", "Requests that a node failed before it answered, by node."),
     ("loadbalancer_viewers", "Viewers' open connections."),

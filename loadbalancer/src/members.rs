@@ -113,6 +113,12 @@ impl Members {
         })
     }
 
+    /// Whether a viewer who watches on this node stays there.
+    pub(crate) fn keeps(&self, node: &NodeId) -> bool {
+        let viewer = Viewer { watched_on: Some(node), ..Viewer::default() };
+        self.cluster.look(|cluster| placement::stays(cluster.members, cluster.policy, viewer, cluster.now).is_some())
+    }
+
     fn seats(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use acceptor::Census;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::{AGE, CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
+use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
 use media::StreamId;
 use node::CancellationToken;
 use node::http::{ELSEWHERE, STOPPING};
@@ -18,6 +17,8 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::{ALPN, HttpPeer};
 use pingora::{Error, ErrorType, Result, RetryType};
 
+use crate::answered::Answered;
+use crate::kept::KeptPlaylists;
 use crate::members::{Among, Members};
 use crate::proof;
 use crate::request::{Request, Way};
@@ -37,7 +38,7 @@ pub(crate) const TRIES_MAX: usize = 32;
 const FETCHES_MAX: usize = 3;
 /// Longest time in which a viewer may take nothing of a response that waits for it; more urgent responses of the same connection may come
 /// first.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `Retry-After` in seconds: a node may be there by then.
 const RETRY_AFTER: &str = "2";
@@ -67,7 +68,7 @@ pub(crate) struct Balancer {
     requests: Arc<Census>,
     /// What viewers share.
     sharing: Arc<Sharing>,
-    answered: Answered,
+    answered: Arc<Answered>,
 }
 
 impl Balancer {
@@ -78,8 +79,13 @@ impl Balancer {
         (trust, requests_max): (Trust, usize),
         (sharing, stopping): (Arc<Sharing>, CancellationToken),
     ) -> Self {
-        let (requests, answered) = (Census::new(usize::MAX, requests_max), Answered::default());
+        let (requests, answered) = (Census::new(usize::MAX, requests_max), Arc::default());
         Self { members, sticky, trust, stopping, requests, sharing, answered }
+    }
+
+    /// The shortest way to answers that are kept.
+    pub(crate) fn kept(&self) -> KeptPlaylists {
+        KeptPlaylists::new(Arc::clone(&self.members), Arc::clone(&self.sharing), Arc::clone(&self.answered))
     }
 
     /// The authority file that Pingora needs at its start; each connection gets the authorities of the moment.
@@ -164,12 +170,7 @@ impl Balancer {
 
     /// Sends a shared answer to one viewer, as if a node had answered this viewer alone.
     async fn deliver(&self, session: &mut Session, request: &mut Request, answer: &Answer) -> Result<()> {
-        let mut head = Box::new(answer.head.clone());
-        let age_s = self.sharing.age(answer).as_secs();
-        if age_s > 0 {
-            // RFC 9111, 5.1: players count it in.
-            head.insert_header(AGE, age_s)?;
-        }
+        let mut head = self.sharing.head(answer);
         match &answer.source {
             Some(Source { node, among }) => {
                 request.among = *among;
@@ -177,7 +178,7 @@ impl Balancer {
                 request.tried.push(node.clone());
                 self.begins(session, &mut head, request).await?;
             }
-            None => self.answered.failed.increment(1),
+            None => self.answered.failed(),
         }
         session.write_response_header(head, false).await?;
         if let Some(response_stream) = priority::current() {
@@ -318,14 +319,13 @@ impl ProxyHttp for Balancer {
         &self,
         session: &mut Session,
         upstream: &mut RequestHeader,
-        request: &mut Request,
+        _request: &mut Request,
     ) -> Result<()> {
         // Whatever the viewer claims about its own address is replaced.
         upstream.remove_header("forwarded");
         upstream.remove_header("x-forwarded-for");
-        // What many wait for is no one's request.
-        let address = session.client_addr().filter(|_| request.report.is_none());
-        if let Some(address) = address.and_then(|address| address.as_inet()) {
+        // What many wait for has no address.
+        if let Some(address) = session.client_addr().and_then(|address| address.as_inet()) {
             upstream.insert_header("x-forwarded-for", address.ip().to_canonical().to_string())?;
         }
         upstream.insert_header("x-forwarded-proto", "https")?;
@@ -431,7 +431,9 @@ impl ProxyHttp for Balancer {
             let line = if status == 404 { ABSENT } else { BUSY };
             if status != 404 {
                 // Those who wait for it are counted one by one.
-                self.answered.failed.increment(u64::from(request.report.is_none()));
+                if request.report.is_none() {
+                    self.answered.failed();
+                }
                 if !self.stopping.is_cancelled() {
                     tracing::warn!(status, tried = request.tried.len(), "a viewer's request failed");
                 }
@@ -467,7 +469,7 @@ impl ProxyHttp for Balancer {
 }
 
 /// The stream that a path belongs to.
-fn stream_of(path: &str) -> Option<StreamId> {
+pub(crate) fn stream_of(path: &str) -> Option<StreamId> {
     let (stream, _) = path.strip_prefix("/live/")?.split_once('/')?;
     StreamId::new(stream).ok()
 }
@@ -506,28 +508,4 @@ fn is_closed(error: &Error) -> bool {
 fn is_shared(response: &ResponseHeader) -> bool {
     let lines = response.headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).any(|directive| directive.trim().eq_ignore_ascii_case("public"))
-}
-
-/// Counts viewers' requests. The counters are looked up once, because that costs more than counting.
-struct Answered {
-    classes: [metrics::Counter; CLASSES.len()],
-    failed: metrics::Counter,
-}
-
-/// Classes of status, from 1xx on, as metrics call them; the last is for no answer.
-const CLASSES: [&str; 6] = ["2xx", "2xx", "3xx", "4xx", "5xx", "none"];
-
-impl Default for Answered {
-    fn default() -> Self {
-        let class = |class: &'static str| metrics::counter!("loadbalancer_requests_total", "class" => class);
-        Self { classes: CLASSES.map(class), failed: metrics::counter!("loadbalancer_failed_requests_total") }
-    }
-}
-
-impl Answered {
-    fn count(&self, status: Option<StatusCode>) {
-        let class = status.map(|status| usize::from(status.as_u16() / 100).wrapping_sub(1));
-        let [.., none] = &self.classes;
-        class.and_then(|class| self.classes.get(class)).unwrap_or(none).increment(1);
-    }
 }

@@ -77,6 +77,15 @@ impl<K: Clone + Eq + Hash, F: Clone, A: Clone> Answers<K, F, A> {
         self.waiting
     }
 
+    /// The answer, if it is there.
+    pub(super) fn kept(&mut self, key: &K, now: Duration) -> Option<A> {
+        self.expire(now);
+        match self.entries.get(key) {
+            Some(Entry::Kept { answer, .. }) => Some(answer.clone()),
+            _ => None,
+        }
+    }
+
     /// A viewer asks. `fetch` makes the handle if this one is the first.
     pub(super) fn ask(&mut self, key: &K, now: Duration, fetch: impl FnOnce(FetchId) -> F) -> Reply<F, A> {
         self.expire(now);

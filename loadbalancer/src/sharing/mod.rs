@@ -13,8 +13,11 @@ mod question;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::AGE;
 use media::NodeId;
 use node::clock::Clock;
+use pingora::http::ResponseHeader;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +25,8 @@ use answers::{Answers, FetchId, Landing, Limits, Reply};
 use fetch::{Answer, Fetched};
 use question::Audience;
 pub(crate) use question::{Question, is_playlist};
+
+use crate::members::Among;
 
 /// Playlists that are fetched or kept at once: four playlists of fifty streams, each from five nodes.
 const ENTRIES_MAX: usize = 1_024;
@@ -151,9 +156,25 @@ impl Sharing {
         self.lock().waiting()
     }
 
-    /// How long ago an answer came.
-    pub(crate) fn age(&self, answer: &Answer) -> Duration {
-        self.clock.elapsed().saturating_sub(answer.came)
+    /// An answer that is there, with its head as it is now.
+    pub(crate) fn kept(&self, key: &Key) -> Option<(Box<ResponseHeader>, Bytes)> {
+        let now = self.clock.elapsed();
+        let answer = self.lock().kept(key, now)?;
+        // A viewer whose answer comes from another node than its own moves there, which is the proxy's business.
+        answer.source.as_ref().filter(|source| source.among == Among::All && source.node == key.node)?;
+        self.kept.increment(1);
+        Some((self.head(&answer), answer.body.clone()))
+    }
+
+    /// The head of an answer, with its age.
+    pub(crate) fn head(&self, answer: &Answer) -> Box<ResponseHeader> {
+        let mut head = Box::new(answer.head.clone());
+        let age_s = self.clock.elapsed().saturating_sub(answer.came).as_secs();
+        if age_s > 0 {
+            // RFC 9111, 5.1: players count it in. It cannot fail, a number is a valid value.
+            let _ = head.insert_header(AGE, age_s);
+        }
+        head
     }
 }
 

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use node::clock::Clock;
 use node::http::Limits;
-use testkit::viewer::Viewer;
+use testkit::viewer::{Viewer, length};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -33,6 +33,8 @@ struct Origin {
     edition: Arc<AtomicUsize>,
     refuses: Arc<AtomicBool>,
     cache_control: &'static str,
+    /// Bytes that make its playlists longer.
+    padding: usize,
     /// The headers of the last request.
     headers: Arc<Mutex<HeaderMap>>,
 }
@@ -51,7 +53,7 @@ impl Origin {
         let (asked, waiting, released) = (watch::Sender::new(0), watch::Sender::new(0), watch::Sender::new(false));
         let (edition, refuses) = (Arc::default(), Arc::default());
         let (cache_control, headers) = ("public, max-age=24", Arc::default());
-        Self { name, asked, waiting, released, edition, refuses, cache_control, headers }
+        Self { name, asked, waiting, released, edition, refuses, cache_control, padding: 0, headers }
     }
 
     fn router(&self) -> Router {
@@ -79,7 +81,8 @@ impl Origin {
             (header::ETAG, "\"tag\""),
         ];
         let edition = origin.edition.load(Ordering::Relaxed);
-        (headers, format!("{} {target} {coding} {edition}", origin.name)).into_response()
+        let padding = " ".repeat(origin.padding);
+        (headers, format!("{padding}{} {target} {coding} {edition}", origin.name)).into_response()
     }
 
     async fn has_waiting(&self, requests: usize) {
@@ -281,6 +284,30 @@ async fn playlist_that_does_not_block_is_shared_and_never_older_than_its_bound()
         }
     }
     assert!(origin.asked() * 2 < answers, "{answers} answers, {} requests", origin.asked());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_playlist_that_a_viewer_does_not_take_at_once_arrives_whole_and_holds_up_no_other() {
+    let origin = Origin { padding: 200_000, ..Origin::new("b1") };
+    let (cluster, url) = balanced(&origin).await;
+    origin.released.send_replace(true);
+    let mut viewer = Viewer::connect(url.trim_start_matches("https://").parse().unwrap(), cluster.trust(), 1_024).await;
+    let whole = 200_000 + format!("b1 {BLOCKS} identity 0").len();
+    // The first one is asked of the node, the others are kept.
+    let (_, first) = viewer.get(BLOCKS, None).await;
+    assert_eq!(within("the first playlist", async { length(first.await).await }).await, whole);
+    let mut heads = Vec::new();
+    for _ in 0..4 {
+        let (_, answer) = viewer.get(BLOCKS, None).await;
+        heads.push(within("the head of an answer", answer).await);
+    }
+    // None of them is read yet.
+    let (_, other) = viewer.get("/", None).await;
+    assert_eq!(within("another answer", async { length(other.await).await }).await, 0);
+    for head in heads {
+        assert_eq!(within("a whole playlist", length(head)).await, whole);
+    }
+    assert_eq!(origin.asked(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,11 @@ impl Connection {
         state.written_bytes - before.written_bytes < open.saturating_mul(PROGRESS_BYTES_MIN)
     }
 
+    /// Whether no response has begun that has not ended, so that one more holds up no other.
+    pub fn is_idle(&self) -> bool {
+        self.0.lock().tasks.is_empty()
+    }
+
     /// Registers the task that writes the connection; it is woken when responses wait for it.
     pub fn driven_by(&self, task: &Waker) {
         self.0.driver.register(task);

@@ -14,8 +14,10 @@ fn table() -> Table {
 }
 
 fn ask(table: &mut Table, key: char, now: Duration) -> Reply<FetchId, &'static str> {
+    let kept = table.kept(&key, now);
     let reply = table.ask(&key, now, |id| id);
     table.check_invariants();
+    assert_eq!(kept, if let Reply::Kept(answer) = reply { Some(answer) } else { None });
     reply
 }
 
