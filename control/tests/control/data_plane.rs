@@ -74,7 +74,8 @@ async fn ingest_is_granted_the_pools_that_it_serves_and_told_of_no_other_stream(
         })
         .await;
         let (_, table) = json(&ingest, Method::GET, format!("{base}/streams"), None).await;
-        let names: Vec<&str> = table["streams"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> =
+            table["streams"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
         assert_eq!(names, [serves]);
     }
 }

@@ -25,7 +25,7 @@ async fn streamer_seals_its_own_streams_which_no_shared_ingest_seals() {
     let cluster = Cluster::start().await;
     let mut config = crate::cluster::config();
     for name in ["choir", "organ"] {
-        config.streams.push(StreamConfig { name: stream(name), key: None, pool: None });
+        config.streams.push(StreamConfig { name: stream(name), key: None, pool: None, key_file: None });
     }
     let (base, _) = cluster.control_with(config, cluster.all.clone()).await;
     let admin = cluster.client("c2", Role::Control);
