@@ -18,6 +18,10 @@ pub struct Config {
     /// How long a grant is valid, in hours, 1 to 720. Ingests renew theirs at half of it, so control may be away for that long. Default:
     /// 24.
     pub grant_hours: u16,
+    /// PostgreSQL database of the catalogue, `postgres://USER:PASSWORD@HOST/DATABASE`; without a password there, it comes from `PGPASSWORD`
+    /// or `~/.pgpass`. Default: an SQLite file in the data directory.
+    #[schemars(with = "Option<String>")]
+    pub database: Option<Redacted<String>>,
     /// Hosts under which viewers may reach broadcast nodes directly, besides the names in the nodes' certificates: a name, or `.` and a
     /// domain for everything below it. Default: none.
     pub public_hosts: Vec<String>,
@@ -45,6 +49,7 @@ impl Default for Config {
         Self {
             data_listen: (Ipv4Addr::LOCALHOST, 0).into(),
             grant_hours: 24,
+            database: None,
             public_hosts: Vec::new(),
             members: Vec::new(),
             ingest_pools: BTreeMap::new(),
@@ -63,6 +68,11 @@ impl Config {
     pub fn check(&self) -> anyhow::Result<()> {
         let hours = self.grant_hours;
         anyhow::ensure!((1..=720).contains(&hours), "role.control.grant_hours = {hours}: use 1 to 720");
+        let is_server = |url: &str| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        anyhow::ensure!(
+            self.database.as_ref().is_none_or(|url| is_server(url.expose())),
+            "role.control.database: use postgres://USER:PASSWORD@HOST/DATABASE, or leave it out for a file in the data directory"
+        );
         for host in &self.public_hosts {
             let name = host.strip_prefix('.').unwrap_or(host);
             anyhow::ensure!(
@@ -147,5 +157,8 @@ mod tests {
         for bad in [&[][..], &["*"], &["streamer/i2"], &[""]] {
             assert!(pools(bad).unwrap_err().to_string().contains("role.control.ingest_pools.i1"), "{bad:?}");
         }
+        let database = Some(Redacted::new("mysql://root:secret@db/x".to_owned()));
+        let said = Config { database, ..Config::default() }.check().unwrap_err().to_string();
+        assert!(said.starts_with("role.control.database: use postgres://") && !said.contains("secret"), "{said}");
     }
 }

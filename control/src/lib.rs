@@ -27,7 +27,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bus::Message;
 use bytes::Bytes;
-use catalogue::Catalogue;
+use catalogue::{Catalogue, Location};
 use media::{NodeId, StreamId};
 use messages::{Pepper, Topic};
 use node::cluster_view::ClusterView;
@@ -96,10 +96,14 @@ impl Control {
             ("control_not_admitted_total", "Nodes that said what they are and are no members."),
             ("control_revoked_refused_total", "Requests of revoked nodes, by node."),
         ]);
-        let path = node.data.join("catalogue.db");
         let pepper = stream_keys::pepper(&node.data)?;
-        let opened = Catalogue::open(&path, &pepper).await;
-        let (catalogue, were_clear) = opened.with_context(|| format!("catalogue {}", path.display()))?;
+        let path = node.data.join("catalogue.db");
+        let location = config.database.as_ref().map_or(Location::File(&path), |url| Location::Server(url.expose()));
+        let opened = Catalogue::open(location, &pepper).await;
+        let (catalogue, were_clear) = opened.with_context(|| match location {
+            Location::File(path) => format!("catalogue {}", path.display()),
+            Location::Server(_) => "catalogue in PostgreSQL (role.control.database)".to_owned(),
+        })?;
         let (key_files, now) = (KeyFiles::new(&config.streams), node.clock.wall());
         let configured = (&config.streams[..], &key_files);
         let known = stream_keys::configure((&catalogue, &pepper), configured, &were_clear, now).await?;

@@ -142,6 +142,8 @@ async fn configure_one(
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use catalogue::Location;
+
     use super::*;
 
     /// What `sealcast up` showed before keys were kept as MACs, it goes on to show.
@@ -149,7 +151,8 @@ mod tests {
     async fn configured_stream_keeps_its_clear_key_in_its_file_and_the_file_decides() {
         let directory = tempfile::tempdir().unwrap();
         let pepper = pepper(directory.path()).unwrap();
-        let (catalogue, _) = Catalogue::open(&directory.path().join("catalogue.db"), &pepper).await.unwrap();
+        let (catalogue, _) =
+            Catalogue::open(Location::File(&directory.path().join("catalogue.db")), &pepper).await.unwrap();
         let stream = |name: &str| {
             let key_file = Some(directory.path().join("keys").join(name));
             StreamConfig { name: name.parse().unwrap(), key: None, pool: None, key_file }

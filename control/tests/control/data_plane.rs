@@ -1,15 +1,17 @@
 //! What each role may do, and what control tells the cluster.
 
-use control::StreamConfig;
+use control::{Config, Control, StreamConfig};
 use media::{ClusterId, NodeId, StreamId};
 use messages::{Role, StreamTable};
 use metadata::Scope;
+use node::Redacted;
 use node::tls::{Authority, Identity, Server};
 use reqwest::{Client, Method, StatusCode};
 use seal::{Keyring, SealingKey, Signer as _};
 use serde_json::Value;
+use testkit::postgres::Postgres;
 
-use crate::cluster::{Cluster, json, next};
+use crate::cluster::{Cluster, config, json, next};
 use crate::metadata::Follower;
 
 /// Asks for a grant of a key.
@@ -156,6 +158,37 @@ async fn streams_are_made_shown_rotated_and_deleted_and_ingests_are_told() {
         (StatusCode::OK, Some("")),
         "the hint of a short key would help a guesser"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catalogue_in_postgresql_outlives_control_and_is_of_use_with_its_pepper_only() {
+    let (cluster, server) = (Cluster::start().await, Postgres::start());
+    let admin = cluster.client("c2", Role::Control);
+    let database = Some(Redacted::new(server.database()));
+    let with_database = || Config { database: database.clone(), ..config() };
+    let end = cluster.all.child_token();
+    let (base, task) = cluster.control_with(with_database(), end.clone()).await;
+    let new = serde_json::json!({ "name": "choir" });
+    let (status, made) = json(&admin, Method::POST, format!("{base}/admin/streams"), Some(new)).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    end.cancel();
+    task.await.unwrap().unwrap();
+    let data = cluster.directory.path().join("c1");
+    assert!(!data.join("catalogue.db").exists());
+
+    let end = cluster.all.child_token();
+    let (base, task) = cluster.control_with(with_database(), end.clone()).await;
+    let ingest = cluster.client("i1", Role::Ingest);
+    let table: StreamTable = ingest.get(format!("{base}/streams")).send().await.unwrap().json().await.unwrap();
+    let mac = table.pepper.mac(made["key"].as_str().unwrap());
+    assert!(table.streams.iter().any(|entry| entry.name.as_str() == "choir" && entry.key_mac == mac));
+    end.cancel();
+    task.await.unwrap().unwrap();
+
+    std::fs::remove_file(data.join("pepper.key")).unwrap();
+    let context = cluster.context("c1", Role::Control, true, &cluster.all).await;
+    let said = format!("{:#}", Control::load(with_database(), context).await.err().expect("it is refused"));
+    assert!(said.starts_with("catalogue in PostgreSQL (role.control.database): its stream keys are kept"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

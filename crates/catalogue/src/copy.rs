@@ -5,7 +5,8 @@ use std::path::Path;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::{BUSY_WAIT_MAX, Error};
+use crate::Error;
+use crate::database::BUSY_WAIT_MAX;
 
 /// Copies any SQLite file as of one moment, while others read and write it. `to` must not exist; it has no journal.
 ///
@@ -53,13 +54,13 @@ mod tests {
     use messages::Pepper;
 
     use super::*;
-    use crate::{Catalogue, Stream, StreamKey};
+    use crate::{Catalogue, Location, Stream, StreamKey};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn copy_under_writes_is_sound_and_has_all_that_was_written_before() {
         let directory = tempfile::tempdir().unwrap();
         let (path, pepper) = (directory.path().join("catalogue.db"), Pepper::from_bytes(&[7; 32]).unwrap());
-        let (catalogue, _) = Catalogue::open(&path, &pepper).await.unwrap();
+        let (catalogue, _) = Catalogue::open(Location::File(&path), &pepper).await.unwrap();
         let (written, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
         let write = async {
             for n in 0.. {
@@ -77,7 +78,8 @@ mod tests {
                 let to = directory.path().join(format!("copy{n}.db"));
                 copy_database(&path, &to).await.unwrap();
                 let after = written.load(Ordering::SeqCst) + 1;
-                let copy = Catalogue::open(&to, &pepper).await.unwrap().0.streams().await.unwrap().len();
+                let copy =
+                    Catalogue::open(Location::File(&to), &pepper).await.unwrap().0.streams().await.unwrap().len();
                 assert!((before..=after).contains(&copy), "{copy} streams, {before} to {after} were written");
             }
             is_over.store(true, Ordering::SeqCst);
@@ -89,11 +91,11 @@ mod tests {
     async fn damaged_database_is_told_from_a_sound_one() {
         let directory = tempfile::tempdir().unwrap();
         let (path, pepper) = (directory.path().join("catalogue.db"), Pepper::from_bytes(&[7; 32]).unwrap());
-        Catalogue::open(&path, &pepper).await.unwrap().0.close().await;
+        Catalogue::open(Location::File(&path), &pepper).await.unwrap().0.close().await;
         check_database(&path).await.unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle..middle + 64].fill(0xff);
+        // The head of the second page.
+        bytes[4_096..4_160].fill(0xff);
         std::fs::write(&path, bytes).unwrap();
         assert!(check_database(&path).await.is_err());
     }

@@ -1,31 +1,27 @@
 //! The catalogue: the streams, and what is kept of their keys.
 //!
-//! Owns the tables and the queries, on SQLite in a file. Deliberately knows no HTTP and no bus: `control` has both.
+//! Owns the tables and the queries, on SQLite in a file or on PostgreSQL. Deliberately knows no HTTP and no bus: `control` has both.
 
 mod copy;
+mod database;
 mod key;
 mod migration;
 mod streams;
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use media::StreamId;
 use messages::Pepper;
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::Mutex;
 
+use crate::database::Database;
+
 pub use copy::{check_database, copy_database, mark_restored};
+pub use database::Location;
 pub use key::{InvalidKey, KEY_CHARS_MAX, KEY_CHARS_MIN, KEY_PREFIX, KeptKey, StreamKey};
 pub use migration::ClearKey;
 pub use streams::Stream;
 
-/// Most database connections: one that writes, the others read, which takes microseconds.
-const CONNECTIONS_MAX: u32 = 4;
-/// Longest wait for another process that writes, such as a backup.
-const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Most streams of a catalogue.
 pub const STREAMS_MAX: i64 = 10_000;
 
@@ -51,7 +47,8 @@ pub enum Error {
     Full,
     /// The MACs in the catalogue are of another pepper.
     #[error(
-        "the pepper that was given is not the one under which the keys of this catalogue are kept: no stream key would be recognised"
+        "its stream keys are kept under another pepper, so none would be recognised: bring pepper.key from the control node that made \
+         it, or from a backup"
     )]
     OtherPepper,
     /// A newer version has changed the tables.
@@ -80,39 +77,25 @@ pub enum Error {
 /// An open catalogue. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    pool: SqlitePool,
+    database: Database,
     /// Held by the one that writes: writers in this process wait here, and not for the database's lock.
     writing: Arc<Mutex<()>>,
 }
 
 impl Catalogue {
-    /// Opens the catalogue in a file, creates the file with mode 0600 if needed, and brings the tables up to date. Returns with it the
-    /// keys that an older version kept in the clear: nobody can read them afterwards.
+    /// Opens the catalogue, creates a file with mode 0600 if needed, and brings the tables up to date. Returns with it the keys that an
+    /// older version kept in the clear: nobody can read them afterwards.
     ///
     /// # Errors
-    /// When the file cannot be opened, is not a database, was changed by a newer version, or has the keys under another pepper.
-    pub async fn open(path: &Path, pepper: &Pepper) -> Result<(Self, Vec<ClearKey>), Error> {
-        create_private(path).map_err(sqlx::Error::Io)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_WAIT_MAX)
-            .pragma("secure_delete", "on")
-            .foreign_keys(true);
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX).connect_with(options).await?;
-        let were_clear = migration::run(&mut *pool.acquire().await?, pepper).await?;
-        Ok((Self { pool, writing: Arc::default() }, were_clear))
+    /// When the database cannot be opened, is none, was changed by a newer version, or has the keys under another pepper.
+    pub async fn open(location: Location<'_>, pepper: &Pepper) -> Result<(Self, Vec<ClearKey>), Error> {
+        let database = Database::open(location).await?;
+        let were_clear = migration::run(&database, pepper).await?;
+        Ok((Self { database, writing: Arc::default() }, were_clear))
     }
 
     /// Writes SQLite's journal back into the one file, and closes the connections.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.database.close().await;
     }
-}
-
-/// Creates the file with mode 0600: who streams what is nobody else's business. SQLite gives its journals the same mode.
-fn create_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
 }

@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
-use media::StreamId;
+use media::{StreamId, UnixMillis};
 use messages::Pepper;
+use sqlx::SqliteConnection;
 use sqlx::migrate::Migrator;
-use sqlx::{Connection as _, SqliteConnection};
 
-use crate::{Error, StreamKey};
+use crate::database::{Database, Value, Writing};
+use crate::streams::insert;
+use crate::{Error, Stream, StreamKey};
 
 /// The migration that makes room for MACs.
 const KEY_MACS: i64 = 2;
@@ -33,64 +35,69 @@ fn migrator() -> Migrator {
 }
 
 /// Migrates. Returns the keys that were kept in the clear.
-pub(crate) async fn run(connection: &mut SqliteConnection, pepper: &Pepper) -> Result<Vec<ClearKey>, Error> {
+pub(crate) async fn run(database: &Database, pepper: &Pepper) -> Result<Vec<ClearKey>, Error> {
     let migrator = migrator();
-    let mut writing = connection.begin_with("BEGIN IMMEDIATE").await?;
-    note_clear_keys(&mut writing).await?;
-    migrator.run_direct(Some(KEY_MACS), &mut *writing, false).await?;
+    let mut writing = database.write().await?;
+    if let Writing::Sqlite(on) = &mut writing {
+        note_clear_keys(on).await?;
+    }
+    apply(&migrator, &mut writing, Some(KEY_MACS)).await?;
     ensure_readable(&mut writing, &migrator).await?;
     ensure_same_pepper(&mut writing, pepper).await?;
-    let is_done = "SELECT COUNT(*) FROM _sqlx_migrations WHERE version = $1";
-    let is_done: i64 = sqlx::query_scalar(is_done).bind(NO_CLEAR_KEYS).fetch_one(&mut *writing).await?;
-    let were_clear = if is_done == 0 { keep_macs(&mut writing, pepper).await? } else { Vec::new() };
-    migrator.run_direct(None, &mut *writing, false).await?;
+    let done = "SELECT version FROM _sqlx_migrations WHERE version = $1";
+    let is_done = !writing.fetch::<(i64,)>(done, &[Value::Number(NO_CLEAR_KEYS)]).await?.is_empty();
+    let were_clear = if is_done { Vec::new() } else { keep_macs(&mut writing, pepper).await? };
+    apply(&migrator, &mut writing, None).await?;
     writing.commit().await?;
-    erase_clear_keys(connection).await?;
+    if let Database::Sqlite(pool) = database {
+        erase_clear_keys(&mut *pool.acquire().await?).await?;
+    }
     Ok(were_clear)
 }
 
+async fn apply(migrator: &Migrator, writing: &mut Writing, target: Option<i64>) -> Result<(), Error> {
+    match writing {
+        Writing::Sqlite(on) => migrator.run_direct(target, &mut **on, false).await?,
+        Writing::Postgres(on) => migrator.run_direct(target, &mut **on, false).await?,
+    }
+    Ok(())
+}
+
 /// Refuses tables that a newer version has changed beyond what this one can read.
-async fn ensure_readable(writing: &mut SqliteConnection, migrator: &Migrator) -> Result<(), Error> {
+async fn ensure_readable(writing: &mut Writing, migrator: &Migrator) -> Result<(), Error> {
     let oldest_reader = setting(writing, "oldest_reader").await?.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
     if migrator.version_exists(oldest_reader) || oldest_reader == 0 { Ok(()) } else { Err(Error::TooNew) }
 }
 
 /// Refuses another pepper than the one of the MACs: no key would be recognised.
-async fn ensure_same_pepper(writing: &mut SqliteConnection, pepper: &Pepper) -> Result<(), Error> {
+async fn ensure_same_pepper(writing: &mut Writing, pepper: &Pepper) -> Result<(), Error> {
     let id = pepper.id().to_string();
     match setting(writing, "pepper").await? {
         Some(known) if known == id => Ok(()),
         Some(_) => Err(Error::OtherPepper),
         None => {
-            let insert = sqlx::query("INSERT INTO settings (name, value) VALUES ('pepper', $1)").bind(id);
-            insert.execute(writing).await?;
+            writing.execute("INSERT INTO settings (name, value) VALUES ('pepper', $1)", &[Value::Text(&id)]).await?;
             Ok(())
         }
     }
 }
 
-async fn setting(connection: &mut SqliteConnection, name: &str) -> Result<Option<String>, Error> {
-    let query = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1").bind(name);
-    Ok(query.fetch_optional(connection).await?)
+async fn setting(writing: &mut Writing, name: &str) -> Result<Option<String>, Error> {
+    let found = writing.fetch::<(String,)>("SELECT value FROM settings WHERE name = $1", &[Value::Text(name)]).await?;
+    Ok(found.into_iter().next().map(|(value,)| value))
 }
 
-async fn keep_macs(writing: &mut SqliteConnection, pepper: &Pepper) -> Result<Vec<ClearKey>, Error> {
-    let clear = sqlx::query_as("SELECT name, stream_key, created_at FROM streams_in_the_clear ORDER BY name");
-    let clear: Vec<(String, String, i64)> = clear.fetch_all(&mut *writing).await?;
+async fn keep_macs(writing: &mut Writing, pepper: &Pepper) -> Result<Vec<ClearKey>, Error> {
+    let clear = "SELECT name, stream_key, created_at FROM streams_in_the_clear";
+    let clear = writing.fetch::<(String, String, i64)>(clear, &[]).await?;
     let mut keys = Vec::with_capacity(clear.len());
     for (name, key, created_at) in clear {
         let unreadable = |what: String| Error::Unreadable(format!("{name:?}: {what}"));
         let key = StreamKey::new(&key).map_err(|error| unreadable(error.to_string()))?;
-        let stream = StreamId::new(&name).map_err(|error| unreadable(error.to_string()))?;
-        let kept = key.kept(pepper);
-        sqlx::query("INSERT INTO streams (name, key_mac, key_hint, created_at) VALUES ($1, $2, $3, $4)")
-            .bind(&name)
-            .bind(kept.mac.to_string())
-            .bind(kept.hint)
-            .bind(created_at)
-            .execute(&mut *writing)
-            .await?;
-        keys.push((stream, key));
+        let name = StreamId::new(&name).map_err(|error| unreadable(error.to_string()))?;
+        let stream = Stream { name: name.clone(), key: key.kept(pepper), created_at: UnixMillis(created_at) };
+        insert(writing, &stream).await?;
+        keys.push((name, key));
     }
     Ok(keys)
 }

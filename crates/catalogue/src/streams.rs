@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use media::{StreamId, UnixMillis};
-use sqlx::{Connection as _, SqliteConnection};
 use tokio::task::JoinError;
 
+use crate::database::{Value, Writing};
 use crate::{Catalogue, Error, KeptKey, STREAMS_MAX};
 
 /// A stream as the catalogue stores it.
@@ -53,13 +53,12 @@ impl Catalogue {
 
     /// Makes a change in a task of its own: a caller who goes away in the middle leaves no transaction open.
     async fn change(&self, change: Change) -> Result<(), Error> {
-        let (pool, writing) = (self.pool.clone(), Arc::clone(&self.writing));
+        let (database, writing) = (self.database.clone(), Arc::clone(&self.writing));
         let task = tokio::spawn(async move {
             let _alone = writing.lock().await;
-            let mut connection = pool.acquire().await?;
-            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = database.write().await?;
             apply(&mut transaction, change).await?;
-            Ok(transaction.commit().await?)
+            transaction.commit().await
         });
         match task.await.map_err(JoinError::try_into_panic) {
             Ok(done) => done,
@@ -73,7 +72,8 @@ impl Catalogue {
     /// # Errors
     /// When the database fails or the row cannot be read.
     pub async fn find_stream(&self, name: &StreamId) -> Result<Option<Stream>, Error> {
-        find(&mut *self.pool.acquire().await?, name).await
+        let rows = self.database.fetch(ONE, &[Value::Text(name.as_str())]).await?;
+        rows.into_iter().next().map(read).transpose()
     }
 
     /// The stream of this name.
@@ -89,8 +89,11 @@ impl Catalogue {
     /// # Errors
     /// When the database fails or a row cannot be read.
     pub async fn streams(&self) -> Result<Vec<Stream>, Error> {
-        let rows = sqlx::query_as("SELECT name, key_mac, key_hint, created_at FROM streams ORDER BY name");
-        rows.fetch_all(&self.pool).await?.into_iter().map(read).collect()
+        let rows = self.database.fetch("SELECT name, key_mac, key_hint, created_at FROM streams", &[]).await?;
+        let mut streams: Vec<Stream> = rows.into_iter().map(read).collect::<Result<_, _>>()?;
+        // Here, because the order of a database depends on its locale.
+        streams.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(streams)
     }
 }
 
@@ -100,9 +103,8 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn is_restored(&self) -> Result<bool, Error> {
-        let mark = sqlx::query_scalar("SELECT COUNT(*) FROM settings WHERE name = 'restored'");
-        let marks: i64 = mark.fetch_one(&self.pool).await?;
-        Ok(marks > 0)
+        let marks = self.database.fetch::<(String,)>("SELECT name FROM settings WHERE name = 'restored'", &[]).await?;
+        Ok(!marks.is_empty())
     }
 
     /// Notes that nothing is missing any more.
@@ -122,57 +124,50 @@ fn is_misleading(name: &str) -> bool {
 /// Name, MAC, hint, and time of a stream, as the table has them.
 type Row = (String, String, String, i64);
 
-async fn apply(writing: &mut SqliteConnection, change: Change) -> Result<(), Error> {
+const ONE: &str = "SELECT name, key_mac, key_hint, created_at FROM streams WHERE name = $1";
+
+async fn apply(writing: &mut Writing, change: Change) -> Result<(), Error> {
     let (name, changed) = match change {
         Change::Create(stream) => return create(writing, stream).await,
         Change::SetKey(name, key) => {
-            let update = sqlx::query("UPDATE streams SET key_mac = $2, key_hint = $3 WHERE name = $1");
-            let update = update.bind(name.as_str()).bind(key.mac.to_string()).bind(key.hint);
-            let changed = update.execute(writing).await.map_err(|error| key_taken(error, &name))?;
+            let mac = key.mac.to_string();
+            let values = [Value::Text(name.as_str()), Value::Text(&mac), Value::Text(&key.hint)];
+            let update = "UPDATE streams SET key_mac = $2, key_hint = $3 WHERE name = $1";
+            let changed = writing.execute(update, &values).await.map_err(|error| key_taken(error, &name))?;
             (name, changed)
         }
         Change::Delete(name) => {
-            let delete = sqlx::query("DELETE FROM streams WHERE name = $1").bind(name.as_str());
-            let changed = delete.execute(writing).await?;
+            let changed = writing.execute("DELETE FROM streams WHERE name = $1", &[Value::Text(name.as_str())]).await?;
             (name, changed)
         }
         Change::ForgetRestore => {
-            sqlx::query("DELETE FROM settings WHERE name = 'restored'").execute(writing).await?;
+            writing.execute("DELETE FROM settings WHERE name = 'restored'", &[]).await?;
             return Ok(());
         }
     };
-    if changed.rows_affected() == 0 { Err(Error::NoStream(name)) } else { Ok(()) }
+    if changed == 0 { Err(Error::NoStream(name)) } else { Ok(()) }
 }
 
-async fn create(writing: &mut SqliteConnection, stream: Stream) -> Result<(), Error> {
-    if find(writing, &stream.name).await?.is_some() {
+async fn create(writing: &mut Writing, stream: Stream) -> Result<(), Error> {
+    if !writing.fetch::<Row>(ONE, &[Value::Text(stream.name.as_str())]).await?.is_empty() {
         return Err(Error::StreamExists(stream.name));
     }
     if is_misleading(stream.name.as_str()) {
         return Err(Error::MisleadingName(stream.name));
     }
-    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM streams").fetch_one(&mut *writing).await?;
-    if count >= STREAMS_MAX {
+    let counts = writing.fetch::<(i64,)>("SELECT COUNT(*) FROM streams", &[]).await?;
+    if counts.iter().any(|(count,)| *count >= STREAMS_MAX) {
         return Err(Error::Full);
     }
-    insert(writing, stream).await
+    insert(writing, &stream).await.map_err(|error| key_taken(error, &stream.name))
 }
 
-async fn insert(writing: &mut SqliteConnection, stream: Stream) -> Result<(), Error> {
-    sqlx::query("INSERT INTO streams (name, key_mac, key_hint, created_at) VALUES ($1, $2, $3, $4)")
-        .bind(stream.name.as_str())
-        .bind(stream.key.mac.to_string())
-        .bind(stream.key.hint)
-        .bind(stream.created_at.0)
-        .execute(writing)
-        .await
-        .map_err(|error| key_taken(error, &stream.name))?;
-    Ok(())
-}
-
-async fn find(connection: &mut SqliteConnection, name: &StreamId) -> Result<Option<Stream>, Error> {
-    let row = sqlx::query_as("SELECT name, key_mac, key_hint, created_at FROM streams WHERE name = $1");
-    row.bind(name.as_str()).fetch_optional(connection).await?.map(read).transpose()
+pub(crate) async fn insert(writing: &mut Writing, stream: &Stream) -> Result<(), sqlx::Error> {
+    let mac = stream.key.mac.to_string();
+    let (name, hint) = (Value::Text(stream.name.as_str()), Value::Text(&stream.key.hint));
+    let values = [name, Value::Text(&mac), hint, Value::Number(stream.created_at.0)];
+    let insert = "INSERT INTO streams (name, key_mac, key_hint, created_at) VALUES ($1, $2, $3, $4)";
+    writing.execute(insert, &values).await.map(drop)
 }
 
 fn key_taken(error: sqlx::Error, name: &StreamId) -> Error {

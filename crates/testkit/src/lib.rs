@@ -11,6 +11,7 @@ pub mod http;
 pub mod link;
 pub mod pebble;
 pub mod players;
+pub mod postgres;
 pub mod process;
 pub mod publish;
 pub mod sealcast;

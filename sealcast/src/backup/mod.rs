@@ -47,6 +47,9 @@ pub(crate) async fn backup(flags: &BackupFlags) -> anyhow::Result<()> {
     eprintln!("writing {} files, {bytes} bytes", manifest.files.len());
     archive::write(&flags.file, &staging.0, &manifest)?;
     println!("{} has all that control needs: whoever reads it can be your control node", flags.file.display());
+    if settings.role.control.database.is_some() {
+        println!("the catalogue is in PostgreSQL, and not in the backup: use pg_dump for it, after this");
+    }
     if !data.join("certs").is_dir() {
         println!("the certificates are not in {}, and not in the backup: keep their folder yourself", data.display());
     }

@@ -4,7 +4,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
 use super::*;
-use crate::Catalogue;
+use crate::{Catalogue, Location};
 
 /// Streams of the old file: enough for several pages.
 const STREAMS: usize = 500;
@@ -49,16 +49,17 @@ async fn migration_keeps_macs_and_leaves_no_clear_key_in_any_file() {
     let path = directory.path().join("catalogue.db");
     let old = of_first_version(&path).await;
     assert!(clear_keys(directory.path()) > STREAMS, "deleted ones, too");
-    let (catalogue, were_clear) = Catalogue::open(&path, &pepper(1)).await.unwrap();
+    let (catalogue, mut were_clear) = Catalogue::open(Location::File(&path), &pepper(1)).await.unwrap();
     assert_eq!(clear_keys(directory.path()), 0);
     let streams = catalogue.streams().await.unwrap();
     assert_eq!((streams.len(), were_clear.len()), (STREAMS / 2, STREAMS / 2));
+    were_clear.sort_by(|a, b| a.0.cmp(&b.0));
     for (stream, (name, key)) in streams.iter().zip(&were_clear) {
         assert_eq!((&stream.name, &stream.key, stream.created_at.0), (name, &key.kept(&pepper(1)), 1_000));
     }
     catalogue.close().await;
     old.close().await;
-    assert!(Catalogue::open(&path, &pepper(1)).await.unwrap().1.is_empty(), "once");
+    assert!(Catalogue::open(Location::File(&path), &pepper(1)).await.unwrap().1.is_empty(), "once");
 }
 
 #[tokio::test]
@@ -70,10 +71,10 @@ async fn migration_that_ended_before_it_erased_is_finished_at_the_next_start() {
     let mut reader = old.acquire().await.unwrap();
     sqlx::query("BEGIN").execute(&mut *reader).await.unwrap();
     sqlx::query("SELECT COUNT(*) FROM streams").execute(&mut *reader).await.unwrap();
-    assert!(matches!(Catalogue::open(&path, &pepper(1)).await, Err(Error::NotErased)));
+    assert!(matches!(Catalogue::open(Location::File(&path), &pepper(1)).await, Err(Error::NotErased)));
     assert!(clear_keys(directory.path()) > 0);
     sqlx::query("COMMIT").execute(&mut *reader).await.unwrap();
-    let (catalogue, _) = Catalogue::open(&path, &pepper(1)).await.unwrap();
+    let (catalogue, _) = Catalogue::open(Location::File(&path), &pepper(1)).await.unwrap();
     assert_eq!((clear_keys(directory.path()), catalogue.streams().await.unwrap().len()), (0, STREAMS / 2));
 }
 
@@ -81,24 +82,25 @@ async fn migration_that_ended_before_it_erased_is_finished_at_the_next_start() {
 async fn catalogue_under_another_pepper_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("catalogue.db");
-    Catalogue::open(&path, &pepper(1)).await.unwrap();
-    assert!(matches!(Catalogue::open(&path, &pepper(2)).await, Err(Error::OtherPepper)));
-    Catalogue::open(&path, &pepper(1)).await.unwrap();
+    Catalogue::open(Location::File(&path), &pepper(1)).await.unwrap();
+    assert!(matches!(Catalogue::open(Location::File(&path), &pepper(2)).await, Err(Error::OtherPepper)));
+    Catalogue::open(Location::File(&path), &pepper(1)).await.unwrap();
 }
 
 #[tokio::test]
 async fn newer_tables_are_used_if_they_only_add_and_refused_otherwise() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("catalogue.db");
-    let (catalogue, _) = Catalogue::open(&path, &pepper(1)).await.unwrap();
+    let (catalogue, _) = Catalogue::open(Location::File(&path), &pepper(1)).await.unwrap();
     let run = async |sql: &'static str| {
-        sqlx::query(sql).execute(&catalogue.pool).await.unwrap();
+        let Database::Sqlite(pool) = &catalogue.database else { unreachable!("it is a file") };
+        sqlx::query(sql).execute(pool).await.unwrap();
     };
     run("ALTER TABLE streams ADD COLUMN title TEXT NOT NULL DEFAULT ''").await;
     run("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (900, 'title', true, x'00', 0)").await;
-    Catalogue::open(&path, &pepper(1)).await.unwrap().0.streams().await.unwrap();
+    Catalogue::open(Location::File(&path), &pepper(1)).await.unwrap().0.streams().await.unwrap();
     run("UPDATE settings SET value = '900' WHERE name = 'oldest_reader'").await;
-    assert!(matches!(Catalogue::open(&path, &pepper(1)).await, Err(Error::TooNew)));
+    assert!(matches!(Catalogue::open(Location::File(&path), &pepper(1)).await, Err(Error::TooNew)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,7 +116,7 @@ async fn one_of_two_that_open_at_once_migrates_a_new_file_and_an_old_one() {
         };
         let open = || {
             let path = path.clone();
-            tokio::spawn(async move { Catalogue::open(&path, &pepper(1)).await })
+            tokio::spawn(async move { Catalogue::open(Location::File(&path), &pepper(1)).await })
         };
         let (one, other) = (open(), open());
         let (one, other) = (one.await.unwrap().unwrap().0, other.await.unwrap().unwrap().0);
