@@ -25,6 +25,7 @@ mod publishers;
 mod role;
 mod signatures;
 mod startup;
+mod verify;
 mod viewer;
 
 use clap::{Parser, ValueEnum};
@@ -111,6 +112,8 @@ enum What {
     Delivery,
     /// Seal verifications per second.
     Signatures,
+    /// Seals that a viewer's browser verifies per second.
+    Verify,
     /// Delay from the arrival of seal and bytes until the playlist lists them.
     Gate,
     /// How soon an entry of the metadata log is on all nodes, and how soon a new node has 100,000 rows.
@@ -149,9 +152,10 @@ enum What {
 /// `failover` has the viewers of `blocked` divided by this, because each viewer there runs its own loop.
 const FAILOVER_SHARE: usize = 10;
 
-const ALL: [What; 14] = [
+const ALL: [What; 15] = [
     What::Ladder,
     What::Signatures,
+    What::Verify,
     What::Gate,
     What::Metadata,
     What::Startup,
@@ -193,6 +197,7 @@ fn main() -> anyhow::Result<()> {
             What::Balancer => balancer::measure(arguments.rounds)?,
             What::Delivery => delivery::measure(arguments.rounds)?,
             What::Signatures => signatures::measure()?,
+            What::Verify => verify::measure()?,
             What::Gate => gate::measure()?,
             What::Metadata => metadata::measure()?,
             What::Edge => edge::measure()?,

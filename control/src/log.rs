@@ -124,6 +124,7 @@ impl ControlState {
                 let is_missing = |key: &KeyId| !is_revoked(&view, key);
                 let missing = revoked.into_iter().filter(is_missing);
                 edits.extend(missing.filter_map(|key| put(&view, revocation(Revoked::Key(key), now, ""))));
+                edits.extend(ended_grants(&view, &[], now));
                 edits
             })
             .await
@@ -149,10 +150,11 @@ impl ControlState {
     pub(crate) async fn write_revocations(&self, subjects: Vec<Revoked>) -> anyhow::Result<EntrySequence> {
         let now = self.node.clock.wall();
         let edits = |view: View<'_>| {
-            let rows = subjects.into_iter().map(|subject| revocation(subject, now, ""));
-            rows.filter(|row| row.name().is_some_and(|name| view.row_id(kind::REVOCATION, &name).is_none()))
-                .filter_map(|row| put(&view, row))
-                .collect()
+            let rows = subjects.iter().map(|subject| revocation(subject.clone(), now, ""));
+            let missing =
+                rows.filter(|row| row.name().is_some_and(|name| view.row_id(kind::REVOCATION, &name).is_none()));
+            let revocations = missing.filter_map(|row| put(&view, row));
+            revocations.chain(ended_grants(&view, &subjects, now)).collect()
         };
         self.writer.write(edits).await
     }
@@ -270,7 +272,7 @@ fn shown(text: &str) -> String {
 /// be known for the next key to go on.
 fn grant_edits(view: &View<'_>, grants: &[Grant], now: UnixMillis) -> Vec<Edit> {
     let key = |grant: &Grant| KeyId::of(&grant.public_key);
-    let is_new = |grant: &&Grant| view.any_grant(&key(grant)) != Some(grant);
+    let is_new = |grant: &&Grant| view.any_grant(&key(grant)) != Some(grant) && !is_ended(view, &[], grant);
     let mut edits: Vec<Edit> =
         grants.iter().filter(is_new).filter_map(|grant| put(view, Body::Grant(grant.clone()))).collect();
     let over = view.all_grants().filter(|grant| now.since(grant.until) > GRANT_KEPT);
@@ -279,6 +281,24 @@ fn grant_edits(view: &View<'_>, grants: &[Grant], now: UnixMillis) -> Vec<Edit> 
         Some(Edit { id, kind: kind::GRANT, body: None, salt: [0; 16] })
     }));
     edits
+}
+
+/// Whether a grant's key or node is revoked, or named by `subjects`.
+fn is_ended(view: &View<'_>, subjects: &[Revoked], grant: &Grant) -> bool {
+    let (key, node) = (KeyId::of(&grant.public_key), &grant.node);
+    let is_named = |subject: &Revoked| match subject {
+        Revoked::Key(named) => *named == key || *named == KeyId::of_node(node),
+        Revoked::Node(named) => named == node,
+    };
+    subjects.iter().any(is_named) || view.is_key_revoked(&key) || view.is_node_revoked(node)
+}
+
+/// The edits that end the grants of what is revoked, or is about to be. Nodes refuse a revoked key anyway. A viewer's browser sees
+/// its grant's row alone, because no proof says that a row is not there: so the row itself has to say that the grant is over.
+fn ended_grants(view: &View<'_>, subjects: &[Revoked], now: UnixMillis) -> Vec<Edit> {
+    let running = view.all_grants().filter(|grant| now < grant.until && is_ended(view, subjects, grant));
+    let ended = |grant: &Grant| put(view, Body::Grant(Grant { until: now.max(grant.from), ..grant.clone() }));
+    running.filter_map(ended).collect()
 }
 
 fn stream_row(name: media::StreamId) -> Body {
