@@ -4,11 +4,18 @@
 # BuildKit skips the stages that a target does not need (before Docker 23: DOCKER_BUILDKIT=1).
 ARG BINARY=built
 
+FROM rust:1.95-bookworm AS wasm
+WORKDIR /src
+RUN rustup target add wasm32-unknown-unknown
+COPY . .
+RUN cargo rustc --locked --package verify --lib --profile wasm --target wasm32-unknown-unknown --crate-type cdylib
+
 FROM node:22-bookworm-slim AS web
 WORKDIR /src/web
 COPY web/package.json web/package-lock.json ./
 RUN npm ci --no-audit --no-fund
 COPY web ./
+COPY --from=wasm /src/target/wasm32-unknown-unknown/wasm/verify.wasm verify/verify.wasm
 RUN npm run --silent build
 
 FROM rust:1.95-bookworm AS built

@@ -4,6 +4,8 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 UP_FLAGS ?=
 FUZZ_SECONDS ?= 300
+# What the WebAssembly in the web app is built from.
+WASM_SOURCES := $(addsuffix /src,$(addprefix crates/,media messages seal metadata verify)) web/verify/build.mjs
 FUZZ_TARGETS ?= playlist/log playlist/directives rtmp/handshake rtmp/session rtmp/amf rtmp/flv metadata/fold
 
 .DEFAULT_GOAL := help
@@ -67,7 +69,7 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	npm --prefix web ci --no-audit --no-fund
 	touch $@
 
-web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public web/index.html web/vite.config.ts -type f 2>/dev/null)
+web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/verify/src web/public web/index.html web/vite.config.ts $(WASM_SOURCES) -type f 2>/dev/null)
 	npm --prefix web run --silent build
 
 fmt: ## format everything

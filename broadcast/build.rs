@@ -10,8 +10,18 @@ use std::process::{Command, ExitCode};
 use std::time::SystemTime;
 
 /// Sources of the app, within `web`. A directory stands for all in it.
-const SOURCES: [&str; 7] =
-    ["src", "public", "index.html", "package.json", "package-lock.json", "vite.config.ts", "tsconfig.json"];
+const SOURCES: [&str; 9] = [
+    "src",
+    "verify/src",
+    // Built from `crates/verify` by `npm run build`, which builds it anew when its sources are newer.
+    "verify/verify.wasm",
+    "public",
+    "index.html",
+    "package.json",
+    "package-lock.json",
+    "vite.config.ts",
+    "tsconfig.json",
+];
 /// Set by cargo for this script; Node's tools read them as something else.
 const NOT_FOR_NODE: [&str; 3] = ["DEBUG", "HOST", "TARGET"];
 

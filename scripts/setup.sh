@@ -31,6 +31,14 @@ done
 node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' ||
     { echo "setup: Node.js $(node --version) is too old; install 20.19 or newer" >&2; exit 1; }
 
+# What a viewer's browser checks with is built for WebAssembly.
+if command -v rustup >/dev/null; then
+    rustup target list --installed | grep -qx wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
+elif [ ! -d "$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ]; then
+    echo "setup: this Rust has no target wasm32-unknown-unknown; install Rust with rustup, or add the target by hand" >&2
+    exit 1
+fi
+
 missing=()
 for package in "${wanted[@]}"; do
     dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

@@ -43,6 +43,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 800,
   },
+  worker: { format: 'es' },
   server: { proxy },
   preview: { proxy, headers: { 'Content-Security-Policy': contentSecurityPolicy } },
   test: { include: ['tests/**/*.test.ts'], environment: 'node' },

@@ -28,6 +28,7 @@ mod publishers;
 mod role;
 mod signatures;
 mod startup;
+mod verify;
 mod viewer;
 
 use clap::{Parser, ValueEnum};
@@ -114,6 +115,8 @@ enum What {
     Delivery,
     /// Seal verifications per second.
     Signatures,
+    /// Seals that a viewer's browser verifies per second.
+    Verify,
     /// Delay from the arrival of seal and bytes until the playlist lists them.
     Gate,
     /// How soon an entry of the metadata log is on all nodes, and how soon a new node has 100,000 rows.
@@ -152,9 +155,10 @@ enum What {
 /// `failover` has the viewers of `blocked` divided by this, because each viewer there runs its own loop.
 const FAILOVER_SHARE: usize = 10;
 
-const ALL: [What; 14] = [
+const ALL: [What; 15] = [
     What::Ladder,
     What::Signatures,
+    What::Verify,
     What::Gate,
     What::Metadata,
     What::Startup,
@@ -196,6 +200,7 @@ fn main() -> anyhow::Result<()> {
             What::Balancer => balancer::measure(arguments.rounds)?,
             What::Delivery => delivery::measure(arguments.rounds)?,
             What::Signatures => signatures::measure()?,
+            What::Verify => verify::measure()?,
             What::Gate => gate::measure()?,
             What::Metadata => metadata::measure()?,
             What::Edge => edge::measure()?,

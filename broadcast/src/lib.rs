@@ -19,6 +19,7 @@ mod metrics;
 mod node_snapshots;
 mod peers;
 mod role;
+mod trust;
 pub mod viewers;
 
 pub use config::Config;

@@ -17,9 +17,10 @@ use crate::actor::{Board, Views};
 use crate::dvr::{self, Dvr};
 use crate::edge::Fetcher;
 use crate::follow::Attention;
+use crate::trust::TrustAnswers;
 use crate::viewers::{
     Coming, DvrSummary, NoPlace, Object, OnDisk, Reach, Reading, RenditionSummary, Snapshots, StreamDetail,
-    StreamSummary, Verified, Waiter,
+    StreamSummary, Trusted, Trusting, Verified, Waiter,
 };
 
 /// A stream whose newest seal is older than this is not live, whatever its session says: twenty rows.
@@ -34,6 +35,8 @@ pub(crate) struct NodeSnapshots {
     pub(crate) sessions: Arc<Board<SessionInfo>>,
     /// What proves the grants in force.
     pub(crate) grants: Arc<ArcSwap<Bytes>>,
+    /// Who may seal, for browsers.
+    pub(crate) trust: TrustAnswers,
     /// Recordings; `None` when nothing is recorded.
     pub(crate) dvr: Option<Dvr>,
     /// Where viewers' requests for streams are noted.
@@ -242,6 +245,11 @@ impl Snapshots for NodeSnapshots {
             refused: view.refused.clone(),
         });
         Some(StreamDetail { summary, verified })
+    }
+
+    fn trust(&self, stream: &StreamId) -> Trusting {
+        let Some(view) = self.views.get(stream) else { return Box::pin(std::future::ready(Trusted::Absent)) };
+        self.trust.get(view)
     }
 
     fn grants(&self) -> Vec<Bytes> {

@@ -34,6 +34,7 @@ use crate::effects::Effects;
 use crate::follow::{Attention, Follower};
 use crate::node_snapshots::NodeSnapshots;
 use crate::peers::Peers;
+use crate::trust::TrustAnswers;
 use crate::{Config, data_plane, viewers};
 use gate::{Effect, Gate, Holding, Input, Refused, Settings, StreamView};
 
@@ -310,6 +311,7 @@ impl Handles {
             views: self.handle.views().clone(),
             sessions: self.from_bus.sessions.clone(),
             grants: Arc::clone(&self.grants),
+            trust: TrustAnswers::new(Arc::clone(&self.log)),
             dvr,
             attention: self.attention.clone(),
             fetcher: self.fetcher.clone(),

@@ -233,12 +233,14 @@ impl ControlState {
     }
 
     async fn write_revocations(&self, subjects: Vec<Revoked>, misuse: Misuse) -> anyhow::Result<EntrySequence> {
-        let since = misuse.since(self.node.clock.wall());
+        let now = self.node.clock.wall();
+        let since = misuse.since(now);
         let edits = |view: View<'_>| {
             // Of what is revoked already, only the time can become an earlier one.
             let is_later = |subject: &Revoked| view.revoked_since(subject).is_none_or(|known| since < known);
+            let over = ended(&view, &subjects, now);
             let new = subjects.into_iter().filter(is_later).map(|subject| revocation(subject, since, ""));
-            new.filter_map(|row| put(&view, row)).collect()
+            new.filter_map(|row| put(&view, row)).chain(over).collect()
         };
         self.writer.write(edits).await
     }
@@ -258,4 +260,22 @@ pub(crate) fn forget_old(view: &View<'_>, now: UnixMillis) -> Vec<Edit> {
         Some(Edit { id, kind: kind::GRANT, body: None, salt: [0; 16] })
     });
     edits.collect()
+}
+
+/// Whether a grant's key or node is revoked, or named by `subjects`.
+fn is_ended(view: &View<'_>, subjects: &[Revoked], grant: &Grant) -> bool {
+    let (key, node) = (grant.key_id(), &grant.node);
+    let is_named = |subject: &Revoked| match subject {
+        Revoked::Key(named) => *named == key || *named == KeyId::of_node(node),
+        Revoked::Node(named) => named == node,
+    };
+    subjects.iter().any(is_named) || view.is_key_revoked(&key) || view.is_node_revoked(node)
+}
+
+/// The edits that end the grants of what is revoked, or is about to be. Nodes refuse a revoked key anyway. A viewer's browser sees
+/// its grant's row alone, because no proof says that a row is not there: so the row itself has to say that the grant is over.
+pub(crate) fn ended(view: &View<'_>, subjects: &[Revoked], now: UnixMillis) -> Vec<Edit> {
+    let running = view.all_grants().filter(|grant| now < grant.until && is_ended(view, subjects, grant));
+    let ended = |grant: &Grant| put(view, Body::Grant(Grant { until: now.max(grant.from), ..grant.clone() }));
+    running.filter_map(ended).collect()
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::ControlState;
 use crate::certificate::Shown;
-use crate::grants::forget_old;
+use crate::grants::{ended, forget_old};
 
 /// Level of the rows that this version writes and understands.
 pub(crate) const LEVEL: u64 = 1;
@@ -120,6 +120,7 @@ impl ControlState {
                 }
                 edits.extend(forget_old(&view, now));
                 edits.extend(self.rescoped(&view, now));
+                edits.extend(ended(&view, &[], now));
                 edits
             })
             .await

@@ -1,5 +1,6 @@
 /** `window.sealcast`: the page's state, for tests and support. Read-only; each read gives the current state. */
 
+import type { Checks } from '../verify/src';
 import type { Verified } from './api/types';
 import type { Level, PlayerError, Span } from './player/engine';
 import type { FirstFrame } from './player/player';
@@ -73,6 +74,8 @@ export interface SealcastPlayer {
   readonly decodedFrames: number;
   /** How often the stream was loaded: 1, plus 1 for each return after its end and each retry. */
   readonly loads: number;
+  /** What this browser has checked itself. */
+  readonly checks: Checks;
   /** The node's own statement of what it verified; null before the first. */
   readonly verified: Verified | null;
   /** The same actions as the buttons'. */

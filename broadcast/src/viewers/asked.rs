@@ -18,7 +18,8 @@ pub(super) enum Thing {
 impl Asked {
     /// `None` when it is not about a stream.
     pub(super) fn parse(path: &str) -> Option<Self> {
-        let rest = path.strip_prefix("/live/").or_else(|| path.strip_prefix("/api/v1/streams/"))?;
+        let rest =
+            ["/live/", "/api/v1/streams/", "/api/v1/trust/"].iter().find_map(|about| path.strip_prefix(about))?;
         let (stream, rest) = rest.split_once('/').unwrap_or((rest, ""));
         let (rendition, thing) = match rest.split_once('/') {
             None => (None, None),

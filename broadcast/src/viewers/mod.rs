@@ -23,7 +23,7 @@ pub use routes::Viewers;
 pub use site::Settings;
 pub use snapshots::{
     Coming, DvrSummary, Object, OnDisk, Reach, Reading, RenditionSummary, Snapshots, StreamDetail, StreamSummary,
-    Verified,
+    Trusted, Trusting, Verified,
 };
 pub use steering::Direct;
 pub use traffic::{Metered, Rates, Traffic};

@@ -19,9 +19,10 @@ use super::asked::{Asked, Thing};
 use super::caching::{CacheLifetime, Kind};
 use super::respond::{self, Meta};
 use super::site::{CBOR_SEQUENCE, Names, Settings, Shared, Site, not_found};
-use super::{Direct, Snapshots, StreamDetail, StreamSummary, Traffic, live, web};
+use super::{Direct, Snapshots, StreamDetail, StreamSummary, Traffic, Trusted, live, web};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const CBOR: HeaderValue = HeaderValue::from_static("application/cbor");
 
 /// The viewers' side of a node. Everything is GET, HEAD and OPTIONS; unknown query parameters are ignored.
 #[derive(Clone)]
@@ -76,7 +77,7 @@ fn is_read(request: &Request<Body>) -> bool {
 }
 
 /// All routes; `openapi.json` describes each, and a test holds the two together.
-pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 18] {
+pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 19] {
     [
         ("/", get(page)),
         ("/watch/{stream}", get(watch)),
@@ -94,6 +95,7 @@ pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 18] {
         ("/live/{stream}/seals", get(live::seals)),
         ("/api/v1/streams", get(streams)),
         ("/api/v1/streams/{stream}", get(stream)),
+        ("/api/v1/trust/{stream}", get(trust)),
         ("/api/v1/grants", get(grants)),
         ("/api/v1/openapi.json", get(openapi)),
     ]
@@ -200,6 +202,17 @@ fn json<T: Serialize>(request: &Request<Body>, value: &T) -> Response {
     let text = serde_json::to_vec(value).expect("names, numbers and lists have a JSON form");
     let meta = Meta { kind: Kind::Api, content_type: JSON, kept: CacheLifetime::OneSecond };
     respond::text(request, &Rendered::new(text), meta)
+}
+
+async fn trust(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
+    match site.snapshots.trust(&stream).await {
+        Trusted::Here(answer) => {
+            let meta = Meta { kind: Kind::Api, content_type: CBOR, kept: CacheLifetime::OneSecond };
+            respond::text(&request, &answer, meta)
+        }
+        Trusted::Absent => respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream\n"),
+        Trusted::Soon => respond::unavailable("control has not said anything about this state of the cluster yet\n"),
+    }
 }
 
 async fn grants(State(site): Shared) -> Response {

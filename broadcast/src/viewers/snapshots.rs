@@ -73,6 +73,9 @@ pub trait Snapshots: Send + Sync + 'static {
     /// A stream whose playlists this node has; `None` for any other.
     fn stream(&self, stream: &StreamId) -> Option<StreamDetail>;
 
+    /// What a browser needs to decide which keys may seal a stream: the encoding of a [`metadata::Trust`].
+    fn trust(&self, stream: &StreamId) -> Trusting;
+
     /// What proves the grants, as [`replica::Log::proof_of_grants`] makes it.
     fn grants(&self) -> Vec<Bytes>;
 }
@@ -91,6 +94,20 @@ pub type Coming = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// An object that is being read from disk, or fetched from another node.
 pub type Reading = Pin<Box<dyn Future<Output = OnDisk> + Send>>;
+
+/// What a node says under `/api/v1/trust`, being put together.
+pub type Trusting = Pin<Box<dyn Future<Output = Trusted> + Send>>;
+
+/// What a node has to say on who may seal a stream.
+#[derive(Debug, Clone)]
+pub enum Trusted {
+    /// The encoding.
+    Here(Rendered),
+    /// The node has no such stream.
+    Absent,
+    /// Not now: control's newest head speaks of rows that are not here yet, or of none.
+    Soon,
+}
 
 /// What the disk, or another node, has of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -71,6 +71,19 @@ async fn grants_and_the_description_of_the_api_are_there() {
 }
 
 #[tokio::test]
+async fn who_may_seal_a_stream_is_told_to_any_page_and_only_when_it_is_news() {
+    let site = Site::start().await;
+    let trust = site.get("/api/v1/trust/demo", &[]).await;
+    assert_eq!((trust.status, trust.text()), (200, "trust"));
+    assert_eq!(trust.header("content-type"), "application/cbor");
+    assert_eq!(trust.header("cache-control"), "public, max-age=1");
+    assert_eq!(trust.header("access-control-allow-origin"), "*");
+    let again = site.get("/api/v1/trust/demo", &[("if-none-match", trust.header("etag"))]).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    assert_eq!(site.get("/api/v1/trust/other", &[]).await.status, 404);
+}
+
+#[tokio::test]
 async fn other_methods_are_refused_and_the_allowed_ones_named() {
     let site = Site::start().await;
     for path in ["/", "/live/demo/index.m3u8", "/live/demo/720p/1/7.m4s", "/live/demo/seals", "/api/v1/streams"] {

@@ -12,7 +12,7 @@ use node::presence::PresenceParts;
 use node::{CancellationToken, http, presence};
 use replica::{Log, Membership, Report, Rules};
 use reqwest::{Client, Method, StatusCode};
-use seal::RootPublicKey;
+use seal::{RootPublicKey, SealingKey, Signer as _};
 use serde_json::json;
 
 use crate::cluster::{Cluster, PATIENCE, config, copy, json as ask};
@@ -468,4 +468,30 @@ async fn restored_control_that_finds_nobody_writes_only_after_the_root_has_decid
     let standing = b1.log.standing();
     assert_eq!((standing.fork, standing.root_version), (None, 2));
     assert!(!b1.log.look(|view| view.is_node_revoked(&id("i2"))), "what was given up is void");
+}
+
+/// A viewer's browser sees the row of a grant, and no proof that a revocation is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn grant_of_a_revoked_key_ends_in_the_log() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let keys = [(); 3].map(|()| SealingKey::generate().unwrap());
+    for (node, key) in ["i1", "i1", "i2"].into_iter().zip(&keys) {
+        let asked = cluster.client(node, Role::Ingest).post(format!("{base}/grants")).body(key.public_key_bytes());
+        assert_eq!(asked.send().await.unwrap().status(), StatusCode::OK);
+    }
+    let b1 = Follower::start(&cluster, "b1", None).await;
+    let now = node::clock::Clock::new().wall();
+    let runs = |view: &View<'_>, key: usize| view.any_grant(&keys[key].key_id()).map(|grant| now < grant.until);
+    b1.sees("grants", |view| [0, 1, 2].iter().all(|key| runs(&view, *key) == Some(true))).await;
+    let url = format!("{base}/admin/keys/{}/revoke", keys[0].key_id());
+    assert_eq!(ask(&admin(&cluster), Method::POST, url, None).await.0, StatusCode::OK);
+    let later = node::clock::Clock::new().wall();
+    let runs = |view: &View<'_>, key: usize| view.any_grant(&keys[key].key_id()).map(|grant| later < grant.until);
+    b1.sees("the end of the first", |view| runs(&view, 0) == Some(false) && runs(&view, 1) == Some(true)).await;
+    revoke(&cluster, &base, "i1").await;
+    let later = node::clock::Clock::new().wall();
+    let runs = |view: &View<'_>, key: usize| view.any_grant(&keys[key].key_id()).map(|grant| later < grant.until);
+    b1.sees("the end of the second", |view| runs(&view, 1) == Some(false) && runs(&view, 2) == Some(true)).await;
+    b1.stop().await;
 }

@@ -5,10 +5,12 @@
 
 mod input;
 mod payload;
+#[cfg(not(target_arch = "wasm32"))]
 mod stream_table;
 mod topic;
 
 pub use input::{AudioInput, Drops, InputReport, Severity, VideoInput, Warning};
 pub use payload::{Alert, AlertReason, Load, NodeState, Policy, Presence, Role, SessionInfo, SessionState};
+#[cfg(not(target_arch = "wasm32"))]
 pub use stream_table::{KeyMac, Pepper, StreamEntry, StreamTable};
 pub use topic::{InvalidTopic, Prefix, Topic};

@@ -18,6 +18,7 @@ mod replica;
 mod root;
 mod rows;
 mod state;
+mod trust;
 mod view;
 
 pub use author::{Draft, Edit, SignedEntry};
@@ -28,6 +29,7 @@ pub use ids::{EntrySequence, LogId, RowId};
 pub use replica::{Evidence, Input, Output, Place, Replica};
 pub use root::{Branch, Control, RootStatement, RootStep, Roots, sign_root};
 pub use seal::{Grant, Scope};
+pub use trust::{GrantedKey, Proof, Proven, ProvenRow, Trust, root_fingerprint};
 pub use view::View;
 
 #[cfg(test)]

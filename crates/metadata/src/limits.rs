@@ -29,6 +29,15 @@ pub const HISTORY_MAX: usize = 4096;
 /// Most pieces of evidence that a replica keeps; the first are kept.
 pub const EVIDENCE_MAX: usize = 16;
 
+/// Most root statements of a [`crate::Trust`]: one a year for a working life.
+pub const TRUST_ROOTS_MAX: usize = 32;
+/// Most rows of a [`crate::Trust`]: the stream's own, and the grants of the keys that have sealed what a node shows of it.
+pub const TRUST_ROWS_MAX: usize = 17;
+/// Most rows of a bucket that a viewer reads: four times the mean of the largest log.
+pub const BUCKET_ROWS_MAX: usize = 4_096;
+/// Longest [`crate::Trust`] in bytes. That of a cluster with two rows in a bucket has 10 kB.
+pub const TRUST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// How far an entry or a head may be ahead of the own clock.
 pub const AHEAD_MAX: Duration = Duration::from_secs(30);
 /// A head older than this is stale: an operator is told.

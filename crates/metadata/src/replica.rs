@@ -248,6 +248,10 @@ impl Replica {
         View::new(&self.rows, self.fork, self.other_revocations.as_slice())
     }
 
+    pub(crate) const fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
     pub(crate) const fn rows_mut(&mut self) -> &mut Rows {
         &mut self.rows
     }

@@ -10,6 +10,7 @@ use seal::limits::PUBLIC_KEY_BYTES;
 use seal::wire::{Reader, Writer, canonical};
 use seal::{Error, KeyId, PublicKey, Refusal, RefusalReason, RootKey, RootPublicKey};
 
+use crate::entry::Head;
 use crate::limits::{CONTROLS_MAX, ROOT_BYTES_MAX, ROOT_KEYS_MAX};
 use crate::{EntrySequence, LogId};
 
@@ -118,6 +119,14 @@ impl RootStatement {
         canonical(bytes, &statement.encode())?;
         statement.check()?;
         Ok(statement)
+    }
+
+    /// Reads a statement as it travels. Nothing is verified: [`Roots::take`] does that.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn read(raw: &[u8]) -> Result<Self, Refusal> {
+        Claimed::read(raw).map(|claimed| claimed.statement)
     }
 
     fn check(&self) -> Result<(), Refusal> {
@@ -345,6 +354,41 @@ impl Roots {
         self.controls = controls.collect::<Result<_, _>>().map_err(|error| Refusal::malformed(error.to_string()))?;
         self.current = Some((claimed.statement, raw.clone()));
         Ok(step)
+    }
+
+    /// Keys that have signed the statement in force, those of the version before it included.
+    pub(crate) fn signers(&self) -> Vec<KeyId> {
+        let claimed = self.raw().and_then(|raw| Claimed::read(raw).ok());
+        claimed.into_iter().flat_map(|claimed| claimed.envelopes).map(|envelope| envelope.key).collect()
+    }
+
+    /// Verifies a head for somebody who does not have the log: it is signed by a key that may sign it, and the root has not voided it.
+    ///
+    /// Refuses with `Malformed` what is none; with `Identity` one of another cluster or log; with `Key` one of another key; with
+    /// `Signature` a wrong signature; with `Chain` one that is void.
+    pub fn check_head(&self, raw: &[u8]) -> Result<Head, Refusal> {
+        let (head, envelope) = Head::read(raw)?;
+        let Some(statement) = self.statement() else {
+            return refuse(RefusalReason::Key, "a head came before any root statement");
+        };
+        if head.cluster != self.cluster || head.log != statement.log {
+            let detail = format!("head of log {} of cluster {}", head.log, head.cluster);
+            return refuse(RefusalReason::Identity, detail);
+        }
+        let key = self.control(envelope.key, (Signs::Head, head.sequence), head.at)?;
+        if !envelope.is_signed_by(key) {
+            return refuse(RefusalReason::Signature, format!("head at entry {}", head.sequence));
+        }
+        let is_void = statement
+            .branch
+            .is_some_and(|branch| head.sequence > branch.sequence && head.root_version < branch.version);
+        if is_void {
+            return refuse(
+                RefusalReason::Chain,
+                format!("head at entry {} is void: the root has branched", head.sequence),
+            );
+        }
+        Ok(head)
     }
 
     /// The key of control with this identity, if it may sign something at this place and time.

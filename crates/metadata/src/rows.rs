@@ -7,6 +7,7 @@ use seal::Refusal;
 
 use crate::limits::rows_max;
 use crate::state::StateTree;
+use crate::trust::Proof;
 use crate::{Body, EntrySequence, RowId, kind};
 
 /// A row that counts.
@@ -66,6 +67,13 @@ impl Rows {
     pub(crate) fn find(&self, kind: u64, name: &str) -> Option<(&RowId, &HeldRow)> {
         let id = self.names.get(&(kind, name.to_owned()))?;
         self.rows.get(id).map(|row| (id, row))
+    }
+
+    /// Proves the row of a kind with a natural name.
+    pub(crate) fn prove(&self, kind: u64, name: &str) -> Option<Proof> {
+        let (id, _) = self.find(kind, name)?;
+        let (bucket, path) = self.tree.prove(id);
+        Some(Proof { id: *id, bucket, path })
     }
 
     /// Changes rows, all or none; `None` removes one. Returns how to take it back.

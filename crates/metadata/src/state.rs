@@ -11,6 +11,11 @@ use sha2::{Digest as _, Sha256};
 use crate::RowId;
 use crate::limits::BUCKETS;
 
+/// Levels of the tree above the buckets.
+pub(crate) const LEVELS: usize = BUCKETS.ilog2() as usize;
+/// Digests beside the way from a bucket to the root.
+pub(crate) type Path = [Digest; LEVELS];
+
 const LEAF: &[u8] = b"sealcast/metadata-leaf";
 const NODE: &[u8] = b"sealcast/metadata-node";
 
@@ -34,6 +39,18 @@ impl StateTree {
         self.nodes.get(1).copied().unwrap_or(Digest::NONE)
     }
 
+    /// All rows of the bucket of a row, and the digests beside the way from that bucket to the root.
+    pub(crate) fn prove(&self, id: &RowId) -> (Vec<(RowId, Digest)>, Path) {
+        let rows = self.buckets.get(id.bucket()).into_iter().flatten();
+        let mut at = BUCKETS + id.bucket();
+        let path = std::array::from_fn(|_| {
+            let beside = self.nodes.get(at ^ 1).copied().unwrap_or(Digest::NONE);
+            at /= 2;
+            beside
+        });
+        (rows.map(|(id, digest)| (*id, *digest)).collect(), path)
+    }
+
     /// Sets the digests of rows; `None` removes one.
     pub(crate) fn apply(&mut self, changes: impl IntoIterator<Item = (RowId, Option<Digest>)>) {
         let mut touched = std::collections::BTreeSet::new();
@@ -48,7 +65,7 @@ impl StateTree {
         }
         let mut level = touched;
         for bucket in &level {
-            let leaf = self.buckets.get(*bucket).map_or(Digest::NONE, leaf);
+            let leaf = self.buckets.get(*bucket).map_or(Digest::NONE, |rows| bucket_digest(rows.iter()));
             if let Some(node) = self.nodes.get_mut(BUCKETS + bucket) {
                 *node = leaf;
             }
@@ -61,8 +78,10 @@ impl StateTree {
     }
 }
 
-fn leaf(rows: &BTreeMap<RowId, Digest>) -> Digest {
-    if rows.is_empty() {
+/// The leaf of a bucket with these rows, sorted.
+pub(crate) fn bucket_digest<'r>(rows: impl Iterator<Item = (&'r RowId, &'r Digest)>) -> Digest {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
         return Digest::NONE;
     }
     let mut hasher = Sha256::new_with_prefix(LEAF);
@@ -73,13 +92,26 @@ fn leaf(rows: &BTreeMap<RowId, Digest>) -> Digest {
     Digest(hasher.finalize().into())
 }
 
+fn node(left: Digest, right: Digest) -> Digest {
+    Digest(Sha256::new_with_prefix(NODE).chain_update(left.0).chain_update(right.0).finalize().into())
+}
+
+/// The root of a tree in which a bucket has this leaf.
+pub(crate) fn root_above(bucket: usize, leaf: Digest, path: &Path) -> Digest {
+    let mut at = BUCKETS + bucket;
+    path.iter().fold(leaf, |below, beside| {
+        let is_left = at.is_multiple_of(2);
+        at /= 2;
+        if is_left { node(below, *beside) } else { node(*beside, below) }
+    })
+}
+
 /// Computes a node from its children.
 fn set(nodes: &mut [Digest], at: usize) {
     let child = |n: usize| nodes.get(n).copied().unwrap_or(Digest::NONE);
-    let (left, right) = (child(2 * at), child(2 * at + 1));
-    let digest = Sha256::new_with_prefix(NODE).chain_update(left.0).chain_update(right.0).finalize();
+    let digest = node(child(2 * at), child(2 * at + 1));
     if let Some(node) = nodes.get_mut(at) {
-        *node = Digest(digest.into());
+        *node = digest;
     }
 }
 
@@ -109,6 +141,29 @@ mod tests {
             anew.apply(rows.into_iter().filter(|(_, digest)| digest.is_some()));
             prop_assert_eq!(at_once.root(), one_by_one.root());
             prop_assert_eq!(at_once.root(), anew.root());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn proof_of_a_row_leads_to_the_root_and_that_of_a_changed_one_does_not(
+            rows in proptest::collection::btree_map(any::<[u8; 16]>(), any::<[u8; 32]>(), 1..40),
+            which: prop::sample::Index,
+        ) {
+            let rows: Vec<(RowId, Digest)> = rows.into_iter().map(|(id, digest)| (RowId(id), Digest(digest))).collect();
+            let mut tree = StateTree::new();
+            tree.apply(rows.iter().map(|(id, digest)| (*id, Some(*digest))));
+            let (id, digest) = *which.get(&rows);
+            let (mut bucket, path) = tree.prove(&id);
+            let root = |bucket: &[(RowId, Digest)]| {
+                root_above(id.bucket(), bucket_digest(bucket.iter().map(|(id, digest)| (id, digest))), &path)
+            };
+            prop_assert!(bucket.contains(&(id, digest)));
+            prop_assert_eq!(root(&bucket), tree.root());
+            for (_, digest) in &mut bucket {
+                digest.0[0] ^= 1;
+            }
+            prop_assert_ne!(root(&bucket), tree.root());
         }
     }
 

@@ -4,6 +4,7 @@ mod attacks;
 mod network;
 mod roots;
 mod rules;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

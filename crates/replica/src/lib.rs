@@ -12,6 +12,7 @@ mod peers;
 mod routes;
 mod store;
 mod sync;
+mod trust;
 mod writer;
 
 pub use log::{Log, Standing};

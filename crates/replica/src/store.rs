@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use media::Digest;
 use metadata::limits::HISTORY_MAX;
-use metadata::{EntrySequence, Evidence, Output, row_writes};
+use metadata::{EntrySequence, Evidence, Output, RowId, row_writes};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::mpsc;
@@ -80,6 +80,13 @@ impl Store {
         let query = sqlx::query_scalar("SELECT statement FROM root WHERE version > $1 ORDER BY version");
         let blobs: Vec<Vec<u8>> = query.bind(sql(after)?).fetch_all(&self.pool).await?;
         Ok(blobs.into_iter().map(Bytes::from).collect())
+    }
+
+    /// A row as it travels, if it is there.
+    pub(crate) async fn row(&self, id: &RowId) -> Result<Option<Bytes>> {
+        let query = sqlx::query_scalar("SELECT row FROM row WHERE id = $1").bind(&id.0[..]);
+        let row: Option<Vec<u8>> = query.fetch_optional(&self.pool).await?;
+        Ok(row.map(Bytes::from))
     }
 
     /// Entries from one on, with their rows: at most `count`, and no more than `bytes`.

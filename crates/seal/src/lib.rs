@@ -19,6 +19,7 @@ mod keyring;
 pub mod limits;
 mod sealed;
 pub mod sequence;
+mod verify;
 pub mod wire;
 
 pub use body::{Object, Rendition, SealBody, SealKind};
@@ -31,6 +32,7 @@ pub use head::{Head, HeadTrack};
 pub use key::{ControlKey, KeyId, PublicKey, RootKey, RootPublicKey, SealingKey, Signer};
 pub use keyring::{Keyring, verify_place};
 pub use sealed::{Sealed, digest, peek, sign_seal};
+pub use verify::{key_named, verify_seal};
 
 #[cfg(test)]
 mod tests;

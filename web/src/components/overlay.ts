@@ -37,6 +37,11 @@ const MESSAGES: Record<Exclude<ViewState, 'playing'>, Message> = {
     icon: 'offline',
     action: 'retry',
   },
+  forged: {
+    title: 'Stopped: this is not the stream that was sealed',
+    text: 'What the server sent does not match the streamer’s signatures.',
+    icon: 'shieldAlert',
+  },
 };
 
 export interface Overlay {

@@ -1,10 +1,11 @@
-/** Shows the node's statement of what it checked: a badge, and a panel with the details. */
+/** Shows what this browser has checked, and the node's statement of what it checked: a badge, and a panel with the details. */
 
+import type { Checks, Origin, Phase } from '../../verify/src';
 import type { Verified } from '../api/types';
 import { h, setHidden, setText } from '../dom';
 import { clockTime, integer, short } from '../format';
 import { copyButton } from './copy-button';
-import { icon } from './icons';
+import { type IconName, icon } from './icons';
 
 export type VerifiedState = 'checking' | 'verified' | 'stale' | 'none';
 
@@ -55,27 +56,88 @@ export function refusedReasons(verified: Verified): string {
     .join(', ');
 }
 
+/** The badge by the browser's own checks; null where those say nothing yet, so that the node's statement stands. */
+const OWN_BADGE: Record<Phase, string | null> = {
+  starting: null,
+  checked: 'Checked here',
+  behind: 'Not checked',
+  wrong: 'Not genuine',
+  impossible: null,
+};
+
+/** Control's word is called old from this age on, milliseconds: a node asks for it every few seconds. */
+const WORD_OLD_MS = 10 * 60_000;
+
+/** What the browser's checks have come to, in one sentence. Pure. */
+export function ownLead({ phase, detail, seals, objects, loaded, unchecked }: Checks): string {
+  switch (phase) {
+    case 'starting':
+      return detail ?? 'This browser begins to check what it plays…';
+    case 'checked': {
+      const rest = unchecked > 0 ? `; ${integer(unchecked)} came before its checks` : '';
+      return `Checked by this browser: ${integer(seals)} seals, ${integer(objects)} of ${integer(loaded)} objects${rest}.`;
+    }
+    case 'behind':
+      return `Not checked at the moment. ${detail ?? ''}`;
+    case 'wrong':
+      return detail ?? 'What came is not what was sealed.';
+    case 'impossible':
+      return `Not checked by this browser. ${detail ?? ''}`;
+  }
+}
+
+/** Where the expected root key came from, in words. Pure. */
+export function rootWords(origin: Origin): string {
+  const words: Record<Origin, string> = {
+    given: 'given in the address of this page',
+    remembered: 'as this browser saw it first at this server',
+    first: 'seen for the first time; this browser remembers it',
+  };
+  return words[origin];
+}
+
 export interface VerifiedPanel {
+  /** Draws what this browser has checked. Comes after `update`, because it decides the badge where it can. */
+  check(checks: Checks, origin: Origin): void;
+
   badge: HTMLElement;
   panel: HTMLElement;
   /** Draws the statement. With `absent`, no stream has this name, and there is nothing to say. */
   update(verified: Verified | null, state: VerifiedState | 'absent'): void;
 }
 
-export function verifiedPanel(): VerifiedPanel {
+export function verifiedPanel(trustNewRoot: () => void): VerifiedPanel {
   let shown: Verified | null = null;
+  let checked: Checks | null = null;
   const badgeText = h('span', {}, BADGE.checking);
-  const badge = h('a', { href: '#verification', class: 'badge' }, icon('shieldCheck'), badgeText);
+  const badge = h('a', { href: '#verification', class: 'badge' }, badgeText);
+  badge.addEventListener('click', (event) => {
+    // A root key in the address stays there.
+    event.preventDefault();
+    panel.focus();
+    panel.scrollIntoView({ block: 'nearest' });
+  });
+  const own = h('p', { class: 'panel-own', role: 'status' });
+  const ownList = h('dl', { class: 'facts', hidden: true });
+  const trust = h('button', { type: 'button', class: 'button', hidden: true }, 'Trust the new root key');
+  trust.addEventListener('click', trustNewRoot);
   const lead = h('p', { class: 'panel-lead' });
   const rows = new Map<string, HTMLElement>();
   const list = h('dl', { class: 'facts', hidden: true });
 
-  const row = (name: string, copies?: (verified: Verified) => string): void => {
+  const place = (within: HTMLElement, name: string, copies: (() => string) | null): void => {
     const value = h('span', { class: copies ? 'mono' : '' });
     rows.set(name, value);
-    const copy = copies && copyButton(`Copy ${name.toLowerCase()}`, () => (shown ? copies(shown) : ''));
-    list.append(h('div', {}, h('dt', {}, name), h('dd', {}, value, copy)));
+    const copy = copies && copyButton(`Copy ${name.toLowerCase()}`, copies);
+    within.append(h('div', {}, h('dt', {}, name), h('dd', {}, value, ...(copy ? [copy] : []))));
   };
+  const row = (name: string, copies?: (verified: Verified) => string): void => {
+    place(list, name, copies ? () => (shown ? copies(shown) : '') : null);
+  };
+  place(ownList, 'Sealed with', () => checked?.key ?? '');
+  place(ownList, 'Root key', () => checked?.root ?? '');
+  place(ownList, 'It is', null);
+  place(ownList, 'Control said so', null);
   row('Checked by');
   row('Algorithm');
   row('Signing key', (verified) => verified.key);
@@ -85,6 +147,26 @@ export function verifiedPanel(): VerifiedPanel {
   row('Admitted');
   row('Seals admitted');
   row('Refused');
+
+  const heading = h('h2', { id: 'verification-title' });
+  let shield: IconName | null = null;
+  const drawShields = (name: IconName): void => {
+    if (shield === name) return;
+    shield = name;
+    badge.replaceChildren(icon(name), badgeText);
+    heading.replaceChildren(icon(name), 'Verification');
+  };
+  drawShields('shieldCheck');
+
+  const drawOwnBadge = (phase: Phase): void => {
+    const isAlarm = phase === 'wrong' || phase === 'behind';
+    drawShields(isAlarm ? 'shieldAlert' : 'shieldCheck');
+    if (isAlarm) panel.dataset.state = 'wrong';
+    const text = OWN_BADGE[phase];
+    if (badge.hidden || text === null) return;
+    badge.dataset.state = isAlarm ? 'wrong' : 'verified';
+    setText(badgeText, text);
+  };
 
   const set = (name: string, text: string, title = ''): void => {
     const value = rows.get(name);
@@ -96,19 +178,39 @@ export function verifiedPanel(): VerifiedPanel {
   const panel = h(
     'section',
     { id: 'verification', class: 'panel', 'aria-labelledby': 'verification-title', tabindex: '-1' },
-    h('h2', { id: 'verification-title' }, icon('shieldCheck'), 'Verification'),
+    heading,
+    own,
+    ownList,
+    trust,
+    h('h3', {}, 'What the node says'),
     lead,
     list,
     h(
       'p',
       { class: 'panel-note' },
-      'The check is made by the broadcast node, not by your browser: you see the node’s own statement.',
+      'The server that shows you this page also sent the code that checks it. To depend on no server, use a page from elsewhere, or ' +
+        'compare the root key with the one that the operator publishes.',
     ),
   );
 
   return {
     badge,
     panel,
+    check(checks, origin) {
+      checked = checks;
+      setText(own, ownLead(checks));
+      own.dataset.phase = checks.phase;
+      setHidden(ownList, checks.root === null);
+      setHidden(trust, !(checks.isOtherRoot && origin === 'remembered'));
+      set('Sealed with', checks.key ? short(checks.key) : '–', checks.key ?? '');
+      set('Root key', checks.root ? short(checks.root) : '–', checks.root ?? '');
+      set('It is', rootWords(origin));
+      const isOld = checks.saidAt !== null && Math.abs(Date.now() - checks.saidAt) > WORD_OLD_MS;
+      const said = checks.saidAt === null ? '–' : clockTime(checks.saidAt);
+      set('Control said so', isOld ? `${said}: long ago, by this device’s clock` : said);
+      rows.get('Control said so')?.classList.toggle('warn', isOld);
+      drawOwnBadge(checks.phase);
+    },
     update(verified, state) {
       shown = verified;
       setHidden(badge, state === 'absent');

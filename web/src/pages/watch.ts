@@ -1,5 +1,6 @@
 /** `/watch/{stream}`: plays the stream, and shows what the node says it verified. */
 
+import { rootOfFragment, StreamVerifier } from '../../verify/src';
 import { fetchStream, NotFound } from '../api/client';
 import { poll } from '../api/poll';
 import type { StreamDetail } from '../api/types';
@@ -42,7 +43,8 @@ class Watch {
   readonly #stream: string;
   readonly #place: HTMLElement;
   readonly #player: Player;
-  readonly #verified: VerifiedPanel = verifiedPanel();
+  readonly #verifier: StreamVerifier;
+  readonly #verified: VerifiedPanel = verifiedPanel(() => this.#trustNewRoot());
   readonly #stats = statsPanel();
   readonly #tag = h('span', { class: 'tag-slot' });
   readonly #latency = h('span', { class: 'latency-chip', hidden: true });
@@ -65,7 +67,12 @@ class Watch {
     const video = picture(stream, posterImage(stream));
     this.#place = bareStage(video);
     this.#side.append(this.#verified.panel, this.#stats.panel);
-    this.#player = new Player(video, early, () => this.#react());
+    this.#verifier = new StreamVerifier({
+      url: livePlaylist(stream),
+      root: rootOfFragment(location.hash),
+      onChange: () => this.#onChecks(),
+    });
+    this.#player = new Player(video, early, this.#verifier, () => this.#react());
     this.#publish();
     this.#react();
     setTimeout(() => void this.#dress(), DRESS_MS);
@@ -148,6 +155,21 @@ class Watch {
     void this.#recording?.refresh().catch(() => undefined);
   }
 
+  /** Stops at the first thing that is wrong. */
+  #onChecks(): void {
+    if (this.#verifier.checks.phase === 'wrong' && this.#player.phase !== 'halted') {
+      this.#player.halt();
+      void this.#dress();
+    }
+    this.#draw();
+  }
+
+  /** For a viewer who has heard from the operator that the cluster has a new root key. */
+  #trustNewRoot(): void {
+    this.#verifier.forgetRoot();
+    location.reload();
+  }
+
   #onFailure(error: unknown, failures: number): void {
     this.#api = error instanceof NotFound ? 'missing' : 'unreachable';
     this.#apiFailures = failures;
@@ -165,6 +187,7 @@ class Watch {
     if (this.#player.phase === 'playing' || this.#player.phase === 'paused') {
       void this.#dress();
       this.#poll();
+      this.#verifier.start();
     }
     if (shouldStop({ api: this.#api, player: this.#player.phase })) this.#player.stop();
     const epoch = this.#detail?.epoch ?? null;
@@ -183,11 +206,7 @@ class Watch {
 
   #draw(): void {
     const detail = this.#detail;
-    this.#stage?.update(
-      this.#player,
-      this.#inputs(),
-      this.#playable ? undefined : (cannotPlay(abilities(this.#player.video)) ?? undefined),
-    );
+    this.#stage?.update(this.#player, this.#inputs(), this.#cover());
     this.#stats.update(this.#player);
     this.#drawLatency();
     setHidden(this.#side, this.#api === 'missing');
@@ -199,6 +218,7 @@ class Watch {
       verified,
       this.#api === 'missing' ? 'absent' : verifiedState(verified, known !== null, live, sinceNewSealMs),
     );
+    this.#verified.check(this.#verifier.checks, this.#verifier.rootOrigin);
     const state = known?.state ?? null;
     document.title = `${state === 'live' ? '● ' : ''}${this.#stream} · Sealcast`;
     setText(this.#subtitle, known ? subtitle(known, Date.now()) : this.#api === 'missing' ? 'Not live' : '');
@@ -206,6 +226,13 @@ class Watch {
       this.#tag.dataset.state = state ?? '';
       this.#tag.replaceChildren(...(state ? [stateTag(state)] : []));
     }
+  }
+
+  /** What the cover of the picture says in detail. */
+  #cover(): string | undefined {
+    const { phase, detail } = this.#verifier.checks;
+    if (phase === 'wrong') return detail ?? undefined;
+    return this.#playable ? undefined : (cannotPlay(abilities(this.#player.video)) ?? undefined);
   }
 
   #drawLatency(): void {
@@ -316,6 +343,9 @@ class Watch {
       },
       get loads() {
         return watch.#loads;
+      },
+      get checks() {
+        return watch.#verifier.checks;
       },
       get verified() {
         return watch.#detail?.verified ?? null;

@@ -1,6 +1,7 @@
 /** Plays with hls.js on Media Source Extensions, and recovers from errors that hls.js reports as fatal. */
 
 import Hls, { type ErrorData, ErrorTypes, Events, type LevelDetails } from 'hls.js';
+import type { StreamVerifier } from '../../verify/src';
 import { rememberBandwidth, rememberedBandwidth } from './bandwidth';
 import type { EarlyJoin } from './early';
 import { earlyLoader } from './early-loader';
@@ -42,6 +43,7 @@ export class HlsEngine implements Engine {
   readonly kind = 'hls.js';
   readonly #video: HTMLVideoElement;
   readonly #events: EngineEvents;
+  readonly #verifier: StreamVerifier | null;
   readonly #recovery = new Recovery();
   readonly #target = new LiveTarget();
   /** What was fetched before the player's code was loaded; used once. */
@@ -64,8 +66,14 @@ export class HlsEngine implements Engine {
   #nonFatalErrors = 0;
   #errors: PlayerError[] = [];
 
-  constructor(video: HTMLVideoElement, events: EngineEvents, early: EarlyJoin | null) {
+  constructor(
+    video: HTMLVideoElement,
+    events: EngineEvents,
+    early: EarlyJoin | null,
+    verifier: StreamVerifier | null,
+  ) {
     this.#video = video;
+    this.#verifier = verifier;
     this.#early = early;
     this.#events = events;
     // hls.js must not seek a paused picture to the live edge. After the pause it may, when the position is too far behind.
@@ -177,6 +185,7 @@ export class HlsEngine implements Engine {
     const config = hlsConfig(Number.isFinite(measured) ? measured : rememberedBandwidth());
     const early = this.#early;
     this.#early = null;
+    const plain = early ? earlyLoader(early) : Hls.DefaultConfig.loader;
     const audioStreamController = promptAudio();
     const hls: Hls = new Hls({
       ...config,
@@ -185,7 +194,7 @@ export class HlsEngine implements Engine {
       errorController: leavingErrors(),
       streamController: roundedVideo(),
       ...(audioStreamController ? { audioStreamController } : {}),
-      ...(early ? { loader: earlyLoader(early) } : {}),
+      loader: this.#verifier?.loader(plain) ?? plain,
     });
     this.#hls = hls;
     this.#keepInWindow();

@@ -1,5 +1,6 @@
 /** Owns one video element, one engine and the playback phase. Does not touch the page around them. */
 
+import type { StreamVerifier } from '../../verify/src';
 import { abilities } from './browser-limits';
 import type { EarlyJoin } from './early';
 import type { Begin, Engine, EngineStats, Span } from './engine';
@@ -25,7 +26,7 @@ const PAUSE_MS_MAX = 20_000;
 const DRY_SECONDS = 0.05;
 
 /** Phases in which the picture is not expected to move at all; `STILL` adds the start. */
-const OVER: ReadonlySet<PlayerPhase> = new Set(['idle', 'finished', 'failed']);
+const OVER: ReadonlySet<PlayerPhase> = new Set(['idle', 'finished', 'failed', 'halted']);
 const STILL: ReadonlySet<PlayerPhase> = new Set([...OVER, 'starting']);
 
 const NO_STATS: EngineStats = {
@@ -57,6 +58,7 @@ export interface FirstFrame {
 export class Player {
   readonly video: HTMLVideoElement;
   readonly #onChange: () => void;
+  readonly #verifier: StreamVerifier | null;
   readonly #meter = new StallMeter();
   readonly #watchdog = new Watchdog();
   readonly #edge = new EdgeKeeper();
@@ -86,8 +88,14 @@ export class Player {
   /** The last known span; it stays while a recording loads. */
   #span: Span | null = null;
 
-  constructor(video: HTMLVideoElement, early: EarlyJoin | null, onChange: () => void) {
+  constructor(
+    video: HTMLVideoElement,
+    early: EarlyJoin | null,
+    verifier: StreamVerifier | null,
+    onChange: () => void,
+  ) {
     this.video = video;
+    this.#verifier = verifier;
     this.#early = early;
     this.#onChange = onChange;
     this.#glass = new GlassMeter(video);
@@ -157,6 +165,7 @@ export class Player {
 
   /** Loads the stream anew, also after its end or a failure. Returns false when this browser cannot play HLS. */
   load(url: string): boolean {
+    if (this.#phase === 'halted') return true;
     const early = this.#early;
     this.#early = null;
     this.#engine ??= this.#makeEngine(early);
@@ -226,7 +235,20 @@ export class Player {
     this.#phase = 'idle';
   }
 
+  /** Stops for good: what was loaded is not what was sealed, so nothing of it stays on screen. */
+  halt(): void {
+    this.#engine?.destroy();
+    this.#engine = null;
+    this.#phase = 'halted';
+    this.video.pause();
+    this.video.removeAttribute('src');
+    this.video.removeAttribute('poster');
+    this.video.load();
+    this.#onChange();
+  }
+
   async play(): Promise<void> {
+    if (this.#phase === 'halted') return;
     // When the browser's autoplay policy refuses, the controls show the play button.
     await this.video.play().catch(() => undefined);
     this.#update();
@@ -264,13 +286,17 @@ export class Player {
       onChange: () => this.#update(),
     };
     const { mediaSource, avc, nativeHls } = abilities(this.video);
-    if (mediaSource && avc) return new HlsEngine(this.video, events, early);
+    if (mediaSource && avc) return new HlsEngine(this.video, events, early, this.#verifier);
+    this.#verifier?.cannot(
+      'This browser plays with its own player, which does not show its media to the page.',
+    );
     if (nativeHls) return new NativeEngine(this.video, events);
     return null;
   }
 
   /** Plays from the live edge of `url`, or from a moment of a recording. */
   #switchTo(url: string, begin: Begin | null): void {
+    if (this.#phase === 'halted') return;
     this.#isRecording = begin !== null;
     this.#phase = 'starting';
     this.#glass.reset();
@@ -304,7 +330,7 @@ export class Player {
 
   #readPhase(): PlayerPhase {
     const { video } = this;
-    if (this.#phase === 'idle' || this.#phase === 'failed') return this.#phase;
+    if (this.#phase === 'idle' || this.#phase === 'failed' || this.#phase === 'halted') return this.#phase;
     if (video.ended) return 'finished';
     if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) {
       // The stream ended before this viewer joined.

@@ -5,9 +5,17 @@ export type ApiState = 'unknown' | 'unreachable' | 'missing' | 'live' | 'reconne
 
 /**
  * State of the player. `idle`: nothing loaded. `starting`: no frame yet. `waiting`: the buffer ran out.
- * `finished`: played to the end of the stream. `failed`: recovery gave up.
+ * `finished`: played to the end of the stream. `failed`: recovery gave up. `halted`: stopped, because what came is not what was sealed.
  */
-export type PlayerPhase = 'idle' | 'starting' | 'playing' | 'paused' | 'waiting' | 'finished' | 'failed';
+export type PlayerPhase =
+  | 'idle'
+  | 'starting'
+  | 'playing'
+  | 'paused'
+  | 'waiting'
+  | 'finished'
+  | 'failed'
+  | 'halted';
 
 export type ViewState =
   | 'connecting'
@@ -16,7 +24,8 @@ export type ViewState =
   | 'reconnecting'
   | 'ended'
   | 'offline'
-  | 'error';
+  | 'error'
+  | 'forged';
 
 export interface ViewInputs {
   api: ApiState;
@@ -29,6 +38,7 @@ export interface ViewInputs {
 export const API_FAILURES_TO_ERROR = 3;
 
 export function viewState({ api, player, apiFailures }: ViewInputs): ViewState {
+  if (player === 'halted') return 'forged';
   // Nothing covers a moving picture: the node's answer may be seconds older than the picture.
   if (player === 'playing' || player === 'paused') return 'playing';
   if (api === 'missing') return 'offline';
@@ -63,6 +73,7 @@ export const RETURN_GRACE_MS = 6_000;
 
 /** True when the player should load the stream from the start: the first time, or because it came back. */
 export function shouldLoad(inputs: LoadInputs): boolean {
+  if (inputs.player === 'halted') return false;
   const there = inputs.api === 'live' || inputs.api === 'reconnecting';
   // The page asks the node only after the first picture. Until then, assume that the stream exists.
   if (inputs.player === 'idle') return there || inputs.api === 'unreachable' || inputs.api === 'unknown';

@@ -34,6 +34,23 @@ proptest! {
     }
 
     #[test]
+    fn nodes_and_browsers_verify_the_same(seed in any::<[u8; 32]>(), message in any::<Vec<u8>>(), bit in 0..2420_usize * 8) {
+        use crate::backend::fips204::{PrivateKey, VerifyingKey};
+        let ours = SealingKey::from_seed_bytes(&seed).unwrap();
+        let theirs = PrivateKey::from_seed(&seed).unwrap();
+        prop_assert_eq!(&ours.public_key_bytes()[..], theirs.public_key());
+        let browser = VerifyingKey::new(theirs.public_key().try_into().unwrap()).unwrap();
+        let node = ours.public_key().unwrap();
+        for mut signature in [ours.sign(&message).unwrap(), theirs.sign(&message).unwrap()] {
+            prop_assert!(node.verify(&message, &signature) && browser.verify(&message, &signature));
+            signature[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(!node.verify(&message, &signature) && !browser.verify(&message, &signature));
+            signature.pop();
+            prop_assert!(!browser.verify(&message, &signature));
+        }
+    }
+
+    #[test]
     fn both_refuse_a_flipped_bit(message in any::<[u8; 40]>(), bit in 0..2420_usize * 8) {
         let mut signature: [u8; 2420] = KEY.sign(&message).unwrap().try_into().unwrap();
         signature[bit / 8] ^= 1 << (bit % 8);
