@@ -17,8 +17,8 @@ use crate::blocked::viewer::Viewer;
 use crate::{Figure, median};
 use cluster::PARTS;
 
-pub(crate) use cluster::{Cluster, Listens, PLAYLIST, PLAYLIST_BYTES, SEGMENT_BYTES, begin, idle, serve};
-pub(crate) use running::{Running, SEGMENT};
+pub(crate) use cluster::{Cluster, PLAYLIST, PLAYLIST_BYTES, SEGMENT_BYTES};
+pub(crate) use running::SEGMENT;
 
 /// Viewers who wait for each part when delay is measured.
 const VIEWERS: usize = 20;

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::log::Row;
-use crate::{Figure, balancer};
+use crate::{Figure, balancer_process};
 use server::Server;
 use viewer::Viewer;
 
@@ -60,7 +60,7 @@ pub(crate) fn measure(viewers: usize) -> anyhow::Result<Vec<Figure>> {
     let wanted = u64::try_from(viewers)? + OTHER_FILES;
     ensure!(open_files >= wanted, "{viewers} viewers need {wanted} open files, {open_files} are allowed: ulimit -n");
     let [first, second, third] = [Idle::spawn()?, Idle::spawn()?, Idle::spawn()?];
-    let balancer = balancer::idle()?;
+    let balancer = balancer_process::idle()?;
     step_back()?;
     let runtime = tokio::runtime::Runtime::new()?;
     let few = runtime.block_on(run(first, None, viewers / FEWER))?;
@@ -145,7 +145,7 @@ fn figures(few: &Run, many: &Run) -> Vec<Figure> {
 }
 
 /// Runs a node, and before it a balancer, if there is one: then memory and CPU are the balancer's.
-async fn run(child: Idle, balancer: Option<balancer::Running>, viewers: usize) -> anyhow::Result<Run> {
+async fn run(child: Idle, balancer: Option<balancer_process::Running>, viewers: usize) -> anyhow::Result<Run> {
     let directory = tempfile::tempdir()?;
     let mut server = Server::start(child, directory.path(), PART_BYTES, SEGMENTS).await?;
     if let Some(balancer) = balancer {

@@ -2,6 +2,7 @@
 //! and the table prints the ratio. Nothing here decides whether a test passes.
 
 mod balancer;
+mod balancer_process;
 mod blocked;
 mod conformance;
 mod contribution;
@@ -179,7 +180,7 @@ fn main() -> anyhow::Result<()> {
         return blocked::serve();
     }
     if arguments.balancer {
-        return balancer::serve();
+        return balancer_process::serve();
     }
     if arguments.what == [What::Conformance] {
         print!("{}", conformance::table(arguments.conformance_seconds)?);

@@ -10,7 +10,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::answered::Answered;
 use crate::members::Members;
-use crate::proxy::stream_of;
+use crate::request::stream_of;
 use crate::sharing::{Key, Question, Sharing};
 use crate::viewer::Connection;
 

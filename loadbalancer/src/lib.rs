@@ -16,6 +16,7 @@ mod node_connections;
 mod probe;
 mod proof;
 mod proxy;
+mod report;
 mod request;
 mod sharing;
 pub mod sticky;

@@ -7,7 +7,6 @@ use acceptor::Census;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
-use media::StreamId;
 use node::CancellationToken;
 use node::http::{ELSEWHERE, STOPPING};
 use node::priority::{self, Hint, Priority};
@@ -21,8 +20,9 @@ use crate::answered::Answered;
 use crate::kept::KeptPlaylists;
 use crate::members::{Among, Members};
 use crate::proof;
-use crate::request::{Request, Way};
-use crate::sharing::fetch::{self, Answer, Order, Source};
+use crate::report::Source;
+use crate::request::{Request, Way, stream_of};
+use crate::sharing::fetch::{self, Answer, Order};
 use crate::sharing::{self, Asked, Key, Outcome, Question, Sharing};
 use crate::sticky::{self, StickyKey, Token};
 use crate::target::Target;
@@ -466,12 +466,6 @@ impl ProxyHttp for Balancer {
         // Retries are counted; failed nodes have a line above.
         true
     }
-}
-
-/// The stream that a path belongs to.
-pub(crate) fn stream_of(path: &str) -> Option<StreamId> {
-    let (stream, _) = path.strip_prefix("/live/")?.split_once('/')?;
-    StreamId::new(stream).ok()
 }
 
 /// Where a viewer begins to watch: the player's page, and the multivariant playlist.

@@ -1,5 +1,7 @@
 //! What the balancer knows of one request.
 
+use std::sync::Arc;
+
 use acceptor::Slot;
 use cluster::placement::Viewer;
 use http::Method;
@@ -7,10 +9,8 @@ use media::{NodeId, StreamId};
 use pingora::http::RequestHeader;
 use tokio::sync::OwnedSemaphorePermit;
 
-use std::sync::Arc;
-
 use crate::members::Among;
-use crate::sharing::fetch::Report;
+use crate::report::Report;
 use crate::target::Target;
 use crate::viewer;
 
@@ -104,4 +104,10 @@ impl Request {
             connection.refused(stream);
         }
     }
+}
+
+/// The stream that a path belongs to.
+pub(crate) fn stream_of(path: &str) -> Option<StreamId> {
+    let (stream, _) = path.strip_prefix("/live/")?.split_once('/')?;
+    StreamId::new(stream).ok()
 }

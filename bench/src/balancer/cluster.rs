@@ -1,10 +1,8 @@
 //! The set-up of `balancer`: a node reduced to what a balancer sees of it, and the two balancers in front of it.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,19 +15,17 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use bus::broker;
 use bytes::Bytes;
-use loadbalancer::LoadBalancer;
 use media::NodeId;
 use node::http::{Limits, Peer};
 use node::ops::Ops;
 use node::presence::PresenceParts;
 use node::{CancellationToken, Role, tls};
-use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 
 use super::Which;
 use super::haproxy::Haproxy;
-use super::running::{Running, SEGMENT};
+use super::running::SEGMENT;
+use crate::balancer_process::{Running, begin, idle};
 use crate::blocked::viewer::Viewer;
 use crate::role::{Orders, PASSWORD, cpu_seconds, resident_bytes};
 
@@ -39,47 +35,9 @@ pub(crate) const PLAYLIST_BYTES: usize = 2_000;
 pub(crate) const SEGMENT_BYTES: usize = 2_200_000;
 /// Half a second at 1 Mbit/s; the bench's viewer takes at most 64 KiB at once.
 const PART_BYTES: usize = 60_000;
-/// Limit of a balancer's connections: those of all viewers, and room.
-const CONNECTIONS_MAX: usize = 16_384;
-/// Where a balancer listens: for viewers, and its ops plane.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Listens {
-    pub(crate) https: SocketAddr,
-    pub(crate) ops: SocketAddr,
-}
-
 /// Longest time for a balancer to find the node.
 const START_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
-
-/// The child: reads its orders from standard input, and balances until that is closed.
-pub(crate) fn serve() -> anyhow::Result<()> {
-    node::files::raise_open_files_limit();
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
-    let Ok(orders) = serde_json::from_str::<Orders>(&line) else { return Ok(()) };
-    tokio::runtime::Runtime::new()?.block_on(async {
-        let shutdown = CancellationToken::new();
-        let ops = Ops::new();
-        let context = orders.context(Role::LoadBalancer, &ops, &shutdown).await?;
-        let config = loadbalancer::Config {
-            https_listen: any_port(),
-            connections_max: CONNECTIONS_MAX,
-            requests_per_address_max: CONNECTIONS_MAX,
-            ..loadbalancer::Config::default()
-        };
-        let balancer = LoadBalancer::load(config, context).await?;
-        let server = ops.load(any_port()).await?;
-        let listens = Listens { https: balancer.https_address(), ops: server.address() };
-        println!("{}", serde_json::to_string(&listens)?);
-        tokio::spawn(server.run(shutdown.clone()));
-        let running = tokio::spawn(balancer.run(shutdown.clone()));
-        let mut nothing = Vec::new();
-        tokio::io::stdin().read_to_end(&mut nothing).await?;
-        shutdown.cancel();
-        running.await?
-    })
-}
 
 fn any_port() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
@@ -261,22 +219,4 @@ impl Cluster {
     pub(super) fn connections(&self) -> usize {
         self.hold.connections.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
-}
-
-/// A load balancer in a process of its own, which waits for its orders.
-pub(crate) fn idle() -> anyhow::Result<Running> {
-    let mut command = Command::new(std::env::current_exe()?);
-    Ok(Running(command.arg("--balancer").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
-}
-
-/// Sends a load balancer its orders, and waits until it serves.
-pub(crate) async fn begin(balancer: &mut Running, orders: &Orders) -> anyhow::Result<Listens> {
-    let mut input = balancer.0.stdin.as_ref().context("no input")?;
-    writeln!(input, "{}", serde_json::to_string(orders)?)?;
-    let out = balancer.0.stdout.take().context("no output")?;
-    let line = tokio::task::spawn_blocking(move || {
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).map(|_| line)
-    });
-    serde_json::from_str(&line.await??).context("the load balancer did not start")
 }

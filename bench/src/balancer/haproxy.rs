@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 use node::tls::IdentityPaths;
 
-use super::running::{Running, SEGMENT};
+use super::running::SEGMENT;
+use crate::balancer_process::Running;
 
 pub(super) struct Haproxy<'a> {
     pub(super) node: SocketAddr,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
-use crate::balancer::{self, Listens, Running};
+use crate::balancer_process::{self, Listens, Running};
 use crate::granter::Granter;
 use crate::log::{Author, Row};
 use crate::role::{Orders, PASSWORD, cpu_seconds, resident_bytes};
@@ -188,7 +188,7 @@ impl Server {
 
     /// From now on, viewers connect to a balancer before the node.
     pub(super) async fn put_behind(&mut self, mut balancer: Running) -> anyhow::Result<()> {
-        let listens = balancer::begin(&mut balancer, &self.to_balancer).await?;
+        let listens = balancer_process::begin(&mut balancer, &self.to_balancer).await?;
         self.https = listens.https;
         self.viewers = http2(&self.identity, Role::LoadBalancer);
         self.balancer = Some((balancer, listens));

@@ -1,13 +1,12 @@
 //! The request to a node that many viewers wait for, as a subrequest of Pingora's.
 
 use std::io::Cursor;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Version;
 use http::header;
-use media::NodeId;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::subrequest::server::SubrequestHandle;
 use pingora::protocols::http::{HttpTask, ServerSession};
@@ -16,7 +15,7 @@ use pingora::proxy::{PreparedSubrequest, Session};
 use tokio::sync::mpsc;
 
 use super::{ANSWER_BYTES_MAX, Question};
-use crate::members::Among;
+use crate::report::{Report, Source};
 use crate::request::Placement;
 
 /// Nodes answer alike whatever the viewer calls the host.
@@ -32,24 +31,6 @@ pub(crate) struct Order {
     /// That of the viewer who asked first.
     pub(crate) placement: Placement,
     pub(crate) report: Arc<Report>,
-}
-
-/// Who answered; nobody, if the balancer itself had to refuse.
-#[derive(Debug, Default)]
-pub(crate) struct Report(OnceLock<Source>);
-
-/// The node that answered, and among which it was chosen.
-#[derive(Debug, Clone)]
-pub(crate) struct Source {
-    pub(crate) node: NodeId,
-    pub(crate) among: Among,
-}
-
-impl Report {
-    pub(crate) fn answered(&self, source: Source) {
-        // A fetch has one answer.
-        let _ = self.0.set(source);
-    }
 }
 
 impl Order {
@@ -100,7 +81,7 @@ impl Request {
         let _is_wanted = handle.tx;
         let answer = async {
             let fetched = match read(handle.rx).await {
-                Read::Whole(head, body) => Fetched::Whole(answer(*head, body, report.0.get().cloned())),
+                Read::Whole(head, body) => Fetched::Whole(answer(*head, body, report.source())),
                 Read::TooLong => Fetched::TooLong,
                 Read::Broken => Fetched::Broken,
             };
