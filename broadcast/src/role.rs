@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::actor::{Actor, Durable, Handle};
+use crate::actor::{Actor, Durable, Handle, Views};
 use crate::bus_subscriptions::{BusSubscriptions, FromBus, Listener};
 use crate::disk::Disk;
 use crate::dvr::{self, Dvr, Recorder};
@@ -124,7 +124,7 @@ impl Broadcast {
         let shutdown = shutdown.child_token();
         let _ends_with_this = shutdown.clone().drop_guard();
         let Threads { handle, outputs, grants, recorder, gate } =
-            Threads::start(gate, disk.clone(), dvr, context.clock, &shutdown)?;
+            Threads::start((gate, Views::with_bounds(config.waiting())), disk.clone(), dvr, context.clock, &shutdown)?;
         let (handles, follower) = Handles::new(config, context, handle, (urls, log));
         let Handles { context, handle, peers, .. } = &handles;
         let cluster = ClusterView::new(context.clock);
@@ -189,7 +189,7 @@ struct RecorderParts {
 impl Threads {
     /// Starts both threads. The gate's ends with `shutdown`, and the recorder's after it.
     fn start(
-        gate: Gate,
+        (gate, views): (Gate, Views),
         disk: Disk,
         dvr: Option<(dvr::Settings, Keyring)>,
         clock: Clock,
@@ -204,7 +204,7 @@ impl Threads {
         };
         let grants = Arc::<ArcSwap<Vec<Bytes>>>::default();
         let kept = Durable { disk: Some(disk), grants: grants.clone(), recorder: feed };
-        let (handle, outputs, gate) = Actor::spawn_keeping(gate, kept, clock, shutdown.clone())?.into_parts();
+        let (handle, outputs, gate) = Actor::spawn_keeping(gate, (kept, views), clock, shutdown.clone())?.into_parts();
         Ok(Self { handle, outputs, grants, recorder, gate })
     }
 }
@@ -334,7 +334,7 @@ impl Handles {
         let connections_max = self.config.connections_max;
         let connections_share = self.config.connections_share.unwrap_or(connections_max / 2);
         let limits = Limits { name: "viewers", connections_max, connections_share, ..Limits::default() };
-        tasks.spawn(http::serve_tls(https, identity.server_public(), viewers, limits, shutdown.clone()));
+        tasks.spawn(http::serve_tls(https, identity.server_visitors(), viewers, limits, shutdown.clone()));
         let data_plane = data_plane::router(self.handle.clone(), self.attention.clone(), self.context.clock);
         let data_plane = replica::only_members(data_plane.merge(replica::router(Arc::clone(&self.log))), &self.log);
         let limits = Limits::default();

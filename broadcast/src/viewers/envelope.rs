@@ -9,7 +9,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use node::http::{Application, ELSEWHERE};
 
-use super::asked::Asked;
+use super::asked::{Asked, counted_as};
 use super::caching::Kind;
 use super::respond;
 use super::routes::Viewers;
@@ -67,7 +67,7 @@ async fn attended(viewers: Viewers, request: Request<Body>) -> Response {
     let asked = Asked::parse(request.uri().path());
     let stream = asked.as_ref().map(|asked| asked.stream.clone());
     if let Some(asked) = &asked
-        && let Some(coming) = site.snapshots.attend(&asked.stream, asked.rendition.as_ref())
+        && let Some(coming) = site.snapshots.attend(&asked.stream, asked.rendition.as_ref(), counted_as(&request))
     {
         coming.await;
     }

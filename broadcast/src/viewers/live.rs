@@ -2,6 +2,7 @@
 //!
 //! A request for what is about to come waits here until the snapshots have it, or say that it will never come.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -13,7 +14,7 @@ use http::{HeaderValue, Request, StatusCode};
 use media::{LogSequence, ObjectName, RenditionId, Slot, StreamId};
 use playlist::reload::Directives;
 
-use super::asked::object_place;
+use super::asked::{counted_as, object_place};
 use super::caching::{CacheLifetime, Kind};
 use super::respond::{self, Meta};
 use super::site::{CBOR_SEQUENCE, Names, Shared, Site};
@@ -105,9 +106,8 @@ async fn rendition_playlist(
         Ok(wanted) => wanted,
         Err(bad) => return respond::refuse(StatusCode::BAD_REQUEST, format!("{bad}\n")),
     };
-    match settled(&site, &stream, absent(which.1), || site.snapshots.playlist(&stream, &rendition, which, &wanted))
-        .await
-    {
+    let look = || site.snapshots.playlist(&stream, &rendition, which, &wanted);
+    match settled(&site, (&stream, absent(which.1)), counted_as(&request), look).await {
         Ok(found) => {
             let answered = if wanted.msn.is_some() && !found.is_ended { Answered::Blocking } else { Answered::AsItIs };
             playlist(&site, &request, &found.text, answered)
@@ -133,11 +133,12 @@ fn playlist(site: &Site, request: &Request<Body>, text: &Rendered, answered: Ans
     respond::text(request, text, Meta { kind: Kind::Playlist, content_type: PLAYLIST, kept })
 }
 
-/// Waits until `look` finds something, or until it is known that nothing will come.
+/// Waits until `look` finds something, or until it is known that nothing will come. `absent` is the text of the refusal when there is
+/// nothing to wait for.
 async fn settled<T>(
     site: &Site,
-    stream: &StreamId,
-    absent: &'static str,
+    (stream, absent): (&StreamId, &'static str),
+    from: Option<IpAddr>,
     look: impl Fn() -> Look<T>,
 ) -> Result<T, Response> {
     let mut waiter = None;
@@ -150,7 +151,7 @@ async fn settled<T>(
         }
         match &mut waiter {
             // Look once more with a place: otherwise a change in between would be missed.
-            None => match site.snapshots.wait(stream) {
+            None => match site.snapshots.wait(stream, from) {
                 Ok(place) => waiter = Some(place),
                 Err(why) => return Err(respond::no_place(why, absent)),
             },
@@ -183,15 +184,15 @@ pub(super) async fn media_object(site: Arc<Site>, name: ObjectName, request: Req
         _ if name.rendition.as_str() == AUDIO_RENDITION => (Kind::Sound, AUDIO),
         _ => (Kind::Picture, VIDEO),
     };
-    match found(&site, &name).await {
+    match found(&site, &name, counted_as(&request)).await {
         Ok(object) => respond::media(&request, object, Meta { kind, content_type, kept: CacheLifetime::ForEver }),
         Err(refusal) => refusal,
     }
 }
 
 /// An object from memory, as soon as it is there; otherwise from disk or from another node.
-async fn found(site: &Site, name: &ObjectName) -> Result<Object, Response> {
-    let refusal = match settled(site, &name.stream, NO_OBJECT, || site.snapshots.object(name)).await {
+async fn found(site: &Site, name: &ObjectName, from: Option<IpAddr>) -> Result<Object, Response> {
+    let refusal = match settled(site, (&name.stream, NO_OBJECT), from, || site.snapshots.object(name)).await {
         Ok(object) => return Ok(object),
         Err(refusal) => refusal,
     };
@@ -210,7 +211,7 @@ pub(super) async fn poster(State(site): Shared, Names(stream): Names<StreamId>, 
     let Some(name) = site.snapshots.poster(&stream) else {
         return respond::refuse(StatusCode::NOT_FOUND, "this node has no image of such a stream\n");
     };
-    match found(&site, &name).await {
+    match found(&site, &name, counted_as(&request)).await {
         Ok(image) => respond::media(&request, image, Meta { kind: Kind::Image, content_type: JPEG, kept }),
         Err(refusal) => refusal,
     }

@@ -131,6 +131,10 @@ pub(super) fn no_place(why: NoPlace, absent: &'static str) -> Response {
     match why {
         NoPlace::Gone => refuse(StatusCode::NOT_FOUND, absent),
         NoPlace::Taken => unavailable("too many requests wait here already\n"),
+        NoPlace::Displaced => {
+            metrics::counter!("viewers_waiting_displaced_total").increment(1);
+            unavailable("too many requests of this address wait here already\n")
+        }
         NoPlace::Late => unavailable("nothing new came for three target durations\n"),
         NoPlace::Stopping => {
             let mut response = unavailable("the node is stopping\n");

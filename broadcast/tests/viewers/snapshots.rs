@@ -111,7 +111,7 @@ impl Snapshots for Fixed {
         is_demo(stream).then_some(name)
     }
 
-    fn attend(&self, _: &StreamId, _: Option<&RenditionId>) -> Option<Coming> {
+    fn attend(&self, _: &StreamId, _: Option<&RenditionId>, _: Option<std::net::IpAddr>) -> Option<Coming> {
         None
     }
 
@@ -127,7 +127,7 @@ impl Snapshots for Fixed {
         None
     }
 
-    fn wait(&self, _: &StreamId) -> Result<Waiter, NoPlace> {
+    fn wait(&self, _: &StreamId, _: Option<std::net::IpAddr>) -> Result<Waiter, NoPlace> {
         Err(NoPlace::Taken)
     }
 
