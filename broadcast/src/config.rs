@@ -51,7 +51,9 @@ pub struct Config {
     pub part_target_ms: u64,
     /// Segments that a playlist lists, 6 to 64; the same on all nodes. Default: 12.
     pub window_segments: usize,
-    /// Most bytes of media that this node keeps in memory, all streams together; at least 64 MiB. Default: 2 GiB.
+    /// Most bytes of media in memory, all streams together, with what has left the store and slow viewers still read; at least 64 MiB.
+    /// When there are more, the responses of the slowest of those viewers end. What an edge has fetched comes on top, half as much.
+    /// Default: 2 GiB.
     pub media_bytes_max: u64,
     /// Most connections of viewers at once. Further ones are closed at once, so that a load balancer tries another node. Each
     /// takes a file descriptor, and some 60 kB of memory with a request that waits. Default: 16384.

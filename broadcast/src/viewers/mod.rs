@@ -10,6 +10,8 @@ mod encoding;
 mod envelope;
 mod live;
 mod range;
+mod readers;
+mod render;
 mod respond;
 mod routes;
 mod site;

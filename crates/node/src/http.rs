@@ -139,6 +139,31 @@ impl Peer {
     }
 }
 
+/// A response that is under way, for whoever has to end it before its peer has read it.
+#[derive(Debug, Clone)]
+pub struct UnderWay {
+    connection: CancellationToken,
+    /// Its place on a connection that others share.
+    shared: Option<Arc<priority::Response>>,
+}
+
+impl UnderWay {
+    /// The response to the request that the running task answers.
+    pub fn of(peer: &Peer) -> Self {
+        // A viewer's connection ends as a whole: it may have stopped to read, and then nothing less gives the memory back.
+        let shared = if peer.is_balancer() { priority::current() } else { None };
+        Self { connection: peer.cut.clone(), shared }
+    }
+
+    /// Ends it, and drops what it holds: with its connection, or alone where the connection is a balancer's.
+    pub fn cut(&self) {
+        match &self.shared {
+            Some(response) => response.cut(),
+            None => self.connection.cancel(),
+        }
+    }
+}
+
 /// How a listener shakes hands.
 #[derive(Debug, Clone)]
 pub enum Handshakes {
