@@ -93,12 +93,15 @@ impl BusSubscriptions {
 }
 
 impl Listener {
-    /// Runs until `shutdown`, or until the bus or the gate is gone. Keys come first, because seals rest on them.
+    /// Runs until `shutdown`, or until the bus or the gate is gone. What is ready takes turns at random, so that a flood on one topic holds
+    /// up neither the others nor what viewers ask for.
     pub(crate) async fn run(mut self, mut subscriptions: BusSubscriptions, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK_INTERVAL);
         loop {
+            if shutdown.is_cancelled() {
+                return;
+            }
             let heard = tokio::select! {
-                biased;
                 () = shutdown.cancelled() => return,
                 message = subscriptions.keys.recv() => message.map(Heard::Message),
                 update = subscriptions.cluster.next() => update.map(Heard::Cluster),
