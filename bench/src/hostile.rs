@@ -83,7 +83,7 @@ async fn round(
     let (msn, part) = place_of(row);
     let first = Place { epoch: 1, msn, part };
     let newest = watch::Sender::new(first);
-    let attacking = attack.map(|(attack, host)| Attacking::start(attack, host, timeline, newest.subscribe()));
+    let attacking = attack.map(|(attack, host)| Attacking::start(attack, host, timeline, &newest.subscribe()));
     let (seen, mut arrivals) = mpsc::unbounded_channel();
     let mut viewers = JoinSet::new();
     for client in clients {

@@ -48,7 +48,7 @@ async fn viewers_are_served_everything_while_one_host_attacks() {
         .collect();
     let newest = watch::Sender::new(Place { epoch: 1, msn: 1, part: PARTS - 1 });
     for attack in Attack::ALL {
-        let attacking = Attacking::start(attack, &host(Ipv4Addr::new(127, 0, 0, 9)), &timeline, newest.subscribe());
+        let attacking = Attacking::start(attack, &host(Ipv4Addr::new(127, 0, 0, 9)), &timeline, &newest.subscribe());
         let next = timeline.after(*newest.borrow());
         let seen = watch::Sender::new(0);
         let watching: Vec<_> = viewers

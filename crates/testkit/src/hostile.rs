@@ -117,7 +117,7 @@ impl Attacking {
         attack: Attack,
         host: &Host,
         timeline: &Timeline,
-        newest: tokio::sync::watch::Receiver<Place>,
+        newest: &tokio::sync::watch::Receiver<Place>,
     ) -> Self {
         let done = Arc::<AtomicU64>::default();
         let mut tasks = JoinSet::new();
@@ -155,7 +155,7 @@ impl Attacker {
                 Attack::RapidReset => self.reset().await,
                 Attack::Churn => self.come_and_go().await,
                 Attack::HugeQueries => {
-                    self.ask(&[format!("{}/index.m3u8?x={}", self.timeline.path, "x".repeat(12_000))]).await
+                    self.ask(&[format!("{}/index.m3u8?x={}", self.timeline.path, "x".repeat(12_000))]).await;
                 }
                 Attack::DvrScraping => {
                     let [playlist, list] = [format!("{}/dvr.m3u8", self.timeline.path), "/api/v1/streams".to_owned()];
