@@ -39,7 +39,7 @@ pub(crate) fn measure(viewers: usize) -> anyhow::Result<Vec<Figure>> {
 }
 
 struct Round {
-    /// Viewers that were refused something or waited longer than their buffer lasts.
+    /// Parts that were refused, or that came later than a buffer lasts.
     stalled: usize,
     worst_ms: f64,
     p99_ms: f64,
@@ -136,7 +136,7 @@ fn figure((attack, viewers): (Option<Attack>, usize), round: &Round, calm_ms: f6
     Figure {
         what,
         ours: format!(
-            "{stalled} stalls; part p99 {p99_ms:.0} ms, worst {worst_ms:.0} ms; node {:.0} MB, {:.0} MB of them for media",
+            "{stalled} stalls; part p99 {p99_ms:.0} ms, worst {worst_ms:.0} ms; node {:.0} MB, of which media may take {:.0} MB",
             *resident as f64 / 1e6,
             MEDIA_BYTES_MAX as f64 / 1e6
         ),
