@@ -17,10 +17,9 @@ use tokio::task::JoinSet;
 
 use crate::log::Row;
 use crate::{Figure, balancer_process};
-use server::Server;
 use viewer::Viewer;
 
-pub(crate) use server::{Addresses, Idle, serve};
+pub(crate) use server::{Addresses, Idle, Server, serve};
 
 /// Bytes of a part: half a second at 1.6 Mbit/s.
 const PART_BYTES: usize = 100_000;
@@ -269,7 +268,7 @@ pub(crate) fn since_1970() -> anyhow::Result<Duration> {
 }
 
 /// Media sequence number and part index of a row.
-fn place_of(row: &Row) -> (u64, u32) {
+pub(crate) fn place_of(row: &Row) -> (u64, u32) {
     let place = |(name, _): &(ObjectName, Bytes)| match name.slot {
         Slot::Part { msn, part } => Some((msn.0, part.0)),
         _ => None,

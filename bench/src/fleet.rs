@@ -88,7 +88,13 @@ impl Fleet {
         let address = broker.address();
         let orders = |name: &str, role| {
             let identity = authority.issue(&NodeId::new(name)?, role, &[])?;
-            anyhow::Ok(Orders { name: name.to_owned(), directory: directory.to_owned(), broker: address, identity })
+            anyhow::Ok(Orders {
+                name: name.to_owned(),
+                directory: directory.to_owned(),
+                broker: address,
+                identity,
+                attacked: None,
+            })
         };
         let shutdown = CancellationToken::new();
         tokio::spawn(broker.run(shutdown.clone()));

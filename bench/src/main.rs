@@ -15,6 +15,7 @@ mod gate;
 #[path = "../../crates/replica/tests/support/granter.rs"]
 #[allow(dead_code, unreachable_pub, reason = "not all of it is used here")]
 mod granter;
+mod hostile;
 mod join;
 mod joins;
 mod ladder;
@@ -66,7 +67,7 @@ struct Arguments {
     /// Rounds of each side; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Viewers that wait in `blocked`; a tenth of them watch in `failover`.
+    /// Viewers that wait in `blocked`; a tenth of them watch in `failover` and `hostile`.
     #[arg(long, default_value_t = 5000)]
     viewers: usize,
     /// Runs the node of `blocked`, which starts itself with this flag.
@@ -145,6 +146,8 @@ enum What {
     Publishers,
     /// What viewers see when a broadcast node is killed or frozen. Only when asked for: two minutes.
     Failover,
+    /// Viewers who play while one host attacks, in six ways: their stalls, and the node's memory. Only when asked for: two minutes.
+    Hostile,
     /// Common players, through a reconnect, a switch of rung and the death of nodes. Only when asked for: five minutes.
     Players,
     /// The checker's rows for Sealcast, nginx-rtmp, ffmpeg's HLS muxer and xiu. A table of its own; only when asked for alone.
@@ -153,7 +156,7 @@ enum What {
     Contribution,
 }
 
-/// `failover` has the viewers of `blocked` divided by this, because each viewer there runs its own loop.
+/// `failover` and `hostile` have the viewers of `blocked` divided by this, because each viewer there runs its own loop.
 const FAILOVER_SHARE: usize = 10;
 
 const ALL: [What; 15] = [
@@ -214,6 +217,7 @@ fn main() -> anyhow::Result<()> {
             What::Crowd => crowd::measure(arguments.crowd_rounds, arguments.seed)?,
             What::Stalls => latency::stalls(arguments.stalls_seconds)?,
             What::Failover => failover::measure(arguments.viewers / FAILOVER_SHARE)?,
+            What::Hostile => hostile::measure(arguments.viewers / FAILOVER_SHARE)?,
             What::Publishers => publishers::measure()?,
             What::Players => players::measure(arguments.players_seconds.into())?,
         };

@@ -21,6 +21,8 @@ pub(crate) struct Orders {
     pub(crate) directory: std::path::PathBuf,
     pub(crate) broker: SocketAddr,
     pub(crate) identity: tls::IdentityPaths,
+    /// Most bytes of media of a broadcast node that is attacked and records; `None` for the defaults.
+    pub(crate) attacked: Option<u64>,
 }
 
 impl Orders {

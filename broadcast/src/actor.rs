@@ -5,6 +5,7 @@
 //! passes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::disk::Disk;
 use crate::dvr::RecorderQueue;
 use crate::interrupted::Interrupted;
-use crate::viewers::{NoPlace, NodeWaiters, StreamWaiters, Waiter};
+use crate::viewers::{NoPlace, NodeWaiters, StreamWaiters, Waiter, WaitingBounds};
 use gate::limits::HEADS_MAX;
 use gate::{Admitted, Answer, Effect, Gate, Input, Output, PullId, Pulled, SavedHead, StreamView};
 
@@ -81,15 +82,21 @@ impl Views {
         self.appeared.subscribe()
     }
 
-    /// A place to wait for another view of a stream, for as long as a blocking reload may (RFC 8216bis 6.2.5.2).
+    /// No views yet, for which so many requests may wait.
+    pub(crate) fn with_bounds(bounds: WaitingBounds) -> Self {
+        Self { waiters: NodeWaiters::new(bounds), ..Self::default() }
+    }
+
+    /// A place to wait for another view of a stream, for as long as a blocking reload may (RFC 8216bis 6.2.5.2), for a request of the
+    /// address `from`.
     ///
     /// # Errors
     /// When the stream has no playlists here, all places are taken, or the node is stopping.
-    pub fn wait(&self, stream: &StreamId, clock: Clock) -> Result<Waiter, NoPlace> {
+    pub fn wait(&self, stream: &StreamId, from: Option<IpAddr>, clock: Clock) -> Result<Waiter, NoPlace> {
         let streams = self.streams.load();
         let shown = streams.get(stream).ok_or(NoPlace::Gone)?;
         let patience = shown.view.load().playlists.as_ref().ok_or(NoPlace::Gone)?.edge().patience();
-        shown.waiters.enter(clock, patience)
+        shown.waiters.enter(from, clock, patience)
     }
 
     /// Requests that wait now, of all streams.
@@ -225,13 +232,13 @@ impl Actor {
     /// # Errors
     /// When the thread or its runtime cannot be made.
     pub fn spawn(gate: Gate, clock: Clock, shutdown: CancellationToken) -> std::io::Result<Self> {
-        Self::spawn_keeping(gate, Durable::default(), clock, shutdown)
+        Self::spawn_keeping(gate, (Durable::default(), Views::default()), clock, shutdown)
     }
 
-    /// As [`Actor::spawn`]; outputs that must not be lost go to `kept`.
+    /// As [`Actor::spawn`]; outputs that must not be lost go to `kept`, and what is served to `views`.
     pub(crate) fn spawn_keeping(
         gate: Gate,
-        kept: Durable,
+        (kept, views): (Durable, Views),
         clock: Clock,
         shutdown: CancellationToken,
     ) -> std::io::Result<Self> {
@@ -242,7 +249,7 @@ impl Actor {
             heads.set(stream.clone(), saved.raw.clone(), HEADS_MAX);
         }
         let interrupted = Interrupted::of(gate.heads(), clock.now());
-        let handle = Handle { jobs, views: Views::default(), heads, interrupted };
+        let handle = Handle { jobs, views, heads, interrupted };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let outside = Outside::new(effects, kept, &handle);
         let thread = std::thread::Builder::new().name("gate".to_owned()).spawn(move || {
@@ -452,7 +459,7 @@ mod tests {
         };
         // A view can be seen just before those who wait are woken. A push is answered after both.
         refused().await;
-        let mut waiter = handle.views().wait(&studio.stream, clock).unwrap();
+        let mut waiter = handle.views().wait(&studio.stream, None, clock).unwrap();
         refused().await;
         assert!(!handle.views().get(&studio.stream).unwrap().refused.is_empty(), "there is another view");
         assert_eq!(waiter.woken().now_or_never(), None);

@@ -91,12 +91,15 @@ impl BusSubscriptions {
 }
 
 impl Listener {
-    /// Runs until `shutdown`, or until the bus or the gate is gone.
+    /// Runs until `shutdown`, or until the bus or the gate is gone. What is ready takes turns at random, so that a flood on one topic holds
+    /// up neither the others nor what viewers ask for.
     pub(crate) async fn run(mut self, mut subscriptions: BusSubscriptions, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK_INTERVAL);
         loop {
+            if shutdown.is_cancelled() {
+                return;
+            }
             let heard = tokio::select! {
-                biased;
                 () = shutdown.cancelled() => return,
                 update = subscriptions.cluster.next() => update.map(Heard::Cluster),
                 message = subscriptions.sessions.recv() => message.map(Heard::Message),

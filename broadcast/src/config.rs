@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::direct::is_base_url;
 use crate::dvr;
+use crate::viewers::{WAITING_PER_STREAM_MAX, WAITING_SHARE, WaitingBounds};
 
 /// Longest `dvr_window_s`: a day. A playlist of a day has two megabytes.
 const DVR_WINDOW_S_MAX: u64 = 86_400;
@@ -50,15 +51,23 @@ pub struct Config {
     pub part_target_ms: u64,
     /// Segments that a playlist lists, 6 to 64; the same on all nodes. Default: 12.
     pub window_segments: usize,
-    /// Most bytes of media that this node keeps in memory, all streams together; at least 64 MiB. Default: 2 GiB.
+    /// Most bytes of media in memory, all streams together, with what has left the store and slow viewers still read; at least 64 MiB.
+    /// When there are more, the responses of the slowest of those viewers end. What an edge has fetched comes on top, half as much.
+    /// Default: 2 GiB.
     pub media_bytes_max: u64,
     /// Most connections of viewers at once. Further ones are closed at once, so that a load balancer tries another node. Each
     /// takes a file descriptor, and some 60 kB of memory with a request that waits. Default: 16384.
     pub connections_max: usize,
     /// Connections from one address, or one IPv6 network of 64 bits, that stay when all are taken: of an address with more, the newest
-    /// gives way to a viewer from an address with fewer. Set it to `connections_max` where balancers are in front, which have one address
-    /// each, and no viewer comes directly. Default: half of `connections_max`.
+    /// gives way to a viewer from an address with fewer. Those of balancers count for no address. Default: half of `connections_max`.
     pub connections_share: Option<usize>,
+    /// Requests that wait for what is about to come of one stream (blocking playlist reload, hinted parts), 4 to 1,000,000; twice as many
+    /// for all streams together. A viewer has up to four. Default: 32768.
+    pub waiting_max: usize,
+    /// Of those, how many of one address, or one IPv6 network of 64 bits, stay when all places are taken, 1 to 1,000,000. Of an address
+    /// with more, the newest gets 503 and makes room for one from another. Requests through a balancer count for no address: the balancer
+    /// has a share for each viewer's. Default: 2048, for 500 viewers behind one router.
+    pub waiting_share: usize,
     /// How far back a viewer can go, in seconds. That much of each stream is on disk below the node's data directory and listed
     /// in `dvr.m3u8`. 0 records nothing; other values are at least what the live playlist lists, and at most a day. The disk
     /// holds twice as much, because a segment that has left a playlist stays for as long again as that playlist was. Default:
@@ -93,6 +102,8 @@ impl Default for Config {
             media_bytes_max: 2 * 1024 * 1024 * 1024,
             connections_max: 16_384,
             connections_share: None,
+            waiting_max: WAITING_PER_STREAM_MAX,
+            waiting_share: WAITING_SHARE,
             dvr_window_s: 0,
             dvr_bytes_max: 64 * 1024 * 1024 * 1024,
             direct: false,
@@ -131,6 +142,9 @@ impl Config {
             "role.broadcast.media_bytes_max = {}: use at least 64 MiB",
             self.media_bytes_max
         );
+        for (name, value, least) in [("waiting_max", self.waiting_max, 4), ("waiting_share", self.waiting_share, 1)] {
+            ensure!((least..=1_000_000).contains(&value), "role.broadcast.{name} = {value}: use {least} to 1000000");
+        }
         ensure!(self.connections_max > 0, "role.broadcast.connections_max = 0: nobody could watch; use at least 1");
         let live = u64::try_from(self.window_segments).unwrap_or(u64::MAX) * u64::from(self.target_duration_s);
         ensure!(
@@ -163,6 +177,11 @@ impl Config {
             self.egress_capacity.unwrap_or_default()
         );
         Ok(())
+    }
+
+    /// How many requests may wait.
+    pub(crate) const fn waiting(&self) -> WaitingBounds {
+        WaitingBounds { per_stream_max: self.waiting_max, share: self.waiting_share }
     }
 
     /// How recordings are made below a node's data directory; `None` when there are to be none.
@@ -205,6 +224,8 @@ mod tests {
             ("window_segments = 5: ", |c| c.window_segments = 5),
             ("media_bytes_max = 1: ", |c| c.media_bytes_max = 1),
             ("connections_max = 0: ", |c| c.connections_max = 0),
+            ("waiting_max = 3: ", |c| c.waiting_max = 3),
+            ("waiting_share = 0: ", |c| c.waiting_share = 0),
             ("dvr_window_s = 1: ", |c| c.dvr_window_s = 1),
             ("dvr_bytes_max = 1: ", |c| c.dvr_bytes_max = 1),
             ("https_url = \"http://a\": ", |c| c.https_url = Some("http://a".to_owned())),

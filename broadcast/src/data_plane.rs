@@ -234,7 +234,7 @@ impl DataPlane {
     async fn admitted(&self, name: &ObjectName) -> Option<Bytes> {
         loop {
             // Take the place before looking: otherwise a change in between would be missed.
-            let place = self.handle.views().wait(&name.stream, self.clock);
+            let place = self.handle.views().wait(&name.stream, None, self.clock);
             let view = self.handle.views().get(&name.stream)?;
             if let Some((_, bytes)) = view.media.get(name.epoch, &name.rendition, name.slot) {
                 return Some(bytes);

@@ -15,6 +15,7 @@ mod edge;
 mod effects;
 mod follow;
 mod interrupted;
+mod memory;
 mod metrics;
 mod node_snapshots;
 mod peers;

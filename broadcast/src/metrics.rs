@@ -14,12 +14,21 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("broadcast_edge_objects_total", "Objects that an edge fetched for its viewers, by outcome."),
     ("broadcast_edge_pulls_total", "Requests for objects that an edge sent to owners."),
     ("broadcast_effects_dropped_total", "Pulls and alerts that the gate's shell was too slow to take."),
+    ("broadcast_media_bytes", "Bytes of media in memory, with those that only responses under way still hold."),
     ("broadcast_pushes_refused_total", "Pushes that were refused because the node's budget was used up, by reason."),
     ("broadcast_refusals_total", "Seals and media that the gate refused, by reason."),
     ("viewers_egress_bytes_total", "Bytes of response bodies that viewers' connections took."),
+    (
+        "viewers_responses_cut_total",
+        "Responses that were ended because they kept media in memory that had left the store, and memory was short.",
+    ),
     (
         "viewers_requests_total",
         "Viewers' requests, by kind of answer and class of status (labels `answer` and `status`).",
     ),
     ("viewers_waiting", "Requests that wait for the next part."),
+    (
+        "viewers_waiting_displaced_total",
+        "Requests that waited and were ended for others, because their address had more than its share.",
+    ),
 ];

@@ -1,6 +1,7 @@
 //! The viewers' snapshots: what the gate published, in the shapes that the viewers' routes take.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -174,8 +175,8 @@ impl Snapshots for NodeSnapshots {
         Some(ObjectName { stream: stream.clone(), rendition, epoch: key.epoch, slot: Slot::Image { msn: key.msn } })
     }
 
-    fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>) -> Option<Coming> {
-        self.attention.attend(stream, rendition)
+    fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>, from: Option<IpAddr>) -> Option<Coming> {
+        self.attention.attend(stream, rendition, from)
     }
 
     fn is_elsewhere(&self, stream: &StreamId) -> bool {
@@ -209,8 +210,8 @@ impl Snapshots for NodeSnapshots {
         })
     }
 
-    fn wait(&self, stream: &StreamId) -> Result<Waiter, NoPlace> {
-        self.views.wait(stream, self.clock)
+    fn wait(&self, stream: &StreamId, from: Option<IpAddr>) -> Result<Waiter, NoPlace> {
+        self.views.wait(stream, from, self.clock)
     }
 
     fn seals(&self, stream: &StreamId, from: LogSequence) -> Option<Vec<Bytes>> {

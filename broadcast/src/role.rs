@@ -25,18 +25,19 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::actor::{Actor, Durable, Handle};
+use crate::actor::{Actor, Durable, Handle, Views};
 use crate::bus_subscriptions::{BusSubscriptions, FromBus, Listener};
 use crate::disk::Disk;
 use crate::dvr::{self, Dvr, Recorder};
 use crate::edge::Fetcher;
 use crate::effects::Effects;
 use crate::follow::{Attention, Follower};
+use crate::memory::MemoryWatch;
 use crate::node_snapshots::NodeSnapshots;
 use crate::peers::Peers;
 use crate::trust::TrustAnswers;
 use crate::{Config, data_plane, viewers};
-use gate::{Effect, Gate, Holding, Input, Refused, Settings, StreamView};
+use gate::{Effect, Gate, Holding, Input, Ledger, Refused, Settings, StreamView};
 
 /// Files besides viewers' connections: those to peers, ingests and brokers, and the process's own.
 const OTHER_FILES: u64 = 512;
@@ -121,9 +122,10 @@ impl Broadcast {
         // Whatever ends one part of this node ends all of it.
         let shutdown = shutdown.child_token();
         let _ends_with_this = shutdown.clone().drop_guard();
+        let ledger = gate.ledger();
         let dvr = dvr.map(|settings| (settings, Arc::clone(&keys.borrow())));
         let Threads { handle, outputs, recorder, gate } =
-            Threads::start(gate, disk.clone(), dvr, context.clock, &shutdown)?;
+            Threads::start((gate, Views::with_bounds(config.waiting())), disk.clone(), dvr, context.clock, &shutdown)?;
         let (handles, follower) = Handles::new(config, context, handle, (urls, log, keys));
         let Handles { context, handle, peers, .. } = &handles;
         let cluster = ClusterView::new(context.clock);
@@ -131,12 +133,15 @@ impl Broadcast {
         let obeying = cluster.clone();
         let listener = handles.listener(follower, cluster.clone());
         let effects = Effects::new(context.clone(), handle.clone(), peers.clone());
-        let viewers = handles.viewers(recorder.as_ref().map(|recorder| recorder.dvr.clone()));
+        let dvr = recorder.as_ref().map(|recorder| recorder.dvr.clone());
+        let viewers = handles.viewers(dvr.clone());
+        let memory = handles.memory_watch(ledger.clone(), dvr);
 
-        let presence = handles.announce(&shutdown);
+        let presence = handles.announce(ledger, &shutdown);
         let mut tasks = JoinSet::new();
         handles.serve(&mut tasks, (https, viewers), data, &shutdown);
         tasks.spawn(ending(handle.views().clone().keep_time(shutdown.clone())));
+        tasks.spawn(ending(memory.run(shutdown.clone())));
         tasks.spawn(ending(listener.run(subscriptions, shutdown.clone())));
         tasks.spawn(handles.membership(cluster).run(handles.obey(obeying), shutdown.clone()));
         tasks.spawn(ending(effects.run(outputs, shutdown.clone())));
@@ -186,7 +191,7 @@ struct RecorderParts {
 impl Threads {
     /// Starts both threads. The gate's ends with `shutdown`, and the recorder's after it.
     fn start(
-        gate: Gate,
+        (gate, views): (Gate, Views),
         disk: Disk,
         dvr: Option<(dvr::Settings, Arc<Keyring>)>,
         clock: Clock,
@@ -200,7 +205,7 @@ impl Threads {
             None => (None, None),
         };
         let kept = Durable { disk: Some(disk), recorder: feed };
-        let (handle, outputs, gate) = Actor::spawn_keeping(gate, kept, clock, shutdown.clone())?.into_parts();
+        let (handle, outputs, gate) = Actor::spawn_keeping(gate, (kept, views), clock, shutdown.clone())?.into_parts();
         Ok(Self { handle, outputs, recorder, gate })
     }
 }
@@ -326,8 +331,20 @@ impl Handles {
         viewers::Viewers::new(settings, Arc::new(snapshots), self.traffic.clone())
     }
 
+    /// Watches what media take in memory.
+    fn memory_watch(&self, ledger: Ledger, dvr: Option<Dvr>) -> MemoryWatch {
+        MemoryWatch {
+            ledger,
+            bytes_max: self.config.media_bytes_max,
+            views: self.handle.views().clone(),
+            fetcher: self.fetcher.clone(),
+            dvr,
+            traffic: self.traffic.clone(),
+        }
+    }
+
     /// Shows the node's state: in `/status`, and to the cluster as a presence until `shutdown`.
-    fn announce(&self, shutdown: &CancellationToken) -> tokio::task::JoinHandle<()> {
+    fn announce(&self, ledger: Ledger, shutdown: &CancellationToken) -> tokio::task::JoinHandle<()> {
         let said = Said {
             handle: self.handle.clone(),
             traffic: self.traffic.clone(),
@@ -338,7 +355,7 @@ impl Handles {
             draining: self.from_bus.draining.clone(),
         };
         let (context, clock) = (&self.context, self.context.clock);
-        let status = status_of(self.handle.clone(), self.fetcher.clone(), Arc::clone(&self.log));
+        let status = status_of(self.handle.clone(), (self.fetcher.clone(), ledger), Arc::clone(&self.log));
         context.ops.status(context.id.as_str(), status);
         presence::spawn(context, move || said.parts(clock), shutdown.clone())
     }
@@ -355,7 +372,7 @@ impl Handles {
         let connections_max = self.config.connections_max;
         let connections_share = self.config.connections_share.unwrap_or(connections_max / 2);
         let limits = Limits { name: "viewers", connections_max, connections_share, ..Limits::default() };
-        tasks.spawn(http::serve_tls(https, identity.server_public(), viewers, limits, shutdown.clone()));
+        tasks.spawn(http::serve_tls(https, identity.server_visitors(), viewers, limits, shutdown.clone()));
         let data_plane =
             data_plane::router(self.handle.clone(), self.attention.clone(), self.context.clock, self.keys.subscribe());
         let data_plane = replica::only_members(data_plane.merge(replica::router(Arc::clone(&self.log))), &self.log);
@@ -436,7 +453,7 @@ fn is_owned(view: &StreamView, state: NodeState, now: UnixMillis) -> bool {
 /// What `/status` shows of this node: its streams, what was admitted and what was refused.
 fn status_of(
     handle: Handle,
-    fetcher: Fetcher,
+    (fetcher, ledger): (Fetcher, Ledger),
     log: Arc<Log>,
 ) -> impl Fn() -> serde_json::Value + Send + Sync + 'static {
     move || {
@@ -458,6 +475,7 @@ fn status_of(
             "role": "broadcast",
             "streams": streams,
             "waiting": waiting,
+            "media_bytes": ledger.bytes(),
             "edge": fetcher.status(),
             "metadata": log.standing(),
         })

@@ -13,6 +13,7 @@ use http::StatusCode;
 use media::{ObjectName, Slot};
 use messages::AlertReason;
 use node::CancellationToken;
+use support::viewer::Viewer;
 use support::{Ingest, Node, Zone, assert_alike, eventually, listed};
 use testkit::studio::{Row, Studio, sha256};
 
@@ -243,4 +244,71 @@ async fn server_that_is_another_node_than_the_owner_is_not_asked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn server_that_is_no_broadcast_node_is_not_asked() {
     edge_does_not_ask(async |zone| zone.ingest_identity("i2").await).await;
+}
+
+/// The owner answers about the log at once, and about media when it is released.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_for_what_no_viewer_waits_for_any_more() {
+    /// Pulls of a node at once.
+    const PULLS: usize = 128;
+    let zone = Zone::start().await;
+    let mut studio = Studio::new("demo", zone.now());
+    let listener = acceptor::bind(([127, 0, 0, 1], 0).into(), "a_listen").await.unwrap();
+    let data = format!("https://{}", listener.local_addr().unwrap());
+    let tls = zone.identity("evil").await.server_mutual();
+    let (owner, edge) = (zone.node("b1").await, zone.node("b3").await);
+    let (asked, newer) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let released = tokio::sync::watch::Sender::new(false);
+    let counted = [asked.clone(), newer.clone()];
+    let (waits, log) = (released.clone(), (owner.client.clone(), owner.data.clone()));
+    let router = axum::Router::new().fallback(move |uri: http::Uri| async move {
+        let (client, data) = log;
+        if uri.path().ends_with("m4s") || uri.path().ends_with("mp4") {
+            // The row that comes in the end is the first of segment 8.
+            counted[usize::from(uri.path().contains("/8."))].fetch_add(1, Ordering::SeqCst);
+            let _ = waits.subscribe().wait_for(|released| *released).await;
+            return (StatusCode::NOT_FOUND, bytes::Bytes::new());
+        }
+        let path = uri.path_and_query().unwrap();
+        let answer = client.get(format!("{data}{path}")).send().await.unwrap();
+        (answer.status(), answer.bytes().await.unwrap())
+    });
+    let limits = node::http::Limits::default();
+    tokio::spawn(node::http::serve_tls(listener, tls, router, limits, CancellationToken::new()));
+    let _evil = zone.stranger("evil", data).await;
+    let ingest = zone.ingest_of("i1", &studio, &[testkit::studio::node("evil")]).await;
+    let mut names = Vec::new();
+    for _ in 0..8 {
+        let rows = play(&ingest, &[&owner], &mut studio).await;
+        names.extend(rows.into_iter().flat_map(|row| row.objects).map(|(name, _)| name.to_string()));
+    }
+    assert!(names.len() > PULLS + 20);
+    eventually("the edge has the log", async || edge.playlist(&studio.stream, "1080p").await.is_some()).await;
+    let viewers: Vec<Viewer> = (0..3).map(|_| Viewer::new(&zone.control.identity, b"h2", &edge)).collect();
+    let wait: Vec<_> = names
+        .into_iter()
+        .enumerate()
+        .map(|(number, name)| {
+            let viewer = viewers[number % viewers.len()].clone();
+            tokio::spawn(async move { viewer.get(&name, &[]).await })
+        })
+        .collect();
+    eventually("all turns are taken", async || asked.load(Ordering::SeqCst) >= PULLS).await;
+    wait.iter().for_each(tokio::task::JoinHandle::abort);
+    for answer in wait {
+        assert!(answer.await.unwrap_err().is_cancelled());
+    }
+    eventually("nobody waits any more", async || edge.status().await["edge"]["waited_for"] == 0).await;
+    let before = asked.load(Ordering::SeqCst);
+    released.send_replace(true);
+    // Its turn comes after theirs.
+    let last = studio.row(zone.now());
+    ingest.push(&[&owner], &last).await;
+    let name = last.objects.iter().find(|(name, _)| matches!(name.slot, Slot::Part { .. })).unwrap().0.to_string();
+    eventually("what a viewer waits for is asked for", async || {
+        edge.get(&name).await;
+        newer.load(Ordering::SeqCst) > 0
+    })
+    .await;
+    assert_eq!(asked.load(Ordering::SeqCst), before, "somebody asks for what nobody waits for");
 }

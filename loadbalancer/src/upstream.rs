@@ -4,10 +4,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use node::tls::Identity;
+use node::tls::{Identity, Shown};
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::{ALPN, HttpPeer, Tracer};
-use pingora::utils::tls::{WrappedX509, parse_x509};
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls::pki_types::CertificateDer;
 
 use crate::node_connections::{CONNECT_TIMEOUT, Dial};
@@ -34,6 +34,7 @@ const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX as u32 * STREAM_WINDOW_BYTES;
 pub(crate) struct Trust {
     identity: Arc<Identity>,
     made: Mutex<Option<Made>>,
+    shown: Mutex<Option<Shown<CertKey>>>,
 }
 
 /// The authorities, and what was made from them.
@@ -41,11 +42,18 @@ type Made = (Arc<[CertificateDer<'static>]>, Arc<CaType>);
 
 impl Trust {
     pub(crate) fn new(identity: Arc<Identity>) -> Self {
-        Self { identity, made: Mutex::default() }
+        Self { identity, made: Mutex::default(), shown: Mutex::default() }
     }
 
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// What the balancer shows nodes, so that they do not take it for one viewer.
+    fn shown(&self) -> Arc<CertKey> {
+        self.identity.shown(&self.shown, |chain, key| {
+            CertKey::new(chain.iter().map(|certificate| certificate.to_vec()).collect(), key.secret_der().to_vec())
+        })
     }
 
     fn now(&self) -> Arc<CaType> {
@@ -68,6 +76,7 @@ pub(crate) fn peer(target: &Target, protocol: ALPN, trust: &Trust) -> HttpPeer {
     // The certificate names the node, wherever it runs.
     let mut peer = HttpPeer::new(target.address, true, target.node.to_string());
     let dial = Dial::new(target.connections.clone());
+    peer.client_cert_key = Some(trust.shown());
     let options = &mut peer.options;
     options.tracer = Some(Tracer(Box::new(dial.clone())));
     options.custom_l4 = Some(Arc::new(dial));

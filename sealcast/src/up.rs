@@ -190,6 +190,10 @@ async fn load_broker(
     let config = bus::broker::Config { listen: settings.mqtt_listen, users, ..bus::broker::Config::default() };
     let broker = EmbeddedBroker::load(config).await?;
     if !settings.mqtt_tls {
+        if !broker.address().ip().is_loopback() {
+            let listen = broker.address();
+            tracing::warn!(%listen, "the broker is open to other machines without TLS, and their passwords can be read on the way: set mqtt_tls = true");
+        }
         return Ok(broker);
     }
     let name = NodeId::new("broker").expect("a valid name");
@@ -237,6 +241,8 @@ impl Builder<'_> {
             ca: Some(self.brokers.ca_path()),
             username: Some(id.to_string()),
             password_file: Some(password_path(self.settings, id.as_str())),
+            // The broker is in this process, whatever its address is.
+            plaintext: true,
             ..bus::Config::default()
         };
         let setup = node::Setup {

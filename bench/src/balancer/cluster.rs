@@ -118,6 +118,7 @@ impl Cluster {
                 directory: directory.to_owned(),
                 broker: broker.address(),
                 identity,
+                attacked: None,
             })
         };
         let (for_node, for_ours) = (orders("b1", Role::Broadcast)?, orders("lb", Role::LoadBalancer)?);

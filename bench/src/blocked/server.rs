@@ -29,6 +29,9 @@ const POLL: Duration = Duration::from_millis(20);
 /// Limit of the node's connections: those of all viewers, and room.
 const CONNECTIONS_MAX: usize = 65_536;
 
+/// How far back viewers can go on a node that is attacked, in seconds.
+const ATTACKED_DVR_S: u64 = 14_400;
+
 /// Where the child listens: for viewers, for pushes, and for its ops plane.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Addresses {
@@ -47,11 +50,11 @@ pub(crate) fn serve() -> anyhow::Result<()> {
         let shutdown = CancellationToken::new();
         let ops = Ops::new();
         let context = orders.context(Role::Broadcast, &ops, &shutdown).await?;
-        let config = Config {
-            root_key: orders.directory.join("root.pub"),
-            connections_max: CONNECTIONS_MAX,
-            ..Config::default()
-        };
+        let mut config = Config { root_key: orders.directory.join("root.pub"), ..Config::default() };
+        match orders.attacked {
+            Some(bytes) => (config.media_bytes_max, config.dvr_window_s) = (bytes, ATTACKED_DVR_S),
+            None => config.connections_max = CONNECTIONS_MAX,
+        }
         let broadcast = Broadcast::load(config, context).await?;
         let server = ops.load(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let addresses =
@@ -101,30 +104,40 @@ impl Drop for Idle {
 }
 
 /// The child, its broker, and the stream that is pushed to it.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Idle,
     balancer: Option<(Running, Listens)>,
     /// Where viewers connect.
-    pub(super) https: SocketAddr,
+    pub(crate) https: SocketAddr,
     data: SocketAddr,
     ops: SocketAddr,
-    pub(super) viewers: rustls::ClientConfig,
+    pub(crate) viewers: rustls::ClientConfig,
     identity: tls::Identity,
     to_balancer: Orders,
     pushes: reqwest::Client,
     clock: Clock,
-    pub(super) author: Author,
+    pub(crate) author: Author,
     _control: (Context, Granter),
     _shutdown: tokio_util::sync::DropGuard,
 }
 
 impl Server {
     /// Starts them, and pushes the first segments.
-    pub(super) async fn start(
-        mut child: Idle,
+    pub(crate) async fn start(
+        child: Idle,
         directory: &Path,
         part_bytes: usize,
         segments: usize,
+    ) -> anyhow::Result<Self> {
+        Self::start_attacked(child, directory, (part_bytes, segments), None).await
+    }
+
+    /// The same with so much memory for media, if given, and with a recording.
+    pub(crate) async fn start_attacked(
+        mut child: Idle,
+        directory: &Path,
+        (part_bytes, segments): (usize, usize),
+        attacked: Option<u64>,
     ) -> anyhow::Result<Self> {
         let clock = Clock::new();
         let author = Author::new(1, part_bytes, clock.wall())?;
@@ -147,6 +160,7 @@ impl Server {
                 directory: directory.to_owned(),
                 broker: broker.address(),
                 identity,
+                attacked,
             })
         };
         let (to_child, to_control) = (orders("b1", Role::Broadcast)?, orders("control", Role::Control)?);
@@ -207,18 +221,18 @@ impl Server {
         status(self.ops).await?["nodes"]["b1"]["waiting"].as_u64().context("the node does not say how many wait")
     }
 
-    pub(super) fn next_row(&mut self) -> anyhow::Result<Row> {
+    pub(crate) fn next_row(&mut self) -> anyhow::Result<Row> {
         self.author.next(self.clock.wall())
     }
 
-    pub(super) async fn push_bytes(&self, row: &Row) -> anyhow::Result<()> {
+    pub(crate) async fn push_bytes(&self, row: &Row) -> anyhow::Result<()> {
         for (name, bytes) in &row.objects {
             self.put(&name.to_string(), bytes.clone()).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn push_seal(&self, row: &Row) -> anyhow::Result<()> {
+    pub(crate) async fn push_seal(&self, row: &Row) -> anyhow::Result<()> {
         self.put(&format!("/live/{}/seals", self.author.stream), row.sealed.raw().clone()).await
     }
 
@@ -237,7 +251,7 @@ impl Server {
     }
 
     /// Resident memory of the process that viewers connect to, in bytes.
-    pub(super) fn resident(&self) -> anyhow::Result<u64> {
+    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
         resident_bytes(self.pid())
     }
 

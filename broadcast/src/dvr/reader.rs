@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,6 +76,8 @@ struct Inner {
     recordings: ArcSwap<BTreeMap<StreamId, Arc<Recording>>>,
     reads: Semaphore,
     memory: Arc<Semaphore>,
+    /// Bytes that reads wait for, because responses hold all memory there is.
+    wanted: AtomicU64,
     cache: Mutex<Cache>,
     refused: mpsc::Sender<Refused>,
 }
@@ -87,6 +90,7 @@ impl Dvr {
             recordings: ArcSwap::default(),
             reads: Semaphore::new(READS_MAX),
             memory: Arc::new(Semaphore::new(MEMORY_BYTES_MAX / PERMIT_BYTES)),
+            wanted: AtomicU64::new(0),
             cache: Mutex::default(),
             refused,
         }))
@@ -106,6 +110,16 @@ impl Dvr {
     /// Whether a stream is recorded.
     pub fn has(&self, stream: &StreamId) -> bool {
         self.0.recordings.load().contains_key(stream)
+    }
+
+    /// Bytes that reads wait for now, because others that were read are still in memory.
+    pub(crate) fn wanted_bytes(&self) -> u64 {
+        self.0.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Whether an object was read lately, and is kept in memory.
+    pub(crate) fn has_read(&self, name: &ObjectName) -> bool {
+        self.cache().entries.contains_key(name)
     }
 
     /// Whether an object is kept: its file was whole when it was written.
@@ -136,7 +150,13 @@ impl Dvr {
             usize::try_from(proof.length()).unwrap_or(MEMORY_BYTES_MAX).min(MEMORY_BYTES_MAX).div_ceil(PERMIT_BYTES);
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
         let turn = async {
-            let memory = self.0.memory.clone().acquire_many_owned(permits).await.ok()?;
+            let memory = match self.0.memory.clone().try_acquire_many_owned(permits) {
+                Ok(memory) => memory,
+                Err(_) => {
+                    let _wanted = Wanted::new(&self.0.wanted, proof.length());
+                    self.0.memory.clone().acquire_many_owned(permits).await.ok()?
+                }
+            };
             Some((memory, self.0.reads.acquire().await.ok()?))
         };
         let Ok(Some((memory, _turn))) = tokio::time::timeout(TURN_WAIT_MAX, turn).await else { return Read::Busy };
@@ -187,6 +207,22 @@ impl Dvr {
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.0.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes that a read waits for, as long as it does.
+struct Wanted<'a>(&'a AtomicU64, u64);
+
+impl<'a> Wanted<'a> {
+    fn new(all: &'a AtomicU64, bytes: u64) -> Self {
+        all.fetch_add(bytes, Ordering::Relaxed);
+        Self(all, bytes)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 

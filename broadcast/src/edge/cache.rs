@@ -25,6 +25,11 @@ impl Cache {
         self.objects.get(name).filter(|(held, _)| *held == digest).map(|(_, bytes)| bytes.clone())
     }
 
+    /// Whether an object of this name is kept.
+    pub(crate) fn has(&self, name: &ObjectName) -> bool {
+        self.objects.contains_key(name)
+    }
+
     /// Keeps an object, whose SHA-256 the caller has compared; older ones leave until it fits. One that never fits is not kept.
     pub(crate) fn insert(&mut self, name: ObjectName, digest: Digest, bytes: Bytes) {
         let length = length(&bytes);
@@ -56,6 +61,10 @@ impl Cache {
 
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    pub(crate) const fn bytes_max(&self) -> u64 {
+        self.bytes_max
     }
 }
 

@@ -19,7 +19,7 @@ use super::cache::Cache;
 use super::sources::Sources;
 use crate::actor::Handle;
 use crate::peers::Peers;
-use gate::{Absent, Input, Media, Pulled, Refused, StreamView};
+use gate::{Absent, Input, Ledger, Media, Pulled, Refused, StreamView};
 
 /// Pulls at once; the others wait for their turn in the order in which they asked.
 const PULLS_MAX: usize = 128;
@@ -45,6 +45,8 @@ struct Inner {
     clock: Clock,
     turns: Semaphore,
     pulls: AtomicU64,
+    /// What was fetched, as long as anything holds it.
+    ledger: Ledger,
     state: Mutex<State>,
 }
 
@@ -71,6 +73,7 @@ impl Fetcher {
             clock,
             turns: Semaphore::new(PULLS_MAX),
             pulls: AtomicU64::new(0),
+            ledger: Ledger::default(),
             state: Mutex::new(state),
         }))
     }
@@ -79,10 +82,21 @@ impl Fetcher {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What `/status` shows: pulls since the node started, and the bytes that are kept of them.
+    /// What `/status` shows: pulls since the node started, the bytes that are kept of them, and the objects that are waited for.
     pub(crate) fn status(&self) -> serde_json::Value {
-        let (pulls, bytes) = (self.0.pulls.load(Ordering::Relaxed), self.state().cache.bytes());
-        serde_json::json!({ "pulls": pulls, "cache_bytes": bytes })
+        let (pulls, state) = (self.0.pulls.load(Ordering::Relaxed), self.state());
+        let waited_for = state.under_way.values().filter(|fetching| is_waited_for(fetching)).count();
+        serde_json::json!({ "pulls": pulls, "cache_bytes": state.cache.bytes(), "waited_for": waited_for })
+    }
+
+    /// Bytes that were fetched and are in memory beyond what the cache may keep: responses hold them.
+    pub(crate) fn excess(&self) -> u64 {
+        self.0.ledger.bytes().saturating_sub(self.state().cache.bytes_max())
+    }
+
+    /// Whether the cache keeps an object.
+    pub(crate) fn keeps(&self, name: &ObjectName) -> bool {
+        self.state().cache.has(name)
     }
 
     /// Sets the owners of a stream.
@@ -140,8 +154,9 @@ impl Fetcher {
         // A part that was cut out of a segment is a slice: in the cache, it would keep the whole segment.
         let is_cut = joined.is_some() && matches!(name.slot, Slot::Part { .. });
         let found = match joined {
-            Some(bytes) => Some(bytes),
-            None => self.pull(&name, &absent).await,
+            Some(bytes) if is_cut => Some(bytes),
+            Some(bytes) => Some(self.0.ledger.hold(bytes)),
+            None => self.pull(&name, &absent).await.map(|bytes| self.0.ledger.hold(bytes)),
         };
         let mut state = self.state();
         state.under_way.remove(&(name.clone(), absent.digest));
@@ -152,16 +167,23 @@ impl Fetcher {
         found
     }
 
-    /// Asks the owners, round after round, for [`FETCH_MAX`] at most, the wait for a turn included.
+    /// Whether somebody still waits for a fetch.
+    fn is_wanted(&self, name: &ObjectName, absent: &Absent) -> bool {
+        self.state().under_way.get(&(name.clone(), absent.digest)).is_some_and(is_waited_for)
+    }
+
+    /// Asks the owners, round after round, for [`FETCH_MAX`] at most, the wait for a turn included. When its turn comes and everybody who
+    /// waited has left, nobody is asked.
     async fn pull(&self, name: &ObjectName, absent: &Absent) -> Option<Bytes> {
         let rounds = async {
             let _turn = self.0.turns.acquire().await.ok()?;
-            loop {
+            while self.is_wanted(name, absent) {
                 if let Some(bytes) = self.round(name, absent).await {
                     return Some(bytes);
                 }
                 tokio::time::sleep(ROUND_PAUSE).await;
             }
+            None
         };
         let found = tokio::time::timeout(FETCH_MAX, rounds).await.ok().flatten();
         let outcome = if found.is_some() { "fetched" } else { "missed" };
@@ -281,6 +303,11 @@ impl State {
         let end = start.checked_add(usize::try_from(length).ok()?).filter(|end| *end <= whole.len())?;
         Some(whole.slice(start..end))
     }
+}
+
+/// Whether anybody has a clone of a fetch, besides the map.
+fn is_waited_for(fetching: &Fetching) -> bool {
+    fetching.strong_count().is_some_and(|clones| clones > 1)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge; exact to 2^53 bytes")]

@@ -8,10 +8,12 @@ mod prefetch;
 mod subscriptions;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use acceptor::Census;
 use anyhow::Result;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
@@ -19,17 +21,18 @@ use media::{NodeId, RenditionId, StreamId};
 use messages::{SessionInfo, SessionState};
 use node::clock::Clock;
 use node::{CancellationToken, Context};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::actor::{Handle, Views};
 use crate::edge::Fetcher;
 use crate::interrupted::Interrupted;
+use crate::viewers::WAITING_SHARE;
 use gate::{Holding, Input};
 use interest::{Change, Interest};
 
 /// Words of requests and pushes that wait for the follower; one that finds no room is repeated with the next request or push.
 const WORDS_MAX: usize = 1024;
-/// Requests that wait for a stream that was not followed before.
+/// Requests that wait for a stream that was not followed before. Of each address, [`WAITING_SHARE`] stay when all places are taken.
 const NEWCOMERS_MAX: usize = 16 * 1024;
 /// How long such a request waits: a log comes from an owner in tens of milliseconds, and a frozen owner is passed over after a second.
 const NEWCOMER_WAIT_MAX: Duration = Duration::from_secs(4);
@@ -98,16 +101,21 @@ struct AttentionState {
     /// State of the newest session that was announced of each stream.
     known: ArcSwap<BTreeMap<StreamId, SessionState>>,
     requests: mpsc::Sender<Request>,
-    newcomers: Arc<Semaphore>,
+    newcomers: Arc<Census>,
     interrupted: Interrupted,
     views: Views,
     clock: Clock,
 }
 
 impl Attention {
-    /// Notes that a viewer asks for a stream. When the stream is at other nodes only, or was interrupted, the future resolves
+    /// Notes that a viewer of the address `from` asks for a stream. When the stream is at other nodes only, or was interrupted, the future resolves
     /// once its playlists are here, or once the wait is over; `None` when there is nothing to wait for.
-    pub(crate) fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>) -> Option<BoxFuture<'static, ()>> {
+    pub(crate) fn attend(
+        &self,
+        stream: &StreamId,
+        rendition: Option<&RenditionId>,
+        from: Option<IpAddr>,
+    ) -> Option<BoxFuture<'static, ()>> {
         let shared = &self.0;
         let was_interrupted = shared.interrupted.contains(stream);
         match shared.followed.load().get(stream) {
@@ -126,16 +134,17 @@ impl Attention {
             true => ENDED_WAIT_MAX,
             false => NEWCOMER_WAIT_MAX,
         };
-        let place = shared.newcomers.clone().try_acquire_owned().ok()?;
+        let newcomers = &shared.newcomers;
+        let place = from.map_or_else(|| newcomers.admit_to_stay(), |address| newcomers.admit(address)).ok()?;
         let (shared, stream) = (Arc::clone(shared), stream.clone());
         Some(Box::pin(async move {
-            let _place = place;
             let mut appeared = shared.views.appearances();
             let there = async { while !shared.has_playlists(&stream) && appeared.changed().await.is_ok() {} };
             let mut changes = shared.interrupted.changes();
             let there = async {
                 tokio::select! {
                     () = there => {}
+                    () = place.displaced() => {}
                     _ = changes.wait_for(|streams| !streams.contains(&stream)), if was_interrupted => {}
                 }
             };
@@ -199,7 +208,7 @@ impl Follower {
             followed: ArcSwap::default(),
             known: ArcSwap::default(),
             requests,
-            newcomers: Arc::new(Semaphore::new(NEWCOMERS_MAX)),
+            newcomers: Census::fair(NEWCOMERS_MAX, WAITING_SHARE),
             interrupted: gate.interrupted().clone(),
             views: gate.views().clone(),
             clock: context.clock,

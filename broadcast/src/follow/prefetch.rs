@@ -26,7 +26,7 @@ pub(crate) async fn run(
     let mut done = LogSequence(0);
     let mut appearances = views.appearances();
     loop {
-        let mut place = match views.wait(&stream, clock) {
+        let mut place = match views.wait(&stream, None, clock) {
             Ok(place) => place,
             Err(why) => {
                 tokio::select! {

@@ -1,6 +1,11 @@
-//! What the path of a request is about. Pure.
+//! What a request is about, and who asks. Pure.
 
+use std::net::IpAddr;
+
+use axum::body::Body;
+use http::Request;
 use media::{Epoch, RenditionId, Slot, StreamId};
+use node::http::Peer;
 
 /// What a path is about.
 pub(super) struct Asked {
@@ -40,4 +45,9 @@ pub(super) fn object_place(epoch: &str, slot: &str) -> Option<(Epoch, Slot)> {
     let (spelled, slot) = (epoch, Slot::parse(slot)?);
     let epoch: Epoch = spelled.parse().ok()?;
     (epoch.to_string() == spelled).then_some((epoch, slot))
+}
+
+/// The address that a request counts for while it waits; `None` when it comes through a balancer.
+pub(super) fn counted_as(request: &Request<Body>) -> Option<IpAddr> {
+    request.extensions().get::<Peer>()?.counted_as()
 }

@@ -7,10 +7,11 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use node::http::{Application, ELSEWHERE};
+use node::http::{Application, ELSEWHERE, Peer, UnderWay};
 
-use super::asked::Asked;
+use super::asked::{Asked, counted_as};
 use super::caching::Kind;
+use super::readers::Held;
 use super::respond;
 use super::routes::Viewers;
 use super::site::Site;
@@ -38,6 +39,7 @@ impl Application for Viewers {
 pub(super) async fn enveloped(viewers: Viewers, request: Request<Body>) -> http::Response<Metered> {
     let site = viewers.site.clone();
     let is_head = request.method() == Method::HEAD;
+    let under_way = request.extensions().get::<Peer>().map(UnderWay::of);
     if !is_probe(&request) {
         site.traffic.count_request();
     }
@@ -58,7 +60,9 @@ pub(super) async fn enveloped(viewers: Viewers, request: Request<Body>) -> http:
         response.headers_mut().remove(CONTENT_LENGTH);
     }
     common(response.headers_mut(), &site);
-    response.map(|body| Metered::new(if is_head { Body::empty() } else { body }, site.traffic.clone()))
+    let held = response.extensions_mut().remove::<(Held, u64)>().filter(|_| !is_head);
+    let place = held.zip(under_way).map(|((held, bytes), way)| site.traffic.readers().begin(held, bytes, way));
+    response.map(|body| Metered::new(if is_head { Body::empty() } else { body }, site.traffic.clone(), place))
 }
 
 /// Waits while a stream comes from other nodes or is interrupted, and marks a 404 that another node may answer better.
@@ -67,7 +71,7 @@ async fn attended(viewers: Viewers, request: Request<Body>) -> Response {
     let asked = Asked::parse(request.uri().path());
     let stream = asked.as_ref().map(|asked| asked.stream.clone());
     if let Some(asked) = &asked
-        && let Some(coming) = site.snapshots.attend(&asked.stream, asked.rendition.as_ref())
+        && let Some(coming) = site.snapshots.attend(&asked.stream, asked.rendition.as_ref(), counted_as(&request))
     {
         coming.await;
     }

@@ -2,22 +2,24 @@
 //!
 //! A request for what is about to come waits here until the snapshots have it, or say that it will never come.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use gate::{Lists, Look, Rendered};
+use gate::{Lists, Look, Playlist, Rendered};
 use http::{HeaderValue, Request, StatusCode};
 use media::{LogSequence, ObjectName, RenditionId, Slot, StreamId};
 use playlist::reload::Directives;
 
-use super::asked::object_place;
+use super::asked::{counted_as, object_place};
 use super::caching::{CacheLifetime, Kind};
+use super::readers::Held;
 use super::respond::{self, Meta};
 use super::site::{CBOR_SEQUENCE, Names, Shared, Site};
-use super::{Object, OnDisk, Reach};
+use super::{Object, OnDisk, Reach, Waiter};
 
 /// Most bytes of seals in one answer; a client continues from the sequence after the last one it got. A window of 60 s of
 /// half-second seals has some 0.5 MB.
@@ -37,24 +39,33 @@ const NO_RECORDING: &str = "this node has no such stream or rendition, or does n
 const NO_OBJECT: &str = "this node has no such media object, or no longer\n";
 
 pub(super) async fn multivariant(site: Shared, stream: Names<StreamId>, request: Request<Body>) -> Response {
-    variants(site, stream, Reach::Live, &request)
-}
-
-pub(super) async fn dvr_multivariant(site: Shared, stream: Names<StreamId>, request: Request<Body>) -> Response {
-    variants(site, stream, Reach::Dvr, &request)
-}
-
-fn variants(State(site): Shared, Names(stream): Names<StreamId>, reach: Reach, request: &Request<Body>) -> Response {
+    let (State(site), Names(stream)) = (site, stream);
     let text = match &site.settings.direct {
-        // Viewers fetch recordings through a balancer, which knows which nodes have them.
-        Some(direct) if reach == Reach::Live => {
+        Some(direct) => {
             site.snapshots.steered(&stream, &direct.listed(&site.settings.node, &stream)).map(Rendered::new)
         }
-        _ => site.snapshots.multivariant(&stream, reach),
+        None => site.snapshots.multivariant(&stream, Reach::Live),
     };
     match text {
-        Some(text) => playlist(&site, request, &text, Answered::AsItIs),
-        None => respond::refuse(StatusCode::NOT_FOUND, absent(reach)),
+        Some(text) => playlist(&site, &request, &text, Answered::AsItIs),
+        None => respond::refuse(StatusCode::NOT_FOUND, NO_PLAYLIST),
+    }
+}
+
+/// Without steering: viewers fetch recordings through a balancer, which knows which nodes have them.
+pub(super) async fn dvr_multivariant(
+    State(site): Shared,
+    Names(stream): Names<StreamId>,
+    request: Request<Body>,
+) -> Response {
+    let snapshots = Arc::clone(&site.snapshots);
+    let rendered = site.render.apart(move || {
+        let text = snapshots.multivariant(&stream, Reach::Dvr);
+        text.inspect(|text| _ = text.gzip())
+    });
+    match rendered.await.flatten() {
+        Some(text) => playlist(&site, &request, &text, Answered::AsItIs),
+        None => respond::refuse(StatusCode::NOT_FOUND, NO_RECORDING),
     }
 }
 
@@ -68,52 +79,78 @@ pub(super) async fn steering(State(site): Shared, Names(stream): Names<StreamId>
     respond::text(&request, &Rendered::new(text), meta)
 }
 
-/// Text of the 404 where there is no playlist.
-const fn absent(reach: Reach) -> &'static str {
-    match reach {
-        Reach::Live => NO_PLAYLIST,
-        Reach::Dvr => NO_RECORDING,
-    }
-}
-
 type Rendition = Names<(StreamId, RenditionId)>;
 
 pub(super) async fn media_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
-    rendition_playlist(site, names, (Lists::Media, Reach::Live), request).await
+    live_playlist(site, names, Lists::Media, request).await
 }
 
 pub(super) async fn dvr_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
-    rendition_playlist(site, names, (Lists::Media, Reach::Dvr), request).await
+    recorded_playlist(site, names, Lists::Media, request).await
 }
 
 pub(super) async fn iframe_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
-    rendition_playlist(site, names, (Lists::IFrames, Reach::Live), request).await
+    live_playlist(site, names, Lists::IFrames, request).await
 }
 
 pub(super) async fn dvr_iframe_playlist(site: Shared, names: Rendition, request: Request<Body>) -> Response {
-    rendition_playlist(site, names, (Lists::IFrames, Reach::Dvr), request).await
+    recorded_playlist(site, names, Lists::IFrames, request).await
 }
 
-/// A playlist that may be waited for (RFC 8216bis, 6.2.5.2).
-async fn rendition_playlist(
+/// A live playlist, which may be waited for (RFC 8216bis, 6.2.5.2).
+async fn live_playlist(
     State(site): Shared,
     Names((stream, rendition)): Rendition,
-    which: (Lists, Reach),
+    lists: Lists,
     request: Request<Body>,
 ) -> Response {
     let wanted = match Directives::parse(request.uri().query().unwrap_or_default()) {
         Ok(wanted) => wanted,
         Err(bad) => return respond::refuse(StatusCode::BAD_REQUEST, format!("{bad}\n")),
     };
-    match settled(&site, &stream, absent(which.1), || site.snapshots.playlist(&stream, &rendition, which, &wanted))
-        .await
-    {
-        Ok(found) => {
-            let answered = if wanted.msn.is_some() && !found.is_ended { Answered::Blocking } else { Answered::AsItIs };
-            playlist(&site, &request, &found.text, answered)
-        }
+    let look = || site.snapshots.playlist(&stream, &rendition, (lists, Reach::Live), &wanted);
+    match settled(&site, (&stream, NO_PLAYLIST), counted_as(&request), look).await {
+        Ok(found) => reloaded(&site, &request, &found, &wanted),
         Err(refusal) => refusal,
     }
+}
+
+/// The same of a recording. One of hours takes milliseconds to render and compress, so that happens off the threads that serve viewers.
+async fn recorded_playlist(
+    State(site): Shared,
+    Names((stream, rendition)): Rendition,
+    lists: Lists,
+    request: Request<Body>,
+) -> Response {
+    let wanted = match Directives::parse(request.uri().query().unwrap_or_default()) {
+        Ok(wanted) => wanted,
+        Err(bad) => return respond::refuse(StatusCode::BAD_REQUEST, format!("{bad}\n")),
+    };
+    let mut wait = Wait::new(&site, (&stream, NO_RECORDING), counted_as(&request));
+    loop {
+        let (snapshots, stream, rendition) = (Arc::clone(&site.snapshots), stream.clone(), rendition.clone());
+        let look = site.render.apart(move || {
+            let found = snapshots.playlist(&stream, &rendition, (lists, Reach::Dvr), &wanted);
+            if let Look::Here(found) = &found {
+                let _ = found.text.gzip();
+            }
+            found
+        });
+        match wait.on(look.await.unwrap_or(Look::Absent)).await {
+            Some(Ok(found)) => {
+                let mut response = reloaded(&site, &request, &found, &wanted);
+                respond::holds(&mut response, Held::Playlist, found.text.identity().len());
+                return response;
+            }
+            Some(Err(refusal)) => return refusal,
+            None => {}
+        }
+    }
+}
+
+fn reloaded(site: &Site, request: &Request<Body>, found: &Playlist, wanted: &Directives) -> Response {
+    let answered = if wanted.msn.is_some() && !found.is_ended { Answered::Blocking } else { Answered::AsItIs };
+    playlist(site, request, &found.text, answered)
 }
 
 /// How a playlist was asked for.
@@ -133,36 +170,61 @@ fn playlist(site: &Site, request: &Request<Body>, text: &Rendered, answered: Ans
     respond::text(request, text, Meta { kind: Kind::Playlist, content_type: PLAYLIST, kept })
 }
 
-/// Waits until `look` finds something, or until it is known that nothing will come.
+/// Waits until `look` finds something, or until it is known that nothing will come. `absent` is the text of the refusal when there is
+/// nothing to wait for.
 async fn settled<T>(
     site: &Site,
-    stream: &StreamId,
-    absent: &'static str,
+    (stream, absent): (&StreamId, &'static str),
+    from: Option<IpAddr>,
     look: impl Fn() -> Look<T>,
 ) -> Result<T, Response> {
-    let mut waiter = None;
+    let mut wait = Wait::new(site, (stream, absent), from);
     loop {
-        match look() {
-            Look::Here(found) => return Ok(found),
-            Look::Absent => return Err(respond::refuse(StatusCode::NOT_FOUND, absent)),
-            Look::TooFar(why) => return Err(respond::refuse(StatusCode::BAD_REQUEST, format!("{why}\n"))),
+        if let Some(settled) = wait.on(look()).await {
+            return settled;
+        }
+    }
+}
+
+/// A request that may have to wait between two looks.
+struct Wait<'a> {
+    site: &'a Site,
+    stream: &'a StreamId,
+    absent: &'static str,
+    from: Option<IpAddr>,
+    place: Option<Waiter>,
+}
+
+impl<'a> Wait<'a> {
+    fn new(site: &'a Site, (stream, absent): (&'a StreamId, &'static str), from: Option<IpAddr>) -> Self {
+        Self { site, stream, absent, from, place: None }
+    }
+
+    /// What follows from a look; `None`, after a wait, when another is needed.
+    async fn on<T>(&mut self, look: Look<T>) -> Option<Result<T, Response>> {
+        let absent = self.absent;
+        match look {
+            Look::Here(found) => return Some(Ok(found)),
+            Look::Absent => return Some(Err(respond::refuse(StatusCode::NOT_FOUND, absent))),
+            Look::TooFar(why) => return Some(Err(respond::refuse(StatusCode::BAD_REQUEST, format!("{why}\n")))),
             Look::Soon => {}
         }
-        match &mut waiter {
+        match &mut self.place {
             // Look once more with a place: otherwise a change in between would be missed.
-            None => match site.snapshots.wait(stream) {
-                Ok(place) => waiter = Some(place),
-                Err(why) => return Err(respond::no_place(why, absent)),
+            None => match self.site.snapshots.wait(self.stream, self.from) {
+                Ok(place) => self.place = Some(place),
+                Err(why) => return Some(Err(respond::no_place(why, absent))),
             },
             Some(place) => {
                 if let Some(why) = place.is_over() {
-                    return Err(respond::no_place(why, absent));
+                    return Some(Err(respond::no_place(why, absent)));
                 }
                 if !place.woken().await {
-                    waiter = None;
+                    self.place = None;
                 }
             }
         }
+        None
     }
 }
 
@@ -183,15 +245,15 @@ pub(super) async fn media_object(site: Arc<Site>, name: ObjectName, request: Req
         _ if name.rendition.as_str() == AUDIO_RENDITION => (Kind::Sound, AUDIO),
         _ => (Kind::Picture, VIDEO),
     };
-    match found(&site, &name).await {
-        Ok(object) => respond::media(&request, object, Meta { kind, content_type, kept: CacheLifetime::ForEver }),
+    match found(&site, &name, counted_as(&request)).await {
+        Ok(object) => respond::media(&request, name, object, Meta { kind, content_type, kept: CacheLifetime::ForEver }),
         Err(refusal) => refusal,
     }
 }
 
 /// An object from memory, as soon as it is there; otherwise from disk or from another node.
-async fn found(site: &Site, name: &ObjectName) -> Result<Object, Response> {
-    let refusal = match settled(site, &name.stream, NO_OBJECT, || site.snapshots.object(name)).await {
+async fn found(site: &Site, name: &ObjectName, from: Option<IpAddr>) -> Result<Object, Response> {
+    let refusal = match settled(site, (&name.stream, NO_OBJECT), from, || site.snapshots.object(name)).await {
         Ok(object) => return Ok(object),
         Err(refusal) => refusal,
     };
@@ -210,8 +272,8 @@ pub(super) async fn poster(State(site): Shared, Names(stream): Names<StreamId>, 
     let Some(name) = site.snapshots.poster(&stream) else {
         return respond::refuse(StatusCode::NOT_FOUND, "this node has no image of such a stream\n");
     };
-    match found(&site, &name).await {
-        Ok(image) => respond::media(&request, image, Meta { kind: Kind::Image, content_type: JPEG, kept }),
+    match found(&site, &name, counted_as(&request)).await {
+        Ok(image) => respond::media(&request, name, image, Meta { kind: Kind::Image, content_type: JPEG, kept }),
         Err(refusal) => refusal,
     }
 }

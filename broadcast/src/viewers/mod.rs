@@ -10,6 +10,8 @@ mod encoding;
 mod envelope;
 mod live;
 mod range;
+mod readers;
+mod render;
 mod respond;
 mod routes;
 mod site;
@@ -27,4 +29,4 @@ pub use snapshots::{
 };
 pub use steering::Direct;
 pub use traffic::{Metered, Rates, Traffic};
-pub use waiting::{NoPlace, NodeWaiters, StreamWaiters, WAITING_PER_NODE_MAX, WAITING_PER_STREAM_MAX, Waiter};
+pub use waiting::{NoPlace, NodeWaiters, StreamWaiters, WAITING_PER_STREAM_MAX, WAITING_SHARE, Waiter, WaitingBounds};

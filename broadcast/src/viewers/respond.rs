@@ -14,12 +14,14 @@ use http::header::{
     VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use media::ObjectName;
 use node::http::STOPPING;
 
 use super::caching::{CacheLifetime, Kind, PRIORITY, cache_control, priority};
 use super::conditions::{self, Verdict};
 use super::encoding::accepts_gzip;
 use super::range::{self, Wanted};
+use super::readers::Held;
 use super::{NoPlace, Object};
 
 /// Seconds after which a client that found no place, or nothing new, may try again.
@@ -61,9 +63,18 @@ fn negotiated(request: &Request<Body>, rendered: &Rendered, meta: Meta) -> Respo
 }
 
 /// A media object: never compressed, because it is already; in ranges when asked.
-pub(super) fn media(request: &Request<Body>, object: Object, meta: Meta) -> Response {
-    let kind = meta.kind;
-    of_kind(kind, ranged(request, object, meta))
+pub(super) fn media(request: &Request<Body>, name: ObjectName, object: Object, meta: Meta) -> Response {
+    let (kind, bytes) = (meta.kind, object.bytes.len());
+    let mut response = of_kind(kind, ranged(request, object, meta));
+    if response.status().is_success() && bytes > 0 {
+        holds(&mut response, Held::Object(name), bytes);
+    }
+    response
+}
+
+/// Notes what a response keeps in memory until it is sent.
+pub(super) fn holds(response: &mut Response, held: Held, bytes: usize) {
+    response.extensions_mut().insert((held, u64::try_from(bytes).unwrap_or(u64::MAX)));
 }
 
 fn ranged(request: &Request<Body>, object: Object, meta: Meta) -> Response {
@@ -131,6 +142,10 @@ pub(super) fn no_place(why: NoPlace, absent: &'static str) -> Response {
     match why {
         NoPlace::Gone => refuse(StatusCode::NOT_FOUND, absent),
         NoPlace::Taken => unavailable("too many requests wait here already\n"),
+        NoPlace::Displaced => {
+            metrics::counter!("viewers_waiting_displaced_total").increment(1);
+            unavailable("too many requests of this address wait here already\n")
+        }
         NoPlace::Late => unavailable("nothing new came for three target durations\n"),
         NoPlace::Stopping => {
             let mut response = unavailable("the node is stopping\n");

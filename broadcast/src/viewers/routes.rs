@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::asked::{Asked, Thing};
 use super::caching::{CacheLifetime, Kind};
+use super::render::Render;
 use super::respond::{self, Meta};
 use super::site::{CBOR_SEQUENCE, Names, Settings, Shared, Site, not_found};
 use super::{Direct, Snapshots, StreamDetail, StreamSummary, Traffic, Trusted, live, web};
@@ -40,7 +41,7 @@ impl Viewers {
         let node =
             HeaderValue::from_str(settings.node.as_str()).expect("names are ASCII letters, digits and punctuation");
         let openapi = Rendered::new(include_str!("openapi.json"));
-        let site = Arc::new(Site { snapshots, settings, traffic, node, openapi });
+        let site = Arc::new(Site { snapshots, settings, traffic, node, openapi, render: Render::new() });
         let mut router = Router::new();
         for (path, methods) in table() {
             router = router.route(path, methods);
@@ -185,8 +186,17 @@ const fn is_live(state: SessionState) -> bool {
 }
 
 async fn streams(State(site): Shared, request: Request<Body>) -> Response {
-    let described = |stream: StreamSummary| Described { live: is_live(stream.state), stream };
-    json(&request, &Listing { streams: site.snapshots.streams().into_iter().map(described).collect() })
+    let snapshots = Arc::clone(&site.snapshots);
+    let rendered = site.render.list(move || {
+        let described = |stream: StreamSummary| Described { live: is_live(stream.state), stream };
+        let text = rendered(&Listing { streams: snapshots.streams().into_iter().map(described).collect() });
+        let _ = text.gzip();
+        text
+    });
+    match rendered.await {
+        Some(text) => respond::text(&request, &text, JSON_META),
+        None => respond::unavailable("the streams cannot be listed now\n"),
+    }
 }
 
 async fn stream(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
@@ -199,9 +209,13 @@ async fn stream(State(site): Shared, Names(stream): Names<StreamId>, request: Re
 }
 
 fn json<T: Serialize>(request: &Request<Body>, value: &T) -> Response {
-    let text = serde_json::to_vec(value).expect("names, numbers and lists have a JSON form");
-    let meta = Meta { kind: Kind::Api, content_type: JSON, kept: CacheLifetime::OneSecond };
-    respond::text(request, &Rendered::new(text), meta)
+    respond::text(request, &rendered(value), JSON_META)
+}
+
+const JSON_META: Meta = Meta { kind: Kind::Api, content_type: JSON, kept: CacheLifetime::OneSecond };
+
+fn rendered<T: Serialize>(value: &T) -> Rendered {
+    Rendered::new(serde_json::to_vec(value).expect("names, numbers and lists have a JSON form"))
 }
 
 async fn trust(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {

@@ -10,6 +10,7 @@ use http::{HeaderValue, StatusCode};
 use media::NodeId;
 use serde::de::DeserializeOwned;
 
+use super::render::Render;
 use super::{Direct, Snapshots, Traffic, respond};
 
 pub(super) const CBOR_SEQUENCE: HeaderValue = HeaderValue::from_static("application/cbor-seq");
@@ -32,6 +33,7 @@ pub(super) struct Site {
     pub(super) traffic: Arc<Traffic>,
     pub(super) node: HeaderValue,
     pub(super) openapi: Rendered,
+    pub(super) render: Render,
 }
 
 pub(super) type Shared = State<Arc<Site>>;

@@ -5,6 +5,7 @@
 //! nothing behind. A request that has to wait looks again whenever its [`Waiter`] is woken; a read from disk is a future.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -46,9 +47,9 @@ pub trait Snapshots: Send + Sync + 'static {
     /// An object that is absent from memory and may be on disk or at another node; `None` when it is at neither.
     fn kept(&self, name: &ObjectName) -> Option<Reading>;
 
-    /// Notes that a viewer asks for a stream. When the stream is at other nodes only, or is interrupted, returns a future that
+    /// Notes that a viewer of the address `from` asks for a stream. When the stream is at other nodes only, or is interrupted, returns a future that
     /// resolves once it is here, or once the wait is over.
-    fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>) -> Option<Coming>;
+    fn attend(&self, stream: &StreamId, rendition: Option<&RenditionId>, from: Option<IpAddr>) -> Option<Coming>;
 
     /// Whether other nodes own the stream, too, and may have what this one lacks.
     fn is_elsewhere(&self, stream: &StreamId) -> bool;
@@ -56,11 +57,11 @@ pub trait Snapshots: Send + Sync + 'static {
     /// Whether no node has the stream now, although it is about to go on.
     fn is_interrupted(&self, stream: &StreamId) -> bool;
 
-    /// A place to wait for a stream.
+    /// A place to wait for a stream, for a request of the address `from`; without one it counts for no address.
     ///
     /// # Errors
     /// When there is none; says why.
-    fn wait(&self, stream: &StreamId) -> Result<Waiter, NoPlace>;
+    fn wait(&self, stream: &StreamId, from: Option<IpAddr>) -> Result<Waiter, NoPlace>;
 
     /// Admitted seals as they were signed, in log order, from `from` on, or from the oldest kept when `from` is older. The
     /// snapshots may cut a long answer off at the end, never in the middle. Empty when `from` is after the newest; `None` when the

@@ -15,6 +15,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use media::{BitsPerSecond, Now};
 
 use super::caching::Kind;
+use super::readers::{self, Place, Readers};
 
 /// Largest piece handed to a connection at once, in bytes: large enough that an HTTP/1.1 connection sends much in one call, small enough
 /// that a slow viewer's segment is counted as it goes out. Pieces are slices; nothing is copied.
@@ -28,6 +29,7 @@ pub struct Traffic {
     mark: Mutex<Option<Mark>>,
     answers: [[metrics::Counter; CLASSES.len()]; Kind::ALL.len()],
     egress: metrics::Counter,
+    readers: Readers,
 }
 
 /// Classes of status, as metrics call them.
@@ -43,6 +45,7 @@ impl Default for Traffic {
             mark: Mutex::default(),
             answers: Kind::ALL.map(|kind| CLASSES.map(|class| counter(kind, class))),
             egress: metrics::counter!("viewers_egress_bytes_total"),
+            readers: Readers::default(),
         }
     }
 }
@@ -63,6 +66,11 @@ pub struct Rates {
 }
 
 impl Traffic {
+    /// The responses under way.
+    pub(crate) const fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
     /// Requests since the node started.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
@@ -111,18 +119,23 @@ pub struct Metered {
     /// The rest of a frame that was too large for one piece.
     rest: Bytes,
     traffic: Arc<Traffic>,
+    /// Its place among the responses that hold more than themselves.
+    place: Option<Arc<Place>>,
 }
 
 impl Metered {
-    pub(super) fn new(inner: Body, traffic: Arc<Traffic>) -> Self {
-        Self { inner, rest: Bytes::new(), traffic }
+    pub(super) fn new(inner: Body, traffic: Arc<Traffic>, place: Option<Arc<Place>>) -> Self {
+        Self { inner, rest: Bytes::new(), traffic, place }
     }
 
     fn piece(&mut self, mut data: Bytes) -> Frame<Bytes> {
         let piece = data.split_to(data.len().min(PIECE_BYTES_MAX));
         self.rest = data;
         self.traffic.count_bytes(piece.len());
-        Frame::data(piece)
+        Frame::data(match &self.place {
+            Some(place) => readers::piece(piece, place),
+            None => piece,
+        })
     }
 }
 
@@ -185,7 +198,7 @@ mod tests {
     async fn bytes_count_when_they_are_taken_piece_by_piece() {
         let traffic = Arc::new(Traffic::default());
         let length = PIECE_BYTES_MAX * 2 + 1;
-        let mut body = Metered::new(Body::from(vec![7; length]), traffic.clone());
+        let mut body = Metered::new(Body::from(vec![7; length]), traffic.clone(), None);
         assert_eq!(body.size_hint().exact(), Some(length as u64));
         assert_eq!(traffic.egress_bytes(), 0);
         let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();

@@ -1,32 +1,66 @@
 //! Requests that wait for something to be admitted: blocking playlist reload (RFC 8216bis 6.2.5.2) and hinted objects (6.2.6).
 //!
 //! A request that waits is a future with a place among the waiters of its stream: no thread, no timer of its own, no copy of
-//! anything. Owns how many may wait and for how long. The waiter itself looks for what it waits for whenever it is woken.
+//! anything. Owns how many may wait, of all and of each address, and for how long. The waiter itself looks for what it waits for
+//! whenever it is woken.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use acceptor::{Census, Slot};
 use node::clock::Clock;
 use tokio::sync::watch;
 
 /// Requests that wait for one stream at once: a player has up to four (picture and sound, the playlist and the hinted part of
 /// each), so these are those of 8,000 viewers.
 pub const WAITING_PER_STREAM_MAX: usize = 32 * 1024;
-/// Requests that wait on a node at once: two streams at their bounds. Each takes some kilobytes.
-pub const WAITING_PER_NODE_MAX: usize = 2 * WAITING_PER_STREAM_MAX;
+/// Requests that wait on a node at once, at the default bounds: those of two streams. Each takes some kilobytes.
+#[cfg(test)]
+const WAITING_PER_NODE_MAX: usize = 2 * WAITING_PER_STREAM_MAX;
+/// Requests of one address that wait for a stream and stay when all places are taken: those of 500 viewers behind one router.
+pub const WAITING_SHARE: usize = 2 * 1024;
+
+/// How many requests may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingBounds {
+    /// For one stream. Default: [`WAITING_PER_STREAM_MAX`].
+    pub per_stream_max: usize,
+    /// Of those, how many of one address stay when all places are taken. Default: [`WAITING_SHARE`].
+    pub share: usize,
+}
+
+impl Default for WaitingBounds {
+    fn default() -> Self {
+        Self { per_stream_max: WAITING_PER_STREAM_MAX, share: WAITING_SHARE }
+    }
+}
 
 /// The requests that wait on a node. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct NodeWaiters(Arc<NodeWaitersState>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct NodeWaitersState {
-    waiting: Arc<AtomicUsize>,
+    places: Arc<Census>,
+    bounds: WaitingBounds,
     closed: AtomicBool,
 }
 
+impl Default for NodeWaiters {
+    fn default() -> Self {
+        Self::new(WaitingBounds::default())
+    }
+}
+
 impl NodeWaiters {
+    /// The node has the places, and an address the share, of two streams.
+    pub fn new(bounds: WaitingBounds) -> Self {
+        let places = Census::fair(bounds.per_stream_max.saturating_mul(2), bounds.share.saturating_mul(2));
+        Self(Arc::new(NodeWaitersState { places, bounds, closed: AtomicBool::new(false) }))
+    }
+
     /// Ends all waiting: every request that is woken from now on is sent away.
     pub fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
@@ -34,7 +68,7 @@ impl NodeWaiters {
 
     /// Requests that wait now, of all streams.
     pub fn waiting(&self) -> usize {
-        self.0.waiting.load(Ordering::Relaxed)
+        self.0.places.total()
     }
 }
 
@@ -42,7 +76,7 @@ impl NodeWaiters {
 #[derive(Debug)]
 pub struct StreamWaiters {
     node: NodeWaiters,
-    waiting: Arc<AtomicUsize>,
+    places: Arc<Census>,
     woken: watch::Sender<()>,
     /// Whether [`StreamWaiters::wake`] was called since the last [`StreamWaiters::sweep`].
     is_fresh: AtomicBool,
@@ -51,7 +85,9 @@ pub struct StreamWaiters {
 impl StreamWaiters {
     pub fn new(node: NodeWaiters) -> Self {
         let (woken, _) = watch::channel(());
-        Self { node, waiting: Arc::default(), woken, is_fresh: AtomicBool::new(false) }
+        let WaitingBounds { per_stream_max, share } = node.0.bounds;
+        let places = Census::fair(per_stream_max, share);
+        Self { node, places, woken, is_fresh: AtomicBool::new(false) }
     }
 
     /// Wakes all who wait, because something changed.
@@ -64,26 +100,28 @@ impl StreamWaiters {
     /// Called about once a second, so that no waiter needs a timer of its own.
     pub fn sweep(&self) {
         let is_fresh = self.is_fresh.swap(false, Ordering::Relaxed);
-        if !is_fresh && self.waiting.load(Ordering::Relaxed) > 0 {
+        if !is_fresh && self.places.total() > 0 {
             self.woken.send_replace(());
         }
     }
 
-    /// A place among the waiters until `wait_max` from now.
+    /// A place among the waiters until `wait_max` from now, for a request of the address `from`; without one, for a request that
+    /// stands for many viewers, or for none. When all places are taken, the newest of the address with the most makes room.
     ///
     /// # Errors
-    /// When all are taken, or the node is stopping.
-    pub fn enter(&self, clock: Clock, wait_max: Duration) -> Result<Waiter, NoPlace> {
+    /// When all are taken and nobody makes room, or the node is stopping.
+    pub fn enter(&self, from: Option<IpAddr>, clock: Clock, wait_max: Duration) -> Result<Waiter, NoPlace> {
         if self.node.0.closed.load(Ordering::Acquire) {
             return Err(NoPlace::Stopping);
         }
-        let places = (
-            WaitingSlot::take(&self.waiting, WAITING_PER_STREAM_MAX).ok_or(NoPlace::Taken)?,
-            WaitingSlot::take(&self.node.0.waiting, WAITING_PER_NODE_MAX).ok_or(NoPlace::Taken)?,
-        );
+        let take = |places: &Arc<Census>| match from {
+            Some(address) => places.admit(address).map_err(|_| NoPlace::Taken),
+            None => places.admit_to_stay().map_err(|_| NoPlace::Taken),
+        };
+        let places = (take(&self.places)?, take(&self.node.0.places)?);
         let woken = self.woken.subscribe();
         let node = self.node.clone();
-        Ok(Waiter { woken, clock, until: clock.elapsed().saturating_add(wait_max), node, _places: places })
+        Ok(Waiter { woken, clock, until: clock.elapsed().saturating_add(wait_max), node, places })
     }
 }
 
@@ -94,6 +132,8 @@ pub enum NoPlace {
     Gone,
     /// The stream or the node has as many as may wait.
     Taken,
+    /// Its address has more requests that wait than any other, and more than its share; another one needed the place.
+    Displaced,
     /// Nothing new came for three target durations.
     Late,
     /// The node is stopping: another one can answer.
@@ -107,14 +147,19 @@ pub struct Waiter {
     clock: Clock,
     until: Duration,
     node: NodeWaiters,
-    _places: (WaitingSlot, WaitingSlot),
+    places: (Slot, Slot),
 }
 
 impl Waiter {
-    /// Waits until there may be something new since it entered or was last woken. `false` when [`StreamWaiters`] is gone, and another has
-    /// to be found.
+    /// Waits until there may be something new since it entered or was last woken, or it has to leave. `false` when [`StreamWaiters`] is
+    /// gone, and another has to be found.
     pub async fn woken(&mut self) -> bool {
-        self.woken.changed().await.is_ok()
+        tokio::select! {
+            biased;
+            changed = self.woken.changed() => changed.is_ok(),
+            () = self.places.0.displaced() => true,
+            () = self.places.1.displaced() => true,
+        }
     }
 
     /// Why it should wait no longer, if so.
@@ -122,25 +167,10 @@ impl Waiter {
         if self.node.0.closed.load(Ordering::Acquire) {
             return Some(NoPlace::Stopping);
         }
+        if self.places.0.is_displaced() || self.places.1.is_displaced() {
+            return Some(NoPlace::Displaced);
+        }
         (self.clock.elapsed() >= self.until).then_some(NoPlace::Late)
-    }
-}
-
-/// One of a bounded number of places.
-#[derive(Debug)]
-struct WaitingSlot(Arc<AtomicUsize>);
-
-impl WaitingSlot {
-    fn take(taken: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
-        let more = |taken| (taken < max).then_some(taken + 1);
-        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Self(taken.clone()))
-    }
-}
-
-impl Drop for WaitingSlot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -151,12 +181,17 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(12);
+    const HOME: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
+
+    fn address(last: u8) -> Option<IpAddr> {
+        Some([192, 0, 2, last].into())
+    }
 
     #[test]
     fn who_waits_is_woken_by_a_change_and_by_nothing_else() {
         let waiters = StreamWaiters::new(NodeWaiters::default());
         waiters.wake();
-        let mut waiter = waiters.enter(Clock::new(), LONG).unwrap();
+        let mut waiter = waiters.enter(HOME, Clock::new(), LONG).unwrap();
         assert_eq!(waiter.woken().now_or_never(), None, "what was before it entered it has seen");
         waiters.wake();
         waiters.wake();
@@ -170,7 +205,7 @@ mod tests {
     fn places_of_a_stream_and_of_the_node_are_bounded_and_given_back() {
         let node = NodeWaiters::default();
         let streams = [(); 3].map(|()| StreamWaiters::new(node.clone()));
-        let enter = |waiters: &StreamWaiters| waiters.enter(Clock::new(), LONG);
+        let enter = |waiters: &StreamWaiters| waiters.enter(HOME, Clock::new(), LONG);
         let mut waiters: Vec<Waiter> = (0..WAITING_PER_STREAM_MAX).map(|_| enter(&streams[0]).unwrap()).collect();
         assert_eq!(enter(&streams[0]).unwrap_err(), NoPlace::Taken);
         waiters.extend((0..WAITING_PER_STREAM_MAX).map(|_| enter(&streams[1]).unwrap()));
@@ -185,9 +220,25 @@ mod tests {
     }
 
     #[test]
+    fn host_that_fills_all_places_makes_room_for_others_and_a_share_is_left_alone() {
+        let waiters = StreamWaiters::new(NodeWaiters::new(WaitingBounds { share: 4, ..WaitingBounds::default() }));
+        let enter = |from| waiters.enter(from, Clock::new(), LONG);
+        let school: Vec<Waiter> = (0..4).map(|_| enter(address(1)).unwrap()).collect();
+        let balancer: Vec<Waiter> = (0..8).map(|_| enter(None).unwrap()).collect();
+        let mut greedy: Vec<Waiter> = (12..WAITING_PER_STREAM_MAX).map(|_| enter(address(2)).unwrap()).collect();
+        assert_eq!(enter(address(2)).unwrap_err(), NoPlace::Taken, "not for one more of its own");
+        let newcomers = [enter(address(3)).unwrap(), enter(None).unwrap()];
+        let is_over = |waiters: &[Waiter]| waiters.iter().filter_map(Waiter::is_over).count();
+        assert_eq!([&school, &balancer, &greedy].map(|waiters| is_over(waiters)), [0, 0, 2]);
+        let mut newest = greedy.pop().unwrap();
+        assert_eq!(newest.woken().now_or_never(), Some(true));
+        assert_eq!((newest.is_over(), is_over(&newcomers)), (Some(NoPlace::Displaced), 0));
+    }
+
+    #[test]
     fn sweep_wakes_those_whom_nothing_woke_and_who_waited_too_long_sees_it() {
         let waiters = StreamWaiters::new(NodeWaiters::default());
-        let mut waiter = waiters.enter(Clock::new(), LONG).unwrap();
+        let mut waiter = waiters.enter(HOME, Clock::new(), LONG).unwrap();
         waiters.wake();
         assert_eq!(waiter.woken().now_or_never(), Some(true));
         waiters.sweep();
@@ -195,16 +246,16 @@ mod tests {
         waiters.sweep();
         assert_eq!(waiter.woken().now_or_never(), Some(true));
         assert_eq!(waiter.is_over(), None);
-        assert_eq!(waiters.enter(Clock::new(), Duration::ZERO).unwrap().is_over(), Some(NoPlace::Late));
+        assert_eq!(waiters.enter(HOME, Clock::new(), Duration::ZERO).unwrap().is_over(), Some(NoPlace::Late));
     }
 
     #[test]
     fn closing_sends_everybody_away() {
         let node = NodeWaiters::default();
         let waiters = StreamWaiters::new(node.clone());
-        let waiter = waiters.enter(Clock::new(), LONG).unwrap();
+        let waiter = waiters.enter(HOME, Clock::new(), LONG).unwrap();
         node.close();
         assert_eq!(waiter.is_over(), Some(NoPlace::Stopping));
-        assert_eq!(waiters.enter(Clock::new(), LONG).unwrap_err(), NoPlace::Stopping);
+        assert_eq!(waiters.enter(HOME, Clock::new(), LONG).unwrap_err(), NoPlace::Stopping);
     }
 }

@@ -235,6 +235,12 @@ impl Zone {
         self.context(name, Role::Ingest, &self.shutdown.child_token()).await.identity
     }
 
+    /// Identity of a load balancer.
+    pub fn balancer_identity(&self) -> tls::Identity {
+        let paths = self.certificates.issue(&node("lb"), Role::LoadBalancer, &[]).unwrap();
+        tls::Identity::load(&paths).unwrap()
+    }
+
     /// Identity of a node, to serve with.
     pub async fn identity(&self, name: &str) -> Arc<tls::Identity> {
         self.context(name, Role::Broadcast, &self.shutdown.child_token()).await.identity

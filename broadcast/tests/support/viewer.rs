@@ -1,6 +1,7 @@
 //! A viewer on TLS, in one version of HTTP.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use messages::Role;
 use node::tls::{Identity, Server};
@@ -16,10 +17,26 @@ pub struct Viewer {
 
 impl Viewer {
     pub fn new(identity: &Identity, protocol: &[u8], node: &Node) -> Self {
+        Self::at(Ipv4Addr::LOCALHOST, identity, protocol, node)
+    }
+
+    /// A viewer that comes from this address.
+    pub fn at(address: Ipv4Addr, identity: &Identity, protocol: &[u8], node: &Node) -> Self {
         let mut tls = identity.client(Server::Any(Role::Broadcast));
         tls.alpn_protocols = vec![protocol.to_vec()];
-        let client = reqwest::Client::builder().use_preconfigured_tls(tls).no_proxy().build().unwrap();
-        Self { client, base: node.https.clone() }
+        let client =
+            reqwest::Client::builder().use_preconfigured_tls(tls).local_address(IpAddr::V4(address)).no_proxy();
+        Self { client: client.build().unwrap(), base: node.https.clone() }
+    }
+
+    /// A load balancer: it asks for the node by its name.
+    pub fn balancer(identity: &Identity, protocol: &[u8], node: &Node) -> Self {
+        let mut tls = identity.client(Server::Node(Role::Broadcast, node.id.clone()));
+        tls.alpn_protocols = vec![protocol.to_vec()];
+        let address: SocketAddr = node.https.trim_start_matches("https://").parse().unwrap();
+        let client =
+            reqwest::Client::builder().use_preconfigured_tls(tls).resolve(node.id.as_str(), address).no_proxy();
+        Self { client: client.build().unwrap(), base: format!("https://{}:{}", node.id, address.port()) }
     }
 
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -6,6 +6,7 @@ mod direct;
 mod hostile;
 mod media_objects;
 mod playlists;
+mod rendering;
 mod site;
 mod snapshots;
 mod web_app;

@@ -13,13 +13,14 @@ use reqwest::{Client, Method, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::DropGuard;
 
-use crate::snapshots::Fixed;
+use crate::snapshots::{Fixed, Watched};
 
 pub(crate) struct Site {
     base: String,
     address: std::net::SocketAddr,
     identity: Identity,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) watched: Watched,
     pub(crate) http1: Client,
     pub(crate) http2: Client,
     _directory: tempfile::TempDir,
@@ -38,7 +39,9 @@ impl Site {
         let identity = Identity::load(&authority.issue(&node, Role::Broadcast, &[]).unwrap()).unwrap();
         let traffic = Arc::new(Traffic::default());
         let settings = Settings { node, target_duration_s: 4, direct };
-        let viewers = Viewers::new(settings, Arc::new(Fixed::new()), traffic.clone());
+        let fixed = Fixed::new();
+        let watched = fixed.watched.clone();
+        let viewers = Viewers::new(settings, Arc::new(fixed), traffic.clone());
         let listener = bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -46,7 +49,7 @@ impl Site {
         tokio::spawn(serve_tls(listener, identity.server_public(), viewers, Limits::default(), shutdown));
         let (http1, http2) = (client(&identity, b"http/1.1"), client(&identity, b"h2"));
         let base = format!("https://{address}");
-        Self { base, address, identity, traffic, http1, http2, _directory: directory, _running: running }
+        Self { base, address, identity, traffic, watched, http1, http2, _directory: directory, _running: running }
     }
 
     /// The same request in both versions of HTTP; answers must have the same status, headers and body. Returns one.

@@ -1,6 +1,9 @@
 //! Snapshots with fixed content: real playlists, and bytes with a pattern.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use broadcast::viewers::{
     Coming, NoPlace, Object, Reach, Reading, RenditionSummary, Snapshots, StreamDetail, StreamSummary, Trusted,
@@ -13,6 +16,7 @@ use messages::{AlertReason, SessionState};
 use playlist::reload::Directives;
 use playlist::render::Steering;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
 pub(crate) const MULTIVARIANT: &str = include_str!("../../../crates/playlist/testdata/first-multivariant.m3u8");
 pub(crate) const MEDIA_PLAYLIST: &str = include_str!("../../../crates/playlist/testdata/reconnect-720p.m3u8");
@@ -24,7 +28,33 @@ pub(crate) const SEGMENT_BYTES: usize = 300_000;
 pub(crate) const SEALS: usize = 5;
 pub(crate) const SEAL_BYTES: usize = 4_000;
 
+/// What a test sees and holds of the node.
+#[derive(Clone, Default)]
+pub(crate) struct Watched {
+    /// How often the streams were listed.
+    pub(crate) lists: Arc<AtomicUsize>,
+    /// Whether a DVR playlist is being rendered, and whether it may be finished.
+    pub(crate) rendering: watch::Sender<bool>,
+    pub(crate) may_finish: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Watched {
+    /// Takes until it may finish, on a thread that it holds meanwhile, as real rendering does.
+    fn render(&self) {
+        self.rendering.send_replace(true);
+        let (may_finish, changed) = &*self.may_finish;
+        let held = may_finish.lock().unwrap();
+        drop(changed.wait_timeout_while(held, Duration::from_secs(10), |may_finish| !*may_finish).unwrap());
+    }
+
+    pub(crate) fn finish(&self) {
+        *self.may_finish.0.lock().unwrap() = true;
+        self.may_finish.1.notify_all();
+    }
+}
+
 pub(crate) struct Fixed {
+    pub(crate) watched: Watched,
     playlists: BTreeMap<&'static str, Rendered>,
     objects: BTreeMap<String, Object>,
 }
@@ -51,7 +81,7 @@ impl Fixed {
             (name.to_owned(), Object { bytes, digest })
         };
         let playlists = BTreeMap::from([("720p", Rendered::new(MEDIA_PLAYLIST))]);
-        Self { playlists, objects: names.into_iter().map(object).collect() }
+        Self { watched: Watched::default(), playlists, objects: names.into_iter().map(object).collect() }
     }
 
     fn summary() -> StreamSummary {
@@ -94,9 +124,12 @@ impl Snapshots for Fixed {
         &self,
         stream: &StreamId,
         rendition: &RenditionId,
-        (lists, _): (Lists, Reach),
+        (lists, reach): (Lists, Reach),
         _: &Directives,
     ) -> Look<Playlist> {
+        if reach == Reach::Dvr {
+            self.watched.render();
+        }
         let text = self.playlists.get(rendition.as_str()).filter(|_| is_demo(stream) && lists == Lists::Media);
         text.map_or(Look::Absent, |text| Look::Here(Playlist { text: text.clone(), is_ended: false }))
     }
@@ -112,7 +145,7 @@ impl Snapshots for Fixed {
         is_demo(stream).then_some(name)
     }
 
-    fn attend(&self, _: &StreamId, _: Option<&RenditionId>) -> Option<Coming> {
+    fn attend(&self, _: &StreamId, _: Option<&RenditionId>, _: Option<std::net::IpAddr>) -> Option<Coming> {
         None
     }
 
@@ -128,7 +161,7 @@ impl Snapshots for Fixed {
         None
     }
 
-    fn wait(&self, _: &StreamId) -> Result<Waiter, NoPlace> {
+    fn wait(&self, _: &StreamId, _: Option<std::net::IpAddr>) -> Result<Waiter, NoPlace> {
         Err(NoPlace::Taken)
     }
 
@@ -143,6 +176,7 @@ impl Snapshots for Fixed {
     }
 
     fn streams(&self) -> Vec<StreamSummary> {
+        self.watched.lists.fetch_add(1, Ordering::SeqCst);
         vec![Self::summary()]
     }
 

@@ -1,6 +1,7 @@
-//! How many connections there are, in total and per address, and which one goes when there is no room. Pure, but for the lock.
+//! How many connections there are, in total and per address, and which one goes when there is no room. Other things that have a bound
+//! for all and a share for each address are counted the same way, such as requests that wait. Pure, but for the lock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,16 +24,10 @@ pub struct Census {
 struct Counts {
     last: u64,
     total: usize,
-    /// The connections of each address, oldest first.
-    by_address: HashMap<IpAddr, Vec<Held>>,
+    /// The connections of each address by their numbers, which rise. One that stays is in `total` only.
+    by_address: HashMap<IpAddr, BTreeMap<u64, CancellationToken>>,
     /// Every address with its number of connections; the one that has the most comes last.
     by_count: BTreeSet<(usize, IpAddr)>,
-}
-
-#[derive(Debug)]
-struct Held {
-    number: u64,
-    displaced: CancellationToken,
 }
 
 /// A limit that a connection would exceed.
@@ -58,15 +53,38 @@ impl Limit {
 #[derive(Debug)]
 pub struct Slot {
     census: Arc<Census>,
-    address: IpAddr,
-    number: u64,
+    /// Where it is counted; `None` when it stays.
+    held: Option<(IpAddr, u64)>,
     displaced: CancellationToken,
 }
 
 impl Slot {
+    /// Makes it one that nothing displaces and that counts for no address: a balancer's, which stands for many viewers.
+    pub fn stay(&mut self) {
+        if let Some((address, number)) = self.held.take() {
+            let mut counts = self.census.lock();
+            if counts.remove(address, number) {
+                counts.total += 1;
+            } else {
+                // It was displaced before it was known, and ends.
+                self.held = Some((address, number));
+            }
+        }
+    }
+
+    /// Whether it has to end.
+    pub fn is_displaced(&self) -> bool {
+        self.displaced.is_cancelled()
+    }
+
     /// Resolves when the connection has to end, because its address has more than its share and another needs the place.
     pub async fn displaced(&self) {
         self.displaced.cancelled().await;
+    }
+
+    /// Is cancelled when [`Slot::displaced`] resolves.
+    pub fn when_displaced(&self) -> CancellationToken {
+        self.displaced.clone()
     }
 }
 
@@ -102,7 +120,25 @@ impl Census {
             return Err(Limit::Total);
         }
         let (number, displaced) = counts.add(address);
-        Ok(Slot { census: Arc::clone(self), address, number, displaced })
+        Ok(Slot { census: Arc::clone(self), held: Some((address, number)), displaced })
+    }
+
+    /// Counts one of no address, which nothing displaces: see [`Slot::stay`].
+    ///
+    /// # Errors
+    /// As [`Census::admit`].
+    pub fn admit_to_stay(self: &Arc<Self>) -> Result<Slot, Limit> {
+        let mut counts = self.lock();
+        if counts.total >= self.total_max && !counts.displace(self.share) {
+            return Err(Limit::Total);
+        }
+        counts.total += 1;
+        Ok(Slot { census: Arc::clone(self), held: None, displaced: CancellationToken::new() })
+    }
+
+    /// How many are counted.
+    pub fn total(&self) -> usize {
+        self.lock().total
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -112,14 +148,14 @@ impl Census {
 
 impl Counts {
     fn of(&self, address: IpAddr) -> usize {
-        self.by_address.get(&address).map_or(0, Vec::len)
+        self.by_address.get(&address).map_or(0, BTreeMap::len)
     }
 
     fn add(&mut self, address: IpAddr) -> (u64, CancellationToken) {
         self.last = self.last.wrapping_add(1);
         let (number, displaced) = (self.last, CancellationToken::new());
-        let held = Held { number, displaced: displaced.clone() };
-        self.change(address, |connections| connections.push(held));
+        let held = displaced.clone();
+        self.change(address, |connections| connections.insert(number, held));
         (number, displaced)
     }
 
@@ -127,21 +163,24 @@ impl Counts {
     /// connection itself ends within moments.
     fn displace(&mut self, least: usize) -> bool {
         let Some((_, address)) = self.by_count.last().copied().filter(|(most, _)| *most > least) else { return false };
-        let mut newest = None;
-        self.change(address, |connections| newest = connections.pop());
-        newest.inspect(|held| held.displaced.cancel()).is_some()
+        let newest = self.change(address, BTreeMap::pop_last);
+        newest.inspect(|(_, displaced)| displaced.cancel()).is_some()
     }
 
-    fn remove(&mut self, address: IpAddr, number: u64) {
-        // A displaced connection was removed already.
-        self.change(address, |connections| connections.retain(|held| held.number != number));
+    /// Whether it was there: a displaced connection was removed already.
+    fn remove(&mut self, address: IpAddr, number: u64) -> bool {
+        self.change(address, |connections| connections.remove(&number)).is_some()
     }
 
     /// Changes the connections of an address, and counts them again.
-    fn change(&mut self, address: IpAddr, change: impl FnOnce(&mut Vec<Held>)) {
+    fn change<T>(
+        &mut self,
+        address: IpAddr,
+        change: impl FnOnce(&mut BTreeMap<u64, CancellationToken>) -> Option<T>,
+    ) -> Option<T> {
         let connections = self.by_address.entry(address).or_default();
         let before = connections.len();
-        change(connections);
+        let changed = change(connections);
         let after = connections.len();
         self.by_count.remove(&(before, address));
         if after == 0 {
@@ -150,12 +189,17 @@ impl Counts {
             self.by_count.insert((after, address));
         }
         self.total = self.total.saturating_add(after).saturating_sub(before);
+        changed
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.census.lock().remove(self.address, self.number);
+        let mut counts = self.census.lock();
+        match self.held {
+            Some((address, number)) => _ = counts.remove(address, number),
+            None => counts.total = counts.total.saturating_sub(1),
+        }
     }
 }
 
@@ -200,19 +244,50 @@ mod tests {
     fn newcomers_displace_who_has_more_than_a_share_and_nobody_else() {
         let census = Census::fair(10, 4);
         let address = |n: u8| IpAddr::from([192, 0, 2, n]);
-        let is_displaced = |slot: &Slot| slot.displaced.is_cancelled();
         let school: Vec<Slot> = (0..4).map(|_| census.admit(address(1)).unwrap()).collect();
         let greedy: Vec<Slot> = (0..6).map(|_| census.admit(address(2)).unwrap()).collect();
         assert_eq!(census.admit(address(2)).unwrap_err(), Limit::Total, "it displaces nobody, itself neither");
         let viewers = [3, 4].map(|n| census.admit(address(n)).unwrap());
-        assert_eq!(greedy.iter().map(is_displaced).collect::<Vec<_>>(), [false, false, false, false, true, true]);
-        assert!(!school.iter().chain(&viewers).any(is_displaced));
+        assert_eq!(greedy.iter().map(Slot::is_displaced).collect::<Vec<_>>(), [false, false, false, false, true, true]);
+        assert!(!school.iter().chain(&viewers).any(Slot::is_displaced));
         assert_eq!(census.admit(address(5)).unwrap_err(), Limit::Total, "all have their share");
         assert_eq!(census.lock().total, 10);
         drop(greedy);
         assert_eq!(census.lock().total, 6, "what was displaced is not counted twice");
         drop((school, viewers));
         assert!(census.lock().by_address.is_empty() && census.lock().by_count.is_empty());
+    }
+
+    #[test]
+    fn what_stays_counts_for_no_address_and_is_never_displaced() {
+        let census = Census::fair(6, 2);
+        let address = |n: u8| IpAddr::from([192, 0, 2, n]);
+        let mut balancer: Vec<Slot> = (0..3).map(|_| census.admit(address(1)).unwrap()).collect();
+        balancer.iter_mut().for_each(Slot::stay);
+        let greedy: Vec<Slot> = (0..3).map(|_| census.admit(address(1)).unwrap()).collect();
+        let mut viewer = census.admit(address(2)).unwrap();
+        assert!(greedy[2].is_displaced() && !balancer.iter().any(Slot::is_displaced));
+        assert_eq!(census.admit_to_stay().unwrap_err(), Limit::Total, "the other two are a share");
+        assert_eq!(census.total(), 6);
+        viewer.stay();
+        drop((balancer, greedy));
+        assert_eq!(census.total(), 1);
+        let staying = census.admit_to_stay().unwrap();
+        drop((viewer, staying));
+        assert_eq!(census.total(), 0);
+        assert!(census.lock().by_address.is_empty() && census.lock().by_count.is_empty());
+    }
+
+    #[test]
+    fn one_that_was_displaced_does_not_stay() {
+        let census = Census::fair(2, 1);
+        let address = |n: u8| IpAddr::from([192, 0, 2, n]);
+        let [_first, mut newest] = [1, 1].map(|n| census.admit(address(n)).unwrap());
+        let _viewer = census.admit(address(2)).unwrap();
+        newest.stay();
+        assert!(newest.is_displaced());
+        drop(newest);
+        assert_eq!(census.total(), 2);
     }
 
     #[test]

@@ -13,8 +13,10 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::server::{Acceptor as Hello, ClientHello};
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 pub use census::{Census, Limit, Slot, network};
 
@@ -106,6 +108,30 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     match tokio::time::timeout(time, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(HandshakeError::Failed(error)),
+        Err(_) => Err(HandshakeError::Late),
+    }
+}
+
+/// As [`handshake`], with the configuration that `choose` takes by what the client says first.
+///
+/// # Errors
+/// As [`handshake`].
+pub async fn handshake_by<S>(
+    choose: impl FnOnce(&ClientHello<'_>) -> Arc<ServerConfig>,
+    stream: S,
+    time: Duration,
+) -> Result<TlsStream<S>, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let shaken = async {
+        let begun = LazyConfigAcceptor::new(Hello::default(), stream).await?;
+        let config = choose(&begun.client_hello());
+        begun.into_stream(config).await
+    };
+    match tokio::time::timeout(time, shaken).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(HandshakeError::Failed(error)),
         Err(_) => Err(HandshakeError::Late),

@@ -7,6 +7,7 @@
 pub mod broker;
 mod client;
 mod codec;
+mod fair;
 mod metrics;
 
 use std::path::PathBuf;
@@ -132,6 +133,8 @@ pub struct Config {
     pub password_file: Option<PathBuf>,
     /// PEM file of the authority that signed the brokers' certificates; needed for `mqtts`. Default: none.
     pub ca: Option<PathBuf>,
+    /// Whether brokers on other machines may be reached without TLS, where passwords can be read on the way. Default: false.
+    pub plaintext: bool,
     /// Prefix of every topic. Default: `sealcast/v1`.
     pub prefix: String,
 }
@@ -150,6 +153,7 @@ impl Default for Config {
             username: None,
             password_file: None,
             ca: None,
+            plaintext: false,
             prefix: messages::Prefix::default().to_string(),
         }
     }

@@ -173,7 +173,7 @@ impl Gate {
             Pulled::Object { digest, bytes } if wanted(self) == Some(digest) => {
                 if self.make_room(length(&bytes)) {
                     if let Some((stream, shared)) = self.held(&name.stream) {
-                        stream.fill(name, digest, bytes, shared.now.elapsed);
+                        stream.fill(name, digest, shared.ledger.hold(bytes), shared.now.elapsed);
                     }
                     return;
                 }

@@ -6,6 +6,7 @@
 
 mod assembly;
 mod intake;
+mod ledger;
 pub mod limits;
 mod quarantine;
 mod rendered;
@@ -26,6 +27,7 @@ use media::{Digest, LogSequence, NodeId, Now, ObjectName, RenditionId, Slot, Str
 use messages::AlertReason;
 use seal::{Head, Keyring, Refusal, RefusalReason, Sealed};
 
+pub use ledger::Ledger;
 use limits::{HEADS_MAX, PEERS_MAX};
 pub use quarantine::Quarantine;
 pub use rendered::{Rendered, entity_tag};
@@ -295,6 +297,8 @@ struct GateContext {
     pulls: HashMap<PullId, Pull>,
     next_pull: u64,
     media_bytes: u64,
+    /// Media of all streams, with what only views and responses still hold.
+    ledger: Ledger,
     now: Now,
     outputs: Vec<Output>,
 }
@@ -345,6 +349,7 @@ impl Gate {
             pulls: HashMap::new(),
             next_pull: 0,
             media_bytes: 0,
+            ledger: Ledger::default(),
             now,
             outputs: Vec::new(),
         };
@@ -356,6 +361,11 @@ impl Gate {
             ungranted: VecDeque::new(),
             shared,
         }
+    }
+
+    /// Counts the media that came through this gate, as long as anything holds them.
+    pub fn ledger(&self) -> Ledger {
+        self.shared.ledger.clone()
     }
 
     /// From now on, each admitted seal of an owned stream is an [`Output::Admitted`].
@@ -374,6 +384,7 @@ impl Gate {
             Input::Object { name, peer, .. } if self.is_revoked(&peer) => self.refuse_revoked(&peer, &name.stream),
             Input::Seal { stream, raw, source } => self.seal(stream, &raw, source),
             Input::Object { name, digest, bytes, peer } => {
+                let bytes = self.shared.ledger.hold(bytes);
                 let answer = self.object(&name, digest, bytes, &peer);
                 self.shared.outputs.push(Output::Respond(answer));
             }

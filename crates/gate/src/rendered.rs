@@ -9,6 +9,8 @@ use flate2::write::GzEncoder;
 use media::Digest;
 use sha2::{Digest as _, Sha256};
 
+use crate::ledger::Ledger;
+
 /// Below this many bytes compression saves nothing: the answer is one packet either way.
 const GZIP_BYTES_MIN: usize = 256;
 /// How many bytes of the SHA-256 stand in an entity tag: 128 bits.
@@ -30,14 +32,21 @@ struct Text {
     /// Without quotes.
     tag: String,
     gzip: OnceLock<Option<Bytes>>,
+    /// Where its bytes are counted.
+    ledger: Ledger,
 }
 
 impl Rendered {
     /// Takes the bytes. The entity tag is made of their SHA-256, so nodes that render the same bytes give the same tag.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
-        let identity = bytes.into();
+        Self::counted_in(&Ledger::default(), bytes)
+    }
+
+    /// As [`Rendered::new`]; what it takes in memory is counted in `ledger`.
+    pub fn counted_in(ledger: &Ledger, bytes: impl Into<Bytes>) -> Self {
+        let identity = ledger.hold(bytes.into());
         let tag = entity_tag(Digest(Sha256::digest(&identity).into()));
-        Self(Arc::new(Text { identity, tag, gzip: OnceLock::new() }))
+        Self(Arc::new(Text { identity, tag, gzip: OnceLock::new(), ledger: ledger.clone() }))
     }
 
     /// The bytes as they were rendered.
@@ -47,7 +56,7 @@ impl Rendered {
 
     /// The bytes compressed (RFC 1952), the same for the same bytes; `None` when that would not be shorter.
     pub fn gzip(&self) -> Option<&Bytes> {
-        self.0.gzip.get_or_init(|| gzip(&self.0.identity)).as_ref()
+        self.0.gzip.get_or_init(|| gzip(&self.0.identity).map(|gzip| self.0.ledger.hold(gzip))).as_ref()
     }
 
     /// What stands between the quotes of the entity tag of the uncompressed form.
@@ -79,6 +88,17 @@ mod tests {
         assert_eq!(one.gzip(), other.gzip());
         assert!(one.gzip().unwrap().len() < text.len());
         assert_ne!(one.tag(), Rendered::new("#EXTM3U\n".repeat(99)).tag());
+    }
+
+    #[test]
+    fn text_counts_in_memory_until_no_response_holds_it() {
+        let ledger = Ledger::default();
+        let text = Rendered::counted_in(&ledger, "#EXTM3U\n".repeat(100));
+        let (plain, gzip) = (text.identity().clone(), text.gzip().cloned().unwrap());
+        drop(text);
+        assert_eq!(ledger.bytes(), (plain.len() + gzip.len()) as u64, "two responses are under way");
+        drop((plain, gzip));
+        assert_eq!(ledger.bytes(), 0);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use media::{Digest, Epoch, LogSequence, ObjectName, PartIndex, RenditionId, Slot
 use playlist::SegmentKey;
 use sha2::{Digest as _, Sha256};
 
+use super::ledger::Ledger;
+
 /// A part with its bytes.
 #[derive(Debug, Clone)]
 pub(super) struct StoredPart {
@@ -84,7 +86,7 @@ impl StoredSegment {
     }
 
     /// Stores bytes that were elsewhere, and assembles the segment when no part is missing any more. `false` when they are not missed.
-    fn restore(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes) -> bool {
+    fn restore(&mut self, name: &ObjectName, digest: Digest, bytes: Bytes, ledger: &Ledger) -> bool {
         let is_it = |absent: &Absent| absent.rendition == name.rendition && absent.slot == name.slot;
         let Some(row) = self.rows.iter_mut().find(|row| row.absent.iter().any(is_it)) else { return false };
         let (mut parts, mut image, mut absent) = (row.parts.clone(), row.image.clone(), row.absent.clone());
@@ -98,19 +100,19 @@ impl StoredSegment {
             }
         }
         *row = Arc::new(StoredRow { parts, image, absent, gaps: row.gaps.clone(), ..**row });
-        self.complete(&name.rendition);
+        self.complete(&name.rendition, ledger);
         true
     }
 
     /// Assembles a rendition's segment once all its parts are here; keeps it only when it has the sealed digest.
-    fn complete(&mut self, rendition: &RenditionId) {
+    fn complete(&mut self, rendition: &RenditionId, ledger: &Ledger) {
         let of_it = |absent: &&Absent| absent.rendition == *rendition;
         let mut absent = self.rows.iter().flat_map(|row| &row.absent).filter(of_it);
         let (Some(segment), None) = (absent.next().cloned(), absent.next()) else { return };
         if !matches!(segment.slot, Slot::Segment { .. }) {
             return;
         }
-        let (digest, bytes) = self.assemble(rendition);
+        let (digest, bytes) = self.assemble(rendition, ledger);
         if digest != segment.digest {
             return;
         }
@@ -124,10 +126,10 @@ impl StoredSegment {
     }
 
     /// Concatenates a rendition's parts, for a segment that [`super::assembly`] has not seen from its first part.
-    fn assemble(&self, rendition: &RenditionId) -> (Digest, Bytes) {
+    fn assemble(&self, rendition: &RenditionId, ledger: &Ledger) -> (Digest, Bytes) {
         let parts = self.rows.iter().filter_map(|row| row.find(rendition)).map(|part| &part.bytes[..]);
         let bytes: Bytes = parts.collect::<Vec<_>>().concat().into();
-        (Digest(Sha256::digest(&bytes).into()), bytes)
+        (Digest(Sha256::digest(&bytes).into()), ledger.hold(bytes))
     }
 
     /// Makes the parts of whole segments slices of them.
@@ -154,9 +156,24 @@ pub struct Media {
     /// Init segments that are elsewhere.
     absent_inits: BTreeMap<(Epoch, RenditionId), Absent>,
     bytes: u64,
+    ledger: Ledger,
 }
 
 impl Media {
+    /// Without media yet; segments that are assembled here are counted in `ledger`, as their parts are.
+    pub(super) fn counted_in(ledger: Ledger) -> Self {
+        Self { ledger, ..Self::default() }
+    }
+
+    pub(super) const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Counts a segment that was assembled elsewhere.
+    pub(super) fn hold(&self, bytes: Bytes) -> Bytes {
+        self.ledger.hold(bytes)
+    }
+
     /// The digest and bytes of an object; `None` when it is not here, or not complete.
     pub fn get(&self, epoch: Epoch, rendition: &RenditionId, slot: Slot) -> Option<(Digest, Bytes)> {
         match slot {
@@ -225,7 +242,7 @@ impl Media {
         };
         let Some(segment) = self.segments.get_mut(&SegmentKey { epoch: name.epoch, msn }) else { return false };
         let added = length(&bytes);
-        let is_restored = Arc::make_mut(segment).restore(name, digest, bytes);
+        let is_restored = Arc::make_mut(segment).restore(name, digest, bytes, &self.ledger);
         if is_restored {
             self.bytes += added;
         }
@@ -313,7 +330,7 @@ impl Media {
                 let unproved: Vec<RenditionId> = row.absent.iter().map(|absent| absent.rendition.clone()).collect();
                 segment.rows.push(Arc::new(row));
                 self.bytes += added;
-                unproved.iter().for_each(|rendition| segment.complete(rendition));
+                unproved.iter().for_each(|rendition| segment.complete(rendition, &self.ledger));
             }
         }
     }
@@ -334,7 +351,7 @@ impl Media {
             }
             let (digest, bytes) = match whole.remove(&rendition) {
                 Some((digest, bytes)) if length(&bytes) == lengths.iter().sum::<u64>() => (digest, bytes),
-                _ => segment.assemble(&rendition),
+                _ => segment.assemble(&rendition, &self.ledger),
             };
             segment.whole.insert(rendition, (digest, bytes));
         }

@@ -66,7 +66,7 @@ impl Stream {
             holders: Holders::new(holding, owners, &shared.peers),
             catch_up: CatchUp::default(),
             pending: Pending::default(),
-            admitted: AdmittedLog::new(shared.settings.playlist, saved),
+            admitted: AdmittedLog::new(shared.settings.playlist, saved, shared.ledger.clone()),
             shown: ShownPlaylists::default(),
             refused: BTreeMap::new(),
             counted: 0,
@@ -438,7 +438,7 @@ impl Stream {
         if !std::mem::take(&mut self.is_changed) {
             return None;
         }
-        self.shown.show(self.admitted.timeline());
+        self.shown.show(self.admitted.timeline(), self.admitted.media().ledger());
         let saved = self.admitted.save();
         if let Some(saved) = &saved {
             shared.outputs.push(Output::SaveHead(self.id.clone(), saved.clone()));

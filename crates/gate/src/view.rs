@@ -12,6 +12,7 @@ use playlist::{Listing, Past, Timeline};
 use seal::Sealed;
 
 use super::Holding;
+use super::ledger::Ledger;
 use super::rendered::Rendered;
 use super::store::Media;
 
@@ -89,6 +90,8 @@ pub struct Playlists {
 struct Texts {
     multivariant: OnceLock<Option<Rendered>>,
     renditions: BTreeMap<RenditionId, RenditionTexts>,
+    /// Where they are counted: a response may hold them for longer than the node.
+    ledger: Ledger,
 }
 
 #[derive(Debug, Default)]
@@ -104,29 +107,30 @@ struct Extents {
 }
 
 impl Extents {
-    fn get(&self, extent: Extent, render: impl FnOnce() -> Option<String>) -> Option<&Rendered> {
+    fn get(&self, ledger: &Ledger, extent: Extent, render: impl FnOnce() -> Option<String>) -> Option<&Rendered> {
         let text = match extent {
             Extent::Full => &self.full,
             Extent::Delta => &self.delta,
         };
-        text.get_or_init(|| render().map(Rendered::new)).as_ref()
+        text.get_or_init(|| render().map(|text| Rendered::counted_in(ledger, text))).as_ref()
     }
 }
 
 impl Texts {
-    fn of(listing: Listing<'_>) -> Self {
+    fn of(listing: Listing<'_>, ledger: &Ledger) -> Self {
         let names = listing.renditions().into_iter().cloned();
         Self {
             multivariant: OnceLock::new(),
             renditions: names.map(|name| (name, RenditionTexts::default())).collect(),
+            ledger: ledger.clone(),
         }
     }
 }
 
 impl Playlists {
     /// The playlists of a timeline; `None` while it has none.
-    pub(super) fn of(timeline: &Timeline) -> Option<Self> {
-        let (edge, live) = (timeline.edge()?, Texts::of(timeline.into()));
+    pub(super) fn of(timeline: &Timeline, ledger: &Ledger) -> Option<Self> {
+        let (edge, live) = (timeline.edge()?, Texts::of(timeline.into(), ledger));
         Some(Self { timeline: timeline.clone(), edge, live, long: OnceLock::new() })
     }
 
@@ -145,7 +149,7 @@ impl Playlists {
     pub fn long(&self, past: impl FnOnce(&Timeline) -> Option<Arc<Past>>) -> Option<Shown<'_>> {
         if self.long.get().is_none() {
             let past = past(&self.timeline)?;
-            let texts = Texts::of(Listing::with_past(&self.timeline, &past));
+            let texts = Texts::of(Listing::with_past(&self.timeline, &past), &self.live.ledger);
             // Another thread may have been faster.
             _ = self.long.set((past, texts));
         }
@@ -175,7 +179,9 @@ pub struct Shown<'a> {
 impl<'a> Shown<'a> {
     /// The multivariant playlist.
     pub fn multivariant(&self) -> Option<&'a Rendered> {
-        let text = self.texts.multivariant.get_or_init(|| render::multivariant(self.listing).map(Rendered::new));
+        let text = self.texts.multivariant.get_or_init(|| {
+            render::multivariant(self.listing).map(|text| Rendered::counted_in(&self.texts.ledger, text))
+        });
         text.as_ref()
     }
 
@@ -187,13 +193,13 @@ impl<'a> Shown<'a> {
     /// The media playlist of a rendition.
     pub fn media(&self, rendition: &RenditionId, extent: Extent) -> Option<&'a Rendered> {
         let texts = self.texts.renditions.get(rendition)?;
-        texts.media.get(extent, || render::media(self.listing, rendition, extent))
+        texts.media.get(&self.texts.ledger, extent, || render::media(self.listing, rendition, extent))
     }
 
     /// The I-frame playlist of a rendition.
     pub fn iframes(&self, rendition: &RenditionId, extent: Extent) -> Option<&'a Rendered> {
         let texts = self.texts.renditions.get(rendition)?;
-        texts.iframes.get(extent, || render::iframes(self.listing, rendition, extent))
+        texts.iframes.get(&self.texts.ledger, extent, || render::iframes(self.listing, rendition, extent))
     }
 
     /// Answers a request for a rendition's playlist by its delivery directives (RFC 8216bis 6.2.5).

@@ -7,13 +7,13 @@ mod http2;
 mod transport;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use acceptor::{Accepted, Acceptor, Census, HandshakeError};
+use acceptor::{Accepted, Acceptor, Census, HandshakeError, Slot};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
@@ -32,12 +32,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use self::http2::{Driven, Requests};
 pub use self::transport::{Flush, Transport};
+use crate::Redacted;
 use crate::priority::{self, Hint, PROGRESS_BYTES_MIN, Paced, Progress, Sliced};
-use crate::{Redacted, tls};
+use crate::tls::{self, VisitorTls};
 
 /// How long open requests may go on after shutdown begins. Together with the time that an ingest in the same process takes first, it is
 /// less than a process gets to end.
@@ -117,10 +119,79 @@ impl Default for Limits {
 pub struct Peer {
     /// Its address. A viewer's address is not for logs.
     pub address: Redacted<SocketAddr>,
-    /// Its node and role, from the client certificate that the handshake verified; `None` on a public listener.
+    /// Its node and role, from the client certificate that the handshake verified; `None` for a viewer.
     pub node: Option<(NodeId, Role)>,
-    /// That certificate; `None` on a public listener.
+    /// That certificate; `None` for a viewer.
     pub certificate: Option<Arc<CertificateDer<'static>>>,
+    /// Cancelling it ends the connection at once.
+    pub cut: CancellationToken,
+}
+
+impl Peer {
+    /// Whether it is a load balancer, which stands for many viewers and counts them itself.
+    pub fn is_balancer(&self) -> bool {
+        matches!(self.node, Some((_, Role::LoadBalancer)))
+    }
+
+    /// The address that its share of anything is counted for; `None` for a load balancer.
+    pub fn counted_as(&self) -> Option<IpAddr> {
+        (!self.is_balancer()).then(|| self.address.expose().ip())
+    }
+}
+
+/// A response that is under way, for whoever has to end it before its peer has read it.
+#[derive(Debug, Clone)]
+pub struct UnderWay {
+    connection: CancellationToken,
+    /// Its place on a connection that others share.
+    shared: Option<Arc<priority::Response>>,
+}
+
+impl UnderWay {
+    /// The response to the request that the running task answers.
+    pub fn of(peer: &Peer) -> Self {
+        // A viewer's connection ends as a whole: it may have stopped to read, and then nothing less gives the memory back.
+        let shared = if peer.is_balancer() { priority::current() } else { None };
+        Self { connection: peer.cut.clone(), shared }
+    }
+
+    /// Ends it, and drops what it holds: with its connection, or alone where the connection is a balancer's.
+    pub fn cut(&self) {
+        match &self.shared {
+            Some(response) => response.cut(),
+            None => self.connection.cancel(),
+        }
+    }
+}
+
+/// How a listener shakes hands.
+#[derive(Debug, Clone)]
+pub enum Handshakes {
+    /// The same with everybody.
+    Alike(Arc<ServerConfig>),
+    /// With viewers and balancers.
+    Visitors(VisitorTls),
+}
+
+impl From<Arc<ServerConfig>> for Handshakes {
+    fn from(config: Arc<ServerConfig>) -> Self {
+        Self::Alike(config)
+    }
+}
+
+impl From<VisitorTls> for Handshakes {
+    fn from(tls: VisitorTls) -> Self {
+        Self::Visitors(tls)
+    }
+}
+
+impl Handshakes {
+    async fn shake(&self, stream: TcpStream, time: Duration) -> Result<TlsStream<TcpStream>, HandshakeError> {
+        match self {
+            Self::Alike(config) => acceptor::handshake(&TlsAcceptor::from(Arc::clone(config)), stream, time).await,
+            Self::Visitors(tls) => acceptor::handshake_by(|hello| tls.for_client(hello), stream, time).await,
+        }
+    }
 }
 
 /// What answers the requests of a listener.
@@ -150,12 +221,12 @@ impl Application for Router {
 /// When the listener cannot be used at all. What a single peer does is counted, not returned.
 pub async fn serve_tls<A: Application>(
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: impl Into<Handshakes>,
     application: A,
     limits: Limits,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    serve(listener, Some(TlsAcceptor::from(tls)), application, limits, shutdown).await
+    serve(listener, Some(tls.into()), application, limits, shutdown).await
 }
 
 /// Serves a router without TLS, HTTP/1.1 only: for the ops plane on loopback.
@@ -173,7 +244,7 @@ pub async fn serve_plain(
 
 async fn serve<A: Application>(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Handshakes>,
     application: A,
     limits: Limits,
     shutdown: CancellationToken,
@@ -227,7 +298,7 @@ fn refused(reason: &'static str) {
 }
 
 struct Server<A> {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Handshakes>,
     application: A,
     limits: Limits,
     shutdown: CancellationToken,
@@ -235,21 +306,28 @@ struct Server<A> {
 
 impl<A: Application> Server<A> {
     async fn connection(self: Arc<Self>, Accepted { stream, address, slot }: Accepted) {
+        let (cut, displaced) = (CancellationToken::new(), slot.when_displaced());
         tokio::select! {
-            () = self.serve(stream, address) => {}
-            () = slot.displaced() => refused("share"),
+            () = self.serve(stream, (address, slot), cut.clone()) => {}
+            () = displaced.cancelled() => refused("share"),
+            () = cut.cancelled() => refused("memory"),
         }
     }
 
-    async fn serve(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) {
+    async fn serve(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        (address, mut slot): (SocketAddr, Slot),
+        cut: CancellationToken,
+    ) {
         for_viewers(&stream);
         let address = Redacted::new(address);
         let Some(tls) = &self.tls else {
-            return self.http1(stream, Peer { address, node: None, certificate: None }).await;
+            return self.http1(stream, Peer { address, node: None, certificate: None, cut }).await;
         };
         let handshake = tokio::select! {
             () = self.shutdown.cancelled() => return,
-            handshake = acceptor::handshake(tls, stream, self.limits.handshake_timeout) => handshake,
+            handshake = tls.shake(stream, self.limits.handshake_timeout) => handshake,
         };
         let (stream, session) = match handshake {
             Ok(stream) => stream.into_inner(),
@@ -264,7 +342,11 @@ impl<A: Application> Server<A> {
             address,
             node: certificate.and_then(tls::node_of),
             certificate: certificate.map(|certificate| Arc::new(certificate.clone().into_owned())),
+            cut,
         };
+        if peer.is_balancer() {
+            slot.stay();
+        }
         if session.alpn_protocol() == Some(b"h2") {
             self.http2(Transport::new(stream, session, Flush::ByDriver), peer).await;
         } else {

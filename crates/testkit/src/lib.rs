@@ -6,6 +6,7 @@
 pub mod browser;
 pub mod cluster;
 pub mod hls;
+pub mod hostile;
 pub mod hostile_broker;
 pub mod http;
 pub mod link;

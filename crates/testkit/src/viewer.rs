@@ -33,12 +33,17 @@ pub struct Viewer {
 
 impl Viewer {
     /// Connects, with a window of this size for each response that is not read.
-    pub async fn connect(address: SocketAddr, mut tls: rustls::ClientConfig, window_bytes: u32) -> Self {
+    pub async fn connect(address: SocketAddr, tls: rustls::ClientConfig, window_bytes: u32) -> Self {
+        Self::connect_to("localhost", address, tls, window_bytes).await
+    }
+
+    /// The same, to a server that it asks for by this name.
+    pub async fn connect_to(name: &str, address: SocketAddr, mut tls: rustls::ClientConfig, window_bytes: u32) -> Self {
         tls.alpn_protocols = vec![b"h2".to_vec()];
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).unwrap();
         let stream = socket.connect(address).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
         let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await.unwrap();
         let wire = Arc::<Mutex<Wire>>::default();
         let tap = Tap { stream, wire: wire.clone() };

@@ -186,7 +186,7 @@ impl Cluster {
         let https = format!("https://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(move || async move { said });
         let serving = self.all.child_token();
-        tokio::spawn(node::http::serve_tls(listener, identity.server_public(), router, Limits::default(), serving));
+        tokio::spawn(node::http::serve_tls(listener, identity.server_visitors(), router, Limits::default(), serving));
         let own = if owner == name { role } else { Role::Broadcast };
         let context = self.context(&NodeId::new(name).unwrap(), own).await;
         // Whatever its role is, it claims to be a broadcast node.
@@ -259,7 +259,7 @@ impl Cluster {
         let listener = acceptor::bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
         let https = format!("https://{}", seen_at(listener.local_addr().unwrap()));
         let serving = CancellationToken::new();
-        let tls = context.identity.server_public();
+        let tls = context.identity.server_visitors();
         let task = tokio::spawn(node::http::serve_tls(listener, tls, router, limits, serving));
         let parts = move || PresenceParts { https: Some(https.clone()), ..parts() };
         node::presence::spawn(&context, parts, self.all.clone());

@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use axum::routing::get;
+use axum::{Extension, Router};
 use loadbalancer::Config;
-use node::http::Limits;
+use node::http::{Limits, Peer};
 use reqwest::StatusCode;
 use testkit::viewer::Viewer;
 
@@ -69,4 +71,22 @@ async fn host_that_asks_for_more_than_its_share_is_told_to_wait_and_others_are_n
     }
     let again = within("an answer", greedy.get(url(12)).send()).await.unwrap();
     assert_eq!(again.status(), StatusCode::OK, "its share is free again");
+}
+
+/// Both for what it asks for over HTTP/1.1 and for what over HTTP/2.
+#[tokio::test(flavor = "multi_thread")]
+async fn node_knows_the_balancer_by_its_certificate_and_takes_it_for_no_viewer() {
+    let cluster = Cluster::start(&NODES).await;
+    let (address, _balancer) = cluster.balancer_with("lb", Config::default()).await;
+    let who = async |Extension(peer): Extension<Peer>| {
+        format!("{:?} {:?}", peer.node.as_ref().map(|(node, _)| node.to_string()), peer.counted_as())
+    };
+    let router = Router::new().route("/", get(async || "page")).route("/live/demo/v/index.m3u8", get(who));
+    let _backend = cluster.node("b1", router, Limits::default()).await;
+    let viewer = cluster.viewer();
+    first_answer(&viewer, &format!("https://{address}/")).await;
+    for path in ["/live/demo/v/index.m3u8", WAITS] {
+        let answer = within("an answer", viewer.get(format!("https://{address}{path}")).send()).await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), "Some(\"lb\") None", "{path}");
+    }
 }

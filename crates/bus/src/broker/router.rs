@@ -1,8 +1,9 @@
 //! Routing: connections, their subscriptions and bounded queues, and the retained messages.
 //!
-//! Routing never waits: a connection that does not take its messages loses the oldest, and delays no other connection.
+//! Routing never waits: a connection that does not take its messages loses some, and delays no other connection. Which ones it loses
+//! is decided by class of topic and by sender ([`crate::fair`]): whoever floods presences costs nobody a seal.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{PATTERNS_MAX, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, RETAINED_BYTES_MAX, RETAINED_MAX, SUBSCRIPTIONS_MAX};
 use crate::Message;
+use crate::fair::{Bounds, FairQueue};
 
 /// Number of a connection; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +31,34 @@ pub(super) struct Interest {
     pub(super) retain_handling: RetainHandling,
 }
 
+/// The user who sent a message; nobody, for what was retained before the subscription.
+type Sender = Arc<str>;
+
+/// Topics whose messages take turns with those of others: what they are about, whatever the prefix is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Seals,
+    Sessions,
+    Metadata,
+    Keys,
+    Nodes,
+    Others,
+}
+
+impl Class {
+    fn of(topic: &str) -> Self {
+        let mut levels = topic.rsplit('/');
+        match (levels.next(), levels.next(), levels.next()) {
+            (Some("seals" | "head"), Some(_), Some("streams")) => Self::Seals,
+            (Some("session"), Some(_), Some("streams")) => Self::Sessions,
+            (Some(_), Some("metadata"), _) => Self::Metadata,
+            (Some(_), Some("keys"), _) => Self::Keys,
+            (Some(_), Some("nodes"), _) => Self::Nodes,
+            _ => Self::Others,
+        }
+    }
+}
+
 /// A message for one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Delivery {
@@ -42,40 +72,30 @@ pub(super) struct Delivery {
 pub(super) struct QuotaExceeded;
 
 /// Messages waiting for one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<FairQueue<Class, Sender, Delivery>>,
     ready: Notify,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    deliveries: VecDeque<Delivery>,
-    bytes: usize,
-}
-
-impl Waiting {
-    fn pop(&mut self) -> Option<Delivery> {
-        let delivery = self.deliveries.pop_front()?;
-        self.bytes -= delivery.message.payload.len();
-        Some(delivery)
+impl Default for Outbox {
+    fn default() -> Self {
+        let bounds = Bounds { messages_max: QUEUE_MESSAGES_MAX, bytes_max: QUEUE_BYTES_MAX };
+        Self { waiting: Mutex::new(FairQueue::new(bounds)), ready: Notify::default() }
     }
 }
 
 impl Outbox {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, FairQueue<Class, Sender, Delivery>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, delivery: Delivery) {
-        let mut waiting = self.lock();
-        waiting.bytes += delivery.message.payload.len();
-        waiting.deliveries.push_back(delivery);
-        while waiting.deliveries.len() > QUEUE_MESSAGES_MAX || waiting.bytes > QUEUE_BYTES_MAX {
-            waiting.pop();
-            metrics::counter!("broker_dropped_total").increment(1);
+    fn push(&self, class: Class, sender: Sender, delivery: Delivery) {
+        let bytes = delivery.message.payload.len();
+        let dropped = self.lock().push(class, sender, delivery, bytes);
+        if dropped > 0 {
+            metrics::counter!("broker_dropped_total").increment(u64::try_from(dropped).unwrap_or(u64::MAX));
         }
-        drop(waiting);
         self.ready.notify_one();
     }
 
@@ -143,6 +163,7 @@ impl Interests {
 
 struct Connection {
     client: String,
+    sender: Sender,
     interests: Interests,
     outbox: Arc<Outbox>,
     replaced: CancellationToken,
@@ -184,6 +205,7 @@ impl Router {
         let replaced = CancellationToken::new();
         let connection = Connection {
             client: client.to_owned(),
+            sender: client.split('/').next().unwrap_or_default().into(),
             interests: Interests::default(),
             outbox: Arc::clone(&outbox),
             replaced: replaced.clone(),
@@ -213,7 +235,10 @@ impl Router {
     pub(super) fn publish(&self, from: ConnectionId, message: &Message, qos: QoS) -> Result<(), QuotaExceeded> {
         let mut state = self.lock();
         state.keep(message)?;
-        state.route(Some(from), message, qos);
+        let Some(sender) = state.connections.get(&from).map(|connection| Arc::clone(&connection.sender)) else {
+            return Ok(());
+        };
+        state.route((Some(from), &sender), message, qos);
         Ok(())
     }
 
@@ -236,10 +261,15 @@ impl Router {
             RetainHandling::DoNotSend => false,
         };
         if send {
+            let kept = Sender::default();
             let matching = |topic: &str| mqtt5_protocol::topic_matches_filter(topic, &interest.filter);
             for (topic, payload) in retained.iter().filter(|(topic, _)| matching(topic)) {
                 let message = Message { topic: topic.clone(), payload: payload.clone(), retain: true };
-                connection.outbox.push(Delivery { message, qos: interest.qos, identifier: interest.identifier });
+                connection.outbox.push(
+                    Class::of(topic),
+                    Arc::clone(&kept),
+                    Delivery { message, qos: interest.qos, identifier: interest.identifier },
+                );
             }
         }
         connection.interests.insert(interest);
@@ -269,7 +299,7 @@ impl State {
         if let (Some(will), Leave::Vanished) = (connection.will, leave) {
             // A will that does not fit among the retained messages still reaches the present subscribers.
             let _no_room = self.keep(&will);
-            self.route(None, &will, QoS::AtLeastOnce);
+            self.route((None, &connection.sender), &will, QoS::AtLeastOnce);
         }
     }
 
@@ -293,7 +323,8 @@ impl State {
     }
 
     /// Delivers once for each matching subscription (MQTT 5, 3.3.4), so that each subscription identifier gets its own copy.
-    fn route(&self, from: Option<ConnectionId>, message: &Message, qos: QoS) {
+    fn route(&self, (from, sender): (Option<ConnectionId>, &Sender), message: &Message, qos: QoS) {
+        let class = Class::of(&message.topic);
         for (id, connection) in &self.connections {
             for interest in connection.interests.matching(&message.topic) {
                 if interest.no_local && from == Some(*id) {
@@ -302,7 +333,8 @@ impl State {
                 let retain = message.retain && interest.retain_as_published;
                 let message = Message { retain, ..message.clone() };
                 let qos = if interest.qos == QoS::AtMostOnce { QoS::AtMostOnce } else { qos };
-                connection.outbox.push(Delivery { message, qos, identifier: interest.identifier });
+                let delivery = Delivery { message, qos, identifier: interest.identifier };
+                connection.outbox.push(class, Arc::clone(sender), delivery);
             }
         }
     }
@@ -328,8 +360,9 @@ mod tests {
     }
 
     fn taken(outbox: &Outbox) -> Vec<(String, Bytes, bool)> {
-        let deliveries = std::mem::take(&mut outbox.lock().deliveries);
-        deliveries.into_iter().map(|d| (d.message.topic, d.message.payload, d.message.retain)).collect()
+        let mut waiting = outbox.lock();
+        let deliveries = std::iter::from_fn(|| waiting.pop());
+        deliveries.map(|d| (d.message.topic, d.message.payload, d.message.retain)).collect()
     }
 
     #[test]
@@ -345,6 +378,21 @@ mod tests {
         let taken = taken(&reader.outbox);
         assert_eq!(taken.len(), QUEUE_MESSAGES_MAX);
         assert_eq!(taken.first().unwrap().1, "2");
+    }
+
+    #[test]
+    fn topics_are_of_a_class_whatever_the_prefix_is() {
+        for (topic, class) in [
+            ("sealcast/v1/streams/demo/seals", Class::Seals),
+            ("x/streams/demo/head", Class::Seals),
+            ("x/streams/demo/session", Class::Sessions),
+            ("x/metadata/head", Class::Metadata),
+            ("x/nodes/b1", Class::Nodes),
+            ("x/keys/revoked", Class::Keys),
+            ("x/policy", Class::Others),
+        ] {
+            assert_eq!(Class::of(topic), class, "{topic}");
+        }
     }
 
     #[test]
@@ -393,7 +441,8 @@ mod tests {
         let message = Message { retain: false, ..retained("a/b", "x") };
         let identifiers = || {
             router.publish(writer.id, &message, QoS::AtLeastOnce).unwrap();
-            let mut all: Vec<_> = reader.outbox.lock().deliveries.drain(..).filter_map(|d| d.identifier).collect();
+            let mut waiting = reader.outbox.lock();
+            let mut all: Vec<_> = std::iter::from_fn(|| waiting.pop()).filter_map(|d| d.identifier).collect();
             all.sort_unstable();
             all
         };

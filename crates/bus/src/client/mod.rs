@@ -27,7 +27,7 @@ use crate::{
     TOPIC_BYTES_MAX,
 };
 use context::{BusContext, Login};
-use endpoint::Endpoint;
+use endpoint::{Endpoint, Plaintext};
 use link::Link;
 use owned::Outgoing;
 
@@ -69,8 +69,9 @@ pub async fn connect(
         Some(path) => Some(read_password(path).await?),
         None => None,
     };
+    let plaintext = if config.plaintext { Plaintext::Anywhere } else { Plaintext::Here };
     let endpoints: Vec<Endpoint> =
-        config.urls.iter().map(|url| Endpoint::new(url, trust.as_ref())).collect::<anyhow::Result<_>>()?;
+        config.urls.iter().map(|url| Endpoint::new(url, trust.as_ref(), plaintext)).collect::<anyhow::Result<_>>()?;
     let registry = Arc::new(Registry::new());
     let shared = Arc::new(BusContext {
         registry,

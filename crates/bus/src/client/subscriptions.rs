@@ -1,11 +1,12 @@
 //! Filters, their readers, and the bounded queue of each reader.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
+use crate::fair::{Bounds, FairQueue};
 use crate::{BusError, Message, SUBSCRIPTION_BYTES_MAX, SUBSCRIPTION_MESSAGES_MAX, SUBSCRIPTIONS_MAX};
 
 /// Number of subscription identifiers; after so many they repeat.
@@ -129,18 +130,17 @@ struct Queue {
     dropped: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+/// What waits for a reader. All of it matches one filter; of a node's own topics each has one sender, so a topic stands for that.
+#[derive(Debug)]
 struct Waiting {
-    messages: VecDeque<Message>,
-    bytes: usize,
+    messages: FairQueue<(), String, Message>,
     closed: bool,
 }
 
-impl Waiting {
-    fn pop(&mut self) -> Option<Message> {
-        let message = self.messages.pop_front()?;
-        self.bytes -= message.payload.len();
-        Some(message)
+impl Default for Waiting {
+    fn default() -> Self {
+        let bounds = Bounds { messages_max: SUBSCRIPTION_MESSAGES_MAX, bytes_max: SUBSCRIPTION_BYTES_MAX };
+        Self { messages: FairQueue::new(bounds), closed: false }
     }
 }
 
@@ -150,15 +150,12 @@ impl Queue {
     }
 
     fn push(&self, message: Message) {
-        let mut waiting = self.lock();
-        waiting.bytes += message.payload.len();
-        waiting.messages.push_back(message);
-        while waiting.messages.len() > SUBSCRIPTION_MESSAGES_MAX || waiting.bytes > SUBSCRIPTION_BYTES_MAX {
-            waiting.pop();
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            metrics::counter!("bus_reader_dropped_total").increment(1);
+        let (topic, bytes) = (message.topic.clone(), message.payload.len());
+        let dropped = u64::try_from(self.lock().messages.push((), topic, message, bytes)).unwrap_or(u64::MAX);
+        if dropped > 0 {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+            metrics::counter!("bus_reader_dropped_total").increment(dropped);
         }
-        drop(waiting);
         self.ready.notify_one();
     }
 
@@ -182,7 +179,7 @@ impl Subscription {
         loop {
             {
                 let mut waiting = self.queue.lock();
-                if let Some(message) = waiting.pop() {
+                if let Some(message) = waiting.messages.pop() {
                     return Some(message);
                 }
                 if waiting.closed {
@@ -193,7 +190,7 @@ impl Subscription {
         }
     }
 
-    /// How many messages were dropped, oldest first, because this reader was slow.
+    /// How many messages were dropped because this reader was slow: the oldest of the topic that had most.
     pub fn dropped(&self) -> u64 {
         self.queue.dropped.load(Ordering::Relaxed)
     }
@@ -226,6 +223,17 @@ mod tests {
         }
         assert_eq!((slow.dropped(), quick.dropped()), (3, 0));
         assert_eq!(slow.recv().await, Some(message("a/b", 3)));
+    }
+
+    #[tokio::test]
+    async fn flood_on_one_topic_costs_another_nothing() {
+        let registry = Arc::new(Registry::new());
+        let mut reader = registry.subscribe("nodes/#").unwrap();
+        registry.dispatch(&message("nodes/b1", 7), &[]);
+        for number in 0..2 * SUBSCRIPTION_MESSAGES_MAX {
+            registry.dispatch(&message("nodes/b9", number), &[]);
+        }
+        assert_eq!(reader.recv().await, Some(message("nodes/b1", 7)));
     }
 
     #[tokio::test]

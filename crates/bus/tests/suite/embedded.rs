@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bus::broker::{Access, CONNECTIONS_MAX, Config, EmbeddedBroker, Rules, Streamer, User};
+use bus::broker::{Access, CONNECTIONS_MAX, Config, EmbeddedBroker, QUEUE_MESSAGES_MAX, Rules, Streamer, User};
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -13,6 +13,7 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use crate::brokers::{Kind, Node, TestBroker, find, message, next, password, users, within};
+use crate::raw::RawClient;
 
 fn config() -> Config {
     Config { listen: (Ipv4Addr::LOCALHOST, 0).into(), users: users(), ..Config::default() }
@@ -210,4 +211,33 @@ async fn streamer_says_and_hears_what_concerns_its_streams_and_nothing_else() {
     rules.set_streamers(&[]);
     thief.await_connected(0).await;
     shutdown.cancel();
+}
+
+/// A stolen node says its presence as fast as it can, to a node that takes its messages slowly.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flood_of_presences_costs_no_seal() {
+    let broker = TestBroker::start(Kind::Embedded).await;
+    let (mut reader, reason) = RawClient::connect(broker.address(), Some(("b1", &password("b1"))), None).await;
+    assert_eq!(reason, 0);
+    reader.subscribe("sealcast/v1/#").await;
+    let (ingest, thief) = (broker.node("i1").await, broker.node("b2").await);
+    // The reader acknowledges nothing, so all but a window of 64 messages waits at the broker.
+    for number in 0..10 {
+        ingest.publish("streams/demo/seals", format!("seal {number}.")).await;
+    }
+    let beyond = QUEUE_MESSAGES_MAX + 1_000;
+    for number in 0..beyond {
+        thief.publish("nodes/b2", format!("presence {number}.")).await;
+    }
+    thief.publish("nodes/b2", "the last.").await;
+    for number in 10..20 {
+        ingest.publish("streams/demo/seals", format!("seal {number}.")).await;
+    }
+    let heard = within("the seals arrive", reader.take_until(b"seal 19.")).await;
+    let text = String::from_utf8_lossy(&heard);
+    for number in 0..20 {
+        assert!(text.contains(&format!("seal {number}.")), "seal {number} was dropped");
+    }
+    let presences = text.matches("presence ").count();
+    assert!(presences < 200, "the seals came behind {presences} presences");
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::BytesMut;
 use mqtt5_protocol::packet::MqttPacket;
 use mqtt5_protocol::packet::connect::ConnectPacket;
+use mqtt5_protocol::packet::puback::PubAckPacket;
 use mqtt5_protocol::packet::subscribe::SubscribePacket;
 use mqtt5_protocol::{ConnectOptions, QoS, WillMessage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -61,6 +62,27 @@ impl RawClient {
         .await;
     }
 
+    /// After [`RawClient::subscribe`]: reads and acknowledges messages of QoS 1 until `end` has come; returns all that came.
+    pub(crate) async fn take_until(&mut self, end: &[u8]) -> Vec<u8> {
+        // The first byte of the SUBACK has been read.
+        let (mut all, mut next) = (vec![0x90], 0);
+        loop {
+            // A message: its first byte, its length, its topic, and its packet identifier (MQTT 5, 3.3).
+            while let Some((body, after)) = packet(&all, next) {
+                if all[next] >> 4 == 3 {
+                    let topic = usize::from(u16::from_be_bytes([all[body], all[body + 1]]));
+                    let id = u16::from_be_bytes([all[body + 2 + topic], all[body + 3 + topic]]);
+                    self.send(&PubAckPacket::new(id)).await;
+                }
+                next = after;
+            }
+            if all.windows(end.len()).any(|window| window == end) {
+                return all;
+            }
+            assert!(self.stream.read_buf(&mut all).await.unwrap() > 0, "the broker closed the connection");
+        }
+    }
+
     /// Reads until the other side closes.
     pub(crate) async fn await_end(mut self) {
         let mut sink = vec![0; 4096];
@@ -69,6 +91,20 @@ impl RawClient {
         })
         .await;
     }
+}
+
+/// Where the body of the packet at `start` begins, and where it ends; `None` while it is not whole (MQTT 5, 1.5.5).
+fn packet(bytes: &[u8], start: usize) -> Option<(usize, usize)> {
+    let (mut length, mut at) = (0, start + 1);
+    for shift in [0, 7, 14, 21] {
+        let byte = *bytes.get(at)?;
+        length |= usize::from(byte & 0x7f) << shift;
+        at += 1;
+        if byte & 0x80 == 0 {
+            return (at + length <= bytes.len()).then_some((at, at + length));
+        }
+    }
+    None
 }
 
 /// Passes connections on to a broker, until told to cut them.

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::opens_epoch;
 use super::pending::PendingSeal;
 use crate::assembly::{Assembly, SlotBytes};
+use crate::ledger::Ledger;
 use crate::limits::SAVED_INITS_BYTES_MAX;
 use crate::store::{Absent, Media, StoredPart, StoredRow, length};
 use crate::{Holding, SavedHead};
@@ -42,11 +43,11 @@ pub(super) struct Folded {
 }
 
 impl AdmittedLog {
-    pub(super) fn new(settings: playlist::Settings, saved: Option<SavedHead>) -> Self {
+    pub(super) fn new(settings: playlist::Settings, saved: Option<SavedHead>, ledger: Ledger) -> Self {
         Self {
             timeline: Timeline::new(settings),
             assembly: Assembly::default(),
-            media: Media::default(),
+            media: Media::counted_in(ledger),
             seals: VecDeque::new(),
             count: 0,
             at: UnixMillis(0),
@@ -76,7 +77,10 @@ impl AdmittedLog {
         }
         let is_folded = self.timeline.head().is_some() || opens_epoch(body);
         let whole = match self.assembly.add(body, &bytes) {
-            Ok(whole) => whole,
+            Ok(whole) => {
+                let held = |(digest, bytes)| (digest, self.media.hold(bytes));
+                whole.into_iter().map(|(rendition, segment)| (rendition, held(segment))).collect()
+            }
             Err(_) if !is_folded => BTreeMap::new(),
             Err(detail) => return Err((AlertReason::Digest, detail)),
         };

@@ -6,6 +6,7 @@ use media::LogSequence;
 use playlist::Timeline;
 use playlist::reload::Edge;
 
+use crate::ledger::Ledger;
 use crate::view::Playlists;
 
 /// When shown segments are void, playlists wait until the new epoch has made up for them, if these are no more than this. A
@@ -46,12 +47,12 @@ impl ShownPlaylists {
     }
 
     /// Shows the playlists, if what they list changed. What was shown and is void stays until the log has passed it again.
-    pub(super) fn show(&mut self, timeline: &Timeline) {
+    pub(super) fn show(&mut self, timeline: &Timeline, ledger: &Ledger) {
         let is_filled = timeline.head().is_some_and(|head| Some(head) >= self.from);
         let edge = timeline.edge().filter(|_| is_filled && self.is_stale);
         let Some(edge) = edge.filter(|edge| !self.edge.is_some_and(|shown| goes_back(&shown, edge))) else { return };
         (self.edge, self.is_stale) = (Some(edge), false);
-        self.playlists = Playlists::of(timeline).map(Arc::new);
+        self.playlists = Playlists::of(timeline, ledger).map(Arc::new);
     }
 
     pub(super) fn playlists(&self) -> Option<Arc<Playlists>> {

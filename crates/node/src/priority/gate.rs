@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
@@ -129,9 +130,16 @@ pub struct Response {
     connection: Arc<ConnectionState>,
     task: Arc<AtomicWaker>,
     key: OnceLock<Key>,
+    cut: AtomicBool,
 }
 
 impl Response {
+    /// Ends it at once: its future is dropped, and with it what it has not sent.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.task.wake();
+    }
+
     /// Begins the body: from here on the task runs in its turns only. Resolves in the first turn, which is now when no other response has
     /// the turn: then header and body leave together.
     pub async fn begin(&self, priority: Priority) {
@@ -232,18 +240,22 @@ impl<F> Gated<F> {
     /// Puts a request's future under the order of its connection.
     pub fn new(connection: &Connection, future: F) -> Self {
         let connection = connection.0.clone();
-        let response = Arc::new(Response { connection, task: Arc::default(), key: OnceLock::new() });
+        let response =
+            Arc::new(Response { connection, task: Arc::default(), key: OnceLock::new(), cut: AtomicBool::new(false) });
         let waker = Waker::from(response.clone());
         Self { future, response, waker }
     }
 }
 
-impl<F: Future + Unpin> Future for Gated<F> {
+impl<F: Future<Output: Default> + Unpin> Future for Gated<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let Self { future, response, waker } = &mut *self;
         response.task.register(context.waker());
+        if response.cut.load(Ordering::Acquire) {
+            return Poll::Ready(F::Output::default());
+        }
         if !response.enter() {
             return Poll::Pending;
         }

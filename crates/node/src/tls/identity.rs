@@ -13,15 +13,18 @@ use messages::Role;
 use rustls::client::Resumption;
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_util::sync::CancellationToken;
 
-use super::live::{ClientCertificate, Live, NodeCertificate, Roots, TrustedClients, TrustedServer, ViewerCertificate};
+use super::live::{
+    ClientCertificate, Live, NodeCertificate, Roots, TrustedClients, TrustedServer, ViewerCertificate, Visitors,
+};
 use super::loaded::{IdentityPaths, Loaded};
-use super::pair::{Reread, end_s, warn_when_others_can_read};
+use super::pair::{Pair, Reread, end_s, warn_when_others_can_read};
 use super::provider;
 use super::public::{self, ACME_TLS_ALPN, PublicPaths};
 use super::server::Server;
+use super::visitors::VisitorTls;
 
 /// Longest wait for a connection to another node: one in the same cluster answers within milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -35,6 +38,12 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the files are read again: a handful of files of some kilobytes.
 pub const REREAD_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What a library wants of a certificate and its key, and what it was made of.
+pub struct Shown<T> {
+    from: Arc<Pair>,
+    made: Arc<T>,
+}
 
 /// A loaded identity. Prints its node and role, never the key.
 pub struct Identity {
@@ -183,6 +192,43 @@ impl Identity {
         let mut config = ServerConfig::clone(&self.server_publishers());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS_ALPN.to_vec()];
         Arc::new(config)
+    }
+
+    /// TLS for viewers and balancers: as [`Identity::server_public`], but a client that asks for the node by its name may show the
+    /// certificate of a node.
+    ///
+    /// # Panics
+    /// Never: the provider supports TLS 1.2 and 1.3.
+    pub fn server_visitors(&self) -> VisitorTls {
+        let viewers = self.server_public();
+        let hints = self.live.loaded().clients.root_hint_subjects().to_vec();
+        let mut named = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider supports the default versions")
+            .with_client_cert_verifier(Arc::new(Visitors { nodes: TrustedClients(self.live.clone()), hints }))
+            .with_cert_resolver(Arc::new(ViewerCertificate(self.live.clone())));
+        named.alpn_protocols.clone_from(&viewers.alpn_protocols);
+        named.session_storage = Arc::new(NoServerSessionStorage {});
+        VisitorTls { node: self.node.to_string(), viewers, named: Arc::new(named) }
+    }
+
+    /// The certificate that this node shows as a client, with those that certify it, and its key, for a library that makes its own
+    /// connections; `made` makes of them what that library wants, when they are not those of `last`.
+    pub fn shown<T>(
+        &self,
+        last: &Mutex<Option<Shown<T>>>,
+        made: impl FnOnce(&[CertificateDer<'static>], &PrivateKeyDer<'static>) -> T,
+    ) -> Arc<T> {
+        let pair = self.live.loaded().pair.clone();
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(Shown { from, made }) if from.is_same(&pair) => Arc::clone(made),
+            _ => {
+                let made = Arc::new(made(&pair.chain, &pair.private));
+                *last = Some(Shown { from: pair, made: Arc::clone(&made) });
+                made
+            }
+        }
     }
 
     /// TLS for publishers: shows the certificates that viewers see, asks for no client certificate, and offers no ALPN protocol.

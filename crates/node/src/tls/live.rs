@@ -126,6 +126,55 @@ impl ClientCertVerifier for TrustedClients {
     }
 }
 
+/// As [`TrustedClients`], for a client that may also show no certificate.
+#[derive(Debug)]
+pub(super) struct Visitors {
+    pub(super) nodes: TrustedClients,
+    /// The authorities as they were at the start. A browser shows no certificate of others; nodes do not look at this.
+    pub(super) hints: Vec<DistinguishedName>,
+}
+
+impl ClientCertVerifier for Visitors {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.nodes.verify_client_cert(leaf, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.nodes.verify_tls12_signature(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.nodes.verify_tls13_signature(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.nodes.supported_verify_schemes()
+    }
+}
+
 /// The authorities one of which has to certify a server.
 #[derive(Debug)]
 pub(super) enum Roots {

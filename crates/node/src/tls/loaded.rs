@@ -34,7 +34,7 @@ pub struct IdentityPaths {
 pub(super) struct Loaded {
     pub(super) node: NodeId,
     pub(super) role: Role,
-    pub(super) pair: Pair,
+    pub(super) pair: Arc<Pair>,
     pub(super) authorities: Arc<[CertificateDer<'static>]>,
     pub(super) clients: Arc<dyn ClientCertVerifier>,
     pub(super) servers: Arc<WebPkiServerVerifier>,
@@ -42,7 +42,7 @@ pub(super) struct Loaded {
 
 impl Loaded {
     pub(super) fn read(paths: &IdentityPaths) -> Result<Self> {
-        let pair = Pair::load(&paths.certificate, &paths.key)?;
+        let pair = Arc::new(Pair::load(&paths.certificate, &paths.key)?);
         let leaf = pair.chain.first().context("a chain has a first certificate")?;
         let (node, role) = node_of(leaf).with_context(|| {
             format!("{} does not say whose it is: no URI sealcast:ROLE/NODE in it", paths.certificate.display())

@@ -17,6 +17,7 @@ mod pair;
 mod public;
 mod rotation;
 mod server;
+mod visitors;
 
 use std::sync::{Arc, OnceLock};
 
@@ -32,11 +33,12 @@ pub use authority::{Authority, BROKER_CA_FILE, NODE_CA_FILE, RENEW_BEFORE, names
 pub(crate) use broker::ensure_apart;
 pub use broker::{BrokerCertificate, BrokerTrust};
 pub use clients::Clients;
-pub use identity::{Identity, REREAD_INTERVAL};
+pub use identity::{Identity, REREAD_INTERVAL, Shown};
 pub use loaded::IdentityPaths;
 pub use pair::Reread;
 pub use public::{PublicPaths, challenge_paths};
 pub use server::{Server, WrongServer};
+pub use visitors::VisitorTls;
 
 /// Scheme of the URI that says who a certificate belongs to.
 const URI_SCHEME: &str = "sealcast";

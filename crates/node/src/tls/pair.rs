@@ -18,6 +18,8 @@ use crate::files;
 pub(super) struct Pair {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) certified: Arc<CertifiedKey>,
+    /// The key as it is in its file.
+    pub(super) private: PrivateKeyDer<'static>,
     digest: [u8; 32],
 }
 
@@ -28,10 +30,10 @@ impl Pair {
         let key_pem = zeroize::Zeroizing::new(files::read_bounded(key)?);
         let private = PrivateKeyDer::from_pem_slice(&key_pem)
             .with_context(|| format!("{} is not a PEM file of a private key", key.display()))?;
-        let certified = CertifiedKey::from_der(chain.clone(), private, &provider())
+        let certified = CertifiedKey::from_der(chain.clone(), private.clone_key(), &provider())
             .with_context(|| format!("{} is not the key of {}", key.display(), certificate.display()))?;
         let digest = digest_of(&[&certificate_pem, &key_pem]);
-        Ok(Self { chain, certified: Arc::new(certified), digest })
+        Ok(Self { chain, certified: Arc::new(certified), private, digest })
     }
 
     /// Whether it was read from files with the same content.
