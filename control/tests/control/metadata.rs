@@ -401,14 +401,17 @@ async fn control_restored_from_a_backup_takes_streams_of_after_it_from_the_log()
     catalogue::mark_restored(&data.join("catalogue.db")).await.unwrap();
     let (base, _control) = cluster.control_until(cluster.all.clone()).await;
     let mut refusals = 0;
-    let table = loop {
-        let answer = admin.get(format!("{base}/streams")).send().await.unwrap();
-        if answer.status() == StatusCode::OK {
-            break answer.json::<StreamTable>().await.unwrap();
+    let table = async {
+        loop {
+            let answer = admin.get(format!("{base}/streams")).send().await.unwrap();
+            if answer.status() == StatusCode::OK {
+                break answer.json::<StreamTable>().await.unwrap();
+            }
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "ingests go on with the table that they have");
+            refusals += 1;
         }
-        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "ingests go on with the table that they have");
-        refusals += 1;
     };
+    let table = tokio::time::timeout(PATIENCE, table).await.expect("control has taken the streams from the log");
     assert!(refusals > 0);
     let published = |key: &str| {
         let entry = table.streams.iter().find(|entry| entry.key_mac == table.pepper.mac(key));

@@ -91,12 +91,18 @@ mod tests {
     async fn damaged_database_is_told_from_a_sound_one() {
         let directory = tempfile::tempdir().unwrap();
         let (path, pepper) = (directory.path().join("catalogue.db"), Pepper::from_bytes(&[7; 32]).unwrap());
-        Catalogue::open(Location::File(&path), &pepper).await.unwrap().0.close().await;
+        let (catalogue, _) = Catalogue::open(Location::File(&path), &pepper).await.unwrap();
+        let (name, key) = (StreamId::new("hall").unwrap(), StreamKey::random().kept(&pepper));
+        let mac = key.mac.to_string();
+        catalogue.create_stream(&Stream { name, key, created_at: UnixMillis(0) }).await.unwrap();
+        catalogue.close().await;
         check_database(&path).await.unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
-        // The head of the second page.
-        bytes[4_096..4_160].fill(0xff);
+        // The MAC is in the table and in the index of MACs.
+        let at = bytes.windows(mac.len()).position(|window| window == mac.as_bytes()).unwrap();
+        bytes[at] ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        assert!(check_database(&path).await.is_err());
+        let said = check_database(&path).await.unwrap_err().to_string();
+        assert!(said.starts_with("the database is damaged: ") && said.contains("index"), "{said}");
     }
 }
