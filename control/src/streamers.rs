@@ -70,9 +70,10 @@ impl ControlState {
     pub(crate) fn streamers(&self) -> Vec<StreamerView> {
         self.writer.log().look(|view| {
             let guests = view.members().filter(|member| member.is_guest);
-            guests
-                .map(|member| StreamerView { node: member.node.clone(), streams: its_streams(&view, &member.node) })
-                .collect()
+            let view_of = |node: NodeId| StreamerView { streams: its_streams(&view, &node), node };
+            let mut streamers: Vec<StreamerView> = guests.map(|member| view_of(member.node.clone())).collect();
+            streamers.sort_by(|a, b| a.node.cmp(&b.node));
+            streamers
         })
     }
 }
@@ -104,7 +105,10 @@ fn check(view: &View<'_>, listed: &Listed, streams: &[StreamId]) -> Result<(), E
 
 fn its_streams(view: &View<'_>, node: &NodeId) -> Vec<StreamId> {
     let pool = pool_of(node);
-    view.streams().filter(|stream| stream.pool == pool).map(|stream| stream.name.clone()).collect()
+    let mut streams: Vec<StreamId> =
+        view.streams().filter(|stream| stream.pool == pool).map(|stream| stream.name.clone()).collect();
+    streams.sort();
+    streams
 }
 
 /// The edits that give the streams of a streamer back to the shared ingests.
