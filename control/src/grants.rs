@@ -10,13 +10,10 @@ use seal::{KeyId, PublicKey};
 use serde::Serialize;
 
 use crate::ControlState;
-use crate::log::{POOL, put, revocation};
-use crate::streamers::returned;
+use crate::rows::{POOL, forget_old, pool_of, put, returned, revocation};
 
 /// A grant is valid from this long before its request, because nodes' clocks differ.
 const BACKDATE: Duration = Duration::from_secs(60);
-/// For how long a grant stays in the log after its end: recordings that were sealed under it have expired by then.
-const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// A grant as `/cluster/v1/admin/keys` lists it.
 #[derive(Debug, Clone, Serialize)]
@@ -60,11 +57,6 @@ pub(crate) enum Error {
     Seal(#[from] seal::Error),
     #[error(transparent)]
     Log(#[from] anyhow::Error),
-}
-
-/// The pool of the streams that a streamer's own ingest seals, and no shared one.
-pub(crate) fn pool_of(streamer: &NodeId) -> String {
-    format!("streamer/{streamer}")
 }
 
 impl ControlState {
@@ -224,15 +216,4 @@ impl ControlState {
 fn sorted(mut streams: Vec<StreamId>) -> Scope {
     streams.sort();
     Scope::Streams(streams)
-}
-
-/// The edits that remove grants which ended long ago. A revoked one stays until then: where a log of its key ends has to be known for
-/// the next key to go on.
-pub(crate) fn forget_old(view: &View<'_>, now: UnixMillis) -> Vec<Edit> {
-    let over = view.all_grants().filter(|grant| now.since(grant.until) > KEPT);
-    let edits = over.filter_map(|grant| {
-        let id = view.row_id(kind::GRANT, &grant.key_id().to_string())?;
-        Some(Edit { id, kind: kind::GRANT, body: None, salt: [0; 16] })
-    });
-    edits.collect()
 }

@@ -13,6 +13,7 @@ mod nodes;
 mod policy;
 mod root;
 mod routes;
+mod rows;
 mod streamers;
 mod view;
 

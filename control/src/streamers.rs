@@ -4,13 +4,13 @@
 use media::{NodeId, StreamId};
 use messages::Role;
 use metadata::limits::SCOPE_MAX;
-use metadata::{Body, Edit, EntrySequence, Grant, Member, Scope, StreamSettings, View};
+use metadata::{Body, Edit, EntrySequence, Grant, Member, Scope, View};
 use serde::Serialize;
 
 use crate::ControlState;
-use crate::grants::pool_of;
-use crate::log::{NotAdmitted, POOL, put};
+use crate::log::NotAdmitted;
 use crate::members::Listed;
+use crate::rows::{POOL, its_streams, moved, pool_of, put};
 
 /// A streamer, as operators see it.
 #[derive(Debug, Clone, Serialize)]
@@ -101,23 +101,4 @@ fn check(view: &View<'_>, listed: &Listed, streams: &[StreamId]) -> Result<(), E
         }
     }
     Ok(())
-}
-
-fn its_streams(view: &View<'_>, node: &NodeId) -> Vec<StreamId> {
-    let pool = pool_of(node);
-    let mut streams: Vec<StreamId> =
-        view.streams().filter(|stream| stream.pool == pool).map(|stream| stream.name.clone()).collect();
-    streams.sort();
-    streams
-}
-
-/// The edits that give the streams of a streamer back to the shared ingests.
-pub(crate) fn returned(view: &View<'_>, node: &NodeId) -> Vec<Edit> {
-    its_streams(view, node).iter().filter_map(|name| moved(view, name, POOL)).collect()
-}
-
-/// The edit that puts a stream into a pool; `None` when it is there.
-fn moved(view: &View<'_>, name: &StreamId, pool: &str) -> Option<Edit> {
-    let stream = view.stream(name).filter(|stream| stream.pool != pool)?;
-    put(view, Body::Stream(StreamSettings { pool: pool.to_owned(), ..stream.clone() }))
 }
