@@ -173,7 +173,7 @@ async fn seal_that_waits_while_its_key_is_revoked_is_never_admitted() {
     // The gate takes this after the bytes.
     ingest.play(&[&node], &mut studio).await;
     assert_eq!(node.sequence(&thief.stream).await, shown);
-    let pulled = ingest.client.get(format!("{}{name}", node.data)).send().await.unwrap();
+    let pulled = evil.client.get(format!("{}{name}", node.data)).send().await.unwrap();
     assert_eq!(pulled.status(), StatusCode::NOT_FOUND);
 }
 

@@ -10,13 +10,10 @@ use seal::{KeyId, PublicKey};
 use serde::Serialize;
 
 use crate::ControlState;
-use crate::log::{POOL, put, revocation};
-use crate::streamers::returned;
+use crate::rows::{POOL, ended, forget_old, pool_of, put, returned, revocation};
 
 /// A grant is valid from this long before its request, because nodes' clocks differ.
 const BACKDATE: Duration = Duration::from_secs(60);
-/// For how long a grant stays in the log after its end: recordings that were sealed under it have expired by then.
-const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// A grant as `/cluster/v1/admin/keys` lists it.
 #[derive(Debug, Clone, Serialize)]
@@ -80,11 +77,6 @@ impl Misuse {
             Self::For(time) => now.minus(time.saturating_add(LIVE_AGE_MAX)),
         }
     }
-}
-
-/// The pool of the streams that a streamer's own ingest seals, and no shared one.
-pub(crate) fn pool_of(streamer: &NodeId) -> String {
-    format!("streamer/{streamer}")
 }
 
 impl ControlState {
@@ -249,33 +241,4 @@ impl ControlState {
 fn sorted(mut streams: Vec<StreamId>) -> Scope {
     streams.sort();
     Scope::Streams(streams)
-}
-
-/// The edits that remove grants which ended long ago. A revoked one stays until then: where a log of its key ends has to be known for
-/// the next key to go on.
-pub(crate) fn forget_old(view: &View<'_>, now: UnixMillis) -> Vec<Edit> {
-    let over = view.all_grants().filter(|grant| now.since(grant.until) > KEPT);
-    let edits = over.filter_map(|grant| {
-        let id = view.row_id(kind::GRANT, &grant.key_id().to_string())?;
-        Some(Edit { id, kind: kind::GRANT, body: None, salt: [0; 16] })
-    });
-    edits.collect()
-}
-
-/// Whether a grant's key or node is revoked, or named by `subjects`.
-fn is_ended(view: &View<'_>, subjects: &[Revoked], grant: &Grant) -> bool {
-    let (key, node) = (grant.key_id(), &grant.node);
-    let is_named = |subject: &Revoked| match subject {
-        Revoked::Key(named) => *named == key || *named == KeyId::of_node(node),
-        Revoked::Node(named) => named == node,
-    };
-    subjects.iter().any(is_named) || view.is_key_revoked(&key) || view.is_node_revoked(node)
-}
-
-/// The edits that end the grants of what is revoked, or is about to be. Nodes refuse a revoked key anyway. A viewer's browser sees
-/// its grant's row alone, because no proof says that a row is not there: so the row itself has to say that the grant is over.
-pub(crate) fn ended(view: &View<'_>, subjects: &[Revoked], now: UnixMillis) -> Vec<Edit> {
-    let running = view.all_grants().filter(|grant| now < grant.until && is_ended(view, subjects, grant));
-    let ended = |grant: &Grant| put(view, Body::Grant(Grant { until: now.max(grant.from), ..grant.clone() }));
-    running.filter_map(ended).collect()
 }

@@ -14,6 +14,7 @@ mod policy;
 mod restored;
 mod root;
 mod routes;
+mod rows;
 mod stream_keys;
 mod streamers;
 mod view;

@@ -7,18 +7,16 @@ use std::time::Duration;
 
 use media::{ClusterId, Digest, NodeId, UnixMillis};
 use messages::Role;
-use metadata::{Body, Edit, EntrySequence, Member, NodePolicy, Revocation, Revoked, RowId, StreamSettings, View, kind};
+use metadata::{Body, EntrySequence, Member, NodePolicy, StreamSettings, View, kind};
 use seal::KeyId;
 use serde::Deserialize;
 
 use crate::ControlState;
 use crate::certificate::Shown;
-use crate::grants::{ended, forget_old};
+use crate::rows::{POOL, ended, forget_old, put, random};
 
 /// Level of the rows that this version writes and understands.
 pub(crate) const LEVEL: u64 = 1;
-/// Pool of streams that nobody has put into another.
-pub(crate) const POOL: &str = "default";
 /// For how long after the log's beginning nodes need not be listed whose certificates are older.
 const BEGINNING: Duration = Duration::from_secs(86_400);
 /// Most characters of what a node says of itself that a refusal repeats.
@@ -88,17 +86,6 @@ pub(crate) enum NotAdmitted {
     PublicUrl { node: NodeId, url: String },
     #[error(transparent)]
     Log(#[from] anyhow::Error),
-}
-
-fn random() -> [u8; 16] {
-    rand::random()
-}
-
-/// The edit that writes a row, in place of the one with its name.
-pub(crate) fn put(view: &View<'_>, body: Body) -> Option<Edit> {
-    let (kind, name) = (body.kind(), body.name()?);
-    let id = view.row_id(kind, &name).unwrap_or_else(|| RowId(random()));
-    Some(Edit { id, kind, body: Some(body), salt: random() })
 }
 
 impl ControlState {
@@ -251,10 +238,6 @@ impl ControlState {
 /// What a node has sent, short enough to be shown.
 fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS_MAX).collect()
-}
-
-pub(crate) fn revocation(subject: Revoked, since: UnixMillis, reason: &str) -> Body {
-    Body::Revocation(Revocation { subject, since, reason: reason.to_owned() })
 }
 
 /// The host of a URL `https://HOST` or `https://HOST:PORT`.

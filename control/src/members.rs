@@ -11,7 +11,8 @@ use node::{CancellationToken, files, tls};
 use rustls_pki_types::CertificateDer;
 
 use crate::ControlState;
-use crate::log::{NotAdmitted, put};
+use crate::log::NotAdmitted;
+use crate::rows::put;
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);

@@ -4,13 +4,13 @@
 use media::{NodeId, StreamId};
 use messages::Role;
 use metadata::limits::SCOPE_MAX;
-use metadata::{Body, Edit, EntrySequence, Grant, Member, Scope, StreamSettings, View};
+use metadata::{Body, Edit, EntrySequence, Grant, Member, Scope, View};
 use serde::Serialize;
 
 use crate::ControlState;
-use crate::grants::pool_of;
-use crate::log::{NotAdmitted, POOL, put};
+use crate::log::NotAdmitted;
 use crate::members::Listed;
+use crate::rows::{POOL, its_streams, moved, pool_of, put};
 
 /// A streamer, as operators see it.
 #[derive(Debug, Clone, Serialize)]
@@ -70,9 +70,10 @@ impl ControlState {
     pub(crate) fn streamers(&self) -> Vec<StreamerView> {
         self.writer.log().look(|view| {
             let guests = view.members().filter(|member| member.is_guest);
-            guests
-                .map(|member| StreamerView { node: member.node.clone(), streams: its_streams(&view, &member.node) })
-                .collect()
+            let view_of = |node: NodeId| StreamerView { streams: its_streams(&view, &node), node };
+            let mut streamers: Vec<StreamerView> = guests.map(|member| view_of(member.node.clone())).collect();
+            streamers.sort_by(|a, b| a.node.cmp(&b.node));
+            streamers
         })
     }
 }
@@ -100,20 +101,4 @@ fn check(view: &View<'_>, listed: &Listed, streams: &[StreamId]) -> Result<(), E
         }
     }
     Ok(())
-}
-
-fn its_streams(view: &View<'_>, node: &NodeId) -> Vec<StreamId> {
-    let pool = pool_of(node);
-    view.streams().filter(|stream| stream.pool == pool).map(|stream| stream.name.clone()).collect()
-}
-
-/// The edits that give the streams of a streamer back to the shared ingests.
-pub(crate) fn returned(view: &View<'_>, node: &NodeId) -> Vec<Edit> {
-    its_streams(view, node).iter().filter_map(|name| moved(view, name, POOL)).collect()
-}
-
-/// The edit that puts a stream into a pool; `None` when it is there.
-fn moved(view: &View<'_>, name: &StreamId, pool: &str) -> Option<Edit> {
-    let stream = view.stream(name).filter(|stream| stream.pool != pool)?;
-    put(view, Body::Stream(StreamSettings { pool: pool.to_owned(), ..stream.clone() }))
 }

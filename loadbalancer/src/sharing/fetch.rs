@@ -58,7 +58,7 @@ pub(crate) struct Answer {
 
 /// What a fetch brought.
 pub(super) enum Fetched {
-    Whole(Answer),
+    Whole(Box<Answer>),
     TooLong,
     Broken,
 }
@@ -81,7 +81,7 @@ impl Request {
         let _is_wanted = handle.tx;
         let answer = async {
             let fetched = match read(handle.rx).await {
-                Read::Whole(head, body) => Fetched::Whole(answer(*head, body, report.source())),
+                Read::Whole(head, body) => Fetched::Whole(Box::new(answer(*head, body, report.source()))),
                 Read::TooLong => Fetched::TooLong,
                 Read::Broken => Fetched::Broken,
             };

@@ -229,7 +229,7 @@ impl Underway {
     fn landed(mut self, fetched: Fetched) {
         let now = self.sharing.clock.elapsed();
         let (outcome, landing) = match fetched {
-            Fetched::Whole(found) => self.shared(found, now),
+            Fetched::Whole(found) => self.shared(*found, now),
             Fetched::TooLong => (Outcome::Alone, Landing::Unshared { until: now + UNSHARED }),
             Fetched::Broken => (Outcome::Broken, Landing::Forget),
         };

@@ -7,17 +7,37 @@ mod streamers;
 
 use std::path::Path;
 
-use media::NodeId;
-use messages::Role;
+use media::{NodeId, StreamId};
+use messages::{Prefix, Role};
 
 use node::clock::Clock;
 use node::tls::{Authority, BROKER_CA_FILE};
-pub(crate) use streamers::streamer_password;
 
 use crate::cli::{CertsCommand, CertsFlags};
 
 /// File with the certificates of all nodes, which control makes members of the cluster.
 pub(crate) const MEMBERS_FILE: &str = "members.pem";
+
+/// The password of a streamer, made if it has none. All brokers of this cluster get it, and its streams.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub(crate) fn streamer_password(
+    directory: &Path,
+    data: &Path,
+    name: &NodeId,
+    streams: &[StreamId],
+) -> anyhow::Result<String> {
+    let password = streamers::login(directory, data, name, streams)?;
+    if directory.join("broker").is_dir() {
+        cluster::write_broker_rules(directory, &Prefix::default())?;
+        println!(
+            "the rules of Mosquitto are new: give the brokers {}, and send them SIGHUP",
+            directory.join("broker").display()
+        );
+    }
+    Ok(password)
+}
 
 /// Runs the subcommand, or makes one node's certificate and prints the paths.
 ///

@@ -6,24 +6,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use bus::broker::Streamer;
 use media::{NodeId, StreamId};
-use messages::Prefix;
 use node::files::{self, MODE_PUBLIC, MODE_SECRET};
-
-use super::cluster;
 
 /// Folder of the streamers' logins.
 const FOLDER: &str = "streamer";
 /// Most streamers that are looked for.
 const STREAMERS_MAX: usize = 1_024;
 
-/// The password of a streamer, made if it has none, for the brokers of this cluster: those of the authority's directory get it and the
-/// streams into their files, and so does the broker of `up`.
-pub(crate) fn streamer_password(
-    directory: &Path,
-    data: &Path,
-    name: &NodeId,
-    streams: &[StreamId],
-) -> anyhow::Result<String> {
+/// The password of a streamer, made if it has none. Keeps its streams, too, and gives the password to the broker of `up`.
+pub(super) fn login(directory: &Path, data: &Path, name: &NodeId, streams: &[StreamId]) -> anyhow::Result<String> {
     let folder = directory.join(FOLDER);
     files::create_private_directory(&folder)?;
     let lines: String = streams.iter().map(|stream| format!("{stream}\n")).collect();
@@ -36,13 +27,6 @@ pub(crate) fn streamer_password(
     let embedded = data.join("bus");
     if embedded.is_dir() {
         files::atomic_write(&embedded.join(format!("{name}.password")), password.as_bytes(), MODE_SECRET)?;
-    }
-    if directory.join("broker").is_dir() {
-        cluster::write_broker_rules(directory, &Prefix::default())?;
-        println!(
-            "the rules of Mosquitto are new: give the brokers {}, and send them SIGHUP",
-            directory.join("broker").display()
-        );
     }
     Ok(password)
 }

@@ -150,9 +150,9 @@ async fn mosquitto_sub_reads_it_in_both_versions() {
 }
 
 /// A broker that serves, and what may be changed while it does.
-async fn ruled() -> (String, Rules, CancellationToken) {
+async fn ruled() -> ([String; 1], Rules, CancellationToken) {
     let broker = EmbeddedBroker::load(config()).await.unwrap();
-    let (url, rules, shutdown) = (format!("mqtt://{}", broker.address()), broker.rules(), CancellationToken::new());
+    let (url, rules, shutdown) = ([format!("mqtt://{}", broker.address())], broker.rules(), CancellationToken::new());
     tokio::spawn(broker.run(shutdown.clone()));
     (url, rules, shutdown)
 }
@@ -160,13 +160,13 @@ async fn ruled() -> (String, Rules, CancellationToken) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revoked_node_is_cut_off_and_let_in_no_more() {
     let (url, rules, shutdown) = ruled().await;
-    let (stolen, other) = (Node::connect("b1", &[url.clone()]).await, Node::connect("b2", &[url.clone()]).await);
+    let (stolen, other) = (Node::connect("b1", &url).await, Node::connect("b2", &url).await);
     let mut heard = other.subscribe_surely("nodes/+", &other, "nodes/b2").await;
     rules.set_revoked(&[media::NodeId::new("b1").unwrap()].into());
     stolen.await_connected(0).await;
     // Its bus tries again and again, and is refused; what it says reaches nobody.
     stolen.bus.publish(message("nodes/b1", "still here", false)).await.unwrap_err();
-    let again = Node::start("b1", &password("b1"), &[url.clone()], None, None).await;
+    let again = Node::start("b1", &password("b1"), &url, None, None).await;
     again.bus.publish(message("nodes/b1", "still here", false)).await.unwrap_err();
     other.publish("nodes/b2", "alone").await;
     while next(&mut heard).await.1 != "alone" {}
@@ -180,8 +180,8 @@ async fn streamer_says_and_hears_what_concerns_its_streams_and_nothing_else() {
     let streams = vec![media::StreamId::new("choir").unwrap()];
     let anna = Streamer { name: "anna".to_owned(), password: password("anna"), streams };
     rules.set_streamers(&[anna]);
-    let (thief, ingest) = (Node::connect("anna", &[url.clone()]).await, Node::connect("i1", &[url.clone()]).await);
-    let watcher = Node::connect("eye", &[url.clone()]).await;
+    let (thief, ingest) = (Node::connect("anna", &url).await, Node::connect("i1", &url).await);
+    let watcher = Node::connect("eye", &url).await;
     let mut all = watcher.subscribe_surely("#", &thief, "nodes/anna").await;
     for rest in
         ["streams/hall/seals", "streams/hall/head", "streams/hall/session", "streams/hall/input", "alerts", "policy"]
