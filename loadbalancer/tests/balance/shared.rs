@@ -101,12 +101,10 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// A viewer's answer: its text, or its status if that is not 200.
-fn text(answer: reqwest::Response) -> impl Future<Output = String> {
-    async {
-        match answer.status() {
-            StatusCode::OK => answer.text().await.unwrap(),
-            status => status.as_str().to_owned(),
-        }
+async fn text(answer: reqwest::Response) -> String {
+    match answer.status() {
+        StatusCode::OK => answer.text().await.unwrap(),
+        status => status.as_str().to_owned(),
     }
 }
 
