@@ -256,5 +256,5 @@ async fn what_a_key_sealed_in_wrong_hands_is_erased_with_all_before_it_and_never
     assert_eq!(deck.listed("360p"), (11..=20).collect::<Vec<_>>());
     assert!(!deck.dvr.keeps(&segment("360p", 1, 10)));
     let files: Vec<_> = disk.media_files().into_iter().filter(|path| path.to_string_lossy().contains("/1/")).collect();
-    assert_eq!(files, [PathBuf::new(); 0]);
+    assert!(files.is_empty(), "{files:?}");
 }
