@@ -287,11 +287,11 @@ export class Player {
     };
     const { mediaSource, avc, nativeHls } = abilities(this.video);
     if (mediaSource && avc) return new HlsEngine(this.video, events, early, this.#verifier);
+    if (!nativeHls) return null;
     this.#verifier?.cannot(
       'This browser plays with its own player, which does not show its media to the page.',
     );
-    if (nativeHls) return new NativeEngine(this.video, events);
-    return null;
+    return new NativeEngine(this.video, events);
   }
 
   /** Plays from the live edge of `url`, or from a moment of a recording. */

@@ -68,7 +68,9 @@ impl Granter {
     }
 
     pub async fn revoke(&self, subject: Revoked) -> Result<()> {
-        self.write(Body::Revocation(Revocation { subject, since: UnixMillis(0), reason: String::new() })).await
+        // What it signed before stays.
+        let since = UnixMillis(i64::MAX);
+        self.write(Body::Revocation(Revocation { subject, since, reason: String::new() })).await
     }
 
     /// Closes the file; nothing can be written after that.
