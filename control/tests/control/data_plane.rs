@@ -178,8 +178,7 @@ async fn catalogue_in_postgresql_outlives_control_and_is_of_use_with_its_pepper_
 
     let end = cluster.all.child_token();
     let (base, task) = cluster.control_with(with_database(), end.clone()).await;
-    let ingest = cluster.client("i1", Role::Ingest);
-    let table: StreamTable = ingest.get(format!("{base}/streams")).send().await.unwrap().json().await.unwrap();
+    let table: StreamTable = admin.get(format!("{base}/streams")).send().await.unwrap().json().await.unwrap();
     let mac = table.pepper.mac(made["key"].as_str().unwrap());
     assert!(table.streams.iter().any(|entry| entry.name.as_str() == "choir" && entry.key_mac == mac));
     end.cancel();

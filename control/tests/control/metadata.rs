@@ -480,7 +480,7 @@ async fn grant_of_a_revoked_key_ends_in_the_log() {
     let base = cluster.control().await;
     let keys = [(); 3].map(|()| SealingKey::generate().unwrap());
     for (node, key) in ["i1", "i1", "i2"].into_iter().zip(&keys) {
-        let asked = cluster.client(node, Role::Ingest).post(format!("{base}/grants")).body(key.public_key_bytes());
+        let asked = cluster.ingest(&base, node).await.post(format!("{base}/grants")).body(key.public_key_bytes());
         assert_eq!(asked.send().await.unwrap().status(), StatusCode::OK);
     }
     let b1 = Follower::start(&cluster, "b1", None).await;

@@ -17,7 +17,7 @@ fn stream(name: &str) -> StreamId {
 async fn names(client: &Client, base: &str) -> Vec<String> {
     let (status, table) = json(client, Method::GET, format!("{base}/streams"), None).await;
     assert_eq!(status, StatusCode::OK, "{table}");
-    table.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
+    table["streams"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
