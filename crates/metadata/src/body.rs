@@ -11,7 +11,7 @@
 //! | 8 | [`NodePolicy`] | the node |
 //! | 11 | [`Tombstone`] | kind and name of what is gone |
 //!
-//! 6 (tenant), 9 (verifier) and 10 (recording) are taken; no version writes them yet.
+//! 6 (tenant), 9 (verifier) and 10 (recording) are taken; no version writes them yet, nor 5.
 
 use media::{Digest, LogSequence, MediaSequence, NodeId, StreamId, UnixMillis};
 use messages::Role;
@@ -73,7 +73,7 @@ pub struct Revocation {
     pub reason: String,
 }
 
-/// The last seal of a revoked key that counts: a time could not say so, because thieves backdate.
+/// The last seal of a revoked key that counts. No version writes it: [`Revocation::since`] decides, which needs no place in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anchor {
     /// The stream whose log it concerns.
