@@ -412,7 +412,8 @@ pub(crate) enum NodeCommand {
         /// Name of the node; the node need not be running.
         name: String,
         /// How long the node may have been in wrong hands, such as 45m, 2h or 3d. What it sealed since then leaves playlists, memory and
-        /// recordings on all nodes, with everything before it. Without this, what was admitted stays.
+        /// recordings on all nodes, with everything before it. Without this, what was admitted stays in playlists and memory; a recording
+        /// loses what the key signed when its node starts again.
         #[arg(long, value_name = "TIME", value_parser = time_span)]
         misused_for: Option<Duration>,
         #[command(flatten)]
@@ -531,7 +532,8 @@ pub(crate) enum KeyCommand {
         /// Id of the key, 32 hexadecimal digits.
         key: String,
         /// How long the key may have been in wrong hands, such as 45m, 2h or 3d. What it sealed since then leaves playlists, memory and
-        /// recordings on all nodes, with everything before it. Without this, what was admitted stays.
+        /// recordings on all nodes, with everything before it. Without this, what was admitted stays in playlists and memory; a recording
+        /// loses what the key signed when its node starts again.
         #[arg(long, value_name = "TIME", value_parser = time_span)]
         misused_for: Option<Duration>,
         #[command(flatten)]

@@ -70,6 +70,8 @@ pub(super) struct Closed {
     pub(super) at: UnixMillis,
     /// The key that signed its rows.
     pub(super) key: KeyId,
+    /// When it signed the last of them.
+    pub(super) signed_at: UnixMillis,
 }
 
 /// What follows from a seal.
@@ -95,13 +97,13 @@ pub(super) struct Fold {
     closed: Option<SegmentKey>,
     /// Init segments of the newest epochs.
     inits: VecDeque<(Epoch, Vec<(RenditionId, Proof)>)>,
-    /// The key of the newest seal.
-    key: Option<KeyId>,
+    /// The key of the newest seal, and when it was signed.
+    newest: Option<(KeyId, UnixMillis)>,
 }
 
 impl Fold {
     pub(super) fn new(settings: playlist::Settings) -> Self {
-        Self { timeline: Timeline::new(settings), closed: None, inits: VecDeque::new(), key: None }
+        Self { timeline: Timeline::new(settings), closed: None, inits: VecDeque::new(), newest: None }
     }
 
     /// Takes the next admitted seal, which opens an epoch on `void_after` when that is there.
@@ -130,7 +132,7 @@ impl Fold {
         });
         taken.row = added.map(|segment| (segment.key(), places));
         taken.closed = self.newly_closed(sealed);
-        self.key = Some(sealed.key());
+        self.newest = Some((sealed.key(), body.issued_at));
         taken
     }
 
@@ -209,8 +211,9 @@ impl Fold {
         let inits = self.inits.iter().find(|(epoch, _)| *epoch == key.epoch);
         let inits = inits.map(|(_, inits)| inits.clone()).unwrap_or_default();
         // The first seal of an epoch closes what the epoch before left open, perhaps under another key.
-        let key = self.key.filter(|_| segment.key().epoch != body.epoch).unwrap_or_else(|| sealed.key());
-        Closed { segment: segment.clone(), objects, inits, by: body.sequence, at: body.issued_at, key }
+        let of_before = self.newest.filter(|_| segment.key().epoch != body.epoch);
+        let (key, signed_at) = of_before.unwrap_or_else(|| (sealed.key(), body.issued_at));
+        Closed { segment: segment.clone(), objects, inits, by: body.sequence, at: body.issued_at, key, signed_at }
     }
 }
 

@@ -33,8 +33,8 @@ struct RecordedSegment {
     by: LogSequence,
     /// When that was signed.
     at: UnixMillis,
-    /// The key that signed its rows.
-    key: KeyId,
+    /// The key that signed its rows, and when it signed the last of them.
+    signed: (KeyId, UnixMillis),
     /// When it is removed, unless it is listed then.
     expires: UnixMillis,
     bytes: u64,
@@ -87,10 +87,13 @@ impl Tape {
     /// From now on, nothing is kept that is void by these keys, and nothing before it. Returns what is not kept any more.
     pub(super) fn take_keys(&mut self, keyring: Arc<Keyring>) -> Vec<SegmentKey> {
         self.keyring = keyring;
-        let is_bad = |kept: &RecordedSegment| self.keyring.is_void(&kept.key, kept.at);
-        let Some(newest) = self.kept.iter().rev().find(|(_, kept)| is_bad(kept)).map(|(key, _)| *key) else {
-            return Vec::new();
-        };
+        // A segment whose seals state an earlier time than one before it is at least as new as that one.
+        let mut at = UnixMillis(0);
+        let void = self.kept.iter().filter(|(_, kept)| {
+            at = at.max(kept.signed.1);
+            self.keyring.is_void(&kept.signed.0, at)
+        });
+        let Some(newest) = void.last().map(|(key, _)| *key) else { return Vec::new() };
         let erased: Vec<SegmentKey> = self.kept.range(..=newest).map(|(key, _)| *key).collect();
         erased.into_iter().filter_map(|key| self.remove(key)).collect()
     }
@@ -122,9 +125,9 @@ impl Tape {
     /// Takes a closed segment whose objects are on disk; where the segment itself is not among them, it is listed as a gap.
     /// Returns what is not kept any more.
     fn insert(&mut self, closed: Closed, now: UnixMillis) -> Vec<SegmentKey> {
-        let Closed { segment, objects, inits, by, at, key: signer } = closed;
+        let Closed { segment, objects, inits, by, at, key: signer, signed_at } = closed;
         let key = segment.key();
-        if self.keyring.is_void(&signer, at) {
+        if self.keyring.is_void(&signer, signed_at) {
             Arc::make_mut(&mut self.past).begin_at(key.msn.next());
             return vec![key];
         }
@@ -141,7 +144,7 @@ impl Tape {
         let expires = at.plus(self.spans.window + self.spans.linger());
         self.drop_segment(key);
         self.bytes += bytes;
-        self.kept.insert(key, RecordedSegment { objects, by, at, key: signer, expires, bytes });
+        self.kept.insert(key, RecordedSegment { objects, by, at, signed: (signer, signed_at), expires, bytes });
         self.inits.insert(key.epoch, inits);
         let left = Arc::make_mut(&mut self.past).trim(self.spans.window);
         self.linger(left, now);

@@ -112,8 +112,13 @@ impl AdmittedLog {
     /// Removes what is void by these keys, and everything before it: playlists begin behind the newest such row. Returns whether there was
     /// any.
     pub(super) fn erase(&mut self, keyring: &Keyring) -> bool {
-        let newest = self.seals.iter().rev().find(|sealed| keyring.is_void(&sealed.key(), sealed.body().issued_at));
-        let Some(sequence) = newest.map(|sealed| sealed.body().sequence) else { return false };
+        // A seal that states an earlier time than one before it is at least as new as that one, whatever it says.
+        let mut at = UnixMillis(0);
+        let newest = self.seals.iter().filter(|sealed| {
+            at = at.max(sealed.body().issued_at);
+            keyring.is_void(&sealed.key(), at)
+        });
+        let Some(sequence) = newest.last().map(|sealed| sealed.body().sequence) else { return false };
         let erased = self.timeline.drop_through(sequence);
         self.media.erase(&erased);
         self.assembly.clear();

@@ -581,3 +581,18 @@ fn what_a_key_sealed_before_it_was_in_wrong_hands_stays() {
     compromise(&authority, &studio, &mut bench, now.plus(Duration::from_millis(1)));
     assert_eq!((bench.playlist("360p"), held(&bench)), (before, vec![0, 1, 2, 3, 4]));
 }
+
+#[test]
+fn backdated_seals_of_a_key_in_wrong_hands_are_no_older_than_what_they_follow() {
+    let (authority, mut studio, mut bench, _) = five_segments();
+    let since = bench.wall();
+    // As the newest of a log, a seal may be old: the stream may have stood still.
+    for row in studio.segment(since.minus(Duration::from_secs(3_600))) {
+        bench.objects(&row);
+        let (stream, raw) = (row.sealed.body().stream.clone(), row.sealed.raw().clone());
+        bench.apply(Input::Seal { stream, raw, source: Source::Head });
+    }
+    assert!(bench.playlist("360p").unwrap().contains("1/5.m4s"));
+    compromise(&authority, &studio, &mut bench, since);
+    assert_eq!((bench.playlist("360p"), held(&bench)), (None, vec![]));
+}
