@@ -587,7 +587,7 @@ fn backdated_seals_of_a_key_in_wrong_hands_are_no_older_than_what_they_follow() 
     let (authority, mut studio, mut bench, _) = five_segments();
     let since = bench.wall();
     // As the newest of a log, a seal may be old: the stream may have stood still.
-    for row in studio.segment(since.minus(Duration::from_secs(3_600))) {
+    for row in studio.segment(since.minus(Duration::from_secs(1_800))) {
         bench.objects(&row);
         let (stream, raw) = (row.sealed.body().stream.clone(), row.sealed.raw().clone());
         bench.apply(Input::Seal { stream, raw, source: Source::Head });
