@@ -1,4 +1,5 @@
-//! The grammar of the command line: names, help texts and examples. Other modules carry the commands out.
+//! The grammar of the command line: names, help texts and examples. Other modules carry the commands out. Its length is that of the texts,
+//! which are the reference of the command line.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;

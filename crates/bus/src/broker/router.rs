@@ -40,7 +40,6 @@ enum Class {
     Seals,
     Sessions,
     Metadata,
-    Keys,
     Nodes,
     Others,
 }
@@ -52,7 +51,6 @@ impl Class {
             (Some("seals" | "head"), Some(_), Some("streams")) => Self::Seals,
             (Some("session"), Some(_), Some("streams")) => Self::Sessions,
             (Some(_), Some("metadata"), _) => Self::Metadata,
-            (Some(_), Some("keys"), _) => Self::Keys,
             (Some(_), Some("nodes"), _) => Self::Nodes,
             _ => Self::Others,
         }
@@ -388,7 +386,6 @@ mod tests {
             ("x/streams/demo/session", Class::Sessions),
             ("x/metadata/head", Class::Metadata),
             ("x/nodes/b1", Class::Nodes),
-            ("x/keys/revoked", Class::Keys),
             ("x/policy", Class::Others),
         ] {
             assert_eq!(Class::of(topic), class, "{topic}");
