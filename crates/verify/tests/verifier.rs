@@ -6,6 +6,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
+use metadata::Scope;
 use seal::{RefusalReason, SealingKey, Signer as _};
 use support::{DAY, STREAM, Scene, Town, at, place, sequence};
 use testkit::studio::{self, START, Studio};
@@ -146,6 +147,39 @@ fn what_a_revoked_key_sealed_counts_where_the_next_key_goes_on_from_it() {
     scene.verifier.take_seals(&sequence(&stolen), NOW).unwrap_err();
     assert_eq!(scene.verifier.standing(NOW).seals, rows.len() as u64);
     assert_ne!(first.key_id(), scene.studio.key.key_id());
+}
+
+#[test]
+fn what_an_ingest_of_another_pool_sealed_counts_where_the_next_pool_goes_on_from_it() {
+    let mut scene = Scene::new();
+    let first = SealingKey::from_seed_bytes(&scene.studio.key.to_seed_bytes()).unwrap();
+    let mut rows = scene.segment(0);
+    let mut left = scene.studio.fork();
+    scene.studio.key = SealingKey::generate().unwrap();
+    scene.studio.reconnect(at(4).wall);
+    rows.extend(scene.segment(4));
+    scene.town.put_in_pool("other", at(3));
+    let scope = Scope::Pools(vec!["other".to_owned()]);
+    scene.town.grant_with(&scene.studio.key, at(3), |grant| grant.scope = scope);
+    scene.verifier.take_trust(&scene.town.trust(&[&first, &scene.studio.key], at(5))).unwrap();
+    scene.verifier.take_seals(&sequence(&rows), NOW).unwrap();
+    scene.load(&rows, 5);
+    let standing = scene.verifier.standing(NOW);
+    let loaded: usize = rows.iter().map(|row| row.objects.len()).sum();
+    assert_eq!((standing.objects, standing.wrong), (loaded as u64, None));
+    // The pool that the stream has left may not go on with it.
+    let refused = scene.verifier.take_seals(&sequence(&left.segment(at(1).wall)), NOW).unwrap_err();
+    assert!(refused.detail.contains("does not name stream"), "{refused}");
+}
+
+#[test]
+fn renewed_grant_says_nothing_against_older_seals_of_its_key() {
+    let mut scene = Scene::new();
+    let rows = scene.segment(0);
+    scene.town.grant_with(&scene.studio.key, at(300), |grant| grant.from = at(300).wall);
+    scene.verifier.take_trust(&scene.town.trust(&[&scene.studio.key], at(301))).unwrap();
+    scene.verifier.take_seals(&sequence(&rows), NOW).unwrap();
+    assert_eq!(scene.verifier.standing(NOW).seals, 8);
 }
 
 #[test]
