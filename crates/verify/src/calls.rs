@@ -120,7 +120,7 @@ fn fields(object: &mut Object<'_>, standing: &Standing<'_>) {
     object.put("digest", |w| optional(w, place.map(|place| hex::encode(place.digest.0)).as_deref(), text));
     object.put("epoch", |w| optional(w, place.map(|place| place.epoch.0), number));
     object.put("sequence", |w| optional(w, place.map(|place| place.sequence.0), number));
-    object.put("oldest", |w| optional(w, place.map(|place| place.oldest.0.0), number));
+    object.put("oldest", |w| optional(w, place.and_then(|place| place.oldest).map(|(oldest, _)| oldest.0), number));
     object.put("issuedAt", |w| optional(w, place.map(|place| place.issued_at.0), signed));
 }
 
