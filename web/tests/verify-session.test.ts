@@ -111,6 +111,17 @@ describe('a session', () => {
     expect(checks.detail).toContain('is not what seal');
   });
 
+  it('stops_at_an_object_that_is_longer_than_any_that_a_seal_names', async () => {
+    const scene = await Scene.open();
+    scene.load();
+    await scene.seconds(3);
+    // Only its length is read.
+    scene.session.object('360p/1/0.m4s', { byteLength: 513 * 1024 * 1024 } as Uint8Array);
+    const checks = await scene.seconds(1);
+    expect(checks.phase).toBe('wrong');
+    expect(checks.detail).toContain('more bytes than any object has');
+  });
+
   it('stops_at_another_root_key_at_once', async () => {
     const scene = await Scene.open(LOG.otherFingerprint);
     const checks = await scene.seconds(1);

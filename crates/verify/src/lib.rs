@@ -148,9 +148,12 @@ impl Verifier {
         Ok(())
     }
 
-    /// Takes an object that the player has loaded, by its place: `720p/3/17.2.m4s`.
+    /// Takes an object that the player has loaded, by its place: `720p/3/17.2.m4s`. Any other place is wrong, because no seal can name it.
     pub fn object(&mut self, place: &str, bytes: &[u8], now: Duration) {
-        let Some(name) = objects::parse(place) else { return };
+        let Some(name) = objects::parse(place) else {
+            self.wrong.get_or_insert_with(|| format!("{place} is no place of an object"));
+            return;
+        };
         self.objects.take(name, seal::digest(bytes), bytes.len(), now);
         self.settle(now);
     }

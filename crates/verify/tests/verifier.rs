@@ -54,6 +54,17 @@ fn object_that_no_seal_names_is_found_once_the_log_is_past_it() {
 }
 
 #[test]
+fn place_that_no_seal_can_name_is_wrong() {
+    for place in
+        ["360p/1/0.ts", "360p/1/00.m4s", "360p/one/0.m4s", "360%70/1/0.m4s", "360p/1/0.m4s/more", "x/forged.m4s"]
+    {
+        let mut scene = Scene::trusted();
+        scene.verifier.object(place, b"forged", NOW);
+        assert!(scene.verifier.standing(NOW).wrong.is_some_and(|wrong| wrong.starts_with(place)), "{place}");
+    }
+}
+
+#[test]
 fn one_changed_bit_of_a_seal_is_refused() {
     let rows = Scene::trusted().segment(0);
     let whole = sequence(&rows[..2]);
