@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { HlsConfig, LoaderCallbacks, LoaderConfiguration, LoaderContext, LoaderStats } from 'hls.js';
 import { describe, expect, it } from 'vitest';
 import { objectOf, placeOf, rootOfFragment, StreamVerifier } from '../verify/src';
 import { Core } from '../verify/src/core';
@@ -110,6 +111,17 @@ describe('a session', () => {
     expect(checks.detail).toContain('is not what seal');
   });
 
+  it('stops_at_an_object_that_is_longer_than_any_that_a_seal_names', async () => {
+    const scene = await Scene.open();
+    scene.load();
+    await scene.seconds(3);
+    // Only its length is read.
+    scene.session.object('360p/1/0.m4s', { byteLength: 513 * 1024 * 1024 } as Uint8Array);
+    const checks = await scene.seconds(1);
+    expect(checks.phase).toBe('wrong');
+    expect(checks.detail).toContain('more bytes than any object has');
+  });
+
   it('stops_at_another_root_key_at_once', async () => {
     const scene = await Scene.open(LOG.otherFingerprint);
     const checks = await scene.seconds(1);
@@ -140,6 +152,75 @@ describe('a session', () => {
     scene.load();
     const checks = await scene.seconds(10);
     expect(checks).toMatchObject({ phase: 'behind', isOtherRoot: false });
+  });
+});
+
+/** A page that loads with the checks' loader; each request is answered with the same bytes at once. */
+class Page {
+  readonly phases: Checks['phase'][] = [];
+  readonly verifier = new StreamVerifier({
+    url: 'https://b1/live/demo/index.m3u8',
+    store: null,
+    onChange: ({ phase }) => this.phases.push(phase),
+  });
+
+  /** Whether hls.js gets the answer. */
+  load(url: string, more: Record<string, unknown> = {}, data: unknown = new ArrayBuffer(8)): boolean {
+    class Answers {
+      load(
+        context: LoaderContext,
+        _config: LoaderConfiguration,
+        callbacks: LoaderCallbacks<LoaderContext>,
+      ): void {
+        callbacks.onSuccess({ url, code: 200, data: data as ArrayBuffer }, {} as LoaderStats, context, null);
+      }
+    }
+    const Checked = this.verifier.loader(Answers as unknown as HlsConfig['loader']);
+    const context = { url, responseType: 'arraybuffer', frag: {}, rangeStart: 0, rangeEnd: 0, ...more };
+    let isPassed = false;
+    new Checked({} as HlsConfig).load(context as unknown as LoaderContext, {} as LoaderConfiguration, {
+      onSuccess: () => {
+        isPassed = true;
+      },
+      onError: () => undefined,
+      onTimeout: () => undefined,
+    });
+    return isPassed;
+  }
+}
+
+describe('a loader', () => {
+  const LIVE = 'https://b1/live/demo/720p/3';
+
+  it('media_that_is_no_whole_object_of_the_stream_is_wrong', () => {
+    const forged: [string, Record<string, unknown>, unknown][] = [
+      ['https://b1/x/forged.m4s', {}, new ArrayBuffer(8)],
+      ['https://b1/live/other/720p/3/17.m4s', {}, new ArrayBuffer(8)],
+      [`${LIVE}/17.ts`, {}, new ArrayBuffer(8)],
+      ['data:video/mp4;base64,AAAA', {}, new ArrayBuffer(8)],
+      [`${LIVE}/17.m4s`, { rangeStart: 4, rangeEnd: 8 }, new ArrayBuffer(8)],
+      [`${LIVE}/17.m4s`, {}, 'text'],
+    ];
+    for (const [url, more, data] of forged) {
+      const page = new Page();
+      expect(page.load(`${LIVE}/init.mp4`)).toBe(true);
+      expect(page.load(url, more, data), url).toBe(false);
+      expect(page.phases, url).toEqual(['wrong']);
+      expect(page.verifier.checks.detail).toContain(url);
+      expect(page.load(`${LIVE}/18.m4s`), 'nothing plays after it').toBe(false);
+      page.verifier.cannot('another reason');
+      expect(page.verifier.checks.phase, 'it stays').toBe('wrong');
+    }
+  });
+
+  it('objects_playlists_and_keys_reach_the_player', () => {
+    const page = new Page();
+    expect(page.load(`${LIVE}/17.2.m4s`)).toBe(true);
+    expect(page.load('https://b1/live/demo/720p/index.m3u8', { responseType: 'text' }, '#EXTM3U')).toBe(true);
+    expect(page.load('https://b1/key', { keyInfo: {} })).toBe(true);
+    page.verifier.cannot('This browser cannot check.');
+    expect(page.load('https://b1/x/forged.m4s'), 'the page says that it checks nothing').toBe(true);
+    expect(page.phases).toEqual(['impossible']);
   });
 });
 

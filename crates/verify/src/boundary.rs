@@ -7,10 +7,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::calls::Calls;
-
-/// Longest input in bytes: the longest object that a seal may name, and its place.
-const INPUT_BYTES_MAX: usize = 512 * 1024 * 1024 + 1024;
+use crate::calls::{self, Calls};
 
 #[derive(Default)]
 struct Shared {
@@ -23,11 +20,14 @@ thread_local! {
     static SHARED: RefCell<Shared> = RefCell::default();
 }
 
-/// Room for an input of so many bytes: where to write it. Valid until the next call.
+/// Room for an input of so many bytes: where to write it, or null when there is none ([`calls::room`]). Valid until the next call.
 #[unsafe(no_mangle)]
 extern "C" fn input(length: usize) -> *mut u8 {
     SHARED.with_borrow_mut(|shared| {
-        shared.input = vec![0; length.min(INPUT_BYTES_MAX)];
+        // What was there before makes room first.
+        shared.input = Vec::new();
+        let Some(room) = calls::room(length) else { return std::ptr::null_mut() };
+        shared.input = room;
         shared.input.as_mut_ptr()
     })
 }

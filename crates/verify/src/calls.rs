@@ -17,13 +17,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use media::StreamId;
-use seal::limits::PUBLIC_KEY_BYTES;
+use seal::limits::{OBJECT_BYTES_MAX, PUBLIC_KEY_BYTES};
 use seal::{PublicKey, Refusal};
 
 use crate::{Standing, Verifier};
 
 /// Bytes of an ML-DSA-44 signature.
 const SIGNATURE_BYTES: usize = 2_420;
+
+/// Most bytes of an input beside an object: its place.
+const PLACE_BYTES_MAX: u64 = 1_024;
+
+/// Room for an input of so many bytes; `None` for what is longer than any object that a seal may name, or than the memory here.
+pub fn room(length: usize) -> Option<Vec<u8>> {
+    if u64::try_from(length).ok()? > OBJECT_BYTES_MAX.saturating_add(PLACE_BYTES_MAX) {
+        return None;
+    }
+    let mut input = Vec::new();
+    input.try_reserve_exact(length).ok()?;
+    input.resize(length, 0);
+    Some(input)
+}
 
 /// The verifier of a page, and its answers.
 #[derive(Default)]
@@ -120,7 +134,7 @@ fn fields(object: &mut Object<'_>, standing: &Standing<'_>) {
     object.put("digest", |w| optional(w, place.map(|place| hex::encode(place.digest.0)).as_deref(), text));
     object.put("epoch", |w| optional(w, place.map(|place| place.epoch.0), number));
     object.put("sequence", |w| optional(w, place.map(|place| place.sequence.0), number));
-    object.put("oldest", |w| optional(w, place.map(|place| place.oldest.0.0), number));
+    object.put("oldest", |w| optional(w, place.and_then(|place| place.oldest).map(|(oldest, _)| oldest.0), number));
     object.put("issuedAt", |w| optional(w, place.map(|place| place.issued_at.0), signed));
 }
 

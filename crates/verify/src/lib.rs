@@ -19,7 +19,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use media::{LogSequence, StreamId, UnixMillis};
 use metadata::{GrantedKey, LogId, Roots, Trust};
-use seal::limits::CLOCK_AHEAD_MAX;
 use seal::{Chain, KeyId, Refusal, RefusalReason};
 
 use log::Place;
@@ -121,24 +120,24 @@ impl Verifier {
         self.said.as_ref()
     }
 
-    /// The key with this identity, if the log has a grant of it.
+    /// The key with this identity, if the log has a grant of it, for whatever stream.
     ///
-    /// Refuses with `Key` when it has none, for this stream or at all.
+    /// Refuses with `Key` when it has none.
     fn key(&self, id: KeyId) -> Result<&Known, Refusal> {
-        let refuse = |why: String| Err(Refusal::new(RefusalReason::Key, format!("key {id}: {why}")));
-        match self.keys.get(&id) {
-            None => refuse("the cluster's log has no grant of it".to_owned()),
-            Some(known) if !known.key.may_seal => refuse(format!("its grant does not name stream {}", self.stream)),
-            Some(known) => Ok(known),
-        }
+        let unknown = || Refusal::new(RefusalReason::Key, format!("key {id}: the cluster's log has no grant of it"));
+        self.keys.get(&id).ok_or_else(unknown)
     }
 
-    /// Whether a seal of this time counts by its own signature.
+    /// Whether a seal of this time counts by its own signature. When the grant begins says nothing: a renewed one begins anew, after seals
+    /// that the same key has signed.
     ///
-    /// Refuses with `Key` when not: the grant of its key has ended, or its key is revoked.
+    /// Refuses with `Key` when not: the grant of its key does not name the stream or has ended, or its key is revoked.
     fn counts(&self, id: KeyId, issued_at: UnixMillis) -> Result<(), Refusal> {
         let Known { key, said_at } = self.key(id)?;
         let refuse = |why: String| Err(Refusal::new(RefusalReason::Key, format!("key {id} of {}: {why}", key.node)));
+        if !key.may_seal {
+            return refuse(format!("its grant does not name stream {}", self.stream));
+        }
         let now = self.said.as_ref().map_or(UnixMillis(0), |said| said.at);
         if *said_at < now {
             return refuse("the newest statement of who may seal leaves it out".to_owned());
@@ -146,15 +145,15 @@ impl Verifier {
         if now >= key.until || issued_at >= key.until {
             return refuse(format!("its grant ended at {}, or it was revoked", key.until));
         }
-        if issued_at.plus(CLOCK_AHEAD_MAX) < key.from {
-            return refuse(format!("its grant begins at {}", key.from));
-        }
         Ok(())
     }
 
-    /// Takes an object that the player has loaded, by its place: `720p/3/17.2.m4s`.
+    /// Takes an object that the player has loaded, by its place: `720p/3/17.2.m4s`. Any other place is wrong, because no seal can name it.
     pub fn object(&mut self, place: &str, bytes: &[u8], now: Duration) {
-        let Some(name) = objects::parse(place) else { return };
+        let Some(name) = objects::parse(place) else {
+            self.wrong.get_or_insert_with(|| format!("{place} is no place of an object"));
+            return;
+        };
         self.objects.take(name, seal::digest(bytes), bytes.len(), now);
         self.settle(now);
     }

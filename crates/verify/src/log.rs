@@ -28,8 +28,8 @@ pub struct Place {
     pub(crate) next_msn: MediaSequence,
     /// When its epoch opened, as the caller measures time.
     pub(crate) opened_at: Duration,
-    /// Oldest seal here, and the digest of the one before.
-    pub(crate) oldest: (LogSequence, Digest),
+    /// Oldest seal here, and the digest of the one before. `None` when what seals list was forgotten: no older piece leads on to the rest.
+    pub(crate) oldest: Option<(LogSequence, Digest)>,
 }
 
 /// A seal whose signature is not checked yet.
@@ -114,18 +114,20 @@ impl Verifier {
         Ok(())
     }
 
-    /// Begins with a log, or goes on with one that has moved on too far.
+    /// Begins with a log, or goes on with one that has moved on too far. What seals before the hole list is forgotten, because nothing here
+    /// says what those in it list: objects of both are from before the log.
     fn join(&mut self, seals: &[Claimed], now: Duration) -> Result<(), Refusal> {
         let tail = seals.iter().skip_while(|seal| seal.body.checkpoint.is_empty());
         let tail = tail.map(|seal| self.verified(seal)).collect::<Result<Vec<_>, _>>()?;
         let Some(first) = tail.first() else { return Ok(()) };
         let oldest = (first.body().sequence, first.body().previous);
         let outcome = self.chain.join(tail, at(now))?;
+        self.objects.begin();
+        if let Some(place) = &mut self.place {
+            place.oldest = Some(oldest);
+        }
         for step in &outcome.steps {
             self.list(step, now);
-        }
-        if let Some(place) = &mut self.place {
-            place.oldest = oldest;
         }
         Ok(())
     }
@@ -136,7 +138,7 @@ impl Verifier {
     /// Refuses with `Malformed` what is no log, and with `Chain` one that does not lead to the seal.
     pub fn take_past(&mut self, sequence: &Bytes, now: Duration) -> Result<(), Refusal> {
         let mut seals = claimed(sequence)?;
-        let Some((oldest, previous)) = self.place.as_ref().map(|place| place.oldest) else { return Ok(()) };
+        let Some((oldest, previous)) = self.place.as_ref().and_then(|place| place.oldest) else { return Ok(()) };
         seals.retain(|seal| seal.body.sequence < oldest);
         let Some(last) = seals.last() else { return Ok(()) };
         if last.digest != previous {
@@ -147,7 +149,7 @@ impl Verifier {
             self.objects.list(&seal.body, seal.body.sequence);
         }
         if let (Some(place), Some(first)) = (&mut self.place, seals.first()) {
-            place.oldest = (first.body.sequence, first.body.previous);
+            place.oldest = Some((first.body.sequence, first.body.previous));
         }
         self.settle(now);
         Ok(())
@@ -161,7 +163,9 @@ impl Verifier {
         let body = sealed.body();
         self.seals = self.seals.saturating_add(1);
         self.objects.list(body, body.sequence);
+        let has_forgotten = self.objects.forget(body.sequence);
         let before = self.place.as_ref();
+        let oldest = before.map_or(Some((body.sequence, body.previous)), |place| place.oldest);
         let opened_at = before.filter(|place| place.epoch == body.epoch).map_or(now, |place| place.opened_at);
         self.place = Some(Place {
             epoch: body.epoch,
@@ -171,7 +175,7 @@ impl Verifier {
             issued_at: body.issued_at,
             next_msn: body.next_msn,
             opened_at,
-            oldest: before.map_or((body.sequence, body.previous), |place| place.oldest),
+            oldest: oldest.filter(|_| !has_forgotten),
         });
     }
 

@@ -10,7 +10,7 @@ use crate::log::Place;
 
 /// Most objects that wait for their seals: half a minute of parts of a video and its sound. The oldest goes first, unchecked.
 const WAITING_MAX: usize = 128;
-/// Most objects that are listed: ten minutes of a stream with six renditions.
+/// Most objects that are listed: a quarter of an hour of a stream with six renditions. An older piece of the log comes on top.
 const LISTED_MAX: usize = 16 * 1024;
 /// Seals whose objects stay when there are too many.
 const SEALS_KEPT: u64 = 512;
@@ -100,6 +100,12 @@ impl Objects {
         oldest.map_or(Duration::ZERO, |loaded| now.saturating_sub(loaded.at))
     }
 
+    /// Begins anew with nothing listed.
+    pub(crate) fn begin(&mut self) {
+        self.listed.clear();
+        self.oldest = None;
+    }
+
     /// Notes what a seal lists.
     pub(crate) fn list(&mut self, body: &SealBody, sequence: LogSequence) {
         for object in &body.objects {
@@ -114,10 +120,22 @@ impl Objects {
         for rendition in &body.checkpoint {
             self.put((rendition.track.rendition.clone(), body.epoch, Slot::Init), rendition.init, sequence);
         }
-        if self.listed.len() > LISTED_MAX {
-            let from = LogSequence(sequence.0.saturating_sub(SEALS_KEPT));
-            self.listed.retain(|_, listed| listed.last >= from);
+    }
+
+    /// When too much is listed, forgets what only seals far before the newest one list: such objects are from before the log then. Returns
+    /// whether it has.
+    pub(crate) fn forget(&mut self, newest: LogSequence) -> bool {
+        if self.listed.len() <= LISTED_MAX {
+            return false;
         }
+        let from = LogSequence(newest.0.saturating_sub(SEALS_KEPT));
+        self.listed.retain(|_, listed| listed.last >= from);
+        let row = |(_, epoch, slot): &Name| match *slot {
+            Slot::Part { msn, part } => Some((*epoch, msn, part)),
+            Slot::Init | Slot::Segment { .. } | Slot::Image { .. } => None,
+        };
+        self.oldest = self.listed.keys().filter_map(row).min();
+        true
     }
 
     fn put(&mut self, name: Name, digest: Digest, sequence: LogSequence) {
@@ -183,11 +201,12 @@ impl Objects {
         Settled::Wrong(format!("{} is named by no seal", shown(&loaded.name)))
     }
 
-    /// Whether an object is older than what is listed.
+    /// Whether an object is older than what is listed. Init segments of the oldest epoch are when none of its checkpoints is here.
     fn is_before(&self, epoch: Epoch, slot: Slot) -> bool {
         let Some((oldest, oldest_msn, oldest_part)) = self.oldest else { return true };
+        let lists_init = |epoch| self.listed.keys().any(|(_, of, slot)| (*of, *slot) == (epoch, Slot::Init));
         match slot {
-            Slot::Init => epoch < oldest,
+            Slot::Init => epoch < oldest || (epoch == oldest && !lists_init(epoch)),
             Slot::Part { msn, part } => (epoch, msn, part) < (oldest, oldest_msn, oldest_part),
             Slot::Segment { msn } | Slot::Image { msn } => (epoch, msn) < (oldest, oldest_msn),
         }

@@ -11,7 +11,7 @@ use seal::{SealingKey, Signer as _};
 use serde_json::{Value, json};
 use support::{DAY, STREAM, Town, at, place, sequence};
 use testkit::studio::{START, Studio};
-use verify::calls::Calls;
+use verify::calls::{Calls, room};
 
 const NOW: Duration = Duration::from_secs(1);
 
@@ -137,4 +137,10 @@ fn calls_of_a_page_that_make_no_sense_are_refused() {
         assert_eq!(call(&mut calls, number, input.into())["refused"]["reason"], "malformed", "{number}");
     }
     assert_eq!(call(&mut calls, 5, "../etc/passwd\nx".into())["waiting"], 0);
+}
+
+#[test]
+fn there_is_room_for_an_object_and_for_nothing_longer() {
+    assert_eq!(room(300).map(|room| room.len()), Some(300));
+    assert!(room(513 * 1024 * 1024).is_none() && room(usize::MAX).is_none());
 }

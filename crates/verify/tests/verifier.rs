@@ -6,6 +6,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
+use metadata::Scope;
 use seal::{RefusalReason, SealingKey, Signer as _};
 use support::{DAY, STREAM, Scene, Town, at, place, sequence};
 use testkit::studio::{self, START, Studio};
@@ -50,6 +51,17 @@ fn object_that_no_seal_names_is_found_once_the_log_is_past_it() {
     assert_eq!(scene.verifier.standing(NOW).wrong, None, "a seal may come");
     scene.verifier.take_seals(&sequence(&rows[7..]), NOW).unwrap();
     assert_eq!(scene.verifier.standing(NOW).wrong, Some("360p/1/0.63.m4s is named by no seal"));
+}
+
+#[test]
+fn place_that_no_seal_can_name_is_wrong() {
+    for place in
+        ["360p/1/0.ts", "360p/1/00.m4s", "360p/one/0.m4s", "360%70/1/0.m4s", "360p/1/0.m4s/more", "x/forged.m4s"]
+    {
+        let mut scene = Scene::trusted();
+        scene.verifier.object(place, b"forged", NOW);
+        assert!(scene.verifier.standing(NOW).wrong.is_some_and(|wrong| wrong.starts_with(place)), "{place}");
+    }
 }
 
 #[test]
@@ -149,6 +161,39 @@ fn what_a_revoked_key_sealed_counts_where_the_next_key_goes_on_from_it() {
 }
 
 #[test]
+fn what_an_ingest_of_another_pool_sealed_counts_where_the_next_pool_goes_on_from_it() {
+    let mut scene = Scene::new();
+    let first = SealingKey::from_seed_bytes(&scene.studio.key.to_seed_bytes()).unwrap();
+    let mut rows = scene.segment(0);
+    let mut left = scene.studio.fork();
+    scene.studio.key = SealingKey::generate().unwrap();
+    scene.studio.reconnect(at(4).wall);
+    rows.extend(scene.segment(4));
+    scene.town.put_in_pool("other", at(3));
+    let scope = Scope::Pools(vec!["other".to_owned()]);
+    scene.town.grant_with(&scene.studio.key, at(3), |grant| grant.scope = scope);
+    scene.verifier.take_trust(&scene.town.trust(&[&first, &scene.studio.key], at(5))).unwrap();
+    scene.verifier.take_seals(&sequence(&rows), NOW).unwrap();
+    scene.load(&rows, 5);
+    let standing = scene.verifier.standing(NOW);
+    let loaded: usize = rows.iter().map(|row| row.objects.len()).sum();
+    assert_eq!((standing.objects, standing.wrong), (loaded as u64, None));
+    // The pool that the stream has left may not go on with it.
+    let refused = scene.verifier.take_seals(&sequence(&left.segment(at(1).wall)), NOW).unwrap_err();
+    assert!(refused.detail.contains("does not name stream"), "{refused}");
+}
+
+#[test]
+fn renewed_grant_says_nothing_against_older_seals_of_its_key() {
+    let mut scene = Scene::new();
+    let rows = scene.segment(0);
+    scene.town.grant_with(&scene.studio.key, at(300), |grant| grant.from = at(300).wall);
+    scene.verifier.take_trust(&scene.town.trust(&[&scene.studio.key], at(301))).unwrap();
+    scene.verifier.take_seals(&sequence(&rows), NOW).unwrap();
+    assert_eq!(scene.verifier.standing(NOW).seals, 8);
+}
+
+#[test]
 fn viewer_who_joins_late_walks_back_by_digests_alone() {
     let mut scene = Scene::trusted();
     let mut rows = scene.segment(0);
@@ -205,6 +250,28 @@ fn epoch_that_voids_seals_is_followed() {
 }
 
 #[test]
+fn init_segment_of_an_epoch_without_a_checkpoint_here_is_from_before_the_log() {
+    let mut scene = Scene::trusted();
+    let opening = scene.segment(0);
+    // The node's log begins in the middle of the last segment of the epoch.
+    let mut kept: Vec<_> = (0..3).map(|_| scene.studio.row(at(4).wall)).collect();
+    scene.studio.reconnect(at(6).wall);
+    kept.extend(scene.segment(6));
+    scene.verifier.take_seals(&sequence(&kept[kept.len() - 1..]), NOW).unwrap();
+    scene.verifier.take_past(&sequence(&kept), NOW).unwrap();
+    scene.load(&opening[..1], 60);
+    scene.load(&kept[..4], 60);
+    let standing = scene.verifier.standing(at(60).elapsed);
+    assert_eq!(
+        (standing.before, standing.objects, standing.wrong),
+        (6, 3 * 3 + 6, None),
+        "init segments and a part each"
+    );
+    scene.verifier.object("720p/2/init.mp4", b"invented", at(60).elapsed);
+    assert_eq!(scene.verifier.standing(NOW).wrong, Some("720p/2/init.mp4 is named by no seal"));
+}
+
+#[test]
 fn long_silence_is_made_up_for_by_a_later_piece_of_the_log() {
     let mut scene = Scene::trusted();
     let rows = scene.segment(0);
@@ -218,4 +285,50 @@ fn long_silence_is_made_up_for_by_a_later_piece_of_the_log() {
     let standing = scene.verifier.standing(NOW);
     assert_eq!((standing.wrong, standing.waiting), (None, 0));
     assert!(standing.objects > 0);
+}
+
+#[test]
+fn objects_of_a_hole_in_the_followed_log_are_from_before_it() {
+    let mut scene = Scene::trusted();
+    let before = scene.segment(0);
+    scene.verifier.take_seals(&sequence(&before), NOW).unwrap();
+    let hole: Vec<_> = (1..40).flat_map(|seconds| scene.segment(4 * seconds)).collect();
+    // A later piece begins at a checkpoint, which the last row of a segment is.
+    let rows = scene.segment(160);
+    scene.verifier.take_seals(&sequence(&[&hole[hole.len() - 1..], &rows].concat()), NOW).unwrap();
+    scene.load(&before[3..4], 164);
+    scene.load(&hole[80..81], 164);
+    scene.load(&rows, 164);
+    let standing = scene.verifier.standing(NOW);
+    assert_eq!((standing.before, standing.waiting, standing.wrong), (6, 0, None), "a seek back");
+    scene.verifier.take_past(&sequence(&[&before[..], &hole[..]].concat()), at(165).elapsed).unwrap();
+    let standing = scene.verifier.standing(NOW);
+    assert_eq!((standing.before, standing.unlisted, standing.wrong), (0, 0, None), "an older piece lists them");
+    scene.verifier.object("360p/1/7.9.m4s", b"invented", at(166).elapsed);
+    assert_eq!(scene.verifier.standing(NOW).wrong, Some("360p/1/7.9.m4s is named by no seal"));
+}
+
+#[test]
+fn objects_that_are_forgotten_because_too_many_are_listed_are_from_before_the_log() {
+    let mut scene = Scene::trusted();
+    scene.studio.renditions = (100..131).map(|height| format!("{height}p")).collect();
+    scene.studio.part_bytes = 8;
+    let earlier = scene.segment(0);
+    let mut rows = vec![earlier.last().unwrap().clone()];
+    // 31 renditions with eight parts and a segment each.
+    rows.extend((1..70).flat_map(|seconds| scene.segment(4 * seconds)));
+    scene.verifier.take_seals(&sequence(&rows), NOW).unwrap();
+    assert_eq!(scene.verifier.standing(NOW).seals, 553);
+    scene.load(&rows[3..4], 300);
+    scene.load(&rows[rows.len() - 8..], 300);
+    let standing = scene.verifier.standing(NOW);
+    assert_eq!((standing.before, standing.objects, standing.wrong), (31, 8 * 31, None), "a seek back");
+    // An older piece would leave a hole before what is listed.
+    scene.verifier.take_past(&sequence(&earlier), at(301).elapsed).unwrap();
+    scene.load(&rows[4..5], 301);
+    scene.verifier.object("110p/1/0.1.m4s", b"older", at(320).elapsed);
+    let standing = scene.verifier.standing(at(320).elapsed);
+    assert_eq!((standing.before, standing.unlisted, standing.wrong), (1, 2 * 31, None));
+    scene.verifier.object("110p/1/69.9.m4s", b"invented", at(320).elapsed);
+    assert_eq!(scene.verifier.standing(NOW).wrong, Some("110p/1/69.9.m4s is named by no seal"));
 }

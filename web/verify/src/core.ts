@@ -44,7 +44,7 @@ export interface Standing {
   epoch: number | null;
   sequence: number | null;
   issuedAt: number | null;
-  /** Oldest seal that is here. */
+  /** Oldest seal that is here; null when no older piece of the log can be taken. */
   oldest: number | null;
 }
 
@@ -114,13 +114,17 @@ export class Core {
   }
 
   #standing(call: number, ...parts: Uint8Array[]): Standing {
-    return JSON.parse(this.#call(call, parts)) as Standing;
+    const answer = this.#call(call, parts);
+    if (answer !== null) return JSON.parse(answer) as Standing;
+    return { ...this.standing(), refused: { reason: 'malformed', detail: 'more bytes than any object has' } };
   }
 
-  #call(call: number, parts: Uint8Array[]): string {
+  /** The answer; null when there is no room for the input. */
+  #call(call: number, parts: Uint8Array[]): string | null {
     const { memory, input, call: make, output } = this.#wasm;
     const length = parts.reduce((sum, part) => sum + part.byteLength, 0);
     let at = input(length);
+    if (at === 0) return null;
     for (const part of parts) {
       // A call may have made the memory grow, which detaches older views.
       new Uint8Array(memory.buffer, at, part.byteLength).set(part);

@@ -38,6 +38,11 @@ export function objectOf(url: string, stream: string): string | null {
   return name === stream && place !== undefined ? place : null;
 }
 
+/** Whether an answer is media. Playlists are text, and of what is binary, hls.js asks only for keys beside media. */
+function isMedia(context: LoaderContext): boolean {
+  return context.responseType === 'arraybuffer' && !('keyInfo' in context);
+}
+
 /** Server and stream of a playlist's URL; throws for a URL that is not one of Sealcast's. */
 export function placeOf(url: string, base?: string): Place {
   const { origin, pathname } = new URL(url, base);
@@ -77,9 +82,12 @@ export class StreamVerifier {
     return this.#expected === null ? 'first' : 'remembered';
   }
 
-  /** A loader for hls.js (`new Hls({ loader })`) that hands a copy of each object to the checks. */
+  /**
+   * A loader for hls.js (`new Hls({ loader })`) that hands a copy of each object to the checks. The playlist is not signed, so it keeps
+   * back whatever media the playlist names that the checks could not compare.
+   */
   loader(base: LoaderClass): LoaderClass {
-    const take = (url: string, data: unknown): void => this.#take(url, data);
+    const take = (context: LoaderContext, data: unknown): boolean => this.#take(context, data);
     return class extends base {
       override load(
         context: LoaderContext,
@@ -89,8 +97,7 @@ export class StreamVerifier {
         super.load(context, config, {
           ...callbacks,
           onSuccess: (response, stats, of, details) => {
-            if (of.responseType === 'arraybuffer' && !of.rangeEnd) take(of.url, response.data);
-            callbacks.onSuccess(response, stats, of, details);
+            if (take(of, response.data)) callbacks.onSuccess(response, stats, of, details);
           },
         });
       }
@@ -116,10 +123,7 @@ export class StreamVerifier {
 
   /** Notes that nothing can be checked, and why: the browser's own player hands out no bytes, for one. */
   cannot(detail: string): void {
-    this.destroy();
-    if (this.#checks.phase === 'wrong') return;
-    this.#checks = { ...this.#checks, phase: 'impossible', detail };
-    this.#onChange(this.#checks);
+    this.#end('impossible', detail);
   }
 
   /** Forgets the root key that was remembered: the next visit believes what it is told. Only for a person who decides so. */
@@ -137,16 +141,32 @@ export class StreamVerifier {
     this.#worker?.postMessage(message, transfer);
   }
 
-  #take(url: string, data: unknown): void {
-    const place = objectOf(url, this.#place.stream);
-    if (place === null || !(data instanceof ArrayBuffer)) return;
+  #end(phase: Phase, detail: string): void {
+    this.destroy();
+    if (this.#checks.phase === 'wrong') return;
+    this.#checks = { ...this.#checks, phase, detail };
+    this.#onChange(this.#checks);
+  }
+
+  /** Takes an answer, if it is media. False for what the player must not have: media that cannot be compared, and all that follows. */
+  #take(context: LoaderContext, data: unknown): boolean {
+    if (this.#checks.phase === 'wrong') return false;
+    const isEnded = this.#worker === null && this.#early === null;
+    if (!isMedia(context) || isEnded) return true;
+    const place = objectOf(context.url, this.#place.stream);
+    if (place === null || context.rangeEnd || !(data instanceof ArrayBuffer)) {
+      const what = context.rangeEnd ? 'a part of an object' : 'no object of the stream';
+      this.#end('wrong', `The playlist names media that no seal can name: ${context.url} is ${what}.`);
+      return false;
+    }
     // A copy, because hls.js goes on with the bytes, and the worker takes them away.
     if (this.#worker !== null) {
       const bytes = data.slice(0);
       this.#say({ kind: 'object', place, bytes }, [bytes]);
-    } else if (this.#early !== null) {
+    } else {
       this.#keep(place, data);
     }
+    return true;
   }
 
   #keep(place: string, data: ArrayBuffer): void {
@@ -161,6 +181,7 @@ export class StreamVerifier {
   }
 
   #note(checks: Checks): void {
+    if (this.#checks.phase === 'wrong') return;
     this.#checks = checks;
     // A successor that the expected key has signed is remembered in its place.
     const isNew =

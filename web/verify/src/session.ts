@@ -272,6 +272,8 @@ export class Session {
       this.#refuseTrust(refused, wasUnknown);
     } else if (of === 'seals') {
       this.#refuse(`The stream’s log is refused: ${refused.detail}.`, refused);
+    } else if (of === 'media') {
+      this.#fail(`What this page was sent cannot be checked: ${refused.detail}.`);
     }
     // An older piece that is refused proves nothing: two nodes may differ about what a new epoch has just voided.
   }

@@ -54,13 +54,7 @@ impl Town {
         let mut replica = Replica::new(roots, Duration::ZERO);
         replica.apply(Input::Root(sign_root(&statement, &[&root]).unwrap()), at(0));
         let mut town = Self { root, control, replica, rows: BTreeMap::new() };
-        let stream = StreamSettings {
-            name: studio::stream(STREAM),
-            pool: "default".to_owned(),
-            key_macs: Vec::new(),
-            title: String::new(),
-        };
-        town.write(Body::Stream(stream), at(0));
+        town.put_in_pool("default", at(0));
         town
     }
 
@@ -81,15 +75,32 @@ impl Town {
 
     /// Grants a key from the beginning until a time, which may be over: so a revoked key looks.
     pub(crate) fn grant(&mut self, key: &SealingKey, until: UnixMillis, now: Now) {
-        let grant = Grant {
+        self.grant_with(key, now, |grant| grant.until = until);
+    }
+
+    /// Grants a key from the beginning for a day, as changed.
+    pub(crate) fn grant_with(&mut self, key: &SealingKey, now: Now, change: impl FnOnce(&mut Grant)) {
+        let mut grant = Grant {
             public_key: key.public_key_bytes(),
             node: NodeId::new("i1").unwrap(),
             scope: Scope::Pools(vec!["default".to_owned()]),
             may_delegate: false,
             from: START,
-            until,
+            until: START.plus(DAY),
         };
+        change(&mut grant);
         self.write(Body::Grant(grant), now);
+    }
+
+    /// Puts the stream into a pool.
+    pub(crate) fn put_in_pool(&mut self, pool: &str, now: Now) {
+        let stream = StreamSettings {
+            name: studio::stream(STREAM),
+            pool: pool.to_owned(),
+            key_macs: Vec::new(),
+            title: String::new(),
+        };
+        self.write(Body::Stream(stream), now);
     }
 
     /// What a node answers.
