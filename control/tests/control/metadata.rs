@@ -370,7 +370,7 @@ async fn control_restored_from_a_backup_takes_the_missing_entries_before_it_writ
 async fn control_restored_from_a_backup_takes_streams_of_after_it_from_the_log() {
     let cluster = Cluster::start().await;
     let b1 = node_and_first_run(&cluster).await;
-    let admin = cluster.client("c2", Role::Control);
+    let admin = cluster.operator();
     let post = async |url: String, body: Option<serde_json::Value>| {
         let (status, made) = ask(&admin, Method::POST, url, body).await;
         assert!(status.is_success(), "{made}");

@@ -28,7 +28,7 @@ async fn streamer_seals_its_own_streams_which_no_shared_ingest_seals() {
         config.streams.push(StreamConfig { name: stream(name), key: None, pool: None, key_file: None });
     }
     let (base, _) = cluster.control_with(config, cluster.all.clone()).await;
-    let admin = cluster.client("c2", Role::Control);
+    let admin = cluster.operator();
     let b1 = Follower::start(&cluster, "b1", None).await;
     let shared = cluster.ingest(&base, "i1").await;
     let grant = async |client: &Client, key: &SealingKey| {
