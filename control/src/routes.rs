@@ -168,15 +168,22 @@ fn not_logged(error: &anyhow::Error) -> Refusal {
     Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}"))
 }
 
+/// Refuses what needs the streams of after a backup: the catalogue does not have them, and takes them from the log over what is in it.
+async fn ensure_not_restored(shared: &ControlState) -> Result<(), Refusal> {
+    if !shared.catalogue.is_restored().await? {
+        return Ok(());
+    }
+    let detail = "control was restored from a backup, and does not know yet what it has forgotten of streams: try again once a \
+                  broadcast node that has the rest is there, or after sealcast root branch";
+    Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, detail.to_owned()))
+}
+
 async fn stream_table(
     State(shared): State<Arc<ControlState>>,
     Extension(peer): Extension<Peer>,
 ) -> Result<Json<StreamTable>, Refusal> {
-    if shared.catalogue.is_restored().await? {
-        // Ingests keep the table that they have; with this one they would disconnect publishers of streams that are only forgotten.
-        let detail = "control was restored from a backup, and does not know yet what it has forgotten of streams";
-        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, detail.to_owned()));
-    }
+    // Ingests keep the table that they have; with this one they would disconnect publishers of streams that are only forgotten.
+    ensure_not_restored(&shared).await?;
     // Before that, the log may lack streams and pools, and an ingest would disconnect their publishers.
     shared.ensure_begun().await?;
     let ingest = peer.node.filter(|(_, role)| *role == Role::Ingest).map(|(node, _)| node);
@@ -254,6 +261,7 @@ async fn create_stream(
     Json(new): Json<NewStream>,
 ) -> Result<(StatusCode, Json<StreamView>), Refusal> {
     let name = stream_name(&new.name)?;
+    ensure_not_restored(&shared).await?;
     let key = StreamKey::random();
     let stream = Stream { name, key: key.kept(&shared.pepper), created_at: shared.node.clock.wall() };
     shared.catalogue.create_stream(&stream).await?;
@@ -275,6 +283,7 @@ async fn rotate_key(
     Path(name): Path<String>,
 ) -> Result<Json<StreamView>, Refusal> {
     let (name, key) = (stream_name(&name)?, StreamKey::random());
+    ensure_not_restored(&shared).await?;
     let _turn = shared.key_files.turn().await;
     let mut stream = shared.catalogue.stream(&name).await?;
     // First the file: at the next start it says which key the stream has.
@@ -291,6 +300,7 @@ async fn delete_stream(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Refusal> {
     let name = stream_name(&name)?;
+    ensure_not_restored(&shared).await?;
     let _turn = shared.key_files.turn().await;
     shared.catalogue.delete_stream(&name).await?;
     shared.key_files.forget(&name).map_err(|error| not_kept(&error))?;
