@@ -124,7 +124,8 @@ pub struct StreamConfig {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub key: Option<Redacted<String>>,
-    /// Which ingests serve it: those that have this pool in `role.control.ingest_pools`. Default: what it was, at first `default`.
+    /// Which ingests serve it: those that have this pool in `role.control.ingest_pools`. A stream that a streamer was given
+    /// (`sealcast streamer add`) is the streamer's, whatever this says. Default: what it was, at first `default`.
     #[serde(default)]
     pub pool: Option<String>,
     /// File that keeps its key, in place of `key`; control makes it when it is missing. Set by the program that runs the role.

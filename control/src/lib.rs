@@ -200,8 +200,8 @@ impl Control {
 }
 
 impl ControlState {
-    /// Brings the log up to date with the files of control, and then with the files that list members whenever these change. A log
-    /// that cannot be written keeps the operator from asking nothing; ingests keep the table of streams that they have.
+    /// Brings the log up to date with the files of control, and then with the files that list members whenever these change. While the
+    /// log cannot be written, control answers the operator, and ingests keep the table of streams that they have.
     async fn begin_log(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut seen = members::Seen::default();
         let write = async {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::ControlState;
 use crate::certificate::Shown;
 use crate::members::Listed;
-use crate::rows::{POOL, ended, forget_old, put, random};
+use crate::rows::{POOL, ended, forget_old, has_streamer, is_shared, put, random};
 
 /// Level of the rows that this version writes and understands.
 pub(crate) const LEVEL: u64 = 1;
@@ -124,27 +124,29 @@ impl ControlState {
         self.take_streams_after_restore().await?;
         let streams = self.catalogue.streams().await?;
         let (cluster, now) = (self.rules.clone(), self.node.clock.wall());
-        self.writer
-            .write(|view| {
-                let streams: Vec<Body> = streams.into_iter().map(|stream| self.stream_row(&view, stream)).collect();
-                let mut edits = view.edits_towards(&streams, &[kind::STREAM], random);
-                if view.cluster() != Some(&cluster) {
-                    edits.extend(put(&view, Body::Cluster(cluster)));
-                }
-                edits.extend(forget_old(&view, now));
-                edits.extend(self.rescoped(&view, now));
-                edits.extend(ended(&view, &[], now));
-                edits
-            })
-            .await
+        let rows = |view: View<'_>| {
+            let streams: Vec<Body> = streams.into_iter().map(|stream| self.stream_row(&view, stream)).collect();
+            let mut edits = view.edits_towards(&streams, &[kind::STREAM], random);
+            if view.cluster() != Some(&cluster) {
+                edits.extend(put(&view, Body::Cluster(cluster)));
+            }
+            edits.extend(forget_old(&view, now));
+            edits
+        };
+        self.writer.write(rows).await?;
+        // What a grant covers is decided by the rows that are there now: a streamer's stream may be gone.
+        let grants = |view: View<'_>| self.rescoped(&view, now).into_iter().chain(ended(&view, &[], now)).collect();
+        self.writer.write(grants).await
     }
 
-    /// The row of a stream. Its pool is the configured one, or stays what it was.
+    /// The row of a stream. Its pool is that of the streamer which has it, or the configured one, or stays what it was.
     fn stream_row(&self, view: &View<'_>, stream: catalogue::Stream) -> Body {
         let (name, key_macs) = (stream.name, vec![Digest(stream.key.mac.0)]);
         let known = view.stream(&name);
-        let configured = self.stream_pools.get(&name).cloned();
-        let pool = configured.or_else(|| known.map(|known| known.pool.clone())).unwrap_or_else(|| POOL.to_owned());
+        // A streamer that is gone, and did not give its streams back, has none.
+        let there = known.map(|known| &known.pool).filter(|pool| is_shared(pool) || has_streamer(view, pool));
+        let configured = self.stream_pools.get(&name).filter(|_| there.is_none_or(|pool| is_shared(pool)));
+        let pool = configured.or(there).cloned().unwrap_or_else(|| POOL.to_owned());
         let title = known.map_or_else(Default::default, |known| known.title.clone());
         Body::Stream(StreamSettings { name, pool, key_macs, title })
     }
