@@ -27,7 +27,8 @@ pub struct Config {
     pub public_hosts: Vec<String>,
     /// PEM files with the certificates of nodes that belong to the cluster; read again when they change. A node that no file lists
     /// has to be added (`sealcast node add`), unless its certificate is older than the cluster's metadata log and it comes within a
-    /// day of the log's beginning. Default: `members.pem` in the folder of identities, if it is there.
+    /// day of the log's beginning. A node of role control always has to be. Default: `members.pem` in the folder of identities, if it is
+    /// there.
     pub members: Vec<PathBuf>,
     /// Pools whose streams an ingest serves, by the ingest's name. Default: `default` for each; streams are in that pool, too, unless
     /// `[[streams]]` says otherwise. The ingest of a streamer (`sealcast streamer add`) serves the streams that it was given.
@@ -123,7 +124,8 @@ pub struct StreamConfig {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub key: Option<Redacted<String>>,
-    /// Which ingests serve it: those that have this pool in `role.control.ingest_pools`. Default: what it was, at first `default`.
+    /// Which ingests serve it: those that have this pool in `role.control.ingest_pools`. A stream that a streamer was given
+    /// (`sealcast streamer add`) is the streamer's, whatever this says. Default: what it was, at first `default`.
     #[serde(default)]
     pub pool: Option<String>,
     /// File that keeps its key, in place of `key`; control makes it when it is missing. Set by the program that runs the role.

@@ -153,11 +153,16 @@ impl ControlState {
         Ok(Scope::Pools(pools.unwrap_or_else(|| vec![POOL.to_owned()])))
     }
 
-    /// The edits that make the grants in force say what their nodes may seal now: the configuration may have changed.
+    /// The edits that make the grants in force say what their nodes may seal now: the configuration may have changed, or a streamer's
+    /// stream was deleted. The grant of a streamer without streams is over.
     pub(crate) fn rescoped(&self, view: &View<'_>, now: UnixMillis) -> Vec<Edit> {
         let edit = |grant: &Grant| {
-            let scope = self.scope_of(view, view.member(&grant.node)?).ok().filter(|scope| *scope != grant.scope)?;
-            put(view, Body::Grant(Grant { scope, ..grant.clone() }))
+            let grant = match self.scope_of(view, view.member(&grant.node)?) {
+                Ok(scope) if scope == grant.scope => return None,
+                Ok(scope) => Grant { scope, ..grant.clone() },
+                Err(_) => Grant { until: now.max(grant.from), ..grant.clone() },
+            };
+            put(view, Body::Grant(grant))
         };
         view.grants(now).filter_map(edit).collect()
     }

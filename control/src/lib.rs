@@ -4,6 +4,7 @@
 //! listener on which ingests ask for grants and operators administer the cluster. Deliberately out of the way of media: while control is down,
 //! everything that is granted goes on.
 
+mod callers;
 mod certificate;
 mod config;
 mod grants;
@@ -199,8 +200,8 @@ impl Control {
 }
 
 impl ControlState {
-    /// Brings the log up to date with the files of control, and then with the files that list members whenever these change. A log
-    /// that cannot be written keeps nobody from asking control.
+    /// Brings the log up to date with the files of control, and then with the files that list members whenever these change. While the
+    /// log cannot be written, control answers the operator, and ingests keep the table of streams that they have.
     async fn begin_log(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut seen = members::Seen::default();
         let write = async {

@@ -13,7 +13,8 @@ use serde::Deserialize;
 
 use crate::ControlState;
 use crate::certificate::Shown;
-use crate::rows::{POOL, ended, forget_old, put, random};
+use crate::members::Listed;
+use crate::rows::{POOL, ended, forget_old, has_streamer, is_shared, put, random};
 
 /// Level of the rows that this version writes and understands.
 pub(crate) const LEVEL: u64 = 1;
@@ -88,6 +89,31 @@ pub(crate) enum NotAdmitted {
     Log(#[from] anyhow::Error),
 }
 
+impl NotAdmitted {
+    /// Why a node with this key is not the member of its name; `None` when it is.
+    pub(crate) fn of(view: &View<'_>, caller: &Listed) -> Option<Self> {
+        let node = caller.node.clone();
+        match view.member(&node) {
+            _ if view.was_member(&node) => Some(Self::Gone { node }),
+            _ if view.is_node_revoked(&node) => Some(Self::Revoked { node }),
+            Some(known) if known.role != caller.role => Some(Self::OtherRole { node, role: known.role }),
+            Some(known) if !known.spki.contains(&caller.spki) => Some(Self::OtherKey { node }),
+            None => Some(Self::NotListed { node }),
+            Some(_) => None,
+        }
+    }
+
+    /// Reason for which a member's request is refused, as metrics name it.
+    pub(crate) const fn label(&self) -> &'static str {
+        match self {
+            Self::Gone { .. } => "removed",
+            Self::Revoked { .. } => "revoked",
+            Self::OtherKey { .. } | Self::OtherRole { .. } => "other_key",
+            _ => "unknown",
+        }
+    }
+}
+
 impl ControlState {
     /// Brings the log to what the configuration and the catalogue say.
     ///
@@ -98,27 +124,29 @@ impl ControlState {
         self.take_streams_after_restore().await?;
         let streams = self.catalogue.streams().await?;
         let (cluster, now) = (self.rules.clone(), self.node.clock.wall());
-        self.writer
-            .write(|view| {
-                let streams: Vec<Body> = streams.into_iter().map(|stream| self.stream_row(&view, stream)).collect();
-                let mut edits = view.edits_towards(&streams, &[kind::STREAM], random);
-                if view.cluster() != Some(&cluster) {
-                    edits.extend(put(&view, Body::Cluster(cluster)));
-                }
-                edits.extend(forget_old(&view, now));
-                edits.extend(self.rescoped(&view, now));
-                edits.extend(ended(&view, &[], now));
-                edits
-            })
-            .await
+        let rows = |view: View<'_>| {
+            let streams: Vec<Body> = streams.into_iter().map(|stream| self.stream_row(&view, stream)).collect();
+            let mut edits = view.edits_towards(&streams, &[kind::STREAM], random);
+            if view.cluster() != Some(&cluster) {
+                edits.extend(put(&view, Body::Cluster(cluster)));
+            }
+            edits.extend(forget_old(&view, now));
+            edits
+        };
+        self.writer.write(rows).await?;
+        // What a grant covers is decided by the rows that are there now: a streamer's stream may be gone.
+        let grants = |view: View<'_>| self.rescoped(&view, now).into_iter().chain(ended(&view, &[], now)).collect();
+        self.writer.write(grants).await
     }
 
-    /// The row of a stream. Its pool is the configured one, or stays what it was.
+    /// The row of a stream. Its pool is that of the streamer which has it, or the configured one, or stays what it was.
     fn stream_row(&self, view: &View<'_>, stream: catalogue::Stream) -> Body {
         let (name, key_macs) = (stream.name, vec![Digest(stream.key.mac.0)]);
         let known = view.stream(&name);
-        let configured = self.stream_pools.get(&name).cloned();
-        let pool = configured.or_else(|| known.map(|known| known.pool.clone())).unwrap_or_else(|| POOL.to_owned());
+        // A streamer that is gone, and did not give its streams back, has none.
+        let there = known.map(|known| &known.pool).filter(|pool| is_shared(pool) || has_streamer(view, pool));
+        let configured = self.stream_pools.get(&name).filter(|_| there.is_none_or(|pool| is_shared(pool)));
+        let pool = configured.or(there).cloned().unwrap_or_else(|| POOL.to_owned());
         let title = known.map_or_else(Default::default, |known| known.title.clone());
         Body::Stream(StreamSettings { name, pool, key_macs, title })
     }
@@ -155,7 +183,7 @@ impl ControlState {
     }
 
     /// Takes what a member says of itself. Makes a node a member without being listed if its certificate is older than the log, and the
-    /// log younger than [`BEGINNING`]. A name belongs to one key; the handshake has verified the certificate.
+    /// log younger than [`BEGINNING`], unless its role is control. A name belongs to one key; the handshake has verified the certificate.
     ///
     /// # Errors
     /// When the node is no member and may not become one, when it names a URL that it may not, or when the log cannot be written.
@@ -173,20 +201,13 @@ impl ControlState {
         {
             return Err(NotAdmitted::PublicUrl { node, url: url.clone() });
         }
-        let may_be_new = self.is_of_the_beginning(shown);
-        let refused = self.writer.log().look(|view| {
-            let node = node.clone();
-            match view.any_member(&node) {
-                _ if view.was_member(&node) => Some(NotAdmitted::Gone { node }),
-                _ if view.is_node_revoked(&node) => Some(NotAdmitted::Revoked { node }),
-                Some(known) if known.role != role => Some(NotAdmitted::OtherRole { node, role: known.role }),
-                Some(known) if !known.spki.contains(&shown.spki) => Some(NotAdmitted::OtherKey { node }),
-                None if !may_be_new => Some(NotAdmitted::NotListed { node }),
-                _ => None,
-            }
-        });
-        if let Some(refused) = refused {
-            return Err(refused);
+        // A member of role control may do everything that the operator may.
+        let may_be_new = role != Role::Control && self.is_of_the_beginning(shown);
+        let caller = Listed { node: node.clone(), role, spki: shown.spki };
+        match self.writer.log().look(|view| NotAdmitted::of(&view, &caller)) {
+            None => {}
+            Some(NotAdmitted::NotListed { .. }) if may_be_new => {}
+            Some(refused) => return Err(refused),
         }
         let edits = |view: View<'_>| {
             let known = view.any_member(&node);
@@ -227,6 +248,11 @@ impl ControlState {
         let Some(host) = host_of(url) else { return false };
         let is_named = certificate_names.iter().any(|name| is_name_of(host, name));
         is_named || self.public_hosts.iter().any(|allowed| is_below(host, allowed))
+    }
+
+    /// Whether a node is a member, and not revoked.
+    pub(crate) fn is_member(&self, node: &NodeId) -> bool {
+        self.writer.log().look(|view| view.member(node).is_some())
     }
 
     /// Whether a node's requests are refused.

@@ -94,12 +94,19 @@ impl ControlState {
     }
 }
 
-/// Makes this control node a member, which other nodes answer.
-pub(crate) async fn add_self(shared: &ControlState) -> Result<()> {
+/// This control node itself, with the certificate that it has now.
+///
+/// # Errors
+/// When its certificate has no key that can be read.
+pub(crate) fn own(shared: &ControlState) -> Result<Listed> {
     let certificate = shared.node.identity.certificate();
     let spki = tls::spki_of(&certificate).context("the own certificate has a key")?;
-    let own = Listed { node: shared.node.id.clone(), role: Role::Control, spki };
-    shared.add_members(vec![own], Replace::Key).await?;
+    Ok(Listed { node: shared.node.id.clone(), role: Role::Control, spki })
+}
+
+/// Makes this control node a member, which other nodes answer.
+pub(crate) async fn add_self(shared: &ControlState) -> Result<()> {
+    shared.add_members(vec![own(shared)?], Replace::Key).await?;
     Ok(())
 }
 

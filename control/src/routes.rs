@@ -1,4 +1,5 @@
-//! The data plane of control: HTTP/2 over mutual TLS. The caller's certificate says what it may do.
+//! The data plane of control: HTTP/2 over mutual TLS. The caller's certificate says what it may do, once the metadata log says that it
+//! is the certificate of this member ([`crate::callers`]).
 //!
 //! | route | role | does |
 //! |---|---|---|
@@ -8,16 +9,16 @@
 //! | `GET /cluster/v1/metadata/…` | every node | the metadata log ([`replica::router`]) |
 //! | `…/cluster/v1/admin/…` | control | streams, keys and nodes, for `sealcast stream\|key\|node` |
 //!
-//! A node that was revoked gets 403 everywhere.
+//! A node that was revoked gets 403 everywhere, and one that is no member everywhere but at `metadata/self`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, State};
 use axum::http::StatusCode;
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -31,6 +32,7 @@ use seal::KeyId;
 use serde::{Deserialize, Serialize};
 
 use crate::ControlState;
+use crate::callers::{not_revoked, only, only_members};
 use crate::certificate::Shown;
 use crate::grants::{self, Misuse};
 use crate::log::{ACKNOWLEDGE_WAIT_MAX, ACKNOWLEDGE_WAIT_MIN, NotAdmitted, SelfReport};
@@ -45,7 +47,7 @@ const BODY_BYTES_MAX: usize = 4_096;
 const STREAMER_BYTES_MAX: usize = 64 * 1024;
 
 /// A refusal: one line for a person, and the status that says whose fault it is.
-struct Refusal(StatusCode, String);
+pub(crate) struct Refusal(pub(crate) StatusCode, pub(crate) String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -113,35 +115,16 @@ pub(crate) fn router(shared: Arc<ControlState>) -> Router {
                 .route("/streams", get(stream_table))
                 .layer(middleware::from_fn_with_state(&[Role::Ingest, Role::Control][..], only)),
         );
+    let log = shared.writer.log();
     Router::new()
         .nest("/cluster/v1/admin", admin)
         .nest("/cluster/v1", ingest)
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), only_members))
         .route("/cluster/v1/metadata/self", post(report_self))
-        .merge(replica::router(Arc::clone(shared.writer.log())).with_state(()))
+        .merge(replica::only_members(replica::router(Arc::clone(log)), log).with_state(()))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), not_revoked))
         .with_state(shared)
-}
-
-/// Lets only nodes of these roles pass, by the certificate that the handshake verified.
-async fn only(State(roles): State<&'static [Role]>, request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.node.as_ref());
-    match peer {
-        Some((_, role)) if roles.contains(role) => next.run(request).await,
-        _ => Refusal(StatusCode::FORBIDDEN, "your certificate's role may not do this".to_owned()).into_response(),
-    }
-}
-
-/// Refuses revoked nodes: their certificates still verify.
-async fn not_revoked(State(shared): State<Arc<ControlState>>, request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.node.as_ref());
-    match peer {
-        Some((node, _)) if shared.is_revoked(node) => {
-            metrics::counter!("control_revoked_refused_total", "node" => node.to_string()).increment(1);
-            Refusal::from(grants::Error::NodeRevoked(node.clone())).into_response()
-        }
-        _ => next.run(request).await,
-    }
 }
 
 async fn grant(
@@ -185,19 +168,29 @@ fn not_logged(error: &anyhow::Error) -> Refusal {
     Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}"))
 }
 
+/// Refuses what needs the streams of after a backup: the catalogue does not have them, and takes them from the log over what is in it.
+async fn ensure_not_restored(shared: &ControlState) -> Result<(), Refusal> {
+    if !shared.catalogue.is_restored().await? {
+        return Ok(());
+    }
+    let detail = "control was restored from a backup, and does not know yet what it has forgotten of streams: try again once a \
+                  broadcast node that has the rest is there, or after sealcast root branch";
+    Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, detail.to_owned()))
+}
+
 async fn stream_table(
     State(shared): State<Arc<ControlState>>,
     Extension(peer): Extension<Peer>,
 ) -> Result<Json<StreamTable>, Refusal> {
-    if shared.catalogue.is_restored().await? {
-        // Ingests keep the table that they have; with this one they would disconnect publishers of streams that are only forgotten.
-        let detail = "control was restored from a backup, and does not know yet what it has forgotten of streams";
-        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, detail.to_owned()));
+    // Ingests keep the table that they have; with this one they would disconnect publishers of streams that are only forgotten.
+    ensure_not_restored(&shared).await?;
+    // Before that, the log may lack streams and pools, and an ingest would disconnect their publishers.
+    shared.ensure_begun().await?;
+    let ingest = peer.node.filter(|(_, role)| *role == Role::Ingest).map(|(node, _)| node);
+    if let Some(node) = ingest.as_ref().filter(|node| !shared.is_member(node)) {
+        return Err(grants::Error::NoMember(node.clone()).into());
     }
-    let is_told = |stream: &Stream| match &peer.node {
-        Some((node, Role::Ingest)) => shared.serves(node, &stream.name),
-        _ => true,
-    };
+    let is_told = |stream: &Stream| ingest.as_ref().is_none_or(|node| shared.serves(node, &stream.name));
     let entry = |stream: Stream| StreamEntry { name: stream.name, key_mac: stream.key.mac };
     let streams = shared.catalogue.streams().await?.into_iter().filter(is_told).map(entry).collect();
     Ok(Json(StreamTable { pepper: shared.pepper.clone(), streams }))
@@ -268,6 +261,7 @@ async fn create_stream(
     Json(new): Json<NewStream>,
 ) -> Result<(StatusCode, Json<StreamView>), Refusal> {
     let name = stream_name(&new.name)?;
+    ensure_not_restored(&shared).await?;
     let key = StreamKey::random();
     let stream = Stream { name, key: key.kept(&shared.pepper), created_at: shared.node.clock.wall() };
     shared.catalogue.create_stream(&stream).await?;
@@ -289,6 +283,7 @@ async fn rotate_key(
     Path(name): Path<String>,
 ) -> Result<Json<StreamView>, Refusal> {
     let (name, key) = (stream_name(&name)?, StreamKey::random());
+    ensure_not_restored(&shared).await?;
     let _turn = shared.key_files.turn().await;
     let mut stream = shared.catalogue.stream(&name).await?;
     // First the file: at the next start it says which key the stream has.
@@ -305,6 +300,7 @@ async fn delete_stream(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Refusal> {
     let name = stream_name(&name)?;
+    ensure_not_restored(&shared).await?;
     let _turn = shared.key_files.turn().await;
     shared.catalogue.delete_stream(&name).await?;
     shared.key_files.forget(&name).map_err(|error| not_kept(&error))?;

@@ -26,9 +26,22 @@ pub(crate) fn revocation(subject: Revoked, since: UnixMillis, reason: &str) -> B
     Body::Revocation(Revocation { subject, since, reason: reason.to_owned() })
 }
 
+/// What the pools of streamers begin with, and no other.
+pub(crate) const STREAMER_POOL: &str = "streamer/";
+
 /// The pool of the streams that a streamer's own ingest seals, and no shared one.
 pub(crate) fn pool_of(streamer: &NodeId) -> String {
-    format!("streamer/{streamer}")
+    format!("{STREAMER_POOL}{streamer}")
+}
+
+/// Whether shared ingests seal the streams of a pool.
+pub(crate) fn is_shared(pool: &str) -> bool {
+    !pool.starts_with(STREAMER_POOL)
+}
+
+/// Whether a pool is that of a streamer which is there.
+pub(crate) fn has_streamer(view: &View<'_>, pool: &str) -> bool {
+    view.members().any(|member| member.is_guest && pool_of(&member.node) == pool)
 }
 
 /// The edits that remove grants which ended long ago. A revoked one stays until then: where a log of its key ends has to be known for

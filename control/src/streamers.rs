@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::ControlState;
 use crate::log::NotAdmitted;
 use crate::members::Listed;
-use crate::rows::{POOL, its_streams, moved, pool_of, put};
+use crate::rows::{POOL, STREAMER_POOL, its_streams, moved, pool_of, put};
 
 /// A streamer, as operators see it.
 #[derive(Debug, Clone, Serialize)]
@@ -95,7 +95,7 @@ fn check(view: &View<'_>, listed: &Listed, streams: &[StreamId]) -> Result<(), E
     let own = pool_of(&node);
     for name in streams {
         let stream = view.stream(name).ok_or_else(|| Error::NoStream(name.clone()))?;
-        let other = stream.pool.strip_prefix("streamer/").filter(|_| stream.pool != own);
+        let other = stream.pool.strip_prefix(STREAMER_POOL).filter(|_| stream.pool != own);
         if let Some(owner) = other {
             return Err(Error::Taken { stream: name.clone(), owner: owner.to_owned() });
         }

@@ -124,9 +124,38 @@ impl Cluster {
         subscription
     }
 
+    /// The operator's client: `sealcast` asks with the certificate of the control node.
+    pub(crate) fn operator(&self) -> Client {
+        self.client("c1", Role::Control)
+    }
+
+    /// A client with the certificate that a thief of the authority's key signs for a name that may be another node's.
+    pub(crate) fn thief(&self, name: &str, role: Role) -> Client {
+        let certs = self.directory.path().join("certs");
+        let stolen = tempfile::tempdir().unwrap();
+        for file in ["ca.pem", "ca.key"] {
+            std::fs::copy(certs.join(file), stolen.path().join(file)).unwrap();
+        }
+        let authority = Authority::ensure(stolen.path(), &node::clock::Clock::new()).unwrap();
+        let paths = authority.issue(&NodeId::new(name).unwrap(), role, &[]).unwrap();
+        Identity::load(&paths).unwrap().http_client(Server::Node(Role::Control, NodeId::new("c1").unwrap())).unwrap()
+    }
+
     /// A client of an ingest that has said what it is, and so is a member.
     pub(crate) async fn ingest(&self, base: &str, name: &str) -> Client {
-        let client = self.client(name, Role::Ingest);
+        self.member(base, name, Role::Ingest).await
+    }
+
+    /// The same of any role; the operator adds a control node.
+    pub(crate) async fn member(&self, base: &str, name: &str, role: Role) -> Client {
+        let client = self.client(name, role);
+        if role == Role::Control {
+            let pem = std::fs::read_to_string(self.directory.path().join(format!("certs/{name}.pem"))).unwrap();
+            let (url, new) = (format!("{base}/admin/nodes/{name}/add"), serde_json::json!({ "certificate": pem }));
+            let (status, answer) = json(&self.operator(), Method::POST, url, Some(new)).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            return client;
+        }
         let said = serde_json::json!({ "level": 1 });
         let (status, answer) = json(&client, Method::POST, format!("{base}/metadata/self"), Some(said)).await;
         assert_eq!(status, StatusCode::OK, "{answer}");

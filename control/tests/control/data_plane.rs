@@ -88,12 +88,12 @@ async fn certificate_decides_what_a_caller_may_do() {
     let base = cluster.control().await;
     let public_key = SealingKey::generate().unwrap().public_key_bytes();
     for role in [Role::Broadcast, Role::LoadBalancer, Role::Control] {
-        let client = cluster.client(&format!("x-{role}"), role);
+        let client = cluster.member(&base, &format!("x-{role}"), role).await;
         let answer = client.post(format!("{base}/grants")).body(public_key.clone()).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{role} asks for a grant");
     }
     for role in [Role::Broadcast, Role::LoadBalancer, Role::Ingest] {
-        let client = cluster.client(&format!("y-{role}"), role);
+        let client = cluster.member(&base, &format!("y-{role}"), role).await;
         for path in ["streams", "streams/hall", "keys", "nodes"] {
             let answer = client.get(format!("{base}/admin/{path}")).send().await.unwrap();
             assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{role} reads {path}");
@@ -104,6 +104,42 @@ async fn certificate_decides_what_a_caller_may_do() {
     let client =
         Identity::load(&paths).unwrap().http_client(Server::Node(Role::Control, NodeId::new("c1").unwrap())).unwrap();
     assert!(client.get(format!("{base}/streams")).send().await.is_err(), "another authority's certificate");
+}
+
+/// Whoever has the authority's key signs any name, and has the key of none that is a member.
+#[tokio::test(flavor = "multi_thread")]
+async fn stolen_authority_gets_no_grant_no_table_and_no_command() {
+    let cluster = Cluster::start().await;
+    let base = cluster.control().await;
+    let ingest = cluster.ingest(&base, "i1").await;
+    let sealing = SealingKey::generate().unwrap();
+    let (table, metadata) = (format!("{base}/streams"), format!("{base}/metadata/entries?from=1"));
+    let thief = cluster.thief("i1", Role::Ingest);
+    let (status, why) = ask(&thief, &base, &sealing).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "a grant: {why}");
+    assert!(why.contains("the name i1 belongs to another machine"), "{why}");
+    for (what, client) in [
+        ("of i1", thief),
+        ("of a new ingest", cluster.thief("i9", Role::Ingest)),
+        ("of i1 as control", cluster.thief("i1", Role::Control)),
+        ("of control", cluster.thief("c1", Role::Control)),
+        ("of another control", cluster.thief("c9", Role::Control)),
+    ] {
+        for url in [&table, &metadata, &format!("{base}/admin/keys"), &format!("{base}/admin/metadata")] {
+            let (status, answer) = json(&client, Method::GET, url.clone(), None).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "certificate {what}, {url}: {answer}");
+        }
+        let said = Some(serde_json::json!({ "level": 1 }));
+        let (status, answer) = json(&client, Method::POST, format!("{base}/metadata/self"), said).await;
+        assert!(what == "of a new ingest" || status == StatusCode::FORBIDDEN, "{what} says what it is: {answer}");
+        let revoke = format!("{base}/admin/nodes/i1/revoke");
+        assert_eq!(json(&client, Method::POST, revoke, None).await.0, StatusCode::FORBIDDEN, "{what} revokes");
+    }
+    for url in [&table, &metadata] {
+        assert_eq!(ingest.get(url).send().await.unwrap().status(), StatusCode::OK, "i1 itself: {url}");
+    }
+    assert_eq!(ask(&ingest, &base, &sealing).await.0, StatusCode::OK);
+    assert_eq!(json(&cluster.operator(), Method::GET, format!("{base}/admin/keys"), None).await.0, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +158,7 @@ async fn streams_are_made_shown_rotated_and_deleted_and_ingests_are_told() {
     let cluster = Cluster::start().await;
     let base = cluster.control().await;
     let mut updates = cluster.listen("catalogue/update").await;
-    let (admin, ingest) = (cluster.client("c2", Role::Control), cluster.ingest(&base, "i1").await);
+    let (admin, ingest) = (cluster.operator(), cluster.ingest(&base, "i1").await);
     let stream = |name: &str| format!("{base}/admin/streams/{name}");
 
     let new = serde_json::json!({ "name": "choir" });
@@ -163,7 +199,7 @@ async fn streams_are_made_shown_rotated_and_deleted_and_ingests_are_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn catalogue_in_postgresql_outlives_control_and_is_of_use_with_its_pepper_only() {
     let (cluster, server) = (Cluster::start().await, Postgres::start());
-    let admin = cluster.client("c2", Role::Control);
+    let admin = cluster.operator();
     let database = Some(Redacted::new(server.database()));
     let with_database = || Config { database: database.clone(), ..config() };
     let end = cluster.all.child_token();
@@ -194,7 +230,7 @@ async fn catalogue_in_postgresql_outlives_control_and_is_of_use_with_its_pepper_
 async fn revoked_node_gets_nothing_for_its_certificate_and_its_seals_count_nowhere() {
     let cluster = Cluster::start().await;
     let base = cluster.control().await;
-    let (admin, stolen) = (cluster.client("c2", Role::Control), cluster.ingest(&base, "i1").await);
+    let (admin, stolen) = (cluster.member(&base, "c2", Role::Control).await, cluster.ingest(&base, "i1").await);
     let (first, other) = (SealingKey::generate().unwrap(), cluster.ingest(&base, "i2").await);
     assert_eq!(ask(&stolen, &base, &first).await.0, StatusCode::OK);
 
@@ -250,7 +286,7 @@ async fn revoked_key_counts_nowhere_and_is_not_granted_again() {
     let base = cluster.control().await;
     let b1 = Follower::start(&cluster, "b1", None).await;
     let sealing = SealingKey::generate().unwrap();
-    let (admin, ingest) = (cluster.client("c2", Role::Control), cluster.ingest(&base, "i1").await);
+    let (admin, ingest) = (cluster.operator(), cluster.ingest(&base, "i1").await);
     assert_eq!(ask(&ingest, &base, &sealing).await.0, StatusCode::OK);
     b1.sees("the grant", |view| view.grant(&sealing.key_id()).is_some()).await;
 

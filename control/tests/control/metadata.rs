@@ -370,7 +370,7 @@ async fn control_restored_from_a_backup_takes_the_missing_entries_before_it_writ
 async fn control_restored_from_a_backup_takes_streams_of_after_it_from_the_log() {
     let cluster = Cluster::start().await;
     let b1 = node_and_first_run(&cluster).await;
-    let admin = cluster.client("c2", Role::Control);
+    let admin = cluster.operator();
     let post = async |url: String, body: Option<serde_json::Value>| {
         let (status, made) = ask(&admin, Method::POST, url, body).await;
         assert!(status.is_success(), "{made}");
@@ -400,6 +400,16 @@ async fn control_restored_from_a_backup_takes_streams_of_after_it_from_the_log()
     copy(&backup, &data);
     catalogue::mark_restored(&data.join("catalogue.db")).await.unwrap();
     let (base, _control) = cluster.control_until(cluster.all.clone()).await;
+    // What the log would undo is not done.
+    for (method, url, body) in [
+        (Method::POST, format!("{base}/admin/streams"), new("early")),
+        (Method::POST, format!("{base}/admin/streams/kept/rotate-key"), None),
+        (Method::DELETE, format!("{base}/admin/streams/kept"), None),
+    ] {
+        let (status, why) = ask(&admin, method, url.clone(), body).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{url}: {why}");
+        assert!(why.to_string().contains("does not know yet what it has forgotten"), "{why}");
+    }
     let mut refusals = 0;
     let table = async {
         loop {
