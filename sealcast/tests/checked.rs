@@ -64,6 +64,7 @@ async fn viewer_stops_at_the_first_wrong_byte_and_at_another_root_key() {
     }
     for (name, other_root, words) in [
         ("byte", false, "is not what seal"),
+        ("playlist", false, "no object of the stream"),
         ("trust", true, "another root key"),
         ("seals", false, "log is refused"),
         ("link", true, "another root key"),

@@ -6,7 +6,8 @@
  * The last two cases play in `verify/example`, a page of another origin.
  *
  * Writes one line of JSON for each case to standard output: `{"case": …, "view": …, "checks": …}`. The caller judges. The lies:
- * one byte of one media object; the trust and the seals of another cluster, which `crates/verify/testdata/log.json` has.
+ * one byte of one media object; a playlist that lists the video elsewhere; the trust and the seals of another cluster, which
+ * `crates/verify/testdata/log.json` has.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -22,10 +23,18 @@ const OTHER = JSON.parse(
 const CHROMIUM = [process.env.CHROMIUM, '/usr/bin/chromium'].find((path) => path && existsSync(path));
 
 /** What the proxy does to answers; a case sets it. */
-const lies = { byte: false, trust: false, seals: false };
+const lies = { byte: false, playlist: false, trust: false, seals: false };
 const told = { bytes: 0, media: new Map(), seals: 0, trust: 0 };
 
+/** The path of an object under which no seal names it. */
+const elsewhere = (path) => path.replace('/live/', '/elsewhere/');
+const real = (path) => path.replace('/elsewhere/', '/live/');
+
 function lie(path, body) {
+  if (lies.playlist && /\/\d+p\/index\.m3u8$/.test(path)) {
+    const base = elsewhere(path.slice(0, path.lastIndexOf('/')));
+    return Buffer.from(String(body).replace(/\d+\/[\w.]+\.(?:m4s|mp4)/g, `${base}/$&`));
+  }
   if (/\.m4s$/.test(path)) {
     told.media.set(path, (told.media.get(path) ?? 0) + 1);
     if (lies.byte && body.length > 1_000 && told.bytes === 0) {
@@ -53,7 +62,7 @@ const proxy = createServer((asked, answer) => {
     headers: { ...asked.headers, host: new URL(cluster).host, 'accept-encoding': 'identity' },
     rejectUnauthorized: false,
   };
-  const forwarded = request(new URL(asked.url, cluster), options, (from) => {
+  const forwarded = request(new URL(real(asked.url), cluster), options, (from) => {
     const parts = [];
     from.on('data', (part) => parts.push(part));
     from.on('end', () => {
@@ -126,7 +135,12 @@ lies.byte = true;
 await forged();
 await report('byte');
 
-Object.assign(lies, { byte: false, trust: true });
+Object.assign(lies, { byte: false, playlist: true });
+await watch();
+await forged();
+await report('playlist');
+
+Object.assign(lies, { playlist: false, trust: true });
 await watch();
 await forged();
 await report('trust');
@@ -146,7 +160,7 @@ await checked(10);
 await report('again');
 
 const { createServer: serve } = await import('vite');
-const elsewhere = await serve({
+const pages = await serve({
   root: fileURLToPath(new URL('..', import.meta.url)),
   configFile: false,
   logLevel: 'error',
@@ -154,8 +168,8 @@ const elsewhere = await serve({
   optimizeDeps: { noDiscovery: true, include: [] },
   worker: { format: 'es' },
 });
-await elsewhere.listen();
-const example = new URL('verify/example/index.html', elsewhere.resolvedUrls.local[0]);
+await pages.listen();
+const example = new URL('verify/example/index.html', pages.resolvedUrls.local[0]);
 example.searchParams.set('url', `${origin}/live/${stream}/index.m3u8`);
 example.hash = `root=${root}`;
 told.bytes = 0;
@@ -168,6 +182,6 @@ await page.locator('[data-phase=wrong]').waitFor();
 process.stdout.write(`${JSON.stringify({ case: 'elsewhere, byte', words: await words() })}\n`);
 
 await browser.close();
-await elsewhere.close();
+await pages.close();
 proxy.close();
 proxy.closeAllConnections();
