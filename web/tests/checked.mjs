@@ -67,7 +67,9 @@ const proxy = createServer((asked, answer) => {
     from.on('data', (part) => parts.push(part));
     from.on('end', () => {
       const body = lie(new URL(asked.url, cluster).pathname, Buffer.concat(parts));
-      answer.writeHead(from.statusCode, { ...from.headers, 'content-length': body.length });
+      // The browser must not take a lie out of its cache in a later case.
+      const kept = lies.playlist ? { 'cache-control': 'no-store' } : {};
+      answer.writeHead(from.statusCode, { ...from.headers, ...kept, 'content-length': body.length });
       answer.end(body);
     });
   });
