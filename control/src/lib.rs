@@ -101,14 +101,14 @@ impl Control {
         let pepper = stream_keys::pepper(&node.data)?;
         let path = node.data.join("catalogue.db");
         let location = config.database.as_ref().map_or(Location::File(&path), |url| Location::Server(url.expose()));
-        let opened = Catalogue::open(location, &pepper).await;
-        let (catalogue, were_clear) = opened.with_context(|| match location {
+        let key_files = KeyFiles::new(&config.streams);
+        let opened = Catalogue::open_keeping(location, &pepper, |keys| Ok(key_files.keep_missing(keys)?)).await;
+        let catalogue = opened.with_context(|| match location {
             Location::File(path) => format!("catalogue {}", path.display()),
             Location::Server(_) => "catalogue in PostgreSQL (role.control.database)".to_owned(),
         })?;
-        let (key_files, now) = (KeyFiles::new(&config.streams), node.clock.wall());
         let configured = (&config.streams[..], &key_files);
-        let known = stream_keys::configure((&catalogue, &pepper), configured, &were_clear, now).await?;
+        let known = stream_keys::configure((&catalogue, &pepper), configured, node.clock.wall()).await?;
         let known_keys = known.into_iter().map(|(name, key)| (name, Redacted::new(key.expose().to_owned()))).collect();
         let root = Root::load(&node.data)?;
         let listener = acceptor::bind(config.data_listen, "role.control.data_listen").await?;

@@ -60,11 +60,17 @@ impl KeyFiles {
         self.changing.lock().await
     }
 
-    /// The key in the file of a stream, `None` when the stream has none. Without the file, it gets the key of before, or a new one.
-    fn key(&self, name: &StreamId, of_before: Option<&StreamKey>) -> Result<Option<StreamKey>> {
+    /// Keeps the keys that the catalogue had in the clear, of streams whose file is not there yet.
+    pub(crate) fn keep_missing(&self, were_clear: &[ClearKey]) -> Result<()> {
+        let is_missing = |name: &StreamId| self.paths.get(name).is_some_and(|path| !path.exists());
+        were_clear.iter().filter(|(name, _)| is_missing(name)).try_for_each(|(name, key)| self.keep(name, key))
+    }
+
+    /// The key in the file of a stream, `None` when the stream has none. Without the file, it gets a new one.
+    fn key(&self, name: &StreamId) -> Result<Option<StreamKey>> {
         let Some(path) = self.paths.get(name) else { return Ok(None) };
         if !path.exists() {
-            let key = of_before.cloned().unwrap_or_else(StreamKey::random);
+            let key = StreamKey::random();
             self.keep(name, &key)?;
             return Ok(Some(key));
         }
@@ -98,13 +104,11 @@ impl KeyFiles {
 pub(crate) async fn configure(
     (catalogue, pepper): (&Catalogue, &Pepper),
     (streams, files): (&[StreamConfig], &KeyFiles),
-    were_clear: &[ClearKey],
     now: UnixMillis,
 ) -> Result<Vec<(StreamId, StreamKey)>> {
     let mut known = Vec::new();
     for stream in streams {
-        let of_before = were_clear.iter().find(|(name, _)| *name == stream.name).map(|(_, key)| key);
-        let key = configure_one((catalogue, pepper), (stream, files), of_before, now).await;
+        let key = configure_one((catalogue, pepper), (stream, files), now).await;
         let key = key.with_context(|| format!("configured stream {}", stream.name))?;
         known.extend(key.map(|key| (stream.name.clone(), key)));
     }
@@ -114,13 +118,12 @@ pub(crate) async fn configure(
 async fn configure_one(
     (catalogue, pepper): (&Catalogue, &Pepper),
     (stream, files): (&StreamConfig, &KeyFiles),
-    of_before: Option<&StreamKey>,
     now: UnixMillis,
 ) -> Result<Option<StreamKey>> {
     let name = &stream.name;
     let key = match &stream.key {
         Some(key) => Some(StreamKey::new(key.expose())?),
-        None => files.key(name, of_before)?,
+        None => files.key(name)?,
     };
     let kept = key.as_ref().map(|key| key.kept(pepper));
     match (catalogue.find_stream(name).await?, kept) {
@@ -160,19 +163,21 @@ mod tests {
         let streams = [stream("old"), stream("new")];
         let (files, old) = (KeyFiles::new(&streams), StreamKey::new("an-old-key").unwrap());
         let were_clear = [(streams[0].name.clone(), old.clone())];
-        let start = async |were_clear: &[ClearKey]| {
+        let start = async || {
             let configured = (&streams[..], &files);
-            configure((&catalogue, &pepper), configured, were_clear, UnixMillis(0)).await.unwrap()
+            configure((&catalogue, &pepper), configured, UnixMillis(0)).await.unwrap()
         };
-        let known = start(&were_clear).await;
+        files.keep_missing(&were_clear).unwrap();
+        let known = start().await;
         assert_eq!(known[0], were_clear[0]);
         assert!(known[1].1.expose().starts_with("scp_"));
         let path = directory.path().join("keys/old");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(start(&[]).await, known);
+        files.keep_missing(&[(streams[1].name.clone(), old)]).unwrap();
+        assert_eq!(start().await, known, "a file that is there decides");
         let rotated = StreamKey::random();
         files.keep(&streams[0].name, &rotated).unwrap();
-        start(&[]).await;
+        start().await;
         assert_eq!(catalogue.stream(&streams[0].name).await.unwrap().key, rotated.kept(&pepper));
     }
 

@@ -76,6 +76,8 @@ struct Admin {
     /// Base URL of control's data plane.
     control: String,
     bus: Vec<String>,
+    /// Prefix of the topics in this machine's configuration.
+    prefix: String,
     root_key: Option<PathBuf>,
     cluster: ClusterId,
     part_target_ms: u64,
@@ -85,14 +87,14 @@ impl Admin {
     fn connect(flags: &AdminFlags) -> anyhow::Result<Self> {
         let settings = settings::read(flags.config.as_deref())?;
         let (cluster, part_target_ms) = (settings.cluster.clone(), settings.part_target_ms);
-        let data = flags.data.clone().unwrap_or(settings.data);
+        let (data, prefix) = (flags.data.clone().unwrap_or(settings.data), settings.bus.prefix);
         let file = AdminFile::read(&data)?;
         // The process that wrote the file named the identity that its control node serves with.
         let identity = Identity::load(&file.identity)?;
         let http = identity.http_client(Server::Node(Role::Control, identity.node().clone()))?;
         let AdminFile { control, root_key, bus, .. } = file;
         let base = format!("{control}/cluster/v1/admin");
-        Ok(Self { http, base, json: flags.json, data, control, bus, root_key, cluster, part_target_ms })
+        Ok(Self { http, base, json: flags.json, data, control, bus, prefix, root_key, cluster, part_target_ms })
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {

@@ -22,6 +22,9 @@ pub use key::{InvalidKey, KEY_CHARS_MAX, KEY_CHARS_MIN, KEY_PREFIX, KeptKey, Str
 pub use migration::ClearKey;
 pub use streams::Stream;
 
+/// Why a caller could not keep the keys that it was given.
+pub type KeepError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Most streams of a catalogue.
 pub const STREAMS_MAX: i64 = 10_000;
 
@@ -61,6 +64,9 @@ pub enum Error {
         "stream keys in the clear cannot be erased while another program has the catalogue open: end that program, and start again"
     )]
     NotErased,
+    /// Keys that were in the clear could not be kept elsewhere; they are still in the database.
+    #[error("stream keys are not taken out of the catalogue before they are kept elsewhere")]
+    NotKept(#[source] KeepError),
     /// A file is no sound database.
     #[error("the database is damaged: {0}")]
     Damaged(String),
@@ -89,9 +95,28 @@ impl Catalogue {
     /// # Errors
     /// When the database cannot be opened, is none, was changed by a newer version, or has the keys under another pepper.
     pub async fn open(location: Location<'_>, pepper: &Pepper) -> Result<(Self, Vec<ClearKey>), Error> {
+        let mut were_clear = Vec::new();
+        let keep = |keys: &[ClearKey]| {
+            were_clear = keys.to_vec();
+            Ok(())
+        };
+        let catalogue = Self::open_keeping(location, pepper, keep).await?;
+        Ok((catalogue, were_clear))
+    }
+
+    /// As [`Catalogue::open`]. Calls `keep` with the keys in the clear while the database still has them: when it fails, or the process
+    /// ends, they are there at the next start.
+    ///
+    /// # Errors
+    /// As [`Catalogue::open`]; and [`Error::NotKept`] when `keep` fails.
+    pub async fn open_keeping(
+        location: Location<'_>,
+        pepper: &Pepper,
+        keep: impl FnOnce(&[ClearKey]) -> Result<(), KeepError>,
+    ) -> Result<Self, Error> {
         let database = Database::open(location).await?;
-        let were_clear = migration::run(&database, pepper).await?;
-        Ok((Self { database, writing: Arc::default() }, were_clear))
+        migration::run(&database, pepper, keep).await?;
+        Ok(Self { database, writing: Arc::default() })
     }
 
     /// Writes SQLite's journal back into the one file, and closes the connections.

@@ -12,7 +12,7 @@ use sqlx::migrate::Migrator;
 
 use crate::database::{Database, Value, Writing};
 use crate::streams::insert;
-use crate::{Error, Stream, StreamKey};
+use crate::{Error, KeepError, Stream, StreamKey};
 
 /// The migration that makes room for MACs.
 const KEY_MACS: i64 = 2;
@@ -34,8 +34,12 @@ fn migrator() -> Migrator {
     migrator
 }
 
-/// Migrates. Returns the keys that were kept in the clear.
-pub(crate) async fn run(database: &Database, pepper: &Pepper) -> Result<Vec<ClearKey>, Error> {
+/// Migrates. Calls `keep` with the keys that were kept in the clear, if there are any, before they are gone for good.
+pub(crate) async fn run(
+    database: &Database,
+    pepper: &Pepper,
+    keep: impl FnOnce(&[ClearKey]) -> Result<(), KeepError>,
+) -> Result<(), Error> {
     let migrator = migrator();
     let mut writing = database.write().await?;
     if let Writing::Sqlite(on) = &mut writing {
@@ -48,11 +52,14 @@ pub(crate) async fn run(database: &Database, pepper: &Pepper) -> Result<Vec<Clea
     let is_done = !writing.fetch::<(i64,)>(done, &[Value::Number(NO_CLEAR_KEYS)]).await?.is_empty();
     let were_clear = if is_done { Vec::new() } else { keep_macs(&mut writing, pepper).await? };
     apply(&migrator, &mut writing, None).await?;
+    if !were_clear.is_empty() {
+        keep(&were_clear).map_err(Error::NotKept)?;
+    }
     writing.commit().await?;
     if let Database::Sqlite(pool) = database {
         erase_clear_keys(&mut *pool.acquire().await?).await?;
     }
-    Ok(were_clear)
+    Ok(())
 }
 
 async fn apply(migrator: &Migrator, writing: &mut Writing, target: Option<i64>) -> Result<(), Error> {

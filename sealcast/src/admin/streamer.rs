@@ -78,8 +78,8 @@ async fn add(flags: &StreamerFlags) -> anyhow::Result<()> {
     admin.print(&added, |added| {
         format!(
             "streamer {name} seals {} from now on, and no shared ingest does\n{}\
-             Give the streamer the folder {}: there, `sealcast ingest` starts the ingest; OBS publishes to it with the stream key that \
-             `sealcast stream show` says\n",
+             Give the streamer the folder {}: there, `sealcast ingest` starts the ingest; OBS publishes to it with the key that \
+             `sealcast stream create` showed; `sealcast stream rotate-key` gives another\n",
             names.join(", "),
             node::acknowledged(added),
             out.display()
@@ -123,11 +123,13 @@ fn configuration(admin: &Admin, name: &NodeId, control: &str, buses: &[String]) 
          ca = \"ca.pem\"\n\n\
          [bus]\n\
          urls = [{}]\n\
+         prefix = {:?}\n\
          ca = \"broker-ca.pem\"\n\
          username = \"{name}\"\n\
          password_file = \"{name}.password\"\n",
         admin.cluster,
         admin.part_target_ms,
         buses.join(", "),
+        admin.prefix,
     )
 }

@@ -64,6 +64,22 @@ pub(super) fn run(flags: &ClusterFlags) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The prefix of the topics in Mosquitto's rules, as `certs cluster` wrote them: every user but streamers reads `PREFIX/#`.
+///
+/// # Errors
+/// When the rules are there, and name none.
+pub(super) fn prefix_of_rules(directory: &Path) -> anyhow::Result<Prefix> {
+    let path = directory.join(folder(None)).join("acl");
+    if !path.exists() {
+        return Ok(Prefix::default());
+    }
+    let text =
+        String::from_utf8(files::read_bounded(&path)?).with_context(|| format!("{} is not text", path.display()))?;
+    let prefix = text.lines().find_map(|line| line.strip_prefix("topic read ")?.strip_suffix("/#"));
+    let unknown = || format!("{} names no prefix of topics: run `sealcast certs cluster` again", path.display());
+    Ok(Prefix::new(prefix.with_context(unknown)?)?)
+}
+
 /// Writes Mosquitto's users and rules: of all nodes in the folders, and of all streamers.
 pub(super) fn write_broker_rules(directory: &Path, prefix: &Prefix) -> anyhow::Result<()> {
     let mut users = Vec::new();
@@ -222,6 +238,24 @@ fn write_if_new(path: &Path, text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A streamer that is added has the rules written anew.
+    #[test]
+    fn rules_keep_their_prefix() {
+        let directory = tempfile::tempdir().unwrap();
+        let rules = directory.path().join("broker/acl");
+        assert_eq!(prefix_of_rules(directory.path()).unwrap(), Prefix::default());
+        files::create_private_directory(rules.parent().unwrap()).unwrap();
+        write_broker_rules(directory.path(), &Prefix::new("village/v1").unwrap()).unwrap();
+        let before = std::fs::read_to_string(&rules).unwrap();
+        let streams = ["choir".parse().unwrap()];
+        super::super::streamer_password(directory.path(), directory.path(), &NodeId::new("anna").unwrap(), &streams)
+            .unwrap();
+        let text = std::fs::read_to_string(&rules).unwrap();
+        assert!(text.starts_with(&before) && text.contains("user anna\n"), "{text}");
+        let topics = || text.lines().filter(|line| line.starts_with("topic "));
+        assert!(topics().all(|line| line.contains(" village/v1/")), "{text}");
+    }
 
     #[test]
     fn ranges_are_counted_out() {

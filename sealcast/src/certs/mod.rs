@@ -8,7 +8,7 @@ mod streamers;
 use std::path::Path;
 
 use media::{NodeId, StreamId};
-use messages::{Prefix, Role};
+use messages::Role;
 
 use node::clock::Clock;
 use node::tls::{Authority, BROKER_CA_FILE};
@@ -30,7 +30,7 @@ pub(crate) fn streamer_password(
 ) -> anyhow::Result<String> {
     let password = streamers::login(directory, data, name, streams)?;
     if directory.join("broker").is_dir() {
-        cluster::write_broker_rules(directory, &Prefix::default())?;
+        cluster::write_broker_rules(directory, &cluster::prefix_of_rules(directory)?)?;
         println!(
             "the rules of Mosquitto are new: give the brokers {}, and send them SIGHUP",
             directory.join("broker").display()

@@ -78,6 +78,20 @@ async fn migration_that_ended_before_it_erased_is_finished_at_the_next_start() {
     assert_eq!((clear_keys(directory.path()), catalogue.streams().await.unwrap().len()), (0, STREAMS / 2));
 }
 
+/// Whoever shows keys in the clear keeps them in files: these are written before the catalogue has them no more.
+#[tokio::test]
+async fn keys_that_could_not_be_kept_are_in_the_clear_at_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("catalogue.db");
+    of_first_version(&path).await.close().await;
+    let fails = |_: &[ClearKey]| Err(KeepError::from("the disk is full"));
+    let opened = Catalogue::open_keeping(Location::File(&path), &pepper(1), fails).await;
+    assert!(matches!(opened, Err(Error::NotKept(_))), "{opened:?}");
+    let (_, were_clear) = Catalogue::open(Location::File(&path), &pepper(1)).await.unwrap();
+    assert_eq!(were_clear.len(), STREAMS / 2);
+    assert_eq!(clear_keys(directory.path()), 0);
+}
+
 #[tokio::test]
 async fn catalogue_under_another_pepper_is_refused() {
     let directory = tempfile::tempdir().unwrap();
