@@ -68,7 +68,7 @@ const proxy = createServer((asked, answer) => {
     from.on('end', () => {
       const body = lie(new URL(asked.url, cluster).pathname, Buffer.concat(parts));
       // The browser must not take a lie out of its cache in a later case.
-      const kept = lies.playlist ? { 'cache-control': 'no-store' } : {};
+      const kept = Object.values(lies).includes(true) ? { 'cache-control': 'no-store' } : {};
       answer.writeHead(from.statusCode, { ...from.headers, ...kept, 'content-length': body.length });
       answer.end(body);
     });
