@@ -14,9 +14,8 @@ use node::tls;
 
 use crate::ControlState;
 use crate::grants;
-use crate::log::NotAdmitted;
-use crate::members::{Listed, own};
-use crate::routes::Refusal;
+use crate::members::{Listed, NotAdmitted, own};
+use crate::refusal::Refusal;
 
 /// How long a request waits for the log to have what the files of control say. A control that is started again waits for the other
 /// nodes for some 4 s.

@@ -12,6 +12,7 @@ mod log;
 mod members;
 mod nodes;
 mod policy;
+mod refusal;
 mod restored;
 mod root;
 mod routes;

@@ -5,15 +5,14 @@
 
 use std::time::Duration;
 
-use media::{ClusterId, Digest, NodeId, UnixMillis};
+use media::{Digest, NodeId, UnixMillis};
 use messages::Role;
 use metadata::{Body, EntrySequence, Member, NodePolicy, StreamSettings, View, kind};
-use seal::KeyId;
 use serde::Deserialize;
 
 use crate::ControlState;
 use crate::certificate::Shown;
-use crate::members::Listed;
+use crate::members::{Listed, NotAdmitted};
 use crate::rows::{POOL, ended, forget_old, has_streamer, is_shared, put, random};
 
 /// Level of the rows that this version writes and understands.
@@ -48,70 +47,6 @@ pub(crate) struct Trust {
     pub(crate) cluster: String,
     /// Identity of the root key in its `root.pub`.
     pub(crate) root: String,
-}
-
-/// Why a node is no member.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NotAdmitted {
-    #[error(
-        "the name {node} belongs to another machine: its certificate has another key than the one that was first seen. Give this \
-         machine an identity with another name (sealcast certs cluster --node NAME=ROLE), or, if you gave {node} a new key on \
-         purpose: sealcast node add {node} --certificate {node}.pem"
-    )]
-    OtherKey { node: NodeId },
-    #[error("the name {node} belongs to a node of role {role}")]
-    OtherRole { node: NodeId, role: Role },
-    #[error("the name {node} was used by a node that was removed: give this machine an identity with another name")]
-    Gone { node: NodeId },
-    #[error(
-        "{node} is revoked for good: give its machine an identity with another name (sealcast certs cluster --node NAME=ROLE)"
-    )]
-    Revoked { node: NodeId },
-    #[error(
-        "{node} is configured for cluster {theirs:?}, and this is {ours}: set cluster = \"{ours}\" there, or the URL of its own control"
-    )]
-    OtherCluster { node: NodeId, theirs: String, ours: ClusterId },
-    #[error(
-        "{node} trusts root key {theirs:?}, and this cluster has {ours}: copy root.pub of the control machine to where root_key of {node} points"
-    )]
-    OtherRoot { node: NodeId, theirs: String, ours: KeyId },
-    #[error(
-        "{node} is no member of this cluster: add it on the control machine (sealcast node add {node} --certificate {node}.pem), or \
-         list its certificate in a file of role.control.members"
-    )]
-    NotListed { node: NodeId },
-    #[error(
-        "viewers may not be sent to {url}: its host is no name of the certificate of {node}, and not below one of \
-         role.control.public_hosts"
-    )]
-    PublicUrl { node: NodeId, url: String },
-    #[error(transparent)]
-    Log(#[from] anyhow::Error),
-}
-
-impl NotAdmitted {
-    /// Why a node with this key is not the member of its name; `None` when it is.
-    pub(crate) fn of(view: &View<'_>, caller: &Listed) -> Option<Self> {
-        let node = caller.node.clone();
-        match view.member(&node) {
-            _ if view.was_member(&node) => Some(Self::Gone { node }),
-            _ if view.is_node_revoked(&node) => Some(Self::Revoked { node }),
-            Some(known) if known.role != caller.role => Some(Self::OtherRole { node, role: known.role }),
-            Some(known) if !known.spki.contains(&caller.spki) => Some(Self::OtherKey { node }),
-            None => Some(Self::NotListed { node }),
-            Some(_) => None,
-        }
-    }
-
-    /// Reason for which a member's request is refused, as metrics name it.
-    pub(crate) const fn label(&self) -> &'static str {
-        match self {
-            Self::Gone { .. } => "removed",
-            Self::Revoked { .. } => "revoked",
-            Self::OtherKey { .. } | Self::OtherRole { .. } => "other_key",
-            _ => "unknown",
-        }
-    }
 }
 
 impl ControlState {

@@ -19,7 +19,6 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Extension, Path, State};
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use catalogue::{Stream, StreamKey};
@@ -35,9 +34,10 @@ use crate::ControlState;
 use crate::callers::{not_revoked, only, only_members};
 use crate::certificate::Shown;
 use crate::grants::{self, Misuse};
-use crate::log::{ACKNOWLEDGE_WAIT_MAX, ACKNOWLEDGE_WAIT_MIN, NotAdmitted, SelfReport};
+use crate::log::{ACKNOWLEDGE_WAIT_MAX, ACKNOWLEDGE_WAIT_MIN, SelfReport};
 use crate::members::{self, Replace};
 use crate::nodes::{NodeInfo, OperatorState};
+use crate::refusal::{Refusal, not_logged};
 use crate::streamers;
 
 /// Longest request body in bytes: a public key has 1312, a stream's name and key some 250.
@@ -45,48 +45,6 @@ const BODY_BYTES_MAX: usize = 4_096;
 
 /// The same of a streamer: a certificate, and the names of its streams.
 const STREAMER_BYTES_MAX: usize = 64 * 1024;
-
-/// A refusal: one line for a person, and the status that says whose fault it is.
-pub(crate) struct Refusal(pub(crate) StatusCode, pub(crate) String);
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (self.0, format!("{}\n", self.1)).into_response()
-    }
-}
-
-impl From<catalogue::Error> for Refusal {
-    fn from(error: catalogue::Error) -> Self {
-        use catalogue::Error as E;
-        let status = match &error {
-            E::NoStream(_) => StatusCode::NOT_FOUND,
-            E::MisleadingName(_) => StatusCode::BAD_REQUEST,
-            E::StreamExists(_) | E::KeyTaken(_) => StatusCode::CONFLICT,
-            E::Full => StatusCode::INSUFFICIENT_STORAGE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        if status.is_server_error() {
-            tracing::error!(error = &error as &dyn std::error::Error, "the catalogue failed");
-        }
-        Self(status, error.to_string())
-    }
-}
-
-impl From<grants::Error> for Refusal {
-    fn from(error: grants::Error) -> Self {
-        use grants::Error as E;
-        let status = match &error {
-            E::Log(error) => return not_logged(error),
-            E::Revoked(_) | E::NodeRevoked(_) | E::NoMember(_) | E::OtherNode { .. } | E::NoStream(_) => {
-                StatusCode::FORBIDDEN
-            }
-            E::TooManyKeys { .. } => StatusCode::TOO_MANY_REQUESTS,
-            E::Unknown(_) => StatusCode::NOT_FOUND,
-            E::Seal(_) => StatusCode::BAD_REQUEST,
-        };
-        Self(status, error.to_string())
-    }
-}
 
 pub(crate) fn router(shared: Arc<ControlState>) -> Router {
     let admin = Router::new()
@@ -148,24 +106,6 @@ async fn report_self(
     shared.begun.cancelled().await;
     let sequence = shared.admit(node, &shown, report).await?;
     Ok(Json(serde_json::json!({ "sequence": sequence.0 })))
-}
-
-impl From<NotAdmitted> for Refusal {
-    fn from(why: NotAdmitted) -> Self {
-        if let NotAdmitted::Log(error) = &why {
-            tracing::error!(error = format!("{error:#}"), "the metadata log was not written");
-            return Self(StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}"));
-        }
-        tracing::warn!(%why, "a node is no member");
-        metrics::counter!("control_not_admitted_total").increment(1);
-        Self(StatusCode::FORBIDDEN, why.to_string())
-    }
-}
-
-/// The metadata log could not be written.
-fn not_logged(error: &anyhow::Error) -> Refusal {
-    tracing::error!(error = format!("{error:#}"), "the metadata log was not written");
-    Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}"))
 }
 
 /// Refuses what needs the streams of after a backup: the catalogue does not have them, and takes them from the log over what is in it.

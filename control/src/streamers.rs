@@ -8,8 +8,7 @@ use metadata::{Body, Edit, EntrySequence, Grant, Member, Scope, View};
 use serde::Serialize;
 
 use crate::ControlState;
-use crate::log::NotAdmitted;
-use crate::members::Listed;
+use crate::members::{Listed, NotAdmitted};
 use crate::rows::{POOL, STREAMER_POOL, its_streams, moved, pool_of, put};
 
 /// A streamer, as operators see it.
