@@ -21,7 +21,7 @@ const SEGMENTS: usize = 13;
 /// Rows of each attack: ten seconds.
 const ROWS: usize = 20;
 const ROW: Duration = Duration::from_millis(500);
-/// What a player has in its buffer: three parts.
+/// Length of a player's buffer: three parts.
 const BUFFER_MS: f64 = 1_500.0;
 /// Memory for media of the node, in bytes.
 const MEDIA_BYTES_MAX: u64 = 256 * 1024 * 1024;

@@ -11,7 +11,7 @@ use crate::Figure;
 
 const HOW_LONG: Duration = Duration::from_secs(3);
 const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../web");
-/// What both verify: eight seals of three renditions, with the trust that they need.
+/// The log that both verify: eight seals of three renditions, with the trust that they need.
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/verify/testdata/log.json");
 
 #[expect(clippy::disallowed_methods, reason = "measures real time")]

@@ -91,7 +91,7 @@ impl BusSubscriptions {
 }
 
 impl Listener {
-    /// Runs until `shutdown`, or until the bus or the gate is gone. What is ready takes turns at random, so that a flood on one topic holds
+    /// Runs until `shutdown`, or until the bus or the gate is gone. Ready inputs take turns at random, so that a flood on one topic holds
     /// up neither the others nor what viewers ask for.
     pub(crate) async fn run(mut self, mut subscriptions: BusSubscriptions, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK_INTERVAL);

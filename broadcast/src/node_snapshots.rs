@@ -34,9 +34,9 @@ pub(crate) struct NodeSnapshots {
     pub(crate) views: Views,
     /// Sessions as the bus tells of them: for display only.
     pub(crate) sessions: Arc<Board<SessionInfo>>,
-    /// What proves the grants in force.
+    /// The proof of the grants in force.
     pub(crate) grants: Arc<ArcSwap<Bytes>>,
-    /// Who may seal, for browsers.
+    /// The keys that may seal, for browsers.
     pub(crate) trust: TrustAnswers,
     /// Recordings; `None` when nothing is recorded.
     pub(crate) dvr: Option<Dvr>,

@@ -226,7 +226,7 @@ struct Handles {
     traffic: Arc<viewers::Traffic>,
     log: Arc<Log>,
     keys: watch::Sender<Arc<Keyring>>,
-    /// What proves the grants, for viewers.
+    /// The proof of the grants, for viewers.
     grants: Arc<ArcSwap<Bytes>>,
 }
 
@@ -269,7 +269,7 @@ impl Handles {
         }
     }
 
-    /// What the node does when the metadata log changes: its gate and its data plane take the keys, and it drains or does not.
+    /// Makes the node follow a change of the metadata log: its gate and its data plane take the keys, and it drains or does not.
     fn obey(&self, cluster: ClusterView) -> impl FnMut(&Arc<Log>) -> Obeyed + Send + use<> {
         let (gate, from_bus, node) = (self.handle.clone(), self.from_bus.clone(), self.context.id.clone());
         let (keys, grants) = (self.keys.clone(), Arc::clone(&self.grants));

@@ -45,7 +45,7 @@ struct Inner {
     clock: Clock,
     turns: Semaphore,
     pulls: AtomicU64,
-    /// What was fetched, as long as anything holds it.
+    /// Counts the bytes that were fetched, for as long as anything holds them.
     ledger: Ledger,
     state: Mutex<State>,
 }

@@ -77,7 +77,7 @@ pub trait Snapshots: Send + Sync + 'static {
     /// What a browser needs to decide which keys may seal a stream: the encoding of a [`metadata::Trust`].
     fn trust(&self, stream: &StreamId) -> Trusting;
 
-    /// What proves the grants, as [`replica::Log::proof_of_grants`] makes it.
+    /// The proof of the grants, as [`replica::Log::proof_of_grants`] makes it.
     fn grants(&self) -> Vec<Bytes>;
 }
 

@@ -214,7 +214,7 @@ impl Log {
         self.with(|replica| replica.state())
     }
 
-    /// What proves the grants in force to somebody who has the root key alone ([`metadata::proof`]). Leaves out a grant whose entry is
+    /// A proof of the grants in force for somebody who has the root key alone ([`metadata::proof`]). Leaves out a grant whose entry is
     /// not kept any more; it is renewed before long.
     ///
     /// # Errors
