@@ -10,6 +10,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// Environment variable that overrides the filter: `SEALCAST_LOG=broadcast=debug,info`.
 pub const FILTER_VARIABLE: &str = "SEALCAST_LOG";
 
+/// Filters that the given one may override. Pingora calls it an error when a connection to a node becomes idle at the moment in which it is
+/// wanted again; the request gets another connection.
+const DEFAULT_FILTER: &str = "pingora_core::connectors=off";
+
 /// Shape of a log line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,7 +48,7 @@ pub fn init(format: Format, filter: &str) -> Result<()> {
         _ => (filter.to_owned(), "the log filter"),
     };
     let filter = EnvFilter::builder()
-        .parse(&directives)
+        .parse(format!("{DEFAULT_FILTER},{directives}"))
         .with_context(|| format!("{from} {directives:?} is not a filter such as \"info\" or \"ingest=debug,info\""))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let installed = match format {
