@@ -140,7 +140,7 @@ impl Broadcast {
         let presence = handles.announce(ledger, &shutdown);
         let mut tasks = JoinSet::new();
         handles.serve(&mut tasks, (https, viewers), data, &shutdown);
-        tasks.spawn(ending(handle.views().clone().keep_time(shutdown.clone())));
+        tasks.spawn(ending(handle.views().clone().wake_in_turn(shutdown.clone())));
         tasks.spawn(ending(memory.run(shutdown.clone())));
         tasks.spawn(ending(listener.run(subscriptions, shutdown.clone())));
         tasks.spawn(handles.membership(cluster).run(handles.obey(obeying), shutdown.clone()));

@@ -5,6 +5,7 @@
 mod support;
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use broadcast::Config;
 use support::viewer::{Answer, Viewer};
@@ -132,4 +133,27 @@ async fn balancer_is_not_counted_as_one_viewer() {
     scene.release().await;
     assert_eq!((outcome(balancer).await, outcome(viewers).await), ((160, 0), (20, 0)));
     assert_eq!(outcome(greedy).await, (20, 20));
+}
+
+/// Those of the host are more than the threads that serve viewers answer at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_are_answered_before_a_host_whose_hundreds_of_requests_wait_for_the_same() {
+    let mut scene = Scene::start(|_| {}).await;
+    let greedy = Arc::new(scene.block(GREEDY, 1_200));
+    scene.node.waiting(1_200).await;
+    let viewers: Vec<_> = (10..30).flat_map(|last| scene.block(Ipv4Addr::new(127, 0, 0, last), 1)).collect();
+    scene.node.waiting(1_220).await;
+    let before: Vec<_> = viewers
+        .into_iter()
+        .map(|viewer| {
+            let greedy = Arc::clone(&greedy);
+            tokio::spawn(async move { (viewer.await.unwrap().status, answered(&greedy)) })
+        })
+        .collect();
+    scene.release().await;
+    for viewer in before {
+        let (status, before) = viewer.await.unwrap();
+        assert!(status == 200 && before < 600, "{status}: {before} requests of the host were answered before");
+    }
+    assert_eq!(outcome(Arc::into_inner(greedy).unwrap()).await, (1_200, 0));
 }

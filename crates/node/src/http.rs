@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use acceptor::{Accepted, Acceptor, Census, HandshakeError, Slot};
+use acceptor::{Accepted, Acceptor, Census, HandshakeError, Slot, Turn, Turns};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
@@ -186,10 +186,15 @@ impl From<VisitorTls> for Handshakes {
 }
 
 impl Handshakes {
-    async fn shake(&self, stream: TcpStream, time: Duration) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    async fn shake<'t>(
+        &self,
+        stream: TcpStream,
+        turn: impl Future<Output = Turn<'t>>,
+        time: Duration,
+    ) -> Result<TlsStream<TcpStream>, HandshakeError> {
         match self {
             Self::Alike(config) => acceptor::handshake(&TlsAcceptor::from(Arc::clone(config)), stream, time).await,
-            Self::Visitors(tls) => acceptor::handshake_by(|hello| tls.for_client(hello), stream, time).await,
+            Self::Visitors(tls) => acceptor::handshake_by(|hello| tls.for_client(hello), stream, turn, time).await,
         }
     }
 }
@@ -252,7 +257,7 @@ async fn serve<A: Application>(
     let local = listener.local_addr().context("the listener has no address")?;
     let acceptor = Acceptor::new(listener, Census::fair(limits.connections_max, limits.connections_share));
     let open = metrics::gauge!("http_connections", "listener" => limits.name);
-    let server = Arc::new(Server { tls, application, limits, shutdown });
+    let server = Arc::new(Server { tls, turns: Turns::default(), application, limits, shutdown });
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -299,6 +304,7 @@ fn refused(reason: &'static str) {
 
 struct Server<A> {
     tls: Option<Handshakes>,
+    turns: Turns,
     application: A,
     limits: Limits,
     shutdown: CancellationToken,
@@ -321,13 +327,13 @@ impl<A: Application> Server<A> {
         cut: CancellationToken,
     ) {
         for_viewers(&stream);
-        let address = Redacted::new(address);
+        let (ip, address) = (address.ip(), Redacted::new(address));
         let Some(tls) = &self.tls else {
             return self.http1(stream, Peer { address, node: None, certificate: None, cut }).await;
         };
         let handshake = tokio::select! {
             () = self.shutdown.cancelled() => return,
-            handshake = tls.shake(stream, self.limits.handshake_timeout) => handshake,
+            handshake = tls.shake(stream, self.turns.next(ip), self.limits.handshake_timeout) => handshake,
         };
         let (stream, session) = match handshake {
             Ok(stream) => stream.into_inner(),

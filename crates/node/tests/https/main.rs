@@ -5,6 +5,7 @@
 mod patience;
 mod priorities;
 mod rotation;
+mod turns;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
