@@ -6,6 +6,7 @@ mod patience;
 mod priorities;
 mod rotation;
 mod turns;
+mod visitors;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
