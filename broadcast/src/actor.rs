@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -104,25 +105,52 @@ impl Views {
         self.waiters.waiting()
     }
 
-    /// Every [`SWEEP_INTERVAL`], lets those who wait look at the clock; on `shutdown`, sends them away.
-    pub(crate) async fn keep_time(self, shutdown: CancellationToken) {
+    /// Wakes the lanes of those who wait, one at a time, so that other tasks run in between. Every [`SWEEP_INTERVAL`], lets them look at
+    /// the clock; on `shutdown`, sends them away.
+    pub(crate) async fn wake_in_turn(self, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+        let mut newest = None;
         loop {
+            let turn = async {
+                match &newest {
+                    // Tasks that were woken before go first.
+                    Some(_) => tokio::task::yield_now().await,
+                    None => self.waiters.due().await,
+                }
+            };
             let is_over = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => true,
                 _ = ticks.tick() => false,
+                () = turn => {
+                    newest = self.wake_next(newest.as_ref());
+                    continue;
+                }
             };
             if is_over {
                 self.waiters.close();
             }
             for shown in self.streams.load().values() {
-                if is_over { shown.waiters.wake() } else { shown.waiters.sweep() }
+                if is_over {
+                    shown.waiters.wake();
+                    while shown.waiters.wake_next() {}
+                } else {
+                    shown.waiters.sweep();
+                }
             }
             metrics::gauge!("viewers_waiting").set(self.waiting() as f64);
             if is_over {
                 return;
             }
         }
+    }
+
+    /// Wakes a lane of the first stream after this one that has a lane to be woken, and returns that stream.
+    fn wake_next(&self, after: Option<&StreamId>) -> Option<StreamId> {
+        let streams = self.streams.load();
+        let later = streams.range::<StreamId, _>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+        let (stream, _) = later.chain(streams.iter()).find(|(_, shown)| shown.waiters.wake_next())?;
+        Some(stream.clone())
     }
 
     /// Replaces the view of a stream, and returns the one before: dropping it may free many megabytes, which takes milliseconds.

@@ -140,7 +140,7 @@ impl Broadcast {
         let presence = handles.announce(ledger, &shutdown);
         let mut tasks = JoinSet::new();
         handles.serve(&mut tasks, (https, viewers), data, &shutdown);
-        tasks.spawn(ending(handle.views().clone().keep_time(shutdown.clone())));
+        tasks.spawn(ending(handle.views().clone().wake_in_turn(shutdown.clone())));
         tasks.spawn(ending(memory.run(shutdown.clone())));
         tasks.spawn(ending(listener.run(subscriptions, shutdown.clone())));
         tasks.spawn(handles.membership(cluster).run(handles.obey(obeying), shutdown.clone()));
@@ -372,7 +372,8 @@ impl Handles {
         let connections_max = self.config.connections_max;
         let connections_share = self.config.connections_share.unwrap_or(connections_max / 2);
         let limits = Limits { name: "viewers", connections_max, connections_share, ..Limits::default() };
-        tasks.spawn(http::serve_tls(https, identity.server_visitors(), viewers, limits, shutdown.clone()));
+        let visitors = (identity.server_visitors(), Arc::clone(&self.log));
+        tasks.spawn(http::serve_tls(https, visitors, viewers, limits, shutdown.clone()));
         let data_plane =
             data_plane::router(self.handle.clone(), self.attention.clone(), self.context.clock, self.keys.subscribe());
         let data_plane = replica::only_members(data_plane.merge(replica::router(Arc::clone(&self.log))), &self.log);

@@ -5,8 +5,11 @@
 mod support;
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use broadcast::Config;
+use metadata::Revoked;
+use node::Role;
 use support::viewer::{Answer, Viewer};
 use support::{Ingest, Node, Zone, eventually};
 use testkit::studio::Studio;
@@ -36,6 +39,13 @@ impl Scene {
         ingest.play(&[&node], &mut studio).await;
         ingest.play(&[&node], &mut studio).await;
         Self { zone, node, ingest, studio }
+    }
+
+    /// The node has a metadata log from now on, which names no balancer.
+    async fn begin_log(&self) {
+        self.zone.add_member(&self.zone.issued("b1", Role::Broadcast), Role::Broadcast).await;
+        self.zone.begin_log(&[(&self.ingest.context, Role::Ingest)]).await;
+        self.node.knows_the_log_of(&self.zone).await;
     }
 
     /// Requests of an address that wait, or are refused at once.
@@ -132,4 +142,65 @@ async fn balancer_is_not_counted_as_one_viewer() {
     scene.release().await;
     assert_eq!((outcome(balancer).await, outcome(viewers).await), ((160, 0), (20, 0)));
     assert_eq!(outcome(greedy).await, (20, 20));
+}
+
+/// A balancer whose certificate has been signed by a stolen authority is in no metadata log.
+#[tokio::test(flavor = "multi_thread")]
+async fn balancer_that_is_no_member_has_the_share_of_a_viewer() {
+    let configure = |config: &mut Config| (config.waiting_max, config.waiting_share) = (200, 20);
+    let mut scene = Scene::start(configure).await;
+    scene.begin_log().await;
+    let forged = scene.zone.balancer_identity();
+    let requests = spread(|| Viewer::balancer(&forged, b"h2", &scene.node), 200);
+    scene.node.waiting(200).await;
+    let viewers = scene.block(ELSEWHERE, 50);
+    eventually("50 to give way", async || answered(&requests) == 50).await;
+    assert_eq!(answered(&viewers), 0, "they wait");
+    scene.release().await;
+    assert_eq!((outcome(viewers).await, outcome(requests).await), ((50, 0), (150, 50)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn balancer_that_is_revoked_has_the_share_of_a_viewer_from_then_on() {
+    let configure = |config: &mut Config| (config.waiting_max, config.waiting_share) = (200, 20);
+    let mut scene = Scene::start(configure).await;
+    let identity = scene.zone.balancer_identity();
+    scene.zone.add_member(&identity, Role::LoadBalancer).await;
+    scene.begin_log().await;
+    let block = |requests| spread(|| Viewer::balancer(&identity, b"h2", &scene.node), requests);
+    let waiting = block(100);
+    scene.node.waiting(100).await;
+    scene.zone.granter.revoke(Revoked::Node(identity.node().clone())).await.unwrap();
+    scene.node.knows_the_log_of(&scene.zone).await;
+    let more = block(120);
+    eventually("20 to be refused", async || answered(&more) == 20).await;
+    let viewers = scene.block(ELSEWHERE, 50);
+    eventually("50 to give way", async || answered(&more) == 70).await;
+    assert_eq!((answered(&waiting), answered(&viewers)), (0, 0), "they wait");
+    scene.release().await;
+    assert_eq!((outcome(waiting).await, outcome(viewers).await), ((100, 0), (50, 0)));
+    assert_eq!(outcome(more).await, (50, 70));
+}
+
+/// Those of the host are more than the threads that serve viewers answer at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_are_answered_before_a_host_whose_hundreds_of_requests_wait_for_the_same() {
+    let mut scene = Scene::start(|_| {}).await;
+    let greedy = Arc::new(scene.block(GREEDY, 1_200));
+    scene.node.waiting(1_200).await;
+    let viewers: Vec<_> = (10..30).flat_map(|last| scene.block(Ipv4Addr::new(127, 0, 0, last), 1)).collect();
+    scene.node.waiting(1_220).await;
+    let before: Vec<_> = viewers
+        .into_iter()
+        .map(|viewer| {
+            let greedy = Arc::clone(&greedy);
+            tokio::spawn(async move { (viewer.await.unwrap().status, answered(&greedy)) })
+        })
+        .collect();
+    scene.release().await;
+    for viewer in before {
+        let (status, before) = viewer.await.unwrap();
+        assert!(status == 200 && before < 600, "{status}: {before} requests of the host were answered before");
+    }
+    assert_eq!(outcome(Arc::into_inner(greedy).unwrap()).await, (1_200, 0));
 }

@@ -44,6 +44,7 @@ use crate::stream_keys::KeyFiles;
 use crate::view::View;
 
 pub use config::{Config, StreamConfig};
+pub use restored::RESTORED_FILE;
 
 /// Pause after the log could not be written.
 const LOG_RETRY: Duration = Duration::from_secs(5);
@@ -108,6 +109,7 @@ impl Control {
             Location::File(path) => format!("catalogue {}", path.display()),
             Location::Server(_) => "catalogue in PostgreSQL (role.control.database)".to_owned(),
         })?;
+        restored::note_restore(&node.data, &catalogue).await?;
         let configured = (&config.streams[..], &key_files);
         let known = stream_keys::configure((&catalogue, &pepper), configured, node.clock.wall()).await?;
         let known_keys = known.into_iter().map(|(name, key)| (name, Redacted::new(key.expose().to_owned()))).collect();

@@ -1,9 +1,29 @@
 //! A catalogue from a backup: what it has forgotten of streams is in the metadata log, which the other nodes have.
 
-use catalogue::{KeptKey, Stream};
+use std::path::Path;
+
+use anyhow::Context as _;
+use catalogue::{Catalogue, KeptKey, Stream};
 use messages::KeyMac;
 
 use crate::ControlState;
+
+/// File in the data directory of a control node which says that the catalogue comes from a backup, wherever the catalogue is and whatever
+/// version wrote it. Control takes the word into the catalogue, and removes the file.
+pub const RESTORED_FILE: &str = "restored";
+
+/// Notes in the catalogue that it comes from a backup, if the data directory says so.
+///
+/// # Errors
+/// When the catalogue fails, or the file cannot be removed.
+pub(crate) async fn note_restore(data: &Path, catalogue: &Catalogue) -> anyhow::Result<()> {
+    let file = data.join(RESTORED_FILE);
+    if file.try_exists().with_context(|| format!("cannot look for {}", file.display()))? {
+        catalogue.mark_restored().await?;
+        std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    }
+    Ok(())
+}
 
 impl ControlState {
     /// After a restore, brings the catalogue to what the metadata log says of streams, once the log is whole: streams that were made, got

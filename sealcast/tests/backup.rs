@@ -170,6 +170,26 @@ async fn backup_that_is_killed_leaves_no_archive_that_is_not_whole() {
     up.stop().await;
 }
 
+/// A disk of its own is mounted where the data are to be, as in a container: it cannot be renamed over, and is not the disk beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn backup_is_restored_to_a_mount_point() {
+    let _turn = turn().await;
+    let up = Up::start(SEALCAST, &NO_SOURCE).await;
+    let here = up.directory.path();
+    assert!(run(here, &["backup", "b.tar"]).status.success());
+    std::fs::create_dir(here.join("mounted")).unwrap();
+    let script = "mount -t tmpfs tmpfs mounted && \"$0\" restore b.tar --data mounted && ls mounted/control/root.pub && ls -A mounted";
+    // Mounts as root of a user namespace; nobody else sees that.
+    let restored = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script, SEALCAST])
+        .current_dir(here)
+        .output()
+        .unwrap();
+    let said = said(&restored);
+    assert!(restored.status.success() && !said.contains("tmp\n"), "{said}");
+    up.stop().await;
+}
+
 #[test]
 fn backup_says_what_to_do_where_no_control_has_run() {
     let directory = tempfile::tempdir().unwrap();

@@ -23,6 +23,10 @@ const bytes = (hex: string): Uint8Array<ArrayBuffer> => Uint8Array.from(Buffer.f
 class Scene {
   trust: () => Response = () => cbor(LOG.trust, 'application/cbor');
   seals: () => Response = () => cbor(LOG.seals, 'application/cbor-seq');
+  media: (url: string) => Response = (url) => {
+    const found = LOG.objects.find(({ place }) => url.endsWith(`/live/demo/${place}`));
+    return found ? new Response(bytes(found.bytes)) : new Response('', { status: 404 });
+  };
   readonly asked: string[] = [];
   readonly session: Session;
   now = 1_000;
@@ -36,7 +40,8 @@ class Scene {
       {
         fetch: async (url) => {
           this.asked.push(new URL(url).pathname + new URL(url).search);
-          return url.includes('/trust/') ? this.trust() : this.seals();
+          if (url.includes('/trust/')) return this.trust();
+          return url.includes('/seals') ? this.seals() : this.media(url);
         },
         now: () => this.now,
         onChange: () => undefined,
@@ -109,6 +114,39 @@ describe('a session', () => {
     const checks = await scene.seconds(2);
     expect(checks.phase).toBe('wrong');
     expect(checks.detail).toContain('is not what seal');
+  });
+
+  it('checks_a_range_by_its_object_and_counts_it_as_not_checked_without_that', async () => {
+    const [, object] = LOG.objects;
+    const whole = bytes(object?.bytes ?? '');
+    const place = object?.place ?? '';
+    const ranges = [whole.slice(0, 8), whole.slice(4, 12)];
+    const scene = await Scene.open();
+    await scene.seconds(1);
+    scene.session.range(place, 0, ranges[0] as Uint8Array);
+    scene.session.range(place, 4, ranges[1] as Uint8Array);
+    expect(await scene.seconds(3)).toMatchObject({ phase: 'checked', objects: 2, loaded: 2, unchecked: 0 });
+    expect(
+      scene.asked.filter((asked) => asked.endsWith(place)),
+      'the object is loaded once',
+    ).toHaveLength(1);
+    scene.media = () => new Response('', { status: 503 });
+    scene.session.range('720p/1/9.m4s', 0, ranges[0] as Uint8Array);
+    expect(await scene.seconds(3)).toMatchObject({ phase: 'checked', loaded: 3, unchecked: 1, detail: null });
+    for (const media of [
+      () => new Response(whole),
+      () => new Response(Uint8Array.from(whole, (byte) => byte ^ 1)),
+    ]) {
+      const forged = await Scene.open();
+      forged.media = media;
+      await forged.seconds(1);
+      forged.session.range(
+        place,
+        4,
+        Uint8Array.from(whole.slice(4, 12), (byte) => byte ^ 1),
+      );
+      expect((await forged.seconds(3)).phase).toBe('wrong');
+    }
   });
 
   it('stops_at_an_object_that_is_longer_than_any_that_a_seal_names', async () => {
@@ -198,7 +236,6 @@ describe('a loader', () => {
       ['https://b1/live/other/720p/3/17.m4s', {}, new ArrayBuffer(8)],
       [`${LIVE}/17.ts`, {}, new ArrayBuffer(8)],
       ['data:video/mp4;base64,AAAA', {}, new ArrayBuffer(8)],
-      [`${LIVE}/17.m4s`, { rangeStart: 4, rangeEnd: 8 }, new ArrayBuffer(8)],
       [`${LIVE}/17.m4s`, {}, 'text'],
     ];
     for (const [url, more, data] of forged) {
@@ -216,6 +253,7 @@ describe('a loader', () => {
   it('objects_playlists_and_keys_reach_the_player', () => {
     const page = new Page();
     expect(page.load(`${LIVE}/17.2.m4s`)).toBe(true);
+    expect(page.load(`${LIVE}/17.m4s`, { rangeStart: 4, rangeEnd: 12 }), 'of an I-frame playlist').toBe(true);
     expect(page.load('https://b1/live/demo/720p/index.m3u8', { responseType: 'text' }, '#EXTM3U')).toBe(true);
     expect(page.load('https://b1/key', { keyInfo: {} })).toBe(true);
     page.verifier.cannot('This browser cannot check.');

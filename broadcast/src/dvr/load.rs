@@ -1,8 +1,11 @@
 //! Reads a recording back: verifies its seals like those of any log, and folds them again.
 //!
-//! The disk is not trusted. Each seal has to be of a key that was granted when it sealed and is not revoked, and to follow the one before. Where that fails,
+//! The disk is not trusted. Each seal has to be of a key that was granted when it sealed, and to follow the one before. Where that fails,
 //! or seals are missing, the recording goes on at the next checkpoint. Media are not read here; only their files are looked
 //! for. Their bytes are checked when a viewer asks for them.
+//!
+//! What is void because its key was revoked is read, too: the recorder erases it with all before it ([`super::reel::Reel::take_keys`]),
+//! as it does with what it has recorded itself.
 
 use std::collections::VecDeque;
 use std::io;
@@ -67,7 +70,8 @@ pub(super) fn load(job: &Job, keyring: &Arc<Keyring>, now: Now) -> io::Result<Op
         lacking: None,
         loaded: Loaded {
             fold: Fold::new(job.settings),
-            tape: Tape::new(job.spans, Arc::clone(keyring)),
+            // Nothing is void for now.
+            tape: Tape::new(job.spans, Arc::new(Keyring::new(keyring.cluster().clone()))),
             pieces: Vec::new(),
             known: VecDeque::new(),
             refused: Vec::new(),

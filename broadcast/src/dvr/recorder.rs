@@ -12,7 +12,7 @@ use std::time::Duration;
 use media::StreamId;
 use node::clock::Clock;
 use seal::Keyring;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Settings;
 use super::files::Files;
@@ -43,13 +43,14 @@ const STREAMS_MAX: usize = 256;
 enum Message {
     Admitted(StreamId, Admitted),
     Forget(StreamId),
-    Keys(Arc<Keyring>),
 }
 
 /// The gate's way to the recorder: never waits. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct RecorderQueue {
     messages: mpsc::Sender<Message>,
+    /// Beside the queue, which may be full: a revocation is never lost, and waits for no row.
+    keys: watch::Sender<Arc<Keyring>>,
     waiting_bytes: Arc<AtomicU64>,
 }
 
@@ -71,11 +72,11 @@ impl RecorderQueue {
         }
     }
 
-    /// A feed whose other end nobody reads, and how many messages wait in it.
+    /// A feed whose other end nobody reads, how many messages wait in it, and the keys that it hands over.
     #[cfg(test)]
-    pub(super) fn unread() -> (Self, impl Fn() -> usize) {
-        let (messages, inputs) = mpsc::channel(ROWS_MAX);
-        (Self { messages, waiting_bytes: Arc::default() }, move || inputs.len())
+    pub(super) fn unread(keyring: Arc<Keyring>) -> (Self, impl Fn() -> usize, watch::Receiver<Arc<Keyring>>) {
+        let ((messages, inputs), (keys, handed_over)) = (mpsc::channel(ROWS_MAX), watch::channel(keyring));
+        (Self { messages, keys, waiting_bytes: Arc::default() }, move || inputs.len(), handed_over)
     }
 
     /// Says that the gate does not hold the stream any more.
@@ -86,8 +87,7 @@ impl RecorderQueue {
 
     /// Hands over the keys in force.
     pub fn keys(&self, keyring: Arc<Keyring>) {
-        // If there is no room, the next message has all of them again.
-        _ = self.messages.try_send(Message::Keys(keyring));
+        self.keys.send_replace(keyring);
     }
 }
 
@@ -119,6 +119,7 @@ pub struct Recorder {
     reels: BTreeMap<StreamId, Reel>,
     space: Space,
     messages: mpsc::Receiver<Message>,
+    keys: watch::Receiver<Arc<Keyring>>,
     waiting_bytes: Arc<AtomicU64>,
     /// How often keys came, to see whether some came after a recording was asked for.
     keys_came: u64,
@@ -164,7 +165,8 @@ impl Recorder {
         let (read, loads) = mpsc::channel(1);
         let waiting_bytes = Arc::<AtomicU64>::default();
         let dvr = Dvr::new(settings.window, refused.clone());
-        let feed = RecorderQueue { messages, waiting_bytes: waiting_bytes.clone() };
+        let (keys, handed_over) = watch::channel(Arc::clone(&keyring));
+        let feed = RecorderQueue { messages, keys, waiting_bytes: waiting_bytes.clone() };
         let target = Duration::from_secs(settings.playlist.target_duration_s.into());
         let recorder = Self {
             spans: Spans { window: settings.window, target },
@@ -174,6 +176,7 @@ impl Recorder {
             reels: BTreeMap::new(),
             space: Space::new(settings.bytes_max, settings.free_bytes_min),
             messages: inputs,
+            keys: handed_over,
             waiting_bytes,
             jobs,
             loads,
@@ -202,13 +205,16 @@ impl Recorder {
                 biased;
                 Some((stream, loaded)) = self.loads.recv() => self.loaded(&stream, loaded),
                 _ = ticks.tick() => self.tick(),
+                Ok(()) = self.keys.changed() => {
+                    let keyring = Arc::clone(&self.keys.borrow_and_update());
+                    self.take_keys(keyring);
+                }
                 message = self.messages.recv() => match message {
                     Some(Message::Admitted(stream, admitted)) => {
                         self.waiting_bytes.fetch_sub(length(&admitted), Ordering::Relaxed);
                         self.admitted(&stream, &admitted);
                     }
                     Some(Message::Forget(stream)) => self.set_live(&stream, None),
-                    Some(Message::Keys(keyring)) => self.keys(keyring),
                     None => return,
                 },
             }
@@ -277,7 +283,7 @@ impl Recorder {
         }
     }
 
-    fn keys(&mut self, keyring: Arc<Keyring>) {
+    fn take_keys(&mut self, keyring: Arc<Keyring>) {
         self.keyring = keyring;
         self.keys_came += 1;
         for (stream, reel) in &mut self.reels {

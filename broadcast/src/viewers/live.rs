@@ -139,7 +139,8 @@ async fn recorded_playlist(
         match wait.on(look.await.unwrap_or(Look::Absent)).await {
             Some(Ok(found)) => {
                 let mut response = reloaded(&site, &request, &found, &wanted);
-                respond::holds(&mut response, Held::Playlist, found.text.identity().len());
+                let text = found.text.identity();
+                respond::holds(&mut response, Held::Playlist(text.as_ptr().addr()), text.len());
                 return response;
             }
             Some(Err(refusal)) => return refusal,

@@ -2,22 +2,23 @@
 //! takes to read them.
 //!
 //! Owns which response ends when memory is short: of those that hold what nothing else does, the one that has been open longest, which
-//! is the slowest. Deliberately does not know how much memory there is.
+//! is the slowest, with all that hold the same. Deliberately does not know how much memory there is.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use media::ObjectName;
 use node::http::UnderWay;
 
-/// What a response holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a response holds. Responses that hold the same share its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Held {
     /// A media object.
     Object(ObjectName),
-    /// A playlist, which the next row replaces.
-    Playlist,
+    /// A playlist, which the next row replaces; with the address of its text.
+    Playlist(usize),
 }
 
 /// The responses under way that hold more than themselves. Cheap to clone.
@@ -53,24 +54,29 @@ impl Readers {
         Arc::new(Place { readers: self.clone(), number })
     }
 
-    /// Ends responses that hold what is not stored any more, until they held `wanted` bytes; returns how many.
+    /// Ends responses that hold what is not stored any more, until `wanted` bytes are free; returns how many. What several hold is free
+    /// once all of them have ended, and only once.
     pub(crate) fn relieve(&self, wanted: u64, is_stored: impl Fn(&ObjectName) -> bool) -> usize {
-        let mut cut = Vec::new();
-        let mut freed = 0_u64;
-        for reader in self.lock().open.values_mut() {
+        let mut state = self.lock();
+        let (mut looked_at, mut freed) = (HashMap::new(), 0_u64);
+        for reader in state.open.values() {
             if freed >= wanted {
                 break;
             }
-            let is_stored = || matches!(&reader.held, Held::Object(name) if is_stored(name));
-            if !reader.is_cut {
-                if is_stored() {
-                    continue;
-                }
+            if let Entry::Vacant(entry) = looked_at.entry(reader.held.clone()) {
+                let is_freed = !matches!(&reader.held, Held::Object(name) if is_stored(name));
+                entry.insert(is_freed);
+                freed = freed.saturating_add(if is_freed { reader.bytes } else { 0 });
+            }
+        }
+        let mut cut = Vec::new();
+        for reader in state.open.values_mut() {
+            if !reader.is_cut && looked_at.get(&reader.held) == Some(&true) {
                 reader.is_cut = true;
                 cut.push(reader.under_way.clone());
             }
-            freed = freed.saturating_add(reader.bytes);
         }
+        drop(state);
         cut.iter().for_each(UnderWay::cut);
         cut.len()
     }
@@ -142,5 +148,8 @@ mod tests {
         assert_eq!((readers.relieve(150, is_stored), cut(&all)), (1, vec![false, true, true]));
         drop(all);
         assert!(readers.lock().open.is_empty());
+        // Two that read the same hold it once, and one of them ends for nothing.
+        let all: Vec<_> = [4, 4, 4, 5, 6].map(begin).into();
+        assert_eq!((readers.relieve(200, is_stored), cut(&all)), (4, vec![true, true, true, true, false]));
     }
 }

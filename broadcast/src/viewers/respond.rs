@@ -66,7 +66,11 @@ fn negotiated(request: &Request<Body>, rendered: &Rendered, meta: Meta) -> Respo
 pub(super) fn media(request: &Request<Body>, name: ObjectName, object: Object, meta: Meta) -> Response {
     let (kind, bytes) = (meta.kind, object.bytes.len());
     let mut response = of_kind(kind, ranged(request, object, meta));
-    if response.status().is_success() && bytes > 0 {
+    // A range that was copied holds nothing of its object.
+    let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let is_copied =
+        response.status() == StatusCode::PARTIAL_CONTENT && length.is_some_and(|length| is_copied(length, bytes));
+    if response.status().is_success() && bytes > 0 && !is_copied {
         holds(&mut response, Held::Object(name), bytes);
     }
     response
@@ -105,10 +109,15 @@ fn ranged(request: &Request<Body>, object: Object, meta: Meta) -> Response {
 
 /// A range of an object. A small one is copied: as a slice it would keep the whole object in memory for as long as somebody reads it.
 fn slice(bytes: &Bytes, part: Range<usize>) -> Bytes {
-    if part.len() <= COPIED_BYTES_MAX && part.len() < bytes.len() {
+    if is_copied(part.len(), bytes.len()) {
         return bytes.get(part).map(Bytes::copy_from_slice).unwrap_or_default();
     }
     bytes.slice(part)
+}
+
+/// Whether a range of so many bytes is a copy.
+const fn is_copied(length: usize, of: usize) -> bool {
+    length <= COPIED_BYTES_MAX && length < of
 }
 
 /// Items one after the other, as they are: a CBOR sequence (RFC 8742).

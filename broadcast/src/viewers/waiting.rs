@@ -1,17 +1,21 @@
 //! Requests that wait for something to be admitted: blocking playlist reload (RFC 8216bis 6.2.5.2) and hinted objects (6.2.6).
 //!
 //! A request that waits is a future with a place among the waiters of its stream: no thread, no timer of its own, no copy of
-//! anything. Owns how many may wait, of all and of each address, and for how long. The waiter itself looks for what it waits for
-//! whenever it is woken.
+//! anything. Owns how many may wait, of all and of each address, for how long, and who is woken before whom. The waiter itself looks
+//! for what it waits for whenever it is woken.
+//!
+//! Whoever is woken is answered, which takes the threads that serve viewers some time. So a change wakes some requests of each address at
+//! once, and the others of an address that has more in [lanes](Lanes), one after the other: a host with thousands of requests is
+//! answered in the time that viewers elsewhere leave.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use acceptor::{Census, Slot};
 use node::clock::Clock;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Requests that wait for one stream at once: a player has up to four (picture and sound, the playlist and the hinted part of
 /// each), so these are those of 8,000 viewers.
@@ -21,6 +25,8 @@ pub const WAITING_PER_STREAM_MAX: usize = 32 * 1024;
 const WAITING_PER_NODE_MAX: usize = 2 * WAITING_PER_STREAM_MAX;
 /// Requests of one address that wait for a stream and stay when all places are taken: those of 500 viewers behind one router.
 pub const WAITING_SHARE: usize = 2 * 1024;
+/// Requests of one address that a change wakes at the same time: those of eight viewers.
+const WOKEN_AT_ONCE: usize = 32;
 
 /// How many requests may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +52,8 @@ struct NodeWaitersState {
     places: Arc<Census>,
     bounds: WaitingBounds,
     closed: AtomicBool,
+    /// Notified when some stream has lanes that are due.
+    due: Notify,
 }
 
 impl Default for NodeWaiters {
@@ -58,7 +66,7 @@ impl NodeWaiters {
     /// The node has the places, and an address the share, of two streams.
     pub fn new(bounds: WaitingBounds) -> Self {
         let places = Census::fair(bounds.per_stream_max.saturating_mul(2), bounds.share.saturating_mul(2));
-        Self(Arc::new(NodeWaitersState { places, bounds, closed: AtomicBool::new(false) }))
+        Self(Arc::new(NodeWaitersState { places, bounds, closed: AtomicBool::new(false), due: Notify::new() }))
     }
 
     /// Ends all waiting: every request that is woken from now on is sent away.
@@ -70,6 +78,11 @@ impl NodeWaiters {
     pub fn waiting(&self) -> usize {
         self.0.places.total()
     }
+
+    /// Resolves when a change has made lanes of some stream due, for [`StreamWaiters::wake_next`].
+    pub async fn due(&self) {
+        self.0.due.notified().await;
+    }
 }
 
 /// The requests that wait for one stream. Dropping it wakes them.
@@ -77,7 +90,9 @@ impl NodeWaiters {
 pub struct StreamWaiters {
     node: NodeWaiters,
     places: Arc<Census>,
+    /// Wakes the first [`WOKEN_AT_ONCE`] of each address, and those of no address.
     woken: watch::Sender<()>,
+    lanes: Mutex<Lanes>,
     /// Whether [`StreamWaiters::wake`] was called since the last [`StreamWaiters::sweep`].
     is_fresh: AtomicBool,
 }
@@ -87,13 +102,29 @@ impl StreamWaiters {
         let (woken, _) = watch::channel(());
         let WaitingBounds { per_stream_max, share } = node.0.bounds;
         let places = Census::fair(per_stream_max, share);
-        Self { node, places, woken, is_fresh: AtomicBool::new(false) }
+        Self { node, places, woken, lanes: Mutex::default(), is_fresh: AtomicBool::new(false) }
     }
 
-    /// Wakes all who wait, because something changed.
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes all who wait, because something changed: the first of each address now, the others with [`StreamWaiters::wake_next`].
     pub fn wake(&self) {
         self.is_fresh.store(true, Ordering::Relaxed);
+        self.wake_in_order();
+    }
+
+    fn wake_in_order(&self) {
         self.woken.send_replace(());
+        if self.lanes().all_due() {
+            self.node.0.due.notify_one();
+        }
+    }
+
+    /// Wakes the next lane that is due; `false` when none is. Call it once for each turn of the tasks that answer.
+    pub fn wake_next(&self) -> bool {
+        self.lanes().wake_next()
     }
 
     /// Wakes all who wait, unless something did since the last sweep, so that they look whether they have waited too long.
@@ -101,7 +132,7 @@ impl StreamWaiters {
     pub fn sweep(&self) {
         let is_fresh = self.is_fresh.swap(false, Ordering::Relaxed);
         if !is_fresh && self.places.total() > 0 {
-            self.woken.send_replace(());
+            self.wake_in_order();
         }
     }
 
@@ -119,9 +150,55 @@ impl StreamWaiters {
             None => places.admit_to_stay().map_err(|_| NoPlace::Taken),
         };
         let places = (take(&self.places)?, take(&self.node.0.places)?);
-        let woken = self.woken.subscribe();
+        let woken = match (places.0.rank() / WOKEN_AT_ONCE).checked_sub(1) {
+            None => self.woken.subscribe(),
+            Some(lane) => self.lanes().enter(lane),
+        };
         let node = self.node.clone();
         Ok(Waiter { woken, clock, until: clock.elapsed().saturating_add(wait_max), node, places })
+    }
+}
+
+/// Requests beyond the first [`WOKEN_AT_ONCE`] of their address: so many of each address in a lane. A change makes all lanes due, and one
+/// after the other is woken, in a circle: also when changes come faster than that, each has its turn.
+#[derive(Debug, Default)]
+struct Lanes {
+    lanes: Vec<Lane>,
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Lane {
+    woken: watch::Sender<()>,
+    is_due: bool,
+}
+
+impl Lanes {
+    fn enter(&mut self, lane: usize) -> watch::Receiver<()> {
+        while self.lanes.len() <= lane {
+            self.lanes.push(Lane { woken: watch::Sender::new(()), is_due: false });
+        }
+        self.lanes.get(lane).expect("it was added").woken.subscribe()
+    }
+
+    /// Makes all lanes due in which somebody waits; `false` when there is none.
+    fn all_due(&mut self) -> bool {
+        while self.lanes.pop_if(|last| last.woken.is_closed()).is_some() {}
+        self.lanes.iter_mut().fold(false, |any, lane| {
+            lane.is_due = !lane.woken.is_closed();
+            any | lane.is_due
+        })
+    }
+
+    fn wake_next(&mut self) -> bool {
+        let (first, count) = (self.next.min(self.lanes.len()), self.lanes.len());
+        let (before, after) = self.lanes.split_at_mut(first);
+        let mut order = after.iter_mut().chain(before).enumerate();
+        let Some((ahead, lane)) = order.find(|(_, lane)| lane.is_due) else { return false };
+        lane.is_due = false;
+        lane.woken.send_replace(());
+        self.next = (first + ahead + 1) % count;
+        true
     }
 }
 
@@ -233,6 +310,35 @@ mod tests {
         let mut newest = greedy.pop().unwrap();
         assert_eq!(newest.woken().now_or_never(), Some(true));
         assert_eq!((newest.is_over(), is_over(&newcomers)), (Some(NoPlace::Displaced), 0));
+    }
+
+    /// How many of these are woken now.
+    fn woken(waiters: &mut [Waiter]) -> usize {
+        waiters.iter_mut().filter_map(|waiter| waiter.woken().now_or_never()).count()
+    }
+
+    #[test]
+    fn requests_of_one_address_beyond_the_first_are_woken_after_those_of_others_in_batches() {
+        let waiters = StreamWaiters::new(NodeWaiters::default());
+        let enter = |from| waiters.enter(from, Clock::new(), LONG).unwrap();
+        let mut greedy: Vec<Waiter> = (0..3 * WOKEN_AT_ONCE).map(|_| enter(address(2))).collect();
+        let mut others = [enter(address(3)), enter(None)];
+        waiters.wake();
+        assert_eq!((woken(&mut others), woken(&mut greedy)), (2, WOKEN_AT_ONCE));
+        assert!(waiters.wake_next());
+        assert_eq!(woken(&mut greedy[WOKEN_AT_ONCE..2 * WOKEN_AT_ONCE]), WOKEN_AT_ONCE);
+        assert_eq!(woken(&mut greedy), 0);
+        // Another change does not begin anew: otherwise the last would wait for ever.
+        waiters.wake();
+        assert_eq!((woken(&mut others), woken(&mut greedy)), (2, WOKEN_AT_ONCE));
+        assert!(waiters.wake_next());
+        assert_eq!(woken(&mut greedy[2 * WOKEN_AT_ONCE..]), WOKEN_AT_ONCE);
+        assert!(waiters.wake_next());
+        assert_eq!(woken(&mut greedy[WOKEN_AT_ONCE..]), WOKEN_AT_ONCE);
+        assert!(!waiters.wake_next());
+        greedy.truncate(WOKEN_AT_ONCE);
+        waiters.wake();
+        assert!(!waiters.wake_next(), "nobody waits there any more");
     }
 
     #[test]

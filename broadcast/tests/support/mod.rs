@@ -235,10 +235,31 @@ impl Zone {
         self.context(name, Role::Ingest, &self.shutdown.child_token()).await.identity
     }
 
+    /// Begins the metadata log: control, and each node that has an identity, is a member, but no load balancer.
+    pub async fn begin_log(&self, nodes: &[(&Context, Role)]) {
+        for (context, role) in nodes.iter().chain([&(&self.control, Role::Control)]) {
+            self.add_member(&context.identity, *role).await;
+        }
+        let cluster = metadata::Cluster { part_target_ms: 500, target_duration_s: 4, level: 1, grant_hours: 24 };
+        self.granter.write(metadata::Body::Cluster(cluster)).await.unwrap();
+    }
+
+    /// Makes a node a member.
+    pub async fn add_member(&self, identity: &tls::Identity, role: Role) {
+        let spki = vec![tls::spki_of(&identity.certificate()).unwrap()];
+        let member =
+            metadata::Member { node: identity.node().clone(), role, is_guest: false, spki, public_url: None, level: 1 };
+        self.granter.write(metadata::Body::Member(member)).await.unwrap();
+    }
+
     /// Identity of a load balancer.
     pub fn balancer_identity(&self) -> tls::Identity {
-        let paths = self.certificates.issue(&node("lb"), Role::LoadBalancer, &[]).unwrap();
-        tls::Identity::load(&paths).unwrap()
+        self.issued("lb", Role::LoadBalancer)
+    }
+
+    /// Identity of a node that need not run.
+    pub fn issued(&self, name: &str, role: Role) -> tls::Identity {
+        tls::Identity::load(&self.certificates.issue(&node(name), role, &[]).unwrap()).unwrap()
     }
 
     /// Identity of a node, to serve with.
@@ -337,6 +358,13 @@ impl Node {
     /// What `/status` says of this node.
     pub async fn status(&self) -> serde_json::Value {
         json(&self.ops, "/status").await["nodes"][self.id.as_str()].take()
+    }
+
+    /// Waits until the node has all of the metadata log that `zone` has.
+    pub async fn knows_the_log_of(&self, zone: &Zone) {
+        let sequence = zone.granter.log().standing().sequence;
+        eventually("the log is here", async || self.status().await["metadata"]["sequence"].as_u64() >= Some(sequence))
+            .await;
     }
 
     /// Waits until so many requests wait on this node.

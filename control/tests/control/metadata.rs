@@ -3,17 +3,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use catalogue::{Catalogue, Location};
 use control::Config;
 use media::NodeId;
-use messages::{Role, StreamTable};
+use messages::{Pepper, Role, StreamTable};
 use metadata::View;
 use node::cluster_view::{ClusterView, Topics};
 use node::presence::PresenceParts;
-use node::{CancellationToken, http, presence};
+use node::{CancellationToken, Redacted, http, presence};
 use replica::{Log, Membership, Report, Rules};
 use reqwest::{Client, Method, StatusCode};
 use seal::{RootPublicKey, SealingKey, Signer as _};
 use serde_json::json;
+use testkit::postgres::Postgres;
 
 use crate::cluster::{Cluster, PATIENCE, config, copy, json as ask};
 
@@ -398,7 +400,7 @@ async fn control_restored_from_a_backup_takes_streams_of_after_it_from_the_log()
 
     std::fs::remove_dir_all(&data).unwrap();
     copy(&backup, &data);
-    catalogue::mark_restored(&data.join("catalogue.db")).await.unwrap();
+    std::fs::write(data.join(control::RESTORED_FILE), "").unwrap();
     let (base, _control) = cluster.control_until(cluster.all.clone()).await;
     // What the log would undo is not done.
     for (method, url, body) in [
@@ -430,6 +432,43 @@ async fn control_restored_from_a_backup_takes_streams_of_after_it_from_the_log()
     assert_eq!([&made, &rotated, &kept, &leaked].map(|key| published(key)), ["made", "rotated", "kept", "nothing"]);
     let names: Vec<&str> = table.streams.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(names, ["hall", "kept", "made", "rotated"], "and the deleted one stays deleted");
+}
+
+/// The server's backup is older than the data directory's.
+#[tokio::test(flavor = "multi_thread")]
+async fn restored_catalogue_in_postgresql_takes_what_it_has_forgotten_from_the_log() {
+    let (cluster, server) = (Cluster::start().await, Postgres::start());
+    let b1 = node_and_first_run(&cluster).await;
+    let (admin, data, url) = (cluster.operator(), cluster.directory.path().join("c1"), server.database());
+    let with_database = || Config { database: Some(Redacted::new(url.clone())), ..config() };
+    let end = cluster.all.child_token();
+    let (base, task) = cluster.control_with(with_database(), end.clone()).await;
+    let (status, made) =
+        ask(&admin, Method::POST, format!("{base}/admin/streams"), Some(json!({ "name": "made" }))).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let made_stream: media::StreamId = "made".parse().unwrap();
+    b1.sees("made", |view| view.stream(&made_stream).is_some()).await;
+    end.cancel();
+    task.await.unwrap().unwrap();
+
+    let pepper = Pepper::from_bytes(&std::fs::read(data.join("pepper.key")).unwrap()).unwrap();
+    let (catalogue, _) = Catalogue::open(Location::Server(&url), &pepper).await.unwrap();
+    catalogue.delete_stream(&made_stream).await.unwrap();
+    catalogue.close().await;
+    std::fs::write(data.join(control::RESTORED_FILE), "").unwrap();
+    let (base, _control) = cluster.control_with(with_database(), cluster.all.clone()).await;
+    let table = async {
+        loop {
+            let answer = admin.get(format!("{base}/streams")).send().await.unwrap();
+            if answer.status() == StatusCode::OK {
+                break answer.json::<StreamTable>().await.unwrap();
+            }
+        }
+    };
+    let table = tokio::time::timeout(PATIENCE, table).await.expect("control has taken the streams from the log");
+    let mac = table.pepper.mac(made["key"].as_str().unwrap());
+    assert!(table.streams.iter().any(|entry| entry.name == made_stream && entry.key_mac == mac), "it is here again");
+    assert!(!data.join(control::RESTORED_FILE).exists());
 }
 
 /// Somebody copies the data directory of a control, and runs both.

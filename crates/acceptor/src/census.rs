@@ -55,6 +55,8 @@ pub struct Slot {
     census: Arc<Census>,
     /// Where it is counted; `None` when it stays.
     held: Option<(IpAddr, u64)>,
+    /// How many its address had before it.
+    rank: usize,
     displaced: CancellationToken,
 }
 
@@ -70,6 +72,11 @@ impl Slot {
                 self.held = Some((address, number));
             }
         }
+    }
+
+    /// How many its address had when it came; 0 for one of no address.
+    pub const fn rank(&self) -> usize {
+        self.rank
     }
 
     /// Whether it has to end.
@@ -120,7 +127,7 @@ impl Census {
             return Err(Limit::Total);
         }
         let (number, displaced) = counts.add(address);
-        Ok(Slot { census: Arc::clone(self), held: Some((address, number)), displaced })
+        Ok(Slot { census: Arc::clone(self), held: Some((address, number)), rank: own, displaced })
     }
 
     /// Counts one of no address, which nothing displaces: see [`Slot::stay`].
@@ -133,7 +140,7 @@ impl Census {
             return Err(Limit::Total);
         }
         counts.total += 1;
-        Ok(Slot { census: Arc::clone(self), held: None, displaced: CancellationToken::new() })
+        Ok(Slot { census: Arc::clone(self), held: None, rank: 0, displaced: CancellationToken::new() })
     }
 
     /// How many are counted.

@@ -1,9 +1,10 @@
 //! The accept loop of every listener, with its bounds.
 //!
-//! Owns binding, the pause after a failed accept, the limits of connections in total and per address, and the deadline of a TLS
-//! handshake. Deliberately knows no protocol, and logs no address: a viewer's address is not for logs.
+//! Owns binding, the pause after a failed accept, the limits of connections in total and per address, and the deadline and the turn of a
+//! TLS handshake. Deliberately knows no protocol, and logs no address: a viewer's address is not for logs.
 
 mod census;
+mod turns;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 pub use census::{Census, Limit, Slot, network};
+pub use turns::{Turn, Turns};
 
 /// Pause after a failed accept, such as for want of file descriptors: an immediate retry would burn a core.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -107,32 +109,35 @@ pub async fn handshake<S>(tls: &TlsAcceptor, stream: S, time: Duration) -> Resul
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match tokio::time::timeout(time, tls.accept(stream)).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(HandshakeError::Failed(error)),
-        Err(_) => Err(HandshakeError::Late),
-    }
+    in_time(tls.accept(stream), time).await
 }
 
-/// As [`handshake`], with the configuration that `choose` takes by what the client says first.
+/// As [`handshake`], with the configuration that `choose` takes by what the client says first. What follows from that is computed while
+/// `turn` is held. The peer has `time` to say something, and again to answer; the wait for the turn is not the peer's.
 ///
 /// # Errors
 /// As [`handshake`].
-pub async fn handshake_by<S>(
+pub async fn handshake_by<'t, S>(
     choose: impl FnOnce(&ClientHello<'_>) -> Arc<ServerConfig>,
     stream: S,
+    turn: impl Future<Output = Turn<'t>>,
     time: Duration,
 ) -> Result<TlsStream<S>, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let shaken = async {
-        let begun = LazyConfigAcceptor::new(Hello::default(), stream).await?;
-        let config = choose(&begun.client_hello());
-        begun.into_stream(config).await
+    let begun = in_time(LazyConfigAcceptor::new(Hello::default(), stream), time).await?;
+    let config = choose(&begun.client_hello());
+    let rest = {
+        let _turn = turn.await;
+        begun.into_stream(config)
     };
+    in_time(rest, time).await
+}
+
+async fn in_time<T>(shaken: impl Future<Output = io::Result<T>>, time: Duration) -> Result<T, HandshakeError> {
     match tokio::time::timeout(time, shaken).await {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(shaken)) => Ok(shaken),
         Ok(Err(error)) => Err(HandshakeError::Failed(error)),
         Err(_) => Err(HandshakeError::Late),
     }

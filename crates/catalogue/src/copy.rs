@@ -34,18 +34,6 @@ pub async fn check_database(path: &Path) -> Result<(), Error> {
     if found == ["ok"] { Ok(()) } else { Err(Error::Damaged(found.join("; "))) }
 }
 
-/// Notes in a catalogue that it comes from a backup: the metadata log may know of changes that it does not have.
-///
-/// # Errors
-/// When the file is no catalogue of this version.
-pub async fn mark_restored(path: &Path) -> Result<(), Error> {
-    let mut connection = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await?;
-    sqlx::query("INSERT INTO settings (name, value) VALUES ('restored', 'yes') ON CONFLICT (name) DO NOTHING")
-        .execute(&mut connection)
-        .await?;
-    Ok(connection.close().await?)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::database::Database;
 
-pub use copy::{check_database, copy_database, mark_restored};
+pub use copy::{check_database, copy_database};
 pub use database::Location;
 pub use key::{InvalidKey, KEY_CHARS_MAX, KEY_CHARS_MIN, KEY_PREFIX, KeptKey, StreamKey};
 pub use migration::ClearKey;

@@ -23,6 +23,7 @@ enum Change {
     Create(Stream),
     SetKey(StreamId, KeptKey),
     Delete(StreamId),
+    MarkRestored,
     ForgetRestore,
 }
 
@@ -107,6 +108,14 @@ impl Catalogue {
         Ok(!marks.is_empty())
     }
 
+    /// Notes that the catalogue comes from a backup.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn mark_restored(&self) -> Result<(), Error> {
+        self.change(Change::MarkRestored).await
+    }
+
     /// Notes that nothing is missing any more.
     ///
     /// # Errors
@@ -139,6 +148,11 @@ async fn apply(writing: &mut Writing, change: Change) -> Result<(), Error> {
         Change::Delete(name) => {
             let changed = writing.execute("DELETE FROM streams WHERE name = $1", &[Value::Text(name.as_str())]).await?;
             (name, changed)
+        }
+        Change::MarkRestored => {
+            let mark = "INSERT INTO settings (name, value) VALUES ('restored', 'yes') ON CONFLICT (name) DO NOTHING";
+            writing.execute(mark, &[]).await?;
+            return Ok(());
         }
         Change::ForgetRestore => {
             writing.execute("DELETE FROM settings WHERE name = 'restored'", &[]).await?;

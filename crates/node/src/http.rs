@@ -7,13 +7,14 @@ mod http2;
 mod transport;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use acceptor::{Accepted, Acceptor, Census, HandshakeError, Slot};
+use acceptor::{Accepted, Acceptor, Census, HandshakeError, Slot, Turn, Turns};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
@@ -30,6 +31,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -119,7 +121,8 @@ impl Default for Limits {
 pub struct Peer {
     /// Its address. A viewer's address is not for logs.
     pub address: Redacted<SocketAddr>,
-    /// Its node and role, from the client certificate that the handshake verified; `None` for a viewer.
+    /// Its node and role, from the client certificate that the handshake verified; `None` for a viewer, and on a viewers' port for whoever
+    /// is [no member](Members).
     pub node: Option<(NodeId, Role)>,
     /// That certificate; `None` for a viewer.
     pub certificate: Option<Arc<CertificateDer<'static>>>,
@@ -164,13 +167,22 @@ impl UnderWay {
     }
 }
 
+/// Says who is a member of the cluster. A certificate alone does not: its node may be revoked, or a stolen authority may have signed it.
+pub trait Members: fmt::Debug + Send + Sync + 'static {
+    /// Whether the peer is the node that its certificate names.
+    fn is_member(&self, peer: &Peer) -> bool;
+
+    /// Sent whenever the answer may have changed.
+    fn changes(&self) -> watch::Receiver<()>;
+}
+
 /// How a listener shakes hands.
 #[derive(Debug, Clone)]
 pub enum Handshakes {
     /// The same with everybody.
     Alike(Arc<ServerConfig>),
-    /// With viewers and balancers.
-    Visitors(VisitorTls),
+    /// With viewers and balancers. Whoever has a certificate and is no member is taken for a viewer.
+    Visitors(VisitorTls, Arc<dyn Members>),
 }
 
 impl From<Arc<ServerConfig>> for Handshakes {
@@ -179,17 +191,46 @@ impl From<Arc<ServerConfig>> for Handshakes {
     }
 }
 
-impl From<VisitorTls> for Handshakes {
-    fn from(tls: VisitorTls) -> Self {
-        Self::Visitors(tls)
+impl<M: Members> From<(VisitorTls, Arc<M>)> for Handshakes {
+    fn from((tls, members): (VisitorTls, Arc<M>)) -> Self {
+        Self::Visitors(tls, members)
     }
 }
 
 impl Handshakes {
-    async fn shake(&self, stream: TcpStream, time: Duration) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    async fn shake<'t>(
+        &self,
+        stream: TcpStream,
+        turn: impl Future<Output = Turn<'t>>,
+        time: Duration,
+    ) -> Result<TlsStream<TcpStream>, HandshakeError> {
         match self {
             Self::Alike(config) => acceptor::handshake(&TlsAcceptor::from(Arc::clone(config)), stream, time).await,
-            Self::Visitors(tls) => acceptor::handshake_by(|hello| tls.for_client(hello), stream, time).await,
+            Self::Visitors(tls, _) => acceptor::handshake_by(|hello| tls.for_client(hello), stream, turn, time).await,
+        }
+    }
+
+    /// Settles what a peer is. Resolves to a future that ends when that is over, and the peer has to connect again.
+    fn settle(&self, peer: &mut Peer) -> impl Future<Output = ()> + Send + use<> {
+        let named = match self {
+            Self::Visitors(_, members) if peer.node.is_some() => {
+                Some((Arc::clone(members), members.changes(), peer.clone()))
+            }
+            _ => None,
+        };
+        let is_member = named.as_ref().is_none_or(|(members, _, peer)| members.is_member(peer));
+        if !is_member {
+            (peer.node, peer.certificate) = (None, None);
+        }
+        async move {
+            if let Some((members, mut changes, peer)) = named {
+                while changes.changed().await.is_ok() {
+                    if members.is_member(&peer) != is_member {
+                        return;
+                    }
+                }
+            }
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -252,7 +293,7 @@ async fn serve<A: Application>(
     let local = listener.local_addr().context("the listener has no address")?;
     let acceptor = Acceptor::new(listener, Census::fair(limits.connections_max, limits.connections_share));
     let open = metrics::gauge!("http_connections", "listener" => limits.name);
-    let server = Arc::new(Server { tls, application, limits, shutdown });
+    let server = Arc::new(Server { tls, turns: Turns::default(), application, limits, shutdown });
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -299,6 +340,7 @@ fn refused(reason: &'static str) {
 
 struct Server<A> {
     tls: Option<Handshakes>,
+    turns: Turns,
     application: A,
     limits: Limits,
     shutdown: CancellationToken,
@@ -321,13 +363,14 @@ impl<A: Application> Server<A> {
         cut: CancellationToken,
     ) {
         for_viewers(&stream);
-        let address = Redacted::new(address);
+        let (ip, address) = (address.ip(), Redacted::new(address));
         let Some(tls) = &self.tls else {
-            return self.http1(stream, Peer { address, node: None, certificate: None, cut }).await;
+            let peer = Peer { address, node: None, certificate: None, cut };
+            return self.http1(stream, peer, self.shutdown.clone()).await;
         };
         let handshake = tokio::select! {
             () = self.shutdown.cancelled() => return,
-            handshake = tls.shake(stream, self.limits.handshake_timeout) => handshake,
+            handshake = tls.shake(stream, self.turns.next(ip), self.limits.handshake_timeout) => handshake,
         };
         let (stream, session) = match handshake {
             Ok(stream) => stream.into_inner(),
@@ -338,28 +381,41 @@ impl<A: Application> Server<A> {
             Err(HandshakeError::Late) => return refused("handshake_timeout"),
         };
         let certificate = session.peer_certificates().and_then(|chain| chain.first());
-        let peer = Peer {
+        let mut peer = Peer {
             address,
             node: certificate.and_then(tls::node_of),
             certificate: certificate.map(|certificate| Arc::new(certificate.clone().into_owned())),
             cut,
         };
+        let over = tls.settle(&mut peer);
         if peer.is_balancer() {
             slot.stay();
         }
-        if session.alpn_protocol() == Some(b"h2") {
-            self.http2(Transport::new(stream, session, Flush::ByDriver), peer).await;
-        } else {
-            let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(HTTP1_UNSENT_BYTES_MAX);
-            self.http1(Transport::new(stream, session, Flush::ByProtocol), peer).await;
+        let end = self.shutdown.child_token();
+        let ends = end.clone();
+        let served = async {
+            if session.alpn_protocol() == Some(b"h2") {
+                self.http2(Transport::new(stream, session, Flush::ByDriver), peer, end).await;
+            } else {
+                let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(HTTP1_UNSENT_BYTES_MAX);
+                self.http1(Transport::new(stream, session, Flush::ByProtocol), peer, end).await;
+            }
+        };
+        let mut served = std::pin::pin!(served);
+        tokio::select! {
+            () = served.as_mut() => {}
+            () = over => {
+                ends.cancel();
+                served.await;
+            }
         }
     }
 
-    async fn http1<I>(&self, stream: I, peer: Peer)
+    async fn http1<I>(&self, stream: I, peer: Peer, end: CancellationToken)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let activity = Activity::default();
+        let activity = Activity::new(end);
         let stream = TokioIo::new(Paced::new(stream, activity.connection.clone()));
         let connection = conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -370,8 +426,8 @@ impl<A: Application> Server<A> {
         self.drive(connection, |connection| connection.graceful_shutdown(), &activity).await;
     }
 
-    async fn http2(&self, transport: Transport, peer: Peer) {
-        let activity = Activity::default();
+    async fn http2(&self, transport: Transport, peer: Peer, end: CancellationToken) {
+        let activity = Activity::new(end);
         let requests = Requests::new(activity.connection.clone());
         let protocol = conn::http2::Builder::new(requests.clone())
             .timer(TokioTimer::new())
@@ -409,7 +465,7 @@ impl<A: Application> Server<A> {
         })
     }
 
-    /// Runs a connection to its end. At shutdown, or when it is idle, asks it to end, and cuts it when it does not.
+    /// Runs a connection to its end. When it is told to end, or is idle, asks it to end, and cuts it when it does not.
     async fn drive<C>(&self, connection: C, end: impl Fn(Pin<&mut C>), activity: &Activity)
     where
         C: Future<Output = Result<(), hyper::Error>>,
@@ -419,7 +475,7 @@ impl<A: Application> Server<A> {
         let start = activity.now();
         tokio::select! {
             ended = connection.as_mut() => return log_end(ended),
-            () = self.shutdown.cancelled() => {}
+            () = activity.end.cancelled() => {}
             () = self.unused(activity, start, self.limits.header_timeout) => {}
         }
         end(connection.as_mut());
@@ -454,10 +510,11 @@ pub fn for_viewers(stream: &TcpStream) {
 }
 
 /// Counts what happens on a connection.
-#[derive(Default)]
 struct Activity {
     requests: Arc<AtomicU64>,
     connection: priority::Connection,
+    /// Tells it to end.
+    end: CancellationToken,
 }
 
 struct Seen {
@@ -466,6 +523,10 @@ struct Seen {
 }
 
 impl Activity {
+    fn new(end: CancellationToken) -> Self {
+        Self { requests: Arc::default(), connection: priority::Connection::default(), end }
+    }
+
     fn now(&self) -> Seen {
         Seen { requests: self.requests.load(Ordering::Relaxed), progress: self.connection.progress() }
     }

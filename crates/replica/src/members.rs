@@ -1,4 +1,4 @@
-//! Which nodes a data plane serves: those that the metadata log does not refuse.
+//! Which nodes a data plane serves, and which balancers a viewers' port believes: those that the metadata log does not refuse.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use node::http::Peer;
 use node::tls;
+use tokio::sync::watch;
 
 use crate::Log;
 
@@ -72,6 +73,17 @@ async fn why_refused(log: &Log, peer: &Peer) -> Option<Why> {
     let known = async { while changes.changed().await.is_ok() && look(log, peer) == Some(Why::Unknown) {} };
     let _ = tokio::time::timeout(JOINING_MAX, known).await;
     look(log, peer)
+}
+
+/// A node that does not know the log yet takes a certificate at its word.
+impl node::http::Members for Log {
+    fn is_member(&self, peer: &Peer) -> bool {
+        look(self, peer).is_none()
+    }
+
+    fn changes(&self) -> watch::Receiver<()> {
+        Self::changes(self)
+    }
 }
 
 fn look(log: &Log, peer: &Peer) -> Option<Why> {

@@ -261,7 +261,7 @@ pub enum Freshness {
     /// In catch-up, as part of a log: at most [`crate::limits::CATCH_UP_AGE_MAX`] old.
     CatchUp,
     /// From this node's own disk, where only admitted seals are written: as old as in catch-up, and of a key that was granted when it
-    /// sealed.
+    /// sealed, although it may be revoked now.
     Recorded,
 }
 

@@ -7,7 +7,7 @@ use media::{ClusterId, NodeId, StreamId, UnixMillis};
 
 use crate::content::Freshness;
 use crate::cose::{self, Envelope};
-use crate::limits::{CLOCK_AHEAD_MAX, SEAL_BYTES_MAX};
+use crate::limits::{CLOCK_AHEAD_MAX, SEAL_BYTES_MAX, UNHEARD_MAX};
 use crate::{Grant, KeyId, PublicKey, Refusal, RefusalReason, Rights, Scope, SealBody, Sealed, content, encoding};
 
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ struct Granted {
 pub struct Keyring {
     cluster: ClusterId,
     granted: BTreeMap<KeyId, Granted>,
+    /// What revoked keys were granted, for recordings of before.
+    taken_back: BTreeMap<KeyId, Granted>,
     /// The keys of revoked nodes are among them.
     revoked: BTreeMap<KeyId, UnixMillis>,
     pools: BTreeMap<StreamId, String>,
@@ -34,27 +36,27 @@ fn refuse<T>(reason: RefusalReason, detail: impl Into<String>) -> Result<T, Refu
 impl Keyring {
     /// A keyring without any key, for before the log is known.
     pub const fn new(cluster: ClusterId) -> Self {
-        Self { cluster, granted: BTreeMap::new(), revoked: BTreeMap::new(), pools: BTreeMap::new() }
+        let granted = BTreeMap::new();
+        Self { cluster, granted, taken_back: BTreeMap::new(), revoked: BTreeMap::new(), pools: BTreeMap::new() }
     }
 
     /// The keyring of other rights. Takes over the public keys that it has read already.
     #[must_use]
     pub fn with(&self, rights: Rights) -> Self {
         let Rights { grants, mut revoked, pools } = rights;
-        let mut granted = BTreeMap::new();
+        let (mut granted, mut taken_back) = (BTreeMap::new(), BTreeMap::new());
         for grant in grants {
             let key = grant.key_id();
             let its_node = if revoked.is_empty() { None } else { revoked.get(&KeyId::of_node(&grant.node)).copied() };
-            if let Some(since) = revoked.get(&key).copied().into_iter().chain(its_node).min() {
-                revoked.insert(key, since);
-                continue;
-            }
-            let read = self.granted.get(&key).map(|held| held.public_key.clone());
+            let since = revoked.get(&key).copied().into_iter().chain(its_node).min();
+            let into = if since.is_some() { &mut taken_back } else { &mut granted };
+            revoked.extend(since.map(|since| (key, since)));
+            let read = self.granted.get(&key).or_else(|| self.taken_back.get(&key)).map(|held| held.public_key.clone());
             // Bytes that are no key verify nothing.
             let Some(public_key) = read.or_else(|| PublicKey::from_bytes(&grant.public_key).ok()) else { continue };
-            granted.insert(key, Granted { grant, public_key });
+            into.insert(key, Granted { grant, public_key });
         }
-        Self { cluster: self.cluster.clone(), granted, revoked, pools }
+        Self { cluster: self.cluster.clone(), granted, taken_back, revoked, pools }
     }
 
     /// Whether this key is revoked.
@@ -98,6 +100,9 @@ impl Keyring {
     /// Checks, in this order: size and envelope (`Malformed`), key (`Key`), signature (`Signature`). From here on the signer is known:
     /// label, version and canonical encoding (`Malformed`), cluster and stream (`Identity`), the key's grant for the stream (`Key`), and
     /// the plausibility of the content (`Malformed`, `Implausible`). [`crate::Chain`] checks that the seal extends the log.
+    ///
+    /// Of a recording, seals of a revoked key pass, too, as they did when they were recorded: [`Keyring::is_void`] says which of them count
+    /// for nothing.
     pub fn verify(
         &self,
         cose: &Bytes,
@@ -108,7 +113,7 @@ impl Keyring {
         let envelope = Envelope::read(cose, SEAL_BYTES_MAX)?;
         let held = match freshness {
             Freshness::Live | Freshness::CatchUp => self.key(envelope.key, now)?,
-            Freshness::Recorded => self.held(envelope.key)?,
+            Freshness::Recorded => self.recorded(envelope.key)?,
         };
         verify_signature(&envelope, &held.public_key)?;
         let body = encoding::decode_body(envelope.payload)?;
@@ -132,6 +137,13 @@ impl Keyring {
         }
         let held = self.granted.get(&key);
         held.ok_or_else(|| Refusal::new(RefusalReason::Key, format!("key {key} has no grant")))
+    }
+
+    fn recorded(&self, key: KeyId) -> Result<&Granted, Refusal> {
+        match self.taken_back.get(&key) {
+            Some(held) => Ok(held),
+            None => self.held(key),
+        }
     }
 
     fn key(&self, key: KeyId, now: UnixMillis) -> Result<&Granted, Refusal> {
@@ -158,7 +170,9 @@ impl Keyring {
         if !is_covered {
             return refuse(RefusalReason::Key, format!("key {key} is not granted stream {stream}"));
         }
-        if freshness == Freshness::Recorded && grant.until <= body.issued_at {
+        // Control ends the grant of a key when it revokes that.
+        let until = if self.is_revoked(&key) { grant.until.plus(UNHEARD_MAX) } else { grant.until };
+        if freshness == Freshness::Recorded && until <= body.issued_at {
             return refuse(RefusalReason::Key, format!("grant of key {key} had expired at {}", grant.until));
         }
         Ok(())

@@ -22,6 +22,9 @@ pub const GRANTS_PER_NODE_MAX: usize = 4;
 
 /// How far another machine's clock may be ahead of ours.
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(30);
+/// How long after a key was revoked nodes may have admitted what it sealed, because they had not heard of that yet: a node that hears
+/// control knows it within 12 s, and one that does not says so after 30 s.
+pub const UNHEARD_MAX: Duration = Duration::from_secs(60);
 /// Greatest age of a live seal: well above a broker that holds messages back for a minute, well below an hour.
 pub const LIVE_AGE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Greatest age of a seal in catch-up: the longest time that a stopped stream stays listed.

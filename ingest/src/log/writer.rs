@@ -41,8 +41,9 @@ pub(crate) type Sign = Arc<dyn Fn(&SealBody) -> Result<Sealed, seal::Error> + Se
 #[derive(Debug)]
 pub(crate) struct Seal {
     pub(crate) entry: RingEntry,
-    /// The seal has to be on the disk before it goes out. It opens a segment, or it is the end of the stream. Because the disk comes
-    /// first, an epoch that builds on the kept seal has a media sequence number that was never shown, whenever this process dies.
+    /// The seal has to be on the disk before the next one that has to be goes out. It opens a segment, or it is the end of the stream. So
+    /// an epoch that builds on the kept seal, because no node knows the log any more, begins with a media sequence number that was never
+    /// shown; when the process dies while the disk writes, with that of the last segment.
     pub(crate) is_kept: bool,
     /// What the seal's row says; `None` for the end of the stream.
     pub(crate) row: Option<SealedRow>,

@@ -20,6 +20,7 @@ use crate::intake::access_unit_feed::{AccessUnitFeed, Flow};
 use crate::intake::figures::Figures;
 use crate::intake::hub::{Attendance, Opened};
 use crate::intake::publication::{Link, MediaMessage, NewPublisher};
+use crate::log::head_keeper::HeadKeeper;
 use crate::log::heads::{Ask, Found, Heads};
 use crate::log::writer::{Ground, Seal, ThumbnailKey, Writer};
 use crate::pipeline::slate::{Likeness, Picture, Slate};
@@ -97,6 +98,7 @@ struct Driver {
     has_peers: bool,
     conflict: watch::Receiver<Option<LogPlace>>,
     pusher: Pusher,
+    head_keeper: HeadKeeper,
     announcer: Announcer,
     peer_ingests: PeerIngests,
     is_stopping: bool,
@@ -140,6 +142,8 @@ impl Driver {
         let thumbnails = handles.thumbnails.as_ref().map(Thumbnailer::stream);
         let sign = Arc::new(move |body: &_| authority.sign(body));
         let log = Writer::new(context.cluster.clone(), stream.clone(), handles.targets, sign, thumbnails);
+        let (heads, name) = (handles.heads.clone(), stream.clone());
+        let head_keeper = HeadKeeper::new(move |head| heads.keep_head(&name, head));
         let session = StreamMachine::new(stream.clone(), context.id.clone(), log, Arc::clone(&stats));
         Self {
             stream,
@@ -158,6 +162,7 @@ impl Driver {
             has_peers: false,
             conflict: pusher.conflict(),
             pusher,
+            head_keeper,
             announcer,
             peer_ingests,
             is_stopping: false,
@@ -288,12 +293,7 @@ impl Driver {
         metrics::counter!("ingest_seals_total").increment(1);
         let sequence = seal.sequence();
         if seal.is_kept {
-            let raw = seal.entry.seal.clone();
-            let kept = self.keep(move |heads, stream| heads.keep_head(stream, &raw)).await;
-            if let Err(error) = kept {
-                // Only matters if this node restarts while no broadcast node that knows the log is there.
-                tracing::warn!(error = format!("{error:#}"), "newest seal cannot be kept");
-            }
+            self.head_keeper.keep(seal.entry.seal.clone()).await;
         }
         self.pusher.push(seal.entry);
         let Some(row) = seal.row else { return };
@@ -406,7 +406,8 @@ impl Driver {
 
     /// Waits until some node has the last bytes, then ends delivery. Once the role shuts down, waits for [`FLUSH_WAIT`] at most.
     async fn finish(self) {
-        let Self { announcer, pusher, session, handles, .. } = self;
+        let Self { announcer, pusher, mut head_keeper, session, handles, .. } = self;
+        head_keeper.written().await;
         announcer.finish().await;
         if let Some(newest) = session.newest() {
             let moment = async {

@@ -33,6 +33,20 @@ pub(crate) struct Cluster {
     all: CancellationToken,
 }
 
+/// Nodes of these tests have no metadata log.
+#[derive(Debug)]
+struct AllAreMembers;
+
+impl node::http::Members for AllAreMembers {
+    fn is_member(&self, _peer: &node::http::Peer) -> bool {
+        true
+    }
+
+    fn changes(&self) -> tokio::sync::watch::Receiver<()> {
+        tokio::sync::watch::channel(()).1
+    }
+}
+
 /// A broadcast node reduced to what the balancer sees of one.
 pub(crate) struct Backend {
     pub(crate) id: NodeId,
@@ -186,7 +200,8 @@ impl Cluster {
         let https = format!("https://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(move || async move { said });
         let serving = self.all.child_token();
-        tokio::spawn(node::http::serve_tls(listener, identity.server_visitors(), router, Limits::default(), serving));
+        let tls = (identity.server_visitors(), Arc::new(AllAreMembers));
+        tokio::spawn(node::http::serve_tls(listener, tls, router, Limits::default(), serving));
         let own = if owner == name { role } else { Role::Broadcast };
         let context = self.context(&NodeId::new(name).unwrap(), own).await;
         // Whatever its role is, it claims to be a broadcast node.
@@ -259,7 +274,7 @@ impl Cluster {
         let listener = acceptor::bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
         let https = format!("https://{}", seen_at(listener.local_addr().unwrap()));
         let serving = CancellationToken::new();
-        let tls = context.identity.server_visitors();
+        let tls = (context.identity.server_visitors(), Arc::new(AllAreMembers));
         let task = tokio::spawn(node::http::serve_tls(listener, tls, router, limits, serving));
         let parts = move || PresenceParts { https: Some(https.clone()), ..parts() };
         node::presence::spawn(&context, parts, self.all.clone());

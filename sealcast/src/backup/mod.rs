@@ -85,7 +85,9 @@ pub(crate) async fn restore(flags: &RestoreFlags) -> anyhow::Result<()> {
     let settings = settings::read(flags.config.as_deref())?;
     let data = flags.data.clone().unwrap_or(settings.data);
     ensure_free(&data)?;
-    let staging = Staging::make(&beside(&data)?)?;
+    // One that is there may be a mount point: nothing takes its place, and what is beside it is on another disk.
+    let is_there = data.exists();
+    let staging = Staging::make(&if is_there { beside(&data.join("restore"))? } else { beside(&data)? })?;
     eprintln!("unpacking {}", flags.file.display());
     let manifest = archive::unpack(&flags.file, &staging.0)?;
     for path in all_files(&staging.0)?.iter().filter(|path| path.extension().is_some_and(|end| end == "db")) {
@@ -94,13 +96,15 @@ pub(crate) async fn restore(flags: &RestoreFlags) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("{} has a damaged database", flags.file.display()))?;
     }
-    let catalogue = staging.0.join(manifest.node.as_str()).join("catalogue.db");
-    if catalogue.exists() {
-        catalogue::mark_restored(&catalogue).await?;
+    let own = staging.0.join(manifest.node.as_str());
+    files::create_private_directory(&own)?;
+    files::atomic_write(&own.join(control::RESTORED_FILE), b"", files::MODE_SECRET)?;
+    if is_there {
+        move_all(&staging.0, &data, manifest.node.as_str())?;
+    } else {
+        std::fs::rename(&staging.0, &data).with_context(|| format!("cannot make {}", data.display()))?;
+        std::fs::File::open(parent(&data))?.sync_all()?;
     }
-    ensure_free(&data)?;
-    std::fs::rename(&staging.0, &data).with_context(|| format!("cannot make {}", data.display()))?;
-    std::fs::File::open(parent(&data))?.sync_all()?;
     let (node, cluster) = (&manifest.node, manifest.cluster.as_deref().unwrap_or("?"));
     println!("{} is restored to {}, as of {}", flags.file.display(), data.display(), manifest.made_at);
     println!(
@@ -109,10 +113,31 @@ pub(crate) async fn restore(flags: &RestoreFlags) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Moves everything in a directory of `data` up into `data`; `last` goes last. When something keeps it from that, nothing is moved.
+fn move_all(from: &Path, data: &Path, last: &str) -> anyhow::Result<()> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(from)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()?;
+    names.sort_by_key(|name| name == last);
+    for (done, name) in names.iter().enumerate() {
+        if let Err(error) = std::fs::rename(from.join(name), data.join(name)) {
+            for name in names.iter().take(done) {
+                let _ = std::fs::rename(data.join(name), from.join(name));
+            }
+            return Err(error).with_context(|| format!("cannot make {}", data.join(name).display()));
+        }
+    }
+    Ok(std::fs::File::open(data)?.sync_all()?)
+}
+
+/// A new disk has a folder for what is found at repairs.
+const OF_THE_DISK: &str = "lost+found";
+
 fn ensure_free(data: &Path) -> anyhow::Result<()> {
     let is_free = match std::fs::read_dir(data) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-        entries => entries.with_context(|| format!("cannot read {}", data.display()))?.next().is_none(),
+        entries => entries
+            .with_context(|| format!("cannot read {}", data.display()))?
+            .all(|entry| entry.is_ok_and(|entry| entry.file_name() == OF_THE_DISK)),
     };
     ensure!(
         is_free,

@@ -36,6 +36,28 @@ async fn archive_is_private_and_restored_as_it_was() {
     assert!(std::fs::read_dir(directory.path()).unwrap().count() == 3, "nothing is left beside");
 }
 
+/// A data directory of before the first start with this version has a catalogue without the tables of today.
+#[tokio::test]
+async fn catalogue_of_any_version_is_restored_and_the_data_say_that_they_are() {
+    let (directory, archive) = archived(|_| {});
+    std::fs::remove_file(&archive).unwrap();
+    let files = directory.path().join("files");
+    // An SQLite file without any table has no bytes.
+    std::fs::write(files.join("c1/catalogue.db"), "").unwrap();
+    let manifest = Manifest::of(&files, media::NodeId::new("c1").unwrap(), None, media::UnixMillis(0)).unwrap();
+    write(&archive, &files, &manifest).unwrap();
+    for name in ["data", "there"] {
+        let data = directory.path().join(name);
+        if name == "there" {
+            std::fs::create_dir_all(data.join(OF_THE_DISK)).unwrap();
+        }
+        restore(&flags(&archive, &data)).await.unwrap();
+        assert!(data.join("c1/catalogue.db").exists() && data.join("c1").join(control::RESTORED_FILE).exists());
+        let is_hidden = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
+        assert!(!std::fs::read_dir(&data).unwrap().any(|entry| is_hidden(entry.unwrap())), "nothing is left");
+    }
+}
+
 #[tokio::test]
 async fn restore_overwrites_nothing() {
     let (directory, archive) = archived(|_| {});

@@ -4,7 +4,7 @@
  */
 
 import type { HlsConfig, LoaderCallbacks, LoaderConfiguration, LoaderContext } from 'hls.js';
-import type { FromWorker, ToWorker } from './messages';
+import type { FromWorker, Loaded, ToWorker } from './messages';
 import { fingerprint, type Origin, remember, remembered, type Store } from './pin';
 import { type Checks, NOTHING, type Phase, type Place } from './session';
 
@@ -59,7 +59,7 @@ export class StreamVerifier {
   readonly #onChange: (checks: Checks) => void;
   #expected: string | null;
   #worker: Worker | null = null;
-  #early: { place: string; bytes: ArrayBuffer }[] | null = [];
+  #early: Loaded[] | null = [];
   #earlyBytes = 0;
   #skipped = 0;
   #checks: Checks = NOTHING;
@@ -117,7 +117,7 @@ export class StreamVerifier {
       this.cannot(`The checks have failed in this browser: ${event.message}.`),
     );
     this.#say({ kind: 'begin', place: this.#place, root: this.#expected, skipped: this.#skipped });
-    for (const { place, bytes } of this.#early) this.#say({ kind: 'object', place, bytes }, [bytes]);
+    for (const loaded of this.#early) this.#say({ kind: 'object', ...loaded }, [loaded.bytes]);
     this.#early = null;
   }
 
@@ -154,22 +154,26 @@ export class StreamVerifier {
     const isEnded = this.#worker === null && this.#early === null;
     if (!isMedia(context) || isEnded) return true;
     const place = objectOf(context.url, this.#place.stream);
-    if (place === null || context.rangeEnd || !(data instanceof ArrayBuffer)) {
-      const what = context.rangeEnd ? 'a part of an object' : 'no object of the stream';
-      this.#end('wrong', `The playlist names media that no seal can name: ${context.url} is ${what}.`);
+    if (place === null || !(data instanceof ArrayBuffer)) {
+      this.#end(
+        'wrong',
+        `The playlist names media that no seal can name: ${context.url} is no object of the stream.`,
+      );
       return false;
     }
+    // I-frame playlists name ranges.
+    const rangeStart = context.rangeEnd ? (context.rangeStart ?? 0) : null;
     // A copy, because hls.js goes on with the bytes, and the worker takes them away.
     if (this.#worker !== null) {
       const bytes = data.slice(0);
-      this.#say({ kind: 'object', place, bytes }, [bytes]);
+      this.#say({ kind: 'object', place, rangeStart, bytes }, [bytes]);
     } else {
-      this.#keep(place, data);
+      this.#keep(place, rangeStart, data);
     }
     return true;
   }
 
-  #keep(place: string, data: ArrayBuffer): void {
+  #keep(place: string, rangeStart: number | null, data: ArrayBuffer): void {
     const isFull =
       (this.#early?.length ?? 0) >= EARLY_OBJECTS_MAX || this.#earlyBytes + data.byteLength > EARLY_BYTES_MAX;
     if (isFull) {
@@ -177,7 +181,7 @@ export class StreamVerifier {
       return;
     }
     this.#earlyBytes += data.byteLength;
-    this.#early?.push({ place, bytes: data.slice(0) });
+    this.#early?.push({ place, rangeStart, bytes: data.slice(0) });
   }
 
   #note(checks: Checks): void {

@@ -4,6 +4,13 @@ import type { Checks, Place } from './session';
 
 export type ToWorker =
   | { kind: 'begin'; place: Place; root: string | null; skipped: number }
-  | { kind: 'object'; place: string; bytes: ArrayBuffer };
+  | ({ kind: 'object' } & Loaded);
+
+/** What the player has loaded: an object, or a range of one that begins at a byte. */
+export interface Loaded {
+  place: string;
+  rangeStart: number | null;
+  bytes: ArrayBuffer;
+}
 
 export type FromWorker = { kind: 'checks'; checks: Checks };

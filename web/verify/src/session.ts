@@ -71,6 +71,10 @@ const TRUST_MS_MIN = 1_000;
 const PAST_MS = 5_000;
 /** Seals before the newest with which to begin: twelve seconds, so that the log has what the player has begun with. */
 const SEALS_BEFORE = 24;
+/** Most ranges that wait for their objects. More are counted as not checked. */
+const RANGES_MAX = 64;
+/** Longest object, in bytes, of which a range is checked: a segment of ten seconds at 50 Mbit/s. */
+const WHOLE_BYTES_MAX = 64 * 1024 * 1024;
 /** How long an object may wait for its seal before the checks are behind. */
 const BEHIND_MS = 8_000;
 /** How long a key may be unknown, or a node may have an older log, before that is wrong: another node may know more. */
@@ -105,6 +109,9 @@ export class Session {
     seals: Number.NEGATIVE_INFINITY,
     past: Number.NEGATIVE_INFINITY,
   };
+  /** Ranges whose objects were not asked for yet, and the object of the newest that was. */
+  #ranges: { place: string; start: number; bytes: Uint8Array }[] = [];
+  #whole: { place: string; bytes: Uint8Array } | null = null;
   #asking: Promise<void> | null = null;
   #hasEnded = false;
 
@@ -129,6 +136,15 @@ export class Session {
     void this.ask();
   }
 
+  /** Takes a range of an object, from byte `start` on. Seals name whole objects, so its object is loaded once. */
+  range(place: string, start: number, bytes: Uint8Array): void {
+    this.#loaded += 1;
+    if (this.#wrong !== null) return;
+    if (this.#ranges.length >= RANGES_MAX) this.#skipped += 1;
+    else this.#ranges.push({ place, start, bytes });
+    void this.ask();
+  }
+
   /** Notes objects that were loaded and cannot be checked any more. */
   skip(objects: number): void {
     this.#loaded += objects;
@@ -150,6 +166,7 @@ export class Session {
 
   async #askAll(): Promise<void> {
     await this.#askTrust();
+    await this.#askWhole();
     await this.#askSeals();
     await this.#askPast();
     this.#judge();
@@ -219,6 +236,44 @@ export class Session {
         this.#measured(() => this.#core.seals(answer)),
         'seals',
       );
+  }
+
+  /** Compares ranges with their objects, and these with the log. What the node does not send whole is not checked. */
+  async #askWhole(): Promise<void> {
+    for (const { place, start, bytes } of this.#ranges.splice(0)) {
+      if (this.#whole?.place !== place) {
+        const whole = await this.#loadedWhole(place);
+        this.#whole = whole && { place, bytes: whole };
+      }
+      if (this.#wrong !== null) return;
+      if (this.#whole === null) {
+        this.#skipped += 1;
+        continue;
+      }
+      const whole = this.#whole.bytes;
+      const isPart = bytes.every((byte, at) => whole[start + at] === byte);
+      if (!isPart) {
+        this.#fail(
+          `What this page was sent is not what the streamer’s ingest sealed: ${place} has other bytes.`,
+        );
+        return;
+      }
+      this.#take(
+        this.#measured(() => this.#core.object(place, whole)),
+        'media',
+      );
+    }
+  }
+
+  async #loadedWhole(place: string): Promise<Uint8Array | null> {
+    try {
+      const response = await this.#around.fetch(`${this.#place.base}/live/${this.#place.stream}/${place}`);
+      const length = Number(response.headers.get('content-length') ?? 0);
+      if (!response.ok || length > WHOLE_BYTES_MAX) return null;
+      return new Uint8Array(await response.arrayBuffer());
+    } catch {
+      return null;
+    }
   }
 
   async #askPast(): Promise<void> {

@@ -34,7 +34,11 @@ self.addEventListener('message', ({ data }: MessageEvent<ToWorker>) => {
     return;
   }
   void session?.then(
-    (made) => made.object(data.place, new Uint8Array(data.bytes)),
+    (made) => {
+      const bytes = new Uint8Array(data.bytes);
+      if (data.rangeStart === null) made.object(data.place, bytes);
+      else made.range(data.place, data.rangeStart, bytes);
+    },
     () => undefined,
   );
 });

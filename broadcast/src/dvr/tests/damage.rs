@@ -276,14 +276,6 @@ async fn file_that_is_gone_is_refused_too() {
 }
 
 #[tokio::test]
-async fn seals_of_a_key_that_was_revoked_are_refused_after_a_restart() {
-    let (disk, studio, _) = left_behind(3);
-    let mut deck = disk.start_knowing(disk.authority.revoke(&studio.key));
-    assert_eq!(deck.refused.recv().await.unwrap().reason, AlertReason::Key);
-    assert!(deck.read(&segment("360p", 1, 1)).await.is_none());
-}
-
-#[tokio::test]
 async fn valid_log_of_another_stream_or_time_is_not_taken_for_this_one() {
     let (disk, _, rows) = left_behind(3);
     // Copy its directory to another name, and append its oldest seals once more.

@@ -219,7 +219,7 @@ fn gate_never_waits_for_the_disk() {
     let disk = Disk::new(SEGMENT * 20);
     let mut studio = Studio::new("demo", disk.clock.wall());
     let row = studio.row(disk.clock.wall());
-    let (feed, received) = RecorderQueue::unread();
+    let (feed, received, _) = RecorderQueue::unread(Authority::nobody());
     for _ in 0..5_000 {
         feed.admitted(row.sealed.body().stream.clone(), admitted(&row, None));
     }
@@ -227,6 +227,19 @@ fn gate_never_waits_for_the_disk() {
     assert!(rows <= 1024, "further rows are dropped");
     feed.forget(row.sealed.body().stream.clone());
     assert_eq!(received(), rows + 1, "what is not said again finds room");
+}
+
+#[test]
+fn revocation_reaches_a_recorder_whose_queue_is_full() {
+    let authority = Authority::new();
+    let studio = Studio::new("demo", studio::START);
+    let (feed, received, keys) = RecorderQueue::unread(authority.grant(&studio, studio::START));
+    for _ in 0..5_000 {
+        feed.forget(studio::stream("demo"));
+    }
+    assert_eq!(received(), 1024, "there is no room for anything");
+    feed.keys(authority.revoke(&studio.key));
+    assert!(keys.borrow().is_revoked(&seal::Signer::key_id(&studio.key)));
 }
 
 #[tokio::test]

@@ -186,3 +186,54 @@ async fn recording_whose_time_is_over_goes_as_a_whole() {
     eventually("nothing is left of it", || !disk.root().join("demo").exists()).await;
     assert!(!deck.dvr.has(&studio::stream("demo")));
 }
+
+#[tokio::test]
+async fn recording_of_a_key_that_was_revoked_stays_what_it_was() {
+    let mut disk = Disk::new(SEGMENT * 30);
+    let (studio, rows, before) = recorded(&mut disk, 14).await;
+    let mut deck = disk.start_knowing(disk.authority.revoke(&studio.key));
+    deck.loaded().await;
+    for row in &rows {
+        _ = deck.timeline.apply(row.sealed.body());
+    }
+    for (rendition, text) in before {
+        assert_eq!(deck.playlist(rendition), text);
+    }
+    for (name, bytes) in segments(&rows[..14 * 8]) {
+        assert_eq!(deck.read(&name).await.unwrap().bytes, bytes, "{name}");
+    }
+    assert!(deck.refused.try_recv().is_err(), "nothing was refused");
+}
+
+#[tokio::test]
+async fn what_a_key_sealed_in_wrong_hands_is_erased_after_a_restart_with_all_before_it() {
+    let mut disk = Disk::new(SEGMENT * 30);
+    let now = disk.clock.wall();
+    let mut studio = disk.studio(now.minus(SEGMENT * 20));
+    let (stolen, since) = (studio.fork(), now.minus(SEGMENT * 15));
+    let mut rows = history(&mut studio, 10, now.minus(SEGMENT * 10));
+    // A thief who backdates gains nothing: what comes after a void segment is void.
+    rows.extend(studio.segment(since.minus(SEGMENT)));
+    rows.push(studio.row(now.minus(SEGMENT * 10)));
+    studio.key = seal::SealingKey::generate().unwrap();
+    disk.keyring = disk.authority.grant(&studio, now);
+    studio.reconnect(now.minus(SEGMENT * 10));
+    let later = history(&mut studio, 8, now);
+    let mut deck = disk.start();
+    deck.take_all(&rows);
+    deck.take_on(&later[0], Some(rows.last().unwrap().sealed.body().sequence));
+    deck.take_all(&later[1..]);
+    deck.kept(2, 19).await;
+    assert!(deck.dvr.keeps(&segment("360p", 1, 10)));
+    deck.stop();
+    // The key is revoked while the node is down.
+    deck = disk.start_knowing(disk.authority.revoke_since(&stolen.key, since));
+    deck.loaded().await;
+    let is_kept = |(epoch, msn)| deck.dvr.keeps(&segment("360p", epoch, msn));
+    assert_eq!(
+        [(1, 0), (1, 5), (1, 9), (1, 10), (1, 11), (2, 12), (2, 19)].map(is_kept),
+        [false, false, false, false, false, true, true]
+    );
+    let of_the_key = |path: &PathBuf| path.to_string_lossy().contains("/demo/1/");
+    eventually("its files are gone", || !disk.media_files().iter().any(of_the_key)).await;
+}

@@ -62,7 +62,8 @@ impl Class {
 pub(super) struct Delivery {
     pub(super) message: Message,
     pub(super) qos: QoS,
-    pub(super) identifier: Option<u32>,
+    /// Those of all filters that match: at most [`PATTERNS_MAX`] and one.
+    pub(super) identifiers: Vec<u32>,
 }
 
 /// A limit of retained messages or of subscriptions is reached.
@@ -266,7 +267,7 @@ impl Router {
                 connection.outbox.push(
                     Class::of(topic),
                     Arc::clone(&kept),
-                    Delivery { message, qos: interest.qos, identifier: interest.identifier },
+                    Delivery { message, qos: interest.qos, identifiers: interest.identifier.into_iter().collect() },
                 );
             }
         }
@@ -320,18 +321,27 @@ impl State {
         Ok(())
     }
 
-    /// Delivers once for each matching subscription (MQTT 5, 3.3.4), so that each subscription identifier gets its own copy.
+    /// Delivers once to each connection, however many of its filters match, with the identifiers of all and the highest QoS of any
+    /// (MQTT 5, 3.3.4): so filters that overlap multiply neither the messages that wait nor the work.
     fn route(&self, (from, sender): (Option<ConnectionId>, &Sender), message: &Message, qos: QoS) {
         let class = Class::of(&message.topic);
         for (id, connection) in &self.connections {
-            for interest in connection.interests.matching(&message.topic) {
-                if interest.no_local && from == Some(*id) {
-                    continue;
+            let is_own = from == Some(*id);
+            let mut delivery: Option<Delivery> = None;
+            for interest in
+                connection.interests.matching(&message.topic).filter(|interest| !(is_own && interest.no_local))
+            {
+                let delivery = delivery.get_or_insert_with(|| {
+                    let message = Message { retain: false, ..message.clone() };
+                    Delivery { message, qos: QoS::AtMostOnce, identifiers: Vec::new() }
+                });
+                delivery.message.retain |= message.retain && interest.retain_as_published;
+                if interest.qos != QoS::AtMostOnce {
+                    delivery.qos = qos;
                 }
-                let retain = message.retain && interest.retain_as_published;
-                let message = Message { retain, ..message.clone() };
-                let qos = if interest.qos == QoS::AtMostOnce { QoS::AtMostOnce } else { qos };
-                let delivery = Delivery { message, qos, identifier: interest.identifier };
+                delivery.identifiers.extend(interest.identifier);
+            }
+            if let Some(delivery) = delivery {
                 connection.outbox.push(class, Arc::clone(sender), delivery);
             }
         }
@@ -428,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn message_goes_to_each_filter_that_it_matches_and_a_filter_is_there_once() {
+    fn message_comes_once_with_all_filters_that_it_matches_and_a_filter_is_there_once() {
         let router = Router::default();
         let reader = router.enter("reader", None);
         for (number, filter) in (1..).zip(["a/b", "a/+", "#", "a", "a/b/c", "+/c", "a/b", "a/+"]) {
@@ -439,13 +449,38 @@ mod tests {
         let identifiers = || {
             router.publish(writer.id, &message, QoS::AtLeastOnce).unwrap();
             let mut waiting = reader.outbox.lock();
-            let mut all: Vec<_> = std::iter::from_fn(|| waiting.pop()).filter_map(|d| d.identifier).collect();
-            all.sort_unstable();
-            all
+            let mut delivered: Vec<Vec<u32>> = std::iter::from_fn(|| waiting.pop()).map(|d| d.identifiers).collect();
+            delivered.iter_mut().for_each(|identifiers| identifiers.sort_unstable());
+            delivered
         };
-        assert_eq!(identifiers(), [3, 7, 8], "the newest of each filter");
+        assert_eq!(identifiers(), [[3, 7, 8]], "the newest of each filter");
         assert!(router.unsubscribe(reader.id, "a/b") && router.unsubscribe(reader.id, "#"));
-        assert_eq!(identifiers(), [8]);
+        assert_eq!(identifiers(), [[8]]);
+    }
+
+    #[test]
+    fn message_of_many_filters_has_the_highest_qos_of_any_and_is_retained_where_one_wants_that() {
+        let router = Router::default();
+        let reader = router.enter("reader", None);
+        let of = |filter: &str, qos, retain_as_published| Interest {
+            qos,
+            retain_as_published,
+            identifier: None,
+            no_local: true,
+            ..interest(filter)
+        };
+        router.subscribe(reader.id, of("a/+", QoS::AtMostOnce, true)).unwrap();
+        let writer = router.enter("writer", None);
+        let published = |from: ConnectionId, qos| {
+            router.publish(from, &retained("a/b", "x"), qos).unwrap();
+            let mut waiting = reader.outbox.lock();
+            std::iter::from_fn(|| waiting.pop()).map(|d| (d.qos, d.message.retain)).collect::<Vec<_>>()
+        };
+        assert_eq!(published(writer.id, QoS::AtLeastOnce), [(QoS::AtMostOnce, true)]);
+        router.subscribe(reader.id, of("a/b", QoS::AtLeastOnce, false)).unwrap();
+        assert_eq!(published(writer.id, QoS::AtLeastOnce).last(), Some(&(QoS::AtLeastOnce, true)));
+        assert_eq!(published(writer.id, QoS::AtMostOnce), [(QoS::AtMostOnce, true)]);
+        assert_eq!(published(reader.id, QoS::AtLeastOnce), [], "neither wants its own");
     }
 
     #[test]

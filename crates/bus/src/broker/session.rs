@@ -450,13 +450,13 @@ async fn write(
             biased;
             answer = answers.recv() => drop(writer.push(&answer.ok_or(SessionError::Closed)?)?),
             (delivery, permit) = next(admission, flight) => {
-                let Delivery { message, qos, identifier } = delivery;
+                let Delivery { message, qos, identifiers } = delivery;
                 let mut packet = PublishPacket::new(message.topic, message.payload, qos).with_retain(message.retain);
                 packet.protocol_version = version;
                 if qos == QoS::AtLeastOnce {
                     packet.packet_id = Some(flight.take_off(permit));
                 }
-                if let (Some(identifier), VERSION_5) = (identifier, version) {
+                for identifier in identifiers.into_iter().filter(|_| version == VERSION_5) {
                     packet.properties.set_subscription_identifier(identifier);
                 }
                 let id = packet.packet_id;

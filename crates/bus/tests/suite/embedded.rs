@@ -121,6 +121,27 @@ async fn strangers_that_come_back_at_once_keep_no_node_out() {
     flood.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn filters_that_overlap_multiply_no_messages() {
+    let broker = TestBroker::start(Kind::Embedded).await;
+    let node = broker.node("b1").await;
+    let (mut eye, code) = RawClient::connect(broker.address(), Some(("eye", &password("eye"))), None).await;
+    assert_eq!(code, 0);
+    for filter in ["#", "sealcast/#", "sealcast/v1/#", "+/v1/nodes/+", "+/+/nodes/b1", "sealcast/v1/nodes/b1"] {
+        eye.subscribe(filter).await;
+    }
+    for n in 0..20 {
+        node.publish("nodes/b1", format!("message {n}.")).await;
+    }
+    node.publish("nodes/b1", "the last one").await;
+    let all = within("all messages arrive", eye.take_until(b"the last one")).await;
+    for n in 0..20 {
+        let message = format!("message {n}.");
+        let times = all.windows(message.len()).filter(|window| *window == message.as_bytes()).count();
+        assert_eq!(times, 1, "{message}");
+    }
+}
+
 /// A person watches the bus with this: it speaks MQTT 3.1.1 by default.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mosquitto_sub_reads_it_in_both_versions() {

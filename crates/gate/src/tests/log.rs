@@ -118,6 +118,35 @@ fn fork_is_refused_and_the_first_stands() {
     assert!(bench.playlist("360p").unwrap().contains("1/1.m4s"));
 }
 
+/// A thief has a key whose grant is over, and a broker or a node that brings what he seals, with whatever time.
+#[test]
+fn key_whose_grant_is_over_seals_nothing_that_a_head_or_the_log_of_a_peer_brings() {
+    let authority = Authority::new();
+    let mut studio = Studio::new("demo", START);
+    let mut bench = Bench::with(&authority, &studio);
+    // The grant was for a day, and seals that come so may be 30 days old.
+    bench.now = Duration::from_secs(11 * 86_400);
+    let forged = studio.segment(START.plus(Duration::from_secs(3_600)));
+    forged.iter().for_each(|row| bench.objects(row));
+    for row in &forged {
+        let (stream, raw) = (stream("demo"), row.sealed.raw().clone());
+        bench.apply(Input::Seal { stream, raw, source: Source::Head });
+    }
+    assert_eq!(bench.reasons(), vec![AlertReason::Key; forged.len()]);
+    bench.apply(Input::Peers(vec![node("evil")]));
+    bench.apply(Input::Follow { stream: stream("demo"), holding: Holding::Owner, owners: vec![node("evil")] });
+    let log: Vec<Bytes> = forged.iter().map(|row| row.sealed.raw().clone()).collect();
+    for _ in 0..8 {
+        for pull in std::mem::take(&mut bench.pulls) {
+            if let Effect::PullLog { id, .. } = pull {
+                bench.apply(Input::Pulled { id, result: Pulled::Log(log.clone()) });
+            }
+        }
+        bench.wait(Duration::from_millis(500));
+    }
+    assert_eq!((bench.reasons().first(), bench.admitted(), bench.playlist("360p")), (Some(&AlertReason::Key), 0, None));
+}
+
 #[test]
 fn new_session_voids_what_came_after_the_seal_it_builds_on() {
     let authority = Authority::new();

@@ -16,6 +16,9 @@ use crate::priority::{Connection, Gated};
 
 /// Most passes in one turn of the task, before other connections have theirs. Two send 64 KiB of a long response.
 const PASSES_MAX: usize = 16;
+/// Most responses that end in one turn. A change may let all blocked requests of a connection go on at once, and each takes some tens of
+/// microseconds.
+const RESPONSES_MAX: usize = 16;
 
 type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Request = Gated<Boxed>;
@@ -94,8 +97,9 @@ where
         Pin::new(&mut self.get_mut().protocol).graceful_shutdown();
     }
 
-    /// Makes passes until nothing is left to do, or [`PASSES_MAX`] are done.
+    /// Makes passes until nothing is left to do, [`PASSES_MAX`] are done, or [`RESPONSES_MAX`] responses have ended.
     fn poll_passes(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+        let mut responses = 0;
         for _ in 0..PASSES_MAX {
             self.signal.raised.store(false, Ordering::SeqCst);
             self.requests.order.driven_by(&self.waker);
@@ -103,9 +107,14 @@ where
                 return Poll::Ready(ended);
             }
             self.open.extend(self.requests.lock().drain(..));
-            while let Poll::Ready(Some(())) = self.open.poll_next_unpin(cx) {}
+            while responses < RESPONSES_MAX
+                && let Poll::Ready(Some(())) = self.open.poll_next_unpin(cx)
+            {
+                responses += 1;
+            }
+            let is_others_turn = responses == RESPONSES_MAX;
             // First turn what was answered into frames.
-            if self.is_raised() {
+            if self.is_raised() && !is_others_turn {
                 continue;
             }
             match self.transport.poll_send(cx) {
@@ -116,7 +125,11 @@ where
                 }
                 Poll::Pending => {}
             }
-            if !self.is_raised() {
+            if is_others_turn {
+                // More may be ready.
+                self.signal.raised.store(true, Ordering::SeqCst);
+            }
+            if is_others_turn || !self.is_raised() {
                 break;
             }
         }

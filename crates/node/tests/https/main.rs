@@ -5,6 +5,8 @@
 mod patience;
 mod priorities;
 mod rotation;
+mod turns;
+mod visitors;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

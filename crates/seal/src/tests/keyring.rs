@@ -3,7 +3,7 @@
 use media::{ClusterId, NodeId, StreamId, UnixMillis};
 
 use super::author::{Author, KEY, START, cluster, grant, granted, keyring, now, stream};
-use crate::limits::{CATCH_UP_AGE_MAX, LIVE_AGE_MAX};
+use crate::limits::{CATCH_UP_AGE_MAX, LIVE_AGE_MAX, UNHEARD_MAX};
 use crate::{
     Freshness, Grant, KeyId, Keyring, Refusal, RefusalReason, Rights, Scope, Sealed, SealingKey, Signer, sign_seal,
 };
@@ -94,9 +94,25 @@ fn recording_is_verified_by_what_its_key_was_granted() {
     refused(recorded(&granted(vec![over]), later), RefusalReason::Key);
     let other = Grant { scope: Scope::Streams(vec![StreamId::new("other").unwrap()]), ..grant() };
     refused(recorded(&granted(vec![other]), later), RefusalReason::Key);
-    let revoked = [(KEY.key_id(), UnixMillis(i64::MAX))].into();
-    let keyring = Keyring::new(cluster()).with(Rights { grants: vec![grant()], revoked, ..Rights::default() });
-    refused(recorded(&keyring, later), RefusalReason::Key);
+}
+
+#[test]
+fn recording_of_a_revoked_key_is_what_it_was_before() {
+    let sealed = Author::new().row();
+    let revoked_at = |until: UnixMillis, since| {
+        let (grants, revoked) = (vec![Grant { until, ..grant() }], [(KEY.key_id(), since)].into());
+        keyring().with(Rights { grants, revoked, ..Rights::default() })
+    };
+    let recorded = |keyring: &Keyring| keyring.verify(sealed.raw(), &stream(), START, Freshness::Recorded);
+    let never = revoked_at(START, UnixMillis(i64::MAX));
+    refused(verify(&never, &sealed, START), RefusalReason::Key);
+    refused(never.verify(sealed.raw(), &stream(), START, Freshness::CatchUp), RefusalReason::Key);
+    assert!(recorded(&never).is_ok(), "nodes may not have heard of it yet");
+    assert!(!never.is_void(&KEY.key_id(), sealed.body().issued_at));
+    let misused = revoked_at(START, START);
+    assert!(recorded(&misused).is_ok() && misused.is_void(&KEY.key_id(), sealed.body().issued_at));
+    refused(recorded(&revoked_at(START.minus(UNHEARD_MAX), UnixMillis(i64::MAX))), RefusalReason::Key);
+    refused(recorded(&never.with(Rights::default())), RefusalReason::Key);
 }
 
 #[test]
