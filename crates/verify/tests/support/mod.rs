@@ -10,7 +10,7 @@ use metadata::{
     Body, Control, Edit, EntrySequence, Grant, Input, LogId, ProvenRow, Replica, RootStatement, Roots, RowId, Scope,
     StreamSettings, Trust, root_fingerprint, row_digest, row_writes, sign_root,
 };
-use seal::{ControlKey, KeyId, RootKey, SealingKey, Signer as _};
+use seal::{ControlKey, KeyId, Keyring, RootKey, SealingKey, Signer as _};
 use testkit::studio::{self, Row, START, Studio};
 use verify::Verifier;
 
@@ -101,6 +101,11 @@ impl Town {
             title: String::new(),
         };
         self.write(Body::Stream(stream), now);
+    }
+
+    /// What a node makes of the log.
+    pub(crate) fn keyring(&self) -> Keyring {
+        Keyring::new(studio::cluster()).with(self.replica.view().rights())
     }
 
     /// What a node answers.

@@ -7,6 +7,7 @@ use messages::AlertReason;
 
 use super::super::phase::{FirstSamples, Ladder, Media, Output, Phase, Source};
 use super::StreamMachine;
+use crate::authority::SessionOver;
 use crate::intake::publication::Ending;
 use crate::log::heads::{Ask, Unreliable};
 use crate::log::writer::{Ground, Opening};
@@ -128,7 +129,10 @@ impl StreamMachine {
     /// Ends the run after an error, and tells the publisher why.
     fn check(&mut self, outcome: Result<()>, now: Now) {
         let Err(error) = outcome else { return };
-        if error.is::<Unreliable>() {
+        if let Some(over) = error.downcast_ref::<SessionOver>() {
+            tracing::warn!(%over, "publisher refused");
+            self.say(Output::Close(Ending::Failed, format!("{over}.")));
+        } else if error.is::<Unreliable>() {
             tracing::error!(error = format!("{error:#}"), "publisher refused: an epoch might be used twice");
             let words = "This ingest cannot tell where the log of this stream stands; its own log says why.";
             self.say(Output::Close(Ending::Failed, words.to_owned()));
