@@ -293,15 +293,14 @@ impl Target {
         playlist(&self.http, &self.https, "choir", "audio", 2).await;
     }
 
-    async fn is_attacked(self) {
-        let file = clip(&self.directory, Clip::default());
+    async fn attack_everything(&self, file: &Path) {
         let before = self.shown("hall").await;
         assert_eq!(before["state"], "live", "{before}");
         self.attack_control().await;
         self.attack_the_bus().await;
         self.attack_the_node().await;
         self.assert_unharmed(&before).await;
-        self.her_own_stream_goes_on(&file).await;
+        self.her_own_stream_goes_on(file).await;
         self.assert_unharmed(&before).await;
     }
 }
@@ -343,7 +342,7 @@ async fn stolen_streamer_harms_nobody_else_at_the_embedded_broker() {
         data: data_plane(&here),
         directory: here,
     };
-    target.is_attacked().await;
+    target.attack_everything(&file).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -375,7 +374,7 @@ async fn stolen_streamer_harms_nobody_else_at_mosquitto() {
         data: data_plane(&here),
         directory: here,
     };
-    target.is_attacked().await;
+    target.attack_everything(&file).await;
 }
 
 /// Where nodes find the broker, as the folder of the streamer has it.

@@ -224,7 +224,7 @@ impl Body {
                 .put(3, |w| digests(w, &of_form(&stream.key_macs, 3)))
                 .put(64, |w| _ = w.text(&stream.title))
                 .put_some(80, Some(of_form(&stream.key_macs, 80)).filter(|macs| !macs.is_empty()), |w, macs| {
-                    digests(w, &macs)
+                    digests(w, &macs);
                 }),
             Self::Policy(policy) => w
                 .put(1, |w| _ = w.text(policy.node.as_str()))

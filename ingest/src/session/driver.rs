@@ -329,20 +329,20 @@ impl Driver {
     }
 
     /// What an epoch can be opened on. A streamer delegates one session, which ends with the stream.
-    fn on_ground(&self, found: Found) -> Result<Ground, SessionOver> {
+    fn on_ground(&self, found: Found) -> Result<Box<Ground>, SessionOver> {
         let nodes = &self.handles.links.nodes;
         if let Some(session) = found.base().and_then(|base| base.ended).filter(|ended| Some(*ended) == self.delegated) {
             self.handles.authority.spend(session);
             return Err(SessionOver(session));
         }
-        Ok(Ground {
+        Ok(Box::new(Ground {
             found,
             rank: nodes.rank_of_ingest(&self.handles.context.id),
             has_nodes: !nodes.online().is_empty(),
             will_deliver: self.pusher.will_deliver(),
             acknowledged: *self.pusher.acknowledged().borrow(),
             session: self.delegated.unwrap_or_else(|| SessionId(rand::random())),
-        })
+        }))
     }
 
     /// Starts the pipeline of a publisher, and the task that feeds it.

@@ -198,7 +198,7 @@ impl StreamMachine {
     }
 
     /// The answer to [`Output::Ground`].
-    pub(super) fn ground(&mut self, ground: Result<Ground>, now: Now) {
+    pub(super) fn ground(&mut self, ground: Result<Box<Ground>>, now: Now) {
         self.is_asking = false;
         let Phase::On(run) = &mut self.phase else { return };
         let ground = match (ground, &run.media) {
@@ -211,7 +211,7 @@ impl StreamMachine {
             run.media = resume(backlog, run.origin.unwrap_or_default(), &ground);
         }
         if let Media::Opening(first) = &mut run.media {
-            first.ground = Some(ground);
+            first.ground = Some(*ground);
             let epoch = self.log.next_epoch(&ground);
             self.say(Output::KeepEpoch(epoch));
         }
