@@ -109,3 +109,19 @@ fn session_that_the_newest_word_leaves_out_does_not_count() {
     scene.verifier.take_seals(&sequence(&rows), NOW).unwrap();
     assert_eq!(scene.verifier.standing(NOW).node, Some("i1"));
 }
+
+/// Whoever serves the page adds what a streamer has delegated of another stream, and the ingest seals this one with the same session.
+#[test]
+fn session_that_was_delegated_of_another_stream_counts_for_that_one_alone() {
+    let mut scene = delegated(&anna(), |it| it.stream = StreamId::new("other").unwrap());
+    let both = Scope::Streams(vec![studio::stream(STREAM), studio::stream("other")]);
+    scene.town.grant_with(&anna(), at(1), |grant| {
+        streamer(grant);
+        grant.scope = both;
+    });
+    let rows = scene.segment(1);
+    let answer = scene.town.trust_of(&[STREAM, "other"], &[&scene.studio.key], at(2));
+    scene.verifier.take_trust(&answer).unwrap();
+    let refused = scene.verifier.take_seals(&sequence(&rows), NOW).unwrap_err();
+    assert_eq!(refused.reason, RefusalReason::Key, "{refused}");
+}

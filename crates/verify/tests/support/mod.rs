@@ -110,9 +110,14 @@ impl Town {
 
     /// What a node answers.
     pub(crate) fn trust(&self, keys: &[&SealingKey], now: Now) -> Bytes {
+        self.trust_of(&[STREAM], keys, now)
+    }
+
+    /// The same with what concerns other streams.
+    pub(crate) fn trust_of(&self, streams: &[&str], keys: &[&SealingKey], now: Now) -> Bytes {
         let keys: Vec<KeyId> = keys.iter().map(|key| key.key_id()).collect();
-        let proofs = self.replica.prove(&studio::stream(STREAM), &keys);
-        let rows = proofs.into_iter().map(|proof| ProvenRow::new(self.rows[&proof.id].clone(), proof)).collect();
+        let proofs = streams.iter().flat_map(|name| self.replica.prove(&studio::stream(name), &keys));
+        let rows = proofs.map(|proof| ProvenRow::new(self.rows[&proof.id].clone(), proof)).collect();
         let head = self.replica.head(now.wall, [3; 16]).unwrap().sign(&self.control).unwrap();
         Trust { roots: vec![self.replica.roots().raw().unwrap().clone()], head, rows, kept: None }.encode()
     }
