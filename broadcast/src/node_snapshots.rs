@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use gate::{Holding, Lists, Look, Playlist, Playlists, Rendered, Shown, StreamView};
 use media::{LogSequence, NodeId, ObjectName, RenditionId, Slot, StreamId, UnixMillis};
@@ -34,8 +33,6 @@ pub(crate) struct NodeSnapshots {
     pub(crate) views: Views,
     /// Sessions as the bus tells of them: for display only.
     pub(crate) sessions: Arc<Board<SessionInfo>>,
-    /// The proof of the grants in force.
-    pub(crate) grants: Arc<ArcSwap<Bytes>>,
     /// The keys that may seal, for browsers.
     pub(crate) trust: TrustAnswers,
     /// Recordings; `None` when nothing is recorded.
@@ -253,7 +250,7 @@ impl Snapshots for NodeSnapshots {
         self.trust.get(view)
     }
 
-    fn grants(&self) -> Vec<Bytes> {
-        vec![Bytes::clone(&self.grants.load())]
+    fn grants(&self) -> Trusting {
+        self.trust.grants()
     }
 }

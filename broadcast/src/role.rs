@@ -8,8 +8,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use arc_swap::ArcSwap;
-use bytes::Bytes;
 use media::{BitsPerSecond, UnixMillis};
 use messages::{NodeState, Role};
 use node::clock::Clock;
@@ -226,8 +224,6 @@ struct Handles {
     traffic: Arc<viewers::Traffic>,
     log: Arc<Log>,
     keys: watch::Sender<Arc<Keyring>>,
-    /// The proof of the grants, for viewers.
-    grants: Arc<ArcSwap<Bytes>>,
 }
 
 impl Handles {
@@ -248,9 +244,7 @@ impl Handles {
         let fetcher = Fetcher::new(context.id.clone(), peers.clone(), handle.clone(), fetched);
         let follower = Follower::new(context.clone(), handle.clone(), fetcher.clone());
         let (attention, traffic) = (follower.attention(), Arc::default());
-        let grants = Arc::default();
-        let handles =
-            Self { config, context, urls, handle, peers, fetcher, attention, from_bus, traffic, log, keys, grants };
+        let handles = Self { config, context, urls, handle, peers, fetcher, attention, from_bus, traffic, log, keys };
         (handles, follower)
     }
 
@@ -272,25 +266,15 @@ impl Handles {
     /// Makes the node follow a change of the metadata log: its gate and its data plane take the keys, and it drains or does not.
     fn obey(&self, cluster: ClusterView) -> impl FnMut(&Arc<Log>) -> Obeyed + Send + use<> {
         let (gate, from_bus, node) = (self.handle.clone(), self.from_bus.clone(), self.context.id.clone());
-        let (keys, grants) = (self.keys.clone(), Arc::clone(&self.grants));
-        let (clock, mut shown) = (self.context.clock, None);
+        let keys = self.keys.clone();
         move |log: &Arc<Log>| {
             from_bus.note_policy(&node, &cluster);
-            let granted = (log.standing().root_version, log.look(|view| view.granted_rows(clock.wall())));
-            let is_to_show = shown.replace(granted.clone()) != Some(granted);
-            let (gate, keys, grants, log) = (gate.clone(), keys.clone(), Arc::clone(&grants), Arc::clone(log));
+            let (gate, keys, log) = (gate.clone(), keys.clone(), Arc::clone(log));
             Box::pin(async move {
                 let keyring = Arc::new(keys.borrow().with(log.look(|view| view.rights())));
                 // The gate is gone only when the node stops.
                 let _ = gate.send(Input::Keys(Arc::clone(&keyring))).await;
                 keys.send_replace(keyring);
-                if !is_to_show {
-                    return;
-                }
-                match log.proof_of_grants().await {
-                    Ok(proof) => grants.store(Arc::new(proof)),
-                    Err(error) => tracing::error!(error = format!("{error:#}"), "viewers cannot check new grants"),
-                }
             })
         }
     }
@@ -315,7 +299,6 @@ impl Handles {
             clock: self.context.clock,
             views: self.handle.views().clone(),
             sessions: self.from_bus.sessions.clone(),
-            grants: Arc::clone(&self.grants),
             trust: TrustAnswers::new(Arc::clone(&self.log)),
             dvr,
             attention: self.attention.clone(),

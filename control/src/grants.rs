@@ -10,7 +10,7 @@ use seal::{KeyId, PublicKey};
 use serde::Serialize;
 
 use crate::ControlState;
-use crate::rows::{POOL, ended, forget_old, pool_of, put, returned, revocation};
+use crate::rows::{POOL, ended, forget_old, its_streams, pool_of, put, revocation};
 
 /// A grant is valid from this long before its request, because nodes' clocks differ.
 const BACKDATE: Duration = Duration::from_secs(60);
@@ -92,8 +92,9 @@ impl ControlState {
         let edits = |view: View<'_>| {
             outcome = self.next_grant(&view, node, public_key, now);
             let Ok(Some(grant)) = &outcome else { return Vec::new() };
-            let mut edits: Vec<Edit> = put(&view, Body::Grant(grant.clone())).into_iter().collect();
-            edits.extend(forget_old(&view, now));
+            // First, so that there is room.
+            let mut edits: Vec<Edit> = forget_old(&view, now);
+            edits.extend(put(&view, Body::Grant(grant.clone())));
             edits
         };
         let newest = self.writer.write(edits).await?;
@@ -132,13 +133,15 @@ impl ControlState {
             return Err(Error::TooManyKeys { node: node.clone(), keys: others });
         }
         let life = Duration::from_secs(self.rules.grant_hours.saturating_mul(3_600));
-        let is_enough = |known: &Grant| known.scope == scope && known.until.since(now) > life / 4 * 3;
+        let may_delegate = member.is_guest;
+        let says_so = |known: &Grant| known.scope == scope && known.may_delegate == may_delegate;
+        let is_enough = |known: &Grant| says_so(known) && known.until.since(now) > life / 4 * 3;
         if known.is_some_and(is_enough) {
             return Ok(None);
         }
         let (from, until) = (now.minus(BACKDATE), now.plus(life));
         let public_key = public_key.to_vec();
-        Ok(Some(Grant { public_key, node: node.clone(), scope, may_delegate: false, from, until }))
+        Ok(Some(Grant { public_key, node: node.clone(), scope, may_delegate, from, until }))
     }
 
     /// What an ingest may seal: the pools that it serves, or a streamer's own streams.
@@ -157,9 +160,11 @@ impl ControlState {
     /// stream was deleted. The grant of a streamer without streams is over.
     pub(crate) fn rescoped(&self, view: &View<'_>, now: UnixMillis) -> Vec<Edit> {
         let edit = |grant: &Grant| {
-            let grant = match self.scope_of(view, view.member(&grant.node)?) {
-                Ok(scope) if scope == grant.scope => return None,
-                Ok(scope) => Grant { scope, ..grant.clone() },
+            let member = view.member(&grant.node)?;
+            let may_delegate = member.is_guest;
+            let grant = match self.scope_of(view, member) {
+                Ok(scope) if scope == grant.scope && may_delegate == grant.may_delegate => return None,
+                Ok(scope) => Grant { scope, may_delegate, ..grant.clone() },
                 Err(_) => Grant { until: now.max(grant.from), ..grant.clone() },
             };
             put(view, Body::Grant(grant))
@@ -225,7 +230,7 @@ impl ControlState {
         let subjects = keys.iter().copied().map(Revoked::Key).chain([Revoked::Node(node.clone())]);
         let sequence = self.write_revocations(subjects.collect(), misuse).await?;
         // The streams of a streamer that is gone go back to the shared ingests.
-        let sequence = sequence.max(self.writer.write(|view| returned(&view, node)).await?);
+        let sequence = sequence.max(self.writer.write(|view| self.returned(&view, &its_streams(&view, node))).await?);
         Ok((sequence, keys))
     }
 

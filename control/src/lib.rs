@@ -7,6 +7,7 @@
 mod callers;
 mod certificate;
 mod config;
+mod delegations;
 mod grants;
 mod log;
 mod members;
@@ -117,7 +118,7 @@ impl Control {
         let listener = acceptor::bind(config.data_listen, "role.control.data_listen").await?;
         let address = listener.local_addr().context("the data plane has no address")?;
         let ready = node.ops.ready(&format!("{}: serves", node.id));
-        let log = Log::open(&node.data.join("metadata.db"), &node, root.public().clone()).await?;
+        let log = Log::open(&node.data.join(root::LOG_FILE), &node, root.public().clone()).await?;
         let root_key = root.key()?;
         let identity = ControlIdentity { key_file: &node.data.join("metadata.key"), root: root_key.as_ref() };
         let writer = Writer::open(log, &node, identity).await?;
@@ -227,6 +228,7 @@ impl ControlState {
         members::take_lists(self, seen).await;
         policy::migrate(self).await?;
         self.write_log().await?;
+        self.name_old_keys().await?;
         Ok(())
     }
 

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use media::{Digest, NodeId, UnixMillis};
-use messages::Role;
-use metadata::{Body, EntrySequence, Member, NodePolicy, StreamSettings, View, kind};
+use messages::{MacForm, Role};
+use metadata::{Body, EntrySequence, Member, NodePolicy, StreamKeyMac, StreamSettings, View, kind};
 use serde::Deserialize;
 
 use crate::ControlState;
@@ -76,7 +76,12 @@ impl ControlState {
 
     /// The row of a stream. Its pool is that of the streamer which has it, or the configured one, or stays what it was.
     fn stream_row(&self, view: &View<'_>, stream: catalogue::Stream) -> Body {
-        let (name, key_macs) = (stream.name, vec![Digest(stream.key.mac.0)]);
+        let mac = Digest(stream.key.mac.0);
+        let mac = match stream.key.form {
+            MacForm::OfAll => StreamKeyMac::OfAll(mac),
+            MacForm::OfStream => StreamKeyMac::OfStream(mac),
+        };
+        let (name, key_macs) = (stream.name, vec![mac]);
         let known = view.stream(&name);
         // A streamer that is gone, and did not give its streams back, has none.
         let there = known.map(|known| &known.pool).filter(|pool| is_shared(pool) || has_streamer(view, pool));
@@ -188,6 +193,11 @@ impl ControlState {
     /// Whether a node is a member, and not revoked.
     pub(crate) fn is_member(&self, node: &NodeId) -> bool {
         self.writer.log().look(|view| view.member(node).is_some())
+    }
+
+    /// Whether a node is a streamer's ingest.
+    pub(crate) fn is_guest(&self, node: &NodeId) -> bool {
+        self.writer.log().look(|view| view.any_member(node).is_none_or(|member| member.is_guest))
     }
 
     /// Whether a node's requests are refused.

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use crate::delegations;
 use crate::grants;
 use crate::members::NotAdmitted;
 
@@ -43,6 +44,21 @@ impl From<grants::Error> for Refusal {
             E::TooManyKeys { .. } => StatusCode::TOO_MANY_REQUESTS,
             E::Unknown(_) => StatusCode::NOT_FOUND,
             E::Seal(_) => StatusCode::BAD_REQUEST,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+impl From<delegations::Error> for Refusal {
+    fn from(error: delegations::Error) -> Self {
+        use delegations::Error as E;
+        let status = match &error {
+            E::Log(error) => return not_logged(error),
+            E::NoStreamer(_) | E::NoGrant(_) | E::OtherStream { .. } | E::Signature => StatusCode::FORBIDDEN,
+            E::OtherCluster(_) | E::Times { .. } | E::Malformed(_) => StatusCode::BAD_REQUEST,
+            E::NoIngest(_) => StatusCode::NOT_FOUND,
+            E::Used(_) => StatusCode::CONFLICT,
+            E::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         };
         Self(status, error.to_string())
     }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use catalogue::{Catalogue, KeptKey, Stream};
-use messages::KeyMac;
+use media::Digest;
+use messages::{KeyMac, MacForm};
+use metadata::{StreamKeyMac, StreamSettings};
 
 use crate::ControlState;
 
@@ -43,7 +45,7 @@ impl ControlState {
                 "this control node was restored from a backup, and lacks entries of the metadata log up to {signed}"
             );
         }
-        let kept = |row: &metadata::StreamSettings| Some((row.name.clone(), KeyMac(row.key_macs.first()?.0)));
+        let kept = |row: &StreamSettings| Some((row.name.clone(), kept(*row.key_macs.first()?)));
         let rows: Vec<_> = log.look(|view| view.streams().filter_map(kept).collect());
         for stream in self.catalogue.streams().await? {
             let is_elsewhere =
@@ -54,10 +56,10 @@ impl ControlState {
                 self.catalogue.delete_stream(&stream.name).await?;
             }
         }
-        for (name, mac) in rows {
-            let key = KeptKey { mac, hint: String::new() };
+        for (name, key) in rows {
+            let is_same = |there: &Stream| (there.key.mac, there.key.form) == (key.mac, key.form);
             match self.catalogue.find_stream(&name).await? {
-                Some(there) if there.key.mac == mac || self.key_files.is_configured(&name) => {}
+                Some(there) if is_same(&there) || self.key_files.is_configured(&name) => {}
                 Some(_) => {
                     tracing::warn!(stream = %name, "got another key after the backup, and has that key again");
                     self.catalogue.set_key(&name, &key).await?;
@@ -71,4 +73,13 @@ impl ControlState {
         }
         Ok(self.catalogue.forget_restore().await?)
     }
+}
+
+/// What the catalogue keeps of a key, as the log has it.
+fn kept(mac: StreamKeyMac) -> KeptKey {
+    let (Digest(mac), form) = match mac {
+        StreamKeyMac::OfAll(mac) => (mac, MacForm::OfAll),
+        StreamKeyMac::OfStream(mac) => (mac, MacForm::OfStream),
+    };
+    KeptKey { mac: KeyMac(mac), form, hint: String::new() }
 }

@@ -4,7 +4,9 @@
 //! | route | role | does |
 //! |---|---|---|
 //! | `POST /cluster/v1/grants` | ingest | body: ML-DSA-44 public key, 1312 bytes; answer: the entry of the metadata log that grants it |
-//! | `GET /cluster/v1/streams` | ingest, control | the pepper; names of the streams that the ingest serves, and MACs of their keys ([`messages::StreamTable`]) |
+//! | `GET /cluster/v1/delegates` | ingest | for a streamer: the shared ingests to which it can delegate a session ([`messages::Delegates`]) |
+//! | `POST /cluster/v1/delegations` | ingest | for a streamer: body: a delegation that it has signed; answer: the entry that has it |
+//! | `GET /cluster/v1/streams` | ingest, control | names of the streams that the ingest serves, MACs of their keys, and what recognises each ([`messages::StreamTable`]) |
 //! | `POST /cluster/v1/metadata/self` | every node | what the node says of itself; makes it a member when it may be one, else 403 says why |
 //! | `GET /cluster/v1/metadata/…` | every node | the metadata log ([`replica::router`]) |
 //! | `…/cluster/v1/admin/…` | control | streams, keys and nodes, for `sealcast stream\|key\|node` |
@@ -23,7 +25,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use catalogue::{Stream, StreamKey};
 use media::{NodeId, StreamId};
-use messages::{InputReport, Role, SessionInfo, StreamEntry, StreamTable};
+use messages::{Delegates, InputReport, MacForm, Role, SessionInfo, StreamEntry, StreamTable};
 use metadata::limits::ROOT_BYTES_MAX;
 use metadata::{EntrySequence, RootStatement};
 use node::http::Peer;
@@ -67,6 +69,8 @@ pub(crate) fn router(shared: Arc<ControlState>) -> Router {
         .layer(middleware::from_fn_with_state(&[Role::Control][..], only));
     let ingest = Router::new()
         .route("/grants", post(grant))
+        .route("/delegates", get(delegates))
+        .route("/delegations", post(delegate))
         .layer(middleware::from_fn_with_state(&[Role::Ingest][..], only))
         .merge(
             Router::new()
@@ -93,6 +97,27 @@ async fn grant(
     let (node, _) = peer.node.ok_or_else(|| Refusal(StatusCode::FORBIDDEN, "no certificate".to_owned()))?;
     let sequence = shared.grant(&node, &public_key).await?;
     Ok(Json(serde_json::json!({ "sequence": sequence.0 })))
+}
+
+async fn delegates(
+    State(shared): State<Arc<ControlState>>,
+    Extension(peer): Extension<Peer>,
+) -> Result<Json<Delegates>, Refusal> {
+    let (node, _) = peer.node.ok_or_else(|| Refusal(StatusCode::FORBIDDEN, "no certificate".to_owned()))?;
+    Ok(Json(shared.delegates(&node)?))
+}
+
+async fn delegate(
+    State(shared): State<Arc<ControlState>>,
+    Extension(peer): Extension<Peer>,
+    signed: Bytes,
+) -> Result<Json<AcknowledgedView>, Refusal> {
+    let began = shared.node.clock.elapsed();
+    let (node, _) = peer.node.ok_or_else(|| Refusal(StatusCode::FORBIDDEN, "no certificate".to_owned()))?;
+    let sequence = shared.delegate(&node, &signed).await?;
+    // The ingest needs the key of the stream.
+    shared.announce_change().await;
+    Ok(Json(acknowledged(&shared, sequence, began).await))
 }
 
 async fn report_self(
@@ -130,10 +155,19 @@ async fn stream_table(
     if let Some(node) = ingest.as_ref().filter(|node| !shared.is_member(node)) {
         return Err(grants::Error::NoMember(node.clone()).into());
     }
-    let is_told = |stream: &Stream| ingest.as_ref().is_none_or(|node| shared.serves(node, &stream.name));
-    let entry = |stream: Stream| StreamEntry { name: stream.name, key_mac: stream.key.mac };
-    let streams = shared.catalogue.streams().await?.into_iter().filter(is_told).map(entry).collect();
-    Ok(Json(StreamTable { pepper: shared.pepper.clone(), streams }))
+    let delegated = ingest.as_ref().map(|node| shared.delegated_streams(node)).unwrap_or_default();
+    let serves = |node: &NodeId, name: &StreamId| shared.serves(node, name) || delegated.contains(name);
+    let is_told = |stream: &Stream| ingest.as_ref().is_none_or(|node| serves(node, &stream.name));
+    let is_guest = ingest.as_ref().is_some_and(|node| shared.is_guest(node));
+    // What recognises a key of before would let a streamer guess at the keys of all streams.
+    let is_withheld = |stream: &Stream| is_guest && stream.key.form == MacForm::OfAll;
+    let entry = |stream: Stream| {
+        let mac_key = shared.pepper.mac_key(stream.key.form, &stream.name);
+        StreamEntry { name: stream.name, key_mac: stream.key.mac, mac_key }
+    };
+    let streams = shared.catalogue.streams().await?.into_iter();
+    let told = streams.filter(|stream| is_told(stream) && !is_withheld(stream)).map(entry).collect();
+    Ok(Json(StreamTable { streams: told }))
 }
 
 /// A stream, as operators see it.
@@ -203,7 +237,7 @@ async fn create_stream(
     let name = stream_name(&new.name)?;
     ensure_not_restored(&shared).await?;
     let key = StreamKey::random();
-    let stream = Stream { name, key: key.kept(&shared.pepper), created_at: shared.node.clock.wall() };
+    let stream = Stream { key: key.kept(&shared.pepper, &name), name, created_at: shared.node.clock.wall() };
     shared.catalogue.create_stream(&stream).await?;
     tracing::info!(stream = %stream.name, "stream made");
     shared.streams_changed().await.map_err(|error| not_logged(&error))?;
@@ -228,7 +262,7 @@ async fn rotate_key(
     let mut stream = shared.catalogue.stream(&name).await?;
     // First the file: at the next start it says which key the stream has.
     shared.key_files.keep(&name, &key).map_err(|error| not_kept(&error))?;
-    stream.key = key.kept(&shared.pepper);
+    stream.key = key.kept(&shared.pepper, &name);
     shared.catalogue.set_key(&name, &stream.key).await?;
     tracing::info!(stream = %name, "stream has a new key");
     shared.streams_changed().await.map_err(|error| not_logged(&error))?;
@@ -478,11 +512,21 @@ struct LogView {
     root_threshold: u64,
     /// Whether the root key is on the control machine.
     root_key_here: bool,
+    /// Keys of control that may write.
+    controls: Vec<ControlView>,
     /// Until when the root lets this control node write.
     #[serde(skip_serializing_if = "Option::is_none")]
     control_until: Option<i64>,
     /// What each node says that it has.
     nodes: BTreeMap<NodeId, u64>,
+}
+
+/// A key of control.
+#[derive(Serialize)]
+struct ControlView {
+    key: String,
+    node: NodeId,
+    until: i64,
 }
 
 async fn show_log(State(shared): State<Arc<ControlState>>) -> Json<LogView> {
@@ -493,6 +537,7 @@ async fn show_log(State(shared): State<Arc<ControlState>>) -> Json<LogView> {
         statement.controls.iter().find(|control| control.public_key == own).map(|control| control.not_after.0)
     };
     Json(LogView {
+        controls: statement.iter().flat_map(|statement| &statement.controls).filter_map(control_view).collect(),
         control_until: statement.as_ref().and_then(until),
         root_threshold: statement.as_ref().map_or(0, |statement| statement.threshold),
         root_keys: statement.iter().flat_map(|s| &s.root_keys).map(|key| KeyId::of(key).to_string()).collect(),
@@ -502,6 +547,12 @@ async fn show_log(State(shared): State<Arc<ControlState>>) -> Json<LogView> {
         behind: log.behind().map(|sequence| sequence.0),
         nodes: log.acknowledgements().into_iter().map(|(node, have)| (node, have.0)).collect(),
     })
+}
+
+/// A key of control, unless it was ended.
+fn control_view(control: &metadata::Control) -> Option<ControlView> {
+    let key = KeyId::of(&control.public_key).to_string();
+    control.last.is_none().then(|| ControlView { key, node: control.node.clone(), until: control.not_after.0 })
 }
 
 async fn branch_log(State(shared): State<Arc<ControlState>>) -> Result<Json<LogView>, Refusal> {
@@ -524,6 +575,8 @@ struct RootView {
     sequence: u64,
     /// Its chain value; hexadecimal.
     chain: String,
+    /// When it was signed.
+    at: i64,
 }
 
 async fn show_root(State(shared): State<Arc<ControlState>>) -> Result<Json<RootView>, Refusal> {
@@ -535,6 +588,7 @@ async fn show_root(State(shared): State<Arc<ControlState>>) -> Result<Json<RootV
         control: hex::encode(shared.writer.public_key()),
         sequence: place.sequence.0,
         chain: hex::encode(place.chain.0),
+        at: place.at.0,
     }))
 }
 

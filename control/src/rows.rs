@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use media::{NodeId, StreamId, UnixMillis};
-use metadata::{Body, Edit, Grant, Revocation, Revoked, RowId, StreamSettings, View, kind};
+use metadata::limits::rows_max;
+use metadata::{Body, Edit, Grant, Revocation, Revoked, RowId, SignedDelegation, StreamSettings, View, kind};
 use seal::KeyId;
 
 /// Pool of streams that nobody has put into another.
 pub(crate) const POOL: &str = "default";
-/// For how long a grant stays in the log after its end: recordings that were sealed under it have expired by then.
+/// For how long a grant or a delegation stays in the log after its end: recordings that were sealed under it have expired by then.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 pub(crate) fn random() -> [u8; 16] {
@@ -44,15 +45,32 @@ pub(crate) fn has_streamer(view: &View<'_>, pool: &str) -> bool {
     view.members().any(|member| member.is_guest && pool_of(&member.node) == pool)
 }
 
-/// The edits that remove grants which ended long ago. A revoked one stays until then: where a log of its key ends has to be known for
-/// the next key to go on.
+/// The edits that remove grants and delegations which ended long ago; of very many, also those that ended lately, the oldest first. A
+/// revoked grant stays until then: where a log of its key ends has to be known for the next key to go on.
 pub(crate) fn forget_old(view: &View<'_>, now: UnixMillis) -> Vec<Edit> {
-    let over = view.all_grants().filter(|grant| now.since(grant.until) > KEPT);
-    let edits = over.filter_map(|grant| {
-        let id = view.row_id(kind::GRANT, &grant.key_id().to_string())?;
-        Some(Edit { id, kind: kind::GRANT, body: None, salt: [0; 16] })
+    let grants: Vec<_> = view.all_grants().map(|grant| (grant.until, grant.key_id().to_string())).collect();
+    let sessions = view.delegations().map(SignedDelegation::delegation);
+    let sessions: Vec<_> = sessions.map(|delegation| (delegation.until, delegation.session.to_string())).collect();
+    let all = [(kind::GRANT, grants), (kind::DELEGATION, sessions)];
+    let edits = all.into_iter().flat_map(|(kind, rows)| {
+        let names = over(rows, (now, rows_max(kind) / 4 * 3));
+        names.into_iter().filter_map(move |name| {
+            let id = view.row_id(kind, &name)?;
+            Some(Edit { id, kind, body: None, salt: [0; 16] })
+        })
     });
     edits.collect()
+}
+
+/// Names of the rows that go, out of all rows with the times of their ends: so many that at most `kept_max` stay, or that what is over
+/// for [`KEPT`] is gone. Those in force stay in any case.
+fn over(mut rows: Vec<(UnixMillis, String)>, (now, kept_max): (UnixMillis, usize)) -> Vec<String> {
+    let surplus = rows.len().saturating_sub(kept_max);
+    rows.sort();
+    let goes = |(place, (until, _)): &(usize, (UnixMillis, String))| {
+        *until <= now && (*place < surplus || now.since(*until) > KEPT)
+    };
+    rows.into_iter().enumerate().filter(goes).map(|(_, (_, name))| name).collect()
 }
 
 pub(crate) fn its_streams(view: &View<'_>, node: &NodeId) -> Vec<StreamId> {
@@ -61,11 +79,6 @@ pub(crate) fn its_streams(view: &View<'_>, node: &NodeId) -> Vec<StreamId> {
         view.streams().filter(|stream| stream.pool == pool).map(|stream| stream.name.clone()).collect();
     streams.sort();
     streams
-}
-
-/// The edits that give the streams of a streamer back to the shared ingests.
-pub(crate) fn returned(view: &View<'_>, node: &NodeId) -> Vec<Edit> {
-    its_streams(view, node).iter().filter_map(|name| moved(view, name, POOL)).collect()
 }
 
 /// The edit that puts a stream into a pool; `None` when it is there.
@@ -90,4 +103,20 @@ pub(crate) fn ended(view: &View<'_>, subjects: &[Revoked], now: UnixMillis) -> V
     let running = view.all_grants().filter(|grant| now < grant.until && is_ended(view, subjects, grant));
     let ended = |grant: &Grant| put(view, Body::Grant(Grant { until: now.max(grant.from), ..grant.clone() }));
     running.filter_map(ended).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_lately_goes_only_for_room_and_what_is_in_force_never() {
+        let now = UnixMillis(10 * 86_400_000_000);
+        let row = |age_days: i64| (UnixMillis(now.0 - age_days * 86_400_000), format!("{age_days:03}"));
+        let rows = || [31, 2, 29, 1, -1, 30].map(row).to_vec();
+        assert_eq!(over(rows(), (now, 6)), ["031"]);
+        assert_eq!(over(rows(), (now, 4)), ["031", "030"]);
+        assert_eq!(over(rows(), (now, 2)), ["031", "030", "029", "002"]);
+        assert_eq!(over(rows(), (now, 0)), ["031", "030", "029", "002", "001"], "one is in force");
+    }
 }

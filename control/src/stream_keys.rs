@@ -125,7 +125,10 @@ async fn configure_one(
         Some(key) => Some(StreamKey::new(key.expose())?),
         None => files.key(name)?,
     };
-    let kept = key.as_ref().map(|key| key.kept(pepper));
+    if let Some(key) = &key {
+        catalogue.ensure_key_free(name, key, pepper).await?;
+    }
+    let kept = key.as_ref().map(|key| key.kept(pepper, name));
     match (catalogue.find_stream(name).await?, kept) {
         (Some(there), Some(kept)) if there.key != kept => catalogue.set_key(name, &kept).await?,
         (Some(_), _) => {}
@@ -133,7 +136,7 @@ async fn configure_one(
             catalogue.create_stream(&Stream { name: name.clone(), key: kept, created_at: now }).await?;
         }
         (None, None) => {
-            let key = StreamKey::random().kept(pepper);
+            let key = StreamKey::random().kept(pepper, name);
             catalogue.create_stream(&Stream { name: name.clone(), key, created_at: now }).await?;
             tracing::info!(stream = %name, "stream made; its key is shown to nobody: `sealcast stream rotate-key {name}` gives it one");
         }
@@ -178,7 +181,7 @@ mod tests {
         let rotated = StreamKey::random();
         files.keep(&streams[0].name, &rotated).unwrap();
         start().await;
-        assert_eq!(catalogue.stream(&streams[0].name).await.unwrap().key, rotated.kept(&pepper));
+        assert_eq!(catalogue.stream(&streams[0].name).await.unwrap().key, rotated.kept(&pepper, &streams[0].name));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! its streams are in a pool of its own, so that no shared ingest seals them.
 
 use media::{NodeId, StreamId};
-use messages::Role;
+use messages::{MacForm, Role};
 use metadata::limits::SCOPE_MAX;
 use metadata::{Body, Edit, EntrySequence, Grant, Member, Scope, View};
 use serde::Serialize;
@@ -25,6 +25,11 @@ pub(crate) enum Error {
     NoStream(StreamId),
     #[error("stream {stream} is that of streamer {owner}: remove that one first (sealcast streamer remove {owner})")]
     Taken { stream: StreamId, owner: String },
+    #[error(
+        "the key of stream {0} was made by an older version, and what recognises it would let a streamer guess at the keys of others: give \
+         the stream another first (sealcast stream rotate-key {0})"
+    )]
+    OldKey(StreamId),
     #[error("name 1 to {SCOPE_MAX} streams")]
     Count,
     #[error("{0} is a shared ingest of this cluster: give the streamer another name")]
@@ -39,6 +44,11 @@ impl ControlState {
     /// # Errors
     /// With the reason why the node or a stream cannot be had.
     pub(crate) async fn add_streamer(&self, listed: Listed, streams: &[StreamId]) -> Result<EntrySequence, Error> {
+        for stream in self.catalogue.streams().await.map_err(|error| NotAdmitted::Log(error.into()))? {
+            if stream.key.form == MacForm::OfAll && streams.contains(&stream.name) {
+                return Err(Error::OldKey(stream.name));
+            }
+        }
         let mut outcome = Ok(());
         let edits = |view: View<'_>| {
             outcome = check(&view, &listed, streams);
@@ -47,8 +57,9 @@ impl ControlState {
             }
             let pool = pool_of(&listed.node);
             let given = streams.iter().filter_map(|name| moved(&view, name, &pool));
-            let returned = its_streams(&view, &listed.node).into_iter().filter(|name| !streams.contains(name));
-            let returned: Vec<Edit> = returned.filter_map(|name| moved(&view, &name, POOL)).collect();
+            let mut returned = its_streams(&view, &listed.node);
+            returned.retain(|name| !streams.contains(name));
+            let returned = self.returned(&view, &returned);
             let (node, spki) = (listed.node.clone(), vec![listed.spki]);
             let level = view.any_member(&node).map_or(0, |known| known.level);
             let member = Member { node, role: Role::Ingest, is_guest: true, spki, public_url: None, level };
@@ -57,12 +68,31 @@ impl ControlState {
             scope.sort();
             let now = self.node.clock.wall();
             let its = view.grants(now).filter(|grant| grant.node == listed.node);
-            let grants = its.map(|grant| Grant { scope: Scope::Streams(scope.clone()), ..grant.clone() });
+            let grants =
+                its.map(|grant| Grant { scope: Scope::Streams(scope.clone()), may_delegate: true, ..grant.clone() });
             let grants: Vec<Edit> = grants.filter_map(|grant| put(&view, Body::Grant(grant))).collect();
             given.chain(returned).chain(grants).chain(put(&view, Body::Member(member))).collect()
         };
         let sequence = self.writer.write(edits).await.map_err(NotAdmitted::Log)?;
         outcome.map(|()| sequence)
+    }
+
+    /// The edits that give streams of a streamer back to the shared ingests: to those of the configured pool.
+    pub(crate) fn returned(&self, view: &View<'_>, streams: &[StreamId]) -> Vec<Edit> {
+        let pool = |name: &StreamId| self.stream_pools.get(name).map_or(POOL, String::as_str);
+        streams.iter().filter_map(|name| moved(view, name, pool(name))).collect()
+    }
+
+    /// Says which streams of streamers have keys of before, which their ingests do not get.
+    pub(crate) async fn name_old_keys(&self) -> anyhow::Result<()> {
+        for stream in self.catalogue.streams().await? {
+            let pool = self.writer.log().look(|view| view.stream(&stream.name).map(|row| row.pool.clone()));
+            if stream.key.form == MacForm::OfAll && pool.is_some_and(|pool| pool.starts_with(STREAMER_POOL)) {
+                let name = &stream.name;
+                tracing::warn!(stream = %name, "its key was made by an older version, and its streamer's ingest does not get it: give it another (sealcast stream rotate-key {name})");
+            }
+        }
+        Ok(())
     }
 
     /// All streamers that are not revoked.

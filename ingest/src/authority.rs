@@ -4,13 +4,14 @@
 //! addresses, because whoever answers there decides what is published. Control writes the grant into the metadata log, and this node
 //! takes it from there. No publisher is accepted before there is a valid grant and a table.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use media::{StreamId, UnixMillis};
+use media::{SessionId, StreamId, UnixMillis};
 use messages::{Role, StreamTable};
 use node::tls::Server;
 use node::{CancellationToken, files};
@@ -30,14 +31,20 @@ const POLL_INTERVAL: Duration = Duration::from_secs(10);
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Time limit of a request to control.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest table of stream keys, in bytes: [`crate::keys::STREAMS_MAX`] entries of at most 200 bytes.
-const TABLE_BYTES_MAX: usize = 2_000_000;
+/// Longest table of stream keys, in bytes: [`crate::keys::STREAMS_MAX`] entries of at most 250 bytes.
+const TABLE_BYTES_MAX: usize = 2_500_000;
 /// Longest answer about a grant, in bytes.
 const GRANTED_BYTES_MAX: usize = 1_024;
 /// Most characters of the reason for a refusal that are logged.
 const REASON_CHARS_MAX: usize = 300;
 /// A grant is renewed when less than 1 / `RENEW_SHARE` of its life is left: control may be away for that long.
 const RENEW_SHARE: i64 = 2;
+
+/// What the pools of streamers' streams begin with.
+const STREAMER_POOL: &str = "streamer/";
+
+/// Most delegated sessions that are remembered after their end. Without it, nodes refuse the seals.
+const SPENT_MAX: usize = 4_096;
 
 /// What a publisher is told by an ingest whose grant, by its own clock, is not valid yet.
 const CLOCK_BEHIND: &str = "The clock of this ingest is behind that of its control node: set it, then try again.";
@@ -57,7 +64,29 @@ pub(crate) struct Authority {
     table: watch::Sender<Option<Arc<KeyTable>>>,
     /// `None` without a grant.
     granted: watch::Sender<Option<Granted>>,
+    /// Sessions that streamers have delegated and that have ended; each lasts for some hours only.
+    spent: Mutex<BTreeSet<SessionId>>,
 }
+
+/// By what right this ingest seals a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// Its own grant names the stream.
+    Own,
+    /// A streamer has delegated this session of its stream.
+    Session(SessionId),
+    /// The session that a streamer has delegated has ended.
+    Over,
+    /// It is a streamer's stream, who has delegated nothing of it.
+    None,
+}
+
+/// A session that a streamer has delegated to this ingest is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "session {0}, which the streamer has delegated to this ingest, has ended: the streamer has to delegate another"
+)]
+pub(crate) struct SessionOver(pub(crate) SessionId);
 
 /// Control has written our grant.
 #[derive(Debug, Deserialize)]
@@ -94,6 +123,7 @@ impl Authority {
             log,
             table: watch::Sender::new(None),
             granted: watch::Sender::new(None),
+            spent: Mutex::default(),
         };
         this.note_own_grant();
         Ok(Arc::new(this))
@@ -141,6 +171,37 @@ impl Authority {
     /// The table, sent again whenever control has answered.
     pub(crate) fn tables(&self) -> watch::Receiver<Option<Arc<KeyTable>>> {
         self.table.subscribe()
+    }
+
+    /// By what right this ingest seals a stream.
+    pub(crate) fn right(&self, stream: &StreamId) -> Right {
+        let (keyring, key) = (self.keyring(), self.key().key_id());
+        let session = keyring.delegation(&key, stream, self.context.clock.wall()).map(|delegation| delegation.session);
+        match session {
+            _ if keyring.is_granted(&key, stream) => Right::Own,
+            Some(session) if self.spent().contains(&session) => Right::Over,
+            Some(session) => Right::Session(session),
+            None if self.is_streamers(stream) => Right::None,
+            // The entry that says so may still be on its way.
+            None => Right::Own,
+        }
+    }
+
+    fn is_streamers(&self, stream: &StreamId) -> bool {
+        self.log.look(|view| view.stream(stream).is_some_and(|row| row.pool.starts_with(STREAMER_POOL)))
+    }
+
+    /// Notes that a delegated session has ended.
+    pub(crate) fn spend(&self, session: SessionId) {
+        let mut spent = self.spent();
+        while spent.len() >= SPENT_MAX {
+            spent.pop_first();
+        }
+        spent.insert(session);
+    }
+
+    fn spent(&self) -> std::sync::MutexGuard<'_, BTreeSet<SessionId>> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Signs a seal. Errors when the body breaks a rule, which is a bug here.
@@ -285,7 +346,18 @@ impl Authority {
     }
 }
 
+/// The sealing key of the node whose data directory this is: read, or made and stored.
+///
+/// # Errors
+/// When the file cannot be read or written, or is none; names it.
+pub fn sealing_key_in(data: &Path) -> Result<SealingKey> {
+    sealing_key(&data.join(KEY_FILE))
+}
+
 /// The sealing key: read, or made and stored.
+///
+/// # Errors
+/// When the file cannot be read or written, or is none; names it.
 fn sealing_key(path: &Path) -> Result<SealingKey> {
     if path.exists() {
         let seed = zeroize_on_drop(files::read_bounded(path)?);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use media::StreamId;
-use messages::{KeyMac, Pepper, StreamTable};
+use messages::{KeyMac, StreamEntry, StreamTable};
 
 /// Streams in the table. At 100 bytes each, far more than one ingest can encode.
 pub(crate) const STREAMS_MAX: usize = 10_000;
@@ -22,8 +22,7 @@ pub(crate) enum KeyState {
 
 #[derive(Debug, Clone)]
 pub(crate) struct KeyTable {
-    pepper: Pepper,
-    keys: BTreeMap<StreamId, KeyMac>,
+    keys: BTreeMap<StreamId, StreamEntry>,
 }
 
 impl KeyTable {
@@ -31,19 +30,18 @@ impl KeyTable {
     pub(crate) fn new(table: StreamTable) -> (Self, usize) {
         let given = table.streams.len();
         let keys: BTreeMap<_, _> =
-            table.streams.into_iter().take(STREAMS_MAX).map(|entry| (entry.name, entry.key_mac)).collect();
+            table.streams.into_iter().take(STREAMS_MAX).map(|entry| (entry.name.clone(), entry)).collect();
         let left_out = given.saturating_sub(keys.len());
-        (Self { pepper: table.pepper, keys }, left_out)
+        (Self { keys }, left_out)
     }
 
     /// The stream that this key publishes, and the key's MAC. Looks at every entry, whether found or not, and compares each in constant
-    /// time.
+    /// time. Each entry costs a MAC, some 600 ns.
     pub(crate) fn stream_of(&self, key: &str) -> Option<(&StreamId, KeyMac)> {
-        let mac = self.pepper.mac(key);
         let mut found = None;
-        for (stream, known) in &self.keys {
-            if *known == mac {
-                found = Some((stream, mac));
+        for (stream, entry) in &self.keys {
+            if entry.has_key(key) {
+                found = Some((stream, entry.key_mac));
             }
         }
         found
@@ -52,7 +50,7 @@ impl KeyTable {
     /// Whether a key that published this stream still does.
     pub(crate) fn standing(&self, stream: &StreamId, key: &KeyMac) -> KeyState {
         match self.keys.get(stream) {
-            Some(known) if known == key => KeyState::Valid,
+            Some(known) if known.key_mac == *key => KeyState::Valid,
             Some(_) => KeyState::KeyChanged,
             None => KeyState::Deleted,
         }
@@ -65,44 +63,64 @@ impl KeyTable {
 
 #[cfg(test)]
 mod tests {
-    use messages::StreamEntry;
+    use messages::{MacForm, MacKey, Pepper};
 
     use super::*;
 
-    fn pepper() -> Pepper {
-        Pepper::from_bytes(&[7; Pepper::BYTES]).unwrap()
+    fn mac_key(form: MacForm, stream: &str) -> MacKey {
+        Pepper::from_bytes(&[7; Pepper::BYTES]).unwrap().mac_key(form, &stream.parse().unwrap())
     }
 
-    fn table(streams: &[(&str, KeyMac)]) -> KeyTable {
-        let entry = |(name, key_mac): &(&str, KeyMac)| StreamEntry { name: name.parse().unwrap(), key_mac: *key_mac };
-        KeyTable::new(StreamTable { pepper: pepper(), streams: streams.iter().map(entry).collect() }).0
+    fn entry(form: MacForm, name: &str, key: &str) -> StreamEntry {
+        let mac_key = mac_key(form, name);
+        StreamEntry { name: name.parse().unwrap(), key_mac: mac_key.mac(key), mac_key }
+    }
+
+    fn table(streams: &[(MacForm, &str, &str)]) -> KeyTable {
+        let streams = streams.iter().map(|(form, name, key)| entry(*form, name, key)).collect();
+        KeyTable::new(StreamTable { streams }).0
     }
 
     #[test]
     fn key_finds_its_stream_and_no_other() {
-        let table = table(&[("a", KeyMac([0; 32])), ("b", pepper().mac("secret"))]);
-        assert_eq!(table.len(), 2);
+        let table = table(&[
+            (MacForm::OfStream, "a", "another"),
+            (MacForm::OfStream, "b", "secret"),
+            (MacForm::OfAll, "c", "of-before"),
+        ]);
+        assert_eq!(table.len(), 3);
         assert_eq!(table.stream_of("secret").unwrap().0.as_str(), "b");
+        assert_eq!(table.stream_of("of-before").unwrap().0.as_str(), "c");
         assert!(table.stream_of("Secret").is_none() && table.stream_of("").is_none());
-        let other = Pepper::from_bytes(&[8; Pepper::BYTES]).unwrap();
-        let of_another_cluster = KeyTable { pepper: other, ..table };
-        assert!(of_another_cluster.stream_of("secret").is_none());
+    }
+
+    /// Whoever is given one stream's entry can guess at no other stream's MAC, which everybody can read.
+    #[test]
+    fn what_recognises_the_key_of_one_stream_recognises_that_of_no_other() {
+        let (a, mut b) = (entry(MacForm::OfStream, "a", "secret"), entry(MacForm::OfStream, "b", "secret"));
+        assert!(a.has_key("secret") && b.has_key("secret"));
+        b.mac_key = a.mac_key;
+        assert!(!b.has_key("secret"));
     }
 
     #[test]
     fn key_stands_until_its_stream_has_another_or_is_gone() {
-        let (hall, secret) = ("hall".parse().unwrap(), pepper().mac("secret"));
-        assert_eq!(table(&[("hall", secret)]).standing(&hall, &secret), KeyState::Valid);
-        assert_eq!(table(&[("hall", pepper().mac("another"))]).standing(&hall, &secret), KeyState::KeyChanged);
-        assert_eq!(table(&[("stage", secret)]).standing(&hall, &secret), KeyState::Deleted, "another stream's now");
+        let (hall, one) = ("hall".parse().unwrap(), MacForm::OfStream);
+        let secret = entry(one, "hall", "secret").key_mac;
+        assert_eq!(table(&[(one, "hall", "secret")]).standing(&hall, &secret), KeyState::Valid);
+        assert_eq!(table(&[(one, "hall", "another")]).standing(&hall, &secret), KeyState::KeyChanged);
+        assert_eq!(
+            table(&[(one, "stage", "secret")]).standing(&hall, &secret),
+            KeyState::Deleted,
+            "another stream's now"
+        );
         assert_eq!(table(&[]).standing(&hall, &secret), KeyState::Deleted);
     }
 
     #[test]
     fn streams_beyond_the_bound_are_left_out_and_counted() {
-        let entry = |n: usize| StreamEntry { name: format!("s{n}").parse().unwrap(), key_mac: KeyMac([0; 32]) };
-        let streams = (0..STREAMS_MAX + 3).map(entry).collect();
-        let (table, left_out) = KeyTable::new(StreamTable { pepper: pepper(), streams });
+        let streams = (0..STREAMS_MAX + 3).map(|n| entry(MacForm::OfStream, &format!("s{n}"), "secret")).collect();
+        let (table, left_out) = KeyTable::new(StreamTable { streams });
         assert_eq!((table.len(), left_out), (STREAMS_MAX, 3));
     }
 }

@@ -19,5 +19,6 @@ mod session;
 mod slate;
 mod standby;
 
+pub use authority::sealing_key_in;
 pub use config::{Config, DuringOutage};
 pub use role::Ingest;

@@ -1,5 +1,6 @@
 //! `sealcast stream|streamer|node|key|root`: asks the control node, with a certificate of the role control.
 
+mod delegate;
 pub(crate) mod node;
 pub(crate) mod root;
 pub(crate) mod stream;

@@ -326,6 +326,12 @@ pub(crate) enum StreamerCommand {
   # on the streamer's machine, in that folder:
   sealcast ingest")]
     Add(StreamerFlags),
+    /// On the streamer's machine: let a shared ingest seal one session of a stream, instead of running an ingest there. The key in this
+    /// folder signs, control checks and writes it down, and every node and viewer checks it again. It ends by itself.
+    #[command(after_help = "Example, in the folder that `streamer add` made:
+  sealcast streamer delegate choir --for 4h
+  # then OBS publishes to the shared ingest with the key of the stream")]
+    Delegate(DelegateFlags),
     /// List the streamers and their streams.
     List {
         #[command(flatten)]
@@ -361,6 +367,24 @@ pub(crate) struct StreamerFlags {
     pub bus: Vec<String>,
     #[command(flatten)]
     pub admin: AdminFlags,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DelegateFlags {
+    /// The stream, one of the streamer's.
+    pub stream: String,
+    /// Name of the shared ingest [default: the only one].
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<String>,
+    /// How long the ingest may seal the session, such as 45m or 4h; 11h at most, and no longer than the streamer's own grant.
+    #[arg(long = "for", value_name = "TIME", value_parser = time_span, default_value = "4h")]
+    pub lasts: Duration,
+    /// Configuration file [default: ./sealcast.toml].
+    #[arg(long, env = "SEALCAST_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -468,6 +492,22 @@ pub(crate) enum RootCommand {
         /// How many of the root keys have to sign from now on [default: 1 with --new, else as before].
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4))]
         threshold: Option<u64>,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+    /// End a key of control that somebody may have, and that is not the one of the control node which answers: what it signs from now on
+    /// counts nowhere. A control node that finds no metadata.key in its data directory makes itself another, and ends its old one, when
+    /// root.key is there.
+    #[command(after_help = "Example, after control was started with another metadata.key on another machine:
+  sealcast root show                          the keys that may write
+  sealcast root retire 0123456789abcdef0123456789abcdef --key root.key
+  sealcast root branch --yes --key root.key   if somebody has written with it")]
+    Retire {
+        /// Identity of the key of control, 32 hexadecimal digits.
+        control: String,
+        /// File of a root key; as many as have to sign [default: the one on the control machine].
+        #[arg(long, value_name = "FILE")]
+        key: Vec<PathBuf>,
         #[command(flatten)]
         admin: AdminFlags,
     },

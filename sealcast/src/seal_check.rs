@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use media::{ClusterId, ObjectName, Slot, StreamId, UnixMillis};
-use metadata::proof::ProvenGrant;
-use metadata::{Roots, Scope};
+use media::{ClusterId, ObjectName, SessionId, Slot, StreamId};
+use metadata::{DelegatedSession, GrantedKey, Proven, Roots, Scope, root_fingerprint};
 use seal::limits::TAIL_MAX;
-use seal::{Chain, Freshness, Keyring, Rights, RootPublicKey, SealKind, Sealed};
+use seal::{Chain, KeyId, Refusal, RefusalReason, RootPublicKey, SealKind, Sealed};
 use serde::Serialize;
 
 use crate::cli::{SealCommand, VerifyFlags};
@@ -46,9 +45,11 @@ struct Trust {
     root: String,
     /// Version of the newest root statement, which names the keys of control.
     root_statement: u64,
-    /// The key of control that signed the grant.
+    /// The key of control that signs the state of the metadata log in which the grant is.
     control: String,
-    /// The entry of the metadata log that is the grant.
+    /// When control said so.
+    said_at: String,
+    /// The entry of the metadata log that wrote the grant, or the delegation.
     entry: u64,
     /// The key that signed the seals.
     key: String,
@@ -56,6 +57,21 @@ struct Trust {
     ingest: String,
     /// What the key may seal.
     scope: String,
+    /// The streamer that lets the key seal the session; missing where the grant itself names the stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streamer: Option<Streamer>,
+}
+
+/// A streamer that has delegated a session.
+#[derive(Debug, Serialize)]
+struct Streamer {
+    node: String,
+    /// The key that signed the delegation.
+    key: String,
+    /// What that key may seal, and so delegate.
+    scope: String,
+    session: String,
+    until: String,
 }
 
 /// Runs the command.
@@ -88,15 +104,16 @@ async fn verify(flags: &VerifyFlags) -> anyhow::Result<()> {
     let http = client(flags.ca.as_deref())?;
     let now = node::clock::Clock::new().now();
 
-    let mut roots = Roots::new(ClusterId::new(&flags.cluster)?, root);
-    let proof = fetch(&http, &format!("{base}/api/v1/grants")).await?;
-    let grants = proven_grants(&proof, &mut roots)?;
-    let keyring = keyring_for(&stream, &grants, &roots);
-    let seals = fetch_log(&http, &base, &stream, &keyring, now.wall).await?;
+    let cluster = ClusterId::new(&flags.cluster)?;
+    let answer = fetch(&http, &format!("{base}/api/v1/trust/{stream}")).await?;
+    let (proven, roots) = proven(&answer, &root, &cluster, &stream)?;
+    let keys = Keys { stream: &stream, cluster: &cluster, proven: &proven };
+    let seals = fetch_log(&http, &base, &keys).await?;
+    keys.ensure_right(&seals)?;
     // A gate keeps the same chain, so this refuses whatever a gate would refuse.
     Chain::new(stream.clone()).join(seals.clone(), now).context("the log is not one chain")?;
     let mut report = summary(&stream, &seals)?;
-    report.trust = trust(&seals, &grants, &roots);
+    report.trust = trust(&seals, &keys, &roots);
     if flags.media {
         check_media(&http, &base, &stream, &seals, &mut report).await?;
     }
@@ -138,65 +155,108 @@ async fn fetch_if_there(http: &reqwest::Client, url: &str) -> anyhow::Result<Opt
     node::answer::body(answer, ANSWER_BYTES_MAX).await.map(Some)
 }
 
-/// The grants that a server proves to whoever has the root key.
-fn proven_grants(proof: &Bytes, roots: &mut Roots) -> anyhow::Result<Vec<ProvenGrant>> {
-    let grants = metadata::proof::read(proof, roots).context("the server proves no grants under this root key")?;
-    ensure!(!grants.is_empty(), "control has granted no key in cluster {}, as far as the server says", roots.cluster());
-    Ok(grants)
+/// What a server proves of the stream to whoever has the root key.
+fn proven(
+    answer: &[u8],
+    root: &RootPublicKey,
+    cluster: &ClusterId,
+    stream: &StreamId,
+) -> anyhow::Result<(Proven, Roots)> {
+    let said = metadata::Trust::decode(answer).context("the server's answer on who may seal the stream")?;
+    let named = "the server proves no grants under this root key";
+    let mut roots = Roots::begin(&said.roots, Some(&root_fingerprint(root.as_bytes()).0)).context(named)?;
+    ensure!(roots.cluster() == cluster, "the server speaks of cluster {}, not of {cluster}", roots.cluster());
+    let proven = said.verify(&mut roots, stream).context(named)?;
+    ensure!(!proven.keys.is_empty(), "control has granted no key of stream {stream}, as far as the server says");
+    Ok((proven, roots))
 }
 
-/// A keyring of proven grants. Which pool the stream is in is not proven: a grant of pools counts for it.
-fn keyring_for(stream: &StreamId, grants: &[ProvenGrant], roots: &Roots) -> Keyring {
-    let mut grants: Vec<seal::Grant> = grants.iter().map(|proven| proven.grant.clone()).collect();
-    for grant in &mut grants {
-        if let Scope::Pools(_) = grant.scope {
-            grant.scope = Scope::Streams(vec![stream.clone()]);
-        }
+/// The keys that may seal a stream, as the server has proven them.
+struct Keys<'p> {
+    stream: &'p StreamId,
+    cluster: &'p ClusterId,
+    proven: &'p Proven,
+}
+
+impl Keys<'_> {
+    fn key(&self, id: KeyId) -> Option<&GrantedKey> {
+        self.proven.keys.iter().find(|key| key.public_key.id() == id)
     }
-    Keyring::new(roots.cluster().clone()).with(Rights { grants, ..Rights::default() })
+
+    fn session(&self, session: SessionId) -> Option<&DelegatedSession> {
+        self.proven.delegations.iter().find(|delegated| delegated.session == session)
+    }
+
+    /// Verifies a seal, apart from the right of its key.
+    fn verified(&self, raw: &Bytes) -> Result<Sealed, Refusal> {
+        let id = seal::key_named(raw)?;
+        let unknown = || Refusal::new(RefusalReason::Key, format!("key {id}: the metadata log has no grant of it"));
+        seal::verify_seal(raw, &self.key(id).ok_or_else(unknown)?.public_key, self.cluster, self.stream)
+    }
+
+    /// Whether the newest seal counts by its own signature. It vouches for those before it: each names the one before, and a key that was
+    /// replaced or revoked, or whose session is over, has signed what it signed. The checks in the browser have the same rule.
+    fn ensure_right(&self, seals: &[Sealed]) -> anyhow::Result<()> {
+        let newest = seals.last().context("the log is empty")?;
+        let body = newest.body();
+        let key = self.key(newest.key()).context("its key was there to verify it")?;
+        let counts = key.counts(self.session(body.session), body.issued_at, self.proven.at);
+        counts.with_context(|| format!("seal {}, the newest of the log, is refused", body.sequence))
+    }
 }
 
 /// How each key that signed a seal is trusted.
-fn trust(seals: &[Sealed], grants: &[ProvenGrant], roots: &Roots) -> Vec<Trust> {
-    let proven: BTreeMap<_, _> = grants.iter().map(|proven| (proven.grant.key_id(), proven)).collect();
-    let keys: BTreeSet<_> = seals.iter().map(Sealed::key).collect();
-    let trust = keys.into_iter().filter_map(|key| {
-        let proven = proven.get(&key)?;
-        let scope = match &proven.grant.scope {
-            Scope::Pools(pools) => format!("streams of pool {}", pools.join(", ")),
-            Scope::Streams(streams) => {
-                let names: Vec<&str> = streams.iter().map(StreamId::as_str).collect();
-                format!("streams {} alone", names.join(", "))
-            }
-        };
-        Some(Trust {
+fn trust(seals: &[Sealed], keys: &Keys<'_>, roots: &Roots) -> Vec<Trust> {
+    let signed: BTreeSet<(KeyId, SessionId)> =
+        seals.iter().map(|sealed| (sealed.key(), sealed.body().session)).collect();
+    let mut trust = BTreeMap::new();
+    for (id, session) in signed {
+        let Some(key) = keys.key(id) else { continue };
+        let delegated = keys.session(session).filter(|one| one.key == id && !key.may_seal);
+        let by = delegated.and_then(|delegated| Some((delegated, keys.key(delegated.by)?)));
+        let streamer = by.map(|(delegated, streamer)| Streamer {
+            node: streamer.node.to_string(),
+            key: delegated.by.to_string(),
+            scope: scope(&streamer.scope),
+            session: session.to_string(),
+            until: delegated.until.to_string(),
+        });
+        let entry = delegated.map_or(key.sequence, |delegated| delegated.sequence).0;
+        let which = (id, delegated.map(|delegated| delegated.session));
+        trust.entry(which).or_insert_with(|| Trust {
             root: roots.pinned().to_string(),
             root_statement: roots.version(),
-            control: proven.control.to_string(),
-            entry: proven.sequence.0,
-            key: key.to_string(),
-            ingest: proven.grant.node.to_string(),
-            scope,
-        })
-    });
-    trust.collect()
+            control: keys.proven.control.to_string(),
+            said_at: keys.proven.at.to_string(),
+            entry,
+            key: id.to_string(),
+            ingest: key.node.to_string(),
+            scope: scope(&key.scope),
+            streamer,
+        });
+    }
+    trust.into_values().collect()
+}
+
+fn scope(scope: &Scope) -> String {
+    match scope {
+        Scope::Pools(pools) => format!("streams of pool {}", pools.join(", ")),
+        Scope::Streams(streams) => {
+            let names: Vec<&str> = streams.iter().map(StreamId::as_str).collect();
+            format!("streams {} alone", names.join(", "))
+        }
+    }
 }
 
 /// Downloads the log, page by page, and verifies every seal.
-async fn fetch_log(
-    http: &reqwest::Client,
-    base: &str,
-    stream: &StreamId,
-    keyring: &Keyring,
-    now: UnixMillis,
-) -> anyhow::Result<Vec<Sealed>> {
+async fn fetch_log(http: &reqwest::Client, base: &str, keys: &Keys<'_>) -> anyhow::Result<Vec<Sealed>> {
     let mut seals: Vec<Sealed> = Vec::new();
     while seals.len() < TAIL_MAX {
         let from = seals.last().map_or(0, |newest| newest.body().sequence.0.saturating_add(1));
-        let page = fetch(http, &format!("{base}/live/{stream}/seals?from={from}")).await?;
+        let page = fetch(http, &format!("{base}/live/{}/seals?from={from}", keys.stream)).await?;
         let before = seals.len();
         for item in seal::sequence::split(&page).take(TAIL_MAX - before) {
-            let sealed = keyring.verify(&item?, stream, now, Freshness::CatchUp);
+            let sealed = keys.verified(&item?);
             seals.push(sealed.with_context(|| format!("seal {} of the log is refused", seals.len()))?);
         }
         if seals.len() == before {
@@ -280,10 +340,15 @@ fn print(report: &Report, flags: &VerifyFlags) -> anyhow::Result<()> {
         if report.trust.len() == 1 { "one key".to_owned() } else { format!("{} keys", report.trust.len()) },
         flags.root.display()
     )?;
-    for Trust { root, root_statement, control, entry, key, ingest, scope } in &report.trust {
+    for Trust { root, root_statement, control, said_at, entry, key, ingest, scope, streamer } in &report.trust {
         writeln!(out, "root        {root}, statement {root_statement}")?;
-        writeln!(out, "  control   {control}, entry {entry} of the metadata log")?;
-        writeln!(out, "    ingest  {key} of {ingest}, for {scope}")?;
+        writeln!(out, "  control   {control} at {said_at}, entry {entry} of the metadata log")?;
+        if let Some(Streamer { node, key: by, scope, session, until }) = streamer {
+            writeln!(out, "    streamer {by} of {node}, for {scope}")?;
+            writeln!(out, "      ingest  {key} of {ingest}, for session {session} until {until}")?;
+        } else {
+            writeln!(out, "    ingest  {key} of {ingest}, for {scope}")?;
+        }
     }
     writeln!(out, "chain       unbroken{}", if report.ended { ", ended" } else { "" })?;
     if flags.media {

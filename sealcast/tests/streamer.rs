@@ -91,6 +91,92 @@ async fn streamer_seals_its_stream_at_its_own_machine_and_is_cut_off_when_it_is_
     ingest.kill();
 }
 
+/// Publishes until the ingest takes it: like OBS, the encoder tries again until the ingest has what it needs.
+async fn publish_surely(
+    here: &Path,
+    file: &Path,
+    rtmp: &str,
+    key: &str,
+    is_there: impl Fn(&serde_json::Value) -> bool,
+) -> Process {
+    let mut publisher = publish(file, rtmp, key);
+    eventually_async("the ingest has the stream", Duration::from_secs(60), async || {
+        if publisher.has_ended().is_some() {
+            publisher = publish(file, rtmp, key);
+        }
+        let shown = shown(here)?;
+        is_there(&shown).then_some(())
+    })
+    .await;
+    publisher
+}
+
+fn shown(here: &Path) -> Option<serde_json::Value> {
+    serde_json::from_str(&ok(here, &["stream", "show", "choir", "--json"])).ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shared_ingest_seals_one_session_that_a_streamer_has_delegated_and_no_second() {
+    let _turn = turn().await;
+    let directory = configured();
+    let path = directory.path().join("sealcast.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("[role.ingest]\nreconnect_grace_s = 1\n\n{text}")).unwrap();
+    let up = Up::start_in(SEALCAST, directory, &["--no-source"]).await;
+    let here = up.directory.path();
+    ok(here, &["streamer", "add", "anna", "--stream", "choir", "--out", "anna"]);
+    let file = clip(here, Clip::default());
+    let mut refused = publish(&file, &up.rtmp(), "key-of-the-choir");
+    assert!(!refused.ended(Duration::from_secs(20)).await.expect("refused").success());
+
+    // She has no ingest: only the folder, and a command.
+    let machine = here.join("anna");
+    let delegate = || -> serde_json::Value {
+        let said = ok(&machine, &["streamer", "delegate", "choir", "--for", "1h", "--json"]);
+        serde_json::from_str(&said).unwrap()
+    };
+    let said = delegate();
+    let session = said["session"].as_str().unwrap().to_owned();
+    let is_live = |session: String| move |shown: &serde_json::Value| shown["session"]["session"] == *session;
+    let publisher = publish_surely(here, &file, &up.rtmp(), "key-of-the-choir", is_live(session.clone())).await;
+    playlist(&up.http, &up.https(), "choir", "audio", 2).await;
+    let (ca, url) = (up.ca().display().to_string(), format!("{}/live/choir", up.https()));
+    let verify = ["seal", "verify", &url, "--ca", &ca, "--root", "data/control/root.pub", "--media"];
+    let verified = ok(here, &verify);
+    for line in [
+        "streamer ".to_owned(),
+        " of anna, for streams choir alone".to_owned(),
+        format!(" of ingest, for session {session} until "),
+    ] {
+        assert!(verified.contains(&line), "{line}: {verified}");
+    }
+    let foreign = run(&machine, &["streamer", "delegate", "hall"]);
+    let why = String::from_utf8_lossy(&foreign.stderr).into_owned();
+    assert!(!foreign.status.success() && why.contains("stream hall is none of streamer anna"), "{why}");
+
+    // The stream ends, and its session with it.
+    drop(publisher);
+    eventually_async("the stream ends", Duration::from_secs(30), async || {
+        (shown(here)?["session"]["state"] == "ended").then_some(())
+    })
+    .await;
+    let mut second = publish(&file, &up.rtmp(), "key-of-the-choir");
+    assert!(!second.ended(Duration::from_secs(20)).await.expect("refused").success());
+    let again = delegate();
+    assert_ne!(again["session"], said["session"]);
+    let session = again["session"].as_str().unwrap().to_owned();
+    let _publisher = publish_surely(here, &file, &up.rtmp(), "key-of-the-choir", is_live(session.clone())).await;
+    let verified = eventually_async("a seal of the second session", Duration::from_secs(30), async || {
+        Some(ok(here, &verify)).filter(|verified| verified.contains(&session))
+    })
+    .await;
+    assert!(verified.contains("OK"), "{verified}");
+
+    // Removed, she has delegated nothing: the stream is that of the shared ingest again, by its own right.
+    ok(here, &["streamer", "remove", "anna"]);
+    assert!(!run(&machine, &["streamer", "delegate", "choir"]).status.success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_goes_on_when_its_root_key_was_taken_away_and_follows_another_one() {
     let _turn = turn().await;

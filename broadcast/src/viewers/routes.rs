@@ -19,7 +19,7 @@ use super::asked::{Asked, Thing};
 use super::caching::{CacheLifetime, Kind};
 use super::render::Render;
 use super::respond::{self, Meta};
-use super::site::{CBOR_SEQUENCE, Names, Settings, Shared, Site, not_found};
+use super::site::{Names, Settings, Shared, Site, not_found};
 use super::{Direct, Snapshots, StreamDetail, StreamSummary, Traffic, Trusted, live, web};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -219,19 +219,22 @@ fn rendered<T: Serialize>(value: &T) -> Rendered {
 }
 
 async fn trust(State(site): Shared, Names(stream): Names<StreamId>, request: Request<Body>) -> Response {
-    match site.snapshots.trust(&stream).await {
+    trusted(site.snapshots.trust(&stream).await, &request)
+}
+
+async fn grants(State(site): Shared, request: Request<Body>) -> Response {
+    trusted(site.snapshots.grants().await, &request)
+}
+
+fn trusted(trusted: Trusted, request: &Request<Body>) -> Response {
+    match trusted {
         Trusted::Here(answer) => {
             let meta = Meta { kind: Kind::Api, content_type: CBOR, kept: CacheLifetime::OneSecond };
-            respond::text(&request, &answer, meta)
+            respond::text(request, &answer, meta)
         }
         Trusted::Absent => respond::refuse(StatusCode::NOT_FOUND, "this node has no such stream\n"),
         Trusted::Soon => respond::unavailable("control has not said anything about this state of the cluster yet\n"),
     }
-}
-
-async fn grants(State(site): Shared) -> Response {
-    let meta = Meta { kind: Kind::Api, content_type: CBOR_SEQUENCE, kept: CacheLifetime::OneSecond };
-    respond::sequence(site.snapshots.grants(), meta)
 }
 
 async fn openapi(State(site): Shared, request: Request<Body>) -> Response {

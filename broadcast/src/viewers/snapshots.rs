@@ -77,8 +77,8 @@ pub trait Snapshots: Send + Sync + 'static {
     /// What a browser needs to decide which keys may seal a stream: the encoding of a [`metadata::Trust`].
     fn trust(&self, stream: &StreamId) -> Trusting;
 
-    /// The proof of the grants, as [`replica::Log::proof_of_grants`] makes it.
-    fn grants(&self) -> Vec<Bytes>;
+    /// The same of all grants in force, whatever they name.
+    fn grants(&self) -> Trusting;
 }
 
 /// How far back a playlist goes.

@@ -2,10 +2,10 @@
 
 use media::NodeId;
 use messages::Role;
-use metadata::{RootStatement, Roots, sign_root};
+use metadata::{EntrySequence, Head, RootStatement, Roots, sign_root};
 use node::CancellationToken;
 use reqwest::{Client, Method, StatusCode};
-use seal::{RootKey, SealingKey, Signer as _};
+use seal::{ControlKey, RefusalReason, RootKey, SealingKey, Signer as _};
 
 use crate::cluster::{Cluster, json};
 use crate::metadata::Follower;
@@ -121,4 +121,47 @@ async fn control_that_no_statement_names_and_without_a_root_key_says_what_to_do(
     let context = cluster.context("c1", Role::Control, true, &CancellationToken::new()).await;
     let why = control::Control::load(crate::cluster::config(), context).await.err().unwrap();
     assert!(format!("{why:#}").contains("restore metadata.key from a backup"), "{why:#}");
+}
+
+/// Somebody has a copy of control's key. The operator takes it away, and starts control with the root key.
+#[tokio::test(flavor = "multi_thread")]
+async fn stolen_key_of_control_signs_nothing_once_another_has_taken_its_place() {
+    let cluster = Cluster::start().await;
+    let end = cluster.all.child_token();
+    let (_, task) = cluster.control_until(end.clone()).await;
+    let b1 = Follower::start(&cluster, "b1", None).await;
+    b1.sees("b1", |view| view.member(&NodeId::new("b1").unwrap()).is_some()).await;
+    end.cancel();
+    task.await.unwrap().unwrap();
+    let data = cluster.directory.path().join("c1");
+    let stolen = std::fs::read(data.join("metadata.key")).unwrap();
+    let stolen = ControlKey::from_seed_bytes(&stolen).unwrap();
+    std::fs::remove_file(data.join("metadata.key")).unwrap();
+
+    let (base, _) = cluster.control_until(cluster.all.clone()).await;
+    b1.reaches_root(2).await;
+    let admin = cluster.operator();
+    let new = serde_json::json!({ "name": "choir" });
+    let (status, said) = json(&admin, Method::POST, format!("{base}/admin/streams"), Some(new)).await;
+    assert_eq!(status, StatusCode::CREATED, "{said}");
+    let choir = media::StreamId::new("choir").unwrap();
+    b1.sees("what the new key writes", |view| view.stream(&choir).is_some()).await;
+    // A node that begins now believes what the old key wrote, and nothing that it signs.
+    let b2 = Follower::start(&cluster, "b2", Some(&base)).await;
+    b2.sees("all of it", |view| view.stream(&choir).is_some()).await;
+    let root = RootKey::from_seed_bytes(&std::fs::read(data.join("root.key")).unwrap()).unwrap();
+    let controls = statement(&admin, &base, &root).await.controls;
+    let [old, new] = &controls[..] else { panic!("{controls:?}") };
+    assert_eq!((old.last.map(EntrySequence::next), new.last), (Some(new.first), None));
+    let (_, said) = json(&admin, Method::GET, format!("{base}/admin/metadata/root"), None).await;
+    let mut roots = Roots::new(media::ClusterId::new("test").unwrap(), root.public_key().unwrap());
+    roots.take(&unhex(said["statement"].as_str().unwrap()).into()).unwrap();
+    let (sequence, chain, state) = (old.last.unwrap(), media::Digest([1; 32]), media::Digest([2; 32]));
+    let (cluster, log) = (roots.cluster().clone(), roots.statement().unwrap().log);
+    for sequence in [sequence, sequence.next()] {
+        let (cluster, at) = (cluster.clone(), node::clock::Clock::new().wall());
+        let head = Head { cluster, log, sequence, chain, state, at, root_version: 2, database: [7; 16] };
+        let refused = roots.check_head(&head.sign(&stolen).unwrap()).unwrap_err();
+        assert_eq!(refused.reason, RefusalReason::Key, "{refused}");
+    }
 }

@@ -52,7 +52,8 @@ mod tests {
         let (written, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
         let write = async {
             for n in 0.. {
-                let (name, key) = (StreamId::new(&format!("s{n}")).unwrap(), StreamKey::random().kept(&pepper));
+                let name = StreamId::new(&format!("s{n}")).unwrap();
+                let key = StreamKey::random().kept(&pepper, &name);
                 catalogue.create_stream(&Stream { name, key, created_at: UnixMillis(0) }).await.unwrap();
                 written.store(n + 1, Ordering::SeqCst);
                 if is_over.load(Ordering::SeqCst) {
@@ -80,7 +81,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, pepper) = (directory.path().join("catalogue.db"), Pepper::from_bytes(&[7; 32]).unwrap());
         let (catalogue, _) = Catalogue::open(Location::File(&path), &pepper).await.unwrap();
-        let (name, key) = (StreamId::new("hall").unwrap(), StreamKey::random().kept(&pepper));
+        let name = StreamId::new("hall").unwrap();
+        let key = StreamKey::random().kept(&pepper, &name);
         let mac = key.mac.to_string();
         catalogue.create_stream(&Stream { name, key, created_at: UnixMillis(0) }).await.unwrap();
         catalogue.close().await;

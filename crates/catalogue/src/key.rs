@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use messages::{KeyMac, Pepper};
+use media::StreamId;
+use messages::{KeyMac, MacForm, Pepper};
 use zeroize::Zeroizing;
 
 /// Fewest characters of a key: one that a person chooses must not be easy to guess.
@@ -17,6 +18,8 @@ const KEY_CHARS: usize = 32;
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Characters of a key that its hint shows.
 const HINT_CHARS: usize = 4;
+/// How a MAC of the newer form begins in the table.
+const OF_STREAM: &str = "v2:";
 /// Shorter keys have no hint: it would give away too much of them.
 const HINTED_CHARS_MIN: usize = 20;
 
@@ -58,11 +61,37 @@ impl StreamKey {
         &self.0
     }
 
-    /// What the catalogue keeps of it.
-    pub fn kept(&self, pepper: &Pepper) -> KeptKey {
+    /// What the catalogue keeps of it, as the key of a stream.
+    pub fn kept(&self, pepper: &Pepper, stream: &StreamId) -> KeptKey {
         let is_long = self.0.len() >= HINTED_CHARS_MIN;
         let hint = self.0.len().checked_sub(HINT_CHARS).filter(|_| is_long).and_then(|from| self.0.get(from..));
-        KeptKey { mac: pepper.mac(&self.0), hint: hint.unwrap_or_default().to_owned() }
+        let form = MacForm::OfStream;
+        let mac = pepper.mac_key(form, stream).mac(&self.0);
+        KeptKey { mac, form, hint: hint.unwrap_or_default().to_owned() }
+    }
+}
+
+impl KeptKey {
+    /// Whether this was kept of a key of the stream.
+    pub fn is_of(&self, key: &StreamKey, pepper: &Pepper, stream: &StreamId) -> bool {
+        pepper.mac_key(self.form, stream).mac(&key.0) == self.mac
+    }
+
+    /// As the table has it: the newer form begins with [`OF_STREAM`].
+    pub(crate) fn to_text(&self) -> String {
+        match self.form {
+            MacForm::OfAll => self.mac.to_string(),
+            MacForm::OfStream => format!("{OF_STREAM}{}", self.mac),
+        }
+    }
+
+    /// Reads what [`KeptKey::to_text`] writes; `None` for anything else.
+    pub(crate) fn from_text(text: &str, hint: String) -> Option<Self> {
+        let (form, text) = match text.strip_prefix(OF_STREAM) {
+            Some(rest) => (MacForm::OfStream, rest),
+            None => (MacForm::OfAll, text),
+        };
+        Some(Self { mac: text.parse().ok()?, form, hint })
     }
 }
 
@@ -76,6 +105,8 @@ impl fmt::Debug for StreamKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptKey {
     pub mac: KeyMac,
+    /// Under what. Nobody can bring a key of before into the newer form without having the key.
+    pub form: MacForm,
     /// The key's last four characters, by which people recognise it; empty for a key of fewer than 20.
     pub hint: String,
 }
@@ -104,7 +135,8 @@ mod tests {
     #[test]
     fn hint_shows_the_end_of_a_long_key_and_nothing_of_a_short_one() {
         let pepper = Pepper::from_bytes(&[1; Pepper::BYTES]).unwrap();
-        let hint = |key: &str| StreamKey::new(key).unwrap().kept(&pepper).hint;
+        let hall = "hall".parse().unwrap();
+        let hint = |key: &str| StreamKey::new(key).unwrap().kept(&pepper, &hall).hint;
         assert_eq!(hint("0123456789abcdefghij"), "ghij");
         assert_eq!((hint("0123456789abcdefghi"), hint("12345678")), (String::new(), String::new()));
     }

@@ -102,7 +102,7 @@ async fn keep_macs(writing: &mut Writing, pepper: &Pepper) -> Result<Vec<ClearKe
         let unreadable = |what: String| Error::Unreadable(format!("{name:?}: {what}"));
         let key = StreamKey::new(&key).map_err(|error| unreadable(error.to_string()))?;
         let name = StreamId::new(&name).map_err(|error| unreadable(error.to_string()))?;
-        let stream = Stream { name: name.clone(), key: key.kept(pepper), created_at: UnixMillis(created_at) };
+        let stream = Stream { name: name.clone(), key: key.kept(pepper, &name), created_at: UnixMillis(created_at) };
         insert(writing, &stream).await?;
         keys.push((name, key));
     }

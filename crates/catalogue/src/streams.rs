@@ -6,7 +6,7 @@ use media::{StreamId, UnixMillis};
 use tokio::task::JoinError;
 
 use crate::database::{Value, Writing};
-use crate::{Catalogue, Error, KeptKey, STREAMS_MAX};
+use crate::{Catalogue, Error, KeptKey, Pepper, STREAMS_MAX, StreamKey};
 
 /// A stream as the catalogue stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,15 @@ impl Catalogue {
             Err(Ok(panic)) => std::panic::resume_unwind(panic),
             Err(Err(_the_runtime_ends)) => Err(sqlx::Error::PoolClosed.into()),
         }
+    }
+
+    /// Checks that no other stream has a key. The table tells only keys of the older form apart.
+    ///
+    /// # Errors
+    /// When another has it, or the database fails.
+    pub async fn ensure_key_free(&self, name: &StreamId, key: &StreamKey, pepper: &Pepper) -> Result<(), Error> {
+        let has_it = |other: &Stream| other.name != *name && other.key.is_of(key, pepper, &other.name);
+        if self.streams().await?.iter().any(has_it) { Err(Error::KeyTaken(name.clone())) } else { Ok(()) }
     }
 
     /// The stream of this name; `None` when there is none.
@@ -139,7 +148,7 @@ async fn apply(writing: &mut Writing, change: Change) -> Result<(), Error> {
     let (name, changed) = match change {
         Change::Create(stream) => return create(writing, stream).await,
         Change::SetKey(name, key) => {
-            let mac = key.mac.to_string();
+            let mac = key.to_text();
             let values = [Value::Text(name.as_str()), Value::Text(&mac), Value::Text(&key.hint)];
             let update = "UPDATE streams SET key_mac = $2, key_hint = $3 WHERE name = $1";
             let changed = writing.execute(update, &values).await.map_err(|error| key_taken(error, &name))?;
@@ -177,7 +186,7 @@ async fn create(writing: &mut Writing, stream: Stream) -> Result<(), Error> {
 }
 
 pub(crate) async fn insert(writing: &mut Writing, stream: &Stream) -> Result<(), sqlx::Error> {
-    let mac = stream.key.mac.to_string();
+    let mac = stream.key.to_text();
     let (name, hint) = (Value::Text(stream.name.as_str()), Value::Text(&stream.key.hint));
     let values = [name, Value::Text(&mac), hint, Value::Number(stream.created_at.0)];
     let insert = "INSERT INTO streams (name, key_mac, key_hint, created_at) VALUES ($1, $2, $3, $4)";
@@ -194,7 +203,7 @@ fn key_taken(error: sqlx::Error, name: &StreamId) -> Error {
 fn read((name, mac, hint, created_at): Row) -> Result<Stream, Error> {
     let unreadable = |what: String| Error::Unreadable(format!("{name:?}: {what}"));
     Ok(Stream {
-        key: KeptKey { mac: mac.parse().map_err(|_| unreadable("its MAC is none".to_owned()))?, hint },
+        key: KeptKey::from_text(&mac, hint).ok_or_else(|| unreadable("its MAC is none".to_owned()))?,
         created_at: UnixMillis(created_at),
         name: StreamId::new(&name).map_err(|error| unreadable(error.to_string()))?,
     })

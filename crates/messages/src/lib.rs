@@ -3,14 +3,16 @@
 //! Owns the names and shapes of the control plane (`docs/reference/mqtt.md`), and how stream keys are recognised. Deliberately knows nothing of MQTT itself (`bus` does).
 //! Pure.
 
+mod delegate;
 mod input;
 mod payload;
 #[cfg(not(target_arch = "wasm32"))]
 mod stream_table;
 mod topic;
 
+pub use delegate::{Delegate, Delegates};
 pub use input::{AudioInput, Drops, InputReport, Severity, VideoInput, Warning};
 pub use payload::{Alert, AlertReason, Load, NodeState, Policy, Presence, Role, SessionInfo, SessionState};
 #[cfg(not(target_arch = "wasm32"))]
-pub use stream_table::{KeyMac, Pepper, StreamEntry, StreamTable};
+pub use stream_table::{KeyMac, MacForm, MacKey, Pepper, StreamEntry, StreamTable};
 pub use topic::{InvalidTopic, Prefix, Topic};

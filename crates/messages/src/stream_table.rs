@@ -10,8 +10,10 @@ use zeroize::Zeroizing;
 
 /// What [`Pepper::id`] authenticates. No stream key has a NUL, so no key has this MAC.
 const PEPPER_ID: &[u8] = b"\0sealcast pepper";
+/// What [`Pepper::mac_key`] authenticates, before the name of the stream. No stream key has a NUL, so no key of the older form has this MAC.
+const MAC_KEY: &str = "\0sealcast stream ";
 
-/// The secret under which stream keys are kept. Control makes it, ingests get it with the table and hold it in memory. `Debug` prints `…`.
+/// The secret from which the keys of all MACs come. Control makes it, and nobody else has it. `Debug` prints `…`.
 #[derive(Clone)]
 pub struct Pepper(Zeroizing<[u8; Self::BYTES]>);
 
@@ -31,18 +33,41 @@ impl Pepper {
 
     /// Tells peppers apart without saying anything of them.
     pub fn id(&self) -> Digest {
-        Digest(self.authenticate(PEPPER_ID))
+        Digest(authenticate(&self.0, PEPPER_ID))
     }
 
+    /// The key under which stream keys of this stream are kept. It says nothing of the pepper, or of other streams.
+    pub fn mac_key(&self, form: MacForm, stream: &StreamId) -> MacKey {
+        MacKey(match form {
+            MacForm::OfStream => Zeroizing::new(authenticate(&self.0, format!("{MAC_KEY}{stream}").as_bytes())),
+            MacForm::OfAll => self.0.clone(),
+        })
+    }
+}
+
+/// Under what a stream key is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MacForm {
+    /// The pepper itself, as versions of before did it: whoever can recognise one such key can guess at all of them.
+    OfAll,
+    /// A key of the stream's own.
+    OfStream,
+}
+
+/// A key with which an ingest recognises stream keys. It gets it with the table, and holds it in memory. `Debug` prints `…`.
+#[derive(Clone)]
+pub struct MacKey(Zeroizing<[u8; Pepper::BYTES]>);
+
+impl MacKey {
     /// HMAC-SHA-256 (RFC 2104) of a stream key.
     pub fn mac(&self, key: &str) -> KeyMac {
-        KeyMac(self.authenticate(key.as_bytes()))
+        KeyMac(authenticate(&self.0, key.as_bytes()))
     }
+}
 
-    fn authenticate(&self, message: &[u8]) -> [u8; 32] {
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0[..]), message);
-        tag.as_ref().try_into().expect("SHA-256 has 32 bytes")
-    }
+fn authenticate(key: &[u8; Pepper::BYTES], message: &[u8]) -> [u8; 32] {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key[..]), message);
+    tag.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 impl fmt::Debug for Pepper {
@@ -51,19 +76,25 @@ impl fmt::Debug for Pepper {
     }
 }
 
-impl Serialize for Pepper {
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Serialize for MacKey {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Digest(*self.0).serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Pepper {
+impl<'de> Deserialize<'de> for MacKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Digest::deserialize(deserializer).map(|Digest(bytes)| Self(Zeroizing::new(bytes)))
     }
 }
 
-/// HMAC-SHA-256 of a stream key under the pepper. Compares in a time that does not depend on where two differ.
+/// HMAC-SHA-256 of a stream key under a [`MacKey`]. Compares in a time that does not depend on where two differ.
 #[derive(Clone, Copy)]
 pub struct KeyMac(pub [u8; 32]);
 
@@ -108,17 +139,25 @@ impl<'de> Deserialize<'de> for KeyMac {
 }
 
 /// A line of the table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StreamEntry {
     pub name: StreamId,
     /// MAC of its key.
     pub key_mac: KeyMac,
+    /// What the MAC was made with.
+    pub mac_key: MacKey,
+}
+
+impl StreamEntry {
+    /// Whether this is the stream's key. Takes a time that does not depend on where two differ.
+    pub fn has_key(&self, key: &str) -> bool {
+        self.mac_key.mac(key) == self.key_mac
+    }
 }
 
 /// Answer to `GET /cluster/v1/streams`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StreamTable {
-    pub pepper: Pepper,
     pub streams: Vec<StreamEntry>,
 }
 
@@ -126,32 +165,47 @@ pub struct StreamTable {
 mod tests {
     use super::*;
 
-    fn pepper(byte: u8) -> Pepper {
-        Pepper::from_bytes(&[byte; 32]).unwrap()
+    fn key_of(byte: u8, form: MacForm, stream: &str) -> MacKey {
+        Pepper::from_bytes(&[byte; 32]).unwrap().mac_key(form, &stream.parse().unwrap())
     }
 
-    /// Computed with `printf secret-key | openssl dgst -sha256 -mac HMAC -macopt hexkey:0b…0b`.
+    /// Computed with `printf secret-key | openssl dgst -sha256 -mac HMAC -macopt hexkey:0b…0b`; and for the key of a stream, with
+    /// `printf '\0sealcast stream hall'` in place of the key first.
     #[test]
-    fn mac_is_that_of_openssl_and_differs_by_key_and_pepper() {
-        let mac = pepper(0x0b).mac("secret-key");
+    fn mac_is_that_of_openssl_and_differs_by_key_stream_and_pepper() {
+        let mac = key_of(0x0b, MacForm::OfAll, "hall").mac("secret-key");
         assert_eq!(mac.to_string(), "d82f78b00d2aa15c0f713850c17813fde7384918ef6638f0e0fc0d90777fd2ff");
         assert_eq!(mac.to_string().parse(), Ok(mac));
-        assert!(mac != pepper(0x0b).mac("secret-kex") && mac != pepper(0x0c).mac("secret-key"));
+        assert!(mac == key_of(0x0b, MacForm::OfAll, "stage").mac("secret-key"), "the older form knows no streams");
+        let own = key_of(0x0b, MacForm::OfStream, "hall");
+        assert_eq!(
+            own.mac("secret-key").to_string(),
+            "f95f5d970731e5a33c55fbf92ad95a4baa9515574a742de9ff928097258b8a9f"
+        );
+        for other in [
+            own.mac("secret-kex"),
+            key_of(0x0b, MacForm::OfStream, "stage").mac("secret-key"),
+            key_of(0x0c, MacForm::OfStream, "hall").mac("secret-key"),
+            mac,
+        ] {
+            assert!(own.mac("secret-key") != other);
+        }
+        let pepper = |byte| Pepper::from_bytes(&[byte; 32]).unwrap();
         assert_ne!(pepper(1).id(), pepper(2).id());
+        assert!(Pepper::from_bytes(&[0; 31]).is_none());
     }
 
     #[test]
     fn table_travels_and_prints_no_secret() {
-        let name = "hall".parse().unwrap();
-        let table = StreamTable {
-            streams: vec![StreamEntry { name, key_mac: pepper(7).mac("secret-key") }],
-            pepper: pepper(7),
-        };
+        let (name, mac_key) = ("hall".parse().unwrap(), key_of(7, MacForm::OfAll, "hall"));
+        let table = StreamTable { streams: vec![StreamEntry { name, key_mac: mac_key.mac("secret-key"), mac_key }] };
         let text = serde_json::to_string(&table).unwrap();
         let back: StreamTable = serde_json::from_str(&text).unwrap();
-        assert_eq!((back.pepper.expose(), &back.streams), (&[7; 32], &table.streams));
+        assert!(back.streams[0].has_key("secret-key") && !back.streams[0].has_key("secret-kex"));
         let printed = format!("{table:?}");
-        assert!(!printed.contains("7, 7") && printed.contains("KeyMac(…)"), "{printed}");
-        assert!(Pepper::from_bytes(&[0; 31]).is_none());
+        assert!(
+            !printed.contains("7, 7") && printed.contains("KeyMac(…)") && printed.contains("mac_key: …"),
+            "{printed}"
+        );
     }
 }

@@ -83,10 +83,6 @@ pub enum Topic {
     Policy,
     /// `catalogue/update`: a change of metadata.
     CatalogueUpdate,
-    /// `catalogue/request`: a node asks for the whole catalogue.
-    CatalogueRequest,
-    /// `catalogue/{node}`: the whole catalogue, for one node.
-    Catalogue(NodeId),
     /// `metadata/log`: an entry of the metadata log, with its rows.
     MetadataLog,
     /// `metadata/head`: where the metadata log stands (COSE); retained.
@@ -105,8 +101,6 @@ impl fmt::Display for Topic {
             Self::Head(stream) => write!(f, "streams/{stream}/head"),
             Self::Policy => f.write_str("policy"),
             Self::CatalogueUpdate => f.write_str("catalogue/update"),
-            Self::CatalogueRequest => f.write_str("catalogue/request"),
-            Self::Catalogue(node) => write!(f, "catalogue/{node}"),
             Self::MetadataLog => f.write_str("metadata/log"),
             Self::MetadataHead => f.write_str("metadata/head"),
             Self::Alerts => f.write_str("alerts"),
@@ -125,8 +119,6 @@ impl Topic {
             (Some("streams"), Some(stream), Some("head")) => Self::Head(StreamId::new(stream)?),
             (Some("policy"), None, None) => Self::Policy,
             (Some("catalogue"), Some("update"), None) => Self::CatalogueUpdate,
-            (Some("catalogue"), Some("request"), None) => Self::CatalogueRequest,
-            (Some("catalogue"), Some(node), None) => Self::Catalogue(NodeId::new(node)?),
             (Some("metadata"), Some("log"), None) => Self::MetadataLog,
             (Some("metadata"), Some("head"), None) => Self::MetadataHead,
             (Some("alerts"), None, None) => Self::Alerts,
@@ -151,8 +143,6 @@ mod tests {
             "streams/demo/head",
             "policy",
             "catalogue/update",
-            "catalogue/request",
-            "catalogue/b1",
             "metadata/log",
             "metadata/head",
             "alerts",
@@ -168,9 +158,16 @@ mod tests {
         for name in ["", "sealcast", "sealcast/v1", "sealcast/v1/", "sealcast/v2/policy", "sealcast/v1x/policy"] {
             assert!(prefix.parse(name).is_err(), "{name:?}");
         }
-        for rest in
-            ["streams/../seals", "streams/a/seals/b", "streams/a", "nodes/", "policy/x", "streams/a/other", "keys/00ff"]
-        {
+        for rest in [
+            "streams/../seals",
+            "streams/a/seals/b",
+            "streams/a",
+            "nodes/",
+            "policy/x",
+            "streams/a/other",
+            "keys/00ff",
+            "catalogue/b1",
+        ] {
             assert!(prefix.parse(&prefix.filter(rest)).is_err(), "{rest:?}");
         }
     }

@@ -6,18 +6,18 @@
 //! | 2 | [`Member`] | the node |
 //! | 3 | [`Grant`] | the key |
 //! | 4 | [`Revocation`] | the node or key |
-//! | 5 | [`Anchor`] | stream and key |
 //! | 7 | [`StreamSettings`] | the stream |
 //! | 8 | [`NodePolicy`] | the node |
 //! | 11 | [`Tombstone`] | kind and name of what is gone |
+//! | 12 | [`SignedDelegation`] | the session |
 //!
-//! 6 (tenant), 9 (verifier) and 10 (recording) are taken; no version writes them yet, nor 5.
+//! 6 (tenant), 9 (verifier) and 10 (recording) are taken; no version writes them yet. 5 (anchor) stays reserved.
 
-use media::{Digest, LogSequence, MediaSequence, NodeId, StreamId, UnixMillis};
+use media::{Digest, NodeId, StreamId, UnixMillis};
 use messages::Role;
 use seal::limits::PUBLIC_KEY_BYTES;
 use seal::wire::{Reader, Writer};
-use seal::{Grant, KeyId, Refusal, Scope};
+use seal::{Grant, KeyId, Refusal, Scope, SignedDelegation};
 
 use crate::fields::{Fields, FieldsWriter, MUST_UNDERSTAND};
 use crate::kind;
@@ -73,21 +73,6 @@ pub struct Revocation {
     pub reason: String,
 }
 
-/// The last seal of a revoked key that counts. No version writes it: [`Revocation::since`] decides, which needs no place in the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Anchor {
-    /// The stream whose log it concerns.
-    pub stream: StreamId,
-    /// The key that was revoked.
-    pub key: KeyId,
-    /// Sequence of the last seal of the key that counts.
-    pub sequence: LogSequence,
-    /// Its digest.
-    pub digest: Digest,
-    /// Media sequence number at which the next epoch begins.
-    pub free_msn: MediaSequence,
-}
-
 /// A stream of the catalogue, without what is secret or guessable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamSettings {
@@ -95,10 +80,19 @@ pub struct StreamSettings {
     pub name: StreamId,
     /// Which ingests may seal it, by the pools of their grants.
     pub pool: String,
-    /// HMAC-SHA-256 of its stream key, and of the successor, under the pepper that control gives to ingests.
-    pub key_macs: Vec<Digest>,
+    /// MACs of its stream key, and of the successor.
+    pub key_macs: Vec<StreamKeyMac>,
     /// What people read; empty when nobody has said.
     pub title: String,
+}
+
+/// HMAC-SHA-256 of a stream key. Nobody can guess at the key who does not have what it was made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamKeyMac {
+    /// Made with control's pepper, which shared ingests have: the form of before.
+    OfAll(Digest),
+    /// Made with a key of the stream's own, which the ingests that serve the stream have.
+    OfStream(Digest),
 }
 
 /// What the operator wants of a node.
@@ -134,14 +128,14 @@ pub enum Body {
     Grant(Grant),
     /// Kind 4.
     Revocation(Revocation),
-    /// Kind 5.
-    Anchor(Anchor),
     /// Kind 7.
     Stream(StreamSettings),
     /// Kind 8.
     Policy(NodePolicy),
     /// Kind 11.
     Tombstone(Tombstone),
+    /// Kind 12. Whoever counts on it verifies the signature ([`seal::Keyring`], [`crate::Trust`]).
+    Delegation(SignedDelegation),
     /// A kind, or a field, that this version does not know: it allows nothing.
     NotUnderstood {
         /// Number of the kind.
@@ -160,10 +154,10 @@ impl Body {
             Self::Member(_) => kind::MEMBER,
             Self::Grant(_) => kind::GRANT,
             Self::Revocation(_) => kind::REVOCATION,
-            Self::Anchor(_) => kind::ANCHOR,
             Self::Stream(_) => kind::STREAM,
             Self::Policy(_) => kind::POLICY,
             Self::Tombstone(_) => kind::TOMBSTONE,
+            Self::Delegation(_) => kind::DELEGATION,
             Self::NotUnderstood { kind } => *kind,
         }
     }
@@ -178,10 +172,10 @@ impl Body {
                 Revoked::Node(node) => format!("node/{node}"),
                 Revoked::Key(key) => format!("key/{key}"),
             },
-            Self::Anchor(anchor) => format!("{}/{}", anchor.stream, anchor.key),
             Self::Stream(stream) => stream.name.to_string(),
             Self::Policy(policy) => policy.node.to_string(),
             Self::Tombstone(tombstone) => format!("{}/{}", tombstone.kind, tombstone.name),
+            Self::Delegation(signed) => signed.delegation().session.to_string(),
             Self::NotUnderstood { .. } => return None,
         })
     }
@@ -224,17 +218,14 @@ impl Body {
                 })
                 .put(2, |w| _ = w.int(revocation.since.0))
                 .put(3, |w| _ = w.text(&revocation.reason)),
-            Self::Anchor(anchor) => w
-                .put(1, |w| _ = w.text(anchor.stream.as_str()))
-                .put(2, |w| _ = w.bytes(&anchor.key.0))
-                .put(3, |w| _ = w.uint(anchor.sequence.0))
-                .put(4, |w| _ = w.bytes(&anchor.digest.0))
-                .put(5, |w| _ = w.uint(anchor.free_msn.0)),
             Self::Stream(stream) => w
                 .put(1, |w| _ = w.text(stream.name.as_str()))
                 .put(2, |w| _ = w.text(&stream.pool))
-                .put(3, |w| digests(w, &stream.key_macs))
-                .put(64, |w| _ = w.text(&stream.title)),
+                .put(3, |w| digests(w, &of_form(&stream.key_macs, 3)))
+                .put(64, |w| _ = w.text(&stream.title))
+                .put_some(80, Some(of_form(&stream.key_macs, 80)).filter(|macs| !macs.is_empty()), |w, macs| {
+                    digests(w, &macs);
+                }),
             Self::Policy(policy) => w
                 .put(1, |w| _ = w.text(policy.node.as_str()))
                 .put(2, |w| _ = w.bool(policy.is_drained))
@@ -243,6 +234,7 @@ impl Body {
                 .put(1, |w| _ = w.uint(tombstone.kind))
                 .put(2, |w| _ = w.text(&tombstone.name))
                 .put(3, |w| _ = w.int(tombstone.at.0)),
+            Self::Delegation(signed) => w.put(1, |w| _ = w.bytes(signed.raw())),
             Self::NotUnderstood { .. } => w,
         }
         .finish()
@@ -282,17 +274,10 @@ impl Body {
                 since: UnixMillis(f.take(2, Reader::int)?),
                 reason: f.take(3, text)?,
             }),
-            kind::ANCHOR => Self::Anchor(Anchor {
-                stream: f.take(1, Reader::stream)?,
-                key: KeyId(f.take(2, Reader::bytes_of)?),
-                sequence: LogSequence(f.take(3, Reader::uint)?),
-                digest: f.take(4, Reader::digest)?,
-                free_msn: MediaSequence(f.take(5, Reader::uint)?),
-            }),
             kind::STREAM => Self::Stream(StreamSettings {
                 name: f.take(1, Reader::stream)?,
                 pool: f.take(2, pool)?,
-                key_macs: f.take(3, |r| r.list(KEY_MACS_MAX, Reader::digest))?,
+                key_macs: key_macs(&mut f)?,
                 title: f.find(64, text)?.unwrap_or_default(),
             }),
             kind::POLICY => Self::Policy(NodePolicy {
@@ -305,6 +290,7 @@ impl Body {
                 name: f.take(2, text)?,
                 at: UnixMillis(f.take(3, Reader::int)?),
             }),
+            kind::DELEGATION => Self::Delegation(f.take(1, |r| SignedDelegation::read(r.bytes()?))?),
             _ => return Ok(Self::NotUnderstood { kind }),
         };
         Ok(if f.are_understood() { body } else { Self::NotUnderstood { kind } })
@@ -319,6 +305,22 @@ impl Body {
 fn digests(w: &mut Writer, digests: &[Digest]) {
     w.array(digests.len());
     digests.iter().for_each(|digest| _ = w.bytes(&digest.0));
+}
+
+/// The MACs that stand in a field.
+fn of_form(macs: &[StreamKeyMac], field: u64) -> Vec<Digest> {
+    let in_field = |mac: &StreamKeyMac| match *mac {
+        StreamKeyMac::OfAll(mac) => (field == 3).then_some(mac),
+        StreamKeyMac::OfStream(mac) => (field == 80).then_some(mac),
+    };
+    macs.iter().filter_map(in_field).collect()
+}
+
+fn key_macs(f: &mut Fields<'_>) -> Result<Vec<StreamKeyMac>, Refusal> {
+    let of_all = f.take(3, |r| r.list(KEY_MACS_MAX, Reader::digest))?;
+    let of_stream = f.find(80, |r| r.list(KEY_MACS_MAX, Reader::digest))?.unwrap_or_default();
+    let newer = of_stream.into_iter().map(StreamKeyMac::OfStream);
+    Ok(newer.chain(of_all.into_iter().map(StreamKeyMac::OfAll)).collect())
 }
 
 fn texts<'t>(w: &mut Writer, texts: impl ExactSizeIterator<Item = &'t str>) {

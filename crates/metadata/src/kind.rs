@@ -8,7 +8,7 @@ pub const MEMBER: u64 = 2;
 pub const GRANT: u64 = 3;
 /// [`crate::Revocation`]
 pub const REVOCATION: u64 = 4;
-/// [`crate::Anchor`]
+/// The last seal of a revoked key that counts; no version writes it. The time of a revocation decides that ([`crate::Revocation`]).
 pub const ANCHOR: u64 = 5;
 /// A tenant; no version writes it yet.
 pub const TENANT: u64 = 6;
@@ -22,3 +22,5 @@ pub const VERIFIER: u64 = 9;
 pub const RECORDING: u64 = 10;
 /// [`crate::Tombstone`]
 pub const TOMBSTONE: u64 = 11;
+/// [`crate::SignedDelegation`]
+pub const DELEGATION: u64 = 12;

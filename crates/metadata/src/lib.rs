@@ -13,7 +13,6 @@ mod freshness;
 mod ids;
 pub mod kind;
 pub mod limits;
-pub mod proof;
 mod replica;
 mod root;
 mod rows;
@@ -22,14 +21,14 @@ mod trust;
 mod view;
 
 pub use author::{Draft, Edit, SignedEntry};
-pub use body::{Anchor, Body, Cluster, Member, NodePolicy, Revocation, Revoked, StreamSettings, Tombstone};
+pub use body::{Body, Cluster, Member, NodePolicy, Revocation, Revoked, StreamKeyMac, StreamSettings, Tombstone};
 pub use entry::{Change, Entry, Head, Row, row_digest, row_writes};
 pub use freshness::Freshness;
 pub use ids::{EntrySequence, LogId, RowId};
 pub use replica::{Evidence, Input, Output, Place, Replica};
 pub use root::{Branch, Control, RootStatement, RootStep, Roots, sign_root};
-pub use seal::{Grant, Scope};
-pub use trust::{GrantedKey, Proof, Proven, ProvenRow, Trust, root_fingerprint};
+pub use seal::{Delegation, Grant, Scope, SignedDelegation};
+pub use trust::{DelegatedSession, GrantedKey, Proof, Proven, ProvenRow, Trust, root_fingerprint};
 pub use view::View;
 
 #[cfg(test)]

@@ -31,8 +31,12 @@ pub const EVIDENCE_MAX: usize = 16;
 
 /// Most root statements of a [`crate::Trust`]: one a year for a working life.
 pub const TRUST_ROOTS_MAX: usize = 32;
-/// Most rows of a [`crate::Trust`]: the stream's own, and the grants of the keys that have sealed what a node shows of it.
-pub const TRUST_ROWS_MAX: usize = 17;
+/// Most rows of a [`crate::Trust`]: the grants in force of a large cluster. That of a stream has far fewer.
+pub const TRUST_ROWS_MAX: usize = 1_024;
+/// Most keys that a [`crate::Trust`] speaks of for one stream: those that have sealed what a node shows of it.
+pub const TRUST_KEYS_MAX: usize = 16;
+/// Most delegations that it has for one stream: the newest.
+pub const TRUST_DELEGATIONS_MAX: usize = 4;
 /// Most rows of a bucket that a viewer reads: four times the mean of the largest log.
 pub const BUCKET_ROWS_MAX: usize = 4_096;
 /// Longest [`crate::Trust`] in bytes. That of a cluster with two rows in a bucket has 10 kB.
@@ -49,7 +53,7 @@ pub const CRITICAL_AFTER: Duration = Duration::from_secs(600);
 pub const SPKI_MAX: usize = 2;
 /// Most pools or streams of a grant.
 pub const SCOPE_MAX: usize = 128;
-/// Most MACs of a stream's key: the one in use, and its successor.
+/// Most MACs of a stream's key in each form: the one in use, and its successor.
 pub const KEY_MACS_MAX: usize = 2;
 /// Longest text field in bytes: titles, reasons and URLs.
 pub const TEXT_BYTES_MAX: usize = 1024;
@@ -58,7 +62,7 @@ pub const TEXT_BYTES_MAX: usize = 1024;
 pub const fn rows_max(kind: u64) -> usize {
     match kind {
         kind::CLUSTER => 1,
-        kind::MEMBER | kind::GRANT | kind::POLICY => 4_096,
+        kind::MEMBER | kind::GRANT | kind::POLICY | kind::DELEGATION => 4_096,
         kind::TENANT => 10_000,
         kind::REVOCATION | kind::VERIFIER => 65_536,
         kind::ANCHOR | kind::STREAM => 100_000,

@@ -32,6 +32,16 @@ pub struct Control {
     pub not_after: UnixMillis,
 }
 
+impl Control {
+    /// Ends the key at the newest entry, which was signed at a time: it signs no entry after that, and no head of a later time than now.
+    pub fn end(&mut self, (newest, signed_at): (EntrySequence, UnixMillis), now: UnixMillis) {
+        self.last = Some(self.last.map_or(newest, |last| last.min(newest)));
+        // That entry may be the key's, and of a clock that is ahead.
+        let over = now.max(UnixMillis(signed_at.0.saturating_add(1)));
+        self.not_after = self.not_after.min(over);
+    }
+}
+
 /// The place from which the log goes on: entries after it are void, unless they know of the branch. Only the root may void any.
 /// Later statements repeat it, for nodes that begin with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

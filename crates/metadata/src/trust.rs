@@ -1,23 +1,26 @@
 //! What a viewer needs to decide which keys may seal a stream, when nothing but the root public key is trusted. Pure.
 //!
 //! A [`Trust`] holds root statements, control's newest head, and rows with their proofs: each is in the state that the head signs. So
-//! whoever hands it out can hold news back, which the head's time shows, and can do nothing else. It says which keys may seal *now*: a
+//! whoever hands it out can hold news back, which the head's time shows, and can do nothing else. It says which keys may seal *now*, by
+//! their own grants or because a streamer has delegated a session to them: a
 //! key that is revoked has a grant that has ended, because control ends it in the entry that revokes the key.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use media::{Digest, LogSequence, NodeId, StreamId, UnixMillis};
+use media::{Digest, LogSequence, NodeId, SessionId, StreamId, UnixMillis};
 use seal::wire::{Reader, Writer};
-use seal::{KeyId, PublicKey, Refusal, RefusalReason, RootPublicKey};
+use seal::{Grant, KeyId, PublicKey, Refusal, RefusalReason, RootPublicKey, Scope, SignedDelegation};
 use sha2::{Digest as _, Sha256};
 
-use crate::entry::{Row, row_digest};
-use crate::limits::{BUCKET_ROWS_MAX, ROW_BYTES_MAX, TRUST_BYTES_MAX, TRUST_ROOTS_MAX, TRUST_ROWS_MAX};
+use crate::entry::{Head, Row, row_digest};
+use crate::limits::{
+    BUCKET_ROWS_MAX, ROW_BYTES_MAX, TRUST_BYTES_MAX, TRUST_DELEGATIONS_MAX, TRUST_KEYS_MAX, TRUST_ROOTS_MAX,
+    TRUST_ROWS_MAX,
+};
 use crate::root::{RootStatement, Roots};
 use crate::state::{LEVELS, Path, bucket_digest, root_above};
-use crate::{Body, LogId, Replica, RowId, kind};
-use seal::{Grant, Scope};
+use crate::{Body, EntrySequence, LogId, Replica, RowId, kind};
 
 const LABEL: &str = "sealcast/trust";
 const PAIRS: u64 = 6;
@@ -72,14 +75,14 @@ impl ProvenRow {
     }
 }
 
-/// What a broadcast node answers under `/api/v1/trust/{stream}`.
+/// What a broadcast node answers under `/api/v1/trust/{stream}`; and, without a stream, under `/api/v1/grants`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
     /// Root statements, ascending; the last one is in force.
     pub roots: Vec<Bytes>,
     /// Control's newest head.
     pub head: Bytes,
-    /// Grants, and the stream's own row.
+    /// Grants, the stream's own row, and what streamers let ingests do for it.
     pub rows: Vec<ProvenRow>,
     /// First and last seal of the stream's log that the node has: where to begin. Nobody signs it.
     pub kept: Option<(LogSequence, LogSequence)>,
@@ -153,16 +156,54 @@ impl Trust {
         for row in &rows {
             let Body::Grant(grant) = &row.body else { continue };
             let public_key = PublicKey::from_bytes(&grant.public_key);
+            let may_seal = allows(grant, stream, pool);
             keys.push(GrantedKey {
                 public_key: public_key.map_err(|error| Refusal::malformed(error.to_string()))?,
                 node: grant.node.clone(),
-                may_seal: allows(grant, stream, pool),
+                scope: grant.scope.clone(),
+                may_seal,
+                may_delegate: may_seal && grant.may_delegate,
                 from: grant.from,
                 until: grant.until,
+                sequence: row.sequence,
             });
         }
-        Ok(Proven { log: head.log, at: head.at, keys })
+        let mut delegations = Vec::new();
+        for row in &rows {
+            let Body::Delegation(signed) = &row.body else { continue };
+            let said = signed.delegation();
+            if said.is_bounded() && said.cluster == *roots.cluster() && said.stream == *stream {
+                delegations.extend(delegated(signed, &keys, row.sequence)?);
+            }
+        }
+        let (_, envelope) = Head::read(&self.head)?;
+        Ok(Proven { log: head.log, at: head.at, control: envelope.key, keys, delegations })
     }
+}
+
+/// What a delegation allows, if the key that signed it may delegate the stream: `None` when its grant is not among the keys.
+///
+/// Refuses with `Signature` one that the key has not signed.
+fn delegated(
+    signed: &SignedDelegation,
+    keys: &[GrantedKey],
+    sequence: EntrySequence,
+) -> Result<Option<DelegatedSession>, Refusal> {
+    let signer = keys.iter().find(|key| key.may_delegate && key.public_key.id() == signed.signer());
+    let Some(signer) = signer else { return Ok(None) };
+    let delegation = signed.delegation();
+    if !signed.is_signed_by(&signer.public_key) {
+        let detail = format!("delegation of session {}", delegation.session);
+        return Err(Refusal::new(RefusalReason::Signature, detail));
+    }
+    Ok(Some(DelegatedSession {
+        session: delegation.session,
+        key: delegation.key,
+        by: signed.signer(),
+        // The streamer's right ends with its grant.
+        until: delegation.until.min(signer.until),
+        sequence,
+    }))
 }
 
 /// Whether a grant names the stream, or the pool in which its own row puts it.
@@ -207,8 +248,27 @@ pub struct Proven {
     pub log: LogId,
     /// When control said so, by its own clock.
     pub at: UnixMillis,
+    /// The key of control that said so.
+    pub control: KeyId,
     /// Keys with a grant in the log, also those whose grants have ended.
     pub keys: Vec<GrantedKey>,
+    /// Sessions of the stream that streamers let other keys seal, also those that are over.
+    pub delegations: Vec<DelegatedSession>,
+}
+
+/// A session that a streamer lets the key of an ingest seal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DelegatedSession {
+    /// The session, and no other.
+    pub session: SessionId,
+    /// The ingest's key.
+    pub key: KeyId,
+    /// The streamer's key, which has signed this.
+    pub by: KeyId,
+    /// Valid until this time, exclusive: by the delegation, and by the grant of the streamer's key.
+    pub until: UnixMillis,
+    /// The entry that wrote it.
+    pub sequence: EntrySequence,
 }
 
 /// A sealing key, as its grant in the log has it.
@@ -218,12 +278,48 @@ pub struct GrantedKey {
     pub public_key: PublicKey,
     /// The ingest that has the private key.
     pub node: NodeId,
+    /// What the grant names.
+    pub scope: Scope,
     /// Whether the grant names the stream.
     pub may_seal: bool,
+    /// Whether the key may let another one seal the stream.
+    pub may_delegate: bool,
     /// Valid from this time on.
     pub from: UnixMillis,
     /// Valid until this time, exclusive.
     pub until: UnixMillis,
+    /// The entry that wrote the grant.
+    pub sequence: EntrySequence,
+}
+
+impl GrantedKey {
+    /// Whether a seal of this session and time counts by its own signature, when control's newest word is of `now`; `delegated` is what is
+    /// known of the session. When the grant begins says nothing: a renewed one begins anew, after seals that the same key has signed.
+    ///
+    /// Refuses with `Key` when not: the grant does not name the stream and no streamer lets the key seal the session, or that has ended.
+    pub fn counts(
+        &self,
+        delegated: Option<&DelegatedSession>,
+        issued_at: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<(), Refusal> {
+        let (id, node) = (self.public_key.id(), &self.node);
+        let refuse = |why: String| Err(Refusal::new(RefusalReason::Key, format!("key {id} of {node}: {why}")));
+        let is_over = |until: UnixMillis| now >= until || issued_at >= until;
+        if !self.may_seal {
+            let Some(delegated) = delegated.filter(|delegated| delegated.key == id) else {
+                let why = "its grant does not name the stream, and no streamer has delegated the session to it";
+                return refuse(why.to_owned());
+            };
+            if is_over(delegated.until) {
+                return refuse(format!("it was delegated session {} until {}", delegated.session, delegated.until));
+            }
+        }
+        if is_over(self.until) {
+            return refuse(format!("its grant ended at {}, or it was revoked", self.until));
+        }
+        Ok(())
+    }
 }
 
 impl Roots {
@@ -278,11 +374,33 @@ pub fn root_fingerprint(public_key: &[u8]) -> Digest {
 }
 
 impl Replica {
-    /// Proofs of the rows that say which of these keys may seal a stream: their grants, and the stream's own row. Rows that are not
-    /// there are left out.
+    /// Proofs of the rows that say which of these keys may seal a stream: their grants, the stream's own row, and what streamers let
+    /// them seal of it, with the grants of the streamers' keys. Rows that are not there are left out.
     pub fn prove(&self, stream: &StreamId, keys: &[KeyId]) -> Vec<Proof> {
-        let grants = keys.iter().map(|key| (kind::GRANT, key.to_string()));
-        let named = grants.chain([(kind::STREAM, stream.to_string())]);
+        let keys = keys.get(..TRUST_KEYS_MAX).unwrap_or(keys);
+        let is_meant = |signed: &&SignedDelegation| {
+            signed.delegation().stream == *stream && keys.contains(&signed.delegation().key)
+        };
+        let view = self.view();
+        let mut delegations: Vec<&SignedDelegation> = view.delegations().filter(is_meant).collect();
+        delegations.sort_by_key(|signed| std::cmp::Reverse(signed.delegation().until));
+        delegations.truncate(TRUST_DELEGATIONS_MAX);
+        let mut granted = keys.to_vec();
+        for signed in &delegations {
+            if !granted.contains(&signed.signer()) {
+                granted.push(signed.signer());
+            }
+        }
+        let grants = granted.iter().map(|key| (kind::GRANT, key.to_string()));
+        let sessions = delegations.iter().map(|signed| (kind::DELEGATION, signed.delegation().session.to_string()));
+        let named = grants.chain([(kind::STREAM, stream.to_string())]).chain(sessions);
         named.filter_map(|(kind, name)| self.rows().prove(kind, &name)).collect()
+    }
+
+    /// Proofs of the grants in force at a time; of very many, some.
+    pub fn prove_grants(&self, at: UnixMillis) -> Vec<Proof> {
+        let view = self.view();
+        let grants = view.grants(at).take(TRUST_ROWS_MAX).map(|grant| grant.key_id().to_string());
+        grants.filter_map(|name| self.rows().prove(kind::GRANT, &name)).collect()
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use media::{NodeId, StreamId, UnixMillis};
-use seal::{Grant, KeyId, Rights};
+use seal::{Grant, KeyId, Rights, SignedDelegation};
 
-use crate::body::{Anchor, Cluster, Member, NodePolicy, Revocation, Revoked, StreamSettings};
+use crate::body::{Cluster, Member, NodePolicy, Revocation, Revoked, StreamSettings};
 use crate::rows::{HeldRow, Rows};
 use crate::{Body, Edit, EntrySequence, RowId, kind};
 
 /// Kinds that give rights: those written after a fork do not count.
-const RIGHTS: [u64; 3] = [kind::MEMBER, kind::GRANT, kind::VERIFIER];
+const RIGHTS: [u64; 4] = [kind::MEMBER, kind::GRANT, kind::VERIFIER, kind::DELEGATION];
 
 /// The rows of a replica, as they count now.
 #[derive(Debug, Clone, Copy)]
@@ -149,13 +149,12 @@ impl<'r> View<'r> {
         })
     }
 
-    /// Rows of the grants in force at a time, and the entries that wrote them.
-    pub fn granted_rows(&self, at: UnixMillis) -> Vec<(RowId, EntrySequence)> {
-        let row = |grant: &Grant| {
-            let (id, held) = self.rows.find(kind::GRANT, &grant.key_id().to_string())?;
-            Some((*id, held.sequence))
-        };
-        self.grants(at).filter_map(row).collect()
+    /// What streamers let shared ingests do, also what is over. Nobody has verified these signatures.
+    pub fn delegations(&self) -> impl Iterator<Item = &'r SignedDelegation> {
+        self.all().filter_map(|(_, body)| match body {
+            Body::Delegation(signed) => Some(signed),
+            _ => None,
+        })
     }
 
     fn revocation(&self, subject: &Revoked) -> Option<&'r Revocation> {
@@ -216,6 +215,7 @@ impl<'r> View<'r> {
             match body {
                 Body::Grant(grant) => rights.grants.push(grant.clone()),
                 Body::Stream(stream) => _ = rights.pools.insert(stream.name.clone(), stream.pool.clone()),
+                Body::Delegation(signed) => rights.delegations.push(signed.clone()),
                 _ => {}
             }
         }
@@ -225,14 +225,6 @@ impl<'r> View<'r> {
         });
         rights.revoked = revoked.collect();
         rights
-    }
-
-    /// Where the log of a stream goes on after a key was revoked.
-    pub fn anchor(&self, stream: &StreamId, key: &KeyId) -> Option<&'r Anchor> {
-        match self.find(kind::ANCHOR, &format!("{stream}/{key}"))? {
-            Body::Anchor(anchor) => Some(anchor),
-            _ => None,
-        }
     }
 
     /// A stream of the catalogue.

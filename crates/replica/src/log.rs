@@ -14,7 +14,7 @@ use seal::{KeyId, Refusal, RootPublicKey};
 use tokio::sync::watch;
 
 use crate::routes::Acknowledged;
-use crate::store::{Entries, Loaded, Store};
+use crate::store::{Loaded, Store};
 
 /// Inputs that are verified on the reactor; more go to a thread, because each takes a fraction of a millisecond.
 const AT_ONCE_MAX: usize = 8;
@@ -212,23 +212,6 @@ impl Log {
     /// State digest of all rows: two nodes with one have the same rows.
     pub fn state(&self) -> Digest {
         self.with(|replica| replica.state())
-    }
-
-    /// A proof of the grants in force for somebody who has the root key alone ([`metadata::proof`]). Leaves out a grant whose entry is
-    /// not kept any more; it is renewed before long.
-    ///
-    /// # Errors
-    /// When the disk cannot be read.
-    pub async fn proof_of_grants(&self) -> Result<Bytes> {
-        let now = self.clock.wall();
-        let mut grants = Vec::new();
-        for (id, sequence) in self.look(|view| view.granted_rows(now)) {
-            let Entries::Here(found) = self.reader.entries(sequence, 1, 0).await? else { continue };
-            let Some((entry, rows)) = found.into_iter().next() else { continue };
-            let row = metadata::row_writes(&entry, &rows)?.into_iter().find(|(written, _)| *written == id);
-            grants.extend(row.and_then(|(_, row)| Some((entry, row?))));
-        }
-        Ok(metadata::proof::join(&self.reader.roots(0).await?, &grants))
     }
 
     /// Asks other nodes for news, soon: control has said that it wrote something that is not here.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use media::StreamId;
 use metadata::limits::TRUST_ROOTS_MAX;
-use metadata::{ProvenRow, Trust, row_digest};
+use metadata::{Proof, ProvenRow, Replica, Trust, row_digest};
 use seal::KeyId;
 
 use crate::Log;
@@ -19,10 +19,23 @@ impl Log {
     /// # Errors
     /// When the disk cannot be read.
     pub async fn trust(&self, stream: &StreamId, keys: &[KeyId]) -> Result<Option<Trust>> {
+        self.proven(|replica| replica.prove(stream, keys)).await
+    }
+
+    /// The same of the grants in force, whatever they name.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub async fn grants(&self) -> Result<Option<Trust>> {
+        let now = self.clock().wall();
+        self.proven(|replica| replica.prove_grants(now)).await
+    }
+
+    async fn proven(&self, prove: impl FnOnce(&Replica) -> Vec<Proof>) -> Result<Option<Trust>> {
         let Some(head) = self.head() else { return Ok(None) };
         let proofs = self.with(|replica| {
             let said = replica.roots().check_head(&head).ok()?;
-            (said.state == replica.state()).then(|| replica.prove(stream, keys))
+            (said.state == replica.state()).then(|| prove(replica))
         });
         let Some(proofs) = proofs else { return Ok(None) };
         let mut rows = Vec::with_capacity(proofs.len());

@@ -70,9 +70,10 @@ impl Writer {
     pub async fn open(log: Arc<Log>, node: &node::Context, identity: ControlIdentity<'_>) -> Result<Self> {
         let key = control_key(identity.key_file)?;
         let now = node.clock.wall();
-        let known = log.with(|replica| replica.roots().statement().cloned());
+        let (known, place) = log.with(|replica| (replica.roots().statement().cloned(), replica.place()));
         let is_new = known.is_none();
-        if let Some(next) = next_statement(known, node, &key.public_key_bytes(), identity.root, now)? {
+        let public = key.public_key_bytes();
+        if let Some(next) = next_statement((known, place), node, &public, identity.root, now)? {
             let root = identity.root.context("was there to make the statement")?;
             let signed = sign_root(&next, &[root])?;
             let outputs = log.take(vec![Input::Root(signed)]).await?;
@@ -291,7 +292,7 @@ fn control_key(path: &Path) -> Result<ControlKey> {
 
 /// The root statement that has to be signed so that a key may write; `None` when it may for long enough.
 fn next_statement(
-    known: Option<RootStatement>,
+    (known, place): (Option<RootStatement>, Place),
     node: &node::Context,
     key: &[u8],
     root: Option<&RootKey>,
@@ -322,7 +323,12 @@ fn next_statement(
             tracing::warn!(key = %id, until = %control.not_after, "control's key for the metadata log ends soon: sealcast root rotate --key FILE, where the root key is");
             return Ok(None);
         }
-        (None, Some(_)) => statement.controls.push(control(EntrySequence(1))),
+        (None, Some(_)) => {
+            // The key before was lost, or taken away because somebody may have it: it signs nothing any more.
+            let before = statement.controls.iter_mut().filter(|known| known.node == node.id && known.last.is_none());
+            before.for_each(|known| known.end((place.sequence, place.at), now));
+            statement.controls.push(control(place.sequence.next()));
+        }
         (None, None) => bail!(
             "the newest root statement does not name key {id} of this control node, and no root key that may sign alone is in its data \
              directory: restore metadata.key from a backup, or start control once with root.key there"

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use media::{NodeId, StreamId, UnixMillis};
 
-use crate::KeyId;
+use crate::{KeyId, SignedDelegation};
 
 /// What a key may seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Grant {
     pub node: NodeId,
     /// What it may seal; the metadata log allows at most 128 names.
     pub scope: Scope,
-    /// A streamer's key, which may sign for a session of an ingest.
+    /// A streamer's key, which may let another node's key seal a session of its streams ([`crate::Delegation`]).
     pub may_delegate: bool,
     /// Valid from this time on. A renewed grant begins anew.
     pub from: UnixMillis,
@@ -59,4 +59,6 @@ pub struct Rights {
     pub revoked: BTreeMap<KeyId, UnixMillis>,
     /// The pool of each stream.
     pub pools: BTreeMap<StreamId, String>,
+    /// What streamers let shared ingests do, also what is over. Their signatures need not be verified.
+    pub delegations: Vec<SignedDelegation>,
 }

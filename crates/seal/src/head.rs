@@ -88,7 +88,8 @@ impl Head {
     /// Checks whether a verified seal may follow this head.
     ///
     /// Refuses with [`RefusalReason::Epoch`] an older epoch, with `Identity` another session in the same epoch, with `Chain` a seal that
-    /// names another previous seal, is not at the next sequence or follows an end, and with `Implausible` media that do not continue.
+    /// names another previous seal, is not at the next sequence or follows an end of its session, and with `Implausible` media that do
+    /// not continue.
     pub fn admits(&self, body: &SealBody) -> Result<(), Refusal> {
         let ensure = |holds: bool, reason, why| if holds { Ok(()) } else { Err(refuse(reason, body, why)) };
         ensure(body.epoch >= self.epoch, RefusalReason::Epoch, "older epoch")?;
@@ -99,6 +100,10 @@ impl Head {
 
     fn admits_epoch(&self, body: &SealBody) -> Result<(), Refusal> {
         let ensure = |holds: bool, why| if holds { Ok(()) } else { Err(refuse(RefusalReason::Implausible, body, why)) };
+        // A streamer may have let an ingest seal this one session.
+        if self.kind == SealKind::End && body.session == self.session {
+            return Err(refuse(RefusalReason::Chain, body, "its session has ended"));
+        }
         ensure(body.epoch.0.saturating_sub(self.epoch.0) <= EPOCH_STEP_MAX, "epoch far ahead")?;
         ensure(content::opens_epoch(body), "an epoch that does not open with its init segments")?;
         ensure(body.discontinuity == self.discontinuity.next(), "an epoch begins with exactly one discontinuity")?;

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use media::{ClusterId, NodeId, StreamId, UnixMillis};
+use media::{ClusterId, NodeId, SessionId, StreamId, UnixMillis};
 
 use crate::content::Freshness;
 use crate::cose::{self, Envelope};
 use crate::limits::{CLOCK_AHEAD_MAX, SEAL_BYTES_MAX, UNHEARD_MAX};
-use crate::{Grant, KeyId, PublicKey, Refusal, RefusalReason, Rights, Scope, SealBody, Sealed, content, encoding};
+use crate::{
+    Delegation, Grant, KeyId, PublicKey, Refusal, RefusalReason, Rights, Scope, SealBody, Sealed, SignedDelegation,
+    content, encoding,
+};
 
 #[derive(Debug, Clone)]
 struct Granted {
@@ -27,6 +30,8 @@ pub struct Keyring {
     /// The keys of revoked nodes are among them.
     revoked: BTreeMap<KeyId, UnixMillis>,
     pools: BTreeMap<StreamId, String>,
+    /// What streamers let other nodes' keys do: each was signed by a key that may delegate its stream.
+    delegations: BTreeMap<SessionId, SignedDelegation>,
 }
 
 fn refuse<T>(reason: RefusalReason, detail: impl Into<String>) -> Result<T, Refusal> {
@@ -36,14 +41,20 @@ fn refuse<T>(reason: RefusalReason, detail: impl Into<String>) -> Result<T, Refu
 impl Keyring {
     /// A keyring without any key, for before the log is known.
     pub const fn new(cluster: ClusterId) -> Self {
-        let granted = BTreeMap::new();
-        Self { cluster, granted, taken_back: BTreeMap::new(), revoked: BTreeMap::new(), pools: BTreeMap::new() }
+        Self {
+            cluster,
+            granted: BTreeMap::new(),
+            taken_back: BTreeMap::new(),
+            revoked: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            delegations: BTreeMap::new(),
+        }
     }
 
     /// The keyring of other rights. Takes over the public keys that it has read already.
     #[must_use]
     pub fn with(&self, rights: Rights) -> Self {
-        let Rights { grants, mut revoked, pools } = rights;
+        let Rights { grants, mut revoked, pools, delegations } = rights;
         let (mut granted, mut taken_back) = (BTreeMap::new(), BTreeMap::new());
         for grant in grants {
             let key = grant.key_id();
@@ -56,7 +67,63 @@ impl Keyring {
             let Some(public_key) = read.or_else(|| PublicKey::from_bytes(&grant.public_key).ok()) else { continue };
             into.insert(key, Granted { grant, public_key });
         }
-        Self { cluster: self.cluster.clone(), granted, taken_back, revoked, pools }
+        let cluster = self.cluster.clone();
+        let mut next = Self { cluster, granted, taken_back, revoked, pools, delegations: BTreeMap::new() };
+        for signed in delegations {
+            if next.is_delegated_rightly(&signed, self) {
+                next.delegations.entry(signed.delegation().session).or_insert(signed);
+            }
+        }
+        next
+    }
+
+    /// Whether the key that signed a delegation may delegate this stream, and has signed it. What the keyring `before` verified needs no
+    /// second look.
+    fn is_delegated_rightly(&self, signed: &SignedDelegation, before: &Self) -> bool {
+        let Delegation { cluster, stream, session, .. } = signed.delegation();
+        let Some(Granted { grant, public_key }) = self.granted.get(&signed.signer()) else { return false };
+        let is_bounded = signed.delegation().is_bounded();
+        let may = is_bounded && *cluster == self.cluster && grant.may_delegate && self.covers(grant, stream);
+        may && (before.delegations.get(session) == Some(signed) || signed.is_signed_by(public_key))
+    }
+
+    /// Checks that a streamer lets this key seal the session now.
+    ///
+    /// Refuses with `Key` when there is none, it is over, or the grant of the streamer's key is.
+    fn check_delegation(&self, key: KeyId, body: &SealBody, at: UnixMillis) -> Result<(), Refusal> {
+        let signed = self.delegations.get(&body.session);
+        let signed =
+            signed.filter(|signed| signed.delegation().stream == body.stream && signed.delegation().key == key);
+        let Some(signed) = signed else {
+            return refuse(RefusalReason::Key, format!("key {key} is not granted stream {}", body.stream));
+        };
+        if body.issued_at >= signed.delegation().until || !self.is_in_force(signed, at) {
+            let detail =
+                format!("session {} was delegated to key {key}, and is not any more, or not yet", body.session);
+            return refuse(RefusalReason::Key, detail);
+        }
+        Ok(())
+    }
+
+    /// Whether a delegation counts at a time, and the grant of the streamer's key with it.
+    fn is_in_force(&self, signed: &SignedDelegation, at: UnixMillis) -> bool {
+        let Delegation { from, until, .. } = signed.delegation();
+        let its_grant = self.granted.get(&signed.signer()).map(|held| held.grant.until);
+        *from <= at.plus(CLOCK_AHEAD_MAX) && at < *until && its_grant.is_some_and(|until| at < until)
+    }
+
+    /// The newest delegation with which a key may seal a stream now that its own grant does not name.
+    pub fn delegation(&self, key: &KeyId, stream: &StreamId, now: UnixMillis) -> Option<&Delegation> {
+        let its = self.delegations.values().filter(|signed| {
+            let delegation = signed.delegation();
+            delegation.key == *key && delegation.stream == *stream && self.is_in_force(signed, now)
+        });
+        its.map(SignedDelegation::delegation).max_by_key(|delegation| (delegation.from, delegation.session))
+    }
+
+    /// Whether the own grant of a key names a stream.
+    pub fn is_granted(&self, key: &KeyId, stream: &StreamId) -> bool {
+        self.grant(key).is_some_and(|grant| self.covers(grant, stream))
     }
 
     /// Whether this key is revoked.
@@ -80,11 +147,13 @@ impl Keyring {
         self.granted.get(key).map(|held| &held.grant)
     }
 
-    /// Whether a node has a key that may seal this stream now: only such a node may push it and fence its log.
+    /// Whether a node has a key that may seal this stream now, by its grant or for a streamer: only such a node may push it and fence its log.
     pub fn may_push(&self, node: &NodeId, stream: &StreamId, now: UnixMillis) -> bool {
         let is_valid = |grant: &Grant| grant.from <= now.plus(CLOCK_AHEAD_MAX) && now < grant.until;
         let mut its = self.granted.values().map(|held| &held.grant).filter(|grant| grant.node == *node);
-        !self.is_node_revoked(node) && its.any(|grant| is_valid(grant) && self.covers(grant, stream))
+        let is_delegated = |grant: &Grant| self.delegation(&grant.key_id(), stream, now).is_some();
+        let may = |grant: &Grant| is_valid(grant) && (self.covers(grant, stream) || is_delegated(grant));
+        !self.is_node_revoked(node) && its.any(may)
     }
 
     fn covers(&self, grant: &Grant, stream: &StreamId) -> bool {
@@ -121,7 +190,7 @@ impl Keyring {
         if body.stream != *stream {
             return refuse(RefusalReason::Identity, format!("seal of stream {} presented as {stream}'s", body.stream));
         }
-        self.check_grant(&held.grant, &body, freshness)?;
+        self.check_grant(&held.grant, &body, (now, freshness))?;
         let located = |refusal: Refusal| {
             let detail = format!("stream {stream}, epoch {}, seal {}: {}", body.epoch, body.sequence, refusal.detail);
             Refusal::new(refusal.reason, detail)
@@ -159,16 +228,22 @@ impl Keyring {
         Ok(held)
     }
 
-    /// Whether the grant covers the stream of a seal. A recording was admitted while the stream was in a pool that the key served, and
+    /// Whether the grant covers the stream of a seal, or a streamer lets the key seal its session. A recording was admitted while the stream was in a pool that the key served, and
     /// while the grant was valid: the log says only where the stream is now, and begins a renewed grant anew.
-    fn check_grant(&self, grant: &Grant, body: &SealBody, freshness: Freshness) -> Result<(), Refusal> {
+    fn check_grant(
+        &self,
+        grant: &Grant,
+        body: &SealBody,
+        (now, freshness): (UnixMillis, Freshness),
+    ) -> Result<(), Refusal> {
         let (key, stream) = (grant.key_id(), &body.stream);
         let is_covered = match (freshness, &grant.scope) {
             (Freshness::Recorded, Scope::Pools(_)) => true,
             _ => self.covers(grant, stream),
         };
         if !is_covered {
-            return refuse(RefusalReason::Key, format!("key {key} is not granted stream {stream}"));
+            let at = if freshness == Freshness::Recorded { body.issued_at } else { now };
+            self.check_delegation(key, body, at)?;
         }
         // Control ends the grant of a key when it revokes that.
         let until = if self.is_revoked(&key) { grant.until.plus(UNHEARD_MAX) } else { grant.until };

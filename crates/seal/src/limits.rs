@@ -19,6 +19,10 @@ pub const CODEC_BYTES_MAX: usize = 64;
 /// Most keys of one node that are granted at once: one in use, its successor, and two that were lost with a disk. Control
 /// enforces it, so that one certificate cannot take all places of the metadata log.
 pub const GRANTS_PER_NODE_MAX: usize = 4;
+/// Longest delegation in bytes: names, an identity of a session and one of a key, and a signature.
+pub const DELEGATION_BYTES_MAX: usize = 4 * 1024;
+/// Longest life of a delegation: a day of a festival. It is below what a grant has left when it is not renewed yet.
+pub const DELEGATION_LIFE_MAX: Duration = Duration::from_secs(12 * 3_600);
 
 /// How far another machine's clock may be ahead of ours.
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(30);

@@ -209,6 +209,18 @@ impl Studio {
         self.origin = now;
     }
 
+    /// A new epoch of the same session, which builds on the log so far.
+    pub fn reopen(&mut self, now: UnixMillis) {
+        let session = self.session;
+        self.reconnect(now);
+        self.session = session;
+    }
+
+    /// The session of the seals to come.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
     /// The same place in the log again: for sessions that fork.
     pub fn fork(&self) -> Self {
         Self {

@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use media::{LogSequence, StreamId, UnixMillis};
-use metadata::{GrantedKey, LogId, Roots, Trust};
+use media::{LogSequence, SessionId, StreamId, UnixMillis};
+use metadata::{DelegatedSession, GrantedKey, LogId, Roots, Trust};
 use seal::{Chain, KeyId, Refusal, RefusalReason};
 
 use log::Place;
@@ -26,6 +26,8 @@ use objects::Objects;
 
 /// Keys of the stream that are remembered: those of a [`Trust`], and those of the one before.
 const KEYS_MAX: usize = 64;
+/// Sessions that streamers have delegated and that are remembered, likewise.
+const SESSIONS_MAX: usize = 16;
 
 /// What control says of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct Verifier {
     roots: Option<Roots>,
     said: Option<Said>,
     keys: BTreeMap<KeyId, Known>,
+    /// Sessions that streamers let other keys seal, each with the time of control's word.
+    sessions: BTreeMap<SessionId, (DelegatedSession, UnixMillis)>,
     chain: Chain,
     place: Option<Place>,
     objects: Objects,
@@ -83,6 +87,7 @@ impl Verifier {
             roots: None,
             said: None,
             keys: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             place: None,
             objects: Objects::default(),
             seals: 0,
@@ -111,6 +116,10 @@ impl Verifier {
         }
         let known = |key: GrantedKey| (key.public_key.id(), Known { key, said_at: proven.at });
         self.keys.extend(proven.keys.into_iter().map(known));
+        if self.sessions.len().saturating_add(proven.delegations.len()) > SESSIONS_MAX {
+            self.sessions.clear();
+        }
+        self.sessions.extend(proven.delegations.into_iter().map(|one| (one.session, (one, proven.at))));
         self.roots = Some(roots);
         Ok(())
     }
@@ -128,24 +137,19 @@ impl Verifier {
         self.keys.get(&id).ok_or_else(unknown)
     }
 
-    /// Whether a seal of this time counts by its own signature. When the grant begins says nothing: a renewed one begins anew, after seals
-    /// that the same key has signed.
+    /// Whether a seal of this key, session and time counts by its own signature ([`GrantedKey::counts`]).
     ///
-    /// Refuses with `Key` when not: the grant of its key does not name the stream or has ended, or its key is revoked.
-    fn counts(&self, id: KeyId, issued_at: UnixMillis) -> Result<(), Refusal> {
+    /// Refuses with `Key` when not.
+    fn counts(&self, id: KeyId, session: SessionId, issued_at: UnixMillis) -> Result<(), Refusal> {
         let Known { key, said_at } = self.key(id)?;
-        let refuse = |why: String| Err(Refusal::new(RefusalReason::Key, format!("key {id} of {}: {why}", key.node)));
-        if !key.may_seal {
-            return refuse(format!("its grant does not name stream {}", self.stream));
-        }
         let now = self.said.as_ref().map_or(UnixMillis(0), |said| said.at);
+        // What the newest word leaves out counts no more: its row may be withheld because it has ended.
+        let delegated = self.sessions.get(&session).filter(|(_, said_at)| *said_at >= now).map(|(one, _)| one);
         if *said_at < now {
-            return refuse("the newest statement of who may seal leaves it out".to_owned());
+            let detail = format!("key {id} of {}: the newest statement of who may seal leaves it out", key.node);
+            return Err(Refusal::new(RefusalReason::Key, detail));
         }
-        if now >= key.until || issued_at >= key.until {
-            return refuse(format!("its grant ended at {}, or it was revoked", key.until));
-        }
-        Ok(())
+        key.counts(delegated, issued_at, now)
     }
 
     /// Takes an object that the player has loaded, by its place: `720p/3/17.2.m4s`. Any other place is wrong, because no seal can name it.

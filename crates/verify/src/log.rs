@@ -76,7 +76,7 @@ impl Verifier {
     pub(crate) fn take_log(&mut self, sequence: &Bytes, now: Duration) -> Result<(), Refusal> {
         let mut seals = claimed(sequence)?;
         // A seal counts by a later one that names it; those after the last that counts by itself do not.
-        let counts = |seal: &Claimed| self.counts(seal.key, seal.body.issued_at);
+        let counts = |seal: &Claimed| self.counts(seal.key, seal.body.session, seal.body.issued_at);
         let last = seals.iter().rposition(|seal| counts(seal).is_ok());
         let rest = seals.split_off(last.map_or(0, |last| last.saturating_add(1)));
         let doubt = rest.first().map_or(Ok(()), counts);

@@ -180,7 +180,7 @@ fn what_an_ingest_of_another_pool_sealed_counts_where_the_next_pool_goes_on_from
     assert_eq!((standing.objects, standing.wrong), (loaded as u64, None));
     // The pool that the stream has left may not go on with it.
     let refused = scene.verifier.take_seals(&sequence(&left.segment(at(1).wall)), NOW).unwrap_err();
-    assert!(refused.detail.contains("does not name stream"), "{refused}");
+    assert!(refused.detail.contains("does not name the stream"), "{refused}");
 }
 
 #[test]

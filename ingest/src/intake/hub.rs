@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use media::StreamId;
+use media::{SessionId, StreamId};
 use messages::{KeyMac, SessionState};
 use node::CancellationToken;
 use node::clock::Clock;
@@ -18,7 +18,7 @@ use super::encoder_metadata::EncoderMetadata;
 use super::figures::Figures;
 use super::lifecycle::{Admission, Lifecycle, PublisherId};
 use super::publication::{Ending, Link, MediaMessage, NewPublisher};
-use crate::authority::Authority;
+use crate::authority::{Authority, Right};
 use crate::keys::{KeyState, KeyTable};
 
 /// Messages of a publisher that may wait: about 2 s of media. When the queue is full, the connection is not read, so TCP holds the
@@ -41,6 +41,9 @@ pub(crate) enum Denied {
     /// Another publisher is live.
     #[error("This stream is being published already.")]
     Busy,
+    /// The one session that the streamer let this ingest seal is over.
+    #[error("The session that was delegated to this ingest is over: the streamer has to delegate another.")]
+    SessionOver,
     /// This ingest has [`STREAMS_MAX`] streams already.
     #[error("This ingest has no room for another stream.")]
     Full,
@@ -56,6 +59,7 @@ impl Denied {
             Self::NotReady(_) => "not_ready",
             Self::WrongKey => "wrong_key",
             Self::Busy => "busy",
+            Self::SessionOver => "session_over",
             Self::Full => "full",
             Self::Stopping => "stopping",
         }
@@ -127,6 +131,8 @@ struct Channel {
 /// A stream that has its first publisher.
 pub(crate) struct Opened {
     pub(crate) stream: StreamId,
+    /// The session that a streamer has delegated; without it, each epoch is a session of its own.
+    pub(crate) session: Option<SessionId>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) attendance: Attendance,
     pub(crate) first: NewPublisher,
@@ -258,21 +264,41 @@ impl Hub {
             if channels.len() >= STREAMS_MAX {
                 return Err(Denied::Full);
             }
-            channels.insert(stream.clone(), self.open(&stream, publisher, key, new));
+            let session = match self.authority.right(&stream) {
+                Right::Own => None,
+                Right::Session(session) => Some(session),
+                Right::Over => return Err(Denied::SessionOver),
+                Right::None => {
+                    return Err(Denied::NotReady("The streamer has not delegated this stream to this ingest."));
+                }
+            };
+            channels.insert(stream.clone(), self.open((&stream, session), publisher, key, new));
         }
         drop(channels);
         Ok(Publication { stream, publisher, media, link, hub: Arc::clone(self) })
     }
 
-    fn open(self: &Arc<Self>, stream: &StreamId, publisher: PublisherId, key: KeyMac, first: NewPublisher) -> Channel {
+    fn open(
+        self: &Arc<Self>,
+        (stream, session): (&StreamId, Option<SessionId>),
+        publisher: PublisherId,
+        key: KeyMac,
+        first: NewPublisher,
+    ) -> Channel {
         let Patience { grace, takeover_silence } = self.patience;
         let lifecycle = watch::Sender::new(Lifecycle::new(publisher, grace, takeover_silence));
         let (publishers, received) = mpsc::channel(PUBLISHERS_DEPTH);
         let figures = Arc::<Figures>::default();
         let link = Arc::clone(&first.link);
         let attendance = Attendance { hub: Arc::clone(self), stream: stream.clone(), lifecycle: lifecycle.subscribe() };
-        let opened =
-            Opened { stream: stream.clone(), figures: Arc::clone(&figures), attendance, first, publishers: received };
+        let opened = Opened {
+            stream: stream.clone(),
+            session,
+            figures: Arc::clone(&figures),
+            attendance,
+            first,
+            publishers: received,
+        };
         self.tasks.spawn((self.drive)(opened));
         Channel { lifecycle, link, key, publishers, figures }
     }

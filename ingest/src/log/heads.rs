@@ -223,6 +223,7 @@ mod tests {
             reached: None,
             decoded: None,
             has_media: true,
+            ended: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! A position in the seal log of a stream. Pure.
 
-use media::{Digest, DiscontinuitySequence, Epoch, LogSequence, MediaSequence, Slot, Timestamp, UnixMillis};
-use seal::{Head, Object, SealBody, Sealed};
+use media::{Digest, DiscontinuitySequence, Epoch, LogSequence, MediaSequence, SessionId, Slot, Timestamp, UnixMillis};
+use seal::{Head, Object, SealBody, SealKind, Sealed};
 
 /// Where a log stands: what the first seal of the next epoch builds on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) struct LogPosition {
     pub(crate) decoded: Option<Timestamp>,
     /// Whether it has a part that is no gap.
     pub(crate) has_media: bool,
+    /// The session that ended here, if one did: no epoch of it follows.
+    pub(crate) ended: Option<SessionId>,
 }
 
 impl LogPosition {
@@ -34,6 +36,7 @@ impl LogPosition {
             reached: reached(sealed.body()),
             decoded: parts(sealed.body()).map(|part| part.decode_time.plus(part.duration)).max(),
             has_media: parts(sealed.body()).any(|part| !part.gap),
+            ended: (head.kind == SealKind::End).then_some(head.session),
         }
     }
 

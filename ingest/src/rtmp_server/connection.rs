@@ -256,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
             Err(denied) => {
                 let code = match denied {
                     Denied::WrongKey | Denied::Busy => "NetStream.Publish.BadName",
-                    Denied::NotReady(_) | Denied::Full | Denied::Stopping => "NetStream.Failed",
+                    Denied::NotReady(_) | Denied::SessionOver | Denied::Full | Denied::Stopping => "NetStream.Failed",
                 };
                 self.protocol.reject_publish(code, &denied.to_string());
                 Err(self.refuse(denied.label(), denied.to_string()).await)

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::machine::StreamMachine;
 use super::phase::{Input, Output, Source};
-use crate::authority::Authority;
+use crate::authority::{Authority, SessionOver};
 use crate::intake::access_unit_feed::{AccessUnitFeed, Flow};
 use crate::intake::figures::Figures;
 use crate::intake::hub::{Attendance, Opened};
@@ -78,6 +78,8 @@ enum NextSlate {
 struct Driver {
     handles: Arc<Handles>,
     stream: StreamId,
+    /// The session that a streamer has delegated to us.
+    delegated: Option<SessionId>,
     stats: Arc<StreamStats>,
     figures: Arc<Figures>,
     session: StreamMachine,
@@ -108,12 +110,13 @@ struct Driver {
 /// Runs a stream until it has ended or the role shuts down.
 #[tracing::instrument(name = "stream", skip_all, fields(stream = %opened.stream))]
 pub(crate) async fn drive(handles: Arc<Handles>, opened: Opened) {
-    let Opened { stream, figures, attendance, first, publishers } = opened;
+    let Opened { stream, session, figures, attendance, first, publishers } = opened;
     let context = handles.context.clone();
     let stats = Arc::new(StreamStats::new(context.clock.wall(), Arc::clone(&figures), attendance.watch()));
     let listed = handles.board.list(&stream, &stats);
     let reporter = reporter::start(context, stream.clone(), Arc::clone(&stats));
     let mut driver = Driver::new(handles, (stream, stats, figures), attendance, (first, publishers));
+    driver.delegated = session;
     driver.run().await;
     drop((reporter, listed));
     driver.finish().await;
@@ -147,6 +150,7 @@ impl Driver {
         let session = StreamMachine::new(stream.clone(), context.id.clone(), log, Arc::clone(&stats));
         Self {
             stream,
+            delegated: None,
             stats,
             figures,
             session,
@@ -220,7 +224,7 @@ impl Driver {
             input = running_input(running, takes_media) => input,
             found = found(asked), if self.wants_ground => {
                 self.wants_ground = false;
-                Input::Ground(found.map(|found| self.on_ground(found)))
+                Input::Ground(found.and_then(|found| Ok(self.on_ground(found)?)))
             }
             () = self.peer_ingests.changed() => Input::Duty(self.peer_ingests.duty()),
             Ok(()) = conflict.changed() => match *conflict.borrow_and_update() {
@@ -247,7 +251,7 @@ impl Driver {
             Output::Seal(seal) => self.seal(seal).await,
             Output::Ask(ask) => self.ask(ask),
             Output::Ground if self.asked.is_some() => self.wants_ground = true,
-            Output::Ground => return Some(Input::Ground(Ok(self.on_ground(Found::default())))),
+            Output::Ground => return Some(Input::Ground(self.on_ground(Found::default()).map_err(Into::into))),
             Output::KeepEpoch(epoch) => {
                 let kept = self.keep(move |heads, stream| heads.keep_epoch(stream, epoch)).await;
                 return Some(Input::EpochKept(kept.map(|()| epoch)));
@@ -277,7 +281,13 @@ impl Driver {
             }
             Output::DropSlate => self.slate = NextSlate::None,
             Output::Expire => return Some(Input::Expired(self.attendance.expire())),
-            Output::Forget => return Some(Input::Forgotten(self.attendance.forget())),
+            Output::Forget => {
+                // Before anybody can publish again. A stream that was never sealed has had no session.
+                if let Some(session) = self.delegated.filter(|_| self.session.newest().is_some()) {
+                    self.handles.authority.spend(session);
+                }
+                return Some(Input::Forgotten(self.attendance.forget()));
+            }
             Output::Finish => self.is_over = true,
         }
         None
@@ -318,16 +328,21 @@ impl Driver {
         self.asked = Some(tokio::spawn(find));
     }
 
-    fn on_ground(&self, found: Found) -> Ground {
+    /// What an epoch can be opened on. A streamer delegates one session, which ends with the stream.
+    fn on_ground(&self, found: Found) -> Result<Box<Ground>, SessionOver> {
         let nodes = &self.handles.links.nodes;
-        Ground {
+        if let Some(session) = found.base().and_then(|base| base.ended).filter(|ended| Some(*ended) == self.delegated) {
+            self.handles.authority.spend(session);
+            return Err(SessionOver(session));
+        }
+        Ok(Box::new(Ground {
             found,
             rank: nodes.rank_of_ingest(&self.handles.context.id),
             has_nodes: !nodes.online().is_empty(),
             will_deliver: self.pusher.will_deliver(),
             acknowledged: *self.pusher.acknowledged().borrow(),
-            session: SessionId(rand::random()),
-        }
+            session: self.delegated.unwrap_or_else(|| SessionId(rand::random())),
+        }))
     }
 
     /// Starts the pipeline of a publisher, and the task that feeds it.

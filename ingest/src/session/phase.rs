@@ -39,7 +39,7 @@ pub(super) enum Input {
     /// The publisher's connection has ended, or its media was refused.
     FeedEnded,
     /// Answer to [`Output::Ground`].
-    Ground(Result<Ground>),
+    Ground(Result<Box<Ground>>),
     /// Answer to [`Output::KeepEpoch`].
     EpochKept(Result<Epoch>),
     /// Whether this ingest seals the stream or stands by.

@@ -14,8 +14,10 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use bus::broker::{Access, EmbeddedBroker, User};
 use ingest::{Config, Ingest};
-use media::{NodeId, UnixMillis};
-use messages::{NodeState, Pepper, Presence, Role, SessionInfo, SessionState, StreamEntry, StreamTable, Topic};
+use media::{NodeId, StreamId, UnixMillis};
+use messages::{
+    MacForm, NodeState, Pepper, Presence, Role, SessionInfo, SessionState, StreamEntry, StreamTable, Topic,
+};
 use node::ops::Ops;
 use node::tls::{Authority, BrokerCertificate, Identity};
 use node::{CancellationToken, Context, Setup, http};
@@ -135,8 +137,10 @@ async fn streams(State(control): State<Arc<Control>>) -> Result<String, StatusCo
 /// Control's answer with these keys, each of stream `demo`.
 pub(crate) fn table_of(keys: &[String]) -> String {
     let pepper = Pepper::from_bytes(&[7; Pepper::BYTES]).unwrap();
-    let entry = |key: &String| StreamEntry { name: "demo".parse().unwrap(), key_mac: pepper.mac(key) };
-    serde_json::to_string(&StreamTable { streams: keys.iter().map(entry).collect(), pepper }).unwrap()
+    let name: StreamId = "demo".parse().unwrap();
+    let mac_key = pepper.mac_key(MacForm::OfStream, &name);
+    let entry = |key: &String| StreamEntry { name: name.clone(), key_mac: mac_key.mac(key), mac_key: mac_key.clone() };
+    serde_json::to_string(&StreamTable { streams: keys.iter().map(entry).collect() }).unwrap()
 }
 
 impl Cluster {

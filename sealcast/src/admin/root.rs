@@ -8,7 +8,7 @@ use ::node::files;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use media::{Digest, UnixMillis};
-use metadata::{Branch, EntrySequence, RootStatement, Roots, sign_root};
+use metadata::{Branch, EntrySequence, Place, RootStatement, Roots, sign_root};
 use reqwest::Method;
 use seal::{KeyId, RootKey};
 use serde_json::Value;
@@ -58,6 +58,20 @@ pub(crate) async fn run(command: RootCommand) -> anyhow::Result<()> {
                     number(&log["root_threshold"]),
                     fingerprints.join(" "),
                     until(log).map(|until| format!("control may write until {until}\n")).unwrap_or_default()
+                )
+            })
+        }
+        RootCommand::Retire { control, key, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let keys = keys(&admin, &key)?;
+            let standing = Standing::ask(&admin, &keys).await?;
+            let next = standing.retired(&control, Clock::new().wall())?;
+            let log = standing.sign(&admin, &next, keys.iter()).await?;
+            admin.print(&log, |log| {
+                let version = number(&log["root_version"]);
+                format!(
+                    "key {control} of control signs nothing after entry {}; root statement {version} says so\n",
+                    standing.place.sequence
                 )
             })
         }
@@ -135,7 +149,7 @@ fn keys(admin: &Admin, paths: &[PathBuf]) -> anyhow::Result<Vec<RootKey>> {
 struct Standing {
     statement: RootStatement,
     control: Vec<u8>,
-    branch_at: (EntrySequence, Digest),
+    place: Place,
 }
 
 impl Standing {
@@ -151,8 +165,10 @@ impl Standing {
             roots.statement().cloned()
         });
         let statement = statement.context("none of these root keys has signed the newest root statement")?;
-        let branch_at = (EntrySequence(said["sequence"].as_u64().context("entry of control's answer")?), Digest(chain));
-        Ok(Self { statement, control: bytes("control")?, branch_at })
+        let sequence = EntrySequence(said["sequence"].as_u64().context("entry of control's answer")?);
+        let at = UnixMillis(said["at"].as_i64().context("time of control's answer")?);
+        let place = Place { sequence, chain: Digest(chain), at };
+        Ok(Self { statement, control: bytes("control")?, place })
     }
 
     /// The next statement, with these root keys; without any, with the ones of today.
@@ -178,9 +194,27 @@ impl Standing {
     fn branched(&self, now: UnixMillis) -> RootStatement {
         let mut next = self.statement.clone();
         next.begin_next(now);
-        let (sequence, chain) = self.branch_at;
+        let Place { sequence, chain, .. } = self.place;
         next.branch = Some(Branch { version: next.version, sequence, chain });
         next
+    }
+
+    /// The next statement, in which a key of control that is not the one of this control node has ended.
+    fn retired(&self, key: &str, now: UnixMillis) -> anyhow::Result<RootStatement> {
+        let mut next = self.statement.clone();
+        next.begin_next(now);
+        let is_own = |public: &[u8]| public == self.control.as_slice();
+        let found = next.controls.iter_mut().find(|control| KeyId::of(&control.public_key).to_string() == key);
+        let found =
+            found.with_context(|| format!("no key of control has the identity {key}: see `sealcast root show`"))?;
+        ensure!(
+            !is_own(&found.public_key),
+            "{key} is the key of the control node that answers. Stop it, move metadata.key out of its data directory, put root.key \
+             there, and start it: it makes itself another key, and its key of before ends"
+        );
+        ensure!(found.last.is_none(), "key {key} has ended already");
+        found.end((self.place.sequence, self.place.at), now);
+        Ok(next)
     }
 
     /// Signs a statement, and has control take it.
@@ -221,6 +255,10 @@ fn until(log: &Value) -> Option<String> {
     log["control_until"].as_i64().map(|until| UnixMillis(until).to_string())
 }
 
+fn control_key(control: &Value) -> String {
+    format!("{} of {}", field(control, "key"), field(control, "node"))
+}
+
 fn shown(log: &Value) -> String {
     let mut lines = vec![
         ("newest entry", number(&log["sequence"])),
@@ -228,6 +266,7 @@ fn shown(log: &Value) -> String {
         ("rows", number(&log["rows"])),
         ("root statement", number(&log["root_version"])),
     ];
+    lines.extend(items(&log["controls"]).iter().map(|control| ("control key", control_key(control))));
     let keys: Vec<&str> = items(&log["root_keys"]).iter().filter_map(Value::as_str).collect();
     if !keys.is_empty() {
         lines.push(("root keys", format!("{}; {} sign", keys.join(" "), number(&log["root_threshold"]))));
@@ -264,6 +303,41 @@ mod tests {
             text.contains("FORKED          at entry 5") && text.contains("MISSING         entries up to 9"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn key_of_another_control_is_ended_where_the_log_stands_and_the_own_one_never() {
+        let key = |byte: u8| seal::ControlKey::from_seed_bytes(&[byte; 32]).unwrap().public_key_bytes();
+        let control = |byte: u8| metadata::Control {
+            public_key: key(byte),
+            node: "control".parse().unwrap(),
+            first: EntrySequence(1),
+            last: None,
+            not_after: UnixMillis(9_000),
+        };
+        let statement = RootStatement {
+            cluster: "town".parse().unwrap(),
+            log: metadata::LogId([1; 16]),
+            version: 4,
+            at: UnixMillis(0),
+            root_keys: Vec::new(),
+            threshold: 1,
+            controls: vec![control(1), control(2)],
+            branch: None,
+        };
+        let place = Place { sequence: EntrySequence(7), chain: Digest([3; 32]), at: UnixMillis(5_000) };
+        let standing = Standing { statement, control: key(1), place };
+        let (own, other) = (KeyId::of(&key(1)).to_string(), KeyId::of(&key(2)).to_string());
+        let next = standing.retired(&other, UnixMillis(4_000)).unwrap();
+        assert_eq!((next.version, next.controls[0].last), (5, None));
+        let ended = &next.controls[1];
+        assert_eq!(
+            (ended.last, ended.not_after),
+            (Some(EntrySequence(7)), UnixMillis(5_001)),
+            "its newest entry counts"
+        );
+        assert!(standing.retired(&own, UnixMillis(4_000)).unwrap_err().to_string().contains("move metadata.key"));
+        assert!(standing.retired("ab", UnixMillis(4_000)).is_err());
     }
 
     #[test]

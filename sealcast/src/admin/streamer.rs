@@ -11,7 +11,7 @@ use messages::Role;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{Admin, field, items, node, table};
+use super::{Admin, delegate, field, items, node, table};
 use crate::certs;
 use crate::cli::{StreamerCommand, StreamerFlags};
 
@@ -22,6 +22,7 @@ use crate::cli::{StreamerCommand, StreamerFlags};
 pub(crate) async fn run(command: StreamerCommand) -> anyhow::Result<()> {
     match command {
         StreamerCommand::Add(flags) => add(&flags).await,
+        StreamerCommand::Delegate(flags) => delegate::run(&flags).await,
         StreamerCommand::List { admin } => {
             let admin = Admin::connect(&admin)?;
             let streamers = admin.ask(Method::GET, "/streamers", None).await?;

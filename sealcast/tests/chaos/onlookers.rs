@@ -8,7 +8,7 @@ use conformance::report::Report;
 use conformance::verdict::Status;
 use conformance::watch::{Cookies, Network, Settings, Tools, Trust, observe};
 use media::{ClusterId, StreamId};
-use metadata::Roots;
+use metadata::{Roots, Trust as Proofs};
 use node::clock::Clock;
 use seal::{Freshness, Keyring, Rights, RootPublicKey, Scope};
 use testkit::browser::{self, Browser};
@@ -136,12 +136,20 @@ impl Looker {
     }
 
     async fn grants(&mut self) {
-        let Some(grants) = self.get("/api/v1/grants").await else { return };
+        let Some(answer) = self.get(&format!("/api/v1/trust/{STREAM}")).await else { return };
         let mut roots = self.roots.clone();
-        let Ok(proven) = metadata::proof::read(&grants, &mut roots) else { return };
-        let scope = Scope::Streams(vec![self.stream.clone()]);
-        let grants: Vec<_> =
-            proven.into_iter().map(|proven| seal::Grant { scope: scope.clone(), ..proven.grant }).collect();
+        let Ok(proven) = Proofs::decode(&answer).and_then(|proofs| proofs.verify(&mut roots, &self.stream)) else {
+            return;
+        };
+        let grant = |key: metadata::GrantedKey| seal::Grant {
+            public_key: key.public_key.as_bytes().to_vec(),
+            node: key.node,
+            scope: Scope::Streams(vec![self.stream.clone()]),
+            may_delegate: false,
+            from: key.from,
+            until: key.until,
+        };
+        let grants: Vec<_> = proven.keys.into_iter().filter(|key| key.may_seal).map(grant).collect();
         if !grants.is_empty() {
             let cluster = roots.cluster().clone();
             self.keyring = Some(Keyring::new(cluster).with(Rights { grants, ..Rights::default() }));

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 pub enum Access {
     /// Sessions, input reports, seals and heads of all streams, alerts, its own presence.
     Ingest,
-    /// Alerts, catalogue requests and its own catalogue answers, its own presence.
+    /// Alerts, its own presence.
     Broadcast,
     /// Alerts, its own presence.
     LoadBalancer,
-    /// Policy, catalogue, the metadata log, alerts, its own presence.
+    /// Policy, changes of the catalogue, the metadata log, alerts, its own presence.
     Control,
     /// Nothing: for a person who only watches.
     Observer,
@@ -37,16 +37,12 @@ impl Access {
     pub fn publishes(self, name: &str) -> Vec<String> {
         let shared: &[&str] = match self {
             Self::Ingest => &["streams/+/session", "streams/+/input", "streams/+/seals", "streams/+/head", "alerts"],
-            Self::Broadcast => &["catalogue/request", "alerts"],
-            Self::LoadBalancer => &["alerts"],
-            Self::Control => &["policy", "catalogue/+", "metadata/+", "alerts"],
+            Self::Broadcast | Self::LoadBalancer => &["alerts"],
+            Self::Control => &["policy", "catalogue/update", "metadata/+", "alerts"],
             Self::Observer => return Vec::new(),
         };
         let mut filters: Vec<String> = shared.iter().map(|&filter| filter.to_owned()).collect();
         filters.push(format!("nodes/{name}"));
-        if self == Self::Broadcast {
-            filters.push(format!("catalogue/{name}"));
-        }
         filters
     }
 }
@@ -119,9 +115,8 @@ mod tests {
             ("keys/00ff", &[]),
             ("policy", &[Access::Control]),
             ("catalogue/update", &[Access::Control]),
-            ("catalogue/request", &[Access::Control, Access::Broadcast]),
-            ("catalogue/n1", &[Access::Control, Access::Broadcast]),
-            ("catalogue/n2", &[Access::Control]),
+            ("catalogue/request", &[]),
+            ("catalogue/n1", &[]),
             ("metadata/log", &[Access::Control]),
             ("metadata/head", &[Access::Control]),
             ("nodes/n1", &[Access::Ingest, Access::Broadcast, Access::LoadBalancer, Access::Control]),

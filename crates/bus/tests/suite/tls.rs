@@ -124,7 +124,6 @@ async fn cannot_seal_grant_steer_or_speak_for_another(port: u16, ca: &Path) {
         (&control, "metadata/head"),
         (&control, "policy"),
         (&control, "catalogue/update"),
-        (&other, "catalogue/b2"),
         (&other, "nodes/b2"),
     ];
     for (_, topic) in owned {

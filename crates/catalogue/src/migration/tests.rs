@@ -55,7 +55,7 @@ async fn migration_keeps_macs_and_leaves_no_clear_key_in_any_file() {
     assert_eq!((streams.len(), were_clear.len()), (STREAMS / 2, STREAMS / 2));
     were_clear.sort_by(|a, b| a.0.cmp(&b.0));
     for (stream, (name, key)) in streams.iter().zip(&were_clear) {
-        assert_eq!((&stream.name, &stream.key, stream.created_at.0), (name, &key.kept(&pepper(1)), 1_000));
+        assert_eq!((&stream.name, &stream.key, stream.created_at.0), (name, &key.kept(&pepper(1), name), 1_000));
     }
     catalogue.close().await;
     old.close().await;

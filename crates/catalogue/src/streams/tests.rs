@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 
-use messages::Pepper;
+use messages::{MacForm, Pepper};
 use testkit::postgres::Postgres;
 
 use super::*;
@@ -54,6 +54,7 @@ on_both_databases! {
     names_and_keys_are_unique
     misleading_names_are_refused_where_a_stream_is_made_and_nowhere_else
     key_changes_and_stream_goes
+    key_of_before_keeps_its_form_until_there_is_another
     order_and_numbers_are_those_of_the_other_database
     change_whose_caller_goes_away_is_made_whole_or_not_at_all
     two_controls_lose_and_double_no_change
@@ -65,8 +66,9 @@ fn pepper() -> Pepper {
 }
 
 fn stream(name: &str) -> Stream {
-    let key = StreamKey::random().kept(&pepper());
-    Stream { name: StreamId::new(name).unwrap(), key, created_at: UnixMillis(1_234) }
+    let name = StreamId::new(name).unwrap();
+    let key = StreamKey::random().kept(&pepper(), &name);
+    Stream { name, key, created_at: UnixMillis(1_234) }
 }
 
 fn names(streams: &[Stream]) -> Vec<&str> {
@@ -86,8 +88,12 @@ async fn streams_survive_reopening(place: Place) {
 
 async fn names_and_keys_are_unique(place: Place) {
     let catalogue = place.open().await;
-    let a = stream("a");
+    let (a, key) = (stream("a"), StreamKey::random());
+    let (a, b) = (Stream { key: key.kept(&pepper(), &a.name), ..a }, stream("b").name);
     catalogue.create_stream(&a).await.unwrap();
+    assert!(matches!(catalogue.ensure_key_free(&b, &key, &pepper()).await, Err(Error::KeyTaken(name)) if name == b));
+    catalogue.ensure_key_free(&a.name, &key, &pepper()).await.unwrap();
+    catalogue.ensure_key_free(&b, &StreamKey::random(), &pepper()).await.unwrap();
     assert!(matches!(catalogue.create_stream(&stream("a")).await, Err(Error::StreamExists(name)) if name == a.name));
     let same_key = Stream { key: a.key.clone(), ..stream("b") };
     assert!(matches!(catalogue.create_stream(&same_key).await, Err(Error::KeyTaken(_))));
@@ -124,6 +130,23 @@ async fn key_changes_and_stream_goes(place: Place) {
     catalogue.delete_stream(&a.name).await.unwrap();
     assert!(matches!(catalogue.stream(&a.name).await, Err(Error::NoStream(_))));
     assert!(matches!(catalogue.delete_stream(&a.name).await, Err(Error::NoStream(_))));
+}
+
+/// A MAC that was made under the pepper itself cannot be made under the stream's key, without the stream key.
+async fn key_of_before_keeps_its_form_until_there_is_another(place: Place) {
+    let catalogue = place.open().await;
+    let (key, made) = (StreamKey::random(), stream("a"));
+    let old = KeptKey {
+        mac: pepper().mac_key(MacForm::OfAll, &made.name).mac(key.expose()),
+        form: MacForm::OfAll,
+        hint: String::new(),
+    };
+    catalogue.create_stream(&Stream { key: old.clone(), ..made.clone() }).await.unwrap();
+    let there = catalogue.stream(&made.name).await.unwrap().key;
+    assert!(there == old && there.is_of(&key, &pepper(), &made.name));
+    assert!(matches!(catalogue.ensure_key_free(&stream("b").name, &key, &pepper()).await, Err(Error::KeyTaken(_))));
+    catalogue.set_key(&made.name, &made.key).await.unwrap();
+    assert_eq!(catalogue.stream(&made.name).await.unwrap().key.form, MacForm::OfStream);
 }
 
 async fn order_and_numbers_are_those_of_the_other_database(place: Place) {
@@ -249,7 +272,8 @@ async fn file_is_private_and_keys_are_not_printed() {
     let place = Place::file();
     let catalogue = place.open().await;
     let key = StreamKey::random();
-    let a = Stream { key: key.kept(&pepper()), ..stream("a") };
+    let a = stream("a");
+    let a = Stream { key: key.kept(&pepper(), &a.name), ..a };
     catalogue.create_stream(&a).await.unwrap();
     let Place::File(directory, _) = &place else { unreachable!("it is a file") };
     for entry in std::fs::read_dir(directory.path()).unwrap() {

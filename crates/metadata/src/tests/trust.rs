@@ -7,7 +7,7 @@ use seal::{KeyId, SealingKey};
 
 use super::*;
 use crate::{ProvenRow, Trust, root_fingerprint};
-use seal::{Grant, Scope};
+use seal::{Delegation, Grant, Scope};
 
 fn hall() -> StreamId {
     StreamId::new("hall").unwrap()
@@ -123,7 +123,8 @@ fn successor_of_a_root_key_is_followed_and_its_fingerprint_changes() {
 
 #[test]
 fn changed_answer_says_the_same_or_nothing() {
-    let whole = trust(&written(), &[1, 3], at(11));
+    let whole = trust(&with_streamer(delegated(2, |_| {})), &[1, 3], at(12));
+    assert_eq!(verify(&whole).unwrap().delegations.len(), 1);
     let (proven, encoded) = (verify(&whole).unwrap(), whole.encode());
     assert_eq!(Trust::decode(&encoded).unwrap(), whole);
     // Every place near the beginning of a field, and some in each long one.
@@ -134,4 +135,96 @@ fn changed_answer_says_the_same_or_nothing() {
         assert!(said.is_err() || said.as_ref() == Ok(&proven), "byte {place}: {said:?}");
     }
     assert!(Trust::decode(&encoded[..encoded.len() - 1]).is_err());
+}
+
+/// Key 3, whose grant names another pool, may seal a session of the hall until a time, as the streamer with key 2 says.
+fn delegated(signer: u8, change: impl FnOnce(&mut Delegation)) -> Body {
+    let mut delegation = Delegation {
+        cluster: ClusterId::new("town").unwrap(),
+        stream: hall(),
+        session: media::SessionId([5; 16]),
+        key: key_id(3),
+        from: START,
+        until: START.plus(DAY / 4),
+    };
+    change(&mut delegation);
+    Body::Delegation(delegation.sign(&sealing_key(signer)).unwrap())
+}
+
+fn with_streamer(row: Body) -> Writer {
+    let mut writer = written();
+    let Body::Grant(streamer) = grant(2, Scope::Streams(vec![hall()]), START.plus(DAY)) else { unreachable!() };
+    let streamer = Body::Grant(Grant { may_delegate: true, node: node("anna"), ..streamer });
+    writer.write(vec![write(streamer), write(row)], at(11));
+    writer
+}
+
+#[test]
+fn delegated_session_is_proven_with_the_grant_of_the_streamer_who_signed_it() {
+    let proven = verify(&trust(&with_streamer(delegated(2, |_| {})), &[3], at(12))).unwrap();
+    let keys: Vec<KeyId> = proven.keys.iter().map(|key| key.public_key.id()).collect();
+    assert_eq!(keys, [key_id(3), key_id(2)]);
+    let [session] = proven.delegations[..] else { panic!("{:?}", proven.delegations) };
+    assert_eq!((session.key, session.by, session.until), (key_id(3), key_id(2), START.plus(DAY / 4)));
+    let counts = |seconds: u64| proven.keys[0].counts(Some(&session), at(seconds).wall, proven.at);
+    assert!(counts(12).is_ok());
+    assert_eq!(counts(86_400).unwrap_err().reason, RefusalReason::Key, "stated after its end");
+    assert_eq!(proven.keys[0].counts(None, at(12).wall, proven.at).unwrap_err().reason, RefusalReason::Key);
+    let late = proven.keys[0].counts(Some(&session), at(12).wall, session.until);
+    assert_eq!(late.unwrap_err().reason, RefusalReason::Key, "control's word is of after its end");
+}
+
+#[test]
+fn delegation_of_another_stream_or_by_a_key_that_may_not_delegate_proves_nothing() {
+    for (what, row) in [
+        ("another stream", delegated(2, |it| it.stream = StreamId::new("stage").unwrap())),
+        ("another cluster", delegated(2, |it| it.cluster = ClusterId::new("village").unwrap())),
+        ("may not delegate", delegated(1, |_| {})),
+        ("signed by its own key", delegated(3, |_| {})),
+        ("signed by a stranger", delegated(9, |_| {})),
+    ] {
+        let proven = verify(&trust(&with_streamer(row), &[3], at(12))).unwrap();
+        assert_eq!(proven.delegations, [], "{what}");
+        assert!(!proven.keys[0].may_seal, "{what}");
+    }
+}
+
+/// A row is in the log because control took it, and control verifies; whoever has stolen control's key does not.
+#[test]
+fn delegation_with_a_wrong_signature_is_refused() {
+    let Body::Delegation(signed) = delegated(2, |_| {}) else { unreachable!() };
+    let mut raw = signed.raw().to_vec();
+    *raw.last_mut().unwrap() ^= 1;
+    let forged = Body::Delegation(crate::SignedDelegation::read(&raw).unwrap());
+    let refused = verify(&trust(&with_streamer(forged), &[3], at(12))).unwrap_err();
+    assert_eq!(refused.reason, RefusalReason::Signature, "{refused}");
+}
+
+#[test]
+fn streamer_whose_grant_was_ended_has_delegated_nothing_from_then_on() {
+    let mut writer = with_streamer(delegated(2, |_| {}));
+    let Body::Grant(streamer) = grant(2, Scope::Streams(vec![hall()]), at(13).wall) else { unreachable!() };
+    writer.write(vec![write(Body::Grant(Grant { may_delegate: true, node: node("anna"), ..streamer }))], at(13));
+    let proven = verify(&trust(&writer, &[3], at(14))).unwrap();
+    let [session] = proven.delegations[..] else { panic!("{:?}", proven.delegations) };
+    assert_eq!(session.until, at(13).wall);
+    let refused = proven.keys[0].counts(Some(&session), at(12).wall, proven.at).unwrap_err();
+    assert_eq!(refused.reason, RefusalReason::Key, "backdated or not");
+}
+
+#[test]
+fn grants_in_force_are_proven_without_a_stream() {
+    let writer = written();
+    let there = rows(&writer);
+    let proofs = writer.replica.prove_grants(at(12).wall);
+    assert_eq!(proofs.len(), 4);
+    let rows = proofs.into_iter().map(|proof| ProvenRow::new(there[&proof.id].clone(), proof)).collect();
+    let roots = vec![writer.replica.roots().raw().unwrap().clone()];
+    let all = Trust { roots, head: writer.head(at(12)), rows, kept: None };
+    let mut keys: Vec<KeyId> = verify(&all).unwrap().keys.iter().map(|key| key.public_key.id()).collect();
+    keys.sort();
+    let mut named = [1, 2, 3, 4].map(key_id);
+    named.sort();
+    assert_eq!(keys, named);
+    assert!(writer.replica.prove_grants(START.plus(DAY)).is_empty(), "they are over");
 }

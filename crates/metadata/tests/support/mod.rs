@@ -7,15 +7,16 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use media::{ClusterId, Digest, NodeId, Now, StreamId, UnixMillis};
+use media::{ClusterId, Digest, NodeId, Now, SessionId, StreamId, UnixMillis};
 use messages::Role;
 use metadata::{
-    Body, Cluster, Control, Edit, EntrySequence, Grant, Input, LogId, Member, NodePolicy, Output, Replica, Revocation,
-    Revoked, RootStatement, Roots, Row, RowId, Scope, StreamSettings, Tombstone, row_digest, sign_root,
+    Body, Cluster, Control, Delegation, Edit, EntrySequence, Grant, Input, LogId, Member, NodePolicy, Output, Replica,
+    Revocation, Revoked, RootStatement, Roots, Row, RowId, Scope, SignedDelegation, StreamSettings, Tombstone,
+    row_digest, sign_root,
 };
 use seal::cose::{self, Envelope};
 use seal::wire::Writer;
-use seal::{ControlKey, RootKey};
+use seal::{ControlKey, KeyId, RootKey, SealingKey};
 
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
 const NOW: Now = Now { elapsed: Duration::from_secs(60), wall: UnixMillis(START.0 + 60_000) };
@@ -199,12 +200,26 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         StreamSettings { name: hall, pool: "main".to_owned(), key_macs: Vec::new(), title: "Town hall".to_owned() };
     let revocation = Revocation { subject: Revoked::Node(node("b1")), since: START, reason: "stolen".to_owned() };
     let policy = NodePolicy { node: node("b1"), is_drained: true, weight_percent: 50 };
+    let delegation = Delegation {
+        cluster: ClusterId::new("town").unwrap(),
+        stream: StreamId::new("hall").unwrap(),
+        session: SessionId([5; 16]),
+        key: KeyId([6; 16]),
+        from: START,
+        until: START.plus(Duration::from_secs(3600)),
+    };
+    // Nobody verifies it here, and signatures are random.
+    let mut raw = delegation.sign(&SealingKey::from_seed_bytes(&[1; 32]).unwrap()).unwrap().raw().to_vec();
+    let (_, signature) = raw.split_last_chunk_mut::<2_420>().unwrap();
+    signature.fill(0);
+    let delegation = SignedDelegation::read(&raw).unwrap();
     let gone = Tombstone { kind: 2, name: "b1".to_owned(), at: START };
     let remove = Edit { body: None, ..put(Body::Member(member.clone())) };
     let histories = vec![
         ("start", vec![vec![put(Body::Cluster(cluster)), put(Body::Member(member.clone()))]]),
         ("catalogue", vec![vec![put(Body::Stream(stream))], vec![put(Body::Policy(policy))]]),
         ("grant", vec![vec![put(Body::Grant(grant))]]),
+        ("delegation", vec![vec![put(Body::Delegation(delegation))]]),
         ("revoked", vec![vec![put(Body::Member(member.clone()))], vec![put(Body::Revocation(revocation))]]),
         ("removed", vec![vec![put(Body::Member(member))], vec![remove, put(Body::Tombstone(gone))]]),
     ];

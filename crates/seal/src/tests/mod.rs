@@ -2,6 +2,7 @@
 
 pub(crate) mod author;
 mod content;
+mod delegation;
 mod encoding;
 mod head;
 mod keyring;

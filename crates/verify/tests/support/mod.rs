@@ -10,7 +10,7 @@ use metadata::{
     Body, Control, Edit, EntrySequence, Grant, Input, LogId, ProvenRow, Replica, RootStatement, Roots, RowId, Scope,
     StreamSettings, Trust, root_fingerprint, row_digest, row_writes, sign_root,
 };
-use seal::{ControlKey, KeyId, RootKey, SealingKey, Signer as _};
+use seal::{ControlKey, KeyId, Keyring, RootKey, SealingKey, Signer as _};
 use testkit::studio::{self, Row, START, Studio};
 use verify::Verifier;
 
@@ -103,11 +103,21 @@ impl Town {
         self.write(Body::Stream(stream), now);
     }
 
+    /// What a node makes of the log.
+    pub(crate) fn keyring(&self) -> Keyring {
+        Keyring::new(studio::cluster()).with(self.replica.view().rights())
+    }
+
     /// What a node answers.
     pub(crate) fn trust(&self, keys: &[&SealingKey], now: Now) -> Bytes {
+        self.trust_of(&[STREAM], keys, now)
+    }
+
+    /// The same with what concerns other streams.
+    pub(crate) fn trust_of(&self, streams: &[&str], keys: &[&SealingKey], now: Now) -> Bytes {
         let keys: Vec<KeyId> = keys.iter().map(|key| key.key_id()).collect();
-        let proofs = self.replica.prove(&studio::stream(STREAM), &keys);
-        let rows = proofs.into_iter().map(|proof| ProvenRow::new(self.rows[&proof.id].clone(), proof)).collect();
+        let proofs = streams.iter().flat_map(|name| self.replica.prove(&studio::stream(name), &keys));
+        let rows = proofs.map(|proof| ProvenRow::new(self.rows[&proof.id].clone(), proof)).collect();
         let head = self.replica.head(now.wall, [3; 16]).unwrap().sign(&self.control).unwrap();
         Trust { roots: vec![self.replica.roots().raw().unwrap().clone()], head, rows, kept: None }.encode()
     }

@@ -7,6 +7,7 @@ use messages::AlertReason;
 
 use super::super::phase::{FirstSamples, Ladder, Media, Output, Phase, Source};
 use super::StreamMachine;
+use crate::authority::SessionOver;
 use crate::intake::publication::Ending;
 use crate::log::heads::{Ask, Unreliable};
 use crate::log::writer::{Ground, Opening};
@@ -128,7 +129,10 @@ impl StreamMachine {
     /// Ends the run after an error, and tells the publisher why.
     fn check(&mut self, outcome: Result<()>, now: Now) {
         let Err(error) = outcome else { return };
-        if error.is::<Unreliable>() {
+        if let Some(over) = error.downcast_ref::<SessionOver>() {
+            tracing::warn!(%over, "publisher refused");
+            self.say(Output::Close(Ending::Failed, format!("{over}.")));
+        } else if error.is::<Unreliable>() {
             tracing::error!(error = format!("{error:#}"), "publisher refused: an epoch might be used twice");
             let words = "This ingest cannot tell where the log of this stream stands; its own log says why.";
             self.say(Output::Close(Ending::Failed, words.to_owned()));
@@ -194,7 +198,7 @@ impl StreamMachine {
     }
 
     /// The answer to [`Output::Ground`].
-    pub(super) fn ground(&mut self, ground: Result<Ground>, now: Now) {
+    pub(super) fn ground(&mut self, ground: Result<Box<Ground>>, now: Now) {
         self.is_asking = false;
         let Phase::On(run) = &mut self.phase else { return };
         let ground = match (ground, &run.media) {
@@ -207,7 +211,7 @@ impl StreamMachine {
             run.media = resume(backlog, run.origin.unwrap_or_default(), &ground);
         }
         if let Media::Opening(first) = &mut run.media {
-            first.ground = Some(ground);
+            first.ground = Some(*ground);
             let epoch = self.log.next_epoch(&ground);
             self.say(Output::KeepEpoch(epoch));
         }

@@ -474,7 +474,7 @@ impl World {
                 acknowledged: newest.or_else(|| self.head().map(|head| (head.body().epoch, head.body().sequence))),
                 session: SessionId(rand::random()),
             };
-            self.feed(Input::Ground(Ok(ground)));
+            self.feed(Input::Ground(Ok(Box::new(ground))));
             self.pump();
         }
     }
