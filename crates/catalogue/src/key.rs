@@ -5,6 +5,8 @@ use std::fmt;
 use messages::{KeyMac, Pepper};
 use zeroize::Zeroizing;
 
+use crate::id::ALPHABET;
+
 /// Fewest characters of a key: one that a person chooses must not be easy to guess.
 pub const KEY_CHARS_MIN: usize = 8;
 /// Most characters of a key, which is part of a URL.
@@ -13,8 +15,6 @@ pub const KEY_CHARS_MAX: usize = 128;
 pub const KEY_PREFIX: &str = "scp_";
 /// Characters of a random key after its prefix: 32 of 5 bits each are 160 bits.
 const KEY_CHARS: usize = 32;
-/// 32 characters that people can tell apart at a glance.
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Characters of a key that its hint shows.
 const HINT_CHARS: usize = 4;
 /// Shorter keys have no hint: it would give away too much of them.
