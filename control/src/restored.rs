@@ -1,9 +1,11 @@
 //! A catalogue from a backup: what it has forgotten of streams is in the metadata log, which the other nodes have.
 
+use axum::http::StatusCode;
 use catalogue::{KeptKey, Stream};
 use messages::KeyMac;
 
 use crate::ControlState;
+use crate::refusal::Refusal;
 
 impl ControlState {
     /// After a restore, brings the catalogue to what the metadata log says of streams, once the log is whole: streams that were made, got
@@ -51,4 +53,14 @@ impl ControlState {
         }
         Ok(self.catalogue.forget_restore().await?)
     }
+}
+
+/// Refuses what needs the streams of after a backup: the catalogue does not have them, and takes them from the log over what is in it.
+pub(crate) async fn ensure_not_restored(shared: &ControlState) -> Result<(), Refusal> {
+    if !shared.catalogue.is_restored().await? {
+        return Ok(());
+    }
+    let detail = "control was restored from a backup, and does not know yet what it has forgotten of streams: try again once a \
+                  broadcast node that has the rest is there, or after sealcast root branch";
+    Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, detail.to_owned()))
 }

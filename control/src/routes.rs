@@ -39,7 +39,8 @@ use crate::grants::{self, Misuse};
 use crate::log::{ACKNOWLEDGE_WAIT_MAX, ACKNOWLEDGE_WAIT_MIN, SelfReport};
 use crate::members::{self, Replace};
 use crate::nodes::{NodeInfo, OperatorState};
-use crate::refusal::{Refusal, not_logged};
+use crate::refusal::{Refusal, not_kept, not_logged};
+use crate::restored::ensure_not_restored;
 use crate::streamers;
 
 /// Longest request body in bytes: a public key has 1312, a stream's name and key some 250.
@@ -112,16 +113,6 @@ async fn report_self(
     Ok(Json(serde_json::json!({ "sequence": sequence.0 })))
 }
 
-/// Refuses what needs the streams of after a backup: the catalogue does not have them, and takes them from the log over what is in it.
-pub(crate) async fn ensure_not_restored(shared: &ControlState) -> Result<(), Refusal> {
-    if !shared.catalogue.is_restored().await? {
-        return Ok(());
-    }
-    let detail = "control was restored from a backup, and does not know yet what it has forgotten of streams: try again once a \
-                  broadcast node that has the rest is there, or after sealcast root branch";
-    Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, detail.to_owned()))
-}
-
 async fn stream_table(
     State(shared): State<Arc<ControlState>>,
     Extension(peer): Extension<Peer>,
@@ -177,12 +168,6 @@ fn view(shared: &ControlState, stream: Stream) -> Json<StreamView> {
 fn view_with_key(shared: &ControlState, stream: Stream, key: &StreamKey) -> Json<StreamView> {
     let Json(view) = view(shared, stream);
     Json(StreamView { key: Some(key.expose().to_owned()), ..view })
-}
-
-/// A file could not be written.
-pub(crate) fn not_kept(error: &anyhow::Error) -> Refusal {
-    tracing::error!(error = format!("{error:#}"), "the file of a stream key was not written");
-    Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}"))
 }
 
 fn stream_name(text: &str) -> Result<StreamId, Refusal> {

@@ -18,8 +18,8 @@ use super::listing::{self, ListParameters, Order};
 use super::problem::{Invalid, Problem};
 use super::{Change, overtaking, respond, row};
 use crate::ControlState;
-use crate::refusal::not_logged;
-use crate::routes::{ensure_not_restored, not_kept};
+use crate::refusal::{not_kept, not_logged};
+use crate::restored::ensure_not_restored;
 
 /// Most characters of a title, a description and a category.
 const TITLE_CHARS_MAX: usize = 200;

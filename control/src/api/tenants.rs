@@ -279,7 +279,7 @@ pub(crate) async fn delete(
         );
         return Err(Problem { more: Some(json!({ "would_delete": goes })), ..Problem::new(Type::Confirm, detail) });
     }
-    crate::routes::ensure_not_restored(&shared).await?;
+    crate::restored::ensure_not_restored(&shared).await?;
     let change = Change {
         object: tenant.id.to_string(),
         changes: json!({ "slug": tenant.slug, "deleted": goes }),

@@ -2,9 +2,9 @@
 
 use media::{Digest, UnixMillis};
 
-use crate::commit::Page;
 use crate::database::{Value, Writing};
 use crate::id::{Id, Kind};
+use crate::rows::{Page, one};
 use crate::secret::ApiSecret;
 use crate::{Catalogue, Error};
 
@@ -148,13 +148,13 @@ pub(crate) async fn update(writing: &mut Writing, key: &ApiKey) -> Result<(), Er
     ];
     let update = "UPDATE api_keys SET name = $3, scopes = $4, digest = $5, hint = $6, old_digest = $7, old_until = $8, \
                   expires_at = $9, version = $10 WHERE id = $1 AND tenant = $2 AND version = $10 - 1";
-    crate::commit::one(writing.execute(update, &values).await?)
+    one(writing.execute(update, &values).await?)
 }
 
 pub(crate) async fn delete(writing: &mut Writing, key: &ApiKey) -> Result<(), Error> {
     let values = [Value::Text(key.id.as_str()), Value::Text(key.tenant.as_str()), Value::Number(key.version)];
     let delete = "DELETE FROM api_keys WHERE id = $1 AND tenant = $2 AND version = $3";
-    crate::commit::one(writing.execute(delete, &values).await?)
+    one(writing.execute(delete, &values).await?)
 }
 
 /// Notes when a key was used. That is no change of the key, so its version stays.

@@ -7,9 +7,9 @@
 use media::UnixMillis;
 use messages::Pepper;
 
-use crate::commit::Page;
 use crate::database::{Value, Writing};
 use crate::id::{Id, Kind};
+use crate::rows::Page;
 use crate::{Catalogue, Error};
 
 /// Most records that are kept; the oldest go first, and the chain then begins at the first that is left. At some 500 bytes each, 500 MB.

@@ -2,10 +2,9 @@
 
 use media::{StreamId, UnixMillis};
 
-use crate::commit::Page;
 use crate::database::{Value, Writing};
 use crate::id::{Id, Kind};
-use crate::streams::{ensure_room, key_taken};
+use crate::rows::{Page, ensure_room, key_taken, one};
 use crate::{Catalogue, Error, KeptKey, is_misleading, tenants};
 
 /// Most identities that are given to streams at once.
@@ -163,14 +162,14 @@ pub(crate) async fn update(writing: &mut Writing, channel: &Channel) -> Result<(
     let update = "UPDATE streams SET title = $3, description = $4, category = $5, key_mac = $6, key_hint = $7, version = $8 \
                   WHERE id = $1 AND tenant = $2 AND version = $8 - 1";
     let changed = writing.execute(update, &values).await.map_err(|error| key_taken(error, &channel.name))?;
-    crate::commit::one(changed)
+    one(changed)
 }
 
 pub(crate) async fn delete(writing: &mut Writing, channel: &Channel) -> Result<(), Error> {
     let values =
         [Value::Text(channel.id.as_str()), Value::Text(channel.tenant.as_str()), Value::Number(channel.version)];
     let delete = "DELETE FROM streams WHERE id = $1 AND tenant = $2 AND version = $3";
-    crate::commit::one(writing.execute(delete, &values).await?)
+    one(writing.execute(delete, &values).await?)
 }
 
 fn read(row: Row) -> Result<Channel, Error> {

@@ -50,82 +50,7 @@ pub struct Commit {
     pub answer: Option<KeptAnswer>,
 }
 
-/// Which rows of a list are wanted.
-#[derive(Debug, Clone)]
-pub struct Page {
-    pub is_newest_first: bool,
-    /// Time and identity of the row after which it goes on.
-    pub after: Option<(UnixMillis, Id)>,
-    /// Only rows made from then on, and until then.
-    pub made_after: Option<UnixMillis>,
-    pub made_before: Option<UnixMillis>,
-    /// A pattern for `LIKE`, in lower case and with `!` before what stands for itself; empty: all rows.
-    pub like: String,
-    pub limit: i64,
-}
-
-impl Page {
-    pub(crate) fn values(&self) -> [Value<'_>; 6] {
-        let (at, id) = match &self.after {
-            Some((at, id)) => (at.0, id.as_str()),
-            None if self.is_newest_first => (i64::MAX, ""),
-            None => (i64::MIN, ""),
-        };
-        let number = |at: Option<UnixMillis>, none| Value::Number(at.map_or(none, |at| at.0));
-        [
-            Value::Number(at),
-            Value::Text(id),
-            number(self.made_after, i64::MIN),
-            number(self.made_before, i64::MAX),
-            Value::Text(&self.like),
-            Value::Number(self.limit),
-        ]
-    }
-
-    /// The pattern that finds a text anywhere.
-    pub fn containing(text: &str) -> String {
-        let mut like = String::with_capacity(text.len() + 2);
-        like.push('%');
-        for character in text.chars().flat_map(char::to_lowercase) {
-            if matches!(character, '!' | '%' | '_') {
-                like.push('!');
-            }
-            like.push(character);
-        }
-        like.push('%');
-        like
-    }
-}
-
 impl Catalogue {
-    /// Makes a change, whole or not at all.
-    ///
-    /// # Errors
-    /// When the change is not possible; then nothing is recorded either.
-    pub async fn commit(&self, commit: Commit) -> Result<(), Error> {
-        self.change(crate::streams::Change::Commit(Box::new(commit))).await
-    }
-
-    /// Records something that was refused, or that happened outside of the catalogue.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn note(&self, record: Record) -> Result<(), Error> {
-        self.commit(Commit { edit: Edit::Nothing, record, answer: None }).await
-    }
-
-    /// Notes when an API key was used.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn api_key_used(&self, id: &Id, at: UnixMillis) -> Result<(), Error> {
-        self.change(crate::streams::Change::Used(id.clone(), at)).await
-    }
-
-    pub(crate) async fn give_ids(&self) -> Result<(), Error> {
-        self.change(crate::streams::Change::GiveIds).await
-    }
-
     /// The answer that was kept for an idempotency key of a tenant.
     ///
     /// # Errors
@@ -179,11 +104,6 @@ async fn keep(writing: &mut Writing, answer: &KeptAnswer) -> Result<(), Error> {
     let insert = "INSERT INTO idempotency_keys (tenant, digest, request, status, answer, created_at) \
                   VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant, digest) DO NOTHING";
     if writing.execute(insert, &values).await? == 0 { Err(Error::Repeated) } else { Ok(()) }
-}
-
-/// The one row that a change was for is there in the version that it was for.
-pub(crate) fn one(changed: u64) -> Result<(), Error> {
-    if changed == 1 { Ok(()) } else { Err(Error::VersionMismatch) }
 }
 
 #[cfg(test)]

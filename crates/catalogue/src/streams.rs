@@ -6,10 +6,12 @@ use media::{StreamId, UnixMillis};
 use messages::Pepper;
 use tokio::task::JoinError;
 
-use crate::commit::{self, Commit};
+use crate::audit::Record;
+use crate::commit::{self, Commit, Edit};
 use crate::database::{Value, Writing};
 use crate::id::Id;
-use crate::{Catalogue, Error, KeptKey, STREAMS_MAX, api_keys, channels};
+use crate::rows::{ensure_room, key_taken};
+use crate::{Catalogue, Error, KeptKey, api_keys, channels};
 
 /// A stream as the catalogue stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,34 @@ impl Catalogue {
     /// When there is no such stream.
     pub async fn delete_stream(&self, name: &StreamId) -> Result<(), Error> {
         self.change(Change::Delete(name.clone())).await
+    }
+
+    /// Makes a change, whole or not at all.
+    ///
+    /// # Errors
+    /// When the change is not possible; then nothing is recorded either.
+    pub async fn commit(&self, commit: Commit) -> Result<(), Error> {
+        self.change(Change::Commit(Box::new(commit))).await
+    }
+
+    /// Records something that was refused, or that happened outside of the catalogue.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note(&self, record: Record) -> Result<(), Error> {
+        self.commit(Commit { edit: Edit::Nothing, record, answer: None }).await
+    }
+
+    /// Notes when an API key was used.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn api_key_used(&self, id: &Id, at: UnixMillis) -> Result<(), Error> {
+        self.change(Change::Used(id.clone(), at)).await
+    }
+
+    pub(crate) async fn give_ids(&self) -> Result<(), Error> {
+        self.change(Change::GiveIds).await
     }
 
     /// Makes a change in a task of its own: a caller who goes away in the middle leaves no transaction open.
@@ -179,25 +209,12 @@ async fn create(writing: &mut Writing, stream: Stream) -> Result<(), Error> {
     channels::give_ids(writing).await
 }
 
-/// Refuses a stream more than there may be.
-pub(crate) async fn ensure_room(writing: &mut Writing) -> Result<(), Error> {
-    let counts = writing.fetch::<(i64,)>("SELECT COUNT(*) FROM streams", &[]).await?;
-    if counts.iter().any(|(count,)| *count >= STREAMS_MAX) { Err(Error::Full) } else { Ok(()) }
-}
-
 pub(crate) async fn insert(writing: &mut Writing, stream: &Stream) -> Result<(), sqlx::Error> {
     let mac = stream.key.mac.to_string();
     let (name, hint) = (Value::Text(stream.name.as_str()), Value::Text(&stream.key.hint));
     let values = [name, Value::Text(&mac), hint, Value::Number(stream.created_at.0)];
     let insert = "INSERT INTO streams (name, key_mac, key_hint, created_at) VALUES ($1, $2, $3, $4)";
     writing.execute(insert, &values).await.map(drop)
-}
-
-pub(crate) fn key_taken(error: sqlx::Error, name: &StreamId) -> Error {
-    match &error {
-        sqlx::Error::Database(database) if database.is_unique_violation() => Error::KeyTaken(name.clone()),
-        _ => Error::Database(error),
-    }
 }
 
 fn read((name, mac, hint, created_at): Row) -> Result<Stream, Error> {

@@ -2,9 +2,9 @@
 
 use media::UnixMillis;
 
-use crate::commit::Page;
 use crate::database::{Value, Writing};
 use crate::id::{Id, Kind};
+use crate::rows::{Page, one};
 use crate::{Catalogue, Error};
 
 /// Most tenants of a catalogue: as many rows as the metadata log has room for.
@@ -172,14 +172,14 @@ pub(crate) async fn update(writing: &mut Writing, tenant: &Tenant) -> Result<(),
     ];
     let update = "UPDATE tenants SET name = $2, state = $3, quota_streams = $4, quota_publishers = $5, quota_input_bps = $6, \
                   quota_egress_bps = $7, quota_storage_bytes = $8, version = $9 WHERE id = $1 AND version = $9 - 1";
-    crate::commit::one(writing.execute(update, &values).await?)
+    one(writing.execute(update, &values).await?)
 }
 
 /// Deletes a tenant with all that it has, if that is still what was confirmed.
 pub(crate) async fn delete(writing: &mut Writing, tenant: &Tenant) -> Result<(), Error> {
     let id = Value::Text(tenant.id.as_str());
     let version = Value::Number(tenant.version);
-    crate::commit::one(writing.execute("DELETE FROM tenants WHERE id = $1 AND version = $2", &[id, version]).await?)?;
+    one(writing.execute("DELETE FROM tenants WHERE id = $1 AND version = $2", &[id, version]).await?)?;
     writing.execute("DELETE FROM streams WHERE tenant = $1", &[id]).await?;
     writing.execute("DELETE FROM api_keys WHERE tenant = $1", &[id]).await?;
     writing.execute("DELETE FROM idempotency_keys WHERE tenant = $1", &[id]).await?;

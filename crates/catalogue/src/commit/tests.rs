@@ -1,6 +1,7 @@
 use media::StreamId;
 
 use super::*;
+use crate::rows::Page;
 use crate::streams::tests::{Place, on_both_databases, pepper};
 use crate::{ApiSecret, Break, Kind, Quota, StreamKey, Texts};
 
@@ -110,7 +111,7 @@ async fn tenant_has_its_own_streams_and_keys_and_they_go_with_it(place: Place) {
         assert_eq!(catalogue.find_channel(&b.id, name).await.unwrap(), None);
     }
     assert_eq!(catalogue.find_api_key(&b.id, key.id.as_str()).await.unwrap(), None);
-    assert_eq!(catalogue.channels(&b.id, &first_page(9)).await.unwrap(), [of_b.clone()]);
+    assert_eq!(catalogue.channels(&b.id, &first_page(9)).await.unwrap(), [of_b]);
     assert_eq!(catalogue.titles().await.unwrap().get("a-corp.hall").map(String::as_str), Some("Title of a-corp.hall"));
 
     let belongings = catalogue.belongings(&a.id).await.unwrap();
