@@ -37,6 +37,7 @@ unit: ## all Rust tests, those on real components included
 
 reference: ## write docs/reference from the code
 	node scripts/reference.mjs --write
+	SEALCAST_UPDATE_REFERENCE=1 $(CARGO) test --workspace --locked --lib file_in_the_source_tree_is_the_document
 	SEALCAST_UPDATE_REFERENCE=1 $(CARGO) test --workspace --locked --bin sealcast reference
 
 soak: setup-test web ## the long tests: hundreds of changes of rendition, minutes in every browser; takes an hour and a half

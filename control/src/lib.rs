@@ -4,6 +4,7 @@
 //! listener on which ingests ask for grants and operators administer the cluster. Deliberately out of the way of media: while control is down,
 //! everything that is granted goes on.
 
+mod api;
 mod callers;
 mod certificate;
 mod config;
@@ -71,6 +72,8 @@ struct ControlState {
     cluster: ClusterView,
     /// Sessions and input reports of the streams, from the bus.
     view: View,
+    /// What requests of the API share.
+    api: api::ApiState,
     /// Writes the metadata log.
     writer: Writer,
     /// Held while the log is brought to what the catalogue says.
@@ -127,6 +130,7 @@ impl Control {
         let shared = Arc::new(ControlState {
             cluster,
             view: View::default(),
+            api: api::ApiState::default(),
             rules: config.rules(),
             stream_pools: config.stream_pools(),
             public_hosts: config.public_hosts,

@@ -58,9 +58,12 @@ impl ControlState {
         let _in_order = self.logging.lock().await;
         self.take_streams_after_restore().await?;
         let streams = self.catalogue.streams().await?;
+        let titles = self.catalogue.titles().await?;
         let (cluster, now) = (self.rules.clone(), self.node.clock.wall());
         let rows = |view: View<'_>| {
-            let streams: Vec<Body> = streams.into_iter().map(|stream| self.stream_row(&view, stream)).collect();
+            let title = |stream: &catalogue::Stream| titles.get(stream.name.as_str()).cloned().unwrap_or_default();
+            let row = |stream| self.stream_row(&view, title(&stream), stream);
+            let streams: Vec<Body> = streams.into_iter().map(row).collect();
             let mut edits = view.edits_towards(&streams, &[kind::STREAM], random);
             if view.cluster() != Some(&cluster) {
                 edits.extend(put(&view, Body::Cluster(cluster)));
@@ -75,7 +78,7 @@ impl ControlState {
     }
 
     /// The row of a stream. Its pool is that of the streamer which has it, or the configured one, or stays what it was.
-    fn stream_row(&self, view: &View<'_>, stream: catalogue::Stream) -> Body {
+    fn stream_row(&self, view: &View<'_>, title: String, stream: catalogue::Stream) -> Body {
         let mac = Digest(stream.key.mac.0);
         let mac = match stream.key.form {
             MacForm::OfAll => StreamKeyMac::OfAll(mac),
@@ -87,7 +90,6 @@ impl ControlState {
         let there = known.map(|known| &known.pool).filter(|pool| is_shared(pool) || has_streamer(view, pool));
         let configured = self.stream_pools.get(&name).filter(|_| there.is_none_or(|pool| is_shared(pool)));
         let pool = configured.or(there).cloned().unwrap_or_else(|| POOL.to_owned());
-        let title = known.map_or_else(Default::default, |known| known.title.clone());
         Body::Stream(StreamSettings { name, pool, key_macs, title })
     }
 

@@ -81,3 +81,9 @@ pub(crate) fn not_logged(error: &anyhow::Error) -> Refusal {
     tracing::error!(error = format!("{error:#}"), "the metadata log was not written");
     Refusal(StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}"))
 }
+
+/// A file could not be written.
+pub(crate) fn not_kept(error: &anyhow::Error) -> Refusal {
+    tracing::error!(error = format!("{error:#}"), "the file of a stream key was not written");
+    Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}"))
+}

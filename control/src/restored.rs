@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use axum::http::StatusCode;
 use catalogue::{Catalogue, KeptKey, Stream};
 use media::Digest;
 use messages::{KeyMac, MacForm};
 use metadata::{StreamKeyMac, StreamSettings};
 
 use crate::ControlState;
+use crate::refusal::Refusal;
 
 /// File in the data directory of a control node which says that the catalogue comes from a backup, wherever the catalogue is and whatever
 /// version wrote it. Control takes the word into the catalogue, and removes the file.
@@ -82,4 +84,14 @@ fn kept(mac: StreamKeyMac) -> KeptKey {
         StreamKeyMac::OfStream(mac) => (mac, MacForm::OfStream),
     };
     KeptKey { mac: KeyMac(mac), form, hint: String::new() }
+}
+
+/// Refuses what needs the streams of after a backup: the catalogue does not have them, and takes them from the log over what is in it.
+pub(crate) async fn ensure_not_restored(shared: &ControlState) -> Result<(), Refusal> {
+    if !shared.catalogue.is_restored().await? {
+        return Ok(());
+    }
+    let detail = "control was restored from a backup, and does not know yet what it has forgotten of streams: try again once a \
+                  broadcast node that has the rest is there, or after sealcast root branch";
+    Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, detail.to_owned()))
 }

@@ -10,6 +10,7 @@
 //! | `POST /cluster/v1/metadata/self` | every node | what the node says of itself; makes it a member when it may be one, else 403 says why |
 //! | `GET /cluster/v1/metadata/…` | every node | the metadata log ([`replica::router`]) |
 //! | `…/cluster/v1/admin/…` | control | streams, keys and nodes, for `sealcast stream\|key\|node` |
+//! | `…/api/v1/…` | load balancer, control | the API ([`crate::api`]): a balancer's clients show a credential of their own |
 //!
 //! A node that was revoked gets 403 everywhere, and one that is no member everywhere but at `metadata/self`.
 
@@ -33,13 +34,15 @@ use seal::KeyId;
 use serde::{Deserialize, Serialize};
 
 use crate::ControlState;
+use crate::api;
 use crate::callers::{not_revoked, only, only_members};
 use crate::certificate::Shown;
 use crate::grants::{self, Misuse};
 use crate::log::{ACKNOWLEDGE_WAIT_MAX, ACKNOWLEDGE_WAIT_MIN, SelfReport};
 use crate::members::{self, Replace};
 use crate::nodes::{NodeInfo, OperatorState};
-use crate::refusal::{Refusal, not_logged};
+use crate::refusal::{Refusal, not_kept, not_logged};
+use crate::restored::ensure_not_restored;
 use crate::streamers;
 
 /// Longest request body in bytes: a public key has 1312, a stream's name and key some 250.
@@ -66,6 +69,7 @@ pub(crate) fn router(shared: Arc<ControlState>) -> Router {
         .route("/nodes/{node}/drain", post(drain_node))
         .route("/nodes/{node}/undrain", post(undrain_node))
         .route("/nodes/{node}/revoke", post(revoke_node))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), api::record_administration))
         .layer(middleware::from_fn_with_state(&[Role::Control][..], only));
     let ingest = Router::new()
         .route("/grants", post(grant))
@@ -81,6 +85,7 @@ pub(crate) fn router(shared: Arc<ControlState>) -> Router {
     Router::new()
         .nest("/cluster/v1/admin", admin)
         .nest("/cluster/v1", ingest)
+        .merge(api::router(&shared))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), only_members))
         .route("/cluster/v1/metadata/self", post(report_self))
         .merge(replica::only_members(replica::router(Arc::clone(log)), log).with_state(()))
@@ -131,16 +136,6 @@ async fn report_self(
     shared.begun.cancelled().await;
     let sequence = shared.admit(node, &shown, report).await?;
     Ok(Json(serde_json::json!({ "sequence": sequence.0 })))
-}
-
-/// Refuses what needs the streams of after a backup: the catalogue does not have them, and takes them from the log over what is in it.
-async fn ensure_not_restored(shared: &ControlState) -> Result<(), Refusal> {
-    if !shared.catalogue.is_restored().await? {
-        return Ok(());
-    }
-    let detail = "control was restored from a backup, and does not know yet what it has forgotten of streams: try again once a \
-                  broadcast node that has the rest is there, or after sealcast root branch";
-    Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, detail.to_owned()))
 }
 
 async fn stream_table(
@@ -207,12 +202,6 @@ fn view(shared: &ControlState, stream: Stream) -> Json<StreamView> {
 fn view_with_key(shared: &ControlState, stream: Stream, key: &StreamKey) -> Json<StreamView> {
     let Json(view) = view(shared, stream);
     Json(StreamView { key: Some(key.expose().to_owned()), ..view })
-}
-
-/// A file could not be written.
-fn not_kept(error: &anyhow::Error) -> Refusal {
-    tracing::error!(error = format!("{error:#}"), "the file of a stream key was not written");
-    Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}"))
 }
 
 fn stream_name(text: &str) -> Result<StreamId, Refusal> {

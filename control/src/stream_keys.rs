@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use catalogue::{Catalogue, ClearKey, Stream, StreamKey};
+use catalogue::{Catalogue, ClearKey, Id, Kind, Record, Stream, StreamKey};
 use media::{StreamId, UnixMillis};
 use messages::Pepper;
 use node::files;
@@ -39,6 +39,8 @@ pub(crate) fn pepper(directory: &Path) -> Result<Pepper> {
 pub(crate) struct KeyFiles {
     paths: BTreeMap<StreamId, PathBuf>,
     configured: BTreeSet<StreamId>,
+    /// Streams whose keys stand in the configuration itself.
+    fixed: BTreeSet<StreamId>,
     /// Held while file and catalogue change, so that two that give a stream a new key at once leave the same one in both.
     changing: Mutex<()>,
 }
@@ -47,12 +49,18 @@ impl KeyFiles {
     pub(crate) fn new(streams: &[StreamConfig]) -> Self {
         let path = |stream: &StreamConfig| Some((stream.name.clone(), stream.key_file.clone()?));
         let configured = streams.iter().map(|stream| stream.name.clone()).collect();
-        Self { paths: streams.iter().filter_map(path).collect(), configured, changing: Mutex::default() }
+        let fixed = streams.iter().filter(|stream| stream.key.is_some()).map(|stream| stream.name.clone()).collect();
+        Self { paths: streams.iter().filter_map(path).collect(), configured, fixed, changing: Mutex::default() }
     }
 
     /// Whether the configuration has a stream, which is then made at each start.
     pub(crate) fn is_configured(&self, name: &StreamId) -> bool {
         self.configured.contains(name)
+    }
+
+    /// Whether the configuration says the key of a stream.
+    pub(crate) fn has_fixed_key(&self, name: &StreamId) -> bool {
+        self.fixed.contains(name)
     }
 
     /// Waits until nobody else changes a key.
@@ -130,18 +138,39 @@ async fn configure_one(
     }
     let kept = key.as_ref().map(|key| key.kept(pepper, name));
     match (catalogue.find_stream(name).await?, kept) {
-        (Some(there), Some(kept)) if there.key != kept => catalogue.set_key(name, &kept).await?,
+        (Some(there), Some(kept)) if there.key != kept => {
+            catalogue.set_key(name, &kept).await?;
+            catalogue.note(record(name, "streams.rotate-key", now)).await?;
+        }
         (Some(_), _) => {}
         (None, Some(kept)) => {
             catalogue.create_stream(&Stream { name: name.clone(), key: kept, created_at: now }).await?;
+            catalogue.note(record(name, "streams.create", now)).await?;
         }
         (None, None) => {
             let key = StreamKey::random().kept(pepper, name);
             catalogue.create_stream(&Stream { name: name.clone(), key, created_at: now }).await?;
+            catalogue.note(record(name, "streams.create", now)).await?;
             tracing::info!(stream = %name, "stream made; its key is shown to nobody: `sealcast stream rotate-key {name}` gives it one");
         }
     }
     Ok(key)
+}
+
+/// What the audit keeps of a change that the configuration makes.
+fn record(name: &StreamId, action: &str, now: UnixMillis) -> Record {
+    Record {
+        id: Id::draw(Kind::Event, now),
+        at: now,
+        tenant: None,
+        actor: "configuration".to_owned(),
+        credential: String::new(),
+        action: action.to_owned(),
+        object: name.to_string(),
+        changes: "{}".to_owned(),
+        result: "done".to_owned(),
+        request_id: String::new(),
+    }
 }
 
 #[cfg(test)]

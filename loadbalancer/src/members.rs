@@ -1,4 +1,5 @@
-//! The broadcast nodes behind the balancer: the view of the cluster, with each node's address resolved.
+//! The nodes behind the balancer: the view of the cluster, with each node's address resolved. Broadcast nodes answer viewers, and control
+//! nodes requests of the API.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_millis(1_500);
 const LOOK_UPS_MAX: usize = 64;
 
 struct Resolved {
+    role: Role,
     url: String,
     address: SocketAddr,
     limits: ConnectLimits,
@@ -37,6 +39,7 @@ impl Resolved {
     fn target(&self, node: &NodeId) -> Target {
         Target {
             node: node.clone(),
+            role: self.role,
             address: self.address,
             limits: self.limits.clone(),
             connections: self.connections.clone(),
@@ -59,6 +62,8 @@ pub(crate) struct Members {
     cluster: ClusterView,
     /// Addresses of nodes in the view. Where both are locked, the view is locked first.
     resolved: Mutex<BTreeMap<NodeId, Resolved>>,
+    /// Addresses of control nodes, for requests of the API.
+    controls: Mutex<BTreeMap<NodeId, Resolved>>,
     /// Seats of viewers without a token.
     seats: Mutex<Seats>,
     clock: Clock,
@@ -66,7 +71,8 @@ pub(crate) struct Members {
 
 impl Members {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { cluster: ClusterView::new(clock), resolved: Mutex::default(), seats: Mutex::default(), clock }
+        let (resolved, controls) = (Mutex::default(), Mutex::default());
+        Self { cluster: ClusterView::new(clock), resolved, controls, seats: Mutex::default(), clock }
     }
 
     /// The view of the cluster.
@@ -77,14 +83,32 @@ impl Members {
     /// Cuts the connections to nodes that the view does not have any more.
     pub(crate) fn cut_revoked(&self) {
         self.cluster.look(|cluster| {
-            self.resolved().retain(|node, there| {
+            let stays = |node: &NodeId, there: &mut Resolved| {
                 let is_there = cluster.members.get(node).is_some();
                 if !is_there {
                     there.connections.cut();
                 }
                 is_there
-            });
+            };
+            self.resolved().retain(stays);
+            self.controls().retain(stays);
         });
+    }
+
+    fn controls(&self) -> MutexGuard<'_, BTreeMap<NodeId, Resolved>> {
+        self.controls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A control node that has not been tried yet; one that is online comes first.
+    pub(crate) fn control(&self, tried: &[NodeId]) -> Option<Target> {
+        self.cluster.look(|cluster| {
+            let controls = self.controls();
+            let is_online =
+                |node: &NodeId| cluster.members.get(node).is_some_and(|m| cluster.health(m) == Health::Online);
+            let left = || controls.iter().filter(move |(node, _)| !tried.contains(node));
+            let found = left().find(|(node, _)| is_online(node)).or_else(|| left().next());
+            found.map(|(node, there)| there.target(node))
+        })
     }
 
     fn resolved(&self) -> MutexGuard<'_, BTreeMap<NodeId, Resolved>> {
@@ -190,10 +214,11 @@ impl Members {
         })
     }
 
-    fn found(&self, node: NodeId, url: String, address: SocketAddr) {
+    fn found(&self, (node, role): (NodeId, Role), url: String, address: SocketAddr) {
         let connections = Arc::new(NodeConnections::new(self.clock));
-        let resolved = Resolved { url, address, limits: ConnectLimits::default(), connections };
-        self.resolved().insert(node, resolved);
+        let resolved = Resolved { role, url, address, limits: ConnectLimits::default(), connections };
+        let mut nodes = if role == Role::Control { self.controls() } else { self.resolved() };
+        nodes.insert(node, resolved);
     }
 
     fn any_online(&self) -> bool {
@@ -203,19 +228,20 @@ impl Members {
         })
     }
 
-    /// Takes in what a broadcast node says of itself. Returns its URL when its address is not known yet.
-    fn heard(&self, presence: Presence, is_news: bool) -> Option<(NodeId, String)> {
-        let Presence { node, https, state, .. } = presence;
+    /// Takes in what a broadcast or control node says of itself. Returns its URL when its address is not known yet.
+    fn heard(&self, presence: Presence, is_news: bool) -> Option<((NodeId, Role), String)> {
+        let Presence { node, role, https, data, state, .. } = presence;
         let known = self.cluster.look(|cluster| {
-            let mut resolved = self.resolved();
-            resolved.retain(|node, _| cluster.members.get(node).is_some());
-            resolved.get(&node).map(|there| there.url.clone())
+            let mut nodes = if role == Role::Control { self.controls() } else { self.resolved() };
+            nodes.retain(|node, _| cluster.members.get(node).is_some());
+            nodes.get(&node).map(|there| there.url.clone())
         });
         if is_news {
-            tracing::info!(%node, ?state, "broadcast node");
+            tracing::info!(%node, %role, ?state, "node");
         }
+        let url = if role == Role::Control { data } else { https };
         // A node that was restarted may be behind another address under the same name.
-        https.filter(|url| is_news || known.as_ref() != Some(url)).map(|url| (node, url))
+        url.filter(|url| is_news || known.as_ref() != Some(url)).map(|url| ((node, role), url))
     }
 
     /// What `/status` shows.
@@ -245,8 +271,8 @@ pub(crate) async fn follow(
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             Some(update) = updates.next() => match update {
-                // Nodes of other roles are of no use to viewers.
-                Update::Presence { presence, is_news } if presence.role == Role::Broadcast => {
+                // Nodes of other roles answer nothing.
+                Update::Presence { presence, is_news } if matches!(presence.role, Role::Broadcast | Role::Control) => {
                     let unknown = members.heard(*presence, is_news).filter(|_| look_ups.len() < LOOK_UPS_MAX);
                     if let Some((id, url)) = unknown {
                         look_ups.spawn(async move { (resolve(&url).await, id, url) });
@@ -257,7 +283,7 @@ pub(crate) async fn follow(
             },
             Some(Ok((address, id, url))) = look_ups.join_next() => match address {
                 Some(address) => members.found(id, url, address),
-                None => tracing::warn!(node = %id, url, "the address of a broadcast node does not resolve"),
+                None => tracing::warn!(node = %id.0, url, "the address of a node does not resolve"),
             },
             () = members.cluster.until_health_changes() => {}
         }

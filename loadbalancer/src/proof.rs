@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use messages::Role;
 use node::tls::{Identity, Server};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -19,9 +18,9 @@ use crate::target::Target;
 /// Longest handshake to learn a node's new certificate; a request waits for it.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Connects to a node over HTTP/2. A server that is not this broadcast node is refused in the handshake, wherever it runs.
+/// Connects to a node over HTTP/2. A server that is not this node, in its role, is refused in the handshake, wherever it runs.
 pub(crate) async fn connect(target: &Target, identity: &Identity) -> anyhow::Result<TlsStream<TcpStream>> {
-    let mut tls = identity.client(Server::Node(Role::Broadcast, target.node.clone()));
+    let mut tls = identity.client(Server::Node(target.role, target.node.clone()));
     tls.alpn_protocols = vec![b"h2".to_vec()];
     let stream = TcpStream::connect(target.address).await?;
     let name = ServerName::try_from(target.node.to_string())?;

@@ -8,8 +8,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
 use node::CancellationToken;
+use node::control_routes::is_for_control;
 use node::http::{ELSEWHERE, STOPPING};
 use node::priority::{self, Hint, Priority};
+use node::problem::{self, Type};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -49,6 +51,7 @@ const RETRY_AFTER_SHARE: &str = "1";
 const TOO_MANY: &str = "Too many requests of your address wait for an answer. Try again in a moment.\n";
 const BUSY: &str = "No broadcast node can answer right now. Try again in a few seconds.\n";
 const FULL: &str = "All broadcast nodes send as much as they can. Try again in a moment.\n";
+const NO_CONTROL: &str = "no control node can be reached now; broadcast goes on without it";
 const ABSENT: &str = "No broadcast node that can be reached has this.\n";
 
 /// The node is stopping: what waited there is better asked for elsewhere.
@@ -97,6 +100,12 @@ impl Balancer {
     fn node_failed(&self, request: &Request, why: &Error) {
         let Some(node) = request.tried.last() else { return };
         metrics::counter!("loadbalancer_upstream_failures_total", "node" => node.to_string()).increment(1);
+        if request.is_for_control {
+            if !self.stopping.is_cancelled() {
+                tracing::warn!(%node, error = %why.etype().as_str(), "a control node failed a request");
+            }
+            return;
+        }
         // News only once: thousands of requests may have waited for the node. When the whole process stops, nodes may be gone before the
         // balancer.
         if self.members.failed(node) && !self.stopping.is_cancelled() {
@@ -111,6 +120,10 @@ impl Balancer {
             // When no owner can be reached, the edge's answer stands: there is no such object.
             let status = if request.among == Among::Owners { 404 } else { 503 };
             let is_over = request.tried.len() >= NODES_TRIED_MAX;
+            if request.is_for_control {
+                let found = (!is_over).then(|| self.members.control(&request.tried)).flatten();
+                return found.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(503), "no control node is there"));
+            }
             let found = (!is_over).then(|| self.members.pick(viewer, request.among, &request.tried)).flatten();
             found.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(status), "no broadcast node is there"))
         };
@@ -193,6 +206,10 @@ impl Balancer {
             let (asked, said) = (Hint::of(&session.req_header().headers), Hint::of(&response.headers));
             response_stream.begin(Priority::merged(asked, said)).await;
         }
+        // Control is not where a viewer watches.
+        if request.is_for_control {
+            return Ok(());
+        }
         if response.status.is_client_error() || response.status.is_server_error() {
             request.refused();
         }
@@ -249,6 +266,11 @@ impl ProxyHttp for Balancer {
             }
         }
         session.set_write_timeout(Some(WRITE_TIMEOUT));
+        let header = session.req_header();
+        if is_for_control(&header.method, header.uri.path(), &header.headers) {
+            request.is_for_control = true;
+            return Ok(false);
+        }
         request.way = Way::of(session.req_header());
         let stream = stream_of(session.req_header().uri.path());
         let cookies = session.req_header().headers.get_all(COOKIE);
@@ -429,6 +451,7 @@ impl ProxyHttp for Balancer {
         };
         if status > 0 && session.response_written().is_none() {
             let line = if status == 404 { ABSENT } else { BUSY };
+            let said = request.is_for_control.then(|| Type::ControlAway.said(NO_CONTROL, None).to_string());
             if status != 404 {
                 // Those who wait for it are counted one by one.
                 if request.report.is_none() {
@@ -438,7 +461,14 @@ impl ProxyHttp for Balancer {
                     tracing::warn!(status, tried = request.tried.len(), "a viewer's request failed");
                 }
             }
-            if let Err(error) = respond(session, status, line, RETRY_AFTER).await {
+            let answered = match said {
+                Some(problem) => {
+                    let problem = (problem::CONTENT_TYPE, Bytes::from(problem));
+                    respond_with(session, Type::ControlAway.status(), problem, RETRY_AFTER).await
+                }
+                None => respond(session, status, line, RETRY_AFTER).await,
+            };
+            if let Err(error) = answered {
                 tracing::debug!(%error, "the viewer was gone before the error reached it");
             }
         }
@@ -476,15 +506,25 @@ fn is_entry(path: &str) -> bool {
 
 /// A refusal of our own: one line for a person, and `Retry-After` with a status of 500 or more.
 async fn respond(session: &mut Session, status: u16, line: &'static str, retry_after_s: &str) -> Result<()> {
+    let line = ("text/plain; charset=utf-8", Bytes::from_static(line.as_bytes()));
+    respond_with(session, status, line, retry_after_s).await
+}
+
+async fn respond_with(
+    session: &mut Session,
+    status: u16,
+    (content_type, body): (&'static str, Bytes),
+    retry_after_s: &str,
+) -> Result<()> {
     let mut response = ResponseHeader::build(status, Some(4))?;
     if status >= 429 {
         response.insert_header(http::header::RETRY_AFTER, retry_after_s)?;
     }
-    response.insert_header("content-type", "text/plain; charset=utf-8")?;
+    response.insert_header("content-type", content_type)?;
     response.insert_header("cache-control", "no-store")?;
-    response.set_content_length(line.len())?;
+    response.set_content_length(body.len())?;
     session.write_response_header(Box::new(response), false).await?;
-    session.write_response_body(Some(Bytes::from_static(line.as_bytes())), true).await
+    session.write_response_body(Some(body), true).await
 }
 
 /// Whether the node said that it took nothing of the request: its connection was ending, or had no room for another request (RFC 9113,

@@ -32,6 +32,8 @@ pub(crate) struct Request {
     pub(crate) counted: Option<Slot>,
     /// Set when it is no viewer's, but one that many wait for.
     pub(crate) report: Option<Arc<Report>>,
+    /// Control answers it, and no broadcast node.
+    pub(crate) is_for_control: bool,
 }
 
 /// What decides the node.
@@ -88,7 +90,8 @@ impl Request {
 
     /// Keeps the connection on this node. An owner that is asked for one object only does not become the viewer's node.
     pub(crate) fn placed(&self, node: &NodeId) {
-        let Some(connection) = viewer::current().filter(|_| self.among == Among::All) else { return };
+        let is_viewers = self.among == Among::All && !self.is_for_control;
+        let Some(connection) = viewer::current().filter(|_| is_viewers) else { return };
         if let Some(stream) = &self.placement.stream {
             connection.placed(stream, node);
         }

@@ -1,5 +1,6 @@
-//! `sealcast stream|streamer|node|key|root`: asks the control node, with a certificate of the role control.
+//! `sealcast stream|streamer|node|key|root|tenant|api-key|audit`: asks the control node, with a certificate of the role control.
 
+pub(crate) mod access;
 mod delegate;
 pub(crate) mod node;
 pub(crate) mod root;
@@ -103,6 +104,19 @@ impl Admin {
         self.answer(if let Some(body) = body { request.json(&body) } else { request }).await
     }
 
+    /// Asks the API, in the name of a tenant or of the operators' own.
+    async fn api(
+        &self,
+        method: Method,
+        path: &str,
+        tenant: Option<&str>,
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
+        let request = self.http.request(method, format!("{}/api/v1{path}", self.control));
+        let request = if let Some(tenant) = tenant { request.header("x-sealcast-tenant", tenant) } else { request };
+        self.answer(if let Some(body) = body { request.json(&body) } else { request }).await
+    }
+
     /// As [`Admin::ask`], with a body that is no JSON.
     async fn send(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
         self.answer(self.http.request(method, format!("{}{path}", self.base)).body(body)).await
@@ -117,6 +131,10 @@ impl Admin {
         let status = answer.status();
         let text = answer.text().await.context("the answer of control broke off")?;
         if !status.is_success() {
+            let problem = serde_json::from_str::<Value>(&text).unwrap_or_default();
+            if let Some(detail) = printable(&problem)["detail"].as_str() {
+                bail!("{detail}");
+            }
             bail!("{}", if text.trim().is_empty() { status.to_string() } else { text.trim().to_owned() });
         }
         if status == StatusCode::NO_CONTENT {

@@ -1,6 +1,8 @@
 //! The grammar of the command line: names, help texts and examples. Other modules carry the commands out. Its length is that of the texts,
 //! which are the reference of the command line.
 
+pub(crate) mod access;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -99,6 +101,15 @@ pub(crate) enum Command {
     /// Show, drain and revoke nodes of the cluster.
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Manage tenants, who own streams and API keys.
+    #[command(subcommand)]
+    Tenant(access::TenantCommand),
+    /// Manage the API keys with which programs use /api/v1.
+    #[command(subcommand)]
+    ApiKey(access::ApiKeyCommand),
+    /// Show who changed what, and check that nobody has edited these records.
+    #[command(subcommand)]
+    Audit(access::AuditCommand),
     /// List and revoke the sealing keys of ingest nodes.
     #[command(subcommand)]
     Key(KeyCommand),

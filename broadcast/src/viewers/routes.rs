@@ -8,11 +8,13 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use gate::Rendered;
-use http::header::{CONTENT_SECURITY_POLICY, LINK, REFERRER_POLICY, X_FRAME_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LINK, REFERRER_POLICY, X_FRAME_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use media::{ObjectName, StreamId};
 use messages::SessionState;
+use node::control_routes::is_for_control;
 use node::http::Application;
+use node::problem::{self, Type};
 use serde::Serialize;
 
 use super::asked::{Asked, Thing};
@@ -40,7 +42,7 @@ impl Viewers {
     pub fn new(settings: Settings, snapshots: Arc<dyn Snapshots>, traffic: Arc<Traffic>) -> Self {
         let node =
             HeaderValue::from_str(settings.node.as_str()).expect("names are ASCII letters, digits and punctuation");
-        let openapi = Rendered::new(include_str!("openapi.json"));
+        let openapi = Rendered::new(document().to_string());
         let site = Arc::new(Site { snapshots, settings, traffic, node, openapi, render: Render::new() });
         let mut router = Router::new();
         for (path, methods) in table() {
@@ -68,9 +70,49 @@ impl Viewers {
                     }
                 }
             }
+            _ if is_for_control(request.method(), request.uri().path(), request.headers()) => wrong_node(),
             _ => self.router.answer(request).await,
         }
     }
+}
+
+/// The description of the whole API: what nodes answer, and what control does, so that it can be read without control. Where both answer,
+/// a credential makes the difference.
+fn document() -> serde_json::Value {
+    let read = |text| serde_json::from_str(text).expect("the file in the source tree is JSON");
+    let (mut own, mut control): (serde_json::Value, serde_json::Value) =
+        (read(include_str!("openapi.json")), read(include_str!("../../../control/openapi.json")));
+    for part in ["/paths", "/components/schemas", "/components/securitySchemes"] {
+        let Some(serde_json::Value::Object(from)) = control.pointer_mut(part).map(serde_json::Value::take) else {
+            continue;
+        };
+        for (name, item) in from {
+            let there = match part {
+                "/paths" => &mut own["paths"][&name],
+                "/components/schemas" => &mut own["components"]["schemas"][&name],
+                _ => &mut own["components"]["securitySchemes"][&name],
+            };
+            match (there.as_object_mut(), item) {
+                (Some(there), serde_json::Value::Object(item)) if part == "/paths" => {
+                    for (method, operation) in item {
+                        there.entry(method).or_insert(operation);
+                    }
+                }
+                (_, item) => *there = item,
+            }
+        }
+    }
+    own
+}
+
+/// The answer to what control has to be asked: a load balancer knows where that is.
+fn wrong_node() -> Response {
+    let detail = "a broadcast node cannot answer this: ask the load balancer, which asks control";
+    let mut response = Response::new(Body::from(Type::WrongNode.said(detail, None).to_string()));
+    *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn is_read(request: &Request<Body>) -> bool {
@@ -247,6 +289,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn document_has_what_nodes_answer_and_what_control_does() {
+        let document = document();
+        let has = |path: &str, method: &str| document["paths"][path][method].is_object();
+        assert!(has("/live/{stream}/index.m3u8", "get") && has("/api/v1/tenants/{tenant}", "delete"));
+        assert!(has("/api/v1/streams", "get") && has("/api/v1/streams", "post"));
+        assert!(document["components"]["schemas"]["NewStream"].is_object());
+    }
 
     #[test]
     fn every_route_is_described_and_nothing_else() {

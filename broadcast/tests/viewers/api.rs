@@ -86,7 +86,7 @@ async fn who_may_seal_a_stream_is_told_to_any_page_and_only_when_it_is_news() {
 #[tokio::test]
 async fn other_methods_are_refused_and_the_allowed_ones_named() {
     let site = Site::start().await;
-    for path in ["/", "/live/demo/index.m3u8", "/live/demo/720p/1/7.m4s", "/live/demo/seals", "/api/v1/streams"] {
+    for path in ["/", "/live/demo/index.m3u8", "/live/demo/720p/1/7.m4s", "/live/demo/seals"] {
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::TRACE] {
             let answer = site.ask(method.clone(), path, &[]).await;
             assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, OPTIONS"), "{method} {path}");
@@ -94,6 +94,28 @@ async fn other_methods_are_refused_and_the_allowed_ones_named() {
             assert!(answer.text().contains("GET"));
         }
     }
+}
+
+/// What only control answers, changes, and credentials of which a node knows nothing.
+#[tokio::test]
+async fn what_control_has_to_be_asked_is_refused_by_a_type_that_says_so() {
+    let site = Site::start().await;
+    for (method, path, headers) in [
+        (Method::POST, "/api/v1/streams", &[][..]),
+        (Method::DELETE, "/api/v1/streams/demo", &[][..]),
+        (Method::GET, "/api/v1/tenants", &[][..]),
+        (Method::GET, "/api/v1/streams", &[("x-api-key", "sc_x")][..]),
+        (Method::GET, "/api/v1/streams/demo", &[("authorization", "Bearer sc_x")][..]),
+    ] {
+        let answer = site.ask(method.clone(), path, headers).await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (421, "application/problem+json"),
+            "{method} {path}"
+        );
+        assert!(answer.text().contains(r#""type":"/api/v1/problems/wrong-node""#), "{}", answer.text());
+    }
+    assert_eq!(site.get("/api/v1/streams", &[]).await.status, 200);
 }
 
 #[tokio::test]

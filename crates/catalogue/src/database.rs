@@ -38,6 +38,8 @@ pub enum Location<'a> {
 pub(crate) enum Value<'a> {
     Text(&'a str),
     Number(i64),
+    MaybeText(Option<&'a str>),
+    MaybeNumber(Option<i64>),
 }
 
 /// A row that either database reads.
@@ -50,6 +52,8 @@ macro_rules! bound {
         $values.iter().fold($query, |query, value| match value {
             Value::Text(text) => query.bind(text.to_owned()),
             Value::Number(number) => query.bind(*number),
+            Value::MaybeText(text) => query.bind(text.map(str::to_owned)),
+            Value::MaybeNumber(number) => query.bind(*number),
         })
     };
 }
@@ -112,6 +116,15 @@ impl Database {
             Self::Sqlite(pool) => bound!(sqlx::query_as::<Sqlite, T>(sql), values).fetch_all(pool).await?,
             Self::Postgres(pool) => bound!(sqlx::query_as::<Postgres, T>(sql), values).fetch_all(pool).await?,
         })
+    }
+
+    /// Changes rows as somebody would who has the database only.
+    #[cfg(test)]
+    pub(crate) async fn edit_by_hand(&self, sql: &'static str) -> u64 {
+        let mut writing = self.write().await.unwrap();
+        let changed = writing.execute(sql, &[]).await.unwrap();
+        writing.commit().await.unwrap();
+        changed
     }
 
     pub(crate) async fn close(&self) {

@@ -6,6 +6,8 @@ use media::StreamId;
 use messages::{KeyMac, MacForm, Pepper};
 use zeroize::Zeroizing;
 
+use crate::id::ALPHABET;
+
 /// Fewest characters of a key: one that a person chooses must not be easy to guess.
 pub const KEY_CHARS_MIN: usize = 8;
 /// Most characters of a key, which is part of a URL.
@@ -14,8 +16,6 @@ pub const KEY_CHARS_MAX: usize = 128;
 pub const KEY_PREFIX: &str = "scp_";
 /// Characters of a random key after its prefix: 32 of 5 bits each are 160 bits.
 const KEY_CHARS: usize = 32;
-/// 32 characters that people can tell apart at a glance.
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Characters of a key that its hint shows.
 const HINT_CHARS: usize = 4;
 /// How a MAC of the newer form begins in the table.

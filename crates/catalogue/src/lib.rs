@@ -1,12 +1,20 @@
-//! The catalogue: the streams, and what is kept of their keys.
+//! The catalogue: tenants, their streams and API keys, what is kept of all keys, and the audit of what was changed.
 //!
 //! Owns the tables and the queries, on SQLite in a file or on PostgreSQL. Deliberately knows no HTTP and no bus: `control` has both.
 
+mod api_keys;
+mod audit;
+mod channels;
+mod commit;
 mod copy;
 mod database;
+mod id;
 mod key;
 mod migration;
+mod rows;
+mod secret;
 mod streams;
+mod tenants;
 
 use std::sync::Arc;
 
@@ -16,11 +24,19 @@ use tokio::sync::Mutex;
 
 use crate::database::Database;
 
+pub use api_keys::{API_KEYS_MAX, ApiKey};
+pub use audit::{Break, Checked, RECORDS_MAX, Record};
+pub use channels::{Channel, Texts};
+pub use commit::{Commit, Edit, KeptAnswer};
 pub use copy::{check_database, copy_database};
 pub use database::Location;
+pub use id::{ID_CHARS, Id, Kind};
 pub use key::{InvalidKey, KEY_CHARS_MAX, KEY_CHARS_MIN, KEY_PREFIX, KeptKey, StreamKey};
 pub use migration::ClearKey;
-pub use streams::Stream;
+pub use rows::Page;
+pub use secret::{API_KEY_PREFIX, ApiSecret, SecretKind, sha256};
+pub use streams::{Stream, is_misleading};
+pub use tenants::{Belongings, DEFAULT_SLUG, Quota, SLUG_CHARS_MAX, SLUG_CHARS_MIN, TENANTS_MAX, Tenant, is_slug};
 
 /// Why a caller could not keep the keys that it was given.
 pub type KeepError = Box<dyn std::error::Error + Send + Sync>;
@@ -36,7 +52,8 @@ pub enum Error {
     NoStream(StreamId),
     /// A new stream must not have this name; an existing one may keep it.
     #[error(
-        "a stream cannot be called {0}: names that begin with '-' are read as flags, those that end in .m3u8 as playlists; use another"
+        "a stream cannot be called {0}: names that begin with '-' are read as flags, those that end in .m3u8 as playlists, and those that \
+         begin with str_ as identities; use another"
     )]
     MisleadingName(StreamId),
     /// There already is a stream of this name.
@@ -48,6 +65,27 @@ pub enum Error {
     /// There are [`STREAMS_MAX`] streams already.
     #[error("the catalogue is full: {STREAMS_MAX} streams")]
     Full,
+    /// There already is a tenant of this slug.
+    #[error("there is a tenant {0} already")]
+    SlugTaken(String),
+    /// A stream of the tenant `default` has a name that the new tenant would own.
+    #[error("the slug {slug} cannot be used: the stream {name} of the tenant default begins with it")]
+    SlugOfStream { slug: String, name: String },
+    /// There are as many as there may be.
+    #[error("there are as many {0} as there may be")]
+    FullOf(&'static str),
+    /// The tenant has as many as its quota allows.
+    #[error("the quota of {quota} {what} is used up")]
+    Quota { what: &'static str, quota: i64 },
+    /// The tenant is gone.
+    #[error("the tenant is gone")]
+    Gone,
+    /// The row has another version by now, or is gone.
+    #[error("the row has changed meanwhile")]
+    VersionMismatch,
+    /// The same request was answered meanwhile.
+    #[error("a request with this idempotency key was answered meanwhile")]
+    Repeated,
     /// The MACs in the catalogue are of another pepper.
     #[error(
         "its stream keys are kept under another pepper, so none would be recognised: bring pepper.key from the control node that made \
@@ -84,6 +122,8 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     database: Database,
+    /// Key of the chain of audit records.
+    audit_key: Pepper,
     /// Held by the one that writes: writers in this process wait here, and not for the database's lock.
     writing: Arc<Mutex<()>>,
 }
@@ -116,7 +156,7 @@ impl Catalogue {
     ) -> Result<Self, Error> {
         let database = Database::open(location).await?;
         migration::run(&database, pepper, keep).await?;
-        Ok(Self { database, writing: Arc::default() })
+        Ok(Self { database, audit_key: audit::key_of(pepper), writing: Arc::default() })
     }
 
     /// Writes SQLite's journal back into the one file, and closes the connections.

@@ -12,7 +12,7 @@ use sqlx::migrate::Migrator;
 
 use crate::database::{Database, Value, Writing};
 use crate::streams::insert;
-use crate::{Error, KeepError, Stream, StreamKey};
+use crate::{Error, KeepError, Stream, StreamKey, channels};
 
 /// The migration that makes room for MACs.
 const KEY_MACS: i64 = 2;
@@ -52,6 +52,7 @@ pub(crate) async fn run(
     let is_done = !writing.fetch::<(i64,)>(done, &[Value::Number(NO_CLEAR_KEYS)]).await?.is_empty();
     let were_clear = if is_done { Vec::new() } else { keep_macs(&mut writing, pepper).await? };
     apply(&migrator, &mut writing, None).await?;
+    channels::give_ids(&mut writing).await?;
     if !were_clear.is_empty() {
         keep(&were_clear).map_err(Error::NotKept)?;
     }

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use media::{StreamId, UnixMillis};
+use messages::Pepper;
 use tokio::task::JoinError;
 
+use crate::audit::Record;
+use crate::commit::{self, Commit, Edit};
 use crate::database::{Value, Writing};
-use crate::{Catalogue, Error, KeptKey, Pepper, STREAMS_MAX, StreamKey};
+use crate::id::Id;
+use crate::rows::{ensure_room, key_taken};
+use crate::{Catalogue, Error, KeptKey, StreamKey, api_keys, channels};
 
 /// A stream as the catalogue stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +24,17 @@ pub struct Stream {
 }
 
 /// A change of the catalogue.
-enum Change {
+pub(crate) enum Change {
     Create(Stream),
     SetKey(StreamId, KeptKey),
     Delete(StreamId),
     MarkRestored,
     ForgetRestore,
+    Commit(Box<Commit>),
+    /// An API key was used.
+    Used(Id, UnixMillis),
+    /// Streams get identities that they lack.
+    GiveIds,
 }
 
 impl Catalogue {
@@ -52,13 +62,42 @@ impl Catalogue {
         self.change(Change::Delete(name.clone())).await
     }
 
+    /// Makes a change, whole or not at all.
+    ///
+    /// # Errors
+    /// When the change is not possible; then nothing is recorded either.
+    pub async fn commit(&self, commit: Commit) -> Result<(), Error> {
+        self.change(Change::Commit(Box::new(commit))).await
+    }
+
+    /// Records something that was refused, or that happened outside of the catalogue.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note(&self, record: Record) -> Result<(), Error> {
+        self.commit(Commit { edit: Edit::Nothing, record, answer: None }).await
+    }
+
+    /// Notes when an API key was used.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn api_key_used(&self, id: &Id, at: UnixMillis) -> Result<(), Error> {
+        self.change(Change::Used(id.clone(), at)).await
+    }
+
+    pub(crate) async fn give_ids(&self) -> Result<(), Error> {
+        self.change(Change::GiveIds).await
+    }
+
     /// Makes a change in a task of its own: a caller who goes away in the middle leaves no transaction open.
-    async fn change(&self, change: Change) -> Result<(), Error> {
+    pub(crate) async fn change(&self, change: Change) -> Result<(), Error> {
         let (database, writing) = (self.database.clone(), Arc::clone(&self.writing));
+        let audit_key = self.audit_key.clone();
         let task = tokio::spawn(async move {
             let _alone = writing.lock().await;
             let mut transaction = database.write().await?;
-            apply(&mut transaction, change).await?;
+            apply(&mut transaction, &audit_key, change).await?;
             transaction.commit().await
         });
         match task.await.map_err(JoinError::try_into_panic) {
@@ -134,9 +173,10 @@ impl Catalogue {
     }
 }
 
-/// Whether commands would take the name for a flag, or people and players would take the stream's URL for a playlist's.
-fn is_misleading(name: &str) -> bool {
-    name.starts_with('-') || name.to_ascii_lowercase().ends_with(".m3u8")
+/// Whether commands would take the name for a flag, people and players would take the stream's URL for a playlist's, or the API would take
+/// it for an identity.
+pub fn is_misleading(name: &str) -> bool {
+    name.starts_with('-') || name.to_ascii_lowercase().ends_with(".m3u8") || name.starts_with("str_")
 }
 
 /// Name, MAC, hint, and time of a stream, as the table has them.
@@ -144,13 +184,13 @@ type Row = (String, String, String, i64);
 
 const ONE: &str = "SELECT name, key_mac, key_hint, created_at FROM streams WHERE name = $1";
 
-async fn apply(writing: &mut Writing, change: Change) -> Result<(), Error> {
+async fn apply(writing: &mut Writing, audit_key: &Pepper, change: Change) -> Result<(), Error> {
     let (name, changed) = match change {
         Change::Create(stream) => return create(writing, stream).await,
         Change::SetKey(name, key) => {
             let mac = key.to_text();
             let values = [Value::Text(name.as_str()), Value::Text(&mac), Value::Text(&key.hint)];
-            let update = "UPDATE streams SET key_mac = $2, key_hint = $3 WHERE name = $1";
+            let update = "UPDATE streams SET key_mac = $2, key_hint = $3, version = version + 1 WHERE name = $1";
             let changed = writing.execute(update, &values).await.map_err(|error| key_taken(error, &name))?;
             (name, changed)
         }
@@ -167,6 +207,9 @@ async fn apply(writing: &mut Writing, change: Change) -> Result<(), Error> {
             writing.execute("DELETE FROM settings WHERE name = 'restored'", &[]).await?;
             return Ok(());
         }
+        Change::Commit(commit) => return commit::apply(writing, audit_key, *commit).await,
+        Change::Used(id, at) => return api_keys::used(writing, &id, at).await,
+        Change::GiveIds => return channels::give_ids(writing).await,
     };
     if changed == 0 { Err(Error::NoStream(name)) } else { Ok(()) }
 }
@@ -178,11 +221,15 @@ async fn create(writing: &mut Writing, stream: Stream) -> Result<(), Error> {
     if is_misleading(stream.name.as_str()) {
         return Err(Error::MisleadingName(stream.name));
     }
-    let counts = writing.fetch::<(i64,)>("SELECT COUNT(*) FROM streams", &[]).await?;
-    if counts.iter().any(|(count,)| *count >= STREAMS_MAX) {
-        return Err(Error::Full);
+    ensure_room(writing).await?;
+    insert(writing, &stream).await.map_err(|error| key_taken(error, &stream.name))?;
+    // A name that begins with the slug of a tenant is that tenant's, whoever makes it.
+    if let Some((slug, _)) = stream.name.as_str().split_once('.') {
+        let owner =
+            "UPDATE streams SET tenant = COALESCE((SELECT id FROM tenants WHERE slug = $2), tenant) WHERE name = $1";
+        writing.execute(owner, &[Value::Text(stream.name.as_str()), Value::Text(slug)]).await?;
     }
-    insert(writing, &stream).await.map_err(|error| key_taken(error, &stream.name))
+    channels::give_ids(writing).await
 }
 
 pub(crate) async fn insert(writing: &mut Writing, stream: &Stream) -> Result<(), sqlx::Error> {
@@ -191,13 +238,6 @@ pub(crate) async fn insert(writing: &mut Writing, stream: &Stream) -> Result<(),
     let values = [name, Value::Text(&mac), hint, Value::Number(stream.created_at.0)];
     let insert = "INSERT INTO streams (name, key_mac, key_hint, created_at) VALUES ($1, $2, $3, $4)";
     writing.execute(insert, &values).await.map(drop)
-}
-
-fn key_taken(error: sqlx::Error, name: &StreamId) -> Error {
-    match &error {
-        sqlx::Error::Database(database) if database.is_unique_violation() => Error::KeyTaken(name.clone()),
-        _ => Error::Database(error),
-    }
 }
 
 fn read((name, mac, hint, created_at): Row) -> Result<Stream, Error> {
@@ -210,4 +250,4 @@ fn read((name, mac, hint, created_at): Row) -> Result<Stream, Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -110,8 +110,8 @@ async fn newer_tables_are_used_if_they_only_add_and_refused_otherwise() {
         let Database::Sqlite(pool) = &catalogue.database else { unreachable!("it is a file") };
         sqlx::query(sql).execute(pool).await.unwrap();
     };
-    run("ALTER TABLE streams ADD COLUMN title TEXT NOT NULL DEFAULT ''").await;
-    run("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (900, 'title', true, x'00', 0)").await;
+    run("ALTER TABLE streams ADD COLUMN colour TEXT NOT NULL DEFAULT ''").await;
+    run("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (900, 'colour', true, x'00', 0)").await;
     Catalogue::open(Location::File(&path), &pepper(1)).await.unwrap().0.streams().await.unwrap();
     run("UPDATE settings SET value = '900' WHERE name = 'oldest_reader'").await;
     assert!(matches!(Catalogue::open(Location::File(&path), &pepper(1)).await, Err(Error::TooNew)));

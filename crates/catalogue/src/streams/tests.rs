@@ -11,24 +11,24 @@ use super::*;
 use crate::{Location, StreamKey};
 
 /// Where a test keeps its catalogue.
-enum Place {
+pub(crate) enum Place {
     File(tempfile::TempDir, PathBuf),
     Server(String),
 }
 
 impl Place {
-    fn file() -> Self {
+    pub(crate) fn file() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("catalogue.db");
         Self::File(directory, path)
     }
 
-    fn server() -> Self {
+    pub(crate) fn server() -> Self {
         static SERVER: OnceLock<Postgres> = OnceLock::new();
         Self::Server(SERVER.get_or_init(Postgres::start).database())
     }
 
-    async fn open(&self) -> Catalogue {
+    pub(crate) async fn open(&self) -> Catalogue {
         let location = match self {
             Self::File(_, path) => Location::File(path),
             Self::Server(url) => Location::Server(url),
@@ -41,13 +41,16 @@ impl Place {
 macro_rules! on_both_databases {
     ($($rule:ident)*) => {
         mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $rule() { super::$rule(super::Place::file()).await; })*
+            use $crate::streams::tests::Place;
+            $(#[tokio::test(flavor = "multi_thread")] async fn $rule() { super::$rule(Place::file()).await; })*
         }
         mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")] async fn $rule() { super::$rule(super::Place::server()).await; })*
+            use $crate::streams::tests::Place;
+            $(#[tokio::test(flavor = "multi_thread")] async fn $rule() { super::$rule(Place::server()).await; })*
         }
     };
 }
+pub(crate) use on_both_databases;
 
 on_both_databases! {
     streams_survive_reopening
@@ -61,7 +64,7 @@ on_both_databases! {
     one_of_two_that_open_at_once_migrates
 }
 
-fn pepper() -> Pepper {
+pub(crate) fn pepper() -> Pepper {
     Pepper::from_bytes(&[7; Pepper::BYTES]).unwrap()
 }
 

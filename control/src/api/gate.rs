@@ -1,0 +1,411 @@
+//! What every request passes, in this order: its credential (401), its scope (403), how often it may ask (429), the tenant that it is
+//! about, its parameters, and whether it was answered before. Handlers look things up only after that.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use catalogue::{Id, Kind};
+use node::http::Peer;
+use node::problem::{self, Type, is_request_id};
+use serde_json::Value;
+
+use super::audit::{self, What};
+use super::caller::{self, Audited, Call, Caller, Principal};
+use super::idempotency::{self, Asked, UnderWay};
+use super::limits::{ADDRESS, Buckets, CREDENTIAL, FAILED_COST, Standing, TENANT};
+use super::problem::Problem;
+use super::scopes::{Rule, Scopes, rule};
+use crate::ControlState;
+
+/// Longest body of a request in bytes: a description of a stream has some thousand.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Most parameters of a request.
+const PARAMETERS_MAX: usize = 32;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// What all requests of the API share.
+#[derive(Default)]
+pub(crate) struct ApiState {
+    pub(crate) under_way: UnderWay,
+    buckets: Mutex<Buckets>,
+    /// Parameters of each route, as the document declares them.
+    declared: std::sync::OnceLock<Declared>,
+}
+
+type Declared = BTreeMap<(String, String), Vec<String>>;
+
+impl ApiState {
+    /// Takes the parameters of the routes out of the document.
+    pub(crate) fn declare(&self, document: &Value) {
+        let mut declared = Declared::new();
+        for (path, item) in document["paths"].as_object().into_iter().flatten() {
+            for (method, operation) in item.as_object().into_iter().flatten() {
+                let parameters = operation["parameters"].as_array().into_iter().flatten();
+                let names = parameters.filter(|one| one["in"] == "query").filter_map(|one| one["name"].as_str());
+                declared.insert((method.to_uppercase(), path.clone()), names.map(str::to_owned).collect());
+            }
+        }
+        // Set once, when the router is made.
+        let _ = self.declared.set(declared);
+    }
+
+    fn has_parameter(&self, method: &Method, path: &str, name: &str) -> bool {
+        let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+        let key = (method.to_owned(), path.to_owned());
+        let names = self.declared.get().and_then(|declared| declared.get(&key));
+        names.is_some_and(|names| names.iter().any(|known| known == name))
+    }
+}
+
+/// The identity of a request: the client's, where it can stand in a log.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(String);
+
+/// The outermost layer: gives the request its identity, and each refusal its body.
+pub(crate) async fn render(State(shared): State<Arc<ControlState>>, mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_request_id(id));
+    let drawn = || Id::draw(Kind::Request, shared.node.clock.wall()).to_string();
+    let id = given.map_or_else(drawn, str::to_owned);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = if request.method() == Method::OPTIONS { preflight() } else { next.run(request).await };
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        write(&mut response, &problem, &id);
+    }
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+}
+
+fn write(response: &mut Response, problem: &Problem, request_id: &str) {
+    let mut body = problem.kind.said(&problem.detail, Some(request_id));
+    if !problem.errors.is_empty() {
+        body["errors"] = serde_json::to_value(&problem.errors).unwrap_or_default();
+    }
+    if let Some(Value::Object(more)) = &problem.more {
+        for (name, value) in more {
+            body[name] = value.clone();
+        }
+    }
+    if problem.kind == Type::Internal {
+        tracing::error!(request_id, detail = problem.detail, "a request failed");
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+    if problem.kind.status() == 401 {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sealcast\""));
+    }
+    if let Some(seconds) = problem.retry_after_s {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    headers.remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(body.to_string());
+}
+
+/// What is known of a request before anything is decided.
+struct Arrived {
+    method: Method,
+    /// The route.
+    path: String,
+    request_id: String,
+    address: Option<IpAddr>,
+    /// What the path names, for the audit of a refusal.
+    object: String,
+}
+
+/// Lets a request through to its handler, and records what was refused.
+pub(crate) async fn attend(
+    State(shared): State<Arc<ControlState>>,
+    matched: MatchedPath,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let peer = request.extensions().get::<Peer>().cloned();
+    let request_id = request.extensions().get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
+    let arrived = Arrived {
+        method: request.method().clone(),
+        path: matched.as_str().to_owned(),
+        request_id,
+        address: peer.as_ref().and_then(|peer| address_of(peer, &request)),
+        object: params
+            .as_ref()
+            .ok()
+            .and_then(|params| params.iter().next().map(|(_, value)| shown(value)))
+            .unwrap_or_default(),
+    };
+    let Some(rule) = rule(&arrived.method, &arrived.path) else {
+        return Problem::new(Type::ScopeMissing, "nobody may use this route").into_response();
+    };
+    if rule == Rule::Open {
+        return next.run(request).await;
+    }
+    let mut known = Known::default();
+    let (mut response, is_recorded) = match admit(&shared, &arrived, (peer.as_ref(), rule), request, &mut known).await {
+        // No name has other bytes than those of UTF-8.
+        Ok(Admitted::Request(_)) if params.is_err() => (Problem::not_found().into_response(), false),
+        Ok(Admitted::Request(request)) => {
+            let mut response = next.run(*request).await;
+            let is_recorded = response.extensions_mut().remove::<Audited>().is_some();
+            (response, is_recorded)
+        }
+        Ok(Admitted::Answered(response)) => (*response, true),
+        Err(problem) => (problem.into_response(), false),
+    };
+    if let Some(standing) = known.standing {
+        let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+        response.headers_mut().insert(RATE_LIMIT_POLICY, value(standing.policy()));
+        response.headers_mut().insert(RATE_LIMIT, value(standing.left()));
+    }
+    let refused = response.extensions().get::<Problem>().map(|problem| problem.kind);
+    if let Some(kind) = refused.filter(|kind| is_change(&arrived.method) && !is_recorded && *kind != Type::RateLimited)
+    {
+        let what = What {
+            action: action(&arrived.method, &arrived.path),
+            object: arrived.object,
+            changes: Value::Null,
+            result: kind.name().to_owned(),
+            request_id: arrived.request_id,
+        };
+        audit::note(&shared, known.principal.as_ref(), known.tenant, what).await;
+    }
+    response
+}
+
+/// What was found out about a caller until it was refused.
+#[derive(Default)]
+struct Known {
+    principal: Option<Principal>,
+    tenant: Option<Id>,
+    standing: Option<Standing>,
+}
+
+enum Admitted {
+    Request(Box<Request>),
+    Answered(Box<Response>),
+}
+
+async fn admit(
+    shared: &Arc<ControlState>,
+    arrived: &Arrived,
+    (peer, rule): (Option<&Peer>, Rule),
+    request: Request,
+    known: &mut Known,
+) -> Result<Admitted, Problem> {
+    let headers = request.headers().clone();
+    let recognised = caller::recognise(shared, peer, &headers).await;
+    limit(shared, arrived, recognised.as_ref().ok(), known)?;
+    let principal = recognised?;
+    known.tenant = Some(principal.home.id.clone());
+    known.principal = Some(principal.clone());
+    let needed = if let Rule::Scope(scope) = rule { scope } else { Scopes::NONE };
+    if !principal.scopes.contains(needed) {
+        return Err(Problem::new(Type::ScopeMissing, format!("this needs the scope {needed}")));
+    }
+    let tenant = caller::tenant_of(shared, &principal, &headers).await?;
+    known.tenant = Some(tenant.id.clone());
+    if tenant.is_suspended && is_change(&arrived.method) && !principal.scopes.has_operators() {
+        return Err(Problem::new(Type::State, "the operator has suspended this tenant"));
+    }
+    let parameters = parameters(request.uri().query().unwrap_or_default())?;
+    for (at, (name, _)) in parameters.iter().enumerate() {
+        let is_twice = parameters.iter().take(at).any(|(other, _)| other == name);
+        if is_twice || !shared.api.has_parameter(&arrived.method, &arrived.path, name) {
+            return Err(Problem::new(
+                Type::UnknownParameter,
+                format!("{} is unknown here, or given twice", shown(name)),
+            ));
+        }
+    }
+    let (parts, body) = request.into_parts();
+    let too_large = |_| Problem::new(Type::TooLarge, format!("a body may have {BODY_BYTES_MAX} bytes"));
+    let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(too_large)?;
+    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+    let replay = match idempotency::ask(shared, &tenant.id, (&arrived.method, target, &body), &headers).await? {
+        None => None,
+        Some(Asked::First(replay)) => Some(replay),
+        Some(Asked::Again(status, answer)) => {
+            let mut response = super::respond(status, &answer);
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+            return Ok(Admitted::Answered(Box::new(response)));
+        }
+    };
+    let call = Caller {
+        principal,
+        tenant,
+        request_id: arrived.request_id.clone(),
+        action: action(&arrived.method, &arrived.path),
+        headers,
+        parameters,
+        body,
+        replay,
+    };
+    let mut request = Request::from_parts(parts, Body::empty());
+    request.extensions_mut().insert(Call(Arc::new(call)));
+    Ok(Admitted::Request(Box::new(request)))
+}
+
+/// Counts a request for its address, its credential and its tenant. The operator at the control machine is never shut out.
+fn limit(
+    shared: &ControlState,
+    arrived: &Arrived,
+    principal: Option<&Principal>,
+    known: &mut Known,
+) -> Result<(), Problem> {
+    if principal.is_some_and(|principal| principal.kind == caller::CredentialKind::Certificate) {
+        return Ok(());
+    }
+    let now = shared.node.clock.elapsed();
+    let mut buckets = shared.api.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut take = |rate, who: &str, cost| match buckets.take(rate, who, cost, now) {
+        Ok(standing) => {
+            if known.standing.as_ref().is_none_or(|other| standing.is_tighter_than(other)) {
+                known.standing = Some(standing);
+            }
+            Ok(())
+        }
+        Err(exhausted) => {
+            known.standing = Some(exhausted.standing);
+            let problem = Problem::new(Type::RateLimited, "too many requests: wait as long as Retry-After says");
+            Err(Problem { retry_after_s: Some(exhausted.retry_after_s), ..problem })
+        }
+    };
+    if let Some(address) = arrived.address {
+        take(ADDRESS, &address.to_string(), if principal.is_some() { 1.0 } else { FAILED_COST })?;
+    }
+    if let Some(principal) = principal {
+        take(CREDENTIAL, &principal.credential, 1.0)?;
+        take(TENANT, principal.home.id.as_str(), 1.0)?;
+    }
+    Ok(())
+}
+
+/// The address of a client: what the load balancer says of it.
+fn address_of(peer: &Peer, request: &Request) -> Option<IpAddr> {
+    if !peer.is_balancer() {
+        return peer.counted_as();
+    }
+    request.headers().get("x-forwarded-for")?.to_str().ok()?.parse().ok()
+}
+
+const fn is_change(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// What the audit calls a request.
+fn action(method: &Method, path: &str) -> String {
+    let parts: Vec<&str> = path.trim_start_matches("/api/v1/").split('/').collect();
+    let resource = parts.first().copied().unwrap_or_default();
+    let verb = match (method.as_str(), parts.last().copied()) {
+        ("POST", Some(last)) if parts.len() > 1 && !last.starts_with('{') => last,
+        ("POST", _) => "create",
+        ("PATCH" | "PUT", _) => "update",
+        ("DELETE", _) => "delete",
+        _ => "read",
+    };
+    format!("{resource}.{verb}")
+}
+
+/// What somebody has sent, short and harmless enough to be shown.
+fn shown(text: &str) -> String {
+    text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The parameters of a query.
+fn parameters(query: &str) -> Result<Vec<(String, String)>, Problem> {
+    let mut parameters = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        if parameters.len() >= PARAMETERS_MAX {
+            return Err(Problem::new(Type::Malformed, "the query has too many parameters"));
+        }
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        parameters.push((decoded(name)?, decoded(value)?));
+    }
+    Ok(parameters)
+}
+
+/// Undoes the encoding of a query (WHATWG URL, application/x-www-form-urlencoded).
+fn decoded(text: &str) -> Result<String, Problem> {
+    let malformed = || Problem::new(Type::Malformed, "the query has no valid encoding");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digits = [rest.next().ok_or_else(malformed)?, rest.next().ok_or_else(malformed)?];
+                let mut one = [0];
+                hex::decode_to_slice(digits, &mut one).map_err(|_| malformed())?;
+                one[0]
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| malformed())
+}
+
+/// The answer where there is no route.
+pub(crate) async fn unknown() -> Problem {
+    Problem::not_found()
+}
+
+/// The answer where the route has no such method.
+pub(crate) async fn wrong_method() -> Problem {
+    Problem::new(Type::MethodNotAllowed, "this route does not have this method; /api/v1/openapi.json says which it has")
+}
+
+/// The answer to a preflight: pages of any origin may ask, with a key and never with a cookie.
+fn preflight() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    let methods = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
+    headers.insert(header::ALLOW, methods.clone());
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    let allowed = "authorization, content-type, idempotency-key, if-match, if-none-match, x-api-key, x-request-id, x-sealcast-tenant";
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_is_decoded_or_refused() {
+        let pairs = parameters("q=a%20b+c&limit=5&x").unwrap();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(pairs, [pair("q", "a b c"), pair("limit", "5"), pair("x", "")]);
+        for bad in ["q=%", "q=%2", "q=%zz", "q=%ff", &"a&".repeat(40)] {
+            assert_eq!(parameters(bad).unwrap_err().kind, Type::Malformed, "{bad}");
+        }
+    }
+
+    #[test]
+    fn audit_names_what_was_asked_for() {
+        for (method, path, wanted) in [
+            (Method::POST, "/api/v1/streams", "streams.create"),
+            (Method::PATCH, "/api/v1/streams/{stream}", "streams.update"),
+            (Method::DELETE, "/api/v1/api-keys/{key}", "api-keys.delete"),
+            (Method::POST, "/api/v1/streams/{stream}/rotate-key", "streams.rotate-key"),
+            (Method::PATCH, "/api/v1/tenant", "tenant.update"),
+        ] {
+            assert_eq!(action(&method, path), wanted);
+        }
+    }
+}

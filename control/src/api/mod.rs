@@ -1,0 +1,274 @@
+//! `/api/v1` as control answers it: tenants, API keys, streams, and the audit of who changed what.
+//!
+//! [`gate`] decides who may ask, [`scopes::rule`] what a route needs, and the other modules are one resource each. The OpenAPI document is made from
+//! the handlers, so it has every route. A handler looks things up in the tenant of its caller only: what is another tenant's is not there.
+
+mod api_keys;
+mod audit;
+mod body;
+mod caller;
+mod gate;
+mod idempotency;
+mod limits;
+mod listing;
+mod own;
+mod problem;
+mod problems;
+mod recorded;
+mod scopes;
+mod streams;
+mod tenants;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::{any, get};
+use catalogue::{Commit, Edit};
+use messages::Role;
+use serde_json::{Value, json};
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::audit::What;
+use self::caller::Caller;
+pub(crate) use self::gate::ApiState;
+use self::problem::Problem;
+pub(crate) use self::recorded::record_administration;
+use self::scopes::{Rule, rule};
+use crate::ControlState;
+use crate::callers::only;
+
+/// How often a change is tried again that another one overtook.
+const CONFLICTS_MAX: usize = 8;
+
+/// The document, without its routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Sealcast",
+        version = "1",
+        description = "What control answers below /api/v1. Give an API key as x-api-key or as a bearer token. Errors are problems \
+                       (RFC 9457) with the types of /api/v1/problems.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(problem::Invalid)),
+    modifiers(&Security),
+)]
+struct Document;
+
+/// How callers show who they are.
+struct Security;
+
+impl utoipa::Modify for Security {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{
+            ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+        };
+        let components = document.components.get_or_insert_default();
+        let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key")));
+        components.add_security_scheme("api_key", key);
+        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let needs = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
+        document.security = Some(vec![needs("api_key"), needs("bearer")]);
+    }
+}
+
+/// All routes, and the document that describes them.
+fn described() -> (Router<Arc<ControlState>>, Value) {
+    let routes = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::show, tenants::update, tenants::delete))
+        .routes(routes!(own::tenant, own::update_tenant))
+        .routes(routes!(api_keys::list, api_keys::create))
+        .routes(routes!(api_keys::show, api_keys::update, api_keys::delete))
+        .routes(routes!(api_keys::rotate))
+        .routes(routes!(streams::list, streams::create))
+        .routes(routes!(streams::show, streams::update, streams::delete))
+        .routes(routes!(streams::rotate_key))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::check))
+        .routes(routes!(own::usage))
+        .routes(routes!(own::session))
+        .routes(routes!(problems::list))
+        .routes(routes!(problems::show));
+    let (router, document) = routes.split_for_parts();
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    complete(&mut document);
+    (router, document)
+}
+
+/// Says of every operation what follows from its method and path: its name, the scope that it needs, and the headers that it honours.
+fn complete(document: &mut Value) {
+    let header = |name: &str, description: &str| json!({ "name": name, "in": "header", "required": false, "schema": { "type": "string" }, "description": description });
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            let place = path.trim_start_matches("/api/v1").replace(['{', '}'], "").replace(['/', '-'], "_");
+            operation["operationId"] = format!("{method}{place}").into();
+            let verb = method.to_uppercase().parse().unwrap_or_default();
+            if let Some(Rule::Scope(scope)) = rule(&verb, path) {
+                operation["x-scope"] = scope.to_string().into();
+            }
+            let honoured = match method.as_str() {
+                "post" => Some(header(
+                    "Idempotency-Key",
+                    "20 to 255 random characters: a repeated request gets the same answer",
+                )),
+                "patch" | "delete" => Some(header("If-Match", "The ETag of the version that it is for")),
+                _ => None,
+            };
+            if let Some(honoured) = honoured {
+                match operation["parameters"].as_array_mut() {
+                    Some(parameters) => parameters.push(honoured),
+                    None => operation["parameters"] = json!([honoured]),
+                }
+            }
+            operation["responses"]["5XX"] = json!({ "description": "A problem" });
+        }
+    }
+}
+
+/// The routes of the API, for balancers and for the commands of this machine.
+pub(crate) fn router(shared: &Arc<ControlState>) -> Router<Arc<ControlState>> {
+    let (router, document) = described();
+    shared.api.declare(&document);
+    let document = Arc::new(document.to_string());
+    router
+        .route("/api/v1/openapi.json", get(async move || json_text(StatusCode::OK, document.as_str())))
+        .method_not_allowed_fallback(gate::wrong_method)
+        .route_layer(middleware::from_fn_with_state(Arc::clone(shared), gate::attend))
+        .route("/api/v1/{*rest}", any(gate::unknown))
+        .route_layer(middleware::from_fn_with_state(&[Role::LoadBalancer, Role::Control][..], only))
+        .layer(middleware::from_fn_with_state(Arc::clone(shared), gate::render))
+        .layer(DefaultBodyLimit::disable())
+}
+
+/// A JSON answer; a row carries its version as entity tag.
+fn respond(status: StatusCode, answer: &Value) -> Response {
+    let mut response = json_text(status, &answer.to_string());
+    // What is embedded changes without the version.
+    let is_row = answer.get("live").is_none() && answer.get("input").is_none();
+    if let Some(version) = answer["version"].as_i64().filter(|_| is_row)
+        && let Ok(tag) = HeaderValue::from_str(&caller::etag(version))
+    {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+fn json_text(status: StatusCode, text: &str) -> Response {
+    let mut response = Response::new(Body::from(text.to_owned()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A row as the answer to a request that reads it: 304 to a client that has this version.
+fn row(call: &Caller, version: i64, answer: &Value) -> Response {
+    let mut response = respond(StatusCode::OK, answer);
+    if response.headers().contains_key(header::ETAG) && call.has_version(version) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+    }
+    response
+}
+
+/// The change that a request makes.
+struct Change {
+    edit: Edit,
+    /// What the audit calls the row.
+    object: String,
+    /// What changed, without secrets.
+    changes: Value,
+    status: StatusCode,
+    answer: Value,
+}
+
+impl Caller {
+    /// Makes a change together with its audit record, and with its answer where the request may be repeated.
+    async fn commit(&self, shared: &ControlState, change: Change) -> Result<Response, Problem> {
+        let Change { edit, object, changes, status, answer } = change;
+        let (action, request_id) = (self.action.clone(), self.request_id.clone());
+        let what = What { action, object, changes, result: "done".to_owned(), request_id };
+        // What an operator does to a tenant stands in that tenant's audit.
+        let tenant = match &edit {
+            Edit::CreateTenant(tenant) | Edit::UpdateTenant(tenant) | Edit::DeleteTenant(tenant) => tenant.id.clone(),
+            _ => self.tenant.id.clone(),
+        };
+        let record = audit::record(shared, Some(&self.principal), Some(tenant), what);
+        let kept = self.replay.as_ref().map(|replay| replay.keep(status, &answer, record.at)).transpose()?;
+        shared.catalogue.commit(Commit { edit, record, answer: kept }).await?;
+        let response = if status == StatusCode::NO_CONTENT {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = status;
+            response
+        } else {
+            respond(status, &answer)
+        };
+        Ok(caller::audited(response))
+    }
+}
+
+/// Tries a change again that another one overtook, unless the client said which version it means.
+macro_rules! overtaking {
+    ($call:expr, $attempt:expr) => {{
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match $attempt.await {
+                Err(problem)
+                    if problem.is_mismatch() && !$call.is_conditional() && tries < $crate::api::CONFLICTS_MAX => {}
+                done => break done,
+            }
+        }
+    }};
+}
+use overtaking;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Broadcast nodes serve the file, so that the API can be read while control is away.
+    #[test]
+    fn file_in_the_source_tree_is_the_document() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+        let text = format!("{}\n", serde_json::to_string_pretty(&described().1).unwrap());
+        if std::env::var_os("SEALCAST_UPDATE_REFERENCE").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(path).unwrap() == text,
+            "{path} is not what the code says: run `make reference`"
+        );
+    }
+
+    #[test]
+    fn every_described_operation_has_a_rule() {
+        let (_, document) = described();
+        let mut operations = 0;
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let method = method.to_uppercase().parse().unwrap();
+                let rule = rule(&method, path);
+                assert!(rule.is_some(), "{method} {path} has no rule: nobody may use it");
+                let is_open = rule == Some(Rule::Open);
+                assert_eq!(is_open, path.starts_with("/api/v1/problems"), "{method} {path}");
+                let declared = operation["parameters"].as_array().into_iter().flatten();
+                let named: Vec<&str> =
+                    declared.filter(|one| one["in"] == "path").map(|one| one["name"].as_str().unwrap()).collect();
+                let in_path: Vec<&str> =
+                    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+                assert_eq!(named, in_path, "{method} {path}");
+                operations += 1;
+            }
+        }
+        assert!(operations > 20, "{operations}");
+        assert_eq!(document["openapi"], "3.1.0");
+    }
+}

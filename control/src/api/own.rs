@@ -1,0 +1,97 @@
+//! What a caller reads of itself: its tenant, its session, and what it uses of its quota.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use catalogue::{Edit, Tenant};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::body::{self, Settings, check_text};
+use super::caller::{Call, Caller};
+use super::problem::{Invalid, Problem};
+use super::tenants::{NAME_CHARS_MAX, QuotaSettings, view};
+use super::{Change, overtaking, respond, row};
+use crate::ControlState;
+
+/// What a tenant may change of itself.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub(crate) struct OwnSettings {
+    /// What people call it.
+    name: String,
+}
+
+impl Settings for OwnSettings {
+    const READ_ONLY: &'static [&'static str] = &["id", "slug", "state", "quota", "version", "created_at"];
+
+    fn check(&self, errors: &mut Vec<Invalid>) {
+        check_text("#/name", &self.name, (0, NAME_CHARS_MAX), errors);
+    }
+}
+
+/// The caller's tenant.
+#[utoipa::path(
+    get, path = "/api/v1/tenant", tag = "tenants",
+    responses((status = 200, description = "The tenant"), (status = "4XX", description = "A problem")),
+)]
+pub(crate) async fn tenant(call: Call) -> Response {
+    row(&call, call.tenant.version, &view(&call.tenant))
+}
+
+/// Changes the caller's tenant (RFC 7396).
+#[utoipa::path(
+    patch, path = "/api/v1/tenant", tag = "tenants", request_body = OwnSettings,
+    responses((status = 200, description = "The tenant"), (status = "4XX", description = "A problem")),
+)]
+pub(crate) async fn update_tenant(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
+    overtaking!(call, update_once(&shared, &call))
+}
+
+async fn update_once(shared: &ControlState, call: &Caller) -> Result<Response, Problem> {
+    let before = shared.catalogue.find_tenant(call.tenant.id.as_str()).await?.ok_or_else(Problem::not_found)?;
+    call.ensure_version(before.version)?;
+    let was = OwnSettings { name: before.name.clone() };
+    let new: OwnSettings = body::patch(&was, &call.body)?;
+    let changes = body::changes(&was, &new);
+    let name = if new.name.is_empty() { before.slug.clone() } else { new.name };
+    let tenant = Tenant { name, version: before.version + 1, ..before };
+    let (object, answer) = (tenant.id.to_string(), view(&tenant));
+    call.commit(shared, Change { edit: Edit::UpdateTenant(tenant), object, changes, status: StatusCode::OK, answer })
+        .await
+}
+
+/// What the tenant may use, and what it uses now.
+#[utoipa::path(
+    get, path = "/api/v1/usage", tag = "records",
+    responses((status = 200, description = "Quota and use"), (status = "4XX", description = "A problem")),
+)]
+pub(crate) async fn usage(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
+    let used = shared.catalogue.belongings(&call.tenant.id).await?;
+    let answer = json!({
+        "quota": QuotaSettings::of(&call.tenant.quota),
+        "used": { "streams": used.streams, "api_keys": used.api_keys },
+    });
+    Ok(respond(StatusCode::OK, &answer))
+}
+
+/// Who the caller is, and what it may do.
+#[utoipa::path(
+    get, path = "/api/v1/session", tag = "self",
+    responses((status = 200, description = "The session"), (status = "4XX", description = "A problem")),
+)]
+pub(crate) async fn session(call: Call) -> Response {
+    let who = &call.principal;
+    let answer = json!({
+        "kind": who.kind.label(),
+        "credential": who.credential,
+        "name": who.name,
+        "tenant": { "id": call.tenant.id.as_str(), "slug": call.tenant.slug, "name": call.tenant.name },
+        "scopes": who.scopes.names(),
+        "expires_at": who.expires_at.map(|at| at.0),
+    });
+    respond(StatusCode::OK, &answer)
+}

@@ -1,0 +1,86 @@
+//! The audit of `/cluster/v1/admin`: one record of each change that an operator makes with the certificate of a control node, refused or
+//! not. What these routes change is not in the catalogue for the most part, so the record follows the change.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::Response;
+use catalogue::{Id, Kind};
+use node::http::Peer;
+use serde_json::Value;
+
+use super::audit::{self, What};
+use super::caller::{CredentialKind, Principal};
+use super::scopes::Scopes;
+use crate::ControlState;
+
+/// What all routes of this plane begin with.
+const PREFIX: &str = "/cluster/v1/admin/";
+
+/// Records a change after it was made or refused.
+pub(crate) async fn record_administration(
+    State(shared): State<Arc<ControlState>>,
+    matched: MatchedPath,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    let node = request.extensions().get::<Peer>().and_then(|peer| peer.node.clone());
+    let action = action(request.method(), matched.as_str());
+    let object = params.ok().and_then(|params| params.iter().next().map(|(_, value)| value.chars().take(64).collect()));
+    let object = object.unwrap_or_default();
+    let response = next.run(request).await;
+    let status = response.status();
+    let result = if status.is_success() { "done".to_owned() } else { format!("refused {}", status.as_u16()) };
+    let request_id = Id::draw(Kind::Request, shared.node.clock.wall()).to_string();
+    let what = What { action, object, changes: Value::Null, result, request_id };
+    let home = shared.catalogue.find_tenant(catalogue::DEFAULT_SLUG).await.ok().flatten();
+    let who = node.zip(home).map(|((node, role), home)| Principal {
+        kind: CredentialKind::Certificate,
+        credential: node.to_string(),
+        name: format!("{role} {node}"),
+        home,
+        scopes: Scopes::NONE,
+        expires_at: None,
+    });
+    audit::note(&shared, who.as_ref(), None, what).await;
+    response
+}
+
+/// What the audit calls a request: its resource, and what is done.
+fn action(method: &Method, path: &str) -> String {
+    let parts: Vec<&str> = path.trim_start_matches(PREFIX).split('/').filter(|part| !part.starts_with('{')).collect();
+    let resource = parts.first().copied().unwrap_or_default();
+    let verb = match (method.as_str(), parts.get(1).copied()) {
+        (_, Some(verb)) => verb,
+        ("DELETE", None) => "delete",
+        _ if path.contains('{') => "add",
+        _ => "create",
+    };
+    format!("{resource}.{verb}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn audit_names_what_the_operator_did() {
+        for (method, path, wanted) in [
+            (Method::POST, "/cluster/v1/admin/streams", "streams.create"),
+            (Method::DELETE, "/cluster/v1/admin/streams/{stream}", "streams.delete"),
+            (Method::POST, "/cluster/v1/admin/streams/{stream}/rotate-key", "streams.rotate-key"),
+            (Method::POST, "/cluster/v1/admin/nodes/{node}/revoke", "nodes.revoke"),
+            (Method::POST, "/cluster/v1/admin/streamers/{node}", "streamers.add"),
+            (Method::POST, "/cluster/v1/admin/metadata/branch", "metadata.branch"),
+        ] {
+            assert_eq!(action(&method, path), wanted);
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! `/streams`: a tenant's streams and their keys.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use catalogue::{Channel, Edit, Id, Kind, StreamKey, Tenant, Texts, is_misleading};
+use media::StreamId;
+use node::problem::Type;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::body::{self, Settings, check_text};
+use super::caller::{Call, Caller};
+use super::listing::{self, ListParameters, Order};
+use super::problem::{Invalid, Problem};
+use super::{Change, overtaking, respond, row};
+use crate::ControlState;
+use crate::refusal::{not_kept, not_logged};
+use crate::restored::ensure_not_restored;
+
+/// Most characters of a title, a description and a category.
+const TITLE_CHARS_MAX: usize = 200;
+const DESCRIPTION_CHARS_MAX: usize = 5_000;
+const CATEGORY_CHARS_MAX: usize = 50;
+/// Header with the entry of the metadata log that an answer reflects.
+const METADATA: &str = "x-sealcast-metadata";
+
+/// A new stream.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub(crate) struct NewStream {
+    /// Its name, which stays: 1 to 64 characters out of a-z, A-Z, 0-9, `-`, `_` and `.`. Those of a tenant besides `default` begin with
+    /// the tenant's slug and a dot; those of `default` have no dot.
+    #[schema(required)]
+    name: String,
+    title: String,
+    description: String,
+    category: String,
+}
+
+impl Settings for NewStream {
+    const READ_ONLY: &'static [&'static str] = &["id", "version", "created_at", "key", "live", "input", "pending"];
+
+    fn check(&self, errors: &mut Vec<Invalid>) {
+        if self.name.is_empty() {
+            errors.push(Invalid { pointer: "#/name".to_owned(), code: "required" });
+        }
+        check(&self.title, &self.description, &self.category, errors);
+    }
+}
+
+/// What may be changed of a stream. Nothing here concerns the media: whoever publishes or watches goes on.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub(crate) struct StreamSettings {
+    title: String,
+    description: String,
+    category: String,
+}
+
+impl StreamSettings {
+    fn of(texts: &Texts) -> Self {
+        let Texts { title, description, category } = texts.clone();
+        Self { title, description, category }
+    }
+}
+
+impl Settings for StreamSettings {
+    const READ_ONLY: &'static [&'static str] =
+        &["id", "name", "version", "created_at", "key", "live", "input", "pending"];
+
+    fn check(&self, errors: &mut Vec<Invalid>) {
+        check(&self.title, &self.description, &self.category, errors);
+    }
+}
+
+fn check(title: &str, description: &str, category: &str, errors: &mut Vec<Invalid>) {
+    check_text("#/title", title, (0, TITLE_CHARS_MAX), errors);
+    check_text("#/description", description, (0, DESCRIPTION_CHARS_MAX), errors);
+    check_text("#/category", category, (0, CATEGORY_CHARS_MAX), errors);
+}
+
+/// The name of a new stream. A tenant owns the names that begin with its slug, so a name that is taken tells of nobody else.
+fn name_of(tenant: &Tenant, text: &str) -> Result<StreamId, Problem> {
+    let name = StreamId::new(text).map_err(|error| Problem::invalid("#/name", "wrong_form", error.to_string()))?;
+    if is_misleading(text) {
+        let error = catalogue::Error::MisleadingName(name);
+        return Err(Problem::invalid("#/name", "misleading", error.to_string()));
+    }
+    if tenant.is_default() {
+        let detail = "names with a dot belong to tenants whose slug they begin with: use a name without one";
+        return if text.contains('.') { Err(Problem::invalid("#/name", "not_own", detail)) } else { Ok(name) };
+    }
+    let rest = text.strip_prefix(tenant.slug.as_str()).and_then(|rest| rest.strip_prefix('.'));
+    if rest.is_none_or(str::is_empty) {
+        let detail = format!("the names of your streams begin with {}. and go on: use {0}.{text}", tenant.slug);
+        return Err(Problem::invalid("#/name", "not_own", detail));
+    }
+    Ok(name)
+}
+
+/// A stream, as the API shows it; its key stands in the answer to the request that made it, and in no other.
+fn view(channel: &Channel, key: Option<&StreamKey>) -> Value {
+    let mut view = json!({
+        "id": channel.id.as_str(),
+        "name": channel.name,
+        "title": channel.texts.title,
+        "description": channel.texts.description,
+        "category": channel.texts.category,
+        "key": { "hint": channel.key.hint },
+        "version": channel.version,
+        "created_at": channel.created_at.0,
+    });
+    if let Some(key) = key {
+        view["key"]["secret"] = key.expose().into();
+    }
+    view
+}
+
+/// The same with what `include` names.
+fn view_with(shared: &ControlState, call: &Caller, channel: &Channel) -> Value {
+    let mut view = view(channel, None);
+    if call.includes("live") {
+        let session = shared.view.session(&channel.name);
+        view["live"] = session.map_or_else(
+            || json!({ "state": "idle" }),
+            |session| json!({ "state": session.state, "epoch": session.epoch, "started_at": session.started_at }),
+        );
+    }
+    if call.includes("input") {
+        view["input"] = json!(shared.view.inputs(&channel.name, shared.node.clock.now()).first());
+    }
+    view
+}
+
+fn ensure_parts(call: &Caller) -> Result<(), Problem> {
+    let parts = call.parameter("include").unwrap_or_default();
+    if parts.split(',').all(|part| matches!(part, "" | "live" | "input")) {
+        return Ok(());
+    }
+    Err(Problem::new(Type::Malformed, "include takes live and input, separated by a comma"))
+}
+
+async fn find(shared: &ControlState, call: &Caller, name: &str) -> Result<Channel, Problem> {
+    shared.catalogue.find_channel(&call.tenant.id, name).await?.ok_or_else(Problem::not_found)
+}
+
+/// Brings changed streams into the metadata log, and tells ingests.
+pub(crate) async fn spread(shared: &ControlState) -> Result<(), Problem> {
+    shared.streams_changed().await.map_err(|error| Problem::from(not_logged(&error)))
+}
+
+fn stamped(shared: &ControlState, mut response: Response) -> Response {
+    let sequence = HeaderValue::from(shared.writer.place().sequence.0);
+    response.headers_mut().insert(METADATA, sequence);
+    response
+}
+
+/// The tenant's streams.
+#[utoipa::path(
+    get, path = "/api/v1/streams", tag = "streams",
+    params(ListParameters, ("include" = Option<String>, Query, description = "`live`, `input`, or both with a comma")),
+    responses((status = 200, description = "A page of streams"), (status = "4XX", description = "A problem")),
+)]
+pub(crate) async fn list(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
+    ensure_parts(&call)?;
+    let page = listing::page(&call, Kind::Stream, Order::OldestFirst)?;
+    let channels = shared.catalogue.channels(&call.tenant.id, &page).await?;
+    let key = |channel: &Channel| (channel.created_at, channel.id.clone());
+    let answer = listing::answer(channels, &page, key, |channel| view_with(&shared, &call, channel));
+    Ok(respond(StatusCode::OK, &answer))
+}
+
+/// Makes a stream. The answer has its key, which no other answer has.
+#[utoipa::path(
+    post, path = "/api/v1/streams", tag = "streams", request_body = NewStream,
+    responses((status = 201, description = "The stream, with its key"), (status = "4XX", description = "A problem")),
+)]
+pub(crate) async fn create(State(shared): State<Arc<ControlState>>, call: Call) -> Result<Response, Problem> {
+    let new: NewStream = body::read(&call.body)?;
+    let name = name_of(&call.tenant, &new.name)?;
+    ensure_not_restored(&shared).await?;
+    let (now, key) = (shared.node.clock.wall(), StreamKey::random());
+    let channel = Channel {
+        id: Id::draw(Kind::Stream, now),
+        tenant: call.tenant.id.clone(),
+        key: key.kept(&shared.pepper, &name),
+        name,
+        texts: Texts { title: new.title, description: new.description, category: new.category },
+        version: 1,
+        created_at: now,
+    };
+    tracing::info!(stream = %channel.name, "stream made");
+    let change = Change {
+        object: channel.id.to_string(),
+        changes: view(&channel, None),
+        answer: view(&channel, Some(&key)),
+        edit: Edit::CreateChannel(channel),
+        status: StatusCode::CREATED,
+    };
+    let response = call.commit(&shared, change).await?;
+    spread(&shared).await?;
+    Ok(stamped(&shared, response))
+}
+
+/// A stream, by name or identity.
+#[utoipa::path(
+    get, path = "/api/v1/streams/{stream}", tag = "streams",
+    params(
+        ("stream" = String, Path, description = "Name or identity"),
+        ("include" = Option<String>, Query, description = "`live`, `input`, or both with a comma"),
+    ),
+    responses((status = 200, description = "The stream"), (status = "4XX", description = "A problem")),
+)]
+pub(crate) async fn show(
+    State(shared): State<Arc<ControlState>>,
+    Path(name): Path<String>,
+    call: Call,
+) -> Result<Response, Problem> {
+    let channel = find(&shared, &call, &name).await?;
+    ensure_parts(&call)?;
+    Ok(row(&call, channel.version, &view_with(&shared, &call, &channel)))
+}
+
+/// Changes a stream (RFC 7396).
+#[utoipa::path(
+    patch, path = "/api/v1/streams/{stream}", tag = "streams", params(("stream" = String, Path, description = "Name or identity")),
+    request_body = StreamSettings,
+    responses((status = 200, description = "The stream"), (status = "4XX", description = "A problem")),
+)]
+pub(crate) async fn update(
+    State(shared): State<Arc<ControlState>>,
+    Path(name): Path<String>,
+    call: Call,
+) -> Result<Response, Problem> {
+    let response = overtaking!(call, update_once(&shared, &name, &call))?;
+    spread(&shared).await?;
+    Ok(stamped(&shared, response))
+}
+
+async fn update_once(shared: &ControlState, name: &str, call: &Caller) -> Result<Response, Problem> {
+    let before = find(shared, call, name).await?;
+    call.ensure_version(before.version)?;
+    let was = StreamSettings::of(&before.texts);
+    let new: StreamSettings = body::patch(&was, &call.body)?;
+    let changes = body::changes(&was, &new);
+    let texts = Texts { title: new.title, description: new.description, category: new.category };
+    let channel = Channel { texts, version: before.version + 1, ..before };
+    let (object, answer) = (channel.id.to_string(), view(&channel, None));
+    call.commit(shared, Change { edit: Edit::UpdateChannel(channel), object, changes, status: StatusCode::OK, answer })
+        .await
+}
+
+/// Deletes a stream and its key, and disconnects its publisher.
+#[utoipa::path(
+    delete, path = "/api/v1/streams/{stream}", tag = "streams", params(("stream" = String, Path, description = "Name or identity")),
+    responses((status = 204, description = "It is gone"), (status = "4XX", description = "A problem")),
+)]
+pub(crate) async fn delete(
+    State(shared): State<Arc<ControlState>>,
+    Path(name): Path<String>,
+    call: Call,
+) -> Result<Response, Problem> {
+    let _turn = shared.key_files.turn().await;
+    let response = overtaking!(call, delete_once(&shared, &name, &call))?;
+    spread(&shared).await?;
+    Ok(stamped(&shared, response))
+}
+
+async fn delete_once(shared: &ControlState, name: &str, call: &Caller) -> Result<Response, Problem> {
+    let channel = find(shared, call, name).await?;
+    call.ensure_version(channel.version)?;
+    if shared.key_files.is_configured(&channel.name) {
+        let detail = "the configuration of control has this stream, and would make it again: take it out there first";
+        return Err(Problem::new(Type::FromFile, detail));
+    }
+    ensure_not_restored(shared).await?;
+    let name = channel.name.clone();
+    let change = Change {
+        object: channel.id.to_string(),
+        changes: json!({ "name": name }),
+        edit: Edit::DeleteChannel(channel),
+        status: StatusCode::NO_CONTENT,
+        answer: Value::Null,
+    };
+    let response = call.commit(shared, change).await?;
+    tracing::info!(stream = %name, "stream deleted");
+    shared.key_files.forget(&name).map_err(|error| Problem::from(not_kept(&error)))?;
+    Ok(response)
+}
+
+/// Gives a stream a new key, and disconnects a publisher that uses the one before.
+#[utoipa::path(
+    post, path = "/api/v1/streams/{stream}/rotate-key", tag = "streams",
+    params(("stream" = String, Path, description = "Name or identity")),
+    responses((status = 200, description = "The stream, with its new key"), (status = "4XX", description = "A problem")),
+)]
+pub(crate) async fn rotate_key(
+    State(shared): State<Arc<ControlState>>,
+    Path(name): Path<String>,
+    call: Call,
+) -> Result<Response, Problem> {
+    let _turn = shared.key_files.turn().await;
+    let response = overtaking!(call, rotate_once(&shared, &name, &call))?;
+    spread(&shared).await?;
+    Ok(stamped(&shared, response))
+}
+
+async fn rotate_once(shared: &ControlState, name: &str, call: &Caller) -> Result<Response, Problem> {
+    let before = find(shared, call, name).await?;
+    if shared.key_files.has_fixed_key(&before.name) {
+        let detail = "the configuration of control says the key of this stream: change it there";
+        return Err(Problem::new(Type::FromFile, detail));
+    }
+    ensure_not_restored(shared).await?;
+    let key = StreamKey::random();
+    // First the file: at the next start it says which key the stream has.
+    shared.key_files.keep(&before.name, &key).map_err(|error| Problem::from(not_kept(&error)))?;
+    let channel =
+        Channel { key: key.kept(&shared.pepper, &before.name), version: before.version + 1, ..before.clone() };
+    tracing::info!(stream = %channel.name, "stream has a new key");
+    let change = Change {
+        object: channel.id.to_string(),
+        changes: json!({ "key": { "hint": { "from": before.key.hint, "to": channel.key.hint } } }),
+        answer: view(&channel, Some(&key)),
+        edit: Edit::UpdateChannel(channel),
+        status: StatusCode::OK,
+    };
+    call.commit(shared, change).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_tenant_begin_with_its_slug_and_those_of_default_have_no_dot() {
+        let tenant = |id: Id, slug: &str| Tenant {
+            id,
+            slug: slug.to_owned(),
+            name: String::new(),
+            is_suspended: false,
+            quota: catalogue::Quota::default(),
+            version: 1,
+            created_at: media::UnixMillis(0),
+        };
+        let acme = tenant(Id::draw(Kind::Tenant, media::UnixMillis(1)), "acme");
+        let default = tenant(Id::default_tenant(), "default");
+        assert_eq!(name_of(&acme, "acme.hall").unwrap().as_str(), "acme.hall");
+        assert_eq!(name_of(&default, "hall").unwrap().as_str(), "hall");
+        for (tenant, name, code) in [
+            (&acme, "hall", "not_own"),
+            (&acme, "acme.", "not_own"),
+            (&acme, "acmehall", "not_own"),
+            (&acme, "acme2.hall", "not_own"),
+            (&acme, "acme.hall.m3u8", "misleading"),
+            (&acme, "acme.h/all", "wrong_form"),
+            (&default, "acme.hall", "not_own"),
+            (&default, "str_hall", "misleading"),
+            (&default, "-v", "misleading"),
+            (&default, "", "wrong_form"),
+        ] {
+            let problem = name_of(tenant, name).unwrap_err();
+            assert_eq!(problem.errors.first().map(|error| error.code), Some(code), "{name}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Requests of the API that control answers.
+
+use axum::Router;
+use axum::extract::{Extension, Request};
+use bus::broker::Access;
+use media::NodeId;
+use messages::Role;
+use node::CancellationToken;
+use node::http::{Limits, Peer};
+use node::presence::PresenceParts;
+use reqwest::{Method, StatusCode};
+
+use crate::cluster::{Cluster, PATIENCE, within};
+
+const NODES: [(&str, Access); 3] = [("lb", Access::LoadBalancer), ("b1", Access::Broadcast), ("c1", Access::Control)];
+
+/// A control node reduced to what the balancer sees of it: it says who asks it, for whom, and what.
+async fn control(cluster: &Cluster) -> (CancellationToken, node::Context) {
+    let context = cluster.context(&NodeId::new("c1").unwrap(), Role::Control).await;
+    let listener = acceptor::bind("127.0.0.1:0".parse().unwrap(), "a_listen").await.unwrap();
+    let data = format!("https://{}", listener.local_addr().unwrap());
+    let said = async |Extension(peer): Extension<Peer>, request: Request| {
+        let (parts, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, 1_000).await.unwrap();
+        let (node, role) = peer.node.unwrap();
+        let address = parts.headers.get("x-forwarded-for").unwrap().to_str().unwrap().to_owned();
+        format!("{node} {role} {address} {} {} {}", parts.method, parts.uri.path(), String::from_utf8_lossy(&body))
+    };
+    let (router, serving) = (Router::new().fallback(said), CancellationToken::new());
+    let tls = context.identity.server_mutual();
+    tokio::spawn(node::http::serve_tls(listener, tls, router, Limits::default(), serving.clone()));
+    let parts = move || PresenceParts { data: Some(data.clone()), ..Default::default() };
+    node::presence::spawn(&context, parts, CancellationToken::new());
+    (serving, context)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_gets_changes_and_credentials_over_mutual_tls_and_nodes_the_rest() {
+    let cluster = Cluster::start(&NODES).await;
+    let base = format!("https://{}/api/v1", cluster.balancer().await);
+    let viewer = cluster.viewer();
+    let ask = async |method: Method, path: &str, key: Option<&str>, body: &'static str| {
+        let request = viewer.request(method, format!("{base}/{path}")).body(body);
+        let request = if let Some(key) = key { request.header("x-api-key", key) } else { request };
+        let answer = request.send().await.unwrap();
+        let has_cookie = answer.headers().contains_key("set-cookie");
+        (answer.status(), has_cookie, answer.text().await.unwrap())
+    };
+    // Without control, the answer says so in the form of the API.
+    let (status, _, text) = ask(Method::POST, "streams", None, "{}").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(text.contains(r#""type":"/api/v1/problems/control-away""#), "{text}");
+
+    let _b1 = cluster.backend("b1").await;
+    let (serving, _context) = control(&cluster).await;
+    let first = async {
+        loop {
+            let (status, _, text) = ask(Method::GET, "tenants", None, "").await;
+            if status == StatusCode::OK {
+                return text;
+            }
+        }
+    };
+    let first = tokio::time::timeout(PATIENCE, first).await.expect("control is found");
+    assert_eq!(first, "lb loadbalancer 127.0.0.1 GET /api/v1/tenants ");
+    let known = async { while ask(Method::GET, "streams", None, "").await.0 != StatusCode::OK {} };
+    within("b1 is found", known).await;
+
+    let (_, has_cookie, text) = ask(Method::POST, "streams", None, r#"{"name":"hall"}"#).await;
+    assert_eq!((has_cookie, &*text), (false, r#"lb loadbalancer 127.0.0.1 POST /api/v1/streams {"name":"hall"}"#));
+    assert!(ask(Method::GET, "streams", Some("sc_x"), "").await.2.contains("GET /api/v1/streams"));
+    for path in ["streams", "streams/hall", "grants", "openapi.json"] {
+        assert_eq!(ask(Method::GET, path, None, "").await.2, "b1", "{path}");
+    }
+    // A viewer's health is that of broadcast nodes: control's end changes nothing for them.
+    serving.cancel();
+    let away = async { while ask(Method::GET, "tenants", None, "").await.0 != StatusCode::SERVICE_UNAVAILABLE {} };
+    within("control is away", away).await;
+    assert_eq!(ask(Method::GET, "streams", None, "").await.2, "b1");
+}

@@ -1,0 +1,100 @@
+//! One operator and several tenants at `sealcast up`: commands, API keys, and a stream that a tenant makes and publishes. The set-up of
+//! docs/guide/access.md.
+#![allow(clippy::unwrap_used, reason = "a test: its helpers may fail it too")]
+
+use std::process::Output;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use testkit::hls::playlist;
+use testkit::publish::{Clip, clip, publish};
+use testkit::sealcast::{self, Up};
+use testkit::wait::{PATIENCE, eventually_async, turn};
+
+/// The program under test.
+const SEALCAST: &str = env!("CARGO_BIN_EXE_sealcast");
+
+fn command(up: &Up, arguments: &[&str]) -> Output {
+    sealcast::command(SEALCAST).args(arguments).current_dir(up.directory.path()).output().unwrap()
+}
+
+fn run(up: &Up, arguments: &[&str]) -> String {
+    let output = command(up, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn secret(up: &Up, arguments: &[&str]) -> String {
+    let key: Value =
+        serde_json::from_str(&run(up, &[&["api-key", "create", "--json", "--name", "n"], arguments].concat())).unwrap();
+    key["secret"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenant_makes_a_stream_with_its_key_at_the_viewers_address_and_publishes_it() {
+    let _turn = turn().await;
+    let up = Up::start(SEALCAST, &["--no-source"]).await;
+    let said = run(&up, &["tenant", "create", "choir", "--name", "Choir of St Mary", "--streams", "2"]);
+    assert!(said.contains("sealcast api-key create --tenant choir"), "{said}");
+    let (owner, operator) = (secret(&up, &["--tenant", "choir", "--role", "owner"]), secret(&up, &["--operator"]));
+    let ask = async |method: Method, path: &str, key: Option<&str>, body: Option<Value>| {
+        let request = up.http.request(method, format!("{}/api/v1/{path}", up.https()));
+        let request = if let Some(key) = key { request.header("x-api-key", key) } else { request };
+        let request = if let Some(body) = body { request.json(&body) } else { request };
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        (status, serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap_or_default())
+    };
+    let new = json!({ "name": "choir.concert", "title": "Concert" });
+    let (status, _) = ask(Method::POST, "streams", None, Some(new.clone())).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    let (status, made) = ask(Method::POST, "streams", Some(&owner), Some(new)).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+
+    let file = clip(up.directory.path(), Clip::default());
+    let _publisher = publish(&file, &up.rtmp(), made["key"]["secret"].as_str().unwrap());
+    playlist(&up.http, &up.https(), "choir.concert", "audio", 1).await;
+    let live = eventually_async("control knows that it is live", PATIENCE, async || {
+        let (_, shown) = ask(Method::GET, "streams/choir.concert?include=live,input", Some(&owner), None).await;
+        (shown["live"]["state"] == "live" && shown["input"].is_object()).then_some(shown)
+    })
+    .await;
+    assert_eq!(live["title"], "Concert");
+    // A change of texts is none of the media: the publisher goes on.
+    let (status, _) =
+        ask(Method::PATCH, "streams/choir.concert", Some(&owner), Some(json!({ "title": "Encore" }))).await;
+    assert_eq!(status, StatusCode::OK);
+    playlist(&up.http, &up.https(), "choir.concert", "audio", 3).await;
+
+    // What everybody reads is as it was, and says nothing of keys.
+    let (status, list) = ask(Method::GET, "streams", None, None).await;
+    let shown = &list["streams"][0];
+    assert_eq!(
+        (status, shown["name"].as_str(), shown["live"].as_bool()),
+        (StatusCode::OK, Some("choir.concert"), Some(true)),
+        "{list}"
+    );
+    assert!(shown["key"].is_null() && list["items"].is_null(), "{list}");
+
+    let (_, tenants) = ask(Method::GET, "tenants", Some(&operator), None).await;
+    let slugs: Vec<&str> =
+        tenants["items"].as_array().unwrap().iter().map(|row| row["slug"].as_str().unwrap()).collect();
+    assert_eq!(slugs, ["default", "choir"]);
+    assert_eq!(ask(Method::GET, "tenants", Some(&owner), None).await.0, StatusCode::FORBIDDEN);
+    let (status, document) = ask(Method::GET, "openapi.json", None, None).await;
+    assert!(status == StatusCode::OK && document["paths"]["/api/v1/tenants"]["post"].is_object());
+    let (_, problem) = ask(Method::GET, "problems/quota", None, None).await;
+    assert_eq!(problem["status"], 403);
+
+    // The commands show the same.
+    assert!(run(&up, &["tenant", "show", "choir"]).contains("1, at most 2"));
+    let keys = run(&up, &["api-key", "list", "--tenant", "choir"]);
+    assert!(keys.contains("key_") && !keys.contains(&owner), "{keys}");
+    let refused = command(&up, &["tenant", "delete", "choir"]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("--confirm choir"));
+    assert!(run(&up, &["audit", "list"]).contains("streams.create"));
+    assert!(run(&up, &["audit", "verify"]).ends_with(" records\n"));
+    assert!(run(&up, &["tenant", "delete", "choir", "--confirm", "choir"]).contains("with 1 streams and 1 API keys"));
+    assert_eq!(ask(Method::GET, "session", Some(&owner), None).await.0, StatusCode::UNAUTHORIZED);
+    up.stop().await;
+}
