@@ -1,9 +1,10 @@
-//! `sealcast stream|streamer|node|key|root`: asks the control node, with a certificate of the role control.
+//! `sealcast stream|streamer|token|node|key|root`: asks the control node, with a certificate of the role control.
 
 pub(crate) mod node;
 pub(crate) mod root;
 pub(crate) mod stream;
 pub(crate) mod streamer;
+pub(crate) mod token;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -89,7 +89,7 @@ async fn verify(flags: &VerifyFlags) -> anyhow::Result<()> {
     let now = node::clock::Clock::new().now();
 
     let mut roots = Roots::new(ClusterId::new(&flags.cluster)?, root);
-    let proof = fetch(&http, &format!("{base}/api/v1/grants")).await?;
+    let proof = fetch(&http, &format!("{}/api/v1/grants", server_of(&base))).await?;
     let grants = proven_grants(&proof, &mut roots)?;
     let keyring = keyring_for(&stream, &grants, &roots);
     let seals = fetch_log(&http, &base, &stream, &keyring, now.wall).await?;
@@ -110,6 +110,11 @@ fn split_url(url: &str) -> anyhow::Result<(String, StreamId)> {
     ensure!(base.starts_with("https://"), "{url:?} does not start with https://");
     let name = rest.split('/').next().unwrap_or_default();
     Ok((base.to_owned(), StreamId::new(name)?))
+}
+
+/// The server without a viewer's token (`https://host:port/t/{token}`): grants are for everybody, and no token opens them.
+fn server_of(base: &str) -> &str {
+    base.split_once("/t/").map_or(base, |(server, _)| server)
 }
 
 fn client(ca: Option<&Path>) -> anyhow::Result<reqwest::Client> {
@@ -305,6 +310,9 @@ mod tests {
     fn url_names_server_and_stream() {
         let (base, stream) = split_url("https://127.0.0.1:8443/live/demo/index.m3u8").unwrap();
         assert_eq!((base.as_str(), stream.as_str()), ("https://127.0.0.1:8443", "demo"));
+        let (below, _) = split_url("https://127.0.0.1:8443/t/scv_abc/live/demo/index.m3u8").unwrap();
+        assert_eq!((below.as_str(), server_of(&below)), ("https://127.0.0.1:8443/t/scv_abc", base.as_str()));
+        assert_eq!(server_of(&base), base);
         assert!(split_url("https://127.0.0.1:8443/watch/demo").is_err());
         assert!(split_url("http://127.0.0.1/live/demo").is_err());
         assert!(split_url("https://h/live/..").is_err());

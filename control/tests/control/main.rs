@@ -6,3 +6,4 @@ mod data_plane;
 mod metadata;
 mod root;
 mod streamers;
+mod tokens;

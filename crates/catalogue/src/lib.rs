@@ -2,6 +2,7 @@
 //!
 //! Owns the tables and the queries, on SQLite in a file or on PostgreSQL. Deliberately knows no HTTP and no bus: `control` has both.
 
+mod access;
 mod copy;
 mod database;
 mod key;
@@ -16,6 +17,7 @@ use tokio::sync::Mutex;
 
 use crate::database::Database;
 
+pub use access::{SIGNING_KEYS_MAX, SigningKey};
 pub use copy::{check_database, copy_database, mark_restored};
 pub use database::Location;
 pub use key::{InvalidKey, KEY_CHARS_MAX, KEY_CHARS_MIN, KEY_PREFIX, KeptKey, StreamKey};
@@ -48,6 +50,9 @@ pub enum Error {
     /// There are [`STREAMS_MAX`] streams already.
     #[error("the catalogue is full: {STREAMS_MAX} streams")]
     Full,
+    /// There are [`SIGNING_KEYS_MAX`] keys already.
+    #[error("the catalogue has {SIGNING_KEYS_MAX} keys of viewer tokens, the most")]
+    SigningKeysFull,
     /// The MACs in the catalogue are of another pepper.
     #[error(
         "its stream keys are kept under another pepper, so none would be recognised: bring pepper.key from the control node that made \

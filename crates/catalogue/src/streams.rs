@@ -5,6 +5,7 @@ use std::sync::Arc;
 use media::{StreamId, UnixMillis};
 use tokio::task::JoinError;
 
+use crate::access::{self, SigningKey};
 use crate::database::{Value, Writing};
 use crate::{Catalogue, Error, KeptKey, STREAMS_MAX};
 
@@ -23,6 +24,8 @@ enum Change {
     Create(Stream),
     SetKey(StreamId, KeptKey),
     Delete(StreamId),
+    SetVisibility(StreamId, String),
+    AddSigningKey(SigningKey),
     ForgetRestore,
 }
 
@@ -49,6 +52,22 @@ impl Catalogue {
     /// When there is no such stream.
     pub async fn delete_stream(&self, name: &StreamId) -> Result<(), Error> {
         self.change(Change::Delete(name.clone())).await
+    }
+
+    /// Says who may watch a stream, by a name that the caller knows again; `public` for everybody.
+    ///
+    /// # Errors
+    /// When there is no such stream.
+    pub async fn set_visibility(&self, name: &StreamId, visibility: &str) -> Result<(), Error> {
+        self.change(Change::SetVisibility(name.clone(), visibility.to_owned())).await
+    }
+
+    /// Adds a key that signs viewer tokens; one that is there stays as it is.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub async fn add_signing_key(&self, key: &SigningKey) -> Result<(), Error> {
+        self.change(Change::AddSigningKey(*key)).await
     }
 
     /// Makes a change in a task of its own: a caller who goes away in the middle leaves no transaction open.
@@ -138,8 +157,14 @@ async fn apply(writing: &mut Writing, change: Change) -> Result<(), Error> {
         }
         Change::Delete(name) => {
             let changed = writing.execute("DELETE FROM streams WHERE name = $1", &[Value::Text(name.as_str())]).await?;
+            access::forget_visibility(writing, Value::Text(name.as_str())).await?;
             (name, changed)
         }
+        Change::SetVisibility(name, visibility) => {
+            let changed = access::set_visibility(writing, &name, &visibility).await?;
+            (name, changed)
+        }
+        Change::AddSigningKey(key) => return access::add_signing_key(writing, &key).await,
         Change::ForgetRestore => {
             writing.execute("DELETE FROM settings WHERE name = 'restored'", &[]).await?;
             return Ok(());
