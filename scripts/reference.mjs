@@ -43,6 +43,8 @@ const urls = [
   "# HTTP",
   "",
   "Every broadcast node and every load balancer serves these URLs over HTTPS. `/api/v1/openapi.json` has the schemas.",
+  "Below `/t/{token}`, the viewer token stands before `/live/…`, `/api/v1/streams/{stream}` and `/api/v1/trust/{stream}`; a token that is",
+  "refused is 403 with a problem (RFC 9457), and at `index.m3u8` a token as `?token=` or bearer leads there with 307.",
   "The ops listener serves `/healthz`, `/readyz`, `/metrics` and `/status` besides.",
   "",
   GENERATED,

@@ -7,10 +7,12 @@ mod balancer;
 mod load;
 mod nginx;
 mod node;
+mod tokens;
 
 use std::net::SocketAddr;
 
 use load::Load;
+pub(crate) use tokens::{WithToken, measure as with_and_without_token};
 
 use crate::{Figure, median};
 

@@ -39,7 +39,7 @@ pub(crate) struct Fleet {
     clock: Clock,
     pub(crate) author: Author,
     buses: Vec<Context>,
-    _granter: Granter,
+    granter: Granter,
     _shutdown: tokio_util::sync::DropGuard,
 }
 
@@ -116,8 +116,7 @@ impl Fleet {
         viewers.alpn_protocols = vec![b"h2".to_vec()];
         let (pushes, buses) = (identity.http_client(tls::Server::Any(Role::Broadcast))?, vec![control, ingest]);
         let guard = shutdown.drop_guard();
-        let mut fleet =
-            Self { nodes, owners, viewers, pushes, clock, author, buses, _granter: granter, _shutdown: guard };
+        let mut fleet = Self { nodes, owners, viewers, pushes, clock, author, buses, granter, _shutdown: guard };
         for _ in 0..segments * 8 {
             fleet.push_row().await?;
         }
@@ -146,6 +145,15 @@ impl Fleet {
             wait("the newest row is listed", is_listed).await?;
         }
         Ok(())
+    }
+
+    /// Writes a row of the metadata log, and waits until the first node answers `path`.
+    pub(crate) async fn write(&self, row: metadata::Body, path: &str) -> anyhow::Result<()> {
+        self.granter.write(row).await?;
+        let node = self.nodes.first().context("there is one node")?;
+        let client = reqwest::Client::builder().use_preconfigured_tls(self.viewers.clone()).build()?;
+        let url = format!("https://localhost:{}{path}", node.addresses.https.port());
+        wait("the node takes the row", async || Ok(client.get(&url).send().await?.status().is_success())).await
     }
 
     async fn push(&self, node: &Node, row: &Row) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! Measures Sealcast side by side with named peers. Machines are noisy, so both sides alternate, the median of the rounds counts,
 //! and the table prints the ratio. Nothing here decides whether a test passes.
 
+mod access;
 mod balancer;
 mod balancer_process;
 mod blocked;
@@ -121,6 +122,8 @@ enum What {
     Verify,
     /// Delay from the arrival of seal and bytes until the playlist lists them.
     Gate,
+    /// What viewer tokens cost, and viewers who come with them while control is dead.
+    Access,
     /// How soon an entry of the metadata log is on all nodes, and how soon a new node has 100,000 rows.
     Metadata,
     /// Time from `sealcast up` to its ready file.
@@ -159,7 +162,7 @@ enum What {
 /// `failover` and `hostile` have the viewers of `blocked` divided by this, because each viewer there runs its own loop.
 const FAILOVER_SHARE: usize = 10;
 
-const ALL: [What; 15] = [
+const ALL: [What; 16] = [
     What::Ladder,
     What::Signatures,
     What::Verify,
@@ -173,6 +176,7 @@ const ALL: [What; 15] = [
     What::Blocked,
     What::Balancer,
     What::Delivery,
+    What::Access,
     What::Placement,
     What::Edge,
 ];
@@ -206,6 +210,7 @@ fn main() -> anyhow::Result<()> {
             What::Signatures => signatures::measure()?,
             What::Verify => verify::measure()?,
             What::Gate => gate::measure()?,
+            What::Access => access::measure(arguments.rounds)?,
             What::Metadata => metadata::measure()?,
             What::Edge => edge::measure()?,
             What::Network => network::measure(arguments.network_seconds, arguments.only_network.as_deref())?,

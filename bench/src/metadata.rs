@@ -105,6 +105,7 @@ fn stream(n: usize) -> Edit {
         name,
         pool: "default".to_owned(),
         key_macs: Vec::new(),
+        visibility: metadata::Visibility::Public,
         title: format!("The title of stream {n}, as people write it"),
     });
     let digest = seal::digest(&n.to_be_bytes());

@@ -26,6 +26,7 @@ pub(crate) const HELP: &[(&str, &str)] = &[
         "viewers_requests_total",
         "Viewers' requests, by kind of answer and class of status (labels `answer` and `status`).",
     ),
+    ("viewers_token_refusals_total", "Requests whose viewer token was refused, by type of problem (label `why`)."),
     ("viewers_waiting", "Requests that wait for the next part."),
     (
         "viewers_waiting_displaced_total",

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use access::Rules;
 use anyhow::{Context as _, Result};
 use media::{BitsPerSecond, UnixMillis};
 use messages::{NodeState, Role};
@@ -17,7 +18,7 @@ use node::ops::ReadyFlag;
 use node::presence::PresenceParts;
 use node::tls::Clients;
 use node::{CancellationToken, Context, files, http, presence};
-use replica::{Log, Membership, Report, Rules};
+use replica::{Log, Membership, Report};
 use seal::{Keyring, RootPublicKey};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -224,6 +225,7 @@ struct Handles {
     traffic: Arc<viewers::Traffic>,
     log: Arc<Log>,
     keys: watch::Sender<Arc<Keyring>>,
+    access: Arc<viewers::AccessControl>,
 }
 
 impl Handles {
@@ -244,7 +246,10 @@ impl Handles {
         let fetcher = Fetcher::new(context.id.clone(), peers.clone(), handle.clone(), fetched);
         let follower = Follower::new(context.clone(), handle.clone(), fetcher.clone());
         let (attention, traffic) = (follower.attention(), Arc::default());
-        let handles = Self { config, context, urls, handle, peers, fetcher, attention, from_bus, traffic, log, keys };
+        let access = viewers::AccessControl::new(context.clock);
+        access.obey(rules_of(&log, &context));
+        let handles =
+            Self { config, context, urls, handle, peers, fetcher, attention, from_bus, traffic, log, keys, access };
         (handles, follower)
     }
 
@@ -256,7 +261,7 @@ impl Handles {
             cluster,
             control: self.config.control.clone(),
             report: Report::new(self.urls.public.clone()),
-            rules: Rules {
+            rules: replica::Rules {
                 part_target_ms: Some(self.config.part_target_ms),
                 target_duration_s: Some(self.config.target_duration_s.into()),
             },
@@ -266,8 +271,10 @@ impl Handles {
     /// Makes the node follow a change of the metadata log: its gate and its data plane take the keys, and it drains or does not.
     fn obey(&self, cluster: ClusterView) -> impl FnMut(&Arc<Log>) -> Obeyed + Send + use<> {
         let (gate, from_bus, node) = (self.handle.clone(), self.from_bus.clone(), self.context.id.clone());
-        let keys = self.keys.clone();
+        let (access, context, keys) = (Arc::clone(&self.access), self.context.clone(), self.keys.clone());
         move |log: &Arc<Log>| {
+            // First of all: who lost a right has lost it.
+            access.obey(rules_of(log, &context));
             from_bus.note_policy(&node, &cluster);
             let (gate, keys, log) = (gate.clone(), keys.clone(), Arc::clone(log));
             Box::pin(async move {
@@ -310,6 +317,7 @@ impl Handles {
             node: self.context.id.clone(),
             target_duration_s: self.config.target_duration_s,
             direct: self.urls.public.clone().map(|url| viewers::Direct { url, neighbours }),
+            access: Arc::clone(&self.access),
         };
         viewers::Viewers::new(settings, Arc::new(snapshots), self.traffic.clone())
     }
@@ -363,6 +371,11 @@ impl Handles {
         let limits = Limits::default();
         tasks.spawn(http::serve_tls(data, identity.server_mutual(), data_plane, limits, shutdown.clone()));
     }
+}
+
+/// Who may have what, as the log says.
+fn rules_of(log: &Log, context: &Context) -> Rules {
+    log.look(|view| Rules::of(&view, &context.cluster))
 }
 
 /// Reports damage on the node's own disk to the gate, which counts it and publishes alerts.

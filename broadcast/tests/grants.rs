@@ -13,7 +13,13 @@ use testkit::studio::{Row, Studio, cluster, node, stream};
 
 fn row(name: &str, pool: &str) -> Body {
     let (name, pool) = (stream(name), pool.to_owned());
-    Body::Stream(StreamSettings { name, pool, key_macs: Vec::new(), title: String::new() })
+    Body::Stream(StreamSettings {
+        name,
+        pool,
+        key_macs: Vec::new(),
+        visibility: metadata::Visibility::Public,
+        title: String::new(),
+    })
 }
 
 /// A stolen ingest whose grant names another stream, or another pool, tries all that the data plane has.

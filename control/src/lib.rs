@@ -21,7 +21,9 @@ mod routes;
 mod rows;
 mod stream_keys;
 mod streamers;
+mod token_routes;
 mod view;
+mod viewer_tokens;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -44,6 +46,7 @@ use tokio::sync::Mutex;
 use crate::root::Root;
 use crate::stream_keys::KeyFiles;
 use crate::view::View;
+use crate::viewer_tokens::TokenKeys;
 
 pub use config::{Config, StreamConfig};
 pub use restored::RESTORED_FILE;
@@ -69,6 +72,7 @@ struct ControlState {
     /// The secret under which the catalogue keeps stream keys.
     pepper: Pepper,
     key_files: KeyFiles,
+    token_keys: TokenKeys,
     cluster: ClusterView,
     /// Sessions and input reports of the streams, from the bus.
     view: View,
@@ -142,6 +146,7 @@ impl Control {
             root,
             pepper,
             key_files,
+            token_keys: TokenKeys::default(),
             writer,
             logging: Mutex::default(),
         });
@@ -186,7 +191,7 @@ impl Control {
         let serve = node::http::serve_tls(
             listener,
             shared.node.identity.server_mutual(),
-            routes::router(Arc::clone(&shared)),
+            routes::router(Arc::clone(&shared), token_routes::router()),
             node::http::Limits::default(),
             shutdown.clone(),
         );

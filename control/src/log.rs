@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use media::{Digest, NodeId, UnixMillis};
 use messages::{MacForm, Role};
-use metadata::{Body, EntrySequence, Member, NodePolicy, StreamKeyMac, StreamSettings, View, kind};
+use metadata::{Body, EntrySequence, Member, NodePolicy, StreamKeyMac, StreamSettings, View, Visibility, kind};
 use serde::Deserialize;
 
 use crate::ControlState;
 use crate::certificate::Shown;
 use crate::members::{Listed, NotAdmitted};
 use crate::rows::{POOL, ended, forget_old, has_streamer, is_shared, put, random};
+use crate::viewer_tokens::verifier_edits;
 
 /// Level of the rows that this version writes and understands.
 pub(crate) const LEVEL: u64 = 1;
@@ -59,16 +60,21 @@ impl ControlState {
         self.take_streams_after_restore().await?;
         let streams = self.catalogue.streams().await?;
         let titles = self.catalogue.titles().await?;
+        let (visibilities, keys) = (self.catalogue.visibilities().await?, self.catalogue.signing_keys().await?);
         let (cluster, now) = (self.rules.clone(), self.node.clock.wall());
         let rows = |view: View<'_>| {
-            let title = |stream: &catalogue::Stream| titles.get(stream.name.as_str()).cloned().unwrap_or_default();
-            let row = |stream| self.stream_row(&view, title(&stream), stream);
+            let row = |stream: catalogue::Stream| {
+                let title = titles.get(stream.name.as_str()).cloned().unwrap_or_default();
+                let visibility = visibilities.get(&stream.name).map(String::as_str);
+                self.stream_row(&view, stream, (title, visibility))
+            };
             let streams: Vec<Body> = streams.into_iter().map(row).collect();
             let mut edits = view.edits_towards(&streams, &[kind::STREAM], random);
             if view.cluster() != Some(&cluster) {
                 edits.extend(put(&view, Body::Cluster(cluster)));
             }
             edits.extend(forget_old(&view, now));
+            edits.extend(verifier_edits(&view, &keys, now));
             edits
         };
         self.writer.write(rows).await?;
@@ -78,7 +84,12 @@ impl ControlState {
     }
 
     /// The row of a stream. Its pool is that of the streamer which has it, or the configured one, or stays what it was.
-    fn stream_row(&self, view: &View<'_>, title: String, stream: catalogue::Stream) -> Body {
+    fn stream_row(
+        &self,
+        view: &View<'_>,
+        stream: catalogue::Stream,
+        (title, visibility): (String, Option<&str>),
+    ) -> Body {
         let mac = Digest(stream.key.mac.0);
         let mac = match stream.key.form {
             MacForm::OfAll => StreamKeyMac::OfAll(mac),
@@ -90,7 +101,10 @@ impl ControlState {
         let there = known.map(|known| &known.pool).filter(|pool| is_shared(pool) || has_streamer(view, pool));
         let configured = self.stream_pools.get(&name).filter(|_| there.is_none_or(|pool| is_shared(pool)));
         let pool = configured.or(there).cloned().unwrap_or_else(|| POOL.to_owned());
-        Body::Stream(StreamSettings { name, pool, key_macs, title })
+        // A visibility that this version does not know lets nobody in without a token.
+        let visibility =
+            visibility.map_or(Visibility::Public, |name| Visibility::parse(name).unwrap_or(Visibility::Token));
+        Body::Stream(StreamSettings { name, pool, key_macs, visibility, title })
     }
 
     /// Brings changed streams into the log, and tells ingests to read the table of keys again.

@@ -73,6 +73,16 @@ impl ControlState {
                 }
             }
         }
+        let visibilities: Vec<_> =
+            log.look(|view| view.streams().map(|row| (row.name.clone(), row.visibility)).collect());
+        for (name, visibility) in visibilities {
+            self.catalogue.set_visibility(&name, visibility.name()).await?;
+        }
+        let keys: Vec<_> = log.look(|view| view.verifiers().cloned().collect());
+        for metadata::Verifier { key, from, until } in keys {
+            let key = catalogue::SigningKey { public_key: key, created_at: from, not_after: until };
+            self.catalogue.add_signing_key(&key).await?;
+        }
         Ok(self.catalogue.forget_restore().await?)
     }
 }

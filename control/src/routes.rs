@@ -28,7 +28,7 @@ use catalogue::{Stream, StreamKey};
 use media::{NodeId, StreamId};
 use messages::{Delegates, InputReport, MacForm, Role, SessionInfo, StreamEntry, StreamTable};
 use metadata::limits::ROOT_BYTES_MAX;
-use metadata::{EntrySequence, RootStatement};
+use metadata::{EntrySequence, RootStatement, Visibility};
 use node::http::Peer;
 use seal::KeyId;
 use serde::{Deserialize, Serialize};
@@ -51,11 +51,13 @@ const BODY_BYTES_MAX: usize = 4_096;
 /// The same of a streamer: a certificate, and the names of its streams.
 const STREAMER_BYTES_MAX: usize = 64 * 1024;
 
-pub(crate) fn router(shared: Arc<ControlState>) -> Router {
+/// `more` are further routes below `/cluster/v1/admin`.
+pub(crate) fn router(shared: Arc<ControlState>, more: Router<Arc<ControlState>>) -> Router {
     let admin = Router::new()
         .route("/streams", get(list_streams).post(create_stream))
         .route("/streams/{stream}", get(show_stream).delete(delete_stream))
         .route("/streams/{stream}/rotate-key", post(rotate_key))
+        .merge(more)
         .route("/keys", get(list_keys))
         .route("/keys/{key}/revoke", post(revoke_key))
         .route("/streamers", get(list_streamers))
@@ -175,6 +177,8 @@ struct StreamView {
     /// The key's last characters.
     key_hint: String,
     created_at: i64,
+    /// Who may watch it, as the metadata log says.
+    visibility: &'static str,
     session: Option<SessionInfo>,
     /// The input report of the ingest that has the stream; `None` when there is no fresh one.
     input: Option<InputReport>,
@@ -191,6 +195,7 @@ fn view(shared: &ControlState, stream: Stream) -> Json<StreamView> {
         standby: inputs.collect(),
         session: shared.view.session(&stream.name),
         holders: crate::nodes::holders(&shared.cluster, &stream.name),
+        visibility: shared.visibility(&stream.name).name(),
         key: None,
         key_hint: stream.key.hint,
         created_at: stream.created_at.0,
@@ -204,8 +209,16 @@ fn view_with_key(shared: &ControlState, stream: Stream, key: &StreamKey) -> Json
     Json(StreamView { key: Some(key.expose().to_owned()), ..view })
 }
 
-fn stream_name(text: &str) -> Result<StreamId, Refusal> {
+pub(crate) fn stream_name(text: &str) -> Result<StreamId, Refusal> {
     StreamId::new(text).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+/// The visibility of a name.
+pub(crate) fn visibility_of(name: &str) -> Result<Visibility, Refusal> {
+    Visibility::parse(name).ok_or_else(|| {
+        let known = Visibility::ALL.map(Visibility::name).join(", ");
+        Refusal(StatusCode::UNPROCESSABLE_ENTITY, format!("visibility: one of {known}"))
+    })
 }
 
 async fn list_streams(State(shared): State<Arc<ControlState>>) -> Result<Json<Vec<StreamView>>, Refusal> {
@@ -217,6 +230,9 @@ async fn list_streams(State(shared): State<Arc<ControlState>>) -> Result<Json<Ve
 #[serde(deny_unknown_fields)]
 struct NewStream {
     name: String,
+    /// Who may watch it; everybody when nothing is said.
+    #[serde(default)]
+    visibility: Option<String>,
 }
 
 async fn create_stream(
@@ -224,10 +240,14 @@ async fn create_stream(
     Json(new): Json<NewStream>,
 ) -> Result<(StatusCode, Json<StreamView>), Refusal> {
     let name = stream_name(&new.name)?;
+    let visibility = new.visibility.as_deref().map(visibility_of).transpose()?;
     ensure_not_restored(&shared).await?;
     let key = StreamKey::random();
     let stream = Stream { key: key.kept(&shared.pepper, &name), name, created_at: shared.node.clock.wall() };
     shared.catalogue.create_stream(&stream).await?;
+    if let Some(visibility) = visibility {
+        shared.catalogue.set_visibility(&stream.name, visibility.name()).await?;
+    }
     tracing::info!(stream = %stream.name, "stream made");
     shared.streams_changed().await.map_err(|error| not_logged(&error))?;
     Ok((StatusCode::CREATED, view_with_key(&shared, stream, &key)))
@@ -303,8 +323,8 @@ async fn revoke_key(
 }
 
 /// Which nodes have taken what was written.
-#[derive(Serialize)]
-struct AcknowledgedView {
+#[derive(Debug, Serialize)]
+pub(crate) struct AcknowledgedView {
     /// Nodes that are there and have it.
     acknowledged: Vec<NodeId>,
     /// Nodes that are there and have not said so in time.
@@ -312,7 +332,7 @@ struct AcknowledgedView {
 }
 
 /// Waits for the nodes that are online to say that they have an entry. A command takes five seconds at most since it `began`.
-async fn acknowledged(shared: &ControlState, sequence: EntrySequence, began: Duration) -> AcknowledgedView {
+pub(crate) async fn acknowledged(shared: &ControlState, sequence: EntrySequence, began: Duration) -> AcknowledgedView {
     let wait = ACKNOWLEDGE_WAIT_MAX.saturating_sub(shared.node.clock.elapsed().saturating_sub(began));
     let online: BTreeSet<NodeId> = nodes(shared)
         .into_iter()
@@ -355,7 +375,7 @@ async fn revoke_node(
     Ok(Json(RevokedView { node, keys, acknowledged }))
 }
 
-fn nodes(shared: &ControlState) -> Vec<NodeInfo> {
+pub(crate) fn nodes(shared: &ControlState) -> Vec<NodeInfo> {
     let operator = |node: &NodeId| OperatorState { drained: shared.is_drained(node), revoked: shared.is_revoked(node) };
     crate::nodes::all(&shared.cluster, operator)
 }

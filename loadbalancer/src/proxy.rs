@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acceptor::Census;
+use access::RequestPath;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
@@ -23,7 +24,7 @@ use crate::kept::KeptPlaylists;
 use crate::members::{Among, Members};
 use crate::proof;
 use crate::report::Source;
-use crate::request::{Request, Way, stream_of};
+use crate::request::{Request, Way, is_of_stream, stream_of};
 use crate::sharing::fetch::{self, Answer, Order};
 use crate::sharing::{self, Asked, Key, Outcome, Question, Sharing};
 use crate::sticky::{self, StickyKey, Token};
@@ -292,7 +293,7 @@ impl ProxyHttp for Balancer {
             }
             None => {
                 // Players that keep no cookie, or get none, stay on their node by their seat.
-                let address = address.filter(|_| session.req_header().uri.path().starts_with("/live/"));
+                let address = address.filter(|_| is_of_stream(session.req_header().uri.path()));
                 let seat = address.zip(connection).map(|(address, at)| at.seat(|| self.sticky.place(address)));
                 placement.is_placed_by_address = seat.is_some();
                 (placement.key, placement.seated_on) = seat.unwrap_or_else(|| (rand::random(), None));
@@ -501,7 +502,7 @@ impl ProxyHttp for Balancer {
 /// Where a viewer begins to watch: the player's page, and the multivariant playlist.
 fn is_entry(path: &str) -> bool {
     let is_playlist = |rest: &str| rest.split_once('/').is_some_and(|(_, file)| file == "index.m3u8");
-    path.starts_with("/watch/") || path.strip_prefix("/live/").is_some_and(is_playlist)
+    path.starts_with("/watch/") || RequestPath::of(path).rest.strip_prefix("/live/").is_some_and(is_playlist)
 }
 
 /// A refusal of our own: one line for a person, and `Retry-After` with a status of 500 or more.

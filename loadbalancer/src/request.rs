@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use acceptor::Slot;
+use access::RequestPath;
 use cluster::placement::Viewer;
 use http::Method;
 use media::{NodeId, StreamId};
@@ -75,7 +76,7 @@ pub(crate) enum Way {
 impl Way {
     pub(crate) fn of(request: &RequestHeader) -> Self {
         let is_blocking = request.uri.query().is_some_and(|query| query.contains("_HLS_msn"));
-        let is_own = request.method == Method::GET && request.uri.path().starts_with("/live/") && !is_blocking;
+        let is_own = request.method == Method::GET && is_of_stream(request.uri.path()) && !is_blocking;
         if is_own { Self::Own } else { Self::Shared }
     }
 }
@@ -109,8 +110,28 @@ impl Request {
     }
 }
 
-/// The stream that a path belongs to.
+/// Whether a path is below those of streams, with a viewer's token before it or without.
+pub(crate) fn is_of_stream(path: &str) -> bool {
+    RequestPath::of(path).rest.starts_with("/live/")
+}
+
+/// The stream that a path belongs to, with a viewer's token before it or without.
 pub(crate) fn stream_of(path: &str) -> Option<StreamId> {
-    let (stream, _) = path.strip_prefix("/live/")?.split_once('/')?;
+    let (stream, _) = RequestPath::of(path).rest.strip_prefix("/live/")?.split_once('/')?;
     StreamId::new(stream).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_before_a_path_changes_nothing_about_where_it_belongs() {
+        for path in ["/live/hall/720p/index.m3u8", "/t/scv_abc/live/hall/720p/index.m3u8"] {
+            assert_eq!(stream_of(path), StreamId::new("hall").ok(), "{path}");
+            let request = RequestHeader::build("GET", path.as_bytes(), None).unwrap();
+            assert_eq!(Way::of(&request), Way::Own, "{path}");
+        }
+        assert_eq!(stream_of("/t/scv_abc/t/x/live/hall/720p/index.m3u8"), None);
+    }
 }

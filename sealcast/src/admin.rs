@@ -1,4 +1,4 @@
-//! `sealcast stream|streamer|node|key|root|tenant|api-key|audit`: asks the control node, with a certificate of the role control.
+//! `sealcast stream|streamer|token|node|key|root|tenant|api-key|audit`: asks the control node, with a certificate of the role control.
 
 pub(crate) mod access;
 mod delegate;
@@ -6,6 +6,7 @@ pub(crate) mod node;
 pub(crate) mod root;
 pub(crate) mod stream;
 pub(crate) mod streamer;
+pub(crate) mod token;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -98,6 +98,9 @@ pub(crate) enum Command {
     /// Let streamers seal at their own machines, and take that back.
     #[command(subcommand)]
     Streamer(StreamerCommand),
+    /// Give viewers tokens for streams that not everybody may watch, and take tokens back.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Show, drain and revoke nodes of the cluster.
     #[command(subcommand)]
     Node(NodeCommand),
@@ -294,6 +297,9 @@ pub(crate) enum StreamCommand {
     Create {
         /// Name of the stream: letters, digits, '-', '_' and '.'.
         name: String,
+        /// Who may watch it.
+        #[arg(long, value_enum, value_name = "WHO", default_value_t = VisibilityName::Public)]
+        visibility: VisibilityName,
         #[command(flatten)]
         admin: AdminFlags,
     },
@@ -311,6 +317,19 @@ pub(crate) enum StreamCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
+    /// Change who may watch a stream. Who watches without the right stops within a second.
+    #[command(after_help = "Examples:
+  sealcast stream set assembly-hall --visibility token       whoever has a token (sealcast token create)
+  sealcast stream set assembly-hall --visibility unlisted    whoever knows the name")]
+    Set {
+        /// Name of the stream.
+        name: String,
+        /// Who may watch it.
+        #[arg(long, value_enum, value_name = "WHO")]
+        visibility: VisibilityName,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
     /// Give a stream a new key, print it, and disconnect a publisher that uses the old one.
     RotateKey {
         /// Name of the stream.
@@ -325,6 +344,93 @@ pub(crate) enum StreamCommand {
         #[command(flatten)]
         admin: AdminFlags,
     },
+}
+
+/// Who may watch a stream, as the command line spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VisibilityName {
+    /// Everybody; lists show it.
+    Public,
+    /// Whoever has its name; lists do not show it.
+    Unlisted,
+    /// Members of its tenant, with the tokens that they get.
+    Members,
+    /// Whoever has a token.
+    Token,
+}
+
+impl VisibilityName {
+    /// As control spells it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Unlisted => "unlisted",
+            Self::Members => "members",
+            Self::Token => "token",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it, with the URLs that a viewer opens. It is not shown again.
+    #[command(after_help = "Examples:
+  sealcast token create assembly-hall                              for an hour
+  sealcast token create assembly-hall --for 8h --sub u81           for one viewer, whose tokens can be taken back together
+  sealcast token create assembly-hall --origin https://town.example --json | jq -r .urls.hls")]
+    Create(TokenFlags),
+    /// Take tokens back, everywhere within a second: one, all of a viewer, or all for a stream.
+    #[command(after_help = "Examples:
+  sealcast token revoke --id 0123456789abcdef
+  sealcast token revoke --sub u81
+  sealcast token revoke --stream assembly-hall")]
+    Revoke {
+        /// The one with this id, which `token create` shows.
+        #[arg(long, value_name = "ID", required_unless_present_any = ["sub", "stream"], conflicts_with_all = ["sub", "stream"])]
+        id: Option<String>,
+        /// All of a viewer that were made until now.
+        #[arg(long, value_name = "VIEWER", conflicts_with = "stream")]
+        sub: Option<String>,
+        /// Of these, those up to a version.
+        #[arg(long, value_name = "N", requires = "sub")]
+        up_to_ver: Option<u64>,
+        /// All for a stream that were made until now.
+        #[arg(long, value_name = "STREAM")]
+        stream: Option<String>,
+        #[command(flatten)]
+        admin: AdminFlags,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TokenFlags {
+    /// Streams that it opens, or '*' for all.
+    #[arg(required = true, value_name = "STREAM")]
+    pub streams: Vec<String>,
+    /// How long it is valid, such as 90s, 45m or 8h; a day at most [default: 1h].
+    #[arg(long = "for", value_name = "TIME", value_parser = time_span)]
+    pub lifetime: Option<Duration>,
+    /// For how long a viewer may begin to watch with it [default: as long as it is valid].
+    #[arg(long, value_name = "TIME", value_parser = time_span)]
+    pub admit_for: Option<Duration>,
+    /// The viewer, as you call them. Nodes do not keep it.
+    #[arg(long, value_name = "VIEWER")]
+    pub sub: Option<String>,
+    /// Version among the viewer's tokens [default: after those that were taken back].
+    #[arg(long, value_name = "N", requires = "sub")]
+    pub ver: Option<u64>,
+    /// A site whose pages may use it, such as https://town.example or https://*.town.example; may be given several times. Players
+    /// that are no browsers may use it, too, without --strict.
+    #[arg(long = "origin", value_name = "URL")]
+    pub origins: Vec<String>,
+    /// Every request has to come from such a site, and say so.
+    #[arg(long, requires = "origins")]
+    pub strict: bool,
+    /// Where viewers reach the cluster [default: the address of a load balancer].
+    #[arg(long, value_name = "URL")]
+    pub base_url: Option<String>,
+    #[command(flatten)]
+    pub admin: AdminFlags,
 }
 
 #[derive(Debug, Subcommand)]

@@ -59,6 +59,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Source(flags) => role::source(&flags).await,
         Command::Stream(command) => printed(admin::stream::run(command).await),
         Command::Streamer(command) => printed(admin::streamer::run(command).await),
+        Command::Token(command) => printed(admin::token::run(command).await),
         Command::Node(command) => printed(admin::node::run(command).await),
         Command::Tenant(command) => printed(admin::access::tenant(command).await),
         Command::ApiKey(command) => printed(admin::access::api_key(command).await),

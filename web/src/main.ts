@@ -5,14 +5,16 @@ import { homePage } from './pages/home';
 import { notFoundPage } from './pages/not-found';
 import { rememberedBandwidth } from './player/bandwidth';
 import { EarlyJoin } from './player/early';
-import { livePlaylist, pageOf } from './routes';
+import { livePlaylist, pageOf, tokenPath } from './routes';
 import { restoreTheme } from './theme';
 
 async function start(): Promise<void> {
   const page = pageOf(location.pathname);
   // First of all, because a join mostly waits for answers, and the player's code can load meanwhile.
   const early =
-    page.kind === 'watch' ? new EarlyJoin(livePlaylist(page.stream), rememberedBandwidth()) : null;
+    page.kind === 'watch'
+      ? new EarlyJoin(livePlaylist(page.stream, tokenPath(location.hash)), rememberedBandwidth())
+      : null;
   const watch = page.kind === 'watch' ? import('./pages/watch') : null;
   restoreTheme();
   const app = document.querySelector('#app');

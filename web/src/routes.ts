@@ -13,12 +13,24 @@ export function pageOf(pathname: string): Page {
   }
 }
 
+/** Longest token that is sent, characters; a longer text is cut, and then refused. */
+const TOKEN_LENGTH_MAX = 300;
+
+/**
+ * What stands before the paths of all that a page asks for: the viewer's token, which the fragment `#t=TOKEN` holds, so that it is in no
+ * log of a server that the page comes from. Empty without one.
+ */
+export function tokenPath(hash: string): string {
+  const token = new URLSearchParams(hash.replace(/^#/, '')).get('t');
+  return token === null || token === '' ? '' : `/t/${encodeURIComponent(token.slice(0, TOKEN_LENGTH_MAX))}`;
+}
+
 /** Path of a stream's multivariant playlist. */
-export function livePlaylist(stream: string): string {
-  return `/live/${encodeURIComponent(stream)}/index.m3u8`;
+export function livePlaylist(stream: string, token = ''): string {
+  return `${token}/live/${encodeURIComponent(stream)}/index.m3u8`;
 }
 
 /** Path of a stream's newest picture; not every stream has one. */
-export function posterImage(stream: string): string {
-  return `/live/${encodeURIComponent(stream)}/poster.jpg`;
+export function posterImage(stream: string, token = ''): string {
+  return `${token}/live/${encodeURIComponent(stream)}/poster.jpg`;
 }

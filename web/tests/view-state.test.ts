@@ -14,7 +14,15 @@ const view = (api: ApiState, player: PlayerPhase, apiFailures = 0) => viewState(
 
 describe('viewState', () => {
   it('never_covers_a_moving_picture', () => {
-    const states: ApiState[] = ['unknown', 'unreachable', 'missing', 'live', 'reconnecting', 'ended'];
+    const states: ApiState[] = [
+      'unknown',
+      'unreachable',
+      'missing',
+      'refused',
+      'live',
+      'reconnecting',
+      'ended',
+    ];
     for (const api of states) expect(view(api, 'playing', 99)).toBe('playing');
   });
 
@@ -31,6 +39,8 @@ describe('viewState', () => {
     ['ended', 'waiting', 'ended'],
     ['missing', 'idle', 'offline'],
     ['missing', 'failed', 'offline'],
+    ['refused', 'starting', 'refused'],
+    ['refused', 'waiting', 'refused'],
   ] as const)('%s_and_%s_shows_%s', (api, player, expected) => {
     expect(view(api, player)).toBe(expected);
   });
@@ -80,6 +90,15 @@ describe('shouldStop', () => {
   it('gives_up_what_was_begun_before_the_node_said_that_there_is_nothing', () => {
     expect(shouldStop({ api: 'missing', player: 'starting' })).toBe(true);
     expect(shouldStop({ api: 'ended', player: 'starting' })).toBe(true);
+  });
+
+  it('stops_asking_with_a_token_that_is_refused_once_the_buffer_has_run_out', () => {
+    for (const player of ['starting', 'waiting', 'failed'] as const) {
+      expect(shouldStop({ api: 'refused', player })).toBe(true);
+    }
+    expect(shouldStop({ api: 'refused', player: 'playing' })).toBe(false);
+    const idle = { player: 'idle', epoch: null, endedEpoch: null, finishedForMs: null } as const;
+    expect(shouldLoad({ ...idle, api: 'refused' })).toBe(false);
   });
 
   it('leaves_a_picture_alone', () => {

@@ -40,6 +40,17 @@ pub(super) fn cache_control(kept: CacheLifetime) -> HeaderValue {
     }
 }
 
+/// The same for one viewer alone: no shared cache keeps what a token opens.
+pub(super) fn private(kept: &HeaderValue) -> HeaderValue {
+    let text = kept.to_str().unwrap_or("no-store");
+    let private = match text.strip_prefix("public, ") {
+        Some(rest) => format!("private, {rest}"),
+        None if text == "no-store" => return kept.clone(),
+        None => format!("private, {text}"),
+    };
+    HeaderValue::try_from(private).unwrap_or(HeaderValue::from_static("no-store"))
+}
+
 fn for_seconds(seconds: u32) -> HeaderValue {
     HeaderValue::try_from(format!("public, max-age={seconds}")).expect("digits")
 }
@@ -112,6 +123,18 @@ mod tests {
         assert_eq!(cache_control(CacheLifetime::BlockingReload { target_duration_s: 4 }), "public, max-age=24");
         assert_eq!(cache_control(CacheLifetime::ForEver), "public, max-age=31536000, immutable");
         assert_eq!(cache_control(CacheLifetime::Never), "no-store");
+    }
+
+    #[test]
+    fn what_a_token_opens_is_private() {
+        for (kept, expected) in [
+            (CacheLifetime::ForEver, "private, max-age=31536000, immutable"),
+            (CacheLifetime::OneSecond, "private, max-age=1"),
+            (CacheLifetime::Revalidated, "private, no-cache"),
+            (CacheLifetime::Never, "no-store"),
+        ] {
+            assert_eq!(private(&cache_control(kept)), expected);
+        }
     }
 
     #[test]

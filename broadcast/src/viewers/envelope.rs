@@ -11,6 +11,7 @@ use node::http::{Application, ELSEWHERE, Peer, UnderWay};
 
 use super::asked::{Asked, counted_as};
 use super::caching::Kind;
+use super::entrance::{self, Entered};
 use super::readers::Held;
 use super::respond;
 use super::routes::Viewers;
@@ -43,12 +44,12 @@ pub(super) async fn enveloped(viewers: Viewers, request: Request<Body>) -> http:
     if !is_probe(&request) {
         site.traffic.count_request();
     }
-    let mut response = if url_length(&request) > URL_BYTES_MAX {
+    let mut response = if entrance::is_too_long(request.uri(), URL_BYTES_MAX) {
         respond::refuse(StatusCode::URI_TOO_LONG, "the URL is longer than any URL of this server\n")
     } else if request.method() == Method::OPTIONS {
         options()
     } else {
-        attended(viewers, request).await
+        entered(viewers, request).await
     };
     let kind = response.extensions().get::<Kind>().copied().unwrap_or(Kind::Refusal);
     site.traffic.count_answer(kind, response.status());
@@ -63,6 +64,15 @@ pub(super) async fn enveloped(viewers: Viewers, request: Request<Body>) -> http:
     let held = response.extensions_mut().remove::<(Held, u64)>().filter(|_| !is_head);
     let place = held.zip(under_way).map(|((held, bytes), way)| site.traffic.readers().begin(held, bytes, way));
     response.map(|body| Metered::new(if is_head { Body::empty() } else { body }, site.traffic.clone(), place))
+}
+
+/// Answers a request with its right, and not without.
+async fn entered(viewers: Viewers, request: Request<Body>) -> Response {
+    let site = viewers.site.clone();
+    match site.settings.access.enter(request) {
+        Ok(Entered { request, pass }) => site.settings.access.leave(pass, attended(viewers, request).await),
+        Err(refusal) => *refusal,
+    }
 }
 
 /// Waits while a stream comes from other nodes or is interrupted, and marks a 404 that another node may answer better.
@@ -92,10 +102,6 @@ fn is_probe(request: &Request<Body>) -> bool {
     request.method() == Method::HEAD && request.uri().path() == "/"
 }
 
-fn url_length(request: &Request<Body>) -> usize {
-    request.uri().path_and_query().map_or(0, |text| text.as_str().len())
-}
-
 fn options() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -107,11 +113,11 @@ fn options() -> Response {
     response
 }
 
-/// Everything is public and the same for everybody, without cookies, so every site may read it.
+/// Nothing depends on cookies, so every site may read it, unless a token says which.
 fn common(headers: &mut HeaderMap, site: &Site) {
     headers.insert(HeaderName::from_static("x-sealcast-node"), site.node.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.entry(ACCESS_CONTROL_ALLOW_ORIGIN).or_insert(HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("cross-origin"));
     headers.insert(HeaderName::from_static("timing-allow-origin"), HeaderValue::from_static("*"));

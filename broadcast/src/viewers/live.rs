@@ -16,6 +16,7 @@ use playlist::reload::Directives;
 
 use super::asked::{counted_as, object_place};
 use super::caching::{CacheLifetime, Kind};
+use super::entrance::Prefix;
 use super::readers::Held;
 use super::respond::{self, Meta};
 use super::site::{CBOR_SEQUENCE, Names, Shared, Site};
@@ -41,9 +42,10 @@ const NO_OBJECT: &str = "this node has no such media object, or no longer\n";
 pub(super) async fn multivariant(site: Shared, stream: Names<StreamId>, request: Request<Body>) -> Response {
     let (State(site), Names(stream)) = (site, stream);
     let text = match &site.settings.direct {
-        Some(direct) => {
-            site.snapshots.steered(&stream, &direct.listed(&site.settings.node, &stream)).map(Rendered::new)
-        }
+        Some(direct) => site
+            .snapshots
+            .steered(&stream, &direct.listed((&site.settings.node, &stream), Prefix::of(&request)))
+            .map(Rendered::new),
         None => site.snapshots.multivariant(&stream, Reach::Live),
     };
     match text {
@@ -74,7 +76,8 @@ pub(super) async fn steering(State(site): Shared, Names(stream): Names<StreamId>
     let found = site.settings.direct.as_ref().zip(site.snapshots.stream(&stream));
     let Some((direct, detail)) = found else { return respond::refuse(StatusCode::NOT_FOUND, NO_STEERING) };
     let query = request.uri().query().unwrap_or_default();
-    let text = direct.manifest((&site.settings.node, &stream), query, &detail.summary.renditions);
+    let place = (&site.settings.node, &stream, Prefix::of(&request));
+    let text = direct.manifest(place, query, &detail.summary.renditions);
     let meta = Meta { kind: Kind::Playlist, content_type: STEERING, kept: CacheLifetime::Never };
     respond::text(&request, &Rendered::new(text), meta)
 }

@@ -7,6 +7,7 @@ mod asked;
 mod caching;
 mod conditions;
 mod encoding;
+mod entrance;
 mod envelope;
 mod live;
 mod range;
@@ -21,6 +22,7 @@ mod traffic;
 mod waiting;
 mod web;
 
+pub use entrance::AccessControl;
 pub use routes::Viewers;
 pub use site::Settings;
 pub use snapshots::{

@@ -119,7 +119,8 @@ fn is_read(request: &Request<Body>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
-/// All routes; `openapi.json` describes each, and a test holds the two together.
+/// All routes; `openapi.json` describes each, and a test holds the two together. Who may have what they answer, [`access::Place`] says,
+/// which a test holds against this table, too.
 pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Site>>); 19] {
     [
         ("/", get(page)),
@@ -229,9 +230,12 @@ const fn is_live(state: SessionState) -> bool {
 
 async fn streams(State(site): Shared, request: Request<Body>) -> Response {
     let snapshots = Arc::clone(&site.snapshots);
+    let access = Arc::clone(&site.settings.access);
     let rendered = site.render.list(move || {
         let described = |stream: StreamSummary| Described { live: is_live(stream.state), stream };
-        let text = rendered(&Listing { streams: snapshots.streams().into_iter().map(described).collect() });
+        // What is not public has no place in what everybody gets.
+        let public = snapshots.streams().into_iter().filter(|stream| access.is_listed(&stream.name));
+        let text = rendered(&Listing { streams: public.map(described).collect() });
         let _ = text.gzip();
         text
     });
@@ -288,7 +292,45 @@ async fn openapi(State(site): Shared, request: Request<Body>) -> Response {
 mod tests {
     use std::collections::BTreeSet;
 
+    use access::{Class, Place};
+
     use super::*;
+
+    /// Routes that have nothing of one stream, or, as the page of a stream does, answer alike whether there is such a stream.
+    const OPEN: [&str; 7] = [
+        "/",
+        "/watch/{stream}",
+        "/assets/{*file}",
+        "/{file}",
+        "/api/v1/streams",
+        "/api/v1/grants",
+        "/api/v1/openapi.json",
+    ];
+
+    #[test]
+    fn no_route_is_without_a_rule() {
+        for (path, _) in table() {
+            let asked = path
+                .replace("{stream}", "hall")
+                .replace("{*file}", "page.js")
+                .replace("{file}", "favicon.svg")
+                .replace("{rendition}", "720p")
+                .replace("{epoch}", "1")
+                .replace("{object}", "7.m4s");
+            let Place { class, stream } = Place::of(&asked);
+            if OPEN.contains(&path) {
+                assert_eq!((class, stream), (Class::Open, None), "{path}");
+                continue;
+            }
+            assert_eq!(
+                stream.as_ref().map(StreamId::as_str),
+                Some("hall"),
+                "{path}: whose is it? (access::Place, or OPEN)"
+            );
+            let admits = ["/live/{stream}/index.m3u8", "/live/{stream}/dvr.m3u8"].contains(&path);
+            assert_eq!(class == Class::Admission, admits, "{path}");
+        }
+    }
 
     #[test]
     fn document_has_what_nodes_answer_and_what_control_does() {

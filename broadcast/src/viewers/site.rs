@@ -11,7 +11,7 @@ use media::NodeId;
 use serde::de::DeserializeOwned;
 
 use super::render::Render;
-use super::{Direct, Snapshots, Traffic, respond};
+use super::{AccessControl, Direct, Snapshots, Traffic, respond};
 
 pub(super) const CBOR_SEQUENCE: HeaderValue = HeaderValue::from_static("application/cbor-seq");
 
@@ -24,6 +24,8 @@ pub struct Settings {
     pub target_duration_s: u32,
     /// How viewers reach nodes directly; `None` where all come through a balancer.
     pub direct: Option<Direct>,
+    /// Who may have what.
+    pub access: Arc<AccessControl>,
 }
 
 /// What all routes share.

@@ -63,11 +63,12 @@ struct Replacement {
 
 impl Direct {
     /// Pathways and steering URI of the multivariant playlist.
-    pub(super) fn listed(&self, node: &NodeId, stream: &StreamId) -> Steering {
+    /// `prefix` is that of the viewer's token, if it has one.
+    pub(super) fn listed(&self, (node, stream): (&NodeId, &StreamId), prefix: &str) -> Steering {
         let mut nodes = self.nodes(node, stream);
         nodes.truncate(LISTED);
         let server_uri = steering_uri(nodes.iter().map(|(name, _)| name));
-        let ways = nodes.iter().map(|(name, url)| Pathway { id: name.to_string(), base: base(url, stream) });
+        let ways = nodes.iter().map(|(name, url)| Pathway { id: name.to_string(), base: base(url, prefix, stream) });
         let balancer = Pathway { id: BALANCER.to_owned(), base: String::new() };
         Steering { server_uri, pathways: ways.chain([balancer]).collect() }
     }
@@ -75,7 +76,7 @@ impl Direct {
     /// The steering manifest for a player whose playlist lists the nodes in `query`.
     pub(super) fn manifest(
         &self,
-        (node, stream): (&NodeId, &StreamId),
+        (node, stream, prefix): (&NodeId, &StreamId, &str),
         query: &str,
         renditions: &[RenditionSummary],
     ) -> String {
@@ -85,7 +86,7 @@ impl Direct {
         let clones = unlisted.map(|(name, url)| PathwayClone {
             base_id: BALANCER,
             id: name.to_string(),
-            uri_replacement: replacement(&base(url, stream), renditions),
+            uri_replacement: replacement(&base(url, prefix, stream), renditions),
         });
         let names = nodes.iter().map(|(name, _)| name.to_string());
         let manifest = Manifest {
@@ -120,9 +121,9 @@ fn listed_in(query: &str) -> Vec<NodeId> {
     names.take(NODES_MAX).filter_map(|name| NodeId::new(name).ok()).collect()
 }
 
-/// The directory of a stream on a node.
-fn base(url: &str, stream: &StreamId) -> String {
-    format!("{url}/live/{stream}/")
+/// The directory of a stream on a node, below the viewer's token.
+fn base(url: &str, prefix: &str, stream: &StreamId) -> String {
+    format!("{url}{prefix}/live/{stream}/")
 }
 
 /// URIs of all playlists below another base, by the names that [`playlist::render::steered`] gives them. Replacing the host
@@ -182,12 +183,12 @@ mod tests {
     }
 
     fn manifest(direct: &Direct, query: &str) -> String {
-        direct.manifest((&node("b1"), &demo()), query, &renditions())
+        direct.manifest((&node("b1"), &demo(), ""), query, &renditions())
     }
 
     #[test]
     fn playlist_lists_this_node_one_other_and_the_balancer() {
-        let Steering { server_uri, pathways } = direct(&[]).listed(&node("b1"), &demo());
+        let Steering { server_uri, pathways } = direct(&[]).listed((&node("b1"), &demo()), "");
         assert_eq!(server_uri, "steering.json?listed=b1,b2");
         let pathways: Vec<(&str, &str)> = pathways.iter().map(|way| (way.id.as_str(), way.base.as_str())).collect();
         let expected = [
@@ -218,8 +219,19 @@ mod tests {
         let direct = direct(&["b1", "b3"]);
         let all = manifest(&direct, "listed=b1,b2");
         assert!(all.contains(r#""PATHWAY-PRIORITY":["b2",".balancer"]"#), "{all}");
-        let Steering { pathways, .. } = direct.listed(&node("b1"), &demo());
+        let Steering { pathways, .. } = direct.listed((&node("b1"), &demo()), "");
         assert_eq!(pathways.iter().map(|way| way.id.as_str()).collect::<Vec<_>>(), ["b2", ".balancer"]);
+    }
+
+    #[test]
+    fn absolute_uris_repeat_the_token() {
+        let Steering { server_uri, pathways } = direct(&[]).listed((&node("b1"), &demo()), "/t/scv_abc");
+        assert_eq!(server_uri, "steering.json?listed=b1,b2");
+        assert_eq!(pathways[0].base, "https://b1.example.net:8443/t/scv_abc/live/demo/");
+        assert_eq!(pathways[2].base, "", "relative URIs keep the path");
+        let manifest = direct(&[]).manifest((&node("b1"), &demo(), "/t/scv_abc"), "listed=b1,b2", &renditions());
+        assert!(manifest.contains("https://b3.example.net:8443/t/scv_abc/live/demo/720p/index.m3u8"), "{manifest}");
+        assert!(!manifest.contains(":8443/live/"), "{manifest}");
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Zone {
         std::fs::write(&root_key, authority.root.public_key().unwrap().as_bytes()).unwrap();
         let ops = Ops::new();
         let control = context(directory.path(), &certificates, &ops, address, "c1", Role::Control, &shutdown).await;
-        let granter = Granter::start(&control, &authority.root, &shutdown).await.unwrap();
+        let granter = Granter::start(&control, &authority.root, &shutdown.child_token()).await.unwrap();
         let alerts = Arc::<Mutex<Vec<Alert>>>::default();
         let mut heard = control.bus.subscribe(&control.prefix.filter("alerts")).await.unwrap();
         let list = alerts.clone();

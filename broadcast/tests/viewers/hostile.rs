@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, LazyLock};
 
+use access::{Facts, Rules};
 use axum::body::Body;
-use broadcast::viewers::{Settings, Traffic, Viewers};
+use broadcast::viewers::{AccessControl, Settings, Traffic, Viewers};
 use http::{HeaderValue, Request};
 use http_body_util::BodyExt;
 use media::NodeId;
+use node::clock::Clock;
 use node::http::Application as _;
 use proptest::prelude::*;
 
@@ -17,8 +19,21 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().unwrap());
 
 fn app() -> Viewers {
-    let settings = Settings { node: NodeId::new("b1").unwrap(), target_duration_s: 4, direct: None };
+    app_with(&AccessControl::new(Clock::new()))
+}
+
+fn app_with(access: &Arc<AccessControl>) -> Viewers {
+    let (node, access) = (NodeId::new("b1").unwrap(), Arc::clone(access));
+    let settings = Settings { node, target_duration_s: 4, direct: None, access };
     Viewers::new(settings, Arc::new(Fixed::new()), Arc::new(Traffic::default()))
+}
+
+/// The statuses of requests for these URLs, on this thread, with these rights.
+pub(crate) fn ask_with(facts: Facts, urls: &[&str]) -> Vec<u16> {
+    let access = AccessControl::new(Clock::new());
+    access.obey(Rules::from_facts(facts));
+    let app = app_with(&access);
+    urls.iter().map(|url| ask_of(&app, Request::get(*url).body(Body::empty()).unwrap()).0).collect()
 }
 
 static APP: LazyLock<Viewers> = LazyLock::new(app);
@@ -74,7 +89,8 @@ proptest! {
         let (status, _) = ask(request);
         // Control is asked what only it knows.
         let is_controls = status == 421 && path.starts_with("/api/v1/");
-        prop_assert!(is_controls || [200, 400, 404].contains(&status), "{status} {path}");
+        let allowed: &[u16] = if path.starts_with("/t/") { &[403, 414] } else { &[200, 400, 404] };
+        prop_assert!(is_controls || allowed.contains(&status), "{status} {path}");
     }
 }
 

@@ -9,4 +9,5 @@ mod playlists;
 mod rendering;
 mod site;
 mod snapshots;
+mod tokens;
 mod web_app;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use acceptor::bind;
-use broadcast::viewers::{Direct, Settings, Traffic, Viewers};
+use access::{Facts, Rules};
+use broadcast::viewers::{AccessControl, Direct, Settings, Traffic, Viewers};
 use media::NodeId;
 use node::clock::Clock;
 use node::http::{Limits, serve_tls};
@@ -21,6 +22,7 @@ pub(crate) struct Site {
     identity: Identity,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) watched: Watched,
+    access: Arc<AccessControl>,
     pub(crate) http1: Client,
     pub(crate) http2: Client,
     _directory: tempfile::TempDir,
@@ -38,7 +40,8 @@ impl Site {
         let node = NodeId::new("b1").unwrap();
         let identity = Identity::load(&authority.issue(&node, Role::Broadcast, &[]).unwrap()).unwrap();
         let traffic = Arc::new(Traffic::default());
-        let settings = Settings { node, target_duration_s: 4, direct };
+        let access = AccessControl::new(Clock::new());
+        let settings = Settings { node, target_duration_s: 4, direct, access: access.clone() };
         let fixed = Fixed::new();
         let watched = fixed.watched.clone();
         let viewers = Viewers::new(settings, Arc::new(fixed), traffic.clone());
@@ -49,7 +52,23 @@ impl Site {
         tokio::spawn(serve_tls(listener, identity.server_public(), viewers, Limits::default(), shutdown));
         let (http1, http2) = (client(&identity, b"http/1.1"), client(&identity, b"h2"));
         let base = format!("https://{address}");
-        Self { base, address, identity, traffic, watched, http1, http2, _directory: directory, _running: running }
+        Self {
+            base,
+            address,
+            identity,
+            traffic,
+            watched,
+            access,
+            http1,
+            http2,
+            _directory: directory,
+            _running: running,
+        }
+    }
+
+    /// From now on, these facts decide who may have what.
+    pub(crate) fn obey(&self, facts: Facts) {
+        self.access.obey(Rules::from_facts(facts));
     }
 
     /// The same request in both versions of HTTP; answers must have the same status, headers and body. Returns one.
@@ -89,7 +108,7 @@ impl Site {
 fn client(identity: &Identity, protocol: &[u8]) -> Client {
     let mut tls = identity.client(Server::Any(Role::Broadcast));
     tls.alpn_protocols = vec![protocol.to_vec()];
-    Client::builder().use_preconfigured_tls(tls).no_proxy().build().unwrap()
+    Client::builder().use_preconfigured_tls(tls).no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 
 #[derive(Debug)]

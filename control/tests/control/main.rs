@@ -9,3 +9,4 @@ mod data_plane;
 mod metadata;
 mod root;
 mod streamers;
+mod tokens;

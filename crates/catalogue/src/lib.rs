@@ -2,6 +2,7 @@
 //!
 //! Owns the tables and the queries, on SQLite in a file or on PostgreSQL. Deliberately knows no HTTP and no bus: `control` has both.
 
+mod access;
 mod api_keys;
 mod audit;
 mod channels;
@@ -24,6 +25,7 @@ use tokio::sync::Mutex;
 
 use crate::database::Database;
 
+pub use access::{SIGNING_KEYS_MAX, SigningKey};
 pub use api_keys::{API_KEYS_MAX, ApiKey};
 pub use audit::{Break, Checked, RECORDS_MAX, Record};
 pub use channels::{Channel, Texts};
@@ -65,6 +67,9 @@ pub enum Error {
     /// There are [`STREAMS_MAX`] streams already.
     #[error("the catalogue is full: {STREAMS_MAX} streams")]
     Full,
+    /// There are [`SIGNING_KEYS_MAX`] keys already.
+    #[error("the catalogue has {SIGNING_KEYS_MAX} keys of viewer tokens, the most")]
+    SigningKeysFull,
     /// There already is a tenant of this slug.
     #[error("there is a tenant {0} already")]
     SlugTaken(String),

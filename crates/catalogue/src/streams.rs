@@ -6,6 +6,7 @@ use media::{StreamId, UnixMillis};
 use messages::Pepper;
 use tokio::task::JoinError;
 
+use crate::access::{self, SigningKey};
 use crate::audit::Record;
 use crate::commit::{self, Commit, Edit};
 use crate::database::{Value, Writing};
@@ -29,6 +30,8 @@ pub(crate) enum Change {
     SetKey(StreamId, KeptKey),
     Delete(StreamId),
     MarkRestored,
+    SetVisibility(StreamId, String),
+    AddSigningKey(SigningKey),
     ForgetRestore,
     Commit(Box<Commit>),
     /// An API key was used.
@@ -88,6 +91,22 @@ impl Catalogue {
 
     pub(crate) async fn give_ids(&self) -> Result<(), Error> {
         self.change(Change::GiveIds).await
+    }
+
+    /// Says who may watch a stream, by a name that the caller knows again; `public` for everybody.
+    ///
+    /// # Errors
+    /// When there is no such stream.
+    pub async fn set_visibility(&self, name: &StreamId, visibility: &str) -> Result<(), Error> {
+        self.change(Change::SetVisibility(name.clone(), visibility.to_owned())).await
+    }
+
+    /// Adds a key that signs viewer tokens; one that is there stays as it is.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub async fn add_signing_key(&self, key: &SigningKey) -> Result<(), Error> {
+        self.change(Change::AddSigningKey(*key)).await
     }
 
     /// Makes a change in a task of its own: a caller who goes away in the middle leaves no transaction open.
@@ -196,6 +215,7 @@ async fn apply(writing: &mut Writing, audit_key: &Pepper, change: Change) -> Res
         }
         Change::Delete(name) => {
             let changed = writing.execute("DELETE FROM streams WHERE name = $1", &[Value::Text(name.as_str())]).await?;
+            access::forget_visibility(writing, Value::Text(name.as_str())).await?;
             (name, changed)
         }
         Change::MarkRestored => {
@@ -203,6 +223,11 @@ async fn apply(writing: &mut Writing, audit_key: &Pepper, change: Change) -> Res
             writing.execute(mark, &[]).await?;
             return Ok(());
         }
+        Change::SetVisibility(name, visibility) => {
+            let changed = access::set_visibility(writing, &name, &visibility).await?;
+            (name, changed)
+        }
+        Change::AddSigningKey(key) => return access::add_signing_key(writing, &key).await,
         Change::ForgetRestore => {
             writing.execute("DELETE FROM settings WHERE name = 'restored'", &[]).await?;
             return Ok(());

@@ -8,10 +8,12 @@
 //! | 4 | [`Revocation`] | the node or key |
 //! | 7 | [`StreamSettings`] | the stream |
 //! | 8 | [`NodePolicy`] | the node |
+//! | 9 | [`Verifier`] | the id of its key |
 //! | 11 | [`Tombstone`] | kind and name of what is gone |
 //! | 12 | [`SignedDelegation`] | the session |
+//! | 13 | [`TokenRevocation`] | the token, viewer or stream |
 //!
-//! 6 (tenant), 9 (verifier) and 10 (recording) are taken; no version writes them yet. 5 (anchor) stays reserved.
+//! 6 (tenant) and 10 (recording) are taken; no version writes them yet. 5 (anchor) stays reserved.
 
 use media::{Digest, NodeId, StreamId, UnixMillis};
 use messages::Role;
@@ -19,6 +21,7 @@ use seal::limits::PUBLIC_KEY_BYTES;
 use seal::wire::{Reader, Writer};
 use seal::{Grant, KeyId, Refusal, Scope, SignedDelegation};
 
+use crate::access::{self, RevokedTokens, TokenRevocation, Verifier, Visibility};
 use crate::fields::{Fields, FieldsWriter, MUST_UNDERSTAND};
 use crate::kind;
 use crate::limits::{KEY_MACS_MAX, SCOPE_MAX, SPKI_MAX, TEXT_BYTES_MAX};
@@ -82,6 +85,8 @@ pub struct StreamSettings {
     pub pool: String,
     /// MACs of its stream key, and of the successor.
     pub key_macs: Vec<StreamKeyMac>,
+    /// Who may watch it.
+    pub visibility: Visibility,
     /// What people read; empty when nobody has said.
     pub title: String,
 }
@@ -132,10 +137,14 @@ pub enum Body {
     Stream(StreamSettings),
     /// Kind 8.
     Policy(NodePolicy),
+    /// Kind 9.
+    Verifier(Verifier),
     /// Kind 11.
     Tombstone(Tombstone),
     /// Kind 12. Whoever counts on it verifies the signature ([`seal::Keyring`], [`crate::Trust`]).
     Delegation(SignedDelegation),
+    /// Kind 13.
+    TokenRevocation(TokenRevocation),
     /// A kind, or a field, that this version does not know: it allows nothing.
     NotUnderstood {
         /// Number of the kind.
@@ -156,8 +165,10 @@ impl Body {
             Self::Revocation(_) => kind::REVOCATION,
             Self::Stream(_) => kind::STREAM,
             Self::Policy(_) => kind::POLICY,
+            Self::Verifier(_) => kind::VERIFIER,
             Self::Tombstone(_) => kind::TOMBSTONE,
             Self::Delegation(_) => kind::DELEGATION,
+            Self::TokenRevocation(_) => kind::TOKEN_REVOCATION,
             Self::NotUnderstood { kind } => *kind,
         }
     }
@@ -174,6 +185,8 @@ impl Body {
             },
             Self::Stream(stream) => stream.name.to_string(),
             Self::Policy(policy) => policy.node.to_string(),
+            Self::Verifier(verifier) => format!("view/{}", verifier.id()),
+            Self::TokenRevocation(revocation) => revocation.tokens.name(),
             Self::Tombstone(tombstone) => format!("{}/{}", tombstone.kind, tombstone.name),
             Self::Delegation(signed) => signed.delegation().session.to_string(),
             Self::NotUnderstood { .. } => return None,
@@ -222,6 +235,7 @@ impl Body {
                 .put(1, |w| _ = w.text(stream.name.as_str()))
                 .put(2, |w| _ = w.text(&stream.pool))
                 .put(3, |w| digests(w, &of_form(&stream.key_macs, 3)))
+                .put_some(4, stream.visibility.number(), |w, number| _ = w.uint(number))
                 .put(64, |w| _ = w.text(&stream.title))
                 .put_some(80, Some(of_form(&stream.key_macs, 80)).filter(|macs| !macs.is_empty()), |w, macs| {
                     digests(w, &macs);
@@ -230,6 +244,14 @@ impl Body {
                 .put(1, |w| _ = w.text(policy.node.as_str()))
                 .put(2, |w| _ = w.bool(policy.is_drained))
                 .put(3, |w| _ = w.uint(policy.weight_percent)),
+            Self::Verifier(verifier) => w
+                .put(1, access::write_use)
+                .put(2, |w| _ = w.bytes(&verifier.key))
+                .put(3, |w| _ = w.int(verifier.from.0))
+                .put(4, |w| _ = w.int(verifier.until.0)),
+            Self::TokenRevocation(revocation) => {
+                w.put(1, |w| revocation.tokens.write(w)).put(2, |w| _ = w.int(revocation.until.0))
+            }
             Self::Tombstone(tombstone) => w
                 .put(1, |w| _ = w.uint(tombstone.kind))
                 .put(2, |w| _ = w.text(&tombstone.name))
@@ -278,12 +300,29 @@ impl Body {
                 name: f.take(1, Reader::stream)?,
                 pool: f.take(2, pool)?,
                 key_macs: key_macs(&mut f)?,
+                visibility: f.find(4, |r| Visibility::of_number(r.uint()?))?.unwrap_or_default(),
                 title: f.find(64, text)?.unwrap_or_default(),
             }),
             kind::POLICY => Self::Policy(NodePolicy {
                 node: f.take(1, Reader::node)?,
                 is_drained: f.take(2, Reader::bool)?,
                 weight_percent: f.take(3, |r| within(r.uint()?, 0, 1_000, "weight_percent"))?,
+            }),
+            // Other uses will have other fields.
+            kind::VERIFIER if !access::is_known_use(f.peek(1, access::read_use)?) => {
+                return Ok(Self::NotUnderstood { kind });
+            }
+            kind::VERIFIER => {
+                f.take(1, access::read_use)?;
+                Self::Verifier(Verifier {
+                    key: f.take(2, Reader::bytes_of)?,
+                    from: UnixMillis(f.take(3, Reader::int)?),
+                    until: UnixMillis(f.take(4, Reader::int)?),
+                })
+            }
+            kind::TOKEN_REVOCATION => Self::TokenRevocation(TokenRevocation {
+                tokens: f.take(1, RevokedTokens::read)?,
+                until: UnixMillis(f.take(2, Reader::int)?),
             }),
             kind::TOMBSTONE => Self::Tombstone(Tombstone {
                 kind: f.take(1, Reader::uint)?,

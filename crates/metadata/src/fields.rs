@@ -53,6 +53,16 @@ impl<'b> Fields<'b> {
         read(&mut reader).map(Some)
     }
 
+    /// Reads a field that has to be there, and leaves it.
+    pub(crate) fn peek<T>(
+        &self,
+        number: u64,
+        read: impl FnOnce(&mut Reader<'b>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let value = self.0.get(&number).ok_or_else(|| Refusal::malformed(format!("field {number} is missing")))?;
+        read(&mut Reader::new(value))
+    }
+
     /// Whether every field that must be understood was read.
     pub(crate) fn are_understood(&self) -> bool {
         self.0.keys().all(|number| *number >= MUST_UNDERSTAND)

@@ -16,7 +16,7 @@ pub const TENANT: u64 = 6;
 pub const STREAM: u64 = 7;
 /// [`crate::NodePolicy`]
 pub const POLICY: u64 = 8;
-/// A verifier of viewers' tokens; no version writes it yet.
+/// [`crate::Verifier`]
 pub const VERIFIER: u64 = 9;
 /// A recording; no version writes it yet.
 pub const RECORDING: u64 = 10;
@@ -24,3 +24,5 @@ pub const RECORDING: u64 = 10;
 pub const TOMBSTONE: u64 = 11;
 /// [`crate::SignedDelegation`]
 pub const DELEGATION: u64 = 12;
+/// [`crate::TokenRevocation`]. A kind of its own, and no subject of [`REVOCATION`]: a version that does not know it takes the entry.
+pub const TOKEN_REVOCATION: u64 = 13;

@@ -5,6 +5,7 @@
 //! Every node folds the log with a [`Replica`] and reads what counts through its [`View`]. A broker or peer can hold the log back,
 //! which [`Freshness`] shows, and can do nothing else. Deliberately knows no MQTT, HTTP or disk. Pure.
 
+mod access;
 mod author;
 mod body;
 mod entry;
@@ -20,6 +21,7 @@ mod state;
 mod trust;
 mod view;
 
+pub use access::{RevokedTokens, TokenId, TokenKeyId, TokenRevocation, Verifier, ViewerDigest, Visibility};
 pub use author::{Draft, Edit, SignedEntry};
 pub use body::{Body, Cluster, Member, NodePolicy, Revocation, Revoked, StreamKeyMac, StreamSettings, Tombstone};
 pub use entry::{Change, Entry, Head, Row, row_digest, row_writes};

@@ -64,7 +64,7 @@ pub const fn rows_max(kind: u64) -> usize {
         kind::CLUSTER => 1,
         kind::MEMBER | kind::GRANT | kind::POLICY | kind::DELEGATION => 4_096,
         kind::TENANT => 10_000,
-        kind::REVOCATION | kind::VERIFIER => 65_536,
+        kind::REVOCATION | kind::VERIFIER | kind::TOKEN_REVOCATION => 65_536,
         kind::ANCHOR | kind::STREAM => 100_000,
         kind::RECORDING | kind::TOMBSTONE => 2_000_000,
         _ => 1_000,

@@ -443,7 +443,8 @@ impl Replica {
         let bodies = changes.into_iter().filter_map(|(.., row)| row).map(|row| row.body);
         let room = EVIDENCE_MAX.saturating_sub(self.evidence.len());
         if room > 0 {
-            self.other_revocations.extend(bodies.filter(|body| matches!(body, Body::Revocation(_))));
+            self.other_revocations
+                .extend(bodies.filter(|body| matches!(body, Body::Revocation(_) | Body::TokenRevocation(_))));
         }
         self.fork_at(Evidence { sequence, ours, other }, outputs);
         outputs.push(Output::Changed);

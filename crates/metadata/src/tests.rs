@@ -73,7 +73,30 @@ fn policy(name: &str, weight_percent: u64) -> Body {
 
 fn stream(name: &str, title: &str) -> Body {
     let (name, title) = (media::StreamId::new(name).unwrap(), title.to_owned());
-    Body::Stream(StreamSettings { name, pool: "main".to_owned(), key_macs: Vec::new(), title })
+    Body::Stream(StreamSettings {
+        name,
+        pool: "main".to_owned(),
+        key_macs: Vec::new(),
+        visibility: Visibility::Public,
+        title,
+    })
+}
+
+/// A stream that only holders of tokens may watch.
+fn hidden(name: &str) -> Body {
+    match stream(name, "Hall") {
+        Body::Stream(stream) => Body::Stream(StreamSettings { visibility: Visibility::Token, ..stream }),
+        other => other,
+    }
+}
+
+fn verifier(seed: u8) -> Body {
+    Body::Verifier(Verifier { key: [seed; 32], from: START, until: START.plus(Duration::from_secs(3600)) })
+}
+
+fn token_revoked() -> Body {
+    let tokens = RevokedTokens::Viewer { viewer: ViewerDigest::of("u81"), up_to_ver: 3 };
+    Body::TokenRevocation(TokenRevocation { tokens, until: START.plus(Duration::from_secs(90_000)) })
 }
 
 /// The first root statement: root key 1, control key 1 of node `c1`.

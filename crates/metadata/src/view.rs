@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use media::{NodeId, StreamId, UnixMillis};
 use seal::{Grant, KeyId, Rights, SignedDelegation};
 
+use crate::access::{TokenRevocation, Verifier};
 use crate::body::{Cluster, Member, NodePolicy, Revocation, Revoked, StreamSettings};
 use crate::rows::{HeldRow, Rows};
 use crate::{Body, Edit, EntrySequence, RowId, kind};
@@ -239,6 +240,28 @@ impl<'r> View<'r> {
     pub fn streams(&self) -> impl Iterator<Item = &'r StreamSettings> {
         self.all().filter_map(|(_, body)| match body {
             Body::Stream(stream) => Some(stream),
+            _ => None,
+        })
+    }
+
+    /// Whether there are rows of streams that this version cannot read: any stream without a row may be one of these.
+    pub fn has_streams_not_understood(&self) -> bool {
+        self.rows.denied() > 0 && self.rows.iter().any(|(_, row)| row.kind == kind::STREAM && row.body.is_denied())
+    }
+
+    /// Keys that verify viewer tokens, whatever their times say.
+    pub fn verifiers(&self) -> impl Iterator<Item = &'r Verifier> {
+        self.all().filter_map(|(_, body)| match body {
+            Body::Verifier(verifier) => Some(verifier),
+            _ => None,
+        })
+    }
+
+    /// Viewer tokens that were taken back; of a fork's two sides, the revocations of both count.
+    pub fn token_revocations(&self) -> impl Iterator<Item = &'r TokenRevocation> {
+        let all = self.all().map(|(_, body)| body).chain(self.other_revocations);
+        all.filter_map(|body| match body {
+            Body::TokenRevocation(revocation) => Some(revocation),
             _ => None,
         })
     }

@@ -49,7 +49,8 @@ enum Coding {
     Gzip,
 }
 
-/// Whether a path may lead to a playlist that viewers share.
+/// Whether a path may lead to a playlist that viewers share. What a viewer's token opens is for this viewer alone: the node decides on each
+/// of its requests, because the right may end between two of them.
 pub(crate) fn is_playlist(path: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
     path.starts_with("/live/")
@@ -237,6 +238,7 @@ mod tests {
             "/live/demo/v/index.m3u8?_HLS_msn=x",
             "/live/d%65mo/v/index.m3u8",
             "/watch/demo/index.m3u8",
+            "/t/scv_abc/live/demo/v/index.m3u8",
         ] {
             assert_eq!(asked(target, &[]), None, "{target}");
         }
@@ -277,6 +279,7 @@ mod tests {
             &[("cache-control", "public, max-age=x")],
             &[("cache-control", "no-store")],
             &[public, ("cache-control", "private")],
+            &[("cache-control", "private, max-age=2")],
             &[public, ("vary", "cookie")],
             &[public, ("set-cookie", "a=b")],
         ] {

@@ -69,6 +69,9 @@ impl Origin {
             let _waits = Waits(origin.waiting.clone());
             origin.released.subscribe().wait_for(|released| *released).await.unwrap();
         }
+        if target.starts_with("/t/scv_wrong/") {
+            return (StatusCode::FORBIDDEN, [(header::CACHE_CONTROL, "no-store")], "refused").into_response();
+        }
         if origin.refuses.load(Ordering::Relaxed) {
             return (StatusCode::SERVICE_UNAVAILABLE, [(header::CACHE_CONTROL, "no-store")], "refused").into_response();
         }
@@ -391,4 +394,29 @@ async fn media_and_what_only_one_viewer_asks_is_not_shared() {
         all(vec![ask(&viewer, format!("{url}{PLAIN}?mine"), &[])]).await;
     }
     assert_eq!(origin.asked(), 25);
+}
+
+/// A node that takes one token and refuses another is asked by each viewer: no playlist of one who may watch goes to one who may not, and
+/// none to the next one with the same token, whose right may have ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_opens_goes_to_its_holder_alone() {
+    let origin = Origin { cache_control: "private, max-age=24", ..Origin::new("b1") };
+    let (cluster, url) = balanced(&origin).await;
+    let viewer = cluster.viewer();
+    let below = |token: &str| format!("{url}/t/{token}{BLOCKS}");
+    let answers: Vec<_> =
+        (0..10).map(|n| ask(&viewer, below(if n % 2 == 0 { "scv_right" } else { "scv_wrong" }), &[])).collect();
+    origin.has_waiting(10).await;
+    cluster.has_waiting(0).await;
+    origin.released.send_replace(true);
+    for (n, answer) in all(answers).await.into_iter().enumerate() {
+        let expected = if n % 2 == 0 { format!("b1 /t/scv_right{BLOCKS} identity 0") } else { "403".to_owned() };
+        assert_eq!(answer, expected);
+    }
+    assert_eq!(origin.asked(), 10);
+    // Neither is any of it kept.
+    for n in 1..=3 {
+        assert_eq!(all(vec![ask(&viewer, below("scv_wrong"), &[])]).await, ["403"]);
+        assert_eq!(origin.asked(), 10 + n);
+    }
 }

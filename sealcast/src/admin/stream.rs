@@ -8,7 +8,7 @@ use messages::{AudioInput, InputReport, Severity, VideoInput, Warning};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{Admin, field, items, table};
+use super::{Admin, field, items, node, table};
 use crate::cli::StreamCommand;
 
 /// How often `--watch` asks control: as often as the ingest reports on its input.
@@ -34,11 +34,22 @@ pub(crate) async fn run(command: StreamCommand) -> anyhow::Result<()> {
                 table(&heading, &items(streams).iter().map(row).collect::<Vec<_>>()) + &key_advice("STREAM")
             })
         }
-        StreamCommand::Create { name, admin } => {
+        StreamCommand::Create { name, visibility, admin } => {
             let admin = Admin::connect(&admin)?;
-            let body = serde_json::json!({ "name": name });
+            let body = serde_json::json!({ "name": name, "visibility": visibility.name() });
             let stream = admin.ask(Method::POST, "/streams", Some(body)).await?;
             admin.print(&stream, with_key)
+        }
+        StreamCommand::Set { name, visibility, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let (path, body) = (
+                format!("/streams/{}/visibility", checked(&name)?),
+                serde_json::json!({ "visibility": visibility.name() }),
+            );
+            let set = admin.ask(Method::POST, &path, Some(body)).await?;
+            admin.print(&set, |set| {
+                format!("stream {name} is {}\n{}", field(set, "visibility"), node::acknowledged(set))
+            })
         }
         StreamCommand::Show { name, watch, admin } => show(&name, watch, &Admin::connect(&admin)?).await,
         StreamCommand::RotateKey { name, admin } => {
@@ -95,7 +106,8 @@ fn with_key(stream: &Value) -> String {
 }
 
 fn with_hint(stream: &Value) -> String {
-    line("stream", field(stream, "name")) + &line("stream key", &hint(stream)) + &line("state", &state(stream))
+    let who = stream["visibility"].as_str().map_or_else(String::new, |who| line("visibility", who));
+    line("stream", field(stream, "name")) + &line("stream key", &hint(stream)) + &who + &line("state", &state(stream))
 }
 
 /// What people recognise a key by.

@@ -8,6 +8,19 @@ const REQUEST_TIMEOUT_MS = 6_000;
 /** The node answered that it knows no such stream. */
 export class NotFound extends Error {}
 
+/** The node does not take the viewer's token. */
+export class Refused extends Error {}
+
+/** Longest sentence of a refusal that is shown, characters. */
+const DETAIL_LENGTH_MAX = 200;
+
+/** What a problem says (RFC 9457). */
+async function detailOf(response: Response): Promise<string> {
+  const problem: unknown = await response.json().catch(() => null);
+  const said = typeof problem === 'object' && problem !== null && 'detail' in problem ? problem.detail : null;
+  return typeof said === 'string' ? said.slice(0, DETAIL_LENGTH_MAX) : '';
+}
+
 async function getJson(path: string, signal: AbortSignal): Promise<unknown> {
   const response = await fetch(path, {
     signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]),
@@ -16,6 +29,7 @@ async function getJson(path: string, signal: AbortSignal): Promise<unknown> {
     cache: 'no-store',
   });
   if (response.status === 404) throw new NotFound(`${path}: no such stream`);
+  if (response.status === 403) throw new Refused(await detailOf(response));
   if (!response.ok) throw new Error(`${path}: status ${response.status}`);
   return response.json();
 }
@@ -24,6 +38,10 @@ export async function fetchStreams(signal: AbortSignal): Promise<StreamSummary[]
   return readStreams(await getJson('/api/v1/streams', signal));
 }
 
-export async function fetchStream(name: string, signal: AbortSignal): Promise<StreamDetail> {
-  return readStream(await getJson(`/api/v1/streams/${encodeURIComponent(name)}`, signal));
+/** A stream, with its paths below the viewer's token, if there is one (`tokenPath`). */
+export async function fetchStream(name: string, token: string, signal: AbortSignal): Promise<StreamDetail> {
+  const stream = readStream(await getJson(`${token}/api/v1/streams/${encodeURIComponent(name)}`, signal));
+  const below = (path: string | null): string | null => path && token + path;
+  const dvr = stream.dvr && { ...stream.dvr, url: token + stream.dvr.url };
+  return { ...stream, dvr, poster: below(stream.poster), thumbnails: below(stream.thumbnails) };
 }

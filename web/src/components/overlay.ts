@@ -37,6 +37,11 @@ const MESSAGES: Record<Exclude<ViewState, 'playing'>, Message> = {
     icon: 'offline',
     action: 'retry',
   },
+  refused: {
+    title: 'This link does not open the stream',
+    text: 'Get a new link where this one came from.',
+    icon: 'offline',
+  },
   forged: {
     title: 'Stopped: this is not the stream that was sealed',
     text: 'What the server sent does not match the streamer’s signatures.',

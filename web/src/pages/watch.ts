@@ -1,8 +1,8 @@
 /** `/watch/{stream}`: plays the stream, and shows what the node says it verified. */
 
 import { rootOfFragment, StreamVerifier } from '../../verify/src';
-import { fetchStream, NotFound } from '../api/client';
-import { poll } from '../api/poll';
+import { fetchStream, NotFound, Refused } from '../api/client';
+import { type Poll, poll } from '../api/poll';
 import type { StreamDetail } from '../api/types';
 import { copyButton } from '../components/copy-button';
 import { bareStage, picture } from '../components/picture';
@@ -18,7 +18,7 @@ import { Player } from '../player/player';
 import { Recording } from '../player/recording';
 import { type ApiState, shouldLoad, shouldStop, type ViewInputs, viewState } from '../player/view-state';
 import { publishPlayer } from '../probe';
-import { livePlaylist, posterImage } from '../routes';
+import { livePlaylist, posterImage, tokenPath } from '../routes';
 
 const POLL_MS = 2_000;
 const POLL_HIDDEN_MS = 10_000;
@@ -41,6 +41,8 @@ export function subtitle(detail: StreamDetail, nowMs: number): string {
 
 class Watch {
   readonly #stream: string;
+  /** What stands before all paths: the viewer's token. */
+  readonly #token = tokenPath(location.hash);
   readonly #place: HTMLElement;
   readonly #player: Player;
   readonly #verifier: StreamVerifier;
@@ -57,18 +59,20 @@ class Watch {
   #newSealAtMs = performance.now();
   #loads = 0;
   #playable = true;
-  #polls = false;
+  #polls: Poll | null = null;
+  /** Why the node does not take the token. */
+  #refusal: string | null = null;
   #stage: Stage | null = null;
   #isDressed = false;
   #recording: Recording | null = null;
 
   constructor(stream: string, early: EarlyJoin | null) {
     this.#stream = stream;
-    const video = picture(stream, posterImage(stream));
+    const video = picture(stream, posterImage(stream, this.#token));
     this.#place = bareStage(video);
     this.#side.append(this.#verified.panel, this.#stats.panel);
     this.#verifier = new StreamVerifier({
-      url: livePlaylist(stream),
+      url: livePlaylist(stream, this.#token),
       root: rootOfFragment(location.hash),
       onChange: () => this.#onChecks(),
     });
@@ -106,7 +110,9 @@ class Watch {
   }
 
   #title(): HTMLElement {
-    const share = copyButton('Copy the address of this page', () => location.href, 'Share');
+    // The token is the viewer's own.
+    const address = (): string => (this.#token ? (location.href.split('#')[0] ?? '') : location.href);
+    const share = copyButton('Copy the address of this page', address, 'Share');
     return h(
       'div',
       { class: 'title' },
@@ -117,9 +123,8 @@ class Watch {
 
   #poll(): void {
     if (this.#polls) return;
-    this.#polls = true;
-    poll({
-      ask: (signal) => fetchStream(this.#stream, signal),
+    this.#polls = poll({
+      ask: (signal) => fetchStream(this.#stream, this.#token, signal),
       onAnswer: (detail) => this.#onAnswer(detail),
       onFailure: (error, failures) => this.#onFailure(error, failures),
       intervalMs: POLL_MS,
@@ -173,13 +178,20 @@ class Watch {
   #onFailure(error: unknown, failures: number): void {
     this.#api = error instanceof NotFound ? 'missing' : 'unreachable';
     this.#apiFailures = failures;
+    if (error instanceof Refused) {
+      // It stays refused: only another link helps.
+      this.#api = 'refused';
+      this.#refusal = error.message || null;
+      this.#polls?.stop();
+      void this.#dress();
+    }
     this.#react();
   }
 
   #load(): void {
     this.#loads += 1;
     this.#endedEpoch = null;
-    this.#playable = this.#player.load(livePlaylist(this.#stream));
+    this.#playable = this.#player.load(livePlaylist(this.#stream, this.#token));
     this.#draw();
   }
 
@@ -209,7 +221,7 @@ class Watch {
     this.#stage?.update(this.#player, this.#inputs(), this.#cover());
     this.#stats.update(this.#player);
     this.#drawLatency();
-    setHidden(this.#side, this.#api === 'missing');
+    setHidden(this.#side, this.#api === 'missing' || this.#api === 'refused');
     const known = detail && this.#api !== 'missing' ? detail : null;
     const sinceNewSealMs = performance.now() - this.#newSealAtMs;
     const live = this.#api === 'live' || this.#api === 'unreachable';
@@ -232,6 +244,7 @@ class Watch {
   #cover(): string | undefined {
     const { phase, detail } = this.#verifier.checks;
     if (phase === 'wrong') return detail ?? undefined;
+    if (this.#refusal !== null) return this.#refusal;
     return this.#playable ? undefined : (cannotPlay(abilities(this.#player.video)) ?? undefined);
   }
 

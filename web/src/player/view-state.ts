@@ -1,7 +1,10 @@
 /** Decides what the watch page shows over the picture, and when it loads the stream again. Pure. */
 
-/** State of the stream by the node; `unknown` before the first answer, `unreachable` when the node does not answer. */
-export type ApiState = 'unknown' | 'unreachable' | 'missing' | 'live' | 'reconnecting' | 'ended';
+/**
+ * State of the stream by the node; `unknown` before the first answer, `unreachable` when the node does not answer, `refused` when it does
+ * not take the viewer's token.
+ */
+export type ApiState = 'unknown' | 'unreachable' | 'missing' | 'refused' | 'live' | 'reconnecting' | 'ended';
 
 /**
  * State of the player. `idle`: nothing loaded. `starting`: no frame yet. `waiting`: the buffer ran out.
@@ -25,6 +28,7 @@ export type ViewState =
   | 'ended'
   | 'offline'
   | 'error'
+  | 'refused'
   | 'forged';
 
 export interface ViewInputs {
@@ -41,6 +45,7 @@ export function viewState({ api, player, apiFailures }: ViewInputs): ViewState {
   if (player === 'halted') return 'forged';
   // Nothing covers a moving picture: the node's answer may be seconds older than the picture.
   if (player === 'playing' || player === 'paused') return 'playing';
+  if (api === 'refused') return 'refused';
   if (api === 'missing') return 'offline';
   if (api === 'ended') return 'ended';
   if (api === 'reconnecting') return 'reconnecting';
@@ -82,7 +87,11 @@ export function shouldLoad(inputs: LoadInputs): boolean {
   return inputs.finishedForMs !== null && inputs.finishedForMs >= RETURN_GRACE_MS;
 }
 
-/** True when a load that began before the node's answer must stop, because the node says that there is nothing to play. */
+/**
+ * True when a load that began before the node's answer must stop, because the node says that there is nothing to play; and when the viewer's
+ * token is refused, as soon as the buffer has run out.
+ */
 export function shouldStop({ api, player }: Pick<LoadInputs, 'api' | 'player'>): boolean {
+  if (api === 'refused') return player === 'starting' || player === 'waiting' || player === 'failed';
   return (api === 'missing' || api === 'ended') && player === 'starting';
 }

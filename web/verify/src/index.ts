@@ -52,6 +52,11 @@ export function placeOf(url: string, base?: string): Place {
   return { base: `${origin}${before}`, stream };
 }
 
+/** What a root key is remembered for: the server, whatever token a viewer has there, which is never kept. */
+export function serverOf({ base }: Place): string {
+  return base.replace(/\/t\/[^/]+$/, '');
+}
+
 export class StreamVerifier {
   readonly #place: Place;
   readonly #given: string | null;
@@ -68,7 +73,7 @@ export class StreamVerifier {
     this.#place = placeOf(url, globalThis.location?.href);
     this.#given = root === null ? null : (fingerprint(root) ?? root);
     this.#store = store === undefined ? localStore() : store;
-    this.#expected = this.#given ?? remembered(this.#store, this.#place.base);
+    this.#expected = this.#given ?? remembered(this.#store, serverOf(this.#place));
     this.#onChange = onChange;
   }
 
@@ -128,7 +133,7 @@ export class StreamVerifier {
 
   /** Forgets the root key that was remembered: the next visit believes what it is told. Only for a person who decides so. */
   forgetRoot(): void {
-    remember(this.#store, this.#place.base, '');
+    remember(this.#store, serverOf(this.#place), '');
   }
 
   destroy(): void {
@@ -191,7 +196,7 @@ export class StreamVerifier {
     const isNew =
       checks.root !== null && this.#given === null && !checks.root.startsWith(this.#expected ?? '-');
     if (isNew && checks.root !== null && checks.phase !== 'wrong') {
-      remember(this.#store, this.#place.base, checks.root);
+      remember(this.#store, serverOf(this.#place), checks.root);
     }
     this.#onChange(checks);
   }

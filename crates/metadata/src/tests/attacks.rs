@@ -40,7 +40,8 @@ fn mutate(bytes: &Bytes, mutation: &Mutation) -> Bytes {
 fn scene() -> (Writer, Replica, SignedEntry) {
     let mut writer = Writer::with_history(2);
     let reader = writer.replica.clone();
-    let third = writer.write(vec![write(revoked("b1")), write(stream("hall", "Hall"))], at(3));
+    let third = writer
+        .write(vec![write(revoked("b1")), write(hidden("hall")), write(verifier(9)), write(token_revoked())], at(3));
     (writer, reader, third)
 }
 

@@ -111,6 +111,39 @@ fn what_a_newer_version_writes_denies_or_is_ignored() {
 }
 
 #[test]
+fn visibility_is_absent_where_it_is_public_and_said_in_one_way() {
+    let encoded = |body: &Body| body.encode();
+    let public = stream("hall", "Hall");
+    assert_eq!(Body::decode(7, &encoded(&public)).unwrap(), public);
+    assert_eq!(Body::decode(7, &encoded(&hidden("hall"))).unwrap(), hidden("hall"));
+    let with_visibility = |number: u64| {
+        let mut raw = seal::wire::Writer::with_capacity(32);
+        raw.map(4).uint(1).text("hall").uint(2).text("main").uint(3).array(0).uint(4).uint(number);
+        Body::decode(7, &raw.finish())
+    };
+    assert!(with_visibility(3).is_ok());
+    for number in [0, 4] {
+        assert_eq!(with_visibility(number).unwrap_err().reason, RefusalReason::Implausible, "{number}");
+    }
+}
+
+#[test]
+fn verifier_for_another_use_verifies_nothing_here_and_the_entry_is_taken() {
+    let mut raw = seal::wire::Writer::with_capacity(32);
+    raw.map(2).uint(1).uint(2).uint(2).text("an issuer");
+    assert_eq!(Body::decode(9, &raw.finish()).unwrap(), Body::NotUnderstood { kind: 9 });
+}
+
+#[test]
+fn stream_that_is_not_understood_is_noticed() {
+    let mut writer = Writer::new();
+    writer.write(vec![write(hidden("hall")), write(verifier(9)), write(token_revoked())], at(1));
+    let view = writer.replica.view();
+    assert_eq!((view.verifiers().count(), view.token_revocations().count()), (1, 1));
+    assert!(!view.has_streams_not_understood());
+}
+
+#[test]
 fn snapshot_is_taken_for_what_its_newest_entry_says() {
     let writer = Writer::with_history(5);
     let newest = writer.entries.values().next_back().unwrap();

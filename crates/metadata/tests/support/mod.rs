@@ -11,8 +11,8 @@ use media::{ClusterId, Digest, NodeId, Now, SessionId, StreamId, UnixMillis};
 use messages::Role;
 use metadata::{
     Body, Cluster, Control, Delegation, Edit, EntrySequence, Grant, Input, LogId, Member, NodePolicy, Output, Replica,
-    Revocation, Revoked, RootStatement, Roots, Row, RowId, Scope, SignedDelegation, StreamSettings, Tombstone,
-    row_digest, sign_root,
+    Revocation, Revoked, RevokedTokens, RootStatement, Roots, Row, RowId, Scope, SignedDelegation, StreamSettings,
+    TokenId, TokenRevocation, Tombstone, Verifier, ViewerDigest, Visibility, row_digest, sign_root,
 };
 use seal::cose::{self, Envelope};
 use seal::wire::Writer;
@@ -196,8 +196,23 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         until: START.plus(Duration::from_secs(3600)),
     };
     let cluster = Cluster { part_target_ms: 500, target_duration_s: 4, level: 1, grant_hours: 24 };
-    let stream =
-        StreamSettings { name: hall, pool: "main".to_owned(), key_macs: Vec::new(), title: "Town hall".to_owned() };
+    let stream = StreamSettings {
+        name: hall.clone(),
+        pool: "main".to_owned(),
+        key_macs: Vec::new(),
+        visibility: Visibility::Public,
+        title: "Town hall".to_owned(),
+    };
+    let hidden = StreamSettings { visibility: Visibility::Token, ..stream.clone() };
+    let verifier = Verifier { key: [9; 32], from: START, until: START.plus(Duration::from_secs(3600)) };
+    let taken_back = [
+        RevokedTokens::Token(TokenId([1; 8])),
+        RevokedTokens::Viewer { viewer: ViewerDigest::of("u81"), up_to_ver: 3 },
+        RevokedTokens::Stream { stream: hall, up_to_nbf_s: 1_800_000_000 },
+    ]
+    .map(|tokens| {
+        put(Body::TokenRevocation(TokenRevocation { tokens, until: START.plus(Duration::from_secs(90_000)) }))
+    });
     let revocation = Revocation { subject: Revoked::Node(node("b1")), since: START, reason: "stolen".to_owned() };
     let policy = NodePolicy { node: node("b1"), is_drained: true, weight_percent: 50 };
     let delegation = Delegation {
@@ -218,6 +233,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let histories = vec![
         ("start", vec![vec![put(Body::Cluster(cluster)), put(Body::Member(member.clone()))]]),
         ("catalogue", vec![vec![put(Body::Stream(stream))], vec![put(Body::Policy(policy))]]),
+        ("tokens", vec![vec![put(Body::Stream(hidden)), put(Body::Verifier(verifier))], taken_back.to_vec()]),
         ("grant", vec![vec![put(Body::Grant(grant))]]),
         ("delegation", vec![vec![put(Body::Delegation(delegation))]]),
         ("revoked", vec![vec![put(Body::Member(member.clone()))], vec![put(Body::Revocation(revocation))]]),

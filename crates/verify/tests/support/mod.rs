@@ -98,6 +98,7 @@ impl Town {
             name: studio::stream(STREAM),
             pool: pool.to_owned(),
             key_macs: Vec::new(),
+            visibility: metadata::Visibility::Public,
             title: String::new(),
         };
         self.write(Body::Stream(stream), now);

@@ -1,0 +1,84 @@
+//! `sealcast token …`: tokens for viewers of streams that not everybody may watch.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Admin, field, node};
+use crate::cli::{TokenCommand, TokenFlags};
+
+/// `sealcast token …`
+///
+/// # Errors
+/// When control does not answer, or refuses.
+pub(crate) async fn run(command: TokenCommand) -> anyhow::Result<()> {
+    match command {
+        TokenCommand::Create(flags) => {
+            let admin = Admin::connect(&flags.admin)?;
+            let made = admin.ask(Method::POST, "/viewer-tokens", Some(wanted(&flags))).await?;
+            admin.print(&made, shown)
+        }
+        TokenCommand::Revoke { id, sub, up_to_ver, stream, admin } => {
+            let admin = Admin::connect(&admin)?;
+            let body = without_null(json!({ "jti": id, "sub": sub, "up_to_ver": up_to_ver, "stream": stream }));
+            let revoked = admin.ask(Method::POST, "/viewer-tokens/revoke", Some(body)).await?;
+            admin.print(&revoked, |revoked| {
+                let next = revoked["up_to_ver"].as_u64().map_or_else(String::new, |ver| {
+                    format!("new tokens of this viewer have version {} or later\n", ver.saturating_add(1))
+                });
+                format!("taken back\n{next}{}", node::acknowledged(revoked))
+            })
+        }
+    }
+}
+
+fn wanted(flags: &TokenFlags) -> Value {
+    without_null(json!({
+        "streams": flags.streams,
+        "sub": flags.sub,
+        "ttl_s": flags.lifetime.map(|time| time.as_secs()),
+        "admit_for_s": flags.admit_for.map(|time| time.as_secs()),
+        "ver": flags.ver,
+        "origins": flags.origins,
+        "strict": flags.strict,
+        "base_url": flags.base_url,
+    }))
+}
+
+/// An object without the members that say nothing.
+fn without_null(mut value: Value) -> Value {
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|_, field| !field.is_null());
+    }
+    value
+}
+
+fn shown(made: &Value) -> String {
+    let until = media::UnixMillis(made["expires_at"].as_i64().unwrap_or(0));
+    let mut text = format!("token    {}   keep it: it is not shown again\n", field(made, "token"));
+    text +=
+        &format!("id       {}   sealcast token revoke --id ID takes it back\nuntil    {until}\n", field(made, "jti"));
+    for name in ["hls", "page", "embed"] {
+        if let Some(url) = made["urls"][name].as_str() {
+            text += &format!("{name:<9}{url}\n");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_is_shown_with_its_urls() {
+        let made = json!({ "token": "scv_abc", "jti": "0102030405060708", "expires_at": 1_700_000_000_000_i64,
+            "urls": { "hls": "https://x/t/scv_abc/live/hall/index.m3u8", "page": "https://x/watch/hall#t=scv_abc" } });
+        let text = shown(&made);
+        for part in
+            ["token    scv_abc", "id       0102030405060708", "hls      https://x/t/", "page     https://x/watch/"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("embed"), "{text}");
+    }
+}
