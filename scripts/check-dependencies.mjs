@@ -6,9 +6,9 @@
 // Advisories are not checked here, because their database is not part of the registry: `make audit` does, where it can be reached.
 import { execFileSync } from "node:child_process";
 
-const PURE = ["media", "seal", "metadata", "access", "verify", "playlist", "gate", "messages", "cluster", "rtmp"];
+const PURE = ["media", "seal", "metadata", "access", "verify", "playlist", "gate", "messages", "cluster", "rtmp", "webhooks"];
 // Above the pure crates, from the bottom to the top.
-const LAYERS = [["acceptor", "catalogue"], ["bus"], ["node"], ["ingest", "broadcast", "loadbalancer", "control"], ["sealcast", "bench"]];
+const LAYERS = [["acceptor", "catalogue", "outbound"], ["bus"], ["node"], ["issuers"], ["ingest", "broadcast", "loadbalancer", "control"], ["sealcast", "bench"]];
 const TESTS_ONLY = ["testkit"];
 // They are no product, and may run what tests run.
 const TOOLS = ["bench"];

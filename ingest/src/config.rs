@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::owners::Replicas;
+use issuers::{Bounds, Issuers};
 use media::segmenter::{PART_TARGET_MS, Targets};
+use node::clock::Clock;
+use outbound::{Outbound, Policy, Trust};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -67,6 +71,16 @@ pub struct Config {
     pub owners: Replicas,
     /// The encoding ladder.
     pub pipeline: crate::pipeline::Config,
+    /// Issuers whose tokens publish, in place of stream keys. In the file: `[[issuers]]` at its top level.
+    #[serde(skip)]
+    pub issuers: Vec<issuers::Settings>,
+    /// Networks and hosts that may be asked besides public addresses. In the file: `outbound_allow` at its top level.
+    #[serde(skip)]
+    pub outbound_allow: Vec<String>,
+    /// PEM file of authorities that servers outside may have, besides those that the system trusts. In the file: `outbound_ca` at its top
+    /// level.
+    #[serde(skip)]
+    pub outbound_ca: Option<PathBuf>,
 }
 
 /// What viewers get while a stream waits for its publisher.
@@ -125,6 +139,9 @@ impl Default for Config {
             part_target_ms: 500,
             owners: Replicas::default(),
             pipeline: crate::pipeline::Config::default(),
+            issuers: Vec::new(),
+            outbound_allow: Vec::new(),
+            outbound_ca: None,
         }
     }
 }
@@ -176,6 +193,10 @@ impl Config {
         for url in &self.control {
             anyhow::ensure!(url.starts_with("https://"), "control = {url:?} does not start with https://");
         }
+        let policy = Policy::new(&self.outbound_allow).map_err(|error| anyhow::anyhow!("outbound_allow: {error}"))?;
+        for issuer in &self.issuers {
+            issuer.check(&policy)?;
+        }
         self.pipeline.check().map_err(|error| anyhow::anyhow!("role.ingest.pipeline.{error}"))
     }
 
@@ -188,6 +209,17 @@ impl Config {
                 .map(Some)
                 .map_err(|error| anyhow::anyhow!("role.ingest.slate_picture = {path:?} {error}")),
         }
+    }
+
+    /// The issuers, with keys that are fetched through the one way out. Blocks for the disk.
+    pub(crate) fn issuers(&self, clock: Clock) -> anyhow::Result<Arc<Issuers>> {
+        if self.issuers.is_empty() {
+            // The system's authorities need not be there then.
+            return Ok(Arc::default());
+        }
+        let trust = Trust::load(self.outbound_ca.as_deref(), node::tls::provider())?;
+        let outbound = Outbound::new(Policy::new(&self.outbound_allow)?, &trust);
+        Issuers::load(self.issuers.clone(), &outbound, clock, Bounds::default())
     }
 
     /// How long segments and parts should be.
@@ -274,7 +306,8 @@ mod tests {
 
     #[test]
     fn what_the_top_level_of_the_file_sets_is_refused_here() {
-        for key in ["rtmp_listen", "rtmps_listen", "control", "root_key", "part_target_ms"] {
+        let shared = ["issuers", "outbound_allow", "outbound_ca"];
+        for key in ["rtmp_listen", "rtmps_listen", "control", "root_key", "part_target_ms"].into_iter().chain(shared) {
             let file = serde_json::json!({ key: "127.0.0.1:1" });
             let error = serde_json::from_value::<Config>(file).unwrap_err().to_string();
             assert!(error.contains(&format!("unknown field `{key}`")), "{error}");

@@ -56,6 +56,11 @@ impl KeyTable {
         }
     }
 
+    /// Whether there is such a stream.
+    pub(crate) fn has(&self, stream: &StreamId) -> bool {
+        self.keys.contains_key(stream)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }

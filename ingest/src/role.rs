@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use issuers::Issuers;
 use messages::Role;
 use node::CancellationToken;
 use node::tls::Clients;
@@ -29,6 +30,7 @@ pub struct Ingest {
     context: node::Context,
     ready: node::ops::ReadyFlag,
     slate: Option<Arc<pipeline::slate::Picture>>,
+    issuers: Arc<Issuers>,
 }
 
 impl std::fmt::Debug for Ingest {
@@ -44,8 +46,8 @@ impl Ingest {
     /// Checks the configuration and binds the listeners.
     ///
     /// # Errors
-    /// When a value is out of range, no control node is configured, the slate's picture cannot be shown, or the address is taken; names
-    /// which.
+    /// When a value is out of range, no control node is configured, the slate's picture cannot be shown, an issuer is not valid, or the
+    /// address is taken; names which.
     pub async fn load(config: Config, context: node::Context) -> Result<Self> {
         config.check()?;
         anyhow::ensure!(
@@ -53,12 +55,14 @@ impl Ingest {
             "no control node is configured, and nothing else says where one is: \
              write control = [\"https://HOST:PORT\"], where HOST is one of its certificate's names"
         );
-        let named = config.clone();
-        let slate = tokio::task::spawn_blocking(move || named.slate()).await??.map(Arc::new);
+        let (named, clock) = (config.clone(), context.clock);
+        let read = move || anyhow::Ok((named.slate()?.map(Arc::new), named.issuers(clock)?));
+        let (slate, issuers) = tokio::task::spawn_blocking(read).await??;
         node::ops::describe(crate::metrics::HELP);
+        node::ops::describe(issuers::METRICS);
         let server = Server::bind(&config, &context).await?;
         let ready = context.ops.ready(context.id.as_str());
-        Ok(Self { server, config, context, ready, slate })
+        Ok(Self { server, config, context, ready, slate, issuers })
     }
 
     /// Where RTMP is served; for port 0, with the port that the system chose.
@@ -77,7 +81,7 @@ impl Ingest {
     /// # Errors
     /// When the root key or the sealing key cannot be read, or the bus is closed.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let Self { server, config, context, ready, slate } = self;
+        let Self { server, config, context, ready, slate, issuers } = self;
         // Whatever ends one part of this node ends all of it.
         let shutdown = shutdown.child_token();
         let presence = node::presence::spawn(&context, node::presence::PresenceParts::default, shutdown.clone());
@@ -119,20 +123,23 @@ impl Ingest {
             shutdown: shutdown.clone(),
         });
         let drive: Drive = Box::new(move |opened| Box::pin(drive(Arc::clone(&handles), opened)));
-        let hub = Hub::new(Arc::clone(&authority), context.clock, patience, drive, shutdown.clone());
-        let standing = Arc::clone(&log);
+        let known = (Arc::clone(&authority), Arc::clone(&issuers));
+        let hub = Hub::new(known, context.clock, patience, drive, shutdown.clone());
+        let (standing, keys) = (Arc::clone(&log), Arc::clone(&issuers));
         context.ops.status(context.id.as_str(), move || {
             let mut status = board.json();
             status["metadata"] = serde_json::json!(standing.standing());
+            status["issuers"] = keys.status();
             status
         });
-        let (served, granted, _, member, ()) = tokio::join!(
+        let (served, granted, _, (), member, ()) = tokio::join!(
             async {
                 server.run(Arc::clone(&hub), shutdown.clone()).await;
                 hub.finish().await;
             },
             authority.run(ready, shutdown.clone()),
-            shutdown.run_until_cancelled(hub.follow_keys()),
+            shutdown.run_until_cancelled(hub.follow_credentials()),
+            issuers.run(shutdown.clone()),
             async {
                 let ended = membership.await;
                 // A node that the cluster does not take ends.

@@ -141,9 +141,11 @@ fn kind(schema: &Value, root: &Value) -> String {
     };
     match name {
         "integer" | "number" => "number".to_owned(),
-        "array" => schema
-            .get("items")
-            .map_or("list".to_owned(), |items| format!("list of {}s", kind(inner(items, root), root))),
+        "array" => match schema.get("items").map(|items| kind(inner(items, root), root)) {
+            None => "list".to_owned(),
+            Some(words) if words.starts_with('`') => format!("list of {words}"),
+            Some(kind) => format!("list of {kind}s"),
+        },
         other => other.to_owned(),
     }
 }

@@ -129,11 +129,6 @@ fn split_url(url: &str) -> anyhow::Result<(String, StreamId)> {
     Ok((base.to_owned(), StreamId::new(name)?))
 }
 
-/// The server without a viewer's token (`https://host:port/t/{token}`): grants are for everybody, and no token opens them.
-fn server_of(base: &str) -> &str {
-    base.split_once("/t/").map_or(base, |(server, _)| server)
-}
-
 fn client(ca: Option<&Path>) -> anyhow::Result<reqwest::Client> {
     node::tls::provider();
     let mut builder = reqwest::Client::builder().use_rustls_tls().timeout(ANSWER_WAIT_MAX).https_only(true);
@@ -376,8 +371,7 @@ mod tests {
         let (base, stream) = split_url("https://127.0.0.1:8443/live/demo/index.m3u8").unwrap();
         assert_eq!((base.as_str(), stream.as_str()), ("https://127.0.0.1:8443", "demo"));
         let (below, _) = split_url("https://127.0.0.1:8443/t/scv_abc/live/demo/index.m3u8").unwrap();
-        assert_eq!((below.as_str(), server_of(&below)), ("https://127.0.0.1:8443/t/scv_abc", base.as_str()));
-        assert_eq!(server_of(&base), base);
+        assert_eq!(below, "https://127.0.0.1:8443/t/scv_abc");
         assert!(split_url("https://127.0.0.1:8443/watch/demo").is_err());
         assert!(split_url("http://127.0.0.1/live/demo").is_err());
         assert!(split_url("https://h/live/..").is_err());

@@ -59,6 +59,13 @@ pub(crate) struct File {
     pub root_key: PathBuf,
     /// Streams and their keys.
     pub streams: Vec<control::StreamConfig>,
+    /// Issuers whose tokens publish, in place of stream keys. Default: none.
+    pub issuers: Vec<issuers::Settings>,
+    /// Where nodes may send requests whose URL somebody else chose, besides public addresses: networks (`10.0.0.0/8`), hosts (`idp.lan`,
+    /// `idp.lan:8443`), and hosts that may be asked without TLS (`http://idp.lan`). Default: none.
+    pub outbound_allow: Vec<String>,
+    /// PEM file of authorities that such servers may have, besides those that the system trusts. Default: none.
+    pub outbound_ca: Option<PathBuf>,
     /// Stream, size and rates of the test picture.
     pub test_source: TestSource,
     /// Identity of a node that runs in its own process. The public certificate applies to `sealcast up`, too.
@@ -90,6 +97,9 @@ impl Default for File {
             control: Vec::new(),
             root_key: PathBuf::from("root.pub"),
             streams: Vec::new(),
+            issuers: Vec::new(),
+            outbound_allow: Vec::new(),
+            outbound_ca: None,
             test_source: TestSource::default(),
             node: Node::default(),
             acme: None,
@@ -200,9 +210,12 @@ fn overlay(file: &mut File, common: &Common) {
 
 impl File {
     /// Copies the settings that several roles share to each of them.
-    const fn share(&mut self) {
+    fn share(&mut self) {
         self.role.ingest.part_target_ms = self.part_target_ms;
         self.role.broadcast.part_target_ms = self.part_target_ms;
+        self.role.ingest.issuers.clone_from(&self.issuers);
+        self.role.ingest.outbound_allow.clone_from(&self.outbound_allow);
+        self.role.ingest.outbound_ca.clone_from(&self.outbound_ca);
     }
 }
 
@@ -288,6 +301,12 @@ fn check(file: &File) -> anyhow::Result<()> {
             );
         }
     }
+    if file.issuers.len() > issuers::ISSUERS_MAX {
+        bail!("{} issuers are more than {}", file.issuers.len(), issuers::ISSUERS_MAX);
+    }
+    if let Some(issuer) = file.issuers.iter().find(|issuer| issuer.uses != [issuers::Use::Publish]) {
+        bail!("issuer {:?}: uses: this file's issuers are for publishers: write uses = [\"publish\"]", issuer.url);
+    }
     if file.node.public_certificate.is_some() != file.node.public_key.is_some() {
         bail!("node.public_certificate and node.public_key belong together: give both");
     }
@@ -324,6 +343,31 @@ fn check(file: &File) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ISSUER_INSIDE: &str = r#"
+        [[issuers]]
+        url = "https://idp.example/"
+        audiences = ["a"]
+        jwks_url = "https://169.254.169.254/keys"
+        uses = ["publish"]
+        rules = [{ claim = "role", equals = "streamer", role = "producer" }]
+    "#;
+    const ISSUER_WITHOUT_AUDIENCE: &str = r#"
+        [[issuers]]
+        url = "https://idp.example/"
+        audiences = []
+        jwks_url = "https://idp.example/keys"
+        uses = ["publish"]
+        rules = [{ claim = "role", equals = "streamer", role = "producer" }]
+    "#;
+    const ISSUER_OF_THE_API: &str = r#"
+        [[issuers]]
+        url = "https://idp.example/"
+        audiences = ["a"]
+        jwks_url = "https://idp.example/keys"
+        uses = ["publish", "api"]
+        rules = [{ claim = "role", equals = "streamer", role = "producer" }]
+    "#;
 
     fn parse(text: &str) -> anyhow::Result<File> {
         let mut file: File = node::config::read(text, Path::new("test.toml"))?;
@@ -367,6 +411,10 @@ mod tests {
             ("[node]\npublic_certificate = \"a.pem\"", "belong together"),
             ("[role.ingest]\nsegment_ms = 6000", "longer than"),
             ("part_target_ms = 100", "200 to 2000"),
+            ("outbound_allow = [\"10.0.0.1/8\"]", "outbound_allow: \"10.0.0.1/8\" is no network"),
+            (ISSUER_INSIDE, "jwks_url: 169.254.169.254 leads to 169.254.169.254, a link-local address"),
+            (ISSUER_WITHOUT_AUDIENCE, "audiences is empty"),
+            (ISSUER_OF_THE_API, "this file's issuers are for publishers"),
             ("[role.ingest]\npart_target_ms = 500", "part_target_ms"),
             ("part_target_ms = 2000\n[role.ingest]\nsegment_ms = 1000", "segment_ms = 1000"),
             ("[role.loadbalancer]\nconnections_max = 0", "1 to 1000000"),

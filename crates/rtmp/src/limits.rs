@@ -19,7 +19,9 @@ pub const MESSAGE_STREAMS_MAX: u32 = 16;
 pub const AMF_DEPTH_MAX: usize = 8;
 /// Most AMF values in one message. The longest metadata of known encoders has about 40.
 pub const AMF_VALUES_MAX: usize = 1024;
-/// Longest application name or stream key, in bytes; a longer one counts as empty.
+/// Longest application name, in bytes; a longer one counts as empty.
 pub const NAME_BYTES_MAX: usize = 512;
+/// Longest stream key, in bytes; a longer one counts as empty. Tokens in place of keys have up to 4,096.
+pub const KEY_BYTES_MAX: usize = 4_096;
 /// Smallest acknowledgement window that the server honours, in bytes (5.4.4): a smaller one would only make it send more.
 pub const WINDOW_BYTES_MIN: u32 = 16 * 1024;

@@ -61,7 +61,7 @@ pub enum Event {
     },
     /// `publish`; answer with [`Protocol::accept_publish`] or [`Protocol::reject_publish`].
     Publish {
-        /// The stream key, without query.
+        /// The stream key, and the token of its query.
         key: StreamKey,
     },
     /// `play`: not served here; answer with [`Protocol::reject_play`].
@@ -240,7 +240,7 @@ impl Protocol {
             }
             "publish" if !self.publishing => {
                 self.publish_stream = stream;
-                return Ok(Some(Event::Publish { key: StreamKey::new(plain_name(argument(3))) }));
+                return Ok(Some(Event::Publish { key: StreamKey::new(argument(3)) }));
             }
             "play" | "play2" if !self.publishing => {
                 self.publish_stream = stream;
@@ -333,7 +333,7 @@ mod tests {
 
     use super::*;
     use crate::flv;
-    use crate::limits::{AMF_DEPTH_MAX, AMF_VALUES_MAX};
+    use crate::limits::{AMF_DEPTH_MAX, AMF_VALUES_MAX, KEY_BYTES_MAX};
 
     /// What OBS 29 sent in its first 2.5 s: x264 with B-frames, keyframe interval 2 s, stream key `for-this-test-only`.
     const OBS: &[u8] = include_bytes!("../testdata/obs-29-x264-bframes.rtmp");
@@ -445,11 +445,11 @@ mod tests {
 
     #[test]
     fn key_as_long_as_the_limit_is_read_and_a_longer_one_is_no_key() {
-        for (length, read) in [(NAME_BYTES_MAX, NAME_BYTES_MAX), (NAME_BYTES_MAX + 1, 0)] {
+        for (length, read) in [(KEY_BYTES_MAX, KEY_BYTES_MAX), (KEY_BYTES_MAX + 1, 0)] {
             let mut protocol = connected();
             protocol.input(&message(20, 1, command("publish", Value::text(&"k".repeat(length)))));
             let Some(Event::Publish { key }) = protocol.next_event().unwrap() else { panic!("no publish") };
-            assert_eq!(key.expose().len(), read);
+            assert_eq!((key.expose().len(), key.excess_bytes()), (read, (read == 0).then_some(length)));
         }
     }
 

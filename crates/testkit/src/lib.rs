@@ -9,6 +9,8 @@ pub mod hls;
 pub mod hostile;
 pub mod hostile_broker;
 pub mod http;
+pub mod issuer;
+pub mod jwt;
 pub mod link;
 pub mod pebble;
 pub mod players;

@@ -6,20 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use issuers::{Issuers, Use};
 use media::{SessionId, StreamId};
-use messages::{KeyMac, SessionState};
+use messages::SessionState;
 use node::CancellationToken;
 use node::clock::Clock;
 use rtmp::StreamKey;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
+use super::credential::{Credential, Denied, Right, Shown};
 use super::encoder_metadata::EncoderMetadata;
 use super::figures::Figures;
 use super::lifecycle::{Admission, Lifecycle, PublisherId};
 use super::publication::{Ending, Link, MediaMessage, NewPublisher};
-use crate::authority::{Authority, Right};
-use crate::keys::{KeyState, KeyTable};
+use crate::authority::{self, Authority};
+use crate::keys::KeyTable;
 
 /// Messages of a publisher that may wait: about 2 s of media. When the queue is full, the connection is not read, so TCP holds the
 /// sender back.
@@ -29,49 +31,14 @@ const PUBLISHERS_DEPTH: usize = 4;
 /// Streams at once. Encoding limits them far earlier.
 const STREAMS_MAX: usize = 256;
 
-/// Why a publisher is not admitted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Denied {
-    /// No grant, or no table of keys yet.
-    #[error("{0}")]
-    NotReady(&'static str),
-    /// No stream has this key.
-    #[error("Wrong stream key.")]
-    WrongKey,
-    /// Another publisher is live.
-    #[error("This stream is being published already.")]
-    Busy,
-    /// The one session that the streamer let this ingest seal is over.
-    #[error("The session that was delegated to this ingest is over: the streamer has to delegate another.")]
-    SessionOver,
-    /// This ingest has [`STREAMS_MAX`] streams already.
-    #[error("This ingest has no room for another stream.")]
-    Full,
-    /// The role is shutting down.
-    #[error("This ingest is shutting down.")]
-    Stopping,
-}
-
-impl Denied {
-    /// Label `reason` of `ingest_refused_total`.
-    pub(crate) const fn label(&self) -> &'static str {
-        match self {
-            Self::NotReady(_) => "not_ready",
-            Self::WrongKey => "wrong_key",
-            Self::Busy => "busy",
-            Self::SessionOver => "session_over",
-            Self::Full => "full",
-            Self::Stopping => "stopping",
-        }
-    }
-}
-
 /// A publisher's hold on its stream. Dropping it reports that the connection is gone.
 pub(crate) struct Publication {
     stream: StreamId,
     publisher: PublisherId,
     media: mpsc::Sender<MediaMessage>,
     link: Arc<Link>,
+    /// When its token ends, on the clock that no adjustment moves.
+    ends_at: Option<Duration>,
     hub: Arc<Hub>,
 }
 
@@ -82,6 +49,17 @@ impl Publication {
 
     pub(crate) fn link(&self) -> Arc<Link> {
         Arc::clone(&self.link)
+    }
+
+    /// Resolves when the connection has to close: its stream wants it to, or its token has ended.
+    pub(crate) async fn closed(&self) {
+        let ends_at = self.hub.clock.instant(self.ends_at.unwrap_or(Duration::MAX));
+        tokio::select! {
+            () = self.link.closed() => {}
+            () = tokio::time::sleep_until(ends_at) => {
+                self.link.close(Ending::TokenEnded, "The token has ended: publish with a new one.");
+            }
+        }
     }
 
     /// Notes that the connection has received bytes.
@@ -123,7 +101,7 @@ struct Channel {
     lifecycle: watch::Sender<Lifecycle>,
     /// Link of the newest publisher.
     link: Arc<Link>,
-    key: KeyMac,
+    credential: Credential,
     publishers: mpsc::Sender<NewPublisher>,
     figures: Arc<Figures>,
 }
@@ -184,6 +162,8 @@ pub(crate) type Drive = Box<dyn Fn(Opened) -> Pin<Box<dyn Future<Output = ()> + 
 /// All streams of this ingest.
 pub(crate) struct Hub {
     authority: Arc<Authority>,
+    /// Issuers of tokens that publish.
+    issuers: Arc<Issuers>,
     clock: Clock,
     patience: Patience,
     channels: Mutex<HashMap<StreamId, Channel>>,
@@ -196,7 +176,7 @@ pub(crate) struct Hub {
 impl Hub {
     /// Without streams; `drive` is the task of each.
     pub(crate) fn new(
-        authority: Arc<Authority>,
+        (authority, issuers): (Arc<Authority>, Arc<Issuers>),
         clock: Clock,
         patience: Patience,
         drive: Drive,
@@ -204,6 +184,7 @@ impl Hub {
     ) -> Arc<Self> {
         Arc::new(Self {
             authority,
+            issuers,
             clock,
             patience,
             channels: Mutex::default(),
@@ -219,8 +200,21 @@ impl Hub {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a publisher with this key publish its stream, or says why not.
-    pub(crate) fn admit(self: &Arc<Self>, key: &StreamKey) -> Result<Publication, Denied> {
+    /// Lets a publisher with this key, or this token, publish its stream, or says why not. A token whose key is not known yet waits for
+    /// its issuer, for some seconds at most.
+    pub(crate) async fn admit(self: &Arc<Self>, key: &StreamKey) -> Result<Publication, Denied> {
+        let right = match Shown::of(key)? {
+            Shown::Key(key) => Right::Key(key),
+            Shown::Token { .. } if self.issuers.is_empty_for(Use::Publish) => return Err(Denied::NoIssuer),
+            Shown::Token { token, stream } => {
+                let verified = self.issuers.check(token, Use::Publish).await?;
+                Right::Token { stream: verified.streams.one(stream)?, verified }
+            }
+        };
+        self.enter(right)
+    }
+
+    fn enter(self: &Arc<Self>, right: Right<'_>) -> Result<Publication, Denied> {
         if self.shutdown.is_cancelled() {
             return Err(Denied::Stopping);
         }
@@ -229,10 +223,10 @@ impl Hub {
             return Err(Denied::NotReady(reason));
         }
         let mut channels = self.channels();
-        // Read under the lock, so that `check_keys` with a newer table sees every publisher admitted by an older one.
+        // Read under the lock, so that `check_credentials` with a newer table sees every publisher admitted by an older one.
         let table = self.authority.table().ok_or(Denied::NotReady("No table of stream keys yet."))?;
-        let (stream, key) = table.stream_of(key.expose()).ok_or(Denied::WrongKey)?;
-        let stream = stream.clone();
+        let (stream, credential) = right.credential(&table, &self.issuers)?;
+        let ends_at = credential.ends_at(now);
         let publisher = PublisherId(self.next_publisher.fetch_add(1, Ordering::Relaxed));
         let link = Arc::new(Link::default());
         link.heard(now.elapsed);
@@ -258,31 +252,31 @@ impl Hub {
                 Admission::Accept => {}
             }
             room.send(new);
-            (channel.link, channel.key) = (Arc::clone(&link), key);
+            (channel.link, channel.credential) = (Arc::clone(&link), credential);
             channel.figures.announced(EncoderMetadata::default());
         } else {
             if channels.len() >= STREAMS_MAX {
                 return Err(Denied::Full);
             }
             let session = match self.authority.right(&stream) {
-                Right::Own => None,
-                Right::Session(session) => Some(session),
-                Right::Over => return Err(Denied::SessionOver),
-                Right::None => {
+                authority::Right::Own => None,
+                authority::Right::Session(session) => Some(session),
+                authority::Right::Over => return Err(Denied::SessionOver),
+                authority::Right::None => {
                     return Err(Denied::NotReady("The streamer has not delegated this stream to this ingest."));
                 }
             };
-            channels.insert(stream.clone(), self.open((&stream, session), publisher, key, new));
+            channels.insert(stream.clone(), self.open((&stream, session), publisher, credential, new));
         }
         drop(channels);
-        Ok(Publication { stream, publisher, media, link, hub: Arc::clone(self) })
+        Ok(Publication { stream, publisher, media, link, ends_at, hub: Arc::clone(self) })
     }
 
     fn open(
         self: &Arc<Self>,
         (stream, session): (&StreamId, Option<SessionId>),
         publisher: PublisherId,
-        key: KeyMac,
+        credential: Credential,
         first: NewPublisher,
     ) -> Channel {
         let Patience { grace, takeover_silence } = self.patience;
@@ -300,29 +294,34 @@ impl Hub {
             publishers: received,
         };
         self.tasks.spawn((self.drive)(opened));
-        Channel { lifecycle, link, key, publishers, figures }
+        Channel { lifecycle, link, credential, publishers, figures }
     }
 
-    /// Closes publishers whose keys are no longer valid, after each table of keys from control. Never returns.
-    pub(crate) async fn follow_keys(&self) {
-        let mut tables = self.authority.tables();
-        // The sender lives as long as `self`: `authority` owns it.
-        while tables.changed().await.is_ok() {
+    /// Closes publishers whose keys or tokens are no longer valid, after each table of keys from control, and each fetch of an issuer's
+    /// keys. Never returns.
+    pub(crate) async fn follow_credentials(&self) {
+        let (mut tables, mut fetches) = (self.authority.tables(), self.issuers.fetches());
+        loop {
+            // The senders live as long as `self`.
+            let changed = tokio::select! {
+                changed = tables.changed() => changed,
+                changed = fetches.changed() => changed,
+            };
+            if changed.is_err() {
+                return std::future::pending().await;
+            }
             let table = tables.borrow_and_update().clone();
             if let Some(table) = table {
-                self.check_keys(&table);
+                self.check_credentials(&table);
             }
         }
     }
 
-    fn check_keys(&self, table: &KeyTable) {
+    fn check_credentials(&self, table: &KeyTable) {
         for (stream, channel) in self.channels().iter() {
-            let (ending, words) = match table.standing(stream, &channel.key) {
-                KeyState::Valid => continue,
-                KeyState::KeyChanged => (Ending::KeyChanged, "The stream key was changed."),
-                KeyState::Deleted => (Ending::Deleted, "The stream was deleted."),
-            };
-            channel.link.close(ending, words);
+            if let Some((ending, words)) = channel.credential.objection(stream, table, &self.issuers) {
+                channel.link.close(ending, words);
+            }
         }
     }
 

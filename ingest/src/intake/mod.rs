@@ -4,6 +4,7 @@
 //! [`lifecycle`], [`input`] and [`encoder_metadata`] are pure. Deliberately knows nothing of the log.
 
 pub(crate) mod access_unit_feed;
+pub(crate) mod credential;
 pub(crate) mod encoder_metadata;
 pub(crate) mod figures;
 pub(crate) mod hub;

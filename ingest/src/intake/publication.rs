@@ -26,6 +26,10 @@ pub(crate) enum Ending {
     KeyChanged,
     /// Its stream was deleted.
     Deleted,
+    /// Its token has ended.
+    TokenEnded,
+    /// The issuer has taken back the key that signed its token.
+    TokenRevoked,
     /// Its media cannot be decoded, encoded or packaged.
     Media,
     /// The role is shutting down.
@@ -41,6 +45,8 @@ impl Ending {
             Self::TakenOver => "taken_over",
             Self::KeyChanged => "key_changed",
             Self::Deleted => "stream_deleted",
+            Self::TokenEnded => "token_ended",
+            Self::TokenRevoked => "token_revoked",
             Self::Media => "media",
             Self::Stopping => "stopping",
             Self::Failed => "failed",
@@ -50,7 +56,12 @@ impl Ending {
     /// `code` of the RTMP `onStatus`. `NetStream.Failed` is for what the encoder cannot mend: encoders try again after it.
     pub(crate) const fn code(self) -> &'static str {
         match self {
-            Self::TakenOver | Self::KeyChanged | Self::Deleted | Self::Media => "NetStream.Publish.BadName",
+            Self::TakenOver
+            | Self::KeyChanged
+            | Self::Deleted
+            | Self::TokenEnded
+            | Self::TokenRevoked
+            | Self::Media => "NetStream.Publish.BadName",
             Self::Stopping | Self::Failed => "NetStream.Failed",
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::paced::Pace;
 use super::refusals::Refusals;
-use crate::intake::hub::{Denied, Hub, Publication};
+use crate::intake::hub::{Hub, Publication};
 use crate::intake::publication::{Ending, MediaMessage};
 
 /// Bytes read at once from a publisher.
@@ -243,7 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
             self.protocol.reject_publish("NetStream.Publish.BadName", &told);
             return Err(self.refuse("application", logged).await);
         }
-        match self.hub.admit(key) {
+        match self.hub.admit(key).await {
             Ok(publication) => {
                 self.protocol.accept_publish();
                 self.published = Some(publication.stream().clone());
@@ -254,12 +254,8 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
                 Ok(publication)
             }
             Err(denied) => {
-                let code = match denied {
-                    Denied::WrongKey | Denied::Busy => "NetStream.Publish.BadName",
-                    Denied::NotReady(_) | Denied::SessionOver | Denied::Full | Denied::Stopping => "NetStream.Failed",
-                };
-                self.protocol.reject_publish(code, &denied.to_string());
-                Err(self.refuse(denied.label(), denied.to_string()).await)
+                self.protocol.reject_publish(denied.code(), &denied.to_string());
+                Err(self.refuse(denied.label(), denied.logged()).await)
             }
         }
     }
@@ -269,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Pace + Unpin> Connection<S> {
         let link = publication.link();
         tokio::select! {
             ended = self.forward(&publication) => ended.map_or_else(|closed| closed, |()| Closed::Unpublished),
-            () = link.closed() => {
+            () = publication.closed() => {
                 let (ending, text) = link.reason();
                 self.protocol.reject_publish(ending.code(), text);
                 self.let_go(publication.stream(), ending, text.to_owned()).await

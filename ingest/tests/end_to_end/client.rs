@@ -36,25 +36,34 @@ pub(crate) async fn handshake(address: std::net::SocketAddr) -> std::io::Result<
 pub(crate) struct SilentPublisher {
     pub(crate) socket: TcpStream,
     session: ClientSession,
+    key: String,
 }
 
 impl SilentPublisher {
     pub(crate) async fn connect(cluster: &Cluster) -> Self {
+        Self::connect_with(cluster, KEY).await.expect("closed before publishing")
+    }
+
+    /// Publishes with this key; `Err` with what the server said when it refuses.
+    pub(crate) async fn connect_with(cluster: &Cluster, key: &str) -> Result<Self, String> {
         let (socket, rest) = handshake(cluster.rtmp).await.unwrap();
         let (session, results) = ClientSession::new(ClientSessionConfig::new()).unwrap();
-        let mut publisher = Self { socket, session };
+        let mut publisher = Self { socket, session, key: key.to_owned() };
         publisher.handle(results).await;
         let connect = publisher.session.request_connection("live".to_owned()).unwrap();
         publisher.handle(vec![connect]).await;
         let results = publisher.session.handle_input(&rest).unwrap();
         publisher.handle(results).await;
-        let mut buffer = vec![0; 4096];
+        let (mut buffer, mut said) = (vec![0; 4096], Vec::new());
         loop {
             let read = publisher.socket.read(&mut buffer).await.unwrap();
-            assert!(read > 0, "closed before publishing");
+            if read == 0 {
+                return Err(String::from_utf8_lossy(&said).into_owned());
+            }
+            said.extend_from_slice(&buffer[..read]);
             let results = publisher.session.handle_input(&buffer[..read]).unwrap();
             if publisher.handle(results).await {
-                return publisher;
+                return Ok(publisher);
             }
         }
     }
@@ -65,7 +74,7 @@ impl SilentPublisher {
             match result {
                 ClientSessionResult::OutboundResponse(packet) => self.socket.write_all(&packet.bytes).await.unwrap(),
                 ClientSessionResult::RaisedEvent(ClientSessionEvent::ConnectionRequestAccepted) => {
-                    let publish = self.session.request_publishing(KEY.to_owned(), PublishRequestType::Live).unwrap();
+                    let publish = self.session.request_publishing(self.key.clone(), PublishRequestType::Live).unwrap();
                     Box::pin(self.handle(vec![publish])).await;
                 }
                 ClientSessionResult::RaisedEvent(ClientSessionEvent::PublishRequestAccepted) => accepted = true,

@@ -17,3 +17,4 @@ mod publishing;
 mod receiver;
 mod rtmps;
 mod thumbnails;
+mod tokens;
