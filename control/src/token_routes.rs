@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ControlState;
 use crate::refusal::{Refusal, not_logged};
-use crate::routes::{AcknowledgedView, acknowledged, ensure_not_restored, nodes, stream_name, visibility_of};
+use crate::restored::ensure_not_restored;
+use crate::routes::{AcknowledgedView, acknowledged, nodes, stream_name, visibility_of};
 use crate::viewer_tokens::{Error, Made, RevokeWanted, Wanted};
 
 pub(crate) fn router() -> Router<Arc<ControlState>> {

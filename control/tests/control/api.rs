@@ -137,7 +137,7 @@ async fn stream_made_by_a_key_is_one_that_ingests_know_and_its_tenant_owns() {
     let table = ingest.get(format!("{}/cluster/v1/streams", api.base)).send().await.unwrap();
     let table: messages::StreamTable = table.json().await.unwrap();
     let known = table.streams.iter().find(|entry| entry.name.as_str() == "acme.hall").expect("an ingest knows it");
-    assert_eq!(known.key_mac, table.pepper.mac(secret));
+    assert!(known.has_key(secret));
 
     let rotated = api.ask(&key, Method::POST, "/api/v1/streams/acme.hall/rotate-key", None).await.made();
     assert!(rotated["version"] == 2 && rotated["key"]["secret"] != made["key"]["secret"]);

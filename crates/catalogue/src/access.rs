@@ -113,7 +113,8 @@ mod tests {
         let name = StreamId::new("hall").unwrap();
         let unknown = catalogue.set_visibility(&name, "token").await.unwrap_err();
         assert!(matches!(unknown, Error::NoStream(_)), "{unknown}");
-        let stream = Stream { name: name.clone(), key: StreamKey::random().kept(pepper), created_at: UnixMillis(0) };
+        let stream =
+            Stream { name: name.clone(), key: StreamKey::random().kept(pepper, &name), created_at: UnixMillis(0) };
         catalogue.create_stream(&stream).await.unwrap();
         assert!(catalogue.visibilities().await.unwrap().is_empty());
         for visibility in ["token", "unlisted"] {

@@ -5,7 +5,7 @@
 //! puts back an older copy of the whole database, leaves no trace here.
 
 use media::UnixMillis;
-use messages::Pepper;
+use messages::{MacKey, Pepper};
 
 use crate::database::{Value, Writing};
 use crate::id::{Id, Kind};
@@ -69,8 +69,8 @@ pub struct Break {
 }
 
 /// Begins the key of a chain.
-pub(crate) fn key_of(pepper: &Pepper) -> Pepper {
-    Pepper::from_bytes(&pepper.mac(KEY_LABEL).0).expect("a MAC has the length of a pepper")
+pub(crate) fn key_of(pepper: &Pepper) -> MacKey {
+    pepper.key_for(KEY_LABEL)
 }
 
 type Row = (i64, String, i64, String, String, String, String, String, String, String, String, String, String);
@@ -85,7 +85,7 @@ macro_rules! select {
 }
 
 /// The digest of a record. Each text comes with its length, so that no two records have the same form.
-fn digest_of(key: &Pepper, sequence: i64, record: &Record, previous: &str) -> String {
+fn digest_of(key: &MacKey, sequence: i64, record: &Record, previous: &str) -> String {
     let tenant = record.tenant.as_ref().map_or("", Id::as_str);
     let (sequence, at) = (sequence.to_string(), record.at.0.to_string());
     let texts = [
@@ -131,7 +131,7 @@ async fn set_mark(writing: &mut Writing, name: &'static str, (sequence, digest):
 }
 
 /// Appends a record to the chain.
-pub(crate) async fn append(writing: &mut Writing, key: &Pepper, record: &Record) -> Result<(), Error> {
+pub(crate) async fn append(writing: &mut Writing, key: &MacKey, record: &Record) -> Result<(), Error> {
     // The head and not the newest row: after the newest rows were deleted by hand, the chain shows a gap for ever.
     let (newest, previous) = mark(writing, HEAD).await?.unwrap_or_default();
     let sequence = newest.saturating_add(1);

@@ -1,7 +1,7 @@
 //! Changes by the API: the change, its audit record, and the answer that a repeated request gets, in one transaction.
 
 use media::UnixMillis;
-use messages::Pepper;
+use messages::MacKey;
 
 use crate::audit::{self, Record};
 use crate::database::{Value, Writing};
@@ -70,7 +70,7 @@ impl Catalogue {
     }
 }
 
-pub(crate) async fn apply(writing: &mut Writing, key: &Pepper, commit: Commit) -> Result<(), Error> {
+pub(crate) async fn apply(writing: &mut Writing, key: &MacKey, commit: Commit) -> Result<(), Error> {
     if let Some(answer) = &commit.answer {
         keep(writing, answer).await?;
     }

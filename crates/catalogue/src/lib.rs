@@ -20,7 +20,7 @@ mod tenants;
 use std::sync::Arc;
 
 use media::StreamId;
-use messages::Pepper;
+use messages::{MacKey, Pepper};
 use tokio::sync::Mutex;
 
 use crate::database::Database;
@@ -128,7 +128,7 @@ pub enum Error {
 pub struct Catalogue {
     database: Database,
     /// Key of the chain of audit records.
-    audit_key: Pepper,
+    audit_key: MacKey,
     /// Held by the one that writes: writers in this process wait here, and not for the database's lock.
     writing: Arc<Mutex<()>>,
 }

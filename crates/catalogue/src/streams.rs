@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use media::{StreamId, UnixMillis};
-use messages::Pepper;
+use messages::{MacKey, Pepper};
 use tokio::task::JoinError;
 
 use crate::access::{self, SigningKey};
@@ -203,7 +203,7 @@ type Row = (String, String, String, i64);
 
 const ONE: &str = "SELECT name, key_mac, key_hint, created_at FROM streams WHERE name = $1";
 
-async fn apply(writing: &mut Writing, audit_key: &Pepper, change: Change) -> Result<(), Error> {
+async fn apply(writing: &mut Writing, audit_key: &MacKey, change: Change) -> Result<(), Error> {
     let (name, changed) = match change {
         Change::Create(stream) => return create(writing, stream).await,
         Change::SetKey(name, key) => {

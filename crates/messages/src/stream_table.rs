@@ -43,6 +43,11 @@ impl Pepper {
             MacForm::OfAll => self.0.clone(),
         })
     }
+
+    /// A key for another purpose, which the label names. It says nothing of the pepper.
+    pub fn key_for(&self, label: &str) -> MacKey {
+        MacKey(Zeroizing::new(authenticate(&self.0, label.as_bytes())))
+    }
 }
 
 /// Under what a stream key is kept.
@@ -54,14 +59,14 @@ pub enum MacForm {
     OfStream,
 }
 
-/// A key with which an ingest recognises stream keys. It gets it with the table, and holds it in memory. `Debug` prints `…`.
+/// A key of MACs. With one, an ingest recognises stream keys: it gets it with the table, and holds it in memory. `Debug` prints `…`.
 #[derive(Clone)]
 pub struct MacKey(Zeroizing<[u8; Pepper::BYTES]>);
 
 impl MacKey {
-    /// HMAC-SHA-256 (RFC 2104) of a stream key.
-    pub fn mac(&self, key: &str) -> KeyMac {
-        KeyMac(authenticate(&self.0, key.as_bytes()))
+    /// HMAC-SHA-256 (RFC 2104) of a text.
+    pub fn mac(&self, text: &str) -> KeyMac {
+        KeyMac(authenticate(&self.0, text.as_bytes()))
     }
 }
 

@@ -29,13 +29,13 @@ fn tenant(slug: &str, streams: Option<i64>) -> Tenant {
 }
 
 fn channel(tenant: &Tenant, name: &str, at: i64) -> Channel {
-    let created_at = UnixMillis(at);
+    let (created_at, name) = (UnixMillis(at), StreamId::new(name).unwrap());
     Channel {
         id: Id::draw(Kind::Stream, created_at),
         tenant: tenant.id.clone(),
-        name: StreamId::new(name).unwrap(),
         texts: Texts { title: format!("Title of {name}"), ..Texts::default() },
-        key: StreamKey::random().kept(&pepper()),
+        key: StreamKey::random().kept(&pepper(), &name),
+        name,
         version: 1,
         created_at,
     }
@@ -124,10 +124,9 @@ async fn tenant_has_its_own_streams_and_keys_and_they_go_with_it(place: Place) {
     let late = make(&catalogue, Edit::CreateChannel(of_a)).await;
     assert!(matches!(late, Err(Error::Gone)), "{late:?}");
     // What the operator names after a tenant is the tenant's, and no tenant takes what is there.
-    let named = |name: &str| crate::Stream {
-        name: StreamId::new(name).unwrap(),
-        key: StreamKey::random().kept(&pepper()),
-        created_at: NOW,
+    let named = |name: &str| {
+        let name = StreamId::new(name).unwrap();
+        crate::Stream { key: StreamKey::random().kept(&pepper(), &name), name, created_at: NOW }
     };
     catalogue.create_stream(&named("b-corp.more")).await.unwrap();
     catalogue.create_stream(&named("c-corp.hall")).await.unwrap();
