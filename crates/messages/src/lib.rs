@@ -1,7 +1,7 @@
 //! MQTT topics and their JSON payloads, and the table of streams: the messages between nodes, apart from seals and grants.
 //!
-//! Owns the names and shapes of the control plane (`docs/reference/mqtt.md`), and how stream keys are recognised. Deliberately knows nothing of MQTT itself (`bus` does).
-//! Pure.
+//! Owns the names and shapes of the control plane (`docs/reference/mqtt.md`), and how stream keys are recognised. Deliberately knows
+//! nothing of MQTT itself (`bus` does). Pure.
 
 mod delegate;
 mod input;
