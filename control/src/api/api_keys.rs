@@ -257,6 +257,7 @@ pub(crate) async fn delete(
 
 async fn delete_once(shared: &ControlState, id: &str, call: &Caller) -> Result<Response, Problem> {
     let key = find(shared, call, id).await?;
+    call.ensure_has(Scopes::read(&key.scopes))?;
     call.ensure_version(key.version)?;
     let change = Change {
         object: key.id.to_string(),

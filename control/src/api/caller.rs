@@ -234,15 +234,16 @@ pub(crate) async fn recognise(
     })
 }
 
-/// The tenant that a request is about: the credential's own, or any for an operator. Foreign and absent ones are the same 404.
+/// The tenant that a request is about: the credential's own, or any for whoever may read, or change, all tenants. Foreign and absent ones
+/// are the same 404.
 pub(crate) async fn tenant_of(
     shared: &ControlState,
     principal: &Principal,
-    headers: &HeaderMap,
+    (headers, is_change): (&HeaderMap, bool),
 ) -> Result<Tenant, Problem> {
     let Some(wanted) = headers.get(TENANT) else { return Ok(principal.home.clone()) };
     let wanted = wanted.to_str().unwrap_or_default();
     let found = shared.catalogue.find_tenant(wanted).await?;
-    let may_act = |tenant: &Tenant| principal.scopes.has_operators() || tenant.id == principal.home.id;
+    let may_act = |tenant: &Tenant| principal.scopes.acts_for_all(is_change) || tenant.id == principal.home.id;
     found.filter(may_act).ok_or_else(Problem::not_found)
 }

@@ -217,9 +217,10 @@ async fn admit(
     if !principal.scopes.contains(needed) {
         return Err(Problem::new(Type::ScopeMissing, format!("this needs the scope {needed}")));
     }
-    let tenant = caller::tenant_of(shared, &principal, &headers).await?;
+    let is_change = is_change(&arrived.method);
+    let tenant = caller::tenant_of(shared, &principal, (&headers, is_change)).await?;
     known.tenant = Some(tenant.id.clone());
-    if tenant.is_suspended && is_change(&arrived.method) && !principal.scopes.has_operators() {
+    if tenant.is_suspended && is_change && !principal.scopes.acts_for_all(is_change) {
         return Err(Problem::new(Type::State, "the operator has suspended this tenant"));
     }
     let parameters = parameters(request.uri().query().unwrap_or_default())?;
@@ -286,7 +287,7 @@ fn limit(
         }
     };
     if let Some(address) = arrived.address {
-        take(ADDRESS, &address.to_string(), if principal.is_some() { 1.0 } else { FAILED_COST })?;
+        take(ADDRESS, &acceptor::network(address).to_string(), if principal.is_some() { 1.0 } else { FAILED_COST })?;
     }
     if let Some(principal) = principal {
         take(CREDENTIAL, &principal.credential, 1.0)?;

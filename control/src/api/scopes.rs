@@ -102,6 +102,12 @@ impl Scopes {
         self.0 >> TENANTS_OWN != 0
     }
 
+    /// Whether it may act for any tenant, in what reads or in what changes something.
+    pub(crate) fn acts_for_all(self, is_change: bool) -> bool {
+        let needed = if is_change { "tenants:write" } else { "tenants:read" };
+        Self::named(needed).is_some_and(|needed| self.contains(needed))
+    }
+
     pub(crate) fn names(self) -> Vec<&'static str> {
         NAMES.iter().enumerate().filter(|(at, _)| self.0 & (1 << at) != 0).map(|(_, name)| *name).collect()
     }

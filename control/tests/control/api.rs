@@ -254,8 +254,23 @@ async fn no_key_makes_or_changes_one_that_may_do_more() {
     assert_eq!(answer.problem(), "scope-missing");
     let answer = api.ask(owner, Method::POST, &format!("{}/rotate", row(&operator)), None).await;
     assert_eq!(answer.problem(), "scope-missing");
+    assert_eq!(api.ask(owner, Method::DELETE, &row(&operator), None).await.problem(), "scope-missing");
     // An operator's key belongs to default.
     api.tenant("acme").await;
+    // What sees the cluster sees no tenant but its own, and what reads all tenants changes none.
+    let body = json!({ "name": "o", "scopes": ["cluster:read", "streams:read", "api-keys:write"] });
+    let monitor = api.operate("default", Method::POST, "/api/v1/api-keys", Some(body)).await.made();
+    let body = json!({ "name": "o", "scopes": ["tenants:read", "streams:read", "api-keys:write"] });
+    let reader = api.operate("default", Method::POST, "/api/v1/api-keys", Some(body)).await.made();
+    for (key, method, path, body, expected) in [
+        (&monitor, Method::GET, "/api/v1/streams", None, StatusCode::NOT_FOUND),
+        (&reader, Method::GET, "/api/v1/streams", None, StatusCode::OK),
+        (&reader, Method::POST, "/api/v1/api-keys", Some(json!({ "name": "mine" })), StatusCode::NOT_FOUND),
+    ] {
+        let (key, headers) = (key["secret"].as_str(), &[("x-sealcast-tenant", "acme")][..]);
+        let body = body.map(|body| body.to_string());
+        assert_eq!(api.send(Ask { key, method, path, headers, body }).await.status, expected, "{path}");
+    }
     let body = json!({ "name": "o", "role": "operator" });
     assert_eq!(api.operate("acme", Method::POST, "/api/v1/api-keys", Some(body)).await.problem(), "invalid");
 }

@@ -5,7 +5,7 @@ use media::{StreamId, UnixMillis};
 use crate::database::{Value, Writing};
 use crate::id::{Id, Kind};
 use crate::rows::{Page, ensure_room, key_taken, one};
-use crate::{Catalogue, Error, KeptKey, is_misleading, tenants};
+use crate::{Catalogue, Error, KeptKey, access, is_misleading, tenants};
 
 /// Most identities that are given to streams at once.
 const ADOPTED_MAX: i64 = 1_000;
@@ -169,7 +169,8 @@ pub(crate) async fn delete(writing: &mut Writing, channel: &Channel) -> Result<(
     let values =
         [Value::Text(channel.id.as_str()), Value::Text(channel.tenant.as_str()), Value::Number(channel.version)];
     let delete = "DELETE FROM streams WHERE id = $1 AND tenant = $2 AND version = $3";
-    one(writing.execute(delete, &values).await?)
+    one(writing.execute(delete, &values).await?)?;
+    access::forget_visibility(writing, Value::Text(channel.name.as_str())).await
 }
 
 fn read(row: Row) -> Result<Channel, Error> {

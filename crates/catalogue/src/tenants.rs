@@ -180,6 +180,8 @@ pub(crate) async fn delete(writing: &mut Writing, tenant: &Tenant) -> Result<(),
     let id = Value::Text(tenant.id.as_str());
     let version = Value::Number(tenant.version);
     one(writing.execute("DELETE FROM tenants WHERE id = $1 AND version = $2", &[id, version]).await?)?;
+    let hidden = "DELETE FROM stream_visibility WHERE name IN (SELECT name FROM streams WHERE tenant = $1)";
+    writing.execute(hidden, &[id]).await?;
     writing.execute("DELETE FROM streams WHERE tenant = $1", &[id]).await?;
     writing.execute("DELETE FROM api_keys WHERE tenant = $1", &[id]).await?;
     writing.execute("DELETE FROM idempotency_keys WHERE tenant = $1", &[id]).await?;

@@ -116,7 +116,12 @@ async fn tenant_has_its_own_streams_and_keys_and_they_go_with_it(place: Place) {
 
     let belongings = catalogue.belongings(&a.id).await.unwrap();
     assert_eq!((belongings.streams, belongings.api_keys), (1, 1));
+    for name in ["a-corp.hall", "b-corp.hall"] {
+        catalogue.set_visibility(&StreamId::new(name).unwrap(), "token").await.unwrap();
+    }
     make(&catalogue, Edit::DeleteTenant(a.clone())).await.unwrap();
+    // Who could watch goes with the stream.
+    assert!(catalogue.visibilities().await.unwrap().keys().map(StreamId::as_str).eq(["b-corp.hall"]));
     assert_eq!(catalogue.find_tenant("a-corp").await.unwrap(), None);
     assert_eq!(catalogue.known_api_key(&key.id).await.unwrap(), None);
     let left: Vec<String> = catalogue.streams().await.unwrap().iter().map(|stream| stream.name.to_string()).collect();
@@ -150,7 +155,9 @@ async fn of_two_changes_of_one_version_the_second_is_refused(place: Place) {
     assert!(matches!(lost, Err(Error::VersionMismatch)), "{lost:?}");
     let deleted = make(&catalogue, Edit::DeleteChannel(new.clone())).await;
     assert!(matches!(deleted, Err(Error::VersionMismatch)), "it has version 2: {deleted:?}");
+    catalogue.set_visibility(&new.name, "token").await.unwrap();
     make(&catalogue, Edit::DeleteChannel(Channel { version: 2, ..new })).await.unwrap();
+    assert!(catalogue.visibilities().await.unwrap().is_empty(), "another of its name is public");
     let (key, _) = api_key(&default);
     make(&catalogue, Edit::CreateApiKey(key.clone())).await.unwrap();
     let rotated = ApiKey { version: 2, old: Some((key.digest, NOW)), ..key.clone() };
