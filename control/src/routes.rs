@@ -244,10 +244,8 @@ async fn create_stream(
     ensure_not_restored(&shared).await?;
     let key = StreamKey::random();
     let stream = Stream { key: key.kept(&shared.pepper, &name), name, created_at: shared.node.clock.wall() };
-    shared.catalogue.create_stream(&stream).await?;
-    if let Some(visibility) = visibility {
-        shared.catalogue.set_visibility(&stream.name, visibility.name()).await?;
-    }
+    let visibility = visibility.unwrap_or_default();
+    shared.catalogue.create_stream_for(&stream, visibility.name()).await?;
     tracing::info!(stream = %stream.name, "stream made");
     shared.streams_changed().await.map_err(|error| not_logged(&error))?;
     Ok((StatusCode::CREATED, view_with_key(&shared, stream, &key)))

@@ -124,6 +124,11 @@ mod tests {
         catalogue.delete_stream(&name).await.unwrap();
         catalogue.create_stream(&stream).await.unwrap();
         assert!(catalogue.visibilities().await.unwrap().is_empty(), "another stream of the name is public");
+        catalogue.delete_stream(&name).await.unwrap();
+        catalogue.create_stream_for(&stream, "token").await.unwrap();
+        assert_eq!(catalogue.visibilities().await.unwrap(), [(name.clone(), "token".to_owned())].into());
+        catalogue.delete_stream(&name).await.unwrap();
+        catalogue.create_stream(&stream).await.unwrap();
         catalogue.set_visibility(&name, "members").await.unwrap();
         catalogue.set_visibility(&name, "public").await.unwrap();
         assert!(catalogue.visibilities().await.unwrap().is_empty());

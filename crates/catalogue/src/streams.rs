@@ -26,7 +26,8 @@ pub struct Stream {
 
 /// A change of the catalogue.
 pub(crate) enum Change {
-    Create(Stream),
+    /// A stream, and who may watch it.
+    Create(Stream, Option<String>),
     SetKey(StreamId, KeptKey),
     Delete(StreamId),
     MarkRestored,
@@ -46,7 +47,15 @@ impl Catalogue {
     /// # Errors
     /// When the name exists already, another stream has the key, the catalogue is full, or the name reads as a flag or a playlist.
     pub async fn create_stream(&self, stream: &Stream) -> Result<(), Error> {
-        self.change(Change::Create(stream.clone())).await
+        self.change(Change::Create(stream.clone(), None)).await
+    }
+
+    /// Creates a stream of this visibility ([`Catalogue::set_visibility`]), which is at no moment a public one.
+    ///
+    /// # Errors
+    /// As [`Catalogue::create_stream`].
+    pub async fn create_stream_for(&self, stream: &Stream, visibility: &str) -> Result<(), Error> {
+        self.change(Change::Create(stream.clone(), Some(visibility.to_owned()))).await
     }
 
     /// Gives a stream another key.
@@ -205,7 +214,14 @@ const ONE: &str = "SELECT name, key_mac, key_hint, created_at FROM streams WHERE
 
 async fn apply(writing: &mut Writing, audit_key: &MacKey, change: Change) -> Result<(), Error> {
     let (name, changed) = match change {
-        Change::Create(stream) => return create(writing, stream).await,
+        Change::Create(stream, visibility) => {
+            let name = stream.name.clone();
+            create(writing, stream).await?;
+            if let Some(visibility) = visibility {
+                access::set_visibility(writing, &name, &visibility).await?;
+            }
+            return Ok(());
+        }
         Change::SetKey(name, key) => {
             let mac = key.to_text();
             let values = [Value::Text(name.as_str()), Value::Text(&mac), Value::Text(&key.hint)];
